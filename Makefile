@@ -1,0 +1,51 @@
+# make run     set up, measure configs/sweep.yaml, write the report
+# make test    set up with the test tools, run every check and test
+# make clean   remove the environment and what tools left behind
+#
+# Nothing is installed twice: the stamps below are older than what they depend on only when that has changed.
+
+# The first Python that runs and is new enough: a version manager may leave names on the path that do not run.
+PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,$(shell \
+  $(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(python))) python3)
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+SETUP := pyproject.toml constraints.txt Makefile
+
+.PHONY: run test lint browser clean
+
+run: $(VENV)/.installed
+	$(VENV)/bin/convbench run configs/sweep.yaml
+
+test: $(VENV)/.installed-dev browser lint
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "convbench needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq python3-venv; } || \
+	  { echo "this Python cannot make environments; mend it with: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(SETUP) | $(VENV)/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(SETUP) | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]'
+	@touch $(VENV)/.installed $@
+
+# A browser for the tests of the report: Debian's, where we may install it; elsewhere tests/browser.py says what to do.
+browser: $(VENV)/.installed-dev
+	@$(VENV)/bin/python -m tests.browser >/dev/null 2>&1 || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || \
+	  echo "no browser: its tests are skipped; to have them run: apt-get install chromium"
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
