@@ -1,0 +1,109 @@
+"""The error tree and the exit codes of the contract. Nothing below the command line prints or exits: it raises these.
+
+ConvbenchError                      70  a fault of convbench itself, when nothing more precise is raised
+├── RequestError                     2  what the user asked for is wrong: usage, file, disk, database
+│   ├── SweepError                   2  a sweep file with mistakes, all of them at once
+│   ├── StoreError                   2  the database cannot be used
+│   └── RunNotFoundError                  2  no such run is stored
+├── NotComparableError                    4  two runs, or a run and its baseline, cannot be compared
+└── WorkerError                         a worker did not answer a request; the case it served bears the status
+    ├── WorkerDiedError                      its process ended
+    ├── WorkerTimedOutError                  it missed the deadline and was killed
+    └── WorkerStartError             2  it never came up: no torch, a broken interpreter
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of the contract."""
+
+    DONE = 0
+    FAILED_OR_REGRESSED = 1
+    WRONG_REQUEST = 2
+    NOT_MEASURED = 3
+    NOT_COMPARABLE = 4
+    TOO_NOISY = 5
+    FAULT = 70
+    INTERRUPTED = 130
+
+
+class ConvbenchError(Exception):
+    """Base of all errors of convbench; `hint` says what to do next."""
+
+    exit_code: ExitCode = ExitCode.FAULT
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class RequestError(ConvbenchError):
+    """The request was wrong: usage, configuration, file or disk."""
+
+    exit_code = ExitCode.WRONG_REQUEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake:
+    """One mistake in a sweep file: where it stands, what was expected and what was found."""
+
+    path: str
+    line: int
+    message: str
+    where: str = ""
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        """`configs/sweep.yaml:14: axes.kernel_size[2]: expected an integer of at least 1, got 'three'`."""
+        where = f"{self.where}: " if self.where else ""
+        hint = f"\n  hint: {self.hint}" if self.hint else ""
+        return f"{self.path}:{self.line}: {where}{self.message}{hint}"
+
+
+class SweepError(RequestError):
+    """A sweep file with mistakes; `mistakes` holds every one of them in the order of their lines."""
+
+    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+        self.mistakes = mistakes
+
+
+class StoreError(RequestError):
+    """The database cannot be opened, read or written."""
+
+
+class RunNotFoundError(RequestError):
+    """No stored run has this id or prefix."""
+
+
+class NotComparableError(ConvbenchError):
+    """Two runs cannot be compared, or the baseline does not exist."""
+
+    exit_code = ExitCode.NOT_COMPARABLE
+
+
+class WorkerError(ConvbenchError):
+    """A worker did not answer a request."""
+
+
+class WorkerDiedError(WorkerError):
+    """The worker's process ended; `signal` is the number of the signal that ended it, or None."""
+
+    def __init__(self, message: str, *, signal: int | None = None) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
+class WorkerTimedOutError(WorkerError):
+    """The worker missed its deadline and was killed."""
+
+
+class WorkerStartError(WorkerError):
+    """The worker never came up."""
+
+    exit_code = ExitCode.WRONG_REQUEST
