@@ -1,0 +1,228 @@
+"""YAML text -> a tree of values that know their lines. Of sweeps it knows nothing.
+
+The text is read as YAML's events, not by a YAML loader: a loader would turn `yes`, `010` or `1:30` into something that
+nobody wrote, keep the last of duplicate keys and follow tags.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import yaml
+
+from convbench import units
+from convbench.errors import Mistake, SweepError
+
+#: Values a file may expand to, aliases counted like what they stand for: 1,000,000 cases of ten settings fit.
+MOST_VALUES = 20_000_000
+#: The deepest nesting read; a sweep has five levels (a side of a pair in an axis).
+DEEPEST = 10
+#: Text in messages is cut after so many characters.
+LONGEST_SHOWN = 60
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A value with the line it starts on; a mapping holds (line of the key, value). `size` counts the values in it."""
+
+    line: int
+    value: Scalar | list[Node] | dict[str, tuple[int, Node]]
+    quoted: bool = False
+    size: int = 1
+
+    def __str__(self) -> str:
+        """What it is, for `expected ..., got ...`."""
+        value = self.value
+        if isinstance(value, dict):
+            return "a mapping" if value else "an empty mapping"
+        if isinstance(value, list):
+            return f"a list of {len(value)}" if value else "an empty list"
+        if value is None:
+            return "nothing"
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return clipped(value) if isinstance(value, str) else str(value)
+
+
+@dataclass(slots=True)
+class Mistakes:
+    """Collects the mistakes of one file, so that all of them are told at once."""
+
+    path: str
+    found: list[Mistake] = field(default_factory=list)
+
+    def add(self, line: int, where: str, message: str, hint: str | None = None) -> None:
+        """Note a mistake; `where` is the path inside the file: `axes.kernel_size[2]`."""
+        self.found.append(Mistake(path=self.path, line=line, where=where, message=message, hint=hint))
+
+    def expected(self, what: str, node: Node, where: str, hint: str | None = None) -> None:
+        """Note that a value is not what was expected."""
+        self.add(node.line, where, f"expected {what}, got {node}", hint)
+
+    def error(self) -> SweepError:
+        """All mistakes, in the order of their lines."""
+        return SweepError(tuple(sorted(self.found, key=lambda mistake: mistake.line)))
+
+
+def clipped(text: str) -> str:
+    """Text in quotes, on one line, of a length one can read."""
+    return repr(_short(text))
+
+
+def below(where: str, key: str) -> str:
+    """The path of the value of `key`."""
+    return f"{where}.{_short(key)}" if where else _short(key)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+#: All but YAML's printable characters (YAML 1.2, 5.1): control characters, surrogates, noncharacters.
+UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML counts as one
+
+#: YAML 1.2's core schema, but numbers with a leading zero, `.inf` and `.nan` are left as text: what 010 means depends
+#: on YAML's version. Longer numbers are text as well.
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_BASED_INTEGER = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_LONGEST_NUMBER = 100
+_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+
+
+def plain(text: str) -> Scalar:
+    """What text without quotes stands for."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if len(text) > _LONGEST_NUMBER:
+        return text
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _BASED_INTEGER.fullmatch(text):
+        return int(text, 0)
+    if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    return text
+
+
+def compose(text: str, mistakes: Mistakes) -> Node:
+    """The only document in `text`, empty text being null; raises SweepError where it is not YAML, or more than one.
+
+    Tags and duplicate keys go into `mistakes` and reading goes on.
+    """
+    unprintable = UNPRINTABLE.search(text)
+    if unprintable:
+        line = 1 + len(_LINE_BREAK.findall(text, 0, unprintable.start()))
+        mistakes.add(line, "", f"control characters are not allowed, got U+{ord(unprintable[0]):04X}")
+        raise mistakes.error()
+    try:
+        root = _Composer(text, mistakes).document()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        context = f" {error.context}" if error.context else ""
+        at_tab = mark and text[mark.index : mark.index + 1] == "\t"
+        hint = "indent with spaces, not with tabs" if at_tab else None
+        mistakes.add(mark.line + 1 if mark else 1, "", f"not valid YAML: {error.problem}{context}", hint)
+        raise mistakes.error() from None
+    except yaml.YAMLError as error:
+        mistakes.add(1, "", f"not valid YAML: {error}")
+        raise mistakes.error() from None
+    return root or Node(line=1, value=None)
+
+
+class _Composer:
+    """Builds the tree from YAML's events."""
+
+    def __init__(self, text: str, mistakes: Mistakes) -> None:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # without libyaml: the same, ten times slower
+        self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=loader)
+        self._mistakes = mistakes
+        self._anchors: dict[str | None, Node | None] = {}  # None: begun and not ended
+        self._values = 0
+
+    def document(self) -> Node | None:
+        """The root of the only document, None in an empty file."""
+        root = None
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent) and root is not None:
+                raise self._dead_end(event, "", "expected one document, got a second one", "one sweep per file")
+            if isinstance(event, yaml.NodeEvent):
+                root = self._node(event, "", 0)
+        return root
+
+    def _dead_end(self, event: yaml.Event, where: str, message: str, hint: str | None = None) -> SweepError:
+        self._mistakes.add(_line(event), where, message, hint)
+        return self._mistakes.error()
+
+    def _node(self, event: yaml.Event, where: str, depth: int) -> Node:
+        if depth > DEEPEST:
+            raise self._dead_end(event, where, f"nested more than {DEEPEST} deep")
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event, where)
+        assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
+        if event.anchor:
+            self._anchors[event.anchor] = None
+        if event.tag is not None:
+            hint = "take it out: values are read as they are written"
+            self._mistakes.add(_line(event), where, f"YAML tags are not allowed, got {clipped(event.tag)}", hint)
+        node = self._content(event, where, depth)
+        if event.anchor:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _alias(self, event: yaml.AliasEvent, where: str) -> Node:
+        node = self._anchors.get(event.anchor)
+        if node is None:
+            problem = "is inside what it stands for" if event.anchor in self._anchors else "stands for nothing above it"
+            raise self._dead_end(event, where, f"the alias *{event.anchor} {problem}")
+        self._count(node.size, event, where)
+        return node
+
+    def _count(self, values: int, event: yaml.Event, where: str) -> None:
+        self._values += values
+        if self._values > MOST_VALUES:
+            raise self._dead_end(event, where, f"the file expands to more than {units.count(MOST_VALUES)} values")
+
+    def _content(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, where: str, depth: int) -> Node:
+        before = self._values
+        self._count(1, event, where)
+        if isinstance(event, yaml.ScalarEvent):
+            quoted = bool(event.style)
+            return Node(line=_line(event), value=event.value if quoted else plain(event.value), quoted=quoted)
+        value: list[Node] | dict[str, tuple[int, Node]]
+        if isinstance(event, yaml.SequenceStartEvent):
+            value = []
+            while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
+                value.append(self._node(item, f"{where}[{len(value)}]", depth + 1))
+        else:
+            value = {}
+            while not isinstance(key := next(self._events), yaml.MappingEndEvent):
+                self._pair(key, value, where, depth)
+        return Node(line=_line(event), value=value, size=self._values - before)
+
+    def _pair(self, event: yaml.Event, mapping: dict[str, tuple[int, Node]], where: str, depth: int) -> None:
+        """Read the value of the key that `event` starts into `mapping`."""
+        node = self._node(event, where, depth + 1)
+        key = event.value if isinstance(event, yaml.ScalarEvent) else str(node)
+        value = self._node(next(self._events), below(where, key), depth + 1)
+        if not isinstance(event, yaml.ScalarEvent):
+            self._mistakes.expected("a word as key", node, where)
+        elif key in mapping:
+            first = mapping[key][0]
+            self._mistakes.add(_line(event), where, f"duplicate key {clipped(key)}, first on line {first}")
+        else:
+            mapping[key] = (_line(event), value)
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
