@@ -1,0 +1,240 @@
+"""Blocks to figures: floor, typical, spread, support, and how noisy the machine was. Pure, over many cases at once.
+
+The words are docs/measurement.md's. No figure depends on the order of the blocks. A case is a group of rows of one
+table, so that 100,000 cases cost a few passes over arrays and one case is the same function with one group.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convbench.result import BLOCK_LAYOUTS, LAYOUT, NAN
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+#: A block supports the floor when its minimum is within this ratio of it (measurement.md, "Why a minimum").
+SUPPORT_RATIO = 0.03
+
+_COLUMN = {name: position for position, name in enumerate(BLOCK_LAYOUTS[LAYOUT])}
+_ITEM = np.dtype("<f4")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockTable:
+    """The blocks of many cases, one under the other.
+
+    `values` is (blocks, columns of the newest layout), float32; the rows of case i are offsets[i] to offsets[i + 1].
+    """
+
+    values: NDArray[np.float32]
+    offsets: Integers
+
+    def column(self, name: str) -> Floats:
+        """One field of every block, (blocks,)."""
+        return self.values[:, _COLUMN[name]].astype(np.float64)
+
+    @property
+    def counts(self) -> Integers:
+        """Blocks of each case, (cases,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def cases(self) -> Integers:
+        """The position of the case that each block belongs to, (blocks,)."""
+        return np.repeat(np.arange(len(self.offsets) - 1), self.counts)
+
+
+def table(cases: Iterable[Iterable[tuple[int, bytes]]]) -> BlockTable:
+    """The blocks of each case, given as (layout, packed) parts as in `Result.blocks`.
+
+    Raises ValueError for an unknown layout or a torn row.
+    """
+    parts: list[bytes] = []
+    ends = [0]
+    for case in cases:
+        size = 0
+        for layout, packed in case:
+            part = packed if layout == LAYOUT else _in_newest_layout(packed, layout)
+            size += len(part)
+            parts.append(part)
+        ends.append(ends[-1] + size)
+    row = len(_COLUMN) * _ITEM.itemsize
+    offsets = np.asarray(ends, dtype=np.int64)
+    if np.any(offsets % row):
+        raise ValueError(f"the blocks of a case are no whole number of rows of {row} bytes")
+    values = np.frombuffer(b"".join(parts), dtype=_ITEM).reshape(-1, len(_COLUMN))
+    return BlockTable(values=values, offsets=offsets // row)
+
+
+def _in_newest_layout(packed: bytes, layout: int) -> bytes:
+    """Rows of an older layout as rows of the newest one; what was not recorded then is NaN."""
+    if layout not in BLOCK_LAYOUTS:
+        raise ValueError(f"unknown block layout {layout}, this convbench knows {sorted(BLOCK_LAYOUTS)}")
+    names = BLOCK_LAYOUTS[layout]
+    old = np.frombuffer(packed, dtype=_ITEM).reshape(-1, len(names))
+    new = np.full((len(old), len(_COLUMN)), NAN, dtype=_ITEM)
+    for position, name in enumerate(names):
+        if name in _COLUMN:
+            new[:, _COLUMN[name]] = old[:, position]
+    return new.tobytes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimates:
+    """The figures of many cases, one element each. Times are seconds per iteration; NaN where there is no block.
+
+    On a CPU the floor leads. Where another figure should lead (the median of blocks, on an accelerator), choose it
+    where figures are shown: both stand here for every device.
+    """
+
+    floor_s: Floats  # lowest block minimum over all passes
+    typical_s: Floats  # median of the block medians
+    spread: Floats  # highest pass floor over lowest pass floor, minus 1; NaN with fewer than two passes
+    support: Floats  # share of blocks whose minimum is within 3 % of the floor
+    passes: Integers
+    blocks: Integers
+    samples: Integers
+    # The rest is of the median block: the one whose median is the median of all (the lower of the middle two).
+    p95_s: Floats
+    host_s: Floats  # time the host spent launching; NaN on a CPU
+    page_faults: Floats  # minor faults per iteration
+
+
+def estimate(blocks: BlockTable) -> Estimates:
+    """The figures of every case of the table, in its order."""
+    total = len(blocks.offsets) - 1
+    counts = blocks.counts
+    filled = np.flatnonzero(counts)
+    starts = blocks.offsets[:-1][filled]
+    owner = blocks.cases
+    minimum = blocks.column("minimum_s")
+
+    floor = _spread_out(_reduce(np.minimum, minimum, starts), filled, total)
+    near = (minimum <= floor[owner] * (1 + SUPPORT_RATIO)).astype(np.float64)
+    support = _spread_out(_reduce(np.add, near, starts) / counts[filled], filled, total)
+    samples = _spread_out(_reduce(np.add, blocks.column("samples"), starts), filled, total, empty=0)
+    passes, spread = _over_passes(blocks, owner, minimum, total)
+
+    median = blocks.column("median_s")
+    # What is read off the median block decides among equal medians, so that the order of blocks does not.
+    order = np.lexsort((*(blocks.column(name) for name in ("host_s", "p95_s", "page_faults")), median, owner))
+    lower = order[starts + (counts[filled] - 1) // 2]
+    upper = order[starts + counts[filled] // 2]
+    typical = _spread_out((median[lower] + median[upper]) / 2, filled, total)
+
+    def of_median_block(name: str) -> Floats:
+        return _spread_out(blocks.values[lower, _COLUMN[name]], filled, total)
+
+    return Estimates(
+        floor_s=floor,
+        typical_s=typical,
+        spread=spread,
+        support=support,
+        passes=passes,
+        blocks=counts,
+        samples=samples.astype(np.int64),
+        p95_s=of_median_block("p95_s"),
+        host_s=of_median_block("host_s"),
+        page_faults=of_median_block("page_faults"),
+    )
+
+
+def allocator_penalty(steady: BlockTable, system: BlockTable) -> Floats:
+    """How much longer each case took under the system's allocator, as a ratio minus 1; NaN where it was not tried.
+
+    Floors of equal numbers of blocks are compared, all from one pass: the first rounds of the steady ones.
+    """
+    total, counts = len(system.offsets) - 1, system.counts
+    tried = np.flatnonzero(counts)
+    if not len(tried):
+        return np.full(total, NAN)
+    starts = system.offsets[:-1][tried]
+    floor = _spread_out(_reduce(np.minimum, system.column("minimum_s"), starts), tried, total)
+    pass_index = _spread_out(system.values[starts, _COLUMN["pass_index"]], tried, total)
+    owner = steady.cases
+    alike = (steady.column("pass_index") == pass_index[owner]) & (steady.column("round_index") < counts[owner])
+    minimum = np.where(alike, steady.column("minimum_s"), np.inf)
+    filled = np.flatnonzero(steady.counts)
+    own = _spread_out(_reduce(np.minimum, minimum, steady.offsets[:-1][filled]), filled, total)
+    own[~np.isfinite(own)] = NAN
+    return floor / own - 1
+
+
+def _over_passes(blocks: BlockTable, owner: Integers, minimum: Floats, total: int) -> tuple[Integers, Floats]:
+    """The number of passes of each case, and the spread of its pass floors."""
+    if not len(minimum):
+        return np.zeros(total, dtype=np.int64), np.full(total, NAN)
+    index = blocks.column("pass_index").astype(np.int64)
+    key = owner * (int(index.max()) + 1) + index
+    order = np.argsort(key, kind="stable")
+    key, minimum, owner = key[order], minimum[order], owner[order]
+    first = np.flatnonzero(np.diff(key, prepend=-1))
+    pass_floor, pass_owner = np.minimum.reduceat(minimum, first), owner[first]
+    filled, starts, passes = np.unique(pass_owner, return_index=True, return_counts=True)
+    highest = np.maximum.reduceat(pass_floor, starts)
+    lowest = np.minimum.reduceat(pass_floor, starts)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # a time of 0 seconds has no spread
+        spread = np.where((passes > 1) & (lowest > 0), highest / lowest - 1, NAN)
+    return _spread_out(passes, filled, total, empty=0).astype(np.int64), _spread_out(spread, filled, total)
+
+
+def _reduce(function: np.ufunc, values: Floats, starts: Integers) -> Floats:
+    """`function` over each group; reduceat refuses to work on nothing at all."""
+    reduced: Floats = function.reduceat(values, starts) if len(starts) else values[:0]
+    return reduced
+
+
+def _spread_out(values: NDArray[np.generic], positions: Integers, total: int, *, empty: float = NAN) -> Floats:
+    """`values` at `positions` of an array of `total` elements, `empty` elsewhere."""
+    result = np.full(total, empty, dtype=np.float64)
+    result[positions] = values
+    return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """How noisy the machine was, from the compute canary that ran before each block; NaN where none ran.
+
+    Each canary is divided by the lowest of its lane (the same work in the same kind of worker). `ratio` is the median
+    of these over the run, `quiet` the share within 5 %, `of_case` the median of each case.
+    """
+
+    ratio: float
+    quiet: float
+    canaries: int
+    of_case: Floats
+
+
+#: A canary within this ratio of its floor ran in a quiet moment: it took 324 us then and 345-410 us in busy ones.
+QUIET_RATIO = 0.05
+
+
+def noise(blocks: BlockTable, lanes: Sequence[Hashable]) -> Noise:
+    """How noisy the machine was; `lanes` names for each case the kind of worker that it ran in."""
+    numbers: dict[Hashable, int] = {}
+    lane = np.array([numbers.setdefault(name, len(numbers)) for name in lanes], dtype=np.int64)
+    canary = blocks.column("compute_canary_s")
+    ran = np.isfinite(canary) & (canary > 0)
+    owner, canary = blocks.cases[ran], canary[ran]
+    of_case = np.full(len(lanes), NAN)
+    if not len(canary):
+        return Noise(ratio=NAN, quiet=NAN, canaries=0, of_case=of_case)
+    lowest = np.full(len(numbers), math.inf)
+    np.minimum.at(lowest, lane[owner], canary)
+    ratios = canary / lowest[lane[owner]]
+    order = np.lexsort((ratios, owner))
+    filled, starts, counts = np.unique(owner, return_index=True, return_counts=True)
+    lower, upper = ratios[order[starts + (counts - 1) // 2]], ratios[order[starts + counts // 2]]
+    of_case[filled] = (lower + upper) / 2
+    return Noise(
+        ratio=float(np.median(ratios)),
+        quiet=float(np.mean(ratios <= 1 + QUIET_RATIO)),
+        canaries=len(ratios),
+        of_case=of_case,
+    )

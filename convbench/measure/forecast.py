@@ -1,0 +1,143 @@
+"""How long a sweep takes: an upper limit before anything is known of a machine, a forecast from a stored run of it, and
+how a budget is shared out.
+
+Pure. The forecast counts what the schedule would take of each case (blocks, their warm-up, preparing, checking), with
+iteration times from the stored run, and scales the sum by what the same count missed of the stored run itself: how
+many cases settled early, and what this machine adds.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+
+from convbench import units
+from convbench.case import Case
+from convbench.errors import RequestError
+from convbench.measure import schedule
+from convbench.measure.estimate import estimate, table
+from convbench.result import Measure, Run, RunState
+
+#: Seconds around a block that are not the block: canary, messages, statistics.
+AROUND_BLOCK_S = 1.5e-3
+#: Seconds that the first layer of a fresh worker costs more than the others: torch loads its parts when first used.
+FIRST_LAYER_S = 0.4
+#: Seconds to build a small layer; larger ones cost by the iteration.
+PREPARE_S = 4e-3
+#: Iterations that building (graph, first call) and checking cost.
+PREPARE_ITERATIONS = 2
+CHECK_ITERATIONS = 5
+CHECK_S = 0.015
+#: Warm-up as the timer does it (worker/timer.py): two iterations and 3 ms, one where it is longer than 10 ms.
+WARMUP_S = 3e-3
+WARMUP_ONCE_S = 10e-3
+#: Seconds to start a worker, that is to import torch, on a machine that nothing is known of.
+WORKER_START_S = 3.0
+#: What an upper limit adds for a slow machine.
+MARGIN = 1.25
+#: The shortest block that a budget may leave, seconds: a hundred samples of 10 us.
+SHORTEST_BLOCK_S = 1e-3
+
+
+def upper_limit_s(cases: Sequence[Case], measure: Measure) -> float:
+    """The longest the cases take on a machine that nothing is known of.
+
+    Holds as long as none has an iteration longer than max_time / 2, which gets its two blocks all the same.
+    """
+    workers = _workers(cases)
+    once = _run_s([0.0], measure, 0)
+    return MARGIN * (len(cases) * once + _run_s((), measure, workers)) + measure.passes * workers * WORKER_START_S
+
+
+def within_budget(cases: Sequence[Case], measure: Measure) -> Measure:
+    """The measure with `max_time` lowered so that the upper limit keeps to the budget, if there is one.
+
+    Raises RequestError with the least budget that would do.
+    """
+    if measure.budget is None:
+        return measure
+    blocks = measure.passes * measure.rounds
+    least = replace(measure, max_time=blocks * SHORTEST_BLOCK_S)
+    # Seconds of the limit for each second of max_time: all its blocks, and those under the system's allocator.
+    slope = MARGIN * len(cases) * (1 + min(schedule.SYSTEM_BLOCKS, blocks) / blocks)
+    share = least.max_time + (measure.budget - upper_limit_s(cases, least)) / slope
+    if share < least.max_time:
+        raise RequestError(
+            f"a budget of {units.duration(measure.budget)} is too short for {units.plural(len(cases), 'case')} in"
+            f" {units.plural(measure.passes, 'pass', 'passes')}: they take {math.ceil(upper_limit_s(cases, least))} s",
+            hint="raise measure.budget, or lower measure.passes or measure.rounds",
+        )
+    return replace(measure, max_time=min(measure.max_time, share))
+
+
+def forecast_s(cases: Sequence[Case], measure: Measure, known: Run) -> float | None:
+    """Seconds that measuring `cases` will take, from a finished run of the same machine; None where it tells nothing.
+
+    An iteration's time is the stored one of the same case, else the case's FLOPs at the median rate that the stored run
+    reached for its direction and dtype.
+    """
+    times = _iteration_times(known)
+    measured = [result.case for result in known.results if result.case.id in times]
+    seconds = sum(facts.seconds for facts in known.passes)
+    if known.state is not RunState.FINISHED or len(known.passes) < known.measure.passes or not measured or not seconds:
+        return None
+    rates = _rates(measured, times)
+    new = [times.get(case.id) or case.flops / _rate(case, rates) for case in cases]
+    counted = _run_s([times[case.id] for case in measured], known.measure, _workers(measured))
+    starts = measure.passes * _workers(cases) * _start_s(known, seconds)
+    return _run_s(new, measure, _workers(cases)) * seconds / counted + starts
+
+
+def _workers(cases: Iterable[Case]) -> int:
+    return len({case.worker for case in cases})
+
+
+def _run_s(iterations_s: Iterable[float], measure: Measure, workers: int) -> float:
+    """Seconds that the schedule takes of cases with these iteration times, once its workers are up."""
+    return sum(_case_s(time, measure) for time in iterations_s) + measure.passes * workers * FIRST_LAYER_S
+
+
+def _case_s(iteration_s: float, measure: Measure) -> float:
+    """Seconds that the schedule takes of one case that does not settle."""
+    blocks = schedule.blocks_in_run(iteration_s, measure)
+    warm_up_s = iteration_s if iteration_s > WARMUP_ONCE_S else max(WARMUP_S, 2 * iteration_s)
+    block_s = max(schedule.block_seconds(measure), iteration_s) + warm_up_s + AROUND_BLOCK_S
+    passes = min(blocks, measure.passes)
+    prepare_s = passes * (PREPARE_S + PREPARE_ITERATIONS * iteration_s)
+    system_s = min(schedule.SYSTEM_BLOCKS, blocks) * block_s + PREPARE_S + PREPARE_ITERATIONS * iteration_s
+    return blocks * block_s + prepare_s + system_s + CHECK_S + CHECK_ITERATIONS * iteration_s
+
+
+def _iteration_times(known: Run) -> dict[str, float]:
+    """Typical seconds per iteration by case id."""
+    typical = estimate(table(result.blocks for result in known.results)).typical_s
+    pairs = zip(known.results, typical, strict=True)
+    return {result.case.id: float(value) for result, value in pairs if np.isfinite(value)}
+
+
+def _rates(measured: Sequence[Case], times: dict[str, float]) -> dict[tuple[str, ...], float]:
+    """Median FLOP/s by (direction, dtype), and of all under the empty key."""
+    found: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
+    for case in measured:
+        for key in ((case.direction, case.dtype), ()):
+            found[key].append(case.flops / times[case.id])
+    return {key: statistics.median(rates) for key, rates in found.items()}
+
+
+def _rate(case: Case, rates: dict[tuple[str, ...], float]) -> float:
+    return rates.get((case.direction, case.dtype)) or rates[()]
+
+
+def _start_s(known: Run, seconds: float) -> float:
+    """Seconds per worker to start it: what the stored run took beside its passes."""
+    finished = datetime.fromisoformat(known.finished_at or known.started_at)
+    beside = (finished - datetime.fromisoformat(known.started_at)).total_seconds() - seconds
+    workers = _workers(result.case for result in known.results) * len(known.passes)
+    # The first worker is up before the run is said to have started, the later ones are waited for.
+    return min(max(beside / max(1, workers - 1), 0.5), 2 * WORKER_START_S)
