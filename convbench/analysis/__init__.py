@@ -1,0 +1,1 @@
+"""Pure: results to tables, rates and findings."""
