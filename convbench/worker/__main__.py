@@ -1,0 +1,55 @@
+"""`python -m convbench.worker CONDUCTOR_PID MEMORY_LIMIT`: one worker process.
+
+The first lines run before torch is imported: the protocol's private descriptors, the tie to the conductor's life, and
+the memory limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+from .channel import private_channel
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def main() -> None:
+    """Set the process up, then serve."""
+    conductor, memory_limit = int(sys.argv[1]), int(sys.argv[2])
+    channel = private_channel()
+    _die_with(conductor)
+    _limit_memory(memory_limit)
+    from .serve import serve
+
+    channel.send({"status": "passed"})
+    serve(channel)
+
+
+def _die_with(conductor: int) -> None:
+    """Have the kernel kill this process when its conductor ends, even inside a hung call (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != conductor:
+        os._exit(1)
+
+
+def _limit_memory(limit: int) -> None:
+    """Make allocations fail at `limit` bytes (0: none), and offer this process first to the kernel's OOM killer.
+
+    RLIMIT_DATA counts private writable memory; the address space that an accelerator's runtime reserves is not in it.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # a container may forbid it; the limit below still holds
+            Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    if limit:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Two fixed pieces of work that say how noisy the machine is. They diagnose; they never enter an estimate."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import torch
+
+#: A product that lives in the second-level cache: 324 us in quiet moments of the machine it was chosen on.
+COMPUTE_SIZE = 256
+#: A copy that reaches memory.
+MEMORY_BYTES = 64 * 2**20
+
+
+class Canaries:
+    """Holds the operands, so that a canary allocates nothing."""
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self._a = torch.randn(COMPUTE_SIZE, COMPUTE_SIZE, generator=generator)
+        self._b = torch.randn(COMPUTE_SIZE, COMPUTE_SIZE, generator=generator)
+        self._product = torch.empty_like(self._a)
+        self._source: torch.Tensor | None = None
+        self._target: torch.Tensor | None = None
+        self.compute()
+
+    def compute(self) -> float:
+        """Seconds of one 256 x 256 x 256 float32 matrix product."""
+        before = perf_counter()
+        torch.mm(self._a, self._b, out=self._product)
+        return perf_counter() - before
+
+    def memory(self) -> float:
+        """Seconds of one copy of 64 MiB; the first call allocates and warms up."""
+        if self._source is None or self._target is None:
+            self._source = torch.zeros(MEMORY_BYTES, dtype=torch.uint8)
+            self._target = torch.zeros(MEMORY_BYTES, dtype=torch.uint8)
+            self._target.copy_(self._source)
+        before = perf_counter()
+        self._target.copy_(self._source)
+        return perf_counter() - before

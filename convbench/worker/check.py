@@ -1,0 +1,681 @@
+"""Decides whether a layer is right, on the very callable and tensors that are timed. docs/checks.md explains how.
+
+The reference itself stands in reference.py; here stand the integers, the bounds that make them exact, and the verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import reference
+from .layer import Layer, Spec
+
+#: Every integer up to 2**bits is exact in the narrowest type that a kernel may add up in, by the dtype of the layer.
+EXACT_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
+#: float32 on an accelerator: TF32 keeps 11 significant bits.
+EXACT_BITS_TF32 = 11
+#: Half the distance from 1 to the next larger number: the unit of `Outcome.max_error`.
+ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+#: ||y - ref|| / ||ref|| allowed to Winograd and FFT kernels. The large tiles, F(4x4) and F(6x6), lose two to three
+#: digits of float32; in float16 and bfloat16 the transformed tiles are rounded once more.
+NORMWISE = {"float64": 1e-12, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+
+#: |y - ref| / (sum|x||w| + |b|) on random data beyond which a layer is wrong although it is right on integers (it keeps
+#: an old result, say). Far above what rounding does: float32 must allow for kernels that round operands to bfloat16.
+GROSS = {"float64": 2.0**-40, "float32": 2.0**-6, "float16": 2.0**-4, "bfloat16": 2.0**-4}
+
+#: What each direction produces, in the order of reports; grad_bias only where there is a bias.
+PRODUCES = {
+    "forward": ("output",),
+    "backward": ("grad_input", "grad_weight", "grad_bias"),
+    "grad_input": ("grad_input",),
+    "grad_weight": ("grad_weight", "grad_bias"),
+    "train_step": ("output", "grad_input", "grad_weight", "grad_bias"),
+}
+
+_LARGEST_WEIGHT = 2**13 - 1  # of the checksum: 4096 odd numbers of each sign
+_GATHERED = 2**17  # numbers read for the elements that are compared one by one
+_GRADIENT_PRODUCTS = 2e7  # multiply-adds for the elements of grad_weight that are compared one by one
+_POISONED_TWICE_BYTES = 2**23
+
+
+class Outcome(NamedTuple):
+    """What the check found; `reason` is None where all is right.
+
+    `max_error` is the largest |y - ref| / (sum|x||w| + |b|) over a sample of the data that is timed, in units of the
+    output dtype's roundoff; None where the layer could not be compared. `elements` were compared one by one.
+    """
+
+    output_shape: tuple[int, ...] | None
+    max_error: float | None
+    elements: int
+    method: str
+    reason: str | None
+
+
+class Data(NamedTuple):
+    """The numbers of a layer on the CPU, with a batch dimension; `shape` says how they meet."""
+
+    x: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    g: Tensor | None
+    shape: reference.Geometry
+    groups: int
+
+
+class Compared(NamedTuple):
+    """Elements compared one by one: their indices (n, dimensions), what was found and what it should be, float64."""
+
+    indices: Tensor
+    found: Tensor
+    expected: Tensor
+
+
+def check(layer: Layer, *, implementation: str | None = None) -> Outcome:
+    """Check shapes and values of everything that `layer.step` produces; the layer's random data is put back.
+
+    `implementation` names the kernel: those that are not exact on integers (Winograd, FFT) are judged normwise.
+    Raises what the step raises.
+    """
+    name = (implementation or "").lower()
+    method = "normwise" if "winograd" in name or "fft" in name else "exact"
+    spec = layer.spec
+    built = layer.y if layer.y is not None else layer.g
+    shape = None if built is None else tuple(built.shape)
+    wrong = _misbuilt(layer)
+    if wrong:
+        return Outcome(shape, None, 0, method, wrong)
+
+    with torch.no_grad():
+        random = {key: tensor.detach().clone() for key, tensor in layer.tensors().items()}
+        data = integers(spec)
+        _fill(layer, {"x": data.x, "weight": data.weight, "bias": data.bias, "g": data.g})
+    _poison(layer)
+    first = layer.results()
+    if "output" in first:
+        shape = tuple(first["output"].shape)
+    compared, reasons = _judge(spec, first, data, method)
+    if not reasons:
+        _poison(layer)
+        reasons = _changed(spec, first, layer.results(), data, method)
+    del first
+    with torch.no_grad():
+        _fill(layer, random)
+    accuracy: float | None = None
+    if not reasons:
+        accuracy, reasons = _accuracy(layer, layer.results(), random)
+    return Outcome(shape, accuracy, compared, method, "; ".join(reasons) or None)
+
+
+# --- the integers ---------------------------------------------------------------------------------------------------
+
+
+def integers(spec: Spec) -> Data:
+    """Small integers for a layer: x in -2..2, w and g in -1..1, the bias in -4..4, as float32 on the CPU.
+
+    Thinned to zeros until every partial sum of every result is an integer of at most `exact_limit`.
+    """
+    draw = _Draw(spec.seed)
+    limit = exact_limit(spec)
+    produced = PRODUCES[spec.direction]
+    shape = _geometry(spec)
+    weight = _ternary(draw, spec.weight_shape)
+    bias = (draw.bits(spec.out_channels, 7) - 3.5).sign() * (draw.bits(spec.out_channels, 3) + 1) if spec.bias else None
+    x = draw.bits(math.prod(spec.input_shape), 7).sub_(3).clamp_(-2, 2).view(spec.input_shape)
+    g = _ternary(draw, spec.output_shape) if spec.direction != "forward" else None
+    x, g = (x, g) if spec.batch_size is not None else (x.unsqueeze(0), None if g is None else g.unsqueeze(0))
+
+    if g is not None and "grad_weight" in produced:
+        g = _thin_upstream(draw, g, limit // 2)
+    if "output" in produced:
+        rows = weight.flatten(1)
+        allowed = (limit - (bias.abs() if bias is not None else torch.zeros(1))).div(2).floor()
+        weight = _thin(draw, rows, (1,), allowed.min()).view(spec.weight_shape)
+    if g is not None and "grad_input" in produced:
+        weight, g = _thin_for_grad_input(draw, weight, g, shape, spec.groups, limit)
+    return Data(x.float(), weight.float(), None if bias is None else bias.float(), g, shape, spec.groups)
+
+
+def exact_limit(spec: Spec) -> int:
+    """The largest sum of magnitudes that every kernel of this dtype and device adds up exactly."""
+    narrow = spec.dtype == "float32" and not spec.device.startswith("cpu")
+    return 1 << (EXACT_BITS_TF32 if narrow else EXACT_BITS[spec.dtype])
+
+
+class _Draw:
+    """Random small integers, eight from each 64-bit number drawn: x alone has millions."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed % 2**63)
+
+    def bits(self, count: int, mask: int) -> Tensor:
+        """`count` integers in 0..mask (2**k - 1, at most 127) as float32."""
+        words = torch.empty(-(-count // 8), dtype=torch.int64).random_(generator=self.generator)
+        return words.view(torch.uint8)[:count].bitwise_and(mask).to(torch.float32)
+
+    def keep(self, like: Tensor, share: float) -> Tensor:
+        """A mask in the shape of `like` that is true for about this share of the elements."""
+        return torch.rand(like.shape, generator=self.generator) < share
+
+
+def _ternary(draw: _Draw, shape: tuple[int, ...]) -> Tensor:
+    """-1, 0, 1, 1: leaning to one side, so that few sums are zero and hide a factor."""
+    return draw.bits(math.prod(shape), 3).sub_(1).clamp_(max=1).view(shape)
+
+
+def _thin(draw: _Draw, values: Tensor, over: tuple[int, ...], allowed: Tensor | float) -> Tensor:
+    """`values` of -1, 0, 1 with elements put to zero until the magnitudes summed `over` dimensions are `allowed`."""
+    most = float(allowed)
+    sums = values.abs().sum(over, keepdim=True)
+    # The first cut aims four standard deviations of the count below what is allowed, later ones take 15 % each.
+    share = (math.sqrt(4 + most) - 2) ** 2 / max(float(sums.max()), 1.0)
+    while bool((sums > most).any()):
+        values = values * (draw.keep(values, share) | (sums <= most)).to(values.dtype)
+        sums = values.abs().sum(over, keepdim=True)
+        share = 0.85
+    return values
+
+
+def _thin_upstream(draw: _Draw, g: Tensor, allowed: int) -> Tensor:
+    """Upstream gradient (N, C, ...) with at most `allowed` non-zeros per channel, spread over all images and positions.
+
+    Each image keeps allowed // N in every channel, at random places of equal stretches. Where there are more images
+    than that, the channels take turns, so that every image has some if channels * allowed reaches the images.
+    """
+    images, channels = g.shape[:2]
+    flat = g.flatten(2)
+    positions = flat.shape[2]
+    if images * positions <= allowed:
+        return g
+    quota = max(1, allowed // images)
+    stretches = (torch.rand(images, channels, quota, generator=draw.generator) + torch.arange(quota)) / quota
+    places = (stretches * positions).long().clamp_(max=positions - 1)
+    signs = draw.bits(places.numel(), 3).sub_(0.5).sign_().view(places.shape)
+    if allowed < images:
+        turn = (torch.arange(images).unsqueeze(1) - torch.arange(channels) * allowed).remainder(images)
+        signs = signs * (turn < allowed).unsqueeze(2)
+    return torch.zeros_like(flat).scatter_(2, places, signs).view(g.shape)
+
+
+def _thin_for_grad_input(
+    draw: _Draw, weight: Tensor, g: Tensor, shape: reference.Geometry, groups: int, limit: int
+) -> tuple[Tensor, Tensor]:
+    """Weight and g so that every partial sum of grad_input is at most `limit`.
+
+    A sum has at most as many terms as the filters of an input channel have weights (times what padding repeats), and
+    at most as many as non-zeros of g lie below the kernel. Whichever bound holds is enough.
+    """
+    grouped = torch.unflatten(weight, 0, (groups, -1))
+    over = (1, *range(3, grouped.dim()))
+    allowed = limit // shape.meetings
+    if float(grouped.abs().sum(over).max()) <= allowed or _heaviest(g, shape, groups) <= limit:
+        return weight, g
+    if allowed >= 8:
+        return _thin(draw, grouped, over, allowed).view(weight.shape), g
+    while _heaviest(g, shape, groups) > limit:  # padding repeats the border so often that no weight would be left
+        g = g * draw.keep(g, 0.7)
+    return weight, g
+
+
+def _heaviest(g: Tensor, shape: reference.Geometry, groups: int) -> float:
+    """The most magnitude of g that any element of grad_input adds up."""
+    planes = torch.unflatten(g.abs(), 1, (groups, -1)).sum(2).flatten(0, 1)
+    taps = planes.view(*(1 for _ in shape.kernel), *planes.shape)
+    worst = 0.0
+    for plane in taps.unbind(len(shape.kernel)):
+        every = plane.expand(*shape.kernel, *plane.shape[len(shape.kernel) :])
+        worst = max(worst, float(reference.gather(every, shape.backward).max()))
+    return worst
+
+
+def _geometry(spec: Spec) -> reference.Geometry:
+    axes = len(spec.kernel_size)
+    return reference.geometry(
+        input_size=spec.input_shape[-axes:],
+        output_size=spec.output_shape[-axes:],
+        kernel=spec.kernel_size,
+        stride=spec.stride,
+        dilation=spec.dilation,
+        pads=spec.pads,
+        mode=spec.padding_mode,
+    )
+
+
+# --- the layer ------------------------------------------------------------------------------------------------------
+
+
+def _misbuilt(layer: Layer) -> str | None:
+    """What is wrong with the layer before anything runs: shapes, dtypes and devices of its tensors."""
+    spec = layer.spec
+    if spec.bias != (layer.bias is not None):
+        return "bias is missing" if spec.bias else "bias is there, should be none"
+    expected = {"weight": spec.weight_shape, "bias": (spec.out_channels,), "x": spec.input_shape}
+    named = {**layer.tensors(), "output": layer.y if layer.y is not None else layer.g}
+    expected["output"] = spec.output_shape
+    for name, shape in expected.items():
+        tensor = named.get(name)
+        if tensor is not None:
+            wrong = _unlike(name, tensor, shape, spec)
+            if wrong:
+                return wrong
+    return None
+
+
+def _unlike(name: str, tensor: Tensor, shape: tuple[int, ...], spec: Spec) -> str | None:
+    dtype = str(tensor.dtype).replace("torch.", "")
+    if tuple(tensor.shape) != tuple(shape):
+        return f"{name} has shape {_shape(tensor.shape)}, should be {_shape(shape)}"
+    if dtype != spec.dtype:
+        return f"{name} has dtype {dtype}, should be {spec.dtype}"
+    if spec.device.partition(":")[0] not in (tensor.device.type, "accelerator"):
+        return f"{name} is on {tensor.device.type}, should be on {spec.device}"
+    return None
+
+
+def _fill(layer: Layer, values: dict[str, Tensor | None] | dict[str, Tensor]) -> None:
+    """Copy values into the layer's own tensors, whatever their memory format, and build its graph anew."""
+    for name, tensor in layer.tensors().items():
+        value = values[name]
+        assert value is not None
+        tensor.detach().copy_(value.view(tensor.shape) if value.shape != tensor.shape else value)
+    for leaf in (layer.x, *layer.module.parameters()):
+        leaf.grad = None
+    layer.rebuild()
+
+
+def _poison(layer: Layer) -> None:
+    """Leave NaN in freed memory of each result's size, for the allocator to hand out: what is not written shows."""
+    spec = layer.spec
+    shapes = _shapes(spec)
+    for name in PRODUCES[spec.direction]:
+        size = math.prod(shapes[name])
+        copies = 2 if size * layer.x.element_size() <= _POISONED_TWICE_BYTES else 1
+        held = [torch.full((size,), math.nan, dtype=layer.x.dtype, device=layer.x.device) for _ in range(copies)]
+        del held
+
+
+def _shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
+    return {
+        "output": spec.output_shape,
+        "grad_input": spec.input_shape,
+        "grad_weight": spec.weight_shape,
+        "grad_bias": (spec.out_channels,),
+    }
+
+
+# --- the verdict ----------------------------------------------------------------------------------------------------
+
+
+def _judge(spec: Spec, results: dict[str, Tensor], data: Data, method: str) -> tuple[int, list[str]]:
+    """How many elements were compared, and what is wrong with each result."""
+    shapes = _shapes(spec)
+    compared, reasons = 0, []
+    for name in PRODUCES[spec.direction]:
+        if name == "grad_bias" and not spec.bias:
+            continue
+        if name not in results:
+            reasons.append(f"{name} is missing, the step did not produce it")
+            continue
+        wrong = _unlike(name, results[name], shapes[name], spec)
+        if wrong is None:
+            count, wrong = _judge_values(spec, name, results[name], data, method)
+            compared += count
+        if wrong:
+            reasons.append(wrong)
+    return compared, reasons
+
+
+def _judge_values(spec: Spec, name: str, tensor: Tensor, data: Data, method: str) -> tuple[int, str | None]:
+    result = _batched(spec, name, tensor)
+    draw = _Draw(spec.seed + 1)
+    unbatched = name in ("output", "grad_input") and spec.batch_size is None
+
+    def tell(compared: Compared) -> str | None:
+        return _difference(name, compared, spec.dtype, unbatched)
+
+    if name == "grad_bias":
+        assert data.g is not None
+        expected = reference.grad_bias(data.g)
+        compared = Compared(torch.arange(len(expected)).unsqueeze(1), result.to(torch.float64), expected)
+        return len(expected), _far(name, compared, spec) if method == "normwise" else tell(compared)
+
+    part = _GradWeight(data) if name == "grad_weight" else _Correlated(data, name)
+    work = torch.float32 if part.bound <= 2**24 else torch.float64
+    compared = part.sample(result, draw, work)
+    reason = _far(name, compared, spec) if method == "normwise" else tell(compared)
+    if reason is None and method == "exact":
+        fraction = _first_fraction(result)
+        if fraction is not None:
+            reason = tell(part.behind(result, fraction, work))
+    if reason is None:
+        first, second = part.weights(draw)
+        difference = (reference.combine(result, first, second) - part.checksum(first, second)).abs()
+        allowed = 0.0
+        if method == "normwise":
+            spread = float(compared.expected.square().mean().sqrt())
+            allowed = 8 * NORMWISE[spec.dtype] * spread * float(first.norm() * second.norm())
+        flagged = (~(difference <= allowed)).nonzero()
+        if len(flagged):
+            reason = _locate(name, part, result, flagged, work, unbatched, spec, method)
+    return len(compared.found), reason
+
+
+def _locate(
+    name: str,
+    part: _Correlated | _GradWeight,
+    result: Tensor,
+    flagged: Tensor,
+    work: torch.dtype,
+    unbatched: bool,
+    spec: Spec,
+    method: str,
+) -> str:
+    """Name an element behind the checksums that differ."""
+    where = f"behind {_index(flagged[0].tolist())} of its last dimensions"
+    if method == "exact":
+        behind = [part.behind(result, torch.cat([torch.zeros(2, dtype=torch.int64), at]), work) for at in flagged[:8]]
+        joined = Compared(*(torch.cat(columns) for columns in zip(*behind)))
+        reason = _difference(name, joined, spec.dtype, unbatched)
+        if reason is not None:
+            return reason
+    return f"{name} does not add up {where} ({len(flagged)} checksums differ)"
+
+
+class _Correlated:
+    """The output, or the gradient of the input."""
+
+    def __init__(self, data: Data, name: str) -> None:
+        self.of = _correlation(data, name)
+        weight = self.of.weight.abs()
+        largest = 2 if name == "output" else data.shape.meetings
+        over = (1, *range(3, weight.dim()))
+        self.bound = float(weight.sum(over).max()) * largest + (0 if self.of.bias is None else 4)
+        self.images, self.groups, self.results = self.of.source.shape[0], weight.shape[0], weight.shape[2]
+
+    def weights(self, draw: _Draw) -> tuple[Tensor, Tensor]:
+        channels = self.groups * self.results
+        largest = _largest(self.images * channels * self.bound)
+        return _odd(draw, self.images, largest), _odd(draw, channels, largest)
+
+    def checksum(self, first: Tensor, second: Tensor) -> Tensor:
+        return reference.checksum(self.of, first, second)
+
+    def sample(self, result: Tensor, draw: _Draw, work: torch.dtype) -> Compared:
+        places = _places(self.of, draw, _GATHERED)
+        return self._compare(result, places, work)
+
+    def behind(self, result: Tensor, index: Tensor, work: torch.dtype) -> Compared:
+        """Every image and channel at the position of `index` (image, channel, *position)."""
+        position = tuple(at.expand(self.images) for at in index[2:])
+        return self._compare(
+            result, reference.Places(torch.arange(self.images), position, torch.arange(self.results)), work
+        )
+
+    def _compare(self, result: Tensor, places: reference.Places, work: torch.dtype) -> Compared:
+        expected = reference.elements(self.of, places, work)
+        return _compared(result, places, expected)
+
+
+class _GradWeight:
+    """The gradient of the weight."""
+
+    def __init__(self, data: Data) -> None:
+        assert data.g is not None
+        self.x, self.g, self.shape, self.groups = data.x, data.g, data.shape, data.groups
+        self.outputs, self.inputs = self.g.shape[1], self.x.shape[1] // self.groups
+        self.bound = 2 * self.g.numel() / self.outputs
+
+    def weights(self, draw: _Draw) -> tuple[Tensor, Tensor]:
+        largest = _largest(self.outputs * self.inputs * self.bound)
+        return _odd(draw, self.outputs, largest), _odd(draw, self.inputs, largest)
+
+    def checksum(self, first: Tensor, second: Tensor) -> Tensor:
+        return reference.grad_weight_checksum(self.x, self.g, self.shape, self.groups, first, second)
+
+    def sample(self, result: Tensor, draw: _Draw, work: torch.dtype) -> Compared:
+        """Every output channel at some pairs of input channel and tap: all of them, where they are few."""
+        pairs = _pairs(draw, self.inputs, self.shape.kernel, int(_GRADIENT_PRODUCTS / self.g.numel()))
+        parts = [self._compare(result, tap, torch.tensor([channel]), work) for channel, tap in pairs]
+        return Compared(*(torch.cat(columns) for columns in zip(*parts)))
+
+    def behind(self, result: Tensor, index: Tensor, work: torch.dtype) -> Compared:
+        """Every pair of channels at the tap of `index` (output channel, input channel, *tap)."""
+        return self._compare(result, tuple(index[2:].tolist()), torch.arange(self.inputs), work)
+
+    def _compare(self, result: Tensor, tap: tuple[int, ...], channels: Tensor, work: torch.dtype) -> Compared:
+        expected = reference.grad_weight_elements(self.x, self.g, self.shape, self.groups, tap, channels, work)
+        found = _tap(result, tap)[:, channels]
+        at = torch.cartesian_prod(torch.arange(self.outputs), channels)
+        index = torch.cat([at, torch.tensor(tap).expand(len(at), -1)], dim=1)
+        return Compared(index, found.flatten().to(torch.float64), expected.flatten().to(torch.float64))
+
+
+def _tap(weight: Tensor, tap: tuple[int, ...]) -> Tensor:
+    """The filters' values at one tap, (C_out, C_in / groups)."""
+    for at in tap:
+        weight = weight.select(2, at)
+    return weight
+
+
+def _correlation(data: Data, name: str) -> reference.Correlation:
+    if name == "output":
+        return reference.output(data.x, data.weight, data.bias, data.shape, data.groups)
+    assert data.g is not None
+    return reference.grad_input(data.g, data.weight, data.shape, data.groups)
+
+
+def _places(of: reference.Correlation, draw: _Draw, gathered: int) -> reference.Places:
+    """Corners, borders and random points of all images in turn, with as many channels as the budget allows."""
+    images, channels, results = of.source.shape[0], of.source.shape[1], of.weight.shape[2]
+    size = of.size
+    axes = len(size)
+    per_place = channels * math.prod(of.weight.shape[3:]) * math.prod(table.shape[0] for table in of.taps)
+    count = max(6 * 2**axes, min(512, gathered // per_place))
+    generator = draw.generator
+    position = [torch.randint(extent, (count,), generator=generator) for extent in size]
+    for corner in range(2**axes):
+        for axis in range(axes):
+            position[axis][corner] = (size[axis] - 1) * (corner >> axis & 1)
+    for border in range(2 * axes):
+        position[border // 2][2**axes + border :: 8 * axes] = (size[border // 2] - 1) * (border % 2)
+    image = (torch.arange(count) + torch.randint(images, (1,), generator=generator)).remainder(images)
+    chosen = max(1, min(results, 2 * gathered // per_place))
+    some = torch.arange(results)
+    if chosen < results:
+        some = torch.randperm(results, generator=generator)[:chosen].sort().values
+    return reference.Places(image, tuple(position), some)
+
+
+def _pairs(draw: _Draw, channels: int, kernel: tuple[int, ...], wanted: int) -> list[tuple[int, tuple[int, ...]]]:
+    """Pairs of (input channel, tap) spread over all: at least the first and the last, at most 16."""
+    total = channels * math.prod(kernel)
+    count = min(total, max(2, min(16, wanted)))
+    inner = torch.randperm(total, generator=draw.generator)[:count].tolist()
+    chosen = sorted({0, total - 1, *inner[: count - 2]})
+    found = []
+    for flat in chosen:
+        tap = []
+        for side in reversed(kernel):
+            flat, at = divmod(flat, side)
+            tap.append(at)
+        found.append((flat, tuple(reversed(tap))))
+    return found
+
+
+def _compared(result: Tensor, places: reference.Places, expected: Tensor) -> Compared:
+    """The elements of `result` (N, C, ...) at these places beside what is expected, (M, groups, T)."""
+    many, groups, chosen = expected.shape
+    channels = (torch.arange(groups).unsqueeze(1) * (result.shape[1] // groups) + places.channels).flatten()
+    at = [part.unsqueeze(1) for part in (places.image, *places.position)]
+    found = result[(at[0], channels, *at[1:])]
+    columns = [at[0].expand(many, groups * chosen), channels.expand(many, -1)]
+    columns += [part.expand(many, groups * chosen) for part in at[1:]]
+    index = torch.stack(columns, dim=2).flatten(0, 1)
+    return Compared(index, found.flatten().to(torch.float64), expected.flatten().to(torch.float64))
+
+
+def _difference(name: str, compared: Compared, dtype: str, unbatched: bool) -> str | None:
+    """The first element, in the order of indices, that is not what it should be, rounded once to the dtype."""
+    expected = compared.expected.to(getattr(torch, dtype)).to(torch.float64)
+    differs = (~(compared.found == expected)).nonzero().flatten()
+    if not len(differs):
+        return None
+    rows = compared.indices[differs].tolist()
+    first = min(range(len(rows)), key=rows.__getitem__)
+    at = int(differs[first])
+    index = rows[first][1:] if unbatched else rows[first]
+    found, right = float(compared.found[at]), float(expected[at])
+    count, of = len({tuple(row) for row in rows}), len(compared.found)
+    zero = ", all that was compared is zero" if not bool(compared.found.any()) else ""
+    value = f"{name}{_index(index)} is {_number(found)}, should be {_number(right)}"
+    return f"{value} ({count} of {of} compared elements differ{zero})"
+
+
+def _far(name: str, compared: Compared, spec: Spec) -> str | None:
+    """Why a result that need not be exact is too far from the reference, normwise; NaN is."""
+    allowed = NORMWISE[spec.dtype]
+    norm = float(compared.expected.norm())
+    distance = float((compared.found - compared.expected).norm()) / (norm or 1.0)
+    if distance <= allowed:
+        return None
+    return f"{name} is {distance:.2g} of its norm away from the reference, {allowed:.2g} is allowed"
+
+
+def _first_fraction(result: Tensor) -> Tensor | None:
+    """The index of the first element that is no integer (NaN among them), or None."""
+    wide = _wide(result)
+    rounded = wide.round()
+    if torch.equal(rounded, wide):
+        return None
+    return (rounded != wide).nonzero()[0]
+
+
+def _changed(spec: Spec, first: dict[str, Tensor], again: dict[str, Tensor], data: Data, method: str) -> list[str]:
+    """What differs between two calls on the same numbers."""
+    reasons = []
+    for name, before in first.items():
+        after = again.get(name)
+        if after is None or after.shape != before.shape:
+            reasons.append(f"{name} has another shape or is missing in the next call")
+        elif after.data_ptr() == before.data_ptr():  # the same memory: what was there before is gone
+            wrong = _judge_values(spec, name, after, data, method)[1]
+            reasons += [f"{wrong}, in the next call"] if wrong else []
+        elif method == "exact" and not torch.equal(before, after):
+            at = (~(before == after)).nonzero()[0]
+            was, now = (_number(float(tensor[tuple(at)])) for tensor in (before, after))
+            reasons.append(f"{name}{_index(at.tolist())} was {was} and is {now} in the next call")
+    return reasons
+
+
+def _accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor]) -> tuple[float | None, list[str]]:
+    """The largest error on the data that is timed, in units of roundoff; what is not finite there is wrong."""
+    spec = layer.spec
+    cpu = {name: _batched(spec, name, tensor) for name, tensor in random.items()}
+    bias, g = cpu.get("bias"), cpu.get("g")
+    data = Data(cpu["x"], cpu["weight"], bias, g, _geometry(spec), spec.groups)
+    draw = _Draw(spec.seed + 2)
+    worst, reasons = 0.0, []
+    for name in PRODUCES[spec.direction]:
+        if name not in results:
+            continue
+        result = _batched(spec, name, results[name])
+        low, high = (float(value) for value in torch.aminmax(_wide(result)))
+        if not (math.isfinite(low) and math.isfinite(high)):
+            at = (~torch.isfinite(results[name])).nonzero()[0]
+            reasons.append(f"{name}{_index(at.tolist())} is {float(results[name][tuple(at)])} on the timed data")
+            continue
+        error = max(_errors(name, result, data, draw))
+        if error > GROSS[spec.dtype]:
+            reasons.append(
+                f"{name} is right on integers but wrong on the timed data: an error of {error:.2g} of sum|x||w|"
+            )
+        worst = max(worst, error)
+    return (None if reasons else worst / ROUNDOFF[spec.dtype]), reasons
+
+
+def _errors(name: str, result: Tensor, data: Data, draw: _Draw) -> list[float]:
+    """|result - reference| / sum of magnitudes, the largest of each part of a sample."""
+    if name == "grad_bias":
+        assert data.g is not None
+        value, scale = reference.grad_bias(data.g), reference.grad_bias(data.g.abs())
+        return [_relative(result.to(torch.float64), value, scale)]
+    if name == "grad_weight":
+        assert data.g is not None
+        found = []
+        per_group = data.g.shape[1] // data.groups
+        points = data.g.numel() // data.g.shape[1]
+        groups = torch.randperm(data.groups, generator=draw.generator)[: max(1, _GATHERED // points)]
+        outputs = torch.randperm(per_group, generator=draw.generator)[: max(1, 4 // len(groups))]
+        g = torch.unflatten(data.g, 1, (data.groups, -1))[:, groups][:, :, outputs].flatten(1, 2)
+        x = torch.unflatten(data.x, 1, (data.groups, -1))[:, groups].flatten(1, 2)
+        rows = torch.unflatten(result, 0, (data.groups, -1))[groups][:, outputs].flatten(0, 1)
+        inputs = data.x.shape[1] // data.groups
+        for channel, tap in _pairs(draw, inputs, data.shape.kernel, 4)[:4]:
+            # One channel at a time: a copy of all of x in float64 would cost more than the comparison.
+            plane = torch.unflatten(x, 1, (len(groups), -1))[:, :, channel]
+            at = (data.shape, len(groups), tap, torch.zeros(1, dtype=torch.int64), torch.float64)
+            value = reference.grad_weight_elements(plane, g, *at)
+            scale = reference.grad_weight_elements(plane.abs(), g.abs(), *at)
+            found.append(_relative(_tap(rows, tap)[:, channel].to(torch.float64), value[:, 0], scale[:, 0]))
+        return found
+    of = _correlation(data, name)
+    places = _places(of, draw, _GATHERED // 2)
+    read = reference.patches(of.source, of.taps, places).to(torch.float64)
+    value = reference.products(read, of.weight, places)
+    if all(table.shape[0] == 1 for table in of.taps):
+        read = read.abs_()
+    else:  # numbers that meet in one tap are added up, and can cancel: magnitudes must be taken before
+        read = reference.patches(of.source.abs(), of.taps, places).to(torch.float64)
+    scale = reference.products(read, of.weight.abs(), places)
+    if of.bias is not None:
+        added = torch.unflatten(of.bias.to(torch.float64), 0, (data.groups, -1))[:, places.channels]
+        value, scale = value + added, scale + added.abs()
+    return [_relative(_compared(result, places, value).found, value.flatten(), scale.flatten())]
+
+
+def _relative(found: Tensor, value: Tensor, scale: Tensor) -> float:
+    """The largest |found - value| / scale; where nothing is added up, nothing may be found."""
+    return float(((found - value).abs() / scale.clamp(min=torch.finfo(torch.float64).tiny)).max())
+
+
+# --- small things ---------------------------------------------------------------------------------------------------
+
+
+def _batched(spec: Spec, name: str, tensor: Tensor) -> Tensor:
+    """A CPU copy, with a batch dimension where it is an image or a batch of them."""
+    tensor = tensor.detach().to("cpu")
+    return tensor.unsqueeze(0) if spec.batch_size is None and name in ("x", "g", "output", "grad_input") else tensor
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """The tensor in a type in which older torch too can do everything on the CPU; exact."""
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.to(torch.float32)
+
+
+def _largest(total: float) -> int:
+    """The largest weight of a checksum so that `total`, the sum of all magnitudes, stays exact in float64."""
+    return max(1, min(_LARGEST_WEIGHT, math.isqrt(int(2**53 // max(1, total)))))
+
+
+def _odd(draw: _Draw, count: int, largest: int) -> Tensor:
+    """Random odd numbers of either sign: none is zero, so no single wrong element can hide."""
+    sizes = torch.randint((largest + 1) // 2, (count,), generator=draw.generator) * 2 + 1
+    signs = torch.randint(2, (count,), generator=draw.generator) * 2 - 1
+    return (sizes * signs).to(torch.float64)
+
+
+def _shape(shape: tuple[int, ...] | torch.Size) -> str:
+    return "x".join(str(size) for size in shape)
+
+
+def _index(index: list[int]) -> str:
+    return "[" + ", ".join(str(at) for at in index) + "]"
+
+
+def _number(value: float) -> str:
+    return f"{value:.9g}"

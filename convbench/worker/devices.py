@@ -1,0 +1,108 @@
+"""Devices: which there are, how to wait for them, and how to time on them.
+
+Everything beyond the CPU goes through `torch.accelerator` and `torch.Event`, so that every backend torch knows comes
+for free; where an older torch lacks them, the backend's own module (`torch.cuda`, ...) has the same functions.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import torch
+
+
+class AbsentError(Exception):
+    """The device is not there; the message says why."""
+
+
+def resolve(name: str) -> torch.device:
+    """The torch device a case names; `accelerator` is whatever torch finds. Raises AbsentError."""
+    if name == "cpu":
+        return torch.device("cpu")
+    current = _current_accelerator()
+    if name == "accelerator":
+        if current is None:
+            raise AbsentError("torch finds no accelerator on this machine")
+        return current
+    device = torch.device(name)
+    if current is None or current.type != device.type:
+        found = f"its accelerator is {current.type}" if current else "torch finds no accelerator on this machine"
+        raise AbsentError(f"device {name} is not there: {found}")
+    if device.index is not None and device.index >= device_count(device):
+        raise AbsentError(f"device {name} is not there: torch finds {device_count(device)} of {device.type}")
+    return device
+
+
+def describe() -> str | None:
+    """The name of the accelerator torch finds, or None."""
+    current = _current_accelerator()
+    if current is None:
+        return None
+    get_name = getattr(_backend(current), "get_device_name", None)
+    name = get_name() if get_name else current.type
+    return f"{current.type}: {name} x{device_count(current)}"
+
+
+def _current_accelerator() -> torch.device | None:
+    accelerator = getattr(torch, "accelerator", None)
+    if accelerator is not None:
+        if not accelerator.is_available():
+            return None
+        return torch.device(accelerator.current_accelerator().type)
+    for kind in ("cuda", "xpu", "mps"):
+        module = getattr(torch, kind, None) or getattr(torch.backends, kind, None)
+        if module is not None and module.is_available():
+            return torch.device(kind)
+    return None
+
+
+def _backend(device: torch.device) -> ModuleType:
+    """`torch.accelerator`, or the backend's own module with the same functions on an older torch."""
+    return getattr(torch, device.type)  # type: ignore[no-any-return]  # a module by its name
+
+
+def device_count(device: torch.device) -> int:
+    """How many devices of this type there are."""
+    accelerator = getattr(torch, "accelerator", None)
+    count: int = accelerator.device_count() if accelerator else _backend(device).device_count()
+    return count
+
+
+class Stream:
+    """The device's queue of work as the timer needs it: mark points, wait for all, read the time between two marks."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._backend: Any = getattr(torch, "accelerator", None) or _backend(device)
+        self.has_events = self._events_work()
+
+    def _event(self) -> Any:
+        event = vars(torch).get("Event")
+        if event is None:
+            return _backend(self._device).Event(enable_timing=True)
+        return event(self._device.type, enable_timing=True)
+
+    def _events_work(self) -> bool:
+        """Whether this backend can tell the time between two events; some have events without elapsed_time."""
+        try:
+            first, second = self.mark(), self.mark()
+            self.synchronize()
+            return self.seconds_between(first, second) >= 0
+        except (RuntimeError, NotImplementedError, AttributeError, TypeError):
+            return False
+
+    def mark(self) -> Any:
+        """Put an event into the queue behind all work launched so far."""
+        event = self._event()
+        event.record(self._backend.current_stream(self._device))
+        return event
+
+    def synchronize(self) -> None:
+        """Return when all work launched so far is done."""
+        self._backend.synchronize(self._device)
+
+    def seconds_between(self, first: Any, second: Any) -> float:
+        """Device time between two marks; only after `synchronize`."""
+        milliseconds: float = first.elapsed_time(second)
+        return milliseconds * 1e-3

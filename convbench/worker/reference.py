@@ -1,0 +1,299 @@
+"""What a convolution must give, computed on the CPU without torch's convolution, and checksums that cover all of it.
+
+Everything rests on one table per axis, `taps[m, t, o]`: the coordinate of the source that tap t of the kernel reads for
+coordinate o of the result, -1 where it reads a padding zero. Every padding mode is such a table, and so is the gradient
+with respect to the input, whose source is the upstream gradient: there several (m) output coordinates can meet in one.
+
+Nothing here knows about devices, dtypes of layers or what is judged right; see check.py.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+#: Elements of a float64 working copy: 512 KiB, so that it stays in the second-level cache.
+_CHUNK = 1 << 16
+
+
+class Geometry(NamedTuple):
+    """How coordinates of input and output meet, one table per spatial axis."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    outputs: tuple[int, ...]
+    padded: tuple[Tensor, ...]  # (padded size): padded coordinate -> input coordinate, or -1
+    forward: tuple[Tensor, ...]  # (1, kernel, output size): -> input coordinate, or -1
+    backward: tuple[Tensor, ...]  # (m, kernel, input size): -> output coordinate, or -1
+
+    @property
+    def meetings(self) -> int:
+        """How many output positions can meet in one input element at one tap: over 1 where padding repeats it."""
+        return math.prod(table.shape[0] for table in self.backward)
+
+
+class Correlation(NamedTuple):
+    """result[n, c, p] = bias[c] + sum over channels k and taps t of source[n, k, taps(t, p)] * weight[k, c, t].
+
+    Both the output (source: the input) and the gradient of the input (source: the upstream gradient) are of this form.
+    """
+
+    source: Tensor  # (N, groups * summed channels, *spatial)
+    weight: Tensor  # (groups, summed channels, result channels, *kernel)
+    bias: Tensor | None  # (groups * result channels)
+    taps: tuple[Tensor, ...]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The spatial size of the result."""
+        return tuple(table.shape[2] for table in self.taps)
+
+
+def geometry(
+    *,
+    input_size: tuple[int, ...],
+    output_size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    pads: tuple[tuple[int, int], ...],
+    mode: str,
+) -> Geometry:
+    """The tables of a layer; `pads` are (before, after) per axis, `mode` is torch's `padding_mode`."""
+    padded = tuple(_padded(size, pad, mode) for size, pad in zip(input_size, pads))
+    forward = []
+    for table, taps, step, gap, outputs in zip(padded, kernel, stride, dilation, output_size):
+        at = torch.arange(outputs) * step + torch.arange(taps).unsqueeze(1) * gap
+        forward.append(table[at].unsqueeze(0))
+    backward = tuple(_inverse(table[0], size) for table, size in zip(forward, input_size))
+    return Geometry(kernel, stride, dilation, output_size, padded, tuple(forward), backward)
+
+
+def output(x: Tensor, weight: Tensor, bias: Tensor | None, shape: Geometry, groups: int) -> Correlation:
+    """The output (N, C_out, ...) of x (N, C_in, ...) and weight (C_out, C_in / groups, ...)."""
+    grouped = torch.unflatten(weight, 0, (groups, -1))
+    return Correlation(x, grouped.transpose(1, 2), bias, shape.forward)
+
+
+def grad_input(g: Tensor, weight: Tensor, shape: Geometry, groups: int) -> Correlation:
+    """The gradient (N, C_in, ...) with respect to the input, of the upstream gradient g (N, C_out, ...)."""
+    return Correlation(g, torch.unflatten(weight, 0, (groups, -1)), None, shape.backward)
+
+
+class Places(NamedTuple):
+    """Elements of a Correlation's result: all `channels` of every group at M (image, position) points."""
+
+    image: Tensor  # (M)
+    position: tuple[Tensor, ...]  # (M) per axis
+    channels: Tensor  # (T) within a group
+
+
+def patches(source: Tensor, taps: tuple[Tensor, ...], places: Places) -> Tensor:
+    """What the taps read for each place: (M, taps, channels), zeros for padding, summed over what meets in one tap."""
+    size, images = source.shape[2:], source.flatten(2)
+    found: Tensor | None = None
+    for meeting in itertools.product(*(range(table.shape[0]) for table in taps)):
+        index = torch.zeros(len(places.image), 1, dtype=torch.int64)
+        inside = torch.ones(len(places.image), 1, dtype=torch.bool)
+        for table, m, extent, position in zip(taps, meeting, size, places.position):
+            axis = table[m][:, position].t()  # (M, k)
+            index = (index.unsqueeze(2) * extent + axis.clamp(min=0).unsqueeze(1)).flatten(1)
+            inside = (inside.unsqueeze(2) & (axis >= 0).unsqueeze(1)).flatten(1)
+        read = images[places.image.unsqueeze(1), :, index] * inside.unsqueeze(2).to(source.dtype)
+        found = read if found is None else found.add_(read)
+    assert found is not None
+    return found
+
+
+def products(read: Tensor, weight: Tensor, places: Places) -> Tensor:
+    """Sums over channels and taps of what `patches` read: (M, groups, T), in the dtype of `read`."""
+    groups, summed = weight.shape[:2]
+    chosen = weight.flatten(3)[:, :, places.channels].to(read.dtype)  # (G, K, T, taps)
+    columns = chosen.permute(0, 3, 1, 2).reshape(groups, -1, len(places.channels))
+    rows = torch.unflatten(read, 2, (groups, summed)).permute(2, 0, 1, 3).reshape(groups, len(read), -1)
+    return torch.bmm(rows, columns).transpose(0, 1)
+
+
+def elements(of: Correlation, places: Places, dtype: torch.dtype) -> Tensor:
+    """The elements at these places, (M, groups, T), computed in `dtype`."""
+    found = products(patches(of.source, of.taps, places).to(dtype), of.weight, places)
+    if of.bias is not None:
+        found = found + torch.unflatten(of.bias.to(dtype), 0, (of.weight.shape[0], -1))[:, places.channels]
+    return found
+
+
+def gather(source: Tensor, taps: tuple[Tensor, ...]) -> Tensor:
+    """Sum over taps of source[..., tap, taps(tap, p)]: (*kernel, *spatial) -> (*size of the result).
+
+    One axis after the other, last first, so that it costs the sum of the kernel's sides and not their product.
+    """
+    for axis in reversed(range(len(taps))):
+        table = taps[axis]
+        place = 2 * axis + 1  # dimensions are now (k_0..k_axis, s_0..s_axis, results of later axes...)
+        extended = _with_zero(source, place)
+        index = table.masked_fill(table < 0, source.shape[place])
+        total: Tensor | None = None
+        for tap in range(table.shape[1]):
+            of_tap = extended.select(axis, tap)
+            for row in index[:, tap]:
+                part = of_tap.index_select(place - 1, row)
+                total = part if total is None else total.add_(part)
+        assert total is not None
+        source = total
+    return source
+
+
+def checksum(of: Correlation, images: Tensor, channels: Tensor) -> Tensor:
+    """Sum over n, c of images[n] * channels[c] * result[n, c, p] for every position p, by linearity, in float64.
+
+    The images are added up first, then the filters, so that one image and one filter are left to convolve:
+    C * prod(kernel) * positions multiply-adds instead of N * C_out times as many (Freivalds 1977, for convolution).
+    """
+    groups, summed, results = of.weight.shape[:3]
+    source = combine(of.source, images, None)  # (C, *spatial)
+    by_group = channels.to(torch.float64).view(groups, 1, results)
+    # (G, 1, R) @ (G, K, R, taps): the filters of each group added up
+    filters = torch.matmul(by_group.unsqueeze(1), of.weight.flatten(3).to(torch.float64)).squeeze(2)  # (G, K, taps)
+    planes = filters.reshape(groups * summed, -1).t() @ source.flatten(1)  # (taps, positions of the source)
+    found = gather(planes.view(*(table.shape[1] for table in of.taps), *source.shape[1:]), of.taps)
+    if of.bias is not None:
+        found = found + images.sum() * (channels * of.bias.to(torch.float64)).sum()
+    return found
+
+
+def combine(tensor: Tensor, first: Tensor, second: Tensor | None) -> Tensor:
+    """Sum over a of first[a] * tensor[a], or over a, b of first[a] * second[b] * tensor[a, b], in float64."""
+    shape = tensor.shape
+    if second is None:
+        rows, weights, rest = tensor.reshape(shape[0], -1), first, shape[1:]
+    elif tensor.is_contiguous() or tensor.dim() < 3 or not tensor.movedim(1, -1).is_contiguous():
+        rows = tensor.reshape(shape[0] * shape[1], -1)
+        weights, rest = torch.outer(first, second).flatten(), shape[2:]
+    else:  # channels last: the rows hold channels
+        pixels = tensor.movedim(1, -1).reshape(-1, shape[1])
+        step = max(1, _CHUNK // shape[1])
+        sums = [pixels[at : at + step].to(torch.float64) @ second for at in range(0, len(pixels), step)]
+        return (first @ torch.cat(sums).view(shape[0], -1)).view(shape[2:])
+    step = max(1, _CHUNK // max(1, rows.shape[1]))
+    total = torch.zeros(rows.shape[1], dtype=torch.float64)
+    for at in range(0, len(rows), step):
+        total += weights[at : at + step] @ rows[at : at + step].to(torch.float64)
+    return total.view(rest)
+
+
+def grad_bias(g: Tensor) -> Tensor:
+    """The gradient (C_out) of the bias: g summed over images and positions, in float64."""
+    total = torch.zeros(g.shape[1], dtype=torch.float64)
+    for image in g:
+        total += image.flatten(1).to(torch.float64).sum(1)
+    return total
+
+
+def grad_weight_elements(
+    x: Tensor, g: Tensor, shape: Geometry, groups: int, tap: tuple[int, ...], channels: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """grad_weight[:, channels, tap] as (C_out, T): sum over images and positions of g times what the tap reads."""
+    chosen = torch.unflatten(x, 1, (groups, -1))[:, :, channels]  # (N, G, T, *spatial)
+    for axis, (table, t) in enumerate(zip(shape.forward, tap)):
+        chosen = _select(chosen, 3 + axis, table[0, t])
+    left = torch.unflatten(g, 1, (groups, -1)).flatten(3).to(dtype)  # (N, G, Cg, P)
+    found = torch.zeros(*left.shape[1:3], len(channels), dtype=dtype)
+    for image, read in zip(left, chosen.flatten(3).to(dtype)):
+        found += torch.bmm(image, read.transpose(1, 2))
+    return found.flatten(0, 1)
+
+
+def grad_weight_checksum(x: Tensor, g: Tensor, shape: Geometry, groups: int, outputs: Tensor, inputs: Tensor) -> Tensor:
+    """Sum over c, k of outputs[c] * inputs[k] * grad_weight[c, k, t] for every tap t, (*kernel), in float64.
+
+    `inputs` has C_in / groups numbers. Channels are added up first, which leaves one multiply-add per image,
+    group, position and tap.
+    """
+    axes, images = len(shape.kernel), x.shape[0]
+    by_group = outputs.view(groups, 1, -1)
+    found = torch.zeros(math.prod(shape.kernel), dtype=torch.float64)
+    elements_per_image = max(x[0].numel(), g[0].numel())
+    step = max(1, 4 * _CHUNK // elements_per_image)
+    for at in range(0, images, step):
+        source = torch.unflatten(x[at : at + step].to(torch.float64), 1, (groups, -1)).flatten(3)
+        read = torch.matmul(inputs, source) if len(inputs) > 1 else source.squeeze(2) * inputs
+        read = torch.unflatten(read, 2, x.shape[2:])  # (n, G, *spatial)
+        for axis, table in enumerate(shape.padded):
+            read = _select(read, 2 + axis, table)
+        upstream = torch.unflatten(g[at : at + step].to(torch.float64), 1, (groups, -1)).flatten(3)
+        left = (
+            torch.matmul(by_group, upstream).squeeze(2)
+            if by_group.shape[2] > 1
+            else upstream.squeeze(2) * by_group[:, 0]
+        )
+        left = torch.unflatten(left, 2, shape.outputs)
+        scratch = torch.empty_like(left)
+        sums = []
+        for tap in itertools.product(*(range(side) for side in shape.kernel)):
+            view = read
+            for axis in range(axes):
+                begin, stride = tap[axis] * shape.dilation[axis], shape.stride[axis]
+                last = begin + stride * (shape.outputs[axis] - 1) + 1
+                view = view[(slice(None),) * (2 + axis) + (slice(begin, last, stride),)]
+            sums.append(torch.mul(view, left, out=scratch).sum())
+        found += torch.stack(sums)
+    return found.view(shape.kernel)
+
+
+def _padded(size: int, pad: tuple[int, int], mode: str) -> Tensor:
+    at = torch.arange(-pad[0], size + pad[1])
+    if mode == "zeros":
+        return torch.where((at < 0) | (at >= size), torch.full_like(at, -1), at)
+    if mode == "replicate":
+        return at.clamp(0, size - 1)
+    if mode == "circular":
+        return at.remainder(size)
+    if mode == "reflect":
+        folded = at.abs()
+        return torch.where(folded >= size, 2 * (size - 1) - folded, folded)
+    raise ValueError(f"unknown padding mode {mode!r}")
+
+
+def _inverse(table: Tensor, size: int) -> Tensor:
+    """(kernel, outputs) -> input coordinate, turned round: (m, kernel, inputs) -> output coordinate, or -1."""
+    kernel, outputs = table.shape
+    keys = (torch.arange(kernel).unsqueeze(1) * size + table)[table >= 0]
+    at = torch.arange(outputs).expand(kernel, outputs)[table >= 0]
+    keys, order = torch.sort(keys, stable=True)
+    rank = torch.arange(len(keys)) - torch.searchsorted(keys, keys)
+    many = int(rank.max()) + 1 if len(rank) else 1
+    inverse = torch.full((many, kernel * size), -1, dtype=torch.int64)
+    inverse[rank, keys] = at[order]
+    return inverse.view(many, kernel, size)
+
+
+def _with_zero(tensor: Tensor, axis: int) -> Tensor:
+    """The tensor with one more slice of zeros at the end of `axis`, where index -1 is sent."""
+    shape = list(tensor.shape)
+    shape[axis] = 1
+    return torch.cat([tensor, tensor.new_zeros(shape)], dim=axis)
+
+
+def _select(tensor: Tensor, axis: int, table: Tensor) -> Tensor:
+    """tensor[table] along `axis`, zero where the table says -1."""
+    inside = (table >= 0).nonzero().flatten().tolist()
+    if not inside:
+        return tensor.new_zeros([*tensor.shape[:axis], len(table), *tensor.shape[axis + 1 :]])
+    first, last = inside[0], inside[-1]
+    run = table[first : last + 1].tolist()
+    step = run[1] - run[0] if len(run) > 1 else 1
+    if step > 0 and run == list(range(run[0], run[-1] + 1, step)):  # a slice: many times faster than index_select
+        read = tensor[(slice(None),) * axis + (slice(run[0], run[-1] + 1, step),)]
+        if len(run) == len(table):
+            return read
+        found = tensor.new_zeros([*tensor.shape[:axis], len(table), *tensor.shape[axis + 1 :]])
+        found.narrow(axis, first, len(run)).copy_(read)
+        return found
+    if len(inside) == len(table):
+        return tensor.index_select(axis, table)
+    return _with_zero(tensor, axis).index_select(axis, table.masked_fill(table < 0, tensor.shape[axis]))

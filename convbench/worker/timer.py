@@ -1,0 +1,195 @@
+"""Times one block: untimed warm-up, then samples until the block is full, with garbage collection off.
+
+A sample is one iteration, or as many as the clock needs to be trusted. The CPU is timed by its own clock around each
+sample; an accelerator by events around groups of iterations, with one wait for the device at the end of the block and
+the clock read only after it.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import statistics
+from itertools import repeat
+from time import perf_counter_ns
+from typing import Any, Callable, NamedTuple, Protocol
+
+Step = Callable[[], Any]
+
+#: Shortest sample on a CPU, seconds: perf_counter_ns costs 50 ns and the loop as much, which is 1 % of 10 us.
+SHORTEST_SAMPLE_S = 10e-6
+#: Shortest group between two events on an accelerator, seconds: events resolve about 0.5 us.
+SHORTEST_GROUP_S = 50e-6
+#: Warm-up before a block: so many iterations and so many seconds, one iteration if that is longer than the last.
+WARMUP_ITERATIONS = 2
+WARMUP_S = 3e-3
+WARMUP_ONCE_S = 10e-3
+#: Events of one block at most: each costs a little memory and launch time.
+MOST_GROUPS = 2000
+
+
+class Timing(NamedTuple):
+    """One block: seconds per iteration, minor page faults per iteration; `host_s` is the time to launch, or None."""
+
+    iterations: int
+    samples: int
+    minimum_s: float
+    q1_s: float
+    median_s: float
+    q3_s: float
+    p95_s: float
+    mean_s: float
+    host_s: float | None
+    page_faults: float
+
+
+class Queue(Protocol):
+    """The device's queue of work (see devices.Stream)."""
+
+    has_events: bool
+
+    def mark(self) -> Any:
+        """Put an event into the queue."""
+
+    def synchronize(self) -> None:
+        """Wait until the queue is empty."""
+
+    def seconds_between(self, first: Any, second: Any) -> float:
+        """Device time between two events."""
+
+
+def warm_up(step: Step, queue: Queue | None) -> float:
+    """Run untimed iterations; returns the seconds of the last one, the first estimate of an iteration."""
+    begin = perf_counter_ns()
+    done = 0
+    while True:
+        before = perf_counter_ns()
+        step()
+        if queue:
+            queue.synchronize()
+        now = perf_counter_ns()
+        done += 1
+        last, spent = (now - before) * 1e-9, (now - begin) * 1e-9
+        if last > WARMUP_ONCE_S or (done >= WARMUP_ITERATIONS and spent >= WARMUP_S):
+            return max(last, 1e-9)
+
+
+def time_block(step: Step, seconds: float, queue: Queue | None = None) -> Timing:
+    """Warm up, then time iterations for `seconds`, one sample at least."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        estimate = warm_up(step, queue)
+        if queue is None:
+            return _time_on_cpu(step, seconds, estimate)
+        if queue.has_events:
+            return _time_with_events(step, seconds, estimate, queue)
+        return _time_synchronized(step, seconds, estimate, queue)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _time_on_cpu(step: Step, seconds: float, estimate: float) -> Timing:
+    now = perf_counter_ns
+    samples: list[int] = []
+    add = samples.append
+    per_sample = _group(SHORTEST_SAMPLE_S, estimate)
+    faults = _minor_faults()
+    end = now() + int(seconds * 1e9)
+    if per_sample == 1:
+        while True:
+            before = now()
+            step()
+            after = now()
+            add(after - before)
+            if after >= end:
+                break
+    else:
+        while True:
+            before = now()
+            for _ in repeat(None, per_sample):
+                step()
+            after = now()
+            add(after - before)
+            if after >= end:
+                break
+    faults = _minor_faults() - faults
+    return _summary([sample * 1e-9 for sample in samples], per_sample, faults, None)
+
+
+def _time_with_events(step: Step, seconds: float, estimate: float, queue: Queue) -> Timing:
+    """Groups of iterations between events; the estimate includes a wait, so a cheap group settles the group's size."""
+    probe = _group(SHORTEST_GROUP_S, estimate)
+    first = queue.mark()
+    for _ in repeat(None, 4 * probe):
+        step()
+    second = queue.mark()
+    queue.synchronize()
+    estimate = max(queue.seconds_between(first, second) / (4 * probe), 1e-9)
+    per_group = _group(SHORTEST_GROUP_S, estimate)
+    groups = max(1, min(MOST_GROUPS, round(seconds / (estimate * per_group))))
+    faults = _minor_faults()
+    begin = perf_counter_ns()
+    marks = [queue.mark()]
+    for _ in repeat(None, groups):
+        for _ in repeat(None, per_group):
+            step()
+        marks.append(queue.mark())
+    launched = perf_counter_ns()
+    queue.synchronize()
+    faults = _minor_faults() - faults
+    samples = [queue.seconds_between(a, b) for a, b in zip(marks, marks[1:])]
+    return _summary(samples, per_group, faults, (launched - begin) * 1e-9 / (groups * per_group))
+
+
+def _time_synchronized(step: Step, seconds: float, estimate: float, queue: Queue) -> Timing:
+    """Wall clock around groups, each waited for: where the backend has no events that tell the time."""
+    per_group = _group(SHORTEST_GROUP_S, estimate)
+    samples = []
+    faults = _minor_faults()
+    end = perf_counter_ns() + int(seconds * 1e9)
+    while True:
+        before = perf_counter_ns()
+        for _ in repeat(None, per_group):
+            step()
+        queue.synchronize()
+        after = perf_counter_ns()
+        samples.append((after - before) * 1e-9)
+        if after >= end:
+            break
+    return _summary(samples, per_group, _minor_faults() - faults, None)
+
+
+def _group(shortest_s: float, estimate_s: float) -> int:
+    """Iterations a sample needs to last `shortest_s`."""
+    return max(1, -int(-shortest_s // estimate_s))
+
+
+def _summary(samples_s: list[float], per_sample: int, faults: int, host_s: float | None) -> Timing:
+    ordered = sorted(sample / per_sample for sample in samples_s)
+    iterations = len(ordered) * per_sample
+    return Timing(
+        iterations=iterations,
+        samples=len(ordered),
+        minimum_s=ordered[0],
+        q1_s=_quantile(ordered, 0.25),
+        median_s=_quantile(ordered, 0.5),
+        q3_s=_quantile(ordered, 0.75),
+        p95_s=_quantile(ordered, 0.95),
+        mean_s=statistics.fmean(ordered),
+        host_s=host_s,
+        page_faults=faults / iterations,
+    )
+
+
+def _quantile(ordered: list[float], fraction: float) -> float:
+    """Linear interpolation between order statistics, as numpy's default."""
+    position = fraction * (len(ordered) - 1)
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+def _minor_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
