@@ -1,0 +1,1 @@
+"""The process room: where workers run."""

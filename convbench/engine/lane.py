@@ -1,0 +1,258 @@
+"""A lane: one worker and the typed requests it answers. One block at a time runs in a lane."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from convbench.case import Case, WorkerSettings
+from convbench.errors import RequestError, WorkerDiedError, WorkerTimedOutError
+from convbench.result import Check, Roof, RoofKind, Status
+
+Json = bool | int | float | str | None | Sequence["Json"] | Mapping[str, "Json"]
+Message = Mapping[str, Json]
+
+
+class Transport(Protocol):
+    """Carries one request to a worker and its answer back."""
+
+    def request(self, message: Message, *, deadline_s: float) -> Mapping[str, Json]:
+        """The worker's answer; raises WorkerDiedError or WorkerTimedOutError, after which the transport is closed."""
+
+    def wait_until_up(self, *, deadline_s: float) -> None:
+        """Return when the worker answers; raises WorkerStartError."""
+
+    def close(self) -> None:
+        """End the worker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a worker says of itself."""
+
+    torch: str
+    python: str
+    onednn: str | None
+    cpu_capability: str | None
+    accelerator: str | None
+    threads: int
+    keeps_memory: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What preparing a case came to; `status` is passed, failed (timed all the same) or why it cannot be timed."""
+
+    status: Status
+    reason: str | None = None
+    check: Check | None = None
+    implementation: str | None = None
+    threads: int | None = None
+    timer: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """One block as the worker saw it: seconds per iteration. `busy_s` is warm-up and timed iterations together."""
+
+    iterations: int
+    samples: int
+    minimum_s: float
+    q1_s: float
+    median_s: float
+    q3_s: float
+    p95_s: float
+    mean_s: float
+    host_s: float
+    page_faults: float
+    compute_canary_s: float
+    busy_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A block that the worker could not run, and why."""
+
+    status: Status
+    reason: str
+
+
+class Lane:
+    """Typed requests to one worker with its settings."""
+
+    def __init__(self, transport: Transport, settings: WorkerSettings) -> None:
+        self._transport = transport
+        self._settings = settings
+
+    def describe(self, *, deadline_s: float) -> Description:
+        """Wait until the worker is up, set its thread count, and hear what it is."""
+        self._transport.wait_until_up(deadline_s=deadline_s)
+        answer = self._ask({"op": "describe", "threads": self._settings.threads}, deadline_s)
+        return Description(
+            torch=_text(answer, "torch"),
+            python=_text(answer, "python"),
+            onednn=_maybe_text(answer, "onednn"),
+            cpu_capability=_maybe_text(answer, "cpu_capability"),
+            accelerator=_maybe_text(answer, "accelerator"),
+            threads=_integer(answer, "threads"),
+            keeps_memory=answer["keeps_memory"] is True,
+        )
+
+    def find_module(self, name: str, *, deadline_s: float) -> None:
+        """Have the worker import the user's own module; raises RequestError where it cannot be had."""
+        try:
+            answer = self._ask({"op": "find_module", "module": name}, deadline_s)
+        except (WorkerDiedError, WorkerTimedOutError) as error:
+            raise RequestError(f"module {name} cannot be imported: {error}") from None
+        if answer["status"] != Status.PASSED:
+            raise RequestError(
+                f"module {name}: {_text(answer, 'reason')}",
+                hint="it must be importable from the current folder or through PYTHONPATH",
+            )
+
+    def prepare(self, key: int, case: Case, *, check: bool, seed: int, deadline_s: float) -> Prepared:
+        """Build the layer of a case under `key`; with `check`, prove it right and name what runs."""
+        answer = self._ask({"op": "prepare", "key": key, "check": check, "spec": spec(case, seed)}, deadline_s)
+        found = answer.get("check")
+        return Prepared(
+            status=Status(_text(answer, "status")),
+            reason=_maybe_text(answer, "reason"),
+            check=_check(found) if isinstance(found, Mapping) else None,
+            implementation=_maybe_text(answer, "implementation"),
+            threads=_integer(answer, "threads") if "threads" in answer else None,
+            timer=_maybe_text(answer, "timer"),
+            note=_maybe_text(answer, "note"),
+        )
+
+    def block(self, key: int, seconds: float, *, deadline_s: float) -> Timing | Refusal:
+        """Time one block of the case under `key`."""
+        answer = self._ask({"op": "block", "key": key, "seconds": seconds}, deadline_s)
+        status = Status(_text(answer, "status"))
+        if status is not Status.PASSED:
+            return Refusal(status=status, reason=_maybe_text(answer, "reason") or status.value)
+        return Timing(
+            iterations=_integer(answer, "iterations"),
+            samples=_integer(answer, "samples"),
+            **{name: _number(answer, name) for name in _TIMING_NUMBERS},
+        )
+
+    def memory_canary(self, *, deadline_s: float) -> float:
+        """Seconds of one copy that reaches memory."""
+        return _number(self._ask({"op": "memory_canary"}, deadline_s), "memory_canary_s")
+
+    def compute_canary(self, *, deadline_s: float) -> float:
+        """Seconds of one small matrix product that lives in the caches."""
+        return _number(self._ask({"op": "compute_canary"}, deadline_s), "compute_canary_s")
+
+    def roofs(self, dtypes: Sequence[str], device: str, *, deadline_s: float) -> tuple[Roof, ...]:
+        """What the device can do at best; empty where it is absent."""
+        answer = self._ask({"op": "roofs", "dtypes": list(dtypes), "device": device}, deadline_s)
+        found = answer.get("roofs")
+        if not isinstance(found, Sequence):
+            return ()
+        return tuple(_roof(roof, device, self._settings.threads) for roof in found if isinstance(roof, Mapping))
+
+    def release(self, *, deadline_s: float) -> None:
+        """Have the worker forget all its layers."""
+        self._ask({"op": "release"}, deadline_s)
+
+    def close(self) -> None:
+        """End the worker."""
+        self._transport.close()
+
+    def _ask(self, message: Message, deadline_s: float) -> Mapping[str, Json]:
+        return self._transport.request(message, deadline_s=deadline_s)
+
+
+_TIMING_NUMBERS = (
+    "minimum_s",
+    "q1_s",
+    "median_s",
+    "q3_s",
+    "p95_s",
+    "mean_s",
+    "host_s",
+    "page_faults",
+    "compute_canary_s",
+    "busy_s",
+)
+
+
+def spec(case: Case, seed: int) -> dict[str, Json]:
+    """The case in the worker's words (worker.layer.Spec): every size by convbench's own formulas."""
+    p = case.problem
+    return {
+        "in_channels": p.in_channels,
+        "out_channels": p.out_channels,
+        "kernel_size": p.kernel_size,
+        "stride": p.stride,
+        "padding": p.padding,
+        "dilation": p.dilation,
+        "groups": p.groups,
+        "bias": p.bias,
+        "padding_mode": p.padding_mode,
+        "pads": p.pads,
+        "input_shape": p.input_shape,
+        "weight_shape": p.weight_shape,
+        "output_shape": p.output_shape,
+        "batch_size": p.batch_size,
+        "direction": case.direction,
+        "dtype": case.dtype,
+        "memory_format": case.memory_format,
+        "device": case.device,
+        "module": case.module,
+        "seed": zlib.crc32(f"{seed}/{case.id}".encode()),
+    }
+
+
+def _check(found: Mapping[str, Json]) -> Check:
+    shape = found["output_shape"]
+    error = found["max_error"]
+    return Check(
+        output_shape=tuple(int(str(side)) for side in shape) if isinstance(shape, Sequence) else None,
+        max_error=float(error) if isinstance(error, int | float) else None,
+        elements=_integer(found, "elements"),
+        method=_text(found, "method"),
+        reason=_maybe_text(found, "reason"),
+    )
+
+
+def _roof(found: Mapping[str, Json], device: str, threads: int | None) -> Roof:
+    footprint = found["footprint_bytes"]
+    return Roof(
+        kind=RoofKind(_text(found, "kind")),
+        device=device,
+        threads=threads,
+        rate=_number(found, "rate"),
+        source=_text(found, "source"),
+        dtype=_maybe_text(found, "dtype"),
+        footprint_bytes=footprint if isinstance(footprint, int) else None,
+    )
+
+
+def _text(answer: Mapping[str, Json], name: str) -> str:
+    value = answer[name]
+    if not isinstance(value, str):
+        raise TypeError(f"the worker answered {name} = {value!r}, expected text")
+    return value
+
+
+def _maybe_text(answer: Mapping[str, Json], name: str) -> str | None:
+    return None if answer.get(name) is None else _text(answer, name)
+
+
+def _number(answer: Mapping[str, Json], name: str) -> float:
+    value = answer[name]
+    if not isinstance(value, int | float):
+        raise TypeError(f"the worker answered {name} = {value!r}, expected a number")
+    return float(value)
+
+
+def _integer(answer: Mapping[str, Json], name: str) -> int:
+    value = answer[name]
+    if not isinstance(value, int):
+        raise TypeError(f"the worker answered {name} = {value!r}, expected an integer")
+    return value

@@ -1,0 +1,208 @@
+"""Runs workers as processes of this machine: starts them, talks to them under a deadline, buries them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+
+from convbench.case import Allocator, WorkerSettings
+from convbench.engine.lane import Json, Lane, Message
+from convbench.engine.machine import memory_available
+from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutError
+
+#: The share of the free memory that a worker may take: the conductor and the system live on the rest.
+MEMORY_SHARE = 0.8
+#: What malloc must be told to keep freed memory: the threshold for memory maps of its own, the trim threshold, and
+#: how much more to ask for at a time. Some versions of glibc refuse a map threshold over 32 MiB.
+MALLOC_MAP_THRESHOLDS = (1 << 30, 1 << 25)
+MALLOC_TRIM_THRESHOLD = 1 << 33
+MALLOC_TOP_PAD = 1 << 26
+#: How much of what a worker wrote to standard error is kept to explain its death, bytes.
+TAIL_BYTES = 4000
+#: How long a worker may take to end by itself, seconds, before it is killed.
+GRACE_S = 2.0
+
+
+class LocalEngine:
+    """Starts workers with this interpreter."""
+
+    def __init__(self, *, python: str = sys.executable, memory_limit: int | None = None) -> None:
+        """Workers run under `python` and may take `memory_limit` bytes; None: a share of what is free then."""
+        self._python = python
+        self._memory_limit = memory_limit
+        self._map_thresholds = list(MALLOC_MAP_THRESHOLDS)
+
+    def start(self, settings: WorkerSettings) -> Lane:
+        """A lane whose worker is starting; `Lane.describe` waits for it."""
+        limit = memory_limit() if self._memory_limit is None else self._memory_limit
+        transport = LocalTransport(
+            [self._python, "-m", "convbench.worker", str(os.getpid()), str(limit)],
+            environment={**os.environ, **self.variables(settings)},
+        )
+        return Lane(transport, settings)
+
+    @property
+    def has_steady_allocator(self) -> bool:
+        """Whether malloc can be asked to keep freed memory: glibc's can."""
+        return has_glibc()
+
+    def fall_back(self) -> bool:
+        """Ask for a smaller map threshold from now on; False where the smallest did not help."""
+        if len(self._map_thresholds) == 1 or not has_glibc():
+            return False
+        self._map_thresholds.pop(0)
+        return True
+
+    def variables(self, settings: WorkerSettings) -> dict[str, str]:
+        """The environment variables that the settings ask for."""
+        if settings.allocator is Allocator.SYSTEM or not has_glibc():
+            return {}
+        return {
+            "MALLOC_MMAP_THRESHOLD_": str(self._map_thresholds[0]),
+            "MALLOC_TRIM_THRESHOLD_": str(MALLOC_TRIM_THRESHOLD),
+            "MALLOC_TOP_PAD_": str(MALLOC_TOP_PAD),
+        }
+
+
+def has_glibc() -> bool:
+    """Whether malloc is glibc's, which reads the MALLOC_ variables."""
+    return platform.libc_ver()[0] == "glibc"
+
+
+def memory_limit() -> int:
+    """Bytes a worker may take: below what is free, so that the kernel never has to pick a process to kill."""
+    return int(memory_available() * MEMORY_SHARE)
+
+
+class LocalTransport:
+    """JSON lines over the pipes of a process in a session of its own, so that Ctrl-C reaches the conductor alone."""
+
+    def __init__(self, command: list[str], *, environment: Mapping[str, str]) -> None:
+        self._command = command
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env=dict(environment),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise WorkerStartError(f"cannot start a worker with {command[0]}: {error.strerror}") from None
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._requests = self._process.stdin
+        self._answers = self._process.stdout.fileno()
+        self._errors = self._process.stderr.fileno()
+        self._received = b""
+        self._tail = b""
+        self._open_errors = True
+        self._up = False
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._process.pid
+
+    def wait_until_up(self, *, deadline_s: float) -> None:
+        """Return when the worker has said its first word; raises WorkerStartError with what it wrote instead."""
+        if self._up:
+            return
+        try:
+            self._read_line(deadline_s)
+            self._up = True
+        except WorkerDiedError as error:
+            raise WorkerStartError(
+                f"the worker did not start: {error}",
+                hint=f"try: {self._command[0]} -c 'import torch, convbench.worker'",
+            ) from None
+        except WorkerTimedOutError as error:
+            raise WorkerStartError(f"the worker did not start: {error}") from None
+
+    def request(self, message: Message, *, deadline_s: float) -> Mapping[str, Json]:
+        """The answer to `message`; raises WorkerDiedError or WorkerTimedOutError."""
+        if self._requests.closed:
+            raise WorkerDiedError("the worker is gone")
+        try:
+            self._requests.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        except OSError:
+            raise self._died() from None
+        answer: dict[str, Json] = json.loads(self._read_line(deadline_s))
+        return answer
+
+    def close(self) -> None:
+        """End the worker at once: it holds nothing that is not stored, and unloading torch would take 0.3 s."""
+        self._kill()
+        self._close_pipes()
+
+    def _read_line(self, deadline_s: float) -> bytes:
+        """Sleep until the worker has written a whole line; keep the tail of its standard error meanwhile."""
+        end = time.monotonic() + deadline_s
+        while b"\n" not in self._received:
+            left = end - time.monotonic()
+            watched = [self._answers] + ([self._errors] if self._open_errors else [])
+            ready = select.select(watched, [], [], max(0.0, left))[0] if left > 0 else []
+            if not ready:
+                self._kill()
+                self._close_pipes()
+                raise WorkerTimedOutError(f"no answer within {deadline_s:g} s{self._last_words()}")
+            if self._errors in ready:
+                self._read_errors()
+            if self._answers in ready:
+                chunk = os.read(self._answers, 1 << 16)
+                if not chunk:
+                    raise self._died()
+                self._received += chunk
+        line, _, self._received = self._received.partition(b"\n")
+        return line
+
+    def _read_errors(self) -> None:
+        chunk = os.read(self._errors, 1 << 16)
+        self._open_errors = bool(chunk)
+        self._tail = (self._tail + chunk)[-TAIL_BYTES:]
+
+    def _died(self) -> WorkerDiedError:
+        """What ended the worker, with its last words."""
+        try:
+            code = self._process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            code = self._process.returncode
+        while self._open_errors and select.select([self._errors], [], [], 0)[0]:
+            self._read_errors()
+        self._close_pipes()
+        number = -code if code < 0 else None
+        how = f"ended with exit code {code}" if number is None else f"was ended by {_signal_name(number)}"
+        return WorkerDiedError(f"the worker {how}{self._last_words()}", signal=number)
+
+    def _last_words(self) -> str:
+        lines = [line.strip() for line in self._tail.decode(errors="replace").splitlines() if line.strip()]
+        return f" ({lines[-1]})" if lines else ""
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+
+    def _close_pipes(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
