@@ -1,0 +1,141 @@
+"""The tables. Portable SQL only: SQLite and PostgreSQL hold the same.
+
+A change makes a new schema version, a migration, and a fixture database in tests/data that stays readable for ever.
+  1  the first release
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Dialect,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+VERSION = 1
+
+
+class Words(TypeDecorator[str]):
+    """Text that every database takes: NUL and halves of surrogate pairs, which C code may print, are made visible."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """What is stored for `value`."""
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+#: Names for all constraints, so that a migration can find them.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+schema = Table("convbench_schema", metadata, Column("version", Integer, nullable=False))
+
+#: One row per run. `measure` and `environment` are JSON (serial.py), `seed` is text because it may exceed 64 bits.
+#: `host` is where the run began; the writer is the process that writes it now, null where none does.
+runs = Table(
+    "runs",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("id", Words, nullable=False, unique=True),
+    Column("name", Words, nullable=False),
+    Column("description", Words, nullable=False),
+    Column("source", Words, nullable=False),
+    Column("seed", Words, nullable=False),
+    Column("measure", Words, nullable=False),
+    Column("version", Words, nullable=False),
+    Column("started_at", Words, nullable=False),
+    Column("finished_at", Words),
+    Column("state", Words, nullable=False),
+    Column("environment", Words, nullable=False),
+    Column("digest", Words, nullable=False),
+    Column("host", Words, nullable=False),
+    Column("writer_host", Words),
+    Column("writer_boot", Words),
+    Column("writer_pid", Integer),
+    Column("writer_started", Double),
+)
+
+rejections = Table(
+    "rejections",
+    metadata,
+    Column("run_key", ForeignKey("runs.key", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False, autoincrement=False),
+    Column("label", Words, nullable=False),
+    Column("reason", Words, nullable=False),
+    PrimaryKeyConstraint("run_key", "position"),
+    sqlite_with_rowid=False,
+)
+
+#: What is known of each pass beside its visits, as JSON (serial.py).
+passes = Table(
+    "passes",
+    metadata,
+    Column("run_key", ForeignKey("runs.key", ondelete="CASCADE"), nullable=False),
+    Column("pass_index", Integer, nullable=False, autoincrement=False),
+    Column("facts", Words, nullable=False),
+    PrimaryKeyConstraint("run_key", "pass_index"),
+    sqlite_with_rowid=False,
+)
+
+#: The cases of each run in the sweep's order: problem and other settings as JSON without defaults, apart because many
+#: cases share either. The unique index starts with the case, so that it also finds a case's runs.
+cases = Table(
+    "cases",
+    metadata,
+    Column("run_key", ForeignKey("runs.key", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False, autoincrement=False),
+    Column("case_id", Words, nullable=False),
+    Column("problem", Words, nullable=False),
+    Column("settings", Words, nullable=False),
+    PrimaryKeyConstraint("run_key", "position"),
+    UniqueConstraint("case_id", "run_key"),
+    sqlite_with_rowid=False,
+)
+
+#: One row per case and pass. Without SQLite's rowid the rows lie in the order of their key, in which a run is read.
+visits = Table(
+    "visits",
+    metadata,
+    Column("run_key", Integer, nullable=False, autoincrement=False),
+    Column("position", Integer, nullable=False, autoincrement=False),
+    Column("pass_index", Integer, nullable=False, autoincrement=False),
+    Column("status", Words, nullable=False),
+    Column("complete", Boolean, nullable=False),
+    Column("reason", Words),
+    Column("check_result", Words),
+    Column("implementation", Words),
+    Column("threads", Integer),
+    Column("timer", Words),
+    Column("note", Words),
+    Column("stop_reason", Words, nullable=False),
+    Column("layout", SmallInteger, nullable=False),
+    Column("blocks", LargeBinary, nullable=False),
+    Column("system_blocks", LargeBinary),
+    PrimaryKeyConstraint("run_key", "position", "pass_index"),
+    ForeignKeyConstraint(["run_key", "position"], ["cases.run_key", "cases.position"], ondelete="CASCADE"),
+    Index(None, "run_key", "status"),
+    sqlite_with_rowid=False,
+)

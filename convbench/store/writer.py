@@ -1,0 +1,62 @@
+"""Which process writes a run, told so that neither a reused process id nor a reboot makes another one look like it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """A process: host, boot, process id, and when it started.
+
+    On Linux `boot` is the kernel's boot id and `started` counts clock ticks since then, which no change of the wall
+    clock moves; elsewhere `boot` is empty and `started` is in seconds since 1970.
+    """
+
+    host: str
+    boot: str
+    pid: int
+    started: float
+
+    @classmethod
+    def of_this_process(cls) -> Writer:
+        """The running process."""
+        pid = os.getpid()
+        started = _started(pid)
+        if started is None:  # /proc hidden from its own process: then no other process can look either
+            started = 0.0
+        return cls(host=socket.gethostname(), boot=_boot(), pid=pid, started=started)
+
+    def is_gone(self) -> bool:
+        """Whether this process has certainly ended. Of another host's processes nothing is known: False."""
+        if self.host != socket.gethostname():
+            return False
+        return self.boot != _boot() or _started(self.pid) != self.started
+
+
+def _boot() -> str:
+    if sys.platform != "linux":
+        return ""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _started(pid: int) -> float | None:
+    """When the process with this id started, None where there is none; one that only waits to be reaped is none."""
+    if sys.platform != "linux":
+        try:
+            process = psutil.Process(pid)
+            return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+        except psutil.Error:
+            return None
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    state, *rest = stat[stat.rindex(b")") + 1 :].split()  # the name before may hold blanks and brackets
+    return None if state in (b"Z", b"X") else float(rest[18])  # field 22 of proc(5), starttime
