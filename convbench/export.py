@@ -1,0 +1,243 @@
+"""A run as csv, json, parquet, markdown or junit XML: pure, from a run to bytes. Who asked for them writes them.
+
+A new format is one function and one line in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+import re
+from collections.abc import Callable
+from typing import NoReturn
+from xml.etree import ElementTree
+
+from convbench import units
+from convbench.analysis.columns import COLUMNS, NOT_REACHED, Kind, Rows, Value, columns, in_64_bits
+from convbench.errors import RequestError
+from convbench.result import UNMEASURED, Run, Status
+from convbench.serial import run_from_json, to_json
+
+
+def export(run: Run, form: str) -> bytes:
+    """The run in the format named `form`, text as UTF-8; raises RequestError where there is no such format."""
+    if form not in FORMATS:
+        near = difflib.get_close_matches(form, FORMATS, n=1)
+        hint = f"did you mean {near[0]}?" if near else None
+        raise RequestError(f"unknown format {form!r}, expected one of {', '.join(FORMATS)}", hint=hint)
+    return FORMATS[form](run)
+
+
+#: Spreadsheets take a cell that begins so for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")
+
+
+def to_csv(run: Run) -> bytes:
+    """One row per case, a header, commas, lines that end in a newline; what is absent is empty.
+
+    Numbers have seven significant digits: blocks are kept as float32. A text that a spreadsheet would take for a
+    formula (labels, reasons and module names come from users, and runs from colleagues) gets an apostrophe before it,
+    as OWASP advises; numbers never do. Whoever needs such a text to the letter reads the json.
+    """
+    cells = [_cells(COLUMNS[name].kind, values) for name, values in columns(run).items()]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(zip(*cells, strict=True))
+    return _utf8(text.getvalue())
+
+
+def _cells(kind: Kind, values: list[Value]) -> list[str]:
+    """The cells of one column; most hold few different values."""
+    cell = _CELL[kind]
+    if kind is Kind.NUMBER:
+        return [cell(value) for value in values]
+    known = {value: cell(value) for value in set(values)}
+    return [known[value] for value in values]
+
+
+def _text_cell(value: Value) -> str:
+    # A lone \r is not quoted by Python's csv, and ends the row for its readers.
+    text = "" if value is None else str(value).replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _plain_cell(value: Value) -> str:
+    return "" if value is None else str(value)
+
+
+_CELL: dict[Kind, Callable[[Value], str]] = {
+    Kind.TEXT: _text_cell,
+    Kind.INTEGER: _plain_cell,
+    Kind.NUMBER: lambda value: units.plain(value) if isinstance(value, float) else "",
+    Kind.BOOLEAN: lambda value: _plain_cell(value).lower(),
+}
+
+
+def to_json_text(run: Run) -> bytes:
+    """The whole run, as `read_json` reads it: environment, sweep, results, rejections, blocks in base64 float32."""
+    return json.dumps(to_json(run), allow_nan=False).encode("ascii") + b"\n"
+
+
+def read_json(text: str) -> Run:
+    """The run of an exported json file; raises RequestError where it is none, or one of another version."""
+    try:
+        document = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise RequestError(
+            f"not a run that convbench exported: it is no JSON ({reason})",
+            hint="`convbench export RUN --format json` writes one",
+        ) from None
+    return run_from_json(document)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def to_parquet(run: Run) -> bytes:
+    """The columns of the CSV with their types and units; the run's id, name, machine and version in the metadata.
+
+    Raises RequestError where pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa  # type: ignore[import-untyped]  # it has no types
+        from pyarrow import parquet
+    except ImportError:
+        raise RequestError("parquet needs pyarrow", hint="pip install 'convbench[parquet]'") from None
+    types = {Kind.TEXT: pa.string(), Kind.INTEGER: pa.int64(), Kind.NUMBER: pa.float64(), Kind.BOOLEAN: pa.bool_()}
+    fields, arrays = [], []
+    for name, values in columns(run).items():
+        column = COLUMNS[name]
+        if column.kind is Kind.TEXT:
+            values = [value if value is None else _utf8(str(value)).decode() for value in values]
+        arrays.append(pa.array(in_64_bits(values), type=types[column.kind]))
+        fields.append(pa.field(name, types[column.kind], metadata={"unit": column.unit, "about": column.about}))
+    told = {
+        "convbench.run": run.id,
+        "convbench.name": run.name,
+        "convbench.version": run.version,
+        "convbench.started_at": run.started_at,
+        "convbench.cpu": run.environment.cpu,
+        "convbench.torch": run.environment.torch,
+    }
+    schema = pa.schema(fields, metadata={key: _utf8(value) for key, value in told.items()})
+    sink = io.BytesIO()
+    parquet.write_table(pa.table(arrays, schema=schema), sink)
+    return sink.getvalue()
+
+
+def to_markdown(run: Run) -> bytes:
+    """What a person pastes into a pull request: where it ran, then one row per case with the figures that matter."""
+    rows = Rows(run)
+    told = rows.estimates
+    reasons = COLUMNS["reason"].values(rows)
+    implementations = COLUMNS["implementation"].values(rows)
+    rates = rows.rates(rows.flops)
+    env = run.environment
+    noise = rows.noise.ratio
+    lines = [
+        f"**{_markdown(run.name)}** ({_markdown(run.id)}): {units.plural(len(rows.cases), 'case')} on "
+        f"{_markdown(env.cpu)}, torch {_markdown(env.torch)}, convbench {_markdown(run.version)}"
+        + (f", compute canary {units.ratio(noise)} its floor" if noise == noise else ""),
+        "",
+        "| case | status | floor | typical | spread | FLOP/s | implementation |",
+        "|---|---|--:|--:|--:|--:|---|",
+    ]
+    for i, (case, result) in enumerate(zip(rows.cases, rows.results, strict=True)):
+        status = result.status.value.replace("_", " ") if result else ""
+        reason = f"{status}: {reasons[i]}" if status and reasons[i] else reasons[i] or status
+        cells = [
+            _markdown(case.label),
+            _markdown(str(reason)),
+            units.seconds(float(told.floor_s[i])),
+            units.seconds(float(told.typical_s[i])),
+            units.percent(float(told.spread[i])),
+            units.si(rates[i], "FLOP/s"),
+            _markdown(str(implementations[i] or "")),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return _utf8("\n".join(lines) + "\n")
+
+
+_MARKDOWN = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)")
+
+
+def _markdown(text: str) -> str:
+    """`text` as it is, on one line of a table cell; no tags, no emphasis, nobody mentioned."""
+    escaped = _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
+
+
+def to_junit(run: Run) -> bytes:
+    """One test case per case: a failure where its result was wrong, an error where it could not be measured.
+
+    A test case's time is the floor in seconds, so that a CI's history of times is one of floors; the other figures are
+    properties. Cases not reached yet are skipped. What XML 1.0 refuses (control characters) is removed.
+    """
+    table = columns(run)
+    statuses = table["status"]
+    suite = ElementTree.Element(
+        "testsuite",
+        name=_xml(run.name),
+        timestamp=_xml(run.started_at),
+        hostname=_xml(run.environment.hostname),
+        tests=str(len(statuses)),
+        failures=str(statuses.count(Status.FAILED)),
+        errors=str(sum(status in UNMEASURED for status in statuses)),
+        skipped=str(statuses.count(Status.SKIPPED) + statuses.count(None)),
+    )
+    for i, status in enumerate(statuses):
+        test = ElementTree.SubElement(suite, "testcase", classname=_xml(run.name), name=_xml(str(table["label"][i])))
+        floor = table["floor_s"][i]
+        if isinstance(floor, float):
+            test.set("time", f"{floor:.9f}")
+        properties = ElementTree.SubElement(test, "properties")
+        for name in _PROPERTIES:
+            text = _CELL[COLUMNS[name].kind](table[name][i])
+            if text:
+                ElementTree.SubElement(properties, "property", name=name, value=_xml(text))
+        if status != Status.PASSED:
+            kind = "skipped" if status is None else _JUNIT[Status(str(status))]
+            reason = _xml(str(table["reason"][i] or status or NOT_REACHED))
+            told = ElementTree.SubElement(test, kind, message=" ".join(reason.split()))
+            if kind != "skipped":
+                told.set("type", str(status))
+                told.text = reason
+    suites = ElementTree.Element("testsuites", name="convbench")
+    suites.append(suite)
+    ElementTree.indent(suites)
+    document: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
+
+
+#: What JUnit calls what is not a pass.
+_JUNIT: dict[Status, str] = {
+    Status.FAILED: "failure",
+    Status.SKIPPED: "skipped",
+    **dict.fromkeys(UNMEASURED, "error"),
+}
+_PROPERTIES = ("case_id", "status", "floor_s", "typical_s", "spread", "support", "blocks", "tflops", "implementation")
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("", text)
+
+
+def _utf8(text: str) -> bytes:
+    """Halves of surrogate pairs, which a file name or a worker may hold, are written as escapes."""
+    return text.encode("utf-8", errors="backslashreplace")
+
+
+#: The formats by the name that `--format` takes.
+FORMATS: dict[str, Callable[[Run], bytes]] = {
+    "csv": to_csv,
+    "json": to_json_text,
+    "parquet": to_parquet,
+    "markdown": to_markdown,
+    "junit": to_junit,
+}

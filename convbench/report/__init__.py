@@ -1,0 +1,1 @@
+"""The paper room: pure, results to HTML text."""

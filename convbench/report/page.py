@@ -1,0 +1,355 @@
+"""The report: a run as one HTML file that opens offline. Pure; the template gets ready strings and does no arithmetic.
+
+Scripts are allowed by the hash of their text (content security policy), nothing is fetched, user text is escaped by
+Jinja. plotly.js and DataTables travel compressed: 4.8 MB become 2.0 (docs/measurement.md, fact 9).
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from convbench import units
+from convbench.analysis.columns import Rows
+from convbench.analysis.findings import NOISY_RATIO, findings
+from convbench.analysis.frame import frame
+from convbench.errors import ConvbenchError
+from convbench.report.figures import AxisFigure, Ranking, axis_figures, ranking
+from convbench.report.tables import CaseTable, case_table, refusals, troubles
+from convbench.result import UNMEASURED, Environment, PassFacts, Run, RunState, Status
+
+#: Rows of the table of cases, and labels of refused or waiting points, that stand in the page as plain HTML for readers
+#: without scripts; the interactive table has all cases.
+PLAIN_ROWS = 200
+PLAIN_LABELS = 20
+#: Findings before the fold; the rest opens at a click.
+FIRST_FINDINGS = 8
+
+_HERE = Path(__file__).parent
+_STYLE = "report.css"
+_SCRIPTS = ("load.js", "format.js", "figures.js", "table.js", "main.js")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """A library as it travels in the page: its text gzipped in base64, and the hash that lets the text run."""
+
+    name: str
+    text: Markup
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """One answer at the head of the report; `mood` is good, warn, bad or plain and never the only sign of it."""
+
+    title: str
+    answer: str
+    detail: str
+    mood: str
+
+
+def file_name(run: Run) -> str:
+    """`<slug of name>-<run id>.html`."""
+    slug = re.sub(r"[^a-z0-9]+", "-", run.name.lower()).strip("-")[:60].strip("-")
+    return f"{slug or 'run'}-{run.id}.html"
+
+
+def render(run: Run) -> str:
+    """The whole report as HTML text, encodable as UTF-8."""
+    table = frame(run)
+    cases = case_table(table)
+    figures = axis_figures(table)
+    ranked = ranking(table)
+    sentences = [finding.sentence for finding in findings(run, table)]
+    script = Markup("(() => {\n'use strict';\n" + "\n".join(_static(name) for name in _SCRIPTS) + "})();\n")
+    libraries = (_plotly(), _datatables())
+    lost = troubles(run)
+    waiting = [case.label for case in run.unmeasured]
+    rejected = refusals(run)
+    html = (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            run=run,
+            policy=_policy([_hash(str(script)), *(library.hash for library in libraries)]),
+            style=Markup(_static(_STYLE)),
+            script=script,
+            libraries=libraries,
+            library_style=_pack("datatables-style", _itables("dt_bundle.css")),
+            data=_json(_data(cases, figures, ranked)),
+            when=_when(run.started_at),
+            machine=_machine(run.environment),
+            stage=_stage(run, table),
+            tiles=_tiles(run, table),
+            findings=sentences[:FIRST_FINDINGS],
+            more_findings=sentences[FIRST_FINDINGS:],
+            troubles=lost[:PLAIN_ROWS],
+            troubles_count=units.plural(len(lost), "case"),
+            troubles_left=_left(len(lost), PLAIN_ROWS, "case"),
+            figures=[(index, figure, _numbers(figure)) for index, figure in enumerate(figures)],
+            ranking=ranked,
+            cases=cases,
+            rows=cases.rows(PLAIN_ROWS),
+            rows_left=_left(len(cases), PLAIN_ROWS, "case"),
+            refused=units.plural(len(run.rejections), "point"),
+            refusals=[
+                (reason, units.count(len(labels)), labels[:PLAIN_LABELS], _left(len(labels), PLAIN_LABELS, "point"))
+                for reason, labels in rejected
+            ],
+            waiting=waiting[:PLAIN_LABELS],
+            waiting_count=units.plural(len(waiting), "case"),
+            waiting_left=_left(len(waiting), PLAIN_LABELS, "case"),
+            facts=_facts(run),
+        )
+    )
+    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a message must not cost the report
+
+
+def _tiles(run: Run, table: pd.DataFrame) -> list[Tile]:
+    return [_right(table), _noise(run, table), _extent(run, table), _range(table)]
+
+
+def _count(table: pd.DataFrame, *statuses: Status) -> int:
+    return int(table["status"].isin([status.value for status in statuses]).sum())
+
+
+def _right(table: pd.DataFrame) -> Tile:
+    passed, failed = _count(table, Status.PASSED), _count(table, Status.FAILED)
+    checked = passed + failed
+    how = "Before a layer was timed, its shapes and values were compared with exact arithmetic, on the same tensors."
+    if not checked:
+        return Tile(title="Right?", answer="Nothing was checked", detail="No case could be run.", mood="bad")
+    if failed:
+        answer = f"{units.count(failed)} of {units.plural(checked, 'layer')} {'is' if failed == 1 else 'are'} wrong"
+        return Tile(title="Right?", answer=answer, detail=how, mood="bad")
+    answer = "The layer is right" if checked == 1 else f"All {units.count(checked)} layers are right"
+    return Tile(title="Right?", answer=answer, detail=how, mood="good")
+
+
+def _noise(run: Run, table: pd.DataFrame) -> Tile:
+    noise = Rows(run).noise
+    spreads = table["spread"].dropna()
+    told = []
+    if noise.canaries:
+        told.append(
+            f"A fixed piece of work took {units.percent(noise.ratio - 1)} longer than in its quietest moment (median); "
+            f"{units.percent(noise.quiet, 0)} of the blocks ran in a quiet moment."
+        )
+    if len(spreads):
+        half, most = (units.percent(float(spreads.quantile(share))) for share in (0.5, 0.9))
+        told.append(f"From process to process half of the floors agree within {half}, nine in ten within {most}.")
+    if not told:
+        return Tile(title="How noisy?", answer="Unknown", detail="Nothing was timed.", mood="plain")
+    noisy = noise.ratio > NOISY_RATIO
+    answer = "Noisy: trust floors" if noisy else "Quiet"
+    if not noise.canaries:
+        answer = "Unknown: no canary ran"
+    return Tile(
+        title="How noisy?",
+        answer=answer,
+        detail=" ".join(told).replace(" %", "\u00a0%"),
+        mood="warn" if noisy else "good",
+    )
+
+
+def _extent(run: Run, table: pd.DataFrame) -> Tile:
+    timed = int(table["floor_s"].notna().sum())
+    lost = _count(table, *UNMEASURED)
+    parts = [
+        (lost, f"{units.count(lost)} could not be measured"),
+        (_count(table, Status.SKIPPED), f"{units.count(_count(table, Status.SKIPPED))} skipped"),
+        (len(run.unmeasured), f"{units.count(len(run.unmeasured))} not reached yet"),
+        (len(run.rejections), f"{units.plural(len(run.rejections), 'point')} of the sweep refused by torch"),
+    ]
+    detail = "; ".join(text for number, text in parts if number)
+    return Tile(
+        title="How much?",
+        answer=f"{units.count(timed)} of {units.plural(len(table), 'case')} timed",
+        detail=f"{detail}." if detail else "Nothing was left out.",
+        mood="bad" if lost else "warn" if run.unmeasured else "good",
+    )
+
+
+def _range(table: pd.DataFrame) -> Tile:
+    passed = table[(table["status"] == Status.PASSED.value).fillna(False).to_numpy(dtype=bool)]
+    floors, rates = passed["floor_s"].dropna(), passed["tflops"].dropna()
+    if floors.empty:
+        return Tile(title="How fast?", answer="No time to show", detail="No case passed.", mood="plain")
+    low, high = units.seconds(floors.min()), units.seconds(floors.max())
+    best = units.si(float(rates.max()) * 1e12, "FLOP/s") if len(rates) else "-"
+    return Tile(
+        title="How fast?",
+        answer=low if len(floors) == 1 else f"{low} to {high}",
+        detail=f"Floors of one iteration. The highest rate is {best}.",
+        mood="plain",
+    )
+
+
+def _stage(run: Run, table: pd.DataFrame) -> str:
+    """Where an unfinished run stands, `` when it is finished."""
+    planned = units.plural(run.measure.passes, "pass", "passes")
+    done = int(table["passes"].max()) if len(table) else 0
+    at = f"pass {done} of {run.measure.passes}" if done else f"the first of {planned}"
+    if run.state is RunState.RUNNING:
+        picture = "a first picture" if done <= 1 else "the picture so far"
+        return f"{at.capitalize()}: {picture}. The run goes on, and each further pass makes it sharper."
+    if run.state is RunState.INTERRUPTED:
+        return f"Interrupted in {at}. The same command goes on where it stopped."
+    return ""
+
+
+def _machine(environment: Environment) -> str:
+    device = environment.accelerator or environment.cpu
+    return f"{device}, {units.plural(environment.cores, 'core')}, torch {environment.torch}"
+
+
+def _when(moment: str) -> str:
+    """`24 November 2026, 03:30 UTC`; the text itself where it is no time."""
+    try:
+        at = datetime.fromisoformat(moment)
+    except ValueError:
+        return moment
+    return f"{at.day} {at:%B %Y}, {at:%H:%M} UTC"
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    """(name, value) of what a reader needs to judge and repeat the run."""
+    e, m = run.environment, run.measure
+    facts = [
+        ("processor", e.cpu),
+        ("cores", units.count(e.cores)),
+        ("memory", units.size(e.memory_bytes)),
+        ("caches", f"L2 {units.size(e.l2_bytes)}, L3 {units.size(e.l3_bytes)}"),
+        ("accelerator", e.accelerator or "none"),
+        ("host", e.hostname),
+        ("system", f"{e.system}, {e.machine}, {e.libc}"),
+        ("torch", e.torch),
+        ("oneDNN", e.onednn or "unknown"),
+        ("instructions", e.cpu_capability or "unknown"),
+        ("Python", e.python),
+        ("allocator", e.allocator),
+        ("convbench", run.version),
+        ("run", run.id),
+        ("seed", str(run.seed)),
+        ("started", _when(run.started_at)),
+        ("finished", _when(run.finished_at) if run.finished_at else "not yet"),
+        (
+            "measured by",
+            f"{units.plural(m.passes, 'pass', 'passes')} of {units.plural(m.rounds, 'round')}, at most "
+            f"{units.seconds(m.max_time)} per case, settled at {units.percent(m.precision)}",
+        ),
+    ]
+    return facts + _meanwhile(run.passes) + list(e.variables)
+
+
+def _meanwhile(passes: tuple[PassFacts, ...]) -> list[tuple[str, str]]:
+    """(name, value) of how the machine was while it was measured, pass by pass; only what the system told."""
+
+    def told(name: str, values: list[float | None], text: Callable[[float], str]) -> list[tuple[str, str]]:
+        return [(name, ", ".join("-" if value is None else text(value) for value in values))] if any(values) else []
+
+    return [
+        *told("load, each pass", [facts.load for facts in passes], lambda value: f"{value:.1f}"),
+        *told("stolen by other guests", [facts.stolen for facts in passes], units.percent),
+        *told("frequency", [facts.frequency_hz for facts in passes], lambda value: units.si(value, "Hz")),
+        *told("slowed down (times)", [facts.throttled for facts in passes], lambda value: units.count(int(value))),
+    ]
+
+
+def _numbers(figure: AxisFigure) -> list[tuple[str, list[str]]]:
+    """(value, mean time of each panel) of a figure, for readers who do not see it."""
+    return [
+        (text, [units.seconds(panel.middle[place]) if panel.middle else "-" for panel in figure.panels])
+        for place, text in enumerate(figure.texts)
+    ]
+
+
+def _left(total: int, shown: int, noun: str) -> str:
+    return f"and {units.plural(total - shown, f'more {noun}')}" if total > shown else ""
+
+
+def _data(cases: CaseTable, figures: tuple[AxisFigure, ...], ranked: Ranking | None) -> dict[str, object]:
+    """What the page's scripts read: the table and the figures, which refer to its rows."""
+    return {
+        "columns": [asdict(column) for column in cases.columns],
+        "values": cases.values,
+        "figures": [asdict(figure) for figure in figures],
+        "ranking": asdict(ranked) if ranked else None,
+    }
+
+
+def _json(data: dict[str, object]) -> Markup:
+    """JSON that cannot end its script element, whatever the user's text says."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _policy(hashes: list[str]) -> str:
+    """The content security policy: these scripts, styles of the page itself, and nothing from anywhere."""
+    scripts = " ".join(f"'{value}'" for value in hashes)
+    return (
+        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
+        "connect-src 'none'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(script: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _pack(name: str, text: str) -> Packed:
+    packed = base64.b64encode(gzip.compress(text.encode(), compresslevel=9, mtime=0)).decode()
+    return Packed(name=name, text=Markup(packed), hash=_hash(text))  # base64
+
+
+@cache
+def _plotly() -> Packed:
+    return _pack("plotly", (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"))
+
+
+@cache
+def _datatables() -> Packed:
+    """The installed itables' bundle, an ES module, as a classic script that leaves `DataTable` behind."""
+    text = _itables("dt_bundle.js")
+    exports = re.search(r"export\{([^}]*)\};?", text)
+    default = re.search(r"([\w$]+) as default", exports[1]) if exports else None
+    if exports is None or default is None:
+        raise ConvbenchError(
+            "the installed itables bundles DataTables in an unknown way", hint="pip install itables==2.9.1"
+        )
+    body = text[: exports.start()] + f"globalThis.DataTable={default[1]};" + text[exports.end() :]
+    return _pack("datatables", "(() => {\n" + body + "\n})();\n")
+
+
+def _itables(name: str) -> str:
+    return (resources.files("itables") / "html" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _static(name: str) -> str:
+    return (_HERE / "static" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
