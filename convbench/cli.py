@@ -1,0 +1,302 @@
+"""The verbs: options in, text and an exit code out. Rooms are imported when a verb needs them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from convbench.errors import ConvbenchError, ExitCode, RequestError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from convbench.result import Run
+
+app = typer.Typer(
+    help="How fast is a convolution layer? Measures torch.nn.Conv2d sweeps, checks every layer, writes a report.",
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+_DB_HELP = "The database: a path or an SQLAlchemy URL. [default: reports/convbench.db]"
+Database = Annotated[str | None, typer.Option("--db", envvar="CONVBENCH_DB", metavar="DB", help=_DB_HELP)]
+RunRef = Annotated[
+    str, typer.Argument(metavar="RUN", help="latest, a run id or a unique prefix of one, or a JSON export.")
+]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A sweep: a YAML file, see configs/.")]
+
+
+class _State:
+    """`--db` as it stands before the verb."""
+
+    db: str | None = None
+
+
+def _database(db: str | None) -> str | None:
+    return db if db is not None else _State.db
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from convbench import __version__
+
+        print(f"convbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    db: Database = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    _State.db = db
+
+
+@app.command()
+def run(
+    config: Config,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew where an interrupted run would resume.")] = False,
+    db: Database = None,
+) -> None:
+    """Measure a sweep and write its report.
+
+    Progress goes to standard error; standard output is the report's path. A run that was interrupted resumes.
+    """
+    from convbench import api, runner
+    from convbench.progress import Shown, say
+
+    database = _database(db)
+    shown = Shown()
+
+    def report_so_far(run_id: str, pass_index: int) -> None:
+        try:
+            measured = api.load(run_id, db=database)
+            path = measured.write_report()
+        except RequestError as error:
+            say(f"no report yet, the run goes on: {error.message}")
+            return
+        if pass_index == 0 and measured.run.measure.passes > 1:
+            say(f"a first report, which each further pass sharpens: {path}")
+
+    interrupted = False
+    with _sigterm_as_interrupt():
+        try:
+            listener = shown.listener(pass_finished=runner.Listener(pass_finished=report_so_far))
+            measured = api.run(config, db=database, fresh=fresh, listener=listener)
+        except KeyboardInterrupt:
+            if shown.run_id is None:
+                raise
+            interrupted = True
+            measured = api.load(shown.run_id, db=database)
+        finally:
+            shown.close()
+    path = measured.write_report()
+    _tell_summary(measured.run)
+    if interrupted:
+        say(f"interrupted: what was measured is kept; `convbench run {config}` goes on from here")
+    print(path)
+    raise typer.Exit(ExitCode.INTERRUPTED if interrupted else exit_code(measured.run))
+
+
+def exit_code(run: Run) -> ExitCode:
+    """The first exit code of the contract that applies to a measured run."""
+    from convbench.result import UNMEASURED, Status
+
+    statuses = {result.status for result in run.results}
+    if Status.FAILED in statuses:
+        return ExitCode.FAILED_OR_REGRESSED
+    return ExitCode.NOT_MEASURED if statuses & UNMEASURED else ExitCode.DONE
+
+
+def _tell_summary(run: Run) -> None:
+    """The things most worth knowing, on standard error."""
+    from convbench.analysis.findings import findings
+    from convbench.progress import say
+
+    for finding in findings(run)[:3]:
+        say(f"- {finding.sentence}")
+
+
+@app.command()
+def plan(
+    config: Config,
+    all_cases: Annotated[bool, typer.Option("--all", help="Print all cases, not only the first 40.")] = False,
+    db: Database = None,
+) -> None:
+    """Show what a run would measure.
+
+    The cases, the points torch would refuse with its reasons, time and memory. Nothing is measured or written. The time
+    is a forecast where the database holds a run of this machine, an upper limit elsewhere.
+    """
+    from convbench import api
+    from convbench.report.plan import plan_text
+
+    sweep, planned = api.planned(config)
+    print(
+        plan_text(
+            name=sweep.name,
+            cases=planned.cases,
+            rejections=planned.rejections,
+            points=planned.points,
+            merged=planned.merged,
+            excluded=planned.excluded,
+            measure=sweep.measure,
+            most=None if all_cases else 40,
+            forecast_s=api.forecast_s(planned, sweep, db=_database(db)),
+        )
+    )
+    raise typer.Exit(ExitCode.DONE if planned.cases else ExitCode.WRONG_REQUEST)
+
+
+@app.command()
+def report(run: RunRef = "latest", db: Database = None) -> None:
+    """Write the report of a stored run again."""
+    from convbench import api
+
+    print(api.load(run, db=_database(db)).write_report())
+
+
+@app.command()
+def runs(db: Database = None) -> None:
+    """List what is stored, newest first."""
+    from convbench.report.runs import runs_text
+    from convbench.store import Store
+
+    with Store.open(_database(db)) as store:
+        print(runs_text(store.runs()))
+
+
+@app.command()
+def export(
+    run: RunRef = "latest",
+    form: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="csv, json, parquet, markdown or junit.")
+    ] = "csv",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file instead of standard output.")] = None,
+    db: Database = None,
+) -> None:
+    """Write a run for other programs."""
+    from convbench import api
+    from convbench.export import export as exported
+
+    content = exported(api.load(run, db=_database(db)).run, form)
+    if output is not None:
+        api.write_bytes(output, content)
+    else:
+        sys.stdout.buffer.write(content)
+
+
+def _setting(help_text: str) -> typer.models.OptionInfo:
+    """An option of `explain`, its value written as in YAML."""
+    option: typer.models.OptionInfo = typer.Option(metavar="VALUE", help=help_text, rich_help_panel=None)
+    return option
+
+
+@app.command()
+def explain(
+    case: Annotated[str | None, typer.Argument(metavar="CASE", help="The id of a stored case.")] = None,
+    in_channels: Annotated[str | None, _setting("Channels of the input.")] = None,
+    out_channels: Annotated[str | None, _setting("Channels of the output.")] = None,
+    kernel_size: Annotated[str | None, _setting("An integer, or [height, width].")] = None,
+    input_size: Annotated[str | None, _setting("An integer, or [height, width].")] = None,
+    stride: Annotated[str | None, _setting("An integer, or [height, width].")] = None,
+    padding: Annotated[str | None, _setting("An integer, [height, width], same, valid or half.")] = None,
+    dilation: Annotated[str | None, _setting("An integer, or [height, width].")] = None,
+    groups: Annotated[str | None, _setting("An integer, or depthwise.")] = None,
+    bias: Annotated[str | None, _setting("true or false.")] = None,
+    padding_mode: Annotated[str | None, _setting("zeros, reflect, replicate or circular.")] = None,
+    batch_size: Annotated[str | None, _setting("Images at once; null is one unbatched image.")] = None,
+    dtype: Annotated[str | None, _setting("float16, bfloat16, float32 or float64.")] = None,
+    memory_format: Annotated[str | None, _setting("contiguous or channels_last.")] = None,
+    direction: Annotated[str | None, _setting("forward, backward, grad_input, grad_weight or train_step.")] = None,
+    db: Database = None,
+) -> None:
+    """Explain one layer's shapes, parameters and work.
+
+    Name a case that is stored, or give the settings of a layer; their values are written as in YAML.
+    """
+    from convbench import sweep as sweeps
+    from convbench.case import SETTINGS
+    from convbench.report.explain import explain as explained
+
+    arguments = locals()
+    options = {name: arguments[name] for name in SETTINGS if arguments.get(name) is not None}
+    if case is None:
+        chosen = sweeps.case_of(options)
+    elif options:
+        raise RequestError("give a case id or the settings of a layer, not both")
+    else:
+        from convbench.store import Store
+
+        with Store.open(_database(db)) as store:
+            chosen = store.find_case(case)
+    print(explained(chosen))
+    raise typer.Exit(ExitCode.WRONG_REQUEST if chosen.objection() else ExitCode.DONE)
+
+
+@app.command()
+def check() -> None:
+    """Tell what disturbs a measurement on this machine."""
+    from convbench.checkup import check_machine, checkup_text
+    from convbench.engine.local import LocalEngine
+
+    print(checkup_text(check_machine(LocalEngine())))
+
+
+def main() -> NoReturn:
+    """The command: every error becomes a message and an exit code."""
+    sys.exit(_guarded(lambda: app(prog_name="convbench")))
+
+
+def _guarded(command: Callable[[], object]) -> int:
+    try:
+        command()
+    except ConvbenchError as error:
+        _complain(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else ExitCode.DONE
+    except Exception:
+        traceback.print_exc()
+        print("this is a fault of convbench itself; please report it with the lines above", file=sys.stderr)
+        return ExitCode.FAULT
+    return ExitCode.DONE
+
+
+def _complain(error: ConvbenchError) -> None:
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"  hint: {error.hint}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """End as on Ctrl-C, with everything kept, when the system or CI asks to terminate."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,159 @@
+"""Conducts a run: sweep x engine x schedule x store. Decides whether to resume, and keeps the store in step."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import convbench
+from convbench.case import TORCH_CONV2D, Allocator
+from convbench.engine import machine
+from convbench.engine.lane import Description
+from convbench.engine.lanes import Engine, Lanes
+from convbench.passes import Hooks, Passes, Progress
+from convbench.result import Environment, Run, RunState, Visit
+from convbench.store import Store, Writer, digest, new_run_id
+from convbench.sweep import Plan, Sweep
+
+#: The share of the free memory that the layers of one cohort may fill; reference values of a check need the rest.
+COHORT_MEMORY_SHARE = 0.4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A run has begun or goes on; `visits_kept` counts what an earlier process left."""
+
+    run_id: str
+    resumed: bool
+    visits_kept: int
+    environment: Environment
+    cases: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """What the runner tells while it works, always between blocks."""
+
+    begun: Callable[[Begun], None] = lambda begun: None
+    progressed: Callable[[Progress], None] = lambda progress: None
+    pass_finished: Callable[[str, int], None] = lambda run_id, pass_index: None
+
+
+def run(
+    sweep: Sweep,
+    plan: Plan,
+    *,
+    engine: Engine,
+    db: str | None,
+    listener: Listener,
+    fresh: bool = False,
+) -> str:
+    """Measure the plan's cases and store them in the database `db`; returns the run's id.
+
+    Resumes an unfinished run of the same sweep, version and environment whose process is gone, unless `fresh`. Nothing
+    is written before the user's own modules were imported once. On KeyboardInterrupt what was measured is kept, the run
+    is marked as interrupted, and it goes on up.
+    """
+    lanes = Lanes(engine)
+    try:
+        settings = plan.cases[0].worker
+        lanes.start(dict.fromkeys(case.worker for case in plan.cases))
+        description = lanes.description(settings)
+        for module in sorted({case.module for case in plan.cases} - {TORCH_CONV2D}):
+            lanes.lane(settings).find_module(module, deadline_s=sweep.measure.timeout)
+        environment = machine.environment(description, allocator=_allocator(settings.allocator, description))
+        with Store.create(db) as store:
+            return _measure(sweep, plan, lanes, environment, store=store, listener=listener, fresh=fresh)
+    finally:
+        lanes.close()
+
+
+def _measure(
+    sweep: Sweep,
+    plan: Plan,
+    lanes: Lanes,
+    environment: Environment,
+    *,
+    store: Store,
+    listener: Listener,
+    fresh: bool,
+) -> str:
+    """Run all passes, the store in step with them."""
+    begun, history, started = _begin(sweep, plan, store, environment, fresh=fresh)
+    listener.begun(begun)
+    state = RunState.INTERRUPTED
+    zero = time.monotonic() - (datetime.now(UTC) - started).total_seconds()
+    passes = Passes(
+        plan.cases,
+        sweep.measure,
+        seed=sweep.seed,
+        lanes=lanes,
+        memory_limit=int(machine.memory_available() * COHORT_MEMORY_SHARE),
+        hooks=Hooks(
+            stored=lambda visits: store.append(begun.run_id, visits),
+            progressed=listener.progressed,
+            pass_noted=lambda facts: store.note_pass(begun.run_id, facts),
+            pass_finished=lambda index: listener.pass_finished(begun.run_id, index),
+        ),
+        history=history,
+        clock=lambda: time.monotonic() - zero,
+    )
+    try:
+        passes.run()
+        state = RunState.FINISHED
+    finally:
+        store.finish(begun.run_id, state, _now())
+    return begun.run_id
+
+
+def _begin(
+    sweep: Sweep, plan: Plan, store: Store, environment: Environment, *, fresh: bool
+) -> tuple[Begun, Sequence[Visit], datetime]:
+    """A new run in the store, or an old one taken over with the complete visits it has; and when it started."""
+    what = digest(plan.cases, sweep.measure, seed=sweep.seed, name=sweep.name)
+    host = socket.gethostname()
+    writer = Writer.of_this_process()
+    found = (
+        None
+        if fresh
+        else store.resumable(digest=what, version=convbench.__version__, environment=environment, host=host)
+    )
+    if found is not None:
+        store.take_over(found, writer)
+        history = [visit for visits in store.visits(found).values() for visit in visits]
+        started = datetime.fromisoformat(store.load(found).started_at)
+        begun = Begun(
+            run_id=found, resumed=True, visits_kept=len(history), environment=environment, cases=len(plan.cases)
+        )
+        return begun, history, started
+    started = datetime.now(UTC)
+    record = Run(
+        id=new_run_id(started),
+        name=sweep.name,
+        description=sweep.description,
+        source=sweep.source,
+        seed=sweep.seed,
+        measure=sweep.measure,
+        version=convbench.__version__,
+        started_at=started.isoformat(),
+        finished_at=None,
+        state=RunState.RUNNING,
+        environment=environment,
+    )
+    store.begin(record, plan.cases, plan.rejections, writer, digest=what)
+    begun = Begun(run_id=record.id, resumed=False, visits_kept=0, environment=environment, cases=len(plan.cases))
+    return begun, (), started
+
+
+def _allocator(allocator: Allocator, description: Description) -> str:
+    """How the first worker's allocator behaves, as it was found out."""
+    if allocator is Allocator.SYSTEM:
+        return "system"
+    return "steady" if description.keeps_memory else "steady asked for, but freed memory goes back to the system"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
