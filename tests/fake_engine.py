@@ -1,0 +1,179 @@
+"""An engine whose workers are scripts: exact, instant, and able to die when told to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from convbench.case import WorkerSettings
+from convbench.engine.lane import Json, Lane, Message
+from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutError
+
+CHECKED: Mapping[str, Json] = {
+    "output_shape": [1, 1, 1, 1],
+    "max_error": 0.5,
+    "elements": 10,
+    "method": "exact",
+    "reason": None,
+}
+
+
+@dataclass
+class Script:
+    """What workers do: seconds per iteration and misdeeds, by the layer's in_channels, which tests use as a name."""
+
+    iteration_s: dict[int, float] = field(default_factory=dict)
+    drift: float = 0.0  # each pass is slower by this ratio
+    segfault_in_block: set[int] = field(default_factory=set)
+    hang_in_prepare: set[int] = field(default_factory=set)
+    killed_in_block: set[int] = field(default_factory=set)
+    out_of_memory_among_others: set[int] = field(default_factory=set)
+    out_of_memory: set[int] = field(default_factory=set)
+    raises: set[int] = field(default_factory=set)
+    wrong: set[int] = field(default_factory=set)
+    interrupt_after_blocks: int | None = None
+    unsteady_first: int = 0
+    dies_at_roofs: bool = False
+
+
+class FakeEngine:
+    """Counts workers and keeps the log of everything they were asked."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.log: list[tuple[str, int]] = []
+        self.workers = 0
+        self.closed = 0
+        self.blocks = 0
+        self.falls = 0
+
+    has_steady_allocator = False
+
+    def start(self, settings: WorkerSettings) -> Lane:
+        self.workers += 1
+        return Lane(FakeTransport(self, self.workers), settings)
+
+    def fall_back(self) -> bool:
+        self.falls += 1
+        return self.falls <= 1
+
+    def asked(self, op: str) -> list[int]:
+        """The layers (by in_channels) that workers were asked to do this with, in order."""
+        return [name for what, name in self.log if what == op]
+
+
+class FakeTransport:
+    """One scripted worker."""
+
+    def __init__(self, engine: FakeEngine, number: int) -> None:
+        self._engine = engine
+        self._number = number
+        self._layers: dict[int, int] = {}
+        self._dead = False
+
+    def wait_until_up(self, *, deadline_s: float) -> None:
+        if self._dead:
+            raise WorkerStartError("the worker did not start")
+
+    def close(self) -> None:
+        if not self._dead:
+            self._engine.closed += 1
+        self._dead = True
+
+    def request(self, message: Message, *, deadline_s: float) -> Mapping[str, Json]:
+        assert not self._dead, "a request to a dead worker"
+        op = str(message["op"])
+        answer: Mapping[str, Json] = getattr(self, f"_{op}")(message)
+        return answer
+
+    def _die(self, error: WorkerDiedError | WorkerTimedOutError) -> None:
+        self._dead = True
+        raise error
+
+    def _describe(self, message: Message) -> Mapping[str, Json]:
+        steady = self._number > self._engine.script.unsteady_first
+        return {
+            "status": "passed",
+            "torch": "2.13.0",
+            "python": "3.11.7",
+            "onednn": None,
+            "cpu_capability": None,
+            "accelerator": None,
+            "threads": message["threads"] or 2,
+            "keeps_memory": steady,
+        }
+
+    def _find_module(self, message: Message) -> Mapping[str, Json]:
+        if message["module"] == "absent:Conv":
+            return {"status": "error", "reason": "ModuleNotFoundError: No module named 'absent'"}
+        return {"status": "passed"}
+
+    def _prepare(self, message: Message) -> Mapping[str, Json]:
+        spec, script = message["spec"], self._engine.script
+        assert isinstance(spec, Mapping)
+        name, key = spec["in_channels"], message["key"]
+        assert isinstance(name, int)
+        assert isinstance(key, int)
+        self._engine.log.append(("check" if message["check"] else "prepare", name))
+        if name in script.hang_in_prepare:
+            self._die(WorkerTimedOutError("no answer within 60 s"))
+        if name in script.raises:
+            return {"status": "error", "reason": "ValueError: no"}
+        if name in script.out_of_memory or (name in script.out_of_memory_among_others and self._layers):
+            return {"status": "out_of_memory", "reason": "can't allocate memory"}
+        self._layers[key] = name
+        answer = {"status": "passed", "reason": None, "note": None, "timer": "perf_counter", "threads": 1}
+        if message["check"]:
+            wrong = "output[0, 0, 0, 0] is 7, should be 9" if name in script.wrong else None
+            answer |= {"implementation": "Slow2d", "check": {**CHECKED, "reason": wrong}}
+            answer |= {"status": "failed", "reason": wrong} if wrong else {}
+        return answer
+
+    def _block(self, message: Message) -> Mapping[str, Json]:
+        engine, key, seconds = self._engine, message["key"], message["seconds"]
+        assert isinstance(key, int)
+        assert isinstance(seconds, float)
+        if engine.script.interrupt_after_blocks == engine.blocks:
+            raise KeyboardInterrupt
+        engine.blocks += 1
+        name = self._layers[key]
+        engine.log.append(("block", name))
+        if name in engine.script.segfault_in_block:
+            self._die(WorkerDiedError("the worker was ended by SIGSEGV", signal=11))
+        if name in engine.script.killed_in_block:
+            self._die(WorkerDiedError("the worker was ended by SIGKILL", signal=9))
+        time_s = engine.script.iteration_s.get(name, 1e-3) * (1 + engine.script.drift) ** (self._number - 1)
+        iterations = max(1, round(seconds / time_s))
+        quantiles = ("minimum_s", "q1_s", "median_s", "q3_s", "p95_s", "mean_s")
+        return {
+            "status": "passed",
+            **dict.fromkeys(quantiles, time_s),
+            "iterations": iterations,
+            "samples": iterations,
+            "host_s": float("nan"),
+            "page_faults": 0.0,
+            "compute_canary_s": 3e-4,
+            "busy_s": time_s * iterations,
+        }
+
+    def _memory_canary(self, message: Message) -> Mapping[str, Json]:
+        self._engine.log.append(("memory_canary", 0))
+        return {"status": "passed", "memory_canary_s": 6e-3}
+
+    def _roofs(self, message: Message) -> Mapping[str, Json]:
+        dtypes = message["dtypes"]
+        assert isinstance(dtypes, list)
+        if self._engine.script.dies_at_roofs:
+            self._die(WorkerDiedError("the worker was ended by SIGSEGV", signal=11))
+        if message["device"] == "accelerator":
+            return {"status": "skipped", "reason": "torch finds no accelerator on this machine"}
+        common: dict[str, Json] = {"source": "fake", "dtype": None, "footprint_bytes": None}
+        compute: list[Json] = [{**common, "kind": "compute", "rate": 1e11, "dtype": dtype} for dtype in dtypes]
+        return {
+            "status": "passed",
+            "roofs": [*compute, {**common, "kind": "bandwidth", "rate": 1e10, "footprint_bytes": 65536}],
+        }
+
+    def _release(self, message: Message) -> Mapping[str, Json]:
+        self._layers.clear()
+        return {"status": "passed"}

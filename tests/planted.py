@@ -1,0 +1,254 @@
+"""Wrong convolutions, each wrong in one way, for `module: planted:<Class>`; with tests/ on PYTHONPATH.
+
+Every class has nn.Conv2d's constructor and is right but for what its name says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # torch's own custom
+
+Gradients = Callable[[Tensor, Tensor], list[Tensor]]
+
+
+class Honest(torch.nn.Conv2d):
+    """Nothing is wrong: a user's module that passes."""
+
+
+class PadOffByOne(torch.nn.Conv2d):
+    """The input lies one column further right than it should; the shape is as expected."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.roll(1, -1))
+
+
+class WiderPad(torch.nn.Conv2d):
+    """One more row and column of padding on each side: the shape grows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (1, 1, 1, 1)))
+
+
+class SwappedStride(torch.nn.Conv2d):
+    """The strides of height and width are swapped."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, self.stride[::-1], self.padding, self.dilation, self.groups)
+
+
+class SwappedDilation(torch.nn.Conv2d):
+    """The dilations of height and width are swapped."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation[::-1], self.groups)
+
+
+class SlightlyWrong(torch.nn.Conv2d):
+    """One element in the middle of the last image is too large by a factor of 1.001."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        factor = torch.ones_like(y)
+        factor[-1:, ..., -1, y.shape[-2] // 2, y.shape[-1] // 3] = 1.001
+        return y * factor
+
+
+class WrongLastTile(torch.nn.Conv2d):
+    """The last channels at the last column of the last image leave out the last input channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        short = x.clone()
+        short.select(-3, -1).zero_()
+        mask = torch.zeros_like(y, dtype=torch.bool)
+        mask[-1:, ..., -2:, :, -1:] = True
+        return torch.where(mask, super().forward(short), y)
+
+
+class ForgottenBias(torch.nn.Conv2d):
+    """The bias is there and is not added."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self._conv_forward(x, self.weight, None)
+        return y if self.bias is None else y + 0 * self.bias.view(-1, 1, 1)
+
+
+class Unwritten(torch.nn.Conv2d):
+    """The result's memory is handed out and never written."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return _Unwritten.apply(y)
+
+
+class _Unwritten(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, y: Tensor) -> Tensor:
+        return torch.empty_like(y)
+
+    @staticmethod
+    def backward(ctx: object, g: Tensor) -> Tensor:
+        return torch.empty_like(g)
+
+
+class OneNan(torch.nn.Conv2d):
+    """One element is not a number."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        mask = torch.zeros_like(y, dtype=torch.bool)
+        mask.view(-1)[7 * mask.numel() // 11] = True
+        return y.masked_fill(mask, float("nan"))
+
+
+class WrongWeightShape(torch.nn.Conv2d):
+    """The weight has one row too many."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, int], **rest: object) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, **rest)
+        full = self.weight.detach()
+        self.weight = torch.nn.Parameter(torch.cat([full, full[:, :, :1]], dim=2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight[:, :, :-1], self.bias)
+
+
+class WrongDtype(torch.nn.Conv2d):
+    """The output is wider than the layer's dtype."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).double()
+
+
+class Unsteady(torch.nn.Conv2d):
+    """Every second call gives one more than it should."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x) + (self.calls % 2 == 0)
+
+
+class Accumulating(torch.nn.Conv2d):
+    """Adds to the same memory at each call on the same input, and hands that out."""
+
+    seen: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x).detach()
+        if self.seen is None or not torch.equal(x, self.seen):
+            self.seen, self.total = x.detach().clone(), y
+        else:
+            self.total += y
+        return self.total
+
+
+class IntegersOnly(torch.nn.Conv2d):
+    """Rounds the weight to an integer: right on integers, wrong on what is timed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight.round(), self.bias)
+
+
+class Noisy(torch.nn.Conv2d):
+    """As inexact as a Winograd kernel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y * (1 + 1e-6 * torch.cos(y))
+
+
+class _Gradients(torch.nn.Conv2d):
+    """Right forward; what `spoil` does to (grad_input, grad_weight, grad_bias) shows in the gradients alone."""
+
+    def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
+        """Change what is right; `again` computes the gradients of another x and g."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _Spoiled.apply(x, self.weight, self.bias, self)
+
+
+class _Spoiled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, x: Tensor, weight: Tensor, bias: Tensor | None, layer: _Gradients) -> Tensor:
+        ctx.save_for_backward(x, weight, bias)
+        ctx.layer = layer
+        return layer._conv_forward(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: object, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias = ctx.saved_tensors
+        with torch.enable_grad():
+            leaves = [t.detach().requires_grad_() for t in (x, weight, bias) if t is not None]
+
+            def gradients(x: Tensor, g: Tensor) -> list[Tensor]:
+                used = [x, *leaves[1:]]
+                y = ctx.layer._conv_forward(x, leaves[1], leaves[2] if len(leaves) > 2 else None)
+                return list(torch.autograd.grad(y, used, g))
+
+            found = ctx.layer.spoil(gradients(leaves[0], g), leaves[0], g, gradients)
+        return (*found, *[None] * (4 - len(found)))
+
+
+class ZeroGradWeight(_Gradients):
+    """The gradient of the weight is zero everywhere."""
+
+    def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
+        grads[1] = torch.zeros_like(grads[1])
+        return grads
+
+
+class ImageLeftOut(_Gradients):
+    """The gradient of the weight leaves out the second image of the batch."""
+
+    def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
+        others = g.clone()
+        others[1] = 0
+        grads[1] = again(x, others)[1]
+        return grads
+
+
+class OneTapWrong(_Gradients):
+    """One element of the gradient of the weight is one too large."""
+
+    def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
+        grads[1].view(-1)[5 * grads[1].numel() // 7] += 1
+        return grads
+
+
+class OneInputGradientWrong(_Gradients):
+    """One element of the gradient of the input is one too large."""
+
+    def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
+        grads[0] = grads[0].contiguous()
+        grads[0].view(-1)[3 * grads[0].numel() // 7] += 1
+        return grads
+
+
+class WrongGradBias(_Gradients):
+    """The gradient of the bias is a mean where it should be a sum."""
+
+    def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
+        grads[2] = grads[2] / g.shape[0]
+        return grads
+
+
+class UnwrittenGradWeight(_Gradients):
+    """The gradient of the weight is handed out and never written."""
+
+    def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
+        grads[1] = torch.full_like(grads[1], float("nan"))  # what poisoned memory holds
+        return grads
+
+
+class NoGradWeight(_Gradients):
+    """The gradient of the weight is missing: None."""
+
+    def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
+        grads[1] = None
+        return grads

@@ -1,0 +1,161 @@
+"""Hypothesis strategies for the nouns: everything a type allows, with hostile text."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import strategies as st
+
+from convbench import case, problem, result
+
+#: Texts that a database keeps as they are.
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12) | st.sampled_from(
+    ["", "<script>alert(1)</script>", 'it\'s "so"\n\t;--', "\U0001f600 ä"]
+)
+#: Texts that a file or a worker may hand over: halves of surrogate pairs and NUL among them.
+raw_texts = texts | st.text(st.characters(), max_size=6) | st.sampled_from(["a\x00b", "\udce4"])
+maybe = st.none()
+times = st.floats(allow_nan=False)
+numbers = times | st.sampled_from([math.inf, -math.inf])
+sides = st.tuples(st.integers(1, 300), st.integers(1, 300))
+
+problems = st.builds(
+    problem.Problem,
+    in_channels=st.integers(1, 4096),
+    out_channels=st.integers(1, 4096),
+    kernel_size=sides,
+    input_size=sides,
+    stride=st.just((1, 1)) | sides,
+    padding=st.tuples(st.integers(0, 9), st.integers(0, 9)) | st.sampled_from(problem.PaddingWord),
+    dilation=st.just((1, 1)) | sides,
+    groups=st.integers(1, 64),
+    bias=st.booleans(),
+    padding_mode=st.sampled_from(problem.PaddingMode),
+    batch_size=maybe | st.integers(1, 512),
+)
+cases = st.builds(
+    case.Case,
+    problem=problems,
+    direction=st.sampled_from(problem.Direction),
+    dtype=st.sampled_from(list(case.DTYPES)),
+    memory_format=st.sampled_from(case.MemoryFormat),
+    device=st.sampled_from(["cpu", "cuda:1", "accelerator"]),
+    threads=maybe | st.integers(1, 64),
+    module=st.sampled_from([case.TORCH_CONV2D, "mine.layers:Conv"]),
+    allocator=st.sampled_from(case.Allocator),
+    given_label=maybe | texts,
+    count=st.integers(1, 2**40),
+)
+blocks = st.builds(
+    result.Block,
+    **{
+        name: st.integers(0, 2**24) if name in result._INTEGERS else st.floats(width=32, allow_nan=False)
+        for name in result.BLOCK_LAYOUTS[1]
+    },
+)
+packed = st.lists(blocks, max_size=3).map(result.pack_blocks)
+checks = st.builds(
+    result.Check,
+    output_shape=maybe | st.lists(st.integers(1, 999), max_size=4).map(tuple),
+    max_error=maybe | numbers,
+    elements=st.integers(0, 10**9),
+    method=st.sampled_from(["exact", "normwise"]),
+    reason=maybe | texts,
+)
+visits = st.builds(
+    result.Visit,
+    case_id=st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=12, max_size=12),
+    pass_index=st.integers(0, 9),
+    status=st.sampled_from(result.Status),
+    reason=maybe | texts,
+    check=maybe | checks,
+    implementation=maybe | texts,
+    threads=maybe | st.integers(1, 64),
+    timer=maybe | texts,
+    note=maybe | texts,
+    blocks=packed,
+    system_blocks=packed,
+    layout=st.just(1),
+    stop_reason=st.sampled_from(result.StopReason),
+    complete=st.booleans(),
+)
+results = st.builds(
+    result.Result,
+    case=cases,
+    status=st.sampled_from(result.Status),
+    reason=maybe | texts,
+    check=maybe | checks,
+    implementation=maybe | texts,
+    threads=maybe | st.integers(1, 64),
+    timer=maybe | texts,
+    note=maybe | texts,
+    stop_reason=st.sampled_from(result.StopReason),
+    blocks=st.lists(st.tuples(st.just(1), packed), max_size=3).map(tuple),
+    system_blocks=st.lists(st.tuples(st.just(1), packed), max_size=1).map(tuple),
+)
+rejections = st.builds(result.Rejection, label=texts, reason=texts)
+measures = st.builds(
+    result.Measure,
+    precision=times,
+    passes=st.integers(1, 99),
+    rounds=st.integers(1, 99),
+    max_time=times,
+    timeout=times,
+    budget=maybe | times,
+)
+roofs = st.builds(
+    result.Roof,
+    kind=st.sampled_from(result.RoofKind),
+    device=texts,
+    threads=maybe | st.integers(1, 64),
+    rate=times,
+    source=texts,
+    dtype=maybe | st.sampled_from(list(case.DTYPES)),
+    footprint_bytes=maybe | st.integers(1, 2**40),
+)
+pass_facts = st.builds(
+    result.PassFacts,
+    pass_index=st.integers(0, 99),
+    seconds=times,
+    roofs=st.lists(roofs, max_size=2).map(tuple),
+    load=maybe | times,
+    stolen=maybe | times,
+    frequency_hz=maybe | times,
+    throttled=maybe | st.integers(0, 10**9),
+)
+environments = st.builds(
+    result.Environment,
+    hostname=texts,
+    system=texts,
+    machine=texts,
+    cpu=texts,
+    cores=st.integers(1, 999),
+    memory_bytes=maybe | st.integers(0, 2**60),
+    l2_bytes=maybe | st.integers(0, 2**40),
+    l3_bytes=maybe | st.integers(0, 2**40),
+    python=texts,
+    torch=texts,
+    onednn=maybe | texts,
+    libc=texts,
+    accelerator=maybe | texts,
+    cpu_capability=maybe | texts,
+    allocator=texts,
+    variables=st.lists(st.tuples(texts, texts), max_size=2).map(tuple),
+)
+headers = st.builds(
+    result.Run,
+    id=st.from_regex(r"2026[0-9]{4}-[0-9]{6}-[a-z2-7]{4}", fullmatch=True),
+    name=texts,
+    description=texts,
+    source=texts,
+    seed=st.integers(-(2**70), 2**70),
+    measure=measures,
+    version=st.just("0.1.0"),
+    started_at=st.just("2026-11-24T03:15:02+00:00"),
+    finished_at=maybe | st.just("2026-11-24T03:18:02+00:00"),
+    state=st.sampled_from(result.RunState),
+    environment=environments,
+    results=st.just(()),
+    rejections=st.lists(rejections, max_size=2).map(tuple),
+    unmeasured=st.just(()),
+)

@@ -1,0 +1,133 @@
+"""The house: modules import from lower floors only, rooms do not know each other, and the command starts light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "convbench"
+
+#: The floor of every module or room, lowest first; a module imports only from lower floors or from its own room.
+HOUSE: tuple[tuple[str, ...], ...] = (
+    ("errors", "units"),
+    ("problem",),
+    ("case",),
+    ("result",),
+    ("serial",),
+    ("document", "measure"),
+    ("sweep",),
+    ("analysis",),
+    ("worker", "engine", "store", "report", "export"),
+    ("passes", "checkup"),
+    ("runner",),
+    ("api",),
+    ("progress",),
+    ("cli",),
+    ("__main__",),
+)
+FLOORS = {name: floor for floor, names in enumerate(HOUSE) for name in names}
+MODULES = sorted(path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.py"))
+
+
+def room(module: str) -> str:
+    """`convbench.engine.local` -> `engine`; the package itself is ``."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """(module, whether at the top level outside TYPE_CHECKING) of every import of convbench or a third party."""
+    tree = ast.parse((PACKAGE.parent / path).read_text(encoding="utf-8"))
+    late = {
+        id(node)
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef | ast.If)
+        for node in ast.walk(outer)
+    }
+    package = module_name(path).split(".") if path.name == "__init__.py" else module_name(path).split(".")[:-1]
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) not in late) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join([*package[: len(package) - node.level + 1], *([base] if base else [])])
+            names = [f"{base}.{alias.name}" for alias in node.names] if base == "convbench" or node.level else [base]
+            found += [(name, id(node) not in late) for name in names]
+    return found
+
+
+def test_every_module_has_a_floor() -> None:
+    rooms = {room(module_name(path)) for path in MODULES} - {""}
+    assert rooms == set(FLOORS), "give a new module or room its floor here, and take a removed one out"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_go_down(path: Path) -> None:
+    own = room(module_name(path))
+    if not own:
+        return  # convbench/__init__.py imports lazily what it offers
+    for name, _ in imports(path):
+        if not name.startswith("convbench"):
+            continue
+        other = room(name)
+        if other in ("", own) or other == "__version__":
+            continue
+        assert FLOORS[other] < FLOORS[own], f"{path} ({own}, floor {FLOORS[own]}) imports {name}"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[1] == "worker"], ids=str)
+def test_the_worker_needs_torch_and_the_standard_library_alone(path: Path) -> None:
+    for name, _ in imports(path):
+        top = name.split(".")[0]
+        allowed = top in sys.stdlib_module_names or top == "torch" or name.startswith("convbench.worker")
+        assert allowed, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_torch_is_imported_in_the_worker_alone(path: Path) -> None:
+    if path.parts[1] != "worker":
+        assert not [name for name, _ in imports(path) if name.split(".")[0] == "torch"]
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.parts[1] in ("worker", "__init__.py")], ids=str)
+def test_the_worker_keeps_to_python_3_9_syntax(path: Path) -> None:
+    ast.parse((PACKAGE.parent / path).read_text(encoding="utf-8"), feature_version=(3, 9))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_nothing_below_the_command_line_prints_or_exits(path: Path) -> None:
+    if path.name in ("cli.py", "progress.py", "__main__.py"):
+        return
+    tree = ast.parse((PACKAGE.parent / path).read_text(encoding="utf-8"))
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert not [call for call in calls if isinstance(call, ast.Name) and call.id in ("print", "exit", "quit")]
+    exits = [call for call in calls if isinstance(call, ast.Attribute) and call.attr == "exit"]
+    assert not exits, f"{path} exits"
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_the_command_starts_light() -> None:
+    heavy = {"torch", "pandas", "numpy", "sqlalchemy", "plotly", "jinja2", "yaml", "pyarrow"}
+    assert not loaded_by("import convbench.cli") & heavy
+
+
+def test_planning_loads_neither_torch_nor_pandas() -> None:
+    assert not loaded_by("import convbench.sweep, convbench.report.plan") & {"torch", "pandas", "sqlalchemy"}
+
+
+def test_the_package_that_workers_import_loads_nothing() -> None:
+    assert not loaded_by("import convbench") & {"torch", "pandas", "typer", "yaml"}

@@ -1,0 +1,164 @@
+"""Cases: ids that stay for ever, equality, labels, what is counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from strategies import cases
+
+from convbench.case import DTYPES, SETTINGS, Allocator, Case, MemoryFormat, WorkerSettings, setting
+from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
+
+PLAIN = Problem(in_channels=3, out_channels=10, kernel_size=(3, 3), input_size=(64, 64))
+UNBATCHED = replace(PLAIN, padding=(1, 1), batch_size=None, bias=False)
+RARE = {
+    "stride": (2, 1),
+    "padding": PaddingWord.VALID,
+    "dilation": (1, 2),
+    "groups": 3,
+    "padding_mode": PaddingMode.REFLECT,
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "identity", "label"),
+    [
+        (Case(problem=PLAIN), "y5nzcfuchxjx", "n1 c3 64x64 -> k10 3x3 s1 p0 forward float32 contiguous cpu"),
+        (
+            Case(problem=replace(PLAIN, padding=PaddingWord.SAME)),
+            "6urfcoeo2ug5",
+            "n1 c3 64x64 -> k10 3x3 s1 psame forward float32 contiguous cpu",
+        ),
+        (
+            Case(problem=UNBATCHED, direction=Direction.BACKWARD, dtype="bfloat16", threads=1),
+            "s5hdp6pozdsw",
+            "unbatched c3 64x64 -> k10 3x3 s1 p1 no-bias backward bfloat16 contiguous cpu t1",
+        ),
+        (
+            Case(
+                problem=PLAIN,
+                allocator=Allocator.SYSTEM,
+                memory_format=MemoryFormat.CHANNELS_LAST,
+                device="cuda:1",
+                module="a.b:C",
+            ),
+            "4tw2w2vqvtkq",
+            "n1 c3 64x64 -> k10 3x3 s1 p0 forward float32 channels_last cuda:1 system-allocator a.b:C",
+        ),
+        (
+            Case(problem=replace(PLAIN, **RARE), given_label="stem"),
+            "qhz7z526yn6a",
+            "stem: n1 c3 64x64 -> k10 3x3 s2x1 pvalid d1x2 g3 reflect forward float32 contiguous cpu",
+        ),
+    ],
+)
+def test_ids_and_labels_stay_what_they_are(case: Case, identity: str, label: str) -> None:
+    """An id that changes orphans every stored result: these are literals on purpose."""
+    assert case.id == identity
+    assert case.label == label
+
+
+def test_writing_a_default_out_changes_nothing() -> None:
+    spelt = Case(
+        problem=Problem(
+            in_channels=3,
+            out_channels=10,
+            kernel_size=(3, 3),
+            input_size=(64, 64),
+            stride=(1, 1),
+            padding=(0, 0),
+            dilation=(1, 1),
+            groups=1,
+            bias=True,
+            padding_mode=PaddingMode.ZEROS,
+            batch_size=1,
+        ),
+        direction=Direction.FORWARD,
+        dtype="float32",
+        memory_format=MemoryFormat.CONTIGUOUS,
+        device="cpu",
+        threads=None,
+        module="torch.nn.Conv2d",
+        allocator=Allocator.STEADY,
+    )
+    assert spelt == Case(problem=PLAIN)
+    assert spelt.id == "y5nzcfuchxjx"
+
+
+@given(cases)
+def test_label_and_count_describe_and_do_not_identify(case: Case) -> None:
+    other = replace(case, given_label="another", count=case.count + 1)
+    assert other == case
+    assert hash(other) == hash(case)
+    assert other.id == case.id
+    assert other.label == f"another: {replace(case, given_label=None).label}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("in_channels", 6),
+        ("out_channels", 11),
+        ("kernel_size", (3, 1)),
+        ("input_size", (64, 63)),
+        ("stride", (1, 2)),
+        ("padding", (0, 1)),
+        ("dilation", (2, 1)),
+        ("groups", 2),
+        ("bias", False),
+        ("padding_mode", PaddingMode.CIRCULAR),
+        ("batch_size", None),
+        ("direction", Direction.TRAIN_STEP),
+        ("dtype", "float64"),
+        ("memory_format", MemoryFormat.CHANNELS_LAST),
+        ("device", "cuda"),
+        ("threads", 1),
+        ("module", "a.b:C"),
+        ("allocator", Allocator.SYSTEM),
+    ],
+)
+def test_every_setting_is_part_of_the_id(name: str, value: object) -> None:
+    case = Case(problem=PLAIN)
+    in_problem = hasattr(PLAIN, name)
+    other = replace(case, problem=replace(PLAIN, **{name: value})) if in_problem else replace(case, **{name: value})
+    assert setting(other, name) == value
+    assert other != case
+    assert other.id != case.id
+    assert other.label != case.label
+
+
+def test_the_settings_tested_above_are_all() -> None:
+    marks = test_every_setting_is_part_of_the_id.pytestmark  # type: ignore[attr-defined]
+    assert {name for name, _ in marks[0].args[1]} == set(SETTINGS)
+
+
+def test_words_and_the_numbers_they_stand_for_are_different_cases() -> None:
+    """torch runs other code for them."""
+    words = {Case(problem=replace(PLAIN, padding=p)).id for p in (PaddingWord.SAME, PaddingWord.VALID, (0, 0), (1, 1))}
+    assert len(words) == 4
+
+
+def test_flops_and_bytes_follow_direction_and_dtype() -> None:
+    forward = Case(problem=PLAIN)
+    assert forward.flops == 2 * 10 * 62 * 62 * 3 * 3 * 3
+    assert forward.bytes == 4 * (3 * 64 * 64 + 10 * 3 * 3 * 3 + 10 + 10 * 62 * 62)
+    assert replace(forward, direction=Direction.BACKWARD).flops == 2 * forward.flops
+    assert replace(forward, direction=Direction.TRAIN_STEP).flops == 3 * forward.flops
+    assert {replace(forward, dtype=dtype).bytes / forward.bytes for dtype in DTYPES} == {0.5, 1, 2}
+
+
+def test_threads_and_allocator_belong_to_the_process() -> None:
+    case = Case(problem=PLAIN, threads=2, allocator=Allocator.SYSTEM, dtype="float64")
+    assert case.worker == WorkerSettings(threads=2, allocator=Allocator.SYSTEM)
+
+
+def test_an_unbatched_image_has_no_channels_last() -> None:
+    case = Case(problem=UNBATCHED, memory_format=MemoryFormat.CHANNELS_LAST)
+    reason = "channels_last needs a batch: an unbatched image has three dimensions, the format four"
+    assert case.objection() == reason
+    assert replace(case, memory_format=MemoryFormat.CONTIGUOUS).objection() is None
+    assert replace(case, problem=replace(UNBATCHED, batch_size=1)).objection() is None
+    wrong = replace(case, problem=replace(UNBATCHED, groups=2))
+    assert wrong.objection() == "in_channels (3) must be divisible by groups (2)"

@@ -1,0 +1,231 @@
+"""The check finds every planted mistake, names it, and accuses no honest layer."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from convbench.problem import PaddingMode, PaddingWord, Problem
+from convbench.worker.check import PRODUCES, Outcome, check, exact_limit, integers
+from convbench.worker.layer import Layer, Spec
+
+CPU = torch.device("cpu")
+DIRECTIONS = tuple(PRODUCES)
+GRADIENTS = ("backward", "train_step")
+PLAIN = Problem(in_channels=6, out_channels=8, kernel_size=(3, 3), input_size=(9, 11), padding=(1, 1), batch_size=3)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Beside a busy process, two threads make these tiny layers a hundred times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def spec(problem: Problem, direction: str = "forward", module: str = "torch.nn.Conv2d", **settings: object) -> Spec:
+    execution = {"dtype": "float32", "memory_format": "contiguous", "device": "cpu", "seed": 42, **settings}
+    return Spec(
+        in_channels=problem.in_channels,
+        out_channels=problem.out_channels,
+        kernel_size=problem.kernel_size,
+        stride=problem.stride,
+        padding=str(problem.padding) if isinstance(problem.padding, PaddingWord) else problem.padding,
+        dilation=problem.dilation,
+        groups=problem.groups,
+        bias=problem.bias,
+        padding_mode=str(problem.padding_mode),
+        pads=problem.pads,
+        input_shape=problem.input_shape,
+        weight_shape=problem.weight_shape,
+        output_shape=problem.output_shape,
+        batch_size=problem.batch_size,
+        direction=direction,
+        module=module,
+        **execution,
+    )
+
+
+def run(problem: Problem, direction: str = "forward", module: str = "torch.nn.Conv2d", **settings: object) -> Outcome:
+    module = module if "." in module else f"planted:{module}"
+    return check(Layer(spec(problem, direction, module, **settings), CPU))
+
+
+def changed(problem: Problem, **changes: object) -> Problem:
+    fields = {name: getattr(problem, name) for name in Problem.__slots__}
+    return Problem(**{**fields, **changes})
+
+
+HONEST = {
+    "plain": PLAIN,
+    "no bias": changed(PLAIN, bias=False),
+    "unbatched": changed(PLAIN, batch_size=None),
+    "stride": changed(PLAIN, stride=(2, 3), padding=(2, 0)),
+    "dilation": changed(PLAIN, dilation=(2, 3), padding=(2, 3)),
+    "same": changed(PLAIN, kernel_size=(4, 3), padding=PaddingWord.SAME),
+    "valid": changed(PLAIN, padding=PaddingWord.VALID),
+    "groups": changed(PLAIN, groups=2),
+    "depthwise": changed(PLAIN, out_channels=12, groups=6),
+    "1x1": changed(PLAIN, kernel_size=(1, 1), padding=(0, 0)),
+    "one of all": changed(PLAIN, in_channels=1, out_channels=1, batch_size=1),
+    "kernel as large as the input": changed(PLAIN, kernel_size=(9, 11), padding=(0, 0)),
+    "many images": changed(PLAIN, batch_size=150, in_channels=2, out_channels=4),
+    "large": Problem(in_channels=130, out_channels=96, kernel_size=(3, 3), input_size=(20, 20), batch_size=2),
+    **{f"{mode} padding": changed(PLAIN, padding=(2, 3), padding_mode=mode) for mode in PaddingMode},
+    "replicate far": changed(PLAIN, padding=(16, 17), padding_mode=PaddingMode.REPLICATE, kernel_size=(7, 7)),
+    "reflect, same": changed(PLAIN, padding=PaddingWord.SAME, kernel_size=(4, 4), padding_mode=PaddingMode.REFLECT),
+}
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+FORMATS = tuple(itertools.product(DTYPES, ("contiguous", "channels_last")))
+#: Half of them, each dtype and each format: enough where the geometry is what differs.
+SOME_FORMATS = (FORMATS[0], FORMATS[3], FORMATS[4], FORMATS[7])
+
+
+@pytest.mark.parametrize("name", HONEST)
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_honest_layers_pass_and_keep_their_data(name: str) -> None:
+    problem = HONEST[name]
+    formats = FORMATS if name in ("plain", "groups") else SOME_FORMATS
+    for (dtype, memory_format), direction in itertools.product(formats, DIRECTIONS):
+        memory_format = "contiguous" if problem.batch_size is None else memory_format
+        layer = Layer(spec(problem, direction, dtype=dtype, memory_format=memory_format), CPU)
+        before = {key: tensor.detach().clone() for key, tensor in layer.tensors().items()}
+        strides = {key: tensor.stride() for key, tensor in layer.tensors().items()}
+        outcome = check(layer)
+        told = (dtype, memory_format, direction)
+        assert outcome.reason is None, told
+        assert outcome.output_shape == problem.output_shape, told
+        assert outcome.method == "exact"
+        assert outcome.elements > 0
+        assert outcome.max_error is not None and 0 <= outcome.max_error < 64, told
+        after = layer.tensors()
+        assert all(torch.equal(before[key], after[key]) for key in before), told
+        assert {key: tensor.stride() for key, tensor in after.items()} == strides
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_right_module_of_the_user_passes(direction: str) -> None:
+    assert run(PLAIN, direction, "Honest").reason is None
+
+
+DEEP = Problem(in_channels=256, out_channels=5, kernel_size=(3, 3), input_size=(7, 8), padding=(1, 1), batch_size=2)
+STRIDED = changed(PLAIN, input_size=(9, 9), stride=(1, 2))
+
+FORWARD = ("forward", "train_step")
+#: module, problem, directions in which it shows, what the reason says
+PLANTED = [
+    ("PadOffByOne", PLAIN, FORWARD, "output["),
+    ("PadOffByOne", PLAIN, ("backward", "grad_input"), "grad_input["),
+    ("PadOffByOne", PLAIN, ("grad_weight",), "grad_weight["),
+    ("WiderPad", PLAIN, DIRECTIONS, "output has shape 3x8x11x13, should be 3x8x9x11"),
+    ("SwappedStride", STRIDED, DIRECTIONS, "output has shape 3x8x5x9, should be 3x8x9x5"),
+    ("SwappedDilation", changed(PLAIN, dilation=(1, 2), padding=(1, 2)), DIRECTIONS, "output has shape 3x8x7x13"),
+    ("SlightlyWrong", DEEP, FORWARD, "output[1, 4, 3, 2] is"),
+    ("SlightlyWrong", DEEP, ("backward", "grad_input"), "grad_input["),
+    ("WrongLastTile", PLAIN, FORWARD, "output[2, "),
+    ("WrongLastTile", PLAIN, ("backward", "grad_input"), "grad_input[2, 5, "),
+    ("ForgottenBias", PLAIN, FORWARD, "output["),
+    ("ForgottenBias", PLAIN, (*GRADIENTS, "grad_weight"), "grad_bias["),
+    ("OneNan", PLAIN, FORWARD, "is nan, should be"),
+    ("Unsteady", PLAIN, ("forward",), "in the next call"),
+    ("Accumulating", PLAIN, ("forward",), "in the next call"),
+    ("IntegersOnly", PLAIN, ("forward",), "right on integers but wrong on the timed data"),
+    ("Unwritten", PLAIN, FORWARD, "output["),
+    ("Unwritten", PLAIN, ("backward", "grad_input"), "grad_input["),
+    ("WrongWeightShape", PLAIN, DIRECTIONS, "weight has shape 8x6x4x3, should be 8x6x3x3"),
+    ("WrongDtype", PLAIN, DIRECTIONS, "output has dtype float64, should be float32"),
+    ("ZeroGradWeight", PLAIN, (*GRADIENTS, "grad_weight"), "grad_weight["),
+    ("ZeroGradWeight", PLAIN, (*GRADIENTS, "grad_weight"), "all that was compared is zero"),
+    ("ImageLeftOut", PLAIN, (*GRADIENTS, "grad_weight"), "grad_weight["),
+    ("OneTapWrong", DEEP, (*GRADIENTS, "grad_weight"), "grad_weight["),
+    ("OneInputGradientWrong", DEEP, (*GRADIENTS, "grad_input"), "grad_input["),
+    ("WrongGradBias", PLAIN, (*GRADIENTS, "grad_weight"), "grad_bias[0] is"),
+    ("UnwrittenGradWeight", PLAIN, (*GRADIENTS, "grad_weight"), "is nan, should be"),
+    ("NoGradWeight", PLAIN, ("train_step",), "grad_weight is missing"),
+]
+CASES = [(module, problem, direction, said) for module, problem, shows, said in PLANTED for direction in shows]
+
+
+@pytest.mark.parametrize(("module", "problem", "direction", "said"), CASES)
+def test_planted_mistakes_are_caught_and_named(module: str, problem: Problem, direction: str, said: str) -> None:
+    outcome = run(problem, direction, module)
+    assert outcome.reason is not None
+    assert said in outcome.reason
+    assert outcome.max_error is None
+
+
+@pytest.mark.parametrize("name", HONEST)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_no_sum_of_magnitudes_is_over_what_is_exact(name: str, dtype: str) -> None:
+    """By torch's own convolution of the magnitudes: the largest partial sum in any order."""
+    problem = HONEST[name]
+    asked = spec(problem, "train_step", dtype=dtype)
+    data = integers(asked)
+    limit = exact_limit(asked)
+    mode = "constant" if problem.padding_mode is PaddingMode.ZEROS else str(problem.padding_mode)
+    x, weight = (t.abs().double().requires_grad_() for t in (data.x, data.weight))
+    (top, bottom), (left, right) = problem.pads
+    padded = torch.nn.functional.pad(x, (left, right, top, bottom), mode=mode)
+    y = torch.nn.functional.conv2d(padded, weight, None, problem.stride, 0, problem.dilation, problem.groups)
+    assert data.g is not None
+    grads = torch.autograd.grad(y, (x, weight), data.g.abs().double())
+    bias = float(data.bias.abs().max()) if data.bias is not None else 0.0
+    assert 0 < float(y.detach().max()) + bias <= limit
+    assert all(0 < float(grad.max()) <= limit for grad in grads)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_every_image_and_channel_has_an_upstream_gradient(dtype: str) -> None:
+    for name in ("plain", "many images", "large", "depthwise"):
+        g = integers(spec(HONEST[name], "grad_weight", dtype=dtype)).g
+        assert g is not None
+        assert bool(g.flatten(1).any(1).all()), name
+        assert bool(g.transpose(0, 1).flatten(1).any(1).all()), name
+
+
+def test_float32_on_an_accelerator_is_thinned_for_tf32() -> None:
+    assert exact_limit(spec(PLAIN)) == 2**24
+    assert exact_limit(spec(PLAIN, device="cuda:1")) == 2**11
+
+
+def test_inexact_kernels_are_judged_normwise() -> None:
+    def judge(module: str, direction: str = "forward") -> Outcome:
+        return check(Layer(spec(PLAIN, direction, f"planted:{module}"), CPU), implementation="some_winograd_4x4")
+
+    assert run(PLAIN, "forward", "Noisy").reason is not None
+    for direction in DIRECTIONS:
+        outcome = judge("Noisy", direction)
+        assert (outcome.method, outcome.reason) == ("normwise", None)
+    assert "of its norm away" in (judge("PadOffByOne").reason or "")
+    assert "of its norm away" in (judge("OneNan").reason or "")
+    assert "grad_weight" in (judge("ImageLeftOut", "grad_weight").reason or "")
+
+
+def test_checksums_find_what_the_sample_leaves_out() -> None:
+    """A layer with many more elements than are compared one by one; one of them is wrong."""
+    wide = changed(PLAIN, in_channels=16, out_channels=16, input_size=(96, 96), batch_size=4)
+    elements = math.prod(wide.output_shape)
+    found = 0
+    for module, direction, said in (
+        ("SlightlyWrong", "forward", "output[3, 15, 48, 32]"),
+        ("OneInputGradientWrong", "grad_input", "grad_input["),
+        ("OneTapWrong", "grad_weight", "grad_weight[11, "),
+    ):
+        outcome = run(wide, direction, module)
+        assert said in (outcome.reason or "")
+        found += outcome.elements
+    assert found < elements / 4
+
+
+def test_errors_are_measured_against_magnitudes_before_padding_adds_them_up() -> None:
+    """Upstream gradients that meet in one input element can cancel; a scale taken after that accuses honest layers."""
+    thin = changed(PLAIN, out_channels=1, kernel_size=(1, 1), padding=(3, 3), padding_mode=PaddingMode.REPLICATE)
+    for seed in range(5):
+        outcome = run(thin, "grad_input", "torch.nn.Conv2d", dtype="bfloat16", seed=seed)
+        assert outcome.reason is None
+        assert (outcome.max_error or 0) < 8

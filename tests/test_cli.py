@@ -1,0 +1,354 @@
+"""The command as users meet it: verbs that need no worker, bad input, and exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import synthetic
+
+from convbench import cli
+from convbench.result import LAYOUT, Rejection, Result, Run, Status, Visit
+from convbench.store import Store, Writer
+
+GOLDEN = Path(__file__).parent / "golden"
+CONFIGS = Path(__file__).parent.parent / "configs"
+VERBS = ("run", "plan", "report", "runs", "export", "explain", "check")
+
+SWEEP = """\
+name: two by two
+axes:
+  in_channels: [3, 4]
+  out_channels: 8
+  kernel_size: [1, 3]
+  input_size: 8
+"""
+
+
+@dataclass
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> Command:
+    """Runs the command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CONVBENCH_DB", raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["convbench", *arguments])
+        monkeypatch.setattr(cli._State, "db", None)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        sys.stdout.flush()
+        captured = capfdbinary.readouterr()
+        assert b"Traceback" not in captured.err
+        return Said(int(ended.value.code or 0), captured.out.decode(), captured.err.decode())
+
+    return run
+
+
+@pytest.fixture
+def sweep(command: Command, tmp_path: Path) -> Path:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SWEEP, encoding="utf-8")
+    return path
+
+
+def store(run: Run, path: Path) -> Run:
+    """Put a made-up run into a database."""
+    with Store.create(str(path)) as opened:
+        cases = [result.case for result in run.results] + list(run.unmeasured)
+        opened.begin(run, cases, run.rejections, Writer.of_this_process(), digest="made up")
+        opened.append(run.id, [visit for result in run.results for visit in visits_of(result)])
+        opened.finish(run.id, run.state, run.finished_at or run.started_at)
+    return run
+
+
+def visits_of(result: Result) -> list[Visit]:
+    """The visits that a result was merged from."""
+    return [
+        Visit(
+            case_id=result.case.id,
+            pass_index=index,
+            status=result.status,
+            reason=result.reason,
+            check=result.check if index == 0 else None,
+            blocks=blocks,
+            layout=layout,
+            stop_reason=result.stop_reason,
+        )
+        for index, (layout, blocks) in enumerate(result.blocks or ((LAYOUT, b""),))
+    ]
+
+
+def golden(name: str, text: str) -> None:
+    path = GOLDEN / name
+    assert path.exists(), f"no {path.name}; what it would hold:\n{text}"
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_help_is_as_it_was_agreed(command: Command, verb: str) -> None:
+    said = command(*([verb] if verb else []), "--help")
+    assert said.code == 0
+    golden(f"help-{verb or 'convbench'}.txt", said.out)
+
+
+def test_every_verb_has_a_golden_help_and_a_place_in_the_readme(command: Command) -> None:
+    found = re.findall(r"^  (\w+) ", command("--help").out.partition("Commands:")[2], re.MULTILINE)
+    assert sorted(found) == sorted(VERBS)
+    readme = (GOLDEN.parent.parent / "README.md").read_text(encoding="utf-8")
+    for verb in VERBS:
+        assert f"convbench {verb}" in readme
+
+
+def test_version(command: Command) -> None:
+    assert re.fullmatch(r"convbench \d+\.\d+\.\d+\n", command("--version").out)
+
+
+def test_plan_shows_cases_rejections_and_cost(command: Command, sweep: Path) -> None:
+    sweep.write_text(SWEEP + "  padding: [0, same]\n  stride: [1, 2]\n", encoding="utf-8")
+    said = command("plan", "sweep.yaml")
+    assert said.code == 0
+    assert said.out.startswith("two by two: 12 cases of 16 points (4 rejected)\n")
+    assert "torch would refuse 4 points, for 1 reason" in said.out
+    assert "padding 'same' is not defined for a stride other than 1" in said.out
+    assert "time: at most about" in said.out
+    assert not list(Path().glob("reports*")), "plan writes nothing"
+
+
+def test_plan_prints_forty_cases_and_all_on_demand(command: Command, sweep: Path) -> None:
+    sweep.write_text(SWEEP.replace("[3, 4]", "{from: 1, to: 50, step: 1}"), encoding="utf-8")
+    few, every = command("plan", "sweep.yaml"), command("plan", "--all", "sweep.yaml")
+    assert few.out.count(" -> ") == 2 * 40
+    assert "... and 60 more (--all prints all)" in few.out
+    assert every.out.count(" -> ") == 2 * 100
+
+
+@pytest.mark.parametrize("verb", ["plan", "run"])
+def test_nothing_left_to_measure_is_a_wrong_request(command: Command, sweep: Path, verb: str) -> None:
+    sweep.write_text(SWEEP.replace("[1, 3]", "9"), encoding="utf-8")
+    said = command(verb, "sweep.yaml")
+    assert said.code == 2
+    assert "nothing is left to measure" in said.out + said.err
+    assert "the kernel (9x9) is larger than the padded input (8x8)" in said.out + said.err
+    assert not Path("reports").exists()
+
+
+BAD = {
+    "broken yaml": ("axes: [1, 2", "bad.yaml:"),
+    "an unknown key": (SWEEP + "axis: {}\n", "unknown key 'axis'"),
+    "a duplicate key": (SWEEP + "name: again\n", "duplicate key 'name'"),
+    "a wrong type": (SWEEP.replace("8", "eight", 1), "bad.yaml:4: axes.out_channels: expected an integer"),
+    "an empty axis": (SWEEP.replace("[3, 4]", "[]"), "axes.in_channels"),
+    "ten million points": (
+        SWEEP + "  batch_size: {from: 1, to: 2000, step: 1}\n  groups: {from: 1, to: 1250, step: 1}\n",
+        "10,000,000",
+    ),
+    "nothing": ("", "bad.yaml:1"),
+    "a control character": (SWEEP.replace("two by two", "a\x07b"), "bad.yaml:1"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("verb", ["plan", "run"])
+def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
+    command: Command, tmp_path: Path, what: str, verb: str
+) -> None:
+    text, expected = BAD[what]
+    (tmp_path / "bad.yaml").write_text(text, encoding="utf-8")
+    said = command(verb, "bad.yaml")
+    assert said.code == 2
+    assert said.out == ""
+    assert said.err.startswith("error: bad.yaml:")
+    assert expected in said.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["plan", "absent.yaml"], "absent.yaml"),
+        (["plan", "."], "."),
+        (["run", "absent.yaml"], "absent.yaml"),
+        (["report", "20200101"], "there is no database"),
+        (["runs"], "there is no database"),
+        (["export", "latest"], "there is no database"),
+        (["export", "absent.json"], "absent.json"),
+        (["explain", "abcdefgh"], "there is no database"),
+        (["explain"], "missing --in-channels, --out-channels, --kernel-size, --input-size"),
+        (["explain", "--kernel-size", "three"], "--kernel-size: expected an integer of at least 1"),
+        (["explain", "abc", "--kernel-size", "3"], "not both"),
+        (["dance"], "dance"),
+        (["plan"], "CONFIG"),
+        (["plan", "a.yaml", "--bogus"], "--bogus"),
+    ],
+)
+def test_a_wrong_request_is_2_and_one_message(command: Command, arguments: list[str], expected: str) -> None:
+    said = command(*arguments)
+    assert said.code == 2
+    assert expected in said.err
+    assert not Path("reports").exists()
+
+
+def test_bytes_that_are_no_text_are_refused(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_bytes(b"name: \xff\xfe")
+    assert command("plan", "bad.yaml").code == 2
+
+
+def test_a_module_that_cannot_be_imported_writes_nothing(command: Command, sweep: Path) -> None:
+    sweep.write_text(SWEEP + "  module: no_such_package:Conv\n", encoding="utf-8")
+    said = command("run", "sweep.yaml")
+    assert said.code == 2
+    assert "no_such_package" in said.err
+    assert "PYTHONPATH" in said.err
+    assert not Path("reports").exists()
+
+
+@pytest.mark.parametrize("place", ["before", "after", "variable"])
+def test_the_database_may_be_named_anywhere(
+    command: Command, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = store(synthetic.run(3, troubles=False), tmp_path / "my.db")
+    if place == "variable":
+        monkeypatch.setenv("CONVBENCH_DB", "my.db")
+    before, after = (["--db", "my.db"] if place == where else [] for where in ("before", "after"))
+    said = command(*before, "runs", *after)
+    assert (said.code, said.err) == (0, "")
+    assert run.id in said.out
+
+
+def test_report_and_export_take_a_prefix_and_an_exported_run(command: Command, tmp_path: Path) -> None:
+    run = store(synthetic.run(4, troubles=False), tmp_path / "my.db")
+    exported = command("--db", "my.db", "export", run.id[:-2], "--format", "json", "-o", "run.json")
+    assert (exported.code, exported.out) == (0, "")
+    assert json.loads(Path("run.json").read_text(encoding="utf-8"))
+    from_store = command("--db", "my.db", "export", "latest").out
+    assert command("export", "run.json").out == from_store
+    assert from_store.count("\n") == 5
+    written = command("report", "run.json").out.strip()
+    assert Path(written).read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert Path(written).parent == Path("reports")
+
+
+@pytest.mark.parametrize(
+    ("form", "begins"), [("csv", "case_id,"), ("markdown", "**"), ("junit", "<?xml"), ("json", "{")]
+)
+def test_every_format_reaches_standard_output(command: Command, tmp_path: Path, form: str, begins: str) -> None:
+    store(synthetic.run(2, troubles=False), tmp_path / "my.db")
+    assert command("--db", "my.db", "export", "--format", form).out.startswith(begins)
+
+
+def test_an_unknown_format_is_told_with_those_there_are(command: Command, tmp_path: Path) -> None:
+    store(synthetic.run(2, troubles=False), tmp_path / "my.db")
+    said = command("--db", "my.db", "export", "--format", "xls")
+    assert said.code == 2
+    assert "junit" in said.err
+
+
+def test_an_output_that_cannot_be_written_is_a_wrong_request(command: Command, tmp_path: Path) -> None:
+    store(synthetic.run(2, troubles=False), tmp_path / "my.db")
+    (tmp_path / "file").write_text("")
+    said = command("--db", "my.db", "export", "-o", "file/run.csv")
+    assert said.code == 2
+    assert "file/run.csv" in said.err
+
+
+def test_explain_a_stored_case(command: Command, tmp_path: Path) -> None:
+    run = store(synthetic.run(3, troubles=False), tmp_path / "my.db")
+    case = run.results[0].case
+    said = command("--db", "my.db", "explain", case.id[:8])
+    assert said.code == 0
+    assert case.id in said.out
+
+
+def test_explain_takes_values_as_in_yaml_and_refuses_with_a_way_out(command: Command) -> None:
+    good = command(
+        *("explain", "--in-channels", "8", "--out-channels", "16", "--kernel-size", "[1, 7]", "--input-size", "16"),
+        *("--padding", "half", "--groups", "depthwise", "--batch-size", "null", "--bias", "false"),
+    )
+    assert good.code == 0
+    assert "(16, 16, 16)" in good.out
+    bad = command("explain", "--in-channels", "8", "--out-channels", "16", "--kernel-size", "9", "--input-size", "4")
+    assert bad.code == 2
+    assert "larger than the padded input" in bad.out
+
+
+def test_hostile_text_is_text_everywhere(command: Command, tmp_path: Path) -> None:
+    name = '<script>alert("1")</script>\n\N{PILE OF POO} \'; DROP TABLE runs; --'
+    run = replace(synthetic.run(2, troubles=False), name=name, description=name)
+    store(run, tmp_path / "my.db")
+    listed = command("--db", "my.db", "runs").out
+    assert len(listed.splitlines()) == 2
+    written = Path(command("--db", "my.db", "report").out.strip())
+    assert re.fullmatch(r"[a-z0-9-]+\.html", written.name)
+    assert "<script>alert" not in written.read_text(encoding="utf-8")
+
+
+def run_with(*statuses: Status) -> Run:
+    """A run whose cases ended so."""
+    run = synthetic.run(len(statuses), troubles=False)
+    return replace(
+        run,
+        results=tuple(
+            replace(result, status=status, reason=None if status is Status.PASSED else "a reason")
+            for result, status in zip(run.results, statuses, strict=True)
+        ),
+        rejections=(Rejection(label="a", reason="b"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [
+        ([Status.PASSED, Status.PASSED], 0),
+        ([Status.PASSED, Status.SKIPPED], 0),
+        ([Status.PASSED, Status.FAILED, Status.CRASHED], 1),
+        ([Status.PASSED, Status.CRASHED], 3),
+        ([Status.TIMED_OUT], 3),
+        ([Status.OUT_OF_MEMORY], 3),
+        ([Status.ERROR, Status.SKIPPED], 3),
+    ],
+)
+def test_the_exit_code_is_the_first_that_applies(statuses: list[Status], code: int) -> None:
+    assert cli.exit_code(run_with(*statuses)) == code
+
+
+def test_a_fault_of_convbench_is_70_and_asks_for_a_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise AssertionError("boom")
+
+    assert cli._guarded(broken) == 70
+    assert "boom" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_130_and_a_reader_that_left_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert cli._guarded(interrupted) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.fixture(autouse=True)
+def _standard_output_is_put_back() -> Iterator[None]:
+    before = sys.stdout
+    yield
+    sys.stdout = before
+    assert isinstance(sys.stdout, io.TextIOBase)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import synthetic
+
+from convbench.case import Case
+from convbench.errors import RequestError
+from convbench.measure.forecast import forecast_s, upper_limit_s, within_budget
+from convbench.problem import Problem
+from convbench.report.plan import plan_text
+from convbench.result import Measure, PassFacts, Run, RunState
+
+
+def known(seconds: float, count: int = 40) -> Run:
+    """A finished run whose five passes took `seconds` in all, and whose workers took two seconds each to start."""
+    run = synthetic.run(count, hostile=False, troubles=False)
+    return replace(
+        run,
+        started_at="2026-11-24T03:00:00+00:00",
+        finished_at=f"2026-11-24T03:{int(seconds + 8) // 60:02}:{(seconds + 8) % 60:09.6f}+00:00",
+        passes=tuple(PassFacts(pass_index=index, seconds=seconds / 5) for index in range(5)),
+    )
+
+
+def cases(run: Run) -> list[Case]:
+    return [result.case for result in run.results]
+
+
+@pytest.mark.parametrize("seconds", [10.0, 40.0])
+def test_the_same_sweep_takes_as_long_again(seconds: float) -> None:
+    run = known(seconds)
+    workers = len({case.worker for case in cases(run)})
+    starts = 5 * workers * (8 / (5 * workers - 1))
+    assert forecast_s(cases(run), run.measure, run) == pytest.approx(seconds + starts, rel=1e-6)
+
+
+def test_half_of_the_cases_take_about_half() -> None:
+    run = known(40.0)
+    whole, half = (forecast_s(some, run.measure, run) for some in (cases(run), cases(run)[::2]))
+    assert whole is not None
+    assert half is not None
+    assert half == pytest.approx(whole / 2, rel=0.35)
+
+
+def test_more_passes_or_time_take_longer() -> None:
+    run = known(20.0)
+    default, passes, time = (
+        forecast_s(cases(run), measure, run) for measure in (Measure(), Measure(passes=9), Measure(max_time=1.5))
+    )
+    assert default is not None
+    assert passes is not None
+    assert time is not None
+    assert passes > default
+    assert time > default
+
+
+def test_a_case_never_seen_goes_by_its_flops() -> None:
+    run = known(20.0)
+    small, large = (
+        Case(problem=Problem(in_channels=c, out_channels=c, kernel_size=(3, 3), input_size=(224, 224)))
+        for c in (8, 1024)
+    )
+    slow, quick = forecast_s([large], run.measure, run), forecast_s([small], run.measure, run)
+    assert slow is not None
+    assert quick is not None
+    assert slow > quick
+
+
+def test_a_run_that_tells_nothing_gives_no_forecast() -> None:
+    run = known(20.0)
+    assert forecast_s(cases(run), run.measure, replace(run, state=RunState.INTERRUPTED)) is None
+    assert forecast_s(cases(run), run.measure, replace(run, passes=run.passes[:2])) is None
+    assert forecast_s(cases(run), run.measure, replace(run, results=())) is None
+
+
+def test_the_plan_says_where_its_time_comes_from() -> None:
+    some = cases(known(20.0))[:3]
+    common = {"name": "a", "cases": some, "rejections": (), "points": 3, "merged": 0, "excluded": 0, "most": 40}
+    limit = plan_text(**common, measure=Measure())
+    assert "time: at most about" in limit
+    told = plan_text(**common, measure=Measure(), forecast_s=75.0)
+    assert "time: about 1 min 15 s" in told
+    assert "last run on this machine" in told
+
+
+def test_a_run_of_more_cases_and_workers_takes_longer() -> None:
+    some = cases(known(20.0))[:2]
+    one, two = upper_limit_s(some[:1], Measure()), upper_limit_s(some, Measure())
+    assert one > Measure().max_time
+    assert two > one
+    assert upper_limit_s([some[0], replace(some[0], threads=7)], Measure()) > two
+
+
+def test_a_budget_is_shared_out_and_kept() -> None:
+    some = cases(known(20.0))
+    free = Measure()
+    assert within_budget(some, free) is free
+    ample = replace(free, budget=3600.0)
+    assert within_budget(some, ample) == ample
+    tight = replace(free, budget=upper_limit_s(some, free) * 0.8)
+    shared = within_budget(some, tight)
+    assert shared.max_time < free.max_time
+    assert upper_limit_s(some, shared) == pytest.approx(tight.budget)
+
+
+def test_a_budget_too_short_names_the_least_that_would_do() -> None:
+    some = cases(known(20.0))
+    with pytest.raises(RequestError, match="too short for 40 cases in 5 passes: they take") as told:
+        within_budget(some, Measure(budget=5.0))
+    least = int(told.value.message.split()[-2])
+    assert within_budget(some, Measure(budget=float(least))).max_time >= 25 * 1e-3

@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from fake_engine import FakeEngine, Script
+
+from convbench.case import Allocator, Case, WorkerSettings
+from convbench.engine.lane import Lane
+from convbench.engine.lanes import Lanes
+from convbench.passes import Hooks, Passes, Progress
+from convbench.problem import Problem
+from convbench.result import Measure, PassFacts, RoofKind, Status, StopReason, Visit, merge, unpack_blocks
+
+MEASURE = Measure(precision=1e-6)  # never settles, unless a test says otherwise
+
+
+def case(name: int, **settings: object) -> Case:
+    """A case that the fake engine knows by its in_channels."""
+    problem = Problem(in_channels=name, out_channels=1, kernel_size=(1, 1), input_size=(4, 4))
+    return Case(problem=problem, **settings)  # type: ignore[arg-type]
+
+
+class Recorder:
+    """Collects what the passes tell."""
+
+    def __init__(self) -> None:
+        self.visits: list[Visit] = []
+        self.progress: list[Progress] = []
+        self.finished: list[int] = []
+        self.noted: list[PassFacts] = []
+
+    def hooks(self) -> Hooks:
+        return Hooks(
+            stored=self.visits.extend,
+            progressed=self.progress.append,
+            pass_noted=self.noted.append,
+            pass_finished=self.finished.append,
+        )
+
+    def of(self, wanted: Case) -> list[Visit]:
+        return [visit for visit in self.visits if visit.case_id == wanted.id]
+
+
+def measure(
+    cases: Sequence[Case],
+    script: Script | None = None,
+    *,
+    measure: Measure = MEASURE,
+    history: Sequence[Visit] = (),
+    memory_limit: int = 10**12,
+) -> tuple[Recorder, FakeEngine]:
+    recorder, engine = Recorder(), FakeEngine(script)
+    passes = Passes(
+        cases,
+        measure,
+        seed=1,
+        lanes=Lanes(engine),
+        memory_limit=memory_limit,
+        hooks=recorder.hooks(),
+        history=history,
+        clock=lambda: 0.0,
+    )
+    try:
+        passes.run()
+    finally:
+        assert engine.workers >= engine.closed
+    return recorder, engine
+
+
+def test_every_pass_is_a_fresh_worker_and_checks_come_first() -> None:
+    cases = [case(1), case(2)]
+    recorder, engine = measure(cases, Script(drift=0.1))
+    assert engine.workers == engine.closed == 5
+    assert engine.log[:2] == [("check", 1), ("check", 2)]
+    assert len(engine.asked("check")) == 2
+    assert len(engine.asked("prepare")) == 2 * 4
+    assert len(engine.asked("block")) == 2 * 25
+    assert recorder.finished == [facts.pass_index for facts in recorder.noted] == [0, 1, 2, 3, 4]
+    assert all(facts.seconds > 0 for facts in recorder.noted)
+    for each in cases:
+        visits = recorder.of(each)
+        assert [visit.pass_index for visit in visits] == [0, 1, 2, 3, 4]
+        assert [len(unpack_blocks(visit.blocks)) for visit in visits] == [5] * 5
+        assert visits[0].check is not None
+        assert visits[1].check is None
+        assert [visit.stop_reason for visit in visits] == [StopReason.UNFINISHED] * 4 + [StopReason.ROUNDS]
+
+
+def test_a_round_is_one_block_of_every_case_after_one_memory_canary() -> None:
+    _, engine = measure([case(name) for name in range(1, 6)], Script(drift=0.1), measure=Measure(passes=1))
+    rounds = [entry for entry in engine.log if entry[0] in ("block", "memory_canary")]
+    assert len(rounds) == 5 * 6
+    orders = []
+    for start in range(0, 30, 6):
+        assert rounds[start] == ("memory_canary", 0)
+        orders.append([name for _, name in rounds[start + 1 : start + 6]])
+    assert all(sorted(order) == [1, 2, 3, 4, 5] for order in orders)
+    assert len({tuple(order) for order in orders}) > 1, "the order is fresh in each round"
+
+
+def test_a_settled_case_is_left_out_of_later_passes() -> None:
+    recorder, engine = measure([case(1)], measure=Measure(precision=0.01))
+    assert [visit.stop_reason for visit in recorder.visits] == [StopReason.UNFINISHED] * 2 + [StopReason.SETTLED]
+    assert engine.workers == 3
+    assert recorder.progress[-1].visits_planned == recorder.progress[-1].visits_done == 3
+
+
+def test_a_drifting_case_never_settles() -> None:
+    recorder, _ = measure([case(1)], Script(drift=0.02), measure=Measure(precision=0.01))
+    assert len(recorder.visits) == 5
+
+
+def test_a_slow_case_gets_fewer_rounds_and_says_why() -> None:
+    slow, fast = case(1), case(2)
+    recorder, _ = measure([slow, fast], Script(iteration_s={1: 0.3}, drift=0.1))
+    assert [(visit.pass_index, len(unpack_blocks(visit.blocks))) for visit in recorder.of(slow)] == [(0, 1), (2, 1)]
+    assert recorder.of(slow)[-1].stop_reason is StopReason.TIME
+    assert len(recorder.of(fast)) == 5
+
+
+def test_a_segfault_costs_that_case_alone() -> None:
+    cases = [case(1), case(2), case(3)]
+    recorder, engine = measure(cases, Script(segfault_in_block={2}, drift=0.1))
+    crashed = merge(cases[1], recorder.of(cases[1]))
+    assert crashed is not None
+    assert (crashed.status, crashed.reason) == (Status.CRASHED, "the worker was ended by SIGSEGV")
+    assert engine.asked("block").count(2) == 1
+    for other in (cases[0], cases[2]):
+        assert [len(unpack_blocks(visit.blocks)) for visit in recorder.of(other)] == [5] * 5
+        assert all(visit.status is Status.PASSED for visit in recorder.of(other))
+    assert engine.workers == 6, "one replacement"
+    assert engine.asked("check").count(1) == engine.asked("check").count(3) == 1, "not checked a second time"
+
+
+def test_a_hang_is_timed_out_and_the_rest_goes_on() -> None:
+    cases = [case(1), case(2)]
+    recorder, _ = measure(cases, Script(hang_in_prepare={1}, drift=0.1))
+    (visit,) = recorder.of(cases[0])
+    assert (visit.status, visit.reason) == (Status.TIMED_OUT, "no answer within 60 s")
+    assert visit.stop_reason is StopReason.STATUS
+    assert len(recorder.of(cases[1])) == 5
+
+
+def test_blocks_received_before_a_death_survive() -> None:
+    script = Script(drift=0.1)
+    killer = FakeEngine(script)
+    recorder = Recorder()
+
+    def arm(progress: Progress) -> None:
+        if killer.blocks == 3:
+            script.segfault_in_block.add(1)
+
+    hooks = Hooks(
+        stored=recorder.visits.extend,
+        progressed=arm,
+        pass_noted=recorder.noted.append,
+        pass_finished=recorder.finished.append,
+    )
+    Passes([case(1)], MEASURE, seed=1, lanes=Lanes(killer), memory_limit=10**12, hooks=hooks).run()
+    (visit,) = recorder.visits
+    assert visit.status is Status.CRASHED
+    assert len(unpack_blocks(visit.blocks)) == 3
+
+
+def test_out_of_memory_in_a_cohort_is_tried_once_alone() -> None:
+    cases = [case(1), case(2), case(3)]
+    recorder, engine = measure(cases, Script(out_of_memory_among_others={2}, out_of_memory={3}, drift=0.1))
+    assert [visit.status for visit in recorder.of(cases[1])] == [Status.PASSED] * 5
+    (visit,) = recorder.of(cases[2])
+    assert (visit.status, visit.reason) == (Status.OUT_OF_MEMORY, "can't allocate memory")
+    assert engine.asked("check").count(3) == 2
+
+
+def test_a_kill_that_was_not_ours_is_out_of_memory() -> None:
+    recorder, _ = measure([case(1)], Script(killed_in_block={1}))
+    (visit,) = recorder.visits
+    assert visit.status is Status.OUT_OF_MEMORY
+    assert "out of memory" in str(visit.reason)
+
+
+def test_a_layer_that_raises_is_an_error_and_a_wrong_one_is_timed() -> None:
+    raising, wrong = case(1), case(2)
+    recorder, _ = measure([raising, wrong], Script(raises={1}, wrong={2}, drift=0.1))
+    (visit,) = recorder.of(raising)
+    assert (visit.status, visit.reason) == (Status.ERROR, "ValueError: no")
+    result = merge(wrong, recorder.of(wrong))
+    assert result is not None
+    assert result.status is Status.FAILED
+    assert result.reason == "output[0, 0, 0, 0] is 7, should be 9"
+    assert len(result.blocks) == 5
+    assert recorder.progress[-1].failed == 1
+    assert recorder.progress[-1].unmeasured == 1
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 23, 49])
+def test_an_interrupt_keeps_what_was_measured_and_a_resume_completes_it(after: int) -> None:
+    cases = [case(1), case(2)]
+    recorder, engine = Recorder(), FakeEngine(Script(drift=0.1, interrupt_after_blocks=after))
+    passes = Passes(cases, MEASURE, seed=1, lanes=Lanes(engine), memory_limit=10**12, hooks=recorder.hooks())
+    with pytest.raises(KeyboardInterrupt):
+        passes.run()
+    assert engine.closed == engine.workers
+    kept = sum(len(unpack_blocks(visit.blocks)) for visit in recorder.visits)
+    assert kept == after, "no block is lost"
+    cut = [visit for visit in recorder.visits if not visit.complete]
+    assert all(visit.stop_reason is StopReason.INTERRUPTED for visit in cut)
+    complete = [visit for visit in recorder.visits if visit.complete]
+
+    resumed, engine = measure(cases, Script(drift=0.1), history=complete)
+    both = sorted((visit.case_id, visit.pass_index) for visit in complete + resumed.visits)
+    assert both == sorted((each.id, index) for each in cases for index in range(5))
+    assert len(engine.asked("check")) == (0 if complete else 2)
+
+
+def test_a_resume_of_a_finished_run_measures_nothing() -> None:
+    first, _ = measure([case(1)])
+    again, engine = measure([case(1)], history=first.visits)
+    assert (again.visits, engine.workers, again.finished) == ([], 0, [])
+
+
+def test_settings_of_the_process_get_workers_of_their_own_in_one_cohort() -> None:
+    cases = [case(1, threads=1), case(1, threads=2), case(1, allocator=Allocator.SYSTEM)]
+    recorder, engine = measure(cases, Script(drift=0.1), measure=Measure(passes=2))
+    assert engine.workers == 3 * 2
+    blocks = [block for visit in recorder.visits for block in unpack_blocks(visit.blocks) if block.pass_index == 0]
+    firsts = sorted(block.order for block in blocks if block.round_index == 0)
+    assert firsts == [1, 2, 3], "the rounds interleave the workers"
+
+
+def test_cohorts_follow_each_other_within_a_pass() -> None:
+    cases = [case(name) for name in range(1, 5)]
+    _, engine = measure(cases, Script(drift=0.1), measure=Measure(passes=2), memory_limit=1)
+    assert engine.asked("check") == [1, 2, 3, 4]
+    assert engine.asked("block") == [name for _ in range(2) for name in (1, 2, 3, 4) for _ in range(5)]
+
+
+def test_an_allocator_that_is_not_steady_is_asked_again_in_another_way() -> None:
+    _, engine = measure([case(1)], Script(unsteady_first=1, drift=0.1), measure=Measure(passes=1))
+    assert (engine.workers, engine.falls) == (2, 1)
+    _, engine = measure([case(1)], Script(unsteady_first=9, drift=0.1), measure=Measure(passes=1))
+    assert (engine.workers, engine.falls) == (2, 2), "given up after the last way"
+
+
+def test_progress_counts_towards_its_end() -> None:
+    recorder, _ = measure([case(1), case(2)], Script(drift=0.1, raises={2}))
+    last = recorder.progress[-1]
+    assert (last.visits_done, last.visits_planned, last.cases) == (6, 6, 2)
+    assert last.busy_s > 0
+    assert recorder.progress[0].visits_planned == 10
+
+
+def test_in_the_first_pass_a_few_blocks_follow_under_the_systems_allocator() -> None:
+    cases = [case(1), case(2), case(3, allocator=Allocator.SYSTEM), case(4, device="accelerator")]
+    recorder, engine = Recorder(), FakeEngine(Script(drift=0.1))
+    engine.has_steady_allocator = True
+    passes = Passes(cases, Measure(passes=2), seed=1, lanes=Lanes(engine), memory_limit=10**12, hooks=recorder.hooks())
+    passes.run()
+    for tried in cases[:2]:
+        first, second = recorder.of(tried)
+        assert [block.round_index for block in unpack_blocks(first.system_blocks)] == [0, 1, 2]
+        assert second.system_blocks == b""
+        assert len(unpack_blocks(first.blocks)) == 5, "they are not mixed up with the others"
+    for left_out in cases[2:]:
+        assert all(visit.system_blocks == b"" for visit in recorder.of(left_out))
+    assert engine.workers == 2 * 2, "the system's allocator has a worker already, which cases share"
+    assert engine.asked("check").count(1) == 1, "checked once"
+
+
+def test_a_death_under_the_systems_allocator_costs_that_figure_alone() -> None:
+    class Moody(FakeEngine):
+        has_steady_allocator = True
+
+        def start(self, settings: WorkerSettings) -> Lane:
+            if settings.allocator is Allocator.SYSTEM:
+                return FakeEngine(Script(segfault_in_block={1})).start(settings)
+            return super().start(settings)
+
+    recorder = Recorder()
+    passes = Passes(
+        [case(1), case(2)], MEASURE, seed=1, lanes=Lanes(Moody()), memory_limit=10**12, hooks=recorder.hooks()
+    )
+    passes.run()
+    assert all(visit.status is Status.PASSED for visit in recorder.visits)
+    assert recorder.of(case(1))[0].system_blocks == b""
+    assert len(unpack_blocks(recorder.of(case(2))[0].system_blocks)) == 3
+
+
+def test_roofs_are_measured_in_every_pass_for_each_worker_device_and_dtype() -> None:
+    cases = [case(1), case(2, dtype="bfloat16"), case(3, threads=2), case(4, device="accelerator")]
+    recorder, _ = measure(cases, Script(drift=0.1), measure=Measure(passes=2))
+    assert len(recorder.noted) == 2
+    for facts in recorder.noted:
+        compute = [(roof.device, roof.threads, roof.dtype) for roof in facts.roofs if roof.kind is RoofKind.COMPUTE]
+        assert compute == [("cpu", None, "float32"), ("cpu", None, "bfloat16"), ("cpu", 2, "float32")]
+        assert [roof.footprint_bytes for roof in facts.roofs if roof.kind is RoofKind.BANDWIDTH] == [65536] * 2
+
+
+def test_a_worker_that_dies_measuring_roofs_is_replaced() -> None:
+    recorder, engine = measure([case(1)], Script(dies_at_roofs=True, drift=0.1), measure=Measure(passes=2))
+    assert [facts.roofs for facts in recorder.noted] == [(), ()]
+    assert engine.workers == 2 * 2
+    assert [visit.status for visit in recorder.visits] == [Status.PASSED] * 2

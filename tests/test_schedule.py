@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convbench.case import Case, MemoryFormat
+from convbench.measure import schedule
+from convbench.problem import Direction, Problem
+from convbench.result import Measure
+
+DEFAULT = Measure()
+
+
+def case(channels: int = 8, **settings: object) -> Case:
+    problem = Problem(in_channels=channels, out_channels=8, kernel_size=(3, 3), input_size=(16, 16))
+    return Case(problem=problem, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("measure", "seconds"),
+    [
+        (Measure(), 0.02),
+        (Measure(max_time=10), 0.025),
+        (Measure(max_time=0.1, passes=2, rounds=5), 0.01),
+    ],
+)
+def test_a_block_is_an_equal_share_of_max_time_but_25_ms_at_most(measure: Measure, seconds: float) -> None:
+    assert schedule.block_seconds(measure) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("iteration_s", "blocks"),
+    [(1e-6, 25), (0.02, 25), (0.0201, 24), (0.1, 5), (0.25, 2), (0.3, 2), (10.0, 2)],
+)
+def test_a_slow_case_gets_fewer_blocks_but_two(iteration_s: float, blocks: int) -> None:
+    assert schedule.blocks_in_run(iteration_s, DEFAULT) == blocks
+
+
+def test_a_slow_case_of_one_pass_gets_one_block() -> None:
+    assert schedule.blocks_in_run(10.0, Measure(passes=1)) == 1
+
+
+@given(total=st.integers(1, 200), passes=st.integers(1, 20))
+def test_blocks_are_shared_among_passes_evenly_the_first_included(total: int, passes: int) -> None:
+    shares = [schedule.blocks_in_pass(total, index, passes) for index in range(passes)]
+    assert sum(shares) == total
+    assert shares[0] >= 1
+    assert max(shares) - min(shares) <= 1
+
+
+def test_two_blocks_of_five_passes_lie_apart() -> None:
+    assert [schedule.blocks_in_pass(2, index, 5) for index in range(5)] == [1, 0, 1, 0, 0]
+
+
+def test_settled_needs_five_that_agree_from_three_passes() -> None:
+    agreeing = [(0, 1.0), (0, 1.001), (1, 1.002), (2, 1.003), (2, 1.01)]
+    assert schedule.is_settled(agreeing, 0.01)
+    assert schedule.is_settled([*agreeing, (1, 5.0)], 0.01), "a slow block does not unsettle"
+    assert schedule.is_settled([(0, 1.0)] * 5 + [(1, 1.001), (2, 1.002)], 0.01), "one pass may hold the lowest five"
+    assert not schedule.is_settled(agreeing[:4], 0.01), "four are too few"
+    assert not schedule.is_settled([(index % 2, value) for index, (_, value) in enumerate(agreeing)], 0.01)
+    assert not schedule.is_settled([*agreeing[:4], (2, 1.0101)], 0.01)
+    assert not schedule.is_settled([*agreeing, (1, 0.9)], 0.01), "a new floor unsettles"
+
+
+def test_cases_of_one_problem_share_a_cohort_wherever_they_stand() -> None:
+    cases = [case(channels, memory_format=layout) for layout in MemoryFormat for channels in range(1, 41)]
+    cohorts = schedule.cohorts(cases, memory_limit=10**12)
+    where = {position: cohort.index for cohort in cohorts for position in cohort.positions}
+    assert sorted(where) == list(range(80))
+    assert all(where[position] == where[position + 40] for position in range(40))
+    assert max(len(cohort.positions) for cohort in cohorts) <= schedule.COHORT_SIZE
+
+
+def test_a_problem_with_more_settings_than_a_cohort_holds_stays_together() -> None:
+    cases = [case(8, threads=threads) for threads in range(1, 50)] + [case(9)]
+    cohorts = schedule.cohorts(cases, memory_limit=10**12)
+    assert [len(cohort.positions) for cohort in cohorts] == [49, 1]
+
+
+def test_memory_parts_cohorts_and_one_large_case_stands_alone() -> None:
+    cases = [case(channels) for channels in (8, 9, 4096, 10)]
+    each = schedule.memory_bytes(cases[1])
+    cohorts = schedule.cohorts(cases, memory_limit=3 * each)
+    assert [cohort.positions for cohort in cohorts] == [(0, 1), (2,), (3,)]
+
+
+def test_a_gradient_holds_more_memory_than_a_forward() -> None:
+    assert schedule.memory_bytes(case(direction=Direction.BACKWARD)) > schedule.memory_bytes(case())
+
+
+def test_the_order_of_a_round_is_random_and_repeats_for_the_same_seed() -> None:
+    items = list(range(32))
+
+    def order(seed: int, round_index: int) -> list[int]:
+        return schedule.shuffled(items, seed=seed, pass_index=0, cohort=0, round_index=round_index)
+
+    assert order(1, 0) == order(1, 0)
+    assert sorted(order(1, 0)) == items
+    assert len({tuple(order(seed, index)) for seed in (1, 2) for index in range(5)}) == 10

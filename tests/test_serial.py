@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+
+import pytest
+import strategies
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convbench import serial
+from convbench.case import Case
+from convbench.errors import RequestError
+from convbench.problem import PaddingWord, Problem
+from convbench.result import (
+    LAYOUT,
+    Check,
+    Environment,
+    Measure,
+    Result,
+    Run,
+    RunState,
+    Status,
+    StopReason,
+    Visit,
+)
+
+NOUNS = {
+    "problem": (strategies.problems, serial.problem_from_json),
+    "case": (strategies.cases, serial.case_from_json),
+    "block": (strategies.blocks, serial.block_from_json),
+    "check": (strategies.checks, serial.check_from_json),
+    "visit": (strategies.visits, serial.visit_from_json),
+    "result": (strategies.results, serial.result_from_json),
+    "rejection": (strategies.rejections, serial.rejection_from_json),
+    "measure": (strategies.measures, serial.measure_from_json),
+    "pass facts": (strategies.pass_facts, serial.pass_facts_from_json),
+    "environment": (strategies.environments, serial.environment_from_json),
+}
+runs = st.builds(
+    dataclasses.replace,
+    strategies.headers,
+    results=st.lists(strategies.results, max_size=2).map(tuple),
+    unmeasured=st.lists(strategies.cases, max_size=2).map(tuple),
+    passes=st.lists(strategies.pass_facts, max_size=2).map(tuple),
+)
+
+
+def through_text(document: serial.Json) -> serial.Json:
+    return json.loads(json.dumps(document, allow_nan=False))
+
+
+def fields_of(noun: object) -> object:
+    """All fields, those that equality leaves out among them."""
+    return dataclasses.asdict(noun)
+
+
+@pytest.mark.parametrize("name", NOUNS)
+@given(data=st.data(), defaults=st.booleans())
+def test_noun_comes_back_as_it_was(name: str, data: st.DataObject, defaults: bool) -> None:
+    strategy, read = NOUNS[name]
+    noun = data.draw(strategy)
+    again = read(through_text(serial.to_json(noun, defaults=defaults)))
+    assert type(again) is type(noun)
+    assert fields_of(again) == fields_of(noun)
+
+
+@given(runs)
+def test_run_comes_back_as_it_was(run: Run) -> None:
+    assert fields_of(serial.run_from_json(through_text(serial.to_json(run)))) == fields_of(run)
+
+
+@given(strategies.raw_texts)
+def test_any_text_survives(text: str) -> None:
+    rejection = serial.rejection_from_json(through_text({"label": text, "reason": text}))
+    assert rejection.label == rejection.reason == text
+
+
+CASE = Case(
+    problem=Problem(in_channels=3, out_channels=8, kernel_size=(3, 3), input_size=(9, 9), padding=PaddingWord.SAME)
+)
+ENVIRONMENT = Environment(
+    hostname="h",
+    system="Linux",
+    machine="x86_64",
+    cpu="c",
+    cores=2,
+    memory_bytes=None,
+    l2_bytes=None,
+    l3_bytes=None,
+    python="3.11",
+    torch="2.13",
+    onednn=None,
+    libc="glibc 2.36",
+    accelerator=None,
+    cpu_capability=None,
+    allocator="steady",
+)
+RUN = Run(
+    id="20261124-031502-k7q2",
+    name="n",
+    description="",
+    source="",
+    seed=1,
+    measure=Measure(),
+    version="0.1.0",
+    started_at="2026-11-24T03:15:02+00:00",
+    finished_at=None,
+    state=RunState.RUNNING,
+    environment=ENVIRONMENT,
+    results=(
+        Result(
+            case=CASE,
+            status=Status.PASSED,
+            reason=None,
+            check=Check(output_shape=(1, 8, 9, 9), max_error=0.5, elements=3, method="exact"),
+            implementation=None,
+            threads=1,
+            timer=None,
+            note=None,
+            stop_reason=StopReason.ROUNDS,
+            blocks=((LAYOUT, b"\0" * 64),),
+        ),
+    ),
+)
+
+
+def test_case_written_short_holds_what_is_not_default_and_its_id() -> None:
+    assert serial.to_json(CASE, defaults=False) == {
+        "id": CASE.id,
+        "problem": {
+            "in_channels": 3,
+            "out_channels": 8,
+            "kernel_size": [3, 3],
+            "input_size": [9, 9],
+            "padding": "same",
+        },
+    }
+
+
+def test_numbers_that_json_does_not_know_are_words() -> None:
+    check = Check(output_shape=None, max_error=math.nan, elements=0, method="exact")
+    document = through_text(serial.to_json(check))
+    assert isinstance(document, dict) and document["max_error"] == "nan"
+    again = serial.check_from_json(document)
+    assert again.max_error is not None and math.isnan(again.max_error)
+
+
+def changed(place: str, value: object) -> serial.Json:
+    """RUN's JSON with one entry replaced; the place as RequestError writes it."""
+    document = through_text(serial.to_json(RUN))
+    *parents, last = [int(p) if p.isdigit() else p for p in re.findall(r"\w+", place)]
+    holder = document
+    for parent in parents:
+        holder = holder[parent]  # type: ignore[index, call-overload]
+    holder[last] = value  # type: ignore[index, call-overload]
+    return document
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("seed", "1", "seed: expected an integer, got '1'"),
+        ("seed", True, "seed: expected an integer, got True"),
+        ("name", None, "name: expected a text, got None"),
+        ("environment.cores", 2.0, "environment.cores: expected an integer, got 2.0"),
+        ("environment.variables", [["A"]], "environment.variables[0]: expected a list of 2, got ['A']"),
+        ("measure.precision", "small", "measure.precision: expected a number, got 'small'"),
+        ("measure", [], "measure: expected an object, got []"),
+        ("state", "done", "state: expected one of running, finished, interrupted, got 'done'"),
+        ("results[0].stauts", "x", "results[0]: unknown entry 'stauts'"),
+        ("results[0].blocks[0]", [2, ""], "results[0]: expected a block layout of [1], got 2"),
+        ("results[0].blocks[0]", [1, "AAAA"], "results[0]: 3 bytes are no whole number of blocks"),
+        ("results[0].blocks[0][1]", "AAA", "results[0].blocks[0][1]: expected base64, got 'AAA'"),
+        ("results[0].case.problem.bias", 1, "results[0].case.problem.bias: expected true or false, got 1"),
+        ("results[0].case.problem.in_channels", 4, "results[0].case: the settings make the id"),
+        ("results[0].case.dtype", "int8", "results[0].case: expected a dtype of"),
+        ("results[0].case.problem.stride", [1], "results[0].case.problem: expected stride of 2 integers of at least 1"),
+        ("results[0].case.problem.stride", [0, 1], "results[0].case.problem: expected stride of 2 integers"),
+        ("results[0].case.problem.padding", [-1, 1], "results[0].case.problem: expected padding of 2 integers"),
+        ("results[0].case.problem.padding", "half", "results[0].case.problem.padding: expected one of same, valid"),
+        ("results[0].case.problem.groups", 0, "results[0].case.problem: channels, groups and batch_size must be"),
+        ("block_layouts", {"1": ["minimum_s"]}, "its block layout 1 has other columns than convbench's"),
+        ("format", "other", "not a run that convbench exported"),
+        ("format_version", 2, "the run has format version 2, this convbench reads version 1"),
+    ],
+)
+def test_mistake_in_a_run_names_its_place(place: str, value: object, message: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        serial.run_from_json(changed(place, value))
+    assert str(caught.value).startswith(message)
+
+
+def test_missing_entries_are_named() -> None:
+    with pytest.raises(RequestError, match=r"^lacks label, reason$"):
+        serial.rejection_from_json({})
+
+
+@pytest.mark.parametrize("document", [None, [], "run", {"name": "n"}])
+def test_what_is_no_run_says_so(document: serial.Json) -> None:
+    with pytest.raises(RequestError, match="not a run") as caught:
+        serial.run_from_json(document)
+    assert "export" in (caught.value.hint or "")
+
+
+def test_visit_with_torn_blocks_is_refused() -> None:
+    visit = Visit(case_id="a", pass_index=0, status=Status.PASSED, blocks=b"\0" * 63)
+    with pytest.raises(RequestError, match="63 bytes"):
+        serial.visit_from_json(serial.to_json(visit))
+
+
+def test_only_nouns_are_written() -> None:
+    with pytest.raises(TypeError, match="object is no noun"):
+        serial.to_json(object())

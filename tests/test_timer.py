@@ -1,0 +1,170 @@
+"""The timer, on the real clock for its bookkeeping and on a fake accelerator for its order of events."""
+
+from __future__ import annotations
+
+import gc
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from convbench.worker import timer
+
+
+class FakeAccelerator:
+    """A device whose work finishes later than its launch returns, on a clock of its own.
+
+    Launching costs `launch_s` of the host's time, the work `work_s` of the device's. A mark read before the device has
+    reached it raises, as elapsed_time does.
+    """
+
+    def __init__(self, *, work_s: float, launch_s: float = 1e-6, has_events: bool = True) -> None:
+        self.has_events = has_events
+        self.work_s = work_s
+        self.launch_s = launch_s
+        self.host_s = 0.0
+        self.busy_until_s = 0.0
+        self.synchronized_at_s = -1.0
+        self.launches = 0
+        self.unread_launches = 0
+        self.synchronizations = 0
+
+    def step(self) -> None:
+        self.launches += 1
+        self.unread_launches += 1
+        self.host_s += self.launch_s
+        self.busy_until_s = max(self.host_s, self.busy_until_s) + self.work_s
+
+    def mark(self) -> Mark:
+        return Mark(reached_s=max(self.host_s, self.busy_until_s))
+
+    def synchronize(self) -> None:
+        self.synchronizations += 1
+        self.host_s = max(self.host_s, self.busy_until_s)
+        self.synchronized_at_s = self.host_s
+        self.unread_launches = 0
+
+    def seconds_between(self, first: Mark, second: Mark) -> float:
+        if second.reached_s > self.synchronized_at_s:
+            raise RuntimeError("both events must be completed before calculating elapsed time")
+        return second.reached_s - first.reached_s
+
+    def perf_counter_ns(self) -> int:
+        """The host's clock; nobody may read it as an end while work is under way."""
+        return round(self.host_s * 1e9)
+
+
+@dataclass
+class Mark:
+    reached_s: float
+
+
+@pytest.fixture
+def on_fake_clock(monkeypatch: pytest.MonkeyPatch) -> object:
+    def use(device: FakeAccelerator) -> FakeAccelerator:
+        monkeypatch.setattr(timer, "perf_counter_ns", device.perf_counter_ns)
+        return device
+
+    return use
+
+
+@pytest.mark.parametrize("work_s", [3e-6, 2e-4, 5e-3])
+@pytest.mark.parametrize("has_events", [True, False])
+def test_device_time_is_the_works_time_not_the_launchs(on_fake_clock, work_s: float, has_events: bool) -> None:
+    device = on_fake_clock(FakeAccelerator(work_s=work_s, has_events=has_events))
+    timing = timer.time_block(device.step, 0.02, device)
+    seen_launch_s = 0.0 if has_events else device.launch_s  # a synchronized wall clock sees a launch as well
+    assert work_s * 0.99 <= timing.minimum_s <= timing.median_s <= (work_s + seen_launch_s) * 1.01
+    assert timing.iterations * work_s == pytest.approx(0.02, rel=0.4)
+    assert device.unread_launches == 0, "the device is idle when the block ends"
+
+
+def test_the_clock_is_not_read_before_the_work_is_done(on_fake_clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = on_fake_clock(FakeAccelerator(work_s=1e-3))
+    monkeypatch.setattr(device, "synchronize", lambda: None)
+    with pytest.raises(RuntimeError, match="must be completed"):
+        timer.time_block(device.step, 0.02, device)
+
+
+def test_without_waiting_a_wall_clock_would_see_launches_only(on_fake_clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = on_fake_clock(FakeAccelerator(work_s=1e-3, has_events=False))
+    monkeypatch.setattr(device, "synchronize", lambda: None)
+    timing = timer.time_block(device.step, 0.002, device)
+    assert timing.median_s < 1e-5, "what the tests above would catch"
+
+
+def test_one_wait_a_block_once_its_size_is_known(on_fake_clock) -> None:
+    device = on_fake_clock(FakeAccelerator(work_s=2e-4))
+    timing = timer.time_block(device.step, 0.02, device)
+    warm_up_waits = round(timer.WARMUP_S / 2e-4) + 1
+    assert timing.samples == 100
+    assert device.synchronizations <= warm_up_waits + 2
+
+
+def test_groups_between_events_last_long_enough(on_fake_clock) -> None:
+    device = on_fake_clock(FakeAccelerator(work_s=3e-6, launch_s=1e-6))
+    timing = timer.time_block(device.step, 0.02, device)
+    assert timing.iterations / timing.samples * 3e-6 >= timer.SHORTEST_GROUP_S * 0.99
+    assert timing.samples <= timer.MOST_GROUPS
+
+
+def test_host_time_shows_where_launching_is_the_longer_one(on_fake_clock) -> None:
+    device = on_fake_clock(FakeAccelerator(work_s=1e-6, launch_s=20e-6))
+    timing = timer.time_block(device.step, 0.02, device)
+    assert timing.host_s == pytest.approx(20e-6, rel=0.01)
+    assert timing.host_s > 1e-6
+
+
+def test_a_block_on_the_cpu_counts_what_it_ran() -> None:
+    calls = []
+    timing = timer.time_block(lambda: calls.append(time.sleep(1e-4)), 0.005)
+    warm_up = len(calls) - timing.iterations
+    assert timing.samples == timing.iterations >= 1
+    assert warm_up >= timer.WARMUP_ITERATIONS
+    assert 1e-4 <= timing.minimum_s <= timing.q1_s <= timing.median_s <= timing.q3_s <= timing.p95_s
+    assert timing.host_s is None
+
+
+def test_short_iterations_are_grouped_into_samples_and_long_ones_run_once() -> None:
+    short = timer.time_block(lambda: None, 0.002)
+    assert short.iterations > 10 * short.samples
+    long_calls = []
+    long = timer.time_block(lambda: long_calls.append(time.sleep(0.012)), 0.001)
+    assert (long.iterations, len(long_calls)) == (1, 2), "one warm-up iteration is enough for a long one"
+
+
+def test_garbage_collection_is_off_in_a_block_and_comes_back() -> None:
+    seen = set()
+    assert gc.isenabled()
+    timer.time_block(lambda: seen.add(gc.isenabled()), 0.001)
+    assert seen == {False}
+    assert gc.isenabled()
+
+    def fails() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        timer.time_block(fails, 0.001)
+    assert gc.isenabled()
+
+
+def test_page_faults_are_counted_per_iteration() -> None:
+    import mmap
+
+    pages = 64
+
+    def touch() -> None:
+        with mmap.mmap(-1, pages * mmap.PAGESIZE) as fresh:
+            for page in range(pages):
+                fresh[page * mmap.PAGESIZE] = 1
+
+    assert timer.time_block(touch, 0.005).page_faults >= pages * 0.9
+    assert timer.time_block(lambda: None, 0.005).page_faults < 1
+
+
+def test_quantiles_are_numpys() -> None:
+    import numpy
+
+    values = sorted(float(value) for value in numpy.random.default_rng(0).exponential(size=37))
+    for fraction in (0.25, 0.5, 0.75, 0.95):
+        assert timer._quantile(values, fraction) == pytest.approx(numpy.quantile(values, fraction))
