@@ -1,0 +1,111 @@
+"""Which estimator, how many passes and how many rounds repeat best, from the stored blocks of many runs of one sweep.
+
+    python bench/estimators.py DATABASE [NAME]        NAME of the sweep, default: that of the newest run
+
+Run the sweep many times into one database first (`convbench run --fresh --db DATABASE ...`), with `precision` small
+(1e-9) so that no case settles and every run has all its passes and rounds. For each case: the 95th percentile of
+|ln(a/b)| over all pairs of runs.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from repeatability import p95_of_pairs
+
+from convbench.result import Block, RunState, unpack_blocks
+from convbench.store import Store
+
+Blocks = Sequence[Block]
+Estimator = Callable[[Blocks], float]
+
+
+def pass_floors(blocks: Blocks) -> list[float]:
+    """The lowest block minimum of each pass, ascending."""
+    floors: dict[int, float] = {}
+    for block in blocks:
+        floors[block.pass_index] = min(block.minimum_s, floors.get(block.pass_index, block.minimum_s))
+    return sorted(floors.values())
+
+
+def mean_of_lowest(blocks: Blocks, count: int) -> float:
+    """The mean of the lowest block minima, of all where there are fewer."""
+    return statistics.fmean(sorted(block.minimum_s for block in blocks)[:count])
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "overall minimum": lambda blocks: pass_floors(blocks)[0],
+    "median of pass floors": lambda blocks: statistics.median(pass_floors(blocks)),
+    "second-lowest pass floor": lambda blocks: pass_floors(blocks)[:2][-1],
+    "mean of 3 lowest minima": lambda blocks: mean_of_lowest(blocks, 3),
+    "mean of 5 lowest minima": lambda blocks: mean_of_lowest(blocks, 5),
+    "minimum of block medians": lambda blocks: min(block.median_s for block in blocks),
+    "median of block medians": lambda blocks: statistics.median(block.median_s for block in blocks),
+}
+
+
+def first(blocks: Blocks, passes: int, rounds: int) -> list[Block]:
+    """The blocks of the first passes and of the first rounds of each: what a shorter run would have had."""
+    return [block for block in blocks if block.pass_index < passes and block.round_index < rounds]
+
+
+def table(
+    cases: dict[str, list[Blocks]], choices: dict[str, Callable[[Blocks], float]]
+) -> list[tuple[str, list[float]]]:
+    """p95 of |ln(a/b)| of each choice, one number for each case."""
+    return [
+        (name, [p95_of_pairs([choice(b) for b in runs]) for runs in cases.values()]) for name, choice in choices.items()
+    ]
+
+
+def show(title: str, cases: dict[str, list[Blocks]], choices: dict[str, Callable[[Blocks], float]]) -> None:
+    print(f"\n{title:28}" + "".join(f"{f'case {i + 1}':>9}" for i in range(len(cases))) + f"{'worst':>9}")
+    for name, numbers in table(cases, choices):
+        print(f"{name:28}" + "".join(f"{number:9.4f}" for number in [*numbers, max(numbers)]))
+
+
+def main() -> None:
+    if len(sys.argv) < 2:
+        raise SystemExit(__doc__)
+    with Store.open(sys.argv[1]) as store:
+        finished = [run for run in store.runs() if run.state is RunState.FINISHED]
+        name = sys.argv[2] if len(sys.argv) > 2 else finished[0].name if finished else ""
+        runs = [store.load(run.id) for run in finished if run.name == name]
+    cases: defaultdict[str, list[Blocks]] = defaultdict(list)
+    for run in runs:
+        for result in run.results:
+            blocks = [block for layout, packed in result.blocks for block in unpack_blocks(packed, layout)]
+            if blocks:
+                cases[result.case.label].append(blocks)
+    complete = {label: found for label, found in cases.items() if len(found) == len(runs)}
+    if len(runs) < 2 or not complete:
+        raise SystemExit(f"{len(runs)} finished runs of {name!r}: two or more with a case in common are needed")
+    print(f"{len(runs)} runs of {name}, 95th percentile of |ln(a/b)| over pairs of runs")
+    for position, (label, found) in enumerate(complete.items(), start=1):
+        counts = sorted({len(blocks) for blocks in found})
+        print(f"case {position}: {label}, {counts[0]} to {counts[-1]} blocks a run")
+    show("estimator", complete, ESTIMATORS)
+    floor = ESTIMATORS["overall minimum"]
+    passes = 1 + max(b.pass_index for found in complete.values() for blocks in found for b in blocks)
+    rounds = 1 + max(b.round_index for found in complete.values() for blocks in found for b in blocks)
+    show(
+        "minimum of the first passes",
+        complete,
+        {f"{n} x {rounds} rounds": _floor_of(floor, n, rounds) for n in range(1, passes + 1)},
+    )
+    show(
+        "minimum of the first rounds",
+        complete,
+        {f"{passes} x {n} rounds": _floor_of(floor, passes, n) for n in range(1, rounds + 1)},
+    )
+
+
+def _floor_of(estimator: Estimator, passes: int, rounds: int) -> Estimator:
+    return lambda blocks: estimator(first(blocks, passes, rounds))
+
+
+if __name__ == "__main__":
+    main()
