@@ -1,9 +1,13 @@
-"""Headless Chromium for tests of pages: one browser a session, skipped with the remedy where there is none."""
+"""Headless Chromium for tests of pages: one browser a session, skipped with the remedy where there is none.
+
+`python -m tests.browser` ends with 0 where a browser starts, else says why not.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,20 +30,34 @@ ARGUMENTS = (
 REMEDY = "apt-get install chromium, or .venv/bin/playwright install chromium"
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """A running Chromium. Without one the test is skipped, but fails where CI is set."""
+class NoBrowserError(Exception):
+    """No browser could be started; the message says why."""
+
+
+@contextmanager
+def started() -> Iterator[Browser]:
+    """A running Chromium: Debian's, or the one that playwright downloads itself. Raises NoBrowserError."""
     found = next((path for path in map(shutil.which, NAMES) if path), None)
     with sync_playwright() as playwright:
         try:
             running = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
         except Error as error:
-            reason = f"no browser could be started ({str(error).splitlines()[0]}); to enable this test: {REMEDY}"
-            if os.environ.get("CI"):
-                pytest.fail(reason)
-            pytest.skip(reason)
+            raise NoBrowserError(f"no browser could be started ({str(error).splitlines()[0]})") from None
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A running Chromium. Without one the test is skipped, but fails where CI is set."""
+    try:
+        with started() as running:
+            yield running
+    except NoBrowserError as error:
+        reason = f"{error}; to enable this test: {REMEDY}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,3 +88,11 @@ def opened(
         yield seen
     finally:
         context.close()
+
+
+if __name__ == "__main__":
+    try:
+        with started():
+            pass
+    except NoBrowserError as error:
+        sys.exit(str(error))
