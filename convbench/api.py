@@ -76,12 +76,20 @@ def planned(path: Path) -> tuple[sweeps.Sweep, sweeps.Plan]:
     return sweep, plan
 
 
-def load(ref: str = "latest", *, db: str | None = None) -> MeasuredRun:
+#: The newest run started.
+LATEST = "latest"
+
+
+def load(ref: str = LATEST, *, db: str | None = None) -> MeasuredRun:
     """A stored run by `latest`, its id or a unique prefix of it, or the path of a JSON export."""
-    if ref.endswith(".json") or Path(ref).is_file():
+    if ref.endswith(".json") or (ref != LATEST and Path(ref).is_file()):
         from convbench.export import read_json
 
-        return MeasuredRun(run=read_json(read_text(Path(ref))))
+        try:
+            return MeasuredRun(run=read_json(read_text(Path(ref))))
+        except RequestError as error:
+            message = error.message if ref in error.message else f"{ref}: {error.message}"
+            raise RequestError(message, hint=error.hint) from None
     from convbench.store import Store
 
     with Store.open(db) as store:
@@ -136,6 +144,8 @@ def read_text(path: Path) -> str:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; raises RequestError with the system's reason."""
+    if path.is_dir():
+        raise RequestError(f"cannot write {path}: it is a folder", hint=f"name a file in it: {path / 'run.csv'}")
     scratch = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shlex
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import lru_cache
@@ -31,6 +32,41 @@ class Allocator(StrEnum):
     SYSTEM = "system"
 
 
+class Cache(StrEnum):
+    """Whether an iteration finds its operands in the caches (`hot`) or in memory (`cold`)."""
+
+    HOT = "hot"
+    COLD = "cold"
+
+
+class Data(StrEnum):
+    """What the input and the upstream gradient hold while a layer is timed; weights stay normal."""
+
+    NORMAL = "normal"
+    ZEROS = "zeros"
+    DENORMAL = "denormal"
+
+
+class Autocast(StrEnum):
+    """The dtype that `torch.autocast` has the layer compute in."""
+
+    NONE = "none"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class Fp32Precision(StrEnum):
+    """How torch may compute float32 convolutions; `default` leaves its setting alone."""
+
+    DEFAULT = "default"
+    IEEE = "ieee"
+    TF32 = "tf32"
+    BF16 = "bf16"
+
+
+#: Environment variables as (name, value), sorted by name.
+Env = tuple[tuple[str, str], ...]
+
 #: Bytes per element of the dtypes a layer can have.
 DTYPES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
@@ -49,10 +85,18 @@ DEVICES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """Settings that belong to a whole process: cases that differ in one need workers of their own."""
+    """Settings that belong to a whole process: cases that differ in one need workers of their own.
+
+    `module` is one: the user's code may change what the whole process does (its threads, its default device).
+    """
 
     threads: int | None = None
     allocator: Allocator = Allocator.STEADY
+    fp32_precision: Fp32Precision = Fp32Precision.DEFAULT
+    deterministic: bool = False
+    cudnn_benchmark: bool = False
+    env: Env = ()
+    module: str = TORCH_CONV2D
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +115,44 @@ class Case:
     threads: int | None = None
     module: str = TORCH_CONV2D
     allocator: Allocator = Allocator.STEADY
+    cache: Cache = Cache.HOT
+    data: Data = Data.NORMAL
+    autocast: Autocast = Autocast.NONE
+    fp32_precision: Fp32Precision = Fp32Precision.DEFAULT
+    deterministic: bool = False
+    cudnn_benchmark: bool = False
+    env: Env = ()
     given_label: str | None = field(default=None, compare=False)
     count: int = field(default=1, compare=False)
 
     @property
     def worker(self) -> WorkerSettings:
         """The process this case must run in."""
-        return WorkerSettings(threads=self.threads, allocator=self.allocator)
+        return WorkerSettings(
+            threads=self.threads,
+            allocator=self.allocator,
+            fp32_precision=self.fp32_precision,
+            deterministic=self.deterministic,
+            cudnn_benchmark=self.cudnn_benchmark,
+            env=self.env,
+            module=self.module,
+        )
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype that the kernels compute in."""
+        return self.dtype if self.autocast is Autocast.NONE else self.autocast.value
+
+    @property
+    def is_one_backward_kernel(self) -> bool:
+        """Whether this is a backward that comes down to one call of torch's kernel, which can be timed alone."""
+        return (
+            self.direction is Direction.BACKWARD
+            and self.module == TORCH_CONV2D
+            and self.autocast is Autocast.NONE
+            and self.problem.padding_mode is PaddingMode.ZEROS
+            and all(before == after for before, after in self.problem.pads)
+        )
 
     @property
     def id(self) -> str:
@@ -109,6 +184,13 @@ class Case:
         words += [self.direction.value, self.dtype, self.memory_format.value, self.device]
         words += [f"t{self.threads}"] if self.threads is not None else []
         words += [f"{self.allocator.value}-allocator"] if self.allocator is not Allocator.STEADY else []
+        words += [f"{self.cache.value}-cache"] if self.cache is not Cache.HOT else []
+        words += [f"{self.data.value}-data"] if self.data is not Data.NORMAL else []
+        words += [f"autocast-{self.autocast.value}"] if self.autocast is not Autocast.NONE else []
+        words += [f"fp32-{self.fp32_precision.value}"] if self.fp32_precision is not Fp32Precision.DEFAULT else []
+        words += ["deterministic"] if self.deterministic else []
+        words += ["cudnn-benchmark"] if self.cudnn_benchmark else []
+        words += [canonical(self.env)] if self.env else []
         words += [self.module] if self.module != TORCH_CONV2D else []
         text = " ".join(words)
         return f"{self.given_label}: {text}" if self.given_label else text
@@ -161,7 +243,9 @@ def _problem_words(problem: Problem) -> tuple[str, ...]:
 
 
 def canonical(value: object) -> str:
-    """One text per value, for ids and exports: `3x3`, `true`, `null`; words and numbers as they are written."""
+    """One text per value, for ids and exports: `3x3`, `true`, `null`, `A=1 B='x y'`; words and numbers as written."""
+    if isinstance(value, tuple) and all(isinstance(item, tuple) for item in value):
+        return " ".join(f"{name}={shlex.quote(text)}" for name, text in value)
     if isinstance(value, tuple):
         return units.pair(value)
     if isinstance(value, bool):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from convbench.errors import ConvbenchError, ExitCode, RequestError
+from convbench.errors import ConvbenchError, ExitCode, RequestError, SweepError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -257,12 +257,28 @@ def check() -> None:
 
 def main() -> NoReturn:
     """The command: every error becomes a message and an exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+        getattr(sys, name).reconfigure(errors="backslashreplace")
     sys.exit(_guarded(lambda: app(prog_name="convbench")))
+
+
+def _without_output(code: ExitCode) -> ExitCode:
+    """The code, after standard output was pointed nowhere: Python would complain once more when it flushes.
+
+    A reader that has gone, as `head` does, is no mistake.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 def _guarded(command: Callable[[], object]) -> int:
     try:
-        command()
+        try:
+            command()
+        finally:
+            sys.stdout.flush()
     except ConvbenchError as error:
         _complain(error)
         return error.exit_code
@@ -270,10 +286,14 @@ def _guarded(command: Callable[[], object]) -> int:
         print("interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has gone, as `head` does; Python would complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
+        return _without_output(ExitCode.DONE)
+    except OSError as error:
+        # The output's: rooms turn what they meet on disk into errors of their own.
+        print(f"error: cannot write the output: {error.strerror or error}", file=sys.stderr)
+        return _without_output(ExitCode.WRONG_REQUEST)
     except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # click makes exit code 1 of it
+            return _without_output(ExitCode.DONE)
         return ended.code if isinstance(ended.code, int) else ExitCode.DONE
     except Exception:
         traceback.print_exc()
@@ -283,7 +303,8 @@ def _guarded(command: Callable[[], object]) -> int:
 
 
 def _complain(error: ConvbenchError) -> None:
-    print(f"error: {error.message}", file=sys.stderr)
+    told = error.message if isinstance(error, SweepError) else f"error: {error.message}"  # its lines begin with places
+    print(told, file=sys.stderr)
     if error.hint:
         print(f"  hint: {error.hint}", file=sys.stderr)
 

@@ -5,15 +5,17 @@ Knows nothing of databases or reports: `Hooks` tells whoever conducts what happe
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from convbench.case import Allocator, Case, WorkerSettings
+from convbench.case import TORCH_CONV2D, Allocator, Case, Fp32Precision, WorkerSettings
 from convbench.engine import machine
 from convbench.engine.lane import Lane, Prepared, Refusal
 from convbench.engine.lanes import Lanes
-from convbench.errors import WorkerDiedError, WorkerTimedOutError
+from convbench.errors import ConvbenchError, WorkerDiedError, WorkerError, WorkerTimedOutError
 from convbench.measure import schedule
 from convbench.result import (
     NAN,
@@ -91,29 +93,28 @@ class CaseState:
         total = schedule.blocks_in_run(self.iteration_s, measure)
         return schedule.blocks_in_pass(total, pass_index, measure.passes)
 
-    def passes_left(self, measure: Measure) -> int:
-        """How many passes will still visit this case, as far as is known."""
-        return sum(self.blocks(index, measure) > 0 for index in range(measure.passes))
+    def passes_left(self, measure: Measure, *, since: int) -> int:
+        """How many passes from `since` on will still visit this case, as far as is known."""
+        return sum(self.blocks(index, measure) > 0 for index in range(since, measure.passes))
 
     def remember(self, visit: Visit, measure: Measure) -> None:
         """Take in what a complete visit found."""
         blocks = unpack_blocks(visit.blocks, visit.layout)
         self.done.add(visit.pass_index)
         self.minima += [(block.pass_index, block.minimum_s) for block in blocks]
-        if blocks and self.iteration_s is None:
-            self.iteration_s = blocks[0].median_s
+        self.iteration_s = min((minimum for _, minimum in self.minima), default=None)
         if self.status is Status.PASSED or visit.status in UNMEASURED:
             self.status = visit.status
         self.checked = self.checked or visit.check is not None
         self.settled = schedule.is_settled(self.minima, measure.precision)
 
-    def stop_reason(self, measure: Measure) -> StopReason:
-        """Why no more blocks follow, or `unfinished`."""
+    def stop_reason(self, measure: Measure, *, since: int) -> StopReason:
+        """Why no more blocks follow from pass `since` on, or `unfinished`."""
         if self.status not in TIMED:
             return StopReason.STATUS
         if self.settled:
             return StopReason.SETTLED
-        if self.passes_left(measure):
+        if self.passes_left(measure, since=since):
             return StopReason.UNFINISHED
         short = self.iteration_s is not None and (
             schedule.blocks_in_run(self.iteration_s, measure) < measure.passes * measure.rounds
@@ -132,6 +133,14 @@ class Visiting:
     reason: str | None = None
     blocks: list[Block] = field(default_factory=list)
     system: Visiting | None = None  # the same case under the system's allocator
+    kernels: Visiting | None = None  # the kernels that its backward calls, without autograd
+    kernels_alone: bool = False  # whether this is such
+    peak_bytes: int | None = None
+
+    @property
+    def companions(self) -> tuple[Visiting, ...]:
+        """What is measured beside the case, in the first pass."""
+        return tuple(companion for companion in (self.system, self.kernels) if companion)
 
     def end(self, status: Status, reason: str | None) -> None:
         """No more blocks of this case."""
@@ -141,6 +150,10 @@ class Visiting:
     def over(self) -> bool:
         """Whether no more blocks can be taken."""
         return self.status not in TIMED
+
+    def key(self, cases: int) -> int:
+        """What the worker knows it by; `cases` are in the run."""
+        return self.state.position + cases * self.kernels_alone
 
 
 class Passes:
@@ -176,13 +189,14 @@ class Passes:
         self._pass_cases = 0
         self._pass_done = 0
         self._memory_canary_s = NAN
+        self._twin_ratios: list[float] = []
         self._last_lane: Lane | None = None
         by_id = {state.id: state for state in self._states}
         for visit in history:
             by_id[visit.case_id].remember(visit, measure)
         self._failed = sum(state.status is Status.FAILED for state in self._states)
         self._unmeasured = sum(state.status in UNMEASURED for state in self._states)
-        self._visits_left = sum(state.passes_left(measure) for state in self._states)
+        self._visits_left = sum(state.passes_left(measure, since=0) for state in self._states)
 
     def run(self) -> None:
         """Visit all cohorts in all passes.
@@ -209,8 +223,15 @@ class Passes:
                     self._visit([self._states[position] for position in cohort.positions], cohort.index)
                 self._lanes.close()
                 self._hooks.pass_noted(
-                    _facts(pass_index, time.monotonic() - self._lanes.start_s - began, before, roofs)
+                    _facts(
+                        pass_index,
+                        time.monotonic() - self._lanes.start_s - began,
+                        before,
+                        roofs=roofs,
+                        twin_ratios=self._twin_ratios,
+                    )
                 )
+                self._twin_ratios = []
                 finished = pass_index
         finally:
             self._lanes.close()
@@ -218,16 +239,21 @@ class Passes:
             self._hooks.pass_finished(finished)
 
     def _measure_roofs(self, wanting: Sequence[CaseState]) -> tuple[Roof, ...]:
-        """What the machine can do at best, in each kind of worker and on each device, in the dtypes its cases have."""
-        wanted: dict[tuple[WorkerSettings, str], dict[str, None]] = {}
-        for state in wanting:
-            wanted.setdefault((state.case.worker, state.case.device), {})[state.case.dtype] = None
+        """What the machine can do at best, on each device with each number of threads, in the dtypes its cases have."""
+        wanted: dict[tuple[str, int | None, Fp32Precision], dict[str, None]] = {}
+        tellers: dict[tuple[str, int | None, Fp32Precision], WorkerSettings] = {}
+        for case in (state.case for state in wanting):
+            key = (case.device, case.threads, case.fp32_precision)
+            wanted.setdefault(key, {})[case.compute_dtype] = None
+            if key not in tellers or case.module == TORCH_CONV2D != tellers[key].module:
+                tellers[key] = case.worker
         roofs: list[Roof] = []
-        for (settings, device), dtypes in wanted.items():
+        for key, dtypes in wanted.items():
             try:
-                roofs += self._lanes.lane(settings).roofs(list(dtypes), device, deadline_s=self._measure.timeout)
-            except (WorkerDiedError, WorkerTimedOutError):
-                self._lanes.drop(settings)
+                lane = self._lanes.lane(tellers[key])
+                roofs += lane.roofs(list(dtypes), key[0], deadline_s=self._measure.timeout)
+            except WorkerError:
+                self._lanes.drop(tellers[key])
         return tuple(roofs)
 
     def _visit(self, states: Sequence[CaseState], cohort: int) -> None:
@@ -242,7 +268,7 @@ class Passes:
                         self._lanes.drop(visit.state.case.worker)
                         visiting[index] = Visiting(state=visit.state)
                         self._measure_together([visiting[index]], cohort)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, ConvbenchError):
             self._store([visit for visit in visiting if visit.blocks and not visit.over], complete=False)
             self._store([visit for visit in visiting if visit.over])
             raise
@@ -260,12 +286,14 @@ class Passes:
             order = schedule.shuffled(
                 due, seed=self._seed, pass_index=self._pass_index, cohort=cohort, round_index=round_index
             )
-            self._take_memory_canary(visiting[order[0]])
+            self._take_canaries(visiting[order[0]])
             for index in order:
                 if self._due(visiting[index], round_index):
                     self._take_block(visiting[index], round_index)
                     self._tell()
-        self._take_system_blocks(visiting, cohort)
+        if self._pass_index == 0:
+            self._accompany(visiting, cohort)
+            self._verify(visiting)
         self._lanes.release(deadline_s=self._measure.timeout)
 
     def _variants(self, case: Case) -> tuple[Case, ...]:
@@ -275,15 +303,18 @@ class Passes:
             return (case,)
         return (case, replace(case, allocator=Allocator.SYSTEM))
 
-    def _take_system_blocks(self, visiting: Sequence[Visiting], cohort: int) -> None:
-        """A few blocks of each case that was measured, under the system's allocator; what fails here is left out."""
-        for visit in visiting:
-            _, *system = self._variants(visit.state.case)
-            if system and visit.blocks and not visit.over:
-                state = replace(visit.state, case=system[0], checked=True)
-                visit.system = Visiting(state=state)
-        due = [index for index, visit in enumerate(visiting) if visit.system]
-        for round_index in range(schedule.SYSTEM_BLOCKS):
+    def _accompany(self, visiting: Sequence[Visiting], cohort: int) -> None:
+        """A few blocks of what explains each case that was measured, and its memory; what fails here is left out."""
+        due = [index for index, visit in enumerate(visiting) if visit.blocks and not visit.over]
+        for index in due:
+            visit = visiting[index]
+            state = replace(visit.state, checked=True)
+            _, *system = self._variants(state.case)
+            if system:
+                visit.system = Visiting(state=replace(state, case=system[0]))
+            if state.case.is_one_backward_kernel:
+                visit.kernels = Visiting(state=state, kernels_alone=True)
+        for round_index in range(schedule.COMPANION_BLOCKS):
             order = schedule.shuffled(
                 due,
                 seed=self._seed,
@@ -291,11 +322,37 @@ class Passes:
                 cohort=cohort,
                 round_index=self._measure.rounds + round_index,
             )
-            for index in order:
-                visit = visiting[index]
-                if visit.system and not visit.system.over and round_index < len(visit.blocks):
-                    self._take_block(visit.system, round_index)
-                    self._tell()
+            for visit in (visiting[index] for index in order):
+                for companion in visit.companions:
+                    if not companion.over and round_index < len(visit.blocks):
+                        self._take_block(companion, round_index)
+                        self._tell()
+        for index in due:
+            self._take_peak_memory(visiting[index])
+
+    def _verify(self, visiting: Sequence[Visiting]) -> None:
+        """Whether each layer that was right before it was timed still is; a worker that died since tells nothing."""
+        for visit in visiting:
+            if visit.status is Status.PASSED and visit.prepared and visit.prepared.check and visit.lane:
+                try:
+                    key = visit.key(len(self._states))
+                    wrong = visit.lane.verify(key, deadline_s=self._measure.timeout)
+                except WorkerError:
+                    self._lanes.drop(visit.state.case.worker)
+                else:
+                    if wrong:
+                        visit.end(wrong.status, wrong.reason)
+
+    def _take_peak_memory(self, visit: Visiting) -> None:
+        """By the system's allocator, which gives memory back; an accelerator's tells it anyway."""
+        case = visit.state.case
+        teller = visit if case.allocator is Allocator.SYSTEM or case.device != "cpu" else visit.system
+        lane = self._ready(teller) if teller and not teller.over else None
+        if lane is not None and teller:
+            try:
+                visit.peak_bytes = lane.peak_memory(teller.key(len(self._states)), deadline_s=self._measure.timeout)
+            except WorkerError:
+                self._lanes.drop(teller.state.case.worker)
 
     def _due(self, visit: Visiting, round_index: int) -> bool:
         return not visit.over and round_index < visit.state.blocks(self._pass_index, self._measure)
@@ -303,14 +360,21 @@ class Passes:
     def _ready(self, visit: Visiting) -> Lane | None:
         """The lane in which the case is prepared, preparing it where it is not; None where that ended the case."""
         state = visit.state
-        lane = self._lanes.lane(state.case.worker)
-        if visit.lane is lane:
-            return lane
         check = not state.checked and visit.prepared is None
         timeout = self._measure.timeout
         try:
-            prepared = lane.prepare(state.position, state.case, check=check, seed=self._seed, deadline_s=timeout)
-        except (WorkerDiedError, WorkerTimedOutError) as error:
+            lane = self._lanes.lane(state.case.worker)
+            if visit.lane is lane:
+                return lane
+            prepared = lane.prepare(
+                visit.key(len(self._states)),
+                state.case,
+                check=check,
+                seed=self._seed,
+                deadline_s=timeout,
+                kernels=visit.kernels_alone,
+            )
+        except WorkerError as error:
             self._bury(visit, error)
             return None
         if prepared.status not in TIMED:
@@ -321,13 +385,17 @@ class Passes:
         visit.lane = lane
         return lane
 
-    def _take_memory_canary(self, visit: Visiting) -> None:
-        lane = self._ready(visit)
-        if lane is not None:
-            try:
-                self._memory_canary_s = lane.memory_canary(deadline_s=self._measure.timeout)
-            except (WorkerDiedError, WorkerTimedOutError):
-                self._lanes.drop(visit.state.case.worker)
+    def _take_canaries(self, visit: Visiting) -> None:
+        """Once a round: the copy that reaches memory and, where all cores are asked for, whether they are there."""
+        lane, settings = self._ready(visit), visit.state.case.worker
+        if lane is None:
+            return
+        try:
+            self._memory_canary_s = lane.memory_canary(deadline_s=self._measure.timeout)
+            if self._lanes.description(settings).threads >= machine.cores():
+                self._twin_ratios.append(lane.twin_ratio(deadline_s=self._measure.timeout))
+        except WorkerError:
+            self._lanes.drop(settings)
 
     def _take_block(self, visit: Visiting, round_index: int) -> None:
         lane = self._ready(visit)
@@ -339,8 +407,8 @@ class Passes:
         state, start_s = visit.state, self._clock()
         seconds = schedule.block_seconds(self._measure)
         try:
-            timing = lane.block(state.position, seconds, deadline_s=self._measure.timeout)
-        except (WorkerDiedError, WorkerTimedOutError) as error:
+            timing = lane.block(visit.key(len(self._states)), seconds, deadline_s=self._measure.timeout)
+        except WorkerError as error:
             self._bury(visit, error)
             return
         if isinstance(timing, Refusal):
@@ -348,8 +416,7 @@ class Passes:
             return
         self._order += 1
         self._busy_s += timing.busy_s
-        if state.iteration_s is None:
-            state.iteration_s = timing.median_s
+        state.iteration_s = min(timing.minimum_s, math.inf if state.iteration_s is None else state.iteration_s)
         visit.blocks.append(
             Block(
                 pass_index=self._pass_index,
@@ -371,11 +438,11 @@ class Passes:
             )
         )
 
-    def _bury(self, visit: Visiting, error: WorkerDiedError | WorkerTimedOutError) -> None:
+    def _bury(self, visit: Visiting, error: WorkerError) -> None:
         """The worker died serving this case: the case bears it, the lane is replaced when next needed."""
         if isinstance(error, WorkerTimedOutError):
             visit.end(Status.TIMED_OUT, error.message)
-        elif error.signal == SIGKILL:
+        elif isinstance(error, WorkerDiedError) and error.signal == SIGKILL:
             visit.end(Status.OUT_OF_MEMORY, f"{error.message}: probably the system was out of memory")
         else:
             visit.end(Status.CRASHED, error.message)
@@ -385,34 +452,47 @@ class Passes:
         """Hand the visits on, and take them in."""
         visits = []
         for visiting_case in visiting:
-            state, prepared = visiting_case.state, visiting_case.prepared
+            state, prepared = visiting_case.state, visiting_case.prepared or Prepared(status=visiting_case.status)
             visit = Visit(
                 case_id=state.id,
                 pass_index=self._pass_index,
                 status=visiting_case.status,
                 reason=visiting_case.reason,
-                check=prepared.check if prepared else None,
-                implementation=prepared.implementation if prepared else None,
-                threads=prepared.threads if prepared else None,
-                timer=prepared.timer if prepared else None,
-                note=prepared.note if prepared else None,
+                check=prepared.check,
+                implementation=prepared.implementation,
+                threads=prepared.threads,
+                timer=prepared.timer,
+                note=prepared.note,
+                precision=prepared.precision,
+                reorder_share=prepared.reorder_share,
+                first_call_s=prepared.first_call_s,
+                peak_bytes=visiting_case.peak_bytes,
                 blocks=pack_blocks(visiting_case.blocks),
                 system_blocks=pack_blocks(visiting_case.system.blocks) if visiting_case.system else b"",
+                kernel_blocks=pack_blocks(visiting_case.kernels.blocks) if visiting_case.kernels else b"",
                 complete=complete,
             )
-            before, status = state.passes_left(self._measure), state.status
+            before, status = state.passes_left(self._measure, since=self._pass_index), state.status
             state.remember(visit, self._measure)
-            self._visits_left += state.passes_left(self._measure) - before
+            self._visits_left += state.passes_left(self._measure, since=self._pass_index) - before
             self._failed += state.status is Status.FAILED and status is Status.PASSED
             self._unmeasured += state.status in UNMEASURED and status in TIMED
-            reason = state.stop_reason(self._measure) if complete else StopReason.INTERRUPTED
+            reason = state.stop_reason(self._measure, since=self._pass_index) if complete else StopReason.INTERRUPTED
             visits.append(replace(visit, stop_reason=reason))
         if visits:
             self._visits_done += len(visits)
             self._pass_done += len(visits)
             self._under_way = 0.0
-            self._hooks.stored(visits)
+            self._hand_on(visits)
             self._tell()
+
+    def _hand_on(self, visits: Sequence[Visit]) -> None:
+        """Have the visits stored, even where Ctrl-C comes just then: storing again does no harm."""
+        try:
+            self._hooks.stored(visits)
+        except KeyboardInterrupt:
+            self._hooks.stored(visits)
+            raise
 
     def _tell(self) -> None:
         self._hooks.progressed(
@@ -432,7 +512,9 @@ class Passes:
         )
 
 
-def _facts(pass_index: int, seconds: float, before: machine.Load, roofs: tuple[Roof, ...]) -> PassFacts:
+def _facts(
+    pass_index: int, seconds: float, before: machine.Load, *, roofs: tuple[Roof, ...], twin_ratios: Sequence[float]
+) -> PassFacts:
     """How the machine was between `before` and now."""
     now = machine.Load.now()
     throttled = None if now.throttled is None or before.throttled is None else now.throttled - before.throttled
@@ -444,4 +526,5 @@ def _facts(pass_index: int, seconds: float, before: machine.Load, roofs: tuple[R
         stolen=machine.stolen_share(before.ticks, now.ticks),
         frequency_hz=machine.frequency_hz(),
         throttled=throttled,
+        twin_ratio=statistics.median(twin_ratios) if twin_ratios else None,
     )

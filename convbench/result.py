@@ -10,8 +10,9 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
-from convbench.case import Case
+from convbench.case import Case, Fp32Precision
 
 NAN = float("nan")
 
@@ -135,11 +136,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """One pass of one case: the unit that is stored. `check` and `implementation` come with the first pass.
+    """One pass of one case: the unit that is stored. What is found out once comes with the first pass.
 
     `threads` is the number torch used; `timer` names the clock; `note` is what the reader must know about how this was
-    measured. `system_blocks` are a few more under the system's allocator, packed like `blocks`. A visit that is not
-    `complete` was cut short and is measured anew on resume.
+    measured; `precision` is what torch resolved the precision of float32 to. `reorder_share` is the share of oneDNN's
+    time that went into changing layouts, `first_call_s` the seconds of the first iteration in a process, `peak_bytes`
+    the memory that an iteration took beyond its operands and results. `system_blocks` are a few more under the system's
+    allocator, `kernel_blocks` of the kernels that the direction calls, without autograd; both are packed like `blocks`.
+    A visit that is not `complete` was cut short and is measured anew on resume.
     """
 
     case_id: str
@@ -151,8 +155,13 @@ class Visit:
     threads: int | None = None
     timer: str | None = None
     note: str | None = None
+    precision: str | None = None
+    reorder_share: float | None = None
+    first_call_s: float | None = None
+    peak_bytes: int | None = None
     blocks: bytes = b""
     system_blocks: bytes = b""
+    kernel_blocks: bytes = b""
     layout: int = LAYOUT
     stop_reason: StopReason = StopReason.UNFINISHED
     complete: bool = True
@@ -160,7 +169,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """All visits of one case taken together."""
+    """All visits of one case taken together; the fields are a Visit's."""
 
     case: Case
     status: Status
@@ -172,7 +181,12 @@ class Result:
     note: str | None
     stop_reason: StopReason
     blocks: tuple[tuple[int, bytes], ...]  # (layout, packed) of each visit, in the order of passes
-    system_blocks: tuple[tuple[int, bytes], ...] = ()  # those under the system's allocator
+    system_blocks: tuple[tuple[int, bytes], ...] = ()
+    kernel_blocks: tuple[tuple[int, bytes], ...] = ()
+    precision: str | None = None
+    reorder_share: float | None = None
+    first_call_s: float | None = None
+    peak_bytes: int | None = None
 
 
 def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
@@ -186,8 +200,11 @@ def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
     decisive = next((visit for visit in ordered if visit.status is not Status.PASSED), ordered[0])
     last = ordered[-1]
 
-    def first(name: str) -> object:
+    def first(name: str) -> Any:
         return next((getattr(v, name) for v in ordered if getattr(v, name) is not None), None)
+
+    def packed(name: str) -> Any:
+        return tuple((visit.layout, getattr(visit, name)) for visit in ordered if getattr(visit, name))
 
     reason = decisive.reason
     if reason and decisive.pass_index > 0 and decisive.status in UNMEASURED:
@@ -196,15 +213,25 @@ def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
         case=case,
         status=decisive.status,
         reason=reason,
-        check=first("check"),  # type: ignore[arg-type]  # the fields of a Visit, found by name
-        implementation=first("implementation"),  # type: ignore[arg-type]
-        threads=first("threads"),  # type: ignore[arg-type]
-        timer=first("timer"),  # type: ignore[arg-type]
-        note=first("note"),  # type: ignore[arg-type]
         stop_reason=StopReason.STATUS if decisive.status in UNMEASURED else last.stop_reason,
-        blocks=tuple((visit.layout, visit.blocks) for visit in ordered if visit.blocks),
-        system_blocks=tuple((visit.layout, visit.system_blocks) for visit in ordered if visit.system_blocks),
+        check=first("check"),
+        **{name: first(name) for name in FOUND_ONCE},
+        **{name: packed(name) for name in PACKED},
     )
+
+
+#: Fields of a Visit that a Result takes from the first visit which has them, and those that hold packed blocks.
+FOUND_ONCE = (
+    "implementation",
+    "threads",
+    "timer",
+    "note",
+    "precision",
+    "reorder_share",
+    "first_call_s",
+    "peak_bytes",
+)
+PACKED = ("blocks", "system_blocks", "kernel_blocks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +287,8 @@ class RoofKind(StrEnum):
 class Roof:
     """A ceiling measured in one pass, on one device with one number of threads.
 
-    `rate` is FLOP/s or bytes/s. A compute roof belongs to a dtype, a bandwidth roof to the bytes its copy touched.
+    `rate` is FLOP/s or bytes/s; `precision` is how torch was told to compute float32. A compute roof belongs to a
+    dtype, a bandwidth roof to the bytes its copy touched.
     `source` says what reached it.
     """
 
@@ -271,6 +299,7 @@ class Roof:
     source: str
     dtype: str | None = None
     footprint_bytes: int | None = None
+    precision: Fp32Precision = Fp32Precision.DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +309,9 @@ class PassFacts:
 
     `roofs` were measured before the first block. `stolen` is the share of processor time that went to other guests,
     `throttled` how often cores or the control group were slowed down meanwhile; `load` (the load average) and
-    `frequency_hz` (the mean over cores) are read at the end. None where the system does not tell.
+    `frequency_hz` (the mean over cores) are read at the end. `twin_ratio` is the compute canary's time with all threads
+    over its time with one, where a worker has as many threads as the machine has cores, or more; the median over
+    rounds. None where the system does not tell.
     """
 
     pass_index: int
@@ -290,6 +321,7 @@ class PassFacts:
     stolen: float | None = None
     frequency_hz: float | None = None
     throttled: int | None = None
+    twin_ratio: float | None = None
 
 
 class RunState(StrEnum):

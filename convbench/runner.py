@@ -62,8 +62,9 @@ def run(
         settings = plan.cases[0].worker
         lanes.start(dict.fromkeys(case.worker for case in plan.cases))
         description = lanes.description(settings)
-        for module in sorted({case.module for case in plan.cases} - {TORCH_CONV2D}):
-            lanes.lane(settings).find_module(module, deadline_s=sweep.measure.timeout)
+        for other in dict.fromkeys(case.worker for case in plan.cases):
+            if other.module != TORCH_CONV2D:
+                lanes.lane(other).find_module(other.module, deadline_s=sweep.measure.timeout)
         environment = machine.environment(description, allocator=_allocator(settings.allocator, description))
         with Store.create(db) as store:
             return _measure(sweep, plan, lanes, environment, store=store, listener=listener, fresh=fresh)
@@ -113,7 +114,7 @@ def _begin(
     sweep: Sweep, plan: Plan, store: Store, environment: Environment, *, fresh: bool
 ) -> tuple[Begun, Sequence[Visit], datetime]:
     """A new run in the store, or an old one taken over with the complete visits it has; and when it started."""
-    what = digest(plan.cases, sweep.measure, seed=sweep.seed, name=sweep.name)
+    what = digest(plan.cases, sweep.measure, seed=sweep.seed, name=sweep.name, description=sweep.description)
     host = socket.gethostname()
     writer = Writer.of_this_process()
     found = (

@@ -23,6 +23,7 @@ from convbench.errors import RequestError
 from convbench.problem import Problem
 from convbench.result import (
     BLOCK_LAYOUTS,
+    PACKED,
     Block,
     Check,
     Environment,
@@ -294,13 +295,14 @@ def _judge_blocks(layout: int, packed: bytes) -> None:
 
 
 def _judge_visit(visit: Visit, document: dict[str, Json]) -> None:
-    _judge_blocks(visit.layout, visit.blocks)
-    _judge_blocks(visit.layout, visit.system_blocks)
+    for name in PACKED:
+        _judge_blocks(visit.layout, getattr(visit, name))
 
 
 def _judge_result(result: Result, document: dict[str, Json]) -> None:
-    for layout, packed in (*result.blocks, *result.system_blocks):
-        _judge_blocks(layout, packed)
+    for name in PACKED:
+        for layout, packed in getattr(result, name):
+            _judge_blocks(layout, packed)
 
 
 def _judge_run(run: Run, document: dict[str, Json]) -> None:

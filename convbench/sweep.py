@@ -25,10 +25,15 @@ from convbench.case import (
     SETTINGS,
     TORCH_CONV2D,
     Allocator,
+    Autocast,
+    Cache,
     Case,
+    Data,
+    Env,
+    Fp32Precision,
     MemoryFormat,
 )
-from convbench.document import UNPRINTABLE, Mistakes, Node, clipped, compose, plain
+from convbench.document import UNPRINTABLE, Mistakes, Node, below, clipped, compose, plain
 from convbench.errors import Mistake, RequestError, SweepError
 from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
 from convbench.result import Measure, Rejection
@@ -42,12 +47,13 @@ MOST_SEED = 2**32 - 1
 #: Characters. A name becomes part of a file's name and of headlines.
 LONGEST_NAME = 200
 LONGEST_DESCRIPTION = 100_000
+LONGEST_VARIABLE = 4096
 
 HALF = "half"
 DEPTHWISE = "depthwise"
 
 #: A setting's value. Numbers are normalized (3 -> (3, 3)), words stand as they are written: `half`, `depthwise`.
-Value = int | bool | str | None | tuple[int, ...]
+Value = int | bool | str | None | tuple[int, ...] | Env
 Values = tuple[tuple[str, Value], ...]
 
 
@@ -135,6 +141,7 @@ class Kind:
     words: tuple[str, ...] = ()
     truth: bool = False
     null: bool = False
+    variables: bool = False  # a mapping from environment variables to their values
     text: Callable[[str], str | None] | None = None  # what is wrong with free text, None where nothing is
     like: str = ""  # what free text should be
 
@@ -145,6 +152,7 @@ class Kind:
         names += [str(word) for word in self.words]
         names += ["true", "false"] if self.truth else []
         names += [self.like] if self.like else []
+        names += ["a mapping of environment variables"] if self.variables else []
         names += ["null"] if self.null else []
         return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
@@ -199,6 +207,13 @@ KINDS: dict[str, Kind] = {
     "threads": Kind(least=1, null=True),
     "module": Kind(text=_module_problem, like=f"{TORCH_CONV2D} or package.module:Class"),
     "allocator": Kind(words=tuple(Allocator)),
+    "cache": Kind(words=tuple(Cache)),
+    "data": Kind(words=tuple(Data)),
+    "autocast": Kind(words=tuple(Autocast)),
+    "fp32_precision": Kind(words=tuple(Fp32Precision)),
+    "deterministic": Kind(truth=True),
+    "cudnn_benchmark": Kind(truth=True),
+    "env": Kind(variables=True),
 }
 assert set(KINDS) == set(SETTINGS), "every setting of a case needs its kind"
 
@@ -212,6 +227,8 @@ def _read(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
         side = Kind(least=kind.least)
         sides = [_read(side, inner, f"{where}[{index}]", mistakes) for index, inner in enumerate(value)]
         return tuple(side for side in sides if isinstance(side, int))
+    if isinstance(value, dict) and kind.variables:
+        return _variables(value, where, mistakes)
     if isinstance(value, bool) and kind.truth:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and kind.least is not None:
@@ -232,6 +249,21 @@ def _read(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
         return None
     mistakes.expected(kind.name, node, where, problem or _hint(kind, node))
     return None
+
+
+_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _variables(found: dict[str, tuple[int, Node]], where: str, mistakes: Mistakes) -> Env:
+    """Environment variables of a worker, sorted by name."""
+    for name, (line, _) in found.items():
+        if not _VARIABLE.fullmatch(name):
+            mistakes.add(line, where, f"expected a variable's name, got {clipped(name)}")
+    read = {
+        name: _text(inner, below(where, name), mistakes, longest=LONGEST_VARIABLE, lines=False)
+        for name, (_, inner) in found.items()
+    }
+    return tuple(sorted(read.items()))
 
 
 _LISTS = "lists of values belong under axes"
@@ -644,7 +676,8 @@ def _resolve(written: _Settings) -> Problem:
 def _half(kernel_size: Value, dilation: Value) -> tuple[int, ...]:
     """Numbers for `half`: dilation * (kernel_size - 1) // 2, so that at stride 1 odd kernels keep the input's size."""
     assert isinstance(kernel_size, tuple) and isinstance(dilation, tuple)
-    return tuple(d * (k - 1) // 2 for k, d in zip(kernel_size, dilation, strict=True))
+    sides = zip(kernel_size, dilation, strict=True)
+    return tuple(d * (k - 1) // 2 for k, d in sides if isinstance(k, int) and isinstance(d, int))
 
 
 def _matches(wanted: Values, written: _Settings, problem: Problem) -> bool:

@@ -31,9 +31,13 @@ class Script:
     out_of_memory: set[int] = field(default_factory=set)
     raises: set[int] = field(default_factory=set)
     wrong: set[int] = field(default_factory=set)
+    wrong_afterwards: set[int] = field(default_factory=set)
     interrupt_after_blocks: int | None = None
     unsteady_first: int = 0
     dies_at_roofs: bool = False
+    twin_ratio: float = 0.6
+    dies_at_start: set[int] = field(default_factory=set)  # numbers of workers
+    slow_first_block_s: float | None = None
 
 
 class FakeEngine:
@@ -91,6 +95,8 @@ class FakeTransport:
         raise error
 
     def _describe(self, message: Message) -> Mapping[str, Json]:
+        if self._number in self._engine.script.dies_at_start:
+            self._die(WorkerDiedError("the worker was ended by SIGKILL", signal=9))
         steady = self._number > self._engine.script.unsteady_first
         return {
             "status": "passed",
@@ -143,6 +149,8 @@ class FakeTransport:
         if name in engine.script.killed_in_block:
             self._die(WorkerDiedError("the worker was ended by SIGKILL", signal=9))
         time_s = engine.script.iteration_s.get(name, 1e-3) * (1 + engine.script.drift) ** (self._number - 1)
+        if engine.blocks == 1 and engine.script.slow_first_block_s:
+            time_s = engine.script.slow_first_block_s
         iterations = max(1, round(seconds / time_s))
         quantiles = ("minimum_s", "q1_s", "median_s", "q3_s", "p95_s", "mean_s")
         return {
@@ -159,6 +167,25 @@ class FakeTransport:
     def _memory_canary(self, message: Message) -> Mapping[str, Json]:
         self._engine.log.append(("memory_canary", 0))
         return {"status": "passed", "memory_canary_s": 6e-3}
+
+    def _twin(self, message: Message) -> Mapping[str, Json]:
+        self._engine.log.append(("twin", 0))
+        return {"status": "passed", "twin_ratio": self._engine.script.twin_ratio}
+
+    def _verify(self, message: Message) -> Mapping[str, Json]:
+        key = message["key"]
+        assert isinstance(key, int)
+        name = self._layers[key]
+        self._engine.log.append(("verify", name))
+        if name in self._engine.script.wrong_afterwards:
+            return {"status": "failed", "reason": "output was right before it was timed"}
+        return {"status": "passed", "reason": None}
+
+    def _peak_memory(self, message: Message) -> Mapping[str, Json]:
+        key = message["key"]
+        assert isinstance(key, int)
+        self._engine.log.append(("peak_memory", self._layers[key]))
+        return {"status": "passed", "peak_bytes": 4096}
 
     def _roofs(self, message: Message) -> Mapping[str, Json]:
         dtypes = message["dtypes"]

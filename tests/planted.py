@@ -252,3 +252,50 @@ class NoGradWeight(_Gradients):
     def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
         grads[1] = None
         return grads
+
+
+class DropsLastChannel(torch.nn.Conv2d):
+    """The last input channel is left out, as by a loop that ends one short."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = torch.ones(x.shape[-3], 1, 1, dtype=x.dtype)
+        kept[-1] = 0
+        return super().forward(x * kept)
+
+
+class ClampsInput(torch.nn.Conv2d):
+    """Exact on the integers of the check, which lie in -2..2."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.clamp(-2, 2))
+
+
+class DropsSmall(torch.nn.Conv2d):
+    """Numbers below a half are lost; integers are not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.hardshrink(x.float(), 0.4).to(x.dtype))
+
+
+class GoesWrong(torch.nn.Conv2d):
+    """Right for some calls, zeros afterwards."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        y = super().forward(x)
+        return y if self.calls < 40 else y * 0
+
+
+class Memo(torch.nn.Conv2d):
+    """Gives its last result again while it believes that nothing was changed."""
+
+    key: tuple[int, ...] | None = None
+    last: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        key = (x.data_ptr(), x._version, self.weight._version)
+        if key != self.key or self.last is None:
+            self.key, self.last = key, super().forward(x)
+        return self.last

@@ -43,6 +43,15 @@ cases = st.builds(
     threads=maybe | st.integers(1, 64),
     module=st.sampled_from([case.TORCH_CONV2D, "mine.layers:Conv"]),
     allocator=st.sampled_from(case.Allocator),
+    cache=st.sampled_from(case.Cache),
+    data=st.sampled_from(case.Data),
+    autocast=st.sampled_from(case.Autocast),
+    fp32_precision=st.sampled_from(case.Fp32Precision),
+    deterministic=st.booleans(),
+    cudnn_benchmark=st.booleans(),
+    env=st.dictionaries(st.from_regex("[A-Z_]{1,9}", fullmatch=True), texts, max_size=2).map(
+        lambda found: tuple(sorted(found.items()))
+    ),
     given_label=maybe | texts,
     count=st.integers(1, 2**40),
 )
@@ -73,8 +82,13 @@ visits = st.builds(
     threads=maybe | st.integers(1, 64),
     timer=maybe | texts,
     note=maybe | texts,
+    precision=maybe | texts,
+    reorder_share=maybe | times,
+    first_call_s=maybe | times,
+    peak_bytes=maybe | st.integers(0, 2**60),
     blocks=packed,
     system_blocks=packed,
+    kernel_blocks=packed,
     layout=st.just(1),
     stop_reason=st.sampled_from(result.StopReason),
     complete=st.booleans(),
@@ -89,9 +103,14 @@ results = st.builds(
     threads=maybe | st.integers(1, 64),
     timer=maybe | texts,
     note=maybe | texts,
+    precision=maybe | texts,
+    reorder_share=maybe | times,
+    first_call_s=maybe | times,
+    peak_bytes=maybe | st.integers(0, 2**60),
     stop_reason=st.sampled_from(result.StopReason),
     blocks=st.lists(st.tuples(st.just(1), packed), max_size=3).map(tuple),
     system_blocks=st.lists(st.tuples(st.just(1), packed), max_size=1).map(tuple),
+    kernel_blocks=st.lists(st.tuples(st.just(1), packed), max_size=1).map(tuple),
 )
 rejections = st.builds(result.Rejection, label=texts, reason=texts)
 measures = st.builds(
@@ -112,6 +131,7 @@ roofs = st.builds(
     source=texts,
     dtype=maybe | st.sampled_from(list(case.DTYPES)),
     footprint_bytes=maybe | st.integers(1, 2**40),
+    precision=st.sampled_from(case.Fp32Precision),
 )
 pass_facts = st.builds(
     result.PassFacts,
@@ -122,6 +142,7 @@ pass_facts = st.builds(
     stolen=maybe | times,
     frequency_hz=maybe | times,
     throttled=maybe | st.integers(0, 10**9),
+    twin_ratio=maybe | times,
 )
 environments = st.builds(
     result.Environment,

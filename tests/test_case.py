@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from strategies import cases
 
-from convbench.case import DTYPES, SETTINGS, Allocator, Case, MemoryFormat, WorkerSettings, setting
+from convbench.case import (
+    DTYPES,
+    SETTINGS,
+    Allocator,
+    Autocast,
+    Cache,
+    Case,
+    Data,
+    Fp32Precision,
+    MemoryFormat,
+    WorkerSettings,
+    setting,
+)
 from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
 
 PLAIN = Problem(in_channels=3, out_channels=10, kernel_size=(3, 3), input_size=(64, 64))
@@ -117,6 +129,13 @@ def test_label_and_count_describe_and_do_not_identify(case: Case) -> None:
         ("threads", 1),
         ("module", "a.b:C"),
         ("allocator", Allocator.SYSTEM),
+        ("cache", Cache.COLD),
+        ("data", Data.DENORMAL),
+        ("autocast", Autocast.BFLOAT16),
+        ("fp32_precision", Fp32Precision.TF32),
+        ("deterministic", True),
+        ("cudnn_benchmark", True),
+        ("env", (("ONEDNN_MAX_CPU_ISA", "AVX2"),)),
     ],
 )
 def test_every_setting_is_part_of_the_id(name: str, value: object) -> None:
@@ -162,3 +181,40 @@ def test_an_unbatched_image_has_no_channels_last() -> None:
     assert replace(case, problem=replace(UNBATCHED, batch_size=1)).objection() is None
     wrong = replace(case, problem=replace(UNBATCHED, groups=2))
     assert wrong.objection() == "in_channels (3) must be divisible by groups (2)"
+
+
+def test_settings_of_execution_stand_in_the_label_where_they_are_not_usual() -> None:
+    case = Case(
+        problem=PLAIN,
+        cache=Cache.COLD,
+        data=Data.ZEROS,
+        autocast=Autocast.FLOAT16,
+        fp32_precision=Fp32Precision.IEEE,
+        deterministic=True,
+        cudnn_benchmark=True,
+        env=(("A", "1"), ("B", "two words; and more")),
+    )
+    assert case.label.removeprefix(Case(problem=PLAIN).label) == (
+        " cold-cache zeros-data autocast-float16 fp32-ieee deterministic cudnn-benchmark A=1 B='two words; and more'"
+    )
+
+
+def test_what_is_process_state_gets_a_worker_of_its_own() -> None:
+    plain = Case(problem=PLAIN)
+    for name, value, own in [
+        ("fp32_precision", Fp32Precision.TF32, True),
+        ("deterministic", True, True),
+        ("cudnn_benchmark", True, True),
+        ("env", (("A", "1"),), True),
+        ("module", "a.b:C", True),
+        ("cache", Cache.COLD, False),
+        ("data", Data.ZEROS, False),
+        ("autocast", Autocast.BFLOAT16, False),
+    ]:
+        assert (replace(plain, **{name: value}).worker != plain.worker) == own, name
+
+
+def test_autocast_decides_what_is_computed_in() -> None:
+    case = Case(problem=PLAIN, dtype="float32")
+    assert case.compute_dtype == "float32"
+    assert replace(case, autocast=Autocast.BFLOAT16).compute_dtype == "bfloat16"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from convbench.problem import PaddingMode, PaddingWord, Problem
-from convbench.worker.check import PRODUCES, Outcome, check, exact_limit, integers
+from convbench.worker.check import MOST_TURNS, PRODUCES, Outcome, check, exact_limit, integers, still_right
 from convbench.worker.layer import Layer, Spec
 
 CPU = torch.device("cpu")
@@ -94,8 +94,8 @@ def test_honest_layers_pass_and_keep_their_data(name: str) -> None:
     for (dtype, memory_format), direction in itertools.product(formats, DIRECTIONS):
         memory_format = "contiguous" if problem.batch_size is None else memory_format
         layer = Layer(spec(problem, direction, dtype=dtype, memory_format=memory_format), CPU)
-        before = {key: tensor.detach().clone() for key, tensor in layer.tensors().items()}
-        strides = {key: tensor.stride() for key, tensor in layer.tensors().items()}
+        before = {key: tensor.detach().clone() for key, tensor in layer.operands.tensors().items()}
+        strides = {key: tensor.stride() for key, tensor in layer.operands.tensors().items()}
         outcome = check(layer)
         told = (dtype, memory_format, direction)
         assert outcome.reason is None, told
@@ -103,7 +103,7 @@ def test_honest_layers_pass_and_keep_their_data(name: str) -> None:
         assert outcome.method == "exact"
         assert outcome.elements > 0
         assert outcome.max_error is not None and 0 <= outcome.max_error < 64, told
-        after = layer.tensors()
+        after = layer.operands.tensors()
         assert all(torch.equal(before[key], after[key]) for key in before), told
         assert {key: tensor.stride() for key, tensor in after.items()} == strides
 
@@ -229,3 +229,66 @@ def test_errors_are_measured_against_magnitudes_before_padding_adds_them_up() ->
         outcome = run(thin, "grad_input", "torch.nn.Conv2d", dtype="bfloat16", seed=seed)
         assert outcome.reason is None
         assert (outcome.max_error or 0) < 8
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(("channels", "filters", "kernel"), [(2048, 1, 1), (2048, 16, 1), (512, 4, 3), (64, 300, 1)])
+def test_a_channel_left_out_is_found_however_thin_the_weights(
+    dtype: str, channels: int, filters: int, kernel: int
+) -> None:
+    problem = Problem(
+        in_channels=channels, out_channels=filters, kernel_size=(kernel, kernel), input_size=(5, 5), batch_size=2
+    )
+    assert run(problem, "forward", "Honest", dtype=dtype).reason is None
+    assert "output[" in (run(problem, "forward", "DropsLastChannel", dtype=dtype).reason or "")
+    assert "grad_weight[" in (run(problem, "grad_weight", "DropsLastChannel", dtype=dtype).reason or "")
+    assert run(problem, "grad_input", "DropsLastChannel", dtype=dtype).reason is not None
+
+
+@pytest.mark.parametrize("direction", ["forward", "train_step"])
+@pytest.mark.parametrize(("filters", "groups"), [(1, 1), (8, 1), (8, 4)])
+def test_all_turns_together_meet_every_weight(direction: str, filters: int, groups: int) -> None:
+    problem = Problem(
+        in_channels=160 * groups, out_channels=filters, groups=groups, kernel_size=(3, 3), input_size=(6, 6)
+    )
+    asked = spec(problem, direction, dtype="bfloat16")
+    turns = integers(asked).turns
+    met = sum(integers(asked, turn).weight.abs() for turn in range(turns))
+    assert 1 < turns < MOST_TURNS
+    by_group = torch.unflatten(torch.as_tensor(met), 0, (groups, -1))
+    assert bool((by_group.sum(1) > 0).all()), "each channel and tap in some filter of its group"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("module", ["ClampsInput", "DropsSmall"])
+def test_what_only_real_numbers_show_is_found_on_them(module: str, dtype: str) -> None:
+    deep = Problem(in_channels=256, out_channels=8, kernel_size=(3, 3), input_size=(8, 8))
+    assert "wrong on the timed data" in (run(deep, "forward", module, dtype=dtype).reason or "")
+
+
+def test_a_layer_that_keeps_its_last_result_is_found_out() -> None:
+    assert run(PLAIN, "forward", "Memo").reason is not None
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("name", ["plain", "no bias", "unbatched", "same", "groups"])
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_a_layer_that_stays_right_passes_at_the_end_and_keeps_its_data(name: str, direction: str) -> None:
+    for dtype in ("float32", "bfloat16"):
+        layer = Layer(spec(HONEST[name], direction, dtype=dtype), CPU)
+        data = {key: tensor.detach().clone() for key, tensor in layer.operands.tensors().items()}
+        before = layer.results()
+        assert still_right(layer, before) is None
+        assert all(torch.equal(data[key], tensor) for key, tensor in layer.operands.tensors().items())
+        assert all(torch.equal(before[key], tensor) for key, tensor in layer.results().items())
+
+
+@pytest.mark.parametrize("direction", ["forward", "train_step"])
+def test_a_layer_that_goes_wrong_while_it_is_timed_is_found(direction: str) -> None:
+    layer = Layer(spec(PLAIN, direction, "planted:GoesWrong"), CPU)
+    assert check(layer).reason is None
+    before = layer.results()
+    with layer.mode():
+        for _ in range(40):
+            layer.step()
+    assert "output was right before it was timed" in (still_right(layer, before) or "")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +16,7 @@ import pytest
 import synthetic
 
 from convbench import cli
+from convbench.export import export
 from convbench.result import LAYOUT, Rejection, Result, Run, Status, Visit
 from convbench.store import Store, Writer
 
@@ -174,7 +177,7 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
     said = command(verb, "bad.yaml")
     assert said.code == 2
     assert said.out == ""
-    assert said.err.startswith("error: bad.yaml:")
+    assert said.err.startswith("bad.yaml:")
     assert expected in said.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.yaml"]
 
@@ -352,3 +355,46 @@ def _standard_output_is_put_back() -> Iterator[None]:
     yield
     sys.stdout = before
     assert isinstance(sys.stdout, io.TextIOBase)
+
+
+def piped(arguments: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of `convbench ...`; the command stands in $C."""
+    return subprocess.run(
+        ["bash", "-c", arguments],
+        cwd=tmp_path,
+        env={**os.environ, "C": f"{sys.executable} -m convbench", "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "said"),
+    [
+        ("$C plan many.yaml --all | head -1; exit ${PIPESTATUS[0]}", 0, ""),
+        ("$C plan many.yaml --all > /dev/full", 2, "error: cannot write the output: No space left on device"),
+        ("$C plan many.yaml 2>&-", 0, ""),
+        ("$C export made.json -o .", 2, "error: cannot write .: it is a folder"),
+        ("$C export nothing.json", 2, "error: nothing.json: not a run that convbench exported"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_no_fault(tmp_path: Path, script: str, code: int, said: str) -> None:
+    text = SWEEP.replace("two by two", "größer").replace("[3, 4]", "{from: 1, to: 3000, step: 1}")
+    (tmp_path / "many.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "made.json").write_bytes(export(synthetic.run(3), "json"))
+    (tmp_path / "nothing.json").write_text("{}")
+    done = piped(script, tmp_path)
+    assert (done.returncode, done.stderr.partition("\n")[0][: len(said)]) == (code, said)
+    assert "Traceback" not in done.stderr
+
+
+def test_latest_is_the_newest_run_even_where_a_file_has_that_name(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "latest").write_text("a file")
+    assert "there is no database" in command("export", "latest").err
+    assert "error: latest.json: not a run" in command("export", str(renamed(tmp_path))).err
+
+
+def renamed(folder: Path) -> str:
+    (folder / "latest").rename(folder / "latest.json")
+    return "latest.json"

@@ -178,23 +178,44 @@ def test_a_slow_spell_does_not_move_the_floor() -> None:
     assert one(spoilt)["support"] == 0.2
 
 
-def test_the_allocators_penalty_compares_equal_numbers_of_blocks_of_one_pass() -> None:
+def test_what_was_measured_beside_a_case_is_compared_with_as_many_of_its_blocks_in_that_pass() -> None:
     steady = [
         block(pass_index=0, round_index=0, minimum_s=1.0),
         block(pass_index=0, round_index=1, minimum_s=1.25),
-        block(pass_index=0, round_index=2, minimum_s=0.5),  # one more than was tried under the system's
+        block(pass_index=0, round_index=2, minimum_s=0.5),  # one more than was taken beside it
         block(pass_index=1, round_index=0, minimum_s=0.25),  # another pass
     ]
     system = [
         block(pass_index=0, round_index=0, minimum_s=2.0),
         block(pass_index=0, round_index=1, minimum_s=1.5),
     ]
-    assert estimate.allocator_penalty(table(steady), table(system)).tolist() == [0.5]
+    beside, own = estimate.beside(table(steady), table(system))
+    assert (beside.tolist(), own.tolist()) == ([1.5], [1.0])
 
 
-def test_a_case_not_tried_under_the_systems_allocator_has_no_penalty() -> None:
+def test_a_case_with_nothing_beside_it_has_nothing_to_compare() -> None:
     one_block = [block(minimum_s=1.0)]
-    found = estimate.allocator_penalty(table(one_block, [], one_block), table([], one_block, one_block))
-    assert np.isnan(found[:2]).all()
-    assert found[2] == 0.0
-    assert np.isnan(estimate.allocator_penalty(table(one_block), table([]))).all()
+    beside, own = estimate.beside(table(one_block, [], one_block), table([], one_block, one_block))
+    assert np.isnan((beside / own)[:2]).all()
+    assert (beside[2], own[2]) == (1.0, 1.0)
+    assert np.isnan(estimate.beside(table(one_block), table([]))[0]).all()
+
+
+def test_pairs_are_compared_over_the_rounds_that_both_have() -> None:
+    long = [
+        block(pass_index=0, round_index=0, minimum_s=2.0),
+        block(pass_index=0, round_index=1, minimum_s=1.5),
+        block(pass_index=1, round_index=0, minimum_s=1.0),  # the other one had settled by then
+    ]
+    short = [block(pass_index=0, round_index=1, minimum_s=4.0), block(pass_index=0, round_index=0, minimum_s=3.0)]
+    apart = [block(pass_index=2, round_index=0, minimum_s=5.0)]
+    blocks = table(long, short, apart, [])
+    first, second = estimate.common_floors(blocks, np.array([0, 1, 0, 0, 3]), np.array([1, 0, 0, 2, 0]))
+    assert first[:3].tolist() == [1.5, 3.0, 1.0]
+    assert second[:3].tolist() == [3.0, 1.5, 1.0]
+    assert np.isnan(first[3:]).all() and np.isnan(second[3:]).all()
+
+
+def test_no_blocks_at_all_have_no_common_floor() -> None:
+    first, second = estimate.common_floors(table([]), np.array([0]), np.array([0]))
+    assert np.isnan(first).all() and np.isnan(second).all()

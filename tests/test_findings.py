@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 import synthetic
 
+from convbench.analysis.columns import Rows
 from convbench.analysis.findings import Finding, Weight, findings, noise_sentence
 from convbench.analysis.frame import frame
 from convbench.analysis.pairs import matched
 from convbench.case import Allocator, Case, MemoryFormat
 from convbench.problem import Direction, PaddingMode, Problem
-from convbench.result import Result, Run, Status
+from convbench.result import LAYOUT, Block, PassFacts, Result, Run, Status, pack_blocks, unpack_blocks
 
 
 def layer(in_channels: int = 16, **given: object) -> Case:
@@ -196,8 +197,8 @@ def test_unbatched_is_a_value_like_others() -> None:
 
 
 def test_pairs_differ_in_one_setting_alone() -> None:
-    table = frame(synthetic.run(300, seed=3))
-    pairs = matched(table)
+    made = synthetic.run(300, seed=3)
+    pairs = matched(frame(made))
     assert set(pairs.table["status"]) == {"passed"}
     assert pairs.swept() == (
         "in_channels",
@@ -212,7 +213,7 @@ def test_pairs_differ_in_one_setting_alone() -> None:
     settings = list(pairs.codes)
     for axis in pairs.swept():
         base = pairs.values[axis][0]
-        for value, both in pairs.against(axis, base):
+        for value, both in pairs.against(axis, base, Rows(made).blocks):
             left, right = (pairs.table.iloc[both[side]].reset_index(drop=True) for side in ("base", "other"))
             assert len(both) > 0
             for name in settings:
@@ -225,11 +226,12 @@ def test_pairs_differ_in_one_setting_alone() -> None:
 
 
 def test_every_pair_is_found_once() -> None:
-    pairs = matched(frame(synthetic.run(300, troubles=False)))
+    made = synthetic.run(300, troubles=False)
+    pairs = matched(frame(made))
     keys = {(r.case.problem, r.case.direction, r.case.memory_format): 0 for r in synthetic.run(300).results}
-    for result in synthetic.run(300, troubles=False).results:
+    for result in made.results:
         keys[result.case.problem, result.case.direction, result.case.memory_format] += 1
-    [(value, both)] = pairs.against("dtype", "float32")
+    [(value, both)] = pairs.against("dtype", "float32", Rows(made).blocks)
     assert value == "bfloat16"
     assert len(both) == sum(count == 2 for count in keys.values()) == both["base"].nunique()
 
@@ -237,7 +239,8 @@ def test_every_pair_is_found_once() -> None:
 def test_the_same_point_asked_for_twice_is_one_side() -> None:
     default, one = timed(layer(), 1e-3), timed(layer(threads=1), 1.5e-3)
     two = timed(layer(threads=2), 2e-3)
-    [(_, both)] = matched(frame(run(default, one, replace(two, threads=2)))).against("threads", 1)
+    made = run(default, one, replace(two, threads=2))
+    [(_, both)] = matched(frame(made)).against("threads", 1, Rows(made).blocks)
     assert both["ratio"].tolist() == pytest.approx([2.0])
 
 
@@ -261,3 +264,40 @@ def test_the_frame_may_be_given() -> None:
     made = synthetic.run(100)
     assert findings(made, frame(made)) == findings(made)
     assert [f.weight for f in findings(made)] == sorted(f.weight for f in findings(made))
+
+
+def test_too_many_threads_are_told() -> None:
+    facts = [PassFacts(pass_index=i, seconds=1.0, twin_ratio=ratio) for i, ratio in enumerate((0.6, 2.5, 3.5, None))]
+    found = sentences(findings(replace(run(timed(layer(), 1e-3)), passes=tuple(facts))), Weight.NOISE)
+    assert found == [
+        "more threads than free cores: in 2 of 3 passes a matrix product took 3.00x as long with all threads as with "
+        "one; measure with threads: 1, or fewer"
+    ]
+    quiet = replace(run(timed(layer(), 1e-3)), passes=tuple(facts[:1]))
+    assert sentences(findings(quiet), Weight.NOISE) == []
+
+
+def test_another_number_of_threads_that_runs_other_code_is_told() -> None:
+    cases = [layer(channels, threads=threads) for channels in (16, 32) for threads in (1, 2)]
+    ran = ["Slow2d", "Mkldnn jit", "Mkldnn jit", "Mkldnn jit"]
+    results = [timed(case, 1e-3, implementation=name) for case, name in zip(cases, ran, strict=True)]
+    made = run(*(replace(result, threads=result.case.threads) for result in results))
+    assert [said for said in sentences(findings(made), Weight.WORK) if "other code" in said] == [
+        "threads=2 made torch run other code than threads=1 in 1 of 2 matched cases: Slow2d became Mkldnn jit in "
+        + cases[1].label
+    ]
+
+
+def test_effects_rest_on_the_rounds_that_both_sides_have() -> None:
+    """A case that settled early has fewer blocks; the other one's later, lower floor is not held against it."""
+    fast = timed(layer(dtype="bfloat16"), 1.0e-3, passes=2)
+    late = timed(layer(), 1.2e-3, passes=5)
+    lower = [replace(b, minimum_s=b.minimum_s * (0.5 if b.pass_index > 2 else 1)) for b in blocks_of(late)]
+    late = replace(late, blocks=((LAYOUT, pack_blocks(lower)),))
+    made = run(fast, late)
+    [(_, both)] = matched(frame(made)).against("dtype", "float32", Rows(made).blocks)
+    assert both["ratio"].tolist() == pytest.approx([1 / 1.2], rel=1e-3)
+
+
+def blocks_of(result: Result) -> list[Block]:
+    return [block for layout, packed in result.blocks for block in unpack_blocks(packed, layout)]

@@ -15,6 +15,10 @@ from convbench.problem import Problem
 from convbench.result import PassFacts, Roof, RoofKind
 
 
+def limits(cases: list[Case], passes: list[PassFacts]) -> metrics.Limits:
+    return metrics.limits(cases, [case.flops for case in cases], [case.bytes for case in cases], passes)
+
+
 def compute(rate: float, dtype: str = "float32", **more: object) -> Roof:
     return Roof(kind=RoofKind.COMPUTE, rate=rate, dtype=dtype, **{"device": "cpu", "threads": 1, "source": "a", **more})  # type: ignore[arg-type]
 
@@ -37,17 +41,17 @@ def case(channels: int = 64, kernel: int = 3, **more: object) -> Case:
 def test_the_longer_of_compute_and_memory_is_attainable() -> None:
     heavy, light = case(64), case(64, kernel=1)
     passes = [facts(compute(1e11), copy(1e8, 2**10), copy(1e8, 2**30))]
-    found = metrics.limits([heavy, light], passes)
+    found = limits([heavy, light], passes)
     assert found.bound == ["memory", "memory"], "a slow memory limits both"
     assert found.attainable_s.tolist() == pytest.approx([heavy.bytes / 1e8, light.bytes / 1e8])
-    found = metrics.limits([heavy, light], [facts(compute(1e9), copy(1e11, 2**10), copy(1e11, 2**30))])
+    found = limits([heavy, light], [facts(compute(1e9), copy(1e11, 2**10), copy(1e11, 2**30))])
     assert found.bound == ["compute", "compute"]
     assert found.attainable_s.tolist() == pytest.approx([heavy.flops / 1e9, light.flops / 1e9])
 
 
 def test_the_highest_roof_of_all_passes_counts() -> None:
     passes = [facts(compute(1e9), copy(1e12, 1)), facts(compute(4e9), copy(1e12, 1), pass_index=1)]
-    assert metrics.limits([case()], passes).attainable_s[0] == pytest.approx(case().flops / 4e9)
+    assert limits([case()], passes).attainable_s[0] == pytest.approx(case().flops / 4e9)
 
 
 def test_bandwidth_is_interpolated_at_the_cases_own_footprint() -> None:
@@ -56,15 +60,15 @@ def test_bandwidth_is_interpolated_at_the_cases_own_footprint() -> None:
     passes = [facts(compute(1e18), copy(2e10, below), copy(1e10, above))]
     share = math.log2(one.bytes) - math.log2(below)
     rate = 2e10 + (1e10 - 2e10) * share
-    assert metrics.limits([one], passes).attainable_s[0] == pytest.approx(one.bytes / rate)
+    assert limits([one], passes).attainable_s[0] == pytest.approx(one.bytes / rate)
 
 
 def test_a_case_without_a_roof_of_its_own_has_no_limit() -> None:
     passes = [facts(compute(1e9), copy(1e9, 2**20))]
-    found = metrics.limits([case(dtype="bfloat16"), case(threads=2), case(device="cuda")], passes)
+    found = limits([case(dtype="bfloat16"), case(threads=2), case(device="cuda")], passes)
     assert np.isnan(found.attainable_s).all()
     assert found.bound == [None] * 3
-    assert np.isnan(metrics.limits([case()], []).attainable_s).all()
+    assert np.isnan(limits([case()], []).attainable_s).all()
 
 
 def test_over_the_roof_names_its_reason_and_under_it_there_is_none() -> None:

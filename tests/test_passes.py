@@ -6,10 +6,11 @@ import pytest
 from fake_engine import FakeEngine, Script
 
 from convbench.case import Allocator, Case, WorkerSettings
+from convbench.engine import machine
 from convbench.engine.lane import Lane
 from convbench.engine.lanes import Lanes
 from convbench.passes import Hooks, Passes, Progress
-from convbench.problem import Problem
+from convbench.problem import Direction, Problem
 from convbench.result import Measure, PassFacts, RoofKind, Status, StopReason, Visit, merge, unpack_blocks
 
 MEASURE = Measure(precision=1e-6)  # never settles, unless a test says otherwise
@@ -301,3 +302,87 @@ def test_a_worker_that_dies_measuring_roofs_is_replaced() -> None:
     assert [facts.roofs for facts in recorder.noted] == [(), ()]
     assert engine.workers == 2 * 2
     assert [visit.status for visit in recorder.visits] == [Status.PASSED] * 2
+
+
+def test_a_layer_that_is_wrong_after_it_was_timed_is_failed() -> None:
+    recorder, engine = measure([case(1), case(2)], Script(wrong_afterwards={1}, drift=0.1))
+    wrong = merge(case(1), recorder.of(case(1)))
+    assert wrong is not None
+    assert (wrong.status, wrong.reason) == (Status.FAILED, "output was right before it was timed")
+    assert len(wrong.blocks) == 5, "timed all the same"
+    assert engine.asked("verify") == [1, 2], "in the first pass alone"
+    assert all(visit.status is Status.PASSED for visit in recorder.of(case(2)))
+
+
+def test_one_slow_block_does_not_decide_how_many_a_case_gets() -> None:
+    recorder, _ = measure([case(1)], Script(slow_first_block_s=0.4, drift=0.1))
+    counts = [len(unpack_blocks(visit.blocks)) for visit in recorder.visits]
+    assert counts[-1] == 5
+    assert recorder.visits[-1].stop_reason is StopReason.ROUNDS
+
+
+def test_a_worker_that_dies_at_its_start_is_replaced_once() -> None:
+    recorder, engine = measure([case(1)], Script(dies_at_start={1, 3}, drift=0.1), measure=Measure(passes=2))
+    assert [visit.status for visit in recorder.visits] == [Status.PASSED] * 2
+    assert engine.workers == 4
+
+
+def test_where_no_worker_comes_up_any_more_the_cases_bear_it_and_nothing_is_lost() -> None:
+    cases = [case(1), case(2)]
+    recorder, _ = measure(cases, Script(dies_at_start=set(range(2, 99)), drift=0.1), measure=Measure(passes=2))
+    for each in cases:
+        first, second = recorder.of(each)
+        assert (first.status, len(unpack_blocks(first.blocks))) == (Status.PASSED, 5)
+        assert second.status is Status.OUT_OF_MEMORY
+
+
+def test_an_interrupt_while_a_cohort_is_stored_loses_nothing() -> None:
+    recorder, stored = Recorder(), []
+
+    def store(visits: Sequence[Visit]) -> None:
+        if not stored:
+            stored.append(visits)
+            raise KeyboardInterrupt
+        recorder.visits.extend(visits)
+
+    hooks = Hooks(
+        stored=store,
+        progressed=recorder.progress.append,
+        pass_noted=recorder.noted.append,
+        pass_finished=recorder.finished.append,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        Passes([case(1)], MEASURE, seed=1, lanes=Lanes(FakeEngine()), memory_limit=10**12, hooks=hooks).run()
+    (visit,) = recorder.visits
+    assert visit.complete
+    assert len(unpack_blocks(visit.blocks)) == 5
+
+
+def test_a_backward_that_is_one_kernel_call_has_that_timed_beside_it() -> None:
+    alone = case(1, direction=Direction.BACKWARD)
+    others = [case(2), case(3, direction=Direction.BACKWARD, module="mine:Conv")]
+    recorder, engine = measure([alone, *others], Script(drift=0.1), measure=Measure(passes=2))
+    first, second = recorder.of(alone)
+    assert [block.round_index for block in unpack_blocks(first.kernel_blocks)] == [0, 1, 2]
+    assert second.kernel_blocks == b""
+    assert all(visit.kernel_blocks == b"" for other in others for visit in recorder.of(other))
+    assert engine.asked("prepare").count(1) == 2, "once for the kernels, once for the second pass"
+
+
+def test_memory_is_told_by_an_allocator_that_gives_it_back() -> None:
+    cases = [case(1), case(2, allocator=Allocator.SYSTEM), case(3, device="accelerator")]
+    recorder, engine = measure(cases, Script(drift=0.1), measure=Measure(passes=2))
+    assert sorted(engine.asked("peak_memory")) == [2, 3], "nothing tells it of a steady allocator alone"
+    assert [visit.peak_bytes for visit in recorder.of(cases[1])] == [4096, None]
+    assert merge(cases[1], recorder.of(cases[1])).peak_bytes == 4096  # type: ignore[union-attr]
+    assert merge(cases[0], recorder.of(cases[0])).peak_bytes is None  # type: ignore[union-attr]
+
+
+def test_a_twin_with_one_thread_is_timed_where_all_cores_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    recorder, engine = measure([case(1, threads=2)], Script(drift=0.1, twin_ratio=3.0), measure=Measure(passes=2))
+    assert [facts.twin_ratio for facts in recorder.noted] == [3.0, 3.0]
+    assert len(engine.asked("twin")) == 2 * 5
+    recorder, engine = measure([case(1, threads=1)], Script(drift=0.1), measure=Measure(passes=2))
+    assert [facts.twin_ratio for facts in recorder.noted] == [None, None]
+    assert engine.asked("twin") == []

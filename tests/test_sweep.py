@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convbench import sweep as sweeps
-from convbench.case import SETTINGS, Allocator, Case, MemoryFormat
+from convbench.case import SETTINGS, Allocator, Cache, Case, MemoryFormat
 from convbench.errors import ExitCode, RequestError, SweepError
 from convbench.problem import Direction, PaddingMode, PaddingWord
 from convbench.result import Measure
@@ -819,3 +819,29 @@ def test_quick_is_quick() -> None:
     sweep, planned = shipped("quick")
     assert len(planned.cases) == 12
     assert sweep.measure.passes * 2.5 + len(planned.cases) * sweep.measure.max_time < 10
+
+
+def test_environment_variables_are_an_axis() -> None:
+    made = plan(f"axes: {{{REQUIRED}, env: [{{}}, {{B: '2', A: x y}}], cache: [hot, cold]}}")
+    assert {case.env for case in made.cases} == {(), (("A", "x y"), ("B", "2"))}
+    assert {case.cache for case in made.cases} == set(Cache)
+    one = plan(f"axes: {{{REQUIRED}, env: {{ONEDNN_MAX_CPU_ISA: AVX2}}}}")
+    assert [case.env for case in one.cases] == [(("ONEDNN_MAX_CPU_ISA", "AVX2"),)]
+    rest = plan(f"axes: {{{REQUIRED}, env: [{{}}, {{A: '1', B: '2'}}]}}\nexclude: [{{env: {{B: '2', A: '1'}}}}]")
+    assert [case.env for case in rest.cases] == [()]
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ("[{A: 1}]", "axes.env[0].A: expected text, got 1\n  hint: put it in quotes"),
+        ("[{'A=B': x}]", "axes.env[0]: expected a variable's name, got 'A=B'"),
+        ("[A]", "axes.env[0]: expected a mapping of environment variables, got 'A'"),
+        ("{A: null}", "axes.env.A: expected text, got nothing"),
+        ("[{A: [x]}]", "axes.env[0].A: expected text, got a list of 1"),
+    ],
+)
+def test_what_is_no_environment_variable_is_told(env: str, said: str) -> None:
+    with pytest.raises(SweepError) as told:
+        plan(f"axes: {{{REQUIRED}, env: {env}}}")
+    assert said in str(told.value)

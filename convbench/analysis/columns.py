@@ -14,7 +14,7 @@ import numpy as np
 
 from convbench import units
 from convbench.analysis import metrics
-from convbench.case import Case
+from convbench.case import Case, canonical
 from convbench.measure import estimate
 from convbench.problem import Problem
 from convbench.result import Result, Run
@@ -43,6 +43,19 @@ class Rows:
         """The blocks under the system's allocator."""
         return estimate.table(result.system_blocks if result else () for result in self.results)
 
+    @property
+    def allocator_penalty(self) -> estimate.Floats:
+        """How much longer each case takes under the system's allocator, as a ratio minus 1."""
+        system, own = estimate.beside(self.blocks, self.system)
+        return system / own - 1
+
+    @property
+    def overhead_s(self) -> estimate.Floats:
+        """Seconds of each backward beyond those of its kernels."""
+        kernels = estimate.table(result.kernel_blocks if result else () for result in self.results)
+        alone, own = estimate.beside(self.blocks, kernels)
+        return own - alone
+
     @cached_property
     def noise(self) -> estimate.Noise:
         """The compute canary; the same work only within one kind of worker."""
@@ -51,7 +64,7 @@ class Rows:
     @cached_property
     def limits(self) -> metrics.Limits:
         """What the machine's roofs allow each case."""
-        return metrics.limits(self.cases, self._passes)
+        return metrics.limits(self.cases, self.flops, self.bytes, self._passes)
 
     @cached_property
     def efficiency(self) -> list[float | None]:
@@ -108,6 +121,10 @@ def _integer(heading: str, about: str, of: Callable[[Case], int | None]) -> Colu
     return Column(kind=Kind.INTEGER, heading=heading, about=about, values=lambda rows: [of(c) for c in rows.cases])
 
 
+def _boolean(heading: str, about: str, of: Callable[[Case], bool]) -> Column:
+    return Column(kind=Kind.BOOLEAN, heading=heading, about=about, values=lambda rows: [of(c) for c in rows.cases])
+
+
 def _problem(heading: str, about: str, of: Callable[[Problem], int | None]) -> Column:
     return _integer(heading, about, lambda case: of(case.problem))
 
@@ -131,6 +148,13 @@ def _result(heading: str, about: str, of: Callable[[Result], str | None]) -> Col
 def _measured(heading: str, about: str, name: str, unit: str = "") -> Column:
     def values(rows: Rows) -> list[Value]:
         return [*numbers(getattr(rows.estimates, name))]
+
+    return Column(kind=Kind.NUMBER, heading=heading, about=about, unit=unit, values=values)
+
+
+def _found(heading: str, about: str, name: str, unit: str = "") -> Column:
+    def values(rows: Rows) -> list[Value]:
+        return [getattr(result, name) if result else None for result in rows.results]
 
     return Column(kind=Kind.NUMBER, heading=heading, about=about, unit=unit, values=values)
 
@@ -176,12 +200,7 @@ COLUMNS: dict[str, Column] = {
     "padding": _sides("padding", "rows and columns added on each side, or same or valid", lambda p: p.padding),
     "dilation": _sides("dilation", "distance between the kernel's taps, height x width", lambda p: p.dilation),
     "groups": _problem("groups", "groups of channels that do not mix", lambda p: p.groups),
-    "bias": Column(
-        kind=Kind.BOOLEAN,
-        heading="bias",
-        about="whether a bias is added",
-        values=lambda rows: [case.problem.bias for case in rows.cases],
-    ),
+    "bias": _boolean("bias", "whether a bias is added", lambda c: c.problem.bias),
     "padding_mode": _text("padding mode", "what the padding is filled with", lambda c: c.problem.padding_mode.value),
     "dtype": _text("dtype", "type of every tensor", lambda c: c.dtype),
     "memory_format": _text("memory format", "how tensors lie in memory", lambda c: c.memory_format.value),
@@ -242,6 +261,16 @@ COLUMNS: dict[str, Column] = {
     "input_size": _sides("input", "rows x columns of the input", lambda p: p.input_size),
     "module": _text("module", "the layer's class", lambda c: c.module),
     "allocator": _text("allocator", "whether malloc keeps freed memory", lambda c: c.allocator.value),
+    "cache": _text("cache", "whether operands are in the caches or in memory", lambda c: c.cache.value),
+    "data": _text("data", "what input and upstream gradient hold", lambda c: c.data.value),
+    "autocast": _text("autocast", "the dtype that torch.autocast computes in", lambda c: c.autocast.value),
+    "fp32_precision": _text(
+        "float32 precision", "how torch was told to compute float32", lambda c: c.fp32_precision.value
+    ),
+    "resolved_precision": _result("precision used", "what torch made of it on this device", lambda r: r.precision),
+    "deterministic": _boolean("deterministic", "deterministic algorithms only", lambda c: c.deterministic),
+    "cudnn_benchmark": _boolean("cudnn.benchmark", "cuDNN tries its algorithms first", lambda c: c.cudnn_benchmark),
+    "env": _text("variables", "environment variables of the worker", lambda c: canonical(c.env)),
     "parameters": _problem("parameters", "weights and biases", lambda p: p.parameters),
     "method": _result(
         "check", "how right was decided: exact, or normwise", lambda r: r.check.method if r.check else None
@@ -289,7 +318,7 @@ COLUMNS: dict[str, Column] = {
         kind=Kind.NUMBER,
         heading="allocator",
         about="how much longer it takes under the system's allocator, as a ratio",
-        values=lambda rows: [*numbers(estimate.allocator_penalty(rows.blocks, rows.system))],
+        values=lambda rows: [*numbers(rows.allocator_penalty)],
     ),
     "system_page_faults": Column(
         kind=Kind.NUMBER,
@@ -297,6 +326,22 @@ COLUMNS: dict[str, Column] = {
         about="minor page faults per iteration under the system's allocator",
         values=lambda rows: [*numbers(estimate.estimate(rows.system).page_faults)],
     ),
+    "framework_overhead_s": Column(
+        kind=Kind.NUMBER,
+        heading="overhead",
+        about="what backward takes beyond its kernels: autograd; below zero is noise",
+        unit="s",
+        values=lambda rows: [*numbers(rows.overhead_s)],
+    ),
+    "first_call_s": _found("first call", "the first iteration in a process", "first_call_s", "s"),
+    "peak_bytes": Column(
+        kind=Kind.INTEGER,
+        heading="peak memory",
+        about="memory that an iteration takes beyond its operands and results",
+        unit="B",
+        values=lambda rows: [result.peak_bytes if result else None for result in rows.results],
+    ),
+    "reorder_share": _found("reorders", "share of oneDNN's time that goes into changing layouts", "reorder_share"),
     "noise": Column(
         kind=Kind.NUMBER,
         heading="noise",

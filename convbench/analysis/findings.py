@@ -17,7 +17,8 @@ from convbench import units
 from convbench.analysis.columns import Rows
 from convbench.analysis.frame import frame
 from convbench.analysis.pairs import ONE_PASS_SPREAD, Matched, matched
-from convbench.case import TORCH_CONV2D, Allocator, MemoryFormat
+from convbench.case import TORCH_CONV2D, Allocator, Autocast, Cache, Data, Fp32Precision, MemoryFormat
+from convbench.measure.estimate import BlockTable
 from convbench.problem import PRODUCTS, Direction, PaddingMode
 from convbench.result import Run, Status
 
@@ -61,6 +62,9 @@ ALLOCATOR_COST = 0.10
 #: A setting that costs this much makes torch run other code: name it.
 FALLBACK_RATIO = 3.0
 
+#: What stands for an implementation that nothing could name (worker/implementation.py).
+UNKNOWN = "unknown"
+
 #: Settings that do the same work another way: how their values are called, and what the others are compared with (where
 #: it was not measured, the first of the sweep). These are compared by time.
 EXECUTION: dict[str, tuple[str, object]] = {
@@ -70,6 +74,13 @@ EXECUTION: dict[str, tuple[str, object]] = {
     "threads": ("threads={}", 1),
     "module": ("{}", TORCH_CONV2D),
     "allocator": ("the {} allocator", Allocator.STEADY),
+    "cache": ("a {} cache", Cache.HOT),
+    "data": ("data={}", Data.NORMAL),
+    "autocast": ("autocast={}", Autocast.NONE),
+    "fp32_precision": ("fp32_precision={}", Fp32Precision.DEFAULT),
+    "deterministic": ("deterministic={}", False),
+    "cudnn_benchmark": ("cudnn_benchmark={}", False),
+    "env": ("env {}", ""),
     "bias": ("bias={}", True),
     "padding_mode": ("padding_mode={}", PaddingMode.ZEROS),
 }
@@ -80,16 +91,18 @@ WORK = ("in_channels", "out_channels", "kernel_size", "stride", "dilation", "gro
 def findings(run: Run, table: pd.DataFrame | None = None) -> list[Finding]:
     """Everything worth knowing, the most important first; `table` is the run's frame where the caller has it."""
     table = frame(run) if table is None else table
-    pairs = matched(table)
+    pairs, blocks = matched(table), Rows(run).blocks
     found = [
         *_wrong(table),
         *_unmeasured(table),
         *_noise(run, table),
-        *_execution(pairs),
+        *_oversubscribed(run),
+        *_execution(pairs, blocks),
         *_allocator(table),
         *_far_from_roof(table),
-        *_directions(pairs),
-        *_work(pairs),
+        *_directions(pairs, blocks),
+        *_work(pairs, blocks),
+        *_other_backend(pairs, blocks),
         *_notes(run, table),
     ]
     return sorted(found, key=lambda finding: (finding.weight, -finding.size))
@@ -149,13 +162,49 @@ def _noise(run: Run, table: pd.DataFrame) -> list[Finding]:
     return found
 
 
-def _execution(pairs: Matched) -> list[Finding]:
+def _oversubscribed(run: Run) -> list[Finding]:
+    """More threads than cores are free for: a product took longer with all threads than with one."""
+    ratios = [facts.twin_ratio for facts in run.passes if facts.twin_ratio is not None]
+    slower = [ratio for ratio in ratios if ratio > 1]
+    if not slower:
+        return []
+    median = float(np.median(slower))
+    sentence = (
+        f"more threads than free cores: in {len(slower)} of {units.plural(len(ratios), 'pass', 'passes')} a matrix "
+        f"product took {units.ratio(median)} as long with all threads as with one; measure with threads: 1, or fewer"
+    )
+    return [Finding(weight=Weight.NOISE, size=median, sentence=sentence)]
+
+
+def _other_backend(pairs: Matched, blocks: BlockTable) -> list[Finding]:
+    """Where another number of threads made torch choose other code."""
+    values = pairs.values["threads"]
+    if len(values) < 2:
+        return []
+    base = 1 if 1 in values else values[0]
+    ran = pairs.table["implementation"]
+    found = []
+    for value, both in pairs.against("threads", base, blocks):
+        one, other = (ran.iloc[both[side]].fillna("").to_numpy() for side in ("base", "other"))
+        changed = pd.Series((one != other) & (one != "") & (other != ""), index=both.index)
+        if changed.any():
+            first = int(changed.to_numpy().argmax())
+            label = _line(str(pairs.table["label"].iloc[both["other"].iloc[first]]))
+            sentence = (
+                f"threads={_value(value)} made torch run other code than threads={_value(base)} in "
+                f"{_of_matched(changed)}: {one[first]} became {other[first]} in {label}"
+            )
+            found.append(_effect(pairs, Weight.WORK, 1 + float(changed.mean()), sentence, both, changed))
+    return found
+
+
+def _execution(pairs: Matched, blocks: BlockTable) -> list[Finding]:
     found = []
     for axis, (_, usual) in EXECUTION.items():
         values = pairs.values[axis]
         if len(values) > 1:
             base = usual if usual in values else values[0]
-            effects = (_faster_or_slower(pairs, axis, base, *other) for other in pairs.against(axis, base))
+            effects = (_faster_or_slower(pairs, axis, base, *other) for other in pairs.against(axis, base, blocks))
             found += [effect for effect in effects if effect]
     return found
 
@@ -214,7 +263,8 @@ def _fallback(pairs: Matched, agree: pd.DataFrame) -> str:
     """`: torch runs Slow2d for it`, where all of the slow side ran by one that the other side never did."""
     ran = pairs.table["implementation"]
     slow, fast = ran.iloc[agree["other"]].dropna().unique(), ran.iloc[agree["base"]].dropna().unique()
-    return f": torch runs {slow[0]} for it" if len(slow) == 1 and slow[0] not in fast else ""
+    known = len(slow) == 1 and slow[0] not in (*fast, UNKNOWN)
+    return f": torch runs {slow[0]} for it" if known else ""
 
 
 def _allocator(table: pd.DataFrame) -> list[Finding]:
@@ -251,12 +301,12 @@ def _far_from_roof(table: pd.DataFrame) -> list[Finding]:
     return [Finding(weight=Weight.WORK, size=len(far) / len(known), sentence=sentence, cases=_ids(far))]
 
 
-def _directions(pairs: Matched) -> list[Finding]:
+def _directions(pairs: Matched, blocks: BlockTable) -> list[Finding]:
     """`backward takes 2.1x as long as forward in the median of 36 matched cases for 2x the work`."""
     if Direction.FORWARD not in pairs.values["direction"]:
         return []
     found = []
-    for value, both in pairs.against("direction", Direction.FORWARD):
+    for value, both in pairs.against("direction", Direction.FORWARD, blocks):
         direction = Direction(str(value))
         ratio, work = _median(both["ratio"]), PRODUCTS[direction]
         sentence = (
@@ -268,16 +318,14 @@ def _directions(pairs: Matched) -> list[Finding]:
     return found
 
 
-def _work(pairs: Matched) -> list[Finding]:
+def _work(pairs: Matched, blocks: BlockTable) -> list[Finding]:
     """For each swept size the value whose time per FLOP differs most from the first value's."""
-    table = pairs.table[pairs.table["flops"] > 0]
-    pairs = matched(table.assign(per_flop=table["floor_s"] / table["flops"].astype(float)))
     found = []
     for axis in WORK:
         if axis not in pairs.swept():
             continue
         base = pairs.values[axis][0]
-        effects = [_per_flop(pairs, axis, base, *other) for other in pairs.against(axis, base, measure="per_flop")]
+        effects = [_per_flop(pairs, axis, base, *other) for other in pairs.against(axis, base, blocks, per_flop=True)]
         found += sorted((e for e in effects if e), key=lambda effect: -effect.size)[:1]
     return found
 

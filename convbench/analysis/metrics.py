@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.case import Case
+from convbench.case import Cache, Case, Fp32Precision
 from convbench.result import PassFacts, RoofKind
 
 Floats = NDArray[np.float64]
@@ -30,17 +30,20 @@ class Limits:
     bound: list[str | None]  # compute or memory, whichever takes longer
 
 
-def limits(cases: Sequence[Case], passes: Sequence[PassFacts]) -> Limits:
+def limits(
+    cases: Sequence[Case], all_flops: Sequence[int], all_bytes: Sequence[int], passes: Sequence[PassFacts]
+) -> Limits:
     """The attainable time of each case, from the highest roofs of all passes.
 
     A roof is a ceiling: noise only lowers what is measured of it, so that the highest of several passes counts. The
-    bandwidth of a copy at the case's own footprint is interpolated between those measured, in the logarithm of bytes.
+    bandwidth of a copy at the case's own footprint is interpolated between those measured, in the logarithm of bytes;
+    with a cold cache it is the largest copy's.
     """
-    compute: defaultdict[tuple[str, int | None, str | None], float] = defaultdict(float)
+    compute: defaultdict[tuple[object, ...], float] = defaultdict(float)
     copies: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
     for roof in (roof for facts in passes for roof in facts.roofs):
         if roof.kind is RoofKind.COMPUTE:
-            key = (roof.device, roof.threads, roof.dtype)
+            key = (roof.device, roof.threads, roof.precision, roof.dtype)
             compute[key] = max(compute[key], roof.rate)
         elif roof.footprint_bytes:
             known = copies[roof.device, roof.threads]
@@ -48,16 +51,18 @@ def limits(cases: Sequence[Case], passes: Sequence[PassFacts]) -> Limits:
     lines = {key: _line(known) for key, known in copies.items()}
     attainable = np.full(len(cases), np.nan)
     bound: list[str | None] = [None] * len(cases)
-    alike: defaultdict[tuple[str, int | None, str], list[int]] = defaultdict(list)
+    alike: defaultdict[tuple[str, int | None, Fp32Precision, str, Cache], list[int]] = defaultdict(list)
     for index, case in enumerate(cases):
-        alike[case.device, case.threads, case.dtype].append(index)
-    for (device, threads, dtype), indices in alike.items():
-        rate, line = compute.get((device, threads, dtype)), lines.get((device, threads))
+        alike[case.device, case.threads, case.fp32_precision, case.compute_dtype, case.cache].append(index)
+    for (device, threads, precision, dtype, cache), indices in alike.items():
+        rate, line = compute.get((device, threads, precision, dtype)), lines.get((device, threads))
         if not rate or line is None:
             continue
-        flops = np.array([cases[index].flops for index in indices], dtype=np.float64)
-        moved = np.array([cases[index].bytes for index in indices], dtype=np.float64)
-        compute_s, memory_s = flops / rate, moved / np.interp(np.log2(moved), *line)
+        flops, moved = (
+            np.array([work[index] for index in indices], dtype=np.float64) for work in (all_flops, all_bytes)
+        )
+        footprint = moved if cache is Cache.HOT else np.maximum(moved, max(copies[device, threads]))
+        compute_s, memory_s = flops / rate, moved / np.interp(np.log2(footprint), *line)
         attainable[indices] = np.maximum(compute_s, memory_s)
         for index, longer in zip(indices, (compute_s >= memory_s).tolist(), strict=True):
             bound[index] = COMPUTE if longer else MEMORY

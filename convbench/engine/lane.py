@@ -52,6 +52,9 @@ class Prepared:
     threads: int | None = None
     timer: str | None = None
     note: str | None = None
+    precision: str | None = None
+    reorder_share: float | None = None
+    first_call_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +77,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A block that the worker could not run, and why."""
+    """What the worker could not do, or found wrong, and why."""
 
     status: Status
     reason: str
@@ -88,9 +91,17 @@ class Lane:
         self._settings = settings
 
     def describe(self, *, deadline_s: float) -> Description:
-        """Wait until the worker is up, set its thread count, and hear what it is."""
+        """Wait until the worker is up, have it take on its settings, and hear what it is."""
         self._transport.wait_until_up(deadline_s=deadline_s)
-        answer = self._ask({"op": "describe", "threads": self._settings.threads}, deadline_s)
+        settings = self._settings
+        request: Message = {
+            "op": "describe",
+            "threads": settings.threads,
+            "fp32_precision": settings.fp32_precision,
+            "deterministic": settings.deterministic,
+            "cudnn_benchmark": settings.cudnn_benchmark,
+        }
+        answer = self._ask(request, deadline_s)
         return Description(
             torch=_text(answer, "torch"),
             python=_text(answer, "python"),
@@ -113,26 +124,44 @@ class Lane:
                 hint="it must be importable from the current folder or through PYTHONPATH",
             )
 
-    def prepare(self, key: int, case: Case, *, check: bool, seed: int, deadline_s: float) -> Prepared:
-        """Build the layer of a case under `key`; with `check`, prove it right and name what runs."""
-        answer = self._ask({"op": "prepare", "key": key, "check": check, "spec": spec(case, seed)}, deadline_s)
+    def prepare(
+        self, key: int, case: Case, *, check: bool, seed: int, deadline_s: float, kernels: bool = False
+    ) -> Prepared:
+        """Build the layer of a case under `key`; with `check`, prove it right and name what runs.
+
+        With `kernels` what is timed under the key are the kernels of its backward alone, without autograd.
+        """
+        asked = spec(case, seed) | ({"direction": KERNELS} if kernels else {})
+        answer = self._ask({"op": "prepare", "key": key, "check": check, "spec": asked}, deadline_s)
         found = answer.get("check")
         return Prepared(
-            status=Status(_text(answer, "status")),
+            status=_status(answer),
             reason=_maybe_text(answer, "reason"),
             check=_check(found) if isinstance(found, Mapping) else None,
             implementation=_maybe_text(answer, "implementation"),
             threads=_integer(answer, "threads") if "threads" in answer else None,
             timer=_maybe_text(answer, "timer"),
             note=_maybe_text(answer, "note"),
+            precision=_maybe_text(answer, "precision"),
+            reorder_share=_maybe_number(answer, "reorder_share"),
+            first_call_s=_maybe_number(answer, "first_call_s"),
         )
+
+    def verify(self, key: int, *, deadline_s: float) -> Refusal | None:
+        """What is wrong where the layer under `key` no longer gives what it gave when it was checked, else None."""
+        return _refusal(self._ask({"op": "verify", "key": key}, deadline_s))
+
+    def peak_memory(self, key: int, *, deadline_s: float) -> int | None:
+        """Bytes that an iteration of the case under `key` takes beyond its operands and results, where it is known."""
+        answer = self._ask({"op": "peak_memory", "key": key}, deadline_s)
+        return None if answer.get("peak_bytes") is None else _integer(answer, "peak_bytes")
 
     def block(self, key: int, seconds: float, *, deadline_s: float) -> Timing | Refusal:
         """Time one block of the case under `key`."""
         answer = self._ask({"op": "block", "key": key, "seconds": seconds}, deadline_s)
-        status = Status(_text(answer, "status"))
-        if status is not Status.PASSED:
-            return Refusal(status=status, reason=_maybe_text(answer, "reason") or status.value)
+        refusal = _refusal(answer)
+        if refusal is not None:
+            return refusal
         return Timing(
             iterations=_integer(answer, "iterations"),
             samples=_integer(answer, "samples"),
@@ -142,6 +171,10 @@ class Lane:
     def memory_canary(self, *, deadline_s: float) -> float:
         """Seconds of one copy that reaches memory."""
         return _number(self._ask({"op": "memory_canary"}, deadline_s), "memory_canary_s")
+
+    def twin_ratio(self, *, deadline_s: float) -> float:
+        """Seconds of the compute canary with all of the worker's threads over those with one."""
+        return _number(self._ask({"op": "twin"}, deadline_s), "twin_ratio")
 
     def compute_canary(self, *, deadline_s: float) -> float:
         """Seconds of one small matrix product that lives in the caches."""
@@ -153,7 +186,7 @@ class Lane:
         found = answer.get("roofs")
         if not isinstance(found, Sequence):
             return ()
-        return tuple(_roof(roof, device, self._settings.threads) for roof in found if isinstance(roof, Mapping))
+        return tuple(_roof(roof, device, self._settings) for roof in found if isinstance(roof, Mapping))
 
     def release(self, *, deadline_s: float) -> None:
         """Have the worker forget all its layers."""
@@ -164,7 +197,10 @@ class Lane:
         self._transport.close()
 
     def _ask(self, message: Message, deadline_s: float) -> Mapping[str, Json]:
-        return self._transport.request(message, deadline_s=deadline_s)
+        answer = self._transport.request(message, deadline_s=deadline_s)
+        if not isinstance(answer, Mapping) or not isinstance(answer.get("status"), str):
+            raise _senseless("status", answer)
+        return answer
 
 
 _TIMING_NUMBERS = (
@@ -179,6 +215,10 @@ _TIMING_NUMBERS = (
     "compute_canary_s",
     "busy_s",
 )
+
+
+#: The worker's word for a direction that no case has: all that backward computes, by its kernels alone.
+KERNELS = "kernels"
 
 
 def spec(case: Case, seed: int) -> dict[str, Json]:
@@ -204,8 +244,23 @@ def spec(case: Case, seed: int) -> dict[str, Json]:
         "memory_format": case.memory_format,
         "device": case.device,
         "module": case.module,
+        "cache": case.cache,
+        "data": case.data,
+        "autocast": case.autocast,
         "seed": zlib.crc32(f"{seed}/{case.id}".encode()),
     }
+
+
+def _status(answer: Mapping[str, Json]) -> Status:
+    try:
+        return Status(_text(answer, "status"))
+    except ValueError:
+        raise _senseless("status", answer) from None
+
+
+def _refusal(answer: Mapping[str, Json]) -> Refusal | None:
+    status = _status(answer)
+    return None if status is Status.PASSED else Refusal(status=status, reason=_maybe_text(answer, "reason") or status)
 
 
 def _check(found: Mapping[str, Json]) -> Check:
@@ -220,12 +275,13 @@ def _check(found: Mapping[str, Json]) -> Check:
     )
 
 
-def _roof(found: Mapping[str, Json], device: str, threads: int | None) -> Roof:
+def _roof(found: Mapping[str, Json], device: str, settings: WorkerSettings) -> Roof:
     footprint = found["footprint_bytes"]
     return Roof(
         kind=RoofKind(_text(found, "kind")),
         device=device,
-        threads=threads,
+        threads=settings.threads,
+        precision=settings.fp32_precision,
         rate=_number(found, "rate"),
         source=_text(found, "source"),
         dtype=_maybe_text(found, "dtype"),
@@ -233,10 +289,15 @@ def _roof(found: Mapping[str, Json], device: str, threads: int | None) -> Roof:
     )
 
 
+def _senseless(name: str, answer: object) -> WorkerDiedError:
+    """An answer that no worker gives by itself: the layer's code wrote into the protocol's channel, or broke it."""
+    return WorkerDiedError(f"the worker answered without a sound {name}: {answer!r:.200}")
+
+
 def _text(answer: Mapping[str, Json], name: str) -> str:
-    value = answer[name]
+    value = answer.get(name)
     if not isinstance(value, str):
-        raise TypeError(f"the worker answered {name} = {value!r}, expected text")
+        raise _senseless(name, answer)
     return value
 
 
@@ -245,14 +306,18 @@ def _maybe_text(answer: Mapping[str, Json], name: str) -> str | None:
 
 
 def _number(answer: Mapping[str, Json], name: str) -> float:
-    value = answer[name]
+    value = answer.get(name)
     if not isinstance(value, int | float):
-        raise TypeError(f"the worker answered {name} = {value!r}, expected a number")
+        raise _senseless(name, answer)
     return float(value)
 
 
+def _maybe_number(answer: Mapping[str, Json], name: str) -> float | None:
+    return None if answer.get(name) is None else _number(answer, name)
+
+
 def _integer(answer: Mapping[str, Json], name: str) -> int:
-    value = answer[name]
+    value = answer.get(name)
     if not isinstance(value, int):
-        raise TypeError(f"the worker answered {name} = {value!r}, expected an integer")
+        raise _senseless(name, answer)
     return value

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from convbench.case import Allocator, WorkerSettings
 from convbench.engine.lane import Description, Lane
-from convbench.errors import WorkerDiedError, WorkerTimedOutError
+from convbench.errors import WorkerError
 
 #: How long a worker may take to import torch and answer for the first time, seconds.
 START_DEADLINE_S = 180.0
@@ -49,19 +49,28 @@ class Lanes:
                 self._lanes[settings] = self._engine.start(settings)
 
     def lane(self, settings: WorkerSettings) -> Lane:
-        """The lane for these settings, up and described; started where there is none."""
+        """The lane for these settings, up and described; started where there is none. Raises WorkerError."""
         self.start([settings])
         if settings not in self._described:
             began = time.monotonic()
-            description = self._lanes[settings].describe(deadline_s=START_DEADLINE_S)
+            description = self._describe(settings)
             steady = settings.allocator is Allocator.STEADY
             while steady and not description.keeps_memory and self._engine.fall_back():
-                self._lanes.pop(settings).close()
+                self.drop(settings)
                 self.start([settings])
-                description = self._lanes[settings].describe(deadline_s=START_DEADLINE_S)
+                description = self._describe(settings)
             self._described[settings] = description
             self.start_s += time.monotonic() - began
         return self._lanes[settings]
+
+    def _describe(self, settings: WorkerSettings) -> Description:
+        """What a worker that has started says of itself; one that dies over it is replaced once."""
+        try:
+            return self._lanes[settings].describe(deadline_s=START_DEADLINE_S)
+        except WorkerError:
+            self.drop(settings)
+            self.start([settings])
+            return self._lanes[settings].describe(deadline_s=START_DEADLINE_S)
 
     def description(self, settings: WorkerSettings) -> Description:
         """What the worker of these settings says of itself."""
@@ -80,7 +89,7 @@ class Lanes:
         for settings in list(self._described):
             try:
                 self._lanes[settings].release(deadline_s=deadline_s)
-            except (WorkerDiedError, WorkerTimedOutError):
+            except WorkerError:
                 self.drop(settings)
 
     def close(self) -> None:

@@ -25,8 +25,14 @@ MEMORY_SHARE = 0.8
 MALLOC_MAP_THRESHOLDS = (1 << 30, 1 << 25)
 MALLOC_TRIM_THRESHOLD = 1 << 33
 MALLOC_TOP_PAD = 1 << 26
+#: What torch asks for where deterministic algorithms are wanted of CUDA (torch.use_deterministic_algorithms).
+CUBLAS_WORKSPACE = ":4096:8"
 #: How much of what a worker wrote to standard error is kept to explain its death, bytes.
 TAIL_BYTES = 4000
+#: How much of its last line is told, characters.
+LONGEST_WORDS = 300
+#: How often a worker that does not answer is looked after, seconds.
+LOOK_S = 1.0
 #: How long a worker may take to end by itself, seconds, before it is killed.
 GRACE_S = 2.0
 
@@ -62,14 +68,17 @@ class LocalEngine:
         return True
 
     def variables(self, settings: WorkerSettings) -> dict[str, str]:
-        """The environment variables that the settings ask for."""
-        if settings.allocator is Allocator.SYSTEM or not has_glibc():
-            return {}
-        return {
-            "MALLOC_MMAP_THRESHOLD_": str(self._map_thresholds[0]),
-            "MALLOC_TRIM_THRESHOLD_": str(MALLOC_TRIM_THRESHOLD),
-            "MALLOC_TOP_PAD_": str(MALLOC_TOP_PAD),
-        }
+        """The environment variables that the settings ask for; those that a case names win."""
+        variables = {}
+        if settings.allocator is Allocator.STEADY and has_glibc():
+            variables = {
+                "MALLOC_MMAP_THRESHOLD_": str(self._map_thresholds[0]),
+                "MALLOC_TRIM_THRESHOLD_": str(MALLOC_TRIM_THRESHOLD),
+                "MALLOC_TOP_PAD_": str(MALLOC_TOP_PAD),
+            }
+        if settings.deterministic:
+            variables["CUBLAS_WORKSPACE_CONFIG"] = CUBLAS_WORKSPACE
+        return {**variables, **dict(settings.env)}
 
 
 def has_glibc() -> bool:
@@ -132,11 +141,17 @@ class LocalTransport:
         """The answer to `message`; raises WorkerDiedError or WorkerTimedOutError."""
         if self._requests.closed:
             raise WorkerDiedError("the worker is gone")
+        self._forget_words()
         try:
             self._requests.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
         except OSError:
             raise self._died() from None
-        answer: dict[str, Json] = json.loads(self._read_line(deadline_s))
+        line = self._read_line(deadline_s)
+        try:
+            answer: dict[str, Json] = json.loads(line)
+        except ValueError:
+            self.close()
+            raise WorkerDiedError(f"the worker answered what is no JSON: {line[:100]!r}") from None
         return answer
 
     def close(self) -> None:
@@ -150,7 +165,12 @@ class LocalTransport:
         while b"\n" not in self._received:
             left = end - time.monotonic()
             watched = [self._answers] + ([self._errors] if self._open_errors else [])
-            ready = select.select(watched, [], [], max(0.0, left))[0] if left > 0 else []
+            ready = select.select(watched, [], [], max(0.0, min(left, LOOK_S)))[0] if left > 0 else []
+            if not ready and left > LOOK_S:
+                # A child that the layer left behind holds the pipe open after the worker's own end.
+                if self._process.poll() is not None and not select.select(watched, [], [], 0)[0]:
+                    raise self._died()
+                continue
             if not ready:
                 self._kill()
                 self._close_pipes()
@@ -164,6 +184,12 @@ class LocalTransport:
                 self._received += chunk
         line, _, self._received = self._received.partition(b"\n")
         return line
+
+    def _forget_words(self) -> None:
+        """What was said before this request explains nothing that happens in it."""
+        while self._open_errors and select.select([self._errors], [], [], 0)[0]:
+            self._read_errors()
+        self._tail = b""
 
     def _read_errors(self) -> None:
         chunk = os.read(self._errors, 1 << 16)
@@ -179,14 +205,16 @@ class LocalTransport:
             code = self._process.returncode
         while self._open_errors and select.select([self._errors], [], [], 0)[0]:
             self._read_errors()
+        self._kill()  # what the layer may have started
         self._close_pipes()
         number = -code if code < 0 else None
         how = f"ended with exit code {code}" if number is None else f"was ended by {_signal_name(number)}"
         return WorkerDiedError(f"the worker {how}{self._last_words()}", signal=number)
 
     def _last_words(self) -> str:
-        lines = [line.strip() for line in self._tail.decode(errors="replace").splitlines() if line.strip()]
-        return f" ({lines[-1]})" if lines else ""
+        lines = self._tail.decode(errors="ignore").splitlines()
+        told = [line for line in ("".join(filter(str.isprintable, line)).strip() for line in lines) if line]
+        return f" ({told[-1][:LONGEST_WORDS]})" if told else ""
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

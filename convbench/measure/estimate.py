@@ -145,25 +145,47 @@ def estimate(blocks: BlockTable) -> Estimates:
     )
 
 
-def allocator_penalty(steady: BlockTable, system: BlockTable) -> Floats:
-    """How much longer each case took under the system's allocator, as a ratio minus 1; NaN where it was not tried.
+def common_floors(blocks: BlockTable, first: Integers, second: Integers) -> tuple[Floats, Floats]:
+    """Floors of pairs of cases, given as positions, over the rounds of the passes that both have.
 
-    Floors of equal numbers of blocks are compared, all from one pass: the first rounds of the steady ones.
+    A minimum falls with the number of blocks, so that only equal numbers may be compared. NaN where a pair has no round
+    in common.
     """
-    total, counts = len(system.offsets) - 1, system.counts
+    if not len(blocks.values):
+        return np.full(len(first), NAN), np.full(len(second), NAN)
+    pass_index, round_index = blocks.column("pass_index"), blocks.column("round_index")
+    rounds = int(round_index.max()) + 1
+    places, at = np.unique((pass_index * rounds + round_index).astype(np.int64), return_inverse=True)
+    grid = np.full((len(blocks.offsets) - 1, len(places)), np.inf)
+    grid[blocks.cases, at] = blocks.column("minimum_s")
+    a, b = grid[first], grid[second]
+    common = np.isfinite(a) & np.isfinite(b)
+    floors = [np.where(common, side, np.inf).min(axis=1, initial=np.inf) for side in (a, b)]
+    return (
+        np.where(np.isfinite(floors[0]), floors[0], NAN),
+        np.where(np.isfinite(floors[1]), floors[1], NAN),
+    )
+
+
+def beside(blocks: BlockTable, companions: BlockTable) -> tuple[Floats, Floats]:
+    """Floors of what was measured beside each case in one pass, and of the case's own first rounds there.
+
+    Equal numbers of blocks, all from one pass; NaN where nothing was measured beside it.
+    """
+    total, counts = len(companions.offsets) - 1, companions.counts
     tried = np.flatnonzero(counts)
     if not len(tried):
-        return np.full(total, NAN)
-    starts = system.offsets[:-1][tried]
-    floor = _spread_out(_reduce(np.minimum, system.column("minimum_s"), starts), tried, total)
-    pass_index = _spread_out(system.values[starts, _COLUMN["pass_index"]], tried, total)
-    owner = steady.cases
-    alike = (steady.column("pass_index") == pass_index[owner]) & (steady.column("round_index") < counts[owner])
-    minimum = np.where(alike, steady.column("minimum_s"), np.inf)
-    filled = np.flatnonzero(steady.counts)
-    own = _spread_out(_reduce(np.minimum, minimum, steady.offsets[:-1][filled]), filled, total)
+        return np.full(total, NAN), np.full(total, NAN)
+    starts = companions.offsets[:-1][tried]
+    floor = _spread_out(_reduce(np.minimum, companions.column("minimum_s"), starts), tried, total)
+    pass_index = _spread_out(companions.values[starts, _COLUMN["pass_index"]], tried, total)
+    owner = blocks.cases
+    alike = (blocks.column("pass_index") == pass_index[owner]) & (blocks.column("round_index") < counts[owner])
+    minimum = np.where(alike, blocks.column("minimum_s"), np.inf)
+    filled = np.flatnonzero(blocks.counts)
+    own = _spread_out(_reduce(np.minimum, minimum, blocks.offsets[:-1][filled]), filled, total)
     own[~np.isfinite(own)] = NAN
-    return floor / own - 1
+    return floor, own
 
 
 def _over_passes(blocks: BlockTable, owner: Integers, minimum: Floats, total: int) -> tuple[Integers, Floats]:

@@ -22,7 +22,7 @@ from convbench.case import Case
 from convbench.errors import RequestError
 from convbench.measure import schedule
 from convbench.measure.estimate import estimate, table
-from convbench.result import Measure, Run, RunState
+from convbench.result import UNMEASURED, Measure, Run, RunState
 
 #: Seconds around a block that are not the block: canary, messages, statistics.
 AROUND_BLOCK_S = 1.5e-3
@@ -34,6 +34,10 @@ PREPARE_S = 4e-3
 PREPARE_ITERATIONS = 2
 CHECK_ITERATIONS = 5
 CHECK_S = 0.015
+#: Iterations that finding out the memory of one costs.
+MEMORY_ITERATIONS = 3
+#: What is measured beside a case at most: the system's allocator, a backward's kernels alone.
+MOST_COMPANIONS = 2
 #: Warm-up as the timer does it (worker/timer.py): two iterations and 3 ms, one where it is longer than 10 ms.
 WARMUP_S = 3e-3
 WARMUP_ONCE_S = 10e-3
@@ -51,8 +55,11 @@ def upper_limit_s(cases: Sequence[Case], measure: Measure) -> float:
     Holds as long as none has an iteration longer than max_time / 2, which gets its two blocks all the same.
     """
     workers = _workers(cases)
-    once = _run_s([0.0], measure, 0)
-    return MARGIN * (len(cases) * once + _run_s((), measure, workers)) + measure.passes * workers * WORKER_START_S
+    once = _case_s(0.0, measure, companions=MOST_COMPANIONS)
+    return (
+        MARGIN * (len(cases) * once + measure.passes * workers * FIRST_LAYER_S)
+        + measure.passes * workers * WORKER_START_S
+    )
 
 
 def within_budget(cases: Sequence[Case], measure: Measure) -> Measure:
@@ -64,8 +71,8 @@ def within_budget(cases: Sequence[Case], measure: Measure) -> Measure:
         return measure
     blocks = measure.passes * measure.rounds
     least = replace(measure, max_time=blocks * SHORTEST_BLOCK_S)
-    # Seconds of the limit for each second of max_time: all its blocks, and those under the system's allocator.
-    slope = MARGIN * len(cases) * (1 + min(schedule.SYSTEM_BLOCKS, blocks) / blocks)
+    # Seconds of the limit for each second of max_time: all its blocks, and those of its companions.
+    slope = MARGIN * len(cases) * (1 + MOST_COMPANIONS * min(schedule.COMPANION_BLOCKS, blocks) / blocks)
     share = least.max_time + (measure.budget - upper_limit_s(cases, least)) / slope
     if share < least.max_time:
         raise RequestError(
@@ -85,33 +92,39 @@ def forecast_s(cases: Sequence[Case], measure: Measure, known: Run) -> float | N
     times = _iteration_times(known)
     measured = [result.case for result in known.results if result.case.id in times]
     seconds = sum(facts.seconds for facts in known.passes)
-    if known.state is not RunState.FINISHED or len(known.passes) < known.measure.passes or not measured or not seconds:
+    whole = known.state is RunState.FINISHED and len(known.passes) >= known.measure.passes
+    lost = any(result.status in UNMEASURED for result in known.results)  # what a hang cost tells nothing of a sweep
+    if not whole or lost or not measured or not seconds:
         return None
     rates = _rates(measured, times)
     new = [times.get(case.id) or case.flops / _rate(case, rates) for case in cases]
-    counted = _run_s([times[case.id] for case in measured], known.measure, _workers(measured))
+    counted = _run_s(measured, [times[case.id] for case in measured], known.measure)
     starts = measure.passes * _workers(cases) * _start_s(known, seconds)
-    return _run_s(new, measure, _workers(cases)) * seconds / counted + starts
+    return _run_s(cases, new, measure) * seconds / counted + starts
 
 
 def _workers(cases: Iterable[Case]) -> int:
     return len({case.worker for case in cases})
 
 
-def _run_s(iterations_s: Iterable[float], measure: Measure, workers: int) -> float:
-    """Seconds that the schedule takes of cases with these iteration times, once its workers are up."""
-    return sum(_case_s(time, measure) for time in iterations_s) + measure.passes * workers * FIRST_LAYER_S
+def _run_s(cases: Sequence[Case], iterations_s: Sequence[float], measure: Measure) -> float:
+    """Seconds that the schedule takes of these cases with these iteration times, once its workers are up."""
+    companions = [1 + case.is_one_backward_kernel for case in cases]
+    counted = sum(
+        _case_s(time, measure, companions=beside) for time, beside in zip(iterations_s, companions, strict=True)
+    )
+    return counted + measure.passes * _workers(cases) * FIRST_LAYER_S
 
 
-def _case_s(iteration_s: float, measure: Measure) -> float:
-    """Seconds that the schedule takes of one case that does not settle."""
+def _case_s(iteration_s: float, measure: Measure, *, companions: int) -> float:
+    """Seconds that the schedule takes of one case that does not settle, and of what is measured beside it."""
     blocks = schedule.blocks_in_run(iteration_s, measure)
     warm_up_s = iteration_s if iteration_s > WARMUP_ONCE_S else max(WARMUP_S, 2 * iteration_s)
     block_s = max(schedule.block_seconds(measure), iteration_s) + warm_up_s + AROUND_BLOCK_S
-    passes = min(blocks, measure.passes)
-    prepare_s = passes * (PREPARE_S + PREPARE_ITERATIONS * iteration_s)
-    system_s = min(schedule.SYSTEM_BLOCKS, blocks) * block_s + PREPARE_S + PREPARE_ITERATIONS * iteration_s
-    return blocks * block_s + prepare_s + system_s + CHECK_S + CHECK_ITERATIONS * iteration_s
+    prepare_s = PREPARE_S + PREPARE_ITERATIONS * iteration_s
+    beside_s = companions * (min(schedule.COMPANION_BLOCKS, blocks) * block_s + prepare_s)
+    once_s = CHECK_S + CHECK_ITERATIONS * iteration_s + MEMORY_ITERATIONS * iteration_s
+    return blocks * block_s + min(blocks, measure.passes) * prepare_s + beside_s + once_s
 
 
 def _iteration_times(known: Run) -> dict[str, float]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from convbench.case import DTYPES, Case
+from convbench.case import DTYPES, Cache, Case
 from convbench.problem import Direction, Problem
 from convbench.result import Measure
 
@@ -16,8 +16,9 @@ from convbench.result import Measure
 LONGEST_BLOCK_S = 0.025
 #: Cases measured interleaved: enough to spread each over many seconds, few enough to fit in memory.
 COHORT_SIZE = 32
-#: Blocks that a case gets under the system's allocator, in the first pass: enough to see what users pay.
-SYSTEM_BLOCKS = 3
+#: Blocks of what is measured beside a case in the first pass (the system's allocator, kernels alone): enough to see
+#: what users pay.
+COMPANION_BLOCKS = 3
 #: Blocks and passes that must agree before a case is settled. "The 3 lowest agree" stopped up to 20 % too high, the 5
 #: lowest erred by 0.5 % at most; blocks of one process are not independent.
 SETTLED_BLOCKS = 5
@@ -59,9 +60,14 @@ def is_settled(minima: Iterable[tuple[int, float]], precision: float) -> bool:
     return len(agreeing) >= SETTLED_BLOCKS and len(set(agreeing)) >= SETTLED_PASSES
 
 
+#: What the copies of a case with a cold cache fill at most, bytes (worker/cold.py).
+COLD_BYTES = 2 * 256 * 2**20
+
+
 def memory_bytes(case: Case) -> int:
     """What a case holds while it is prepared, roughly: its operands, its results, and reordered copies of both."""
-    return 2 * _elements_held(case.problem, case.direction is Direction.FORWARD) * DTYPES[case.dtype]
+    copies = COLD_BYTES if case.cache is Cache.COLD else 0
+    return copies + 2 * _elements_held(case.problem, case.direction is Direction.FORWARD) * DTYPES[case.dtype]
 
 
 @lru_cache(maxsize=65536)

@@ -22,12 +22,12 @@ def new_run_id(now: datetime) -> str:
     return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{tail}"
 
 
-def digest(cases: Iterable[Case], measure: Measure, *, seed: int, name: str = "") -> str:
-    """64 hex digits, equal for two sweeps that measure the same: cases in order, counts, labels, measure and seed.
+def digest(cases: Iterable[Case], measure: Measure, *, seed: int, name: str = "", description: str = "") -> str:
+    """64 hex digits, equal for two sweeps that say the same: cases in order, counts, labels, measure, seed, words.
 
     How the file is written (comments, the order of its axes' names, a product or a list) is no part of it.
     """
-    state = hashlib.sha256(json.dumps([name, seed, to_json(measure)], sort_keys=True).encode())
+    state = hashlib.sha256(json.dumps([name, description, seed, to_json(measure)], sort_keys=True).encode())
     for case in cases:
         state.update(json.dumps([case.id, case.count, case.given_label]).encode())
     return state.hexdigest()

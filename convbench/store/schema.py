@@ -7,6 +7,7 @@ A change makes a new schema version, a migration, and a fixture database in test
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Dialect,
@@ -130,10 +131,15 @@ visits = Table(
     Column("threads", Integer),
     Column("timer", Words),
     Column("note", Words),
+    Column("precision", Words),
+    Column("reorder_share", Double),
+    Column("first_call_s", Double),
+    Column("peak_bytes", BigInteger),
     Column("stop_reason", Words, nullable=False),
     Column("layout", SmallInteger, nullable=False),
     Column("blocks", LargeBinary, nullable=False),
     Column("system_blocks", LargeBinary),
+    Column("kernel_blocks", LargeBinary),
     PrimaryKeyConstraint("run_key", "position", "pass_index"),
     ForeignKeyConstraint(["run_key", "position"], ["cases.run_key", "cases.position"], ondelete="CASCADE"),
     Index(None, "run_key", "status"),

@@ -21,6 +21,8 @@ from convbench.case import Case
 from convbench.errors import RequestError, RunNotFoundError, StoreError
 from convbench.problem import Problem
 from convbench.result import (
+    FOUND_ONCE,
+    PACKED,
     Check,
     Environment,
     PassFacts,
@@ -405,18 +407,16 @@ def _visit_row(claim: _Claim, visit: Visit) -> dict[str, object]:
         "complete": visit.complete,
         "reason": visit.reason,
         "check_result": None if visit.check is None else _dumps(visit.check),
-        "implementation": visit.implementation,
-        "threads": visit.threads,
-        "timer": visit.timer,
-        "note": visit.note,
         "stop_reason": visit.stop_reason.value,
         "layout": visit.layout,
         "blocks": visit.blocks,
         "system_blocks": visit.system_blocks or None,
+        "kernel_blocks": visit.kernel_blocks or None,
+        **{name: getattr(visit, name) for name in FOUND_ONCE},
     }
 
 
-#: The columns that make a visit, in the order that `_visit` takes them apart.
+#: The columns that make a visit, in the order that `_visit` and `_result` take them apart.
 _VISIT_COLUMNS = tuple(
     schema.visits.c[name]
     for name in (
@@ -425,40 +425,33 @@ _VISIT_COLUMNS = tuple(
         "status",
         "reason",
         "check_result",
-        "implementation",
-        "threads",
-        "timer",
-        "note",
-        "blocks",
         "layout",
         "stop_reason",
         "complete",
-        "system_blocks",
+        *PACKED,
+        *FOUND_ONCE,
     )
 )
+_PACKED = slice(8, 8 + len(PACKED))
+_FOUND_ONCE = slice(_PACKED.stop, None)
 _STATUSES = {status.value: status for status in Status}
 _STOP_REASONS = {reason.value: reason for reason in StopReason}
 
 
 def _visit(case_id: str, row: Sequence[Any]) -> Visit:
-    _, pass_index, status, reason, check, implementation, threads, timer, note, blocks, layout, stop, complete, more = (
-        row
-    )
+    _, pass_index, status, reason, check, layout, stop, complete = row[: _PACKED.start]
+    packed: dict[str, Any] = {name: blocks or b"" for name, blocks in zip(PACKED, row[_PACKED], strict=True)}
     return Visit(
         case_id=case_id,
         pass_index=pass_index,
         status=_STATUSES[status],
         reason=reason,
         check=None if check is None else _check(check),
-        implementation=implementation,
-        threads=threads,
-        timer=timer,
-        note=note,
-        blocks=blocks,
-        system_blocks=more or b"",
         layout=layout,
         stop_reason=_STOP_REASONS[stop],
         complete=complete,
+        **packed,
+        **dict(zip(FOUND_ONCE, row[_FOUND_ONCE], strict=True)),
     )
 
 
@@ -507,22 +500,25 @@ def _result(case: Case, rows: Sequence[Sequence[Any]]) -> Result:
         assert merged is not None  # there is at least one visit
         return merged
 
-    def first(column: int) -> Any:
-        return next((row[column] for row in rows if row[column] is not None), None)
-
-    check = first(4)
+    first = rows[0]
+    check = next((row[4] for row in rows if row[4] is not None), None)
+    found_once = list(first[_FOUND_ONCE])
+    for index, value in enumerate(found_once):
+        if value is None:
+            column = _FOUND_ONCE.start + index
+            found_once[index] = next((row[column] for row in rows if row[column] is not None), None)
+    packed: dict[str, Any] = {
+        name: tuple([(row[5], row[column]) for row in rows if row[column]])
+        for column, name in enumerate(PACKED, start=_PACKED.start)
+    }
     return Result(
         case=case,
         status=Status.PASSED,
-        reason=rows[0][3],
+        reason=first[3],
         check=None if check is None else _check(check),
-        implementation=first(5),
-        threads=first(6),
-        timer=first(7),
-        note=first(8),
-        stop_reason=_STOP_REASONS[rows[-1][11]],
-        blocks=tuple([(row[10], row[9]) for row in rows if row[9]]),
-        system_blocks=tuple([(row[10], row[13]) for row in rows if row[13]]),
+        stop_reason=_STOP_REASONS[rows[-1][6]],
+        **packed,
+        **dict(zip(FOUND_ONCE, found_once, strict=True)),
     )
 
 

@@ -8,6 +8,8 @@ import torch
 
 #: A product that lives in the second-level cache: 324 us in quiet moments of the machine it was chosen on.
 COMPUTE_SIZE = 256
+#: Calls of each side of `twin_ratio`: a handful, so that one thread that waits shows.
+TWIN_CALLS = 3
 #: A copy that reaches memory.
 MEMORY_BYTES = 64 * 2**20
 
@@ -29,6 +31,17 @@ class Canaries:
         before = perf_counter()
         torch.mm(self._a, self._b, out=self._product)
         return perf_counter() - before
+
+    def twin_ratio(self) -> float:
+        """Seconds of the compute canary with all threads over those with one, the lowest of some calls of each."""
+        threads = torch.get_num_threads()
+        together = min(self.compute() for _ in range(TWIN_CALLS))
+        torch.set_num_threads(1)
+        try:
+            alone = min(self.compute() for _ in range(TWIN_CALLS))
+        finally:
+            torch.set_num_threads(threads)
+        return together / alone
 
     def memory(self) -> float:
         """Seconds of one copy of 64 MiB; the first call allocates and warms up."""

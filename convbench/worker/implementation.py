@@ -6,21 +6,36 @@ import ctypes
 import os
 import sys
 import tempfile
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 import torch
 
+from . import devices
 from .layer import TORCH_CONV2D, Layer
 
 UNKNOWN = "unknown"
+#: Kernels named of one call, and characters of each name.
+MOST_KERNELS = 3
+LONGEST_NAME = 80
 
 
-def implementation(layer: Layer) -> str:
-    """`Mkldnn jit:avx512_core`, `Slow2d`, or `unknown` where nothing can tell."""
-    kernels = _onednn_kernels(layer.results) if layer.x.device.type == "cpu" else []
+class Ran(NamedTuple):
+    """What ran: its name, and the share of oneDNN's time that went into reorders, None where oneDNN tells nothing."""
+
+    name: str
+    reorder_share: float | None
+
+
+def implementation(layer: Layer) -> Ran:
+    """What an untimed call ran: `Mkldnn jit:avx512_core`, `Slow2d`, or `unknown` where nothing can tell."""
+    share = None
+    if layer.operands.x.device.type == "cpu":
+        kernels, share = told_by_onednn(_onednn_lines(layer.results))
+    else:
+        kernels = _profiled_kernels(layer)
     backend = _backend(layer)
     words = ([backend] if backend else []) + kernels
-    return " ".join(dict.fromkeys(words)) or UNKNOWN
+    return Ran(" ".join(dict.fromkeys(words)) or UNKNOWN, share)
 
 
 def _backend(layer: Layer) -> str | None:
@@ -29,29 +44,28 @@ def _backend(layer: Layer) -> str | None:
     select = getattr(torch._C, "_select_conv_backend", None)
     if spec.module != TORCH_CONV2D or select is None:
         return None
-    x = layer.x.unsqueeze(0) if spec.batch_size is None else layer.x
-    pads = [before for before, _ in spec.pads] if spec.padding_mode == "zeros" else [0] * len(spec.pads)
-    if any(before != after for before, after in spec.pads) or spec.padding_mode != "zeros":
-        # torch pads the input itself first; what remains is a convolution without padding on a larger input.
-        shape = (*x.shape[:2], *(size + sum(pad) for size, pad in zip(x.shape[2:], spec.pads)))
-        layout = torch.channels_last if spec.memory_format == "channels_last" else torch.contiguous_format
-        x = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
-        pads = [0] * len(spec.pads)
+    dtype = getattr(torch, spec.compute_dtype)
     with torch.set_grad_enabled(layer.grad):
+        operands = layer.operands
+        x, weight = operands.x.to(dtype), operands.weight.to(dtype)
+        bias = None if operands.bias is None else operands.bias.to(dtype)
+        x = x.unsqueeze(0) if spec.batch_size is None else x
+        pads = [before for before, _ in spec.pads] if spec.padding_mode == "zeros" else [0] * len(spec.pads)
+        if any(before != after for before, after in spec.pads) or spec.padding_mode != "zeros":
+            # torch pads the input itself first; what remains is a convolution without padding on a larger input.
+            shape = (*x.shape[:2], *(size + sum(pad) for size, pad in zip(x.shape[2:], spec.pads)))
+            layout = torch.channels_last if spec.memory_format == "channels_last" else torch.contiguous_format
+            x = torch.empty(shape, dtype=dtype, device=x.device, memory_format=layout)
+            pads = [0] * len(spec.pads)
         try:
-            chosen = select(
-                x, layer.weight, layer.bias, spec.stride, pads, spec.dilation, False, [0] * len(pads), spec.groups
-            )
+            chosen = select(x, weight, bias, spec.stride, pads, spec.dilation, False, [0] * len(pads), spec.groups)
         except (RuntimeError, TypeError):
             return None
     return str(chosen).rpartition(".")[2]
 
 
-def _onednn_kernels(call: Callable[[], Any]) -> list[str]:
-    """The implementations of oneDNN's convolutions during `call`, from its verbose lines on descriptor 1.
-
-    A line reads `onednn_verbose,v1,primitive,exec,cpu,convolution,jit:avx512_core,forward_training,...`.
-    """
+def _onednn_lines(call: Callable[[], Any]) -> list[str]:
+    """What oneDNN writes about its primitives during `call`, caught from descriptor 1."""
     mkldnn = torch.backends.mkldnn
     if not mkldnn.is_available() or not hasattr(mkldnn, "verbose"):  # type: ignore[no-untyped-call]  # untyped in torch
         call()
@@ -70,6 +84,50 @@ def _onednn_kernels(call: Callable[[], Any]) -> list[str]:
             os.dup2(kept, 1)
             os.close(kept)
         caught.seek(0)
-        lines = caught.read().decode(errors="replace").splitlines()
+        return caught.read().decode(errors="replace").splitlines()
+
+
+def told_by_onednn(lines: list[str]) -> tuple[list[str], float | None]:
+    """The implementations of convolutions, and the share of all primitives' time that reorders took (None: no line).
+
+    A line reads `onednn_verbose,v1,primitive,exec,cpu,convolution,jit:avx512_core,forward_training,...,0.0231`; the
+    last field is milliseconds.
+    """
     rows = [line.split(",") for line in lines if line.startswith("onednn_verbose")]
-    return [row[6] for row in rows if len(row) > 6 and row[3] == "exec" and row[5] == "convolution"]
+    rows = [row for row in rows if len(row) > 6 and row[3] == "exec"]
+    kernels = [row[6] for row in rows if row[5] == "convolution"]
+    times = [(row[5], _milliseconds(row[-1])) for row in rows]
+    total = sum(time for _, time in times)
+    return kernels, sum(time for kind, time in times if kind == "reorder") / total if total else None
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _profiled_kernels(layer: Layer) -> list[str]:
+    """The kernels that ran on an accelerator, the longest first, by torch's profiler; none where it tells nothing."""
+    profiler = torch.profiler
+    activity = getattr(profiler.ProfilerActivity, layer.operands.x.device.type.upper(), None)
+    if activity is None:
+        layer.results()
+        return []
+    with profiler.profile(activities=[activity]) as profile:
+        layer.results()
+        devices.Stream(layer.operands.x.device).synchronize()
+    times: dict[str, float] = {}
+    for event in profile.events() or ():
+        if "CPU" not in str(event.device_type):
+            spent = getattr(event, "device_time", None) or getattr(event, "cuda_time", None) or 0.0
+            times[event.name] = times.get(event.name, 0.0) + float(spent)
+    longest = sorted((name for name in times if not name.startswith("Mem")), key=lambda name: -times[name])
+    return [short_name(name) for name in longest[:MOST_KERNELS]]
+
+
+def short_name(kernel: str) -> str:
+    """A kernel's name without return type, namespaces' arguments and spaces: what a person can read."""
+    name = kernel.split("<")[0].split("(")[0].strip().rpartition(" ")[2]
+    return (name or kernel)[:LONGEST_NAME]

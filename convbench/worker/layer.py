@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
+from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple
 
 import torch
 
 Tensors = tuple[torch.Tensor, ...]
+Step = Callable[[], Any]
 
 TORCH_CONV2D = "torch.nn.Conv2d"
 
@@ -40,6 +43,14 @@ class Spec(NamedTuple):
     device: str
     module: str
     seed: int
+    cache: str = "hot"
+    data: str = "normal"
+    autocast: str = "none"
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype that the kernels compute in, and the output's."""
+        return self.dtype if self.autocast == "none" else self.autocast
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Spec:
@@ -51,61 +62,24 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-class Layer:
-    """A layer with the tensors it works on.
+class Operands:
+    """The tensors that one iteration works on, and the end of its graph where the direction needs one.
 
-    `step` is one iteration of the timed body; it must run with gradients enabled as `grad` says. `note` is what a
-    reader must know about how this direction is timed, or None.
+    x is (N, C, H, W) or (C, H, W), g has the output's shape, weight and bias are a module's.
     """
 
-    spec: Spec
-    module: torch.nn.Module
-    x: torch.Tensor
-    g: torch.Tensor | None = None
-    y: torch.Tensor | None = None
-    note: str | None = None
-
-    def __init__(self, spec: Spec, device: torch.device) -> None:
-        self.spec = spec
-        self.grad = spec.direction != "forward"
-        dtype = getattr(torch, spec.dtype)
-        layout = torch.channels_last if spec.memory_format == "channels_last" else torch.contiguous_format
-        generator = torch.Generator(device).manual_seed(spec.seed)
-        random: dict[str, Any] = {"generator": generator, "dtype": dtype, "device": device}
-
-        self.module = _construct(spec, device, dtype)
-        if spec.memory_format == "channels_last":
-            self.module = self.module.to(memory_format=layout)  # type: ignore[call-overload]
-        with torch.no_grad():
-            fan_in = math.prod(spec.weight_shape[1:])
-            for parameter in (self.weight, self.bias):
-                if parameter is not None:
-                    parameter.copy_(torch.randn(parameter.shape, **random) / math.sqrt(fan_in))
-        # Drawn contiguous and then converted: torch draws into channels_last nine times slower.
-        self.x = torch.randn(spec.input_shape, **random).contiguous(memory_format=layout)
-        if self.grad:
-            self.x.requires_grad_()
-            y = self.module(self.x).detach()
-            self.g = torch.empty_like(y).copy_(torch.randn(y.shape, **random))
-        self.step = self._make_step()
-        self.rebuild()
+    def __init__(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, g: torch.Tensor | None
+    ) -> None:
+        self.x = x
+        self.weight = weight
+        self.bias = bias
+        self.g = g
+        self.y: torch.Tensor | None = None
 
     @property
-    def weight(self) -> torch.Tensor:
-        """The module's weight; raises TypeError where it has none."""
-        weight = getattr(self.module, "weight", None)
-        if not isinstance(weight, torch.Tensor):
-            raise TypeError(f"{self.spec.module} has no tensor `weight`, which torch.nn.Conv2d has")
-        return weight
-
-    @property
-    def bias(self) -> torch.Tensor | None:
-        """The module's bias, or None."""
-        bias = getattr(self.module, "bias", None)
-        return bias if isinstance(bias, torch.Tensor) else None
-
-    @property
-    def _leaves(self) -> Tensors:
+    def leaves(self) -> Tensors:
+        """What gradients are taken of."""
         return (self.x, self.weight) if self.bias is None else (self.x, self.weight, self.bias)
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -113,84 +87,181 @@ class Layer:
         named = {"x": self.x, "weight": self.weight, "bias": self.bias, "g": self.g}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
+
+class Layer:
+    """A layer with the operands it works on.
+
+    `step` is one iteration of the timed body, to be run within `mode`. `note` is what a reader must know about how this
+    direction is timed, or None.
+    """
+
+    def __init__(self, spec: Spec, device: torch.device) -> None:
+        self.spec = spec
+        self.grad = spec.direction != "forward"
+        self.note: str | None = None
+        dtype = getattr(torch, spec.dtype)
+        layout = torch.channels_last if spec.memory_format == "channels_last" else torch.contiguous_format
+        generator = torch.Generator(device).manual_seed(spec.seed)
+        random: dict[str, Any] = {"generator": generator, "device": device}
+
+        self.module = _construct(spec, device, dtype)
+        if spec.memory_format == "channels_last":
+            self.module = self.module.to(memory_format=layout)  # type: ignore[call-overload]
+        weight, bias = self._parameters()
+        with torch.no_grad():
+            fan_in = math.prod(spec.weight_shape[1:])
+            for parameter in (weight, bias):
+                if parameter is not None:
+                    parameter.copy_(torch.randn(parameter.shape, dtype=dtype, **random) / math.sqrt(fan_in))
+        # Drawn contiguous and then converted: torch draws into channels_last nine times slower.
+        x = torch.randn(spec.input_shape, dtype=dtype, **random).contiguous(memory_format=layout)
+        g = None
+        if self.grad:
+            x.requires_grad_()
+            with self._autocast():
+                y = self.module(x).detach()
+            g = torch.empty_like(y).copy_(torch.randn(y.shape, dtype=y.dtype, **random))
+        self.operands = Operands(x, weight, bias, g)
+        self._kernels_alone = self._kernels_apply()
+        if self._kernels_alone:
+            self.note = KERNEL_ALONE
+        elif spec.direction in ("grad_input", "grad_weight"):
+            self.note = "through autograd"
+        self.step = self.step_on(self.operands)
+        self.rebuild()
+
+    def _parameters(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The module's weight and bias; raises TypeError where it has no weight."""
+        weight, bias = getattr(self.module, "weight", None), getattr(self.module, "bias", None)
+        if not isinstance(weight, torch.Tensor):
+            raise TypeError(f"{self.spec.module} has no tensor `weight`, which torch.nn.Conv2d has")
+        return weight, bias if isinstance(bias, torch.Tensor) else None
+
+    @contextlib.contextmanager
+    def mode(self) -> Iterator[None]:
+        """The modes of torch around iterations: gradients where the direction needs them, autocast around forward."""
+        forward = self.spec.direction == "forward"
+        with torch.set_grad_enabled(self.grad), self._autocast() if forward else contextlib.nullcontext():
+            yield
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Autocast as the case asks for it. Its cache is off: each iteration casts the weight, as each step does."""
+        if self.spec.autocast == "none":
+            return contextlib.nullcontext()
+        dtype = getattr(torch, self.spec.autocast)
+        return torch.autocast(self.spec.device.partition(":")[0], dtype=dtype, cache_enabled=False)
+
     def rebuild(self) -> None:
-        """Build the graph anew, outside the timed stretch, after values were copied into the tensors."""
-        if self.spec.direction in ("backward", "grad_input", "grad_weight") and self.note != KERNEL_ALONE:
-            self.y = None
-            with torch.enable_grad():
-                self.y = self.module(self.x)
+        """Build the graph anew, outside the timed stretch, after values were copied into the operands."""
+        self.build_graph(self.operands)
+
+    def build_graph(self, operands: Operands) -> None:
+        """Run forward on these operands where the direction starts from its graph; they must be the module's."""
+        if self.spec.direction in ("backward", "grad_input", "grad_weight") and not self._kernels_alone:
+            operands.y = None
+            with torch.enable_grad(), self._autocast():
+                operands.y = self.module(operands.x)
+
+    def set_data(self) -> None:
+        """Give the input and the upstream gradient the values that the case asks to be timed with."""
+        if self.spec.data == "normal":
+            return
+        with torch.no_grad():
+            for tensor in (self.operands.x, self.operands.g):
+                if tensor is not None:
+                    # Normal numbers this much smaller lie below the least normal one, nearly all above the last.
+                    tensor.mul_(0.0 if self.spec.data == "zeros" else torch.finfo(tensor.dtype).tiny / 4)
+        self.rebuild()
 
     def results(self) -> dict[str, torch.Tensor]:
         """Run the step once; what it produced by name: output, grad_input, grad_weight, grad_bias."""
-        with torch.set_grad_enabled(self.grad):
-            if self.spec.direction == "train_step":
-                output = self._train()
-                grads = [leaf.grad for leaf in self._leaves]
-                self._clear()
+        direction = self.spec.direction
+        with self.mode():
+            if direction == "train_step":
+                output = self._train(self.operands)
+                grads = [leaf.grad for leaf in self.operands.leaves]
+                _clear(self.operands)
                 found = dict(zip(_GRADIENTS, grads))
                 return {"output": output.detach(), **{k: v for k, v in found.items() if v is not None}}
             produced = self.step()
-        if self.spec.direction == "forward":
+        if direction == "forward":
             return {"output": produced}
-        names = {"grad_input": _GRADIENTS[:1], "grad_weight": _GRADIENTS[1:]}.get(self.spec.direction, _GRADIENTS)
+        names = {"grad_input": _GRADIENTS[:1], "grad_weight": _GRADIENTS[1:]}.get(direction, _GRADIENTS)
         tensors = [tensor for tensor in produced if tensor is not None]
-        if self.spec.batch_size is None and self.note == KERNEL_ALONE:
+        if self.spec.batch_size is None and self._kernels_alone:
             tensors = [t.squeeze(0) if t.dim() == 4 and name == "grad_input" else t for name, t in zip(names, tensors)]
         return dict(zip(names, tensors))
 
-    def _make_step(self) -> Callable[[], Any]:
-        direction, x, module, g = self.spec.direction, self.x, self.module, self.g
+    def use(self, operands: Operands) -> None:
+        """Make weight and bias of these operands the module's, where it keeps its own in the usual place."""
+        own: dict[str, Any] = self.module._parameters
+        own.update({name: getattr(operands, name) for name in ("weight", "bias") if name in own})
+
+    def step_on(self, operands: Operands) -> Step:
+        """One iteration of the timed body on these operands, which must be the module's while it runs."""
+        direction, x, g, module = self.spec.direction, operands.x, operands.g, self.module
         if direction == "forward":
             return lambda: module(x)
         if direction == "train_step":
-            train, clear = self._train, self._clear
+            train = self._train
 
             def train_step() -> None:
-                train()
-                clear()
+                train(operands)
+                _clear(operands)
 
             return train_step
-        if direction in ("grad_input", "grad_weight") and self._kernel_applies():
-            self.note = KERNEL_ALONE
-            return self._make_kernel_step()
-        wanted = {"grad_input": self._leaves[:1], "grad_weight": self._leaves[1:]}.get(direction, self._leaves)
-        if direction != "backward":
-            self.note = "through autograd"
+        if self._kernels_alone:
+            return self._kernel_step(operands)
+        leaves = operands.leaves
+        wanted = {"grad_input": leaves[:1], "grad_weight": leaves[1:]}.get(direction, leaves)
         grad = torch.autograd.grad
-        return lambda: grad(self.y, wanted, g, retain_graph=True)  # type: ignore[arg-type]  # y is built by then
+        return lambda: grad(operands.y, wanted, g, retain_graph=True)  # type: ignore[arg-type]  # y is built by then
 
-    def _kernel_applies(self) -> bool:
-        """Whether aten's kernel alone computes this layer's gradient: torch's module, the same zeros on both sides."""
+    def _kernels_apply(self) -> bool:
+        """Whether what is timed is aten's kernel alone: torch's module, the same zeros on both sides, no casts."""
         spec = self.spec
         symmetric = all(before == after for before, after in spec.pads)
-        return spec.module == TORCH_CONV2D and spec.padding_mode == "zeros" and symmetric
+        alike = spec.module == TORCH_CONV2D and spec.padding_mode == "zeros" and symmetric and spec.autocast == "none"
+        if spec.direction == KERNELS and not alike:
+            raise ValueError("this layer's backward is not one kernel call")
+        return alike and spec.direction in _KERNEL_MASKS
 
-    def _make_kernel_step(self) -> Callable[[], Any]:
+    def _kernel_step(self, operands: Operands) -> Step:
         spec = self.spec
         backward = torch.ops.aten.convolution_backward.default
-        x, g, weight = self.x.detach(), self.g, self.weight.detach()
+        x, g, weight = operands.x.detach(), operands.g, operands.weight.detach()
         assert g is not None
         if spec.batch_size is None:
             x, g = x.unsqueeze(0), g.unsqueeze(0)
         bias_sizes = [spec.out_channels] if spec.bias else None
         pads = [before for before, _ in spec.pads]
         stride, dilation = list(spec.stride), list(spec.dilation)
-        mask = [True, False, False] if spec.direction == "grad_input" else [False, True, spec.bias]
+        of_input, of_weight = _KERNEL_MASKS[spec.direction]
+        mask = [of_input, of_weight, of_weight and spec.bias]
         rest = (bias_sizes, stride, pads, dilation, False, [0] * len(pads), spec.groups, mask)
         return lambda: backward(g, x, weight, *rest)
 
-    def _train(self) -> torch.Tensor:
-        y: torch.Tensor = self.module(self.x)
-        y.backward(self.g)  # type: ignore[no-untyped-call]  # untyped in torch
+    def _train(self, operands: Operands) -> torch.Tensor:
+        if self.spec.autocast == "none":
+            y: torch.Tensor = self.module(operands.x)
+        else:
+            with self._autocast():
+                y = self.module(operands.x)
+        y.backward(operands.g)  # type: ignore[no-untyped-call]  # untyped in torch
         return y
 
-    def _clear(self) -> None:
-        for leaf in self._leaves:
-            leaf.grad = None
+
+def _clear(operands: Operands) -> None:
+    for leaf in operands.leaves:
+        leaf.grad = None
 
 
 _GRADIENTS = ("grad_input", "grad_weight", "grad_bias")
 KERNEL_ALONE = "aten.convolution_backward alone"
+#: A direction beyond those of cases: what backward computes, by its kernels alone.
+KERNELS = "kernels"
+#: Which gradients aten's kernel computes: of the input, and of weight and bias.
+_KERNEL_MASKS = {"grad_input": (True, False), "grad_weight": (False, True), KERNELS: (True, True)}
 
 
 def _construct(spec: Spec, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:

@@ -14,13 +14,14 @@ from typing import Any, Callable
 
 import torch
 
-from . import allocator, devices, timer
+from . import allocator, cold, devices, memory, timer
 from .canary import Canaries
 from .channel import Channel
-from .check import check
+from .check import check, still_right
 from .implementation import implementation
-from .layer import Layer, Spec, find_module
+from .layer import TORCH_CONV2D, Layer, Spec, find_module
 from .roofs import measure_roofs
+from .settings import Settings, precision
 
 NAN = math.nan
 
@@ -31,11 +32,24 @@ _ABSENT = ("not implemented for", "is not currently implemented for", "is not su
 
 
 class Prepared:
-    """A layer that is ready to be timed, and the queue of its device (None: the CPU)."""
+    """A layer that is ready to be timed, and the queue of its device (None: the CPU).
 
-    def __init__(self, layer: Layer, queue: devices.Stream | None) -> None:
+    `step` is what is timed; `between` goes before each of its iterations untimed, where there is such a thing.
+    """
+
+    def __init__(self, layer: Layer, device: torch.device) -> None:
         self.layer = layer
-        self.queue = queue
+        self.queue = None if device.type == "cpu" else devices.Stream(device)
+        self.step = layer.step
+        self.between: Callable[[], None] | None = None
+        self.results: dict[str, torch.Tensor] = {}  # on the timed data, where the layer was checked and is right
+
+    def go_cold(self, device: torch.device) -> None:
+        """From now on each iteration finds its operands in memory."""
+        if self.queue is None:
+            self.step = cold.rotating_step(self.layer, cold.last_level_cache_bytes())
+        else:
+            self.between = cold.flush(device)
 
     @property
     def timer_name(self) -> str:
@@ -50,6 +64,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._prepared: dict[int, Prepared] = {}
+        self._settings = Settings()
         self._canaries = Canaries()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "describe": self.describe,
@@ -58,6 +73,9 @@ class Worker:
             "block": self.block,
             "compute_canary": self.compute_canary,
             "memory_canary": self.memory_canary,
+            "twin": self.twin,
+            "verify": self.verify,
+            "peak_memory": self.peak_memory,
             "roofs": self.roofs,
             "release": self.release,
         }
@@ -67,17 +85,16 @@ class Worker:
         try:
             return self._operations[request["op"]](request)
         except Exception as error:  # the layer's code may raise anything; the conductor is told what
-            status, reason = classify(error)
+            status, reason = classify(error, module=request.get("spec", {}).get("module", TORCH_CONV2D))
             error.__traceback__ = None  # its frames hold the tensors of the failed layer
         self._prepared.pop(request.get("key", -1), None)
         gc.collect()
         return {"status": status, "reason": reason}
 
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The software and the devices this process sees; sets its thread count first."""
-        threads = request["threads"]
-        if threads is not None:
-            torch.set_num_threads(threads)
+        """The software and the devices this process sees; makes it what the settings ask for first."""
+        self._settings = Settings(**{name: request[name] for name in Settings._fields})
+        self._settings.apply()
         backends: Any = torch.backends
         capability = getattr(backends.cpu, "get_cpu_capability", None) if hasattr(backends, "cpu") else None
         return {
@@ -100,15 +117,26 @@ class Worker:
         """Build the layer; with `check`, prove it right and name what runs before anything is timed."""
         spec = Spec.from_json(request["spec"])
         device = devices.resolve(spec.device)
+        misfit = self._settings.misfit(spec, device)
+        if misfit:
+            raise devices.AbsentError(misfit)
         layer = Layer(spec, device)
+        prepared = Prepared(layer, device)
         answer: dict[str, Any] = {"status": "passed", "reason": None, "note": layer.note}
         if request["check"]:
-            answer["implementation"] = ran = implementation(layer)
-            outcome = check(layer, implementation=ran)
+            with layer.mode():
+                answer["first_call_s"] = timer.first_call(layer.step, prepared.queue)
+            ran = implementation(layer)
+            answer.update(implementation=ran.name, reorder_share=ran.reorder_share, precision=precision(device))
+            outcome = check(layer, implementation=ran.name)
             answer["check"] = outcome._asdict()
             if outcome.reason is not None:
                 answer.update(status="failed", reason=outcome.reason)
-        prepared = Prepared(layer, None if device.type == "cpu" else devices.Stream(device))
+        layer.set_data()
+        if request["check"] and answer["reason"] is None:
+            prepared.results = layer.results()
+        if spec.cache == "cold":
+            prepared.go_cold(device)
         answer["timer"] = prepared.timer_name
         answer["threads"] = torch.get_num_threads()
         self._prepared[request["key"]] = prepared
@@ -119,8 +147,8 @@ class Worker:
         prepared = self._prepared[request["key"]]
         canary = self._canaries.compute()
         begin = perf_counter()
-        with torch.set_grad_enabled(prepared.layer.grad):
-            timing = timer.time_block(prepared.layer.step, request["seconds"], prepared.queue)
+        with prepared.layer.mode():
+            timing = timer.time_block(prepared.step, request["seconds"], prepared.queue, prepared.between)
         busy = perf_counter() - begin
         return {
             "status": "passed",
@@ -130,6 +158,17 @@ class Worker:
             "busy_s": busy,
         }
 
+    def verify(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Whether the layer still gives what it gave when it was checked."""
+        prepared = self._prepared[request["key"]]
+        prepared.layer.use(prepared.layer.operands)
+        wrong = still_right(prepared.layer, prepared.results)
+        return {"status": "failed" if wrong else "passed", "reason": wrong}
+
+    def peak_memory(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Bytes that one iteration takes beyond its operands and results."""
+        return {"status": "passed", "peak_bytes": memory.peak_bytes(self._prepared[request["key"]].layer)}
+
     def compute_canary(self, request: dict[str, Any]) -> dict[str, Any]:
         """Seconds of one small matrix product."""
         return {"status": "passed", "compute_canary_s": self._canaries.compute()}
@@ -138,11 +177,15 @@ class Worker:
         """Seconds of one 64 MiB copy."""
         return {"status": "passed", "memory_canary_s": self._canaries.memory()}
 
+    def twin(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The compute canary with all threads over its twin with one."""
+        return {"status": "passed", "twin_ratio": self._canaries.twin_ratio()}
+
     def roofs(self, request: dict[str, Any]) -> dict[str, Any]:
         """What this machine can do at best in these dtypes."""
         device = devices.resolve(request["device"])
-        queue = None if device.type == "cpu" else devices.Stream(device)
-        found = measure_roofs(request["dtypes"], device, queue.synchronize if queue else lambda: None)
+        synchronize = devices.Stream(device).synchronize if device.type != "cpu" else lambda: None
+        found = measure_roofs(request["dtypes"], device, synchronize)
         return {"status": "passed", "roofs": [roof._asdict() for roof in found]}
 
     def release(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -165,15 +208,16 @@ def serve(channel: Channel) -> None:
         channel.send(worker.answer(request))
 
 
-def classify(error: Exception) -> tuple[str, str]:
-    """The status and the reason of what a layer raised."""
+def classify(error: Exception, *, module: str = TORCH_CONV2D) -> tuple[str, str]:
+    """The status and the reason of what a layer raised; only of torch's own is it known what is not supported."""
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else ""
     if isinstance(error, devices.AbsentError):
         return "skipped", text
     if isinstance(error, (MemoryError, _torch_oom())) or any(words in str(error) for words in _OUT_OF_MEMORY):
         return "out_of_memory", text or "out of memory"
-    if isinstance(error, RuntimeError) and any(words in text for words in _ABSENT):
+    absent = module == TORCH_CONV2D and isinstance(error, RuntimeError)
+    if absent and any(words in text for words in _ABSENT):
         return "skipped", text
     return "error", f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -58,6 +58,15 @@ class Queue(Protocol):
         """Device time between two events."""
 
 
+def first_call(step: Step, queue: Queue | None) -> float:
+    """Seconds of one iteration, until its work is done."""
+    before = perf_counter_ns()
+    step()
+    if queue:
+        queue.synchronize()
+    return (perf_counter_ns() - before) * 1e-9
+
+
 def warm_up(step: Step, queue: Queue | None) -> float:
     """Run untimed iterations; returns the seconds of the last one, the first estimate of an iteration."""
     begin = perf_counter_ns()
@@ -74,14 +83,21 @@ def warm_up(step: Step, queue: Queue | None) -> float:
             return max(last, 1e-9)
 
 
-def time_block(step: Step, seconds: float, queue: Queue | None = None) -> Timing:
-    """Warm up, then time iterations for `seconds`, one sample at least."""
+def time_block(
+    step: Step, seconds: float, queue: Queue | None = None, between: Callable[[], None] | None = None
+) -> Timing:
+    """Warm up, then time iterations for `seconds`, one sample at least.
+
+    `between` is queued before each iteration and not timed; only with a queue.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:
         estimate = warm_up(step, queue)
         if queue is None:
             return _time_on_cpu(step, seconds, estimate)
+        if between:
+            return _time_each(step, seconds, queue, between)
         if queue.has_events:
             return _time_with_events(step, seconds, estimate, queue)
         return _time_synchronized(step, seconds, estimate, queue)
@@ -141,6 +157,37 @@ def _time_with_events(step: Step, seconds: float, estimate: float, queue: Queue)
     faults = _minor_faults() - faults
     samples = [queue.seconds_between(a, b) for a, b in zip(marks, marks[1:])]
     return _summary(samples, per_group, faults, (launched - begin) * 1e-9 / (groups * per_group))
+
+
+def _time_each(step: Step, seconds: float, queue: Queue, between: Callable[[], None]) -> Timing:
+    """Each iteration alone, `between` before it: by a pair of events, or by the clock around a wait.
+
+    What goes on in between counts into the block's length.
+    """
+    before = perf_counter_ns()
+    between()
+    step()
+    queue.synchronize()
+    count = max(1, min(MOST_GROUPS, int(seconds * 1e9 / max(1, perf_counter_ns() - before))))
+    faults = _minor_faults()
+    if not queue.has_events:
+        samples = []
+        for _ in repeat(None, count):
+            between()
+            queue.synchronize()
+            samples.append(first_call(step, queue))
+        return _summary(samples, 1, _minor_faults() - faults, None)
+    pairs, launching = [], 0
+    for _ in repeat(None, count):
+        between()
+        first = queue.mark()
+        before = perf_counter_ns()
+        step()
+        launching += perf_counter_ns() - before
+        pairs.append((first, queue.mark()))
+    queue.synchronize()
+    faults = _minor_faults() - faults
+    return _summary([queue.seconds_between(*pair) for pair in pairs], 1, faults, launching * 1e-9 / count)
 
 
 def _time_synchronized(step: Step, seconds: float, estimate: float, queue: Queue) -> Timing:

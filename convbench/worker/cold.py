@@ -1,0 +1,90 @@
+"""Iterations that find their operands in memory: copies taken in turn, or a buffer that fills the caches in between."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any, Callable
+
+import torch
+
+from .layer import Layer, Operands, Step
+
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+#: What is taken for the last-level cache where nothing tells its size, bytes.
+UNKNOWN_CACHE_BYTES = 64 * 2**20
+#: No more is taken even where more is told: a virtual machine may see the whole host's.
+LARGEST_CACHE_BYTES = 256 * 2**20
+#: How much more than the cache lies between two uses of the same bytes.
+BEYOND = 2
+
+
+def rotating_step(layer: Layer, cache_bytes: int) -> Step:
+    """The layer's step on copies of its operands in turn, on a CPU: each has left the caches before its turn comes.
+
+    The results go where the allocator puts them, which is usually still in a cache.
+    """
+    own = sum(tensor.numel() * tensor.element_size() for tensor in layer.operands.tensors().values())
+    count = max(2, math.ceil(BEYOND * cache_bytes / max(own, 1)))
+    steps = [_on_copy(layer) for _ in range(count)]
+    turn = itertools.cycle(steps).__next__
+    return lambda: turn()()
+
+
+def _on_copy(layer: Layer) -> Step:
+    """The step on a copy of the operands; it hands the module its parameters first where forward is in the step."""
+    own: dict[str, Any] = layer.module._parameters  # what `module.weight` reads
+    hot = layer.operands
+    # What a module of the user's keeps elsewhere stays in the caches.
+    weight = _copy(hot.weight) if "weight" in own else hot.weight
+    bias = _copy(hot.bias) if "bias" in own else hot.bias
+    operands = Operands(_copy(hot.x), weight, bias, _copy(hot.g))
+    parameters = {name: tensor for name, tensor in (("weight", weight), ("bias", bias)) if name in own}
+    layer.use(operands)
+    layer.build_graph(operands)
+    step = layer.step_on(operands)
+    if layer.spec.direction not in ("forward", "train_step"):
+        return step
+
+    use = own.update
+
+    def with_parameters() -> Any:
+        use(parameters)
+        return step()
+
+    return with_parameters
+
+
+def _copy(tensor: Any) -> Any:
+    """A copy of a tensor with its strides, a leaf that requires a gradient where the tensor does; None of None."""
+    return None if tensor is None else tensor.detach().clone().requires_grad_(tensor.requires_grad)
+
+
+def flush(device: torch.device) -> Callable[[], None]:
+    """Fills an accelerator's caches with something else: overwrites a buffer larger than them, then reads it."""
+    told = getattr(_properties(device), "L2_cache_size", 0) or UNKNOWN_CACHE_BYTES
+    buffer = torch.empty(BEYOND * told // 4, dtype=torch.float32, device=device)
+
+    def fill() -> None:
+        buffer.zero_()
+        buffer.sum()
+
+    return fill
+
+
+def _properties(device: torch.device) -> object:
+    get = getattr(getattr(torch, device.type, None), "get_device_properties", None)
+    return get(device) if get else None
+
+
+def last_level_cache_bytes() -> int:
+    """The largest cache that the processor's first core tells of, within reason."""
+    sizes = [0]
+    for file in CACHES.glob("index*/size"):
+        try:
+            text = file.read_text(encoding="ascii").strip()
+            sizes.append(int(text.rstrip("KMG")) * {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1:], 1))
+        except (OSError, ValueError):
+            continue
+    return min(max(sizes) or UNKNOWN_CACHE_BYTES, LARGEST_CACHE_BYTES)

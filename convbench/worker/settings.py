@@ -1,0 +1,83 @@
+"""Settings of the whole process, and which of them mean nothing to a case.
+
+torch 2.9 has `fp32_precision` per backend; before there was a switch for TF32 alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, NamedTuple
+
+import torch
+
+from .layer import Spec
+
+DEFAULT = "default"
+#: What torch's own word for "nothing was set" comes to: the full precision of IEEE 754.
+_UNSET = {"none": "ieee"}
+
+
+class Settings(NamedTuple):
+    """What a worker is told once, before its first layer. `threads` None is torch's default."""
+
+    threads: int | None = None
+    fp32_precision: str = DEFAULT
+    deterministic: bool = False
+    cudnn_benchmark: bool = False
+
+    def apply(self) -> None:
+        """Make this process so."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        if self.fp32_precision != DEFAULT:
+            _set_precision(self.fp32_precision)
+        if self.deterministic:
+            torch.use_deterministic_algorithms(True)
+        if self.cudnn_benchmark:
+            torch.backends.cudnn.benchmark = True
+
+    def misfit(self, spec: Spec, device: torch.device) -> str | None:
+        """Why one of the settings of a case means nothing there; None where all do."""
+        if spec.autocast != "none" and spec.dtype in ("float64", spec.autocast):
+            return f"autocast to {spec.autocast} leaves a {spec.dtype} layer alone"
+        if self.cudnn_benchmark and device.type != "cuda":
+            return f"cudnn_benchmark means nothing on {device.type}"
+        if self.fp32_precision == DEFAULT:
+            return None
+        if spec.dtype != "float32" or spec.autocast != "none":
+            return f"fp32_precision means nothing where a layer computes in {_computed_in(spec)}"
+        resolved = precision(device)
+        if resolved != self.fp32_precision:
+            return f"torch cannot compute float32 convolutions as {self.fp32_precision} on {device.type}"
+        return None
+
+
+def _computed_in(spec: Spec) -> str:
+    return spec.dtype if spec.autocast == "none" else spec.autocast
+
+
+def precision(device: torch.device) -> str | None:
+    """How torch computes float32 convolutions on this device: ieee, tf32 or bf16; None where it does not tell."""
+    backend = _convolutions(device.type)
+    if backend is not None:
+        return _UNSET.get(backend.fp32_precision, str(backend.fp32_precision))
+    if device.type == "cuda":
+        return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"
+    return "ieee" if device.type == "cpu" else None
+
+
+def _convolutions(device_type: str) -> Any:
+    """The switch that torch has for the convolutions of this device, None where it has none."""
+    name = {"cpu": "mkldnn", "cuda": "cudnn"}.get(device_type)
+    switch = getattr(getattr(torch.backends, name, None), "conv", None) if name else None
+    return switch if hasattr(switch, "fp32_precision") else None
+
+
+def _set_precision(wanted: str) -> None:
+    """Ask every backend; one that cannot keeps its own, which `misfit` then finds."""
+    switches = [switch for switch in map(_convolutions, ("cpu", "cuda")) if switch is not None]
+    for switch in switches:
+        with contextlib.suppress(RuntimeError):
+            switch.fp32_precision = wanted
+    if not switches and wanted in ("ieee", "tf32"):
+        torch.backends.cudnn.allow_tf32 = wanted == "tf32"

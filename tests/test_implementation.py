@@ -1,0 +1,49 @@
+"""What ran, as oneDNN and the profiler tell it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from convbench.case import Case, MemoryFormat
+from convbench.engine.lane import spec
+from convbench.problem import Direction, Problem
+from convbench.worker.implementation import implementation, short_name, told_by_onednn
+from convbench.worker.layer import Layer, Spec
+
+REORDER = "onednn_verbose,v1,primitive,exec,cpu,reorder,jit:uni,undef,src:f32::blocked:abcd,,,8x64x28x28,1.5"
+CONVOLUTION = (
+    "onednn_verbose,v1,primitive,exec,cpu,convolution,brg_conv_fwd:avx512_core,forward_training,src,,alg,mb8,4.5"
+)
+CREATED = "onednn_verbose,v1,primitive,create:cache_miss,cpu,convolution,ref,forward_training,src,,alg,mb8,99.0"
+
+
+def test_kernels_and_the_share_of_reorders_are_read_off_onednns_lines() -> None:
+    kernels, share = told_by_onednn(["hello", REORDER, CREATED, CONVOLUTION, REORDER + "x"])
+    assert kernels == ["brg_conv_fwd:avx512_core"]
+    assert share == pytest.approx(1.5 / 6.0), "a time that is no number counts nothing"
+
+
+def test_without_a_line_nothing_is_known() -> None:
+    assert told_by_onednn(["a layer that prints"]) == ([], None)
+
+
+def test_a_kernels_name_is_what_a_person_can_read() -> None:
+    assert (
+        short_name("void cudnn::ops::nchwToNhwcKernel<float, float, float, false>(x)") == "cudnn::ops::nchwToNhwcKernel"
+    )
+    assert short_name("sm80_xmma_fprop_implicit_gemm_tf32f32") == "sm80_xmma_fprop_implicit_gemm_tf32f32"
+    assert len(short_name("x" * 500)) == 80
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_a_layer_that_onednn_runs_is_named_by_it(direction: Direction) -> None:
+    problem = Problem(in_channels=32, out_channels=32, kernel_size=(3, 3), input_size=(28, 28), batch_size=4)
+    case = Case(problem=problem, direction=direction, memory_format=MemoryFormat.CHANNELS_LAST)
+    layer = Layer(Spec.from_json(json.loads(json.dumps(spec(case, 0)))), torch.device("cpu"))
+    ran = implementation(layer)
+    assert ran.name.startswith("Mkldnn ")
+    assert len(ran.name.split()) > 1
+    assert ran.reorder_share is not None and 0 <= ran.reorder_share < 1

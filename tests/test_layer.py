@@ -1,0 +1,197 @@
+"""Layers on the real CPU: every execution setting runs, is checked, and does what its name says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from convbench.case import Autocast, Cache, Case, Data
+from convbench.engine.lane import KERNELS, spec
+from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.worker import cold, memory
+from convbench.worker.check import check
+from convbench.worker.layer import Layer, Spec
+from convbench.worker.settings import Settings, precision
+
+CPU = torch.device("cpu")
+PLAIN = Problem(in_channels=6, out_channels=8, kernel_size=(3, 3), input_size=(9, 11), padding=(1, 1), batch_size=3)
+VARIED = (
+    PLAIN,
+    replace(PLAIN, batch_size=None, bias=False),
+    replace(PLAIN, groups=2, stride=(2, 1)),
+    replace(PLAIN, padding=PaddingWord.SAME, kernel_size=(4, 4)),
+    replace(PLAIN, padding_mode=PaddingMode.REFLECT),
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def asked(case: Case) -> Spec:
+    """The spec as it arrives in a worker."""
+    return Spec.from_json(json.loads(json.dumps(spec(case, 0))))
+
+
+def made(**settings: object) -> Layer:
+    return Layer(asked(Case(**{"problem": PLAIN, **settings})), CPU)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("autocast", [Autocast.BFLOAT16, Autocast.FLOAT16])
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_autocast_computes_in_its_dtype_and_is_right(autocast: Autocast) -> None:
+    for problem, direction in itertools.product(VARIED, Direction):
+        layer = made(problem=problem, direction=direction, autocast=autocast)
+        outcome = check(layer)
+        assert outcome.reason is None, (problem, direction)
+        assert outcome.max_error is not None and outcome.max_error < 64
+        results = layer.results()
+        expected = dict.fromkeys(results, torch.float32) | {"output": getattr(torch, autocast.value)}
+        assert {name: result.dtype for name, result in results.items()} == {name: expected[name] for name in results}
+        assert not torch.is_autocast_enabled("cpu"), "off again"
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_data_are_what_the_case_asks_for(direction: Direction) -> None:
+    for dtype in ("float32", "bfloat16", "float16", "float64"):
+        layer = made(direction=direction, dtype=dtype, data=Data.ZEROS)
+        layer.set_data()
+        assert not layer.operands.x.any()
+        assert layer.operands.g is None or not layer.operands.g.any()
+        assert layer.operands.weight.any(), "weights stay"
+        layer = made(direction=direction, dtype=dtype, data=Data.DENORMAL)
+        layer.set_data()
+        magnitudes = layer.operands.x.detach().double().abs()
+        least = torch.finfo(getattr(torch, dtype)).tiny
+        assert float(((magnitudes > 0) & (magnitudes < least)).double().mean()) > 0.9
+        layer = made(direction=direction, dtype=dtype)
+        normal = layer.operands.x.detach().clone()
+        layer.set_data()
+        assert torch.equal(layer.operands.x, normal)
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("problem", VARIED[:3])
+def test_a_cold_step_takes_copies_in_turn_that_give_the_same(problem: Problem, direction: Direction) -> None:
+    layer = made(problem=problem, direction=direction, cache=Cache.COLD)
+    before = layer.results()
+    own = sum(tensor.numel() * tensor.element_size() for tensor in layer.operands.tensors().values())
+    seen: list[int] = []
+    hook = layer.module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].data_ptr()))
+    step = cold.rotating_step(layer, 3 * own)
+    built, copies = len(seen), 6
+    layer_step = layer.step
+    with layer.mode():
+        produced = [step() for _ in range(copies)]
+    hook.remove()
+    if direction in (Direction.FORWARD, Direction.TRAIN_STEP):
+        assert len(set(seen[built:])) == copies, "each iteration its own input"
+        assert layer.operands.x.data_ptr() not in seen[built:]
+    if direction is Direction.FORWARD:
+        assert all(torch.equal(result, before["output"]) for result in produced)
+    elif direction is not Direction.TRAIN_STEP:
+        names = [name for name in ("grad_input", "grad_weight", "grad_bias") if name in before]
+        for result in produced:
+            found = [
+                tensor.squeeze(0) if tensor.dim() == 4 and problem.batch_size is None else tensor
+                for tensor in result
+                if tensor is not None
+            ]
+            assert all(torch.equal(a.reshape(before[n].shape), before[n]) for n, a in zip(names, found, strict=True))
+    layer.use(layer.operands)
+    assert layer.step is layer_step
+    assert all(torch.equal(before[name], result) for name, result in layer.results().items())
+
+
+def test_the_last_level_cache_is_within_reason() -> None:
+    assert 2**18 <= cold.last_level_cache_bytes() <= cold.LARGEST_CACHE_BYTES
+
+
+@pytest.mark.parametrize("problem", VARIED[:3])
+def test_the_kernels_alone_give_what_backward_gives(problem: Problem) -> None:
+    case = Case(problem=problem, direction=Direction.BACKWARD)
+    assert case.is_one_backward_kernel
+    backward = Layer(asked(case), CPU).results()
+    kernels = Layer(asked(case)._replace(direction=KERNELS), CPU).results()
+    assert backward.keys() == kernels.keys()
+    assert all(torch.allclose(backward[name], kernels[name], atol=1e-5) for name in backward)
+
+
+@pytest.mark.parametrize("problem", VARIED[3:])
+def test_what_is_not_one_kernel_is_not_taken_for_one(problem: Problem) -> None:
+    case = Case(problem=problem, direction=Direction.BACKWARD)
+    assert not case.is_one_backward_kernel
+    with pytest.raises(ValueError, match="not one kernel call"):
+        Layer(asked(case)._replace(direction=KERNELS), CPU)
+
+
+class Scratch(torch.nn.Conv2d):
+    """Takes 48 MiB for the time of a call."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scratch = torch.ones(12 * 2**20)
+        return super().forward(x) + scratch[0] - 1
+
+
+def test_memory_beyond_operands_and_results_is_seen() -> None:
+    plain = memory.peak_bytes(made())
+    hungry = memory.peak_bytes(made(module="test_layer:Scratch"))
+    if plain is None or hungry is None:
+        pytest.skip("the system does not tell the peak of this process's memory")
+    assert plain < 8 * 2**20
+    assert 44 * 2**20 < hungry < 56 * 2**20
+
+
+MISFITS = [
+    (Settings(), {"autocast": Autocast.BFLOAT16, "dtype": "bfloat16"}, "autocast to bfloat16 leaves a bfloat16 layer"),
+    (
+        Settings(),
+        {"autocast": Autocast.FLOAT16, "dtype": "float64"},
+        "autocast to float16 leaves a float64 layer alone",
+    ),
+    (Settings(cudnn_benchmark=True), {}, "cudnn_benchmark means nothing on cpu"),
+    (Settings(fp32_precision="tf32"), {"dtype": "float64"}, "fp32_precision means nothing where a layer computes in"),
+    (Settings(fp32_precision="ieee"), {"autocast": Autocast.FLOAT16}, "where a layer computes in float16"),
+]
+
+
+@pytest.mark.parametrize(("settings", "given", "reason"), MISFITS)
+def test_settings_that_mean_nothing_are_told(settings: Settings, given: dict[str, object], reason: str) -> None:
+    case = Case(problem=PLAIN, **given)  # type: ignore[arg-type]
+    assert reason in (settings.misfit(asked(case), CPU) or "")
+
+
+def test_a_precision_that_torch_does_not_take_on_is_told() -> None:
+    settings = Settings(fp32_precision="bf16")
+    assert "torch cannot compute float32 convolutions as bf16" in (
+        settings.misfit(asked(Case(problem=PLAIN)), CPU) or ""
+    )
+
+
+def test_settings_become_the_processs_and_are_found_again() -> None:
+    switches = torch.backends.mkldnn.conv, torch.backends.cudnn.conv
+    before = [switch.fp32_precision for switch in switches]
+    benchmark = torch.backends.cudnn.benchmark
+    try:
+        for wanted in ("tf32", "ieee", "bf16"):
+            settings = Settings(threads=1, fp32_precision=wanted, deterministic=True, cudnn_benchmark=True)
+            settings.apply()
+            assert precision(CPU) == wanted
+            assert settings._replace(cudnn_benchmark=False).misfit(asked(Case(problem=PLAIN)), CPU) is None
+            assert torch.are_deterministic_algorithms_enabled()
+            assert torch.backends.cudnn.benchmark
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.benchmark = benchmark
+        for switch, value in zip(switches, before, strict=True):
+            switch.fp32_precision = value
+    assert precision(CPU) in ("ieee", "tf32", "bf16")

@@ -1,0 +1,96 @@
+"""The transport to a worker's process, with small scripts in the place of workers."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from convbench.case import TORCH_CONV2D, Allocator, Case, WorkerSettings
+from convbench.engine.lane import Lane
+from convbench.engine.local import LocalEngine, LocalTransport
+from convbench.errors import WorkerDiedError, WorkerTimedOutError
+from convbench.problem import Problem
+
+CASE = Case(problem=Problem(in_channels=1, out_channels=1, kernel_size=(1, 1), input_size=(1, 1)))
+#: Answers every line with what stands in the request under `say`, after doing what stands under `do`.
+WORKER = """
+import json, os, signal, sys, time
+print('{"status": "passed"}', flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    exec(request.get("do", ""))
+    print(request.get("say", '{"status": "passed"}'), flush=True)
+"""
+Start = Callable[[], LocalTransport]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    made: list[LocalTransport] = []
+
+    def begin() -> LocalTransport:
+        made.append(LocalTransport([sys.executable, "-c", WORKER], environment=os.environ))
+        made[-1].wait_until_up(deadline_s=30)
+        return made[-1]
+
+    yield begin
+    for transport in made:
+        transport.close()
+
+
+def test_last_words_are_those_of_the_request_that_ended_the_worker(start: Start) -> None:
+    transport = start()
+    transport.request({"do": "print('harmless words', file=sys.stderr, flush=True)"}, deadline_s=10)
+    time.sleep(0.2)
+    with pytest.raises(WorkerDiedError) as silent:
+        transport.request({"do": "os.kill(os.getpid(), signal.SIGSEGV)"}, deadline_s=10)
+    assert silent.value.message == "the worker was ended by SIGSEGV"
+    transport = start()
+    with pytest.raises(WorkerDiedError) as told:
+        say = "sys.stderr.buffer.write(b'why\\x00\\xff \\x1b[31mnow\\n'); sys.stderr.flush(); os._exit(3)"
+        transport.request({"do": say}, deadline_s=10)
+    assert told.value.message == "the worker ended with exit code 3 (why [31mnow)"
+
+
+def test_a_worker_that_leaves_a_child_behind_is_found_dead(start: Start) -> None:
+    transport = start()
+    before = time.monotonic()
+    with pytest.raises(WorkerDiedError, match="SIGSEGV"):
+        transport.request({"do": "os.fork() or time.sleep(60)\nos.kill(os.getpid(), signal.SIGSEGV)"}, deadline_s=50)
+    assert time.monotonic() - before < 30
+
+
+def test_a_deadline_is_kept(start: Start) -> None:
+    transport = start()
+    with pytest.raises(WorkerTimedOutError, match=r"no answer within 0\.2 s"):
+        transport.request({"do": "time.sleep(60)"}, deadline_s=0.2)
+    with pytest.raises(WorkerDiedError, match="the worker is gone"):
+        transport.request({}, deadline_s=1)
+
+
+@pytest.mark.parametrize("answer", ["no json", "[1]", "{}", '{"status": "no status"}', '{"status": "passed"}', "7"])
+def test_an_answer_that_makes_no_sense_is_the_workers_end(start: Start, answer: str) -> None:
+    """A layer's code may write into the protocol's channel."""
+    transport = start()
+
+    class Says:
+        def request(self, message: object, *, deadline_s: float) -> object:
+            return transport.request({"say": answer}, deadline_s=deadline_s)
+
+    with pytest.raises(WorkerDiedError, match="the worker answered"):
+        Lane(Says(), WorkerSettings()).block(1, 0.01, deadline_s=10)  # type: ignore[arg-type]
+
+
+def test_variables_of_a_worker_are_its_settings_and_what_the_case_names() -> None:
+    engine = LocalEngine()
+    assert engine.variables(WorkerSettings(allocator=Allocator.SYSTEM)) == {}
+    assert WorkerSettings().module == TORCH_CONV2D
+    deterministic = WorkerSettings(allocator=Allocator.SYSTEM, deterministic=True)
+    assert engine.variables(deterministic) == {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    named = WorkerSettings(env=(("MALLOC_TOP_PAD_", "0"), ("ONEDNN_MAX_CPU_ISA", "AVX2")))
+    found = engine.variables(named)
+    assert (found["MALLOC_TOP_PAD_"], found["ONEDNN_MAX_CPU_ISA"]) == ("0", "AVX2"), "what a case names wins"
