@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -143,6 +144,7 @@ def plan(
     from convbench import api
     from convbench.report.plan import plan_text
 
+    gc.disable()  # nothing of a plan is garbage, and walking 100,000 cases again and again takes a third of the time
     sweep, planned = api.planned(config)
     print(
         plan_text(

@@ -70,25 +70,17 @@ class Problem:
     @property
     def pads(self) -> tuple[tuple[int, int], ...]:
         """(before, after) for each spatial dimension; `same` puts the odd element after, as torch does."""
-        if self.padding is PaddingWord.VALID:
-            return tuple((0, 0) for _ in self.kernel_size)
-        if isinstance(self.padding, PaddingWord):
-            totals = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-            return tuple((total // 2, total - total // 2) for total in totals)
-        return tuple((p, p) for p in self.padding)
+        return _pads(self.padding, self.kernel_size, self.dilation)
 
     @property
     def reach(self) -> tuple[int, ...]:
         """The extent of the dilated kernel: dilation * (kernel_size - 1) + 1."""
-        return tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
+        return _reach(self.kernel_size, self.dilation)
 
     @property
     def output_size(self) -> tuple[int, ...]:
         """floor((input + pads - dilation * (kernel - 1) - 1) / stride) + 1, from the `torch.nn.Conv2d` manual."""
-        return tuple(
-            (size + sum(pad) - reach) // stride + 1
-            for size, pad, reach, stride in zip(self.input_size, self.pads, self.reach, self.stride, strict=True)
-        )
+        return _output_size(self.input_size, self.pads, self.reach, self.stride)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -182,6 +174,34 @@ class Problem:
                 f"the kernel ({_sides(self.kernel_size)}{dilated}) is larger than the padded input ({_sides(padded)})"
             )
         return None
+
+
+# The geometry of few layers is that of many: channels and batch do not enter it.
+
+
+@lru_cache(maxsize=4096)
+def _pads(
+    padding: tuple[int, ...] | PaddingWord, kernel_size: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[tuple[int, int], ...]:
+    if padding is PaddingWord.VALID:
+        return tuple((0, 0) for _ in kernel_size)
+    if isinstance(padding, PaddingWord):
+        totals = [d * (k - 1) for d, k in zip(dilation, kernel_size, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    return tuple((p, p) for p in padding)
+
+
+@lru_cache(maxsize=4096)
+def _reach(kernel_size: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel_size, strict=True))
+
+
+@lru_cache(maxsize=4096)
+def _output_size(
+    input_size: tuple[int, ...], pads: tuple[tuple[int, int], ...], reach: tuple[int, ...], stride: tuple[int, ...]
+) -> tuple[int, ...]:
+    sides = zip(input_size, pads, reach, stride, strict=True)
+    return tuple((size + sum(pad) - extent) // step + 1 for size, pad, extent, step in sides)
 
 
 @lru_cache(maxsize=65536)
