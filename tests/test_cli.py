@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -56,6 +57,7 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfdbinary: pytest
         monkeypatch.setattr(cli._State, "db", None)
         with pytest.raises(SystemExit) as ended:
             cli.main()
+        gc.enable()
         sys.stdout.flush()
         captured = capfdbinary.readouterr()
         assert b"Traceback" not in captured.err

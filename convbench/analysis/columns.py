@@ -32,11 +32,17 @@ class Rows:
         self.results: tuple[Result | None, ...] = (*run.results, *(None for _ in run.unmeasured))
         self.blocks = estimate.table(result.blocks if result else () for result in self.results)
         self._passes = run.passes
+        self._precision = run.measure.precision
 
     @cached_property
     def estimates(self) -> estimate.Estimates:
         """Floor, typical, spread and the like of each case."""
         return estimate.estimate(self.blocks)
+
+    @property
+    def repeats_within(self) -> estimate.Floats:
+        """Within which ratio the next run's floor lies, nine times in ten: the passes' spread and what settled means."""
+        return (1 + self.estimates.spread) * (1 + self._precision) - 1
 
     @cached_property
     def system(self) -> estimate.BlockTable:
@@ -277,6 +283,12 @@ COLUMNS: dict[str, Column] = {
     ),
     "timer": _result("timer", "the clock", lambda r: r.timer),
     "note": _result("note", "what to know about how this was measured", lambda r: r.note),
+    "repeats_within": Column(
+        kind=Kind.NUMBER,
+        heading="repeats within",
+        about="the next run's floor lies within this ratio of this one, nine times in ten",
+        values=lambda rows: [*numbers(rows.repeats_within)],
+    ),
     "p95_s": _measured("p95", "95th percentile of the median block's samples", "p95_s", "s"),
     "host_s": _measured("host", "time the host spent launching, in the median block", "host_s", "s"),
     "images_per_second": Column(
