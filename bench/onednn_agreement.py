@@ -31,8 +31,8 @@ STEADY_ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(MALLOC_TRIM_THRESHOLD),
     "MALLOC_TOP_PAD_": str(MALLOC_TOP_PAD),
 }
-#: A layer is judged where its largest primitive is expected to take this share of a call: where the rest may be 5 % of it
-#: by itself, an agreement within 5 % says nothing.
+#: A layer is judged where its largest primitive is expected to take this share of a call: where the rest may be 5 % of
+#: it by itself, an agreement within 5 % says nothing.
 ALMOST_ALL = 0.97
 AGREEMENT = 0.05
 #: name: batch, in_channels, out_channels, kernel, stride, padding, size.

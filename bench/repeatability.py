@@ -37,8 +37,8 @@ LAYERS = {
     "1-128-128-1-1-0-28": (1, 128, 128, 1, 1, 0, 28),
     "4-256-256-3-1-1-14": (4, 256, 256, 3, 1, 1, 14),
 }
-#: The two whose traffic reaches memory; the others live in the caches. So they were grouped by what was seen of them: in
-#: one process each, these two repeated to 6 %, the others to 0.7-2.4 %. They are the largest, too (3.4 and 4 MB).
+#: The two whose traffic reaches memory; the others live in the caches. Grouped by what was seen of them: in one process
+#: each, these two repeated to 6 %, the others to 0.7-2.4 %. They are the largest, too (3.4 and 4 MB).
 IN_MEMORY = frozenset({"8-64-64-3-1-1-28", "4-256-256-3-1-1-14"})
 #: What is to be reached: the 95th percentile of |ln(a/b)| in the caches and in memory, and the share of
 #: torch.utils.benchmark's wherever that is at least `WORTH_BEATING`.

@@ -72,10 +72,11 @@ def test_a_case_without_a_roof_of_its_own_has_no_limit() -> None:
 
 
 def test_over_the_roof_names_its_reason_and_under_it_there_is_none() -> None:
-    assert metrics.over_roof(0.99, "compute") is None
-    assert metrics.over_roof(math.nan, None) is None
-    assert "cache" in str(metrics.over_roof(1.1, "memory"))
-    assert "kernel" in str(metrics.over_roof(1.1, "compute"))
+    assert metrics.over_roof(0.99, "compute", "A") is None
+    assert metrics.over_roof(math.nan, None, None) is None
+    assert "cache" in str(metrics.over_roof(1.1, "memory", None))
+    assert "kernel" in str(metrics.over_roof(1.1, "compute", "Mkldnn jit:avx512_core"))
+    assert "fewer multiplications" in str(metrics.over_roof(1.1, "compute", "Cudnn cudnn::winograd_nonfused"))
 
 
 def test_columns_and_finding_follow_from_the_roofs_of_a_run() -> None:

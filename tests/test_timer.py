@@ -108,6 +108,39 @@ def test_groups_between_events_last_long_enough(on_fake_clock) -> None:
     assert timing.samples <= timer.MOST_GROUPS
 
 
+@pytest.mark.parametrize("has_events", [True, False])
+def test_what_goes_on_between_iterations_is_not_timed(on_fake_clock, has_events: bool) -> None:
+    """A cold cache: a buffer is overwritten before each iteration, on the same queue."""
+    device = on_fake_clock(FakeAccelerator(work_s=2e-4, has_events=has_events))
+    flushes = []
+
+    def flush() -> None:
+        flushes.append(device.host_s)
+        device.busy_until_s = max(device.host_s, device.busy_until_s) + 1e-3
+
+    timing = timer.time_block(device.step, 0.02, device, flush)
+    seen_launch_s = 0.0 if has_events else device.launch_s
+    assert 2e-4 * 0.99 <= timing.minimum_s <= timing.p95_s <= (2e-4 + seen_launch_s) * 1.01
+    assert timing.iterations == timing.samples == len(flushes) - 1
+    assert timing.iterations == pytest.approx(0.02 / 1.2e-3, abs=1), "what is between counts into the block's length"
+    assert device.unread_launches == 0
+
+
+def test_with_something_between_the_clock_is_not_read_before_the_work_is_done(
+    on_fake_clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = on_fake_clock(FakeAccelerator(work_s=1e-3))
+    monkeypatch.setattr(device, "synchronize", lambda: None)
+    with pytest.raises(RuntimeError, match="must be completed"):
+        timer.time_block(device.step, 0.02, device, lambda: None)
+
+
+def test_the_first_call_lasts_until_its_work_is_done(on_fake_clock) -> None:
+    device = on_fake_clock(FakeAccelerator(work_s=1e-3, launch_s=1e-5))
+    assert timer.first_call(device.step, device) == pytest.approx(1.01e-3)
+    assert timer.first_call(lambda: time.sleep(0), None) >= 0
+
+
 def test_host_time_shows_where_launching_is_the_longer_one(on_fake_clock) -> None:
     device = on_fake_clock(FakeAccelerator(work_s=1e-6, launch_s=20e-6))
     timing = timer.time_block(device.step, 0.02, device)

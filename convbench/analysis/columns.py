@@ -41,7 +41,7 @@ class Rows:
 
     @property
     def repeats_within(self) -> estimate.Floats:
-        """Within which ratio the next run's floor lies, nine times in ten: the passes' spread and what settled means."""
+        """Within which ratio the next run's floor lies, nine times in ten: the passes' spread and the precision."""
         return (1 + self.estimates.spread) * (1 + self._precision) - 1
 
     @cached_property
@@ -322,8 +322,8 @@ COLUMNS: dict[str, Column] = {
         heading="over the roof",
         about="why a case is faster than the roofs allow",
         values=lambda rows: [
-            metrics.over_roof(efficiency or 0.0, bound)
-            for efficiency, bound in zip(rows.efficiency, rows.limits.bound, strict=True)
+            metrics.over_roof(efficiency or 0.0, bound, result.implementation if result else None)
+            for efficiency, bound, result in zip(rows.efficiency, rows.limits.bound, rows.results, strict=True)
         ],
     ),
     "allocator_penalty": Column(

@@ -20,6 +20,8 @@ from convbench.result import PassFacts, RoofKind
 Floats = NDArray[np.float64]
 
 COMPUTE, MEMORY = "compute", "memory"
+#: Words in a kernel's name that tell an algorithm with fewer multiplications than the definition of a convolution.
+FEWER_PRODUCTS = ("winograd", "wino", "fft")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +76,12 @@ def _line(known: dict[int, float]) -> tuple[list[float], list[float]]:
     return [math.log2(footprint) for footprint in sorted(known)], [known[footprint] for footprint in sorted(known)]
 
 
-def over_roof(efficiency: float, bound: str | None) -> str | None:
+def over_roof(efficiency: float, bound: str | None, implementation: str | None) -> str | None:
     """Why a floor lies below what the roofs allow; None where it does not."""
     if not efficiency > 1:
         return None
+    if any(word in (implementation or "").lower() for word in FEWER_PRODUCTS):
+        return "its kernel needs fewer multiplications than the layer is counted with"
     if bound == MEMORY:
         return "its data are reused in a faster cache than a copy of the same bytes reaches"
     return "its kernel is faster than all that were tried for the roof, or the roof met noise in every pass"

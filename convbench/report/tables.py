@@ -80,15 +80,18 @@ class Trouble:
 
 
 def case_table(frame: pd.DataFrame) -> CaseTable:
-    """All cases: label, status, figures, what the sweep varied, how it ran."""
+    """All cases: label, status, figures, what the sweep varied, how it ran; what no case has is left out."""
     measured = frame["floor_s"].dropna()
     factor, unit = units.time_unit(float(measured.median()) if len(measured) else 1.0)
     swept = [name for name in SETTINGS if frame[name].nunique(dropna=False) > 1]
-    # Only of a run in which roofs were measured, and the cost of the system's allocator only where it was tried.
     roofs = [_column("efficiency", Kind.NUMBER, unit="%", factor=100), _column("bound", Kind.TEXT)]
-    roofs = roofs if frame["efficiency"].notna().any() else []
-    allocator = [_column("allocator_penalty", Kind.NUMBER, unit="%", factor=100, decimals=1)]
-    allocator = allocator if frame["allocator_penalty"].notna().any() else []
+    beside = [
+        _column("allocator_penalty", Kind.NUMBER, unit="%", factor=100, decimals=1),
+        _column("framework_overhead_s", Kind.NUMBER, unit=unit, factor=factor, significant=2),
+        _column("first_call_s", Kind.NUMBER, unit=unit, factor=factor, significant=2),
+        _column("peak_bytes", Kind.NUMBER, unit="MiB", factor=2**-20, significant=2),
+        _column("reorder_share", Kind.NUMBER, unit="%", factor=100),
+    ]
     columns = [
         _column("label", Kind.TEXT, heading="case"),
         _column("status", Kind.STATUS, heading="check", about="passed: shapes and values are right"),
@@ -96,12 +99,12 @@ def case_table(frame: pd.DataFrame) -> CaseTable:
         _column("typical_s", Kind.NUMBER, unit=unit, factor=factor, significant=3),
         _column("spread", Kind.NUMBER, unit="%", factor=100, decimals=1),
         _column("tflops", Kind.NUMBER, significant=3),
-        *roofs,
+        *(column for column in roofs if frame["efficiency"].notna().any()),
         *(_swept(name, frame) for name in swept),
         _column("support", Kind.NUMBER, unit="%", factor=100),
         _column("gbps", Kind.NUMBER, significant=3),
         _column("max_error", Kind.NUMBER, unit="roundoffs", significant=2),
-        *allocator,
+        *(column for column in beside if frame[column.name].notna().any()),
         _column("implementation", Kind.TEXT),
     ]
     if (frame["count"] > 1).any():

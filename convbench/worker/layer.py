@@ -99,6 +99,7 @@ class Layer:
         self.spec = spec
         self.grad = spec.direction != "forward"
         self.note: str | None = None
+        self._device_type = device.type
         dtype = getattr(torch, spec.dtype)
         layout = torch.channels_last if spec.memory_format == "channels_last" else torch.contiguous_format
         generator = torch.Generator(device).manual_seed(spec.seed)
@@ -149,7 +150,7 @@ class Layer:
         if self.spec.autocast == "none":
             return contextlib.nullcontext()
         dtype = getattr(torch, self.spec.autocast)
-        return torch.autocast(self.spec.device.partition(":")[0], dtype=dtype, cache_enabled=False)
+        return torch.autocast(self._device_type, dtype=dtype, cache_enabled=False)
 
     def rebuild(self) -> None:
         """Build the graph anew, outside the timed stretch, after values were copied into the operands."""

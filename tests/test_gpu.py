@@ -1,0 +1,102 @@
+"""The whole way on a real accelerator; skipped where torch finds none."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from convbench.case import Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat, WorkerSettings
+from convbench.engine.lane import Timing
+from convbench.engine.lanes import Lanes
+from convbench.engine.local import LocalEngine
+from convbench.problem import Direction, Problem
+from convbench.result import RoofKind, Status
+from convbench.worker import devices
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        not (hasattr(torch, "accelerator") and torch.accelerator.is_available()), reason="torch finds no accelerator"
+    ),
+]
+
+DEADLINE_S = 120.0
+LAYER = Problem(in_channels=64, out_channels=96, kernel_size=(3, 3), input_size=(28, 30), padding=(1, 1), batch_size=8)
+LARGE = Problem(
+    in_channels=256, out_channels=256, kernel_size=(3, 3), input_size=(56, 56), padding=(1, 1), batch_size=32
+)
+
+
+@pytest.fixture(scope="module")
+def lanes() -> Iterator[Lanes]:
+    made = Lanes(LocalEngine())
+    yield made
+    made.close()
+
+
+def measured(lanes: Lanes, case: Case, seconds: float = 0.02) -> Timing:
+    lane = lanes.lane(case.worker)
+    prepared = lane.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
+    assert (prepared.status, prepared.reason) == (Status.PASSED, None), case.label
+    timing = lane.block(1, seconds, deadline_s=DEADLINE_S)
+    assert isinstance(timing, Timing), timing
+    assert lane.verify(1, deadline_s=DEADLINE_S) is None
+    return timing
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_every_direction_is_right_and_timed(lanes: Lanes, direction: Direction) -> None:
+    for dtype, memory_format in itertools.product(("float32", "float16", "bfloat16"), MemoryFormat):
+        case = Case(problem=LAYER, device="accelerator", direction=direction, dtype=dtype, memory_format=memory_format)
+        timing = measured(lanes, case)
+        assert 1e-6 < timing.minimum_s < 0.1
+        assert timing.host_s > 0 or timing.host_s != timing.host_s
+
+
+def test_a_larger_layer_takes_longer_than_its_launch(lanes: Lanes) -> None:
+    """A clock that is read before the work is done sees launches alone, some ten microseconds."""
+    flops = LARGE.flops(Direction.FORWARD)
+    timing = measured(lanes, Case(problem=LARGE, device="accelerator"))
+    assert flops / timing.minimum_s < 3e15, "no device computes so fast"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cache": Cache.COLD},
+        {"data": Data.ZEROS},
+        {"autocast": Autocast.BFLOAT16},
+        {"fp32_precision": Fp32Precision.IEEE},
+        {"deterministic": True},
+    ],
+)
+def test_settings_of_execution_run(lanes: Lanes, settings: dict[str, object]) -> None:
+    measured(lanes, Case(problem=LAYER, device="accelerator", **settings))  # type: ignore[arg-type]
+
+
+def test_what_ran_and_its_memory_are_told(lanes: Lanes) -> None:
+    lane = lanes.lane(WorkerSettings())
+    prepared = lane.prepare(2, Case(problem=LAYER, device="accelerator"), check=True, seed=1, deadline_s=DEADLINE_S)
+    assert prepared.implementation not in (None, "unknown")
+    assert (lane.peak_memory(2, deadline_s=DEADLINE_S) or 0) >= 0
+
+
+def test_roofs_are_those_of_the_device(lanes: Lanes) -> None:
+    roofs = lanes.lane(WorkerSettings()).roofs(["float32", "float16"], "accelerator", deadline_s=DEADLINE_S)
+    compute = {roof.dtype: roof.rate for roof in roofs if roof.kind is RoofKind.COMPUTE}
+    assert compute["float16"] >= compute["float32"] > 1e11
+    assert max(roof.rate for roof in roofs if roof.kind is RoofKind.BANDWIDTH) > 1e10
+
+
+def test_events_tell_time_and_the_queue_waits() -> None:
+    stream = devices.Stream(devices.resolve("accelerator"))
+    first = stream.mark()
+    second = stream.mark()
+    stream.synchronize()
+    if stream.has_events:
+        assert stream.seconds_between(first, second) >= 0
+    assert json.dumps(devices.describe())
