@@ -9,11 +9,11 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from convbench.case import TORCH_CONV2D, Allocator, Case, Fp32Precision, WorkerSettings
 from convbench.engine import machine
-from convbench.engine.lane import Lane, Prepared, Refusal
+from convbench.engine.lane import Lane, Refusal
 from convbench.engine.lanes import Lanes
 from convbench.errors import ConvbenchError, WorkerDiedError, WorkerError, WorkerTimedOutError
 from convbench.measure import schedule
@@ -27,16 +27,13 @@ from convbench.result import (
     Status,
     StopReason,
     Visit,
-    pack_blocks,
-    unpack_blocks,
 )
+from convbench.visiting import TIMED, CaseState, Visiting
 
 #: Signal number of a kill that was not ours: the kernel was out of memory.
 SIGKILL = 9
 #: A pause when the worker changes, seconds: the last one falls asleep first.
 CHANGE_PAUSE_S = 0.001
-#: What can still be timed: a wrong layer is timed too, but never ranked.
-TIMED = frozenset({Status.PASSED, Status.FAILED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,92 +65,6 @@ class Hooks:
     progressed: Callable[[Progress], None]
     pass_noted: Callable[[PassFacts], None]
     pass_finished: Callable[[int], None]
-
-
-@dataclass(slots=True, kw_only=True)
-class CaseState:
-    """What is known of a case while the run lasts."""
-
-    position: int
-    case: Case
-    id: str
-    done: set[int] = field(default_factory=set)
-    minima: list[tuple[int, float]] = field(default_factory=list)
-    iteration_s: float | None = None
-    status: Status = Status.PASSED
-    checked: bool = False
-    settled: bool = False
-
-    def blocks(self, pass_index: int, measure: Measure) -> int:
-        """Blocks of this case in this pass; all rounds while its speed is unknown, none once it is over."""
-        if pass_index in self.done or self.settled or self.status not in TIMED:
-            return 0
-        if self.iteration_s is None:
-            return measure.rounds
-        total = schedule.blocks_in_run(self.iteration_s, measure)
-        return schedule.blocks_in_pass(total, pass_index, measure.passes)
-
-    def passes_left(self, measure: Measure, *, since: int) -> int:
-        """How many passes from `since` on will still visit this case, as far as is known."""
-        return sum(self.blocks(index, measure) > 0 for index in range(since, measure.passes))
-
-    def remember(self, visit: Visit, measure: Measure) -> None:
-        """Take in what a complete visit found."""
-        blocks = unpack_blocks(visit.blocks, visit.layout)
-        self.done.add(visit.pass_index)
-        self.minima += [(block.pass_index, block.minimum_s) for block in blocks]
-        self.iteration_s = min((minimum for _, minimum in self.minima), default=None)
-        if self.status is Status.PASSED or visit.status in UNMEASURED:
-            self.status = visit.status
-        self.checked = self.checked or visit.check is not None
-        self.settled = schedule.is_settled(self.minima, measure.precision)
-
-    def stop_reason(self, measure: Measure, *, since: int) -> StopReason:
-        """Why no more blocks follow from pass `since` on, or `unfinished`."""
-        if self.status not in TIMED:
-            return StopReason.STATUS
-        if self.settled:
-            return StopReason.SETTLED
-        if self.passes_left(measure, since=since):
-            return StopReason.UNFINISHED
-        short = self.iteration_s is not None and (
-            schedule.blocks_in_run(self.iteration_s, measure) < measure.passes * measure.rounds
-        )
-        return StopReason.TIME if short else StopReason.ROUNDS
-
-
-@dataclass(slots=True, kw_only=True)
-class Visiting:
-    """One case during one pass; `lane` is where it was prepared."""
-
-    state: CaseState
-    lane: Lane | None = None
-    prepared: Prepared | None = None
-    status: Status = Status.PASSED
-    reason: str | None = None
-    blocks: list[Block] = field(default_factory=list)
-    system: Visiting | None = None  # the same case under the system's allocator
-    kernels: Visiting | None = None  # the kernels that its backward calls, without autograd
-    kernels_alone: bool = False  # whether this is such
-    peak_bytes: int | None = None
-
-    @property
-    def companions(self) -> tuple[Visiting, ...]:
-        """What is measured beside the case, in the first pass."""
-        return tuple(companion for companion in (self.system, self.kernels) if companion)
-
-    def end(self, status: Status, reason: str | None) -> None:
-        """No more blocks of this case."""
-        self.status, self.reason = status, reason
-
-    @property
-    def over(self) -> bool:
-        """Whether no more blocks can be taken."""
-        return self.status not in TIMED
-
-    def key(self, cases: int) -> int:
-        """What the worker knows it by; `cases` are in the run."""
-        return self.state.position + cases * self.kernels_alone
 
 
 class Passes:
@@ -452,26 +363,8 @@ class Passes:
         """Hand the visits on, and take them in."""
         visits = []
         for visiting_case in visiting:
-            state, prepared = visiting_case.state, visiting_case.prepared or Prepared(status=visiting_case.status)
-            visit = Visit(
-                case_id=state.id,
-                pass_index=self._pass_index,
-                status=visiting_case.status,
-                reason=visiting_case.reason,
-                check=prepared.check,
-                implementation=prepared.implementation,
-                threads=prepared.threads,
-                timer=prepared.timer,
-                note=prepared.note,
-                precision=prepared.precision,
-                reorder_share=prepared.reorder_share,
-                first_call_s=prepared.first_call_s,
-                peak_bytes=visiting_case.peak_bytes,
-                blocks=pack_blocks(visiting_case.blocks),
-                system_blocks=pack_blocks(visiting_case.system.blocks) if visiting_case.system else b"",
-                kernel_blocks=pack_blocks(visiting_case.kernels.blocks) if visiting_case.kernels else b"",
-                complete=complete,
-            )
+            state = visiting_case.state
+            visit = visiting_case.visit(self._pass_index, complete=complete)
             before, status = state.passes_left(self._measure, since=self._pass_index), state.status
             state.remember(visit, self._measure)
             self._visits_left += state.passes_left(self._measure, since=self._pass_index) - before

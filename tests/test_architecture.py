@@ -22,6 +22,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("sweep",),
     ("analysis",),
     ("worker", "engine", "store", "report", "export"),
+    ("visiting",),
     ("passes", "checkup"),
     ("runner",),
     ("api",),

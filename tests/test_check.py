@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from convbench.problem import PaddingMode, PaddingWord, Problem
-from convbench.worker.check import MOST_TURNS, PRODUCES, Outcome, check, exact_limit, integers, still_right
+from convbench.worker.check import MOST_TURNS, Outcome, check, still_right
+from convbench.worker.integers import PRODUCES, exact_limit, integers
 from convbench.worker.layer import Layer, Spec
 
 CPU = torch.device("cpu")

@@ -12,12 +12,9 @@ import torch
 from torch import Tensor
 
 from . import reference
+from .integers import PRODUCES, Data, Draw, geometry, integers
 from .layer import Layer, Spec
 
-#: Every integer up to 2**bits is exact in the narrowest type that a kernel may add up in, by the dtype of the layer.
-EXACT_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
-#: float32 on an accelerator: TF32 keeps 11 significant bits.
-EXACT_BITS_TF32 = 11
 #: Half the distance from 1 to the next larger number: the unit of `Outcome.max_error`.
 ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 #: ||y - ref|| / ||ref|| allowed to Winograd and FFT kernels. The large tiles, F(4x4) and F(6x6), lose two to three
@@ -29,19 +26,8 @@ NORMWISE = {"float64": 1e-12, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2
 #: 5.3e-3; float32 must allow for operands rounded to bfloat16, float16 for sums kept in float16.
 ON_TIMED_DATA = {"float64": 1e-11, "float32": 0.012, "float16": 0.03, "bfloat16": 0.015}
 
-#: What each direction produces, in the order of reports; grad_bias only where there is a bias.
-PRODUCES = {
-    "forward": ("output",),
-    "backward": ("grad_input", "grad_weight", "grad_bias"),
-    "grad_input": ("grad_input",),
-    "grad_weight": ("grad_weight", "grad_bias"),
-    "train_step": ("output", "grad_input", "grad_weight", "grad_bias"),
-}
-
 #: Turns of thinned weights at most: a filter of 4,000 weights alone in its layer needs 32 in bfloat16.
 MOST_TURNS = 32
-#: Weights that thinning leaves of an input channel at least; where that is too many, the upstream gradient is thinned.
-LEAST_WEIGHTS = 8
 _LARGEST_WEIGHT = 2**13 - 1  # of the checksum: 4096 odd numbers of each sign
 _GATHERED = 2**17  # numbers read for the elements that are compared one by one
 _GRADIENT_PRODUCTS = 2e7  # multiply-adds for the elements of grad_weight that are compared one by one
@@ -60,21 +46,6 @@ class Outcome(NamedTuple):
     elements: int
     method: str
     reason: str | None
-
-
-class Data(NamedTuple):
-    """The numbers of a layer on the CPU, with a batch dimension; `shape` says how they meet.
-
-    Thinned weights take so many `turns` until each channel and tap of the kernel has met a number that is not zero.
-    """
-
-    x: Tensor
-    weight: Tensor
-    bias: Tensor | None
-    g: Tensor | None
-    shape: reference.Geometry
-    groups: int
-    turns: int = 1
 
 
 class Compared(NamedTuple):
@@ -125,6 +96,14 @@ def check(layer: Layer, *, implementation: str | None = None) -> Outcome:
     return Outcome(shape, accuracy, compared, method, "; ".join(reasons) or None)
 
 
+def _another_turn(layer: Layer, turn: int, method: str) -> tuple[int, list[str]]:
+    """Judge the layer on the integers of another turn."""
+    data = integers(layer.spec, turn)
+    with torch.no_grad():
+        _fill(layer, {"x": data.x, "weight": data.weight, "bias": data.bias, "g": data.g})
+    return _judge(layer.spec, layer.results(), data, method)
+
+
 def still_right(layer: Layer, before: dict[str, Tensor]) -> str | None:
     """What is wrong where the layer no longer gives the results it gave `before` it was timed; None if all is well.
 
@@ -154,172 +133,6 @@ def still_right(layer: Layer, before: dict[str, Tensor]) -> str | None:
         if not distance <= ON_TIMED_DATA[spec.compute_dtype]:
             return f"{name} was right before it was timed and is {distance:.2g} of its norm away from that afterwards"
     return None
-
-
-# --- the integers ---------------------------------------------------------------------------------------------------
-
-
-def _another_turn(layer: Layer, turn: int, method: str) -> tuple[int, list[str]]:
-    """Judge the layer on the integers of another turn."""
-    data = integers(layer.spec, turn)
-    with torch.no_grad():
-        _fill(layer, {"x": data.x, "weight": data.weight, "bias": data.bias, "g": data.g})
-    return _judge(layer.spec, layer.results(), data, method)
-
-
-def integers(spec: Spec, turn: int = 0) -> Data:
-    """Small integers for a layer: x in -2..2, w and g in -1..1, the bias in -4..4, as float32 on the CPU.
-
-    Thinned to zeros until every partial sum of every result is an integer of at most `exact_limit`; which weights are
-    zero differs from turn to turn.
-    """
-    draw = _Draw(spec.seed)
-    limit = exact_limit(spec)
-    produced = PRODUCES[spec.direction]
-    shape = _geometry(spec)
-    weight = _ternary(draw, spec.weight_shape)
-    bias = (draw.bits(spec.out_channels, 7) - 3.5).sign() * (draw.bits(spec.out_channels, 3) + 1) if spec.bias else None
-    x = draw.bits(math.prod(spec.input_shape), 7).sub_(3).clamp_(-2, 2).view(spec.input_shape)
-    g = _ternary(draw, spec.output_shape) if spec.direction != "forward" else None
-    x, g = (x, g) if spec.batch_size is not None else (x.unsqueeze(0), None if g is None else g.unsqueeze(0))
-
-    if g is not None and "grad_weight" in produced:
-        g = _thin_upstream(draw, g, limit // 2)
-    classes = 1
-    heavy = g is not None and "grad_input" in produced and _heaviest(g, shape, spec.groups) > limit
-    if "output" in produced:
-        allowed = (limit - (float(bias.abs().max()) if bias is not None else 0)) // 2
-        classes = math.ceil(math.prod(spec.weight_shape[1:]) / allowed)
-    if heavy:
-        of_channel = spec.out_channels // spec.groups * math.prod(spec.kernel_size)
-        classes = max(classes, math.ceil(of_channel / max(LEAST_WEIGHTS, limit // shape.meetings)))
-    weight, turns = _one_class(draw, weight, classes, turn, spec.out_channels // spec.groups)
-    if "output" in produced:
-        weight = _thin(draw, weight.flatten(1), (1,), allowed).view(spec.weight_shape)
-    if g is not None and heavy:
-        weight, g = _thin_for_grad_input(draw, weight, g, shape, spec.groups, limit)
-    return Data(x.float(), weight.float(), None if bias is None else bias.float(), g, shape, spec.groups, turns)
-
-
-def exact_limit(spec: Spec) -> int:
-    """The largest sum of magnitudes that every kernel of this dtype and device adds up exactly."""
-    narrow = spec.compute_dtype == "float32" and not spec.device.startswith("cpu")
-    return 1 << (EXACT_BITS_TF32 if narrow else EXACT_BITS[spec.compute_dtype])
-
-
-class _Draw:
-    """Random small integers, eight from each 64-bit number drawn: x alone has millions."""
-
-    def __init__(self, seed: int) -> None:
-        self.generator = torch.Generator().manual_seed(seed % 2**63)
-
-    def bits(self, count: int, mask: int) -> Tensor:
-        """`count` integers in 0..mask (2**k - 1, at most 127) as float32."""
-        words = torch.empty(-(-count // 8), dtype=torch.int64).random_(generator=self.generator)
-        return words.view(torch.uint8)[:count].bitwise_and(mask).to(torch.float32)
-
-    def keep(self, like: Tensor, share: float) -> Tensor:
-        """A mask in the shape of `like` that is true for about this share of the elements."""
-        return torch.rand(like.shape, generator=self.generator) < share
-
-
-def _ternary(draw: _Draw, shape: tuple[int, ...]) -> Tensor:
-    """-1, 0, 1, 1: leaning to one side, so that few sums are zero and hide a factor."""
-    return draw.bits(math.prod(shape), 3).sub_(1).clamp_(max=1).view(shape)
-
-
-def _one_class(draw: _Draw, weight: Tensor, classes: int, turn: int, per_group: int) -> tuple[Tensor, int]:
-    """Every weight put to zero but those of one class of (channel, tap), another class for each filter of a group.
-
-    The rest are -1 or 1. Also returns after how many turns each (channel, tap) has met each class of filters: one, if a
-    group has as many filters, and a filter as many weights, as there are classes.
-    """
-    if classes == 1:
-        return weight, 1
-    rows = weight.flatten(1)
-    own = torch.randperm(rows.shape[1], generator=draw.generator).remainder(classes)
-    step = min(per_group, rows.shape[1], classes)
-    filters = torch.arange(rows.shape[0]).remainder(per_group).unsqueeze(1)
-    kept = (own + filters + turn * step).remainder(classes) == 0
-    dense = torch.where(rows == 0, torch.ones_like(rows), rows)
-    return (dense * kept).view(weight.shape), math.ceil(classes / step)
-
-
-def _thin(draw: _Draw, values: Tensor, over: tuple[int, ...], allowed: Tensor | float) -> Tensor:
-    """`values` of -1, 0, 1 with elements put to zero until the magnitudes summed `over` dimensions are `allowed`."""
-    most = float(allowed)
-    sums = values.abs().sum(over, keepdim=True)
-    # The first cut aims four standard deviations of the count below what is allowed, later ones take 15 % each.
-    share = (math.sqrt(4 + most) - 2) ** 2 / max(float(sums.max()), 1.0)
-    while bool((sums > most).any()):
-        values = values * (draw.keep(values, share) | (sums <= most)).to(values.dtype)
-        sums = values.abs().sum(over, keepdim=True)
-        share = 0.85
-    return values
-
-
-def _thin_upstream(draw: _Draw, g: Tensor, allowed: int) -> Tensor:
-    """Upstream gradient (N, C, ...) with at most `allowed` non-zeros per channel, spread over all images and positions.
-
-    Each image keeps allowed // N in every channel, at random places of equal stretches. Where there are more images
-    than that, the channels take turns, so that every image has some if channels * allowed reaches the images.
-    """
-    images, channels = g.shape[:2]
-    flat = g.flatten(2)
-    positions = flat.shape[2]
-    if images * positions <= allowed:
-        return g
-    quota = max(1, allowed // images)
-    stretches = (torch.rand(images, channels, quota, generator=draw.generator) + torch.arange(quota)) / quota
-    places = (stretches * positions).long().clamp_(max=positions - 1)
-    signs = draw.bits(places.numel(), 3).sub_(0.5).sign_().view(places.shape)
-    if allowed < images:
-        turn = (torch.arange(images).unsqueeze(1) - torch.arange(channels) * allowed).remainder(images)
-        signs = signs * (turn < allowed).unsqueeze(2)
-    return torch.zeros_like(flat).scatter_(2, places, signs).view(g.shape)
-
-
-def _thin_for_grad_input(
-    draw: _Draw, weight: Tensor, g: Tensor, shape: reference.Geometry, groups: int, limit: int
-) -> tuple[Tensor, Tensor]:
-    """Weight and g so that every partial sum of grad_input is at most `limit`.
-
-    A sum has at most as many terms as the filters of an input channel have weights (times what padding repeats).
-    """
-    grouped = torch.unflatten(weight, 0, (groups, -1))
-    over = (1, *range(3, grouped.dim()))
-    allowed = limit // shape.meetings
-    if float(grouped.abs().sum(over).max()) <= allowed:
-        return weight, g
-    if allowed >= LEAST_WEIGHTS:
-        return _thin(draw, grouped, over, allowed).view(weight.shape), g
-    while _heaviest(g, shape, groups) > limit:  # padding repeats the border so often that no weight would be left
-        g = g * draw.keep(g, 0.7)
-    return weight, g
-
-
-def _heaviest(g: Tensor, shape: reference.Geometry, groups: int) -> float:
-    """The most magnitude of g that any element of grad_input adds up."""
-    planes = torch.unflatten(g.abs(), 1, (groups, -1)).sum(2).flatten(0, 1)
-    taps = planes.view(*(1 for _ in shape.kernel), *planes.shape)
-    worst = 0.0
-    for plane in taps.unbind(len(shape.kernel)):
-        every = plane.expand(*shape.kernel, *plane.shape[len(shape.kernel) :])
-        worst = max(worst, float(reference.gather(every, shape.backward).max()))
-    return worst
-
-
-def _geometry(spec: Spec) -> reference.Geometry:
-    axes = len(spec.kernel_size)
-    return reference.geometry(
-        input_size=spec.input_shape[-axes:],
-        output_size=spec.output_shape[-axes:],
-        kernel=spec.kernel_size,
-        stride=spec.stride,
-        dilation=spec.dilation,
-        pads=spec.pads,
-        mode=spec.padding_mode,
-    )
 
 
 # --- the layer ------------------------------------------------------------------------------------------------------
@@ -419,7 +232,7 @@ def _judge(spec: Spec, results: dict[str, Tensor], data: Data, method: str) -> t
 
 def _judge_values(spec: Spec, name: str, tensor: Tensor, data: Data, method: str) -> tuple[int, str | None]:
     result = _batched(spec, name, tensor)
-    draw = _Draw(spec.seed + 1)
+    draw = Draw(spec.seed + 1)
     unbatched = name in ("output", "grad_input") and spec.batch_size is None
 
     def tell(compared: Compared) -> str | None:
@@ -484,7 +297,7 @@ class _Correlated:
         self.bound = float(weight.sum(over).max()) * largest + (0 if self.of.bias is None else 4)
         self.images, self.groups, self.results = self.of.source.shape[0], weight.shape[0], weight.shape[2]
 
-    def weights(self, draw: _Draw) -> tuple[Tensor, Tensor]:
+    def weights(self, draw: Draw) -> tuple[Tensor, Tensor]:
         channels = self.groups * self.results
         largest = _largest(self.images * channels * self.bound)
         return _odd(draw, self.images, largest), _odd(draw, channels, largest)
@@ -492,7 +305,7 @@ class _Correlated:
     def checksum(self, first: Tensor, second: Tensor) -> Tensor:
         return reference.checksum(self.of, first, second)
 
-    def sample(self, result: Tensor, draw: _Draw, work: torch.dtype) -> Compared:
+    def sample(self, result: Tensor, draw: Draw, work: torch.dtype) -> Compared:
         places = _places(self.of, draw, _GATHERED)
         return self._compare(result, places, work)
 
@@ -517,14 +330,14 @@ class _GradWeight:
         self.outputs, self.inputs = self.g.shape[1], self.x.shape[1] // self.groups
         self.bound = 2 * self.g.numel() / self.outputs
 
-    def weights(self, draw: _Draw) -> tuple[Tensor, Tensor]:
+    def weights(self, draw: Draw) -> tuple[Tensor, Tensor]:
         largest = _largest(self.outputs * self.inputs * self.bound)
         return _odd(draw, self.outputs, largest), _odd(draw, self.inputs, largest)
 
     def checksum(self, first: Tensor, second: Tensor) -> Tensor:
         return reference.grad_weight_checksum(self.x, self.g, self.shape, self.groups, first, second)
 
-    def sample(self, result: Tensor, draw: _Draw, work: torch.dtype) -> Compared:
+    def sample(self, result: Tensor, draw: Draw, work: torch.dtype) -> Compared:
         """Every output channel at some pairs of input channel and tap: all of them, where they are few."""
         pairs = _pairs(draw, self.inputs, self.shape.kernel, int(_GRADIENT_PRODUCTS / self.g.numel()))
         parts = [self._compare(result, tap, torch.tensor([channel]), work) for channel, tap in pairs]
@@ -556,7 +369,7 @@ def _correlation(data: Data, name: str) -> reference.Correlation:
     return reference.grad_input(data.g, data.weight, data.shape, data.groups)
 
 
-def _places(of: reference.Correlation, draw: _Draw, gathered: int) -> reference.Places:
+def _places(of: reference.Correlation, draw: Draw, gathered: int) -> reference.Places:
     """Corners, borders and random points of all images in turn, with as many channels as the budget allows."""
     images, channels, results = of.source.shape[0], of.source.shape[1], of.weight.shape[2]
     size = of.size
@@ -578,7 +391,7 @@ def _places(of: reference.Correlation, draw: _Draw, gathered: int) -> reference.
     return reference.Places(image, tuple(position), some)
 
 
-def _pairs(draw: _Draw, channels: int, kernel: tuple[int, ...], wanted: int) -> list[tuple[int, tuple[int, ...]]]:
+def _pairs(draw: Draw, channels: int, kernel: tuple[int, ...], wanted: int) -> list[tuple[int, tuple[int, ...]]]:
     """Pairs of (input channel, tap) spread over all: at least the first and the last, at most 16."""
     total = channels * math.prod(kernel)
     count = min(total, max(2, min(16, wanted)))
@@ -664,8 +477,8 @@ def _accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor
     spec = layer.spec
     cpu = {name: _batched(spec, name, tensor) for name, tensor in random.items()}
     bias, g = cpu.get("bias"), cpu.get("g")
-    data = Data(cpu["x"], cpu["weight"], bias, g, _geometry(spec), spec.groups)
-    draw = _Draw(spec.seed + 2)
+    data = Data(cpu["x"], cpu["weight"], bias, g, geometry(spec), spec.groups)
+    draw = Draw(spec.seed + 2)
     worst, reasons = 0.0, []
     for name in PRODUCES[spec.direction]:
         if name not in results:
@@ -695,7 +508,7 @@ class Errors(NamedTuple):
     distance: float
 
 
-def _errors(name: str, result: Tensor, data: Data, draw: _Draw) -> list[Errors]:
+def _errors(name: str, result: Tensor, data: Data, draw: Draw) -> list[Errors]:
     """The errors of each part of a sample."""
     if name == "grad_bias":
         assert data.g is not None
@@ -768,7 +581,7 @@ def _largest(total: float) -> int:
     return max(1, min(_LARGEST_WEIGHT, math.isqrt(int(2**53 // max(1, total)))))
 
 
-def _odd(draw: _Draw, count: int, largest: int) -> Tensor:
+def _odd(draw: Draw, count: int, largest: int) -> Tensor:
     """Random odd numbers of either sign: none is zero, so no single wrong element can hide."""
     sizes = torch.randint((largest + 1) // 2, (count,), generator=draw.generator) * 2 + 1
     signs = torch.randint(2, (count,), generator=draw.generator) * 2 - 1
