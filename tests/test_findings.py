@@ -301,3 +301,35 @@ def test_effects_rest_on_the_rounds_that_both_sides_have() -> None:
 
 def blocks_of(result: Result) -> list[Block]:
     return [block for layout, packed in result.blocks for block in unpack_blocks(packed, layout)]
+
+
+def test_cases_of_a_bad_hour_are_told() -> None:
+    results = [timed(layer(channels), 1e-3) for channels in (16, 32, 48, 64)]
+    slow = [replace(b, compute_canary_s=324e-6 * 1.8) for b in blocks_of(results[3])]
+    results[3] = replace(results[3], blocks=((LAYOUT, pack_blocks(slow)),))
+    told = [said for said in sentences(findings(run(*results)), Weight.NOISE) if "bad hour" in said]
+    assert told == [
+        "1 case was measured in a bad hour: around its blocks the canary took up to 1.80x its floor, 1.00x around "
+        f"those of the median case: {results[3].case.label}"
+    ]
+    assert not any("bad hour" in said for said in sentences(findings(run(*results[:3])), Weight.NOISE))
+
+
+def test_what_the_system_tells_of_disturbances_is_told() -> None:
+    facts = (PassFacts(pass_index=0, seconds=1.0, stolen=0.03, throttled=2), PassFacts(pass_index=1, seconds=1.0))
+    told = sentences(findings(replace(run(timed(layer(), 1e-3)), passes=facts)), Weight.NOISE)
+    assert told == [
+        "the processor was slowed down 2 times meanwhile, for heat or for a quota of its control group",
+        "in one pass 3.0 % of the processor's time went to other guests of the host",
+    ]
+
+
+def test_results_of_little_precision_are_told() -> None:
+    exact, rough = timed(layer(16), 1e-3), timed(layer(32), 1e-3)
+    assert rough.check is not None
+    rough = replace(rough, check=replace(rough.check, max_error=20_000.0))
+    told = [said for said in sentences(findings(run(exact, rough)), Weight.NOTE) if "precision" in said]
+    assert told == [
+        "1 case computed in less precision than the dtype holds, the worst 20,000 units of roundoff away from exact: "
+        + rough.case.label
+    ]

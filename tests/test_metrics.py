@@ -12,7 +12,7 @@ from convbench.analysis.columns import columns
 from convbench.analysis.findings import findings
 from convbench.case import Case
 from convbench.problem import Problem
-from convbench.result import PassFacts, Roof, RoofKind
+from convbench.result import LAYOUT, PassFacts, Roof, RoofKind, pack_blocks, unpack_blocks
 
 
 def limits(cases: list[Case], passes: list[PassFacts]) -> metrics.Limits:
@@ -106,3 +106,11 @@ def test_images_per_second_count_the_batch() -> None:
     for result, rate, floor in zip(run.results, table["images_per_second"], table["floor_s"], strict=True):
         assert isinstance(floor, float)
         assert rate == pytest.approx((result.case.problem.batch_size or 1) / floor)
+
+
+def test_a_case_that_takes_longer_to_launch_than_to_run_is_bound_by_that() -> None:
+    run = synthetic.run(2, hostile=False, troubles=False)
+    first, second = run.results
+    late = [replace(block, host_s=2 * block.minimum_s) for _, packed in first.blocks for block in unpack_blocks(packed)]
+    run = replace(run, results=(replace(first, blocks=((LAYOUT, pack_blocks(late)),)), second))
+    assert columns(run)["bound"] == ["launch", None]

@@ -72,6 +72,13 @@ class Rows:
         """What the machine's roofs allow each case."""
         return metrics.limits(self.cases, self.flops, self.bytes, self._passes)
 
+    @property
+    def bound(self) -> list[str | None]:
+        """The nearer roof of each case, or `launch` where the host takes longer to launch it than the device to run."""
+        figures = self.estimates
+        launching = (figures.host_s > figures.floor_s).tolist()
+        return [metrics.LAUNCH if late else roof for late, roof in zip(launching, self.limits.bound, strict=True)]
+
     @cached_property
     def efficiency(self) -> list[float | None]:
         """Attainable time over the floor of each case."""
@@ -314,8 +321,8 @@ COLUMNS: dict[str, Column] = {
     "bound": Column(
         kind=Kind.TEXT,
         heading="bound by",
-        about="which roof is the nearer one: compute or memory",
-        values=lambda rows: [*rows.limits.bound],
+        about="which roof is the nearer one, compute or memory; launch where launching takes longer than the work",
+        values=lambda rows: [*rows.bound],
     ),
     "over_roof": Column(
         kind=Kind.TEXT,

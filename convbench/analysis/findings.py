@@ -55,6 +55,13 @@ SMALLEST_EFFECT = 1.05
 NOISY_RATIO = 1.05
 #: Below this share of blocks near the floor, the floor may be luck (measurement.md).
 WEAK_SUPPORT = 0.1
+#: Noise around a case over that around the median case from which on it was measured in a bad hour, and at least.
+BAD_HOUR = 1.25
+BAD_HOUR_LEAST = 0.25
+#: Share of the processor's time that went to other guests from which on it is told.
+STOLEN = 0.01
+#: Units of roundoff beyond what summation in the layer's own dtype does: a few are usual.
+ROUGH = 256.0
 #: Below this efficiency a layer is called far from the roof.
 FAR_FROM_ROOF = 0.25
 #: What the system's allocator must cost to be told, as a ratio: three blocks against three.
@@ -94,8 +101,11 @@ def findings(run: Run, table: pd.DataFrame | None = None) -> list[Finding]:
     pairs, blocks = matched(table), Rows(run).blocks
     found = [
         *_wrong(table),
+        *_inaccurate(table),
         *_unmeasured(table),
         *_noise(run, table),
+        *_bad_hour(table),
+        *_machine(run),
         *_oversubscribed(run),
         *_execution(pairs, blocks),
         *_allocator(table),
@@ -115,6 +125,20 @@ def _wrong(table: pd.DataFrame) -> list[Finding]:
     checked = len(wrong) + len(_of_status(table, Status.PASSED))
     sentence = f"{units.count(len(wrong))} of {units.plural(checked, 'case')} computed something wrong: {_first(wrong)}"
     return [Finding(weight=Weight.WRONG, size=len(wrong), sentence=sentence, cases=_ids(wrong))]
+
+
+def _inaccurate(table: pd.DataFrame) -> list[Finding]:
+    """Results that are right and yet far less exact than their dtype allows."""
+    rough = _of_status(table, Status.PASSED)
+    rough = rough[rough["max_error"] > ROUGH].sort_values("max_error", ascending=False)
+    if rough.empty:
+        return []
+    worst = units.count(round(float(rough["max_error"].iloc[0])))
+    sentence = (
+        f"{units.plural(len(rough), 'case')} computed in less precision than the dtype holds, the worst {worst} units "
+        f"of roundoff away from exact: {_first(rough)}"
+    )
+    return [Finding(weight=Weight.NOTE, size=6, sentence=sentence, cases=_ids(rough))]
 
 
 #: What happened to a case that could not be measured.
@@ -159,6 +183,38 @@ def _noise(run: Run, table: pd.DataFrame) -> list[Finding]:
         )
         size = 1 + len(weak) / len(measured)
         found.append(Finding(weight=Weight.NOISE, size=size, sentence=sentence, cases=_ids(weak)))
+    return found
+
+
+def _bad_hour(table: pd.DataFrame) -> list[Finding]:
+    """Cases around whose blocks the machine was much noisier than around those of the others."""
+    noise = table["noise"].dropna()
+    if noise.empty:
+        return []
+    usual = float(noise.median())
+    bad = table[table["noise"] > max(BAD_HOUR * usual, 1 + BAD_HOUR_LEAST)].sort_values("noise", ascending=False)
+    if bad.empty:
+        return []
+    worst = float(bad["noise"].iloc[0])
+    sentence = (
+        f"{units.plural(len(bad), 'case was', 'cases were')} measured in a bad hour: around its blocks the canary took "
+        f"up to {units.ratio(worst)} its floor, {units.ratio(usual)} around those of the median case: {_first(bad)}"
+    )
+    return [Finding(weight=Weight.NOISE, size=worst / usual, sentence=sentence, cases=_ids(bad))]
+
+
+def _machine(run: Run) -> list[Finding]:
+    """What the system tells of disturbances while the run lasted."""
+    found = []
+    stolen = max((facts.stolen for facts in run.passes if facts.stolen is not None), default=0.0)
+    if stolen > STOLEN:
+        sentence = f"in one pass {units.percent(stolen)} of the processor's time went to other guests of the host"
+        found.append(Finding(weight=Weight.NOISE, size=1 + stolen, sentence=sentence))
+    throttled = sum(facts.throttled or 0 for facts in run.passes)
+    if throttled:
+        times = units.plural(throttled, "time")
+        sentence = f"the processor was slowed down {times} meanwhile, for heat or for a quota of its control group"
+        found.append(Finding(weight=Weight.NOISE, size=1.5, sentence=sentence))
     return found
 
 

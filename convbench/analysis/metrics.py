@@ -19,7 +19,7 @@ from convbench.result import PassFacts, RoofKind
 
 Floats = NDArray[np.float64]
 
-COMPUTE, MEMORY = "compute", "memory"
+COMPUTE, MEMORY, LAUNCH = "compute", "memory", "launch"
 #: Words in a kernel's name that tell an algorithm with fewer multiplications than the definition of a convolution.
 FEWER_PRODUCTS = ("winograd", "wino", "fft")
 
