@@ -2,9 +2,10 @@
 
     python bench/estimators.py DATABASE [NAME]        NAME of the sweep, default: that of the newest run
 
-Run the sweep many times into one database first (`convbench run --fresh --db DATABASE ...`), with `precision` small
-(1e-9) so that no case settles and every run has all its passes and rounds. For each case: the 95th percentile of
-|ln(a/b)| over all pairs of runs.
+Run the sweep many times into one database first (`convbench run --fresh --db DATABASE ...`), with `precision` as small
+as a sweep may have it (0.0001) so that no case settles and every run has all its passes and rounds. For each case: the
+95th percentile of |ln(a/b)| over all pairs of runs. For the stop rule: how many passes it would have taken, and by how
+much its floor lies over that of all blocks.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 from repeatability import p95_of_pairs
 
+from convbench.measure.schedule import is_settled
 from convbench.result import Block, RunState, unpack_blocks
 from convbench.store import Store
 
@@ -101,6 +103,31 @@ def main() -> None:
         complete,
         {f"{passes} x {n} rounds": _floor_of(floor, passes, n) for n in range(1, rounds + 1)},
     )
+    show_stop_rule(complete)
+
+
+def until_settled(blocks: Blocks, precision: float) -> Blocks:
+    """The blocks of the passes that a case gets until it is settled."""
+    passes = sorted({block.pass_index for block in blocks})
+    for last in passes:
+        taken = [block for block in blocks if block.pass_index <= last]
+        if is_settled([(block.pass_index, block.minimum_s) for block in taken], precision):
+            return taken
+    return blocks
+
+
+def show_stop_rule(cases: dict[str, list[Blocks]]) -> None:
+    """Mean passes taken, and the 95th percentile and largest of the floor's excess over that of all blocks."""
+    floor = ESTIMATORS["overall minimum"]
+    print(f"\n{'stopped when settled':28}" + "".join(f"{f'case {i + 1}':>20}" for i in range(len(cases))))
+    for precision in (0.003, 0.01, 0.03):
+        cells = []
+        for runs in cases.values():
+            taken = [until_settled(blocks, precision) for blocks in runs]
+            passes = statistics.fmean(len({block.pass_index for block in blocks}) for blocks in taken)
+            excess = sorted(floor(part) / floor(blocks) - 1 for part, blocks in zip(taken, runs, strict=True))
+            cells.append(f"{passes:4.1f} {excess[int(0.95 * (len(excess) - 1))]:6.2%} {excess[-1]:6.2%}")
+        print(f"{f'precision {precision}':28}" + "".join(f"{cell:>20}" for cell in cells))
 
 
 def _floor_of(estimator: Estimator, passes: int, rounds: int) -> Estimator:
