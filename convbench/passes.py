@@ -156,8 +156,7 @@ class Passes:
         for case in (state.case for state in wanting):
             key = (case.device, case.threads, case.fp32_precision)
             wanted.setdefault(key, {})[case.compute_dtype] = None
-            if key not in tellers or case.module == TORCH_CONV2D != tellers[key].module:
-                tellers[key] = case.worker
+            tellers[key] = min(tellers.get(key, case.worker), case.worker, key=_oddness)
         roofs: list[Roof] = []
         for key, dtypes in wanted.items():
             try:
@@ -244,7 +243,8 @@ class Passes:
     def _verify(self, visiting: Sequence[Visiting]) -> None:
         """Whether each layer that was right before it was timed still is; a worker that died since tells nothing."""
         for visit in visiting:
-            if visit.status is Status.PASSED and visit.prepared and visit.prepared.check and visit.lane:
+            alive = visit.lane is not None and visit.lane is self._lanes.current(visit.state.case.worker)
+            if visit.status is Status.PASSED and visit.prepared and visit.prepared.check and visit.lane and alive:
                 try:
                     key = visit.key(len(self._states))
                     wrong = visit.lane.verify(key, deadline_s=self._measure.timeout)
@@ -403,6 +403,11 @@ class Passes:
                 start_s=self._lanes.start_s,
             )
         )
+
+
+def _oddness(settings: WorkerSettings) -> tuple[bool, ...]:
+    """What may keep a worker from what the machine can do, smallest where nothing does."""
+    return (settings.module != TORCH_CONV2D, bool(settings.env), settings.deterministic)
 
 
 def _facts(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 from fake_engine import FakeEngine, Script
@@ -295,6 +296,25 @@ def test_roofs_are_measured_in_every_pass_for_each_worker_device_and_dtype() -> 
         compute = [(roof.device, roof.threads, roof.dtype) for roof in facts.roofs if roof.kind is RoofKind.COMPUTE]
         assert compute == [("cpu", None, "float32"), ("cpu", None, "bfloat16"), ("cpu", 2, "float32")]
         assert [roof.footprint_bytes for roof in facts.roofs if roof.kind is RoofKind.BANDWIDTH] == [65536] * 2
+
+
+def test_roofs_are_told_by_the_plainest_worker() -> None:
+    class Tells(FakeEngine):
+        tellers: ClassVar[list[WorkerSettings]] = []
+
+        def start(self, settings: WorkerSettings) -> Lane:
+            lane = super().start(settings)
+            roofs = lane.roofs
+            lane.roofs = lambda *a, **k: (self.tellers.append(settings), roofs(*a, **k))[1]  # type: ignore[method-assign]
+            return lane
+
+    engine = Tells()
+    cases = [case(1, module="a.b:C"), case(2, env=(("A", "1"),)), case(3, deterministic=True), case(4), case(5)]
+    passes = Passes(
+        cases, Measure(passes=1), seed=1, lanes=Lanes(engine), memory_limit=10**12, hooks=Recorder().hooks()
+    )
+    passes.run()
+    assert engine.tellers == [WorkerSettings()]
 
 
 def test_a_worker_that_dies_measuring_roofs_is_replaced() -> None:

@@ -72,6 +72,10 @@ class Lanes:
             self.start([settings])
             return self._lanes[settings].describe(deadline_s=START_DEADLINE_S)
 
+    def current(self, settings: WorkerSettings) -> Lane | None:
+        """The lane for these settings where there is one now."""
+        return self._lanes.get(settings)
+
     def description(self, settings: WorkerSettings) -> Description:
         """What the worker of these settings says of itself."""
         self.lane(settings)
