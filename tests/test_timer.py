@@ -141,6 +141,29 @@ def test_the_first_call_lasts_until_its_work_is_done(on_fake_clock) -> None:
     assert timer.first_call(lambda: time.sleep(0), None) >= 0
 
 
+def test_a_device_is_kept_busy_until_its_clock_is_steady(on_fake_clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = on_fake_clock(FakeAccelerator(work_s=2e-3))
+    lasted = []
+
+    def speeding_up() -> None:
+        device.work_s = max(1e-3, device.work_s * 0.99)
+        lasted.append(device.work_s)
+        device.step()
+
+    timer.steady_clock(speeding_up, device)
+    assert lasted[-1] == lasted[-40] == 1e-3, "several groups at the last clock"
+    assert device.unread_launches == 0
+    assert device.host_s < timer.STEADY_LIMIT_S
+    never = on_fake_clock(FakeAccelerator(work_s=1e-3))
+
+    def wavering() -> None:
+        never.work_s = 1e-3 if never.launches % 40 < 20 else 2e-3
+        never.step()
+
+    timer.steady_clock(wavering, never)
+    assert timer.STEADY_LIMIT_S <= never.host_s < 1.2 * timer.STEADY_LIMIT_S
+
+
 def test_host_time_shows_where_launching_is_the_longer_one(on_fake_clock) -> None:
     device = on_fake_clock(FakeAccelerator(work_s=1e-6, launch_s=20e-6))
     timing = timer.time_block(device.step, 0.02, device)

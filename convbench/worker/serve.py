@@ -39,6 +39,7 @@ class Prepared:
 
     def __init__(self, layer: Layer, device: torch.device) -> None:
         self.layer = layer
+        self.device = str(device)
         self.queue = None if device.type == "cpu" else devices.Stream(device)
         self.step = layer.step
         self.between: Callable[[], None] | None = None
@@ -65,6 +66,7 @@ class Worker:
     def __init__(self) -> None:
         self._prepared: dict[int, Prepared] = {}
         self._settings = Settings()
+        self._steady: set[str] = set()  # devices whose clocks have been brought to run steadily
         self._canaries = Canaries()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "describe": self.describe,
@@ -148,6 +150,9 @@ class Worker:
         canary = self._canaries.compute()
         begin = perf_counter()
         with prepared.layer.mode():
+            if prepared.queue and prepared.device not in self._steady:
+                timer.steady_clock(prepared.step, prepared.queue)
+                self._steady.add(prepared.device)
             timing = timer.time_block(prepared.step, request["seconds"], prepared.queue, prepared.between)
         busy = perf_counter() - begin
         return {

@@ -24,6 +24,12 @@ SHORTEST_GROUP_S = 50e-6
 WARMUP_ITERATIONS = 2
 WARMUP_S = 3e-3
 WARMUP_ONCE_S = 10e-3
+#: An accelerator's clock is steady when so many groups of so many seconds agree within this ratio; seconds spent on it
+#: at most. Boost clocks follow load and temperature within some hundred milliseconds.
+STEADY_GROUPS = 4
+STEADY_GROUP_S = 0.02
+STEADY_RATIO = 0.01
+STEADY_LIMIT_S = 1.0
 #: Events of one block at most: each costs a little memory and launch time.
 MOST_GROUPS = 2000
 
@@ -65,6 +71,22 @@ def first_call(step: Step, queue: Queue | None) -> float:
     if queue:
         queue.synchronize()
     return (perf_counter_ns() - before) * 1e-9
+
+
+def steady_clock(step: Step, queue: Queue) -> None:
+    """Keep a device busy until its clock is steady: some groups in a row take as long, or the time for it is over."""
+    calls = _group(STEADY_GROUP_S, warm_up(step, queue))
+    end = perf_counter_ns() + int(STEADY_LIMIT_S * 1e9)
+    spent: list[int] = []
+    while True:
+        before = perf_counter_ns()
+        for _ in repeat(None, calls):
+            step()
+        queue.synchronize()
+        after = perf_counter_ns()
+        spent = [*spent, after - before][-STEADY_GROUPS:]
+        if after >= end or (len(spent) == STEADY_GROUPS and max(spent) <= (1 + STEADY_RATIO) * min(spent)):
+            return
 
 
 def warm_up(step: Step, queue: Queue | None) -> float:
