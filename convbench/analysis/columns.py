@@ -42,7 +42,8 @@ class Rows:
     @property
     def repeats_within(self) -> estimate.Floats:
         """Within which ratio the next run's floor lies, nine times in ten: the passes' spread and the precision."""
-        return (1 + self.estimates.spread) * (1 + self._precision) - 1
+        with np.errstate(over="ignore", invalid="ignore"):
+            return (1 + self.estimates.spread) * (1 + self._precision) - 1
 
     @cached_property
     def system(self) -> estimate.BlockTable:
@@ -53,14 +54,16 @@ class Rows:
     def allocator_penalty(self) -> estimate.Floats:
         """How much longer each case takes under the system's allocator, as a ratio minus 1."""
         system, own = estimate.beside(self.blocks, self.system)
-        return system / own - 1
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return system / own - 1
 
     @property
     def overhead_s(self) -> estimate.Floats:
         """Seconds of each backward beyond those of its kernels."""
         kernels = estimate.table(result.kernel_blocks if result else () for result in self.results)
         alone, own = estimate.beside(self.blocks, kernels)
-        return own - alone
+        with np.errstate(over="ignore", invalid="ignore"):
+            return own - alone
 
     @cached_property
     def noise(self) -> estimate.Noise:
@@ -283,7 +286,7 @@ COLUMNS: dict[str, Column] = {
     "resolved_precision": _result("precision used", "what torch made of it on this device", lambda r: r.precision),
     "deterministic": _boolean("deterministic", "deterministic algorithms only", lambda c: c.deterministic),
     "cudnn_benchmark": _boolean("cudnn.benchmark", "cuDNN tries its algorithms first", lambda c: c.cudnn_benchmark),
-    "env": _text("variables", "environment variables of the worker", lambda c: canonical(c.env)),
+    "env": _text("variables", "environment variables of the worker", lambda c: canonical(c.env) or None),
     "parameters": _problem("parameters", "weights and biases", lambda p: p.parameters),
     "method": _result(
         "check", "how right was decided: exact, or normwise", lambda r: r.check.method if r.check else None

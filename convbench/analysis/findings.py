@@ -62,6 +62,7 @@ BAD_HOUR_LEAST = 0.25
 STOLEN = 0.01
 #: Units of roundoff beyond what summation in the layer's own dtype does: a few are usual.
 ROUGH = 256.0
+LARGEST_TOLD = 1e15
 #: Below this efficiency a layer is called far from the roof.
 FAR_FROM_ROOF = 0.25
 #: What the system's allocator must cost to be told, as a ratio: three blocks against three.
@@ -87,7 +88,7 @@ EXECUTION: dict[str, tuple[str, object]] = {
     "fp32_precision": ("fp32_precision={}", Fp32Precision.DEFAULT),
     "deterministic": ("deterministic={}", False),
     "cudnn_benchmark": ("cudnn_benchmark={}", False),
-    "env": ("env {}", ""),
+    "env": ("env {}", None),
     "bias": ("bias={}", True),
     "padding_mode": ("padding_mode={}", PaddingMode.ZEROS),
 }
@@ -130,7 +131,7 @@ def _wrong(table: pd.DataFrame) -> list[Finding]:
 def _inaccurate(table: pd.DataFrame) -> list[Finding]:
     """Results that are right and yet far less exact than their dtype allows."""
     rough = _of_status(table, Status.PASSED)
-    rough = rough[rough["max_error"] > ROUGH].sort_values("max_error", ascending=False)
+    rough = rough[rough["max_error"].between(ROUGH, LARGEST_TOLD)].sort_values("max_error", ascending=False)
     if rough.empty:
         return []
     worst = units.count(round(float(rough["max_error"].iloc[0])))
@@ -327,7 +328,9 @@ def _allocator(table: pd.DataFrame) -> list[Finding]:
     """What users pay who do not start torch with a steady allocator, where that is beyond noise."""
     tried = table[table["allocator_penalty"].notna() & (table["status"] == Status.PASSED)]
     noise = tried["spread"].fillna(ONE_PASS_SPREAD).clip(lower=ALLOCATOR_COST)
-    dear = tried[tried["allocator_penalty"] > noise].sort_values("allocator_penalty", ascending=False)
+    # Without page faults there is nothing that the system's allocator could cost.
+    dear = tried[(tried["allocator_penalty"] > noise) & (tried["system_page_faults"] >= 1)]
+    dear = dear.sort_values("allocator_penalty", ascending=False)
     if dear.empty:
         return []
     worst = dear.iloc[0]

@@ -64,11 +64,12 @@ class Matched:
         a, b = both["position_base"].to_numpy(), both["position_other"].to_numpy()
         spread = self.table["spread"].fillna(ONE_PASS_SPREAD).to_numpy(dtype=float)
         floor_a, floor_b = common_floors(blocks, self.positions[a], self.positions[b])
-        ratio = floor_b / floor_a
-        if per_flop:
-            flops = self.table["flops"].to_numpy(dtype=float)
-            ratio *= flops[a] / flops[b]
-        sure = np.abs(np.log(ratio)) > np.log1p(np.maximum(spread[a], spread[b]))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            ratio = floor_b / floor_a
+            if per_flop:
+                flops = self.table["flops"].to_numpy(dtype=float)
+                ratio *= flops[a] / flops[b]
+            sure = np.abs(np.log(ratio)) > np.log1p(np.maximum(spread[a], spread[b]))
         pairs = pd.DataFrame({"base": a, "other": b, "ratio": ratio, "sure": sure})
         told = np.isfinite(ratio)
         pairs, values = pairs[told], both["value_other"].to_numpy()[told]

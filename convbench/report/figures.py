@@ -157,7 +157,7 @@ def _word_order(value: object, position: int) -> tuple[int, float]:
 
 def _text(value: object, axis: str) -> str:
     if value is None:
-        return "unbatched" if axis == "batch_size" else "default"
+        return {"batch_size": "unbatched", "env": "none"}.get(axis, "default")
     if isinstance(value, bool | np.bool_):
         return canonical(bool(value))
     return str(value)
