@@ -183,7 +183,7 @@ def test_the_first_report_is_there_after_the_first_pass(folder: Path) -> None:
 
 def test_the_python_api_measures_and_returns_a_frame(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    (folder / "sweep.yaml").write_text(SWEEP.replace("passes: 3", "passes: 1"), encoding="utf-8")
+    (folder / "sweep.yaml").write_text(SWEEP.replace("passes: 5", "passes: 1"), encoding="utf-8")
     run = convbench.run("sweep.yaml", db="own.db")
     frame = run.frame()
     assert len(frame) == 6
