@@ -38,7 +38,8 @@ class Outcome(NamedTuple):
     """What the check found; `reason` is None where all is right.
 
     `max_error` is the largest |y - ref| / (sum|x||w| + |b|) over a sample of the data that is timed, in units of the
-    output dtype's roundoff; None where the layer could not be compared. `elements` were compared one by one.
+    output dtype's roundoff; None where the layer could not be compared. `elements` were compared one by one. `results`
+    are those of the layer's own data, empty where something is wrong.
     """
 
     output_shape: tuple[int, ...] | None
@@ -46,6 +47,7 @@ class Outcome(NamedTuple):
     elements: int
     method: str
     reason: str | None
+    results: dict[str, Tensor]
 
 
 class Compared(NamedTuple):
@@ -69,7 +71,7 @@ def check(layer: Layer, *, implementation: str | None = None) -> Outcome:
     shape = None if built is None else tuple(built.shape)
     wrong = _misbuilt(layer)
     if wrong:
-        return Outcome(shape, None, 0, method, wrong)
+        return Outcome(shape, None, 0, method, wrong, {})
 
     with torch.no_grad():
         random = {key: tensor.detach().clone() for key, tensor in layer.operands.tensors().items()}
@@ -91,9 +93,11 @@ def check(layer: Layer, *, implementation: str | None = None) -> Outcome:
     with torch.no_grad():
         _fill(layer, random)
     accuracy: float | None = None
+    results: dict[str, Tensor] = {}
     if not reasons:
-        accuracy, reasons = _accuracy(layer, layer.results(), random)
-    return Outcome(shape, accuracy, compared, method, "; ".join(reasons) or None)
+        results = layer.results()
+        accuracy, reasons = _accuracy(layer, results, random)
+    return Outcome(shape, accuracy, compared, method, "; ".join(reasons) or None, {} if reasons else results)
 
 
 def _another_turn(layer: Layer, turn: int, method: str) -> tuple[int, list[str]]:

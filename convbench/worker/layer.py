@@ -163,16 +163,17 @@ class Layer:
             with torch.enable_grad(), self._autocast():
                 operands.y = self.module(operands.x)
 
-    def set_data(self) -> None:
-        """Give the input and the upstream gradient the values that the case asks to be timed with."""
+    def set_data(self) -> bool:
+        """Give input and upstream gradient the values that the case is to be timed with; False where they have them."""
         if self.spec.data == "normal":
-            return
+            return False
         with torch.no_grad():
             for tensor in (self.operands.x, self.operands.g):
                 if tensor is not None:
                     # Normal numbers this much smaller lie below the least normal one, nearly all above the last.
                     tensor.mul_(0.0 if self.spec.data == "zeros" else torch.finfo(tensor.dtype).tiny / 4)
         self.rebuild()
+        return True
 
     def results(self) -> dict[str, torch.Tensor]:
         """Run the step once; what it produced by name: output, grad_input, grad_weight, grad_bias."""

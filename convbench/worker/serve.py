@@ -131,11 +131,11 @@ class Worker:
             ran = implementation(layer)
             answer.update(implementation=ran.name, reorder_share=ran.reorder_share, precision=precision(device))
             outcome = check(layer, implementation=ran.name)
-            answer["check"] = outcome._asdict()
+            prepared.results = outcome.results
+            answer["check"] = {name: value for name, value in outcome._asdict().items() if name != "results"}
             if outcome.reason is not None:
                 answer.update(status="failed", reason=outcome.reason)
-        layer.set_data()
-        if request["check"] and answer["reason"] is None:
+        if layer.set_data() and prepared.results:
             prepared.results = layer.results()
         if spec.cache == "cold":
             prepared.go_cold(device)
