@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import shlex
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -97,6 +98,11 @@ class WorkerSettings:
     cudnn_benchmark: bool = False
     env: Env = ()
     module: str = TORCH_CONV2D
+
+    @property
+    def oddness(self) -> tuple[bool, ...]:
+        """What may keep a process from starting, or from what the machine can do; smallest where nothing does."""
+        return (self.module != TORCH_CONV2D, bool(self.env), self.deterministic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,8 +208,15 @@ class Case:
 
     @property
     def bytes(self) -> int:
-        """Bytes of one iteration: every operand read once, every result written once."""
-        return self.problem.elements_moved(self.direction) * DTYPES[self.dtype]
+        """Bytes of one iteration: every operand read once, every result written once, each in its own dtype.
+
+        Under autocast the output, and the upstream gradient, have the dtype that is computed in.
+        """
+        moved = self.problem.elements_moved(self.direction) * DTYPES[self.dtype]
+        if self.autocast is Autocast.NONE:
+            return moved
+        outputs = math.prod(self.problem.output_shape) * (2 if self.direction is Direction.TRAIN_STEP else 1)
+        return moved + outputs * (DTYPES[self.compute_dtype] - DTYPES[self.dtype])
 
     def objection(self) -> str | None:
         """Why torch would refuse this case, in plain words; None where it would run it."""

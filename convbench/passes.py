@@ -10,8 +10,9 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
-from convbench.case import TORCH_CONV2D, Allocator, Case, Fp32Precision, WorkerSettings
+from convbench.case import Allocator, Case, Fp32Precision, WorkerSettings
 from convbench.engine import machine
 from convbench.engine.lane import Lane, Refusal
 from convbench.engine.lanes import Lanes
@@ -32,6 +33,8 @@ from convbench.visiting import TIMED, CaseState, Visiting
 
 #: Signal number of a kill that was not ours: the kernel was out of memory.
 SIGKILL = 9
+#: What to know of a case whose worker was to keep freed memory and does not.
+GIVES_BACK = "freed memory goes back to the system"
 #: A pause when the worker changes, seconds: the last one falls asleep first.
 CHANGE_PAUSE_S = 0.001
 
@@ -91,7 +94,8 @@ class Passes:
         self._hooks = hooks
         self._clock = clock
         self._states = [CaseState(position=i, case=case, id=case.id) for i, case in enumerate(cases)]
-        self._cohorts = schedule.cohorts(cases, memory_limit=memory_limit)
+        cache_bytes = machine.cache_bytes(3) or schedule.CACHE_BYTES
+        self._cohorts = schedule.cohorts(cases, memory_limit=memory_limit, cache_bytes=cache_bytes)
         self._pass_index = 0
         self._order = 0
         self._busy_s = 0.0
@@ -156,7 +160,7 @@ class Passes:
         for case in (state.case for state in wanting):
             key = (case.device, case.threads, case.fp32_precision)
             wanted.setdefault(key, {})[case.compute_dtype] = None
-            tellers[key] = min(tellers.get(key, case.worker), case.worker, key=_oddness)
+            tellers[key] = min(tellers.get(key, case.worker), case.worker, key=attrgetter("oddness"))
         roofs: list[Roof] = []
         for key, dtypes in wanted.items():
             try:
@@ -188,21 +192,24 @@ class Passes:
         for visit in visiting:
             self._ready(visit)
             self._tell()
+        # What is compared with a case stands in the same rounds: it sees the same weather.
+        both = [*visiting, *(beside for visit in visiting for beside in self._companions(visit))]
         for round_index in range(self._measure.rounds):
             self._under_way = len(visiting) * (round_index + 1) / (self._measure.rounds + 1)
-            due = [i for i, visit in enumerate(visiting) if self._due(visit, round_index)]
+            due = [i for i, visit in enumerate(both) if self._due(visit, round_index)]
             if not due:
                 break
             order = schedule.shuffled(
                 due, seed=self._seed, pass_index=self._pass_index, cohort=cohort, round_index=round_index
             )
-            self._take_canaries(visiting[order[0]])
+            self._take_canaries(both[order[0]])
             for index in order:
-                if self._due(visiting[index], round_index):
-                    self._take_block(visiting[index], round_index)
+                if self._due(both[index], round_index):
+                    self._take_block(both[index], round_index)
                     self._tell()
         if self._pass_index == 0:
-            self._accompany(visiting, cohort)
+            for visit in visiting:
+                self._take_peak_memory(visit)
             self._verify(visiting)
         self._lanes.release(deadline_s=self._measure.timeout)
 
@@ -213,32 +220,17 @@ class Passes:
             return (case,)
         return (case, replace(case, allocator=Allocator.SYSTEM))
 
-    def _accompany(self, visiting: Sequence[Visiting], cohort: int) -> None:
-        """A few blocks of what explains each case that was measured, and its memory; what fails here is left out."""
-        due = [index for index, visit in enumerate(visiting) if visit.blocks and not visit.over]
-        for index in due:
-            visit = visiting[index]
-            state = replace(visit.state, checked=True)
-            _, *system = self._variants(state.case)
-            if system:
-                visit.system = Visiting(state=replace(state, case=system[0]))
-            if state.case.is_one_backward_kernel:
-                visit.kernels = Visiting(state=state, kernels_alone=True)
-        for round_index in range(schedule.COMPANION_BLOCKS):
-            order = schedule.shuffled(
-                due,
-                seed=self._seed,
-                pass_index=self._pass_index,
-                cohort=cohort,
-                round_index=self._measure.rounds + round_index,
-            )
-            for visit in (visiting[index] for index in order):
-                for companion in visit.companions:
-                    if not companion.over and round_index < len(visit.blocks):
-                        self._take_block(companion, round_index)
-                        self._tell()
-        for index in due:
-            self._take_peak_memory(visiting[index])
+    def _companions(self, visit: Visiting) -> tuple[Visiting, ...]:
+        """What explains a case and is measured beside it in the first pass; what fails of it is left out."""
+        if self._pass_index or visit.over:
+            return ()
+        state = replace(visit.state, checked=True)
+        _, *system = self._variants(state.case)
+        if system:
+            visit.system = Visiting(state=replace(state, case=system[0]), beside=visit)
+        if state.case.is_one_backward_kernel:
+            visit.kernels = Visiting(state=state, beside=visit, kernels_alone=True)
+        return visit.companions
 
     def _verify(self, visiting: Sequence[Visiting]) -> None:
         """Whether each layer that was right before it was timed still is; a worker that died since tells nothing."""
@@ -256,6 +248,8 @@ class Passes:
 
     def _take_peak_memory(self, visit: Visiting) -> None:
         """By the system's allocator, which gives memory back; an accelerator's tells it anyway."""
+        if visit.over or not visit.blocks:
+            return
         case = visit.state.case
         teller = visit if case.allocator is Allocator.SYSTEM or case.device != "cpu" else visit.system
         lane = self._ready(teller) if teller and not teller.over else None
@@ -266,7 +260,10 @@ class Passes:
                 self._lanes.drop(teller.state.case.worker)
 
     def _due(self, visit: Visiting, round_index: int) -> bool:
-        return not visit.over and round_index < visit.state.blocks(self._pass_index, self._measure)
+        if visit.beside and (visit.beside.over or round_index >= schedule.COMPANION_BLOCKS):
+            return False
+        main = visit.beside or visit
+        return not visit.over and round_index < main.state.blocks(self._pass_index, self._measure)
 
     def _ready(self, visit: Visiting) -> Lane | None:
         """The lane in which the case is prepared, preparing it where it is not; None where that ended the case."""
@@ -292,6 +289,9 @@ class Passes:
             visit.end(prepared.status, prepared.reason)
             return None
         if visit.prepared is None:
+            if state.case.allocator is Allocator.STEADY and not self._lanes.description(state.case.worker).keeps_memory:
+                note = "; ".join(filter(None, [prepared.note, GIVES_BACK]))
+                prepared = replace(prepared, note=note if self._lanes.has_steady_allocator else prepared.note)
             visit.prepared, visit.status, visit.reason = prepared, prepared.status, prepared.reason
         visit.lane = lane
         return lane
@@ -403,11 +403,6 @@ class Passes:
                 start_s=self._lanes.start_s,
             )
         )
-
-
-def _oddness(settings: WorkerSettings) -> tuple[bool, ...]:
-    """What may keep a worker from what the machine can do, smallest where nothing does."""
-    return (settings.module != TORCH_CONV2D, bool(settings.env), settings.deterministic)
 
 
 def _facts(

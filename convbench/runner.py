@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 
 import convbench
 from convbench.case import TORCH_CONV2D, Allocator
@@ -59,10 +60,11 @@ def run(
     """
     lanes = Lanes(engine)
     try:
-        settings = plan.cases[0].worker
-        lanes.start(dict.fromkeys(case.worker for case in plan.cases))
+        workers = dict.fromkeys(case.worker for case in plan.cases)
+        settings = min(workers, key=attrgetter("oddness"))
+        lanes.start(workers)
         description = lanes.description(settings)
-        for other in dict.fromkeys(case.worker for case in plan.cases):
+        for other in workers:
             if other.module != TORCH_CONV2D:
                 lanes.lane(other).find_module(other.module, deadline_s=sweep.measure.timeout)
         environment = machine.environment(description, allocator=_allocator(settings.allocator, description))

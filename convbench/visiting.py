@@ -77,7 +77,8 @@ class Visiting:
     blocks: list[Block] = field(default_factory=list)
     system: Visiting | None = None  # the same case under the system's allocator
     kernels: Visiting | None = None  # the kernels that its backward calls, without autograd
-    kernels_alone: bool = False  # whether this is such
+    beside: Visiting | None = None  # the case that this one is measured beside
+    kernels_alone: bool = False  # whether it is the kernels alone
     peak_bytes: int | None = None
 
     @property

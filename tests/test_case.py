@@ -218,3 +218,11 @@ def test_autocast_decides_what_is_computed_in() -> None:
     case = Case(problem=PLAIN, dtype="float32")
     assert case.compute_dtype == "float32"
     assert replace(case, autocast=Autocast.BFLOAT16).compute_dtype == "bfloat16"
+
+
+def test_bytes_count_what_autocast_makes_narrower() -> None:
+    case = Case(problem=PLAIN)
+    output = 10 * 62 * 62
+    assert replace(case, autocast=Autocast.BFLOAT16).bytes == case.bytes - 2 * output
+    train = replace(case, direction=Direction.TRAIN_STEP)
+    assert replace(train, autocast=Autocast.FLOAT16).bytes == train.bytes - 2 * 2 * output

@@ -24,6 +24,8 @@ def test_kernels_and_the_share_of_reorders_are_read_off_onednns_lines() -> None:
     kernels, share = told_by_onednn(["hello", REORDER, CREATED, CONVOLUTION, REORDER + "x"])
     assert kernels == ["brg_conv_fwd:avx512_core"]
     assert share == pytest.approx(1.5 / 6.0), "a time that is no number counts nothing"
+    stamped = CONVOLUTION.replace("v1,primitive", "v1,1732501.25,primitive")
+    assert told_by_onednn([stamped]) == (["brg_conv_fwd:avx512_core"], 0.0)
 
 
 def test_without_a_line_nothing_is_known() -> None:

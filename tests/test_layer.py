@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,9 +14,10 @@ import torch
 from convbench.case import Autocast, Cache, Case, Data
 from convbench.engine.lane import KERNELS, spec
 from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
-from convbench.worker import cold, memory
+from convbench.worker import cold, memory, timer
 from convbench.worker.check import check
 from convbench.worker.layer import Layer, Spec
+from convbench.worker.serve import Worker
 from convbench.worker.settings import Settings, precision
 
 CPU = torch.device("cpu")
@@ -87,7 +89,7 @@ def test_a_cold_step_takes_copies_in_turn_that_give_the_same(problem: Problem, d
     own = sum(tensor.numel() * tensor.element_size() for tensor in layer.operands.tensors().values())
     seen: list[int] = []
     hook = layer.module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].data_ptr()))
-    step = cold.rotating_step(layer, 3 * own)
+    step = cold.rotating_step(layer, 3 * (own + cold.OBJECT_BYTES))
     built, copies = len(seen), 6
     layer_step = layer.step
     with layer.mode():
@@ -195,3 +197,97 @@ def test_settings_become_the_processs_and_are_found_again() -> None:
         for switch, value in zip(switches, before, strict=True):
             switch.fp32_precision = value
     assert precision(CPU) in ("ieee", "tf32", "bf16")
+
+
+def test_a_tiny_layer_has_no_more_copies_than_can_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cold, "MOST_COPIES", 50)
+    one = Problem(in_channels=1, out_channels=1, kernel_size=(1, 1), input_size=(1, 1))
+    layer = made(problem=one)
+    seen = set()
+    layer.module.register_forward_pre_hook(lambda _, inputs: seen.add(inputs[0].data_ptr()))
+    step = cold.rotating_step(layer, 2**40)
+    with layer.mode():
+        for _ in range(120):
+            step()
+    assert len(seen) == 50
+
+
+class SlowFirst(torch.nn.Conv2d):
+    """Loads something in its first call."""
+
+    loaded = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.loaded:
+            self.loaded = True
+            time.sleep(0.05)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("direction", [Direction.FORWARD, Direction.TRAIN_STEP])
+def test_the_first_call_is_the_first(direction: Direction) -> None:
+    layer = made(direction=direction, module="test_layer:SlowFirst")
+    with layer.mode():
+        first_s = layer.begun_s + timer.first_call(layer.first_step, None)
+        second_s = timer.first_call(layer.step, None)
+    assert first_s >= 0.05
+    assert second_s < first_s
+    assert all(leaf.grad is None for leaf in layer.operands.leaves)
+
+
+def request(worker: Worker, case: Case, *, check: bool = True) -> dict[str, object]:
+    document = json.loads(json.dumps(spec(case, 0)))
+    return worker.answer({"op": "prepare", "key": 1, "check": check, "spec": document})
+
+
+def worker_with(**settings: object) -> Worker:
+    worker = Worker()
+    asked_for = {**Settings(threads=1)._asdict(), **settings}
+    assert worker.answer({"op": "describe", **asked_for})["status"] == "passed"
+    return worker
+
+
+@pytest.mark.parametrize("data", Data)
+@pytest.mark.parametrize("direction", [Direction.FORWARD, Direction.TRAIN_STEP])
+def test_whatever_the_data_a_layer_that_goes_wrong_is_found_at_the_end(data: Data, direction: Direction) -> None:
+    for module, status in (("torch.nn.Conv2d", "passed"), ("planted:GoesWrong", "failed")):
+        worker = worker_with()
+        case = Case(problem=PLAIN, data=data, direction=direction, module=module)
+        assert request(worker, case)["status"] == "passed"
+        assert worker.answer({"op": "block", "key": 1, "seconds": 0.1})["status"] == "passed"
+        assert worker.answer({"op": "verify", "key": 1})["status"] == status
+
+
+class MoreThreads(torch.nn.Conv2d):
+    calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        if self.calls > 20:
+            torch.set_num_threads(2)
+        return super().forward(x)
+
+
+def test_a_layer_that_changes_the_threads_is_an_error_and_costs_no_other(one_thread: None) -> None:
+    worker = worker_with()
+    assert request(worker, Case(problem=PLAIN, module="test_layer:MoreThreads"))["status"] == "passed"
+    answer = worker.answer({"op": "block", "key": 1, "seconds": 0.01})
+    assert (answer["status"], answer["reason"]) == (
+        "error",
+        "RuntimeError: the layer's code changed torch's threads from 1 to 2",
+    )
+    assert torch.get_num_threads() == 1
+
+
+def test_the_precision_is_told_of_what_computes_in_float32_alone() -> None:
+    worker = worker_with()
+    assert request(worker, Case(problem=PLAIN))["precision"] in ("ieee", "tf32", "bf16")
+    assert request(worker, Case(problem=PLAIN, autocast=Autocast.BFLOAT16))["precision"] is None
+    assert request(worker, Case(problem=PLAIN, dtype="float64"))["precision"] is None
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_autocast_of_a_narrow_layer_is_judged_by_what_its_gradients_hold(direction: Direction) -> None:
+    problem = replace(PLAIN, in_channels=16, out_channels=32, input_size=(32, 32))
+    assert check(made(problem=problem, direction=direction, dtype="bfloat16", autocast=Autocast.FLOAT16)).reason is None
+    assert check(made(problem=problem, direction=direction, dtype="float16", autocast=Autocast.BFLOAT16)).reason is None

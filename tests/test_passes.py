@@ -406,3 +406,28 @@ def test_a_twin_with_one_thread_is_timed_where_all_cores_are_asked_for(monkeypat
     recorder, engine = measure([case(1, threads=1)], Script(drift=0.1), measure=Measure(passes=2))
     assert [facts.twin_ratio for facts in recorder.noted] == [None, None]
     assert engine.asked("twin") == []
+
+
+def test_the_variables_of_one_case_leave_the_allocator_of_others_alone() -> None:
+    engine = FakeEngine(Script(unsteady_first=99, drift=0.1))
+    engine.has_steady_allocator = True
+    lanes = Lanes(engine)
+    lanes.lane(case(1, env=(("MALLOC_TOP_PAD_", "0"),)).worker)
+    assert (engine.workers, engine.falls) == (1, 0)
+    lanes.lane(case(1).worker)
+    assert engine.falls == 2
+
+
+def test_an_allocator_that_gives_memory_back_is_told_in_the_row() -> None:
+    engine, recorder = FakeEngine(Script(unsteady_first=99, drift=0.1)), Recorder()
+    engine.has_steady_allocator = True
+    Passes([case(1)], Measure(passes=1), seed=1, lanes=Lanes(engine), memory_limit=10**12, hooks=recorder.hooks()).run()
+    assert recorder.visits[0].note == "freed memory goes back to the system"
+
+
+def test_what_is_measured_beside_a_case_stands_in_the_same_rounds() -> None:
+    cases = [case(1, direction=Direction.BACKWARD), case(2)]
+    recorder, _ = measure(cases, Script(drift=0.1), measure=Measure(passes=1))
+    own = {block.round_index: block.order for block in unpack_blocks(recorder.of(cases[0])[0].blocks)}
+    beside = {block.round_index: block.order for block in unpack_blocks(recorder.of(cases[0])[0].kernel_blocks)}
+    assert all(abs(own[index] - beside[index]) <= 2 for index in range(3))

@@ -18,7 +18,7 @@ from datetime import datetime
 import numpy as np
 
 from convbench import units
-from convbench.case import Case
+from convbench.case import Cache, Case
 from convbench.errors import RequestError
 from convbench.measure import schedule
 from convbench.measure.estimate import estimate, table
@@ -36,6 +36,8 @@ CHECK_ITERATIONS = 5
 CHECK_S = 0.015
 #: Iterations that finding out the memory of one costs.
 MEMORY_ITERATIONS = 3
+#: Seconds to build the copies of a small layer for a cold cache; larger ones have fewer.
+COLD_S = 0.5
 #: What is measured beside a case at most: the system's allocator, a backward's kernels alone.
 MOST_COMPANIONS = 2
 #: Warm-up as the timer does it (worker/timer.py): two iterations and 3 ms, one where it is longer than 10 ms.
@@ -56,10 +58,8 @@ def upper_limit_s(cases: Sequence[Case], measure: Measure) -> float:
     """
     workers = _workers(cases)
     once = _case_s(0.0, measure, companions=MOST_COMPANIONS)
-    return (
-        MARGIN * (len(cases) * once + measure.passes * workers * FIRST_LAYER_S)
-        + measure.passes * workers * WORKER_START_S
-    )
+    counted = len(cases) * once + _cold_s(cases, measure) + measure.passes * workers * FIRST_LAYER_S
+    return MARGIN * counted + measure.passes * workers * WORKER_START_S
 
 
 def within_budget(cases: Sequence[Case], measure: Measure) -> Measure:
@@ -113,7 +113,12 @@ def _run_s(cases: Sequence[Case], iterations_s: Sequence[float], measure: Measur
     counted = sum(
         _case_s(time, measure, companions=beside) for time, beside in zip(iterations_s, companions, strict=True)
     )
-    return counted + measure.passes * _workers(cases) * FIRST_LAYER_S
+    return counted + _cold_s(cases, measure) + measure.passes * _workers(cases) * FIRST_LAYER_S
+
+
+def _cold_s(cases: Iterable[Case], measure: Measure) -> float:
+    """Seconds that building the copies of cases with a cold cache takes, their companions' among them."""
+    return sum(case.cache is Cache.COLD for case in cases) * (measure.passes + MOST_COMPANIONS) * COLD_S
 
 
 def _case_s(iteration_s: float, measure: Measure, *, companions: int) -> float:

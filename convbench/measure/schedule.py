@@ -60,13 +60,17 @@ def is_settled(minima: Iterable[tuple[int, float]], precision: float) -> bool:
     return len(agreeing) >= SETTLED_BLOCKS and len(set(agreeing)) >= SETTLED_PASSES
 
 
-#: What the copies of a case with a cold cache fill at most, bytes (worker/cold.py).
-COLD_BYTES = 2 * 256 * 2**20
+#: The last-level cache that is reckoned with where none is told, bytes; how much of it copies fill (worker/cold.py).
+CACHE_BYTES = 64 * 2**20
+BEYOND_CACHE = 2
 
 
-def memory_bytes(case: Case) -> int:
-    """What a case holds while it is prepared, roughly: its operands, its results, and reordered copies of both."""
-    copies = COLD_BYTES if case.cache is Cache.COLD else 0
+def memory_bytes(case: Case, cache_bytes: int = CACHE_BYTES) -> int:
+    """What a case holds while it is prepared, roughly: its operands, its results, and reordered copies of both.
+
+    With a cold cache also the copies that leave a cache of `cache_bytes` before their turn comes.
+    """
+    copies = BEYOND_CACHE * cache_bytes if case.cache is Cache.COLD else 0
     return copies + 2 * _elements_held(case.problem, case.direction is Direction.FORWARD) * DTYPES[case.dtype]
 
 
@@ -83,7 +87,7 @@ class Cohort:
     positions: tuple[int, ...]
 
 
-def cohorts(cases: Sequence[Case], *, memory_limit: int) -> tuple[Cohort, ...]:
+def cohorts(cases: Sequence[Case], *, memory_limit: int, cache_bytes: int = CACHE_BYTES) -> tuple[Cohort, ...]:
     """Share the cases out, in the order of the sweep.
 
     Cases of one problem differ only in settings whose effect is wanted: they stay together, since only what is
@@ -95,7 +99,7 @@ def cohorts(cases: Sequence[Case], *, memory_limit: int) -> tuple[Cohort, ...]:
     groups: list[list[int]] = [[]]
     held = 0
     for positions in by_problem.values():
-        sizes = [memory_bytes(cases[position]) for position in positions]
+        sizes = [memory_bytes(cases[position], cache_bytes) for position in positions]
         too_many = len(groups[-1]) + len(positions) > COHORT_SIZE
         if groups[-1] and (too_many or held + sum(sizes) > memory_limit):
             groups.append([])

@@ -16,6 +16,10 @@ CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 UNKNOWN_CACHE_BYTES = 64 * 2**20
 #: No more is taken even where more is told: a virtual machine may see the whole host's.
 LARGEST_CACHE_BYTES = 256 * 2**20
+#: What Python and torch hold around a copy's numbers, which goes through the caches as well; bytes.
+OBJECT_BYTES = 5000
+#: Copies at most: they are built in each pass. Of layers of a few KiB part may stay in a large cache.
+MOST_COPIES = 8192
 #: How much more than the cache lies between two uses of the same bytes.
 BEYOND = 2
 
@@ -26,7 +30,7 @@ def rotating_step(layer: Layer, cache_bytes: int) -> Step:
     The results go where the allocator puts them, which is usually still in a cache.
     """
     own = sum(tensor.numel() * tensor.element_size() for tensor in layer.operands.tensors().values())
-    count = max(2, math.ceil(BEYOND * cache_bytes / max(own, 1)))
+    count = max(2, min(MOST_COPIES, math.ceil(BEYOND * cache_bytes / (own + OBJECT_BYTES))))
     steps = [_on_copy(layer) for _ in range(count)]
     turn = itertools.cycle(steps).__next__
     return lambda: turn()()

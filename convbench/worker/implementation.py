@@ -93,10 +93,10 @@ def told_by_onednn(lines: list[str]) -> tuple[list[str], float | None]:
     A line reads `onednn_verbose,v1,primitive,exec,cpu,convolution,jit:avx512_core,forward_training,...,0.0231`; the
     last field is milliseconds.
     """
-    rows = [line.split(",") for line in lines if line.startswith("onednn_verbose")]
-    rows = [row for row in rows if len(row) > 6 and row[3] == "exec"]
-    kernels = [row[6] for row in rows if row[5] == "convolution"]
-    times = [(row[5], _milliseconds(row[-1])) for row in rows]
+    rows = [line.split(",") for line in lines if line.startswith("onednn_verbose") and ",exec," in line]
+    told = [row for row in (row[row.index("exec") :] for row in rows) if len(row) > 4]  # a timestamp may stand before
+    kernels = [row[3] for row in told if row[2] == "convolution"]
+    times = [(row[2], _milliseconds(row[-1])) for row in told]
     total = sum(time for _, time in times)
     return kernels, sum(time for kind, time in times if kind == "reorder") / total if total else None
 

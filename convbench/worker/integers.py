@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 from . import reference
-from .layer import Spec
+from .layer import SIGNIFICANT_BITS, Spec
 
-#: Every integer up to 2**bits is exact in the narrowest type that a kernel may add up in, by the dtype of the layer.
-EXACT_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
 #: float32 on an accelerator: TF32 keeps 11 significant bits.
 EXACT_BITS_TF32 = 11
 #: What each direction produces, in the order of reports; grad_bias only where there is a bias.
@@ -83,7 +81,7 @@ def integers(spec: Spec, turn: int = 0) -> Data:
 def exact_limit(spec: Spec) -> int:
     """The largest sum of magnitudes that every kernel of this dtype and device adds up exactly."""
     narrow = spec.compute_dtype == "float32" and not spec.device.startswith("cpu")
-    return 1 << (EXACT_BITS_TF32 if narrow else EXACT_BITS[spec.compute_dtype])
+    return 1 << (EXACT_BITS_TF32 if narrow else SIGNIFICANT_BITS[spec.coarsest_dtype])
 
 
 class Draw:

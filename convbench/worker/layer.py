@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import math
 from collections.abc import Iterator
+from time import perf_counter
 from typing import Any, Callable, NamedTuple
 
 import torch
@@ -14,6 +15,8 @@ Tensors = tuple[torch.Tensor, ...]
 Step = Callable[[], Any]
 
 TORCH_CONV2D = "torch.nn.Conv2d"
+#: Every integer of so many bits is exact in a dtype.
+SIGNIFICANT_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
 
 
 class Spec(NamedTuple):
@@ -51,6 +54,11 @@ class Spec(NamedTuple):
     def compute_dtype(self) -> str:
         """The dtype that the kernels compute in, and the output's."""
         return self.dtype if self.autocast == "none" else self.autocast
+
+    @property
+    def coarsest_dtype(self) -> str:
+        """Of the dtypes that numbers of this layer pass through the one that holds the fewest integers."""
+        return min(self.dtype, self.compute_dtype, key=SIGNIFICANT_BITS.__getitem__)
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Spec:
@@ -116,12 +124,16 @@ class Layer:
                     parameter.copy_(torch.randn(parameter.shape, dtype=dtype, **random) / math.sqrt(fan_in))
         # Drawn contiguous and then converted: torch draws into channels_last nine times slower.
         x = torch.randn(spec.input_shape, dtype=dtype, **random).contiguous(memory_format=layout)
-        g = None
+        g = y = None
+        self.begun_s = 0.0
         if self.grad:
             x.requires_grad_()
+            before = perf_counter()
             with self._autocast():
-                y = self.module(x).detach()
-            g = torch.empty_like(y).copy_(torch.randn(y.shape, dtype=y.dtype, **random))
+                y = self.module(x)
+            # A train step begins with its forward: its first call is this one and what follows of the step.
+            self.begun_s = perf_counter() - before if spec.direction == "train_step" else 0.0
+            g = torch.empty_like(y, requires_grad=False).copy_(torch.randn(y.shape, dtype=y.dtype, **random))
         self.operands = Operands(x, weight, bias, g)
         self._kernels_alone = self._kernels_apply()
         if self._kernels_alone:
@@ -129,6 +141,7 @@ class Layer:
         elif spec.direction in ("grad_input", "grad_weight"):
             self.note = "through autograd"
         self.step = self.step_on(self.operands)
+        self.first_step = self._rest_of_training(y) if spec.direction == "train_step" and y is not None else self.step
         self.rebuild()
 
     def _parameters(self) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -163,17 +176,16 @@ class Layer:
             with torch.enable_grad(), self._autocast():
                 operands.y = self.module(operands.x)
 
-    def set_data(self) -> bool:
-        """Give input and upstream gradient the values that the case is to be timed with; False where they have them."""
+    def set_data(self) -> None:
+        """Give the input and the upstream gradient the values that the case is to be timed with."""
         if self.spec.data == "normal":
-            return False
+            return
         with torch.no_grad():
             for tensor in (self.operands.x, self.operands.g):
                 if tensor is not None:
                     # Normal numbers this much smaller lie below the least normal one, nearly all above the last.
                     tensor.mul_(0.0 if self.spec.data == "zeros" else torch.finfo(tensor.dtype).tiny / 4)
         self.rebuild()
-        return True
 
     def results(self) -> dict[str, torch.Tensor]:
         """Run the step once; what it produced by name: output, grad_input, grad_weight, grad_bias."""
@@ -242,6 +254,16 @@ class Layer:
         mask = [of_input, of_weight, of_weight and spec.bias]
         rest = (bias_sizes, stride, pads, dilation, False, [0] * len(pads), spec.groups, mask)
         return lambda: backward(g, x, weight, *rest)
+
+    def _rest_of_training(self, y: torch.Tensor) -> Step:
+        """What follows the first forward, whose result is `y`, in the first train step; to be run once."""
+        kept = [y]
+
+        def rest() -> None:
+            kept.pop().backward(self.operands.g)  # type: ignore[no-untyped-call]  # untyped in torch
+            _clear(self.operands)
+
+        return rest
 
     def _train(self, operands: Operands) -> torch.Tensor:
         if self.spec.autocast == "none":

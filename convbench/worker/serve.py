@@ -43,7 +43,8 @@ class Prepared:
         self.queue = None if device.type == "cpu" else devices.Stream(device)
         self.step = layer.step
         self.between: Callable[[], None] | None = None
-        self.results: dict[str, torch.Tensor] = {}  # on the timed data, where the layer was checked and is right
+        self.results: dict[str, torch.Tensor] = {}  # on normal data, where the layer was checked and is right
+        self.normal: dict[str, torch.Tensor] = {}  # that data, where another is timed
 
     def go_cold(self, device: torch.device) -> None:
         """From now on each iteration finds its operands in memory."""
@@ -66,6 +67,7 @@ class Worker:
     def __init__(self) -> None:
         self._prepared: dict[int, Prepared] = {}
         self._settings = Settings()
+        self._threads = torch.get_num_threads()
         self._steady: set[str] = set()  # devices whose clocks have been brought to run steadily
         self._canaries = Canaries()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -97,6 +99,7 @@ class Worker:
         """The software and the devices this process sees; makes it what the settings ask for first."""
         self._settings = Settings(**{name: request[name] for name in Settings._fields})
         self._settings.apply()
+        self._threads = torch.get_num_threads()
         backends: Any = torch.backends
         capability = getattr(backends.cpu, "get_cpu_capability", None) if hasattr(backends, "cpu") else None
         return {
@@ -127,20 +130,23 @@ class Worker:
         answer: dict[str, Any] = {"status": "passed", "reason": None, "note": layer.note}
         if request["check"]:
             with layer.mode():
-                answer["first_call_s"] = timer.first_call(layer.step, prepared.queue)
+                answer["first_call_s"] = layer.begun_s + timer.first_call(layer.first_step, prepared.queue)
             ran = implementation(layer)
-            answer.update(implementation=ran.name, reorder_share=ran.reorder_share, precision=precision(device))
+            answer.update(implementation=ran.name, reorder_share=ran.reorder_share)
+            answer["precision"] = precision(device) if spec.compute_dtype == "float32" else None
             outcome = check(layer, implementation=ran.name)
             prepared.results = outcome.results
             answer["check"] = {name: value for name, value in outcome._asdict().items() if name != "results"}
             if outcome.reason is not None:
                 answer.update(status="failed", reason=outcome.reason)
-        if layer.set_data() and prepared.results:
-            prepared.results = layer.results()
+        layer.first_step = layer.step  # the very first one held a graph of its own
+        if spec.data != "normal":
+            prepared.normal = {name: tensor.detach().clone() for name, tensor in layer.operands.tensors().items()}
+            layer.set_data()
         if spec.cache == "cold":
             prepared.go_cold(device)
         answer["timer"] = prepared.timer_name
-        answer["threads"] = torch.get_num_threads()
+        answer["threads"] = self._same_threads()
         self._prepared[request["key"]] = prepared
         return answer
 
@@ -155,6 +161,7 @@ class Worker:
                 self._steady.add(prepared.device)
             timing = timer.time_block(prepared.step, request["seconds"], prepared.queue, prepared.between)
         busy = perf_counter() - begin
+        self._same_threads()
         return {
             "status": "passed",
             **timing._asdict(),
@@ -167,8 +174,19 @@ class Worker:
         """Whether the layer still gives what it gave when it was checked."""
         prepared = self._prepared[request["key"]]
         prepared.layer.use(prepared.layer.operands)
+        for name, values in prepared.normal.items():
+            prepared.layer.operands.tensors()[name].data.copy_(values)
+        prepared.layer.rebuild()
         wrong = still_right(prepared.layer, prepared.results)
         return {"status": "failed" if wrong else "passed", "reason": wrong}
+
+    def _same_threads(self) -> int:
+        """The number of threads; raises RuntimeError where the layer's code has changed it, and puts it back."""
+        now = torch.get_num_threads()
+        if now != self._threads:
+            torch.set_num_threads(self._threads)
+            raise RuntimeError(f"the layer's code changed torch's threads from {self._threads} to {now}")
+        return now
 
     def peak_memory(self, request: dict[str, Any]) -> dict[str, Any]:
         """Bytes that one iteration takes beyond its operands and results."""
