@@ -247,17 +247,12 @@ class Passes:
                         visit.end(wrong.status, wrong.reason)
 
     def _take_peak_memory(self, visit: Visiting) -> None:
-        """By the system's allocator, which gives memory back; an accelerator's tells it anyway."""
-        if visit.over or not visit.blocks:
-            return
-        case = visit.state.case
-        teller = visit if case.allocator is Allocator.SYSTEM or case.device != "cpu" else visit.system
-        lane = self._ready(teller) if teller and not teller.over else None
-        if lane is not None and teller:
+        lane = self._ready(visit) if visit.blocks and not visit.over else None
+        if lane is not None:
             try:
-                visit.peak_bytes = lane.peak_memory(teller.key(len(self._states)), deadline_s=self._measure.timeout)
+                visit.peak_bytes = lane.peak_memory(visit.key(len(self._states)), deadline_s=self._measure.timeout)
             except WorkerError:
-                self._lanes.drop(teller.state.case.worker)
+                self._lanes.drop(visit.state.case.worker)
 
     def _due(self, visit: Visiting, round_index: int) -> bool:
         if visit.beside and (visit.beside.over or round_index >= schedule.COMPANION_BLOCKS):

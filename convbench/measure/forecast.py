@@ -34,7 +34,7 @@ PREPARE_S = 4e-3
 PREPARE_ITERATIONS = 2
 CHECK_ITERATIONS = 5
 CHECK_S = 0.015
-#: Iterations that finding out the memory of one costs.
+#: Iterations that finding out the memory of one and looking at it again at the end cost.
 MEMORY_ITERATIONS = 3
 #: Seconds to build the copies of a small layer for a cold cache; larger ones have fewer.
 COLD_S = 0.5

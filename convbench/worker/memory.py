@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from .layer import Layer
 
-STATUS = Path("/proc/self/status")
-CLEAR = Path("/proc/self/clear_refs")
-RESET_PEAK = "5"  # of the resident set, linux/Documentation/filesystems/proc.rst
+#: What torch's profiler calls an allocation or, with a negative size, its end.
+MEMORY_EVENT = "[memory]"
 
 
 def peak_bytes(layer: Layer) -> int | None:
-    """Bytes at the peak of one iteration less its operands, graph and results; None where the system does not tell.
+    """Bytes at the peak of one iteration less its operands, graph and results; None where torch does not tell.
 
-    On an accelerator by its allocator. On a CPU by the resident set, to some hundred KiB, which needs an allocator that
-    gives memory back: an iteration before has loaded code and built what is kept from call to call.
+    Counted by torch's allocators, which serve oneDNN's scratch space and reordered copies too. An iteration before has
+    built what is kept from call to call.
     """
-    if layer.operands.x.device.type != "cpu":
-        return _on_accelerator(layer)
     layer.results()
-    gc.collect()
-    _give_back()
-    before = _reset()
-    if before is None:
+    return _on_cpu(layer) if layer.operands.x.device.type == "cpu" else _on_accelerator(layer)
+
+
+def _on_cpu(layer: Layer) -> int | None:
+    """By the allocations and their ends that torch's profiler records."""
+    try:
+        with torch.autograd.profiler.profile(use_kineto=True, profile_memory=True) as profiled:
+            results = layer.results()
+        events: list[Any] = [e for e in profiled.kineto_results.events() if e.name() == MEMORY_EVENT]
+        changes = [(event.start_ns(), event.nbytes()) for event in events]
+    except (AttributeError, TypeError):  # an older torch, whose profiler knows other words
         return None
-    results = layer.results()
-    peak = _status("VmHWM")
-    return None if peak is None else max(0, peak - before - _bytes(results))
+    held = peak = 0
+    for _, change in sorted(changes, key=lambda found: found[0]):
+        held += change
+        peak = max(peak, held)
+    return max(0, peak - _bytes(results))
 
 
 def _bytes(results: dict[str, torch.Tensor]) -> int:
@@ -46,7 +49,6 @@ def _on_accelerator(layer: Layer) -> int | None:
         backend = getattr(torch, device.type)
     if not hasattr(backend, "max_memory_allocated"):
         return None
-    layer.results()
     backend.synchronize(device)
     backend.reset_peak_memory_stats(device)
     before: int = backend.memory_allocated(device)
@@ -54,29 +56,3 @@ def _on_accelerator(layer: Layer) -> int | None:
     backend.synchronize(device)
     peak: int = backend.max_memory_allocated(device)
     return max(0, peak - before - _bytes(results))
-
-
-def _give_back() -> None:
-    """Have the C library return free memory to the system (glibc)."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def _reset() -> int | None:
-    """Make the peak of the resident set what it is now, and return that; None where it cannot be done."""
-    try:
-        CLEAR.write_text(RESET_PEAK, encoding="ascii")
-    except OSError:
-        return None
-    return _status("VmRSS")
-
-
-def _status(name: str) -> int | None:
-    """A size from this process's status, bytes."""
-    try:
-        lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return None
-    found = next((line.split() for line in lines if line.startswith(f"{name}:")), None)
-    return int(found[1]) * 1024 if found else None
