@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, inspect, select
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from convbench.errors import StoreError
@@ -19,6 +21,8 @@ DEFAULT = "reports/convbench.db"
 
 #: How long a process waits for another one's transaction; the longest writes the cases of a run of 100,000, seconds.
 BUSY_TIMEOUT_S = 30.0
+#: Between two tries where SQLite itself does not wait, seconds.
+BUSY_PAUSE_S = 0.02
 
 #: The execution option of a connection that only reads: in SQLite its transaction then takes no write lock.
 READS = "convbench_reads"
@@ -250,11 +254,28 @@ def _refuse_foreign(engine: Engine, place: Place) -> None:
         raise StoreError(f"the database {place} belongs to another program (table {tables[0]!r})", hint=_ELSEWHERE)
 
 
+def _write_ahead(cursor: DBAPICursor) -> None:
+    """Have the file keep a write-ahead log, for ever; not inside a transaction.
+
+    Of processes that do so at once all but one are told at once that the file is locked, whatever the timeout. (The low
+    byte of an error code is its kind, https://sqlite.org/rescode.html.)
+    """
+    end = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(BUSY_PAUSE_S)
+
+
 def _initialize(engine: Engine, place: Place) -> None:
     if place.path is not None:
         connection = engine.raw_connection()
         try:
-            connection.cursor().execute("PRAGMA journal_mode = WAL")  # stays in the file; not inside a transaction
+            _write_ahead(connection.cursor())
         finally:
             connection.close()
     with engine.begin() as transaction:

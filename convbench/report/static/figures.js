@@ -45,8 +45,11 @@ function logRange(low, high, air = 0.06) {
   return [from - margin, to + margin];
 }
 
+const LONGEST_TICK = 20; // characters; the numbers below a figure have whole texts
+
 /** As many texts as fit side by side, the first among them; the others stay unnamed. */
-function thinTexts(texts, width) {
+function thinTexts(all, width) {
+  const texts = all.map((text) => (text.length > LONGEST_TICK ? `${text.slice(0, LONGEST_TICK - 1)}\u2026` : text));
   const longest = Math.max(...texts.map((text) => text.length));
   const fit = Math.max(2, Math.floor(width / (longest * 7 + 14)));
   const step = Math.ceil(texts.length / fit);
