@@ -38,6 +38,9 @@ CHECK_S = 0.015
 MEMORY_ITERATIONS = 3
 #: Seconds to build the copies of a small layer for a cold cache; larger ones have fewer.
 COLD_S = 0.5
+#: The share of cases that are not settled after three passes, where the stored run had no more of them: 0.45 to 0.59 was
+#: seen of three sweeps.
+STAY = 0.55
 #: What is measured beside a case at most: the system's allocator, a backward's kernels alone.
 MOST_COMPANIONS = 2
 #: Warm-up as the timer does it (worker/timer.py): two iterations and 3 ms, one where it is longer than 10 ms.
@@ -98,20 +101,38 @@ def forecast_s(cases: Sequence[Case], measure: Measure, known: Run) -> float | N
         return None
     rates = _rates(measured, times)
     new = [times.get(case.id) or case.flops / _rate(case, rates) for case in cases]
-    counted = _run_s(measured, [times[case.id] for case in measured], known.measure)
+    stay = _stay(known)
+    counted = _run_s(measured, [times[case.id] for case in measured], known.measure, stay)
     starts = measure.passes * _workers(cases) * _start_s(known, seconds)
-    return _run_s(cases, new, measure) * seconds / counted + starts
+    return _run_s(cases, new, measure, stay) * seconds / counted + starts
 
 
 def _workers(cases: Iterable[Case]) -> int:
     return len({case.worker for case in cases})
 
 
-def _run_s(cases: Sequence[Case], iterations_s: Sequence[float], measure: Measure) -> float:
-    """Seconds that the schedule takes of these cases with these iteration times, once its workers are up."""
+def _stay(known: Run) -> float:
+    """The share of cases that stay in a pass after those that it takes to settle."""
+    later = known.measure.passes - schedule.SETTLED_PASSES
+    if later < 1:
+        return STAY
+    passes = estimate(table(result.blocks for result in known.results)).passes
+    timed = passes[passes > 0]
+    stayed = np.clip(timed - schedule.SETTLED_PASSES, 0, None).sum()
+    return float(stayed / (later * len(timed))) if len(timed) else STAY
+
+
+def _run_s(cases: Sequence[Case], iterations_s: Sequence[float], measure: Measure, stay: float) -> float:
+    """Seconds that the schedule takes of these cases with these iteration times, once its workers are up.
+
+    `stay` is the share of cases that are not settled when they could be.
+    """
+    sure = min(schedule.SETTLED_PASSES, measure.passes)
+    share = (sure + (measure.passes - sure) * stay) / measure.passes
     companions = [1 + case.is_one_backward_kernel for case in cases]
     counted = sum(
-        _case_s(time, measure, companions=beside) for time, beside in zip(iterations_s, companions, strict=True)
+        _case_s(time, measure, companions=beside, share=share)
+        for time, beside in zip(iterations_s, companions, strict=True)
     )
     return counted + _cold_s(cases, measure) + measure.passes * _workers(cases) * FIRST_LAYER_S
 
@@ -121,15 +142,15 @@ def _cold_s(cases: Iterable[Case], measure: Measure) -> float:
     return sum(case.cache is Cache.COLD for case in cases) * (measure.passes + MOST_COMPANIONS) * COLD_S
 
 
-def _case_s(iteration_s: float, measure: Measure, *, companions: int) -> float:
-    """Seconds that the schedule takes of one case that does not settle, and of what is measured beside it."""
+def _case_s(iteration_s: float, measure: Measure, *, companions: int, share: float = 1.0) -> float:
+    """Seconds that the schedule takes of one case with this share of its passes, and of what is measured beside it."""
     blocks = schedule.blocks_in_run(iteration_s, measure)
     warm_up_s = iteration_s if iteration_s > WARMUP_ONCE_S else max(WARMUP_S, 2 * iteration_s)
     block_s = max(schedule.block_seconds(measure), iteration_s) + warm_up_s + AROUND_BLOCK_S
     prepare_s = PREPARE_S + PREPARE_ITERATIONS * iteration_s
     beside_s = companions * (min(schedule.COMPANION_BLOCKS, blocks) * block_s + prepare_s)
     once_s = CHECK_S + CHECK_ITERATIONS * iteration_s + MEMORY_ITERATIONS * iteration_s
-    return blocks * block_s + min(blocks, measure.passes) * prepare_s + beside_s + once_s
+    return share * (blocks * block_s + min(blocks, measure.passes) * prepare_s) + beside_s + once_s
 
 
 def _iteration_times(known: Run) -> dict[str, float]:
