@@ -38,8 +38,8 @@ CHECK_S = 0.015
 MEMORY_ITERATIONS = 3
 #: Seconds to build the copies of a small layer for a cold cache; larger ones have fewer.
 COLD_S = 0.5
-#: The share of cases that are not settled after three passes, where the stored run had no more of them: 0.45 to 0.59 was
-#: seen of three sweeps.
+#: The share of cases that are not settled after three passes, where the stored run had no more of them: 0.45 to 0.59
+#: was seen of three sweeps.
 STAY = 0.55
 #: What is measured beside a case at most: the system's allocator, a backward's kernels alone.
 MOST_COMPANIONS = 2
