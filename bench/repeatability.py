@@ -179,7 +179,7 @@ def summary(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
     """One row per layer and tool."""
     values: defaultdict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     for row in rows:
-        for layer, found in row["found"].items():  # type: ignore[attr-defined]  # read from JSON
+        for layer, found in row["found"].items():
             values[layer, str(row["tool"])].append(found)
     table = []
     for (layer, tool), found in sorted(values.items(), key=lambda item: (list(LAYERS).index(item[0][0]), item[0][1])):

@@ -230,7 +230,7 @@ class Passes:
             visit.system = Visiting(state=replace(state, case=system[0]), beside=visit)
         if state.case.is_one_backward_kernel:
             visit.kernels = Visiting(state=state, beside=visit, kernels_alone=True)
-        return visit.companions
+        return tuple(companion for companion in (visit.system, visit.kernels) if companion)
 
     def _verify(self, visiting: Sequence[Visiting]) -> None:
         """Whether each layer that was right before it was timed still is; a worker that died since tells nothing."""

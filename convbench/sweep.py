@@ -602,7 +602,7 @@ def cases(sweep: Sweep) -> Plan:
                     merged += 1
                     found[key] = _joined(found[key], entry)
                     continue
-                case = Case(problem=problem, given_label=entry.label, count=entry.count, **chosen)  # type: ignore[arg-type]  # KINDS
+                case = Case(problem=problem, given_label=entry.label, count=entry.count, **chosen)  # type: ignore[arg-type]  # read by KINDS
                 found[key] = case
                 if reason := objection or case.misfit():
                     reasons[key] = reason
@@ -644,7 +644,7 @@ def _option(name: str) -> str:
 
 _Settings = dict[str, Value]
 _Numbered = tuple[int, _Settings]
-_DEFAULTS: _Settings = {f.name: f.default for f in fields(Case) if f.name in CASE_SETTINGS}  # type: ignore[misc]
+_DEFAULTS: _Settings = {f.name: f.default for f in fields(Case) if f.name in CASE_SETTINGS}  # type: ignore[misc]  # each has one
 _ABSENT = object()
 
 

@@ -81,11 +81,6 @@ class Visiting:
     kernels_alone: bool = False  # whether it is the kernels alone
     peak_bytes: int | None = None
 
-    @property
-    def companions(self) -> tuple[Visiting, ...]:
-        """What is measured beside the case, in the first pass."""
-        return tuple(companion for companion in (self.system, self.kernels) if companion)
-
     def end(self, status: Status, reason: str | None) -> None:
         """No more blocks of this case."""
         self.status, self.reason = status, reason

@@ -149,7 +149,7 @@ def test_every_setting_is_part_of_the_id(name: str, value: object) -> None:
 
 
 def test_the_settings_tested_above_are_all() -> None:
-    marks = test_every_setting_is_part_of_the_id.pytestmark  # type: ignore[attr-defined]
+    marks = test_every_setting_is_part_of_the_id.pytestmark
     assert {name for name, _ in marks[0].args[1]} == set(SETTINGS)
 
 

@@ -20,7 +20,7 @@ from convbench.result import BLOCK_LAYOUTS, LAYOUT, NAN, Block, pack_blocks
 def block(**given: float) -> Block:
     fields: dict[str, float] = dict.fromkeys(BLOCK_LAYOUTS[LAYOUT], 1.0)
     fields |= {"pass_index": 0, "round_index": 0, "order": 0, "iterations": 10, "samples": 10}
-    return Block(**(fields | given))  # type: ignore[arg-type]
+    return Block(**(fields | given))
 
 
 def table(*cases: list[Block]) -> estimate.BlockTable:

@@ -21,7 +21,7 @@ from convbench.result import LAYOUT, Block, PassFacts, Result, Run, Status, pack
 def layer(in_channels: int = 16, **given: object) -> Case:
     problem = Problem(in_channels=in_channels, out_channels=32, kernel_size=(3, 3), input_size=(28, 28))
     on_problem = {name: given.pop(name) for name in list(given) if hasattr(problem, name)}
-    return Case(problem=replace(problem, **on_problem), **given)  # type: ignore[arg-type]
+    return Case(problem=replace(problem, **on_problem), **given)
 
 
 def timed(case: Case, floor_s: float, *, passes: int = 5, wobble: float = 0.0, implementation: str = "A") -> Result:

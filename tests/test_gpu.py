@@ -75,7 +75,7 @@ def test_a_larger_layer_takes_longer_than_its_launch(lanes: Lanes) -> None:
     ],
 )
 def test_settings_of_execution_run(lanes: Lanes, settings: dict[str, object]) -> None:
-    measured(lanes, Case(problem=LAYER, device="accelerator", **settings))  # type: ignore[arg-type]
+    measured(lanes, Case(problem=LAYER, device="accelerator", **settings))
 
 
 def test_what_ran_and_its_memory_are_told(lanes: Lanes) -> None:

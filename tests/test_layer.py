@@ -45,7 +45,7 @@ def asked(case: Case) -> Spec:
 
 
 def made(**settings: object) -> Layer:
-    return Layer(asked(Case(**{"problem": PLAIN, **settings})), CPU)  # type: ignore[arg-type]
+    return Layer(asked(Case(**{"problem": PLAIN, **settings})), CPU)
 
 
 @pytest.mark.parametrize("autocast", [Autocast.BFLOAT16, Autocast.FLOAT16])
@@ -173,7 +173,7 @@ MISFITS = [
 
 @pytest.mark.parametrize(("settings", "given", "reason"), MISFITS)
 def test_settings_that_mean_nothing_are_told(settings: Settings, given: dict[str, object], reason: str) -> None:
-    case = Case(problem=PLAIN, **given)  # type: ignore[arg-type]
+    case = Case(problem=PLAIN, **given)
     assert reason in (settings.misfit(asked(case), CPU) or "")
 
 

@@ -82,7 +82,7 @@ def test_an_answer_that_makes_no_sense_is_the_workers_end(start: Start, answer: 
             return transport.request({"say": answer}, deadline_s=deadline_s)
 
     with pytest.raises(WorkerDiedError, match="the worker answered"):
-        Lane(Says(), WorkerSettings()).block(1, 0.01, deadline_s=10)  # type: ignore[arg-type]
+        Lane(Says(), WorkerSettings()).block(1, 0.01, deadline_s=10)
 
 
 def test_variables_of_a_worker_are_its_settings_and_what_the_case_names() -> None:

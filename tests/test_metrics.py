@@ -20,7 +20,7 @@ def limits(cases: list[Case], passes: list[PassFacts]) -> metrics.Limits:
 
 
 def compute(rate: float, dtype: str = "float32", **more: object) -> Roof:
-    return Roof(kind=RoofKind.COMPUTE, rate=rate, dtype=dtype, **{"device": "cpu", "threads": 1, "source": "a", **more})  # type: ignore[arg-type]
+    return Roof(kind=RoofKind.COMPUTE, rate=rate, dtype=dtype, **{"device": "cpu", "threads": 1, "source": "a", **more})
 
 
 def copy(rate: float, footprint: int) -> Roof:
@@ -35,7 +35,7 @@ def case(channels: int = 64, kernel: int = 3, **more: object) -> Case:
     problem = Problem(
         in_channels=channels, out_channels=channels, kernel_size=(kernel, kernel), input_size=(32, 32), bias=False
     )
-    return Case(problem=problem, **{"threads": 1, **more})  # type: ignore[arg-type]
+    return Case(problem=problem, **{"threads": 1, **more})
 
 
 def test_the_longer_of_compute_and_memory_is_attainable() -> None:

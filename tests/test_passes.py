@@ -20,7 +20,7 @@ MEASURE = Measure(precision=1e-6)  # never settles, unless a test says otherwise
 def case(name: int, **settings: object) -> Case:
     """A case that the fake engine knows by its in_channels."""
     problem = Problem(in_channels=name, out_channels=1, kernel_size=(1, 1), input_size=(4, 4))
-    return Case(problem=problem, **settings)  # type: ignore[arg-type]
+    return Case(problem=problem, **settings)
 
 
 class Recorder:
@@ -305,7 +305,7 @@ def test_roofs_are_told_by_the_plainest_worker() -> None:
         def start(self, settings: WorkerSettings) -> Lane:
             lane = super().start(settings)
             roofs = lane.roofs
-            lane.roofs = lambda *a, **k: (self.tellers.append(settings), roofs(*a, **k))[1]  # type: ignore[method-assign]
+            lane.roofs = lambda *a, **k: (self.tellers.append(settings), roofs(*a, **k))[1]
             return lane
 
     engine = Tells()
@@ -394,7 +394,7 @@ def test_memory_is_told_once() -> None:
     recorder, engine = measure(cases, Script(drift=0.1), measure=Measure(passes=2))
     assert engine.asked("peak_memory") == [1, 2, 3]
     assert [visit.peak_bytes for visit in recorder.of(cases[0])] == [4096, None]
-    assert merge(cases[0], recorder.of(cases[0])).peak_bytes == 4096  # type: ignore[union-attr]
+    assert merge(cases[0], recorder.of(cases[0])).peak_bytes == 4096
 
 
 def test_a_twin_with_one_thread_is_timed_where_all_cores_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

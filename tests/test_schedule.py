@@ -14,7 +14,7 @@ DEFAULT = Measure()
 
 def case(channels: int = 8, **settings: object) -> Case:
     problem = Problem(in_channels=channels, out_channels=8, kernel_size=(3, 3), input_size=(16, 16))
-    return Case(problem=problem, **settings)  # type: ignore[arg-type]
+    return Case(problem=problem, **settings)
 
 
 @pytest.mark.parametrize(

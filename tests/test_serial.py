@@ -154,8 +154,8 @@ def changed(place: str, value: object) -> serial.Json:
     *parents, last = [int(p) if p.isdigit() else p for p in re.findall(r"\w+", place)]
     holder = document
     for parent in parents:
-        holder = holder[parent]  # type: ignore[index, call-overload]
-    holder[last] = value  # type: ignore[index, call-overload]
+        holder = holder[parent]
+    holder[last] = value
     return document
 
 

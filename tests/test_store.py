@@ -290,7 +290,7 @@ def test_summary_counts_cases_by_how_they_ended(store: Store) -> None:
 
 def resumable(store: Store, **changes: object) -> str | None:
     wanted = {"digest": "d", "version": RUN.version, "environment": ENVIRONMENT, "host": HOST, **changes}
-    return store.resumable(**wanted)  # type: ignore[arg-type]
+    return store.resumable(**wanted)
 
 
 def test_unfinished_run_of_a_process_that_is_gone_is_resumable(store: Store) -> None:
@@ -397,7 +397,7 @@ def python(code: str, *arguments: object, **options: object) -> subprocess.Popen
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,  # type: ignore[call-overload]
+        **options,
     )
 
 
@@ -880,7 +880,7 @@ def test_this_process_is_not_gone() -> None:
 
 @pytest.mark.parametrize("change", [{"started": ME.started - 1}, {"boot": "another"}])
 def test_process_id_used_again_is_another_process(change: dict[str, object]) -> None:
-    assert dataclasses.replace(ME, **change).is_gone()  # type: ignore[arg-type]
+    assert dataclasses.replace(ME, **change).is_gone()
 
 
 def test_process_of_another_host_is_never_called_gone() -> None:

@@ -115,7 +115,7 @@ class Layer:
 
         self.module = _construct(spec, device, dtype)
         if spec.memory_format == "channels_last":
-            self.module = self.module.to(memory_format=layout)  # type: ignore[call-overload]
+            self.module = self.module.to(memory_format=layout)  # type: ignore[call-overload]  # not in torch's stubs
         weight, bias = self._parameters()
         with torch.no_grad():
             fan_in = math.prod(spec.weight_shape[1:])
