@@ -22,6 +22,7 @@ test: $(VENV)/.installed-dev browser lint
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/biome check --error-on-warnings convbench/report/static
 	$(VENV)/bin/mypy
 
 $(VENV)/bin/python:
