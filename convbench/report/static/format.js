@@ -1,12 +1,12 @@
 // Numbers and text as the reader sees them. convbench/units.py writes the same: `number` and `seconds`.
 
 /** A cell of a column as text; numbers have the column's unit, digits and thousands separators. */
-function formatCell(value, column) {
+export function formatCell(value, column) {
   if (value === null || typeof value === "string") return value ?? "";
   return formatNumber(value * column.factor, column.significant, column.decimals);
 }
 
-function formatNumber(value, significant, decimals) {
+export function formatNumber(value, significant, decimals) {
   if (significant !== null) {
     const exponent = value ? Math.floor(Math.log10(Math.abs(value))) : significant - 1;
     decimals = Math.min(8, Math.max(0, significant - 1 - exponent));
@@ -16,22 +16,27 @@ function formatNumber(value, significant, decimals) {
   return fraction ? `${grouped}.${fraction}` : grouped;
 }
 
-const TIME_UNITS = [[1, "s"], [1e-3, "ms"], [1e-6, "us"], [1e-9, "ns"]];
+const TIME_UNITS = [
+  [1, "s"],
+  [1e-3, "ms"],
+  [1e-6, "us"],
+  [1e-9, "ns"],
+];
 
 /** A time with its own unit: `4.31 ms`. */
-function formatSeconds(value, significant = 3) {
+export function formatSeconds(value, significant = 3) {
   if (value === null || value === undefined) return "-";
   const [unit, name] = TIME_UNITS.find(([size]) => value >= size * 0.9995) ?? TIME_UNITS.at(-1);
   return `${formatNumber(value / unit, significant, 0)} ${name}`;
 }
 
 /** Text as HTML that shows it letter for letter. */
-function escapeHtml(text) {
+export function escapeHtml(text) {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
 /** Text as plotly shows it letter for letter (it knows tags and named entities), broken into lines. */
-function escapePlotly(text, width = 46) {
+export function escapePlotly(text, width = 46) {
   const lines = [];
   let line = "";
   for (const word of text.replace(/\s+/g, " ").split(" ")) {
