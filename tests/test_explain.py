@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,9 +130,15 @@ def test_what_is_said_to_work_works(case: Case) -> None:
 @settings(deadline=None, max_examples=200)
 @given(problems.filter(lambda problem: problem.objection() is None), st.integers(0, 1))
 def test_unread_rows_are_those_no_tap_touches(problem: Problem, axis: int) -> None:
-    size, before = problem.input_size[axis], problem.pads[axis][0]
+    size, (before, after) = problem.input_size[axis], problem.pads[axis]
+    held = list(range(size))  # the row that each place of the padded input holds
+    if problem.padding_mode is PaddingMode.ZEROS:
+        held = [-1] * before + held + [-1] * after
+    else:
+        mode = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[problem.padding_mode]
+        held = np.pad(held, (before, after), mode=mode).tolist()
     read = {
-        out * problem.stride[axis] + tap * problem.dilation[axis] - before
+        held[out * problem.stride[axis] + tap * problem.dilation[axis]]
         for out in range(problem.output_size[axis])
         for tap in range(problem.kernel_size[axis])
     }

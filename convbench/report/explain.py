@@ -97,17 +97,33 @@ def explain(case: Case) -> Explanation:
 
 
 def unread(size: int, problem: Problem, axis: int) -> tuple[int, ...]:
-    """The rows (columns) of an input of `size` that no tap reads along spatial dimension `axis`, counted from 0."""
-    seen = bytearray(size)
+    """The rows (columns) of an input of `size` that no tap reads along spatial dimension `axis`, counted from 0.
+
+    A row that stands on the padding too, as in circular padding, is read where a tap lies on its copy.
+    """
+    before, after = problem.pads[axis]
+    touched = bytearray(before + size + after)
     out, stride = problem.output_size[axis], problem.stride[axis]
-    before = problem.pads[axis][0]
     for tap in range(problem.kernel_size[axis]):
-        first = tap * problem.dilation[axis] - before
-        start = max(0, -(-(0 - first) // stride))  # the first output whose tap lies on the input
-        rows = range(first + start * stride, min(size, first + (out - 1) * stride + 1), stride)
-        if rows:
-            seen[rows.start : rows.stop : stride] = b"\1" * len(rows)
+        first = tap * problem.dilation[axis]
+        rows = range(first, first + (out - 1) * stride + 1, stride)
+        touched[rows.start : rows.stop : stride] = b"\1" * len(rows)
+    seen = touched[before : before + size]
+    if problem.padding_mode is not PaddingMode.ZEROS:
+        for place in (*range(before), *range(before + size, len(touched))):
+            source = _source(place - before, size, problem.padding_mode)
+            if touched[place] and 0 <= source < size:  # torch refuses a reflection that is wider than the input
+                seen[source] = 1
     return tuple(row for row, read in enumerate(seen) if not read)
+
+
+def _source(position: int, size: int, mode: PaddingMode) -> int:
+    """The row whose copy lies at a position before (negative) or after an input of `size` rows."""
+    if mode is PaddingMode.REPLICATE:
+        return 0 if position < 0 else size - 1
+    if mode is PaddingMode.CIRCULAR:
+        return position % size
+    return -position if position < 0 else 2 * (size - 1) - position
 
 
 def ways_out(case: Case) -> tuple[dict[str, object], ...]:
