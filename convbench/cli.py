@@ -249,6 +249,30 @@ def explain(
 
 
 @app.command()
+def repro(
+    case: Annotated[str, typer.Argument(metavar="CASE", help="The id of a stored case, or its beginning.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file instead of standard output.")] = None,
+    db: Database = None,
+) -> None:
+    """Write one case as a short script that needs torch alone.
+
+    To run under perf or another profiler, or to paste into a bug report.
+    """
+    from convbench import api
+    from convbench.engine.local import LocalEngine
+    from convbench.report.repro import repro as script_of
+    from convbench.store import Store
+
+    with Store.open(_database(db)) as store:
+        chosen = store.find_case(case)
+    content = script_of(chosen, LocalEngine().variables(chosen.worker)).encode()
+    if output is not None:
+        api.write_bytes(output, content)
+    else:
+        sys.stdout.buffer.write(content)
+
+
+@app.command()
 def check() -> None:
     """Tell what disturbs a measurement on this machine."""
     from convbench.checkup import check_machine, checkup_text

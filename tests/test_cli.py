@@ -23,7 +23,7 @@ from convbench.store import Store, Writer
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIGS = Path(__file__).parent.parent / "configs"
-VERBS = ("run", "plan", "report", "runs", "export", "explain", "check")
+VERBS = ("run", "plan", "report", "runs", "export", "explain", "repro", "check")
 
 SWEEP = """\
 name: two by two
@@ -195,6 +195,8 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
         (["export", "latest"], "there is no database"),
         (["export", "absent.json"], "absent.json"),
         (["explain", "abcdefgh"], "there is no database"),
+        (["repro", "abcdefgh"], "there is no database"),
+        (["repro"], "CASE"),
         (["explain"], "missing --in-channels, --out-channels, --kernel-size, --input-size"),
         (["explain", "--kernel-size", "three"], "--kernel-size: expected an integer of at least 1"),
         (["explain", "abc", "--kernel-size", "3"], "not both"),
@@ -279,6 +281,22 @@ def test_explain_a_stored_case(command: Command, tmp_path: Path) -> None:
     said = command("--db", "my.db", "explain", case.id[:8])
     assert said.code == 0
     assert case.id in said.out
+
+
+def test_repro_of_a_stored_case(command: Command, tmp_path: Path) -> None:
+    run = store(synthetic.run(3, troubles=False), tmp_path / "my.db")
+    case = run.results[0].case
+    said = command("--db", "my.db", "repro", case.id[:8])
+    assert (said.code, said.err) == (0, "")
+    assert case.id in said.out
+    compile(said.out, "repro.py", "exec")
+    written = command("--db", "my.db", "repro", case.id, "-o", "out.py")
+    assert (written.code, written.out) == (0, "")
+    assert Path("out.py").read_text(encoding="utf-8") == said.out
+    unknown = command("--db", "my.db", "repro", "zzzz")
+    assert (unknown.code, unknown.out) == (2, "")
+    assert "'zzzz' is the id of no case in my.db" in unknown.err
+    assert "hint" in unknown.err
 
 
 def test_explain_takes_values_as_in_yaml_and_refuses_with_a_way_out(command: Command) -> None:
