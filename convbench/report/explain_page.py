@@ -1,0 +1,59 @@
+"""One layer explained as a page to play with, the text of explain.py in it for readers without scripts. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from convbench import __version__
+from convbench.case import Case
+from convbench.report import scripts
+from convbench.report.explain import explain
+from convbench.report.policy import json_text, policy, script_hash
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_ENTRY = "explain_main.js"
+
+
+def file_name(case: Case) -> str:
+    """`explain-<case id>.html`."""
+    return f"explain-{case.id}.html"
+
+
+def render(case: Case) -> str:
+    """The page as HTML text, encodable as UTF-8; a layer that torch refuses has one too."""
+    script = Markup(scripts.joined(_ENTRY))
+    execution = {
+        "direction": case.direction.value,
+        "dtype": case.dtype,
+        "autocast": case.autocast.value,
+        "memory_format": case.memory_format.value,
+    }
+    html = (
+        _templates()
+        .get_template("explain.html.j2")
+        .render(
+            version=__version__,
+            explanation=explain(case),
+            policy=policy([script_hash(str(script))]),
+            style=Markup(scripts.static("report.css") + scripts.static("explainer.css")),
+            script=script,
+            data=json_text({"problem": asdict(case.problem), "execution": execution}),
+        )
+    )
+    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a module's name must not cost the page
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,332 @@
+// Grids of cells on canvas: all of them where they are large enough to read, else a window that follows the kernel and
+// a small map of the whole. Nothing here knows what a cell means.
+
+/** Cells narrower than this show a part of a grid instead of all of it. */
+const SMALLEST_WHOLE_CELL = 13;
+/** Cells of a grid of which a part is shown; smaller where the kernel needs the room. */
+const PART_CELL = 28;
+const LEAST_CELL = 3;
+/** Numbers are legible from here on. */
+const NUMBER_CELL = 19;
+/** Room for the numbers of rows and columns. */
+const GUTTER = 26;
+const MAP_SIDE = 84;
+
+/** The colours of the page as they are now. */
+export function readPalette() {
+  const style = getComputedStyle(document.documentElement);
+  const names = ["paper", "card", "ink", "muted", "rule", "link", "good", "warn", "bad", "forward", "backward"];
+  const colors = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim() || "gray"]));
+  return { ...colors, mono: style.getPropertyValue("--mono").trim() || "monospace" };
+}
+
+/** Call `changed` whenever the page's theme changes. */
+export function watchTheme(changed) {
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
+  matchMedia("print").addEventListener("change", changed);
+  new MutationObserver(changed).observe(document.documentElement, { attributeFilter: ["data-theme", "class"] });
+}
+
+/** Give a canvas its size in CSS pixels, sharp on any screen; the context draws in CSS pixels. */
+export function sizedContext(canvas, width, height) {
+  const scale = window.devicePixelRatio || 1;
+  const pixels = [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
+  if (canvas.width !== pixels[0] || canvas.height !== pixels[1]) [canvas.width, canvas.height] = pixels;
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
+  const context = canvas.getContext("2d");
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  context.clearRect(0, 0, width, height);
+  return context;
+}
+
+/** The size of a cell with which a grid fits into a width and a height, whole or in part; `need` rows and columns must. */
+export function cellSize([rows, columns], [width, height], need, largest) {
+  const whole = Math.floor(Math.min(width / columns, height / rows));
+  if (whole >= SMALLEST_WHOLE_CELL) return Math.min(whole, largest);
+  const least = Math.floor(Math.min(width / (need[1] + 2), height / (need[0] + 2)));
+  return Math.max(LEAST_CELL, Math.min(PART_CELL, largest, least));
+}
+
+/** A grid on a canvas, with a map of the whole on a second one. */
+export class CanvasGrid {
+  constructor(canvas, map) {
+    this.canvas = canvas;
+    this.map = map;
+    this.size = [1, 1];
+    this.first = [0, 0];
+    this.seen = [1, 1];
+    this.cell = PART_CELL;
+    this.gutter = GUTTER;
+  }
+
+  /** How many rows and columns there are, how large their cells, and the room in CSS pixels. */
+  fit(size, cell, [width, height], gutter = GUTTER) {
+    this.size = size;
+    this.cell = cell;
+    this.gutter = gutter;
+    const room = [height, width];
+    this.seen = size.map((number, axis) => Math.max(1, Math.min(number, Math.floor(room[axis] / cell))));
+    this.first = this.first.map((first, axis) => Math.max(0, Math.min(first, size[axis] - this.seen[axis])));
+    if (this.map) this.map.hidden = this.isWhole;
+  }
+
+  get isWhole() {
+    return this.seen.every((number, axis) => number === this.size[axis]);
+  }
+
+  get showsNumbers() {
+    return this.cell >= NUMBER_CELL;
+  }
+
+  /** Scroll as little as brings the rows and columns from `start` (`extent` of them) into view, with one to spare. */
+  follow(start, extent) {
+    for (const axis of [0, 1]) {
+      const spare = this.seen[axis] >= extent[axis] + 2 ? 1 : 0;
+      const latest = start[axis] - spare;
+      const earliest = start[axis] + extent[axis] + spare - this.seen[axis];
+      const wanted = Math.max(Math.min(this.first[axis], latest), Math.min(earliest, latest));
+      this.first[axis] = Math.max(0, Math.min(wanted, this.size[axis] - this.seen[axis]));
+    }
+  }
+
+  /** Draw the cells in view; `paint(row, column)` says how each looks, `names(axis, at)` its number, if they have any. */
+  draw(palette, paint, names) {
+    const { cell, gutter } = this;
+    const [rows, columns] = this.seen;
+    const context = sizedContext(this.canvas, gutter + columns * cell + 3, gutter + rows * cell + 3);
+    this.context = context;
+    this.palette = palette;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    for (let i = 0; i < rows; i++) {
+      for (let j = 0; j < columns; j++) {
+        this.drawCell(paint(this.first[0] + i, this.first[1] + j), gutter + j * cell, gutter + i * cell);
+      }
+    }
+    if (names) this.drawNames(names);
+    this.drawEdges();
+  }
+
+  drawCell(look, x, y) {
+    const { context, palette, cell } = this;
+    const gap = cell >= 8 ? 1 : 0;
+    const side = cell - gap;
+    if (look.fill) {
+      context.globalAlpha = look.alpha ?? 1;
+      context.fillStyle = palette[look.fill];
+      context.fillRect(x, y, side, side);
+    }
+    if (look.dashed && cell >= 8) {
+      context.globalAlpha = 0.55;
+      context.strokeStyle = palette.muted;
+      context.lineWidth = 1;
+      context.setLineDash([2, 2]);
+      context.strokeRect(x + 0.5, y + 0.5, side - 1, side - 1);
+      context.setLineDash([]);
+    }
+    if (look.hatched) this.hatch(x, y, side);
+    if (look.framed) {
+      context.globalAlpha = 1;
+      context.strokeStyle = palette[look.framed];
+      context.lineWidth = 2;
+      context.strokeRect(x + 1, y + 1, side - 2, side - 2);
+    }
+    if (look.text !== undefined && this.showsNumbers) {
+      context.globalAlpha = look.faint ? 0.62 : 1;
+      context.fillStyle = palette[look.faint ? "muted" : "ink"];
+      const text = String(look.text).replace("-", "\u2212");
+      const size = Math.min(17, cell * 0.5, (cell * 1.5) / text.length);
+      context.font = `${look.strong ? 700 : 400} ${size}px ${palette.mono}`;
+      context.fillText(text, x + side / 2, y + side / 2 + 0.5);
+    }
+    context.globalAlpha = 1;
+  }
+
+  hatch(x, y, side) {
+    const { context, palette } = this;
+    context.save();
+    context.beginPath();
+    context.rect(x, y, side, side);
+    context.clip();
+    context.strokeStyle = palette.warn;
+    context.globalAlpha = 0.75;
+    context.lineWidth = 1.25;
+    context.beginPath();
+    for (let offset = -side; offset < side; offset += 6) {
+      context.moveTo(x + offset, y + side);
+      context.lineTo(x + offset + side, y);
+    }
+    context.stroke();
+    context.restore();
+  }
+
+  /** Numbers of rows and columns, as many as find room. */
+  drawNames(names) {
+    const { context, palette, cell, gutter, first, seen, size } = this;
+    context.font = `10.5px ${palette.mono}`;
+    context.fillStyle = palette.muted;
+    for (const axis of [0, 1]) {
+      const widest = String(size[axis]).length * 6.5 + 6;
+      const every = [1, 2, 5, 10, 20, 50, 100].find((step) => step * cell >= (axis ? widest : 13)) ?? 200;
+      for (let place = 0; place < seen[axis]; place++) {
+        const name = names(axis, first[axis] + place);
+        if (name === null || name % every) continue;
+        const middle = gutter + (place + 0.5) * cell - 0.5;
+        context.textAlign = axis ? "center" : "right";
+        context.fillText(String(name), axis ? middle : gutter - 5, axis ? gutter - 9 : middle);
+      }
+    }
+    context.textAlign = "center";
+  }
+
+  /** Fade the sides beyond which the grid goes on. */
+  drawEdges() {
+    const { context, palette, cell, gutter, first, seen, size } = this;
+    const [height, width] = seen.map((number) => number * cell);
+    const sides = [
+      [first[0] > 0, [0, 0, 0, 16], [gutter, gutter, width, 16]],
+      [first[0] + seen[0] < size[0], [0, height, 0, height - 16], [gutter, gutter + height - 16, width, 16]],
+      [first[1] > 0, [0, 0, 16, 0], [gutter, gutter, 16, height]],
+      [first[1] + seen[1] < size[1], [width, 0, width - 16, 0], [gutter + width - 16, gutter, 16, height]],
+    ];
+    for (const [goesOn, line, area] of sides) {
+      if (!goesOn) continue;
+      const fade = context.createLinearGradient(...line.map((value) => value + gutter));
+      fade.addColorStop(0, palette.paper);
+      fade.addColorStop(1, "transparent");
+      context.fillStyle = fade;
+      context.globalAlpha = 0.85;
+      context.fillRect(...area);
+    }
+    context.globalAlpha = 1;
+  }
+
+  /** A frame around rows and columns from `start`, which may lie between cells while it moves. */
+  frame(start, extent, color, lineWidth = 2.5, dash = []) {
+    const { context, palette, cell, gutter, first, seen } = this;
+    context.save();
+    context.beginPath();
+    context.rect(gutter - 2, gutter - 2, seen[1] * cell + 4, seen[0] * cell + 4);
+    context.clip();
+    context.strokeStyle = palette[color];
+    context.lineWidth = lineWidth;
+    context.lineJoin = "round";
+    context.setLineDash(dash);
+    const x = gutter + (start[1] - first[1]) * cell - 0.5;
+    const y = gutter + (start[0] - first[0]) * cell - 0.5;
+    context.strokeRect(x, y, extent[1] * cell, extent[0] * cell);
+    context.restore();
+  }
+
+  /** The whole grid in small: what is in view, and `marks` [{start, extent, color, alpha}] in cells. */
+  drawMap(palette, marks) {
+    if (!this.map || this.isWhole) return;
+    const scale = MAP_SIDE / Math.max(...this.size);
+    const [height, width] = this.size.map((number) => Math.max(6, number * scale));
+    const context = sizedContext(this.map, width + 2, height + 2);
+    const box = (start, extent, least) => {
+      const [h, w] = extent.map((number) => Math.max(least, number * scale));
+      const [y, x] = start.map((number) => 1 + number * scale);
+      return [Math.min(x, 1 + width - w), Math.min(y, 1 + height - h), w, h];
+    };
+    for (const { start, extent, color, alpha } of marks) {
+      context.globalAlpha = alpha;
+      context.fillStyle = palette[color];
+      context.fillRect(...box(start, extent, 3));
+    }
+    context.globalAlpha = 1;
+    context.strokeStyle = palette.ink;
+    context.lineWidth = 1;
+    context.strokeRect(...box(this.first, this.seen, 3));
+    context.strokeStyle = palette.muted;
+    context.strokeRect(0.5, 0.5, width + 1, height + 1);
+  }
+
+  /** The cell under a pointer, null beside the grid. */
+  cellAt(event) {
+    const box = this.canvas.getBoundingClientRect();
+    const place = [event.clientY - box.top, event.clientX - box.left].map((at) => (at - this.gutter) / this.cell);
+    if (place.some((at, axis) => at < 0 || at >= this.seen[axis])) return null;
+    return place.map((at, axis) => Math.floor(at) + this.first[axis]);
+  }
+
+  /** The cell of the whole under a pointer on the map. */
+  cellOnMap(event) {
+    const box = this.map.getBoundingClientRect();
+    const shares = [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width];
+    return shares.map((share, axis) => Math.max(0, Math.min(this.size[axis] - 1, Math.floor(share * this.size[axis]))));
+  }
+}
+
+/** Input channels above, output channels below, and which of them feed the chosen output. Returns where a click lands. */
+export function drawChannels(canvas, palette, width, { inputs, outputs, from, seen, groups, inChannel, outChannel }) {
+  const [bar, between, widest] = [26, 54, 42];
+  const context = sizedContext(canvas, width, 2 * bar + between + 2);
+  const sideOf = (number) => Math.min(widest, width / number);
+  const drawBar = (number, y, chosen, first, count, color) => {
+    const side = sideOf(number);
+    const perGroup = number / groups;
+    const paint = (start, length, fill, alpha) => {
+      context.globalAlpha = alpha;
+      context.fillStyle = palette[fill];
+      context.fillRect(start * side, y, Math.max(1, length * side - (side >= 5 ? 1 : 0)), bar);
+    };
+    if (side >= 5) {
+      for (let channel = 0; channel < number; channel++) {
+        const mine = channel >= first && channel < first + count;
+        const shade = Math.floor(channel / perGroup) % 2 ? 0.2 : 0.1;
+        paint(channel, 1, mine ? color : "ink", channel === chosen ? 0.95 : mine ? 0.38 : shade);
+      }
+    } else {
+      paint(0, number, "ink", 0.12);
+      if (groups > 1 && perGroup * side >= 4) {
+        for (let group = 1; group < groups; group += 2) paint(group * perGroup, perGroup, "ink", 0.12);
+      }
+      paint(first, count, color, 0.45);
+      const least = Math.max(1, 3 / side);
+      paint(Math.min(chosen, number - least), least, color, 1);
+    }
+    context.globalAlpha = 1;
+    if (side >= 20) {
+      context.font = `11px ${palette.mono}`;
+      context.textAlign = "center";
+      context.textBaseline = "middle";
+      for (let channel = 0; channel < number; channel++) {
+        context.fillStyle = palette[channel === chosen ? "paper" : "ink"];
+        context.fillText(String(channel), (channel + 0.5) * side - 0.5, y + bar / 2 + 0.5);
+      }
+    }
+  };
+  const outGroup = outputs / groups;
+  const [inSide, outSide] = [sideOf(inputs), sideOf(outputs)];
+  const low = bar + between;
+  const ribbon = context.createLinearGradient(0, bar, 0, low);
+  ribbon.addColorStop(0, palette.forward);
+  ribbon.addColorStop(1, palette.backward);
+  context.fillStyle = ribbon;
+  const path = (left, right) => {
+    const [x0, x1] = [outChannel * outSide, Math.max((outChannel + 1) * outSide - 1, outChannel * outSide + 2)];
+    const bend = bar + between / 2;
+    context.beginPath();
+    context.moveTo(left, bar + 1);
+    context.lineTo(right, bar + 1);
+    context.bezierCurveTo(right, bend, x1, bend, x1, low - 1);
+    context.lineTo(x0, low - 1);
+    context.bezierCurveTo(x0, bend, left, bend, left, bar + 1);
+    context.fill();
+  };
+  if (inSide >= 5) {
+    context.globalAlpha = 0.2;
+    for (let channel = from; channel < from + seen; channel++) path(channel * inSide, (channel + 1) * inSide - 1);
+  }
+  context.globalAlpha = inSide >= 5 ? 0.12 : 0.28;
+  path(from * inSide, (from + seen) * inSide);
+  drawBar(inputs, 0, inChannel, from, seen, "forward");
+  drawBar(outputs, low, outChannel, Math.floor(outChannel / outGroup) * outGroup, outGroup, "backward");
+  return (x, y) => {
+    const upper = y < bar + between / 2;
+    const channel = Math.floor(x / (upper ? inSide : outSide));
+    return channel < (upper ? inputs : outputs) && channel >= 0 ? { upper, channel } : null;
+  };
+}

@@ -1,0 +1,165 @@
+// Time, rate or efficiency over any setting, coloured and split by any two others.
+
+import { geometricMean, thinned } from "./cases.js";
+import {
+  baseLayout,
+  coloursOf,
+  describeRow,
+  legendTraces,
+  METRICS,
+  metricAxis,
+  metricText,
+  panels,
+  settingAxis,
+  suffix,
+} from "./charts.js";
+import { paper } from "./colours.js";
+import { escapePlotly } from "./format.js";
+
+/** More lines in one panel hide each other; means are over all of them. */
+const MOST_LINES = 60;
+const MOST_PANELS = 9;
+/** Legends of more values are no help; hover names the value. */
+export const MOST_COLOURS = 12;
+
+/**
+ * The series of the picture: one per panel and colour, each {panel, colour, lines, mean, matched}. A line is the rows of
+ * one layer, all else equal, in the order of x; `mean` is the geometric mean over the `matched` lines that have every value
+ * of the series, by position on the x axis (null where there is none).
+ */
+export function series(cases, rows, { x, y, colour, split }) {
+  const [axis, colours, splits] = [x, colour, split].map((name) => cases.axis.get(name));
+  const { groups } = cases.groups([x]);
+  const found = new Map();
+  for (const row of rows) {
+    if (cases.value(y, row) === null) continue;
+    const place = { panel: splits ? splits.codes[row] : 0, colour: colours ? colours.codes[row] : 0 };
+    const key = `${place.panel} ${place.colour}`;
+    if (!found.has(key)) found.set(key, { ...place, lines: new Map() });
+    const { lines } = found.get(key);
+    if (!lines.has(groups[row])) lines.set(groups[row], new Map());
+    const line = lines.get(groups[row]);
+    if (!line.has(axis.codes[row])) line.set(axis.codes[row], row); // a default and the same value named are one point
+  }
+  const sorted = [...found.values()].sort((a, b) => a.panel - b.panel || a.colour - b.colour);
+  return sorted.map(({ panel, colour: code, lines }) => {
+    const all = [...lines.values()].map((line) => [...line].sort(([a], [b]) => a - b));
+    const places = [...new Set(all.flatMap((line) => line.map(([at]) => at)))].sort((a, b) => a - b);
+    const matched = all.filter((line) => line.length === places.length);
+    const mean =
+      places.length > 1 && matched.length
+        ? places.map((at, i) => [at, geometricMean(matched.map((line) => cases.value(y, line[i][1])))])
+        : null;
+    return { panel, colour: code, lines: all, mean, matched: matched.length };
+  });
+}
+
+/** {traces, layout, told} of the picture; `told` is what it shows in a sentence. */
+export function explorePicture(cases, rows, choice, look) {
+  const { x, y, colour, split } = choice;
+  const [axis, colourAxis, splitAxis] = [x, colour, split].map((name) => cases.axis.get(name));
+  const metric = METRICS.find(({ name }) => name === y);
+  const found = series(cases, rows, choice);
+  const [ink, colours] = [paper(look.theme), coloursOf(look, colourAxis)];
+  const shown = [...new Set(found.map(({ panel }) => panel))];
+  const kept = shown.slice(0, MOST_PANELS);
+  const layout = baseLayout(look);
+  const named = colourAxis && colourAxis.texts.length <= MOST_COLOURS;
+  if (!named) layout.margin.t = splitAxis ? 24 : 10;
+  else if (splitAxis) layout.margin.t = 54;
+  const titles = kept.map((code) => (splitAxis ? `${splitAxis.title}: ${splitAxis.texts[code]}` : null));
+  const { domains, width } = panels(layout, look, titles);
+  const traces = [];
+  const values = [];
+  let [drawn, total] = [0, 0];
+  for (const { panel, colour: code, lines, mean, matched } of found) {
+    const at = kept.indexOf(panel);
+    if (at < 0) continue;
+    const some = thinned(byHeight(lines, cases, y), MOST_LINES);
+    drawn += some.length;
+    total += lines.length;
+    const thin = { x: [], y: [], text: [], customdata: [] };
+    for (const line of some) {
+      for (const [place, row] of line) {
+        thin.x.push(axis.places[place]);
+        thin.y.push(cases.value(y, row));
+        thin.text.push(describeRow(cases, row));
+        thin.customdata.push(row);
+        values.push(thin.y.at(-1));
+      }
+      for (const list of Object.values(thin)) list.push(null); // a gap between lines
+    }
+    const axes = { xaxis: `x${suffix(at)}`, yaxis: `y${suffix(at)}` };
+    const faint = Math.max(look.theme === "dark" ? 0.4 : 0.3, Math.min(0.75, 8 / some.length));
+    traces.push({
+      ...thin,
+      ...axes,
+      type: "scatter",
+      mode: "lines+markers",
+      hovertemplate: "%{text}<extra></extra>",
+      connectgaps: false,
+      line: { color: colours[code], width: 1 },
+      marker: { color: colours[code], size: 5 },
+      opacity: faint,
+    });
+    if (mean && matched > 1) {
+      traces.push({
+        ...axes,
+        x: mean.map(([place]) => axis.places[place]),
+        y: mean.map(([, value]) => value),
+        text: mean.map(([place, value]) => {
+          const of = colourAxis ? `, ${escapePlotly(colourAxis.texts[code])}` : "";
+          return `<b>${escapePlotly(axis.texts[place])}${of}</b><br>${metricText(metric, value)}, mean of ${matched}`;
+        }),
+        type: "scatter",
+        mode: "lines+markers",
+        hovertemplate: "%{text}<extra></extra>",
+        line: { color: colours[code], width: 3 },
+        marker: { color: colours[code], size: 8 },
+      });
+    }
+  }
+  if (!values.length) return { traces: [], layout, told: "No case of these has that figure." };
+  domains.forEach((domain, i) => {
+    layout[`xaxis${suffix(i)}`] = {
+      ...settingAxis(ink, axis, width),
+      domain: domain.x,
+      anchor: `y${suffix(i)}`,
+    };
+    layout[`xaxis${suffix(i)}`].title = { ...layout[`xaxis${suffix(i)}`].title, text: escapePlotly(axis.title) };
+    layout[`yaxis${suffix(i)}`] = {
+      ...metricAxis(ink, metric, values),
+      domain: domain.y,
+      anchor: `x${suffix(i)}`,
+      showticklabels: domain.first,
+    };
+  });
+  if (named) {
+    traces.push(...legendTraces(colourAxis.texts, colours));
+    layout.showlegend = true;
+  }
+  return { traces, layout, told: told({ axis, metric, colourAxis, splitAxis, found, drawn, total, shown, kept }) };
+}
+
+/** The lines with the lowest first, so that thinning keeps the whole range. */
+function byHeight(lines, cases, y) {
+  return lines
+    .map((line) => ({ line, first: cases.value(y, line[0][1]) }))
+    .sort((a, b) => a.first - b.first)
+    .map(({ line }) => line);
+}
+
+function told({ axis, metric, colourAxis, splitAxis, found, drawn, total, shown, kept }) {
+  const parts = [`${metric.title} over ${axis.title.toLowerCase()}`];
+  if (colourAxis) parts.push(`coloured by ${colourAxis.title.toLowerCase()}`);
+  if (splitAxis) parts.push(`split by ${splitAxis.title.toLowerCase()}`);
+  const sentences = [`${parts.join(", ")}.`];
+  if (found.some(({ mean, matched }) => mean && matched > 1)) {
+    sentences.push(
+      "A thin line is one layer, all else equal; a bold one the geometric mean of the layers with all values.",
+    );
+  }
+  if (drawn < total) sentences.push(`${drawn} of ${total} lines are drawn, evenly chosen; means are over all.`);
+  if (kept.length < shown.length) sentences.push(`The first ${kept.length} of ${shown.length} panels are shown.`);
+  return sentences.join(" ");
+}
