@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +84,7 @@ LATEST = "latest"
 
 def load(ref: str = LATEST, *, db: str | None = None) -> MeasuredRun:
     """A stored run by `latest`, its id or a unique prefix of it, or the path of a JSON export."""
-    if ref.endswith(".json") or (ref != LATEST and Path(ref).is_file()):
+    if is_export(ref):
         from convbench.export import read_json
 
         try:
@@ -94,6 +96,11 @@ def load(ref: str = LATEST, *, db: str | None = None) -> MeasuredRun:
 
     with Store.open(db) as store:
         return MeasuredRun(run=store.load(ref))
+
+
+def is_export(ref: str) -> bool:
+    """Whether a run is named by an exported file; else it is a stored one."""
+    return ref.endswith(".json") or (ref != LATEST and Path(ref).is_file())
 
 
 #: The largest run a forecast is made from: loading one takes 50 us a case.
@@ -123,6 +130,72 @@ def write_report(run: Run, folder: Path = REPORTS) -> Path:
     path = folder / page.file_name(run)
     write_bytes(path, page.render(run).encode())
     return path
+
+
+#: The page of all runs, beside the reports, and what was found in runs that are over, so that it is found out once.
+INDEX, KEPT = "index.html", "index.json"
+#: What is read of the second at most, bytes: the page's 500 runs fit in.
+LARGEST_KEPT = 4 * 2**20
+#: The largest run that is looked into for the page alone: its findings take 0.7 s.
+MOST_LOOKED_CASES = 2000
+#: How long other runs are looked into for the page before it says of the rest that they were not, seconds: a user waits
+#: for the report, and the next page goes on from there.
+LOOKING_S = 1.0
+
+
+def write_index(
+    folder: Path = REPORTS,
+    *,
+    db: str | None = None,
+    run: Run | None = None,
+    findings: Sequence[str] | None = None,
+    looking_s: float = LOOKING_S,
+) -> Path:
+    """Write the page of all runs in the database `db` into `folder`, where their reports are, and return its path.
+
+    `run` is one that is loaded already, `findings` its sentences where they are known. Raises RequestError where the
+    database cannot be read or the folder not be written.
+    """
+    from convbench import __version__
+    from convbench.report import index
+    from convbench.store import Store
+
+    kept = index.kept_glances(_kept_text(folder / KEPT), __version__)
+    seen: dict[str, index.Glance] = {}
+    until = time.monotonic() + looking_s
+    with Store.open(db) as store:
+        stored = store.runs()
+        shown = stored[: index.MOST_RUNS]
+        for summary in shown:
+            before = kept.get(summary.id)
+            at_hand = run if run is not None and run.id == summary.id else None
+            is_over = summary.finished_at is not None  # else it goes on, or may: what is found now is soon wrong
+            if at_hand is not None and findings is not None:
+                seen[summary.id] = index.glance(at_hand, findings)
+            elif before is not None and before[0] == summary.finished_at:
+                seen[summary.id] = before[1]
+            elif summary.cases <= MOST_LOOKED_CASES and (at_hand or (is_over and time.monotonic() < until)):
+                with suppress(StoreError):  # one that cannot be read is shown as not looked at
+                    seen[summary.id] = index.glance(at_hand or store.load(summary.id))
+    files = index.reports((summary.id for summary in shown), (path.name for path in folder.glob("*.html")))
+    entries = [index.Entry(run=summary, glance=seen.get(summary.id), report=files.get(summary.id)) for summary in shown]
+    path = folder / INDEX
+    write_bytes(path, index.render(entries, older=len(stored) - len(shown), version=__version__).encode())
+    ended = {summary.id: summary.finished_at for summary in shown if summary.finished_at is not None}
+    now = {run_id: (ended[run_id], glance) for run_id, glance in seen.items() if run_id in ended}
+    if now != kept:
+        write_bytes(folder / KEPT, index.kept_text(now, __version__).encode())
+    return path
+
+
+def _kept_text(path: Path) -> str:
+    """The text of the file beside the page; `` where there is none that can be read: then all is found out again."""
+    try:
+        if not path.is_file() or path.stat().st_size > LARGEST_KEPT:
+            return ""
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def nothing_left(path: str, plan: sweeps.Plan) -> RequestError:

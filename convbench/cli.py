@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -104,7 +104,7 @@ def run(
         finally:
             shown.close()
     path = measured.write_report()
-    _tell_summary(measured.run)
+    _write_index(measured.run, database, _tell_summary(measured.run))
     if interrupted:
         say(f"interrupted: what was measured is kept; `convbench run {config}` goes on from here")
     print(path)
@@ -121,13 +121,26 @@ def exit_code(run: Run) -> ExitCode:
     return ExitCode.NOT_MEASURED if statuses & UNMEASURED else ExitCode.DONE
 
 
-def _tell_summary(run: Run) -> None:
-    """The things most worth knowing, on standard error."""
+def _tell_summary(run: Run) -> list[str]:
+    """Tell the things most worth knowing on standard error; returns all that was found."""
     from convbench.analysis.findings import findings
     from convbench.progress import say
 
-    for finding in findings(run)[:3]:
-        say(f"- {finding.sentence}")
+    sentences = [finding.sentence for finding in findings(run)]
+    for sentence in sentences[:3]:
+        say(f"- {sentence}")
+    return sentences
+
+
+def _write_index(run: Run, db: str | None, findings: Sequence[str] | None = None) -> None:
+    """Write the page of all runs. The report is written by then: whatever goes wrong here costs a line, no more."""
+    from convbench import api
+    from convbench.progress import say
+
+    try:
+        api.write_index(db=db, run=run, findings=findings)
+    except Exception as error:
+        say(f"no page of all runs: {error}")
 
 
 @app.command()
@@ -167,7 +180,12 @@ def report(run: RunRef = "latest", db: Database = None) -> None:
     """Write the report of a stored run again."""
     from convbench import api
 
-    print(api.load(run, db=_database(db)).write_report())
+    database = _database(db)
+    loaded = api.load(run, db=database)
+    path = loaded.write_report()
+    if not api.is_export(run):  # which is not stored, and may come without any database
+        _write_index(loaded.run, database)
+    print(path)
 
 
 @app.command()

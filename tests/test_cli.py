@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 import synthetic
 
-from convbench import cli
+from convbench import api, cli
+from convbench.errors import RequestError
 from convbench.export import export
 from convbench.result import LAYOUT, Rejection, Result, Run, Status, Visit
+from convbench.runner import Begun, Listener
 from convbench.store import Store, Writer
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -250,6 +252,67 @@ def test_report_and_export_take_a_prefix_and_an_exported_run(command: Command, t
     written = command("report", "run.json").out.strip()
     assert Path(written).read_text(encoding="utf-8").startswith("<!doctype html>")
     assert Path(written).parent == Path("reports")
+
+
+def test_report_writes_the_page_of_all_runs_beside_it(command: Command, tmp_path: Path) -> None:
+    run = store(synthetic.run(4, troubles=False), tmp_path / "my.db")
+    said = command("--db", "my.db", "report")
+    assert (said.code, said.err) == (0, "")
+    page = Path("reports/index.html").read_text(encoding="utf-8")
+    assert f'href="./{Path(said.out.strip()).name}"' in page
+    assert run.id in page
+
+
+def test_a_page_of_all_runs_that_cannot_be_written_costs_a_line(command: Command, tmp_path: Path) -> None:
+    store(synthetic.run(2, troubles=False), tmp_path / "my.db")
+    Path("reports/index.html").mkdir(parents=True)
+    said = command("--db", "my.db", "report")
+    assert said.code == 0
+    assert Path(said.out.strip()).is_file()
+    assert said.err == "no page of all runs: cannot write reports/index.html: it is a folder\n"
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_run_writes_the_page_of_all_runs_at_its_end(
+    command: Command, sweep: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    made = synthetic.run(4, troubles=False, unmeasured=1 if interrupted else 0)
+
+    def fake(config: Path, *, db: str | None, fresh: bool, listener: Listener) -> api.MeasuredRun:
+        store(made, Path("reports/convbench.db"))
+        listener.begun(Begun(run_id=made.id, resumed=False, visits_kept=0, environment=made.environment, cases=4))
+        if interrupted:
+            raise KeyboardInterrupt
+        return api.load(made.id)
+
+    monkeypatch.setattr(api, "run", fake)
+    said = command("run", "sweep.yaml")
+    assert said.code == (130 if interrupted else 0)
+    page = Path("reports/index.html").read_text(encoding="utf-8")
+    assert f'href="./{Path(said.out.strip()).name}"' in page
+    assert made.state.value in page
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), RequestError("a reason")])
+def test_whatever_goes_wrong_with_the_page_of_all_runs_the_report_is_there(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(**rest: object) -> Path:
+        raise error
+
+    monkeypatch.setattr(api, "write_index", broken)
+    store(synthetic.run(2, troubles=False), tmp_path / "my.db")
+    said = command("--db", "my.db", "report")
+    assert (said.code, said.err) == (0, f"no page of all runs: {error}\n")
+    assert Path(said.out.strip()).is_file()
+
+
+def test_the_report_of_an_exported_run_needs_no_database(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "made.json").write_bytes(export(synthetic.run(3), "json"))
+    said = command("report", "made.json")
+    assert (said.code, said.err) == (0, "")
+    assert [path.suffix for path in Path("reports").iterdir()] == [".html"]
+    assert not Path("reports/index.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,258 @@
+"""The page of all stored runs, newest first: what each was and found, and where its report is. Pure.
+
+What was found in a run takes loading it; so that is kept in a small file beside the page, whose text is made and read
+here. Nothing in that file is trusted.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import urllib.parse
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from convbench import units
+from convbench.measure import estimate
+from convbench.result import UNMEASURED, Run, RunState, RunSummary, Status
+
+#: Runs on the page; `convbench runs` lists all. 500 runs make a page of about 1 MB.
+MOST_RUNS = 500
+#: Findings of each run, and characters of a sentence: the rest stands in the run's report.
+MOST_FINDINGS = 3
+MOST_CHARACTERS = 400
+
+#: The layout of the file beside the page; another one is not read.
+_LAYOUT = 1
+_HERE = Path(__file__).parent
+_STYLES = ("report.css", "index.css")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """What one run was and found: its description's first line, its first findings in the order of their weight, and
+    by which ratio (minus 1) a fixed piece of work took longer than in its quietest moment; None where none was run.
+    """
+
+    description: str
+    noise: float | None
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One run on the page. `glance` is None where nobody looked into it, `report` where there is no such file."""
+
+    run: RunSummary
+    glance: Glance | None
+    report: str | None
+
+
+def glance(run: Run, findings: Sequence[str] | None = None) -> Glance:
+    """A run at a glance; `findings` are its sentences where the caller has them."""
+    if findings is None:
+        from convbench.analysis.findings import findings as found  # loads pandas, for which kept glances need not wait
+
+        findings = [finding.sentence for finding in found(run)]
+    blocks = estimate.table(result.blocks for result in run.results)
+    noise = estimate.noise(blocks, [result.case.worker for result in run.results]).ratio - 1
+    lines = run.description.strip().splitlines()
+    return Glance(
+        description=_cut(lines[0]) if lines else "",
+        noise=noise if math.isfinite(noise) else None,
+        findings=tuple(_cut(sentence) for sentence in findings[:MOST_FINDINGS]),
+    )
+
+
+def reports(run_ids: Iterable[str], file_names: Iterable[str]) -> dict[str, str]:
+    """The report of each run that has one among these files: `<slug>-<run id>.html`."""
+    wanted = set(run_ids)
+    lengths = sorted({len(run_id) for run_id in wanted}, reverse=True)
+    found = {}
+    for name in sorted(file_names):
+        stem = name.removesuffix(".html")
+        if stem == name:
+            continue
+        for length in lengths:
+            run_id = stem[-length:]
+            if run_id in wanted and stem.endswith(f"-{run_id}"):
+                found[run_id] = name
+                break
+    return found
+
+
+def kept_text(glances: Mapping[str, tuple[str, Glance]], version: str) -> str:
+    """The file that keeps (when it finished, its glance) of runs by their ids, for this version of convbench."""
+    runs = {
+        run_id: {
+            "finished_at": finished_at,
+            "description": seen.description,
+            "noise": seen.noise,
+            "findings": list(seen.findings),
+        }
+        for run_id, (finished_at, seen) in glances.items()
+    }
+    return json.dumps({"layout": _LAYOUT, "version": version, "runs": runs}, indent=1, allow_nan=False) + "\n"
+
+
+def kept_glances(text: str, version: str) -> dict[str, tuple[str, Glance]]:
+    """What `kept_text` kept; nothing of another version of convbench, and nothing that reads otherwise."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(document, dict) or (document.get("layout"), document.get("version")) != (_LAYOUT, version):
+        return {}
+    runs = document.get("runs")
+    found = {run_id: _kept(fields) for run_id, fields in runs.items()} if isinstance(runs, dict) else {}
+    return {run_id: kept for run_id, kept in found.items() if kept is not None}
+
+
+def _kept(fields: object) -> tuple[str, Glance] | None:
+    if not isinstance(fields, dict):
+        return None
+    finished_at, description = fields.get("finished_at"), fields.get("description")
+    noise, findings = fields.get("noise"), fields.get("findings")
+    if not isinstance(finished_at, str) or not isinstance(description, str) or not isinstance(findings, list):
+        return None
+    if noise is not None and not (isinstance(noise, float) and math.isfinite(noise)):
+        return None
+    sentences = tuple(_cut(sentence) for sentence in findings[:MOST_FINDINGS] if isinstance(sentence, str))
+    return finished_at, Glance(description=_cut(description), noise=noise, findings=sentences)
+
+
+def render(entries: Sequence[Entry], *, older: int, version: str) -> str:
+    """The page as HTML text, encodable as UTF-8; `older` runs are stored beyond these entries."""
+    style = "".join(_static(name) for name in _STYLES)
+    html = (
+        _templates()
+        .get_template("index.html.j2")
+        .render(
+            policy=_policy(style),
+            style=Markup(style),
+            version=version,
+            summary=_summary(entries, older),
+            runs=[_shown(entry) for entry in entries],
+            older=units.plural(older, "older run") if older else "",
+        )
+    )
+    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a name must not cost the page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """One run as ready strings. `statuses` are (mood, text), a mood being good, bad or plain."""
+
+    id: str
+    name: str
+    href: str | None
+    started_at: str
+    when: str
+    state: str
+    mood: str
+    description: str
+    counts: list[tuple[str, str]]
+    facts: list[tuple[str, str]]
+    findings: Sequence[str]
+    remark: str
+
+
+def _shown(entry: Entry) -> _Shown:
+    run, seen = entry.run, entry.glance
+    noise = units.percent(seen.noise) if seen and seen.noise is not None else "unknown"
+    return _Shown(
+        id=run.id,
+        name=" ".join(run.name.split()) or run.id,
+        # A name from the folder, whatever it holds, is a path below this page and no address of its own.
+        href=f"./{urllib.parse.quote(entry.report, safe='', errors='replace')}" if entry.report else None,
+        started_at=run.started_at,
+        when=_when(run.started_at),
+        state=run.state.value,
+        mood="good" if run.state is RunState.FINISHED else "plain",
+        description=seen.description if seen else "",
+        counts=_counts(run),
+        facts=[("host", run.host), ("processor", run.cpu), ("torch", run.torch), ("noise", noise), ("run", run.id)],
+        findings=seen.findings if seen else (),
+        remark=_remark(entry),
+    )
+
+
+def _counts(run: RunSummary) -> list[tuple[str, str]]:
+    """(mood, text) of how many cases ended how."""
+    lost = sum(number for status, number in run.statuses.items() if status in UNMEASURED)
+    skipped = run.statuses.get(Status.SKIPPED, 0)
+    waiting = run.cases - sum(run.statuses.values())
+    of = f"{units.count(run.measured)} of " if run.measured != run.cases else ""
+    counts = [("plain", f"{of}{units.plural(run.cases, 'case')} measured", 1)]
+    counts += [
+        ("bad", f"{units.count(run.failed)} wrong", run.failed),
+        ("bad", f"{units.count(lost)} lost", lost),
+        ("plain", f"{units.count(skipped)} skipped", skipped),
+        ("plain", f"{units.count(waiting)} not reached", waiting),
+    ]
+    return [(mood, text) for mood, text, number in counts if number]
+
+
+def _remark(entry: Entry) -> str:
+    """Why no findings stand there, `` where some do."""
+    if entry.glance is None:
+        if entry.run.state is RunState.RUNNING:
+            return "The run goes on."
+        return "Not looked at here; its report tells what was found."
+    return "" if entry.glance.findings else "Nothing stood out."
+
+
+def _summary(entries: Sequence[Entry], older: int) -> str:
+    if not entries:
+        return "No run is stored."
+    unfinished = sum(entry.run.state is not RunState.FINISHED for entry in entries)
+    wrong = sum(entry.run.failed > 0 for entry in entries)
+    words = [f"{units.plural(len(entries) + older, 'run')}, newest first"]
+    words += [f"{units.count(unfinished)} unfinished"] if unfinished else []
+    words += [f"{units.count(wrong)} with wrong layers"] if wrong else []
+    return "; ".join(words) + "."
+
+
+def _when(moment: str) -> str:
+    """`24 November 2026, 03:30 UTC`; the text itself where it is no time."""
+    try:
+        at = datetime.fromisoformat(moment)
+    except ValueError:
+        return moment
+    return f"{at.day} {at:%B %Y}, {at:%H:%M} UTC"
+
+
+def _cut(text: str) -> str:
+    """The text on one line, its end left out where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _policy(style: str) -> str:
+    """The content security policy: this one style sheet, and nothing else from anywhere."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+@cache
+def _static(name: str) -> str:
+    return (_HERE / "static" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
