@@ -1,31 +1,33 @@
-"""What each figure of the report shows, computed from the table of cases; drawing is static/figures.js's. Pure."""
+"""What the report's pictures need, computed from the table of cases; drawing is static/'s. Pure.
+
+The reader chooses what a picture shows, so the page computes it from the columns; here stand the order of each
+setting's values, the roofs, and the numbers that stand in the page for readers without scripts.
+"""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from convbench import units
 from convbench.analysis.pairs import Matched, matched
-from convbench.case import canonical
+from convbench.case import SETTINGS, canonical
 from convbench.problem import PaddingWord
+from convbench.result import RoofKind, Run
 
-T = TypeVar("T")
-
-#: More lines than this in one panel hide each other; the bold line and the numbers are over all of them.
-MOST_LINES = 80
-#: More dots than this cost the browser more than they show.
-MOST_DOTS = 1000
 #: Values whose largest is so many times the smallest stand on a logarithmic axis.
 LOG_RANGE = 8
-#: More values than this are thinned in the numbers below a figure, and words beyond it are left out.
+#: A table of numbers with more rows is no picture any more: a setting of so many words has none.
 MOST_VALUES = 40
+#: Rows of a table of numbers; more values are thinned.
+MOST_ROWS = 24
 
 
 class Scale(StrEnum):
@@ -37,40 +39,42 @@ class Scale(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
-    """One direction of a figure.
+class Axis:
+    """A swept setting: its different values in the order of pictures.
 
-    A line is a layer that was measured at several values, all else equal: (position in the figure's values, row of the
-    frame) for each. `middle` is the geometric mean in seconds over the `layers` that were measured at every value.
+    `places` are where they stand on an axis of `scale`, `texts` what they are called; `codes` is the position of each
+    case's value among them, (cases of the frame,).
     """
 
+    name: str
     title: str
-    lines: tuple[tuple[tuple[int, int], ...], ...]
-    middle: tuple[float, ...]
-    layers: int
-    total: int  # lines before thinning
+    scale: Scale
+    places: tuple[float, ...]
+    texts: tuple[str, ...]
+    codes: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AxisFigure:
-    """Time over one swept setting; `places` are where the values stand on the x axis, `texts` what they are called."""
+class Numbers:
+    """The geometric mean of the floors of the layers measured at every value of a setting, by direction.
+
+    `rows` are (value, a time for each direction, a dash where no layer was measured at all of them).
+    """
 
     axis: str
     title: str
     summary: str
-    scale: Scale
-    places: tuple[float, ...]
-    texts: tuple[str, ...]
-    panels: tuple[Panel, ...]
+    directions: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ranking:
-    """All cases from the fastest to the slowest: rows of the frame, and how many there were before thinning."""
+class Ceiling:
+    """The roofs of one kind of worker: FLOP/s of one dtype, and bytes/s by the bytes a copy touches."""
 
-    rows: tuple[int, ...]
-    total: int
-    summary: str
+    name: str
+    flops_per_s: float
+    copies: tuple[tuple[int, float], ...]
 
 
 def title(axis: str) -> str:
@@ -78,49 +82,148 @@ def title(axis: str) -> str:
     return axis.replace("_", " ").capitalize()
 
 
-def ranking(frame: pd.DataFrame) -> Ranking | None:
-    """Every case that passed by its floor; None where none did."""
+def axes(frame: pd.DataFrame) -> tuple[Axis, ...]:
+    """The settings with more than one value among the cases of a frame, in the settings' order."""
+    found = []
+    for name in SETTINGS:
+        codes, uniques = pd.factorize(frame[name], use_na_sentinel=False)
+        if len(uniques) < 2:
+            continue
+        values = [None if pd.isna(value) else value for value in uniques]
+        scale, order = _layout(values)
+        place = np.empty(len(order), dtype=np.int32)
+        place[order] = np.arange(len(order), dtype=np.int32)
+        ordered = [values[position] for position in order]
+        found.append(
+            Axis(
+                name=name,
+                title=title(name),
+                scale=scale,
+                places=tuple(float(i) if scale is Scale.WORDS else _size(v) for i, v in enumerate(ordered)),
+                texts=tuple(_text(value, name) for value in ordered),
+                codes=place[codes],
+            )
+        )
+    return tuple(found)
+
+
+def numbers(frame: pd.DataFrame, axes: Sequence[Axis]) -> tuple[Numbers, ...]:
+    """A table of numbers for each setting that two cases differ in alone."""
+    pairs = matched(frame)
+    return tuple(told for axis in axes if (told := _numbers(pairs, axis)) is not None)
+
+
+def _numbers(pairs: Matched, axis: Axis) -> Numbers | None:
+    if axis.scale is Scale.WORDS and len(axis.texts) > MOST_VALUES:
+        return None
+    panels = tuple(_panels(pairs, axis))
+    if not any(panel.several for panel in panels):
+        return None
+    rows = _thin(range(len(axis.texts)), MOST_ROWS)
+    return Numbers(
+        axis=axis.name,
+        title=axis.title,
+        summary=_summary(axis.texts, panels),
+        directions=tuple(panel.title for panel in panels),
+        rows=tuple(
+            (axis.texts[i], tuple(units.seconds(panel.middle[i]) if panel.middle else "-" for panel in panels))
+            for i in rows
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Panel:
+    """One direction: geometric means in seconds over the `layers` measured at every value; whether any has several."""
+
+    title: str
+    middle: tuple[float, ...]
+    layers: int
+    several: bool
+
+
+def _panels(pairs: Matched, axis: Axis) -> Iterator[_Panel]:
+    rest = [name for name in pairs.codes if name != axis.name]
+    points = pd.DataFrame(
+        {
+            "group": pairs.codes.groupby(rest, sort=False).ngroup().to_numpy(),
+            "panel": 0 if axis.name == "direction" else pairs.codes["direction"].to_numpy(),
+            "place": axis.codes[pairs.positions],
+            "floor": pairs.table["floor_s"].to_numpy(dtype=float),
+        }
+    ).drop_duplicates(["group", "place"])
+    directions = pairs.values["direction"]
+    for code in sorted(set(points["panel"].tolist())):
+        panel = points[points["panel"] == code]
+        sizes = panel.groupby("group")["place"].transform("size")
+        complete = panel[(sizes == len(axis.texts)).to_numpy()]
+        middle = np.exp(np.log(complete["floor"]).groupby(complete["place"]).mean())
+        yield _Panel(
+            title="all directions" if axis.name == "direction" else str(directions[code]),
+            middle=tuple(float(value) for value in middle),
+            layers=len(complete) // len(axis.texts),
+            several=bool((sizes > 1).any()),
+        )
+
+
+def _summary(texts: tuple[str, ...], panels: tuple[_Panel, ...]) -> str:
+    """`From 1x1 to 5x5 a layer takes 8.1x as long forward (24 matched layers), 6.4x as long backward (24).`."""
+    told = []
+    for panel in panels:
+        if panel.layers:
+            ratio = units.ratio(panel.middle[-1] / panel.middle[0])
+            where = "" if panel.title == "all directions" else f" {panel.title}"
+            told.append(f"{ratio} as long{where} ({units.plural(panel.layers, 'matched layer')})")
+    if not told:
+        return f"From {texts[0]} to {texts[-1]}; no layer was measured at every value."
+    return f"From {texts[0]} to {texts[-1]} a layer takes {', '.join(told)}, by the geometric mean."
+
+
+def ranking_summary(frame: pd.DataFrame) -> str | None:
+    """How the cases that passed range, in a sentence; None where none did."""
     passed = matched(frame).table
     if passed.empty:
         return None
-    rows = _rows(frame, passed)[np.argsort(passed["floor_s"].to_numpy(), kind="stable")].tolist()
     floors = passed["floor_s"]
     told = f"from {units.seconds(floors.min())} to {units.seconds(floors.max())}" if len(passed) > 1 else ""
     ratio = float(np.median(passed["typical_s"] / floors))
     summary = f"{units.plural(len(passed), 'case')} {told}".strip()
-    summary += f"; typically a case took {units.percent(ratio - 1)} longer than its floor."
-    return Ranking(rows=tuple(_thin(rows, MOST_DOTS)), total=len(passed), summary=summary)
+    return summary + f"; typically a case took {units.percent(ratio - 1)} longer than its floor."
 
 
-def axis_figures(frame: pd.DataFrame) -> tuple[AxisFigure, ...]:
-    """Time over each swept setting, in the settings' order; settings that no two cases differ in alone are left out."""
-    pairs = matched(frame)
-    rows = _rows(frame, pairs.table)
-    return tuple(figure for axis in pairs.swept() if (figure := _axis_figure(pairs, rows, axis)) is not None)
-
-
-def _axis_figure(pairs: Matched, rows: np.ndarray, axis: str) -> AxisFigure | None:
-    scale, order = _layout(pairs.values[axis])
-    values = [pairs.values[axis][position] for position in order]
-    place = {code: position for position, code in enumerate(order)}
-    panels = tuple(_panels(pairs, rows, axis, [place[code] for code in pairs.codes[axis]], len(values)))
-    if not any(len(line) > 1 for panel in panels for line in panel.lines):
-        return None
-    if scale is Scale.WORDS and len(values) > MOST_VALUES:
-        return None
-    texts = tuple(_text(value, axis) for value in values)
-    places = tuple(float(position) for position in range(len(values)))
-    if scale is not Scale.WORDS:
-        places = tuple(_size(value) for value in values)
-    return AxisFigure(
-        axis=axis,
-        title=title(axis),
-        summary=_summary(texts, panels),
-        scale=scale,
-        places=places,
-        texts=texts,
-        panels=panels,
+def ceilings(run: Run) -> tuple[Ceiling, ...]:
+    """The highest roofs of all passes, by dtype and kind of worker; those that cases of other dtypes share once."""
+    compute: dict[tuple[str, int | None, str, str], float] = {}
+    copies: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
+    for roof in (roof for facts in run.passes for roof in facts.roofs):
+        where = (roof.device, roof.threads)
+        if roof.kind is RoofKind.COMPUTE:
+            key = (*where, str(roof.precision), str(roof.dtype))
+            compute[key] = max(compute.get(key, 0.0), roof.rate)
+        elif roof.footprint_bytes:
+            known = copies[where]
+            known[roof.footprint_bytes] = max(known.get(roof.footprint_bytes, 0.0), roof.rate)
+    several = {
+        "device": len({key[0] for key in compute}) > 1,
+        "threads": len({key[1] for key in compute}) > 1,
+        "precision": len({key[2] for key in compute}) > 1,
+    }
+    return tuple(
+        Ceiling(
+            name=_ceiling_name(*key, several=several),
+            flops_per_s=rate,
+            copies=tuple(sorted(copies[key[0], key[1]].items())),
+        )
+        for key, rate in compute.items()
     )
+
+
+def _ceiling_name(device: str, threads: int | None, precision: str, dtype: str, *, several: dict[str, bool]) -> str:
+    words = [dtype]
+    words += [device] if several["device"] else []
+    words += ["default threads" if threads is None else units.plural(threads, "thread")] if several["threads"] else []
+    words += [f"fp32_precision {precision}"] if several["precision"] else []
+    return ", ".join(words)
 
 
 def _layout(values: Sequence[object]) -> tuple[Scale, list[int]]:
@@ -163,69 +266,8 @@ def _text(value: object, axis: str) -> str:
     return str(value)
 
 
-def _panels(pairs: Matched, rows: np.ndarray, axis: str, places: list[int], width: int) -> Iterator[Panel]:
-    rest = [name for name in pairs.codes if name != axis]
-    floors = pairs.table["floor_s"].to_numpy(dtype=float)
-    points = pd.DataFrame(
-        {
-            "group": pairs.codes.groupby(rest, sort=False).ngroup().to_numpy(),
-            "panel": 0 if axis == "direction" else pairs.codes["direction"].to_numpy(),
-            "place": places,
-            "row": rows,
-            "floor": floors,
-        }
-    ).drop_duplicates(["group", "place"])
-    points = points.sort_values(["panel", "group", "place"])
-    for code in sorted(set(points["panel"].tolist())):
-        panel = points[points["panel"] == code]
-        sizes = panel.groupby("group")["place"].transform("size")
-        complete = panel[(sizes == width).to_numpy()]
-        middle = np.exp(np.log(complete["floor"]).groupby(complete["place"]).mean())
-        several = panel[(sizes > 1).to_numpy()]
-        lines = _lines(several if len(several) else panel)
-        directions = pairs.values["direction"]
-        yield Panel(
-            title="all directions" if axis == "direction" and len(directions) > 1 else str(directions[code]),
-            lines=tuple(_thin(lines, MOST_LINES)),
-            middle=tuple(float(value) for value in middle),
-            layers=len(complete) // width,
-            total=len(lines),
-        )
-
-
-def _lines(points: pd.DataFrame) -> list[tuple[tuple[int, int], ...]]:
-    """One line per group of the sorted points, the fastest group first, so that thinning keeps the whole range."""
-    if points.empty:
-        return []
-    starts = np.flatnonzero(np.diff(points["group"].to_numpy(), prepend=-1))
-    steps = list(zip(points["place"].tolist(), points["row"].tolist(), strict=True))
-    ends = [*starts[1:].tolist(), len(steps)]
-    lines = [tuple(steps[start:end]) for start, end in zip(starts.tolist(), ends, strict=True)]
-    fastest = np.argsort(points["floor"].to_numpy()[starts], kind="stable")
-    return [lines[position] for position in fastest]
-
-
-def _thin(items: Sequence[T], most: int) -> Sequence[T]:
+def _thin(items: Sequence[int], most: int) -> Sequence[int]:
     """At most so many of the items, evenly chosen, the first and the last among them."""
     if len(items) <= most:
         return items
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
-
-
-def _rows(frame: pd.DataFrame, some: pd.DataFrame) -> np.ndarray:
-    """Where the cases of `some` stand in the frame."""
-    positions: np.ndarray = pd.Index(frame["case_id"]).get_indexer(pd.Index(some["case_id"]))
-    return positions
-
-
-def _summary(texts: tuple[str, ...], panels: tuple[Panel, ...]) -> str:
-    """`From 1x1 to 5x5 a layer takes 8.1x as long forward (24 matched layers), 6.4x as long backward (24).`."""
-    told = []
-    for panel in panels:
-        if panel.layers:
-            ratio = units.ratio(panel.middle[-1] / panel.middle[0])
-            where = "" if panel.title == "all directions" else f" {panel.title}"
-            told.append(f"{ratio} as long{where} ({units.plural(panel.layers, 'matched layer')})")
-    if not told:
-        return f"From {texts[0]} to {texts[-1]}; no layer was measured at every value."
-    return f"From {texts[0]} to {texts[-1]} a layer takes {', '.join(told)}, by the geometric mean."

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,28 +17,35 @@ from importlib import resources
 from pathlib import Path
 
 import jinja2
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
 from convbench import units
 from convbench.analysis.columns import Rows
-from convbench.analysis.findings import NOISY_RATIO, findings
+from convbench.analysis.findings import NOISY_RATIO, Finding, findings
 from convbench.analysis.frame import frame
 from convbench.errors import ConvbenchError
-from convbench.report.figures import AxisFigure, Ranking, axis_figures, ranking
-from convbench.report.tables import CaseTable, case_table, refusals, troubles
+from convbench.report import figures
+from convbench.report.payload import Payload, blocks_into, cases_into
+from convbench.report.policy import policy, script_hash
+from convbench.report.rerun import case_mapping, measure_mapping
+from convbench.report.scripts import joined, static
+from convbench.report.tables import TableColumn, case_table, refusals, rows, troubles
 from convbench.result import UNMEASURED, Environment, PassFacts, Run, RunState, Status
 
 #: Rows of the table of cases, and labels of refused or waiting points, that stand in the page as plain HTML for readers
 #: without scripts; the interactive table has all cases.
 PLAIN_ROWS = 200
 PLAIN_LABELS = 20
+#: Cases named below a finding for readers without scripts.
+PLAIN_EVIDENCE = 6
 #: Findings before the fold; the rest opens at a click.
 FIRST_FINDINGS = 8
 
 _HERE = Path(__file__).parent
-_STYLE = "report.css"
-_SCRIPTS = ("load.js", "format.js", "figures.js", "table.js", "main.js")
+_STYLES = ("report.css", "explainer.css")
+_ENTRY = "main.js"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,20 @@ class Tile:
     mood: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A finding as the page tells it: its number, how many cases are behind it, some of their labels."""
+
+    number: int
+    kind: str
+    sentence: str
+    axis: str | None
+    cases: str
+    exceptions: str
+    labels: tuple[str, ...]
+    left: str
+
+
 def file_name(run: Run) -> str:
     """`<slug of name>-<run id>.html`."""
     slug = re.sub(r"[^a-z0-9]+", "-", run.name.lower()).strip("-")[:60].strip("-")
@@ -70,41 +89,45 @@ def file_name(run: Run) -> str:
 
 def render(run: Run) -> str:
     """The whole report as HTML text, encodable as UTF-8."""
+    known = Rows(run)
     table = frame(run)
-    cases = case_table(table)
-    figures = axis_figures(table)
-    ranked = ranking(table)
-    sentences = [finding.sentence for finding in findings(run, table)]
-    script = Markup("(() => {\n'use strict';\n" + "\n".join(_static(name) for name in _SCRIPTS) + "})();\n")
+    columns = case_table(table)
+    axes = figures.axes(table)
+    found = findings(run, table)
+    told = _told(found, table)
+    script = Markup(joined(_ENTRY))
     libraries = (_plotly(), _datatables())
     lost = troubles(run)
     waiting = [case.label for case in run.unmeasured]
     rejected = refusals(run)
     html = (
-        _templates()
+        templates()
         .get_template("report.html.j2")
         .render(
             run=run,
-            policy=_policy([_hash(str(script)), *(library.hash for library in libraries)]),
-            style=Markup(_static(_STYLE)),
+            file=file_name(run).removesuffix(".html"),
+            policy=policy([script_hash(str(script)), *(library.hash for library in libraries)]),
+            style=Markup("\n".join(static(name) for name in _STYLES)),
             script=script,
             libraries=libraries,
             library_style=_pack("datatables-style", _itables("dt_bundle.css")),
-            data=_json(_data(cases, figures, ranked)),
-            when=_when(run.started_at),
+            data=Markup(_data(run, known, table, columns, axes, found)),
+            blocks=Markup(_blocks(known)),
+            when=when(run.started_at),
             machine=_machine(run.environment),
             stage=_stage(run, table),
-            tiles=_tiles(run, table),
-            findings=sentences[:FIRST_FINDINGS],
-            more_findings=sentences[FIRST_FINDINGS:],
+            tiles=_tiles(run, known, table),
+            findings=told[:FIRST_FINDINGS],
+            more_findings=told[FIRST_FINDINGS:],
             troubles=lost[:PLAIN_ROWS],
             troubles_count=units.plural(len(lost), "case"),
             troubles_left=_left(len(lost), PLAIN_ROWS, "case"),
-            figures=[(index, figure, _numbers(figure)) for index, figure in enumerate(figures)],
-            ranking=ranked,
-            cases=cases,
-            rows=cases.rows(PLAIN_ROWS),
-            rows_left=_left(len(cases), PLAIN_ROWS, "case"),
+            network=bool((table["count"] > 1).any()),
+            numbers=figures.numbers(table, axes),
+            ranking=figures.ranking_summary(table),
+            columns=[column for column in columns if column.shown],
+            rows=rows(table, columns, PLAIN_ROWS),
+            rows_left=_left(len(table), PLAIN_ROWS, "case"),
             refused=units.plural(len(run.rejections), "point"),
             refusals=[
                 (reason, units.count(len(labels)), labels[:PLAIN_LABELS], _left(len(labels), PLAIN_LABELS, "point"))
@@ -119,8 +142,25 @@ def render(run: Run) -> str:
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a message must not cost the report
 
 
-def _tiles(run: Run, table: pd.DataFrame) -> list[Tile]:
-    return [_right(table), _noise(run, table), _extent(run, table), _range(table)]
+def _told(found: list[Finding], table: pd.DataFrame) -> list[Told]:
+    labels = dict(zip(table["case_id"], table["label"], strict=True))
+    return [
+        Told(
+            number=number,
+            kind=str(finding.kind),
+            sentence=finding.sentence,
+            axis=finding.axis,
+            cases=units.plural(len(set(finding.cases)), "case") if finding.cases else "",
+            exceptions=units.plural(len(set(finding.exceptions)), "exception") if finding.exceptions else "",
+            labels=tuple(" ".join(labels[name].split()) for name in finding.cases[:PLAIN_EVIDENCE]),
+            left=_left(len(finding.cases), PLAIN_EVIDENCE, "case"),
+        )
+        for number, finding in enumerate(found)
+    ]
+
+
+def _tiles(run: Run, known: Rows, table: pd.DataFrame) -> list[Tile]:
+    return [_right(table), _noise(known, table), _extent(run, table), _range(table)]
 
 
 def _count(table: pd.DataFrame, *statuses: Status) -> int:
@@ -140,8 +180,8 @@ def _right(table: pd.DataFrame) -> Tile:
     return Tile(title="Right?", answer=answer, detail=how, mood="good")
 
 
-def _noise(run: Run, table: pd.DataFrame) -> Tile:
-    noise = Rows(run).noise
+def _noise(known: Rows, table: pd.DataFrame) -> Tile:
+    noise = known.noise
     spreads = table["spread"].dropna()
     told = []
     if noise.canaries:
@@ -217,7 +257,7 @@ def _machine(environment: Environment) -> str:
     return f"{device}, {units.plural(environment.cores, 'core')}, torch {environment.torch}"
 
 
-def _when(moment: str) -> str:
+def when(moment: str) -> str:
     """`24 November 2026, 03:30 UTC`; the text itself where it is no time."""
     try:
         at = datetime.fromisoformat(moment)
@@ -245,8 +285,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("convbench", run.version),
         ("run", run.id),
         ("seed", str(run.seed)),
-        ("started", _when(run.started_at)),
-        ("finished", _when(run.finished_at) if run.finished_at else "not yet"),
+        ("started", when(run.started_at)),
+        ("finished", when(run.finished_at) if run.finished_at else "not yet"),
         (
             "measured by",
             f"{units.plural(m.passes, 'pass', 'passes')} of {units.plural(m.rounds, 'round')}, at most "
@@ -270,50 +310,70 @@ def _meanwhile(passes: tuple[PassFacts, ...]) -> list[tuple[str, str]]:
     ]
 
 
-def _numbers(figure: AxisFigure) -> list[tuple[str, list[str]]]:
-    """(value, mean time of each panel) of a figure, for readers who do not see it."""
-    return [
-        (text, [units.seconds(panel.middle[place]) if panel.middle else "-" for panel in figure.panels])
-        for place, text in enumerate(figure.texts)
-    ]
-
-
 def _left(total: int, shown: int, noun: str) -> str:
     return f"and {units.plural(total - shown, f'more {noun}')}" if total > shown else ""
 
 
-def _data(cases: CaseTable, figures: tuple[AxisFigure, ...], ranked: Ranking | None) -> dict[str, object]:
-    """What the page's scripts read: the table and the figures, which refer to its rows."""
-    return {
-        "columns": [asdict(column) for column in cases.columns],
-        "values": cases.values,
-        "figures": [asdict(figure) for figure in figures],
-        "ranking": asdict(ranked) if ranked else None,
+def _data(
+    run: Run,
+    known: Rows,
+    table: pd.DataFrame,
+    columns: tuple[TableColumn, ...],
+    axes: tuple[figures.Axis, ...],
+    found: list[Finding],
+) -> str:
+    """What the page's scripts read at once: every column, the settings' order, the findings, the roofs."""
+    payload = Payload()
+    cases = cases_into(payload, table)
+    cases["yaml"] = {
+        "values": [case_mapping(case) for case in known.cases],
+        "codes": payload.add(np.arange(len(table), dtype=np.int32)),
     }
+    place = pd.Index(table["case_id"])
+
+    def places(ids: tuple[str, ...]) -> dict[str, object]:
+        return payload.add(np.unique(place.get_indexer(pd.Index(ids))).astype(np.int32))
+
+    payload.head = {
+        "length": len(table),
+        "columns": [asdict(column) for column in columns],
+        "cases": cases,
+        "axes": [
+            {
+                "name": axis.name,
+                "title": axis.title,
+                "scale": axis.scale,
+                "places": axis.places,
+                "texts": axis.texts,
+                "codes": payload.add(axis.codes),
+            }
+            for axis in axes
+        ],
+        "findings": [
+            {
+                "sentence": finding.sentence,
+                "cases": places(finding.cases),
+                "exceptions": places(finding.exceptions),
+            }
+            for finding in found
+        ],
+        "ceilings": [asdict(ceiling) for ceiling in figures.ceilings(run)],
+        "measure": measure_mapping(run.measure),
+        "seed": run.seed,
+    }
+    return payload.text()
 
 
-def _json(data: dict[str, object]) -> Markup:
-    """JSON that cannot end its script element, whatever the user's text says."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-    return Markup(text.replace("<", "\\u003c"))
-
-
-def _policy(hashes: list[str]) -> str:
-    """The content security policy: these scripts, styles of the page itself, and nothing from anywhere."""
-    scripts = " ".join(f"'{value}'" for value in hashes)
-    return (
-        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
-        "connect-src 'none'; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash(script: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def _blocks(known: Rows) -> str:
+    """What the page's scripts read when a picture needs it: every block."""
+    payload = Payload()
+    payload.head = blocks_into(payload, known.blocks, known.estimates.floor_s)
+    return payload.text()
 
 
 def _pack(name: str, text: str) -> Packed:
     packed = base64.b64encode(gzip.compress(text.encode(), compresslevel=9, mtime=0)).decode()
-    return Packed(name=name, text=Markup(packed), hash=_hash(text))  # base64
+    return Packed(name=name, text=Markup(packed), hash=script_hash(text))  # base64
 
 
 @cache
@@ -340,12 +400,8 @@ def _itables(name: str) -> str:
 
 
 @cache
-def _static(name: str) -> str:
-    return (_HERE / "static" / name).read_text(encoding="utf-8")
-
-
-@cache
-def _templates() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """The pages' templates; all text is escaped."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
         autoescape=True,

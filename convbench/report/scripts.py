@@ -1,8 +1,8 @@
 """The report's own JavaScript as one script: ES modules from static/, joined in the order of their imports. Pure.
 
-A page opened from disk may not load modules from files, and a content security policy knows scripts by their hash: so the
-modules (which linters and tests read as they are) become one script that needs neither. Modules share one scope then, so
-that no two of them may define the same name; a test holds this.
+A page opened from disk may not load modules from files, and a content security policy knows scripts by their hash: so
+the modules (which linters and tests read as they are) become one script that needs neither. Modules share one scope
+then, so that no two of them may define the same name; a test holds this.
 """
 
 from __future__ import annotations

@@ -13,9 +13,6 @@ from convbench.analysis.columns import Kind as Holds
 from convbench.case import SETTINGS
 from convbench.result import Run, Status
 
-#: Digits of a figure in the data that the page embeds: more than any column shows, fewer than a float has.
-EMBEDDED_DIGITS = 6
-
 #: Text in the table where no pass has reached the case.
 NOT_REACHED = "not reached"
 
@@ -33,7 +30,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableColumn:
-    """One column of the table of cases; numbers are shown times `factor`, in `unit`."""
+    """One column of the table of cases; numbers are shown times `factor`, in `unit`; the reader may show the rest."""
 
     name: str
     heading: str
@@ -43,6 +40,7 @@ class TableColumn:
     factor: float = 1.0
     significant: int | None = None
     decimals: int = 0
+    shown: bool = True
 
     def show(self, value: Cell) -> str:
         """A cell's text, as static/format.js writes it."""
@@ -52,105 +50,98 @@ class TableColumn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CaseTable:
-    """The table of all cases: columns, and the values of each by its name (numbers in SI units, None where absent).
-
-    `values` holds the direction even where the table has no such column.
-    """
-
-    columns: tuple[TableColumn, ...]
-    values: dict[str, list[Cell]]
-
-    def __len__(self) -> int:
-        return len(next(iter(self.values.values())))
-
-    def rows(self, most: int) -> list[list[tuple[TableColumn, str]]]:
-        """The first rows as text."""
-        shown = [[(c, c.show(value)) for value in self.values[c.name][:most]] for c in self.columns]
-        return [list(row) for row in zip(*shown, strict=True)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
     """A case that did not pass, or a point that torch refuses, and why."""
 
+    case_id: str
     label: str
     status: str
     reason: str
 
 
-def case_table(frame: pd.DataFrame) -> CaseTable:
-    """All cases: label, status, figures, what the sweep varied, how it ran; what no case has is left out."""
+#: Columns that lead, in this order; then what the sweep varied, then `_FIGURES`, then all that is shown on demand.
+_LEADING = ("label", "status", "count", "floor_s", "typical_s", "spread", "tflops", "efficiency", "bound")
+_FIGURES = (
+    "support",
+    "gbps",
+    "max_error",
+    "allocator_penalty",
+    "framework_overhead_s",
+    "first_call_s",
+    "peak_bytes",
+    "reorder_share",
+    "implementation",
+)
+#: Ratios that are told as percent, with their decimals.
+_PERCENT = {
+    "spread": 1,
+    "efficiency": 0,
+    "support": 0,
+    "allocator_penalty": 1,
+    "reorder_share": 0,
+    "repeats_within": 1,
+}
+#: Units too small for a table: (factor, the unit shown).
+_SCALED = {"FLOP": (1e-6, "MFLOP"), "B": (2**-20, "MiB")}
+_HEADINGS = {"label": "case", "status": "check"}
+_ABOUT = {"status": "passed: shapes and values are right"}
+#: Figures of which two digits are enough.
+_ROUGH = frozenset({"max_error", "framework_overhead_s", "first_call_s", "peak_bytes", "page_faults"})
+
+
+def case_table(frame: pd.DataFrame) -> tuple[TableColumn, ...]:
+    """The columns of the table of all cases, those shown at first before the others; what no case has is left out."""
     measured = frame["floor_s"].dropna()
-    factor, unit = units.time_unit(float(measured.median()) if len(measured) else 1.0)
+    time = units.time_unit(float(measured.median()) if len(measured) else 1.0)
     swept = [name for name in SETTINGS if frame[name].nunique(dropna=False) > 1]
-    roofs = [_column("efficiency", Kind.NUMBER, unit="%", factor=100), _column("bound", Kind.TEXT)]
-    beside = [
-        _column("allocator_penalty", Kind.NUMBER, unit="%", factor=100, decimals=1),
-        _column("framework_overhead_s", Kind.NUMBER, unit=unit, factor=factor, significant=2),
-        _column("first_call_s", Kind.NUMBER, unit=unit, factor=factor, significant=2),
-        _column("peak_bytes", Kind.NUMBER, unit="MiB", factor=2**-20, significant=2),
-        _column("reorder_share", Kind.NUMBER, unit="%", factor=100),
-    ]
-    columns = [
-        _column("label", Kind.TEXT, heading="case"),
-        _column("status", Kind.STATUS, heading="check", about="passed: shapes and values are right"),
-        _column("floor_s", Kind.NUMBER, unit=unit, factor=factor, significant=3),
-        _column("typical_s", Kind.NUMBER, unit=unit, factor=factor, significant=3),
-        _column("spread", Kind.NUMBER, unit="%", factor=100, decimals=1),
-        _column("tflops", Kind.NUMBER, significant=3),
-        *(column for column in roofs if frame["efficiency"].notna().any()),
-        *(_swept(name, frame) for name in swept),
-        _column("support", Kind.NUMBER, unit="%", factor=100),
-        _column("gbps", Kind.NUMBER, significant=3),
-        _column("max_error", Kind.NUMBER, unit="roundoffs", significant=2),
-        *(column for column in beside if frame[column.name].notna().any()),
-        _column("implementation", Kind.TEXT),
-    ]
-    if (frame["count"] > 1).any():
-        columns.insert(2, _column("count", Kind.NUMBER))
-    values = {column.name: _values(frame[column.name], column) for column in columns}
-    values.setdefault("direction", [str(value) for value in frame["direction"]])  # figures are coloured by it
-    return CaseTable(columns=tuple(columns), values=values)
+    leading = [name for name in _LEADING if name != "count" or (frame["count"] > 1).any()]
+    shown = [name for name in dict.fromkeys((*leading, *swept, *_FIGURES)) if frame[name].notna().any()]
+    shown = [name for name in shown if name not in ("efficiency", "bound") or frame["efficiency"].notna().any()]
+    rest = [name for name in COLUMNS if name not in shown and frame[name].notna().any()]
+    columns = [_column(name, time, setting=name in swept) for name in shown]
+    return (*columns, *(_column(name, time, shown=False) for name in rest))
 
 
-def _column(
-    name: str,
-    kind: Kind,
-    *,
-    heading: str | None = None,
-    about: str | None = None,
-    unit: str = "",
-    factor: float = 1.0,
-    significant: int | None = None,
-    decimals: int = 0,
-) -> TableColumn:
+def rows(frame: pd.DataFrame, columns: tuple[TableColumn, ...], most: int) -> list[list[tuple[TableColumn, str]]]:
+    """The first rows as text, of the columns that are shown at first."""
+    first = frame.head(most)
+    texts = [[(c, c.show(value)) for value in _values(first[c.name], c)] for c in columns if c.shown]
+    return [list(row) for row in zip(*texts, strict=True)]
+
+
+def _column(name: str, time: tuple[float, str], *, setting: bool = False, shown: bool = True) -> TableColumn:
     known = COLUMNS[name]
+    kind, factor, unit, significant, decimals = Kind.TEXT, 1.0, known.unit, None, 0
+    if known.kind in (Holds.INTEGER, Holds.NUMBER):
+        kind = Kind.NUMBER
+        significant = {Holds.INTEGER: None, Holds.NUMBER: 2 if name in _ROUGH else 3}[known.kind]
+    if name == "status":
+        kind = Kind.STATUS
+    elif setting and kind is Kind.TEXT:
+        kind = Kind.WORD
+    elif known.unit == "s":
+        factor, unit = time
+    elif name in _PERCENT:
+        factor, unit, significant, decimals = 100.0, "%", None, _PERCENT[name]
+    elif known.unit in _SCALED:
+        (factor, unit), significant = _SCALED[known.unit], 2 if name in _ROUGH else 3
     return TableColumn(
         name=name,
-        heading=heading or known.heading,
-        about=about or known.about,
+        heading=name.replace("_", " ") if setting else _HEADINGS.get(name, known.heading),
+        about=_ABOUT.get(name, known.about),
         kind=kind,
-        unit=unit,
+        unit="" if unit == known.heading else unit,
         factor=factor,
         significant=significant,
         decimals=decimals,
+        shown=shown,
     )
-
-
-def _swept(name: str, frame: pd.DataFrame) -> TableColumn:
-    number = COLUMNS[name].kind is Holds.INTEGER
-    return _column(name, Kind.NUMBER if number else Kind.WORD, heading=name.replace("_", " "))
 
 
 def _values(series: pd.Series, column: TableColumn) -> list[Cell]:
     if column.kind is Kind.STATUS:
         return [NOT_REACHED if pd.isna(value) else str(value).replace("_", " ") for value in series]
-    if column.kind is Kind.NUMBER and series.dtype == "float64":
-        return [None if pd.isna(value) else float(f"{value:.{EMBEDDED_DIGITS}g}") for value in series.tolist()]
-    if column.kind is Kind.NUMBER:
-        return [None if pd.isna(value) else int(value) for value in series]
-    return [None if pd.isna(value) else _word(value) for value in series]
+    return [None if pd.isna(value) else value if column.kind is Kind.NUMBER else _word(value) for value in series]
 
 
 def _word(value: object) -> str:
@@ -165,7 +156,12 @@ def troubles(run: Run) -> list[Trouble]:
         key=lambda result: order.index(result.status),
     )
     return [
-        Trouble(label=result.case.label, status=result.status.value.replace("_", " "), reason=result.reason or "")
+        Trouble(
+            case_id=result.case.id,
+            label=result.case.label,
+            status=result.status.value.replace("_", " "),
+            reason=result.reason or "",
+        )
         for result in found
     ]
 

@@ -1,15 +1,157 @@
-// The page without scripts is whole; this adds the interactive table and the drawings.
+// The page without scripts is whole; this adds the interactive table, the pictures, the pages of cases.
 
-const data = readData();
+import { CasePage } from "./casepage.js";
+import { Blocks, Cases } from "./cases.js";
+import { element } from "./dom.js";
+import { mountExplainer } from "./explainer.js";
+import { readPayload } from "./load.js";
+import { Measured, problemOf } from "./measured.js";
+import { choose, Pictures } from "./pictures.js";
+import { showTable } from "./table.js";
+import { followLinks, remember, viewed, whenViewed } from "./view.js";
+
 const root = document.documentElement;
-root.classList.add("scripted");
-// DataTables' style knows a dark theme by this class.
-const darkTheme = matchMedia("(prefers-color-scheme: dark)");
-const followTheme = () => root.classList.toggle("dark", darkTheme.matches);
-followTheme();
-darkTheme.addEventListener("change", followTheme);
-const drawRest = showFigures(data);
-showTable(data).then(() => {
+
+/** Light, dark, or as the system has it; kept for the next report where the browser lets us. */
+function showThemes(changed) {
+  const select = document.getElementById("theme");
+  const apply = (name) => {
+    if (name === "system") delete root.dataset.theme;
+    else root.dataset.theme = name;
+    const dark = name === "dark" || (name === "system" && matchMedia("(prefers-color-scheme: dark)").matches);
+    root.classList.toggle("dark", dark); // DataTables' style knows a dark theme by this class
+    changed();
+  };
+  select.addEventListener("change", () => {
+    apply(select.value);
+    try {
+      localStorage.setItem("convbench-theme", select.value);
+    } catch {
+      // A browser that keeps nothing for pages from disk: the choice lasts as long as the page.
+    }
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => apply(select.value));
+  try {
+    select.value = localStorage.getItem("convbench-theme") ?? "system";
+  } catch {
+    select.value = "system";
+  }
+  if (!select.value) select.value = "system";
+  apply(select.value);
+}
+
+/** The rows that a link keeps: `finding:3`, `exceptions:3`, `rows:1,2,3`; {rows, text} or null where it keeps all. */
+function selection(cases, told) {
+  const [kind, rest] = (told ?? "").split(/:(.*)/s);
+  if (kind === "rows" && /^[\d,]+$/.test(rest ?? "")) {
+    const rows = rest.split(",").map(Number);
+    return { rows: new Set(rows), text: `the ${rows.length} cases that you chose` };
+  }
+  const finding = cases.findings[Number(rest)];
+  if (!finding || !["finding", "exceptions"].includes(kind)) return null;
+  const rows = kind === "finding" ? finding.cases : finding.exceptions;
+  const name = kind === "finding" ? "the cases behind" : "the exceptions of";
+  return { rows: new Set(rows), text: `${name} “${finding.sentence}”` };
+}
+
+/** What the case's own page, links, dots and cells do. */
+async function start() {
+  const cases = new Cases(await readPayload("data"));
+  let blocksRead = null;
+  const blocks = () => {
+    blocksRead ??= readPayload("blocks").then((payload) => new Blocks(payload));
+    return blocksRead;
+  };
+  const file = document.querySelector("title").dataset.file;
+  let pictures = null;
+  let chosen = null;
+  const pictureRows = () => {
+    if (!document.getElementById("only-shown").checked) return cases.ranked;
+    const shown = new Set(table.rows());
+    return cases.ranked.filter((row) => shown.has(row));
+  };
+  const table = await showTable(cases, file, () => {
+    if (document.getElementById("only-shown").checked) pictures?.refresh();
+  });
+
+  const chip = document.getElementById("chosen");
+  const keep = (told) => {
+    chosen = selection(cases, told);
+    remember("only", chosen ? told : null);
+    chip.replaceChildren();
+    chip.hidden = !chosen;
+    if (chosen) {
+      const all = element("button", { type: "button", onclick: () => keep(null) }, "Show all cases");
+      chip.append(element("span", {}, `Shown: ${chosen.text}`), all);
+    }
+    table.only(chosen?.rows ?? null);
+  };
+  const toTable = (told) => {
+    keep(told);
+    document.getElementById("cases").scrollIntoView();
+  };
+
+  const page = new CasePage({
+    cases,
+    blocks,
+    ordered: table.ordered,
+    onOpen: (row) => remember("case", cases.value("case_id", row)),
+    onClose: () => remember("case", null),
+    explain: (row) => {
+      explainer.show(problemOf(cases, row), executionOf(row));
+      document.getElementById("explain").scrollIntoView();
+    },
+  });
+  const open = (row) => page.open(row);
+  const openId = (id) => {
+    if (cases.rowOf.has(id)) open(cases.rowOf.get(id));
+    else page.close();
+  };
+
+  pictures = new Pictures({
+    cases,
+    blocks,
+    rows: pictureRows,
+    openCase: open,
+    openRows: (rows) => toTable(`rows:${rows.join(",")}`),
+  });
+  const only = document.getElementById("only-shown");
+  only.checked = viewed("pictures") === "shown";
+  only.addEventListener("change", () => {
+    remember("pictures", only.checked ? "shown" : null);
+    pictures.refresh();
+  });
+
+  const executionOf = (row) => ({ direction: cases.value("direction", row), dtype: cases.value("dtype", row) });
+  const measured = new Measured(cases);
+  const first = cases.rowOf.get(viewed("case")) ?? cases.ranked[0] ?? 0;
+  const explainer = cases.length
+    ? mountExplainer(document.getElementById("explainer"), {
+        problem: problemOf(cases, first),
+        execution: executionOf(first),
+        measured,
+        text: viewed("layer"),
+        onChange: (text) => remember("layer", text),
+      })
+    : null;
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-row], a[data-only], a[data-axis], a[href^='#case=']");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab opens the link itself
+    event.preventDefault();
+    if (link.dataset.only) toTable(link.dataset.only);
+    else if (link.dataset.axis) choose(pictures, "explore", { x: link.dataset.axis });
+    else if (link.dataset.row) open(Number(link.dataset.row));
+    else openId(decodeURIComponent(link.getAttribute("href").slice("#case=".length)));
+  });
+  whenViewed("case", openId);
+  followLinks();
+  keep(viewed("only"));
+  showThemes(() => pictures.refresh());
+  if (viewed("case")) openId(viewed("case"));
   root.dataset.ready = "true";
-  drawRest();
-});
+  pictures.drawRest();
+}
+
+root.classList.add("scripted");
+start();

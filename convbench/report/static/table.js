@@ -1,4 +1,12 @@
-// The table of all cases: DataTables over the page's data, with sorting, search and a filter in each column's head.
+// The table of all cases: DataTables over the page's data. Sorting, search, a filter in each column's head, the choice of
+// columns, copy and download; what the reader set is kept in the link.
+
+import { element } from "./dom.js";
+import { escapeHtml } from "./format.js";
+import { runPacked, stylePacked } from "./load.js";
+import { remember, viewed } from "./view.js";
+
+const PAGE = 25;
 
 /** Order numbers with absent ones last, whichever way; the text of an absent one is empty. */
 function defineOrder(DataTable) {
@@ -13,42 +21,144 @@ function defineOrder(DataTable) {
  * DataTables' description of one column. It takes the text of cells for HTML, both to show it and to search it, so all
  * text is escaped.
  */
-function tableColumn(data, column) {
-  const values = data.values[column.name];
+function tableColumn(cases, column) {
   const search = { text: "searchText", number: "searchNumber", word: "searchList", status: "searchList" }[column.kind];
+  const number = column.kind === "number";
+  const unit = column.unit ? ` [${column.unit}]` : "";
   return {
     name: column.name,
-    type: column.kind === "number" ? "measured" : "string",
-    className: column.kind === "number" ? "number" : column.name === "label" ? "label" : "text",
+    title: column.unit
+      ? `${escapeHtml(column.heading)} <span class="unit">${escapeHtml(column.unit)}</span>`
+      : escapeHtml(column.heading),
+    ariaTitle: `${column.heading}${unit}`,
+    type: number ? "measured" : "string",
+    visible: column.shown,
+    className: number ? "number" : column.name === "label" ? "label" : "text",
     columnControl: [{ extend: "dropdown", text: `Filter ${column.heading}`, icon: "search", content: [search] }],
     data: (row, purpose) => {
-      const value = values[row];
-      if (column.kind === "number" && (purpose === "sort" || purpose === "type")) return value;
-      const text = escapeHtml(formatCell(value, column));
-      if (column.kind !== "number" || purpose === "display") {
-        return column.kind === "status" && purpose === "display" ? `<span class="status" data-status="${text}">${text}</span>` : text;
-      }
-      return value === null ? "" : text.replaceAll(",", "");
+      if (number && (purpose === "sort" || purpose === "type")) return cases.value(column.name, row);
+      const text = cases.text(column.name, row);
+      if (number && purpose !== "display") return text.replaceAll(",", "");
+      const escaped = escapeHtml(text);
+      if (purpose !== "display") return escaped;
+      if (column.kind === "status") return `<span class="status" data-status="${escaped}">${escaped}</span>`;
+      if (column.name === "label")
+        return `<a href="#case=${cases.value("case_id", row)}" data-row="${row}">${escaped}</a>`;
+      return escaped;
     },
   };
 }
 
-async function showTable(data) {
+/** What the link keeps of the table's state: only what is not as it is at first. */
+function kept(state, cases) {
+  const columns = state.columns.flatMap(({ visible }, i) => (visible === cases.specs[i].shown ? [] : [i]));
+  const filters = Object.fromEntries(Object.entries(state.columnControl ?? {}).filter(([, filter]) => isSet(filter)));
+  const told = {};
+  if (state.search.search) told.search = state.search.search;
+  if (state.order.length) told.order = state.order;
+  if (state.length !== PAGE) told.length = state.length;
+  if (state.start) told.start = state.start;
+  if (columns.length) told.columns = columns;
+  if (Object.keys(filters).length) told.filters = filters;
+  return Object.keys(told).length ? JSON.stringify(told) : null;
+}
+
+/** Whether a column's filter filters: DataTables notes those that do not, too. */
+function isSet({ searchInput, searchList }) {
+  const logic = searchInput?.logic;
+  return Boolean(searchInput?.value || logic === "empty" || logic === "notEmpty" || searchList?.length);
+}
+
+/** DataTables' state of what a link keeps; null where it keeps nothing, or nonsense. */
+function restored(text, cases) {
+  if (!text) return null;
+  try {
+    const told = JSON.parse(text);
+    const toggled = new Set(told.columns ?? []);
+    return {
+      time: Date.now(),
+      start: told.start ?? 0,
+      length: told.length ?? PAGE,
+      order: told.order ?? [],
+      search: { search: told.search ?? "", smart: true, regex: false, caseInsensitive: true },
+      columns: cases.specs.map(({ name, shown }, i) => ({ name, visible: toggled.has(i) ? !shown : shown })),
+      columnControl: told.filters ?? {},
+    };
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Show the table. Returns {rows, only}: `rows()` are those that the filters leave, `only(set, text)` keeps those of a set
+ * (null: all). `changed` is called when the rows are others.
+ */
+export async function showTable(cases, name, changed) {
   await stylePacked("datatables-style");
   await runPacked("datatables");
+  const { DataTable } = globalThis;
+  const box = document.getElementById("case-table-box");
   document.getElementById("rows-left")?.remove();
-  const rows = data.values.label.map((_, row) => row);
-  defineOrder(globalThis.DataTable);
-  new globalThis.DataTable("#case-table", {
-    data: rows,
-    columns: data.columns.map((column) => tableColumn(data, column)),
+  document.getElementById("case-table").remove();
+  const host = element("table", { id: "case-table", class: "plain" });
+  host.append(element("caption", { class: "hidden" }, "All cases, one a row. Times are per iteration."));
+  box.append(host);
+  defineOrder(DataTable);
+  const shownAs = { columns: ":visible", orthogonal: "export" };
+  const table = new DataTable(host, {
+    data: cases.rows(),
+    columns: cases.specs.map((column) => tableColumn(cases, column)),
     order: [],
-    pageLength: 25,
-    lengthMenu: [25, 100, 500],
+    pageLength: PAGE,
+    lengthMenu: [PAGE, 100, 500],
     autoWidth: false,
-    layout: { topStart: "search", topEnd: "info", bottomStart: "pageLength", bottomEnd: "paging" },
-    language: { search: "Search", searchPlaceholder: "any word of a row", lengthMenu: "_MENU_ a page",
-      info: "_START_ to _END_ of _TOTAL_ cases", infoFiltered: "(filtered from _MAX_)", infoEmpty: "no cases",
-      zeroRecords: "No case is like that.", emptyTable: "No cases." },
+    orderMulti: true,
+    stateSave: true,
+    stateDuration: 0,
+    stateSaveCallback: (_, state) => remember("table", kept(state, cases)),
+    stateLoadCallback: () => restored(viewed("table"), cases),
+    layout: {
+      topStart: "search",
+      topEnd: {
+        buttons: [
+          { extend: "colvis", text: "Columns", columns: ":not(:first-child)", collectionLayout: "fixed columns" },
+          { extend: "copyHtml5", text: "Copy", exportOptions: { ...shownAs, escapeExcelFormula: true } },
+          { extend: "csvHtml5", text: "CSV", filename: name, exportOptions: { ...shownAs, escapeExcelFormula: true } },
+        ],
+      },
+      bottomStart: ["pageLength", "info"],
+      bottomEnd: "paging",
+    },
+    language: {
+      search: "Search",
+      searchPlaceholder: "any word of a row",
+      lengthMenu: "_MENU_ a page",
+      info: "_START_ to _END_ of _TOTAL_ cases",
+      infoFiltered: "(filtered from _MAX_)",
+      infoEmpty: "no cases",
+      zeroRecords: "No case is like that.",
+      emptyTable: "No cases.",
+    },
   });
+  cases.specs.forEach((column, i) => {
+    table.column(i).header().setAttribute("title", column.about);
+  });
+  let last = "";
+  const rows = () => table.rows({ search: "applied", order: "index" }).data().toArray();
+  const tell = () => {
+    const found = rows();
+    const now = `${found.length} ${found[0]} ${found.at(-1)} ${found[found.length >> 1]}`;
+    if (now !== last) changed();
+    last = now;
+  };
+  table.on("draw", tell);
+  return {
+    rows,
+    /** Rows in the order that the table shows them. */
+    ordered: () => table.rows({ search: "applied", order: "applied" }).data().toArray(),
+    only: (set) => {
+      table.search.fixed("only", set ? (_, row) => set.has(row) : null).draw();
+    },
+    api: table,
+  };
 }

@@ -1,0 +1,347 @@
+// One case: its numbers, its blocks, its check, what ran, its neighbours, and how to run it again.
+
+import { baseLayout, logAxis, plainAxis } from "./charts.js";
+import { palette, paper, theme } from "./colours.js";
+import { copyButton, element } from "./dom.js";
+import { formatNumber, formatSeconds } from "./format.js";
+import { runPacked } from "./load.js";
+import { commandsOf, sweepOf } from "./rerun.js";
+
+/** Unit roundoff of each dtype: half the distance from 1 to the next number. */
+const ROUNDOFF = { float64: 53, float32: 24, float16: 11, bfloat16: 8 };
+/** Columns that stand elsewhere in the page of a case. */
+const ELSEWHERE = new Set(["label", "case_id", "status", "reason", "name", "yaml"]);
+
+/** What the check found, in a sentence. */
+export function checkText(cases, row) {
+  const value = (name) => cases.value(name, row);
+  const status = value("status");
+  if (status === "failed") return `Wrong: ${value("reason")}`;
+  if (value("method") === null) return "It was not checked: it did not run.";
+  const how =
+    value("method") === "exact"
+      ? "On small integers, for which every order of summation gives the same sum, every element was exact."
+      : "Its kernel is not exact on integers (Winograd, FFT): it was judged by the norm of its error.";
+  const bits = ROUNDOFF[value("autocast") === "none" ? value("dtype") : value("autocast")] ?? ROUNDOFF.float32;
+  const error = value("max_error");
+  if (error === null) return how;
+  const share = error * 2 ** -bits;
+  return (
+    `${how} On the timed data the largest error was ${formatNumber(error, 2, 0)} units of roundoff (2^-${bits}) of its ` +
+    `bound, the sum |x||w| + |b| of its terms: ${share === 0 ? "none" : `${share.toExponential(1)} of it`}.`
+  );
+}
+
+/** For each swept setting the cases that differ in it alone: {axis, rows} with this case's own row among them. */
+export function neighbours(cases, row) {
+  return cases.axes.flatMap((axis) => {
+    const { groups } = cases.groups([axis.name]);
+    const rows = cases.rows().filter((other) => groups[other] === groups[row]);
+    rows.sort((a, b) => axis.codes[a] - axis.codes[b]);
+    return rows.length > 1 ? [{ axis, rows }] : [];
+  });
+}
+
+/** How another case's floor compares: `1.31x slower`, or that the difference is within the spread of both. */
+export function comparison(cases, row, other) {
+  const [own, its] = [cases.value("floor_s", row), cases.value("floor_s", other)];
+  if (row === other) return "this case";
+  if (own === null || its === null) return cases.text("status", other);
+  const ratio = its / own;
+  const spread = Math.max(cases.value("spread", row) ?? 0.1, cases.value("spread", other) ?? 0.1);
+  if (Math.abs(Math.log(ratio)) <= Math.log1p(spread)) return "the same within the spread";
+  return ratio > 1 ? `${formatNumber(ratio, 3, 0)}x slower` : `${formatNumber(1 / ratio, 3, 0)}x faster`;
+}
+
+/** {traces, layout} of a case's blocks in the order of time, and beside them how they are distributed. */
+export function blocksPicture(cases, blocks, row, look) {
+  const ink = paper(look.theme);
+  const colours = palette(look.theme, 2, false);
+  const layout = baseLayout(look);
+  const floor = cases.value("floor_s", row);
+  const own = blocks.of(row);
+  const seconds = (name, block) => (blocks.ratio(name, block) ?? Number.NaN) * floor;
+  const minima = own.map((block) => seconds("minimum", block));
+  const medians = own.map((block) => seconds("median", block));
+  const times = own.map((block) => blocks.time(block));
+  const passes = own.map((block) => blocks.passes[block] + 1);
+  const dots = (name, y, marker) => ({
+    type: "scatter",
+    mode: "markers",
+    name,
+    x: times,
+    y,
+    text: y.map(
+      (value, i) => `pass ${passes[i]}, ${formatNumber(times[i], 3, 0)} s<br>${name} ${formatSeconds(value, 4)}`,
+    ),
+    hovertemplate: "%{text}<extra></extra>",
+    marker,
+    showlegend: true,
+  });
+  const traces = [
+    dots("minimum", minima, { color: colours[0], size: 7 }),
+    dots("median", medians, { color: colours[1], size: 7, symbol: "circle-open" }),
+    {
+      type: "scatter",
+      mode: "lines",
+      name: "canary, scaled to the floor",
+      x: times,
+      y: own.map((block) => seconds("canary", block)),
+      line: { color: ink.muted, width: 1, dash: "dot" },
+      hoverinfo: "skip",
+      showlegend: true,
+    },
+    {
+      type: "histogram",
+      y: [...minima, ...medians],
+      xaxis: "x2",
+      nbinsy: 30,
+      marker: { color: colours[0], opacity: 0.5 },
+      hovertemplate: "%{x} blocks<extra></extra>",
+    },
+  ];
+  const narrow = look.width < 520;
+  layout.showlegend = true;
+  layout.margin.t = narrow ? 66 : 34;
+  layout.xaxis = { ...plainAxis(ink), showgrid: false, domain: [0, 0.76] };
+  layout.xaxis.title = { ...layout.xaxis.title, text: "Seconds since the run began" };
+  layout.xaxis2 = { ...plainAxis(ink), showgrid: false, domain: [0.8, 1], anchor: "y", nticks: 3, tickformat: "d" };
+  layout.xaxis2.title = { ...layout.xaxis2.title, text: "Blocks" };
+  layout.yaxis = logAxis(
+    ink,
+    [...minima, ...medians].filter((value) => value > 0),
+    (value) => formatSeconds(value, 3),
+  );
+  layout.yaxis.range = [Math.log10(floor * 0.99), layout.yaxis.range[1]];
+  return { traces, layout };
+}
+
+/** The dialog of a case; one at a time. */
+export class CasePage {
+  constructor({ cases, blocks, ordered, onOpen, onClose, explain }) {
+    Object.assign(this, { cases, blocks, ordered, onOpen, onClose, explain, row: null });
+    this.dialog = document.getElementById("case");
+    this.dialog.addEventListener("close", () => {
+      this.row = null;
+      this.onClose();
+    });
+    this.dialog.addEventListener("click", (event) => {
+      if (event.target === this.dialog) this.dialog.close(); // beside it
+    });
+    this.dialog.addEventListener("keydown", (event) => {
+      if (event.target.closest("input, select, textarea, pre")) return;
+      if (event.key === "ArrowLeft") this.step(-1);
+      if (event.key === "ArrowRight") this.step(1);
+    });
+  }
+
+  open(row) {
+    this.row = row;
+    this.onOpen(row);
+    this.fill(row);
+    if (!this.dialog.open) this.dialog.showModal();
+    this.dialog.scrollTop = 0;
+    this.drawBlocks(row);
+  }
+
+  close() {
+    if (this.dialog.open) this.dialog.close();
+  }
+
+  /** The next or the previous case in the order of the table. */
+  step(by) {
+    const order = this.ordered();
+    const at = order.indexOf(this.row);
+    const next = order[at + by];
+    if (at >= 0 && next !== undefined) this.open(next);
+  }
+
+  fill(row) {
+    const { cases } = this;
+    const status = cases.text("status", row);
+    const button = (text, label, act) => element("button", { type: "button", "aria-label": label, onclick: act }, text);
+    this.dialog.replaceChildren(
+      element(
+        "div",
+        { class: "case-bar" },
+        element("span", { class: "status", dataset: { status } }, status),
+        element(
+          "span",
+          { class: "case-steps" },
+          button("\u2190", "Previous case of the table", () => this.step(-1)),
+          button("\u2192", "Next case of the table", () => this.step(1)),
+          button("Close", "Close this case", () => this.close()),
+        ),
+      ),
+      element("h2", { id: "case-title" }, cases.value("label", row)),
+      cases.value("reason", row) ? element("p", { class: "reason" }, cases.value("reason", row)) : null,
+      this.figures(row),
+      cases.value("floor_s", row) === null ? null : element("h3", {}, "Blocks in the order of time"),
+      cases.value("floor_s", row) === null
+        ? null
+        : element("div", { class: "plot", id: "case-blocks", role: "img", "aria-label": this.blocksText(row) }),
+      element("h3", {}, "Is it right?"),
+      element("p", { id: "case-check" }, checkText(cases, row)),
+      ...this.ran(row),
+      ...this.neighbourTable(row),
+      element("h3", {}, "The convolution"),
+      element(
+        "p",
+        {},
+        `${cases.value("expected_output_shape", row)} numbers out. `,
+        button("See how it slides", "Show this convolution explained", () => {
+          this.close();
+          this.explain(row);
+        }),
+      ),
+      element("h3", {}, "Run it again"),
+      element(
+        "ul",
+        { class: "commands" },
+        commandsOf(cases, row).map(([command, does]) =>
+          element(
+            "li",
+            {},
+            element("code", {}, command),
+            " ",
+            copyButton(() => command),
+            element("span", {}, ` ${does}`),
+          ),
+        ),
+      ),
+      element(
+        "div",
+        { class: "code" },
+        element("pre", { tabindex: "0", id: "case-yaml" }, sweepOf(cases, row)),
+        copyButton(() => sweepOf(cases, row)),
+      ),
+      element("h3", {}, "All numbers"),
+      this.numbers(row),
+    );
+  }
+
+  /** The figures that lead. */
+  figures(row) {
+    const { cases } = this;
+    const names = ["floor_s", "typical_s", "spread", "support", "tflops", "efficiency", "images_per_second"];
+    const told = names.filter((name) => cases.value(name, row) !== null);
+    const text = (name) =>
+      name.endsWith("_s")
+        ? formatSeconds(cases.value(name, row))
+        : `${cases.text(name, row)} ${cases.spec.get(name).unit}`;
+    return element(
+      "dl",
+      { class: "case-figures" },
+      told.map((name) =>
+        element(
+          "div",
+          { title: cases.spec.get(name).about },
+          element("dt", {}, cases.spec.get(name).heading),
+          element("dd", {}, text(name)),
+        ),
+      ),
+    );
+  }
+
+  blocksText(row) {
+    const text = (name) => this.cases.text(name, row);
+    return `${text("blocks")} blocks in ${text("passes")} passes; floor ${text("floor_s")}, typical ${text("typical_s")} ${this.cases.spec.get("floor_s").unit}`;
+  }
+
+  /** What ran, and what limited it. */
+  ran(row) {
+    const { cases } = this;
+    const value = (name) => cases.value(name, row);
+    const sentences = [];
+    if (value("implementation")) sentences.push(`torch ran ${value("implementation")}.`);
+    if (value("efficiency") !== null) {
+      sentences.push(
+        `The machine's roofs allow ${formatSeconds(value("attainable_s"))}, so it reaches ${cases.text("efficiency", row)} %; ` +
+          `it is bound by ${value("bound")}.`,
+      );
+    }
+    if (value("over_roof")) sentences.push(`It is faster than the roofs allow: ${value("over_roof")}.`);
+    if (value("note")) sentences.push(`${value("note")}.`);
+    return sentences.length
+      ? [element("h3", {}, "What ran"), element("p", { id: "case-ran" }, sentences.join(" "))]
+      : [];
+  }
+
+  neighbourTable(row) {
+    const { cases } = this;
+    const found = neighbours(cases, row);
+    if (!found.length) return [];
+    const body = found.flatMap(({ axis, rows }) =>
+      rows.map((other, i) =>
+        element(
+          "tr",
+          { class: other === row ? "own" : null },
+          i ? null : element("th", { scope: "rowgroup", rowspan: String(rows.length) }, axis.title),
+          element(
+            "td",
+            {},
+            other === row
+              ? cases.axisText(axis, other)
+              : element(
+                  "a",
+                  { href: `#case=${cases.value("case_id", other)}`, dataset: { row: other } },
+                  cases.axisText(axis, other),
+                ),
+          ),
+          element(
+            "td",
+            { class: "number" },
+            cases.value("floor_s", other) === null ? "-" : formatSeconds(cases.value("floor_s", other)),
+          ),
+          element("td", {}, comparison(cases, row, other)),
+        ),
+      ),
+    );
+    const head = ["Setting", "Value", "Floor", "Beside this case"].map((text, i) =>
+      element("th", { scope: "col", class: i === 2 ? "number" : null }, text),
+    );
+    return [
+      element("h3", {}, "Neighbours: all else equal"),
+      element(
+        "div",
+        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Neighbours" },
+        element(
+          "table",
+          { class: "plain", id: "case-neighbours" },
+          element("thead", {}, element("tr", {}, head)),
+          element("tbody", {}, body),
+        ),
+      ),
+    ];
+  }
+
+  numbers(row) {
+    const { cases } = this;
+    const told = cases.specs.filter(({ name }) => !ELSEWHERE.has(name) && cases.value(name, row) !== null);
+    return element(
+      "dl",
+      { class: "facts", id: "case-numbers" },
+      told.map(({ name, heading, unit, about }) =>
+        element(
+          "div",
+          { title: about, dataset: { name } },
+          element("dt", {}, heading),
+          element("dd", {}, `${cases.text(name, row)} ${unit}`.trim()),
+        ),
+      ),
+    );
+  }
+
+  async drawBlocks(row) {
+    const plot = document.getElementById("case-blocks");
+    if (!plot) return;
+    if (!globalThis.Plotly) await runPacked("plotly");
+    const blocks = await this.blocks();
+    if (this.row !== row || !plot.isConnected) return; // another case was opened meanwhile
+    const look = { theme: theme(), width: plot.clientWidth, height: 300 };
+    const { traces, layout } = blocksPicture(this.cases, blocks, row, look);
+    plot.style.height = `${layout.height}px`;
+    await globalThis.Plotly.react(plot, traces, layout, { displayModeBar: false });
+    plot.dataset.drawn = look.theme;
+  }
+}

@@ -1,0 +1,232 @@
+// What all pictures share: axes that read well, hover texts, panels side by side. plotly takes what these return.
+
+import { palette, paper } from "./colours.js";
+import { escapePlotly, formatNumber, formatSeconds } from "./format.js";
+
+/** More dots than this cost the browser more than they show. */
+export const MOST_DOTS = 2500;
+
+/** Figures that a picture can show: a column, its name in controls, whether its axis is logarithmic. */
+export const METRICS = [
+  { name: "floor_s", title: "Time (floor)", log: true },
+  { name: "typical_s", title: "Time (typical)", log: true },
+  { name: "tflops", title: "TFLOP/s", log: false },
+  { name: "efficiency", title: "Efficiency", log: false },
+  { name: "gbps", title: "GB/s", log: false },
+  { name: "images_per_second", title: "Images/s", log: true },
+];
+
+/** The figures that some case has. */
+export function metricsOf(cases) {
+  return METRICS.filter((metric) => cases.has(metric.name));
+}
+
+/** A figure as text with its unit. */
+export function metricText(metric, value) {
+  if (value === null) return "-";
+  if (metric.name.endsWith("_s")) return formatSeconds(value);
+  if (metric.name === "efficiency") return `${formatNumber(value * 100, 3, 0)} %`;
+  return `${formatNumber(value, 3, 0)} ${metric.title}`;
+}
+
+/** What a reader learns of one row when pointing at it. */
+export function describeRow(cases, row) {
+  const lines = [`<b>${escapePlotly(cases.value("label", row))}</b>`];
+  const told = metricsOf(cases).filter((metric) => cases.value(metric.name, row) !== null);
+  for (const metric of told) {
+    const unit = metric.name.endsWith("_s") || metric.name === "efficiency" ? `${metric.title.toLowerCase()} ` : "";
+    lines.push(unit + metricText(metric, cases.value(metric.name, row)));
+  }
+  if (cases.value("spread", row) !== null) lines.push(`spread ${cases.text("spread", row)} %`);
+  for (const name of ["implementation", "note"]) {
+    const text = cases.value(name, row);
+    if (text) lines.push(escapePlotly(text));
+  }
+  return lines.join("<br>");
+}
+
+/** Ticks of a logarithmic axis: decades, the more between them the less there is to see. */
+function logTicks(low, high, text) {
+  const span = Math.log10(high / low);
+  const steps =
+    span > 2.5 ? [1] : span > 0.6 ? [1, 2, 5] : [1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9];
+  const values = [];
+  for (let decade = Math.floor(Math.log10(low)) - 1; decade <= Math.ceil(Math.log10(high)); decade += 1) {
+    for (const step of steps) values.push(step * 10 ** decade);
+  }
+  return { tickvals: values, ticktext: values.map((value) => text(value, span > 0.6 ? 1 : 2)) };
+}
+
+/** The range of a logarithmic axis with some air, as plotly wants it. */
+export function logRange(low, high, air = 0.06) {
+  const [from, to] = [Math.log10(low), Math.log10(high)];
+  const margin = Math.max((to - from) * air, 0.08);
+  return [from - margin, to + margin];
+}
+
+/** A logarithmic axis of positive numbers; `text` names a tick. */
+export function logAxis(colours, values, text) {
+  const [low, high] = extent(values);
+  return {
+    ...plainAxis(colours),
+    type: "log",
+    range: logRange(low, high),
+    ...logTicks(low, high, text),
+  };
+}
+
+/** The smallest and the largest of some numbers. */
+export function extent(values) {
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return [low, high];
+}
+
+/** An axis that cannot be dragged, in the page's colours. */
+export function plainAxis(colours) {
+  return {
+    gridcolor: colours.grid,
+    zeroline: false,
+    fixedrange: true,
+    ticks: "outside",
+    tickcolor: colours.grid,
+    linecolor: colours.grid,
+    title: { font: { size: 12, color: colours.muted }, standoff: 6 },
+  };
+}
+
+/** The y axis of a figure: times are logarithmic, rates begin at nothing. */
+export function metricAxis(colours, metric, values) {
+  if (metric.log) {
+    const text = metric.name.endsWith("_s") ? formatSeconds : (value, digits) => formatNumber(value, digits, 0);
+    return logAxis(colours, values, text);
+  }
+  const [, high] = extent(values);
+  const axis = { ...plainAxis(colours), range: [0, (high > 0 ? high : 1) * 1.06] };
+  return metric.name === "efficiency" ? { ...axis, tickformat: ".0%" } : axis;
+}
+
+const LONGEST_TICK = 20; // characters; hover and the numbers below have whole texts
+
+/** As many texts as fit side by side, the first among them; the others stay unnamed. */
+export function thinTexts(all, width) {
+  const texts = all.map((text) => (text.length > LONGEST_TICK ? `${text.slice(0, LONGEST_TICK - 1)}\u2026` : text));
+  const longest = Math.max(...texts.map((text) => text.length));
+  const fit = Math.max(2, Math.floor(width / (longest * 7 + 14)));
+  const step = Math.ceil(texts.length / fit);
+  return texts.map((text, index) => (index % step ? "" : escapePlotly(text)));
+}
+
+/** The x axis of a setting's values. */
+export function settingAxis(colours, axis, width) {
+  const [first, last] = extent(axis.places);
+  const air = (last - first) * (axis.scale === "words" ? 0.5 / Math.max(1, axis.places.length - 1) : 0.06);
+  return {
+    ...plainAxis(colours),
+    showgrid: false,
+    type: axis.scale === "log" ? "log" : "linear",
+    range: axis.scale === "log" ? logRange(first, last) : [first - air, last + air],
+    tickvals: axis.places,
+    ticktext: thinTexts(axis.texts, width),
+  };
+}
+
+/** Colours for the values of an axis; without one, a single colour. */
+export function coloursOf(look, axis) {
+  if (!axis) return palette(look.theme, 1, false);
+  return palette(look.theme, axis.texts.length, axis.scale !== "words");
+}
+
+/** Layout that all pictures have. */
+export function baseLayout(look) {
+  const colours = paper(look.theme);
+  return {
+    width: look.width,
+    height: look.height,
+    margin: { l: 62, r: 14, t: 34, b: 46 },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: "system-ui, sans-serif", size: 12, color: colours.muted },
+    showlegend: false,
+    legend: {
+      orientation: "h",
+      x: 0,
+      y: 1,
+      yref: "container",
+      yanchor: "top",
+      itemclick: false,
+      itemdoubleclick: false,
+    },
+    hovermode: "closest",
+    hoverlabel: {
+      align: "left",
+      bgcolor: colours.hover,
+      bordercolor: colours.muted,
+      font: { family: "system-ui, sans-serif", size: 12, color: colours.ink },
+    },
+    dragmode: false,
+    annotations: [],
+    shapes: [],
+  };
+}
+
+const PANEL_WIDTH = 300;
+const GAP = { x: 26, y: 62 }; // pixels between panels
+
+/**
+ * Panels side by side, as many as fit, in one plot: {domains, columns, rows, width} with each panel's place, and the width
+ * of one in pixels. `look.height` is the height of one panel; the layout grows with the rows.
+ */
+export function panels(layout, look, titles) {
+  const colours = paper(look.theme);
+  const columns = Math.max(1, Math.min(titles.length, Math.floor((look.width + GAP.x) / (PANEL_WIDTH + GAP.x))));
+  const rows = Math.ceil(titles.length / columns);
+  const inner = look.width - layout.margin.l - layout.margin.r;
+  const panelHeight = look.height - layout.margin.t - layout.margin.b;
+  layout.height = look.height + (rows - 1) * (panelHeight + GAP.y);
+  const innerHeight = layout.height - layout.margin.t - layout.margin.b;
+  const width = (inner - GAP.x * (columns - 1)) / columns;
+  const domains = titles.map((title, index) => {
+    const [column, row] = [index % columns, Math.floor(index / columns)];
+    const left = (column * (width + GAP.x)) / inner;
+    const top = 1 - (row * (panelHeight + GAP.y)) / innerHeight;
+    const domain = { x: [left, left + width / inner], y: [top - panelHeight / innerHeight, top], first: column === 0 };
+    if (title !== null) {
+      layout.annotations.push({
+        text: `<b>${escapePlotly(title, 60)}</b>`,
+        x: left,
+        y: top,
+        xref: "paper",
+        yref: "paper",
+        xanchor: "left",
+        yanchor: "bottom",
+        showarrow: false,
+        font: { size: 12, color: colours.ink },
+      });
+    }
+    return domain;
+  });
+  return { domains, width };
+}
+
+/** The suffix of the n-th axis in plotly's names: "", "2", "3". */
+export function suffix(index) {
+  return index ? String(index + 1) : "";
+}
+
+/** Legend entries that belong to no data, so that every value is named once and in order. */
+export function legendTraces(names, colours) {
+  return names.map((name, i) => ({
+    type: "scatter",
+    mode: "markers",
+    x: [null],
+    y: [null],
+    name: escapePlotly(name, 30),
+    marker: { color: colours[i], size: 9 },
+    showlegend: true,
+    hoverinfo: "skip",
+  }));
+}

@@ -1,0 +1,71 @@
+// Which case of the run is nearest to a convolution that the reader made up.
+
+const PAIRS = ["kernel_size", "input_size", "stride", "dilation"];
+const NUMBERS = ["in_channels", "out_channels", "groups"];
+
+/** The problem of a case as geometry.js has it. */
+export function problemOf(cases, row) {
+  const value = (name) => cases.value(name, row);
+  const sides = (text) => (/^\d+x\d+$/.test(text) ? text.split("x").map(Number) : text);
+  return {
+    ...Object.fromEntries(PAIRS.map((name) => [name, sides(value(name))])),
+    ...Object.fromEntries(NUMBERS.map((name) => [name, value(name)])),
+    padding: sides(value("padding")),
+    bias: value("bias"),
+    padding_mode: value("padding_mode"),
+    batch_size: value("batch_size"),
+  };
+}
+
+const text = (value) => (Array.isArray(value) ? value.join("x") : value === null ? "unbatched" : String(value));
+
+/** How unlike two problems are: one for each setting that differs, and how far apart its numbers are. */
+export function distance(one, other) {
+  let sum = 0;
+  for (const [name, value] of Object.entries(one)) {
+    if (text(value) === text(other[name])) continue;
+    const [a, b] = [value, other[name]].map((each) => (Array.isArray(each) ? each : [each]));
+    const numbers = [...a, ...b].every((each) => typeof each === "number");
+    sum += 1 + (numbers ? Math.max(...a.map((each, i) => Math.abs(Math.log((each + 1) / (b[i] + 1))))) : 1);
+  }
+  return sum;
+}
+
+/** Finds the nearest problem of the run; each different problem is looked at once. */
+export class Measured {
+  constructor(cases) {
+    this.cases = cases;
+    const rows = new Map();
+    for (const row of cases.rows()) {
+      const problem = problemOf(cases, row);
+      const key = JSON.stringify(problem);
+      if (!rows.has(key) || better(cases, row, rows.get(key).row)) rows.set(key, { row, problem });
+    }
+    this.problems = [...rows.values()];
+  }
+
+  /** {label, href, row, same, differs} of the nearest case; null where the run has none. */
+  nearest(problem) {
+    let [found, least] = [null, Number.POSITIVE_INFINITY];
+    for (const each of this.problems) {
+      const far = distance(problem, each.problem);
+      if (far < least) [found, least] = [each, far];
+    }
+    if (!found) return null;
+    const differs = Object.keys(problem)
+      .filter((name) => text(problem[name]) !== text(found.problem[name]))
+      .map((name) => `${name} ${text(found.problem[name])} instead of ${text(problem[name])}`);
+    return {
+      row: found.row,
+      label: this.cases.value("label", found.row),
+      href: `#case=${this.cases.value("case_id", found.row)}`,
+      same: least === 0,
+      differs: differs.join(", "),
+    };
+  }
+}
+
+/** A case that was timed stands for its problem rather than one that was not. */
+function better(cases, row, than) {
+  return cases.value("floor_s", than) === null && cases.value("floor_s", row) !== null;
+}

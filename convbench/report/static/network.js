@@ -1,0 +1,132 @@
+// Where a network's time goes: each layer's floor times how often it occurs.
+
+import { baseLayout, coloursOf, describeRow, legendTraces, plainAxis } from "./charts.js";
+import { paper } from "./colours.js";
+import { escapePlotly, formatNumber, formatSeconds } from "./format.js";
+
+/** Settings that say what is computed; all others are ways to compute it, and a network is run in one way. */
+const PROBLEM = [
+  "in_channels",
+  "out_channels",
+  "kernel_size",
+  "input_size",
+  "stride",
+  "padding",
+  "dilation",
+  "groups",
+  "bias",
+  "padding_mode",
+  "batch_size",
+];
+const MOST_BARS = 20;
+
+/** Whether the run is of a network: some layer occurs more than once. */
+export function isNetwork(cases) {
+  return cases.ranked.some((row) => cases.value("count", row) > 1);
+}
+
+/** The ways to run the network: {text, rows} for each combination of settings beside the problem and the direction. */
+export function ways(cases, rows) {
+  const execution = cases.axes.filter((axis) => !PROBLEM.includes(axis.name) && axis.name !== "direction");
+  const found = new Map();
+  for (const row of rows) {
+    const text = execution.map((axis) => cases.axisText(axis, row)).join(", ") || "as measured";
+    if (!found.has(text)) found.set(text, []);
+    found.get(text).push(row);
+  }
+  return [...found].map(([text, some]) => ({ text, rows: some }));
+}
+
+/** Layers by their share of the time, the largest first: {rows, seconds}; a layer's directions are its rows. */
+export function shares(cases, rows) {
+  const { groups } = cases.groups(["direction"]);
+  const layers = new Map();
+  for (const row of rows) {
+    if (!layers.has(groups[row])) layers.set(groups[row], { rows: [], seconds: 0 });
+    const layer = layers.get(groups[row]);
+    layer.rows.push(row);
+    layer.seconds += cases.value("floor_s", row) * cases.value("count", row);
+  }
+  return [...layers.values()].sort((a, b) => b.seconds - a.seconds);
+}
+
+/** {traces, layout, told} of the picture. */
+export function networkPicture(cases, rows, { way }, look) {
+  const layout = baseLayout(look);
+  const chosen = ways(cases, rows).find(({ text }) => text === way) ?? ways(cases, rows)[0];
+  if (!chosen) return { traces: [], layout, told: "No case passed." };
+  const ink = paper(look.theme);
+  const layers = shares(cases, chosen.rows);
+  const total = layers.reduce((sum, { seconds }) => sum + seconds, 0);
+  const bars = layers.slice(0, MOST_BARS);
+  const direction = cases.axis.get("direction");
+  const colours = coloursOf(look, direction);
+  const name = (row) => cases.value("name", row) ?? cases.value("label", row);
+  const short = (row) => {
+    const text = name(row).replace(/\s+/g, " ");
+    const most = look.width < 560 ? 16 : 34;
+    return escapePlotly(text.length > most ? `${text.slice(0, most - 1)}\u2026` : text, 99);
+  };
+  const byDirection = new Map();
+  bars.forEach(({ rows: some }, place) => {
+    for (const row of some) {
+      const code = direction ? direction.codes[row] : 0;
+      if (!byDirection.has(code)) byDirection.set(code, []);
+      byDirection.get(code).push([place, row]);
+    }
+  });
+  const traces = [...byDirection].map(([code, some]) => ({
+    type: "bar",
+    orientation: "h",
+    y: some.map(([place]) => place),
+    x: some.map(([, row]) => cases.value("floor_s", row) * cases.value("count", row)),
+    customdata: some.map(([, row]) => row),
+    text: some.map(([, row]) => {
+      const seconds = cases.value("floor_s", row) * cases.value("count", row);
+      const share = formatNumber((seconds / total) * 100, 2, 0);
+      return `${describeRow(cases, row)}<br>${cases.value("count", row)} times: <b>${formatSeconds(seconds)}</b>, ${share} %`;
+    }),
+    textposition: "none",
+    hovertemplate: "%{text}<extra></extra>",
+    marker: { color: colours[code] },
+  }));
+  if (direction) {
+    traces.push(...legendTraces(direction.texts, colours));
+    layout.showlegend = true;
+  } else layout.margin.t = 10;
+  const longest = Math.max(...bars.map(({ rows: [row] }) => short(row).length));
+  layout.margin.l = 16 + longest * 6.4;
+  layout.height = 28 * bars.length + layout.margin.t + layout.margin.b;
+  layout.barmode = "stack";
+  layout.bargap = 0.25;
+  layout.yaxis = {
+    ...plainAxis(ink),
+    showgrid: false,
+    ticks: "",
+    range: [bars.length - 0.5, -0.5],
+    tickvals: bars.map((_, place) => place),
+    ticktext: bars.map(({ rows: [row] }) => short(row)),
+  };
+  const ticks = Array.from({ length: 6 }, (_, i) => (i * (bars[0]?.seconds ?? 1)) / 5);
+  layout.xaxis = {
+    ...plainAxis(ink),
+    rangemode: "tozero",
+    tickvals: ticks,
+    ticktext: ticks.map((t) => (t ? formatSeconds(t, 2) : "0")),
+  };
+  layout.annotations = bars.map(({ seconds }, place) => ({
+    x: seconds,
+    y: place,
+    xanchor: "left",
+    showarrow: false,
+    text: ` ${formatNumber((seconds / total) * 100, 2, 0)} %`,
+    font: { size: 11 },
+  }));
+  layout.margin.r = 52;
+  const rest = layers.slice(MOST_BARS).reduce((sum, { seconds }) => sum + seconds, 0);
+  const more = rest
+    ? ` The other ${layers.length - bars.length} layers take ${formatNumber((rest / total) * 100, 2, 0)} %.`
+    : "";
+  const told = `All layers, as often as they occur, take ${formatSeconds(total)}${chosen.text === "as measured" ? "" : ` (${chosen.text})`}: floors times counts.${more}`;
+  return { traces, layout, told };
+}

@@ -1,0 +1,157 @@
+// All cases from the fastest to the slowest: floor beside typical. And when their blocks ran: where noise came from.
+
+import { thinned } from "./cases.js";
+import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, plainAxis } from "./charts.js";
+import { palette, paper } from "./colours.js";
+import { MOST_COLOURS } from "./explore.js";
+import { formatNumber, formatSeconds } from "./format.js";
+
+const MOST_CASES = 1000;
+const MOST_BLOCKS = 2500;
+/** Slices of the run over which the canary's median is told. */
+const SLICES = 120;
+
+/** {traces, layout, told}: a dot is a case's floor, the line above it reaches to its typical time. */
+export function rankingPicture(cases, rows, { colour }, look) {
+  const layout = baseLayout(look);
+  if (!rows.length) return { traces: [], layout, told: "No case passed." };
+  const ink = paper(look.theme);
+  const axis = cases.axis.get(colour);
+  const colours = coloursOf(look, axis);
+  const sorted = [...rows].sort((a, b) => cases.value("floor_s", a) - cases.value("floor_s", b));
+  const ranks = thinned(
+    sorted.map((_, rank) => rank),
+    MOST_CASES,
+  );
+  const stems = { x: [], y: [] };
+  for (const rank of ranks) {
+    stems.x.push(rank + 1, rank + 1, null);
+    stems.y.push(cases.value("floor_s", sorted[rank]), cases.value("typical_s", sorted[rank]), null);
+  }
+  const traces = [
+    { ...stems, type: "scatter", mode: "lines", hoverinfo: "skip", line: { color: ink.muted, width: 1 }, opacity: 0.7 },
+    {
+      type: "scatter",
+      mode: "markers",
+      x: ranks.map((rank) => rank + 1),
+      y: ranks.map((rank) => cases.value("floor_s", sorted[rank])),
+      customdata: ranks.map((rank) => sorted[rank]),
+      text: ranks.map((rank) => describeRow(cases, sorted[rank])),
+      hovertemplate: "%{text}<extra></extra>",
+      marker: {
+        color: ranks.map((rank) => colours[axis ? axis.codes[sorted[rank]] : 0]),
+        size: ranks.length > 300 ? 4 : 7,
+      },
+    },
+  ];
+  if (axis && axis.texts.length <= MOST_COLOURS) {
+    traces.push(...legendTraces(axis.texts, colours));
+    layout.showlegend = true;
+  } else layout.margin.t = 10;
+  const total = rows.length;
+  layout.xaxis = {
+    ...plainAxis(ink),
+    showgrid: false,
+    range: [0.5 - total * 0.01, total * 1.01 + 0.5],
+    tickformat: ",d",
+    ...(total < 3 ? { tickvals: ranks.map((rank) => rank + 1) } : {}),
+  };
+  layout.xaxis.title = { ...layout.xaxis.title, text: "Rank" };
+  layout.yaxis = logAxis(
+    ink,
+    stems.y.filter((value) => value > 0),
+    formatSeconds,
+  );
+  const [low, high] = extent(rows.map((row) => cases.value("floor_s", row)));
+  const ratios = rows.map((row) => cases.value("typical_s", row) / cases.value("floor_s", row)).sort((a, b) => a - b);
+  const typical = formatNumber((ratios[ratios.length >> 1] - 1) * 100, 2, 0);
+  const range =
+    total === 1 ? `1 case, ${formatSeconds(low)}` : `${total} cases, ${formatSeconds(low)} to ${formatSeconds(high)}`;
+  const dots = ranks.length < total ? ` ${ranks.length} of them are drawn.` : "";
+  const told = `${range}. A dot is a case's floor, the line above it reaches to its typical time: ${typical} % longer in the median.${dots}`;
+  return { traces, layout, told };
+}
+
+/** {traces, layout, told}: blocks in the order of time, as ratios to their case's floor, and the canary among them. */
+export function weatherPicture(cases, rows, blocks, look) {
+  const layout = baseLayout(look);
+  const all = [];
+  for (const row of rows) for (const block of blocks.of(row)) all.push([block, row]);
+  if (!all.length) return { traces: [], layout, told: "No block was timed." };
+  const ink = paper(look.theme);
+  const colours = palette(look.theme, 2, false);
+  const some = thinned(all, MOST_BLOCKS);
+  const canary = canaryLine(blocks, all);
+  const traces = [
+    {
+      type: "scatter",
+      mode: "markers",
+      name: "a block: its minimum over the case's floor",
+      x: some.map(([block]) => blocks.time(block)),
+      y: some.map(([block]) => blocks.ratio("minimum", block)),
+      customdata: some.map(([, row]) => row),
+      text: some.map(
+        ([block, row]) =>
+          `${describeRow(cases, row)}<br>pass ${blocks.passes[block] + 1}: this block took ` +
+          `${formatNumber(blocks.ratio("minimum", block), 4, 0)}x the floor`,
+      ),
+      hovertemplate: "%{text}<extra></extra>",
+      marker: { color: colours[0], size: some.length > 600 ? 4 : 6, opacity: 0.55 },
+      showlegend: true,
+    },
+    {
+      type: "scatter",
+      mode: "lines",
+      name: "the canary, a fixed piece of work",
+      x: canary.map(([time]) => time),
+      y: canary.map(([, ratio]) => ratio),
+      hovertemplate: "canary %{y:.3f}x its quietest<extra></extra>",
+      line: { color: colours[1], width: 2 },
+      showlegend: true,
+    },
+  ];
+  layout.showlegend = true;
+  layout.xaxis = { ...plainAxis(ink), showgrid: false, rangemode: "tozero" };
+  layout.xaxis.title = { ...layout.xaxis.title, text: "Seconds since the run began" };
+  const ratios = [...traces[0].y, ...traces[1].y].filter((value) => value !== null);
+  layout.yaxis = logAxis(ink, [1, ...ratios], (value, digits) => `${formatNumber(value, Math.max(digits, 2), 0)}x`);
+  layout.shapes = passStarts(blocks, all).map((time) => ({
+    type: "line",
+    x0: time,
+    x1: time,
+    y0: 0,
+    y1: 1,
+    yref: "paper",
+    line: { color: ink.grid, width: 1, dash: "dot" },
+  }));
+  const quiet = all.filter(([block]) => blocks.ratio("minimum", block) <= 1.03).length / all.length;
+  const dots = some.length < all.length ? ` ${some.length} of ${all.length} blocks are drawn.` : "";
+  const told = `${formatNumber(quiet * 100, null, 0)} % of the blocks came within 3 % of their case's floor. Dotted lines: a new pass.${dots}`;
+  return { traces, layout, told };
+}
+
+/** The median canary of each slice of the run: [seconds, ratio to the quietest]. */
+export function canaryLine(blocks, all) {
+  const slices = Array.from({ length: SLICES }, () => []);
+  for (const [block] of all) {
+    const ratio = blocks.ratio("canary", block);
+    if (ratio !== null) slices[Math.min(SLICES - 1, Math.floor((blocks.times[block] / 65536) * SLICES))].push(ratio);
+  }
+  return slices.flatMap((ratios, slice) => {
+    if (!ratios.length) return [];
+    ratios.sort((a, b) => a - b);
+    return [[((slice + 0.5) / SLICES) * blocks.seconds, ratios[ratios.length >> 1]]];
+  });
+}
+
+function passStarts(blocks, all) {
+  const first = new Map();
+  for (const [block] of all) {
+    const pass = blocks.passes[block];
+    first.set(pass, Math.min(first.get(pass) ?? Number.POSITIVE_INFINITY, blocks.time(block)));
+  }
+  return [...first]
+    .sort(([a], [b]) => a - b)
+    .slice(1)
+    .map(([, time]) => time);
+}

@@ -1,0 +1,131 @@
+// Every case under this machine's roofs: FLOP/s over FLOP per byte (Williams, Waterman and Patterson, 2009).
+
+import { thinned } from "./cases.js";
+import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, MOST_DOTS } from "./charts.js";
+import { palette, paper } from "./colours.js";
+import { MOST_COLOURS } from "./explore.js";
+import { escapePlotly, formatNumber } from "./format.js";
+
+/** The FLOP/s that a roof allows at an intensity (FLOP per byte), at the rate of the largest copy. */
+export function allowed(ceiling, intensity) {
+  const copies = ceiling.copies.map(([, rate]) => rate);
+  return Math.min(ceiling.flops_per_s, intensity * (copies.at(-1) ?? Number.POSITIVE_INFINITY));
+}
+
+/** {traces, layout, told} of the picture. */
+export function rooflinePicture(cases, rows, { colour }, look) {
+  const layout = baseLayout(look);
+  const ink = paper(look.theme);
+  const rate = (row) => cases.value("flops", row) / cases.value("floor_s", row);
+  const intensity = (row) => cases.value("flops", row) / cases.value("bytes", row);
+  const whole = rows.filter((row) => cases.value("flops", row) > 0 && cases.value("bytes", row) > 0);
+  if (!whole.length) return { traces: [], layout, told: "No case of these has an operation to count." };
+  const some = thinned(
+    [...whole].sort((a, b) => rate(a) - rate(b)),
+    MOST_DOTS,
+  );
+  const ceilings = cases.head.ceilings;
+  const [xs, ys] = [some.map(intensity), some.map(rate)];
+  const [low, high] = extent([...xs, ...ceilings.map((c) => c.flops_per_s / (c.copies.at(-1)?.[1] ?? c.flops_per_s))]);
+  const [from, to] = [low / 4, high * 8];
+  const roofColours = palette(look.theme, Math.min(ceilings.length, 8), false);
+  const traces = ceilings.map((ceiling, i) => roofTrace(ceiling, from, to, roofColours[i % 8]));
+  for (const trace of cacheTraces(ceilings, from, to, ink)) traces.push(trace);
+  const { codes, colours, names } = colouring(cases, colour, look);
+  traces.push({
+    type: "scatter",
+    mode: "markers",
+    x: xs,
+    y: ys,
+    customdata: some,
+    text: some.map((row) => {
+      const share = cases.value("efficiency", row);
+      const bound = cases.value("bound", row);
+      const roof =
+        share === null ? "" : `<br>${formatNumber(share * 100, 3, 0)} % of what the roofs allow, bound by ${bound}`;
+      return `${describeRow(cases, row)}<br>${formatNumber(intensity(row), 3, 0)} FLOP per byte${roof}`;
+    }),
+    hovertemplate: "%{text}<extra></extra>",
+    marker: { color: some.map((row) => colours[codes(row)]), size: some.length > 300 ? 5 : 8, opacity: 0.8 },
+  });
+  if (names.length && names.length <= MOST_COLOURS) {
+    traces.push(...legendTraces(names, colours));
+    layout.showlegend = true;
+  } else layout.margin.t = 10;
+  const flops = (value, digits) => siRate(value, digits);
+  layout.xaxis = logAxis(ink, [from * 2, to / 2], (value, digits) => formatNumber(value, digits, 0));
+  layout.yaxis = logAxis(ink, [...ys, ...ceilings.map((c) => c.flops_per_s)], flops);
+  layout.xaxis.title = { ...layout.xaxis.title, text: "FLOP per byte" };
+  layout.yaxis.title = { ...layout.yaxis.title, text: "FLOP/s" };
+  const bound = (name) => whole.filter((row) => cases.value("bound", row) === name).length;
+  const counts = ["compute", "memory", "launch"].filter(bound).map((name) => `${bound(name)} by ${name}`);
+  const roofs = ceilings.length
+    ? `The lines are this machine's roofs, measured in the run: at the right what it computes, at the left what it moves (solid from memory, dotted within the caches). Bound are ${counts.join(", ")}.`
+    : "No roof was measured in this run.";
+  const dots = some.length < whole.length ? ` ${some.length} of ${whole.length} cases are drawn.` : "";
+  return { traces, layout, told: `A dot is a case. ${roofs}${dots}` };
+}
+
+/** How dots are coloured: by a setting, or by which roof is the nearer one. */
+function colouring(cases, colour, look) {
+  if (colour === "bound" && cases.has("bound")) {
+    const names = ["compute", "memory", "launch"];
+    return {
+      names,
+      colours: palette(look.theme, 3, false),
+      codes: (row) => Math.max(0, names.indexOf(cases.value("bound", row))),
+    };
+  }
+  const axis = cases.axis.get(colour);
+  return { names: axis?.texts ?? [], colours: coloursOf(look, axis), codes: (row) => (axis ? axis.codes[row] : 0) };
+}
+
+function roofTrace(ceiling, from, to, colour) {
+  const copies = ceiling.copies.map(([, rate]) => rate);
+  const ridge = copies.length ? ceiling.flops_per_s / copies.at(-1) : from;
+  const x = [from, ridge, to].filter((value) => value >= from && value <= to);
+  return {
+    type: "scatter",
+    mode: "lines",
+    x,
+    y: x.map((value) => allowed(ceiling, value)),
+    line: { color: colour, width: 2 },
+    text: x.map(() => `<b>${escapePlotly(ceiling.name)}</b><br>at most ${siRate(ceiling.flops_per_s, 3)}FLOP/s`),
+    hovertemplate: "%{text}<extra></extra>",
+  };
+}
+
+/** What the caches move at best: one dotted line per different set of copies. */
+function cacheTraces(ceilings, from, to, ink) {
+  const seen = new Map();
+  for (const { copies, flops_per_s: flops } of ceilings) {
+    if (!copies.length) continue;
+    const best = Math.max(...copies.map(([, rate]) => rate));
+    seen.set(best, Math.max(seen.get(best) ?? 0, flops));
+  }
+  return [...seen].map(([best, flops]) => {
+    const end = Math.min(to, flops / best);
+    return {
+      type: "scatter",
+      mode: "lines",
+      x: [from, end],
+      y: [from * best, end * best],
+      line: { color: ink.muted, width: 1, dash: "dot" },
+      text: [0, 1].map(() => `<b>copies within the caches</b><br>${siRate(best, 3)}B/s`),
+      hovertemplate: "%{text}<extra></extra>",
+    };
+  });
+}
+
+const PREFIXES = [
+  [1e12, "T"],
+  [1e9, "G"],
+  [1e6, "M"],
+  [1e3, "k"],
+];
+
+/** A rate with its prefix, the unit left to whoever reads it: `105 G`. */
+export function siRate(value, digits) {
+  const [factor, prefix] = PREFIXES.find(([size]) => value >= size * 0.9995) ?? [1, ""];
+  return `${formatNumber(value / factor, digits, 0)} ${prefix}`;
+}

@@ -1,0 +1,97 @@
+// The same layer at two values of a setting, one against the other: forward beside backward, for example.
+
+import { thinned } from "./cases.js";
+import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, MOST_DOTS } from "./charts.js";
+import { paper } from "./colours.js";
+import { MOST_COLOURS } from "./explore.js";
+import { escapePlotly, formatNumber, formatSeconds } from "./format.js";
+
+/** Pairs of rows that differ in `axis` alone: [row with value `first`, row with value `second`]. */
+export function sidePairs(cases, rows, axis, first, second) {
+  const { groups } = cases.groups([axis]);
+  const { codes } = cases.axis.get(axis);
+  const one = new Map();
+  for (const row of rows) if (codes[row] === first && !one.has(groups[row])) one.set(groups[row], row);
+  const seen = new Set();
+  const pairs = [];
+  for (const row of rows) {
+    if (codes[row] !== second || seen.has(groups[row]) || !one.has(groups[row])) continue;
+    seen.add(groups[row]);
+    pairs.push([one.get(groups[row]), row]);
+  }
+  return pairs;
+}
+
+/** The median of second over first, on a logarithmic scale: that of the inverse ratios is its inverse. */
+export function medianRatio(cases, pairs) {
+  const logs = pairs.map(([a, b]) => Math.log(cases.value("floor_s", b) / cases.value("floor_s", a)));
+  logs.sort((a, b) => a - b);
+  const middle = (logs[(logs.length - 1) >> 1] + logs[logs.length >> 1]) / 2;
+  return Math.exp(middle);
+}
+
+/** {traces, layout, told} of the picture. */
+export function sidesPicture(cases, rows, { axis, first, second, colour }, look) {
+  const setting = cases.axis.get(axis);
+  const [one, other] = [first, second].map((text) => setting.texts.indexOf(text));
+  const pairs = sidePairs(cases, rows, axis, one, other);
+  const layout = baseLayout(look);
+  if (!pairs.length) return { traces: [], layout, told: "No two layers of these differ in that setting alone." };
+  const ink = paper(look.theme);
+  const colourAxis = cases.axis.get(colour);
+  const colours = coloursOf(look, colourAxis);
+  const named = colourAxis && colourAxis.texts.length <= MOST_COLOURS;
+  if (!named) layout.margin.t = 10;
+  const floor = (row) => cases.value("floor_s", row);
+  const some = thinned(
+    [...pairs].sort(([a], [b]) => floor(a) - floor(b)),
+    MOST_DOTS,
+  );
+  const xs = some.map(([a]) => floor(a));
+  const ys = some.map(([, b]) => floor(b));
+  const traces = guides(extent([...xs, ...ys]), ink);
+  traces.push({
+    type: "scatter",
+    mode: "markers",
+    x: xs,
+    y: ys,
+    customdata: some.map(([, b]) => b),
+    text: some.map(([a, b]) => {
+      const ratio = `${formatNumber(floor(b) / floor(a), 3, 0)}x`;
+      return `${describeRow(cases, b)}<br><b>${ratio}</b> the ${formatSeconds(floor(a))} of ${escapePlotly(first)}`;
+    }),
+    hovertemplate: "%{text}<extra></extra>",
+    marker: {
+      color: some.map(([, b]) => colours[colourAxis ? colourAxis.codes[b] : 0]),
+      size: some.length > 300 ? 5 : 8,
+      opacity: 0.8,
+    },
+  });
+  if (named) {
+    traces.push(...legendTraces(colourAxis.texts, colours));
+    layout.showlegend = true;
+  }
+  layout.xaxis = logAxis(ink, xs, formatSeconds);
+  layout.yaxis = logAxis(ink, ys, formatSeconds);
+  layout.xaxis.title = { ...layout.xaxis.title, text: escapePlotly(`${setting.title} ${first}`) };
+  layout.yaxis.title = { ...layout.yaxis.title, text: escapePlotly(`${setting.title} ${second}`) };
+  const ratio = `${formatNumber(medianRatio(cases, pairs), 3, 0)}x`;
+  const slower = pairs.filter(([a, b]) => floor(b) > floor(a)).length;
+  const dots = some.length < pairs.length ? ` ${some.length} of them are drawn.` : "";
+  const told =
+    `${second} takes ${ratio} as long as ${first} in the median of ${pairs.length} matched ` +
+    `${pairs.length === 1 ? "layer" : "layers"}, longer in ${slower}. The lines are at 1x, 2x and 3x.${dots}`;
+  return { traces, layout, told };
+}
+
+/** Lines of equal ratio. */
+function guides([low, high], ink) {
+  return [1, 2, 3].map((ratio) => ({
+    type: "scatter",
+    mode: "lines",
+    x: [low / 10, high * 10],
+    y: [(low / 10) * ratio, high * 10 * ratio],
+    line: { color: ratio === 1 ? ink.muted : ink.grid, width: 1, dash: ratio === 1 ? "solid" : "dot" },
+    hoverinfo: "skip",
+  }));
+}
