@@ -91,7 +91,7 @@ class Explainer {
     this.playing = false;
     this.values = new Map();
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
-    this.palette = readPalette();
+    this.palette = readPalette(this.host);
     this.input = new CanvasGrid(this.find(".cx-input .cx-canvas"), this.find(".cx-input .cx-map"));
     this.kernel = new CanvasGrid(this.find(".cx-kernel .cx-canvas"), null);
     this.output = new CanvasGrid(this.find(".cx-output .cx-canvas"), this.find(".cx-output .cx-map"));
@@ -100,12 +100,14 @@ class Explainer {
     this.listenToMoves();
     this.listenToChannels();
     watchTheme(() => {
-      this.palette = readPalette();
+      this.palette = readPalette(host);
       this.redraw();
+      if (this.drawn) this.drawStrips();
     });
     new ResizeObserver(() => {
       if (!this.drawn || host.clientWidth === this.width) return;
       this.layOut();
+      this.drawStrips();
       this.redraw();
     }).observe(host);
   }

@@ -12,12 +12,20 @@ const NUMBER_CELL = 19;
 const GUTTER = 26;
 const MAP_SIDE = 84;
 
-/** The colours of the page as they are now. */
-export function readPalette() {
-  const style = getComputedStyle(document.documentElement);
+/** The colours of the page as they are now: those of an element, for a variable may hold a rule instead of a colour. */
+export function readPalette(host) {
   const names = ["paper", "card", "ink", "muted", "rule", "link", "good", "warn", "bad", "forward", "backward"];
-  const colors = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim() || "gray"]));
-  return { ...colors, mono: style.getPropertyValue("--mono").trim() || "monospace" };
+  const probe = document.createElement("span");
+  host.append(probe);
+  const palette = {};
+  for (const name of names) {
+    probe.style.color = `var(--${name}, gray)`;
+    palette[name] = getComputedStyle(probe).color;
+  }
+  probe.style.fontFamily = "var(--mono, monospace)";
+  palette.mono = getComputedStyle(probe).fontFamily;
+  probe.remove();
+  return palette;
 }
 
 /** Call `changed` whenever the page's theme changes. */
