@@ -117,10 +117,12 @@ def test_a_run_without_report_names_the_command() -> None:
 
 
 def test_what_is_not_known_is_said() -> None:
-    assert "Not looked at here; its report tells what was found." in Read(page(entry(glance=None))).texts
+    assert "Not looked at here." in Read(page(entry(glance=None))).texts
+    told = Read(page(entry(glance=None, report="x.html"))).texts
+    assert "Not looked at here; its report tells what was found." in told
     assert "The run goes on." in Read(page(entry(glance=None, state=RunState.RUNNING))).texts
     silent = Read(page(entry(glance=index.Glance(description="", noise=None, findings=()))))
-    assert "Nothing stood out." in silent.texts and "unknown" in silent.texts
+    assert "Nothing stood out." in silent.texts and "noise" not in silent.texts
     assert "No run is stored." in Read(page()).texts
     assert any(text.startswith("And 1,234 older runs") for text in Read(page(entry(), older=1234)).texts)
     assert "1,235 runs, newest first." in Read(page(entry(), older=1234)).texts
@@ -295,7 +297,7 @@ def test_what_would_take_long_is_not_looked_at(
     tmp_path: Path, database: str, looks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store(numbered(1), Path(database))
-    remark = "Not looked at here; its report tells what was found."
+    remark = "Not looked at here."
     assert remark in written(tmp_path, database, looking_s=0.0)
     monkeypatch.setattr(api, "MOST_LOOKED_CASES", 3)
     large = store(numbered(2), Path(database))

@@ -167,7 +167,9 @@ class _Shown:
 
 def _shown(entry: Entry) -> _Shown:
     run, seen = entry.run, entry.glance
-    noise = units.percent(seen.noise) if seen and seen.noise is not None else "unknown"
+    facts = [("host", run.host), ("processor", run.cpu), ("torch", run.torch), ("run", run.id)]
+    if seen and seen.noise is not None:
+        facts.insert(-1, ("noise", units.percent(seen.noise)))
     return _Shown(
         id=run.id,
         name=" ".join(run.name.split()) or run.id,
@@ -179,7 +181,7 @@ def _shown(entry: Entry) -> _Shown:
         mood="good" if run.state is RunState.FINISHED else "plain",
         description=seen.description if seen else "",
         counts=_counts(run),
-        facts=[("host", run.host), ("processor", run.cpu), ("torch", run.torch), ("noise", noise), ("run", run.id)],
+        facts=facts,
         findings=seen.findings if seen else (),
         remark=_remark(entry),
     )
@@ -206,7 +208,7 @@ def _remark(entry: Entry) -> str:
     if entry.glance is None:
         if entry.run.state is RunState.RUNNING:
             return "The run goes on."
-        return "Not looked at here; its report tells what was found."
+        return "Not looked at here; its report tells what was found." if entry.report else "Not looked at here."
     return "" if entry.glance.findings else "Nothing stood out."
 
 
