@@ -9,9 +9,11 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,8 +100,9 @@ class WithoutBias(torch.nn.Conv2d):
 
 @pytest.fixture(autouse=True)
 def _process_settings() -> Iterator[None]:
-    """Put back what scripts set for their whole process."""
+    """Put back what scripts set for their whole process; one thread, for two wait for each other on a busy machine."""
     threads, argv = torch.get_num_threads(), sys.argv
+    torch.set_num_threads(1)
     switch = torch.backends.mkldnn.conv
     precision = switch.fp32_precision
     yield
@@ -195,6 +198,47 @@ def described(arguments: Any) -> Any:
         return (tuple(value.shape), value.stride(), value.dtype, value.device.type)
 
     return tree_map(one, arguments)
+
+
+class FakeEvent:
+    """An event of a device: it knows when it was recorded."""
+
+    def __init__(self, *, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self, stream: str) -> None:
+        assert stream == "stream"
+        self.at = time.perf_counter()
+
+    def elapsed_time(self, later: FakeEvent) -> float:
+        return (later.at - self.at) * 1e3
+
+
+@pytest.mark.parametrize(("cache", "direction"), [*itertools.product(Cache, Direction)])
+def test_a_script_for_a_device_waits_for_it(
+    cache: Cache, direction: Direction, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waited: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "stream")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(L2_cache_size=2**16))
+    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
+    text = repro(Case(problem=PLAIN, device="cuda:1", cache=cache, direction=direction, autocast=Autocast.BFLOAT16))
+    names = executed(text.replace('torch.device("cuda:1")', 'torch.device("cpu")'))
+    assert SAID.search(capsys.readouterr().out)
+    assert len(waited) >= 3 and set(waited) == {CPU}
+    assert ("filler" in names) == (cache is Cache.COLD)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    not (hasattr(torch, "accelerator") and torch.accelerator.is_available()), reason="torch finds no accelerator"
+)
+@pytest.mark.parametrize(("cache", "direction"), [*itertools.product(Cache, Direction)])
+def test_a_script_runs_on_a_real_device(cache: Cache, direction: Direction, capsys: pytest.CaptureFixture[str]) -> None:
+    for device in ("accelerator", str(torch.accelerator.current_accelerator())):
+        executed(repro(Case(problem=PLAIN, device=device, cache=cache, direction=direction)))
+        assert SAID.search(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("name", ["their module forward", "cold backward", "plain grad_weight"])

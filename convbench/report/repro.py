@@ -287,7 +287,7 @@ class _Script:
             "filler = torch.empty(2 * cache // 4, device=device)",
             "",
             "",
-            "def timed(count):",
+            "def timed():",
             "    filler.zero_()",
             "    filler.sum()",
             f"    first, second = {event}, {event}",
@@ -306,13 +306,16 @@ class _Script:
     def loop(self) -> list[str]:
         """Warm up, take samples for some seconds, and print the least and the median."""
         sample = _CPU_SAMPLE if self._on_cpu else _DEVICE_SAMPLE
-        count = "1" if self._flushes else f"1 + int({sample} / timed(3))  # iterations of a sample"
-        lines = [
-            "timed(3)  # warm-up",
-            f"count = {count}",
+        if self._flushes:
+            call, number = "timed()", "len(times)"
+            lines = ["for _ in range(3):", "    timed()  # warm-up"]
+        else:
+            call, number = "timed(count)", "len(times) * count"
+            lines = ["timed(3)  # warm-up", f"count = 1 + int({sample} / timed(3))  # iterations of a sample"]
+        lines += [
             "times, end = [], time.perf_counter() + seconds",
             "while not times or time.perf_counter() < end:",
-            "    times.append(timed(count))",
+            f"    times.append({call})",
         ]
         modes = ["torch.no_grad()"] if not self._grad else []
         if not self._grad and self._case.autocast is not Autocast.NONE:
@@ -323,7 +326,7 @@ class _Script:
             f"seconds = float(sys.argv[1]) if len(sys.argv) > 1 else {SECONDS}",
             *lines,
             "low, middle = min(times) * 1e6, statistics.median(times) * 1e6",
-            'print(f"per iteration: min {low:,.2f} us, median {middle:,.2f} us, of {len(times) * count:,}")',
+            f'print(f"per iteration: min {{low:,.2f}} us, median {{middle:,.2f}} us, of {{{number}:,}}")',
         ]
 
 
