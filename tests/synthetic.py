@@ -123,6 +123,17 @@ def blocks(
     return tuple(made)
 
 
+def noisy_blocks(
+    floor: float, *, passes: int = 5, rounds: int = 5, process: float = 0.01, noise: float = 0.3, seed: int | str = 0
+) -> tuple[Block, ...]:
+    """Blocks with the noise of `blocks` and one that a whole process shares, with the standard deviation `process`."""
+    chance = random.Random(f"processes {seed}")
+    shares = [1 + abs(chance.gauss(0, process)) for _ in range(passes)]
+    times = ("minimum_s", "q1_s", "median_s", "q3_s", "p95_s", "mean_s")
+    made = blocks(floor, passes=passes, rounds=rounds, noise=noise, seed=seed)
+    return tuple(replace(b, **{name: getattr(b, name) * shares[b.pass_index] for name in times}) for b in made)
+
+
 def result(
     case: Case,
     *,

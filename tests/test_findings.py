@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from convbench.analysis.columns import Rows
-from convbench.analysis.findings import Finding, Weight, findings, noise_sentence
+from convbench.analysis.effects import EXECUTION, WORK
+from convbench.analysis.evidence import USUAL, Evidence, evidence
+from convbench.analysis.findings import Finding, Kind, Weight, findings, noise_sentence
 from convbench.analysis.frame import frame
-from convbench.analysis.pairs import matched
-from convbench.case import Allocator, Case, MemoryFormat
+from convbench.case import SETTINGS, TORCH_CONV2D, Allocator, Case, MemoryFormat
 from convbench.problem import Direction, PaddingMode, Problem
-from convbench.result import LAYOUT, Block, PassFacts, Result, Run, Status, pack_blocks, unpack_blocks
+from convbench.result import (
+    LAYOUT,
+    Block,
+    PassFacts,
+    Result,
+    Roof,
+    RoofKind,
+    Run,
+    Status,
+    pack_blocks,
+    unpack_blocks,
+)
 
 
 def layer(in_channels: int = 16, **given: object) -> Case:
@@ -42,8 +58,18 @@ def sentences(found: list[Finding], weight: Weight) -> list[str]:
     return [finding.sentence for finding in found if finding.weight is weight]
 
 
+def of_kind(found: list[Finding], *kinds: Kind) -> list[Finding]:
+    return [finding for finding in found if finding.kind in kinds]
+
+
 def effects(*results: Result) -> list[str]:
-    return sentences(findings(run(*results)), Weight.EFFECT)
+    """The sentences on settings of execution."""
+    kinds = (Kind.EFFECT, Kind.FALLBACK, Kind.THREADS, Kind.MODULE)
+    return [finding.sentence for finding in of_kind(findings(run(*results)), *kinds)]
+
+
+def known(made: Run) -> Evidence:
+    return evidence(made, frame(made), Rows(made))
 
 
 def in_pairs(channels: range, seconds: Callable[[int], tuple[float, float]], **other: object) -> list[Result]:
@@ -60,7 +86,8 @@ def test_an_effect_over_matched_pairs_with_its_exception() -> None:
         return (1e-3, 1.5e-3) if channels == 3 else (1.8e-3, 1e-3)
 
     results = in_pairs(range(3, 9), seconds, dtype="bfloat16")
-    [found] = [f for f in findings(run(*results)) if f.weight is Weight.EFFECT]
+    [found] = of_kind(findings(run(*results)), Kind.EFFECT)
+    assert (found.weight, found.axis) == (Weight.EFFECT, "dtype")
     assert found.sentence == "bfloat16 is 1.80x faster than float32 in 5 of 6 matched cases; it loses at in_channels=3"
     assert found.size == pytest.approx(1.8, rel=1e-6)
     assert set(found.exceptions) == {layer(3).id, layer(3, dtype="bfloat16").id}
@@ -71,8 +98,15 @@ def test_exceptions_without_a_common_setting_are_counted() -> None:
     def seconds(channels: int) -> tuple[float, float]:
         return (1e-3, 2e-3) if channels in (4, 7) else (2e-3, 1e-3)
 
-    assert effects(*in_pairs(range(3, 10), seconds, memory_format=MemoryFormat.CHANNELS_LAST)) == [
-        "channels_last is 2.00x faster than contiguous in 5 of 7 matched cases; it loses in 2"
+    def other_seconds(channels: int) -> tuple[float, float]:
+        return (1e-3, 2e-3) if channels in (3, 5, 7, 9) else (2e-3, 1e-3)
+
+    channels_last = {"memory_format": MemoryFormat.CHANNELS_LAST}
+    assert effects(*in_pairs(range(3, 10), seconds, **channels_last)) == [
+        "channels_last is 2.00x faster than contiguous in 5 of 7 matched cases; it loses at in_channels=4 or 7"
+    ]
+    assert effects(*in_pairs(range(3, 13), other_seconds, **channels_last)) == [
+        "channels_last is 2.00x faster than contiguous in 6 of 10 matched cases; it loses in 4"
     ]
 
 
@@ -114,9 +148,25 @@ def test_one_pass_proves_only_what_is_large() -> None:
     assert len(after_one_pass(1.2)) == 1
 
 
-def test_small_effects_and_divided_ones_are_not_told() -> None:
+def test_small_effects_are_not_told() -> None:
     assert effects(timed(layer(), 1e-3), timed(layer(dtype="float16"), 1.03e-3)) == []
-    assert effects(*in_pairs(range(8, 12), lambda c: (1e-3, 2e-3 if c % 2 else 0.4e-3), dtype="float16")) == []
+
+
+def test_an_effect_that_is_no_rule_is_told_as_one_that_is_mixed() -> None:
+    divided = in_pairs(range(8, 12), lambda c: (1e-3, 2e-3 if c % 2 else 0.4e-3), dtype="float16")
+    assert effects(*divided) == [
+        "float16 against float32 is mixed over 4 matched cases: 2.50x faster in 2 (at in_channels=8 or 10), "
+        "2.00x slower in 2 (at in_channels=9 or 11)"
+    ]
+    rare = in_pairs(range(8, 18), lambda c: (1e-3, 0.5e-3 if c < 10 else 1e-3), dtype="bfloat16")
+    [found] = of_kind(findings(run(*rare)), Kind.EFFECT)
+    assert found.sentence == (
+        "bfloat16 against float32 is no rule over 10 matched cases: 2.00x faster in 2 (at in_channels=8 or 9); the "
+        "others differ by little or by noise alone"
+    )
+    assert (len(found.cases), len(found.exceptions)) == (4, 16)
+    once = in_pairs(range(8, 18), lambda c: (1e-3, 0.5e-3 if c < 9 else 1e-3), dtype="bfloat16")
+    assert effects(*once) == [], "one of ten may be an accident"
 
 
 def test_wrong_layers_are_never_ranked() -> None:
@@ -135,11 +185,26 @@ def test_wrong_layers_are_never_ranked() -> None:
 
 def test_a_slow_fallback_names_what_ran() -> None:
     slow = timed(layer(dtype="float16"), 36e-3, implementation="Slow2d")
-    assert effects(timed(layer(), 1e-3, implementation="Mkldnn jit"), slow) == [
-        "float16 is 36.0x slower than float32 in 1 of 1 matched case: torch runs Slow2d for it"
-    ]
-    assert effects(timed(layer(), 1e-3, implementation="Slow2d"), slow) == [
-        "float16 is 36.0x slower than float32 in 1 of 1 matched case"
+    made = run(timed(layer(), 1e-3), slow)
+    [found] = of_kind(findings(made), Kind.FALLBACK)
+    assert found.sentence == (
+        "float16 has no fast code in 1 of 1 matched case: it takes 36.0x as long as float32, with Slow2d"
+    )
+    assert (found.axis, set(found.cases)) == ("dtype", {layer().id, slow.case.id})
+    assert of_kind(findings(made), Kind.EFFECT) == [], "it is told once"
+    nameless = effects(timed(layer(), 1e-3), replace(slow, implementation=None))
+    assert nameless == ["float16 has no fast code in 1 of 1 matched case: it takes 36.0x as long as float32"]
+    assert of_kind(findings(run(timed(layer(), 1e-3), timed(layer(dtype="float64"), 2e-3))), Kind.FALLBACK) == []
+
+
+def test_a_dtype_that_is_slow_for_a_few_layers_is_told_beside_its_effect() -> None:
+    def seconds(channels: int) -> tuple[float, float]:
+        return (1e-3, 5e-3) if channels == 3 else (2e-3, 1e-3)
+
+    assert sorted(effects(*in_pairs(range(3, 9), seconds, dtype="bfloat16"))) == [
+        "bfloat16 has no fast code in 1 of 6 matched cases (at in_channels=3): it takes 5.00x as long as float32, "
+        "with A",
+        "bfloat16 is 2.00x faster than float32 in 5 of 6 matched cases; it loses at in_channels=3",
     ]
 
 
@@ -174,11 +239,24 @@ def test_a_floor_that_few_blocks_support_is_said() -> None:
     assert text.startswith("in 1 of 1 case fewer than a tenth of the blocks came within 3 % of the floor")
 
 
-def test_a_direction_beside_its_work() -> None:
-    results = [timed(layer(), 1e-3), timed(layer(direction=Direction.BACKWARD), 3e-3)]
-    assert sentences(findings(run(*results)), Weight.WORK) == [
-        "backward takes 3.00x as long as forward in the median of 1 matched case, for 2x the work"
-    ]
+def test_a_direction_is_told_where_it_is_out_of_line_with_its_work() -> None:
+    def backwards(seconds: dict[int, float]) -> list[Result]:
+        pairs = [(timed(layer(c), 1e-3), timed(layer(c, direction=Direction.BACKWARD), s)) for c, s in seconds.items()]
+        return [result for pair in pairs for result in pair]
+
+    results = backwards({16: 2e-3, 32: 3e-3, 64: 5e-3})
+    slow = layer(64, direction=Direction.BACKWARD)
+    [found] = of_kind(findings(run(*results)), Kind.DIRECTION)
+    assert found.sentence == (
+        "backward takes 5.00x as long as forward in 1 of 3 matched layers (at in_channels=64), for 2x the work; most "
+        f"with A: {slow.label}"
+    )
+    assert set(found.cases) == {layer(64).id, slow.id}
+    assert len(found.exceptions) == 4
+    assert found.size == pytest.approx(2.5)
+    assert of_kind(findings(run(*backwards({16: 2e-3, 32: 3e-3}))), Kind.DIRECTION) == []
+    [found] = of_kind(findings(run(*backwards({16: 0.5e-3}))), Kind.DIRECTION)
+    assert found.sentence == "backward takes only 0.500x as long as forward in 1 of 1 matched layer, for 2x the work"
 
 
 def test_sizes_are_compared_by_time_per_flop() -> None:
@@ -192,13 +270,14 @@ def test_sizes_are_compared_by_time_per_flop() -> None:
 def test_unbatched_is_a_value_like_others() -> None:
     results = [timed(layer(batch_size=b), s) for b, s in ((8, 8e-3), (None, 2e-3))]
     assert sentences(findings(run(*results)), Weight.WORK) == [
-        "batch_size=none is 2.00x dearer per FLOP than batch_size=8 in 1 of 1 matched case"
+        "batch_size=8 is 2.00x cheaper per FLOP than unbatched in 1 of 1 matched case"
     ]
 
 
 def test_pairs_differ_in_one_setting_alone() -> None:
     made = synthetic.run(300, seed=3)
-    pairs = matched(frame(made))
+    all_known = known(made)
+    pairs = all_known.pairs
     assert set(pairs.table["status"]) == {"passed"}
     assert pairs.swept() == (
         "in_channels",
@@ -213,8 +292,8 @@ def test_pairs_differ_in_one_setting_alone() -> None:
     settings = list(pairs.codes)
     for axis in pairs.swept():
         base = pairs.values[axis][0]
-        for value, both in pairs.against(axis, base, Rows(made).blocks):
-            left, right = (pairs.table.iloc[both[side]].reset_index(drop=True) for side in ("base", "other"))
+        for value, both in all_known.against(axis, base):
+            left, right = (pairs.table.iloc[side].reset_index(drop=True) for side in (both.base, both.other))
             assert len(both) > 0
             for name in settings:
                 same = (left[name] == right[name]).fillna(False) | (left[name].isna() & right[name].isna())
@@ -222,26 +301,25 @@ def test_pairs_differ_in_one_setting_alone() -> None:
             assert (left[axis].isna() if base is None else left[axis] == base).all()
             assert (right[axis].isna() if value is None else right[axis] == value).all()
             expected = right["floor_s"] / left["floor_s"]
-            pd.testing.assert_series_equal(both["ratio"].reset_index(drop=True), expected, check_names=False)
+            pd.testing.assert_series_equal(pd.Series(both.ratio), expected, check_names=False)
 
 
 def test_every_pair_is_found_once() -> None:
     made = synthetic.run(300, troubles=False)
-    pairs = matched(frame(made))
     keys = {(r.case.problem, r.case.direction, r.case.memory_format): 0 for r in synthetic.run(300).results}
     for result in made.results:
         keys[result.case.problem, result.case.direction, result.case.memory_format] += 1
-    [(value, both)] = pairs.against("dtype", "float32", Rows(made).blocks)
+    [(value, both)] = known(made).against("dtype", "float32")
     assert value == "bfloat16"
-    assert len(both) == sum(count == 2 for count in keys.values()) == both["base"].nunique()
+    assert len(both) == sum(count == 2 for count in keys.values()) == len(set(both.base))
 
 
 def test_the_same_point_asked_for_twice_is_one_side() -> None:
     default, one = timed(layer(), 1e-3), timed(layer(threads=1), 1.5e-3)
     two = timed(layer(threads=2), 2e-3)
     made = run(default, one, replace(two, threads=2))
-    [(_, both)] = matched(frame(made)).against("threads", 1, Rows(made).blocks)
-    assert both["ratio"].tolist() == pytest.approx([2.0])
+    [(_, both)] = known(made).against("threads", 1)
+    assert both.ratio.tolist() == pytest.approx([2.0])
 
 
 def test_empty_and_uniform_runs_have_no_effects() -> None:
@@ -295,8 +373,8 @@ def test_effects_rest_on_the_rounds_that_both_sides_have() -> None:
     lower = [replace(b, minimum_s=b.minimum_s * (0.5 if b.pass_index > 2 else 1)) for b in blocks_of(late)]
     late = replace(late, blocks=((LAYOUT, pack_blocks(lower)),))
     made = run(fast, late)
-    [(_, both)] = matched(frame(made)).against("dtype", "float32", Rows(made).blocks)
-    assert both["ratio"].tolist() == pytest.approx([1 / 1.2], rel=1e-3)
+    [(_, both)] = known(made).against("dtype", "float32")
+    assert both.ratio.tolist() == pytest.approx([1 / 1.2], rel=1e-3)
 
 
 def blocks_of(result: Result) -> list[Block]:
@@ -317,10 +395,13 @@ def test_cases_of_a_bad_hour_are_told() -> None:
 
 def test_what_the_system_tells_of_disturbances_is_told() -> None:
     facts = (PassFacts(pass_index=0, seconds=1.0, stolen=0.03, throttled=2), PassFacts(pass_index=1, seconds=1.0))
-    told = sentences(findings(replace(run(timed(layer(), 1e-3)), passes=facts)), Weight.NOISE)
-    assert told == [
-        "the processor was slowed down 2 times meanwhile, for heat or for a quota of its control group",
-        "in one pass 3.0 % of the processor's time went to other guests of the host",
+    told = of_kind(findings(replace(run(timed(layer(), 1e-3)), passes=facts)), Kind.NOISE)
+    assert [(finding.weight, finding.sentence) for finding in told] == [
+        (
+            Weight.NOISE,
+            "the processor was slowed down 2 times meanwhile, for heat or for a quota of its control group",
+        ),
+        (Weight.NOTE, "in one pass 3.0 % of the processor's time went to other guests of the host"),
     ]
 
 
@@ -328,8 +409,157 @@ def test_results_of_little_precision_are_told() -> None:
     exact, rough = timed(layer(16), 1e-3), timed(layer(32), 1e-3)
     assert rough.check is not None
     rough = replace(rough, check=replace(rough.check, max_error=20_000.0))
-    told = [said for said in sentences(findings(run(exact, rough)), Weight.NOTE) if "precision" in said]
-    assert told == [
-        "1 case computed in less precision than the dtype holds, the worst 20,000 units of roundoff away from exact: "
-        + rough.case.label
+    [found] = of_kind(findings(run(exact, rough)), Kind.INACCURATE)
+    assert found.sentence == (
+        "1 of 2 cases computed in less precision than the dtype holds, the worst 20,000 units of roundoff away from "
+        f"exact: {rough.case.label}"
+    )
+    assert (found.cases, found.exceptions) == ((rough.case.id,), (exact.case.id,))
+    assert findings(run(exact, rough))[0] == found
+
+
+def test_every_setting_that_can_be_swept_has_an_effect_to_tell() -> None:
+    assert {*EXECUTION, *WORK, "direction"} == set(SETTINGS)
+    assert set(USUAL) <= set(SETTINGS)
+
+
+def test_a_users_module_is_told_also_where_it_is_no_faster() -> None:
+    results = in_pairs(range(8, 11), lambda _: (1e-3, 1.01e-3), module="m:C")
+    [found] = of_kind(findings(run(*results)), Kind.MODULE)
+    assert found.sentence == (
+        f"m:C is as fast as {TORCH_CONV2D} in 3 of 3 matched cases: no difference beyond noise and 5 %, 1.01x its time "
+        "in the median"
+    )
+    assert (found.weight, len(found.cases), found.exceptions) == (Weight.EFFECT, 6, ())
+
+
+def test_more_threads_that_are_slower_than_fewer_are_too_many() -> None:
+    took = {1: 4e-3, 2: 2e-3, 4: 3e-3}
+    results = [timed(layer(c, threads=t), s) for c in (16, 32) for t, s in took.items()]
+    found = of_kind(findings(run(*(replace(r, threads=r.case.threads) for r in results))), Kind.THREADS)
+    assert sorted(finding.sentence for finding in found) == [
+        "threads=2 is 2.00x faster than threads=1 in 2 of 2 matched cases",
+        "threads=4 is 1.33x faster than threads=1 in 2 of 2 matched cases",
+        "threads=4 is too many: 1.50x slower than threads=2 in 2 of 2 matched cases",
     ]
+    assert {finding.axis for finding in found} == {"threads"}
+
+
+def test_times_of_threads_that_waited_for_cores_in_every_pass_prove_nothing() -> None:
+    results = [timed(layer(threads=t), s) for t, s in ((1, 1e-3), (2, 50e-3))]
+    made = run(*(replace(result, threads=result.case.threads) for result in results))
+    assert len(of_kind(findings(made), Kind.THREADS)) == 1
+
+    def with_ratios(*ratios: float) -> list[Finding]:
+        facts = tuple(PassFacts(pass_index=i, seconds=1.0, twin_ratio=ratio) for i, ratio in enumerate(ratios))
+        return of_kind(findings(replace(made, passes=facts)), Kind.THREADS)
+
+    assert [finding.weight for finding in with_ratios(3.0, 2.0)] == [Weight.NOISE]
+    assert len(with_ratios(3.0, 0.6)) == 2
+
+
+def test_layers_far_from_the_roof_are_told_with_what_ran() -> None:
+    cases = [layer(c, threads=1) for c in (16, 32, 64)]
+    ran = ("Slow2d", "Mkldnn jit", "Slow2d")
+    at_rate = [
+        timed(case, case.flops / rate, implementation=name)
+        for case, rate, name in zip(cases, (1e9, 9e10, 2e9), ran, strict=True)
+    ]
+    roofs = (
+        Roof(kind=RoofKind.COMPUTE, rate=1e11, dtype="float32", device="cpu", threads=1, source="a"),
+        Roof(kind=RoofKind.BANDWIDTH, rate=1e15, footprint_bytes=2**20, device="cpu", threads=1, source="copy"),
+    )
+    made = replace(run(*at_rate), passes=(PassFacts(pass_index=0, seconds=1.0, roofs=roofs),))
+    [found] = of_kind(findings(made), Kind.ROOF)
+    assert found.sentence == (
+        "2 of 3 cases run at less than 25 % of what this machine can do, 2 with Slow2d; the farthest at 1.0 %: "
+        f"{cases[0].label} (and 1 more)"
+    )
+    assert (found.cases, found.exceptions) == ((cases[0].id, cases[2].id), (cases[1].id,))
+
+
+def test_the_systems_allocator_is_told_by_what_it_costs() -> None:
+    own = timed(layer(16), 1e-3)
+    system = [replace(b, minimum_s=1.5e-3, page_faults=800.0) for b in blocks_of(own) if b.pass_index == 0]
+    dear = replace(own, system_blocks=((LAYOUT, pack_blocks(system[:3])),))
+    same = replace(
+        timed(layer(32), 1e-3), system_blocks=((LAYOUT, pack_blocks(replace(b, minimum_s=1e-3) for b in system[:3])),)
+    )
+    [found] = of_kind(findings(run(dear, same)), Kind.ALLOCATOR)
+    assert found.sentence == (
+        "the system's allocator costs more than 10 % in 1 of 2 cases, +50 % in the median of them, most +50 % with "
+        f"800 page faults a call: {dear.case.label}"
+    )
+    assert (found.cases, found.exceptions) == ((dear.case.id,), (same.case.id,))
+
+
+def test_one_pass_whose_lowest_blocks_disagree_proves_nothing() -> None:
+    shaky = timed(layer(dtype="bfloat16"), 0.5e-3, passes=1)
+    once = [replace(b, minimum_s=b.minimum_s * (1 if b.round_index == 0 else 3)) for b in blocks_of(shaky)]
+    assert effects(timed(layer(), 1e-3, passes=1), replace(shaky, blocks=((LAYOUT, pack_blocks(once)),))) == []
+    assert len(effects(timed(layer(), 1e-3, passes=1), shaky)) == 1
+
+
+def test_findings_are_ranked_by_size_and_by_how_many_cases_show_it() -> None:
+    def about(size: float, cases: int, exceptions: int) -> float:
+        ids = [str(i) for i in range(cases + exceptions)]
+        return Finding(
+            weight=Weight.EFFECT,
+            kind=Kind.EFFECT,
+            size=size,
+            sentence="",
+            cases=tuple(ids[:cases]),
+            exceptions=tuple(ids[cases:]),
+        ).importance
+
+    assert about(2.0, 10, 0) > about(1.5, 10, 0) > about(2.0, 1, 9) > about(1.0, 10, 0) == 0
+    found = findings(synthetic.run(300))
+    assert found == sorted(found, key=lambda finding: (finding.weight, -finding.importance))
+
+
+def shuffled(made: Run, seed: int) -> Run:
+    return replace(made, results=tuple(random.Random(seed).sample(made.results, len(made.results))))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_finding_depends_on_the_order_of_the_cases(seed: int) -> None:
+    made = synthetic.run(400, seed=seed)
+    assert findings(shuffled(made, seed)) == findings(made)
+
+
+@pytest.mark.parametrize("passes", [1, 2, 3, 5])
+@pytest.mark.parametrize("process", [0.002, 0.02])
+def test_noise_alone_is_no_finding(passes: int, process: float) -> None:
+    """Every layer has the same true time per FLOP under every setting; seeded, so that it fails always or never."""
+    speaking = 0
+    for seed in range(10):
+        cases = synthetic.cases(48)
+        results = [
+            timed_noisily(case, case.flops / 50e9, passes=passes, process=process, seed=f"{seed} {case.id}")
+            for case in cases
+        ]
+        told = [finding for finding in findings(run(*results)) if finding.weight in (Weight.EFFECT, Weight.WORK)]
+        speaking += bool(told)
+    assert speaking <= 1
+
+
+def timed_noisily(case: Case, floor_s: float, *, passes: int = 5, process: float = 0.02, seed: str = "") -> Result:
+    made = synthetic.noisy_blocks(floor_s, passes=passes, process=process, seed=seed)
+    return replace(synthetic.result(case, made=made), implementation="A")
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(ratio=st.sampled_from([1 / 1.1, 1 / 1.3, 1.1, 1.3, 2.5]), seed=st.integers(0, 1000))
+def test_a_planted_effect_is_found_with_its_size_and_direction(ratio: float, seed: int) -> None:
+    results = []
+    for channels in range(16, 28):
+        for case, factor in (
+            (layer(channels), 1.0),
+            (layer(channels, memory_format=MemoryFormat.CHANNELS_LAST), ratio),
+        ):
+            results.append(timed_noisily(case, factor * case.flops / 50e9, process=0.005, seed=f"{seed} {case.id}"))
+    [found] = of_kind(findings(run(*results)), Kind.EFFECT)
+    assert found.size == pytest.approx(max(ratio, 1 / ratio), rel=0.02)
+    assert ("faster" in found.sentence) == (ratio < 1)
+    assert len(found.cases) + len(found.exceptions) == len(results)
+    assert np.all(np.isin(found.cases, [result.case.id for result in results]))

@@ -376,9 +376,12 @@ COLUMNS: dict[str, Column] = {
 CONTRACT: tuple[str, ...] = tuple(COLUMNS)[: list(COLUMNS).index("count") + 1]
 
 
-def columns(run: Run) -> dict[str, list[Value]]:
-    """Every column of the run's table of cases, one element per case, None where there is nothing to say."""
-    rows = Rows(run)
+def columns(run: Run, *, rows: Rows | None = None) -> dict[str, list[Value]]:
+    """Every column of the run's table of cases, one element per case, None where there is nothing to say.
+
+    `rows` are the run's, where the caller has them.
+    """
+    rows = Rows(run) if rows is None else rows
     return {name: column.values(rows) for name, column in COLUMNS.items()}
 
 

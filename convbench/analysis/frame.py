@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from convbench.analysis.columns import COLUMNS, Kind, columns, in_64_bits
+from convbench.analysis.columns import COLUMNS, Kind, Rows, columns, in_64_bits
 from convbench.case import SETTINGS, setting
 from convbench.result import Run
 
@@ -17,14 +17,15 @@ DTYPES: dict[Kind, str] = {
 }
 
 
-def frame(run: Run) -> pd.DataFrame:
+def frame(run: Run, *, rows: Rows | None = None) -> pd.DataFrame:
     """One row per case in the sweep's order, cases that no pass has reached last with an empty status.
 
     Columns are those of `COLUMNS` in their order. Times are seconds; an absent number is NaN, absent text and integers
-    are <NA>.
+    are <NA>. `rows` are the run's, where the caller has them.
     """
     series = {
-        name: pd.Series(in_64_bits(values), dtype=DTYPES[COLUMNS[name].kind]) for name, values in columns(run).items()
+        name: pd.Series(in_64_bits(values), dtype=DTYPES[COLUMNS[name].kind])
+        for name, values in columns(run, rows=rows).items()
     }
     return pd.DataFrame(series)
 

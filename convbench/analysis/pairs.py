@@ -5,6 +5,7 @@ What is compared may be any column of the frame; which pairs are worth telling i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from convbench.case import SETTINGS
-from convbench.measure.estimate import BlockTable, common_floors
+from convbench.measure.estimate import BlockTable
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 #: The spread taken for a case that only one pass has measured: floors of one process repeat to 0.4-6 %, 95 of 100 pairs
 #: of runs (measurement.md, fact 4), and a little more is wanted than what just covers that.
@@ -20,6 +25,98 @@ ONE_PASS_SPREAD = 0.10
 
 #: Statuses whose times may be compared: a wrong layer is never ranked.
 RANKED = "passed"
+
+#: Pairs whose blocks are laid side by side at once: 2**16 pairs of 25 blocks are 13 MB.
+AT_ONCE = 2**16
+#: Numbers of groups stay below this, so that one more setting does not overflow 64 bits.
+MOST_GROUPS = 2**31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """Pairs of cases, as positions in `Matched.table`, and how they compare over the rounds that both have.
+
+    `ratio` is the time (or time per FLOP) of other over base; `noise` is the largest spread of either side, over all
+    its passes and over those rounds.
+    """
+
+    base: Integers
+    other: Integers
+    ratio: Floats
+    noise: Floats
+
+    def __len__(self) -> int:
+        return len(self.ratio)
+
+    def only(self, some: Mask | Integers) -> Pairs:
+        """Some of the pairs."""
+        return Pairs(base=self.base[some], other=self.other[some], ratio=self.ratio[some], noise=self.noise[some])
+
+    def slower(self, least: float = 1.0) -> Mask:
+        """Where the other side takes at least `least` times as long, beyond noise."""
+        return (self.ratio > 1 + self.noise) & (self.ratio >= least)
+
+    def faster(self, least: float = 1.0) -> Mask:
+        """Where the base takes at least `least` times as long, beyond noise."""
+        return (self.ratio * (1 + self.noise) < 1) & (self.ratio * least <= 1)
+
+
+class Rounds:
+    """The block minima of every case by the round of the pass that they belong to, ready to be compared.
+
+    A minimum falls with the number of blocks, so that only equal numbers may be compared: two cases over the rounds
+    that both have.
+    """
+
+    def __init__(self, blocks: BlockTable) -> None:
+        cases = len(blocks.offsets) - 1
+        passes, rounds = (blocks.column(name).astype(np.int64) for name in ("pass_index", "round_index"))
+        most = int(rounds.max()) + 1 if len(rounds) else 1
+        at = passes * most + rounds
+        present = np.zeros(int(at.max()) + 1 if len(at) else 1, dtype=bool)
+        present[at] = True
+        place = np.cumsum(present) - 1
+        self._minimum = np.full((cases, int(present.sum())), np.inf, dtype=np.float32)
+        self._minimum[blocks.cases, place[at]] = blocks.column("minimum_s")
+        self._starts = np.flatnonzero(np.diff(np.flatnonzero(present) // most, prepend=-1))
+
+    def floors(self, first: Integers, second: Integers) -> tuple[Floats, Floats, Floats]:
+        """For pairs of cases, given as positions: the floor of each side and the larger spread of both.
+
+        Over the rounds that both have; NaN where a pair has none. Where these are of one pass, its two lowest blocks
+        stand for two passes, and the spread is at least `ONE_PASS_SPREAD`.
+        """
+        found = np.full((3, len(first)), np.nan)
+        if not self._minimum.shape[1]:
+            return found[0], found[1], found[2]
+        for start in range(0, len(first), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            a, b = self._minimum[first[part]], self._minimum[second[part]]
+            apart = ~(np.isfinite(a) & np.isfinite(b))
+            for row, side in enumerate((a, b)):
+                side[apart] = np.inf
+                by_pass = np.minimum.reduceat(side, self._starts, axis=1).astype(np.float64)
+                low = by_pass.min(axis=1)
+                low[np.isinf(low)] = np.nan
+                high = np.where(np.isfinite(by_pass), by_pass, 0).max(axis=1)
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    spread = high / low - 1
+                one = np.flatnonzero(np.isfinite(by_pass).sum(axis=1) == 1)
+                if len(one):
+                    spread[one] = np.maximum(_two_lowest(side[one]), ONE_PASS_SPREAD)
+                found[row, part] = low
+                found[2, part] = np.fmax(found[2, part], spread)
+        return found[0], found[1], found[2]
+
+
+def _two_lowest(minima: NDArray[np.float32]) -> Floats:
+    """The second lowest block over the lowest, minus 1; 0 where there is but one block."""
+    if minima.shape[1] < 2:
+        return np.zeros(len(minima))
+    lowest = np.partition(minima, 1, axis=1)[:, :2].astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = lowest[:, 1] / lowest[:, 0] - 1
+    return np.where(np.isfinite(apart), apart, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,47 +131,80 @@ class Matched:
     table: pd.DataFrame
     codes: pd.DataFrame
     values: dict[str, list[object]]
-    positions: NDArray[np.int64]
+    positions: Integers
 
     def swept(self) -> tuple[str, ...]:
         """The settings with more than one value."""
         return tuple(axis for axis, values in self.values.items() if len(values) > 1)
 
-    def against(
-        self, axis: str, base: object, blocks: BlockTable, *, per_flop: bool = False
-    ) -> list[tuple[object, pd.DataFrame]]:
-        """For each other value of `axis` the pairs that differ in it alone, with the value `base` on one side.
+    def groups(self, apart: Iterable[str]) -> Integers:
+        """A number for each row, the same for rows that agree in every setting but those of `apart`."""
+        left_out = set(apart)
+        key, size = np.zeros(len(self.codes), dtype=np.int64), 1
+        for name in self.swept():
+            if name not in left_out:
+                key = key * len(self.values[name]) + self.codes[name].to_numpy()
+                size *= len(self.values[name])
+                if size >= MOST_GROUPS:
+                    distinct, key = np.unique(key, return_inverse=True)
+                    size = len(distinct)
+        return key
 
-        A row per pair: `base` and `other` are positions in `table`, `ratio` is the time (per FLOP) of other over base,
-        by their floors over the rounds that both have (`blocks` are those of the frame's cases); `sure` says whether
-        they differ by more than the larger spread of both. Values without a pair are left out.
+    def sides(self, axis: str) -> tuple[Integers, Integers]:
+        """(positions, groups) of the cases to be paired along an axis, sorted by group, then by the order of the table.
+
+        One thread that was asked for and one by default are the same point: the first of them stands.
         """
-        rest = [name for name in self.codes if name != axis]
-        sides = pd.DataFrame(
-            {
-                "group": self.codes.groupby(rest, sort=False).ngroup().to_numpy(),
-                "position": np.arange(len(self.codes)),
-                "value": self.codes[axis].to_numpy(),
-            }
-        )
-        # One thread that was asked for and one by default are the same point.
-        sides = sides.drop_duplicates(["group", "value"])
-        is_base = sides["value"] == self.values[axis].index(base)
-        both = sides[is_base].merge(sides[~is_base], on="group", suffixes=("_base", "_other"))
-        a, b = both["position_base"].to_numpy(), both["position_other"].to_numpy()
-        spread = self.table["spread"].fillna(ONE_PASS_SPREAD).to_numpy(dtype=float)
-        floor_a, floor_b = common_floors(blocks, self.positions[a], self.positions[b])
+        key = self.groups((axis,))
+        code = self.codes[axis].to_numpy()
+        order = np.lexsort((np.arange(len(key)), code, key))
+        group, value = key[order], code[order]
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = (np.diff(group) != 0) | (np.diff(value) != 0)
+        return order[first], group[first]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparer:
+    """Compares matched cases by their blocks; row i of the table of `pairs` is row `rows[i]` of `rounds`."""
+
+    pairs: Matched
+    rounds: Rounds
+    rows: Integers
+
+    def compare(self, base: Integers, other: Integers, *, per_flop: bool = False) -> Pairs:
+        """How the pairs compare; those without a round in common are left out."""
+        floor_a, floor_b, common = self.rounds.floors(self.rows[base], self.rows[other])
+        spread = self.pairs.table["spread"].to_numpy(dtype=float)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             ratio = floor_b / floor_a
             if per_flop:
-                flops = self.table["flops"].to_numpy(dtype=float)
-                ratio *= flops[a] / flops[b]
-            sure = np.abs(np.log(ratio)) > np.log1p(np.maximum(spread[a], spread[b]))
-        pairs = pd.DataFrame({"base": a, "other": b, "ratio": ratio, "sure": sure})
-        told = np.isfinite(ratio)
-        pairs, values = pairs[told], both["value_other"].to_numpy()[told]
-        order = pairs.groupby(values).indices
-        return [(value, pairs.iloc[order[i]]) for i, value in enumerate(self.values[axis]) if i in order]
+                flops = self.pairs.table["flops"].to_numpy(dtype=float, na_value=np.nan)
+                ratio *= flops[base] / flops[other]
+            noise = np.fmax(common, np.fmax(spread[base], spread[other]))
+        told = np.isfinite(ratio) & (ratio > 0)
+        return Pairs(base=base[told], other=other[told], ratio=ratio[told], noise=noise[told])
+
+    def against(self, axis: str, base: object, *, per_flop: bool = False) -> list[tuple[object, Pairs]]:
+        """For each other value of `axis` the pairs that differ in it alone, with the value `base` on one side.
+
+        Values without a pair are left out; the others come in the order of `Matched.values`.
+        """
+        position, group = self.pairs.sides(axis)
+        value = self.pairs.codes[axis].to_numpy()[position]
+        is_base = value == self.pairs.values[axis].index(base)
+        groups, bases = group[is_base], position[is_base]
+        at = np.searchsorted(groups, group)
+        at[at == len(groups)] = 0
+        paired = ~is_base & (groups[at] == group) if len(groups) else np.zeros(len(group), dtype=bool)
+        found = self.compare(bases[at[paired]], position[paired], per_flop=per_flop) if paired.any() else None
+        if found is None:
+            return []
+        codes = self.pairs.codes[axis].to_numpy()[found.other]
+        order = np.argsort(codes, kind="stable")
+        distinct, starts = np.unique(codes[order], return_index=True)
+        parts = np.split(order, starts[1:])
+        return [(self.pairs.values[axis][c], found.only(part)) for c, part in zip(distinct, parts, strict=True)]
 
 
 def matched(frame: pd.DataFrame) -> Matched:

@@ -1,0 +1,79 @@
+"""What keeps layers from what the machine can do: far under their roof, the cost of the system's allocator."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from convbench import units
+from convbench.analysis.evidence import Evidence
+from convbench.analysis.finding import Finding, Kind, Weight, first, ids, line, listed
+from convbench.analysis.pairs import ONE_PASS_SPREAD
+from convbench.result import Status
+
+#: Below this efficiency a layer is called far from the roof.
+FAR_FROM_ROOF = 0.25
+#: Implementations that are named with their number of layers; the others are counted together.
+MOST_NAMED = 3
+#: What the system's allocator must cost to be told, as a ratio: three blocks against three.
+ALLOCATOR_COST = 0.10
+
+
+def far_from_roof(evidence: Evidence) -> list[Finding]:
+    """Layers that leave most of the machine idle, with what ran."""
+    passed = evidence.of_status(Status.PASSED)
+    known = passed[passed["efficiency"].notna()]
+    spread = known["spread"].fillna(ONE_PASS_SPREAD)
+    is_far = known["efficiency"] * (1 + spread) < FAR_FROM_ROOF
+    far = known[is_far].sort_values("efficiency", kind="stable")
+    if far.empty:
+        return []
+    ran = far["implementation"].fillna("an unknown kernel").map(line).value_counts()
+    named = [f"{units.count(int(n))} with {name}" for name, n in sorted(ran.items(), key=lambda r: (-r[1], str(r[0])))]
+    others = int(ran.sum()) - sum(sorted(ran, reverse=True)[:MOST_NAMED])
+    words = [*named[:MOST_NAMED], *([f"{units.count(others)} with others"] if others else [])]
+    efficiency = units.percent(float(far["efficiency"].iloc[0]))
+    sentence = (
+        f"{units.count(len(far))} of {units.plural(len(known), 'case')} run at less than "
+        f"{units.percent(FAR_FROM_ROOF, 0)} of what this machine can do, {listed(words)}; "
+        f"the farthest at {efficiency}: {first(far)}"
+    )
+    return [
+        Finding(
+            weight=Weight.WORK,
+            kind=Kind.ROOF,
+            size=1 / float(np.median(far["efficiency"])),
+            sentence=sentence,
+            cases=ids(far),
+            exceptions=ids(known[~is_far]),
+        )
+    ]
+
+
+def allocator(evidence: Evidence) -> list[Finding]:
+    """What users pay who do not start torch with a steady allocator, where that is beyond noise."""
+    passed = evidence.of_status(Status.PASSED)
+    tried = passed[passed["allocator_penalty"].notna()]
+    noise = tried["spread"].fillna(ONE_PASS_SPREAD).clip(lower=ALLOCATOR_COST)
+    # Without page faults there is nothing that the system's allocator could cost.
+    is_dear = (tried["allocator_penalty"] > noise) & (tried["system_page_faults"] >= 1)
+    dear = tried[is_dear].sort_values("allocator_penalty", ascending=False, kind="stable")
+    if dear.empty:
+        return []
+    worst = dear.iloc[0]
+    usual = float(dear["allocator_penalty"].median())
+    sentence = (
+        f"the system's allocator costs more than {units.percent(ALLOCATOR_COST, 0)} in {units.count(len(dear))} of "
+        f"{units.plural(len(tried), 'case')}, +{units.percent(usual, 0)} in the median of them, most "
+        f"+{units.percent(worst['allocator_penalty'], 0)} with {units.digits(worst['system_page_faults'])} page faults "
+        f"a call: {first(dear)}"
+    )
+    return [
+        Finding(
+            weight=Weight.EFFECT,
+            kind=Kind.ALLOCATOR,
+            size=1 + usual,
+            sentence=sentence,
+            cases=ids(dear),
+            exceptions=ids(tried[~is_dear]),
+        )
+    ]

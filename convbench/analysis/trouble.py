@@ -1,0 +1,218 @@
+"""What went wrong in a run, and how far its numbers can be trusted: the findings that are not about time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from convbench import units
+from convbench.analysis.evidence import Evidence
+from convbench.analysis.finding import Finding, Kind, Weight, first, ids, line
+from convbench.result import Status
+
+#: The canary's median over its floor above which a machine is called noisy: it was 1.06-1.27 in busy hours.
+NOISY_RATIO = 1.05
+#: From this on, noise is told before all that it may have spoilt: floors moved little in hours up to it.
+DISTURBED = 1.25
+#: Below this share of blocks near the floor, the floor may be luck (measurement.md).
+WEAK_SUPPORT = 0.1
+#: Noise around a case over that around the median case from which on it was measured in a bad hour, and at least.
+BAD_HOUR = 1.25
+BAD_HOUR_LEAST = 0.25
+#: Share of the processor's time that went to other guests from which on it is told.
+STOLEN = 0.01
+#: Units of roundoff beyond what summation in the layer's own dtype does: a few are usual.
+ROUGH = 256.0
+LARGEST_TOLD = 1e15
+
+#: What happened to a case that could not be measured.
+_FATES = {
+    Status.OUT_OF_MEMORY: "ran out of memory",
+    Status.TIMED_OUT: "timed out",
+    Status.CRASHED: "crashed",
+    Status.ERROR: "raised an error",
+}
+
+
+def wrong(evidence: Evidence) -> list[Finding]:
+    """Results that are not what the layer should compute."""
+    failed, passed = evidence.of_status(Status.FAILED), evidence.of_status(Status.PASSED)
+    if failed.empty:
+        return []
+    checked = units.plural(len(failed) + len(passed), "case")
+    return [
+        Finding(
+            weight=Weight.WRONG,
+            kind=Kind.WRONG,
+            size=1 + len(failed) / (len(failed) + len(passed)),
+            sentence=f"{units.count(len(failed))} of {checked} computed something wrong: {first(failed)}",
+            cases=ids(failed),
+            exceptions=ids(passed),
+        )
+    ]
+
+
+def inaccurate(evidence: Evidence) -> list[Finding]:
+    """Results that are right and yet far less exact than their dtype allows."""
+    passed = evidence.of_status(Status.PASSED)
+    is_rough = passed["max_error"].between(ROUGH, LARGEST_TOLD)
+    rough = passed[is_rough].sort_values("max_error", ascending=False, kind="stable")
+    if rough.empty:
+        return []
+    worst = units.count(round(float(rough["max_error"].iloc[0])))
+    return [
+        Finding(
+            weight=Weight.WRONG,
+            kind=Kind.INACCURATE,
+            size=1.0,
+            sentence=f"{units.count(len(rough))} of {units.plural(len(passed), 'case')} computed in less precision "
+            f"than the dtype holds, the worst {worst} units of roundoff away from exact: {first(rough)}",
+            cases=ids(rough),
+            exceptions=ids(passed[~is_rough]),
+        )
+    ]
+
+
+def unmeasured(evidence: Evidence) -> list[Finding]:
+    """Cases that could not be measured although they should have been."""
+    status = evidence.table["status"].fillna("")
+    lost = evidence.table[status.isin([status.value for status in _FATES]).to_numpy(dtype=bool)]
+    if lost.empty:
+        return []
+    counts = lost["status"].value_counts()
+    fates = ", ".join(f"{units.count(int(counts[s]))} {fate}" for s, fate in _FATES.items() if s in counts)
+    return [
+        Finding(
+            weight=Weight.UNMEASURED,
+            kind=Kind.UNMEASURED,
+            size=1 + len(lost) / len(evidence.table),
+            sentence=f"{units.plural(len(lost), 'case')} could not be measured: {fates}; {first(lost)}",
+            cases=ids(lost),
+        )
+    ]
+
+
+def noise_sentence(ratio: float) -> str:
+    """How noisy the machine was, from `Rows(run).noise.ratio`: one sentence, noisy or not."""
+    if math.isnan(ratio):
+        return "how noisy the machine was is unknown: no canary ran"
+    word = "noisy" if ratio > NOISY_RATIO else "quiet"
+    return f"the machine was {word}: the compute canary's median was {units.ratio(ratio)} its floor"
+
+
+def noise(evidence: Evidence) -> list[Finding]:
+    """How far the numbers can be trusted, where that has to be said."""
+    ratio = evidence.rows.noise.ratio
+    noisy = [_noise(ratio, noise_sentence(ratio))] if ratio > NOISY_RATIO else []
+    return [*noisy, *_weak_support(evidence), *_bad_hour(evidence), *_machine(evidence), *_oversubscribed(evidence)]
+
+
+def _noise(
+    size: float,
+    sentence: str,
+    *,
+    cases: tuple[str, ...] = (),
+    exceptions: tuple[str, ...] = (),
+    kind: Kind = Kind.NOISE,
+    axis: str | None = None,
+) -> Finding:
+    """Told first where the machine was disturbed, among the notes where it was merely not quiet."""
+    weight = Weight.NOISE if size >= DISTURBED else Weight.NOTE
+    return Finding(
+        weight=weight, kind=kind, size=size, sentence=sentence, axis=axis, cases=cases, exceptions=exceptions
+    )
+
+
+def _weak_support(evidence: Evidence) -> list[Finding]:
+    measured = evidence.table[evidence.table["floor_s"].notna()]
+    is_weak = measured["support"] < WEAK_SUPPORT
+    weak = measured[is_weak]
+    if weak.empty:
+        return []
+    sentence = (
+        f"in {units.count(len(weak))} of {units.plural(len(measured), 'case')} fewer than a tenth of the blocks came "
+        f"within 3 % of the floor, which may be a lucky one: {first(weak)}"
+    )
+    size = 1 + len(weak) / len(measured)
+    return [_noise(size, sentence, cases=ids(weak), exceptions=ids(measured[~is_weak]))]
+
+
+def _bad_hour(evidence: Evidence) -> list[Finding]:
+    """Cases around whose blocks the machine was much noisier than around those of the others."""
+    known = evidence.table[evidence.table["noise"].notna()]
+    if known.empty:
+        return []
+    usual = float(known["noise"].median())
+    is_bad = known["noise"] > max(BAD_HOUR * usual, 1 + BAD_HOUR_LEAST)
+    bad = known[is_bad].sort_values("noise", ascending=False, kind="stable")
+    if bad.empty:
+        return []
+    worst = units.ratio(float(bad["noise"].iloc[0]))
+    whose = "its" if len(bad) == 1 else "their"
+    sentence = (
+        f"{units.plural(len(bad), 'case was', 'cases were')} measured in a bad hour: around {whose} blocks the canary "
+        f"took up to {worst} its floor, {units.ratio(usual)} around those of the median case: {first(bad)}"
+    )
+    # A few cases in a bad hour say little of the others.
+    size = 1 + len(bad) / len(known)
+    return [_noise(size, sentence, cases=ids(bad), exceptions=ids(known[~is_bad]))]
+
+
+def _machine(evidence: Evidence) -> list[Finding]:
+    """What the system tells of disturbances while the run lasted."""
+    found = []
+    passes = evidence.run.passes
+    stolen = max((facts.stolen for facts in passes if facts.stolen is not None), default=0.0)
+    if stolen > STOLEN:
+        sentence = f"in one pass {units.percent(stolen)} of the processor's time went to other guests of the host"
+        found.append(_noise(1 + stolen, sentence))
+    throttled = sum(facts.throttled or 0 for facts in passes)
+    if throttled:
+        times = units.plural(throttled, "time")
+        sentence = f"the processor was slowed down {times} meanwhile, for heat or for a quota of its control group"
+        found.append(_noise(DISTURBED, sentence))
+    return found
+
+
+def _oversubscribed(evidence: Evidence) -> list[Finding]:
+    """More threads than cores are free for: a product took longer with all threads than with one."""
+    ratios = [facts.twin_ratio for facts in evidence.run.passes if facts.twin_ratio is not None]
+    slower = [ratio for ratio in ratios if ratio > 1]
+    if not slower:
+        return []
+    median = float(np.median(slower))
+    sentence = (
+        f"more threads than free cores: in {len(slower)} of {units.plural(len(ratios), 'pass', 'passes')} a matrix "
+        f"product took {units.ratio(median)} as long with all threads as with one; measure with threads: 1, or fewer"
+    )
+    if len(slower) == len(ratios):
+        sentence += "; times with as many threads as cores are compared with nothing here"
+    return [_noise(median, sentence, kind=Kind.THREADS, axis="threads")]
+
+
+def notes(evidence: Evidence) -> list[Finding]:
+    """What is good to know of the whole run, the most important first."""
+    run, found = evidence.run, []
+
+    def note(sentence: str, cases: tuple[str, ...] = ()) -> None:
+        found.append(Finding(weight=Weight.NOTE, kind=Kind.NOTE, size=1.0, sentence=sentence, cases=cases))
+
+    skipped, passed = evidence.of_status(Status.SKIPPED), evidence.of_status(Status.PASSED)
+    if run.unmeasured:
+        waiting = evidence.table[evidence.table["status"].isna()]
+        note(f"{units.plural(len(run.unmeasured), 'case was', 'cases were')} not reached yet", ids(waiting))
+    if not skipped.empty:
+        note(f"{units.plural(len(skipped), 'case was', 'cases were')} skipped: {first(skipped)}", ids(skipped))
+    if run.rejections:
+        refused = run.rejections[0]
+        points = units.plural(len(run.rejections), "point")
+        note(f"torch would refuse {points} of the sweep: {line(refused.label)}: {line(refused.reason)}")
+    if not passed.empty and len(passed) == len(evidence.table):
+        all_of_them = "the case" if len(passed) == 1 else f"all {units.count(len(passed))} cases"
+        note(f"{all_of_them} computed what is right", ids(passed))
+    if passed["tflops"].notna().any():
+        best = passed.iloc[int(passed["tflops"].argmax())]
+        rate = units.si(float(best["tflops"]) * 1e12, "FLOP/s")
+        note(f"the highest rate is {rate}: {line(best['label'])}", (str(best["case_id"]),))
+    return found

@@ -1,0 +1,107 @@
+"""The best setting of each layer: what it gains over the whole sweep, each layer as often as it occurs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import synthetic
+
+from convbench.analysis.findings import Finding, Kind, Weight, findings
+from convbench.case import Case, MemoryFormat
+from convbench.problem import Direction, Problem
+from convbench.result import LAYOUT, Result, Status, pack_blocks, unpack_blocks
+
+LAST = MemoryFormat.CHANNELS_LAST
+
+
+def layer(in_channels: int, **more: object) -> Case:
+    problem = Problem(in_channels=in_channels, out_channels=32, kernel_size=(3, 3), input_size=(28, 28))
+    return Case(problem=problem, **more)
+
+
+def timed(case: Case, floor_s: float, *, passes: int = 5) -> Result:
+    blocks = synthetic.blocks(floor_s, passes=passes, noise=0.0)
+    return synthetic.result(case, made=tuple(replace(b, minimum_s=floor_s) for b in blocks))
+
+
+def best(*results: Result) -> list[Finding]:
+    made = replace(synthetic.empty_run(), results=results)
+    return [finding for finding in findings(made) if finding.kind is Kind.BEST]
+
+
+def test_each_layer_has_its_own_best_setting() -> None:
+    results = [
+        timed(layer(16), 4e-3),
+        timed(layer(16, memory_format=LAST), 2e-3),
+        timed(layer(32), 4e-3),
+        timed(layer(32, memory_format=LAST), 5e-3),
+    ]
+    [found] = best(*results)
+    assert found.sentence == (
+        "the best memory_format for each layer makes the whole sweep 1.33x faster than contiguous for all (6.00 ms, not "
+        "8.00 ms): another setting is better in 1 of 2 layers, always channels_last; one setting for all, channels_last, "
+        "is 1.14x faster"
+    )
+    assert (found.weight, found.axis, found.size) == (Weight.EFFECT, "memory_format", pytest.approx(8 / 6))
+    assert found.cases == (results[1].case.id,)
+    assert found.exceptions == (results[2].case.id,)
+
+
+def test_layers_count_as_often_as_they_occur() -> None:
+    often = {"count": 9}
+    results = [
+        timed(layer(16, **often), 1e-3),
+        timed(layer(16, memory_format=LAST, **often), 0.5e-3),
+        timed(layer(32), 1e-3),
+        timed(layer(32, memory_format=LAST), 1e-3),
+    ]
+    [found] = best(*results)
+    assert found.size == pytest.approx(10 / 5.5)
+    assert "(5.50 ms, not 10.0 ms, each layer as often as it occurs)" in found.sentence
+
+
+def test_settings_of_several_axes_are_chosen_together() -> None:
+    seconds = {("float32", False): 4e-3, ("float32", True): 3e-3, ("bfloat16", False): 2.5e-3, ("bfloat16", True): 1e-3}
+    results = [
+        timed(layer(c, dtype=dtype, memory_format=LAST if last else MemoryFormat.CONTIGUOUS, direction=direction), s)
+        for c in (16, 32)
+        for direction in (Direction.FORWARD, Direction.BACKWARD)
+        for (dtype, last), s in seconds.items()
+    ]
+    [found] = best(*results)
+    assert found.sentence == (
+        "the best dtype and memory_format for each layer makes the whole sweep 4.00x faster than float32 contiguous for "
+        "all (4.00 ms, not 16.0 ms): another setting is better in 4 of 4 layers (each direction by itself), always "
+        "bfloat16 channels_last"
+    )
+    assert found.axis is None
+    assert len(found.cases) == 4
+
+
+def test_nothing_within_noise_is_a_gain() -> None:
+    assert best(timed(layer(16), 1e-3), timed(layer(16, memory_format=LAST), 0.97e-3)) == []
+    assert best(timed(layer(16), 1e-3), timed(layer(16, memory_format=LAST), 0.92e-3, passes=1)) == []
+    assert len(best(timed(layer(16), 1e-3), timed(layer(16, memory_format=LAST), 0.92e-3))) == 1
+    shaky = timed(layer(16, memory_format=LAST), 0.9e-3)
+    blocks = [b for layout, packed in shaky.blocks for b in unpack_blocks(packed, layout)]
+    wide = [replace(b, minimum_s=b.minimum_s * (1.2 if b.pass_index == 1 else 1)) for b in blocks]
+    assert best(timed(layer(16), 1e-3), replace(shaky, blocks=((LAYOUT, pack_blocks(wide)),))) == []
+
+
+def test_what_was_not_measured_or_is_wrong_is_chosen_by_nobody() -> None:
+    wrong = replace(timed(layer(16, memory_format=LAST), 1e-6), status=Status.FAILED, reason="wrong")
+    assert best(timed(layer(16), 1e-3), wrong, timed(layer(32), 1e-3)) == []
+
+
+def test_where_the_usual_setting_was_not_measured_the_first_by_name_stands_for_it() -> None:
+    [found] = best(timed(layer(16, dtype="float16"), 1e-3), timed(layer(16, dtype="bfloat16"), 2e-3))
+    assert found.sentence.startswith(
+        "the best dtype for each layer makes the whole sweep 2.00x faster than bfloat16 for"
+    )
+
+
+def test_conditions_of_the_measurement_are_no_choice() -> None:
+    problem = layer(16).problem
+    without = Case(problem=replace(problem, bias=False))
+    assert best(timed(layer(16), 2e-3), timed(without, 1e-3)) == []
