@@ -43,21 +43,21 @@ import { biasValue, channelSum, outputValue, paddedValue, productsInOutput, taps
 const EXAMPLES = [
   ["3x3 on 5x5", "c1-5x5-k1-3x3"],
   ["padding", "c1-5x5-k1-3x3-p1x1"],
-  ["stride that drops rows", "c1-9x9-k1-3x3-s4x4"],
+  ["rows dropped", "c1-9x9-k1-3x3-s4x4"],
   ["dilation", "c1-11x11-k1-3x3-p2x2-d3x3"],
   ["1x7 kernel", "c2-7x12-k2-1x7-same"],
-  ["even kernel, same", "c1-6x6-k1-4x4-same"],
+  ["even kernel", "c1-6x6-k1-4x4-same"],
   ["reflect", "c1-6x6-k1-3x3-p3x3-reflect"],
   ["groups", "c6-6x6-k4-3x3-p1x1-g2"],
   ["depthwise", "c8-7x7-k8-3x3-p1x1-g8-unbiased"],
-  ["ResNet's first layer", "c3-224x224-k64-7x7-s2x2-p3x3-unbiased"],
+  ["ResNet's first", "c3-224x224-k64-7x7-s2x2-p3x3-unbiased"],
 ];
 
 const MOST_WAYS = 6;
 /** Products laid out one by one: more cannot be read. */
 const MOST_CELLS = 160;
 const MOST_CHANNELS_LAID_OUT = 6;
-/** Products added up in one frame for the numbers of the output grid, about 2 ms. */
+/** Products added up in one frame for the numbers of the output grid, about 3 ms. */
 const PRODUCTS_PER_FRAME = 300_000;
 const LARGEST_CELL = 46;
 const GLIDE_MS = 160;
@@ -280,7 +280,9 @@ class Explainer {
     this.tellFormulas();
     this.host.classList.toggle("cx-stale", reason !== null);
     if (reason === null) this.startDrawing(problem);
-    else if (this.drawn === null) this.startDrawing(this.firstDrawing(reason));
+    else if (this.drawn === null) this.startDrawing(this.firstDrawing());
+    const dimmed = this.find(".cx-dimmed");
+    if (dimmed) dimmed.textContent = `Dimmed below, one that works: ${constructorText(this.drawn)}`;
   }
 
   /** Something to look at where the first setting already is impossible: the nearest that works. */
@@ -382,13 +384,13 @@ class Explainer {
     const padded = paddedSize(this.drawn);
     const narrow = width < 620;
     const gutter = 26;
-    const inputRoom = [Math.min(width, narrow ? width : Math.max(430, width * 0.43)) - gutter - 4, narrow ? 380 : 450];
+    const inputRoom = [Math.min(width, narrow ? width : Math.max(430, width * 0.45)) - gutter - 4, narrow ? 380 : 470];
     const cell = cellSize(padded, inputRoom, this.extent, LARGEST_CELL);
     this.input.fit(padded, cell, inputRoom);
     const kernelRoom = [(narrow ? width * 0.45 : 210) - 4, 240];
     this.kernel.fit(
       this.extent,
-      Math.min(cell, cellSize(this.extent, kernelRoom, [1, 1], LARGEST_CELL)),
+      Math.min(cell, cellSize(this.extent, kernelRoom, this.extent, LARGEST_CELL)),
       kernelRoom,
       2,
     );

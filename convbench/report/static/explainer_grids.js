@@ -2,12 +2,13 @@
 // a small map of the whole. Nothing here knows what a cell means.
 
 /** Cells narrower than this show a part of a grid instead of all of it. */
-const SMALLEST_WHOLE_CELL = 13;
+const SMALLEST_WHOLE_CELL = 16;
 /** Cells of a grid of which a part is shown; smaller where the kernel needs the room. */
 const PART_CELL = 28;
 const LEAST_CELL = 3;
-/** Numbers are legible from here on. */
-const NUMBER_CELL = 19;
+/** Numbers are legible from here on: the size of a cell, and of the text. */
+const NUMBER_CELL = 16;
+const SMALLEST_TEXT = 8;
 /** Room for the numbers of rows and columns. */
 const GUTTER = 26;
 const MAP_SIDE = 84;
@@ -140,15 +141,19 @@ export class CanvasGrid {
       context.lineWidth = 2;
       context.strokeRect(x + 1, y + 1, side - 2, side - 2);
     }
-    if (look.text !== undefined && this.showsNumbers) {
-      context.globalAlpha = look.faint ? 0.62 : 1;
-      context.fillStyle = palette[look.faint ? "muted" : "ink"];
-      const text = String(look.text).replace("-", "\u2212");
-      const size = Math.min(17, cell * 0.5, (cell * 1.5) / text.length);
-      context.font = `${look.strong ? 700 : 400} ${size}px ${palette.mono}`;
-      context.fillText(text, x + side / 2, y + side / 2 + 0.5);
-    }
+    if (look.text !== undefined && this.showsNumbers) this.drawNumber(look, x + side / 2, y + side / 2 + 0.5);
     context.globalAlpha = 1;
+  }
+
+  drawNumber(look, x, y) {
+    const { context, palette, cell } = this;
+    const text = String(look.text).replace("-", "\u2212");
+    const size = Math.min(17, Math.max(SMALLEST_TEXT, cell * 0.5), (cell * 1.6) / text.length);
+    if (size < SMALLEST_TEXT) return;
+    context.globalAlpha = look.faint ? 0.62 : 1;
+    context.fillStyle = palette[look.faint ? "muted" : "ink"];
+    context.font = `${look.strong ? 700 : 400} ${size}px ${palette.mono}`;
+    context.fillText(text, x, y);
   }
 
   hatch(x, y, side) {
@@ -190,24 +195,27 @@ export class CanvasGrid {
 
   /** Fade the sides beyond which the grid goes on. */
   drawEdges() {
-    const { context, palette, cell, gutter, first, seen, size } = this;
+    const { context, cell, gutter, first, seen, size } = this;
     const [height, width] = seen.map((number) => number * cell);
+    const deep = Math.min(16, cell);
     const sides = [
-      [first[0] > 0, [0, 0, 0, 16], [gutter, gutter, width, 16]],
-      [first[0] + seen[0] < size[0], [0, height, 0, height - 16], [gutter, gutter + height - 16, width, 16]],
-      [first[1] > 0, [0, 0, 16, 0], [gutter, gutter, 16, height]],
-      [first[1] + seen[1] < size[1], [width, 0, width - 16, 0], [gutter + width - 16, gutter, 16, height]],
+      [first[0] > 0, [0, 0, 0, deep], [0, 0, width, deep]],
+      [first[0] + seen[0] < size[0], [0, height, 0, height - deep], [0, height - deep, width, deep]],
+      [first[1] > 0, [0, 0, deep, 0], [0, 0, deep, height]],
+      [first[1] + seen[1] < size[1], [width, 0, width - deep, 0], [width - deep, 0, deep, height]],
     ];
+    context.save();
+    context.translate(gutter, gutter);
+    context.globalCompositeOperation = "destination-out"; // whatever the colour of the page
     for (const [goesOn, line, area] of sides) {
       if (!goesOn) continue;
-      const fade = context.createLinearGradient(...line.map((value) => value + gutter));
-      fade.addColorStop(0, palette.paper);
-      fade.addColorStop(1, "transparent");
+      const fade = context.createLinearGradient(...line);
+      fade.addColorStop(0, "rgb(0 0 0 / 0.9)");
+      fade.addColorStop(1, "rgb(0 0 0 / 0)");
       context.fillStyle = fade;
-      context.globalAlpha = 0.85;
       context.fillRect(...area);
     }
-    context.globalAlpha = 1;
+    context.restore();
   }
 
   /** A frame around rows and columns from `start`, which may lie between cells while it moves. */

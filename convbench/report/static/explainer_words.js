@@ -245,10 +245,6 @@ const SIZES = [
   [2 ** 10, "KiB"],
 ];
 
-function sizeText(bytes) {
-  return bytes < 1024 ? `${bytes} B` : scaled(Number(bytes), SIZES);
-}
-
 /** The numbers of a layer as [name, how they come about, the number]. */
 export function factsOf(problem, execution) {
   const bias = biasShape(problem);
@@ -297,7 +293,7 @@ export function factsOf(problem, execution) {
       autocast === "none"
         ? `${countText(moved)} elements x ${itemBytes(execution.dtype)} (${execution.dtype})`
         : `${countText(moved)} elements (${execution.dtype}, computed in ${autocast})`,
-      `${countText(bytes)} (${sizeText(bytes)})`,
+      bytes < 1024n ? countText(bytes) : `${countText(bytes)} (${scaled(Number(bytes), SIZES)})`,
     ],
     ["FLOPs per byte", "", formatNumber(Number(work) / Number(bytes), 3, 0)],
   );

@@ -3,14 +3,34 @@
 
 import { channelsPerGroup, firstChannel, sourceOf, tapPosition } from "./geometry.js";
 
+/** Numbers are mixed from places modulo this prime, and looked up in tables of twice its length: a sum of two is in it. */
+const PRIME = 1009;
+const INPUTS = new Int8Array(2 * PRIME).map((_, mixed) => scattered(mixed) % 6);
+const WEIGHTS = new Int8Array(2 * PRIME).map((_, mixed) => (scattered(mixed) % 4) - 1);
+
+/** A number that looks like chance. */
+function scattered(mixed) {
+  const within = mixed % PRIME;
+  return (((within * within) % PRIME) * within + 11 * within) % PRIME;
+}
+
+/** What places before the last one add to the mix; `partOf` is what the last one adds. */
+function mixOf(...places) {
+  return places.reduce((sum, place) => ((sum + partOf(place)) * 31 + 7) % PRIME, 5);
+}
+
+function partOf(place) {
+  return ((place % PRIME) * 17) % PRIME;
+}
+
 /** The input's element, 0 to 5. */
 export function inputValue(channel, row, column) {
-  return (row * row + 2 * row + 3 * column + ((row * column) % 5) + 4 * channel) % 6;
+  return INPUTS[mixOf(channel, row) + partOf(column)];
 }
 
 /** The weight of a tap, -1 to 2; `channel` counts within the group. */
 export function weightValue(outChannel, channel, row, column) {
-  return ((5 * row + 3 * column + row * column + 2 * channel + 3 * outChannel + 1) % 4) - 1;
+  return WEIGHTS[mixOf(outChannel, channel, row) + partOf(column)];
 }
 
 export function biasValue(outChannel) {
@@ -44,28 +64,36 @@ export function tapsOf(problem, outChannel, channel, [outRow, outColumn]) {
 }
 
 /** The sum of one channel's products for one output element. */
-export function channelSum(problem, outChannel, channel, [outRow, outColumn]) {
-  const columns = Array.from({ length: problem.kernel_size[1] }, (_, j) =>
-    sourceOf(problem, 1, tapPosition(problem, 1, outColumn, j)),
-  );
-  const first = firstChannel(problem, outChannel);
-  let sum = 0;
-  for (let i = 0; i < problem.kernel_size[0]; i++) {
-    const row = sourceOf(problem, 0, tapPosition(problem, 0, outRow, i));
-    if (row === null) continue;
-    for (let j = 0; j < columns.length; j++) {
-      if (columns[j] !== null)
-        sum += inputValue(first + channel, row, columns[j]) * weightValue(outChannel, channel, i, j);
-    }
-  }
-  return sum;
+export function channelSum(problem, outChannel, channel, place) {
+  return sumOfProducts(problem, outChannel, channel, channel + 1, place);
 }
 
 /** One element of the output, its bias added. */
 export function outputValue(problem, outChannel, place) {
-  let sum = problem.bias ? biasValue(outChannel) : 0;
-  for (let channel = 0; channel < channelsPerGroup(problem); channel++) {
-    sum += channelSum(problem, outChannel, channel, place);
+  const bias = problem.bias ? biasValue(outChannel) : 0;
+  return sumOfProducts(problem, outChannel, 0, channelsPerGroup(problem), place) + bias;
+}
+
+/** Of the channels from `start` to before `end`; a layer may have a million products, so the inner loop only adds. */
+function sumOfProducts(problem, outChannel, start, end, place) {
+  const [rows, columns] = problem.kernel_size.map((kernel, axis) =>
+    Array.from({ length: kernel }, (_, tap) => [
+      tap,
+      sourceOf(problem, axis, tapPosition(problem, axis, place[axis], tap)),
+    ]).filter(([, source]) => source !== null),
+  );
+  const tapParts = columns.map(([tap]) => partOf(tap));
+  const inputParts = columns.map(([, source]) => partOf(source));
+  const first = firstChannel(problem, outChannel);
+  let sum = 0;
+  for (let channel = start; channel < end; channel++) {
+    for (const [tap, source] of rows) {
+      const inputMix = mixOf(first + channel, source);
+      const weightMix = mixOf(outChannel, channel, tap);
+      for (let j = 0; j < tapParts.length; j++) {
+        sum += INPUTS[inputMix + inputParts[j]] * WEIGHTS[weightMix + tapParts[j]];
+      }
+    }
   }
   return sum;
 }
