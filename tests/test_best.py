@@ -39,9 +39,9 @@ def test_each_layer_has_its_own_best_setting() -> None:
     ]
     [found] = best(*results)
     assert found.sentence == (
-        "the best memory_format for each layer makes the whole sweep 1.33x faster than contiguous for all (6.00 ms, not "
-        "8.00 ms): another setting is better in 1 of 2 layers, always channels_last; one setting for all, channels_last, "
-        "is 1.14x faster"
+        "the best memory_format for each layer makes the whole sweep 1.33x faster than contiguous for all (6.00 ms, "
+        "not 8.00 ms): another setting is better in 1 of 2 layers, always channels_last; one setting for all, "
+        "channels_last, is 1.14x faster"
     )
     assert (found.weight, found.axis, found.size) == (Weight.EFFECT, "memory_format", pytest.approx(8 / 6))
     assert found.cases == (results[1].case.id,)
@@ -71,8 +71,8 @@ def test_settings_of_several_axes_are_chosen_together() -> None:
     ]
     [found] = best(*results)
     assert found.sentence == (
-        "the best dtype and memory_format for each layer makes the whole sweep 4.00x faster than float32 contiguous for "
-        "all (4.00 ms, not 16.0 ms): another setting is better in 4 of 4 layers (each direction by itself), always "
+        "the best dtype and memory_format for each layer makes the whole sweep 4.00x faster than float32 contiguous "
+        "for all (4.00 ms, not 16.0 ms): another setting is better in 4 of 4 layers (each direction by itself), always "
         "bfloat16 channels_last"
     )
     assert found.axis is None

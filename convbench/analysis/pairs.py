@@ -72,13 +72,10 @@ class Rounds:
         cases = len(blocks.offsets) - 1
         passes, rounds = (blocks.column(name).astype(np.int64) for name in ("pass_index", "round_index"))
         most = int(rounds.max()) + 1 if len(rounds) else 1
-        at = passes * most + rounds
-        present = np.zeros(int(at.max()) + 1 if len(at) else 1, dtype=bool)
-        present[at] = True
-        place = np.cumsum(present) - 1
-        self._minimum = np.full((cases, int(present.sum())), np.inf, dtype=np.float32)
-        self._minimum[blocks.cases, place[at]] = blocks.column("minimum_s")
-        self._starts = np.flatnonzero(np.diff(np.flatnonzero(present) // most, prepend=-1))
+        present, place = np.unique(passes * most + rounds, return_inverse=True)
+        self._minimum = np.full((cases, len(present)), np.inf, dtype=np.float32)
+        self._minimum[blocks.cases, place] = blocks.column("minimum_s")
+        self._starts = np.flatnonzero(np.diff(present // most, prepend=-1))
 
     def floors(self, first: Integers, second: Integers) -> tuple[Floats, Floats, Floats]:
         """For pairs of cases, given as positions: the floor of each side and the larger spread of both.
