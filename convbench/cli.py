@@ -19,6 +19,7 @@ from convbench.errors import ConvbenchError, ExitCode, RequestError, SweepError
 if TYPE_CHECKING:
     from types import FrameType
 
+    from convbench.case import Case
     from convbench.result import Run
 
 app = typer.Typer(
@@ -241,11 +242,27 @@ def explain(
     dtype: Annotated[str | None, _setting("float16, bfloat16, float32 or float64.")] = None,
     memory_format: Annotated[str | None, _setting("contiguous or channels_last.")] = None,
     direction: Annotated[str | None, _setting("forward, backward, grad_input, grad_weight or train_step.")] = None,
+    device: Annotated[str | None, _setting("cpu, cuda, cuda:1, ... or accelerator.")] = None,
+    threads: Annotated[str | None, _setting("An integer; null is torch's default.")] = None,
+    module: Annotated[str | None, _setting("torch.nn.Conv2d, or package.module:Class.")] = None,
+    allocator: Annotated[str | None, _setting("steady or system.")] = None,
+    cache: Annotated[str | None, _setting("hot or cold.")] = None,
+    data: Annotated[str | None, _setting("normal, zeros or denormal.")] = None,
+    autocast: Annotated[str | None, _setting("none, bfloat16 or float16.")] = None,
+    fp32_precision: Annotated[str | None, _setting("default, ieee, tf32 or bf16.")] = None,
+    deterministic: Annotated[str | None, _setting("true or false.")] = None,
+    cudnn_benchmark: Annotated[str | None, _setting("true or false.")] = None,
+    env: Annotated[str | None, _setting("Variables of the worker: {NAME: value, ...}.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="The page. [default: reports/explain-<case id>.html]", show_default=False),
+    ] = None,
     db: Database = None,
 ) -> None:
     """Explain one layer's shapes, parameters and work.
 
-    Name a case that is stored, or give the settings of a layer; their values are written as in YAML.
+    Name a case that is stored, or give the settings of a layer; their values are written as in YAML. The explanation
+    goes to standard output, and once more into a page to play with, whose path ends standard error.
     """
     from convbench import sweep as sweeps
     from convbench.case import SETTINGS
@@ -262,8 +279,25 @@ def explain(
 
         with Store.open(_database(db)) as store:
             chosen = store.find_case(case)
-    print(explained(chosen))
+    print(explained(chosen), flush=True)
+    _write_explanation(chosen, output)
     raise typer.Exit(ExitCode.WRONG_REQUEST if chosen.objection() else ExitCode.DONE)
+
+
+def _write_explanation(case: Case, output: Path | None) -> None:
+    """Write the page of `explain`; one that nobody asked for by name may fail."""
+    from convbench import api
+    from convbench.report import explain_page
+
+    path = output or api.REPORTS / explain_page.file_name(case)
+    try:
+        api.write_bytes(path, explain_page.render(case).encode())
+    except RequestError as error:
+        if output is not None:
+            raise
+        print(f"no page to play with: {error.message}", file=sys.stderr)
+    else:
+        print(f"the same to play with: {path}", file=sys.stderr)
 
 
 @app.command()

@@ -17,8 +17,10 @@ import pytest
 import synthetic
 
 from convbench import api, cli
+from convbench.case import CASE_SETTINGS, Case
 from convbench.errors import RequestError
 from convbench.export import export
+from convbench.problem import Problem
 from convbench.result import LAYOUT, Rejection, Result, Run, Status, Visit
 from convbench.runner import Begun, Listener
 from convbench.store import Store, Writer
@@ -372,6 +374,46 @@ def test_explain_takes_values_as_in_yaml_and_refuses_with_a_way_out(command: Com
     bad = command("explain", "--in-channels", "8", "--out-channels", "16", "--kernel-size", "9", "--input-size", "4")
     assert bad.code == 2
     assert "larger than the padded input" in bad.out
+
+
+LAYER = ("--in-channels", "8", "--out-channels", "16", "--kernel-size", "3", "--input-size", "16")
+
+
+def test_explain_writes_a_page_to_play_with(command: Command) -> None:
+    said = command("explain", *LAYER)
+    [id_] = re.findall(r"case (\w{12})", said.out)
+    assert said.err == f"the same to play with: {Path('reports', f'explain-{id_}.html')}\n"
+    assert f"case {id_}" in Path("reports", f"explain-{id_}.html").read_text(encoding="utf-8")
+    named = command("explain", *LAYER, "-o", "here.html")
+    assert (named.code, named.out, named.err) == (0, said.out, "the same to play with: here.html\n")
+    refused = command("explain", *LAYER, "--groups", "3", "-o", "refused.html")
+    assert refused.code == 2 and "must be divisible" in refused.out
+    assert "must be divisible" in Path("refused.html").read_text(encoding="utf-8")
+
+
+def test_a_page_that_cannot_be_written_costs_nothing_else(command: Command) -> None:
+    Path("reports").write_text("a file where the folder would be")
+    said = command("explain", *LAYER)
+    assert said.code == 0 and "Output size" in said.out
+    assert said.err.startswith("no page to play with: cannot write ") and said.err.count("\n") == 1
+    named = command("explain", *LAYER, "-o", "reports/here.html")
+    assert named.code == 2 and named.out == said.out
+    assert "error: cannot write reports/here.html" in named.err
+
+
+def test_explain_tells_the_id_of_the_case_with_all_its_settings(command: Command) -> None:
+    settings: dict[str, object] = {"device": "cuda:1", "threads": 2, "module": "mine:Conv", "allocator": "system"}
+    settings |= {"cache": "cold", "data": "zeros", "autocast": "bfloat16", "fp32_precision": "tf32"}
+    settings |= {"deterministic": True, "cudnn_benchmark": True, "env": (("A", "1"),)}
+    layer = Problem(in_channels=8, out_channels=16, kernel_size=(3, 3), input_size=(16, 16))
+    assert {"direction", "dtype", "memory_format", *settings} == set(CASE_SETTINGS)
+    written = {"env": "{A: '1'}", "deterministic": "true", "cudnn_benchmark": "true"}
+    options = [
+        word
+        for name, value in settings.items()
+        for word in (f"--{name.replace('_', '-')}", written.get(name, str(value)))
+    ]
+    assert f"case {Case(problem=layer, **settings).id}\n" in command("explain", *LAYER, *options).out
 
 
 def test_hostile_text_is_text_everywhere(command: Command, tmp_path: Path) -> None:
