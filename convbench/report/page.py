@@ -90,10 +90,10 @@ def file_name(run: Run) -> str:
 def render(run: Run) -> str:
     """The whole report as HTML text, encodable as UTF-8."""
     known = Rows(run)
-    table = frame(run)
+    table = frame(run, rows=known)
     columns = case_table(table)
     axes = figures.axes(table)
-    found = findings(run, table)
+    found = findings(run, table, rows=known)
     told = _told(found, table)
     script = Markup(joined(_ENTRY))
     libraries = (_plotly(), _datatables())
@@ -148,7 +148,7 @@ def _told(found: list[Finding], table: pd.DataFrame) -> list[Told]:
         Told(
             number=number,
             kind=str(finding.kind),
-            sentence=finding.sentence,
+            sentence=finding.sentence[:1].upper() + finding.sentence[1:],
             axis=finding.axis,
             cases=units.plural(len(set(finding.cases)), "case") if finding.cases else "",
             exceptions=units.plural(len(set(finding.exceptions)), "exception") if finding.exceptions else "",

@@ -81,8 +81,8 @@ _PERCENT = {
     "reorder_share": 0,
     "repeats_within": 1,
 }
-#: Units too small for a table: (factor, the unit shown).
-_SCALED = {"FLOP": (1e-6, "MFLOP"), "B": (2**-20, "MiB")}
+#: Units that are shown otherwise: (factor, the unit shown).
+_SCALED = {"FLOP": (1e-6, "MFLOP"), "B": (2**-20, "MiB"), "1/s": (1.0, "")}
 _HEADINGS = {"label": "case", "status": "check"}
 _ABOUT = {"status": "passed: shapes and values are right"}
 #: Figures of which two digits are enough.
@@ -92,14 +92,17 @@ _ROUGH = frozenset({"max_error", "framework_overhead_s", "first_call_s", "peak_b
 def case_table(frame: pd.DataFrame) -> tuple[TableColumn, ...]:
     """The columns of the table of all cases, those shown at first before the others; what no case has is left out."""
     measured = frame["floor_s"].dropna()
-    time = units.time_unit(float(measured.median()) if len(measured) else 1.0)
+    scale = _Scale(
+        time=units.time_unit(float(measured.median()) if len(measured) else 1.0),
+        rate=(1.0, "TFLOP/s") if frame["tflops"].max() >= 1 else (1e3, "GFLOP/s"),
+    )
     swept = [name for name in SETTINGS if frame[name].nunique(dropna=False) > 1]
     leading = [name for name in _LEADING if name != "count" or (frame["count"] > 1).any()]
     shown = [name for name in dict.fromkeys((*leading, *swept, *_FIGURES)) if frame[name].notna().any()]
     shown = [name for name in shown if name not in ("efficiency", "bound") or frame["efficiency"].notna().any()]
     rest = [name for name in COLUMNS if name not in shown and frame[name].notna().any()]
-    columns = [_column(name, time, setting=name in swept) for name in shown]
-    return (*columns, *(_column(name, time, shown=False) for name in rest))
+    columns = [_column(name, scale, setting=name in swept) for name in shown]
+    return (*columns, *(_column(name, scale, shown=False) for name in rest))
 
 
 def rows(frame: pd.DataFrame, columns: tuple[TableColumn, ...], most: int) -> list[list[tuple[TableColumn, str]]]:
@@ -109,9 +112,18 @@ def rows(frame: pd.DataFrame, columns: tuple[TableColumn, ...], most: int) -> li
     return [list(row) for row in zip(*texts, strict=True)]
 
 
-def _column(name: str, time: tuple[float, str], *, setting: bool = False, shown: bool = True) -> TableColumn:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scale:
+    """The units that suit the run's numbers: (units in an SI unit, name)."""
+
+    time: tuple[float, str]
+    rate: tuple[float, str]
+
+
+def _column(name: str, scale: _Scale, *, setting: bool = False, shown: bool = True) -> TableColumn:
     known = COLUMNS[name]
     kind, factor, unit, significant, decimals = Kind.TEXT, 1.0, known.unit, None, 0
+    heading = name.replace("_", " ") if setting else _HEADINGS.get(name, known.heading)
     if known.kind in (Holds.INTEGER, Holds.NUMBER):
         kind = Kind.NUMBER
         significant = {Holds.INTEGER: None, Holds.NUMBER: 2 if name in _ROUGH else 3}[known.kind]
@@ -120,17 +132,20 @@ def _column(name: str, time: tuple[float, str], *, setting: bool = False, shown:
     elif setting and kind is Kind.TEXT:
         kind = Kind.WORD
     elif known.unit == "s":
-        factor, unit = time
+        factor, unit = scale.time
+    elif name == "tflops":
+        factor, heading = scale.rate
+        unit = heading
     elif name in _PERCENT:
         factor, unit, significant, decimals = 100.0, "%", None, _PERCENT[name]
     elif known.unit in _SCALED:
         (factor, unit), significant = _SCALED[known.unit], 2 if name in _ROUGH else 3
     return TableColumn(
         name=name,
-        heading=name.replace("_", " ") if setting else _HEADINGS.get(name, known.heading),
+        heading=heading,
         about=_ABOUT.get(name, known.about),
         kind=kind,
-        unit="" if unit == known.heading else unit,
+        unit="" if unit == heading else unit,
         factor=factor,
         significant=significant,
         decimals=decimals,

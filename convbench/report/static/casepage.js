@@ -92,12 +92,14 @@ export function blocksPicture(cases, blocks, row, look) {
       showlegend: true,
     },
     {
-      type: "histogram",
-      y: [...minima, ...medians],
+      type: "scatter",
+      mode: "lines",
+      ...histogram([...minima, ...medians].filter((value) => value > 0)),
       xaxis: "x2",
-      nbinsy: 30,
-      marker: { color: colours[0], opacity: 0.5 },
-      hovertemplate: "%{x} blocks<extra></extra>",
+      line: { color: colours[0], width: 1, shape: "vh" },
+      fill: "tozerox",
+      hoverinfo: "skip",
+      showlegend: false,
     },
   ];
   const narrow = look.width < 520;
@@ -114,6 +116,17 @@ export function blocksPicture(cases, blocks, row, look) {
   );
   layout.yaxis.range = [Math.log10(floor * 0.99), layout.yaxis.range[1]];
   return { traces, layout };
+}
+
+const BINS = 24;
+
+/** {x, y} of a histogram that lies on its side: counts, and the edges of bins of one ratio. */
+export function histogram(values) {
+  const [low, high] = [Math.log(Math.min(...values)), Math.log(Math.max(...values))];
+  const width = (high - low) / BINS || 0.01;
+  const counts = new Array(BINS).fill(0);
+  for (const value of values) counts[Math.min(BINS - 1, Math.floor((Math.log(value) - low) / width))] += 1;
+  return { x: [0, ...counts, 0], y: [...counts, 0, 0].map((_, edge) => Math.exp(low + Math.min(edge, BINS) * width)) };
 }
 
 /** The dialog of a case; one at a time. */
@@ -160,7 +173,7 @@ export class CasePage {
     const { cases } = this;
     const status = cases.text("status", row);
     const button = (text, label, act) => element("button", { type: "button", "aria-label": label, onclick: act }, text);
-    this.dialog.replaceChildren(
+    const parts = [
       element(
         "div",
         { class: "case-bar" },
@@ -173,7 +186,7 @@ export class CasePage {
           button("Close", "Close this case", () => this.close()),
         ),
       ),
-      element("h2", { id: "case-title" }, cases.value("label", row)),
+      element("h2", { id: "case-title", tabindex: "-1", autofocus: "" }, cases.value("label", row)),
       cases.value("reason", row) ? element("p", { class: "reason" }, cases.value("reason", row)) : null,
       this.figures(row),
       cases.value("floor_s", row) === null ? null : element("h3", {}, "Blocks in the order of time"),
@@ -217,7 +230,8 @@ export class CasePage {
       ),
       element("h3", {}, "All numbers"),
       this.numbers(row),
-    );
+    ];
+    this.dialog.replaceChildren(...parts.filter(Boolean));
   }
 
   /** The figures that lead. */

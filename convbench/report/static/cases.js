@@ -6,6 +6,21 @@ import { formatCell } from "./format.js";
 const RATIO_STEP = 1e-4;
 const NO_RATIO = 65535;
 
+/** Settings that say what is computed; all others are ways to compute it. */
+export const PROBLEM = [
+  "in_channels",
+  "out_channels",
+  "kernel_size",
+  "input_size",
+  "stride",
+  "padding",
+  "dilation",
+  "groups",
+  "bias",
+  "padding_mode",
+  "batch_size",
+];
+
 /** All cases of the run; a row is a case's position in the sweep's order. */
 export class Cases {
   constructor({ head, array }) {
@@ -51,9 +66,21 @@ export class Cases {
     return code < 0 ? null : column.values[code];
   }
 
-  /** A cell as the reader sees it in its column. */
+  /** A cell as the reader sees it in its column; the texts of few different values are made once. */
   text(name, row) {
-    const value = this.value(name, row);
+    const column = this.columns.get(name);
+    if (!column || column.numbers) return this.written(name, this.value(name, row));
+    const code = column.codes ? column.codes[row] : 0;
+    column.texts ??= new Map();
+    let text = column.texts.get(code);
+    if (text === undefined) {
+      text = this.written(name, code < 0 ? null : column.values[code]);
+      column.texts.set(code, text);
+    }
+    return text;
+  }
+
+  written(name, value) {
     if (name === "status") return value === null ? "not reached" : value.replaceAll("_", " ");
     return formatCell(typeof value === "boolean" ? String(value) : value, this.spec.get(name));
   }

@@ -1,18 +1,18 @@
 // What all pictures share: axes that read well, hover texts, panels side by side. plotly takes what these return.
 
 import { palette, paper } from "./colours.js";
-import { escapePlotly, formatNumber, formatSeconds } from "./format.js";
+import { escapePlotly, formatNumber, formatSeconds, formatSi } from "./format.js";
 
 /** More dots than this cost the browser more than they show. */
 export const MOST_DOTS = 2500;
 
-/** Figures that a picture can show: a column, its name in controls, whether its axis is logarithmic. */
+/** Figures that a picture can show: a column, its name in controls, whether its axis is logarithmic, its SI unit. */
 export const METRICS = [
   { name: "floor_s", title: "Time (floor)", log: true },
   { name: "typical_s", title: "Time (typical)", log: true },
-  { name: "tflops", title: "TFLOP/s", log: false },
+  { name: "tflops", title: "FLOP/s", log: false, unit: "FLOP/s", factor: 1e12 },
   { name: "efficiency", title: "Efficiency", log: false },
-  { name: "gbps", title: "GB/s", log: false },
+  { name: "gbps", title: "Bytes/s", log: false, unit: "B/s", factor: 1e9 },
   { name: "images_per_second", title: "Images/s", log: true },
 ];
 
@@ -26,7 +26,7 @@ export function metricText(metric, value) {
   if (value === null) return "-";
   if (metric.name.endsWith("_s")) return formatSeconds(value);
   if (metric.name === "efficiency") return `${formatNumber(value * 100, 3, 0)} %`;
-  return `${formatNumber(value, 3, 0)} ${metric.title}`;
+  return metric.unit ? formatSi(value * metric.factor) + metric.unit : `${formatNumber(value, 3, 0)} ${metric.title}`;
 }
 
 /** What a reader learns of one row when pointing at it. */
@@ -106,7 +106,26 @@ export function metricAxis(colours, metric, values) {
   }
   const [, high] = extent(values);
   const axis = { ...plainAxis(colours), range: [0, (high > 0 ? high : 1) * 1.06] };
-  return metric.name === "efficiency" ? { ...axis, tickformat: ".0%" } : axis;
+  return { ...axis, ...rateTicks(metric, 0, high) };
+}
+
+/** Some five round numbers between two values. */
+export function roundSteps(low, high) {
+  const rough = (high - low || high || 1) / 5;
+  const decade = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].find((size) => size * decade >= rough) * decade;
+  const values = [];
+  for (let tick = Math.ceil(low / step) * step; tick <= high * 1.06; tick += step) values.push(tick);
+  return values;
+}
+
+/** Round ticks of a rate between two values, with its prefix and unit. */
+export function rateTicks(metric, low, high) {
+  if (!metric.unit) return metric.name === "efficiency" ? { tickformat: ".0%" } : {};
+  const values = roundSteps(low, high);
+  const text = (value) =>
+    value === 0 ? "0" : formatSi(Number((value * metric.factor).toPrecision(6)), 2) + metric.unit;
+  return { tickvals: values, ticktext: values.map(text) };
 }
 
 const LONGEST_TICK = 20; // characters; hover and the numbers below have whole texts

@@ -90,7 +90,8 @@ export function explorePicture(cases, rows, choice, look) {
       for (const list of Object.values(thin)) list.push(null); // a gap between lines
     }
     const axes = { xaxis: `x${suffix(at)}`, yaxis: `y${suffix(at)}` };
-    const faint = Math.max(look.theme === "dark" ? 0.4 : 0.3, Math.min(0.75, 8 / some.length));
+    const alone = some.every((line) => line.length === 1); // dots that no line leads to must be seen by themselves
+    const faint = alone ? 0.75 : Math.max(look.theme === "dark" ? 0.4 : 0.3, Math.min(0.75, 8 / some.length));
     traces.push({
       ...thin,
       ...axes,
@@ -99,7 +100,7 @@ export function explorePicture(cases, rows, choice, look) {
       hovertemplate: "%{text}<extra></extra>",
       connectgaps: false,
       line: { color: colours[code], width: 1 },
-      marker: { color: colours[code], size: 5 },
+      marker: { color: colours[code], size: alone ? 7 : 5 },
       opacity: faint,
     });
     if (mean && matched > 1) {

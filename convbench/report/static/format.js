@@ -30,6 +30,19 @@ export function formatSeconds(value, significant = 3) {
   return `${formatNumber(value / unit, significant, 0)} ${name}`;
 }
 
+const PREFIXES = [
+  [1e12, "T"],
+  [1e9, "G"],
+  [1e6, "M"],
+  [1e3, "k"],
+];
+
+/** A large number with its prefix, before whatever its unit is: `105 G`. */
+export function formatSi(value, significant = 3) {
+  const [factor, prefix] = PREFIXES.find(([size]) => value >= size * 0.9995) ?? [1, ""];
+  return `${formatNumber(value / factor, significant, 0)} ${prefix}`;
+}
+
 /** Text as HTML that shows it letter for letter. */
 export function escapeHtml(text) {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);

@@ -1,7 +1,7 @@
 // A heat map of a figure over any two settings.
 
 import { geometricMean } from "./cases.js";
-import { baseLayout, METRICS, metricText, plainAxis, thinTexts } from "./charts.js";
+import { baseLayout, METRICS, metricText, plainAxis, rateTicks, thinTexts } from "./charts.js";
 import { HEAT, paper } from "./colours.js";
 import { escapePlotly, formatNumber } from "./format.js";
 
@@ -110,14 +110,17 @@ function numbersIn(grid, metric, value) {
       if (!cell) return [];
       const share = high > low ? (value(cell) - low) / (high - low) : 0.5;
       const bright = metric.name.endsWith("_s") ? share < 0.5 : share > 0.5;
-      const text = metricText(metric, cell.value).replace(` ${metric.title}`, "");
+      const text = metricText(metric, cell.value).replace(metric.title, "").trim();
       return [{ x: i, y: j, text, showarrow: false, font: { size: 11, color: bright ? "#14161a" : "#ffffff" } }];
     }),
   );
 }
 
 function barTicks(metric, known) {
-  if (!metric.log) return metric.name === "efficiency" ? { tickformat: ".0%" } : {};
+  if (!metric.log) {
+    const values = known.map((cell) => cell.value);
+    return rateTicks(metric, Math.min(...values), Math.max(...values));
+  }
   const logs = known.map((cell) => Math.log10(cell.value));
   const [low, high] = [Math.min(...logs), Math.max(...logs)];
   const ticks = high > low ? [0, 0.25, 0.5, 0.75, 1].map((share) => low + share * (high - low)) : [low];

@@ -64,7 +64,6 @@ async function start() {
   };
   const file = document.querySelector("title").dataset.file;
   let pictures = null;
-  let chosen = null;
   const pictureRows = () => {
     if (!document.getElementById("only-shown").checked) return cases.ranked;
     const shown = new Set(table.rows());
@@ -76,7 +75,7 @@ async function start() {
 
   const chip = document.getElementById("chosen");
   const keep = (told) => {
-    chosen = selection(cases, told);
+    const chosen = selection(cases, told);
     remember("only", chosen ? told : null);
     chip.replaceChildren();
     chip.hidden = !chosen;
@@ -146,7 +145,7 @@ async function start() {
   });
   whenViewed("case", openId);
   followLinks();
-  keep(viewed("only"));
+  if (viewed("only")) keep(viewed("only"));
   showThemes(() => pictures.refresh());
   if (viewed("case")) openId(viewed("case"));
   root.dataset.ready = "true";

@@ -1,5 +1,7 @@
 // Which case of the run is nearest to a convolution that the reader made up.
 
+import { PROBLEM } from "./cases.js";
+
 const PAIRS = ["kernel_size", "input_size", "stride", "dilation"];
 const NUMBERS = ["in_channels", "out_channels", "groups"];
 
@@ -17,13 +19,13 @@ export function problemOf(cases, row) {
   };
 }
 
-const text = (value) => (Array.isArray(value) ? value.join("x") : value === null ? "unbatched" : String(value));
+const sidesText = (value) => (Array.isArray(value) ? value.join("x") : value === null ? "unbatched" : String(value));
 
 /** How unlike two problems are: one for each setting that differs, and how far apart its numbers are. */
 export function distance(one, other) {
   let sum = 0;
   for (const [name, value] of Object.entries(one)) {
-    if (text(value) === text(other[name])) continue;
+    if (sidesText(value) === sidesText(other[name])) continue;
     const [a, b] = [value, other[name]].map((each) => (Array.isArray(each) ? each : [each]));
     const numbers = [...a, ...b].every((each) => typeof each === "number");
     sum += 1 + (numbers ? Math.max(...a.map((each, i) => Math.abs(Math.log((each + 1) / (b[i] + 1))))) : 1);
@@ -31,20 +33,20 @@ export function distance(one, other) {
   return sum;
 }
 
+/** Settings that say how a problem is run, not which it is. */
+const isExecution = (axis) => !PROBLEM.includes(axis.name);
+
 /** Finds the nearest problem of the run; each different problem is looked at once. */
 export class Measured {
   constructor(cases) {
     this.cases = cases;
+    const { groups } = cases.groups(cases.axes.filter(isExecution).map(({ name }) => name));
     const rows = new Map();
-    for (const row of cases.rows()) {
-      const problem = problemOf(cases, row);
-      const key = JSON.stringify(problem);
-      if (!rows.has(key) || better(cases, row, rows.get(key).row)) rows.set(key, { row, problem });
-    }
-    this.problems = [...rows.values()];
+    for (const row of [...cases.ranked, ...cases.rows()]) if (!rows.has(groups[row])) rows.set(groups[row], row);
+    this.problems = [...rows.values()].map((row) => ({ row, problem: problemOf(cases, row) }));
   }
 
-  /** {label, href, row, same, differs} of the nearest case; null where the run has none. */
+  /** {label, href, row, same, differs} of the nearest case, one that was timed where there is; null where none is. */
   nearest(problem) {
     let [found, least] = [null, Number.POSITIVE_INFINITY];
     for (const each of this.problems) {
@@ -53,8 +55,8 @@ export class Measured {
     }
     if (!found) return null;
     const differs = Object.keys(problem)
-      .filter((name) => text(problem[name]) !== text(found.problem[name]))
-      .map((name) => `${name} ${text(found.problem[name])} instead of ${text(problem[name])}`);
+      .filter((name) => sidesText(problem[name]) !== sidesText(found.problem[name]))
+      .map((name) => `${name} ${sidesText(found.problem[name])} instead of ${sidesText(problem[name])}`);
     return {
       row: found.row,
       label: this.cases.value("label", found.row),
@@ -63,9 +65,4 @@ export class Measured {
       differs: differs.join(", "),
     };
   }
-}
-
-/** A case that was timed stands for its problem rather than one that was not. */
-function better(cases, row, than) {
-  return cases.value("floor_s", than) === null && cases.value("floor_s", row) !== null;
 }

@@ -1,23 +1,10 @@
 // Where a network's time goes: each layer's floor times how often it occurs.
 
-import { baseLayout, coloursOf, describeRow, legendTraces, plainAxis } from "./charts.js";
+import { PROBLEM } from "./cases.js";
+import { baseLayout, coloursOf, describeRow, legendTraces, plainAxis, roundSteps } from "./charts.js";
 import { paper } from "./colours.js";
 import { escapePlotly, formatNumber, formatSeconds } from "./format.js";
 
-/** Settings that say what is computed; all others are ways to compute it, and a network is run in one way. */
-const PROBLEM = [
-  "in_channels",
-  "out_channels",
-  "kernel_size",
-  "input_size",
-  "stride",
-  "padding",
-  "dilation",
-  "groups",
-  "bias",
-  "padding_mode",
-  "batch_size",
-];
 const MOST_BARS = 20;
 
 /** Whether the run is of a network: some layer occurs more than once. */
@@ -75,21 +62,23 @@ export function networkPicture(cases, rows, { way }, look) {
       byDirection.get(code).push([place, row]);
     }
   });
-  const traces = [...byDirection].map(([code, some]) => ({
-    type: "bar",
-    orientation: "h",
-    y: some.map(([place]) => place),
-    x: some.map(([, row]) => cases.value("floor_s", row) * cases.value("count", row)),
-    customdata: some.map(([, row]) => row),
-    text: some.map(([, row]) => {
-      const seconds = cases.value("floor_s", row) * cases.value("count", row);
-      const share = formatNumber((seconds / total) * 100, 2, 0);
-      return `${describeRow(cases, row)}<br>${cases.value("count", row)} times: <b>${formatSeconds(seconds)}</b>, ${share} %`;
-    }),
-    textposition: "none",
-    hovertemplate: "%{text}<extra></extra>",
-    marker: { color: colours[code] },
-  }));
+  const traces = [...byDirection]
+    .sort(([a], [b]) => a - b)
+    .map(([code, some]) => ({
+      type: "bar",
+      orientation: "h",
+      y: some.map(([place]) => place),
+      x: some.map(([, row]) => cases.value("floor_s", row) * cases.value("count", row)),
+      customdata: some.map(([, row]) => row),
+      text: some.map(([, row]) => {
+        const seconds = cases.value("floor_s", row) * cases.value("count", row);
+        const share = formatNumber((seconds / total) * 100, 2, 0);
+        return `${describeRow(cases, row)}<br>${cases.value("count", row)} times: <b>${formatSeconds(seconds)}</b>, ${share} %`;
+      }),
+      textposition: "none",
+      hovertemplate: "%{text}<extra></extra>",
+      marker: { color: colours[code] },
+    }));
   if (direction) {
     traces.push(...legendTraces(direction.texts, colours));
     layout.showlegend = true;
@@ -107,13 +96,7 @@ export function networkPicture(cases, rows, { way }, look) {
     tickvals: bars.map((_, place) => place),
     ticktext: bars.map(({ rows: [row] }) => short(row)),
   };
-  const ticks = Array.from({ length: 6 }, (_, i) => (i * (bars[0]?.seconds ?? 1)) / 5);
-  layout.xaxis = {
-    ...plainAxis(ink),
-    rangemode: "tozero",
-    tickvals: ticks,
-    ticktext: ticks.map((t) => (t ? formatSeconds(t, 2) : "0")),
-  };
+  layout.xaxis = { ...plainAxis(ink), rangemode: "tozero", ...timeTicks(bars[0].seconds) };
   layout.annotations = bars.map(({ seconds }, place) => ({
     x: seconds,
     y: place,
@@ -129,4 +112,13 @@ export function networkPicture(cases, rows, { way }, look) {
     : "";
   const told = `All layers, as often as they occur, take ${formatSeconds(total)}${chosen.text === "as measured" ? "" : ` (${chosen.text})`}: floors times counts.${more}`;
   return { traces, layout, told };
+}
+
+/** Round ticks of a linear time axis, all in one unit. */
+function timeTicks(high) {
+  const values = roundSteps(0, high);
+  return {
+    tickvals: values,
+    ticktext: values.map((value) => (value ? formatSeconds(Number(value.toPrecision(6)), 2) : "0")),
+  };
 }

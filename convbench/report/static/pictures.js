@@ -236,6 +236,7 @@ export class Pictures {
     const { choice } = choiceOf(name, this.cases);
     const { cases, blocks } = this;
     const { traces, layout, told } = await PICTURES[name].draw({ cases, rows: this.rows(), blocks, choice, look });
+    for (const trace of traces) trace.showlegend ??= false; // legends name values, not traces
     plot.style.height = `${layout.height}px`;
     await globalThis.Plotly.react(plot, traces, layout, { displayModeBar: false });
     figure.querySelector(".told").textContent = told;

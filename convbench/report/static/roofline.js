@@ -4,7 +4,7 @@ import { thinned } from "./cases.js";
 import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, MOST_DOTS } from "./charts.js";
 import { palette, paper } from "./colours.js";
 import { MOST_COLOURS } from "./explore.js";
-import { escapePlotly, formatNumber } from "./format.js";
+import { escapePlotly, formatNumber, formatSi } from "./format.js";
 
 /** The FLOP/s that a roof allows at an intensity (FLOP per byte), at the rate of the largest copy. */
 export function allowed(ceiling, intensity) {
@@ -52,15 +52,15 @@ export function rooflinePicture(cases, rows, { colour }, look) {
     traces.push(...legendTraces(names, colours));
     layout.showlegend = true;
   } else layout.margin.t = 10;
-  const flops = (value, digits) => siRate(value, digits);
   layout.xaxis = logAxis(ink, [from * 2, to / 2], (value, digits) => formatNumber(value, digits, 0));
-  layout.yaxis = logAxis(ink, [...ys, ...ceilings.map((c) => c.flops_per_s)], flops);
+  layout.yaxis = logAxis(ink, [...ys, ...ceilings.map((c) => c.flops_per_s)], formatSi);
   layout.xaxis.title = { ...layout.xaxis.title, text: "FLOP per byte" };
   layout.yaxis.title = { ...layout.yaxis.title, text: "FLOP/s" };
   const bound = (name) => whole.filter((row) => cases.value("bound", row) === name).length;
   const counts = ["compute", "memory", "launch"].filter(bound).map((name) => `${bound(name)} by ${name}`);
+  const bounds = counts.length ? ` Of ${whole.length} cases ${counts.join(", ")} are bound.` : "";
   const roofs = ceilings.length
-    ? `The lines are this machine's roofs, measured in the run: at the right what it computes, at the left what it moves (solid from memory, dotted within the caches). Bound are ${counts.join(", ")}.`
+    ? `The lines are this machine's roofs, measured in the run: at the right what it computes, at the left what it moves (solid from memory, dotted within the caches).${bounds}`
     : "No roof was measured in this run.";
   const dots = some.length < whole.length ? ` ${some.length} of ${whole.length} cases are drawn.` : "";
   return { traces, layout, told: `A dot is a case. ${roofs}${dots}` };
@@ -90,7 +90,7 @@ function roofTrace(ceiling, from, to, colour) {
     x,
     y: x.map((value) => allowed(ceiling, value)),
     line: { color: colour, width: 2 },
-    text: x.map(() => `<b>${escapePlotly(ceiling.name)}</b><br>at most ${siRate(ceiling.flops_per_s, 3)}FLOP/s`),
+    text: x.map(() => `<b>${escapePlotly(ceiling.name)}</b><br>at most ${formatSi(ceiling.flops_per_s, 3)}FLOP/s`),
     hovertemplate: "%{text}<extra></extra>",
   };
 }
@@ -111,21 +111,8 @@ function cacheTraces(ceilings, from, to, ink) {
       x: [from, end],
       y: [from * best, end * best],
       line: { color: ink.muted, width: 1, dash: "dot" },
-      text: [0, 1].map(() => `<b>copies within the caches</b><br>${siRate(best, 3)}B/s`),
+      text: [0, 1].map(() => `<b>copies within the caches</b><br>${formatSi(best, 3)}B/s`),
       hovertemplate: "%{text}<extra></extra>",
     };
   });
-}
-
-const PREFIXES = [
-  [1e12, "T"],
-  [1e9, "G"],
-  [1e6, "M"],
-  [1e3, "k"],
-];
-
-/** A rate with its prefix, the unit left to whoever reads it: `105 G`. */
-export function siRate(value, digits) {
-  const [factor, prefix] = PREFIXES.find(([size]) => value >= size * 0.9995) ?? [1, ""];
-  return `${formatNumber(value / factor, digits, 0)} ${prefix}`;
 }
