@@ -29,7 +29,7 @@ def as_json(problem: Problem) -> dict[str, object]:
     return json.loads(json.dumps({name: getattr(problem, name) for name in fields}))
 
 
-def _some(seed: int, number: int) -> list[Problem]:
+def some(seed: int, number: int) -> list[Problem]:
     """Random problems: small ones of every kind, a part of them refused, and some large ones."""
     draw = random.Random(seed)
 
@@ -67,7 +67,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def problems() -> list[Problem]:
-    return _some(1, PROBLEMS)
+    return some(1, PROBLEMS)
 
 
 @pytest.fixture(scope="module")

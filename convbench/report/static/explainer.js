@@ -307,10 +307,8 @@ class Explainer {
       button.addEventListener("click", () => this.choose(better));
       ways.append(button);
     }
-    box.replaceChildren(
-      told,
-      ...(ways.childElementCount ? [madeElement("p", {}, "The nearest that work:"), ways] : []),
-    );
+    const nearest = ways.childElementCount ? [madeElement("p", {}, "The nearest that work:"), ways] : [];
+    box.replaceChildren(told, ...nearest, madeElement("p", { class: "cx-hint cx-dimmed" }));
   }
 
   tellMeasured() {
