@@ -392,7 +392,8 @@ class Explainer {
       kernelRoom,
       2,
     );
-    const kernelWidth = Math.max(110, this.kernel.seen[1] * this.kernel.cell);
+    const kernelWidth = Math.max(110, this.kernel.seen[1] * this.kernel.cell + 5);
+    this.find(".cx-kernel").style.width = `${kernelWidth}px`;
     const left = narrow ? width - kernelWidth - 24 : width - this.input.seen[1] * cell - gutter - kernelWidth - 80;
     const roomy = left >= 190 ? left : width;
     const outputRoom = [Math.min(roomy, 450) - gutter - 4, narrow ? 330 : 450];
