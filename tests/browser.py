@@ -47,12 +47,21 @@ def started() -> Iterator[Browser]:
         running.close()
 
 
+#: The browser that runs. Each module that imports the fixture has one of its own, and a process can start one alone.
+_running: list[Browser] = []
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A running Chromium. Without one the test is skipped, but fails where CI is set."""
+    if _running:  # started for another module, whose fixture ends last
+        yield _running[0]
+        return
     try:
         with started() as running:
+            _running.append(running)
             yield running
+            _running.clear()
     except NoBrowserError as error:
         reason = f"{error}; to enable this test: {REMEDY}"
         if os.environ.get("CI"):
@@ -71,9 +80,9 @@ class Opened:
 
 @contextmanager
 def opened(
-    browser: Browser, file: Path, *, width: int = 1440, scheme: str = "light", scripts: str = "on"
+    browser: Browser, file: Path, *, width: int = 1440, scheme: str = "light", scripts: str = "on", view: str = ""
 ) -> Iterator[Opened]:
-    """The file opened from disk as a reader would."""
+    """The file opened from disk as a reader would, at a link's `view`."""
     context = browser.new_context(
         viewport={"width": width, "height": 900},
         color_scheme="dark" if scheme == "dark" else "light",
@@ -83,7 +92,7 @@ def opened(
     seen.page.on("console", lambda message: seen.console.append(f"{message.type}: {message.text}"))
     seen.page.on("pageerror", lambda error: seen.console.append(str(error)))
     seen.page.on("request", lambda request: seen.requests.append(request.url))
-    seen.page.goto(file.as_uri())
+    seen.page.goto(file.as_uri() + (f"#{view}" if view else ""))
     try:
         yield seen
     finally:
