@@ -5,23 +5,40 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import json
 import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
+import pandas as pd
 import pytest
 import synthetic
+from payloads import payload
 
+from convbench import sweep as sweeps
 from convbench import units
+from convbench.analysis.columns import COLUMNS, Kind
+from convbench.analysis.findings import findings
 from convbench.analysis.frame import frame
 from convbench.case import Case
 from convbench.problem import Direction, Problem
-from convbench.report import page
-from convbench.report.figures import MOST_LINES, Scale, axis_figures, ranking
-from convbench.report.tables import case_table, refusals, troubles
-from convbench.result import PassFacts, Rejection, Result, Run, RunState, Status
+from convbench.report import figures, page
+from convbench.report.figures import Scale
+from convbench.report.rerun import case_mapping, measure_mapping
+from convbench.report.tables import case_table, refusals, rows, troubles
+from convbench.result import (
+    Measure,
+    PassFacts,
+    Rejection,
+    Result,
+    Roof,
+    RoofKind,
+    Run,
+    RunState,
+    Status,
+    unpack_blocks,
+)
 
 
 class _Reader(HTMLParser):
@@ -79,10 +96,9 @@ def test_file_names(name: str, expected: str) -> None:
 def test_user_text_makes_no_element(run: Run, html: str) -> None:
     reader = _Reader(html)
     assert reader.text["h1"] == run.name
-    assert len(reader.all("script")) == 5 and not reader.all("img") and not reader.all("b") and not reader.all("i")
+    assert len(reader.all("script")) == 6 and not reader.all("img") and not reader.all("b") and not reader.all("i")
     assert not any(name.startswith("on") for _, attributes in reader.elements for name in attributes)
-    data = json.loads(reader.text["data"])
-    assert data["values"]["label"] == [result.case.label for result in run.results]
+    assert payload(html, "data").column("label") == [result.case.label for result in run.results]
 
 
 def test_the_policy_knows_every_script_and_no_other(html: str) -> None:
@@ -105,11 +121,13 @@ def test_the_page_points_nowhere(html: str) -> None:
     reader = _Reader(html)
     assert not [a for tag, a in reader.elements if "src" in a or (tag != "a" and "href" in a)]
     targets = {str(a["href"]).removeprefix("#") for a in reader.all("a")}
-    assert targets <= {str(a["id"]) for _, a in reader.elements if "id" in a}
+    assert all(str(a["href"]).startswith("#") for a in reader.all("a"))
+    places = {target for target in targets if "=" not in target}  # with `=` it is a view of this page: see view.js
+    assert places <= {str(a["id"]) for _, a in reader.elements if "id" in a}
 
 
 def test_libraries_travel_once_and_small(html: str) -> None:
-    assert len(html) < 2.6e6
+    assert len(html) < 2.9e6
     reader = _Reader(html)
     assert _unpacked(reader, "plotly").count("* plotly.js v") == 1
     assert "globalThis.DataTable=" in _unpacked(reader, "datatables")
@@ -117,7 +135,7 @@ def test_libraries_travel_once_and_small(html: str) -> None:
 
 
 def test_every_case_rejection_and_reason_is_in_the_page(run: Run, html: str) -> None:
-    escaped = page._templates().from_string("{{ text }}")
+    escaped = page.templates().from_string("{{ text }}")
     texts = [result.case.label for result in run.results]
     texts += [result.reason for result in run.results if result.reason]
     texts += [text for rejection in run.rejections for text in (rejection.label, rejection.reason)]
@@ -177,24 +195,96 @@ def test_refusals_are_grouped_by_reason_the_most_frequent_first() -> None:
     assert refusals(replace(synthetic.empty_run(), rejections=rejections)) == [("y", ["b", "c"]), ("x", ["a"])]
 
 
-def test_the_table_holds_the_frame(run: Run) -> None:
+def test_the_columns_of_the_table(run: Run) -> None:
+    columns = {column.name: column for column in case_table(frame(run))}
+    shown = {name for name, column in columns.items() if column.shown}
+    assert {"kernel_size", "stride", "padding", "batch_size", "direction", "dtype", "memory_format"} <= shown
+    assert "bias" not in shown and "count" not in shown and {"bias", "count", "p95_s", "case_id"} <= set(columns)
+    assert columns["floor_s"].unit == "us" and columns["tflops"].heading == "GFLOP/s"
+    assert columns["floor_s"].show(12.34567e-6) == "12.3" and columns["floor_s"].show(4.56789e-3) == "4,568"
+    assert columns["spread"].show(0.0123) == "1.2" and columns["spread"].show(None) == ""
+    assert columns["flops"].show(1_849_688_064) == "1,850" and columns["flops"].unit == "MFLOP"
+
+
+def test_rows_for_readers_without_scripts(run: Run) -> None:
     table = frame(run)
-    cases = case_table(table)
-    shown = {column.name: column for column in cases.columns}
-    assert {"kernel_size", "stride", "padding", "batch_size", "direction", "dtype", "memory_format"} <= set(shown)
-    assert "bias" not in shown and "count" not in shown
-    for name in ("floor_s", "typical_s", "spread", "tflops", "gbps"):
-        for seen, measured in zip(cases.values[name], table[name], strict=True):
-            assert (seen is None and math.isnan(measured)) or seen == pytest.approx(measured, rel=1e-5)
-    assert shown["floor_s"].unit == "us"
-    assert shown["floor_s"].show(12.34567e-6) == "12.3" and shown["floor_s"].show(4.56789e-3) == "4,568"
-    assert shown["spread"].show(0.0123) == "1.2" and shown["spread"].show(None) == ""
+    columns = case_table(table)
+    first = rows(table, columns, 3)
+    assert len(first) == 3 and [column for column, _ in first[0]] == [column for column in columns if column.shown]
+    assert [text for column, text in first[1] if column.name == "label"] == [table["label"][1]]
 
 
 def test_a_case_no_pass_has_reached_is_in_the_table() -> None:
-    cases = case_table(frame(synthetic.run(10, unmeasured=2)))
-    assert cases.values["status"][-2:] == ["not reached", "not reached"]
-    assert cases.values["floor_s"][-2:] == [None, None]
+    table = frame(synthetic.run(10, unmeasured=2))
+    told = [{column.name: text for column, text in row} for row in rows(table, case_table(table), 10)]
+    assert [row["status"] for row in told[-2:]] == ["not reached", "not reached"]
+    assert [row["floor_s"] for row in told[-2:]] == ["", ""]
+
+
+def test_the_page_carries_every_number_of_the_frame(run: Run, html: str) -> None:
+    table, carried = frame(run), payload(html, "data")
+    for name, column in COLUMNS.items():
+        if table[name].isna().all():
+            assert name not in carried.head["cases"]
+            continue
+        seen = carried.column(name)
+        for here, there in zip(seen, table[name], strict=True):
+            if here is None:
+                assert pd.isna(there)
+            elif column.kind is Kind.NUMBER:
+                assert here == pytest.approx(there, rel=1e-6)
+            else:
+                assert here == there
+
+
+def test_the_page_carries_every_block(run: Run, html: str) -> None:
+    carried = payload(html, "blocks")
+    counts = carried.array(carried.head["counts"]).tolist()
+    starts = np.cumsum([0, *counts])
+    steps = {name: carried.array(carried.head[name]) for name in ("minimum", "median", "canary", "times", "passes")}
+    floors = frame(run)["floor_s"]
+    for row, result in enumerate(run.results):
+        blocks = [block for layout, packed in result.blocks for block in unpack_blocks(packed, layout)]
+        assert counts[row] == len(blocks)
+        for place, block in enumerate(blocks, start=starts[row]):
+            seen = floors[row] * np.exp(steps["minimum"][place] * 1e-4)
+            assert seen == pytest.approx(block.minimum_s, rel=1e-4)
+            seen = floors[row] * np.exp(steps["median"][place] * 1e-4)
+            assert seen == pytest.approx(block.median_s, rel=1e-4)
+            assert steps["passes"][place] == block.pass_index
+            seconds = carried.head["seconds"]
+            assert steps["times"][place] / 65535 * seconds == pytest.approx(block.start_s, abs=seconds / 65535)
+
+
+def test_findings_are_linked_to_their_cases(run: Run, html: str) -> None:
+    carried = payload(html, "data")
+    ids = carried.column("case_id")
+    found = findings(run)
+    assert len(found) == len(carried.head["findings"]) > 3
+    for finding, told in zip(found, carried.head["findings"], strict=True):
+        assert told["sentence"] == finding.sentence
+        assert {ids[row] for row in carried.array(told["cases"])} == set(finding.cases)
+        assert {ids[row] for row in carried.array(told["exceptions"])} == set(finding.exceptions)
+
+
+def test_a_case_as_yaml_is_the_same_case() -> None:
+    cases = [
+        *(result.case for result in synthetic.run(60, hostile=False).results),
+        Case(
+            problem=Problem(
+                in_channels=4, out_channels=6, kernel_size=(1, 7), input_size=(9, 30), groups=2, dilation=(1, 2)
+            ),
+            module="torch.nn.Conv2d",
+            env=(("A", "x: {y}, #z"), ("B", "z")),
+            given_label='"quoted": [1, 2] # no comment, ümlaut 🧮',
+            count=7,
+        ),
+    ]
+    for case in cases:
+        text = f"seed: 42\ncases:\n  - {case_mapping(case)}\nmeasure: {measure_mapping(Measure(passes=3))}\n"
+        sweep = sweeps.parse(text, "one.yaml")
+        (again,) = sweeps.cases(sweep).cases
+        assert (again, again.label, again.count, sweep.measure.passes) == (case, case.label, case.count, 3)
 
 
 def _channels(values: tuple[int, ...], direction: Direction, *, times: float = 1.0) -> list[Result]:
@@ -211,61 +301,69 @@ def _channels(values: tuple[int, ...], direction: Direction, *, times: float = 1
     ]
 
 
+def _axes(run: Run) -> dict[str, figures.Axis]:
+    return {axis.name: axis for axis in figures.axes(frame(run))}
+
+
+def _numbers(run: Run) -> dict[str, figures.Numbers]:
+    table = frame(run)
+    return {told.axis: told for told in figures.numbers(table, figures.axes(table))}
+
+
 def test_time_over_an_axis_forward_beside_backward() -> None:
     results = (*_channels((64, 1, 8), Direction.FORWARD), *_channels((1, 8, 64), Direction.BACKWARD, times=2.0))
-    figures = axis_figures(frame(replace(synthetic.empty_run(), results=results)))
-    channels, directions = figures
-    assert (channels.axis, channels.scale, channels.places) == ("in_channels", Scale.LOG, (1.0, 8.0, 64.0))
-    assert channels.texts == ("1", "8", "64")
-    assert [panel.title for panel in channels.panels] == ["forward", "backward"]
-    forward, backward = channels.panels
-    assert forward.lines == (((0, 1), (1, 2), (2, 0)),) and backward.lines == (((0, 3), (1, 4), (2, 5)),)
-    assert forward.middle == pytest.approx((1e-5, 8e-5, 64e-5), rel=0.01)
-    assert backward.middle == pytest.approx((2e-5, 16e-5, 128e-5), rel=0.01)
-    assert "64.0x as long forward (1 matched layer)" in channels.summary.replace("64.1x", "64.0x").replace(
-        "63.9x", "64.0x"
-    )
-    assert (directions.axis, directions.scale) == ("direction", Scale.WORDS)
-    assert [len(line) for line in directions.panels[0].lines] == [2, 2, 2]
+    run = replace(synthetic.empty_run(), results=results)
+    channels = _axes(run)["in_channels"]
+    assert (channels.scale, channels.places, channels.texts) == (Scale.LOG, (1.0, 8.0, 64.0), ("1", "8", "64"))
+    assert channels.codes.tolist() == [2, 0, 1, 0, 1, 2]
+    told = _numbers(run)["in_channels"]
+    assert told.directions == ("forward", "backward")
+    values = [[float(text.split()[0]) for text in times] for _, times in told.rows]
+    assert np.allclose(values, [[10, 20], [80, 160], [640, 1280 / 1000]], rtol=0.01)
+    assert re.search(r"6\d(\.\d)?x as long forward \(1 matched layer\)", told.summary)
+    assert _axes(run)["direction"].scale is Scale.WORDS and _numbers(run)["direction"].directions == ("all directions",)
 
 
 def test_the_mean_rests_on_layers_measured_at_every_value() -> None:
     results = (*_channels((1, 2), Direction.FORWARD), *_channels((1,), Direction.BACKWARD, times=100.0))
-    channels = next(f for f in axis_figures(frame(replace(synthetic.empty_run(), results=results))))
-    assert [(panel.title, panel.layers, len(panel.middle)) for panel in channels.panels] == [
-        ("forward", 1, 2),
-        ("backward", 0, 0),
-    ]
-    assert channels.scale is Scale.LINEAR
+    run = replace(synthetic.empty_run(), results=results)
+    assert [times[1] for _, times in _numbers(run)["in_channels"].rows] == ["-", "-"]
+    assert _axes(run)["in_channels"].scale is Scale.LINEAR
 
 
 def test_wrong_layers_are_never_drawn() -> None:
     run = replace(synthetic.empty_run(), results=tuple(_failed(r) for r in _channels((1, 2), Direction.FORWARD)))
-    assert axis_figures(frame(run)) == () and ranking(frame(run)) is None
+    assert _numbers(run) == {} and figures.ranking_summary(frame(run)) is None
 
 
 def test_words_keep_their_order_and_pairs_go_by_size() -> None:
-    figures = {figure.axis: figure for figure in axis_figures(frame(synthetic.run(150, troubles=False)))}
-    assert figures["batch_size"].texts == ("unbatched", "1", "8")
-    assert figures["padding"].texts == ("valid", "1x1")
-    assert figures["dtype"].texts == ("float32", "bfloat16")
-    assert figures["kernel_size"].texts == ("1x1", "3x3") and figures["kernel_size"].places == (1.0, 3.0)
+    axes = _axes(synthetic.run(150, troubles=False))
+    assert axes["batch_size"].texts == ("unbatched", "1", "8")
+    assert axes["padding"].texts == ("valid", "1x1")
+    assert axes["dtype"].texts == ("float32", "bfloat16")
+    assert axes["kernel_size"].texts == ("1x1", "3x3") and axes["kernel_size"].places == (1.0, 3.0)
 
 
-def test_many_cases_are_thinned_where_they_are_drawn_only() -> None:
-    table = frame(synthetic.run(2000, troubles=False))
-    ranked = ranking(table)
-    assert ranked is not None
-    assert len(ranked.rows) == 1000 and ranked.total == 2000
-    floors = table["floor_s"].to_numpy()[list(ranked.rows)]
-    assert (
-        (floors[1:] >= floors[:-1]).all()
-        and floors[0] == table["floor_s"].min()
-        and floors[-1] == table["floor_s"].max()
-    )
-    panels = [panel for figure in axis_figures(table) for panel in figure.panels]
-    assert max(len(panel.lines) for panel in panels) == MOST_LINES
-    assert max(panel.layers for panel in panels) > MOST_LINES
+def test_roofs_are_the_highest_of_all_passes_by_dtype() -> None:
+    def roofs(scale: float) -> tuple[Roof, ...]:
+        common = {"device": "cpu", "threads": 1, "source": "made up"}
+        compute = [Roof(kind=RoofKind.COMPUTE, rate=rate * scale, dtype=d, **common) for d, rate in _RATES.items()]
+        copies = [
+            Roof(kind=RoofKind.BANDWIDTH, rate=rate / scale, footprint_bytes=size, **common)
+            for size, rate in ((2**15, 80e9), (2**27, 20e9))
+        ]
+        return (*compute, *copies)
+
+    passes = tuple(PassFacts(pass_index=i, seconds=1.0, roofs=roofs(1 + i / 10)) for i in range(2))
+    found = {ceiling.name: ceiling for ceiling in figures.ceilings(replace(synthetic.empty_run(), passes=passes))}
+    assert {name: ceiling.flops_per_s for name, ceiling in found.items()} == {
+        "float32": pytest.approx(110e9),
+        "bfloat16": pytest.approx(220e9),
+    }
+    assert found["float32"].copies == ((2**15, 80e9), (2**27, 20e9))
+
+
+_RATES = {"float32": 100e9, "bfloat16": 200e9}
 
 
 @pytest.mark.parametrize(

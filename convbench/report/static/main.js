@@ -97,6 +97,7 @@ async function start() {
     onOpen: (row) => remember("case", cases.value("case_id", row)),
     onClose: () => remember("case", null),
     explain: (row) => {
+      remember("layer", null);
       explainer.show(problemOf(cases, row), executionOf(row));
       document.getElementById("explain").scrollIntoView();
     },
@@ -121,7 +122,10 @@ async function start() {
     pictures.refresh();
   });
 
-  const executionOf = (row) => ({ direction: cases.value("direction", row), dtype: cases.value("dtype", row) });
+  const executionOf = (row) =>
+    Object.fromEntries(
+      ["direction", "dtype", "autocast", "memory_format"].map((name) => [name, cases.value(name, row)]),
+    );
   const measured = new Measured(cases);
   const first = cases.rowOf.get(viewed("case")) ?? cases.ranked[0] ?? 0;
   const explainer = cases.length
@@ -130,7 +134,7 @@ async function start() {
         execution: executionOf(first),
         measured,
         text: viewed("layer"),
-        onChange: (text) => remember("layer", text),
+        onChange: (text) => remember("layer", text || null),
       })
     : null;
 

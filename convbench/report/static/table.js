@@ -27,9 +27,6 @@ function tableColumn(cases, column) {
   const unit = column.unit ? ` [${column.unit}]` : "";
   return {
     name: column.name,
-    title: column.unit
-      ? `${escapeHtml(column.heading)} <span class="unit">${escapeHtml(column.unit)}</span>`
-      : escapeHtml(column.heading),
     ariaTitle: `${column.heading}${unit}`,
     type: number ? "measured" : "string",
     visible: column.shown,
@@ -100,8 +97,16 @@ export async function showTable(cases, name, changed) {
   const box = document.getElementById("case-table-box");
   document.getElementById("rows-left")?.remove();
   document.getElementById("case-table").remove();
-  const host = element("table", { id: "case-table", class: "plain" });
-  host.append(element("caption", { class: "hidden" }, "All cases, one a row. Times are per iteration."));
+  const heads = cases.specs.map(({ heading, unit, about, kind }) => {
+    const named = unit ? [`${heading} `, element("span", { class: "unit" }, unit)] : [heading];
+    return element("th", { scope: "col", title: about, class: kind === "number" ? "number" : null }, named);
+  });
+  const host = element(
+    "table",
+    { id: "case-table", class: "plain" },
+    element("caption", { class: "hidden" }, "All cases, one a row. Times are per iteration."),
+    element("thead", {}, element("tr", {}, heads)),
+  );
   box.append(host);
   defineOrder(DataTable);
   const shownAs = { columns: ":visible", orthogonal: "export" };
@@ -121,9 +126,15 @@ export async function showTable(cases, name, changed) {
       topStart: "search",
       topEnd: {
         buttons: [
-          { extend: "colvis", text: "Columns", columns: ":not(:first-child)", collectionLayout: "fixed columns" },
+          { extend: "colvis", text: "Columns", columns: ":not(:first-child)", background: false },
           { extend: "copyHtml5", text: "Copy", exportOptions: { ...shownAs, escapeExcelFormula: true } },
-          { extend: "csvHtml5", text: "CSV", filename: name, exportOptions: { ...shownAs, escapeExcelFormula: true } },
+          {
+            extend: "csvHtml5",
+            text: "CSV",
+            filename: name,
+            footer: false,
+            exportOptions: { ...shownAs, escapeExcelFormula: true },
+          },
         ],
       },
       bottomStart: ["pageLength", "info"],
@@ -139,9 +150,6 @@ export async function showTable(cases, name, changed) {
       zeroRecords: "No case is like that.",
       emptyTable: "No cases.",
     },
-  });
-  cases.specs.forEach((column, i) => {
-    table.column(i).header().setAttribute("title", column.about);
   });
   let last = "";
   const rows = () => table.rows({ search: "applied", order: "index" }).data().toArray();
