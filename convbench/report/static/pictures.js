@@ -202,8 +202,7 @@ export class Pictures {
 
   /** Draw what is out of view and not as wanted, when there is time. */
   drawRest() {
-    const whenIdle = globalThis.requestIdleCallback ?? ((work) => setTimeout(work, 200));
-    whenIdle(() => {
+    idle().then(() => {
       const next = this.figures.find((figure) => figure.dataset.drawn !== this.wanted(figure));
       if (next) this.draw(next).then(() => this.drawRest());
     });
@@ -216,7 +215,7 @@ export class Pictures {
   }
 
   draw(figure) {
-    this.library ??= runPacked("plotly");
+    this.library ??= idle().then(() => runPacked("plotly")); // it takes long: the reader's first click goes first
     this.queue = this.queue.then(async () => {
       await this.library;
       const wanted = this.wanted(figure);
@@ -277,6 +276,14 @@ export class Pictures {
     );
     if (focused) box.querySelector(`select[name="${focused}"]`)?.focus();
   }
+}
+
+/** When the browser has nothing else to do. */
+function idle() {
+  return new Promise((resolve) => {
+    if (globalThis.requestIdleCallback) requestIdleCallback(resolve, { timeout: 1000 });
+    else setTimeout(resolve, 200);
+  });
 }
 
 /** Set a picture's choice from elsewhere, and show it. */

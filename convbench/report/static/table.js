@@ -32,7 +32,9 @@ function tableColumn(cases, column) {
     visible: column.shown,
     className: number ? "number" : column.name === "label" ? "label" : "text",
     columnControl: [{ extend: "dropdown", text: `Filter ${column.heading}`, icon: "search", content: [search] }],
-    data: (row, purpose) => {
+    data: (row, purpose, _, { settings, col }) => {
+      // What cannot be seen is not searched, and its text not made: most columns are hidden at first.
+      if (purpose === "filter" && !settings.aoColumns[col].bVisible) return "";
       if (number && (purpose === "sort" || purpose === "type")) return cases.value(column.name, row);
       const text = cases.text(column.name, row);
       if (number && purpose !== "display") return text.replaceAll(",", "");
@@ -151,6 +153,13 @@ export async function showTable(cases, name, changed) {
       emptyTable: "No cases.",
     },
   });
+  const searchable = new Set(
+    table
+      .columns()
+      .indexes()
+      .toArray()
+      .filter((i) => table.column(i).visible()),
+  );
   let last = "";
   const rows = () => table.rows({ search: "applied", order: "index" }).data().toArray();
   const tell = () => {
@@ -160,6 +169,12 @@ export async function showTable(cases, name, changed) {
     last = now;
   };
   table.on("draw", tell);
+  table.on("column-visibility", (_, __, column, visible) => {
+    if (visible && !searchable.has(column)) {
+      searchable.add(column);
+      table.rows().invalidate();
+    }
+  });
   return {
     rows,
     /** Rows in the order that the table shows them. */
