@@ -108,7 +108,7 @@ def axes(frame: pd.DataFrame) -> tuple[Axis, ...]:
 
 
 def numbers(frame: pd.DataFrame, axes: Sequence[Axis]) -> tuple[Numbers, ...]:
-    """A table of numbers for each setting that two cases differ in alone."""
+    """A table of numbers for each setting at every value of which some layer was measured."""
     pairs = matched(frame)
     return tuple(told for axis in axes if (told := _numbers(pairs, axis)) is not None)
 
@@ -117,7 +117,7 @@ def _numbers(pairs: Matched, axis: Axis) -> Numbers | None:
     if axis.scale is Scale.WORDS and len(axis.texts) > MOST_VALUES:
         return None
     panels = tuple(_panels(pairs, axis))
-    if not any(panel.several for panel in panels):
+    if not any(panel.layers for panel in panels):
         return None
     rows = _thin(range(len(axis.texts)), MOST_ROWS)
     return Numbers(
@@ -134,12 +134,11 @@ def _numbers(pairs: Matched, axis: Axis) -> Numbers | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Panel:
-    """One direction: geometric means in seconds over the `layers` measured at every value; whether any has several."""
+    """One direction: geometric means in seconds over the `layers` measured at every value."""
 
     title: str
     middle: tuple[float, ...]
     layers: int
-    several: bool
 
 
 def _panels(pairs: Matched, axis: Axis) -> Iterator[_Panel]:
@@ -162,7 +161,6 @@ def _panels(pairs: Matched, axis: Axis) -> Iterator[_Panel]:
             title="all directions" if axis.name == "direction" else str(directions[code]),
             middle=tuple(float(value) for value in middle),
             layers=len(complete) // len(axis.texts),
-            several=bool((sizes > 1).any()),
         )
 
 
@@ -174,8 +172,6 @@ def _summary(texts: tuple[str, ...], panels: tuple[_Panel, ...]) -> str:
             ratio = units.ratio(panel.middle[-1] / panel.middle[0])
             where = "" if panel.title == "all directions" else f" {panel.title}"
             told.append(f"{ratio} as long{where} ({units.plural(panel.layers, 'matched layer')})")
-    if not told:
-        return f"From {texts[0]} to {texts[-1]}; no layer was measured at every value."
     return f"From {texts[0]} to {texts[-1]} a layer takes {', '.join(told)}, by the geometric mean."
 
 

@@ -156,5 +156,18 @@ async function start() {
   pictures.drawRest();
 }
 
+/** On paper nothing can be opened: what is folded is shown, and folded again. */
+function unfoldForPrint() {
+  let opened = [];
+  globalThis.addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details.more:not([open]), details.numbers:not([open])")];
+    for (const details of opened) details.open = true;
+  });
+  globalThis.addEventListener("afterprint", () => {
+    for (const details of opened) details.open = false;
+  });
+}
+
 root.classList.add("scripted");
+unfoldForPrint();
 start();

@@ -7,6 +7,7 @@ import { runPacked, stylePacked } from "./load.js";
 import { remember, viewed } from "./view.js";
 
 const PAGE = 25;
+const LONGEST_PAGE = 500;
 
 /** Order numbers with absent ones last, whichever way; the text of an absent one is empty. */
 function defineOrder(DataTable) {
@@ -117,7 +118,7 @@ export async function showTable(cases, name, changed) {
     columns: cases.specs.map((column) => tableColumn(cases, column)),
     order: [],
     pageLength: PAGE,
-    lengthMenu: [PAGE, 100, 500],
+    lengthMenu: [PAGE, 100, LONGEST_PAGE],
     autoWidth: false,
     orderMulti: true,
     stateSave: true,
@@ -169,6 +170,7 @@ export async function showTable(cases, name, changed) {
     last = now;
   };
   table.on("draw", tell);
+  printWhole(table);
   table.on("column-visibility", (_, __, column, visible) => {
     if (visible && !searchable.has(column)) {
       searchable.add(column);
@@ -184,4 +186,14 @@ export async function showTable(cases, name, changed) {
     },
     api: table,
   };
+}
+
+/** On paper there is no next page to turn to: as many rows as a reader may page through at once are printed. */
+function printWhole(table) {
+  let length = PAGE;
+  globalThis.addEventListener("beforeprint", () => {
+    length = table.page.len();
+    table.page.len(LONGEST_PAGE).draw(false);
+  });
+  globalThis.addEventListener("afterprint", () => table.page.len(length).draw(false));
 }
