@@ -13,6 +13,10 @@ from functools import lru_cache
 
 SPATIAL = ("height", "width")
 
+#: Words for numbers that follow from the rest of a layer: `padding: half` and `groups: depthwise`, as many as channels.
+HALF = "half"
+DEPTHWISE = "depthwise"
+
 
 class PaddingMode(StrEnum):
     """What lies around the input, `torch.nn.Conv2d`'s `padding_mode`."""
@@ -177,6 +181,12 @@ class Problem:
 
 
 # The geometry of few layers is that of many: channels and batch do not enter it.
+
+
+@lru_cache(maxsize=1024)
+def half_padding(kernel_size: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
+    """What `half` stands for: dilation * (kernel_size - 1) // 2, so that at stride 1 odd kernels keep the input's size."""
+    return tuple(d * (k - 1) // 2 for k, d in zip(kernel_size, dilation, strict=True))
 
 
 @lru_cache(maxsize=4096)

@@ -35,7 +35,8 @@ from convbench.case import (
 )
 from convbench.document import UNPRINTABLE, Mistakes, Node, below, clipped, compose, plain
 from convbench.errors import Mistake, RequestError, SweepError
-from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.measure.threshold import BEYOND_L2, Special, Thresholds
+from convbench.problem import DEPTHWISE, HALF, Direction, PaddingMode, PaddingWord, Problem, half_padding
 from convbench.result import Measure, Rejection
 
 #: Points a sweep may have; more is a slip, and would fill the memory.
@@ -48,9 +49,6 @@ MOST_SEED = 2**32 - 1
 LONGEST_NAME = 200
 LONGEST_DESCRIPTION = 100_000
 LONGEST_VARIABLE = 4096
-
-HALF = "half"
-DEPTHWISE = "depthwise"
 
 #: A setting's value. Numbers are normalized (3 -> (3, 3)), words stand as they are written: `half`, `depthwise`.
 Value = int | bool | str | None | tuple[int, ...] | Env
@@ -84,6 +82,7 @@ class Sweep:
     description: str
     seed: int
     measure: Measure
+    compare: Thresholds
     allocator: Allocator
     axes: tuple[Axis, ...]
     listed: tuple[Listed, ...]
@@ -310,11 +309,15 @@ _MEANT = {
 }
 
 
+#: How the places end where a percentage may have been meant.
+_RATIOS = ("precision", "threshold", "beyond_l2")
+
+
 def _number(node: Node, where: str, low: float, high: float, mistakes: Mistakes) -> float:
     value = node.value
     if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
         return float(value)
-    hint = "1 % is 0.01" if where.endswith("precision") and isinstance(value, int | float) else None
+    hint = "1 % is 0.01" if where.endswith(_RATIOS) and isinstance(value, int | float) else None
     mistakes.expected(f"a number from {low:g} to {high:g}", node, where, hint or _hint(Kind(), node))
     return low
 
@@ -341,7 +344,7 @@ _CONTROL = re.compile(f"{UNPRINTABLE.pattern}|[\r\x85]")
 
 # What a file may hold
 
-_TOP = ("name", "description", "seed", "axes", "cases", "exclude", "measure")
+_TOP = ("name", "description", "seed", "axes", "cases", "exclude", "measure", "compare")
 _LISTED_ONLY = ("label", "count")
 
 #: The numbers under `measure` and their bounds: counts, seconds and ratios.
@@ -353,11 +356,15 @@ _NUMBERS = {
     "budget": (1.0, 30 * 86400.0),
 }
 _MEASURE = (*_COUNTS, *_NUMBERS, "allocator")
+_COMPARE = ("threshold", "beyond_l2", "thresholds")
+#: The bounds of a threshold, ratios minus 1. No floor repeats better than the lower; from 1 on a percentage is meant.
+_THRESHOLD = (0.005, 0.99)
 
 #: Where a key belongs that stands in the wrong place.
 _PLACES = {
     **dict.fromkeys(SETTINGS, "under axes"),
     **dict.fromkeys(_MEASURE[:-1], "under measure"),
+    **dict.fromkeys(_COMPARE, "under compare"),
     **dict.fromkeys(_LISTED_ONLY, "in an entry of cases"),
     **dict.fromkeys(_TOP, "at the top level"),
 }
@@ -382,6 +389,7 @@ def parse(text: str, path: str) -> Sweep:
     listed = _listed(top["cases"], mistakes) if "cases" in top else (Listed(),)
     exclude = _exclude(top["exclude"], mistakes) if "exclude" in top else ()
     measure, allocator = _measure(top["measure"], mistakes) if "measure" in top else (Measure(), Allocator.STEADY)
+    compare = _compare(top["compare"], mistakes) if "compare" in top else Thresholds()
     if isinstance(root.value, dict):
         _require(root, top.get("axes"), top.get("cases"), mistakes)
         _limit(axes, listed, top.get("axes") or root, mistakes)
@@ -394,6 +402,7 @@ def parse(text: str, path: str) -> Sweep:
         description=description,
         seed=seed if isinstance(seed, int) else 0,
         measure=measure,
+        compare=compare,
         allocator=allocator,
         axes=axes,
         listed=listed,
@@ -532,6 +541,34 @@ def _measure(node: Node, mistakes: Mistakes) -> tuple[Measure, Allocator]:
     return measure, allocator if isinstance(allocator, Allocator) else Allocator.STEADY
 
 
+def _compare(node: Node, mistakes: Mistakes) -> Thresholds:
+    found = _mapping(node, "compare", _COMPARE, mistakes, f"a mapping of {', '.join(_COMPARE)}")
+
+    def number(name: str, default: float) -> float:
+        return _number(found[name], f"compare.{name}", *_THRESHOLD, mistakes) if name in found else default
+
+    threshold = number("threshold", Thresholds().threshold)
+    entries = _entries(found["thresholds"], "compare.thresholds", mistakes) if "thresholds" in found else []
+    return Thresholds(
+        threshold=threshold,
+        beyond_l2=number(
+            "beyond_l2", max(BEYOND_L2, threshold)
+        ),  # by default no less than for what stays in the caches
+        specials=tuple(_special(entry, f"compare.thresholds[{i}]", mistakes) for i, entry in enumerate(entries)),
+    )
+
+
+def _special(entry: Node, where: str, mistakes: Mistakes) -> Special:
+    found = _mapping(entry, where, (*SETTINGS, "threshold"), mistakes, "a mapping of settings and a threshold")
+    if isinstance(entry.value, dict) and "threshold" not in entry.value:
+        mistakes.add(entry.line, where, "missing threshold")
+    elif isinstance(entry.value, dict) and len(entry.value) == 1:
+        hint = "one for all cases is compare.threshold"
+        mistakes.add(entry.line, where, "expected at least one setting beside the threshold", hint)
+    own = _number(found["threshold"], f"{where}.threshold", *_THRESHOLD, mistakes) if "threshold" in found else 0.0
+    return Special(settings=_given(found, where, mistakes), threshold=own)
+
+
 def _require(root: Node, axes: Node | None, cases_: Node | None, mistakes: Mistakes) -> None:
     """Every point needs the settings that have no default: from the axes, or from its entry of `cases`."""
     named = axes.value if axes and isinstance(axes.value, dict) else {}
@@ -668,16 +705,9 @@ def _resolve(written: _Settings) -> Problem:
     if written.get("groups") == DEPTHWISE:
         resolved["groups"] = written["in_channels"]
     if written.get("padding") == HALF:
-        resolved["padding"] = _half(written["kernel_size"], written.get("dilation", (1, 1)))
+        kernel_size, dilation = written["kernel_size"], written.get("dilation", (1, 1))
+        resolved["padding"] = half_padding(kernel_size, dilation)
     return Problem(**resolved)  # type: ignore[arg-type]  # every value was read by its kind in KINDS
-
-
-@lru_cache(maxsize=1024)
-def _half(kernel_size: Value, dilation: Value) -> tuple[int, ...]:
-    """Numbers for `half`: dilation * (kernel_size - 1) // 2, so that at stride 1 odd kernels keep the input's size."""
-    assert isinstance(kernel_size, tuple) and isinstance(dilation, tuple)
-    sides = zip(kernel_size, dilation, strict=True)
-    return tuple(d * (k - 1) // 2 for k, d in sides if isinstance(k, int) and isinstance(d, int))
 
 
 def _matches(wanted: Values, written: _Settings, problem: Problem) -> bool:

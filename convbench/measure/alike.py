@@ -1,0 +1,110 @@
+"""Two runs' blocks of the same cases, cut to equal numbers of passes and blocks, and their pass floors. Pure.
+
+A minimum falls with the number of blocks (measurement.md, fact 5), so that only equal numbers may be compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from convbench.measure.estimate import BlockTable, Floats, Integers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassFloors:
+    """The pass floors of both sides after the cut, (cases, passes), seconds; NaN beyond the passes of a case.
+
+    `passes` and `blocks` count what is left of each case on either side. `near` is the share of those blocks, of both
+    sides together, whose minimum is within `NEAR` of their side's floor.
+    """
+
+    base: Floats
+    new: Floats
+    passes: Integers
+    blocks: Integers
+    near: Floats
+
+
+#: A block within this ratio of its side's floor would have given the floor to all the precision that a comparison asks
+#: for: a pass is said to be quiet where one of its blocks is.
+NEAR = 0.04
+
+
+def pass_floors(base: BlockTable, new: BlockTable) -> PassFloors:
+    """The pass floors of both sides, whose tables hold the same cases in the same order.
+
+    The first passes that both sides have are paired in their order, and of each pair the first rounds that both have.
+    """
+    sides = [_Visits.of(base), _Visits.of(new)]
+    width = min(side.counts.shape[1] for side in sides)
+    common = np.minimum(sides[0].counts[:, :width], sides[1].counts[:, :width])
+    floors = [side.floors(common) for side in sides]
+    blocks = common.sum(axis=1)
+    near = sum(side.near(common, _lowest(floor)) for side, floor in zip(sides, floors, strict=True))
+    with np.errstate(invalid="ignore"):
+        share = near / (2 * blocks)
+    return PassFloors(
+        base=floors[0], new=floors[1], passes=(common > 0).sum(axis=1), blocks=blocks, near=np.asarray(share)
+    )
+
+
+def _lowest(floors: Floats) -> Floats:
+    lowest: Floats = np.min(floors, axis=1, initial=np.inf, where=np.isfinite(floors))
+    return lowest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Visits:
+    """The blocks of one side by visit (one pass of one case), in the order of cases, passes and rounds.
+
+    `counts` has the blocks of each visit, (cases, most passes of any), 0 where there is none.
+    """
+
+    minimum: Floats
+    starts: Integers  # of each visit among the blocks
+    case: Integers  # of each visit
+    rank: Integers  # of each visit among those of its case
+    counts: Integers
+
+    @classmethod
+    def of(cls, blocks: BlockTable) -> _Visits:
+        pass_index, round_index = (blocks.column(name).astype(np.int64) for name in ("pass_index", "round_index"))
+        visit = blocks.cases * (pass_index.max(initial=0) + 1) + pass_index
+        place = visit * (round_index.max(initial=0) + 1) + round_index
+        minimum = blocks.column("minimum_s")
+        if np.any(place[1:] < place[:-1]):
+            order = np.argsort(place, kind="stable")
+            visit, minimum = visit[order], minimum[order]
+        starts = np.flatnonzero(np.diff(visit, prepend=-1))
+        case = visit[starts] // (pass_index.max(initial=0) + 1)
+        rank = np.arange(len(starts)) - np.searchsorted(case, case)
+        counts = np.zeros((len(blocks.offsets) - 1, int(rank.max(initial=-1)) + 1), dtype=np.int64)
+        counts[case, rank] = np.diff(starts, append=len(minimum))
+        return cls(minimum=minimum, starts=starts, case=case, rank=rank, counts=counts)
+
+    def kept(self, common: Integers) -> np.ndarray:
+        """Whether each block is among the first that `common` leaves of its visit."""
+        within = self.rank < common.shape[1]
+        allowed = np.zeros(len(self.starts), dtype=np.int64)
+        allowed[within] = common[self.case[within], self.rank[within]]
+        sizes = np.diff(self.starts, append=len(self.minimum))
+        at = np.arange(len(self.minimum)) - np.repeat(self.starts, sizes)
+        kept: np.ndarray = at < np.repeat(allowed, sizes)
+        return kept
+
+    def floors(self, common: Integers) -> Floats:
+        """The lowest block minimum of each pass, over what `common` leaves of it."""
+        floors = np.full(common.shape, np.nan)
+        if len(self.starts) and common.shape[1]:
+            lowest = np.minimum.reduceat(np.where(self.kept(common), self.minimum, np.inf), self.starts)
+            told = (self.rank < common.shape[1]) & np.isfinite(lowest)
+            floors[self.case[told], self.rank[told]] = lowest[told]
+        return floors
+
+    def near(self, common: Integers, floor: Floats) -> Integers:
+        """How many blocks of each case are within `NEAR` of its floor, among those that `common` leaves."""
+        case = np.repeat(self.case, np.diff(self.starts, append=len(self.minimum)))
+        near = self.kept(common) & (self.minimum <= floor[case] * (1 + NEAR))
+        return np.bincount(case[near], minlength=len(floor))

@@ -1,0 +1,64 @@
+"""How surely the passes of two runs differ: p-values of a rank test, q-values over many cases. Pure; never a gate."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from convbench.measure.estimate import Floats, Integers
+
+
+def p_values(base: Floats, new: Floats, passes: Integers, factor: Floats) -> Floats:
+    """The p-value of each case against "its time changed by a factor of `factor` or less", from its pass floors.
+
+    `base` and `new` are (cases, passes) with the first `passes` of each row filled. One-sided Mann-Whitney U (Mann and
+    Whitney, "On a test of whether one of two random variables is stochastically larger than the other", 1947) in the
+    direction that fits better, exact; the pass is the unit, since blocks of one process are not independent. The shift
+    is the threshold: "slower" asks whether new exceeds base * factor, "faster" whether base exceeds new * factor. The
+    smaller of both needs no doubling, because no change within the threshold makes both likely. Ties count against a
+    difference. NaN where a side has no pass.
+    """
+    found = np.full(len(base), np.nan)
+    slower, faster = (np.zeros(len(base), dtype=np.int64) for _ in range(2))
+    scale = factor[:, np.newaxis]
+    with np.errstate(over="ignore"):
+        for column in range(base.shape[1]):  # NaN exceeds nothing
+            slower += (new[:, [column]] > base * scale).sum(axis=1)
+            faster += (base[:, [column]] > new * scale).sum(axis=1)
+    for count in np.unique(passes[passes > 0]).tolist():
+        some = np.flatnonzero(passes == count)
+        found[some] = _at_least(count)[np.maximum(slower[some], faster[some])]
+    return found
+
+
+@lru_cache(maxsize=128)
+def _at_least(size: int) -> Floats:
+    """P(U >= u) for u = 0 ... size**2, of two samples of this size from one distribution.
+
+    By the recurrence over whether the largest of all belongs to the first sample or to the second.
+    """
+    chances: list[Floats] = [np.ones(1)] * (size + 1)  # of U for samples of (row, column)
+    for row in range(1, size + 1):
+        line: list[Floats] = [np.ones(1)]
+        for column in range(1, size + 1):
+            chance = np.zeros(row * column + 1)
+            chance[column:] += chances[column] * row / (row + column)
+            chance[: len(line[-1])] += line[-1] * column / (row + column)
+            line.append(chance)
+        chances = line
+    tail: Floats = np.minimum(np.cumsum(chances[size][::-1])[::-1], 1.0)
+    return tail
+
+
+def q_values(p: Floats) -> Floats:
+    """The least rate of false discoveries at which each case would be among the discoveries; NaN stays.
+
+    Benjamini and Hochberg, "Controlling the false discovery rate", 1995.
+    """
+    q = np.full(len(p), np.nan)
+    known = np.flatnonzero(np.isfinite(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    scaled = p[order] * len(order) / np.arange(1, len(order) + 1)
+    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return q

@@ -1,0 +1,63 @@
+"""Which change of a case's floor counts: a ratio per case, from a sweep's `compare:` and the caches' size. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from convbench.case import Cache, Case, setting
+from convbench.problem import DEPTHWISE, HALF, half_padding
+
+#: A change of the floor that counts, as a ratio minus 1. Floors of layers that live in the caches repeat to 0.2-1 % and
+#: lay within 1.7 % in 95 of 100 pairs of runs (measurement.md, facts 4 and 5), so that 5 % is change.
+THRESHOLD = 0.05
+#: The same for layers whose traffic reaches memory: they drift with the neighbours' use of it, by 5-6 % in
+#: 95 of 100 pairs of runs.
+BEYOND_L2 = 0.12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Special:
+    """A threshold for the cases that have all of some settings, as (name, value) pairs.
+
+    Numbers are meant by value; `half` and `depthwise` mean the cases that have what the word stands for.
+    """
+
+    settings: tuple[tuple[str, Hashable], ...]
+    threshold: float
+
+    def holds(self, case: Case) -> bool:
+        """Whether it is about this case."""
+        return all(_has(case, name, value) for name, value in self.settings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """What counts as a change, as ratios minus 1; of several specials that hold for a case the last stands."""
+
+    threshold: float = THRESHOLD
+    beyond_l2: float = BEYOND_L2
+    specials: tuple[Special, ...] = ()
+
+    def of(self, case: Case, l2_bytes: int | None) -> float:
+        """The threshold of a case on a machine whose cores have this much second-level cache, None where unknown.
+
+        What is unknown is taken for too small, so that ignorance accuses nobody. Accelerators do not share their memory
+        with neighbours, and their sweeps are held to `threshold`.
+        """
+        for special in reversed(self.specials):
+            if special.holds(case):
+                return special.threshold
+        if case.device != "cpu":
+            return self.threshold
+        fits = case.cache is Cache.HOT and l2_bytes is not None and case.bytes <= l2_bytes
+        return self.threshold if fits else self.beyond_l2
+
+
+def _has(case: Case, name: str, value: Hashable) -> bool:
+    problem = case.problem
+    if name == "groups" and value == DEPTHWISE:
+        return problem.groups == problem.in_channels
+    if name == "padding" and value == HALF:
+        return problem.padding == half_padding(problem.kernel_size, problem.dilation)
+    return setting(case, name) == value
