@@ -11,12 +11,12 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 SETUP := pyproject.toml constraints.txt Makefile
 
-.PHONY: run test lint browser clean
+.PHONY: run test lint browser postgres clean
 
 run: $(VENV)/.installed
 	$(VENV)/bin/convbench run configs/sweep.yaml
 
-test: $(VENV)/.installed-dev browser lint
+test: $(VENV)/.installed-dev browser postgres lint
 	$(VENV)/bin/python -m pytest
 
 lint: $(VENV)/.installed-dev
@@ -47,6 +47,17 @@ browser: $(VENV)/.installed-dev
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || \
 	  echo "no browser: its tests are skipped; to have them run: apt-get install chromium"
+
+# A database server for the tests of the store, which run one of their own: Debian's, likewise, but not the cluster that
+# Debian would start at once.
+CLUSTERS := /etc/postgresql-common/createcluster.conf
+postgres: $(VENV)/.installed-dev
+	@$(VENV)/bin/python -m tests.postgres >/dev/null 2>&1 || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null && \
+	    sed -i 's/^#* *create_main_cluster.*/create_main_cluster = false/' $(CLUSTERS) && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
+	  echo "no PostgreSQL: its tests are skipped; to have them run: apt-get install postgresql"
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

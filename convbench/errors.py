@@ -4,6 +4,7 @@ ConvbenchError                      70  a fault of convbench itself, when nothin
 ├── RequestError                     2  what the user asked for is wrong: usage, file, disk, database
 │   ├── SweepError                   2  a sweep file with mistakes, all of them at once
 │   ├── StoreError                   2  the database cannot be used
+│   │   └── DatabaseError                2  the database itself refused, or did not answer
 │   └── RunNotFoundError                  2  no such run is stored
 ├── NotComparableError                    4  two runs, or a run and its baseline, cannot be compared
 └── WorkerError                         a worker did not answer a request; the case it served bears the status
@@ -75,6 +76,10 @@ class SweepError(RequestError):
 
 class StoreError(RequestError):
     """The database cannot be opened, read or written."""
+
+
+class DatabaseError(StoreError):
+    """The database itself refused, or did not answer: gone, full, locked, read-only."""
 
 
 class RunNotFoundError(RequestError):

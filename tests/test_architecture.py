@@ -122,7 +122,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_the_command_starts_light() -> None:
-    heavy = {"torch", "pandas", "numpy", "sqlalchemy", "plotly", "jinja2", "yaml", "pyarrow"}
+    heavy = {"torch", "pandas", "numpy", "sqlalchemy", "alembic", "psycopg", "plotly", "jinja2", "yaml", "pyarrow"}
     assert not loaded_by("import convbench.cli") & heavy
 
 

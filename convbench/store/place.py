@@ -1,20 +1,21 @@
-"""Where a database is and how it is reached: paths and URLs, SQLite's settings, and database errors in plain words."""
+"""Where a database is and how it is reached: paths and URLs, the settings of each kind, its errors in plain words."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, inspect, select
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, func, inspect, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from convbench.errors import StoreError
+from convbench.errors import DatabaseError, StoreError
 from convbench.store import schema
 
 DEFAULT = "reports/convbench.db"
@@ -24,8 +25,16 @@ BUSY_TIMEOUT_S = 30.0
 #: Between two tries where SQLite itself does not wait, seconds.
 BUSY_PAUSE_S = 0.02
 
+#: How long a server may take to let us in, seconds, and to say that it received what was sent, ms: beyond that it is
+#: away. libpq would wait for minutes, and a run wants to go on.
+CONNECT_TIMEOUT_S = 10
+ACKNOWLEDGE_TIMEOUT_MS = 15_000
+
 #: The execution option of a connection that only reads: in SQLite its transaction then takes no write lock.
 READS = "convbench_reads"
+#: Held by the transaction that makes or upgrades the tables on a PostgreSQL server: one at a time. Any number that no
+#: other program is likely to use does; these are the letters "convb".
+_MAKING = int.from_bytes(b"convb", "big")
 
 _ELSEWHERE = "name another place with --db or CONVBENCH_DB"
 
@@ -41,6 +50,24 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ("SQLITE_PROTOCOL", "its file system does not lock files", f"{_ELSEWHERE}, on a local disk"),
     ("SQLITE_IOERR", "the disk refuses", f"look at free space, quota and health of the disk, or {_ELSEWHERE}"),
 )
+
+#: The same for PostgreSQL, by the beginning of the error's SQLSTATE
+#: (https://www.postgresql.org/docs/current/errcodes-appendix.html) or, as a connection that was refused has none, by
+#: words of the message.
+_SERVER_REASONS: tuple[tuple[str, str, str], ...] = (
+    ("42501", "there is no permission", "have the server's owner grant this user CREATE on the schema"),
+    ("25006", "it is read-only", _ELSEWHERE),
+    ("53100", "the server's disk is full", f"free some space there, or {_ELSEWHERE}"),
+    ("53300", "it has no room for one more connection", "try again, or raise its max_connections"),
+    ("55P03", f"another process has kept it locked for {BUSY_TIMEOUT_S:.0f} s", f"end that one, or {_ELSEWHERE}"),
+    ("57P", "the server is going down or starting", "try again when it is up"),
+    ("password", "it refuses user or password", "look at both in the URL, at PGPASSWORD and at ~/.pgpass"),
+    ("pg_hba.conf", "it refuses this host or user", "have the server's owner allow it in pg_hba.conf"),
+    ("does not exist", "it does not have that", "look at user and database in the URL; `createdb` makes a database"),
+    ("connection", "the server does not answer", "is it running, and are host and port in the URL right?"),
+)
+#: Options of the URL that are secret.
+_SECRETS = ("password", "sslpassword")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +91,10 @@ class Place:
                 "the database's URL is not understood", hint="it reads dialect://user:password@host/database"
             ) from None
         if url.get_backend_name() != "sqlite":
-            return cls(url=url, path=None)
+            # SQLAlchemy 2.0 would take psycopg2 for a URL that names no driver.
+            return cls(
+                url=url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url, path=None
+            )
         if not url.database or url.database.startswith((":memory:", "file:")) or url.query:
             raise StoreError(
                 "an SQLite database must be a plain file without options",
@@ -73,10 +103,11 @@ class Place:
         return cls(url=URL.create("sqlite"), path=Path(url.database))
 
     def __str__(self) -> str:
-        """The path, or the URL's dialect, host and database."""
+        """The path, or the URL's kind of database, host, port and database."""
         if self.path is not None:
             return str(self.path)
-        return f"{self.url.drivername}://{self.url.host or ''}/{self.url.database or ''}"
+        host, port = self.url.host or self.url.query.get("host", ""), f":{self.url.port}" if self.url.port else ""
+        return f"{self.url.get_backend_name()}://{host}{port}/{self.url.database or ''}"
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
@@ -88,15 +119,25 @@ class Place:
 
     def _explained(self, error: Exception) -> StoreError:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        said = self._without_secrets((str(cause).strip().splitlines() or [type(cause).__name__])[0])
         name = getattr(cause, "sqlite_errorname", "")
         for beginning, reason, hint in _REASONS:
             if name.startswith(beginning):
-                return StoreError(f"cannot use the database {self}: {reason} ({cause})", hint=hint)
-        lines = str(cause).strip().splitlines() or [type(cause).__name__]
-        said = lines[0]
-        if self.url.password:
-            said = said.replace(str(self.url.password), "***")
-        return StoreError(f"cannot use the database {self}: {said}")
+                return DatabaseError(f"cannot use the database {self}: {reason} ({said})", hint=hint)
+        if self.path is None:
+            state = getattr(cause, "sqlstate", None)
+            for sign, reason, hint in _SERVER_REASONS:
+                if state.startswith(sign) if state else sign in said:
+                    return DatabaseError(f"cannot use the database {self}: {reason} ({said})", hint=hint)
+        return DatabaseError(f"cannot use the database {self}: {said}")
+
+    def _without_secrets(self, text: str) -> str:
+        """The text without what the URL says in confidence, as it is and as a URL writes it."""
+        secrets = [self.url.password, *(self.url.query.get(name) for name in _SECRETS)]
+        for secret in secrets:
+            if isinstance(secret, str) and secret:
+                text = text.replace(secret, "***").replace(urllib.parse.quote(secret, safe=""), "***")
+        return text
 
 
 def create(place: Place) -> Engine:
@@ -186,16 +227,41 @@ def _make_folder(path: Path) -> None:
 
 
 def _server(place: Place) -> Engine:
+    settings = _LIBPQ if place.url.drivername in ("postgresql+psycopg", "postgresql+psycopg2") else {}
     try:
-        return create_engine(place.url)
+        # A server that was away meanwhile is asked again, instead of a connection that has died.
+        return create_engine(
+            place.url,
+            pool_pre_ping=True,
+            connect_args={name: value for name, value in settings.items() if name not in place.url.query},
+        )
     except NoSuchModuleError:
         raise StoreError(
             f"SQLAlchemy knows no databases called {place.url.drivername!r}", hint="sqlite and postgresql are known"
         ) from None
-    except ModuleNotFoundError as error:
+    except ImportError as error:  # also where psycopg is there and its C library is not
+        postgres = place.url.drivername == "postgresql+psycopg"
+        package = "psycopg" if postgres else error.name
         raise StoreError(
-            f"the database {place} needs the Python package {error.name!r}", hint=f"pip install {error.name}"
+            f"the database {place} needs the Python package {package!r}",
+            hint="pip install 'convbench[postgres]'" if postgres else f"pip install {package}",
         ) from error
+
+
+#: What libpq is told unless the URL says otherwise.
+_LIBPQ: dict[str, str | int] = {
+    "application_name": "convbench",
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "tcp_user_timeout": ACKNOWLEDGE_TIMEOUT_MS,
+    "options": f"-c lock_timeout={BUSY_TIMEOUT_S * 1000:.0f}",
+}
+
+
+def reading(engine: Engine) -> dict[str, object]:
+    """The execution options of a connection that only reads and sees the database as it was at its first look."""
+    if engine.dialect.name == "postgresql":
+        return {READS: True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    return {READS: True}
 
 
 def _sqlite(path: Path, parameters: str) -> Engine:
@@ -245,13 +311,16 @@ def _version(engine: Engine, place: Place) -> int | None:
 
 
 def _refuse_foreign(engine: Engine, place: Place) -> None:
-    """An SQLite file with tables but none of convbench is another program's. A server's database may be shared."""
-    if place.path is None:
-        return
+    """An SQLite file with tables but none of convbench is another program's. A server's database may be shared, but not
+    with a program whose tables have the names of ours.
+    """
     with engine.connect().execution_options(**{READS: True}) as connection:
         tables = inspect(connection).get_table_names()
-    if tables and schema.schema.name not in tables:  # else another process has made them just now
-        raise StoreError(f"the database {place} belongs to another program (table {tables[0]!r})", hint=_ELSEWHERE)
+    if schema.schema.name in tables:  # another process has made them just now
+        return
+    others = tables if place.path is not None else [name for name in tables if name in schema.metadata.tables]
+    if others:
+        raise StoreError(f"the database {place} belongs to another program (table {others[0]!r})", hint=_ELSEWHERE)
 
 
 def _write_ahead(cursor: DBAPICursor) -> None:
@@ -279,6 +348,8 @@ def _initialize(engine: Engine, place: Place) -> None:
         finally:
             connection.close()
     with engine.begin() as transaction:
+        if transaction.dialect.name == "postgresql":  # in SQLite the transaction has the lock
+            transaction.execute(select(func.pg_advisory_xact_lock(_MAKING)))
         if inspect(transaction).has_table(schema.schema.name):
             return  # another process was faster
         schema.metadata.create_all(transaction)

@@ -140,7 +140,7 @@ class Store:
             .order_by(runs.started_at.desc(), runs.key.desc())
         )
         with self._reading() as connection:
-            for row in connection.execute(wanted):
+            for row in connection.execute(wanted).all():
                 if _is_free(row) and environment_from_json(json.loads(row.environment)) == environment:
                     return str(row.id)
         return None
@@ -338,7 +338,7 @@ class Store:
         """One transaction that sees the database as it was at its first look."""
         with (
             self._place.explaining(),
-            self._engine.connect().execution_options(**{places.READS: True}, yield_per=_CHUNK) as connection,
+            self._engine.connect().execution_options(**places.reading(self._engine), yield_per=_CHUNK) as connection,
         ):
             yield connection
 
