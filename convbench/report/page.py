@@ -148,7 +148,7 @@ def _told(found: list[Finding], table: pd.DataFrame) -> list[Told]:
         Told(
             number=number,
             kind=str(finding.kind),
-            sentence=finding.sentence[:1].upper() + finding.sentence[1:],
+            sentence=_begun(finding.sentence),
             axis=finding.axis,
             cases=units.plural(len(set(finding.cases)), "case") if finding.cases else "",
             exceptions=units.plural(len(set(finding.exceptions)), "exception") if finding.exceptions else "",
@@ -157,6 +157,11 @@ def _told(found: list[Finding], table: pd.DataFrame) -> list[Told]:
         )
         for number, finding in enumerate(found)
     ]
+
+
+def _begun(sentence: str) -> str:
+    """The sentence with a capital; names as they are written in sweeps (`in_channels=3`, `bfloat16`) keep theirs."""
+    return sentence[:1].upper() + sentence[1:] if sentence.partition(" ")[0].isalpha() else sentence
 
 
 def _tiles(run: Run, known: Rows, table: pd.DataFrame) -> list[Tile]:

@@ -119,12 +119,11 @@ export function roundSteps(low, high) {
   return values;
 }
 
-/** Round ticks of a rate between two values, with its prefix and unit. */
+/** Round ticks of a rate between two values, with its prefix; the axis names the unit. */
 export function rateTicks(metric, low, high) {
   if (!metric.unit) return metric.name === "efficiency" ? { tickformat: ".0%" } : {};
   const values = roundSteps(low, high);
-  const text = (value) =>
-    value === 0 ? "0" : formatSi(Number((value * metric.factor).toPrecision(6)), 2) + metric.unit;
+  const text = (value) => (value === 0 ? "0" : formatSi(Number((value * metric.factor).toPrecision(6)), 2).trim());
   return { tickvals: values, ticktext: values.map(text) };
 }
 

@@ -64,6 +64,7 @@ export function explorePicture(cases, rows, choice, look) {
   const shown = [...new Set(found.map(({ panel }) => panel))];
   const kept = shown.slice(0, MOST_PANELS);
   const layout = baseLayout(look);
+  if (metric.unit) layout.margin.l = 72; // the axis has a title
   const named = colourAxis && colourAxis.texts.length <= MOST_COLOURS;
   if (!named) layout.margin.t = splitAxis ? 24 : 10;
   else if (splitAxis) layout.margin.t = 54;
@@ -134,6 +135,7 @@ export function explorePicture(cases, rows, choice, look) {
       anchor: `x${suffix(i)}`,
       showticklabels: domain.first,
     };
+    if (metric.unit && domain.first) layout[`yaxis${suffix(i)}`].title.text = metric.unit;
   });
   if (named) {
     traces.push(...legendTraces(colourAxis.texts, colours));

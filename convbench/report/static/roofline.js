@@ -15,6 +15,7 @@ export function allowed(ceiling, intensity) {
 /** {traces, layout, told} of the picture. */
 export function rooflinePicture(cases, rows, { colour }, look) {
   const layout = baseLayout(look);
+  layout.margin.l = 72; // the axis has a title
   const ink = paper(look.theme);
   const rate = (row) => cases.value("flops", row) / cases.value("floor_s", row);
   const intensity = (row) => cases.value("flops", row) / cases.value("bytes", row);

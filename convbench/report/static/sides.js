@@ -36,6 +36,7 @@ export function sidesPicture(cases, rows, { axis, first, second, colour }, look)
   const [one, other] = [first, second].map((text) => setting.texts.indexOf(text));
   const pairs = sidePairs(cases, rows, axis, one, other);
   const layout = baseLayout(look);
+  layout.margin.l = 72; // the axis has a title
   if (!pairs.length) return { traces: [], layout, told: "No two layers of these differ in that setting alone." };
   const ink = paper(look.theme);
   const colourAxis = cases.axis.get(colour);
