@@ -333,6 +333,28 @@ class RunState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Git:
+    """What was checked out where a run was started: the user's project.
+
+    `branch` is None where none is known: a detached checkout outside CI. `dirty` says that files which git knows
+    differed from the commit.
+    """
+
+    commit: str
+    branch: str | None = None
+    dirty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """A name for a stored run. `set_at` is ISO 8601 in UTC."""
+
+    name: str
+    run_id: str
+    set_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """Everything about one run: what was asked, on what, and what came of it. Times are ISO 8601 in UTC."""
 
@@ -351,6 +373,7 @@ class Run:
     rejections: tuple[Rejection, ...] = ()
     unmeasured: tuple[Case, ...] = field(default=())  # cases that no pass has reached yet
     passes: tuple[PassFacts, ...] = ()
+    git: Git | None = None  # None where it was started outside a git checkout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,6 +390,7 @@ class RunSummary:
     torch: str
     cases: int
     statuses: Mapping[Status, int]
+    git: Git | None = None
 
     @property
     def measured(self) -> int:

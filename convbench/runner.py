@@ -12,6 +12,7 @@ from operator import attrgetter
 import convbench
 from convbench.case import TORCH_CONV2D, Allocator
 from convbench.engine import machine
+from convbench.engine.checkout import checkout
 from convbench.engine.lane import Description
 from convbench.engine.lanes import Engine, Lanes
 from convbench.passes import Hooks, Passes, Progress
@@ -119,10 +120,11 @@ def _begin(
     what = digest(plan.cases, sweep.measure, seed=sweep.seed, name=sweep.name, description=sweep.description)
     host = socket.gethostname()
     writer = Writer.of_this_process()
+    git = checkout()
     found = (
         None
         if fresh
-        else store.resumable(digest=what, version=convbench.__version__, environment=environment, host=host)
+        else store.resumable(digest=what, version=convbench.__version__, environment=environment, host=host, git=git)
     )
     if found is not None:
         store.take_over(found, writer)
@@ -145,6 +147,7 @@ def _begin(
         finished_at=None,
         state=RunState.RUNNING,
         environment=environment,
+        git=git,
     )
     store.begin(record, plan.cases, plan.rejections, writer, digest=what)
     begun = Begun(run_id=record.id, resumed=False, visits_kept=0, environment=environment, cases=len(plan.cases))

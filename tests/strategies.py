@@ -163,6 +163,7 @@ environments = st.builds(
     allocator=texts,
     variables=st.lists(st.tuples(texts, texts), max_size=2).map(tuple),
 )
+gits = st.builds(result.Git, commit=texts, branch=maybe | texts, dirty=st.booleans())
 headers = st.builds(
     result.Run,
     id=st.from_regex(r"2026[0-9]{4}-[0-9]{6}-[a-z2-7]{4}", fullmatch=True),
@@ -179,4 +180,5 @@ headers = st.builds(
     results=st.just(()),
     rejections=st.lists(rejections, max_size=2).map(tuple),
     unmeasured=st.just(()),
+    git=maybe | gits,
 )

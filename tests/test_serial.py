@@ -183,6 +183,7 @@ def changed(place: str, value: object) -> serial.Json:
         ("results[0].case.problem.padding", "half", "results[0].case.problem.padding: expected one of same, valid"),
         ("results[0].case.problem.groups", 0, "results[0].case.problem: channels, groups and batch_size must be"),
         ("block_layouts", {"1": ["minimum_s"]}, "its block layout 1 has other columns than convbench's"),
+        ("git", {"branch": "main"}, "git: lacks commit"),
         ("format", "other", "not a run that convbench exported"),
         ("format_version", 2, "the run has format version 2, this convbench reads version 1"),
     ],
@@ -191,6 +192,13 @@ def test_mistake_in_a_run_names_its_place(place: str, value: object, message: st
     with pytest.raises(RequestError) as caught:
         serial.run_from_json(changed(place, value))
     assert str(caught.value).startswith(message)
+
+
+def test_run_exported_before_commits_were_kept_is_read() -> None:
+    document = through_text(serial.to_json(RUN))
+    assert isinstance(document, dict)
+    del document["git"]
+    assert serial.run_from_json(document) == RUN
 
 
 def test_missing_entries_are_named() -> None:

@@ -17,7 +17,7 @@ import tempfile
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,17 +26,19 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from postgres import Server, running_server  # noqa: F401  # the fixture `postgres`
-from sqlalchemy import make_url, select
+from sqlalchemy import MetaData, Text, create_engine, make_url, select
 from sqlalchemy.exc import OperationalError
 
 from convbench.case import Case
-from convbench.errors import DatabaseError, RunNotFoundError, StoreError
+from convbench.errors import DatabaseError, NotComparableError, RequestError, RunNotFoundError, StoreError
 from convbench.problem import Direction, PaddingWord, Problem
 from convbench.result import (
     BLOCK_LAYOUTS,
+    Baseline,
     Block,
     Check,
     Environment,
+    Git,
     Measure,
     PassFacts,
     Rejection,
@@ -253,7 +255,7 @@ def test_long_list_of_candidates_is_cut(store: Store) -> None:
     for minute in range(7):
         begin(store, run=started(minute))
     with pytest.raises(RunNotFoundError) as caught:
-        store.load("nothing")
+        store.load("2025")
     assert (caught.value.hint or "").endswith(", and 2 more")
 
 
@@ -478,6 +480,67 @@ def test_reader_sees_what_is_stored_while_another_writes(url: str) -> None:
             assert len(reader.load(run_id).results) == 1
 
 
+@pytest.mark.parametrize(
+    ("stored", "now", "resumed"),
+    [
+        (None, None, True),
+        (None, Git(commit="a"), True),  # stored by an older convbench
+        (Git(commit="a"), Git(commit="a", branch="other", dirty=True), True),
+        (Git(commit="a"), Git(commit="b"), False),
+        (Git(commit="a"), None, False),
+    ],
+)
+def test_run_goes_on_at_its_own_commit_alone(store: Store, stored: Git | None, now: Git | None, resumed: bool) -> None:
+    run_id = begin(store, run=dataclasses.replace(RUN, git=stored), writer=GONE)
+    assert resumable(store, git=now) == (run_id if resumed else None)
+
+
+WHEN = "2026-11-25T08:00:00+00:00"
+
+
+def test_baseline_is_set_moved_listed_and_removed(store: Store) -> None:
+    first, second = begin(store, run=started(10)), begin(store, run=started(20))
+    assert store.baselines() == []
+    assert store.set_baseline("main", "latest", set_at=WHEN) == Baseline(name="main", run_id=second, set_at=WHEN)
+    store.set_baseline("release/1.2", first[:13], set_at=WHEN)
+    assert [(baseline.name, baseline.run_id) for baseline in store.baselines()] == [
+        ("main", second),
+        ("release/1.2", first),
+    ]
+    third = begin(store, run=started(30))
+    assert (store.load("main").id, store.load("latest").id) == (second, third), "a baseline stays with its run"
+    store.set_baseline("main", "baseline:release/1.2", set_at=WHEN)
+    assert store.load("baseline:main").id == first
+    store.remove_baseline("main")
+    assert [baseline.name for baseline in store.baselines()] == ["release/1.2"]
+    assert store.load(first).id == first, "the run stays"
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda store: store.load("main"),
+        lambda store: store.load("baseline:main"),
+        lambda store: store.visits("main"),
+        lambda store: store.remove_baseline("main"),
+        lambda store: store.set_baseline("other", "main", set_at=WHEN),
+    ],
+)
+def test_baseline_that_is_not_set_is_told_with_those_that_are(store: Store, act: Callable[[Store], object]) -> None:
+    begin(store)
+    store.set_baseline("nightly", "latest", set_at=WHEN)
+    with pytest.raises(NotComparableError, match="there is no baseline 'main'") as caught:
+        act(store)
+    assert "set are nightly" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("name", ["", "2026", "latest", "run.json", "a b", "-x", "a\n", "ä", "x" * 101])
+def test_baseline_may_not_be_called_what_means_something_else(store: Store, name: str) -> None:
+    begin(store)
+    with pytest.raises(RequestError, match="a baseline cannot be called"):
+        store.set_baseline(name, "latest", set_at=WHEN)
+
+
 # ---- SQLite
 
 
@@ -549,7 +612,9 @@ def test_database_that_another_process_made_just_now_is_used(path: Path, monkeyp
         patched.setattr("convbench.store.place._version", lambda engine, place: None)  # looked before it was made
         with Store.create(str(path)) as store, store._engine.connect() as connection:
             assert store.load("latest").id == run_id
-            assert connection.exec_driver_sql("SELECT version FROM convbench_schema").scalars().all() == [1]
+            assert connection.exec_driver_sql("SELECT version FROM convbench_schema").scalars().all() == [
+                store_schema.VERSION
+            ]
 
 
 def test_reading_store_does_not_write(path: Path) -> None:
@@ -583,13 +648,13 @@ def test_database_of_another_program_is_refused_and_left_alone(path: Path, opene
 
 
 @pytest.mark.parametrize("opened", [Store.open, Store.create])
-@pytest.mark.parametrize(("version", "hint"), [(0, "the convbench that wrote it"), (99, "a newer convbench")])
+@pytest.mark.parametrize(("version", "hint"), [(0, "it is damaged"), (99, "a newer convbench")])
 def test_other_schema_version_is_named(path: Path, opened: type[Store], version: int, hint: str) -> None:
     filled(path)
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE convbench_schema SET version = ?", (version,))
     connection.close()
-    with pytest.raises(StoreError, match=f"schema version {version}, this convbench knows version 1") as caught:
+    with pytest.raises(StoreError, match=f"schema version {version}, this convbench knows versions 1 to") as caught:
         opened(str(path))
     assert hint in (caught.value.hint or "")
 
@@ -867,8 +932,11 @@ def test_server_that_came_back_between_two_appends_is_used_again(postgres: Serve
 # ---- schema versions: a database of each stays readable for ever
 
 
+GIT = Git(commit="0123456789abcdef0123456789abcdef01234567", branch="main", dirty=True)
+
+
 def known_run(version: int) -> tuple[Run, list[Visit]]:
-    """What tests/data/schema_v<version>.db holds: the run as it was begun, and its visits."""
+    """What tests/data/schema_v<version>.db holds: the run as it was begun, and its visits; since 2 a baseline."""
     checked = Check(output_shape=(8, 32, 33), max_error=0.5, elements=2048, method="exact")
     wrong = dataclasses.replace(checked, max_error=float("inf"), reason="output[0, 1, 2] is 3.0, should be 2.0")
     passes = (
@@ -886,7 +954,7 @@ def known_run(version: int) -> tuple[Run, list[Visit]]:
         ),
         PassFacts(pass_index=1, seconds=59.0),
     )
-    return dataclasses.replace(RUN, passes=passes), [
+    return dataclasses.replace(RUN, passes=passes, git=GIT if version >= 2 else None), [
         visit(
             CASES[0],
             check=checked,
@@ -914,9 +982,10 @@ def make_known(path: Path) -> None:
         for facts in run.passes:
             store.note_pass(run.id, facts)
         store.finish(run.id, RunState.FINISHED, "2026-11-24T03:18:00+00:00")
+        store.set_baseline("main", run.id, set_at="2026-11-24T03:20:00+00:00")
 
 
-def assert_known(path: Path, version: int) -> None:
+def assert_known(url: str, version: int) -> None:
     run, visits = known_run(version)
     results = [merge(case, [v for v in visits if v.case_id == case.id]) for case in CASES]
     expected = dataclasses.replace(
@@ -926,9 +995,11 @@ def assert_known(path: Path, version: int) -> None:
         results=tuple(result for result in results if result is not None),
         unmeasured=CASES[3:],
     )
-    with Store.open(str(path)) as store:
+    with Store.open(url) as store:
         assert dataclasses.asdict(store.load("latest")) == dataclasses.asdict(expected)
         assert [v for those in store.visits(run.id).values() for v in those] == visits
+        assert [(summary.id, summary.git) for summary in store.runs()] == [(run.id, expected.git)]
+        assert [baseline.name for baseline in store.baselines()] == ["main"] * (version >= 2)
 
 
 def test_what_is_known_of_a_pass_is_stored_and_the_last_word_counts(store: Store) -> None:
@@ -946,7 +1017,130 @@ def test_what_is_known_of_a_pass_is_stored_and_the_last_word_counts(store: Store
 def test_database_of_each_schema_version_stays_readable(tmp_path: Path, version: int) -> None:
     copy = tmp_path / "copy.db"
     shutil.copyfile(DATA / f"schema_v{version}.db", copy)
-    assert_known(copy, version)
+    before = copy.read_bytes()
+    assert_known(str(copy), version)
+    assert copy.read_bytes() == before, "reading does not upgrade"
+
+
+def differences(url: str) -> list[object]:
+    """What Alembic finds different between a database's tables and those of the schema."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with Store.open(url) as store, store._engine.connect() as connection:
+        found: list[object] = compare_metadata(MigrationContext.configure(connection), store_schema.metadata)
+        return found
+
+
+def assert_upgraded(url: str, version: int) -> None:
+    """A database that held the known run of an older version holds it still, and takes what is new."""
+    assert differences(url) == []
+    assert_known(url, version)
+    with Store.create(url) as store:
+        run_id = begin(store, run=dataclasses.replace(started(59), git=GIT))
+        store.set_baseline("main", RUN.id, set_at="2026-11-25T00:00:00+00:00")
+        assert (store.load(run_id).git, store.load("main").id) == (GIT, RUN.id)
+        with store._engine.connect() as connection:
+            version, identity = connection.exec_driver_sql("SELECT version, identity FROM convbench_schema").one()
+    assert (version, len(identity)) == (store_schema.VERSION, 32)
+
+
+OLDER = range(1, store_schema.VERSION)
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_older_schema_is_upgraded_when_it_is_opened_to_write(tmp_path: Path, version: int) -> None:
+    copy = tmp_path / "copy.db"
+    shutil.copyfile(DATA / f"schema_v{version}.db", copy)
+    with Store.create(str(copy)):
+        pass
+    assert_upgraded(str(copy), version)
+
+
+def tables_as_of(path: Path, url: str) -> None:
+    """Make the tables of an SQLite database on a server, with all their rows."""
+    source, target = create_engine(f"sqlite:///{path}"), create_engine(url.replace("://", "+psycopg://"))
+    tables = MetaData()
+    tables.reflect(source)
+    for table in tables.tables.values():
+        for column in table.columns:
+            column.type = column.type.as_generic()
+            if isinstance(column.type, Text):
+                column.type = Text(collation="C")
+    with source.connect() as reading, target.begin() as writing:
+        tables.create_all(writing)
+        for table in tables.sorted_tables:
+            rows = [row._asdict() for row in reading.execute(select(table))]
+            if rows:
+                writing.execute(table.insert(), rows)
+        writing.exec_driver_sql("SELECT setval(pg_get_serial_sequence('runs', 'key'), max(key)) FROM runs")
+    source.dispose()
+    target.dispose()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("version", OLDER)
+def test_older_schema_on_a_server_is_read_and_upgraded(postgres: Server, version: int) -> None:
+    url = postgres.new_database()
+    tables_as_of(DATA / f"schema_v{version}.db", url)
+    assert_known(url, version)
+    with Store.change(url):
+        pass
+    assert_upgraded(url, version)
+
+
+@pytest.mark.slow
+def test_processes_that_upgrade_at_once_do_it_once(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    shutil.copyfile(DATA / "schema_v1.db", copy)
+    code = """
+        while time.time() < float(sys.argv[2]):
+            time.sleep(0.001)
+        with Store.create(sys.argv[1]) as store:
+            print(begin(store))
+    """
+    at_once = time.time() + 2.5
+    ids = {outcome(process) for process in [python(code, copy, at_once) for _ in range(4)]}
+    with Store.open(str(copy)) as store:
+        assert {summary.id for summary in store.runs()} == ids | {RUN.id}
+    assert differences(str(copy)) == []
+
+
+def test_upgrade_that_fails_leaves_the_database_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from convbench.store import migrations
+
+    def fails(operations: object) -> None:
+        raise OperationalError("", None, Exception("no"))
+
+    monkeypatch.setattr(migrations, "STEPS", {**migrations.STEPS, store_schema.VERSION: fails, 1: lambda _: None})
+    copy = tmp_path / "copy.db"
+    shutil.copyfile(DATA / "schema_v1.db", copy)
+    with pytest.raises(StoreError):
+        Store.create(str(copy))
+    assert_known(str(copy), 1)
+
+
+def test_every_version_has_its_step_and_a_database_of_today_needs_no_alembic(path: Path) -> None:
+    from convbench.store import migrations
+
+    assert list(migrations.STEPS) == list(range(2, store_schema.VERSION + 1))
+    filled(path)
+    code = """
+        with Store.create(sys.argv[1]) as store:
+            begin(store)
+        print(*(name for name in ("alembic", "psycopg") if name in sys.modules))
+    """
+    assert outcome(python(code, path)).split() == ["psycopg"], "which this module imports itself"
+
+
+def test_older_schema_in_a_read_only_folder_can_be_read(closed_folder: Path) -> None:
+    shutil.copyfile(DATA / "schema_v1.db", closed_folder / "runs.db")
+    (closed_folder / "runs.db").chmod(0o444)
+    closed_folder.chmod(0o555)
+    assert json.loads(outcome(python(READS_AS_NOBODY, closed_folder / "runs.db", "open"))) == [3, None]
+    message, hint = json.loads(outcome(python(READS_AS_NOBODY, closed_folder / "runs.db", "create")))
+    assert "cannot use the database" in message
+    assert "--db" in hint
 
 
 def test_tables_of_the_fixture_are_those_of_the_schema(tmp_path: Path) -> None:
@@ -958,7 +1152,7 @@ def test_tables_of_the_fixture_are_those_of_the_schema(tmp_path: Path) -> None:
             connection.close()
 
     make_known(tmp_path / "new.db")
-    assert_known(tmp_path / "new.db", store_schema.VERSION)
+    assert_known(str(tmp_path / "new.db"), store_schema.VERSION)
     copy = tmp_path / "copy.db"
     shutil.copyfile(DATA / f"schema_v{store_schema.VERSION}.db", copy)
     assert tables(copy) == tables(tmp_path / "new.db")

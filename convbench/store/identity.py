@@ -1,19 +1,50 @@
-"""What a run is called, and when two sweeps are the same."""
+"""What a run is called, by its id or by a baseline's name, and when two sweeps are the same."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from convbench.case import Case
+from convbench.errors import RequestError
 from convbench.result import Measure
 from convbench.serial import to_json
 
 #: Letters and digits of a run's tail that nobody mixes up when reading them aloud (no 0 and o, 1 and l and i).
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+
+#: The newest run started.
+LATEST = "latest"
+#: What may stand before a baseline's name where a run is asked for.
+_BASELINE = "baseline:"
+#: A baseline's name begins with a letter, as no run id does.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,99}")
+
+
+def checked_baseline_name(name: str) -> str:
+    """The name, where a baseline may have it; RequestError where it would look like something else."""
+    if not _NAME.fullmatch(name):
+        raise RequestError(
+            f"a baseline cannot be called {name!r}",
+            hint="a name is a letter, then letters, digits and . _ / -; at most 100 in all",
+        )
+    if name == LATEST or name.endswith(".json"):
+        raise RequestError(f"a baseline cannot be called {name!r}", hint="that names a run already")
+    return name
+
+
+def baseline_meant(ref: str) -> str | None:
+    """The name of the baseline that a reference to a run means; None where it means `latest`, an id or its beginning.
+
+    Run ids begin with a digit, and names with a letter: a word is never both.
+    """
+    if ref.startswith(_BASELINE):
+        return ref.removeprefix(_BASELINE)
+    return ref if ref != LATEST and _NAME.match(ref) else None
 
 
 def new_run_id(now: datetime) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sqlite3
 import time
 import urllib.parse
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, func, inspect, select
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, func, inspect, select, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -141,21 +142,31 @@ class Place:
 
 
 def create(place: Place) -> Engine:
-    """Open the database to write, making it where there is none."""
+    """Open the database to write, making it where there is none and upgrading it where its schema is an older one."""
     if place.path is None:
         engine = _server(place)
     else:
         _make_folder(place.path)
         engine = _sqlite(place.path, "mode=rwc")
     with place.explaining(), _disposing(engine):
-        if _version(engine, place) is None:
+        found = _version(engine, place)
+        if found is None:
             _refuse_foreign(engine, place)
             _initialize(engine, place)
+        elif found < schema.VERSION:
+            _upgrade(engine)
     return engine
 
 
-def open_to_read(place: Place) -> Engine:
-    """Open the database to read; it must exist. Works where nothing can be written."""
+def open_to_change(place: Place) -> Engine:
+    """Open a database to write that must exist."""
+    engine, _ = open_to_read(place)
+    engine.dispose()
+    return create(place)
+
+
+def open_to_read(place: Place) -> tuple[Engine, int]:
+    """Open the database to read, and the version of its schema; it must exist. Works where nothing can be written."""
     if place.path is None:
         engine = _server(place)
         with place.explaining(), _disposing(engine):
@@ -165,7 +176,7 @@ def open_to_read(place: Place) -> Engine:
     if found is None:
         engine.dispose()
         raise _absent(f"the database {place} holds no runs of convbench")
-    return engine
+    return engine, found
 
 
 def _open_file(place: Place, path: Path) -> tuple[Engine, int | None]:
@@ -295,19 +306,19 @@ def _sqlite(path: Path, parameters: str) -> Engine:
 
 
 def _version(engine: Engine, place: Place) -> int | None:
-    """The schema version, None where there are no tables of convbench; StoreError where it is another one."""
+    """The schema version, None where there are no tables of convbench; StoreError where it is none that we know."""
     with engine.connect().execution_options(**{READS: True}) as connection:
         if not inspect(connection).has_table(schema.schema.name):
             return None
         found = connection.execute(select(schema.schema.c.version)).scalar()
-    if found != schema.VERSION:
+    if not isinstance(found, int) or not 1 <= found <= schema.VERSION:
         newer = isinstance(found, int) and found > schema.VERSION
-        hint = "a newer convbench reads it" if newer else "the convbench that wrote it reads it"
+        hint = "a newer convbench reads it: pip install --upgrade convbench" if newer else "it is damaged"
         raise StoreError(
-            f"the database {place} has schema version {found}, this convbench knows version {schema.VERSION}",
+            f"the database {place} has schema version {found}, this convbench knows versions 1 to {schema.VERSION}",
             hint=f"{hint}; or {_ELSEWHERE}",
         )
-    return schema.VERSION
+    return found
 
 
 def _refuse_foreign(engine: Engine, place: Place) -> None:
@@ -347,10 +358,28 @@ def _initialize(engine: Engine, place: Place) -> None:
             _write_ahead(connection.cursor())
         finally:
             connection.close()
-    with engine.begin() as transaction:
-        if transaction.dialect.name == "postgresql":  # in SQLite the transaction has the lock
-            transaction.execute(select(func.pg_advisory_xact_lock(_MAKING)))
+    with _making(engine) as transaction:
         if inspect(transaction).has_table(schema.schema.name):
             return  # another process was faster
         schema.metadata.create_all(transaction)
-        transaction.execute(schema.schema.insert().values(version=schema.VERSION))
+        transaction.execute(schema.schema.insert().values(version=schema.VERSION, identity=uuid.uuid4().hex))
+
+
+def _upgrade(engine: Engine) -> None:
+    """Take the tables to the present version; all of it or nothing."""
+    from convbench.store import migrations  # Alembic takes a third of a second to import
+
+    with _making(engine) as transaction:
+        found = transaction.execute(select(schema.schema.c.version)).scalar_one()
+        if found < schema.VERSION:  # else another process was faster
+            migrations.upgrade(transaction, found)
+            transaction.execute(update(schema.schema).values(version=schema.VERSION))
+
+
+@contextmanager
+def _making(engine: Engine) -> Iterator[Connection]:
+    """A transaction that makes or changes tables; one at a time."""
+    with engine.begin() as transaction:
+        if transaction.dialect.name == "postgresql":  # in SQLite every transaction that writes is alone
+            transaction.execute(select(func.pg_advisory_xact_lock(_MAKING)))
+        yield transaction

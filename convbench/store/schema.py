@@ -2,9 +2,12 @@
 
 A change makes a new schema version, a migration, and a fixture database in tests/data that stays readable for ever.
   1  the first release
+  2  what was checked out where a run was started, named baselines, the database's own identity
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -16,6 +19,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    Label,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
@@ -24,10 +28,11 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    null,
 )
 from sqlalchemy.types import TypeEngine
 
-VERSION = 1
+VERSION = 2
 
 
 class Words(TypeDecorator[str]):
@@ -38,7 +43,11 @@ class Words(TypeDecorator[str]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
         """Text that is ordered by its bytes everywhere: SQLite's order, and that of ids and of times in ISO 8601."""
-        return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(Text())
+        from sqlalchemy.dialects.postgresql import TEXT  # which nobody with SQLite needs to load
+
+        return TEXT(collation="C")
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """What is stored for `value`."""
@@ -57,7 +66,24 @@ metadata = MetaData(
     }
 )
 
-schema = Table("convbench_schema", metadata, Column("version", Integer, nullable=False))
+
+def since(version: int) -> dict[str, int]:
+    """The `info` of a column that older versions of the schema lack."""
+    return {"since": version}
+
+
+def columns(table: Table, version: int) -> list[Column[Any] | Label[Any]]:
+    """What to select of a table in a database of an older version: null in place of columns that it lacks."""
+    return [column if column.info.get("since", 1) <= version else null().label(column.name) for column in table.columns]
+
+
+#: One row. `identity` is the same however the database is reached, and is another one's nowhere.
+schema = Table(
+    "convbench_schema",
+    metadata,
+    Column("version", Integer, nullable=False),
+    Column("identity", Words, info=since(2)),
+)
 
 #: One row per run. `measure` and `environment` are JSON (serial.py), `seed` is text because it may exceed 64 bits.
 #: `host` is where the run began; the writer is the process that writes it now, null where none does.
@@ -82,6 +108,21 @@ runs = Table(
     Column("writer_boot", Words),
     Column("writer_pid", Integer),
     Column("writer_started", Double),
+    Column("git_commit", Words, info=since(2)),
+    Column("git_branch", Words, info=since(2)),
+    Column("git_dirty", Boolean, info=since(2)),
+)
+
+#: Names for runs, in databases of this version and newer.
+BASELINES_SINCE = 2
+baselines = Table(
+    "baselines",
+    metadata,
+    Column("name", Words, nullable=False),
+    Column("run_key", ForeignKey("runs.key", ondelete="CASCADE"), nullable=False),
+    Column("set_at", Words, nullable=False),
+    PrimaryKeyConstraint("name"),
+    sqlite_with_rowid=False,
 )
 
 rejections = Table(

@@ -18,13 +18,15 @@ from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, insert,
 from sqlalchemy.sql import ColumnElement
 
 from convbench.case import Case
-from convbench.errors import RequestError, RunNotFoundError, StoreError
+from convbench.errors import NotComparableError, RequestError, RunNotFoundError, StoreError
 from convbench.problem import Problem
 from convbench.result import (
     FOUND_ONCE,
     PACKED,
+    Baseline,
     Check,
     Environment,
+    Git,
     PassFacts,
     Rejection,
     Result,
@@ -48,6 +50,7 @@ from convbench.serial import (
 )
 from convbench.store import place as places
 from convbench.store import schema
+from convbench.store.identity import LATEST, baseline_meant, checked_baseline_name
 from convbench.store.writer import Writer
 
 AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
@@ -59,22 +62,30 @@ _CHUNK = 1000
 class Store:
     """A database of runs; a context manager. All methods raise StoreError where the database cannot do it."""
 
-    def __init__(self, engine: Engine, place: places.Place) -> None:
+    def __init__(self, engine: Engine, place: places.Place, *, version: int = schema.VERSION) -> None:
         self._engine = engine
         self._place = place
+        self._version = version
         self._claims: dict[str, _Claim] = {}
 
     @classmethod
     def create(cls, url_or_path: str | None = None) -> Store:
-        """Open a database to write runs, making it and its folder where there is none."""
+        """Open a database to write runs, making it and its folder where there is none. An older schema is upgraded."""
         place = places.Place.of(url_or_path or places.DEFAULT)
         return cls(places.create(place), place)
 
     @classmethod
-    def open(cls, url_or_path: str | None = None) -> Store:
-        """Open a database to read; it must exist, and nothing needs to be writable."""
+    def change(cls, url_or_path: str | None = None) -> Store:
+        """Open a database to write that must exist. An older schema is upgraded."""
         place = places.Place.of(url_or_path or places.DEFAULT)
-        return cls(places.open_to_read(place), place)
+        return cls(places.open_to_change(place), place)
+
+    @classmethod
+    def open(cls, url_or_path: str | None = None) -> Store:
+        """Open a database to read, of this or an older schema; it must exist, and nothing needs to be writable."""
+        place = places.Place.of(url_or_path or places.DEFAULT)
+        engine, version = places.open_to_read(place)
+        return cls(engine, place, version=version)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -111,6 +122,7 @@ class Store:
                 "digest": digest,
                 "host": writer.host,
                 **_writer_columns(writer),
+                **_git_columns(run.git),
             }
             key = connection.execute(insert(schema.runs).returning(schema.runs.c.key), row).scalar_one()
             _insert(
@@ -124,10 +136,13 @@ class Store:
             _insert(connection, schema.cases, _case_rows(key, cases, positions))
         self._claims[run.id] = _Claim(key=key, writer=writer, positions=positions)
 
-    def resumable(self, *, digest: str, version: str, environment: Environment, host: str) -> str | None:
-        """The newest unfinished run of the same sweep, version and environment that began on this host and whose writer
-        is gone; None where there is none.
+    def resumable(
+        self, *, digest: str, version: str, environment: Environment, host: str, git: Git | None = None
+    ) -> str | None:
+        """The newest unfinished run of the same sweep, version and environment that began on this host, at the same
+        commit where it knows one, and whose writer is gone; None where there is none.
         """
+        commits = (None, git.commit if git else None)  # a run of two commits would be told as one of the first
         runs = schema.runs.c
         wanted = (
             select(schema.runs)
@@ -141,7 +156,8 @@ class Store:
         )
         with self._reading() as connection:
             for row in connection.execute(wanted).all():
-                if _is_free(row) and environment_from_json(json.loads(row.environment)) == environment:
+                same = row.git_commit in commits and environment_from_json(json.loads(row.environment)) == environment
+                if same and _is_free(row):
                     return str(row.id)
         return None
 
@@ -223,6 +239,50 @@ class Store:
             )
         del self._claims[run_id]
 
+    # ---- baselines
+
+    def set_baseline(self, name: str, ref: str, *, set_at: str) -> Baseline:
+        """Have `name` mean the run that `ref` means now, whatever it meant before. RequestError for a bad name."""
+        columns = schema.baselines.c
+        checked_baseline_name(name)
+        with self._writing() as connection:
+            run = self._find(connection, ref)
+            values = {"run_key": run.key, "set_at": set_at}
+            changed = connection.execute(update(schema.baselines).where(columns.name == name).values(values))
+            if not changed.rowcount:
+                connection.execute(insert(schema.baselines).values(name=name, **values))
+        return Baseline(name=name, run_id=run.id, set_at=set_at)
+
+    def remove_baseline(self, name: str) -> None:
+        """Forget a baseline; its run stays. NotComparableError where there is none."""
+        with self._writing() as connection:
+            if not connection.execute(delete(schema.baselines).where(schema.baselines.c.name == name)).rowcount:
+                raise self._no_baseline(connection, name)
+
+    def baselines(self) -> list[Baseline]:
+        """All baselines, by name."""
+        with self._reading() as connection:
+            return self._baselines(connection)
+
+    def _baselines(self, connection: Connection) -> list[Baseline]:
+        if self._version < schema.BASELINES_SINCE:
+            return []
+        columns, runs = schema.baselines.c, schema.runs.c
+        rows = connection.execute(
+            select(columns.name, runs.id, columns.set_at)
+            .join_from(schema.baselines, schema.runs, columns.run_key == runs.key)
+            .order_by(columns.name)
+        )
+        return [Baseline(name=name, run_id=run_id, set_at=set_at) for name, run_id, set_at in rows]
+
+    def _no_baseline(self, connection: Connection, name: str) -> NotComparableError:
+        names = ", ".join(baseline.name for baseline in self._baselines(connection))
+        there_are = f"; set are {names}" if names else ""
+        return NotComparableError(
+            f"there is no baseline {name!r} in {self._place}",
+            hint=f"`convbench baseline set {name} RUN` sets one{there_are}; ids of runs begin with a digit",
+        )
+
     # ---- reading
 
     def visits(self, run_id: str) -> dict[str, list[Visit]]:
@@ -238,13 +298,16 @@ class Store:
         return dict(found)
 
     def load(self, ref: str) -> Run:
-        """A run with its results: `latest` (the newest started), an id, or a unique prefix of one.
+        """A run with its results: `latest` (the newest started), an id, a unique prefix of one, or a baseline, whose
+        name may stand after `baseline:`.
 
-        Raises RunNotFoundError where there is none or where there are several.
+        Raises RunNotFoundError where there is none or where there are several, and NotComparableError where there is no
+        such baseline.
         """
         with self._reading() as connection, _without_garbage_collection():
             key = self._find(connection, ref).key
-            row = connection.execute(select(schema.runs).where(schema.runs.c.key == key)).one()
+            columns = schema.columns(schema.runs, self._version)
+            row = connection.execute(select(*columns).where(schema.runs.c.key == key)).one()
             with self._decoding(row.id):
                 return _run(connection, row)
 
@@ -257,7 +320,9 @@ class Store:
             statuses = _statuses(connection)
             return [
                 self._summary(row, cases.get(row.key, 0), statuses.get(row.key, {}))
-                for row in connection.execute(select(runs).order_by(runs.c.started_at.desc(), runs.c.key.desc()))
+                for row in connection.execute(
+                    select(*schema.columns(runs, self._version)).order_by(runs.c.started_at.desc(), runs.c.key.desc())
+                )
             ]
 
     def find_case(self, ref: str) -> Case:
@@ -291,6 +356,7 @@ class Store:
             torch=environment.torch,
             cases=cases,
             statuses=statuses,
+            git=_git(row),
         )
 
     def _find(self, connection: Connection, ref: str) -> AnyRow:
@@ -301,7 +367,13 @@ class Store:
         ).all()
         if not stored:
             raise RunNotFoundError(f"no run is stored in {self._place}", hint="`convbench run CONFIG` measures one")
-        found = stored[:1] if ref == "latest" else [row for row in stored if row.id == ref]
+        name = baseline_meant(ref)
+        if name is not None:
+            named = [baseline.run_id for baseline in self._baselines(connection) if baseline.name == name]
+            if not named:
+                raise self._no_baseline(connection, name)
+            ref = named[0]
+        found = stored[:1] if ref == LATEST else [row for row in stored if row.id == ref]
         found = found or [row for row in stored if ref and row.id.startswith(ref)]
         if len(found) == 1:
             return found[0]
@@ -546,6 +618,7 @@ def _run(connection: Connection, row: AnyRow) -> Run:
         finished_at=row.finished_at,
         state=_state(row),
         environment=environment_from_json(json.loads(row.environment)),
+        git=_git(row),
         results=tuple(results),
         rejections=tuple(
             Rejection(label=label, reason=reason)
@@ -598,6 +671,20 @@ def _writer_columns(writer: Writer | None) -> dict[str, object]:
         "writer_pid": writer and writer.pid,
         "writer_started": writer and writer.started,
     }
+
+
+def _git_columns(git: Git | None) -> dict[str, object]:
+    return {
+        "git_commit": git and git.commit,
+        "git_branch": git and git.branch,
+        "git_dirty": git and git.dirty,
+    }
+
+
+def _git(row: AnyRow) -> Git | None:
+    if row.git_commit is None:
+        return None
+    return Git(commit=row.git_commit, branch=row.git_branch, dirty=bool(row.git_dirty))
 
 
 def _writer(row: AnyRow) -> Writer | None:

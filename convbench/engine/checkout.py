@@ -1,0 +1,69 @@
+"""What is checked out where a run is started: the commit and branch of the user's project, for the history of runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from convbench.result import Git
+
+#: Longer than this git is not waited for, seconds: a run must not hang on a sick network drive.
+TIMEOUT_S = 10.0
+
+#: Where a CI that checks out a bare commit says which branch it is of; the first that says something counts. A pull
+#: request's own branch stands before the one that it is merged for trying.
+#: https://docs.github.com/actions/reference/workflows-and-actions/variables, https://docs.gitlab.com/ci/variables/predefined_variables
+BRANCH_VARIABLES = (
+    "GITHUB_HEAD_REF",
+    "GITHUB_REF_NAME",
+    "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME",
+    "CI_COMMIT_REF_NAME",
+)
+#: With these the two REF_NAMEs hold a tag, which is no branch.
+_GITHUB_KIND, _GITLAB_TAG = "GITHUB_REF_TYPE", "CI_COMMIT_TAG"
+
+
+def checkout(folder: Path | None = None) -> Git | None:
+    """Commit, branch and whether files that git knows were changed, in `folder` or the current one.
+
+    None outside a checkout, before its first commit, and where git is absent or refuses.
+    """
+    told = _status(folder)
+    if told is None:
+        return None
+    heads = dict(line[2:].split(" ", 1) for line in told if line.startswith("# branch."))
+    commit, branch = heads.get("branch.oid", "(initial)"), heads.get("branch.head", "(detached)")
+    if commit == "(initial)":
+        return None
+    dirty = any(not line.startswith("#") for line in told)
+    return Git(commit=commit, branch=_branch_of_ci(os.environ) if branch == "(detached)" else branch, dirty=dirty)
+
+
+def _status(folder: Path | None) -> list[str] | None:
+    """The lines of `git status`, which tells all at once; None where it tells nothing."""
+    command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=TIMEOUT_S,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return None if done.returncode else done.stdout.splitlines()
+
+
+def _branch_of_ci(variables: Mapping[str, str]) -> str | None:
+    """The branch that a CI names, None where there is none."""
+    tags = set()
+    if variables.get(_GITHUB_KIND) == "tag":
+        tags.add("GITHUB_REF_NAME")
+    if variables.get(_GITLAB_TAG):
+        tags.add("CI_COMMIT_REF_NAME")
+    return next((variables[name] for name in BRANCH_VARIABLES if variables.get(name) and name not in tags), None)
