@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convbench import sweep as sweeps
-from convbench.errors import RequestError, StoreError
+from convbench.errors import NotComparableError, RequestError, RunNotFoundError, StoreError, SweepError
 from convbench.result import Run, RunState
 
 if TYPE_CHECKING:
     import pandas
 
+    from convbench.analysis.comparison import Comparison
+    from convbench.measure.threshold import Thresholds
     from convbench.runner import Listener
 
 #: Where reports are written, below the current directory.
@@ -96,6 +98,46 @@ def load(ref: str = LATEST, *, db: str | None = None) -> MeasuredRun:
 
     with Store.open(db) as store:
         return MeasuredRun(run=store.load(ref))
+
+
+def compare(base: str, new: str = LATEST, *, db: str | None = None, across_environments: bool = False) -> Comparison:
+    """What changed from the run `base` to the run `new`, each named as for `load`.
+
+    What counts as a change is said by the new run's sweep. Raises NotComparableError where there is no such baseline,
+    where the runs have no case in common, or where they were measured on environments that differ, unless
+    `across_environments`.
+    """
+    from convbench.analysis import comparison
+
+    try:
+        before = load(base, db=db).run
+    except RunNotFoundError as error:
+        raise NotComparableError(f"no such baseline: {error.message}", hint=error.hint) from None
+    after = load(new, db=db).run
+    found = comparison.compare(before, after, thresholds(after))
+    if not (found.comparable or across_environments):
+        decisive = "; ".join(str(difference) for difference in found.differences if difference.decides)
+        others = "; ".join(str(difference) for difference in found.differences if not difference.decides)
+        raise NotComparableError(
+            f"{before.id} and {after.id} are not comparable: {decisive}" + (f" (also: {others})" if others else ""),
+            hint="--across-environments compares them all the same",
+        )
+    return found
+
+
+def thresholds(run: Run) -> Thresholds:
+    """What a run's sweep says counts as a change.
+
+    Raises RequestError where that cannot be read: another convbench may have stored it.
+    """
+    from convbench.measure.threshold import Thresholds
+
+    try:
+        return sweeps.parse(run.source, f"the sweep of run {run.id}").compare
+    except SweepError as error:
+        if "compare" not in run.source:  # whatever else it says, it says nothing of this
+            return Thresholds()
+        raise RequestError(f"what counts as a change cannot be read: {error.message}") from None
 
 
 def is_export(ref: str) -> bool:

@@ -19,6 +19,7 @@ from convbench.errors import ConvbenchError, ExitCode, RequestError, SweepError
 if TYPE_CHECKING:
     from types import FrameType
 
+    from convbench.analysis.comparison import Comparison
     from convbench.case import Case
     from convbench.result import Run
 
@@ -217,6 +218,44 @@ def export(
         api.write_bytes(output, content)
     else:
         sys.stdout.buffer.write(content)
+
+
+@app.command()
+def compare(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="The run to compare with, named like NEW.")],
+    new: Annotated[
+        str, typer.Argument(metavar="NEW", help="latest, a run id or a unique prefix of one, or a JSON export.")
+    ],
+    across_environments: Annotated[
+        bool, typer.Option("--across-environments", help="Compare runs of different machines or versions all the same.")
+    ] = False,
+    db: Database = None,
+) -> None:
+    """Tell what changed between two runs.
+
+    One line for each case that is not unchanged, then the changes that belong together, then the verdict of all. Exits
+    with 1 where a case regressed, 4 where the runs cannot be compared, 5 where noise hides too much.
+    """
+    from convbench import api
+    from convbench.report.compare import compare_text
+
+    gc.disable()  # millions of blocks and no garbage among them
+    found = api.compare(base, new, db=_database(db), across_environments=across_environments)
+    print(compare_text(found))
+    raise typer.Exit(comparison_exit_code(found))
+
+
+def comparison_exit_code(comparison: Comparison) -> ExitCode:
+    """The first exit code of the contract that applies to two runs that were compared."""
+    from convbench.analysis.comparison import Verdict
+    from convbench.result import UNMEASURED, Status
+
+    statuses = {judgment.new_status for judgment in comparison.judgments}
+    if Status.FAILED in statuses or comparison.verdict is Verdict.REGRESSED:
+        return ExitCode.FAILED_OR_REGRESSED
+    if statuses & UNMEASURED:
+        return ExitCode.NOT_MEASURED
+    return ExitCode.TOO_NOISY if comparison.verdict is Verdict.INCONCLUSIVE else ExitCode.DONE
 
 
 def _setting(help_text: str) -> typer.models.OptionInfo:

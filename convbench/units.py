@@ -100,6 +100,13 @@ def percent(ratio: float | None, decimals: int = 1) -> str:
     return f"{ratio * 100:.{decimals}f} %"
 
 
+def change(factor: float) -> str:
+    """A factor as what it adds or takes: 1.412 -> `+41.2 %`, 0.9 -> `-10.0 %`, 6.2 -> `+520 %`."""
+    if math.isnan(factor):
+        return "-"
+    return f"{factor - 1:+.{1 if abs(factor - 1) < 0.9995 else 0}%}".replace("%", " %")
+
+
 def ratio(value: float) -> str:
     """A factor: `1.31x`."""
     return f"{digits(value)}x"

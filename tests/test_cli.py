@@ -27,7 +27,7 @@ from convbench.store import Store, Writer
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIGS = Path(__file__).parent.parent / "configs"
-VERBS = ("run", "plan", "report", "runs", "export", "explain", "repro", "check")
+VERBS = ("run", "plan", "report", "runs", "export", "compare", "explain", "repro", "check")
 
 SWEEP = """\
 name: two by two

@@ -16,8 +16,8 @@ from convbench.measure.estimate import BlockTable, Floats, Integers
 class PassFloors:
     """The pass floors of both sides after the cut, (cases, passes), seconds; NaN beyond the passes of a case.
 
-    `passes` and `blocks` count what is left of each case on either side. `near` is the share of those blocks, of both
-    sides together, whose minimum is within `NEAR` of their side's floor.
+    `passes` and `blocks` count what is left of each case on either side. `near` is the share of those blocks whose
+    minimum is within `NEAR` of their side's floor, on the side where they are fewer.
     """
 
     base: Floats
@@ -42,12 +42,10 @@ def pass_floors(base: BlockTable, new: BlockTable) -> PassFloors:
     common = np.minimum(sides[0].counts[:, :width], sides[1].counts[:, :width])
     floors = [side.floors(common) for side in sides]
     blocks = common.sum(axis=1)
-    near = sum(side.near(common, _lowest(floor)) for side, floor in zip(sides, floors, strict=True))
+    near = [side.near(common, _lowest(floor)) for side, floor in zip(sides, floors, strict=True)]
     with np.errstate(invalid="ignore"):
-        share = near / (2 * blocks)
-    return PassFloors(
-        base=floors[0], new=floors[1], passes=(common > 0).sum(axis=1), blocks=blocks, near=np.asarray(share)
-    )
+        share = np.minimum(*near) / blocks
+    return PassFloors(base=floors[0], new=floors[1], passes=(common > 0).sum(axis=1), blocks=blocks, near=share)
 
 
 def _lowest(floors: Floats) -> Floats:

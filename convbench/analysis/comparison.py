@@ -1,0 +1,458 @@
+"""What changed between two runs: a judgment per case, the changes that belong together, one verdict for all. Pure.
+
+The procedure, case by case, over equal numbers of passes and blocks (measure/alike.py): F is the floor of a side, u the
+larger side's median pass floor over its lowest. A case is accused where |ln(F_new / F_base)| exceeds both ln u and
+ln(1 + threshold); one with u over `MOST_NOISE` cannot be judged. Where the median case moved, the machine did. It
+stood up in simulation on real runs of a shared 2-vCPU machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convbench import units
+from convbench.analysis.comparability import Difference, differences
+from convbench.analysis.grouping import shared
+from convbench.case import Case
+from convbench.errors import NotComparableError
+from convbench.measure import estimate
+from convbench.measure.alike import PassFloors, pass_floors
+from convbench.measure.significance import p_values, q_values
+from convbench.measure.threshold import Thresholds
+from convbench.result import Result, Run, Status
+
+Floats = estimate.Floats
+
+#: The largest u that can be judged: a machine that moves the passes of one run by more moves runs by as much.
+MOST_NOISE = 1.09
+#: The median case moves by less than this between runs of one machine, as a ratio minus 1: a change of the code seldom
+#: meets half of the cases, a change of the machine meets all.
+MACHINE_MOVED = 0.02
+#: The fewest cases whose median says so: of five, three that a change of the code met would be the median.
+FEWEST_FOR_MACHINE = 6
+#: The fewest passes that tell a change from noise: what a process got goes with it (measurement.md, fact 4).
+FEWEST_PASSES = 2
+#: How many page faults per iteration more or fewer are a cause, at least, and how many times as many.
+PAGE_FAULTS, PAGE_FAULTS_RATIO = 1.0, 2.0
+#: A pass is to be quiet with this chance in a run that is long enough: then the median pass is, nearly always.
+QUIET_CHANCE = 0.75
+
+
+class Verdict(StrEnum):
+    """What became of a case, and of all."""
+
+    REGRESSED = "regressed"  # slower by more than noise and threshold
+    IMPROVED = "improved"  # faster by more than noise and threshold
+    UNCHANGED = "unchanged"
+    INCONCLUSIVE = "inconclusive"  # too noisy to tell
+    NOT_JUDGED = "not judged"  # nothing to compare: missing, failed or not measured on a side
+
+
+#: Verdicts that say whether a case changed.
+JUDGED = frozenset({Verdict.REGRESSED, Verdict.IMPROVED, Verdict.UNCHANGED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgment:
+    """What became of one case. Times are seconds per iteration, over equal numbers of passes and blocks.
+
+    `ratio` is new over base, `low` to `high` its interval: from the lowest pass floor of new over the highest of base
+    to the highest of new over the lowest of base. Where n passes a side come from one distribution, whatever it is, the
+    interval holds 1 in all but 2 of (2n choose n) comparisons, 99.2 % at 5 passes: it misses 1 only where all passes of
+    one side lie beyond all of the other's. A bootstrap over so few passes would be too narrow, for resampling never
+    undercuts the lowest of a sample.
+
+    `noise` is u, `threshold` a ratio minus 1, `q` the Benjamini-Hochberg q-value against the threshold. Numbers are NaN
+    where there is nothing to compare. `causes` are what else differs between both sides of this case. A status is None
+    where the side does not have the case, or has not reached it.
+    """
+
+    case: Case
+    verdict: Verdict
+    base_status: Status | None
+    new_status: Status | None
+    reason: str = ""
+    ratio: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    base_s: float = math.nan
+    new_s: float = math.nan
+    noise: float = math.nan
+    threshold: float = math.nan
+    q: float = math.nan
+    passes: int = 0
+    blocks: int = 0
+    causes: tuple[Difference, ...] = ()
+
+    @property
+    def smallest_seen(self) -> float:
+        """The smallest change that would have been seen in this case, as a ratio minus 1."""
+        return max(self.threshold, self.noise - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Cases that changed alike and share settings: `changed` are positions among the judgments, `cases` counts those
+    judged that have the settings, `ratio` is the median of the changed ones. A cause says in how many of them it is.
+    """
+
+    name: str
+    verdict: Verdict
+    changed: tuple[int, ...]
+    cases: int
+    ratio: float
+    causes: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """Which run stands on a side."""
+
+    id: str
+    name: str
+    started_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two runs compared.
+
+    `judgments` has every case of either run, in the order of the new one, those of the base alone last. `moved` is the
+    median of |ln ratio| over all cases that both sides measured, as a ratio minus 1; 0 where there are none.
+    `is_machine` says that it is too much for a change of the code. `longer` is how many times the blocks per pass a run
+    would have to take for half of the cases to be judged, as far as the share of quiet blocks tells; 1 where they were.
+    """
+
+    base: Side
+    new: Side
+    judgments: tuple[Judgment, ...]
+    differences: tuple[Difference, ...]
+    groups: tuple[Group, ...]
+    verdict: Verdict
+    moved: float
+    is_machine: bool
+    longer: float
+
+    @property
+    def comparable(self) -> bool:
+        """Whether nothing differs that makes ratios mean something else than a change of the code."""
+        return not any(difference.decides for difference in self.differences)
+
+    @property
+    def counts(self) -> Counter[Verdict]:
+        """How many cases have which verdict."""
+        return Counter(judgment.verdict for judgment in self.judgments)
+
+    @property
+    def judged(self) -> int:
+        """How many cases could be judged."""
+        return sum(judgment.verdict in JUDGED for judgment in self.judgments)
+
+    @property
+    def smallest_seen(self) -> tuple[float, float]:
+        """The smallest changes that would have been seen in half of the judged cases, and in all; NaN without any."""
+        seen = [judgment.smallest_seen for judgment in self.judgments if judgment.verdict in JUDGED]
+        return (float(np.median(seen)), max(seen)) if seen else (math.nan, math.nan)
+
+
+def compare(base: Run, new: Run, thresholds: Thresholds | None = None) -> Comparison:
+    """What changed from `base` to `new`; `thresholds` are the new sweep's, the defaults where there are none.
+
+    Runs on different environments are compared all the same: see `Comparison.comparable`. Raises NotComparableError
+    where the runs have no case in common.
+    """
+    before, after = _by_case(base), _by_case(new)
+    found: list[tuple[Case, _Had, _Had]] = [
+        *((case, before.get(case, _ABSENT), second) for case, second in after.items()),
+        *((case, first, _ABSENT) for case, first in before.items() if case not in after),
+    ]
+    common = [(first, second) for _, first, second in found if first is not _ABSENT and second is not _ABSENT]
+    if not common:
+        raise NotComparableError(
+            f"{base.id} and {new.id} have no case in common", hint="compare runs of the same sweep, or of parts of it"
+        )
+    judgments: dict[int, Judgment] = {}
+    pairs: dict[int, tuple[Result, Result]] = {}
+    for place, (case, first, second) in enumerate(found):
+        reason = _obstacle(case, second, new, "NEW", "BASE") or _obstacle(case, first, base, "BASE", "NEW")
+        if reason is None and isinstance(first, Result) and isinstance(second, Result):
+            pairs[place] = first, second
+        else:
+            judgments[place] = Judgment(
+                case=case,
+                verdict=Verdict.NOT_JUDGED,
+                base_status=_status(first),
+                new_status=_status(second),
+                reason=reason or "",
+            )
+    tables = (
+        estimate.table(first.blocks for first, _ in pairs.values()),
+        estimate.table(second.blocks for _, second in pairs.values()),
+    )
+    l2_bytes = _smaller(base.environment.l2_bytes, new.environment.l2_bytes)
+    limits = [(thresholds or Thresholds()).of(second.case, l2_bytes) for _, second in pairs.values()]
+    figures = _figures(pass_floors(*tables), np.array(limits, dtype=np.float64))
+    judgments |= zip(pairs, _judge(list(pairs.values()), figures), strict=True)
+    whole = tuple(judgments[place] for place in range(len(found)))
+    awaited = sum(Status.SKIPPED not in (_status(first), _status(second)) for first, second in common)
+    return Comparison(
+        base=_side(base),
+        new=_side(new),
+        judgments=whole,
+        differences=differences(base, new, list(pairs.values()), tables),
+        groups=_groups(whole),
+        verdict=_verdict(whole, awaited, is_machine=figures.is_machine),
+        moved=figures.moved,
+        is_machine=figures.is_machine,
+        longer=figures.longer,
+    )
+
+
+def _side(run: Run) -> Side:
+    return Side(id=run.id, name=run.name, started_at=run.started_at)
+
+
+class _Absence(Enum):
+    """That a run does not have a case at all."""
+
+    ABSENT = "absent"
+
+
+_ABSENT = _Absence.ABSENT
+#: What a run has of a case; None where no pass has reached it yet.
+_Had = Result | None | _Absence
+
+
+def _status(had: _Had) -> Status | None:
+    return had.status if isinstance(had, Result) else None
+
+
+def _by_case(run: Run) -> dict[Case, Result | None]:
+    """The result of every case of a run, None for those that no pass has reached."""
+    return {**{result.case: result for result in run.results}, **dict.fromkeys(run.unmeasured)}
+
+
+def _smaller(first: int | None, second: int | None) -> int | None:
+    return None if first is None or second is None else min(first, second)
+
+
+def _obstacle(case: Case, had: _Had, run: Run, name: str, other: str) -> str | None:
+    """Why a case cannot be compared for all that one side has of it; None where that side measured it."""
+    if had is _ABSENT:
+        refused = next((each.reason for each in run.rejections if each.label == case.label), None)
+        return f"only in {other}" + (f": torch would refuse it in {name}: {refused}" if refused else "")
+    if not isinstance(had, Result):
+        return f"not reached yet in {name}"
+    if had.status is not Status.PASSED:
+        status = had.status.value.replace("_", " ")
+        return f"{status} in {name}" + (f": {had.reason}" if had.reason else "")
+    return None if had.blocks else f"not timed in {name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Figures:
+    """The numbers of the cases that both sides measured, one element each."""
+
+    base_s: Floats
+    new_s: Floats
+    ratio: Floats
+    low: Floats
+    high: Floats
+    noise: Floats
+    threshold: Floats
+    q: Floats
+    passes: estimate.Integers
+    blocks: estimate.Integers
+    moved: float
+    is_machine: bool
+    longer: float
+
+
+def _figures(floors: PassFloors, threshold: Floats) -> _Figures:
+    base_low, base_high, base_u = _extremes(floors.base)
+    new_low, new_high, new_u = _extremes(floors.new)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = new_low / base_low
+        told = np.isfinite(ratio) & (ratio > 0)
+        moved = float(np.expm1(np.median(np.abs(np.log(ratio[told]))))) if told.any() else 0.0
+        low, high = new_low / base_high, new_high / base_low
+    p = p_values(floors.base, floors.new, np.where(floors.passes >= FEWEST_PASSES, floors.passes, 0), 1 + threshold)
+    noise = np.fmax(base_u, new_u)
+    return _Figures(
+        base_s=base_low,
+        new_s=new_low,
+        ratio=ratio,
+        low=low,
+        high=high,
+        noise=noise,
+        threshold=threshold,
+        q=q_values(p),
+        passes=floors.passes,
+        blocks=floors.blocks,
+        moved=moved,
+        is_machine=int(told.sum()) >= FEWEST_FOR_MACHINE and moved > MACHINE_MOVED,
+        longer=_longer(floors, noise),
+    )
+
+
+def _extremes(floors: Floats) -> tuple[Floats, Floats, Floats]:
+    """The lowest and the highest pass floor of each case, and u, the median over the lowest; NaN without any pass."""
+    ordered = np.sort(floors, axis=1)  # NaN last
+    passes = np.isfinite(ordered).sum(axis=1)
+    if not ordered.shape[1]:
+        nothing = np.full(len(floors), np.nan)
+        return nothing, nothing, nothing
+    rows, last = np.arange(len(ordered)), np.maximum(passes - 1, 0)
+    lowest, highest = ordered[:, 0], ordered[rows, last]
+    median = (ordered[rows, last // 2] + ordered[rows, (last + 1) // 2]) / 2
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return lowest, highest, median / lowest
+
+
+def _longer(floors: PassFloors, noise: Floats) -> float:
+    """How many times the blocks per pass would let half of the cases be judged.
+
+    If each block is quiet with the chance q, a pass of r blocks has a quiet one with the chance 1 - (1 - q)^r; that is
+    to be `QUIET_CHANCE`. Blocks of one spell are quiet or not together, so that this is the least one must expect.
+    """
+    if not len(noise):
+        return 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wanted = np.log(1 - QUIET_CHANCE) / np.log1p(-np.minimum(floors.near, 1 - 1e-9))
+        factor = np.fmax(wanted * floors.passes / floors.blocks, 1.0)
+    needed = np.where(noise <= MOST_NOISE, 1.0, factor)
+    return float(np.sort(needed)[(len(needed) - 1) // 2])
+
+
+def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Judgment]:
+    """The judgment of every pair, causes for those that changed."""
+    numbers = zip(
+        *(
+            getattr(figures, name).tolist()
+            for name in ("base_s", "new_s", "ratio", "low", "high", "noise", "threshold", "q", "passes", "blocks")
+        ),
+        strict=True,
+    )
+    found = []
+    for (_, after), values in zip(pairs, numbers, strict=True):
+        base_s, new_s, ratio, low, high, noise, threshold, q, passes, blocks = values
+        verdict, reason = _rule(ratio, noise, threshold, passes, figures)
+        found.append(
+            Judgment(
+                case=after.case,
+                verdict=verdict,
+                base_status=Status.PASSED,
+                new_status=Status.PASSED,
+                reason=reason,
+                ratio=ratio,
+                low=low,
+                high=high,
+                base_s=base_s,
+                new_s=new_s,
+                noise=noise,
+                threshold=threshold,
+                q=q,
+                passes=passes,
+                blocks=blocks,
+            )
+        )
+    changed = [i for i, judgment in enumerate(found) if judgment.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
+    for i, causes in zip(changed, _causes([pairs[i] for i in changed]), strict=True):
+        found[i] = replace(found[i], causes=causes)
+    return found
+
+
+def _rule(ratio: float, noise: float, threshold: float, passes: int, figures: _Figures) -> tuple[Verdict, str]:
+    if not (math.isfinite(ratio) and ratio > 0):
+        return Verdict.NOT_JUDGED, "no time to compare"
+    if passes < FEWEST_PASSES:
+        return Verdict.INCONCLUSIVE, "one pass on a side does not tell a change from noise: measure more passes"
+    if noise > MOST_NOISE:
+        apart = units.percent(noise - 1)
+        return Verdict.INCONCLUSIVE, f"use ab: half of a side's passes are {apart} or more over its floor"
+    if abs(math.log(ratio)) <= max(math.log1p(threshold), math.log(noise)):
+        return Verdict.UNCHANGED, ""
+    if figures.is_machine:
+        moved = units.percent(figures.moved)
+        return Verdict.INCONCLUSIVE, f"use ab: half of all cases moved by {moved} or more, as on another machine"
+    return (Verdict.REGRESSED if ratio > 1 else Verdict.IMPROVED), ""
+
+
+def _causes(pairs: Sequence[tuple[Result, Result]]) -> list[tuple[Difference, ...]]:
+    """What else differs between both sides of some cases: what ran, and how often the kernel had to hand out pages."""
+    before, after = (
+        estimate.estimate(estimate.table(pair[side].blocks for pair in pairs)).page_faults.tolist() for side in (0, 1)
+    )
+    found = []
+    for (base, new), faults, more in zip(pairs, before, after, strict=True):
+        causes = []
+        if base.implementation and new.implementation and base.implementation != new.implementation:
+            causes.append(_difference_of_words(base.implementation, new.implementation))
+        if abs(more - faults) >= PAGE_FAULTS and max(more, faults) >= PAGE_FAULTS_RATIO * min(more, faults):
+            texts = [units.number(value, significant=3) for value in (faults, more)]
+            causes.append(Difference(what="page faults", base=texts[0], new=texts[1]))
+        found.append(tuple(causes))
+    return found
+
+
+def _difference_of_words(base: str, new: str) -> Difference:
+    """`implementation brg_conv_fwd:avx512_core -> ref:any` of `Mkldnn ...` on both sides: words that both have go."""
+    sides = [text.split() for text in (base, new)]
+    own = [[word for word in side if word not in other] for side, other in (sides, sides[::-1])]
+    texts = [" ".join(words or side) for words, side in zip(own, sides, strict=True)]
+    return Difference(what="implementation", base=texts[0], new=texts[1])
+
+
+def _groups(judgments: Sequence[Judgment]) -> tuple[Group, ...]:
+    """The changes that belong together, regressions first."""
+    places = [i for i, judgment in enumerate(judgments) if judgment.verdict in JUDGED]
+    cases = [judgments[i].case for i in places]
+    found = []
+    for verdict in (Verdict.REGRESSED, Verdict.IMPROVED):
+        changed: NDArray[np.bool_] = np.array([judgments[i].verdict is verdict for i in places], dtype=bool)
+        for group in shared(cases, changed):
+            members = [places[i] for i in group.changed.tolist()]
+            found.append(
+                Group(
+                    name=group.name,
+                    verdict=verdict,
+                    changed=tuple(members),
+                    cases=group.cases,
+                    ratio=float(np.median([judgments[i].ratio for i in members])),
+                    causes=_common([judgments[i] for i in members]),
+                )
+            )
+    return tuple(found)
+
+
+def _common(members: Sequence[Judgment]) -> tuple[Difference, ...]:
+    """Of each kind of cause the one that most of some cases have, with their number."""
+    seen = Counter(cause for judgment in members for cause in judgment.causes)
+    most: dict[str, Difference] = {}
+    for cause, cases in seen.most_common():
+        if cause.what not in most and cases * 2 > len(members):
+            most[cause.what] = replace(cause, cases=cases)
+    return tuple(most.values())
+
+
+def _verdict(judgments: Sequence[Judgment], awaited: int, *, is_machine: bool) -> Verdict:
+    """The verdict of all: a regression outweighs the rest, then comes whether enough could be judged.
+
+    `awaited` counts the cases that both runs have and neither skipped: those of one run alone have nothing to be
+    compared with, and skipped ones change nothing.
+    """
+    counts = Counter(judgment.verdict for judgment in judgments)
+    if counts[Verdict.REGRESSED]:
+        return Verdict.REGRESSED
+    if not awaited:
+        return Verdict.NOT_JUDGED
+    if is_machine or 2 * sum(counts[verdict] for verdict in JUDGED) < awaited:
+        return Verdict.INCONCLUSIVE
+    return Verdict.IMPROVED if counts[Verdict.IMPROVED] else Verdict.UNCHANGED

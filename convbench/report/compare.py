@@ -1,0 +1,108 @@
+"""What `convbench compare` prints: the cases that changed or could not be judged, the groups, the verdict of all."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from convbench import units
+from convbench.analysis.comparability import Difference
+from convbench.analysis.comparison import Comparison, Group, Judgment, Verdict
+
+#: The verdicts that get a line for each case, in this order.
+_TOLD = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED)
+_WIDTH = max(len(verdict) for verdict in _TOLD)
+#: What is said of the counted cases in the verdict of all.
+_WORDS = {
+    Verdict.REGRESSED: "slower",
+    Verdict.IMPROVED: "faster",
+    Verdict.UNCHANGED: "unchanged",
+    Verdict.INCONCLUSIVE: "inconclusive",
+    Verdict.NOT_JUDGED: "not judged",
+}
+
+
+def compare_text(comparison: Comparison) -> str:
+    """One line per case that is not unchanged, the largest change first; the groups; what differs; the verdict of all.
+
+    The verdict is the first word of each case's line and of the last line. No line is wrapped or cut short.
+    """
+    told = [judgment for judgment in comparison.judgments if judgment.verdict in _TOLD]
+    told.sort(key=lambda judgment: (_TOLD.index(judgment.verdict), -_size(judgment)))
+    parts = [
+        [_case(judgment) for judgment in told],
+        [_group(group) for group in comparison.groups],
+        [_line(_difference(difference)) for difference in comparison.differences],
+        [verdict_text(comparison)],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _size(judgment: Judgment) -> float:
+    return abs(math.log(judgment.ratio)) if judgment.ratio > 0 and math.isfinite(judgment.ratio) else 0.0
+
+
+def _case(judgment: Judgment) -> str:
+    words = [judgment.verdict.value.ljust(_WIDTH)]
+    if not math.isnan(judgment.ratio):
+        words += [
+            f"{units.change(judgment.ratio):>8} ({units.change(judgment.low)} to {units.change(judgment.high)})",
+            f"{units.seconds(judgment.base_s)} -> {units.seconds(judgment.new_s)}",
+        ]
+    words += [f"q {units.digits(judgment.q, 2)}"] if not math.isnan(judgment.q) else []
+    why = "; ".join([judgment.reason] if judgment.reason else [str(cause) for cause in judgment.causes])
+    return "  ".join([*words, judgment.case.id, _line(judgment.case.label)]) + (f": {_line(why)}" if why else "")
+
+
+def _group(group: Group) -> str:
+    """`groups=depthwise and bfloat16: 14 of 14 cases, +41.2 % (implementation brg_conv_fwd -> ref in 14 cases)`."""
+    causes = "; ".join(map(str, group.causes))
+    share = f"{units.count(len(group.changed))} of {units.plural(group.cases, 'case')}"
+    return f"{group.name}: {share}, {units.change(group.ratio)}" + (f" ({_line(causes)})" if causes else "")
+
+
+def _difference(difference: Difference) -> str:
+    return f"differs: {difference}" + (" (compared across it, as asked for)" if difference.decides else "")
+
+
+def verdict_text(comparison: Comparison) -> str:
+    """The verdict of all on one line: why, how many cases have which verdict, and what could have been seen."""
+    typical, worst = comparison.smallest_seen
+    everywhere = f" (in every judged case: {units.percent(worst)})" if worst > typical else ""
+    return (
+        f"{comparison.verdict}: {'; '.join([*_reasons(comparison), _counts(comparison)])}; "
+        f"judged {units.count(comparison.judged)} of {units.count(len(comparison.judgments))}, "
+        f"smallest change this comparison could have seen: {units.percent(typical)}{everywhere}"
+    )
+
+
+def _reasons(comparison: Comparison) -> list[str]:
+    """Why the verdict of all is not simply that of its cases."""
+    if comparison.is_machine:
+        moved = units.percent(comparison.moved)
+        return [f"half of all cases moved by {moved} or more, a change of machine, not of code (use ab)"]
+    if comparison.verdict is not Verdict.INCONCLUSIVE:
+        return []
+    longer = f", or take at least {math.ceil(comparison.longer)} times as many rounds" if comparison.longer > 1 else ""
+    return [f"fewer than half of the cases could be judged (use ab{longer})"]
+
+
+def _counts(comparison: Comparison) -> str:
+    """`14 slower (worst +52.0 %), 20 unchanged, 4 not judged (3 failed in NEW, 1 only in BASE)`."""
+    words = []
+    for verdict, word in _WORDS.items():
+        some = [judgment for judgment in comparison.judgments if judgment.verdict is verdict]
+        if not some:
+            continue
+        words.append(f"{units.count(len(some))} {word}")
+        if verdict in (Verdict.REGRESSED, Verdict.IMPROVED):
+            words[-1] += f" (most {units.change(max(some, key=_size).ratio)})"
+        if verdict is Verdict.NOT_JUDGED:
+            reasons = Counter(judgment.reason.partition(":")[0] for judgment in some)
+            words[-1] += f" ({', '.join(f'{units.count(n)} {reason}' for reason, n in reasons.most_common())})"
+    return ", ".join(words)
+
+
+def _line(text: str) -> str:
+    """User text on one line."""
+    return " ".join(text.split())
