@@ -4,7 +4,8 @@ ConvbenchError                      70  a fault of convbench itself, when nothin
 ├── RequestError                     2  what the user asked for is wrong: usage, file, disk, database
 │   ├── SweepError                   2  a sweep file with mistakes, all of them at once
 │   ├── StoreError                   2  the database cannot be used
-│   │   └── DatabaseError                2  the database itself refused, or did not answer
+│   │   ├── DatabaseError                2  the database itself refused, or did not answer
+│   │   └── TakenOverError               2  another process has gone on with the run
 │   └── RunNotFoundError                  2  no such run is stored
 ├── NotComparableError                    4  two runs, or a run and its baseline, cannot be compared
 └── WorkerError                         a worker did not answer a request; the case it served bears the status
@@ -80,6 +81,10 @@ class StoreError(RequestError):
 
 class DatabaseError(StoreError):
     """The database itself refused, or did not answer: gone, full, locked, read-only."""
+
+
+class TakenOverError(StoreError):
+    """Another process has gone on with a run that this one was writing."""
 
 
 class RunNotFoundError(RequestError):

@@ -17,7 +17,7 @@ from convbench.engine.lane import Description
 from convbench.engine.lanes import Engine, Lanes
 from convbench.passes import Hooks, Passes, Progress
 from convbench.result import Environment, Run, RunState, Visit
-from convbench.store import Store, Writer, digest, new_run_id
+from convbench.store import Record, Writer, digest, new_run_id, record
 from convbench.sweep import Plan, Sweep
 
 #: The share of the free memory that the layers of one cohort may fill; reference values of a check need the rest.
@@ -37,11 +37,12 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """What the runner tells while it works, always between blocks."""
+    """What the runner tells while it works, always between blocks; `told` gets lines about the database."""
 
     begun: Callable[[Begun], None] = lambda begun: None
     progressed: Callable[[Progress], None] = lambda progress: None
     pass_finished: Callable[[str, int], None] = lambda run_id, pass_index: None
+    told: Callable[[str], None] = lambda line: None
 
 
 def run(
@@ -69,7 +70,7 @@ def run(
             if other.module != TORCH_CONV2D:
                 lanes.lane(other).find_module(other.module, deadline_s=sweep.measure.timeout)
         environment = machine.environment(description, allocator=_allocator(settings.allocator, description))
-        with Store.create(db) as store:
+        with record(db, told=listener.told) as store:
             return _measure(sweep, plan, lanes, environment, store=store, listener=listener, fresh=fresh)
     finally:
         lanes.close()
@@ -81,7 +82,7 @@ def _measure(
     lanes: Lanes,
     environment: Environment,
     *,
-    store: Store,
+    store: Record,
     listener: Listener,
     fresh: bool,
 ) -> str:
@@ -114,7 +115,7 @@ def _measure(
 
 
 def _begin(
-    sweep: Sweep, plan: Plan, store: Store, environment: Environment, *, fresh: bool
+    sweep: Sweep, plan: Plan, store: Record, environment: Environment, *, fresh: bool
 ) -> tuple[Begun, Sequence[Visit], datetime]:
     """A new run in the store, or an old one taken over with the complete visits it has; and when it started."""
     what = digest(plan.cases, sweep.measure, seed=sweep.seed, name=sweep.name, description=sweep.description)

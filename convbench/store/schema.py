@@ -77,6 +77,8 @@ def columns(table: Table, version: int) -> list[Column[Any] | Label[Any]]:
     return [column if column.info.get("since", 1) <= version else null().label(column.name) for column in table.columns]
 
 
+#: In databases of this version and newer.
+IDENTITY_SINCE = 2
 #: One row. `identity` is the same however the database is reached, and is another one's nowhere.
 schema = Table(
     "convbench_schema",

@@ -14,11 +14,11 @@ from operator import itemgetter
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.sql import ColumnElement
 
 from convbench.case import Case
-from convbench.errors import NotComparableError, RequestError, RunNotFoundError, StoreError
+from convbench.errors import NotComparableError, RequestError, RunNotFoundError, StoreError, TakenOverError
 from convbench.problem import Problem
 from convbench.result import (
     FOUND_ONCE,
@@ -86,6 +86,29 @@ class Store:
         place = places.Place.of(url_or_path or places.DEFAULT)
         engine, version = places.open_to_read(place)
         return cls(engine, place, version=version)
+
+    @property
+    def place(self) -> str:
+        """Where the database is, in words without a password."""
+        return str(self._place)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file on this machine, rather than a server that may go away."""
+        return self._place.path is not None
+
+    def identity(self) -> str | None:
+        """What tells this database from all others, however it is reached; None in one of schema version 1."""
+        if self._version < schema.IDENTITY_SINCE:
+            return None
+        with self._reading() as connection:
+            identity: str | None = connection.execute(select(schema.schema.c.identity)).scalar_one()
+            return identity
+
+    def take_identity(self, identity: str | None) -> None:
+        """Have this database count as a part of another one."""
+        with self._writing() as connection:
+            connection.execute(update(schema.schema).values(identity=identity))
 
     def close(self) -> None:
         """Let go of the database."""
@@ -187,10 +210,14 @@ class Store:
                 )
             visits = schema.visits.c
             connection.execute(delete(schema.visits).where(visits.run_key == row.key, visits.complete.is_(False)))
-            cases = schema.cases.c
-            found = connection.execute(select(cases.case_id, cases.position).where(cases.run_key == row.key))
-            positions: dict[str, int] = dict(found.all())
+            positions = _positions(connection, row.key)
         self._claims[run_id] = _Claim(key=row.key, writer=writer, positions=positions)
+
+    def claim(self, run_id: str, writer: Writer) -> None:
+        """Go on with a run that `writer` writes already, after it was sent here."""
+        with self._reading() as connection:
+            key = self._find(connection, run_id).key
+            self._claims[run_id] = _Claim(key=key, writer=writer, positions=_positions(connection, key))
 
     def append(self, run_id: str, visits: Sequence[Visit]) -> None:
         """Store visits, all or none. One that is stored already (same case and pass) is replaced, so that sending again
@@ -229,15 +256,58 @@ class Store:
 
     def finish(self, run_id: str, state: RunState, finished_at: str) -> None:
         """Say how a run ended and let go of it: its process may live on, and another may resume what is unfinished."""
+        self._end(run_id, {"state": state.value, "finished_at": finished_at, **_writer_columns(None)})
+        del self._claims[run_id]
+
+    def note_end(self, run_id: str, state: RunState, finished_at: str) -> None:
+        """Say how a run ended and that this process wrote it, for the day when it is sent elsewhere."""
+        self._end(run_id, {"state": state.value, "finished_at": finished_at})
+
+    def _end(self, run_id: str, values: Mapping[str, object]) -> None:
         claim = self._claim(run_id)
         with self._writing() as connection:
             self._defend(connection, run_id)
-            connection.execute(
-                update(schema.runs)
-                .where(schema.runs.c.key == claim.key)
-                .values(state=state.value, finished_at=finished_at, **_writer_columns(None))
-            )
-        del self._claims[run_id]
+            connection.execute(update(schema.runs).where(schema.runs.c.key == claim.key).values(**values))
+
+    # ---- from one database to another
+
+    def is_being_written(self, run_id: str) -> bool:
+        """Whether a process that is not known to be gone has yet to say how the run ended."""
+        with self._reading() as connection:
+            row = connection.execute(select(schema.runs).where(schema.runs.c.id == run_id)).one_or_none()
+            return row is not None and row.finished_at is None and not _is_free(row)
+
+    def send(self, run_id: str, *, to: Store) -> None:
+        """Have the other database hold all that this one holds of a run: the run itself where it is not there, visits
+        that it lacks, what is known of passes, and how the run ended. All of it or nothing, and harmless to repeat.
+
+        TakenOverError where another process has gone on with the run there.
+        """
+        with self._reading() as here, to._writing() as there:
+            every = schema.columns(schema.runs, self._version)
+            run = here.execute(select(*every).where(schema.runs.c.id == run_id)).one_or_none()
+            if run is None:
+                return
+            theirs = there.execute(
+                select(schema.runs).where(schema.runs.c.id == run_id).with_for_update()
+            ).one_or_none()
+            if theirs is None:
+                values = {name: value for name, value in run._asdict().items() if name != "key"}
+                key = there.execute(insert(schema.runs).returning(schema.runs.c.key), values).scalar_one()
+                for table in (schema.rejections, schema.cases):
+                    _insert(there, table, _rows_of(here, table, run.key, key, self._version))
+            elif run.finished_at is not None and (theirs.state, theirs.finished_at) == (run.state, run.finished_at):
+                return  # it has arrived, and only nobody heard
+            elif _writer(theirs) != _writer(run):
+                raise _taken_over(run_id)
+            else:
+                key = theirs.key
+            _send_visits(here, there, run.key, key, self._version)
+            there.execute(delete(schema.passes).where(schema.passes.c.run_key == key))
+            _insert(there, schema.passes, _rows_of(here, schema.passes, run.key, key, self._version))
+            if run.finished_at is not None:
+                ended = {"state": run.state, "finished_at": run.finished_at, **_writer_columns(None)}
+                there.execute(update(schema.runs).where(schema.runs.c.key == key).values(**ended))
 
     # ---- baselines
 
@@ -397,7 +467,7 @@ class Store:
         if row is None:
             raise StoreError(f"run {run_id} was deleted from {self._place}")
         if _writer(row) != claim.writer:
-            raise StoreError(f"run {run_id} was taken over by another process", hint="end one of the two")
+            raise _taken_over(run_id)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -671,6 +741,49 @@ def _writer_columns(writer: Writer | None) -> dict[str, object]:
         "writer_pid": writer and writer.pid,
         "writer_started": writer and writer.started,
     }
+
+
+def _taken_over(run_id: str) -> TakenOverError:
+    return TakenOverError(f"run {run_id} was taken over by another process", hint="end one of the two")
+
+
+def _positions(connection: Connection, key: int) -> dict[str, int]:
+    """Where each case of a run stands."""
+    cases = schema.cases.c
+    return dict(connection.execute(select(cases.case_id, cases.position).where(cases.run_key == key)).all())
+
+
+def _rows_of(source: Connection, table: Table, key: int, new_key: int, version: int) -> Iterator[dict[str, object]]:
+    """The rows of a run in a table as another database takes them, where the run has another key."""
+    for row in source.execute(select(*schema.columns(table, version)).where(table.c.run_key == key)):
+        yield {**row._asdict(), "run_key": new_key}
+
+
+def _send_visits(source: Connection, target: Connection, key: int, new_key: int, version: int) -> None:
+    """Copy the visits that the other side lacks, or has only as far as they were cut short."""
+    visits = schema.visits.c
+    place = (visits.position, visits.pass_index)
+    stored = target.execute(select(*place, visits.complete).where(visits.run_key == new_key)).all()
+    arrived = {(position, pass_index): complete for position, pass_index, complete in stored}
+    lacking = []
+    for row in _rows_of(source, schema.visits, key, new_key, version):
+        complete = arrived.get((row["position"], row["pass_index"]))
+        if complete == row["complete"]:
+            continue
+        if complete is not None:
+            target.execute(
+                delete(schema.visits).where(
+                    visits.run_key == new_key,
+                    visits.position == row["position"],
+                    visits.pass_index == row["pass_index"],
+                )
+            )
+        lacking.append(row)
+        if len(lacking) == _CHUNK:
+            target.execute(insert(schema.visits), lacking)
+            lacking = []
+    if lacking:
+        target.execute(insert(schema.visits), lacking)
 
 
 def _git_columns(git: Git | None) -> dict[str, object]:

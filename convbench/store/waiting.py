@@ -1,0 +1,221 @@
+"""A server that goes away costs nothing: what a run finds is written to a file on this disk first and sent from there.
+
+The file is a database of convbench with that one run, `reports/waiting/<run id>.db`, and bears the identity of the
+database that it belongs to, however that one is reached. It is removed when all has arrived. One that is left, because
+the server is still away or this process was killed, is sent by the next verb that looks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from convbench.case import Case
+from convbench.errors import DatabaseError, StoreError, TakenOverError
+from convbench.result import Environment, Git, PassFacts, Rejection, Run, RunState, Visit
+from convbench.store.place import DEFAULT, Place
+from convbench.store.store import Store
+from convbench.store.writer import Writer
+
+#: Where runs wait for their server, and where those are put that will never be sent, below the current directory.
+WAITING, KEPT = Path("reports/waiting"), Path("reports/kept")
+
+#: Before a server that went away is tried again, seconds; each time twice as long, up to the second: a try at a server
+#: that does not even refuse takes CONNECT_TIMEOUT_S between two blocks.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0
+
+
+def record(url_or_path: str | None, *, told: Callable[[str], None]) -> Record:
+    """Open a database to write a run, making it where there is none: a file itself, a server by way of this disk.
+
+    `told` gets a line for the user whenever results begin to wait, were sent, or still wait at the end.
+    """
+    store = Store.create(url_or_path)
+    if store.is_file:
+        return store
+    try:
+        _send_all(store, told)
+        return _Journaled(store, told)
+    except BaseException:
+        store.close()
+        raise
+
+
+def waiting_file(run_id: str) -> Path:
+    """Where a run waits while its server is away; the file exists from the run's beginning until all has arrived."""
+    return WAITING / f"{run_id}.db"
+
+
+def send_waiting(url_or_path: str | None, *, told: Callable[[str], None]) -> None:
+    """Send what waits on this disk for a server's database. Where nothing does, the database is not even opened.
+
+    A database that refuses costs a line: whoever asks it next will hear more.
+    """
+    if Place.of(url_or_path or DEFAULT).path is not None or not _files():
+        return
+    try:
+        with Store.change(url_or_path) as server:
+            _send_all(server, told)
+    except StoreError as error:
+        told(f"what waits in {WAITING} was not sent: {error.message}")
+
+
+def _files() -> list[Path]:
+    return sorted(WAITING.glob("*.db"))
+
+
+def _send_all(server: Store, told: Callable[[str], None]) -> None:
+    """Send the runs that wait for this server, all but those that a living process is still writing."""
+    identity = server.identity()
+    for path in _files():
+        run_id = path.stem
+        try:
+            with Store.open(str(path)) as journal:
+                if journal.identity() != identity or journal.is_being_written(run_id):
+                    continue
+                journal.send(run_id, to=server)
+        except TakenOverError:
+            told(f"run {run_id} went on elsewhere; what waited of it is kept in {_set_aside(path)}")
+        except StoreError as error:
+            told(f"run {run_id} waits in {path} and was not sent: {error.message}")
+        else:
+            _remove(path)
+            told(f"run {run_id}, which waited in {path}, was sent to {server.place}")
+
+
+def _set_aside(path: Path) -> Path:
+    """Move a file to where nobody looks for what waits; returns its new path."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    kept = KEPT / path.name
+    number = 1
+    while kept.exists():
+        number += 1
+        kept = KEPT / f"{path.stem}-{number}.db"
+    path.rename(kept)
+    return kept
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # another process was faster, or may not: then it is sent again, which does no harm
+        path.unlink()
+
+
+class _Journaled:
+    """A run that is written to a file on this disk, and from there to a server whenever that is there."""
+
+    def __init__(self, server: Store, told: Callable[[str], None]) -> None:
+        self._server = server
+        self._told = told
+        self._journal: Store | None = None
+        self._behind = False  # the server may lack something that the file has
+        self._waiting = False  # and the user was told
+        self._pause_s = FIRST_PAUSE_S
+        self._next_try = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        self._server.close()
+
+    def resumable(
+        self, *, digest: str, version: str, environment: Environment, host: str, git: Git | None = None
+    ) -> str | None:
+        return self._server.resumable(digest=digest, version=version, environment=environment, host=host, git=git)
+
+    def begin(
+        self, run: Run, cases: Sequence[Case], rejections: Sequence[Rejection], writer: Writer, *, digest: str
+    ) -> None:
+        journal = self._new_journal(run.id)
+        journal.begin(run, cases, rejections, writer, digest=digest)
+        try:
+            self._server.begin(run, cases, rejections, writer, digest=digest)
+        except StoreError:
+            journal.close()
+            _remove(waiting_file(run.id))
+            raise
+
+    def take_over(self, run_id: str, writer: Writer) -> None:
+        self._server.take_over(run_id, writer)
+        journal = self._new_journal(run_id)
+        self._server.send(run_id, to=journal)
+        journal.claim(run_id, writer)
+
+    def _new_journal(self, run_id: str) -> Store:
+        path = waiting_file(run_id)
+        if path.exists():  # of a process that we cannot know to be gone
+            _set_aside(path)
+        self._journal = Store.create(str(path))
+        self._journal.take_identity(self._server.identity())
+        return self._journal
+
+    def append(self, run_id: str, visits: Sequence[Visit]) -> None:
+        self._here.append(run_id, visits)
+        self._forward(run_id, lambda: self._server.append(run_id, visits))
+
+    def note_pass(self, run_id: str, facts: PassFacts) -> None:
+        self._here.note_pass(run_id, facts)
+        self._forward(run_id, lambda: self._server.note_pass(run_id, facts))
+
+    def finish(self, run_id: str, state: RunState, finished_at: str) -> None:
+        self._here.note_end(run_id, state, finished_at)
+        self._next_try = 0.0
+        self._forward(run_id, lambda: self._finish(run_id, state, finished_at))
+        self._here.close()
+        path = waiting_file(run_id)
+        if self._behind:
+            self._told(f"results still wait in {path}; `convbench runs` with this database sends them when it is back")
+        else:
+            _remove(path)
+
+    def _finish(self, run_id: str, state: RunState, finished_at: str) -> None:
+        try:
+            self._server.finish(run_id, state, finished_at)
+        except TakenOverError:  # or another verb has sent it just now, the end included
+            self._here.send(run_id, to=self._server)
+
+    def visits(self, run_id: str) -> dict[str, list[Visit]]:
+        return self._here.visits(run_id)
+
+    def load(self, ref: str) -> Run:
+        return self._here.load(ref)
+
+    @property
+    def _here(self) -> Store:
+        if self._journal is None:
+            raise StoreError("no run was begun or taken over here")
+        return self._journal
+
+    def _forward(self, run_id: str, act: Callable[[], None]) -> None:
+        """Have the server know what the file just learned, or all of it where it was away; or put that off."""
+        if self._behind:
+            if time.monotonic() < self._next_try:
+                return
+            act = lambda: self._here.send(run_id, to=self._server)  # noqa: E731  # takes the parameter's place
+        self._behind = True  # until it has arrived; Ctrl-C may come in between
+        try:
+            act()
+        except DatabaseError as error:
+            self._next_try = time.monotonic() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            if not self._waiting:
+                self._waiting = True
+                self._told(f"{error.message}; results wait in {waiting_file(run_id)} meanwhile")
+            return
+        self._behind = False
+        self._pause_s = FIRST_PAUSE_S
+        if self._waiting:
+            self._waiting = False
+            self._told(f"the database {self._server.place} is back: what waited was sent")
+
+
+#: What a runner writes a run to.
+Record: TypeAlias = Store | _Journaled
