@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import json
@@ -198,6 +199,8 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
         (["runs"], "there is no database"),
         (["export", "latest"], "there is no database"),
         (["export", "absent.json"], "absent.json"),
+        (["compare", "latest", "latest"], "there is no database"),
+        (["compare", "latest"], "NEW"),
         (["explain", "abcdefgh"], "there is no database"),
         (["repro", "abcdefgh"], "there is no database"),
         (["repro"], "CASE"),
@@ -454,6 +457,122 @@ def run_with(*statuses: Status) -> Run:
 )
 def test_the_exit_code_is_the_first_that_applies(statuses: list[Status], code: int) -> None:
     assert cli.exit_code(run_with(*statuses)) == code
+
+
+def compared(command: Command, base: Run, new: Run, *options: str) -> Said:
+    """What `compare` makes of two runs in one database."""
+    with contextlib.suppress(FileNotFoundError):
+        Path("my.db").unlink()
+    store(base, Path("my.db"))
+    store(replace(new, id=OTHER), Path("my.db"))
+    return command("--db", "my.db", "compare", base.id, OTHER, *options)
+
+
+OTHER = "20261125t033000-cd34"
+
+
+def moved(factor: float, *, some: int = 3, count: int = 12, status: Status = Status.PASSED) -> tuple[Run, Run]:
+    """Two runs of the same code, but that the first cases of the second take `factor` times as long."""
+    cases = synthetic.cases(count)
+    sides = []
+    for side, slower in (("base", 1.0), ("new", factor)):
+        made = [
+            synthetic.noisy_blocks(synthetic.floor_s(case) * (slower if i < some else 1), seed=f"{side} {i}")
+            for i, case in enumerate(cases)
+        ]
+        results = [synthetic.result(case, made=blocks) for case, blocks in zip(cases, made, strict=True)]
+        sides.append(replace(synthetic.empty_run(), results=tuple(results)))
+    last = replace(sides[1].results[-1], status=status, reason=None if status is Status.PASSED else "a reason")
+    return sides[0], replace(sides[1], results=(*sides[1].results[:-1], last))
+
+
+@pytest.mark.parametrize(
+    ("factor", "some", "status", "code", "verdict"),
+    [
+        (1.0, 0, Status.PASSED, 0, "unchanged"),
+        (0.7, 3, Status.PASSED, 0, "improved"),
+        (1.4, 3, Status.PASSED, 1, "regressed"),
+        (1.4, 3, Status.CRASHED, 1, "regressed"),
+        (1.0, 0, Status.FAILED, 1, "unchanged"),
+        (1.0, 0, Status.TIMED_OUT, 3, "unchanged"),
+        (1.0, 0, Status.SKIPPED, 0, "unchanged"),
+        (1.4, 12, Status.PASSED, 5, "inconclusive"),
+        (1.4, 12, Status.CRASHED, 3, "inconclusive"),
+    ],
+)
+def test_what_changed_decides_the_exit_code(
+    command: Command, factor: float, some: int, status: Status, code: int, verdict: str
+) -> None:
+    said = compared(command, *moved(factor, some=some, status=status))
+    assert (said.code, said.err) == (code, "")
+    last = said.out.splitlines()[-1]
+    assert last.startswith(f"{verdict}: ")
+    assert re.search(r"judged \d+ of 12, smallest change this comparison could have seen: (\d+\.\d %|-)", last)
+
+
+def test_too_few_judged_cases_are_5(command: Command) -> None:
+    one, other = moved(1.0)
+    loud = [
+        replace(result, blocks=result.blocks[:1]) if i < 7 else result  # a pass tells nothing of noise
+        for i, result in enumerate(other.results)
+    ]
+    said = compared(command, one, replace(other, results=tuple(loud)))
+    assert said.code == 5
+    assert said.out.count("\ninconclusive") == 7
+
+
+def test_runs_that_cannot_be_compared_are_4_with_all_that_differs(command: Command) -> None:
+    one, other = moved(1.4)
+    other = replace(other, environment=replace(other.environment, torch="2.14.0", hostname="elsewhere"))
+    said = compared(command, one, other)
+    assert (said.code, said.out) == (4, "")
+    assert "torch 2.13.0+cpu -> 2.14.0" in said.err
+    assert "-> elsewhere" in said.err
+    assert "--across-environments" in said.err
+    insisted = compared(command, one, other, "--across-environments")
+    assert insisted.code == 1
+    assert "differs: torch 2.13.0+cpu -> 2.14.0" in insisted.out
+    nothing = compared(command, one, replace(other, results=(), unmeasured=()))
+    assert nothing.code == 4 and "no case in common" in nothing.err
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "code", "said"),
+    [
+        ("20200101", OTHER, 4, "no such baseline: no run '20200101'"),
+        (OTHER, "20200101", 2, "no run '20200101'"),
+        ("absent.json", OTHER, 2, "absent.json"),
+        ("latest", "latest", 0, ""),
+        (OTHER[:11], "latest", 0, ""),
+    ],
+)
+def test_which_runs_are_compared(command: Command, base: str, new: str, code: int, said: str) -> None:
+    one, other = moved(1.0)
+    compared(command, one, other)
+    told = command("--db", "my.db", "compare", base, new)
+    assert told.code == code
+    assert said in told.err
+
+
+def test_runs_of_different_databases_are_compared_by_their_exports(command: Command) -> None:
+    one, other = moved(1.4)
+    Path("base.json").write_bytes(export(one, "json"))
+    Path("new.json").write_bytes(export(replace(other, id=OTHER), "json"))
+    exported = command("compare", "base.json", "new.json")
+    assert (exported.code, exported.out) == (1, compared(command, one, other).out)
+    mixed = command("--db", "my.db", "compare", "base.json", OTHER)
+    assert mixed.out == exported.out
+
+
+def test_the_sweep_says_what_counts_as_a_change(command: Command) -> None:
+    one, other = moved(1.4)
+    lenient = SWEEP + "compare: {threshold: 0.5}\n"
+    assert compared(command, one, replace(other, source=lenient)).code == 0
+    strict = SWEEP + "compare: {threshold: 0.5, thresholds: [{kernel_size: 1, threshold: 0.05}]}\n"
+    assert compared(command, one, replace(other, source=strict)).code == 1
+    unreadable = compared(command, one, replace(other, source="compare: {treshold: 0.5}\n"))
+    assert unreadable.code == 2
+    assert "did you mean threshold?" in unreadable.err
 
 
 def test_a_fault_of_convbench_is_70_and_asks_for_a_report(

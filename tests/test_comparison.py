@@ -82,8 +82,8 @@ def test_a_change_beyond_the_threshold_is_told(factor: float, verdict: Verdict) 
     judgment = only(pair([STEADY], [times(factor)]))
     assert judgment.verdict is verdict
     assert judgment.ratio == pytest.approx(factor, rel=1e-6)
-    assert judgment.low == pytest.approx(factor / 1.02, rel=1e-6)
-    assert judgment.high == pytest.approx(factor * 1.02, rel=1e-6)
+    assert judgment.low == pytest.approx(factor / 1.02 / 1.01, rel=1e-6)
+    assert judgment.high == pytest.approx(factor * 1.02 * 1.01, rel=1e-6)
     assert judgment.noise == pytest.approx(1.01, rel=1e-6)
     assert (judgment.passes, judgment.blocks) == (5, 10)
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from convbench import sweep as sweeps
 from convbench.case import SETTINGS, Allocator, Cache, Case, MemoryFormat
 from convbench.errors import ExitCode, RequestError, SweepError
+from convbench.measure.threshold import Special, Thresholds
 from convbench.problem import Direction, PaddingMode, PaddingWord
 from convbench.result import Measure
 from convbench.sweep import Plan, Sweep
@@ -200,6 +201,27 @@ def test_numbers_of_measure() -> None:
     text = "measure: {precision: 1e-2, passes: 2, rounds: 3, max_time: .25, timeout: 5}"
     measure = parse(f"axes: {{{REQUIRED}}}\n{text}").measure
     assert measure == Measure(precision=0.01, passes=2, rounds=3, max_time=0.25, timeout=5.0)
+
+
+def test_what_counts_as_a_change() -> None:
+    assert parse(f"axes: {{{REQUIRED}}}").compare == Thresholds(threshold=0.05, beyond_l2=0.12)
+    text = """
+compare:
+  threshold: 0.02
+  thresholds:
+    - {dtype: bfloat16, threshold: 0.08}
+    - {kernel_size: 3, groups: depthwise, threshold: 0.1}
+"""
+    assert parse(f"axes: {{{REQUIRED}}}\n{text}").compare == Thresholds(
+        threshold=0.02,
+        specials=(
+            Special(settings=(("dtype", "bfloat16"),), threshold=0.08),
+            Special(settings=(("kernel_size", (3, 3)), ("groups", "depthwise")), threshold=0.1),
+        ),
+    )
+    lenient = parse(f"axes: {{{REQUIRED}}}\ncompare: {{threshold: 0.2}}").compare
+    assert lenient.beyond_l2 == 0.2, "what reaches memory is not held to less"
+    assert parse(f"axes: {{{REQUIRED}}}\ncompare: {{threshold: 0.2, beyond_l2: 0.1}}").compare.beyond_l2 == 0.1
 
 
 def test_cases_take_the_axes_they_do_not_name() -> None:
@@ -564,6 +586,35 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
                 "  hint: known are passes, rounds, precision, max_time, timeout, budget, allocator",
             ],
         ),
+        (
+            f"axes: {{{REQUIRED}}}\ncompare:\n  threshold: 5\n  beyond_l2: x\n  treshold: 0.1\n  thresholds:\n"
+            "    - {dtype: bf16, threshold: 0.08}\n    - {threshold: 0.1}\n    - {dtype: float32}\n    - 3\n    - {dtyp: float32, threshold: 1}\n"
+            "threshold: 3\n",
+            [
+                "3: compare.threshold: expected a number from 0.005 to 0.99, got 5",
+                "  hint: 1 % is 0.01",
+                "4: compare.beyond_l2: expected a number from 0.005 to 0.99, got 'x'",
+                "5: compare: unknown key 'treshold'",
+                "  hint: did you mean threshold?",
+                "7: compare.thresholds[0].dtype: expected float16, bfloat16, float32 or float64, got 'bf16'",
+                "  hint: did you mean bfloat16?",
+                "8: compare.thresholds[1]: expected at least one setting beside the threshold",
+                "  hint: one for all cases is compare.threshold",
+                "9: compare.thresholds[2]: missing threshold",
+                "10: compare.thresholds[3]: expected a mapping of settings and a threshold, got 3",
+                "11: compare.thresholds[4]: unknown key 'dtyp'",
+                "  hint: did you mean dtype?",
+                "11: compare.thresholds[4].threshold: expected a number from 0.005 to 0.99, got 1",
+                "  hint: 1 % is 0.01",
+                "12: unknown key 'threshold'",
+                "  hint: it belongs under compare",
+            ],
+        ),
+        (
+            f"axes: {{{REQUIRED}}}\ncompare: {{thresholds: {{dtype: float32, threshold: 0.1}}}}",
+            ["2: compare.thresholds: expected a list of mappings, got a mapping", "  hint: put a dash before it"],
+        ),
+        (f"axes: {{{REQUIRED}}}\ncompare: 5", ["2: compare: expected a mapping of threshold, beyond_l2, thresholds, got 5"]),
     ],
 )  # fmt: skip
 def test_mistakes_in_a_file(text: str, messages: list[str]) -> None:
@@ -668,7 +719,9 @@ values = st.recursive(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.dictionaries(st.sampled_from(["axes", "cases", "exclude", "measure", "name", "seed", "x"]), values))
+@given(
+    st.dictionaries(st.sampled_from(["axes", "cases", "exclude", "measure", "compare", "name", "seed", "x"]), values)
+)
 def test_any_document_is_a_sweep_or_has_mistakes(document: dict[str, object]) -> None:
     try:
         sweep = parse(yaml.safe_dump(document))

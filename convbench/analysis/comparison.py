@@ -64,10 +64,12 @@ class Judgment:
     """What became of one case. Times are seconds per iteration, over equal numbers of passes and blocks.
 
     `ratio` is new over base, `low` to `high` its interval: from the lowest pass floor of new over the highest of base
-    to the highest of new over the lowest of base. Where n passes a side come from one distribution, whatever it is, the
-    interval holds 1 in all but 2 of (2n choose n) comparisons, 99.2 % at 5 passes: it misses 1 only where all passes of
-    one side lie beyond all of the other's. A bootstrap over so few passes would be too narrow, for resampling never
-    undercuts the lowest of a sample.
+    to the highest of new over the lowest of base, wider by the precision that the runs were measured with, as what a
+    run repeats within (docs/decisions.md). Of n passes a side from one distribution, whatever it is, all of one side
+    lie beyond all of the other in 2 of (2n choose n) comparisons, 0.8 % at 5 passes; but an hour differs from the
+    next. Of 1,344 comparisons of a case with itself, between 7 runs of 64 cases in busy and quiet hours, the interval
+    held 1 in 95.2 % (98.7 % within the caches, 87.4 % beyond), without the precision in 85.3 %. A bootstrap over so
+    few passes would be too narrow: resampling never undercuts the lowest of a sample.
 
     `noise` is u, `threshold` a ratio minus 1, `q` the Benjamini-Hochberg q-value against the threshold. Numbers are NaN
     where there is nothing to compare. `causes` are what else differs between both sides of this case. A status is None
@@ -198,7 +200,8 @@ def compare(base: Run, new: Run, thresholds: Thresholds | None = None) -> Compar
     )
     l2_bytes = _smaller(base.environment.l2_bytes, new.environment.l2_bytes)
     limits = [(thresholds or Thresholds()).of(second.case, l2_bytes) for _, second in pairs.values()]
-    figures = _figures(pass_floors(*tables), np.array(limits, dtype=np.float64))
+    precision = max(base.measure.precision, new.measure.precision)
+    figures = _figures(pass_floors(*tables), np.array(limits, dtype=np.float64), precision)
     judgments |= zip(pairs, _judge(list(pairs.values()), figures), strict=True)
     whole = tuple(judgments[place] for place in range(len(found)))
     awaited = sum(Status.SKIPPED not in (_status(first), _status(second)) for first, second in common)
@@ -275,14 +278,14 @@ class _Figures:
     longer: float
 
 
-def _figures(floors: PassFloors, threshold: Floats) -> _Figures:
+def _figures(floors: PassFloors, threshold: Floats, precision: float) -> _Figures:
     base_low, base_high, base_u = _extremes(floors.base)
     new_low, new_high, new_u = _extremes(floors.new)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = new_low / base_low
         told = np.isfinite(ratio) & (ratio > 0)
         moved = float(np.expm1(np.median(np.abs(np.log(ratio[told]))))) if told.any() else 0.0
-        low, high = new_low / base_high, new_high / base_low
+        low, high = new_low / base_high / (1 + precision), new_high / base_low * (1 + precision)
     p = p_values(floors.base, floors.new, np.where(floors.passes >= FEWEST_PASSES, floors.passes, 0), 1 + threshold)
     noise = np.fmax(base_u, new_u)
     return _Figures(
