@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 import numpy as np
 
 from convbench import units
-from convbench.case import Case
+from convbench.case import Case, WorkerSettings
 from convbench.measure.estimate import BlockTable, Floats, Integers
 from convbench.result import Environment, Measure, PassFacts, Result, Run
 
@@ -29,6 +30,8 @@ COUNTED_BLOCKS = 10_000
 SAME_FREQUENCY = 0.01
 SAME_STOLEN = 0.01
 UNKNOWN = "unknown"
+#: What makes the worker of a case, as `Case.worker`, without making one for each.
+_KIND_OF_WORKER = attrgetter(*(field.name for field in fields(WorkerSettings)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +134,8 @@ def _canaries(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[
     Noise may also disturb some kinds of workers (threads that wait for each other); another machine shows in all.
     """
     numbers: dict[Hashable, int] = {}
-    lane = np.array([numbers.setdefault(case.worker, len(numbers)) for case in cases], dtype=np.int64)
+    kinds = map(_KIND_OF_WORKER, cases)
+    lane = np.array([numbers.setdefault(kind, len(numbers)) for kind in kinds], dtype=np.int64)
     found = []
     for name, what, limit in (
         ("compute_canary_s", "compute canary's floor", COMPUTE_CANARY),

@@ -420,7 +420,9 @@ def _groups(judgments: Sequence[Judgment]) -> tuple[Group, ...]:
     found = []
     for verdict in (Verdict.REGRESSED, Verdict.IMPROVED):
         changed: NDArray[np.bool_] = np.array([judgments[i].verdict is verdict for i in places], dtype=bool)
-        for group in shared(cases, changed):
+        size = float(np.median([_size(judgments[i].ratio) for i in places if judgments[i].verdict is verdict] or [0.0]))
+        able = np.array([math.log1p(judgments[i].smallest_seen) < size for i in places], dtype=bool)
+        for group in shared(cases, changed, able & ~changed):
             members = [places[i] for i in group.changed.tolist()]
             found.append(
                 Group(
@@ -433,6 +435,10 @@ def _groups(judgments: Sequence[Judgment]) -> tuple[Group, ...]:
                 )
             )
     return tuple(found)
+
+
+def _size(ratio: float) -> float:
+    return abs(math.log(ratio))
 
 
 def _common(members: Sequence[Judgment]) -> tuple[Difference, ...]:

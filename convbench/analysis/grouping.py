@@ -9,12 +9,12 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.case import SETTINGS, Case, canonical, setting
+from convbench.case import PROBLEM_SETTINGS, SETTINGS, Case, canonical, setting
 from convbench.measure.estimate import Integers
 from convbench.problem import DEPTHWISE
 
-#: The share of the cases with some settings that must have changed for these settings to stand for the change: planted
-#: slowdowns are found in 95 of 100 cases, and a group of a handful may miss one.
+#: The share of the cases with some settings, of those that could show it, that must have changed for these settings to
+#: stand for the change: planted slowdowns are found in 95 of 100 cases, and a group of a handful may miss one.
 NEARLY_ALL = 0.8
 #: The fewest changed cases that make a group.
 FEWEST = 2
@@ -35,9 +35,10 @@ class Shared:
     cases: int
 
 
-def shared(cases: Sequence[Case], changed: NDArray[np.bool_]) -> list[Shared]:
+def shared(cases: Sequence[Case], changed: NDArray[np.bool_], unchanged: NDArray[np.bool_]) -> list[Shared]:
     """The settings that explain which of the cases changed, the one with the most of them first.
 
+    `unchanged` are the cases that speak against a setting; those that are neither could not have shown such a change.
     Each next one is chosen for the most changed cases that none before it has. Of equals the one that fewer unchanged
     cases have, then the one with fewer settings.
     """
@@ -50,7 +51,7 @@ def shared(cases: Sequence[Case], changed: NDArray[np.bool_]) -> list[Shared]:
         best = None
         for size in range(min(MOST_SETTINGS, len(axes.swept)) + 1):
             for some in combinations(axes.swept, size):
-                candidate = axes.best(some, changed, left)
+                candidate = axes.best(some, changed, unchanged, left)
                 if candidate is not None and (best is None or candidate.fit > best.fit):
                     best = candidate
             if size >= 2 and best is not None:  # three settings only where two explain nothing
@@ -65,7 +66,7 @@ def shared(cases: Sequence[Case], changed: NDArray[np.bool_]) -> list[Shared]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
-    """A value of each of some settings, and how well they fit: (changed cases not told yet, -unchanged, -settings)."""
+    """A value of each of some settings, and how well they fit: (changed cases not told yet, -against, -settings)."""
 
     axes: tuple[str, ...]
     code: int
@@ -79,11 +80,17 @@ class _Axes:
         self.values: dict[str, list[object]] = {}
         self.codes: dict[str, Integers] = {}
         self.count = len(cases)
+        # A run repeats few problems, as the same objects, so that their settings are looked at once for each.
+        problems = {id(case.problem): case for case in cases}
+        places = {key: place for place, key in enumerate(problems)}
+        problem = np.array([places[id(case.problem)] for case in cases], dtype=np.int64)
         for name in SETTINGS:
-            numbers: dict[object, int] = {}
-            codes = [numbers.setdefault(_value(case, name), len(numbers)) for case in cases]
+            of_problem = name in PROBLEM_SETTINGS
+            values = [_value(case, name) for case in (problems.values() if of_problem else cases)]
+            numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
             if len(numbers) > 1:
-                self.values[name], self.codes[name] = list(numbers), np.array(codes, dtype=np.int64)
+                codes = np.array([numbers[value] for value in values], dtype=np.int64)
+                self.values[name], self.codes[name] = list(numbers), codes[problem] if of_problem else codes
         self.swept = tuple(self.values)
 
     def together(self, axes: tuple[str, ...]) -> Integers:
@@ -93,19 +100,20 @@ class _Axes:
             code = code * len(self.values[name]) + self.codes[name]
         return code
 
-    def best(self, axes: tuple[str, ...], changed: NDArray[np.bool_], left: NDArray[np.bool_]) -> _Candidate | None:
-        """The values of some settings that fit best, None where none stand for a change."""
+    def best(self, axes: tuple[str, ...], *masks: NDArray[np.bool_]) -> _Candidate | None:
+        """The values of some settings that fit best, None where none stand for a change.
+
+        `masks` are the changed cases, those that speak against, and the changed ones that are not told yet.
+        """
         distinct, code = np.unique(self.together(axes), return_inverse=True)
-        total, all_changed, new = (
-            np.bincount(code, weights=some, minlength=len(distinct)).astype(np.int64)
-            for some in (np.ones(self.count), changed, left)
+        changed, against, new = (
+            np.bincount(code, weights=mask, minlength=len(distinct)).astype(np.int64) for mask in masks
         )
-        fits = (all_changed >= NEARLY_ALL * total) & (new >= FEWEST)
+        fits = (changed >= NEARLY_ALL * (changed + against)) & (new >= FEWEST)
         if not fits.any():
             return None
-        at = int(np.lexsort((all_changed - total, np.where(fits, new, -1)))[-1])
-        fit = (int(new[at]), int(all_changed[at] - total[at]), -len(axes))
-        return _Candidate(axes=axes, code=int(distinct[at]), fit=fit)
+        at = int(np.lexsort((-against, np.where(fits, new, -1)))[-1])
+        return _Candidate(axes=axes, code=int(distinct[at]), fit=(int(new[at]), -int(against[at]), -len(axes)))
 
     def inside(self, candidate: _Candidate) -> NDArray[np.bool_]:
         """Which cases have these values."""
