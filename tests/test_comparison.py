@@ -22,7 +22,7 @@ from convbench.errors import NotComparableError
 from convbench.measure.threshold import Special, Thresholds
 from convbench.problem import Problem
 from convbench.report.compare import compare_text, verdict_text
-from convbench.result import Block, PassFacts, Rejection, Result, Run, Status, pack_blocks, unpack_blocks
+from convbench.result import Block, Git, PassFacts, Rejection, Result, Run, Status, pack_blocks, unpack_blocks
 
 GOLDEN = Path(__file__).parent / "golden"
 #: One threshold for all, so that figures are easy to foretell.
@@ -498,6 +498,7 @@ def test_settings_and_the_state_of_the_machine_are_named() -> None:
     other = replace(
         one,
         version="0.2.0",
+        git=Git(commit="ab12cd", branch="main", dirty=True),
         measure=replace(one.measure, max_time=1.0),
         passes=(replace(facts, frequency_hz=2.5e9, stolen=0.1, throttled=3),),
     )
@@ -505,6 +506,7 @@ def test_settings_and_the_state_of_the_machine_are_named() -> None:
     assert [str(difference) for difference in found.differences] == [
         "measure.max_time 0.5 -> 1.0",
         "convbench 0.1.0 -> 0.2.0",
+        "commit unknown -> ab12cd with changes",
         "frequency 3.00 GHz -> 2.50 GHz",
         "time given to other guests 0.0 % -> 10.0 %",
         "times slowed down for heat or quota 0 -> 3",
@@ -586,6 +588,15 @@ def test_changes_that_share_settings_are_told_as_one_with_their_cause() -> None:
 def test_groups(slow: Callable[[Case], bool], names: list[str]) -> None:
     found = compare(*slowed(slow)).groups
     assert [group.name for group in found] == names
+
+
+def test_what_could_not_have_shown_the_change_does_not_speak_against_a_group() -> None:
+    base, new = slowed(lambda case: is_depthwise_bfloat16(case) and case.problem.kernel_size == (3, 3), 1.1)
+    lenient = Thresholds(
+        specials=(Special(settings=(("kernel_size", (5, 5)), ("groups", "depthwise")), threshold=0.2),)
+    )
+    [group] = compare(base, new, lenient).groups
+    assert (group.name, len(group.changed), group.cases) == ("groups=depthwise and bfloat16", 7, 14)
 
 
 def test_a_group_of_improvements() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from convbench import units
 from convbench.case import Case, WorkerSettings
 from convbench.measure.estimate import BlockTable, Floats, Integers
-from convbench.result import Environment, Measure, PassFacts, Result, Run
+from convbench.result import Environment, Git, Measure, PassFacts, Result, Run
 
 #: How far the lowest canaries of comparable runs lie apart at most, as ratios minus 1: a product in the second-level
 #: cache took 324 us in every quiet moment; copies through memory drift by 2-3.6 % (measurement.md, facts 3 and 4).
@@ -89,6 +89,7 @@ def differences(
         *_canaries(cases, *tables),
         *_measure(base.measure, new.measure),
         *_between("convbench", base.version, new.version),
+        *_between("commit", _commit(base.git), _commit(new.git)),
         *_state(base.passes, new.passes),
     ]
     return tuple(sorted(found, key=lambda difference: not difference.decides))
@@ -176,6 +177,11 @@ def _extremes(table: BlockTable, name: str, lane: Integers, lanes: int) -> tuple
 def _measure(base: Measure, new: Measure) -> list[Difference]:
     names = ("passes", "rounds", "max_time", "precision")
     return [one for name in names for one in _between(f"measure.{name}", getattr(base, name), getattr(new, name))]
+
+
+def _commit(git: Git | None) -> str | None:
+    """What was checked out, in words."""
+    return None if git is None else git.commit + (" with changes" if git.dirty else "")
 
 
 def _state(base: Sequence[PassFacts], new: Sequence[PassFacts]) -> list[Difference]:

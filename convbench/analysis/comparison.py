@@ -336,17 +336,12 @@ def _longer(floors: PassFloors, noise: Floats) -> float:
 
 def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Judgment]:
     """The judgment of every pair, causes for those that changed."""
-    numbers = zip(
-        *(
-            getattr(figures, name).tolist()
-            for name in ("base_s", "new_s", "ratio", "low", "high", "noise", "threshold", "q", "passes", "blocks")
-        ),
-        strict=True,
-    )
+    names = ("base_s", "new_s", "ratio", "low", "high", "noise", "threshold", "q", "passes", "blocks")
+    numbers = zip(*(getattr(figures, name).tolist() for name in names), strict=True)
     found = []
-    for (_, after), values in zip(pairs, numbers, strict=True):
+    for (_, after), usual, values in zip(pairs, _unchanged(figures), numbers, strict=True):
         base_s, new_s, ratio, low, high, noise, threshold, q, passes, blocks = values
-        verdict, reason = _rule(ratio, noise, threshold, passes, figures)
+        verdict, reason = (Verdict.UNCHANGED, "") if usual else _rule(ratio, noise, passes, figures)
         found.append(
             Judgment(
                 case=after.case,
@@ -372,7 +367,17 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
     return found
 
 
-def _rule(ratio: float, noise: float, threshold: float, passes: int, figures: _Figures) -> tuple[Verdict, str]:
+def _unchanged(figures: _Figures) -> list[bool]:
+    """Which cases can be judged and are no suspects."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moved = np.abs(np.log(figures.ratio))
+        limit = np.maximum(np.log1p(figures.threshold), np.log(figures.noise))
+        unchanged = (figures.passes >= FEWEST_PASSES) & (figures.noise <= MOST_NOISE) & (moved <= limit)
+    return [bool(each) for each in unchanged]
+
+
+def _rule(ratio: float, noise: float, passes: int, figures: _Figures) -> tuple[Verdict, str]:
+    """What becomes of a case that is not simply unchanged, and why."""
     if not (math.isfinite(ratio) and ratio > 0):
         return Verdict.NOT_JUDGED, "no time to compare"
     if passes < FEWEST_PASSES:
@@ -380,8 +385,6 @@ def _rule(ratio: float, noise: float, threshold: float, passes: int, figures: _F
     if noise > MOST_NOISE:
         apart = units.percent(noise - 1)
         return Verdict.INCONCLUSIVE, f"use ab: half of a side's passes are {apart} or more over its floor"
-    if abs(math.log(ratio)) <= max(math.log1p(threshold), math.log(noise)):
-        return Verdict.UNCHANGED, ""
     if figures.is_machine:
         moved = units.percent(figures.moved)
         return Verdict.INCONCLUSIVE, f"use ab: half of all cases moved by {moved} or more, as on another machine"

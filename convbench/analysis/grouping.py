@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.case import PROBLEM_SETTINGS, SETTINGS, Case, canonical, setting
+from convbench.case import CASE_SETTINGS, PROBLEM_SETTINGS, Case, canonical, setting
 from convbench.measure.estimate import Integers
 from convbench.problem import DEPTHWISE
 
@@ -84,14 +86,18 @@ class _Axes:
         problems = {id(case.problem): case for case in cases}
         places = {key: place for place, key in enumerate(problems)}
         problem = np.array([places[id(case.problem)] for case in cases], dtype=np.int64)
-        for name in SETTINGS:
-            of_problem = name in PROBLEM_SETTINGS
-            values = [_value(case, name) for case in (problems.values() if of_problem else cases)]
-            numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
-            if len(numbers) > 1:
-                codes = np.array([numbers[value] for value in values], dtype=np.int64)
-                self.values[name], self.codes[name] = list(numbers), codes[problem] if of_problem else codes
+        for name in PROBLEM_SETTINGS:
+            self._number(name, [_value(case, name) for case in problems.values()], problem)
+        for name in CASE_SETTINGS:
+            self._number(name, [*map(attrgetter(name), cases)], None)
         self.swept = tuple(self.values)
+
+    def _number(self, name: str, values: list[object], of_case: Integers | None) -> None:
+        """Note a setting that differs; `values` are those of the cases, or of what `of_case` names for each."""
+        numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+        if len(numbers) > 1:
+            codes = np.array([numbers[value] for value in values], dtype=np.int64)
+            self.values[name], self.codes[name] = list(numbers), codes if of_case is None else codes[of_case]
 
     def together(self, axes: tuple[str, ...]) -> Integers:
         """A number for each case, the same for those with the same values of some settings."""
@@ -105,7 +111,11 @@ class _Axes:
 
         `masks` are the changed cases, those that speak against, and the changed ones that are not told yet.
         """
-        distinct, code = np.unique(self.together(axes), return_inverse=True)
+        code, most = self.together(axes), math.prod(len(self.values[name]) for name in axes)
+        if most <= self.count:
+            distinct = np.arange(most)
+        else:  # more combinations than cases, most of them of no case
+            distinct, code = np.unique(code, return_inverse=True)
         changed, against, new = (
             np.bincount(code, weights=mask, minlength=len(distinct)).astype(np.int64) for mask in masks
         )
