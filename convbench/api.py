@@ -66,7 +66,15 @@ def run(
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
     run_id = runner.run(sweep, plan, engine=LocalEngine(), db=db, listener=listener or runner.Listener(), fresh=fresh)
-    return load(run_id, db=db)
+    return measured(run_id, db=db)
+
+
+def measured(run_id: str, *, db: str | None = None) -> MeasuredRun:
+    """A run that this process measures or has measured: from this disk where it has yet to reach its server."""
+    from convbench.store import waiting_file
+
+    waiting = waiting_file(run_id)
+    return load(run_id, db=str(waiting) if waiting.exists() else db)
 
 
 def planned(path: Path) -> tuple[sweeps.Sweep, sweeps.Plan]:
@@ -85,7 +93,7 @@ LATEST = "latest"
 
 
 def load(ref: str = LATEST, *, db: str | None = None) -> MeasuredRun:
-    """A stored run by `latest`, its id or a unique prefix of it, or the path of a JSON export."""
+    """A stored run by `latest`, its id or a unique prefix of it, a baseline's name, or the path of a JSON export."""
     if is_export(ref):
         from convbench.export import read_json
 

@@ -33,8 +33,12 @@ app = typer.Typer(
 
 _DB_HELP = "The database: a path or an SQLAlchemy URL. [default: reports/convbench.db]"
 Database = Annotated[str | None, typer.Option("--db", envvar="CONVBENCH_DB", metavar="DB", help=_DB_HELP)]
+_STORED_HELP = "latest, a run id or a unique prefix of one, or a baseline's name."
 RunRef = Annotated[
-    str, typer.Argument(metavar="RUN", help="latest, a run id or a unique prefix of one, or a JSON export.")
+    str,
+    typer.Argument(
+        metavar="RUN", help="latest, a run id or a unique prefix of one, a baseline's name, or a JSON export."
+    ),
 ]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A sweep: a YAML file, see configs/.")]
 
@@ -85,7 +89,7 @@ def run(
 
     def report_so_far(run_id: str, pass_index: int) -> None:
         try:
-            measured = api.load(run_id, db=database)
+            measured = api.measured(run_id, db=database)
             path = measured.write_report()
         except RequestError as error:
             say(f"no report yet, the run goes on: {error.message}")
@@ -102,7 +106,7 @@ def run(
             if shown.run_id is None:
                 raise
             interrupted = True
-            measured = api.load(shown.run_id, db=database)
+            measured = api.measured(shown.run_id, db=database)
         finally:
             shown.close()
     path = measured.write_report()
@@ -183,6 +187,8 @@ def report(run: RunRef = "latest", db: Database = None) -> None:
     from convbench import api
 
     database = _database(db)
+    if not api.is_export(run):
+        _send_waiting(database)
     loaded = api.load(run, db=database)
     path = loaded.write_report()
     if not api.is_export(run):  # which is not stored, and may come without any database
@@ -196,8 +202,64 @@ def runs(db: Database = None) -> None:
     from convbench.report.runs import runs_text
     from convbench.store import Store
 
+    _send_waiting(_database(db))
     with Store.open(_database(db)) as store:
         print(runs_text(store.runs()))
+
+
+def _send_waiting(db: str | None) -> None:
+    """Send what an earlier run left on this disk because the database's server was away."""
+    from convbench.progress import say
+    from convbench.store import send_waiting
+
+    send_waiting(db, told=say)
+
+
+baseline = typer.Typer(help="Names for runs, to compare with.", rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(baseline, name="baseline")
+BaselineName = Annotated[str, typer.Argument(metavar="NAME", help="Begins with a letter: main, release/1.2.")]
+
+
+@baseline.command("set")
+def baseline_set(
+    name: BaselineName,
+    run: Annotated[str, typer.Argument(metavar="RUN", help=_STORED_HELP)],
+    db: Database = None,
+) -> None:
+    """Have a name mean a run.
+
+    It stays with that run until it is set again; `latest` is the run that is the latest now.
+    """
+    from datetime import UTC, datetime
+
+    from convbench import api
+    from convbench.store import Store
+
+    if api.is_export(run):
+        raise RequestError(f"{run} is a file, and a baseline is a stored run", hint="`convbench runs` lists those")
+    _send_waiting(_database(db))
+    with Store.change(_database(db)) as store:
+        made = store.set_baseline(name, run, set_at=datetime.now(UTC).isoformat())
+    print(f"{made.name} is run {made.run_id}")
+
+
+@baseline.command("list")
+def baseline_list(db: Database = None) -> None:
+    """List the names and their runs."""
+    from convbench.report.runs import baselines_text
+    from convbench.store import Store
+
+    with Store.open(_database(db)) as store:
+        print(baselines_text(store.baselines()))
+
+
+@baseline.command("remove")
+def baseline_remove(name: BaselineName, db: Database = None) -> None:
+    """Forget a name; its run stays."""
+    from convbench.store import Store
+
+    with Store.change(_database(db)) as store:
+        store.remove_baseline(name)
 
 
 @app.command()

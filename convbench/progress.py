@@ -38,7 +38,7 @@ class Shown:
     def listener(self, *, pass_finished: Listener | None = None) -> Listener:
         """Hooks that show; those of `pass_finished` are called as well."""
         after = pass_finished.pass_finished if pass_finished else (lambda run_id, pass_index: None)
-        return Listener(begun=self.begun, progressed=self.progressed, pass_finished=after)
+        return Listener(begun=self.begun, progressed=self.progressed, pass_finished=after, told=say)
 
     def begun(self, begun: Begun) -> None:
         """Say which run begins or goes on."""

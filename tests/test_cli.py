@@ -28,7 +28,7 @@ from convbench.store import Store, Writer
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIGS = Path(__file__).parent.parent / "configs"
-VERBS = ("run", "plan", "report", "runs", "export", "compare", "explain", "repro", "check")
+VERBS = ("run", "plan", "report", "runs", "export", "compare", "explain", "repro", "check", "baseline")
 
 SWEEP = """\
 name: two by two
@@ -111,11 +111,11 @@ def golden(name: str, text: str) -> None:
     assert text == path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS])
+@pytest.mark.parametrize("verb", ["", *VERBS, "baseline set", "baseline list", "baseline remove"])
 def test_help_is_as_it_was_agreed(command: Command, verb: str) -> None:
-    said = command(*([verb] if verb else []), "--help")
+    said = command(*verb.split(), "--help")
     assert said.code == 0
-    golden(f"help-{verb or 'convbench'}.txt", said.out)
+    golden(f"help-{verb.replace(' ', '-') or 'convbench'}.txt", said.out)
 
 
 def test_every_verb_has_a_golden_help_and_a_place_in_the_readme(command: Command) -> None:
@@ -204,6 +204,11 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
         (["explain", "abcdefgh"], "there is no database"),
         (["repro", "abcdefgh"], "there is no database"),
         (["repro"], "CASE"),
+        (["baseline", "set", "main", "latest"], "there is no database"),
+        (["baseline", "list"], "there is no database"),
+        (["baseline", "remove", "main"], "there is no database"),
+        (["baseline", "set", "main", "run.json"], "run.json is a file, and a baseline is a stored run"),
+        (["baseline", "set", "main"], "RUN"),
         (["explain"], "missing --in-channels, --out-channels, --kernel-size, --input-size"),
         (["explain", "--kernel-size", "three"], "--kernel-size: expected an integer of at least 1"),
         (["explain", "abc", "--kernel-size", "3"], "not both"),
@@ -257,6 +262,36 @@ def test_report_and_export_take_a_prefix_and_an_exported_run(command: Command, t
     written = command("report", "run.json").out.strip()
     assert Path(written).read_text(encoding="utf-8").startswith("<!doctype html>")
     assert Path(written).parent == Path("reports")
+
+
+def test_a_baseline_stands_wherever_a_run_may(command: Command, tmp_path: Path) -> None:
+    run = store(synthetic.run(3, troubles=False), tmp_path / "my.db")
+    assert "no baselines are set yet" in command("--db", "my.db", "baseline", "list").out
+    said = command("--db", "my.db", "baseline", "set", "main", "latest")
+    assert (said.code, said.out, said.err) == (0, f"main is run {run.id}\n", "")
+    listed = command("baseline", "list", "--db", "my.db").out.splitlines()
+    assert [line.split()[:2] for line in listed] == [["baseline", "run"], ["main", run.id]]
+    exported = command("--db", "my.db", "export", "latest").out
+    assert command("--db", "my.db", "export", "main").out == exported
+    Path("main").write_text("a file", encoding="utf-8")
+    assert command("--db", "my.db", "export", "baseline:main").out == exported
+    assert command("--db", "my.db", "report", "baseline:main").code == 0
+    assert command("--db", "my.db", "compare", "baseline:main", "latest").code != 4
+    said = command("--db", "my.db", "baseline", "remove", "main")
+    assert (said.code, said.out, said.err) == (0, "", "")
+    for verb in ("export", "report", "compare"):
+        said = command("--db", "my.db", verb, "baseline:main", *(["latest"] if verb == "compare" else []))
+        assert (said.code, said.out) == (4, "")
+        assert "there is no baseline 'main' in my.db" in said.err
+
+
+def test_a_baseline_that_is_not_set_is_4(command: Command, tmp_path: Path) -> None:
+    store(synthetic.run(3, troubles=False), tmp_path / "my.db")
+    for arguments in (["export", "nightly"], ["baseline", "remove", "nightly"], ["baseline", "set", "main", "nightly"]):
+        said = command("--db", "my.db", *arguments)
+        assert (said.code, said.out) == (4, "")
+        assert "there is no baseline 'nightly'" in said.err
+    assert command("--db", "my.db", "baseline", "set", "latest", "latest").code == 2
 
 
 def test_report_writes_the_page_of_all_runs_beside_it(command: Command, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `convbench runs` prints: the stored runs, newest first."""
+"""What `convbench runs` and `convbench baseline list` print: the stored runs, newest first, and the names for some."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from convbench import units
-from convbench.result import RunSummary
+from convbench.result import Baseline, RunSummary
 
 
 def runs_text(runs: Sequence[RunSummary]) -> str:
     """One line a run; a row is never wrapped."""
     if not runs:
         return "no runs are stored yet; `convbench run CONFIG` makes one"
-    rows = [("run", "started (UTC)", "state", "cases", "wrong", "torch", "host", "name")]
+    rows: list[tuple[str, ...]] = [("run", "started (UTC)", "state", "cases", "wrong", "torch", "host", "name")]
     rows += [
         (
             run.id,
-            datetime.fromisoformat(run.started_at).strftime("%Y-%m-%d %H:%M"),
+            _minute(run.started_at),
             str(run.state),
             units.count(run.cases) if run.measured == run.cases else f"{run.measured:,} of {run.cases:,}",
             units.count(run.failed),
@@ -27,6 +27,23 @@ def runs_text(runs: Sequence[RunSummary]) -> str:
         )
         for run in runs
     ]
+    return _table(rows)
+
+
+def baselines_text(baselines: Sequence[Baseline]) -> str:
+    """One line a baseline."""
+    if not baselines:
+        return "no baselines are set yet; `convbench baseline set NAME RUN` sets one"
+    rows = [("baseline", "run", "set (UTC)")]
+    rows += [(baseline.name, baseline.run_id, _minute(baseline.set_at)) for baseline in baselines]
+    return _table(rows)
+
+
+def _minute(time: str) -> str:
+    return datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M")
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines)
