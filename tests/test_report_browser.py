@@ -242,7 +242,9 @@ def test_the_roofline_has_every_case_and_the_roofs(browser: Browser, ranked: pd.
         assert tops == {100e9, 200e9}
         bound = ranked["bound"].value_counts()
         told = page.locator("#picture-roofline .told").inner_text()
-        assert all(f"{bound[name]} by {name}" in told for name in bound.index)
+        assert all(f"{name} in {bound[name]}" in told for name in bound.index)
+        named = page.locator("#picture-roofline .annotation-text").all_text_contents()
+        assert [text.split()[0] for text in named] == ["float32", "bfloat16"]
 
 
 def test_where_the_network_spends_its_time(browser: Browser, ranked: pd.DataFrame, file: Path) -> None:
@@ -350,6 +352,30 @@ def test_choosing_columns(browser: Browser, table: pd.DataFrame, file: Path) -> 
         assert float(_column(page, "p95")[0].replace(",", "")) == pytest.approx(table["p95_s"][0] * factor, rel=0.01)
 
 
+def test_dots_are_reached_by_the_keyboard(browser: Browser, ranked: pd.DataFrame, file: Path) -> None:
+    with _ready(browser, file) as (page, _):
+        _traces(page, "ranking")
+        page.focus("#picture-ranking .plot")
+        for _ in range(3):
+            page.keyboard.press("ArrowRight")
+        third = ranked.sort_values("floor_s", kind="stable").iloc[2]
+        said = page.text_content("#picture-ranking .said") or ""
+        assert " ".join(third["label"].split())[:20] in " ".join(said.replace("&lt;", "<").replace("&gt;", ">").split())
+        page.keyboard.press("Enter")
+        assert page.text_content("#case-title") == third["label"]
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement.closest('figure').id") == "picture-ranking"
+
+
+def test_an_open_case_follows_the_window_and_the_theme(browser: Browser, ranked: pd.DataFrame, file: Path) -> None:
+    with _ready(browser, file, view=f"case={ranked['case_id'].iloc[0]}") as (page, _):
+        page.wait_for_selector("#case-blocks[data-drawn=light]")
+        page.set_viewport_size({"width": 600, "height": 900})
+        _until(page, "document.querySelector('#case-blocks svg').clientWidth <= document.getElementById('case').clientWidth")
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_selector("#case-blocks[data-drawn=dark]")
+
+
 def test_copy_and_download_what_is_shown(browser: Browser, table: pd.DataFrame, file: Path) -> None:
     with _ready(browser, file) as (page, _):
         page.fill(".dt-search input", "bfloat16")
@@ -390,8 +416,52 @@ def test_a_link_shows_what_the_reader_saw(browser: Browser, table: pd.DataFrame,
         assert page.input_value(".dt-search input") == "bfloat16"
         assert page.input_value("select[name='explore.y']") == "gbps"
         assert page.input_value("select[name='explore.x']") == "stride"
-    with _ready(browser, file, view="table=%7Bnonsense&explore.x=no_such&only=finding:999&case=none") as (page, _):
-        assert _shown(page) == CASES and not page.is_visible("dialog#case")
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        "table=%7Bnonsense&explore.x=no_such&only=finding:999&case=none",
+        'table={"start":-3,"length":-5,"order":[[99,"up"],7],"columns":"x","filters":[1]}',
+        "table=[]&only=rows:999999",
+        "table=null&only=finding:&heat.x=&layer=%00",
+    ],
+)
+def test_a_link_that_means_nothing_shows_all(browser: Browser, file: Path, view: str) -> None:
+    with _ready(browser, file, view=view) as (page, _):
+        assert _shown(page) == CASES and not page.is_visible("dialog#case") and not page.is_visible("#chosen")
+        assert "1 to 25" in page.inner_text(".dt-info")
+        _settled(page)
+
+
+def test_a_link_with_a_filter_on_a_hidden_column(browser: Browser, table: pd.DataFrame, file: Path) -> None:
+    with _ready(browser, file) as (page, _):
+        page.locator("#case-table thead th", has_text="direction").locator(".dtcc-button_dropdown").click()
+        page.locator(".dtcc-dropdown button", has_text="backward").click()
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Columns").click()
+        page.locator(".dt-button-collection button", has_text="direction").click()
+        page.keyboard.press("Escape")
+        link = page.url.partition("#")[2]
+    with _ready(browser, file, view=link) as (page, _):
+        assert "direction" not in page.inner_text("#case-table thead")
+        assert _shown(page) == int((table["direction"] == "backward").sum())
+        page.fill(".dt-search input", table.loc[table["direction"] == "backward", "case_id"].iloc[3])
+        assert _shown(page) == 1  # by its id, though that column is hidden
+
+
+def test_places_and_going_back_keep_the_view(browser: Browser, table: pd.DataFrame, file: Path) -> None:
+    with _ready(browser, file) as (page, _):
+        page.fill(".dt-search input", "bfloat16")
+        page.locator("nav a", has_text="Pictures").click()
+        assert "bfloat16" in page.url and page.evaluate("document.activeElement.id") == "pictures-title"
+        _choose(page, "explore", y="tflops")
+        page.locator("#case-table tbody a").first.click()
+        assert "case=" in page.url
+        page.go_back()
+        _until(page, "!document.getElementById('case').open")
+        assert page.input_value("select[name='explore.y']") == "tflops" and "explore.y=tflops" in page.url
+        assert _shown(page) == int((table["dtype"] == "bfloat16").sum())
 
 
 # Findings
@@ -470,15 +540,19 @@ def test_a_case_is_run_again_from_what_its_page_says(browser: Browser, ranked: p
 
 
 def test_neighbours_and_steps_between_cases(browser: Browser, table: pd.DataFrame, file: Path) -> None:
-    first, second = table["case_id"][0], table["case_id"][1]
+    first = table["case_id"][0]
     with _ready(browser, file) as (page, _):
         page.locator("#case-table tbody a").first.focus()
         page.keyboard.press("Enter")
         assert f"case={first}" in page.url
-        page.keyboard.press("ArrowRight")
-        assert f"case={second}" in page.url
-        page.get_by_role("button", name="Previous case of the table").click()
-        assert f"case={first}" in page.url
+        for case_id in table["case_id"][1:4]:  # the keyboard goes on from one case to the next
+            page.keyboard.press("ArrowRight")
+            assert f"case={case_id}" in page.url
+        page.locator("button", has_text="\u2190").focus()
+        for case_id in table["case_id"][2::-1]:
+            page.keyboard.press("Enter")
+            assert f"case={case_id}" in page.url
+        assert page.evaluate("document.activeElement.textContent") == "\u2190"
         own = table.iloc[0]
         for axis in _SWEPT:
             rest = [name for name in _SWEPT if name != axis]

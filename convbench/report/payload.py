@@ -94,12 +94,12 @@ def blocks_into(payload: Payload, blocks: BlockTable, floors: NDArray[np.float64
     known = canary[np.isfinite(canary) & (canary > 0)]
     return {
         "seconds": last,
-        "counts": payload.add(blocks.counts.astype(np.uint16)),
+        "counts": payload.add(blocks.counts.astype(np.int32)),
         "minimum": payload.add(_steps(blocks.column("minimum_s") / floor)),
         "median": payload.add(_steps(blocks.column("median_s") / floor)),
         "canary": payload.add(_steps(canary / (known.min() if len(known) else 1.0))),
         "times": payload.add(np.round(start / last * 65535).astype(np.uint16)),
-        "passes": payload.add(blocks.column("pass_index").astype(np.uint8)),
+        "passes": payload.add(blocks.column("pass_index").astype(np.uint16)),
     }
 
 

@@ -94,7 +94,7 @@ export function blocksPicture(cases, blocks, row, look) {
     {
       type: "scatter",
       mode: "lines",
-      ...histogram([...minima, ...medians].filter((value) => value > 0)),
+      ...histogram(minima.filter((value) => value > 0)),
       xaxis: "x2",
       line: { color: colours[0], width: 1, shape: "vh" },
       fill: "tozerox",
@@ -134,6 +134,7 @@ export class CasePage {
   constructor({ cases, blocks, ordered, onOpen, onClose, explain }) {
     Object.assign(this, { cases, blocks, ordered, onOpen, onClose, explain, row: null });
     this.dialog = document.getElementById("case");
+    new ResizeObserver(() => this.redraw()).observe(this.dialog);
     this.dialog.addEventListener("close", () => {
       this.row = null;
       this.onClose();
@@ -142,19 +143,28 @@ export class CasePage {
       if (event.target === this.dialog) this.dialog.close(); // beside it
     });
     this.dialog.addEventListener("keydown", (event) => {
-      if (event.target.closest("input, select, textarea, pre")) return;
+      if (event.target.closest("input, select, textarea, pre, .scroll")) return;
       if (event.key === "ArrowLeft") this.step(-1);
       if (event.key === "ArrowRight") this.step(1);
     });
   }
 
   open(row) {
+    const stepped = document.activeElement?.closest?.(".case-steps button")?.getAttribute("aria-label");
     this.row = row;
-    this.onOpen(row);
+    this.onOpen(row, !this.dialog.open);
     this.fill(row);
     if (!this.dialog.open) this.dialog.showModal();
+    // What had the focus is gone: the same button has it again, or the title, which is read aloud.
+    const button = stepped && this.dialog.querySelector(`button[aria-label="${stepped}"]`);
+    (button ?? document.getElementById("case-title")).focus({ preventScroll: true });
     this.dialog.scrollTop = 0;
     this.drawBlocks(row);
+  }
+
+  /** Draw the open case's blocks anew: the theme or the width is another. */
+  redraw() {
+    if (this.row !== null) this.drawBlocks(this.row);
   }
 
   close() {
@@ -271,7 +281,7 @@ export class CasePage {
     if (value("efficiency") !== null) {
       sentences.push(
         `The machine's roofs allow ${formatSeconds(value("attainable_s"))}, so it reaches ${cases.text("efficiency", row)} %; ` +
-          `it is bound by ${value("bound")}.`,
+          `the nearer roof is ${value("bound")}.`,
       );
     }
     if (value("over_roof")) sentences.push(`It is faster than the roofs allow: ${value("over_roof")}.`);

@@ -40,6 +40,7 @@ export class Cases {
       cases: array(cases),
       exceptions: array(exceptions),
     }));
+    this.grouped = new Map();
     this.rowOf = new Map();
     for (let row = 0; row < this.length; row += 1) this.rowOf.set(this.value("case_id", row), row);
     this.ranked = this.rows().filter((row) => this.value("status", row) === "passed" && this.value("floor_s", row) > 0);
@@ -90,6 +91,13 @@ export class Cases {
    * alone. Settings that are not swept are the same everywhere.
    */
   groups(except) {
+    const names = this.axes.map(({ name }) => name);
+    const key = names.filter((name) => except.includes(name)).join(" ");
+    if (!this.grouped.has(key)) this.grouped.set(key, this.groupsNow(except));
+    return this.grouped.get(key);
+  }
+
+  groupsNow(except) {
     const groups = new Int32Array(this.length);
     let count = 1;
     for (const axis of this.axes) {
@@ -150,6 +158,12 @@ export function geometricMean(numbers) {
   let sum = 0;
   for (const number of numbers) sum += Math.log(number);
   return Math.exp(sum / numbers.length);
+}
+
+/** The median of some numbers: the mean of the middle two where they are even. */
+export function median(numbers) {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 }
 
 /** At most so many of the items, evenly chosen, the first and the last among them. */

@@ -48,8 +48,7 @@ export function describeRow(cases, row) {
 /** Ticks of a logarithmic axis: decades, the more between them the less there is to see. */
 function logTicks(low, high, text) {
   const span = Math.log10(high / low);
-  const steps =
-    span > 2.5 ? [1] : span > 0.6 ? [1, 2, 5] : [1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9];
+  const steps = span > 2.5 ? [1] : span > 0.6 ? [1, 2, 5] : [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8];
   const values = [];
   for (let decade = Math.floor(Math.log10(low)) - 1; decade <= Math.ceil(Math.log10(high)); decade += 1) {
     for (const step of steps) values.push(step * 10 ** decade);

@@ -79,31 +79,15 @@ export function explorePicture(cases, rows, choice, look) {
     const some = thinned(byHeight(lines, cases, y), MOST_LINES);
     drawn += some.length;
     total += lines.length;
-    const thin = { x: [], y: [], text: [], customdata: [] };
-    for (const line of some) {
-      for (const [place, row] of line) {
-        thin.x.push(axis.places[place]);
-        thin.y.push(cases.value(y, row));
-        thin.text.push(describeRow(cases, row));
-        thin.customdata.push(row);
-        values.push(thin.y.at(-1));
-      }
-      for (const list of Object.values(thin)) list.push(null); // a gap between lines
-    }
+    for (const line of some) for (const [, row] of line) values.push(cases.value(y, row));
     const axes = { xaxis: `x${suffix(at)}`, yaxis: `y${suffix(at)}` };
-    const alone = some.every((line) => line.length === 1); // dots that no line leads to must be seen by themselves
-    const faint = alone ? 0.75 : Math.max(look.theme === "dark" ? 0.4 : 0.3, Math.min(0.75, 8 / some.length));
-    traces.push({
-      ...thin,
-      ...axes,
-      type: "scatter",
-      mode: "lines+markers",
-      hovertemplate: "%{text}<extra></extra>",
-      connectgaps: false,
-      line: { color: colours[code], width: 1 },
-      marker: { color: colours[code], size: alone ? 7 : 5 },
-      opacity: faint,
-    });
+    // Dots that no line leads to must be seen by themselves.
+    const alone = some.filter((line) => line.length === 1);
+    const joined = some.filter((line) => line.length > 1);
+    const faint = Math.max(look.theme === "dark" ? 0.4 : 0.3, Math.min(0.75, 8 / joined.length));
+    const drawing = { color: colours[code], x: axis.places, y, axes };
+    if (joined.length) traces.push(linesTrace(cases, joined, { ...drawing, size: 5, opacity: faint }));
+    if (alone.length) traces.push(linesTrace(cases, alone, { ...drawing, size: 7, opacity: 0.75 }));
     if (mean && matched > 1) {
       traces.push({
         ...axes,
@@ -142,6 +126,31 @@ export function explorePicture(cases, rows, choice, look) {
     layout.showlegend = true;
   }
   return { traces, layout, told: told({ axis, metric, colourAxis, splitAxis, found, drawn, total, shown, kept }) };
+}
+
+/** One trace of many lines, with a gap between them. */
+function linesTrace(cases, lines, { color, x, y, axes, size, opacity }) {
+  const thin = { x: [], y: [], text: [], customdata: [] };
+  for (const line of lines) {
+    for (const [place, row] of line) {
+      thin.x.push(x[place]);
+      thin.y.push(cases.value(y, row));
+      thin.text.push(describeRow(cases, row));
+      thin.customdata.push(row);
+    }
+    for (const list of Object.values(thin)) list.push(null);
+  }
+  return {
+    ...thin,
+    ...axes,
+    type: "scatter",
+    mode: "lines+markers",
+    hovertemplate: "%{text}<extra></extra>",
+    connectgaps: false,
+    line: { color, width: 1 },
+    marker: { color, size },
+    opacity,
+  };
 }
 
 /** The lines with the lowest first, so that thinning keeps the whole range. */

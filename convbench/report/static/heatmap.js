@@ -18,7 +18,7 @@ export function cells(cases, rows, { x, y, metric }) {
   for (const row of rows) {
     if (cases.value(metric, row) === null) continue;
     const [j, i] = [down.codes[row], across.codes[row]];
-    grid[j][i] ??= { value: 0, rows: [] };
+    grid[j][i] ??= { value: 0, rows: [], matched: 0 };
     grid[j][i].rows.push(row);
     if (!members.has(groups[row])) members.set(groups[row], new Set());
     members.get(groups[row]).add(j * across.texts.length + i);
@@ -28,6 +28,7 @@ export function cells(cases, rows, { x, y, metric }) {
   for (const cell of grid.flat()) {
     if (!cell) continue;
     const matched = everywhere.size ? cell.rows.filter((row) => everywhere.has(groups[row])) : cell.rows;
+    cell.matched = everywhere.size ? matched.length : 0;
     cell.value = geometricMean(matched.map((row) => cases.value(metric, row)));
   }
   return { grid, matched: everywhere.size };
@@ -87,7 +88,7 @@ export function heatPicture(cases, rows, choice, look) {
   const over = matched
     ? `the geometric mean over the ${matched === 1 ? "layer" : `${matched} layers`} measured in every cell`
     : "the geometric mean over the cell's cases, which are not the same layers in each cell";
-  const told = `${metric.title} over ${across.title.toLowerCase()} and ${down.title.toLowerCase()}: ${over}. Bright is fast.`;
+  const told = `${metric.title} over ${across.title.toLowerCase()} and ${down.title.toLowerCase()}: ${over}. Bright is ${metric.name.endsWith("_s") ? "fast" : "high"}.`;
   return { traces: [trace], layout, told };
 }
 
@@ -97,7 +98,8 @@ function describeCell(cell, metric, across, down, i, j) {
     `<b>${escapePlotly(across.title)} ${escapePlotly(across.texts[i])}</b>`,
     `<b>${escapePlotly(down.title)} ${escapePlotly(down.texts[j])}</b>`,
     metricText(metric, cell.value),
-    cell.rows.length === 1 ? "1 case" : `${cell.rows.length} cases`,
+    cell.matched ? `mean of ${cell.matched} layers` : "mean of all cases here",
+    cell.rows.length === 1 ? "1 case here" : `${cell.rows.length} cases here`,
   ].join("<br>");
 }
 

@@ -40,14 +40,31 @@ function showThemes(changed) {
   apply(select.value);
 }
 
+/** Milliseconds after which a reader who types has paused. */
+const TYPING_MS = 250;
+
+/** Scroll to a part of the page and let the keyboard, and who reads aloud, go on from its heading. */
+function goTo(part) {
+  const heading = part.querySelector("h2, h3") ?? part;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+  part.scrollIntoView();
+}
+
 /** The rows that a link keeps: `finding:3`, `exceptions:3`, `rows:1,2,3`; {rows, text} or null where it keeps all. */
 function selection(cases, told) {
   const [kind, rest] = (told ?? "").split(/:(.*)/s);
-  if (kind === "rows" && /^[\d,]+$/.test(rest ?? "")) {
-    const rows = rest.split(",").map(Number);
-    return { rows: new Set(rows), text: `the ${rows.length} cases that you chose` };
+  if (kind === "rows") {
+    const rows = new Set(
+      (rest ?? "")
+        .split(",")
+        .filter((row) => /^\d+$/.test(row))
+        .map(Number),
+    );
+    for (const row of rows) if (row >= cases.length) rows.delete(row);
+    return rows.size ? { rows, text: `the ${rows.size} cases that you chose` } : null;
   }
-  const finding = cases.findings[Number(rest)];
+  const finding = /^\d+$/.test(rest ?? "") ? cases.findings[Number(rest)] : null;
   if (!finding || !["finding", "exceptions"].includes(kind)) return null;
   const rows = kind === "finding" ? finding.cases : finding.exceptions;
   const name = kind === "finding" ? "the cases behind" : "the exceptions of";
@@ -69,8 +86,11 @@ async function start() {
     const shown = new Set(table.rows());
     return cases.ranked.filter((row) => shown.has(row));
   };
+  let waiting = null;
   const table = await showTable(cases, file, () => {
-    if (document.getElementById("only-shown").checked) pictures?.refresh();
+    if (!document.getElementById("only-shown").checked) return;
+    clearTimeout(waiting); // a reader who types is let finish
+    waiting = setTimeout(() => pictures?.refresh(), TYPING_MS);
   });
 
   const chip = document.getElementById("chosen");
@@ -87,19 +107,22 @@ async function start() {
   };
   const toTable = (told) => {
     keep(told);
-    document.getElementById("cases").scrollIntoView();
+    goTo(document.getElementById("cases"));
   };
 
   const page = new CasePage({
     cases,
     blocks,
     ordered: table.ordered,
-    onOpen: (row) => remember("case", cases.value("case_id", row)),
+    onOpen: (row, entry) => {
+      const id = cases.value("case_id", row);
+      if (viewed("case") !== id) remember("case", id, { entry });
+    },
     onClose: () => remember("case", null),
     explain: (row) => {
       remember("layer", null);
       explainer.show(problemOf(cases, row), executionOf(row));
-      document.getElementById("explain").scrollIntoView();
+      goTo(document.getElementById("explain"));
     },
   });
   const open = (row) => page.open(row);
@@ -139,18 +162,24 @@ async function start() {
     : null;
 
   document.addEventListener("click", (event) => {
-    const link = event.target.closest("a[data-row], a[data-only], a[data-axis], a[href^='#case=']");
+    const link = event.target.closest("a[href^='#']");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab opens the link itself
     event.preventDefault();
-    if (link.dataset.only) toTable(link.dataset.only);
+    const target = link.getAttribute("href").slice(1);
+    if (!target.includes("="))
+      goTo(document.getElementById(target)); // a place: what is viewed stays in the address
+    else if (link.dataset.only) toTable(link.dataset.only);
     else if (link.dataset.axis) choose(pictures, "explore", { x: link.dataset.axis });
     else if (link.dataset.row) open(Number(link.dataset.row));
-    else openId(decodeURIComponent(link.getAttribute("href").slice("#case=".length)));
+    else openId(decodeURIComponent(target.slice("case=".length)));
   });
   whenViewed("case", openId);
   followLinks();
   if (viewed("only")) keep(viewed("only"));
-  showThemes(() => pictures.refresh());
+  showThemes(() => {
+    pictures.refresh();
+    page.redraw();
+  });
   if (viewed("case")) openId(viewed("case"));
   root.dataset.ready = "true";
   pictures.drawRest();
@@ -160,7 +189,9 @@ async function start() {
 function unfoldForPrint() {
   let opened = [];
   globalThis.addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details.more:not([open]), details.numbers:not([open])")];
+    opened = [...document.querySelectorAll("main details:not([open], .unscripted)")].filter(
+      (each) => !each.closest("#explain"),
+    );
     for (const details of opened) details.open = true;
   });
   globalThis.addEventListener("afterprint", () => {
@@ -170,4 +201,10 @@ function unfoldForPrint() {
 
 root.classList.add("scripted");
 unfoldForPrint();
-start();
+start().catch((error) => {
+  root.classList.remove("scripted"); // the page without scripts is whole
+  document
+    .getElementById("answer")
+    .prepend(element("p", { class: "stage", role: "alert" }, `The interactive part failed: ${error.message}`));
+  throw error;
+});

@@ -49,6 +49,10 @@ export function networkPicture(cases, rows, { way }, look) {
   const direction = cases.axis.get("direction");
   const colours = coloursOf(look, direction);
   const name = (row) => cases.value("name", row) ?? cases.value("label", row);
+  const present = new Set(chosen.rows);
+  const whole = ways(cases, cases.rows()).find(({ text }) => text === chosen.text);
+  const lost = whole.rows.filter((row) => !present.has(row));
+  const missing = [...new Set(lost.map((row) => name(row).replace(/\s+/g, " ")))];
   const short = (row) => {
     const text = name(row).replace(/\s+/g, " ");
     const most = look.width < 560 ? 16 : 34;
@@ -110,8 +114,25 @@ export function networkPicture(cases, rows, { way }, look) {
   const more = rest
     ? ` The other ${layers.length - bars.length} layers take ${formatNumber((rest / total) * 100, 2, 0)} %.`
     : "";
-  const told = `All layers, as often as they occur, take ${formatSeconds(total)}${chosen.text === "as measured" ? "" : ` (${chosen.text})`}: floors times counts.${more}`;
+  const told = [
+    `${missing.length ? "The layers below" : "All layers"}, as often as they occur, take ${formatSeconds(total)}`,
+    chosen.text === "as measured" ? "" : ` (${chosen.text})`,
+    ": floors times counts",
+    direction ? `; ${each(cases, chosen.rows, direction)}` : "",
+    ".",
+    missing.length ? ` Not among them, for they did not pass or are not shown: ${missing.join(", ")}.` : "",
+    more,
+  ].join("");
   return { traces, layout, told };
+}
+
+/** `forward 96.3 ms, backward 213 ms`. */
+function each(cases, rows, direction) {
+  const sums = direction.texts.map((text, code) => {
+    const some = rows.filter((row) => direction.codes[row] === code);
+    return [text, some.reduce((sum, row) => sum + cases.value("floor_s", row) * cases.value("count", row), 0)];
+  });
+  return sums.flatMap(([text, seconds]) => (seconds ? [`${text} ${formatSeconds(seconds)}`] : [])).join(", ");
 }
 
 /** Round ticks of a linear time axis, all in one unit. */

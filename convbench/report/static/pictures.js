@@ -239,10 +239,14 @@ export class Pictures {
     plot.style.height = `${layout.height}px`;
     await globalThis.Plotly.react(plot, traces, layout, { displayModeBar: false });
     figure.querySelector(".told").textContent = told;
-    plot.setAttribute("aria-label", told);
+    plot.setAttribute("aria-label", `${told} Arrow keys go from dot to dot, Enter opens its case.`);
     if (!plot.dataset.listening) {
       plot.dataset.listening = "true";
-      plot.on("plotly_click", ({ points: [point] }) => this.clicked(point.customdata));
+      plot.on("plotly_click", ({ points: [point] }) => {
+        plot.focus({ preventScroll: true }); // where the reader comes back to
+        this.clicked(point.customdata);
+      });
+      walkByKeyboard(figure, plot, (carried) => this.clicked(carried));
     }
   }
 
@@ -265,7 +269,7 @@ export class Pictures {
         select.name = `${name}.${key}`;
         for (const { value, text } of options) select.add(new Option(text, value, false, value === choice[key]));
         select.addEventListener("change", () => {
-          remember(select.name, select.value, usual);
+          remember(select.name, select.value, { usual });
           this.showControls(figure);
           this.draw(figure);
         });
@@ -276,6 +280,36 @@ export class Pictures {
     );
     if (focused) box.querySelector(`select[name="${focused}"]`)?.focus();
   }
+}
+
+/** Arrow keys point at one dot after the other, which is told, too; Enter opens its case. */
+function walkByKeyboard(figure, plot, open) {
+  const said = figure.querySelector(".said");
+  let at = -1;
+  plot.tabIndex = 0;
+  plot.setAttribute("role", "application");
+  plot.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const dots = plot.data.flatMap(({ customdata, type }, curveNumber) =>
+      type === "heatmap"
+        ? []
+        : (customdata ?? []).flatMap((row, pointNumber) => (row === null ? [] : [{ curveNumber, pointNumber }])),
+    );
+    if (step && dots.length) {
+      at = (at + step + dots.length) % dots.length;
+      const { curveNumber, pointNumber } = dots[at];
+      globalThis.Plotly.Fx.hover(plot, [dots[at]], plotOf(plot.data[curveNumber]));
+      said.textContent = plot.data[curveNumber].text[pointNumber].replace(/<br>/g, ", ").replace(/<[^>]*>/g, "");
+    } else if (event.key === "Enter" && dots[at])
+      open(plot.data[dots[at].curveNumber].customdata[dots[at].pointNumber]);
+    else return;
+    event.preventDefault();
+  });
+}
+
+/** The name of the panel that a trace is drawn in, as plotly calls it: `xy`, `x2y2`. */
+function plotOf({ xaxis = "x", yaxis = "y" }) {
+  return [xaxis + yaxis];
 }
 
 /** When the browser has nothing else to do. */
@@ -293,5 +327,8 @@ export function choose(pictures, name, choice) {
   if (!figure) return;
   pictures.showControls(figure);
   pictures.draw(figure);
+  const heading = figure.querySelector("h3");
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
   figure.scrollIntoView({ block: "start" });
 }

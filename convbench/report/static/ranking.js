@@ -1,6 +1,6 @@
 // All cases from the fastest to the slowest: floor beside typical. And when their blocks ran: where noise came from.
 
-import { thinned } from "./cases.js";
+import { median, thinned } from "./cases.js";
 import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, plainAxis } from "./charts.js";
 import { palette, paper } from "./colours.js";
 import { MOST_COLOURS } from "./explore.js";
@@ -63,8 +63,8 @@ export function rankingPicture(cases, rows, { colour }, look) {
     formatSeconds,
   );
   const [low, high] = extent(rows.map((row) => cases.value("floor_s", row)));
-  const ratios = rows.map((row) => cases.value("typical_s", row) / cases.value("floor_s", row)).sort((a, b) => a - b);
-  const typical = formatNumber((ratios[ratios.length >> 1] - 1) * 100, 2, 0);
+  const ratio = median(rows.map((row) => cases.value("typical_s", row) / cases.value("floor_s", row)));
+  const typical = formatNumber((ratio - 1) * 100, 3, 0);
   const range =
     total === 1 ? `1 case, ${formatSeconds(low)}` : `${total} cases, ${formatSeconds(low)} to ${formatSeconds(high)}`;
   const dots = ranks.length < total ? ` ${ranks.length} of them are drawn.` : "";
@@ -139,8 +139,7 @@ export function canaryLine(blocks, all) {
   }
   return slices.flatMap((ratios, slice) => {
     if (!ratios.length) return [];
-    ratios.sort((a, b) => a - b);
-    return [[((slice + 0.5) / SLICES) * blocks.seconds, ratios[ratios.length >> 1]]];
+    return [[((slice + 0.5) / SLICES) * blocks.seconds, median(ratios)]];
   });
 }
 

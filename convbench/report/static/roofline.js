@@ -6,6 +6,8 @@ import { palette, paper } from "./colours.js";
 import { MOST_COLOURS } from "./explore.js";
 import { escapePlotly, formatNumber, formatSi } from "./format.js";
 
+const DASHES = ["solid", "dash", "dashdot", "longdash"];
+
 /** The FLOP/s that a roof allows at an intensity (FLOP per byte), at the rate of the largest copy. */
 export function allowed(ceiling, intensity) {
   const copies = ceiling.copies.map(([, rate]) => rate);
@@ -29,8 +31,20 @@ export function rooflinePicture(cases, rows, { colour }, look) {
   const [xs, ys] = [some.map(intensity), some.map(rate)];
   const [low, high] = extent([...xs, ...ceilings.map((c) => c.flops_per_s / (c.copies.at(-1)?.[1] ?? c.flops_per_s))]);
   const [from, to] = [low / 4, high * 8];
-  const roofColours = palette(look.theme, Math.min(ceilings.length, 8), false);
-  const traces = ceilings.map((ceiling, i) => roofTrace(ceiling, from, to, roofColours[i % 8]));
+  // Roofs are in ink, named where they end: colours belong to the dots.
+  const traces = ceilings.map((ceiling, i) =>
+    roofTrace(ceiling, from, to, { color: ink.muted, dash: DASHES[i % DASHES.length] }),
+  );
+  layout.annotations = ceilings.map((ceiling) => ({
+    text: `${escapePlotly(ceiling.name)} ${formatSi(ceiling.flops_per_s, 3)}FLOP/s`,
+    x: 1,
+    xref: "paper",
+    xanchor: "right",
+    y: Math.log10(ceiling.flops_per_s),
+    yanchor: "bottom",
+    showarrow: false,
+    font: { size: 11, color: ink.ink },
+  }));
   for (const trace of cacheTraces(ceilings, from, to, ink)) traces.push(trace);
   const { codes, colours, names } = colouring(cases, colour, look);
   traces.push({
@@ -43,7 +57,9 @@ export function rooflinePicture(cases, rows, { colour }, look) {
       const share = cases.value("efficiency", row);
       const bound = cases.value("bound", row);
       const roof =
-        share === null ? "" : `<br>${formatNumber(share * 100, 3, 0)} % of what the roofs allow, bound by ${bound}`;
+        share === null
+          ? ""
+          : `<br>${formatNumber(share * 100, 3, 0)} % of what the roofs allow; the nearer one is ${bound}`;
       return `${describeRow(cases, row)}<br>${formatNumber(intensity(row), 3, 0)} FLOP per byte${roof}`;
     }),
     hovertemplate: "%{text}<extra></extra>",
@@ -58,10 +74,12 @@ export function rooflinePicture(cases, rows, { colour }, look) {
   layout.xaxis.title = { ...layout.xaxis.title, text: "FLOP per byte" };
   layout.yaxis.title = { ...layout.yaxis.title, text: "FLOP/s" };
   const bound = (name) => whole.filter((row) => cases.value("bound", row) === name).length;
-  const counts = ["compute", "memory", "launch"].filter(bound).map((name) => `${bound(name)} by ${name}`);
-  const bounds = counts.length ? ` Of ${whole.length} cases ${counts.join(", ")} are bound.` : "";
+  const counts = ["compute", "memory", "launch"].filter(bound).map((name) => `${name} in ${bound(name)}`);
+  const over = whole.filter((row) => cases.value("efficiency", row) > 1).length;
+  const above = over ? ` ${over} lie above their roof: the pages of these cases say why.` : "";
+  const bounds = counts.length ? ` The nearer roof is ${counts.join(", ")} of ${whole.length} cases.${above}` : "";
   const roofs = ceilings.length
-    ? `The lines are this machine's roofs, measured in the run: at the right what it computes, at the left what it moves (solid from memory, dotted within the caches).${bounds}`
+    ? `The lines are this machine's roofs, measured in the run: at the right what it computes, at the left what it moves (from memory; the thin dotted line within the caches).${bounds}`
     : "No roof was measured in this run.";
   const dots = some.length < whole.length ? ` ${some.length} of ${whole.length} cases are drawn.` : "";
   return { traces, layout, told: `A dot is a case. ${roofs}${dots}` };
@@ -81,7 +99,7 @@ function colouring(cases, colour, look) {
   return { names: axis?.texts ?? [], colours: coloursOf(look, axis), codes: (row) => (axis ? axis.codes[row] : 0) };
 }
 
-function roofTrace(ceiling, from, to, colour) {
+function roofTrace(ceiling, from, to, line) {
   const copies = ceiling.copies.map(([, rate]) => rate);
   const ridge = copies.length ? ceiling.flops_per_s / copies.at(-1) : from;
   const x = [from, ridge, to].filter((value) => value >= from && value <= to);
@@ -90,7 +108,7 @@ function roofTrace(ceiling, from, to, colour) {
     mode: "lines",
     x,
     y: x.map((value) => allowed(ceiling, value)),
-    line: { color: colour, width: 2 },
+    line: { ...line, width: 2 },
     text: x.map(() => `<b>${escapePlotly(ceiling.name)}</b><br>at most ${formatSi(ceiling.flops_per_s, 3)}FLOP/s`),
     hovertemplate: "%{text}<extra></extra>",
   };

@@ -1,6 +1,6 @@
 // The same layer at two values of a setting, one against the other: forward beside backward, for example.
 
-import { thinned } from "./cases.js";
+import { median, thinned } from "./cases.js";
 import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, MOST_DOTS } from "./charts.js";
 import { paper } from "./colours.js";
 import { MOST_COLOURS } from "./explore.js";
@@ -25,9 +25,7 @@ export function sidePairs(cases, rows, axis, first, second) {
 /** The median of second over first, on a logarithmic scale: that of the inverse ratios is its inverse. */
 export function medianRatio(cases, pairs) {
   const logs = pairs.map(([a, b]) => Math.log(cases.value("floor_s", b) / cases.value("floor_s", a)));
-  logs.sort((a, b) => a - b);
-  const middle = (logs[(logs.length - 1) >> 1] + logs[logs.length >> 1]) / 2;
-  return Math.exp(middle);
+  return Math.exp(median(logs));
 }
 
 /** {traces, layout, told} of the picture. */

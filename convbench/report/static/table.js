@@ -8,6 +8,7 @@ import { remember, viewed } from "./view.js";
 
 const PAGE = 25;
 const LONGEST_PAGE = 500;
+const LENGTHS = [PAGE, 100, LONGEST_PAGE];
 
 /** Order numbers with absent ones last, whichever way; the text of an absent one is empty. */
 function defineOrder(DataTable) {
@@ -22,7 +23,7 @@ function defineOrder(DataTable) {
  * DataTables' description of one column. It takes the text of cells for HTML, both to show it and to search it, so all
  * text is escaped.
  */
-function tableColumn(cases, column) {
+function tableColumn(cases, column, searched) {
   const search = { text: "searchText", number: "searchNumber", word: "searchList", status: "searchList" }[column.kind];
   const number = column.kind === "number";
   const unit = column.unit ? ` [${column.unit}]` : "";
@@ -33,9 +34,8 @@ function tableColumn(cases, column) {
     visible: column.shown,
     className: number ? "number" : column.name === "label" ? "label" : "text",
     columnControl: [{ extend: "dropdown", text: `Filter ${column.heading}`, icon: "search", content: [search] }],
-    data: (row, purpose, _, { settings, col }) => {
-      // What cannot be seen is not searched, and its text not made: most columns are hidden at first.
-      if (purpose === "filter" && !settings.aoColumns[col].bVisible) return "";
+    data: (row, purpose, _, { col }) => {
+      if (purpose === "filter" && !searched.has(col)) return "";
       if (number && (purpose === "sort" || purpose === "type")) return cases.value(column.name, row);
       const text = cases.text(column.name, row);
       if (number && purpose !== "display") return text.replaceAll(",", "");
@@ -69,29 +69,53 @@ function isSet({ searchInput, searchList }) {
   return Boolean(searchInput?.value || logic === "empty" || logic === "notEmpty" || searchList?.length);
 }
 
+/**
+ * The columns that are searched: what cannot be seen is not, and its text not made, but for the case's id, which commands
+ * take, and for columns whose own filter a link restores.
+ */
+function searchedColumns(state, cases) {
+  const visible = (i) => (state ? state.columns[i].visible : cases.specs[i].shown);
+  const filtered = (i) => state && isSet(state.columnControl[i] ?? {});
+  const all = cases.specs.map((_, i) => i);
+  return new Set(all.filter((i) => visible(i) || filtered(i) || cases.specs[i].name === "case_id"));
+}
+
+const isPlain = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
 /** DataTables' state of what a link keeps; null where it keeps nothing, or nonsense. */
 function restored(text, cases) {
-  if (!text) return null;
+  let told;
   try {
-    const told = JSON.parse(text);
-    const toggled = new Set(told.columns ?? []);
-    return {
-      time: Date.now(),
-      start: told.start ?? 0,
-      length: told.length ?? PAGE,
-      order: told.order ?? [],
-      search: { search: told.search ?? "", smart: true, regex: false, caseInsensitive: true },
-      columns: cases.specs.map(({ name, shown }, i) => ({ name, visible: toggled.has(i) ? !shown : shown })),
-      columnControl: told.filters ?? {},
-    };
+    told = JSON.parse(text);
   } catch {
     return null;
   }
+  if (!isPlain(told)) return null;
+  const toggled = new Set(Array.isArray(told.columns) ? told.columns : []);
+  const isColumn = (i) => Number.isInteger(i) && i >= 0 && i < cases.specs.length;
+  const order = (Array.isArray(told.order) ? told.order : []).filter(
+    (each) => Array.isArray(each) && cases.spec.has(each[0]) && ["asc", "desc", ""].includes(each[1]),
+  );
+  const filters = Object.entries(isPlain(told.filters) ? told.filters : {});
+  return {
+    time: Date.now(),
+    start: Number.isInteger(told.start) && told.start >= 0 && told.start < cases.length ? told.start : 0,
+    length: LENGTHS.includes(told.length) ? told.length : PAGE,
+    order,
+    search: {
+      search: typeof told.search === "string" ? told.search : "",
+      smart: true,
+      regex: false,
+      caseInsensitive: true,
+    },
+    columns: cases.specs.map(({ name, shown }, i) => ({ name, visible: toggled.has(i) ? !shown : shown })),
+    columnControl: Object.fromEntries(filters.filter(([i, filter]) => isColumn(Number(i)) && isPlain(filter))),
+  };
 }
 
 /**
- * Show the table. Returns {rows, only}: `rows()` are those that the filters leave, `only(set, text)` keeps those of a set
- * (null: all). `changed` is called when the rows are others.
+ * Show the table. Returns {rows, ordered, only}: the rows that the filters leave, in the sweep's order and in the table's;
+ * `only(set)` keeps those of a set (null: all). `changed` is called when the rows are others.
  */
 export async function showTable(cases, name, changed) {
   await stylePacked("datatables-style");
@@ -112,19 +136,21 @@ export async function showTable(cases, name, changed) {
   );
   box.append(host);
   defineOrder(DataTable);
+  const state = restored(viewed("table"), cases);
+  const searched = searchedColumns(state, cases);
   const shownAs = { columns: ":visible", orthogonal: "export" };
   const table = new DataTable(host, {
     data: cases.rows(),
-    columns: cases.specs.map((column) => tableColumn(cases, column)),
+    columns: cases.specs.map((column) => tableColumn(cases, column, searched)),
     order: [],
     pageLength: PAGE,
-    lengthMenu: [PAGE, 100, LONGEST_PAGE],
+    lengthMenu: LENGTHS,
     autoWidth: false,
     orderMulti: true,
     stateSave: true,
     stateDuration: 0,
     stateSaveCallback: (_, state) => remember("table", kept(state, cases)),
-    stateLoadCallback: () => restored(viewed("table"), cases),
+    stateLoadCallback: () => state,
     layout: {
       topStart: "search",
       topEnd: {
@@ -154,26 +180,19 @@ export async function showTable(cases, name, changed) {
       emptyTable: "No cases.",
     },
   });
-  const searchable = new Set(
-    table
-      .columns()
-      .indexes()
-      .toArray()
-      .filter((i) => table.column(i).visible()),
-  );
-  let last = "";
+  let last = [];
   const rows = () => table.rows({ search: "applied", order: "index" }).data().toArray();
   const tell = () => {
     const found = rows();
-    const now = `${found.length} ${found[0]} ${found.at(-1)} ${found[found.length >> 1]}`;
-    if (now !== last) changed();
-    last = now;
+    const same = found.length === last.length && found.every((row, i) => row === last[i]);
+    last = found;
+    if (!same) changed();
   };
   table.on("draw", tell);
   printWhole(table);
   table.on("column-visibility", (_, __, column, visible) => {
-    if (visible && !searchable.has(column)) {
-      searchable.add(column);
+    if (visible && !searched.has(column)) {
+      searched.add(column);
       table.rows().invalidate();
     }
   });
@@ -184,16 +203,17 @@ export async function showTable(cases, name, changed) {
     only: (set) => {
       table.search.fixed("only", set ? (_, row) => set.has(row) : null).draw();
     },
-    api: table,
   };
 }
 
 /** On paper there is no next page to turn to: as many rows as a reader may page through at once are printed. */
 function printWhole(table) {
-  let length = PAGE;
+  let before = null;
   globalThis.addEventListener("beforeprint", () => {
-    length = table.page.len();
+    before = { length: table.page.len(), page: table.page() };
     table.page.len(LONGEST_PAGE).draw(false);
   });
-  globalThis.addEventListener("afterprint", () => table.page.len(length).draw(false));
+  globalThis.addEventListener("afterprint", () => {
+    table.page.len(before.length).page(before.page).draw(false);
+  });
 }

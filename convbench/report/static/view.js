@@ -2,7 +2,7 @@
 // A hash without `=` is a place in the page, as in any other.
 
 const listeners = new Map();
-let current = parsed();
+const current = parsed();
 
 function parsed() {
   const text = location.hash.slice(1);
@@ -14,32 +14,37 @@ export function viewed(key, otherwise = null) {
   return current.get(key) ?? otherwise;
 }
 
-/** Remember a value; null and what is the default anyway are left out of the link. */
-export function remember(key, value, usual = null) {
+/** What this page writes into the browser's history bears this; a link that somebody followed does not. */
+const OWN = { own: true };
+
+/** Remember a value; null and what is the usual anyway are left out of the link. `entry`: one can go back from it. */
+export function remember(key, value, { usual = null, entry = false } = {}) {
   if (value === null || value === usual) current.delete(key);
   else current.set(key, value);
   const text = current.toString();
-  // The state of the browser's history stays one entry: going back leaves the report.
-  history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+  const url = text ? `#${text}` : location.pathname + location.search;
+  history[entry ? "pushState" : "replaceState"](OWN, "", url);
 }
 
-/** Call `listener` with the new value when a link changes the value of a key. */
+/** Call `listener` with the new value when a link, or going back, changes the value of a key. */
 export function whenViewed(key, listener) {
   listeners.set(key, listener);
 }
 
-/** Follow links: a key with a listener is told; any other change opens the page anew, as the link would. */
+/** Follow links: going back or forward changes what has a listener; another link opens the page anew, as it would. */
 export function followLinks() {
   globalThis.addEventListener("hashchange", () => {
-    if (!location.hash.includes("=") && location.hash !== "") {
-      // A place in the page: keep what was viewed in the link that the reader may copy.
+    const wanted = parsed();
+    const own = history.state?.own;
+    const keys = new Set([...current.keys(), ...wanted.keys()]);
+    const changed = [...keys].filter((key) => current.get(key) !== wanted.get(key));
+    if (!own && changed.some((key) => !listeners.has(key))) {
+      location.reload();
       return;
     }
-    const before = current;
-    current = parsed();
-    const keys = new Set([...before.keys(), ...current.keys()]);
-    const changed = [...keys].filter((key) => before.get(key) !== current.get(key));
-    if (changed.some((key) => !listeners.has(key))) location.reload();
-    else for (const key of changed) listeners.get(key)(current.get(key));
+    for (const key of changed.filter((each) => listeners.has(each))) {
+      remember(key, wanted.get(key));
+      listeners.get(key)(wanted.get(key));
+    }
   });
 }
