@@ -185,7 +185,7 @@ class Problem:
 
 @lru_cache(maxsize=1024)
 def half_padding(kernel_size: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
-    """What `half` stands for: dilation * (kernel_size - 1) // 2, so that at stride 1 odd kernels keep the input's size."""
+    """What `half` stands for: dilation * (kernel_size - 1) // 2; at stride 1 odd kernels keep the input's size."""
     return tuple(d * (k - 1) // 2 for k, d in zip(kernel_size, dilation, strict=True))
 
 

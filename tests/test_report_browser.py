@@ -371,7 +371,8 @@ def test_an_open_case_follows_the_window_and_the_theme(browser: Browser, ranked:
     with _ready(browser, file, view=f"case={ranked['case_id'].iloc[0]}") as (page, _):
         page.wait_for_selector("#case-blocks[data-drawn=light]")
         page.set_viewport_size({"width": 600, "height": 900})
-        _until(page, "document.querySelector('#case-blocks svg').clientWidth <= document.getElementById('case').clientWidth")
+        drawing, dialog = (f"document.querySelector('{each}').clientWidth" for each in ("#case-blocks svg", "#case"))
+        _until(page, f"{drawing} <= {dialog}")
         page.emulate_media(color_scheme="dark")
         page.wait_for_selector("#case-blocks[data-drawn=dark]")
 
