@@ -14,8 +14,10 @@ import pytest
 from fake_engine import FakeEngine, Script
 from postgres import Server, running_server  # noqa: F401  # the fixture `postgres`
 
-from convbench import runner
+from convbench import cli, runner
 from convbench import sweep as sweeps
+from convbench.case import WorkerSettings
+from convbench.engine.lane import Lane
 from convbench.errors import DatabaseError
 from convbench.passes import Progress
 from convbench.result import PACKED, Run, RunState, unpack_blocks
@@ -284,6 +286,51 @@ def test_end_that_arrived_without_anybody_hearing_of_it_is_no_conflict(
     assert content(url, run_id) == undisturbed
 
 
+def test_command_writes_its_report_without_the_server_and_runs_sends_the_results(
+    postgres: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url = postgres.new_database()
+
+    class Leaving(FakeEngine):
+        """An engine with whose second worker, in the second pass, the server goes away."""
+
+        def start(self, settings: WorkerSettings) -> Lane:
+            if self.workers == 1:
+                postgres.stop()
+            return super().start(settings)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["convbench", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capfd.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    monkeypatch.setattr("convbench.engine.local.LocalEngine", Leaving)
+    monkeypatch.setenv("CONVBENCH_DB", url)
+    try:
+        code, out, err = command("run", "sweep.yaml")
+    finally:
+        postgres.start()
+    assert code == 0, err
+    assert Path(out.strip()).is_file()
+    run_id = Path(out.strip()).stem[-20:]
+    assert err.count("does not answer") == 2, "when the results begin to wait, and for the page of all runs"
+    assert f"results wait in reports/waiting/{run_id}.db meanwhile" in err
+    assert f"results still wait in reports/waiting/{run_id}.db" in err
+    assert "no report yet" not in err, "each pass's report is written from this disk"
+    assert postgres.password not in err + out
+
+    code, out, err = command("runs")
+    assert (code, err) == (
+        0,
+        f"run {run_id}, which waited in reports/waiting/{run_id}.db, was sent to {waiting.Place.of(url)}\n",
+    )
+    assert f"{run_id}" in out
+    assert "finished" in out
+    assert command("report", run_id)[2] == ""
+
+
 #: A run in a process of its own, slow enough to be killed in the middle. It prints how many visits it has made.
 RUNS = """
     import sys, time
@@ -295,6 +342,7 @@ RUNS = """
         time.sleep(0.005)
     told.progressed = progressed
     measure(sys.argv[2], told)
+    print(*told.lines, file=sys.stderr, end="")
 """
 
 
@@ -346,3 +394,35 @@ def test_run_of_a_living_process_is_left_to_it(postgres: Server) -> None:
         finished: Run = store.load(run_id)
     assert finished.state is RunState.FINISHED
     assert list(Path("reports/waiting").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_eight_runs_at_once_into_one_database(postgres: Server, undisturbed: Content) -> None:
+    url = postgres.new_database()
+    here = str(Path(__file__).parent)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(RUNS), here, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(8)
+    ]
+    for process in processes:
+        _, err = process.communicate(timeout=200)
+        assert (process.returncode, err) == (0, b"")
+    with Store.open(url) as store:
+        ids = [summary.id for summary in store.runs()]
+    assert len(ids) == 8
+    for run_id in ids:
+        assert content(url, run_id) == undisturbed
+    assert list(Path("reports/waiting").iterdir()) == []
+
+
+def test_file_that_holds_something_else_is_left_alone_and_told(postgres: Server) -> None:
+    url = postgres.new_database()
+    Path("reports/waiting").mkdir(parents=True)
+    Path("reports/waiting/notes.db").write_text("not a database, but somebody's")
+    told = Told()
+    measure(url, told)
+    assert len(told.lines) == 1
+    assert "run notes waits in reports/waiting/notes.db and was not sent" in told.lines[0]
+    assert [path.name for path in Path("reports/waiting").iterdir()] == ["notes.db"]

@@ -274,20 +274,21 @@ class Store:
     def is_being_written(self, run_id: str) -> bool:
         """Whether a process that is not known to be gone has yet to say how the run ended."""
         with self._reading() as connection:
-            row = connection.execute(select(schema.runs).where(schema.runs.c.id == run_id)).one_or_none()
+            columns = schema.columns(schema.runs, self._version)
+            row = connection.execute(select(*columns).where(schema.runs.c.id == run_id)).one_or_none()
             return row is not None and row.finished_at is None and not _is_free(row)
 
     def send(self, run_id: str, *, to: Store) -> None:
         """Have the other database hold all that this one holds of a run: the run itself where it is not there, visits
         that it lacks, what is known of passes, and how the run ended. All of it or nothing, and harmless to repeat.
 
-        TakenOverError where another process has gone on with the run there.
+        RunNotFoundError where it is not here, TakenOverError where another process has gone on with it there.
         """
         with self._reading() as here, to._writing() as there:
             every = schema.columns(schema.runs, self._version)
             run = here.execute(select(*every).where(schema.runs.c.id == run_id)).one_or_none()
             if run is None:
-                return
+                raise RunNotFoundError(f"no run {run_id} is stored in {self._place}")
             theirs = there.execute(
                 select(schema.runs).where(schema.runs.c.id == run_id).with_for_update()
             ).one_or_none()

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from convbench.case import Case
-from convbench.errors import DatabaseError, StoreError, TakenOverError
+from convbench.errors import DatabaseError, RequestError, StoreError, TakenOverError
 from convbench.result import Environment, Git, PassFacts, Rejection, Run, RunState, Visit
 from convbench.store.place import DEFAULT, Place
 from convbench.store.store import Store
@@ -72,30 +72,43 @@ def _send_all(server: Store, told: Callable[[str], None]) -> None:
     """Send the runs that wait for this server, all but those that a living process is still writing."""
     identity = server.identity()
     for path in _files():
-        run_id = path.stem
         try:
-            with Store.open(str(path)) as journal:
-                if journal.identity() != identity or journal.is_being_written(run_id):
-                    continue
-                journal.send(run_id, to=server)
+            line = _send(path, server, identity)
+        except RequestError as error:
+            gone = not path.exists()  # another process has just sent it
+            line = None if gone else f"run {path.stem} waits in {path} and was not sent: {error.message}"
+        if line is not None:
+            told(line)
+
+
+def _send(path: Path, server: Store, identity: str | None) -> str | None:
+    """Send the run in a file, if it is this server's and nobody writes it; returns what to tell."""
+    run_id, elsewhere = path.stem, False
+    with Store.open(str(path)) as journal:
+        if journal.identity() != identity or journal.is_being_written(run_id):
+            return None
+        try:
+            journal.send(run_id, to=server)
         except TakenOverError:
-            told(f"run {run_id} went on elsewhere; what waited of it is kept in {_set_aside(path)}")
-        except StoreError as error:
-            told(f"run {run_id} waits in {path} and was not sent: {error.message}")
-        else:
-            _remove(path)
-            told(f"run {run_id}, which waited in {path}, was sent to {server.place}")
+            elsewhere = True
+    if elsewhere:
+        return f"run {run_id} went on elsewhere; what waited of it is kept in {_set_aside(path)}"
+    _remove(path)
+    return f"run {run_id}, which waited in {path}, was sent to {server.place}"
 
 
 def _set_aside(path: Path) -> Path:
     """Move a file to where nobody looks for what waits; returns its new path."""
-    KEPT.mkdir(parents=True, exist_ok=True)
     kept = KEPT / path.name
     number = 1
     while kept.exists():
         number += 1
         kept = KEPT / f"{path.stem}-{number}.db"
-    path.rename(kept)
+    try:
+        KEPT.mkdir(parents=True, exist_ok=True)
+        path.rename(kept)
+    except OSError as error:
+        raise StoreError(f"cannot move {path} to {kept}: {error.strerror}") from error
     return kept
 
 
@@ -134,28 +147,36 @@ class _Journaled:
     def begin(
         self, run: Run, cases: Sequence[Case], rejections: Sequence[Rejection], writer: Writer, *, digest: str
     ) -> None:
-        journal = self._new_journal(run.id)
-        journal.begin(run, cases, rejections, writer, digest=digest)
+        self._begin_journal(
+            run.id, writer, lambda journal: journal.begin(run, cases, rejections, writer, digest=digest)
+        )
         try:
             self._server.begin(run, cases, rejections, writer, digest=digest)
         except StoreError:
-            journal.close()
+            self._here.close()
             _remove(waiting_file(run.id))
             raise
 
     def take_over(self, run_id: str, writer: Writer) -> None:
         self._server.take_over(run_id, writer)
-        journal = self._new_journal(run_id)
-        self._server.send(run_id, to=journal)
-        journal.claim(run_id, writer)
+        self._begin_journal(run_id, writer, lambda journal: self._server.send(run_id, to=journal))
 
-    def _new_journal(self, run_id: str) -> Store:
+    def _begin_journal(self, run_id: str, writer: Writer, fill: Callable[[Store], None]) -> None:
+        """Make the file and what it begins with under another name: others must not find half of it and send that."""
         path = waiting_file(run_id)
         if path.exists():  # of a process that we cannot know to be gone
             _set_aside(path)
-        self._journal = Store.create(str(path))
-        self._journal.take_identity(self._server.identity())
-        return self._journal
+        scratch = path.with_suffix(".part")
+        _remove(scratch)
+        with Store.create(str(scratch)) as journal:
+            journal.take_identity(self._server.identity())
+            fill(journal)
+        try:
+            scratch.rename(path)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}") from error
+        self._journal = Store.change(str(path))
+        self._journal.claim(run_id, writer)
 
     def append(self, run_id: str, visits: Sequence[Visit]) -> None:
         self._here.append(run_id, visits)
