@@ -167,6 +167,9 @@ def test_every_column_says_what_it_is() -> None:
         assert re.fullmatch("[a-z0-9_]+", name)
         assert column.heading and column.about and "\n" not in column.about
         assert (column.unit == "s") == name.endswith("_s"), name
+    headings = [column.heading for column in COLUMNS.values()]
+    assert len(set(headings)) == len(headings), "each says by itself what it is"
+    assert {"in channels", "out channels", "input height", "kernel width", "nearer roof"} <= set(headings)
 
 
 def test_every_setting_is_a_column_so_that_any_axis_can_be_shown() -> None:

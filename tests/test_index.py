@@ -85,7 +85,7 @@ def test_a_run_is_told_with_its_findings_and_linked() -> None:
     read = Read(page(entry(report="nightly-20261124-033000-ab12.html")))
     for text in (
         *("1 run, newest first.", "nightly", "what it is for", "24 November 2026, 03:30 UTC", "finished"),
-        *("12 cases measured", "one thing", "another", "laptop", "AMD EPYC 7B13", "2.13.0+cpu", "12.3 %"),
+        *("12 cases measured", "One thing.", "Another.", "laptop", "AMD EPYC 7B13", "2.13.0+cpu", "12.3 %"),
     ):
         assert text in read.texts
     assert read.links == ["./nightly-20261124-033000-ab12.html"]
@@ -121,6 +121,8 @@ def test_what_is_not_known_is_said() -> None:
     told = Read(page(entry(glance=None, report="x.html"))).texts
     assert "Not looked at here; its report tells what was found." in told
     assert "The run goes on." in Read(page(entry(glance=None, state=RunState.RUNNING))).texts
+    told = Read(page(entry(glance=replace(GLANCE, findings=("bfloat16 is fast", f"so lo{index._CUT}"))))).texts
+    assert {"bfloat16 is fast.", f"So lo{index._CUT}"} <= set(told), "as in the report"
     silent = Read(page(entry(glance=index.Glance(description="", noise=None, findings=()))))
     assert "Nothing stood out." in silent.texts and "noise" not in silent.texts
     assert "No run is stored." in Read(page()).texts
@@ -285,8 +287,8 @@ def test_finished_runs_are_looked_into_once(tmp_path: Path, database: str, looks
 
 def test_a_run_at_hand_is_not_loaded_again(tmp_path: Path, database: str, looks: list[str]) -> None:
     run = store(numbered(1), Path(database))
-    assert "found before" in written(tmp_path, database, run=run, findings=["found before"])
-    assert "found before" in written(tmp_path, database)
+    assert "Found before." in written(tmp_path, database, run=run, findings=["found before"])
+    assert "Found before." in written(tmp_path, database)
     assert looks == []
     other = store(numbered(2), Path(database))
     written(tmp_path, database, run=other)
@@ -313,7 +315,7 @@ def test_a_run_that_may_go_on_is_not_kept(tmp_path: Path, database: str, looks: 
         opened_store.append(run.id, visits_of(run.results[0]))
         texts = written(tmp_path, database)
         assert {"running", "1 of 4 cases measured", "3 not reached", "The run goes on."} <= set(texts)
-        assert "so far" in written(tmp_path, database, run=run, findings=["so far"])
+        assert "So far." in written(tmp_path, database, run=run, findings=["so far"])
     assert not (tmp_path / "index.json").exists()
     assert looks == []
 

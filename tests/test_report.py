@@ -18,12 +18,12 @@ from payloads import payload
 
 from convbench import sweep as sweeps
 from convbench import units
-from convbench.analysis.columns import COLUMNS, Kind
+from convbench.analysis.columns import COLUMNS, Kind, Rows
 from convbench.analysis.findings import findings
 from convbench.analysis.frame import frame
 from convbench.case import Case
 from convbench.problem import Direction, Problem
-from convbench.report import figures, page
+from convbench.report import figures, page, rendering
 from convbench.report.figures import Scale
 from convbench.report.rerun import case_mapping, measure_mapping
 from convbench.report.tables import case_table, refusals, rows, troubles
@@ -135,7 +135,7 @@ def test_libraries_travel_once_and_small(html: str) -> None:
 
 
 def test_every_case_rejection_and_reason_is_in_the_page(run: Run, html: str) -> None:
-    escaped = page.templates().from_string("{{ text }}")
+    escaped = rendering.templates().from_string("{{ text }}")
     texts = [result.case.label for result in run.results]
     texts += [result.reason for result in run.results if result.reason]
     texts += [text for rejection in run.rejections for text in (rejection.label, rejection.reason)]
@@ -171,8 +171,76 @@ def test_an_unfinished_run_says_so(state: RunState, passes: int, expected: str) 
 
 def test_wrong_results_stand_at_the_head(run: Run) -> None:
     wrong = replace(run, results=tuple(_failed(result) for result in run.results[:3]))
-    assert "3 of 3 layers are wrong" in page.render(wrong)
-    assert "All 3 layers are right" in page.render(replace(run, results=run.results[:3], rejections=()))
+    assert "3 of 3 cases are wrong" in page.render(wrong)
+    assert "All 3 cases are right" in page.render(replace(run, results=run.results[:3], rejections=()))
+
+
+def _tile(run: Run, title: str) -> page.Tile:
+    known = Rows(run)
+    return next(tile for tile in page._tiles(run, known, frame(run, rows=known)) if tile.title == title)
+
+
+def test_cases_that_could_not_run_are_not_called_right(run: Run) -> None:
+    crashed = synthetic.result(run.results[3].case, status=Status.CRASHED, reason="signal 11")
+    tile = _tile(replace(run, results=(*run.results[:3], crashed)), "Right?")
+    assert (tile.answer, tile.mood) == ("All 3 cases that ran are right", "good")
+    assert _tile(replace(run, results=run.results[:1]), "Right?").answer == "The case is right"
+
+
+def test_what_was_judged_by_norm_is_not_called_exact(run: Run) -> None:
+    exact = run.results[:3]
+    normed = tuple(replace(r, check=replace(r.check, method="normwise")) for r in exact if r.check)
+    start = "Before a case was timed, its shapes and values were compared with exact arithmetic"
+    for results, some in (
+        (exact, ""),
+        ((*exact[:2], *normed[2:]), " (1 case by norm alone)"),
+        (normed, " (all by norm alone)"),
+    ):
+        assert _tile(replace(run, results=results), "Right?").detail == f"{start}{some}, on the same tensors."
+
+
+@pytest.mark.parametrize(
+    ("canary", "apart", "passes", "answer", "mood"),
+    [
+        (1.0, 0.0, 5, "Quiet", "good"),
+        (1.3, 0.0, 5, "Noisy, floors agree", "warn"),
+        (1.3, 0.0, 1, "Noisy: one pass proves little", "warn"),
+        (1.3, 0.8, 5, "Noisy: repeat it", "bad"),
+        (1.0, 0.8, 5, "Noisy: repeat it", "bad"),
+        (math.nan, 0.0, 5, "Unknown: no canary ran", "plain"),
+    ],
+)
+def test_how_far_to_trust_times_is_told(canary: float, apart: float, passes: int, answer: str, mood: str) -> None:
+    made = tuple(
+        replace(
+            block,
+            minimum_s=block.minimum_s * (1 + apart * (block.pass_index == 1)),
+            compute_canary_s=324e-6 * (1.0 if block.round_index == 0 and canary > 1 else canary),
+        )
+        for block in synthetic.blocks(1e-4, noise=0.0, passes=passes)
+    )
+    results = tuple(synthetic.result(case, made=made) for case in synthetic.cases(3))
+    tile = _tile(replace(synthetic.empty_run(), results=results), "How noisy?")
+    assert (tile.answer, tile.mood) == (answer, mood)
+
+
+@pytest.mark.parametrize(
+    ("devices", "named"),
+    [
+        (("cpu", "cpu"), "AMD EPYC 7B13"),
+        (("cuda", "cuda:1"), "H100"),
+        (("cpu", "cuda"), "AMD EPYC 7B13, H100"),
+    ],
+)
+def test_the_byline_names_the_devices_of_the_cases(devices: tuple[str, ...], named: str) -> None:
+    cases = zip(synthetic.cases(2), devices, strict=True)
+    results = tuple(synthetic.result(replace(case, device=device)) for case, device in cases)
+    run = replace(synthetic.empty_run(), results=results)
+    run = replace(run, environment=replace(run.environment, accelerator="H100"))
+    assert page._machine(run, frame(run)) == f"{named}, 2 cores, torch 2.13.0+cpu"
+    skipped = tuple(replace(result, status=Status.SKIPPED) for result in results)
+    lone = replace(run, results=skipped)
+    assert page._machine(lone, frame(lone)).startswith("AMD EPYC 7B13, ")
 
 
 def _failed(result: Result) -> Result:
@@ -261,7 +329,18 @@ def test_findings_are_linked_to_their_cases(run: Run, html: str) -> None:
     ids = carried.column("case_id")
     found = findings(run)
     assert len(found) == len(carried.head["findings"]) > 3
-    for finding, told in zip(found, carried.head["findings"], strict=True):
+    shown = page._told(found, frame(run))
+    for finding, told, link in zip(found, carried.head["findings"], shown, strict=True):
+        if finding.paired:  # the sentence counts pairs, and so does the link
+            assert link.cases == units.plural(len(finding.cases) // 2, "pair of cases", "pairs of cases")
+            assert (
+                re.search(rf"\b{units.count(len(finding.cases) // 2)}\b", finding.sentence)
+                or "no rule" in finding.sentence
+            )
+        elif finding.cases:
+            assert link.cases == units.plural(len(finding.cases), "case")
+        assert bool(link.exceptions) == bool(finding.exceptions)
+        assert link.exceptions == "" or link.exceptions.endswith(" to the contrary")
         assert told["sentence"] == finding.sentence
         assert {ids[row] for row in carried.array(told["cases"])} == set(finding.cases)
         assert {ids[row] for row in carried.array(told["exceptions"])} == set(finding.exceptions)

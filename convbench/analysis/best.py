@@ -97,7 +97,7 @@ def _gain(evidence: Evidence, choices: tuple[str, ...], found: _Alternatives) ->
         return []
 
     def name(position: int) -> str:
-        return " ".join(_choice(axis, table[axis].iloc[position]) for axis in choices)
+        return " ".join(choice_text(axis, table[axis].iloc[position]) for axis in choices)
 
     settings, counts = np.unique(found.setting[better], return_counts=True)
     favourite = settings[counts.argmax()]
@@ -119,7 +119,6 @@ def _gain(evidence: Evidence, choices: tuple[str, ...], found: _Alternatives) ->
     if len(settings) > 1 or len(better) < len(tops):
         gain = f"is {units.ratio(one_size)} faster" if one_size >= SMALLEST_EFFECT else "gains less than 5 %"
         sentence += f"; one setting for all, {name(one)}, {gain}"
-    kept = np.setdiff1d(pairs.base[tops], pairs.base[better])
     return [
         Finding(
             weight=Weight.EFFECT,
@@ -128,7 +127,7 @@ def _gain(evidence: Evidence, choices: tuple[str, ...], found: _Alternatives) ->
             sentence=sentence,
             axis=choices[0] if len(choices) == 1 else None,
             cases=tuple(map(str, table["case_id"].iloc[np.sort(pairs.other[better])])),
-            exceptions=tuple(map(str, table["case_id"].iloc[kept])),
+            share=len(better) / len(tops),
         )
     ]
 
@@ -140,5 +139,6 @@ def _one_for_all(found: _Alternatives, cost: Floats, usual_s: float) -> tuple[in
     return int(found.pairs.other[found.setting == top][0]), usual_s / (usual_s - float(saved[top]))
 
 
-def _choice(axis: str, value: object) -> str:
+def choice_text(axis: str, value: object) -> str:
+    """A value in the name of a way of running layers: `bfloat16`, `threads=2`."""
     return value_text(value) if axis in _OWN_WORDS else f"{axis}={value_text(value)}"

@@ -65,9 +65,9 @@ def _cliff(evidence: Evidence, axis: str, smaller: object, larger: object, pairs
     )
     if is_cliff.sum() < len(pairs) or len(pairs) == 1:
         highest = int(np.where(is_cliff, pairs.ratio, 0).argmax())
-        ran = evidence.ran(pairs.other[[highest]])[0]
-        by = f" with {line(ran)}" if ran else ""
-        sentence += f": most{by} in {line(evidence.label(int(pairs.other[highest])))}"
+        ran = line(evidence.ran(pairs.other[[highest]])[0])
+        several = "the highest is " if is_cliff.sum() > 1 else ""
+        sentence += f": {several}{line(evidence.label(int(pairs.other[highest])))}{f', which ran {ran}' if ran else ''}"
     return Finding(
         weight=Weight.EFFECT,
         kind=Kind.CLIFF,
@@ -75,7 +75,8 @@ def _cliff(evidence: Evidence, axis: str, smaller: object, larger: object, pairs
         sentence=sentence,
         axis=axis,
         cases=evidence.cases(pairs, is_cliff),
-        exceptions=evidence.cases(pairs, ~is_cliff),
+        share=float(is_cliff.mean()),
+        paired=True,
     )
 
 
@@ -83,7 +84,6 @@ def _others(axis: str, found: list[tuple[Finding, object]]) -> Finding:
     """The cliffs along one setting that have no sentence of their own."""
     names = [value_text(value) for _, value in sorted(found, key=lambda cliff: number(cliff[1]))]
     more = [f"{units.count(len(names) - MOST_NAMED)} more"] if len(names) > MOST_NAMED else []
-    some = {case for cliff, _ in found for case in cliff.cases}
     return Finding(
         weight=Weight.WORK,
         kind=Kind.CLIFF,
@@ -91,6 +91,6 @@ def _others(axis: str, found: list[tuple[Finding, object]]) -> Finding:
         sentence=f"other values of {axis} cost at least {units.ratio(CLIFF_RATIO)} per FLOP what the next smaller one "
         f"costs, in some cases: {listed([*names[:MOST_NAMED], *more])}",
         axis=axis,
-        cases=tuple(sorted(some)),
-        exceptions=tuple(sorted({case for cliff, _ in found for case in cliff.exceptions} - some)),
+        cases=tuple(sorted({case for cliff, _ in found for case in cliff.cases})),
+        share=sum(cliff.share for cliff, _ in found) / len(found),
     )

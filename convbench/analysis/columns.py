@@ -205,13 +205,13 @@ COLUMNS: dict[str, Column] = {
         values=lambda rows: [result.reason if result else NOT_REACHED for result in rows.results],
     ),
     "direction": _text("direction", "what is timed", lambda c: c.direction.value),
-    "batch_size": _problem("batch", "images at once; empty for one unbatched image", lambda p: p.batch_size),
-    "in_channels": _problem("in", "channels of the input", lambda p: p.in_channels),
-    "out_channels": _problem("out", "channels of the output", lambda p: p.out_channels),
-    "input_height": _problem("height", "rows of the input", lambda p: p.input_size[0]),
-    "input_width": _problem("width", "columns of the input", lambda p: p.input_size[1]),
-    "kernel_height": _problem("kernel h", "rows of the kernel", lambda p: p.kernel_size[0]),
-    "kernel_width": _problem("kernel w", "columns of the kernel", lambda p: p.kernel_size[1]),
+    "batch_size": _problem("batch size", "images at once; empty for one unbatched image", lambda p: p.batch_size),
+    "in_channels": _problem("in channels", "channels of the input", lambda p: p.in_channels),
+    "out_channels": _problem("out channels", "channels of the output", lambda p: p.out_channels),
+    "input_height": _problem("input height", "rows of the input", lambda p: p.input_size[0]),
+    "input_width": _problem("input width", "columns of the input", lambda p: p.input_size[1]),
+    "kernel_height": _problem("kernel height", "rows of the kernel", lambda p: p.kernel_size[0]),
+    "kernel_width": _problem("kernel width", "columns of the kernel", lambda p: p.kernel_size[1]),
     "stride": _sides("stride", "step of the kernel, height x width", lambda p: p.stride),
     "padding": _sides("padding", "rows and columns added on each side, or same or valid", lambda p: p.padding),
     "dilation": _sides("dilation", "distance between the kernel's taps, height x width", lambda p: p.dilation),
@@ -223,9 +223,9 @@ COLUMNS: dict[str, Column] = {
     "device": _text("device", "where it runs", lambda c: c.device),
     "threads": Column(kind=Kind.INTEGER, heading="threads", about="threads that torch used", values=_threads),
     "expected_output_shape": _sides(
-        "expected output", "shape of the forward output by convbench's formula", lambda p: p.output_shape
+        "expected output shape", "shape of the forward output by convbench's formula", lambda p: p.output_shape
     ),
-    "output_shape": _result("output", "shape of the forward output that was seen", _output_shape),
+    "output_shape": _result("output shape", "shape of the forward output that was seen", _output_shape),
     "max_error": Column(
         kind=Kind.NUMBER,
         heading="max error",
@@ -273,8 +273,8 @@ COLUMNS: dict[str, Column] = {
     "count": _integer("count", "times the layer occurs in the network", lambda c: c.count),
     # Here the contract ends.
     "name": _text("name", "the label given in the sweep", lambda c: c.given_label),
-    "kernel_size": _sides("kernel", "rows x columns of the kernel", lambda p: p.kernel_size),
-    "input_size": _sides("input", "rows x columns of the input", lambda p: p.input_size),
+    "kernel_size": _sides("kernel size", "rows x columns of the kernel", lambda p: p.kernel_size),
+    "input_size": _sides("input size", "rows x columns of the input", lambda p: p.input_size),
     "module": _text("module", "the layer's class", lambda c: c.module),
     "allocator": _text("allocator", "whether malloc keeps freed memory", lambda c: c.allocator.value),
     "cache": _text("cache", "whether operands are in the caches or in memory", lambda c: c.cache.value),
@@ -323,8 +323,9 @@ COLUMNS: dict[str, Column] = {
     ),
     "bound": Column(
         kind=Kind.TEXT,
-        heading="bound by",
-        about="which roof is the nearer one, compute or memory; launch where launching takes longer than the work",
+        heading="nearer roof",
+        about="the roof that allows less, compute or memory, however far below it the case runs (efficiency tells); "
+        "launch where the host takes longer to launch it than the device to run it",
         values=lambda rows: [*rows.bound],
     ),
     "over_roof": Column(
@@ -338,7 +339,7 @@ COLUMNS: dict[str, Column] = {
     ),
     "allocator_penalty": Column(
         kind=Kind.NUMBER,
-        heading="allocator",
+        heading="allocator cost",
         about="how much longer it takes under the system's allocator, as a ratio",
         values=lambda rows: [*numbers(rows.allocator_penalty)],
     ),

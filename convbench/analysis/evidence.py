@@ -24,6 +24,7 @@ from convbench.result import Run, Status
 _READ = (
     "case_id",
     "label",
+    "name",
     "status",
     "reason",
     "floor_s",

@@ -22,10 +22,11 @@ class Weight(IntEnum):
 
     WRONG = 0  # a layer computes something else, or far less exactly than its dtype allows
     UNMEASURED = 1  # a case could not be measured although it should have been
-    NOISE = 2  # the machine was so disturbed that what follows has to be read with care
-    EFFECT = 3  # what one can choose, and what it does to the time
-    WORK = 4  # how the time follows the layer's work
-    NOTE = 5  # good to know
+    NOISE = 2  # the machine was so disturbed that little of what follows holds
+    NETWORK = 3  # where a network's time goes
+    EFFECT = 4  # what one can choose, and what it does to the time
+    WORK = 5  # how the time follows the layer's work
+    NOTE = 6  # good to know
 
 
 class Kind(StrEnum):
@@ -35,6 +36,7 @@ class Kind(StrEnum):
     INACCURATE = "inaccurate"  # results that are right, and far less exact than the dtype allows
     UNMEASURED = "unmeasured"  # crashed, timed out, out of memory, error
     NOISE = "noise"  # how far the numbers can be trusted
+    NETWORK = "network"  # where a network's time goes
     EFFECT = "effect"  # what a setting of execution does to the time
     BEST = "best"  # the best setting per layer and what it gains
     CLIFF = "cliff"  # a size that costs far more per FLOP than the next smaller one
@@ -53,8 +55,10 @@ class Finding:
     """One thing worth knowing.
 
     `size` is a ratio of at least 1: how many times slower or faster; of what is no matter of time it is 1 and the share
-    of cases. `axis` is the setting it is about, where there is one. `cases` are the ids that it rests on, `exceptions`
-    the ids that were looked at and do not show it.
+    of cases. `share` is how many of all that was looked at show it. `axis` is the setting it is about, where there is
+    one. `cases` are the ids that it rests on, `exceptions` those that contradict it: they surely show the opposite. Of
+    a finding that is `paired` both are the two sides of matched pairs, twice as many as the pairs that its sentence
+    counts.
     """
 
     weight: Weight
@@ -64,12 +68,13 @@ class Finding:
     axis: str | None = None
     cases: tuple[str, ...] = ()
     exceptions: tuple[str, ...] = ()
+    share: float = 1.0
+    paired: bool = False
 
     @property
     def importance(self) -> float:
-        """By which findings of one weight are ranked: the logarithm of the size, shared among all that it is about."""
-        looked_at = len(self.cases) + len(self.exceptions)
-        return math.log(max(self.size, 1.0)) * (len(self.cases) / looked_at if looked_at else 1.0)
+        """By which findings of one weight are ranked: the logarithm of the size, times the share that shows it."""
+        return math.log(max(self.size, 1.0)) * self.share
 
 
 def line(text: str) -> str:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from convbench.analysis import best, cliffs, effects, limits, trouble
+from convbench.analysis import best, cliffs, effects, limits, network, trouble
 from convbench.analysis.columns import Rows
 from convbench.analysis.evidence import evidence
 from convbench.analysis.finding import Finding, Kind, Weight
 from convbench.analysis.frame import frame
-from convbench.analysis.trouble import NOISY_RATIO, noise_sentence
+from convbench.analysis.trouble import NOISY_RATIO, Trust, noise_sentence, trust
 from convbench.result import Run
 
-__all__ = ["NOISY_RATIO", "Finding", "Kind", "Weight", "findings", "noise_sentence"]
+__all__ = ["NOISY_RATIO", "Finding", "Kind", "Trust", "Weight", "findings", "noise_sentence", "trust"]
 
 
 def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None = None) -> list[Finding]:
@@ -31,6 +31,7 @@ def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None =
         *trouble.wrong(known),
         *trouble.inaccurate(known),
         *trouble.unmeasured(known),
+        *network.network(known),
         *best.best(known),
         *effects.execution(known),
         *effects.too_many_threads(known),
@@ -48,4 +49,4 @@ def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None =
 
 def _says(step: Finding, finding: Finding) -> bool:
     """Whether a cliff tells what a finding tells of the same cases."""
-    return step.axis == finding.axis and set(finding.cases) <= {*step.cases, *step.exceptions}
+    return step.axis == finding.axis and set(finding.cases) <= set(step.cases)

@@ -12,8 +12,8 @@ from convbench.result import Status
 
 #: Below this efficiency a layer is called far from the roof.
 FAR_FROM_ROOF = 0.25
-#: Implementations that are named with their number of layers; the others are counted together.
-MOST_NAMED = 3
+#: Implementations that are named with their number of layers.
+MOST_NAMED = 2
 #: What the system's allocator must cost to be told, as a ratio: three blocks against three.
 ALLOCATOR_COST = 0.10
 
@@ -28,13 +28,14 @@ def far_from_roof(evidence: Evidence) -> list[Finding]:
     if far.empty:
         return []
     ran = far["implementation"].fillna("an unknown kernel").map(line).value_counts()
-    named = [f"{units.count(int(n))} with {name}" for name, n in sorted(ran.items(), key=lambda r: (-r[1], str(r[0])))]
-    others = int(ran.sum()) - sum(sorted(ran, reverse=True)[:MOST_NAMED])
-    words = [*named[:MOST_NAMED], *([f"{units.count(others)} with others"] if others else [])]
+    most = sorted(ran.items(), key=lambda each: (-each[1], str(each[0])))[:MOST_NAMED]
+    named = [f"{units.count(int(n))} {'' if place else 'of them '}with {name}" for place, (name, n) in enumerate(most)]
+    if len(ran) == 1:
+        named = [f"{'all ' if len(far) > 1 else ''}with {most[0][0]}"]
     efficiency = units.percent(float(far["efficiency"].iloc[0]))
     sentence = (
         f"{units.count(len(far))} of {units.plural(len(known), 'case')} run at less than "
-        f"{units.percent(FAR_FROM_ROOF, 0)} of what this machine can do, {listed(words)}; "
+        f"{units.percent(FAR_FROM_ROOF, 0)} of what this machine can do, {listed(named)}; "
         f"the farthest at {efficiency}: {first(far)}"
     )
     return [
@@ -44,7 +45,7 @@ def far_from_roof(evidence: Evidence) -> list[Finding]:
             size=1 / float(np.median(far["efficiency"])),
             sentence=sentence,
             cases=ids(far),
-            exceptions=ids(known[~is_far]),
+            share=len(far) / len(known),
         )
     ]
 
@@ -61,11 +62,14 @@ def allocator(evidence: Evidence) -> list[Finding]:
         return []
     worst = dear.iloc[0]
     usual = float(dear["allocator_penalty"].median())
+    most = units.percent(worst["allocator_penalty"], 0)
+    cost, middle = most, ""
+    if len(dear) > 1:
+        cost = f"more than {units.percent(ALLOCATOR_COST, 0)}"
+        middle = f", {units.percent(usual, 0)} in the median of them, at most {most}"
     sentence = (
-        f"the system's allocator costs more than {units.percent(ALLOCATOR_COST, 0)} in {units.count(len(dear))} of "
-        f"{units.plural(len(tried), 'case')}, +{units.percent(usual, 0)} in the median of them, most "
-        f"+{units.percent(worst['allocator_penalty'], 0)} with {units.digits(worst['system_page_faults'])} page faults "
-        f"a call: {first(dear)}"
+        f"the system's allocator costs {cost} in {units.count(len(dear))} of {units.plural(len(tried), 'case')}"
+        f"{middle}, with {units.digits(worst['system_page_faults'])} page faults a call: {first(dear)}"
     )
     return [
         Finding(
@@ -74,6 +78,6 @@ def allocator(evidence: Evidence) -> list[Finding]:
             size=1 + usual,
             sentence=sentence,
             cases=ids(dear),
-            exceptions=ids(tried[~is_dear]),
+            share=len(dear) / len(tried),
         )
     ]

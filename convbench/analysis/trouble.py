@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from enum import StrEnum
 
 import numpy as np
+import pandas as pd
 
 from convbench import units
 from convbench.analysis.evidence import Evidence
@@ -13,8 +15,12 @@ from convbench.result import Status
 
 #: The canary's median over its floor above which a machine is called noisy: it was 1.06-1.27 in busy hours.
 NOISY_RATIO = 1.05
-#: From this on, noise is told before all that it may have spoilt: floors moved little in hours up to it.
-DISTURBED = 1.25
+#: Floors of processes that differ by more, as a ratio minus 1, disagree: most of what a setting does goes unseen then.
+FLOORS_DISAGREE = 0.25
+#: Where more than this share of the cases has such floors, the run should be repeated.
+FEW = 0.1
+#: What spoils more than this share of a run is told before what was learned from it.
+MOST = 0.5
 #: Below this share of blocks near the floor, the floor may be luck (measurement.md).
 WEAK_SUPPORT = 0.1
 #: Noise around a case over that around the median case from which on it was measured in a bad hour, and at least.
@@ -27,7 +33,7 @@ ROUGH = 256.0
 LARGEST_TOLD = 1e15
 
 #: What happened to a case that could not be measured.
-_FATES = {
+FATES = {
     Status.OUT_OF_MEMORY: "ran out of memory",
     Status.TIMED_OUT: "timed out",
     Status.CRASHED: "crashed",
@@ -48,7 +54,6 @@ def wrong(evidence: Evidence) -> list[Finding]:
             size=1 + len(failed) / (len(failed) + len(passed)),
             sentence=f"{units.count(len(failed))} of {checked} computed something wrong: {first(failed)}",
             cases=ids(failed),
-            exceptions=ids(passed),
         )
     ]
 
@@ -56,8 +61,9 @@ def wrong(evidence: Evidence) -> list[Finding]:
 def inaccurate(evidence: Evidence) -> list[Finding]:
     """Results that are right and yet far less exact than their dtype allows."""
     passed = evidence.of_status(Status.PASSED)
-    is_rough = passed["max_error"].between(ROUGH, LARGEST_TOLD)
-    rough = passed[is_rough].sort_values("max_error", ascending=False, kind="stable")
+    rough = passed[passed["max_error"].between(ROUGH, LARGEST_TOLD)].sort_values(
+        "max_error", ascending=False, kind="stable"
+    )
     if rough.empty:
         return []
     worst = units.count(round(float(rough["max_error"].iloc[0])))
@@ -69,7 +75,6 @@ def inaccurate(evidence: Evidence) -> list[Finding]:
             sentence=f"{units.count(len(rough))} of {units.plural(len(passed), 'case')} computed in less precision "
             f"than the dtype holds, the worst {worst} units of roundoff away from exact: {first(rough)}",
             cases=ids(rough),
-            exceptions=ids(passed[~is_rough]),
         )
     ]
 
@@ -77,11 +82,11 @@ def inaccurate(evidence: Evidence) -> list[Finding]:
 def unmeasured(evidence: Evidence) -> list[Finding]:
     """Cases that could not be measured although they should have been."""
     status = evidence.table["status"].fillna("")
-    lost = evidence.table[status.isin([status.value for status in _FATES]).to_numpy(dtype=bool)]
+    lost = evidence.table[status.isin([status.value for status in FATES]).to_numpy(dtype=bool)]
     if lost.empty:
         return []
     counts = lost["status"].value_counts()
-    fates = ", ".join(f"{units.count(int(counts[s]))} {fate}" for s, fate in _FATES.items() if s in counts)
+    fates = ", ".join(f"{units.count(int(counts[s]))} {fate}" for s, fate in FATES.items() if s in counts)
     return [
         Finding(
             weight=Weight.UNMEASURED,
@@ -91,6 +96,24 @@ def unmeasured(evidence: Evidence) -> list[Finding]:
             cases=ids(lost),
         )
     ]
+
+
+class Trust(StrEnum):
+    """How far the times of a run can be trusted."""
+
+    UNKNOWN = "unknown"  # no canary ran
+    QUIET = "quiet"
+    NOISY = "noisy"  # and yet the floors agree from process to process
+    REPEAT = "repeat"  # the floors disagree
+
+
+def trust(ratio: float, spreads: pd.Series) -> Trust:
+    """How far to trust times, from `Rows(run).noise.ratio` and the spreads of all cases, NaN where unknown."""
+    if (spreads.dropna() > FLOORS_DISAGREE).mean() > FEW:
+        return Trust.REPEAT
+    if math.isnan(ratio):
+        return Trust.UNKNOWN
+    return Trust.NOISY if ratio > NOISY_RATIO else Trust.QUIET
 
 
 def noise_sentence(ratio: float) -> str:
@@ -105,37 +128,54 @@ def noise(evidence: Evidence) -> list[Finding]:
     """How far the numbers can be trusted, where that has to be said."""
     ratio = evidence.rows.noise.ratio
     noisy = [_noise(ratio, noise_sentence(ratio))] if ratio > NOISY_RATIO else []
-    return [*noisy, *_weak_support(evidence), *_bad_hour(evidence), *_machine(evidence), *_oversubscribed(evidence)]
+    return [
+        *noisy,
+        *_disagreeing(evidence),
+        *_weak_support(evidence),
+        *_bad_hour(evidence),
+        *_machine(evidence),
+        *_oversubscribed(evidence),
+    ]
 
 
 def _noise(
     size: float,
     sentence: str,
     *,
+    spoils: bool = False,
     cases: tuple[str, ...] = (),
-    exceptions: tuple[str, ...] = (),
     kind: Kind = Kind.NOISE,
     axis: str | None = None,
 ) -> Finding:
-    """Told first where the machine was disturbed, among the notes where it was merely not quiet."""
-    weight = Weight.NOISE if size >= DISTURBED else Weight.NOTE
-    return Finding(
-        weight=weight, kind=kind, size=size, sentence=sentence, axis=axis, cases=cases, exceptions=exceptions
+    """Told before what was learned where it spoils most of that, among the notes elsewhere."""
+    weight = Weight.NOISE if spoils else Weight.NOTE
+    return Finding(weight=weight, kind=kind, size=size, sentence=sentence, axis=axis, cases=cases)
+
+
+def _disagreeing(evidence: Evidence) -> list[Finding]:
+    known = evidence.table[evidence.table["spread"].notna()]
+    apart = known[known["spread"] > FLOORS_DISAGREE]
+    if len(apart) <= FEW * len(known):
+        return []
+    sentence = (
+        f"in {units.count(len(apart))} of {units.plural(len(known), 'case')} the floors of the processes lie more than "
+        f"{units.percent(FLOORS_DISAGREE, 0)} apart: repeat the run in a quieter hour; {first(apart)}"
     )
+    share = len(apart) / len(known)
+    return [_noise(1 + share, sentence, spoils=share > MOST, cases=ids(apart))]
 
 
 def _weak_support(evidence: Evidence) -> list[Finding]:
     measured = evidence.table[evidence.table["floor_s"].notna()]
-    is_weak = measured["support"] < WEAK_SUPPORT
-    weak = measured[is_weak]
+    weak = measured[measured["support"] < WEAK_SUPPORT]
     if weak.empty:
         return []
     sentence = (
         f"in {units.count(len(weak))} of {units.plural(len(measured), 'case')} fewer than a tenth of the blocks came "
         f"within 3 % of the floor, which may be a lucky one: {first(weak)}"
     )
-    size = 1 + len(weak) / len(measured)
-    return [_noise(size, sentence, cases=ids(weak), exceptions=ids(measured[~is_weak]))]
+    share = len(weak) / len(measured)
+    return [_noise(1 + share, sentence, spoils=share > MOST, cases=ids(weak))]
 
 
 def _bad_hour(evidence: Evidence) -> list[Finding]:
@@ -154,9 +194,7 @@ def _bad_hour(evidence: Evidence) -> list[Finding]:
         f"{units.plural(len(bad), 'case was', 'cases were')} measured in a bad hour: around {whose} blocks the canary "
         f"took up to {worst} its floor, {units.ratio(usual)} around those of the median case: {first(bad)}"
     )
-    # A few cases in a bad hour say little of the others.
-    size = 1 + len(bad) / len(known)
-    return [_noise(size, sentence, cases=ids(bad), exceptions=ids(known[~is_bad]))]
+    return [_noise(1 + len(bad) / len(known), sentence, cases=ids(bad))]
 
 
 def _machine(evidence: Evidence) -> list[Finding]:
@@ -166,12 +204,12 @@ def _machine(evidence: Evidence) -> list[Finding]:
     stolen = max((facts.stolen for facts in passes if facts.stolen is not None), default=0.0)
     if stolen > STOLEN:
         sentence = f"in one pass {units.percent(stolen)} of the processor's time went to other guests of the host"
-        found.append(_noise(1 + stolen, sentence))
+        found.append(_noise(1 + stolen, sentence, spoils=stolen > MOST))
     throttled = sum(facts.throttled or 0 for facts in passes)
     if throttled:
         times = units.plural(throttled, "time")
         sentence = f"the processor was slowed down {times} meanwhile, for heat or for a quota of its control group"
-        found.append(_noise(DISTURBED, sentence))
+        found.append(_noise(1.0, sentence))
     return found
 
 
@@ -188,7 +226,8 @@ def _oversubscribed(evidence: Evidence) -> list[Finding]:
     )
     if len(slower) == len(ratios):
         sentence += "; times with as many threads as cores are compared with nothing here"
-    return [_noise(median, sentence, kind=Kind.THREADS, axis="threads")]
+    spoils = len(slower) > MOST * len(ratios)
+    return [_noise(median, sentence, spoils=spoils, kind=Kind.THREADS, axis="threads")]
 
 
 def notes(evidence: Evidence) -> list[Finding]:

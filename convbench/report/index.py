@@ -6,22 +6,19 @@ here. Nothing in that file is trusted.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import math
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cache
-from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from convbench import units
 from convbench.measure import estimate
+from convbench.report.policy import style_policy
+from convbench.report.rendering import begun, templates, when
+from convbench.report.scripts import static
 from convbench.result import UNMEASURED, Run, RunState, RunSummary, Status
 
 #: Runs on the page; `convbench runs` lists all. 500 runs make a page of about 1 MB.
@@ -32,7 +29,8 @@ MOST_CHARACTERS = 400
 
 #: The layout of the file beside the page; another one is not read.
 _LAYOUT = 1
-_HERE = Path(__file__).parent
+#: Where the end of a text is left out.
+_CUT = "\N{HORIZONTAL ELLIPSIS}"
 _STYLES = ("report.css", "index.css")
 
 
@@ -131,12 +129,12 @@ def _kept(fields: object) -> tuple[str, Glance] | None:
 
 def render(entries: Sequence[Entry], *, older: int, version: str) -> str:
     """The page as HTML text, encodable as UTF-8; `older` runs are stored beyond these entries."""
-    style = "".join(_static(name) for name in _STYLES)
+    style = "".join(static(name) for name in _STYLES)
     html = (
-        _templates()
+        templates()
         .get_template("index.html.j2")
         .render(
-            policy=_policy(style),
+            policy=style_policy(style),
             style=Markup(style),
             version=version,
             summary=_summary(entries, older),
@@ -176,13 +174,13 @@ def _shown(entry: Entry) -> _Shown:
         # A name from the folder, whatever it holds, is a path below this page and no address of its own.
         href=f"./{urllib.parse.quote(entry.report, safe='', errors='replace')}" if entry.report else None,
         started_at=run.started_at,
-        when=_when(run.started_at),
+        when=when(run.started_at),
         state=run.state.value,
         mood="good" if run.state is RunState.FINISHED else "plain",
         description=seen.description if seen else "",
         counts=_counts(run),
         facts=facts,
-        findings=seen.findings if seen else (),
+        findings=[_sentence(text) for text in seen.findings] if seen else [],
         remark=_remark(entry),
     )
 
@@ -223,38 +221,12 @@ def _summary(entries: Sequence[Entry], older: int) -> str:
     return "; ".join(words) + "."
 
 
-def _when(moment: str) -> str:
-    """`24 November 2026, 03:30 UTC`; the text itself where it is no time."""
-    try:
-        at = datetime.fromisoformat(moment)
-    except ValueError:
-        return moment
-    return f"{at.day} {at:%B %Y}, {at:%H:%M} UTC"
+def _sentence(text: str) -> str:
+    """A finding with a capital and a full stop, where its end is not left out."""
+    return begun(text) if text.endswith(_CUT) else f"{begun(text)}."
 
 
 def _cut(text: str) -> str:
     """The text on one line, its end left out where it is long."""
     line = " ".join(text.split())
-    return line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
-
-
-def _policy(style: str) -> str:
-    """The content security policy: this one style sheet, and nothing else from anywhere."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-
-
-@cache
-def _static(name: str) -> str:
-    return (_HERE / "static" / name).read_text(encoding="utf-8")
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 1].rstrip()}{_CUT}"

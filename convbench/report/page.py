@@ -11,28 +11,26 @@ import gzip
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from functools import cache
 from importlib import resources
-from pathlib import Path
 
-import jinja2
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
 from convbench import units
 from convbench.analysis.columns import Rows
-from convbench.analysis.findings import NOISY_RATIO, Finding, findings
+from convbench.analysis.findings import Finding, Trust, findings, trust
 from convbench.analysis.frame import frame
 from convbench.errors import ConvbenchError
 from convbench.report import figures
 from convbench.report.payload import Payload, blocks_into, cases_into
 from convbench.report.policy import policy, script_hash
+from convbench.report.rendering import begun, templates, when
 from convbench.report.rerun import case_mapping, measure_mapping
 from convbench.report.scripts import joined, static
 from convbench.report.tables import TableColumn, case_table, refusals, rows, troubles
-from convbench.result import UNMEASURED, Environment, PassFacts, Run, RunState, Status
+from convbench.result import UNMEASURED, PassFacts, Run, RunState, Status
 
 #: Rows of the table of cases, and labels of refused or waiting points, that stand in the page as plain HTML for readers
 #: without scripts; the interactive table has all cases.
@@ -43,7 +41,13 @@ PLAIN_EVIDENCE = 6
 #: Findings before the fold; the rest opens at a click.
 FIRST_FINDINGS = 8
 
-_HERE = Path(__file__).parent
+#: (answer, mood) of the tile on noise.
+_TRUST = {
+    Trust.UNKNOWN: ("Unknown: no canary ran", "plain"),
+    Trust.QUIET: ("Quiet", "good"),
+    Trust.NOISY: ("Noisy, floors agree", "warn"),
+    Trust.REPEAT: ("Noisy: repeat it", "bad"),
+}
 _STYLES = ("report.css", "explainer.css")
 _ENTRY = "main.js"
 
@@ -69,7 +73,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """A finding as the page tells it: its number, how many cases are behind it, some of their labels."""
+    """A finding as the page tells it: its number, what its links show, the labels of some cases behind it."""
 
     number: int
     kind: str
@@ -114,7 +118,7 @@ def render(run: Run) -> str:
             data=Markup(_data(run, known, table, columns, axes, found)),
             blocks=Markup(_blocks(known)),
             when=when(run.started_at),
-            machine=_machine(run.environment),
+            machine=_machine(run, table),
             stage=_stage(run, table),
             tiles=_tiles(run, known, table),
             findings=told[:FIRST_FINDINGS],
@@ -148,10 +152,10 @@ def _told(found: list[Finding], table: pd.DataFrame) -> list[Told]:
         Told(
             number=number,
             kind=str(finding.kind),
-            sentence=_begun(finding.sentence),
+            sentence=begun(finding.sentence),
             axis=finding.axis,
-            cases=units.plural(len(set(finding.cases)), "case") if finding.cases else "",
-            exceptions=units.plural(len(set(finding.exceptions)), "exception") if finding.exceptions else "",
+            cases=_shown(finding, finding.cases),
+            exceptions=f"{_shown(finding, finding.exceptions)} to the contrary" if finding.exceptions else "",
             labels=tuple(" ".join(labels[name].split()) for name in finding.cases[:PLAIN_EVIDENCE]),
             left=_left(len(finding.cases), PLAIN_EVIDENCE, "case"),
         )
@@ -159,9 +163,11 @@ def _told(found: list[Finding], table: pd.DataFrame) -> list[Told]:
     ]
 
 
-def _begun(sentence: str) -> str:
-    """The sentence with a capital; names as they are written in sweeps (`in_channels=3`, `bfloat16`) keep theirs."""
-    return sentence[:1].upper() + sentence[1:] if sentence.partition(" ")[0].isalpha() else sentence
+def _shown(finding: Finding, cases: tuple[str, ...]) -> str:
+    """What a link to some cases of a finding shows, counted as in its sentence: `49 pairs of cases`; "" for none."""
+    if not finding.paired:
+        return units.plural(len(cases), "case") if cases else ""
+    return units.plural(len(cases) // 2, "pair of cases", "pairs of cases") if cases else ""
 
 
 def _tiles(run: Run, known: Rows, table: pd.DataFrame) -> list[Tile]:
@@ -175,14 +181,19 @@ def _count(table: pd.DataFrame, *statuses: Status) -> int:
 def _right(table: pd.DataFrame) -> Tile:
     passed, failed = _count(table, Status.PASSED), _count(table, Status.FAILED)
     checked = passed + failed
-    how = "Before a layer was timed, its shapes and values were compared with exact arithmetic, on the same tensors."
     if not checked:
         return Tile(title="Right?", answer="Nothing was checked", detail="No case could be run.", mood="bad")
+    by_norm = int(((table["method"] == "normwise") & table["status"].isin([Status.PASSED, Status.FAILED])).sum())
+    some = f" ({'all' if by_norm == checked else units.plural(by_norm, 'case')} by norm alone)" if by_norm else ""
+    how = (
+        f"Before a case was timed, its shapes and values were compared with exact arithmetic{some}, on the same tensors"
+    )
     if failed:
-        answer = f"{units.count(failed)} of {units.plural(checked, 'layer')} {'is' if failed == 1 else 'are'} wrong"
-        return Tile(title="Right?", answer=answer, detail=how, mood="bad")
-    answer = "The layer is right" if checked == 1 else f"All {units.count(checked)} layers are right"
-    return Tile(title="Right?", answer=answer, detail=how, mood="good")
+        answer = f"{units.count(failed)} of {units.plural(checked, 'case')} {'is' if failed == 1 else 'are'} wrong"
+    else:
+        ran = " that ran" if checked < len(table) else ""
+        answer = f"The case{ran} is right" if checked == 1 else f"All {units.count(checked)} cases{ran} are right"
+    return Tile(title="Right?", answer=answer, detail=f"{how}.", mood="bad" if failed else "good")
 
 
 def _noise(known: Rows, table: pd.DataFrame) -> Tile:
@@ -199,16 +210,11 @@ def _noise(known: Rows, table: pd.DataFrame) -> Tile:
         told.append(f"From process to process half of the floors agree within {half}, nine in ten within {most}.")
     if not told:
         return Tile(title="How noisy?", answer="Unknown", detail="Nothing was timed.", mood="plain")
-    noisy = noise.ratio > NOISY_RATIO
-    answer = "Noisy: trust floors" if noisy else "Quiet"
-    if not noise.canaries:
-        answer = "Unknown: no canary ran"
-    return Tile(
-        title="How noisy?",
-        answer=answer,
-        detail=" ".join(told).replace(" %", "\u00a0%"),
-        mood="warn" if noisy else "good",
-    )
+    state = trust(noise.ratio, spreads)
+    answer, mood = _TRUST[state]
+    if state is Trust.NOISY and spreads.empty:
+        answer = "Noisy: one pass proves little"
+    return Tile(title="How noisy?", answer=answer, detail=" ".join(told).replace(" %", "\u00a0%"), mood=mood)
 
 
 def _extent(run: Run, table: pd.DataFrame) -> Tile:
@@ -257,18 +263,13 @@ def _stage(run: Run, table: pd.DataFrame) -> str:
     return ""
 
 
-def _machine(environment: Environment) -> str:
-    device = environment.accelerator or environment.cpu
-    return f"{device}, {units.plural(environment.cores, 'core')}, torch {environment.torch}"
-
-
-def when(moment: str) -> str:
-    """`24 November 2026, 03:30 UTC`; the text itself where it is no time."""
-    try:
-        at = datetime.fromisoformat(moment)
-    except ValueError:
-        return moment
-    return f"{at.day} {at:%B %Y}, {at:%H:%M} UTC"
+def _machine(run: Run, table: pd.DataFrame) -> str:
+    """The devices that the cases ran on, the cores and torch; a case that was skipped ran on none."""
+    e = run.environment
+    ran = table[(table["status"] != Status.SKIPPED.value).fillna(True).to_numpy(dtype=bool)]
+    kinds = sorted({device.partition(":")[0] for device in ran["device"]}) or ["cpu"]
+    devices = [e.cpu if kind == "cpu" else e.accelerator or kind for kind in kinds]
+    return f"{', '.join(dict.fromkeys(devices))}, {units.plural(e.cores, 'core')}, torch {e.torch}"
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:
@@ -402,15 +403,3 @@ def _datatables() -> Packed:
 
 def _itables(name: str) -> str:
     return (resources.files("itables") / "html" / name).read_text(encoding="utf-8")
-
-
-@cache
-def templates() -> jinja2.Environment:
-    """The pages' templates; all text is escaped."""
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

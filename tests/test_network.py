@@ -1,0 +1,145 @@
+"""Where a network's time goes: layers by floor times count, for each way and direction, and what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import synthetic
+
+from convbench.analysis.findings import Finding, Kind, Weight, findings
+from convbench.case import Case, MemoryFormat
+from convbench.problem import Direction, Problem
+from convbench.result import Result, Run, Status
+
+BACKWARD = Direction.BACKWARD
+
+
+def layer(in_channels: int, name: str | None = None, count: int = 1, **more: object) -> Case:
+    problem = Problem(in_channels=in_channels, out_channels=32, kernel_size=(3, 3), input_size=(28, 28))
+    return Case(problem=problem, given_label=name, count=count, **more)
+
+
+def timed(case: Case, floor_s: float) -> Result:
+    return synthetic.result(case, made=tuple(replace(b, minimum_s=floor_s) for b in synthetic.blocks(1e-3, noise=0.0)))
+
+
+def crashed(case: Case, status: Status = Status.CRASHED) -> Result:
+    return synthetic.result(case, status=status, reason="signal 11")
+
+
+def run(*results: Result, unmeasured: tuple[Case, ...] = ()) -> Run:
+    return replace(synthetic.empty_run(), results=results, unmeasured=unmeasured)
+
+
+def network(*results: Result, unmeasured: tuple[Case, ...] = ()) -> list[Finding]:
+    return [found for found in findings(run(*results, unmeasured=unmeasured)) if found.kind is Kind.NETWORK]
+
+
+def test_a_layer_counts_as_often_as_it_occurs() -> None:
+    results = [timed(layer(8 + i, f"layer {i}", count=3 if i == 2 else 1), 1e-3) for i in range(8)]
+    [found] = network(*results)
+    assert found.sentence == (
+        "the network spends 30 % of its time in layer 2 (3 times, 3.00 of 10.0 ms), 70 % in the 5 layers that take most"
+    )
+    assert found.cases[0] == results[2].case.id and len(found.cases) == 5
+    assert findings(run(*results))[0] == found, "it is what was learned first"
+    assert (found.weight, found.exceptions, found.size) == (Weight.NETWORK, (), 1.0)
+
+
+def test_a_layer_without_a_name_is_told_by_its_sizes() -> None:
+    [found] = network(timed(layer(8, count=2), 1e-3))
+    assert (
+        found.sentence
+        == "the network spends 100 % of its time in n1 c8 28x28 -> k32 3x3 s1 p0 (2 times, 2.00 of 2.00 ms)"
+    )
+
+
+def test_a_sweep_without_counts_is_no_network() -> None:
+    assert network(*(timed(layer(c), 1e-3) for c in (8, 9))) == []
+
+
+def test_directions_are_told_together_and_alone() -> None:
+    results = [
+        timed(layer(8, "stem"), 3e-3),
+        timed(layer(8, "stem", direction=BACKWARD), 1e-3),
+        timed(layer(9, "head", count=2), 0.5e-3),
+        timed(layer(9, "head", count=2, direction=BACKWARD), 2.5e-3),
+    ]
+    [found] = network(*results)
+    assert found.sentence == (
+        "the network spends 60 % of its time in head (2 times, 6.00 of 10.0 ms, forward and backward); forward alone "
+        "4.00 ms (75 % in stem), backward alone 6.00 ms (83 % in head)"
+    )
+    assert set(found.cases) == {result.case.id for result in results}
+
+
+def test_no_work_is_counted_twice() -> None:
+    seconds = {
+        Direction.FORWARD: 1e-3,
+        BACKWARD: 2e-3,
+        Direction.GRAD_INPUT: 1.1e-3,
+        Direction.GRAD_WEIGHT: 1.2e-3,
+        Direction.TRAIN_STEP: 3.5e-3,
+    }
+
+    def told(*directions: Direction) -> str:
+        [found] = network(*(timed(layer(8, "stem", count=2, direction=each), seconds[each]) for each in directions))
+        return found.sentence
+
+    assert "7.00 of 7.00 ms, train_step)" in told(*seconds)
+    assert "6.00 of 6.00 ms, forward and backward)" in told(*list(seconds)[:4])
+    assert "4.60 of 4.60 ms, grad_input and grad_weight)" in told(Direction.GRAD_INPUT, Direction.GRAD_WEIGHT)
+    assert "4.00 of 4.00 ms, backward)" in told(BACKWARD)
+
+
+def test_every_way_of_running_it_is_named_the_fastest_first() -> None:
+    results = [
+        timed(layer(c, f"layer {c}", count=2, dtype=dtype, memory_format=memory_format), seconds)
+        for c in (8, 9)
+        for dtype, memory_format, seconds in (
+            ("float32", MemoryFormat.CONTIGUOUS, 4e-3),
+            ("bfloat16", MemoryFormat.CONTIGUOUS, 2e-3),
+            ("float32", MemoryFormat.CHANNELS_LAST, 3e-3),
+            ("bfloat16", MemoryFormat.CHANNELS_LAST, 1e-3),
+        )
+    ]
+    found = network(*results)
+    assert [finding.sentence[:56] for finding in found] == [
+        "with bfloat16 channels_last the network spends 50 % of i",
+        "with bfloat16 contiguous the network spends 50 % of its ",
+        "with float32 channels_last the network spends 50 % of it",
+    ]
+    assert [finding.size for finding in found] == pytest.approx([4.0, 2.0, 4 / 3])
+    variables = [timed(layer(8, count=2, env=env), 1e-3) for env in ((), (("A", "1"),))]
+    assert {finding.sentence.split(" the network")[0] for finding in network(*variables)} == {
+        "with env=none",
+        "with env=A=1",
+    }
+
+
+def test_missing_layers_are_told() -> None:
+    stem = timed(layer(8, "stem", count=2), 1e-3)
+    [found] = network(stem, crashed(layer(9, "layer2")))
+    assert found.sentence.endswith("(2 times, 2.00 of 2.00 ms); without layer2, which crashed")
+    wrong = replace(timed(layer(10, "layer3"), 1e-3), status=Status.FAILED, reason="wrong")
+    waiting = (layer(11, "layer4"), layer(12, "layer5"))
+    [found] = network(stem, crashed(layer(9, "layer2"), Status.OUT_OF_MEMORY), wrong, unmeasured=waiting)
+    assert found.sentence.endswith(
+        "; without layer2 (ran out of memory), layer3 (is wrong), layer4 (was not reached yet) and 1 more"
+    )
+    back = timed(layer(8, "stem", count=2, direction=BACKWARD), 1e-3)
+    forward = timed(layer(9, "layer2"), 1e-3)
+    [found] = network(stem, back, forward, crashed(layer(9, "layer2", direction=BACKWARD)))
+    assert found.sentence.endswith("; without the backward of layer2, which crashed")
+
+
+def test_a_way_that_lacks_layers_is_not_called_the_fastest() -> None:
+    def way(dtype: str, seconds: float) -> list[Result]:
+        return [timed(layer(8, "stem", count=2, dtype=dtype), seconds)]
+
+    lost = crashed(layer(9, "layer2", dtype="float16"))
+    found = network(*way("float32", 1e-3), timed(layer(9, "layer2"), 1e-3), *way("float16", 1e-6), lost)
+    assert [finding.sentence.split(" ")[1] for finding in found] == ["float32", "float16"]
+    nothing = crashed(layer(8, "stem", count=2, dtype="float64"))
+    assert len(network(*way("float32", 1e-3), nothing)) == 1
