@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import cache
-from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from convbench import __version__
@@ -14,8 +11,8 @@ from convbench.case import Case
 from convbench.report import scripts
 from convbench.report.explain import explain
 from convbench.report.policy import json_text, policy, script_hash
+from convbench.report.rendering import templates
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _ENTRY = "explain_main.js"
 
 
@@ -34,7 +31,7 @@ def render(case: Case) -> str:
         "memory_format": case.memory_format.value,
     }
     html = (
-        _templates()
+        templates()
         .get_template("explain.html.j2")
         .render(
             version=__version__,
@@ -46,14 +43,3 @@ def render(case: Case) -> str:
         )
     )
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a module's name must not cost the page
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

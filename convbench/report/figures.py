@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from convbench import units
+from convbench.analysis.evidence import number
 from convbench.analysis.pairs import Matched, matched
 from convbench.case import SETTINGS, canonical
 from convbench.problem import PaddingWord
@@ -99,7 +100,7 @@ def axes(frame: pd.DataFrame) -> tuple[Axis, ...]:
                 name=name,
                 title=title(name),
                 scale=scale,
-                places=tuple(float(i) if scale is Scale.WORDS else _size(v) for i, v in enumerate(ordered)),
+                places=tuple(float(i) if scale is Scale.WORDS else number(v) for i, v in enumerate(ordered)),
                 texts=tuple(_text(value, name) for value in ordered),
                 codes=place[codes],
             )
@@ -224,22 +225,12 @@ def _ceiling_name(device: str, threads: int | None, precision: str, dtype: str, 
 
 def _layout(values: Sequence[object]) -> tuple[Scale, list[int]]:
     """How values stand on the x axis, and their positions in that order: numbers and squares by size."""
-    sizes = [_size(value) for value in values]
+    sizes = [number(value) for value in values]
     if any(math.isnan(size) for size in sizes):
         return Scale.WORDS, sorted(range(len(values)), key=lambda i: _word_order(values[i], i))
     order = sorted(range(len(values)), key=lambda i: sizes[i])
     low, high = sizes[order[0]], sizes[order[-1]]
     return (Scale.LOG if low > 0 and high / low >= LOG_RANGE else Scale.LINEAR), order
-
-
-def _size(value: object) -> float:
-    """The number that a value is, NaN where it is none: 3 -> 3, "3x3" -> 3, "1x7" -> NaN."""
-    if isinstance(value, str):
-        sides = value.split("x")
-        return float(sides[0]) if len(set(sides)) == 1 and sides[0].isdecimal() else math.nan
-    if value is None or isinstance(value, bool | np.bool_):
-        return math.nan
-    return float(value)  # type: ignore[arg-type]  # an integer of pandas or numpy
 
 
 def _word_order(value: object, position: int) -> tuple[int, float]:

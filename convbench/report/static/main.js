@@ -67,7 +67,7 @@ function selection(cases, told) {
   const finding = /^\d+$/.test(rest ?? "") ? cases.findings[Number(rest)] : null;
   if (!finding || !["finding", "exceptions"].includes(kind)) return null;
   const rows = kind === "finding" ? finding.cases : finding.exceptions;
-  const name = kind === "finding" ? "the cases behind" : "the exceptions of";
+  const name = kind === "finding" ? "the cases behind" : "the cases to the contrary of";
   return { rows: new Set(rows), text: `${name} “${finding.sentence}”` };
 }
 
