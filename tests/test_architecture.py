@@ -106,7 +106,7 @@ def test_the_worker_keeps_to_python_3_9_syntax(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_nothing_below_the_command_line_prints_or_exits(path: Path) -> None:
-    if path.name in ("cli.py", "progress.py", "__main__.py"):
+    if "cli" in path.parts or path.name in ("progress.py", "__main__.py"):
         return
     tree = ast.parse((PACKAGE.parent / path).read_text(encoding="utf-8"))
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]

@@ -19,6 +19,7 @@ import synthetic
 
 from convbench import api, cli
 from convbench.case import CASE_SETTINGS, Case
+from convbench.cli import entry, exits, options
 from convbench.errors import RequestError
 from convbench.export import export
 from convbench.problem import Problem
@@ -59,7 +60,7 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfdbinary: pytest
 
     def run(*arguments: str) -> Said:
         monkeypatch.setattr(sys, "argv", ["convbench", *arguments])
-        monkeypatch.setattr(cli._State, "db", None)
+        monkeypatch.setattr(options._State, "db", None)
         with pytest.raises(SystemExit) as ended:
             cli.main()
         gc.enable()
@@ -491,7 +492,7 @@ def run_with(*statuses: Status) -> Run:
     ],
 )
 def test_the_exit_code_is_the_first_that_applies(statuses: list[Status], code: int) -> None:
-    assert cli.exit_code(run_with(*statuses)) == code
+    assert exits.of_run(run_with(*statuses)) == code
 
 
 def compared(command: Command, base: Run, new: Run, *options: str) -> Said:
@@ -616,7 +617,7 @@ def test_a_fault_of_convbench_is_70_and_asks_for_a_report(
     def broken() -> None:
         raise AssertionError("boom")
 
-    assert cli._guarded(broken) == 70
+    assert entry._guarded(broken) == 70
     assert "boom" in capsys.readouterr().err
 
 
@@ -624,7 +625,7 @@ def test_an_interrupt_is_130_and_a_reader_that_left_is_no_error(capsys: pytest.C
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    assert cli._guarded(interrupted) == 130
+    assert entry._guarded(interrupted) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
 

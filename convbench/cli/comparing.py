@@ -1,0 +1,34 @@
+"""The verbs that tell what changed."""
+
+from __future__ import annotations
+
+import gc
+from typing import Annotated
+
+import typer
+
+from convbench.cli.exits import of_comparison
+from convbench.cli.options import RUN_HELP, Database, app, database_of
+
+
+@app.command()
+def compare(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="The run to compare with, named like NEW.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help=RUN_HELP)],
+    across_environments: Annotated[
+        bool, typer.Option("--across-environments", help="Compare runs of different machines or versions all the same.")
+    ] = False,
+    db: Database = None,
+) -> None:
+    """Tell what changed between two runs.
+
+    One line for each case that is not unchanged, then the changes that belong together, then the verdict of all. Exits
+    with 1 where a case regressed, 4 where the runs cannot be compared, 5 where noise hides too much.
+    """
+    from convbench import api
+    from convbench.report.compare import compare_text
+
+    gc.disable()  # millions of blocks and no garbage among them
+    found = api.compare(base, new, db=database_of(db), across_environments=across_environments)
+    print(compare_text(found))
+    raise typer.Exit(of_comparison(found))

@@ -1,0 +1,132 @@
+"""The verbs that measure, or tell what would be measured and where."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convbench.cli.exits import of_run
+from convbench.cli.options import Config, Database, app, database_of, write_index
+from convbench.errors import ExitCode, RequestError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from convbench.result import Run
+
+
+@app.command()
+def run(
+    config: Config,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew where an interrupted run would resume.")] = False,
+    db: Database = None,
+) -> None:
+    """Measure a sweep and write its report.
+
+    Progress goes to standard error; standard output is the report's path. A run that was interrupted resumes.
+    """
+    from convbench import api, runner
+    from convbench.progress import Shown, say
+
+    database = database_of(db)
+    shown = Shown()
+
+    def report_so_far(run_id: str, pass_index: int) -> None:
+        try:
+            measured = api.measured(run_id, db=database)
+            path = measured.write_report()
+        except RequestError as error:
+            say(f"no report yet, the run goes on: {error.message}")
+            return
+        if pass_index == 0 and measured.run.measure.passes > 1:
+            say(f"a first report, which each further pass sharpens: {path}")
+
+    interrupted = False
+    with _sigterm_as_interrupt():
+        try:
+            listener = shown.listener(pass_finished=runner.Listener(pass_finished=report_so_far))
+            measured = api.run(config, db=database, fresh=fresh, listener=listener)
+        except KeyboardInterrupt:
+            if shown.run_id is None:
+                raise
+            interrupted = True
+            measured = api.measured(shown.run_id, db=database)
+        finally:
+            shown.close()
+    path = measured.write_report()
+    write_index(measured.run, database, _tell_summary(measured.run))
+    if interrupted:
+        say(f"interrupted: what was measured is kept; `convbench run {config}` goes on from here")
+    print(path)
+    raise typer.Exit(ExitCode.INTERRUPTED if interrupted else of_run(measured.run))
+
+
+def _tell_summary(run: Run) -> list[str]:
+    """Tell the things most worth knowing on standard error; returns all that was found."""
+    from convbench.analysis.findings import findings
+    from convbench.progress import say
+
+    sentences = [finding.sentence for finding in findings(run)]
+    for sentence in sentences[:3]:
+        say(f"- {sentence}")
+    return sentences
+
+
+@app.command()
+def plan(
+    config: Config,
+    all_cases: Annotated[bool, typer.Option("--all", help="Print all cases, not only the first 40.")] = False,
+    db: Database = None,
+) -> None:
+    """Show what a run would measure.
+
+    The cases, the points torch would refuse with its reasons, time and memory. Nothing is measured or written. The time
+    is a forecast where the database holds a run of this machine, an upper limit elsewhere.
+    """
+    from convbench import api
+    from convbench.report.plan import plan_text
+
+    gc.disable()  # nothing of a plan is garbage, and walking 100,000 cases again and again takes a third of the time
+    sweep, planned = api.planned(config)
+    print(
+        plan_text(
+            name=sweep.name,
+            cases=planned.cases,
+            rejections=planned.rejections,
+            points=planned.points,
+            merged=planned.merged,
+            excluded=planned.excluded,
+            measure=sweep.measure,
+            most=None if all_cases else 40,
+            forecast_s=api.forecast_s(planned, sweep, db=database_of(db)),
+        )
+    )
+    raise typer.Exit(ExitCode.DONE if planned.cases else ExitCode.WRONG_REQUEST)
+
+
+@app.command()
+def check() -> None:
+    """Tell what disturbs a measurement on this machine."""
+    from convbench.checkup import check_machine, checkup_text
+    from convbench.engine.local import LocalEngine
+
+    print(checkup_text(check_machine(LocalEngine())))
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """End as on Ctrl-C, with everything kept, when the system or CI asks to terminate."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

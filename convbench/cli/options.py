@@ -1,0 +1,76 @@
+"""The command itself and what several verbs share: options, and what comes before and after reading a database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from convbench.result import Run
+
+
+app = typer.Typer(
+    help="How fast is a convolution layer? Measures torch.nn.Conv2d sweeps, checks every layer, writes a report.",
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+_DB_HELP = "The database: a path or an SQLAlchemy URL. [default: reports/convbench.db]"
+Database = Annotated[str | None, typer.Option("--db", envvar="CONVBENCH_DB", metavar="DB", help=_DB_HELP)]
+STORED_HELP = "latest, a run id or a unique prefix of one, or a baseline's name."
+RUN_HELP = "latest, a run id or a unique prefix of one, a baseline's name, or a JSON export."
+RunRef = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A sweep: a YAML file, see configs/.")]
+
+
+class _State:
+    """`--db` as it stands before the verb."""
+
+    db: str | None = None
+
+
+def database_of(db: str | None) -> str | None:
+    """The database that a verb was given, or the command before it."""
+    return db if db is not None else _State.db
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from convbench import __version__
+
+        print(f"convbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    db: Database = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    _State.db = db
+
+
+def write_index(run: Run, db: str | None, findings: Sequence[str] | None = None) -> None:
+    """Write the page of all runs. The report is written by then: whatever goes wrong here costs a line, no more."""
+    from convbench import api
+    from convbench.progress import say
+
+    try:
+        api.write_index(db=db, run=run, findings=findings)
+    except Exception as error:
+        say(f"no page of all runs: {error}")
+
+
+def send_what_waits(db: str | None) -> None:
+    """Send what an earlier run left on this disk because the database's server was away."""
+    from convbench.progress import say
+    from convbench.store import send_waiting
+
+    send_waiting(db, told=say)
