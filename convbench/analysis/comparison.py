@@ -55,6 +55,14 @@ class Verdict(StrEnum):
     NOT_JUDGED = "not judged"  # nothing to compare: missing, failed or not measured on a side
 
 
+class How(StrEnum):
+    """Where the numbers of a comparison come from."""
+
+    STORED = "stored runs"  # two runs, each measured in its own time
+    CONFIRMED = "stored runs, suspects measured again"
+    SIDE_BY_SIDE = "side by side"  # both in the same minutes, in fresh pairs of processes
+
+
 #: Verdicts that say whether a case changed.
 JUDGED = frozenset({Verdict.REGRESSED, Verdict.IMPROVED, Verdict.UNCHANGED})
 
@@ -74,6 +82,9 @@ class Judgment:
     `noise` is u, `threshold` a ratio minus 1, `q` the Benjamini-Hochberg q-value against the threshold. Numbers are NaN
     where there is nothing to compare. `causes` are what else differs between both sides of this case. A status is None
     where the side does not have the case, or has not reached it.
+
+    Side by side a pass is an epoch, `median_ratio` is the median of the epochs' own ratios, and `confirmed` says that
+    the case was measured again after a screen, whose numbers then count no more.
     """
 
     case: Case
@@ -89,6 +100,8 @@ class Judgment:
     noise: float = math.nan
     threshold: float = math.nan
     q: float = math.nan
+    median_ratio: float = math.nan
+    confirmed: bool = False
     passes: int = 0
     blocks: int = 0
     causes: tuple[Difference, ...] = ()
@@ -130,6 +143,7 @@ class Comparison:
     median of |ln ratio| over all cases that both sides measured, as a ratio minus 1; 0 where there are none.
     `is_machine` says that it is too much for a change of the code. `longer` is how many times the blocks per pass a run
     would have to take for half of the cases to be judged, as far as the share of quiet blocks tells; 1 where they were.
+    `notes` are what the reader must know besides: `base not measured again`.
     """
 
     base: Side
@@ -141,6 +155,8 @@ class Comparison:
     moved: float
     is_machine: bool
     longer: float
+    how: How = How.STORED
+    notes: tuple[str, ...] = ()
 
     @property
     def comparable(self) -> bool:
