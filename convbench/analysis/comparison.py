@@ -180,6 +180,15 @@ class Comparison:
         return (float(np.median(seen)), max(seen)) if seen else (math.nan, math.nan)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A comparison and the two runs it is about."""
+
+    comparison: Comparison
+    base: Run
+    new: Run
+
+
 def compare(base: Run, new: Run, thresholds: Thresholds | None = None) -> Comparison:
     """What changed from `base` to `new`; `thresholds` are the new sweep's, the defaults where there are none.
 
@@ -199,7 +208,7 @@ def compare(base: Run, new: Run, thresholds: Thresholds | None = None) -> Compar
     judgments: dict[int, Judgment] = {}
     pairs: dict[int, tuple[Result, Result]] = {}
     for place, (case, first, second) in enumerate(found):
-        reason = _obstacle(case, second, new, "NEW", "BASE") or _obstacle(case, first, base, "BASE", "NEW")
+        reason = obstacle(case, second, new, "NEW", "BASE") or obstacle(case, first, base, "BASE", "NEW")
         if reason is None and isinstance(first, Result) and isinstance(second, Result):
             pairs[place] = first, second
         else:
@@ -214,7 +223,7 @@ def compare(base: Run, new: Run, thresholds: Thresholds | None = None) -> Compar
         estimate.table(first.blocks for first, _ in pairs.values()),
         estimate.table(second.blocks for _, second in pairs.values()),
     )
-    l2_bytes = _smaller(base.environment.l2_bytes, new.environment.l2_bytes)
+    l2_bytes = smaller(base.environment.l2_bytes, new.environment.l2_bytes)
     limits = [(thresholds or Thresholds()).of(second.case, l2_bytes) for _, second in pairs.values()]
     precision = max(base.measure.precision, new.measure.precision)
     figures = _figures(pass_floors(*tables), np.array(limits, dtype=np.float64), precision)
@@ -222,19 +231,20 @@ def compare(base: Run, new: Run, thresholds: Thresholds | None = None) -> Compar
     whole = tuple(judgments[place] for place in range(len(found)))
     awaited = sum(Status.SKIPPED not in (_status(first), _status(second)) for first, second in common)
     return Comparison(
-        base=_side(base),
-        new=_side(new),
+        base=side_of(base),
+        new=side_of(new),
         judgments=whole,
         differences=differences(base, new, list(pairs.values()), tables),
-        groups=_groups(whole),
-        verdict=_verdict(whole, awaited, is_machine=figures.is_machine),
+        groups=groups_of(whole),
+        verdict=verdict_of_all(whole, awaited, is_machine=figures.is_machine),
         moved=figures.moved,
         is_machine=figures.is_machine,
         longer=figures.longer,
     )
 
 
-def _side(run: Run) -> Side:
+def side_of(run: Run) -> Side:
+    """Which run stands on a side."""
     return Side(id=run.id, name=run.name, started_at=run.started_at)
 
 
@@ -258,11 +268,12 @@ def _by_case(run: Run) -> dict[Case, Result | None]:
     return {**{result.case: result for result in run.results}, **dict.fromkeys(run.unmeasured)}
 
 
-def _smaller(first: int | None, second: int | None) -> int | None:
+def smaller(first: int | None, second: int | None) -> int | None:
+    """The smaller of both, None where one is not known."""
     return None if first is None or second is None else min(first, second)
 
 
-def _obstacle(case: Case, had: _Had, run: Run, name: str, other: str) -> str | None:
+def obstacle(case: Case, had: _Had, run: Run, name: str, other: str) -> str | None:
     """Why a case cannot be compared for all that one side has of it; None where that side measured it."""
     if had is _ABSENT:
         refused = next((each.reason for each in run.rejections if each.label == case.label), None)
@@ -378,7 +389,7 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
             )
         )
     changed = [i for i, judgment in enumerate(found) if judgment.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
-    for i, causes in zip(changed, _causes([pairs[i] for i in changed]), strict=True):
+    for i, causes in zip(changed, causes_of([pairs[i] for i in changed]), strict=True):
         found[i] = replace(found[i], causes=causes)
     return found
 
@@ -407,7 +418,7 @@ def _rule(ratio: float, noise: float, passes: int, figures: _Figures) -> tuple[V
     return (Verdict.REGRESSED if ratio > 1 else Verdict.IMPROVED), ""
 
 
-def _causes(pairs: Sequence[tuple[Result, Result]]) -> list[tuple[Difference, ...]]:
+def causes_of(pairs: Sequence[tuple[Result, Result]]) -> list[tuple[Difference, ...]]:
     """What else differs between both sides of some cases: what ran, and how often the kernel had to hand out pages."""
     before, after = (
         estimate.estimate(estimate.table(pair[side].blocks for pair in pairs)).page_faults.tolist() for side in (0, 1)
@@ -432,7 +443,7 @@ def _difference_of_words(base: str, new: str) -> Difference:
     return Difference(what="implementation", base=texts[0], new=texts[1])
 
 
-def _groups(judgments: Sequence[Judgment]) -> tuple[Group, ...]:
+def groups_of(judgments: Sequence[Judgment]) -> tuple[Group, ...]:
     """The changes that belong together, regressions first."""
     places = [i for i, judgment in enumerate(judgments) if judgment.verdict in JUDGED]
     cases = [judgments[i].case for i in places]
@@ -470,7 +481,7 @@ def _common(members: Sequence[Judgment]) -> tuple[Difference, ...]:
     return tuple(most.values())
 
 
-def _verdict(judgments: Sequence[Judgment], awaited: int, *, is_machine: bool) -> Verdict:
+def verdict_of_all(judgments: Sequence[Judgment], awaited: int, *, is_machine: bool) -> Verdict:
     """The verdict of all: a regression outweighs the rest, then comes whether enough could be judged.
 
     `awaited` counts the cases that both runs have and neither skipped: those of one run alone have nothing to be
