@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from convbench import sweep as sweeps
 from convbench.errors import NotComparableError, RequestError, RunNotFoundError, StoreError, SweepError
-from convbench.result import Run, RunState
+from convbench.result import Git, Run, RunState
 
 if TYPE_CHECKING:
     import pandas
 
-    from convbench.analysis.comparison import Comparison
+    from convbench.analysis.comparison import Compared, Comparison
+    from convbench.engine.local import Setup
     from convbench.measure.threshold import Thresholds
     from convbench.runner import Listener
 
@@ -131,6 +132,54 @@ def compare(base: str, new: str = LATEST, *, db: str | None = None, across_envir
             hint="--across-environments compares them all the same",
         )
     return found
+
+
+def ab(
+    config: str | Path,
+    a: Setup,
+    b: Setup,
+    *,
+    threshold: float | None = None,
+    epochs: int | None = None,
+    listener: Listener | None = None,
+) -> Compared:
+    """Measure the sweep in the file `config` under two setups side by side, and tell what differs from `a` to `b`.
+
+    `threshold` is what counts as a change, a ratio minus 1; `epochs` are those that confirm. Nothing is stored. Raises
+    SweepError for mistakes in the file, RequestError where nothing is left to measure or a side cannot measure.
+    """
+    from convbench import runner
+    from convbench.ab import Side
+    from convbench.ab import ab as measured_side_by_side
+    from convbench.analysis import side_by_side
+    from convbench.engine.local import LocalEngine
+
+    if threshold is not None and not 0 < threshold < 10:
+        raise RequestError(f"threshold {threshold:g}: expected a ratio above 0 and under 10, 0.025 for 2.5 %")
+    if epochs is not None and not side_by_side.FEWEST_EPOCHS <= epochs <= 1000:
+        raise RequestError(f"epochs {epochs}: expected {side_by_side.FEWEST_EPOCHS} to 1000")
+    sweep, plan = planned(Path(config))
+    if not plan.cases:
+        raise nothing_left(sweep.path, plan)
+    return measured_side_by_side(
+        sweep,
+        plan.cases,
+        (
+            Side(name="A", setup=a, engine=LocalEngine(a), git=_git(a)),
+            Side(name="B", setup=b, engine=LocalEngine(b), git=_git(b)),
+        ),
+        listener=listener or runner.Listener(),
+        threshold=side_by_side.THRESHOLD if threshold is None else threshold,
+        epochs=side_by_side.CONFIRMATION if epochs is None else epochs,
+        rejections=plan.rejections,
+    )
+
+
+def _git(setup: Setup) -> Git | None:
+    """What is checked out where a side's modules come from."""
+    from convbench.engine.checkout import checkout
+
+    return checkout(Path(setup.path[0]) if setup.path else None)
 
 
 def thresholds(run: Run) -> Thresholds:

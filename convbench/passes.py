@@ -5,7 +5,6 @@ Knows nothing of databases or reports: `Hooks` tells whoever conducts what happe
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,14 +13,11 @@ from operator import attrgetter
 
 from convbench.case import Allocator, Case, Fp32Precision, WorkerSettings
 from convbench.engine import machine
-from convbench.engine.lane import Lane, Refusal
 from convbench.engine.lanes import Lanes
-from convbench.errors import ConvbenchError, WorkerDiedError, WorkerError, WorkerTimedOutError
+from convbench.errors import ConvbenchError, WorkerError
 from convbench.measure import schedule
 from convbench.result import (
-    NAN,
     UNMEASURED,
-    Block,
     Measure,
     PassFacts,
     Roof,
@@ -29,22 +25,17 @@ from convbench.result import (
     StopReason,
     Visit,
 )
+from convbench.rounds import Place, Rounds
 from convbench.visiting import TIMED, CaseState, Visiting
-
-#: Signal number of a kill that was not ours: the kernel was out of memory.
-SIGKILL = 9
-#: What to know of a case whose worker was to keep freed memory and does not.
-GIVES_BACK = "freed memory goes back to the system"
-#: A pause when the worker changes, seconds: the last one falls asleep first.
-CHANGE_PAUSE_S = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far a run is.
 
-    `pass_cases` are visited in this pass, `pass_done` of them already. Visits planned for the whole run shrink as cases
-    settle; `visits_done` counts a cohort under way by its blocks. `busy_s` are seconds in blocks and their warm-up.
+    `stage` is what is under way, in parts like passes: part `pass_index` of `passes`, with `pass_cases` visited in it
+    and `pass_done` of them already. Visits planned for the whole run shrink as cases settle; `visits_done` counts a
+    cohort under way by its blocks. `busy_s` are seconds in blocks and their warm-up.
     """
 
     pass_index: int
@@ -58,6 +49,7 @@ class Progress:
     unmeasured: int
     busy_s: float
     start_s: float
+    stage: str = "pass"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,23 +81,19 @@ class Passes:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._measure = measure
-        self._seed = seed
         self._lanes = lanes
         self._hooks = hooks
-        self._clock = clock
-        self._states = [CaseState(position=i, case=case, id=case.id) for i, case in enumerate(cases)]
+        self._rounds = Rounds(
+            seed=seed, block_s=schedule.block_seconds(measure), timeout_s=measure.timeout, clock=clock
+        )
+        self._states = [CaseState(position=i, case=case, id=case.id, lanes=lanes) for i, case in enumerate(cases)]
         cache_bytes = machine.cache_bytes(3) or schedule.CACHE_BYTES
         self._cohorts = schedule.cohorts(cases, memory_limit=memory_limit, cache_bytes=cache_bytes)
         self._pass_index = 0
-        self._order = 0
-        self._busy_s = 0.0
         self._visits_done = 0
         self._under_way = 0.0
         self._pass_cases = 0
         self._pass_done = 0
-        self._memory_canary_s = NAN
-        self._twin_ratios: list[float] = []
-        self._last_lane: Lane | None = None
         by_id = {state.id: state for state in self._states}
         for visit in history:
             by_id[visit.case_id].remember(visit, measure)
@@ -143,10 +131,10 @@ class Passes:
                         time.monotonic() - self._lanes.start_s - began,
                         before,
                         roofs=roofs,
-                        twin_ratios=self._twin_ratios,
+                        twin_ratios=self._rounds.twin_ratios,
                     )
                 )
-                self._twin_ratios = []
+                self._rounds.twin_ratios = []
                 finished = pass_index
         finally:
             self._lanes.close()
@@ -190,27 +178,21 @@ class Passes:
 
     def _measure_together(self, visiting: Sequence[Visiting], cohort: int) -> None:
         for visit in visiting:
-            self._ready(visit)
+            self._rounds.ready(visit)
             self._tell()
         # What is compared with a case stands in the same rounds: it sees the same weather.
         both = [*visiting, *(beside for visit in visiting for beside in self._companions(visit))]
-        for round_index in range(self._measure.rounds):
+
+        def progressed(round_index: int) -> None:
             self._under_way = len(visiting) * (round_index + 1) / (self._measure.rounds + 1)
-            due = [i for i, visit in enumerate(both) if self._due(visit, round_index)]
-            if not due:
-                break
-            order = schedule.shuffled(
-                due, seed=self._seed, pass_index=self._pass_index, cohort=cohort, round_index=round_index
-            )
-            self._take_canaries(both[order[0]])
-            for index in order:
-                if self._due(both[index], round_index):
-                    self._take_block(both[index], round_index)
-                    self._tell()
+            self._tell()
+
+        place = Place(pass_index=self._pass_index, cohort=cohort)
+        self._rounds.take(both, place, rounds=self._measure.rounds, due=self._due, progressed=progressed)
         if self._pass_index == 0:
             for visit in visiting:
-                self._take_peak_memory(visit)
-            self._verify(visiting)
+                self._rounds.take_peak_memory(visit)
+            self._rounds.verify(visiting)
         self._lanes.release(deadline_s=self._measure.timeout)
 
     def _variants(self, case: Case) -> tuple[Case, ...]:
@@ -232,127 +214,11 @@ class Passes:
             visit.kernels = Visiting(state=state, beside=visit, kernels_alone=True)
         return tuple(companion for companion in (visit.system, visit.kernels) if companion)
 
-    def _verify(self, visiting: Sequence[Visiting]) -> None:
-        """Whether each layer that was right before it was timed still is; a worker that died since tells nothing."""
-        for visit in visiting:
-            alive = visit.lane is not None and visit.lane is self._lanes.current(visit.state.case.worker)
-            if visit.status is Status.PASSED and visit.prepared and visit.prepared.check and visit.lane and alive:
-                try:
-                    key = visit.key(len(self._states))
-                    wrong = visit.lane.verify(key, deadline_s=self._measure.timeout)
-                except WorkerError:
-                    self._lanes.drop(visit.state.case.worker)
-                else:
-                    if wrong:
-                        visit.end(wrong.status, wrong.reason)
-
-    def _take_peak_memory(self, visit: Visiting) -> None:
-        lane = self._ready(visit) if visit.blocks and not visit.over else None
-        if lane is not None:
-            try:
-                visit.peak_bytes = lane.peak_memory(visit.key(len(self._states)), deadline_s=self._measure.timeout)
-            except WorkerError:
-                self._lanes.drop(visit.state.case.worker)
-
     def _due(self, visit: Visiting, round_index: int) -> bool:
         if visit.beside and (visit.beside.over or round_index >= schedule.COMPANION_BLOCKS):
             return False
         main = visit.beside or visit
         return not visit.over and round_index < main.state.blocks(self._pass_index, self._measure)
-
-    def _ready(self, visit: Visiting) -> Lane | None:
-        """The lane in which the case is prepared, preparing it where it is not; None where that ended the case."""
-        state = visit.state
-        check = not state.checked and visit.prepared is None
-        timeout = self._measure.timeout
-        try:
-            lane = self._lanes.lane(state.case.worker)
-            if visit.lane is lane:
-                return lane
-            prepared = lane.prepare(
-                visit.key(len(self._states)),
-                state.case,
-                check=check,
-                seed=self._seed,
-                deadline_s=timeout,
-                kernels=visit.kernels_alone,
-            )
-        except WorkerError as error:
-            self._bury(visit, error)
-            return None
-        if prepared.status not in TIMED:
-            visit.end(prepared.status, prepared.reason)
-            return None
-        if visit.prepared is None:
-            if state.case.allocator is Allocator.STEADY and not self._lanes.description(state.case.worker).keeps_memory:
-                note = "; ".join(filter(None, [prepared.note, GIVES_BACK]))
-                prepared = replace(prepared, note=note if self._lanes.has_steady_allocator else prepared.note)
-            visit.prepared, visit.status, visit.reason = prepared, prepared.status, prepared.reason
-        visit.lane = lane
-        return lane
-
-    def _take_canaries(self, visit: Visiting) -> None:
-        """Once a round: the copy that reaches memory and, where all cores are asked for, whether they are there."""
-        lane, settings = self._ready(visit), visit.state.case.worker
-        if lane is None:
-            return
-        try:
-            self._memory_canary_s = lane.memory_canary(deadline_s=self._measure.timeout)
-            if self._lanes.description(settings).threads >= machine.cores():
-                self._twin_ratios.append(lane.twin_ratio(deadline_s=self._measure.timeout))
-        except WorkerError:
-            self._lanes.drop(settings)
-
-    def _take_block(self, visit: Visiting, round_index: int) -> None:
-        lane = self._ready(visit)
-        if lane is None:
-            return
-        if self._last_lane is not lane:
-            time.sleep(CHANGE_PAUSE_S)
-            self._last_lane = lane
-        state, start_s = visit.state, self._clock()
-        seconds = schedule.block_seconds(self._measure)
-        try:
-            timing = lane.block(visit.key(len(self._states)), seconds, deadline_s=self._measure.timeout)
-        except WorkerError as error:
-            self._bury(visit, error)
-            return
-        if isinstance(timing, Refusal):
-            visit.end(timing.status, timing.reason)
-            return
-        self._order += 1
-        self._busy_s += timing.busy_s
-        state.iteration_s = min(timing.minimum_s, math.inf if state.iteration_s is None else state.iteration_s)
-        visit.blocks.append(
-            Block(
-                pass_index=self._pass_index,
-                round_index=round_index,
-                order=self._order,
-                start_s=start_s,
-                iterations=timing.iterations,
-                samples=timing.samples,
-                minimum_s=timing.minimum_s,
-                q1_s=timing.q1_s,
-                median_s=timing.median_s,
-                q3_s=timing.q3_s,
-                p95_s=timing.p95_s,
-                mean_s=timing.mean_s,
-                host_s=timing.host_s,
-                compute_canary_s=timing.compute_canary_s,
-                memory_canary_s=self._memory_canary_s,
-                page_faults=timing.page_faults,
-            )
-        )
-
-    def _bury(self, visit: Visiting, error: WorkerError) -> None:
-        """The worker died serving this case: the case bears it, the lane is replaced when next needed."""
-        if isinstance(error, WorkerTimedOutError):
-            visit.end(Status.TIMED_OUT, error.message)
-        elif isinstance(error, WorkerDiedError) and error.signal == SIGKILL:
-            visit.end(Status.OUT_OF_MEMORY, f"{error.message}: probably the system was out of memory")
-        else:
-            visit.end(Status.CRASHED, error.message)
-        self._lanes.drop(visit.state.case.worker)
 
     def _store(self, visiting: Sequence[Visiting], *, complete: bool = True) -> None:
         """Hand the visits on, and take them in."""
@@ -394,7 +260,7 @@ class Passes:
                 cases=len(self._states),
                 failed=self._failed,
                 unmeasured=self._unmeasured,
-                busy_s=self._busy_s,
+                busy_s=self._rounds.busy_s,
                 start_s=self._lanes.start_s,
             )
         )

@@ -30,7 +30,8 @@ class Shown:
         self.run_id: str | None = None
         self._began = time.monotonic()
         self._last = 0.0
-        self._first_done: float | None = None
+        self._stage: str | None = None
+        self._first_done = 0.0
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._terminal = sys.stderr.isatty()
@@ -56,16 +57,15 @@ class Shown:
     def progressed(self, progress: Progress) -> None:
         """Draw, if it is time to."""
         now = time.monotonic()
-        if self._first_done is None:
-            self._first_done = progress.visits_done
-            self._began = now
+        if self._stage != progress.stage:
+            self._stage, self._first_done, self._began = progress.stage, progress.visits_done, now
         if now - self._last < (REDRAW_S if self._bar else LINE_S):
             return
         self._last = now
         left = self._time_left(progress, now)
         troubles = (progress.failed, "wrong"), (progress.unmeasured, "not measured")
         trouble = "".join(f", {count} {word}" for count, word in troubles if count)
-        text = f"pass {progress.pass_index + 1} of {progress.passes}"
+        text = f"{progress.stage} {progress.pass_index + 1} of {progress.passes}"
         cases = f"{progress.pass_done} of {units.plural(progress.pass_cases, 'case')}"
         if self._bar and self._task is not None:
             done, planned = progress.visits_done, progress.visits_planned
@@ -81,7 +81,7 @@ class Shown:
             self._bar = None
 
     def _time_left(self, progress: Progress, now: float) -> str:
-        done = progress.visits_done - (self._first_done or 0)
+        done = progress.visits_done - self._first_done
         if done < 1:
             return ""
         left_s = (now - self._began) / done * (progress.visits_planned - progress.visits_done)

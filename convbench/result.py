@@ -274,6 +274,7 @@ class Environment:
     cpu_capability: str | None
     allocator: str
     variables: tuple[tuple[str, str], ...] = ()  # environment variables that change what torch does
+    executable: str | None = None  # the interpreter of the workers
 
 
 class RoofKind(StrEnum):

@@ -69,7 +69,7 @@ def run(
         for other in workers:
             if other.module != TORCH_CONV2D:
                 lanes.lane(other).find_module(other.module, deadline_s=sweep.measure.timeout)
-        environment = machine.environment(description, allocator=_allocator(settings.allocator, description))
+        environment = machine.environment(description, allocator=allocator_of(settings.allocator, description))
         with record(db, told=listener.told) as store:
             return _measure(sweep, plan, lanes, environment, store=store, listener=listener, fresh=fresh)
     finally:
@@ -155,7 +155,7 @@ def _begin(
     return begun, (), started
 
 
-def _allocator(allocator: Allocator, description: Description) -> str:
+def allocator_of(allocator: Allocator, description: Description) -> str:
     """How the first worker's allocator behaves, as it was found out."""
     if allocator is Allocator.SYSTEM:
         return "system"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from convbench.case import Case
 from convbench.engine.lane import Lane, Prepared
+from convbench.engine.lanes import Lanes
 from convbench.measure import schedule
 from convbench.result import UNMEASURED, Block, Measure, Status, StopReason, Visit, pack_blocks, unpack_blocks
 
@@ -15,11 +16,12 @@ TIMED = frozenset({Status.PASSED, Status.FAILED})
 
 @dataclass(slots=True, kw_only=True)
 class CaseState:
-    """What is known of a case while the run lasts."""
+    """What is known of a case while the run lasts; `lanes` are where its workers run."""
 
     position: int
     case: Case
     id: str
+    lanes: Lanes
     done: set[int] = field(default_factory=set)
     minima: list[tuple[int, float]] = field(default_factory=list)
     iteration_s: float | None = None
@@ -90,9 +92,10 @@ class Visiting:
         """Whether no more blocks can be taken."""
         return self.status not in TIMED
 
-    def key(self, cases: int) -> int:
-        """What the worker knows it by; `cases` are in the run."""
-        return self.state.position + cases * self.kernels_alone
+    @property
+    def key(self) -> int:
+        """What the worker knows it by."""
+        return 2 * self.state.position + self.kernels_alone
 
     def visit(self, pass_index: int, *, complete: bool) -> Visit:
         """What is to be stored of it."""

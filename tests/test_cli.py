@@ -29,7 +29,7 @@ from convbench.store import Store, Writer
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIGS = Path(__file__).parent.parent / "configs"
-VERBS = ("run", "plan", "report", "runs", "export", "compare", "explain", "repro", "check", "baseline")
+VERBS = ("run", "plan", "report", "runs", "export", "compare", "ab", "explain", "repro", "check", "baseline")
 
 SWEEP = """\
 name: two by two

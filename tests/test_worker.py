@@ -17,7 +17,7 @@ from convbench import sweep
 from convbench.case import DTYPES, Allocator, Case, MemoryFormat, WorkerSettings
 from convbench.engine.lane import Lane, Refusal, Timing
 from convbench.engine.lanes import Lanes
-from convbench.engine.local import LocalEngine, has_glibc
+from convbench.engine.local import LocalEngine, Setup, has_glibc
 from convbench.errors import RequestError, WorkerDiedError, WorkerStartError, WorkerTimedOutError
 from convbench.passes import Hooks, Passes
 from convbench.problem import Direction, Problem
@@ -156,8 +156,8 @@ def test_the_same_seed_gives_the_same_data_in_another_process(lane: Lane) -> Non
 
 def test_a_worker_that_cannot_start_says_why() -> None:
     with pytest.raises(WorkerStartError, match="/no/such/python"):
-        LocalEngine(python="/no/such/python").start(WorkerSettings())
-    lanes = Lanes(LocalEngine(python="/bin/false"))
+        LocalEngine(Setup(python="/no/such/python")).start(WorkerSettings())
+    lanes = Lanes(LocalEngine(Setup(python="/bin/false")))
     with pytest.raises(WorkerStartError, match="exit code 1"):
         lanes.lane(WorkerSettings())
     lanes.close()

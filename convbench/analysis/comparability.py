@@ -70,6 +70,7 @@ _FIELDS: dict[str, tuple[str, bool]] = {
     "system": ("system", False),
     "libc": ("C library", False),
     "python": ("Python", False),
+    "executable": ("interpreter", False),
 }
 #: What is a size among them.
 _SIZES = ("memory_bytes", "l2_bytes", "l3_bytes")

@@ -83,8 +83,8 @@ class Judgment:
     where there is nothing to compare. `causes` are what else differs between both sides of this case. A status is None
     where the side does not have the case, or has not reached it.
 
-    Side by side a pass is an epoch, `median_ratio` is the median of the epochs' own ratios, and `confirmed` says that
-    the case was measured again after a screen, whose numbers then count no more.
+    Side by side a pass is an epoch, `noise` half of the interval as a factor, `median_ratio` the median of the epochs'
+    own ratios, and `confirmed` says that the case was measured again after a screen, whose numbers then count no more.
     """
 
     case: Case

@@ -47,7 +47,7 @@ def run(
             say(f"a first report, which each further pass sharpens: {path}")
 
     interrupted = False
-    with _sigterm_as_interrupt():
+    with sigterm_as_interrupt():
         try:
             listener = shown.listener(pass_finished=runner.Listener(pass_finished=report_so_far))
             measured = api.run(config, db=database, fresh=fresh, listener=listener)
@@ -119,7 +119,7 @@ def check() -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
+def sigterm_as_interrupt() -> Iterator[None]:
     """End as on Ctrl-C, with everything kept, when the system or CI asks to terminate."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:

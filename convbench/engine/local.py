@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from convbench.case import Allocator, WorkerSettings
 from convbench.engine.lane import Json, Lane, Message
@@ -37,21 +39,41 @@ LOOK_S = 1.0
 GRACE_S = 2.0
 
 
-class LocalEngine:
-    """Starts workers with this interpreter."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What workers run under, where that is not what the conductor runs under.
 
-    def __init__(self, *, python: str = sys.executable, memory_limit: int | None = None) -> None:
-        """Workers run under `python` and may take `memory_limit` bytes; None: a share of what is free then."""
-        self._python = python
+    `python` is an interpreter that has torch; it needs nothing else. `path` are folders in which the user's modules are
+    looked for first, instead of the current one. `variables` are set in the workers' environment. `threads` stands
+    for the number that a case names; None leaves it.
+    """
+
+    python: str = sys.executable
+    path: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    threads: int | None = None
+
+
+#: The file by which a worker starts under any interpreter.
+START = Path(__file__).resolve().parent.parent / "worker" / "start.py"
+
+
+class LocalEngine:
+    """Starts workers as processes of this machine."""
+
+    def __init__(self, setup: Setup = Setup(), *, memory_limit: int | None = None) -> None:  # frozen
+        """Workers run under `setup` and may take `memory_limit` bytes; None: a share of what is free then."""
+        self._setup = setup
         self._memory_limit = memory_limit
         self._map_thresholds = list(MALLOC_MAP_THRESHOLDS)
 
     def start(self, settings: WorkerSettings) -> Lane:
         """A lane whose worker is starting; `Lane.describe` waits for it."""
         limit = memory_limit() if self._memory_limit is None else self._memory_limit
+        setup = self._setup
         transport = LocalTransport(
-            [self._python, "-m", "convbench.worker", str(os.getpid()), str(limit)],
-            environment={**os.environ, **self.variables(settings)},
+            [setup.python, str(START), str(os.getpid()), str(limit), *setup.path],
+            environment={**os.environ, **dict(setup.variables), **self.variables(settings)},
         )
         return Lane(transport, settings)
 
@@ -132,7 +154,7 @@ class LocalTransport:
         except WorkerDiedError as error:
             raise WorkerStartError(
                 f"the worker did not start: {error}",
-                hint=f"try: {self._command[0]} -c 'import torch, convbench.worker'",
+                hint=f"try: {self._command[0]} -c 'import torch'",
             ) from None
         except WorkerTimedOutError as error:
             raise WorkerStartError(f"the worker did not start: {error}") from None

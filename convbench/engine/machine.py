@@ -6,8 +6,11 @@ import os
 import platform
 import re
 import socket
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -35,8 +38,14 @@ CACHES = CPU / "cpu0/cache"
 GOVERNOR = CPU / "cpu0/cpufreq/scaling_governor"
 
 
-def environment(description: Description, *, allocator: str) -> Environment:
-    """The machine with the software a worker described."""
+def environment(
+    description: Description,
+    *,
+    allocator: str,
+    executable: str = sys.executable,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Environment:
+    """The machine with the software a worker described, which ran under `executable` with `variables` set."""
     return Environment(
         hostname=socket.gethostname(),
         system=f"{platform.system()} {platform.release()}",
@@ -53,7 +62,8 @@ def environment(description: Description, *, allocator: str) -> Environment:
         accelerator=description.accelerator,
         cpu_capability=description.cpu_capability,
         allocator=allocator,
-        variables=telling_variables(),
+        variables=telling_variables({**os.environ, **variables}),
+        executable=executable,
     )
 
 
@@ -159,12 +169,12 @@ def memory_available() -> int:
     return available if limit == "max" else min(available, max(0, int(limit) - used))
 
 
-def telling_variables() -> tuple[tuple[str, str], ...]:
-    """Environment variables that change what torch does, sorted."""
+def telling_variables(variables: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Those environment variables that change what torch does, sorted."""
     return tuple(
         sorted(
             (name, value)
-            for name, value in os.environ.items()
+            for name, value in variables.items()
             if name.startswith(TELLING_PREFIXES) or name in TELLING_NAMES
         )
     )

@@ -7,7 +7,7 @@ from collections import Counter
 
 from convbench import units
 from convbench.analysis.comparability import Difference
-from convbench.analysis.comparison import Comparison, Group, Judgment, Verdict
+from convbench.analysis.comparison import Comparison, Group, How, Judgment, Verdict
 
 #: The verdicts that get a line for each case, in this order.
 _TOLD = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED)
@@ -77,14 +77,21 @@ def verdict_text(comparison: Comparison) -> str:
 
 
 def _reasons(comparison: Comparison) -> list[str]:
-    """Why the verdict of all is not simply that of its cases."""
+    """Why the verdict of all is not simply that of its cases, and what else one must know."""
+    notes = [_line(note) for note in comparison.notes]
     if comparison.is_machine:
         moved = units.percent(comparison.moved)
-        return [f"half of all cases moved by {moved} or more, a change of machine, not of code (use ab)"]
+        return [f"half of all cases moved by {moved} or more, a change of machine, not of code (use ab)", *notes]
     if comparison.verdict is not Verdict.INCONCLUSIVE:
-        return []
-    longer = f", or take at least {math.ceil(comparison.longer)} times as many rounds" if comparison.longer > 1 else ""
-    return [f"fewer than half of the cases could be judged (use ab{longer})"]
+        return notes
+    times = math.ceil(comparison.longer)
+    if comparison.how is How.SIDE_BY_SIDE:
+        longer = [f"take at least {times} times as many epochs"] if times > 1 else []
+    else:
+        longer = ["use ab", *([f"or take at least {times} times as many rounds"] if times > 1 else [])]
+    hint = f" ({', '.join(longer)})" if longer else ""
+    few = comparison.how is not How.SIDE_BY_SIDE or 2 * comparison.judged < len(comparison.judgments)
+    return [*([f"fewer than half of the cases could be judged{hint}"] if few else []), *notes]
 
 
 def _counts(comparison: Comparison) -> str:

@@ -1,0 +1,226 @@
+"""Conducts an A/B measurement: a screen of all cases, then fresh epochs for the suspected ones and as many controls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from operator import attrgetter
+
+import convbench
+from convbench import units
+from convbench.analysis import side_by_side
+from convbench.analysis.comparison import Compared
+from convbench.case import TORCH_CONV2D, Case
+from convbench.engine import machine
+from convbench.engine.lanes import Engine, Lanes
+from convbench.engine.local import Setup
+from convbench.epochs import BLOCK_S, ROUNDS, Epochs, Taken
+from convbench.errors import RequestError, WorkerError
+from convbench.result import Environment, Git, Rejection, Result, Run, RunState, Visit, merge
+from convbench.runner import COHORT_MEMORY_SHARE, Listener, allocator_of
+from convbench.store import new_run_id
+from convbench.sweep import Sweep
+
+#: Visits of a case by its position.
+Visits = Mapping[int, list[Visit]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One environment: its name in messages, what its workers run under and who starts them.
+
+    `git` is what is checked out there, None where that is not known or plays no part.
+    """
+
+    name: str
+    setup: Setup
+    engine: Engine
+    git: Git | None = None
+
+    def cases(self, cases: Sequence[Case]) -> tuple[Case, ...]:
+        """The cases with the number of threads that the setup asks for."""
+        if self.setup.threads is None:
+            return tuple(cases)
+        return tuple(replace(case, threads=self.setup.threads) for case in cases)
+
+
+def ab(
+    sweep: Sweep,
+    cases: Sequence[Case],
+    sides: tuple[Side, Side],
+    *,
+    listener: Listener,
+    threshold: float = side_by_side.THRESHOLD,
+    epochs: int = side_by_side.CONFIRMATION,
+    rejections: Sequence[Rejection] = (),
+) -> Compared:
+    """Measure the cases in both environments side by side, and tell what differs from the first to the second.
+
+    A screen decides which cases are measured again, for `epochs` epochs; only what is taken after it decides about
+    them. `threshold` is a ratio minus 1. Raises RequestError where a side has no worker, or a user's module cannot be
+    had there.
+    """
+    with _conducted(sweep, cases, sides, listener) as both:
+        screen = both.epochs.take(side_by_side.SCREEN, range(len(cases)), stage="screen, epoch")
+        base, new = both.runs(screen)
+        suspected = side_by_side.suspects(base, new, threshold)
+        control = side_by_side.controls(base, new, suspected, seed=sweep.seed)
+        if suspected:
+            again = f"{units.count(len(suspected))} of {units.plural(len(cases), 'case')} suspected"
+            listener.told(f"{again}, measured again beside {units.plural(len(control), 'control')}")
+        chosen = sorted({*suspected, *control})
+        base, new = both.runs(_later(screen, _confirmation(both, cases, chosen, epochs)))
+    comparison = side_by_side.compare(base, new, confirmed=chosen, control=control, threshold=threshold)
+    return Compared(
+        comparison=comparison,
+        base=replace(base, rejections=tuple(rejections)),
+        new=replace(new, rejections=tuple(rejections)),
+    )
+
+
+def confirm(
+    sweep: Sweep,
+    cases: Sequence[Case],
+    sides: tuple[Side, Side],
+    *,
+    control: Collection[int],
+    listener: Listener,
+    threshold: float = side_by_side.THRESHOLD,
+    epochs: int = side_by_side.CONFIRMATION,
+) -> Compared:
+    """Measure cases in both environments without a screen, as something else suspects all but those in `control`.
+
+    `control` holds positions among the cases. Raises as `ab` does.
+    """
+    everything = range(len(cases))
+    with _conducted(sweep, cases, sides, listener) as both:
+        base, new = both.runs(_confirmation(both, cases, everything, epochs))
+    comparison = side_by_side.compare(base, new, confirmed=everything, control=control, threshold=threshold)
+    return Compared(comparison=comparison, base=base, new=new)
+
+
+def _confirmation(both: _Both, cases: Sequence[Case], chosen: Sequence[int], epochs: int) -> Taken:
+    """The epochs that decide, more of them for the cases whose traffic reaches memory."""
+    l2_bytes = both.environments[1].l2_bytes
+    first = both.epochs.take(epochs, chosen, stage="confirmation, epoch")
+    beyond = [i for i in chosen if l2_bytes is None or cases[i].bytes > l2_bytes]
+    more = both.epochs.take(
+        round(epochs * side_by_side.BEYOND_L2) - epochs, beyond, stage="more for layers beyond the cache, epoch"
+    )
+    return Taken(a=_joined(first.a, more.a), b=_joined(first.b, more.b))
+
+
+def _joined(first: Visits, more: Visits) -> Visits:
+    return {position: [*visits, *more.get(position, [])] for position, visits in first.items()}
+
+
+def _later(screen: Taken, confirmation: Taken) -> Taken:
+    """What counts: of cases that were measured again that alone, and what was found out about them before."""
+
+    def of_side(early: Visits, late: Visits) -> Visits:
+        return {
+            position: [*(replace(visit, blocks=b"") for visit in visits), *late[position]]
+            if position in late
+            else visits
+            for position, visits in early.items()
+        }
+
+    return Taken(a=of_side(screen.a, confirmation.a), b=of_side(screen.b, confirmation.b))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Both:
+    """Two environments while they are measured."""
+
+    sweep: Sweep
+    cases: tuple[Case, ...]
+    sides: tuple[Side, Side]
+    environments: tuple[Environment, ...]
+    epochs: Epochs
+    began: datetime
+
+    def runs(self, taken: Taken) -> tuple[Run, Run]:
+        """What either side has, as a run of the cases: a pass is an epoch."""
+        a, b = (self._run(at, visits) for at, visits in enumerate((taken.a, taken.b)))
+        return a, b
+
+    def _run(self, at: int, visits: Visits) -> Run:
+        side, sweep = self.sides[at], self.sweep
+        measure = replace(sweep.measure, rounds=ROUNDS, passes=side_by_side.CONFIRMATION, budget=None)
+        return Run(
+            id=f"{new_run_id(self.began)[:-5]}-{side.name.lower()}",
+            name=sweep.name,
+            description=sweep.description,
+            source=sweep.source,
+            seed=sweep.seed,
+            measure=replace(measure, max_time=BLOCK_S * ROUNDS * measure.passes),
+            version=convbench.__version__,
+            started_at=self.began.isoformat(),
+            finished_at=datetime.now(UTC).isoformat(),
+            state=RunState.FINISHED,
+            environment=self.environments[at],
+            results=tuple(_result(case, visits[position]) for position, case in enumerate(self.cases)),
+            git=side.git,
+        )
+
+
+def _result(case: Case, visits: Sequence[Visit]) -> Result:
+    """What came of a case on a side; one that the other side could not measure was not visited again."""
+    result = merge(case, visits)
+    assert result is not None, "every case is visited in the first epoch"
+    return result
+
+
+@contextmanager
+def _conducted(sweep: Sweep, cases: Sequence[Case], sides: tuple[Side, Side], listener: Listener) -> Iterator[_Both]:
+    """Both sides with their workers found to be in order; all workers are ended at the end."""
+    lanes = tuple(Lanes(side.engine) for side in sides)
+    own = [side.cases(cases) for side in sides]
+    began, zero = datetime.now(UTC), time.monotonic()
+    try:
+        for each, some in zip(lanes, own, strict=True):
+            each.start(dict.fromkeys(case.worker for case in some))
+        environments = tuple(
+            _environment(side, each, some, timeout_s=sweep.measure.timeout)
+            for side, each, some in zip(sides, lanes, own, strict=True)
+        )
+        yield _Both(
+            sweep=sweep,
+            cases=tuple(cases),
+            sides=sides,
+            environments=environments,
+            epochs=Epochs(
+                ((lanes[0], own[0]), (lanes[1], own[1])),
+                seed=sweep.seed,
+                timeout_s=sweep.measure.timeout,
+                memory_limit=int(machine.memory_available() * COHORT_MEMORY_SHARE),
+                progressed=listener.progressed,
+                clock=lambda: time.monotonic() - zero,
+            ),
+            began=began,
+        )
+    finally:
+        for each in lanes:
+            each.close()
+
+
+def _environment(side: Side, lanes: Lanes, cases: Sequence[Case], *, timeout_s: float) -> Environment:
+    """What a side is, from its least odd worker; has every worker import its user's module once."""
+    workers = dict.fromkeys(case.worker for case in cases)
+    settings = min(workers, key=attrgetter("oddness"))
+    try:
+        description = lanes.description(settings)
+        for other in workers:
+            if other.module != TORCH_CONV2D:
+                lanes.lane(other).find_module(other.module, deadline_s=timeout_s)
+    except (WorkerError, RequestError) as error:
+        raise RequestError(f"side {side.name}: {error.message}", hint=error.hint) from None
+    return machine.environment(
+        description,
+        allocator=allocator_of(settings.allocator, description),
+        executable=side.setup.python,
+        variables=dict(side.setup.variables),
+    )

@@ -1,0 +1,296 @@
+"""What two environments measured side by side differ in: who is suspected, who is accused, with which interval. Pure.
+
+An epoch is a pair of fresh processes, one of each environment, whose blocks alternate (convbench/epochs.py). A case is
+accused where the ratio of the floors over all epochs and the median of the epochs' own ratios both exceed the
+threshold: with 12 epochs and 2.5 % the simulated false alarm was 4e-5 per case and side, and a planted 5 % was found in
+90-100 % (measurement.md, fact 7).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from convbench import units
+from convbench.analysis.comparability import Difference, differences
+from convbench.analysis.comparison import (
+    Comparison,
+    How,
+    Judgment,
+    Verdict,
+    causes_of,
+    groups_of,
+    side_of,
+    verdict_of_all,
+)
+from convbench.measure import estimate
+from convbench.measure.alike import PassFloors, pass_floors
+from convbench.measure.estimate import Floats, Integers
+from convbench.result import Result, Run, Status
+
+#: A change that counts, as a ratio minus 1: what side by side can tell from nothing.
+THRESHOLD = 0.025
+#: Epochs of the screen and of the confirmation, and how many times as many for layers whose traffic reaches memory.
+SCREEN, CONFIRMATION, BEYOND_L2 = 4, 12, 4 / 3
+#: The share of the threshold from which on a case is suspected: four epochs place a case within a per cent or so, and a
+#: suspicion costs time, not a false alarm.
+SUSPECTED = 0.6
+#: Resamples of an interval, and the share of resamples that it holds.
+RESAMPLES, HELD = 2000, 0.95
+#: The fewest epochs that tell anything.
+FEWEST_EPOCHS = 3
+#: Cases resampled at once: what they take is this times resamples times epochs, 8 bytes each.
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratios:
+    """What the epochs say of each case, one element each: new over base.
+
+    `pooled` is the ratio of the floors over all epochs, `median` the median of the epochs' ratios; `low` to `high` is
+    an interval that holds both in 95 of 100 bootstrap resamples of the epochs (Efron, "Bootstrap methods: another look
+    at the jackknife", 1979). `noise` is half of that interval, as a factor. NaN where there is no epoch.
+    """
+
+    pooled: Floats
+    median: Floats
+    low: Floats
+    high: Floats
+    base_s: Floats
+    new_s: Floats
+    noise: Floats
+    epochs: Integers
+    blocks: Integers
+
+    def beyond(self, threshold: float) -> tuple[Integers, Integers]:
+        """Which way each case moved by more than a threshold (a ratio minus 1), by floors and by median: -1, 0 or 1."""
+        limit = math.log1p(threshold)
+
+        def direction(ratio: Floats) -> Integers:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                moved = np.log(ratio)
+            return (moved > limit).astype(np.int64) - (moved < -limit)
+
+        return direction(self.pooled), direction(self.median)
+
+
+def ratios(base: Sequence[Result], new: Sequence[Result]) -> Ratios:
+    """The ratios of cases that both sides measured, in the same order, from their blocks: a pass is an epoch."""
+    floors = pass_floors(*(estimate.table(result.blocks for result in side) for side in (base, new)))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        own = floors.new / floors.base
+        base_s, new_s = _lowest(floors.base), _lowest(floors.new)
+        pooled = new_s / base_s
+        low, high = _intervals(floors)
+        noise = np.sqrt(high / low)
+    return Ratios(
+        pooled=pooled,
+        median=_median(own),
+        low=low,
+        high=high,
+        base_s=base_s,
+        new_s=new_s,
+        noise=noise,
+        epochs=floors.passes,
+        blocks=floors.blocks,
+    )
+
+
+def _lowest(floors: Floats) -> Floats:
+    lowest: Floats = np.min(floors, axis=1, initial=np.inf, where=np.isfinite(floors))
+    return np.where(np.isfinite(lowest), lowest, np.nan)
+
+
+def _median(values: Floats) -> Floats:
+    """The median of each row over what is known; NaN where nothing is."""
+    ordered = np.sort(values, axis=-1)  # NaN last
+    known = np.isfinite(ordered).sum(axis=-1)
+    last = np.maximum(known - 1, 0)
+    low, high = (
+        np.take_along_axis(ordered, at[..., np.newaxis], axis=-1)[..., 0] for at in (last // 2, (last + 1) // 2)
+    )
+    return np.where(known > 0, (low + high) / 2, np.nan)
+
+
+def _intervals(floors: PassFloors) -> tuple[Floats, Floats]:
+    """The interval of each case, from resamples of its epochs; seeded, so that the same blocks give the same answer."""
+    cases = len(floors.base)
+    low, high = np.full(cases, np.nan), np.full(cases, np.nan)
+    generator = np.random.default_rng(0)
+    tail = (1 - HELD) / 2 * 100
+    for count in np.unique(floors.passes[floors.passes > 0]).tolist():
+        drawn = generator.integers(count, size=(RESAMPLES, count))
+        some = np.flatnonzero(floors.passes == count)
+        for start in range(0, len(some), _AT_ONCE):
+            part = some[start : start + _AT_ONCE]
+            base, new = floors.base[part][:, drawn], floors.new[part][:, drawn]  # (cases, resamples, epochs)
+            both = np.stack([new.min(axis=2) / base.min(axis=2), np.median(new / base, axis=2)])
+            low[part] = np.percentile(both.min(axis=0), tail, axis=1)
+            high[part] = np.percentile(both.max(axis=0), 100 - tail, axis=1)
+    return low, high
+
+
+def suspects(base: Run, new: Run, threshold: float = THRESHOLD) -> list[int]:
+    """The positions of the cases that a screen suspects, of those that passed on both sides."""
+    places = _measured(base, new)
+    found = ratios([base.results[i] for i in places], [new.results[i] for i in places])
+    by_floor, by_median = found.beyond(threshold * SUSPECTED)
+    return [place for place, one, other in zip(places, by_floor, by_median, strict=True) if one or other]
+
+
+def controls(base: Run, new: Run, suspected: Collection[int], *, seed: int) -> list[int]:
+    """As many innocent cases as there are suspects, or all there are, drawn at random."""
+    innocent = sorted(set(_measured(base, new)) - set(suspected))
+    return sorted(random.Random(seed).sample(innocent, min(len(suspected), len(innocent))))
+
+
+def _measured(base: Run, new: Run) -> list[int]:
+    """Positions of the cases that passed on both sides and have blocks."""
+    pairs = enumerate(zip(base.results, new.results, strict=True))
+    return [i for i, pair in pairs if all(r.status is Status.PASSED and r.blocks for r in pair)]
+
+
+def compare(
+    base: Run,
+    new: Run,
+    *,
+    confirmed: Collection[int],
+    control: Collection[int] = (),
+    threshold: float = THRESHOLD,
+) -> Comparison:
+    """What differs between two environments, from the epochs that their results hold.
+
+    `confirmed` are the positions of the cases that were measured again, whose results hold these epochs alone; the
+    others were not suspected. Where one of the cases in `control` would be accused, nothing is: what accuses the
+    innocent says nothing of the others.
+    """
+    places = _measured(base, new)
+    found = ratios([base.results[i] for i in places], [new.results[i] for i in places])
+    told = {
+        place: _judgment(new.results[place], found, at, threshold, confirmed=place in confirmed)
+        for at, place in enumerate(places)
+    }
+    accused = sorted(place for place in control if place in told and told[place].verdict in _ACCUSED)
+    if accused:
+        told = {place: _withdrawn(judgment) for place, judgment in told.items()}
+    changed = [place for place in places if told[place].verdict in _ACCUSED]
+    causes = causes_of([(base.results[place], new.results[place]) for place in changed])
+    for place, cause in zip(changed, causes, strict=True):
+        told[place] = replace(told[place], causes=cause)
+    judgments = tuple(
+        told.get(place) or _not_judged(first, second)
+        for place, (first, second) in enumerate(zip(base.results, new.results, strict=True))
+    )
+    awaited = sum(Status.SKIPPED not in pair for pair in ((j.base_status, j.new_status) for j in judgments))
+    return Comparison(
+        base=side_of(base),
+        new=side_of(new),
+        judgments=judgments,
+        differences=_told_differences(base, new, places),
+        groups=groups_of(judgments),
+        verdict=Verdict.INCONCLUSIVE if accused else verdict_of_all(judgments, awaited, is_machine=False),
+        moved=float(np.expm1(np.nanmedian(np.abs(np.log(found.pooled))))) if len(places) else 0.0,
+        is_machine=False,
+        longer=_longer(found, [place in confirmed for place in places], threshold),
+        how=How.SIDE_BY_SIDE,
+        notes=_notes(accused, judgments, control, confirmed),
+    )
+
+
+_ACCUSED = (Verdict.REGRESSED, Verdict.IMPROVED)
+
+
+def _judgment(result: Result, found: Ratios, at: int, threshold: float, *, confirmed: bool) -> Judgment:
+    """What becomes of one case that both sides measured."""
+    by_floor, by_median = (int(directions[at]) for directions in found.beyond(threshold))
+    pooled, median = float(found.pooled[at]), float(found.median[at])
+    verdict, reason = Verdict.UNCHANGED, ""
+    if found.epochs[at] < FEWEST_EPOCHS or not math.isfinite(pooled):
+        verdict, reason = Verdict.INCONCLUSIVE, "too few epochs tell a change from noise"
+    elif confirmed and by_floor and by_floor == by_median:
+        verdict = Verdict.REGRESSED if by_floor > 0 else Verdict.IMPROVED
+    elif confirmed and (by_floor or by_median):
+        verdict = Verdict.INCONCLUSIVE
+        reason = f"the floors say {units.change(pooled)}, the median epoch {units.change(median)}: measure again"
+    return Judgment(
+        case=result.case,
+        verdict=verdict,
+        base_status=Status.PASSED,
+        new_status=Status.PASSED,
+        reason=reason,
+        ratio=pooled,
+        median_ratio=median,
+        low=float(found.low[at]),
+        high=float(found.high[at]),
+        base_s=float(found.base_s[at]),
+        new_s=float(found.new_s[at]),
+        noise=float(found.noise[at]),
+        threshold=threshold,
+        confirmed=confirmed,
+        passes=int(found.epochs[at]),
+        blocks=int(found.blocks[at]),
+    )
+
+
+def _withdrawn(judgment: Judgment) -> Judgment:
+    """An accusation that does not count."""
+    if judgment.verdict not in _ACCUSED:
+        return judgment
+    return replace(judgment, verdict=Verdict.INCONCLUSIVE, reason="a control that was not suspected moved as well")
+
+
+def _not_judged(base: Result, new: Result) -> Judgment:
+    """A case that one side could not measure, or measured wrong."""
+    reasons = [
+        f"{result.status.replace('_', ' ')} in {name}" + (f": {result.reason}" if result.reason else "")
+        for name, result in (("BASE", base), ("NEW", new))
+        if result.status is not Status.PASSED
+    ]
+    return Judgment(
+        case=new.case,
+        verdict=Verdict.NOT_JUDGED,
+        base_status=base.status,
+        new_status=new.status,
+        reason="; ".join(reasons) or "not timed",
+    )
+
+
+def _told_differences(base: Run, new: Run, places: Sequence[int]) -> tuple[Difference, ...]:
+    """In what the environments differ: that is what is measured here, and forbids nothing."""
+    pairs = [(base.results[place], new.results[place]) for place in places]
+    no_canaries = estimate.table([] for _ in pairs)
+    return tuple(replace(one, decides=False) for one in differences(base, new, pairs, (no_canaries, no_canaries)))
+
+
+def _longer(found: Ratios, confirmed: Sequence[bool], threshold: float) -> float:
+    """How many times the epochs would narrow the interval of the median confirmed case to the threshold, at least 1.
+
+    The width of an interval falls with the square root of the epochs.
+    """
+    some = np.array(confirmed, dtype=bool)
+    if not some.any():
+        return 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = np.log(found.high[some] / found.low[some]) / 2
+    known = half[np.isfinite(half)]
+    return max(1.0, float(np.median(known) / math.log1p(threshold)) ** 2) if len(known) else 1.0
+
+
+def _notes(
+    accused: Sequence[int], judgments: Sequence[Judgment], control: Collection[int], confirmed: Collection[int]
+) -> tuple[str, ...]:
+    """What the reader must know besides."""
+    notes = []
+    if accused:
+        moved = judgments[accused[0]]
+        notes.append(
+            f"{units.plural(len(accused), 'control')} moved, which nobody had suspected "
+            f"({moved.case.label}: {units.change(moved.ratio)}): nothing is accused"
+        )
+    if confirmed and not control:
+        notes.append("no case was left as a control")
+    return tuple(notes)

@@ -1,0 +1,103 @@
+"""The verb that measures two environments side by side."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convbench.cli.exits import of_comparison
+from convbench.cli.measuring import sigterm_as_interrupt
+from convbench.cli.options import Config, app
+from convbench.errors import RequestError
+
+if TYPE_CHECKING:
+    from convbench.engine.local import Setup
+
+
+def _side(name: str, what: str, metavar: str) -> typer.models.OptionInfo:
+    """An option of one side."""
+    option: typer.models.OptionInfo = typer.Option(
+        f"--{name.lower()}-{what}", metavar=metavar, help=f"Side {name}: {_HELP[what]}.", show_default=False
+    )
+    return option
+
+
+_HELP = {
+    "python": "the interpreter; it needs torch alone",
+    "path": "a folder to look for the user's modules in, instead of the current one; may be repeated",
+    "env": "an environment variable; may be repeated",
+    "threads": "torch's threads, instead of what the sweep says",
+}
+
+
+@app.command()
+def ab(
+    config: Config,
+    a_python: Annotated[str | None, _side("A", "python", "EXE")] = None,
+    b_python: Annotated[str | None, _side("B", "python", "EXE")] = None,
+    a_path: Annotated[list[Path] | None, _side("A", "path", "DIR")] = None,
+    b_path: Annotated[list[Path] | None, _side("B", "path", "DIR")] = None,
+    a_env: Annotated[list[str] | None, _side("A", "env", "NAME=VALUE")] = None,
+    b_env: Annotated[list[str] | None, _side("B", "env", "NAME=VALUE")] = None,
+    a_threads: Annotated[int | None, _side("A", "threads", "N")] = None,
+    b_threads: Annotated[int | None, _side("B", "threads", "N")] = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", metavar="RATIO", help="What counts as a change. [default: 0.025]")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", metavar="N", help="Epochs that confirm a suspicion. [default: 12]")
+    ] = None,
+) -> None:
+    """Measure two environments side by side and tell what differs.
+
+    A is the base, B the candidate; what is not said of a side is as convbench itself runs. Both start afresh in every
+    epoch and take turns within milliseconds, so that the machine's noise meets both. Prints and exits as compare does.
+    """
+    from convbench import api
+    from convbench.progress import Shown
+    from convbench.report.compare import compare_text
+
+    sides = (_setup("a", a_python, a_path, a_env, a_threads), _setup("b", b_python, b_path, b_env, b_threads))
+    if sides[0] == sides[1]:
+        print("note: both sides are the same, so that nothing should differ", file=sys.stderr)
+    shown = Shown()
+    with sigterm_as_interrupt():
+        try:
+            found = api.ab(config, *sides, threshold=threshold, epochs=epochs, listener=shown.listener())
+        finally:
+            shown.close()
+    print(compare_text(found.comparison))
+    raise typer.Exit(of_comparison(found.comparison))
+
+
+def _setup(side: str, python: str | None, path: list[Path] | None, env: list[str] | None, threads: int | None) -> Setup:
+    """What a side runs under; raises RequestError for what cannot be."""
+    from convbench.engine.local import Setup
+
+    for folder in path or ():
+        if not folder.is_dir():
+            raise RequestError(f"--{side}-path {folder}: no such folder")
+    if threads is not None and threads < 1:
+        raise RequestError(f"--{side}-threads {threads}: expected at least 1")
+    variables = []
+    for text in env or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals) or "\0" in text:
+            raise RequestError(f"--{side}-env {text}: expected NAME=VALUE")
+        variables.append((name, value))
+    executable = sys.executable
+    if python is not None:
+        found = shutil.which(python)
+        if found is None:
+            raise RequestError(f"--{side}-python {python}: no such program, or it cannot be run")
+        executable = str(Path(found).absolute())
+    return Setup(
+        python=executable,
+        path=tuple(str(folder.absolute()) for folder in path or ()),
+        variables=tuple(sorted(dict(variables).items())),
+        threads=threads,
+    )

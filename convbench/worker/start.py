@@ -1,0 +1,37 @@
+"""`python start.py CONDUCTOR_PID MEMORY_LIMIT [FOLDER ...]`: starts a worker under any interpreter.
+
+The interpreter need not have convbench: this file makes the conductor's own copy importable, and nothing that lies
+beside it, where another torch may be. Modules of the user are looked for in the folders, else where the conductor was
+started, as `python -m` would.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import runpy
+import sys
+from pathlib import Path
+
+#: Arguments before the folders: this file, the conductor's process id, the memory limit.
+_OWN = 3
+
+
+def main() -> None:
+    """Take this file's folder off the module path, then become `python -m convbench.worker`."""
+    own = Path(__file__).resolve().parent
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != own]
+    sys.path[:0] = sys.argv[_OWN:] or [str(Path.cwd())]
+    del sys.argv[_OWN:]
+    folder = own.parent
+    spec = importlib.util.spec_from_file_location(
+        "convbench", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec and spec.loader
+    package = importlib.util.module_from_spec(spec)
+    sys.modules["convbench"] = package
+    spec.loader.exec_module(package)
+    runpy.run_module("convbench.worker", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
