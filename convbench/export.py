@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from convbench import units
 from convbench.analysis.columns import COLUMNS, NOT_REACHED, Kind, Rows, Value, columns, in_64_bits
 from convbench.errors import RequestError
+from convbench.markdown import escaped
 from convbench.result import UNMEASURED, Run, Status
 from convbench.serial import run_from_json, to_json
 
@@ -140,8 +141,8 @@ def to_markdown(run: Run) -> bytes:
     env = run.environment
     noise = rows.noise.ratio
     lines = [
-        f"**{_markdown(run.name)}** ({_markdown(run.id)}): {units.plural(len(rows.cases), 'case')} on "
-        f"{_markdown(env.cpu)}, torch {_markdown(env.torch)}, convbench {_markdown(run.version)}"
+        f"**{escaped(run.name)}** ({escaped(run.id)}): {units.plural(len(rows.cases), 'case')} on "
+        f"{escaped(env.cpu)}, torch {escaped(env.torch)}, convbench {escaped(run.version)}"
         + (f", compute canary {units.ratio(noise)} its floor" if noise == noise else ""),
         "",
         "| case | status | floor | typical | spread | FLOP/s | implementation |",
@@ -151,25 +152,16 @@ def to_markdown(run: Run) -> bytes:
         status = result.status.value.replace("_", " ") if result else ""
         reason = f"{status}: {reasons[i]}" if status and reasons[i] else reasons[i] or status
         cells = [
-            _markdown(case.label),
-            _markdown(str(reason)),
+            escaped(case.label),
+            escaped(str(reason)),
             units.seconds(float(told.floor_s[i])),
             units.seconds(float(told.typical_s[i])),
             units.percent(float(told.spread[i])),
             units.si(rates[i], "FLOP/s"),
-            _markdown(str(implementations[i] or "")),
+            escaped(str(implementations[i] or "")),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return _utf8("\n".join(lines) + "\n")
-
-
-_MARKDOWN = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)")
-
-
-def _markdown(text: str) -> str:
-    """`text` as it is, on one line of a table cell; no tags, no emphasis, nobody mentioned."""
-    escaped = _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
 
 
 def to_junit(run: Run) -> bytes:
