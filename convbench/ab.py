@@ -32,13 +32,15 @@ Visits = Mapping[int, list[Visit]]
 class Side:
     """One environment: its name in messages, what its workers run under and who starts them.
 
-    `git` is what is checked out there, None where that is not known or plays no part.
+    `git` is what is checked out there, None where that is not known or plays no part. `recorded` is the environment
+    that it has to be still.
     """
 
     name: str
     setup: Setup
     engine: Engine
     git: Git | None = None
+    recorded: Environment | None = None
 
     def cases(self, cases: Sequence[Case]) -> tuple[Case, ...]:
         """The cases with the number of threads that the setup asks for."""
@@ -93,7 +95,7 @@ def confirm(
 ) -> Compared:
     """Measure cases in both environments without a screen, as something else suspects all but those in `control`.
 
-    `control` holds positions among the cases. Raises as `ab` does.
+    `control` holds positions among the cases. Raises as `ab` does, also where a side is not what was recorded.
     """
     everything = range(len(cases))
     with _conducted(sweep, cases, sides, listener) as both:
@@ -218,9 +220,20 @@ def _environment(side: Side, lanes: Lanes, cases: Sequence[Case], *, timeout_s: 
                 lanes.lane(other).find_module(other.module, deadline_s=timeout_s)
     except (WorkerError, RequestError) as error:
         raise RequestError(f"side {side.name}: {error.message}", hint=error.hint) from None
-    return machine.environment(
+    found = machine.environment(
         description,
         allocator=allocator_of(settings.allocator, description),
         executable=side.setup.python,
-        variables=dict(side.setup.variables),
+        variables=side.setup.environment,
     )
+    changed = [name for name in _SOFTWARE if side.recorded and getattr(side.recorded, name) != getattr(found, name)]
+    if changed:
+        told = ", ".join(
+            f"{name} is {getattr(found, name)} now, was {getattr(side.recorded, name)}" for name in changed
+        )
+        raise RequestError(f"side {side.name}: {told}")
+    return found
+
+
+#: Fields of an environment by which a side is known again.
+_SOFTWARE = ("torch", "python", "onednn", "libc")

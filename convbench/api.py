@@ -117,21 +117,68 @@ def compare(base: str, new: str = LATEST, *, db: str | None = None, across_envir
     `across_environments`.
     """
     from convbench.analysis import comparison
+    from convbench.analysis.comparability import refuse
 
+    before, after = baseline(base, db=db), load(new, db=db).run
+    found = comparison.compare(before, after, thresholds(after))
+    if not across_environments:
+        refuse(before, after, found.differences)
+    return found
+
+
+def baseline(ref: str, *, db: str | None = None) -> Run:
+    """The run to compare with, named as for `load`; raises NotComparableError where there is none."""
     try:
-        before = load(base, db=db).run
+        return load(ref, db=db).run
     except RunNotFoundError as error:
         raise NotComparableError(f"no such baseline: {error.message}", hint=error.hint) from None
-    after = load(new, db=db).run
-    found = comparison.compare(before, after, thresholds(after))
-    if not (found.comparable or across_environments):
-        decisive = "; ".join(str(difference) for difference in found.differences if difference.decides)
-        others = "; ".join(str(difference) for difference in found.differences if not difference.decides)
-        raise NotComparableError(
-            f"{before.id} and {after.id} are not comparable: {decisive}" + (f" (also: {others})" if others else ""),
-            hint="--across-environments compares them all the same",
-        )
-    return found
+
+
+def against(
+    config: str | Path,
+    base: Run,
+    new: Run,
+    *,
+    across_environments: bool = False,
+    listener: Listener | None = None,
+) -> Compared:
+    """Compare the run `new` of the sweep in `config`, which was measured just now, with `base`, and confirm it.
+
+    Suspects and as many controls are measured again. Raises as `compare` does.
+    """
+    from convbench import runner
+    from convbench.against import confirmed
+
+    if base.id == new.id:
+        raise RequestError(f"run {new.id} cannot be compared with itself", hint="name another baseline, or use --fresh")
+    sweep, _ = planned(Path(config))
+    return confirmed(
+        sweep,
+        base,
+        new,
+        thresholds(new),
+        across_environments=across_environments,
+        listener=listener or runner.Listener(),
+    )
+
+
+def run_against(
+    config: str | Path,
+    base: str,
+    *,
+    db: str | None = None,
+    fresh: bool = False,
+    across_environments: bool = False,
+    listener: Listener | None = None,
+) -> tuple[MeasuredRun, Compared]:
+    """Measure and store the sweep in `config`, then compare it with the run `base`, named as for `load`.
+
+    Raises as `run` and `compare` do.
+    """
+    before = baseline(base, db=db)
+    measured = run(config, db=db, fresh=fresh, listener=listener)
+    found = against(config, before, measured.run, across_environments=across_environments, listener=listener)
+    return measured, found
 
 
 def ab(

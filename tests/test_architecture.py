@@ -28,6 +28,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("epochs",),
     ("runner",),
     ("ab",),
+    ("against",),
     ("api",),
     ("progress",),
     ("cli",),

@@ -15,6 +15,7 @@ import numpy as np
 
 from convbench import units
 from convbench.case import Case, WorkerSettings
+from convbench.errors import NotComparableError
 from convbench.measure.estimate import BlockTable, Floats, Integers
 from convbench.result import Environment, Git, Measure, PassFacts, Result, Run
 
@@ -38,14 +39,16 @@ _KIND_OF_WORKER = attrgetter(*(field.name for field in fields(WorkerSettings)))
 class Difference:
     """What differs between two sides, each side's value as text.
 
-    One that `decides` makes runs incomparable unless the user insists. `cases` counts those it is about, None where it
-    is about the runs as such.
+    One that `decides` makes runs incomparable unless the user insists; one that is `momentary` is the machine's, and
+    gone where both sides are measured side by side. `cases` counts those it is about, None where it is about the runs
+    as such.
     """
 
     what: str
     base: str
     new: str
     decides: bool = False
+    momentary: bool = False
     cases: int | None = None
 
     def __str__(self) -> str:
@@ -94,6 +97,18 @@ def differences(
         *_state(base.passes, new.passes),
     ]
     return tuple(sorted(found, key=lambda difference: not difference.decides))
+
+
+def refuse(base: Run, new: Run, found: Sequence[Difference], *, momentary: bool = True) -> None:
+    """Raise NotComparableError where a difference decides; a momentary one only where `momentary`."""
+    decisive = [one for one in found if one.decides and (momentary or not one.momentary)]
+    if decisive:
+        others = "; ".join(str(one) for one in found if one not in decisive)
+        raise NotComparableError(
+            f"{base.id} and {new.id} are not comparable: {'; '.join(map(str, decisive))}"
+            + (f" (also: {others})" if others else ""),
+            hint="--across-environments compares them all the same",
+        )
 
 
 def _between(what: str, base: object, new: object, *, decides: bool = False) -> list[Difference]:
@@ -156,7 +171,11 @@ def _canaries(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[
             change = f"{units.change(after / before)}, {units.percent(limit, 0)} is the most"
             found.append(
                 Difference(
-                    what=what, base=units.seconds(before), new=f"{units.seconds(after)} ({change})", decides=True
+                    what=what,
+                    base=units.seconds(before),
+                    new=f"{units.seconds(after)} ({change})",
+                    decides=True,
+                    momentary=True,
                 )
             )
     return found

@@ -143,7 +143,8 @@ class Comparison:
     median of |ln ratio| over all cases that both sides measured, as a ratio minus 1; 0 where there are none.
     `is_machine` says that it is too much for a change of the code. `longer` is how many times the blocks per pass a run
     would have to take for half of the cases to be judged, as far as the share of quiet blocks tells; 1 where they were.
-    `notes` are what the reader must know besides: `base not measured again`.
+    `notes` are what the reader must know besides: `base not measured again`. Where a control moved, which nobody had
+    suspected, the confirmation is `discredited` and nothing is accused.
     """
 
     base: Side
@@ -157,6 +158,7 @@ class Comparison:
     longer: float
     how: How = How.STORED
     notes: tuple[str, ...] = ()
+    discredited: bool = False
 
     @property
     def comparable(self) -> bool:
@@ -189,9 +191,10 @@ class Compared:
     new: Run
 
 
-def compare(base: Run, new: Run, thresholds: Thresholds | None = None) -> Comparison:
+def compare(base: Run, new: Run, thresholds: Thresholds | None = None, *, chosen: bool = False) -> Comparison:
     """What changed from `base` to `new`; `thresholds` are the new sweep's, the defaults where there are none.
 
+    Of runs whose cases were `chosen` for having moved the median case tells nothing of the machine.
     Runs on different environments are compared all the same: see `Comparison.comparable`. Raises NotComparableError
     where the runs have no case in common.
     """
@@ -226,7 +229,7 @@ def compare(base: Run, new: Run, thresholds: Thresholds | None = None) -> Compar
     l2_bytes = smaller(base.environment.l2_bytes, new.environment.l2_bytes)
     limits = [(thresholds or Thresholds()).of(second.case, l2_bytes) for _, second in pairs.values()]
     precision = max(base.measure.precision, new.measure.precision)
-    figures = _figures(pass_floors(*tables), np.array(limits, dtype=np.float64), precision)
+    figures = _figures(pass_floors(*tables), np.array(limits, dtype=np.float64), precision, chosen=chosen)
     judgments |= zip(pairs, _judge(list(pairs.values()), figures), strict=True)
     whole = tuple(judgments[place] for place in range(len(found)))
     awaited = sum(Status.SKIPPED not in (_status(first), _status(second)) for first, second in common)
@@ -305,7 +308,7 @@ class _Figures:
     longer: float
 
 
-def _figures(floors: PassFloors, threshold: Floats, precision: float) -> _Figures:
+def _figures(floors: PassFloors, threshold: Floats, precision: float, *, chosen: bool) -> _Figures:
     base_low, base_high, base_u = _extremes(floors.base)
     new_low, new_high, new_u = _extremes(floors.new)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -327,7 +330,7 @@ def _figures(floors: PassFloors, threshold: Floats, precision: float) -> _Figure
         passes=floors.passes,
         blocks=floors.blocks,
         moved=moved,
-        is_machine=int(told.sum()) >= FEWEST_FOR_MACHINE and moved > MACHINE_MOVED,
+        is_machine=not chosen and int(told.sum()) >= FEWEST_FOR_MACHINE and moved > MACHINE_MOVED,
         longer=_longer(floors, noise),
     )
 

@@ -27,6 +27,7 @@ from convbench.analysis.comparison import (
     side_of,
     verdict_of_all,
 )
+from convbench.analysis.confirmation import ACCUSED, discredited
 from convbench.measure import estimate
 from convbench.measure.alike import PassFloors, pass_floors
 from convbench.measure.estimate import Floats, Integers
@@ -174,10 +175,7 @@ def compare(
         place: _judgment(new.results[place], found, at, threshold, confirmed=place in confirmed)
         for at, place in enumerate(places)
     }
-    accused = sorted(place for place in control if place in told and told[place].verdict in _ACCUSED)
-    if accused:
-        told = {place: _withdrawn(judgment) for place, judgment in told.items()}
-    changed = [place for place in places if told[place].verdict in _ACCUSED]
+    changed = [place for place in places if told[place].verdict in ACCUSED]
     causes = causes_of([(base.results[place], new.results[place]) for place in changed])
     for place, cause in zip(changed, causes, strict=True):
         told[place] = replace(told[place], causes=cause)
@@ -186,22 +184,21 @@ def compare(
         for place, (first, second) in enumerate(zip(base.results, new.results, strict=True))
     )
     awaited = sum(Status.SKIPPED not in pair for pair in ((j.base_status, j.new_status) for j in judgments))
-    return Comparison(
+    moved = [judgments[place] for place in sorted(control) if judgments[place].verdict in ACCUSED]
+    comparison = Comparison(
         base=side_of(base),
         new=side_of(new),
         judgments=judgments,
         differences=_told_differences(base, new, places),
         groups=groups_of(judgments),
-        verdict=Verdict.INCONCLUSIVE if accused else verdict_of_all(judgments, awaited, is_machine=False),
+        verdict=verdict_of_all(judgments, awaited, is_machine=False),
         moved=float(np.expm1(np.nanmedian(np.abs(np.log(found.pooled))))) if len(places) else 0.0,
         is_machine=False,
         longer=_longer(found, [place in confirmed for place in places], threshold),
         how=How.SIDE_BY_SIDE,
-        notes=_notes(accused, judgments, control, confirmed),
+        notes=("no case was left as a control",) if confirmed and not control else (),
     )
-
-
-_ACCUSED = (Verdict.REGRESSED, Verdict.IMPROVED)
+    return discredited(comparison, moved) if moved else comparison
 
 
 def _judgment(result: Result, found: Ratios, at: int, threshold: float, *, confirmed: bool) -> Judgment:
@@ -234,13 +231,6 @@ def _judgment(result: Result, found: Ratios, at: int, threshold: float, *, confi
         passes=int(found.epochs[at]),
         blocks=int(found.blocks[at]),
     )
-
-
-def _withdrawn(judgment: Judgment) -> Judgment:
-    """An accusation that does not count."""
-    if judgment.verdict not in _ACCUSED:
-        return judgment
-    return replace(judgment, verdict=Verdict.INCONCLUSIVE, reason="a control that was not suspected moved as well")
 
 
 def _not_judged(base: Result, new: Result) -> Judgment:
@@ -278,19 +268,3 @@ def _longer(found: Ratios, confirmed: Sequence[bool], threshold: float) -> float
         half = np.log(found.high[some] / found.low[some]) / 2
     known = half[np.isfinite(half)]
     return max(1.0, float(np.median(known) / math.log1p(threshold)) ** 2) if len(known) else 1.0
-
-
-def _notes(
-    accused: Sequence[int], judgments: Sequence[Judgment], control: Collection[int], confirmed: Collection[int]
-) -> tuple[str, ...]:
-    """What the reader must know besides."""
-    notes = []
-    if accused:
-        moved = judgments[accused[0]]
-        notes.append(
-            f"{units.plural(len(accused), 'control')} moved, which nobody had suspected "
-            f"({moved.case.label}: {units.change(moved.ratio)}): nothing is accused"
-        )
-    if confirmed and not control:
-        notes.append("no case was left as a control")
-    return tuple(notes)

@@ -6,17 +6,19 @@ import contextlib
 import gc
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convbench.cli.exits import of_run
-from convbench.cli.options import Config, Database, app, database_of, write_index
+from convbench.cli.options import AcrossEnvironments, Config, Database, app, database_of, write_index
+from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.errors import ExitCode, RequestError
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    from convbench.analysis.comparison import Compared
     from convbench.result import Run
 
 
@@ -24,15 +26,25 @@ if TYPE_CHECKING:
 def run(
     config: Config,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew where an interrupted run would resume.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="BASE", help="Compare with this run, and measure again what is suspected."),
+    ] = None,
+    across_environments: AcrossEnvironments = False,
+    summary: SummaryFile = None,
+    junit: JunitFile = None,
+    fail_on: FailOnList = None,
     db: Database = None,
 ) -> None:
     """Measure a sweep and write its report.
 
-    Progress goes to standard error; standard output is the report's path. A run that was interrupted resumes.
+    Progress goes to standard error; standard output is the report's path. A run that was interrupted resumes. With
+    --against, what changed goes to standard error too, and the exit code is that of compare.
     """
     from convbench import api, runner
     from convbench.progress import Shown, say
 
+    outcome = Outcome.asked(summary, junit, fail_on)
     database = database_of(db)
     shown = Shown()
 
@@ -46,6 +58,7 @@ def run(
         if pass_index == 0 and measured.run.measure.passes > 1:
             say(f"a first report, which each further pass sharpens: {path}")
 
+    base = None if against is None else api.baseline(against, db=database)
     interrupted = False
     with sigterm_as_interrupt():
         try:
@@ -59,11 +72,32 @@ def run(
         finally:
             shown.close()
     path = measured.write_report()
-    write_index(measured.run, database, _tell_summary(measured.run))
+    findings = _tell_summary(measured.run)
+    write_index(measured.run, database, findings)
     if interrupted:
         say(f"interrupted: what was measured is kept; `convbench run {config}` goes on from here")
-    print(path)
-    raise typer.Exit(ExitCode.INTERRUPTED if interrupted else of_run(measured.run))
+    print(path, flush=True)
+    if interrupted or base is None:
+        code = outcome.of_run(measured.run, findings)
+        raise typer.Exit(ExitCode.INTERRUPTED if interrupted else code)
+    found = _confirmed(config, base, measured.run, across_environments)
+    raise typer.Exit(outcome.of_comparison(found.comparison))
+
+
+def _confirmed(config: Path, base: Run, new: Run, across_environments: bool) -> Compared:
+    """What changed, after the suspects were measured again; told on standard error."""
+    from convbench import api
+    from convbench.progress import Shown, say
+    from convbench.report.compare import compare_text
+
+    shown = Shown()
+    with sigterm_as_interrupt():
+        try:
+            found = api.against(config, base, new, across_environments=across_environments, listener=shown.listener())
+        finally:
+            shown.close()
+    say(compare_text(found.comparison))
+    return found
 
 
 def _tell_summary(run: Run) -> list[str]:

@@ -25,6 +25,9 @@ Database = Annotated[str | None, typer.Option("--db", envvar="CONVBENCH_DB", met
 STORED_HELP = "latest, a run id or a unique prefix of one, or a baseline's name."
 RUN_HELP = "latest, a run id or a unique prefix of one, a baseline's name, or a JSON export."
 RunRef = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)]
+AcrossEnvironments = Annotated[
+    bool, typer.Option("--across-environments", help="Compare runs of different machines or versions all the same.")
+]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A sweep: a YAML file, see configs/.")]
 
 

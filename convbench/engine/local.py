@@ -44,14 +44,21 @@ class Setup:
     """What workers run under, where that is not what the conductor runs under.
 
     `python` is an interpreter that has torch; it needs nothing else. `path` are folders in which the user's modules are
-    looked for first, instead of the current one. `variables` are set in the workers' environment. `threads` stands
-    for the number that a case names; None leaves it.
+    looked for first, instead of the current one. `variables` are set in the workers' environment, those in `unset` are
+    not. `threads` stands for the number that a case names; None leaves it.
     """
 
     python: str = sys.executable
     path: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
+    unset: tuple[str, ...] = ()
     threads: int | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables of a process of this setup, before what a case sets."""
+        inherited = {name: value for name, value in os.environ.items() if name not in self.unset}
+        return {**inherited, **dict(self.variables)}
 
 
 #: The file by which a worker starts under any interpreter.
@@ -73,7 +80,7 @@ class LocalEngine:
         setup = self._setup
         transport = LocalTransport(
             [setup.python, str(START), str(os.getpid()), str(limit), *setup.path],
-            environment={**os.environ, **dict(setup.variables), **self.variables(settings)},
+            environment={**setup.environment, **self.variables(settings)},
         )
         return Lane(transport, settings)
 

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import psutil
 
@@ -43,9 +42,12 @@ def environment(
     *,
     allocator: str,
     executable: str = sys.executable,
-    variables: Mapping[str, str] = MappingProxyType({}),
+    variables: Mapping[str, str] | None = None,
 ) -> Environment:
-    """The machine with the software a worker described, which ran under `executable` with `variables` set."""
+    """The machine with the software a worker described, which ran under `executable` in an environment of `variables`.
+
+    Without any that is the conductor's.
+    """
     return Environment(
         hostname=socket.gethostname(),
         system=f"{platform.system()} {platform.release()}",
@@ -62,7 +64,7 @@ def environment(
         accelerator=description.accelerator,
         cpu_capability=description.cpu_capability,
         allocator=allocator,
-        variables=telling_variables({**os.environ, **variables}),
+        variables=telling_variables(os.environ if variables is None else variables),
         executable=executable,
     )
 

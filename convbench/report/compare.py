@@ -28,17 +28,18 @@ def compare_text(comparison: Comparison) -> str:
     The verdict is the first word of each case's line and of the last line. No line is wrapped or cut short.
     """
     told = [judgment for judgment in comparison.judgments if judgment.verdict in _TOLD]
-    told.sort(key=lambda judgment: (_TOLD.index(judgment.verdict), -_size(judgment)))
+    told.sort(key=lambda judgment: (_TOLD.index(judgment.verdict), -size(judgment)))
     parts = [
         [_case(judgment) for judgment in told],
-        [_group(group) for group in comparison.groups],
-        [_line(_difference(difference)) for difference in comparison.differences],
+        [group_text(group) for group in comparison.groups],
+        [difference_text(difference) for difference in comparison.differences],
         [verdict_text(comparison)],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
-def _size(judgment: Judgment) -> float:
+def size(judgment: Judgment) -> float:
+    """How large a change is, either way; 0 where there is nothing to compare."""
     return abs(math.log(judgment.ratio)) if judgment.ratio > 0 and math.isfinite(judgment.ratio) else 0.0
 
 
@@ -50,19 +51,25 @@ def _case(judgment: Judgment) -> str:
             f"{units.seconds(judgment.base_s)} -> {units.seconds(judgment.new_s)}",
         ]
     words += [f"q {units.digits(judgment.q, 2)}"] if not math.isnan(judgment.q) else []
-    why = "; ".join([judgment.reason] if judgment.reason else [str(cause) for cause in judgment.causes])
-    return "  ".join([*words, judgment.case.id, _line(judgment.case.label)]) + (f": {_line(why)}" if why else "")
+    why = why_text(judgment)
+    return "  ".join([*words, judgment.case.id, _line(judgment.case.label)]) + (f": {why}" if why else "")
 
 
-def _group(group: Group) -> str:
+def why_text(judgment: Judgment) -> str:
+    """The reason of a verdict, or what else differs between both sides of the case; nothing where there is neither."""
+    return _line("; ".join([judgment.reason] if judgment.reason else [str(cause) for cause in judgment.causes]))
+
+
+def group_text(group: Group) -> str:
     """`groups=depthwise and bfloat16: 14 of 14 cases, +41.2 % (implementation brg_conv_fwd -> ref in 14 cases)`."""
     causes = "; ".join(map(str, group.causes))
     share = f"{units.count(len(group.changed))} of {units.plural(group.cases, 'case')}"
     return f"{group.name}: {share}, {units.change(group.ratio)}" + (f" ({_line(causes)})" if causes else "")
 
 
-def _difference(difference: Difference) -> str:
-    return f"differs: {difference}" + (" (compared across it, as asked for)" if difference.decides else "")
+def difference_text(difference: Difference) -> str:
+    """`differs: torch 2.12.0 -> 2.13.0`."""
+    return _line(f"differs: {difference}" + (" (compared across it, as asked for)" if difference.decides else ""))
 
 
 def verdict_text(comparison: Comparison) -> str:
@@ -90,8 +97,7 @@ def _reasons(comparison: Comparison) -> list[str]:
     else:
         longer = ["use ab", *([f"or take at least {times} times as many rounds"] if times > 1 else [])]
     hint = f" ({', '.join(longer)})" if longer else ""
-    few = comparison.how is not How.SIDE_BY_SIDE or 2 * comparison.judged < len(comparison.judgments)
-    return [*([f"fewer than half of the cases could be judged{hint}"] if few else []), *notes]
+    return notes if comparison.discredited else [f"fewer than half of the cases could be judged{hint}", *notes]
 
 
 def _counts(comparison: Comparison) -> str:
@@ -103,7 +109,7 @@ def _counts(comparison: Comparison) -> str:
             continue
         words.append(f"{units.count(len(some))} {word}")
         if verdict in (Verdict.REGRESSED, Verdict.IMPROVED):
-            words[-1] += f" (most {units.change(max(some, key=_size).ratio)})"
+            words[-1] += f" (most {units.change(max(some, key=size).ratio)})"
         if verdict is Verdict.NOT_JUDGED:
             reasons = Counter(judgment.reason.partition(":")[0] for judgment in some)
             words[-1] += f" ({', '.join(f'{units.count(n)} {reason}' for reason, n in reasons.most_common())})"
