@@ -1,6 +1,6 @@
-"""A run as csv, json, parquet, markdown or junit XML: pure, from a run to bytes. Who asked for them writes them.
+"""A run as csv, json, parquet, markdown or junit XML, a comparison as junit: pure, from a noun to bytes.
 
-A new format is one function and one line in `FORMATS`.
+Who asked for them writes them. A new format of a run is one function and one line in `FORMATS`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ import csv
 import difflib
 import io
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import NoReturn
 from xml.etree import ElementTree
 
 from convbench import units
 from convbench.analysis.columns import COLUMNS, NOT_REACHED, Kind, Rows, Value, columns, in_64_bits
+from convbench.analysis.comparison import JUDGED, Comparison, Judgment, Verdict
 from convbench.errors import RequestError
 from convbench.markdown import escaped
 from convbench.result import UNMEASURED, Run, Status
@@ -199,6 +202,62 @@ def to_junit(run: Run) -> bytes:
             if kind != "skipped":
                 told.set("type", str(status))
                 told.text = reason
+    return _document(suite)
+
+
+def comparison_to_junit(comparison: Comparison) -> bytes:
+    """One test case per case: a failure where it regressed or is wrong, an error where it could not be measured.
+
+    What could not be judged is skipped, with the reason. A test case's time is the new side's floor in seconds.
+    """
+    name = _xml(comparison.new.name)
+    suite = ElementTree.Element("testsuite", name=name, timestamp=_xml(comparison.new.started_at))
+    outcomes: Counter[str | None] = Counter()
+    for judgment in comparison.judgments:
+        test = ElementTree.SubElement(suite, "testcase", classname=name, name=_xml(judgment.case.label))
+        if math.isfinite(judgment.new_s):
+            test.set("time", f"{judgment.new_s:.9f}")
+        properties = ElementTree.SubElement(test, "properties")
+        for key in _JUDGED_PROPERTIES:
+            value = getattr(judgment, key)
+            if value == value:  # no NaN
+                text = units.plain(value) if isinstance(value, float) else str(value)
+                ElementTree.SubElement(properties, "property", name=key, value=text)
+        ElementTree.SubElement(properties, "property", name="case_id", value=judgment.case.id)
+        kind, what = _outcome(judgment)
+        outcomes[kind] += 1
+        if kind is not None:
+            causes = [judgment.reason] if judgment.reason else [str(cause) for cause in judgment.causes]
+            change = [] if math.isnan(judgment.ratio) else [_change(judgment)]
+            message = _xml(" ".join("; ".join([*change, *causes]).split()) or what)
+            told = ElementTree.SubElement(test, kind, message=message)
+            if kind != "skipped":
+                told.set("type", what)
+                told.text = message
+    suite.set("tests", str(len(comparison.judgments)))
+    for kind, plural in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        suite.set(plural, str(outcomes[kind]))
+    return _document(suite)
+
+
+def _outcome(judgment: Judgment) -> tuple[str | None, str]:
+    """What JUnit calls a judgment, None where it is a pass, and what it is about."""
+    status = judgment.new_status
+    if status is not None and _JUNIT.get(status) in ("failure", "error"):
+        return _JUNIT[status], status.value
+    if judgment.verdict is Verdict.REGRESSED:
+        return "failure", judgment.verdict.value
+    return (None if judgment.verdict in JUDGED else "skipped"), judgment.verdict.value
+
+
+def _change(judgment: Judgment) -> str:
+    return (
+        f"{units.change(judgment.ratio)} ({units.change(judgment.low)} to {units.change(judgment.high)}), "
+        f"{units.seconds(judgment.base_s)} -> {units.seconds(judgment.new_s)}"
+    )
+
+
+def _document(suite: ElementTree.Element) -> bytes:
     suites = ElementTree.Element("testsuites", name="convbench")
     suites.append(suite)
     ElementTree.indent(suites)
@@ -213,6 +272,7 @@ _JUNIT: dict[Status, str] = {
     **dict.fromkeys(UNMEASURED, "error"),
 }
 _PROPERTIES = ("case_id", "status", "floor_s", "typical_s", "spread", "support", "blocks", "tflops", "implementation")
+_JUDGED_PROPERTIES = ("verdict", "ratio", "low", "high", "base_s", "new_s", "noise", "threshold", "q", "passes")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

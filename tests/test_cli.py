@@ -327,8 +327,10 @@ def test_run_writes_the_page_of_all_runs_at_its_end(
         return api.load(made.id)
 
     monkeypatch.setattr(api, "run", fake)
-    said = command("run", "sweep.yaml")
+    said = command("run", "sweep.yaml", "--summary", "summary.md", "--junit", "junit.xml")
     assert said.code == (130 if interrupted else 0)
+    assert "passed" in Path("summary.md").read_text(encoding="utf-8").splitlines()[0]
+    assert Path("junit.xml").read_text(encoding="utf-8").count("<testcase ") == 4 + interrupted
     page = Path("reports/index.html").read_text(encoding="utf-8")
     assert f'href="./{Path(said.out.strip()).name}"' in page
     assert made.state.value in page
@@ -544,6 +546,22 @@ def test_what_changed_decides_the_exit_code(
     last = said.out.splitlines()[-1]
     assert last.startswith(f"{verdict}: ")
     assert re.search(r"judged \d+ of 12, smallest change this comparison could have seen: (\d+\.\d %|-)", last)
+
+
+def test_ci_gets_its_files_and_the_exit_code_it_asks_for(command: Command) -> None:
+    one, other = moved(1.4, status=Status.CRASHED)
+    said = compared(command, one, other, "--summary", "out/summary.md", "--junit", "junit.xml", "--fail-on", "crashed")
+    assert (said.code, said.err) == (3, "")
+    assert said.out == compared(command, one, other).out
+    assert Path("out/summary.md").read_text(encoding="utf-8").splitlines()[0].endswith(": regressed")
+    assert 'type="regressed"' in Path("junit.xml").read_text(encoding="utf-8")
+    assert compared(command, one, other, "--fail-on", "none").code == 0
+
+
+def test_a_typo_in_fail_on_is_told_before_anything_is_read(command: Command) -> None:
+    said = command("compare", "absent", "latest", "--fail-on", "regressions")
+    assert (said.code, said.out) == (2, "")
+    assert "did you mean regression?" in said.err
 
 
 def test_too_few_judged_cases_are_5(command: Command) -> None:

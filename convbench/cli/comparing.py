@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from convbench.cli.exits import of_comparison
 from convbench.cli.options import RUN_HELP, Database, app, database_of
+from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 
 
 @app.command()
@@ -18,6 +18,9 @@ def compare(
     across_environments: Annotated[
         bool, typer.Option("--across-environments", help="Compare runs of different machines or versions all the same.")
     ] = False,
+    summary: SummaryFile = None,
+    junit: JunitFile = None,
+    fail_on: FailOnList = None,
     db: Database = None,
 ) -> None:
     """Tell what changed between two runs.
@@ -28,7 +31,8 @@ def compare(
     from convbench import api
     from convbench.report.compare import compare_text
 
+    outcome = Outcome.asked(summary, junit, fail_on)
     gc.disable()  # millions of blocks and no garbage among them
     found = api.compare(base, new, db=database_of(db), across_environments=across_environments)
     print(compare_text(found))
-    raise typer.Exit(of_comparison(found))
+    raise typer.Exit(outcome.of_comparison(found))

@@ -1,34 +1,76 @@
-"""Which exit code of the contract applies: the first that does."""
+"""Which exit code of the contract applies: the first that does, of what counts."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from convbench.errors import ExitCode
+from convbench.errors import ExitCode, RequestError
 
 if TYPE_CHECKING:
     from convbench.analysis.comparison import Comparison
-    from convbench.result import Run
+    from convbench.result import Run, Status
 
 
-def of_run(run: Run) -> ExitCode:
+class FailOn(StrEnum):
+    """What makes the exit code another than 0, by the words of `--fail-on`: the statuses' own, and two verdicts."""
+
+    REGRESSION = "regression"
+    FAILED = "failed"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+    ERROR = "error"
+    NOISE = "noise"
+
+
+#: The contract: all of it counts.
+EVERYTHING = frozenset(FailOn)
+#: The word for nothing.
+_NOTHING = "none"
+
+
+def parsed_fail_on(text: str | None) -> frozenset[FailOn]:
+    """What counts, of a list of words with commas between them; without any, all. Raises RequestError for others."""
+    if text is None:
+        return EVERYTHING
+    words = [word.strip().lower().replace("-", "_") for word in text.split(",")]
+    if words == [_NOTHING]:
+        return frozenset()
+    known = [*FailOn, _NOTHING]
+    for word in words:
+        if word not in EVERYTHING:
+            near = difflib.get_close_matches(word, known, n=1)
+            hint = f"did you mean {near[0]}?" if near and near[0] != word else None
+            wrong = f"{_NOTHING} stands alone" if word == _NOTHING else f"unknown word {word!r}"
+            raise RequestError(f"--fail-on: {wrong}, expected some of {', '.join(known)}", hint=hint)
+    return frozenset(FailOn(word) for word in words)
+
+
+def of_run(run: Run, counted: Collection[FailOn] = EVERYTHING) -> ExitCode:
     """The first exit code of the contract that applies to a measured run."""
-    from convbench.result import UNMEASURED, Status
-
-    statuses = {result.status for result in run.results}
-    if Status.FAILED in statuses:
-        return ExitCode.FAILED_OR_REGRESSED
-    return ExitCode.NOT_MEASURED if statuses & UNMEASURED else ExitCode.DONE
+    return _of_statuses({result.status for result in run.results}, counted)
 
 
-def of_comparison(comparison: Comparison) -> ExitCode:
+def of_comparison(comparison: Comparison, counted: Collection[FailOn] = EVERYTHING) -> ExitCode:
     """The first exit code of the contract that applies to two runs that were compared."""
     from convbench.analysis.comparison import Verdict
+
+    if comparison.verdict is Verdict.REGRESSED and FailOn.REGRESSION in counted:
+        return ExitCode.FAILED_OR_REGRESSED
+    code = _of_statuses({judgment.new_status for judgment in comparison.judgments}, counted)
+    if code is not ExitCode.DONE:
+        return code
+    noisy = comparison.verdict is Verdict.INCONCLUSIVE and FailOn.NOISE in counted
+    return ExitCode.TOO_NOISY if noisy else ExitCode.DONE
+
+
+def _of_statuses(statuses: Collection[Status | None], counted: Collection[FailOn]) -> ExitCode:
     from convbench.result import UNMEASURED, Status
 
-    statuses = {judgment.new_status for judgment in comparison.judgments}
-    if Status.FAILED in statuses or comparison.verdict is Verdict.REGRESSED:
+    counting = {status for status in statuses if status is not None and status.value in counted}
+    if Status.FAILED in counting:
         return ExitCode.FAILED_OR_REGRESSED
-    if statuses & UNMEASURED:
-        return ExitCode.NOT_MEASURED
-    return ExitCode.TOO_NOISY if comparison.verdict is Verdict.INCONCLUSIVE else ExitCode.DONE
+    return ExitCode.NOT_MEASURED if counting & UNMEASURED else ExitCode.DONE

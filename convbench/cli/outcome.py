@@ -1,0 +1,85 @@
+"""What CI takes from a verb beside its output: a summary in markdown, JUnit XML, and the exit code it asks for.
+
+The options are the same for every verb that measures or compares; each verb hands on what it found.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convbench.cli import exits
+from convbench.errors import ExitCode
+
+if TYPE_CHECKING:
+    from convbench.analysis.comparison import Comparison
+    from convbench.result import Run
+
+SummaryFile = Annotated[
+    Path | None,
+    typer.Option("--summary", metavar="FILE", help="Write a summary in markdown, at most 60,000 characters."),
+]
+JunitFile = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML, a test per case.")]
+_FAIL_ON_HELP = "What makes the exit code other than 0, with commas between: {}; or none. [default: all]"
+FailOnList = Annotated[
+    str | None, typer.Option("--fail-on", metavar="LIST", help=_FAIL_ON_HELP.format(", ".join(exits.FailOn)))
+]
+
+#: GitHub's variable for the file that a step's summary is appended to.
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What was asked for on the command line; made before anything is measured, so that a typo costs no hour."""
+
+    summary: Path | None
+    junit: Path | None
+    counted: frozenset[exits.FailOn]
+
+    @classmethod
+    def asked(cls, summary: Path | None, junit: Path | None, fail_on: str | None) -> Outcome:
+        """The options of a verb; raises RequestError for a word of `--fail-on` that there is not."""
+        return cls(summary=summary, junit=junit, counted=exits.parsed_fail_on(fail_on))
+
+    def of_comparison(self, comparison: Comparison) -> ExitCode:
+        """Write what was asked for, and return the exit code. Raises RequestError for a file that cannot be written."""
+        if self.summary is not None:
+            from convbench.report.summary import comparison_summary
+
+            _write(self.summary, comparison_summary(comparison))
+        if self.junit is not None:
+            from convbench import api
+            from convbench.export import comparison_to_junit
+
+            api.write_bytes(self.junit, comparison_to_junit(comparison))
+        return exits.of_comparison(comparison, self.counted)
+
+    def of_run(self, run: Run, findings: Sequence[str] = ()) -> ExitCode:
+        """The same for a run that is compared with nothing; `findings` are its sentences, the most important first."""
+        if self.summary is not None:
+            from convbench.report.summary import run_summary
+
+            _write(self.summary, run_summary(run, findings))
+        if self.junit is not None:
+            from convbench import api
+            from convbench.export import to_junit
+
+            api.write_bytes(self.junit, to_junit(run))
+        return exits.of_run(run, self.counted)
+
+
+def _write(path: Path, text: str) -> None:
+    """The file anew, but for the one GitHub says summaries are appended to: a step may write several there."""
+    from convbench import api
+
+    named = os.environ.get(STEP_SUMMARY)
+    before = b""
+    if named and path.is_file() and Path(named).is_file() and path.samefile(named):
+        before = path.read_bytes()
+    api.write_bytes(path, before + text.encode("utf-8", errors="backslashreplace"))
