@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from convbench.cli.options import RUN_HELP, Database, app, database_of
+from convbench.cli.options import RUN_HELP, AcrossEnvironments, Database, app, database_of
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 
 
@@ -15,9 +15,7 @@ from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 def compare(
     base: Annotated[str, typer.Argument(metavar="BASE", help="The run to compare with, named like NEW.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help=RUN_HELP)],
-    across_environments: Annotated[
-        bool, typer.Option("--across-environments", help="Compare runs of different machines or versions all the same.")
-    ] = False,
+    across_environments: AcrossEnvironments = False,
     summary: SummaryFile = None,
     junit: JunitFile = None,
     fail_on: FailOnList = None,
