@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convbench.cli.exits import of_comparison
 from convbench.cli.measuring import sigterm_as_interrupt
 from convbench.cli.options import Config, app
+from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.errors import RequestError
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ def ab(
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", help="Epochs that confirm a suspicion. [default: 12]")
     ] = None,
+    summary: SummaryFile = None,
+    junit: JunitFile = None,
+    fail_on: FailOnList = None,
 ) -> None:
     """Measure two environments side by side and tell what differs.
 
@@ -61,6 +64,7 @@ def ab(
     from convbench.progress import Shown
     from convbench.report.compare import compare_text
 
+    outcome = Outcome.asked(summary, junit, fail_on)
     sides = (_setup("a", a_python, a_path, a_env, a_threads), _setup("b", b_python, b_path, b_env, b_threads))
     if sides[0] == sides[1]:
         print("note: both sides are the same, so that nothing should differ", file=sys.stderr)
@@ -71,7 +75,7 @@ def ab(
         finally:
             shown.close()
     print(compare_text(found.comparison))
-    raise typer.Exit(of_comparison(found.comparison))
+    raise typer.Exit(outcome.of_comparison(found.comparison))
 
 
 def _setup(side: str, python: str | None, path: list[Path] | None, env: list[str] | None, threads: int | None) -> Setup:
