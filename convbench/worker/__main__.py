@@ -1,7 +1,8 @@
-"""`python -m convbench.worker CONDUCTOR_PID MEMORY_LIMIT`: one worker process.
+"""`python -m convbench.worker CONDUCTOR_PID MEMORY_LIMIT [FOLDER ...]`: one worker process.
 
 The first lines run before torch is imported: the protocol's private descriptors, the tie to the conductor's life, and
-the memory limit.
+the memory limit. Modules of the user are looked for in the folders, else where the conductor was started; they come
+onto the module path after torch, so that no file of the user's that has a name of torch's or Python's breaks it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def main() -> None:
     _limit_memory(memory_limit)
     from .serve import serve
 
+    sys.path[:0] = sys.argv[3:] or [str(Path.cwd())]
     channel.send({"status": "passed"})
     serve(channel)
 

@@ -1,8 +1,7 @@
 """`python start.py CONDUCTOR_PID MEMORY_LIMIT [FOLDER ...]`: starts a worker under any interpreter.
 
 The interpreter need not have convbench: this file makes the conductor's own copy importable, and nothing that lies
-beside it, where another torch may be. Modules of the user are looked for in the folders, else where the conductor was
-started, as `python -m` would.
+beside it.
 """
 
 from __future__ import annotations
@@ -12,16 +11,11 @@ import runpy
 import sys
 from pathlib import Path
 
-#: Arguments before the folders: this file, the conductor's process id, the memory limit.
-_OWN = 3
-
 
 def main() -> None:
     """Take this file's folder off the module path, then become `python -m convbench.worker`."""
     own = Path(__file__).resolve().parent
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != own]
-    sys.path[:0] = sys.argv[_OWN:] or [str(Path.cwd())]
-    del sys.argv[_OWN:]
     folder = own.parent
     spec = importlib.util.spec_from_file_location(
         "convbench", folder / "__init__.py", submodule_search_locations=[str(folder)]
