@@ -10,13 +10,14 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from convbench.case import Case
 from convbench.engine import machine
 from convbench.engine.lanes import Lanes
 from convbench.measure import schedule
 from convbench.passes import Progress
-from convbench.result import UNMEASURED, StopReason, Visit
+from convbench.result import UNMEASURED, Status, StopReason, Visit
 from convbench.rounds import Place, Rounds
 from convbench.visiting import TIMED, CaseState, Visiting
 
@@ -35,6 +36,33 @@ class _Side:
     states: tuple[CaseState, ...]
 
 
+def _side(lanes: Lanes, cases: Sequence[Case]) -> _Side:
+    states = [CaseState(position=i, case=case, id=case.id, lanes=lanes) for i, case in enumerate(cases)]
+    return _Side(lanes=lanes, states=tuple(states))
+
+
+_T = TypeVar("_T")
+#: A case on both sides in one epoch.
+_Pair = tuple[Visiting, Visiting]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Stage:
+    """How far some epochs are: `done` of `cases` in epoch `number`, after `before` in those that are over."""
+
+    name: str
+    epochs: int
+    number: int = 0
+    cases: int = 0
+    before: int = 0
+    done: float = 0.0
+
+    def begin(self, number: int, cases: int) -> None:
+        """The next epoch."""
+        self.before += self.cases
+        self.number, self.cases, self.done = number, cases, 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
     """The visits of some epochs, by the case's position, on either side."""
@@ -47,7 +75,7 @@ class Epochs:
     """Takes epochs of the given cases, which both sides have in the same order.
 
     `timeout_s` is for each request to a worker, `memory_limit` what the layers of both sides may fill together, bytes.
-    A case that cannot be measured on a side is left out of later epochs on both.
+    A case that a side cannot measure, or gets wrong, is left out of later epochs on both.
     """
 
     def __init__(
@@ -60,73 +88,99 @@ class Epochs:
         progressed: Callable[[Progress], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._sides = tuple(
-            _Side(
-                lanes=lanes,
-                states=tuple(CaseState(position=i, case=case, id=case.id, lanes=lanes) for i, case in enumerate(cases)),
-            )
-            for lanes, cases in sides
-        )
+        self._sides = _side(*sides[0]), _side(*sides[1])
         self._timeout_s = timeout_s
         self._memory_limit = memory_limit
         self._progressed = progressed
         self._rounds = Rounds(seed=seed, block_s=BLOCK_S, timeout_s=timeout_s, clock=clock)
         self._epoch = 0
+        self._stage = _Stage(name="", epochs=0)
 
     def take(self, epochs: int, positions: Collection[int], *, stage: str) -> Taken:
         """So many further epochs of the cases at these positions; what is being done is called `stage`."""
         taken = Taken(a={position: [] for position in positions}, b={position: [] for position in positions})
+        self._stage = _Stage(name=stage, epochs=epochs)
         for number in range(epochs):
-            wanted = [i for i in sorted(positions) if all(side.states[i].status in TIMED for side in self._sides)]
+            wanted = [i for i in sorted(positions) if all(s.states[i].status is Status.PASSED for s in self._sides)]
             if not wanted:
                 break
+            self._stage.begin(number, len(wanted))
             try:
-                self._take_epoch(wanted, taken, stage=stage, number=number, epochs=epochs)
+                self._take_epoch(wanted, taken)
             finally:
                 for side in self._sides:
                     side.lanes.close()
             self._epoch += 1
         return taken
 
-    def _take_epoch(self, wanted: Sequence[int], taken: Taken, *, stage: str, number: int, epochs: int) -> None:
-        order = self._sides if self._epoch % 2 == 0 else self._sides[::-1]
-        for side in order:
+    def _take_epoch(self, wanted: Sequence[int], taken: Taken) -> None:
+        for side in self._in_turn(self._sides):
             side.lanes.start(dict.fromkeys(side.states[i].case.worker for i in wanted))
+        over = 0
         for cohort, positions in enumerate(self._cohorts(wanted)):
-            pairs = [tuple(Visiting(state=side.states[i]) for side in order) for i in positions]
-            both = [visit for pair in pairs for visit in pair]
-            twins = {id(visit): pair for pair in pairs for visit in pair}
+            pairs = self._take_together(positions, cohort, over=over)
+            if len(positions) > 1:
+                for index, pair in enumerate(pairs):
+                    if any(visit.status is Status.OUT_OF_MEMORY for visit in pair):
+                        pairs[index] = self._take_alone(positions[index], cohort, over=over)
+            for position, (a, b) in zip(positions, pairs, strict=True):
+                taken.a[position].append(self._over(a))
+                taken.b[position].append(self._over(b))
+            over += len(positions)
+            self._tell(over)
 
-            def due(visit: Visiting, round_index: int, twins: dict[int, tuple[Visiting, ...]] = twins) -> bool:
-                pair = twins[id(visit)]
-                slowest = max((each.state.iteration_s or 0.0) for each in pair)
-                return not any(each.over for each in pair) and round_index < rounds_of(slowest)
+    def _take_alone(self, position: int, cohort: int, *, over: int) -> _Pair:
+        """A case that ran out of memory among others, in fresh workers: what others left in these is in the way."""
+        for side in self._sides:
+            side.lanes.drop(side.states[position].case.worker)
+        [pair] = self._take_together([position], cohort, over=over)
+        return pair
 
-            def progressed(round_index: int, positions: Sequence[int] = positions) -> None:
-                share = len(positions) * (round_index + 1) / ROUNDS
-                self._tell(stage, number, epochs, len(wanted), done=wanted.index(positions[0]) + share)
+    def _take_together(self, positions: Sequence[int], cohort: int, *, over: int) -> list[_Pair]:
+        """The cases of one cohort on both sides, interleaved; both sides of a case get equal numbers of blocks.
 
-            for visit in both:
-                self._rounds.ready(visit)
-            place = Place(pass_index=self._epoch, cohort=cohort)
-            self._rounds.take(both, place, rounds=ROUNDS, due=due, progressed=progressed)
-            if self._epoch == 0:
-                self._rounds.verify(both)
-            for position, pair in zip(positions, pairs, strict=True):
-                for side, visits in zip(self._sides, (taken.a, taken.b), strict=True):
-                    visit = pair[order.index(side)]
-                    visits[position].append(self._over(visit))
-            for side in self._sides:
-                side.lanes.release(deadline_s=self._timeout_s)
+        So many cases of the epoch were over before.
+        """
+        a, b = self._sides
+        pairs = [(Visiting(state=a.states[i]), Visiting(state=b.states[i])) for i in positions]
+        both = [visit for pair in pairs for visit in self._in_turn(pair)]
+        twins = {id(visit): pair for pair in pairs for visit in pair}
+
+        def due(visit: Visiting, round_index: int) -> bool:
+            pair = twins[id(visit)]
+            slowest = max((each.state.iteration_s or 0.0) for each in pair)
+            return not any(each.over for each in pair) and round_index < rounds_of(slowest)
+
+        for visit in both:
+            self._rounds.ready(visit)
+        place = Place(pass_index=self._epoch, cohort=cohort)
+        self._rounds.take(
+            both,
+            place,
+            rounds=ROUNDS,
+            due=due,
+            progressed=lambda round_index: self._tell(over + len(positions) * round_index / ROUNDS),
+        )
+        if self._epoch == 0:
+            self._rounds.verify(both)
+        for side in self._sides:
+            side.lanes.release(deadline_s=self._timeout_s)
+        return pairs
+
+    def _in_turn(self, sides: tuple[_T, _T]) -> tuple[_T, _T]:
+        """Who is first in this epoch comes first."""
+        return sides if self._epoch % 2 == 0 else sides[::-1]
 
     def _over(self, visiting: Visiting) -> Visit:
         """What a visit found; the state remembers how it ended."""
         state = visiting.state
         visit = visiting.visit(self._epoch, complete=True)
         state.checked = state.checked or visit.check is not None
-        if state.status not in UNMEASURED:
-            state.status = visit.status
-        return replace(visit, stop_reason=StopReason.STATUS if visit.status in UNMEASURED else StopReason.ROUNDS)
+        state.status = visit.status
+        if visit.status not in TIMED:
+            return replace(visit, stop_reason=StopReason.STATUS)
+        slow = rounds_of(state.iteration_s or 0.0) < ROUNDS
+        return replace(visit, stop_reason=StopReason.TIME if slow else StopReason.ROUNDS)
 
     def _cohorts(self, wanted: Sequence[int]) -> list[list[int]]:
         """The cases that are measured interleaved: both sides of each hold their memory at once."""
@@ -135,20 +189,24 @@ class Epochs:
         found = schedule.cohorts(cases, memory_limit=self._memory_limit // 2, cache_bytes=cache_bytes)
         return [[wanted[i] for i in cohort.positions] for cohort in found]
 
-    def _tell(self, stage: str, number: int, epochs: int, cases: int, *, done: float) -> None:
-        states = [side.states for side in self._sides]
+    def _tell(self, done: float) -> None:
+        """So many cases of the epoch are over, in shares of their rounds; what is tried again takes nothing back."""
+        stage = self._stage
+        stage.done = max(stage.done, done)
+        a, b = self._sides
+        statuses = [{one.status, other.status} for one, other in zip(a.states, b.states, strict=True)]
         self._progressed(
             Progress(
-                stage=stage,
-                pass_index=number,
-                passes=epochs,
-                pass_cases=cases,
-                pass_done=int(done),
-                visits_done=number * cases + done,
-                visits_planned=epochs * cases,
-                cases=len(states[0]),
-                failed=0,
-                unmeasured=sum(any(state.status in UNMEASURED for state in pair) for pair in zip(*states, strict=True)),
+                stage=stage.name,
+                pass_index=stage.number,
+                passes=stage.epochs,
+                pass_cases=stage.cases,
+                pass_done=int(stage.done),
+                visits_done=stage.before + stage.done,
+                visits_planned=stage.before + (stage.epochs - stage.number) * stage.cases,
+                cases=len(statuses),
+                failed=sum(Status.FAILED in pair for pair in statuses),
+                unmeasured=sum(not pair.isdisjoint(UNMEASURED) for pair in statuses),
                 busy_s=self._rounds.busy_s,
                 start_s=sum(side.lanes.start_s for side in self._sides),
             )
