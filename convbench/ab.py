@@ -12,6 +12,7 @@ from operator import attrgetter
 import convbench
 from convbench import units
 from convbench.analysis import side_by_side
+from convbench.analysis.comparability import Difference
 from convbench.analysis.comparison import Compared
 from convbench.case import TORCH_CONV2D, Case
 from convbench.engine import machine
@@ -65,7 +66,7 @@ def ab(
     them. `threshold` is a ratio minus 1. Raises RequestError where a side has no worker, or a user's module cannot be
     had there.
     """
-    with _conducted(sweep, cases, sides, listener) as both:
+    with _conducted(sweep, cases, sides, listener, epochs=epochs) as both:
         screen = both.epochs.take(side_by_side.SCREEN, range(len(cases)), stage="screen, epoch")
         base, new = both.runs(screen)
         suspected = side_by_side.suspects(base, new, threshold)
@@ -74,10 +75,12 @@ def ab(
             again = f"{units.count(len(suspected))} of {units.plural(len(cases), 'case')} suspected"
             listener.told(f"{again}, measured again beside {units.plural(len(control), 'control')}")
         chosen = sorted({*suspected, *control})
-        base, new = both.runs(_later(screen, _confirmation(both, cases, chosen, epochs)))
-    comparison = side_by_side.compare(base, new, confirmed=chosen, control=control, threshold=threshold)
+        base, new = both.runs(_later(screen, _confirmation(both, cases, chosen)))
+    comparison = side_by_side.compare(
+        base, new, names=_names(sides), confirmed=chosen, control=control, threshold=threshold
+    )
     return Compared(
-        comparison=comparison,
+        comparison=replace(comparison, differences=(*comparison.differences, *_paths(sides))),
         base=replace(base, rejections=tuple(rejections)),
         new=replace(new, rejections=tuple(rejections)),
     )
@@ -98,19 +101,31 @@ def confirm(
     `control` holds positions among the cases. Raises as `ab` does, also where a side is not what was recorded.
     """
     everything = range(len(cases))
-    with _conducted(sweep, cases, sides, listener) as both:
-        base, new = both.runs(_confirmation(both, cases, everything, epochs))
-    comparison = side_by_side.compare(base, new, confirmed=everything, control=control, threshold=threshold)
+    with _conducted(sweep, cases, sides, listener, epochs=epochs) as both:
+        base, new = both.runs(_confirmation(both, cases, everything))
+    comparison = side_by_side.compare(
+        base, new, names=_names(sides), confirmed=everything, control=control, threshold=threshold
+    )
     return Compared(comparison=comparison, base=base, new=new)
 
 
-def _confirmation(both: _Both, cases: Sequence[Case], chosen: Sequence[int], epochs: int) -> Taken:
+def _names(sides: tuple[Side, Side]) -> tuple[str, str]:
+    return sides[0].name, sides[1].name
+
+
+def _paths(sides: tuple[Side, Side]) -> list[Difference]:
+    """Where the user's modules come from, if from different folders."""
+    a, b = (" ".join(side.setup.path) or "the current folder" for side in sides)
+    return [Difference(what="module path", base=a, new=b)] if a != b else []
+
+
+def _confirmation(both: _Both, cases: Sequence[Case], chosen: Sequence[int]) -> Taken:
     """The epochs that decide, more of them for the cases whose traffic reaches memory."""
-    l2_bytes = both.environments[1].l2_bytes
-    first = both.epochs.take(epochs, chosen, stage="confirmation, epoch")
+    l2_bytes, count = both.environments[1].l2_bytes, both.confirming
+    first = both.epochs.take(count, chosen, stage="confirmation, epoch")
     beyond = [i for i in chosen if l2_bytes is None or cases[i].bytes > l2_bytes]
     more = both.epochs.take(
-        round(epochs * side_by_side.BEYOND_L2) - epochs, beyond, stage="more for layers beyond the cache, epoch"
+        round(count * side_by_side.BEYOND_L2) - count, beyond, stage="more for layers beyond the cache, epoch"
     )
     return Taken(a=_joined(first.a, more.a), b=_joined(first.b, more.b))
 
@@ -135,13 +150,14 @@ def _later(screen: Taken, confirmation: Taken) -> Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Both:
-    """Two environments while they are measured."""
+    """Two environments while they are measured; `confirming` epochs are to confirm."""
 
     sweep: Sweep
     cases: tuple[Case, ...]
     sides: tuple[Side, Side]
     environments: tuple[Environment, ...]
     epochs: Epochs
+    confirming: int
     began: datetime
 
     def runs(self, taken: Taken) -> tuple[Run, Run]:
@@ -151,7 +167,7 @@ class _Both:
 
     def _run(self, at: int, visits: Visits) -> Run:
         side, sweep = self.sides[at], self.sweep
-        measure = replace(sweep.measure, rounds=ROUNDS, passes=side_by_side.CONFIRMATION, budget=None)
+        measure = replace(sweep.measure, rounds=ROUNDS, passes=self.confirming, budget=None)
         return Run(
             id=f"{new_run_id(self.began)[:-5]}-{side.name.lower()}",
             name=sweep.name,
@@ -177,16 +193,20 @@ def _result(case: Case, visits: Sequence[Visit]) -> Result:
 
 
 @contextmanager
-def _conducted(sweep: Sweep, cases: Sequence[Case], sides: tuple[Side, Side], listener: Listener) -> Iterator[_Both]:
+def _conducted(
+    sweep: Sweep, cases: Sequence[Case], sides: tuple[Side, Side], listener: Listener, *, epochs: int
+) -> Iterator[_Both]:
     """Both sides with their workers found to be in order; all workers are ended at the end."""
     lanes = tuple(Lanes(side.engine) for side in sides)
     own = [side.cases(cases) for side in sides]
     began, zero = datetime.now(UTC), time.monotonic()
     try:
-        for each, some in zip(lanes, own, strict=True):
-            each.start(dict.fromkeys(case.worker for case in some))
+        for side, each, some in zip(sides, lanes, own, strict=True):
+            with _told_of(side):
+                each.start(dict.fromkeys(case.worker for case in some))
+        named = {name for side in sides for name, _ in side.setup.variables}
         environments = tuple(
-            _environment(side, each, some, timeout_s=sweep.measure.timeout)
+            _environment(side, each, some, named, timeout_s=sweep.measure.timeout)
             for side, each, some in zip(sides, lanes, own, strict=True)
         )
         yield _Both(
@@ -202,6 +222,7 @@ def _conducted(sweep: Sweep, cases: Sequence[Case], sides: tuple[Side, Side], li
                 progressed=listener.progressed,
                 clock=lambda: time.monotonic() - zero,
             ),
+            confirming=epochs,
             began=began,
         )
     finally:
@@ -209,23 +230,40 @@ def _conducted(sweep: Sweep, cases: Sequence[Case], sides: tuple[Side, Side], li
             each.close()
 
 
-def _environment(side: Side, lanes: Lanes, cases: Sequence[Case], *, timeout_s: float) -> Environment:
-    """What a side is, from its least odd worker; has every worker import its user's module once."""
+@contextmanager
+def _told_of(side: Side) -> Iterator[None]:
+    """What goes wrong meanwhile is a wrong request, and is told of this side."""
+    try:
+        yield
+    except (WorkerError, RequestError) as error:
+        hint = error.hint
+        if isinstance(error, RequestError) and side.setup.path:
+            hint = f"it must be importable from {' or '.join(side.setup.path)}, or through PYTHONPATH"
+        raise RequestError(f"side {side.name}: {error.message}", hint=hint) from None
+
+
+def _environment(
+    side: Side, lanes: Lanes, cases: Sequence[Case], named: Collection[str], *, timeout_s: float
+) -> Environment:
+    """What a side is, from its least odd worker; has every worker import its user's module once.
+
+    The variables in `named` are part of it whatever they do.
+    """
     workers = dict.fromkeys(case.worker for case in cases)
     settings = min(workers, key=attrgetter("oddness"))
-    try:
+    with _told_of(side):
         description = lanes.description(settings)
         for other in workers:
             if other.module != TORCH_CONV2D:
                 lanes.lane(other).find_module(other.module, deadline_s=timeout_s)
-    except (WorkerError, RequestError) as error:
-        raise RequestError(f"side {side.name}: {error.message}", hint=error.hint) from None
     found = machine.environment(
         description,
         allocator=allocator_of(settings.allocator, description),
         executable=side.setup.python,
         variables=side.setup.environment,
     )
+    own = {name: value for name, value in side.setup.environment.items() if name in named}
+    found = replace(found, variables=tuple(sorted((dict(found.variables) | own).items())))
     changed = [name for name in _SOFTWARE if side.recorded and getattr(side.recorded, name) != getattr(found, name)]
     if changed:
         told = ", ".join(

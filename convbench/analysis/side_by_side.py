@@ -52,9 +52,10 @@ _AT_ONCE = 64
 class Ratios:
     """What the epochs say of each case, one element each: new over base.
 
-    `pooled` is the ratio of the floors over all epochs, `median` the median of the epochs' ratios; `low` to `high` is
-    an interval that holds both in 95 of 100 bootstrap resamples of the epochs (Efron, "Bootstrap methods: another look
-    at the jackknife", 1979). `noise` is half of that interval, as a factor. NaN where there is no epoch.
+    `pooled` is the ratio of the floors over all epochs, `median` the median of the epochs' ratios (of two in the middle
+    the geometric mean); `low` to `high` is an interval that holds both in 95 of 100 bootstrap resamples of the epochs
+    (Efron, "Bootstrap methods: another look at the jackknife", 1979). `noise` is half of that interval, as a factor.
+    NaN where there is no epoch.
     """
 
     pooled: Floats
@@ -83,14 +84,14 @@ def ratios(base: Sequence[Result], new: Sequence[Result]) -> Ratios:
     """The ratios of cases that both sides measured, in the same order, from their blocks: a pass is an epoch."""
     floors = pass_floors(*(estimate.table(result.blocks for result in side) for side in (base, new)))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        own = floors.new / floors.base
         base_s, new_s = _lowest(floors.base), _lowest(floors.new)
         pooled = new_s / base_s
+        median = np.exp(_median(np.log(floors.new / floors.base)))
         low, high = _intervals(floors)
         noise = np.sqrt(high / low)
     return Ratios(
         pooled=pooled,
-        median=_median(own),
+        median=median,
         low=low,
         high=high,
         base_s=base_s,
@@ -118,7 +119,11 @@ def _median(values: Floats) -> Floats:
 
 
 def _intervals(floors: PassFloors) -> tuple[Floats, Floats]:
-    """The interval of each case, from resamples of its epochs; seeded, so that the same blocks give the same answer."""
+    """The interval of each case, from resamples of its epochs; seeded, so that the same blocks give the same answer.
+
+    Taken of logarithms, so that it is the same interval, inverted, where the sides are swapped.
+    """
+    base, new = np.log(floors.base), np.log(floors.new)
     cases = len(floors.base)
     low, high = np.full(cases, np.nan), np.full(cases, np.nan)
     generator = np.random.default_rng(0)
@@ -128,11 +133,11 @@ def _intervals(floors: PassFloors) -> tuple[Floats, Floats]:
         some = np.flatnonzero(floors.passes == count)
         for start in range(0, len(some), _AT_ONCE):
             part = some[start : start + _AT_ONCE]
-            base, new = floors.base[part][:, drawn], floors.new[part][:, drawn]  # (cases, resamples, epochs)
-            both = np.stack([new.min(axis=2) / base.min(axis=2), np.median(new / base, axis=2)])
+            before, after = base[part][:, drawn], new[part][:, drawn]  # (cases, resamples, epochs)
+            both = np.stack([after.min(axis=2) - before.min(axis=2), np.median(after - before, axis=2)])
             low[part] = np.percentile(both.min(axis=0), tail, axis=1)
             high[part] = np.percentile(both.max(axis=0), 100 - tail, axis=1)
-    return low, high
+    return np.exp(low), np.exp(high)
 
 
 def suspects(base: Run, new: Run, threshold: float = THRESHOLD) -> list[int]:
@@ -159,32 +164,35 @@ def compare(
     base: Run,
     new: Run,
     *,
+    names: tuple[str, str],
     confirmed: Collection[int],
     control: Collection[int] = (),
     threshold: float = THRESHOLD,
 ) -> Comparison:
     """What differs between two environments, from the epochs that their results hold.
 
-    `confirmed` are the positions of the cases that were measured again, whose results hold these epochs alone; the
-    others were not suspected. Where one of the cases in `control` would be accused, nothing is: what accuses the
-    innocent says nothing of the others.
+    `names` are what the sides are called. `confirmed` are the positions of the cases that were measured again, whose
+    results hold these epochs alone; the others were not suspected. Where one of the cases in `control` would be
+    accused, nothing is: what accuses the innocent says nothing of the others.
     """
     places = _measured(base, new)
     found = ratios([base.results[i] for i in places], [new.results[i] for i in places])
+    ways = zip(*(directions.tolist() for directions in found.beyond(threshold)), strict=True)
+    again = frozenset(confirmed)
     told = {
-        place: _judgment(new.results[place], found, at, threshold, confirmed=place in confirmed)
-        for at, place in enumerate(places)
+        place: _judgment(new.results[place], found, at, threshold, moved, confirmed=place in again)
+        for at, (place, moved) in enumerate(zip(places, ways, strict=True))
     }
     changed = [place for place in places if told[place].verdict in ACCUSED]
     causes = causes_of([(base.results[place], new.results[place]) for place in changed])
     for place, cause in zip(changed, causes, strict=True):
         told[place] = replace(told[place], causes=cause)
     judgments = tuple(
-        told.get(place) or _not_judged(first, second)
+        told.get(place) or _not_judged(first, second, names)
         for place, (first, second) in enumerate(zip(base.results, new.results, strict=True))
     )
     awaited = sum(Status.SKIPPED not in pair for pair in ((j.base_status, j.new_status) for j in judgments))
-    moved = [judgments[place] for place in sorted(control) if judgments[place].verdict in ACCUSED]
+    guilty = [judgments[place] for place in sorted(control) if judgments[place].verdict in ACCUSED]
     comparison = Comparison(
         base=side_of(base),
         new=side_of(new),
@@ -192,21 +200,31 @@ def compare(
         differences=_told_differences(base, new, places),
         groups=groups_of(judgments),
         verdict=verdict_of_all(judgments, awaited, is_machine=False),
-        moved=float(np.expm1(np.nanmedian(np.abs(np.log(found.pooled))))) if len(places) else 0.0,
+        moved=_typically_moved(found.pooled),
         is_machine=False,
-        longer=_longer(found, [place in confirmed for place in places], threshold),
+        longer=_longer(found, [place in again for place in places], threshold),
         how=How.SIDE_BY_SIDE,
         notes=("no case was left as a control",) if confirmed and not control else (),
     )
-    return discredited(comparison, moved) if moved else comparison
+    return discredited(comparison, guilty) if guilty else comparison
 
 
-def _judgment(result: Result, found: Ratios, at: int, threshold: float, *, confirmed: bool) -> Judgment:
-    """What becomes of one case that both sides measured."""
-    by_floor, by_median = (int(directions[at]) for directions in found.beyond(threshold))
+def _typically_moved(pooled: Floats) -> float:
+    """By how much the median case moved either way, as a ratio minus 1."""
+    known = pooled[np.isfinite(pooled) & (pooled > 0)]
+    return float(np.expm1(np.median(np.abs(np.log(known))))) if len(known) else 0.0
+
+
+def _judgment(
+    result: Result, found: Ratios, at: int, threshold: float, moved: tuple[int, int], *, confirmed: bool
+) -> Judgment:
+    """What becomes of one case that both sides measured; `moved` is which way, by floors and by median."""
+    by_floor, by_median = moved
     pooled, median = float(found.pooled[at]), float(found.median[at])
     verdict, reason = Verdict.UNCHANGED, ""
-    if found.epochs[at] < FEWEST_EPOCHS or not math.isfinite(pooled):
+    if not (math.isfinite(pooled) and pooled > 0):
+        verdict, reason = Verdict.NOT_JUDGED, "no time to compare"
+    elif found.epochs[at] < FEWEST_EPOCHS:
         verdict, reason = Verdict.INCONCLUSIVE, "too few epochs tell a change from noise"
     elif confirmed and by_floor and by_floor == by_median:
         verdict = Verdict.REGRESSED if by_floor > 0 else Verdict.IMPROVED
@@ -233,11 +251,11 @@ def _judgment(result: Result, found: Ratios, at: int, threshold: float, *, confi
     )
 
 
-def _not_judged(base: Result, new: Result) -> Judgment:
+def _not_judged(base: Result, new: Result, names: tuple[str, str]) -> Judgment:
     """A case that one side could not measure, or measured wrong."""
     reasons = [
         f"{result.status.replace('_', ' ')} in {name}" + (f": {result.reason}" if result.reason else "")
-        for name, result in (("BASE", base), ("NEW", new))
+        for name, result in zip(names, (base, new), strict=True)
         if result.status is not Status.PASSED
     ]
     return Judgment(
