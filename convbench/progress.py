@@ -57,6 +57,8 @@ class Shown:
     def progressed(self, progress: Progress) -> None:
         """Draw, if it is time to."""
         now = time.monotonic()
+        if self._terminal and self._bar is None:
+            self._make_bar()
         if self._stage != progress.stage:
             self._stage, self._first_done, self._began = progress.stage, progress.visits_done, now
         if now - self._last < (REDRAW_S if self._bar else LINE_S):

@@ -159,9 +159,13 @@ class LocalTransport:
             self._read_line(deadline_s)
             self._up = True
         except WorkerDiedError as error:
+            python = self._command[0]
+            lacks_torch = "No module named 'torch'" in error.message
             raise WorkerStartError(
                 f"the worker did not start: {error}",
-                hint=f"try: {self._command[0]} -c 'import torch'",
+                hint=f"torch is missing there: {python} -m pip install torch"
+                if lacks_torch
+                else f"try: {python} -c 'import torch'",
             ) from None
         except WorkerTimedOutError as error:
             raise WorkerStartError(f"the worker did not start: {error}") from None
