@@ -21,7 +21,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("document", "measure"),
     ("sweep",),
     ("analysis",),
-    ("worker", "engine", "store", "report", "export"),
+    ("worker", "engine", "store", "report", "export", "ci"),
     ("visiting",),
     ("rounds",),
     ("passes", "checkup"),

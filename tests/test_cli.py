@@ -29,7 +29,7 @@ from convbench.store import Store, Writer
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIGS = Path(__file__).parent.parent / "configs"
-VERBS = ("run", "plan", "report", "runs", "export", "compare", "ab", "explain", "repro", "check", "baseline")
+VERBS = ("run", "plan", "report", "runs", "export", "compare", "ab", "explain", "repro", "check", "baseline", "ci")
 
 SWEEP = """\
 name: two by two
@@ -112,7 +112,7 @@ def golden(name: str, text: str) -> None:
     assert text == path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS, "baseline set", "baseline list", "baseline remove"])
+@pytest.mark.parametrize("verb", ["", *VERBS, "baseline set", "baseline list", "baseline remove", "ci init"])
 def test_help_is_as_it_was_agreed(command: Command, verb: str) -> None:
     said = command(*verb.split(), "--help")
     assert said.code == 0
@@ -627,6 +627,50 @@ def test_the_sweep_says_what_counts_as_a_change(command: Command) -> None:
     unreadable = compared(command, one, replace(other, source="compare: {treshold: 0.5}\n"))
     assert unreadable.code == 2
     assert "did you mean threshold?" in unreadable.err
+
+
+def test_ci_init_writes_once_and_over_it_by_force_alone(command: Command, sweep: Path) -> None:
+    written = command("ci", "init", "--github", "--config", "./sweep.yaml", "--install", "x==1")
+    workflow = Path(".github/workflows/convbench.yml")
+    assert (written.code, written.out) == (0, f"{workflow}\n")
+    assert "not the root of a git repository" in written.err
+    text = workflow.read_text(encoding="utf-8")
+    assert 'config: ["sweep.yaml"]' in text
+    again = command("ci", "init", "--github", "--config", "sweep.yaml", "--install", "y==2")
+    assert (again.code, again.out) == (2, "")
+    assert "is there already" in again.err and "--force" in again.err
+    assert workflow.read_text(encoding="utf-8") == text
+    Path(".git").mkdir()
+    forced = command("ci", "init", "--github", "--config", "sweep.yaml", "--install", "y==2", "--force")
+    assert (forced.code, forced.err) == (0, "")
+    assert 'CONVBENCH: "y==2"' in workflow.read_text(encoding="utf-8")
+    other = command("ci", "init", "--gitlab", "--config", "sweep.yaml", "--install", "x", "-o", "ci/convbench.yml")
+    assert (other.code, other.out) == (0, "ci/convbench.yml\n")
+    assert "include: [{local: ci/convbench.yml}]" in other.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "--github or --gitlab"),
+        (["--github", "--gitlab"], "--github or --gitlab"),
+        (["--github"], "configs/quick.yaml"),
+        (["--github", "--config", "absent.yaml"], "absent.yaml"),
+        (["--github", "--config", "../sweep.yaml"], "below the root"),
+        (["--github", "--config", "/sweep.yaml"], "below the root"),
+        (["--github", "--config", "a,b.yaml"], "below the root"),
+        (["--github", "--config", "bad.yaml"], "bad.yaml:"),
+        (["--github", "--config", "sweep.yaml"], "--install says what pip is given there"),
+    ],
+)
+def test_ci_init_refuses_what_a_ci_could_not_run(
+    command: Command, sweep: Path, arguments: list[str], expected: str
+) -> None:
+    Path("bad.yaml").write_text("axes: {}\n", encoding="utf-8")
+    said = command("ci", "init", *arguments)
+    assert (said.code, said.out) == (2, "")
+    assert expected in said.err
+    assert not Path(".github").exists()
 
 
 def test_a_fault_of_convbench_is_70_and_asks_for_a_report(
