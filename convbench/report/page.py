@@ -1,18 +1,14 @@
 """The report: a run as one HTML file that opens offline. Pure; the template gets ready strings and does no arithmetic.
 
 Scripts are allowed by the hash of their text (content security policy), nothing is fetched, user text is escaped by
-Jinja. plotly.js and DataTables travel compressed: 4.8 MB become 2.0 (docs/measurement.md, fact 9).
+Jinja. Libraries travel in the page (libraries.py).
 """
 
 from __future__ import annotations
 
-import base64
-import gzip
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -22,8 +18,8 @@ from convbench import units
 from convbench.analysis.columns import Rows
 from convbench.analysis.findings import Finding, Trust, findings, trust
 from convbench.analysis.frame import frame
-from convbench.errors import ConvbenchError
 from convbench.report import figures
+from convbench.report.libraries import datatables, datatables_style, plotly
 from convbench.report.payload import Payload, blocks_into, cases_into
 from convbench.report.policy import policy, script_hash
 from convbench.report.rendering import begun, templates, when
@@ -50,15 +46,6 @@ _TRUST = {
 }
 _STYLES = ("report.css", "explainer.css")
 _ENTRY = "main.js"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packed:
-    """A library as it travels in the page: its text gzipped in base64, and the hash that lets the text run."""
-
-    name: str
-    text: Markup
-    hash: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +87,7 @@ def render(run: Run) -> str:
     found = findings(run, table, rows=known)
     told = _told(found, table)
     script = Markup(joined(_ENTRY))
-    libraries = (_plotly(), _datatables())
+    libraries = (plotly(), datatables())
     lost = troubles(run)
     waiting = [case.label for case in run.unmeasured]
     rejected = refusals(run)
@@ -114,7 +101,7 @@ def render(run: Run) -> str:
             style=Markup("\n".join(static(name) for name in _STYLES)),
             script=script,
             libraries=libraries,
-            library_style=_pack("datatables-style", _itables("dt_bundle.css")),
+            library_style=datatables_style(),
             data=Markup(_data(run, known, table, columns, axes, found)),
             blocks=Markup(_blocks(known)),
             when=when(run.started_at),
@@ -375,31 +362,3 @@ def _blocks(known: Rows) -> str:
     payload = Payload()
     payload.head = blocks_into(payload, known.blocks, known.estimates.floor_s)
     return payload.text()
-
-
-def _pack(name: str, text: str) -> Packed:
-    packed = base64.b64encode(gzip.compress(text.encode(), compresslevel=9, mtime=0)).decode()
-    return Packed(name=name, text=Markup(packed), hash=script_hash(text))  # base64
-
-
-@cache
-def _plotly() -> Packed:
-    return _pack("plotly", (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"))
-
-
-@cache
-def _datatables() -> Packed:
-    """The installed itables' bundle, an ES module, as a classic script that leaves `DataTable` behind."""
-    text = _itables("dt_bundle.js")
-    exports = re.search(r"export\{([^}]*)\};?", text)
-    default = re.search(r"([\w$]+) as default", exports[1]) if exports else None
-    if exports is None or default is None:
-        raise ConvbenchError(
-            "the installed itables bundles DataTables in an unknown way", hint="pip install itables==2.9.1"
-        )
-    body = text[: exports.start()] + f"globalThis.DataTable={default[1]};" + text[exports.end() :]
-    return _pack("datatables", "(() => {\n" + body + "\n})();\n")
-
-
-def _itables(name: str) -> str:
-    return (resources.files("itables") / "html" / name).read_text(encoding="utf-8")

@@ -73,12 +73,17 @@ def cases_into(payload: Payload, frame: pd.DataFrame) -> dict[str, object]:
         if column.kind is Kind.NUMBER:
             told[name] = {"array": payload.add(series.to_numpy(dtype=np.float32))}
             continue
-        codes, values = pd.factorize(series)
-        entry: dict[str, object] = {"values": [_plain(value) for value in values]}
-        if len(values) > 1 or (codes < 0).any():
-            entry["codes"] = payload.add(codes.astype(_smallest(len(values))))
-        told[name] = entry
+        told[name] = words_into(payload, series)
     return told
+
+
+def words_into(payload: Payload, series: pd.Series) -> dict[str, object]:
+    """A column as {values, codes}."""
+    codes, values = pd.factorize(series)
+    entry: dict[str, object] = {"values": [_plain(value) for value in values]}
+    if len(values) > 1 or (codes < 0).any():
+        entry["codes"] = payload.add(codes.astype(_smallest(len(values))))
+    return entry
 
 
 def blocks_into(payload: Payload, blocks: BlockTable, floors: NDArray[np.float64]) -> dict[str, object]:

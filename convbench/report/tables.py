@@ -30,7 +30,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableColumn:
-    """One column of the table of cases; numbers are shown times `factor`, in `unit`; the reader may show the rest."""
+    """One column of the table of cases; numbers are shown times `factor`, in `unit`; the reader may show the rest.
+
+    A number that is `signed` has its plus sign: it is a change.
+    """
 
     name: str
     heading: str
@@ -41,12 +44,14 @@ class TableColumn:
     significant: int | None = None
     decimals: int = 0
     shown: bool = True
+    signed: bool = False
 
     def show(self, value: Cell) -> str:
         """A cell's text, as static/format.js writes it."""
         if value is None or isinstance(value, str):
             return value or ""
-        return units.number(value * self.factor, significant=self.significant, decimals=self.decimals)
+        text = units.number(value * self.factor, significant=self.significant, decimals=self.decimals)
+        return f"+{text}" if self.signed and value >= 0 else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 // One case: its numbers, its blocks, its check, what ran, its neighbours, and how to run it again.
 
+import { CaseDialog } from "./casedialog.js";
 import { baseLayout, logAxis, plainAxis } from "./charts.js";
 import { palette, paper, theme } from "./colours.js";
 import { copyButton, element } from "./dom.js";
@@ -129,74 +130,20 @@ export function histogram(values) {
   return { x: [0, ...counts, 0], y: [...counts, 0, 0].map((_, edge) => Math.exp(low + Math.min(edge, BINS) * width)) };
 }
 
-/** The dialog of a case; one at a time. */
-export class CasePage {
-  constructor({ cases, blocks, ordered, onOpen, onClose, explain }) {
-    Object.assign(this, { cases, blocks, ordered, onOpen, onClose, explain, row: null });
-    this.dialog = document.getElementById("case");
-    new ResizeObserver(() => this.redraw()).observe(this.dialog);
-    this.dialog.addEventListener("close", () => {
-      this.row = null;
-      this.onClose();
-    });
-    this.dialog.addEventListener("click", (event) => {
-      if (event.target === this.dialog) this.dialog.close(); // beside it
-    });
-    this.dialog.addEventListener("keydown", (event) => {
-      if (event.target.closest("input, select, textarea, pre, .scroll")) return;
-      if (event.key === "ArrowLeft") this.step(-1);
-      if (event.key === "ArrowRight") this.step(1);
-    });
+/** The dialog of a case of a run. */
+export class CasePage extends CaseDialog {
+  constructor({ explain, ...rest }) {
+    super(rest);
+    this.explain = explain;
   }
 
-  open(row) {
-    const stepped = document.activeElement?.closest?.(".case-steps button")?.getAttribute("aria-label");
-    this.row = row;
-    this.onOpen(row, !this.dialog.open);
-    this.fill(row);
-    if (!this.dialog.open) this.dialog.showModal();
-    // What had the focus is gone: the same button has it again, or the title, which is read aloud.
-    const button = stepped && this.dialog.querySelector(`button[aria-label="${stepped}"]`);
-    (button ?? document.getElementById("case-title")).focus({ preventScroll: true });
-    this.dialog.scrollTop = 0;
-    this.drawBlocks(row);
+  get statusColumn() {
+    return "status";
   }
 
-  /** Draw the open case's blocks anew: the theme or the width is another. */
-  redraw() {
-    if (this.row !== null) this.drawBlocks(this.row);
-  }
-
-  close() {
-    if (this.dialog.open) this.dialog.close();
-  }
-
-  /** The next or the previous case in the order of the table. */
-  step(by) {
-    const order = this.ordered();
-    const at = order.indexOf(this.row);
-    const next = order[at + by];
-    if (at >= 0 && next !== undefined) this.open(next);
-  }
-
-  fill(row) {
+  content(row) {
     const { cases } = this;
-    const status = cases.text("status", row);
-    const button = (text, label, act) => element("button", { type: "button", "aria-label": label, onclick: act }, text);
-    const parts = [
-      element(
-        "div",
-        { class: "case-bar" },
-        element("span", { class: "status", dataset: { status } }, status),
-        element(
-          "span",
-          { class: "case-steps" },
-          button("\u2190", "Previous case of the table", () => this.step(-1)),
-          button("\u2192", "Next case of the table", () => this.step(1)),
-          button("Close", "Close this case", () => this.close()),
-        ),
-      ),
-      element("h2", { id: "case-title", tabindex: "-1", autofocus: "" }, cases.value("label", row)),
+    return [
       cases.value("reason", row) ? element("p", { class: "reason" }, cases.value("reason", row)) : null,
       this.figures(row),
       cases.value("floor_s", row) === null ? null : element("h3", {}, "Blocks in the order of time"),
@@ -212,10 +159,18 @@ export class CasePage {
         "p",
         {},
         `${cases.value("expected_output_shape", row)} numbers out. `,
-        button("See how it slides", "Show this convolution explained", () => {
-          this.close();
-          this.explain(row);
-        }),
+        element(
+          "button",
+          {
+            type: "button",
+            "aria-label": "Show this convolution explained",
+            onclick: () => {
+              this.close();
+              this.explain(row);
+            },
+          },
+          "See how it slides",
+        ),
       ),
       element("h3", {}, "Run it again"),
       element(
@@ -241,7 +196,6 @@ export class CasePage {
       element("h3", {}, "All numbers"),
       this.numbers(row),
     ];
-    this.dialog.replaceChildren(...parts.filter(Boolean));
   }
 
   /** The figures that lead. */
@@ -356,7 +310,7 @@ export class CasePage {
     );
   }
 
-  async drawBlocks(row) {
+  async draw(row) {
     const plot = document.getElementById("case-blocks");
     if (!plot) return;
     if (!globalThis.Plotly) await runPacked("plotly");

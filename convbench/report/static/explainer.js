@@ -1,6 +1,7 @@
 // The convolution, explained: settings that the reader may change, the kernel that slides, and what comes of it.
 // The markup stands in templates/explainer.html.j2.
 
+import { element } from "./dom.js";
 import { CanvasGrid, cellSize, drawChannels, readPalette, watchTheme } from "./explainer_grids.js";
 import {
   axisNotes,
@@ -60,6 +61,10 @@ const MOST_CHANNELS_LAID_OUT = 6;
 /** Products added up in one frame for the numbers of the output grid, about 3 ms. */
 const PRODUCTS_PER_FRAME = 300_000;
 const LARGEST_CELL = 46;
+/** The whole output is worth more than its numbers, which have three digits mostly. */
+const SMALLEST_OUTPUT_CELL = 12;
+/** Narrower than this the grids stand one below the other. */
+const NARROW = 620;
 const GLIDE_MS = 160;
 /** The least time between two sentences to a screen reader: while the kernel is moved by hand, while it plays. */
 const SPEAK_AFTER_MS = 500;
@@ -96,6 +101,7 @@ class Explainer {
     this.kernel = new CanvasGrid(this.find(".cx-kernel .cx-canvas"), null);
     this.output = new CanvasGrid(this.find(".cx-output .cx-canvas"), this.find(".cx-output .cx-map"));
     host.hidden = false;
+    this.find(".cx-sum").open = host.clientWidth >= NARROW; // it is taller than a small screen
     this.listenToSettings();
     this.listenToMoves();
     this.listenToChannels();
@@ -147,7 +153,7 @@ class Explainer {
     this.find(".cx-controls").addEventListener("submit", (event) => event.preventDefault());
     this.find(".cx-reset").addEventListener("click", () => this.choose(this.base));
     for (const [name, text] of EXAMPLES) {
-      const button = madeElement("button", { type: "button" }, name);
+      const button = element("button", { type: "button" }, name);
       button.dataset.text = text;
       button.addEventListener("click", () => this.choose(fromText(text)));
       this.find(".cx-examples").append(button);
@@ -249,7 +255,7 @@ class Explainer {
       if (wrong.has(field)) field.setAttribute("aria-describedby", "cx-mistakes");
       else field.removeAttribute("aria-describedby");
     }
-    this.find(".cx-mistakes").replaceChildren(...mistakes.map(({ message }) => madeElement("p", {}, message)));
+    this.find(".cx-mistakes").replaceChildren(...mistakes.map(({ message }) => element("p", {}, message)));
     this.host.classList.toggle("cx-stale", mistakes.length > 0 || this.find(".cx-refusal").hasChildNodes());
   }
 
@@ -297,18 +303,18 @@ class Explainer {
       box.replaceChildren();
       return;
     }
-    const told = madeElement("p", {});
-    told.append(madeElement("strong", {}, "torch refuses this: "), `${reason}.`);
-    const ways = madeElement("div", { class: "cx-ways" });
+    const told = element("p", {});
+    told.append(element("strong", {}, "torch refuses this: "), `${reason}.`);
+    const ways = element("div", { class: "cx-ways" });
     for (const way of waysOut(this.problem, this.execution).slice(0, MOST_WAYS)) {
       const better = { ...this.problem, ...way };
-      const button = madeElement("button", { type: "button", class: "cx-button" }, wayText(this.problem, way));
-      button.append(madeElement("small", {}, `output ${shapeText(outputShape(better))}`));
+      const button = element("button", { type: "button", class: "cx-button" }, wayText(this.problem, way));
+      button.append(element("small", {}, `output ${shapeText(outputShape(better))}`));
       button.addEventListener("click", () => this.choose(better));
       ways.append(button);
     }
-    const nearest = ways.childElementCount ? [madeElement("p", {}, "The nearest that work:"), ways] : [];
-    box.replaceChildren(told, ...nearest, madeElement("p", { class: "cx-hint cx-dimmed" }));
+    const nearest = ways.childElementCount ? [element("p", {}, "The nearest that work:"), ways] : [];
+    box.replaceChildren(told, ...nearest, element("p", { class: "cx-hint cx-dimmed" }));
   }
 
   tellMeasured() {
@@ -320,25 +326,25 @@ class Explainer {
       line.replaceChildren("Was it measured? No, and nothing like it in this run.");
       return;
     }
-    const link = madeElement("a", { href: found.href }, found.label);
+    const link = element("a", { href: found.href }, found.label);
     if (found.same) line.replaceChildren("Was it measured? Yes: ", link);
     else line.replaceChildren("Was it measured? No; the nearest case is ", link, ` (${found.differs})`);
   }
 
   tellFormulas() {
     const lines = axisNames().flatMap((name, axis) => {
-      const formula = madeElement("div", { class: "cx-formula" });
+      const formula = element("div", { class: "cx-formula" });
       formula.dataset.axis = axis;
-      formula.append(madeElement("span", { class: "cx-axis" }, name));
+      formula.append(element("span", { class: "cx-axis" }, name));
       for (const [part, label] of formulaParts(this.problem, axis)) {
-        const term = madeElement("span", label ? { class: `cx-term cx-term-${label}` } : {});
-        term.append(label ? madeElement("b", {}, part) : part);
-        if (label) term.append(madeElement("small", {}, label));
+        const term = element("span", label ? { class: `cx-term cx-term-${label}` } : {});
+        term.append(label ? element("b", {}, part) : part);
+        if (label) term.append(element("small", {}, label));
         formula.append(term);
       }
       const capital = name[0].toUpperCase() + name.slice(1);
       const notes = objection(this.problem) && outputSize(this.problem)[axis] >= 1 ? [] : axisNotes(this.problem, axis);
-      return [formula, ...notes.map((note) => madeElement("p", { class: "cx-note" }, `${capital}: ${note}`))];
+      return [formula, ...notes.map((note) => element("p", { class: "cx-note" }, `${capital}: ${note}`))];
     });
     this.find(".cx-formulas").replaceChildren(...lines);
   }
@@ -360,9 +366,9 @@ class Explainer {
     this.find(".cx-summary").textContent = summaryText(problem);
     this.find(".cx-facts").replaceChildren(
       ...factsOf(problem, this.execution).map(([name, how, result]) => {
-        const row = madeElement("div", {});
-        row.append(madeElement("dt", {}, name), madeElement("dd", { class: "cx-how" }, how));
-        row.append(madeElement("dd", { class: "cx-result" }, result));
+        const row = element("div", {});
+        row.append(element("dt", {}, name), element("dd", { class: "cx-how" }, how));
+        row.append(element("dd", { class: "cx-result" }, result));
         return row;
       }),
     );
@@ -380,15 +386,15 @@ class Explainer {
     const width = this.host.clientWidth;
     this.width = width;
     const padded = paddedSize(this.drawn);
-    const narrow = width < 620;
+    const narrow = width < NARROW;
     const gutter = 26;
     const inputRoom = [Math.min(width, narrow ? width : Math.max(430, width * 0.45)) - gutter - 4, narrow ? 380 : 470];
-    const cell = cellSize(padded, inputRoom, this.extent, LARGEST_CELL);
+    const cell = cellSize(padded, inputRoom, this.extent, { largest: LARGEST_CELL });
     this.input.fit(padded, cell, inputRoom);
     const kernelRoom = [(narrow ? width * 0.45 : 210) - 4, 240];
     this.kernel.fit(
       this.extent,
-      Math.min(cell, cellSize(this.extent, kernelRoom, this.extent, LARGEST_CELL)),
+      Math.min(cell, cellSize(this.extent, kernelRoom, this.extent, { largest: LARGEST_CELL })),
       kernelRoom,
       2,
     );
@@ -397,7 +403,8 @@ class Explainer {
     const left = narrow ? width - kernelWidth - 24 : width - this.input.seen[1] * cell - gutter - kernelWidth - 80;
     const roomy = left >= 190 ? left : width;
     const outputRoom = [Math.min(roomy, 450) - gutter - 4, narrow ? 330 : 450];
-    this.output.fit(this.outSize, Math.min(cell, cellSize(this.outSize, outputRoom, [1, 1], LARGEST_CELL)), outputRoom);
+    const limits = { largest: cell, whole: SMALLEST_OUTPUT_CELL };
+    this.output.fit(this.outSize, cellSize(this.outSize, outputRoom, [1, 1], limits), outputRoom);
   }
 
   nameGrids() {
@@ -407,7 +414,7 @@ class Explainer {
     const extents = this.extent.join(" × ");
     const kernel = problem.kernel_size.join(" × ");
     const name = (selector, strong, rest) => {
-      this.find(`${selector} .cx-name`).replaceChildren(madeElement("b", {}, strong), madeElement("span", {}, rest));
+      this.find(`${selector} .cx-name`).replaceChildren(element("b", {}, strong), element("span", {}, rest));
     };
     name(".cx-input", "input", ` ${size}${hasMargin ? `, padded ${padded}` : ""}`);
     name(".cx-kernel", "kernel", ` ${kernel}${extents === kernel ? "" : `, spread over ${extents}`}`);
@@ -438,8 +445,8 @@ class Explainer {
     entries.push(["reader", "outputs that read the input under the pointer"]);
     this.find(".cx-legend").replaceChildren(
       ...entries.map(([look, words]) => {
-        const entry = madeElement("li", {});
-        entry.append(madeElement("span", { class: `cx-swatch cx-swatch-${look}`, "aria-hidden": "true" }), words);
+        const entry = element("li", {});
+        entry.append(element("span", { class: `cx-swatch cx-swatch-${look}`, "aria-hidden": "true" }), words);
         return entry;
       }),
     );
@@ -798,7 +805,7 @@ class Explainer {
     const problem = this.drawn;
     if (tooManyProducts(problem)) {
       const number = countText(productsInOutput(problem));
-      body.replaceChildren(madeElement("p", {}, `${number} products for each output: too many to add up here.`));
+      body.replaceChildren(element("p", {}, `${number} products for each output: too many to add up here.`));
       return;
     }
     const channels = channelsPerGroup(problem);
@@ -806,7 +813,7 @@ class Explainer {
     const room = Math.min(MOST_CHANNELS_LAID_OUT, Math.floor(MOST_CELLS / taps));
     const laidOut = Array.from({ length: Math.min(room, channels) }, (_, channel) => channel);
     if (laidOut.length && this.inChannel >= laidOut.length) laidOut[laidOut.length - 1] = this.inChannel;
-    const products = madeElement("div", { class: "cx-products" });
+    const products = element("div", { class: "cx-products" });
     for (const channel of laidOut) products.append(this.productsOf(channel));
     body.replaceChildren(products, this.totalOf(laidOut));
   }
@@ -814,10 +821,10 @@ class Explainer {
   /** One channel's products as a table in the kernel's form. */
   productsOf(channel) {
     const problem = this.drawn;
-    const figure = madeElement("figure", { class: "cx-product" });
+    const figure = element("figure", { class: "cx-product" });
     const first = firstChannel(problem, this.outChannel);
-    figure.append(madeElement("figcaption", {}, `in channel ${first + channel}: input × weight`));
-    const table = madeElement("table", {});
+    figure.append(element("figcaption", {}, `in channel ${first + channel}: input × weight`));
+    const table = element("table", {});
     const taps = tapsOf(problem, this.outChannel, channel, this.place);
     const columns = problem.kernel_size[1];
     for (let start = 0; start < taps.length; start += columns) {
@@ -826,12 +833,12 @@ class Explainer {
         const cell = row.insertCell();
         if (tap.margin) cell.className = "cx-on-margin";
         cell.title = `row ${tap.row}, column ${tap.column}${tap.margin ? ", on the margin" : ""}`;
-        cell.append(String(tap.x), madeElement("i", {}, "×"), signedText(tap.w));
+        cell.append(String(tap.x), element("i", {}, "×"), signedText(tap.w));
       }
     }
     figure.append(table);
     const sum = channelSum(problem, this.outChannel, channel, this.place);
-    figure.append(madeElement("p", {}, `= ${signedText(sum)}`));
+    figure.append(element("p", {}, `= ${signedText(sum)}`));
     return figure;
   }
 
@@ -841,17 +848,17 @@ class Explainer {
     const sums = laidOut.map((channel) => channelSum(problem, this.outChannel, channel, this.place));
     const total = outputValue(problem, this.outChannel, this.place);
     const bias = problem.bias ? biasValue(this.outChannel) : 0;
-    const line = madeElement("p", { class: "cx-total" });
+    const line = element("p", { class: "cx-total" });
     line.append(sums.map((sum) => (sum < 0 ? `(${signedText(sum)})` : String(sum))).join(" + "));
     const hidden = channels - laidOut.length;
     if (hidden) {
       const rest = total - bias - sums.reduce((all, sum) => all + sum, 0);
       const other = laidOut.length ? "more channel" : "channel";
       line.append(laidOut.length ? " + " : "", signedText(rest));
-      line.append(madeElement("small", {}, ` (${pluralText(hidden, other)})`));
+      line.append(element("small", {}, ` (${pluralText(hidden, other)})`));
     }
-    if (problem.bias) line.append(` + ${bias}`, madeElement("small", {}, " (bias)"));
-    line.append(" = ", madeElement("b", {}, signedText(total)));
+    if (problem.bias) line.append(` + ${bias}`, element("small", {}, " (bias)"));
+    line.append(" = ", element("b", {}, signedText(total)));
     return line;
   }
 
@@ -906,7 +913,7 @@ class Explainer {
       }
     }
     const name = (selector, strong, rest) => {
-      this.find(selector).replaceChildren(madeElement("b", {}, strong), rest);
+      this.find(selector).replaceChildren(element("b", {}, strong), rest);
     };
     name(".cx-in-name", pluralText(problem.in_channels, "in channel"), "");
     const groups = problem.groups > 1 ? ` in ${countText(problem.groups)} groups` : "";
@@ -945,11 +952,4 @@ function labelOfField(field, square = false) {
   const { setting, axis } = field.dataset;
   if (!axis) return setting;
   return square ? `${setting}, height and width` : `${setting}, ${axisNames()[Number(axis)]}`;
-}
-
-function madeElement(tag, attributes, text) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  if (text !== undefined) element.textContent = text;
-  return element;
 }

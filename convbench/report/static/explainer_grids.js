@@ -2,12 +2,12 @@
 // a small map of the whole. Nothing here knows what a cell means.
 
 /** Cells narrower than this show a part of a grid instead of all of it. */
-const SMALLEST_WHOLE_CELL = 16;
+const SMALLEST_WHOLE_CELL = 15;
 /** Cells of a grid of which a part is shown; smaller where the kernel needs the room. */
 const PART_CELL = 28;
 const LEAST_CELL = 3;
 /** Numbers are legible from here on: the size of a cell, and of the text. */
-const NUMBER_CELL = 16;
+const NUMBER_CELL = 15;
 const SMALLEST_TEXT = 8;
 /** Room for the numbers of rows and columns. */
 const GUTTER = 26;
@@ -49,10 +49,13 @@ export function sizedContext(canvas, width, height) {
   return context;
 }
 
-/** The size of a cell with which a grid fits into a width and a height, whole or in part; `need` rows and columns must. */
-export function cellSize([rows, columns], [width, height], need, largest) {
-  const whole = Math.floor(Math.min(width / columns, height / rows));
-  if (whole >= SMALLEST_WHOLE_CELL) return Math.min(whole, largest);
+/**
+ * The size of a cell with which a grid fits into a width and a height, in part where cells of the whole would be smaller
+ * than `whole`; `need` rows and columns must fit.
+ */
+export function cellSize([rows, columns], [width, height], need, { largest, whole = SMALLEST_WHOLE_CELL }) {
+  const fits = Math.floor(Math.min(width / columns, height / rows));
+  if (fits >= whole) return Math.min(fits, largest);
   const least = Math.floor(Math.min(width / (need[1] + 2), height / (need[0] + 2)));
   return Math.max(LEAST_CELL, Math.min(PART_CELL, largest, least));
 }

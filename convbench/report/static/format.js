@@ -1,9 +1,10 @@
-// Numbers and text as the reader sees them. convbench/units.py writes the same: `number` and `seconds`.
+// Numbers and text as the reader sees them. convbench/units.py writes the same: `number`, `seconds` and `change`.
 
 /** A cell of a column as text; numbers have the column's unit, digits and thousands separators. */
 export function formatCell(value, column) {
   if (value === null || typeof value === "string") return value ?? "";
-  return formatNumber(value * column.factor, column.significant, column.decimals);
+  const text = formatNumber(value * column.factor, column.significant, column.decimals);
+  return column.signed && value >= 0 ? `+${text}` : text;
 }
 
 export function formatNumber(value, significant, decimals) {
@@ -28,6 +29,13 @@ export function formatSeconds(value, significant = 3) {
   if (value === null || value === undefined) return "-";
   const [unit, name] = TIME_UNITS.find(([size]) => value >= size * 0.9995) ?? TIME_UNITS.at(-1);
   return `${formatNumber(value / unit, significant, 0)} ${name}`;
+}
+
+/** A factor as what it adds or takes: `+41.2 %`, `-10.0 %`, `+520 %`. */
+export function formatChange(factor) {
+  if (factor === null || factor === undefined) return "-";
+  const text = ((factor - 1) * 100).toFixed(Math.abs(factor - 1) < 0.9995 ? 1 : 0);
+  return `${factor >= 1 ? "+" : ""}${text} %`;
 }
 
 const PREFIXES = [

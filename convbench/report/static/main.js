@@ -2,54 +2,17 @@
 
 import { CasePage } from "./casepage.js";
 import { Blocks, Cases } from "./cases.js";
-import { element } from "./dom.js";
 import { mountExplainer } from "./explainer.js";
 import { readPayload } from "./load.js";
 import { Measured, problemOf } from "./measured.js";
 import { choose, Pictures } from "./pictures.js";
+import { RUN_PICTURES } from "./run_pictures.js";
+import { begin, goTo, keepOver, showThemes } from "./shell.js";
 import { showTable } from "./table.js";
 import { followLinks, remember, viewed, whenViewed } from "./view.js";
 
-const root = document.documentElement;
-
-/** Light, dark, or as the system has it; kept for the next report where the browser lets us. */
-function showThemes(changed) {
-  const select = document.getElementById("theme");
-  const apply = (name) => {
-    if (name === "system") delete root.dataset.theme;
-    else root.dataset.theme = name;
-    const dark = name === "dark" || (name === "system" && matchMedia("(prefers-color-scheme: dark)").matches);
-    root.classList.toggle("dark", dark); // DataTables' style knows a dark theme by this class
-    changed();
-  };
-  select.addEventListener("change", () => {
-    apply(select.value);
-    try {
-      localStorage.setItem("convbench-theme", select.value);
-    } catch {
-      // A browser that keeps nothing for pages from disk: the choice lasts as long as the page.
-    }
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => apply(select.value));
-  try {
-    select.value = localStorage.getItem("convbench-theme") ?? "system";
-  } catch {
-    select.value = "system";
-  }
-  if (!select.value) select.value = "system";
-  apply(select.value);
-}
-
 /** Milliseconds after which a reader who types has paused. */
 const TYPING_MS = 250;
-
-/** Scroll to a part of the page and let the keyboard, and who reads aloud, go on from its heading. */
-function goTo(part) {
-  const heading = part.querySelector("h2, h3") ?? part;
-  heading.tabIndex = -1;
-  heading.focus({ preventScroll: true });
-  part.scrollIntoView();
-}
 
 /** The rows that a link keeps: `finding:3`, `exceptions:3`, `rows:1,2,3`; {rows, text} or null where it keeps all. */
 function selection(cases, told) {
@@ -93,18 +56,7 @@ async function start() {
     waiting = setTimeout(() => pictures?.refresh(), TYPING_MS);
   });
 
-  const chip = document.getElementById("chosen");
-  const keep = (told) => {
-    const chosen = selection(cases, told);
-    remember("only", chosen ? told : null);
-    chip.replaceChildren();
-    chip.hidden = !chosen;
-    if (chosen) {
-      const all = element("button", { type: "button", onclick: () => keep(null) }, "Show all cases");
-      chip.append(element("span", {}, `Shown: ${chosen.text}`), all);
-    }
-    table.only(chosen?.rows ?? null);
-  };
+  const keep = keepOver(table, (told) => selection(cases, told));
   const toTable = (told) => {
     keep(told);
     goTo(document.getElementById("cases"));
@@ -132,6 +84,7 @@ async function start() {
   };
 
   pictures = new Pictures({
+    pictures: RUN_PICTURES,
     cases,
     blocks,
     rows: pictureRows,
@@ -181,30 +134,7 @@ async function start() {
     page.redraw();
   });
   if (viewed("case")) openId(viewed("case"));
-  root.dataset.ready = "true";
   pictures.drawRest();
 }
 
-/** On paper nothing can be opened: what is folded is shown, and folded again. */
-function unfoldForPrint() {
-  let opened = [];
-  globalThis.addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("main details:not([open], .unscripted)")].filter(
-      (each) => !each.closest("#explain"),
-    );
-    for (const details of opened) details.open = true;
-  });
-  globalThis.addEventListener("afterprint", () => {
-    for (const details of opened) details.open = false;
-  });
-}
-
-root.classList.add("scripted");
-unfoldForPrint();
-start().catch((error) => {
-  root.classList.remove("scripted"); // the page without scripts is whole
-  document
-    .getElementById("answer")
-    .prepend(element("p", { class: "stage", role: "alert" }, `The interactive part failed: ${error.message}`));
-  throw error;
-});
+begin(start);

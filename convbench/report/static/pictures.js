@@ -1,152 +1,15 @@
-// The pictures of the report: what the reader can choose in each, and drawing them when they come into view.
+// The pictures of a page: what is chosen in each, and drawing them when they come into view.
 
-import { metricsOf } from "./charts.js";
 import { theme } from "./colours.js";
-import { explorePicture } from "./explore.js";
-import { heatPicture } from "./heatmap.js";
 import { runPacked } from "./load.js";
-import { isNetwork, networkPicture, ways } from "./network.js";
-import { rankingPicture, weatherPicture } from "./ranking.js";
-import { rooflinePicture } from "./roofline.js";
-import { sidesPicture } from "./sides.js";
 import { remember, viewed } from "./view.js";
 
-const NONE = "";
-
-/** {value, text} of every axis, those named left out. */
-function axisOptions(cases, except = []) {
-  return cases.axes
-    .filter(({ name }) => !except.includes(name))
-    .map(({ name, title }) => ({ value: name, text: title }));
-}
-
-function withNone(options) {
-  return [{ value: NONE, text: "nothing" }, ...options];
-}
-
-function metricOptions(cases) {
-  return metricsOf(cases).map(({ name, title }) => ({ value: name, text: title }));
-}
-
-/** Axes by how much there is to see along them: those with an order first, then those with more values. */
-function byInterest(cases) {
-  const order = (axis) => (axis.scale === "words" ? 0 : 1000) + Math.min(axis.texts.length, 999);
-  return [...cases.axes].sort((a, b) => order(b) - order(a)).map(({ name }) => name);
-}
-
-/** The axis to colour by where the reader has not said: the direction, else one with few values. */
-function usualColour(cases, except) {
-  const few = cases.axes.filter(({ name, texts }) => !except.includes(name) && texts.length <= 8);
-  const found = few.find(({ name }) => name === "direction") ?? few.find(({ scale }) => scale === "words") ?? few[0];
-  return found?.name ?? NONE;
-}
-
-/**
- * Each picture: `applies` to this run or not; `controls` in their order, each {key, label, options, usual} for what is
- * chosen so far; `draw` gives {traces, layout, told}.
- */
-const PICTURES = {
-  explore: {
-    applies: (cases) => cases.axes.length > 0,
-    controls: (cases, chosen) => {
-      const [first] = byInterest(cases);
-      const x = chosen.x ?? first;
-      const colour = chosen.colour ?? usualColour(cases, [x]);
-      const rest = [x, colour];
-      return [
-        { key: "y", label: "Show", options: metricOptions(cases), usual: "floor_s" },
-        { key: "x", label: "over", options: axisOptions(cases), usual: first },
-        {
-          key: "colour",
-          label: "coloured by",
-          options: withNone(axisOptions(cases, [x])),
-          usual: usualColour(cases, [x]),
-        },
-        { key: "split", label: "split by", options: withNone(axisOptions(cases, rest)), usual: NONE },
-      ];
-    },
-    draw: ({ cases, rows, choice, look }) => explorePicture(cases, rows, choice, look),
-  },
-  heat: {
-    applies: (cases) => cases.axes.length > 1,
-    controls: (cases, chosen) => {
-      const [first, second] = byInterest(cases);
-      const x = chosen.x ?? first;
-      return [
-        {
-          key: "metric",
-          label: "Show",
-          options: metricOptions(cases),
-          usual: cases.has("tflops") ? "tflops" : "floor_s",
-        },
-        { key: "x", label: "over", options: axisOptions(cases), usual: first },
-        { key: "y", label: "and", options: axisOptions(cases, [x]), usual: x === second ? first : second },
-      ];
-    },
-    draw: ({ cases, rows, choice, look }) => heatPicture(cases, rows, choice, look),
-  },
-  sides: {
-    applies: (cases) => cases.axes.length > 0,
-    controls: (cases, chosen) => {
-      const usual = cases.axis.has("direction") ? "direction" : cases.axes[0].name;
-      const axis = cases.axis.get(chosen.axis ?? usual);
-      const values = (except) => axis.texts.filter((text) => text !== except).map((text) => ({ value: text, text }));
-      const first = axis.texts.includes(chosen.first) ? chosen.first : axis.texts[0];
-      return [
-        { key: "axis", label: "Compare values of", options: axisOptions(cases), usual },
-        { key: "first", label: "across", options: values(), usual: axis.texts[0] },
-        { key: "second", label: "up", options: values(first), usual: axis.texts.find((text) => text !== first) },
-        {
-          key: "colour",
-          label: "coloured by",
-          options: withNone(axisOptions(cases, [axis.name])),
-          usual: usualColour(cases, [axis.name]),
-        },
-      ];
-    },
-    draw: ({ cases, rows, choice, look }) => sidesPicture(cases, rows, choice, look),
-  },
-  roofline: {
-    applies: (cases) => cases.ranked.length > 0,
-    controls: (cases) => {
-      const bound = cases.has("bound") ? [{ value: "bound", text: "Nearer roof" }] : [];
-      const options = withNone([...bound, ...axisOptions(cases)]);
-      return [
-        { key: "colour", label: "Coloured by", options, usual: usualColour(cases, []) || bound[0]?.value || NONE },
-      ];
-    },
-    draw: ({ cases, rows, choice, look }) => rooflinePicture(cases, rows, choice, look),
-  },
-  network: {
-    applies: isNetwork,
-    controls: (cases) => {
-      const options = ways(cases, cases.ranked).map(({ text }) => ({ value: text, text }));
-      return options.length > 1 ? [{ key: "way", label: "The network as", options, usual: options[0].value }] : [];
-    },
-    draw: ({ cases, rows, choice, look }) => networkPicture(cases, rows, choice, look),
-  },
-  ranking: {
-    applies: (cases) => cases.ranked.length > 0,
-    controls: (cases) => {
-      if (!cases.axes.length) return [];
-      const options = withNone(axisOptions(cases));
-      return [{ key: "colour", label: "Coloured by", options, usual: usualColour(cases, []) }];
-    },
-    draw: ({ cases, rows, choice, look }) => rankingPicture(cases, rows, choice, look),
-  },
-  weather: {
-    applies: (cases) => cases.ranked.length > 0,
-    controls: () => [],
-    draw: async ({ cases, rows, blocks, look }) => weatherPicture(cases, rows, await blocks(), look),
-  },
-};
-
 /** What is chosen in a picture: the link's values where they are possible, else the usual ones. */
-function choiceOf(name, cases) {
+function choiceOf(name, { controls: controlsOf }, cases) {
   const chosen = {};
   // A control's options follow from those before it: each is settled in turn.
   for (let done = 0; ; done += 1) {
-    const controls = PICTURES[name].controls(cases, chosen);
+    const controls = controlsOf(cases, chosen);
     if (done >= controls.length) return { controls, choice: chosen };
     const { key, options, usual } = controls[done];
     const wanted = viewed(`${name}.${key}`, usual);
@@ -155,14 +18,16 @@ function choiceOf(name, cases) {
 }
 
 /**
- * The drawings of the page: `element` is a figure with data-picture. They are drawn one after the other, each as wanted
+ * The drawings of the page, in its figures with data-picture. `pictures` has for each by name {applies, controls, draw}:
+ * whether it `applies` to these cases; its `controls` in their order, each {key, label, options, usual} for what is
+ * chosen so far; `draw` gives {traces, layout, told} of {cases, rows, blocks, choice, look}. They are drawn one after the other, each as wanted
  * last, when they come near the reader's view, the others when the browser has nothing else to do.
  */
 export class Pictures {
-  constructor({ cases, blocks, rows, openCase, openRows }) {
-    Object.assign(this, { cases, blocks, rows, openCase, openRows, library: null, queue: Promise.resolve() });
+  constructor({ pictures, cases, blocks, rows, openCase, openRows }) {
+    Object.assign(this, { pictures, cases, blocks, rows, openCase, openRows, library: null, queue: Promise.resolve() });
     this.figures = [...document.querySelectorAll("[data-picture]")].filter((figure) => {
-      const applies = PICTURES[figure.dataset.picture].applies(cases);
+      const applies = pictures[figure.dataset.picture].applies(cases);
       figure.hidden = !applies;
       return applies;
     });
@@ -189,6 +54,11 @@ export class Pictures {
     }
   }
 
+  /** {controls, choice} of a picture. */
+  choice(name) {
+    return choiceOf(name, this.pictures[name], this.cases);
+  }
+
   /** Draw everything anew: the theme or the rows are others. */
   refresh() {
     this.version += 1;
@@ -210,7 +80,7 @@ export class Pictures {
 
   /** What a drawing depends on, in one text. */
   wanted(figure) {
-    const { choice } = choiceOf(figure.dataset.picture, this.cases);
+    const { choice } = this.choice(figure.dataset.picture);
     return JSON.stringify([theme(), figure.querySelector(".plot").clientWidth, this.version, choice]);
   }
 
@@ -232,9 +102,9 @@ export class Pictures {
     const name = figure.dataset.picture;
     const plot = figure.querySelector(".plot");
     const look = { theme: theme(), width: plot.clientWidth, height: plot.clientWidth < 560 ? 300 : 360 };
-    const { choice } = choiceOf(name, this.cases);
+    const { choice } = this.choice(name);
     const { cases, blocks } = this;
-    const { traces, layout, told } = await PICTURES[name].draw({ cases, rows: this.rows(), blocks, choice, look });
+    const { traces, layout, told } = await this.pictures[name].draw({ cases, rows: this.rows(), blocks, choice, look });
     for (const trace of traces) trace.showlegend ??= false; // legends name values, not traces
     plot.style.height = `${layout.height}px`;
     await globalThis.Plotly.react(plot, traces, layout, { displayModeBar: false });
@@ -260,7 +130,7 @@ export class Pictures {
   /** The selects of a picture; they change with what is chosen. */
   showControls(figure) {
     const name = figure.dataset.picture;
-    const { controls, choice } = choiceOf(name, this.cases);
+    const { controls, choice } = this.choice(name);
     const box = figure.querySelector(".controls");
     const focused = document.activeElement?.name;
     box.replaceChildren(
