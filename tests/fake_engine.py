@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from convbench.case import WorkerSettings
@@ -38,6 +38,7 @@ class Script:
     twin_ratio: float = 0.6
     dies_at_start: set[int] = field(default_factory=set)  # numbers of workers
     slow_first_block_s: float | None = None
+    factor: Callable[[int, int], float] = lambda name, worker: 1.0  # on the time, by layer and number of the worker
 
 
 class FakeEngine:
@@ -48,6 +49,7 @@ class FakeEngine:
         self.log: list[tuple[str, int]] = []
         self.workers = 0
         self.closed = 0
+        self.deaths = 0
         self.blocks = 0
         self.falls = 0
 
@@ -92,6 +94,7 @@ class FakeTransport:
 
     def _die(self, error: WorkerDiedError | WorkerTimedOutError) -> None:
         self._dead = True
+        self._engine.deaths += 1
         raise error
 
     def _describe(self, message: Message) -> Mapping[str, Json]:
@@ -149,6 +152,7 @@ class FakeTransport:
         if name in engine.script.killed_in_block:
             self._die(WorkerDiedError("the worker was ended by SIGKILL", signal=9))
         time_s = engine.script.iteration_s.get(name, 1e-3) * (1 + engine.script.drift) ** (self._number - 1)
+        time_s *= engine.script.factor(name, self._number)
         if engine.blocks == 1 and engine.script.slow_first_block_s:
             time_s = engine.script.slow_first_block_s
         iterations = max(1, round(seconds / time_s))
