@@ -241,20 +241,23 @@ def _object(noun: typing.Any) -> _Reader:
     rule = _RULES.get(noun)
     allowed = rule.allowed if rule else frozenset()
 
+    def told(value: dict[str, Json]) -> dict[str, object]:
+        """The entries that are fields; what cannot be read tells its place."""
+        given = {}
+        for name, entry in value.items():
+            if name in readers:
+                given[name] = _at(name, readers[name], entry)
+            elif name not in allowed:
+                raise _Unexpected(f"unknown entry {name!r}")
+        return given
+
     def read(value: Json) -> object:
         if type(value) is not dict:
             raise _found("an object", value)
-        given = {}
-        for name, entry in value.items():
-            reader = readers.get(name)
-            if reader is not None:
-                try:
-                    given[name] = reader(entry)
-                except _Unexpected as unexpected:
-                    unexpected.place.append(name)
-                    raise
-            elif name not in allowed:
-                raise _Unexpected(f"unknown entry {name!r}")
+        try:
+            given = {name: readers[name](entry) for name, entry in value.items()}
+        except (KeyError, _Unexpected):
+            given = told(value)
         if not required <= given.keys():
             missing = [name for name in readers if name in required - given.keys()]
             raise _Unexpected(f"lacks {', '.join(missing)}")

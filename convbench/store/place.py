@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from convbench.errors import DatabaseError, StoreError
+from convbench.errors import DatabaseError, RequestError, RunNotFoundError, StoreError
 from convbench.store import schema
 
 DEFAULT = "reports/convbench.db"
@@ -117,6 +117,19 @@ class Place:
             yield
         except (SQLAlchemyError, sqlite3.Error) as error:
             raise self._explained(error) from error
+
+    @contextmanager
+    def decoding(self, run_id: str) -> Iterator[None]:
+        """What is stored of a run and cannot be understood becomes a StoreError that names the run."""
+        try:
+            yield
+        except (StoreError, RunNotFoundError):
+            raise
+        except (ValueError, KeyError, RequestError) as error:
+            raise StoreError(
+                f"run {run_id} in {self} holds what this convbench cannot read: {error}",
+                hint="a newer convbench may have written it",
+            ) from error
 
     def _explained(self, error: Exception) -> StoreError:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error

@@ -1,0 +1,185 @@
+"""The rows of runs: who writes one, how it stands, what it is called; the list of all, and the baselines."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Row, func, select
+from sqlalchemy.sql import ColumnElement
+
+from convbench.errors import NotComparableError, RunNotFoundError
+from convbench.result import Baseline, Environment, Git, RunState, RunSummary, Status
+from convbench.serial import environment_from_json
+from convbench.store import schema
+from convbench.store.identity import LATEST, baseline_meant
+from convbench.store.place import Place
+from convbench.store.writer import Writer
+
+AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
+
+
+def writer_columns(writer: Writer | None) -> dict[str, object]:
+    """The columns that tell who writes a run; null where nobody does."""
+    return {
+        "writer_host": writer and writer.host,
+        "writer_boot": writer and writer.boot,
+        "writer_pid": writer and writer.pid,
+        "writer_started": writer and writer.started,
+    }
+
+
+def writer_of(row: AnyRow) -> Writer | None:
+    """Who writes the run, None where nobody does."""
+    if row.writer_pid is None:
+        return None
+    return Writer(host=row.writer_host, boot=row.writer_boot, pid=row.writer_pid, started=row.writer_started)
+
+
+def is_free(row: AnyRow) -> bool:
+    """Whether no process writes the run any more."""
+    writer = writer_of(row)
+    return writer is None or writer.is_gone()
+
+
+def git_columns(git: Git | None) -> dict[str, object]:
+    """The columns that tell what was checked out."""
+    return {
+        "git_commit": git and git.commit,
+        "git_branch": git and git.branch,
+        "git_dirty": git and git.dirty,
+    }
+
+
+def git_of(row: AnyRow) -> Git | None:
+    """What was checked out, None where that is not known."""
+    if row.git_commit is None:
+        return None
+    return Git(commit=row.git_commit, branch=row.git_branch, dirty=bool(row.git_dirty))
+
+
+def state_of(row: AnyRow) -> RunState:
+    """The state of a run; one whose writer was killed could not say so itself and was interrupted."""
+    state = RunState(row.state)
+    return RunState.INTERRUPTED if state is RunState.RUNNING and is_free(row) else state
+
+
+def environment_of(row: AnyRow) -> Environment:
+    """What the run was measured on."""
+    return environment_from_json(json.loads(row.environment))
+
+
+def find(connection: Connection, ref: str, version: int, place: Place) -> AnyRow:
+    """(key, id, name) of the run that `ref` means in a database of a schema version; RunNotFoundError where there is
+    none or where there are several, NotComparableError where there is no such baseline.
+    """
+    runs = schema.runs.c
+    stored = connection.execute(
+        select(runs.key, runs.id, runs.name).order_by(runs.started_at.desc(), runs.key.desc())
+    ).all()
+    if not stored:
+        raise RunNotFoundError(f"no run is stored in {place}", hint="`convbench run CONFIG` measures one")
+    name = baseline_meant(ref)
+    if name is not None:
+        named = [baseline.run_id for baseline in baselines(connection, version) if baseline.name == name]
+        if not named:
+            raise no_baseline(connection, name, version, place)
+        ref = named[0]
+    found = stored[:1] if ref == LATEST else [row for row in stored if row.id == ref]
+    found = found or [row for row in stored if ref and row.id.startswith(ref)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise RunNotFoundError(
+            f"{ref!r} begins the ids of {len(found)} runs in {place}", hint=f"say more: {_listed(found)}"
+        )
+    raise RunNotFoundError(f"no run {ref!r} is stored in {place}", hint=f"stored are {_listed(stored)}")
+
+
+def _listed(rows: Sequence[AnyRow]) -> str:
+    """`20261124-031502-k7q2 (sweep), ... and 3 more`."""
+    shown = ", ".join(f"{row.id} ({row.name})" if row.name else str(row.id) for row in rows[:5])
+    return shown if len(rows) <= 5 else f"{shown}, and {len(rows) - 5} more"
+
+
+def baselines(connection: Connection, version: int) -> list[Baseline]:
+    """All baselines in a database of a schema version, by name."""
+    if version < schema.BASELINES_SINCE:
+        return []
+    columns, runs = schema.baselines.c, schema.runs.c
+    rows = connection.execute(
+        select(columns.name, runs.id, columns.set_at)
+        .join_from(schema.baselines, schema.runs, columns.run_key == runs.key)
+        .order_by(columns.name)
+    )
+    return [Baseline(name=name, run_id=run_id, set_at=set_at) for name, run_id, set_at in rows]
+
+
+def no_baseline(connection: Connection, name: str, version: int, place: Place) -> NotComparableError:
+    """That there is no baseline of this name, and which there are."""
+    names = ", ".join(baseline.name for baseline in baselines(connection, version))
+    there_are = f"; set are {names}" if names else ""
+    return NotComparableError(
+        f"there is no baseline {name!r} in {place}",
+        hint=f"`convbench baseline set {name} RUN` sets one{there_are}; ids of runs begin with a digit",
+    )
+
+
+def summaries(connection: Connection, version: int, place: Place) -> list[RunSummary]:
+    """All runs in a database of a schema version, newest first."""
+    runs = schema.runs
+    counted = connection.execute(select(schema.cases.c.run_key, func.count()).group_by(schema.cases.c.run_key))
+    cases: dict[int, int] = dict(counted.all())
+    statuses = _statuses(connection)
+    return [
+        _summary(row, cases.get(row.key, 0), statuses.get(row.key, {}), place)
+        for row in connection.execute(
+            select(*schema.columns(runs, version)).order_by(runs.c.started_at.desc(), runs.c.key.desc())
+        )
+    ]
+
+
+def _summary(row: AnyRow, cases: int, statuses: Mapping[Status, int], place: Place) -> RunSummary:
+    with place.decoding(row.id):
+        environment = environment_of(row)
+    return RunSummary(
+        id=row.id,
+        name=row.name,
+        state=state_of(row),
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        host=row.host,
+        cpu=environment.cpu,
+        torch=environment.torch,
+        cases=cases,
+        statuses=statuses,
+        git=git_of(row),
+    )
+
+
+def _statuses(connection: Connection) -> dict[int, dict[Status, int]]:
+    """How many cases of each run ended how, by `result.merge`'s rule: the first visit that did not pass decides."""
+    visits = schema.visits.c
+    visited = select(visits.run_key, func.count(visits.position.distinct())).group_by(visits.run_key)
+    first = (
+        select(visits.run_key, visits.position, func.min(visits.pass_index).label("pass_index"))
+        .where(visits.status != Status.PASSED.value)
+        .group_by(visits.run_key, visits.position)
+        .subquery()
+    )
+    decisive: list[ColumnElement[bool]] = [
+        visits[name] == first.c[name] for name in ("run_key", "position", "pass_index")
+    ]
+    others = (
+        select(visits.run_key, visits.status, func.count()).where(*decisive).group_by(visits.run_key, visits.status)
+    )
+    found: defaultdict[int, dict[Status, int]] = defaultdict(dict)
+    for key, status, count in connection.execute(others):
+        found[key][Status(status)] = count
+    for key, count in connection.execute(visited):
+        passed = count - sum(found[key].values())
+        if passed:
+            found[key][Status.PASSED] = passed
+    return found

@@ -1,0 +1,159 @@
+"""Nouns to rows, and the rows of one database as another one takes them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, insert, select, update
+
+from convbench.case import Case
+from convbench.errors import StoreError, TakenOverError
+from convbench.result import FOUND_ONCE, Rejection, Run, Visit
+from convbench.serial import Json, to_json
+from convbench.store import schema
+from convbench.store.runs import AnyRow, git_columns, writer_columns, writer_of
+from convbench.store.writer import Writer
+
+#: Rows sent at a time.
+_CHUNK = 1000
+
+
+def dumps(noun: object) -> str:
+    """A noun as the JSON that is stored of it."""
+    return _compact(to_json(noun, defaults=False))
+
+
+def _compact(document: Json) -> str:
+    # ASCII, so that any text inside can be stored anywhere and comes back as it was.
+    return json.dumps(document, separators=(",", ":"), allow_nan=False)
+
+
+def run_row(run: Run, writer: Writer, digest: str) -> dict[str, object]:
+    """The row of a run that `writer` begins."""
+    return {
+        "id": run.id,
+        "name": run.name,
+        "description": run.description,
+        "source": run.source,
+        "seed": str(run.seed),
+        "measure": dumps(run.measure),
+        "version": run.version,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "state": run.state.value,
+        "environment": dumps(run.environment),
+        "digest": digest,
+        "host": writer.host,
+        **writer_columns(writer),
+        **git_columns(run.git),
+    }
+
+
+def case_rows(key: int, cases: Iterable[Case], positions: dict[str, int]) -> Iterator[dict[str, object]]:
+    """The rows of a run's cases; fills in where each case stands."""
+    for position, case in enumerate(cases):
+        document = to_json(case, defaults=False)
+        assert isinstance(document, dict)
+        case_id = document.pop("id")
+        assert isinstance(case_id, str)
+        positions[case_id] = position
+        problem = _compact(document.pop("problem"))
+        settings = _compact(document)
+        yield {"run_key": key, "position": position, "case_id": case_id, "problem": problem, "settings": settings}
+
+
+def rejection_rows(key: int, rejections: Iterable[Rejection]) -> Iterator[dict[str, object]]:
+    """The rows of what torch would refuse in the sweep of the run with this key."""
+    for position, rejection in enumerate(rejections):
+        yield {"run_key": key, "position": position, "label": rejection.label, "reason": rejection.reason}
+
+
+def visit_row(key: int, positions: Mapping[str, int], visit: Visit) -> dict[str, object]:
+    """The row of a visit in the run with this key; StoreError where its case is none of the run's."""
+    if visit.case_id not in positions:
+        raise StoreError(f"case {visit.case_id} is no case of this run")
+    return {
+        "run_key": key,
+        "position": positions[visit.case_id],
+        "pass_index": visit.pass_index,
+        "status": visit.status.value,
+        "complete": visit.complete,
+        "reason": visit.reason,
+        "check_result": None if visit.check is None else dumps(visit.check),
+        "stop_reason": visit.stop_reason.value,
+        "layout": visit.layout,
+        "blocks": visit.blocks,
+        "system_blocks": visit.system_blocks or None,
+        "kernel_blocks": visit.kernel_blocks or None,
+        **{name: getattr(visit, name) for name in FOUND_ONCE},
+    }
+
+
+def insert_all(connection: Connection, table: Table, rows: Iterator[dict[str, object]]) -> None:
+    """Store rows, however many."""
+    while chunk := list(itertools.islice(rows, _CHUNK)):
+        connection.execute(insert(table), chunk)
+
+
+def taken_over(run_id: str) -> TakenOverError:
+    """That another process has gone on with a run."""
+    return TakenOverError(f"run {run_id} was taken over by another process", hint="end one of the two")
+
+
+def send(here: Connection, there: Connection, run: AnyRow, version: int) -> None:
+    """Have the other database hold all that this one, of a schema version, holds of a run.
+
+    TakenOverError where another process has gone on with it there.
+    """
+    theirs = there.execute(select(schema.runs).where(schema.runs.c.id == run.id).with_for_update()).one_or_none()
+    if theirs is None:
+        values = {name: value for name, value in run._asdict().items() if name != "key"}
+        key = there.execute(insert(schema.runs).returning(schema.runs.c.key), values).scalar_one()
+        for table in (schema.rejections, schema.cases):
+            insert_all(there, table, _rows_of(here, table, run.key, key, version))
+    elif run.finished_at is not None and (theirs.state, theirs.finished_at) == (run.state, run.finished_at):
+        return  # it has arrived, and only nobody heard
+    elif writer_of(theirs) != writer_of(run):
+        raise taken_over(run.id)
+    else:
+        key = theirs.key
+    _send_visits(here, there, run.key, key, version)
+    there.execute(delete(schema.passes).where(schema.passes.c.run_key == key))
+    insert_all(there, schema.passes, _rows_of(here, schema.passes, run.key, key, version))
+    if run.finished_at is not None:
+        ended = {"state": run.state, "finished_at": run.finished_at, **writer_columns(None)}
+        there.execute(update(schema.runs).where(schema.runs.c.key == key).values(**ended))
+
+
+def _rows_of(source: Connection, table: Table, key: int, new_key: int, version: int) -> Iterator[dict[str, Any]]:
+    """The rows of a run in a table as another database takes them, where the run has another key."""
+    for row in source.execute(select(*schema.columns(table, version)).where(table.c.run_key == key)):
+        yield {**row._asdict(), "run_key": new_key}
+
+
+def _send_visits(source: Connection, target: Connection, key: int, new_key: int, version: int) -> None:
+    """Copy the visits that the other side lacks, or has only as far as they were cut short."""
+    visits = schema.visits.c
+    place = (visits.position, visits.pass_index)
+    stored = target.execute(select(*place, visits.complete).where(visits.run_key == new_key)).all()
+    arrived = {(position, pass_index): complete for position, pass_index, complete in stored}
+
+    def lacking() -> Iterator[dict[str, Any]]:
+        for row in _rows_of(source, schema.visits, key, new_key, version):
+            complete = arrived.get((row["position"], row["pass_index"]))
+            if complete == row["complete"]:
+                continue
+            if complete is not None:
+                target.execute(
+                    delete(schema.visits).where(
+                        visits.run_key == new_key,
+                        visits.position == row["position"],
+                        visits.pass_index == row["pass_index"],
+                    )
+                )
+            yield row
+
+    insert_all(target, schema.visits, lacking())
