@@ -161,8 +161,7 @@ class Epochs:
             due=due,
             progressed=lambda round_index: self._tell(over + len(positions) * round_index / ROUNDS),
         )
-        if self._epoch == 0:
-            self._rounds.verify(both)
+        self._rounds.verify(both)
         for side in self._sides:
             side.lanes.release(deadline_s=self._timeout_s)
         return pairs

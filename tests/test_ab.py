@@ -303,6 +303,8 @@ def test_what_one_side_cannot_do_is_told_and_left_out_of_later_epochs_on_both(mi
         dict.fromkeys(range(SCREEN), ROUNDS)
     ] * 4
     assert [j.verdict for j in found.comparison.judgments if j is not judgment] == [Verdict.UNCHANGED] * 2
+    if misdeed in ("hang_in_prepare", "raises", "out_of_memory"):
+        assert all(2 not in blocks for blocks in pair.asked("block")), "what cannot be compared is not timed"
     expected = ExitCode.FAILED_OR_REGRESSED if status is Status.FAILED else ExitCode.NOT_MEASURED
     assert exits.of_comparison(found.comparison) is (expected if side == "B" else ExitCode.DONE)
     last = pair.progress[-1]

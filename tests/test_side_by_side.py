@@ -113,6 +113,14 @@ def test_the_interval_is_that_of_all_resamples() -> None:
     assert found.low[0] <= found.median[0] <= found.high[0]
 
 
+@pytest.mark.parametrize("factor", [1.1, 1 / 1.1])
+def test_the_interval_holds_both_figures_where_they_differ(factor: float) -> None:
+    """One lucky epoch of twelve has the floors of both sides: most resamples have it, hardly any mostly."""
+    found = of([0.5e-3, *[1e-3] * 11], [0.5e-3 * factor, *[1e-3] * 11])
+    assert (found.pooled[0], found.median[0]) == pytest.approx((factor, 1.0), rel=1e-6)
+    assert [found.low[0], found.high[0]] == pytest.approx(sorted([factor, 1.0]), rel=1e-6)
+
+
 def test_epochs_that_one_side_lacks_are_cut_and_blocks_to_equal_numbers() -> None:
     long, short = run([1e-3, 1e-3, 1e-3, 0.5e-3]), run([1e-3] * 3)
     more_rounds = synthetic.result(short.results[0].case, made=blocks([1e-3] * 3, rounds=3))
