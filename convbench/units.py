@@ -10,13 +10,13 @@ _SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def digits(value: float, significant: int = 3) -> str:
-    """`value` with so many significant digits, never in exponent form between 1e-4 and 1e15."""
+    """`value` with so many significant digits, thousands separated, never in exponent form between 1e-4 and 1e15."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value)
     decimals = max(0, significant - 1 - math.floor(math.log10(abs(value))))
     if decimals > significant + 4:
         return f"{value:.{significant - 1}e}"
-    return f"{value:.{decimals}f}"
+    return f"{value:,.{decimals}f}"
 
 
 def seconds(value: float | None) -> str:

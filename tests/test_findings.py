@@ -195,7 +195,7 @@ def test_wrong_layers_are_never_ranked() -> None:
     assert found[0].weight is Weight.WRONG
     assert (found[0].cases, found[0].exceptions) == ((wrong.case.id,), ())
     assert found[0].sentence == (
-        f"1 of 2 cases computed something wrong: {wrong.case.label}: output[0] is 1, should be 2"
+        f"1 of 2 cases computed a wrong result: {wrong.case.label}: output[0] is 1, should be 2"
     )
     assert sentences(found, Weight.EFFECT) == []
     [rate] = [text for text in sentences(found, Weight.NOTE) if "highest rate" in text]
@@ -208,12 +208,12 @@ def test_a_slow_fallback_names_what_ran() -> None:
     made = run(timed(layer(), 1e-3), slow)
     [found] = of_kind(findings(made), Kind.FALLBACK)
     assert found.sentence == (
-        "float16 has no fast code in 1 of 1 matched case: it takes 36.0x as long as float32, with Slow2d"
+        "float16 has no fast code here: it takes 36.0x as long as float32 in 1 of 1 matched case, with Slow2d"
     )
     assert (found.axis, set(found.cases)) == ("dtype", {layer().id, slow.case.id})
     assert of_kind(findings(made), Kind.EFFECT) == [], "it is told once"
     nameless = effects(timed(layer(), 1e-3), replace(slow, implementation=None))
-    assert nameless == ["float16 has no fast code in 1 of 1 matched case: it takes 36.0x as long as float32"]
+    assert nameless == ["float16 has no fast code here: it takes 36.0x as long as float32 in 1 of 1 matched case"]
     assert of_kind(findings(run(timed(layer(), 1e-3), timed(layer(dtype="float64"), 2e-3))), Kind.FALLBACK) == []
 
 
@@ -222,10 +222,9 @@ def test_a_dtype_that_is_slow_for_a_few_layers_is_told_beside_its_effect() -> No
         return (1e-3, 5e-3) if channels == 3 else (2e-3, 1e-3)
 
     assert sorted(effects(*in_pairs(range(3, 9), seconds, dtype="bfloat16"))) == [
-        "bfloat16 has no fast code in 1 of 6 matched cases (at in_channels=3): it takes 5.00x as long as float32, "
-        "with A",
         "bfloat16 is 2.00x faster than float32 in the median of 6 matched cases: faster in 5 (2.00x), slower in 1 "
         "(5.00x, at in_channels=3)",
+        "bfloat16 takes 5.00x as long as float32 in 1 of 6 matched cases (at in_channels=3), with A",
     ]
 
 
@@ -261,9 +260,10 @@ def test_a_noisy_machine_is_said_to_be_one() -> None:
         replace(b, compute_canary_s=324e-6 * (1.0 if b.round_index == 0 else 1.31)) for b in synthetic.blocks(1e-3)
     )
     found = findings(run(synthetic.result(layer(), made=noisy)))
-    assert "the machine was noisy: the compute canary's median was 1.31x its floor" in sentences(found, Weight.NOTE)
+    told = "a fixed piece of work, the canary, took {}x as long in the median as in its quietest moment"
+    assert f"the machine was noisy: {told.format(1.31)}" in sentences(found, Weight.NOTE)
     assert of_kind(findings(run(result)), Kind.NOISE) == []
-    assert noise_sentence(1.02) == "the machine was quiet: the compute canary's median was 1.02x its floor"
+    assert noise_sentence(1.02) == f"the machine was quiet: {told.format(1.02)}"
     assert "unknown" in noise_sentence(float("nan"))
 
 
@@ -334,6 +334,15 @@ def test_unbatched_is_a_value_like_others() -> None:
     assert sentences(findings(run(*results)), Weight.WORK) == [
         "batch_size=8 is 2.00x cheaper per FLOP than unbatched in 1 of 1 matched case"
     ]
+    both = [
+        timed(layer(batch_size=b, dtype=dtype), 2e-3 * (b or 1) * (ratio if dtype == "bfloat16" else 1))
+        for b, ratio in ((None, 2.0), (2, 0.5), (4, 0.5))
+        for dtype in ("float32", "bfloat16")
+    ]
+    assert effects(*both) == [
+        "bfloat16 is 2.00x faster than float32 in the median of 3 matched cases: faster in 2 (2.00x), slower in 1 "
+        "(2.00x, unbatched)"
+    ]
 
 
 def test_pairs_differ_in_one_setting_alone() -> None:
@@ -388,7 +397,7 @@ def test_empty_and_uniform_runs_have_no_effects() -> None:
     assert [f.weight for f in findings(synthetic.empty_run())] == []
     found = findings(run(timed(layer(), 1e-3)))
     assert [f.sentence.split(":")[0] for f in found] == [
-        "the case computed what is right",
+        "the case computed the right result",
         "the highest rate is 6.23 GFLOP/s",
     ]
 
@@ -411,7 +420,7 @@ def test_too_many_threads_are_told() -> None:
     found = sentences(findings(replace(run(timed(layer(), 1e-3)), passes=tuple(facts))), Weight.NOISE)
     assert found == [
         "more threads than free cores: in 2 of 3 passes a matrix product took 3.00x as long with all threads as with "
-        "one; measure with threads: 1, or fewer"
+        "one; measure with fewer threads"
     ]
     quiet = replace(run(timed(layer(), 1e-3)), passes=tuple(facts[:1]))
     assert sentences(findings(quiet), Weight.NOISE) == []
@@ -449,8 +458,8 @@ def test_cases_of_a_bad_hour_are_told() -> None:
     results[3] = replace(results[3], blocks=((LAYOUT, pack_blocks(slow)),))
     told = [said for said in sentences(findings(run(*results)), Weight.NOTE) if "bad hour" in said]
     assert told == [
-        "1 case was measured in a bad hour: around its blocks the canary took up to 1.80x its floor, 1.00x around "
-        f"those of the median case: {results[3].case.label}"
+        "1 case was measured in a bad hour: around its blocks the canary, a fixed piece of work, took up to 1.80x as "
+        f"long as in its quietest moment, 1.00x around those of the median case: {results[3].case.label}"
     ]
     assert not any("bad hour" in finding.sentence for finding in findings(run(*results[:3])))
 
@@ -534,8 +543,12 @@ def test_layers_far_from_the_roof_are_told_with_what_ran() -> None:
     made = replace(run(*at_rate), passes=(PassFacts(pass_index=0, seconds=1.0, roofs=roofs),))
     [found] = of_kind(findings(made), Kind.ROOF)
     assert found.sentence == (
-        "2 of 3 cases run at less than 25 % of what this machine can do, all with Slow2d; the farthest at 1.0 %: "
-        f"{cases[0].label} (and 1 more)"
+        "2 of 3 cases reach less than 25 % of what this machine can do, all with Slow2d; the farthest reaches 1.0 %: "
+        f"{cases[0].label}"
+    )
+    [one] = of_kind(findings(replace(made, results=made.results[:2])), Kind.ROOF)
+    assert one.sentence == (
+        f"1 of 2 cases reaches only 1.0 % of what this machine can do, with Slow2d: {cases[0].label}"
     )
     assert (found.cases, found.exceptions) == ((cases[0].id, cases[2].id), ())
     many = tuple(
@@ -548,14 +561,14 @@ def test_layers_far_from_the_roof_are_told_with_what_ran() -> None:
 
 def test_the_systems_allocator_is_told_by_what_it_costs() -> None:
     own = timed(layer(16), 1e-3)
-    system = [replace(b, minimum_s=1.5e-3, page_faults=800.0) for b in blocks_of(own) if b.pass_index == 0]
+    system = [replace(b, minimum_s=1.5e-3, page_faults=1800.0) for b in blocks_of(own) if b.pass_index == 0]
     dear = replace(own, system_blocks=((LAYOUT, pack_blocks(system[:3])),))
     same = replace(
         timed(layer(32), 1e-3), system_blocks=((LAYOUT, pack_blocks(replace(b, minimum_s=1e-3) for b in system[:3])),)
     )
     [found] = of_kind(findings(run(dear, same)), Kind.ALLOCATOR)
     assert found.sentence == (
-        f"the system's allocator costs 50 % in 1 of 2 cases, with 800 page faults a call: {dear.case.label}"
+        f"the system's memory allocator costs 50 % in 1 of 2 cases, with 1,800 page faults a call: {dear.case.label}"
     )
     assert (found.cases, found.exceptions) == ((dear.case.id,), ())
     less = replace(
@@ -563,8 +576,8 @@ def test_the_systems_allocator_is_told_by_what_it_costs() -> None:
     )
     [found] = of_kind(findings(run(dear, less)), Kind.ALLOCATOR)
     assert found.sentence == (
-        "the system's allocator costs more than 10 % in 2 of 2 cases, 40 % in the median of them, at most 50 %, with "
-        f"800 page faults a call: {dear.case.label} (and 1 more)"
+        "the system's memory allocator costs more than 10 % in 2 of 2 cases, 40 % in the median of them, at most 50 %, "
+        f"with 1,800 page faults a call: {dear.case.label}"
     )
 
 

@@ -108,7 +108,7 @@ def _gain(evidence: Evidence, choices: tuple[str, ...], found: _Alternatives) ->
     layers = f"layer{'s' if len(tops) > 1 else ''}{' (each direction by itself)' if several else ''}"
     sentence = (
         f"the best {listed(choices)} for each layer makes the whole sweep {units.ratio(size)} faster than {usual} for "
-        f"all ({units.seconds(best_s)}, not {units.seconds(usual_s)}{counted}): another setting is better in "
+        f"all ({units.seconds(best_s)} instead of {units.seconds(usual_s)}{counted}): another setting is better in "
         f"{units.count(len(better))} of {units.count(len(tops))} {layers}"
     )
     if len(settings) > 1:

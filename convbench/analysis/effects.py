@@ -141,7 +141,7 @@ def _mixed(evidence: Evidence, axis: str, names: list[str], pairs: Pairs, words:
     if clear.sum() < max(MIXED_LEAST, MIXED_SHARE * len(pairs)):
         return None
     told = [
-        f"{units.ratio(_size(pairs, mask))} {word} in {units.count(int(mask.sum()))}"
+        f"{units.ratio(_size(pairs, mask))} {word.partition(' ')[0]} in {units.count(int(mask.sum()))}"
         f"{aside(evidence.place(axis, pairs, mask))}"
         for mask, word in zip(masks, words, strict=True)
         if mask.any()
@@ -178,21 +178,25 @@ def _effect(
 
 
 def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: Pairs) -> Finding | None:
-    """`float16 has no fast code in 10 of 12 matched cases: it takes 36.0x as long as float32, with Slow2d`."""
+    """`float16 has no fast code here: it takes 36.0x as long as float32 in 10 of 12 matched cases, with Slow2d`.
+
+    Where it is slow in few of them alone, the first half is not said: there is fast code, though not for these layers.
+    """
     slow = pairs.slower(FALLBACK_RATIO)
     if not slow.any():
         return None
     size = _size(pairs, slow)
+    is_rule = slow.mean() > MOST
     sentence = (
-        f"{names[0]} has no fast code in {of_matched(int(slow.sum()), len(pairs))}"
-        f"{aside(evidence.place(axis, pairs, slow))}: it takes {units.ratio(size)} as long as {names[1]}"
+        f"{names[0]} {'has no fast code here: it ' if is_rule else ''}takes {units.ratio(size)} as long as {names[1]} "
+        f"in {of_matched(int(slow.sum()), len(pairs))}{aside(evidence.place(axis, pairs, slow))}"
     )
     ran, counts = np.unique(evidence.ran(pairs.other[slow]).astype(str), return_counts=True)
     names_of = [line(str(ran[at])) for at in np.argsort(-counts, kind="stable") if ran[at] not in ("", UNKNOWN)]
     if names_of:
         sentence += f", with {listed([*names_of[:MOST_NAMED], *(['others'] if len(names_of) > MOST_NAMED else [])])}"
     # Where it is slow for a few layers alone, the others contradict nothing, and have a finding of their own.
-    faster = pairs.faster() & (slow.mean() > MOST)
+    faster = pairs.faster() & is_rule
     if faster.any():
         sentence += f"; it is faster in {units.count(int(faster.sum()))} ({units.ratio(_size(pairs, faster))})"
     return Finding(

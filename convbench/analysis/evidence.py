@@ -105,7 +105,7 @@ class Evidence:
         return ran
 
     def place(self, axis: str, pairs: Pairs, some: Mask) -> str:
-        """Where some of the pairs are found: `at in_channels=3`; "" where no one setting tells.
+        """Where some of the pairs are found: `at in_channels=3`, `unbatched`; "" where no one setting tells.
 
         A setting that all of them share and no other pair has, of several the one with the fewest values; else one that
         all of them share though others have it too: `all at in_channels=3`.
@@ -123,13 +123,14 @@ class Evidence:
                 continue
             told = sorted((values[code] for code in inside), key=_by_size)
             words = listed([setting_text(name, told[0]), *map(value_text, told[1:])], "or")
+            words = words if name == "batch_size" and told[0] is None else f"at {words}"
             if not np.isin(codes[~some], inside).any():
                 disjoint.append((len(inside), words))
             elif len(inside) == 1 and int(some.sum()) > 1 and (codes != inside[0]).any():
                 shared.append(words)
         if disjoint:
-            return f"at {min(disjoint, key=lambda found: found[0])[1]}"
-        return f"all at {shared[0]}" if shared else ""
+            return min(disjoint, key=lambda found: found[0])[1]
+        return f"all {shared[0]}" if shared else ""
 
 
 def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:

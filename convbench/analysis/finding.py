@@ -116,7 +116,12 @@ def ids(table: pd.DataFrame) -> tuple[str, ...]:
 
 def first(table: pd.DataFrame) -> str:
     """The first case and its reason, on one line, and how many more there are."""
+    more = f" (and {units.count(len(table) - 1)} more)" if len(table) > 1 else ""
+    return f"{farthest(table)}{more}"
+
+
+def farthest(table: pd.DataFrame) -> str:
+    """The first case and its reason, on one line, of cases whose order says that it goes farthest."""
     row = table.iloc[0]
     reason = "" if pd.isna(row["reason"]) else f": {line(row['reason'])}"
-    more = f" (and {units.count(len(table) - 1)} more)" if len(table) > 1 else ""
-    return f"{line(row['label'])}{reason}{more}"
+    return f"{line(row['label'])}{reason}"

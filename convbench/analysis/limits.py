@@ -6,7 +6,7 @@ import numpy as np
 
 from convbench import units
 from convbench.analysis.evidence import Evidence
-from convbench.analysis.finding import Finding, Kind, Weight, first, ids, line, listed
+from convbench.analysis.finding import Finding, Kind, Weight, farthest, ids, line, listed
 from convbench.analysis.pairs import ONE_PASS_SPREAD
 from convbench.result import Status
 
@@ -32,12 +32,15 @@ def far_from_roof(evidence: Evidence) -> list[Finding]:
     named = [f"{units.count(int(n))} {'' if place else 'of them '}with {name}" for place, (name, n) in enumerate(most)]
     if len(ran) == 1:
         named = [f"{'all ' if len(far) > 1 else ''}with {most[0][0]}"]
+    some = f"{units.count(len(far))} of {units.plural(len(known), 'case')}"
     efficiency = units.percent(float(far["efficiency"].iloc[0]))
-    sentence = (
-        f"{units.count(len(far))} of {units.plural(len(known), 'case')} run at less than "
-        f"{units.percent(FAR_FROM_ROOF, 0)} of what this machine can do, {listed(named)}; "
-        f"the farthest at {efficiency}: {first(far)}"
-    )
+    if len(far) == 1:
+        sentence = f"{some} reaches only {efficiency} of what this machine can do, {named[0]}: {farthest(far)}"
+    else:
+        sentence = (
+            f"{some} reach less than {units.percent(FAR_FROM_ROOF, 0)} of what this machine can do, {listed(named)}; "
+            f"the farthest reaches {efficiency}: {farthest(far)}"
+        )
     return [
         Finding(
             weight=Weight.WORK,
@@ -62,14 +65,14 @@ def allocator(evidence: Evidence) -> list[Finding]:
         return []
     worst = dear.iloc[0]
     usual = float(dear["allocator_penalty"].median())
-    most = units.percent(worst["allocator_penalty"], 0)
-    cost, middle = most, ""
+    cost, middle = units.percent(worst["allocator_penalty"], 0), ""
     if len(dear) > 1:
+        middle = f", {units.percent(usual, 0)} in the median of them, at most {cost}"
         cost = f"more than {units.percent(ALLOCATOR_COST, 0)}"
-        middle = f", {units.percent(usual, 0)} in the median of them, at most {most}"
     sentence = (
-        f"the system's allocator costs {cost} in {units.count(len(dear))} of {units.plural(len(tried), 'case')}"
-        f"{middle}, with {units.digits(worst['system_page_faults'])} page faults a call: {first(dear)}"
+        f"the system's memory allocator costs {cost} in {units.count(len(dear))} of "
+        f"{units.plural(len(tried), 'case')}{middle}, with {units.digits(worst['system_page_faults'])} page faults a "
+        f"call: {farthest(dear)}"
     )
     return [
         Finding(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from convbench import units
 from convbench.analysis.evidence import Evidence
-from convbench.analysis.finding import Finding, Kind, Weight, first, ids, line
+from convbench.analysis.finding import Finding, Kind, Weight, farthest, first, ids, line
 from convbench.result import Status
 
 #: The canary's median over its floor above which a machine is called noisy: it was 1.06-1.27 in busy hours.
@@ -52,7 +52,7 @@ def wrong(evidence: Evidence) -> list[Finding]:
             weight=Weight.WRONG,
             kind=Kind.WRONG,
             size=1 + len(failed) / (len(failed) + len(passed)),
-            sentence=f"{units.count(len(failed))} of {checked} computed something wrong: {first(failed)}",
+            sentence=f"{units.count(len(failed))} of {checked} computed a wrong result: {first(failed)}",
             cases=ids(failed),
         )
     ]
@@ -73,7 +73,7 @@ def inaccurate(evidence: Evidence) -> list[Finding]:
             kind=Kind.INACCURATE,
             size=1.0,
             sentence=f"{units.count(len(rough))} of {units.plural(len(passed), 'case')} computed in less precision "
-            f"than the dtype holds, the worst {worst} units of roundoff away from exact: {first(rough)}",
+            f"than the dtype holds, the worst {worst} units of roundoff away from exact: {farthest(rough)}",
             cases=ids(rough),
         )
     ]
@@ -121,7 +121,10 @@ def noise_sentence(ratio: float) -> str:
     if math.isnan(ratio):
         return "how noisy the machine was is unknown: no canary ran"
     word = "noisy" if ratio > NOISY_RATIO else "quiet"
-    return f"the machine was {word}: the compute canary's median was {units.ratio(ratio)} its floor"
+    return (
+        f"the machine was {word}: a fixed piece of work, the canary, took {units.ratio(ratio)} as long in the median "
+        f"as in its quietest moment"
+    )
 
 
 def noise(evidence: Evidence) -> list[Finding]:
@@ -191,8 +194,9 @@ def _bad_hour(evidence: Evidence) -> list[Finding]:
     worst = units.ratio(float(bad["noise"].iloc[0]))
     whose = "its" if len(bad) == 1 else "their"
     sentence = (
-        f"{units.plural(len(bad), 'case was', 'cases were')} measured in a bad hour: around {whose} blocks the canary "
-        f"took up to {worst} its floor, {units.ratio(usual)} around those of the median case: {first(bad)}"
+        f"{units.plural(len(bad), 'case was', 'cases were')} measured in a bad hour: around {whose} blocks the canary, "
+        f"a fixed piece of work, took up to {worst} as long as in its quietest moment, {units.ratio(usual)} around "
+        f"those of the median case: {farthest(bad)}"
     )
     return [_noise(1 + len(bad) / len(known), sentence, cases=ids(bad))]
 
@@ -222,7 +226,7 @@ def _oversubscribed(evidence: Evidence) -> list[Finding]:
     median = float(np.median(slower))
     sentence = (
         f"more threads than free cores: in {len(slower)} of {units.plural(len(ratios), 'pass', 'passes')} a matrix "
-        f"product took {units.ratio(median)} as long with all threads as with one; measure with threads: 1, or fewer"
+        f"product took {units.ratio(median)} as long with all threads as with one; measure with fewer threads"
     )
     if len(slower) == len(ratios):
         sentence += "; times with as many threads as cores are compared with nothing here"
@@ -249,7 +253,7 @@ def notes(evidence: Evidence) -> list[Finding]:
         note(f"torch would refuse {points} of the sweep: {line(refused.label)}: {line(refused.reason)}")
     if not passed.empty and len(passed) == len(evidence.table):
         all_of_them = "the case" if len(passed) == 1 else f"all {units.count(len(passed))} cases"
-        note(f"{all_of_them} computed what is right", ids(passed))
+        note(f"{all_of_them} computed the right result", ids(passed))
     if passed["tflops"].notna().any():
         best = passed.iloc[int(passed["tflops"].argmax())]
         rate = units.si(float(best["tflops"]) * 1e12, "FLOP/s")
