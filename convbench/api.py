@@ -201,13 +201,16 @@ def ab(
     from convbench.analysis import side_by_side
     from convbench.engine.local import LocalEngine
 
-    if threshold is not None and not 0 < threshold < 10:
-        raise RequestError(f"threshold {threshold:g}: expected a ratio above 0 and under 10, 0.025 for 2.5 %")
+    if threshold is not None and not 0 < threshold < 1:
+        raise RequestError(f"threshold {threshold:g}: expected a ratio above 0 and under 1, 0.025 for 2.5 %")
     if epochs is not None and not side_by_side.FEWEST_EPOCHS <= epochs <= 1000:
         raise RequestError(f"epochs {epochs}: expected {side_by_side.FEWEST_EPOCHS} to 1000")
     sweep, plan = planned(Path(config))
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
+    listener = listener or runner.Listener()
+    if a == b:
+        listener.told("note: both sides are the same, so that nothing should differ")
     return measured_side_by_side(
         sweep,
         plan.cases,
@@ -215,7 +218,7 @@ def ab(
             Side(name="A", setup=a, engine=LocalEngine(a), git=_git(a)),
             Side(name="B", setup=b, engine=LocalEngine(b), git=_git(b)),
         ),
-        listener=listener or runner.Listener(),
+        listener=listener,
         threshold=side_by_side.THRESHOLD if threshold is None else threshold,
         epochs=side_by_side.CONFIRMATION if epochs is None else epochs,
         rejections=plan.rejections,

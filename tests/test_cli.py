@@ -150,7 +150,7 @@ def test_plan_prints_forty_cases_and_all_on_demand(command: Command, sweep: Path
     assert every.out.count(" -> ") == 2 * 100
 
 
-@pytest.mark.parametrize("verb", ["plan", "run"])
+@pytest.mark.parametrize("verb", ["plan", "run", "ab"])
 def test_nothing_left_to_measure_is_a_wrong_request(command: Command, sweep: Path, verb: str) -> None:
     sweep.write_text(SWEEP.replace("[1, 3]", "9"), encoding="utf-8")
     said = command(verb, "sweep.yaml")
@@ -176,7 +176,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-@pytest.mark.parametrize("verb", ["plan", "run"])
+@pytest.mark.parametrize("verb", ["plan", "run", "ab"])
 def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
     command: Command, tmp_path: Path, what: str, verb: str
 ) -> None:
@@ -202,6 +202,23 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
         (["export", "absent.json"], "absent.json"),
         (["compare", "latest", "latest"], "there is no database"),
         (["compare", "latest"], "NEW"),
+        (["ab"], "CONFIG"),
+        (["ab", "absent.yaml"], "absent.yaml"),
+        (["ab", "a.yaml", "--b-python", "/no/such/python"], "--b-python /no/such/python: no such program"),
+        (["ab", "a.yaml", "--a-python", "."], "--a-python .: no such program, or it cannot be run"),
+        (["ab", "a.yaml", "--a-path", "nowhere"], "--a-path nowhere: no such folder"),
+        (["ab", "a.yaml", "--b-path", sys.executable], "no such folder"),
+        (["ab", "a.yaml", "--b-env", "NAME"], "--b-env NAME: expected NAME=VALUE"),
+        (["ab", "a.yaml", "--a-env", "=value"], "--a-env =value: expected NAME=VALUE"),
+        (["ab", "a.yaml", "--a-threads", "0"], "--a-threads 0: expected at least 1"),
+        (["ab", "a.yaml", "--b-threads", "two"], "--b-threads"),
+        (["ab", "a.yaml", "--threshold", "0"], "threshold 0: expected a ratio"),
+        (["ab", "a.yaml", "--threshold", "-1"], "threshold -1: expected a ratio"),
+        (["ab", "a.yaml", "--threshold", "nan"], "threshold nan: expected a ratio"),
+        (["ab", "a.yaml", "--threshold", "2.5"], "0.025 for 2.5 %"),
+        (["ab", "a.yaml", "--threshold", "2.5 %"], "--threshold"),
+        (["ab", "a.yaml", "--epochs", "1"], "epochs 1: expected"),
+        (["ab", "a.yaml", "--epochs", "-3"], "epochs -3: expected"),
         (["explain", "abcdefgh"], "there is no database"),
         (["repro", "abcdefgh"], "there is no database"),
         (["repro"], "CASE"),

@@ -66,8 +66,6 @@ def ab(
 
     outcome = Outcome.asked(summary, junit, fail_on)
     sides = (_setup("a", a_python, a_path, a_env, a_threads), _setup("b", b_python, b_path, b_env, b_threads))
-    if sides[0] == sides[1]:
-        print("note: both sides are the same, so that nothing should differ", file=sys.stderr)
     shown = Shown()
     with sigterm_as_interrupt():
         try:
@@ -97,7 +95,11 @@ def _setup(side: str, python: str | None, path: list[Path] | None, env: list[str
     if python is not None:
         found = shutil.which(python)
         if found is None:
-            raise RequestError(f"--{side}-python {python}: no such program, or it cannot be run")
+            inside = Path(python) / "bin" / "python"
+            raise RequestError(
+                f"--{side}-python {python}: no such program, or it cannot be run",
+                hint=f"name the interpreter in it: {inside}" if inside.exists() else None,
+            )
         executable = str(Path(found).absolute())
     return Setup(
         python=executable,
