@@ -1,4 +1,4 @@
-"""The statistics of bench/repeatability.py, on numbers worked out by hand."""
+"""The statistics of bench/repeatability.py and of bench/detection.py, on numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from types import ModuleType
 import pytest
 
 
-@pytest.fixture(scope="module")
-def repeatability() -> ModuleType:
-    path = Path(__file__).parent.parent / "bench" / "repeatability.py"
-    spec = importlib.util.spec_from_file_location("repeatability", path)
+def loaded(name: str) -> ModuleType:
+    path = Path(__file__).parent.parent / "bench" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def repeatability() -> ModuleType:
+    return loaded("repeatability")
+
+
+@pytest.fixture(scope="module")
+def detection() -> ModuleType:
+    return loaded("detection_statistics")
 
 
 def test_the_coefficient_of_variation(repeatability: ModuleType) -> None:
@@ -58,3 +67,97 @@ def test_a_summary_has_a_row_for_each_layer_and_tool(repeatability: ModuleType) 
     assert (ours["tool"], ours["runs"], ours["held"]) == ("convbench", 2, 1.0)
     assert theirs["largest"] == 1.5
     assert "held" not in theirs
+
+
+def test_bounds_are_exact_at_both_ends(detection: ModuleType) -> None:
+    # Nothing in n trials: a share p would show nothing with the chance (1 - p)^n, which is 5 % at the bound.
+    assert detection.at_most(0, 800) == pytest.approx(1 - 0.05 ** (1 / 800))
+    assert detection.at_least(60, 60) == pytest.approx(0.05 ** (1 / 60))
+    assert (detection.at_most(7, 7), detection.at_least(0, 7)) == (1.0, 0.0)
+    assert (detection.at_most(0, 0), detection.at_least(0, 0)) == (1.0, 0.0), "nothing was tried"
+
+
+def test_a_line_says_reached_or_missed(detection: ModuleType) -> None:
+    def line(yes: int, no: int, wanted: float | None = None, *, few: bool = False) -> tuple[str, ...]:
+        told: tuple[str, ...] = detection.line("", [{"is": True}] * yes + [{"is": False}] * no, is_so, wanted, few=few)
+        return told[1:]
+
+    def is_so(row: dict[str, bool]) -> bool:
+        return row["is"]
+
+    assert line(19, 1, 0.95) == ("19 of 20 (95.0%)", "at least 78.4%", "reached")
+    assert line(18, 2, 0.95)[2] == "MISSED"
+    assert line(0, 800, 0.0, few=True) == ("0 of 800 (0.0%)", "at most 0.37%", "reached")
+    assert line(1, 1, 0.0, few=True)[2] == "MISSED"
+    assert line(0, 0, 0.95) == ("0 of 0", "at least 0.0%", ""), "nothing to say"
+    assert line(0, 1)[2] == "", "nothing was asked"
+
+
+def test_a_third_waits_and_another_one_in_each_trial(detection: ModuleType) -> None:
+    thirds = [detection.drawn("ab", trial, 40) for trial in range(6)]
+    assert all(len(third) == 13 and third <= set(range(40)) for third in thirds)
+    assert len({frozenset(third) for third in thirds}) == 6
+    assert thirds[0] == detection.drawn("ab", 0, 40) != detection.drawn("planted", 0, 40)
+
+
+def test_trials_of_all_parts_are_mixed(detection: ModuleType) -> None:
+    order = detection.order({"same": 4, "ab": 2})
+    assert order == [("same", 0), ("ab", 0), ("same", 1), ("same", 2), ("ab", 1), ("same", 3)]
+
+
+def row_of(verdict: str = "unchanged", **more: object) -> dict[str, object]:
+    usual = {"verdict": verdict, "beyond": False, "planted": False, "noise": 1.01, "confirmed": True}
+    return {**usual, "low": 0.99, "high": 1.01, **more}
+
+
+def test_what_was_planted_is_found_where_it_is_called_slower(detection: ModuleType) -> None:
+    cases = [
+        row_of("regressed", planted=True),
+        row_of("improved", planted=True),
+        row_of("regressed", planted=True, beyond=True),
+        row_of("regressed"),
+        row_of(),
+    ]
+    near, far, _, _, others, _ = detection.lines_of_ab([{"found": {"cases": cases, "discredited": False}}])
+    assert near[1] == "1 of 2 (50.0%)", "faster is another thing than slower"
+    assert far[1] == "1 of 1 (100.0%)"
+    assert others[1] == "1 of 2 (50.0%)"
+
+
+def test_those_too_noisy_are_told_apart(detection: ModuleType) -> None:
+    cases = [
+        row_of("regressed", planted=True),
+        row_of("inconclusive", planted=True, noise=1.12),
+        row_of("unchanged", planted=True, noise=1.06),
+        row_of(noise=1.2),
+    ]
+    side = {"cases": cases, "is_machine": False, "comparable": True}
+    found = {line[0]: line[1] for line in detection.lines_of_planted([{"at_5": side, "default": side}])}
+    assert found["cases with u at most 1.04"] == "1 of 4 (25.0%)"
+    assert found["10 % slower, u at most 1.04, found by a threshold of 5 %"] == "1 of 1 (100.0%)"
+    assert found["10 % slower, u larger: inconclusive"] == "1 of 2 (50.0%)"
+
+
+def test_an_interval_holds_1_where_it_reaches_from_below_to_above(detection: ModuleType) -> None:
+    cases = [row_of(low=0.98, high=1.0), row_of(low=1.001, high=1.02, beyond=True)]
+    screens = [{"low": [0.9, 0.9], "high": [0.99, 1.1]}]
+    held, near, far, early, _ = detection.lines_of_identical([{"found": {"cases": cases}, "screens": screens}])
+    assert [line[1] for line in (held, near, far, early)] == [
+        "1 of 2 (50.0%)",
+        "1 of 1 (100.0%)",
+        "0 of 1 (0.0%)",
+        "1 of 2 (50.0%)",
+    ]
+
+
+def test_pairs_that_were_refused_are_counted_and_not_judged(detection: ModuleType) -> None:
+    def pair(verdict: str, refused: str | None = None) -> dict[str, object]:
+        sides = {"before": {"cases": [row_of("regressed")]}, "at_5": {"cases": [row_of("regressed")]}}
+        after = {"after": {"cases": [row_of(verdict)], "discredited": False}} if refused is None else {}
+        return {"base": "0", "refused": refused, **sides, **after}
+
+    rows: list[dict[str, object]] = [{"run": "0"}, pair("unchanged"), pair("regressed"), pair("", "another machine")]
+    lines = detection.lines_of_same(rows)
+    assert lines[0][1] == "1 of 3 (33.3%)"
+    accused = next(line for line in lines if line[0] == "cases accused")
+    assert (accused[1], accused[3]) == ("1 of 2 (50.0%)", "MISSED")

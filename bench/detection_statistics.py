@@ -1,0 +1,194 @@
+"""What bench/detection.py finds, in numbers: which trials there are, who waits in them, shares and their bounds. Pure.
+
+A row is a trial: bench/detection.py writes it. Bounds are of the exact binomial (Clopper and Pearson, 1934), one-sided.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+#: How many trials each part has; of `same` the first run has nothing before it.
+TRIALS = {"same": 21, "planted": 6, "ab": 4, "identical": 4}
+#: By how much a third of the cases is slower.
+SLOWER = {"planted": 0.10, "ab": 0.05}
+#: What is to be reached: the largest u that `compare` is held to, and the least share of cases that have it; the shares
+#: found, by `compare` and by `ab` in the caches and beyond L2; the share of intervals that hold 1.0.
+QUIET, QUIET_SHARE = 1.04, 0.60
+FOUND, FOUND_BEYOND = 0.95, 0.90
+HELD = 0.95
+CONFIDENCE = 0.95
+
+Row = dict[str, Any]
+
+
+def drawn(part: str, trial: int, cases: int) -> set[int]:
+    """The third of the cases that waits in a trial."""
+    return set(random.Random(f"{part} {trial}").sample(range(cases), round(cases / 3)))
+
+
+def order(trials: Mapping[str, int]) -> list[tuple[str, int]]:
+    """All trials, each part's spread over the whole."""
+    every = [(part, trial) for part, count in trials.items() for trial in range(count)]
+    return sorted(every, key=lambda each: ((each[1] + 0.5) / trials[each[0]], list(TRIALS).index(each[0])))
+
+
+def at_most(count: int, of: int) -> float:
+    """The exact upper bound of a share, one-sided; 1 where nothing was tried."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(count, of, alternative="less").proportion_ci(CONFIDENCE).high) if of else 1.0
+
+
+def at_least(count: int, of: int) -> float:
+    """The exact lower bound of a share, one-sided; 0 where nothing was tried."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(count, of, alternative="greater").proportion_ci(CONFIDENCE).low) if of else 0.0
+
+
+def accused(case: Row) -> bool:
+    return case["verdict"] in {"regressed", "improved"}
+
+
+def slower(case: Row) -> bool:
+    return case["verdict"] == "regressed"
+
+
+def inconclusive(case: Row) -> bool:
+    return case["verdict"] == "inconclusive"
+
+
+def quiet(case: Row) -> bool:
+    return case["noise"] <= QUIET
+
+
+def holds_1(case: Row) -> bool:
+    return case["low"] <= 1.0 <= case["high"]
+
+
+def parted(cases: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Those in the caches and those beyond L2."""
+    return [case for case in cases if not case["beyond"]], [case for case in cases if case["beyond"]]
+
+
+def cases_of(rows: Sequence[Row], which: str, *, planted: bool | None = None) -> list[Row]:
+    """The cases of a comparison in all rows; those planted or not."""
+    return [case for row in rows for case in row[which]["cases"] if planted in (None, case["planted"])]
+
+
+#: What, how many of how many, the bound of the share, and whether what was asked for is reached, "" if nothing was.
+Line = tuple[str, str, str, str]
+
+
+def line(
+    what: str, some: Sequence[Row], test: Callable[[Row], bool], wanted: float | None = None, *, few: bool = False
+) -> Line:
+    """How many pass a test; `wanted` is the least share of them, or the most where there should be `few`."""
+    count, of = sum(bool(test(each)) for each in some), len(some)
+    bound = f"at most {at_most(count, of):.2%}" if few else f"at least {at_least(count, of):.1%}"
+    share = count / of if of else float("nan")
+    reached = ""
+    if wanted is not None and of:
+        reached = "reached" if (share <= wanted if few else share >= wanted) else "MISSED"
+    return what, f"{count} of {of}" + (f" ({share:.1%})" if of else ""), bound, reached
+
+
+def lines_of_same(rows: Sequence[Row]) -> list[Line]:
+    pairs = [row for row in rows if "base" in row]
+    judged = [row for row in pairs if row["refused"] is None]
+    cases = cases_of(judged, "after")
+    return [
+        line("pairs not confirmed: the machine is in another state", pairs, lambda row: row["refused"], few=True),
+        line("cases accused before the confirmation", cases_of(pairs, "before"), accused, few=True),
+        line("... by a threshold of 5 % beyond L2 too", cases_of(pairs, "at_5"), accused, few=True),
+        line("cases accused", cases, accused, 0.0, few=True),
+        line("pairs with an accusation", judged, lambda row: any(map(accused, row["after"]["cases"])), 0.0, few=True),
+        line("pairs in which a control moved", judged, lambda row: row["after"]["discredited"], few=True),
+        line("cases measured again", cases, lambda case: case["confirmed"], few=True),
+        line("cases inconclusive", cases, inconclusive, few=True),
+    ]
+
+
+def lines_of_planted(rows: Sequence[Row]) -> list[Line]:
+    planted = cases_of(rows, "at_5", planted=True)
+    heard, loud = [c for c in planted if quiet(c)], [c for c in planted if not quiet(c)]
+    near, far = parted(heard)
+    far_by_default = parted([c for c in cases_of(rows, "default", planted=True) if quiet(c)])[1]
+    return [
+        line(f"cases with u at most {QUIET}", cases_of(rows, "at_5"), quiet, QUIET_SHARE),
+        line(f"10 % slower, u at most {QUIET}, found by a threshold of 5 %", heard, slower, FOUND),
+        line("... in the caches", near, slower),
+        line("... beyond L2", far, slower),
+        line("... beyond L2, by the default threshold of 12 %", far_by_default, slower),
+        line("10 % slower, u larger: inconclusive", loud, inconclusive),
+        line("... found", loud, slower),
+        line("... called unchanged", loud, lambda case: case["verdict"] == "unchanged", few=True),
+        line("not planted, accused: not confirmed here", cases_of(rows, "at_5", planted=False), accused, few=True),
+        line("runs called another machine", rows, lambda row: row["at_5"]["is_machine"], few=True),
+        line("runs in another state of the machine", rows, lambda row: not row["at_5"]["comparable"], few=True),
+    ]
+
+
+def lines_of_ab(rows: Sequence[Row]) -> list[Line]:
+    planted, others = cases_of(rows, "found", planted=True), cases_of(rows, "found", planted=False)
+    near, far = parted(planted)
+    return [
+        line("5 % slower in the caches, found", near, slower, FOUND),
+        line("5 % slower beyond L2, found", far, slower, FOUND_BEYOND),
+        line("5 % slower, lost by the screen", planted, lambda case: not case["confirmed"], few=True),
+        line("5 % slower, inconclusive", planted, inconclusive, few=True),
+        line("not planted, accused", others, accused, few=True),
+        line("trials in which a control moved", rows, lambda row: row["found"]["discredited"], few=True),
+    ]
+
+
+def lines_of_identical(rows: Sequence[Row]) -> list[Line]:
+    cases = cases_of(rows, "found")
+    near, far = parted(cases)
+    screens = [
+        {"low": low, "high": high}
+        for row in rows
+        for screen in row["screens"]
+        for low, high in zip(screen["low"], screen["high"], strict=True)
+    ]
+    return [
+        line("intervals that hold 1.0", cases, holds_1, HELD),
+        line("... in the caches", near, holds_1),
+        line("... beyond L2", far, holds_1),
+        line("intervals of 4 epochs, as of a screen", screens, holds_1),
+        line("cases accused", cases, accused, few=True),
+    ]
+
+
+PARTS: dict[str, Callable[[Sequence[Row]], list[Line]]] = {
+    "same": lines_of_same,
+    "planted": lines_of_planted,
+    "ab": lines_of_ab,
+    "identical": lines_of_identical,
+}
+
+
+def show(rows: Sequence[Row], *, markdown: bool) -> None:
+    """Print what each part found."""
+    heads = ("part", "what", "found", f"bound at {CONFIDENCE:.0%}", "asked for")
+    cells = []
+    for part, lines in PARTS.items():
+        own = [row for row in rows if row["part"] == part]
+        cells += [(part if first == 0 else "", *each) for first, each in enumerate(lines(own))] if own else []
+    if markdown:
+        print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
+        print("\n".join("| " + " | ".join(row) + " |" for row in cells))
+    else:
+        widths = [max(len(row[i]) for row in [heads, *cells]) for i in range(len(heads))]
+        for row in [heads, *cells]:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print()
+    for part in PARTS:
+        own = [row for row in rows if row["part"] == part]
+        loads = sorted(row["load_after"][0] for row in own)
+        if own:
+            typical = sum(row["wall_s"] for row in own) / len(own)
+            told = f"load {loads[0]:.1f} to {loads[-1]:.1f}"
+            print(f"{part}: {len(own)} trials of {typical:.0f} s, {told} at their ends")
