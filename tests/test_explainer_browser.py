@@ -332,6 +332,9 @@ def test_the_sum_is_the_output(browser: Browser, tmp_path: Path, scheme: str, wi
     )
     draw = random.Random(5)
     with shown(browser, tmp_path, problem, width=width, scheme=scheme) as page:
+        assert page.locator(".cx-sum-body").is_visible() == (width > 390), "on a small screen it is on demand"
+        if width == 390:
+            page.click(".cx-sum summary")
         for channel in (0, 3, 5):
             page.fill("[data-channel=out]", str(channel))
             place = (draw.randrange(problem.output_size[0]), draw.randrange(7))
@@ -482,6 +485,11 @@ def test_the_setting_is_in_the_address(browser: Browser, tmp_path: Path) -> None
 def test_large_layers_show_a_part_and_a_map(browser: Browser, tmp_path: Path, scheme: str, width: int) -> None:
     with shown(browser, tmp_path, HUGE, width=width, scheme=scheme) as page:
         _shows(page, Case(problem=HUGE))
+        if width == 1440:
+            for setting, number in (("input_size", 28), ("kernel_size", 3), ("stride", 1), ("padding", 1)):
+                _set(page, setting, number, 0)
+            assert page.locator(".cx-map:visible").count() == 0, "this one is shown whole"
+            page.click(".cx-reset")
         for grid in ("input", "output"):
             box = page.locator(f".cx-{grid} .cx-canvas").bounding_box()
             assert box and box["width"] <= width and box["height"] < 520

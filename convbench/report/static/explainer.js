@@ -563,7 +563,8 @@ class Explainer {
   drawOutput() {
     const problem = this.drawn;
     const large = Math.max(4, productsInOutput(problem) * 1.6);
-    const sumsUp = this.find(".cx-numbers").checked && this.output.showsNumbers && !tooManyProducts(problem);
+    const { isWhole, showsNumbers } = this.output; // where numbers find no room, shades tell them
+    const sumsUp = this.find(".cx-numbers").checked && (isWhole || showsNumbers) && !tooManyProducts(problem);
     let left = PRODUCTS_PER_FRAME;
     const valueAt = (place) => {
       const key = `${place},${this.outChannel}`;
