@@ -524,6 +524,7 @@ def compared(command: Command, base: Run, new: Run, *options: str) -> Said:
 
 
 OTHER = "20261125t033000-cd34"
+PAGE = Path("reports", f"compare-{synthetic.empty_run().id}-{OTHER}.html")
 
 
 def moved(factor: float, *, some: int = 3, count: int = 12, status: Status = Status.PASSED) -> tuple[Run, Run]:
@@ -559,7 +560,7 @@ def test_what_changed_decides_the_exit_code(
     command: Command, factor: float, some: int, status: Status, code: int, verdict: str
 ) -> None:
     said = compared(command, *moved(factor, some=some, status=status))
-    assert (said.code, said.err) == (code, "")
+    assert (said.code, said.err) == (code, f"the same as a page: {PAGE}\n")
     last = said.out.splitlines()[-1]
     assert last.startswith(f"{verdict}: ")
     assert re.search(r"judged \d+ of 12, smallest change this comparison could have seen: (\d+\.\d %|-)", last)
@@ -568,11 +569,35 @@ def test_what_changed_decides_the_exit_code(
 def test_ci_gets_its_files_and_the_exit_code_it_asks_for(command: Command) -> None:
     one, other = moved(1.4, status=Status.CRASHED)
     said = compared(command, one, other, "--summary", "out/summary.md", "--junit", "junit.xml", "--fail-on", "crashed")
-    assert (said.code, said.err) == (3, "")
+    assert (said.code, said.err) == (3, f"the same as a page: {PAGE}\n")
     assert said.out == compared(command, one, other).out
     assert Path("out/summary.md").read_text(encoding="utf-8").splitlines()[0].endswith(": regressed")
     assert 'type="regressed"' in Path("junit.xml").read_text(encoding="utf-8")
     assert compared(command, one, other, "--fail-on", "none").code == 0
+
+
+def test_a_comparison_is_a_page_as_well(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = moved(1.4)
+    named = compared(command, one, other, "-o", "out/page.html")
+    assert (named.code, named.err) == (1, "the same as a page: out/page.html\n")
+    assert Path("out/page.html").read_text(encoding="utf-8").startswith("<!doctype html>") and not PAGE.exists()
+    without = compared(command, one, other, "--no-page")
+    assert (without.code, without.out, without.err) == (1, named.out, "") and not PAGE.exists()
+    both = compared(command, one, other, "--no-page", "-o", "page.html")
+    assert (both.code, both.out) == (2, "") and "--no-page" in both.err
+    monkeypatch.setattr("convbench.cli.comparison_page.MOST_CASES", 11)
+    many = compared(command, one, other)
+    assert (many.code, many.err) == (1, "no page of 12 cases unless it is asked for: -o FILE\n")
+    assert compared(command, one, other, "-o", "page.html").err == "the same as a page: page.html\n"
+
+
+def test_a_page_of_a_comparison_that_cannot_be_written(command: Command) -> None:
+    Path("reports").write_text("in the way", encoding="utf-8")
+    said = compared(command, *moved(1.4))
+    assert said.code == 1 and said.out
+    assert said.err.startswith("no page of this: cannot write reports")
+    asked = compared(command, *moved(1.4), "-o", "reports/page.html")
+    assert asked.code == 2 and asked.err.startswith("error: cannot write reports/page.html")
 
 
 def test_a_typo_in_fail_on_is_told_before_anything_is_read(command: Command) -> None:
@@ -706,6 +731,17 @@ def test_an_interrupt_is_130_and_a_reader_that_left_is_no_error(capsys: pytest.C
 
     assert entry._guarded(interrupted) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_ctrl_c_in_a_verb_is_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """typer makes an exit of it before the command's own way out sees it."""
+
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "ab", interrupted)
+    said = command("ab", "sweep.yaml")
+    assert (said.code, said.out, said.err) == (130, "", "interrupted\n")
 
 
 @pytest.fixture(autouse=True)

@@ -40,8 +40,7 @@ def _guarded(command: Callable[[], object]) -> int:
         _complain(error)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return ExitCode.INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:
         return _without_output(ExitCode.DONE)
     except OSError as error:
@@ -51,12 +50,27 @@ def _guarded(command: Callable[[], object]) -> int:
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):  # click makes exit code 1 of it
             return _without_output(ExitCode.DONE)
+        if _is_interrupt(ended):
+            return _interrupted()
         return ended.code if isinstance(ended.code, int) else ExitCode.DONE
     except Exception:
         traceback.print_exc()
         print("this is a fault of convbench itself; please report it with the lines above", file=sys.stderr)
         return ExitCode.FAULT
     return ExitCode.DONE
+
+
+def _interrupted() -> ExitCode:
+    print("interrupted", file=sys.stderr)
+    return ExitCode.INTERRUPTED
+
+
+def _is_interrupt(ended: BaseException) -> bool:
+    """Whether it was Ctrl-C that ended a verb: typer makes an exit of it, of which code depends on its version."""
+    cause: BaseException | None = ended
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def _complain(error: ConvbenchError) -> None:
