@@ -17,7 +17,7 @@ from convbench.result import Git, Run, RunState
 if TYPE_CHECKING:
     import pandas
 
-    from convbench.analysis.comparison import Compared, Comparison
+    from convbench.analysis.comparison import Compared
     from convbench.engine.local import Setup
     from convbench.measure.threshold import Thresholds
     from convbench.runner import Listener
@@ -109,8 +109,8 @@ def load(ref: str = LATEST, *, db: str | None = None) -> MeasuredRun:
         return MeasuredRun(run=store.load(ref))
 
 
-def compare(base: str, new: str = LATEST, *, db: str | None = None, across_environments: bool = False) -> Comparison:
-    """What changed from the run `base` to the run `new`, each named as for `load`.
+def compare(base: str, new: str = LATEST, *, db: str | None = None, across_environments: bool = False) -> Compared:
+    """What changed from the run `base` to the run `new`, each named as for `load`; with both runs.
 
     What counts as a change is said by the new run's sweep. Raises NotComparableError where there is no such baseline,
     where the runs have no case in common, or where they were measured on environments that differ, unless
@@ -123,7 +123,7 @@ def compare(base: str, new: str = LATEST, *, db: str | None = None, across_envir
     found = comparison.compare(before, after, thresholds(after))
     if not across_environments:
         refuse(before, after, found.differences)
-    return found
+    return comparison.Compared(comparison=found, base=before, new=after)
 
 
 def baseline(ref: str, *, db: str | None = None) -> Run:
@@ -278,6 +278,20 @@ def write_report(run: Run, folder: Path = REPORTS) -> Path:
 
     path = folder / page.file_name(run)
     write_bytes(path, page.render(run).encode())
+    return path
+
+
+def write_comparison(compared: Compared, path: Path | None = None) -> Path:
+    """Write the page of a comparison, whole or not at all, and return its path: in `reports/` where none is given.
+
+    It links to the reports of both runs that lie beside it. Raises RequestError with the system's reason.
+    """
+    from convbench.report import comparison_page, page
+
+    path = path or REPORTS / comparison_page.file_name(compared.comparison)
+    names = [page.file_name(run) for run in (compared.base, compared.new)]
+    beside = [name for name in names if (path.parent / name).is_file()]
+    write_bytes(path, comparison_page.render(compared, beside).encode())
     return path
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from convbench.cli.comparison_page import PageFile, WithoutPage, check_page, write_page
 from convbench.cli.options import RUN_HELP, AcrossEnvironments, Database, app, database_of
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 
@@ -19,18 +20,24 @@ def compare(
     summary: SummaryFile = None,
     junit: JunitFile = None,
     fail_on: FailOnList = None,
+    output: PageFile = None,
+    no_page: WithoutPage = False,
     db: Database = None,
 ) -> None:
     """Tell what changed between two runs.
 
-    One line for each case that is not unchanged, then the changes that belong together, then the verdict of all. Exits
-    with 1 where a case regressed, 4 where the runs cannot be compared, 5 where noise hides too much.
+    One line for each case that is not unchanged, then the changes that belong together, then the verdict of all; once
+    more in a page, whose path ends standard error. Exits with 1 where a case regressed, 4 where the runs cannot be
+    compared, 5 where noise hides too much.
     """
     from convbench import api
     from convbench.report.compare import compare_text
 
     outcome = Outcome.asked(summary, junit, fail_on)
+    check_page(output, no_page=no_page)
     gc.disable()  # millions of blocks and no garbage among them
     found = api.compare(base, new, db=database_of(db), across_environments=across_environments)
-    print(compare_text(found))
-    raise typer.Exit(outcome.of_comparison(found))
+    print(compare_text(found.comparison), flush=True)
+    code = outcome.of_comparison(found.comparison)
+    write_page(found, output, no_page=no_page)
+    raise typer.Exit(code)

@@ -77,13 +77,13 @@ def verdict_text(comparison: Comparison) -> str:
     typical, worst = comparison.smallest_seen
     everywhere = f" (in every judged case: {units.percent(worst)})" if worst > typical else ""
     return (
-        f"{comparison.verdict}: {'; '.join([*_reasons(comparison), _counts(comparison)])}; "
+        f"{comparison.verdict}: {'; '.join([*reasons(comparison), _counts(comparison)])}; "
         f"judged {units.count(comparison.judged)} of {units.count(len(comparison.judgments))}, "
         f"smallest change this comparison could have seen: {units.percent(typical)}{everywhere}"
     )
 
 
-def _reasons(comparison: Comparison) -> list[str]:
+def reasons(comparison: Comparison) -> list[str]:
     """Why the verdict of all is not simply that of its cases, and what else one must know."""
     notes = [_line(note) for note in comparison.notes]
     if comparison.is_machine:
@@ -111,8 +111,8 @@ def _counts(comparison: Comparison) -> str:
         if verdict in (Verdict.REGRESSED, Verdict.IMPROVED):
             words[-1] += f" (most {units.change(max(some, key=size).ratio)})"
         if verdict is Verdict.NOT_JUDGED:
-            reasons = Counter(judgment.reason.partition(":")[0] for judgment in some)
-            words[-1] += f" ({', '.join(f'{units.count(n)} {reason}' for reason, n in reasons.most_common())})"
+            seen = Counter(judgment.reason.partition(":")[0] for judgment in some)
+            words[-1] += f" ({', '.join(f'{units.count(n)} {reason}' for reason, n in seen.most_common())})"
     return ", ".join(words)
 
 

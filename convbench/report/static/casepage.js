@@ -1,7 +1,7 @@
 // One case: its numbers, its blocks, its check, what ran, its neighbours, and how to run it again.
 
 import { CaseDialog } from "./casedialog.js";
-import { baseLayout, logAxis, plainAxis } from "./charts.js";
+import { baseLayout, histogram, logAxis, plainAxis } from "./charts.js";
 import { palette, paper, theme } from "./colours.js";
 import { copyButton, element } from "./dom.js";
 import { formatNumber, formatSeconds } from "./format.js";
@@ -117,17 +117,6 @@ export function blocksPicture(cases, blocks, row, look) {
   );
   layout.yaxis.range = [Math.log10(floor * 0.99), layout.yaxis.range[1]];
   return { traces, layout };
-}
-
-const BINS = 24;
-
-/** {x, y} of a histogram that lies on its side: counts, and the edges of bins of one ratio. */
-export function histogram(values) {
-  const [low, high] = [Math.log(Math.min(...values)), Math.log(Math.max(...values))];
-  const width = (high - low) / BINS || 0.01;
-  const counts = new Array(BINS).fill(0);
-  for (const value of values) counts[Math.min(BINS - 1, Math.floor((Math.log(value) - low) / width))] += 1;
-  return { x: [0, ...counts, 0], y: [...counts, 0, 0].map((_, edge) => Math.exp(low + Math.min(edge, BINS) * width)) };
 }
 
 /** The dialog of a case of a run. */

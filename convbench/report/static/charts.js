@@ -247,3 +247,14 @@ export function legendTraces(names, colours) {
     hoverinfo: "skip",
   }));
 }
+
+const BINS = 24;
+
+/** {x, y} of a histogram that lies on its side: counts, and the edges of bins of one ratio. */
+export function histogram(values) {
+  const [low, high] = [Math.log(Math.min(...values)), Math.log(Math.max(...values))];
+  const width = (high - low) / BINS || 0.01;
+  const counts = new Array(BINS).fill(0);
+  for (const value of values) counts[Math.min(BINS - 1, Math.floor((Math.log(value) - low) / width))] += 1;
+  return { x: [0, ...counts, 0], y: [...counts, 0, 0].map((_, edge) => Math.exp(low + Math.min(edge, BINS) * width)) };
+}

@@ -32,7 +32,7 @@ function tableColumn(cases, column, searched) {
     ariaTitle: `${column.heading}${unit}`,
     type: number ? "measured" : "string",
     visible: column.shown,
-    className: number ? "number" : column.name === "label" ? "label" : "text",
+    className: number ? "number" : column.name === "label" ? "label" : `text of-${column.name}`,
     columnControl: [{ extend: "dropdown", text: `Filter ${column.heading}`, icon: "search", content: [search] }],
     data: (row, purpose, _, { col }) => {
       if (purpose === "filter" && !searched.has(col)) return "";

@@ -1,0 +1,366 @@
+// One case of a comparison: what became of it and why, both sides' blocks in the order of time, both sides' figures.
+
+import { CaseDialog } from "./casedialog.js";
+import { baseLayout, histogram, logAxis, plainAxis, roundSteps } from "./charts.js";
+import { palette, paper, theme } from "./colours.js";
+import { changeLines, factor, hasRatio } from "./comparison_ratios.js";
+import { element } from "./dom.js";
+import { escapePlotly, formatChange, formatNumber, formatSeconds } from "./format.js";
+import { runPacked } from "./load.js";
+
+const SIDES = ["base", "new"];
+const NARROW = 620; // pixels of a plot in which both sides do not fit side by side
+
+/**
+ * The blocks of a row on both sides: for each side {blocks: [{block, pass, seconds, median, counted}], passes}. Counted
+ * are those that both sides have: the first passes of each, and of each pass the first blocks (convbench/measure/alike.py).
+ */
+export function bothSides(cases, blocks, row) {
+  const sides = SIDES.map((side) => {
+    const floor = cases.value(`${side}_floor_s`, row);
+    const passes = new Map();
+    const all = blocks[side].of(row).map((block) => {
+      const pass = blocks[side].passes[block];
+      const found = {
+        pass,
+        time: blocks[side].time(block),
+        seconds: (blocks[side].ratio("minimum", block) ?? Number.NaN) * floor,
+        median: (blocks[side].ratio("median", block) ?? Number.NaN) * floor,
+        canary: (blocks[side].ratio("canary", block) ?? Number.NaN) * floor,
+      };
+      if (!passes.has(pass)) passes.set(pass, []);
+      passes.get(pass).push(found);
+      return found;
+    });
+    return { side, blocks: all, passes: [...passes.entries()].sort(([a], [b]) => a - b).map(([, own]) => own) };
+  });
+  const [base, other] = sides;
+  for (const each of [base, other]) {
+    const its = each === base ? other : base;
+    each.passes.forEach((own, rank) => {
+      const common = Math.min(own.length, its.passes[rank]?.length ?? 0);
+      own.forEach((block, at) => {
+        block.counted = at < common;
+      });
+    });
+    each.floors = each.passes
+      .map((own) => own.filter(({ counted }) => counted))
+      .filter((own) => own.length)
+      .map((own) => ({
+        floor: Math.min(...own.map(({ seconds }) => seconds)),
+        from: own[0].time,
+        to: own.at(-1).time,
+        pass: own[0].pass,
+      }));
+  }
+  return sides;
+}
+
+/** The value below which a share of some numbers lies. */
+function quantile(numbers, share) {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+}
+
+/** Ticks of an axis so short that decades are no help. */
+function fineTicks(low, high) {
+  const values = roundSteps(low, high);
+  return { tickvals: values, ticktext: values.map((value) => formatSeconds(value, 4)) };
+}
+
+/** {traces, layout, told} of both sides' blocks; side by side with one axis of time per iteration, or one below the other. */
+export function sidesOfCase(cases, blocks, row, look) {
+  const ink = paper(look.theme);
+  const colours = palette(look.theme, 2, false);
+  const layout = baseLayout(look);
+  const sides = bothSides(cases, blocks, row).filter((each) => each.blocks.length);
+  const narrow = look.width < NARROW;
+  const word = cases.passWord;
+  const floors = sides.flatMap((each) => each.floors.map(({ floor }) => floor));
+  const minima = sides.flatMap((each) => each.blocks.map(({ seconds }) => seconds)).filter((each) => each > 0);
+  const bottom = Math.min(...minima);
+  const top = Math.max(quantile(minima, 0.9), ...floors, bottom * 1.01) * 1.01;
+  const traces = [];
+  const step = sides.length > 1 && !narrow ? 0.4 : 0.8;
+  sides.forEach((each, index) => {
+    const suffix = index ? String(index + 1) : "";
+    const axes = narrow ? { xaxis: `x${suffix}`, yaxis: `y${suffix}` } : { xaxis: `x${suffix}`, yaxis: "y" };
+    const colour = colours[SIDES.indexOf(each.side)];
+    const marks = (counted, marker) => {
+      const own = each.blocks.filter((block) => block.counted === counted);
+      return {
+        ...axes,
+        type: "scatter",
+        mode: "markers",
+        x: own.map(({ time }) => time),
+        y: own.map(({ seconds }) => seconds),
+        text: own.map(
+          ({ pass, time, seconds, median }) =>
+            `${each.side}, ${word} ${pass + 1}, ${formatNumber(time, 3, 0)} s<br>minimum ${formatSeconds(seconds, 4)}` +
+            `<br>median ${formatSeconds(median, 4)}${counted ? "" : "<br>not compared: the other side has fewer"}`,
+        ),
+        hovertemplate: "%{text}<extra></extra>",
+        marker,
+        showlegend: false,
+      };
+    };
+    traces.push(marks(true, { color: colour, size: 7, symbol: index ? "square" : "circle", opacity: 0.75 }));
+    traces.push(marks(false, { color: colour, size: 7, symbol: index ? "square-open" : "circle-open" }));
+    const lasts = Math.max(...each.blocks.map(({ time }) => time)) || 1;
+    const steps = each.floors.flatMap(({ floor, from, to }) => [
+      [from - lasts * 0.008, floor],
+      [to + lasts * 0.008, floor],
+      [null, null],
+    ]);
+    traces.push({
+      ...axes,
+      type: "scatter",
+      mode: "lines",
+      x: steps.map(([x]) => x),
+      y: steps.map(([, y]) => y),
+      line: { color: colour, width: 2.5 },
+      hoverinfo: "skip",
+      showlegend: false,
+    });
+    traces.push({
+      ...axes,
+      type: "scatter",
+      mode: "lines",
+      x: each.blocks.map(({ time }) => time),
+      y: each.blocks.map(({ canary }) => canary),
+      line: { color: ink.muted, width: 1, dash: "dot" },
+      opacity: 0.6,
+      hoverinfo: "skip",
+      showlegend: false,
+    });
+    const shape = histogram(each.blocks.map(({ seconds }) => seconds).filter((value) => value > 0 && value <= top));
+    const last = { xaxis: "x9", yaxis: narrow ? "y9" : "y" };
+    traces.push({
+      ...last,
+      ...shape,
+      type: "scatter",
+      mode: "lines",
+      line: { color: colour, width: 1.5, shape: "vh", dash: index ? "dash" : "solid" },
+      fill: "tozerox",
+      fillcolor: `${colour}22`,
+      hoverinfo: "skip",
+      showlegend: false,
+    });
+    const left = narrow || !index ? 0 : 0.42;
+    layout[`xaxis${suffix}`] = { ...plainAxis(ink), showgrid: false, domain: [left, left + step], nticks: 6 };
+    if (narrow) layout[`xaxis${suffix}`].anchor = `y${suffix}`;
+    layout.annotations.push({
+      text: `<b>${escapePlotly(each.side)}</b>${index ? " \u25a0" : " \u25cf"}`,
+      xref: `x${suffix} domain`,
+      yref: narrow ? `y${suffix} domain` : "paper",
+      x: 0,
+      y: 1,
+      xanchor: "left",
+      yanchor: "bottom",
+      showarrow: false,
+      font: { size: 12, color: colour },
+    });
+  });
+  const axis = {
+    ...logAxis(ink, [bottom, top], (value) => formatSeconds(value, 3)),
+    ...(top / bottom < 1.5 ? fineTicks(bottom, top) : {}),
+    range: [Math.log10(bottom * 0.99), Math.log10(top)],
+  };
+  layout.xaxis9 = { ...plainAxis(ink), showgrid: false, domain: [0.84, 1], nticks: 3, tickformat: "d" };
+  layout.margin.l = 70;
+  layout.margin.t = 26;
+  if (narrow) {
+    layout.height = look.height * (sides.length > 1 ? 1.6 : 1);
+    const panels =
+      sides.length > 1
+        ? [
+            [0.57, 1],
+            [0, 0.43],
+          ]
+        : [[0, 1]];
+    panels.forEach((domain, index) => {
+      layout[`yaxis${index ? 2 : ""}`] = { ...axis, domain, anchor: `x${index ? 2 : ""}` };
+    });
+    layout.yaxis9 = { ...axis, domain: panels[0], anchor: "x9", showticklabels: false };
+    layout.xaxis9.anchor = "y9";
+    layout.xaxis9.title = { ...layout.xaxis9.title, text: "Blocks" };
+    const last = layout[`xaxis${sides.length > 1 ? 2 : ""}`];
+    last.title = { ...last.title, text: "Seconds since it began" };
+  } else {
+    layout.yaxis = axis;
+    for (const index of sides.keys()) {
+      const each = layout[`xaxis${index ? 2 : ""}`];
+      each.title = { ...each.title, text: "Seconds since it began" };
+    }
+    layout.xaxis9.title = { ...layout.xaxis9.title, text: "Blocks" };
+  }
+  const above = minima.filter((each) => each > top).length;
+  const left = sides.reduce((sum, each) => sum + each.blocks.filter(({ counted }) => !counted).length, 0);
+  const told =
+    `A mark is a block's minimum, a line the floor of a ${word}, the dotted line the canary, a fixed piece of work.` +
+    (left ? ` Hollow marks (${left}) are not compared: the other side has fewer.` : "") +
+    (above ? ` ${above} slower blocks lie above the picture.` : "");
+  return { traces, layout, told };
+}
+
+/** The dialog of a case of a comparison. */
+export class ComparisonCase extends CaseDialog {
+  constructor({ packed, reports, ...rest }) {
+    super(rest);
+    Object.assign(this, { packed, reports });
+  }
+
+  get statusColumn() {
+    return "verdict";
+  }
+
+  content(row) {
+    const { cases } = this;
+    const why = cases.value("why", row);
+    const timed = SIDES.some((side) => cases.value(`${side}_floor_s`, row) !== null);
+    const kept = row < this.packed;
+    return [
+      element("p", { class: "case-words", id: "case-told" }, this.told(row)),
+      why ? element("p", { class: "case-words", id: "case-why" }, why) : null,
+      this.figures(row),
+      ...this.groups(row),
+      timed ? element("h3", {}, "Blocks in the order of time") : null,
+      timed && kept
+        ? element("div", {
+            class: "plot",
+            id: "case-blocks",
+            role: "img",
+            "aria-label": changeLines(cases, row).join(", "),
+          })
+        : null,
+      timed && kept ? element("p", { class: "note", id: "case-blocks-told" }) : null,
+      timed && !kept
+        ? element("p", { class: "note" }, "Left out, so that the page stays small; the report of each run has them.")
+        : null,
+      element("h3", {}, "Both sides"),
+      this.sides(row),
+      ...this.links(row),
+      ...this.settings(row),
+    ];
+  }
+
+  /** What became of the case, in a sentence. */
+  told(row) {
+    const { cases } = this;
+    if (!hasRatio(cases, row)) return "Not compared.";
+    const change = factor(cases, "change", row);
+    const ends = ["low", "high"].map((name) => formatChange(factor(cases, name, row))).join(" to ");
+    const times = ["base_s", "new_s"].map((name) => formatSeconds(cases.value(name, row))).join(" -> ");
+    return `${formatChange(change)} (${ends}): ${times} per iteration.`;
+  }
+
+  figures(row) {
+    const { cases } = this;
+    const names = ["change", "median_change", "noise", "threshold", "q", "passes", "blocks"];
+    const told = names.filter((name) => cases.value(name, row) !== null);
+    if (!told.length) return null;
+    return element(
+      "dl",
+      { class: "case-figures" },
+      told.map((name) => {
+        const { heading, about, unit } = cases.spec.get(name);
+        const text = `${cases.text(name, row)} ${unit}`.trim();
+        return element("div", { title: about }, element("dt", {}, heading), element("dd", {}, text));
+      }),
+    );
+  }
+
+  /** The groups that the case belongs to. */
+  groups(row) {
+    const own = this.cases.groupsTold.flatMap((group, at) => (group.cases.includes(row) ? [[group, at]] : []));
+    if (!own.length) return [];
+    const links = own.map(([group, at]) =>
+      element(
+        "a",
+        { href: `#only=group:${at}`, dataset: { only: `group:${at}` } },
+        `${group.text} (${group.cases.length})`,
+      ),
+    );
+    return [element("h3", {}, "Changed with"), element("p", { class: "case-links", id: "case-groups" }, links)];
+  }
+
+  /** What each side has, a row for each figure that one of them has. */
+  sides(row) {
+    const { cases } = this;
+    const told = cases.specs.filter(({ name }) => name.startsWith("base_") && name !== "base_s");
+    const extra = cases.specs.filter(
+      ({ name }) => name.startsWith("new_") && name !== "new_s" && !cases.spec.has(name.replace("new_", "base_")),
+    );
+    const names = [...told, ...extra].map(({ name }) => name.replace(/^(base|new)_/, ""));
+    const cell = (side, name) => {
+      const column = cases.spec.get(`${side}_${name}`);
+      if (!column || cases.value(column.name, row) === null) return "-";
+      if (name.endsWith("_s")) return formatSeconds(cases.value(column.name, row), 4);
+      return `${cases.text(column.name, row)} ${column.unit}`.trim();
+    };
+    const body = names
+      .map((name) => [name, ...SIDES.map((side) => cell(side, name))])
+      .filter(([, base, other]) => base !== "-" || other !== "-")
+      .map(([name, base, other]) => {
+        const { heading, about } = cases.spec.get(`base_${name}`) ?? cases.spec.get(`new_${name}`);
+        return element(
+          "tr",
+          { class: base === other ? null : "differs", dataset: { name } },
+          element("th", { scope: "row", title: about }, heading.replace(/^(base|new) /, "")),
+          element("td", {}, base),
+          element("td", {}, other),
+        );
+      });
+    const head = ["base", "new"].map((side) => element("th", { scope: "col" }, side));
+    return element(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Both sides" },
+      element(
+        "table",
+        { class: "plain", id: "case-sides" },
+        element("thead", {}, element("tr", {}, element("td", {}), ...head)),
+        element("tbody", {}, body),
+      ),
+    );
+  }
+
+  /** The case in each side's own report, where that lies beside this page. */
+  links(row) {
+    const id = this.cases.value("case_id", row);
+    const links = this.reports.flatMap((file, at) =>
+      file ? [element("a", { href: `${file}#case=${id}` }, `This case in the report of ${SIDES[at]}`)] : [],
+    );
+    return links.length ? [element("p", { class: "case-links", id: "case-reports" }, links)] : [];
+  }
+
+  /** The settings that vary among the cases, and the case's id. */
+  settings(row) {
+    const { cases } = this;
+    const names = new Set([...this.cases.head.settings, "case_id"]);
+    const told = cases.specs.filter(({ name }) => names.has(name) && cases.value(name, row) !== null);
+    return [
+      element("h3", {}, "The case"),
+      element(
+        "dl",
+        { class: "facts" },
+        told.map(({ name, heading, about }) =>
+          element("div", { title: about }, element("dt", {}, heading), element("dd", {}, cases.text(name, row))),
+        ),
+      ),
+    ];
+  }
+
+  async draw(row) {
+    const plot = document.getElementById("case-blocks");
+    if (!plot) return;
+    if (!globalThis.Plotly) await runPacked("plotly");
+    const blocks = await this.blocks();
+    if (this.row !== row || !plot.isConnected) return; // another case was opened meanwhile
+    const look = { theme: theme(), width: plot.clientWidth, height: 300 };
+    const { traces, layout, told } = sidesOfCase(this.cases, blocks, row, look);
+    plot.style.height = `${layout.height}px`;
+    await globalThis.Plotly.react(plot, traces, layout, { displayModeBar: false });
+    document.getElementById("case-blocks-told").textContent = told;
+    plot.dataset.drawn = look.theme;
+  }
+}

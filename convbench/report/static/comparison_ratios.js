@@ -1,0 +1,203 @@
+// The picture of a comparison: every case's ratio with its interval, by verdict, over the thresholds.
+
+import { thinned } from "./cases.js";
+import { baseLayout, extent, logAxis, plainAxis, roundSteps } from "./charts.js";
+import { paper } from "./colours.js";
+import { escapePlotly, formatChange, formatNumber, formatSeconds } from "./format.js";
+
+/** Marks of each kind at most; changes are thinned last. */
+const MOST_MARKS = 900;
+/** Bands of different thresholds that are drawn. */
+const MOST_BANDS = 4;
+
+/** How each verdict looks: a shape besides the colour (static/comparison.css has the same). */
+export const VERDICTS = [
+  { name: "unchanged", symbol: "circle", light: "#3a7ca5", dark: "#6fa8cc" },
+  { name: "inconclusive", symbol: "diamond-open", light: "#8a5a00", dark: "#e8b04a" },
+  { name: "not judged", symbol: "x-thin-open", light: "#5f6570", dark: "#a4abb6" },
+  { name: "improved", symbol: "triangle-down", light: "#00775a", dark: "#3fd0a4" },
+  { name: "regressed", symbol: "triangle-up", light: "#b24a00", dark: "#ff9a5c" },
+];
+const CHANGED = new Set(["improved", "regressed"]);
+
+/** A column that tells a change, as a factor; null where there is none. */
+export function factor(cases, name, row) {
+  const change = cases.value(name, row);
+  return change === null ? null : change + 1;
+}
+
+export function hasRatio(cases, row) {
+  return factor(cases, "change", row) > 0;
+}
+
+/** What there is to know of a case's change, a line each. */
+export function changeLines(cases, row) {
+  const value = (name) => cases.value(name, row);
+  const percent = (name) => `${cases.text(name, row)} %`;
+  const lines = [];
+  if (hasRatio(cases, row)) {
+    const ends = ["low", "high"].map((name) => formatChange(factor(cases, name, row)));
+    lines.push(`${formatChange(factor(cases, "change", row))} (${ends.join(" to ")})`);
+    lines.push(`${formatSeconds(value("base_s"))} -> ${formatSeconds(value("new_s"))}`);
+  }
+  if (value("median_change") !== null) lines.push(`median epoch ${formatChange(factor(cases, "median_change", row))}`);
+  if (value("noise") !== null) lines.push(`noise ${percent("noise")}, threshold ${percent("threshold")}`);
+  if (value("q") !== null) lines.push(`q ${cases.text("q", row)}`);
+  if (value("again") !== null) lines.push("measured again");
+  return lines;
+}
+
+function describe(cases, row) {
+  const why = cases.value("why", row);
+  return [
+    `<b>${escapePlotly(cases.value("label", row))}</b>`,
+    `<b>${cases.value("verdict", row)}</b>`,
+    ...changeLines(cases, row),
+    ...(why ? [escapePlotly(why)] : []),
+  ].join("<br>");
+}
+
+/** The axis of ratios, logarithmic, so that twice as long and half as long lie as far from no change; told as changes. */
+export function ratioAxis(colours, low, high) {
+  const margin = Math.max(Math.log10(high / low) * 0.06, 0.002);
+  const span = high / low;
+  let values;
+  if (span < 2) values = roundSteps(low - 1, high - 1).map((change) => 1 + change);
+  else {
+    values = [];
+    const steps = span < 6 ? [1, 1.2, 1.5, 2, 3, 4, 6, 8] : span < 100 ? [1, 2, 5] : [1];
+    for (let decade = -12; decade <= 12; decade += 1) for (const step of steps) values.push(step * 10 ** decade);
+  }
+  const text = (value) => {
+    const change = Number(((value - 1) * 100).toPrecision(3));
+    return `${change > 0 ? "+" : ""}${formatNumber(change, null, change % 1 ? 1 : 0)} %`;
+  };
+  return {
+    ...plainAxis(colours),
+    type: "log",
+    range: [Math.log10(low) - margin, Math.log10(high) + margin],
+    tickvals: values,
+    ticktext: values.map((value) => (Math.abs(value - 1) < 1e-9 ? "0" : text(value))),
+  };
+}
+
+/** At most so many rows that are drawn, changes first. */
+function drawn(cases, rows) {
+  const changed = rows.filter((row) => CHANGED.has(cases.value("verdict", row)));
+  const others = rows.filter((row) => !CHANGED.has(cases.value("verdict", row)));
+  return new Set([...thinned(changed, MOST_MARKS), ...thinned(others, MOST_MARKS)]);
+}
+
+/** {traces, layout, told}: a mark is a case's ratio, the line through it its interval. */
+export function ratioPicture(cases, rows, { over }, look) {
+  const layout = baseLayout(look);
+  layout.margin.l = 74;
+  if (!rows.length) return { traces: [], layout, told: "No case of these was measured on both sides." };
+  const ink = paper(look.theme);
+  const ratio = (row) => factor(cases, "change", row);
+  const byRatio = [...rows].sort((a, b) => ratio(a) - ratio(b));
+  const place = over === "base" ? (row) => cases.value("base_s", row) : null;
+  const some = drawn(cases, byRatio);
+  const points = byRatio.flatMap((row, rank) => (some.has(row) ? [{ row, x: place ? place(row) : rank + 1 }] : []));
+  const traces = VERDICTS.flatMap((look_) => marksOf(cases, points, look_, look));
+  const judged = points.filter(({ row }) => cases.value("verdict", row) !== "inconclusive").map(({ row }) => row);
+  const ends = judged.flatMap((row) => [factor(cases, "low", row), factor(cases, "high", row)]);
+  const thresholds = [...new Set(rows.map((row) => cases.value("threshold", row)))].filter((each) => each > 0);
+  thresholds.sort((a, b) => a - b);
+  const bands = thinned(thresholds, MOST_BANDS);
+  const least = thresholds.length ? [1 / (1 + thresholds[0]), 1 + thresholds[0]] : [1];
+  const [low, high] = extent([...points.map(({ row }) => ratio(row)), ...ends, ...least].filter((each) => each > 0));
+  layout.yaxis = ratioAxis(ink, low, high);
+  layout.shapes = bandsOf(bands, ink, look.theme);
+  layout.showlegend = true;
+  if (place) {
+    layout.xaxis = logAxis(ink, rows.map(place), formatSeconds);
+    layout.xaxis.title = { ...layout.xaxis.title, text: "Base floor" };
+  } else {
+    const total = rows.length;
+    layout.xaxis = {
+      ...plainAxis(ink),
+      showgrid: false,
+      range: [0.5 - total * 0.01, total * 1.01 + 0.5],
+      tickformat: ",d",
+      ...(total < 6 ? { tickvals: points.map(({ x }) => x) } : {}),
+    };
+    layout.xaxis.title = { ...layout.xaxis.title, text: "Cases by their change" };
+  }
+  const counted = VERDICTS.map(({ name }) => [name, rows.filter((row) => cases.value("verdict", row) === name).length]);
+  const counts = counted.flatMap(([name, count]) => (count ? [`${count} ${name}`] : [])).reverse();
+  const limits = bands.map((each) => `${formatNumber(each * 100, null, each * 100 < 10 ? 1 : 0)} %`);
+  const left = some.size < rows.length ? ` ${some.size} of ${rows.length} are drawn.` : "";
+  const told =
+    `${rows.length} ${rows.length === 1 ? "case" : "cases"}: ${counts.join(", ")}. A mark is a case's change, the line ` +
+    `through it its interval. ${limits.length === 1 ? "The band is the threshold" : "The bands are the thresholds"}: ` +
+    `${limits.join(", ")}.${left}`;
+  return { traces, layout, told };
+}
+
+/** The marks of a verdict, and the lines of their intervals. */
+function marksOf(cases, points, verdict, look) {
+  const own = points.filter(({ row }) => cases.value("verdict", row) === verdict.name);
+  if (!own.length) return [];
+  const colour = verdict[look.theme];
+  const lines = { x: [], y: [] };
+  for (const { row, x } of own) {
+    lines.x.push(x, x, null);
+    lines.y.push(factor(cases, "low", row), factor(cases, "high", row), null);
+  }
+  const size = points.length > 300 ? 6 : 9;
+  return [
+    { ...lines, type: "scatter", mode: "lines", hoverinfo: "skip", line: { color: colour, width: 1 }, opacity: 0.45 },
+    {
+      type: "scatter",
+      mode: "markers",
+      name: verdict.name,
+      x: own.map(({ x }) => x),
+      y: own.map(({ row }) => factor(cases, "change", row)),
+      customdata: own.map(({ row }) => row),
+      text: own.map(({ row }) => describe(cases, row)),
+      hovertemplate: "%{text}<extra></extra>",
+      marker: {
+        color: colour,
+        symbol: verdict.symbol,
+        size: CHANGED.has(verdict.name) ? size + 1 : size - 1,
+        line: { width: verdict.symbol.endsWith("open") ? 1.5 : 0, color: colour },
+      },
+      showlegend: true,
+    },
+  ];
+}
+
+/** A band for each threshold, the widest below, and the line of no change. */
+function bandsOf(thresholds, ink, theme) {
+  const across = { xref: "paper", x0: 0, x1: 1, layer: "below" };
+  const bands = thresholds.map((threshold) => ({
+    ...across,
+    type: "rect",
+    y0: 1 / (1 + threshold),
+    y1: 1 + threshold,
+    fillcolor: theme === "dark" ? "rgba(164,171,182,0.11)" : "rgba(95,101,112,0.10)",
+    line: { width: 0 },
+  }));
+  const none = { ...across, type: "line", y0: 1, y1: 1, line: { color: ink.muted, width: 1, dash: "dot" } };
+  return [...bands.reverse(), none];
+}
+
+/** The picture as `Pictures` takes it. */
+export const COMPARISON_PICTURES = {
+  ratios: {
+    applies: (cases) => cases.ranked.length > 0,
+    controls: () => [
+      {
+        key: "over",
+        label: "Ordered by",
+        options: [
+          { value: "change", text: "change" },
+          { value: "base", text: "base floor" },
+        ],
+        usual: "change",
+      },
+    ],
+    draw: ({ cases, rows, choice, look }) => ratioPicture(cases, rows, choice, look),
+  },
+};
