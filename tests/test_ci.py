@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,62 @@ def test_what_is_installed_is_a_value_and_no_shell(service: Service, install: st
     assert variables["CONVBENCH"] == install
     for script in scripts(made):
         assert install not in script
+
+
+SCHEMAS = {
+    Service.GITHUB: ["vendor.github-workflows"],
+    Service.GITLAB: ["vendor.gitlab-ci", "--data-transform=gitlab-ci"],
+}
+
+
+@pytest.mark.parametrize("service", Service)
+def test_the_file_is_what_the_service_takes(service: Service, tmp_path: Path) -> None:
+    def checked(made: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        path = tmp_path / "written.yml"
+        path.write_text(yaml.safe_dump(made), encoding="utf-8")
+        return tool("check-jsonschema", "--builtin-schema", *SCHEMAS[service], str(path))
+
+    made = loaded(service)
+    if service is Service.GITLAB:  # what begins with a dot is not looked at where it stands
+        base = made.pop(".convbench")
+        made = {name: {**base, **{k: v for k, v in job.items() if k != "extends"}} for name, job in made.items()}
+    else:
+        made["on"] = made.pop(True)  # YAML 1.1 takes the word for a truth
+    done = checked(made)
+    assert done.returncode == 0, done.stdout
+    some_job = next(iter((made.get("jobs") or made).values()))
+    some_job["timeout-minutes" if service is Service.GITHUB else "timeout"] = ["long"]
+    assert checked(made).returncode != 0
+
+
+@pytest.mark.parametrize("service", Service)
+def test_shellcheck_has_nothing_to_say(service: Service, tmp_path: Path) -> None:
+    made = loaded(service)
+    paths = []
+    for number, script in enumerate(whole_scripts(made)):
+        path = tmp_path / f"{number}.sh"
+        path.write_text(f"#!/usr/bin/env bash\nset -eo pipefail\n{script}", encoding="utf-8")
+        paths.append(str(path))
+    # Functions that a step does not need (SC2329), and CONVBENCH beside convbench (SC2153), are meant.
+    done = tool("shellcheck", "--exclude=SC2329,SC2153", *paths)
+    assert len(paths) > 2 and done.returncode == 0, done.stdout
+
+
+def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name(name), *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def whole_scripts(made: dict[str, Any]) -> list[str]:
+    """What one shell runs from its first line to its last."""
+    if "jobs" in made:
+        found = scripts(made)
+        return [script.replace('eval "$FUNCTIONS"', found[0]) for script in found[1:]]
+    before = made[".convbench"]["before_script"]
+    jobs = [job for job in made.values() if "script" in job]
+    after = ["\n".join(job["after_script"]) for job in jobs if "after_script" in job]
+    return ["\n".join([*before, *job["script"]]) for job in jobs] + after
 
 
 def scripts(made: dict[str, Any]) -> list[str]:
