@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convbench.cli.comparison_page import PageFile, WithoutPage, check_page, write_page
 from convbench.cli.measuring import sigterm_as_interrupt
 from convbench.cli.options import Config, app
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
@@ -54,6 +55,8 @@ def ab(
     summary: SummaryFile = None,
     junit: JunitFile = None,
     fail_on: FailOnList = None,
+    output: PageFile = None,
+    no_page: WithoutPage = False,
 ) -> None:
     """Measure two environments side by side and tell what differs.
 
@@ -65,6 +68,7 @@ def ab(
     from convbench.report.compare import compare_text
 
     outcome = Outcome.asked(summary, junit, fail_on)
+    check_page(output, no_page=no_page)
     sides = (_setup("a", a_python, a_path, a_env, a_threads), _setup("b", b_python, b_path, b_env, b_threads))
     shown = Shown()
     with sigterm_as_interrupt():
@@ -72,8 +76,10 @@ def ab(
             found = api.ab(config, *sides, threshold=threshold, epochs=epochs, listener=shown.listener())
         finally:
             shown.close()
-    print(compare_text(found.comparison))
-    raise typer.Exit(outcome.of_comparison(found.comparison))
+    print(compare_text(found.comparison), flush=True)
+    code = outcome.of_comparison(found.comparison)
+    write_page(found, output, no_page=no_page)
+    raise typer.Exit(code)
 
 
 def _setup(side: str, python: str | None, path: list[Path] | None, env: list[str] | None, threads: int | None) -> Setup:

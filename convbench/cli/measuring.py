@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convbench.cli.comparison_page import write_page
 from convbench.cli.options import AcrossEnvironments, Config, Database, app, database_of, write_index
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.errors import ExitCode, RequestError
@@ -81,7 +82,9 @@ def run(
         code = outcome.of_run(measured.run, findings)
         raise typer.Exit(ExitCode.INTERRUPTED if interrupted else code)
     found = _confirmed(config, base, measured.run, across_environments)
-    raise typer.Exit(outcome.of_comparison(found.comparison))
+    code = outcome.of_comparison(found.comparison)
+    write_page(found, None, no_page=False)
+    raise typer.Exit(code)
 
 
 def _confirmed(config: Path, base: Run, new: Run, across_environments: bool) -> Compared:
