@@ -142,17 +142,7 @@ class Problem:
 
     def elements_moved(self, direction: Direction) -> int:
         """Elements of every operand read once and of every result written once; times the item size it is bytes."""
-        x, y = math.prod(self.input_shape), math.prod(self.output_shape)
-        w, b = math.prod(self.weight_shape), (self.out_channels if self.bias else 0)
-        forward = x + w + b + y
-        backward = (y + x + w) + (x + w + b)
-        return {
-            Direction.FORWARD: forward,
-            Direction.BACKWARD: backward,
-            Direction.GRAD_INPUT: y + w + x,
-            Direction.GRAD_WEIGHT: y + x + w + b,
-            Direction.TRAIN_STEP: forward + backward,
-        }[direction]
+        return _elements_moved(self, direction)
 
     def objection(self) -> str | None:
         """Why torch would refuse this layer on its input, in plain words; None where it would run it.
@@ -224,6 +214,21 @@ def _real_taps(size: int, out: int, kernel: int, stride: int, dilation: int, bef
         last = min(out - 1, (size - 1 + offset) // stride)
         taps += max(0, last - first + 1)
     return taps
+
+
+@lru_cache(maxsize=65536)
+def _elements_moved(problem: Problem, direction: Direction) -> int:
+    x, y = math.prod(problem.input_shape), math.prod(problem.output_shape)
+    w, b = math.prod(problem.weight_shape), (problem.out_channels if problem.bias else 0)
+    forward = x + w + b + y
+    backward = (y + x + w) + (x + w + b)
+    return {
+        Direction.FORWARD: forward,
+        Direction.BACKWARD: backward,
+        Direction.GRAD_INPUT: y + w + x,
+        Direction.GRAD_WEIGHT: y + x + w + b,
+        Direction.TRAIN_STEP: forward + backward,
+    }[direction]
 
 
 def _sides(values: tuple[int, ...]) -> str:

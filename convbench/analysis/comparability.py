@@ -136,7 +136,8 @@ def _resolved(pairs: Sequence[tuple[Result, Result]]) -> list[Difference]:
     """What torch made of settings that may be left to it; what one side does not know is no difference."""
     found = []
     for name, what in (("threads", "threads"), ("precision", "float32 precision")):
-        seen = Counter((getattr(base, name), getattr(new, name)) for base, new in pairs)
+        resolved = attrgetter(name)
+        seen = Counter(zip((resolved(base) for base, _ in pairs), (resolved(new) for _, new in pairs), strict=True))
         for (before, after), cases in seen.items():
             if before != after and before is not None and after is not None:
                 found.append(Difference(what=what, base=str(before), new=str(after), decides=True, cases=cases))
@@ -153,13 +154,14 @@ def _canaries(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[
     numbers: dict[Hashable, int] = {}
     kinds = map(_KIND_OF_WORKER, cases)
     lane = np.array([numbers.setdefault(kind, len(numbers)) for kind in kinds], dtype=np.int64)
+    where = [(lane[table.cases], table.integers("pass_index")) for table in (base, new)]
     found = []
     for name, what, limit in (
         ("compute_canary_s", "compute canary's floor", COMPUTE_CANARY),
         ("memory_canary_s", "memory canary's floor", MEMORY_CANARY),
     ):
-        low_before, high_before = _extremes(base, name, lane[base.cases], len(numbers))
-        low_after, high_after = _extremes(new, name, lane[new.cases], len(numbers))
+        low_before, high_before = _extremes(base.column(name), *where[0], len(numbers))
+        low_after, high_after = _extremes(new.column(name), *where[1], len(numbers))
         known = np.flatnonzero(np.isfinite(low_before) & np.isfinite(low_after))
         if not len(known):
             continue
@@ -181,9 +183,11 @@ def _canaries(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[
     return found
 
 
-def _extremes(table: BlockTable, name: str, lane: Integers, lanes: int) -> tuple[Floats, Floats]:
-    """The lowest and the highest of the passes' lowest canaries, by kind of worker; NaN where there are too few."""
-    canary, pass_index = table.column(name), table.column("pass_index").astype(np.int64)
+def _extremes(canary: Floats, lane: Integers, pass_index: Integers, lanes: int) -> tuple[Floats, Floats]:
+    """The lowest and the highest of the passes' lowest canaries, by kind of worker; NaN where there are too few.
+
+    `canary`, `lane` and `pass_index` are those of the blocks.
+    """
     ran = canary > 0  # NaN where none ran
     canary, pass_index, lane = canary[ran], pass_index[ran], lane[ran]
     floors = np.full((lanes, int(pass_index.max(initial=0)) + 1), np.nan)

@@ -198,11 +198,7 @@ def compare(base: Run, new: Run, thresholds: Thresholds | None = None, *, chosen
     Runs on different environments are compared all the same: see `Comparison.comparable`. Raises NotComparableError
     where the runs have no case in common.
     """
-    before, after = _by_case(base), _by_case(new)
-    found: list[tuple[Case, _Had, _Had]] = [
-        *((case, before.get(case, _ABSENT), second) for case, second in after.items()),
-        *((case, first, _ABSENT) for case, first in before.items() if case not in after),
-    ]
+    found = _side_by_side(base, new)
     common = [(first, second) for _, first, second in found if first is not _ABSENT and second is not _ABSENT]
     if not common:
         raise NotComparableError(
@@ -211,23 +207,24 @@ def compare(base: Run, new: Run, thresholds: Thresholds | None = None, *, chosen
     judgments: dict[int, Judgment] = {}
     pairs: dict[int, tuple[Result, Result]] = {}
     for place, (case, first, second) in enumerate(found):
-        reason = obstacle(case, second, new, "NEW", "BASE") or obstacle(case, first, base, "BASE", "NEW")
-        if reason is None and isinstance(first, Result) and isinstance(second, Result):
+        if isinstance(first, Result) and isinstance(second, Result) and _was_timed(first) and _was_timed(second):
             pairs[place] = first, second
-        else:
-            judgments[place] = Judgment(
-                case=case,
-                verdict=Verdict.NOT_JUDGED,
-                base_status=_status(first),
-                new_status=_status(second),
-                reason=reason or "",
-            )
+            continue
+        reason = obstacle(case, second, new, "NEW", "BASE") or obstacle(case, first, base, "BASE", "NEW")
+        judgments[place] = Judgment(
+            case=case,
+            verdict=Verdict.NOT_JUDGED,
+            base_status=_status(first),
+            new_status=_status(second),
+            reason=reason or "",
+        )
     tables = (
         estimate.table(first.blocks for first, _ in pairs.values()),
         estimate.table(second.blocks for _, second in pairs.values()),
     )
     l2_bytes = smaller(base.environment.l2_bytes, new.environment.l2_bytes)
-    limits = [(thresholds or Thresholds()).of(second.case, l2_bytes) for _, second in pairs.values()]
+    threshold_of = (thresholds or Thresholds()).of
+    limits = [threshold_of(second.case, l2_bytes) for _, second in pairs.values()]
     precision = max(base.measure.precision, new.measure.precision)
     figures = _figures(pass_floors(*tables), np.array(limits, dtype=np.float64), precision, chosen=chosen)
     judgments |= zip(pairs, _judge(list(pairs.values()), figures), strict=True)
@@ -266,14 +263,31 @@ def _status(had: _Had) -> Status | None:
     return had.status if isinstance(had, Result) else None
 
 
-def _by_case(run: Run) -> dict[Case, Result | None]:
+def _side_by_side(base: Run, new: Run) -> list[tuple[Case, _Had, _Had]]:
+    """What both runs have of every case of either, in the order of `new`, those of `base` alone last."""
+    before, after = _had(base), _had(new)
+    if len(before) == len(after) and all(first[0] is second[0] for first, second in zip(before, after, strict=True)):
+        # Runs of one sweep out of one database: nothing needs to be looked up.
+        return [(case, first, second) for (_, first), (case, second) in zip(before, after, strict=True)]
+    first_of, second_of = dict(before), dict(after)
+    return [
+        *((case, first_of.get(case, _ABSENT), second) for case, second in second_of.items()),
+        *((case, first, _ABSENT) for case, first in first_of.items() if case not in second_of),
+    ]
+
+
+def _had(run: Run) -> list[tuple[Case, Result | None]]:
     """The result of every case of a run, None for those that no pass has reached."""
-    return {**{result.case: result for result in run.results}, **dict.fromkeys(run.unmeasured)}
+    return [*((result.case, result) for result in run.results), *((case, None) for case in run.unmeasured)]
 
 
 def smaller(first: int | None, second: int | None) -> int | None:
     """The smaller of both, None where one is not known."""
     return None if first is None or second is None else min(first, second)
+
+
+def _was_timed(result: Result) -> bool:
+    return result.status is Status.PASSED and bool(result.blocks)
 
 
 def obstacle(case: Case, had: _Had, run: Run, name: str, other: str) -> str | None:
@@ -366,12 +380,19 @@ def _longer(floors: PassFloors, noise: Floats) -> float:
 
 def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Judgment]:
     """The judgment of every pair, causes for those that changed."""
+    ruled = [
+        (Verdict.UNCHANGED, "") if usual else _rule(ratio, noise, passes, figures)
+        for usual, ratio, noise, passes in zip(
+            _unchanged(figures), figures.ratio.tolist(), figures.noise.tolist(), figures.passes.tolist(), strict=True
+        )
+    ]
+    changed = [i for i, (verdict, _) in enumerate(ruled) if verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
+    causes = dict(zip(changed, causes_of([pairs[i] for i in changed]), strict=True))
     names = ("base_s", "new_s", "ratio", "low", "high", "noise", "threshold", "q", "passes", "blocks")
     numbers = zip(*(getattr(figures, name).tolist() for name in names), strict=True)
     found = []
-    for (_, after), usual, values in zip(pairs, _unchanged(figures), numbers, strict=True):
+    for i, ((_, after), (verdict, reason), values) in enumerate(zip(pairs, ruled, numbers, strict=True)):
         base_s, new_s, ratio, low, high, noise, threshold, q, passes, blocks = values
-        verdict, reason = (Verdict.UNCHANGED, "") if usual else _rule(ratio, noise, passes, figures)
         found.append(
             Judgment(
                 case=after.case,
@@ -389,11 +410,9 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
                 q=q,
                 passes=passes,
                 blocks=blocks,
+                causes=causes.get(i, ()),
             )
         )
-    changed = [i for i, judgment in enumerate(found) if judgment.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
-    for i, causes in zip(changed, causes_of([pairs[i] for i in changed]), strict=True):
-        found[i] = replace(found[i], causes=causes)
     return found
 
 
@@ -450,11 +469,14 @@ def groups_of(judgments: Sequence[Judgment]) -> tuple[Group, ...]:
     """The changes that belong together, regressions first."""
     places = [i for i, judgment in enumerate(judgments) if judgment.verdict in JUDGED]
     cases = [judgments[i].case for i in places]
+    seen = np.array([judgments[i].smallest_seen for i in places], dtype=np.float64)
     found = []
     for verdict in (Verdict.REGRESSED, Verdict.IMPROVED):
         changed: NDArray[np.bool_] = np.array([judgments[i].verdict is verdict for i in places], dtype=bool)
-        size = float(np.median([_size(judgments[i].ratio) for i in places if judgments[i].verdict is verdict] or [0.0]))
-        able = np.array([math.log1p(judgments[i].smallest_seen) < size for i in places], dtype=bool)
+        if not changed.any():
+            continue
+        size = float(np.median([_size(judgments[places[i]].ratio) for i in np.flatnonzero(changed).tolist()]))
+        able = np.log1p(seen) < size
         for group in shared(cases, changed, able & ~changed):
             members = [places[i] for i in group.changed.tolist()]
             found.append(

@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convbench.measure.estimate import BlockTable, Floats, Integers
+
+Booleans = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +43,10 @@ def pass_floors(base: BlockTable, new: BlockTable) -> PassFloors:
     sides = [_Visits.of(base), _Visits.of(new)]
     width = min(side.counts.shape[1] for side in sides)
     common = np.minimum(sides[0].counts[:, :width], sides[1].counts[:, :width])
-    floors = [side.floors(common) for side in sides]
+    kept = [side.kept(common) for side in sides]
+    floors = [side.floors(some, common.shape) for side, some in zip(sides, kept, strict=True)]
     blocks = common.sum(axis=1)
-    near = [side.near(common, _lowest(floor)) for side, floor in zip(sides, floors, strict=True)]
+    near = [side.near(some, _lowest(floor)) for side, some, floor in zip(sides, kept, floors, strict=True)]
     with np.errstate(invalid="ignore"):
         share = np.minimum(*near) / blocks
     return PassFloors(base=floors[0], new=floors[1], passes=(common > 0).sum(axis=1), blocks=blocks, near=share)
@@ -68,7 +72,7 @@ class _Visits:
 
     @classmethod
     def of(cls, blocks: BlockTable) -> _Visits:
-        pass_index, round_index = (blocks.column(name).astype(np.int64) for name in ("pass_index", "round_index"))
+        pass_index, round_index = blocks.integers("pass_index"), blocks.integers("round_index")
         visit = blocks.cases * (pass_index.max(initial=0) + 1) + pass_index
         place = visit * (round_index.max(initial=0) + 1) + round_index
         minimum = blocks.column("minimum_s")
@@ -82,27 +86,35 @@ class _Visits:
         counts[case, rank] = np.diff(starts, append=len(minimum))
         return cls(minimum=minimum, starts=starts, case=case, rank=rank, counts=counts)
 
-    def kept(self, common: Integers) -> np.ndarray:
-        """Whether each block is among the first that `common` leaves of its visit."""
+    @property
+    def sizes(self) -> Integers:
+        """The blocks of each visit."""
+        return np.diff(self.starts, append=len(self.minimum))
+
+    def kept(self, common: Integers) -> Booleans:
+        """Whether each block is among the first that `common`, (cases, passes), leaves of its visit."""
         within = self.rank < common.shape[1]
         allowed = np.zeros(len(self.starts), dtype=np.int64)
         allowed[within] = common[self.case[within], self.rank[within]]
-        sizes = np.diff(self.starts, append=len(self.minimum))
-        at = np.arange(len(self.minimum)) - np.repeat(self.starts, sizes)
-        kept: np.ndarray = at < np.repeat(allowed, sizes)
+        if np.array_equal(allowed, self.sizes):
+            return np.ones(len(self.minimum), dtype=bool)
+        at = np.arange(len(self.minimum)) - np.repeat(self.starts, self.sizes)
+        kept: Booleans = at < np.repeat(allowed, self.sizes)
         return kept
 
-    def floors(self, common: Integers) -> Floats:
-        """The lowest block minimum of each pass, over what `common` leaves of it."""
-        floors = np.full(common.shape, np.nan)
-        if len(self.starts) and common.shape[1]:
-            lowest = np.minimum.reduceat(np.where(self.kept(common), self.minimum, np.inf), self.starts)
-            told = (self.rank < common.shape[1]) & np.isfinite(lowest)
+    def floors(self, kept: Booleans, shape: tuple[int, ...]) -> Floats:
+        """The lowest block minimum of each pass, (cases, passes), over the blocks that are `kept`."""
+        floors = np.full(shape, np.nan)
+        if len(self.starts) and shape[1]:
+            lowest = np.minimum.reduceat(np.where(kept, self.minimum, np.inf), self.starts)
+            told = (self.rank < shape[1]) & np.isfinite(lowest)
             floors[self.case[told], self.rank[told]] = lowest[told]
         return floors
 
-    def near(self, common: Integers, floor: Floats) -> Integers:
-        """How many blocks of each case are within `NEAR` of its floor, among those that `common` leaves."""
-        case = np.repeat(self.case, np.diff(self.starts, append=len(self.minimum)))
-        near = self.kept(common) & (self.minimum <= floor[case] * (1 + NEAR))
-        return np.bincount(case[near], minlength=len(floor))
+    def near(self, kept: Booleans, floor: Floats) -> Integers:
+        """How many blocks of each case are within `NEAR` of its floor, among those that are `kept`."""
+        if not len(self.starts):
+            return np.zeros(len(floor), dtype=np.int64)
+        near = kept & (self.minimum <= np.repeat(floor[self.case] * (1 + NEAR), self.sizes))
+        of_visit = np.add.reduceat(near, self.starts, dtype=np.int64)
+        return np.bincount(self.case, weights=of_visit, minlength=len(floor)).astype(np.int64)

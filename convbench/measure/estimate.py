@@ -6,6 +6,7 @@ table, so that 100,000 cases cost a few passes over arrays and one case is the s
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ class BlockTable:
         """One field of every block, (blocks,)."""
         return self.values[:, _COLUMN[name]].astype(np.float64)
 
+    def integers(self, name: str) -> Integers:
+        """One field of every block that counts something, (blocks,)."""
+        return self.values[:, _COLUMN[name]].astype(np.int64)
+
     @property
     def counts(self) -> Integers:
         """Blocks of each case, (cases,)."""
@@ -55,17 +60,14 @@ def table(cases: Iterable[Iterable[tuple[int, bytes]]]) -> BlockTable:
 
     Raises ValueError for an unknown layout or a torn row.
     """
-    parts: list[bytes] = []
-    ends = [0]
-    for case in cases:
-        size = 0
-        for layout, packed in case:
-            part = packed if layout == LAYOUT else _in_newest_layout(packed, layout)
-            size += len(part)
-            parts.append(part)
-        ends.append(ends[-1] + size)
+    held = [*map(tuple, cases)]
+    parts = [
+        packed if layout == LAYOUT else _in_newest_layout(packed, layout)
+        for layout, packed in itertools.chain.from_iterable(held)
+    ]
+    ends = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    offsets = ends[np.cumsum([0, *map(len, held)], dtype=np.int64)]
     row = len(_COLUMN) * _ITEM.itemsize
-    offsets = np.asarray(ends, dtype=np.int64)
     if np.any(offsets % row):
         raise ValueError(f"the blocks of a case are no whole number of rows of {row} bytes")
     values = np.frombuffer(b"".join(parts), dtype=_ITEM).reshape(-1, len(_COLUMN))
