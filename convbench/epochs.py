@@ -1,7 +1,7 @@
 """Two environments side by side: in each epoch both start afresh and take the same rounds of the same cases.
 
 What differs between two hours, or between two processes of one hour, does so by more than what is looked for; what two
-processes see that alternate within milliseconds, over many fresh pairs of them, does not (measurement.md, fact 7).
+processes see that take turns block by block, over many fresh pairs of them, does not (measurement.md, fact 7).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from convbench.case import Case
@@ -67,8 +67,8 @@ class _Stage:
 class Taken:
     """The visits of some epochs, by the case's position, on either side."""
 
-    a: Mapping[int, list[Visit]] = field(default_factory=dict)
-    b: Mapping[int, list[Visit]] = field(default_factory=dict)
+    a: Mapping[int, list[Visit]]
+    b: Mapping[int, list[Visit]]
 
 
 class Epochs:

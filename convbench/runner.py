@@ -37,7 +37,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """What the runner tells while it works, always between blocks; `told` gets lines about the database."""
+    """What the runner tells while it works, always between blocks; `told` gets lines for the user."""
 
     begun: Callable[[Begun], None] = lambda begun: None
     progressed: Callable[[Progress], None] = lambda progress: None

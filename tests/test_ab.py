@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ from convbench.errors import ExitCode, RequestError
 from convbench.measure import schedule
 from convbench.passes import Progress
 from convbench.problem import Problem
+from convbench.progress import Shown
 from convbench.result import Block, Result, RunState, Status, StopReason, unpack_blocks
 from convbench.runner import COHORT_MEMORY_SHARE, Listener
 
@@ -396,6 +398,24 @@ def test_progress_goes_forwards(misdeed: str | None) -> None:
     stages = list(dict.fromkeys(progress.stage for progress in pair.progress))
     assert [stage.partition(",")[0] for stage in stages] == ["screen", "confirmation"]
     assert pair.progress[-1].busy_s > 0
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_is_shown_without_a_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: bool
+) -> None:
+    pair = Pair(b=slow(1))
+    pair.measure([case(1), case(2)])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = Shown()
+    shown.progressed(pair.progress[0])
+    shown.close()
+    err = capsys.readouterr().err
+    assert f"screen, epoch 1 of {SCREEN}" in err
+    assert "0 of 2 cases" in err
+    assert ("\x1b[" in err) is terminal, "a bar on a terminal, a line elsewhere"
 
 
 def test_both_runs_tell_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,13 @@ def test_a_slower_tree_under_another_interpreter_is_found(
     assert not Path("reports").exists(), "nothing is stored"
 
 
+def test_the_help_has_the_defaults(command: object) -> None:
+    said: Said = command("ab", "--help")  # type: ignore[operator]
+    told = " ".join(said.out.split())
+    assert f"What counts as a change. [default: {side_by_side.THRESHOLD}]" in told
+    assert f"Epochs that confirm a suspicion. [default: {side_by_side.CONFIRMATION}]" in told
+
+
 @pytest.fixture
 def lane_of() -> Iterator[object]:
     made: list[Lanes] = []
