@@ -199,6 +199,40 @@ def test_run_comes_back_as_it_was_written(shared: Store, made: tuple[Run, tuple[
     assert (summary.cpu, summary.torch) == (run.environment.cpu, run.environment.torch)
 
 
+def test_result_is_what_merging_all_visits_makes_whichever_visit_brought_something(store: Store) -> None:
+    checked = Check(output_shape=(8, 32, 33), max_error=0.5, elements=2048, method="exact")
+    usual = {"threads": 1, "timer": "perf_counter_ns"}
+    more: tuple[dict[str, object], ...] = (
+        {},
+        {"check": checked, "implementation": "Mkldnn", "first_call_s": 0.25, "reorder_share": 0.0, "peak_bytes": 0},
+        {"note": "a note", "reason": "for some reason"},
+        {"check": checked, "system_blocks": pack_blocks([BLOCK] * 2)},
+        {"implementation": "Slow2d", "kernel_blocks": pack_blocks([BLOCK])},
+        {"threads": None},
+        {"threads": 2, "timer": None},
+        {"blocks": b""},
+        {"status": Status.FAILED, "reason": "wrong", "check": checked},
+        {"status": Status.CRASHED, "reason": "signal 11", "blocks": b"", **dict.fromkeys(usual)},
+    )
+    ends = tuple(itertools.product((None, *more), more))
+    cases = tuple(
+        Case(problem=dataclasses.replace(CASES[0].problem, out_channels=number + 1)) for number in range(len(ends))
+    )
+    visits = {
+        case.id: [
+            *([] if first is None else [visit(case, 0, **{**usual, **first})]),
+            visit(case, 1, **usual),
+            visit(case, 2, stop_reason=StopReason.SETTLED, **{**usual, **last}),
+        ]
+        for case, (first, last) in zip(cases, ends, strict=True)
+    }
+    run_id = begin(store, cases=(*cases, CASES[1]))
+    store.append(run_id, [one for those in visits.values() for one in those])
+    loaded = store.load(run_id)
+    assert loaded.results == tuple(merge(case, visits[case.id]) for case in cases)
+    assert loaded.unmeasured == (CASES[1],)
+
+
 @given(strategies.raw_texts)
 @settings(max_examples=30, deadline=None)
 def test_any_text_can_be_stored(shared: Store, text: str) -> None:

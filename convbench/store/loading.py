@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import case as sql_case
 
 from convbench.case import Case
 from convbench.problem import Problem
@@ -248,16 +249,14 @@ def _firsts(connection: Connection, key: int) -> dict[int, Sequence[Any]]:
         and_(is_first, or_(*(columns[name].is_(None) for name in _EVERY_TIME))),
         and_(~is_first, or_(*(columns[name].is_not(None) for name in companions))),
     )
-    for position in connection.scalars(select(columns.position).where(of_run, odd)):
-        firsts.pop(position, None)
-    brought = or_(*(columns[name].is_not(None) for name in once if name not in _EVERY_TIME))
-    for position, *counts in connection.execute(
-        select(columns.position, *(func.count(columns[name]) for name in once))
-        .where(of_run, ~is_first, brought)
+    late = and_(~is_first, or_(*(columns[name].is_not(None) for name in once if name not in _EVERY_TIME)))
+    for position, is_odd, *brought in connection.execute(
+        select(columns.position, func.max(sql_case((odd, 1), else_=0)), *(func.count(columns[name]) for name in once))
+        .where(of_run, or_(odd, late))
         .group_by(columns.position)
     ):
         first = firsts.get(position)
-        if first is not None and any(count and had is None for count, had in zip(counts, first[4:], strict=True)):
+        if first is not None and (is_odd or any(n and had is None for n, had in zip(brought, first[4:], strict=True))):
             del firsts[position]
     return firsts
 
@@ -268,5 +267,5 @@ _EVERY_TIME = ("threads", "timer")
 
 def _checks(texts: Sequence[str | None]) -> list[Check | None]:
     """The checks by their JSON, parsed at once."""
-    documents = json.loads(f"[{','.join([text or 'null' for text in texts])}]")
+    documents = json.loads(f"[{','.join(['null' if text is None else text for text in texts])}]")
     return [None if document is None else check_from_json(document) for document in documents]
