@@ -61,7 +61,7 @@ def ab(
     """Measure two environments side by side and tell what differs.
 
     A is the base, B the candidate; what is not said of a side is as convbench itself runs. Both start afresh in every
-    epoch and take turns within milliseconds, so that the machine's noise meets both. Prints and exits as compare does.
+    epoch and take turns block by block, so that the machine's noise meets both. Prints and exits as compare does.
     """
     from convbench import api
     from convbench.progress import Shown
