@@ -103,13 +103,17 @@ def test_a_slower_tree_under_another_interpreter_is_found(
 ) -> None:
     monkeypatch.setattr(side_by_side, "SCREEN", 2)  # enough to suspect as much
     trees = tree(littered / "a", 1.0), tree(littered / "b", SLOWER)
+    for folder in (littered, littered / "elsewhere"):  # found by neither side, for its own folder is first
+        folder.mkdir(exist_ok=True)
+        (folder / "mine.py").write_text(BROKEN, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(littered / "elsewhere"))
     (littered / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
     python = with_torch / "bin" / "python"
     without = subprocess.run([python, "-c", "import convbench"], cwd="/", capture_output=True, check=False)
     assert without.returncode == 1, "that interpreter does not have convbench"
     options = ["--a-python", str(python), "--a-path", "a", "--b-path", "b", "--threshold", str(THRESHOLD)]
     options += ["--a-env", "NOTES=a.txt", "--b-env", "NOTES=b.txt", "--epochs", str(side_by_side.FEWEST_EPOCHS)]
-    said: Said = command("ab", "sweep.yaml", *options)  # type: ignore[operator]
+    said: Said = command("ab", "sweep.yaml", "--no-page", *options)  # type: ignore[operator]
     assert said.code == 1, said
     first, *_, last = said.out.splitlines()
     assert first.startswith("regressed ")
