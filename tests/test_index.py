@@ -166,6 +166,10 @@ def test_reports_are_found_by_their_runs() -> None:
     ]
     assert index.reports(ids, names) == {"20261124-033000-ab12": "a-20261124-033000-ab12.html"}
     assert index.reports([], names) == {}
+    of_two = "compare-20261123-033000-cd34-20261124-033000-ab12.html"
+    assert index.reports(ids, [of_two]) == {}
+    own = "compare-20261124-033000-ab12.html"  # of a sweep that is called so
+    assert index.reports(ids, [of_two, own]) == {"20261124-033000-ab12": own}
     assert index.reports(["x"], ["made-x.html"]) == {"x": "made-x.html"}
 
 

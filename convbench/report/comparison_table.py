@@ -75,7 +75,7 @@ def table(compared: Compared) -> Table:
     columns = [
         *_judged(judgments, comparison.how, time),
         *_settings(compared.new, [judgment.case for judgment in judgments]),
-        *_more(judgments),
+        *_more(judgments, passes_of(comparison.how)[1]),
         *(column for side, name in zip(sides, SIDES, strict=True) for column in side.columns(name, time)),
     ]
     always = {"case_id", "label", "verdict", "change", "why"}
@@ -85,6 +85,11 @@ def table(compared: Compared) -> Table:
         blocks=(sides[0].blocks, sides[1].blocks),
         floors=(sides[0].figures.floor_s, sides[1].figures.floor_s),
     )
+
+
+def passes_of(how: How) -> tuple[str, str]:
+    """What fresh processes measure once is called, and several of it."""
+    return ("epoch", "epochs") if how is How.SIDE_BY_SIDE else ("pass", "passes")
 
 
 def ordered(comparison: Comparison) -> tuple[Judgment, ...]:
@@ -206,12 +211,12 @@ def _settings(run: Run, cases: Sequence[Case]) -> list[Column]:
     return found
 
 
-def _more(judgments: Sequence[Judgment]) -> list[Column]:
+def _more(judgments: Sequence[Judgment], several: str) -> list[Column]:
     """What is found by searching, or shown on demand."""
     ids, passes, blocks = zip(*((j.case.id, j.passes or None, j.blocks or None) for j in judgments), strict=True)
     return [
         _column("case_id", "id", "short stable hash of the settings", ids, shown=False),
-        _column("passes", "passes compared", "passes of each side that are compared", passes, shown=False),
+        _column("passes", f"{several} compared", f"{several} of each side that are compared", passes, shown=False),
         _column("blocks", "blocks compared", "blocks of each side that are compared", blocks, shown=False),
     ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ _LAYOUT = 1
 #: Where the end of a text is left out.
 _CUT = "\N{HORIZONTAL ELLIPSIS}"
 _STYLES = ("report.css", "index.css")
+#: The beginning of a comparison's page, whose name ends with a run's id as well (comparison_page.py).
+_OF_TWO_RUNS = re.compile(r"compare-\d{8}(t|-)\d{6}-\w+-\d{8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +74,13 @@ def glance(run: Run, findings: Sequence[str] | None = None) -> Glance:
 
 
 def reports(run_ids: Iterable[str], file_names: Iterable[str]) -> dict[str, str]:
-    """The report of each run that has one among these files: `<slug>-<run id>.html`."""
+    """The report of each run that has one among these files: `<slug>-<run id>.html`, but for pages of comparisons."""
     wanted = set(run_ids)
     lengths = sorted({len(run_id) for run_id in wanted}, reverse=True)
     found = {}
     for name in sorted(file_names):
         stem = name.removesuffix(".html")
-        if stem == name:
+        if stem == name or _OF_TWO_RUNS.match(stem):
             continue
         for length in lengths:
             run_id = stem[-length:]

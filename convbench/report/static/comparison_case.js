@@ -140,7 +140,7 @@ export function sidesOfCase(cases, blocks, row, look) {
       ...shape,
       type: "scatter",
       mode: "lines",
-      line: { color: colour, width: 1.5, shape: "vh", dash: index ? "dash" : "solid" },
+      line: { color: colour, width: 1.5, shape: "vh" },
       fill: "tozerox",
       fillcolor: `${colour}22`,
       hoverinfo: "skip",
@@ -161,10 +161,11 @@ export function sidesOfCase(cases, blocks, row, look) {
       font: { size: 12, color: colour },
     });
   });
+  const air = Math.log10(top / bottom) * 0.05;
   const axis = {
     ...logAxis(ink, [bottom, top], (value) => formatSeconds(value, 3)),
     ...(top / bottom < 1.5 ? fineTicks(bottom, top) : {}),
-    range: [Math.log10(bottom * 0.99), Math.log10(top)],
+    range: [Math.log10(bottom) - air, Math.log10(top) + air / 2],
   };
   layout.xaxis9 = { ...plainAxis(ink), showgrid: false, domain: [0.84, 1], nticks: 3, tickformat: "d" };
   layout.margin.l = 70;
@@ -197,7 +198,7 @@ export function sidesOfCase(cases, blocks, row, look) {
   const above = minima.filter((each) => each > top).length;
   const left = sides.reduce((sum, each) => sum + each.blocks.filter(({ counted }) => !counted).length, 0);
   const told =
-    `A mark is a block's minimum, a line the floor of a ${word}, the dotted line the canary, a fixed piece of work.` +
+    `A mark is a block's minimum, a line the floor of ${word === "epoch" ? "an" : "a"} ${word}, the dotted line the canary, a fixed piece of work.` +
     (left ? ` Hollow marks (${left}) are not compared: the other side has fewer.` : "") +
     (above ? ` ${above} slower blocks lie above the picture.` : "");
   return { traces, layout, told };
@@ -264,7 +265,9 @@ export class ComparisonCase extends CaseDialog {
       { class: "case-figures" },
       told.map((name) => {
         const { heading, about, unit } = cases.spec.get(name);
-        const text = `${cases.text(name, row)} ${unit}`.trim();
+        const text = name.endsWith("change")
+          ? formatChange(factor(cases, name, row))
+          : `${cases.text(name, row)} ${unit}`.trim();
         return element("div", { title: about }, element("dt", {}, heading), element("dd", {}, text));
       }),
     );

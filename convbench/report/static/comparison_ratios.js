@@ -18,6 +18,8 @@ export const VERDICTS = [
   { name: "improved", symbol: "triangle-down", light: "#00775a", dark: "#3fd0a4" },
   { name: "regressed", symbol: "triangle-up", light: "#b24a00", dark: "#ff9a5c" },
 ];
+/** How far a picture of what is near the thresholds reaches, in times of the largest threshold. */
+const NEAR = 3;
 const CHANGED = new Set(["improved", "regressed"]);
 
 /** A column that tells a change, as a factor; null where there is none. */
@@ -89,7 +91,7 @@ function drawn(cases, rows) {
 }
 
 /** {traces, layout, told}: a mark is a case's ratio, the line through it its interval. */
-export function ratioPicture(cases, rows, { over }, look) {
+export function ratioPicture(cases, rows, { over, reach }, look) {
   const layout = baseLayout(look);
   layout.margin.l = 74;
   if (!rows.length) return { traces: [], layout, told: "No case of these was measured on both sides." };
@@ -106,7 +108,10 @@ export function ratioPicture(cases, rows, { over }, look) {
   thresholds.sort((a, b) => a - b);
   const bands = thinned(thresholds, MOST_BANDS);
   const least = thresholds.length ? [1 / (1 + thresholds[0]), 1 + thresholds[0]] : [1];
-  const [low, high] = extent([...points.map(({ row }) => ratio(row)), ...ends, ...least].filter((each) => each > 0));
+  const all = [...points.map(({ row }) => ratio(row)), ...ends, ...least].filter((each) => each > 0);
+  const limit = reach === "near" && thresholds.length ? 1 + NEAR * thresholds.at(-1) : Number.POSITIVE_INFINITY;
+  const [low, high] = extent(all.map((each) => Math.min(Math.max(each, 1 / limit), limit)));
+  const beyond = rows.filter((row) => Math.abs(Math.log(ratio(row))) > Math.log(limit)).length;
   layout.yaxis = ratioAxis(ink, low, high);
   layout.shapes = bandsOf(bands, ink, look.theme);
   layout.showlegend = true;
@@ -131,7 +136,7 @@ export function ratioPicture(cases, rows, { over }, look) {
   const told =
     `${rows.length} ${rows.length === 1 ? "case" : "cases"}: ${counts.join(", ")}. A mark is a case's change, the line ` +
     `through it its interval. ${limits.length === 1 ? "The band is the threshold" : "The bands are the thresholds"}: ` +
-    `${limits.join(", ")}.${left}`;
+    `${limits.join(", ")}.${left}${beyond ? ` ${beyond} lie outside the picture.` : ""}`;
   return { traces, layout, told };
 }
 
@@ -196,6 +201,15 @@ export const COMPARISON_PICTURES = {
           { value: "base", text: "base floor" },
         ],
         usual: "change",
+      },
+      {
+        key: "reach",
+        label: "showing",
+        options: [
+          { value: "all", text: "all changes" },
+          { value: "near", text: "what is near the thresholds" },
+        ],
+        usual: "all",
       },
     ],
     draw: ({ cases, rows, choice, look }) => ratioPicture(cases, rows, choice, look),
