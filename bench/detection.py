@@ -37,7 +37,7 @@ from pathlib import Path
 from detection_statistics import SLOWER, TRIALS, Row, drawn, order, show
 
 from convbench import api, runner
-from convbench.ab import Side, confirm
+from convbench.ab_runner import Side, confirm
 from convbench.analysis import side_by_side
 from convbench.analysis.comparison import Compared, Comparison, Judgment, compare
 from convbench.case import Case

@@ -3,24 +3,30 @@
     import convbench
     run = convbench.run("configs/quick.yaml")
     run.frame()          # a pandas DataFrame, one row per case
+    convbench.compare("main", run.id).comparison.verdict
 
 This module stays light and keeps to Python 3.9 syntax: workers import it too.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from convbench.api import load, run
+    from convbench.api import ab, compare, load, run, run_against
+    from convbench.engine.local import Setup
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "run"]
+__all__ = ["Setup", "__version__", "ab", "compare", "load", "run", "run_against"]
+
+_MODULES = {
+    "Setup": "convbench.engine.local",
+    **dict.fromkeys(("ab", "compare", "load", "run", "run_against"), "convbench.api"),
+}
 
 
 def __getattr__(name: str) -> object:
-    if name in ("load", "run"):
-        from convbench import api
-
-        return getattr(api, name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

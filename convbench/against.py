@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from convbench import units
-from convbench.ab import Side, confirm
+from convbench.ab_runner import Side, confirm
 from convbench.analysis import comparison as stored
 from convbench.analysis import confirmation
 from convbench.analysis.comparability import refuse

@@ -196,8 +196,8 @@ def ab(
     SweepError for mistakes in the file, RequestError where nothing is left to measure or a side cannot measure.
     """
     from convbench import runner
-    from convbench.ab import Side
-    from convbench.ab import ab as measured_side_by_side
+    from convbench.ab_runner import Side
+    from convbench.ab_runner import ab as measured_side_by_side
     from convbench.analysis import side_by_side
     from convbench.engine.local import LocalEngine
 

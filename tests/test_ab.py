@@ -11,7 +11,8 @@ import pytest
 from fake_engine import FakeEngine, Script
 from test_passes import case
 
-from convbench import ab, epochs, rounds, sweep
+from convbench import ab_runner as ab
+from convbench import epochs, rounds, sweep
 from convbench.analysis import side_by_side
 from convbench.analysis.comparison import Compared, Verdict
 from convbench.analysis.side_by_side import BEYOND_L2, CONFIRMATION, FEWEST_EPOCHS, SCREEN, THRESHOLD

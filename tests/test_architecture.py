@@ -27,7 +27,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("passes", "checkup"),
     ("epochs",),
     ("runner",),
-    ("ab",),
+    ("ab_runner",),
     ("against",),
     ("api",),
     ("progress",),
