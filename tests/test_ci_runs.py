@@ -3,132 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-import yaml
 from ci_services import Done, GitHub, GitLab
+from ci_user import Repository, git, runner, wheel
 
-from convbench.ci.workflow import PLACES, Service, workflow
-
-ROOT = Path(__file__).parent.parent
-#: Where torch is: the environments of these tests see it from there, so that nothing is installed twice.
-SITE = next(path for path in sys.path if path.endswith("site-packages"))
-
-SWEEP = """\
-name: speed
-axes: {in_channels: 16, out_channels: 16, kernel_size: 3, input_size: 32, padding: 1, threads: 1, module: layers:Conv}
-measure: {passes: 1, rounds: 3, max_time: 0.1}
-compare: {threshold: 0.99, beyond_l2: 0.99}
-"""
-LAYER = """\
-import torch
-
-
-class Conv(torch.nn.Conv2d):
-    def forward(self, x):
-        {}return super().forward(x)
-"""
-
-
-def wheel(folder: Path, name: str, version: str, files: Mapping[str, str], *, command: str | None = None) -> Path:
-    """A package as pip takes it, without building anything."""
-    about = f"{name.replace('-', '_')}-{version}.dist-info"
-    contents = {
-        **files,
-        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    if command:
-        contents[f"{about}/entry_points.txt"] = f"[console_scripts]\n{command}\n"
-    contents[f"{about}/RECORD"] = "".join(f"{path},,\n" for path in [*contents, f"{about}/RECORD"])
-    path = folder / f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name_, text in contents.items():
-            archive.writestr(name_, text)
-    return path
-
-
-def git(folder: Path, *arguments: str) -> str:
-    who = ("-c", "user.name=A", "-c", "user.email=a@example.org")
-    done = subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def lock(version: str) -> str:
-    return f"--no-index\n--find-links wheels\ntorch-from-here=={version}\n"
-
-
-#: convbench with as few epochs as it judges by: the layer is twice as slow.
-FEW_EPOCHS = """\
-import sys
-from convbench.cli import main as convbench
-
-
-def main():
-    if sys.argv[1] == "ab":
-        from convbench.analysis import side_by_side
-        side_by_side.SCREEN = 1
-        sys.argv += ["--epochs", "3"]
-    convbench()
-"""
-
-
-class Repository:
-    """A user's repository: `main`, and a branch with a slower layer and another lock file."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "wheels").mkdir(parents=True)
-        (folder / "configs").mkdir()
-        for version in ("1.0", "1.1"):
-            path = {"torch_from_here.pth": f"{SITE}\n", "which_lock.py": f"version = {version!r}\n"}
-            wheel(folder / "wheels", "torch-from-here", version, path)
-        self.convbench = wheel(
-            folder / "wheels",
-            "convbench-from-here",
-            "1.0",
-            {"convbench_from_here.pth": f"{SITE}\n{ROOT}\n", "few_epochs.py": FEW_EPOCHS},
-            command="convbench = few_epochs:main",
-        )
-        (folder / "configs" / "speed.yaml").write_text(SWEEP, encoding="utf-8")
-        (folder / "layers.py").write_text(LAYER.format(""), encoding="utf-8")
-        (folder / "requirements.txt").write_text(lock("1.0"), encoding="utf-8")
-        (folder / ".gitignore").write_text("__pycache__/\nreports/\nconvbench-out/\nresults/\n", encoding="utf-8")
-        git(folder, "init", "-q", "-b", "main")
-        git(folder, "add", ".")
-        git(folder, "commit", "-qm", "begun")
-        self.base = git(folder, "rev-parse", "HEAD")
-        git(folder, "checkout", "-qb", "slower;$(touch${IFS}pwned)")
-        (folder / "layers.py").write_text(LAYER.format("super().forward(x)\n        "), encoding="utf-8")
-        (folder / "requirements.txt").write_text(lock("1.1"), encoding="utf-8")
-        git(folder, "commit", "-qam", "slower; another lock")
-        self.head = git(folder, "rev-parse", "HEAD")
-        git(folder, "checkout", "-q", "main")
-        (folder / "README").write_text("main has gone on\n", encoding="utf-8")
-        git(folder, "add", "README")
-        git(folder, "commit", "-qm", "gone on")
-        self.target = git(folder, "rev-parse", "HEAD")
-
-    def written(self, service: Service) -> Any:
-        return yaml.safe_load(
-            workflow(
-                service,
-                configs=["configs/speed.yaml"],
-                install=str(self.convbench),
-                output=PLACES[service],
-                version="1.0",
-            )
-        )
-
+from convbench.ci.workflow import Service
 
 #: convbench as far as the shell around it goes: it notes how it was called and leaves what was asked for.
 NOTING = """\
@@ -136,6 +21,9 @@ import json, pathlib, sys
 
 
 def main():
+    if sys.argv[1:] == ["baseline", "list"]:
+        print("baseline", "main/speed/A-Processor-2.4GHz", sep="\\n")
+        return
     pathlib.Path("called.json").write_text(json.dumps(sys.argv[1:]))
     options = dict(zip(sys.argv, sys.argv[1:]))
     pathlib.Path(options["--summary"]).write_text("### something\\n")
@@ -149,70 +37,6 @@ def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "repository")
 
 
-def program(folder: Path, name: str, text: str) -> None:
-    path = folder / name
-    path.write_text(f"#!{sys.executable}\n{text}", encoding="utf-8")
-    path.chmod(0o755)
-
-
-#: GitLab's notes, as far as the script asks: list, create, change.
-CURL = """\
-import json, os, pathlib, sys
-store = pathlib.Path(os.environ["HOME"], "notes.json")
-notes = json.loads(store.read_text()) if store.exists() else [{"id": 1, "body": "somebody's own"}]
-assert "PRIVATE-TOKEN: the token" in sys.argv and "--fail" in sys.argv
-url = next(word for word in sys.argv if word.startswith("https://"))
-place = "https://gitlab.example/api/v4/projects/12/merge_requests/7/notes"
-if "--request" not in sys.argv:
-    assert url == place + "?sort=asc&per_page=100"
-    print(json.dumps(notes))
-    sys.exit()
-name, _, file = sys.argv[sys.argv.index("--data-urlencode") + 1].partition("@")
-assert name == "body"
-body = pathlib.Path(file).read_text(encoding="utf-8")
-if sys.argv[sys.argv.index("--request") + 1] == "POST":
-    assert url == place
-    notes.append({"id": 1 + len(notes), "body": body, "edits": 0})
-else:
-    [note] = [note for note in notes if url == f"{place}/{note['id']}"]
-    note.update(body=body, edits=note["edits"] + 1)
-store.write_text(json.dumps(notes))
-"""
-
-#: GitHub's command, as far as comments go: `gh api [--paginate] [--method M] URL [--jq FILTER] [--field body=@FILE]`.
-GH = """\
-import json, os, pathlib, sys
-store = pathlib.Path(os.environ["HOME"], "comments.json")
-comments = json.loads(store.read_text()) if store.exists() else []
-assert os.environ["GH_TOKEN"] == "the token" and sys.argv[1] == "api"
-url = next(word for word in sys.argv if word.startswith("repos/"))
-if "--field" not in sys.argv:
-    assert url == "repos/team/layers/issues/7/comments" and "--paginate" in sys.argv, sys.argv
-    assert 'startswith(env.MARKER)' in sys.argv[-1] and '"github-actions[bot]"' in sys.argv[-1]
-    print(*(c["id"] for c in comments if c["body"].startswith(os.environ["MARKER"])), sep="\\n")
-    sys.exit()
-body = pathlib.Path(sys.argv[-1].removeprefix("body=@")).read_text(encoding="utf-8")
-method = sys.argv[sys.argv.index("--method") + 1]
-if method == "POST":
-    assert url == "repos/team/layers/issues/7/comments"
-    comments.append({"id": 100 + len(comments), "body": body, "edits": 0})
-else:
-    [comment] = [c for c in comments if url == f"repos/team/layers/issues/comments/{c['id']}"]
-    comment.update(body=body, edits=comment["edits"] + 1)
-store.write_text(json.dumps(comments))
-"""
-
-
-#: A runner's Python, but that an environment is a copy of one made once: the same files, in a tenth of the time.
-PYTHON = """\
-import os, shutil, sys
-if sys.argv[1:3] == ["-m", "venv"] and len(sys.argv) == 4:
-    shutil.copytree({made!r}, sys.argv[3], symlinks=True)
-else:
-    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
-"""
-
-
 @pytest.fixture(scope="module")
 def made_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "environment"
@@ -222,22 +46,7 @@ def made_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def machine(tmp_path: Path, made_environment: Path) -> dict[str, str]:
-    """The environment of a runner: no index to install from, a `python`, and what a service has installed."""
-    home, programs = tmp_path / "home", tmp_path / "programs"
-    home.mkdir()
-    programs.mkdir()
-    program(programs, "gh", GH)
-    program(programs, "curl", CURL)
-    program(programs, "python", PYTHON.format(made=str(made_environment), python=os.path.realpath(sys.executable)))
-    (programs / "python3").symlink_to(programs / "python")
-    return {
-        "PATH": f"{programs}:{os.defpath}",
-        "HOME": str(home),
-        "LANG": "C.UTF-8",
-        "PIP_NO_INDEX": "1",
-        "PIP_CONFIG_FILE": os.devnull,
-        "GITHUB_HEAD_REF": "slower;$(touch${IFS}pwned)",
-    }
+    return runner(tmp_path, made_environment)
 
 
 EVENT = {
@@ -363,7 +172,7 @@ def test_a_merge_request_is_measured_from_both_lock_files_and_noted_once(
     done = service.run("convbench merge request", **about)
     assert done.exit_code == 3, done.log
     [work] = tmp_path.glob("tmp.*")
-    assert json.loads((repository.folder / "called.json").read_text(encoding="utf-8")) == [
+    assert called(repository) == [
         *("ab", "configs/speed.yaml"),
         *("--a-python", f"{work}/base-environment/bin/python", "--a-path", f"{work}/base"),
         *("--b-python", f"{work}/head-environment/bin/python", "--b-path", str(repository.folder)),
@@ -378,6 +187,30 @@ def test_a_merge_request_is_measured_from_both_lock_files_and_noted_once(
         own, ours = json.loads((tmp_path / "home" / "notes.json").read_text(encoding="utf-8"))
         assert own["body"] == "somebody's own"
         assert (ours["edits"], ours["body"]) == (edits, "<!-- convbench configs/speed.yaml -->\n### something\n")
+
+
+@pytest.mark.slow
+def test_a_schedule_of_gitlab_compares_with_the_baseline_of_its_processor(
+    repository: Repository, machine: dict[str, str], tmp_path: Path
+) -> None:
+    files = {"noting.py": NOTING}
+    wheel(repository.folder / "wheels", "convbench-from-here", "1.0", files, command="convbench = noting:main")
+    service = GitLab(configuration=repository.written(Service.GITLAB), checkout=repository.folder, environment=machine)
+    done = service.run("convbench history", TMPDIR=str(tmp_path))
+    assert done.exit_code == 3, done.log
+    options = [
+        *("--summary", "convbench-out/summary.md", "--junit", "convbench-out/junit.xml"),
+        *("--fail-on", "regression,failed,crashed,timed_out,out_of_memory,error"),
+    ]
+    against = ["--against", "baseline:main/speed/A-Processor-2.4GHz"]
+    assert called(repository) == ["run", "configs/speed.yaml", *options, *against]
+
+
+def called(repository: Repository) -> list[str]:
+    """The arguments that convbench was last called with."""
+    found = json.loads((repository.folder / "called.json").read_text(encoding="utf-8"))
+    assert isinstance(found, list)
+    return found
 
 
 def which_lock(environment: Path) -> str:
