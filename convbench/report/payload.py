@@ -97,11 +97,13 @@ def blocks_into(payload: Payload, blocks: BlockTable, floors: NDArray[np.float64
     last = float(start.max(initial=0.0)) or 1.0
     canary = blocks.column("compute_canary_s")
     known = canary[np.isfinite(canary) & (canary > 0)]
+    with np.errstate(invalid="ignore", divide="ignore"):  # a floor of nothing, where a clock stood still
+        minimum, median = blocks.column("minimum_s") / floor, blocks.column("median_s") / floor
     return {
         "seconds": last,
         "counts": payload.add(blocks.counts.astype(np.int32)),
-        "minimum": payload.add(_steps(blocks.column("minimum_s") / floor)),
-        "median": payload.add(_steps(blocks.column("median_s") / floor)),
+        "minimum": payload.add(_steps(minimum)),
+        "median": payload.add(_steps(median)),
         "canary": payload.add(_steps(canary / (known.min() if len(known) else 1.0))),
         "times": payload.add(np.round(start / last * 65535).astype(np.uint16)),
         "passes": payload.add(blocks.column("pass_index").astype(np.uint16)),
