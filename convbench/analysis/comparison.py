@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from convbench.measure import estimate
 from convbench.measure.alike import PassFloors, pass_floors
 from convbench.measure.significance import p_values, q_values
 from convbench.measure.threshold import Thresholds
+from convbench.nouns import nouns
 from convbench.result import Result, Run, Status
 
 Floats = estimate.Floats
@@ -39,6 +41,8 @@ MACHINE_MOVED = 0.02
 FEWEST_FOR_MACHINE = 6
 #: The fewest passes that tell a change from noise: what a process got goes with it (measurement.md, fact 4).
 FEWEST_PASSES = 2
+#: What rounding may add to a logarithm, as a ratio minus 1: a change that is exactly the noise is within it, both ways.
+ROUNDING = 1e-12
 #: How many page faults per iteration more or fewer are a cause, at least, and how many times as many.
 PAGE_FAULTS, PAGE_FAULTS_RATIO = 1.0, 2.0
 #: A pass is to be quiet with this chance in a run that is long enough: then the median pass is, nearly always.
@@ -389,31 +393,17 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
     changed = [i for i, (verdict, _) in enumerate(ruled) if verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
     causes = dict(zip(changed, causes_of([pairs[i] for i in changed]), strict=True))
     names = ("base_s", "new_s", "ratio", "low", "high", "noise", "threshold", "q", "passes", "blocks")
-    numbers = zip(*(getattr(figures, name).tolist() for name in names), strict=True)
-    found = []
-    for i, ((_, after), (verdict, reason), values) in enumerate(zip(pairs, ruled, numbers, strict=True)):
-        base_s, new_s, ratio, low, high, noise, threshold, q, passes, blocks = values
-        found.append(
-            Judgment(
-                case=after.case,
-                verdict=verdict,
-                base_status=Status.PASSED,
-                new_status=Status.PASSED,
-                reason=reason,
-                ratio=ratio,
-                low=low,
-                high=high,
-                base_s=base_s,
-                new_s=new_s,
-                noise=noise,
-                threshold=threshold,
-                q=q,
-                passes=passes,
-                blocks=blocks,
-                causes=causes.get(i, ()),
-            )
-        )
-    return found
+    return nouns(
+        Judgment,
+        len(pairs),
+        case=[after.case for _, after in pairs],
+        verdict=[verdict for verdict, _ in ruled],
+        reason=[reason for _, reason in ruled],
+        base_status=repeat(Status.PASSED, len(pairs)),
+        new_status=repeat(Status.PASSED, len(pairs)),
+        causes=[causes.get(i, ()) for i in range(len(pairs))],
+        **{name: getattr(figures, name).tolist() for name in names},
+    )
 
 
 def _unchanged(figures: _Figures) -> list[bool]:
@@ -421,7 +411,8 @@ def _unchanged(figures: _Figures) -> list[bool]:
     with np.errstate(divide="ignore", invalid="ignore"):
         moved = np.abs(np.log(figures.ratio))
         limit = np.maximum(np.log1p(figures.threshold), np.log(figures.noise))
-        unchanged = (figures.passes >= FEWEST_PASSES) & (figures.noise <= MOST_NOISE) & (moved <= limit)
+        within = moved <= limit * (1 + ROUNDING)
+        unchanged = (figures.passes >= FEWEST_PASSES) & (figures.noise <= MOST_NOISE) & within
     return [bool(each) for each in unchanged]
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 from sqlalchemy import case as sql_case
 
 from convbench.case import Case
+from convbench.nouns import nouns
 from convbench.problem import Problem
 from convbench.result import (
     FOUND_ONCE,
@@ -197,26 +198,37 @@ def _results(connection: Connection, key: int, cases: Sequence[Case]) -> dict[in
         .where(columns.run_key == key)
         .order_by(columns.position, columns.pass_index)
     ).partitions()
-    found: dict[int, Result] = {}
+    plain: list[int] = []
+    blocks: list[tuple[Any, ...]] = []
+    stops: list[StopReason] = []
     others: list[int] = []
     for position, visited in itertools.groupby(itertools.chain.from_iterable(rows), key=itemgetter(0)):
-        first = firsts.get(position)
-        if first is None:
+        if position not in firsts:
             others.append(position)
             continue
         of_case = list(visited)
-        reason, layout, system, kernel, check, *found_once = first
-        found[position] = Result(
-            case=cases[position],
-            status=Status.PASSED,
-            reason=reason,
-            check=check,
-            stop_reason=_STOP_REASONS[of_case[-1][3]],
-            blocks=tuple([visit[1:3] for visit in of_case]),
-            system_blocks=((layout, system),) if system else (),
-            kernel_blocks=((layout, kernel),) if kernel else (),
-            **dict(zip(FOUND_ONCE, found_once, strict=True)),
+        plain.append(position)
+        blocks.append(tuple([visit[1:3] for visit in of_case]))
+        stops.append(_STOP_REASONS[of_case[-1][3]])
+    found: dict[int, Result] = {}
+    if plain:
+        names = ("reason", "layout", *PACKED[1:], "check", *FOUND_ONCE)
+        brought = dict(zip(names, zip(*(firsts[position] for position in plain), strict=True), strict=True))
+        layouts = brought.pop("layout")
+        for name in PACKED[1:]:
+            brought[name] = tuple(
+                [((layout, packed),) if packed else () for layout, packed in zip(layouts, brought[name], strict=True)]
+            )
+        results = nouns(
+            Result,
+            len(plain),
+            case=[cases[position] for position in plain],
+            status=itertools.repeat(Status.PASSED, len(plain)),
+            stop_reason=stops,
+            blocks=blocks,
+            **brought,
         )
+        found = dict(zip(plain, results, strict=True))
     for start in range(0, len(others), _ASKED):
         for position, its_rows in _visits(connection, key, others[start : start + _ASKED]):
             case = cases[position]
