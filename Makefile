@@ -10,6 +10,8 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 SETUP := pyproject.toml constraints.txt Makefile
+# How many processes run the tests; each file stays with one, since its tests share workers, browsers and databases.
+PROCESSES ?= 2
 
 .PHONY: run test lint browser postgres clean
 
@@ -17,7 +19,7 @@ run: $(VENV)/.installed
 	$(VENV)/bin/convbench run configs/sweep.yaml
 
 test: $(VENV)/.installed-dev browser postgres lint
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
