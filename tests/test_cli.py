@@ -353,6 +353,24 @@ def test_run_writes_the_page_of_all_runs_at_its_end(
     assert made.state.value in page
 
 
+def test_a_run_that_is_not_comparable_with_its_base_is_kept_and_told(
+    command: Command, sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, new = moved(1.0)
+    store(replace(base, environment=replace(base.environment, torch="1.0")), Path("reports/convbench.db"))
+
+    def fake(config: Path, *, db: str | None, fresh: bool, listener: Listener) -> api.MeasuredRun:
+        store(replace(new, id=OTHER), Path("reports/convbench.db"))
+        return api.load(OTHER)
+
+    monkeypatch.setattr(api, "run", fake)
+    said = command("run", "sweep.yaml", "--against", base.id, "--fail-on", "none", "--summary", "summary.md")
+    assert said.code == 4, "which --fail-on does not touch"
+    assert OTHER in said.out and Path(said.out.strip()).is_file(), "so that a history can go on from it"
+    assert "torch 1.0 -> 2.13.0+cpu" in said.err
+    assert command("baseline", "set", "main", OTHER).code == 0
+
+
 @pytest.mark.parametrize("error", [RuntimeError("boom"), RequestError("a reason")])
 def test_whatever_goes_wrong_with_the_page_of_all_runs_the_report_is_there(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
