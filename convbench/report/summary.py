@@ -31,20 +31,20 @@ def comparison_summary(comparison: Comparison, *, most: int = MOST) -> str:
 
     At most `most` characters, 60,000 or fewer; 45,000 hold everything above the table of cases.
     """
-    verdict, _, told = verdict_text(comparison).partition(": ")
+    verdict, _, why = verdict_text(comparison).partition(": ")
     lines = [
         f"### convbench, {escaped(comparison.new.name, most=_CELL)}: {verdict}",
         "",
-        escaped(told, most=_LINE),
+        escaped(why, most=_LINE),
         "",
         _sides(comparison),
     ]
-    lines += _list("Changes that belong together", map(group_text, comparison.groups))
-    differing = (difference_text(difference).removeprefix("differs: ") for difference in comparison.differences)
+    lines += _list("Changes that belong together", [group_text(group) for group in comparison.groups])
+    differing = [difference_text(difference).removeprefix("differs: ") for difference in comparison.differences]
     lines += _list("What differs besides", differing)
-    rows = [_row(judgment) for judgment in worst_first(comparison)]
+    told = worst_first(comparison)
     header = ["| | change | interval | floor | case | |", "|---|--:|---|---|---|---|"]
-    return _with_table(lines, header, rows, "case", most)
+    return _with_table(lines, header, map(_row, told), len(told), most)
 
 
 def run_summary(run: Run, findings: Sequence[str] = (), *, most: int = MOST) -> str:
@@ -62,8 +62,8 @@ def run_summary(run: Run, findings: Sequence[str] = (), *, most: int = MOST) -> 
     lines += _list("Findings", findings)
     bad = [result for result in run.results if result.status not in (Status.PASSED, Status.SKIPPED)]
     bad.sort(key=lambda result: result.status is not Status.FAILED)
-    rows = [_cells(_words(result.status), _cell(result.case.label), _cell(result.reason or "")) for result in bad]
-    return _with_table(lines, ["| | case | reason |", "|---|---|---|"], rows, "case", most)
+    rows = (_cells(_words(result.status), _cell(result.case.label), _cell(result.reason or "")) for result in bad)
+    return _with_table(lines, ["| | case | reason |", "|---|---|---|"], rows, len(bad), most)
 
 
 def worst_first(comparison: Comparison) -> list[Judgment]:
@@ -110,17 +110,16 @@ def _cells(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _list(title: str, sentences: Iterable[str]) -> list[str]:
+def _list(title: str, sentences: Sequence[str]) -> list[str]:
     """A list under a title, as long as it may be; nothing where there is nothing to list."""
-    points = [f"- {escaped(sentence, most=_LINE)}" for sentence in sentences]
-    kept = _fitting(points, _LIST)
-    left_out = len(points) - len(kept)
+    kept = _fitting((f"- {escaped(sentence, most=_LINE)}" for sentence in sentences), _LIST)
+    left_out = len(sentences) - len(kept)
     more = [f"- and {units.count(left_out)} more"] if left_out else []
-    return ["", f"**{title}**", "", *kept, *more] if points else []
+    return ["", f"**{title}**", "", *kept, *more] if sentences else []
 
 
-def _with_table(lines: Sequence[str], header: Sequence[str], rows: Sequence[str], noun: str, most: int) -> str:
-    """The lines and the rows that fit: the first in sight, the others behind a click."""
+def _with_table(lines: Sequence[str], header: Sequence[str], rows: Iterable[str], total: int, most: int) -> str:
+    """The lines and as many of the rows, one a case, as fit: the first in sight, the others behind a click."""
     lines = list(lines)
     opening = "<details><summary>{} more</summary>"
     table = ["", *header]
@@ -129,16 +128,16 @@ def _with_table(lines: Sequence[str], header: Sequence[str], rows: Sequence[str]
     if kept:
         lines += [*table, *kept[:_OPEN_ROWS]]
     if len(kept) > _OPEN_ROWS:
-        more = units.plural(len(kept) - _OPEN_ROWS, noun)
+        more = units.plural(len(kept) - _OPEN_ROWS, "case")
         lines += ["", opening.format(more), *table, *kept[_OPEN_ROWS:], "", "</details>"]
-    left_out = len(rows) - len(kept)
+    left_out = total - len(kept)
     if left_out:
-        lines += ["", f"{units.plural(left_out, f'{noun} is', f'{noun}s are')} left out here; the log has them all."]
+        lines += ["", f"{units.plural(left_out, 'case is', 'cases are')} left out here; the log has them all."]
     return "\n".join(lines) + "\n"
 
 
-def _fitting(lines: Sequence[str], room: int) -> list[str]:
-    """The first lines, as many as there is room for with the ends of their lines."""
+def _fitting(lines: Iterable[str], room: int) -> list[str]:
+    """The first lines, as many as there is room for with the ends of their lines; no other is made."""
     kept = []
     for line in lines:
         room -= len(line) + 1
