@@ -172,6 +172,7 @@ def test_modules_of_the_user_come_from_the_current_folder_or_from_those_named(la
 
 def test_an_interpreter_that_cannot_measure_is_told_with_its_side(command: object, tmp_path: Path, bare: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(SWEEP.replace('["mine:Conv", torch.nn.Conv2d]', "torch.nn.Conv2d"), "utf-8")
+    before = psutil.Process().children()  # a browser or a database of other tests
     words = tmp_path / "words"
     words.write_text("no program", encoding="utf-8")
     words.chmod(0o644)
@@ -200,7 +201,7 @@ def test_an_interpreter_that_cannot_measure_is_told_with_its_side(command: objec
         assert (said.code, said.out) == (2, "")
         assert said.err.startswith(f"error: {message}")
         assert hint in said.err
-    assert not psutil.Process().children(recursive=True)
+    assert psutil.Process().children() == before, "no worker is left"
 
 
 def test_ctrl_c_ends_with_130_and_leaves_no_worker(tmp_path: Path) -> None:
