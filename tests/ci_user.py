@@ -183,7 +183,7 @@ store.write_text(json.dumps(comments))
 PYTHON = """\
 import os, shutil, sys
 if sys.argv[1:3] == ["-m", "venv"] and len(sys.argv) == 4:
-    shutil.copytree({made!r}, sys.argv[3], symlinks=True)
+    shutil.copytree({made!r}, sys.argv[3], symlinks=True, copy_function=os.link)  # nobody changes a file in place
 else:
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 """
