@@ -13,13 +13,14 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import TypeAlias, TypeVar
 
 from convbench.case import DTYPES, Case
 from convbench.errors import RequestError
+from convbench.nouns import nouns
 from convbench.problem import Problem
 from convbench.result import (
     BLOCK_LAYOUTS,
@@ -339,6 +340,23 @@ def _from_json(noun: type[Noun]) -> Callable[[Json], Noun]:
         return made
 
     return read
+
+
+def checks_from_json(documents: Sequence[typing.Any]) -> list[Check]:
+    """What `check_from_json` makes of each document: column by column, for as many as a run has cases."""
+    columns: dict[str, list[object]] = {}
+    try:
+        for name, default in _defaults(Check):
+            read = _reader(typing.get_type_hints(Check)[name])
+            columns[name] = [
+                read(document[name]) if default is MISSING or name in document else default for document in documents
+            ]
+        whole = all(document.keys() <= columns.keys() for document in documents)
+    except (AttributeError, KeyError, TypeError, _Unexpected):
+        whole = False
+    if not whole:
+        return [check_from_json(document) for document in documents]  # the first that is wrong tells its place
+    return nouns(Check, len(documents), **columns)
 
 
 def _place(inside_out: list[str | int]) -> str:

@@ -222,3 +222,36 @@ def test_visit_with_torn_blocks_is_refused() -> None:
 def test_only_nouns_are_written() -> None:
     with pytest.raises(TypeError, match="object is no noun"):
         serial.to_json(object())
+
+
+def test_many_checks_are_read_as_one_is() -> None:
+    documents = [
+        {"output_shape": [8, 32], "max_error": 0.5, "elements": 2048, "method": "exact"},
+        {"output_shape": None, "max_error": "nan", "elements": 0, "method": "normwise", "reason": "wrong"},
+        {"reason": None, "output_shape": [1], "max_error": None, "elements": 1, "method": "exact"},
+    ]
+    assert repr(serial.checks_from_json(documents)) == repr(
+        [serial.check_from_json(document) for document in documents]
+    )
+    assert serial.checks_from_json([]) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"output_shape": [8], "max_error": 0.5, "elements": 1},
+        {"output_shape": [8], "max_error": 0.5, "elements": 1.5, "method": "exact"},
+        {"output_shape": [8], "max_error": 0.5, "elements": 1, "method": "exact", "colour": "red"},
+        ["exact"],
+        "exact",
+        None,
+        7,
+    ],
+)
+def test_of_many_checks_the_one_that_is_wrong_is_told_as_alone(wrong: serial.Json) -> None:
+    right: serial.Json = {"output_shape": [8], "max_error": 0.5, "elements": 1, "method": "exact"}
+    with pytest.raises(RequestError) as alone:
+        serial.check_from_json(wrong)
+    with pytest.raises(RequestError) as among:
+        serial.checks_from_json([right, wrong])
+    assert among.value.message == alone.value.message

@@ -189,11 +189,13 @@ def _extremes(canary: Floats, lane: Integers, pass_index: Integers, lanes: int) 
     `canary`, `lane` and `pass_index` are those of the blocks.
     """
     ran = canary > 0  # NaN where none ran
-    canary, pass_index, lane = canary[ran], pass_index[ran], lane[ran]
+    if not ran.all():
+        canary, pass_index, lane = canary[ran], pass_index[ran], lane[ran]
     floors = np.full((lanes, int(pass_index.max(initial=0)) + 1), np.nan)
     np.fmin.at(floors, (lane, pass_index), canary)
     for number in range(lanes):  # blocks of one round share the memory's canary
-        if len(np.unique(canary[lane == number][:COUNTED_BLOCKS])) < FEWEST_CANARIES:
+        some = np.flatnonzero(lane == number)[:COUNTED_BLOCKS] if lanes > 1 else slice(COUNTED_BLOCKS)
+        if len(np.unique(canary[some])) < FEWEST_CANARIES:
             floors[number] = np.nan
     return np.fmin.reduce(floors, axis=1), np.fmax.reduce(floors, axis=1)
 

@@ -33,6 +33,7 @@ from convbench.serial import (
     Json,
     case_from_json,
     check_from_json,
+    checks_from_json,
     measure_from_json,
     pass_facts_from_json,
     problem_from_json,
@@ -279,5 +280,9 @@ _EVERY_TIME = ("threads", "timer")
 
 def _checks(texts: Sequence[str | None]) -> list[Check | None]:
     """The checks by their JSON, parsed at once."""
-    documents = json.loads(f"[{','.join(['null' if text is None else text for text in texts])}]")
-    return [None if document is None else check_from_json(document) for document in documents]
+    present = [place for place, text in enumerate(texts) if text is not None]
+    documents = json.loads(f"[{','.join([text for text in texts if text is not None])}]")
+    checks: list[Check | None] = [None] * len(texts)
+    for place, check in zip(present, checks_from_json(documents), strict=True):
+        checks[place] = check
+    return checks
