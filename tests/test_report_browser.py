@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import re
 import time
@@ -20,8 +21,10 @@ from browser import Opened, browser, opened
 from playwright.sync_api import Browser, Page
 
 from convbench import sweep as sweeps
+from convbench.analysis.columns import COLUMNS, Kind
 from convbench.analysis.findings import findings
 from convbench.analysis.frame import frame
+from convbench.export import to_csv
 from convbench.report import page as report
 from convbench.report.tables import case_table, rows
 from convbench.result import PassFacts, Roof, RoofKind, Run, RunState, Status
@@ -268,7 +271,7 @@ def test_floors_beside_typical_times_and_blocks_in_the_order_of_time(
         assert tops == pytest.approx(sorted(ranked["typical_s"]), rel=1e-5)
         blocks, canary = _traces(page, "weather")
         assert len(blocks["y"]) == 2500 < ranked["blocks"].sum()  # so many are drawn at most, and it says so
-        assert f"2500 of {ranked['blocks'].sum()} blocks are drawn" in page.inner_text("#picture-weather .told")
+        assert f"2,500 of {ranked['blocks'].sum():,} blocks are drawn" in page.inner_text("#picture-weather .told")
         assert min(blocks["y"]) == 1 and max(blocks["x"]) <= 84.01 and len(canary["x"]) > 10
 
 
@@ -377,27 +380,38 @@ def test_an_open_case_follows_the_window_and_the_theme(browser: Browser, ranked:
         page.wait_for_selector("#case-blocks[data-drawn=dark]")
 
 
-def test_copy_and_download_what_is_shown(browser: Browser, table: pd.DataFrame, file: Path) -> None:
+def _downloaded(page: Page, file: Path) -> list[dict[str, str]]:
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    assert download.value.suggested_filename == f"{file.stem}.csv"
+    with Path(download.value.path()).open(encoding="utf-8", newline="") as text:
+        return list(csv.DictReader(text))
+
+
+def test_copy_and_download_what_is_shown(browser: Browser, run: Run, table: pd.DataFrame, file: Path) -> None:
+    """The rows and columns that are shown, as `convbench export` writes them; the page holds numbers as float32."""
+    exported = list(csv.DictReader(io.StringIO(to_csv(run).decode(), newline="")))
     with _ready(browser, file) as (page, _):
+        page.fill(".dt-search input", "calc")
+        assert {line["label"][:5] for line in _downloaded(page, file)} == {"'=cmd"}, "no formula for a spreadsheet"
         page.fill(".dt-search input", "bfloat16")
-        with page.expect_download() as download:
-            page.get_by_role("button", name="CSV").click()
-        assert download.value.suggested_filename == f"{file.stem}.csv"
-        with Path(download.value.path()).open(encoding="utf-8", newline="") as text:
-            read = list(csv.reader(text))
-        assert "nan" not in Path(download.value.path()).read_text(encoding="utf-8").lower()
-        some = table[table["dtype"] == "bfloat16"]
-        expected = rows(some, case_table(table), len(some))
-        assert len(read) == len(some) + 1
-        assert [head.split(" [")[0] for head in read[0]][:3] == ["case", "check", "count"]
-        for line, row in zip(read[1:], expected, strict=True):
-            label, *rest = (" ".join(text.split()) for _, text in row)
-            assert line[0].removeprefix("'") == label and not line[0].startswith("=")  # no formula for a spreadsheet
-            assert [" ".join(cell.split()).replace(",", "") for cell in line[1:]] == [t.replace(",", "") for t in rest]
+        read = _downloaded(page, file)
+        expected = [row for row in exported if row["dtype"] == "bfloat16"]
+        assert list(read[0]) == [column.name for column in case_table(table) if column.shown]
+        assert len(read) == len(expected) > 20
+        for line, row in zip(read, expected, strict=True):
+            for name, cell in line.items():
+                if COLUMNS[name].kind is Kind.NUMBER and row[name]:
+                    assert float(cell) == pytest.approx(float(row[name]), rel=1e-6)
+                else:
+                    assert cell == row[name]
         page.evaluate("document.addEventListener('copy', (e) => { globalThis.copied = e.target.value; })")
         page.get_by_role("button", name="Copy", exact=True).click()
         page.wait_for_selector(".dt-button-info")
-        assert len(page.evaluate("globalThis.copied").splitlines()) >= len(some)
+        copied = [line.split("\t") for line in page.evaluate("globalThis.copied").rstrip().splitlines()]
+        assert copied == [
+            [" ".join(cell.split()) for cell in line] for line in (read[0], *(each.values() for each in read))
+        ]
 
 
 def test_a_link_shows_what_the_reader_saw(browser: Browser, table: pd.DataFrame, file: Path) -> None:
@@ -681,6 +695,12 @@ def test_a_print_reads_as_paper(browser: Browser, file: Path, tmp_path: Path) ->
         hidden = ".controls, #theme, .dt-search, .dt-buttons, button, #case-table-box .dt-paging"
         assert page.locator(hidden).locator("visible=true").count() == 0
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        headings = page.locator("#case-table thead th:visible .dt-column-title").all_inner_texts()
+        assert headings[:4] == ["case", "check", "count", "floor us"] and headings[-1] == "implementation"
+        assert len(headings) < 15 and "dtype" not in headings
+        assert page.inner_text(".paper-only").startswith(
+            "Not printed: the settings, which stand in each case's name, GB/s"
+        )
         page.pdf(path=tmp_path / "report.pdf")
         content = (tmp_path / "report.pdf").read_bytes()
         assert content.startswith(b"%PDF") and content.count(b"/Type /Page\n") + content.count(b"/Type /Page ") >= 4

@@ -25,7 +25,7 @@ from convbench.report.policy import policy, script_hash
 from convbench.report.rendering import begun, templates, when
 from convbench.report.rerun import case_mapping, measure_mapping
 from convbench.report.scripts import joined, static
-from convbench.report.tables import TableColumn, case_table, refusals, rows, troubles
+from convbench.report.tables import TableColumn, case_table, left_on_screen, refusals, rows, troubles
 from convbench.result import UNMEASURED, PassFacts, Run, RunState, Status
 
 #: Rows of the table of cases, and labels of refused or waiting points, that stand in the page as plain HTML for readers
@@ -119,6 +119,7 @@ def render(run: Run) -> str:
             columns=[column for column in columns if column.shown],
             rows=rows(table, columns, PLAIN_ROWS),
             rows_left=_left(len(table), PLAIN_ROWS, "case"),
+            left_on_screen=left_on_screen(columns),
             refused=units.plural(len(run.rejections), "point"),
             refusals=[
                 (reason, units.count(len(labels)), labels[:PLAIN_LABELS], _left(len(labels), PLAIN_LABELS, "point"))

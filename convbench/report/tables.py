@@ -32,7 +32,7 @@ class Kind(StrEnum):
 class TableColumn:
     """One column of the table of cases; numbers are shown times `factor`, in `unit`; the reader may show the rest.
 
-    A number that is `signed` has its plus sign: it is a change.
+    A number that is `signed` has its plus sign: it is a change. What is not `printed` has no room on paper.
     """
 
     name: str
@@ -44,6 +44,7 @@ class TableColumn:
     significant: int | None = None
     decimals: int = 0
     shown: bool = True
+    printed: bool = True
     signed: bool = False
 
     def show(self, value: Cell) -> str:
@@ -77,6 +78,8 @@ _FIGURES = (
     "reorder_share",
     "implementation",
 )
+#: Of the columns that are shown at first, those that paper has room for. The settings stand in the case's name.
+_PRINTED = frozenset({*_LEADING, "support", "max_error", "implementation"})
 #: Ratios that are told as percent, with their decimals.
 _PERCENT = {
     "spread": 1,
@@ -108,6 +111,14 @@ def case_table(frame: pd.DataFrame) -> tuple[TableColumn, ...]:
     rest = [name for name in COLUMNS if name not in shown and frame[name].notna().any()]
     columns = [_column(name, scale, setting=name in swept) for name in shown]
     return (*columns, *(_column(name, scale, shown=False) for name in rest))
+
+
+def left_on_screen(columns: tuple[TableColumn, ...]) -> str:
+    """What the printed table lacks, in words; "" where that is nothing."""
+    lacking = [column for column in columns if column.shown and not column.printed]
+    figures = [column.heading for column in lacking if column.name not in SETTINGS]
+    settings = "the settings, which stand in each case's name" if len(figures) < len(lacking) else ""
+    return ", ".join(part for part in (settings, *figures) if part)
 
 
 def rows(frame: pd.DataFrame, columns: tuple[TableColumn, ...], most: int) -> list[list[tuple[TableColumn, str]]]:
@@ -155,6 +166,7 @@ def _column(name: str, scale: _Scale, *, setting: bool = False, shown: bool = Tr
         significant=significant,
         decimals=decimals,
         shown=shown,
+        printed=name in _PRINTED or not shown,
     )
 
 

@@ -14,7 +14,7 @@ import {
   suffix,
 } from "./charts.js";
 import { paper } from "./colours.js";
-import { escapePlotly } from "./format.js";
+import { escapePlotly, formatCount } from "./format.js";
 
 /** More lines in one panel hide each other; means are over all of them. */
 const MOST_LINES = 60;
@@ -95,7 +95,7 @@ export function explorePicture(cases, rows, choice, look) {
         y: mean.map(([, value]) => value),
         text: mean.map(([place, value]) => {
           const of = colourAxis ? `, ${escapePlotly(colourAxis.texts[code])}` : "";
-          return `<b>${escapePlotly(axis.texts[place])}${of}</b><br>${metricText(metric, value)}, mean of ${matched}`;
+          return `<b>${escapePlotly(axis.texts[place])}${of}</b><br>${metricText(metric, value)}, mean of ${formatCount(matched)}`;
         }),
         type: "scatter",
         mode: "lines+markers",
@@ -124,6 +124,7 @@ export function explorePicture(cases, rows, choice, look) {
   if (named) {
     traces.push(...legendTraces(colourAxis.texts, colours));
     layout.showlegend = true;
+    layout.legend.title = { text: colourAxis.title };
   }
   return { traces, layout, told: told({ axis, metric, colourAxis, splitAxis, found, drawn, total, shown, kept }) };
 }
@@ -171,7 +172,11 @@ function told({ axis, metric, colourAxis, splitAxis, found, drawn, total, shown,
       "A thin line is one layer, all else equal; a bold one the geometric mean of the layers with all values.",
     );
   }
-  if (drawn < total) sentences.push(`${drawn} of ${total} lines are drawn, evenly chosen; means are over all.`);
-  if (kept.length < shown.length) sentences.push(`The first ${kept.length} of ${shown.length} panels are shown.`);
+  if (drawn < total)
+    sentences.push(
+      `${formatCount(drawn)} of ${formatCount(total)} lines are drawn, evenly chosen; means are over all.`,
+    );
+  if (kept.length < shown.length)
+    sentences.push(`The first ${kept.length} of ${formatCount(shown.length)} panels are shown.`);
   return sentences.join(" ");
 }

@@ -17,6 +17,11 @@ export function formatNumber(value, significant, decimals) {
   return fraction ? `${grouped}.${fraction}` : grouped;
 }
 
+/** An integer with thousands separated: `100,000`. */
+export function formatCount(value) {
+  return formatNumber(value, null, 0);
+}
+
 const TIME_UNITS = [
   [1, "s"],
   [1e-3, "ms"],
@@ -69,4 +74,13 @@ export function escapePlotly(text, width = 46) {
   }
   lines.push(line);
   return lines.map((part) => part.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;")).join("<br>");
+}
+
+/** What is read aloud of a text that plotly shows: without its tags, letter for letter. */
+export function unescapePlotly(text) {
+  return text
+    .replace(/<[^>]*>/g, "")
+    .replace(/&lt;/g, "<")
+    .replace(/&gt;/g, ">")
+    .replace(/&amp;/g, "&");
 }

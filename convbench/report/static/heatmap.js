@@ -3,7 +3,7 @@
 import { geometricMean } from "./cases.js";
 import { baseLayout, METRICS, metricText, plainAxis, rateTicks, thinTexts } from "./charts.js";
 import { HEAT, paper } from "./colours.js";
-import { escapePlotly, formatNumber } from "./format.js";
+import { escapePlotly, formatCount, formatNumber } from "./format.js";
 
 /**
  * The cells: {value, rows} by [y code][x code], null where no case lies. Where some layers were measured in every cell
@@ -86,7 +86,7 @@ export function heatPicture(cases, rows, choice, look) {
   layout.xaxis.title = { ...layout.xaxis.title, text: escapePlotly(across.title) };
   layout.yaxis.title = { ...layout.yaxis.title, text: escapePlotly(down.title) };
   const over = matched
-    ? `the geometric mean over the ${matched === 1 ? "layer" : `${matched} layers`} measured in every cell`
+    ? `the geometric mean over the ${matched === 1 ? "layer" : `${formatCount(matched)} layers`} measured in every cell`
     : "the geometric mean over the cell's cases, which are not the same layers in each cell";
   const told = `${metric.title} over ${across.title.toLowerCase()} and ${down.title.toLowerCase()}: ${over}. Bright is ${metric.name.endsWith("_s") ? "fast" : "high"}.`;
   return { traces: [trace], layout, told };
@@ -98,8 +98,8 @@ function describeCell(cell, metric, across, down, i, j) {
     `<b>${escapePlotly(across.title)} ${escapePlotly(across.texts[i])}</b>`,
     `<b>${escapePlotly(down.title)} ${escapePlotly(down.texts[j])}</b>`,
     metricText(metric, cell.value),
-    cell.matched ? `mean of ${cell.matched} layers` : "mean of all cases here",
-    cell.rows.length === 1 ? "1 case here" : `${cell.rows.length} cases here`,
+    cell.matched ? `mean of ${formatCount(cell.matched)} layers` : "mean of all cases here",
+    cell.rows.length === 1 ? "1 case here" : `${formatCount(cell.rows.length)} cases here`,
   ].join("<br>");
 }
 

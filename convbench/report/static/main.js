@@ -3,6 +3,7 @@
 import { CasePage } from "./casepage.js";
 import { Blocks, Cases } from "./cases.js";
 import { mountExplainer } from "./explainer.js";
+import { formatCount } from "./format.js";
 import { readPayload } from "./load.js";
 import { Measured, problemOf } from "./measured.js";
 import { choose, Pictures } from "./pictures.js";
@@ -25,7 +26,7 @@ function selection(cases, told) {
         .map(Number),
     );
     for (const row of rows) if (row >= cases.length) rows.delete(row);
-    return rows.size ? { rows, text: `the ${rows.size} cases that you chose` } : null;
+    return rows.size ? { rows, text: `the ${formatCount(rows.size)} cases that you chose` } : null;
   }
   const finding = /^\d+$/.test(rest ?? "") ? cases.findings[Number(rest)] : null;
   if (!finding || !["finding", "exceptions"].includes(kind)) return null;

@@ -3,7 +3,7 @@
 import { PROBLEM } from "./cases.js";
 import { baseLayout, coloursOf, describeRow, legendTraces, plainAxis, roundSteps } from "./charts.js";
 import { paper } from "./colours.js";
-import { escapePlotly, formatNumber, formatSeconds } from "./format.js";
+import { escapePlotly, formatCount, formatNumber, formatSeconds } from "./format.js";
 
 const MOST_BARS = 20;
 
@@ -77,7 +77,7 @@ export function networkPicture(cases, rows, { way }, look) {
       text: some.map(([, row]) => {
         const seconds = cases.value("floor_s", row) * cases.value("count", row);
         const share = formatNumber((seconds / total) * 100, 2, 0);
-        return `${describeRow(cases, row)}<br>${cases.value("count", row)} times: <b>${formatSeconds(seconds)}</b>, ${share} %`;
+        return `${describeRow(cases, row)}<br>${formatCount(cases.value("count", row))} times: <b>${formatSeconds(seconds)}</b>, ${share} %`;
       }),
       textposition: "none",
       hovertemplate: "%{text}<extra></extra>",
@@ -86,6 +86,7 @@ export function networkPicture(cases, rows, { way }, look) {
   if (direction) {
     traces.push(...legendTraces(direction.texts, colours));
     layout.showlegend = true;
+    Object.assign(layout.legend, { title: { text: direction.title }, traceorder: "normal" });
   } else layout.margin.t = 10;
   const longest = Math.max(...bars.map(({ rows: [row] }) => short(row).length));
   layout.margin.l = 16 + longest * 6.4;
@@ -112,7 +113,7 @@ export function networkPicture(cases, rows, { way }, look) {
   layout.margin.r = 52;
   const rest = layers.slice(MOST_BARS).reduce((sum, { seconds }) => sum + seconds, 0);
   const more = rest
-    ? ` The other ${layers.length - bars.length} layers take ${formatNumber((rest / total) * 100, 2, 0)} %.`
+    ? ` The other ${formatCount(layers.length - bars.length)} layers take ${formatNumber((rest / total) * 100, 2, 0)} %.`
     : "";
   const told = [
     `${missing.length ? "The layers below" : "All layers"}, as often as they occur, take ${formatSeconds(total)}`,

@@ -4,7 +4,7 @@ import { median, thinned } from "./cases.js";
 import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, plainAxis } from "./charts.js";
 import { palette, paper } from "./colours.js";
 import { MOST_COLOURS } from "./explore.js";
-import { formatNumber, formatSeconds } from "./format.js";
+import { formatCount, formatNumber, formatSeconds } from "./format.js";
 
 const MOST_CASES = 1000;
 const MOST_BLOCKS = 2500;
@@ -47,6 +47,7 @@ export function rankingPicture(cases, rows, { colour }, look) {
   if (axis && axis.texts.length <= MOST_COLOURS) {
     traces.push(...legendTraces(axis.texts, colours));
     layout.showlegend = true;
+    layout.legend.title = { text: axis.title };
   } else layout.margin.t = 10;
   const total = rows.length;
   layout.xaxis = {
@@ -66,8 +67,10 @@ export function rankingPicture(cases, rows, { colour }, look) {
   const ratio = median(rows.map((row) => cases.value("typical_s", row) / cases.value("floor_s", row)));
   const typical = formatNumber((ratio - 1) * 100, 3, 0);
   const range =
-    total === 1 ? `1 case, ${formatSeconds(low)}` : `${total} cases, ${formatSeconds(low)} to ${formatSeconds(high)}`;
-  const dots = ranks.length < total ? ` ${ranks.length} of them are drawn.` : "";
+    total === 1
+      ? `1 case, ${formatSeconds(low)}`
+      : `${formatCount(total)} cases, ${formatSeconds(low)} to ${formatSeconds(high)}`;
+  const dots = ranks.length < total ? ` ${formatCount(ranks.length)} of them are drawn.` : "";
   const told = `${range}. A dot is a case's floor, the line above it reaches to its typical time: ${typical} % longer in the median.${dots}`;
   return { traces, layout, told };
 }
@@ -125,7 +128,8 @@ export function weatherPicture(cases, rows, blocks, look) {
     line: { color: ink.grid, width: 1, dash: "dot" },
   }));
   const quiet = all.filter(([block]) => blocks.ratio("minimum", block) <= 1.03).length / all.length;
-  const dots = some.length < all.length ? ` ${some.length} of ${all.length} blocks are drawn.` : "";
+  const dots =
+    some.length < all.length ? ` ${formatCount(some.length)} of ${formatCount(all.length)} blocks are drawn.` : "";
   const told = `${formatNumber(quiet * 100, null, 0)} % of the blocks came within 3 % of their case's floor. Dotted lines: a new pass.${dots}`;
   return { traces, layout, told };
 }

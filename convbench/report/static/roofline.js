@@ -4,7 +4,7 @@ import { thinned } from "./cases.js";
 import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, MOST_DOTS } from "./charts.js";
 import { palette, paper } from "./colours.js";
 import { MOST_COLOURS } from "./explore.js";
-import { escapePlotly, formatNumber, formatSi } from "./format.js";
+import { escapePlotly, formatCount, formatNumber, formatSi } from "./format.js";
 
 const DASHES = ["solid", "dash", "dashdot", "longdash"];
 
@@ -46,7 +46,7 @@ export function rooflinePicture(cases, rows, { colour }, look) {
     font: { size: 11, color: ink.ink },
   }));
   for (const trace of cacheTraces(ceilings, from, to, ink)) traces.push(trace);
-  const { codes, colours, names } = colouring(cases, colour, look);
+  const { title, codes, colours, names } = colouring(cases, colour, look);
   traces.push({
     type: "scatter",
     mode: "markers",
@@ -68,20 +68,26 @@ export function rooflinePicture(cases, rows, { colour }, look) {
   if (names.length && names.length <= MOST_COLOURS) {
     traces.push(...legendTraces(names, colours));
     layout.showlegend = true;
+    layout.legend.title = { text: title };
   } else layout.margin.t = 10;
   layout.xaxis = logAxis(ink, [from * 2, to / 2], (value, digits) => formatNumber(value, digits, 0));
   layout.yaxis = logAxis(ink, [...ys, ...ceilings.map((c) => c.flops_per_s)], formatSi);
   layout.xaxis.title = { ...layout.xaxis.title, text: "FLOP per byte" };
   layout.yaxis.title = { ...layout.yaxis.title, text: "FLOP/s" };
   const bound = (name) => whole.filter((row) => cases.value("bound", row) === name).length;
-  const counts = ["compute", "memory", "launch"].filter(bound).map((name) => `${name} in ${bound(name)}`);
+  const counts = ["compute", "memory", "launch"].filter(bound).map((name) => `${name} in ${formatCount(bound(name))}`);
   const over = whole.filter((row) => cases.value("efficiency", row) > 1).length;
-  const above = over ? ` ${over} lie above their roof: the pages of these cases say why.` : "";
-  const bounds = counts.length ? ` The nearer roof is ${counts.join(", ")} of ${whole.length} cases.${above}` : "";
+  const above = over
+    ? ` ${formatCount(over)} ${over === 1 ? "lies" : "lie"} above ${over === 1 ? "its roof: its page says why" : "their roof: their pages say why"}.`
+    : "";
+  const bounds = counts.length
+    ? ` The nearer roof is ${counts.join(", ")} of ${formatCount(whole.length)} cases.${above}`
+    : "";
   const roofs = ceilings.length
     ? `The lines are this machine's roofs, measured in the run: at the right what it computes, at the left what it moves (from memory; the thin dotted line within the caches).${bounds}`
     : "No roof was measured in this run.";
-  const dots = some.length < whole.length ? ` ${some.length} of ${whole.length} cases are drawn.` : "";
+  const dots =
+    some.length < whole.length ? ` ${formatCount(some.length)} of ${formatCount(whole.length)} cases are drawn.` : "";
   return { traces, layout, told: `A dot is a case. ${roofs}${dots}` };
 }
 
@@ -90,13 +96,19 @@ function colouring(cases, colour, look) {
   if (colour === "bound" && cases.has("bound")) {
     const names = ["compute", "memory", "launch"];
     return {
+      title: "Nearer roof",
       names,
       colours: palette(look.theme, 3, false),
       codes: (row) => Math.max(0, names.indexOf(cases.value("bound", row))),
     };
   }
   const axis = cases.axis.get(colour);
-  return { names: axis?.texts ?? [], colours: coloursOf(look, axis), codes: (row) => (axis ? axis.codes[row] : 0) };
+  return {
+    title: axis?.title,
+    names: axis?.texts ?? [],
+    colours: coloursOf(look, axis),
+    codes: (row) => (axis ? axis.codes[row] : 0),
+  };
 }
 
 function roofTrace(ceiling, from, to, line) {

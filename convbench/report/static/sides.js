@@ -4,7 +4,7 @@ import { median, thinned } from "./cases.js";
 import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, MOST_DOTS } from "./charts.js";
 import { paper } from "./colours.js";
 import { MOST_COLOURS } from "./explore.js";
-import { escapePlotly, formatNumber, formatSeconds } from "./format.js";
+import { escapePlotly, formatCount, formatNumber, formatSeconds } from "./format.js";
 
 /** Pairs of rows that differ in `axis` alone: [row with value `first`, row with value `second`]. */
 export function sidePairs(cases, rows, axis, first, second) {
@@ -69,17 +69,25 @@ export function sidesPicture(cases, rows, { axis, first, second, colour }, look)
   if (named) {
     traces.push(...legendTraces(colourAxis.texts, colours));
     layout.showlegend = true;
+    layout.legend.title = { text: colourAxis.title };
   }
   layout.xaxis = logAxis(ink, xs, formatSeconds);
   layout.yaxis = logAxis(ink, ys, formatSeconds);
-  layout.xaxis.title = { ...layout.xaxis.title, text: escapePlotly(`${setting.title} ${first}`) };
-  layout.yaxis.title = { ...layout.yaxis.title, text: escapePlotly(`${setting.title} ${second}`) };
+  const timeAt = (value) => escapePlotly(`Time (floor), ${setting.title.toLowerCase()} ${value}`);
+  layout.xaxis.title = {
+    ...layout.xaxis.title,
+    text: timeAt(first),
+  };
+  layout.yaxis.title = {
+    ...layout.yaxis.title,
+    text: timeAt(second),
+  };
   const ratio = `${formatNumber(medianRatio(cases, pairs), 3, 0)}x`;
   const slower = pairs.filter(([a, b]) => floor(b) > floor(a)).length;
-  const dots = some.length < pairs.length ? ` ${some.length} of them are drawn.` : "";
+  const dots = some.length < pairs.length ? ` ${formatCount(some.length)} of them are drawn.` : "";
   const told =
-    `${second} takes ${ratio} as long as ${first} in the median of ${pairs.length} matched ` +
-    `${pairs.length === 1 ? "layer" : "layers"}, longer in ${slower}. The lines are at 1x, 2x and 3x.${dots}`;
+    `${second} takes ${ratio} as long as ${first} in the median of ${formatCount(pairs.length)} matched ` +
+    `${pairs.length === 1 ? "layer" : "layers"}, longer in ${formatCount(slower)}. The lines are at 1x, 2x and 3x.${dots}`;
   return { traces, layout, told };
 }
 

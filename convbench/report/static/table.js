@@ -19,6 +19,17 @@ function defineOrder(DataTable) {
   DataTable.type("measured", "order", { asc: compare(1), desc: compare(-1) });
 }
 
+/** What a spreadsheet takes for a formula when a text begins so, as in convbench/export.py. */
+const FORMULA = /^[=+\-@\t\n]/;
+
+/** A cell as `convbench export` writes it: numbers in their SI unit with seven significant digits, words as stored. */
+function exported(value) {
+  if (typeof value === "number") return String(Number.isInteger(value) ? value : Number(value.toPrecision(7)));
+  if (typeof value !== "string") return String(value ?? "");
+  const text = value.replace(/\r\n?/g, "\n");
+  return FORMULA.test(text) ? `'${text}` : text;
+}
+
 /**
  * DataTables' description of one column. It takes the text of cells for HTML, both to show it and to search it, so all
  * text is escaped.
@@ -32,13 +43,21 @@ function tableColumn(cases, column, searched) {
     ariaTitle: `${column.heading}${unit}`,
     type: number ? "measured" : "string",
     visible: column.shown,
-    className: number ? "number" : column.name === "label" ? "label" : `text of-${column.name}`,
+    className: [
+      number ? "number" : column.name === "label" ? "label" : `text of-${column.name}`,
+      column.printed ? "" : "unprinted",
+    ].join(" "),
     columnControl: [{ extend: "dropdown", text: `Filter ${column.heading}`, icon: "search", content: [search] }],
     data: (row, purpose, _, { col }) => {
       if (purpose === "filter" && !searched.has(col)) return "";
       if (number && (purpose === "sort" || purpose === "type")) return cases.value(column.name, row);
+      if (purpose === "export") return exported(cases.value(column.name, row));
       const text = cases.text(column.name, row);
-      if (number && purpose !== "display") return text.replaceAll(",", "");
+      if (number && purpose !== "display") {
+        // Readers search for what they see, 1,234; the column's own filter takes what is not between < and > for a number.
+        const plain = text.replaceAll(",", "");
+        return plain === text ? text : `${plain} <${text}>`;
+      }
       const escaped = escapeHtml(text);
       if (purpose !== "display") return escaped;
       if (column.kind === "status") return `<span class="status" data-status="${escaped}">${escaped}</span>`;
@@ -138,7 +157,11 @@ export async function showTable(cases, name, changed) {
   defineOrder(DataTable);
   const state = restored(viewed("table"), cases);
   const searched = searchedColumns(state, cases);
-  const shownAs = { columns: ":visible", orthogonal: "export" };
+  const sent = (body) => ({
+    columns: ":visible",
+    orthogonal: "export",
+    format: { header: (_, column) => cases.specs[column].name, body },
+  });
   const table = new DataTable(host, {
     data: cases.rows(),
     columns: cases.specs.map((column) => tableColumn(cases, column, searched)),
@@ -156,13 +179,19 @@ export async function showTable(cases, name, changed) {
       topEnd: {
         buttons: [
           { extend: "colvis", text: "Columns", columns: ":not(:first-child)", background: false },
-          { extend: "copyHtml5", text: "Copy", exportOptions: { ...shownAs, escapeExcelFormula: true } },
+          {
+            extend: "copyHtml5",
+            text: "Copy",
+            title: null,
+            messageTop: null,
+            exportOptions: sent((cell) => cell.replace(/\s+/g, " ").trim()),
+          },
           {
             extend: "csvHtml5",
             text: "CSV",
             filename: name,
             footer: false,
-            exportOptions: { ...shownAs, escapeExcelFormula: true },
+            exportOptions: sent((cell) => cell),
           },
         ],
       },
