@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -97,6 +98,25 @@ def opened(
         yield seen
     finally:
         context.close()
+
+
+def until(page: Page, expression: str, argument: object = None) -> None:
+    """Wait until the page says yes; the browser's own waiting would need `eval`, which the page's policy refuses."""
+    deadline = time.monotonic() + 30
+    while not page.evaluate(expression, argument):
+        assert time.monotonic() < deadline, f"waited in vain for {expression}"
+        page.wait_for_timeout(30)
+
+
+@contextmanager
+def ready(browser: Browser, file: Path, view: str = "", **settings: object) -> Iterator[Page]:
+    """The page with its scripts done; at the end it has complained of nothing and asked for nothing but itself."""
+    with opened(browser, file, view=view, **settings) as seen:
+        seen.page.wait_for_selector("html[data-ready]")
+        yield seen.page
+        assert seen.console == []
+        own = file.as_uri()
+        assert [url for url in seen.requests if url.partition("#")[0] != own and not url.startswith("blob:")] == []
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def factor(case: Case) -> float:
     return SLOWER if case.problem.batch_size == 8 and case.memory_format is MemoryFormat.CHANNELS_LAST else 1.0
 
 
-def runs(count: int = 60, *, hostile: bool = True, troubles: bool = True, passes: int = 5) -> tuple[Run, Run]:
+def runs(count: int = 62, *, hostile: bool = True, troubles: bool = True, passes: int = 5) -> tuple[Run, Run]:
     """A base and a new run of the same cases: some slower with another implementation, some faster, a few noisy.
 
     The last case of each is missing in the other. With `troubles` some end otherwise than passed in both.
@@ -60,7 +60,7 @@ def runs(count: int = 60, *, hostile: bool = True, troubles: bool = True, passes
     )
 
 
-def stored(count: int = 60, **about: bool) -> Compared:
+def stored(count: int = 62, **about: bool) -> Compared:
     """Two stored runs compared."""
     base, new = runs(count, **about)
     return Compared(comparison=compare(base, new), base=base, new=new)

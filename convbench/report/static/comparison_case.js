@@ -78,6 +78,7 @@ export function sidesOfCase(cases, blocks, row, look) {
   const word = cases.passWord;
   const floors = sides.flatMap((each) => each.floors.map(({ floor }) => floor));
   const minima = sides.flatMap((each) => each.blocks.map(({ seconds }) => seconds)).filter((each) => each > 0);
+  if (!minima.length) return { traces: [], layout, told: "No block took any time." };
   const bottom = Math.min(...minima);
   const top = Math.max(quantile(minima, 0.9), ...floors, bottom * 1.01) * 1.01;
   const traces = [];
@@ -161,7 +162,7 @@ export function sidesOfCase(cases, blocks, row, look) {
       font: { size: 12, color: colour },
     });
   });
-  const air = Math.log10(top / bottom) * 0.05;
+  const air = Math.max(Math.log10(top / bottom) * 0.05, 0.001);
   const axis = {
     ...logAxis(ink, [bottom, top], (value) => formatSeconds(value, 3)),
     ...(top / bottom < 1.5 ? fineTicks(bottom, top) : {}),

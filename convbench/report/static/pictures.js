@@ -1,6 +1,7 @@
 // The pictures of a page: what is chosen in each, and drawing them when they come into view.
 
 import { theme } from "./colours.js";
+import { unescapePlotly } from "./format.js";
 import { runPacked } from "./load.js";
 import { remember, viewed } from "./view.js";
 
@@ -59,7 +60,12 @@ export class Pictures {
     return choiceOf(name, this.pictures[name], this.cases);
   }
 
-  /** Draw everything anew: the theme or the rows are others. */
+  /** The theme is another: what is in view is drawn anew, the rest when it comes into view. */
+  recolour() {
+    for (const figure of this.figures) this.drawIfNear(figure);
+  }
+
+  /** Draw everything anew: the rows are others. */
   refresh() {
     this.version += 1;
     for (const figure of this.figures) this.drawIfNear(figure);
@@ -169,7 +175,7 @@ function walkByKeyboard(figure, plot, open) {
       at = (at + step + dots.length) % dots.length;
       const { curveNumber, pointNumber } = dots[at];
       globalThis.Plotly.Fx.hover(plot, [dots[at]], plotOf(plot.data[curveNumber]));
-      said.textContent = plot.data[curveNumber].text[pointNumber].replace(/<br>/g, ", ").replace(/<[^>]*>/g, "");
+      said.textContent = unescapePlotly(plot.data[curveNumber].text[pointNumber].replace(/<br>/g, ", "));
     } else if (event.key === "Enter" && dots[at])
       open(plot.data[dots[at].curveNumber].customdata[dots[at].pointNumber]);
     else return;
