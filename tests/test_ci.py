@@ -15,6 +15,7 @@ import yaml
 
 from convbench.ci.workflow import PLACES, Service, workflow
 from convbench.cli.ci import _installed_from
+from convbench.errors import RequestError
 
 ROOT = Path(__file__).parent.parent
 
@@ -181,6 +182,20 @@ def test_the_head_has_the_command_that_writes_it_again(service: Service) -> None
 def test_the_ci_installs_what_is_installed_here(
     origin: dict[str, object] | None, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    installed(monkeypatch, origin)
+    assert _installed_from() == expected
+
+
+def test_what_lies_on_this_machine_alone_is_not_installed_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, {"url": "file:///home/somebody/convbench", "dir_info": {}})
+    with pytest.raises(RequestError, match="from this machine") as refused:
+        _installed_from()
+    assert refused.value.hint is not None and "--install" in refused.value.hint
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, origin: dict[str, object] | None) -> None:
+    """Have convbench 9.9 be what is installed, from `origin`."""
+
     class Installed:
         version = "9.9"
 
@@ -189,4 +204,3 @@ def test_the_ci_installs_what_is_installed_here(
             return None if origin is None else json.dumps(origin)
 
     monkeypatch.setattr("importlib.metadata.distribution", lambda name: Installed())
-    assert _installed_from() == expected

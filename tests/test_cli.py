@@ -720,7 +720,6 @@ def test_ci_init_writes_once_and_over_it_by_force_alone(command: Command, sweep:
         (["--github", "--config", "/sweep.yaml"], "below the root"),
         (["--github", "--config", "a,b.yaml"], "below the root"),
         (["--github", "--config", "bad.yaml"], "bad.yaml:"),
-        (["--github", "--config", "sweep.yaml"], "--install says what pip is given there"),
     ],
 )
 def test_ci_init_refuses_what_a_ci_could_not_run(
