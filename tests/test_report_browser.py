@@ -333,7 +333,18 @@ def test_searching_and_filtering_a_column(browser: Browser, table: pd.DataFrame,
         page.fill(".dt-search input", "bfloat16")
         assert set(_column(page, "dtype")) == {"bfloat16"}
         assert _shown(page) == int((table["dtype"] == "bfloat16").sum())
+        page.get_by_role("button", name="Columns").click()
+        page.locator(".dt-button-collection button", has_text="images/s").click()
+        page.keyboard.press("Escape")
+        number = f"{table['images_per_second'].max():,.0f}"
+        page.fill(".dt-search input", number)
+        assert _column(page, "images/s") == [number], "a number is found as it is seen"
         page.fill(".dt-search input", "")
+        page.locator("#case-table thead th", has_text="images/s").locator(".dtcc-button_dropdown").click()
+        page.fill(".dtcc-dropdown input", number.replace(",", ""))
+        page.wait_for_selector(".dt-info:text('of 1 case')")
+        page.fill(".dtcc-dropdown input", "")
+        page.keyboard.press("Escape")
         page.locator("#case-table thead th", has_text="check").locator(".dtcc-button_dropdown").click()
         page.locator(".dtcc-dropdown button", has_text="failed").click()
         failed = int((table["status"] == Status.FAILED).sum())
@@ -627,10 +638,12 @@ def test_themes(browser: Browser, file: Path) -> None:
     with _ready(browser, file) as (page, _):
         _settled(page)
         page.emulate_media(color_scheme="dark")
-        _until(page, "!document.querySelector('[data-picture]:not([data-theme=dark])')")
         page.wait_for_selector("html.dark")
+        for picture in ("explore", "weather"):  # drawn anew when it comes into view
+            page.locator(f"#picture-{picture}").scroll_into_view_if_needed()
+            page.wait_for_selector(f"#picture-{picture}[data-theme=dark]")
         page.select_option("#theme", "light")
-        _until(page, "!document.querySelector('[data-picture]:not([data-theme=light])')")
+        page.wait_for_selector("#picture-weather[data-theme=light]")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(253, 252, 250)"
         page.reload()
         page.wait_for_selector("html[data-ready]")

@@ -131,7 +131,7 @@ async function start() {
   followLinks();
   if (viewed("only")) keep(viewed("only"));
   showThemes(() => {
-    pictures.refresh();
+    pictures.recolour();
     page.redraw();
   });
   if (viewed("case")) openId(viewed("case"));
