@@ -665,7 +665,7 @@ def case_of(options: Mapping[str, str]) -> Case:
         with suppress(SweepError):
             read[name] = _read(KINDS[name], compose(text, mistakes), "", mistakes)
         found += mistakes.found
-    wrong = [f"{mistake.path}{mistake.where}: {mistake.message}" for mistake in found]
+    wrong = [f"{_place(mistake)}: {mistake.message}" for mistake in found]
     lacking = [_option(name) for name in REQUIRED if name not in options]
     wrong += [f"missing {', '.join(lacking)}"] if lacking else []
     if wrong:
@@ -673,6 +673,12 @@ def case_of(options: Mapping[str, str]) -> Case:
     problem = _resolve({name: value for name, value in read.items() if name in PROBLEM_SETTINGS})
     settings = {name: value for name, value in read.items() if name in CASE_SETTINGS}
     return Case(problem=problem, **settings)  # type: ignore[arg-type]  # every value was read by its kind
+
+
+def _place(mistake: Mistake) -> str:
+    """`--env.A`, `--padding[1]`: the option, and where in its value."""
+    dot = "" if mistake.where[:1] in ("", "[") else "."
+    return f"{mistake.path}{dot}{mistake.where}"
 
 
 def _option(name: str) -> str:

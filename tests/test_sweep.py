@@ -794,6 +794,13 @@ def test_wrong_options_are_told_at_once() -> None:
         "missing --out-channels, --input-size",
     ]
     assert caught.value.hint == "did you mean float32?"
+    with pytest.raises(
+        RequestError, match=r"^--env\.A: expected text, got 1\n--env\.B: expected text, got a list"
+    ) as caught:
+        sweeps.case_of(
+            dict.fromkeys(("in_channels", "out_channels", "kernel_size", "input_size"), "3") | {"env": "{A: 1, B: [1]}"}
+        )
+    assert caught.value.hint == "put it in quotes"
 
 
 # What we ship
