@@ -76,7 +76,7 @@ def cells(line: str) -> list[str]:
 
 def rows(text: str) -> list[list[str]]:
     table = [cells(line) for line in text.splitlines() if line.startswith("|")]
-    return [row for row in table if row[0] and not row[0].startswith("--")]
+    return [row for row in table if row[0] not in ("verdict", "status") and not row[0].startswith("--")]
 
 
 def golden(name: str, text: str) -> None:
@@ -156,10 +156,10 @@ def test_no_text_makes_it_too_long_or_more_than_text(texts: list[str], verdict: 
         Group(name=text, verdict=REGRESSED, changed=(0,), cases=1, ratio=2.0, causes=differences) for text in texts
     )
     found = comparison(*made, verdict=verdict, differences=differences, groups=groups, notes=tuple(texts))
-    found = replace(found, new=replace(found.new, name=texts[0], id=texts[0]))
+    found = replace(found, new=replace(found.new, name=texts[0], id=texts[0], started_at=texts[0]))
     run = synthetic.run(len(texts), troubles=False)
     results = [replace(r, status=status, reason=t) for r, t in zip(run.results, texts, strict=True)]
-    run = replace(run, name=texts[0], results=tuple(results))
+    run = replace(run, name=texts[0], started_at=texts[0], results=tuple(results))
     for text in (comparison_summary(found), run_summary(run, texts)):
         assert len(text) <= MOST
         assert not re.search(r"@(?!\u200b)|#\d", text)

@@ -17,7 +17,7 @@ def runs_text(runs: Sequence[RunSummary]) -> str:
     rows += [
         (
             run.id,
-            _minute(run.started_at),
+            minute(run.started_at),
             str(run.state),
             units.count(run.cases) if run.measured == run.cases else f"{run.measured:,} of {run.cases:,}",
             units.count(run.failed),
@@ -35,12 +35,16 @@ def baselines_text(baselines: Sequence[Baseline]) -> str:
     if not baselines:
         return "no baselines are set yet; `convbench baseline set NAME RUN` sets one"
     rows = [("baseline", "run", "set (UTC)")]
-    rows += [(baseline.name, baseline.run_id, _minute(baseline.set_at)) for baseline in baselines]
+    rows += [(baseline.name, baseline.run_id, minute(baseline.set_at)) for baseline in baselines]
     return _table(rows)
 
 
-def _minute(time: str) -> str:
-    return datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M")
+def minute(time: str) -> str:
+    """`2026-11-24 03:30`; the text itself where it is no time."""
+    try:
+        return datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return time
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

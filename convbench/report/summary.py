@@ -13,6 +13,7 @@ from convbench import units
 from convbench.analysis.comparison import Comparison, How, Judgment, Verdict
 from convbench.markdown import escaped
 from convbench.report.compare import difference_text, group_text, size, verdict_text, why_text
+from convbench.report.runs import minute
 from convbench.result import UNMEASURED, Run, Status
 
 #: Characters of a summary at most: under GitHub's limit, with room for a line that someone puts before or after.
@@ -43,7 +44,7 @@ def comparison_summary(comparison: Comparison, *, most: int = MOST) -> str:
     differing = [difference_text(difference).removeprefix("differs: ") for difference in comparison.differences]
     lines += _list("What differs besides", differing)
     told = worst_first(comparison)
-    header = ["| | change | interval | floor | case | |", "|---|--:|---|---|---|---|"]
+    header = ["| verdict | change | interval | floor | case | why |", "|---|--:|---|---|---|---|"]
     return _with_table(lines, header, map(_row, told), len(told), most)
 
 
@@ -53,7 +54,9 @@ def run_summary(run: Run, findings: Sequence[str] = (), *, most: int = MOST) -> 
     counts = Counter(result.status for result in run.results)
     ended = [f"{units.count(counts[status])} {_words(status)}" for status in Status if counts[status]]
     ended += [f"{units.count(len(run.unmeasured))} not reached yet"] if run.unmeasured else []
-    where = f"On {env.cpu}, torch {env.torch}, convbench {run.version}; run {run.id}, started {run.started_at}."
+    where = (
+        f"On {env.cpu}, torch {env.torch}, convbench {run.version}; run {run.id}, started {minute(run.started_at)} UTC."
+    )
     lines = [
         f"### convbench, {escaped(run.name, most=_CELL)}: {', '.join(ended) or 'no cases'}",
         "",
@@ -63,7 +66,7 @@ def run_summary(run: Run, findings: Sequence[str] = (), *, most: int = MOST) -> 
     bad = [result for result in run.results if result.status not in (Status.PASSED, Status.SKIPPED)]
     bad.sort(key=lambda result: result.status is not Status.FAILED)
     rows = (_cells(_words(result.status), _cell(result.case.label), _cell(result.reason or "")) for result in bad)
-    return _with_table(lines, ["| | case | reason |", "|---|---|---|"], rows, len(bad), most)
+    return _with_table(lines, ["| status | case | reason |", "|---|---|---|"], rows, len(bad), most)
 
 
 def worst_first(comparison: Comparison) -> list[Judgment]:
@@ -86,9 +89,11 @@ def _words(status: Status) -> str:
 
 def _sides(comparison: Comparison) -> str:
     """Which runs are compared, and how."""
-    base, new = (f"{side.id} ({side.started_at})" for side in (comparison.base, comparison.new))
-    how = "Measured side by side" if comparison.how is How.SIDE_BY_SIDE else f"From {comparison.how}"
-    return escaped(f"{how}: {base} -> {new}.", most=_LINE)
+    base, new = comparison.base, comparison.new
+    if comparison.how is How.SIDE_BY_SIDE:
+        return f"Measured side by side, {escaped(minute(new.started_at), most=_CELL)} UTC."
+    sides = " -> ".join(f"{side.id} ({minute(side.started_at)} UTC)" for side in (base, new))
+    return escaped(f"From {comparison.how}: {sides}.", most=_LINE)
 
 
 def _row(judgment: Judgment) -> str:
