@@ -195,7 +195,8 @@ def _noise(known: Rows, table: pd.DataFrame) -> Tile:
         )
     if len(spreads):
         half, most = (units.percent(float(spreads.quantile(share))) for share in (0.5, 0.9))
-        told.append(f"From process to process half of the floors agree within {half}, nine in ten within {most}.")
+        several = f"half of the floors agree within {half}, nine in ten within {most}"
+        told.append(f"From process to process {several if len(spreads) > 1 else f'the floors agree within {half}'}.")
     if not told:
         return Tile(title="How noisy?", answer="Unknown", detail="Nothing was timed.", mood="plain")
     state = trust(noise.ratio, spreads)

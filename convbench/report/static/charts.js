@@ -176,6 +176,7 @@ export function baseLayout(look) {
       yanchor: "top",
       itemclick: false,
       itemdoubleclick: false,
+      title: { font: { size: 12 } },
     },
     hovermode: "closest",
     hoverlabel: {

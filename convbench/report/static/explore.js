@@ -124,7 +124,7 @@ export function explorePicture(cases, rows, choice, look) {
   if (named) {
     traces.push(...legendTraces(colourAxis.texts, colours));
     layout.showlegend = true;
-    layout.legend.title = { text: colourAxis.title };
+    layout.legend.title.text = colourAxis.title;
   }
   return { traces, layout, told: told({ axis, metric, colourAxis, splitAxis, found, drawn, total, shown, kept }) };
 }

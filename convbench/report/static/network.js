@@ -86,7 +86,8 @@ export function networkPicture(cases, rows, { way }, look) {
   if (direction) {
     traces.push(...legendTraces(direction.texts, colours));
     layout.showlegend = true;
-    Object.assign(layout.legend, { title: { text: direction.title }, traceorder: "normal" });
+    layout.legend.title.text = direction.title;
+    layout.legend.traceorder = "normal";
   } else layout.margin.t = 10;
   const longest = Math.max(...bars.map(({ rows: [row] }) => short(row).length));
   layout.margin.l = 16 + longest * 6.4;

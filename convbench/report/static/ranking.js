@@ -47,7 +47,7 @@ export function rankingPicture(cases, rows, { colour }, look) {
   if (axis && axis.texts.length <= MOST_COLOURS) {
     traces.push(...legendTraces(axis.texts, colours));
     layout.showlegend = true;
-    layout.legend.title = { text: axis.title };
+    layout.legend.title.text = axis.title;
   } else layout.margin.t = 10;
   const total = rows.length;
   layout.xaxis = {
@@ -71,7 +71,7 @@ export function rankingPicture(cases, rows, { colour }, look) {
       ? `1 case, ${formatSeconds(low)}`
       : `${formatCount(total)} cases, ${formatSeconds(low)} to ${formatSeconds(high)}`;
   const dots = ranks.length < total ? ` ${formatCount(ranks.length)} of them are drawn.` : "";
-  const told = `${range}. A dot is a case's floor, the line above it reaches to its typical time: ${typical} % longer in the median.${dots}`;
+  const told = `${range}. A dot is a case's floor, the line above it reaches to its typical time: ${typical} % longer${total === 1 ? "" : " in the median"}.${dots}`;
   return { traces, layout, told };
 }
 

@@ -68,7 +68,7 @@ export function rooflinePicture(cases, rows, { colour }, look) {
   if (names.length && names.length <= MOST_COLOURS) {
     traces.push(...legendTraces(names, colours));
     layout.showlegend = true;
-    layout.legend.title = { text: title };
+    layout.legend.title.text = title;
   } else layout.margin.t = 10;
   layout.xaxis = logAxis(ink, [from * 2, to / 2], (value, digits) => formatNumber(value, digits, 0));
   layout.yaxis = logAxis(ink, [...ys, ...ceilings.map((c) => c.flops_per_s)], formatSi);
@@ -81,7 +81,7 @@ export function rooflinePicture(cases, rows, { colour }, look) {
     ? ` ${formatCount(over)} ${over === 1 ? "lies" : "lie"} above ${over === 1 ? "its roof: its page says why" : "their roof: their pages say why"}.`
     : "";
   const bounds = counts.length
-    ? ` The nearer roof is ${counts.join(", ")} of ${formatCount(whole.length)} cases.${above}`
+    ? ` The nearer roof is ${counts.join(", ")} of ${formatCount(whole.length)} ${whole.length === 1 ? "case" : "cases"}.${above}`
     : "";
   const roofs = ceilings.length
     ? `The lines are this machine's roofs, measured in the run: at the right what it computes, at the left what it moves (from memory; the thin dotted line within the caches).${bounds}`

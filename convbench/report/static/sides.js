@@ -69,7 +69,7 @@ export function sidesPicture(cases, rows, { axis, first, second, colour }, look)
   if (named) {
     traces.push(...legendTraces(colourAxis.texts, colours));
     layout.showlegend = true;
-    layout.legend.title = { text: colourAxis.title };
+    layout.legend.title.text = colourAxis.title;
   }
   layout.xaxis = logAxis(ink, xs, formatSeconds);
   layout.yaxis = logAxis(ink, ys, formatSeconds);
