@@ -385,7 +385,7 @@ def test_ten_thousand_cases(browser: Browser, tmp_path: Path) -> None:
         assert _shown(shown) == 10_000
         marks = _marks(_drawn(shown))
         assert sum(len(trace["x"]) for trace in marks.values()) == 1800
-        assert "1800 of 10000 are drawn" in shown.inner_text("#picture-ratios .told")
+        assert "1,800 of 10,000 are drawn" in shown.inner_text("#picture-ratios .told")
         _open(shown, ordered(compared.comparison)[-1])
         shown.wait_for_selector("#case-blocks[data-drawn]")
 

@@ -125,6 +125,7 @@ def render(compared: Compared, reports: Collection[str] = ()) -> str:
             links=links,
             differences=[_difference(one) for one in comparison.differences],
             decides=any(one.decides for one in comparison.differences),
+            places=any(one.decides or one.cases is not None for one in comparison.differences),
             groups=groups[:FIRST_GROUPS],
             more_groups=groups[FIRST_GROUPS:],
             has_ratios=any(j.ratio > 0 and math.isfinite(j.ratio) for j in comparison.judgments),

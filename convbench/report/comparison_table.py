@@ -196,7 +196,7 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
 
 
 def _settings(run: Run, cases: Sequence[Case]) -> list[Column]:
-    """The settings that differ among the cases."""
+    """The settings that differ among the cases; on paper they stand in the case's name."""
     known = Rows(replace(run, results=(), unmeasured=tuple(cases)))
     found = []
     for name in SETTINGS:
@@ -207,7 +207,7 @@ def _settings(run: Run, cases: Sequence[Case]) -> list[Column]:
         is_number = column.kind is Holds.INTEGER
         cells: list[Cell] = [value if is_number or value is None else canonical(value) for value in values]
         kind = Kind.NUMBER if is_number else Kind.WORD
-        found.append(_column(name, name.replace("_", " "), column.about, cells, kind=kind))
+        found.append(_column(name, name.replace("_", " "), column.about, cells, kind=kind, printed=False))
     return found
 
 

@@ -3,7 +3,7 @@
 import { thinned } from "./cases.js";
 import { baseLayout, extent, logAxis, plainAxis, roundSteps } from "./charts.js";
 import { paper } from "./colours.js";
-import { escapePlotly, formatChange, formatNumber, formatSeconds } from "./format.js";
+import { escapePlotly, formatChange, formatCount, formatNumber, formatSeconds } from "./format.js";
 
 /** Marks of each kind at most; changes are thinned last. */
 const MOST_MARKS = 900;
@@ -130,13 +130,13 @@ export function ratioPicture(cases, rows, { over, reach }, look) {
     layout.xaxis.title = { ...layout.xaxis.title, text: "Cases by their change" };
   }
   const counted = VERDICTS.map(({ name }) => [name, rows.filter((row) => cases.value("verdict", row) === name).length]);
-  const counts = counted.flatMap(([name, count]) => (count ? [`${count} ${name}`] : [])).reverse();
+  const counts = counted.flatMap(([name, count]) => (count ? [`${formatCount(count)} ${name}`] : [])).reverse();
   const limits = bands.map((each) => `${formatNumber(each * 100, null, each * 100 < 10 ? 1 : 0)} %`);
-  const left = some.size < rows.length ? ` ${some.size} of ${rows.length} are drawn.` : "";
+  const left = some.size < rows.length ? ` ${formatCount(some.size)} of ${formatCount(rows.length)} are drawn.` : "";
   const told =
-    `${rows.length} ${rows.length === 1 ? "case" : "cases"}: ${counts.join(", ")}. A mark is a case's change, the line ` +
+    `${formatCount(rows.length)} ${rows.length === 1 ? "case" : "cases"}: ${counts.join(", ")}. A mark is a case's change, the line ` +
     `through it its interval. ${limits.length === 1 ? "The band is the threshold" : "The bands are the thresholds"}: ` +
-    `${limits.join(", ")}.${left}${beyond ? ` ${beyond} lie outside the picture.` : ""}`;
+    `${limits.join(", ")}.${left}${beyond ? ` ${formatCount(beyond)} lie outside the picture.` : ""}`;
   return { traces, layout, told };
 }
 
