@@ -243,6 +243,35 @@ def test_any_text_can_be_stored(shared: Store, text: str) -> None:
     assert loaded.name == text or any(mark in loaded.name for mark in ("\\ud", "\N{REPLACEMENT CHARACTER}"))
 
 
+def test_past_of_a_case_is_what_its_runs_hold(store: Store) -> None:
+    """Every database tells the same of one case, or of all, as loading whole runs does."""
+    git = Git(commit="c" * 40, branch="main")
+    first = begin(store, run=dataclasses.replace(started(1), git=git))
+    second = begin(store, run=started(2), cases=CASES[1:])
+    third = begin(store, run=started(3))
+    store.append(first, [visit(case, number, threads=2) for number in (1, 0) for case in CASES])
+    store.append(
+        second,
+        [
+            visit(CASES[1], 0, implementation="Slow2d"),
+            visit(CASES[1], 1, Status.CRASHED, reason="signal 11", blocks=b""),
+        ],
+    )
+    every = store.past()
+    assert [run.id for run in every] == [first, second, third], "the oldest first"
+    assert every[0].git == git
+    for run in every:
+        whole = store.load(run.id)
+        kept = [dataclasses.replace(result, check=None, timer=None, note=None) for result in whole.results]
+        assert list(run.results) == kept
+        assert run == dataclasses.replace(whole, results=run.results, rejections=(), unmeasured=(), passes=())
+    assert [(run.id, len(run.results)) for run in store.past(case_id=CASES[1].id)] == [(first, 1), (second, 1)]
+    assert store.past(case_id=CASES[1].id)[1].results == every[1].results
+    assert [run.id for run in store.past(case_id=CASES[0].id, run_ids=[first, second])] == [first]
+    assert [run.id for run in store.past(run_ids=[third, "no such run"])] == [third]
+    assert store.past(run_ids=[]) == store.past(case_id="none") == []
+
+
 def test_new_run_has_its_cases_unmeasured_and_its_rejections(store: Store) -> None:
     run_id = begin(store)
     loaded = store.load(run_id)

@@ -1,4 +1,4 @@
-"""Two runs' blocks of the same cases, cut to equal numbers of passes and blocks, and their pass floors. Pure.
+"""Runs' blocks of the same cases, cut to equal numbers of passes and blocks, and their floors. Pure.
 
 A minimum falls with the number of blocks (measurement.md, fact 5), so that only equal numbers may be compared.
 """
@@ -50,6 +50,43 @@ def pass_floors(base: BlockTable, new: BlockTable) -> PassFloors:
     with np.errstate(invalid="ignore"):
         share = np.minimum(*near) / blocks
     return PassFloors(base=floors[0], new=floors[1], passes=(common > 0).sum(axis=1), blocks=blocks, near=share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EqualFloors:
+    """The floors of one case in several runs, seconds; NaN where a run has no block.
+
+    Those of runs that are `alike` are over equal numbers, `passes` passes of `blocks` blocks in all. The others have
+    too few blocks to be held against them; their floors are over what they have.
+    """
+
+    floor_s: Floats
+    alike: Booleans
+    passes: int
+    blocks: int
+
+
+#: Runs with under this share of the median run's blocks are left aside: all others would have to be cut to their few.
+FEWEST_OF_MEDIAN = 0.5
+
+
+def equal_floors(blocks: BlockTable) -> EqualFloors:
+    """The floors of one case in several runs, which are the table's entries."""
+    visits = _Visits.of(blocks)
+    total = visits.counts.sum(axis=1)
+    measured = total > 0
+    if not measured.any():
+        return EqualFloors(floor_s=np.full(len(total), np.nan), alike=measured, passes=0, blocks=0)
+    alike = measured & (total >= FEWEST_OF_MEDIAN * np.median(total[measured]))
+    common = visits.counts[alike].min(axis=0)
+    allowed = np.where(alike[:, np.newaxis], common, visits.counts)
+    lowest = _lowest(visits.floors(visits.kept(allowed), allowed.shape))
+    return EqualFloors(
+        floor_s=np.where(measured, lowest, np.nan),
+        alike=alike,
+        passes=int((common > 0).sum()),
+        blocks=int(common.sum()),
+    )
 
 
 def _lowest(floors: Floats) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, up
 from convbench.case import Case
 from convbench.errors import RunNotFoundError, StoreError
 from convbench.result import Baseline, Environment, Git, PassFacts, Rejection, Run, RunState, RunSummary, Visit
-from convbench.store import loading, runs, schema, writing
+from convbench.store import loading, past, runs, schema, writing
 from convbench.store import place as places
 from convbench.store.identity import checked_baseline_name
 from convbench.store.runs import AnyRow
@@ -285,6 +285,11 @@ class Store:
         """All stored runs, newest first."""
         with self._reading() as connection:
             return runs.summaries(connection, self._version, self._place)
+
+    def past(self, *, case_id: str | None = None, run_ids: Collection[str] | None = None) -> list[Run]:
+        """Runs, oldest first, with the results of one case, or of all, and little more: what `past.past` tells."""
+        with self._reading() as connection, _without_garbage_collection():
+            return past.past(connection, self._version, self._place, case_id=case_id, run_ids=run_ids)
 
     def find_case(self, ref: str) -> Case:
         """The case whose id is `ref` or begins with it, from any run; raises RunNotFoundError."""

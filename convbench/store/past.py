@@ -1,0 +1,133 @@
+"""The floors of cases over runs, without loading these runs: what a case's history is made of."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, and_, select
+
+from convbench.result import Result, Run, Status, StopReason, Visit, merge
+from convbench.serial import measure_from_json
+from convbench.store import loading, schema
+from convbench.store.place import Place
+from convbench.store.runs import environment_of, git_of, state_of
+
+#: Runs asked for by id at a time: SQLite takes 32,766 values in one statement, once 999.
+_ASKED = 500
+
+
+def past(
+    connection: Connection,
+    version: int,
+    place: Place,
+    *,
+    case_id: str | None = None,
+    run_ids: Collection[str] | None = None,
+) -> list[Run]:
+    """Runs in a database of a schema version, oldest first, with the results of one case, or of all, and no more.
+
+    Those that measured `case_id`, where it is given, among `run_ids`, where they are. Results hold blocks, how the case
+    ended, what ran, threads and precision; runs hold no passes, rejections or unmeasured cases.
+    """
+    runs, cases = schema.runs, schema.cases.c
+    wanted = select(*schema.columns(runs, version))
+    if case_id is not None:
+        wanted = wanted.where(runs.c.key.in_(select(cases.run_key).where(cases.case_id == case_id)))
+    ids = None if run_ids is None else sorted(run_ids)
+    asked = [None] if ids is None else [ids[start : start + _ASKED] for start in range(0, len(ids), _ASKED)]
+    rows = [
+        row
+        for some in asked
+        for row in connection.execute(wanted if some is None else wanted.where(runs.c.id.in_(some))).all()
+    ]
+    rows.sort(key=lambda row: (row.started_at, row.key))
+    results: dict[int, list[Result]] = defaultdict(list)
+    for start in range(0, len(rows), _ASKED):
+        for key, result in _results(connection, [row.key for row in rows[start : start + _ASKED]], case_id, place):
+            results[key].append(result)
+    made = []
+    for row in rows:
+        if case_id is not None and row.key not in results:
+            continue  # not reached yet
+        with place.decoding(row.id):
+            run = Run(
+                id=row.id,
+                name=row.name,
+                description=row.description,
+                source=row.source,
+                seed=int(row.seed),
+                measure=measure_from_json(json.loads(row.measure)),
+                version=row.version,
+                started_at=row.started_at,
+                finished_at=row.finished_at,
+                state=state_of(row),
+                environment=environment_of(row),
+                git=git_of(row),
+                results=tuple(results[row.key]),
+            )
+        made.append(run)
+    return made
+
+
+def _results(connection: Connection, keys: list[int], case_id: str | None, place: Place) -> list[tuple[int, Result]]:
+    """(key of the run, result) of one case or all, by `result.merge`'s rules, in the order of runs and cases."""
+    cases, visits = schema.cases.c, schema.visits.c
+    query = (
+        select(
+            visits.run_key,
+            visits.position,
+            visits.pass_index,
+            visits.status,
+            visits.layout,
+            visits.blocks,
+            visits.reason,
+            visits.stop_reason,
+            visits.implementation,
+            visits.threads,
+            visits.precision,
+            cases.problem,
+            cases.settings,
+        )
+        .join_from(
+            schema.cases,
+            schema.visits,
+            and_(visits.run_key == cases.run_key, visits.position == cases.position),
+        )
+        .where(cases.run_key.in_(keys))
+        .order_by(visits.run_key, visits.position, visits.pass_index)
+    )
+    if case_id is not None:
+        query = query.where(cases.case_id == case_id)
+    found = []
+    for (key, _), rows in itertools.groupby(connection.execute(query), key=itemgetter(0, 1)):
+        with place.decoding("with a case's history"):
+            found.append((key, _result(list(rows))))
+    return found
+
+
+def _result(rows: Sequence[Any]) -> Result:
+    """The result of one case in one run from the rows of its visits, in the order of passes."""
+    case = loading.case(rows[0].problem, rows[0].settings)
+    visits = [
+        Visit(
+            case_id=case.id,
+            pass_index=row.pass_index,
+            status=Status(row.status),
+            reason=row.reason,
+            implementation=row.implementation,
+            threads=row.threads,
+            precision=row.precision,
+            blocks=row.blocks,
+            layout=row.layout,
+            stop_reason=StopReason(row.stop_reason),
+        )
+        for row in rows
+    ]
+    result = merge(case, visits)
+    assert result is not None  # there is at least one visit
+    return result
