@@ -29,7 +29,21 @@ from convbench.store import Store, Writer
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIGS = Path(__file__).parent.parent / "configs"
-VERBS = ("run", "plan", "report", "runs", "export", "compare", "ab", "explain", "repro", "check", "baseline", "ci")
+VERBS = (
+    "run",
+    "plan",
+    "report",
+    "runs",
+    "history",
+    "export",
+    "compare",
+    "ab",
+    "explain",
+    "repro",
+    "check",
+    "baseline",
+    "ci",
+)
 
 SWEEP = """\
 name: two by two
@@ -607,6 +621,9 @@ def test_a_comparison_is_a_page_as_well(command: Command, monkeypatch: pytest.Mo
     many = compared(command, one, other)
     assert (many.code, many.err) == (1, "no page of 12 cases unless it is asked for: -o FILE\n")
     assert compared(command, one, other, "-o", "page.html").err == "the same as a page: page.html\n"
+    report = Path(command("--db", "my.db", "report", OTHER).out.strip())
+    beside = compared(command, one, other, "-o", "reports/page.html")
+    assert beside.code == 1 and f'<a href="{report.name}">' in Path("reports/page.html").read_text(encoding="utf-8")
 
 
 def test_a_page_of_a_comparison_that_cannot_be_written(command: Command) -> None:

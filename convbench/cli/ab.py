@@ -76,8 +76,9 @@ def ab(
             found = api.ab(config, *sides, threshold=threshold, epochs=epochs, listener=shown.listener())
         finally:
             shown.close()
-    print(compare_text(found.comparison), flush=True)
+    print(compare_text(found.comparison))
     code = outcome.of_comparison(found.comparison)
+    sys.stdout.flush()  # what goes to standard error comes last; a reader that has gone costs no file asked for
     write_page(found, output, no_page=no_page)
     raise typer.Exit(code)
 

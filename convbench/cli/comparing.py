@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import Annotated
 
 import typer
@@ -37,7 +38,8 @@ def compare(
     check_page(output, no_page=no_page)
     gc.disable()  # millions of blocks and no garbage among them
     found = api.compare(base, new, db=database_of(db), across_environments=across_environments)
-    print(compare_text(found.comparison), flush=True)
+    print(compare_text(found.comparison))
     code = outcome.of_comparison(found.comparison)
+    sys.stdout.flush()  # what goes to standard error comes last; a reader that has gone costs no file asked for
     write_page(found, output, no_page=no_page)
     raise typer.Exit(code)

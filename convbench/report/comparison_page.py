@@ -98,6 +98,7 @@ def render(compared: Compared, reports: Collection[str] = ()) -> str:
     rows = table(compared)
     links = [name if (name := page.file_name(run)) in reports else None for run in runs]
     groups = _groups(comparison)
+    differing = [_difference(one, comparison.how) for one in comparison.differences]
     script = Markup(joined(_ENTRY))
     libraries = (plotly(), datatables())
     html = (
@@ -123,9 +124,9 @@ def render(compared: Compared, reports: Collection[str] = ()) -> str:
             how=_HOW[comparison.how],
             facts=_facts(runs, comparison.how),
             links=links,
-            differences=[_difference(one) for one in comparison.differences],
-            decides=any(one.decides for one in comparison.differences),
-            places=any(one.decides or one.cases is not None for one in comparison.differences),
+            differences=differing,
+            decides=any(decides for *_, decides in differing),
+            places=any(where or decides for *_, where, decides in differing),
             groups=groups[:FIRST_GROUPS],
             more_groups=groups[FIRST_GROUPS:],
             has_ratios=any(j.ratio > 0 and math.isfinite(j.ratio) for j in comparison.judgments),
@@ -255,10 +256,10 @@ def _told(number: int, group: Group, judgments: Sequence[Judgment]) -> Told:
     )
 
 
-def _difference(one: Difference) -> tuple[str, str, str, str, bool]:
-    """(what, base, new, where, whether it decides)."""
+def _difference(one: Difference, how: How) -> tuple[str, str, str, str, bool]:
+    """(what, base, new, where, whether it makes ratios mean something else): a passing one did only until confirmed."""
     where = "" if one.cases is None else units.plural(one.cases, "case")
-    return one.what, one.base, one.new, where, one.decides
+    return one.what, one.base, one.new, where, one.decides and (how is How.STORED or not one.momentary)
 
 
 def _facts(runs: tuple[Run, Run], how: How) -> list[tuple[str, str, str]]:
