@@ -14,15 +14,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from convbench.api import ab, compare, load, run, run_against
+    from convbench.api import ab, compare, history, load, run, run_against
     from convbench.engine.local import Setup
 
 __version__ = "0.1.0"
-__all__ = ["Setup", "__version__", "ab", "compare", "load", "run", "run_against"]
+__all__ = ["Setup", "__version__", "ab", "compare", "history", "load", "run", "run_against"]
 
 _MODULES = {
     "Setup": "convbench.engine.local",
-    **dict.fromkeys(("ab", "compare", "load", "run", "run_against"), "convbench.api"),
+    **dict.fromkeys(("ab", "compare", "history", "load", "run", "run_against"), "convbench.api"),
 }
 
 

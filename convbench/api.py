@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas
 
     from convbench.analysis.comparison import Compared
+    from convbench.analysis.history import Series
     from convbench.engine.local import Setup
     from convbench.measure.threshold import Thresholds
     from convbench.runner import Listener
@@ -245,6 +246,34 @@ def thresholds(run: Run) -> Thresholds:
         if "compare" not in run.source:  # whatever else it says, it says nothing of this
             return Thresholds()
         raise RequestError(f"what counts as a change cannot be read: {error.message}") from None
+
+
+def history(
+    case: str, *, db: str | None = None, branch: str | None = None, last: int | None = None
+) -> tuple[Series, ...]:
+    """The floor over runs of the case whose id is `case` or begins with it: a series for each machine, with its steps.
+
+    Of runs of one `branch`, and of the `last` newest runs, where these are given. What counts as a step is said by the
+    newest run's sweep. Raises RunNotFoundError where there is no such case or no such run.
+    """
+    from convbench.analysis.history import history as series_of
+    from convbench.store import Store
+
+    if last is not None and last < 1:
+        raise RequestError(f"last {last}: expected a number of runs, 1 or more")
+    with Store.open(db) as store:
+        found = store.find_case(case)
+        every = store.past(case_id=found.id)
+        place = store.place
+    runs = every if branch is None else [run for run in every if run.git and run.git.branch == branch]
+    if not runs:
+        branches = sorted({run.git.branch for run in every if run.git and run.git.branch})
+        there_are = f"measured it has been on {', '.join(branches)}" if branches else "its runs know no branch"
+        where = f" on branch {branch!r}" if branch is not None else ""
+        hint = there_are if every else "a run is listed once it has reached the case"
+        raise RunNotFoundError(f"case {found.id} has been measured by no run{where} in {place}", hint=hint)
+    runs = runs[-last:] if last is not None else runs
+    return series_of(runs, thresholds(runs[-1]))
 
 
 def is_export(ref: str) -> bool:

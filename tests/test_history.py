@@ -6,17 +6,24 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import synthetic
 from synthetic import blocks, cases
+from test_cli import Command, command, store
 
+from convbench import api
 from convbench.analysis import history, steps
 from convbench.analysis.history import Series, differences_at, trends
+from convbench.errors import RequestError, RunNotFoundError
 from convbench.measure import estimate
 from convbench.measure.alike import equal_floors
 from convbench.measure.threshold import Thresholds
+from convbench.report.history import sparkline
 from convbench.result import Git, Run, Status, pack_blocks
+
+__all__ = ["command"]  # a fixture
 
 CASE = cases(1)[0]
 NIGHT = "2026-11-{day:02}T03:30:00+00:00"
@@ -38,7 +45,7 @@ def run_of(night: int, floor_s: float, *, torch: str = "2.12.0", many: int = 1, 
         source="name: nightly\naxes: {}\n",
         environment=replace(empty.environment, torch=torch, hostname=f"runner-{night}"),
         results=tuple(results),
-        git=Git(commit=f"{night:040x}", branch="main"),
+        git=Git(commit=f"{night:x}" * 40, branch="main"),
         **changes,
     )
 
@@ -148,7 +155,7 @@ def test_an_upgrade_is_a_step_that_is_told_with_it() -> None:
     assert (step.base_runs, step.new_runs) == (4, 3)
     told = [str(one) for one in differences_at([step])]
     assert "torch 2.12.0 -> 2.13.0" in told
-    assert f"commit {4:040x} -> {5:040x}" in told
+    assert f"commit {'4' * 40} -> {'5' * 40}" in told
     assert "host runner-4 -> runner-5" in told
 
 
@@ -206,3 +213,100 @@ def test_a_trend_is_the_median_over_cases_and_gathers_steps() -> None:
 def test_a_single_run_is_no_trend() -> None:
     assert trends(history.history(nights([1e-3]), Thresholds())) == ()
     assert trends(history.history([], Thresholds())) == ()
+
+
+# ---- the verb
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Seven nights on a runner, an upgrade of torch in the fifth; a run with few blocks and one that failed."""
+    path = tmp_path / "reports" / "convbench.db"
+    runs = nights([1e-3] * 4 + [1.3e-3] * 3, upgrade=5, many=2)
+    few = replace(
+        run_of(8, 1.3e-3, torch="2.13.0"),
+        results=(synthetic.result(CASE, made=blocks(1.3e-3, passes=1, rounds=2, seed=8)),),
+        git=Git(commit="d" * 40, branch="other", dirty=True),
+    )
+    wrong = replace(
+        run_of(9, 1.3e-3, torch="2.13.0"),
+        results=(synthetic.result(CASE, status=Status.FAILED, reason="output[0]\nis 4"),),
+        git=None,
+    )
+    for run in (*runs, few, wrong):
+        store(run, path)
+    return path
+
+
+def test_history_has_a_line_a_run_and_a_sentence_a_step(command: Command, database: Path) -> None:
+    said = command("history", CASE.id)
+    assert (said.code, said.err) == (0, "")
+    lines = said.out.splitlines()
+    assert lines[0] == f"{CASE.id}  {CASE.label}"
+    assert lines[2].startswith("AMD EPYC 7B13, x86_64, 2 cores: 9 runs  ▁")
+    assert lines[3].split() == ["started", "(UTC)", "run", "commit", "branch", "torch", "floor", "change"]
+    rows = lines[4:13]
+    assert [row.split()[2] for row in rows] == [f"202611{night:02}-033000-ab{night:02}" for night in range(1, 10)]
+    assert rows[0].startswith("2026-11-01 03:30  ")
+    assert " main    2.13.0  1.30 ms  +" in rows[4]
+    assert "too few blocks" in rows[7] and "dddddddddd+" in rows[7]
+    assert rows[8].endswith("output[0] is 4") and " failed " in rows[8]
+    (step,) = (line for line in lines if line.startswith("step "))
+    assert "from run 20261104-033000-ab04 to run 20261105-033000-ab05: 1.0" in step
+    assert "torch 2.12.0 -> 2.13.0" in step and "median of 4 and of 3 runs" in step
+    assert "commit 4444444444 -> 5555555555" in step
+    assert lines[-1] == "floors over 12 blocks of 3 passes"
+
+
+def test_history_of_part_of_the_runs(command: Command, database: Path) -> None:
+    said = command("history", CASE.id[:6], "--last", "3", "--branch", "main")
+    assert said.code == 0
+    rows = [line.split()[2] for line in said.out.splitlines() if line.startswith("2026-")]
+    assert rows == [f"202611{night:02}-033000-ab{night:02}" for night in (5, 6, 7)]
+    assert "no step of more than 5 % with three runs on either side" in said.out
+    (alone,) = (
+        line for line in command("history", CASE.id, "--last", "1").out.splitlines() if line.startswith("2026-")
+    )
+    assert "ab09" in alone
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("history",), "Missing argument"),
+        (("history", "nonsense"), "is the id of no case"),
+        (("history", ""), "begins the ids of 2 cases"),
+        (("history", CASE.id, "--last", "0"), "greater than or equal to 1"),
+        (("history", CASE.id, "--last", "x"), "valid integer"),
+        (("history", CASE.id, "--branch", "never"), "on branch 'never'"),
+        (("history", CASE.id, "--db", "nowhere.db"), "there is no database"),
+    ],
+)
+def test_nonsense_is_a_wrong_request(
+    command: Command, database: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    said = command(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert message in said.err
+
+
+def test_api_refuses_no_runs_and_no_last(database: Path) -> None:
+    with pytest.raises(RunNotFoundError, match="branch 'x'") as refused:
+        api.history(CASE.id, db=str(database), branch="x")
+    assert refused.value.hint == "measured it has been on main, other"
+    with pytest.raises(RequestError, match="last 0"):
+        api.history(CASE.id, db=str(database), last=0)
+
+
+def test_a_case_that_no_pass_has_reached_has_no_history(tmp_path: Path) -> None:
+    run = nights([1e-3])[0]
+    waiting = replace(run, results=(), unmeasured=(CASE,))
+    store(waiting, tmp_path / "runs.db")
+    with pytest.raises(RunNotFoundError, match="measured by no run"):
+        api.history(CASE.id, db=str(tmp_path / "runs.db"))
+
+
+def test_steady_floors_make_a_low_line_of_bars() -> None:
+    assert sparkline([1.0, 1.001, 1.002]) == "▁▁▁"
+    assert sparkline([1.0, 2.0, 4.0]) == "▁▅█"
+    assert sparkline([1.0, 1.06, 1.0]) == "▁▅▁"

@@ -38,6 +38,25 @@ def runs(db: Database = None) -> None:
         print(runs_text(store.runs()))
 
 
+@app.command()
+def history(
+    case: Annotated[str, typer.Argument(metavar="CASE", help="A case id or a unique prefix of one.")],
+    branch: Annotated[str | None, typer.Option("--branch", metavar="NAME", help="Runs of this branch alone.")] = None,
+    last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="The newest N runs alone.")] = None,
+    db: Database = None,
+) -> None:
+    """Show a case's floor over all runs, and its steps.
+
+    One series a machine (processor, architecture, cores, accelerator). A step is a change of the floor that is larger
+    than a comparison's threshold and lasts for three runs or more; what else changed there is told with it.
+    """
+    from convbench import api
+    from convbench.report.history import history_text
+
+    send_what_waits(database_of(db))
+    print(history_text(api.history(case, db=database_of(db), branch=branch, last=last)))
+
+
 baseline = typer.Typer(help="Names for runs, to compare with.", rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(baseline, name="baseline")
 BaselineName = Annotated[str, typer.Argument(metavar="NAME", help="Begins with a letter: main, release/1.2.")]

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from convbench import units
-from convbench.result import Baseline, RunSummary
+from convbench.result import Baseline, Git, RunSummary
 
 
 def runs_text(runs: Sequence[RunSummary]) -> str:
-    """One line a run; a row is never wrapped."""
+    """One line a run; a row is never wrapped. Commit and branch where any run has one."""
     if not runs:
         return "no runs are stored yet; `convbench run CONFIG` makes one"
-    rows: list[tuple[str, ...]] = [("run", "started (UTC)", "state", "cases", "wrong", "torch", "host", "name")]
+    rows: list[tuple[str, ...]] = [
+        ("run", "started (UTC)", "state", "cases", "wrong", "torch", "commit", "branch", "host", "name")
+    ]
     rows += [
         (
             run.id,
@@ -22,12 +24,24 @@ def runs_text(runs: Sequence[RunSummary]) -> str:
             units.count(run.cases) if run.measured == run.cases else f"{run.measured:,} of {run.cases:,}",
             units.count(run.failed),
             run.torch,
+            short_commit(run.git),
+            " ".join((run.git.branch or "").split()) if run.git else "",
             run.host,
             " ".join(run.name.split()),
         )
         for run in runs
     ]
-    return _table(rows)
+    told = [column for column, head in enumerate(rows[0]) if head not in _GIT or any(row[column] for row in rows[1:])]
+    return table([tuple(row[column] for column in told) for row in rows])
+
+
+#: Columns that are left out where no run has anything there.
+_GIT = ("commit", "branch")
+
+
+def short_commit(git: Git | None) -> str:
+    """`1a2b3c4d5e`, with a plus where files differed from it; nothing where none is known."""
+    return git.commit[:10] + ("+" if git.dirty else "") if git else ""
 
 
 def baselines_text(baselines: Sequence[Baseline]) -> str:
@@ -36,7 +50,7 @@ def baselines_text(baselines: Sequence[Baseline]) -> str:
         return "no baselines are set yet; `convbench baseline set NAME RUN` sets one"
     rows = [("baseline", "run", "set (UTC)")]
     rows += [(baseline.name, baseline.run_id, minute(baseline.set_at)) for baseline in baselines]
-    return _table(rows)
+    return table(rows)
 
 
 def minute(time: str) -> str:
@@ -47,7 +61,8 @@ def minute(time: str) -> str:
         return time
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows of equally many cells in columns, two blanks apart."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines)
