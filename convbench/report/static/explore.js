@@ -18,6 +18,9 @@ import { escapePlotly, formatCount } from "./format.js";
 
 /** More lines in one panel hide each other; means are over all of them. */
 const MOST_LINES = 60;
+/** Dots in all panels together: the browser takes a second for as many. Each series has some lines in any case. */
+const MOST_DOTS_DRAWN = 1500;
+const LEAST_LINES = 10;
 const MOST_PANELS = 9;
 /** Legends of more values are no help; hover names the value. */
 export const MOST_COLOURS = 12;
@@ -72,11 +75,13 @@ export function explorePicture(cases, rows, choice, look) {
   const { domains, width } = panels(layout, look, titles);
   const traces = [];
   const values = [];
+  const room = Math.floor(MOST_DOTS_DRAWN / (found.length * axis.texts.length || 1));
+  const most = Math.max(LEAST_LINES, Math.min(MOST_LINES, room));
   let [drawn, total] = [0, 0];
   for (const { panel, colour: code, lines, mean, matched } of found) {
     const at = kept.indexOf(panel);
     if (at < 0) continue;
-    const some = thinned(byHeight(lines, cases, y), MOST_LINES);
+    const some = thinned(byHeight(lines, cases, y), most);
     drawn += some.length;
     total += lines.length;
     for (const line of some) for (const [, row] of line) values.push(cases.value(y, row));
