@@ -351,12 +351,15 @@ def write_index(
     from convbench import __version__
     from convbench.report import index
     from convbench.store import Store
+    from convbench.trending import sweeps_over_time
 
-    kept = index.kept_glances(_kept_text(folder / KEPT), __version__)
+    text = _kept_text(folder / KEPT)
+    kept, kept_sweeps = index.kept_glances(text, __version__), index.kept_trends(text, __version__)
     seen: dict[str, index.Glance] = {}
-    until = time.monotonic() + looking_s
     with Store.open(db) as store:
         stored = store.runs()
+        over_time = sweeps_over_time(store, stored, kept_sweeps, thresholds=thresholds, seconds=looking_s)
+        until = time.monotonic() + looking_s
         shown = stored[: index.MOST_RUNS]
         for summary in shown:
             before = kept.get(summary.id)
@@ -372,11 +375,12 @@ def write_index(
     files = index.reports((summary.id for summary in shown), (path.name for path in folder.glob("*.html")))
     entries = [index.Entry(run=summary, glance=seen.get(summary.id), report=files.get(summary.id)) for summary in shown]
     path = folder / INDEX
-    write_bytes(path, index.render(entries, older=len(stored) - len(shown), version=__version__).encode())
+    html = index.render(entries, older=len(stored) - len(shown), version=__version__, sweeps=over_time)
+    write_bytes(path, html.encode())
     ended = {summary.id: summary.finished_at for summary in shown if summary.finished_at is not None}
     now = {run_id: (ended[run_id], glance) for run_id, glance in seen.items() if run_id in ended}
-    if now != kept:
-        write_bytes(folder / KEPT, index.kept_text(now, __version__).encode())
+    if (now, over_time) != (kept, kept_sweeps):
+        write_bytes(folder / KEPT, index.kept_text(now, __version__, over_time).encode())
     return path
 
 

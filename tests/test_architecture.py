@@ -28,7 +28,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("epochs",),
     ("runner",),
     ("ab_runner",),
-    ("against",),
+    ("against", "trending"),
     ("api",),
     ("progress",),
     ("cli",),

@@ -202,7 +202,7 @@ GOOD = json.loads(index.kept_text({"a": ("then", GLANCE)}, "1.0"))
     "text",
     [
         *("", "{", "null", "[]", "[" * 100_000, '"text"', "{}", "\x00"),
-        *(json.dumps({**GOOD, **change}) for change in ({"layout": 2}, {"version": None}, {"runs": 3}, {"runs": []})),
+        *(json.dumps({**GOOD, **change}) for change in ({"layout": 1}, {"version": None}, {"runs": 3}, {"runs": []})),
         *(
             json.dumps({**GOOD, "runs": {"a": {**GOOD["runs"]["a"], **change}}})
             for change in (
@@ -333,7 +333,7 @@ def test_reports_in_the_folder_are_linked(tmp_path: Path, database: str) -> None
     assert f"convbench report {runs[0].id}" in Read(html).texts
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"{}", b"[" * 1000, b'{"layout": 1, "runs": {"a": 1}}', None])
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"{}", b"[" * 1000, b'{"layout": 2, "runs": {"a": 1}}', None])
 def test_whatever_lies_beside_the_page_is_put_right(tmp_path: Path, database: str, content: bytes | None) -> None:
     run = store(numbered(1), Path(database))
     if content is not None:

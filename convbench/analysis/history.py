@@ -155,9 +155,10 @@ def _points(
 
 
 def differences_at(steps: Sequence[Step]) -> tuple[Difference, ...]:
-    """What differs at steps of some cases between the same two runs: what ran first, then all that runs differ in.
+    """What differs at steps of some cases between the same two runs: between the runs, and in what ran.
 
-    Of several cases it is counted how many differ in what ran.
+    What ran leads where one case stepped. Of several cases it is counted how many differ so, and told where that is
+    half of them or more.
     """
     before, after = steps[0].before.run, steps[0].after.run
     pairs = [(step.before.result, step.after.result) for step in steps]
@@ -165,15 +166,12 @@ def differences_at(steps: Sequence[Step]) -> tuple[Difference, ...]:
     tables = (estimate.table(base.blocks for base, _ in pairs), estimate.table(new.blocks for _, new in pairs))
     branches = [run.git.branch if run.git else None for run in (before, after)]
     several = len(steps) > 1
-    found = [replace(cause, cases=count) for cause, count in counts.most_common(MOST_CAUSES)]
-    found += differences(before, after, pairs, tables)
+    causes = [replace(cause, cases=count) for cause, count in counts.items() if 2 * count >= len(steps)]
+    found = [*differences(before, after, pairs, tables)]
+    found = [*found, *causes] if several else [*causes, *found]
     if branches[0] != branches[1]:
         found.append(Difference(what="branch", base=branches[0] or "none", new=branches[1] or "none"))
     return tuple(found if several else [replace(one, cases=None) for one in found])
-
-
-#: Differences between what ran that are told of a step of many cases.
-MOST_CAUSES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from convbench import units
 from convbench.measure import estimate
+from convbench.report import trends
 from convbench.report.policy import style_policy
 from convbench.report.rendering import begun, templates, when
 from convbench.report.scripts import static
@@ -29,7 +30,7 @@ MOST_FINDINGS = 3
 MOST_CHARACTERS = 400
 
 #: The layout of the file beside the page; another one is not read.
-_LAYOUT = 1
+_LAYOUT = 2
 #: Where the end of a text is left out.
 _CUT = "\N{HORIZONTAL ELLIPSIS}"
 _STYLES = ("report.css", "index.css")
@@ -90,8 +91,12 @@ def reports(run_ids: Iterable[str], file_names: Iterable[str]) -> dict[str, str]
     return found
 
 
-def kept_text(glances: Mapping[str, tuple[str, Glance]], version: str) -> str:
-    """The file that keeps (when it finished, its glance) of runs by their ids, for this version of convbench."""
+def kept_text(
+    glances: Mapping[str, tuple[str, Glance]], version: str, sweeps: Mapping[str, trends.Sweep] | None = None
+) -> str:
+    """The file that keeps (when it finished, its glance) of runs by their ids, and the sweeps' trends by their names,
+    for this version of convbench.
+    """
     runs = {
         run_id: {
             "finished_at": finished_at,
@@ -101,20 +106,30 @@ def kept_text(glances: Mapping[str, tuple[str, Glance]], version: str) -> str:
         }
         for run_id, (finished_at, seen) in glances.items()
     }
-    return json.dumps({"layout": _LAYOUT, "version": version, "runs": runs}, indent=1, allow_nan=False) + "\n"
+    document = {"layout": _LAYOUT, "version": version, "runs": runs, "trends": trends.to_json(sweeps or {})}
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
 def kept_glances(text: str, version: str) -> dict[str, tuple[str, Glance]]:
-    """What `kept_text` kept; nothing of another version of convbench, and nothing that reads otherwise."""
+    """What `kept_text` kept of runs; nothing of another version of convbench, and nothing that reads otherwise."""
+    runs = _document(text, version).get("runs")
+    found = {run_id: _kept(fields) for run_id, fields in runs.items()} if isinstance(runs, dict) else {}
+    return {run_id: kept for run_id, kept in found.items() if kept is not None}
+
+
+def kept_trends(text: str, version: str) -> dict[str, trends.Sweep]:
+    """What `kept_text` kept of sweeps, likewise."""
+    return trends.from_json(_document(text, version).get("trends"))
+
+
+def _document(text: str, version: str) -> dict[str, object]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
         return {}
     if not isinstance(document, dict) or (document.get("layout"), document.get("version")) != (_LAYOUT, version):
         return {}
-    runs = document.get("runs")
-    found = {run_id: _kept(fields) for run_id, fields in runs.items()} if isinstance(runs, dict) else {}
-    return {run_id: kept for run_id, kept in found.items() if kept is not None}
+    return document
 
 
 def _kept(fields: object) -> tuple[str, Glance] | None:
@@ -130,8 +145,12 @@ def _kept(fields: object) -> tuple[str, Glance] | None:
     return finished_at, Glance(description=_cut(description), noise=noise, findings=sentences)
 
 
-def render(entries: Sequence[Entry], *, older: int, version: str) -> str:
+def render(
+    entries: Sequence[Entry], *, older: int, version: str, sweeps: Mapping[str, trends.Sweep] | None = None
+) -> str:
     """The page as HTML text, encodable as UTF-8; `older` runs are stored beyond these entries."""
+    hrefs = {entry.run.id: _href(entry.report) for entry in entries if entry.report}
+    lines = [trends.shown(name, one, hrefs) for name, sweep in (sweeps or {}).items() for one in sweep.lines]
     style = "".join(static(name) for name in _STYLES)
     html = (
         templates()
@@ -141,6 +160,8 @@ def render(entries: Sequence[Entry], *, older: int, version: str) -> str:
             style=Markup(style),
             version=version,
             summary=_summary(entries, older),
+            lines=lines,
+            size=(trends.WIDTH, trends.HEIGHT),
             runs=[_shown(entry) for entry in entries],
             older=units.plural(older, "older run") if older else "",
         )
@@ -174,8 +195,7 @@ def _shown(entry: Entry) -> _Shown:
     return _Shown(
         id=run.id,
         name=" ".join(run.name.split()) or run.id,
-        # A name from the folder, whatever it holds, is a path below this page and no address of its own.
-        href=f"./{urllib.parse.quote(entry.report, safe='', errors='replace')}" if entry.report else None,
+        href=_href(entry.report) if entry.report else None,
         started_at=run.started_at,
         when=when(run.started_at),
         state=run.state.value,
@@ -186,6 +206,11 @@ def _shown(entry: Entry) -> _Shown:
         findings=[_sentence(text) for text in seen.findings] if seen else [],
         remark=_remark(entry),
     )
+
+
+def _href(report: str) -> str:
+    """A name from the folder, whatever it holds, as a path below this page and no address of its own."""
+    return f"./{urllib.parse.quote(report, safe='', errors='replace')}"
 
 
 def _counts(run: RunSummary) -> list[tuple[str, str]]:
