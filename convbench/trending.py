@@ -14,7 +14,7 @@ from convbench.result import Run, RunSummary
 from convbench.store import Store
 
 #: Floors that are read for one sweep at most, in half a second: a sweep of many cases has fewer runs in its line.
-MOST_FLOORS = 20_000
+MOST_FLOORS = 10_000
 
 
 def sweeps_over_time(

@@ -104,9 +104,16 @@ class Series:
 def history(runs: Sequence[Run], thresholds: Thresholds) -> tuple[Series, ...]:
     """The series of every case and machine of these runs, oldest first, in the order in which they begin."""
     found: dict[tuple[str, Machine], list[tuple[Run, Result]]] = {}
+    ids: dict[int, str] = {}  # by the cases' addresses: stored runs share them, and an id is a hash
     for run in runs:
+        machines: dict[bool, Machine] = {}
         for result in run.results:
-            found.setdefault((result.case.id, machine_of(run.environment, result.case)), []).append((run, result))
+            case = result.case
+            case_id = ids.get(id(case)) or ids.setdefault(id(case), case.id)
+            machine = machines.get(case.device == "cpu")
+            if machine is None:
+                machine = machines[case.device == "cpu"] = machine_of(run.environment, case)
+            found.setdefault((case_id, machine), []).append((run, result))
     return tuple(_series(members, machine, thresholds) for (_, machine), members in found.items())
 
 

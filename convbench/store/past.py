@@ -17,6 +17,7 @@ from convbench.store import loading, schema
 from convbench.store.place import Place
 from convbench.store.runs import environment_of, git_of, state_of
 
+_PASSED = Status.PASSED.value
 #: Runs asked for by id at a time: SQLite takes 32,766 values in one statement, once 999.
 _ASKED = 500
 
@@ -90,6 +91,7 @@ def _results(connection: Connection, keys: list[int], case_id: str | None, place
             visits.implementation,
             visits.threads,
             visits.precision,
+            cases.case_id,
             cases.problem,
             cases.settings,
         )
@@ -112,10 +114,25 @@ def _results(connection: Connection, keys: list[int], case_id: str | None, place
 
 def _result(rows: Sequence[Any]) -> Result:
     """The result of one case in one run from the rows of its visits, in the order of passes."""
-    case = loading.case(rows[0].problem, rows[0].settings)
+    first = rows[0]
+    case = loading.case(first.problem, first.settings)
+    if all(row.status == _PASSED for row in rows):
+        return Result(  # what `merge` makes of nearly all cases, in a tenth of the time
+            case=case,
+            status=Status.PASSED,
+            reason=first.reason,
+            check=None,
+            implementation=_known([row.implementation for row in rows]),
+            threads=_known([row.threads for row in rows]),
+            precision=_known([row.precision for row in rows]),
+            timer=None,
+            note=None,
+            stop_reason=StopReason(rows[-1].stop_reason),
+            blocks=tuple([(row.layout, row.blocks) for row in rows if row.blocks]),
+        )
     visits = [
         Visit(
-            case_id=case.id,
+            case_id=row.case_id,
             pass_index=row.pass_index,
             status=Status(row.status),
             reason=row.reason,
@@ -131,3 +148,7 @@ def _result(rows: Sequence[Any]) -> Result:
     result = merge(case, visits)
     assert result is not None  # there is at least one visit
     return result
+
+
+def _known(values: Sequence[Any]) -> Any:
+    return next((value for value in values if value is not None), None)
