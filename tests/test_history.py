@@ -20,8 +20,9 @@ from convbench.errors import RequestError, RunNotFoundError
 from convbench.measure import estimate
 from convbench.measure.alike import equal_floors
 from convbench.measure.threshold import Thresholds
-from convbench.report.history import sparkline
+from convbench.report.history import history_text, sparkline
 from convbench.result import Git, Run, Status, pack_blocks
+from convbench.store import Store
 
 __all__ = ["command"]  # a fixture
 
@@ -263,7 +264,7 @@ def test_history_of_part_of_the_runs(command: Command, database: Path) -> None:
     assert said.code == 0
     rows = [line.split()[2] for line in said.out.splitlines() if line.startswith("2026-")]
     assert rows == [f"202611{night:02}-033000-ab{night:02}" for night in (5, 6, 7)]
-    assert "no step of more than 5 % with three runs on either side" in said.out
+    assert said.out.splitlines()[-1] == "it takes 6 runs to tell a step; floors over 12 blocks of 3 passes"
     (alone,) = (
         line for line in command("history", CASE.id, "--last", "1").out.splitlines() if line.startswith("2026-")
     )
@@ -310,3 +311,41 @@ def test_steady_floors_make_a_low_line_of_bars() -> None:
     assert sparkline([1.0, 1.001, 1.002]) == "▁▁▁"
     assert sparkline([1.0, 2.0, 4.0]) == "▁▅█"
     assert sparkline([1.0, 1.06, 1.0]) == "▁▅▁"
+
+
+def test_a_steady_case_is_told_to_have_no_step() -> None:
+    told = history_text(history.history(nights([1e-3] * 6), Thresholds())).splitlines()[-1]
+    assert told == "no step of more than 5 % with 3 runs on either side; floors over 12 blocks of 3 passes"
+
+
+@pytest.mark.parametrize("name", ["schema_v1.db", "schema_v2.db"])
+def test_databases_of_every_schema_have_a_history(name: str) -> None:
+    path = Path(__file__).parent / "data" / name
+    with Store.open(str(path)) as opened:
+        every = opened.past()
+        assert [run.id for run in every] == [run.id for run in reversed(opened.runs())]
+    results = [result for run in every for result in run.results if result.blocks]
+    (series, *_) = api.history(results[0].case.id, db=str(path))
+    assert results[0].case.id in history_text([series])
+
+
+def test_a_list_of_runs_tells_commits_and_branches_where_any_run_has_them(command: Command, database: Path) -> None:
+    head, *rows = command("runs").out.splitlines()
+    assert " torch   commit       branch  host " in head
+    assert " dddddddddd+  other " in rows[1]
+    assert " 2.13.0                       " in rows[0], "this one has neither"
+    store(replace(nights([1e-3])[0], git=None), Path("other.db"))
+    assert "commit" not in command("--db", "other.db", "runs").out
+
+
+def test_user_text_breaks_no_line() -> None:
+    runs = [
+        replace(
+            run,
+            environment=replace(run.environment, cpu="two\nlines", torch="2.13\n.0", hostname="a\nb"),
+            git=Git(commit="c" * 40, branch="x\ny"),
+        )
+        for run in nights([1e-3] * 3 + [2e-3] * 3)
+    ]
+    text = history_text(history.history(runs, Thresholds()))
+    assert len(text.splitlines()) == 2 + 1 + 1 + 6 + 1 + 1

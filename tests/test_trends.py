@@ -70,7 +70,7 @@ def test_the_page_draws_the_line_and_says_it_in_words(stepped: trends.Line) -> N
     assert html.count('class="mark slower"') == 1
     assert "script" not in read.tags
     steady = Read(page(line_of(nights([1e-3] * 3))))
-    assert any(text.endswith("against the first run. No step stands out.") for text in steady.texts)
+    assert any(text.endswith("against the first run. It takes six runs to tell a step.") for text in steady.texts)
     assert "Over time" not in Read(index.render([], older=0, version="0.1.0")).texts
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from convbench import units
 from convbench.analysis.comparability import Difference
 from convbench.analysis.history import Point, Series, Step, differences_at
+from convbench.analysis.steps import FEWEST
 from convbench.report.runs import minute, short_commit, table
 from convbench.result import Status
 
@@ -47,7 +48,7 @@ def _row(point: Point, before: Point | None) -> tuple[str, ...]:
         minute(run.started_at),
         run.id,
         short_commit(run.git),
-        _line(run.git.branch or "") if run.git else "",
+        (run.git.branch if run.git else None) or "",
         run.environment.torch,
         units.seconds(point.floor_s) if not math.isnan(point.floor_s) else str(point.result.status),
         units.change(point.floor_s / before.floor_s) if before else "",
@@ -60,7 +61,7 @@ def _note(point: Point) -> str:
     if point.judged:
         return ""
     if point.result.status is not Status.PASSED:
-        return _line(point.result.reason or "")
+        return point.result.reason or ""
     return "too few blocks to be held against the others" if not math.isnan(point.floor_s) else "no blocks"
 
 
@@ -71,7 +72,9 @@ def _told(series: Series) -> list[str]:
     over = f"floors over {units.plural(series.blocks, 'block')} of {units.plural(series.passes, 'pass', 'passes')}"
     if series.steps:
         return [*(step_text(step) for step in series.steps), over]
-    return [f"no step of more than {units.percent(series.threshold, 0)} with three runs on either side; {over}"]
+    if len(judged) < 2 * FEWEST:
+        return [f"it takes {2 * FEWEST} runs to tell a step; {over}"]
+    return [f"no step of more than {units.percent(series.threshold, 0)} with {FEWEST} runs on either side; {over}"]
 
 
 def step_text(step: Step) -> str:

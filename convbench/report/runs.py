@@ -25,9 +25,9 @@ def runs_text(runs: Sequence[RunSummary]) -> str:
             units.count(run.failed),
             run.torch,
             short_commit(run.git),
-            " ".join((run.git.branch or "").split()) if run.git else "",
+            (run.git.branch if run.git else None) or "",
             run.host,
-            " ".join(run.name.split()),
+            run.name,
         )
         for run in runs
     ]
@@ -62,7 +62,8 @@ def minute(time: str) -> str:
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Rows of equally many cells in columns, two blanks apart."""
+    """Rows of equally many cells in columns, two blanks apart; a cell's text is on one line."""
+    rows = [tuple(" ".join(cell.split()) for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines)

@@ -239,11 +239,22 @@ def shown(name: str, one: Line, hrefs: Mapping[str, str]) -> Shown:
 
 def _summary(one: Line) -> str:
     first, last = one.dots[0], one.dots[-1]
-    told = "" if one.told else " No step stands out."
+    days = _day(first.started_at), _day(last.started_at)
+    told = "" if one.told else f" {begun(no_step(len(one.dots)))}."
     return (
-        f"{units.plural(one.cases, 'case')} in {units.plural(len(one.dots), 'run')} from {_day(first.started_at)} to "
-        f"{_day(last.started_at)}; median floor {units.change(last.ratio)} against the first run.{told}"
+        f"{units.plural(one.cases, 'case')} in {units.plural(len(one.dots), 'run')} "
+        f"{'on ' + days[0] if days[0] == days[1] else f'from {days[0]} to {days[1]}'}; "
+        f"median floor {units.change(last.ratio)} against the first run.{told}"
     )
+
+
+#: What two levels take, of three runs each (analysis/steps.py).
+_FEWEST_RUNS = 6
+
+
+def no_step(runs: int) -> str:
+    """Why no step is told of so many runs."""
+    return "no step stands out" if runs >= _FEWEST_RUNS else "it takes six runs to tell a step"
 
 
 def _day(moment: str) -> str:
