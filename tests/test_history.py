@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -319,8 +320,8 @@ def test_a_steady_case_is_told_to_have_no_step() -> None:
 
 
 @pytest.mark.parametrize("name", ["schema_v1.db", "schema_v2.db"])
-def test_databases_of_every_schema_have_a_history(name: str) -> None:
-    path = Path(__file__).parent / "data" / name
+def test_databases_of_every_schema_have_a_history(name: str, tmp_path: Path) -> None:
+    path = shutil.copy(Path(__file__).parent / "data" / name, tmp_path)
     with Store.open(str(path)) as opened:
         every = opened.past()
         assert [run.id for run in every] == [run.id for run in reversed(opened.runs())]
