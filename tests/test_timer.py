@@ -189,6 +189,14 @@ def test_short_iterations_are_grouped_into_samples_and_long_ones_run_once() -> N
     assert (long.iterations, len(long_calls)) == (1, 2), "one warm-up iteration is enough for a long one"
 
 
+def test_an_interrupted_warm_up_makes_no_short_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(
+        [0, *(tick for start in (0, 1_000_000, 2_000_000) for tick in (start, start + 200)), 2_999_000, 3_100_000]
+    )
+    monkeypatch.setattr(timer, "perf_counter_ns", lambda: next(ticks))
+    assert timer.warm_up(lambda: None, None) == pytest.approx(2e-7)
+
+
 def test_garbage_collection_is_off_in_a_block_and_comes_back() -> None:
     seen = set()
     assert gc.isenabled()

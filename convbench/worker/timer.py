@@ -90,9 +90,12 @@ def steady_clock(step: Step, queue: Queue) -> None:
 
 
 def warm_up(step: Step, queue: Queue | None) -> float:
-    """Run untimed iterations; returns the seconds of the last one, the first estimate of an iteration."""
+    """Run untimed iterations; returns the seconds of the fastest one, the first estimate of an iteration.
+
+    The last one may have been interrupted, and would have samples made of fewer iterations than the clock can tell.
+    """
     begin = perf_counter_ns()
-    done = 0
+    done, fastest = 0, float("inf")
     while True:
         before = perf_counter_ns()
         step()
@@ -101,8 +104,9 @@ def warm_up(step: Step, queue: Queue | None) -> float:
         now = perf_counter_ns()
         done += 1
         last, spent = (now - before) * 1e-9, (now - begin) * 1e-9
+        fastest = min(fastest, last)
         if last > WARMUP_ONCE_S or (done >= WARMUP_ITERATIONS and spent >= WARMUP_S):
-            return max(last, 1e-9)
+            return max(fastest, 1e-9)
 
 
 def time_block(
