@@ -155,7 +155,7 @@ def test_the_verdict_can_be_sent_and_a_mark_opens_its_case(browser: Browser, com
         shown.keyboard.press("Enter")
         assert shown.text_content("#case-title") == worst.case.label
         shown.keyboard.press("Escape")
-        assert not shown.is_visible("dialog#case") and "case=" not in shown.url
+        until(shown, "!document.querySelector('dialog#case').open && !location.hash.includes('case=')")
         point = shown.locator("#picture-ratios path.point").first.bounding_box()
         assert point is not None
         shown.mouse.move(point["x"] + point["width"] / 2, point["y"] + point["height"] / 2)
