@@ -34,7 +34,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from detection_statistics import SLOWER, TRIALS, Row, drawn, order, show
+from detection_statistics import SLOWER, THRESHOLD, TRIALS, Row, drawn, order, show
 
 from convbench import api, runner
 from convbench.ab_runner import Side, confirm
@@ -49,9 +49,6 @@ from convbench.measure import estimate
 from convbench.measure.alike import pass_floors
 from convbench.measure.threshold import Thresholds
 from convbench.result import Result, Run, unpack_blocks
-
-#: The threshold that 10 % can exceed: by default layers beyond L2 are held to 12 %.
-THRESHOLD = 0.05
 
 SWEEP = """\
 name: detection

@@ -18,6 +18,8 @@ SLOWER = {"planted": 0.10, "ab": 0.05}
 QUIET, QUIET_SHARE = 1.04, 0.60
 FOUND, FOUND_BEYOND = 0.95, 0.90
 HELD = 0.95
+#: The threshold that 10 % can exceed, where by default layers beyond L2 are held to 12 %; the largest u that is judged.
+THRESHOLD, JUDGED = 0.05, 1.09
 CONFIDENCE = 0.95
 
 Row = dict[str, Any]
@@ -62,6 +64,15 @@ def inconclusive(case: Row) -> bool:
 
 def quiet(case: Row) -> bool:
     return case["noise"] <= QUIET
+
+
+def moved(case: Row) -> bool:
+    """Whether the case by itself is slower than threshold and noise allow, whatever is said of the machine."""
+    return case["noise"] <= JUDGED and case["ratio"] > max(1 + THRESHOLD, case["noise"])
+
+
+def moved_either_way(case: Row) -> bool:
+    return moved(case) or moved({**case, "ratio": 1 / case["ratio"]})
 
 
 def holds_1(case: Row) -> bool:
@@ -115,17 +126,22 @@ def lines_of_planted(rows: Sequence[Row]) -> list[Line]:
     planted = cases_of(rows, "at_5", planted=True)
     heard, loud = [c for c in planted if quiet(c)], [c for c in planted if not quiet(c)]
     near, far = parted(heard)
+    others = cases_of(rows, "at_5", planted=False)
     far_by_default = parted([c for c in cases_of(rows, "default", planted=True) if quiet(c)])[1]
     return [
         line(f"cases with u at most {QUIET}", cases_of(rows, "at_5"), quiet, QUIET_SHARE),
         line(f"10 % slower, u at most {QUIET}, found by a threshold of 5 %", heard, slower, FOUND),
         line("... in the caches", near, slower),
         line("... beyond L2", far, slower),
+        line("... were no run called another machine", heard, moved),
         line("... beyond L2, by the default threshold of 12 %", far_by_default, slower),
         line("10 % slower, u larger: inconclusive", loud, inconclusive),
         line("... found", loud, slower),
         line("... called unchanged", loud, lambda case: case["verdict"] == "unchanged", few=True),
-        line("not planted, accused: not confirmed here", cases_of(rows, "at_5", planted=False), accused, few=True),
+        line("not planted, accused: not confirmed here", others, accused, few=True),
+        line(
+            "... were no run called another machine", cases_of(rows, "at_5", planted=False), moved_either_way, few=True
+        ),
         line("runs called another machine", rows, lambda row: row["at_5"]["is_machine"], few=True),
         line("runs in another state of the machine", rows, lambda row: not row["at_5"]["comparable"], few=True),
     ]

@@ -106,7 +106,7 @@ def test_trials_of_all_parts_are_mixed(detection: ModuleType) -> None:
 
 
 def row_of(verdict: str = "unchanged", **more: object) -> dict[str, object]:
-    usual = {"verdict": verdict, "beyond": False, "planted": False, "noise": 1.01, "confirmed": True}
+    usual = {"verdict": verdict, "beyond": False, "planted": False, "noise": 1.01, "confirmed": True, "ratio": 1.0}
     return {**usual, "low": 0.99, "high": 1.01, **more}
 
 
@@ -136,6 +136,15 @@ def test_those_too_noisy_are_told_apart(detection: ModuleType) -> None:
     assert found["cases with u at most 1.04"] == "1 of 4 (25.0%)"
     assert found["10 % slower, u at most 1.04, found by a threshold of 5 %"] == "1 of 1 (100.0%)"
     assert found["10 % slower, u larger: inconclusive"] == "1 of 2 (50.0%)"
+
+
+def test_what_moved_by_itself_is_told_whatever_the_run_is_called(detection: ModuleType) -> None:
+    assert detection.moved(row_of("inconclusive", ratio=1.06))
+    assert not detection.moved(row_of(ratio=1.04))
+    assert not detection.moved(row_of(ratio=1.06, noise=1.07)), "noise may be all of it"
+    assert not detection.moved(row_of(ratio=1.5, noise=1.1)), "too noisy to judge"
+    assert detection.moved_either_way(row_of(ratio=0.9))
+    assert not detection.moved(row_of(ratio=0.9))
 
 
 def test_an_interval_holds_1_where_it_reaches_from_below_to_above(detection: ModuleType) -> None:
