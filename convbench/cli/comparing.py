@@ -39,6 +39,7 @@ def compare(
     gc.disable()  # millions of blocks and no garbage among them
     found = api.compare(base, new, db=database_of(db), across_environments=across_environments)
     print(compare_text(found.comparison))
+    gc.freeze()  # at the end Python would walk through all of it once more
     code = outcome.of_comparison(found.comparison)
     sys.stdout.flush()  # what goes to standard error comes last; a reader that has gone costs no file asked for
     write_page(found, output, no_page=no_page)
