@@ -97,14 +97,14 @@ def percent(ratio: float | None, decimals: int = 1) -> str:
     """A ratio as percent: 0.123 -> `12.3 %`."""
     if ratio is None or math.isnan(ratio):
         return "-"
-    return f"{ratio * 100:.{decimals}f} %"
+    return f"{ratio * 100:,.{decimals}f} %"
 
 
 def change(factor: float) -> str:
-    """A factor as what it adds or takes: 1.412 -> `+41.2 %`, 0.9 -> `-10.0 %`, 6.2 -> `+520 %`."""
+    """A factor as what it adds or takes: 1.412 -> `+41.2 %`, 0.9 -> `-10.0 %`, 6.2 -> `+520 %`, 104 -> `+10,300 %`."""
     if math.isnan(factor):
         return "-"
-    return f"{factor - 1:+.{1 if abs(factor - 1) < 0.9995 else 0}%}".replace("%", " %")
+    return f"{factor - 1:+,.{1 if abs(factor - 1) < 0.9995 else 0}%}".replace("%", " %")
 
 
 def ratio(value: float) -> str:

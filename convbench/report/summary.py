@@ -41,7 +41,7 @@ def comparison_summary(comparison: Comparison, *, most: int = MOST) -> str:
         _sides(comparison),
     ]
     lines += _list("Changes that belong together", [group_text(group) for group in comparison.groups])
-    differing = [difference_text(difference).removeprefix("differs: ") for difference in comparison.differences]
+    differing = [difference_text(each).removeprefix("differs: ") for each in comparison.differences]
     lines += _list("What differs besides", differing)
     told = worst_first(comparison)
     header = ["| verdict | change | interval | floor | case | why |", "|---|--:|---|---|---|---|"]

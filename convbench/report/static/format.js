@@ -36,10 +36,10 @@ export function formatSeconds(value, significant = 3) {
   return `${formatNumber(value / unit, significant, 0)} ${name}`;
 }
 
-/** A factor as what it adds or takes: `+41.2 %`, `-10.0 %`, `+520 %`. */
+/** A factor as what it adds or takes: `+41.2 %`, `-10.0 %`, `+520 %`, `+10,300 %`. */
 export function formatChange(factor) {
   if (factor === null || factor === undefined) return "-";
-  const text = ((factor - 1) * 100).toFixed(Math.abs(factor - 1) < 0.9995 ? 1 : 0);
+  const text = formatNumber((factor - 1) * 100, null, Math.abs(factor - 1) < 0.9995 ? 1 : 0);
   return `${factor >= 1 ? "+" : ""}${text} %`;
 }
 
