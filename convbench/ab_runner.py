@@ -93,12 +93,13 @@ def confirm(
     *,
     control: Collection[int],
     listener: Listener,
-    threshold: float = side_by_side.THRESHOLD,
+    threshold: float | Sequence[float] = side_by_side.THRESHOLD,
     epochs: int = side_by_side.CONFIRMATION,
 ) -> Compared:
     """Measure cases in both environments without a screen, as something else suspects all but those in `control`.
 
-    `control` holds positions among the cases. Raises as `ab` does, also where a side is not what was recorded.
+    `control` holds positions among the cases; `threshold` is for all of them, or one a case. Raises as `ab` does, also
+    where a side is not what was recorded.
     """
     everything = range(len(cases))
     with _conducted(sweep, cases, sides, listener, epochs=epochs) as both:

@@ -50,7 +50,7 @@ def confirmed(
     compared = Compared(comparison=found, base=base, new=new)
     suspected = confirmation.suspects(found)
     if not suspected:
-        return compared
+        return replace(compared, comparison=confirmation.without_moments(found))
     innocent = [judgment for judgment in found.judgments if judgment.verdict is Verdict.UNCHANGED]
     drawn = random.Random(sweep.seed).sample(range(len(innocent)), min(len(suspected), len(innocent)))
     controls = [innocent[place] for place in sorted(drawn)]
@@ -62,8 +62,13 @@ def confirmed(
         if side is not None:
             here = Side(name="NEW", setup=Setup(), engine=LocalEngine(), git=new.git)
             try:
-                again = confirm(sweep, cases, (side, here), control=control, listener=listener)
-                return _merged(compared, again)
+                limits = [
+                    *(confirmation.suspect_threshold(judgment) for judgment in suspected),
+                    *(confirmation.control_threshold(judgment) for judgment in controls),
+                ]
+                again = confirm(sweep, cases, (side, here), control=control, threshold=limits, listener=listener)
+                merged = _merged(compared, again, notes=(_beside(side),))
+                return replace(merged, comparison=confirmation.without_moments(merged.comparison))
             except RequestError as error:
                 obstacle = error.message
     if not across_environments:
@@ -95,6 +100,12 @@ def _base_side(base: Run, cases: Sequence[Case]) -> Iterator[tuple[Side | None, 
                 yield None, f"git does not have its commit {base.git.commit[:12]}"
             else:
                 yield _side(base, executable, path), ""
+
+
+def _beside(side: Side) -> str:
+    """How the base was measured again."""
+    commit = f", its commit {side.git.commit[:10]} checked out" if side.git and side.setup.path else ""
+    return f"suspects measured again side by side with BASE{commit}"
 
 
 def _side(base: Run, executable: str, path: tuple[str, ...]) -> Side:

@@ -18,6 +18,7 @@ from test_passes import case
 
 from convbench import against, api, sweep
 from convbench.analysis import confirmation
+from convbench.analysis.comparability import Difference
 from convbench.analysis.comparison import Compared, How, Verdict
 from convbench.case import Case
 from convbench.engine.checkout import as_of, checkout
@@ -144,6 +145,33 @@ def test_what_noise_hid_is_suspected_where_it_moved_beyond_the_threshold() -> No
     assert confirmation.suspects(found) == [found.judgments[0]]
 
 
+def test_a_control_may_move_within_its_own_threshold(engines: Engines) -> None:
+    engines.here.script.iteration_s = {1: 1.8e-3, 2: 1.08e-3}
+    base, new = runs([1.8, 1.08])
+    loose = Thresholds(threshold=0.2, beyond_l2=0.2)
+    found = against.confirmed(SWEEP, base, new, loose, across_environments=False, listener=Listener())
+    assert verdicts(found) == [Verdict.REGRESSED, Verdict.UNCHANGED]
+    assert not found.comparison.discredited
+    assert found.comparison.notes == ("suspects measured again side by side with BASE",)
+
+
+def test_a_suspect_that_moved_by_little_is_no_change_where_the_sweep_asks_for_a_large_one(engines: Engines) -> None:
+    engines.here.script.iteration_s = {1: 1.03e-3}
+    base, new = runs([1.3, 1.0])
+    loose = Thresholds(threshold=0.2, beyond_l2=0.2)
+    found = against.confirmed(SWEEP, base, new, loose, across_environments=False, listener=Listener())
+    assert verdicts(found) == [Verdict.UNCHANGED] * 2
+    assert verdicts(confirmed(base, new))[0] is Verdict.REGRESSED, "2.5 % counts where 5 % makes a suspect"
+
+
+def test_canaries_of_the_runs_own_hours_decide_nothing_after_a_confirmation() -> None:
+    canary = Difference(what="compute canary's floor", base="1 us", new="2 us", decides=True, momentary=True)
+    torch = replace(canary, what="torch", momentary=False)
+    base, new = runs([1.0])
+    found = replace(against.stored.compare(base, new, FIVE), differences=(canary, torch))
+    assert [one.decides for one in confirmation.without_moments(found).differences] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("about", "why"),
     [
@@ -219,7 +247,9 @@ def test_modules_are_taken_from_the_commit_of_the_base(
     monkeypatch.setattr(FakeEngine, "start", noted)
     own = [case(1, module="layers:Conv"), case(2, module="layers:Conv")]
     found = confirmed(*runs([1.3, 1.0], own, git=first))
-    assert found.comparison.notes == ()
+    assert first is not None
+    [note] = found.comparison.notes
+    assert note == f"suspects measured again side by side with BASE, its commit {first.commit[:10]} checked out"
     assert set(seen) == {"old\n"}
     [path] = [setup.path for setup in engines.setups if setup.path]
     assert not Path(path[0]).exists(), "the files of the commit are gone afterwards"

@@ -11,6 +11,8 @@ from convbench.analysis.comparison import Comparison, How, Judgment, Verdict, gr
 from convbench.case import Case
 from convbench.result import Status
 
+#: A change that counts side by side, as a ratio minus 1: what that can tell from nothing (measurement.md, fact 7).
+SIDE_BY_SIDE = 0.025
 #: What says that a case changed.
 ACCUSED = frozenset({Verdict.REGRESSED, Verdict.IMPROVED})
 
@@ -26,6 +28,25 @@ def _is_suspect(judgment: Judgment) -> bool:
     return judgment.verdict in ACCUSED or (
         judgment.verdict is Verdict.INCONCLUSIVE and abs(math.log(judgment.ratio)) > math.log1p(judgment.threshold)
     )
+
+
+def suspect_threshold(judgment: Judgment) -> float:
+    """What accuses a suspect side by side: half of what made it one, at least what two environments can be told by.
+
+    That a change is large the first comparison said, but its weather may have made it look larger than it is.
+    """
+    return max(SIDE_BY_SIDE, judgment.threshold / 2)
+
+
+def control_threshold(judgment: Judgment) -> float:
+    """What accuses a control side by side: as much as would have made it a suspect. Less it may have moved, really."""
+    return max(SIDE_BY_SIDE, judgment.threshold)
+
+
+def without_moments(comparison: Comparison) -> Comparison:
+    """The comparison where what the machine's state made differ decides nothing: no ratio that counts rests on it."""
+    differences = tuple(replace(one, decides=one.decides and not one.momentary) for one in comparison.differences)
+    return replace(comparison, differences=differences)
 
 
 def discredited(comparison: Comparison, moved: Sequence[Judgment]) -> Comparison:

@@ -27,14 +27,14 @@ from convbench.analysis.comparison import (
     side_of,
     verdict_of_all,
 )
-from convbench.analysis.confirmation import ACCUSED, discredited
+from convbench.analysis.confirmation import ACCUSED, SIDE_BY_SIDE, discredited
 from convbench.measure import estimate
 from convbench.measure.alike import PassFloors, pass_floors
 from convbench.measure.estimate import Floats, Integers
 from convbench.result import Result, Run, Status
 
-#: A change that counts, as a ratio minus 1: what side by side can tell from nothing.
-THRESHOLD = 0.025
+#: A change that counts, as a ratio minus 1.
+THRESHOLD = SIDE_BY_SIDE
 #: Epochs of the screen and of the confirmation, and how many times as many for layers whose traffic reaches memory.
 SCREEN, CONFIRMATION, BEYOND_L2 = 4, 12, 4 / 3
 #: The share of the threshold from which on a case is suspected: four epochs place a case within a per cent or so, and a
@@ -68,9 +68,12 @@ class Ratios:
     epochs: Integers
     blocks: Integers
 
-    def beyond(self, threshold: float) -> tuple[Integers, Integers]:
-        """Which way each case moved by more than a threshold (a ratio minus 1), by floors and by median: -1, 0 or 1."""
-        limit = math.log1p(threshold)
+    def beyond(self, threshold: float | Floats) -> tuple[Integers, Integers]:
+        """Which way each case moved by more than a threshold (a ratio minus 1), by floors and by median: -1, 0 or 1.
+
+        One threshold for all, or one element a case.
+        """
+        limit = np.log1p(threshold)
 
         def direction(ratio: Floats) -> Integers:
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -167,20 +170,21 @@ def compare(
     names: tuple[str, str],
     confirmed: Collection[int],
     control: Collection[int] = (),
-    threshold: float = THRESHOLD,
+    threshold: float | Sequence[float] = THRESHOLD,
 ) -> Comparison:
     """What differs between two environments, from the epochs that their results hold.
 
     `names` are what the sides are called. `confirmed` are the positions of the cases that were measured again, whose
-    results hold these epochs alone; the others were not suspected. Where one of the cases in `control` would be
-    accused, nothing is: what accuses the innocent says nothing of the others.
+    results hold these epochs alone; the others were not suspected. `threshold` is for all, or one a case. Where one of
+    the cases in `control` would be accused, nothing is: what accuses the innocent says nothing of the others.
     """
     places = _measured(base, new)
+    limits = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(base.results))
     found = ratios([base.results[i] for i in places], [new.results[i] for i in places])
-    ways = zip(*(directions.tolist() for directions in found.beyond(threshold)), strict=True)
+    ways = zip(*(directions.tolist() for directions in found.beyond(limits[places])), strict=True)
     again = frozenset(confirmed)
     told = {
-        place: _judgment(new.results[place], found, at, threshold, moved, confirmed=place in again)
+        place: _judgment(new.results[place], found, at, float(limits[place]), moved, confirmed=place in again)
         for at, (place, moved) in enumerate(zip(places, ways, strict=True))
     }
     changed = [place for place in places if told[place].verdict in ACCUSED]
@@ -202,7 +206,7 @@ def compare(
         verdict=verdict_of_all(judgments, awaited, is_machine=False),
         moved=_typically_moved(found.pooled),
         is_machine=False,
-        longer=_longer(found, [place in again for place in places], threshold),
+        longer=_longer(found, [place in again for place in places], limits[places]),
         how=How.SIDE_BY_SIDE,
         notes=("no case was left as a control",) if confirmed and not control else (),
     )
@@ -274,7 +278,7 @@ def _told_differences(base: Run, new: Run, places: Sequence[int]) -> tuple[Diffe
     return tuple(replace(one, decides=False) for one in differences(base, new, pairs, (no_canaries, no_canaries)))
 
 
-def _longer(found: Ratios, confirmed: Sequence[bool], threshold: float) -> float:
+def _longer(found: Ratios, confirmed: Sequence[bool], threshold: Floats) -> float:
     """How many times the epochs would narrow the interval of the median confirmed case to the threshold, at least 1.
 
     The width of an interval falls with the square root of the epochs.
@@ -283,6 +287,6 @@ def _longer(found: Ratios, confirmed: Sequence[bool], threshold: float) -> float
     if not some.any():
         return 1.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        half = np.log(found.high[some] / found.low[some]) / 2
+        half = np.log(found.high[some] / found.low[some]) / 2 / np.log1p(threshold[some])
     known = half[np.isfinite(half)]
-    return max(1.0, float(np.median(known) / math.log1p(threshold)) ** 2) if len(known) else 1.0
+    return max(1.0, float(np.median(known)) ** 2) if len(known) else 1.0

@@ -68,13 +68,8 @@ def group_text(group: Group) -> str:
 
 
 def difference_text(difference: Difference) -> str:
-    """`differs: torch 2.12.0 -> 2.13.0`, and what was made of one that keeps other runs from being compared."""
-    made = ""
-    if difference.decides:
-        made = " (compared across it, as asked for)"
-    elif difference.momentary:
-        made = " (the machine's state then, which plays no part here)"
-    return _line(f"differs: {difference}{made}")
+    """`differs: torch 2.12.0 -> 2.13.0`, and that one was insisted on which keeps runs from being compared."""
+    return _line(f"differs: {difference}" + (" (compared across it, as asked for)" if difference.decides else ""))
 
 
 def verdict_text(comparison: Comparison) -> str:

@@ -98,7 +98,7 @@ def render(compared: Compared, reports: Collection[str] = ()) -> str:
     rows = table(compared)
     links = [name if (name := page.file_name(run)) in reports else None for run in runs]
     groups = _groups(comparison)
-    differing = [_difference(one, comparison.how) for one in comparison.differences]
+    differing = [_difference(one) for one in comparison.differences]
     script = Markup(joined(_ENTRY))
     libraries = (plotly(), datatables())
     html = (
@@ -256,10 +256,10 @@ def _told(number: int, group: Group, judgments: Sequence[Judgment]) -> Told:
     )
 
 
-def _difference(one: Difference, how: How) -> tuple[str, str, str, str, bool]:
-    """(what, base, new, where, whether it makes ratios mean something else): a passing one did only until confirmed."""
+def _difference(one: Difference) -> tuple[str, str, str, str, bool]:
+    """(what, base, new, where, whether it makes ratios mean something else)."""
     where = "" if one.cases is None else units.plural(one.cases, "case")
-    return one.what, one.base, one.new, where, one.decides and (how is How.STORED or not one.momentary)
+    return one.what, one.base, one.new, where, one.decides
 
 
 def _facts(runs: tuple[Run, Run], how: How) -> list[tuple[str, str, str]]:
