@@ -349,9 +349,14 @@ def test_where_the_median_case_moves_the_machine_did() -> None:
     assert found.moved == pytest.approx(0.1, rel=1e-4)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert found.counts == {Verdict.INCONCLUSIVE: 5, Verdict.UNCHANGED: 3}
-    assert "half of all cases moved by 10.0 %" in found.judgments[0].reason
-    assert pair(base, [times(1.03)] * 8).verdict is Verdict.INCONCLUSIVE, "also where no case is suspect"
-    assert not pair(base, [times(1.1)] * 3 + [STEADY] * 5).is_machine
+    assert "half of all cases moved by about 10.0 %" in found.judgments[0].reason
+    assert pair(base, [times(1.045)] * 8).verdict is Verdict.INCONCLUSIVE, "also where no case is suspect"
+    assert pair(base, [times(1.03)] * 8).verdict is Verdict.UNCHANGED, "a clock moves by as much"
+    apart = [times(factor) for factor in (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4)]
+    assert pair(base, apart).is_machine, "half of them lie far apart"
+    third = pair(base, [times(1.12)] * 3 + [times(1.01), times(1.015), times(1.02), times(1.025), times(1.03)])
+    assert not third.is_machine, "what a change of the code moved moves no machine"
+    assert third.counts[Verdict.REGRESSED] == 3
     assert pair(base[:4], [times(1.1)] * 4).verdict is Verdict.REGRESSED, "few cases say nothing of a machine"
 
 

@@ -88,7 +88,7 @@ def reasons(comparison: Comparison) -> list[str]:
     notes = [_line(note) for note in comparison.notes]
     if comparison.is_machine:
         moved = units.percent(comparison.moved)
-        return [f"half of all cases moved by {moved} or more, a change of machine, not of code (use ab)", *notes]
+        return [f"half of all cases moved by about {moved}, a change of machine, not of code (use ab)", *notes]
     if comparison.verdict is not Verdict.INCONCLUSIVE:
         return notes
     times = math.ceil(comparison.longer)
