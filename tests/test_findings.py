@@ -551,6 +551,11 @@ def test_layers_far_from_the_roof_are_told_with_what_ran() -> None:
         f"1 of 2 cases reaches only 1.0 % of what this machine can do, with Slow2d: {cases[0].label}"
     )
     assert (found.cases, found.exceptions) == ((cases[0].id, cases[2].id), ())
+    mute = tuple(
+        replace(result, implementation=name) for result, name in zip(at_rate, ("unknown", "x", None), strict=True)
+    )
+    [found] = of_kind(findings(replace(made, results=mute)), Kind.ROOF)
+    assert "all with an unknown kernel" in found.sentence
     many = tuple(
         timed(case, case.flops / 1e9, implementation=name)
         for case, name in zip([layer(c, threads=1) for c in range(8, 14)], "ABCABA", strict=True)

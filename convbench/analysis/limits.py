@@ -27,7 +27,8 @@ def far_from_roof(evidence: Evidence) -> list[Finding]:
     far = known[is_far].sort_values("efficiency", kind="stable")
     if far.empty:
         return []
-    ran = far["implementation"].fillna("an unknown kernel").map(line).value_counts()
+    # A worker says `unknown` where nothing tells what ran, as in a user's module.
+    ran = far["implementation"].fillna("unknown").replace("unknown", "an unknown kernel").map(line).value_counts()
     most = sorted(ran.items(), key=lambda each: (-each[1], str(each[0])))[:MOST_NAMED]
     named = [f"{units.count(int(n))} {'' if place else 'of them '}with {name}" for place, (name, n) in enumerate(most)]
     if len(ran) == 1:
