@@ -223,7 +223,7 @@ def _more(judgments: Sequence[Judgment], several: str) -> list[Column]:
 
 def _column(name: str, heading: str, about: str, values: Sequence[Cell], **how: object) -> Column:
     kind = Kind.NUMBER if any(isinstance(value, int | float) for value in values) else Kind.TEXT
-    spec = TableColumn(name=name, heading=heading, about=about, **{"kind": kind, **how})  # type: ignore[arg-type]
+    spec = TableColumn(name=name, heading=heading, about=about, **{"kind": kind, **how})  # type: ignore[arg-type]  # by name
     return Column(spec=spec, values=values)
 
 

@@ -6,7 +6,7 @@ import functools
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from operator import itemgetter
 from typing import Any
 
@@ -34,12 +34,11 @@ from convbench.serial import (
     case_from_json,
     check_from_json,
     checks_from_json,
-    measure_from_json,
     pass_facts_from_json,
     problem_from_json,
 )
 from convbench.store import schema
-from convbench.store.runs import AnyRow, environment_of, git_of, state_of
+from convbench.store.runs import AnyRow, run_of
 
 _STATUSES = {status.value: status for status in Status}
 _STOP_REASONS = {reason.value: reason for reason in StopReason}
@@ -52,19 +51,8 @@ def load(connection: Connection, row: AnyRow) -> Run:
     """The run of a row with everything that belongs to it."""
     every = _cases(connection, row.key)
     results = _results(connection, row.key, every)
-    return Run(
-        id=row.id,
-        name=row.name,
-        description=row.description,
-        source=row.source,
-        seed=int(row.seed),
-        measure=measure_from_json(json.loads(row.measure)),
-        version=row.version,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        state=state_of(row),
-        environment=environment_of(row),
-        git=git_of(row),
+    return replace(
+        run_of(row),
         results=tuple(results[position] for position in sorted(results)),
         rejections=_rejections(connection, row.key),
         unmeasured=tuple(case for position, case in enumerate(every) if position not in results),

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
 from convbench.result import Result, Run, Status, StopReason, Visit, merge
-from convbench.serial import measure_from_json
 from convbench.store import loading, schema
 from convbench.store.place import Place
-from convbench.store.runs import environment_of, git_of, state_of
+from convbench.store.runs import run_of
 
 _PASSED = Status.PASSED.value
 #: Runs asked for by id at a time: SQLite takes 32,766 values in one statement, once 999.
@@ -56,21 +55,7 @@ def past(
         if case_id is not None and row.key not in results:
             continue  # not reached yet
         with place.decoding(row.id):
-            run = Run(
-                id=row.id,
-                name=row.name,
-                description=row.description,
-                source=row.source,
-                seed=int(row.seed),
-                measure=measure_from_json(json.loads(row.measure)),
-                version=row.version,
-                started_at=row.started_at,
-                finished_at=row.finished_at,
-                state=state_of(row),
-                environment=environment_of(row),
-                git=git_of(row),
-                results=tuple(results[row.key]),
-            )
+            run = replace(run_of(row), results=tuple(results[row.key]))
         made.append(run)
     return made
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.sql import ColumnElement
 
 from convbench.errors import NotComparableError, RunNotFoundError
-from convbench.result import Baseline, Environment, Git, RunState, RunSummary, Status
-from convbench.serial import environment_from_json
+from convbench.result import Baseline, Environment, Git, Run, RunState, RunSummary, Status
+from convbench.serial import environment_from_json, measure_from_json
 from convbench.store import schema
 from convbench.store.identity import LATEST, baseline_meant
 from convbench.store.place import Place
@@ -69,6 +69,24 @@ def state_of(row: AnyRow) -> RunState:
 def environment_of(row: AnyRow) -> Environment:
     """What the run was measured on."""
     return environment_from_json(json.loads(row.environment))
+
+
+def run_of(row: AnyRow) -> Run:
+    """The run of a row without what stands in other tables."""
+    return Run(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        source=row.source,
+        seed=int(row.seed),
+        measure=measure_from_json(json.loads(row.measure)),
+        version=row.version,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        state=state_of(row),
+        environment=environment_of(row),
+        git=git_of(row),
+    )
 
 
 def find(connection: Connection, ref: str, version: int, place: Place) -> AnyRow:
