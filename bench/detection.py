@@ -221,6 +221,7 @@ class Study:
             "is_machine": comparison.is_machine,
             "discredited": comparison.discredited,
             "moved": comparison.moved,
+            "shift": comparison.shift,
             "notes": comparison.notes,
             "cases": [self.judged(judgment, judgment.case.label in planted) for judgment in comparison.judgments],
         }

@@ -67,7 +67,7 @@ def quiet(case: Row) -> bool:
 
 
 def moved(case: Row) -> bool:
-    """Whether the case by itself is slower than threshold and noise allow, whatever is said of the machine."""
+    """Whether the case by itself is slower than threshold and noise allow, whatever all moved by."""
     return case["noise"] <= JUDGED and case["ratio"] > max(1 + THRESHOLD, case["noise"])
 
 
@@ -133,15 +133,13 @@ def lines_of_planted(rows: Sequence[Row]) -> list[Line]:
         line(f"10 % slower, u at most {QUIET}, found by a threshold of 5 %", heard, slower, FOUND),
         line("... in the caches", near, slower),
         line("... beyond L2", far, slower),
-        line("... were no run called another machine", heard, moved),
+        line("... by the plain ratios, whatever all moved by", heard, moved),
         line("... beyond L2, by the default threshold of 12 %", far_by_default, slower),
         line("10 % slower, u larger: inconclusive", loud, inconclusive),
         line("... found", loud, slower),
         line("... called unchanged", loud, lambda case: case["verdict"] == "unchanged", few=True),
         line("not planted, accused: not confirmed here", others, accused, few=True),
-        line(
-            "... were no run called another machine", cases_of(rows, "at_5", planted=False), moved_either_way, few=True
-        ),
+        line("... by the plain ratios, whatever all moved by", others, moved_either_way, few=True),
         line("runs called another machine", rows, lambda row: row["at_5"]["is_machine"], few=True),
         line("runs in another state of the machine", rows, lambda row: not row["at_5"]["comparable"], few=True),
     ]

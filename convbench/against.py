@@ -158,7 +158,7 @@ def _once_more(
     results = [merge(case, visits[case.id]) for case in cases]
     base = replace(compared.base, results=tuple(before[case] for case in cases), unmeasured=())
     new = replace(compared.new, results=tuple(filter(None, results)), unmeasured=())
-    again = stored.compare(base, new, thresholds, chosen=True)
+    again = stored.compare(base, new, thresholds, innocent={cases[place] for place in control})
     moved = [again.judgments[place] for place in control if again.judgments[place].verdict in confirmation.ACCUSED]
     if moved:
         again = confirmation.discredited(again, moved)

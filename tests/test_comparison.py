@@ -90,8 +90,8 @@ def test_a_change_beyond_the_threshold_is_told(factor: float, verdict: Verdict) 
 
 def test_a_change_within_the_noise_of_either_side_is_none() -> None:
     apart = [1e-3, 1.08e-3, 1.08e-3, 1.08e-3, 1.1e-3]
-    assert only(pair([STEADY], [times(1.07, apart)])).verdict is Verdict.UNCHANGED
-    assert only(pair([times(1.07, apart)], [STEADY])).verdict is Verdict.UNCHANGED
+    assert only(pair([STEADY], [times(1.07, apart)])).verdict is Verdict.INCONCLUSIVE
+    assert only(pair([times(1.07, apart)], [STEADY])).verdict is Verdict.INCONCLUSIVE
     assert only(pair([STEADY], [times(1.09, apart)])).verdict is Verdict.REGRESSED
     assert only(pair([STEADY], [apart])).smallest_seen == pytest.approx(0.08, rel=1e-5)
 
@@ -181,8 +181,10 @@ def test_swapping_the_sides_mirrors_the_verdicts(sides: list[tuple[list[float], 
     for a, b in zip(there.judgments, back.judgments, strict=True):
         assert (1 / a.ratio, 1 / a.low, 1 / a.high) == pytest.approx((b.ratio, b.high, b.low))
         assert a.low <= a.ratio <= a.high
-        assert (a.noise, a.q, a.threshold) == (b.noise, b.q, b.threshold)
+        assert (a.noise, a.threshold) == (b.noise, b.threshold)
+        assert a.q == pytest.approx(b.q, nan_ok=True)
     assert there.moved == pytest.approx(back.moved)
+    assert there.shift == pytest.approx(1 / back.shift)
 
 
 @given(both_sides, st.sampled_from([0.25, 2.0, 1024.0]))
@@ -358,6 +360,62 @@ def test_where_the_median_case_moves_the_machine_did() -> None:
     assert not third.is_machine, "what a change of the code moved moves no machine"
     assert third.counts[Verdict.REGRESSED] == 3
     assert pair(base[:4], [times(1.1)] * 4).verdict is Verdict.REGRESSED, "few cases say nothing of a machine"
+
+
+def test_each_case_is_judged_by_what_it_moved_beyond_the_others() -> None:
+    base = [STEADY] * 8
+    found = pair(base, [times(1.12), times(1.06), times(0.99)] + [times(1.03)] * 5)
+    assert found.shift == pytest.approx(1.03, rel=1e-4)
+    slower, usual, same, *rest = found.judgments
+    assert (slower.verdict, slower.ratio) == (Verdict.REGRESSED, pytest.approx(1.12))
+    assert slower.own_ratio == pytest.approx(1.12 / 1.03)
+    assert slower.reason == "+8.7 % beyond the +3.0 % that half of all cases moved"
+    assert (usual.verdict, usual.reason) == (
+        Verdict.UNCHANGED,
+        "+2.9 % beyond the +3.0 % that half of all cases moved",
+    )
+    assert (same.verdict, same.reason) == (Verdict.UNCHANGED, "")
+    assert {judgment.verdict for judgment in rest} == {Verdict.UNCHANGED}
+    assert "half of all cases moved together, +3.0 %, and each is judged by what it moved beyond" in verdict_text(found)
+    hidden = pair(base, [times(1.03)] + [times(0.97)] * 7).judgments[0]
+    assert (hidden.verdict, hidden.ratio) == (Verdict.REGRESSED, pytest.approx(1.03))
+    assert hidden.reason == "+6.2 % beyond the -3.0 % that half of all cases moved"
+
+
+def test_cases_that_did_not_move_together_say_nothing_of_each_other() -> None:
+    base = [STEADY] * 6
+    halves = pair(base, [times(1.06)] * 3 + [STEADY] * 3)
+    assert (halves.shift, halves.counts[Verdict.REGRESSED]) == (1.0, 3)
+    few = pair(base[:5], [times(1.03)] * 4 + [times(1.06)])
+    assert (few.shift, few.counts[Verdict.REGRESSED]) == (1.0, 1)
+    assert "moved together" not in verdict_text(few)
+
+
+def test_only_innocent_cases_tell_what_all_moved_by() -> None:
+    cases = synthetic.cases(14)
+    base = run([STEADY] * 14, cases)
+    new = run([times(1.1)] * 8 + [times(1.02)] * 6, cases)
+    assert compare(base, new, FIVE).is_machine, "most were chosen for having moved"
+    found = compare(base, new, FIVE, innocent=set(cases[8:]))
+    assert not found.is_machine
+    assert found.shift == pytest.approx(1.02, rel=1e-4)
+    assert found.counts == {Verdict.REGRESSED: 8, Verdict.UNCHANGED: 6}
+    assert compare(base, new, FIVE, innocent=set(cases[10:])).shift == 1.0, "four are too few"
+    assert compare(new, base, FIVE, innocent=()).counts[Verdict.IMPROVED] == 8
+
+
+def test_noise_that_would_nearly_hide_the_threshold_leaves_no_case_unchanged() -> None:
+    def of(noise: float, factor: float, thresholds: Thresholds = FIVE) -> Judgment:
+        floors = [1e-3, 1e-3 * noise, 1e-3 * noise]
+        return only(compare(run([floors]), run([times(factor, floors)]), thresholds))
+
+    assert of(1.039, 1.0).verdict is Verdict.UNCHANGED
+    unsure = of(1.045, 1.0)
+    assert unsure.verdict is Verdict.INCONCLUSIVE
+    assert unsure.reason == "use ab: half of a side's passes are 4.5 % or more over its floor"
+    assert of(1.07, 1.06).verdict is Verdict.INCONCLUSIVE, "as likely noise as not"
+    assert of(1.07, 1.08).verdict is Verdict.REGRESSED, "what is beyond the noise is told"
+    assert of(1.045, 1.0, Thresholds(threshold=0.12, beyond_l2=0.12)).verdict is Verdict.UNCHANGED
 
 
 def test_improvements_are_told_like_regressions() -> None:

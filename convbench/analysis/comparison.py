@@ -1,16 +1,17 @@
 """What changed between two runs: a judgment per case, the changes that belong together, one verdict for all. Pure.
 
 The procedure, case by case, over equal numbers of passes and blocks (measure/alike.py): F is the floor of a side, u the
-larger side's median pass floor over its lowest. A case is accused where |ln(F_new / F_base)| exceeds both ln u and
-ln(1 + threshold); one with u over `MOST_NOISE` cannot be judged. Where half of all cases moved alike, the machine did.
-It stood up in simulation on real runs of a shared 2-vCPU machine.
+larger side's median pass floor over its lowest, s what half of all cases moved by together (common_shift.py). A case is
+accused where |ln(F_new / F_base / s)| exceeds both ln u and ln(1 + threshold). With a u that would nearly hide a change of
+the threshold's size it is inconclusive otherwise, and always with one over `MOST_NOISE`. It stood up in simulation on real
+runs of a shared 2-vCPU machine, and was bettered where runs of several such machines showed how (docs/decisions.md).
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from itertools import repeat
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench import units
+from convbench.analysis.common_shift import ROUNDING, CommonShift, common_shift, is_worth_telling
 from convbench.analysis.comparability import Difference, differences
 from convbench.analysis.grouping import shared
 from convbench.case import Case
@@ -34,16 +36,10 @@ Floats = estimate.Floats
 
 #: The largest u that can be judged: a machine that moves the passes of one run by more moves runs by as much.
 MOST_NOISE = 1.09
-#: The half of the cases that moved most alike moves by less than this between runs of one machine, as a ratio minus 1,
-#: and lies less than twice as far apart: a change of the code seldom meets half of the cases, a change of the machine
-#: meets all. Where the clock moves, that half moved by up to 3.1 % in 29 pairs of runs (bench/detection).
-MACHINE_MOVED = 0.04
-#: The fewest cases whose half says so: of five, three that a change of the code met would be it.
-FEWEST_FOR_MACHINE = 6
+#: The share of the threshold's logarithm that u may have where a case is called unchanged: 1.04 at 5 %.
+MOST_UNSEEN = 0.8
 #: The fewest passes that tell a change from noise: what a process got goes with it (measurement.md, fact 4).
 FEWEST_PASSES = 2
-#: What rounding may add to a logarithm, as a ratio minus 1: a change that is exactly the noise is within it, both ways.
-ROUNDING = 1e-12
 #: How many page faults per iteration more or fewer are a cause, at least, and how many times as many.
 PAGE_FAULTS, PAGE_FAULTS_RATIO = 1.0, 2.0
 #: A pass is to be quiet with this chance in a run that is long enough: then the median pass is, nearly always.
@@ -84,7 +80,8 @@ class Judgment:
     held 1 in 95.2 % (98.7 % within the caches, 87.4 % beyond), without the precision in 85.3 %. A bootstrap over so
     few passes would be too narrow: resampling never undercuts the lowest of a sample.
 
-    `noise` is u, `threshold` a ratio minus 1, `q` the Benjamini-Hochberg q-value against the threshold. Numbers are NaN
+    `noise` is u, `shift` what half of all cases moved by together, new over base: `ratio` over it is what is judged.
+    `threshold` is a ratio minus 1, `q` the Benjamini-Hochberg q-value against the threshold. Numbers are NaN
     where there is nothing to compare. `causes` are what else differs between both sides of this case. A status is None
     where the side does not have the case, or has not reached it.
 
@@ -103,6 +100,7 @@ class Judgment:
     base_s: float = math.nan
     new_s: float = math.nan
     noise: float = math.nan
+    shift: float = 1.0
     threshold: float = math.nan
     q: float = math.nan
     median_ratio: float = math.nan
@@ -110,6 +108,11 @@ class Judgment:
     passes: int = 0
     blocks: int = 0
     causes: tuple[Difference, ...] = ()
+
+    @property
+    def own_ratio(self) -> float:
+        """What the case moved by beyond what half of all cases did, new over base."""
+        return self.ratio / self.shift
 
     @property
     def smallest_seen(self) -> float:
@@ -146,7 +149,8 @@ class Comparison:
 
     `judgments` has every case of either run, in the order of the new one, those of the base alone last. `moved` is
     by how much the half of the measured cases moved that moved most alike, as a ratio minus 1; 0 where there are none.
-    `is_machine` says that it is too much for a change of the code. `longer` is how many times the blocks per pass a run
+    `is_machine` says that it is too much for a clock, `shift` is what each case was expected to move by, new over base: 1
+    where the cases do not tell. `longer` is how many times the blocks per pass a run
     would have to take for half of the cases to be judged, as far as the share of quiet blocks tells; 1 where they were.
     `notes` are what the reader must know besides: `base not measured again`. Where a control moved, which nobody had
     suspected, the confirmation is `discredited` and nothing is accused.
@@ -161,6 +165,7 @@ class Comparison:
     moved: float
     is_machine: bool
     longer: float
+    shift: float = 1.0
     how: How = How.STORED
     notes: tuple[str, ...] = ()
     discredited: bool = False
@@ -196,10 +201,12 @@ class Compared:
     new: Run
 
 
-def compare(base: Run, new: Run, thresholds: Thresholds | None = None, *, chosen: bool = False) -> Comparison:
+def compare(
+    base: Run, new: Run, thresholds: Thresholds | None = None, *, innocent: Collection[Case] | None = None
+) -> Comparison:
     """What changed from `base` to `new`; `thresholds` are the new sweep's, the defaults where there are none.
 
-    Of runs whose cases were `chosen` for having moved the median case tells nothing of the machine.
+    Where other cases were chosen for having moved, only the `innocent` tell what all moved by together.
     Runs on different environments are compared all the same: see `Comparison.comparable`. Raises NotComparableError
     where the runs have no case in common.
     """
@@ -231,7 +238,8 @@ def compare(base: Run, new: Run, thresholds: Thresholds | None = None, *, chosen
     threshold_of = (thresholds or Thresholds()).of
     limits = [threshold_of(second.case, l2_bytes) for _, second in pairs.values()]
     precision = max(base.measure.precision, new.measure.precision)
-    figures = _figures(pass_floors(*tables), np.array(limits, dtype=np.float64), precision, chosen=chosen)
+    tells = np.array([innocent is None or second.case in innocent for _, second in pairs.values()], dtype=bool)
+    figures = _figures(pass_floors(*tables), np.array(limits, dtype=np.float64), precision, tells)
     judgments |= zip(pairs, _judge(list(pairs.values()), figures), strict=True)
     whole = tuple(judgments[place] for place in range(len(found)))
     awaited = sum(Status.SKIPPED not in (_status(first), _status(second)) for first, second in common)
@@ -241,10 +249,11 @@ def compare(base: Run, new: Run, thresholds: Thresholds | None = None, *, chosen
         judgments=whole,
         differences=differences(base, new, list(pairs.values()), tables),
         groups=groups_of(whole),
-        verdict=verdict_of_all(whole, awaited, is_machine=figures.is_machine),
-        moved=figures.moved,
-        is_machine=figures.is_machine,
+        verdict=verdict_of_all(whole, awaited, is_machine=figures.common.is_machine),
+        moved=figures.common.moved,
+        is_machine=figures.common.is_machine,
         longer=figures.longer,
+        shift=figures.common.ratio,
     )
 
 
@@ -322,20 +331,45 @@ class _Figures:
     q: Floats
     passes: estimate.Integers
     blocks: estimate.Integers
-    moved: float
-    is_machine: bool
     longer: float
+    common: CommonShift
+
+    @property
+    def own(self) -> Floats:
+        """|ln(F_new / F_base / s)| of each case."""
+        return _moved(self.ratio / self.common.ratio)
+
+    @property
+    def limit(self) -> Floats:
+        """The largest of these that accuses nobody. A change that is exactly the noise is within it, both ways."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.maximum(np.log1p(self.threshold), np.log(self.noise)) * (1 + ROUNDING)
+
+    @property
+    def telling(self) -> NDArray[np.bool_]:
+        """Whose noise would let a change of the threshold's size be seen."""
+        return self.noise <= _most_noise(self.threshold)
 
 
-def _figures(floors: PassFloors, threshold: Floats, precision: float, *, chosen: bool) -> _Figures:
+def _moved(ratio: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moved: Floats = np.abs(np.log(ratio))
+    return moved
+
+
+def _most_noise(threshold: Floats) -> Floats:
+    """The largest u with which a case can be called unchanged."""
+    return np.minimum(MOST_NOISE, np.exp(MOST_UNSEEN * np.log1p(threshold)))
+
+
+def _figures(floors: PassFloors, threshold: Floats, precision: float, tells: NDArray[np.bool_]) -> _Figures:
     base_low, base_high, base_u = _extremes(floors.base)
     new_low, new_high, new_u = _extremes(floors.new)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = new_low / base_low
-        told = np.isfinite(ratio) & (ratio > 0)
-        moved = _moved(np.log(ratio[told])) if told.any() else 0.0
         low, high = new_low / base_high / (1 + precision), new_high / base_low * (1 + precision)
-    p = p_values(floors.base, floors.new, np.where(floors.passes >= FEWEST_PASSES, floors.passes, 0), 1 + threshold)
+    common = common_shift(ratio[tells])
+    passes = np.where(floors.passes >= FEWEST_PASSES, floors.passes, 0)
     noise = np.fmax(base_u, new_u)
     return _Figures(
         base_s=base_low,
@@ -345,29 +379,12 @@ def _figures(floors: PassFloors, threshold: Floats, precision: float, *, chosen:
         high=high,
         noise=noise,
         threshold=threshold,
-        q=q_values(p),
+        q=q_values(p_values(floors.base, floors.new / common.ratio, passes, 1 + threshold)),
         passes=floors.passes,
         blocks=floors.blocks,
-        moved=moved,
-        is_machine=not chosen and int(told.sum()) >= FEWEST_FOR_MACHINE and moved > MACHINE_MOVED,
-        longer=_longer(floors, noise),
+        longer=_longer(floors, noise, threshold),
+        common=common,
     )
-
-
-def _moved(logs: Floats) -> float:
-    """By how much the half of the cases moved that moved most alike, or half of what they lie apart where that is more.
-
-    The middle of the shortest half (Rousseeuw, "Least median of squares regression", 1984) stays where most cases are
-    when a change of the code meets fewer than half of them, which the median does not. Of equally short halves it is
-    the mean of the middles. A ratio minus 1.
-    """
-    ordered = np.sort(logs)
-    size = len(ordered) // 2 + 1
-    low, high = ordered[: len(ordered) - size + 1], ordered[size - 1 :]
-    width = high - low
-    shortest = width <= width.min() + ROUNDING
-    middle = abs(float(np.mean((low + high)[shortest]) / 2))
-    return math.expm1(max(middle, float(width.min()) / 2))
 
 
 def _extremes(floors: Floats) -> tuple[Floats, Floats, Floats]:
@@ -384,7 +401,7 @@ def _extremes(floors: Floats) -> tuple[Floats, Floats, Floats]:
         return lowest, highest, median / lowest
 
 
-def _longer(floors: PassFloors, noise: Floats) -> float:
+def _longer(floors: PassFloors, noise: Floats, threshold: Floats) -> float:
     """How many times the blocks per pass would let half of the cases be judged.
 
     If each block is quiet with the chance q, a pass of r blocks has a quiet one with the chance 1 - (1 - q)^r; that is
@@ -395,18 +412,17 @@ def _longer(floors: PassFloors, noise: Floats) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         wanted = np.log(1 - QUIET_CHANCE) / np.log1p(-np.minimum(floors.near, 1 - 1e-9))
         factor = np.fmax(wanted * floors.passes / floors.blocks, 1.0)
-    needed = np.where(noise <= MOST_NOISE, 1.0, factor)
+    needed = np.where(noise <= _most_noise(threshold), 1.0, factor)
     return float(np.sort(needed)[(len(needed) - 1) // 2])
 
 
 def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Judgment]:
     """The judgment of every pair, causes for those that changed."""
-    ruled = [
-        (Verdict.UNCHANGED, "") if usual else _rule(ratio, noise, passes, figures)
-        for usual, ratio, noise, passes in zip(
-            _unchanged(figures), figures.ratio.tolist(), figures.noise.tolist(), figures.passes.tolist(), strict=True
-        )
-    ]
+    own, limit, telling = figures.own, figures.limit, figures.telling
+    plain = telling & (figures.passes >= FEWEST_PASSES) & (np.maximum(own, _moved(figures.ratio)) <= limit)
+    ruled = [(Verdict.UNCHANGED, "")] * len(pairs)
+    for place in np.flatnonzero(~plain).tolist():
+        ruled[place] = _rule(figures, place, beyond=bool(own[place] > limit[place]), telling=bool(telling[place]))
     changed = [i for i, (verdict, _) in enumerate(ruled) if verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
     causes = dict(zip(changed, causes_of([pairs[i] for i in changed]), strict=True))
     names = ("base_s", "new_s", "ratio", "low", "high", "noise", "threshold", "q", "passes", "blocks")
@@ -419,33 +435,30 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
         base_status=repeat(Status.PASSED, len(pairs)),
         new_status=repeat(Status.PASSED, len(pairs)),
         causes=[causes.get(i, ()) for i in range(len(pairs))],
+        shift=repeat(figures.common.ratio, len(pairs)),
         **{name: getattr(figures, name).tolist() for name in names},
     )
 
 
-def _unchanged(figures: _Figures) -> list[bool]:
-    """Which cases can be judged and are no suspects."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        moved = np.abs(np.log(figures.ratio))
-        limit = np.maximum(np.log1p(figures.threshold), np.log(figures.noise))
-        within = moved <= limit * (1 + ROUNDING)
-        unchanged = (figures.passes >= FEWEST_PASSES) & (figures.noise <= MOST_NOISE) & within
-    return [bool(each) for each in unchanged]
-
-
-def _rule(ratio: float, noise: float, passes: int, figures: _Figures) -> tuple[Verdict, str]:
+def _rule(figures: _Figures, place: int, *, beyond: bool, telling: bool) -> tuple[Verdict, str]:
     """What becomes of a case that is not simply unchanged, and why."""
+    ratio, noise = float(figures.ratio[place]), float(figures.noise[place])
     if not (math.isfinite(ratio) and ratio > 0):
         return Verdict.NOT_JUDGED, "no time to compare"
-    if passes < FEWEST_PASSES:
+    if figures.passes[place] < FEWEST_PASSES:
         return Verdict.INCONCLUSIVE, "one pass on a side does not tell a change from noise: measure more passes"
-    if noise > MOST_NOISE:
+    if noise > MOST_NOISE or not (beyond or telling):
         apart = units.percent(noise - 1)
         return Verdict.INCONCLUSIVE, f"use ab: half of a side's passes are {apart} or more over its floor"
-    if figures.is_machine:
-        moved = units.percent(figures.moved)
+    common = figures.common
+    if common.is_machine:
+        moved = units.percent(common.moved)
         return Verdict.INCONCLUSIVE, f"use ab: half of all cases moved by about {moved}, as on another machine"
-    return (Verdict.REGRESSED if ratio > 1 else Verdict.IMPROVED), ""
+    own = f"{units.change(ratio / common.ratio)} beyond the {units.change(common.ratio)} that half of all cases moved"
+    if not beyond:
+        return Verdict.UNCHANGED, own
+    told = is_worth_telling(common.ratio) or _moved(figures.ratio[place]) <= figures.limit[place]
+    return (Verdict.REGRESSED if ratio > common.ratio else Verdict.IMPROVED), own if told else ""
 
 
 def causes_of(pairs: Sequence[tuple[Result, Result]]) -> list[tuple[Difference, ...]]:
@@ -483,7 +496,7 @@ def groups_of(judgments: Sequence[Judgment]) -> tuple[Group, ...]:
         changed: NDArray[np.bool_] = np.array([judgments[i].verdict is verdict for i in places], dtype=bool)
         if not changed.any():
             continue
-        size = float(np.median([_size(judgments[places[i]].ratio) for i in np.flatnonzero(changed).tolist()]))
+        size = float(np.median([_size(judgments[places[i]].own_ratio) for i in np.flatnonzero(changed).tolist()]))
         able = np.log1p(seen) < size
         for group in shared(cases, changed, able & ~changed):
             members = [places[i] for i in group.changed.tolist()]

@@ -26,7 +26,7 @@ def _is_suspect(judgment: Judgment) -> bool:
     if judgment.verdict is Verdict.NOT_JUDGED or not (math.isfinite(judgment.ratio) and judgment.ratio > 0):
         return False
     return judgment.verdict in ACCUSED or (
-        judgment.verdict is Verdict.INCONCLUSIVE and abs(math.log(judgment.ratio)) > math.log1p(judgment.threshold)
+        judgment.verdict is Verdict.INCONCLUSIVE and abs(math.log(judgment.own_ratio)) > math.log1p(judgment.threshold)
     )
 
 

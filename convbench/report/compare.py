@@ -7,6 +7,7 @@ from collections import Counter
 
 from convbench import units
 from convbench.analysis.comparability import Difference
+from convbench.analysis.common_shift import is_worth_telling
 from convbench.analysis.comparison import Comparison, Group, How, Judgment, Verdict
 
 #: The verdicts that get a line for each case, in this order.
@@ -39,8 +40,8 @@ def compare_text(comparison: Comparison) -> str:
 
 
 def size(judgment: Judgment) -> float:
-    """How large a change is, either way; 0 where there is nothing to compare."""
-    return abs(math.log(judgment.ratio)) if judgment.ratio > 0 and math.isfinite(judgment.ratio) else 0.0
+    """How large the change that is judged is, either way; 0 where there is nothing to compare."""
+    return abs(math.log(judgment.own_ratio)) if judgment.ratio > 0 and math.isfinite(judgment.ratio) else 0.0
 
 
 def _case(judgment: Judgment) -> str:
@@ -56,8 +57,8 @@ def _case(judgment: Judgment) -> str:
 
 
 def why_text(judgment: Judgment) -> str:
-    """The reason of a verdict, or what else differs between both sides of the case; nothing where there is neither."""
-    return _line("; ".join([judgment.reason] if judgment.reason else [str(cause) for cause in judgment.causes]))
+    """The reason of a verdict and what else differs between both sides of the case; nothing where there is neither."""
+    return _line("; ".join(filter(None, [judgment.reason, *map(str, judgment.causes)])))
 
 
 def group_text(group: Group) -> str:
@@ -89,6 +90,9 @@ def reasons(comparison: Comparison) -> list[str]:
     if comparison.is_machine:
         moved = units.percent(comparison.moved)
         return [f"half of all cases moved by about {moved}, a change of machine, not of code (use ab)", *notes]
+    if is_worth_telling(comparison.shift):
+        together = units.change(comparison.shift)
+        notes.insert(0, f"half of all cases moved together, {together}, and each is judged by what it moved beyond that")
     if comparison.verdict is not Verdict.INCONCLUSIVE:
         return notes
     times = math.ceil(comparison.longer)
