@@ -39,7 +39,8 @@ from detection_statistics import SLOWER, THRESHOLD, TRIALS, Row, drawn, order, s
 from convbench import api, runner
 from convbench.ab_runner import Side, confirm
 from convbench.analysis import side_by_side
-from convbench.analysis.comparison import Compared, Comparison, Judgment, compare
+from convbench.analysis.comparison import compare
+from convbench.analysis.judgment import Compared, Comparison, Judgment
 from convbench.case import Case
 from convbench.engine import machine
 from convbench.engine.checkout import checkout

@@ -13,7 +13,7 @@ import convbench
 from convbench import units
 from convbench.analysis import side_by_side
 from convbench.analysis.comparability import Difference
-from convbench.analysis.comparison import Compared
+from convbench.analysis.judgment import Compared
 from convbench.case import TORCH_CONV2D, Case
 from convbench.engine import machine
 from convbench.engine.lanes import Engine, Lanes

@@ -21,7 +21,7 @@ from convbench.ab_runner import Side, confirm
 from convbench.analysis import comparison as stored
 from convbench.analysis import confirmation
 from convbench.analysis.comparability import refuse
-from convbench.analysis.comparison import Compared, Verdict
+from convbench.analysis.judgment import Compared, Verdict
 from convbench.case import TORCH_CONV2D, Case
 from convbench.engine import machine
 from convbench.engine.checkout import as_of

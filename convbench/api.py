@@ -17,8 +17,8 @@ from convbench.result import Git, Run, RunState
 if TYPE_CHECKING:
     import pandas
 
-    from convbench.analysis.comparison import Compared
     from convbench.analysis.history import Series
+    from convbench.analysis.judgment import Compared
     from convbench.engine.local import Setup
     from convbench.measure.threshold import Thresholds
     from convbench.runner import Listener
@@ -278,7 +278,10 @@ def history(
 
 def is_export(ref: str) -> bool:
     """Whether a run is named by an exported file; else it is a stored one."""
-    return ref.endswith(".json") or (ref != LATEST and Path(ref).is_file())
+    try:
+        return ref.endswith(".json") or (ref != LATEST and Path(ref).is_file())
+    except OSError:  # too long for the name of a file
+        return False
 
 
 #: The largest run a forecast is made from: loading one takes 50 us a case.

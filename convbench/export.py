@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 from convbench import units
 from convbench.analysis.columns import COLUMNS, NOT_REACHED, Kind, Rows, Value, columns, in_64_bits
-from convbench.analysis.comparison import JUDGED, Comparison, Judgment, Verdict
+from convbench.analysis.judgment import JUDGED, Comparison, Judgment, Verdict
 from convbench.errors import RequestError
 from convbench.markdown import escaped
 from convbench.result import UNMEASURED, Run, Status

@@ -14,7 +14,7 @@ from test_passes import case
 from convbench import ab_runner as ab
 from convbench import epochs, rounds, sweep
 from convbench.analysis import side_by_side
-from convbench.analysis.comparison import Compared, Verdict
+from convbench.analysis.judgment import Compared, Verdict
 from convbench.analysis.side_by_side import BEYOND_L2, CONFIRMATION, FEWEST_EPOCHS, SCREEN, THRESHOLD
 from convbench.case import Case, MemoryFormat, WorkerSettings
 from convbench.cli import exits

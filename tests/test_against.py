@@ -19,7 +19,7 @@ from test_passes import case
 from convbench import against, api, sweep
 from convbench.analysis import confirmation
 from convbench.analysis.comparability import Difference
-from convbench.analysis.comparison import Compared, How, Verdict
+from convbench.analysis.judgment import Compared, How, Verdict
 from convbench.case import Case
 from convbench.engine.checkout import as_of, checkout
 from convbench.engine.local import LocalEngine, Setup

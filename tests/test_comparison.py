@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convbench.analysis.comparability import Difference
-from convbench.analysis.comparison import Comparison, Judgment, Verdict, compare
+from convbench.analysis.comparison import compare
+from convbench.analysis.judgment import Comparison, Judgment, Verdict
 from convbench.case import Cache, Case, MemoryFormat
 from convbench.errors import NotComparableError
 from convbench.measure.threshold import Special, Thresholds
@@ -376,7 +377,7 @@ def test_each_case_is_judged_by_what_it_moved_beyond_the_others() -> None:
     )
     assert (same.verdict, same.reason) == (Verdict.UNCHANGED, "")
     assert {judgment.verdict for judgment in rest} == {Verdict.UNCHANGED}
-    assert "half of all cases moved together, +3.0 %, and each is judged by what it moved beyond" in verdict_text(found)
+    assert "half of all cases moved together, +3.0 %, each is judged by what it moved beyond" in verdict_text(found)
     hidden = pair(base, [times(1.03)] + [times(0.97)] * 7).judgments[0]
     assert (hidden.verdict, hidden.ratio) == (Verdict.REGRESSED, pytest.approx(1.03))
     assert hidden.reason == "+6.2 % beyond the -3.0 % that half of all cases moved"

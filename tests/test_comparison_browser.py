@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page
 from test_comparison_page import UNCOMMON
 
 from convbench import units
-from convbench.analysis.comparison import Compared, Judgment, Verdict
+from convbench.analysis.judgment import Compared, Judgment, Verdict
 from convbench.measure import alike, estimate
 from convbench.report import comparison_page, page
 from convbench.report.compare import verdict_text

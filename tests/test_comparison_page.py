@@ -13,7 +13,8 @@ from payloads import Payload, payload
 
 from convbench import units
 from convbench.analysis.comparability import Difference
-from convbench.analysis.comparison import Compared, How, Judgment, Verdict, compare
+from convbench.analysis.comparison import compare
+from convbench.analysis.judgment import Compared, How, Judgment, Verdict
 from convbench.measure import estimate
 from convbench.report import comparison_page, page
 from convbench.report.compare import why_text

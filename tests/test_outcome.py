@@ -10,7 +10,7 @@ import pytest
 import synthetic
 from test_summary import MIXED, comparison, judgment
 
-from convbench.analysis.comparison import Comparison, Verdict
+from convbench.analysis.judgment import Comparison, Verdict
 from convbench.cli.exits import EVERYTHING, FailOn, of_comparison, of_run, parsed_fail_on
 from convbench.cli.outcome import Outcome
 from convbench.errors import ExitCode, RequestError

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convbench.analysis import side_by_side
-from convbench.analysis.comparison import Comparison, How, Judgment, Verdict
+from convbench.analysis.judgment import Comparison, How, Judgment, Verdict
 from convbench.analysis.side_by_side import (
     CONFIRMATION,
     FEWEST_EPOCHS,

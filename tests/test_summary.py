@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convbench.analysis.comparability import Difference
-from convbench.analysis.comparison import Comparison, Group, How, Judgment, Side, Verdict
+from convbench.analysis.judgment import Comparison, Group, How, Judgment, Side, Verdict
 from convbench.report.summary import MOST, comparison_summary, run_summary, worst_first
 from convbench.result import Status
 

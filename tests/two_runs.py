@@ -9,7 +9,8 @@ import synthetic
 
 from convbench.analysis import side_by_side
 from convbench.analysis.comparability import Difference
-from convbench.analysis.comparison import Compared, compare
+from convbench.analysis.comparison import compare
+from convbench.analysis.judgment import Compared
 from convbench.case import Case, MemoryFormat
 from convbench.result import BLOCK_LAYOUTS, LAYOUT, Git, Result, Run, Status
 

@@ -1,7 +1,7 @@
-"""What all cases moved by together between two runs, as a processor's clock moves them, and when it was the machine. Pure.
+"""What all cases moved by together from run to run, as a clock moves them, and when the machine did it. Pure.
 
-Rousseeuw, "Least median of squares regression" (1984): the middle of the shortest half stays where most cases are when a
-change of the code meets fewer than half of them, which the median does not.
+Rousseeuw, "Least median of squares regression" (1984): the middle of the shortest half stays where most cases are when
+a change of the code meets fewer than half of them, which the median does not.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from convbench.measure.estimate import Floats
 
 #: Beyond this, as a ratio minus 1, the half of the cases that moved most alike did not move with a clock, and where it
-#: lies farther apart it did not move alike: a change of the code seldom meets half of the cases, a change of the machine
-#: meets all. Where the clock moves, that half moved by up to 3.1 % in 29 pairs of runs (bench/detection).
+#: lies farther apart it did not move alike: a change of the code seldom meets half of the cases, a change of the
+#: machine meets all. Where the clock moves, that half moved by up to 3.1 % in 29 pairs of runs (bench/detection).
 MOST_SHIFT = 0.04
 #: The fewest cases whose half says so: of five, three that a change of the code met would be it.
 FEWEST_CASES = 6

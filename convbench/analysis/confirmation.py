@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from convbench import units
-from convbench.analysis.comparison import Comparison, How, Judgment, Verdict, groups_of, verdict_of_all
+from convbench.analysis.changes import groups_of
+from convbench.analysis.judgment import Comparison, How, Judgment, Verdict, verdict_of_all
 from convbench.case import Case
 from convbench.result import Status
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from convbench import units
+from convbench.analysis.changes import causes_of
 from convbench.analysis.comparability import Difference, differences
-from convbench.analysis.comparison import causes_of
 from convbench.analysis.steps import levels
 from convbench.case import Case
 from convbench.measure import estimate

@@ -16,18 +16,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from convbench import units
+from convbench.analysis.changes import causes_of, groups_of
 from convbench.analysis.comparability import Difference, differences
-from convbench.analysis.comparison import (
-    Comparison,
-    How,
-    Judgment,
-    Verdict,
-    causes_of,
-    groups_of,
-    side_of,
-    verdict_of_all,
-)
 from convbench.analysis.confirmation import ACCUSED, SIDE_BY_SIDE, discredited
+from convbench.analysis.judgment import Comparison, How, Judgment, Verdict, side_of, verdict_of_all
 from convbench.measure import estimate
 from convbench.measure.alike import PassFloors, pass_floors
 from convbench.measure.estimate import Floats, Integers

@@ -10,7 +10,7 @@ import typer
 from convbench.errors import RequestError
 
 if TYPE_CHECKING:
-    from convbench.analysis.comparison import Compared
+    from convbench.analysis.judgment import Compared
 
 PageFile = Annotated[
     Path | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from convbench.errors import ExitCode, RequestError
 
 if TYPE_CHECKING:
-    from convbench.analysis.comparison import Comparison
+    from convbench.analysis.judgment import Comparison
     from convbench.result import Run, Status
 
 
@@ -56,7 +56,7 @@ def of_run(run: Run, counted: Collection[FailOn] = EVERYTHING) -> ExitCode:
 
 def of_comparison(comparison: Comparison, counted: Collection[FailOn] = EVERYTHING) -> ExitCode:
     """The first exit code of the contract that applies to two runs that were compared."""
-    from convbench.analysis.comparison import Verdict
+    from convbench.analysis.judgment import Verdict
 
     if comparison.verdict is Verdict.REGRESSED and FailOn.REGRESSION in counted:
         return ExitCode.FAILED_OR_REGRESSED

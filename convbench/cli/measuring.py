@@ -19,7 +19,7 @@ from convbench.errors import ExitCode, RequestError
 if TYPE_CHECKING:
     from types import FrameType
 
-    from convbench.analysis.comparison import Compared
+    from convbench.analysis.judgment import Compared
     from convbench.result import Run
 
 

@@ -17,7 +17,7 @@ from convbench.cli import exits
 from convbench.errors import ExitCode
 
 if TYPE_CHECKING:
-    from convbench.analysis.comparison import Comparison
+    from convbench.analysis.judgment import Comparison
     from convbench.result import Run
 
 SummaryFile = Annotated[

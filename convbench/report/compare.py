@@ -6,9 +6,9 @@ import math
 from collections import Counter
 
 from convbench import units
-from convbench.analysis.comparability import Difference
 from convbench.analysis.common_shift import is_worth_telling
-from convbench.analysis.comparison import Comparison, Group, How, Judgment, Verdict
+from convbench.analysis.comparability import Difference
+from convbench.analysis.judgment import Comparison, Group, How, Judgment, Verdict
 
 #: The verdicts that get a line for each case, in this order.
 _TOLD = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED)
@@ -92,7 +92,7 @@ def reasons(comparison: Comparison) -> list[str]:
         return [f"half of all cases moved by about {moved}, a change of machine, not of code (use ab)", *notes]
     if is_worth_telling(comparison.shift):
         together = units.change(comparison.shift)
-        notes.insert(0, f"half of all cases moved together, {together}, and each is judged by what it moved beyond that")
+        notes.insert(0, f"half of all cases moved together, {together}; each is judged by what it moved beyond")
     if comparison.verdict is not Verdict.INCONCLUSIVE:
         return notes
     times = math.ceil(comparison.longer)

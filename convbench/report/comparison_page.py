@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from convbench import __version__, units
 from convbench.analysis.comparability import Difference
-from convbench.analysis.comparison import Compared, Comparison, Group, How, Judgment, Verdict
+from convbench.analysis.judgment import Compared, Comparison, Group, How, Judgment, Verdict
 from convbench.measure import estimate
 from convbench.report import page
 from convbench.report.compare import reasons, size, verdict_text

@@ -15,7 +15,7 @@ import pandas as pd
 from convbench import units
 from convbench.analysis.columns import COLUMNS, Rows, numbers
 from convbench.analysis.columns import Kind as Holds
-from convbench.analysis.comparison import Compared, Comparison, How, Judgment, Verdict
+from convbench.analysis.judgment import Compared, Comparison, How, Judgment, Verdict
 from convbench.case import SETTINGS, Case, canonical
 from convbench.measure import estimate
 from convbench.report.compare import why_text

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from convbench import units
-from convbench.analysis.comparison import Comparison, How, Judgment, Verdict
+from convbench.analysis.judgment import Comparison, How, Judgment, Verdict
 from convbench.markdown import escaped
 from convbench.report.compare import difference_text, group_text, size, verdict_text, why_text
 from convbench.report.runs import minute
