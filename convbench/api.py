@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from convbench import sweep as sweeps
 from convbench.errors import NotComparableError, RequestError, RunNotFoundError, StoreError, SweepError
+from convbench.files import read_text, write_bytes
 from convbench.result import Git, Run, RunState
 
 if TYPE_CHECKING:
@@ -119,12 +120,13 @@ def compare(base: str, new: str = LATEST, *, db: str | None = None, across_envir
     """
     from convbench.analysis import comparison
     from convbench.analysis.comparability import refuse
+    from convbench.analysis.judgment import Compared
 
     before, after = baseline(base, db=db), load(new, db=db).run
     found = comparison.compare(before, after, thresholds(after))
     if not across_environments:
         refuse(before, after, found.differences)
-    return comparison.Compared(comparison=found, base=before, new=after)
+    return Compared(comparison=found, base=before, new=after)
 
 
 def baseline(ref: str, *, db: str | None = None) -> Run:
@@ -402,31 +404,3 @@ def nothing_left(path: str, plan: sweeps.Plan) -> RequestError:
     reasons = [f"{rejection.label}: {rejection.reason}" for rejection in plan.rejections[:3]]
     told = f": {len(plan.rejections)} of {plan.points} points would be refused by torch" if reasons else ""
     return RequestError(f"{path}: nothing is left to measure{told}", hint="\n        ".join(reasons) or None)
-
-
-def read_text(path: Path) -> str:
-    """The text of a file; raises RequestError with the system's reason."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RequestError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RequestError(f"cannot read {path}: it is not UTF-8 text") from None
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; raises RequestError with the system's reason."""
-    if path.is_dir():
-        raise RequestError(f"cannot write {path}: it is a folder", hint=f"name a file in it: {path / 'run.csv'}")
-    scratch = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():
-            path.write_bytes(content)  # a pipe or a device, which cannot be replaced
-            return
-        scratch.write_bytes(content)
-        scratch.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            scratch.unlink()
-        raise RequestError(f"cannot write {path}: {error.strerror}") from None

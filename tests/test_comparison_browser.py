@@ -131,6 +131,21 @@ def test_every_ratio_and_its_interval_are_drawn(
         assert shown.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_the_thresholds_lie_around_what_all_cases_moved_by_together(browser: Browser, tmp_path: Path) -> None:
+    found = two_runs.moved_together(1.03)
+    assert found.comparison.shift == pytest.approx(1.03, rel=0.005)
+    with ready(browser, _write(found, tmp_path)) as shown:
+        _drawn(shown)
+        shapes = shown.evaluate("document.querySelector('#picture-ratios .plot').layout.shapes")
+        bands = sorted((shape["y0"], shape["y1"]) for shape in shapes if shape["type"] == "rect")
+        shift, thresholds = found.comparison.shift, {j.threshold for j in found.comparison.judgments}
+        assert bands == [pytest.approx((shift / (1 + t), shift * (1 + t))) for t in sorted(thresholds, reverse=True)]
+        assert [shape["y0"] for shape in shapes if shape["type"] == "line"] == [1]
+        together = units.change(shift)
+        assert f"around the {together} that half of all cases moved" in shown.inner_text("#picture-ratios .told")
+        assert f"half of all cases moved together, {together}" in shown.inner_text("main")
+
+
 def test_the_verdict_can_be_sent_and_a_mark_opens_its_case(browser: Browser, compared: Compared, file: Path) -> None:
     [worst, *_] = _with(compared, Verdict.REGRESSED)
     with ready(browser, file) as shown:

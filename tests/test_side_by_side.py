@@ -12,6 +12,7 @@ import pytest
 import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from convbench.analysis import side_by_side
 from convbench.analysis.judgment import Comparison, How, Judgment, Verdict
@@ -26,6 +27,7 @@ from convbench.analysis.side_by_side import (
     controls,
     ratios,
     suspects,
+    widening,
 )
 from convbench.report.compare import compare_text, verdict_text
 from convbench.result import Block, Result, Run, Status
@@ -94,10 +96,14 @@ def test_the_median_of_an_even_number_of_epochs_is_the_geometric_mean_of_both_in
     assert found.median == pytest.approx([math.sqrt(1.1 * 1.2)], rel=1e-6)
 
 
-def test_the_interval_is_that_of_all_resamples() -> None:
+def test_the_interval_is_that_of_all_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 4 epochs all 256 resamples can be listed: the share of them beyond either end is what it is said to be."""
     base, new = [1.0, 1.02, 1.05, 1.01], [1.01, 1.09, 1.02, 1.05]
+    widened = of(base, new)
+    monkeypatch.setattr(side_by_side, "widening", lambda epochs: 1.0)
     found = of(base, new)
+    assert math.log(widened.noise[0]) == pytest.approx(math.log(found.noise[0]) * widening(4), rel=1e-9)
+    assert widened.low * widened.high == pytest.approx(found.low * found.high), "about the same middle"
     lows, highs = [], []
     for drawn in itertools.product(range(4), repeat=4):
         b, n = np.array([base[i] for i in drawn]), np.array([new[i] for i in drawn])
@@ -118,7 +124,26 @@ def test_the_interval_holds_both_figures_where_they_differ(factor: float) -> Non
     """One lucky epoch of twelve has the floors of both sides: most resamples have it, hardly any mostly."""
     found = of([0.5e-3, *[1e-3] * 11], [0.5e-3 * factor, *[1e-3] * 11])
     assert (found.pooled[0], found.median[0]) == pytest.approx((factor, 1.0), rel=1e-6)
-    assert [found.low[0], found.high[0]] == pytest.approx(sorted([factor, 1.0]), rel=1e-6)
+    beside = factor ** ((widening(12) - 1) / 2)
+    ends = [factor * beside, 1.0 / beside]
+    assert [found.low[0], found.high[0]] == pytest.approx(sorted(ends), rel=1e-6)
+
+
+@pytest.mark.parametrize(("epochs", "accuracy"), [(3, 0.04), (4, 0.01), (12, 0.001), (16, 0.001), (100, 0.001)])
+def test_intervals_of_few_epochs_are_widened_by_students_t(epochs: int, accuracy: float) -> None:
+    tail = (1 + HELD) / 2
+    exact = stats.t.ppf(tail, epochs - 1) / stats.norm.ppf(tail) * math.sqrt(epochs / (epochs - 1))
+    assert widening(epochs) == pytest.approx(exact, rel=accuracy)
+    assert widening(1) == 1.0
+
+
+@pytest.mark.parametrize("epochs", [SCREEN, CONFIRMATION])
+def test_intervals_of_few_epochs_hold_no_change_where_there_is_none(epochs: int) -> None:
+    generator = np.random.default_rng(1)
+    sides = [[list(floors) for floors in np.exp(generator.normal(0, 0.01, (400, epochs))) * 1e-3] for _ in range(2)]
+    found = ratios(run(*sides[0]).results, run(*sides[1]).results)
+    held = np.mean((found.low <= 1) & (found.high >= 1))
+    assert 0.95 <= held < 1.0
 
 
 def test_epochs_that_one_side_lacks_are_cut_and_blocks_to_equal_numbers() -> None:

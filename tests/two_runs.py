@@ -103,3 +103,15 @@ def many(count: int) -> Compared:
         sides.append(replace(synthetic.empty_run(), results=tuple(results)))
     base, new = sides[0], replace(sides[1], id=NEW)
     return Compared(comparison=compare(base, new), base=base, new=new)
+
+
+def moved_together(factor: float, count: int = 12) -> Compared:
+    """Two runs whose cases all take `factor` times as long the second time, the first of them a third longer still."""
+    base = synthetic.run(count, hostile=False, troubles=False)
+    factors = [factor * 4 / 3, *[factor] * (count - 1)]
+    results = tuple(
+        synthetic.result(result.case, made=synthetic.blocks(synthetic.floor_s(result.case) * each, seed=place))
+        for place, (result, each) in enumerate(zip(base.results, factors, strict=True))
+    )
+    new = replace(base, id=NEW, results=results)
+    return Compared(comparison=compare(base, new), base=base, new=new)

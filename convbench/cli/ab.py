@@ -64,7 +64,7 @@ def ab(
     epoch and take turns block by block, so that the machine's noise meets both. Prints and exits as compare does.
     """
     from convbench import api
-    from convbench.progress import Shown
+    from convbench.progress import Shown, say
     from convbench.report.compare import compare_text
 
     outcome = Outcome.asked(summary, junit, fail_on)
@@ -74,6 +74,10 @@ def ab(
     with sigterm_as_interrupt():
         try:
             found = api.ab(config, *sides, threshold=threshold, epochs=epochs, listener=shown.listener())
+        except KeyboardInterrupt:
+            shown.close()
+            say("nothing is kept of an ab that is interrupted: it begins anew")
+            raise
         finally:
             shown.close()
     print(compare_text(found.comparison))

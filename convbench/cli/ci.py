@@ -11,6 +11,7 @@ import typer
 
 from convbench.cli.options import app
 from convbench.errors import RequestError
+from convbench.files import write_bytes
 
 ci = typer.Typer(help="Have a CI guard the speed of layers.", rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(ci, name="ci")
@@ -44,7 +45,7 @@ def ci_init(
     Pull requests are measured side by side with the commit they began at, each side built from its own lock file;
     every night the branch is compared with its baseline. To be run at the root of the repository.
     """
-    from convbench import __version__, api
+    from convbench import __version__
     from convbench.ci.workflow import PLACES, Service, workflow
 
     if github == gitlab:
@@ -61,7 +62,7 @@ def ci_init(
         output=path.as_posix(),
         version=__version__,
     )
-    api.write_bytes(path, text.encode())
+    write_bytes(path, text.encode())
     print(path)
     if not Path(".git").exists():
         print("note: this is not the root of a git repository, where CI looks for such a file", file=sys.stderr)

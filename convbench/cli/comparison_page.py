@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convbench.errors import RequestError
+from convbench.files import check_writable
 
 if TYPE_CHECKING:
     from convbench.analysis.judgment import Compared
@@ -29,9 +30,11 @@ MOST_CASES = 20_000
 
 
 def check_page(output: Path | None, *, no_page: bool) -> None:
-    """Raise RequestError where both are asked for: a page in a file, and none."""
+    """Raise RequestError where a page in a file and none are both asked for, or where the file cannot be written."""
     if output is not None and no_page:
         raise RequestError("-o names a page, and --no-page wants none: give one of them")
+    if output is not None:
+        check_writable(output)
 
 
 def write_page(compared: Compared, output: Path | None, *, no_page: bool) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from convbench.cli.options import Database, app, database_of
 from convbench.errors import ExitCode, RequestError
+from convbench.files import write_bytes
 
 if TYPE_CHECKING:
     from convbench.case import Case
@@ -87,7 +88,7 @@ def _write_explanation(case: Case, output: Path | None) -> None:
 
     path = output or api.REPORTS / explain_page.file_name(case)
     try:
-        api.write_bytes(path, explain_page.render(case).encode())
+        write_bytes(path, explain_page.render(case).encode())
     except RequestError as error:
         if output is not None:
             raise
@@ -106,7 +107,6 @@ def repro(
 
     To run under perf or another profiler, or to paste into a bug report.
     """
-    from convbench import api
     from convbench.engine.local import LocalEngine
     from convbench.report.repro import repro as script_of
     from convbench.store import Store
@@ -115,6 +115,6 @@ def repro(
         chosen = store.find_case(case)
     content = script_of(chosen, LocalEngine().variables(chosen.worker)).encode()
     if output is not None:
-        api.write_bytes(output, content)
+        write_bytes(output, content)
     else:
         sys.stdout.buffer.write(content)

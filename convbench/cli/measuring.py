@@ -97,6 +97,10 @@ def _confirmed(config: Path, base: Run, new: Run, across_environments: bool) -> 
     with sigterm_as_interrupt():
         try:
             found = api.against(config, base, new, across_environments=across_environments, listener=shown.listener())
+        except KeyboardInterrupt:
+            shown.close()
+            say(f"not confirmed; the run is kept: `convbench compare {base.id} {new.id}` compares what is stored")
+            raise
         finally:
             shown.close()
     say(compare_text(found.comparison))

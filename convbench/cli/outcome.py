@@ -15,6 +15,7 @@ import typer
 
 from convbench.cli import exits
 from convbench.errors import ExitCode
+from convbench.files import check_writable, write_bytes
 
 if TYPE_CHECKING:
     from convbench.analysis.judgment import Comparison
@@ -44,7 +45,10 @@ class Outcome:
 
     @classmethod
     def asked(cls, summary: Path | None, junit: Path | None, fail_on: str | None) -> Outcome:
-        """The options of a verb; raises RequestError for a word of `--fail-on` that there is not."""
+        """The options of a verb; raises RequestError for a word of `--fail-on` that there is not, or a wrong path."""
+        for path in (summary, junit):
+            if path is not None:
+                check_writable(path)
         return cls(summary=summary, junit=junit, counted=exits.parsed_fail_on(fail_on))
 
     def of_comparison(self, comparison: Comparison) -> ExitCode:
@@ -54,10 +58,9 @@ class Outcome:
 
             _write(self.summary, comparison_summary(comparison))
         if self.junit is not None:
-            from convbench import api
             from convbench.export import comparison_to_junit
 
-            api.write_bytes(self.junit, comparison_to_junit(comparison))
+            write_bytes(self.junit, comparison_to_junit(comparison))
         return exits.of_comparison(comparison, self.counted)
 
     def of_run(self, run: Run, findings: Sequence[str] = ()) -> ExitCode:
@@ -67,19 +70,16 @@ class Outcome:
 
             _write(self.summary, run_summary(run, findings))
         if self.junit is not None:
-            from convbench import api
             from convbench.export import to_junit
 
-            api.write_bytes(self.junit, to_junit(run))
+            write_bytes(self.junit, to_junit(run))
         return exits.of_run(run, self.counted)
 
 
 def _write(path: Path, text: str) -> None:
     """The file anew, but for the one GitHub says summaries are appended to: a step may write several there."""
-    from convbench import api
-
     named = os.environ.get(STEP_SUMMARY)
     before = b""
     if named and path.is_file() and Path(named).is_file() and path.samefile(named):
         before = path.read_bytes()
-    api.write_bytes(path, before + text.encode("utf-8", errors="backslashreplace"))
+    write_bytes(path, before + text.encode("utf-8", errors="backslashreplace"))

@@ -10,6 +10,7 @@ import typer
 
 from convbench.cli.options import STORED_HELP, Database, RunRef, app, database_of, send_what_waits, write_index
 from convbench.errors import RequestError
+from convbench.files import check_writable, write_bytes
 
 
 @app.command()
@@ -117,8 +118,10 @@ def export(
     from convbench import api
     from convbench.export import export as exported
 
+    if output is not None:
+        check_writable(output)
     content = exported(api.load(run, db=database_of(db)).run, form)
     if output is not None:
-        api.write_bytes(output, content)
+        write_bytes(output, content)
     else:
         sys.stdout.buffer.write(content)

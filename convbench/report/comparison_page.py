@@ -16,6 +16,7 @@ import numpy as np
 from markupsafe import Markup
 
 from convbench import __version__, units
+from convbench.analysis.common_shift import is_worth_telling
 from convbench.analysis.comparability import Difference
 from convbench.analysis.judgment import Compared, Comparison, Group, How, Judgment, Verdict
 from convbench.measure import estimate
@@ -319,6 +320,7 @@ def _data(comparison: Comparison, rows: Table, links: Sequence[str | None]) -> s
         "reports": links,
         "pass": passes_of(comparison.how)[0],
         "packed": _packed(rows),
+        "shift": comparison.shift if is_worth_telling(comparison.shift) else 1.0,
     }
     return payload.text()
 

@@ -107,13 +107,14 @@ export function ratioPicture(cases, rows, { over, reach }, look) {
   const thresholds = [...new Set(rows.map((row) => cases.value("threshold", row)))].filter((each) => each > 0);
   thresholds.sort((a, b) => a - b);
   const bands = thinned(thresholds, MOST_BANDS);
-  const least = thresholds.length ? [1 / (1 + thresholds[0]), 1 + thresholds[0]] : [1];
+  const { shift } = cases.head;
+  const least = thresholds.length ? [shift / (1 + thresholds[0]), shift * (1 + thresholds[0])] : [shift];
   const all = [...points.map(({ row }) => ratio(row)), ...ends, ...least].filter((each) => each > 0);
   const limit = reach === "near" && thresholds.length ? 1 + NEAR * thresholds.at(-1) : Number.POSITIVE_INFINITY;
   const [low, high] = extent(all.map((each) => Math.min(Math.max(each, 1 / limit), limit)));
   const beyond = rows.filter((row) => Math.abs(Math.log(ratio(row))) > Math.log(limit)).length;
   layout.yaxis = ratioAxis(ink, low, high);
-  layout.shapes = bandsOf(bands, ink, look.theme);
+  layout.shapes = bandsOf(bands, shift, ink, look.theme);
   layout.showlegend = true;
   if (place) {
     layout.xaxis = logAxis(ink, rows.map(place), formatSeconds);
@@ -136,7 +137,7 @@ export function ratioPicture(cases, rows, { over, reach }, look) {
   const told =
     `${formatCount(rows.length)} ${rows.length === 1 ? "case" : "cases"}: ${counts.join(", ")}. A mark is a case's change, the line ` +
     `through it its interval. ${limits.length === 1 ? "The band is the threshold" : "The bands are the thresholds"}: ` +
-    `${limits.join(", ")}.${left}${beyond ? ` ${formatCount(beyond)} lie outside the picture.` : ""}`;
+    `${limits.join(", ")}${shift === 1 ? "" : `, around the ${formatChange(shift)} that half of all cases moved`}.${left}${beyond ? ` ${formatCount(beyond)} lie outside the picture.` : ""}`;
   return { traces, layout, told };
 }
 
@@ -173,14 +174,14 @@ function marksOf(cases, points, verdict, look) {
   ];
 }
 
-/** A band for each threshold, the widest below, and the line of no change. */
-function bandsOf(thresholds, ink, theme) {
+/** A band for each threshold, the widest below, around what all cases moved by together, and the line of no change. */
+function bandsOf(thresholds, shift, ink, theme) {
   const across = { xref: "paper", x0: 0, x1: 1, layer: "below" };
   const bands = thresholds.map((threshold) => ({
     ...across,
     type: "rect",
-    y0: 1 / (1 + threshold),
-    y1: 1 + threshold,
+    y0: shift / (1 + threshold),
+    y1: shift * (1 + threshold),
     fillcolor: theme === "dark" ? "rgba(164,171,182,0.11)" : "rgba(95,101,112,0.10)",
     line: { width: 0 },
   }));
