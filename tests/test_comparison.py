@@ -377,7 +377,7 @@ def test_each_case_is_judged_by_what_it_moved_beyond_the_others() -> None:
     )
     assert (same.verdict, same.reason) == (Verdict.UNCHANGED, "")
     assert {judgment.verdict for judgment in rest} == {Verdict.UNCHANGED}
-    assert "half of all cases moved together, +3.0 %, each is judged by what it moved beyond" in verdict_text(found)
+    assert "half of all cases moved together, +3.0 %; each is judged by what it moved beyond" in verdict_text(found)
     hidden = pair(base, [times(1.03)] + [times(0.97)] * 7).judgments[0]
     assert (hidden.verdict, hidden.ratio) == (Verdict.REGRESSED, pytest.approx(1.03))
     assert hidden.reason == "+6.2 % beyond the -3.0 % that half of all cases moved"

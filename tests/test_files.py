@@ -23,7 +23,11 @@ def test_a_file_that_can_be_written_passes_and_nothing_is_made(tmp_path: Path, n
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [(".", "it is a folder"), ("file/new.md", "is no folder|Not a directory"), ("x" * 500, "File name too long")],
+    [
+        (".", "it is a folder"),
+        ("file/new.md", "is no folder|Not a directory|File exists"),
+        ("x" * 500, "File name too long"),
+    ],
 )
 def test_a_file_that_cannot_be_written_is_told_before_and_after(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "file").write_text("in the way")

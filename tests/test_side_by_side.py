@@ -84,10 +84,11 @@ def test_figures_by_hand() -> None:
     assert found.pooled == pytest.approx([1.1], rel=1e-6), "floor over floor, 1.1 / 1.0"
     assert found.median == pytest.approx([1.2], rel=1e-6), "of 1.2, 1.0 and 1.25"
     # Each of the 27 resamples has 3.7 %, more than a tail: the second epoch thrice is the lower end, the third thrice
-    # the upper one.
-    assert found.low == pytest.approx([1.0], rel=1e-6)
-    assert found.high == pytest.approx([1.25], rel=1e-6)
-    assert found.noise == pytest.approx([math.sqrt(1.25)], rel=1e-6)
+    # the upper one, before they are widened.
+    wider = (widening(3) - 1) / 2 * math.log(1.25)
+    assert np.log(found.low) == pytest.approx([-wider], rel=1e-6)
+    assert np.log(found.high) == pytest.approx([math.log(1.25) + wider], rel=1e-6)
+    assert found.noise == pytest.approx([math.exp(math.log(1.25) / 2 * widening(3))], rel=1e-6)
     assert (found.epochs.tolist(), found.blocks.tolist()) == ([3], [6])
 
 

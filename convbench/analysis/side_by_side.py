@@ -156,7 +156,7 @@ def widening(epochs: int) -> float:
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
-    student = sum(term / freedom**power for power, term in enumerate(terms))
+    student = math.fsum(term / freedom**power for power, term in enumerate(terms))
     return student / z * math.sqrt(epochs / (epochs - 1))
 
 
