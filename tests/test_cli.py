@@ -775,7 +775,8 @@ def test_ctrl_c_in_a_verb_is_told(command: Command, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(api, "ab", interrupted)
     said = command("ab", "sweep.yaml")
-    assert (said.code, said.out, said.err) == (130, "", "interrupted\n")
+    told = "nothing is kept of an ab that is interrupted: it begins anew\ninterrupted\n"
+    assert (said.code, said.out, said.err) == (130, "", told)
 
 
 @pytest.fixture(autouse=True)
