@@ -121,6 +121,7 @@ measures = st.builds(
     max_time=times,
     timeout=times,
     budget=maybe | times,
+    pass_interval=maybe | times,
 )
 roofs = st.builds(
     result.Roof,
