@@ -1,4 +1,4 @@
-"""What all cases moved by together from run to run, as a clock moves them, and when the machine did it. Pure.
+"""What all cases moved by together from run to run, as neighbours or a clock move them. Pure.
 
 Rousseeuw, "Least median of squares regression" (1984): the middle of the shortest half stays where most cases are when
 a change of the code meets fewer than half of them, which the median does not.
@@ -13,9 +13,9 @@ import numpy as np
 
 from convbench.measure.estimate import Floats
 
-#: Beyond this, as a ratio minus 1, the half of the cases that moved most alike did not move with a clock, and where it
+#: Beyond this, as a ratio minus 1, the half of the cases that moved most alike did not move with the hour, and where it
 #: lies farther apart it did not move alike: a change of the code seldom meets half of the cases, a change of the
-#: machine meets all. Where the clock moves, that half moved by up to 3.1 % in 29 pairs of runs (bench/detection).
+#: machine meets all. Between runs of one machine that half moved by up to 3.1 % in 29 pairs of runs (bench/detection).
 MOST_SHIFT = 0.04
 #: The fewest cases whose half says so: of five, three that a change of the code met would be it.
 FEWEST_CASES = 6
@@ -31,7 +31,7 @@ class CommonShift:
 
     `ratio` is new over base, by which every case is expected to have moved; 1 where the cases do not tell. `moved` is
     by how much the half moved that moved most alike, or half of what it lies apart where that is more, as a ratio
-    minus 1. `is_machine` says that this is too much for a clock.
+    minus 1. `is_machine` says that this is too much for one machine.
     """
 
     ratio: float = 1.0
