@@ -119,8 +119,8 @@ class Comparison:
     `judgments` has every case of either run, in the order of the new one, those of the base alone last. `moved` is
     by how much the half of the measured cases moved that moved most alike, as a ratio minus 1; 0 where there are none.
     `is_machine` says that it is too much for one machine, `shift` is what each case was expected to move by, new over
-    base, 1 where the cases do not tell. `longer` is how many times the blocks per pass a run would have to take for half of
-    the cases to be judged, as far as the share of quiet blocks tells; 1 where they were.
+    base, 1 where the cases do not tell. `longer` is how many times the blocks per pass a run would have to take for
+    half of the cases to be judged, as far as the share of quiet blocks tells; 1 where they were.
     `notes` are what the reader must know besides: `base not measured again`. Where a control moved, which nobody had
     suspected, the confirmation is `discredited` and nothing is accused.
     """
