@@ -257,11 +257,13 @@ def _longer(floors: PassFloors, noise: Floats, threshold: Floats) -> float:
 
 def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Judgment]:
     """The judgment of every pair, causes for those that changed."""
-    own, limit, telling = figures.own, figures.limit, figures.telling
-    plain = telling & (figures.passes >= FEWEST_PASSES) & (np.maximum(own, _moved(figures.ratio)) <= limit)
+    telling = figures.telling
+    beyond, moved = figures.own > figures.limit, _moved(figures.ratio) > figures.limit
+    plain = telling & (figures.passes >= FEWEST_PASSES) & ~beyond & ~moved & np.isfinite(figures.ratio)
     ruled = [(Verdict.UNCHANGED, "")] * len(pairs)
     for place in np.flatnonzero(~plain).tolist():
-        ruled[place] = _rule(figures, place, beyond=bool(own[place] > limit[place]), telling=bool(telling[place]))
+        flags = {"beyond": beyond[place], "moved": moved[place], "telling": telling[place]}
+        ruled[place] = _rule(figures, place, **{name: bool(flag) for name, flag in flags.items()})
     changed = [i for i, (verdict, _) in enumerate(ruled) if verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
     causes = dict(zip(changed, causes_of([pairs[i] for i in changed]), strict=True))
     names = ("base_s", "new_s", "ratio", "low", "high", "noise", "threshold", "q", "passes", "blocks")
@@ -279,8 +281,11 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
     )
 
 
-def _rule(figures: _Figures, place: int, *, beyond: bool, telling: bool) -> tuple[Verdict, str]:
-    """What becomes of a case that is not simply unchanged, and why."""
+def _rule(figures: _Figures, place: int, *, beyond: bool, moved: bool, telling: bool) -> tuple[Verdict, str]:
+    """What becomes of a case that is not simply unchanged, and why.
+
+    Whether it moved `beyond` threshold and noise, apart from what all moved by; whether the plain ratio `moved` so.
+    """
     ratio, noise = float(figures.ratio[place]), float(figures.noise[place])
     if not (math.isfinite(ratio) and ratio > 0):
         return Verdict.NOT_JUDGED, "no time to compare"
@@ -291,10 +296,10 @@ def _rule(figures: _Figures, place: int, *, beyond: bool, telling: bool) -> tupl
         return Verdict.INCONCLUSIVE, f"use ab: half of a side's passes are {apart} or more over its floor"
     common = figures.common
     if common.is_machine:
-        moved = units.percent(common.moved)
-        return Verdict.INCONCLUSIVE, f"use ab: half of all cases moved by about {moved}, as on another machine"
+        together = units.percent(common.moved)
+        return Verdict.INCONCLUSIVE, f"use ab: half of all cases moved by about {together}, as on another machine"
     own = f"{units.change(ratio / common.ratio)} beyond the {units.change(common.ratio)} that half of all cases moved"
     if not beyond:
         return Verdict.UNCHANGED, own
-    told = is_worth_telling(common.ratio) or _moved(figures.ratio[place]) <= figures.limit[place]
+    told = is_worth_telling(common.ratio) or not moved
     return (Verdict.REGRESSED if ratio > common.ratio else Verdict.IMPROVED), own if told else ""
