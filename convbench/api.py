@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from convbench.analysis.judgment import Compared
     from convbench.engine.local import Setup
     from convbench.measure.threshold import Thresholds
-    from convbench.runner import Listener
+    from convbench.runner import Begun, Listener
 
 #: Where reports are written, below the current directory.
 REPORTS = Path("reports")
@@ -152,8 +152,7 @@ def against(
     from convbench import runner
     from convbench.against import confirmed
 
-    if base.id == new.id:
-        raise RequestError(f"run {new.id} cannot be compared with itself", hint="name another baseline, or use --fresh")
+    _refuse_itself(base, new.id)
     sweep, _ = planned(Path(config))
     return confirmed(
         sweep,
@@ -163,6 +162,21 @@ def against(
         across_environments=across_environments,
         listener=listener or runner.Listener(),
     )
+
+
+def beside(base: Run, listener: Listener) -> Listener:
+    """The listener of a run to be compared with `base`: where both are one it raises RequestError at the beginning."""
+
+    def begun(what: Begun) -> None:
+        _refuse_itself(base, what.run_id)
+        listener.begun(what)
+
+    return replace(listener, begun=begun)
+
+
+def _refuse_itself(base: Run, run_id: str) -> None:
+    if base.id == run_id:
+        raise RequestError(f"run {run_id} cannot be compared with itself", hint="name another baseline, or use --fresh")
 
 
 def run_against(
@@ -178,8 +192,11 @@ def run_against(
 
     Raises as `run` and `compare` do.
     """
+    from convbench import runner
+
     before = baseline(base, db=db)
-    measured = run(config, db=db, fresh=fresh, listener=listener)
+    listener = listener or runner.Listener()
+    measured = run(config, db=db, fresh=fresh, listener=beside(before, listener))
     found = against(config, before, measured.run, across_environments=across_environments, listener=listener)
     return measured, found
 

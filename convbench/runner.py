@@ -88,7 +88,6 @@ def _measure(
 ) -> str:
     """Run all passes, the store in step with them."""
     begun, history, started = _begin(sweep, plan, store, environment, fresh=fresh)
-    listener.begun(begun)
     state = RunState.INTERRUPTED
     zero = time.monotonic() - (datetime.now(UTC) - started).total_seconds()
     passes = Passes(
@@ -107,6 +106,7 @@ def _measure(
         clock=lambda: time.monotonic() - zero,
     )
     try:
+        listener.begun(begun)
         passes.run()
         state = RunState.FINISHED
     finally:

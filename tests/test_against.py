@@ -26,7 +26,7 @@ from convbench.engine.local import LocalEngine, Setup
 from convbench.errors import NotComparableError, RequestError, StoreError
 from convbench.measure.threshold import Thresholds
 from convbench.result import Environment, Git, Run, unpack_blocks
-from convbench.runner import Listener
+from convbench.runner import Begun, Listener
 from convbench.store import Store
 
 LAYER = "axes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4}\n"
@@ -301,3 +301,14 @@ def test_a_base_that_is_not_there_is_told_before_anything_is_measured(
     base, new = runs([1.0])
     with pytest.raises(RequestError, match="cannot be compared with itself"):
         api.against("sweep.yaml", base, replace(new, id=base.id))
+
+
+def test_a_run_that_goes_on_with_its_base_is_refused_before_more_is_measured() -> None:
+    base, new = runs([1.0])
+    heard: list[Begun] = []
+    listener = api.beside(base, Listener(begun=heard.append))
+    begun = Begun(run_id=new.id, environment=new.environment, cases=1, resumed=True, visits_kept=0)
+    listener.begun(begun)
+    assert heard == [begun]
+    with pytest.raises(RequestError, match="cannot be compared with itself"):
+        listener.begun(replace(begun, run_id=base.id))

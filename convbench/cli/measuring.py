@@ -64,6 +64,7 @@ def run(
     with sigterm_as_interrupt():
         try:
             listener = shown.listener(pass_finished=runner.Listener(pass_finished=report_so_far))
+            listener = listener if base is None else api.beside(base, listener)
             measured = api.run(config, db=database, fresh=fresh, listener=listener)
         except KeyboardInterrupt:
             if shown.run_id is None:
