@@ -386,7 +386,12 @@ def test_each_case_is_judged_by_what_it_moved_beyond_the_others() -> None:
 def test_cases_that_did_not_move_together_say_nothing_of_each_other() -> None:
     base = [STEADY] * 6
     halves = pair(base, [times(1.06)] * 3 + [STEADY] * 3)
-    assert (halves.shift, halves.counts[Verdict.REGRESSED]) == (1.0, 3)
+    assert (halves.shift, halves.counts[Verdict.REGRESSED]) == (pytest.approx(1.0), 3)
+    apart = pair([STEADY] * 12, [times(factor) for factor in (0.9, 1.4, 1.5, 1.9, 4.9, 15.9)] + [times(1.01)] * 6)
+    assert apart.shift == pytest.approx(1.01, rel=1e-4), "half of the cases that moved are no machine"
+    assert (apart.counts[Verdict.REGRESSED], apart.counts[Verdict.IMPROVED]) == (5, 1)
+    more = pair([STEADY] * 12, [times(factor) for factor in (0.9, 1.4, 1.5, 1.9, 4.9, 15.9, 1.3)] + [times(1.01)] * 5)
+    assert more.is_machine, "more than half are"
     few = pair(base[:5], [times(1.03)] * 4 + [times(1.06)])
     assert (few.shift, few.counts[Verdict.REGRESSED]) == (1.0, 1)
     assert "moved together" not in verdict_text(few)

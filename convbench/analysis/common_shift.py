@@ -30,8 +30,8 @@ class CommonShift:
     """By how much the cases moved together.
 
     `ratio` is new over base, by which every case is expected to have moved; 1 where the cases do not tell. `moved` is
-    by how much the half moved that moved most alike, or half of what it lies apart where that is more, as a ratio
-    minus 1. `is_machine` says that this is too much for one machine.
+    by how much the half moved that moved most alike, as a ratio minus 1; where even that half lies far apart, half of
+    its width if that is more. `is_machine` says that this is too much for one machine.
     """
 
     ratio: float = 1.0
@@ -45,20 +45,28 @@ def is_worth_telling(shift: float) -> bool:
 
 
 def common_shift(ratios: Floats) -> CommonShift:
-    """What the cases with these ratios moved by together; those that are NaN, infinite or not positive say nothing."""
+    """What the cases with these ratios moved by together; those that are NaN, infinite or not positive say nothing.
+
+    The shortest half among those that did not move by too much, where any lies close enough together: where one half
+    moved and the other did not, the one that did is the change.
+    """
     known = ratios[np.isfinite(ratios) & (ratios > 0)]
     if not len(known):
         return CommonShift()
+    limit = math.log1p(MOST_SHIFT)
     ordered = np.sort(np.log(known))
-    size = len(ordered) // 2 + 1
+    size = (len(ordered) + 1) // 2
     low, high = ordered[: len(ordered) - size + 1], ordered[size - 1 :]
-    width = high - low
+    width, middle = high - low, (low + high) / 2
+    usual = (width <= limit) & (np.abs(middle) <= limit)
+    alike = bool(usual.any())
+    if alike:
+        width, middle = width[usual], middle[usual]
     apart = float(width.min())
     # Of equally short halves the mean of the middles.
-    middle = float(np.mean((low + high)[width <= apart + ROUNDING]) / 2)
-    moved = math.expm1(max(abs(middle), apart / 2))
-    if len(known) < FEWEST_CASES:
-        return CommonShift(moved=moved)
-    is_machine = moved > MOST_SHIFT
-    alike = not is_machine and apart <= math.log1p(MOST_SHIFT)
-    return CommonShift(ratio=math.exp(middle) if alike else 1.0, moved=moved, is_machine=is_machine)
+    center = float(np.mean(middle[width <= apart + ROUNDING]))
+    moved = math.expm1(abs(center) if alike else max(abs(center), apart / 2))
+    enough = len(known) >= FEWEST_CASES
+    return CommonShift(
+        ratio=math.exp(center) if alike and enough else 1.0, moved=moved, is_machine=enough and moved > MOST_SHIFT
+    )
