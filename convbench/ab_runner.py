@@ -75,7 +75,7 @@ def ab(
             again = f"{units.count(len(suspected))} of {units.plural(len(cases), 'case')} suspected"
             listener.told(f"{again}, measured again beside {units.plural(len(control), 'control')}")
         chosen = sorted({*suspected, *control})
-        base, new = both.runs(_later(screen, _confirmation(both, cases, chosen)))
+        base, new = both.runs(_later(screen, _confirmation(both, cases, chosen, [threshold] * len(cases))))
     comparison = side_by_side.compare(
         base, new, names=_names(sides), confirmed=chosen, control=control, threshold=threshold
     )
@@ -102,8 +102,9 @@ def confirm(
     where a side is not what was recorded.
     """
     everything = range(len(cases))
+    limits = [threshold] * len(cases) if isinstance(threshold, float) else threshold
     with _conducted(sweep, cases, sides, listener, epochs=epochs) as both:
-        base, new = both.runs(_confirmation(both, cases, everything))
+        base, new = both.runs(_confirmation(both, cases, everything, limits))
     comparison = side_by_side.compare(
         base, new, names=_names(sides), confirmed=everything, control=control, threshold=threshold
     )
@@ -120,14 +121,23 @@ def _paths(sides: tuple[Side, Side]) -> list[Difference]:
     return [Difference(what="module path", base=a, new=b)] if a != b else []
 
 
-def _confirmation(both: _Both, cases: Sequence[Case], chosen: Sequence[int]) -> Taken:
-    """The epochs that decide, more of them for the cases whose traffic reaches memory."""
+def _confirmation(both: _Both, cases: Sequence[Case], chosen: Sequence[int], thresholds: Sequence[float]) -> Taken:
+    """The epochs that decide, more of them for the cases whose traffic reaches memory, and as many again where those
+    leave it open; `thresholds` are of all cases.
+    """
     l2_bytes, count = both.environments[1].l2_bytes, both.confirming
     first = both.epochs.take(count, chosen, stage="confirmation, epoch")
     beyond = [i for i in chosen if l2_bytes is None or cases[i].bytes > l2_bytes]
     more = both.epochs.take(
         round(count * side_by_side.BEYOND_L2) - count, beyond, stage="more for layers beyond the cache, epoch"
     )
+    taken = _together(first, more)
+    a, b = ([_result(cases[i], visits[i]) for i in chosen] for visits in (taken.a, taken.b))
+    undecided = [chosen[at] for at in side_by_side.undecided(a, b, [thresholds[i] for i in chosen])]
+    return _together(taken, both.epochs.take(count, undecided, stage="more for what is not clear, epoch"))
+
+
+def _together(first: Taken, more: Taken) -> Taken:
     return Taken(a=_joined(first.a, more.a), b=_joined(first.b, more.b))
 
 

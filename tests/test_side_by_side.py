@@ -222,6 +222,22 @@ def test_a_share_of_the_threshold_in_either_figure_is_suspect(sign: int) -> None
     assert suspects(base, new, THRESHOLD * 1.3) == []
 
 
+def test_open_is_where_both_figures_differ_or_the_interval_of_an_accusation_holds_no_change() -> None:
+    steady = [1e-3] * 6
+    wild = times(1e-3, [1.0, 1.3, 1.0, 1.2, 1.1, 1.05])
+    base = run(steady, steady, wild, wild, steady)
+    shaken = times(1e-3, [0.95, 1.4, 0.95, 1.15, 1.05, 1.02])
+    new = run(times(1.1, steady), [1e-3, *times(1.1, steady[1:])], shaken, times(0.95, wild), times(1.01, steady))
+    found = ratios(base.results, new.results)
+    assert [ways.tolist() for ways in found.beyond(THRESHOLD)] == [[1, 0, -1, -1, 0], [1, 1, -1, -1, 0]]
+    assert [bool(low <= 1 <= high) for low, high in zip(found.low, found.high, strict=True)][2:4] == [True, False]
+    everything = [THRESHOLD] * 5
+    assert side_by_side.undecided(base.results, new.results, everything) == [1, 2]
+    assert side_by_side.undecided(base.results, base.results, everything) == []
+    failed = with_result(new, 1, status=Status.CRASHED)
+    assert side_by_side.undecided(base.results, failed.results, [*everything[:2], 0.06, *everything[3:]]) == []
+
+
 def test_what_did_not_pass_on_both_sides_is_neither_suspect_nor_control() -> None:
     base, new = run(*[QUIET] * 6), run(*[times(BEYOND)] * 3, *[QUIET] * 3)
     base = with_result(with_result(base, 0, status=Status.FAILED), 3, status=Status.CRASHED)

@@ -162,21 +162,33 @@ def widening(epochs: int) -> float:
 
 def suspects(base: Run, new: Run, threshold: float = THRESHOLD) -> list[int]:
     """The positions of the cases that a screen suspects, of those that passed on both sides."""
-    places = _measured(base, new)
+    places = _measured(base.results, new.results)
     found = ratios([base.results[i] for i in places], [new.results[i] for i in places])
     by_floor, by_median = found.beyond(threshold * SUSPECTED)
     return [place for place, one, other in zip(places, by_floor, by_median, strict=True) if one or other]
 
 
+def undecided(base: Sequence[Result], new: Sequence[Result], thresholds: Sequence[float]) -> list[int]:
+    """The positions of the results whose epochs leave it open whether they moved: more of them are to decide.
+
+    Where the floors say another thing than the median epoch, and where both accuse though the interval holds no change.
+    """
+    places = _measured(base, new)
+    found = ratios([base[i] for i in places], [new[i] for i in places])
+    by_floor, by_median = found.beyond(np.array([thresholds[i] for i in places], dtype=np.float64))
+    unsure = (by_floor != 0) & (found.low <= 1) & (found.high >= 1)
+    return [places[at] for at in np.flatnonzero((by_floor != by_median) | unsure).tolist()]
+
+
 def controls(base: Run, new: Run, suspected: Collection[int], *, seed: int) -> list[int]:
     """As many innocent cases as there are suspects, or all there are, drawn at random."""
-    innocent = sorted(set(_measured(base, new)) - set(suspected))
+    innocent = sorted(set(_measured(base.results, new.results)) - set(suspected))
     return sorted(random.Random(seed).sample(innocent, min(len(suspected), len(innocent))))
 
 
-def _measured(base: Run, new: Run) -> list[int]:
+def _measured(base: Sequence[Result], new: Sequence[Result]) -> list[int]:
     """Positions of the cases that passed on both sides and have blocks."""
-    pairs = enumerate(zip(base.results, new.results, strict=True))
+    pairs = enumerate(zip(base, new, strict=True))
     return [i for i, pair in pairs if all(r.status is Status.PASSED and r.blocks for r in pair)]
 
 
@@ -195,7 +207,7 @@ def compare(
     results hold these epochs alone; the others were not suspected. `threshold` is for all, or one a case. Where one of
     the cases in `control` would be accused, nothing is: what accuses the innocent says nothing of the others.
     """
-    places = _measured(base, new)
+    places = _measured(base.results, new.results)
     limits = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(base.results))
     found = ratios([base.results[i] for i in places], [new.results[i] for i in places])
     ways = zip(*(directions.tolist() for directions in found.beyond(limits[places])), strict=True)
