@@ -3,8 +3,8 @@
     python bench/steps.py [SERIES]
 
 Each row is SERIES (500) series of so many runs. Noise is normal in the logarithm with a standard deviation; a part of
-it is carried over to the next run (a neighbour that stays for a day), by the correlation. The step is in the middle,
-or after three runs and before three.
+it is carried over to the next run (a neighbour that stays for a day), by the correlation. Skewed noise, on which
+nothing was tuned, is exponential. The step is in the middle, or after three runs and before three.
 """
 
 from __future__ import annotations
@@ -18,21 +18,32 @@ from convbench.analysis import steps
 from convbench.measure.threshold import BEYOND_L2, THRESHOLD
 
 
-def drifting(chance: np.random.Generator, runs: int, deviation: float, correlation: float) -> np.ndarray:
-    drift = chance.normal(0, deviation, runs)
+def drifting(
+    chance: np.random.Generator, runs: int, deviation: float, correlation: float, *, skewed: bool = False
+) -> np.ndarray:
+    """Logarithms of floors; skewed noise only adds time: exponential, so that now and then one lies far above."""
+    drift = chance.exponential(deviation, runs) if skewed else chance.normal(0, deviation, runs)
     for run in range(1, runs):
         drift[run] = correlation * drift[run - 1] + math.sqrt(1 - correlation**2) * drift[run]
     return drift
 
 
 def shares(
-    many: int, *, runs: int, deviation: float, correlation: float, threshold: float, step: float, at: int
+    many: int,
+    *,
+    runs: int,
+    deviation: float,
+    correlation: float,
+    skewed: bool,
+    threshold: float,
+    step: float,
+    at: int,
 ) -> tuple[float, float]:
     """(share of the series with the step, found within a run of its place; share with any other step)."""
     chance = np.random.default_rng(5)
     found = other = 0
     for _ in range(many):
-        logs = drifting(chance, runs, deviation, correlation)
+        logs = drifting(chance, runs, deviation, correlation, skewed=skewed)
         logs[at:] += math.log1p(step)
         ends = [level.stop for level in steps.levels(list(np.exp(logs) * 1e-3), threshold)[:-1]]
         here = [end for end in ends if step and abs(end - at) <= 1]
@@ -43,13 +54,13 @@ def shares(
 
 def main() -> None:
     many = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    print("layers     runs  noise  corr.  step  at  found  other steps")
+    print("layers     runs  noise  corr.    step  at  found  other steps")
     for name, threshold, noises, sizes in (
         ("in L2", THRESHOLD, (0.01, 0.02, 0.03), (0.10,)),
         ("beyond L2", BEYOND_L2, (0.02, 0.036, 0.05), (0.20,)),
     ):
         for deviation in noises:
-            for correlation in (0.0, 0.5):
+            for correlation, skewed in ((0.0, False), (0.5, False), (0.0, True)):
                 for runs, at in ((6, 3), (12, 6), (30, 15), (30, 27), (100, 50), (100, 97)):
                     for step in (0.0, *sizes) if at != 27 and at != 97 else sizes:
                         share, other = shares(
@@ -57,12 +68,14 @@ def main() -> None:
                             runs=runs,
                             deviation=deviation,
                             correlation=correlation,
+                            skewed=skewed,
                             threshold=threshold,
                             step=step,
                             at=at,
                         )
                         told = f"{share:5.1%}" if step else "    -"
-                        row = f"{name:9}  {runs:4}  {deviation:.1%}  {correlation:5}  {step:4.0%}  {at:2}"
+                        kind = "skewed" if skewed else f"{correlation:6}"
+                        row = f"{name:9}  {runs:4}  {deviation:.1%}  {kind}  {step:4.0%}  {at:2}"
                         print(f"{row}  {told}  {other:.1%}")
 
 
