@@ -212,21 +212,21 @@ def test_layers_beyond_the_second_level_cache_get_more_epochs(monkeypatch: pytes
 
 
 def test_what_the_epochs_leave_open_gets_as_many_again() -> None:
-    """B's lucky epoch hides that it is slower from the floors until A has one as lucky, if it has."""
-    first, later = SCREEN + 3, SCREEN + CONFIRMATION + 2
+    """B's lucky epoch hides that it is slower from the floors until A has some that are as lucky, if it has."""
+    early, late = SCREEN + 3, range(SCREEN + CONFIRMATION + 2, SCREEN + CONFIRMATION + 8)
 
-    def script(side: str, lucky: int) -> Script:
+    def script(side: str, *lucky: int) -> Script:
         slower = SLOWER if side == "B" else 1.0
-        return Script(factor=lambda name, worker: (0.9 if worker == lucky else 1.0) * slower if name == 1 else 1.0)
+        return Script(factor=lambda name, worker: (0.9 if worker in lucky else 1.0) * slower if name == 1 else 1.0)
 
     cases = [case(1), case(2), case(3)]
-    pair = Pair(a=script("A", later), b=script("B", first))
+    pair = Pair(a=script("A", *late), b=script("B", early, *late))
     found = pair.measure(cases)
     told = found.comparison.judgments
     assert (told[0].verdict, told[0].ratio) == (Verdict.REGRESSED, pytest.approx(SLOWER, rel=1e-5))
     assert [judgment.passes for judgment in told if judgment.confirmed] == [2 * CONFIRMATION, CONFIRMATION]
     assert [engine.workers for engine in pair.engines] == [SCREEN + 2 * CONFIRMATION] * 2
-    open_still = Pair(b=script("B", first)).confirm(cases, control=[1]).comparison.judgments
+    open_still = Pair(b=script("B", early)).confirm(cases, control=[1]).comparison.judgments
     assert [judgment.passes for judgment in open_still] == [2 * CONFIRMATION, CONFIRMATION, CONFIRMATION]
     assert open_still[0].verdict is Verdict.INCONCLUSIVE
 

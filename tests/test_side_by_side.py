@@ -290,6 +290,15 @@ def test_an_accusation_needs_both_figures(pooled: float, median: float, verdict:
         assert "measure again" in judgment.reason
 
 
+def test_an_accusation_whose_interval_holds_no_change_is_none() -> None:
+    wild = times(1e-3, [1.0, 1.3, 1.0, 1.2, 1.1, 1.05])
+    found = only(compare(run(wild), run(times(1e-3, [0.95, 1.4, 0.95, 1.15, 1.05, 1.02]))))
+    assert found.low <= 1 <= found.high
+    assert (found.verdict, found.ratio) == (Verdict.INCONCLUSIVE, pytest.approx(0.95, rel=1e-5))
+    assert found.reason == "both say -5.0 % or so, and their interval holds no change: measure again"
+    assert only(compare(run(wild), run(times(0.95, wild)))).verdict is Verdict.IMPROVED
+
+
 def test_the_threshold_may_be_another() -> None:
     base, new = run(QUIET), run(times(1.3))
     assert only(compare(base, new, threshold=0.29)).verdict is Verdict.REGRESSED
