@@ -2,7 +2,6 @@
 
     python bench/repeatability.py --runs 20 --out study.jsonl          one thread
     python bench/repeatability.py --runs 20 --out study2.jsonl --threads default
-    python bench/repeatability.py --runs 20 --out study3.jsonl --interval 15   and runs spread over a minute
     python bench/repeatability.py --summarise study.jsonl [--markdown]
 
 Each tool measures the same six layers (float32, forward, under no_grad) for the same timed seconds per layer, through
@@ -27,7 +26,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 #: batch, in_channels, out_channels, kernel, stride, padding, size of the study's layers.
@@ -92,14 +90,11 @@ def test_layer(benchmark, name):
 )
 
 
-def run_convbench(
-    folder: Path, threads: int | None, seconds: float, interval: float | None = None
-) -> dict[str, dict[str, float]]:
+def run_convbench(folder: Path, threads: int | None, seconds: float) -> dict[str, dict[str, float]]:
     """One run of convbench: floor, typical, and within what it says it repeats, of each layer."""
     keys = ("batch_size", "in_channels", "out_channels", "kernel_size", "stride", "padding", "input_size")
     cases = [{**dict(zip(keys, numbers, strict=True)), "label": name} for name, numbers in LAYERS.items()]
-    measure = {"max_time": seconds, "precision": PRECISION} | ({"pass_interval": interval} if interval else {})
-    settings = {"axes": {"threads": threads}, "cases": cases, "measure": measure}
+    settings = {"axes": {"threads": threads}, "cases": cases, "measure": {"max_time": seconds, "precision": PRECISION}}
     (folder / "sweep.yaml").write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
     command = [sys.executable, "-m", "convbench", "--db", "study.db"]
     called([*command, "run", "--fresh", "sweep.yaml"], folder)
@@ -145,9 +140,6 @@ TOOLS: dict[str, Callable[[Path, int | None, float], dict[str, dict[str, float]]
     "torch.utils.benchmark": run_torch,
     "pytest-benchmark": run_pytest_benchmark,
 }
-#: convbench as it comes, and with its passes spread over more time (--interval).
-SPREAD = "convbench, spread"
-OURS = ("convbench", SPREAD)
 
 
 def called(command: Sequence[str], folder: Path) -> str:
@@ -200,7 +192,7 @@ def summary(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
         }
         if len(numbers) > 1:
             line |= {"cv": cv(numbers), "largest": max(numbers) / min(numbers), "p95": p95_of_pairs(numbers)}
-        if tool in OURS and len(numbers) > 1:
+        if tool == "convbench" and len(numbers) > 1:
             line["held"], line["held_by_all"] = coverage(found)
             line["typical_p95"] = p95_of_pairs([each["typical"] for each in found])
         table.append(line)
@@ -241,8 +233,8 @@ def show(rows: Sequence[dict[str, object]], *, markdown: bool) -> None:
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     print()
     p95 = {(line["layer"], line["tool"]): float(str(line["p95"])) for line in table if "p95" in line}
-    for layer, tool in itertools.product(LAYERS, OURS):
-        ours, theirs = p95.get((layer, tool)), p95.get((layer, "torch.utils.benchmark"))
+    for layer in LAYERS:
+        ours, theirs = p95.get((layer, "convbench")), p95.get((layer, "torch.utils.benchmark"))
         if ours is None or theirs is None:
             continue
         limit = TARGET_IN_MEMORY if layer in IN_MEMORY else TARGET_IN_CACHES
@@ -254,7 +246,7 @@ def show(rows: Sequence[dict[str, object]], *, markdown: bool) -> None:
             )
         else:
             told.append(f"{ours / theirs:.2f} of {theirs:.3f}, which is under {WORTH_BEATING}")
-        print(f"{layer}, {tool}: {'; '.join(told)}")
+        print(f"{layer}: {'; '.join(told)}")
     walls: defaultdict[str, list[float]] = defaultdict(list)
     for row in rows:
         walls[str(row["tool"])].append(float(str(row["wall_s"])))
@@ -266,7 +258,6 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=0.5, help="timed seconds per layer")
     parser.add_argument("--threads", default="1", help="a number, or default")
-    parser.add_argument("--interval", type=float, help="convbench once more, a pass every so many seconds")
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "repeatability.jsonl")
     parser.add_argument("--summarise", type=Path)
     parser.add_argument("--markdown", action="store_true")
@@ -279,13 +270,10 @@ def main() -> None:
         threads_told = {row.get("threads", given.threads) for row in rows} | {given.threads}
         if len(threads_told) > 1:
             raise SystemExit(f"{path} holds runs with other numbers of threads: {threads_told}")
-        if given.interval is not None:
-            TOOLS[SPREAD] = partial(run_convbench, interval=given.interval)
         have = {(row["turn"], row["tool"]) for row in rows}
         for turn in range(given.runs):
             tools = list(TOOLS)
-            first = turn % len(tools)
-            for tool in tools[first:] + tools[:first]:
+            for tool in tools[turn % 3 :] + tools[: turn % 3]:
                 if (turn, tool) in have:
                     continue
                 with tempfile.TemporaryDirectory() as folder:
@@ -295,7 +283,6 @@ def main() -> None:
                     "tool": tool,
                     "turn": turn,
                     "threads": given.threads,
-                    "interval": given.interval if tool == SPREAD else None,
                     "at": before,
                     "wall_s": time.time() - before,
                     "found": found,

@@ -178,7 +178,7 @@ class _Both:
 
     def _run(self, at: int, visits: Visits) -> Run:
         side, sweep = self.sides[at], self.sweep
-        measure = replace(sweep.measure, rounds=ROUNDS, passes=self.confirming, budget=None, pass_interval=None)
+        measure = replace(sweep.measure, rounds=ROUNDS, passes=self.confirming, budget=None)
         return Run(
             id=f"{new_run_id(self.began)[:-5]}-{side.name.lower()}",
             name=sweep.name,

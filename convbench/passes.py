@@ -79,10 +79,8 @@ class Passes:
         hooks: Hooks,
         history: Iterable[Visit] = (),
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._measure = measure
-        self._sleep = sleep
         self._lanes = lanes
         self._hooks = hooks
         self._rounds = Rounds(
@@ -109,7 +107,6 @@ class Passes:
         On KeyboardInterrupt the blocks taken so far are handed on as visits that are not complete, and it goes on up.
         """
         finished: int | None = None
-        opened = time.monotonic()
         try:
             for pass_index in range(self._measure.passes):
                 self._pass_index = pass_index
@@ -117,11 +114,6 @@ class Passes:
                 if not wanting:
                     continue
                 self._pass_cases, self._pass_done = len(wanting), 0
-                if finished is not None and self._measure.pass_interval is not None:
-                    self._hooks.pass_finished(finished)
-                    finished = None
-                    self._sleep(max(0.0, opened + self._measure.pass_interval - time.monotonic()))
-                opened = time.monotonic()
                 self._lanes.start(
                     dict.fromkeys(case.worker for state in wanting for case in self._variants(state.case))
                 )

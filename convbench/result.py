@@ -244,10 +244,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """How to measure: seconds and ratios, as under `measure:` in YAML; `budget` is for the whole sweep.
-
-    A pass begins no sooner than `pass_interval` after the one before.
-    """
+    """How to measure: seconds and ratios, as under `measure:` in YAML; `budget` is for the whole sweep."""
 
     precision: float = 0.01
     passes: int = 5
@@ -255,7 +252,6 @@ class Measure:
     max_time: float = 0.5
     timeout: float = 60.0
     budget: float | None = None
-    pass_interval: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -354,7 +354,6 @@ _NUMBERS = {
     "max_time": (1e-3, 3600.0),
     "timeout": (0.1, 86400.0),
     "budget": (1.0, 30 * 86400.0),
-    "pass_interval": (0.1, 86400.0),
 }
 _MEASURE = (*_COUNTS, *_NUMBERS, "allocator")
 _COMPARE = ("threshold", "beyond_l2", "thresholds")
@@ -538,7 +537,6 @@ def _measure(node: Node, mistakes: Mistakes) -> tuple[Measure, Allocator]:
         max_time=number("max_time") if "max_time" in found else default.max_time,
         timeout=number("timeout") if "timeout" in found else default.timeout,
         budget=number("budget") if "budget" in found else default.budget,
-        pass_interval=number("pass_interval") if "pass_interval" in found else default.pass_interval,
     )
     return measure, allocator if isinstance(allocator, Allocator) else Allocator.STEADY
 

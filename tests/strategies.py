@@ -121,7 +121,6 @@ measures = st.builds(
     max_time=times,
     timeout=times,
     budget=maybe | times,
-    pass_interval=maybe | times,
 )
 roofs = st.builds(
     result.Roof,

@@ -93,18 +93,6 @@ def test_a_run_of_more_cases_and_workers_takes_longer() -> None:
     assert upper_limit_s([some[0], replace(some[0], threads=7)], Measure()) > two
 
 
-def test_passes_that_wait_take_longer_where_they_would_not_fill_the_interval() -> None:
-    run = known(20.0)
-    for passes, waiting in ((5, 4), (2, 1), (1, 0)):
-        plain = forecast_s(cases(run), Measure(passes=passes), run)
-        assert plain is not None
-        spread = forecast_s(cases(run), Measure(passes=passes, pass_interval=1000.0), run)
-        assert spread == pytest.approx(1000.0 * waiting + plain / passes)
-        assert forecast_s(cases(run), Measure(passes=passes, pass_interval=0.1), run) == pytest.approx(plain)
-    limit = upper_limit_s(cases(run), Measure(pass_interval=1000.0))
-    assert limit == pytest.approx(4000.0 + upper_limit_s(cases(run), Measure()) / 5)
-
-
 def test_a_budget_is_shared_out_and_kept() -> None:
     some = cases(known(20.0))
     free = Measure()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -100,38 +99,6 @@ def test_a_round_is_one_block_of_every_case_after_one_memory_canary() -> None:
         orders.append([name for _, name in rounds[start + 1 : start + 6]])
     assert all(sorted(order) == [1, 2, 3, 4, 5] for order in orders)
     assert len({tuple(order) for order in orders}) > 1, "the order is fresh in each round"
-
-
-def test_a_pass_waits_for_its_turn_and_what_is_known_is_shown_before() -> None:
-    told: list[object] = []
-    engine = FakeEngine(Script(drift=0.1))
-    recorder = Recorder()
-    hooks = replace(recorder.hooks(), pass_finished=lambda index: told.append(index))
-    Passes(
-        [case(1)],
-        Measure(passes=3, pass_interval=3600.0),
-        seed=1,
-        lanes=Lanes(engine),
-        memory_limit=10**12,
-        hooks=hooks,
-        sleep=lambda seconds: told.append(("waits", engine.workers, engine.closed, 3590 < seconds < 3600)),
-    ).run()
-    assert told == [0, ("waits", 1, 1, True), 1, ("waits", 2, 2, True), 2]
-
-
-def test_no_pass_waits_unless_it_is_asked_for_or_longer_than_one_takes() -> None:
-    waits: list[float] = []
-    for interval in (None, 1e-9):
-        Passes(
-            [case(1)],
-            Measure(passes=3, pass_interval=interval),
-            seed=1,
-            lanes=Lanes(FakeEngine(Script(drift=0.1))),
-            memory_limit=10**12,
-            hooks=Recorder().hooks(),
-            sleep=waits.append,
-        ).run()
-    assert waits == [0.0, 0.0]
 
 
 def test_a_settled_case_is_left_out_of_later_passes() -> None:

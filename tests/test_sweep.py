@@ -566,7 +566,7 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
             f"axes: {{{REQUIRED}}}\nname: {'x' * 201}\nmeasure: 3\n",
             [
                 "2: name: expected 1 to 200 characters, got 201",
-                "3: measure: expected a mapping of passes, rounds, precision, max_time, timeout, budget, pass_interval, allocator, got 3",
+                "3: measure: expected a mapping of passes, rounds, precision, max_time, timeout, budget, allocator, got 3",
             ],
         ),
         (
@@ -583,7 +583,7 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
                 "8: measure.allocator: expected steady or system, got a list of 2",
                 LISTS,
                 "9: measure: unknown key 'colour'",
-                "  hint: known are passes, rounds, precision, max_time, timeout, budget, pass_interval, allocator",
+                "  hint: known are passes, rounds, precision, max_time, timeout, budget, allocator",
             ],
         ),
         (

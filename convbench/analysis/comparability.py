@@ -201,7 +201,7 @@ def _extremes(canary: Floats, lane: Integers, pass_index: Integers, lanes: int) 
 
 
 def _measure(base: Measure, new: Measure) -> list[Difference]:
-    names = ("passes", "rounds", "max_time", "precision", "pass_interval")
+    names = ("passes", "rounds", "max_time", "precision")
     return [one for name in names for one in _between(f"measure.{name}", getattr(base, name), getattr(new, name))]
 
 

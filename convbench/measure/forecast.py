@@ -62,7 +62,7 @@ def upper_limit_s(cases: Sequence[Case], measure: Measure) -> float:
     workers = _workers(cases)
     once = _case_s(0.0, measure, companions=MOST_COMPANIONS)
     counted = len(cases) * once + _cold_s(cases, measure) + measure.passes * workers * FIRST_LAYER_S
-    return _with_intervals(MARGIN * counted + measure.passes * workers * WORKER_START_S, measure, measure.passes)
+    return MARGIN * counted + measure.passes * workers * WORKER_START_S
 
 
 def within_budget(cases: Sequence[Case], measure: Measure) -> Measure:
@@ -104,13 +104,7 @@ def forecast_s(cases: Sequence[Case], measure: Measure, known: Run) -> float | N
     stay = _stay(known)
     counted = _run_s(measured, [times[case.id] for case in measured], known.measure, stay)
     starts = measure.passes * _workers(cases) * _start_s(known, seconds)
-    passes = measure.passes if stay else min(measure.passes, schedule.SETTLED_PASSES)
-    return _with_intervals(_run_s(cases, new, measure, stay) * seconds / counted + starts, measure, passes)
-
-
-def _with_intervals(seconds: float, measure: Measure, passes: int) -> float:
-    """The seconds of a run whose passes would take so long one right after the other."""
-    return max(seconds, (measure.pass_interval or 0.0) * (passes - 1) + seconds / passes)
+    return _run_s(cases, new, measure, stay) * seconds / counted + starts
 
 
 def _workers(cases: Iterable[Case]) -> int:
