@@ -36,8 +36,8 @@ from convbench.worker.timer import time_block
 BLOCKS, BLOCK_S, RUN_S = 25, 0.02, 17.0
 #: Seconds that a run of as many blocks is spread over.
 SPREADS = (17, 30, 60, 120, 240)
-#: Multiplications of the chain: 128 KiB in and out.
-CHAIN = 8192
+#: Multiplications of the chain: 16 KiB in and out, in the first-level cache.
+CHAIN = 1024
 
 Blocks = dict[str, list[tuple[float, float]]]  # (seconds since the start, block minimum) by what was measured
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from operator import attrgetter
 
+import numpy as np
+
 import convbench
 from convbench import units
 from convbench.analysis import side_by_side
@@ -102,7 +104,7 @@ def confirm(
     where a side is not what was recorded.
     """
     everything = range(len(cases))
-    limits = [threshold] * len(cases) if isinstance(threshold, float) else threshold
+    limits = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(cases)).tolist()
     with _conducted(sweep, cases, sides, listener, epochs=epochs) as both:
         base, new = both.runs(_confirmation(both, cases, everything, limits))
     comparison = side_by_side.compare(
@@ -122,8 +124,8 @@ def _paths(sides: tuple[Side, Side]) -> list[Difference]:
 
 
 def _confirmation(both: _Both, cases: Sequence[Case], chosen: Sequence[int], thresholds: Sequence[float]) -> Taken:
-    """The epochs that decide, more of them for the cases whose traffic reaches memory, and as many again where those
-    leave it open; `thresholds` are of all cases.
+    """The epochs that decide, more of them for the cases whose traffic reaches memory, and more still where those leave
+    it open; `thresholds` are of all cases.
     """
     l2_bytes, count = both.environments[1].l2_bytes, both.confirming
     first = both.epochs.take(count, chosen, stage="confirmation, epoch")

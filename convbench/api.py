@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from convbench.analysis.judgment import Compared
     from convbench.engine.local import Setup
     from convbench.measure.threshold import Thresholds
-    from convbench.runner import Begun, Listener
+    from convbench.runner import Listener
 
 #: Where reports are written, below the current directory.
 REPORTS = Path("reports")
@@ -56,11 +56,13 @@ def run(
     db: str | None = None,
     fresh: bool = False,
     listener: Listener | None = None,
+    base: Run | None = None,
 ) -> MeasuredRun:
     """Measure the sweep in the file `config` and store it in the database `db` (a path or an SQLAlchemy URL).
 
-    Resumes an unfinished run of the same sweep unless `fresh`. Raises SweepError for mistakes in the file, RequestError
-    where nothing is left to measure or the database cannot be used.
+    Resumes an unfinished run of the same sweep unless `fresh`; `base` is one that it is to be compared with. Raises
+    SweepError for mistakes in the file, RequestError where nothing is left to measure, the database cannot be used, or
+    the run to resume is `base`.
     """
     from convbench import runner
     from convbench.engine.local import LocalEngine
@@ -68,7 +70,15 @@ def run(
     sweep, plan = planned(Path(config))
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
-    run_id = runner.run(sweep, plan, engine=LocalEngine(), db=db, listener=listener or runner.Listener(), fresh=fresh)
+    run_id = runner.run(
+        sweep,
+        plan,
+        engine=LocalEngine(),
+        db=db,
+        listener=listener or runner.Listener(),
+        fresh=fresh,
+        base_id=None if base is None else base.id,
+    )
     return measured(run_id, db=db)
 
 
@@ -152,7 +162,8 @@ def against(
     from convbench import runner
     from convbench.against import confirmed
 
-    _refuse_itself(base, new.id)
+    if base.id == new.id:
+        raise runner.itself(base.id)
     sweep, _ = planned(Path(config))
     return confirmed(
         sweep,
@@ -162,21 +173,6 @@ def against(
         across_environments=across_environments,
         listener=listener or runner.Listener(),
     )
-
-
-def beside(base: Run, listener: Listener) -> Listener:
-    """The listener of a run to be compared with `base`: where both are one it raises RequestError at the beginning."""
-
-    def begun(what: Begun) -> None:
-        _refuse_itself(base, what.run_id)
-        listener.begun(what)
-
-    return replace(listener, begun=begun)
-
-
-def _refuse_itself(base: Run, run_id: str) -> None:
-    if base.id == run_id:
-        raise RequestError(f"run {run_id} cannot be compared with itself", hint="name another baseline, or use --fresh")
 
 
 def run_against(
@@ -192,11 +188,8 @@ def run_against(
 
     Raises as `run` and `compare` do.
     """
-    from convbench import runner
-
     before = baseline(base, db=db)
-    listener = listener or runner.Listener()
-    measured = run(config, db=db, fresh=fresh, listener=beside(before, listener))
+    measured = run(config, db=db, fresh=fresh, listener=listener, base=before)
     found = against(config, before, measured.run, across_environments=across_environments, listener=listener)
     return measured, found
 

@@ -227,7 +227,7 @@ def comparison_to_junit(comparison: Comparison) -> bytes:
         kind, what = _outcome(judgment)
         outcomes[kind] += 1
         if kind is not None:
-            causes = [judgment.reason] if judgment.reason else [str(cause) for cause in judgment.causes]
+            causes = [*filter(None, [judgment.reason]), *map(str, judgment.causes)]
             change = [] if math.isnan(judgment.ratio) else [_change(judgment)]
             message = _xml(" ".join("; ".join([*change, *causes]).split()) or what)
             told = ElementTree.SubElement(test, kind, message=message)
@@ -272,7 +272,19 @@ _JUNIT: dict[Status, str] = {
     **dict.fromkeys(UNMEASURED, "error"),
 }
 _PROPERTIES = ("case_id", "status", "floor_s", "typical_s", "spread", "support", "blocks", "tflops", "implementation")
-_JUDGED_PROPERTIES = ("verdict", "ratio", "low", "high", "base_s", "new_s", "noise", "threshold", "q", "passes")
+_JUDGED_PROPERTIES = (
+    "verdict",
+    "ratio",
+    "low",
+    "high",
+    "base_s",
+    "new_s",
+    "noise",
+    "shift",
+    "threshold",
+    "q",
+    "passes",
+)
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,6 +40,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 def check_writable(path: Path) -> None:
     """Raise RequestError where `write_bytes` is sure to fail, as far as can be told without writing anything."""
     _refuse_folder(path)
+    if path.exists() and not path.is_file():  # a pipe or a device
+        if not os.access(path, os.W_OK):
+            raise RequestError(f"cannot write {path}: it may not be written to")
+        return
     nearest = next(folder for folder in path.absolute().parents if folder.exists())
     if not nearest.is_dir():
         raise RequestError(f"cannot write {path}: {nearest} is no folder")
@@ -49,8 +54,10 @@ def check_writable(path: Path) -> None:
 def _refuse_folder(path: Path) -> None:
     """Raise RequestError for a folder, and for what is too long for the name of a file."""
     try:
-        is_folder = path.is_dir()
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
     except OSError as error:
         raise RequestError(f"cannot write {path}: {error.strerror}") from None
-    if is_folder:
+    if stat.S_ISDIR(mode):
         raise RequestError(f"cannot write {path}: it is a folder", hint=f"name a file in it: {path / 'run.csv'}")

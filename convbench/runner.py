@@ -15,6 +15,7 @@ from convbench.engine import machine
 from convbench.engine.checkout import checkout
 from convbench.engine.lane import Description
 from convbench.engine.lanes import Engine, Lanes
+from convbench.errors import RequestError
 from convbench.passes import Hooks, Passes, Progress
 from convbench.result import Environment, Run, RunState, Visit
 from convbench.store import Record, Writer, digest, new_run_id, record
@@ -53,12 +54,14 @@ def run(
     db: str | None,
     listener: Listener,
     fresh: bool = False,
+    base_id: str | None = None,
 ) -> str:
     """Measure the plan's cases and store them in the database `db`; returns the run's id.
 
-    Resumes an unfinished run of the same sweep, version and environment whose process is gone, unless `fresh`. Nothing
-    is written before the user's own modules were imported once. On KeyboardInterrupt what was measured is kept, the run
-    is marked as interrupted, and it goes on up.
+    Resumes an unfinished run of the same sweep, version and environment whose process is gone, unless `fresh`. Raises
+    RequestError, and leaves that run as it is, where it is `base_id`, which this one is to be compared with. Nothing is
+    written before the user's own modules were imported once. On KeyboardInterrupt what was measured is kept, the run is
+    marked as interrupted, and it goes on up.
     """
     lanes = Lanes(engine)
     try:
@@ -71,7 +74,9 @@ def run(
                 lanes.lane(other).find_module(other.module, deadline_s=sweep.measure.timeout)
         environment = machine.environment(description, allocator=allocator_of(settings.allocator, description))
         with record(db, told=listener.told) as store:
-            return _measure(sweep, plan, lanes, environment, store=store, listener=listener, fresh=fresh)
+            return _measure(
+                sweep, plan, lanes, environment, store=store, listener=listener, fresh=fresh, base_id=base_id
+            )
     finally:
         lanes.close()
 
@@ -85,9 +90,10 @@ def _measure(
     store: Record,
     listener: Listener,
     fresh: bool,
+    base_id: str | None,
 ) -> str:
     """Run all passes, the store in step with them."""
-    begun, history, started = _begin(sweep, plan, store, environment, fresh=fresh)
+    begun, history, started = _begin(sweep, plan, store, environment, fresh=fresh, base_id=base_id)
     state = RunState.INTERRUPTED
     zero = time.monotonic() - (datetime.now(UTC) - started).total_seconds()
     passes = Passes(
@@ -115,7 +121,7 @@ def _measure(
 
 
 def _begin(
-    sweep: Sweep, plan: Plan, store: Record, environment: Environment, *, fresh: bool
+    sweep: Sweep, plan: Plan, store: Record, environment: Environment, *, fresh: bool, base_id: str | None
 ) -> tuple[Begun, Sequence[Visit], datetime]:
     """A new run in the store, or an old one taken over with the complete visits it has; and when it started."""
     what = digest(plan.cases, sweep.measure, seed=sweep.seed, name=sweep.name, description=sweep.description)
@@ -128,6 +134,8 @@ def _begin(
         else store.resumable(digest=what, version=convbench.__version__, environment=environment, host=host, git=git)
     )
     if found is not None:
+        if found == base_id:
+            raise itself(base_id)
         store.take_over(found, writer)
         history = [visit for visits in store.visits(found).values() for visit in visits]
         started = datetime.fromisoformat(store.load(found).started_at)
@@ -153,6 +161,11 @@ def _begin(
     store.begin(record, plan.cases, plan.rejections, writer, digest=what)
     begun = Begun(run_id=record.id, resumed=False, visits_kept=0, environment=environment, cases=len(plan.cases))
     return begun, (), started
+
+
+def itself(run_id: str) -> RequestError:
+    """Why a run cannot be compared with what it was asked to be compared with."""
+    return RequestError(f"run {run_id} cannot be compared with itself", hint="name another baseline, or use --fresh")
 
 
 def allocator_of(allocator: Allocator, description: Description) -> str:

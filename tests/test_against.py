@@ -19,14 +19,16 @@ from test_passes import case
 from convbench import against, api, sweep
 from convbench.analysis import confirmation
 from convbench.analysis.comparability import Difference
+from convbench.analysis.comparison import compare
 from convbench.analysis.judgment import Compared, How, Verdict
 from convbench.case import Case
 from convbench.engine.checkout import as_of, checkout
 from convbench.engine.local import LocalEngine, Setup
 from convbench.errors import NotComparableError, RequestError, StoreError
 from convbench.measure.threshold import Thresholds
+from convbench.report.compare import verdict_text
 from convbench.result import Environment, Git, Run, unpack_blocks
-from convbench.runner import Begun, Listener
+from convbench.runner import Listener
 from convbench.store import Store
 
 LAYER = "axes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4}\n"
@@ -303,12 +305,12 @@ def test_a_base_that_is_not_there_is_told_before_anything_is_measured(
         api.against("sweep.yaml", base, replace(new, id=base.id))
 
 
-def test_a_run_that_goes_on_with_its_base_is_refused_before_more_is_measured() -> None:
-    base, new = runs([1.0])
-    heard: list[Begun] = []
-    listener = api.beside(base, Listener(begun=heard.append))
-    begun = Begun(run_id=new.id, environment=new.environment, cases=1, resumed=True, visits_kept=0)
-    listener.begun(begun)
-    assert heard == [begun]
-    with pytest.raises(RequestError, match="cannot be compared with itself"):
-        listener.begun(replace(begun, run_id=base.id))
+def test_what_all_moved_by_is_not_said_of_what_was_measured_again() -> None:
+    base, new = runs([1.14, *[1.03] * 7])
+    first = compare(base, new, FIVE)
+    assert first.shift == pytest.approx(1.03, rel=1e-4)
+    assert "moved together" in verdict_text(first)
+    later = compare(replace(base, results=base.results[:1]), replace(new, results=new.results[:1]), FIVE)
+    merged = confirmation.merged(first, later)
+    assert (merged.shift, merged.verdict) == (1.0, Verdict.REGRESSED)
+    assert "moved together" not in verdict_text(merged)

@@ -350,7 +350,7 @@ def test_run_writes_the_page_of_all_runs_at_its_end(
 ) -> None:
     made = synthetic.run(4, troubles=False, unmeasured=1 if interrupted else 0)
 
-    def fake(config: Path, *, db: str | None, fresh: bool, listener: Listener) -> api.MeasuredRun:
+    def fake(config: Path, *, db: str | None, fresh: bool, listener: Listener, base: object) -> api.MeasuredRun:
         store(made, Path("reports/convbench.db"))
         listener.begun(Begun(run_id=made.id, resumed=False, visits_kept=0, environment=made.environment, cases=4))
         if interrupted:
@@ -373,7 +373,7 @@ def test_a_run_that_is_not_comparable_with_its_base_is_kept_and_told(
     base, new = moved(1.0)
     store(replace(base, environment=replace(base.environment, torch="1.0")), Path("reports/convbench.db"))
 
-    def fake(config: Path, *, db: str | None, fresh: bool, listener: Listener) -> api.MeasuredRun:
+    def fake(config: Path, *, db: str | None, fresh: bool, listener: Listener, base: object) -> api.MeasuredRun:
         store(replace(new, id=OTHER), Path("reports/convbench.db"))
         return api.load(OTHER)
 

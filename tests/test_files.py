@@ -42,3 +42,13 @@ def test_a_folder_that_nothing_may_be_written_in_is_told_before(
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root, as in CI, may write anywhere
     with pytest.raises(RequestError, match="nothing may be written in"):
         check_writable(tmp_path / "new" / "new.md")
+
+
+def test_a_device_in_a_folder_of_roots_may_be_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    null = Path("/dev/null")
+    monkeypatch.setattr(os, "access", lambda path, mode: path == null)
+    check_writable(null)
+    write_bytes(null, b"nothing")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(RequestError, match="it may not be written to"):
+        check_writable(null)

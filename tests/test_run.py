@@ -108,6 +108,12 @@ def test_a_run_survives_kill_9_and_ctrl_c_and_ends_as_one(folder: Path) -> None:
     assert "Traceback" not in err
     assert (folder / out.strip()).is_file()
 
+    kept = visits(folder)
+    refused = command(folder, "run", "sweep.yaml", "--against", "latest")
+    assert refused.returncode == 2
+    assert "cannot be compared with itself" in refused.stderr
+    assert visits(folder) == kept, "and stays as it is"
+
     done = command(folder, "run", "sweep.yaml")
     assert done.returncode == 0, done.stderr
     assert done.stdout == out, "the same run, the same report"

@@ -1,7 +1,7 @@
 """What all cases moved by together from run to run, as neighbours or a clock move them. Pure.
 
 Rousseeuw, "Least median of squares regression" (1984): the middle of the shortest half stays where most cases are when
-a change of the code meets fewer than half of them, which the median does not.
+a change of the code meets fewer than half of them, or as many and more widely, which the median does not.
 """
 
 from __future__ import annotations
@@ -47,26 +47,32 @@ def is_worth_telling(shift: float) -> bool:
 def common_shift(ratios: Floats) -> CommonShift:
     """What the cases with these ratios moved by together; those that are NaN, infinite or not positive say nothing.
 
-    The shortest half among those that did not move by too much, where any lies close enough together: where one half
-    moved and the other did not, the one that did is the change.
+    The shortest majority among those that did not move by too much, where any lies close enough together; else the
+    shortest half: where one half moved and the other did not, the one that did is the change.
     """
     known = ratios[np.isfinite(ratios) & (ratios > 0)]
     if not len(known):
         return CommonShift()
-    limit = math.log1p(MOST_SHIFT)
+    enough, limit = len(known) >= FEWEST_CASES, math.log1p(MOST_SHIFT)
     ordered = np.sort(np.log(known))
-    size = (len(ordered) + 1) // 2
+    more_than_half, half = (_windows(ordered, size) for size in (len(ordered) // 2 + 1, (len(ordered) + 1) // 2))
+    for width, middle in (more_than_half, half):
+        usual = (width <= limit) & (np.abs(middle) <= limit)
+        if usual.any():
+            center, _ = _shortest(width[usual], middle[usual])
+            return CommonShift(ratio=math.exp(center) if enough else 1.0, moved=math.expm1(abs(center)))
+    center, apart = _shortest(*more_than_half)
+    moved = math.expm1(max(abs(center), apart / 2))
+    return CommonShift(moved=moved, is_machine=enough and moved > MOST_SHIFT)
+
+
+def _windows(ordered: Floats, size: int) -> tuple[Floats, Floats]:
+    """How far apart the ends of each `size` neighbours lie, and where their middle is."""
     low, high = ordered[: len(ordered) - size + 1], ordered[size - 1 :]
-    width, middle = high - low, (low + high) / 2
-    usual = (width <= limit) & (np.abs(middle) <= limit)
-    alike = bool(usual.any())
-    if alike:
-        width, middle = width[usual], middle[usual]
-    apart = float(width.min())
-    # Of equally short halves the mean of the middles.
-    center = float(np.mean(middle[width <= apart + ROUNDING]))
-    moved = math.expm1(abs(center) if alike else max(abs(center), apart / 2))
-    enough = len(known) >= FEWEST_CASES
-    return CommonShift(
-        ratio=math.exp(center) if alike and enough else 1.0, moved=moved, is_machine=enough and moved > MOST_SHIFT
-    )
+    return high - low, (low + high) / 2
+
+
+def _shortest(width: Floats, middle: Floats) -> tuple[float, float]:
+    """The middle of the shortest, and its width; of equally short ones the mean of the middles."""
+    shortest = float(width.min())
+    return float(np.mean(middle[width <= shortest + ROUNDING])), shortest

@@ -77,7 +77,8 @@ def _withdrawn(judgment: Judgment) -> Judgment:
 def merged(first: Comparison, later: Comparison, *, notes: Sequence[str] = ()) -> Comparison:
     """The first comparison with what the later one says of its cases, which alone decides about them.
 
-    What moved half of the cases between two runs is no more said: the confirmation took its place.
+    What half of the cases moved by between two runs is no more said of all: the confirmation took its place, and a case
+    that was not measured again has it in its reason where that matters.
     """
     confirmed: Mapping[Case, Judgment] = {judgment.case: judgment for judgment in later.judgments}
     judgments = tuple(
@@ -96,6 +97,7 @@ def merged(first: Comparison, later: Comparison, *, notes: Sequence[str] = ()) -
         groups=groups_of(judgments),
         verdict=verdict,
         is_machine=False,
+        shift=1.0,
         longer=max(first.longer, later.longer),
         how=How.CONFIRMED,
         discredited=later.discredited,

@@ -64,8 +64,7 @@ def run(
     with sigterm_as_interrupt():
         try:
             listener = shown.listener(pass_finished=runner.Listener(pass_finished=report_so_far))
-            listener = listener if base is None else api.beside(base, listener)
-            measured = api.run(config, db=database, fresh=fresh, listener=listener)
+            measured = api.run(config, db=database, fresh=fresh, listener=listener, base=base)
         except KeyboardInterrupt:
             if shown.run_id is None:
                 raise
@@ -82,14 +81,15 @@ def run(
     if interrupted or base is None:
         code = outcome.of_run(measured.run, findings)
         raise typer.Exit(ExitCode.INTERRUPTED if interrupted else code)
-    found = _confirmed(config, base, measured.run, across_environments)
+    kept = f"convbench compare {against if against and api.is_export(against) else base.id} {measured.id}"
+    found = _confirmed(config, base, measured.run, across_environments, kept)
     code = outcome.of_comparison(found.comparison)
     write_page(found, None, no_page=False)
     raise typer.Exit(code)
 
 
-def _confirmed(config: Path, base: Run, new: Run, across_environments: bool) -> Compared:
-    """What changed, after the suspects were measured again; told on standard error."""
+def _confirmed(config: Path, base: Run, new: Run, across_environments: bool, kept: str) -> Compared:
+    """What changed, after the suspects were measured again; told on standard error. `kept` compares what is stored."""
     from convbench import api
     from convbench.progress import Shown, say
     from convbench.report.compare import compare_text
@@ -100,7 +100,7 @@ def _confirmed(config: Path, base: Run, new: Run, across_environments: bool) -> 
             found = api.against(config, base, new, across_environments=across_environments, listener=shown.listener())
         except KeyboardInterrupt:
             shown.close()
-            say(f"not confirmed; the run is kept: `convbench compare {base.id} {new.id}` compares what is stored")
+            say(f"not confirmed; the run is kept: `{kept}`, with the same --db, compares what is stored")
             raise
         finally:
             shown.close()

@@ -180,7 +180,7 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
         _column("high", "to", "the upper end of the change's interval", values(lambda j: j.high - 1), **signed),
         _column("base_s", "base", "the base's floor, per iteration", values(lambda j: j.base_s), **seconds),
         _column("new_s", "new", "the new floor, per iteration", values(lambda j: j.new_s), **seconds),
-        _column("why", "why", "the reason of the verdict, or what else differs in this case", why),
+        _column("why", "why", "the reason of the verdict, and what else differs in this case", why),
         _column(
             "median_change",
             "median epoch",
