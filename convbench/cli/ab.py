@@ -50,7 +50,12 @@ def ab(
         float | None, typer.Option("--threshold", metavar="RATIO", help="What counts as a change. [default: 0.025]")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", metavar="N", help="Epochs that confirm a suspicion. [default: 12]")
+        int | None,
+        typer.Option(
+            "--epochs",
+            metavar="N",
+            help="Epochs that confirm a suspicion, and as many again where they leave it open. [default: 12]",
+        ),
     ] = None,
     summary: SummaryFile = None,
     junit: JunitFile = None,
