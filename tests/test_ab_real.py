@@ -125,7 +125,8 @@ def test_a_slower_tree_under_another_interpreter_is_found(
     assert "1 of 2 cases suspected, measured again beside 1 control" in said.err
     for side, own in zip("ab", (str(python), sys.executable), strict=True):
         notes = [json.loads(line) for line in Path(f"{side}.txt").read_text(encoding="utf-8").splitlines()]
-        assert len(notes) == side_by_side.SCREEN + side_by_side.FEWEST_EPOCHS, "a fresh worker in each epoch"
+        few = side_by_side.FEWEST_EPOCHS  # a noisy control may be left open by them
+        assert len(notes) - side_by_side.SCREEN in (few, 2 * few), "a fresh worker in each epoch"
         for note in notes:
             assert note["python"] == own
             assert note["convbench"] == convbench.__file__, "the conductor's"
@@ -140,7 +141,8 @@ def test_the_help_has_the_defaults(command: object) -> None:
     said: Said = command("ab", "--help")  # type: ignore[operator]
     told = " ".join(said.out.split())
     assert f"What counts as a change. [default: {side_by_side.THRESHOLD}]" in told
-    assert f"Epochs that confirm a suspicion. [default: {side_by_side.CONFIRMATION}]" in told
+    more = "and as many again where they leave it open"
+    assert f"Epochs that confirm a suspicion, {more}. [default: {side_by_side.CONFIRMATION}]" in told
 
 
 @pytest.fixture
@@ -218,7 +220,7 @@ def test_ctrl_c_ends_with_130_and_leaves_no_worker(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert (process.returncode, out) == (130, "")
-    assert err == "interrupted\n"
+    assert err == "nothing is kept of an ab that is interrupted: it begins anew\ninterrupted\n"
     until = time.monotonic() + 10
     while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
         assert time.monotonic() < until
