@@ -27,6 +27,8 @@ from convbench.errors import RequestError
 
 #: How much slower side B is made, and what is to count: far enough apart for a machine that does other things.
 SLOWER, THRESHOLD = 1.3, 0.12
+#: Epochs that tell that beside other tests: the interval of three is 2.6 times as wide as their resamples.
+EPOCHS = 6
 SWEEP = """\
 name: mine
 axes:
@@ -112,7 +114,7 @@ def test_a_slower_tree_under_another_interpreter_is_found(
     without = subprocess.run([python, "-c", "import convbench"], cwd="/", capture_output=True, check=False)
     assert without.returncode == 1, "that interpreter does not have convbench"
     options = ["--a-python", str(python), "--a-path", "a", "--b-path", "b", "--threshold", str(THRESHOLD)]
-    options += ["--a-env", "NOTES=a.txt", "--b-env", "NOTES=b.txt", "--epochs", str(side_by_side.FEWEST_EPOCHS)]
+    options += ["--a-env", "NOTES=a.txt", "--b-env", "NOTES=b.txt", "--epochs", str(EPOCHS)]
     said: Said = command("ab", "sweep.yaml", "--no-page", *options)  # type: ignore[operator]
     assert said.code == 1, said
     first, *_, last = said.out.splitlines()
@@ -125,8 +127,8 @@ def test_a_slower_tree_under_another_interpreter_is_found(
     assert "1 of 2 cases suspected, measured again beside 1 control" in said.err
     for side, own in zip("ab", (str(python), sys.executable), strict=True):
         notes = [json.loads(line) for line in Path(f"{side}.txt").read_text(encoding="utf-8").splitlines()]
-        few = side_by_side.FEWEST_EPOCHS  # a noisy control may be left open by them
-        assert len(notes) - side_by_side.SCREEN in (few, 2 * few), "a fresh worker in each epoch"
+        # A noisy case may be left open by them, and get as many again.
+        assert len(notes) - side_by_side.SCREEN in (EPOCHS, 2 * EPOCHS), "a fresh worker in each epoch"
         for note in notes:
             assert note["python"] == own
             assert note["convbench"] == convbench.__file__, "the conductor's"
