@@ -62,7 +62,7 @@ def lock(version: str) -> str:
     return f"./wheels/torch_from_here-{version}-py3-none-any.whl\n"
 
 
-#: convbench with as few epochs as it judges by: the layer is twice as slow.
+#: convbench with few epochs, for tests: the layer is twice as slow, and the interval of four holds that apart from noise.
 FEW_EPOCHS = """\
 import sys
 from convbench.cli import main as convbench
@@ -72,7 +72,7 @@ def main():
     if sys.argv[1] == "ab":
         from convbench.analysis import side_by_side
         side_by_side.SCREEN = 1
-        sys.argv += ["--epochs", "3"]
+        sys.argv += ["--epochs", "4"]
     convbench()
 """
 
