@@ -62,7 +62,7 @@ def lock(version: str) -> str:
     return f"./wheels/torch_from_here-{version}-py3-none-any.whl\n"
 
 
-#: convbench with few epochs, for tests: the layer is twice as slow, and the interval of four holds that apart from noise.
+#: convbench with few epochs: the layer is twice as slow, and the interval of four tells that beside other tests.
 FEW_EPOCHS = """\
 import sys
 from convbench.cli import main as convbench
