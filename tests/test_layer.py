@@ -259,7 +259,7 @@ def test_whatever_the_data_a_layer_that_goes_wrong_is_found_at_the_end(data: Dat
         worker = worker_with()
         case = Case(problem=PLAIN, data=data, direction=direction, module=module)
         assert request(worker, case)["status"] == "passed"
-        assert worker.answer({"op": "block", "key": 1, "seconds": 0.1})["status"] == "passed"
+        assert worker.answer({"op": "block", "key": 1, "seconds": 0.5})["status"] == "passed"
         assert worker.answer({"op": "verify", "key": 1})["status"] == status
 
 
