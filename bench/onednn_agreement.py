@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -95,7 +96,7 @@ def beside_primitives(rounds: int) -> float:
     # Two images and a 3x3 kernel: smaller layers torch computes itself.
     layer = torch.nn.Conv2d(1, 1, 3).to(memory_format=torch.channels_last)
     x = torch.zeros(2, 1, 4, 4).contiguous(memory_format=torch.channels_last)
-    step = lambda: layer(x)  # noqa: E731  # what worker/layer.py times
+    step = partial(layer, x)
     step()
     floor_s = min(time_block(step, BLOCK_S).minimum_s for _ in range(rounds))
     times = primitive_times(step, 1000)
@@ -121,7 +122,7 @@ def main() -> None:
             layer = torch.nn.Conv2d(c, k, kernel, stride=stride, padding=padding).to(memory_format=layout)
             x = torch.randn(n, c, size, size).contiguous(memory_format=layout)
             name += " last" if channels_last else ""
-            step = lambda layer=layer, x=x: layer(x)  # noqa: E731  # what worker/layer.py times
+            step = partial(layer, x)
             step()
             floor_s = float("inf")
             times: defaultdict[str, float] = defaultdict(lambda: float("inf"))

@@ -95,7 +95,7 @@ def _defaults(noun: typing.Any) -> tuple[tuple[str, object], ...]:
     return tuple((field.name, field.default) for field in fields(noun))
 
 
-class _Unexpected(Exception):  # noqa: N818  # never leaves this module
+class _UnexpectedError(Exception):
     """A value that its type does not allow; `place` grows from the inside out."""
 
     def __init__(self, message: str) -> None:
@@ -104,9 +104,9 @@ class _Unexpected(Exception):  # noqa: N818  # never leaves this module
         self.place: list[str | int] = []
 
 
-def _found(expected: str, value: object) -> _Unexpected:
+def _found(expected: str, value: object) -> _UnexpectedError:
     text = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
-    return _Unexpected(f"expected {expected}, got {text}")
+    return _UnexpectedError(f"expected {expected}, got {text}")
 
 
 def _integer(value: Json) -> int:
@@ -176,7 +176,7 @@ def _sequence(item: _Reader) -> _Reader:
             raise _found("a list", value)
         try:
             return tuple([item(entry) for entry in value])
-        except _Unexpected:
+        except _UnexpectedError:
             return tuple(_at(index, item, entry) for index, entry in enumerate(value))
 
     return read
@@ -194,7 +194,7 @@ def _row(items: tuple[_Reader, ...]) -> _Reader:
 def _at(place: str | int, read: _Reader, value: Json) -> object:
     try:
         return read(value)
-    except _Unexpected as unexpected:
+    except _UnexpectedError as unexpected:
         unexpected.place.append(place)
         raise
 
@@ -249,7 +249,7 @@ def _object(noun: typing.Any) -> _Reader:
             if name in readers:
                 given[name] = _at(name, readers[name], entry)
             elif name not in allowed:
-                raise _Unexpected(f"unknown entry {name!r}")
+                raise _UnexpectedError(f"unknown entry {name!r}")
         return given
 
     def read(value: Json) -> object:
@@ -257,11 +257,11 @@ def _object(noun: typing.Any) -> _Reader:
             raise _found("an object", value)
         try:
             given = {name: readers[name](entry) for name, entry in value.items()}
-        except (KeyError, _Unexpected):
+        except (KeyError, _UnexpectedError):
             given = told(value)
         if not required <= given.keys():
             missing = [name for name in readers if name in required - given.keys()]
-            raise _Unexpected(f"lacks {', '.join(missing)}")
+            raise _UnexpectedError(f"lacks {', '.join(missing)}")
         made = noun(**given)
         if rule is not None:
             rule.judge(made, value)
@@ -281,21 +281,21 @@ def _judge_problem(problem: Problem, document: dict[str, Json]) -> None:
         raise _found(f"padding of {dimensions} integers of at least 0", list(pads))
     batch = 1 if problem.batch_size is None else problem.batch_size
     if min(problem.in_channels, problem.out_channels, problem.groups, batch) < 1:
-        raise _Unexpected("channels, groups and batch_size must be at least 1")
+        raise _UnexpectedError("channels, groups and batch_size must be at least 1")
 
 
 def _judge_case(case: Case, document: dict[str, Json]) -> None:
     if case.dtype not in DTYPES:
         raise _found("a dtype of " + ", ".join(DTYPES), case.dtype)
     if "id" in document and document["id"] != case.id:
-        raise _Unexpected(f"the settings make the id {case.id!r}, but it says {document['id']!r}")
+        raise _UnexpectedError(f"the settings make the id {case.id!r}, but it says {document['id']!r}")
 
 
 def _judge_blocks(layout: int, packed: bytes) -> None:
     if layout not in BLOCK_LAYOUTS:
         raise _found(f"a block layout of {sorted(BLOCK_LAYOUTS)}", layout)
     if len(packed) % (4 * len(BLOCK_LAYOUTS[layout])):
-        raise _Unexpected(f"{len(packed)} bytes are no whole number of blocks")
+        raise _UnexpectedError(f"{len(packed)} bytes are no whole number of blocks")
 
 
 def _judge_visit(visit: Visit, document: dict[str, Json]) -> None:
@@ -315,7 +315,7 @@ def _judge_run(run: Run, document: dict[str, Json]) -> None:
         raise _found("an object of block layouts", theirs)
     for version in theirs.keys() & ours.keys():
         if theirs[version] != ours[version]:
-            raise _Unexpected(f"its block layout {version} has other columns than convbench's")
+            raise _UnexpectedError(f"its block layout {version} has other columns than convbench's")
 
 
 _RULES: dict[type, _Rule] = {
@@ -334,7 +334,7 @@ def _from_json(noun: type[Noun]) -> Callable[[Json], Noun]:
     def read(document: Json) -> Noun:
         try:
             made: Noun = _reader(kind)(document)
-        except _Unexpected as unexpected:
+        except _UnexpectedError as unexpected:
             place = _place(unexpected.place)
             raise RequestError(f"{place}: {unexpected.message}" if place else unexpected.message) from None
         return made
@@ -352,7 +352,7 @@ def checks_from_json(documents: Sequence[typing.Any]) -> list[Check]:
                 read(document[name]) if default is MISSING or name in document else default for document in documents
             ]
         whole = all(document.keys() <= columns.keys() for document in documents)
-    except (AttributeError, KeyError, TypeError, _Unexpected):
+    except (AttributeError, KeyError, TypeError, _UnexpectedError):
         whole = False
     if not whole:
         return [check_from_json(document) for document in documents]  # the first that is wrong tells its place

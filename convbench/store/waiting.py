@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -220,7 +221,7 @@ class _Journaled:
         if self._behind:
             if time.monotonic() < self._next_try:
                 return
-            act = lambda: self._here.send(run_id, to=self._server)  # noqa: E731  # takes the parameter's place
+            act = partial(self._here.send, run_id, to=self._server)
         self._behind = True  # until it has arrived; Ctrl-C may come in between
         try:
             act()
