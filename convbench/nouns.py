@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 Noun = TypeVar("Noun")
 
 
-def nouns(kind: type[Noun], count: int, **columns: Iterable[object]) -> list[Noun]:
+def nouns(kind: type[Noun], count: int, /, **columns: Iterable[object]) -> list[Noun]:
     """`count` nouns of a frozen, slotted dataclass without `__post_init__`; a column holds each one's value of a field.
 
     A field without a column gets its default. Raises TypeError where it has none, or where a column is no field's, and

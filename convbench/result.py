@@ -7,9 +7,11 @@ Workers return blocks; everything shown is computed from stored blocks when read
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from convbench.case import Case, Fp32Precision
@@ -180,13 +182,22 @@ class Result:
     timer: str | None
     note: str | None
     stop_reason: StopReason
-    blocks: tuple[tuple[int, bytes], ...]  # (layout, packed) of each visit, in the order of passes
+    blocks: tuple[tuple[int, bytes], ...]  # (layout, packed), in the order of passes, see `joined`
     system_blocks: tuple[tuple[int, bytes], ...] = ()
     kernel_blocks: tuple[tuple[int, bytes], ...] = ()
     precision: str | None = None
     reorder_share: float | None = None
     first_call_s: float | None = None
     peak_bytes: int | None = None
+
+
+def joined(parts: Sequence[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
+    """Packed blocks, given as (layout, packed), with neighbours of one layout as one: no more objects than cases."""
+    return tuple(
+        (layout, packed)
+        for layout, some in groupby(parts, key=itemgetter(0))
+        if (packed := b"".join([part for _, part in some]))
+    )
 
 
 def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
@@ -204,7 +215,7 @@ def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
         return next((getattr(v, name) for v in ordered if getattr(v, name) is not None), None)
 
     def packed(name: str) -> Any:
-        return tuple((visit.layout, getattr(visit, name)) for visit in ordered if getattr(visit, name))
+        return joined([(visit.layout, getattr(visit, name)) for visit in ordered])
 
     reason = decisive.reason
     if reason and decisive.pass_index > 0 and decisive.status in UNMEASURED:

@@ -55,17 +55,19 @@ def compare(
     where the runs have no case in common.
     """
     found = _side_by_side(base, new)
-    common = [(first, second) for _, first, second in found if first is not _ABSENT and second is not _ABSENT]
-    if not common:
+    if not any(first is not _ABSENT and second is not _ABSENT for _, first, second in found):
         raise NotComparableError(
             f"{base.id} and {new.id} have no case in common", hint="compare runs of the same sweep, or of parts of it"
         )
     judgments: dict[int, Judgment] = {}
     pairs: dict[int, tuple[Result, Result]] = {}
+    awaited = 0
     for place, (case, first, second) in enumerate(found):
         if isinstance(first, Result) and isinstance(second, Result) and _was_timed(first) and _was_timed(second):
             pairs[place] = first, second
             continue
+        if _ABSENT not in (first, second) and Status.SKIPPED not in (_status(first), _status(second)):
+            awaited += 1
         reason = obstacle(case, second, new, "NEW", "BASE") or obstacle(case, first, base, "BASE", "NEW")
         judgments[place] = Judgment(
             case=case,
@@ -82,18 +84,19 @@ def compare(
     threshold_of = (thresholds or Thresholds()).of
     limits = [threshold_of(second.case, l2_bytes) for _, second in pairs.values()]
     precision = max(base.measure.precision, new.measure.precision)
-    tells = np.array([innocent is None or second.case in innocent for _, second in pairs.values()], dtype=bool)
+    tells = np.ones(len(pairs), dtype=bool)
+    if innocent is not None:
+        tells[:] = [second.case in innocent for _, second in pairs.values()]
     figures = _figures(pass_floors(*tables), np.array(limits, dtype=np.float64), precision, tells)
     judgments |= zip(pairs, _judge(list(pairs.values()), figures), strict=True)
     whole = tuple(judgments[place] for place in range(len(found)))
-    awaited = sum(Status.SKIPPED not in (_status(first), _status(second)) for first, second in common)
     return Comparison(
         base=side_of(base),
         new=side_of(new),
         judgments=whole,
         differences=differences(base, new, list(pairs.values()), tables),
         groups=groups_of(whole),
-        verdict=verdict_of_all(whole, awaited, is_machine=figures.common.is_machine),
+        verdict=verdict_of_all(whole, len(pairs) + awaited, is_machine=figures.common.is_machine),
         moved=figures.common.moved,
         is_machine=figures.common.is_machine,
         longer=figures.longer,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, and_, func, or_, select
-from sqlalchemy import case as sql_case
+from sqlalchemy import Connection, Integer, select, type_coerce
 
 from convbench.case import Case
 from convbench.nouns import nouns
@@ -43,9 +42,6 @@ from convbench.store.runs import AnyRow, run_of
 _STATUSES = {status.value: status for status in Status}
 _STOP_REASONS = {reason.value: reason for reason in StopReason}
 
-#: Cases whose visits are asked for by position at a time: SQLite takes 32,766 numbers in one statement, once 999.
-_ASKED = 500
-
 
 def load(connection: Connection, row: AnyRow) -> Run:
     """The run of a row with everything that belongs to it."""
@@ -68,13 +64,42 @@ def visits(connection: Connection, key: int) -> dict[str, list[Visit]]:
 
 def case(problem: str, settings: str) -> Case:
     """A case by the two texts that are stored of it."""
-    return _case(problem, settings)
+    return _cases_of([(problem, settings)])[0]
 
 
-#: The two runs of a comparison share their cases, read once and the same at a glance; 100,000 of them fit.
-@functools.lru_cache(maxsize=131072)
-def _case(problem: str, settings: str) -> Case:
-    return _with_settings(settings)(problem=_problem(problem))
+#: Cases and checks by what is stored of them. The two runs of a comparison share their cases, read once and the same at
+#: a glance; and a layer errs alike in every run of its seed, so that the second run has few new checks.
+_known_cases: dict[tuple[str, str], Case] = {}
+_known_checks: dict[str, Check] = {}
+_MOST_KNOWN = 131072
+
+_Stored = TypeVar("_Stored", bound=Hashable)
+_Noun = TypeVar("_Noun")
+
+
+def _known(
+    stored: Sequence[_Stored], known: dict[_Stored, _Noun], read: Callable[[Sequence[_Stored]], Iterable[_Noun]]
+) -> list[_Noun]:
+    """What is stored as nouns; those that are not `known` yet are read all at once."""
+    if len(known) > _MOST_KNOWN:
+        known.clear()
+    new = [one for one in dict.fromkeys(stored) if one not in known]
+    known.update(zip(new, read(new), strict=True))
+    return [known[one] for one in stored]
+
+
+def _cases_of(texts: Sequence[tuple[str, str]]) -> list[Case]:
+    """The cases of some (problem, settings)."""
+    return _known(texts, _known_cases, _read_cases)
+
+
+def _read_cases(texts: Sequence[tuple[str, str]]) -> list[Case]:
+    settings = [_settings(text) for _, text in texts]
+    columns = {name: [getattr(made, name) for made in settings] for name in _SETTINGS}
+    return nouns(Case, len(texts), problem=[_problem(text) for text, _ in texts], **columns)
+
+
+_SETTINGS = [field.name for field in fields(Case) if field.name != "problem"]
 
 
 #: Equal problems are one object: a sweep repeats each many times.
@@ -84,12 +109,9 @@ def _problem(text: str) -> Problem:
 
 
 @functools.lru_cache(maxsize=4096)
-def _with_settings(text: str) -> Callable[..., Case]:
-    """What makes a case with these settings of a problem."""
-    made = case_from_json({**json.loads(text), "problem": _ANY_PROBLEM})
-    return functools.partial(
-        Case, **{field.name: getattr(made, field.name) for field in fields(Case) if field.name != "problem"}
-    )
+def _settings(text: str) -> Case:
+    """A case with these settings, of any problem."""
+    return case_from_json({**json.loads(text), "problem": _ANY_PROBLEM})
 
 
 #: Settings are judged without their problem.
@@ -105,12 +127,10 @@ def positions(connection: Connection, key: int) -> dict[str, int]:
 def _cases(connection: Connection, key: int) -> list[Case]:
     """The cases of a run in the sweep's order."""
     columns = schema.cases.c
-    return [
-        _case(problem, settings)
-        for problem, settings in connection.execute(
-            select(columns.problem, columns.settings).where(columns.run_key == key).order_by(columns.position)
-        ).all()
-    ]
+    rows = connection.execute(
+        select(columns.problem, columns.settings).where(columns.run_key == key).order_by(columns.position)
+    )
+    return _cases_of([(problem, settings) for problem, settings in rows.all()])
 
 
 def _rejections(connection: Connection, key: int) -> tuple[Rejection, ...]:
@@ -128,20 +148,13 @@ def _passes(connection: Connection, key: int) -> tuple[PassFacts, ...]:
 
 
 #: The columns that make a visit, in the order that `_visit` takes them apart.
-_VISIT = tuple(
-    schema.visits.c[name]
-    for name in (
-        "position",
-        "pass_index",
-        "status",
-        "reason",
-        "check_result",
-        "layout",
-        "stop_reason",
-        "complete",
-        *PACKED,
-        *FOUND_ONCE,
-    )
+_VISIT = (
+    *(
+        schema.visits.c[name]
+        for name in ("position", "pass_index", "status", "reason", "check_result", "layout", "stop_reason")
+    ),
+    type_coerce(schema.visits.c.complete, Integer).label("complete"),  # a truth would be made in Python, row by row
+    *(schema.visits.c[name] for name in (*PACKED, *FOUND_ONCE)),
 )
 _VISIT_PACKED = slice(8, 8 + len(PACKED))
 
@@ -157,124 +170,63 @@ def _visit(case_id: str, row: Sequence[Any]) -> Visit:
         check=None if check is None else check_from_json(json.loads(check)),
         layout=layout,
         stop_reason=_STOP_REASONS[stop],
-        complete=complete,
+        complete=bool(complete),
         **packed,
         **dict(zip(FOUND_ONCE, row[_VISIT_PACKED.stop :], strict=True)),
     )
 
 
-def _visits(
-    connection: Connection, key: int, among: Sequence[int] | None = None
-) -> Iterator[tuple[int, Iterator[Sequence[Any]]]]:
-    """(position, rows of its visits in the order of passes), of all cases or `among` some positions, in their order."""
+def _visits(connection: Connection, key: int) -> Iterator[tuple[int, Iterator[Sequence[Any]]]]:
+    """(position, rows of its visits in the order of passes) of each case that has any."""
     columns = schema.visits.c
     rows = select(*_VISIT).where(columns.run_key == key).order_by(columns.position, columns.pass_index)
-    if among is not None:
-        rows = rows.where(columns.position.in_(among))
     return itertools.groupby(connection.execute(rows), key=itemgetter(0))
 
 
 def _results(connection: Connection, key: int, cases: Sequence[Case]) -> dict[int, Result]:
     """The result of each case that a pass has reached, by position: what `result.merge` makes of its visits.
 
-    Of nearly all cases every visit passed, and after the first came nothing new but blocks. Their results are made of
-    columns: half a million visits of 100,000 cases would cost more to make than all the rest of loading them.
+    Of a finished run nearly every case has one row (folding.py). Their results are made of columns: one visit after
+    the other would cost more than all the rest of loading 100,000 cases.
     """
-    columns = schema.visits.c
-    firsts = _firsts(connection, key)
-    rows = connection.execute(
-        select(columns.position, columns.layout, columns.blocks, columns.stop_reason)
-        .where(columns.run_key == key)
-        .order_by(columns.position, columns.pass_index)
-    ).partitions()
-    plain: list[int] = []
-    blocks: list[tuple[Any, ...]] = []
-    stops: list[StopReason] = []
-    others: list[int] = []
-    for position, visited in itertools.groupby(itertools.chain.from_iterable(rows), key=itemgetter(0)):
-        if position not in firsts:
-            others.append(position)
-            continue
-        of_case = list(visited)
-        plain.append(position)
-        blocks.append(tuple([visit[1:3] for visit in of_case]))
-        stops.append(_STOP_REASONS[of_case[-1][3]])
     found: dict[int, Result] = {}
-    if plain:
-        names = ("reason", "layout", *PACKED[1:], "check", *FOUND_ONCE)
-        brought = dict(zip(names, zip(*(firsts[position] for position in plain), strict=True), strict=True))
-        layouts = brought.pop("layout")
-        for name in PACKED[1:]:
-            brought[name] = tuple(
-                [((layout, packed),) if packed else () for layout, packed in zip(layouts, brought[name], strict=True)]
-            )
-        results = nouns(
-            Result,
-            len(plain),
-            case=[cases[position] for position in plain],
-            status=itertools.repeat(Status.PASSED, len(plain)),
-            stop_reason=stops,
-            blocks=blocks,
-            **brought,
-        )
-        found = dict(zip(plain, results, strict=True))
-    for start in range(0, len(others), _ASKED):
-        for position, its_rows in _visits(connection, key, others[start : start + _ASKED]):
+    folded: list[Sequence[Any]] = []
+    for position, rows in _visits(connection, key):
+        first, *later = rows
+        if later or _STATUSES[first[2]] is not Status.PASSED:
             case = cases[position]
-            merged = merge(case, [_visit(case.id, row) for row in its_rows])
+            merged = merge(case, [_visit(case.id, row) for row in (first, *later)])
             assert merged is not None  # there is at least one visit
             found[position] = merged
+        else:
+            folded.append(first)
+    if folded:
+        columns = dict(zip((column.name for column in _VISIT), zip(*folded, strict=True), strict=True))
+        layouts = columns["layout"]
+        results = nouns(
+            Result,
+            len(folded),
+            case=[cases[position] for position in columns["position"]],
+            status=itertools.repeat(Status.PASSED, len(folded)),
+            check=_checks(columns["check_result"]),
+            stop_reason=[_STOP_REASONS[reason] for reason in columns["stop_reason"]],
+            **{
+                name: [
+                    ((layout, packed),) if packed else () for layout, packed in zip(layouts, columns[name], strict=True)
+                ]
+                for name in PACKED
+            },
+            **{name: columns[name] for name in ("reason", *FOUND_ONCE)},
+        )
+        found |= zip(columns["position"], results, strict=True)
     return found
 
 
-def _firsts(connection: Connection, key: int) -> dict[int, Sequence[Any]]:
-    """What a result takes beyond blocks, by position, of the cases that have all of it from their visit in pass 0.
-
-    (reason, layout, system_blocks, kernel_blocks, check, those of FOUND_ONCE)
-    """
-    columns = schema.visits.c
-    of_run, is_first = columns.run_key == key, columns.pass_index == 0
-    companions, once = PACKED[1:], ("check_result", *FOUND_ONCE)
-    rows = connection.execute(
-        select(*(columns[name] for name in ("position", "reason", "layout", *companions, *once))).where(
-            of_run, is_first
-        )
-    ).all()
-    checks = _checks([row.check_result for row in rows])
-    firsts: dict[int, Sequence[Any]] = {
-        row[0]: (*row[1:5], check, *row[6:]) for row, check in zip(rows, checks, strict=True)
-    }
-    odd = or_(
-        columns.status != Status.PASSED.value,
-        func.length(columns.blocks) == 0,
-        and_(is_first, or_(*(columns[name].is_(None) for name in _EVERY_TIME))),
-        and_(~is_first, or_(*(columns[name].is_not(None) for name in companions))),
-    )
-    late = and_(~is_first, or_(*(columns[name].is_not(None) for name in once if name not in _EVERY_TIME)))
-    for position, is_odd, *brought in connection.execute(
-        select(columns.position, func.max(sql_case((odd, 1), else_=0)), *(func.count(columns[name]) for name in once))
-        .where(of_run, or_(odd, late))
-        .group_by(columns.position)
-    ):
-        first = firsts.get(position)
-        if first is not None and (is_odd or any(n and had is None for n, had in zip(brought, first[4:], strict=True))):
-            del firsts[position]
-    return firsts
-
-
-#: What every visit tells, though a result takes it from the first: the rest comes with the first alone, if at all.
-_EVERY_TIME = ("threads", "timer")
-
-
-#: Checks by their JSON. A layer errs alike in every run of its seed, so that of two runs the second has few new ones.
-_known_checks: dict[str, Check] = {}
-_MOST_CHECKS = 131072
-
-
 def _checks(texts: Sequence[str | None]) -> list[Check | None]:
-    """The checks by their JSON; those that are new are parsed at once."""
-    if len(_known_checks) > _MOST_CHECKS:
-        _known_checks.clear()
-    new = [text for text in dict.fromkeys(texts) if text is not None and text not in _known_checks]
-    _known_checks.update(zip(new, checks_from_json(json.loads(f"[{','.join(new)}]")), strict=True))
-    return [None if text is None else _known_checks[text] for text in texts]
+    """The checks by their JSON."""
+    read = iter(_known([text for text in texts if text is not None], _known_checks, _read_checks))
+    return [None if text is None else next(read) for text in texts]
+
+
+def _read_checks(texts: Sequence[str]) -> list[Check]:
+    return checks_from_json(json.loads(f"[{','.join(texts)}]"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
-from convbench.result import Result, Run, Status, StopReason, Visit, merge
+from convbench.result import Result, Run, Status, StopReason, Visit, joined, merge
 from convbench.store import loading, schema
 from convbench.store.place import Place
 from convbench.store.runs import run_of
@@ -113,7 +113,7 @@ def _result(rows: Sequence[Any]) -> Result:
             timer=None,
             note=None,
             stop_reason=StopReason(rows[-1].stop_reason),
-            blocks=tuple([(row.layout, row.blocks) for row in rows if row.blocks]),
+            blocks=joined([(row.layout, row.blocks) for row in rows]),
         )
     visits = [
         Visit(

@@ -16,6 +16,7 @@ from convbench.errors import RunNotFoundError, StoreError
 from convbench.result import Baseline, Environment, Git, PassFacts, Rejection, Run, RunState, RunSummary, Visit
 from convbench.store import loading, past, runs, schema, writing
 from convbench.store import place as places
+from convbench.store.folding import fold
 from convbench.store.identity import checked_baseline_name
 from convbench.store.runs import AnyRow
 from convbench.store.writer import Writer
@@ -200,18 +201,23 @@ class Store:
 
     def finish(self, run_id: str, state: RunState, finished_at: str) -> None:
         """Say how a run ended and let go of it: its process may live on, and another may resume what is unfinished."""
-        self._end(run_id, {"state": state.value, "finished_at": finished_at, **runs.writer_columns(None)})
+        claim = self._claim(run_id)
+        with self._writing() as connection:
+            self._end(connection, run_id, state, finished_at, **runs.writer_columns(None))
+            if state is RunState.FINISHED:
+                fold(connection, claim.key)
         del self._claims[run_id]
 
     def note_end(self, run_id: str, state: RunState, finished_at: str) -> None:
         """Say how a run ended and that this process wrote it, for the day when it is sent elsewhere."""
-        self._end(run_id, {"state": state.value, "finished_at": finished_at})
-
-    def _end(self, run_id: str, values: Mapping[str, object]) -> None:
-        claim = self._claim(run_id)
         with self._writing() as connection:
-            self._defend(connection, run_id)
-            connection.execute(update(schema.runs).where(schema.runs.c.key == claim.key).values(**values))
+            self._end(connection, run_id, state, finished_at)
+
+    def _end(self, connection: Connection, run_id: str, state: RunState, finished_at: str, **values: object) -> None:
+        self._defend(connection, run_id)
+        key = self._claim(run_id).key
+        ended = {"state": state.value, "finished_at": finished_at, **values}
+        connection.execute(update(schema.runs).where(schema.runs.c.key == key).values(**ended))
 
     # ---- from one database to another
 

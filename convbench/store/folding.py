@@ -1,0 +1,70 @@
+"""The visits of a finished run as fewer rows: one for each case of which nothing came after the first pass but blocks.
+
+A running run needs a row per case and pass, for a kill loses no more than what is cut short and a resume goes on with
+what lacks. A finished one is only read, and reading is what 500,000 rows of 100,000 cases make slow. Every block says
+which pass and round it is of, so that nothing is lost.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from operator import attrgetter
+
+from sqlalchemy import Connection, bindparam, delete, func, select, update
+
+from convbench.result import FOUND_ONCE, PACKED, Status
+from convbench.store import schema
+from convbench.store.runs import AnyRow
+
+#: Cases folded at a time: SQLite takes 32,766 numbers in one statement, once 999.
+_CHUNK = 500
+
+
+def fold(connection: Connection, key: int) -> None:
+    """Fold the visits of the run with this key. `result.merge` makes of them what it made before."""
+    visits = schema.visits.c
+    of_run = visits.run_key == key
+    last = connection.scalar(select(func.max(visits.position)).where(of_run, visits.pass_index > 0))
+    first_of_case = update(schema.visits).where(
+        of_run, visits.position == bindparam("its_position"), visits.pass_index == 0
+    )
+    first_of_case = first_of_case.values(blocks=bindparam("every_block"), stop_reason=bindparam("last_reason"))
+    for start in range(0, -1 if last is None else last + 1, _CHUNK):
+        rows = connection.execute(
+            select(schema.visits)
+            .where(of_run, visits.position.between(start, start + _CHUNK - 1))
+            .order_by(visits.position, visits.pass_index)
+        ).all()
+        cases = [tuple(some) for _, some in itertools.groupby(rows, key=attrgetter("position"))]
+        folded = [
+            {
+                "its_position": some[0].position,
+                "every_block": b"".join([row.blocks for row in some]),
+                "last_reason": some[-1].stop_reason,
+            }
+            for some in cases
+            if _can_be_one(some)
+        ]
+        if folded:
+            connection.execute(first_of_case, folded)
+            positions = [case["its_position"] for case in folded]
+            connection.execute(
+                delete(schema.visits).where(of_run, visits.position.in_(positions), visits.pass_index > 0)
+            )
+
+
+def _can_be_one(rows: Sequence[AnyRow]) -> bool:
+    """Whether the visits of a case, in the order of passes, all passed and brought nothing but blocks after pass 0."""
+    first, *later = rows
+    return (
+        bool(later)
+        and first.pass_index == 0
+        and all(row.status == Status.PASSED.value and row.complete and row.layout == first.layout for row in rows)
+        and not any(getattr(row, name) for row in later for name in PACKED[1:])
+        and all(getattr(row, name) in (None, getattr(first, name)) for row in later for name in _ONCE)
+    )
+
+
+#: What `result.merge` takes from the first visit that has it.
+_ONCE = ("reason", "check_result", *FOUND_ONCE)
