@@ -34,6 +34,7 @@ from convbench.errors import DatabaseError, NotComparableError, RequestError, Ru
 from convbench.problem import Direction, PaddingWord, Problem
 from convbench.result import (
     BLOCK_LAYOUTS,
+    LAYOUT,
     Baseline,
     Block,
     Check,
@@ -49,6 +50,7 @@ from convbench.result import (
     Status,
     StopReason,
     Visit,
+    joined,
     merge,
     pack_blocks,
 )
@@ -228,9 +230,35 @@ def test_result_is_what_merging_all_visits_makes_whichever_visit_brought_somethi
     }
     run_id = begin(store, cases=(*cases, CASES[1]))
     store.append(run_id, [one for those in visits.values() for one in those])
-    loaded = store.load(run_id)
+    loaded, [past], [summary] = store.load(run_id), store.past(), store.runs()
     assert loaded.results == tuple(merge(case, visits[case.id]) for case in cases)
     assert loaded.unmeasured == (CASES[1],)
+
+    store.finish(run_id, RunState.FINISHED, loaded.started_at)
+    assert store.load(run_id).results == loaded.results, "fewer rows tell the same"
+    assert store.past()[0].results == past.results
+    assert store.runs()[0].statuses == summary.statuses
+    stored = store.visits(run_id)
+    places = itertools.product((None, *range(len(more))), range(len(more)))
+    rows = {place: len(stored[case.id]) for place, case in zip(places, cases, strict=True)}
+    assert rows[0, 0] == rows[1, 0] == 1, "nothing came after the first pass but blocks"
+    assert rows[None, 0] == 2, "there was no first pass"
+    assert {rows[0, last] for last in range(1, len(more)) if last not in (5, 7)} == {3}, "the last visit knew more"
+    assert rows[5, 0] == 3, "the second visit knew more"
+
+
+def test_visits_of_a_run_that_may_go_on_stay_as_they_are(store: Store) -> None:
+    every = [visit(CASES[0], number) for number in range(3)]
+    run_id = begin(store)
+    store.append(run_id, every)
+    store.finish(run_id, RunState.INTERRUPTED, "2026-11-24T03:16:00+00:00")
+    assert store.visits(run_id) == {CASES[0].id: every}
+    store.take_over(run_id, ME)
+    store.append(run_id, [visit(CASES[0], 3), visit(CASES[1], 0), visit(CASES[1], 1, complete=False)])
+    store.finish(run_id, RunState.FINISHED, "2026-11-24T03:18:00+00:00")
+    stored = store.visits(run_id)
+    assert stored[CASES[0].id] == [dataclasses.replace(every[0], blocks=every[0].blocks * 4)]
+    assert len(stored[CASES[1].id]) == 2, "one was cut short"
 
 
 @given(strategies.raw_texts)
@@ -531,7 +559,8 @@ def test_eight_processes_make_and_write_one_database_at_once(url: str) -> None:
         assert {summary.id for summary in store.runs()} == ids
         assert len(ids) == 8
         for run_id in ids:
-            assert [len(visits) for visits in store.visits(run_id).values()] == [25] * len(CASES)
+            [every] = {result.blocks for result in store.load(run_id).results}
+            assert every == joined([(LAYOUT, visit(CASES[0]).blocks)] * 25)
 
 
 def test_reader_sees_what_is_stored_while_another_writes(url: str) -> None:
@@ -1060,7 +1089,6 @@ def assert_known(url: str, version: int) -> None:
     )
     with Store.open(url) as store:
         assert dataclasses.asdict(store.load("latest")) == dataclasses.asdict(expected)
-        assert [v for those in store.visits(run.id).values() for v in those] == visits
         assert [(summary.id, summary.git) for summary in store.runs()] == [(run.id, expected.git)]
         assert [baseline.name for baseline in store.baselines()] == ["main"] * (version >= 2)
 

@@ -78,20 +78,19 @@ def content(url: str, run_id: str) -> Content:
     """
     with Store.open(url) as store:
         run = store.load(run_id)
-        visits = store.visits(run_id)
     passes = tuple((facts.pass_index, facts.roofs) for facts in run.passes)
     plain = dataclasses.replace(run, id="", started_at="", finished_at=None, results=(), passes=())
     blocks = [
         (
-            dataclasses.replace(visit, **dict.fromkeys(PACKED, b"")),
+            dataclasses.replace(result, **dict.fromkeys(PACKED, ())),
             [
                 dataclasses.replace(block, start_s=0.0, order=0, host_s=0.0)
                 for name in PACKED
-                for block in unpack_blocks(getattr(visit, name))
+                for layout, packed in getattr(result, name)
+                for block in unpack_blocks(packed, layout)
             ],
         )
-        for case in visits.values()
-        for visit in case
+        for result in run.results
     ]
     return plain, passes, blocks
 
