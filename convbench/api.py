@@ -107,22 +107,27 @@ LATEST = "latest"
 
 def load(ref: str = LATEST, *, db: str | None = None) -> MeasuredRun:
     """A stored run by `latest`, its id or a unique prefix of it, a baseline's name, or the path of a JSON export."""
+    return MeasuredRun(run=_run(ref, db=db))
+
+
+def _run(ref: str, *, db: str | None, checks: bool = True) -> Run:
+    """The run that `ref` means, as `load` does; from a database without what its checks found where nobody asks."""
     if is_export(ref):
         from convbench.export import read_json
 
         try:
-            return MeasuredRun(run=read_json(read_text(Path(ref))))
+            return read_json(read_text(Path(ref)))
         except RequestError as error:
             message = error.message if ref in error.message else f"{ref}: {error.message}"
             raise RequestError(message, hint=error.hint) from None
     from convbench.store import Store
 
     with Store.open(db) as store:
-        return MeasuredRun(run=store.load(ref))
+        return store.load(ref, checks=checks)
 
 
 def compare(base: str, new: str = LATEST, *, db: str | None = None, across_environments: bool = False) -> Compared:
-    """What changed from the run `base` to the run `new`, each named as for `load`; with both runs.
+    """What changed from the run `base` to the run `new`, each named as for `load`; with both runs, without checks.
 
     What counts as a change is said by the new run's sweep. Raises NotComparableError where there is no such baseline,
     where the runs have no case in common, or where they were measured on environments that differ, unless
@@ -132,7 +137,7 @@ def compare(base: str, new: str = LATEST, *, db: str | None = None, across_envir
     from convbench.analysis.comparability import refuse
     from convbench.analysis.judgment import Compared
 
-    before, after = baseline(base, db=db), load(new, db=db).run
+    before, after = baseline(base, db=db), _run(new, db=db, checks=False)
     found = comparison.compare(before, after, thresholds(after))
     if not across_environments:
         refuse(before, after, found.differences)
@@ -140,9 +145,12 @@ def compare(base: str, new: str = LATEST, *, db: str | None = None, across_envir
 
 
 def baseline(ref: str, *, db: str | None = None) -> Run:
-    """The run to compare with, named as for `load`; raises NotComparableError where there is none."""
+    """The run to compare with, named as for `load`; raises NotComparableError where there is none.
+
+    Times are compared, and how cases ended: what its checks found is not read.
+    """
     try:
-        return load(ref, db=db).run
+        return _run(ref, db=db, checks=False)
     except RunNotFoundError as error:
         raise NotComparableError(f"no such baseline: {error.message}", hint=error.hint) from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from operator import attrgetter
@@ -11,9 +11,9 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.case import CASE_SETTINGS, PROBLEM_SETTINGS, Case, canonical, setting
+from convbench.case import CASE_SETTINGS, PROBLEM_SETTINGS, Case, canonical
 from convbench.measure.estimate import Integers
-from convbench.problem import DEPTHWISE
+from convbench.problem import DEPTHWISE, Problem
 
 #: The share of the cases with some settings, of those that could show it, that must have changed for these settings to
 #: stand for the change: planted slowdowns are found in 95 of 100 cases, and a group of a handful may miss one.
@@ -47,13 +47,13 @@ def shared(cases: Sequence[Case], changed: NDArray[np.bool_], unchanged: NDArray
     left = changed.copy()
     if left.sum() < FEWEST:
         return []
-    axes = _Axes(cases)
+    axes, met, spared = _Axes(cases), np.flatnonzero(changed), np.flatnonzero(unchanged)
     found: list[Shared] = []
     while len(found) < MOST_GROUPS and left.sum() >= FEWEST:
         best = None
         for size in range(min(MOST_SETTINGS, len(axes.swept)) + 1):
             for some in combinations(axes.swept, size):
-                candidate = axes.best(some, changed, unchanged, left)
+                candidate = axes.best(some, met, spared, np.flatnonzero(left))
                 if candidate is not None and (best is None or candidate.fit > best.fit):
                     best = candidate
             if size >= 2 and best is not None:  # three settings only where two explain nothing
@@ -83,42 +83,46 @@ class _Axes:
         self.codes: dict[str, Integers] = {}
         self.count = len(cases)
         # A run repeats few problems, as the same objects, so that their settings are looked at once for each.
-        problems = {id(case.problem): case for case in cases}
+        of_cases = [case.problem for case in cases]
+        problems = dict(zip(map(id, of_cases), of_cases, strict=True))
         places = {key: place for place, key in enumerate(problems)}
-        problem = np.array([places[id(case.problem)] for case in cases], dtype=np.int64)
+        problem = np.fromiter(map(places.__getitem__, map(id, of_cases)), dtype=np.int64, count=self.count)
         for name in PROBLEM_SETTINGS:
-            self._number(name, [_value(case, name) for case in problems.values()], problem)
+            self._number(name, [*map(_READ.get(name, attrgetter(name)), problems.values())], problem)
         for name in CASE_SETTINGS:
             self._number(name, [*map(attrgetter(name), cases)], None)
         self.swept = tuple(self.values)
 
     def _number(self, name: str, values: list[object], of_case: Integers | None) -> None:
         """Note a setting that differs; `values` are those of the cases, or of what `of_case` names for each."""
-        numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
-        if len(numbers) > 1:
-            codes = np.array([numbers[value] for value in values], dtype=np.int64)
-            self.values[name], self.codes[name] = list(numbers), codes if of_case is None else codes[of_case]
+        if values.count(values[0]) == len(values):
+            return
+        one_each = dict(zip(map(id, values), values, strict=True))  # few objects, whose words take long to hash
+        numbers = {value: number for number, value in enumerate(dict.fromkeys(one_each.values()))}
+        of_object = {key: numbers[value] for key, value in one_each.items()}
+        codes = np.fromiter(map(of_object.__getitem__, map(id, values)), dtype=np.int64, count=len(values))
+        self.values[name], self.codes[name] = list(numbers), codes if of_case is None else codes[of_case]
 
-    def together(self, axes: tuple[str, ...]) -> Integers:
-        """A number for each case, the same for those with the same values of some settings."""
-        code = np.zeros(self.count, dtype=np.int64)
+    def together(self, axes: tuple[str, ...], among: Integers) -> Integers:
+        """A number for each of some cases, the same for those with the same values of some settings."""
+        code = np.zeros(len(among), dtype=np.int64)
         for name in axes:
-            code = code * len(self.values[name]) + self.codes[name]
+            code = code * len(self.values[name]) + self.codes[name][among]
         return code
 
-    def best(self, axes: tuple[str, ...], *masks: NDArray[np.bool_]) -> _Candidate | None:
+    def best(self, axes: tuple[str, ...], *sets: Integers) -> _Candidate | None:
         """The values of some settings that fit best, None where none stand for a change.
 
-        `masks` are the changed cases, those that speak against, and the changed ones that are not told yet.
+        `sets` are the positions of the changed cases, of those that speak against, and of the changed ones that are
+        not told yet.
         """
-        code, most = self.together(axes), math.prod(len(self.values[name]) for name in axes)
+        codes, most = [self.together(axes, some) for some in sets], math.prod(len(self.values[name]) for name in axes)
         if most <= self.count:
             distinct = np.arange(most)
         else:  # more combinations than cases, most of them of no case
-            distinct, code = np.unique(code, return_inverse=True)
-        changed, against, new = (
-            np.bincount(code, weights=mask, minlength=len(distinct)).astype(np.int64) for mask in masks
-        )
+            distinct, every = np.unique(np.concatenate(codes), return_inverse=True)
+            codes = np.split(every, np.cumsum([len(code) for code in codes])[:-1])
+        changed, against, new = (np.bincount(code, minlength=len(distinct)) for code in codes)
         fits = (changed >= NEARLY_ALL * (changed + against)) & (new >= FEWEST)
         if not fits.any():
             return None
@@ -127,7 +131,7 @@ class _Axes:
 
     def inside(self, candidate: _Candidate) -> NDArray[np.bool_]:
         """Which cases have these values."""
-        inside: NDArray[np.bool_] = self.together(candidate.axes) == candidate.code
+        inside: NDArray[np.bool_] = self.together(candidate.axes, np.arange(self.count)) == candidate.code
         return inside
 
     def words(self, candidate: _Candidate) -> str:
@@ -140,11 +144,12 @@ class _Axes:
         return " and ".join(words) or "all cases"
 
 
-def _value(case: Case, name: str) -> object:
-    problem = case.problem
-    if name == "groups" and problem.groups == problem.in_channels > 1:
-        return DEPTHWISE
-    return setting(case, name)
+def _groups(problem: Problem) -> object:
+    return DEPTHWISE if problem.groups == problem.in_channels > 1 else problem.groups
+
+
+#: How a setting of a problem is read that has a word for what others count.
+_READ: dict[str, Callable[[Problem], object]] = {"groups": _groups}
 
 
 def _words(name: str, value: object) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import fields, replace
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Integer, select, type_coerce
+from sqlalchemy import Connection, Integer, Select, null, select, type_coerce
 
 from convbench.case import Case
 from convbench.nouns import nouns
@@ -43,15 +43,15 @@ _STATUSES = {status.value: status for status in Status}
 _STOP_REASONS = {reason.value: reason for reason in StopReason}
 
 
-def load(connection: Connection, row: AnyRow) -> Run:
-    """The run of a row with everything that belongs to it."""
-    every = _cases(connection, row.key)
-    results = _results(connection, row.key, every)
+def load(connection: Connection, row: AnyRow, *, checks: bool) -> Run:
+    """The run of a row with everything that belongs to it, what checks found where `checks` are wanted."""
+    cases = _cases(connection, row.key)
+    results = _results(connection, row.key, cases, checks=checks)
     return replace(
         run_of(row),
-        results=tuple(results[position] for position in sorted(results)),
+        results=tuple([result for result in results if result is not None]),
         rejections=_rejections(connection, row.key),
-        unmeasured=tuple(case for position, case in enumerate(every) if position not in results),
+        unmeasured=tuple([case for case, result in zip(cases, results, strict=True) if result is None]),
         passes=_passes(connection, row.key),
     )
 
@@ -59,7 +59,8 @@ def load(connection: Connection, row: AnyRow) -> Run:
 def visits(connection: Connection, key: int) -> dict[str, list[Visit]]:
     """All visits of a run by case id, in the order of passes; cases without any are left out."""
     ids = {position: case_id for case_id, position in positions(connection, key).items()}
-    return {ids[position]: [_visit(ids[position], row) for row in rows] for position, rows in _visits(connection, key)}
+    visited = itertools.groupby(connection.execute(_visits_of(key, checks=True)), key=itemgetter(0))
+    return {ids[position]: [_visit(ids[position], row) for row in rows] for position, rows in visited}
 
 
 def case(problem: str, settings: str) -> Case:
@@ -176,49 +177,48 @@ def _visit(case_id: str, row: Sequence[Any]) -> Visit:
     )
 
 
-def _visits(connection: Connection, key: int) -> Iterator[tuple[int, Iterator[Sequence[Any]]]]:
-    """(position, rows of its visits in the order of passes) of each case that has any."""
-    columns = schema.visits.c
-    rows = select(*_VISIT).where(columns.run_key == key).order_by(columns.position, columns.pass_index)
-    return itertools.groupby(connection.execute(rows), key=itemgetter(0))
+def _visits_of(key: int, *, checks: bool) -> Select[*tuple[Any, ...]]:
+    """All visits of a run in the order of cases and passes; null in place of checks that nobody asks for."""
+    visits = schema.visits.c
+    columns = [
+        null().label(column.name) if column is visits.check_result and not checks else column for column in _VISIT
+    ]
+    return select(*columns).where(visits.run_key == key).order_by(visits.position, visits.pass_index)
 
 
-def _results(connection: Connection, key: int, cases: Sequence[Case]) -> dict[int, Result]:
-    """The result of each case that a pass has reached, by position: what `result.merge` makes of its visits.
+def _results(connection: Connection, key: int, cases: Sequence[Case], *, checks: bool) -> list[Result | None]:
+    """The result of each case, None of those that no pass has reached: what `result.merge` makes of its visits.
 
     Of a finished run nearly every case has one row (folding.py). Their results are made of columns: one visit after
     the other would cost more than all the rest of loading 100,000 cases.
     """
-    found: dict[int, Result] = {}
-    folded: list[Sequence[Any]] = []
-    for position, rows in _visits(connection, key):
-        first, *later = rows
-        if later or _STATUSES[first[2]] is not Status.PASSED:
-            case = cases[position]
-            merged = merge(case, [_visit(case.id, row) for row in (first, *later)])
-            assert merged is not None  # there is at least one visit
-            found[position] = merged
-        else:
-            folded.append(first)
-    if folded:
-        columns = dict(zip((column.name for column in _VISIT), zip(*folded, strict=True), strict=True))
+    found: list[Result | None] = [None] * len(cases)
+    rows = connection.execute(_visits_of(key, checks=checks)).all()
+    several = {row[0] for row, following in itertools.pairwise(rows) if row[0] == following[0]}
+    alone = [row for row in rows if row[0] not in several and row[2] == Status.PASSED.value]
+    if alone:
+        columns = dict(zip((column.name for column in _VISIT), zip(*alone, strict=True), strict=True))
         layouts = columns["layout"]
         results = nouns(
             Result,
-            len(folded),
+            len(alone),
             case=[cases[position] for position in columns["position"]],
-            status=itertools.repeat(Status.PASSED, len(folded)),
+            status=itertools.repeat(Status.PASSED, len(alone)),
             check=_checks(columns["check_result"]),
             stop_reason=[_STOP_REASONS[reason] for reason in columns["stop_reason"]],
             **{
-                name: [
-                    ((layout, packed),) if packed else () for layout, packed in zip(layouts, columns[name], strict=True)
-                ]
+                name: [((layout, held),) if held else () for layout, held in zip(layouts, columns[name], strict=True)]
                 for name in PACKED
             },
             **{name: columns[name] for name in ("reason", *FOUND_ONCE)},
         )
-        found |= zip(columns["position"], results, strict=True)
+        for position, result in zip(columns["position"], results, strict=True):
+            found[position] = result
+    if len(alone) < len(rows):
+        others = [row for row in rows if found[row[0]] is None]
+        for position, visited in itertools.groupby(others, key=itemgetter(0)):
+            case = cases[position]
+            found[position] = merge(case, [_visit(case.id, row) for row in visited])
     return found
 
 

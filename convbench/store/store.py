@@ -273,9 +273,9 @@ class Store:
         with self._reading() as connection, self._place.decoding(run_id):
             return loading.visits(connection, self._find(connection, run_id).key)
 
-    def load(self, ref: str) -> Run:
+    def load(self, ref: str, *, checks: bool = True) -> Run:
         """A run with its results: `latest` (the newest started), an id, a unique prefix of one, or a baseline, whose
-        name may stand after `baseline:`.
+        name may stand after `baseline:`. Without `checks`, results tell how cases ended but not what checks found.
 
         Raises RunNotFoundError where there is none or where there are several, and NotComparableError where there is no
         such baseline.
@@ -285,7 +285,7 @@ class Store:
             columns = schema.columns(schema.runs, self._version)
             row = connection.execute(select(*columns).where(schema.runs.c.key == key)).one()
             with self._place.decoding(row.id):
-                return loading.load(connection, row)
+                return loading.load(connection, row, checks=checks)
 
     def runs(self) -> list[RunSummary]:
         """All stored runs, newest first."""
