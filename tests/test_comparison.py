@@ -406,6 +406,7 @@ def test_only_innocent_cases_tell_what_all_moved_by() -> None:
     assert not found.is_machine
     assert found.shift == pytest.approx(1.02, rel=1e-4)
     assert found.counts == {Verdict.REGRESSED: 8, Verdict.UNCHANGED: 6}
+    assert found.judgments[0].reason == "+7.8 % beyond the +2.0 % that half of the controls moved"
     assert compare(base, new, FIVE, innocent=set(cases[10:])).shift == 1.0, "four are too few"
     assert compare(new, base, FIVE, innocent=()).counts[Verdict.IMPROVED] == 8
 

@@ -87,7 +87,8 @@ def compare(
     tells = np.ones(len(pairs), dtype=bool)
     if innocent is not None:
         tells[:] = [second.case in innocent for _, second in pairs.values()]
-    figures = _figures(pass_floors(*tables), np.array(limits, dtype=np.float64), precision, tells)
+    others = "all cases" if innocent is None else "the controls"
+    figures = _figures(pass_floors(*tables), np.array(limits, dtype=np.float64), precision, tells, others)
     judgments |= zip(pairs, _judge(list(pairs.values()), figures), strict=True)
     whole = tuple(judgments[place] for place in range(len(found)))
     return Comparison(
@@ -175,6 +176,7 @@ class _Figures:
     blocks: estimate.Integers
     longer: float
     common: CommonShift
+    others: str  # whose moves tell what is common, in words
 
     @property
     def own(self) -> Floats:
@@ -204,7 +206,9 @@ def _most_noise(threshold: Floats) -> Floats:
     return np.minimum(MOST_NOISE, np.exp(MOST_UNSEEN * np.log1p(threshold)))
 
 
-def _figures(floors: PassFloors, threshold: Floats, precision: float, tells: NDArray[np.bool_]) -> _Figures:
+def _figures(
+    floors: PassFloors, threshold: Floats, precision: float, tells: NDArray[np.bool_], others: str
+) -> _Figures:
     base_low, base_high, base_u = _extremes(floors.base)
     new_low, new_high, new_u = _extremes(floors.new)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -226,6 +230,7 @@ def _figures(floors: PassFloors, threshold: Floats, precision: float, tells: NDA
         blocks=floors.blocks,
         longer=_longer(floors, noise, threshold),
         common=common,
+        others=others,
     )
 
 
@@ -300,8 +305,10 @@ def _rule(figures: _Figures, place: int, *, beyond: bool, moved: bool, telling: 
     common = figures.common
     if common.is_machine:
         together = units.percent(common.moved)
-        return Verdict.INCONCLUSIVE, f"use ab: half of all cases moved by about {together}, as on another machine"
-    own = f"{units.change(ratio / common.ratio)} beyond the {units.change(common.ratio)} that half of all cases moved"
+        half = f"half of {figures.others} moved by about {together}"
+        return Verdict.INCONCLUSIVE, f"use ab: {half}, as on another machine"
+    shared = f"the {units.change(common.ratio)} that half of {figures.others} moved"
+    own = f"{units.change(ratio / common.ratio)} beyond {shared}"
     if not beyond:
         return Verdict.UNCHANGED, own
     told = is_worth_telling(common.ratio) or not moved

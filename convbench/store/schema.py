@@ -164,7 +164,8 @@ cases = Table(
     sqlite_with_rowid=False,
 )
 
-#: One row per case and pass. Without SQLite's rowid the rows lie in the order of their key, in which a run is read.
+#: One row per case and pass; of a finished run the first holds the blocks of all, where nothing else came (folding.py).
+#: Without SQLite's rowid the rows lie in the order of their key, in which a run is read.
 visits = Table(
     "visits",
     metadata,
