@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import convbench
-from convbench.result import RunState, Status, StopReason
+from convbench.result import RunState, Status, StopReason, unpack_blocks
 
 HERE = Path(__file__).parent
 #: Passes enough to be in the middle of things for some seconds, blocks short enough to be done soon.
@@ -124,7 +124,10 @@ def test_a_run_survives_kill_9_and_ctrl_c_and_ends_as_one(folder: Path) -> None:
     for result in run.results:
         assert result.status is Status.PASSED
         assert result.stop_reason in (StopReason.ROUNDS, StopReason.SETTLED)
-        assert len(result.blocks) == 5, "five passes, none twice"
+        [(layout, packed)] = result.blocks
+        places = [(block.pass_index, block.round_index) for block in unpack_blocks(packed, layout)]
+        assert len(set(places)) == len(places), "none twice"
+        assert {number for number, _ in places} == set(range(5)), "five passes"
     frame = convbench.load("latest", db=database).frame()
     assert list(frame["blocks"]) == [20] * 6
 
