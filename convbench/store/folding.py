@@ -21,37 +21,40 @@ from convbench.store.runs import AnyRow
 _CHUNK = 500
 
 
-def fold(connection: Connection, key: int) -> None:
-    """Fold the visits of the run with this key. `result.merge` makes of them what it made before."""
+def chunks(connection: Connection, key: int) -> range:
+    """Where each part of the run with this key begins that `fold` takes at once."""
+    visits = schema.visits.c
+    last = connection.scalar(select(func.max(visits.position)).where(visits.run_key == key, visits.pass_index > 0))
+    return range(0, 0 if last is None else last + 1, _CHUNK)
+
+
+def fold(connection: Connection, key: int, start: int) -> None:
+    """Fold a part of the visits of the run with this key. `result.merge` makes of them what it made before."""
     visits = schema.visits.c
     of_run = visits.run_key == key
-    last = connection.scalar(select(func.max(visits.position)).where(of_run, visits.pass_index > 0))
     first_of_case = update(schema.visits).where(
         of_run, visits.position == bindparam("its_position"), visits.pass_index == 0
     )
     first_of_case = first_of_case.values(blocks=bindparam("every_block"), stop_reason=bindparam("last_reason"))
-    for start in range(0, -1 if last is None else last + 1, _CHUNK):
-        rows = connection.execute(
-            select(schema.visits)
-            .where(of_run, visits.position.between(start, start + _CHUNK - 1))
-            .order_by(visits.position, visits.pass_index)
-        ).all()
-        cases = [tuple(some) for _, some in itertools.groupby(rows, key=attrgetter("position"))]
-        folded = [
-            {
-                "its_position": some[0].position,
-                "every_block": b"".join([row.blocks for row in some]),
-                "last_reason": some[-1].stop_reason,
-            }
-            for some in cases
-            if _can_be_one(some)
-        ]
-        if folded:
-            connection.execute(first_of_case, folded)
-            positions = [case["its_position"] for case in folded]
-            connection.execute(
-                delete(schema.visits).where(of_run, visits.position.in_(positions), visits.pass_index > 0)
-            )
+    rows = connection.execute(
+        select(schema.visits)
+        .where(of_run, visits.position.between(start, start + _CHUNK - 1))
+        .order_by(visits.position, visits.pass_index)
+    ).all()
+    cases = [tuple(some) for _, some in itertools.groupby(rows, key=attrgetter("position"))]
+    folded = [
+        {
+            "its_position": some[0].position,
+            "every_block": b"".join([row.blocks for row in some]),
+            "last_reason": some[-1].stop_reason,
+        }
+        for some in cases
+        if _can_be_one(some)
+    ]
+    if folded:
+        connection.execute(first_of_case, folded)
+        positions = [case["its_position"] for case in folded]
+        connection.execute(delete(schema.visits).where(of_run, visits.position.in_(positions), visits.pass_index > 0))
 
 
 def _can_be_one(rows: Sequence[AnyRow]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -16,7 +16,7 @@ from convbench.errors import RunNotFoundError, StoreError
 from convbench.result import Baseline, Environment, Git, PassFacts, Rejection, Run, RunState, RunSummary, Visit
 from convbench.store import loading, past, runs, schema, writing
 from convbench.store import place as places
-from convbench.store.folding import fold
+from convbench.store.folding import chunks, fold
 from convbench.store.identity import checked_baseline_name
 from convbench.store.runs import AnyRow
 from convbench.store.writer import Writer
@@ -204,9 +204,12 @@ class Store:
         claim = self._claim(run_id)
         with self._writing() as connection:
             self._end(connection, run_id, state, finished_at, **runs.writer_columns(None))
-            if state is RunState.FINISHED:
-                fold(connection, claim.key)
+            parts = chunks(connection, claim.key) if state is RunState.FINISHED else ()
         del self._claims[run_id]
+        with suppress(StoreError):  # what is not folded tells the same
+            for start in parts:  # one by one, for others write here too
+                with self._writing() as connection:
+                    fold(connection, claim.key, start)
 
     def note_end(self, run_id: str, state: RunState, finished_at: str) -> None:
         """Say how a run ended and that this process wrote it, for the day when it is sent elsewhere."""
@@ -269,7 +272,9 @@ class Store:
     # ---- reading
 
     def visits(self, run_id: str) -> dict[str, list[Visit]]:
-        """All visits of a run by case id, in the order of passes; cases without any are left out."""
+        """All visits of a run by case id, in the order of passes; cases without any are left out. Of a finished run one
+        visit may hold the blocks of all passes.
+        """
         with self._reading() as connection, self._place.decoding(run_id):
             return loading.visits(connection, self._find(connection, run_id).key)
 

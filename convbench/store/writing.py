@@ -14,7 +14,7 @@ from convbench.errors import StoreError, TakenOverError
 from convbench.result import FOUND_ONCE, Rejection, Run, RunState, Visit
 from convbench.serial import Json, to_json
 from convbench.store import schema
-from convbench.store.folding import fold
+from convbench.store.folding import chunks, fold
 from convbench.store.runs import AnyRow, git_columns, writer_columns, writer_of
 from convbench.store.writer import Writer
 
@@ -128,7 +128,8 @@ def send(here: Connection, there: Connection, run: AnyRow, version: int) -> None
         ended = {"state": run.state, "finished_at": run.finished_at, **writer_columns(None)}
         there.execute(update(schema.runs).where(schema.runs.c.key == key).values(**ended))
         if run.state == RunState.FINISHED.value:
-            fold(there, key)
+            for start in chunks(there, key):
+                fold(there, key, start)
 
 
 def _rows_of(source: Connection, table: Table, key: int, new_key: int, version: int) -> Iterator[dict[str, Any]]:
