@@ -50,6 +50,7 @@ class Judgment:
     few passes would be too narrow: resampling never undercuts the lowest of a sample.
 
     `noise` is u, `shift` what half of all cases moved by together, new over base: `ratio` over it is what is judged.
+    Where the new side alone was measured again it is what half of the controls moved by.
     `threshold` is a ratio minus 1, `q` the Benjamini-Hochberg q-value against the threshold. Numbers are NaN
     where there is nothing to compare. `causes` are what else differs between both sides of this case. A status is None
     where the side does not have the case, or has not reached it.
@@ -80,7 +81,7 @@ class Judgment:
 
     @property
     def own_ratio(self) -> float:
-        """What the case moved by beyond what half of all cases did, new over base."""
+        """What the case moved by beyond what the others did together, new over base."""
         return self.ratio / self.shift
 
     @property

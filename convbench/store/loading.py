@@ -189,8 +189,8 @@ def _visits_of(key: int, *, checks: bool) -> Select[*tuple[Any, ...]]:
 def _results(connection: Connection, key: int, cases: Sequence[Case], *, checks: bool) -> list[Result | None]:
     """The result of each case, None of those that no pass has reached: what `result.merge` makes of its visits.
 
-    Of a finished run nearly every case has one row (folding.py). Their results are made of columns: one visit after
-    the other would cost more than all the rest of loading 100,000 cases.
+    Of a finished run nearly every case has one row (folding.py), unless an older convbench stored it. Results of one
+    row are made of columns: one visit after the other would cost more than the rest of loading 100,000 cases.
     """
     found: list[Result | None] = [None] * len(cases)
     rows = connection.execute(_visits_of(key, checks=checks)).all()

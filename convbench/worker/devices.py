@@ -59,7 +59,8 @@ def _current_accelerator() -> torch.device | None:
 
 def _backend(device: torch.device) -> ModuleType:
     """`torch.accelerator`, or the backend's own module with the same functions on an older torch."""
-    return getattr(torch, device.type)  # type: ignore[no-any-return]  # a module by its name
+    backend: ModuleType = getattr(torch, device.type)
+    return backend
 
 
 def device_count(device: torch.device) -> int:
