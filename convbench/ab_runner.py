@@ -16,12 +16,13 @@ from convbench import units
 from convbench.analysis import side_by_side
 from convbench.analysis.comparability import Difference
 from convbench.analysis.judgment import Compared
-from convbench.case import TORCH_CONV2D, Case
+from convbench.case import Case, WorkerSettings
 from convbench.engine import machine
 from convbench.engine.lanes import Engine, Lanes
 from convbench.engine.local import Setup
 from convbench.epochs import BLOCK_S, ROUNDS, Epochs, Taken
 from convbench.errors import RequestError, WorkerError
+from convbench.measure import schedule
 from convbench.result import Environment, Git, Rejection, Result, Run, RunState, Visit, merge
 from convbench.runner import COHORT_MEMORY_SHARE, Listener, allocator_of
 from convbench.store import new_run_id
@@ -210,17 +211,23 @@ def _conducted(
     sweep: Sweep, cases: Sequence[Case], sides: tuple[Side, Side], listener: Listener, *, epochs: int
 ) -> Iterator[_Both]:
     """Both sides with their workers found to be in order; all workers are ended at the end."""
-    lanes = tuple(Lanes(side.engine) for side in sides)
+    lanes = tuple(Lanes(side.engine, timeout_s=sweep.measure.timeout) for side in sides)
+    free_bytes = machine.memory_available()
     own = [side.cases(cases) for side in sides]
     began, zero = datetime.now(UTC), time.monotonic()
     try:
         for side, each, some in zip(sides, lanes, own, strict=True):
             with _told_of(side):
-                each.start(dict.fromkeys(case.worker for case in some))
+                workers = dict.fromkeys(case.worker for case in some)
+                each.start([_plainest(some), *workers][: schedule.workers_at_once(free_bytes) // 2])
         named = {name for side in sides for name, _ in side.setup.variables}
         environments = tuple(
             _environment(side, each, some, named, timeout_s=sweep.measure.timeout)
             for side, each, some in zip(sides, lanes, own, strict=True)
+        )
+        most_workers = min(
+            schedule.workers_at_once(free_bytes, each.description(_plainest(some)).memory_bytes)
+            for each, some in zip(lanes, own, strict=True)
         )
         yield _Both(
             sweep=sweep,
@@ -232,6 +239,7 @@ def _conducted(
                 seed=sweep.seed,
                 timeout_s=sweep.measure.timeout,
                 memory_limit=int(machine.memory_available() * COHORT_MEMORY_SHARE),
+                most_workers=most_workers,
                 progressed=listener.progressed,
                 clock=lambda: time.monotonic() - zero,
             ),
@@ -255,20 +263,22 @@ def _told_of(side: Side) -> Iterator[None]:
         raise RequestError(f"side {side.name}: {error.message}", hint=hint) from None
 
 
+def _plainest(cases: Sequence[Case]) -> WorkerSettings:
+    """The worker that tells what a side is."""
+    return min(dict.fromkeys(case.worker for case in cases), key=attrgetter("oddness"))
+
+
 def _environment(
     side: Side, lanes: Lanes, cases: Sequence[Case], named: Collection[str], *, timeout_s: float
 ) -> Environment:
-    """What a side is, from its least odd worker; has every worker import its user's module once.
+    """What a side is, from its least odd worker; has each of the user's modules imported once.
 
     The variables in `named` are part of it whatever they do.
     """
-    workers = dict.fromkeys(case.worker for case in cases)
-    settings = min(workers, key=attrgetter("oddness"))
+    settings = _plainest(cases)
     with _told_of(side):
         description = lanes.description(settings)
-        for other in workers:
-            if other.module != TORCH_CONV2D:
-                lanes.lane(other).find_module(other.module, deadline_s=timeout_s)
+        lanes.find_modules(dict.fromkeys(case.worker for case in cases), deadline_s=timeout_s)
     found = machine.environment(
         description,
         allocator=allocator_of(settings.allocator, description),

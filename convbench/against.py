@@ -28,6 +28,7 @@ from convbench.engine.checkout import as_of
 from convbench.engine.lanes import Lanes
 from convbench.engine.local import LocalEngine, Setup
 from convbench.errors import RequestError
+from convbench.measure import schedule
 from convbench.measure.threshold import Thresholds
 from convbench.passes import Hooks, Passes
 from convbench.result import Result, Run, Visit, merge
@@ -130,7 +131,8 @@ def _once_more(
 
     def stored_visits(some: Sequence[Visit]) -> None:
         for visit in some:
-            visits[visit.case_id].append(visit)
+            if visit.complete:
+                visits[visit.case_id].append(visit)
 
     hooks = Hooks(
         stored=stored_visits,
@@ -138,8 +140,8 @@ def _once_more(
         pass_noted=lambda facts: None,
         pass_finished=lambda index: None,
     )
-    lanes = Lanes(LocalEngine())
-    memory_limit = int(machine.memory_available() * COHORT_MEMORY_SHARE)
+    lanes = Lanes(LocalEngine(), timeout_s=sweep.measure.timeout)
+    free_bytes = machine.memory_available()
     # A settled case would be measured in fewer passes than the base was.
     measure = replace(sweep.measure, precision=0.0)
     try:
@@ -148,7 +150,8 @@ def _once_more(
             measure,
             seed=sweep.seed,
             lanes=lanes,
-            memory_limit=memory_limit,
+            memory_limit=int(free_bytes * COHORT_MEMORY_SHARE),
+            most_workers=schedule.workers_at_once(free_bytes),
             hooks=hooks,
             clock=lambda: time.monotonic() - zero,
         ).run()

@@ -101,6 +101,21 @@ def planned(path: Path) -> tuple[sweeps.Sweep, sweeps.Plan]:
     return sweep, plan
 
 
+def workers_at_once(plan: sweeps.Plan) -> int:
+    """How many worker processes a run of these cases has alive at once, at most, with the memory that is free now."""
+    from convbench.engine import machine
+    from convbench.engine.local import LocalEngine
+    from convbench.measure import schedule
+
+    steady = LocalEngine().has_steady_allocator
+    needed = {
+        worker
+        for settings in {case.worker: case for case in plan.cases}.values()
+        for worker in schedule.workers_of(settings, pass_index=0, has_steady_allocator=steady)
+    }
+    return min(len(needed), schedule.workers_at_once(machine.memory_available()))
+
+
 #: The newest run started.
 LATEST = "latest"
 

@@ -74,7 +74,8 @@ class Taken:
 class Epochs:
     """Takes epochs of the given cases, which both sides have in the same order.
 
-    `timeout_s` is for each request to a worker, `memory_limit` what the layers of both sides may fill together, bytes.
+    `timeout_s` is for each request to a worker, `memory_limit` what the layers of both sides may fill together, bytes;
+    at most `most_workers` workers of both sides are alive at once.
     A case that a side cannot measure, or gets wrong, is left out of later epochs on both.
     """
 
@@ -85,12 +86,14 @@ class Epochs:
         seed: int,
         timeout_s: float,
         memory_limit: int,
+        most_workers: int = schedule.MOST_WORKERS,
         progressed: Callable[[Progress], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sides = _side(*sides[0]), _side(*sides[1])
         self._timeout_s = timeout_s
         self._memory_limit = memory_limit
+        self._most_workers = most_workers
         self._progressed = progressed
         self._rounds = Rounds(seed=seed, block_s=BLOCK_S, timeout_s=timeout_s, clock=clock)
         self._epoch = 0
@@ -114,20 +117,28 @@ class Epochs:
         return taken
 
     def _take_epoch(self, wanted: Sequence[int], taken: Taken) -> None:
-        for side in self._in_turn(self._sides):
-            side.lanes.start(dict.fromkeys(side.states[i].case.worker for i in wanted))
         over = 0
-        for cohort, positions in enumerate(self._cohorts(wanted)):
-            pairs = self._take_together(positions, cohort, over=over)
-            if len(positions) > 1:
-                for index, pair in enumerate(pairs):
-                    if any(visit.status is Status.OUT_OF_MEMORY for visit in pair):
-                        pairs[index] = self._take_alone(positions[index], cohort, over=over)
-            for position, (a, b) in zip(positions, pairs, strict=True):
-                taken.a[position].append(self._over(a))
-                taken.b[position].append(self._over(b))
-            over += len(positions)
-            self._tell(over)
+        for cohorts in self._batches(wanted):
+            positions = [position for cohort in cohorts for position in cohort.positions]
+            for side in self._in_turn(self._sides):
+                side.lanes.keep(dict.fromkeys(side.states[i].case.worker for i in positions))
+            for cohort in cohorts:
+                over = self._take_cohort(cohort, taken, over=over)
+
+    def _take_cohort(self, cohort: schedule.Cohort, taken: Taken, *, over: int) -> int:
+        """The cases of a cohort; returns how many of the epoch are over then, with those that were before."""
+        positions = cohort.positions
+        pairs = self._take_together(positions, cohort.index, over=over)
+        if len(positions) > 1:
+            for index, pair in enumerate(pairs):
+                if any(visit.status is Status.OUT_OF_MEMORY for visit in pair):
+                    pairs[index] = self._take_alone(positions[index], cohort.index, over=over)
+        for position, (a, b) in zip(positions, pairs, strict=True):
+            taken.a[position].append(self._over(a))
+            taken.b[position].append(self._over(b))
+        over += len(positions)
+        self._tell(over)
+        return over
 
     def _take_alone(self, position: int, cohort: int, *, over: int) -> _Pair:
         """A case that ran out of memory among others, in fresh workers: what others left in these is in the way."""
@@ -181,12 +192,21 @@ class Epochs:
         slow = rounds_of(state.iteration_s or 0.0) < ROUNDS
         return replace(visit, stop_reason=StopReason.TIME if slow else StopReason.ROUNDS)
 
-    def _cohorts(self, wanted: Sequence[int]) -> list[list[int]]:
-        """The cases that are measured interleaved: both sides of each hold their memory at once."""
-        cases = [self._sides[0].states[i].case for i in wanted]
-        cache_bytes = machine.cache_bytes(3) or schedule.CACHE_BYTES
-        found = schedule.cohorts(cases, memory_limit=self._memory_limit // 2, cache_bytes=cache_bytes)
-        return [[wanted[i] for i in cohort.positions] for cohort in found]
+    def _batches(self, wanted: Sequence[int]) -> schedule.Batches:
+        """The cases that are measured interleaved: both sides of each hold their memory and their workers at once."""
+        a, b = ([side.states[i].case for i in wanted] for side in self._sides)
+        other = dict(zip(a, b, strict=True))
+        found = schedule.grouped(
+            a,
+            lambda case: (("A", case.worker), ("B", other[case].worker)),
+            most_workers=self._most_workers,
+            memory_limit=self._memory_limit // 2,
+            cache_bytes=machine.cache_bytes(3) or schedule.CACHE_BYTES,
+        )
+        return tuple(
+            tuple(replace(cohort, positions=tuple(wanted[i] for i in cohort.positions)) for cohort in batch)
+            for batch in found
+        )
 
     def _tell(self, done: float) -> None:
         """So many cases of the epoch are over, in shares of their rounds; what is tried again takes nothing back."""

@@ -98,15 +98,15 @@ class NotComparableError(ConvbenchError):
 
 
 class WorkerError(ConvbenchError):
-    """A worker did not answer a request."""
+    """A worker did not answer a request; `signal` is the number of the signal that ended its process, or None."""
+
+    def __init__(self, message: str, *, hint: str | None = None, signal: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.signal = signal
 
 
 class WorkerDiedError(WorkerError):
-    """The worker's process ended; `signal` is the number of the signal that ended it, or None."""
-
-    def __init__(self, message: str, *, signal: int | None = None) -> None:
-        super().__init__(message)
-        self.signal = signal
+    """The worker's process ended."""
 
 
 class WorkerTimedOutError(WorkerError):

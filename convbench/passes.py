@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import attrgetter
+from typing import TypeAlias
 
-from convbench.case import Allocator, Case, Fp32Precision, WorkerSettings
+from convbench.case import Case, Fp32Precision, WorkerSettings
 from convbench.engine import machine
 from convbench.engine.lanes import Lanes
 from convbench.errors import ConvbenchError, WorkerError
@@ -27,6 +29,11 @@ from convbench.result import (
 )
 from convbench.rounds import Place, Rounds
 from convbench.visiting import TIMED, CaseState, Visiting
+
+#: Between two times that blocks of a group under way are handed on, seconds.
+STORE_EVERY_S = 2.0
+#: What a roof belongs to: a device, a number of threads, a precision of float32.
+_RoofKey: TypeAlias = tuple[str, int | None, Fp32Precision]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +61,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What is called while a run lasts, always between blocks."""
+    """What is called while a run lasts, always between blocks.
+
+    `stored` gets a visit that is under way again and again, not `complete`, until it is.
+    """
 
     stored: Callable[[Sequence[Visit]], None]
     progressed: Callable[[Progress], None]
@@ -63,8 +73,9 @@ class Hooks:
 
 
 class Passes:
-    """All passes over the given cases. `history` holds complete visits of an earlier, interrupted process.
+    """All passes over the given cases. `history` holds the visits of an earlier process that was cut short.
 
+    `memory_limit` is what the layers of a cohort may fill, bytes; at most `most_workers` workers are alive at once.
     Times of blocks count from `clock()`'s zero.
     """
 
@@ -77,6 +88,7 @@ class Passes:
         lanes: Lanes,
         memory_limit: int,
         hooks: Hooks,
+        most_workers: int = schedule.MOST_WORKERS,
         history: Iterable[Visit] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -86,9 +98,22 @@ class Passes:
         self._rounds = Rounds(
             seed=seed, block_s=schedule.block_seconds(measure), timeout_s=measure.timeout, clock=clock
         )
-        self._states = [CaseState(position=i, case=case, id=case.id, lanes=lanes) for i, case in enumerate(cases)]
         cache_bytes = machine.cache_bytes(3) or schedule.CACHE_BYTES
-        self._cohorts = schedule.cohorts(cases, memory_limit=memory_limit, cache_bytes=cache_bytes)
+        self._first_batches, self._later_batches = (
+            schedule.grouped(
+                cases,
+                partial(schedule.workers_of, pass_index=pass_index, has_steady_allocator=lanes.has_steady_allocator),
+                most_workers=most_workers,
+                memory_limit=memory_limit,
+                cache_bytes=cache_bytes,
+            )
+            for pass_index in (0, 1)
+        )
+        apart = schedule.apart(cases, self._first_batches) | schedule.apart(cases, self._later_batches)
+        self._states = [
+            CaseState(position=i, case=case, id=case.id, lanes=lanes, apart=i in apart) for i, case in enumerate(cases)
+        ]
+        self._stored_at = time.monotonic()
         self._pass_index = 0
         self._visits_done = 0
         self._under_way = 0.0
@@ -114,23 +139,33 @@ class Passes:
                 if not wanting:
                     continue
                 self._pass_cases, self._pass_done = len(wanting), 0
-                self._lanes.start(
-                    dict.fromkeys(case.worker for state in wanting for case in self._variants(state.case))
-                )
-                if finished is not None:
-                    # While the next workers import torch there is time to show what is known so far.
-                    self._hooks.pass_finished(finished)
-                began, before = time.monotonic() - self._lanes.start_s, machine.Load.now()
-                roofs = self._measure_roofs(wanting)
-                for cohort in self._cohorts:
-                    self._visit([self._states[position] for position in cohort.positions], cohort.index)
+                tellers = self._roof_tellers(wanting)
+                roofs: list[Roof] = []
+                began: float | None = None
+                for cohorts in self._first_batches if pass_index == 0 else self._later_batches:
+                    positions = [position for cohort in cohorts for position in cohort.positions]
+                    due = [state for i in positions if (state := self._states[i]).blocks(pass_index, self._measure)]
+                    if not due:
+                        continue
+                    workers = dict.fromkeys(worker for state in due for worker in self._workers(state.case))
+                    self._lanes.keep(workers)
+                    if finished is not None:
+                        # While the next workers import torch there is time to show what is known so far.
+                        self._hooks.pass_finished(finished)
+                        finished = None
+                    if began is None:
+                        began, before = time.monotonic() - self._lanes.start_s, machine.Load.now()
+                    roofs += self._measure_roofs({key: of for key, of in tellers.items() if of[0] in workers})
+                    for cohort in cohorts:
+                        self._visit([self._states[position] for position in cohort.positions], cohort.index)
                 self._lanes.close()
+                assert began is not None, "some case is due"
                 self._hooks.pass_noted(
                     _facts(
                         pass_index,
                         time.monotonic() - self._lanes.start_s - began,
                         before,
-                        roofs=roofs,
+                        roofs=tuple(roofs),
                         twin_ratios=self._rounds.twin_ratios,
                     )
                 )
@@ -141,26 +176,32 @@ class Passes:
         if finished is not None:
             self._hooks.pass_finished(finished)
 
-    def _measure_roofs(self, wanting: Sequence[CaseState]) -> tuple[Roof, ...]:
-        """What the machine can do at best, on each device with each number of threads, in the dtypes its cases have."""
-        wanted: dict[tuple[str, int | None, Fp32Precision], dict[str, None]] = {}
-        tellers: dict[tuple[str, int | None, Fp32Precision], WorkerSettings] = {}
+    def _roof_tellers(self, wanting: Sequence[CaseState]) -> dict[_RoofKey, tuple[WorkerSettings, list[str]]]:
+        """Which worker measures what a device can do with a number of threads, and in which dtypes its cases are."""
+        dtypes: dict[_RoofKey, dict[str, None]] = {}
+        tellers: dict[_RoofKey, WorkerSettings] = {}
         for case in (state.case for state in wanting):
             key = (case.device, case.threads, case.fp32_precision)
-            wanted.setdefault(key, {})[case.compute_dtype] = None
+            dtypes.setdefault(key, {})[case.compute_dtype] = None
             tellers[key] = min(tellers.get(key, case.worker), case.worker, key=attrgetter("oddness"))
+        return {key: (teller, list(dtypes[key])) for key, teller in tellers.items()}
+
+    def _measure_roofs(self, tellers: Mapping[_RoofKey, tuple[WorkerSettings, list[str]]]) -> list[Roof]:
+        """What the machine can do at best, as these workers tell it."""
         roofs: list[Roof] = []
-        for key, dtypes in wanted.items():
+        for (device, _, _), (settings, dtypes) in tellers.items():
             try:
-                lane = self._lanes.lane(tellers[key])
-                roofs += lane.roofs(list(dtypes), key[0], deadline_s=self._measure.timeout)
+                lane = self._lanes.lane(settings)
+                roofs += lane.roofs(dtypes, device, deadline_s=self._measure.timeout)
             except WorkerError:
-                self._lanes.drop(tellers[key])
-        return tuple(roofs)
+                self._lanes.drop(settings)
+        return roofs
 
     def _visit(self, states: Sequence[CaseState], cohort: int) -> None:
         """One cohort in this pass; a case that ran out of memory among others is tried once alone."""
-        visiting = [Visiting(state=state) for state in states if state.blocks(self._pass_index, self._measure)]
+        visiting = [
+            Visiting.of(state, self._pass_index) for state in states if state.blocks(self._pass_index, self._measure)
+        ]
         try:
             self._measure_together(visiting, cohort)
             if len(visiting) > 1:
@@ -168,7 +209,7 @@ class Passes:
                     if visit.status is Status.OUT_OF_MEMORY:
                         # A fresh worker: what the others left in this one's memory is in the way.
                         self._lanes.drop(visit.state.case.worker)
-                        visiting[index] = Visiting(state=visit.state)
+                        visiting[index] = Visiting.of(visit.state, self._pass_index)
                         self._measure_together([visiting[index]], cohort)
         except (KeyboardInterrupt, ConvbenchError):
             self._store([visit for visit in visiting if visit.blocks and not visit.over], complete=False)
@@ -186,6 +227,7 @@ class Passes:
         def progressed(round_index: int) -> None:
             self._under_way = len(visiting) * (round_index + 1) / (self._measure.rounds + 1)
             self._tell()
+            self._store_so_far(visiting)
 
         place = Place(pass_index=self._pass_index, cohort=cohort)
         self._rounds.take(both, place, rounds=self._measure.rounds, due=self._due, progressed=progressed)
@@ -195,26 +237,34 @@ class Passes:
             self._rounds.verify(visiting)
         self._lanes.release(deadline_s=self._measure.timeout)
 
-    def _variants(self, case: Case) -> tuple[Case, ...]:
-        """The case, and in the first pass the same under the system's allocator, where that is another one."""
-        steady = case.allocator is Allocator.STEADY and case.device == "cpu" and self._lanes.has_steady_allocator
-        if self._pass_index or not steady:
-            return (case,)
-        return (case, replace(case, allocator=Allocator.SYSTEM))
+    def _workers(self, case: Case) -> tuple[WorkerSettings, ...]:
+        """The workers that a case needs in this pass."""
+        return schedule.workers_of(
+            case, pass_index=self._pass_index, has_steady_allocator=self._lanes.has_steady_allocator
+        )
 
     def _companions(self, visit: Visiting) -> tuple[Visiting, ...]:
         """What explains a case and is measured beside it in the first pass; what fails of it is left out."""
         if self._pass_index or visit.over:
             return ()
         state = replace(visit.state, checked=True)
-        _, *system = self._variants(state.case)
+        _, *system = schedule.variants(
+            state.case, pass_index=self._pass_index, has_steady_allocator=self._lanes.has_steady_allocator
+        )
+        before = state.cut_short.get(self._pass_index)
         if system:
             visit.system = Visiting(state=replace(state, case=system[0]), beside=visit)
+            if before is not None:
+                visit.system.keep(before.system_blocks, before.layout)
         if state.case.is_one_backward_kernel:
             visit.kernels = Visiting(state=state, beside=visit, kernels_alone=True)
+            if before is not None:
+                visit.kernels.keep(before.kernel_blocks, before.layout)
         return tuple(companion for companion in (visit.system, visit.kernels) if companion)
 
     def _due(self, visit: Visiting, round_index: int) -> bool:
+        if round_index in visit.kept_rounds:
+            return False
         if visit.beside and (visit.beside.over or round_index >= schedule.COMPANION_BLOCKS):
             return False
         main = visit.beside or visit
@@ -239,6 +289,15 @@ class Passes:
             self._under_way = 0.0
             self._hand_on(visits)
             self._tell()
+
+    def _store_so_far(self, visiting: Sequence[Visiting]) -> None:
+        """Every few seconds: hand on the blocks taken so far, so that a kill costs no more than these seconds."""
+        now = time.monotonic()
+        if now - self._stored_at >= STORE_EVERY_S:
+            self._hand_on(
+                [visit.visit(self._pass_index, complete=False) for visit in visiting if visit.blocks and not visit.over]
+            )
+            self._stored_at = time.monotonic()
 
     def _hand_on(self, visits: Sequence[Visit]) -> None:
         """Have the visits stored, even where Ctrl-C comes just then: storing again does no harm."""

@@ -145,7 +145,7 @@ class Visit:
     time that went into changing layouts, `first_call_s` the seconds of the first iteration in a process, `peak_bytes`
     the memory that an iteration took beyond its operands and results. `system_blocks` are a few more under the system's
     allocator, `kernel_blocks` of the kernels that the direction calls, without autograd; both are packed like `blocks`.
-    A visit that is not `complete` was cut short and is measured anew on resume.
+    A visit that is not `complete` holds the blocks taken so far; a resume takes the others.
     """
 
     case_id: str

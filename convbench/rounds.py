@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from convbench.case import Allocator
 from convbench.engine import machine
 from convbench.engine.lane import Lane, Refusal
-from convbench.errors import WorkerDiedError, WorkerError, WorkerTimedOutError
+from convbench.engine.lanes import SIGKILL
+from convbench.errors import WorkerError, WorkerTimedOutError
 from convbench.measure import schedule
 from convbench.result import NAN, Block, Status
 from convbench.visiting import TIMED, Visiting
 
-#: Signal number of a kill that was not ours: the kernel was out of memory.
-SIGKILL = 9
 #: What to know of a case whose worker was to keep freed memory and does not.
 GIVES_BACK = "freed memory goes back to the system"
 #: A pause when the worker changes, seconds: the last one falls asleep first.
@@ -66,7 +65,7 @@ class Rounds:
         for round_index in range(rounds):
             wanted = [i for i, visit in enumerate(visiting) if due(visit, round_index)]
             if not wanted:
-                break
+                continue
             order = schedule.shuffled(
                 wanted, seed=self._seed, pass_index=place.pass_index, cohort=place.cohort, round_index=round_index
             )
@@ -100,9 +99,13 @@ class Rounds:
             visit.end(prepared.status, prepared.reason)
             return None
         if visit.prepared is None:
-            if settings.allocator is Allocator.STEADY and not lanes.description(settings).keeps_memory:
-                note = "; ".join(filter(None, [prepared.note, GIVES_BACK]))
-                prepared = replace(prepared, note=note if lanes.has_steady_allocator else prepared.note)
+            gives_back = settings.allocator is Allocator.STEADY and not lanes.description(settings).keeps_memory
+            notes = [
+                prepared.note,
+                GIVES_BACK if gives_back and lanes.has_steady_allocator else None,
+                schedule.APART if state.apart else None,
+            ]
+            prepared = replace(prepared, note="; ".join(filter(None, notes)) or None)
             visit.prepared, visit.status, visit.reason = prepared, prepared.status, prepared.reason
         visit.lane = lane
         return lane
@@ -187,7 +190,7 @@ class Rounds:
         """The worker died serving this case: the case bears it, the lane is replaced when next needed."""
         if isinstance(error, WorkerTimedOutError):
             visit.end(Status.TIMED_OUT, error.message)
-        elif isinstance(error, WorkerDiedError) and error.signal == SIGKILL:
+        elif error.signal == SIGKILL:
             visit.end(Status.OUT_OF_MEMORY, f"{error.message}: probably the system was out of memory")
         else:
             visit.end(Status.CRASHED, error.message)

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from operator import attrgetter
 
 import convbench
-from convbench.case import TORCH_CONV2D, Allocator
+from convbench.case import Allocator
 from convbench.engine import machine
 from convbench.engine.checkout import checkout
 from convbench.engine.lane import Description
 from convbench.engine.lanes import Engine, Lanes
 from convbench.errors import RequestError
+from convbench.measure import schedule
 from convbench.passes import Hooks, Passes, Progress
 from convbench.result import Environment, Run, RunState, Visit
 from convbench.store import Record, Writer, digest, new_run_id, record
@@ -63,19 +64,27 @@ def run(
     written before the user's own modules were imported once. On KeyboardInterrupt what was measured is kept, the run is
     marked as interrupted, and it goes on up.
     """
-    lanes = Lanes(engine)
+    lanes = Lanes(engine, timeout_s=sweep.measure.timeout)
+    free_bytes = machine.memory_available()
     try:
         workers = dict.fromkeys(case.worker for case in plan.cases)
         settings = min(workers, key=attrgetter("oddness"))
-        lanes.start(workers)
+        lanes.start([settings, *workers][: schedule.workers_at_once(free_bytes)])
         description = lanes.description(settings)
-        for other in workers:
-            if other.module != TORCH_CONV2D:
-                lanes.lane(other).find_module(other.module, deadline_s=sweep.measure.timeout)
+        most_workers = schedule.workers_at_once(free_bytes, description.memory_bytes)
+        lanes.find_modules(workers, deadline_s=sweep.measure.timeout)
         environment = machine.environment(description, allocator=allocator_of(settings.allocator, description))
         with record(db, told=listener.told) as store:
             return _measure(
-                sweep, plan, lanes, environment, store=store, listener=listener, fresh=fresh, base_id=base_id
+                sweep,
+                plan,
+                lanes,
+                environment,
+                most_workers=most_workers,
+                store=store,
+                listener=listener,
+                fresh=fresh,
+                base_id=base_id,
             )
     finally:
         lanes.close()
@@ -87,6 +96,7 @@ def _measure(
     lanes: Lanes,
     environment: Environment,
     *,
+    most_workers: int,
     store: Record,
     listener: Listener,
     fresh: bool,
@@ -102,6 +112,7 @@ def _measure(
         seed=sweep.seed,
         lanes=lanes,
         memory_limit=int(machine.memory_available() * COHORT_MEMORY_SHARE),
+        most_workers=most_workers,
         hooks=Hooks(
             stored=lambda visits: store.append(begun.run_id, visits),
             progressed=listener.progressed,
@@ -123,7 +134,7 @@ def _measure(
 def _begin(
     sweep: Sweep, plan: Plan, store: Record, environment: Environment, *, fresh: bool, base_id: str | None
 ) -> tuple[Begun, Sequence[Visit], datetime]:
-    """A new run in the store, or an old one taken over with the complete visits it has; and when it started."""
+    """A new run in the store, or an old one taken over with the visits it has; and when it started."""
     what = digest(plan.cases, sweep.measure, seed=sweep.seed, name=sweep.name, description=sweep.description)
     host = socket.gethostname()
     writer = Writer.of_this_process()

@@ -16,13 +16,19 @@ TIMED = frozenset({Status.PASSED, Status.FAILED})
 
 @dataclass(slots=True, kw_only=True)
 class CaseState:
-    """What is known of a case while the run lasts; `lanes` are where its workers run."""
+    """What is known of a case while the run lasts; `lanes` are where its workers run.
+
+    `cut_short` holds, by pass, visits that a process which is gone stored before it could complete them. `apart` says
+    that the case is not interleaved with all others of its problem.
+    """
 
     position: int
     case: Case
     id: str
     lanes: Lanes
+    apart: bool = False
     done: set[int] = field(default_factory=set)
+    cut_short: dict[int, Visit] = field(default_factory=dict)
     minima: list[tuple[int, float]] = field(default_factory=list)
     iteration_s: float | None = None
     status: Status = Status.PASSED
@@ -43,7 +49,11 @@ class CaseState:
         return sum(self.blocks(index, measure) > 0 for index in range(since, measure.passes))
 
     def remember(self, visit: Visit, measure: Measure) -> None:
-        """Take in what a complete visit found."""
+        """Take in what a visit found; of one that is not complete the blocks are kept until it is."""
+        if not visit.complete:
+            self.cut_short[visit.pass_index] = visit
+            return
+        self.cut_short.pop(visit.pass_index, None)
         blocks = unpack_blocks(visit.blocks, visit.layout)
         self.done.add(visit.pass_index)
         self.minima += [(block.pass_index, block.minimum_s) for block in blocks]
@@ -82,6 +92,21 @@ class Visiting:
     beside: Visiting | None = None  # the case that this one is measured beside
     kernels_alone: bool = False  # whether it is the kernels alone
     peak_bytes: int | None = None
+    kept_rounds: frozenset[int] = frozenset()  # whose blocks an earlier process took
+
+    @classmethod
+    def of(cls, state: CaseState, pass_index: int) -> Visiting:
+        """The visit of a case in a pass, with the blocks that an earlier process took of it."""
+        visiting = cls(state=state)
+        before = state.cut_short.get(pass_index)
+        if before is not None:
+            visiting.keep(before.blocks, before.layout)
+        return visiting
+
+    def keep(self, packed: bytes, layout: int) -> None:
+        """Begin with blocks that an earlier process took: their rounds are not taken again."""
+        self.blocks = list(unpack_blocks(packed, layout))
+        self.kept_rounds = frozenset(block.round_index for block in self.blocks)
 
     def end(self, status: Status, reason: str | None) -> None:
         """No more blocks of this case."""

@@ -38,6 +38,9 @@ class Script:
     twin_ratio: float = 0.6
     dies_at_start: set[int] = field(default_factory=set)  # numbers of workers
     slow_first_block_s: float | None = None
+    killed_while_waiting_after: int | None = None  # blocks
+    always_ends_while_waiting: bool = False
+    killed_in_find_module: set[str] = field(default_factory=set)
     factor: Callable[[int, int], float] = lambda name, worker: 1.0  # on the time, by layer and number of the worker
 
 
@@ -52,12 +55,16 @@ class FakeEngine:
         self.deaths = 0
         self.blocks = 0
         self.falls = 0
+        self.most_alive = 0
+        self.transports: list[FakeTransport] = []
 
     has_steady_allocator = False
 
     def start(self, settings: WorkerSettings) -> Lane:
         self.workers += 1
-        return Lane(FakeTransport(self, self.workers), settings)
+        self.transports.append(FakeTransport(self, self.workers))
+        self.most_alive = max(self.most_alive, sum(not transport.dead for transport in self.transports))
+        return Lane(self.transports[-1], settings)
 
     def fall_back(self) -> bool:
         self.falls += 1
@@ -75,25 +82,33 @@ class FakeTransport:
         self._engine = engine
         self._number = number
         self._layers: dict[int, int] = {}
-        self._dead = False
+        self.dead = False
 
     def wait_until_up(self, *, deadline_s: float) -> None:
-        if self._dead:
+        if self.dead:
             raise WorkerStartError("the worker did not start")
 
+    def is_alive(self) -> bool:
+        script, engine = self._engine.script, self._engine
+        if not self.dead and (script.always_ends_while_waiting or script.killed_while_waiting_after == engine.blocks):
+            script.killed_while_waiting_after = None
+            self.dead = True
+            engine.deaths += 1
+        return not self.dead
+
     def close(self) -> None:
-        if not self._dead:
+        if not self.dead:
             self._engine.closed += 1
-        self._dead = True
+        self.dead = True
 
     def request(self, message: Message, *, deadline_s: float) -> Mapping[str, Json]:
-        assert not self._dead, "a request to a dead worker"
+        assert not self.dead, "a request to a dead worker"
         op = str(message["op"])
         answer: Mapping[str, Json] = getattr(self, f"_{op}")(message)
         return answer
 
     def _die(self, error: WorkerDiedError | WorkerTimedOutError) -> None:
-        self._dead = True
+        self.dead = True
         self._engine.deaths += 1
         raise error
 
@@ -115,6 +130,11 @@ class FakeTransport:
     def _find_module(self, message: Message) -> Mapping[str, Json]:
         if message["module"] == "absent:Conv":
             return {"status": "error", "reason": "ModuleNotFoundError: No module named 'absent'"}
+        self._engine.log.append(("find_module", self._number))
+        if message["module"] in self._engine.script.killed_in_find_module:
+            self._die(WorkerDiedError("the worker was ended by SIGKILL", signal=9))
+        if message["module"] == "breaks:Conv":
+            self._die(WorkerDiedError("the worker was ended by SIGSEGV", signal=11))
         return {"status": "passed"}
 
     def _prepare(self, message: Message) -> Mapping[str, Json]:

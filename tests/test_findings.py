@@ -19,6 +19,7 @@ from convbench.analysis.evidence import USUAL, Evidence, evidence
 from convbench.analysis.findings import Finding, Kind, Trust, Weight, findings, noise_sentence, trust
 from convbench.analysis.frame import frame
 from convbench.case import SETTINGS, TORCH_CONV2D, Allocator, Case, MemoryFormat
+from convbench.measure import schedule
 from convbench.problem import Direction, PaddingMode, Problem
 from convbench.result import (
     LAYOUT,
@@ -407,6 +408,16 @@ def test_unreached_cases_and_rejections_are_notes() -> None:
     assert notes[0] == "3 cases were not reached yet"
     assert notes[1].startswith("torch would refuse 3 points of the sweep: ")
     assert not any("right" in note for note in notes)
+
+
+def test_settings_that_were_not_interleaved_are_told() -> None:
+    parted = timed(layer(), 1e-3)
+    parted = replace(parted, note=f"through autograd; {schedule.APART}")
+    found = findings(run(parted, timed(layer(dtype="float64"), 1e-3)))
+    (told,) = [finding for finding in found if "take turns" in finding.sentence]
+    assert told.sentence.startswith("1 of 2 cases did not take turns with all other settings of their layer")
+    assert told.cases == (parted.case.id,)
+    assert not any("take turns" in each.sentence for each in findings(run(timed(layer(), 1e-3))))
 
 
 def test_the_frame_may_be_given() -> None:

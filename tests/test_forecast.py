@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 import synthetic
 
+from convbench import units
 from convbench.case import Case
 from convbench.errors import RequestError
+from convbench.measure import schedule
 from convbench.measure.forecast import forecast_s, upper_limit_s, within_budget
 from convbench.problem import Problem
 from convbench.report.plan import plan_text
@@ -78,7 +80,10 @@ def test_a_run_that_tells_nothing_gives_no_forecast() -> None:
 def test_the_plan_says_where_its_time_comes_from() -> None:
     some = cases(known(20.0))[:3]
     common = {"name": "a", "cases": some, "rejections": (), "points": 3, "merged": 0, "excluded": 0, "most": 40}
+    common |= {"workers": 3}
     limit = plan_text(**common, measure=Measure())
+    each = schedule.WORKER_START_BYTES + schedule.WORKER_GROWTH_BYTES
+    assert f"{units.size(3 * each)} for 3 worker processes at a time" in limit
     assert "time: at most about" in limit
     told = plan_text(**common, measure=Measure(), forecast_s=75.0)
     assert "time: about 1 min 15 s" in told

@@ -6,10 +6,12 @@ from typing import ClassVar
 import pytest
 from fake_engine import FakeEngine, Script
 
+from convbench import passes as passes_module
 from convbench.case import Allocator, Case, WorkerSettings
 from convbench.engine import machine
 from convbench.engine.lane import Lane
 from convbench.engine.lanes import Lanes
+from convbench.measure import schedule
 from convbench.passes import Hooks, Passes, Progress
 from convbench.problem import Direction, Problem
 from convbench.result import Measure, PassFacts, Result, RoofKind, Status, StopReason, Visit, merge, unpack_blocks
@@ -215,10 +217,97 @@ def test_an_interrupt_keeps_what_was_measured_and_a_resume_completes_it(after: i
     assert all(visit.stop_reason is StopReason.INTERRUPTED for visit in cut)
     complete = [visit for visit in recorder.visits if visit.complete]
 
-    resumed, engine = measure(cases, Script(drift=0.1), history=complete)
+    resumed, engine = measure(cases, Script(drift=0.1), history=recorder.visits)
     both = sorted((visit.case_id, visit.pass_index) for visit in complete + resumed.visits)
     assert both == sorted((each.id, index) for each in cases for index in range(5))
     assert len(engine.asked("check")) == (0 if complete else 2)
+    assert engine.blocks == 2 * 25 - after, "no block is taken twice"
+    for each in cases:
+        taken = [
+            block
+            for visit in complete + resumed.visits
+            if visit.case_id == each.id
+            for block in unpack_blocks(visit.blocks)
+        ]
+        rounds = sorted((block.pass_index, block.round_index) for block in taken)
+        assert rounds == [(index, number) for index in range(5) for number in range(5)]
+
+
+def test_blocks_are_handed_on_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill costs what was measured since: here each block takes a second."""
+    now = iter(range(10**6))
+    monkeypatch.setattr(passes_module.time, "monotonic", lambda: float(next(now)))
+    cases = [case(name, direction=Direction.BACKWARD) for name in (1, 2, 3)]
+    recorder, _ = measure(cases, Script(drift=0.1), measure=Measure(passes=1))
+    partial = [visit for visit in recorder.visits if not visit.complete]
+    assert len(partial) > 10
+    assert all(visit.stop_reason is StopReason.UNFINISHED for visit in partial)
+    counts = [len(unpack_blocks(visit.blocks)) for visit in partial if visit.case_id == cases[0].id]
+    assert counts == sorted(counts)
+    assert set(counts) >= {1, 2, 3, 4}
+
+    before = [visit for visit in partial if len(unpack_blocks(visit.blocks)) == 2][-3:]
+    kernels = sum(len(unpack_blocks(visit.kernel_blocks)) for visit in before)
+    assert kernels > 0
+    resumed, engine = measure(cases, Script(drift=0.1), measure=Measure(passes=1), history=before)
+    kept = {visit.case_id: len(unpack_blocks(visit.blocks)) for visit in before}
+    assert engine.blocks == 3 * (5 + 3) - sum(kept.values()) - sum(
+        len(unpack_blocks({visit.case_id: visit for visit in before}[one].kernel_blocks)) for one in kept
+    )
+    for each in cases:
+        (visit,) = [visit for visit in resumed.of(each) if visit.complete]
+        assert sorted(block.round_index for block in unpack_blocks(visit.blocks)) == [0, 1, 2, 3, 4]
+        assert sorted(block.round_index for block in unpack_blocks(visit.kernel_blocks)) == [0, 1, 2]
+
+
+def env(value: int) -> tuple[tuple[str, str], ...]:
+    return (("A", str(value)),)
+
+
+def test_no_more_workers_are_alive_than_fit_and_the_rows_say_so() -> None:
+    cases = [case(name, env=env(value)) for name in (1, 2) for value in range(5)] + [case(3)]
+    engine = FakeEngine(Script(drift=0.1))
+    engine.has_steady_allocator = True
+    recorder = Recorder()
+    Passes(
+        cases,
+        Measure(passes=2),
+        seed=1,
+        lanes=Lanes(engine),
+        memory_limit=10**12,
+        most_workers=4,
+        hooks=recorder.hooks(),
+    ).run()
+    assert engine.most_alive == 4
+    assert all(visit.status is Status.PASSED for visit in recorder.visits)
+    for each in cases[:10]:
+        assert recorder.of(each)[0].note == schedule.APART
+        assert [len(unpack_blocks(visit.blocks)) for visit in recorder.of(each)] == [5, 5]
+        assert len(unpack_blocks(recorder.of(each)[0].system_blocks)) == 3
+    assert recorder.of(cases[10])[0].note is None
+    assert [facts.pass_index for facts in recorder.noted] == [0, 1]
+    assert len({(roof.device, roof.threads) for roof in recorder.noted[0].roofs}) == 1, "measured once a pass"
+
+
+def test_settings_that_fit_at_once_are_interleaved() -> None:
+    cases = [case(1, env=env(value)) for value in range(8)]
+    recorder, engine = measure(cases, Script(drift=0.1), measure=Measure(passes=1))
+    assert engine.most_alive == 8
+    assert all(visit.note is None for visit in recorder.visits)
+
+
+def test_a_worker_that_ends_while_it_waits_costs_no_case() -> None:
+    recorder, engine = measure([case(1), case(2)], Script(killed_while_waiting_after=7, drift=0.1))
+    assert all(visit.status is Status.PASSED for visit in recorder.visits)
+    assert engine.deaths == 1
+    assert [len(unpack_blocks(visit.blocks)) for visit in recorder.of(case(1))] == [5] * 5
+
+
+def test_workers_that_end_again_and_again_while_they_wait_are_given_up() -> None:
+    recorder, _ = measure([case(1)], Script(always_ends_while_waiting=True), measure=Measure(passes=1))
+    (visit,) = recorder.visits
+    assert visit.status is Status.CRASHED
+    assert visit.reason == "workers ended while they waited, 3 were replaced"
 
 
 def test_a_resume_of_a_finished_run_measures_nothing() -> None:

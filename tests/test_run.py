@@ -140,6 +140,39 @@ def test_a_run_survives_kill_9_and_ctrl_c_and_ends_as_one(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_kill_in_the_first_group_of_cases_keeps_the_blocks_taken_so_far(tmp_path: Path) -> None:
+    text = SWEEP.replace("max_time: 0.2", "max_time: 1").replace("[2, 3, 4]", "[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]")
+    (tmp_path / "sweep.yaml").write_text(text, encoding="utf-8")
+    killed = start(tmp_path, "run", "sweep.yaml")
+    wait_for_visits(tmp_path, 1, killed)
+    killed.kill()
+    killed.communicate()
+    database = tmp_path / "reports" / "convbench.db"
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        found = connection.execute("select complete, pass_index, length(blocks) from visits").fetchall()
+    assert {row[:2] for row in found} == {(0, 0)}, "cut short in the first pass"
+    assert all(length > 0 for _, _, length in found)
+
+    shown = command(tmp_path, "export", "latest", "--format", "csv")
+    assert shown.returncode == 0, shown.stderr
+    resumed = start(tmp_path, "run", "sweep.yaml")
+    end = time.monotonic() + 120
+    while True:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+            if connection.execute("select count(*) from visits where complete").fetchone()[0]:
+                break
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    resumed.send_signal(signal.SIGINT)
+    _, err = resumed.communicate(timeout=60)
+    assert f"{len(found)} visits kept" in err or (len(found) == 1 and "1 visit kept" in err)
+    run = convbench.load("latest", db=str(database)).run
+    blocks = [unpack_blocks(packed, layout) for result in run.results for layout, packed in result.blocks]
+    firsts = [[block.round_index for block in some if block.pass_index == 0] for some in blocks]
+    assert [sorted(rounds) for rounds in firsts] == [[0, 1, 2, 3]] * len(firsts), "every round once"
+
+
+@pytest.mark.slow
 def test_wrong_and_misbehaving_layers_in_one_sweep(folder: Path) -> None:
     (folder / "sweep.yaml").write_text(
         """\

@@ -99,3 +99,41 @@ def test_the_order_of_a_round_is_random_and_repeats_for_the_same_seed() -> None:
     assert order(1, 0) == order(1, 0)
     assert sorted(order(1, 0)) == items
     assert len({tuple(order(seed, index)) for seed in (1, 2) for index in range(5)}) == 10
+
+
+def workers(case: Case) -> tuple[str, ...]:
+    """A worker for each set of variables, and one more beside it."""
+    return (str(case.env), f"{case.env} beside")
+
+
+def test_cases_are_shared_out_so_that_their_workers_fit() -> None:
+    some = [case(name, env=(("A", str(value)),)) for name in (1, 2) for value in range(5)]
+    found = schedule.batches(some, workers, most=4)
+    assert found == ((0, 1, 5, 6), (2, 3, 7, 8), (4, 9)), "each set of variables in one batch, whatever the problem"
+    assert schedule.batches(some, workers, most=10) == (tuple(range(10)),)
+    one_needs_two_all_the_same = tuple((value, value + 5) for value in range(5))
+    assert schedule.batches(some, workers, most=1) == one_needs_two_all_the_same
+
+
+def test_a_setting_that_varies_slower_than_the_workers_does_not_multiply_batches() -> None:
+    some = [case(1, dtype=dtype, env=(("A", str(v)),)) for dtype in ("float32", "bfloat16") for v in range(6)]
+    assert schedule.batches(some, workers, most=8) == ((0, 1, 2, 3, 6, 7, 8, 9), (4, 5, 10, 11))
+
+
+def test_what_is_not_interleaved_is_known() -> None:
+    some = [case(1, env=(("A", str(value)),)) for value in range(3)] + [case(2)]
+    parted = schedule.grouped(some, workers, most_workers=4, memory_limit=10**12)
+    assert schedule.apart(some, parted) == {0, 1, 2}
+    assert [cohort.index for batch in parted for cohort in batch] == list(range(len(parted)))
+    assert schedule.apart(some, schedule.grouped(some, workers, most_workers=8, memory_limit=10**12)) == frozenset()
+    assert schedule.apart(some, schedule.grouped(some, workers, most_workers=8, memory_limit=1)) == {0, 1, 2}, (
+        "memory parts them too"
+    )
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "start_bytes", "expected"),
+    [(0, None, 2), (2**30, None, 2), (4 * 2**30, None, 3), (24 * 2**30, None, 8), (24 * 2**30, 2 * 2**30, 3)],
+)
+def test_workers_alive_at_once_go_by_free_memory(free_bytes: int, start_bytes: int | None, expected: int) -> None:
+    assert schedule.workers_at_once(free_bytes, start_bytes) == expected

@@ -464,16 +464,17 @@ def test_killed_run_shows_as_interrupted(store: Store) -> None:
     assert store.runs()[0].state is RunState.INTERRUPTED
 
 
-def test_resume_keeps_complete_visits_and_forgets_the_others(url: str) -> None:
+def test_resume_keeps_all_visits_until_the_same_are_stored_again(url: str) -> None:
     cut_short = visit(CASES[1], complete=False, stop_reason=StopReason.INTERRUPTED)
     with Store.create(url) as first:
         run_id = begin(first, writer=GONE)
         first.append(run_id, [visit(CASES[0]), cut_short])
-        assert len(first.load(run_id).results) == 2  # shown until it is measured anew
+        assert len(first.load(run_id).results) == 2  # shown also while it is not complete
     with Store.create(url) as second:
         second.take_over(run_id, ME)
-        assert second.visits(run_id) == {CASES[0].id: [visit(CASES[0])]}
+        assert second.visits(run_id) == {CASES[0].id: [visit(CASES[0])], CASES[1].id: [cut_short]}
         second.append(run_id, [visit(CASES[1])])
+        assert second.visits(run_id)[CASES[1].id] == [visit(CASES[1])]
         assert [result.case for result in second.load(run_id).results] == list(CASES[:2])
 
 

@@ -184,7 +184,7 @@ def test_what_one_layer_does_to_its_worker_costs_that_case_alone() -> None:
     visits: list[Visit] = []
     measure = Measure(passes=2, rounds=3, max_time=0.03, timeout=8, precision=1e-6)
     hooks = Hooks(
-        stored=visits.extend,
+        stored=lambda some: visits.extend(visit for visit in some if visit.complete),
         progressed=lambda progress: None,
         pass_noted=lambda facts: None,
         pass_finished=lambda index: None,
@@ -210,6 +210,43 @@ def test_what_one_layer_does_to_its_worker_costs_that_case_alone() -> None:
         assert [visit.status for visit in ours] == [Status.PASSED] * 2
         assert [len(unpack_blocks(visit.blocks)) for visit in ours] == [3, 3]
         assert [visit.check is not None for visit in ours] == [True, False]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told by Linux alone")
+def test_the_probe_of_the_allocator_and_earlier_layers_leave_no_memory_behind() -> None:
+    large = Case(problem=Problem(in_channels=64, out_channels=64, kernel_size=(1, 1), input_size=(512, 512)))
+    tensors = 2 * 64 * 512 * 512 * 4
+    found = {}
+    for allocator in Allocator:
+        lanes, settings = Lanes(LocalEngine()), WorkerSettings(threads=1, allocator=allocator)
+        lane = lanes.lane(settings)
+        first = lanes.description(settings).memory_bytes
+        assert first is not None
+        assert lane.prepare(1, large, check=False, seed=1, deadline_s=DEADLINE_S).status is Status.PASSED
+        assert not isinstance(lane.block(1, 0.01, deadline_s=DEADLINE_S), Refusal)
+        held = lane.describe(deadline_s=DEADLINE_S).memory_bytes
+        lane.release(deadline_s=DEADLINE_S)
+        last = lane.describe(deadline_s=DEADLINE_S).memory_bytes
+        assert held is not None
+        assert last is not None
+        assert held > first + tensors // 2
+        assert last < first + tensors // 2
+        found[allocator] = first
+        lanes.close()
+    assert found[Allocator.STEADY] < found[Allocator.SYSTEM] + 32 * 2**20, "the probe alone takes 72 MiB"
+
+
+def test_a_worker_that_is_killed_while_it_waits_is_replaced() -> None:
+    lanes, settings = Lanes(LocalEngine()), WorkerSettings(threads=1)
+    before = set(psutil.Process().children())
+    lane = lanes.lane(settings)
+    (worker,) = set(psutil.Process().children()) - before
+    worker.kill()
+    worker.wait()
+    other = lanes.lane(settings)
+    assert other is not lane
+    assert other.prepare(1, Case(problem=PROBLEM), check=True, seed=1, deadline_s=DEADLINE_S).status is Status.PASSED
+    lanes.close()
 
 
 def test_a_deadline_kills_a_worker_that_hangs() -> None:

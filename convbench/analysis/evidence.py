@@ -38,6 +38,7 @@ _READ = (
     "allocator_penalty",
     "system_page_faults",
     "noise",
+    "note",
     "count",
 )
 

@@ -11,6 +11,7 @@ import pandas as pd
 from convbench import units
 from convbench.analysis.evidence import Evidence
 from convbench.analysis.finding import Finding, Kind, Weight, farthest, first, ids, line
+from convbench.measure import schedule
 from convbench.result import Status
 
 #: The canary's median over its floor above which a machine is called noisy: it was 1.06-1.27 in busy hours.
@@ -136,6 +137,7 @@ def noise(evidence: Evidence) -> list[Finding]:
         *_disagreeing(evidence),
         *_weak_support(evidence),
         *_bad_hour(evidence),
+        *_apart(evidence),
         *_machine(evidence),
         *_oversubscribed(evidence),
     ]
@@ -199,6 +201,20 @@ def _bad_hour(evidence: Evidence) -> list[Finding]:
         f"those of the median case: {farthest(bad)}"
     )
     return [_noise(1 + len(bad) / len(known), sentence, cases=ids(bad))]
+
+
+def _apart(evidence: Evidence) -> list[Finding]:
+    """Cases whose differences from other settings of their layer hold what the machine did between the two."""
+    table = evidence.table
+    parted = table[table["note"].fillna("").str.contains(schedule.APART, regex=False)]
+    if parted.empty:
+        return []
+    sentence = (
+        f"{units.count(len(parted))} of {units.plural(len(table), 'case')} did not take turns with all other settings "
+        f"of their layer, whose workers or tensors did not fit in memory at once: differences between such settings "
+        f"also hold what changed on the machine in between; {first(parted)}"
+    )
+    return [_noise(1 + len(parted) / len(table), sentence, cases=ids(parted))]
 
 
 def _machine(evidence: Evidence) -> list[Finding]:

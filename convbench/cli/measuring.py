@@ -145,6 +145,7 @@ def plan(
             excluded=planned.excluded,
             measure=sweep.measure,
             most=None if all_cases else 40,
+            workers=api.workers_at_once(planned),
             forecast_s=api.forecast_s(planned, sweep, db=database_of(db)),
         )
     )

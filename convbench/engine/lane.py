@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from convbench.case import Case, WorkerSettings
-from convbench.errors import RequestError, WorkerDiedError, WorkerTimedOutError
+from convbench.errors import RequestError, WorkerDiedError
 from convbench.result import Check, Roof, RoofKind, Status
 
 Json = bool | int | float | str | None | Sequence["Json"] | Mapping[str, "Json"]
@@ -24,13 +24,16 @@ class Transport(Protocol):
     def wait_until_up(self, *, deadline_s: float) -> None:
         """Return when the worker answers; raises WorkerStartError."""
 
+    def is_alive(self) -> bool:
+        """Whether the worker's process still runs, as far as is known without asking it."""
+
     def close(self) -> None:
         """End the worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What a worker says of itself."""
+    """What a worker says of itself. `memory_bytes` is its private memory, None where the system does not tell."""
 
     torch: str
     python: str
@@ -39,6 +42,7 @@ class Description:
     accelerator: str | None
     threads: int
     keeps_memory: bool
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,14 +114,16 @@ class Lane:
             accelerator=_maybe_text(answer, "accelerator"),
             threads=_integer(answer, "threads"),
             keeps_memory=answer["keeps_memory"] is True,
+            memory_bytes=None if answer.get("memory_bytes") is None else _integer(answer, "memory_bytes"),
         )
 
+    def is_alive(self) -> bool:
+        """Whether the worker's process still runs."""
+        return self._transport.is_alive()
+
     def find_module(self, name: str, *, deadline_s: float) -> None:
-        """Have the worker import the user's own module; raises RequestError where it cannot be had."""
-        try:
-            answer = self._ask({"op": "find_module", "module": name}, deadline_s)
-        except (WorkerDiedError, WorkerTimedOutError) as error:
-            raise RequestError(f"module {name} cannot be imported: {error}") from None
+        """Have the worker import the user's own module; raises RequestError where it is not there."""
+        answer = self._ask({"op": "find_module", "module": name}, deadline_s)
         if answer["status"] != Status.PASSED:
             raise RequestError(
                 f"module {name}: {_text(answer, 'reason')}",

@@ -166,6 +166,7 @@ class LocalTransport:
                 hint=f"torch is missing there: {python} -m pip install torch"
                 if lacks_torch
                 else f"try: {python} -c 'import torch'",
+                signal=error.signal,
             ) from None
         except WorkerTimedOutError as error:
             raise WorkerStartError(f"the worker did not start: {error}") from None
@@ -186,6 +187,10 @@ class LocalTransport:
             self.close()
             raise WorkerDiedError(f"the worker answered what is no JSON: {line[:100]!r}") from None
         return answer
+
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
 
     def close(self) -> None:
         """End the worker at once: it holds nothing that is not stored, and unloading torch would take 0.3 s."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeAlias, TypeVar
 
-from convbench.case import DTYPES, Cache, Case
+from convbench.case import DTYPES, Allocator, Cache, Case, WorkerSettings
 from convbench.problem import Direction, Problem
 from convbench.result import Measure
 
@@ -111,6 +112,126 @@ def cohorts(cases: Sequence[Case], *, memory_limit: int, cache_bytes: int = CACH
             groups[-1].append(position)
             held += size
     return tuple(Cohort(index=i, positions=tuple(group)) for i, group in enumerate(groups) if group)
+
+
+#: Worker processes alive at once, at most and at least: a case and what is measured beside it need two.
+MOST_WORKERS, FEWEST_WORKERS = 8, 2
+#: Private memory of a worker beside its layers, bytes: 145 MiB once the CPU build of torch 2.13 is imported. The copy
+#: of the memory canary adds 128 MiB, the kernels and the check of the first layer 35 MiB.
+WORKER_START_BYTES = 145 * 2**20
+WORKER_GROWTH_BYTES = 165 * 2**20
+#: The share of the free memory that workers may take beside their layers.
+WORKER_MEMORY_SHARE = 0.3
+
+
+def workers_at_once(free_bytes: int, start_bytes: int | None = None) -> int:
+    """How many workers may be alive at once where `free_bytes` are free.
+
+    `start_bytes` is the private memory of one that has just started; None stands for what is usual.
+    """
+    worker_bytes = (WORKER_START_BYTES if start_bytes is None else start_bytes) + WORKER_GROWTH_BYTES
+    fitting = int(free_bytes * WORKER_MEMORY_SHARE) // worker_bytes
+    return max(FEWEST_WORKERS, min(MOST_WORKERS, fitting))
+
+
+def variants(case: Case, *, pass_index: int, has_steady_allocator: bool) -> tuple[Case, ...]:
+    """The case, and in the first pass the same under the system's allocator, where that is another one."""
+    steady = case.allocator is Allocator.STEADY and case.device == "cpu" and has_steady_allocator
+    if pass_index or not steady:
+        return (case,)
+    return (case, replace(case, allocator=Allocator.SYSTEM))
+
+
+def workers_of(case: Case, *, pass_index: int, has_steady_allocator: bool) -> tuple[WorkerSettings, ...]:
+    """The workers that a case needs in a pass."""
+    return tuple(
+        variant.worker for variant in variants(case, pass_index=pass_index, has_steady_allocator=has_steady_allocator)
+    )
+
+
+Worker = TypeVar("Worker", bound=Hashable)
+
+
+def batches(
+    cases: Sequence[Case], needed: Callable[[Case], Sequence[Worker]], *, most: int
+) -> tuple[tuple[int, ...], ...]:
+    """Share the cases out so that each batch needs at most `most` workers; as positions, in the order of the sweep.
+
+    Cases of one problem stay in one batch where their workers fit. A case that alone needs more is a batch of its own.
+    """
+    by_problem: dict[Problem, list[int]] = {}
+    for position, case in enumerate(cases):
+        by_problem.setdefault(case.problem, []).append(position)
+    found: list[tuple[set[Worker], list[int]]] = []
+    known: dict[frozenset[Worker], int] = {}  # the batch of a set of workers
+    for positions in by_problem.values():
+        needs = [frozenset(needed(cases[position])) for position in positions]
+        for workers, members in _parts(positions, needs, most):
+            if workers not in known:
+                fitting = (i for i, (held, _) in enumerate(found) if len(held | workers) <= most)
+                known[workers] = next(fitting, len(found))
+                if known[workers] == len(found):
+                    found.append((set(), []))
+                found[known[workers]][0].update(workers)
+            found[known[workers]][1].extend(members)
+    return tuple(tuple(sorted(positions)) for _, positions in found)
+
+
+def _parts(
+    positions: Sequence[int], needs: Sequence[frozenset[Worker]], most: int
+) -> list[tuple[frozenset[Worker], list[int]]]:
+    """The cases of one problem in parts that need at most `most` workers each; those of equal needs stay together."""
+    by_need: dict[frozenset[Worker], list[int]] = {}
+    for position, need in zip(positions, needs, strict=True):
+        by_need.setdefault(need, []).append(position)
+    parts: list[tuple[frozenset[Worker], list[int]]] = []
+    for need, members in by_need.items():
+        held = parts[-1][0] | need if parts else need
+        if parts and len(held) <= most:
+            parts[-1] = (held, parts[-1][1] + members)
+        else:
+            parts.append((need, members))
+    return parts
+
+
+#: Batches, which follow each other in a pass, each with its cohorts.
+Batches: TypeAlias = tuple[tuple[Cohort, ...], ...]
+
+
+def grouped(
+    cases: Sequence[Case],
+    needed: Callable[[Case], Sequence[Worker]],
+    *,
+    most_workers: int,
+    memory_limit: int,
+    cache_bytes: int = CACHE_BYTES,
+) -> Batches:
+    """Share the cases out among batches and these among cohorts, which are numbered through."""
+    found: list[tuple[Cohort, ...]] = []
+    for positions in batches(cases, needed, most=most_workers):
+        before = sum(map(len, found))
+        found.append(
+            tuple(
+                Cohort(index=before + cohort.index, positions=tuple(positions[i] for i in cohort.positions))
+                for cohort in cohorts(
+                    [cases[position] for position in positions], memory_limit=memory_limit, cache_bytes=cache_bytes
+                )
+            )
+        )
+    return tuple(found)
+
+
+#: What to know of a case whose blocks did not take turns with those of the same layer under other settings.
+APART = "not interleaved with all other settings of its layer, which did not fit at once"
+
+
+def apart(cases: Sequence[Case], batches: Batches) -> frozenset[int]:
+    """The positions of cases that are not interleaved with all others of their problem."""
+    where: dict[Problem, set[int]] = {}
+    for cohort in (cohort for batch in batches for cohort in batch):
+        for position in cohort.positions:
+            where.setdefault(cases[position].problem, set()).add(cohort.index)
+    return frozenset(i for i, case in enumerate(cases) if len(where[case.problem]) > 1)
 
 
 def shuffled(items: Sequence[int], *, seed: int, pass_index: int, cohort: int, round_index: int) -> list[int]:

@@ -24,16 +24,18 @@ def plan_text(
     excluded: int,
     measure: Measure,
     most: int | None,
+    workers: int,
     forecast_s: float | None = None,
 ) -> str:
     """The plan as text; at most `most` cases are listed (None: all cases and rejections).
 
-    `forecast_s` is how long the run will take, where a stored run of this machine tells.
+    At most `workers` worker processes are alive at a time. `forecast_s` is how long the run will take, where a stored
+    run of this machine tells.
     """
     parts = [_headline(name, cases, rejections, points, merged, excluded)]
     if cases:
         shown = [_line(case) for case in cases[:most]]
-        parts += [_listed(shown, len(cases) - len(shown)), _cost(cases, measure, forecast_s)]
+        parts += [_listed(shown, len(cases) - len(shown)), _cost(cases, measure, forecast_s, workers)]
     else:
         parts.append("nothing is left to measure")
     if rejections:
@@ -72,8 +74,9 @@ def _listed(lines: Sequence[str], more: int) -> str:
     return "\n".join(lines) + (f"\n  ... and {units.count(more)} more (--all prints all)" if more else "")
 
 
-def _cost(cases: Sequence[Case], measure: Measure, forecast_s: float | None) -> str:
+def _cost(cases: Sequence[Case], measure: Measure, forecast_s: float | None, workers: int) -> str:
     largest = max(schedule.memory_bytes(case) for case in cases)
+    worker_bytes = schedule.WORKER_START_BYTES + schedule.WORKER_GROWTH_BYTES
     rounds = f"{units.plural(measure.passes, 'pass', 'passes')} of {units.plural(measure.rounds, 'round')}"
     if forecast_s is None:
         longest = units.duration(forecast.upper_limit_s(cases, measure))
@@ -83,4 +86,7 @@ def _cost(cases: Sequence[Case], measure: Measure, forecast_s: float | None) -> 
         )
     else:
         time = f"time: about {units.duration(forecast_s)}, in {rounds}, going by the last run on this machine"
-    return f"{time}\nmemory: about {units.size(largest)} for the largest case"
+    return (
+        f"{time}\nmemory: about {units.size(largest)} for the largest case, and {units.size(workers * worker_bytes)} "
+        f"for {units.plural(workers, 'worker process', 'worker processes')} at a time"
+    )

@@ -129,7 +129,7 @@ class Store:
         return None
 
     def take_over(self, run_id: str, writer: Writer) -> None:
-        """Go on with an unfinished run: `writer` alone may append from now on, and visits cut short are forgotten.
+        """Go on with an unfinished run: `writer` alone may append from now on.
 
         StoreError where it is finished, or another process writes it.
         """
@@ -152,8 +152,6 @@ class Store:
                     f"run {run_id} is being written by another process",
                     hint="let that one end, or measure anew with --fresh",
                 )
-            visits = schema.visits.c
-            connection.execute(delete(schema.visits).where(visits.run_key == row.key, visits.complete.is_(False)))
             positions = loading.positions(connection, row.key)
         self._claims[run_id] = _Claim(key=row.key, writer=writer, positions=positions)
 

@@ -148,7 +148,7 @@ def _send_visits(source: Connection, target: Connection, key: int, new_key: int,
     def lacking() -> Iterator[dict[str, Any]]:
         for row in _rows_of(source, schema.visits, key, new_key, version):
             complete = arrived.get((row["position"], row["pass_index"]))
-            if complete == row["complete"]:
+            if complete:
                 continue
             if complete is not None:
                 target.execute(

@@ -111,6 +111,7 @@ class Worker:
             "accelerator": devices.describe(),
             "threads": torch.get_num_threads(),
             "keeps_memory": allocator.keeps_memory(),
+            "memory_bytes": allocator.private_bytes(),
         }
 
     def find_module(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -209,12 +210,14 @@ class Worker:
         device = devices.resolve(request["device"])
         synchronize = devices.Stream(device).synchronize if device.type != "cpu" else lambda: None
         found = measure_roofs(request["dtypes"], device, synchronize)
+        allocator.trim()
         return {"status": "passed", "roofs": [roof._asdict() for roof in found]}
 
     def release(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Forget all layers and their memory."""
+        """Forget all layers and give their memory back."""
         self._prepared.clear()
         gc.collect()
+        allocator.trim()
         return {"status": "passed"}
 
 

@@ -1,0 +1,93 @@
+"""The workers of a pass by their settings: modules are tried before anything is measured, within bounds."""
+
+from __future__ import annotations
+
+import pytest
+from fake_engine import FakeEngine, Script
+
+from convbench.case import WorkerSettings
+from convbench.engine.lanes import START_DEADLINE_S, Lanes
+from convbench.errors import RequestError
+
+DEADLINE_S = 5.0
+
+
+def module(name: str, **settings: object) -> WorkerSettings:
+    return WorkerSettings(module=name, **settings)
+
+
+def test_many_modules_are_tried_in_one_worker() -> None:
+    engine = FakeEngine()
+    lanes = Lanes(engine)
+    wanted = [module(f"mine:Conv{number}") for number in range(40)]
+    lanes.start(wanted[:2])
+    lanes.find_modules(wanted, deadline_s=DEADLINE_S)
+    assert engine.workers == 3
+    assert engine.log == [("find_module", 1), ("find_module", 2), *[("find_module", 3)] * 38]
+    assert engine.closed == 1, "the shared one is ended"
+    lanes.close()
+
+
+def test_modules_under_other_variables_have_workers_one_after_the_other() -> None:
+    engine = FakeEngine()
+    lanes = Lanes(engine)
+    lanes.find_modules([module("mine:Conv", env=(("A", str(n)),)) for n in range(12)], deadline_s=DEADLINE_S)
+    assert (engine.workers, engine.most_alive) == (12, 1)
+
+
+def test_a_module_that_is_not_there_ends_the_run_before_it_begins() -> None:
+    for started in (0, 1):
+        lanes = Lanes(FakeEngine())
+        wanted = [module("absent:Conv"), module("mine:Conv")]
+        lanes.start(wanted[:started])
+        with pytest.raises(RequestError, match="absent"):
+            lanes.find_modules(wanted, deadline_s=DEADLINE_S)
+        lanes.close()
+
+
+def test_a_module_that_ends_its_worker_is_told() -> None:
+    engine = FakeEngine()
+    lanes = Lanes(engine)
+    with pytest.raises(RequestError, match="module breaks:Conv cannot be imported: the worker was ended by SIGSEGV"):
+        lanes.find_modules([module("breaks:Conv")], deadline_s=DEADLINE_S)
+    assert engine.deaths == 3, "in the shared worker, and twice in one of its own"
+
+
+def test_a_worker_that_the_kernel_kills_says_nothing_of_its_module() -> None:
+    engine = FakeEngine(Script(killed_in_find_module={"large:Conv"}))
+    lanes = Lanes(engine)
+    lanes.find_modules([module("large:Conv"), module("mine:Conv")], deadline_s=DEADLINE_S)
+    assert engine.deaths == 3
+    lanes.close()
+    assert engine.workers == engine.closed + engine.deaths
+
+
+def test_only_the_wanted_workers_stay() -> None:
+    engine = FakeEngine()
+    lanes = Lanes(engine)
+    one, two, three = (module(f"mine:Conv{number}") for number in range(3))
+    lanes.start([one, two])
+    kept = lanes.current(two)
+    lanes.keep([two, three])
+    assert lanes.current(one) is None
+    assert lanes.current(two) is kept
+    assert lanes.current(three) is not None
+    assert (engine.workers, engine.closed) == (3, 1)
+    lanes.close()
+
+
+@pytest.mark.parametrize(("timeout_s", "deadline_s"), [(1.0, START_DEADLINE_S), (60.0, 60.0), (600.0, 600.0)])
+def test_a_worker_has_the_timeout_to_start(timeout_s: float, deadline_s: float) -> None:
+    asked: list[float] = []
+
+    class Slow(FakeEngine):
+        def start(self, settings: WorkerSettings):
+            lane = super().start(settings)
+            transport = self.transports[-1]
+            transport.wait_until_up = lambda *, deadline_s: asked.append(deadline_s)
+            return lane
+
+    lanes = Lanes(Slow(), timeout_s=timeout_s)
+    lanes.lane(WorkerSettings())
+    assert asked == [deadline_s]
+    lanes.close()
