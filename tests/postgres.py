@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -132,9 +133,27 @@ class Server:
                     raise NoServerError(f"the server did not start: {said or error}") from None
             time.sleep(0.05)
 
+    def freeze(self) -> None:
+        """Stop all of its processes: its connections stay, the kernel takes what is sent, and no answer comes."""
+        for process in self._processes():
+            process.suspend()
+
+    def thaw(self) -> None:
+        """Let it go on where it was frozen."""
+        for process in self._processes():
+            process.resume()
+
+    def _processes(self) -> list[psutil.Process]:
+        """The server's processes, the one that starts the others first; none where it is stopped."""
+        if self._process is None:
+            return []
+        first = psutil.Process(self._process.pid)
+        return [first, *first.children()]
+
     def stop(self) -> None:
         """Cut all clients off and end at once (PostgreSQL's immediate shutdown), as in a crash."""
         if self._process is not None:
+            self.thaw()
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(PATIENCE_S)
             self._process = None

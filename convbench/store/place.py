@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, func, inspect, select, update
 from sqlalchemy.engine import URL, make_url
@@ -255,7 +256,7 @@ def _server(place: Place) -> Engine:
     settings = _LIBPQ if place.url.drivername in ("postgresql+psycopg", "postgresql+psycopg2") else {}
     try:
         # A server that was away meanwhile is asked again, instead of a connection that has died.
-        return create_engine(
+        engine = create_engine(
             place.url,
             pool_pre_ping=True,
             connect_args={name: value for name, value in settings.items() if name not in place.url.query},
@@ -271,6 +272,17 @@ def _server(place: Place) -> Engine:
             f"the database {place} needs the Python package {package!r}",
             hint="pip install 'convbench[postgres]'" if postgres else f"pip install {package}",
         ) from error
+    if engine.driver == "psycopg":
+        _wait_with_patience(engine)
+    return engine
+
+
+def _wait_with_patience(engine: Engine) -> None:
+    from convbench.store.psycopg_connection import PatientConnection  # needs psycopg, which is there by now
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: object, record: object, arguments: list[Any], settings: dict[str, Any]) -> PatientConnection:
+        return PatientConnection.opened(*arguments, **settings)
 
 
 #: What libpq is told unless the URL says otherwise.
