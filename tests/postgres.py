@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -135,20 +135,21 @@ class Server:
 
     def freeze(self) -> None:
         """Stop all of its processes: its connections stay, the kernel takes what is sent, and no answer comes."""
-        for process in self._processes():
-            process.suspend()
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it go on where it was frozen."""
-        for process in self._processes():
-            process.resume()
+        self._signal(signal.SIGCONT)
 
-    def _processes(self) -> list[psutil.Process]:
-        """The server's processes, the one that starts the others first; none where it is stopped."""
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal to all of its processes, to the one that starts the others first."""
         if self._process is None:
-            return []
+            return
         first = psutil.Process(self._process.pid)
-        return [first, *first.children()]
+        first.send_signal(number)
+        for process in first.children():
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                process.send_signal(number)
 
     def stop(self) -> None:
         """Cut all clients off and end at once (PostgreSQL's immediate shutdown), as in a crash."""
