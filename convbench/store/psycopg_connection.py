@@ -6,17 +6,13 @@ Needs psycopg, which whoever has an SQLite database may lack: imported where a s
 from __future__ import annotations
 
 import logging
-import time
+import selectors
 from typing import Any, Self, TypeVar
 
 import psycopg
-from psycopg import waiting
 from psycopg.abc import PQGen
 
 from convbench.store.patience import patience
-
-#: How often a wait looks at the clock, seconds.
-_TICK_S = 0.1
 
 _Answer = TypeVar("_Answer")
 
@@ -28,8 +24,8 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())
 class PatientConnection(psycopg.Connection[Any]):
     """A connection that is closed when the server was silent for too long, or when a wait was interrupted.
 
-    psycopg itself has no limit, and after Ctrl-C it waits up to 10 s more for the server to cancel. One that was closed
-    is cleared away by the server: what was not committed is undone.
+    psycopg itself has no limit; after Ctrl-C it waits for the server to cancel, some versions of it for ever. The server
+    clears away what belonged to a connection that was closed, and undoes what was not committed.
     """
 
     @classmethod
@@ -41,13 +37,32 @@ class PatientConnection(psycopg.Connection[Any]):
         timeout = _shorter(settings.get("connect_timeout", 0), now.seconds)
         return cls.connect(*arguments, **{**settings, "connect_timeout": timeout})
 
-    def wait(self, gen: PQGen[_Answer], interval: float = _TICK_S, timeout: float | None = None) -> _Answer:
+    def wait(self, gen: PQGen[_Answer], interval: float = 0.0, timeout: float | None = None) -> _Answer:
         """What psycopg's generator comes to. Raises OperationalError where nothing comes for too long."""
+        now = patience()
+        limit_s = now.seconds if timeout is None else min(timeout, now.seconds)
         try:
-            return waiting.wait(_listened(gen, timeout), self.pgconn.socket, interval=interval)
+            wanted = next(gen)
+            while True:
+                ready = _ready(self.pgconn.socket, wanted, limit_s)
+                if not ready:
+                    now.is_over = True
+                    raise _SilentError(limit_s)
+                wanted = gen.send(ready)
+        except StopIteration as ended:
+            answer: _Answer = ended.value
+            return answer
         except (_SilentError, KeyboardInterrupt):
             self.pgconn.finish()
             raise
+
+
+def _ready(socket: int, wanted: int, limit_s: float) -> int:
+    """For what of reading and writing the socket becomes ready in time; 0 for nothing."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(socket, wanted)
+        found = selector.select(limit_s)
+    return found[0][1] if found else 0
 
 
 def _shorter(given: str | float, seconds: float) -> str | float:
@@ -64,23 +79,3 @@ class _SilentError(psycopg.OperationalError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"nothing came over the connection for {seconds:.0f} s")
-
-
-def _listened(steps: PQGen[_Answer], timeout: float | None) -> PQGen[_Answer]:
-    """The same steps, until nothing has come for too long. psycopg goes on with them at every tick, ready or not."""
-    now = patience()
-    limit_s = now.seconds if timeout is None else min(timeout, now.seconds)
-    heard = time.monotonic()
-    try:
-        wanted = next(steps)
-        while True:
-            ready = yield wanted
-            if ready:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > limit_s:
-                now.is_over = True
-                raise _SilentError(limit_s)
-            wanted = steps.send(ready)
-    except StopIteration as ended:
-        answer: _Answer = ended.value
-        return answer
