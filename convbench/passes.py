@@ -42,7 +42,8 @@ class Progress:
 
     `stage` is what is under way, in parts like passes: part `pass_index` of `passes`, with `pass_cases` visited in it
     and `pass_done` of them already. Visits planned for the whole run shrink as cases settle; `visits_done` counts a
-    cohort under way by its blocks. `busy_s` are seconds in blocks and their warm-up.
+    cohort under way by its blocks. `busy_s` are seconds in blocks and their warm-up. `is_waiting` says that results
+    wait on this disk, for their server does not answer.
     """
 
     pass_index: int
@@ -57,6 +58,7 @@ class Progress:
     busy_s: float
     start_s: float
     stage: str = "pass"
+    is_waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,6 +67,7 @@ class Shown:
         left = self._time_left(progress, now)
         troubles = (progress.failed, "wrong"), (progress.unmeasured, "not measured")
         trouble = "".join(f", {count} {word}" for count, word in troubles if count)
+        trouble += ", results wait on this disk" if progress.is_waiting else ""
         text = f"{progress.stage} {progress.pass_index + 1} of {progress.passes}"
         cases = f"{progress.pass_done} of {units.plural(progress.pass_cases, 'case')}"
         if self._bar and self._task is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from operator import attrgetter
 
@@ -115,7 +115,7 @@ def _measure(
         most_workers=most_workers,
         hooks=Hooks(
             stored=lambda visits: store.append(begun.run_id, visits),
-            progressed=listener.progressed,
+            progressed=lambda progress: listener.progressed(replace(progress, is_waiting=store.is_waiting)),
             pass_noted=lambda facts: store.note_pass(begun.run_id, facts),
             pass_finished=lambda index: listener.pass_finished(begun.run_id, index),
         ),

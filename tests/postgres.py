@@ -17,9 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -132,9 +133,28 @@ class Server:
                     raise NoServerError(f"the server did not start: {said or error}") from None
             time.sleep(0.05)
 
+    def freeze(self) -> None:
+        """Stop all of its processes: its connections stay, the kernel takes what is sent, and no answer comes."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on where it was frozen."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal to all of its processes, to the one that starts the others first."""
+        if self._process is None:
+            return
+        first = psutil.Process(self._process.pid)
+        first.send_signal(number)
+        for process in first.children():
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                process.send_signal(number)
+
     def stop(self) -> None:
         """Cut all clients off and end at once (PostgreSQL's immediate shutdown), as in a crash."""
         if self._process is not None:
+            self.thaw()
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(PATIENCE_S)
             self._process = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 import strategies
 from hypothesis import given, settings
@@ -54,7 +56,7 @@ from convbench.result import (
     merge,
     pack_blocks,
 )
-from convbench.store import Store, Writer, digest, new_run_id
+from convbench.store import Store, Writer, digest, new_run_id, patience
 from convbench.store import schema as store_schema
 from convbench.store.place import Place
 
@@ -950,7 +952,13 @@ def test_locked_database_is_one_error(path: Path, monkeypatch: pytest.MonkeyPatc
     [
         ({"password": "s3cret%/"}, "it refuses user or password", "~/.pgpass"),
         ({"database": "absent"}, "it does not have that", "createdb"),
+        ({"database": "password"}, "it does not have that", "createdb"),
+        ({"database": "password", "password": "s3cret%/"}, "it refuses user or password", "~/.pgpass"),
         ({"port": 1}, "the server does not answer", "is it running"),
+        ({"host": "nosuch.invalid"}, "its host is not known", "the host in the URL"),
+        ({"query": {"sslmode": "require"}}, "do not agree on SSL", "sslmode"),
+        ({"query": {"nosuch": "1"}}, "an option that there is not", "after ?"),
+        ({"query": {"options": "-c nosuch=1"}}, "the server refuses the connection", "options in the URL"),
     ],
 )
 def test_server_that_refuses_is_one_error_without_the_password(
@@ -963,6 +971,146 @@ def test_server_that_refuses_is_one_error_without_the_password(
     assert hint in told
     assert str(url.password) not in told
     assert "s3cret" not in told
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("statement", "message", "hint"),
+    [
+        ("", "there is no permission", "grant this user CREATE"),
+        ("ALTER DATABASE {0} SET default_transaction_read_only = on", "it is read-only", "--db"),
+        ("REVOKE CONNECT ON DATABASE {0} FROM PUBLIC", "it refuses this user", "grant CONNECT"),
+        ("ALTER DATABASE {0} CONNECTION LIMIT 0", "it has no room for one more connection", "allow more"),
+        ("ALTER ROLE plain CONNECTION LIMIT 0", "it has no room for one more connection", "allow more"),
+        ("ALTER ROLE plain NOLOGIN", "the server refuses the connection", "user"),
+    ],
+)
+def test_server_that_allows_too_little_says_what_is_missing(
+    postgres: Server, statement: str, message: str, hint: str
+) -> None:
+    url = postgres.new_database()
+    name = url.rpartition("/")[2]
+    postgres.execute("postgres", "CREATE ROLE plain LOGIN PASSWORD 'pl4in-word'")
+    try:
+        if "read_only" in statement:  # which whoever may not write at all would never hear of
+            postgres.execute(name, "GRANT CREATE ON SCHEMA public TO plain")
+        if statement:
+            postgres.execute("postgres", statement.format(name))
+        plain = make_url(url).set(username="plain", password="pl4in-word")
+        with pytest.raises(DatabaseError, match=message) as caught:
+            Store.create(plain.render_as_string(hide_password=False))
+        assert hint in (caught.value.hint or "")
+    finally:
+        postgres.execute("postgres", f"ALTER DATABASE {name} RESET ALL")
+        postgres.execute(name, "DROP OWNED BY plain")
+        postgres.execute("postgres", "DROP ROLE plain")
+
+
+@pytest.mark.postgres
+def test_server_without_room_says_so_to_its_owner_and_to_others(postgres: Server) -> None:
+    url, taken = postgres.new_database(), []
+    postgres.execute("postgres", "CREATE ROLE plain LOGIN PASSWORD 'pl4in-word'")
+    plain = make_url(url).set(username="plain", password="pl4in-word").render_as_string(hide_password=False)
+    try:
+        for somebody in (plain, url):  # the last places are the owner's
+            with pytest.raises(psycopg.OperationalError):
+                while True:
+                    taken.append(psycopg.connect(somebody))
+            with pytest.raises(DatabaseError, match="it has no room for one more connection") as caught:
+                Store.open(somebody)
+            assert "max_connections" in (caught.value.hint or "")
+    finally:
+        for connection in taken:
+            connection.close()
+        for _ in range(600):  # they go away one by one
+            with contextlib.suppress(psycopg.OperationalError):
+                postgres.execute("postgres", "DROP ROLE plain")
+                break
+            time.sleep(0.05)
+
+
+@pytest.mark.postgres
+def test_server_that_locks_or_goes_down_says_so(postgres: Server) -> None:
+    url = postgres.new_database()
+    impatient = make_url(url).update_query_dict({"options": "-c lock_timeout=50"})
+    with Store.create(url) as store:
+        run_id = begin(store)
+        with psycopg.connect(url) as other:
+            other.execute("LOCK TABLE runs, convbench_schema")
+            with pytest.raises(DatabaseError, match="another process has kept it locked"):
+                Store.open(impatient.render_as_string(hide_password=False))
+        with pytest.raises(DatabaseError, match="the server is going down or starting"), store._writing() as connection:
+            process = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            postgres.execute("postgres", f"SELECT pg_terminate_backend({process}, 10000)")
+            connection.exec_driver_sql("SELECT 1")
+        assert store.load(run_id).id == run_id
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("connection failed: FATAL:  the database system is starting up", "the server is going down or starting"),
+        ('connection to server at "h", port 53300 failed: Connection refused', "the server does not answer"),
+        ('connection to server at "FATAL", port 1 failed: timeout expired', "the server does not answer"),
+        ("connection failed: refused\nAll failures:\n- FATAL:  sorry, too many clients already", "it has no room"),
+    ],
+)
+def test_words_of_a_server_are_understood_and_names_are_not_words(said: str, message: str) -> None:
+    with pytest.raises(DatabaseError, match=message), Place.of("postgresql://h/x").explaining():
+        raise OperationalError("", None, Exception(said))
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("opened", [Store.open, Store.create])
+def test_server_that_is_frozen_ends_in_a_sentence(
+    postgres: Server, monkeypatch: pytest.MonkeyPatch, opened: type[Store]
+) -> None:
+    url = make_url(postgres.new_database()).update_query_dict({"connect_timeout": "2"})
+    monkeypatch.setattr(patience, "ANSWER_S", 1.0)
+    with Store.create(postgres.url(url.database or "")) as store:
+        run_id = begin(store)
+        postgres.freeze()
+        try:
+            with pytest.raises(DatabaseError, match="the server does not answer"):
+                opened(url.render_as_string(hide_password=False))
+            with pytest.raises(DatabaseError, match="the server does not answer"):
+                store.append(run_id, [visit(CASES[0])])
+        finally:
+            postgres.thaw()
+        store.append(run_id, [visit(CASES[0])])
+        assert store.visits(run_id) == {CASES[0].id: [visit(CASES[0])]}
+
+
+@pytest.mark.postgres
+def test_silence_within_a_transaction_ends_it_and_nothing_of_it_is_stored(
+    postgres: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Store.create(postgres.new_database()) as store:
+        run_id = begin(store)
+        rows = [{"run_key": 1, "position": position, "label": "", "reason": ""} for position in range(5, 2000)]
+
+        def interrupt(number: int, frame: object) -> None:
+            raise KeyboardInterrupt
+
+        def silent(error: type[BaseException], *, after_s: float) -> None:
+            try:
+                with pytest.raises(error), patience.answering_within(1.0), store._writing() as connection:
+                    connection.exec_driver_sql("SELECT 1")
+                    postgres.freeze()
+                    signal.setitimer(signal.ITIMER_REAL, after_s)
+                    connection.execute(store_schema.rejections.insert(), rows)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                postgres.thaw()
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            silent(DatabaseError, after_s=100.0)
+            silent(KeyboardInterrupt, after_s=0.3)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert store.load(run_id).rejections == RUN.rejections
+    assert capfd.readouterr().err == ""
 
 
 def test_what_the_url_says_in_confidence_is_in_no_message() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,10 +58,13 @@ class Told:
     """What a run told its user, and what happened at which visit."""
 
     lines: list[str] = dataclasses.field(default_factory=list)
+    waited: list[bool] = dataclasses.field(default_factory=list)
     at: dict[int, Callable[[], object]] = dataclasses.field(default_factory=dict)
     pass_finished: Callable[[str, int], None] = lambda run_id, pass_index: None
 
     def progressed(self, progress: Progress) -> None:
+        if self.waited[-1:] != [progress.is_waiting]:
+            self.waited.append(progress.is_waiting)
         for visits in [visits for visits in self.at if progress.visits_done >= visits]:
             self.at.pop(visits)()
 
@@ -138,6 +144,42 @@ def test_server_that_comes_back_at_the_end_gets_all(
     assert len(told.lines) == 2
 
 
+def test_frozen_server_that_goes_on_during_the_run_gets_all(
+    postgres: Server, undisturbed: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "TRIES_SHARE", 1e9)  # tried again at once
+    url = postgres.new_database()
+    told = Told(at={90: postgres.freeze, 170: postgres.thaw})
+    run_id = measure(url, told)
+    assert content(url, run_id) == undisturbed
+    place = waiting.Place.of(url)
+    assert [line.partition(" (")[0] for line in told.lines] == [
+        f"cannot use the database {place}: the server does not answer",
+        f"the database {place} is back: what waited was sent",
+    ]
+    assert list(Path("reports/waiting").iterdir()) == []
+    assert told.waited == [False, True, False], "the line of progress says so while it lasts"
+
+
+def test_frozen_server_is_tried_seldom_and_gets_all_at_the_end(
+    postgres: Server, undisturbed: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, tries = postgres.new_database(), list[str]()
+
+    def tried(store: Store, run_id: str, *, to: Store) -> None:
+        tries.append(run_id)
+        send(store, run_id, to=to)
+
+    send = Store.send
+    monkeypatch.setattr(Store, "send", tried)
+    told = Told(at={90: postgres.freeze}, pass_finished=lambda run_id, index: postgres.thaw() if index == 2 else None)
+    run_id = measure(url, told)
+    assert content(url, run_id) == undisturbed
+    assert tries == [run_id], "seconds of silence are followed by many times as long without a try"
+    assert len(told.lines) == 2
+    assert list(Path("reports/waiting").iterdir()) == []
+
+
 @pytest.fixture
 def left_waiting(postgres: Server) -> tuple[str, str]:
     """The database and the id of a run that was finished while its server was away, which is back now."""
@@ -161,7 +203,7 @@ def test_what_waits_at_the_end_is_sent_by_whoever_looks_next(
     place = waiting.Place.of(url)
     assert lines == [f"run {run_id}, which waited in reports/waiting/{run_id}.db, was sent to {place}"]
     assert content(url, run_id) == undisturbed
-    assert not waiting_file(run_id).exists()
+    assert list(Path("reports/waiting").iterdir()) == [], "nor what whoever read it left beside it"
     send_waiting(url, told=lines.append)
     assert len(lines) == 1
 
@@ -314,7 +356,7 @@ def test_command_writes_its_report_without_the_server_and_runs_sends_the_results
     assert code == 0, err
     assert Path(out.strip()).is_file()
     run_id = Path(out.strip()).stem[-20:]
-    assert err.count("does not answer") == 2, "when the results begin to wait, and for the page of all runs"
+    assert err.count("does not answer") == 1, "when the results begin to wait; nobody asks it again for a page"
     assert f"results wait in reports/waiting/{run_id}.db meanwhile" in err
     assert f"results still wait in reports/waiting/{run_id}.db" in err
     assert "no report yet" not in err, "each pass's report is written from this disk"
@@ -328,6 +370,130 @@ def test_command_writes_its_report_without_the_server_and_runs_sends_the_results
     assert f"{run_id}" in out
     assert "finished" in out
     assert command("report", run_id)[2] == ""
+
+
+#: The command with a fake engine whose second pass begins when a line comes.
+COMMAND = """
+    import sys
+    sys.path.insert(0, sys.argv.pop(1))
+    from fake_engine import FakeEngine
+    from convbench import cli
+    from convbench.engine import local
+    class Waiting(FakeEngine):
+        def start(self, settings):
+            if self.workers == 1:
+                print("second pass", flush=True)
+                sys.stdin.readline()
+            return super().start(settings)
+    local.LocalEngine = Waiting
+    cli.main()
+"""
+
+
+def command(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(COMMAND), str(Path(__file__).parent), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_sigterm_ends_a_run_whose_server_is_frozen_and_keeps_it(postgres: Server, undisturbed: Content) -> None:
+    url = postgres.new_database()
+    process = command("--db", url, "run", "sweep.yaml")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == "second pass\n"
+    postgres.freeze()
+    try:
+        process.stdin.write("\n")
+        process.stdin.flush()
+        time.sleep(0.5)  # by now it waits for the server, for 2 s, and at its end would for 10 s more
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    finally:
+        postgres.thaw()
+        process.kill()
+    assert process.returncode == 130, err
+    assert Path(out.strip()).is_file()
+    [path] = Path("reports/waiting").glob("*.db")
+    assert f"results still wait in {path}; `convbench runs` with this database sends them" in err
+    assert "interrupted: what was measured is kept" in err
+    assert "Traceback" not in err
+    with Store.open(str(path)) as store:
+        assert store.load(path.stem).state is RunState.INTERRUPTED
+        kept = store.visits(path.stem)
+    told = Told()
+    send_waiting(url, told=told.lines.append)
+    assert told.lines == [f"run {path.stem}, which waited in {path}, was sent to {waiting.Place.of(url)}"]
+    with Store.open(url) as store:
+        assert store.visits(path.stem) == kept
+    assert list(Path("reports/waiting").iterdir()) == []
+    assert measure(url, told) == path.stem, "and the run goes on"
+    assert content(url, path.stem) == undisturbed
+
+
+@pytest.mark.parametrize("verb", [("run", "sweep.yaml"), ("runs",), ("report",), ("baseline", "list")])
+def test_verb_with_a_frozen_server_ends_with_a_sentence(postgres: Server, folder: Path, verb: tuple[str, ...]) -> None:
+    url = postgres.new_database()
+    postgres.freeze()
+    try:
+        process = command("--db", f"{url}?connect_timeout=2", *verb)
+        out, err = process.communicate(timeout=60)
+    finally:
+        postgres.thaw()
+    assert (process.returncode, out) == (2, "")
+    assert err.startswith(f"error: cannot use the database {waiting.Place.of(url)}: the server does not answer")
+    assert [path.name for path in folder.iterdir()] == ["sweep.yaml"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, DatabaseError("gone")])
+@pytest.mark.parametrize("method", ["begin", "take_over"])
+def test_beginning_that_fails_leaves_nothing_on_this_disk(
+    postgres: Server, monkeypatch: pytest.MonkeyPatch, method: str, error: BaseException
+) -> None:
+    url = postgres.new_database()
+    if method == "take_over":
+        interrupted(url, Told(), blocks=420)
+
+    def fails(store: Store, *arguments: object, **more: object) -> None:
+        if store.is_file is (method == "take_over"):
+            raise error
+        undisturbed(store, *arguments, **more)  # type: ignore[arg-type]
+
+    # A run that goes on is first sent from its server to this disk, whose file then takes its own identity.
+    name = "begin" if method == "begin" else "take_identity"
+    undisturbed = getattr(Store, name)
+    monkeypatch.setattr(Store, name, fails)
+    with pytest.raises(type(error) if isinstance(error, Exception) else KeyboardInterrupt):
+        measure(url)
+    assert list(Path("reports/waiting").iterdir()) == []
+
+
+def test_file_that_a_killed_process_was_making_goes_in_time(postgres: Server) -> None:
+    folder = Path("reports/waiting")
+    folder.mkdir(parents=True)
+    old, young = folder / "old.part", folder / "young.part"
+    for path in (old, young, folder / "old.part-wal", folder / "old.part-shm"):
+        path.write_bytes(b"")
+    os.utime(old, (0, 0))
+    measure(postgres.new_database())
+    assert list(folder.iterdir()) == [young]
+
+
+def test_what_is_set_aside_keeps_its_newest_visits(tmp_path: Path, postgres: Server) -> None:
+    url = postgres.new_database()
+    run_id = measure(url)
+    made, left = tmp_path / "made.db", waiting_file(run_id)
+    with Store.create(str(made)) as store, Store.open(url) as server:
+        server.send(run_id, to=store)
+        for path in (made, waiting._log(made)):  # as if it were killed now: all is in its log
+            shutil.copy(path, left.with_name(path.name.replace("made.db", left.name)))
+    kept = waiting._set_aside(left)
+    assert content(str(kept), run_id) == content(url, run_id)
+    assert list(Path("reports/waiting").iterdir()) == []
 
 
 #: A run in a process of its own, slow enough to be killed in the middle. It prints how many visits it has made.
@@ -379,6 +545,7 @@ def test_kill_9_while_the_server_is_away_loses_nothing(postgres: Server, undistu
     send_waiting(url, told=told.lines.append)
     with Store.open(url) as store:
         assert store.visits(path.stem) == on_disk
+    assert list(Path("reports/waiting").iterdir()) == [], "nor what the killed process left beside the file"
     assert measure(url, told) == path.stem, "and the run goes on"
     assert content(url, path.stem) == undisturbed
 

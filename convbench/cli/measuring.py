@@ -44,6 +44,7 @@ def run(
     """
     from convbench import api, runner
     from convbench.progress import Shown, say
+    from convbench.store import waiting_file
 
     outcome = Outcome.asked(summary, junit, fail_on)
     database = database_of(db)
@@ -74,7 +75,10 @@ def run(
             shown.close()
     path = measured.write_report()
     findings = _tell_summary(measured.run)
-    write_index(measured.run, database, findings)
+    if waiting_file(measured.id).exists():
+        say("no page of all runs: the database that lists them does not have this one yet")
+    else:
+        write_index(measured.run, database, findings)
     if interrupted:
         say(f"interrupted: what was measured is kept; `convbench run {config}` goes on from here")
     print(path, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 import urllib.parse
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, func, inspect, select, update
 from sqlalchemy.engine import URL, make_url
@@ -53,21 +55,49 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ("SQLITE_IOERR", "the disk refuses", f"look at free space, quota and health of the disk, or {_ELSEWHERE}"),
 )
 
+#: What several of them mean.
+_NO_ROOM = "it has no room for one more connection", "try again, or have its owner allow more (max_connections)"
+_GOING = "the server is going down or starting", "try again when it is up"
+_NO_SSL = "the server and this machine do not agree on SSL", "look at sslmode in the URL"
+_NO_HOST = "its host is not known", "look at the host in the URL"
+_NO_ANSWER = "the server does not answer", "is it running, and are host and port in the URL right?"
+
 #: The same for PostgreSQL, by the beginning of the error's SQLSTATE
-#: (https://www.postgresql.org/docs/current/errcodes-appendix.html) or, as a connection that was refused has none, by
-#: words of the message.
-_SERVER_REASONS: tuple[tuple[str, str, str], ...] = (
-    ("42501", "there is no permission", "have the server's owner grant this user CREATE on the schema"),
+#: (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+_STATES: tuple[tuple[str, str, str], ...] = (
+    (
+        "42501",
+        "there is no permission",
+        "have the server's owner grant this user CREATE on the schema, and the tables of convbench there",
+    ),
     ("25006", "it is read-only", _ELSEWHERE),
     ("53100", "the server's disk is full", f"free some space there, or {_ELSEWHERE}"),
-    ("53300", "it has no room for one more connection", "try again, or raise its max_connections"),
+    ("53300", *_NO_ROOM),
     ("55P03", f"another process has kept it locked for {BUSY_TIMEOUT_S:.0f} s", f"end that one, or {_ELSEWHERE}"),
-    ("57P", "the server is going down or starting", "try again when it is up"),
+    ("57P", *_GOING),
+    ("08", *_NO_ANSWER),
+)
+#: The same by words, the first that are there: an error of connecting has no SQLSTATE. `FATAL` is a server's word.
+_WORDS: tuple[tuple[str, str, str], ...] = (
+    ("too many clients", *_NO_ROOM),
+    ("too many connections", *_NO_ROOM),
+    ("connection slots", *_NO_ROOM),
+    ("the database system is", *_GOING),
+    ("not yet accepting connections", *_GOING),
     ("password", "it refuses user or password", "look at both in the URL, at PGPASSWORD and at ~/.pgpass"),
     ("pg_hba.conf", "it refuses this host or user", "have the server's owner allow it in pg_hba.conf"),
     ("does not exist", "it does not have that", "look at user and database in the URL; `createdb` makes a database"),
-    ("connection", "the server does not answer", "is it running, and are host and port in the URL right?"),
+    ("permission denied", "it refuses this user", "have the server's owner grant CONNECT on the database"),
+    ("FATAL", "the server refuses the connection", "look at user, database and options in the URL"),
+    ("support SSL", *_NO_SSL),
+    ("certificate", *_NO_SSL),
+    ("connection option", "the URL has an option that there is not", "look at what stands after ? in the URL"),
+    ("resolve host", *_NO_HOST),
+    ("translate host name", *_NO_HOST),
+    ("connection", *_NO_ANSWER),
 )
+#: Names in an error's text, which may be any words.
+_QUOTED = re.compile(r'"[^"]*"')
 #: Options of the URL that are secret.
 _SECRETS = ("password", "sslpassword")
 
@@ -134,17 +164,11 @@ class Place:
 
     def _explained(self, error: Exception) -> StoreError:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        said = self._without_secrets((str(cause).strip().splitlines() or [type(cause).__name__])[0])
-        name = getattr(cause, "sqlite_errorname", "")
-        for beginning, reason, hint in _REASONS:
-            if name.startswith(beginning):
-                return DatabaseError(f"cannot use the database {self}: {reason} ({said})", hint=hint)
-        if self.path is None:
-            state = getattr(cause, "sqlstate", None)
-            for sign, reason, hint in _SERVER_REASONS:
-                if state.startswith(sign) if state else sign in said:
-                    return DatabaseError(f"cannot use the database {self}: {reason} ({said})", hint=hint)
-        return DatabaseError(f"cannot use the database {self}: {said}")
+        said = str(cause).strip().splitlines() or [type(cause).__name__]
+        line, reason, hint = _meaning(cause, said, on_server=self.path is None)
+        line = self._without_secrets(line)
+        told = line if reason is None else f"{reason} ({line})"
+        return DatabaseError(f"cannot use the database {self}: {told}", hint=hint)
 
     def _without_secrets(self, text: str) -> str:
         """The text without what the URL says in confidence, as it is and as a URL writes it."""
@@ -153,6 +177,23 @@ class Place:
             if isinstance(secret, str) and secret:
                 text = text.replace(secret, "***").replace(urllib.parse.quote(secret, safe=""), "***")
         return text
+
+
+def _meaning(cause: Exception, said: list[str], *, on_server: bool) -> tuple[str, str | None, str | None]:
+    """Which line of an error tells it, what it means and what to do; both None where nobody knows.
+
+    There are several lines where a server has several addresses.
+    """
+    state = getattr(cause, "sqlstate", None) if on_server else None
+    code, codes = (state, _STATES) if state else (getattr(cause, "sqlite_errorname", ""), _REASONS)
+    for beginning, reason, hint in codes:
+        if code.startswith(beginning):
+            return said[0], reason, hint
+    for words, reason, hint in _WORDS if on_server and not state else ():
+        for line in said:
+            if words in _QUOTED.sub("", line):
+                return line, reason, hint
+    return said[0], None, None
 
 
 def create(place: Place) -> Engine:
@@ -255,7 +296,7 @@ def _server(place: Place) -> Engine:
     settings = _LIBPQ if place.url.drivername in ("postgresql+psycopg", "postgresql+psycopg2") else {}
     try:
         # A server that was away meanwhile is asked again, instead of a connection that has died.
-        return create_engine(
+        engine = create_engine(
             place.url,
             pool_pre_ping=True,
             connect_args={name: value for name, value in settings.items() if name not in place.url.query},
@@ -271,6 +312,17 @@ def _server(place: Place) -> Engine:
             f"the database {place} needs the Python package {package!r}",
             hint="pip install 'convbench[postgres]'" if postgres else f"pip install {package}",
         ) from error
+    if engine.driver == "psycopg":
+        _wait_with_patience(engine)
+    return engine
+
+
+def _wait_with_patience(engine: Engine) -> None:
+    from convbench.store.psycopg_connection import PatientConnection  # needs psycopg, which is there by now
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: object, record: object, arguments: list[Any], settings: dict[str, Any]) -> PatientConnection:
+        return PatientConnection.opened(*arguments, **settings)
 
 
 #: What libpq is told unless the URL says otherwise.

@@ -63,6 +63,11 @@ class Store:
         """Whether it is a file on this machine, rather than a server that may go away."""
         return self._place.path is not None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether what is written waits elsewhere for this database: never, see waiting.py for one that may."""
+        return False
+
     def identity(self) -> str | None:
         """What tells this database from all others, however it is reached; None in one of schema version 1."""
         if self._version < schema.IDENTITY_SINCE:

@@ -7,6 +7,7 @@ the server is still away or this process was killed, is sent by the next verb th
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from typing import Self, TypeAlias
 from convbench.case import Case
 from convbench.errors import DatabaseError, RequestError, StoreError, TakenOverError
 from convbench.result import Environment, Git, PassFacts, Rejection, Run, RunState, Visit
+from convbench.store.patience import answering_within
 from convbench.store.place import DEFAULT, Place
 from convbench.store.store import Store
 from convbench.store.writer import Writer
@@ -25,9 +27,15 @@ from convbench.store.writer import Writer
 #: Where runs wait for their server, and where those are put that will never be sent, below the current directory.
 WAITING, KEPT = Path("reports/waiting"), Path("reports/kept")
 
-#: Before a server that went away is tried again, seconds; each time twice as long, up to the second: a try at a server
-#: that does not even refuse takes CONNECT_TIMEOUT_S between two blocks.
+#: Before a server that went away is tried again, seconds; each time twice as long, up to the second.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0
+#: How long a server may be silent between two blocks, and at the end of a run that was not interrupted, seconds.
+TRY_S, LAST_TRY_S = 2.0, 10.0
+#: The largest share of a run's time that goes to tries that fail.
+TRIES_SHARE = 0.05
+
+#: After this time a file that was being made belongs to a process that was killed, seconds: it takes some seconds.
+UNFINISHED_S = 3600.0
 
 
 def record(url_or_path: str | None, *, told: Callable[[str], None]) -> Record:
@@ -39,6 +47,7 @@ def record(url_or_path: str | None, *, told: Callable[[str], None]) -> Record:
     if store.is_file:
         return store
     try:
+        _remove_unfinished()
         _send_all(store, told)
         return _Journaled(store, told)
     except BaseException:
@@ -108,14 +117,31 @@ def _set_aside(path: Path) -> Path:
     try:
         KEPT.mkdir(parents=True, exist_ok=True)
         path.rename(kept)
+        with suppress(FileNotFoundError):
+            _log(path).rename(_log(kept))
     except OSError as error:
         raise StoreError(f"cannot move {path} to {kept}: {error.strerror}") from error
     return kept
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # another process was faster, or may not: then it is sent again, which does no harm
-        path.unlink()
+    """Remove a database, with what a process that was killed left beside it."""
+    for file in (path, _log(path), path.with_name(f"{path.name}-shm")):
+        with suppress(OSError):  # another process was faster, or may not: then it is sent again, which does no harm
+            file.unlink()
+
+
+def _log(path: Path) -> Path:
+    """Where SQLite keeps the newest transactions of a database until it is closed."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def _remove_unfinished() -> None:
+    """Remove what processes left that were killed while they made a file."""
+    for path in WAITING.glob("*.part"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > UNFINISHED_S:
+                _remove(path)
 
 
 class _Journaled:
@@ -140,6 +166,11 @@ class _Journaled:
             self._journal.close()
         self._server.close()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the server does not answer, so that results wait on this disk."""
+        return self._waiting
+
     def resumable(
         self, *, digest: str, version: str, environment: Environment, host: str, git: Git | None = None
     ) -> str | None:
@@ -153,7 +184,7 @@ class _Journaled:
         )
         try:
             self._server.begin(run, cases, rejections, writer, digest=digest)
-        except StoreError:
+        except BaseException:  # what Ctrl-C left of it on the server is a run to resume
             self._here.close()
             _remove(waiting_file(run.id))
             raise
@@ -168,35 +199,43 @@ class _Journaled:
         if path.exists():  # of a process that we cannot know to be gone
             _set_aside(path)
         scratch = path.with_suffix(".part")
-        _remove(scratch)
-        with Store.create(str(scratch)) as journal:
-            journal.take_identity(self._server.identity())
-            fill(journal)
         try:
+            with Store.create(str(scratch)) as journal:
+                journal.take_identity(self._server.identity())
+                fill(journal)
             scratch.rename(path)
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}") from error
+        finally:
+            _remove(scratch)
         self._journal = Store.change(str(path))
         self._journal.claim(run_id, writer)
 
     def append(self, run_id: str, visits: Sequence[Visit]) -> None:
         self._here.append(run_id, visits)
-        self._forward(run_id, lambda: self._server.append(run_id, visits))
+        self._forward(run_id, lambda: self._server.append(run_id, visits), answer_s=TRY_S)
 
     def note_pass(self, run_id: str, facts: PassFacts) -> None:
         self._here.note_pass(run_id, facts)
-        self._forward(run_id, lambda: self._server.note_pass(run_id, facts))
+        self._forward(run_id, lambda: self._server.note_pass(run_id, facts), answer_s=TRY_S)
 
     def finish(self, run_id: str, state: RunState, finished_at: str) -> None:
         self._here.note_end(run_id, state, finished_at)
-        self._next_try = 0.0
-        self._forward(run_id, lambda: self._finish(run_id, state, finished_at))
-        self._here.close()
-        path = waiting_file(run_id)
-        if self._behind:
-            self._told(f"results still wait in {path}; `convbench runs` with this database sends them when it is back")
-        else:
-            _remove(path)
+        interrupted = state is RunState.INTERRUPTED
+        if not (interrupted and self._waiting):  # else whoever interrupts has waited once, and wants the end
+            self._next_try = 0.0
+        try:
+            answer_s = TRY_S if interrupted else LAST_TRY_S
+            self._forward(run_id, lambda: self._finish(run_id, state, finished_at), answer_s=answer_s)
+        finally:
+            self._here.close()
+            path = waiting_file(run_id)
+            if self._behind:
+                self._told(
+                    f"results still wait in {path}; `convbench runs` with this database sends them when it is back"
+                )
+            else:
+                _remove(path)
 
     def _finish(self, run_id: str, state: RunState, finished_at: str) -> None:
         try:
@@ -216,17 +255,26 @@ class _Journaled:
             raise StoreError("no run was begun or taken over here")
         return self._journal
 
-    def _forward(self, run_id: str, act: Callable[[], None]) -> None:
-        """Have the server know what the file just learned, or all of it where it was away; or put that off."""
+    def _forward(self, run_id: str, act: Callable[[], None], *, answer_s: float) -> None:
+        """Have the server know what the file just learned, or all of it where it was away; or put that off.
+
+        A server that is silent for `answer_s` is away. Ctrl-C puts it off to the end of the run.
+        """
         if self._behind:
             if time.monotonic() < self._next_try:
                 return
             act = partial(self._here.send, run_id, to=self._server)
         self._behind = True  # until it has arrived; Ctrl-C may come in between
+        began = time.monotonic()
         try:
-            act()
+            with answering_within(answer_s):
+                act()
+        except KeyboardInterrupt:
+            self._next_try = math.inf
+            raise
         except DatabaseError as error:
-            self._next_try = time.monotonic() + self._pause_s
+            now = time.monotonic()
+            self._next_try = now + max(self._pause_s, (now - began) / TRIES_SHARE)
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
             if not self._waiting:
                 self._waiting = True
