@@ -20,6 +20,8 @@ from convbench.errors import Mistake, SweepError
 MOST_VALUES = 20_000_000
 #: The deepest nesting read; a sweep has five levels (a side of a pair in an axis).
 DEEPEST = 10
+#: Mistakes told of one file; reading stops at the next one.
+MOST_MISTAKES = 50
 #: Text in messages is cut after so many characters.
 LONGEST_SHOWN = 60
 
@@ -51,22 +53,27 @@ class Node:
 
 @dataclass(slots=True)
 class Mistakes:
-    """Collects the mistakes of one file, so that all of them are told at once."""
+    """Collects the mistakes of one file, so that all of them are told at once, up to `MOST_MISTAKES`."""
 
     path: str
     found: list[Mistake] = field(default_factory=list)
 
     def add(self, line: int, where: str, message: str, hint: str | None = None) -> None:
-        """Note a mistake; `where` is the path inside the file: `axes.kernel_size[2]`."""
+        """Note a mistake; `where` is the path inside the file: `axes.kernel_size[2]`.
+
+        Raises SweepError at one too many.
+        """
+        if len(self.found) == MOST_MISTAKES:
+            raise self.error(f"these are the first {MOST_MISTAKES} mistakes, there are more")
         self.found.append(Mistake(path=self.path, line=line, where=where, message=message, hint=hint))
 
     def expected(self, what: str, node: Node, where: str, hint: str | None = None) -> None:
         """Note that a value is not what was expected."""
         self.add(node.line, where, f"expected {what}, got {node}", hint)
 
-    def error(self) -> SweepError:
+    def error(self, hint: str | None = None) -> SweepError:
         """All mistakes, in the order of their lines."""
-        return SweepError(tuple(sorted(self.found, key=lambda mistake: mistake.line)))
+        return SweepError(tuple(sorted(self.found, key=lambda mistake: mistake.line)), hint=hint)
 
 
 def clipped(text: str) -> str:
@@ -184,7 +191,7 @@ class _Composer:
         node = self._anchors.get(event.anchor)
         if node is None:
             problem = "is inside what it stands for" if event.anchor in self._anchors else "stands for nothing above it"
-            raise self._dead_end(event, where, f"the alias *{event.anchor} {problem}")
+            raise self._dead_end(event, where, f"the alias *{_short(event.anchor or '')} {problem}")
         self._count(node.size, event, where)
         return node
 

@@ -35,6 +35,7 @@ from convbench.case import (
 )
 from convbench.document import UNPRINTABLE, Mistakes, Node, below, clipped, compose, plain
 from convbench.errors import Mistake, RequestError, SweepError
+from convbench.lookup import Lookup
 from convbench.measure.threshold import BEYOND_L2, Special, Thresholds
 from convbench.problem import DEPTHWISE, HALF, Direction, PaddingMode, PaddingWord, Problem, half_padding
 from convbench.result import Measure, Rejection
@@ -610,23 +611,24 @@ def cases(sweep: Sweep) -> Plan:
     hashing them for each point would take most of the time.
     """
     points = excluded = merged = 0
+    exclusions = _Exclusions(sweep.exclude)
     problems: dict[Problem, tuple[int, str | None]] = {}  # its number, and torch's objection
     combinations: dict[tuple[Value, ...], int] = {}  # of settings: its number
     found: dict[tuple[int, int], Case] = {}  # by both numbers
+    again: dict[tuple[int, int], tuple[int, str | None]] = {}  # of those in `found` that occur again: count and label
     reasons: dict[tuple[int, int], str] = {}  # of those in `found` that torch would refuse
     for entry in sweep.listed:
         axes = _axes_left(sweep, entry)
-        settings = list(_product(axes, CASE_SETTINGS))
-        left: dict[tuple[Values, ...], list[_Numbered]] = {}  # after the exclusions whose problem part matches
+        settings: list[_Numbered] = [
+            (combinations.setdefault(tuple(chosen[name] for name in CASE_SETTINGS), len(combinations)), chosen)
+            for chosen in _product(axes, CASE_SETTINGS)
+        ]
+        left: dict[tuple[int, ...], list[_Numbered]] = {}  # after the exclusions whose problem part matches
         for written in _product(axes, PROBLEM_SETTINGS):
             problem = _resolve(written)
-            matching = tuple(wanted for wanted in sweep.exclude if _matches(wanted, written, problem))
+            matching = exclusions.matching(written, problem)
             if matching not in left:
-                left[matching] = [
-                    (combinations.setdefault(tuple(chosen[name] for name in CASE_SETTINGS), len(combinations)), chosen)
-                    for chosen in settings
-                    if not any(_agrees(wanted, chosen) for wanted in matching)
-                ]
+                left[matching] = exclusions.left(matching, settings)
             points += len(settings)
             excluded += len(settings) - len(left[matching])
             known = problems.get(problem)
@@ -635,14 +637,17 @@ def cases(sweep: Sweep) -> Plan:
             number, objection = known
             for combination, chosen in left[matching]:
                 key = (number, combination)
-                if key in found:
+                if first := found.get(key):
                     merged += 1
-                    found[key] = _joined(found[key], entry)
+                    count, label = again.get(key) or (first.count, first.given_label)
+                    again[key] = (count + entry.count, label or entry.label)
                     continue
                 case = Case(problem=problem, given_label=entry.label, count=entry.count, **chosen)  # type: ignore[arg-type]  # read by KINDS
                 found[key] = case
                 if reason := objection or case.misfit():
                     reasons[key] = reason
+    for key, (count, label) in again.items():
+        found[key] = replace(found[key], count=count, given_label=label)
     return Plan(
         cases=tuple(case for key, case in found.items() if key not in reasons),
         rejections=tuple(Rejection(label=found[key].label, reason=reason) for key, reason in reasons.items()),
@@ -688,7 +693,8 @@ def _option(name: str) -> str:
 _Settings = dict[str, Value]
 _Numbered = tuple[int, _Settings]
 _DEFAULTS: _Settings = {f.name: f.default for f in fields(Case) if f.name in CASE_SETTINGS}  # type: ignore[misc]  # each has one
-_ABSENT = object()
+#: Settings of a problem whose value can be a word that stands for a number.
+_WORDS = ("padding", "groups")
 
 
 def _axes_left(sweep: Sweep, entry: Listed) -> dict[str, tuple[Value, ...]]:
@@ -716,20 +722,26 @@ def _resolve(written: _Settings) -> Problem:
     return Problem(**resolved)  # type: ignore[arg-type]  # every value was read by its kind in KINDS
 
 
-def _matches(wanted: Values, written: _Settings, problem: Problem) -> bool:
-    """Whether the problem part of an `exclude` entry matches: words as written, numbers by value."""
-    return all(
-        value in (written.get(name, _ABSENT), getattr(problem, name))
-        for name, value in wanted
-        if name in PROBLEM_SETTINGS
-    )
+class _Exclusions:
+    """The entries of `exclude`: which points they take out. Words match as written, numbers by value."""
 
+    def __init__(self, exclude: Sequence[Values]) -> None:
+        rest: dict[Values, list[Values]] = {}  # what else the entries want whose problem part is the same
+        for wanted in exclude:
+            part = tuple(sorted((name, value) for name, value in wanted if name in PROBLEM_SETTINGS))
+            rest.setdefault(part, []).append(tuple(pair for pair in wanted if pair[0] in CASE_SETTINGS))
+        self._problems = Lookup(rest)
+        self._settings = [Lookup(wanted) for wanted in rest.values()]
 
-def _agrees(wanted: Values, chosen: _Settings) -> bool:
-    """Whether the settings part of an `exclude` entry matches."""
-    return all(chosen[name] == value for name, value in wanted if name in CASE_SETTINGS)
+    def matching(self, written: _Settings, problem: Problem) -> tuple[int, ...]:
+        """The numbers of the problem parts that match."""
+        if not self._settings:
+            return ()
+        numbers = {name: getattr(problem, name) for name in PROBLEM_SETTINGS}
+        words = {name: word for name, word in written.items() if name in _WORDS and word != numbers[name]}
+        return tuple(sorted(self._problems.numbers(numbers, words)))
 
-
-def _joined(first: Case, entry: Listed) -> Case:
-    """A case that occurs once more: counts add up, the first label stays."""
-    return replace(first, count=first.count + entry.count, given_label=first.given_label or entry.label)
+    def left(self, matching: tuple[int, ...], settings: list[_Numbered]) -> list[_Numbered]:
+        """The settings that stay for a problem that these problem parts match."""
+        lookups = [self._settings[number] for number in matching]
+        return [each for each in settings if not any(lookup.numbers(each[1]) for lookup in lookups)]
