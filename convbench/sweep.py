@@ -58,7 +58,7 @@ MOST_VARIABLES = 100
 #: Characters that the environment variables of all points may have together: every label holds its own.
 MOST_CHARACTERS = 200_000_000
 #: Points times the different sets of settings that the entries of `exclude` name: each point looks up each set.
-MOST_LOOKUPS = 100 * MOST_POINTS
+MOST_LOOKUPS = 20 * MOST_POINTS
 
 #: A setting's value. Numbers are normalized (3 -> (3, 3)), words stand as they are written: `half`, `depthwise`.
 Value = int | bool | str | None | tuple[int, ...] | Env
