@@ -16,10 +16,14 @@ import yaml
 from convbench import units
 from convbench.errors import Mistake, SweepError
 
-#: Values a file may expand to, aliases counted like what they stand for: 1,000,000 cases of ten settings fit.
-MOST_VALUES = 20_000_000
+#: Values a file may expand to, aliases counted like what they stand for: 1,000,000 cases of four settings fit.
+MOST_VALUES = 10_000_000
+#: Characters that count as one more value, so that an alias of a long text counts like what it stands for.
+LONG_TEXT = 100
 #: The deepest nesting read; a sweep has five levels (a side of a pair in an axis).
 DEEPEST = 10
+#: Mistakes told of one file; reading stops at the next one.
+MOST_MISTAKES = 50
 #: Text in messages is cut after so many characters.
 LONGEST_SHOWN = 60
 
@@ -51,22 +55,27 @@ class Node:
 
 @dataclass(slots=True)
 class Mistakes:
-    """Collects the mistakes of one file, so that all of them are told at once."""
+    """Collects the mistakes of one file, so that all of them are told at once, up to `MOST_MISTAKES`."""
 
     path: str
     found: list[Mistake] = field(default_factory=list)
 
     def add(self, line: int, where: str, message: str, hint: str | None = None) -> None:
-        """Note a mistake; `where` is the path inside the file: `axes.kernel_size[2]`."""
+        """Note a mistake; `where` is the path inside the file: `axes.kernel_size[2]`.
+
+        Raises SweepError at one too many.
+        """
+        if len(self.found) == MOST_MISTAKES:
+            raise self.error(f"these are the first {MOST_MISTAKES} mistakes, there are more")
         self.found.append(Mistake(path=self.path, line=line, where=where, message=message, hint=hint))
 
     def expected(self, what: str, node: Node, where: str, hint: str | None = None) -> None:
         """Note that a value is not what was expected."""
         self.add(node.line, where, f"expected {what}, got {node}", hint)
 
-    def error(self) -> SweepError:
+    def error(self, hint: str | None = None) -> SweepError:
         """All mistakes, in the order of their lines."""
-        return SweepError(tuple(sorted(self.found, key=lambda mistake: mistake.line)))
+        return SweepError(tuple(sorted(self.found, key=lambda mistake: mistake.line)), hint=hint)
 
 
 def clipped(text: str) -> str:
@@ -86,6 +95,8 @@ def _short(text: str) -> str:
 #: All but YAML's printable characters (YAML 1.2, 5.1): control characters, surrogates, noncharacters.
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML counts as one
+_TAG_DIRECTIVE = re.compile("(?:^|[\n\r\x85\u2028\u2029])%TAG")
+_NO_TAGS = "take it out: values are read as they are written"
 
 #: YAML 1.2's core schema, but numbers with a leading zero, `.inf` and `.nan` are left as text: what 010 means depends
 #: on YAML's version. Longer numbers are text as well.
@@ -124,6 +135,12 @@ def compose(text: str, mistakes: Mistakes) -> Node:
     if unprintable:
         line = 1 + len(_LINE_BREAK.findall(text, 0, unprintable.start()))
         mistakes.add(line, "", f"control characters are not allowed, got U+{ord(unprintable[0]):04X}")
+        raise mistakes.error()
+    tag = _TAG_DIRECTIVE.search(text)
+    if tag:  # the parser holds each against all others
+        mistakes.add(
+            1 + len(_LINE_BREAK.findall(text, 0, tag.end())), "", "YAML tags are not allowed, got %TAG", _NO_TAGS
+        )
         raise mistakes.error()
     try:
         root = _Composer(text, mistakes).document()
@@ -173,8 +190,7 @@ class _Composer:
         if event.anchor:
             self._anchors[event.anchor] = None
         if event.tag is not None:
-            hint = "take it out: values are read as they are written"
-            self._mistakes.add(_line(event), where, f"YAML tags are not allowed, got {clipped(event.tag)}", hint)
+            self._mistakes.add(_line(event), where, f"YAML tags are not allowed, got {clipped(event.tag)}", _NO_TAGS)
         node = self._content(event, where, depth)
         if event.anchor:
             self._anchors[event.anchor] = node
@@ -184,7 +200,7 @@ class _Composer:
         node = self._anchors.get(event.anchor)
         if node is None:
             problem = "is inside what it stands for" if event.anchor in self._anchors else "stands for nothing above it"
-            raise self._dead_end(event, where, f"the alias *{event.anchor} {problem}")
+            raise self._dead_end(event, where, f"the alias *{_short(event.anchor or '')} {problem}")
         self._count(node.size, event, where)
         return node
 
@@ -195,20 +211,23 @@ class _Composer:
 
     def _content(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, where: str, depth: int) -> Node:
         before = self._values
-        self._count(1, event, where)
         if isinstance(event, yaml.ScalarEvent):
+            size = 1 + len(event.value) // LONG_TEXT
+            self._count(size, event, where)
             quoted = bool(event.style)
-            return Node(line=_line(event), value=event.value if quoted else plain(event.value), quoted=quoted)
-        value: list[Node] | dict[str, tuple[int, Node]]
+            value = event.value if quoted else plain(event.value)
+            return Node(line=_line(event), value=value, quoted=quoted, size=size)
+        self._count(1, event, where)
+        held: list[Node] | dict[str, tuple[int, Node]]
         if isinstance(event, yaml.SequenceStartEvent):
-            value = []
+            held = []
             while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
-                value.append(self._node(item, f"{where}[{len(value)}]", depth + 1))
+                held.append(self._node(item, f"{where}[{len(held)}]", depth + 1))
         else:
-            value = {}
+            held = {}
             while not isinstance(key := next(self._events), yaml.MappingEndEvent):
-                self._pair(key, value, where, depth)
-        return Node(line=_line(event), value=value, size=self._values - before)
+                self._pair(key, held, where, depth)
+        return Node(line=_line(event), value=held, size=self._values - before)
 
     def _pair(self, event: yaml.Event, mapping: dict[str, tuple[int, Node]], where: str, depth: int) -> None:
         """Read the value of the key that `event` starts into `mapping`."""

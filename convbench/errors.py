@@ -68,10 +68,10 @@ class Mistake:
 
 
 class SweepError(RequestError):
-    """A sweep file with mistakes; `mistakes` holds every one of them in the order of their lines."""
+    """A sweep file with mistakes; `mistakes` holds them in the order of their lines, `hint` says if there are more."""
 
-    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
-        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+    def __init__(self, mistakes: tuple[Mistake, ...], *, hint: str | None = None) -> None:
+        super().__init__("\n".join(str(mistake) for mistake in mistakes), hint=hint)
         self.mistakes = mistakes
 
 

@@ -207,13 +207,34 @@ def _output_size(
 @lru_cache(maxsize=65536)
 def _real_taps(size: int, out: int, kernel: int, stride: int, dilation: int, before: int) -> int:
     """How many (output, tap) pairs along one dimension read the input and not the padding before or after it."""
-    taps = 0
-    for tap in range(kernel):
-        offset = before - tap * dilation
-        first = max(0, -(-offset // stride))
-        last = min(out - 1, (size - 1 + offset) // stride)
-        taps += max(0, last - first + 1)
-    return taps
+    if out < 1:
+        return 0
+    below = [_pairs_below(end, out, kernel, stride, dilation) for end in (before, before + size)]
+    return below[1] - below[0]
+
+
+def _pairs_below(end: int, out: int, kernel: int, stride: int, dilation: int) -> int:
+    """How many (output, tap) pairs have output * stride + tap * dilation < end. No loop: a kernel may be 2**31 wide."""
+    whole = min(kernel, max(0, -(((out - 1) * stride - end) // dilation)))  # the taps that are below with all outputs
+    some = min(kernel, max(0, -(-end // dilation)))  # those that are below with one at least
+    first = end - (some - 1) * dilation + stride - 1  # ceil(n / stride) is (n + stride - 1) // stride
+    return out * whole + _floor_sum(some - whole, dilation, first, stride)
+
+
+def _floor_sum(count: int, factor: int, first: int, divisor: int) -> int:
+    """The sum of (factor * i + first) // divisor over i from 0 to count - 1.
+
+    By the steps of Euclid's algorithm, as `floor_sum` of the AtCoder Library does it.
+    """
+    total = 0
+    while True:
+        total += count * (count - 1) // 2 * (factor // divisor) + count * (first // divisor)
+        factor, first = factor % divisor, first % divisor
+        end = factor * count + first
+        if end < divisor:
+            return total
+        count, first = divmod(end, divisor)
+        factor, divisor = divisor, factor
 
 
 @lru_cache(maxsize=65536)

@@ -5,9 +5,10 @@ To add an axis: a field in problem.py or case.py, and its line in `KINDS`.
 
 from __future__ import annotations
 
+import io
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
@@ -35,10 +36,13 @@ from convbench.case import (
 )
 from convbench.document import UNPRINTABLE, Mistakes, Node, below, clipped, compose, plain
 from convbench.errors import Mistake, RequestError, SweepError
+from convbench.lookup import Entry, Lookup, name_sets
 from convbench.measure.threshold import BEYOND_L2, Special, Thresholds
 from convbench.problem import DEPTHWISE, HALF, Direction, PaddingMode, PaddingWord, Problem, half_padding
 from convbench.result import Measure, Rejection
 
+#: Bytes a sweep file may have; 1,000,000 cases of four settings take as much.
+MOST_BYTES = 100 * 2**20
 #: Points a sweep may have; more is a slip, and would fill the memory.
 MOST_POINTS = 1_000_000
 #: The largest number of a layer: many kernels index with 32 bits.
@@ -49,6 +53,12 @@ MOST_SEED = 2**32 - 1
 LONGEST_NAME = 200
 LONGEST_DESCRIPTION = 100_000
 LONGEST_VARIABLE = 4096
+#: Environment variables that an `env` may have.
+MOST_VARIABLES = 100
+#: Characters that the environment variables of all points may have together: every label holds its own.
+MOST_CHARACTERS = 200_000_000
+#: Points times the different sets of settings that the entries of `exclude` name: each point looks up each set.
+MOST_LOOKUPS = 20 * MOST_POINTS
 
 #: A setting's value. Numbers are normalized (3 -> (3, 3)), words stand as they are written: `half`, `depthwise`.
 Value = int | bool | str | None | tuple[int, ...] | Env
@@ -103,7 +113,9 @@ class Plan:
 def load(path: Path) -> Sweep:
     """The sweep in a file; raises RequestError where it cannot be read, SweepError where it holds mistakes."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)  # /dev/zero has no end
+        text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()
     except UnicodeDecodeError as error:
         hint = "save it as UTF-8"
         raise RequestError(f"{path}: expected text in UTF-8, got other bytes at {error.start}", hint=hint) from None
@@ -115,6 +127,8 @@ def load(path: Path) -> Sweep:
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RequestError(f"{path}: cannot be read: {reason.lower()}") from None
+    if len(data) > MOST_BYTES:
+        raise RequestError(f"{path}: expected at most {units.size(MOST_BYTES)}, got more", hint="is it a sweep?")
     return parse(text, str(path))
 
 
@@ -241,7 +255,10 @@ def _read(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
         for word in kind.words:
             if value == word:
                 return word
-        problem = kind.text(value) if kind.text else None
+        if kind.text and len(value) > LONGEST_NAME:
+            problem = f"it may have {LONGEST_NAME} characters"
+        elif kind.text:
+            problem = kind.text(value)
         if kind.text and problem is None:
             return value
     if value is None and kind.null:
@@ -255,6 +272,10 @@ _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 def _variables(found: dict[str, tuple[int, Node]], where: str, mistakes: Mistakes) -> Env:
     """Environment variables of a worker, sorted by name."""
+    if len(found) > MOST_VARIABLES:
+        line = next(iter(found.values()))[0]
+        mistakes.add(line, where, f"expected at most {MOST_VARIABLES} variables, got {units.count(len(found))}")
+        return ()
     for name, (line, _) in found.items():
         if not _VARIABLE.fullmatch(name):
             mistakes.add(line, where, f"expected a variable's name, got {clipped(name)}")
@@ -392,7 +413,12 @@ def parse(text: str, path: str) -> Sweep:
     compare = _compare(top["compare"], mistakes) if "compare" in top else Thresholds()
     if isinstance(root.value, dict):
         _require(root, top.get("axes"), top.get("cases"), mistakes)
-        _limit(axes, listed, top.get("axes") or root, mistakes)
+        points = _limit(axes, listed, top.get("axes") or root, mistakes)
+        if "exclude" in top:
+            _limit_sets(exclude, points, top["exclude"], "exclude", mistakes)
+        if "compare" in top:
+            wanted = [special.settings for special in compare.specials]
+            _limit_sets(wanted, points, top["compare"], "compare.thresholds", mistakes)
     if mistakes.found:
         raise mistakes.error()
     return Sweep(
@@ -585,14 +611,31 @@ def _require(root: Node, axes: Node | None, cases_: Node | None, mistakes: Mista
         mistakes.add(axes.line, "axes", f"missing {', '.join(lacking)}")
 
 
-def _limit(axes: Sequence[Axis], listed: Sequence[Listed], node: Node, mistakes: Mistakes) -> None:
-    """Count the points before any is made."""
+def _limit(axes: Sequence[Axis], listed: Sequence[Listed], node: Node, mistakes: Mistakes) -> int:
+    """Count the points before any is made, and how long their labels can be."""
     points = 0
     for named in (dict(entry.given) for entry in listed):
         points += math.prod(len(axis.values) for axis in axes if axis.name not in named)
+    hint = "take values out, or split the sweep into several files"
     if points > MOST_POINTS:
-        hint = "take values out, or split the sweep into several files"
         mistakes.add(node.line, "axes", _too_many(points), hint)
+        return points
+    written = [value for axis in axes if axis.name == "env" for value in axis.values]
+    written += [value for entry in listed for name, value in entry.given if name == "env"]
+    longest = max((len(str(value)) for value in written), default=0)
+    if points * longest > MOST_CHARACTERS:
+        most = f"expected at most {units.count(MOST_CHARACTERS)} characters of env over all points"
+        mistakes.add(node.line, "axes", f"{most}, got {units.count(points * longest)}", hint)
+    return points
+
+
+def _limit_sets(entries: Iterable[Entry], points: int, node: Node, where: str, mistakes: Mistakes) -> None:
+    """Count what each point would look up."""
+    sets = name_sets(entries)
+    if points * sets > MOST_LOOKUPS:
+        most = f"expected at most {MOST_LOOKUPS // points} different sets of settings for {units.count(points)} points"
+        hint = "name the same settings in more entries, or split the sweep into several files"
+        mistakes.add(node.line, where, f"{most}, got {units.count(sets)}", hint)
 
 
 def _too_many(points: int) -> str:
@@ -610,23 +653,24 @@ def cases(sweep: Sweep) -> Plan:
     hashing them for each point would take most of the time.
     """
     points = excluded = merged = 0
+    exclusions = _Exclusions(sweep.exclude)
     problems: dict[Problem, tuple[int, str | None]] = {}  # its number, and torch's objection
     combinations: dict[tuple[Value, ...], int] = {}  # of settings: its number
     found: dict[tuple[int, int], Case] = {}  # by both numbers
+    again: dict[tuple[int, int], tuple[int, str | None]] = {}  # of those in `found` that occur again: count and label
     reasons: dict[tuple[int, int], str] = {}  # of those in `found` that torch would refuse
     for entry in sweep.listed:
         axes = _axes_left(sweep, entry)
-        settings = list(_product(axes, CASE_SETTINGS))
-        left: dict[tuple[Values, ...], list[_Numbered]] = {}  # after the exclusions whose problem part matches
+        settings: list[_Numbered] = [
+            (combinations.setdefault(tuple(chosen[name] for name in CASE_SETTINGS), len(combinations)), chosen)
+            for chosen in _product(axes, CASE_SETTINGS)
+        ]
+        left: dict[tuple[int, ...], list[_Numbered]] = {}  # after the exclusions whose problem part matches
         for written in _product(axes, PROBLEM_SETTINGS):
             problem = _resolve(written)
-            matching = tuple(wanted for wanted in sweep.exclude if _matches(wanted, written, problem))
+            matching = exclusions.matching(written, problem)
             if matching not in left:
-                left[matching] = [
-                    (combinations.setdefault(tuple(chosen[name] for name in CASE_SETTINGS), len(combinations)), chosen)
-                    for chosen in settings
-                    if not any(_agrees(wanted, chosen) for wanted in matching)
-                ]
+                left[matching] = exclusions.left(matching, settings)
             points += len(settings)
             excluded += len(settings) - len(left[matching])
             known = problems.get(problem)
@@ -635,14 +679,17 @@ def cases(sweep: Sweep) -> Plan:
             number, objection = known
             for combination, chosen in left[matching]:
                 key = (number, combination)
-                if key in found:
+                if first := found.get(key):
                     merged += 1
-                    found[key] = _joined(found[key], entry)
+                    count, label = again.get(key) or (first.count, first.given_label)
+                    again[key] = (count + entry.count, label or entry.label)
                     continue
                 case = Case(problem=problem, given_label=entry.label, count=entry.count, **chosen)  # type: ignore[arg-type]  # read by KINDS
                 found[key] = case
                 if reason := objection or case.misfit():
                     reasons[key] = reason
+    for key, (count, label) in again.items():
+        found[key] = replace(found[key], count=count, given_label=label)
     return Plan(
         cases=tuple(case for key, case in found.items() if key not in reasons),
         rejections=tuple(Rejection(label=found[key].label, reason=reason) for key, reason in reasons.items()),
@@ -688,7 +735,8 @@ def _option(name: str) -> str:
 _Settings = dict[str, Value]
 _Numbered = tuple[int, _Settings]
 _DEFAULTS: _Settings = {f.name: f.default for f in fields(Case) if f.name in CASE_SETTINGS}  # type: ignore[misc]  # each has one
-_ABSENT = object()
+#: Settings of a problem whose value can be a word that stands for a number.
+_WORDS = ("padding", "groups")
 
 
 def _axes_left(sweep: Sweep, entry: Listed) -> dict[str, tuple[Value, ...]]:
@@ -716,20 +764,26 @@ def _resolve(written: _Settings) -> Problem:
     return Problem(**resolved)  # type: ignore[arg-type]  # every value was read by its kind in KINDS
 
 
-def _matches(wanted: Values, written: _Settings, problem: Problem) -> bool:
-    """Whether the problem part of an `exclude` entry matches: words as written, numbers by value."""
-    return all(
-        value in (written.get(name, _ABSENT), getattr(problem, name))
-        for name, value in wanted
-        if name in PROBLEM_SETTINGS
-    )
+class _Exclusions:
+    """The entries of `exclude`: which points they take out. Words match as written, numbers by value."""
 
+    def __init__(self, exclude: Sequence[Values]) -> None:
+        rest: dict[Values, list[Values]] = {}  # what else the entries want whose problem part is the same
+        for wanted in exclude:
+            part = tuple(sorted((name, value) for name, value in wanted if name in PROBLEM_SETTINGS))
+            rest.setdefault(part, []).append(tuple(pair for pair in wanted if pair[0] in CASE_SETTINGS))
+        self._problems = Lookup(rest)
+        self._settings = [Lookup(wanted) for wanted in rest.values()]
 
-def _agrees(wanted: Values, chosen: _Settings) -> bool:
-    """Whether the settings part of an `exclude` entry matches."""
-    return all(chosen[name] == value for name, value in wanted if name in CASE_SETTINGS)
+    def matching(self, written: _Settings, problem: Problem) -> tuple[int, ...]:
+        """The numbers of the problem parts that match."""
+        if not self._settings:
+            return ()
+        numbers = {name: getattr(problem, name) for name in PROBLEM_SETTINGS}
+        words = {name: word for name, word in written.items() if name in _WORDS and word != numbers[name]}
+        return tuple(sorted(self._problems.numbers(numbers, words)))
 
-
-def _joined(first: Case, entry: Listed) -> Case:
-    """A case that occurs once more: counts add up, the first label stays."""
-    return replace(first, count=first.count + entry.count, given_label=first.given_label or entry.label)
+    def left(self, matching: tuple[int, ...], settings: list[_Numbered]) -> list[_Numbered]:
+        """The settings that stay for a problem that these problem parts match."""
+        lookups = [self._settings[number] for number in matching]
+        return [each for each in settings if not any(lookup.numbers(each[1]) for lookup in lookups)]

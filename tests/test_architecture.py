@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "convbench"
 
 #: The floor of every module or room, lowest first; a module imports only from lower floors or from its own room.
 HOUSE: tuple[tuple[str, ...], ...] = (
-    ("errors", "nouns", "units", "markdown"),
+    ("errors", "lookup", "nouns", "units", "markdown"),
     ("problem", "files"),
     ("case",),
     ("result",),

@@ -21,7 +21,7 @@ from convbench.analysis.judgment import Comparison, Judgment, Verdict
 from convbench.case import Cache, Case, MemoryFormat
 from convbench.errors import NotComparableError
 from convbench.measure.threshold import Special, Thresholds
-from convbench.problem import Problem
+from convbench.problem import PaddingWord, Problem
 from convbench.report.compare import compare_text, verdict_text
 from convbench.result import Block, Git, PassFacts, Rejection, Result, Run, Status, pack_blocks, unpack_blocks
 
@@ -135,6 +135,44 @@ def test_the_threshold_of_a_case() -> None:
     assert found.of(small, None) == 0.12
     assert found.of(depthwise, l2) == 0.2
     assert found.of(replace(depthwise, dtype="bfloat16"), l2) == 0.3
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "groups": st.sampled_from([1, 4, "depthwise"]),
+                "padding": st.sampled_from([(0, 0), (1, 1), "half", PaddingWord.SAME]),
+                "dtype": st.sampled_from(["float32", "bfloat16"]),
+                "threads": st.sampled_from([None, 1]),
+            },
+        ),
+        max_size=8,
+    ),
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([(0, 0), (1, 1), PaddingWord.SAME]),
+    st.sampled_from(["float32", "bfloat16"]),
+)
+def test_of_several_specials_the_last_that_holds_stands(
+    specials: list[dict[str, object]], groups: int, padding: tuple[int, int] | PaddingWord, dtype: str
+) -> None:
+    shape = {"in_channels": 4, "out_channels": 4, "kernel_size": (3, 3), "input_size": (8, 8)}
+    case = Case(problem=Problem(**shape, groups=groups, padding=padding), dtype=dtype)
+    has = {"groups": [groups], "padding": [padding], "dtype": [dtype], "threads": [None]}
+    has["groups"] += ["depthwise"] if groups == 4 else []
+    has["padding"] += ["half"] if padding == (1, 1) else []
+    expected = 0.05
+    for number, wanted in enumerate(specials):
+        if all(value in has[name] for name, value in wanted.items()):
+            expected = 0.1 + number / 100
+    found = Thresholds(
+        specials=tuple(
+            Special(settings=tuple(wanted.items()), threshold=0.1 + number / 100)
+            for number, wanted in enumerate(specials)
+        )
+    )
+    assert found.of(case, 2**30) == expected
 
 
 def test_the_smaller_cache_of_both_sides_decides() -> None:

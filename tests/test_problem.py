@@ -207,6 +207,35 @@ def test_multiply_adds_are_the_real_taps(problem: Problem) -> None:
     assert problem.multiply_adds == brute_force(problem)
 
 
+sizes = st.integers(1, 40) | st.integers(1, 3000)
+
+
+@settings(max_examples=150, deadline=None)
+@given(kernel=sizes, more=sizes, stride=st.integers(1, 12), padding=sizes, dilation=st.integers(1, 12))
+def test_multiply_adds_of_wide_kernels(kernel: int, more: int, stride: int, padding: int, dilation: int) -> None:
+    size = max(1, dilation * (kernel - 1) + 1 - 2 * padding) + more
+    problem = Problem(
+        in_channels=1,
+        out_channels=1,
+        kernel_size=(1, kernel),
+        input_size=(1, size),
+        stride=(1, stride),
+        padding=(0, padding),
+        dilation=(1, dilation),
+    )
+    starts = range(-padding, size + padding - problem.reach[1] + 1, stride)
+    first = [max(0, -(start // dilation)) for start in starts]  # the first tap that is not before the input
+    end = [min(kernel, max(0, -((start - size) // dilation))) for start in starts]  # the first that is behind it
+    assert problem.multiply_adds == sum(max(0, last - tap) for tap, last in zip(first, end, strict=True))
+
+
+def test_the_widest_kernel_is_counted_without_a_loop_over_its_taps() -> None:
+    wide = Problem(in_channels=1, out_channels=1, kernel_size=(10**9, 10**9), input_size=(2**31 - 1, 2**31 - 1))
+    assert wide.multiply_adds == (10**9 * (2**31 - 10**9)) ** 2
+    padded = replace(wide, padding=(10**9 - 1, 10**9 - 1))
+    assert padded.multiply_adds == (10**9 * (2**31 - 1)) ** 2, "each element meets each tap once"
+
+
 @settings(max_examples=100, deadline=None)
 @given(problems())
 def test_work_of_the_directions(problem: Problem) -> None:

@@ -7,7 +7,10 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
+from dataclasses import replace
+from itertools import combinations, product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,11 +18,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convbench import sweep as sweeps
-from convbench.case import SETTINGS, Allocator, Cache, Case, MemoryFormat
+from convbench.case import (
+    CASE_SETTINGS,
+    PROBLEM_SETTINGS,
+    SETTINGS,
+    Allocator,
+    Cache,
+    Case,
+    MemoryFormat,
+    setting,
+)
 from convbench.errors import ExitCode, RequestError, SweepError
 from convbench.measure.threshold import Special, Thresholds
-from convbench.problem import Direction, PaddingMode, PaddingWord
-from convbench.result import Measure
+from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.result import Measure, Rejection
 from convbench.sweep import Plan, Sweep
 
 ROOT = Path(__file__).parent.parent
@@ -643,7 +655,12 @@ def test_a_product_too_large_is_counted_before_it_is_made(text: str, points: str
 def test_aliases_cannot_blow_up_a_file() -> None:
     lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
-    assert mistakes("\n".join(lines)) == ["f.yaml:8: a7[0]: the file expands to more than 20,000,000 values"]
+    assert mistakes("\n".join(lines)) == ["f.yaml:7: a6[7]: the file expands to more than 10,000,000 values"]
+
+
+def test_an_alias_of_a_long_text_counts_like_the_text() -> None:
+    lines = ["name: x", f"description: &a {'x' * 100_000}", f"axes: [{', '.join(['*a'] * 10_000)}]"]
+    assert mistakes("\n".join(lines)) == ["f.yaml:3: axes[9989]: the file expands to more than 10,000,000 values"]
 
 
 def test_a_million_points_are_allowed() -> None:
@@ -651,6 +668,209 @@ def test_a_million_points_are_allowed() -> None:
         "axes: {in_channels: &a {from: 1, to: 1000, step: 1}, out_channels: *a, kernel_size: 1, input_size: 9}"
     )
     assert math.prod(len(axis.values) for axis in sweep.axes) == sweeps.MOST_POINTS
+
+
+# Much input: what a look at each entry for each point would take hours for
+
+
+#: A few values of some settings, words and equal numbers among them, as they are written.
+POOL: dict[str, list[object]] = {
+    "in_channels": [1, 2, 4],
+    "out_channels": [2, 4],
+    "kernel_size": [1, 3, [1, 3]],
+    "stride": [1, [2, 1]],
+    "padding": [0, 1, [0, 1], "half", "same"],
+    "groups": [1, 2, "depthwise"],
+    "batch_size": [1, None],
+    "bias": [True, False],
+    "memory_format": ["contiguous", "channels_last"],
+    "threads": [None, 1],
+    "allocator": ["steady", "system"],
+    "env": [{}, {"A": "1"}],
+}
+points = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in POOL.items()})
+
+
+@st.composite
+def sweep_texts(draw: st.DrawFn) -> str:
+    """A small sweep with equal values, equal cases and excludes that name any settings."""
+    axes = {"in_channels": [2], "out_channels": [2], "kernel_size": [3], "input_size": [4]}
+    names = draw(st.lists(st.sampled_from(sorted(POOL)), max_size=4, unique=True))
+    document: dict[str, object] = {
+        "axes": axes | {name: draw(st.lists(st.sampled_from(POOL[name]), min_size=1, max_size=4)) for name in names},
+        "exclude": draw(st.lists(points.filter(bool), max_size=6)),
+        "measure": {"allocator": draw(st.sampled_from(POOL["allocator"]))},
+    }
+    described = st.fixed_dictionaries({}, optional={"label": st.sampled_from("ab"), "count": st.integers(1, 3)})
+    listed = draw(st.lists(st.tuples(points, described), max_size=4))
+    if listed:
+        document["cases"] = [given_ | more for given_, more in listed]
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def planned_point_by_point(sweep: Sweep) -> Plan:
+    """The plan by its definition: every point is held against every entry of `exclude`, and against all cases."""
+    points = excluded = merged = 0
+    found: dict[Case, Case] = {}
+    for entry in sweep.listed:
+        axes = {axis.name: axis.values for axis in sweep.axes} | {name: (value,) for name, value in entry.given}
+        axes.setdefault("allocator", (sweep.allocator,))
+        names = sorted(axes, key=lambda name: name in CASE_SETTINGS)  # which vary fastest
+        for values_ in product(*(axes[name] for name in names)):
+            points += 1
+            written = dict(zip(names, values_, strict=True))
+            numbers: dict[str, Any] = dict(written)
+            if written.get("groups") == "depthwise":
+                numbers["groups"] = written["in_channels"]
+            if written.get("padding") == "half":
+                numbers["padding"] = tuple((side - 1) // 2 for side in numbers["kernel_size"])
+            problem = Problem(**{name: value for name, value in numbers.items() if name in PROBLEM_SETTINGS})
+            case = Case(problem=problem, **{name: value for name, value in numbers.items() if name in CASE_SETTINGS})
+
+            def has(name: str, value: object, case: Case = case, written: dict[str, Any] = written) -> bool:
+                return value == setting(case, name) or (name in written and value == written[name])
+
+            if any(all(has(name, value) for name, value in wanted) for wanted in sweep.exclude):
+                excluded += 1
+            elif case in found:
+                merged += 1
+                first = found[case]
+                label, count = first.given_label or entry.label, first.count + entry.count
+                found[case] = replace(first, given_label=label, count=count)
+            else:
+                found[case] = replace(case, given_label=entry.label, count=entry.count)
+    refused = {case: reason for case in found.values() if (reason := case.objection())}
+    return Plan(
+        cases=tuple(case for case in found.values() if case not in refused),
+        rejections=tuple(Rejection(label=case.label, reason=reason) for case, reason in refused.items()),
+        points=points,
+        merged=merged,
+        excluded=excluded,
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(sweep_texts())
+def test_a_plan_is_what_its_definition_says(text: str) -> None:
+    planned, expected = plan(text), planned_point_by_point(parse(text))
+    assert planned == expected
+    assert [(c.given_label, c.count) for c in planned.cases] == [(c.given_label, c.count) for c in expected.cases]
+
+
+class Watched(int):
+    """A number that counts how often any of its kind is compared."""
+
+    compared = 0
+    __hash__ = int.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Watched.compared += 1
+        return int(self) == other
+
+
+@pytest.mark.parametrize("name", ["out_channels", "threads"])
+@pytest.mark.parametrize("among", [(), (("kernel_size", (3, 3)),), (("direction", Direction.FORWARD),)])
+def test_an_exclude_costs_a_point_nothing(name: str, among: sweeps.Values) -> None:
+    sweep = parse(
+        "axes: {in_channels: 4, out_channels: {from: 1, to: 100, step: 1}, kernel_size: 3, input_size: 16,"
+        " threads: {from: 1, to: 100, step: 1}}"
+    )
+    excludes = tuple(((name, Watched(number)), *among) for number in range(51, 2051))
+    Watched.compared = 0
+    planned = sweeps.cases(replace(sweep, exclude=excludes))
+    assert (planned.points, planned.excluded) == (10_000, 5000)
+    assert Watched.compared < 20_000, "at most once per point and once per entry, not once for each pair of them"
+
+
+def test_twenty_thousand_excludes_over_three_thousand_points() -> None:
+    axes = (
+        "axes: {in_channels: 4, out_channels: {from: 1, to: 3000, step: 1}, kernel_size: 3, input_size: 16}\nexclude:\n"
+    )
+    numbered = "".join(
+        f"- {{out_channels: {number}, padding: half}}\n- {{out_channels: {number}, threads: null}}\n"
+        for number in range(2001, 12001)
+    )
+    planned = plan(axes + numbered)
+    assert (len(planned.cases), planned.excluded) == (2000, 1000)
+
+
+def test_a_point_that_occurs_again_is_not_copied_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = []
+    monkeypatch.setattr(sweeps, "replace", lambda first, **values: copied.append(first) or replace(first, **values))
+    values_ = ", ".join(["1"] * 5000)
+    cases = over(f"stride: [{values_}], threads: [1, 2]")
+    assert [(case.count, case.threads) for case in cases] == [(5000, 1), (5000, 2)]
+    assert len(copied) == 2
+
+
+def test_many_sets_of_settings_in_excludes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeps, "MOST_LOOKUPS", 20)
+    names = ["stride: 3", "padding: 3", "dilation: 3"]
+    sets = [", ".join(some) for size in (1, 2, 3) for some in combinations(names, size)]
+    entries = "".join(f"- {{{some}}}\n" for some in [*sets, "stride: 4", "dilation: 4, stride: 4"])
+    assert plan(f"axes: {{{REQUIRED}, threads: [1, 2]}}\nexclude:\n{entries}").excluded == 0
+    message = "expected at most 6 different sets of settings for 3 points, got 7"
+    hint = "  hint: name the same settings in more entries, or split the sweep into several files"
+    wide = f"axes: {{{REQUIRED}, threads: [1, 2, 3]}}\n"
+    assert mistakes(f"{wide}exclude:\n{entries}") == [f"f.yaml:3: exclude: {message}", hint]
+    thresholds = "".join(f"  - {{{some}, threshold: 0.1}}\n" for some in sets)
+    compared = f"{wide}compare:\n  thresholds:\n{thresholds}"
+    assert mistakes(compared) == [f"f.yaml:3: compare.thresholds: {message}", hint]
+
+
+def test_fifty_mistakes_are_told() -> None:
+    def wrong(many: int) -> SweepError:
+        with pytest.raises(SweepError) as caught:
+            parse(f"axes:\n  {REQUIRED.replace(', ', chr(10) + '  ')}\n  dtype:\n" + "  - floot\n" * many)
+        return caught.value
+
+    assert (len(wrong(50).mistakes), wrong(50).hint) == (50, None)
+    more = wrong(10_000)
+    assert (len(more.mistakes), more.hint) == (50, "these are the first 50 mistakes, there are more")
+    assert [mistake.line for mistake in more.mistakes] == list(range(7, 57))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stride: 1\n" * 10_000,  # duplicate keys
+        "".join(f"k{number}: 1\n" for number in range(10_000)),
+        f"axes: [{', '.join(['!x 3'] * 10_000)}]",
+        f"axes: {{{REQUIRED}, env: {{{', '.join(f'{number}: 1' for number in range(100))}}}}}",
+        "axes: {in_channels: 3}\ncases:\n" + "- {}\n" * 10_000,
+    ],
+    ids=["duplicates", "unknown", "tags", "variables", "missing"],
+)
+def test_what_is_wrong_everywhere_is_told_fifty_times(text: str) -> None:
+    with pytest.raises(SweepError) as caught:
+        parse(text)
+    assert len(caught.value.mistakes) == 50
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f"axes: {{{REQUIRED}, module: a.{'b' * 197}:C}}",
+            f"1: axes.module: expected torch.nn.Conv2d or package.module:Class, got 'a.{'b' * 58}...'\n  hint: it may have 200 characters",
+        ),
+        (
+            f"axes:\n  {{{REQUIRED},\n  env: {{{', '.join(f'V{number}: x' for number in range(101))}}}}}",
+            "3: axes.env: expected at most 100 variables, got 101",
+        ),
+        (
+            f"axes: {{{REQUIRED}, env: {{A: {'x' * 4000}}}, stride: {{from: 1, to: 100000, step: 1}}}}",
+            "1: axes: expected at most 200,000,000 characters of env over all points, got 401,200,000"
+            "\n  hint: take values out, or split the sweep into several files",
+        ),
+        ("%TAG !a! b:\n--- 3\n", "1: YAML tags are not allowed, got %TAG\n  hint: take it out: values are read as they are written"),
+        ("# a\r%TAG !a! b:\r--- 3\r", "2: YAML tags are not allowed, got %TAG\n  hint: take it out: values are read as they are written"),
+        (f"axes: *{'a' * 100_000}", f"1: axes: the alias *{'a' * 60}... stands for nothing above it"),
+    ],
+)  # fmt: skip
+def test_what_is_too_long(text: str, message: str) -> None:
+    assert "\n".join(mistakes(text)) == f"f.yaml:{message}"
 
 
 PIECES = [
@@ -751,6 +971,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert error(tmp_path / "a\0b") == "/a\0b: cannot be read: embedded null byte | None"
     assert error(tmp_path / "sweep.yaml" / "x") == "/sweep.yaml/x: cannot be read: not a directory | None"
     assert "file name too long" in error(tmp_path / ("x" * 300))
+    assert error(Path("/dev/zero")) == "/dev/zero: expected at most 100 MiB, got more | is it a sweep?"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -827,8 +1048,8 @@ def test_the_main_sweep() -> None:
     assert {r.reason for r in planned.rejections} == {
         "padding 'same' is not defined for a stride other than 1, and the stride is 2x2"
     }
-    for setting in ("in_channels", "kernel_size", "stride", "padding", "batch_size"):
-        assert len({getattr(case.problem, setting) for case in planned.cases}) > 1
+    for name in ("in_channels", "kernel_size", "stride", "padding", "batch_size"):
+        assert len({getattr(case.problem, name) for case in planned.cases}) > 1
     assert {case.dtype for case in planned.cases} == {"float32", "bfloat16"}
     assert {case.direction for case in planned.cases} == {Direction.FORWARD, Direction.BACKWARD}
     timed = len(planned.cases) * sweep.measure.max_time

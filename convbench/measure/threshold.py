@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from convbench.case import Cache, Case, setting
-from convbench.problem import DEPTHWISE, HALF, half_padding
+from convbench.case import SETTINGS, Cache, Case, setting
+from convbench.lookup import Lookup
+from convbench.problem import DEPTHWISE, HALF, Problem, half_padding
 
 #: A change of the floor that counts, as a ratio minus 1. Floors of layers that live in the caches repeat to 0.2-1 % and
 #: lay within 1.7 % in 95 of 100 pairs of runs (measurement.md, facts 4 and 5), so that 5 % is change.
@@ -26,10 +27,6 @@ class Special:
     settings: tuple[tuple[str, Hashable], ...]
     threshold: float
 
-    def holds(self, case: Case) -> bool:
-        """Whether it is about this case."""
-        return all(_has(case, name, value) for name, value in self.settings)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
@@ -38,6 +35,10 @@ class Thresholds:
     threshold: float = THRESHOLD
     beyond_l2: float = BEYOND_L2
     specials: tuple[Special, ...] = ()
+    _lookup: Lookup = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_lookup", Lookup(special.settings for special in self.specials))
 
     def of(self, case: Case, l2_bytes: int | None) -> float:
         """The threshold of a case on a machine whose cores have this much second-level cache, None where unknown.
@@ -45,19 +46,21 @@ class Thresholds:
         What is unknown is taken for too small, so that ignorance accuses nobody. Accelerators do not share their memory
         with neighbours, and their sweeps are held to `threshold`.
         """
-        for special in reversed(self.specials):
-            if special.holds(case):
-                return special.threshold
+        holding = self._lookup.numbers(_settings(case), _words(case.problem)) if self.specials else []
+        if holding:
+            return self.specials[max(holding)].threshold
         if case.device != "cpu":
             return self.threshold
         fits = case.cache is Cache.HOT and l2_bytes is not None and case.bytes <= l2_bytes
         return self.threshold if fits else self.beyond_l2
 
 
-def _has(case: Case, name: str, value: Hashable) -> bool:
-    problem = case.problem
-    if name == "groups" and value == DEPTHWISE:
-        return problem.groups == problem.in_channels
-    if name == "padding" and value == HALF:
-        return problem.padding == half_padding(problem.kernel_size, problem.dilation)
-    return setting(case, name) == value
+def _settings(case: Case) -> dict[str, Hashable]:
+    return {name: setting(case, name) for name in SETTINGS}
+
+
+def _words(problem: Problem) -> dict[str, str]:
+    """The words that stand for what the problem has."""
+    depthwise = problem.groups == problem.in_channels
+    half = problem.padding == half_padding(problem.kernel_size, problem.dilation)
+    return ({"groups": DEPTHWISE} if depthwise else {}) | ({"padding": HALF} if half else {})
