@@ -24,7 +24,7 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())
 class PatientConnection(psycopg.Connection[Any]):
     """A connection that is closed when the server was silent for too long, or when a wait was interrupted.
 
-    psycopg itself has no limit; after Ctrl-C it waits for the server to cancel, some versions of it for ever. The server
+    psycopg itself has no limit; after Ctrl-C it waits for the server to cancel, in 3.2 without one. The server
     clears away what belonged to a connection that was closed, and undoes what was not committed.
     """
 
