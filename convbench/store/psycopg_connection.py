@@ -24,8 +24,8 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())
 class PatientConnection(psycopg.Connection[Any]):
     """A connection that is closed when the server was silent for too long, or when a wait was interrupted.
 
-    psycopg itself has no limit. After Ctrl-C it waits for the server to cancel, some versions of it for ever. The
-    server clears away what belonged to a connection that was closed, and undoes what was not committed.
+    psycopg itself has no limit; after Ctrl-C it waits for the server to cancel, in 3.2 without one. The server
+    clears away what belonged to a connection that was closed, and undoes what was not committed.
     """
 
     @classmethod
