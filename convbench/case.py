@@ -15,6 +15,8 @@ from functools import lru_cache
 
 from convbench import units
 from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.terminal import line
+from convbench.variables import Variables
 
 TORCH_CONV2D = "torch.nn.Conv2d"
 
@@ -65,8 +67,8 @@ class Fp32Precision(StrEnum):
     BF16 = "bf16"
 
 
-#: Environment variables as (name, value), sorted by name.
-Env = tuple[tuple[str, str], ...]
+#: Environment variables as (name, value), sorted by name; in place of a secret's value stands `variables.HIDDEN`.
+Env = Variables
 
 #: Bytes per element of the dtypes a layer can have.
 DTYPES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
@@ -171,7 +173,7 @@ class Case:
 
     @property
     def label(self) -> str:
-        """Text a person reads: `n8 c64 56x56 -> k64 3x3 s1 p1 forward float32 contiguous cpu`."""
+        """Text a person reads, on one line: `n8 c64 56x56 -> k64 3x3 s1 p1 forward float32 contiguous cpu`."""
         p = self.problem
         words = [
             "unbatched" if p.batch_size is None else f"n{p.batch_size}",
@@ -199,7 +201,7 @@ class Case:
         words += [canonical(self.env)] if self.env else []
         words += [self.module] if self.module != TORCH_CONV2D else []
         text = " ".join(words)
-        return f"{self.given_label}: {text}" if self.given_label else text
+        return line(f"{self.given_label}: {text}" if self.given_label else text)
 
     @property
     def flops(self) -> int:

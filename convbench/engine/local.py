@@ -19,6 +19,7 @@ from convbench.case import Allocator, WorkerSettings
 from convbench.engine.lane import Json, Lane, Message
 from convbench.engine.machine import memory_available
 from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutError
+from convbench.variables import HIDDEN, Variables
 
 #: The share of the free memory that a worker may take: the conductor and the system live on the rest.
 MEMORY_SHARE = 0.8
@@ -68,9 +69,19 @@ START = Path(__file__).resolve().parent.parent / "worker" / "start.py"
 class LocalEngine:
     """Starts workers as processes of this machine."""
 
-    def __init__(self, setup: Setup = Setup(), *, memory_limit: int | None = None) -> None:  # frozen
-        """Workers run under `setup` and may take `memory_limit` bytes; None: a share of what is free then."""
+    def __init__(
+        self,
+        setup: Setup = Setup(),  # frozen
+        *,
+        memory_limit: int | None = None,
+        secrets: Variables = (),
+    ) -> None:
+        """Workers run under `setup` and may take `memory_limit` bytes; None: a share of what is free then.
+
+        `secrets` are the variables that cases name without their values.
+        """
         self._setup = setup
+        self._secrets = dict(secrets)
         self._memory_limit = memory_limit
         self._map_thresholds = list(MALLOC_MAP_THRESHOLDS)
 
@@ -97,7 +108,10 @@ class LocalEngine:
         return True
 
     def variables(self, settings: WorkerSettings) -> dict[str, str]:
-        """The environment variables that the settings ask for; those that a case names win."""
+        """The environment variables that the settings ask for; those that a case names win.
+
+        A secret whose value is not known here is left out: the worker inherits it, where it is set.
+        """
         variables = {}
         if settings.allocator is Allocator.STEADY and has_glibc():
             variables = {
@@ -107,7 +121,8 @@ class LocalEngine:
             }
         if settings.deterministic:
             variables["CUBLAS_WORKSPACE_CONFIG"] = CUBLAS_WORKSPACE
-        return {**variables, **dict(settings.env)}
+        named = {name: self._secrets.get(name, value) for name, value in settings.env}
+        return {**variables, **{name: value for name, value in named.items() if value != HIDDEN}}
 
 
 def has_glibc() -> bool:
