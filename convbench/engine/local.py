@@ -34,6 +34,8 @@ CUBLAS_WORKSPACE = ":4096:8"
 TAIL_BYTES = 4000
 #: How much of its last line is told, characters.
 LONGEST_WORDS = 300
+#: How much of an answer is received, bytes; the longest that a worker gives by itself has some thousand.
+MOST_RECEIVED = 2**22
 #: How often a worker that does not answer is looked after, seconds.
 LOOK_S = 1.0
 #: How long a worker may take to end by itself, seconds, before it is killed.
@@ -230,6 +232,9 @@ class LocalTransport:
                 if not chunk:
                     raise self._died()
                 self._received += chunk
+                if len(self._received) > MOST_RECEIVED:
+                    self.close()
+                    raise WorkerDiedError(f"the worker answered more than {MOST_RECEIVED:,} bytes")
         line, _, self._received = self._received.partition(b"\n")
         return line
 
