@@ -15,7 +15,6 @@ from functools import lru_cache
 
 from convbench import units
 from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
-from convbench.terminal import line
 from convbench.variables import Variables
 
 TORCH_CONV2D = "torch.nn.Conv2d"
@@ -173,7 +172,7 @@ class Case:
 
     @property
     def label(self) -> str:
-        """Text a person reads, on one line: `n8 c64 56x56 -> k64 3x3 s1 p1 forward float32 contiguous cpu`."""
+        """Text a person reads: `n8 c64 56x56 -> k64 3x3 s1 p1 forward float32 contiguous cpu`."""
         p = self.problem
         words = [
             "unbatched" if p.batch_size is None else f"n{p.batch_size}",
@@ -201,7 +200,7 @@ class Case:
         words += [canonical(self.env)] if self.env else []
         words += [self.module] if self.module != TORCH_CONV2D else []
         text = " ".join(words)
-        return line(f"{self.given_label}: {text}" if self.given_label else text)
+        return f"{self.given_label}: {text}" if self.given_label else text
 
     @property
     def flops(self) -> int:

@@ -83,7 +83,7 @@ def below(where: str, key: str) -> str:
 
 def _shown(text: str, where: str) -> str:
     """Text that stands at a place, unless a secret belongs there."""
-    return HIDDEN if is_secret(where.rpartition(".")[2], text) else clipped(text)
+    return HIDDEN if is_secret(where.rpartition(".")[2], text) else text
 
 
 def _short(text: str) -> str:
@@ -181,7 +181,9 @@ class _Composer:
             self._anchors[event.anchor] = None
         if event.tag is not None:
             hint = "take it out: values are read as they are written"
-            self._mistakes.add(_line(event), where, f"YAML tags are not allowed, got {_shown(event.tag, where)}", hint)
+            self._mistakes.add(
+                _line(event), where, f"YAML tags are not allowed, got {_shown(clipped(event.tag), where)}", hint
+            )
         node = self._content(event, where, depth)
         if event.anchor:
             self._anchors[event.anchor] = node

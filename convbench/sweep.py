@@ -38,7 +38,7 @@ from convbench.errors import Mistake, RequestError, SweepError
 from convbench.measure.threshold import BEYOND_L2, Special, Thresholds
 from convbench.problem import DEPTHWISE, HALF, Direction, PaddingMode, PaddingWord, Problem, half_padding
 from convbench.result import Measure, Rejection
-from convbench.variables import Variables, hidden, is_secret
+from convbench.variables import HIDDEN, Variables, hidden, is_secret
 
 #: Points a sweep may have; more is a slip, and would fill the memory.
 MOST_POINTS = 1_000_000
@@ -234,8 +234,8 @@ def _read(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
         return tuple(side for side in sides if isinstance(side, int))
     if isinstance(value, dict) and kind.variables:
         return _variables(value, where, mistakes)
-    if isinstance(value, str) and kind.variables:  # which may be a secret
-        mistakes.add(node.line, where, f"expected {kind.name}, got text", "write {NAME: value}")
+    if isinstance(value, str) and kind.variables and is_secret(value, value):
+        mistakes.add(node.line, where, f"expected {kind.name}, got {HIDDEN}", "write {NAME: value}")
         return None
     if isinstance(value, bool) and kind.truth:
         return value
@@ -266,7 +266,7 @@ def _variables(found: dict[str, tuple[int, Node]], where: str, mistakes: Mistake
     """Environment variables of a worker, sorted by name."""
     for name, (line, _) in found.items():
         if not _VARIABLE.fullmatch(name):
-            got = clipped(name.partition("=")[0]) + (" and a =" if "=" in name else "")
+            got = HIDDEN if is_secret(name) else clipped(name)
             mistakes.add(line, where, f"expected a variable's name, got {got}")
     read = []
     for name, (_, inner) in found.items():

@@ -67,7 +67,7 @@ def _headline(
 def _line(case: Case) -> str:
     count = f"  x{case.count}" if case.count != 1 else ""
     shape = f"{units.pair(case.problem.input_shape)} -> {units.pair(case.problem.output_shape)}"
-    return f"  {case.id}  {case.label}  {shape}  {units.si(case.flops, 'FLOP')}{count}"
+    return f"  {case.id}  {flat(case.label)}  {shape}  {units.si(case.flops, 'FLOP')}{count}"
 
 
 def _listed(lines: Sequence[str], more: int) -> str:
