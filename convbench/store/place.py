@@ -121,7 +121,7 @@ class Place:
             return line(str(self.path))
         where = _UNTOLD
         if self._tells_host:
-            where = ",".join(self._hosts) + (f":{self.url.port}" if self.url.port else "")
+            where = (self.url.host or ",".join(self._hosts)) + (f":{self.url.port}" if self.url.port else "")
         database = self.url.database or ""
         return line(f"{self.url.get_backend_name()}://{where}/{_UNTOLD if '@' in database else database}")
 
