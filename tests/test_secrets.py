@@ -25,7 +25,7 @@ from convbench.store.place import Place
 from convbench.variables import HIDDEN, LONGEST, TELLING, is_secret, is_whole, shown, telling
 
 #: Names of many shapes: families whose other variables are stored, vendors' own, lower case, words at either end.
-NAMES = """
+_NAMES = """
     NVIDIA_API_KEY NGC_API_KEY NVIDIA_LICENSE NVIDIA_ACCOUNT TORCH_HUB_TOKEN TORCH_HOME_AUTH TORCH_REMOTE PYTORCH_SECRET
     PYTORCH_CI_LOGIN CUDA_SECRET CUDA_DOWNLOAD CUDNN_PASSWORD CUDNN_MIRROR OMP_PASSWORD OMP_NOTE KMP_TOKEN KMP_NOTE
     GOMP_KEY GOMP_NOTE MKL_LICENSE_KEY MKL_NOTE ONEDNN_CREDENTIAL ONEDNN_NOTE DNNL_ACCESS_KEY DNNL_NOTE HF_TOKEN
@@ -33,7 +33,8 @@ NAMES = """
     GITLAB_PASSWORD PGPASSWORD MYSQL_PWD DB_PASS DATABASE_URL SENTRY_DSN WANDB_API_KEY OPENAI_API_KEY npm_auth_token
     docker_password my_secret ClientSecret AZURE_CLIENT_SECRET GOOGLE_APPLICATION_CREDENTIALS SSH_KEY SIGNING_PASSPHRASE
     LD_SECRET MALLOC_KEY GLIBC_TOKEN
-""".split()
+"""
+NAMES = _NAMES.split()
 SECRETS = {name: f"s3cr3t-{number:02}-value" for number, name in enumerate(NAMES)}
 SWEEP = """
 name: guarded
