@@ -27,6 +27,7 @@ from convbench.result import Environment, Git, Rejection, Result, Run, RunState,
 from convbench.runner import COHORT_MEMORY_SHARE, Listener, allocator_of
 from convbench.store import new_run_id
 from convbench.sweep import Sweep
+from convbench.variables import HIDDEN, is_secret, shown
 
 #: Visits of a case by its position.
 Visits = Mapping[int, list[Visit]]
@@ -83,7 +84,7 @@ def ab(
         base, new, names=_names(sides), confirmed=chosen, control=control, threshold=threshold
     )
     return Compared(
-        comparison=replace(comparison, differences=(*comparison.differences, *_paths(sides))),
+        comparison=replace(comparison, differences=(*comparison.differences, *_paths(sides), *_secrets(sides))),
         base=replace(base, rejections=tuple(rejections)),
         new=replace(new, rejections=tuple(rejections)),
     )
@@ -122,6 +123,15 @@ def _paths(sides: tuple[Side, Side]) -> list[Difference]:
     """Where the user's modules come from, if from different folders."""
     a, b = (" ".join(side.setup.path) or "the current folder" for side in sides)
     return [Difference(what="module path", base=a, new=b)] if a != b else []
+
+
+def _secrets(sides: tuple[Side, Side]) -> list[Difference]:
+    """The variables that hold different secrets on both sides, by name alone."""
+    a, b = (dict(side.setup.variables) for side in sides)
+    both = sorted(name for name in a.keys() & b.keys() if a[name] != b[name])
+    return [
+        Difference(what=n, base=HIDDEN, new="another value") for n in both if is_secret(n, a[n]) and is_secret(n, b[n])
+    ]
 
 
 def _confirmation(both: _Both, cases: Sequence[Case], chosen: Sequence[int], thresholds: Sequence[float]) -> Taken:
@@ -286,7 +296,7 @@ def _environment(
         variables=side.setup.environment,
     )
     own = {name: value for name, value in side.setup.environment.items() if name in named}
-    found = replace(found, variables=tuple(sorted((dict(found.variables) | own).items())))
+    found = replace(found, variables=tuple(sorted((dict(found.variables) | dict(shown(own.items()))).items())))
     changed = [name for name in _SOFTWARE if side.recorded and getattr(side.recorded, name) != getattr(found, name)]
     if changed:
         told = ", ".join(

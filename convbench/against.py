@@ -34,6 +34,7 @@ from convbench.passes import Hooks, Passes
 from convbench.result import Result, Run, Visit, merge
 from convbench.runner import COHORT_MEMORY_SHARE, Listener
 from convbench.sweep import Sweep
+from convbench.variables import Variables, is_whole, telling
 
 
 def confirmed(
@@ -59,9 +60,9 @@ def confirmed(
     control = range(len(suspected), len(cases))
     beside = units.plural(len(controls), "control")
     listener.told(f"{units.plural(len(suspected), 'case')} suspected, measured again beside {beside}")
-    with _base_side(base, cases) as (side, obstacle):
+    with _base_side(base, cases, sweep.secrets) as (side, obstacle):
         if side is not None:
-            here = Side(name="NEW", setup=Setup(), engine=LocalEngine(), git=new.git)
+            here = Side(name="NEW", setup=Setup(), engine=LocalEngine(secrets=sweep.secrets), git=new.git)
             try:
                 limits = [
                     *(confirmation.suspect_threshold(judgment) for judgment in suspected),
@@ -79,7 +80,7 @@ def confirmed(
 
 
 @contextmanager
-def _base_side(base: Run, cases: Sequence[Case]) -> Iterator[tuple[Side | None, str]]:
+def _base_side(base: Run, cases: Sequence[Case], secrets: Variables = ()) -> Iterator[tuple[Side | None, str]]:
     """The environment of a stored run, if it can be had once more, or why it cannot."""
     environment = base.environment
     executable = environment.executable
@@ -89,8 +90,10 @@ def _base_side(base: Run, cases: Sequence[Case]) -> Iterator[tuple[Side | None, 
         yield None, "its interpreter was not recorded"
     elif not Path(executable).exists():
         yield None, f"its interpreter {executable} is gone"
+    elif cut := [name for name, value in environment.variables if not is_whole(value)]:
+        yield None, f"the value of {', '.join(cut)} was not stored whole"
     elif all(case.module == TORCH_CONV2D for case in cases):
-        yield _side(base, executable, ()), ""
+        yield _side(base, executable, (), secrets), ""
     elif base.git is None:
         yield None, "its modules were not under git"
     elif base.git.dirty:
@@ -100,7 +103,7 @@ def _base_side(base: Run, cases: Sequence[Case]) -> Iterator[tuple[Side | None, 
             if path is None:
                 yield None, f"git does not have its commit {base.git.commit[:12]}"
             else:
-                yield _side(base, executable, path), ""
+                yield _side(base, executable, path, secrets), ""
 
 
 def _beside(side: Side) -> str:
@@ -109,11 +112,17 @@ def _beside(side: Side) -> str:
     return f"suspects measured again side by side with BASE{commit}"
 
 
-def _side(base: Run, executable: str, path: tuple[str, ...]) -> Side:
+def _side(base: Run, executable: str, path: tuple[str, ...], secrets: Variables) -> Side:
     own = dict(base.environment.variables)
-    ours = dict(machine.telling_variables(os.environ))
+    ours = dict(telling(os.environ.items()))
     setup = Setup(python=executable, path=path, variables=base.environment.variables, unset=tuple(set(ours) - set(own)))
-    return Side(name="BASE", setup=setup, engine=LocalEngine(setup), git=base.git, recorded=base.environment)
+    return Side(
+        name="BASE",
+        setup=setup,
+        engine=LocalEngine(setup, secrets=secrets),
+        git=base.git,
+        recorded=base.environment,
+    )
 
 
 def _once_more(
@@ -140,7 +149,7 @@ def _once_more(
         pass_noted=lambda facts: None,
         pass_finished=lambda index: None,
     )
-    lanes = Lanes(LocalEngine(), timeout_s=sweep.measure.timeout)
+    lanes = Lanes(LocalEngine(secrets=sweep.secrets), timeout_s=sweep.measure.timeout)
     free_bytes = machine.memory_available()
     # A settled case would be measured in fewer passes than the base was.
     measure = replace(sweep.measure, precision=0.0)

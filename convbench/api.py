@@ -73,7 +73,7 @@ def run(
     run_id = runner.run(
         sweep,
         plan,
-        engine=LocalEngine(),
+        engine=LocalEngine(secrets=sweep.secrets),
         db=db,
         listener=listener or runner.Listener(),
         fresh=fresh,
@@ -251,8 +251,8 @@ def ab(
         sweep,
         plan.cases,
         (
-            Side(name="A", setup=a, engine=LocalEngine(a), git=_git(a)),
-            Side(name="B", setup=b, engine=LocalEngine(b), git=_git(b)),
+            Side(name="A", setup=a, engine=LocalEngine(a, secrets=sweep.secrets), git=_git(a)),
+            Side(name="B", setup=b, engine=LocalEngine(b, secrets=sweep.secrets), git=_git(b)),
         ),
         listener=listener,
         threshold=side_by_side.THRESHOLD if threshold is None else threshold,
@@ -280,7 +280,8 @@ def thresholds(run: Run) -> Thresholds:
     except SweepError as error:
         if "compare" not in run.source:  # whatever else it says, it says nothing of this
             return Thresholds()
-        raise RequestError(f"what counts as a change cannot be read: {error.message}") from None
+        told = "; ".join(each.strip() for each in error.lines)
+        raise RequestError(f"what counts as a change cannot be read: {told}") from None
 
 
 def history(
@@ -436,4 +437,4 @@ def nothing_left(path: str, plan: sweeps.Plan) -> RequestError:
     """Why a sweep without cases cannot be run."""
     reasons = [f"{rejection.label}: {rejection.reason}" for rejection in plan.rejections[:3]]
     told = f": {len(plan.rejections)} of {plan.points} points would be refused by torch" if reasons else ""
-    return RequestError(f"{path}: nothing is left to measure{told}", hint="\n        ".join(reasons) or None)
+    return RequestError(f"{path}: nothing is left to measure{told}", hint=reasons)

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from convbench import units
 from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.variables import Variables
 
 TORCH_CONV2D = "torch.nn.Conv2d"
 
@@ -65,8 +66,8 @@ class Fp32Precision(StrEnum):
     BF16 = "bf16"
 
 
-#: Environment variables as (name, value), sorted by name.
-Env = tuple[tuple[str, str], ...]
+#: Environment variables as (name, value), sorted by name; in place of a secret's value stands `variables.HIDDEN`.
+Env = Variables
 
 #: Bytes per element of the dtypes a layer can have.
 DTYPES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}

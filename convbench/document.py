@@ -15,6 +15,7 @@ import yaml
 
 from convbench import units
 from convbench.errors import Mistake, SweepError
+from convbench.variables import HIDDEN, is_secret
 
 #: Values a file may expand to, aliases counted like what they stand for: 1,000,000 cases of four settings fit.
 MOST_VALUES = 10_000_000
@@ -59,6 +60,7 @@ class Mistakes:
 
     path: str
     found: list[Mistake] = field(default_factory=list)
+    secrets: bool = False  # whether the file holds values that are not stored
 
     def add(self, line: int, where: str, message: str, hint: str | None = None) -> None:
         """Note a mistake; `where` is the path inside the file: `axes.kernel_size[2]`.
@@ -86,6 +88,11 @@ def clipped(text: str) -> str:
 def below(where: str, key: str) -> str:
     """The path of the value of `key`."""
     return f"{where}.{_short(key)}" if where else _short(key)
+
+
+def _shown(text: str, where: str) -> str:
+    """Text that stands at a place, unless a secret belongs there."""
+    return HIDDEN if is_secret(where.rpartition(".")[2], text) else text
 
 
 def _short(text: str) -> str:
@@ -190,7 +197,8 @@ class _Composer:
         if event.anchor:
             self._anchors[event.anchor] = None
         if event.tag is not None:
-            self._mistakes.add(_line(event), where, f"YAML tags are not allowed, got {clipped(event.tag)}", _NO_TAGS)
+            tag = _shown(clipped(event.tag), where)
+            self._mistakes.add(_line(event), where, f"YAML tags are not allowed, got {tag}", _NO_TAGS)
         node = self._content(event, where, depth)
         if event.anchor:
             self._anchors[event.anchor] = node
@@ -200,7 +208,9 @@ class _Composer:
         node = self._anchors.get(event.anchor)
         if node is None:
             problem = "is inside what it stands for" if event.anchor in self._anchors else "stands for nothing above it"
-            raise self._dead_end(event, where, f"the alias *{_short(event.anchor or '')} {problem}")
+            raise self._dead_end(
+                event, where, f"the alias {_shown(f'*{_short(event.anchor or str())}', where)} {problem}"
+            )
         self._count(node.size, event, where)
         return node
 
@@ -245,3 +255,64 @@ class _Composer:
 
 def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A variable whose value is not stored."""
+
+    name: str
+    value: str = field(repr=False)
+    line: int
+
+
+#: A scalar: its text, where it begins and ends in the file, and its line.
+_Place = tuple[str, int, int, int]
+
+
+def without_secrets(text: str) -> tuple[str, list[Secret]]:
+    """The YAML text with `HIDDEN` for the value of every key that is a secret's, and what these values were.
+
+    A text that is no YAML is not returned at all.
+    """
+    try:
+        found = sorted(_secrets(text), key=lambda each: each[1][1:])
+    except yaml.YAMLError:
+        return f"# {HIDDEN}: it is no YAML, and may hold secrets\n", []
+    left, at = [], 0
+    for _, (_, begin, end, _) in found:
+        if begin < at:
+            continue  # an alias stands for what is replaced already
+        old = text[begin:end]
+        anchor = re.match(r"&\S+\s", old)
+        left += [text[at:begin], anchor[0] if anchor else "", f"'{HIDDEN}'", "\n" if old.endswith("\n") else ""]
+        at = end
+    secrets = [Secret(name=name, value=value, line=line) for name, (value, _, _, line) in found if value != HIDDEN]
+    return "".join([*left, text[at:]]), secrets
+
+
+def _secrets(text: str) -> Iterator[tuple[str, _Place]]:
+    """The name of every secret, and the place of its value."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    anchors: dict[str | None, _Place] = {}
+    outer: list[list[str | None] | None] = []  # of each open mapping the key whose value comes; None for a list
+    for event in yaml.parse(text, Loader=loader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            outer.pop()
+        if not isinstance(event, yaml.NodeEvent):
+            continue
+        place: _Place | None = None
+        if isinstance(event, yaml.ScalarEvent) and event.start_mark and event.end_mark:
+            place = (event.value, event.start_mark.index, event.end_mark.index, _line(event))
+            anchors[event.anchor] = place
+        elif isinstance(event, yaml.AliasEvent):
+            place = anchors.get(event.anchor)
+        inside = outer[-1] if outer else None
+        if inside:
+            name = inside.pop()
+            if name is not None and place is not None and is_secret(name, place[0]):
+                yield name, place
+        elif inside is not None:
+            inside.append(place[0] if place else None)
+        if isinstance(event, yaml.CollectionStartEvent):
+            outer.append([] if isinstance(event, yaml.MappingStartEvent) else None)

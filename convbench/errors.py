@@ -16,8 +16,11 @@ ConvbenchError                      70  a fault of convbench itself, when nothin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+
+from convbench.terminal import LONGEST, line
 
 
 class ExitCode(IntEnum):
@@ -34,14 +37,22 @@ class ExitCode(IntEnum):
 
 
 class ConvbenchError(Exception):
-    """Base of all errors of convbench; `hint` says what to do next."""
+    """Base of all errors of convbench; `hint` says what to do next. Either is one line, or several where it is a list.
+
+    Whatever names and reasons of others a line holds, it stays one line and steers no terminal. `message` is all lines.
+    """
 
     exit_code: ExitCode = ExitCode.FAULT
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+    def __init__(self, message: str | Sequence[str], *, hint: str | Sequence[str] | None = None) -> None:
+        self.lines = _lines(message)
+        self.message = "\n".join(self.lines)
+        self.hint = "\n        ".join(_lines(hint)) if hint else None
+        super().__init__(self.message)
+
+
+def _lines(text: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(line(one, most=LONGEST) for one in ([text] if isinstance(text, str) else text))
 
 
 class RequestError(ConvbenchError):
@@ -60,18 +71,22 @@ class Mistake:
     where: str = ""
     hint: str | None = None
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The mistake, and on a second line the hint."""
+        where = f"{self.where}: " if self.where else ""
+        return (f"{self.path}:{self.line}: {where}{self.message}", *([f"  hint: {self.hint}"] if self.hint else []))
+
     def __str__(self) -> str:
         """`configs/sweep.yaml:14: axes.kernel_size[2]: expected an integer of at least 1, got 'three'`."""
-        where = f"{self.where}: " if self.where else ""
-        hint = f"\n  hint: {self.hint}" if self.hint else ""
-        return f"{self.path}:{self.line}: {where}{self.message}{hint}"
+        return "\n".join(self.lines)
 
 
 class SweepError(RequestError):
     """A sweep file with mistakes; `mistakes` holds them in the order of their lines, `hint` says if there are more."""
 
     def __init__(self, mistakes: tuple[Mistake, ...], *, hint: str | None = None) -> None:
-        super().__init__("\n".join(str(mistake) for mistake in mistakes), hint=hint)
+        super().__init__([text for mistake in mistakes for text in mistake.lines], hint=hint)
         self.mistakes = mistakes
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from convbench import units
 from convbench.passes import Progress
 from convbench.runner import Begun, Listener
+from convbench.terminal import flat, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -50,7 +51,8 @@ class Shown:
             kept = units.plural(begun.visits_kept, "visit")
             say(f"resuming run {begun.run_id}: {what}, {kept} kept (--fresh starts anew)")
         else:
-            say(f"run {begun.run_id}: {what} on {env.cpu}, {units.plural(env.cores, 'core')}, torch {env.torch}")
+            where = f"{flat(env.cpu)}, {units.plural(env.cores, 'core')}, torch {flat(env.torch)}"
+            say(f"run {begun.run_id}: {what} on {where}")
         if self._terminal:
             self._make_bar()
 
@@ -107,8 +109,3 @@ class Shown:
         self._task = self._bar.add_task("run", total=None, what="starting", cases="", left="")
         self._bar.start()
         self._bar.refresh()
-
-
-def say(text: str) -> None:
-    """One line to standard error."""
-    print(text, file=sys.stderr, flush=True)

@@ -14,7 +14,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias, TypeVar
 
@@ -35,6 +35,7 @@ from convbench.result import (
     Run,
     Visit,
 )
+from convbench.variables import HIDDEN, Variables, hidden, may_hold_secrets, telling
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 Noun = TypeVar("Noun")
@@ -147,8 +148,20 @@ def _bytes(value: Json) -> bytes:
         raise _found("base64", value) from error
 
 
+def _variables(value: Json) -> Variables:
+    """Environment variables without the values of secrets, which older versions stored."""
+    return hidden(_pairs(value))
+
+
 _Reader: TypeAlias = Callable[[Json], typing.Any]
-_PLAIN: dict[object, _Reader] = {int: _integer, float: _number, bool: _boolean, str: _text, bytes: _bytes}
+_PLAIN: dict[object, _Reader] = {
+    int: _integer,
+    float: _number,
+    bool: _boolean,
+    str: _text,
+    bytes: _bytes,
+    Variables: _variables,
+}
 
 
 @functools.cache
@@ -227,6 +240,9 @@ def _word(words: type[StrEnum]) -> _Reader:
     return read
 
 
+_pairs = _sequence(_row((_text, _text)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rule:
     """What a noun must hold beyond its types; `allowed` are computed entries that its object may bear."""
@@ -287,7 +303,8 @@ def _judge_problem(problem: Problem, document: dict[str, Json]) -> None:
 def _judge_case(case: Case, document: dict[str, Json]) -> None:
     if case.dtype not in DTYPES:
         raise _found("a dtype of " + ", ".join(DTYPES), case.dtype)
-    if "id" in document and document["id"] != case.id:
+    whole = HIDDEN not in dict(case.env).values()  # else the id may be older, and made of a secret's value
+    if whole and "id" in document and document["id"] != case.id:
         raise _UnexpectedError(f"the settings make the id {case.id!r}, but it says {document['id']!r}")
 
 
@@ -372,9 +389,27 @@ visit_from_json = _from_json(Visit)
 result_from_json = _from_json(Result)
 rejection_from_json = _from_json(Rejection)
 measure_from_json = _from_json(Measure)
-environment_from_json = _from_json(Environment)
+_environment_from_json = _from_json(Environment)
 pass_facts_from_json = _from_json(PassFacts)
 _run_from_json = _from_json(Run)
+
+
+def environment_from_json(document: Json) -> Environment:
+    """An environment with those of its variables alone that are stored today; RequestError where it is none."""
+    return _of_today(_environment_from_json(document))
+
+
+def _of_today(environment: Environment) -> Environment:
+    return replace(environment, variables=telling(environment.variables))
+
+
+def source_of_today(source: str) -> str:
+    """A stored sweep's text without the values of secrets, which older versions stored."""
+    if not may_hold_secrets(source):
+        return source
+    from convbench.document import without_secrets  # and YAML with it, which few runs need
+
+    return without_secrets(source)[0]
 
 
 def run_from_json(document: Json) -> Run:
@@ -387,4 +422,5 @@ def run_from_json(document: Json) -> Run:
             f"the run has format version {version!r}, this convbench reads version {FORMAT_VERSION}",
             hint="a newer convbench may read it",
         )
-    return _run_from_json(document)
+    run = _run_from_json(document)
+    return replace(run, environment=_of_today(run.environment), source=source_of_today(run.source))

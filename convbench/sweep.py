@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from itertools import product
@@ -34,12 +34,13 @@ from convbench.case import (
     Fp32Precision,
     MemoryFormat,
 )
-from convbench.document import UNPRINTABLE, Mistakes, Node, below, clipped, compose, plain
+from convbench.document import UNPRINTABLE, Mistakes, Node, Secret, below, clipped, compose, plain, without_secrets
 from convbench.errors import Mistake, RequestError, SweepError
 from convbench.lookup import Entry, Lookup, name_sets
 from convbench.measure.threshold import BEYOND_L2, Special, Thresholds
 from convbench.problem import DEPTHWISE, HALF, Direction, PaddingMode, PaddingWord, Problem, half_padding
 from convbench.result import Measure, Rejection
+from convbench.variables import HIDDEN, Variables, hidden, is_secret
 
 #: Bytes a sweep file may have; 1,000,000 cases of four settings take as much.
 MOST_BYTES = 100 * 2**20
@@ -84,7 +85,11 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """What a sweep file asks for. `source` is its text; a file without `cases` has one entry that names nothing."""
+    """What a sweep file asks for. `source` is its text; a file without `cases` has one entry that names nothing.
+
+    `secrets` are the variables under `env` that hold some, as (name, value). The values stand nowhere else: not in
+    `source`, and not in a case, which is the same one whatever they are.
+    """
 
     path: str
     source: str
@@ -97,6 +102,7 @@ class Sweep:
     axes: tuple[Axis, ...]
     listed: tuple[Listed, ...]
     exclude: tuple[Values, ...]
+    secrets: Variables = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +248,9 @@ def _read(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
         return tuple(side for side in sides if isinstance(side, int))
     if isinstance(value, dict) and kind.variables:
         return _variables(value, where, mistakes)
+    if isinstance(value, str) and kind.variables and is_secret(value, value):
+        mistakes.add(node.line, where, f"expected {kind.name}, got {HIDDEN}", "write {NAME: value}")
+        return None
     if isinstance(value, bool) and kind.truth:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and kind.least is not None:
@@ -278,12 +287,17 @@ def _variables(found: dict[str, tuple[int, Node]], where: str, mistakes: Mistake
         return ()
     for name, (line, _) in found.items():
         if not _VARIABLE.fullmatch(name):
-            mistakes.add(line, where, f"expected a variable's name, got {clipped(name)}")
-    read = {
-        name: _text(inner, below(where, name), mistakes, longest=LONGEST_VARIABLE, lines=False)
-        for name, (_, inner) in found.items()
-    }
-    return tuple(sorted(read.items()))
+            got = HIDDEN if is_secret(name) else clipped(name)
+            mistakes.add(line, where, f"expected a variable's name, got {got}")
+    read = []
+    for name, (_, inner) in found.items():
+        if is_secret(name) and not isinstance(inner.value, str):
+            mistakes.add(inner.line, below(where, name), "expected text", "put it in quotes")
+        else:
+            value = _text(inner, below(where, name), mistakes, longest=LONGEST_VARIABLE, lines=False)
+            read.append((name, value))
+            mistakes.secrets |= is_secret(name, value)
+    return hidden(sorted(read))
 
 
 _LISTS = "lists of values belong under axes"
@@ -419,11 +433,16 @@ def parse(text: str, path: str) -> Sweep:
         if "compare" in top:
             wanted = [special.settings for special in compare.specials]
             _limit_sets(wanted, points, top["compare"], "compare.thresholds", mistakes)
+    source, secrets = without_secrets(text) if mistakes.secrets and not mistakes.found else (text, [])
+    for name, line in _ambiguous(secrets):
+        hint = "its value is stored nowhere, so that it can tell no cases apart"
+        mistakes.add(line, "", f"expected one value of {name}, got another one", hint)
     if mistakes.found:
         raise mistakes.error()
     return Sweep(
         path=path,
-        source=text,
+        source=source,
+        secrets=tuple(sorted({secret.name: secret.value for secret in secrets}.items())),
         name=name,
         description=description,
         seed=seed if isinstance(seed, int) else 0,
@@ -434,6 +453,14 @@ def parse(text: str, path: str) -> Sweep:
         listed=listed,
         exclude=exclude,
     )
+
+
+def _ambiguous(secrets: Sequence[Secret]) -> Iterator[tuple[str, int]]:
+    """(name, line) of every secret that has another value than above."""
+    seen: dict[str, str] = {}
+    for secret in secrets:
+        if seen.setdefault(secret.name, secret.value) != secret.value:
+            yield secret.name, secret.line
 
 
 def _mapping(node: Node, where: str, keys: tuple[str, ...], mistakes: Mistakes, what: str) -> dict[str, Node]:
@@ -716,7 +743,7 @@ def case_of(options: Mapping[str, str]) -> Case:
     lacking = [_option(name) for name in REQUIRED if name not in options]
     wrong += [f"missing {', '.join(lacking)}"] if lacking else []
     if wrong:
-        raise RequestError("\n".join(wrong), hint=next((mistake.hint for mistake in found if mistake.hint), None))
+        raise RequestError(wrong, hint=next((mistake.hint for mistake in found if mistake.hint), None))
     problem = _resolve({name: value for name, value in read.items() if name in PROBLEM_SETTINGS})
     settings = {name: value for name, value in read.items() if name in CASE_SETTINGS}
     return Case(problem=problem, **settings)  # type: ignore[arg-type]  # every value was read by its kind

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from convbench.case import WorkerSettings
 from convbench.engine.lane import Json, Lane, Message
 from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutError
+from convbench.variables import Variables
 
 CHECKED: Mapping[str, Json] = {
     "output_shape": [1, 1, 1, 1],
@@ -47,8 +48,9 @@ class Script:
 class FakeEngine:
     """Counts workers and keeps the log of everything they were asked."""
 
-    def __init__(self, script: Script | None = None) -> None:
+    def __init__(self, script: Script | None = None, *, secrets: Variables = ()) -> None:
         self.script = script or Script()
+        self.secrets = secrets
         self.log: list[tuple[str, int]] = []
         self.workers = 0
         self.closed = 0

@@ -7,6 +7,7 @@ import math
 from hypothesis import strategies as st
 
 from convbench import case, problem, result
+from convbench.variables import TELLING, is_secret
 
 #: Texts that a database keeps as they are.
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12) | st.sampled_from(
@@ -49,9 +50,9 @@ cases = st.builds(
     fp32_precision=st.sampled_from(case.Fp32Precision),
     deterministic=st.booleans(),
     cudnn_benchmark=st.booleans(),
-    env=st.dictionaries(st.from_regex("[A-Z_]{1,9}", fullmatch=True), texts, max_size=2).map(
-        lambda found: tuple(sorted(found.items()))
-    ),
+    env=st.dictionaries(
+        st.from_regex("[A-Z_]{1,9}", fullmatch=True).filter(lambda name: not is_secret(name)), texts, max_size=2
+    ).map(lambda found: tuple(sorted(found.items()))),
     given_label=maybe | texts,
     count=st.integers(1, 2**40),
 )
@@ -161,7 +162,9 @@ environments = st.builds(
     accelerator=maybe | texts,
     cpu_capability=maybe | texts,
     allocator=texts,
-    variables=st.lists(st.tuples(texts, texts), max_size=2).map(tuple),
+    variables=st.dictionaries(st.sampled_from(sorted(TELLING)), texts, max_size=2).map(
+        lambda variables: tuple(sorted(variables.items()))
+    ),
 )
 gits = st.builds(result.Git, commit=texts, branch=maybe | texts, dirty=st.booleans())
 headers = st.builds(

@@ -30,6 +30,7 @@ from convbench.report.compare import verdict_text
 from convbench.result import Environment, Git, Run, unpack_blocks
 from convbench.runner import Listener
 from convbench.store import Store
+from convbench.variables import Variables
 
 LAYER = "axes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4}\n"
 SWEEP = sweep.parse(LAYER + "measure: {passes: 5, rounds: 2}\n", "made up")
@@ -66,7 +67,7 @@ class Engines:
         self.base, self.here = FakeEngine(base), FakeEngine(here)
         self.setups: list[Setup] = []
 
-    def __call__(self, setup: Setup | None = None) -> FakeEngine:
+    def __call__(self, setup: Setup | None = None, *, secrets: Variables = ()) -> FakeEngine:
         self.setups.append(setup or Setup())
         return self.base if setup is not None else self.here
 

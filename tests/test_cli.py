@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import io
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,12 +20,12 @@ import pytest
 import synthetic
 
 from convbench import api, cli
-from convbench.case import CASE_SETTINGS, Case
+from convbench.case import CASE_SETTINGS, TORCH_CONV2D, Case
 from convbench.cli import entry, exits, options
 from convbench.errors import RequestError
 from convbench.export import export
 from convbench.problem import Problem
-from convbench.result import LAYOUT, Rejection, Result, Run, Status, Visit
+from convbench.result import LAYOUT, Git, Rejection, Result, Run, Status, Visit
 from convbench.runner import Begun, Listener
 from convbench.store import Store, Writer
 
@@ -222,8 +224,8 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
         (["ab", "a.yaml", "--a-python", "."], "--a-python .: no such program, or it cannot be run"),
         (["ab", "a.yaml", "--a-path", "nowhere"], "--a-path nowhere: no such folder"),
         (["ab", "a.yaml", "--b-path", sys.executable], "no such folder"),
-        (["ab", "a.yaml", "--b-env", "NAME"], "--b-env NAME: expected NAME=VALUE"),
-        (["ab", "a.yaml", "--a-env", "=value"], "--a-env =value: expected NAME=VALUE"),
+        (["ab", "a.yaml", "--b-env", "NAME"], "--b-env: expected NAME=VALUE, got no ="),
+        (["ab", "a.yaml", "--a-env", "=value"], "--a-env: expected NAME=VALUE, got nothing before the ="),
         (["ab", "a.yaml", "--a-threads", "0"], "--a-threads 0: expected at least 1"),
         (["ab", "a.yaml", "--b-threads", "two"], "--b-threads"),
         (["ab", "a.yaml", "--threshold", "0"], "threshold 0: expected a ratio"),
@@ -828,3 +830,161 @@ def test_latest_is_the_newest_run_even_where_a_file_has_that_name(command: Comma
 def renamed(folder: Path) -> str:
     (folder / "latest").rename(folder / "latest.json")
     return "latest.json"
+
+
+#: What nobody may plant in an output: an escape sequence, a bell, C1's own, marks of direction, ends of lines.
+PLANTED = "\x1b[31mred\x07\x9b2J\u202edne\u2066\u200f\u2028\u0085\x0b\rINJECTED\nINJECTED\tx"
+#: Fields that say what a run is, not what somebody wrote: they are words of closed sets, or must fit to be read at all.
+FIRM = {"id", "dtype", "device", "started_at", "finished_at", "method", "layout", "source"}
+
+
+def planted(noun: object) -> object:
+    """The noun with hostile text in every field that holds free text."""
+    if isinstance(noun, tuple):
+        return tuple(map(planted, noun))
+    if not dataclasses.is_dataclass(noun) or isinstance(noun, type):
+        return f"{noun}{PLANTED}" if type(noun) is str else noun
+    texts = {
+        field.name: planted(getattr(noun, field.name))
+        for field in dataclasses.fields(noun)
+        if field.name not in FIRM and not (field.name == "module" and getattr(noun, field.name) == TORCH_CONV2D)
+    }
+    for name, hint in (("note", "note"), ("reason", "reason"), ("precision", "ieee"), ("given_label", "label")):
+        if name in texts and texts[name] is None:
+            texts[name] = f"{hint}{PLANTED}"
+    return dataclasses.replace(noun, **texts)
+
+
+def hostile_run(**about: object) -> Run:
+    made = dataclasses.replace(synthetic.run(26), git=Git(commit="c" * 40, branch="main", dirty=True), **about)
+    run = planted(made)
+    assert isinstance(run, Run)
+    return run
+
+
+def test_no_text_of_a_run_steers_the_terminal_or_begins_a_line(command: Command, tmp_path: Path) -> None:
+    """Every verb that reads runs, on exports and on a database whose every text is hostile."""
+    old, new = hostile_run(), hostile_run(id="20261125-033000-ab12", started_at="2026-11-25T03:30:00+00:00")
+    new = dataclasses.replace(
+        new,
+        environment=dataclasses.replace(new.environment, cpu=f"other{PLANTED}", variables=(("LD_PRELOAD", PLANTED),)),
+        results=tuple(
+            dataclasses.replace(result, blocks=old.results[(at + 1) % len(old.results)].blocks)
+            for at, result in enumerate(new.results)
+        ),
+    )
+    for run, name in ((old, "old.json"), (new, "new.json")):
+        store(run, tmp_path / "hostile.db")
+        (tmp_path / name).write_bytes(export(run, "json"))
+    with sqlite3.connect(tmp_path / "hostile.db") as connection:
+        connection.execute("INSERT INTO baselines VALUES (?, 1, ?)", (f"main{PLANTED}", f"then{PLANTED}"))
+    connection.close()
+    odd = dataclasses.replace(old, id=f"2026{PLANTED}", started_at=f"2026{PLANTED}", finished_at=PLANTED)
+    (tmp_path / "odd.json").write_bytes(export(odd, "json"))
+    case = old.results[0].case.id
+    db = ("--db", "hostile.db")
+    verbs: list[tuple[str, ...]] = [
+        ("runs", *db),
+        ("baseline", "list", *db),
+        ("report", "latest", *db),
+        ("report", "2026", *db),
+        ("report", "nothing", *db),
+        ("report", f"nothing{PLANTED}", *db),
+        ("compare", "old.json", "new.json"),
+        ("compare", "old.json", "new.json", "--across-environments"),
+        ("compare", old.id, new.id, *db, "--across-environments", "--summary", "s.md", "--junit", "s.xml"),
+        ("compare", "odd.json", "new.json"),
+        ("compare", "odd.json", "new.json", "--across-environments", "--summary", "odd.md"),
+        ("report", "odd.json"),
+        ("history", case, *db),
+        ("history", case, *db, "--branch", PLANTED),
+        ("explain", case, *db),
+        ("repro", case, *db),
+        ("baseline", "set", f"x{PLANTED}", "latest", *db),
+        ("baseline", "set", "y", "latest", *db),
+        ("export", "latest", "--format", PLANTED, *db),
+        ("plan", f"{PLANTED}.yaml"),
+        (PLANTED,),
+        ("runs", f"--{PLANTED}"),
+        ("runs", PLANTED),
+        ("history", case, "--last", PLANTED),
+        ("ab", "x.yaml", "--a-env", PLANTED),
+    ]
+    said = {arguments: command(*arguments) for arguments in verbs}
+    for name in ("old.json", "new.json"):
+        Path(name).rename(f"{PLANTED}{name}".replace("/", ""))
+    said[("moved",)] = command("compare", f"{PLANTED}old.json", f"{PLANTED}new.json", "--across-environments")
+    assert said["compare", "old.json", "new.json", "--across-environments"].code in (0, 1, 5)
+    assert sum(one.code in (0, 1) for one in said.values()) >= 10, {
+        arguments: one.code for arguments, one in said.items()
+    }
+    for arguments, one in said.items():
+        for text in (one.out, one.err):
+            assert not _OBEYED.search(text), arguments
+            assert not [line for line in text.splitlines() if line.lstrip().startswith("INJECTED")], arguments
+
+
+_OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def test_a_sweep_whose_words_are_hostile_is_planned_safely(command: Command, tmp_path: Path) -> None:
+    text = SWEEP.replace("two by two", '"two\\nINJECTED \\u202e"').replace("[3, 4]", "[3, 4, 5]")
+    (tmp_path / "a.yaml").write_text(text + "  groups: [1, 3]\n", encoding="utf-8")
+    (tmp_path / "b.yaml").write_text(SWEEP + "  dtype: [\u202e, x\u2028, '\u200f']\n", encoding="utf-8")
+    for name in ("a.yaml", "b.yaml"):
+        said = command("plan", name)
+        assert not _OBEYED.search(said.out + said.err)
+        assert "\nINJECTED" not in said.out
+
+
+def test_an_error_of_the_system_is_told_as_what_it_is(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **named: object) -> None:
+        raise PermissionError(13, "Permission denied", "/srv/x\x1b.csv")
+
+    def refuse_oddly(*arguments: object, **named: object) -> None:
+        raise OSError("strange")
+
+    monkeypatch.setattr("convbench.store.Store.open", refuse)
+    said = command("runs")
+    assert (said.code, said.err) == (2, "error: /srv/x\\x1b.csv: permission denied\n")
+    monkeypatch.setattr("convbench.store.Store.open", refuse_oddly)
+    assert command("runs").err == "error: the system refused something: strange\n"
+
+
+def test_a_fault_is_told_in_a_text_one_can_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> None:
+        raise RuntimeError("x\x1b" * 10_000_000 + "\n" * 10_000)
+
+    assert entry._guarded(fails) == 70
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert len(told) < 100_000
+    assert not _OBEYED.search(told)
+
+
+@pytest.mark.slow
+def test_an_exception_of_10_mb_is_cut_in_every_output(command: Command, sweep: Path, tmp_path: Path) -> None:
+    """Of one line and of a hundred thousand, as a module's layers may raise them; text of the module steers nothing."""
+    (tmp_path / "flood.py").write_text(
+        "import torch\n"
+        "class Line(torch.nn.Conv2d):\n"
+        "    def forward(self, input):\n"
+        "        raise RuntimeError('\\x1b]0;owned\\x07' + 'x' * 10_000_000)\n"
+        "class Lines(torch.nn.Conv2d):\n"
+        "    def forward(self, input):\n"
+        "        raise ValueError('first\\u2028INJECTED\\n' + 'INJECTED\\n' * 1_000_000)\n"
+    )
+    text = SWEEP.replace("[3, 4]", "3").replace("[1, 3]", "1")
+    text += "  module: [flood:Line, flood:Lines]\nmeasure: {passes: 1, rounds: 1, max_time: 0.01}\n"
+    sweep.write_text(text, encoding="utf-8")
+    said = command("run", "sweep.yaml", "--summary", "s.md", "--junit", "s.xml")
+    assert said.code == 3
+    for text in (said.out, said.err, command("export", "latest", "--format", "csv").out):
+        assert len(text) < 20_000
+        assert not _OBEYED.search(text)
+        assert "INJECTED\n" not in text
+    assert max(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 8_000_000  # a report's own

@@ -968,7 +968,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert error(tmp_path / "swep.yaml") == "/swep.yaml: no such file | did you mean /sweep.yaml?"
     assert error(tmp_path / "else" / "x.yaml") == "/else/x.yaml: no such file | None"
     assert error(tmp_path) == ": expected a sweep file, got a folder | name a file in it, /sweep.yaml say"
-    assert error(tmp_path / "a\0b") == "/a\0b: cannot be read: embedded null byte | None"
+    assert error(tmp_path / "a\0b") == "/a\\x00b: cannot be read: embedded null byte | None"
     assert error(tmp_path / "sweep.yaml" / "x") == "/sweep.yaml/x: cannot be read: not a directory | None"
     assert "file name too long" in error(tmp_path / ("x" * 300))
     assert error(Path("/dev/zero")) == "/dev/zero: expected at most 100 MiB, got more | is it a sweep?"

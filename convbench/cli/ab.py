@@ -14,6 +14,7 @@ from convbench.cli.measuring import sigterm_as_interrupt
 from convbench.cli.options import Config, app
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.errors import RequestError
+from convbench.terminal import flush, say, show
 
 if TYPE_CHECKING:
     from convbench.engine.local import Setup
@@ -69,7 +70,7 @@ def ab(
     epoch and take turns block by block, so that the machine's noise meets both. Prints and exits as compare does.
     """
     from convbench import api
-    from convbench.progress import Shown, say
+    from convbench.progress import Shown
     from convbench.report.compare import compare_text
 
     outcome = Outcome.asked(summary, junit, fail_on)
@@ -85,9 +86,9 @@ def ab(
             raise
         finally:
             shown.close()
-    print(compare_text(found.comparison))
+    show(compare_text(found.comparison))
     code = outcome.of_comparison(found.comparison)
-    sys.stdout.flush()  # what goes to standard error comes last; a reader that has gone costs no file asked for
+    flush()  # what goes to standard error comes last; a reader that has gone costs no file asked for
     write_page(found, output, no_page=no_page)
     raise typer.Exit(code)
 
@@ -105,7 +106,8 @@ def _setup(side: str, python: str | None, path: list[Path] | None, env: list[str
     for text in env or ():
         name, equals, value = text.partition("=")
         if not (name and equals) or "\0" in text:
-            raise RequestError(f"--{side}-env {text}: expected NAME=VALUE")
+            got = "a null character" if "\0" in text else "nothing before the =" if equals else "no ="
+            raise RequestError(f"--{side}-env: expected NAME=VALUE, got {got}")  # the text may be a secret
         variables.append((name, value))
     executable = sys.executable
     if python is not None:

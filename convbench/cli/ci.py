@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 from convbench.cli.options import app
 from convbench.errors import RequestError
 from convbench.files import write_bytes
+from convbench.terminal import line, say, show
 
 ci = typer.Typer(help="Have a CI guard the speed of layers.", rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(ci, name="ci")
@@ -63,11 +63,11 @@ def ci_init(
         version=__version__,
     )
     write_bytes(path, text.encode())
-    print(path)
+    show(line(str(path)))
     if not Path(".git").exists():
-        print("note: this is not the root of a git repository, where CI looks for such a file", file=sys.stderr)
+        say("note: this is not the root of a git repository, where CI looks for such a file")
     if service is Service.GITLAB:
-        print(f"note: .gitlab-ci.yml has to say: include: [{{local: {path.as_posix()}}}]", file=sys.stderr)
+        say(f"note: .gitlab-ci.yml has to say: include: [{{local: {line(path.as_posix())}}}]")
 
 
 def _checked(config: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from convbench.cli.comparison_page import PageFile, WithoutPage, check_page, write_page
 from convbench.cli.options import RUN_HELP, AcrossEnvironments, Database, app, database_of
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
+from convbench.terminal import flush, show
 
 
 @app.command()
@@ -38,9 +38,9 @@ def compare(
     check_page(output, no_page=no_page)
     gc.disable()  # millions of blocks and no garbage among them
     found = api.compare(base, new, db=database_of(db), across_environments=across_environments)
-    print(compare_text(found.comparison))
+    show(compare_text(found.comparison))
     gc.freeze()  # at the end Python would walk through all of it once more
     code = outcome.of_comparison(found.comparison)
-    sys.stdout.flush()  # what goes to standard error comes last; a reader that has gone costs no file asked for
+    flush()  # what goes to standard error comes last; a reader that has gone costs no file asked for
     write_page(found, output, no_page=no_page)
     raise typer.Exit(code)

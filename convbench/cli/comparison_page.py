@@ -9,6 +9,7 @@ import typer
 
 from convbench.errors import RequestError
 from convbench.files import check_writable
+from convbench.terminal import LONGEST, line, say
 
 if TYPE_CHECKING:
     from convbench.analysis.judgment import Compared
@@ -40,7 +41,6 @@ def check_page(output: Path | None, *, no_page: bool) -> None:
 def write_page(compared: Compared, output: Path | None, *, no_page: bool) -> None:
     """Write the page and say where, last of all. One that nobody asked for by name costs a line where it fails."""
     from convbench import api, units
-    from convbench.progress import say
 
     if no_page:
         return
@@ -53,6 +53,6 @@ def write_page(compared: Compared, output: Path | None, *, no_page: bool) -> Non
     except Exception as error:
         if output is not None:
             raise
-        say(f"no page of this: {error}")
+        say(f"no page of this: {line(str(error), most=LONGEST)}")
     else:
-        say(f"the same as a page: {path}")
+        say(f"the same as a page: {line(str(path))}")

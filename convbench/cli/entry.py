@@ -10,6 +10,10 @@ from typing import NoReturn
 
 from convbench.cli.options import app
 from convbench.errors import ConvbenchError, ExitCode, SweepError
+from convbench.terminal import LONGEST, OutputError, flush, line, say, without_credentials
+
+#: Lines of a traceback that are told from its beginning and from its end.
+_MOST_LINES = 100
 
 
 def main() -> NoReturn:
@@ -35,18 +39,20 @@ def _guarded(command: Callable[[], object]) -> int:
         try:
             command()
         finally:
-            sys.stdout.flush()
+            flush()
     except ConvbenchError as error:
         _complain(error)
         return error.exit_code
     except KeyboardInterrupt:
         return _interrupted()
-    except BrokenPipeError:
-        return _without_output(ExitCode.DONE)
-    except OSError as error:
-        # The output's: rooms turn what they meet on disk into errors of their own.
-        print(f"error: cannot write the output: {error.strerror or error}", file=sys.stderr)
+    except OutputError as error:
+        if error.gone:
+            return _without_output(ExitCode.DONE)
+        say(f"error: cannot write the output: {error.reason}")
         return _without_output(ExitCode.WRONG_REQUEST)
+    except OSError as error:
+        say(f"error: {_of_the_system(error)}")
+        return ExitCode.WRONG_REQUEST
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):  # click makes exit code 1 of it
             return _without_output(ExitCode.DONE)
@@ -54,14 +60,14 @@ def _guarded(command: Callable[[], object]) -> int:
             return _interrupted()
         return ended.code if isinstance(ended.code, int) else ExitCode.DONE
     except Exception:
-        traceback.print_exc()
-        print("this is a fault of convbench itself; please report it with the lines above", file=sys.stderr)
+        say(_traceback())
+        say("this is a fault of convbench itself; please report it with the lines above")
         return ExitCode.FAULT
     return ExitCode.DONE
 
 
 def _interrupted() -> ExitCode:
-    print("interrupted", file=sys.stderr)
+    say("interrupted")
     return ExitCode.INTERRUPTED
 
 
@@ -75,6 +81,24 @@ def _is_interrupt(ended: BaseException) -> bool:
 
 def _complain(error: ConvbenchError) -> None:
     told = error.message if isinstance(error, SweepError) else f"error: {error.message}"  # its lines begin with places
-    print(told, file=sys.stderr)
+    say(without_credentials(told))
     if error.hint:
-        print(f"  hint: {error.hint}", file=sys.stderr)
+        say(without_credentials(f"  hint: {error.hint}"))
+
+
+def _of_the_system(error: OSError) -> str:
+    """What the system refused: `/srv/x.csv: permission denied`, without a file where it names none."""
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    said = error.strerror.lower() if error.strerror else str(error) or type(error).__name__
+    return line(
+        ": ".join([" -> ".join(names), said] if names else [f"the system refused something: {said}"]), most=LONGEST
+    )
+
+
+def _traceback() -> str:
+    """The exception that is being handled, as Python tells it, its longest lines and the middle of many left out."""
+    lines = [line(one, most=LONGEST) for one in without_credentials(traceback.format_exc()).splitlines()]
+    left_out = len(lines) - 2 * _MOST_LINES
+    if left_out > 0:
+        lines[_MOST_LINES:-_MOST_LINES] = [f"... {left_out:,} lines ..."]
+    return "\n".join(lines)

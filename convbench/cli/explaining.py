@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 from convbench.cli.options import Database, app, database_of
 from convbench.errors import ExitCode, RequestError
 from convbench.files import write_bytes
+from convbench.terminal import flush, line, say, show, show_bytes
 
 if TYPE_CHECKING:
     from convbench.case import Case
@@ -76,7 +76,8 @@ def explain(
 
         with Store.open(database_of(db)) as store:
             chosen = store.find_case(case)
-    print(explained(chosen), flush=True)
+    show(str(explained(chosen)))
+    flush()
     _write_explanation(chosen, output)
     raise typer.Exit(ExitCode.WRONG_REQUEST if chosen.objection() else ExitCode.DONE)
 
@@ -92,9 +93,9 @@ def _write_explanation(case: Case, output: Path | None) -> None:
     except RequestError as error:
         if output is not None:
             raise
-        print(f"no page to play with: {error.message}", file=sys.stderr)
+        say(f"no page to play with: {error.message}")
     else:
-        print(f"the same to play with: {path}", file=sys.stderr)
+        say(f"the same to play with: {line(str(path))}")
 
 
 @app.command()
@@ -117,4 +118,4 @@ def repro(
     if output is not None:
         write_bytes(output, content)
     else:
-        sys.stdout.buffer.write(content)
+        show_bytes(content)

@@ -15,6 +15,7 @@ from convbench.cli.comparison_page import write_page
 from convbench.cli.options import AcrossEnvironments, Config, Database, app, database_of, write_index
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.errors import ExitCode, RequestError
+from convbench.terminal import flat, flush, line, say, show
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -43,8 +44,9 @@ def run(
     --against, what changed goes to standard error too, and the exit code is that of compare.
     """
     from convbench import api, runner
-    from convbench.progress import Shown, say
+    from convbench.progress import Shown
     from convbench.store import waiting_file
+    from convbench.terminal import say
 
     outcome = Outcome.asked(summary, junit, fail_on)
     database = database_of(db)
@@ -58,7 +60,7 @@ def run(
             say(f"no report yet, the run goes on: {error.message}")
             return
         if pass_index == 0 and measured.run.measure.passes > 1:
-            say(f"a first report, which each further pass sharpens: {path}")
+            say(f"a first report, which each further pass sharpens: {line(str(path))}")
 
     base = None if against is None else api.baseline(against, db=database)
     interrupted = False
@@ -80,8 +82,9 @@ def run(
     else:
         write_index(measured.run, database, findings)
     if interrupted:
-        say(f"interrupted: what was measured is kept; `convbench run {config}` goes on from here")
-    print(path, flush=True)
+        say(f"interrupted: what was measured is kept; `convbench run {line(str(config))}` goes on from here")
+    show(line(str(path)))
+    flush()
     if interrupted or base is None:
         code = outcome.of_run(measured.run, findings)
         raise typer.Exit(ExitCode.INTERRUPTED if interrupted else code)
@@ -95,7 +98,7 @@ def run(
 def _confirmed(config: Path, base: Run, new: Run, across_environments: bool, kept: str) -> Compared:
     """What changed, after the suspects were measured again; told on standard error. `kept` compares what is stored."""
     from convbench import api
-    from convbench.progress import Shown, say
+    from convbench.progress import Shown
     from convbench.report.compare import compare_text
 
     shown = Shown()
@@ -104,7 +107,7 @@ def _confirmed(config: Path, base: Run, new: Run, across_environments: bool, kep
             found = api.against(config, base, new, across_environments=across_environments, listener=shown.listener())
         except KeyboardInterrupt:
             shown.close()
-            say(f"not confirmed; the run is kept: `{kept}`, with the same --db, compares what is stored")
+            say(f"not confirmed; the run is kept: `{line(kept)}`, with the same --db, compares what is stored")
             raise
         finally:
             shown.close()
@@ -115,11 +118,10 @@ def _confirmed(config: Path, base: Run, new: Run, across_environments: bool, kep
 def _tell_summary(run: Run) -> list[str]:
     """Tell the things most worth knowing on standard error; returns all that was found."""
     from convbench.analysis.findings import findings
-    from convbench.progress import say
 
     sentences = [finding.sentence for finding in findings(run)]
     for sentence in sentences[:3]:
-        say(f"- {sentence}")
+        say(f"- {flat(sentence)}")
     return sentences
 
 
@@ -139,7 +141,7 @@ def plan(
 
     gc.disable()  # nothing of a plan is garbage, and walking 100,000 cases again and again takes a third of the time
     sweep, planned = api.planned(config)
-    print(
+    show(
         plan_text(
             name=sweep.name,
             cases=planned.cases,
@@ -162,7 +164,7 @@ def check() -> None:
     from convbench.checkup import check_machine, checkup_text
     from convbench.engine.local import LocalEngine
 
-    print(checkup_text(check_machine(LocalEngine())))
+    show(checkup_text(check_machine(LocalEngine())))
 
 
 @contextlib.contextmanager

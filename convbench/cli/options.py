@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from convbench.terminal import LONGEST, line, say, show, without_credentials
 
 if TYPE_CHECKING:
     from convbench.result import Run
 
 
+#: What typer raises for every wrong argument; it does not hand out the class by its name.
+_UsageError: type[Any] = typer.BadParameter.__mro__[1]
+
+
+class _Verbs(TyperGroup):
+    """The verbs. What typer says of a wrong argument repeats it, and with it whatever it holds."""
+
+    def make_context(self, *arguments: Any, **named: Any) -> Any:
+        """Read the command line up to the verb."""
+        with _plain_usage_errors():
+            return super().make_context(*arguments, **named)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the verb's arguments and do what they say."""
+        with _plain_usage_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _plain_usage_errors() -> Iterator[None]:
+    """No argument in typer's errors steers the terminal, begins a line, or tells the password in a URL."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, _UsageError):
+            raise
+        error.message = line(without_credentials(error.message), most=LONGEST)
+        raise
+
+
 app = typer.Typer(
+    cls=_Verbs,
     help="How fast is a convolution layer? Measures torch.nn.Conv2d sweeps, checks every layer, writes a report.",
     rich_markup_mode=None,
     add_completion=False,
@@ -46,7 +81,7 @@ def _show_version(value: bool) -> None:
     if value:
         from convbench import __version__
 
-        print(f"convbench {__version__}")
+        show(f"convbench {__version__}")
         raise typer.Exit
 
 
@@ -63,17 +98,15 @@ def _options(
 def write_index(run: Run, db: str | None, findings: Sequence[str] | None = None) -> None:
     """Write the page of all runs. The report is written by then: whatever goes wrong here costs a line, no more."""
     from convbench import api
-    from convbench.progress import say
 
     try:
         api.write_index(db=db, run=run, findings=findings)
     except Exception as error:
-        say(f"no page of all runs: {error}")
+        say(f"no page of all runs: {line(str(error), most=LONGEST)}")
 
 
 def send_what_waits(db: str | None) -> None:
     """Send what an earlier run left on this disk because the database's server was away."""
-    from convbench.progress import say
     from convbench.store import send_waiting
 
     send_waiting(db, told=say)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from convbench.cli.options import STORED_HELP, Database, RunRef, app, database_of, send_what_waits, write_index
 from convbench.errors import RequestError
 from convbench.files import check_writable, write_bytes
+from convbench.terminal import line, show, show_bytes
 
 
 @app.command()
@@ -25,7 +25,7 @@ def report(run: RunRef = "latest", db: Database = None) -> None:
     path = loaded.write_report()
     if not api.is_export(run):  # which is not stored, and may come without any database
         write_index(loaded.run, database)
-    print(path)
+    show(line(str(path)))
 
 
 @app.command()
@@ -36,7 +36,7 @@ def runs(db: Database = None) -> None:
 
     send_what_waits(database_of(db))
     with Store.open(database_of(db)) as store:
-        print(runs_text(store.runs()))
+        show(runs_text(store.runs()))
 
 
 @app.command()
@@ -55,7 +55,7 @@ def history(
     from convbench.report.history import history_text
 
     send_what_waits(database_of(db))
-    print(history_text(api.history(case, db=database_of(db), branch=branch, last=last)))
+    show(history_text(api.history(case, db=database_of(db), branch=branch, last=last)))
 
 
 baseline = typer.Typer(help="Names for runs, to compare with.", rich_markup_mode=None, no_args_is_help=True)
@@ -83,7 +83,7 @@ def baseline_set(
     send_what_waits(database_of(db))
     with Store.change(database_of(db)) as store:
         made = store.set_baseline(name, run, set_at=datetime.now(UTC).isoformat())
-    print(f"{made.name} is run {made.run_id}")
+    show(f"{line(made.name)} is run {line(made.run_id)}")
 
 
 @baseline.command("list")
@@ -93,7 +93,7 @@ def baseline_list(db: Database = None) -> None:
     from convbench.store import Store
 
     with Store.open(database_of(db)) as store:
-        print(baselines_text(store.baselines()))
+        show(baselines_text(store.baselines()))
 
 
 @baseline.command("remove")
@@ -124,4 +124,4 @@ def export(
     if output is not None:
         write_bytes(output, content)
     else:
-        sys.stdout.buffer.write(content)
+        show_bytes(content)

@@ -10,6 +10,7 @@ from typing import Protocol
 from convbench.case import Case, WorkerSettings
 from convbench.errors import RequestError, WorkerDiedError
 from convbench.result import Check, Roof, RoofKind, Status
+from convbench.terminal import LONGEST, line
 
 Json = bool | int | float | str | None | Sequence["Json"] | Mapping[str, "Json"]
 Message = Mapping[str, Json]
@@ -301,10 +302,11 @@ def _senseless(name: str, answer: object) -> WorkerDiedError:
 
 
 def _text(answer: Mapping[str, Json], name: str) -> str:
+    """What a worker says, on one line: the user's own code may have said it."""
     value = answer.get(name)
     if not isinstance(value, str):
         raise _senseless(name, answer)
-    return value
+    return line(value, most=LONGEST)
 
 
 def _maybe_text(answer: Mapping[str, Json], name: str) -> str | None:

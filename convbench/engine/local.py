@@ -19,6 +19,7 @@ from convbench.case import Allocator, WorkerSettings
 from convbench.engine.lane import Json, Lane, Message
 from convbench.engine.machine import memory_available
 from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutError
+from convbench.variables import HIDDEN, Variables
 
 #: The share of the free memory that a worker may take: the conductor and the system live on the rest.
 MEMORY_SHARE = 0.8
@@ -33,6 +34,8 @@ CUBLAS_WORKSPACE = ":4096:8"
 TAIL_BYTES = 4000
 #: How much of its last line is told, characters.
 LONGEST_WORDS = 300
+#: How much of an answer is received, bytes; the longest that a worker gives by itself has some thousand.
+MOST_RECEIVED = 2**22
 #: How often a worker that does not answer is looked after, seconds.
 LOOK_S = 1.0
 #: How long a worker may take to end by itself, seconds, before it is killed.
@@ -68,9 +71,19 @@ START = Path(__file__).resolve().parent.parent / "worker" / "start.py"
 class LocalEngine:
     """Starts workers as processes of this machine."""
 
-    def __init__(self, setup: Setup = Setup(), *, memory_limit: int | None = None) -> None:  # frozen
-        """Workers run under `setup` and may take `memory_limit` bytes; None: a share of what is free then."""
+    def __init__(
+        self,
+        setup: Setup = Setup(),  # frozen
+        *,
+        memory_limit: int | None = None,
+        secrets: Variables = (),
+    ) -> None:
+        """Workers run under `setup` and may take `memory_limit` bytes; None: a share of what is free then.
+
+        `secrets` are the variables that cases name without their values.
+        """
         self._setup = setup
+        self._secrets = dict(secrets)
         self._memory_limit = memory_limit
         self._map_thresholds = list(MALLOC_MAP_THRESHOLDS)
 
@@ -97,7 +110,10 @@ class LocalEngine:
         return True
 
     def variables(self, settings: WorkerSettings) -> dict[str, str]:
-        """The environment variables that the settings ask for; those that a case names win."""
+        """The environment variables that the settings ask for; those that a case names win.
+
+        A secret whose value is not known here is left out: the worker inherits it, where it is set.
+        """
         variables = {}
         if settings.allocator is Allocator.STEADY and has_glibc():
             variables = {
@@ -107,7 +123,8 @@ class LocalEngine:
             }
         if settings.deterministic:
             variables["CUBLAS_WORKSPACE_CONFIG"] = CUBLAS_WORKSPACE
-        return {**variables, **dict(settings.env)}
+        named = {name: self._secrets.get(name, value) for name, value in settings.env}
+        return {**variables, **{name: value for name, value in named.items() if value != HIDDEN}}
 
 
 def has_glibc() -> bool:
@@ -220,6 +237,9 @@ class LocalTransport:
                 if not chunk:
                     raise self._died()
                 self._received += chunk
+                if len(self._received) > MOST_RECEIVED:
+                    self.close()
+                    raise WorkerDiedError(f"the worker answered more than {MOST_RECEIVED:,} bytes")
         line, _, self._received = self._received.partition(b"\n")
         return line
 

@@ -15,22 +15,8 @@ import psutil
 
 from convbench.engine.lane import Description
 from convbench.result import Environment
+from convbench.variables import telling
 
-#: Variables that change what torch and the libraries below it do.
-TELLING_PREFIXES = (
-    "OMP_",
-    "KMP_",
-    "GOMP_",
-    "MKL_",
-    "ONEDNN_",
-    "DNNL_",
-    "TORCH_",
-    "PYTORCH_",
-    "CUDA_",
-    "CUDNN_",
-    "NVIDIA_",
-)
-TELLING_NAMES = ("LD_PRELOAD", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
 CGROUP = Path("/sys/fs/cgroup")
 CPU = Path("/sys/devices/system/cpu")
 CACHES = CPU / "cpu0/cache"
@@ -64,7 +50,7 @@ def environment(
         accelerator=description.accelerator,
         cpu_capability=description.cpu_capability,
         allocator=allocator,
-        variables=telling_variables(os.environ if variables is None else variables),
+        variables=telling((os.environ if variables is None else variables).items()),
         executable=executable,
     )
 
@@ -169,14 +155,3 @@ def memory_available() -> int:
     except (OSError, ValueError):
         return available
     return available if limit == "max" else min(available, max(0, int(limit) - used))
-
-
-def telling_variables(variables: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Those environment variables that change what torch does, sorted."""
-    return tuple(
-        sorted(
-            (name, value)
-            for name, value in variables.items()
-            if name.startswith(TELLING_PREFIXES) or name in TELLING_NAMES
-        )
-    )

@@ -9,6 +9,7 @@ from convbench import units
 from convbench.analysis.common_shift import is_worth_telling
 from convbench.analysis.comparability import Difference
 from convbench.analysis.judgment import Comparison, Group, How, Judgment, Verdict
+from convbench.terminal import flat
 
 #: The verdicts that get a line for each case, in this order.
 _TOLD = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED)
@@ -53,24 +54,24 @@ def _case(judgment: Judgment) -> str:
         ]
     words += [f"q {units.digits(judgment.q, 2)}"] if not math.isnan(judgment.q) else []
     why = why_text(judgment)
-    return "  ".join([*words, judgment.case.id, _line(judgment.case.label)]) + (f": {why}" if why else "")
+    return "  ".join([*words, judgment.case.id, flat(judgment.case.label)]) + (f": {why}" if why else "")
 
 
 def why_text(judgment: Judgment) -> str:
     """The reason of a verdict and what else differs between both sides of the case; nothing where there is neither."""
-    return _line("; ".join(filter(None, [judgment.reason, *map(str, judgment.causes)])))
+    return flat("; ".join(filter(None, [judgment.reason, *map(str, judgment.causes)])))
 
 
 def group_text(group: Group) -> str:
     """`groups=depthwise and bfloat16: 14 of 14 cases, +41.2 % (implementation brg_conv_fwd -> ref in 14 cases)`."""
     causes = "; ".join(map(str, group.causes))
     share = f"{units.count(len(group.changed))} of {units.plural(group.cases, 'case')}"
-    return f"{group.name}: {share}, {units.change(group.ratio)}" + (f" ({_line(causes)})" if causes else "")
+    return f"{flat(group.name)}: {share}, {units.change(group.ratio)}" + (f" ({flat(causes)})" if causes else "")
 
 
 def difference_text(difference: Difference) -> str:
     """`differs: torch 2.12.0 -> 2.13.0`, and that one was insisted on which keeps runs from being compared."""
-    return _line(f"differs: {difference}" + (" (compared across it, as asked for)" if difference.decides else ""))
+    return flat(f"differs: {difference}" + (" (compared across it, as asked for)" if difference.decides else ""))
 
 
 def verdict_text(comparison: Comparison) -> str:
@@ -86,7 +87,7 @@ def verdict_text(comparison: Comparison) -> str:
 
 def reasons(comparison: Comparison) -> list[str]:
     """Why the verdict of all is not simply that of its cases, and what else one must know."""
-    notes = [_line(note) for note in comparison.notes]
+    notes = [flat(note) for note in comparison.notes]
     if comparison.is_machine:
         moved = units.percent(comparison.moved)
         return [f"half of all cases moved by about {moved}, a change of machine, not of code (use ab)", *notes]
@@ -116,10 +117,5 @@ def _counts(comparison: Comparison) -> str:
             words[-1] += f" (most {units.change(max(some, key=size).ratio)})"
         if verdict is Verdict.NOT_JUDGED:
             seen = Counter(judgment.reason.partition(":")[0] for judgment in some)
-            words[-1] += f" ({', '.join(f'{units.count(n)} {reason}' for reason, n in seen.most_common())})"
+            words[-1] += f" ({', '.join(f'{units.count(n)} {flat(reason)}' for reason, n in seen.most_common())})"
     return ", ".join(words)
-
-
-def _line(text: str) -> str:
-    """User text on one line."""
-    return " ".join(text.split())

@@ -11,6 +11,7 @@ from convbench.analysis.history import Point, Series, Step, differences_at
 from convbench.analysis.steps import FEWEST
 from convbench.report.runs import minute, short_commit, table
 from convbench.result import Status
+from convbench.terminal import flat
 
 #: From the lowest floor to the highest.
 _BARS = "▁▂▃▄▅▆▇█"
@@ -23,7 +24,7 @@ _WIDEST = 60
 def history_text(series: Sequence[Series]) -> str:
     """The case, then for each machine a line a run, the oldest first, and a sentence a step. No line is wrapped."""
     case = series[-1].case
-    parts = [f"{case.id}  {_line(case.label)}"]
+    parts = [f"{case.id}  {flat(case.label)}"]
     parts += [_machine(one) for one in series]
     return "\n\n".join(parts)
 
@@ -31,7 +32,7 @@ def history_text(series: Sequence[Series]) -> str:
 def _machine(series: Series) -> str:
     judged = series.judged
     bars = f"  {sparkline([point.floor_s for point in judged[-_WIDEST:]])}" if len(judged) > 1 else ""
-    head = f"{series.machine}: {units.plural(len(series.points), 'run')}{bars}"
+    head = f"{flat(str(series.machine))}: {units.plural(len(series.points), 'run')}{bars}"
     rows: list[tuple[str, ...]] = [("started (UTC)", "run", "commit", "branch", "torch", "floor", "change", "")]
     last: Point | None = None
     for point in series.points:
@@ -83,7 +84,7 @@ def step_text(step: Step) -> str:
     between = f"from run {step.before.run.id} to run {step.after.run.id}"
     told = [f"{floors}, median of {units.count(step.base_runs)} and of {units.plural(step.new_runs, 'run')}"]
     told += differences_text(differences_at([step]))
-    return _line(f"step {units.change(step.ratio)} {between}: {'; '.join(told)}")
+    return flat(f"step {units.change(step.ratio)} {between}: {'; '.join(told)}")
 
 
 def differences_text(differences: Sequence[Difference]) -> list[str]:
@@ -106,8 +107,3 @@ def sparkline(floors_s: Sequence[float]) -> str:
     lowest = min(logs)
     span = max(max(logs) - lowest, _LEAST_SPAN)
     return "".join(_BARS[min(len(_BARS) - 1, int((value - lowest) / span * len(_BARS)))] for value in logs)
-
-
-def _line(text: str) -> str:
-    """User text on one line."""
-    return " ".join(text.split())

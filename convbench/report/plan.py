@@ -9,6 +9,7 @@ from convbench import units
 from convbench.case import Case
 from convbench.measure import forecast, schedule
 from convbench.result import Measure, Rejection
+from convbench.terminal import flat
 
 #: Rejections shown unless all are asked for.
 MOST_REJECTIONS = 10
@@ -43,7 +44,8 @@ def plan_text(
         told = (
             f"torch would refuse {units.plural(len(rejections), 'point')}, for {units.plural(len(reasons), 'reason')}:"
         )
-        shown = [f"  {item.label}: {item.reason}" for item in rejections[: None if most is None else MOST_REJECTIONS]]
+        some = rejections[: None if most is None else MOST_REJECTIONS]
+        shown = [f"  {flat(item.label)}: {flat(item.reason)}" for item in some]
         parts.append(f"{told}\n{_listed(shown, len(rejections) - len(shown))}")
     return "\n\n".join(parts)
 
@@ -61,13 +63,13 @@ def _headline(
         if number
     ]
     told = f" of {units.plural(points, 'point')} ({', '.join(left_out)})" if left_out else ""
-    return f"{name}: {units.plural(len(cases), 'case')}{told}"
+    return f"{flat(name)}: {units.plural(len(cases), 'case')}{told}"
 
 
 def _line(case: Case) -> str:
     count = f"  x{case.count}" if case.count != 1 else ""
     shape = f"{units.pair(case.problem.input_shape)} -> {units.pair(case.problem.output_shape)}"
-    return f"  {case.id}  {case.label}  {shape}  {units.si(case.flops, 'FLOP')}{count}"
+    return f"  {case.id}  {flat(case.label)}  {shape}  {units.si(case.flops, 'FLOP')}{count}"
 
 
 def _listed(lines: Sequence[str], more: int) -> str:

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from convbench.case import TORCH_CONV2D, Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat
 from convbench.problem import Direction, PaddingMode, Problem
+from convbench.variables import HIDDEN
 
 #: How the script is called in its own instructions.
 NAME = "repro.py"
@@ -340,6 +341,9 @@ def _head(case: Case, variables: Mapping[str, str]) -> list[str]:
     if words:
         lines.append(f"  export {' '.join(words)}")
     lines += [f"  python {NAME} [SECONDS]", f"  perf record -g -- python {NAME}", ""]
+    secrets = [name for name, value in case.env if value == HIDDEN]
+    if secrets:
+        lines += [f"It was measured with {', '.join(secrets)} set to what is not stored.", ""]
     if words:
         lines += ["The first line makes the process as it was measured; the script runs without it, too.", ""]
     return [f"# {line}".rstrip() for line in lines[:-1]] + [""]

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from convbench import units
 from convbench.result import Baseline, Git, RunSummary
+from convbench.terminal import flat
 
 
 def runs_text(runs: Sequence[RunSummary]) -> str:
@@ -63,7 +64,7 @@ def minute(time: str) -> str:
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:
     """Rows of equally many cells in columns, two blanks apart; a cell's text is on one line."""
-    rows = [tuple(" ".join(cell.split()) for cell in row) for row in rows]
+    rows = [tuple(flat(cell) for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines)

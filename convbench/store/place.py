@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import sqlite3
 import time
@@ -20,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from convbench.errors import DatabaseError, RequestError, RunNotFoundError, StoreError
 from convbench.store import schema
+from convbench.terminal import line
 
 DEFAULT = "reports/convbench.db"
 
@@ -98,13 +100,21 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
 )
 #: Names in an error's text, which may be any words.
 _QUOTED = re.compile(r'"[^"]*"')
-#: Options of the URL that are secret.
-_SECRETS = ("password", "sslpassword")
+#: What stands in a message for a part of the URL that is or may be a password.
+_UNTOLD = "***"
+#: Shorter ones are looked for as whole words: their letters stand in any sentence, characters.
+_LEAST_TELLING = 4
+#: What may be meant as a URL, and is read as a path where `//` is missing.
+_LIKE_A_URL = re.compile(r"(?:postgres|mysql|mariadb|oracle|mssql)\w*(?:\+\w+)?:", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A database: an SQLite file, or whatever an SQLAlchemy URL names. As text it never holds a password."""
+    """A database: an SQLite file, or whatever an SQLAlchemy URL names. As text it never holds a password.
+
+    Nor does it where the password stands in a wrong place: `postgresql://s3cret/x`, `postgresql://joe:s@cret@host/x`.
+    A host is told where the URL has a password beside it, or where it is no password for sure.
+    """
 
     url: URL
     path: Path | None
@@ -115,13 +125,13 @@ class Place:
         if "://" not in url_or_path:
             if not url_or_path or "\0" in url_or_path:
                 raise StoreError("the database has no name", hint=_ELSEWHERE)
+            if _LIKE_A_URL.match(url_or_path):
+                raise _not_understood()
             return cls(url=URL.create("sqlite"), path=Path(url_or_path))
         try:
             url = make_url(url_or_path)
         except (ArgumentError, ValueError):  # its text may hold a password: not repeated
-            raise StoreError(
-                "the database's URL is not understood", hint="it reads dialect://user:password@host/database"
-            ) from None
+            raise _not_understood() from None
         if url.get_backend_name() != "sqlite":
             # SQLAlchemy 2.0 would take psycopg2 for a URL that names no driver.
             return cls(
@@ -137,9 +147,22 @@ class Place:
     def __str__(self) -> str:
         """The path, or the URL's kind of database, host, port and database."""
         if self.path is not None:
-            return str(self.path)
-        host, port = self.url.host or self.url.query.get("host", ""), f":{self.url.port}" if self.url.port else ""
-        return f"{self.url.get_backend_name()}://{host}{port}/{self.url.database or ''}"
+            return line(str(self.path))
+        where = _UNTOLD
+        if self._tells_host:
+            where = (self.url.host or ",".join(self._hosts)) + (f":{self.url.port}" if self.url.port else "")
+        database = self.url.database or ""
+        return line(f"{self.url.get_backend_name()}://{where}/{_UNTOLD if '@' in database else database}")
+
+    @property
+    def _hosts(self) -> list[str]:
+        return [host for host in (self.url.host, *_values(self.url, "host")) if host]
+
+    @property
+    def _tells_host(self) -> bool:
+        """Whether none of the hosts may be a password in a wrong place."""
+        has_password = bool(self.url.password or _values(self.url, "password"))
+        return all("@" not in host and (has_password or _is_no_password(host)) for host in self._hosts)
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
@@ -165,17 +188,26 @@ class Place:
     def _explained(self, error: Exception) -> StoreError:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         said = str(cause).strip().splitlines() or [type(cause).__name__]
-        line, reason, hint = _meaning(cause, said, on_server=self.path is None)
-        line = self._without_secrets(line)
-        told = line if reason is None else f"{reason} ({line})"
+        words, reason, hint = _meaning(cause, said, on_server=self.path is None)
+        words = self._without_secrets(words)
+        told = words if reason is None else f"{reason} ({words})"
         return DatabaseError(f"cannot use the database {self}: {told}", hint=hint)
 
     def _without_secrets(self, text: str) -> str:
         """The text without what the URL says in confidence, as it is and as a URL writes it."""
-        secrets = [self.url.password, *(self.url.query.get(name) for name in _SECRETS)]
-        for secret in secrets:
-            if isinstance(secret, str) and secret:
-                text = text.replace(secret, "***").replace(urllib.parse.quote(secret, safe=""), "***")
+        url = self.url
+        secrets = {str(url.password or "")}
+        secrets |= {value for name in url.query if name != "host" for value in _values(url, name)}
+        if not self._tells_host:
+            secrets |= {*self._hosts, str(url.port or ""), url.username or ""}
+            secrets |= {part for host in self._hosts for part in host.split("@")[:-1]}
+        if "@" in (url.database or ""):
+            secrets |= {str(url.database), *str(url.database).split("@")[:-1]}
+        for secret in sorted(secrets - {""}, key=len, reverse=True):
+            if len(secret) < _LEAST_TELLING:
+                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", _UNTOLD, text)
+                continue
+            text = text.replace(secret, _UNTOLD).replace(urllib.parse.quote(secret, safe=""), _UNTOLD)
         return text
 
 
@@ -190,10 +222,32 @@ def _meaning(cause: Exception, said: list[str], *, on_server: bool) -> tuple[str
         if code.startswith(beginning):
             return said[0], reason, hint
     for words, reason, hint in _WORDS if on_server and not state else ():
-        for line in said:
-            if words in _QUOTED.sub("", line):
-                return line, reason, hint
+        for told in said:
+            if words in _QUOTED.sub("", told):
+                return told, reason, hint
     return said[0], None, None
+
+
+def _values(url: URL, name: str) -> tuple[str, ...]:
+    """The values of an option of the URL, which may be given more than once."""
+    found = url.query.get(name, ())
+    return (found,) if isinstance(found, str) else found
+
+
+def _is_no_password(host: str) -> bool:
+    """Whether this can only be a host: this machine, an address, the folder of a socket."""
+    if host == "localhost" or host.startswith("/"):
+        return True
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _not_understood() -> StoreError:
+    """What is said of a URL that is none; its text may hold a password, and is not repeated."""
+    return StoreError("the database's URL is not understood", hint="it reads dialect://user:password@host/database")
 
 
 def create(place: Place) -> Engine:
@@ -305,6 +359,8 @@ def _server(place: Place) -> Engine:
         raise StoreError(
             f"SQLAlchemy knows no databases called {place.url.drivername!r}", hint="sqlite and postgresql are known"
         ) from None
+    except ArgumentError:  # of options; its text may hold a password
+        raise _not_understood() from None
     except ImportError as error:  # also where psycopg is there and its C library is not
         postgres = place.url.drivername == "postgresql+psycopg"
         package = "psycopg" if postgres else error.name

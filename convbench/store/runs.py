@@ -12,7 +12,7 @@ from sqlalchemy.sql import ColumnElement
 
 from convbench.errors import NotComparableError, RunNotFoundError
 from convbench.result import Baseline, Environment, Git, Run, RunState, RunSummary, Status
-from convbench.serial import environment_from_json, measure_from_json
+from convbench.serial import environment_from_json, measure_from_json, source_of_today
 from convbench.store import schema
 from convbench.store.identity import LATEST, baseline_meant
 from convbench.store.place import Place
@@ -77,7 +77,7 @@ def run_of(row: AnyRow) -> Run:
         id=row.id,
         name=row.name,
         description=row.description,
-        source=row.source,
+        source=source_of_today(row.source),
         seed=int(row.seed),
         measure=measure_from_json(json.loads(row.measure)),
         version=row.version,

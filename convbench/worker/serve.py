@@ -25,6 +25,10 @@ from .settings import Settings, precision
 
 NAN = math.nan
 
+#: How much of what an exception says is told, characters of its first line, and how much of it is read for that.
+LONGEST_REASON = 500
+MOST_READ = 100_000
+
 #: What allocation failures are called by the allocators below torch.
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "bad_alloc", "Cannot allocate memory")
 #: What torch says where a device or dtype lacks a kernel.
@@ -236,16 +240,32 @@ def serve(channel: Channel) -> None:
 
 def classify(error: Exception, *, module: str = TORCH_CONV2D) -> tuple[str, str]:
     """The status and the reason of what a layer raised; only of torch's own is it known what is not supported."""
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else ""
+    whole = _words(error)
+    lines = whole.strip().splitlines()
+    text = _cut(lines[0]) if lines else ""
     if isinstance(error, devices.AbsentError):
         return "skipped", text
-    if isinstance(error, (MemoryError, _torch_oom())) or any(words in str(error) for words in _OUT_OF_MEMORY):
+    if isinstance(error, (MemoryError, _torch_oom())) or any(words in whole for words in _OUT_OF_MEMORY):
         return "out_of_memory", text or "out of memory"
     absent = module == TORCH_CONV2D and isinstance(error, RuntimeError)
     if absent and any(words in text for words in _ABSENT):
         return "skipped", text
-    return "error", f"{type(error).__name__}: {text}" if text else type(error).__name__
+    name = _cut(str(type(error).__name__))
+    return "error", f"{name}: {text}" if text else name
+
+
+def _words(error: Exception) -> str:
+    """The beginning of what an exception says of itself, by the code of whoever wrote it; nothing where that fails."""
+    try:
+        return str(error)[:MOST_READ]
+    except Exception as another:
+        another.__traceback__ = None
+        return f"(its text cannot be had: {_cut(str(type(another).__name__))})"
+
+
+def _cut(text: str) -> str:
+    """Text of a length that one can read."""
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}... ({len(text):,} characters or more)"
 
 
 def _torch_oom() -> Any:
