@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import synthetic
 from convbench import api, cli
 from convbench.case import CASE_SETTINGS, TORCH_CONV2D, Case
 from convbench.cli import entry, exits, options
+from convbench.cli.measuring import interrupts_deferred
 from convbench.errors import RequestError
 from convbench.export import export
 from convbench.problem import Problem
@@ -988,3 +990,16 @@ def test_an_exception_of_10_mb_is_cut_in_every_output(command: Command, sweep: P
         assert not _OBEYED.search(text)
         assert "INJECTED\n" not in text
     assert max(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 8_000_000  # a report's own
+
+
+def test_an_interrupt_waits_for_the_end_of_what_cannot_be_begun_again() -> None:
+    done = []
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), interrupts_deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("to its end")
+    assert done == ["to its end"]
+    assert signal.getsignal(signal.SIGTERM) is before
+    with interrupts_deferred():
+        pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,7 @@ def run(
     shown = Shown()
 
     def report_so_far(run_id: str, pass_index: int) -> None:
+        _load_report()
         try:
             measured = api.measured(run_id, db=database)
             path = measured.write_report()
@@ -75,6 +77,7 @@ def run(
             measured = api.measured(shown.run_id, db=database)
         finally:
             shown.close()
+    _load_report()
     path = measured.write_report()
     findings = _tell_summary(measured.run)
     if waiting_file(measured.id).exists():
@@ -113,6 +116,12 @@ def _confirmed(config: Path, base: Run, new: Run, across_environments: bool, kep
             shown.close()
     say(compare_text(found.comparison))
     return found
+
+
+def _load_report() -> None:
+    """Import what reports are made with. An interrupt comes afterwards: pandas cannot be imported again after half."""
+    with interrupts_deferred():
+        importlib.import_module("convbench.report.page")
 
 
 def _tell_summary(run: Run) -> list[str]:
@@ -179,3 +188,18 @@ def sigterm_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Put Ctrl-C and SIGTERM off until the end of the block; raises KeyboardInterrupt then."""
+    caught: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, frame: caught.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if caught:
+        raise KeyboardInterrupt
