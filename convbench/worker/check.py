@@ -572,8 +572,9 @@ def _imprecise(spec: Spec, found: Accuracy, precision: str | None) -> str | None
     An accelerator that does not tell how it computes float32 may use TF32.
     """
     asked = spec.coarsest_dtype
-    if asked == "float32" and precision != "ieee" and (precision or not spec.device.startswith("cpu")):
-        asked = precision or "tf32"
+    if asked == "float32":
+        untold = "ieee" if spec.device.startswith("cpu") else "tf32"
+        asked = {"ieee": "float32"}.get(precision or untold, precision or untold)
     allowed = PRECISE.get(asked)
     if allowed is None or found.distance <= allowed:
         return None
@@ -585,15 +586,15 @@ def _imprecise(spec: Spec, found: Accuracy, precision: str | None) -> str | None
 
 
 def _least_scale(spec: Spec) -> float:
-    """The scale below which errors are no longer relative, that of the dtypes which numbers pass through.
+    """The scale below which errors are no longer relative: the smallest normal number of what numbers pass through.
 
-    Below the smallest normal number of a dtype its numbers lie as far apart as there: half of that, the error of an
-    honest rounding, is roundoff times the smallest normal number (IEEE 754-2019, 3.3; Higham, "Accuracy and Stability
-    of Numerical Algorithms", 2.1).
+    Below it a dtype's numbers lie as far apart as just above it. An honest rounding errs by half of that, which is
+    roundoff times the smallest normal number (Higham, "Accuracy and Stability of Numerical Algorithms", chapter 2, the
+    model with gradual underflow). The unit of an error is so max(scale * roundoff, smallest subnormal number / 2).
     """
-    dtypes = {spec.dtype, spec.compute_dtype}
-    step = max(torch.finfo(getattr(torch, dtype)).tiny * ROUNDOFF[dtype] for dtype in dtypes)
-    return step / ROUNDOFF[spec.coarsest_dtype]
+    unit = ROUNDOFF[spec.coarsest_dtype]
+    dtypes = (spec.dtype, spec.compute_dtype)
+    return max(torch.finfo(getattr(torch, dtype)).tiny * (ROUNDOFF[dtype] / unit) for dtype in dtypes)
 
 
 class Errors(NamedTuple):
