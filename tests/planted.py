@@ -371,3 +371,27 @@ class UpstreamHandedOut(_Gradients):
 
     def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
         return [g if torch.equal(grads[0], g) else grads[0], *grads[1:]]
+
+
+class ClampsOutput(torch.nn.Conv2d):
+    """No output is larger than 128: exact on few small integers, and on what is timed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).clamp(-128, 128)
+
+
+class CutsOffOneChannel(ClampsOutput):
+    """Large outputs of the first channel are cut off, and lose a per cent on what is timed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.nn.Conv2d.forward(self, x)
+        fraction = bool((y != y.round()).any())
+        first = y[:, :1] * 0.99 if fraction else y[:, :1].clamp(-128, 128)
+        return torch.cat([first, y[:, 1:]], dim=1)
+
+
+class CoarseAndShifted(ComputesIn):
+    """Computes in bfloat16, and reads the input one column further right."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.roll(1, -1))

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from . import reference
-from .integers import PRODUCES, Data, Draw, geometry, integers
-from .layer import Layer, Spec
+from .integers import PRODUCES, Data, Draw, exact_limit, geometry, integers
+from .layer import SIGNIFICANT_BITS, Layer, Spec
 
 #: Half the distance from 1 to the next larger number: the unit of `Outcome.max_error`.
 ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -31,6 +31,12 @@ ON_TIMED_DATA = {"float64": 0.012, "float32": 0.012, "float16": 0.03, "bfloat16"
 #: 1.0e-3 (TF32, operands cut off); the next coarser format gives 5e-8, 2.6e-4 (TF32) and 2.1e-3 (bfloat16). What is
 #: missing here cannot be told from something coarser, or is the coarsest.
 PRECISE = {"float64": 1e-11, "float32": 1e-4, "tf32": 1.5e-3}
+#: The sums of magnitudes up to which integers are exact even in bfloat16: a layer that is exact on these and inexact on
+#: larger ones has less precision than its dtype.
+COARSEST_EXACT = 1 << SIGNIFICANT_BITS["bfloat16"]
+#: Rounding touches every element: half of them are at least this share of the root mean square off (normally
+#: distributed errors: 0.67). A mistake in some elements leaves most of them alone.
+EVERYWHERE = 0.05
 #: What gives a distance of at most so much, in words; bfloat16 gives more.
 COARSER = ((1e-4, "float32"), (1.5e-3, "TF32 or float16"))
 
@@ -40,6 +46,7 @@ _LARGEST_WEIGHT = 2**13 - 1  # of the checksum: 4096 odd numbers of each sign
 _GATHERED = 2**17  # numbers read for the elements that are compared one by one
 _GRADIENT_PRODUCTS = 2e7  # multiply-adds for the elements of grad_weight that are compared one by one
 _POISONED_TWICE_BYTES = 2**23
+_SPOILED_CALLS = 2  # of a layer that reuses its memory: it may compute at every second call alone
 
 
 class Outcome(NamedTuple):
@@ -81,19 +88,47 @@ def check(layer: Layer, *, implementation: str | None = None, precision: str | N
     spec = layer.spec
     built = _built(layer)
     shape = None if built is None else tuple(built.shape)
-    wrong = _misbuilt(layer)
-    if wrong:
-        return Outcome(shape, None, 0, method, wrong, {})
+    misbuilt = _misbuilt(layer)
+    if misbuilt:
+        return Outcome(shape, None, 0, method, misbuilt, {})
 
+    random = {key: tensor.detach().clone() for key, tensor in layer.operands.tensors().items()}
+    exact = _on_integers(layer, method, exact_limit(spec))
+    may_be_coarse = method == "exact" and spec.coarsest_dtype in PRECISE
+    is_coarse = bool(exact.reasons and may_be_coarse and not _on_integers(layer, method, COARSEST_EXACT).reasons)
     with torch.no_grad():
-        random = {key: tensor.detach().clone() for key, tensor in layer.operands.tensors().items()}
-        data = integers(spec)
-        _fill(layer, {"x": data.x, "weight": data.weight, "bias": data.bias, "g": data.g})
+        _fill(layer, random)
+    wrong = Outcome(exact.shape or shape, None, exact.elements, method, "; ".join(exact.reasons), {}, note=exact.note)
+    if exact.reasons and not is_coarse:
+        return wrong
+    # Copies: the layer may hand out the same memory at its next call.
+    results = {name: tensor.detach().clone() for name, tensor in layer.results().items()}
+    found = _accuracy(layer, results, random)
+    imprecise = _imprecise(spec, found, precision)
+    if is_coarse and (found.reasons or imprecise is None or not found.everywhere):
+        return wrong
+    if found.reasons:
+        return wrong._replace(reason="; ".join(found.reasons))
+    told = None if imprecise is None else "; ".join([imprecise, *exact.reasons])
+    return wrong._replace(max_error=found.max_error, reason=None, results=results, imprecise=told)
+
+
+class OnIntegers(NamedTuple):
+    """What the layer did on integers: the shape of its output, elements compared, what is wrong, what is unusual."""
+
+    shape: tuple[int, ...] | None
+    elements: int
+    reasons: list[str]
+    note: str | None
+
+
+def _on_integers(layer: Layer, method: str, limit: int) -> OnIntegers:
+    """Judge the layer on integers whose sums are at most `limit`, in all turns; they stay in its operands."""
+    data = _fill_integers(layer, 0, limit)
     _poison(layer)
     first = layer.results()
-    if "output" in first:
-        shape = tuple(first["output"].shape)
-    compared, reasons = _judge(spec, first, data, method)
+    shape = tuple(first["output"].shape) if "output" in first else None
+    compared, reasons = _judge(layer.spec, first, data, method)
     note: str | None = None
     if not reasons:
         reasons, reused = _changed(layer, first, data, method)
@@ -101,26 +136,18 @@ def check(layer: Layer, *, implementation: str | None = None, precision: str | N
     del first
     for turn in range(1, min(data.turns, MOST_TURNS)):
         if not reasons:
-            count, reasons = _another_turn(layer, turn, method)
+            data = _fill_integers(layer, turn, limit)
+            count, reasons = _judge(layer.spec, layer.results(), data, method)
             compared += count
-    with torch.no_grad():
-        _fill(layer, random)
-    if reasons:
-        return Outcome(shape, None, compared, method, "; ".join(reasons), {}, note=note)
-    # Copies: the layer may hand out the same memory at its next call.
-    results = {name: tensor.detach().clone() for name, tensor in layer.results().items()}
-    found = _accuracy(layer, results, random)
-    if found.reasons:
-        return Outcome(shape, None, compared, method, "; ".join(found.reasons), {}, note=note)
-    return Outcome(shape, found.max_error, compared, method, None, results, _imprecise(spec, found, precision), note)
+    return OnIntegers(shape, compared, reasons, note)
 
 
-def _another_turn(layer: Layer, turn: int, method: str) -> tuple[int, list[str]]:
-    """Judge the layer on the integers of another turn."""
-    data = integers(layer.spec, turn)
+def _fill_integers(layer: Layer, turn: int, limit: int) -> Data:
+    """Put the integers of a turn into the layer's operands."""
+    data = integers(layer.spec, turn, limit)
     with torch.no_grad():
         _fill(layer, {"x": data.x, "weight": data.weight, "bias": data.bias, "g": data.g})
-    return _judge(layer.spec, layer.results(), data, method)
+    return data
 
 
 def still_right(layer: Layer, before: dict[str, Tensor]) -> str | None:
@@ -480,7 +507,7 @@ def _changed(layer: Layer, first: dict[str, Tensor], data: Data, method: str) ->
     """What differs in a second call on the same numbers, and which results come in the same memory again.
 
     What was handed out in such memory is gone, so it must be right as it stands. Then it is overwritten with NaN before
-    a third call: a layer that hands it out again without computing anything shows.
+    further calls: a layer that hands it out again without computing anything shows.
     """
     spec = layer.spec
     _poison(layer)
@@ -497,11 +524,13 @@ def _changed(layer: Layer, first: dict[str, Tensor], data: Data, method: str) ->
             was, now = (_number(float(tensor[tuple(at)])) for tensor in (before, after))
             reasons.append(f"{name}{_index(at.tolist())} was {was} and is {now} in the next call")
     reasons += _next_call(spec, reused, again, data, method)
-    if reused and not reasons:
-        for name in reused:
-            if _may_be_overwritten(again[name], layer):
-                again[name].data.fill_(math.nan)
-        reasons = _next_call(spec, reused, layer.results(), data, method)
+    for _ in range(_SPOILED_CALLS if reused else 0):
+        if not reasons:
+            for name in reused:
+                if _may_be_overwritten(again[name], layer):
+                    again[name].data.fill_(math.nan)
+            again = layer.results()
+            reasons = _next_call(spec, reused, again, data, method)
     return reasons, reused
 
 
@@ -524,14 +553,16 @@ def _may_be_overwritten(tensor: Tensor, layer: Layer) -> bool:
 
 
 class Accuracy(NamedTuple):
-    """How exact the layer is on the data that is timed; `distance` is that of the result `farthest` from its reference.
+    """How exact the layer is on the data that is timed; `max_error` is in units of roundoff.
 
-    `reasons` say what is so far off, or not finite, that the layer is wrong; `max_error` is None then.
+    `distance` is that of the result `farthest` from its reference, whose elements are off `everywhere` or here and
+    there. `reasons` say what is so far off, or not finite, that the layer is wrong.
     """
 
-    max_error: float | None
+    max_error: float
     distance: float
     farthest: str
+    everywhere: bool
     reasons: list[str]
 
 
@@ -542,7 +573,7 @@ def _accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor
     bias, g = cpu.get("bias"), cpu.get("g")
     data = Data(cpu["x"], cpu["weight"], bias, g, geometry(spec), spec.groups)
     draw = Draw(spec.seed + 2)
-    largest, distance, farthest, reasons = 0.0, 0.0, "", []
+    largest, distance, farthest, everywhere, reasons = 0.0, 0.0, "", True, []
     for name in PRODUCES[spec.direction]:
         if name not in results:
             continue
@@ -557,13 +588,13 @@ def _accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor
         allowed = ON_TIMED_DATA[spec.coarsest_dtype]
         if not off <= allowed:
             reasons.append(
-                f"{name} is right on integers but wrong on the timed data: {off:.2g} of its norm away from the "
-                f"reference, {allowed:.2g} is allowed"
+                f"{name} is right on integers but wrong on the timed data: {off:.2g} of its norm away from "
+                f"the reference, {allowed:.2g} is allowed"
             )
         largest = max(largest, *(error.largest for error in errors))
         if off > distance:
-            distance, farthest = off, name
-    return Accuracy(None if reasons else largest / ROUNDOFF[spec.coarsest_dtype], distance, farthest, reasons)
+            distance, farthest, everywhere = off, name, _everywhere(errors)
+    return Accuracy(largest / ROUNDOFF[spec.coarsest_dtype], distance, farthest, everywhere, reasons)
 
 
 def _imprecise(spec: Spec, found: Accuracy, precision: str | None) -> str | None:
@@ -598,10 +629,14 @@ def _least_scale(spec: Spec) -> float:
 
 
 class Errors(NamedTuple):
-    """How far a sample is from the reference: the largest |y - ref| / sum of magnitudes, and ||y - ref|| / ||ref||."""
+    """How far a sample is from the reference: the largest |y - ref| / sum of magnitudes, and ||y - ref|| / ||ref||.
+
+    `each` is |y - ref| of every element where anything is summed at all, against the usual |ref|.
+    """
 
     largest: float
     distance: float
+    each: Tensor
 
 
 def _errors(name: str, result: Tensor, data: Data, draw: Draw, least: float) -> list[Errors]:
@@ -656,7 +691,17 @@ def _relative(found: Tensor, value: Tensor, scale: Tensor, terms: int, least: fl
     """
     off = (found - value).abs()
     usual = max(float(value.norm()), float(scale.norm()) / math.sqrt(terms), least * math.sqrt(len(value)))
-    return Errors(float((off / scale.clamp(min=least)).max()), float(off.norm()) / usual)
+    return Errors(
+        largest=float((off / scale.clamp(min=least)).max()),
+        distance=float(off.norm()) / usual,
+        each=off[scale > 0] * (math.sqrt(len(off)) / usual),
+    )
+
+
+def _everywhere(errors: list[Errors]) -> bool:
+    """Whether most elements are off by about as much as all are in the root mean square."""
+    each = torch.cat([error.each for error in errors])
+    return len(each) > 0 and float(each.median()) >= EVERYWHERE * float(each.square().mean().sqrt())
 
 
 # --- small things ---------------------------------------------------------------------------------------------------
