@@ -69,14 +69,15 @@ def inaccurate(evidence: Evidence) -> list[Finding]:
     rough = right[is_rough.to_numpy(dtype=bool)].sort_values("max_error", ascending=False, kind="stable")
     if rough.empty:
         return []
-    worst = units.count(round(float(rough["max_error"].iloc[0])))
+    told = rough["max_error"][rough["max_error"].between(0.0, LARGEST_TOLD)]
+    worst = "" if told.empty else f", the worst {units.count(round(float(told.iloc[0])))} units of roundoff from exact"
     return [
         Finding(
             weight=Weight.WRONG,
             kind=Kind.INACCURATE,
             size=1.0,
             sentence=f"{units.count(len(rough))} of {units.plural(len(right), 'case')} computed in less precision "
-            f"than was asked for, the worst {worst} units of roundoff away from exact: {farthest(rough)}",
+            f"than was asked for{worst}: {farthest(rough)}",
             cases=ids(rough),
         )
     ]
