@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from fake_engine import FakeEngine, Script
@@ -431,9 +431,10 @@ def test_progress_is_shown_without_a_run(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     shown = Shown()
-    shown.progressed(pair.progress[0])
+    shown.progressed(replace(pair.progress[0], failed=3, imprecise=2))
     shown.close()
     err = capsys.readouterr().err
+    assert "0 of 2 cases, 3 wrong, 2 imprecise" in err
     assert f"screen, epoch 1 of {SCREEN}" in err
     assert "0 of 2 cases" in err
     assert ("\x1b[" in err) is terminal, "a bar on a terminal, a line elsewhere"
