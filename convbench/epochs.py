@@ -225,6 +225,7 @@ class Epochs:
                 visits_planned=stage.before + (stage.epochs - stage.number) * stage.cases,
                 cases=len(statuses),
                 failed=sum(Status.FAILED in pair for pair in statuses),
+                imprecise=sum(Status.IMPRECISE in pair for pair in statuses),
                 unmeasured=sum(not pair.isdisjoint(UNMEASURED) for pair in statuses),
                 busy_s=self._rounds.busy_s,
                 start_s=sum(side.lanes.start_s for side in self._sides),

@@ -21,7 +21,7 @@ from convbench.analysis.columns import COLUMNS, NOT_REACHED, Kind, Rows, Value, 
 from convbench.analysis.judgment import JUDGED, Comparison, Judgment, Verdict
 from convbench.errors import RequestError
 from convbench.markdown import escaped
-from convbench.result import UNMEASURED, Run, Status
+from convbench.result import UNMEASURED, WRONG, Run, Status
 from convbench.serial import run_from_json, to_json
 
 
@@ -168,7 +168,7 @@ def to_markdown(run: Run) -> bytes:
 
 
 def to_junit(run: Run) -> bytes:
-    """One test case per case: a failure where its result was wrong, an error where it could not be measured.
+    """One test case per case: a failure where it is wrong or imprecise, an error where it could not be measured.
 
     A test case's time is the floor in seconds, so that a CI's history of times is one of floors; the other figures are
     properties. Cases not reached yet are skipped. What XML 1.0 refuses (control characters) is removed.
@@ -181,7 +181,7 @@ def to_junit(run: Run) -> bytes:
         timestamp=_xml(run.started_at),
         hostname=_xml(run.environment.hostname),
         tests=str(len(statuses)),
-        failures=str(statuses.count(Status.FAILED)),
+        failures=str(sum(status in WRONG for status in statuses)),
         errors=str(sum(status in UNMEASURED for status in statuses)),
         skipped=str(statuses.count(Status.SKIPPED) + statuses.count(None)),
     )
@@ -206,7 +206,7 @@ def to_junit(run: Run) -> bytes:
 
 
 def comparison_to_junit(comparison: Comparison) -> bytes:
-    """One test case per case: a failure where it regressed or is wrong, an error where it could not be measured.
+    """One test case per case: a failure where it regressed, is wrong or imprecise, an error where it was not measured.
 
     What could not be judged is skipped, with the reason. A test case's time is the new side's floor in seconds.
     """
@@ -267,8 +267,8 @@ def _document(suite: ElementTree.Element) -> bytes:
 
 #: What JUnit calls what is not a pass.
 _JUNIT: dict[Status, str] = {
-    Status.FAILED: "failure",
     Status.SKIPPED: "skipped",
+    **dict.fromkeys(WRONG, "failure"),
     **dict.fromkeys(UNMEASURED, "error"),
 }
 _PROPERTIES = ("case_id", "status", "floor_s", "typical_s", "spread", "support", "blocks", "tflops", "implementation")

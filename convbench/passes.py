@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +29,7 @@ from convbench.result import (
     Visit,
 )
 from convbench.rounds import Place, Rounds
-from convbench.visiting import TIMED, CaseState, Visiting
+from convbench.visiting import CaseState, Visiting
 
 #: Between two times that blocks of a group under way are handed on, seconds.
 STORE_EVERY_S = 2.0
@@ -54,6 +55,7 @@ class Progress:
     visits_planned: int
     cases: int
     failed: int
+    imprecise: int
     unmeasured: int
     busy_s: float
     start_s: float
@@ -124,8 +126,7 @@ class Passes:
         by_id = {state.id: state for state in self._states}
         for visit in history:
             by_id[visit.case_id].remember(visit, measure)
-        self._failed = sum(state.status is Status.FAILED for state in self._states)
-        self._unmeasured = sum(state.status in UNMEASURED for state in self._states)
+        self._ended = Counter(state.status for state in self._states)
         self._visits_left = sum(state.passes_left(measure, since=0) for state in self._states)
 
     def run(self) -> None:
@@ -281,8 +282,8 @@ class Passes:
             before, status = state.passes_left(self._measure, since=self._pass_index), state.status
             state.remember(visit, self._measure)
             self._visits_left += state.passes_left(self._measure, since=self._pass_index) - before
-            self._failed += state.status is Status.FAILED and status is Status.PASSED
-            self._unmeasured += state.status in UNMEASURED and status in TIMED
+            self._ended[status] -= 1
+            self._ended[state.status] += 1
             reason = state.stop_reason(self._measure, since=self._pass_index) if complete else StopReason.INTERRUPTED
             visits.append(replace(visit, stop_reason=reason))
         if visits:
@@ -319,8 +320,9 @@ class Passes:
                 visits_done=self._visits_done + self._under_way,
                 visits_planned=self._visits_done + self._visits_left,
                 cases=len(self._states),
-                failed=self._failed,
-                unmeasured=self._unmeasured,
+                failed=self._ended[Status.FAILED],
+                imprecise=self._ended[Status.IMPRECISE],
+                unmeasured=sum(self._ended[status] for status in UNMEASURED),
                 busy_s=self._rounds.busy_s,
                 start_s=self._lanes.start_s,
             )

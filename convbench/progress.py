@@ -67,7 +67,11 @@ class Shown:
             return
         self._last = now
         left = self._time_left(progress, now)
-        troubles = (progress.failed, "wrong"), (progress.unmeasured, "not measured")
+        troubles = (
+            (progress.failed, "wrong"),
+            (progress.imprecise, "imprecise"),
+            (progress.unmeasured, "not measured"),
+        )
         trouble = "".join(f", {count} {word}" for count, word in troubles if count)
         trouble += ", results wait on this disk" if progress.is_waiting else ""
         text = f"{progress.stage} {progress.pass_index + 1} of {progress.passes}"

@@ -24,6 +24,7 @@ class Status(StrEnum):
 
     PASSED = "passed"
     FAILED = "failed"
+    IMPRECISE = "imprecise"  # right, but with less precision than was asked for
     SKIPPED = "skipped"
     OUT_OF_MEMORY = "out_of_memory"
     TIMED_OUT = "timed_out"
@@ -31,6 +32,8 @@ class Status(StrEnum):
     ERROR = "error"
 
 
+#: Statuses of cases that were timed and are not what was asked for, the worse first: exit code 1.
+WRONG = (Status.FAILED, Status.IMPRECISE)
 #: Statuses of cases that could not be measured although they should have been: exit code 3.
 UNMEASURED = frozenset({Status.OUT_OF_MEMORY, Status.TIMED_OUT, Status.CRASHED, Status.ERROR})
 
@@ -125,8 +128,9 @@ class Check:
     """What the check before timing found.
 
     `max_error` is the largest |y - reference| / (sum|x||w| + |b|) over the compared elements of the random data that is
-    timed, in units of the output dtype's roundoff. `elements` are the elements compared one by one; `method` says how
-    right was decided: `exact` (integers, equal to the last bit) or `normwise`. `reason` is None where all is right.
+    timed, in units of the dtype's roundoff; the sum counts as the dtype's smallest normal number at least. `elements`
+    are the elements compared one by one; `method` says how right was decided: `exact` (integers, equal to the last
+    bit) or `normwise`. `reason` is None where all is right.
     """
 
     output_shape: tuple[int, ...] | None
@@ -406,10 +410,15 @@ class RunSummary:
 
     @property
     def measured(self) -> int:
-        """Cases that were timed: passed and failed."""
-        return self.statuses.get(Status.PASSED, 0) + self.failed
+        """Cases that were timed: passed, failed and imprecise."""
+        return self.statuses.get(Status.PASSED, 0) + self.failed + self.imprecise
 
     @property
     def failed(self) -> int:
         """Cases with a wrong result."""
         return self.statuses.get(Status.FAILED, 0)
+
+    @property
+    def imprecise(self) -> int:
+        """Cases with less precision than was asked for."""
+        return self.statuses.get(Status.IMPRECISE, 0)

@@ -8,10 +8,10 @@ from convbench.case import Case
 from convbench.engine.lane import Lane, Prepared
 from convbench.engine.lanes import Lanes
 from convbench.measure import schedule
-from convbench.result import UNMEASURED, Block, Measure, Status, StopReason, Visit, pack_blocks, unpack_blocks
+from convbench.result import UNMEASURED, WRONG, Block, Measure, Status, StopReason, Visit, pack_blocks, unpack_blocks
 
-#: What can still be timed: a wrong layer is timed too, but never ranked.
-TIMED = frozenset({Status.PASSED, Status.FAILED})
+#: What can still be timed: a wrong or imprecise layer is timed too, but never ranked.
+TIMED = frozenset({Status.PASSED, *WRONG})
 
 
 @dataclass(slots=True, kw_only=True)

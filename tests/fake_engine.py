@@ -32,6 +32,7 @@ class Script:
     out_of_memory: set[int] = field(default_factory=set)
     raises: set[int] = field(default_factory=set)
     wrong: set[int] = field(default_factory=set)
+    imprecise: set[int] = field(default_factory=set)
     wrong_afterwards: set[int] = field(default_factory=set)
     interrupt_after_blocks: int | None = None
     unsteady_first: int = 0
@@ -158,6 +159,8 @@ class FakeTransport:
             wrong = "output[0, 0, 0, 0] is 7, should be 9" if name in script.wrong else None
             answer |= {"implementation": "Slow2d", "check": {**CHECKED, "reason": wrong}}
             answer |= {"status": "failed", "reason": wrong} if wrong else {}
+            if name in script.imprecise:
+                answer |= {"status": "imprecise", "reason": "less precision than float32"}
         return answer
 
     def _block(self, message: Message) -> Mapping[str, Json]:

@@ -299,3 +299,99 @@ class Memo(torch.nn.Conv2d):
         if key != self.key or self.last is None:
             self.key, self.last = key, super().forward(x)
         return self.last
+
+
+class ComputesIn(torch.nn.Conv2d):
+    """Takes and gives the layer's dtype, and computes in a coarser one."""
+
+    dtype_inside = torch.bfloat16
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(self.dtype_inside)
+        return self._conv_forward(x.to(self.dtype_inside), self.weight.to(self.dtype_inside), bias).to(x.dtype)
+
+
+class ComputesInBfloat16(ComputesIn):
+    """Right to 8 significant bits."""
+
+
+class ComputesInFloat32(ComputesIn):
+    """What a layer of float64 must not do."""
+
+    dtype_inside = torch.float32
+
+
+class RoundsGradients(_Gradients):
+    """Every gradient is rounded to bfloat16."""
+
+    def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
+        return [None if grad is None else grad.bfloat16().to(grad.dtype) for grad in grads]
+
+
+class SameBuffer(torch.nn.Conv2d):
+    """Right, and hands out the same memory at every call."""
+
+    buffer: Tensor | None = None
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x).detach()
+        self.calls += 1
+        if self.buffer is None:
+            self.buffer = torch.empty_like(y)
+        if self.computes():
+            self.buffer.copy_(y)
+        return self.buffer
+
+    def computes(self) -> bool:
+        """Whether this call writes anything."""
+        return True
+
+
+class StaleBuffer(SameBuffer):
+    """Hands out at every second call what the call before it left there."""
+
+    def computes(self) -> bool:
+        return self.calls % 2 == 1
+
+
+class SameGradientBuffers(_Gradients):
+    """Right, and each gradient comes in the same memory at every call."""
+
+    buffers: list[Tensor | None] | None = None
+
+    def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
+        if self.buffers is None:
+            self.buffers = [torch.empty_like(grad) for grad in grads]
+        return [buffer.copy_(grad) for buffer, grad in zip(self.buffers, grads, strict=True)]
+
+
+class UpstreamHandedOut(_Gradients):
+    """Of a 1x1 layer with one filter whose weight is 1, so that its gradient is the upstream gradient itself."""
+
+    def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
+        return [g if torch.equal(grads[0], g) else grads[0], *grads[1:]]
+
+
+class ClampsOutput(torch.nn.Conv2d):
+    """No output is larger than 128: exact on few small integers, and on what is timed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).clamp(-128, 128)
+
+
+class CutsOffOneChannel(ClampsOutput):
+    """Large outputs of the first channel are cut off, and lose a per cent on what is timed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.nn.Conv2d.forward(self, x)
+        fraction = bool((y != y.round()).any())
+        first = y[:, :1] * 0.99 if fraction else y[:, :1].clamp(-128, 128)
+        return torch.cat([first, y[:, 1:]], dim=1)
+
+
+class CoarseAndShifted(ComputesIn):
+    """Computes in bfloat16, and reads the input one column further right."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.roll(1, -1))

@@ -431,10 +431,11 @@ def test_progress_is_shown_without_a_run(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     shown = Shown()
-    shown.progressed(replace(pair.progress[0], is_waiting=True))
+    shown.progressed(replace(pair.progress[0], is_waiting=True, failed=3, imprecise=2))
     shown.close()
     err = capsys.readouterr().err
     assert "results wait on this disk" in err
+    assert "0 of 2 cases, 3 wrong, 2 imprecise" in err
     assert f"screen, epoch 1 of {SCREEN}" in err
     assert "0 of 2 cases" in err
     assert ("\x1b[" in err) is terminal, "a bar on a terminal, a line elsewhere"

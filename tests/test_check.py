@@ -10,7 +10,17 @@ import pytest
 import torch
 
 from convbench.problem import PaddingMode, PaddingWord, Problem
-from convbench.worker.check import MOST_TURNS, Outcome, check, still_right
+from convbench.worker.check import (
+    MOST_TURNS,
+    ROUNDOFF,
+    Accuracy,
+    Outcome,
+    _imprecise,
+    _least_scale,
+    _relative,
+    check,
+    still_right,
+)
 from convbench.worker.integers import PRODUCES, exact_limit, integers
 from convbench.worker.layer import Layer, Spec
 
@@ -301,3 +311,192 @@ def test_a_single_output_that_its_bias_cancels_is_not_accused_at_the_end(dtype: 
         tiny = Problem(in_channels=1, out_channels=1, kernel_size=(2, 2), input_size=(2, 2))
         layer = Layer(spec(tiny, "forward", dtype=dtype, seed=seed), CPU)
         assert still_right(layer, layer.results()) is None, seed
+
+
+DEPTHWISE = changed(PLAIN, in_channels=32, out_channels=32, groups=32, stride=(4, 4), input_size=(28, 28))
+
+
+@pytest.mark.parametrize("settings", [{"dtype": "float16"}, {"autocast": "float16"}])
+@pytest.mark.parametrize("direction", ["grad_input", "backward"])
+def test_numbers_below_the_smallest_normal_one_accuse_no_honest_layer(
+    settings: dict[str, object], direction: str
+) -> None:
+    """One product of small numbers in each element: divided by their own size, half a step was told as 670 units."""
+    subnormal = 0
+    for seed in range(6):
+        layer = Layer(spec(DEPTHWISE, direction, seed=seed, **settings), CPU)
+        outcome = check(layer)
+        assert (outcome.reason, outcome.imprecise) == (None, None)
+        assert 0 < (outcome.max_error or 0) < 4, seed
+        small = outcome.results["grad_input"].abs()
+        subnormal += int(((small > 0) & (small < torch.finfo(torch.float16).tiny)).sum())
+    assert subnormal > 100, "else it proves nothing"
+
+
+def test_a_coarse_gradient_of_small_numbers_shows_all_the_same() -> None:
+    for seed in range(3):
+        coarse = run(DEPTHWISE, "grad_input", "RoundsGradients", dtype="float16", seed=seed)
+        assert (coarse.max_error or 0) > 6, "half of bfloat16's 8 units would be rounding towards float16"
+        assert "less precision than float32" in (run(DEPTHWISE, "grad_input", "RoundsGradients").imprecise or "")
+
+
+def test_the_unit_of_error_is_half_a_step_of_the_dtype() -> None:
+    """Half the distance of neighbours at the scale, by torch's own nextafter; below normal numbers it stays."""
+    for dtype in DTYPES:
+        kind = getattr(torch, dtype)
+        least = _least_scale(spec(PLAIN, dtype=dtype))
+        assert least == torch.finfo(kind).tiny
+        step = float(torch.nextafter(torch.zeros(1, dtype=kind), torch.ones(1, dtype=kind)).double())
+        assert least * 2 * ROUNDOFF[dtype] == step
+        scale = torch.tensor([0.0, least / 64, least, 1.0], dtype=torch.float64)
+        off = torch.tensor([0.0, step / 2, step / 2, ROUNDOFF[dtype]], dtype=torch.float64)
+        if dtype == "float64":  # half its smallest step is no float64
+            off[1:3] = step
+        told = _relative(scale + off, scale, scale, 1, least).largest / ROUNDOFF[dtype]
+        assert told == pytest.approx(2.0 if dtype == "float64" else 1.0)
+    mixed = spec(PLAIN, dtype="float16", autocast="bfloat16")
+    assert _least_scale(mixed) * ROUNDOFF["bfloat16"] == 2.0**-25, "float16 gives the gradients"
+
+
+PRECISION = Problem(in_channels=16, out_channels=16, kernel_size=(3, 3), input_size=(20, 20), batch_size=4)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("module", ["ComputesInBfloat16", "RoundsGradients"])
+def test_less_precision_than_asked_for_is_told_and_is_no_wrong_result(module: str, direction: str) -> None:
+    outcome = run(PRECISION, direction, module)
+    assert outcome.reason is None
+    assert outcome.results.keys() == set(PRODUCES[direction])
+    if module == "RoundsGradients" and direction == "forward":
+        assert outcome.imprecise is None
+        return
+    assert "less precision than float32: " in (outcome.imprecise or "")
+    assert "bfloat16 gives about so much" in (outcome.imprecise or "")
+    assert f"max_error is {outcome.max_error:,.0f} units" in (outcome.imprecise or "")
+
+
+def test_a_sum_of_many_terms_does_not_hide_a_coarse_format() -> None:
+    """200,000 terms in each element: its largest error is a few hundred units, of an honest layer one."""
+    wide = Problem(in_channels=4, out_channels=4, kernel_size=(3, 3), input_size=(114, 114), batch_size=16)
+    assert run(wide, "grad_weight", "ComputesInBfloat16").imprecise is not None
+    assert run(wide, "grad_weight", "Honest").imprecise is None
+
+
+def test_what_was_asked_for_is_what_counts() -> None:
+    """float32 may be as coarse as torch resolved its precision to, an accelerator that tells nothing as TF32."""
+
+    def told(precision: str | None, device: str = "cpu", **settings: object) -> str | None:
+        found = Accuracy(76_000.0, 3e-3, "output", True, [])
+        return _imprecise(spec(PRECISION, device=device, **settings), found, precision)
+
+    for precision, device, asked in (
+        ("ieee", "cpu", "float32"),
+        (None, "cpu", "float32"),
+        ("tf32", "cuda", "tf32"),
+        (None, "mps", "tf32"),
+        ("ieee", "cuda", "float32"),
+    ):
+        assert f"less precision than {asked}: " in (told(precision, device) or "")
+    assert run(PRECISION, "forward", "ComputesInBfloat16").imprecise is not None
+    asked = Layer(spec(PRECISION, "forward", "planted:ComputesInBfloat16"), CPU)
+    assert check(asked, precision="bf16").imprecise is None
+    assert told("bf16") is None
+    assert told("ieee", autocast="bfloat16") is None
+    assert told("ieee", dtype="bfloat16") is None
+    tf32 = Accuracy(10_000.0, 1e-3, "output", True, [])
+    plain = spec(PRECISION)
+    assert _imprecise(plain, tf32, "tf32") is None
+    assert "TF32 or float16 gives about so much" in (_imprecise(plain, tf32, "ieee") or "")
+
+
+def test_a_float64_layer_that_computes_in_float32_is_imprecise() -> None:
+    for direction in DIRECTIONS:
+        outcome = run(PRECISION, direction, "ComputesInFloat32", dtype="float64")
+        assert outcome.reason is None
+        assert "less precision than float64" in (outcome.imprecise or "")
+        assert "float32 gives about so much" in (outcome.imprecise or "")
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_an_imprecise_layer_is_still_right_when_it_has_been_timed(direction: str) -> None:
+    layer = Layer(spec(PRECISION, direction, "planted:ComputesInBfloat16"), CPU)
+    outcome = check(layer)
+    assert outcome.imprecise is not None
+    assert still_right(layer, outcome.results) is None
+
+
+@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+@pytest.mark.parametrize(
+    ("module", "direction", "names"),
+    [
+        ("SameBuffer", "forward", "output"),
+        ("SameGradientBuffers", "backward", "grad_input and grad_weight and grad_bias"),
+        ("SameGradientBuffers", "grad_input", "grad_input"),
+        ("SameGradientBuffers", "grad_weight", "grad_weight and grad_bias"),
+    ],
+)
+def test_the_same_buffer_at_every_call_is_noted_and_no_mistake(
+    module: str, direction: str, names: str, memory_format: str
+) -> None:
+    layer = Layer(spec(PLAIN, direction, f"planted:{module}", memory_format=memory_format), CPU)
+    outcome = check(layer)
+    assert (outcome.reason, outcome.imprecise) == (None, None)
+    assert outcome.note == f"returns the same buffer for {names} at every call"
+    for _ in range(3):
+        layer.results()
+    assert still_right(layer, outcome.results) is None
+    for method in ("winograd", ""):
+        assert check(layer, implementation=method).reason is None
+
+
+def test_a_buffer_that_is_handed_out_again_unwritten_is_found() -> None:
+    for implementation in (None, "winograd"):
+        outcome = check(Layer(spec(PLAIN, "forward", "planted:StaleBuffer"), CPU), implementation=implementation)
+        assert "in the next call" in (outcome.reason or "")
+
+
+def test_a_layer_that_goes_wrong_in_its_buffer_while_it_is_timed_is_found() -> None:
+    layer = Layer(spec(PLAIN, "forward", "planted:SameBuffer"), CPU)
+    outcome = check(layer)
+    layer.module.computes = lambda: False
+    assert "output was right before it was timed" in (still_right(layer, outcome.results) or "")
+
+
+def test_a_gradient_that_is_the_upstream_gradient_itself_costs_it_nothing() -> None:
+    one = Problem(in_channels=1, out_channels=1, kernel_size=(1, 1), input_size=(5, 6), batch_size=2, bias=False)
+    for seed in range(8):
+        layer = Layer(spec(one, "grad_input", "planted:UpstreamHandedOut", seed=seed), CPU)
+        outcome = check(layer)
+        assert (outcome.reason, outcome.imprecise) == (None, None)
+        assert torch.isfinite(layer.operands.g).all()
+
+
+@pytest.mark.parametrize("problem", [PLAIN, DEEP, PRECISION], ids=["plain", "deep", "many"])
+@pytest.mark.parametrize("direction", GRADIENTS)
+def test_a_coarse_layer_has_one_status_whatever_its_size(problem: Problem, direction: str) -> None:
+    """Where sums of integers are beyond what bfloat16 holds exactly, they are no wrong result either."""
+    outcome = run(problem, direction, "ComputesInBfloat16")
+    assert outcome.reason is None
+    assert outcome.imprecise is not None
+
+
+def test_a_mistake_in_some_elements_is_no_lack_of_precision() -> None:
+    """Exact on the smallest integers, off by little on the timed data: what tells is that most elements are exact."""
+    outcome = run(DEEP, "forward", "CutsOffOneChannel")
+    assert "output[" in (outcome.reason or "")
+    assert outcome.imprecise is None
+    clamped = run(DEEP, "forward", "ClampsOutput")
+    assert "should be" in (clamped.reason or ""), "and a layer that is exact on the timed data is no coarse one"
+
+
+def test_a_coarse_layer_that_is_wrong_besides_is_wrong() -> None:
+    assert "output[" in (run(PLAIN, "forward", "CoarseAndShifted").reason or "")
+
+
+def test_a_single_result_below_normal_numbers_is_not_accused_for_its_rounding() -> None:
+    value = torch.tensor([3.0 * 2.0**-26], dtype=torch.float64)  # between zero and the smallest number of float16
+    rounded = value.to(torch.float16).to(torch.float64)
+    asked = spec(PLAIN, dtype="float16")
+    errors = _relative(rounded, value, value, 1, _least_scale(asked))
+    assert errors.distance < ROUNDOFF["float16"]
+    assert errors.largest <= ROUNDOFF["float16"]

@@ -169,7 +169,7 @@ def test_a_merge_request_is_measured_from_both_lock_files_and_noted_once(
         *("--b-python", f"{work}/head-environment/bin/python", "--b-path", str(repository.folder)),
         *("--output", "convbench-out/comparison.html"),
         *("--summary", "convbench-out/summary.md", "--junit", "convbench-out/junit.xml"),
-        *("--fail-on", "regression,failed,crashed,timed_out,out_of_memory,error"),
+        *("--fail-on", "regression,failed,imprecise,crashed,timed_out,out_of_memory,error"),
     ]
     for side, version in (("base", "1.0"), ("head", "1.1")):
         assert which_lock(work / f"{side}-environment") == version
@@ -192,7 +192,7 @@ def test_a_schedule_of_gitlab_compares_with_the_baseline_of_its_processor(
     assert done.exit_code == 3, done.log
     options = [
         *("--summary", "convbench-out/summary.md", "--junit", "convbench-out/junit.xml"),
-        *("--fail-on", "regression,failed,crashed,timed_out,out_of_memory,error"),
+        *("--fail-on", "regression,failed,imprecise,crashed,timed_out,out_of_memory,error"),
     ]
     against = ["--against", "baseline:main/speed/A-Processor-2.4GHz"]
     assert called(repository) == ["run", "configs/speed.yaml", *options, *against]

@@ -346,6 +346,26 @@ def test_what_cannot_be_compared_is_told_with_its_reason() -> None:
     assert found.judged == 1
 
 
+@pytest.mark.parametrize(
+    ("statuses", "reason"),
+    [
+        ((Status.PASSED, Status.IMPRECISE), "imprecise in NEW: less precision than float32"),
+        ((Status.IMPRECISE, Status.PASSED), "imprecise in BASE: less precision than float32"),
+        ((Status.IMPRECISE, Status.IMPRECISE), "imprecise in NEW: less precision than float32"),
+    ],
+)
+def test_less_precision_is_never_told_as_faster_or_slower(statuses: tuple[Status, Status], reason: str) -> None:
+    def ended(one: Run, status: Status) -> Run:
+        told = None if status is Status.PASSED else "less precision than float32"
+        return replace(one, results=(replace(one.results[0], status=status, reason=told), *one.results[1:]))
+
+    sides = run([STEADY] * 3), run([[time / 2 for time in STEADY], STEADY, STEADY])
+    found = compare(*(ended(one, status) for one, status in zip(sides, statuses, strict=True)))
+    assert (found.judgments[0].verdict, found.judgments[0].reason) == (Verdict.NOT_JUDGED, reason)
+    assert (found.judgments[0].base_status, found.judgments[0].new_status) == statuses
+    assert (found.verdict, found.counts[Verdict.IMPROVED]) == (Verdict.UNCHANGED, 0)
+
+
 def test_a_case_whose_time_is_nothing_is_not_judged() -> None:
     found = pair([[0.0] * 3], [STEADY[:3]])
     assert (only(found).verdict, only(found).reason) == (Verdict.NOT_JUDGED, "no time to compare")

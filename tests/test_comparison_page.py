@@ -98,6 +98,8 @@ def test_verdicts_without_a_change() -> None:
     assert headline(nothing.comparison) == "Too noisy to tell: 0 of 2 cases could be judged"
     assert "1 case is wrong in the new run." in sentences(nothing)
     assert "Judged 0 of 2 cases, so that no change could have been seen." in sentences(nothing)
+    coarse = sentences(exact([0.5, 1.0, 1.0], [Status.IMPRECISE, Status.PASSED, Status.PASSED]))
+    assert "1 case has less precision than was asked for in the new run." in coarse
     skipped = exact([1.0], [Status.SKIPPED])
     assert headline(skipped.comparison) == "Nothing could be judged"
     moved = exact([1.2] * 8)

@@ -239,6 +239,10 @@ def test_junit_has_a_test_for_each_case_with_its_outcome() -> None:
             assert outcome.attrib["message"] == " ".join(result.reason.split())
         assert ("time" in test.attrib) == (result.status in (Status.PASSED, Status.FAILED))
     assert [test.find("skipped").attrib["message"] for test in tests[-2:]] == [NOT_REACHED] * 2
+    coarse = replace(RUN.results[0], status=Status.IMPRECISE, reason="less precision than float32")
+    [suite] = ElementTree.fromstring(export(replace(RUN, results=(coarse,), unmeasured=()), "junit"))
+    [failure] = suite.findall("testcase/failure")
+    assert (suite.attrib["failures"], failure.attrib["type"], failure.text) == ("1", "imprecise", coarse.reason)
     labels = [test.attrib["name"] for test in tests]
     assert any("<script>alert('label')</script>" in label for label in labels)
     assert any("control  character" in label for label in labels)  # XML 1.0 refuses the one that stood there

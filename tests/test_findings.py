@@ -493,11 +493,35 @@ def test_results_of_little_precision_are_told() -> None:
     rough = replace(rough, check=replace(rough.check, max_error=20_000.0))
     [found] = of_kind(findings(run(exact, rough)), Kind.INACCURATE)
     assert found.sentence == (
-        "1 of 2 cases computed in less precision than the dtype holds, the worst 20,000 units of roundoff away from "
-        f"exact: {rough.case.label}"
+        "1 of 2 cases computed in less precision than was asked for, the worst 20,000 units of roundoff from exact: "
+        f"{rough.case.label}"
     )
     assert (found.cases, found.exceptions) == ((rough.case.id,), ())
     assert findings(run(exact, rough))[0] == found
+    told = replace(rough, status=Status.IMPRECISE, reason="less precision than float32")
+    [again] = of_kind(findings(run(exact, told)), Kind.INACCURATE)
+    assert again == replace(found, sentence=f"{found.sentence}: less precision than float32"), (
+        "as it was told of old runs"
+    )
+    unknown = replace(told, check=None)
+    [bare] = of_kind(findings(run(exact, unknown)), Kind.INACCURATE)
+    assert "than was asked for: " in bare.sentence
+    assert told.check is not None
+    hidden = replace(told, check=replace(told.check, max_error=40.0))  # among many terms, say
+    [found] = of_kind(findings(run(exact, hidden)), Kind.INACCURATE)
+    assert "the worst 40 units" in found.sentence
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.IMPRECISE])
+def test_what_is_not_what_was_asked_for_is_never_best_nor_counted_in_a_network(status: Status) -> None:
+    slow, fast = timed(layer(8, count=4), 1e-3), timed(layer(8, dtype="float16", count=4), 1e-6)
+    both = run(slow, replace(fast, status=status, reason="a reason"))
+    told = [finding.sentence for finding in findings(both)]
+    assert not [text for text in told if "float16" in text and "faster" in text]
+    assert not of_kind(findings(both), Kind.BEST)
+    [network] = [text for text in told if "the network spends" in text and "float32" in text]
+    assert "is wrong" not in network and "is imprecise" not in network
+    assert not [text for text in told if "computed the right result" in text]
 
 
 def test_every_setting_that_can_be_swept_has_an_effect_to_tell() -> None:

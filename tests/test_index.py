@@ -96,6 +96,7 @@ def test_what_went_wrong_is_counted() -> None:
     statuses = {
         Status.PASSED: 1000,
         Status.FAILED: 2,
+        Status.IMPRECISE: 8,
         Status.CRASHED: 3,
         Status.TIMED_OUT: 4,
         Status.OUT_OF_MEMORY: 5,
@@ -103,11 +104,14 @@ def test_what_went_wrong_is_counted() -> None:
         Status.SKIPPED: 7,
     }
     read = Read(page(entry(cases=2000, statuses=statuses, state=RunState.INTERRUPTED)))
-    for text in ("1,002 of 2,000 cases measured", "2 wrong", "18 lost", "7 skipped", "973 not reached", "interrupted"):
+    for text in (
+        *("1,010 of 2,000 cases measured", "2 wrong", "8 imprecise", "18 lost", "7 skipped", "965 not reached"),
+        "interrupted",
+    ):
         assert text in read.texts
-    assert "1 run, newest first; 1 unfinished; 1 with wrong layers." in read.texts
+    assert "1 run, newest first; 1 unfinished; 1 with wrong layers; 1 with imprecise layers." in read.texts
     quiet = Read(page(entry()))
-    assert not [text for text in quiet.texts if re.search(r"\d (wrong|lost|skipped|not reached)", text)]
+    assert not [text for text in quiet.texts if re.search(r"\d (wrong|imprecise|lost|skipped|not reached)", text)]
 
 
 def test_a_run_without_report_names_the_command() -> None:

@@ -15,7 +15,7 @@ from convbench.cli.exits import EVERYTHING, FailOn, of_comparison, of_run, parse
 from convbench.cli.outcome import Outcome
 from convbench.errors import ExitCode, RequestError
 from convbench.export import comparison_to_junit
-from convbench.result import UNMEASURED, Status
+from convbench.result import UNMEASURED, WRONG, Status
 
 REGRESSED, IMPROVED, UNCHANGED, INCONCLUSIVE, NOT_JUDGED = Verdict
 
@@ -39,7 +39,7 @@ def test_words_of_fail_on(text: str | None, expected: set[FailOn]) -> None:
     [
         (
             "regresion",
-            "unknown word 'regresion', expected some of regression, failed, crashed",
+            "unknown word 'regresion', expected some of regression, failed, imprecise",
             "did you mean regression?",
         ),
         ("failed,time_out", "unknown word 'time_out'", "did you mean timed_out?"),
@@ -57,7 +57,7 @@ def test_other_words_are_refused(text: str, said: str, hint: str | None) -> None
 
 
 def test_every_status_that_counts_has_its_word() -> None:
-    assert {status.value for status in UNMEASURED | {Status.FAILED}} < {word.value for word in FailOn}
+    assert {status.value for status in UNMEASURED | set(WRONG)} < {word.value for word in FailOn}
 
 
 def found(verdict: Verdict, *statuses: Status) -> Comparison:
@@ -74,6 +74,10 @@ def found(verdict: Verdict, *statuses: Status) -> Comparison:
         (found(UNCHANGED, Status.FAILED, Status.ERROR), EVERYTHING, 1),
         (found(UNCHANGED, Status.FAILED, Status.ERROR), EVERYTHING - {FailOn.FAILED}, 3),
         (found(UNCHANGED, Status.FAILED, Status.ERROR), {FailOn.REGRESSION}, 0),
+        (found(IMPROVED, Status.IMPRECISE, Status.ERROR), EVERYTHING, 1),
+        (found(IMPROVED, Status.IMPRECISE), {FailOn.IMPRECISE}, 1),
+        (found(IMPROVED, Status.IMPRECISE), {FailOn.FAILED}, 0),
+        (found(IMPROVED, Status.IMPRECISE, Status.ERROR), EVERYTHING - {FailOn.IMPRECISE}, 3),
         (found(INCONCLUSIVE, Status.PASSED), EVERYTHING, 5),
         (found(INCONCLUSIVE, Status.TIMED_OUT), EVERYTHING, 3),
         (found(INCONCLUSIVE, Status.TIMED_OUT), EVERYTHING - {FailOn.TIMED_OUT}, 5),
@@ -86,11 +90,17 @@ def test_only_what_is_named_makes_the_exit_code(comparison: Comparison, counted:
     assert of_comparison(comparison, counted) == code
 
 
-@pytest.mark.parametrize("status", sorted(UNMEASURED))
-def test_each_status_of_a_run_counts_by_its_own_word(status: Status) -> None:
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        *((status, ExitCode.NOT_MEASURED) for status in sorted(UNMEASURED)),
+        *((status, ExitCode.FAILED_OR_REGRESSED) for status in WRONG),
+    ],
+)
+def test_each_status_of_a_run_counts_by_its_own_word(status: Status, code: ExitCode) -> None:
     run = synthetic.run(2, troubles=False)
     run = replace(run, results=(run.results[0], replace(run.results[1], status=status)))
-    assert of_run(run) == of_run(run, {FailOn(status.value)}) == ExitCode.NOT_MEASURED
+    assert of_run(run) == of_run(run, {FailOn(status.value)}) == code
     assert of_run(run, EVERYTHING - {FailOn(status.value)}) == ExitCode.DONE
 
 

@@ -203,6 +203,19 @@ def test_a_layer_that_raises_is_an_error_and_a_wrong_one_is_timed() -> None:
     assert recorder.progress[-1].unmeasured == 1
 
 
+def test_an_imprecise_layer_is_timed_and_looked_at_once_more() -> None:
+    coarse, worse = case(1), case(2)
+    recorder, engine = measure([coarse, worse], Script(imprecise={1, 2}, wrong_afterwards={2}, drift=0.1))
+    result, wrong = merge(coarse, recorder.of(coarse)), merge(worse, recorder.of(worse))
+    assert result is not None and wrong is not None
+    assert (result.status, result.reason) == (Status.IMPRECISE, "less precision than float32")
+    assert passes_of(result) == [0, 1, 2, 3, 4]
+    assert engine.asked("verify") == [1, 2]
+    assert (wrong.status, wrong.reason) == (Status.FAILED, "output was right before it was timed")
+    last = recorder.progress[-1]
+    assert (last.failed, last.imprecise, last.unmeasured) == (1, 1, 0)
+
+
 @pytest.mark.parametrize("after", [0, 1, 7, 23, 49])
 def test_an_interrupt_keeps_what_was_measured_and_a_resume_completes_it(after: int) -> None:
     cases = [case(1), case(2)]

@@ -172,6 +172,12 @@ def test_an_unfinished_run_says_so(state: RunState, passes: int, expected: str) 
 def test_wrong_results_stand_at_the_head(run: Run) -> None:
     wrong = replace(run, results=tuple(_failed(result) for result in run.results[:3]))
     assert "3 of 3 cases are wrong" in page.render(wrong)
+    coarse = replace(run.results[3], status=Status.IMPRECISE, reason="less precision than float32")
+    assert "1 of 1 case is imprecise" in page.render(replace(run, results=(coarse,)))
+    both = page.render(replace(wrong, results=(*wrong.results, coarse)))
+    assert "3 of 4 cases are wrong, 1 imprecise" in both
+    assert 'data-status="imprecise">imprecise</span>' in both
+    assert [trouble.status for trouble in troubles(replace(wrong, results=(coarse, *wrong.results)))][-1] == "imprecise"
     assert "All 3 cases are right" in page.render(replace(run, results=run.results[:3], rejections=()))
 
 

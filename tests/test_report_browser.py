@@ -738,6 +738,26 @@ def test_a_reader_without_a_mouse_or_eyes(browser: Browser, file: Path) -> None:
         assert page.evaluate("document.activeElement.className") == "skip"
 
 
+def test_an_imprecise_case_says_how_and_is_drawn_nowhere(browser: Browser, tmp_path: Path) -> None:
+    run = synthetic.run(24, troubles=False)
+    reason = "less precision than float32: output is 0.003 of its norm away from the reference"
+    coarse = replace(run.results[0], status=Status.IMPRECISE, reason=reason)
+    run = replace(run, results=(coarse, *run.results[1:]))
+    with _ready(browser, _write(run, tmp_path), view=f"case={coarse.case.id}") as (page, _):
+        status = page.locator("dialog .status")
+        assert status.inner_text() == "imprecise"
+        told = " ".join(page.inner_text("#case-check").split())
+        assert f"Right, with less precision than was asked for: {reason}" in told
+        sign = "each => [getComputedStyle(each, '::before').content, getComputedStyle(each).color]"
+        warn = "getComputedStyle(document.documentElement).getPropertyValue('--warn')"
+        assert status.evaluate(sign) == ['"\u2248"', page.evaluate(warn)]
+        page.get_by_role("button", name="Close this case").click()
+        page.locator("#case-table thead th", has_text="check").locator(".dtcc-button_dropdown").click()
+        page.locator(".dtcc-dropdown button", has_text="imprecise").click()
+        page.wait_for_selector(".dt-info:text('of 1 case')")
+        assert _column(page, "check") == ["imprecise"]
+
+
 def _all_failed() -> Run:
     run = synthetic.run(24, troubles=False)
     wrong = tuple(replace(r, status=Status.FAILED, reason="output[0] is 1, should be 2") for r in run.results)

@@ -181,6 +181,8 @@ axes: {in_channels: 4, out_channels: 4, kernel_size: 3, input_size: 8, threads: 
 cases:
   - {label: honest}
   - {label: wrong, module: "planted:PadOffByOne", padding: 1}
+  - {label: coarse, module: "planted:ComputesInBfloat16"}
+  - {label: reused, module: "planted:SameBuffer"}
   - {label: absent, device: "mtia"}
   - {label: dies, module: "misbehaving:Segfault"}
 measure: {passes: 1, rounds: 2, max_time: 0.02, timeout: 20}
@@ -197,15 +199,46 @@ measure: {passes: 1, rounds: 2, max_time: 0.02, timeout: 20}
     assert {label: result.status for label, result in statuses.items()} == {
         "honest": Status.PASSED,
         "wrong": Status.FAILED,
+        "coarse": Status.IMPRECISE,
+        "reused": Status.PASSED,
         "absent": Status.SKIPPED,
         "dies": Status.CRASHED,
     }
     assert "should be" in str(statuses["wrong"].reason)
     assert statuses["wrong"].blocks, "a wrong layer is timed"
+    coarse = statuses["coarse"]
+    assert coarse.blocks and coarse.check is not None and (coarse.check.max_error or 0) > 1000
+    assert "less precision than float32: output is " in str(coarse.reason)
+    assert f"{coarse.check.max_error:,.0f} units of roundoff" in str(coarse.reason)
+    assert statuses["reused"].note == "returns the same buffer for output at every call"
+    assert 'data-status="imprecise">imprecise</span>' in page
+    assert "1 of 4 cases is wrong, 1 imprecise" in page
+    assert "computed in less precision than was asked for" in page
     assert "SIGSEGV" in page
     assert not (folder / "reports" / "convbench.db").exists()
     junit = command(folder, "export", "--db", "own.db", "--format", "junit").stdout
-    assert 'failures="1"' in junit
+    assert 'failures="2"' in junit
+    assert '<failure message="less precision than float32: ' in junit
+    listed = command(folder, "runs", "--db", "own.db").stdout.splitlines()
+    assert listed[0].split()[4:8] == ["cases", "wrong", "imprecise", "torch"]
+
+
+@pytest.mark.slow
+def test_imprecise_layers_decide_the_exit_code_where_they_are_counted(folder: Path) -> None:
+    (folder / "sweep.yaml").write_text(
+        """\
+name: coarse
+axes: {in_channels: 4, out_channels: 4, kernel_size: 3, input_size: 8, threads: 1}
+cases: [{label: coarse, module: "planted:ComputesInBfloat16"}]
+measure: {passes: 1, rounds: 1, max_time: 0.02, timeout: 20}
+""",
+        encoding="utf-8",
+    )
+    codes = {}
+    for words in ("imprecise", "failed,regression", None):
+        options = [] if words is None else ["--fail-on", words]
+        codes[words] = command(folder, "run", "sweep.yaml", "--fresh", *options).returncode
+    assert codes == {"imprecise": 1, "failed,regression": 0, None: 1}
 
 
 @pytest.mark.slow

@@ -107,6 +107,17 @@ def test_the_worst_comes_first() -> None:
     ]
 
 
+def test_imprecise_cases_come_after_wrong_ones_and_before_slower_ones() -> None:
+    imprecise = judgment(8, NOT_JUDGED, new_status=Status.IMPRECISE, reason="imprecise in NEW: less precision")
+    told = replace(MIXED, judgments=(imprecise, *MIXED.judgments))
+    assert [row[0] for row in rows(comparison_summary(told))][:3] == ["failed", "imprecise", "regressed"]
+    run = synthetic.run(30)
+    results = (*run.results[:20], replace(run.results[20], status=Status.IMPRECISE, reason="less"), *run.results[21:])
+    told_rows = [row[0] for row in rows(run_summary(replace(run, results=results)))]
+    assert told_rows[: told_rows.index("imprecise") + 1] == ["failed"] * told_rows.count("failed") + ["imprecise"]
+    assert "1 imprecise" in run_summary(replace(run, results=results)).splitlines()[0]
+
+
 def test_the_verdict_stands_before_everything() -> None:
     first, _, third, *_ = comparison_summary(MIXED).splitlines()
     assert first == "### convbench, made up: regressed"

@@ -78,9 +78,9 @@ class Evidence:
     comparer: Comparer
     ids: np.ndarray  # of the ranked cases
 
-    def of_status(self, status: Status) -> pd.DataFrame:
-        """The cases that ended so."""
-        return self.table[(self.table["status"] == status.value).fillna(False).to_numpy(dtype=bool)]
+    def of_status(self, *statuses: Status) -> pd.DataFrame:
+        """The cases that ended so, in one of these ways."""
+        return self.table[self.table["status"].isin([status.value for status in statuses]).to_numpy(dtype=bool)]
 
     def base(self, axis: str) -> object:
         """What the other values of a setting are compared with."""

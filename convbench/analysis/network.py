@@ -28,7 +28,13 @@ MOST_MISSING = 3
 _AXES = tuple(axis for axis in CASE_SETTINGS if axis != "direction")
 
 #: What happened to a layer that is missing.
-_WHY = {**FATES, Status.FAILED: "is wrong", Status.SKIPPED: "was skipped", Status.PASSED: "has no time"}
+_WHY = {
+    **FATES,
+    Status.FAILED: "is wrong",
+    Status.IMPRECISE: "is imprecise",
+    Status.SKIPPED: "was skipped",
+    Status.PASSED: "has no time",
+}
 _WAITING = "was not reached yet"
 
 

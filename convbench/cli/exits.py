@@ -19,6 +19,7 @@ class FailOn(StrEnum):
 
     REGRESSION = "regression"
     FAILED = "failed"
+    IMPRECISE = "imprecise"
     CRASHED = "crashed"
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
@@ -68,9 +69,9 @@ def of_comparison(comparison: Comparison, counted: Collection[FailOn] = EVERYTHI
 
 
 def _of_statuses(statuses: Collection[Status | None], counted: Collection[FailOn]) -> ExitCode:
-    from convbench.result import UNMEASURED, Status
+    from convbench.result import UNMEASURED, WRONG
 
     counting = {status for status in statuses if status is not None and status.value in counted}
-    if Status.FAILED in counting:
+    if not counting.isdisjoint(WRONG):
         return ExitCode.FAILED_OR_REGRESSED
     return ExitCode.NOT_MEASURED if counting & UNMEASURED else ExitCode.DONE

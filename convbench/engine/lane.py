@@ -48,7 +48,7 @@ class Description:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What preparing a case came to; `status` is passed, failed (timed all the same) or why it cannot be timed."""
+    """What preparing a case came to; `status` is passed, failed or imprecise (timed all the same), or why not."""
 
     status: Status
     reason: str | None = None

@@ -172,6 +172,10 @@ def sentences(compared: Compared) -> list[str]:
     ended = Counter(judgment.new_status for judgment in comparison.judgments)
     wrong, lost = ended[Status.FAILED], sum(ended[status] for status in UNMEASURED)
     told = [f"{units.plural(wrong, 'case is', 'cases are')} wrong in the new run."] if wrong else []
+    imprecise = ended[Status.IMPRECISE]
+    if imprecise:
+        has = units.plural(imprecise, "case has", "cases have")
+        told.append(f"{has} less precision than was asked for in the new run.")
     told += [f"{units.plural(lost, 'case')} could not be measured in the new run."] if lost else []
     faster = _of(comparison, Verdict.IMPROVED)
     if faster and comparison.verdict is Verdict.REGRESSED:

@@ -222,6 +222,7 @@ def _counts(run: RunSummary) -> list[tuple[str, str]]:
     counts = [("plain", f"{of}{units.plural(run.cases, 'case')} measured", 1)]
     counts += [
         ("bad", f"{units.count(run.failed)} wrong", run.failed),
+        ("bad", f"{units.count(run.imprecise)} imprecise", run.imprecise),
         ("bad", f"{units.count(lost)} lost", lost),
         ("plain", f"{units.count(skipped)} skipped", skipped),
         ("plain", f"{units.count(waiting)} not reached", waiting),
@@ -243,9 +244,11 @@ def _summary(entries: Sequence[Entry], older: int) -> str:
         return "No run is stored."
     unfinished = sum(entry.run.state is not RunState.FINISHED for entry in entries)
     wrong = sum(entry.run.failed > 0 for entry in entries)
+    imprecise = sum(entry.run.imprecise > 0 for entry in entries)
     words = [f"{units.plural(len(entries) + older, 'run')}, newest first"]
     words += [f"{units.count(unfinished)} unfinished"] if unfinished else []
     words += [f"{units.count(wrong)} with wrong layers"] if wrong else []
+    words += [f"{units.count(imprecise)} with imprecise layers"] if imprecise else []
     return "; ".join(words) + "."
 
 

@@ -26,7 +26,7 @@ from convbench.report.rendering import begun, templates, when
 from convbench.report.rerun import case_mapping, measure_mapping
 from convbench.report.scripts import joined, static
 from convbench.report.tables import TableColumn, case_table, left_on_screen, refusals, rows, troubles
-from convbench.result import UNMEASURED, PassFacts, Run, RunState, Status
+from convbench.result import UNMEASURED, WRONG, PassFacts, Run, RunState, Status
 
 #: Rows of the table of cases, and labels of refused or waiting points, that stand in the page as plain HTML for readers
 #: without scripts; the interactive table has all cases.
@@ -167,21 +167,24 @@ def _count(table: pd.DataFrame, *statuses: Status) -> int:
 
 
 def _right(table: pd.DataFrame) -> Tile:
-    passed, failed = _count(table, Status.PASSED), _count(table, Status.FAILED)
-    checked = passed + failed
+    failed, imprecise = _count(table, Status.FAILED), _count(table, Status.IMPRECISE)
+    checked = _count(table, Status.PASSED) + failed + imprecise
     if not checked:
         return Tile(title="Right?", answer="Nothing was checked", detail="No case could be run.", mood="bad")
-    by_norm = int(((table["method"] == "normwise") & table["status"].isin([Status.PASSED, Status.FAILED])).sum())
+    by_norm = int(((table["method"] == "normwise") & table["status"].isin([Status.PASSED, *WRONG])).sum())
     some = f" ({'all' if by_norm == checked else units.plural(by_norm, 'case')} by norm alone)" if by_norm else ""
     how = (
         f"Before a case was timed, its shapes and values were compared with exact arithmetic{some}, on the same tensors"
     )
-    if failed:
-        answer = f"{units.count(failed)} of {units.plural(checked, 'case')} {'is' if failed == 1 else 'are'} wrong"
+    if failed or imprecise:
+        told = [(failed, "wrong"), (imprecise, "imprecise")]
+        (number, word), *more = [(number, word) for number, word in told if number]
+        answer = f"{units.count(number)} of {units.plural(checked, 'case')} {'is' if number == 1 else 'are'} {word}"
+        answer += "".join(f", {units.count(number)} {word}" for number, word in more)
     else:
         ran = " that ran" if checked < len(table) else ""
         answer = f"The case{ran} is right" if checked == 1 else f"All {units.count(checked)} cases{ran} are right"
-    return Tile(title="Right?", answer=answer, detail=f"{how}.", mood="bad" if failed else "good")
+    return Tile(title="Right?", answer=answer, detail=f"{how}.", mood="bad" if failed or imprecise else "good")
 
 
 def _noise(known: Rows, table: pd.DataFrame) -> Tile:

@@ -11,11 +11,11 @@ from convbench.terminal import flat
 
 
 def runs_text(runs: Sequence[RunSummary]) -> str:
-    """One line a run; a row is never wrapped. Commit and branch where any run has one."""
+    """One line a run; a row is never wrapped. Imprecise cases, commit and branch where any run has some."""
     if not runs:
         return "no runs are stored yet; `convbench run CONFIG` makes one"
     rows: list[tuple[str, ...]] = [
-        ("run", "started (UTC)", "state", "cases", "wrong", "torch", "commit", "branch", "host", "name")
+        ("run", "started (UTC)", "state", "cases", "wrong", "imprecise", "torch", "commit", "branch", "host", "name")
     ]
     rows += [
         (
@@ -24,6 +24,7 @@ def runs_text(runs: Sequence[RunSummary]) -> str:
             str(run.state),
             units.count(run.cases) if run.measured == run.cases else f"{run.measured:,} of {run.cases:,}",
             units.count(run.failed),
+            units.count(run.imprecise) if run.imprecise else "",
             run.torch,
             short_commit(run.git),
             (run.git.branch if run.git else None) or "",
@@ -32,12 +33,14 @@ def runs_text(runs: Sequence[RunSummary]) -> str:
         )
         for run in runs
     ]
-    told = [column for column, head in enumerate(rows[0]) if head not in _GIT or any(row[column] for row in rows[1:])]
+    told = [
+        column for column, head in enumerate(rows[0]) if head not in _SPARSE or any(row[column] for row in rows[1:])
+    ]
     return table([tuple(row[column] for column in told) for row in rows])
 
 
 #: Columns that are left out where no run has anything there.
-_GIT = ("commit", "branch")
+_SPARSE = ("imprecise", "commit", "branch")
 
 
 def short_commit(git: Git | None) -> str:

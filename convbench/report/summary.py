@@ -14,7 +14,7 @@ from convbench.analysis.judgment import Comparison, How, Judgment, Verdict
 from convbench.markdown import escaped
 from convbench.report.compare import difference_text, group_text, size, verdict_text, why_text
 from convbench.report.runs import minute
-from convbench.result import UNMEASURED, Run, Status
+from convbench.result import UNMEASURED, WRONG, Run, Status
 
 #: Characters of a summary at most: under GitHub's limit, with room for a line that someone puts before or after.
 MOST = 60_000
@@ -49,7 +49,7 @@ def comparison_summary(comparison: Comparison, *, most: int = MOST) -> str:
 
 
 def run_summary(run: Run, findings: Sequence[str] = (), *, most: int = MOST) -> str:
-    """How many cases ended how, on what, what was found, and every case that did not pass, wrong ones first."""
+    """How many cases ended how, on what, what was found, and every case that did not pass, the wrong first."""
     env = run.environment
     counts = Counter(result.status for result in run.results)
     ended = [f"{units.count(counts[status])} {_words(status)}" for status in Status if counts[status]]
@@ -64,23 +64,23 @@ def run_summary(run: Run, findings: Sequence[str] = (), *, most: int = MOST) -> 
     ]
     lines += _list("Findings", findings)
     bad = [result for result in run.results if result.status not in (Status.PASSED, Status.SKIPPED)]
-    bad.sort(key=lambda result: result.status is not Status.FAILED)
+    bad.sort(key=lambda result: WRONG.index(result.status) if result.status in WRONG else len(WRONG))
     rows = (_cells(_words(result.status), _cell(result.case.label), _cell(result.reason or "")) for result in bad)
     return _with_table(lines, ["| status | case | reason |", "|---|---|---|"], rows, len(bad), most)
 
 
 def worst_first(comparison: Comparison) -> list[Judgment]:
-    """Every case that is not unchanged: wrong ones, slower ones by how much, not measured, inconclusive, faster."""
+    """Every case that is not unchanged: wrong, imprecise, slower by how much, not measured, inconclusive, faster."""
     told = [judgment for judgment in comparison.judgments if judgment.verdict is not Verdict.UNCHANGED]
     return sorted(told, key=lambda judgment: (_rank(judgment), -size(judgment)))
 
 
 def _rank(judgment: Judgment) -> int:
-    if judgment.new_status is Status.FAILED:
-        return 0
+    if judgment.new_status in WRONG:
+        return WRONG.index(judgment.new_status)
     if judgment.verdict is Verdict.NOT_JUDGED:
-        return 2 if judgment.new_status in UNMEASURED else 4
-    return {Verdict.REGRESSED: 1, Verdict.INCONCLUSIVE: 3}.get(judgment.verdict, 5)
+        return 3 if judgment.new_status in UNMEASURED else 5
+    return {Verdict.REGRESSED: 2, Verdict.INCONCLUSIVE: 4}.get(judgment.verdict, 6)
 
 
 def _words(status: Status) -> str:
@@ -102,7 +102,7 @@ def _row(judgment: Judgment) -> str:
         change = units.change(judgment.ratio)
         interval = f"{units.change(judgment.low)} to {units.change(judgment.high)}"
         floor = f"{units.seconds(judgment.base_s)} -> {units.seconds(judgment.new_s)}"
-    verdict = _words(Status.FAILED) if judgment.new_status is Status.FAILED else judgment.verdict.value
+    verdict = judgment.new_status.value if judgment.new_status in WRONG else judgment.verdict.value
     case = f"{_cell(judgment.case.label)} {judgment.case.id}"
     return _cells(verdict, change, interval, floor, case, _cell(why_text(judgment)))
 

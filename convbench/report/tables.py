@@ -92,7 +92,7 @@ _PERCENT = {
 #: Units that are shown otherwise: (factor, the unit shown).
 _SCALED = {"FLOP": (1e-6, "MFLOP"), "B": (2**-20, "MiB"), "1/s": (1.0, "")}
 _HEADINGS = {"label": "case", "status": "check"}
-_ABOUT = {"status": "passed: shapes and values are right"}
+_ABOUT = {"status": "passed: shapes and values are right; imprecise: right, with less precision than was asked for"}
 #: Figures of which two digits are enough.
 _ROUGH = frozenset({"max_error", "framework_overhead_s", "first_call_s", "peak_bytes", "page_faults"})
 

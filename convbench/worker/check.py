@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from . import reference
-from .integers import PRODUCES, Data, Draw, geometry, integers
-from .layer import Layer, Spec
+from .integers import PRODUCES, Data, Draw, exact_limit, geometry, integers
+from .layer import SIGNIFICANT_BITS, Layer, Spec
 
 #: Half the distance from 1 to the next larger number: the unit of `Outcome.max_error`.
 ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -22,9 +22,23 @@ ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bflo
 NORMWISE = {"float64": 1e-12, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 
 #: ||y - ref|| / ||ref|| on the random data that is timed, beyond which a layer is wrong although it is right on
-#: integers (it keeps an old result, say, or drops small numbers). Honest kernels were seen at 9e-15, 3e-6, 1.3e-3 and
-#: 5.3e-3; float32 must allow for operands rounded to bfloat16, float16 for sums kept in float16.
-ON_TIMED_DATA = {"float64": 1e-11, "float32": 0.012, "float16": 0.03, "bfloat16": 0.015}
+#: integers (it keeps an old result, say, or drops small numbers). float32 and float64 allow for operands and results
+#: rounded to bfloat16 (seen: 7.5e-3), float16 for sums kept in float16. Honest bfloat16 was seen at 5.3e-3.
+ON_TIMED_DATA = {"float64": 0.012, "float32": 0.012, "float16": 0.03, "bfloat16": 0.015}
+
+#: The same distance, beyond which a layer that is right has less precision than was asked for: by dtype, or by what
+#: torch resolved the precision of float32 to. Honest kernels were seen at 2.5e-14 (float64), 1.2e-5 (float32) and
+#: 1.0e-3 (TF32, operands cut off); the next coarser format gives 5e-8, 2.6e-4 (TF32) and 2.1e-3 (bfloat16). What is
+#: missing here cannot be told from something coarser, or is the coarsest.
+PRECISE = {"float64": 1e-11, "float32": 1e-4, "tf32": 1.5e-3}
+#: The sums of magnitudes up to which integers are exact even in bfloat16: a layer that is exact on these and inexact on
+#: larger ones has less precision than its dtype.
+COARSEST_EXACT = 1 << SIGNIFICANT_BITS["bfloat16"]
+#: Rounding touches every element: half of them are at least this share of the root mean square off (normally
+#: distributed errors: 0.67). A mistake in some elements leaves most of them alone.
+EVERYWHERE = 0.05
+#: What gives a distance of at most so much, in words; bfloat16 gives more.
+COARSER = ((1e-4, "float32"), (1.5e-3, "TF32 or float16"))
 
 #: Turns of thinned weights at most: a filter of 4,000 weights alone in its layer needs 32 in bfloat16.
 MOST_TURNS = 32
@@ -32,14 +46,16 @@ _LARGEST_WEIGHT = 2**13 - 1  # of the checksum: 4096 odd numbers of each sign
 _GATHERED = 2**17  # numbers read for the elements that are compared one by one
 _GRADIENT_PRODUCTS = 2e7  # multiply-adds for the elements of grad_weight that are compared one by one
 _POISONED_TWICE_BYTES = 2**23
+_SPOILED_CALLS = 2  # of a layer that reuses its memory: it may compute at every second call alone
 
 
 class Outcome(NamedTuple):
     """What the check found; `reason` is None where all is right.
 
-    `max_error` is the largest |y - ref| / (sum|x||w| + |b|) over a sample of the data that is timed, in units of the
-    output dtype's roundoff; None where the layer could not be compared. `elements` were compared one by one. `results`
-    are those of the layer's own data, empty where something is wrong.
+    `max_error` is the largest error over a sample of the data that is timed, in units of the dtype's roundoff
+    (`_relative`); None where the layer could not be compared. `elements` were compared one by one. `results` are those
+    of the layer's own data, empty where something is wrong. `imprecise` says why a layer that is right has less
+    precision than was asked for, `note` what is unusual about it and no mistake; None where nothing is.
     """
 
     output_shape: tuple[int, ...] | None
@@ -48,6 +64,8 @@ class Outcome(NamedTuple):
     method: str
     reason: str | None
     results: dict[str, Tensor]
+    imprecise: str | None = None
+    note: str | None = None
 
 
 class Compared(NamedTuple):
@@ -58,10 +76,11 @@ class Compared(NamedTuple):
     expected: Tensor
 
 
-def check(layer: Layer, *, implementation: str | None = None) -> Outcome:
+def check(layer: Layer, *, implementation: str | None = None, precision: str | None = None) -> Outcome:
     """Check shapes and values of everything that `layer.step` produces; the layer's random data is put back.
 
     `implementation` names the kernel: those that are not exact on integers (Winograd, FFT) are judged normwise.
+    `precision` is what torch resolved the precision of float32 to (`ieee`, `tf32`, `bf16`): float32 may be as coarse.
     Raises what the step raises.
     """
     name = (implementation or "").lower()
@@ -69,43 +88,66 @@ def check(layer: Layer, *, implementation: str | None = None) -> Outcome:
     spec = layer.spec
     built = _built(layer)
     shape = None if built is None else tuple(built.shape)
-    wrong = _misbuilt(layer)
-    if wrong:
-        return Outcome(shape, None, 0, method, wrong, {})
+    misbuilt = _misbuilt(layer)
+    if misbuilt:
+        return Outcome(shape, None, 0, method, misbuilt, {})
 
+    random = {key: tensor.detach().clone() for key, tensor in layer.operands.tensors().items()}
+    exact = _on_integers(layer, method, exact_limit(spec))
+    may_be_coarse = method == "exact" and spec.coarsest_dtype in PRECISE
+    is_coarse = bool(exact.reasons and may_be_coarse and not _on_integers(layer, method, COARSEST_EXACT).reasons)
     with torch.no_grad():
-        random = {key: tensor.detach().clone() for key, tensor in layer.operands.tensors().items()}
-        data = integers(spec)
-        _fill(layer, {"x": data.x, "weight": data.weight, "bias": data.bias, "g": data.g})
+        _fill(layer, random)
+    wrong = Outcome(exact.shape or shape, None, exact.elements, method, "; ".join(exact.reasons), {}, note=exact.note)
+    if exact.reasons and not is_coarse:
+        return wrong
+    # Copies: the layer may hand out the same memory at its next call.
+    results = {name: tensor.detach().clone() for name, tensor in layer.results().items()}
+    found = _accuracy(layer, results, random)
+    imprecise = _imprecise(spec, found, precision)
+    if is_coarse and (found.reasons or imprecise is None or not found.everywhere):
+        return wrong
+    if found.reasons:
+        return wrong._replace(reason="; ".join(found.reasons))
+    told = None if imprecise is None else "; ".join([imprecise, *exact.reasons])
+    return wrong._replace(max_error=found.max_error, reason=None, results=results, imprecise=told)
+
+
+class OnIntegers(NamedTuple):
+    """What the layer did on integers: the shape of its output, elements compared, what is wrong, what is unusual."""
+
+    shape: tuple[int, ...] | None
+    elements: int
+    reasons: list[str]
+    note: str | None
+
+
+def _on_integers(layer: Layer, method: str, limit: int) -> OnIntegers:
+    """Judge the layer on integers whose sums are at most `limit`, in all turns; they stay in its operands."""
+    data = _fill_integers(layer, 0, limit)
     _poison(layer)
     first = layer.results()
-    if "output" in first:
-        shape = tuple(first["output"].shape)
-    compared, reasons = _judge(spec, first, data, method)
+    shape = tuple(first["output"].shape) if "output" in first else None
+    compared, reasons = _judge(layer.spec, first, data, method)
+    note: str | None = None
     if not reasons:
-        _poison(layer)
-        reasons = _changed(spec, first, layer.results(), data, method)
+        reasons, reused = _changed(layer, first, data, method)
+        note = f"returns the same buffer for {' and '.join(reused)} at every call" if reused else None
     del first
     for turn in range(1, min(data.turns, MOST_TURNS)):
         if not reasons:
-            count, reasons = _another_turn(layer, turn, method)
+            data = _fill_integers(layer, turn, limit)
+            count, reasons = _judge(layer.spec, layer.results(), data, method)
             compared += count
-    with torch.no_grad():
-        _fill(layer, random)
-    accuracy: float | None = None
-    results: dict[str, Tensor] = {}
-    if not reasons:
-        results = layer.results()
-        accuracy, reasons = _accuracy(layer, results, random)
-    return Outcome(shape, accuracy, compared, method, "; ".join(reasons) or None, {} if reasons else results)
+    return OnIntegers(shape, compared, reasons, note)
 
 
-def _another_turn(layer: Layer, turn: int, method: str) -> tuple[int, list[str]]:
-    """Judge the layer on the integers of another turn."""
-    data = integers(layer.spec, turn)
+def _fill_integers(layer: Layer, turn: int, limit: int) -> Data:
+    """Put the integers of a turn into the layer's operands."""
+    data = integers(layer.spec, turn, limit)
     with torch.no_grad():
         _fill(layer, {"x": data.x, "weight": data.weight, "bias": data.bias, "g": data.g})
-    return _judge(layer.spec, layer.results(), data, method)
+    return data
 
 
 def still_right(layer: Layer, before: dict[str, Tensor]) -> str | None:
@@ -134,7 +176,8 @@ def still_right(layer: Layer, before: dict[str, Tensor]) -> str | None:
         wide = _wide(expected)
         # 2b - y may cancel: what is left of its rounding is held against y itself.
         norm = max(float(torch.linalg.vector_norm(tensor)) for tensor in (wide, _wide(was)))
-        distance = float(torch.linalg.vector_norm(_wide(found) - wide)) / (norm or 1.0)
+        least = _least_scale(spec) * math.sqrt(was.numel())
+        distance = float(torch.linalg.vector_norm(_wide(found) - wide)) / max(norm, least)
         if not distance <= ON_TIMED_DATA[spec.coarsest_dtype]:
             return f"{name} was right before it was timed and is {distance:.2g} of its norm away from that afterwards"
     return None
@@ -460,31 +503,77 @@ def _first_fraction(result: Tensor) -> Tensor | None:
     return (rounded != wide).nonzero()[0]
 
 
-def _changed(spec: Spec, first: dict[str, Tensor], again: dict[str, Tensor], data: Data, method: str) -> list[str]:
-    """What differs between two calls on the same numbers."""
-    reasons = []
+def _changed(layer: Layer, first: dict[str, Tensor], data: Data, method: str) -> tuple[list[str], list[str]]:
+    """What differs in a second call on the same numbers, and which results come in the same memory again.
+
+    What was handed out in such memory is gone, so it must be right as it stands. Then it is overwritten with NaN before
+    further calls: a layer that hands it out again without computing anything shows.
+    """
+    spec = layer.spec
+    _poison(layer)
+    again = layer.results()
+    reasons, reused = [], []
     for name, before in first.items():
         after = again.get(name)
         if after is None or after.shape != before.shape:
             reasons.append(f"{name} has another shape or is missing in the next call")
-        elif after.data_ptr() == before.data_ptr():  # the same memory: what was there before is gone
-            wrong = _judge_values(spec, name, after, data, method)[1]
-            reasons += [f"{wrong}, in the next call"] if wrong else []
+        elif after.data_ptr() == before.data_ptr():
+            reused.append(name)
         elif method == "exact" and not torch.equal(before, after):
             at = (~(before == after)).nonzero()[0]
             was, now = (_number(float(tensor[tuple(at)])) for tensor in (before, after))
             reasons.append(f"{name}{_index(at.tolist())} was {was} and is {now} in the next call")
-    return reasons
+    reasons += _next_call(spec, reused, again, data, method)
+    for _ in range(_SPOILED_CALLS if reused else 0):
+        if not reasons:
+            for name in reused:
+                if _may_be_overwritten(again[name], layer):
+                    again[name].data.fill_(math.nan)
+            again = layer.results()
+            reasons = _next_call(spec, reused, again, data, method)
+    return reasons, reused
 
 
-def _accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor]) -> tuple[float | None, list[str]]:
-    """The largest error on the data that is timed, in units of roundoff; what is not finite there is wrong."""
+def _next_call(spec: Spec, names: list[str], results: dict[str, Tensor], data: Data, method: str) -> list[str]:
+    """What is wrong with these results, which came in a further call."""
+    wrong = [_judge_values(spec, name, results[name], data, method)[1] for name in names]
+    return [f"{reason}, in the next call" for reason in wrong if reason]
+
+
+def _may_be_overwritten(tensor: Tensor, layer: Layer) -> bool:
+    """Not where elements share memory, nor in an operand's memory: a gradient may be the upstream gradient itself."""
+    if any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape)):
+        return False
+    begins = tensor.data_ptr()
+    for operand in layer.operands.tensors().values():
+        at = operand.data_ptr()
+        if at <= begins < at + operand.numel() * operand.element_size():
+            return False
+    return True
+
+
+class Accuracy(NamedTuple):
+    """How exact the layer is on the data that is timed; `max_error` is in units of roundoff.
+
+    `distance` is that of the result `farthest` from its reference, whose elements are off `everywhere` or here and
+    there. `reasons` say what is so far off, or not finite, that the layer is wrong.
+    """
+
+    max_error: float
+    distance: float
+    farthest: str
+    everywhere: bool
+    reasons: list[str]
+
+
+def _accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor]) -> Accuracy:
+    """The largest error on the data that is timed; what is not finite there is wrong."""
     spec = layer.spec
     cpu = {name: _batched(spec, name, tensor) for name, tensor in random.items()}
     bias, g = cpu.get("bias"), cpu.get("g")
     data = Data(cpu["x"], cpu["weight"], bias, g, geometry(spec), spec.groups)
     draw = Draw(spec.seed + 2)
-    worst, reasons = 0.0, []
+    largest, distance, farthest, everywhere, reasons = 0.0, 0.0, "", True, []
     for name in PRODUCES[spec.direction]:
         if name not in results:
             continue
@@ -494,31 +583,68 @@ def _accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor
             at = (~torch.isfinite(results[name])).nonzero()[0]
             reasons.append(f"{name}{_index(at.tolist())} is {float(results[name][tuple(at)])} on the timed data")
             continue
-        errors = _errors(name, result, data, draw)
-        distance = max(error.distance for error in errors)
+        errors = _errors(name, result, data, draw, _least_scale(spec))
+        off = max(error.distance for error in errors)
         allowed = ON_TIMED_DATA[spec.coarsest_dtype]
-        if not distance <= allowed:
+        if not off <= allowed:
             reasons.append(
-                f"{name} is right on integers but wrong on the timed data: {distance:.2g} of its norm away from the "
-                f"reference, {allowed:.2g} is allowed"
+                f"{name} is right on integers but wrong on the timed data: {off:.2g} of its norm away from "
+                f"the reference, {allowed:.2g} is allowed"
             )
-        worst = max(worst, *(error.largest for error in errors))
-    return (None if reasons else worst / ROUNDOFF[spec.coarsest_dtype]), reasons
+        largest = max(largest, *(error.largest for error in errors))
+        if off > distance:
+            distance, farthest, everywhere = off, name, _everywhere(errors)
+    return Accuracy(largest / ROUNDOFF[spec.coarsest_dtype], distance, farthest, everywhere, reasons)
+
+
+def _imprecise(spec: Spec, found: Accuracy, precision: str | None) -> str | None:
+    """Why the layer has less precision than was asked for; None where it has as much.
+
+    An accelerator that does not tell how it computes float32 may use TF32.
+    """
+    asked = spec.coarsest_dtype
+    if asked == "float32":
+        untold = "ieee" if spec.device.startswith("cpu") else "tf32"
+        asked = {"ieee": "float32"}.get(precision or untold, precision or untold)
+    allowed = PRECISE.get(asked)
+    if allowed is None or found.distance <= allowed:
+        return None
+    gives = next((coarser for most, coarser in COARSER if found.distance <= most), "bfloat16")
+    return (
+        f"less precision than {asked}: {found.farthest} is {found.distance:.2g} of its norm away from the reference, "
+        f"{allowed:.2g} is allowed; {gives} gives about so much (max_error is {found.max_error:,.0f} units of roundoff)"
+    )
+
+
+def _least_scale(spec: Spec) -> float:
+    """The scale below which errors are no longer relative: the smallest normal number of what numbers pass through.
+
+    Below it a dtype's numbers lie as far apart as just above it. An honest rounding errs by half of that, which is
+    roundoff times the smallest normal number (Higham, "Accuracy and Stability of Numerical Algorithms", chapter 2, the
+    model with gradual underflow). The unit of an error is so max(scale * roundoff, smallest subnormal number / 2).
+    """
+    unit = ROUNDOFF[spec.coarsest_dtype]
+    dtypes = (spec.dtype, spec.compute_dtype)
+    return max(torch.finfo(getattr(torch, dtype)).tiny * (ROUNDOFF[dtype] / unit) for dtype in dtypes)
 
 
 class Errors(NamedTuple):
-    """How far a sample is from the reference: the largest |y - ref| / sum of magnitudes, and ||y - ref|| / ||ref||."""
+    """How far a sample is from the reference: the largest |y - ref| / sum of magnitudes, and ||y - ref|| / ||ref||.
+
+    `each` is |y - ref| of every element where anything is summed at all, against the usual |ref|.
+    """
 
     largest: float
     distance: float
+    each: Tensor
 
 
-def _errors(name: str, result: Tensor, data: Data, draw: Draw) -> list[Errors]:
-    """The errors of each part of a sample."""
+def _errors(name: str, result: Tensor, data: Data, draw: Draw, least: float) -> list[Errors]:
+    """The errors of each part of a sample; `least` is the smallest scale that errors are relative to."""
     if name == "grad_bias":
         assert data.g is not None
         value, scale = reference.grad_bias(data.g), reference.grad_bias(data.g.abs())
-        return [_relative(result.to(torch.float64), value, scale, data.g.numel() // len(value))]
+        return [_relative(result.to(torch.float64), value, scale, data.g.numel() // len(value), least)]
     if name == "grad_weight":
         assert data.g is not None
         found = []
@@ -537,7 +663,7 @@ def _errors(name: str, result: Tensor, data: Data, draw: Draw) -> list[Errors]:
             value = reference.grad_weight_elements(plane, g, *at)
             scale = reference.grad_weight_elements(plane.abs(), g.abs(), *at)
             column = _tap(rows, tap)[:, channel].to(torch.float64)
-            found.append(_relative(column, value[:, 0], scale[:, 0], points))
+            found.append(_relative(column, value[:, 0], scale[:, 0], points, least))
         return found
     of = _correlation(data, name)
     places = _places(of, draw, _GATHERED // 2)
@@ -552,19 +678,30 @@ def _errors(name: str, result: Tensor, data: Data, draw: Draw) -> list[Errors]:
         added = torch.unflatten(of.bias.to(torch.float64), 0, (data.groups, -1))[:, places.channels]
         value, scale = value + added, scale + added.abs()
     summed = of.weight[0, :, 0].numel()
-    return [_relative(_compared(result, places, value).found, value.flatten(), scale.flatten(), summed)]
+    found_there = _compared(result, places, value).found
+    return [_relative(found_there, value.flatten(), scale.flatten(), summed, least)]
 
 
-def _relative(found: Tensor, value: Tensor, scale: Tensor, terms: int) -> Errors:
+def _relative(found: Tensor, value: Tensor, scale: Tensor, terms: int, least: float) -> Errors:
     """How far `found` is from `value`, sums of so many terms whose magnitudes add up to `scale`.
 
-    Where nothing is added up, nothing may be found. Random terms cancel to about scale / sqrt(terms); few sums may by
-    chance cancel further, against which no kernel should be held.
+    A scale counts as `least` at least, the smallest normal number: dividing by less would tell the dtype's own
+    rounding as an error. Random terms cancel to about scale / sqrt(terms); few sums may by chance cancel further,
+    against which no kernel should be held.
     """
-    tiny = torch.finfo(torch.float64).tiny
     off = (found - value).abs()
-    usual = max(float(value.norm()), float(scale.norm()) / math.sqrt(terms), tiny)
-    return Errors(float((off / scale.clamp(min=tiny)).max()), float(off.norm()) / usual)
+    usual = max(float(value.norm()), float(scale.norm()) / math.sqrt(terms), least * math.sqrt(len(value)))
+    return Errors(
+        largest=float((off / scale.clamp(min=least)).max()),
+        distance=float(off.norm()) / usual,
+        each=off[scale > 0] * (math.sqrt(len(off)) / usual),
+    )
+
+
+def _everywhere(errors: list[Errors]) -> bool:
+    """Whether most elements are off by about as much as all are in the root mean square."""
+    each = torch.cat([error.each for error in errors])
+    return len(each) > 0 and float(each.median()) >= EVERYWHERE * float(each.square().mean().sqrt())
 
 
 # --- small things ---------------------------------------------------------------------------------------------------

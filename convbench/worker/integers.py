@@ -44,14 +44,14 @@ class Data(NamedTuple):
     turns: int = 1
 
 
-def integers(spec: Spec, turn: int = 0) -> Data:
+def integers(spec: Spec, turn: int = 0, limit: int | None = None) -> Data:
     """Small integers for a layer: x in -2..2, w and g in -1..1, the bias in -4..4, as float32 on the CPU.
 
-    Thinned to zeros until every partial sum of every result is an integer of at most `exact_limit`; which weights are
-    zero differs from turn to turn.
+    Thinned to zeros until every partial sum of every result is an integer of at most `limit` (None: `exact_limit`);
+    which weights are zero differs from turn to turn.
     """
     draw = Draw(spec.seed)
-    limit = exact_limit(spec)
+    limit = limit or exact_limit(spec)
     produced = PRODUCES[spec.direction]
     shape = geometry(spec)
     weight = _ternary(draw, spec.weight_shape)

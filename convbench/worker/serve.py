@@ -28,6 +28,8 @@ NAN = math.nan
 #: How much of what an exception says is told, characters of its first line, and how much of it is read for that.
 LONGEST_REASON = 500
 MOST_READ = 100_000
+#: What of a check's outcome goes to the conductor as it stands.
+_TOLD = ("output_shape", "max_error", "elements", "method", "reason")
 
 #: What allocation failures are called by the allocators below torch.
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "bad_alloc", "Cannot allocate memory")
@@ -139,11 +141,14 @@ class Worker:
             ran = implementation(layer)
             answer.update(implementation=ran.name, reorder_share=ran.reorder_share)
             answer["precision"] = precision(device) if spec.compute_dtype == "float32" else None
-            outcome = check(layer, implementation=ran.name)
+            outcome = check(layer, implementation=ran.name, precision=answer["precision"])
             prepared.results = outcome.results
-            answer["check"] = {name: value for name, value in outcome._asdict().items() if name != "results"}
+            answer["check"] = {name: getattr(outcome, name) for name in _TOLD}
+            answer["note"] = "; ".join(filter(None, [layer.note, outcome.note])) or None
             if outcome.reason is not None:
                 answer.update(status="failed", reason=outcome.reason)
+            elif outcome.imprecise is not None:
+                answer.update(status="imprecise", reason=outcome.imprecise)
         layer.first_step = layer.step  # the very first one held a graph of its own
         if spec.data != "normal":
             prepared.normal = {name: tensor.detach().clone() for name, tensor in layer.operands.tensors().items()}

@@ -18,6 +18,7 @@ export function checkText(cases, row) {
   const value = (name) => cases.value(name, row);
   const status = value("status");
   if (status === "failed") return `Wrong: ${value("reason")}`;
+  if (status === "imprecise") return `Right, with less precision than was asked for: ${value("reason")}`;
   if (value("method") === null) return "It was not checked: it did not run.";
   const how =
     value("method") === "exact"
