@@ -206,14 +206,30 @@ def _output_size(
 
 @lru_cache(maxsize=65536)
 def _real_taps(size: int, out: int, kernel: int, stride: int, dilation: int, before: int) -> int:
-    """How many (output, tap) pairs along one dimension read the input and not the padding before or after it."""
-    taps = 0
-    for tap in range(kernel):
-        offset = before - tap * dilation
-        first = max(0, -(-offset // stride))
-        last = min(out - 1, (size - 1 + offset) // stride)
-        taps += max(0, last - first + 1)
-    return taps
+    """How many (output, tap) pairs along one dimension read the input and not the padding before or after it.
+
+    In a few steps whatever the sizes are: a loop over a kernel of 2**31 taps would take an hour.
+    """
+
+    def up_to(end: int) -> int:
+        """Pairs that read at `end` of the padded input or before it."""
+        full = min(kernel, max(0, (end - (out - 1) * stride) // dilation + 1))  # taps that all outputs read there
+        some = min(kernel, max(0, end // dilation + 1))  # taps that one output or more reads there
+        count = max(0, some - full)
+        return full * out + count + _floor_sum(count, stride, dilation, end - (some - 1) * dilation)
+
+    return up_to(before + size - 1) - up_to(before - 1)
+
+
+def _floor_sum(count: int, divisor: int, factor: int, start: int) -> int:
+    """The sum of (factor * i + start) // divisor over i from 0 to count - 1, by Euclid's algorithm."""
+    total = 0
+    while count > 0:
+        total += (count - 1) * count // 2 * (factor // divisor) + count * (start // divisor)
+        factor, start = factor % divisor, start % divisor
+        last = factor * count + start
+        count, start, divisor, factor = last // divisor, last % divisor, factor, divisor
+    return total
 
 
 @lru_cache(maxsize=65536)

@@ -17,6 +17,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("problem", "files"),
     ("case",),
     ("result",),
+    ("bounds",),
     ("serial",),
     ("document", "measure"),
     ("sweep",),
