@@ -33,6 +33,7 @@ from convbench.result import (
     Block,
     Check,
     Environment,
+    Git,
     Measure,
     PassFacts,
     Rejection,
@@ -165,7 +166,8 @@ def _reader(kind: typing.Any, of: tuple[type, str] | None = None) -> _Reader:
     """What reads a value of the annotated type `kind`, which a noun has as the field `of`; made once per field."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind in _PLAIN:
-        row = bound(*of, kind) if of else None
+        noun, name = of or (kind, "")
+        row = bound(noun, name, kind)
         return _PLAIN[kind] if row is None else _bounded(_PLAIN[kind], row)
     if origin is tuple and arguments[-1] is Ellipsis:
         return _sequence(_reader(arguments[0], of))
@@ -490,6 +492,8 @@ measure_from_json = reader(Measure)
 environment_from_json = reader(Environment)
 pass_facts_from_json = reader(PassFacts)
 baseline_from_json = reader(Baseline)
+git_from_json = reader(Git)
+text_from_json: Callable[[Json], str] = reader(str)
 #: A run without its contents, or with them before `check_contents`.
 run_head_from_json = reader(Run)
 _run_from_json = reader(Run, _judge_contents)
