@@ -15,13 +15,13 @@ import json
 import math
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
+from itertools import chain
 from typing import NoReturn, TypeAlias, TypeVar
 
-from convbench.bounds import VARIABLE, Bound, bound, visible, wrong_blocks
+from convbench.bounds import VARIABLE, Bound, Whole, bound, visible, wrong_blocks
 from convbench.case import Case
 from convbench.errors import RequestError
 from convbench.nouns import nouns
@@ -184,12 +184,26 @@ def _reader(kind: typing.Any, of: tuple[type, str] | None = None) -> _Reader:
 
 def _bounded(plain: _Reader, row: Bound) -> _Reader:
     holds: Callable[[typing.Any], bool] = row.holds
+    if isinstance(row, Whole):
+        return _whole(row)
 
     def read(value: Json) -> object:
         made = plain(value)
         if not holds(made):
             raise _found(row.what, value)
         return made
+
+    return read
+
+
+def _whole(row: Whole) -> _Reader:
+    low, high = row.low, row.high
+
+    def read(value: Json) -> int:
+        if type(value) is int and low <= value <= high:  # a run of 100,000 cases holds a million of them
+            return value
+        _integer(value)
+        raise _found(row.what, value)
 
     return read
 
@@ -340,19 +354,20 @@ _RULES: dict[type, _Rule] = {
 }
 
 
-def _judge_blocks(blocks: Sequence[tuple[Sequence[str | int], tuple[int, bytes]]]) -> None:
-    """Blocks by their places: many at once, for that costs a hundredth of one after the other."""
-    wrong = wrong_blocks([part for _, part in blocks])
-    if wrong is not None:
-        raise _unexpected(blocks[wrong[0]][0], wrong[1])
-
-
 def _judge_visit(visit: Visit) -> None:
-    _judge_blocks([((name,), (visit.layout, getattr(visit, name))) for name in PACKED])
+    wrong = wrong_blocks([(visit.layout, getattr(visit, name)) for name in PACKED])
+    if wrong is not None:
+        raise _unexpected((PACKED[wrong[0]],), wrong[1])
 
 
-def _blocks_of(result: Result, *place: str | int) -> list[tuple[tuple[str | int, ...], tuple[int, bytes]]]:
-    return [((*place, name, at), part) for name in PACKED for at, part in enumerate(getattr(result, name))]
+def _judge_blocks(results: Sequence[Result], *outside: str) -> None:
+    """Blocks of many results at once, for that costs a hundredth of one after the other."""
+    for name in PACKED:
+        held = [getattr(result, name) for result in results]
+        wrong = wrong_blocks([*chain.from_iterable(held)])
+        if wrong is not None:
+            places = [(index, name, at) for index, parts in enumerate(held) for at in range(len(parts))]
+            raise _unexpected((*outside, *places[wrong[0]]), wrong[1])
 
 
 def _judge_contents(run: Run) -> None:
@@ -368,7 +383,7 @@ def _judge_contents(run: Run) -> None:
     for at, index in enumerate(passes):
         if index in passes[:at]:
             raise _unexpected(("passes", at), f"pass {index} stands there a second time")
-    _judge_blocks([part for index, result in enumerate(run.results) for part in _blocks_of(result, "results", index)])
+    _judge_blocks(run.results, "results")
 
 
 def _unexpected(place: Sequence[str | int], message: str) -> _UnexpectedError:
@@ -382,18 +397,16 @@ def check_contents(run: Run) -> None:
 
     Its cases and passes stand there once each, and its blocks are some that a sweep could have.
     """
-    with _telling():
-        _judge_contents(run)
-
-
-@contextmanager
-def _telling(outside: Sequence[str | int] = ()) -> Iterator[None]:
-    """What is unexpected becomes a RequestError that tells its place, which begins `outside`."""
     try:
-        yield
+        _judge_contents(run)
     except _UnexpectedError as unexpected:
-        place = _place([*unexpected.place, *reversed(outside)])
-        raise RequestError(f"{place}: {unexpected.message}" if place else unexpected.message) from None
+        raise _told(unexpected) from None
+
+
+def _told(unexpected: _UnexpectedError, *outside: str | int) -> RequestError:
+    """What is unexpected with its place, which begins `outside`."""
+    place = _place([*unexpected.place, *reversed(outside)])
+    return RequestError(f"{place}: {unexpected.message}" if place else unexpected.message)
 
 
 def reader(noun: type[Noun], judge: Callable[[Noun], None] | None = None) -> Callable[[Json], Noun]:
@@ -401,11 +414,13 @@ def reader(noun: type[Noun], judge: Callable[[Noun], None] | None = None) -> Cal
     kind: typing.Any = noun
 
     def read(document: Json) -> Noun:
-        with _telling():
+        try:
             made: Noun = _reader(kind)(document)
             if judge is not None:
                 judge(made)
-            return made
+        except _UnexpectedError as unexpected:
+            raise _told(unexpected) from None
+        return made
 
     return read
 
@@ -423,14 +438,16 @@ def check_columns(noun: type, columns: Mapping[str, Sequence[typing.Any]], place
                 read(value)
         except _UnexpectedError:
             for row, value in enumerate(values):
-                with _telling((place, row, name)):
+                try:
                     read(value)
+                except _UnexpectedError as unexpected:
+                    raise _told(unexpected, place, row, name) from None
 
 
 def parsed(text: str) -> Json:
     """The value of a JSON text; ValueError where it is none, with what JSON does not know as NaN among that."""
     try:
-        document: Json = json.loads(text, parse_constant=_refuse)
+        document: Json = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return document
@@ -438,6 +455,9 @@ def parsed(text: str) -> Json:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def stored(text: object) -> Json:
@@ -486,7 +506,7 @@ case_from_json = reader(Case)
 block_from_json = reader(Block)
 check_from_json = reader(Check)
 visit_from_json = reader(Visit, _judge_visit)
-result_from_json = reader(Result, lambda result: _judge_blocks(_blocks_of(result)))
+result_from_json = reader(Result, lambda result: _judge_blocks([result]))
 rejection_from_json = reader(Rejection)
 measure_from_json = reader(Measure)
 environment_from_json = reader(Environment)

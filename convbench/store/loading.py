@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
@@ -69,7 +69,7 @@ def visits(connection: Connection, key: int) -> dict[str, list[Visit]]:
     """All visits of a run by case id, in the order of passes; cases without any are left out."""
     ids = list(positions(connection, key))
     rows = connection.execute(_visits_of(key, checks=True)).all()
-    check_visits(_VISIT_NAMES, rows, cases=len(ids))
+    check_visits(by_name(_VISIT_NAMES, rows), cases=len(ids))
     made = [_visit(ids[row[0]], row) for row in rows]
     wrong = wrong_blocks([(visit.layout, getattr(visit, name)) for visit in made for name in PACKED])
     if wrong is not None:
@@ -78,12 +78,16 @@ def visits(connection: Connection, key: int) -> dict[str, list[Visit]]:
     return {case_id: list(some) for case_id, some in itertools.groupby(made, key=attrgetter("case_id"))}
 
 
-def check_visits(names: Sequence[str], rows: Sequence[Sequence[Any]], *, cases: int) -> None:
-    """Raise RequestError or ValueError where a value of these rows could not stand in a visit of one of so many cases.
+def by_name(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
+    """The columns of some rows."""
+    return dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
+
+
+def check_visits(columns: Mapping[str, Sequence[Any]], *, cases: int) -> None:
+    """Raise RequestError or ValueError where a value could not stand in a visit of one of so many cases.
 
     The columns have the names of a visit's fields. What packed blocks and checks say is looked at elsewhere.
     """
-    columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
     check_columns(Visit, {name: values for name, values in columns.items() if name in _PLAIN_FIELDS}, "visits")
     for name, most in (("position", cases), ("complete", 2)):
         wrong = [value for value in set(columns.get(name, ())) if not isinstance(value, int) or not 0 <= value < most]
@@ -256,11 +260,13 @@ def _results(connection: Connection, key: int, cases: Sequence[Case], *, checks:
     """
     found: list[Result | None] = [None] * len(cases)
     rows = connection.execute(_visits_of(key, checks=checks)).all()
-    check_visits(_VISIT_NAMES, rows, cases=len(cases))
+    columns = by_name(_VISIT_NAMES, rows)
+    check_visits(columns, cases=len(cases))
     several = {row[0] for row, following in itertools.pairwise(rows) if row[0] == following[0]}
     alone = [row for row in rows if row[0] not in several and row[2] == Status.PASSED.value]
     if alone:
-        columns = dict(zip(_VISIT_NAMES, zip(*alone, strict=True), strict=True))
+        if len(alone) < len(rows):
+            columns = by_name(_VISIT_NAMES, alone)
         layouts = columns["layout"]
         results = nouns(
             Result,
