@@ -13,7 +13,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
-from typing import NoReturn
 from xml.etree import ElementTree
 
 from convbench import units
@@ -22,7 +21,7 @@ from convbench.analysis.judgment import JUDGED, Comparison, Judgment, Verdict
 from convbench.errors import RequestError
 from convbench.markdown import escaped
 from convbench.result import UNMEASURED, WRONG, Run, Status
-from convbench.serial import run_from_json, to_json
+from convbench.serial import parsed, run_from_json, to_json
 
 
 def export(run: Run, form: str) -> bytes:
@@ -88,18 +87,13 @@ def to_json_text(run: Run) -> bytes:
 def read_json(text: str) -> Run:
     """The run of an exported json file; raises RequestError where it is none, or one of another version."""
     try:
-        document = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        document = parsed(text)
+    except ValueError as error:
         raise RequestError(
-            f"not a run that convbench exported: it is no JSON ({reason})",
+            f"not a run that convbench exported: it is no JSON ({error})",
             hint="`convbench export RUN --format json` writes one",
         ) from None
     return run_from_json(document)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON number")
 
 
 def to_parquet(run: Run) -> bytes:

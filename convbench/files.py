@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from convbench.errors import RequestError
@@ -21,26 +23,58 @@ def read_text(path: Path) -> str:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; raises RequestError with the system's reason."""
+    """Write a file whole or not at all; raises RequestError with the system's reason.
+
+    The content goes to a fresh file in the same folder first, which then takes the path's place: of two writers the
+    last one wins, and neither sees half of the other's. A file that is replaced keeps its permissions. A link at the
+    path is replaced and not followed, for it may be another user's who wants a file overwritten.
+    """
     _refuse_folder(path)
-    scratch = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():
-            path.write_bytes(content)  # a pipe or a device, which cannot be replaced
+        if _is_stream(path):
+            path.write_bytes(content)
             return
-        scratch.write_bytes(content)
-        scratch.replace(path)
+        with fresh_file(path) as scratch:
+            if path.is_file() and not path.is_symlink():
+                scratch.chmod(stat.S_IMODE(path.stat().st_mode) & 0o777)
+            with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_NOFOLLOW), "wb") as file:
+                file.write(content)
+            scratch.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            scratch.unlink()
         raise RequestError(f"cannot write {path}: {error.strerror}") from None
+
+
+@contextmanager
+def fresh_file(path: Path) -> Iterator[Path]:
+    """A new empty file beside `path` with a name that nobody can know before, to be renamed or else removed at the end.
+
+    Its permissions are those of any new file. Raises OSError.
+    """
+    while True:
+        scratch = path.with_name(f".convbench-{secrets.token_hex(8)}.part")
+        with suppress(FileExistsError):
+            os.close(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
+            break
+    try:
+        yield scratch
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+#: Where links stand for the streams of this process: `/dev/stdout` may be a file, which is not to be replaced.
+_STREAMS = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is a pipe or a device, which cannot be replaced."""
+    return path.exists() and (not path.is_file() or (path.is_symlink() and path.parent in _STREAMS))
 
 
 def check_writable(path: Path) -> None:
     """Raise RequestError where `write_bytes` is sure to fail, as far as can be told without writing anything."""
     _refuse_folder(path)
-    if path.exists() and not path.is_file():  # a pipe or a device
+    if _is_stream(path):
         if not os.access(path, os.W_OK):
             raise RequestError(f"cannot write {path}: it may not be written to")
         return

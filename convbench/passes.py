@@ -334,10 +334,12 @@ def _facts(
 ) -> PassFacts:
     """How the machine was between `before` and now."""
     now = machine.Load.now()
-    throttled = None if now.throttled is None or before.throttled is None else now.throttled - before.throttled
+    throttled = None
+    if now.throttled is not None and before.throttled is not None:
+        throttled = max(0, now.throttled - before.throttled)  # less where a core went offline
     return PassFacts(
         pass_index=pass_index,
-        seconds=seconds,
+        seconds=max(0.0, seconds),
         roofs=roofs,
         load=machine.load_average(),
         stolen=machine.stolen_share(before.ticks, now.ticks),

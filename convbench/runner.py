@@ -105,7 +105,8 @@ def _measure(
     """Run all passes, the store in step with them."""
     begun, history, started = _begin(sweep, plan, store, environment, fresh=fresh, base_id=base_id)
     state = RunState.INTERRUPTED
-    zero = time.monotonic() - (datetime.now(UTC) - started).total_seconds()
+    ago_s = (datetime.now(UTC) - started).total_seconds()
+    zero = time.monotonic() - max(0.0, ago_s)  # a clock that was set back must not date blocks before the run
     passes = Passes(
         plan.cases,
         sweep.measure,

@@ -1,8 +1,9 @@
-"""Nouns to JSON and back, typed and strict. The exported JSON file and the database both write what stands here.
+"""Nouns to JSON and back, typed and strict: the one door for what comes from an exported file or a database.
 
 A noun becomes an object with its fields; tuples become lists, words their text, packed bytes base64, and a number that
-JSON does not know `"nan"`, `"inf"` or `"-inf"`. Readers take exactly what is written: a missing, unknown or mistyped
-entry is a RequestError that names its place. Which file it was is for the caller to say.
+JSON does not know `"nan"`, `"inf"` or `"-inf"`. Readers take exactly what is written: an entry that is missing,
+unknown, mistyped or out of its bounds (bounds.py) is a RequestError that names its place. Which file it was is for the
+caller to say.
 """
 
 from __future__ import annotations
@@ -10,24 +11,29 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import json
 import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import StrEnum
-from typing import TypeAlias, TypeVar
+from itertools import chain
+from typing import NoReturn, TypeAlias, TypeVar
 
-from convbench.case import DTYPES, Case
+from convbench.bounds import VARIABLE, Bound, Whole, bound, visible, wrong_blocks
+from convbench.case import Case
 from convbench.errors import RequestError
 from convbench.nouns import nouns
-from convbench.problem import Problem
+from convbench.problem import SPATIAL, Problem
 from convbench.result import (
     BLOCK_LAYOUTS,
     PACKED,
+    Baseline,
     Block,
     Check,
     Environment,
+    Git,
     Measure,
     PassFacts,
     Rejection,
@@ -60,7 +66,7 @@ def to_json(noun: object, *, defaults: bool = True) -> Json:
     if isinstance(noun, StrEnum):
         return noun.value
     if isinstance(noun, str):
-        return noun
+        return visible(noun)
     if isinstance(noun, float):
         return noun if math.isfinite(noun) else str(noun)
     if isinstance(noun, bytes):
@@ -106,8 +112,12 @@ class _UnexpectedError(Exception):
 
 
 def _found(expected: str, value: object) -> _UnexpectedError:
-    text = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
-    return _UnexpectedError(f"expected {expected}, got {text}")
+    return _UnexpectedError(f"expected {expected}, got {_short(value)}")
+
+
+def _short(value: object) -> str:
+    text = repr(value) if not isinstance(value, str | bytes) else repr(value[:60])
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _integer(value: Json) -> int:
@@ -165,22 +175,50 @@ _PLAIN: dict[object, _Reader] = {
 
 
 @functools.cache
-def _reader(kind: typing.Any) -> _Reader:
-    """What reads a value of the annotated type `kind`; made once per type."""
+def _reader(kind: typing.Any, of: tuple[type, str] | None = None) -> _Reader:
+    """What reads a value of the annotated type `kind`, which a noun has as the field `of`; made once per field."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind in _PLAIN:
-        return _PLAIN[kind]
+        noun, name = of or (kind, "")
+        row = bound(noun, name, kind)
+        return _PLAIN[kind] if row is None else _bounded(_PLAIN[kind], row)
     if origin is tuple and arguments[-1] is Ellipsis:
-        return _sequence(_reader(arguments[0]))
+        return _sequence(_reader(arguments[0], of))
     if origin is tuple:
-        return _row(tuple(_reader(argument) for argument in arguments))
+        return _row(tuple(_reader(argument, of) for argument in arguments))
     if origin in (types.UnionType, typing.Union):
-        return _either(arguments)
+        return _either(arguments, of)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return _word(kind)
     if isinstance(kind, type) and is_dataclass(kind):
         return _object(kind)
     raise TypeError(f"no reader for {kind}")
+
+
+def _bounded(plain: _Reader, row: Bound) -> _Reader:
+    holds: Callable[[typing.Any], bool] = row.holds
+    if isinstance(row, Whole):
+        return _whole(row)
+
+    def read(value: Json) -> object:
+        made = plain(value)
+        if not holds(made):
+            raise _found(row.what, value)
+        return made
+
+    return read
+
+
+def _whole(row: Whole) -> _Reader:
+    low, high = row.low, row.high
+
+    def read(value: Json) -> int:
+        if type(value) is int and low <= value <= high:  # a run of 100,000 cases holds a million of them
+            return value
+        _integer(value)
+        raise _found(row.what, value)
+
+    return read
 
 
 def _sequence(item: _Reader) -> _Reader:
@@ -212,10 +250,10 @@ def _at(place: str | int, read: _Reader, value: Json) -> object:
         raise
 
 
-def _either(kinds: tuple[typing.Any, ...]) -> _Reader:
+def _either(kinds: tuple[typing.Any, ...], of: tuple[type, str] | None) -> _Reader:
     """A union whose members differ in how JSON writes them: null, a list, or something else."""
-    lists = [_reader(kind) for kind in kinds if typing.get_origin(kind) is tuple]
-    others = [_reader(kind) for kind in kinds if typing.get_origin(kind) is not tuple and kind is not type(None)]
+    lists = [_reader(kind, of) for kind in kinds if typing.get_origin(kind) is tuple]
+    others = [_reader(kind, of) for kind in kinds if typing.get_origin(kind) is not tuple and kind is not type(None)]
     nullable = type(None) in kinds
 
     def read(value: Json) -> object:
@@ -251,9 +289,15 @@ class _Rule:
     allowed: frozenset[str] = frozenset()
 
 
-def _object(noun: typing.Any) -> _Reader:
+@functools.cache
+def _readers(noun: typing.Any) -> dict[str, _Reader]:
+    """What reads each field of a noun."""
     hints = typing.get_type_hints(noun)
-    readers = {name: _reader(hints[name]) for name, _ in _defaults(noun)}
+    return {name: _reader(hints[name], (noun, name)) for name, _ in _defaults(noun)}
+
+
+def _object(noun: typing.Any) -> _Reader:
+    readers = _readers(noun)
     required = frozenset(name for name, default in _defaults(noun) if default is MISSING)
     rule = _RULES.get(noun)
     allowed = rule.allowed if rule else frozenset()
@@ -265,7 +309,7 @@ def _object(noun: typing.Any) -> _Reader:
             if name in readers:
                 given[name] = _at(name, readers[name], entry)
             elif name not in allowed:
-                raise _UnexpectedError(f"unknown entry {name!r}")
+                raise _UnexpectedError(f"unknown entry {_short(name)}")
         return given
 
     def read(value: Json) -> object:
@@ -287,43 +331,28 @@ def _object(noun: typing.Any) -> _Reader:
 
 
 def _judge_problem(problem: Problem, document: dict[str, Json]) -> None:
-    dimensions = len(problem.kernel_size)
+    dimensions = len(SPATIAL)
     pads = problem.padding if isinstance(problem.padding, tuple) else (0,) * dimensions
     for name in ("kernel_size", "input_size", "stride", "dilation"):
-        sides = getattr(problem, name)
-        if not sides or len(sides) != dimensions or min(sides) < 1:
-            raise _found(f"{name} of {dimensions} integers of at least 1", list(sides))
-    if len(pads) != dimensions or min(pads) < 0:
+        if len(getattr(problem, name)) != dimensions:
+            raise _found(f"{name} of {dimensions} integers of at least 1", list(getattr(problem, name)))
+    if len(pads) != dimensions:
         raise _found(f"padding of {dimensions} integers of at least 0", list(pads))
-    batch = 1 if problem.batch_size is None else problem.batch_size
-    if min(problem.in_channels, problem.out_channels, problem.groups, batch) < 1:
-        raise _UnexpectedError("channels, groups and batch_size must be at least 1")
+    objection = problem.objection()
+    if objection is not None:
+        raise _UnexpectedError(f"torch would refuse it, and convbench never measured it: {objection}")
 
 
 def _judge_case(case: Case, document: dict[str, Json]) -> None:
-    if case.dtype not in DTYPES:
-        raise _found("a dtype of " + ", ".join(DTYPES), case.dtype)
+    misfit = case.misfit()
+    if misfit is not None:
+        raise _UnexpectedError(f"torch would refuse it, and convbench never measured it: {misfit}")
+    names = [name for name, _ in case.env]
+    if names != sorted(set(names)) or not all(map(VARIABLE.fullmatch, names)):
+        raise _found("names of environment variables, sorted, each once", names)
     whole = HIDDEN not in dict(case.env).values()  # else the id may be older, and made of a secret's value
     if whole and "id" in document and document["id"] != case.id:
-        raise _UnexpectedError(f"the settings make the id {case.id!r}, but it says {document['id']!r}")
-
-
-def _judge_blocks(layout: int, packed: bytes) -> None:
-    if layout not in BLOCK_LAYOUTS:
-        raise _found(f"a block layout of {sorted(BLOCK_LAYOUTS)}", layout)
-    if len(packed) % (4 * len(BLOCK_LAYOUTS[layout])):
-        raise _UnexpectedError(f"{len(packed)} bytes are no whole number of blocks")
-
-
-def _judge_visit(visit: Visit, document: dict[str, Json]) -> None:
-    for name in PACKED:
-        _judge_blocks(visit.layout, getattr(visit, name))
-
-
-def _judge_result(result: Result, document: dict[str, Json]) -> None:
-    for name in PACKED:
-        for layout, packed in getattr(result, name):
-            _judge_blocks(layout, packed)
+        raise _UnexpectedError(f"the settings make the id {case.id!r}, but it says {_short(document['id'])}")
 
 
 def _judge_run(run: Run, document: dict[str, Json]) -> None:
@@ -338,25 +367,133 @@ def _judge_run(run: Run, document: dict[str, Json]) -> None:
 _RULES: dict[type, _Rule] = {
     Problem: _Rule(judge=_judge_problem),
     Case: _Rule(judge=_judge_case, allowed=frozenset({"id"})),
-    Visit: _Rule(judge=_judge_visit),
-    Result: _Rule(judge=_judge_result),
     Run: _Rule(judge=_judge_run, allowed=frozenset({"format", "format_version", "block_layouts"})),
 }
 
 
-def _from_json(noun: type[Noun]) -> Callable[[Json], Noun]:
+def _judge_visit(visit: Visit) -> None:
+    wrong = wrong_blocks([(visit.layout, getattr(visit, name)) for name in PACKED])
+    if wrong is not None:
+        raise _unexpected((PACKED[wrong[0]],), wrong[1])
+
+
+def _judge_blocks(results: Sequence[Result], *outside: str) -> None:
+    """Blocks of many results at once, for that costs a hundredth of one after the other."""
+    for name in PACKED:
+        held = [getattr(result, name) for result in results]
+        wrong = wrong_blocks([*chain.from_iterable(held)])
+        if wrong is not None:
+            places = [(index, name, at) for index, parts in enumerate(held) for at in range(len(parts))]
+            raise _unexpected((*outside, *places[wrong[0]]), wrong[1])
+
+
+def _judge_contents(run: Run) -> None:
+    """What can only be judged of a whole run: blocks, and that each case and each pass stands there once."""
+    cases = [*(result.case for result in run.results), *run.unmeasured]
+    if len(set(cases)) < len(cases):
+        first = {case: index for index, case in reversed([*enumerate(cases)])}
+        at = next(index for index, case in enumerate(cases) if first[case] < index)
+        beyond = at - len(run.results)
+        place = ("results", at, "case") if beyond < 0 else ("unmeasured", beyond)
+        raise _unexpected(place, f"case {cases[at].id} stands there a second time")
+    passes = [facts.pass_index for facts in run.passes]
+    for at, index in enumerate(passes):
+        if index in passes[:at]:
+            raise _unexpected(("passes", at), f"pass {index} stands there a second time")
+    _judge_blocks(run.results, "results")
+
+
+def _unexpected(place: Sequence[str | int], message: str) -> _UnexpectedError:
+    unexpected = _UnexpectedError(message)
+    unexpected.place.extend(reversed(place))
+    return unexpected
+
+
+def check_contents(run: Run) -> None:
+    """Raise RequestError, which names the place, where a run whose fields are sound is not sound as a whole.
+
+    Its cases and passes stand there once each, and its blocks are some that a sweep could have.
+    """
+    try:
+        _judge_contents(run)
+    except _UnexpectedError as unexpected:
+        raise _told(unexpected) from None
+
+
+def _told(unexpected: _UnexpectedError, *outside: str | int) -> RequestError:
+    """What is unexpected with its place, which begins `outside`."""
+    place = _place([*unexpected.place, *reversed(outside)])
+    return RequestError(f"{place}: {unexpected.message}" if place else unexpected.message)
+
+
+def reader(noun: type[Noun], judge: Callable[[Noun], None] | None = None) -> Callable[[Json], Noun]:
     """The public reader of a noun. RequestError tells the place: `environment.cores: expected an integer, got 'a'`."""
     kind: typing.Any = noun
 
     def read(document: Json) -> Noun:
         try:
             made: Noun = _reader(kind)(document)
+            if judge is not None:
+                judge(made)
         except _UnexpectedError as unexpected:
-            place = _place(unexpected.place)
-            raise RequestError(f"{place}: {unexpected.message}" if place else unexpected.message) from None
+            raise _told(unexpected) from None
         return made
 
     return read
+
+
+def check_columns(noun: type, columns: Mapping[str, Sequence[typing.Any]], place: str) -> None:
+    """Raise RequestError where a value of a column could not be that field of the noun; `place[row].field` is named.
+
+    For many rows at once: values that stand there more than once are looked at once.
+    """
+    for name, values in columns.items():
+        read = _readers(noun)[name]
+        one_type = len({*map(type, values)} - {type(None)}) <= 1  # else 1 and 1.0 would count as one value
+        try:
+            for value in set(values) if one_type else values:
+                read(value)
+        except _UnexpectedError:
+            for row, value in enumerate(values):
+                try:
+                    read(value)
+                except _UnexpectedError as unexpected:
+                    raise _told(unexpected, place, row, name) from None
+
+
+def parsed(text: str) -> Json:
+    """The value of a JSON text; ValueError where it is none, with what JSON does not know as NaN among that."""
+    try:
+        document: Json = _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return document
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
+def stored(text: object) -> Json:
+    """The value of a JSON text in a database; ValueError where it is none.
+
+    An older convbench stored some texts as the worker told them: NUL and halves of surrogates are made visible here.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"expected JSON, got {_short(text)}")
+    document = parsed(text)
+    return _visible(document) if "\\u0000" in text or "\\ud" in text else document
+
+
+def _visible(document: Json) -> Json:
+    if isinstance(document, dict):
+        return {name: _visible(value) for name, value in document.items()}
+    if isinstance(document, list):
+        return [_visible(value) for value in document]
+    return visible(document) if isinstance(document, str) else document
 
 
 def checks_from_json(documents: Sequence[typing.Any]) -> list[Check]:
@@ -364,7 +501,7 @@ def checks_from_json(documents: Sequence[typing.Any]) -> list[Check]:
     columns: dict[str, list[object]] = {}
     try:
         for name, default in _defaults(Check):
-            read = _reader(typing.get_type_hints(Check)[name])
+            read = _readers(Check)[name]
             columns[name] = [
                 read(document[name]) if default is MISSING or name in document else default for document in documents
             ]
@@ -381,17 +518,21 @@ def _place(inside_out: list[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in reversed(inside_out)).lstrip(".")
 
 
-problem_from_json = _from_json(Problem)
-case_from_json = _from_json(Case)
-block_from_json = _from_json(Block)
-check_from_json = _from_json(Check)
-visit_from_json = _from_json(Visit)
-result_from_json = _from_json(Result)
-rejection_from_json = _from_json(Rejection)
-measure_from_json = _from_json(Measure)
-_environment_from_json = _from_json(Environment)
-pass_facts_from_json = _from_json(PassFacts)
-_run_from_json = _from_json(Run)
+problem_from_json = reader(Problem)
+case_from_json = reader(Case)
+block_from_json = reader(Block)
+check_from_json = reader(Check)
+visit_from_json = reader(Visit, _judge_visit)
+result_from_json = reader(Result, lambda result: _judge_blocks([result]))
+rejection_from_json = reader(Rejection)
+measure_from_json = reader(Measure)
+_environment_from_json = reader(Environment)
+pass_facts_from_json = reader(PassFacts)
+baseline_from_json = reader(Baseline)
+git_from_json = reader(Git)
+text_from_json: Callable[[Json], str] = reader(str)
+_run_head_from_json = reader(Run)
+_run_from_json = reader(Run, _judge_contents)
 
 
 def environment_from_json(document: Json) -> Environment:
@@ -422,5 +563,14 @@ def run_from_json(document: Json) -> Run:
             f"the run has format version {version!r}, this convbench reads version {FORMAT_VERSION}",
             hint="a newer convbench may read it",
         )
-    run = _run_from_json(document)
+    return _run_of_today(_run_from_json(document))
+
+
+def run_head_from_json(document: Json) -> Run:
+    """A run without its contents, or with them before `check_contents`."""
+    return _run_of_today(_run_head_from_json(document))
+
+
+def _run_of_today(run: Run) -> Run:
+    """A run without the values of secrets, which older versions stored."""
     return replace(run, environment=_of_today(run.environment), source=source_of_today(run.source))

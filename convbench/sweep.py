@@ -17,6 +17,15 @@ from itertools import product
 from pathlib import Path
 
 from convbench import units
+from convbench.bounds import (
+    LONGEST_BUDGET_S,
+    LONGEST_TIME_S,
+    LONGEST_TIMEOUT_S,
+    MOST_INTEGER,
+    MOST_PASSES,
+    MOST_ROUNDS,
+    VARIABLE,
+)
 from convbench.case import (
     CASE_SETTINGS,
     DEVICES,
@@ -46,8 +55,6 @@ from convbench.variables import HIDDEN, Variables, hidden, is_secret
 MOST_BYTES = 100 * 2**20
 #: Points a sweep may have; more is a slip, and would fill the memory.
 MOST_POINTS = 1_000_000
-#: The largest number of a layer: many kernels index with 32 bits.
-MOST_INTEGER = 2**31 - 1
 #: The largest seed that every random generator takes.
 MOST_SEED = 2**32 - 1
 #: Characters. A name becomes part of a file's name and of headlines.
@@ -276,9 +283,6 @@ def _read(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
     return None
 
 
-_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
-
-
 def _variables(found: dict[str, tuple[int, Node]], where: str, mistakes: Mistakes) -> Env:
     """Environment variables of a worker, sorted by name."""
     if len(found) > MOST_VARIABLES:
@@ -286,7 +290,7 @@ def _variables(found: dict[str, tuple[int, Node]], where: str, mistakes: Mistake
         mistakes.add(line, where, f"expected at most {MOST_VARIABLES} variables, got {units.count(len(found))}")
         return ()
     for name, (line, _) in found.items():
-        if not _VARIABLE.fullmatch(name):
+        if not VARIABLE.fullmatch(name):
             got = HIDDEN if is_secret(name) else clipped(name)
             mistakes.add(line, where, f"expected a variable's name, got {got}")
     read = []
@@ -383,12 +387,12 @@ _TOP = ("name", "description", "seed", "axes", "cases", "exclude", "measure", "c
 _LISTED_ONLY = ("label", "count")
 
 #: The numbers under `measure` and their bounds: counts, seconds and ratios.
-_COUNTS = {"passes": (1, 100), "rounds": (1, 1000)}
+_COUNTS = {"passes": (1, MOST_PASSES), "rounds": (1, MOST_ROUNDS)}
 _NUMBERS = {
     "precision": (1e-4, 0.5),
-    "max_time": (1e-3, 3600.0),
-    "timeout": (0.1, 86400.0),
-    "budget": (1.0, 30 * 86400.0),
+    "max_time": (1e-3, LONGEST_TIME_S),
+    "timeout": (0.1, LONGEST_TIMEOUT_S),
+    "budget": (1.0, LONGEST_BUDGET_S),
 }
 _MEASURE = (*_COUNTS, *_NUMBERS, "allocator")
 _COMPARE = ("threshold", "beyond_l2", "thresholds")

@@ -1,12 +1,13 @@
-"""Hypothesis strategies for the nouns: everything a type allows, with hostile text."""
+"""Hypothesis strategies for the nouns: everything that bounds.py allows, with hostile text."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from convbench import case, problem, result
+from convbench import bounds, case, problem, result
 from convbench.variables import TELLING, is_secret
 
 #: Texts that a database keeps as they are.
@@ -16,9 +17,19 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 #: Texts that a file or a worker may hand over: halves of surrogate pairs and NUL among them.
 raw_texts = texts | st.text(st.characters(), max_size=6) | st.sampled_from(["a\x00b", "\udce4"])
 maybe = st.none()
-times = st.floats(allow_nan=False)
-numbers = times | st.sampled_from([math.inf, -math.inf])
+times = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
+shares = st.floats(0, 1)
 sides = st.tuples(st.integers(1, 300), st.integers(1, 300))
+
+
+def sound(made: problem.Problem) -> problem.Problem:
+    """The problem with what torch would refuse mended."""
+    groups = math.gcd(made.in_channels, made.out_channels, made.groups)
+    stride = (1, 1) if made.padding is problem.PaddingWord.SAME else made.stride
+    # As large as the kernel's reach, and larger than any padding: those that reflect must be.
+    input_size = tuple(max(10, size, reach) for size, reach in zip(made.input_size, made.reach, strict=True))
+    return replace(made, groups=groups, stride=stride, input_size=input_size)
+
 
 problems = st.builds(
     problem.Problem,
@@ -33,7 +44,15 @@ problems = st.builds(
     bias=st.booleans(),
     padding_mode=st.sampled_from(problem.PaddingMode),
     batch_size=maybe | st.integers(1, 512),
-)
+).map(sound)
+
+
+def fitting(made: case.Case) -> case.Case:
+    """The case with a memory format that its input can have."""
+    unbatched = made.problem.batch_size is None
+    return replace(made, memory_format=case.MemoryFormat.CONTIGUOUS) if unbatched else made
+
+
 cases = st.builds(
     case.Case,
     problem=problems,
@@ -55,19 +74,33 @@ cases = st.builds(
     ).map(lambda found: tuple(sorted(found.items()))),
     given_label=maybe | texts,
     count=st.integers(1, 2**40),
-)
+).map(fitting)
+
+_single = st.floats(min_value=0, width=32, allow_nan=False, allow_infinity=False)
+
+
+def rising(made: result.Block) -> result.Block:
+    """The block with its quantiles in order."""
+    values = sorted(getattr(made, name) for name in bounds.QUANTILES)
+    return replace(made, **dict(zip(bounds.QUANTILES, values, strict=True)))
+
+
 blocks = st.builds(
     result.Block,
-    **{
-        name: st.integers(0, 2**24) if name in result._INTEGERS else st.floats(width=32, allow_nan=False)
-        for name in result.BLOCK_LAYOUTS[1]
+    **dict.fromkeys(result.BLOCK_LAYOUTS[1], _single)
+    | {
+        "pass_index": st.integers(0, 9999),
+        "round_index": st.integers(0, 999),
+        "order": st.integers(0, 2**24),
+        "iterations": st.integers(1, 2**24),
+        "samples": st.integers(1, 2**24),
     },
-)
+).map(rising)
 packed = st.lists(blocks, max_size=3).map(result.pack_blocks)
 checks = st.builds(
     result.Check,
     output_shape=maybe | st.lists(st.integers(1, 999), max_size=4).map(tuple),
-    max_error=maybe | numbers,
+    max_error=maybe | times | st.just(math.inf),
     elements=st.integers(0, 10**9),
     method=st.sampled_from(["exact", "normwise"]),
     reason=maybe | texts,
@@ -84,7 +117,7 @@ visits = st.builds(
     timer=maybe | texts,
     note=maybe | texts,
     precision=maybe | texts,
-    reorder_share=maybe | times,
+    reorder_share=maybe | shares,
     first_call_s=maybe | times,
     peak_bytes=maybe | st.integers(0, 2**60),
     blocks=packed,
@@ -105,7 +138,7 @@ results = st.builds(
     timer=maybe | texts,
     note=maybe | texts,
     precision=maybe | texts,
-    reorder_share=maybe | times,
+    reorder_share=maybe | shares,
     first_call_s=maybe | times,
     peak_bytes=maybe | st.integers(0, 2**60),
     stop_reason=st.sampled_from(result.StopReason),
@@ -116,19 +149,19 @@ results = st.builds(
 rejections = st.builds(result.Rejection, label=texts, reason=texts)
 measures = st.builds(
     result.Measure,
-    precision=times,
-    passes=st.integers(1, 99),
-    rounds=st.integers(1, 99),
-    max_time=times,
-    timeout=times,
-    budget=maybe | times,
+    precision=st.floats(1e-6, 1),
+    passes=st.integers(1, 100),
+    rounds=st.integers(1, 1000),
+    max_time=st.floats(1e-6, 3600),
+    timeout=st.floats(1e-6, 86400),
+    budget=maybe | st.floats(1e-6, 30 * 86400),
 )
 roofs = st.builds(
     result.Roof,
     kind=st.sampled_from(result.RoofKind),
-    device=texts,
+    device=st.sampled_from(["cpu", "cuda:1", "accelerator"]),
     threads=maybe | st.integers(1, 64),
-    rate=times,
+    rate=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
     source=texts,
     dtype=maybe | st.sampled_from(list(case.DTYPES)),
     footprint_bytes=maybe | st.integers(1, 2**40),
@@ -140,7 +173,7 @@ pass_facts = st.builds(
     seconds=times,
     roofs=st.lists(roofs, max_size=2).map(tuple),
     load=maybe | times,
-    stolen=maybe | times,
+    stolen=maybe | st.floats(-1, 1),
     frequency_hz=maybe | times,
     throttled=maybe | st.integers(0, 10**9),
     twin_ratio=maybe | times,
@@ -166,7 +199,9 @@ environments = st.builds(
         lambda variables: tuple(sorted(variables.items()))
     ),
 )
-gits = st.builds(result.Git, commit=texts, branch=maybe | texts, dirty=st.booleans())
+gits = st.builds(
+    result.Git, commit=st.text("0123456789abcdef", min_size=1, max_size=64), branch=maybe | texts, dirty=st.booleans()
+)
 headers = st.builds(
     result.Run,
     id=st.from_regex(r"2026[0-9]{4}-[0-9]{6}-[a-z2-7]{4}", fullmatch=True),
@@ -185,3 +220,23 @@ headers = st.builds(
     unmeasured=st.just(()),
     git=maybe | gits,
 )
+
+
+def distinct(made: result.Run) -> result.Run:
+    """The run without what stands in it a second time."""
+    once = {found.case: found for found in made.results}
+    return replace(
+        made,
+        results=tuple(once.values()),
+        unmeasured=tuple(each for each in dict.fromkeys(made.unmeasured) if each not in once),
+        passes=tuple({facts.pass_index: facts for facts in made.passes}.values()),
+    )
+
+
+runs = st.builds(
+    replace,
+    headers,
+    results=st.lists(results, max_size=3).map(tuple),
+    unmeasured=st.lists(cases, max_size=2).map(tuple),
+    passes=st.lists(pass_facts, max_size=2).map(tuple),
+).map(distinct)

@@ -18,6 +18,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("problem", "files", "document"),
     ("case",),
     ("result",),
+    ("bounds",),
     ("serial",),
     ("measure",),
     ("sweep",),

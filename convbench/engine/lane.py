@@ -5,13 +5,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import pairwise
+from typing import Protocol, TypeVar
 
 from convbench.case import Case, WorkerSettings
 from convbench.errors import RequestError, WorkerDiedError
 from convbench.result import Check, Roof, RoofKind, Status
+from convbench.serial import reader, to_json
 from convbench.terminal import LONGEST, line
 
+_Noun = TypeVar("_Noun", Check, Roof)
 Json = bool | int | float | str | None | Sequence["Json"] | Mapping[str, "Json"]
 Message = Mapping[str, Json]
 
@@ -79,6 +82,11 @@ class Timing:
     compute_canary_s: float
     busy_s: float
 
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """Times that rise from one to the next."""
+        return (self.minimum_s, self.q1_s, self.median_s, self.q3_s, self.p95_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
@@ -144,9 +152,9 @@ class Lane:
         return Prepared(
             status=_status(answer),
             reason=_maybe_text(answer, "reason"),
-            check=_check(found) if isinstance(found, Mapping) else None,
+            check=_readable(_check(found), answer) if isinstance(found, Mapping) else None,
             implementation=_maybe_text(answer, "implementation"),
-            threads=_integer(answer, "threads") if "threads" in answer else None,
+            threads=_integer(answer, "threads", least=1) if "threads" in answer else None,
             timer=_maybe_text(answer, "timer"),
             note=_maybe_text(answer, "note"),
             precision=_maybe_text(answer, "precision"),
@@ -169,11 +177,14 @@ class Lane:
         refusal = _refusal(answer)
         if refusal is not None:
             return refusal
-        return Timing(
-            iterations=_integer(answer, "iterations"),
-            samples=_integer(answer, "samples"),
+        timing = Timing(
+            iterations=_integer(answer, "iterations", least=1),
+            samples=_integer(answer, "samples", least=1),
             **{name: _number(answer, name) for name in _TIMING_NUMBERS},
         )
+        if any(low > high * (1 + _ROUNDOFF) for low, high in pairwise(timing.quantiles)):
+            raise _senseless("order of its times", answer)
+        return timing
 
     def memory_canary(self, *, deadline_s: float) -> float:
         """Seconds of one copy that reaches memory."""
@@ -193,7 +204,9 @@ class Lane:
         found = answer.get("roofs")
         if not isinstance(found, Sequence):
             return ()
-        return tuple(_roof(roof, device, self._settings) for roof in found if isinstance(roof, Mapping))
+        return tuple(
+            _readable(_roof(roof, device, self._settings), answer) for roof in found if isinstance(roof, Mapping)
+        )
 
     def release(self, *, deadline_s: float) -> None:
         """Have the worker forget all its layers."""
@@ -223,6 +236,14 @@ _TIMING_NUMBERS = (
     "busy_s",
 )
 
+
+#: Larger numbers of seconds or FLOP/s are no measurement, and do not fit into a packed block.
+MOST = 1e30
+_MOST = {"reorder_share": 1.0}
+#: What is NaN where it was not measured.
+_UNKNOWN = frozenset({"host_s"})
+#: By how much a quantile may lie under the one before it, which is interpolated too.
+_ROUNDOFF = 1e-9
 
 #: The worker's word for a direction that no case has: all that backward computes, by its kernels alone.
 KERNELS = "kernels"
@@ -296,6 +317,15 @@ def _roof(found: Mapping[str, Json], device: str, settings: WorkerSettings) -> R
     )
 
 
+def _readable(noun: _Noun, answer: object) -> _Noun:
+    """The noun, where it could be read again once it is stored."""
+    try:
+        reader(type(noun))(to_json(noun))
+    except RequestError as error:
+        raise _senseless(error.message, answer) from None
+    return noun
+
+
 def _senseless(name: str, answer: object) -> WorkerDiedError:
     """An answer that no worker gives by itself: the layer's code wrote into the protocol's channel, or broke it."""
     return WorkerDiedError(f"the worker answered without a sound {name}: {answer!r:.200}")
@@ -314,8 +344,11 @@ def _maybe_text(answer: Mapping[str, Json], name: str) -> str | None:
 
 
 def _number(answer: Mapping[str, Json], name: str) -> float:
+    """A number from 0 on, finite unless it may be unknown: what is stored must be readable again."""
     value = answer.get(name)
-    if not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _senseless(name, answer)
+    if not 0 <= value <= _MOST.get(name, MOST) and not (name in _UNKNOWN and value != value):
         raise _senseless(name, answer)
     return float(value)
 
@@ -324,8 +357,8 @@ def _maybe_number(answer: Mapping[str, Json], name: str) -> float | None:
     return None if answer.get(name) is None else _number(answer, name)
 
 
-def _integer(answer: Mapping[str, Json], name: str) -> int:
+def _integer(answer: Mapping[str, Json], name: str, *, least: int = 0) -> int:
     value = answer.get(name)
-    if not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**53:
         raise _senseless(name, answer)
     return value

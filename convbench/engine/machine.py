@@ -109,7 +109,8 @@ def stolen_share(before: tuple[int, ...] | None, after: tuple[int, ...] | None) 
     if before is None or after is None or len(before) < 8:
         return None
     spent = sum(after) - sum(before)
-    return (after[7] - before[7]) / spent if spent else 0.0
+    # The kernel's count of stolen time may step back.
+    return min(1.0, max(0.0, (after[7] - before[7]) / spent)) if spent > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

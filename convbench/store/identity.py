@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from convbench.bounds import BASELINE_NAME
 from convbench.case import Case
 from convbench.errors import RequestError
 from convbench.result import Measure
@@ -21,13 +21,11 @@ _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 LATEST = "latest"
 #: What may stand before a baseline's name where a run is asked for.
 _BASELINE = "baseline:"
-#: A baseline's name begins with a letter, as no run id does.
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,99}")
 
 
 def checked_baseline_name(name: str) -> str:
     """The name, where a baseline may have it; RequestError where it would look like something else."""
-    if not _NAME.fullmatch(name):
+    if not BASELINE_NAME.fullmatch(name):
         raise RequestError(
             f"a baseline cannot be called {name!r}",
             hint="a name is a letter, then letters, digits and . _ / -; at most 100 in all",
@@ -44,7 +42,7 @@ def baseline_meant(ref: str) -> str | None:
     """
     if ref.startswith(_BASELINE):
         return ref.removeprefix(_BASELINE)
-    return ref if ref != LATEST and _NAME.match(ref) else None
+    return ref if ref != LATEST and BASELINE_NAME.match(ref) else None
 
 
 def new_run_id(now: datetime) -> str:

@@ -1,17 +1,21 @@
-"""Rows to nouns: a run with its results, its visits, one case."""
+"""Rows to nouns: a run with its results, its visits, one case.
+
+SQLite keeps anything in any column. What another program may have put there passes the same door as an exported file
+(serial.py): wrong types and what is out of bounds are ValueErrors and RequestErrors, which `Place.decoding` explains.
+"""
 
 from __future__ import annotations
 
 import functools
 import itertools
-import json
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Integer, Select, null, select, type_coerce
 
+from convbench.bounds import wrong_blocks
 from convbench.case import Case
 from convbench.nouns import nouns
 from convbench.problem import Problem
@@ -31,10 +35,13 @@ from convbench.result import (
 from convbench.serial import (
     Json,
     case_from_json,
+    check_columns,
+    check_contents,
     check_from_json,
     checks_from_json,
     pass_facts_from_json,
     problem_from_json,
+    stored,
 )
 from convbench.store import schema
 from convbench.store.runs import AnyRow, run_of
@@ -47,25 +54,61 @@ def load(connection: Connection, row: AnyRow, *, checks: bool) -> Run:
     """The run of a row with everything that belongs to it, what checks found where `checks` are wanted."""
     cases = _cases(connection, row.key)
     results = _results(connection, row.key, cases, checks=checks)
-    return replace(
+    run = replace(
         run_of(row),
         results=tuple([result for result in results if result is not None]),
         rejections=_rejections(connection, row.key),
         unmeasured=tuple([case for case, result in zip(cases, results, strict=True) if result is None]),
         passes=_passes(connection, row.key),
     )
+    check_contents(run)
+    return run
 
 
 def visits(connection: Connection, key: int) -> dict[str, list[Visit]]:
     """All visits of a run by case id, in the order of passes; cases without any are left out."""
-    ids = {position: case_id for case_id, position in positions(connection, key).items()}
-    visited = itertools.groupby(connection.execute(_visits_of(key, checks=True)), key=itemgetter(0))
-    return {ids[position]: [_visit(ids[position], row) for row in rows] for position, rows in visited}
+    ids = list(positions(connection, key))
+    rows = connection.execute(_visits_of(key, checks=True)).all()
+    check_visits(by_name(_VISIT_NAMES, rows), cases=len(ids))
+    made = [_visit(ids[row[0]], row) for row in rows]
+    wrong = wrong_blocks([(visit.layout, getattr(visit, name)) for visit in made for name in PACKED])
+    if wrong is not None:
+        visit = made[wrong[0] // len(PACKED)]
+        raise ValueError(f"case {visit.case_id}, pass {visit.pass_index}: {wrong[1]}")
+    return {case_id: list(some) for case_id, some in itertools.groupby(made, key=attrgetter("case_id"))}
 
 
-def case(problem: str, settings: str) -> Case:
-    """A case by the two texts that are stored of it."""
-    return _cases_of([(problem, settings)])[0]
+def by_name(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
+    """The columns of some rows."""
+    return dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
+
+
+def check_visits(columns: Mapping[str, Sequence[Any]], *, cases: int) -> None:
+    """Raise RequestError or ValueError where a value could not stand in a visit of one of so many cases.
+
+    The columns have the names of a visit's fields. What packed blocks and checks say is looked at elsewhere.
+    """
+    check_columns(Visit, {name: values for name, values in columns.items() if name in _PLAIN_FIELDS}, "visits")
+    for name, most in (("position", cases), ("complete", 2)):
+        wrong = [value for value in set(columns.get(name, ())) if not isinstance(value, int) or not 0 <= value < most]
+        if wrong:
+            raise ValueError(f"visits: {name} is {str(wrong[0])[:60]!r}, expected an integer under {most}")
+    for name, kind in (*((name, bytes) for name in PACKED), ("check_result", str)):
+        kinds = {*map(type, columns.get(name, ()))} - {kind, type(None)}
+        if kinds:
+            raise ValueError(f"visits: {name} is of type {kinds.pop().__name__}, expected {kind.__name__}")
+
+
+#: What is judged value by value.
+_PLAIN_FIELDS = frozenset({"pass_index", "status", "reason", "layout", "stop_reason", *FOUND_ONCE})
+
+
+def case(problem: str, settings: str, *, case_id: str | None = None) -> Case:
+    """A case by the two texts that are stored of it; ValueError where they make another id than `case_id`."""
+    made = _cases_of([(problem, settings)])[0]
+    if case_id is not None and made.id != case_id:
+        raise ValueError(f"the settings of case {case_id!r} make the id {made.id!r}")
+    return made
 
 
 #: Cases and checks by what is stored of them. The two runs of a comparison share their cases, read once and the same at
@@ -106,13 +149,16 @@ _SETTINGS = [field.name for field in fields(Case) if field.name != "problem"]
 #: Equal problems are one object: a sweep repeats each many times.
 @functools.lru_cache(maxsize=65536)
 def _problem(text: str) -> Problem:
-    return problem_from_json(json.loads(text))
+    return problem_from_json(stored(text))
 
 
 @functools.lru_cache(maxsize=4096)
 def _settings(text: str) -> Case:
     """A case with these settings, of any problem."""
-    return case_from_json({**json.loads(text), "problem": _ANY_PROBLEM})
+    document = stored(text)
+    if not isinstance(document, dict):
+        raise ValueError(f"expected an object of settings, got {text[:60]!r}")
+    return case_from_json({**document, "problem": _ANY_PROBLEM})
 
 
 #: Settings are judged without their problem.
@@ -120,32 +166,49 @@ _ANY_PROBLEM: Json = {"in_channels": 1, "out_channels": 1, "kernel_size": [1, 1]
 
 
 def positions(connection: Connection, key: int) -> dict[str, int]:
-    """Where each case of a run stands, by its id."""
+    """Where each case of a run stands, by its id, in the sweep's order."""
     cases = schema.cases.c
-    return dict(connection.execute(select(cases.case_id, cases.position).where(cases.run_key == key)).all())
+    rows = connection.execute(
+        select(cases.case_id, cases.position).where(cases.run_key == key).order_by(cases.position)
+    ).all()
+    _check_positions([position for _, position in rows])
+    ids = [case_id for case_id, _ in rows]
+    check_columns(Visit, {"case_id": ids}, "cases")
+    if len(set(ids)) < len(ids):
+        raise ValueError("a case stands there twice")
+    return {case_id: position for position, case_id in enumerate(ids)}
+
+
+def _check_positions(found: Sequence[object]) -> None:
+    if found != [*range(len(found))]:
+        raise ValueError(f"its {len(found)} cases do not stand at the positions from 0 to {len(found) - 1}")
 
 
 def _cases(connection: Connection, key: int) -> list[Case]:
     """The cases of a run in the sweep's order."""
     columns = schema.cases.c
     rows = connection.execute(
-        select(columns.problem, columns.settings).where(columns.run_key == key).order_by(columns.position)
-    )
-    return _cases_of([(problem, settings) for problem, settings in rows.all()])
+        select(columns.problem, columns.settings, columns.position)
+        .where(columns.run_key == key)
+        .order_by(columns.position)
+    ).all()
+    _check_positions([position for _, _, position in rows])
+    return _cases_of([(problem, settings) for problem, settings, _ in rows])
 
 
 def _rejections(connection: Connection, key: int) -> tuple[Rejection, ...]:
     columns = schema.rejections.c
     rows = connection.execute(
         select(columns.label, columns.reason).where(columns.run_key == key).order_by(columns.position)
-    )
+    ).all()
+    check_columns(Rejection, {"label": [label for label, _ in rows], "reason": [why for _, why in rows]}, "rejections")
     return tuple(Rejection(label=label, reason=reason) for label, reason in rows)
 
 
 def _passes(connection: Connection, key: int) -> tuple[PassFacts, ...]:
     columns = schema.passes.c
     rows = connection.scalars(select(columns.facts).where(columns.run_key == key).order_by(columns.pass_index))
-    return tuple(pass_facts_from_json(json.loads(facts)) for facts in rows)
+    return tuple(pass_facts_from_json(stored(facts)) for facts in rows)
 
 
 #: The columns that make a visit, in the order that `_visit` takes them apart.
@@ -157,18 +220,21 @@ _VISIT = (
     type_coerce(schema.visits.c.complete, Integer).label("complete"),  # a truth would be made in Python, row by row
     *(schema.visits.c[name] for name in (*PACKED, *FOUND_ONCE)),
 )
+_VISIT_NAMES = [column.name for column in _VISIT]
 _VISIT_PACKED = slice(8, 8 + len(PACKED))
 
 
 def _visit(case_id: str, row: Sequence[Any]) -> Visit:
     _, pass_index, status, reason, check, layout, stop, complete = row[: _VISIT_PACKED.start]
-    packed: dict[str, Any] = {name: blocks or b"" for name, blocks in zip(PACKED, row[_VISIT_PACKED], strict=True)}
+    packed: dict[str, Any] = {
+        name: b"" if blocks is None else blocks for name, blocks in zip(PACKED, row[_VISIT_PACKED], strict=True)
+    }
     return Visit(
         case_id=case_id,
         pass_index=pass_index,
         status=_STATUSES[status],
         reason=reason,
-        check=None if check is None else check_from_json(json.loads(check)),
+        check=None if check is None else check_from_json(stored(check)),
         layout=layout,
         stop_reason=_STOP_REASONS[stop],
         complete=bool(complete),
@@ -194,10 +260,13 @@ def _results(connection: Connection, key: int, cases: Sequence[Case], *, checks:
     """
     found: list[Result | None] = [None] * len(cases)
     rows = connection.execute(_visits_of(key, checks=checks)).all()
+    columns = by_name(_VISIT_NAMES, rows)
+    check_visits(columns, cases=len(cases))
     several = {row[0] for row, following in itertools.pairwise(rows) if row[0] == following[0]}
     alone = [row for row in rows if row[0] not in several and row[2] == Status.PASSED.value]
     if alone:
-        columns = dict(zip((column.name for column in _VISIT), zip(*alone, strict=True), strict=True))
+        if len(alone) < len(rows):
+            columns = by_name(_VISIT_NAMES, alone)
         layouts = columns["layout"]
         results = nouns(
             Result,
@@ -229,4 +298,10 @@ def _checks(texts: Sequence[str | None]) -> list[Check | None]:
 
 
 def _read_checks(texts: Sequence[str]) -> list[Check]:
-    return checks_from_json(json.loads(f"[{','.join(texts)}]"))
+    try:
+        documents = stored(f"[{','.join(texts)}]")
+    except ValueError:
+        documents = None
+    if not isinstance(documents, list) or len(documents) != len(texts):
+        documents = [stored(text) for text in texts]  # the first that is wrong tells why
+    return checks_from_json(documents)

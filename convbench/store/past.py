@@ -11,7 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
+from convbench.bounds import MOST_INTEGER
 from convbench.result import Result, Run, Status, StopReason, Visit, joined, merge
+from convbench.serial import check_contents
 from convbench.store import loading, schema
 from convbench.store.place import Place
 from convbench.store.runs import run_of
@@ -40,22 +42,23 @@ def past(
         wanted = wanted.where(runs.c.key.in_(select(cases.run_key).where(cases.case_id == case_id)))
     ids = None if run_ids is None else sorted(run_ids)
     asked = [None] if ids is None else [ids[start : start + _ASKED] for start in range(0, len(ids), _ASKED)]
-    rows = [
-        row
-        for some in asked
-        for row in connection.execute(wanted if some is None else wanted.where(runs.c.id.in_(some))).all()
-    ]
-    rows.sort(key=lambda row: (row.started_at, row.key))
+    found: dict[int, Run] = {}
+    for some in asked:
+        for row in connection.execute(wanted if some is None else wanted.where(runs.c.id.in_(some))).all():
+            with place.decoding(row.id):
+                found[row.key] = run_of(row)
+    keys = sorted(found, key=lambda key: (found[key].started_at, key))
     results: dict[int, list[Result]] = defaultdict(list)
-    for start in range(0, len(rows), _ASKED):
-        for key, result in _results(connection, [row.key for row in rows[start : start + _ASKED]], case_id, place):
+    for start in range(0, len(keys), _ASKED):
+        for key, result in _results(connection, keys[start : start + _ASKED], case_id, place):
             results[key].append(result)
     made = []
-    for row in rows:
-        if case_id is not None and row.key not in results:
+    for key in keys:
+        if case_id is not None and key not in results:
             continue  # not reached yet
-        with place.decoding(row.id):
-            run = replace(run_of(row), results=tuple(results[row.key]))
+        run = replace(found[key], results=tuple(results[key]))
+        with place.decoding(run.id):
+            check_contents(run)
         made.append(run)
     return made
 
@@ -90,17 +93,20 @@ def _results(connection: Connection, keys: list[int], case_id: str | None, place
     )
     if case_id is not None:
         query = query.where(cases.case_id == case_id)
-    found = []
-    for (key, _), rows in itertools.groupby(connection.execute(query), key=itemgetter(0, 1)):
-        with place.decoding("with a case's history"):
-            found.append((key, _result(list(rows))))
-    return found
+    rows = connection.execute(query).all()
+    with place.decoding("with a case's history"):
+        names = [column.name for column in query.selected_columns]
+        loading.check_visits(loading.by_name(names, rows), cases=MOST_INTEGER)
+        return [(key, _result(list(some), case_id)) for (key, _), some in itertools.groupby(rows, key=itemgetter(0, 1))]
 
 
-def _result(rows: Sequence[Any]) -> Result:
-    """The result of one case in one run from the rows of its visits, in the order of passes."""
+def _result(rows: Sequence[Any], case_id: str | None) -> Result:
+    """The result of one case in one run from the rows of its visits, in the order of passes.
+
+    A `case_id` that was asked for is held against the case's settings.
+    """
     first = rows[0]
-    case = loading.case(first.problem, first.settings)
+    case = loading.case(first.problem, first.settings, case_id=case_id)
     if all(row.status == _PASSED for row in rows):
         return Result(  # what `merge` makes of nearly all cases, in a tenth of the time
             case=case,
@@ -113,18 +119,18 @@ def _result(rows: Sequence[Any]) -> Result:
             timer=None,
             note=None,
             stop_reason=StopReason(rows[-1].stop_reason),
-            blocks=joined([(row.layout, row.blocks) for row in rows]),
+            blocks=joined([(row.layout, row.blocks or b"") for row in rows]),
         )
     visits = [
         Visit(
-            case_id=row.case_id,
+            case_id=case.id,
             pass_index=row.pass_index,
             status=Status(row.status),
             reason=row.reason,
             implementation=row.implementation,
             threads=row.threads,
             precision=row.precision,
-            blocks=row.blocks,
+            blocks=row.blocks or b"",
             layout=row.layout,
             stop_reason=StopReason(row.stop_reason),
         )

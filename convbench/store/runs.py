@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Row, func, select
@@ -12,7 +12,15 @@ from sqlalchemy.sql import ColumnElement
 
 from convbench.errors import NotComparableError, RunNotFoundError
 from convbench.result import Baseline, Environment, Git, Run, RunState, RunSummary, Status
-from convbench.serial import environment_from_json, measure_from_json, source_of_today
+from convbench.serial import (
+    baseline_from_json,
+    environment_from_json,
+    git_from_json,
+    reader,
+    run_head_from_json,
+    stored,
+    text_from_json,
+)
 from convbench.store import schema
 from convbench.store.identity import LATEST, baseline_meant
 from convbench.store.place import Place
@@ -32,10 +40,14 @@ def writer_columns(writer: Writer | None) -> dict[str, object]:
 
 
 def writer_of(row: AnyRow) -> Writer | None:
-    """Who writes the run, None where nobody does."""
+    """Who writes the run, None where nobody does. RequestError where that is no process."""
     if row.writer_pid is None:
         return None
-    return Writer(host=row.writer_host, boot=row.writer_boot, pid=row.writer_pid, started=row.writer_started)
+    named = {name: getattr(row, f"writer_{name}") for name in ("host", "boot", "pid", "started")}
+    return _writer_from_json(named)
+
+
+_writer_from_json = reader(Writer)
 
 
 def is_free(row: AnyRow) -> bool:
@@ -57,7 +69,7 @@ def git_of(row: AnyRow) -> Git | None:
     """What was checked out, None where that is not known."""
     if row.git_commit is None:
         return None
-    return Git(commit=row.git_commit, branch=row.git_branch, dirty=bool(row.git_dirty))
+    return git_from_json({"commit": row.git_commit, "branch": row.git_branch, "dirty": bool(row.git_dirty)})
 
 
 def state_of(row: AnyRow) -> RunState:
@@ -68,25 +80,26 @@ def state_of(row: AnyRow) -> RunState:
 
 def environment_of(row: AnyRow) -> Environment:
     """What the run was measured on."""
-    return environment_from_json(json.loads(row.environment))
+    return environment_from_json(stored(row.environment))
 
 
 def run_of(row: AnyRow) -> Run:
-    """The run of a row without what stands in other tables."""
-    return Run(
-        id=row.id,
-        name=row.name,
-        description=row.description,
-        source=source_of_today(row.source),
-        seed=int(row.seed),
-        measure=measure_from_json(json.loads(row.measure)),
-        version=row.version,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        state=state_of(row),
-        environment=environment_of(row),
-        git=git_of(row),
+    """The run of a row without what stands in other tables: read as an exported one is."""
+    if not isinstance(row.seed, str):
+        raise ValueError(f"seed: expected a text, got {row.seed!r}")
+    head = run_head_from_json(
+        {
+            **{name: getattr(row, name) for name in _PLAIN},
+            "seed": int(row.seed),
+            "measure": stored(row.measure),
+            "environment": stored(row.environment),
+        }
     )
+    return replace(head, state=state_of(row), git=git_of(row))
+
+
+#: The columns that a run has as they are.
+_PLAIN = ("id", "name", "description", "source", "version", "started_at", "finished_at", "state")
 
 
 def find(connection: Connection, ref: str, version: int, place: Place) -> AnyRow:
@@ -94,26 +107,27 @@ def find(connection: Connection, ref: str, version: int, place: Place) -> AnyRow
     none or where there are several, NotComparableError where there is no such baseline.
     """
     runs = schema.runs.c
-    stored = connection.execute(
+    rows = connection.execute(
         select(runs.key, runs.id, runs.name).order_by(runs.started_at.desc(), runs.key.desc())
     ).all()
-    if not stored:
+    there = [row for row in rows if isinstance(row.id, str)]  # in SQLite another program may have put anything there
+    if not there:
         raise RunNotFoundError(f"no run is stored in {place}", hint="`convbench run CONFIG` measures one")
     name = baseline_meant(ref)
     if name is not None:
-        named = [baseline.run_id for baseline in baselines(connection, version) if baseline.name == name]
+        named = [baseline.run_id for baseline in baselines(connection, version, place) if baseline.name == name]
         if not named:
             raise no_baseline(connection, name, version, place)
         ref = named[0]
-    found = stored[:1] if ref == LATEST else [row for row in stored if row.id == ref]
-    found = found or [row for row in stored if ref and row.id.startswith(ref)]
+    found = there[:1] if ref == LATEST else [row for row in there if row.id == ref]
+    found = found or [row for row in there if ref and row.id.startswith(ref)]
     if len(found) == 1:
         return found[0]
     if found:
         raise RunNotFoundError(
             f"{ref!r} begins the ids of {len(found)} runs in {place}", hint=f"say more: {_listed(found)}"
         )
-    raise RunNotFoundError(f"no run {ref!r} is stored in {place}", hint=f"stored are {_listed(stored)}")
+    raise RunNotFoundError(f"no run {ref!r} is stored in {place}", hint=f"stored are {_listed(there)}")
 
 
 def _listed(rows: Sequence[AnyRow]) -> str:
@@ -122,8 +136,8 @@ def _listed(rows: Sequence[AnyRow]) -> str:
     return shown if len(rows) <= 5 else f"{shown}, and {len(rows) - 5} more"
 
 
-def baselines(connection: Connection, version: int) -> list[Baseline]:
-    """All baselines in a database of a schema version, by name."""
+def baselines(connection: Connection, version: int, place: Place) -> list[Baseline]:
+    """All baselines in a database of a schema version, by name. StoreError where one cannot be understood."""
     if version < schema.BASELINES_SINCE:
         return []
     columns, runs = schema.baselines.c, schema.runs.c
@@ -132,12 +146,16 @@ def baselines(connection: Connection, version: int) -> list[Baseline]:
         .join_from(schema.baselines, schema.runs, columns.run_key == runs.key)
         .order_by(columns.name)
     )
-    return [Baseline(name=name, run_id=run_id, set_at=set_at) for name, run_id, set_at in rows]
+    found = []
+    for name, run_id, set_at in rows:
+        with place.decoding(f"of baseline {str(name)[:100]!r}"):
+            found.append(baseline_from_json({"name": name, "run_id": run_id, "set_at": set_at}))
+    return found
 
 
 def no_baseline(connection: Connection, name: str, version: int, place: Place) -> NotComparableError:
     """That there is no baseline of this name, and which there are."""
-    names = ", ".join(baseline.name for baseline in baselines(connection, version))
+    names = ", ".join(baseline.name for baseline in baselines(connection, version, place))
     there_are = f"; set are {names}" if names else ""
     return NotComparableError(
         f"there is no baseline {name!r} in {place}",
@@ -159,26 +177,28 @@ def summaries(connection: Connection, version: int, place: Place) -> list[RunSum
     ]
 
 
-def _summary(row: AnyRow, cases: int, statuses: Mapping[Status, int], place: Place) -> RunSummary:
+def _summary(row: AnyRow, cases: int, statuses: Mapping[str, int], place: Place) -> RunSummary:
     with place.decoding(row.id):
-        environment = environment_of(row)
-    return RunSummary(
-        id=row.id,
-        name=row.name,
-        state=state_of(row),
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        host=row.host,
-        cpu=environment.cpu,
-        torch=environment.torch,
-        cases=cases,
-        statuses=statuses,
-        git=git_of(row),
-    )
+        run = run_of(row)
+        return RunSummary(
+            id=run.id,
+            name=run.name,
+            state=run.state,
+            started_at=run.started_at,
+            finished_at=run.finished_at,
+            host=text_from_json(row.host),
+            cpu=run.environment.cpu,
+            torch=run.environment.torch,
+            cases=cases,
+            statuses={Status(status): count for status, count in statuses.items()},
+            git=run.git,
+        )
 
 
-def _statuses(connection: Connection) -> dict[int, dict[Status, int]]:
-    """How many cases of each run ended how, by `result.merge`'s rule: the first visit that did not pass decides."""
+def _statuses(connection: Connection) -> dict[int, dict[str, int]]:
+    """How many cases of each run ended how, in the database's words, by `result.merge`'s rule: the first visit that did
+    not pass decides.
+    """
     visits = schema.visits.c
     visited = select(visits.run_key, func.count(visits.position.distinct())).group_by(visits.run_key)
     first = (
@@ -193,11 +213,11 @@ def _statuses(connection: Connection) -> dict[int, dict[Status, int]]:
     others = (
         select(visits.run_key, visits.status, func.count()).where(*decisive).group_by(visits.run_key, visits.status)
     )
-    found: defaultdict[int, dict[Status, int]] = defaultdict(dict)
+    found: defaultdict[int, dict[str, int]] = defaultdict(dict)
     for key, status, count in connection.execute(others):
-        found[key][Status(status)] = count
+        found[key][status] = count
     for key, count in connection.execute(visited):
         passed = count - sum(found[key].values())
         if passed:
-            found[key][Status.PASSED] = passed
+            found[key][Status.PASSED.value] = passed
     return found

@@ -7,6 +7,7 @@ A change makes a new schema version, a migration, and a fixture database in test
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
@@ -32,6 +33,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from convbench.bounds import visible
+
 VERSION = 2
 
 
@@ -51,9 +54,18 @@ class Words(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """What is stored for `value`."""
-        if value is None or (value.isascii() and "\0" not in value):
-            return value
-        return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+        return None if value is None else visible(value)
+
+
+class Packed(TypeDecorator[bytes]):
+    """Bytes as the database holds them. SQLite holds what another program put there: the loaders look at it."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], bytes | None] | None:
+        """Nothing for SQLite: `bytes` of a number in place of bytes would be as many zeros."""
+        return None if dialect.name == "sqlite" else super().result_processor(dialect, coltype)
 
 
 #: Names for all constraints, so that a migration can find them.
@@ -186,9 +198,9 @@ visits = Table(
     Column("peak_bytes", BigInteger),
     Column("stop_reason", Words, nullable=False),
     Column("layout", SmallInteger, nullable=False),
-    Column("blocks", LargeBinary, nullable=False),
-    Column("system_blocks", LargeBinary),
-    Column("kernel_blocks", LargeBinary),
+    Column("blocks", Packed, nullable=False),
+    Column("system_blocks", Packed),
+    Column("kernel_blocks", Packed),
     PrimaryKeyConstraint("run_key", "position", "pass_index"),
     ForeignKeyConstraint(["run_key", "position"], ["cases.run_key", "cases.position"], ondelete="CASCADE"),
     Index(None, "run_key", "status"),

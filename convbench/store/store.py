@@ -128,9 +128,10 @@ class Store:
         )
         with self._reading() as connection:
             for row in connection.execute(wanted).all():
-                same = row.git_commit in commits and runs.environment_of(row) == environment
-                if same and runs.is_free(row):
-                    return str(row.id)
+                with self._place.decoding(row.id):
+                    same = row.git_commit in commits and runs.environment_of(row) == environment
+                    if same and runs.is_free(row):
+                        return runs.run_of(row).id
         return None
 
     def take_over(self, run_id: str, writer: Writer) -> None:
@@ -145,6 +146,8 @@ class Store:
                 raise RunNotFoundError(f"no run {run_id} is stored in {self._place}")
             if row.state == RunState.FINISHED.value:
                 raise StoreError(f"run {run_id} is finished", hint="`convbench run --fresh` measures anew")
+            with self._place.decoding(run_id):
+                is_free = runs.is_free(row)
             # The condition repeats what was judged: of two processes that take over at once, one changes no row.
             before = [columns[name].is_not_distinct_from(getattr(row, name)) for name in runs.writer_columns(None)]
             changed = connection.execute(
@@ -152,12 +155,13 @@ class Store:
                 .where(columns.key == row.key, *before)
                 .values(state=RunState.RUNNING.value, finished_at=None, **runs.writer_columns(writer))
             )
-            if not runs.is_free(row) or changed.rowcount != 1:
+            if not is_free or changed.rowcount != 1:
                 raise StoreError(
                     f"run {run_id} is being written by another process",
                     hint="let that one end, or measure anew with --fresh",
                 )
-            positions = loading.positions(connection, row.key)
+            with self._place.decoding(run_id):
+                positions = loading.positions(connection, row.key)
         self._claims[run_id] = _Claim(key=row.key, writer=writer, positions=positions)
 
     def claim(self, run_id: str, writer: Writer) -> None:
@@ -232,7 +236,8 @@ class Store:
         with self._reading() as connection:
             columns = schema.columns(schema.runs, self._version)
             row = connection.execute(select(*columns).where(schema.runs.c.id == run_id)).one_or_none()
-            return row is not None and row.finished_at is None and not runs.is_free(row)
+            with self._place.decoding(run_id):
+                return row is not None and row.finished_at is None and not runs.is_free(row)
 
     def send(self, run_id: str, *, to: Store) -> None:
         """Have the other database hold all that this one holds of a run: the run itself where it is not there, visits
@@ -270,7 +275,7 @@ class Store:
     def baselines(self) -> list[Baseline]:
         """All baselines, by name."""
         with self._reading() as connection:
-            return runs.baselines(connection, self._version)
+            return runs.baselines(connection, self._version, self._place)
 
     # ---- reading
 
@@ -318,7 +323,7 @@ class Store:
                 told = f"begins the ids of {len(found)} cases" if found else "is the id of no case"
                 raise RunNotFoundError(f"{ref!r} {told} in {self._place}", hint="`convbench export RUN` lists case ids")
             row = next(iter(found.values()))
-            return loading.case(row.problem, row.settings)
+            return loading.case(row.problem, row.settings, case_id=row.case_id)
 
     # ---- the rest
 

@@ -18,6 +18,7 @@ from typing import Self, TypeAlias
 
 from convbench.case import Case
 from convbench.errors import DatabaseError, RequestError, StoreError, TakenOverError
+from convbench.files import fresh_file
 from convbench.result import Environment, Git, PassFacts, Rejection, Run, RunState, Visit
 from convbench.store.patience import answering_within
 from convbench.store.place import DEFAULT, Place
@@ -198,16 +199,18 @@ class _Journaled:
         path = waiting_file(run_id)
         if path.exists():  # of a process that we cannot know to be gone
             _set_aside(path)
-        scratch = path.with_suffix(".part")
         try:
-            with Store.create(str(scratch)) as journal:
-                journal.take_identity(self._server.identity())
-                fill(journal)
-            scratch.rename(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with fresh_file(path) as scratch:
+                try:
+                    with Store.create(str(scratch)) as journal:
+                        journal.take_identity(self._server.identity())
+                        fill(journal)
+                    scratch.rename(path)
+                finally:
+                    _remove(scratch)
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}") from error
-        finally:
-            _remove(scratch)
         self._journal = Store.change(str(path))
         self._journal.claim(run_id, writer)
 
