@@ -65,7 +65,7 @@ LONGEST_VARIABLE = 4096
 MOST_VARIABLES = 100
 #: Characters that the environment variables of all points may have together: every label holds its own.
 MOST_CHARACTERS = 200_000_000
-#: Points times the different sets of settings that the entries of `exclude` name: each point looks up each set.
+#: Points times the different sets of settings that the entries of a list name: each point looks up each set.
 MOST_LOOKUPS = 20 * MOST_POINTS
 
 #: A setting's value. Numbers are normalized (3 -> (3, 3)), words stand as they are written: `half`, `depthwise`.
@@ -128,6 +128,8 @@ def load(path: Path) -> Sweep:
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)  # /dev/zero has no end
+        if len(data) > MOST_BYTES:
+            raise RequestError(f"{path}: expected at most {units.size(MOST_BYTES)}, got more", hint="is it a sweep?")
         text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()
     except UnicodeDecodeError as error:
         hint = "save it as UTF-8"
@@ -140,8 +142,6 @@ def load(path: Path) -> Sweep:
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RequestError(f"{path}: cannot be read: {reason.lower()}") from None
-    if len(data) > MOST_BYTES:
-        raise RequestError(f"{path}: expected at most {units.size(MOST_BYTES)}, got more", hint="is it a sweep?")
     return parse(text, str(path))
 
 

@@ -168,6 +168,14 @@ def test_plan_prints_forty_cases_and_all_on_demand(command: Command, sweep: Path
     assert every.out.count(" -> ") == 2 * 100
 
 
+def test_of_many_mistakes_the_first_are_told(command: Command, sweep: Path) -> None:
+    sweep.write_text(SWEEP + f"  dtype: [{', '.join(['floot'] * 60)}]\n", encoding="utf-8")
+    said = command("plan", "sweep.yaml")
+    assert said.code == 2
+    assert said.err.count("got 'floot'") == 50
+    assert said.err.endswith("\n  hint: these are the first 50 mistakes, there are more\n")
+
+
 @pytest.mark.parametrize("verb", ["plan", "run", "ab"])
 def test_nothing_left_to_measure_is_a_wrong_request(command: Command, sweep: Path, verb: str) -> None:
     sweep.write_text(SWEEP.replace("[1, 3]", "9"), encoding="utf-8")
