@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import yaml
 
 from convbench import units
 from convbench.errors import Mistake, SweepError
+from convbench.result import Run
 from convbench.variables import HIDDEN, is_secret
 
 #: Values a file may expand to, aliases counted like what they stand for: 1,000,000 cases of four settings fit.
@@ -316,3 +317,8 @@ def _secrets(text: str) -> Iterator[tuple[str, _Place]]:
             inside.append(place[0] if place else None)
         if isinstance(event, yaml.CollectionStartEvent):
             outer.append([] if isinstance(event, yaml.MappingStartEvent) else None)
+
+
+def of_today(run: Run) -> Run:
+    """A run whose source holds no values of secrets, which older versions stored."""
+    return replace(run, source=without_secrets(run.source)[0])

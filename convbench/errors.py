@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from convbench.terminal import LONGEST, line
+from convbench.units import LONGEST_TEXT, line
 
 
 class ExitCode(IntEnum):
@@ -52,7 +52,7 @@ class ConvbenchError(Exception):
 
 
 def _lines(text: str | Sequence[str]) -> tuple[str, ...]:
-    return tuple(line(one, most=LONGEST) for one in ([text] if isinstance(text, str) else text))
+    return tuple(line(one, most=LONGEST_TEXT) for one in ([text] if isinstance(text, str) else text))
 
 
 class RequestError(ConvbenchError):

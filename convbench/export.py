@@ -22,6 +22,7 @@ from convbench.errors import RequestError
 from convbench.markdown import escaped
 from convbench.result import UNMEASURED, WRONG, Run, Status
 from convbench.serial import parsed, run_from_json, to_json
+from convbench.variables import may_hold_secrets
 
 
 def export(run: Run, form: str) -> bytes:
@@ -93,7 +94,12 @@ def read_json(text: str) -> Run:
             f"not a run that convbench exported: it is no JSON ({error})",
             hint="`convbench export RUN --format json` writes one",
         ) from None
-    return run_from_json(document)
+    run = run_from_json(document)
+    if may_hold_secrets(run.source):
+        from convbench.document import of_today  # and YAML with it, which few runs need
+
+        run = of_today(run)
+    return run
 
 
 def to_parquet(run: Run) -> bytes:

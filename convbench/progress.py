@@ -10,9 +10,10 @@ import time
 from typing import TYPE_CHECKING
 
 from convbench import units
+from convbench.cli.output import say
 from convbench.passes import Progress
 from convbench.runner import Begun, Listener
-from convbench.terminal import flat, say
+from convbench.units import flat
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

@@ -41,7 +41,7 @@ from convbench.result import (
     Run,
     Visit,
 )
-from convbench.variables import HIDDEN, Variables, hidden, may_hold_secrets, telling
+from convbench.variables import HIDDEN, Variables, hidden, telling
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 Noun = TypeVar("Noun")
@@ -544,15 +544,6 @@ def _of_today(environment: Environment) -> Environment:
     return replace(environment, variables=telling(environment.variables))
 
 
-def source_of_today(source: str) -> str:
-    """A stored sweep's text without the values of secrets, which older versions stored."""
-    if not may_hold_secrets(source):
-        return source
-    from convbench.document import without_secrets  # and YAML with it, which few runs need
-
-    return without_secrets(source)[0]
-
-
 def run_from_json(document: Json) -> Run:
     """A whole run as `to_json` wrote it; RequestError where it is none, or one of another format version."""
     if not isinstance(document, dict) or document.get("format") != FORMAT:
@@ -572,5 +563,5 @@ def run_head_from_json(document: Json) -> Run:
 
 
 def _run_of_today(run: Run) -> Run:
-    """A run without the values of secrets, which older versions stored."""
-    return replace(run, environment=_of_today(run.environment), source=source_of_today(run.source))
+    """A run with those variables alone that are stored today; its source may hold the values of secrets still."""
+    return replace(run, environment=_of_today(run.environment))

@@ -1,8 +1,9 @@
-"""Numbers to text: the only place that formats. Inside convbench all is SI: seconds, bytes, FLOPs, ratios."""
+"""What people read: numbers with their units, and text of others made safe for a terminal."""
 
 from __future__ import annotations
 
 import math
+import re
 
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 _BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
@@ -120,3 +121,42 @@ def pair(values: tuple[int, ...] | str) -> str:
 def plain(value: float) -> str:
     """A number for other programs, `0.004312`: seven digits, which is what float32 holds."""
     return f"{value:.7g}"
+
+
+#: What a terminal obeys instead of showing it: control characters but the line feed, halves of surrogate pairs, line
+#: and paragraph separators, marks that change the direction of writing (Unicode's UAX 9), annotations and tags.
+_OBEYED = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U000e0000-\U000e007f\ud800-\udfff]"
+)
+_OBEYED_OR_BREAK = re.compile(rf"{_OBEYED.pattern}|\n")
+#: Names and passwords in a URL: `scheme://user:password@host`. A password may hold an `@`, never a blank.
+_CREDENTIALS = re.compile(r"(?<=://)[^\s'\"`<>]*@")
+#: Characters of one value in a message at most; torch's longest reasons have a few hundred.
+LONGEST_TEXT = 2000
+
+
+def safe(text: str) -> str:
+    r"""Text of several lines: line feeds stay, whatever else a terminal would obey is shown as an escape: `\x1b`."""
+    return text if text.isascii() and text.replace("\n", "").isprintable() else _OBEYED.sub(_escaped, text)
+
+
+def line(text: str, *, most: int | None = None) -> str:
+    """A value on one line, line breaks and tabs shown as escapes too; what is over `most` characters is left out."""
+    if most is not None and len(text) > most:
+        text = f"{text[:most]}... ({len(text):,} characters)"
+    return text if text.isascii() and text.isprintable() else _OBEYED_OR_BREAK.sub(_escaped, text)
+
+
+def flat(text: str) -> str:
+    """A value on one line, each stretch of white space as one blank."""
+    return line(" ".join(text.split()))
+
+
+def without_credentials(text: str) -> str:
+    """The text with `***` for the user and the password of every URL in it."""
+    return _CREDENTIALS.sub("***@", text) if "@" in text else text
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")

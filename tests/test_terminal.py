@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convbench import errors, terminal
+from convbench import errors, units
+from convbench.cli import output
 from convbench.worker.serve import LONGEST_REASON, classify
 
 #: Every class of what a terminal obeys, by Unicode's own words.
@@ -29,24 +30,24 @@ def test_every_character_that_a_terminal_obeys_is_shown_as_an_escape() -> None:
     for code in range(0x110000):
         char = chr(code)
         if char != "\n" and is_obeyed(char):
-            assert terminal.safe(f"ä{char}") == f"ä{char.encode('unicode_escape').decode()}", hex(code)
+            assert units.safe(f"ä{char}") == f"ä{char.encode('unicode_escape').decode()}", hex(code)
 
 
 @given(st.text(st.characters()))
 def test_any_text_is_safe_and_a_line_is_one(text: str) -> None:
-    assert not [char for char in terminal.safe(text) if is_obeyed(char) and char != "\n"]
-    assert not [char for char in terminal.line(text) + terminal.flat(text) if is_obeyed(char)]
-    assert terminal.safe(terminal.safe(text)) == terminal.safe(text)
+    assert not [char for char in units.safe(text) if is_obeyed(char) and char != "\n"]
+    assert not [char for char in units.line(text) + units.flat(text) if is_obeyed(char)]
+    assert units.safe(units.safe(text)) == units.safe(text)
 
 
 @pytest.mark.parametrize("text", ["größer 卷积 🧮 👩‍💻", "c:\\x1b", "a  b", "ש ע", "é", "می‌خواهم"])
 def test_what_people_write_stays(text: str) -> None:
-    assert terminal.safe(text) == terminal.line(text) == text
+    assert units.safe(text) == units.line(text) == text
 
 
 def test_a_value_is_cut_where_that_is_asked_for() -> None:
-    assert terminal.line("a" * 10_000_000, most=5) == "aaaaa... (10,000,000 characters)"
-    assert terminal.flat(" a\n\tb  c ") == "a b c"
+    assert units.line("a" * 10_000_000, most=5) == "aaaaa... (10,000,000 characters)"
+    assert units.flat(" a\n\tb  c ") == "a b c"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_a_value_is_cut_where_that_is_asked_for() -> None:
     ],
 )
 def test_a_password_in_a_url_is_not_told(text: str, told: str) -> None:
-    assert terminal.without_credentials(text) == told
+    assert units.without_credentials(text) == told
 
 
 def test_an_error_is_as_many_lines_as_were_given_and_each_is_short() -> None:
@@ -95,8 +96,8 @@ def test_an_endless_exception_is_cut_where_it_is_caught(error: Exception) -> Non
 
 
 def test_what_is_printed_is_safe(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.show("a\x1b[31m\nb")
-    terminal.say("c\u202ed\r")
+    output.show("a\x1b[31m\nb")
+    output.say("c\u202ed\r")
     assert capsys.readouterr() == ("a\\x1b[31m\nb\n", "c\\u202ed\\r\n")
 
 
@@ -110,8 +111,8 @@ def test_data_goes_to_a_pipe_as_it_is_and_to_a_terminal_as_text(monkeypatch: pyt
         raw = io.BytesIO()
         stream = kind(raw, encoding="utf-8")
         monkeypatch.setattr("sys.stdout", stream)
-        terminal.show_bytes(b"a\x1b\xff\n")
-        terminal.flush()
+        output.show_bytes(b"a\x1b\xff\n")
+        output.flush()
         assert raw.getvalue() == told
 
 
@@ -120,5 +121,5 @@ def test_the_command_prints_through_this_alone() -> None:
 
     printing = re.compile(r"(?<![\w.])print\(|sys\.std(out|err)\.(buffer|write)|\becho\(|traceback\.print")
     for path in MODULES:
-        if path.parts[1] != "worker" and path.name not in ("terminal.py", "repro.py"):
+        if path.parts[1] != "worker" and path.name not in ("units.py", "repro.py"):
             assert not printing.search((PACKAGE.parent / path).read_text(encoding="utf-8")), path

@@ -13,8 +13,8 @@ from convbench.cli.comparison_page import PageFile, WithoutPage, check_page, wri
 from convbench.cli.measuring import sigterm_as_interrupt
 from convbench.cli.options import Config, app
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
+from convbench.cli.output import flush, say, show
 from convbench.errors import RequestError
-from convbench.terminal import flush, say, show
 
 if TYPE_CHECKING:
     from convbench.engine.local import Setup

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from convbench.cli.options import app
+from convbench.cli.output import say, show
 from convbench.errors import RequestError
 from convbench.files import write_bytes
-from convbench.terminal import line, say, show
+from convbench.units import line
 
 ci = typer.Typer(help="Have a CI guard the speed of layers.", rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(ci, name="ci")

@@ -10,7 +10,7 @@ import typer
 from convbench.cli.comparison_page import PageFile, WithoutPage, check_page, write_page
 from convbench.cli.options import RUN_HELP, AcrossEnvironments, Database, app, database_of
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
-from convbench.terminal import flush, show
+from convbench.cli.output import flush, show
 
 
 @app.command()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convbench.cli.output import say
 from convbench.errors import RequestError
 from convbench.files import check_writable
-from convbench.terminal import LONGEST, line, say
+from convbench.units import LONGEST_TEXT, line
 
 if TYPE_CHECKING:
     from convbench.analysis.judgment import Compared
@@ -53,6 +54,6 @@ def write_page(compared: Compared, output: Path | None, *, no_page: bool) -> Non
     except Exception as error:
         if output is not None:
             raise
-        say(f"no page of this: {line(str(error), most=LONGEST)}")
+        say(f"no page of this: {line(str(error), most=LONGEST_TEXT)}")
     else:
         say(f"the same as a page: {line(str(path))}")

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from convbench.cli.options import app
+from convbench.cli.output import OutputError, flush, say
 from convbench.errors import ConvbenchError, ExitCode, SweepError
-from convbench.terminal import LONGEST, OutputError, flush, line, say, without_credentials
+from convbench.units import LONGEST_TEXT, line, without_credentials
 
 #: Lines of a traceback that are told from its beginning and from its end.
 _MOST_LINES = 100
@@ -91,13 +92,13 @@ def _of_the_system(error: OSError) -> str:
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     said = error.strerror.lower() if error.strerror else str(error) or type(error).__name__
     return line(
-        ": ".join([" -> ".join(names), said] if names else [f"the system refused something: {said}"]), most=LONGEST
+        ": ".join([" -> ".join(names), said] if names else [f"the system refused something: {said}"]), most=LONGEST_TEXT
     )
 
 
 def _traceback() -> str:
     """The exception that is being handled, as Python tells it, its longest lines and the middle of many left out."""
-    lines = [line(one, most=LONGEST) for one in without_credentials(traceback.format_exc()).splitlines()]
+    lines = [line(one, most=LONGEST_TEXT) for one in without_credentials(traceback.format_exc()).splitlines()]
     left_out = len(lines) - 2 * _MOST_LINES
     if left_out > 0:
         lines[_MOST_LINES:-_MOST_LINES] = [f"... {left_out:,} lines ..."]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convbench.cli.options import Database, app, database_of
+from convbench.cli.output import flush, say, show, show_bytes
 from convbench.errors import ExitCode, RequestError
 from convbench.files import write_bytes
-from convbench.terminal import flush, line, say, show, show_bytes
+from convbench.units import line
 
 if TYPE_CHECKING:
     from convbench.case import Case

@@ -15,8 +15,9 @@ import typer
 from convbench.cli.comparison_page import write_page
 from convbench.cli.options import AcrossEnvironments, Config, Database, app, database_of, write_index
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
+from convbench.cli.output import flush, say, show
 from convbench.errors import ExitCode, RequestError
-from convbench.terminal import flat, flush, line, say, show
+from convbench.units import flat, line
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -45,9 +46,9 @@ def run(
     --against, what changed goes to standard error too, and the exit code is that of compare.
     """
     from convbench import api, runner
+    from convbench.cli.output import say
     from convbench.progress import Shown
     from convbench.store import waiting_file
-    from convbench.terminal import say
 
     outcome = Outcome.asked(summary, junit, fail_on)
     database = database_of(db)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from convbench.terminal import LONGEST, line, say, show, without_credentials
+from convbench.cli.output import say, show
+from convbench.units import LONGEST_TEXT, line, without_credentials
 
 if TYPE_CHECKING:
     from convbench.result import Run
@@ -42,7 +43,7 @@ def _plain_usage_errors() -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, _UsageError):
             raise
-        error.message = line(without_credentials(error.message), most=LONGEST)
+        error.message = line(without_credentials(error.message), most=LONGEST_TEXT)
         raise
 
 
@@ -102,7 +103,7 @@ def write_index(run: Run, db: str | None, findings: Sequence[str] | None = None)
     try:
         api.write_index(db=db, run=run, findings=findings)
     except Exception as error:
-        say(f"no page of all runs: {line(str(error), most=LONGEST)}")
+        say(f"no page of all runs: {line(str(error), most=LONGEST_TEXT)}")
 
 
 def send_what_waits(db: str | None) -> None:

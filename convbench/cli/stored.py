@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from convbench.cli.options import STORED_HELP, Database, RunRef, app, database_of, send_what_waits, write_index
+from convbench.cli.output import show, show_bytes
 from convbench.errors import RequestError
 from convbench.files import check_writable, write_bytes
-from convbench.terminal import line, show, show_bytes
+from convbench.units import line
 
 
 @app.command()

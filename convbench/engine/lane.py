@@ -12,7 +12,7 @@ from convbench.case import Case, WorkerSettings
 from convbench.errors import RequestError, WorkerDiedError
 from convbench.result import Check, Roof, RoofKind, Status
 from convbench.serial import reader, to_json
-from convbench.terminal import LONGEST, line
+from convbench.units import LONGEST_TEXT, line
 
 _Noun = TypeVar("_Noun", Check, Roof)
 Json = bool | int | float | str | None | Sequence["Json"] | Mapping[str, "Json"]
@@ -336,7 +336,7 @@ def _text(answer: Mapping[str, Json], name: str) -> str:
     value = answer.get(name)
     if not isinstance(value, str):
         raise _senseless(name, answer)
-    return line(value, most=LONGEST)
+    return line(value, most=LONGEST_TEXT)
 
 
 def _maybe_text(answer: Mapping[str, Json], name: str) -> str | None:

@@ -9,7 +9,7 @@ from convbench import units
 from convbench.analysis.common_shift import is_worth_telling
 from convbench.analysis.comparability import Difference
 from convbench.analysis.judgment import Comparison, Group, How, Judgment, Verdict
-from convbench.terminal import flat
+from convbench.units import flat
 
 #: The verdicts that get a line for each case, in this order.
 _TOLD = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED)

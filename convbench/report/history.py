@@ -11,7 +11,7 @@ from convbench.analysis.history import Point, Series, Step, differences_at
 from convbench.analysis.steps import FEWEST
 from convbench.report.runs import minute, short_commit, table
 from convbench.result import Status
-from convbench.terminal import flat
+from convbench.units import flat
 
 #: From the lowest floor to the highest.
 _BARS = "▁▂▃▄▅▆▇█"

@@ -9,7 +9,7 @@ from convbench import units
 from convbench.case import Case
 from convbench.measure import forecast, schedule
 from convbench.result import Measure, Rejection
-from convbench.terminal import flat
+from convbench.units import flat
 
 #: Rejections shown unless all are asked for.
 MOST_REJECTIONS = 10

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from convbench import units
 from convbench.result import Baseline, Git, RunSummary
-from convbench.terminal import flat
+from convbench.units import flat
 
 
 def runs_text(runs: Sequence[RunSummary]) -> str:

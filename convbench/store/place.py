@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from convbench.errors import DatabaseError, RequestError, RunNotFoundError, StoreError
 from convbench.store import schema
-from convbench.terminal import line
+from convbench.units import line
 
 DEFAULT = "reports/convbench.db"
 

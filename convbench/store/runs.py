@@ -25,6 +25,7 @@ from convbench.store import schema
 from convbench.store.identity import LATEST, baseline_meant
 from convbench.store.place import Place
 from convbench.store.writer import Writer
+from convbench.variables import may_hold_secrets
 
 AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
 
@@ -95,6 +96,10 @@ def run_of(row: AnyRow) -> Run:
             "environment": stored(row.environment),
         }
     )
+    if may_hold_secrets(head.source):
+        from convbench.document import of_today  # and YAML with it, which few runs need
+
+        head = of_today(head)
     return replace(head, state=state_of(row), git=git_of(row))
 
 
