@@ -24,7 +24,7 @@ test: $(VENV)/.installed-dev browser postgres lint
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/biome check --error-on-warnings convbench/report/static
+	$(VENV)/bin/biome check --error-on-warnings convbench/report/pages/static
 	$(VENV)/bin/mypy
 
 $(VENV)/bin/python:

@@ -20,7 +20,7 @@ from export_speed import store
 
 from convbench import units
 from convbench.errors import ExitCode
-from convbench.result import Run
+from convbench.model.result import Run
 
 REPEATS = 5
 SLOWER_EVERY = 10

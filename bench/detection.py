@@ -36,20 +36,21 @@ from pathlib import Path
 
 from detection_statistics import SLOWER, THRESHOLD, TRIALS, Row, drawn, order, show
 
-from convbench import api, runner
-from convbench.ab_runner import Side, confirm
-from convbench.analysis import side_by_side
-from convbench.analysis.comparison import compare
-from convbench.analysis.judgment import Compared, Comparison, Judgment
-from convbench.case import Case
+from convbench import api
+from convbench.analysis.comparison import side_by_side
+from convbench.analysis.comparison.comparison import compare
+from convbench.analysis.comparison.judgment import Compared, Comparison, Judgment
+from convbench.conduct import run as runner
+from convbench.conduct.ab import Side, confirm
 from convbench.engine import machine
-from convbench.engine.checkout import checkout
+from convbench.engine.git_state import checkout
 from convbench.engine.local import LocalEngine, Setup
 from convbench.errors import NotComparableError
 from convbench.measure import estimate
 from convbench.measure.alike import pass_floors
-from convbench.measure.threshold import Thresholds
-from convbench.result import Result, Run, unpack_blocks
+from convbench.model.case import Case
+from convbench.model.result import Result, Run, unpack_blocks
+from convbench.model.threshold import Thresholds
 
 SWEEP = """\
 name: detection

@@ -14,8 +14,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from convbench import api, runner
-from convbench.passes import Progress
+from convbench import api
+from convbench.conduct import run as runner
+from convbench.conduct.passes import Progress
 
 
 @dataclass

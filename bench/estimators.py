@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from repeatability import p95_of_pairs
 
 from convbench.measure.schedule import is_settled
-from convbench.result import Block, RunState, unpack_blocks
+from convbench.model.result import Block, RunState, unpack_blocks
 from convbench.store import Store
 
 Blocks = Sequence[Block]

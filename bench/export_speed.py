@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import synthetic
 
 from convbench import units
-from convbench.result import Run, RunState, StopReason, Visit
+from convbench.model.result import Run, RunState, StopReason, Visit
 from convbench.store import Store, Writer
 
 REPEATS = 7

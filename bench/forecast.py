@@ -12,7 +12,7 @@ import sys
 from datetime import datetime
 
 from convbench.measure.forecast import forecast_s
-from convbench.result import Run, RunState
+from convbench.model.result import Run, RunState
 from convbench.store import Store
 
 

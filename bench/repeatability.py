@@ -100,8 +100,8 @@ def run_convbench(folder: Path, threads: int | None, seconds: float) -> dict[str
     called([*command, "run", "--fresh", "sweep.yaml"], folder)
     called([*command, "export", "latest", "--format", "json", "-o", "run.json"], folder)
 
-    from convbench.export import read_json
-    from convbench.result import unpack_blocks
+    from convbench.model.result import unpack_blocks
+    from convbench.report.export import read_json
 
     found = {}
     for result in read_json((folder / "run.json").read_text(encoding="utf-8")).results:

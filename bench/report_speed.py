@@ -28,7 +28,7 @@ import synthetic
 from browser import started
 
 from convbench import units
-from convbench.result import BLOCK_LAYOUTS, LAYOUT, PassFacts, Result, Roof, RoofKind, Run
+from convbench.model.result import BLOCK_LAYOUTS, LAYOUT, PassFacts, Result, Roof, RoofKind, Run
 
 #: Cases -> bytes, seconds to write, seconds until usable, seconds for a filter: what was asked for.
 ASKED = {
@@ -92,7 +92,7 @@ def _measured(result: Result, blocks: tuple[tuple[int, bytes], ...], chance: np.
 
 def write(cases: int, path: Path) -> None:
     """Write a report and print what it cost; a process of its own, so that its peak is its own."""
-    from convbench.report import page
+    from convbench.report.pages import run as page
 
     run = noisy(synthetic.run(cases))
     before = time.perf_counter()

@@ -28,8 +28,8 @@ from pathlib import Path
 import torch
 from repeatability import LAYERS, p95_of_pairs
 
-from convbench.case import WorkerSettings
 from convbench.engine.local import LocalEngine
+from convbench.model.case import WorkerSettings
 from convbench.worker.timer import time_block
 
 #: Of a run in bench/repeatability.py: blocks of a case, their length, and the wall time that they are spread over.

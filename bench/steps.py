@@ -14,8 +14,8 @@ import sys
 
 import numpy as np
 
-from convbench.analysis import steps
-from convbench.measure.threshold import BEYOND_L2, THRESHOLD
+from convbench.analysis.history import steps
+from convbench.model.threshold import BEYOND_L2, THRESHOLD
 
 
 def drifting(

@@ -23,8 +23,8 @@ STEPS = ("digest", "begin", "append", "load", "visits", "runs")
 
 
 def made_up_cases(count: int) -> list:
-    from convbench.case import Case
-    from convbench.problem import Direction, PaddingWord, Problem
+    from convbench.model.case import Case
+    from convbench.model.problem import Direction, PaddingWord, Problem
 
     points = itertools.product(
         range(1, count // 480 + 2), (16, 64, 65, 128, 256, 512), (1, 3, 5, 7), (1, 2), ((1, 1), PaddingWord.VALID)
@@ -50,7 +50,8 @@ def made_up_cases(count: int) -> list:
 def step(name: str, path: str, count: int) -> float:
     """Do one step and return its seconds."""
     start = time.perf_counter()
-    from convbench import result, store
+    from convbench import store
+    from convbench.model import result
 
     if name in ("load", "visits", "runs"):
         with store.Store.open(path) as opened:

@@ -13,11 +13,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from convbench.version import __version__
+
 if TYPE_CHECKING:
     from convbench.api import ab, compare, history, load, run, run_against
     from convbench.engine.local import Setup
 
-__version__ = "0.1.0"
 __all__ = ["Setup", "__version__", "ab", "compare", "history", "load", "run", "run_against"]
 
 _MODULES = {

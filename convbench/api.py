@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 from convbench import sweep as sweeps
 from convbench.errors import NotComparableError, RequestError, RunNotFoundError, StoreError, SweepError
-from convbench.files import read_text, write_bytes
-from convbench.result import Git, Run, RunState
+from convbench.model.result import Git, Run, RunState
+from convbench.store.files import read_text, write_bytes
 
 if TYPE_CHECKING:
     import pandas
 
-    from convbench.analysis.history import Series
-    from convbench.analysis.judgment import Compared
+    from convbench.analysis.comparison.judgment import Compared
+    from convbench.analysis.history.history import Series
+    from convbench.conduct.run import Listener
     from convbench.engine.local import Setup
-    from convbench.measure.threshold import Thresholds
-    from convbench.runner import Listener
+    from convbench.model.threshold import Thresholds
 
 #: Where reports are written, below the current directory.
 REPORTS = Path("reports")
@@ -41,7 +41,7 @@ class MeasuredRun:
 
     def frame(self) -> pandas.DataFrame:
         """One row per case, the columns of the CSV export first; times in seconds."""
-        from convbench.analysis.frame import frame
+        from convbench.analysis.table.frame import frame
 
         return frame(self.run)
 
@@ -64,7 +64,7 @@ def run(
     SweepError for mistakes in the file, RequestError where nothing is left to measure, the database cannot be used, or
     the run to resume is `base`.
     """
-    from convbench import runner
+    from convbench.conduct import run as runner
     from convbench.engine.local import LocalEngine
 
     sweep, plan = planned(Path(config))
@@ -128,7 +128,7 @@ def load(ref: str = LATEST, *, db: str | None = None) -> MeasuredRun:
 def _run(ref: str, *, db: str | None, checks: bool = True) -> Run:
     """The run that `ref` means, as `load` does; from a database without what its checks found where nobody asks."""
     if is_export(ref):
-        from convbench.export import read_json
+        from convbench.report.export import read_json
 
         try:
             return read_json(read_text(Path(ref)))
@@ -148,9 +148,9 @@ def compare(base: str, new: str = LATEST, *, db: str | None = None, across_envir
     where the runs have no case in common, or where they were measured on environments that differ, unless
     `across_environments`.
     """
-    from convbench.analysis import comparison
-    from convbench.analysis.comparability import refuse
-    from convbench.analysis.judgment import Compared
+    from convbench.analysis.comparison import comparison
+    from convbench.analysis.comparison.comparability import refuse
+    from convbench.analysis.comparison.judgment import Compared
 
     before, after = baseline(base, db=db), _run(new, db=db, checks=False)
     found = comparison.compare(before, after, thresholds(after))
@@ -182,8 +182,8 @@ def against(
 
     Suspects and as many controls are measured again. Raises as `compare` does.
     """
-    from convbench import runner
-    from convbench.against import confirmed
+    from convbench.conduct import run as runner
+    from convbench.conduct.confirm import confirmed
 
     if base.id == new.id:
         raise runner.itself(base.id)
@@ -231,10 +231,10 @@ def ab(
     `threshold` is what counts as a change, a ratio minus 1; `epochs` are those that confirm. Nothing is stored. Raises
     SweepError for mistakes in the file, RequestError where nothing is left to measure or a side cannot measure.
     """
-    from convbench import runner
-    from convbench.ab_runner import Side
-    from convbench.ab_runner import ab as measured_side_by_side
-    from convbench.analysis import side_by_side
+    from convbench.analysis.comparison import side_by_side
+    from convbench.conduct import run as runner
+    from convbench.conduct.ab import Side
+    from convbench.conduct.ab import ab as measured_side_by_side
     from convbench.engine.local import LocalEngine
 
     if threshold is not None and not 0 < threshold < 1:
@@ -263,7 +263,7 @@ def ab(
 
 def _git(setup: Setup) -> Git | None:
     """What is checked out where a side's modules come from."""
-    from convbench.engine.checkout import checkout
+    from convbench.engine.git_state import checkout
 
     return checkout(Path(setup.path[0]) if setup.path else None)
 
@@ -273,7 +273,7 @@ def thresholds(run: Run) -> Thresholds:
 
     Raises RequestError where that cannot be read: another convbench may have stored it.
     """
-    from convbench.measure.threshold import Thresholds
+    from convbench.model.threshold import Thresholds
 
     try:
         return sweeps.parse(run.source, f"the sweep of run {run.id}").compare
@@ -292,7 +292,7 @@ def history(
     Of runs of one `branch`, and of the `last` newest runs, where these are given. What counts as a step is said by the
     newest run's sweep. Raises RunNotFoundError where there is no such case or no such run.
     """
-    from convbench.analysis.history import history as series_of
+    from convbench.analysis.history.history import history as series_of
     from convbench.store import Store
 
     if last is not None and last < 1:
@@ -342,7 +342,7 @@ def forecast_s(plan: sweeps.Plan, sweep: sweeps.Sweep, *, db: str | None = None)
 
 def write_report(run: Run, folder: Path = REPORTS) -> Path:
     """Write the run's report into `folder`, whole or not at all, and return its path."""
-    from convbench.report import page
+    from convbench.report.pages import run as page
 
     path = folder / page.file_name(run)
     write_bytes(path, page.render(run).encode())
@@ -354,7 +354,8 @@ def write_comparison(compared: Compared, path: Path | None = None) -> Path:
 
     It links to the reports of both runs that lie beside it. Raises RequestError with the system's reason.
     """
-    from convbench.report import comparison_page, page
+    from convbench.report.pages import comparison as comparison_page
+    from convbench.report.pages import run as page
 
     path = path or REPORTS / comparison_page.file_name(compared.comparison)
     names = [page.file_name(run) for run in (compared.base, compared.new)]
@@ -387,10 +388,10 @@ def write_index(
     `run` is one that is loaded already, `findings` its sentences where they are known. Raises RequestError where the
     database cannot be read or the folder not be written.
     """
-    from convbench import __version__
-    from convbench.report import index
+    from convbench.actions.trending import sweeps_over_time
+    from convbench.report.pages import index
     from convbench.store import Store
-    from convbench.trending import sweeps_over_time
+    from convbench.version import __version__
 
     text = _kept_text(folder / KEPT)
     kept, kept_sweeps = index.kept_glances(text, __version__), index.kept_trends(text, __version__)

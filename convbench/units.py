@@ -64,7 +64,7 @@ def time_unit(value: float) -> tuple[float, str]:
 def number(value: float | None, *, significant: int | None = None, decimals: int = 0) -> str:
     """A number for a column that names its unit: thousands separated, so many significant digits or decimals.
 
-    The report's `formatNumber` in report/static/format.js writes the same text.
+    The report's `formatNumber` in report/pages/static/format.js writes the same text.
     """
     if value is None or math.isnan(value):
         return ""

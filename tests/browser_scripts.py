@@ -1,4 +1,4 @@
-"""The report's JavaScript called from Python: functions of the modules in report/static, run in a real browser."""
+"""The report's JavaScript called from Python: functions of the modules in report/pages/static, run in a real browser."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 from playwright.sync_api import Page
 
-from convbench.report import scripts
+from convbench.report.pages import scripts
 
 
 def call(page: Page, module: str, function: str, arguments: list[list[object]]) -> list[object]:

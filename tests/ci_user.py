@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from convbench.ci.workflow import PLACES, Service, workflow
+from convbench.report.ci.workflow import PLACES, Service, workflow
 
 ROOT = Path(__file__).parent.parent
 #: Where torch is: the environments of these tests see it from there, so that nothing is installed twice.
@@ -70,7 +70,7 @@ from convbench.cli import main as convbench
 
 def main():
     if sys.argv[1] == "ab":
-        from convbench.analysis import side_by_side
+        from convbench.analysis.comparison import side_by_side
         side_by_side.SCREEN = 1
         sys.argv += ["--epochs", "4"]
     convbench()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from convbench.case import WorkerSettings
-from convbench.engine.lane import Json, Lane, Message
+from convbench.engine.client import Json, Lane, Message
 from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutError
-from convbench.variables import Variables
+from convbench.model.case import WorkerSettings
+from convbench.model.variables import Variables
 
 CHECKED: Mapping[str, Json] = {
     "output_shape": [1, 1, 1, 1],

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the nouns: everything that bounds.py allows, with hostile text."""
+"""Hypothesis strategies for the nouns: everything that model/bounds.py allows, with hostile text."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from convbench import bounds, case, problem, result
-from convbench.variables import TELLING, is_secret
+from convbench.model import bounds, case, problem, result
+from convbench.model.variables import TELLING, is_secret
 
 #: Texts that a database keeps as they are.
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12) | st.sampled_from(

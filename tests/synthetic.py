@@ -7,9 +7,9 @@ import random
 from dataclasses import replace
 from zlib import crc32
 
-from convbench.case import Case, MemoryFormat
-from convbench.problem import Direction, PaddingWord, Problem
-from convbench.result import (
+from convbench.model.case import Case, MemoryFormat
+from convbench.model.problem import Direction, PaddingWord, Problem
+from convbench.model.result import (
     NAN,
     Block,
     Check,

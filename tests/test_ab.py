@@ -11,26 +11,26 @@ import pytest
 from fake_engine import FakeEngine, Script
 from test_passes import case
 
-from convbench import ab_runner as ab
-from convbench import epochs, rounds, sweep
-from convbench.analysis import side_by_side
-from convbench.analysis.judgment import Compared, Verdict
-from convbench.analysis.side_by_side import BEYOND_L2, CONFIRMATION, FEWEST_EPOCHS, SCREEN, THRESHOLD
-from convbench.case import Case, MemoryFormat, WorkerSettings
+from convbench.analysis.comparison import side_by_side
+from convbench.analysis.comparison.judgment import Compared, Verdict
+from convbench.analysis.comparison.side_by_side import BEYOND_L2, CONFIRMATION, FEWEST_EPOCHS, SCREEN, THRESHOLD
 from convbench.cli import exits
+from convbench.cli.progress import Shown
+from convbench.conduct import ab, epochs, rounds
+from convbench.conduct.epochs import BLOCK_S, LONGEST_S, ROUNDS, rounds_of
+from convbench.conduct.passes import Progress
+from convbench.conduct.run import COHORT_MEMORY_SHARE, Listener
 from convbench.engine import machine
-from convbench.engine.lane import Lane
+from convbench.engine.client import Lane
 from convbench.engine.local import LocalEngine, Setup
-from convbench.epochs import BLOCK_S, LONGEST_S, ROUNDS, rounds_of
 from convbench.errors import ExitCode, RequestError
 from convbench.measure import schedule
-from convbench.passes import Progress
-from convbench.problem import Problem
-from convbench.progress import Shown
-from convbench.result import Block, Result, RunState, Status, StopReason, unpack_blocks
-from convbench.runner import COHORT_MEMORY_SHARE, Listener
+from convbench.model.case import Case, MemoryFormat, WorkerSettings
+from convbench.model.problem import Problem
+from convbench.model.result import Block, Result, RunState, Status, StopReason, unpack_blocks
+from convbench.sweep.parse import parse as parse_sweep
 
-SWEEP = sweep.parse(
+SWEEP = parse_sweep(
     "name: made up\nseed: 3\naxes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4}\n", "made up"
 )
 #: A factor on one side's time that any threshold tells.

@@ -18,12 +18,12 @@ from test_cli import command as command  # a fixture
 from test_run import start
 
 import convbench
-from convbench.analysis import side_by_side
-from convbench.case import WorkerSettings
-from convbench.engine.lane import Lane
-from convbench.engine.lanes import Lanes
+from convbench.analysis.comparison import side_by_side
+from convbench.engine.client import Lane
 from convbench.engine.local import LocalEngine, Setup
+from convbench.engine.pool import Lanes
 from convbench.errors import RequestError
+from convbench.model.case import WorkerSettings
 
 #: How much slower side B is made, and what is to count: far enough apart for a machine that does other things.
 SLOWER, THRESHOLD = 1.3, 0.12

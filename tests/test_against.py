@@ -16,24 +16,26 @@ from test_checkout import git
 from test_comparison import STEADY, run, times
 from test_passes import case
 
-from convbench import against, api, sweep
-from convbench.analysis import confirmation
-from convbench.analysis.comparability import Difference
-from convbench.analysis.comparison import compare
-from convbench.analysis.judgment import Compared, How, Verdict
-from convbench.case import Case
-from convbench.engine.checkout import as_of, checkout
+from convbench import api
+from convbench.analysis.comparison import confirmation
+from convbench.analysis.comparison.comparability import Difference
+from convbench.analysis.comparison.comparison import compare
+from convbench.analysis.comparison.judgment import Compared, How, Verdict
+from convbench.conduct import confirm as against
+from convbench.conduct.run import Listener
+from convbench.engine.git_state import as_of, checkout
 from convbench.engine.local import LocalEngine, Setup
 from convbench.errors import NotComparableError, RequestError, StoreError
-from convbench.measure.threshold import Thresholds
-from convbench.report.compare import verdict_text
-from convbench.result import Environment, Git, Run, unpack_blocks
-from convbench.runner import Listener
+from convbench.model.case import Case
+from convbench.model.result import Environment, Git, Run, unpack_blocks
+from convbench.model.threshold import Thresholds
+from convbench.model.variables import Variables
+from convbench.report.text.compare import verdict_text
 from convbench.store import Store
-from convbench.variables import Variables
+from convbench.sweep.parse import parse as parse_sweep
 
 LAYER = "axes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4}\n"
-SWEEP = sweep.parse(LAYER + "measure: {passes: 5, rounds: 2}\n", "made up")
+SWEEP = parse_sweep(LAYER + "measure: {passes: 5, rounds: 2}\n", "made up")
 FIVE = Thresholds(beyond_l2=0.05)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from strategies import cases
 
-from convbench.case import (
+from convbench.model.case import (
     DTYPES,
     SETTINGS,
     Allocator,
@@ -21,7 +21,7 @@ from convbench.case import (
     WorkerSettings,
     setting,
 )
-from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
 
 PLAIN = Problem(in_channels=3, out_channels=10, kernel_size=(3, 3), input_size=(64, 64))
 UNBATCHED = replace(PLAIN, padding=(1, 1), batch_size=None, bias=False)

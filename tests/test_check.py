@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from convbench.problem import PaddingMode, PaddingWord, Problem
+from convbench.model.problem import PaddingMode, PaddingWord, Problem
 from convbench.worker.check import (
     MOST_TURNS,
     ROUNDOFF,

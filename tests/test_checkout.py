@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from convbench.engine import checkout as module
-from convbench.engine.checkout import BRANCH_VARIABLES, checkout
-from convbench.result import Git
+from convbench.engine import git_state as module
+from convbench.engine.git_state import BRANCH_VARIABLES, checkout
+from convbench.model.result import Git
 
 
 def git(folder: Path, *arguments: str) -> str:

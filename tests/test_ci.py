@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from convbench.ci.workflow import PLACES, Service, workflow
 from convbench.cli.ci import _installed_from
 from convbench.errors import RequestError
+from convbench.report.ci.workflow import PLACES, Service, workflow
 
 ROOT = Path(__file__).parent.parent
 

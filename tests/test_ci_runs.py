@@ -13,7 +13,7 @@ import pytest
 from ci_services import Done, GitHub, GitLab
 from ci_user import Repository, git, runner, wheel
 
-from convbench.ci.workflow import Service
+from convbench.report.ci.workflow import Service
 
 #: convbench as far as the shell around it goes: it notes how it was called and leaves what was asked for.
 NOTING = """\

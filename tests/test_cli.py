@@ -21,14 +21,14 @@ import pytest
 import synthetic
 
 from convbench import api, cli
-from convbench.case import CASE_SETTINGS, TORCH_CONV2D, Case
 from convbench.cli import entry, exits, options
 from convbench.cli.measuring import interrupts_deferred
+from convbench.conduct.run import Begun, Listener
 from convbench.errors import RequestError
-from convbench.export import export
-from convbench.problem import Problem
-from convbench.result import LAYOUT, Git, Rejection, Result, Run, Status, Visit
-from convbench.runner import Begun, Listener
+from convbench.model.case import CASE_SETTINGS, TORCH_CONV2D, Case
+from convbench.model.problem import Problem
+from convbench.model.result import LAYOUT, Git, Rejection, Result, Run, Status, Visit
+from convbench.report.export import export
 from convbench.store import Store, Writer
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -631,7 +631,7 @@ def test_a_comparison_is_a_page_as_well(command: Command, monkeypatch: pytest.Mo
     assert (without.code, without.out, without.err) == (1, named.out, "") and not PAGE.exists()
     both = compared(command, one, other, "--no-page", "-o", "page.html")
     assert (both.code, both.out) == (2, "") and "--no-page" in both.err
-    monkeypatch.setattr("convbench.cli.comparison_page.MOST_CASES", 11)
+    monkeypatch.setattr("convbench.cli.page.MOST_CASES", 11)
     many = compared(command, one, other)
     assert (many.code, many.err) == (1, "no page of 12 cases unless it is asked for: -o FILE\n")
     assert compared(command, one, other, "-o", "page.html").err == "the same as a page: page.html\n"

@@ -9,10 +9,10 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convbench.analysis.findings import Finding, Kind, Weight, findings
-from convbench.case import Case
-from convbench.problem import Problem
-from convbench.result import Result
+from convbench.analysis.findings.findings import Finding, Kind, Weight, findings
+from convbench.model.case import Case
+from convbench.model.problem import Problem
+from convbench.model.result import Result
 
 
 def layer(in_channels: int, kernel: int = 3, **more: object) -> Case:

@@ -15,15 +15,15 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convbench.analysis.comparability import Difference
-from convbench.analysis.comparison import compare
-from convbench.analysis.judgment import Comparison, Judgment, Verdict
-from convbench.case import Cache, Case, MemoryFormat
+from convbench.analysis.comparison.comparability import Difference
+from convbench.analysis.comparison.comparison import compare
+from convbench.analysis.comparison.judgment import Comparison, Judgment, Verdict
 from convbench.errors import NotComparableError
-from convbench.measure.threshold import Special, Thresholds
-from convbench.problem import PaddingWord, Problem
-from convbench.report.compare import compare_text, verdict_text
-from convbench.result import Block, Git, PassFacts, Rejection, Result, Run, Status, pack_blocks, unpack_blocks
+from convbench.model.case import Cache, Case, MemoryFormat
+from convbench.model.problem import PaddingWord, Problem
+from convbench.model.result import Block, Git, PassFacts, Rejection, Result, Run, Status, pack_blocks, unpack_blocks
+from convbench.model.threshold import Special, Thresholds
+from convbench.report.text.compare import compare_text, verdict_text
 
 GOLDEN = Path(__file__).parent / "golden"
 #: One threshold for all, so that figures are easy to foretell.

@@ -17,12 +17,13 @@ from playwright.sync_api import Browser, Page
 from test_comparison_page import UNCOMMON
 
 from convbench import units
-from convbench.analysis.judgment import Compared, Judgment, Verdict
+from convbench.analysis.comparison.judgment import Compared, Judgment, Verdict
 from convbench.measure import alike, estimate
-from convbench.report import comparison_page, page
-from convbench.report.compare import verdict_text
-from convbench.report.comparison_table import ordered, table
-from convbench.result import Result
+from convbench.model.result import Result
+from convbench.report.pages import comparison as comparison_page
+from convbench.report.pages import run as page
+from convbench.report.pages.comparison_table import ordered, table
+from convbench.report.text.compare import verdict_text
 
 __all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.browser

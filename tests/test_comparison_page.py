@@ -12,15 +12,16 @@ import two_runs
 from payloads import Payload, payload
 
 from convbench import units
-from convbench.analysis.comparability import Difference
-from convbench.analysis.comparison import compare
-from convbench.analysis.judgment import Compared, How, Judgment, Verdict
+from convbench.analysis.comparison.comparability import Difference
+from convbench.analysis.comparison.comparison import compare
+from convbench.analysis.comparison.judgment import Compared, How, Judgment, Verdict
 from convbench.measure import estimate
-from convbench.report import comparison_page, page
-from convbench.report.compare import why_text
-from convbench.report.comparison_page import file_name, headline, render, sentences
-from convbench.report.comparison_table import ordered, table
-from convbench.result import RunState, Status
+from convbench.model.result import RunState, Status
+from convbench.report.pages import comparison as comparison_page
+from convbench.report.pages import run as page
+from convbench.report.pages.comparison import file_name, headline, render, sentences
+from convbench.report.pages.comparison_table import ordered, table
+from convbench.report.text.compare import why_text
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convbench.measure import estimate
-from convbench.result import BLOCK_LAYOUTS, LAYOUT, NAN, Block, pack_blocks
+from convbench.model.result import BLOCK_LAYOUTS, LAYOUT, NAN, Block, pack_blocks
 
 
 def block(**given: float) -> Block:

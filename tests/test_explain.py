@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convbench.case import Case, MemoryFormat
-from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
-from convbench.report.explain import WIDTH, Explanation, changed, explain, operands, unread, ways_out
+from convbench.model.case import Case, MemoryFormat
+from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.report.text.explain import WIDTH, Explanation, changed, explain, operands, unread, ways_out
 
 GOLDEN = Path(__file__).parent / "golden"
 

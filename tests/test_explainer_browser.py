@@ -16,10 +16,11 @@ from playwright.sync_api import Browser, Page
 from test_geometry_js import as_json, some
 
 from convbench import units
-from convbench.case import Case, MemoryFormat
-from convbench.problem import SPATIAL, Direction, PaddingMode, PaddingWord, Problem
-from convbench.report import explain as words
-from convbench.report import explain_page, scripts
+from convbench.model.case import Case, MemoryFormat
+from convbench.model.problem import SPATIAL, Direction, PaddingMode, PaddingWord, Problem
+from convbench.report.pages import explain as explain_page
+from convbench.report.pages import scripts
+from convbench.report.text import explain as words
 
 __all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.browser

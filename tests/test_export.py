@@ -19,12 +19,12 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convbench.analysis.columns import COLUMNS, CONTRACT, NOT_REACHED, Kind
-from convbench.analysis.findings import findings
-from convbench.analysis.frame import frame
+from convbench.analysis.findings.findings import findings
+from convbench.analysis.table.columns import COLUMNS, CONTRACT, NOT_REACHED, Kind
+from convbench.analysis.table.frame import frame
 from convbench.errors import RequestError
-from convbench.export import FORMATS, export, read_json
-from convbench.result import Environment, Rejection, Run, Status
+from convbench.model.result import Environment, Rejection, Run, Status
+from convbench.report.export import FORMATS, export, read_json
 
 GOLDEN = Path(__file__).parent / "golden"
 RUN = synthetic.run(120, unmeasured=2)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from convbench import files
 from convbench.errors import RequestError
-from convbench.files import check_writable, write_bytes
+from convbench.store import files
+from convbench.store.files import check_writable, write_bytes
 
 
 @pytest.mark.parametrize("name", ["new.md", "not/there/yet/new.md", "old.md"])
@@ -140,9 +140,7 @@ def test_a_new_file_has_the_users_permissions_and_a_replaced_one_keeps_its_own(t
 
 
 def test_standard_output_by_its_name_is_written_to_and_not_replaced(tmp_path: Path) -> None:
-    code = (
-        "from pathlib import Path; from convbench.files import write_bytes; write_bytes(Path('/dev/stdout'), b'told')"
-    )
+    code = "from pathlib import Path; from convbench.store.files import write_bytes; write_bytes(Path('/dev/stdout'), b'told')"
     link = Path("/dev/stdout").readlink()
     with (tmp_path / "out").open("wb") as out:
         subprocess.run([sys.executable, "-c", code], stdout=out, check=True)

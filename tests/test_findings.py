@@ -13,15 +13,15 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convbench.analysis.columns import Rows
-from convbench.analysis.effects import EXECUTION, WORK
-from convbench.analysis.evidence import USUAL, Evidence, evidence
-from convbench.analysis.findings import Finding, Kind, Trust, Weight, findings, noise_sentence, trust
-from convbench.analysis.frame import frame
-from convbench.case import SETTINGS, TORCH_CONV2D, Allocator, Case, MemoryFormat
+from convbench.analysis.findings.effects import EXECUTION, WORK
+from convbench.analysis.findings.evidence import USUAL, Evidence, evidence
+from convbench.analysis.findings.findings import Finding, Kind, Trust, Weight, findings, noise_sentence, trust
+from convbench.analysis.table.columns import Rows
+from convbench.analysis.table.frame import frame
 from convbench.measure import schedule
-from convbench.problem import Direction, PaddingMode, Problem
-from convbench.result import (
+from convbench.model.case import SETTINGS, TORCH_CONV2D, Allocator, Case, MemoryFormat
+from convbench.model.problem import Direction, PaddingMode, Problem
+from convbench.model.result import (
     LAYOUT,
     Block,
     PassFacts,

@@ -6,13 +6,13 @@ import pytest
 import synthetic
 
 from convbench import units
-from convbench.case import Case
 from convbench.errors import RequestError
 from convbench.measure import schedule
 from convbench.measure.forecast import forecast_s, upper_limit_s, within_budget
-from convbench.problem import Problem
-from convbench.report.plan import plan_text
-from convbench.result import Measure, PassFacts, Run, RunState
+from convbench.model.case import Case
+from convbench.model.problem import Problem
+from convbench.model.result import Measure, PassFacts, Run, RunState
+from convbench.report.text.plan import plan_text
 
 
 def known(seconds: float, count: int = 40) -> Run:

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import synthetic
 
-from convbench.analysis.columns import COLUMNS, CONTRACT, NOT_REACHED, Kind, columns
-from convbench.analysis.frame import DTYPES, frame, swept
-from convbench.case import SETTINGS, Case
-from convbench.problem import PaddingWord, Problem
-from convbench.result import Result, Run, Status
+from convbench.analysis.table.columns import COLUMNS, CONTRACT, NOT_REACHED, Kind, columns
+from convbench.analysis.table.frame import DTYPES, frame, swept
+from convbench.model.case import SETTINGS, Case
+from convbench.model.problem import PaddingWord, Problem
+from convbench.model.result import Result, Run, Status
 
 GOLDEN = Path(__file__).parent / "golden"
 

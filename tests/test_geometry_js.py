@@ -13,9 +13,9 @@ from browser import browser
 from browser_scripts import call
 from playwright.sync_api import Browser, Page
 
-from convbench.case import DTYPES, Autocast, Case, MemoryFormat
-from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
-from convbench.report.explain import unread, ways_out
+from convbench.model.case import DTYPES, Autocast, Case, MemoryFormat
+from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.report.text.explain import unread, ways_out
 
 __all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.browser

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from convbench.case import Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat, WorkerSettings
-from convbench.engine.lane import Timing
-from convbench.engine.lanes import Lanes
+from convbench.engine.client import Timing
 from convbench.engine.local import LocalEngine
-from convbench.problem import Direction, Problem
-from convbench.result import RoofKind, Status
+from convbench.engine.pool import Lanes
+from convbench.model.case import Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat, WorkerSettings
+from convbench.model.problem import Direction, Problem
+from convbench.model.result import RoofKind, Status
 from convbench.worker import devices
 
 pytestmark = [

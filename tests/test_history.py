@@ -15,14 +15,14 @@ from synthetic import blocks, cases
 from test_cli import Command, command, store
 
 from convbench import api
-from convbench.analysis import history, steps
-from convbench.analysis.history import Series, differences_at, trends
+from convbench.analysis.history import history, steps
+from convbench.analysis.history.history import Series, differences_at, trends
 from convbench.errors import RequestError, RunNotFoundError
 from convbench.measure import estimate
 from convbench.measure.alike import equal_floors
-from convbench.measure.threshold import Thresholds
-from convbench.report.history import history_text, sparkline
-from convbench.result import Git, Run, Status, pack_blocks
+from convbench.model.result import Git, Run, Status, pack_blocks
+from convbench.model.threshold import Thresholds
+from convbench.report.text.history import history_text, sparkline
 from convbench.store import Store
 
 __all__ = ["command"]  # a fixture

@@ -7,9 +7,9 @@ import json
 import pytest
 import torch
 
-from convbench.case import Case, MemoryFormat
-from convbench.engine.lane import spec
-from convbench.problem import Direction, Problem
+from convbench.engine.client import spec
+from convbench.model.case import Case, MemoryFormat
+from convbench.model.problem import Direction, Problem
 from convbench.worker.implementation import implementation, short_name, told_by_onednn
 from convbench.worker.layer import Layer, Spec
 

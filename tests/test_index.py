@@ -17,10 +17,10 @@ from playwright.sync_api import Browser
 from test_cli import store, visits_of
 
 from convbench import __version__, api
-from convbench.analysis.findings import findings
+from convbench.analysis.findings.findings import findings
 from convbench.errors import RequestError, StoreError
-from convbench.report import index
-from convbench.result import Run, RunState, RunSummary, Status
+from convbench.model.result import Run, RunState, RunSummary, Status
+from convbench.report.pages import index
 from convbench.store import Store, Writer
 
 __all__ = ["browser"]  # a fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from fake_engine import FakeEngine, Script
 
-from convbench.case import WorkerSettings
-from convbench.engine.lanes import START_DEADLINE_S, Lanes
+from convbench.engine.pool import START_DEADLINE_S, Lanes
 from convbench.errors import RequestError
+from convbench.model.case import WorkerSettings
 
 DEADLINE_S = 5.0
 

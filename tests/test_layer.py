@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from convbench.case import Autocast, Cache, Case, Data
-from convbench.engine.lane import KERNELS, spec
-from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.engine.client import KERNELS, spec
+from convbench.model.case import Autocast, Cache, Case, Data
+from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
 from convbench.worker import cold, memory, timer
 from convbench.worker.check import check
 from convbench.worker.layer import Layer, Spec

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from convbench.case import TORCH_CONV2D, Allocator, Case, WorkerSettings
-from convbench.engine.lane import Lane
+from convbench.engine.client import Lane
 from convbench.engine.local import LocalEngine, LocalTransport
 from convbench.errors import WorkerDiedError, WorkerTimedOutError
-from convbench.problem import Problem
+from convbench.model.case import TORCH_CONV2D, Allocator, Case, WorkerSettings
+from convbench.model.problem import Problem
 
 CASE = Case(problem=Problem(in_channels=1, out_channels=1, kernel_size=(1, 1), input_size=(1, 1)))
 #: Answers every line with what stands in the request under `say`, after doing what stands under `do`.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convbench.lookup import Entry, Lookup, name_sets
+from convbench.model.lookup import Entry, Lookup, name_sets
 
 NAMES = ("a", "b", "c")
 values = st.integers(0, 2)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convbench.markdown import escaped
+from convbench.report.text.markdown import escaped
 
 APART = "\N{ZERO WIDTH SPACE}"
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import synthetic
 
-from convbench.analysis import metrics
-from convbench.analysis.columns import columns
-from convbench.analysis.findings import findings
-from convbench.case import Case
-from convbench.problem import Problem
-from convbench.result import LAYOUT, PassFacts, Roof, RoofKind, pack_blocks, unpack_blocks
+from convbench.analysis.findings.findings import findings
+from convbench.analysis.table import metrics
+from convbench.analysis.table.columns import columns
+from convbench.model.case import Case
+from convbench.model.problem import Problem
+from convbench.model.result import LAYOUT, PassFacts, Roof, RoofKind, pack_blocks, unpack_blocks
 
 
 def limits(cases: list[Case], passes: list[PassFacts]) -> metrics.Limits:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import synthetic
 
-from convbench.analysis.findings import Finding, Kind, Weight, findings
-from convbench.case import Case, MemoryFormat
-from convbench.problem import Direction, Problem
-from convbench.result import Result, Run, Status
+from convbench.analysis.findings.findings import Finding, Kind, Weight, findings
+from convbench.model.case import Case, MemoryFormat
+from convbench.model.problem import Direction, Problem
+from convbench.model.result import Result, Run, Status
 
 BACKWARD = Direction.BACKWARD
 

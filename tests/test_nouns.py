@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from convbench.nouns import nouns
-from convbench.result import Check, Rejection
+from convbench.model.nouns import nouns
+from convbench.model.result import Check, Rejection
 
 SHAPES = [(1, 2), None, (3,)]
 

@@ -10,12 +10,12 @@ import pytest
 import synthetic
 from test_summary import MIXED, comparison, judgment
 
-from convbench.analysis.judgment import Comparison, Verdict
+from convbench.analysis.comparison.judgment import Comparison, Verdict
 from convbench.cli.exits import EVERYTHING, FailOn, of_comparison, of_run, parsed_fail_on
 from convbench.cli.outcome import Outcome
 from convbench.errors import ExitCode, RequestError
-from convbench.export import comparison_to_junit
-from convbench.result import UNMEASURED, WRONG, Status
+from convbench.model.result import UNMEASURED, WRONG, Status
+from convbench.report.export import comparison_to_junit
 
 REGRESSED, IMPROVED, UNCHANGED, INCONCLUSIVE, NOT_JUDGED = Verdict
 

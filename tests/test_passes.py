@@ -6,15 +6,15 @@ from typing import ClassVar
 import pytest
 from fake_engine import FakeEngine, Script
 
-from convbench import passes as passes_module
-from convbench.case import Allocator, Case, WorkerSettings
+from convbench.conduct import passes as passes_module
+from convbench.conduct.passes import Hooks, Passes, Progress
 from convbench.engine import machine
-from convbench.engine.lane import Lane
-from convbench.engine.lanes import Lanes
+from convbench.engine.client import Lane
+from convbench.engine.pool import Lanes
 from convbench.measure import schedule
-from convbench.passes import Hooks, Passes, Progress
-from convbench.problem import Direction, Problem
-from convbench.result import Measure, PassFacts, Result, RoofKind, Status, StopReason, Visit, merge, unpack_blocks
+from convbench.model.case import Allocator, Case, WorkerSettings
+from convbench.model.problem import Direction, Problem
+from convbench.model.result import Measure, PassFacts, Result, RoofKind, Status, StopReason, Visit, merge, unpack_blocks
 
 MEASURE = Measure(precision=1e-6)  # never settles, unless a test says otherwise
 

@@ -13,8 +13,8 @@ import torch
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from convbench.case import DTYPES, Case, MemoryFormat
-from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.model.case import DTYPES, Case, MemoryFormat
+from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
 
 SAME_COPIES = "Using padding='same' with even kernel lengths"
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from convbench.problem import PaddingMode, PaddingWord, Problem
+from convbench.model.problem import PaddingMode, PaddingWord, Problem
 from convbench.worker import reference
 
 F64 = torch.float64

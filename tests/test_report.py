@@ -18,16 +18,12 @@ from payloads import payload
 
 from convbench import sweep as sweeps
 from convbench import units
-from convbench.analysis.columns import COLUMNS, Kind, Rows
-from convbench.analysis.findings import findings
-from convbench.analysis.frame import frame
-from convbench.case import Case
-from convbench.problem import Direction, Problem
-from convbench.report import figures, page, rendering
-from convbench.report.figures import Scale
-from convbench.report.rerun import case_mapping, measure_mapping
-from convbench.report.tables import case_table, refusals, rows, troubles
-from convbench.result import (
+from convbench.analysis.findings.findings import findings
+from convbench.analysis.table.columns import COLUMNS, Kind, Rows
+from convbench.analysis.table.frame import frame
+from convbench.model.case import Case
+from convbench.model.problem import Direction, Problem
+from convbench.model.result import (
     Measure,
     PassFacts,
     Rejection,
@@ -39,6 +35,12 @@ from convbench.result import (
     Status,
     unpack_blocks,
 )
+from convbench.report.pages import figures, rendering
+from convbench.report.pages import run as page
+from convbench.report.pages.figures import Scale
+from convbench.report.pages.rerun import case_mapping, measure_mapping
+from convbench.report.pages.tables import case_table, refusals, rows, troubles
+from convbench.sweep.parse import parse as parse_sweep
 
 
 class _Reader(HTMLParser):
@@ -367,7 +369,7 @@ def test_a_case_as_yaml_is_the_same_case() -> None:
     ]
     for case in cases:
         text = f"seed: 42\ncases:\n  - {case_mapping(case)}\nmeasure: {measure_mapping(Measure(passes=3))}\n"
-        sweep = sweeps.parse(text, "one.yaml")
+        sweep = parse_sweep(text, "one.yaml")
         (again,) = sweeps.cases(sweep).cases
         assert (again, again.label, again.count, sweep.measure.passes) == (case, case.label, case.count, 3)
 

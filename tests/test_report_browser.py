@@ -21,13 +21,14 @@ from browser import Opened, browser, opened
 from playwright.sync_api import Browser, Page
 
 from convbench import sweep as sweeps
-from convbench.analysis.columns import COLUMNS, Kind
-from convbench.analysis.findings import findings
-from convbench.analysis.frame import frame
-from convbench.export import to_csv
-from convbench.report import page as report
-from convbench.report.tables import case_table, rows
-from convbench.result import PassFacts, Roof, RoofKind, Run, RunState, Status
+from convbench.analysis.findings.findings import findings
+from convbench.analysis.table.columns import COLUMNS, Kind
+from convbench.analysis.table.frame import frame
+from convbench.model.result import PassFacts, Roof, RoofKind, Run, RunState, Status
+from convbench.report.export import to_csv
+from convbench.report.pages import run as report
+from convbench.report.pages.tables import case_table, rows
+from convbench.sweep.parse import parse as parse_sweep
 
 __all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.browser
@@ -559,7 +560,7 @@ def test_a_case_is_run_again_from_what_its_page_says(browser: Browser, ranked: p
     plain = ranked[ranked["name"].isna()]
     for case_id in (plain["case_id"].iloc[0], plain["case_id"].iloc[-1]):
         with _ready(browser, file, view=f"case={case_id}") as (page, _):
-            (again,) = sweeps.cases(sweeps.parse(page.text_content("#case-yaml") or "", "case.yaml")).cases
+            (again,) = sweeps.cases(parse_sweep(page.text_content("#case-yaml") or "", "case.yaml")).cases
             assert again.id == case_id
             commands = page.locator(".commands code").all_inner_texts()
             assert commands == [

@@ -21,11 +21,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from convbench.case import DTYPES, Allocator, Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat
-from convbench.engine.lane import spec
+from convbench.engine.client import spec
 from convbench.engine.local import LocalEngine
-from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
-from convbench.report.repro import repro
+from convbench.model.case import DTYPES, Allocator, Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat
+from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.report.text.repro import repro
 from convbench.worker import cold
 from convbench.worker.layer import Layer, Spec
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from convbench.case import WorkerSettings
-from convbench.engine.lane import Lane
-from convbench.engine.lanes import Lanes
+from convbench.engine.client import Lane
 from convbench.engine.local import LocalEngine
-from convbench.result import RoofKind
+from convbench.engine.pool import Lanes
+from convbench.model.case import WorkerSettings
+from convbench.model.result import RoofKind
 
 DEADLINE_S = 60.0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import convbench
-from convbench.result import RunState, Status, StopReason, unpack_blocks
+from convbench.model.result import RunState, Status, StopReason, unpack_blocks
 
 HERE = Path(__file__).parent
 #: Passes enough to be in the middle of things for some seconds, blocks short enough to be done soon.

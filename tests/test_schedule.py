@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convbench.case import Case, MemoryFormat
 from convbench.measure import schedule
-from convbench.problem import Direction, Problem
-from convbench.result import Measure
+from convbench.model.case import Case, MemoryFormat
+from convbench.model.problem import Direction, Problem
+from convbench.model.result import Measure
 
 DEFAULT = Measure()
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from convbench.report import scripts
+from convbench.report.pages import scripts
 
 ENTRIES = ("main.js", "explain_main.js", "comparison_main.js")
 

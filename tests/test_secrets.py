@@ -13,16 +13,18 @@ from pathlib import Path
 import pytest
 import synthetic
 
-from convbench import api, document
+from convbench import api
 from convbench import sweep as sweeps
 from convbench.engine.local import LocalEngine
 from convbench.errors import RequestError, StoreError, SweepError
-from convbench.export import export, read_json
-from convbench.report.repro import repro
-from convbench.serial import case_from_json, environment_from_json, to_json
+from convbench.model.serial import case_from_json, environment_from_json, to_json
+from convbench.model.variables import HIDDEN, LONGEST, TELLING, is_secret, is_whole, shown, telling
+from convbench.report.export import export, read_json
+from convbench.report.text.repro import repro
 from convbench.store import Store
 from convbench.store.place import Place
-from convbench.variables import HIDDEN, LONGEST, TELLING, is_secret, is_whole, shown, telling
+from convbench.sweep import document
+from convbench.sweep.parse import parse as parse_sweep
 
 #: Names of many shapes: families whose other variables are stored, vendors' own, lower case, words at either end.
 _NAMES = """
@@ -148,7 +150,7 @@ def test_of_a_machine_the_variables_of_the_list_alone_are_stored_and_no_endless_
 
 
 def test_a_secret_of_a_sweep_reaches_the_worker_and_stands_nowhere_else() -> None:
-    sweep = sweeps.parse(SWEEP, "sweep.yaml")
+    sweep = parse_sweep(SWEEP, "sweep.yaml")
     assert dict(sweep.secrets) == {"SWEEP_API_KEY": "s3cr3t-in-the-sweep", "SWEEP_TOKEN": "s3cr3t 'quoted'"}
     cases = sweeps.cases(sweep).cases
     assert cases[1].env == (("PLAIN", "told"), ("SWEEP_API_KEY", HIDDEN))
@@ -160,10 +162,10 @@ def test_a_secret_of_a_sweep_reaches_the_worker_and_stands_nowhere_else() -> Non
 
 def test_the_stored_text_of_a_sweep_is_the_same_sweep_without_its_secrets() -> None:
     text = SWEEP.replace(", Other: *key", "")
-    sweep = sweeps.parse(text, "sweep.yaml")
+    sweep = parse_sweep(text, "sweep.yaml")
     assert "s3cr3t" not in sweep.source
     assert "s3cr3t" not in repr(sweep)
-    again = sweeps.parse(sweep.source, "stored")
+    again = parse_sweep(sweep.source, "stored")
     assert sweeps.cases(again) == sweeps.cases(sweep)
     assert (again.secrets, again.compare, again.source) == ((), sweep.compare, sweep.source)
 
@@ -184,25 +186,25 @@ def test_the_stored_text_of_a_sweep_is_the_same_sweep_without_its_secrets() -> N
 )
 def test_every_way_to_write_a_secret_in_yaml_is_taken_out(written: str, value: str) -> None:
     text = f"# größer, so that bytes are no characters\n{SWEEP.partition('  env')[0]}  env: {written}\n"
-    sweep = sweeps.parse(text, "sweep.yaml")
+    sweep = parse_sweep(text, "sweep.yaml")
     assert sweep.secrets == (("A_KEY", value),)
     assert "hunter2" not in sweep.source
     assert "hun''ter2" not in sweep.source
-    assert dict(sweeps.cases(sweeps.parse(sweep.source, "again")).cases[0].env)["A_KEY"] == HIDDEN
+    assert dict(sweeps.cases(parse_sweep(sweep.source, "again")).cases[0].env)["A_KEY"] == HIDDEN
 
 
 def test_secrets_do_not_tell_cases_apart() -> None:
     base = SWEEP.partition("  env")[0]
-    one, other = (sweeps.cases(sweeps.parse(f"{base}  env: {{A_KEY: {value}}}", "x")).cases for value in ("a1", "b2"))
+    one, other = (sweeps.cases(parse_sweep(f"{base}  env: {{A_KEY: {value}}}", "x")).cases for value in ("a1", "b2"))
     assert [case.id for case in one] == [case.id for case in other]
     with pytest.raises(SweepError, match="expected one value of A_KEY, got another one") as caught:
-        sweeps.parse(f"{base}  env: [{{A_KEY: hunter1}}, {{A_KEY: hunter2}}]", "x")
+        parse_sweep(f"{base}  env: [{{A_KEY: hunter1}}, {{A_KEY: hunter2}}]", "x")
     assert "hunter" not in caught.value.message
 
 
 def test_the_ids_of_other_cases_are_what_they_were() -> None:
     base = SWEEP.partition("  env")[0]
-    [case] = sweeps.cases(sweeps.parse(f"{base}  env: {{OMP_WAIT_POLICY: PASSIVE, X: 'a b'}}", "x")).cases
+    [case] = sweeps.cases(parse_sweep(f"{base}  env: {{OMP_WAIT_POLICY: PASSIVE, X: 'a b'}}", "x")).cases
     assert case.id == "rlpvgwrs56a5"
 
 
@@ -221,7 +223,7 @@ def test_the_ids_of_other_cases_are_what_they_were() -> None:
 )
 def test_a_mistake_in_a_secret_does_not_repeat_it(written: str) -> None:
     with pytest.raises(SweepError) as caught:
-        sweeps.parse(f"{SWEEP.partition('  env')[0]}  env: {written}\n", "sweep.yaml")
+        parse_sweep(f"{SWEEP.partition('  env')[0]}  env: {written}\n", "sweep.yaml")
     assert "hunter2" not in f"{caught.value} {caught.value.hint}"
     assert "12345678" not in caught.value.message
 
@@ -269,7 +271,7 @@ def test_a_text_that_is_no_yaml_and_may_hold_secrets_is_not_kept() -> None:
 
 
 def test_repro_says_which_secrets_it_lacks() -> None:
-    case = sweeps.cases(sweeps.parse(SWEEP, "x")).cases[1]
+    case = sweeps.cases(parse_sweep(SWEEP, "x")).cases[1]
     script = repro(case, LocalEngine().variables(case.worker))
     assert "SWEEP_API_KEY set to what is not stored" in script
     assert "PLAIN=told" in script

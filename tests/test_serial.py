@@ -10,11 +10,11 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convbench import bounds, serial
-from convbench.case import Case
 from convbench.errors import RequestError
-from convbench.problem import PaddingWord, Problem
-from convbench.result import (
+from convbench.model import bounds, serial
+from convbench.model.case import Case
+from convbench.model.problem import PaddingWord, Problem
+from convbench.model.result import (
     BLOCK_LAYOUTS,
     LAYOUT,
     Block,

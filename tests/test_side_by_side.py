@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from convbench.analysis import side_by_side
-from convbench.analysis.judgment import Comparison, How, Judgment, Verdict
-from convbench.analysis.side_by_side import (
+from convbench.analysis.comparison import side_by_side
+from convbench.analysis.comparison.judgment import Comparison, How, Judgment, Verdict
+from convbench.analysis.comparison.side_by_side import (
     CONFIRMATION,
     FEWEST_EPOCHS,
     HELD,
@@ -29,8 +29,8 @@ from convbench.analysis.side_by_side import (
     suspects,
     widening,
 )
-from convbench.report.compare import compare_text, verdict_text
-from convbench.result import Block, Result, Run, Status
+from convbench.model.result import Block, Result, Run, Status
+from convbench.report.text.compare import compare_text, verdict_text
 
 #: Factors clearly beyond and within the threshold, whatever it is tuned to.
 BEYOND, WITHIN = 1 + 1.2 * THRESHOLD, 1 + 0.8 * THRESHOLD

@@ -31,10 +31,10 @@ from postgres import Server, running_server  # noqa: F401  # the fixture `postgr
 from sqlalchemy import MetaData, Text, create_engine, make_url, select
 from sqlalchemy.exc import OperationalError
 
-from convbench.case import Case
 from convbench.errors import DatabaseError, NotComparableError, RequestError, RunNotFoundError, StoreError
-from convbench.problem import Direction, PaddingWord, Problem
-from convbench.result import (
+from convbench.model.case import Case
+from convbench.model.problem import Direction, PaddingWord, Problem
+from convbench.model.result import (
     BLOCK_LAYOUTS,
     LAYOUT,
     Baseline,

@@ -11,10 +11,10 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convbench.analysis.comparability import Difference
-from convbench.analysis.judgment import Comparison, Group, How, Judgment, Side, Verdict
-from convbench.report.summary import MOST, comparison_summary, run_summary, worst_first
-from convbench.result import Status
+from convbench.analysis.comparison.comparability import Difference
+from convbench.analysis.comparison.judgment import Comparison, Group, How, Judgment, Side, Verdict
+from convbench.model.result import Status
+from convbench.report.text.summary import MOST, comparison_summary, run_summary, worst_first
 
 GOLDEN = Path(__file__).parent / "golden"
 REGRESSED, IMPROVED, UNCHANGED, INCONCLUSIVE, NOT_JUDGED = Verdict

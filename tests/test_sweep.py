@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convbench import sweep as sweeps
-from convbench.case import (
+from convbench.errors import ExitCode, RequestError, SweepError
+from convbench.model.case import (
     CASE_SETTINGS,
     PROBLEM_SETTINGS,
     SETTINGS,
@@ -28,10 +29,9 @@ from convbench.case import (
     MemoryFormat,
     setting,
 )
-from convbench.errors import ExitCode, RequestError, SweepError
-from convbench.measure.threshold import Special, Thresholds
-from convbench.problem import Direction, PaddingMode, PaddingWord, Problem
-from convbench.result import Measure, Rejection
+from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.model.result import Measure, Rejection
+from convbench.model.threshold import Special, Thresholds
 from convbench.sweep import Plan, Sweep
 
 ROOT = Path(__file__).parent.parent

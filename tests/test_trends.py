@@ -15,12 +15,13 @@ from test_cli import store
 from test_history import nights, run_of
 from test_index import Read
 
-from convbench import __version__, api, trending
-from convbench.analysis.history import history
-from convbench.analysis.history import trends as trends_of
-from convbench.measure.threshold import Thresholds
-from convbench.report import index, trends
-from convbench.result import Run
+from convbench import __version__, api
+from convbench.actions import trending
+from convbench.analysis.history.history import history
+from convbench.analysis.history.history import trends as trends_of
+from convbench.model.result import Run
+from convbench.model.threshold import Thresholds
+from convbench.report.pages import index, trends
 from convbench.store import Store
 
 __all__ = ["browser"]  # a fixture

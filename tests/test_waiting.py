@@ -17,13 +17,14 @@ import pytest
 from fake_engine import FakeEngine, Script
 from postgres import Server, running_server  # noqa: F401  # the fixture `postgres`
 
-from convbench import cli, runner
+from convbench import cli
 from convbench import sweep as sweeps
-from convbench.case import WorkerSettings
-from convbench.engine.lane import Lane
+from convbench.conduct import run as runner
+from convbench.conduct.passes import Progress
+from convbench.engine.client import Lane
 from convbench.errors import DatabaseError
-from convbench.passes import Progress
-from convbench.result import PACKED, Run, RunState, unpack_blocks
+from convbench.model.case import WorkerSettings
+from convbench.model.result import PACKED, Run, RunState, unpack_blocks
 from convbench.store import Store, send_waiting, waiting, waiting_file
 
 pytestmark = pytest.mark.postgres

@@ -16,14 +16,14 @@ import psutil
 import pytest
 
 from convbench import sweep
-from convbench.case import DTYPES, Allocator, Case, MemoryFormat, WorkerSettings
-from convbench.engine.lane import Lane, Refusal, Timing
-from convbench.engine.lanes import Lanes
+from convbench.conduct.passes import Hooks, Passes
+from convbench.engine.client import Lane, Refusal, Timing
 from convbench.engine.local import LocalEngine, Setup, has_glibc
+from convbench.engine.pool import Lanes
 from convbench.errors import RequestError, WorkerDiedError, WorkerStartError, WorkerTimedOutError
-from convbench.passes import Hooks, Passes
-from convbench.problem import Direction, Problem
-from convbench.result import Measure, Status, Visit, unpack_blocks
+from convbench.model.case import DTYPES, Allocator, Case, MemoryFormat, WorkerSettings
+from convbench.model.problem import Direction, Problem
+from convbench.model.result import Measure, Status, Visit, unpack_blocks
 
 HERE = Path(__file__).parent
 DEADLINE_S = 60.0
@@ -261,10 +261,10 @@ def test_a_deadline_kills_a_worker_that_hangs() -> None:
 
 CONDUCTOR = """
 import sys
-from convbench.case import Case, WorkerSettings
-from convbench.engine.lanes import Lanes
+from convbench.model.case import Case, WorkerSettings
+from convbench.engine.pool import Lanes
 from convbench.engine.local import LocalEngine
-from convbench.problem import Problem
+from convbench.model.problem import Problem
 lane = Lanes(LocalEngine()).lane(WorkerSettings(threads=1))
 print("up", flush=True)
 problem = Problem(in_channels=4, out_channels=6, kernel_size=(3, 3), input_size=(8, 8))

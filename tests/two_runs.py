@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import synthetic
 
-from convbench.analysis import side_by_side
-from convbench.analysis.comparability import Difference
-from convbench.analysis.comparison import compare
-from convbench.analysis.judgment import Compared
-from convbench.case import Case, MemoryFormat
-from convbench.result import BLOCK_LAYOUTS, LAYOUT, Git, Result, Run, Status
+from convbench.analysis.comparison import side_by_side
+from convbench.analysis.comparison.comparability import Difference
+from convbench.analysis.comparison.comparison import compare
+from convbench.analysis.comparison.judgment import Compared
+from convbench.model.case import Case, MemoryFormat
+from convbench.model.result import BLOCK_LAYOUTS, LAYOUT, Git, Result, Run, Status
 
 NEW = "20261125-033000-cd34"
 SLOWER, FASTER = 1.41, 0.86

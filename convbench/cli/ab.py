@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convbench.cli.comparison_page import PageFile, WithoutPage, check_page, write_page
 from convbench.cli.measuring import sigterm_as_interrupt
 from convbench.cli.options import Config, app
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.cli.output import flush, say, show
+from convbench.cli.page import PageFile, WithoutPage, check_page, write_page
 from convbench.errors import RequestError
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def ab(
     epoch and take turns block by block, so that the machine's noise meets both. Prints and exits as compare does.
     """
     from convbench import api
-    from convbench.progress import Shown
-    from convbench.report.compare import compare_text
+    from convbench.cli.progress import Shown
+    from convbench.report.text.compare import compare_text
 
     outcome = Outcome.asked(summary, junit, fail_on)
     check_page(output, no_page=no_page)

@@ -11,7 +11,7 @@ import typer
 from convbench.cli.options import app
 from convbench.cli.output import say, show
 from convbench.errors import RequestError
-from convbench.files import write_bytes
+from convbench.store.files import write_bytes
 from convbench.units import line
 
 ci = typer.Typer(help="Have a CI guard the speed of layers.", rich_markup_mode=None, no_args_is_help=True)
@@ -46,8 +46,8 @@ def ci_init(
     Pull requests are measured side by side with the commit they began at, each side built from its own lock file;
     every night the branch is compared with its baseline. To be run at the root of the repository.
     """
-    from convbench import __version__
-    from convbench.ci.workflow import PLACES, Service, workflow
+    from convbench.report.ci.workflow import PLACES, Service, workflow
+    from convbench.version import __version__
 
     if github == gitlab:
         raise RequestError("which CI?", hint="--github or --gitlab")

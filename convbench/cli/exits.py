@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from convbench.errors import ExitCode, RequestError
 
 if TYPE_CHECKING:
-    from convbench.analysis.judgment import Comparison
-    from convbench.result import Run, Status
+    from convbench.analysis.comparison.judgment import Comparison
+    from convbench.model.result import Run, Status
 
 
 class FailOn(StrEnum):
@@ -57,7 +57,7 @@ def of_run(run: Run, counted: Collection[FailOn] = EVERYTHING) -> ExitCode:
 
 def of_comparison(comparison: Comparison, counted: Collection[FailOn] = EVERYTHING) -> ExitCode:
     """The first exit code of the contract that applies to two runs that were compared."""
-    from convbench.analysis.judgment import Verdict
+    from convbench.analysis.comparison.judgment import Verdict
 
     if comparison.verdict is Verdict.REGRESSED and FailOn.REGRESSION in counted:
         return ExitCode.FAILED_OR_REGRESSED
@@ -69,7 +69,7 @@ def of_comparison(comparison: Comparison, counted: Collection[FailOn] = EVERYTHI
 
 
 def _of_statuses(statuses: Collection[Status | None], counted: Collection[FailOn]) -> ExitCode:
-    from convbench.result import UNMEASURED, WRONG
+    from convbench.model.result import UNMEASURED, WRONG
 
     counting = {status for status in statuses if status is not None and status.value in counted}
     if not counting.isdisjoint(WRONG):

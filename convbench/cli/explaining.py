@@ -10,11 +10,11 @@ import typer
 from convbench.cli.options import Database, app, database_of
 from convbench.cli.output import flush, say, show, show_bytes
 from convbench.errors import ExitCode, RequestError
-from convbench.files import write_bytes
+from convbench.store.files import write_bytes
 from convbench.units import line
 
 if TYPE_CHECKING:
-    from convbench.case import Case
+    from convbench.model.case import Case
 
 
 def _setting(help_text: str) -> typer.models.OptionInfo:
@@ -63,8 +63,8 @@ def explain(
     goes to standard output, and once more into a page to play with, whose path ends standard error.
     """
     from convbench import sweep as sweeps
-    from convbench.case import SETTINGS
-    from convbench.report.explain import explain as explained
+    from convbench.model.case import SETTINGS
+    from convbench.report.text.explain import explain as explained
 
     arguments = locals()
     options = {name: arguments[name] for name in SETTINGS if arguments.get(name) is not None}
@@ -86,7 +86,7 @@ def explain(
 def _write_explanation(case: Case, output: Path | None) -> None:
     """Write the page of `explain`; one that nobody asked for by name may fail."""
     from convbench import api
-    from convbench.report import explain_page
+    from convbench.report.pages import explain as explain_page
 
     path = output or api.REPORTS / explain_page.file_name(case)
     try:
@@ -110,7 +110,7 @@ def repro(
     To run under perf or another profiler, or to paste into a bug report.
     """
     from convbench.engine.local import LocalEngine
-    from convbench.report.repro import repro as script_of
+    from convbench.report.text.repro import repro as script_of
     from convbench.store import Store
 
     with Store.open(database_of(db)) as store:

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convbench.cli.comparison_page import write_page
 from convbench.cli.options import AcrossEnvironments, Config, Database, app, database_of, write_index
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.cli.output import flush, say, show
+from convbench.cli.page import write_page
 from convbench.errors import ExitCode, RequestError
 from convbench.units import flat, line
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from convbench.analysis.judgment import Compared
-    from convbench.result import Run
+    from convbench.analysis.comparison.judgment import Compared
+    from convbench.model.result import Run
 
 
 @app.command()
@@ -45,9 +45,10 @@ def run(
     Progress goes to standard error; standard output is the report's path. A run that was interrupted resumes. With
     --against, what changed goes to standard error too, and the exit code is that of compare.
     """
-    from convbench import api, runner
+    from convbench import api
     from convbench.cli.output import say
-    from convbench.progress import Shown
+    from convbench.cli.progress import Shown
+    from convbench.conduct import run as runner
     from convbench.store import waiting_file
 
     outcome = Outcome.asked(summary, junit, fail_on)
@@ -102,8 +103,8 @@ def run(
 def _confirmed(config: Path, base: Run, new: Run, across_environments: bool, kept: str) -> Compared:
     """What changed, after the suspects were measured again; told on standard error. `kept` compares what is stored."""
     from convbench import api
-    from convbench.progress import Shown
-    from convbench.report.compare import compare_text
+    from convbench.cli.progress import Shown
+    from convbench.report.text.compare import compare_text
 
     shown = Shown()
     with sigterm_as_interrupt():
@@ -122,12 +123,12 @@ def _confirmed(config: Path, base: Run, new: Run, across_environments: bool, kep
 def _load_report() -> None:
     """Import what reports are made with. An interrupt comes afterwards: pandas cannot be imported again after half."""
     with interrupts_deferred():
-        importlib.import_module("convbench.report.page")
+        importlib.import_module("convbench.report.pages.run")
 
 
 def _tell_summary(run: Run) -> list[str]:
     """Tell the things most worth knowing on standard error; returns all that was found."""
-    from convbench.analysis.findings import findings
+    from convbench.analysis.findings.findings import findings
 
     sentences = [finding.sentence for finding in findings(run)]
     for sentence in sentences[:3]:
@@ -147,7 +148,7 @@ def plan(
     is a forecast where the database holds a run of this machine, an upper limit elsewhere.
     """
     from convbench import api
-    from convbench.report.plan import plan_text
+    from convbench.report.text.plan import plan_text
 
     gc.disable()  # nothing of a plan is garbage, and walking 100,000 cases again and again takes a third of the time
     sweep, planned = api.planned(config)
@@ -171,7 +172,7 @@ def plan(
 @app.command()
 def check() -> None:
     """Tell what disturbs a measurement on this machine."""
-    from convbench.checkup import check_machine, checkup_text
+    from convbench.conduct.doctor import check_machine, checkup_text
     from convbench.engine.local import LocalEngine
 
     show(checkup_text(check_machine(LocalEngine())))

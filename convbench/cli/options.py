@@ -14,7 +14,7 @@ from convbench.cli.output import say, show
 from convbench.units import LONGEST_TEXT, line, without_credentials
 
 if TYPE_CHECKING:
-    from convbench.result import Run
+    from convbench.model.result import Run
 
 
 #: What typer raises for every wrong argument; it does not hand out the class by its name.
@@ -80,7 +80,7 @@ def database_of(db: str | None) -> str | None:
 
 def _show_version(value: bool) -> None:
     if value:
-        from convbench import __version__
+        from convbench.version import __version__
 
         show(f"convbench {__version__}")
         raise typer.Exit

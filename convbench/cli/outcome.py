@@ -15,11 +15,11 @@ import typer
 
 from convbench.cli import exits
 from convbench.errors import ExitCode
-from convbench.files import check_writable, write_bytes
+from convbench.store.files import check_writable, write_bytes
 
 if TYPE_CHECKING:
-    from convbench.analysis.judgment import Comparison
-    from convbench.result import Run
+    from convbench.analysis.comparison.judgment import Comparison
+    from convbench.model.result import Run
 
 SummaryFile = Annotated[
     Path | None,
@@ -54,11 +54,11 @@ class Outcome:
     def of_comparison(self, comparison: Comparison) -> ExitCode:
         """Write what was asked for, and return the exit code. Raises RequestError for a file that cannot be written."""
         if self.summary is not None:
-            from convbench.report.summary import comparison_summary
+            from convbench.report.text.summary import comparison_summary
 
             _write(self.summary, comparison_summary(comparison))
         if self.junit is not None:
-            from convbench.export import comparison_to_junit
+            from convbench.report.export import comparison_to_junit
 
             write_bytes(self.junit, comparison_to_junit(comparison))
         return exits.of_comparison(comparison, self.counted)
@@ -66,11 +66,11 @@ class Outcome:
     def of_run(self, run: Run, findings: Sequence[str] = ()) -> ExitCode:
         """The same for a run that is compared with nothing; `findings` are its sentences, the most important first."""
         if self.summary is not None:
-            from convbench.report.summary import run_summary
+            from convbench.report.text.summary import run_summary
 
             _write(self.summary, run_summary(run, findings))
         if self.junit is not None:
-            from convbench.export import to_junit
+            from convbench.report.export import to_junit
 
             write_bytes(self.junit, to_junit(run))
         return exits.of_run(run, self.counted)

@@ -10,7 +10,7 @@ import typer
 from convbench.cli.options import STORED_HELP, Database, RunRef, app, database_of, send_what_waits, write_index
 from convbench.cli.output import show, show_bytes
 from convbench.errors import RequestError
-from convbench.files import check_writable, write_bytes
+from convbench.store.files import check_writable, write_bytes
 from convbench.units import line
 
 
@@ -32,7 +32,7 @@ def report(run: RunRef = "latest", db: Database = None) -> None:
 @app.command()
 def runs(db: Database = None) -> None:
     """List what is stored, newest first."""
-    from convbench.report.runs import runs_text
+    from convbench.report.text.runs import runs_text
     from convbench.store import Store
 
     send_what_waits(database_of(db))
@@ -53,7 +53,7 @@ def history(
     than a comparison's threshold and lasts for three runs or more; what else changed there is told with it.
     """
     from convbench import api
-    from convbench.report.history import history_text
+    from convbench.report.text.history import history_text
 
     send_what_waits(database_of(db))
     show(history_text(api.history(case, db=database_of(db), branch=branch, last=last)))
@@ -90,7 +90,7 @@ def baseline_set(
 @baseline.command("list")
 def baseline_list(db: Database = None) -> None:
     """List the names and their runs."""
-    from convbench.report.runs import baselines_text
+    from convbench.report.text.runs import baselines_text
     from convbench.store import Store
 
     with Store.open(database_of(db)) as store:
@@ -117,7 +117,7 @@ def export(
 ) -> None:
     """Write a run for other programs."""
     from convbench import api
-    from convbench.export import export as exported
+    from convbench.report.export import export as exported
 
     if output is not None:
         check_writable(output)

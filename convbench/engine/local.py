@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from convbench.case import Allocator, WorkerSettings
-from convbench.engine.lane import Json, Lane, Message
+from convbench.engine.client import Json, Lane, Message
 from convbench.engine.machine import memory_available
 from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutError
-from convbench.variables import HIDDEN, Variables
+from convbench.model.case import Allocator, WorkerSettings
+from convbench.model.variables import HIDDEN, Variables
 
 #: The share of the free memory that a worker may take: the conductor and the system live on the rest.
 MEMORY_SHARE = 0.8

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 
-from convbench.engine.lane import Description
-from convbench.result import Environment
-from convbench.variables import telling
+from convbench.engine.client import Description
+from convbench.model.result import Environment
+from convbench.model.variables import telling
 
 CGROUP = Path("/sys/fs/cgroup")
 CPU = Path("/sys/devices/system/cpu")

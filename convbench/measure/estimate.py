@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.result import BLOCK_LAYOUTS, LAYOUT, NAN
+from convbench.model.result import BLOCK_LAYOUTS, LAYOUT, NAN
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -18,11 +18,11 @@ from datetime import datetime
 import numpy as np
 
 from convbench import units
-from convbench.case import Cache, Case
 from convbench.errors import RequestError
 from convbench.measure import schedule
 from convbench.measure.estimate import estimate, table
-from convbench.result import UNMEASURED, Measure, Run, RunState
+from convbench.model.case import Cache, Case
+from convbench.model.result import UNMEASURED, Measure, Run, RunState
 
 #: Seconds around a block that are not the block: canary, messages, statistics.
 AROUND_BLOCK_S = 1.5e-3

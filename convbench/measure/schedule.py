@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
-from convbench.case import DTYPES, Allocator, Cache, Case, WorkerSettings
-from convbench.problem import Direction, Problem
-from convbench.result import Measure
+from convbench.model.case import DTYPES, Allocator, Cache, Case, WorkerSettings
+from convbench.model.problem import Direction, Problem
+from convbench.model.result import Measure
 
 #: A block lasts no longer: many short blocks find a quiet moment, few long ones do not. Seconds.
 LONGEST_BLOCK_S = 0.025

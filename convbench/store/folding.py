@@ -13,7 +13,7 @@ from operator import attrgetter
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
-from convbench.result import FOUND_ONCE, PACKED, Status
+from convbench.model.result import FOUND_ONCE, PACKED, Status
 from convbench.store import schema
 from convbench.store.runs import AnyRow
 

@@ -8,11 +8,11 @@ import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from convbench.bounds import BASELINE_NAME
-from convbench.case import Case
 from convbench.errors import RequestError
-from convbench.result import Measure
-from convbench.serial import to_json
+from convbench.model.bounds import BASELINE_NAME
+from convbench.model.case import Case
+from convbench.model.result import Measure
+from convbench.model.serial import to_json
 
 #: Letters and digits of a run's tail that nobody mixes up when reading them aloud (no 0 and o, 1 and l and i).
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"

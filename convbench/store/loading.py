@@ -1,7 +1,7 @@
 """Rows to nouns: a run with its results, its visits, one case.
 
 SQLite keeps anything in any column. What another program may have put there passes the same door as an exported file
-(serial.py): wrong types and what is out of bounds are ValueErrors and RequestErrors, which `Place.decoding` explains.
+(model/serial.py): wrong types and what is out of bounds are ValueErrors and RequestErrors, which `Place.decoding` explains.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Integer, Select, null, select, type_coerce
 
-from convbench.bounds import wrong_blocks
-from convbench.case import Case
-from convbench.nouns import nouns
-from convbench.problem import Problem
-from convbench.result import (
+from convbench.model.bounds import wrong_blocks
+from convbench.model.case import Case
+from convbench.model.nouns import nouns
+from convbench.model.problem import Problem
+from convbench.model.result import (
     FOUND_ONCE,
     PACKED,
     Check,
@@ -32,7 +32,7 @@ from convbench.result import (
     Visit,
     merge,
 )
-from convbench.serial import (
+from convbench.model.serial import (
     Json,
     case_from_json,
     check_columns,

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.sql import ColumnElement
 
 from convbench.errors import NotComparableError, RunNotFoundError
-from convbench.result import Baseline, Environment, Git, Run, RunState, RunSummary, Status
-from convbench.serial import (
+from convbench.model.result import Baseline, Environment, Git, Run, RunState, RunSummary, Status
+from convbench.model.serial import (
     baseline_from_json,
     environment_from_json,
     git_from_json,
@@ -21,11 +21,11 @@ from convbench.serial import (
     stored,
     text_from_json,
 )
+from convbench.model.variables import may_hold_secrets
 from convbench.store import schema
 from convbench.store.identity import LATEST, baseline_meant
 from convbench.store.place import Place
 from convbench.store.writer import Writer
-from convbench.variables import may_hold_secrets
 
 AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
 
@@ -97,7 +97,7 @@ def run_of(row: AnyRow) -> Run:
         }
     )
     if may_hold_secrets(head.source):
-        from convbench.document import of_today  # and YAML with it, which few runs need
+        from convbench.sweep.document import of_today  # and YAML with it, which few runs need
 
         head = of_today(head)
     return replace(head, state=state_of(row), git=git_of(row))

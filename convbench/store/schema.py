@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from convbench.bounds import visible
+from convbench.model.bounds import visible
 
 VERSION = 2
 
@@ -99,7 +99,7 @@ schema = Table(
     Column("identity", Words, info=since(2)),
 )
 
-#: One row per run. `measure` and `environment` are JSON (serial.py), `seed` is text because it may exceed 64 bits.
+#: One row per run. `measure` and `environment` are JSON (model/serial.py), `seed` is text because it may exceed 64 bits.
 #: `host` is where the run began; the writer is the process that writes it now, null where none does.
 runs = Table(
     "runs",
@@ -150,7 +150,7 @@ rejections = Table(
     sqlite_with_rowid=False,
 )
 
-#: What is known of each pass beside its visits, as JSON (serial.py).
+#: What is known of each pass beside its visits, as JSON (model/serial.py).
 passes = Table(
     "passes",
     metadata,

@@ -11,9 +11,9 @@ from typing import Self
 
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 
-from convbench.case import Case
 from convbench.errors import RunNotFoundError, StoreError
-from convbench.result import Baseline, Environment, Git, PassFacts, Rejection, Run, RunState, RunSummary, Visit
+from convbench.model.case import Case
+from convbench.model.result import Baseline, Environment, Git, PassFacts, Rejection, Run, RunState, RunSummary, Visit
 from convbench.store import loading, past, runs, schema, writing
 from convbench.store import place as places
 from convbench.store.folding import chunks, fold

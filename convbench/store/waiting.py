@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from convbench.case import Case
 from convbench.errors import DatabaseError, RequestError, StoreError, TakenOverError
-from convbench.files import fresh_file
-from convbench.result import Environment, Git, PassFacts, Rejection, Run, RunState, Visit
+from convbench.model.case import Case
+from convbench.model.result import Environment, Git, PassFacts, Rejection, Run, RunState, Visit
+from convbench.store.files import fresh_file
 from convbench.store.patience import answering_within
 from convbench.store.place import DEFAULT, Place
 from convbench.store.store import Store

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
-from convbench.case import Case
 from convbench.errors import StoreError, TakenOverError
-from convbench.result import FOUND_ONCE, Rejection, Run, RunState, Visit
-from convbench.serial import Json, to_json
+from convbench.model.case import Case
+from convbench.model.result import FOUND_ONCE, Rejection, Run, RunState, Visit
+from convbench.model.serial import Json, to_json
 from convbench.store import schema
 from convbench.store.folding import chunks, fold
 from convbench.store.runs import AnyRow, git_columns, writer_columns, writer_of

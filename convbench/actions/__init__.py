@@ -1,0 +1,1 @@
+"""The verbs as functions without a terminal: they return values and raise errors."""

@@ -1,0 +1,232 @@
+"""Whether two runs can be compared, and in what they differ: machine, software, settings, canaries. Pure.
+
+Nothing here refuses anything: who compares is told which differences decide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
+
+import numpy as np
+
+from convbench import units
+from convbench.errors import NotComparableError
+from convbench.measure.estimate import BlockTable, Floats, Integers
+from convbench.model.case import Case, WorkerSettings
+from convbench.model.result import Environment, Git, Measure, PassFacts, Result, Run
+
+#: How far the lowest canaries of comparable runs lie apart at most, as ratios minus 1: a product in the second-level
+#: cache took 324 us in every quiet moment; copies through memory drift by 2-3.6 % (measurement.md, facts 3 and 4).
+COMPUTE_CANARY = 0.01
+MEMORY_CANARY = 0.05
+#: The fewest canaries whose lowest one repeats: the lowest of 10 copies lay 16 % apart in two runs of one minute, and
+#: 5 passes of 5 rounds, the default, take 25. Those of so many blocks are counted.
+FEWEST_CANARIES = 20
+COUNTED_BLOCKS = 10_000
+#: A frequency that moved by less is the same, as a ratio; so is a share of stolen time, as a difference.
+SAME_FREQUENCY = 0.01
+SAME_STOLEN = 0.01
+UNKNOWN = "unknown"
+#: What makes the worker of a case, as `Case.worker`, without making one for each.
+_KIND_OF_WORKER = attrgetter(*(field.name for field in fields(WorkerSettings)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What differs between two sides, each side's value as text.
+
+    One that `decides` makes runs incomparable unless the user insists; one that is `momentary` is the machine's, and
+    gone where both sides are measured side by side. `cases` counts those it is about, None where it is about the runs
+    as such.
+    """
+
+    what: str
+    base: str
+    new: str
+    decides: bool = False
+    momentary: bool = False
+    cases: int | None = None
+
+    def __str__(self) -> str:
+        """`torch 2.12.0 -> 2.13.0`, `threads 1 -> 2 in 12 cases`."""
+        where = f" in {units.plural(self.cases, 'case')}" if self.cases is not None else ""
+        return f"{self.what} {self.base} -> {self.new}{where}"
+
+
+#: Fields of an environment by the words that they are told in, and whether runs that differ in one are comparable.
+_FIELDS: dict[str, tuple[str, bool]] = {
+    "cpu": ("processor", True),
+    "torch": ("torch", True),
+    "onednn": ("oneDNN", True),
+    "allocator": ("allocator", True),
+    "machine": ("architecture", True),
+    "cpu_capability": ("processor capability", False),
+    "cores": ("cores", False),
+    "memory_bytes": ("memory", False),
+    "l2_bytes": ("second-level cache", False),
+    "l3_bytes": ("third-level cache", False),
+    "hostname": ("host", False),
+    "system": ("system", False),
+    "libc": ("C library", False),
+    "python": ("Python", False),
+    "executable": ("interpreter", False),
+}
+#: What is a size among them.
+_SIZES = ("memory_bytes", "l2_bytes", "l3_bytes")
+
+
+def differences(
+    base: Run, new: Run, pairs: Sequence[tuple[Result, Result]], tables: tuple[BlockTable, BlockTable]
+) -> tuple[Difference, ...]:
+    """Every difference between two runs, those that decide first.
+
+    `pairs` are the results of the cases that both sides measured, `tables` their blocks in the same order.
+    """
+    cases = [result.case for result, _ in pairs]
+    found = [
+        *_environment(base.environment, new.environment, any(case.device != "cpu" for case in cases)),
+        *_resolved(pairs),
+        *_canaries(cases, *tables),
+        *_measure(base.measure, new.measure),
+        *_between("convbench", base.version, new.version),
+        *_between("commit", _commit(base.git), _commit(new.git)),
+        *_state(base.passes, new.passes),
+    ]
+    return tuple(sorted(found, key=lambda difference: not difference.decides))
+
+
+def refuse(base: Run, new: Run, found: Sequence[Difference], *, momentary: bool = True) -> None:
+    """Raise NotComparableError where a difference decides; a momentary one only where `momentary`."""
+    decisive = [one for one in found if one.decides and (momentary or not one.momentary)]
+    if decisive:
+        others = "; ".join(str(one) for one in found if one not in decisive)
+        raise NotComparableError(
+            f"{base.id} and {new.id} are not comparable: {'; '.join(map(str, decisive))}"
+            + (f" (also: {others})" if others else ""),
+            hint="--across-environments compares them all the same",
+        )
+
+
+def _between(what: str, base: object, new: object, *, decides: bool = False) -> list[Difference]:
+    if base == new:
+        return []
+    texts = [UNKNOWN if value is None else " ".join(str(value).split()) or "none" for value in (base, new)]
+    return [Difference(what=what, base=texts[0], new=texts[1], decides=decides)]
+
+
+def _environment(base: Environment, new: Environment, accelerated: bool) -> list[Difference]:
+    found = []
+    for name, (what, decides) in _FIELDS.items():
+        values = [getattr(side, name) for side in (base, new)]
+        if values[0] != values[1] and name in _SIZES:
+            values = [None if value is None else units.size(value) for value in values]
+        found += _between(what, *values, decides=decides)
+    found += _between("accelerator", base.accelerator, new.accelerator, decides=accelerated)
+    variables = [dict(side.variables) for side in (base, new)]
+    for name in sorted({*variables[0], *variables[1]}):
+        found += _between(name, *(side.get(name, "not set") for side in variables))
+    return found
+
+
+def _resolved(pairs: Sequence[tuple[Result, Result]]) -> list[Difference]:
+    """What torch made of settings that may be left to it; what one side does not know is no difference."""
+    found = []
+    for name, what in (("threads", "threads"), ("precision", "float32 precision")):
+        resolved = attrgetter(name)
+        seen = Counter(zip((resolved(base) for base, _ in pairs), (resolved(new) for _, new in pairs), strict=True))
+        for (before, after), cases in seen.items():
+            if before != after and before is not None and after is not None:
+                found.append(Difference(what=what, base=str(before), new=str(after), decides=True, cases=cases))
+    return found
+
+
+def _canaries(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[Difference]:
+    """Canaries whose lowest lie too far apart, and whose passes do not overlap, in every kind of worker.
+
+    A busy hour moves the lowest canary of a run by more than another machine might, but not of all its passes alike:
+    between runs of one machine that were measured beside other work it moved by up to 7 % (compute) and 18 % (memory).
+    Noise may also disturb some kinds of workers (threads that wait for each other); another machine shows in all.
+    """
+    numbers: dict[Hashable, int] = {}
+    kinds = map(_KIND_OF_WORKER, cases)
+    lane = np.array([numbers.setdefault(kind, len(numbers)) for kind in kinds], dtype=np.int64)
+    where = [(lane[table.cases], table.integers("pass_index")) for table in (base, new)]
+    found = []
+    for name, what, limit in (
+        ("compute_canary_s", "compute canary's floor", COMPUTE_CANARY),
+        ("memory_canary_s", "memory canary's floor", MEMORY_CANARY),
+    ):
+        low_before, high_before = _extremes(base.column(name), *where[0], len(numbers))
+        low_after, high_after = _extremes(new.column(name), *where[1], len(numbers))
+        known = np.flatnonzero(np.isfinite(low_before) & np.isfinite(low_after))
+        if not len(known):
+            continue
+        moved = np.abs(np.log(low_after[known] / low_before[known]))
+        overlap = (low_after <= high_before) & (low_before <= high_after)
+        if np.all((moved > math.log1p(limit)) & ~overlap[known]):
+            nearest = known[moved.argmin()]
+            before, after = float(low_before[nearest]), float(low_after[nearest])
+            change = f"{units.change(after / before)}, {units.percent(limit, 0)} is the most"
+            found.append(
+                Difference(
+                    what=what,
+                    base=units.seconds(before),
+                    new=f"{units.seconds(after)} ({change})",
+                    decides=True,
+                    momentary=True,
+                )
+            )
+    return found
+
+
+def _extremes(canary: Floats, lane: Integers, pass_index: Integers, lanes: int) -> tuple[Floats, Floats]:
+    """The lowest and the highest of the passes' lowest canaries, by kind of worker; NaN where there are too few.
+
+    `canary`, `lane` and `pass_index` are those of the blocks.
+    """
+    ran = canary > 0  # NaN where none ran
+    if not ran.all():
+        canary, pass_index, lane = canary[ran], pass_index[ran], lane[ran]
+    passes = int(pass_index.max(initial=0)) + 1
+    every = np.full(lanes * passes, np.nan)
+    np.fmin.at(every, lane * passes + pass_index, canary)  # a fifth of the time that two indices would take
+    floors = every.reshape(lanes, passes)
+    for number in range(lanes):  # blocks of one round share the memory's canary
+        some = np.flatnonzero(lane == number)[:COUNTED_BLOCKS] if lanes > 1 else slice(COUNTED_BLOCKS)
+        if len(np.unique(canary[some])) < FEWEST_CANARIES:
+            floors[number] = np.nan
+    return np.fmin.reduce(floors, axis=1), np.fmax.reduce(floors, axis=1)
+
+
+def _measure(base: Measure, new: Measure) -> list[Difference]:
+    names = ("passes", "rounds", "max_time", "precision")
+    return [one for name in names for one in _between(f"measure.{name}", getattr(base, name), getattr(new, name))]
+
+
+def _commit(git: Git | None) -> str | None:
+    """What was checked out, in words."""
+    return None if git is None else git.commit + (" with changes" if git.dirty else "")
+
+
+def _state(base: Sequence[PassFacts], new: Sequence[PassFacts]) -> list[Difference]:
+    """What the machine did meanwhile, as far as the system tells."""
+    found = []
+    before, after = (_median([facts.frequency_hz for facts in side]) for side in (base, new))
+    if before and after and abs(math.log(after / before)) > math.log1p(SAME_FREQUENCY):
+        found += _between("frequency", units.si(before, "Hz"), units.si(after, "Hz"))
+    before, after = (_median([facts.stolen for facts in side]) for side in (base, new))
+    if before is not None and after is not None and abs(after - before) > SAME_STOLEN:
+        found += _between("time given to other guests", units.percent(before), units.percent(after))
+    counts = [[facts.throttled for facts in side if facts.throttled is not None] for side in (base, new)]
+    if counts[0] and counts[1]:
+        found += _between("times slowed down for heat or quota", *(units.count(sum(side)) for side in counts))
+    return found
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None

@@ -1,0 +1,105 @@
+"""What becomes of a comparison whose suspects were measured again beside innocent controls. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from convbench import units
+from convbench.analysis.comparison.changes import groups_of
+from convbench.analysis.comparison.judgment import Comparison, How, Judgment, Verdict, verdict_of_all
+from convbench.model.case import Case
+from convbench.model.result import Status
+
+#: A change that counts side by side, as a ratio minus 1: what that can tell from nothing (measurement.md, fact 7).
+SIDE_BY_SIDE = 0.025
+#: What says that a case changed.
+ACCUSED = frozenset({Verdict.REGRESSED, Verdict.IMPROVED})
+
+
+def suspects(comparison: Comparison) -> list[Judgment]:
+    """The cases that moved by more than their threshold, also where noise or the machine forbade to judge them."""
+    return [judgment for judgment in comparison.judgments if _is_suspect(judgment)]
+
+
+def _is_suspect(judgment: Judgment) -> bool:
+    if judgment.verdict is Verdict.NOT_JUDGED or not (math.isfinite(judgment.ratio) and judgment.ratio > 0):
+        return False
+    return judgment.verdict in ACCUSED or (
+        judgment.verdict is Verdict.INCONCLUSIVE and abs(math.log(judgment.own_ratio)) > math.log1p(judgment.threshold)
+    )
+
+
+def suspect_threshold(judgment: Judgment) -> float:
+    """What accuses a suspect side by side: half of what made it one, at least what two environments can be told by.
+
+    That a change is large the first comparison said, but its weather may have made it look larger than it is.
+    """
+    return max(SIDE_BY_SIDE, judgment.threshold / 2)
+
+
+def control_threshold(judgment: Judgment) -> float:
+    """What accuses a control side by side: as much as would have made it a suspect. Less it may have moved, really."""
+    return max(SIDE_BY_SIDE, judgment.threshold)
+
+
+def without_moments(comparison: Comparison) -> Comparison:
+    """The comparison where what the machine's state made differ decides nothing: no ratio that counts rests on it."""
+    differences = tuple(replace(one, decides=one.decides and not one.momentary) for one in comparison.differences)
+    return replace(comparison, differences=differences)
+
+
+def discredited(comparison: Comparison, moved: Sequence[Judgment]) -> Comparison:
+    """The comparison where controls moved: nothing is accused."""
+    first = moved[0]
+    note = (
+        f"{units.plural(len(moved), 'control')} moved that nobody had suspected ({first.case.label}: "
+        f"{units.change(first.ratio)}): nothing is accused"
+    )
+    judgments = tuple(map(_withdrawn, comparison.judgments))
+    return replace(
+        comparison,
+        judgments=judgments,
+        groups=(),
+        verdict=Verdict.INCONCLUSIVE,
+        discredited=True,
+        notes=(*comparison.notes, note),
+    )
+
+
+def _withdrawn(judgment: Judgment) -> Judgment:
+    if judgment.verdict not in ACCUSED:
+        return judgment
+    return replace(judgment, verdict=Verdict.INCONCLUSIVE, reason="a control that was not suspected moved as well")
+
+
+def merged(first: Comparison, later: Comparison, *, notes: Sequence[str] = ()) -> Comparison:
+    """The first comparison with what the later one says of its cases, which alone decides about them.
+
+    What half of the cases moved by between two runs is no more said of all: the confirmation took its place, and a case
+    that was not measured again has it in its reason where that matters.
+    """
+    confirmed: Mapping[Case, Judgment] = {judgment.case: judgment for judgment in later.judgments}
+    judgments = tuple(
+        replace(confirmed[judgment.case], confirmed=True) if judgment.case in confirmed else judgment
+        for judgment in first.judgments
+    )
+    awaited = sum(
+        None not in (judgment.base_status, judgment.new_status)
+        and Status.SKIPPED not in (judgment.base_status, judgment.new_status)
+        for judgment in judgments
+    )
+    verdict = Verdict.INCONCLUSIVE if later.discredited else verdict_of_all(judgments, awaited, is_machine=False)
+    return replace(
+        first,
+        judgments=judgments,
+        groups=groups_of(judgments),
+        verdict=verdict,
+        is_machine=False,
+        shift=1.0,
+        longer=max(first.longer, later.longer),
+        how=How.CONFIRMED,
+        discredited=later.discredited,
+        notes=(*notes, *later.notes),
+    )

@@ -1,0 +1,324 @@
+"""What two environments measured side by side differ in: who is suspected, who is accused, with which interval. Pure.
+
+An epoch is a pair of fresh processes, one of each environment, whose blocks alternate (convbench/conduct/epochs.py). A case is
+accused where the ratio of the floors over all epochs and the median of the epochs' own ratios both exceed the
+threshold, and their interval excludes no change. With 12 epochs and 2.5 %, before intervals were asked, the simulated
+false alarm was 4e-5 per case and side, and a planted 5 % was found in 90-100 % (measurement.md, fact 7).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+
+from convbench import units
+from convbench.analysis.comparison.changes import causes_of, groups_of
+from convbench.analysis.comparison.comparability import Difference, differences
+from convbench.analysis.comparison.confirmation import ACCUSED, SIDE_BY_SIDE, discredited
+from convbench.analysis.comparison.judgment import Comparison, How, Judgment, Verdict, side_of, verdict_of_all
+from convbench.measure import estimate
+from convbench.measure.alike import PassFloors, pass_floors
+from convbench.measure.estimate import Floats, Integers
+from convbench.model.result import Result, Run, Status
+
+#: A change that counts, as a ratio minus 1.
+THRESHOLD = SIDE_BY_SIDE
+#: Epochs of the screen and of the confirmation, and how many times as many for layers whose traffic reaches memory.
+SCREEN, CONFIRMATION, BEYOND_L2 = 4, 12, 4 / 3
+#: The share of the threshold from which on a case is suspected: four epochs place a case within a per cent or so, and a
+#: suspicion costs time, not a false alarm.
+SUSPECTED = 0.6
+#: Resamples of an interval, and the share of resamples that it holds.
+RESAMPLES, HELD = 2000, 0.95
+#: The fewest epochs that tell anything.
+FEWEST_EPOCHS = 3
+#: Cases resampled at once: what they take is this times resamples times epochs, 8 bytes each.
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratios:
+    """What the epochs say of each case, one element each: new over base.
+
+    `pooled` is the ratio of the floors over all epochs, `median` the median of the epochs' ratios (of two in the middle
+    the geometric mean); `low` to `high` is an interval that holds both in 95 of 100 bootstrap resamples of the epochs
+    (Efron, "Bootstrap methods: another look at the jackknife", 1979), widened to what so few epochs allow: `widening`.
+    `noise` is half of that interval, as a factor. NaN where there is no epoch.
+    """
+
+    pooled: Floats
+    median: Floats
+    low: Floats
+    high: Floats
+    base_s: Floats
+    new_s: Floats
+    noise: Floats
+    epochs: Integers
+    blocks: Integers
+
+    def beyond(self, threshold: float | Floats) -> tuple[Integers, Integers]:
+        """Which way each case moved by more than a threshold (a ratio minus 1), by floors and by median: -1, 0 or 1.
+
+        One threshold for all, or one element a case.
+        """
+        limit = np.log1p(threshold)
+
+        def direction(ratio: Floats) -> Integers:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                moved = np.log(ratio)
+            return (moved > limit).astype(np.int64) - (moved < -limit)
+
+        return direction(self.pooled), direction(self.median)
+
+
+def ratios(base: Sequence[Result], new: Sequence[Result]) -> Ratios:
+    """The ratios of cases that both sides measured, in the same order, from their blocks: a pass is an epoch."""
+    floors = pass_floors(*(estimate.table(result.blocks for result in side) for side in (base, new)))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        base_s, new_s = _lowest(floors.base), _lowest(floors.new)
+        pooled = new_s / base_s
+        median = np.exp(_median(np.log(floors.new / floors.base)))
+        low, high = _intervals(floors)
+        noise = np.sqrt(high / low)
+    return Ratios(
+        pooled=pooled,
+        median=median,
+        low=low,
+        high=high,
+        base_s=base_s,
+        new_s=new_s,
+        noise=noise,
+        epochs=floors.passes,
+        blocks=floors.blocks,
+    )
+
+
+def _lowest(floors: Floats) -> Floats:
+    lowest: Floats = np.min(floors, axis=1, initial=np.inf, where=np.isfinite(floors))
+    return np.where(np.isfinite(lowest), lowest, np.nan)
+
+
+def _median(values: Floats) -> Floats:
+    """The median of each row over what is known; NaN where nothing is."""
+    ordered = np.sort(values, axis=-1)  # NaN last
+    known = np.isfinite(ordered).sum(axis=-1)
+    last = np.maximum(known - 1, 0)
+    low, high = (
+        np.take_along_axis(ordered, at[..., np.newaxis], axis=-1)[..., 0] for at in (last // 2, (last + 1) // 2)
+    )
+    return np.where(known > 0, (low + high) / 2, np.nan)
+
+
+def _intervals(floors: PassFloors) -> tuple[Floats, Floats]:
+    """The interval of each case, from resamples of its epochs; seeded, so that the same blocks give the same answer.
+
+    Taken of logarithms, so that it is the same interval, inverted, where the sides are swapped.
+    """
+    base, new = np.log(floors.base), np.log(floors.new)
+    cases = len(floors.base)
+    low, high = np.full(cases, np.nan), np.full(cases, np.nan)
+    generator = np.random.default_rng(0)
+    tail = (1 - HELD) / 2 * 100
+    for count in np.unique(floors.passes[floors.passes > 0]).tolist():
+        drawn = generator.integers(count, size=(RESAMPLES, count))
+        some = np.flatnonzero(floors.passes == count)
+        for start in range(0, len(some), _AT_ONCE):
+            part = some[start : start + _AT_ONCE]
+            before, after = base[part][:, drawn], new[part][:, drawn]  # (cases, resamples, epochs)
+            both = np.stack([after.min(axis=2) - before.min(axis=2), np.median(after - before, axis=2)])
+            low[part] = np.percentile(both.min(axis=0), tail, axis=1)
+            high[part] = np.percentile(both.max(axis=0), 100 - tail, axis=1)
+            middle, half = (low[part] + high[part]) / 2, (high[part] - low[part]) / 2 * widening(count)
+            low[part], high[part] = middle - half, middle + half
+    return np.exp(low), np.exp(high)
+
+
+def widening(epochs: int) -> float:
+    """By how much an interval of a bootstrap over so few epochs is too narrow, as a factor: 1.9 of 4, 1.2 of 12.
+
+    A resample never leaves what was seen, and spreads by sqrt((n - 1) / n) too little: Student's t with n - 1 degrees
+    of freedom over z, and the root, make up for both (Hesterberg, "What Teachers Should Know About the Bootstrap",
+    2015).
+    1 for a single epoch, which tells nothing of a spread.
+    """
+    if epochs == 1:
+        return 1.0
+    z, freedom = NormalDist().inv_cdf((1 + HELD) / 2), epochs - 1
+    # Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964), 26.7.5: t by powers of 1 / freedom.
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    student = math.fsum(term / freedom**power for power, term in enumerate(terms))
+    return student / z * math.sqrt(epochs / (epochs - 1))
+
+
+def suspects(base: Run, new: Run, threshold: float = THRESHOLD) -> list[int]:
+    """The positions of the cases that a screen suspects, of those that passed on both sides."""
+    places = _measured(base.results, new.results)
+    found = ratios([base.results[i] for i in places], [new.results[i] for i in places])
+    by_floor, by_median = found.beyond(threshold * SUSPECTED)
+    return [place for place, one, other in zip(places, by_floor, by_median, strict=True) if one or other]
+
+
+def undecided(base: Sequence[Result], new: Sequence[Result], thresholds: Sequence[float]) -> list[int]:
+    """The positions of the results whose epochs leave it open whether they moved: more of them are to decide.
+
+    Where the floors say another thing than the median epoch, and where both accuse though the interval holds no change.
+    """
+    places = _measured(base, new)
+    found = ratios([base[i] for i in places], [new[i] for i in places])
+    by_floor, by_median = found.beyond(np.array([thresholds[i] for i in places], dtype=np.float64))
+    unsure = (by_floor != 0) & (found.low <= 1) & (found.high >= 1)
+    return [places[at] for at in np.flatnonzero((by_floor != by_median) | unsure).tolist()]
+
+
+def controls(base: Run, new: Run, suspected: Collection[int], *, seed: int) -> list[int]:
+    """As many innocent cases as there are suspects, or all there are, drawn at random."""
+    innocent = sorted(set(_measured(base.results, new.results)) - set(suspected))
+    return sorted(random.Random(seed).sample(innocent, min(len(suspected), len(innocent))))
+
+
+def _measured(base: Sequence[Result], new: Sequence[Result]) -> list[int]:
+    """Positions of the cases that passed on both sides and have blocks."""
+    pairs = enumerate(zip(base, new, strict=True))
+    return [i for i, pair in pairs if all(r.status is Status.PASSED and r.blocks for r in pair)]
+
+
+def compare(
+    base: Run,
+    new: Run,
+    *,
+    names: tuple[str, str],
+    confirmed: Collection[int],
+    control: Collection[int] = (),
+    threshold: float | Sequence[float] = THRESHOLD,
+) -> Comparison:
+    """What differs between two environments, from the epochs that their results hold.
+
+    `names` are what the sides are called. `confirmed` are the positions of the cases that were measured again, whose
+    results hold these epochs alone; the others were not suspected. `threshold` is for all, or one a case. Where one of
+    the cases in `control` would be accused, nothing is: what accuses the innocent says nothing of the others.
+    """
+    places = _measured(base.results, new.results)
+    limits = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(base.results))
+    found = ratios([base.results[i] for i in places], [new.results[i] for i in places])
+    ways = zip(*(directions.tolist() for directions in found.beyond(limits[places])), strict=True)
+    again = frozenset(confirmed)
+    told = {
+        place: _judgment(new.results[place], found, at, float(limits[place]), moved, confirmed=place in again)
+        for at, (place, moved) in enumerate(zip(places, ways, strict=True))
+    }
+    changed = [place for place in places if told[place].verdict in ACCUSED]
+    causes = causes_of([(base.results[place], new.results[place]) for place in changed])
+    for place, cause in zip(changed, causes, strict=True):
+        told[place] = replace(told[place], causes=cause)
+    judgments = tuple(
+        told.get(place) or _not_judged(first, second, names)
+        for place, (first, second) in enumerate(zip(base.results, new.results, strict=True))
+    )
+    awaited = sum(Status.SKIPPED not in pair for pair in ((j.base_status, j.new_status) for j in judgments))
+    guilty = [judgments[place] for place in sorted(control) if judgments[place].verdict in ACCUSED]
+    comparison = Comparison(
+        base=side_of(base),
+        new=side_of(new),
+        judgments=judgments,
+        differences=_told_differences(base, new, places),
+        groups=groups_of(judgments),
+        verdict=verdict_of_all(judgments, awaited, is_machine=False),
+        moved=_typically_moved(found.pooled),
+        is_machine=False,
+        longer=_longer(found, [place in again for place in places], limits[places]),
+        how=How.SIDE_BY_SIDE,
+        notes=("no case was left as a control",) if confirmed and not control else (),
+    )
+    return discredited(comparison, guilty) if guilty else comparison
+
+
+def _typically_moved(pooled: Floats) -> float:
+    """By how much the median case moved either way, as a ratio minus 1."""
+    known = pooled[np.isfinite(pooled) & (pooled > 0)]
+    return float(np.expm1(np.median(np.abs(np.log(known))))) if len(known) else 0.0
+
+
+def _judgment(
+    result: Result, found: Ratios, at: int, threshold: float, moved: tuple[int, int], *, confirmed: bool
+) -> Judgment:
+    """What becomes of one case that both sides measured; `moved` is which way, by floors and by median."""
+    by_floor, by_median = moved
+    pooled, median = float(found.pooled[at]), float(found.median[at])
+    verdict, reason = Verdict.UNCHANGED, ""
+    if not (math.isfinite(pooled) and pooled > 0):
+        verdict, reason = Verdict.NOT_JUDGED, "no time to compare"
+    elif found.epochs[at] < FEWEST_EPOCHS:
+        verdict, reason = Verdict.INCONCLUSIVE, "too few epochs tell a change from noise"
+    elif confirmed and by_floor and by_floor == by_median and found.low[at] <= 1 <= found.high[at]:
+        verdict = Verdict.INCONCLUSIVE
+        reason = f"both say {units.change(pooled)} or so, and their interval holds no change: measure again"
+    elif confirmed and by_floor and by_floor == by_median:
+        verdict = Verdict.REGRESSED if by_floor > 0 else Verdict.IMPROVED
+    elif confirmed and (by_floor or by_median):
+        verdict = Verdict.INCONCLUSIVE
+        reason = f"the floors say {units.change(pooled)}, the median epoch {units.change(median)}: measure again"
+    return Judgment(
+        case=result.case,
+        verdict=verdict,
+        base_status=Status.PASSED,
+        new_status=Status.PASSED,
+        reason=reason,
+        ratio=pooled,
+        median_ratio=median,
+        low=float(found.low[at]),
+        high=float(found.high[at]),
+        base_s=float(found.base_s[at]),
+        new_s=float(found.new_s[at]),
+        noise=float(found.noise[at]),
+        threshold=threshold,
+        confirmed=confirmed,
+        passes=int(found.epochs[at]),
+        blocks=int(found.blocks[at]),
+    )
+
+
+def _not_judged(base: Result, new: Result, names: tuple[str, str]) -> Judgment:
+    """A case that one side could not measure, or measured wrong."""
+    reasons = [
+        f"{result.status.replace('_', ' ')} in {name}" + (f": {result.reason}" if result.reason else "")
+        for name, result in zip(names, (base, new), strict=True)
+        if result.status is not Status.PASSED
+    ]
+    return Judgment(
+        case=new.case,
+        verdict=Verdict.NOT_JUDGED,
+        base_status=base.status,
+        new_status=new.status,
+        reason="; ".join(reasons) or "not timed",
+    )
+
+
+def _told_differences(base: Run, new: Run, places: Sequence[int]) -> tuple[Difference, ...]:
+    """In what the environments differ: that is what is measured here, and forbids nothing."""
+    pairs = [(base.results[place], new.results[place]) for place in places]
+    no_canaries = estimate.table([] for _ in pairs)
+    return tuple(replace(one, decides=False) for one in differences(base, new, pairs, (no_canaries, no_canaries)))
+
+
+def _longer(found: Ratios, confirmed: Sequence[bool], threshold: Floats) -> float:
+    """How many times the epochs would narrow the interval of the median confirmed case to the threshold, at least 1.
+
+    The width of an interval falls with the square root of the epochs.
+    """
+    some = np.array(confirmed, dtype=bool)
+    if not some.any():
+        return 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = np.log(found.high[some] / found.low[some]) / 2 / np.log1p(threshold[some])
+    known = half[np.isfinite(half)]
+    return max(1.0, float(np.median(known)) ** 2) if len(known) else 1.0

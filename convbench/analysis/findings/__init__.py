@@ -1,0 +1,1 @@
+"""What is worth knowing of one run, as sentences with their evidence."""

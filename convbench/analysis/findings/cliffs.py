@@ -1,0 +1,106 @@
+"""Cliffs: sizes that cost far more per FLOP than the next smaller one, all else equal.
+
+Larger layers usually cost less per FLOP, so that a step up is out of line wherever it is; a step down is not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from convbench import units
+from convbench.analysis.findings.evidence import Evidence, number
+from convbench.analysis.findings.finding import (
+    Finding,
+    Kind,
+    Weight,
+    aside,
+    line,
+    listed,
+    of_matched,
+    setting_text,
+    value_text,
+)
+from convbench.analysis.findings.pairs import Pairs
+
+#: How many times what the next smaller size costs per FLOP a size must cost to be called a cliff. Below 1.5 lie the
+#: steps that blocked kernels show at every size that is no multiple of their vectors.
+CLIFF_RATIO = 1.5
+#: Cliffs of one setting that get a sentence each; the others share one.
+MOST_TOLD = 3
+#: Values named in that sentence.
+MOST_NAMED = 8
+
+#: A size and the next smaller one are neighbours up to a doubling; what is farther apart is another kind of layer.
+NEIGHBOUR = 2.0
+
+#: Settings that are sizes. A stride, a dilation and groups other than 1 make another kind of layer of every size.
+AXES = ("in_channels", "out_channels", "kernel_size", "batch_size", "input_size")
+
+
+def cliffs(evidence: Evidence) -> list[Finding]:
+    """`in_channels=65 costs 1.9x per FLOP what in_channels=64 costs in 8 of 8 matched cases`."""
+    return [finding for axis in AXES if axis in evidence.pairs.swept() for finding in _along(evidence, axis)]
+
+
+def _along(evidence: Evidence, axis: str) -> list[Finding]:
+    values = evidence.pairs.values[axis]
+    sizes = np.array([number(value) for value in values])
+    code = evidence.pairs.codes[axis].to_numpy()
+    position, group = evidence.pairs.sides(axis)
+    has_size = np.isfinite(sizes[code[position]])
+    position, group = position[has_size], group[has_size]
+    order = np.lexsort((sizes[code[position]], group))
+    position, group = position[order], group[order]
+    size = sizes[code[position]]
+    neighbours = np.flatnonzero((group[1:] == group[:-1]) & (size[1:] <= NEIGHBOUR * size[:-1]))
+    pairs = evidence.comparer.compare(position[neighbours], position[neighbours + 1], per_flop=True)
+    is_cliff = pairs.slower(CLIFF_RATIO)
+    steps = code[pairs.base] * len(values) + code[pairs.other]
+    found = []
+    for step in np.unique(steps[is_cliff]).tolist():
+        smaller, larger = divmod(step, len(values))
+        there = pairs.only(steps == step)
+        found.append((_cliff(evidence, axis, values[smaller], values[larger], there), values[larger]))
+    found.sort(key=lambda cliff: (-cliff[0].importance, number(cliff[1])))
+    told = [cliff for cliff, _ in found[: MOST_TOLD if len(found) > MOST_TOLD + 1 else None]]
+    return [*told, _others(axis, found[len(told) :])] if len(found) > len(told) else told
+
+
+def _cliff(evidence: Evidence, axis: str, smaller: object, larger: object, pairs: Pairs) -> Finding:
+    is_cliff = pairs.slower(CLIFF_RATIO)
+    size = float(np.exp(np.median(np.log(pairs.ratio[is_cliff]))))
+    sentence = (
+        f"{setting_text(axis, larger)} costs {units.ratio(size)} per FLOP what {setting_text(axis, smaller)} costs "
+        f"in {of_matched(int(is_cliff.sum()), len(pairs))}{aside(evidence.place(axis, pairs, is_cliff))}"
+    )
+    if is_cliff.sum() < len(pairs) or len(pairs) == 1:
+        highest = int(np.where(is_cliff, pairs.ratio, 0).argmax())
+        ran = line(evidence.ran(pairs.other[[highest]])[0])
+        several = "the highest is " if is_cliff.sum() > 1 else ""
+        sentence += f": {several}{line(evidence.label(int(pairs.other[highest])))}{f', which ran {ran}' if ran else ''}"
+    return Finding(
+        weight=Weight.EFFECT,
+        kind=Kind.CLIFF,
+        size=size,
+        sentence=sentence,
+        axis=axis,
+        cases=evidence.cases(pairs, is_cliff),
+        share=float(is_cliff.mean()),
+        paired=True,
+    )
+
+
+def _others(axis: str, found: list[tuple[Finding, object]]) -> Finding:
+    """The cliffs along one setting that have no sentence of their own."""
+    names = [value_text(value) for _, value in sorted(found, key=lambda cliff: number(cliff[1]))]
+    more = [f"{units.count(len(names) - MOST_NAMED)} more"] if len(names) > MOST_NAMED else []
+    return Finding(
+        weight=Weight.WORK,
+        kind=Kind.CLIFF,
+        size=max(cliff.size for cliff, _ in found),
+        sentence=f"other values of {axis} cost at least {units.ratio(CLIFF_RATIO)} per FLOP what the next smaller one "
+        f"costs, in some cases: {listed([*names[:MOST_NAMED], *more])}",
+        axis=axis,
+        cases=tuple(sorted({case for cliff, _ in found for case in cliff.cases})),
+        share=sum(cliff.share for cliff, _ in found) / len(found),
+    )

@@ -1,0 +1,354 @@
+"""What a setting does to the time, all else equal: findings from matched pairs.
+
+Settings of execution do the same work another way and are compared by time; settings that change the work are compared
+by time per FLOP; directions are compared by time over their share of the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from convbench import units
+from convbench.analysis.findings.evidence import Evidence, in_order
+from convbench.analysis.findings.finding import (
+    Finding,
+    Kind,
+    Weight,
+    aside,
+    line,
+    listed,
+    of_matched,
+    setting_text,
+    value_text,
+)
+from convbench.analysis.findings.pairs import Mask, Pairs
+from convbench.model.problem import PRODUCTS, Direction
+
+#: Effects below this ratio are not told, however sure: a minimum falls by up to 1.8 % with more blocks (measurement.md,
+#: fact 5), and settled cases have fewer.
+SMALLEST_EFFECT = 1.05
+#: A dtype that costs so many times what another costs has no code of its own on this machine: float16 took 36 times as
+#: long as float32 on a CPU without it (measurement.md, fact 8); float64 does twice the work of float32.
+FALLBACK_RATIO = 3.0
+#: How far a direction must be from its share of the work to be told: 1.3 to 1.9 is usual of backward on a CPU.
+OUT_OF_LINE = 2.0
+#: The share of the pairs from which on an effect is a rule.
+MOST = 0.5
+#: Where an effect is seen in fewer than half of the cases, it is told if it is in so many, and in two of them: one may
+#: be an accident.
+MIXED_SHARE = 0.2
+MIXED_LEAST = 2
+
+#: Implementations of a slow dtype that are named.
+MOST_NAMED = 2
+
+#: What stands for an implementation that nothing could name (worker/implementation.py).
+UNKNOWN = "unknown"
+
+#: Settings that do the same work another way, and how their values are called.
+EXECUTION: dict[str, str] = {
+    "dtype": "{}",
+    "memory_format": "{}",
+    "device": "{}",
+    "threads": "threads={}",
+    "module": "{}",
+    "allocator": "the {} allocator",
+    "cache": "a {} cache",
+    "data": "data={}",
+    "autocast": "autocast={}",
+    "fp32_precision": "fp32_precision={}",
+    "deterministic": "deterministic={}",
+    "cudnn_benchmark": "cudnn_benchmark={}",
+    "env": "env {}",
+    "bias": "bias={}",
+    "padding_mode": "padding_mode={}",
+}
+#: Settings that change how much work there is: these are compared by time per FLOP.
+WORK = (
+    "in_channels",
+    "out_channels",
+    "kernel_size",
+    "stride",
+    "padding",
+    "dilation",
+    "groups",
+    "batch_size",
+    "input_size",
+)
+#: Settings whose findings have a kind of their own.
+_KINDS = {"threads": Kind.THREADS, "module": Kind.MODULE}
+#: Settings that choose the type in which the kernels compute.
+_TYPES = ("dtype", "autocast")
+
+
+def execution(evidence: Evidence) -> list[Finding]:
+    """`bfloat16 is 1.8x faster than float32 in 34 of 36 matched cases, 2 within noise`."""
+    found = []
+    for axis in EXECUTION:
+        if axis in evidence.pairs.swept():
+            base = evidence.base(axis)
+            for value, pairs in evidence.against(axis, base):
+                told = _faster_or_slower(evidence, axis, base, value, pairs)
+                if axis == "module" and not told:
+                    told = [_as_fast(evidence, base, value, pairs)]
+                found += told
+    return found
+
+
+def _faster_or_slower(evidence: Evidence, axis: str, base: object, other: object, pairs: Pairs) -> list[Finding]:
+    names = [EXECUTION[axis].format(value_text(value)) for value in (other, base)]
+    fallback = _fallback(evidence, axis, names, pairs) if axis in _TYPES else None
+    if fallback and fallback.share > MOST:
+        return [fallback]
+    told = _told(evidence, axis, names, pairs, ("faster", "slower"))
+    return [finding for finding in (fallback, told) if finding]
+
+
+def _told(evidence: Evidence, axis: str, names: list[str], pairs: Pairs, words: tuple[str, str]) -> Finding | None:
+    """What most of the pairs surely show; else what many of them do, one way or both; None where it is too few.
+
+    `words` are for a ratio below 1 and above.
+    """
+    below, above = pairs.faster(), pairs.slower()
+    median = _median(pairs.ratio)
+    agree, against = (below, above) if median < 1 else (above, below)
+    size = max(median, 1 / median)
+    if size < SMALLEST_EFFECT or agree.mean() <= MOST:
+        return _mixed(evidence, axis, names, pairs, words)
+    both = words if median < 1 else words[::-1]
+    where = _where(evidence, axis, pairs, agree, against, both)
+    sentence = f"{names[0]} is {units.ratio(size)} {both[0]} than {names[1]} {where}"
+    return _effect(evidence, axis, size, sentence, pairs, agree, against)
+
+
+def _where(evidence: Evidence, axis: str, pairs: Pairs, agree: Mask, against: Mask, words: tuple[str, str]) -> str:
+    """`in 34 of 36 matched cases, 2 within noise` of an effect over all pairs; with exceptions, all sides counted.
+
+    `in the median of 64 matched cases: faster in 49 (1.49x), slower in 14 (2.16x, all at in_channels=3), 1 within
+    noise`.
+    """
+    if against.any():
+        agreeing, contrary = (word.partition(" ")[0] for word in words)
+        place = evidence.place(axis, pairs, against)
+        text = (
+            f"in the median of {units.plural(len(pairs), 'matched case')}: {agreeing} in "
+            f"{units.count(int(agree.sum()))} ({units.ratio(_size(pairs, agree))}), {contrary} in "
+            f"{units.count(int(against.sum()))} ({units.ratio(_size(pairs, against))}{', ' + place if place else ''})"
+        )
+    else:
+        text = f"in {of_matched(int(agree.sum()), len(pairs))}"
+    rest = int(len(pairs) - agree.sum() - against.sum())
+    return f"{text}, {units.count(rest)} within noise" if rest else text
+
+
+def _mixed(evidence: Evidence, axis: str, names: list[str], pairs: Pairs, words: tuple[str, str]) -> Finding | None:
+    """An effect that is beyond noise and yet no rule."""
+    masks = pairs.faster(SMALLEST_EFFECT), pairs.slower(SMALLEST_EFFECT)
+    clear = masks[0] | masks[1]
+    if clear.sum() < max(MIXED_LEAST, MIXED_SHARE * len(pairs)):
+        return None
+    told = [
+        f"{units.ratio(_size(pairs, mask))} {word.partition(' ')[0]} in {units.count(int(mask.sum()))}"
+        f"{aside(evidence.place(axis, pairs, mask))}"
+        for mask, word in zip(masks, words, strict=True)
+        if mask.any()
+    ]
+    rest = int(len(pairs) - clear.sum())
+    others = f"{'the other differs' if rest == 1 else 'the others differ'} by little or by noise alone"
+    median = _median(pairs.ratio)
+    size = max(median, 1 / median)
+    middle = f"in the median of {units.plural(len(pairs), 'matched case')}"
+    if size < SMALLEST_EFFECT:
+        start = f"{names[0]} differs little from {names[1]} {middle}, but is"
+    else:
+        start = f"{names[0]} is {units.ratio(size)} {words[median > 1]} than {names[1]} {middle}, but that is no rule:"
+    sentence = f"{start} {', '.join(told)}{'; ' + others if rest else ''}"
+    largest = max(_size(pairs, mask) for mask in masks if mask.any())
+    found = _effect(evidence, axis, largest, sentence, pairs, clear)
+    return replace(found, share=float(clear.mean()))
+
+
+def _effect(
+    evidence: Evidence, axis: str, size: float, sentence: str, pairs: Pairs, some: Mask, against: Mask | None = None
+) -> Finding:
+    """A finding on some of the pairs, which others surely contradict."""
+    return Finding(
+        weight=Weight.EFFECT if axis in EXECUTION else Weight.WORK,
+        kind=_KINDS.get(axis, Kind.EFFECT if axis in EXECUTION else Kind.WORK),
+        size=size,
+        sentence=sentence,
+        axis=axis,
+        cases=evidence.cases(pairs, some),
+        exceptions=() if against is None else evidence.cases(pairs, against),
+        paired=True,
+    )
+
+
+def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: Pairs) -> Finding | None:
+    """`float16 has no fast code here: it takes 36.0x as long as float32 in 10 of 12 matched cases, with Slow2d`.
+
+    Where it is slow in few of them alone, the first half is not said: there is fast code, though not for these layers.
+    """
+    slow = pairs.slower(FALLBACK_RATIO)
+    if not slow.any():
+        return None
+    size = _size(pairs, slow)
+    is_rule = slow.mean() > MOST
+    sentence = (
+        f"{names[0]} {'has no fast code here: it ' if is_rule else ''}takes {units.ratio(size)} as long as {names[1]} "
+        f"in {of_matched(int(slow.sum()), len(pairs))}{aside(evidence.place(axis, pairs, slow))}"
+    )
+    ran, counts = np.unique(evidence.ran(pairs.other[slow]).astype(str), return_counts=True)
+    names_of = [line(str(ran[at])) for at in np.argsort(-counts, kind="stable") if ran[at] not in ("", UNKNOWN)]
+    if names_of:
+        sentence += f", with {listed([*names_of[:MOST_NAMED], *(['others'] if len(names_of) > MOST_NAMED else [])])}"
+    # Where it is slow for a few layers alone, the others contradict nothing, and have a finding of their own.
+    faster = pairs.faster() & is_rule
+    if faster.any():
+        sentence += f"; it is faster in {units.count(int(faster.sum()))} ({units.ratio(_size(pairs, faster))})"
+    return Finding(
+        weight=Weight.EFFECT,
+        kind=Kind.FALLBACK,
+        size=size,
+        sentence=sentence,
+        axis=axis,
+        cases=evidence.cases(pairs, slow),
+        exceptions=evidence.cases(pairs, faster),
+        share=float(slow.mean()),
+        paired=True,
+    )
+
+
+def _as_fast(evidence: Evidence, base: object, other: object, pairs: Pairs) -> Finding:
+    """The user's module against torch's, where there is nothing between them."""
+    differ = pairs.faster(SMALLEST_EFFECT) | pairs.slower(SMALLEST_EFFECT)
+    sentence = (
+        f"{value_text(other)} is as fast as {value_text(base)} in {of_matched(int((~differ).sum()), len(pairs))}: "
+        f"no difference beyond noise and {units.percent(SMALLEST_EFFECT - 1, 0)}, {units.ratio(_median(pairs.ratio))} "
+        f"its time in the median"
+    )
+    return _effect(evidence, "module", 1.0, sentence, pairs, ~differ, differ)
+
+
+def too_many_threads(evidence: Evidence) -> list[Finding]:
+    """Numbers of threads beyond the first two that are slower than the next smaller one."""
+    values = in_order(evidence.pairs.values["threads"])
+    found = []
+    for fewer, more in pairwise(values):
+        if fewer == evidence.base("threads"):
+            continue  # told by the effect against one thread
+        for value, pairs in evidence.against("threads", fewer):
+            if value == more and pairs.slower(SMALLEST_EFFECT).mean() > MOST:
+                slower, faster = pairs.slower(), pairs.faster()
+                size = _median(pairs.ratio)
+                sentence = (
+                    f"threads={value_text(more)} is too many: {units.ratio(size)} slower than "
+                    f"threads={value_text(fewer)} "
+                    f"{_where(evidence, 'threads', pairs, slower, faster, ('slower', 'faster'))}"
+                )
+                found.append(_effect(evidence, "threads", size, sentence, pairs, slower, faster))
+    return found
+
+
+def other_code(evidence: Evidence) -> list[Finding]:
+    """Where another number of threads made torch choose other code."""
+    if "threads" not in evidence.pairs.swept():
+        return []
+    base = evidence.base("threads")
+    found = []
+    for value, pairs in evidence.against("threads", base):
+        one, other = evidence.ran(pairs.base), evidence.ran(pairs.other)
+        changed = (one != other) & (one != "") & (other != "")
+        if changed.any():
+            at = int(changed.argmax())
+            sentence = (
+                f"threads={value_text(value)} made torch run other code than threads={value_text(base)} in "
+                f"{of_matched(int(changed.sum()), len(pairs))}: {line(one[at])} became {line(other[at])} in "
+                f"{line(evidence.label(int(pairs.other[at])))}"
+            )
+            found.append(
+                Finding(
+                    weight=Weight.WORK,
+                    kind=Kind.THREADS,
+                    size=1.0,
+                    sentence=sentence,
+                    axis="threads",
+                    cases=evidence.cases(pairs, changed),
+                    share=float(changed.mean()),
+                    paired=True,
+                )
+            )
+    return found
+
+
+def directions(evidence: Evidence) -> list[Finding]:
+    """`backward takes 4.1x as long as forward in 6 of 36 matched layers, for 2x the work`: where it is out of line."""
+    if Direction.FORWARD not in evidence.pairs.values["direction"]:
+        return []
+    found = []
+    for value, pairs in evidence.against("direction", Direction.FORWARD):
+        direction = Direction(str(value))
+        work = PRODUCTS[direction]
+        share = Pairs(base=pairs.base, other=pairs.other, ratio=pairs.ratio / work, noise=pairs.noise)
+        for out, more in ((share.slower(OUT_OF_LINE), True), (share.faster(OUT_OF_LINE), False)):
+            if not out.any():
+                continue
+            sentence = (
+                f"{direction.value} takes {'' if more else 'only '}{units.ratio(_median(pairs.ratio[out]))} as long as "
+                f"forward in {of_matched(int(out.sum()), len(pairs), 'matched layer')}"
+                f"{aside(evidence.place('direction', pairs, out))}, for {work}x the work"
+            )
+            if out.sum() < len(pairs):
+                farthest = int(np.where(out, np.abs(np.log(share.ratio)), 0).argmax())
+                ran = line(evidence.ran(pairs.other[[farthest]])[0]) or "an unknown kernel"
+                sentence += f"; the farthest is {line(evidence.label(int(pairs.other[farthest])))}, which ran {ran}"
+            found.append(
+                Finding(
+                    weight=Weight.WORK,
+                    kind=Kind.DIRECTION,
+                    size=_size(share, out),
+                    sentence=sentence,
+                    axis="direction",
+                    cases=evidence.cases(pairs, out),
+                    share=float(out.mean()),
+                    paired=True,
+                )
+            )
+    return found
+
+
+def work(evidence: Evidence) -> list[Finding]:
+    """`in_channels=64 is 3.1x cheaper per FLOP than in_channels=3 in 24 of 24 matched cases`.
+
+    For each size that was swept the value that differs most from the smallest.
+    """
+    found = []
+    for axis in WORK:
+        if axis in evidence.pairs.swept():
+            base = evidence.base(axis)
+            told = [
+                _told(
+                    evidence,
+                    axis,
+                    [setting_text(axis, value), setting_text(axis, base)],
+                    pairs,
+                    ("cheaper per FLOP", "dearer per FLOP"),
+                )
+                for value, pairs in evidence.against(axis, base, per_flop=True)
+            ]
+            found += sorted((finding for finding in told if finding), key=lambda finding: -finding.importance)[:1]
+    return found
+
+
+def _median(ratios: np.ndarray) -> float:
+    """The median on a logarithmic scale: that of the inverse ratios is its inverse."""
+    return float(np.exp(np.median(np.log(ratios))))
+
+
+def _size(pairs: Pairs, some: Mask) -> float:
+    """The median ratio of some pairs as a number of at least 1."""
+    median = _median(pairs.ratio[some])
+    return max(median, 1 / median)

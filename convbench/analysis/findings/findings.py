@@ -1,0 +1,52 @@
+"""What a person should know of a run, in plain sentences, the most important first. Pure: from results to sentences.
+
+A new finding is one function and one line in `findings`. What is said of times rests on matched pairs over equal
+numbers of blocks and exceeds the spread of both sides (pairs.py).
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from convbench.analysis.findings import best, cliffs, effects, limits, network, trouble
+from convbench.analysis.findings.evidence import evidence
+from convbench.analysis.findings.finding import Finding, Kind, Weight
+from convbench.analysis.findings.trouble import NOISY_RATIO, Trust, noise_sentence, trust
+from convbench.analysis.table.columns import Rows
+from convbench.analysis.table.frame import frame
+from convbench.model.result import Run
+
+__all__ = ["NOISY_RATIO", "Finding", "Kind", "Trust", "Weight", "findings", "noise_sentence", "trust"]
+
+
+def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None = None) -> list[Finding]:
+    """Everything worth knowing, the most important first, whatever the order of the cases.
+
+    `table` is the run's frame and `rows` its rows, where the caller has them.
+    """
+    rows = Rows(run) if rows is None else rows
+    known = evidence(run, frame(run, rows=rows) if table is None else table, rows)
+    steps = cliffs.cliffs(known)
+    found = [
+        *trouble.wrong(known),
+        *trouble.inaccurate(known),
+        *trouble.unmeasured(known),
+        *network.network(known),
+        *best.best(known),
+        *effects.execution(known),
+        *effects.too_many_threads(known),
+        *limits.allocator(known),
+        *steps,
+        *limits.far_from_roof(known),
+        *effects.directions(known),
+        *(finding for finding in effects.work(known) if not any(_says(step, finding) for step in steps)),
+        *effects.other_code(known),
+        *trouble.noise(known),
+        *trouble.notes(known),
+    ]
+    return sorted(found, key=lambda finding: (finding.weight, -finding.importance))
+
+
+def _says(step: Finding, finding: Finding) -> bool:
+    """Whether a cliff tells what a finding tells of the same cases."""
+    return step.axis == finding.axis and set(finding.cases) <= set(step.cases)

@@ -1,0 +1,1 @@
+"""A case's floor over runs, and its steps."""

@@ -1,0 +1,391 @@
+"""Every column of the table of cases: its kind, unit, meaning and values. No pandas, so that exports start fast.
+
+A new column is one entry in `COLUMNS`; exports, the data frame and the report read them from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+
+from convbench import units
+from convbench.analysis.table import metrics
+from convbench.measure import estimate
+from convbench.model.case import Case, canonical
+from convbench.model.problem import Problem
+from convbench.model.result import Result, Run
+
+Value = str | int | float | bool | None
+
+NOT_REACHED = "not reached yet"
+
+
+class Rows:
+    """The cases of a run in the sweep's order, those not reached yet last, and what their blocks say."""
+
+    def __init__(self, run: Run) -> None:
+        self.cases: tuple[Case, ...] = (*(result.case for result in run.results), *run.unmeasured)
+        self.results: tuple[Result | None, ...] = (*run.results, *(None for _ in run.unmeasured))
+        self.blocks = estimate.table(result.blocks if result else () for result in self.results)
+        self._passes = run.passes
+        self._precision = run.measure.precision
+
+    @cached_property
+    def estimates(self) -> estimate.Estimates:
+        """Floor, typical, spread and the like of each case."""
+        return estimate.estimate(self.blocks)
+
+    @property
+    def repeats_within(self) -> estimate.Floats:
+        """Within which ratio the next run's floor lies, nine times in ten: the passes' spread and the precision."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return (1 + self.estimates.spread) * (1 + self._precision) - 1
+
+    @cached_property
+    def system(self) -> estimate.BlockTable:
+        """The blocks under the system's allocator."""
+        return estimate.table(result.system_blocks if result else () for result in self.results)
+
+    @property
+    def allocator_penalty(self) -> estimate.Floats:
+        """How much longer each case takes under the system's allocator, as a ratio minus 1."""
+        system, own = estimate.beside(self.blocks, self.system)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return system / own - 1
+
+    @property
+    def overhead_s(self) -> estimate.Floats:
+        """Seconds of each backward beyond those of its kernels."""
+        kernels = estimate.table(result.kernel_blocks if result else () for result in self.results)
+        alone, own = estimate.beside(self.blocks, kernels)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return own - alone
+
+    @cached_property
+    def noise(self) -> estimate.Noise:
+        """The compute canary; the same work only within one kind of worker."""
+        return estimate.noise(self.blocks, [case.worker for case in self.cases])
+
+    @cached_property
+    def limits(self) -> metrics.Limits:
+        """What the machine's roofs allow each case."""
+        return metrics.limits(self.cases, self.flops, self.bytes, self._passes)
+
+    @property
+    def bound(self) -> list[str | None]:
+        """The nearer roof of each case, or `launch` where the host takes longer to launch it than the device to run."""
+        figures = self.estimates
+        launching = (figures.host_s > figures.floor_s).tolist()
+        return [metrics.LAUNCH if late else roof for late, roof in zip(launching, self.limits.bound, strict=True)]
+
+    @cached_property
+    def efficiency(self) -> list[float | None]:
+        """Attainable time over the floor of each case."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return numbers(self.limits.attainable_s / self.estimates.floor_s)
+
+    @cached_property
+    def flops(self) -> list[int]:
+        """Floating-point operations of one iteration of each case."""
+        return [case.flops for case in self.cases]
+
+    @cached_property
+    def bytes(self) -> list[int]:
+        """Bytes of one iteration of each case."""
+        return [case.bytes for case in self.cases]
+
+    def rates(self, work: list[int]) -> list[float | None]:
+        """Work per second at the floor."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return numbers(np.asarray(work, dtype=np.float64) / self.estimates.floor_s)
+
+
+class Kind(StrEnum):
+    """What a column holds; every kind may be absent."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column: its kind, its unit ("" where it has none), a heading and a line for people, its values."""
+
+    kind: Kind
+    heading: str
+    about: str
+    values: Callable[[Rows], list[Value]]
+    unit: str = ""
+
+
+def numbers(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[float | None]:
+    """Floats with None for what is not finite: a number that was not measured."""
+    return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
+
+
+def _text(heading: str, about: str, of: Callable[[Case], str | None]) -> Column:
+    return Column(kind=Kind.TEXT, heading=heading, about=about, values=lambda rows: [of(c) for c in rows.cases])
+
+
+def _integer(heading: str, about: str, of: Callable[[Case], int | None]) -> Column:
+    return Column(kind=Kind.INTEGER, heading=heading, about=about, values=lambda rows: [of(c) for c in rows.cases])
+
+
+def _boolean(heading: str, about: str, of: Callable[[Case], bool]) -> Column:
+    return Column(kind=Kind.BOOLEAN, heading=heading, about=about, values=lambda rows: [of(c) for c in rows.cases])
+
+
+def _problem(heading: str, about: str, of: Callable[[Problem], int | None]) -> Column:
+    return _integer(heading, about, lambda case: of(case.problem))
+
+
+def _sides(heading: str, about: str, of: Callable[[Problem], tuple[int, ...] | str]) -> Column:
+    def values(rows: Rows) -> list[Value]:
+        found = [of(case.problem) for case in rows.cases]
+        known = {sides: str(units.pair(sides)) for sides in set(found)}
+        return [known[sides] for sides in found]
+
+    return Column(kind=Kind.TEXT, heading=heading, about=about, values=values)
+
+
+def _result(heading: str, about: str, of: Callable[[Result], str | None]) -> Column:
+    def values(rows: Rows) -> list[Value]:
+        return [of(result) if result else None for result in rows.results]
+
+    return Column(kind=Kind.TEXT, heading=heading, about=about, values=values)
+
+
+def _measured(heading: str, about: str, name: str, unit: str = "") -> Column:
+    def values(rows: Rows) -> list[Value]:
+        return [*numbers(getattr(rows.estimates, name))]
+
+    return Column(kind=Kind.NUMBER, heading=heading, about=about, unit=unit, values=values)
+
+
+def _found(heading: str, about: str, name: str, unit: str = "") -> Column:
+    def values(rows: Rows) -> list[Value]:
+        return [getattr(result, name) if result else None for result in rows.results]
+
+    return Column(kind=Kind.NUMBER, heading=heading, about=about, unit=unit, values=values)
+
+
+def _counted(heading: str, about: str, name: str) -> Column:
+    def values(rows: Rows) -> list[Value]:
+        counted: list[Value] = getattr(rows.estimates, name).tolist()
+        return counted
+
+    return Column(kind=Kind.INTEGER, heading=heading, about=about, values=values)
+
+
+def _threads(rows: Rows) -> list[Value]:
+    pairs = zip(rows.cases, rows.results, strict=True)
+    return [result.threads if result and result.threads else case.threads for case, result in pairs]
+
+
+def _output_shape(result: Result) -> str | None:
+    shape = result.check.output_shape if result.check else None
+    return units.pair(shape) if shape else None
+
+
+#: The columns of the CSV contract come first and in its order; the rest may grow.
+COLUMNS: dict[str, Column] = {
+    "case_id": _text("case", "short stable hash of the settings", lambda c: c.id),
+    "label": _text("label", "the case in words; a label given in the sweep stands first", lambda c: c.label),
+    "status": _result("status", "how the case ended; empty where no pass has reached it", lambda r: r.status.value),
+    "reason": Column(
+        kind=Kind.TEXT,
+        heading="reason",
+        about="why it did not pass",
+        values=lambda rows: [result.reason if result else NOT_REACHED for result in rows.results],
+    ),
+    "direction": _text("direction", "what is timed", lambda c: c.direction.value),
+    "batch_size": _problem("batch size", "images at once; empty for one unbatched image", lambda p: p.batch_size),
+    "in_channels": _problem("in channels", "channels of the input", lambda p: p.in_channels),
+    "out_channels": _problem("out channels", "channels of the output", lambda p: p.out_channels),
+    "input_height": _problem("input height", "rows of the input", lambda p: p.input_size[0]),
+    "input_width": _problem("input width", "columns of the input", lambda p: p.input_size[1]),
+    "kernel_height": _problem("kernel height", "rows of the kernel", lambda p: p.kernel_size[0]),
+    "kernel_width": _problem("kernel width", "columns of the kernel", lambda p: p.kernel_size[1]),
+    "stride": _sides("stride", "step of the kernel, height x width", lambda p: p.stride),
+    "padding": _sides("padding", "rows and columns added on each side, or same or valid", lambda p: p.padding),
+    "dilation": _sides("dilation", "distance between the kernel's taps, height x width", lambda p: p.dilation),
+    "groups": _problem("groups", "groups of channels that do not mix", lambda p: p.groups),
+    "bias": _boolean("bias", "whether a bias is added", lambda c: c.problem.bias),
+    "padding_mode": _text("padding mode", "what the padding is filled with", lambda c: c.problem.padding_mode.value),
+    "dtype": _text("dtype", "type of every tensor", lambda c: c.dtype),
+    "memory_format": _text("memory format", "how tensors lie in memory", lambda c: c.memory_format.value),
+    "device": _text("device", "where it runs", lambda c: c.device),
+    "threads": Column(kind=Kind.INTEGER, heading="threads", about="threads that torch used", values=_threads),
+    "expected_output_shape": _sides(
+        "expected output shape", "shape of the forward output by convbench's formula", lambda p: p.output_shape
+    ),
+    "output_shape": _result("output shape", "shape of the forward output that was seen", _output_shape),
+    "max_error": Column(
+        kind=Kind.NUMBER,
+        heading="max error",
+        about="largest error over its bound sum|x||w| + |b|, in units of the dtype's roundoff",
+        values=lambda rows: [r.check.max_error if r and r.check else None for r in rows.results],
+    ),
+    "floor_s": _measured("floor", "what the code costs: the lowest block minimum", "floor_s", "s"),
+    "typical_s": _measured("typical", "what one gets on this machine: the median of blocks", "typical_s", "s"),
+    "spread": _measured("spread", "highest pass floor over the lowest, minus 1", "spread"),
+    "support": _measured("support", "share of blocks within 3 % of the floor", "support"),
+    "passes": _counted("passes", "fresh processes that timed it", "passes"),
+    "blocks": _counted("blocks", "blocks timed", "blocks"),
+    "samples": _counted("samples", "timed stretches in all blocks", "samples"),
+    "flops": Column(
+        kind=Kind.INTEGER,
+        heading="FLOPs",
+        about="operations of one iteration, 2 per multiply-add, taps on zero padding left out",
+        unit="FLOP",
+        values=lambda rows: [*rows.flops],
+    ),
+    "bytes": Column(
+        kind=Kind.INTEGER,
+        heading="bytes",
+        about="every operand read once, every result written once",
+        unit="B",
+        values=lambda rows: [*rows.bytes],
+    ),
+    "tflops": Column(
+        kind=Kind.NUMBER,
+        heading="TFLOP/s",
+        about="operations per second at the floor",
+        unit="TFLOP/s",
+        values=lambda rows: [rate and rate / 1e12 for rate in rows.rates(rows.flops)],
+    ),
+    "gbps": Column(
+        kind=Kind.NUMBER,
+        heading="GB/s",
+        about="bytes per second at the floor",
+        unit="GB/s",
+        values=lambda rows: [rate and rate / 1e9 for rate in rows.rates(rows.bytes)],
+    ),
+    "page_faults": _measured("page faults", "minor page faults per iteration of the median block", "page_faults"),
+    "implementation": _result("implementation", "torch's backend and oneDNN's kernel", lambda r: r.implementation),
+    "stop_reason": _result("stopped by", "why no more blocks were taken", lambda r: r.stop_reason.value),
+    "count": _integer("count", "times the layer occurs in the network", lambda c: c.count),
+    # Here the contract ends.
+    "name": _text("name", "the label given in the sweep", lambda c: c.given_label),
+    "kernel_size": _sides("kernel size", "rows x columns of the kernel", lambda p: p.kernel_size),
+    "input_size": _sides("input size", "rows x columns of the input", lambda p: p.input_size),
+    "module": _text("module", "the layer's class", lambda c: c.module),
+    "allocator": _text("allocator", "whether malloc keeps freed memory", lambda c: c.allocator.value),
+    "cache": _text("cache", "whether operands are in the caches or in memory", lambda c: c.cache.value),
+    "data": _text("data", "what input and upstream gradient hold", lambda c: c.data.value),
+    "autocast": _text("autocast", "the dtype that torch.autocast computes in", lambda c: c.autocast.value),
+    "fp32_precision": _text(
+        "float32 precision", "how torch was told to compute float32", lambda c: c.fp32_precision.value
+    ),
+    "resolved_precision": _result("precision used", "what torch made of it on this device", lambda r: r.precision),
+    "deterministic": _boolean("deterministic", "deterministic algorithms only", lambda c: c.deterministic),
+    "cudnn_benchmark": _boolean("cudnn.benchmark", "cuDNN tries its algorithms first", lambda c: c.cudnn_benchmark),
+    "env": _text("variables", "environment variables of the worker", lambda c: canonical(c.env) or None),
+    "parameters": _problem("parameters", "weights and biases", lambda p: p.parameters),
+    "method": _result(
+        "check", "how right was decided: exact, or normwise", lambda r: r.check.method if r.check else None
+    ),
+    "timer": _result("timer", "the clock", lambda r: r.timer),
+    "note": _result("note", "what to know about how this was measured", lambda r: r.note),
+    "repeats_within": Column(
+        kind=Kind.NUMBER,
+        heading="repeats within",
+        about="the next run's floor lies within this ratio of this one, nine times in ten",
+        values=lambda rows: [*numbers(rows.repeats_within)],
+    ),
+    "p95_s": _measured("p95", "95th percentile of the median block's samples", "p95_s", "s"),
+    "host_s": _measured("host", "time the host spent launching, in the median block", "host_s", "s"),
+    "images_per_second": Column(
+        kind=Kind.NUMBER,
+        heading="images/s",
+        about="images per second at the floor",
+        unit="1/s",
+        values=lambda rows: [*rows.rates([case.problem.batch_size or 1 for case in rows.cases])],
+    ),
+    "attainable_s": Column(
+        kind=Kind.NUMBER,
+        heading="attainable",
+        about="what the roofs measured on this machine allow",
+        unit="s",
+        values=lambda rows: [*numbers(rows.limits.attainable_s)],
+    ),
+    "efficiency": Column(
+        kind=Kind.NUMBER,
+        heading="efficiency",
+        about="attainable time over the floor, as a ratio",
+        values=lambda rows: [*rows.efficiency],
+    ),
+    "bound": Column(
+        kind=Kind.TEXT,
+        heading="nearer roof",
+        about="the roof that allows less, compute or memory, however far below it the case runs (efficiency tells); "
+        "launch where the host takes longer to launch it than the device to run it",
+        values=lambda rows: [*rows.bound],
+    ),
+    "over_roof": Column(
+        kind=Kind.TEXT,
+        heading="over the roof",
+        about="why a case is faster than the roofs allow",
+        values=lambda rows: [
+            metrics.over_roof(efficiency or 0.0, bound, result.implementation if result else None)
+            for efficiency, bound, result in zip(rows.efficiency, rows.limits.bound, rows.results, strict=True)
+        ],
+    ),
+    "allocator_penalty": Column(
+        kind=Kind.NUMBER,
+        heading="allocator cost",
+        about="how much longer it takes under the system's allocator, as a ratio",
+        values=lambda rows: [*numbers(rows.allocator_penalty)],
+    ),
+    "system_page_faults": Column(
+        kind=Kind.NUMBER,
+        heading="system page faults",
+        about="minor page faults per iteration under the system's allocator",
+        values=lambda rows: [*numbers(estimate.estimate(rows.system).page_faults)],
+    ),
+    "framework_overhead_s": Column(
+        kind=Kind.NUMBER,
+        heading="overhead",
+        about="what backward takes beyond its kernels: autograd; below zero is noise",
+        unit="s",
+        values=lambda rows: [*numbers(rows.overhead_s)],
+    ),
+    "first_call_s": _found("first call", "the first iteration in a process", "first_call_s", "s"),
+    "peak_bytes": Column(
+        kind=Kind.INTEGER,
+        heading="peak memory",
+        about="memory that an iteration takes beyond its operands and results",
+        unit="B",
+        values=lambda rows: [result.peak_bytes if result else None for result in rows.results],
+    ),
+    "reorder_share": _found("reorders", "share of oneDNN's time that goes into changing layouts", "reorder_share"),
+    "noise": Column(
+        kind=Kind.NUMBER,
+        heading="noise",
+        about="how much slower than in its quietest moment the machine was around this case's blocks",
+        values=lambda rows: [*numbers(rows.noise.of_case)],
+    ),
+}
+
+#: The first columns of every export, in this order: the CSV contract.
+CONTRACT: tuple[str, ...] = tuple(COLUMNS)[: list(COLUMNS).index("count") + 1]
+
+
+def columns(run: Run, *, rows: Rows | None = None) -> dict[str, list[Value]]:
+    """Every column of the run's table of cases, one element per case, None where there is nothing to say.
+
+    `rows` are the run's, where the caller has them.
+    """
+    rows = Rows(run) if rows is None else rows
+    return {name: column.values(rows) for name, column in COLUMNS.items()}
+
+
+def in_64_bits(values: list[Value]) -> list[Value]:
+    """Integers with None for those that no column of 64 bits holds: the work of a layer that nobody could run."""
+    return [value if not isinstance(value, int) or value.bit_length() < 64 else None for value in values]

@@ -1,0 +1,36 @@
+"""A run as a pandas DataFrame: one row per case, the columns of `columns.COLUMNS`."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from convbench.analysis.table.columns import COLUMNS, Kind, Rows, columns, in_64_bits
+from convbench.model.case import SETTINGS, setting
+from convbench.model.result import Run
+
+#: Types that can hold "nothing" without turning integers into floats.
+DTYPES: dict[Kind, str] = {
+    Kind.TEXT: "string",
+    Kind.INTEGER: "Int64",
+    Kind.NUMBER: "float64",
+    Kind.BOOLEAN: "boolean",
+}
+
+
+def frame(run: Run, *, rows: Rows | None = None) -> pd.DataFrame:
+    """One row per case in the sweep's order, cases that no pass has reached last with an empty status.
+
+    Columns are those of `COLUMNS` in their order. Times are seconds; an absent number is NaN, absent text and integers
+    are <NA>. `rows` are the run's, where the caller has them.
+    """
+    series = {
+        name: pd.Series(in_64_bits(values), dtype=DTYPES[COLUMNS[name].kind])
+        for name, values in columns(run, rows=rows).items()
+    }
+    return pd.DataFrame(series)
+
+
+def swept(run: Run) -> tuple[str, ...]:
+    """The settings that take more than one value among the run's cases; each is a column of the frame by that name."""
+    cases = [*(result.case for result in run.results), *run.unmeasured]
+    return tuple(name for name in SETTINGS if len({setting(case, name) for case in cases}) > 1)

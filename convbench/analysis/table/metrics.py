@@ -1,0 +1,87 @@
+"""What limits a layer: the time that this machine's roofs allow, and how near the floor comes to it. Pure, vectorised.
+
+The roofline model (Williams, Waterman and Patterson, "Roofline", 2009): a layer can run no faster than its operations
+at the highest rate measured for its dtype, nor than its bytes at the rate of a copy as large as the layer's data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convbench.model.case import Cache, Case, Fp32Precision
+from convbench.model.result import PassFacts, RoofKind
+
+Floats = NDArray[np.float64]
+
+COMPUTE, MEMORY, LAUNCH = "compute", "memory", "launch"
+#: Words in a kernel's name that tell an algorithm with fewer multiplications than the definition of a convolution.
+FEWER_PRODUCTS = ("winograd", "wino", "fft")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the roofs allow each case; NaN and None where no roof was measured for it."""
+
+    attainable_s: Floats
+    bound: list[str | None]  # compute or memory, whichever takes longer
+
+
+def limits(
+    cases: Sequence[Case], all_flops: Sequence[int], all_bytes: Sequence[int], passes: Sequence[PassFacts]
+) -> Limits:
+    """The attainable time of each case, from the highest roofs of all passes.
+
+    A roof is a ceiling: noise only lowers what is measured of it, so that the highest of several passes counts. The
+    bandwidth of a copy at the case's own footprint is interpolated between those measured, in the logarithm of bytes;
+    with a cold cache it is the largest copy's.
+    """
+    compute: defaultdict[tuple[object, ...], float] = defaultdict(float)
+    copies: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
+    for roof in (roof for facts in passes for roof in facts.roofs):
+        if roof.kind is RoofKind.COMPUTE:
+            key = (roof.device, roof.threads, roof.precision, roof.dtype)
+            compute[key] = max(compute[key], roof.rate)
+        elif roof.footprint_bytes:
+            known = copies[roof.device, roof.threads]
+            known[roof.footprint_bytes] = max(known.get(roof.footprint_bytes, 0.0), roof.rate)
+    lines = {key: _line(known) for key, known in copies.items()}
+    attainable = np.full(len(cases), np.nan)
+    bound: list[str | None] = [None] * len(cases)
+    alike: defaultdict[tuple[str, int | None, Fp32Precision, str, Cache], list[int]] = defaultdict(list)
+    for index, case in enumerate(cases):
+        alike[case.device, case.threads, case.fp32_precision, case.compute_dtype, case.cache].append(index)
+    for (device, threads, precision, dtype, cache), indices in alike.items():
+        rate, line = compute.get((device, threads, precision, dtype)), lines.get((device, threads))
+        if not rate or line is None:
+            continue
+        flops, moved = (
+            np.array([work[index] for index in indices], dtype=np.float64) for work in (all_flops, all_bytes)
+        )
+        footprint = moved if cache is Cache.HOT else np.maximum(moved, max(copies[device, threads]))
+        compute_s, memory_s = flops / rate, moved / np.interp(np.log2(footprint), *line)
+        attainable[indices] = np.maximum(compute_s, memory_s)
+        for index, longer in zip(indices, (compute_s >= memory_s).tolist(), strict=True):
+            bound[index] = COMPUTE if longer else MEMORY
+    return Limits(attainable_s=attainable, bound=bound)
+
+
+def _line(known: dict[int, float]) -> tuple[list[float], list[float]]:
+    """(log2 of bytes, bytes/s) of the measured copies, by size."""
+    return [math.log2(footprint) for footprint in sorted(known)], [known[footprint] for footprint in sorted(known)]
+
+
+def over_roof(efficiency: float, bound: str | None, implementation: str | None) -> str | None:
+    """Why a floor lies below what the roofs allow; None where it does not."""
+    if not efficiency > 1:
+        return None
+    if any(word in (implementation or "").lower() for word in FEWER_PRODUCTS):
+        return "its kernel needs fewer multiplications than the layer is counted with"
+    if bound == MEMORY:
+        return "its data are reused in a faster cache than a copy of the same bytes reaches"
+    return "its kernel is faster than all that were tried for the roof, or the roof met noise in every pass"

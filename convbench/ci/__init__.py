@@ -1,1 +1,0 @@
-"""The CI room: what a CI service is told to run. Pure, options -> text."""

@@ -1,0 +1,116 @@
+"""Shows how a run goes on standard error: a bar where there is a terminal, plain lines elsewhere.
+
+Drawn from the runner's hooks alone, that is between blocks; there is no refresh thread.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from convbench import units
+from convbench.cli.output import say
+from convbench.conduct.passes import Progress
+from convbench.conduct.run import Begun, Listener
+from convbench.units import flat
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+#: Between two drawings of the bar, seconds: drawing costs some milliseconds, and nobody reads faster.
+REDRAW_S = 0.25
+#: Between two plain lines, seconds.
+LINE_S = 15.0
+
+
+class Shown:
+    """What the user sees while a run lasts; `listener` is what the runner is given."""
+
+    def __init__(self) -> None:
+        self.run_id: str | None = None
+        self._began = time.monotonic()
+        self._last = 0.0
+        self._stage: str | None = None
+        self._first_done = 0.0
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        self._terminal = sys.stderr.isatty()
+
+    def listener(self, *, pass_finished: Listener | None = None) -> Listener:
+        """Hooks that show; those of `pass_finished` are called as well."""
+        after = pass_finished.pass_finished if pass_finished else (lambda run_id, pass_index: None)
+        return Listener(begun=self.begun, progressed=self.progressed, pass_finished=after, told=say)
+
+    def begun(self, begun: Begun) -> None:
+        """Say which run begins or goes on."""
+        self.run_id = begun.run_id
+        env = begun.environment
+        what = units.plural(begun.cases, "case")
+        if begun.resumed:
+            kept = units.plural(begun.visits_kept, "visit")
+            say(f"resuming run {begun.run_id}: {what}, {kept} kept (--fresh starts anew)")
+        else:
+            where = f"{flat(env.cpu)}, {units.plural(env.cores, 'core')}, torch {flat(env.torch)}"
+            say(f"run {begun.run_id}: {what} on {where}")
+        if self._terminal:
+            self._make_bar()
+
+    def progressed(self, progress: Progress) -> None:
+        """Draw, if it is time to."""
+        now = time.monotonic()
+        if self._terminal and self._bar is None:
+            self._make_bar()
+        if self._stage != progress.stage:
+            self._stage, self._first_done, self._began = progress.stage, progress.visits_done, now
+        if now - self._last < (REDRAW_S if self._bar else LINE_S):
+            return
+        self._last = now
+        left = self._time_left(progress, now)
+        troubles = (
+            (progress.failed, "wrong"),
+            (progress.imprecise, "imprecise"),
+            (progress.unmeasured, "not measured"),
+        )
+        trouble = "".join(f", {count} {word}" for count, word in troubles if count)
+        trouble += ", results wait on this disk" if progress.is_waiting else ""
+        text = f"{progress.stage} {progress.pass_index + 1} of {progress.passes}"
+        cases = f"{progress.pass_done} of {units.plural(progress.pass_cases, 'case')}"
+        if self._bar and self._task is not None:
+            done, planned = progress.visits_done, progress.visits_planned
+            self._bar.update(self._task, completed=done, total=planned, what=text, cases=cases + trouble, left=left)
+            self._bar.refresh()
+        else:
+            say(f"{text}: {cases}{trouble}{', ' if left else ''}{left}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def _time_left(self, progress: Progress, now: float) -> str:
+        done = progress.visits_done - self._first_done
+        if done < 1:
+            return ""
+        left_s = (now - self._began) / done * (progress.visits_planned - progress.visits_done)
+        return f"{units.duration(left_s)} left"
+
+    def _make_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(
+            TextColumn("{task.fields[what]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[cases]}"),
+            TextColumn("{task.fields[left]}"),
+            console=Console(stderr=True),
+            auto_refresh=False,
+            transient=True,
+        )
+        self._task = self._bar.add_task("run", total=None, what="starting", cases="", left="")
+        self._bar.start()
+        self._bar.refresh()

@@ -1,0 +1,310 @@
+"""Conducts an A/B measurement: a screen of all cases, then fresh epochs for the suspected ones and as many controls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from operator import attrgetter
+
+import numpy as np
+
+from convbench import units
+from convbench.analysis.comparison import side_by_side
+from convbench.analysis.comparison.comparability import Difference
+from convbench.analysis.comparison.judgment import Compared
+from convbench.conduct.epochs import BLOCK_S, ROUNDS, Epochs, Taken
+from convbench.conduct.run import COHORT_MEMORY_SHARE, Listener, allocator_of
+from convbench.engine import machine
+from convbench.engine.local import Setup
+from convbench.engine.pool import Engine, Lanes
+from convbench.errors import RequestError, WorkerError
+from convbench.measure import schedule
+from convbench.model.case import Case, WorkerSettings
+from convbench.model.result import Environment, Git, Rejection, Result, Run, RunState, Visit, merge
+from convbench.model.variables import HIDDEN, is_secret, shown
+from convbench.store import new_run_id
+from convbench.sweep import Sweep
+from convbench.version import __version__
+
+#: Visits of a case by its position.
+Visits = Mapping[int, list[Visit]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One environment: its name in messages, what its workers run under and who starts them.
+
+    `git` is what is checked out there, None where that is not known or plays no part. `recorded` is the environment
+    that it has to be still.
+    """
+
+    name: str
+    setup: Setup
+    engine: Engine
+    git: Git | None = None
+    recorded: Environment | None = None
+
+    def cases(self, cases: Sequence[Case]) -> tuple[Case, ...]:
+        """The cases with the number of threads that the setup asks for."""
+        if self.setup.threads is None:
+            return tuple(cases)
+        return tuple(replace(case, threads=self.setup.threads) for case in cases)
+
+
+def ab(
+    sweep: Sweep,
+    cases: Sequence[Case],
+    sides: tuple[Side, Side],
+    *,
+    listener: Listener,
+    threshold: float = side_by_side.THRESHOLD,
+    epochs: int = side_by_side.CONFIRMATION,
+    rejections: Sequence[Rejection] = (),
+) -> Compared:
+    """Measure the cases in both environments side by side, and tell what differs from the first to the second.
+
+    A screen decides which cases are measured again, for `epochs` epochs; only what is taken after it decides about
+    them. `threshold` is a ratio minus 1. Raises RequestError where a side has no worker, or a user's module cannot be
+    had there.
+    """
+    with _conducted(sweep, cases, sides, listener, epochs=epochs) as both:
+        screen = both.epochs.take(side_by_side.SCREEN, range(len(cases)), stage="screen, epoch")
+        base, new = both.runs(screen)
+        suspected = side_by_side.suspects(base, new, threshold)
+        control = side_by_side.controls(base, new, suspected, seed=sweep.seed)
+        if suspected:
+            again = f"{units.count(len(suspected))} of {units.plural(len(cases), 'case')} suspected"
+            listener.told(f"{again}, measured again beside {units.plural(len(control), 'control')}")
+        chosen = sorted({*suspected, *control})
+        base, new = both.runs(_later(screen, _confirmation(both, cases, chosen, [threshold] * len(cases))))
+    comparison = side_by_side.compare(
+        base, new, names=_names(sides), confirmed=chosen, control=control, threshold=threshold
+    )
+    return Compared(
+        comparison=replace(comparison, differences=(*comparison.differences, *_paths(sides), *_secrets(sides))),
+        base=replace(base, rejections=tuple(rejections)),
+        new=replace(new, rejections=tuple(rejections)),
+    )
+
+
+def confirm(
+    sweep: Sweep,
+    cases: Sequence[Case],
+    sides: tuple[Side, Side],
+    *,
+    control: Collection[int],
+    listener: Listener,
+    threshold: float | Sequence[float] = side_by_side.THRESHOLD,
+    epochs: int = side_by_side.CONFIRMATION,
+) -> Compared:
+    """Measure cases in both environments without a screen, as something else suspects all but those in `control`.
+
+    `control` holds positions among the cases; `threshold` is for all of them, or one a case. Raises as `ab` does, also
+    where a side is not what was recorded.
+    """
+    everything = range(len(cases))
+    limits = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(cases)).tolist()
+    with _conducted(sweep, cases, sides, listener, epochs=epochs) as both:
+        base, new = both.runs(_confirmation(both, cases, everything, limits))
+    comparison = side_by_side.compare(
+        base, new, names=_names(sides), confirmed=everything, control=control, threshold=threshold
+    )
+    return Compared(comparison=comparison, base=base, new=new)
+
+
+def _names(sides: tuple[Side, Side]) -> tuple[str, str]:
+    return sides[0].name, sides[1].name
+
+
+def _paths(sides: tuple[Side, Side]) -> list[Difference]:
+    """Where the user's modules come from, if from different folders."""
+    a, b = (" ".join(side.setup.path) or "the current folder" for side in sides)
+    return [Difference(what="module path", base=a, new=b)] if a != b else []
+
+
+def _secrets(sides: tuple[Side, Side]) -> list[Difference]:
+    """The variables that hold different secrets on both sides, by name alone."""
+    a, b = (dict(side.setup.variables) for side in sides)
+    both = sorted(name for name in a.keys() & b.keys() if a[name] != b[name])
+    return [
+        Difference(what=n, base=HIDDEN, new="another value") for n in both if is_secret(n, a[n]) and is_secret(n, b[n])
+    ]
+
+
+def _confirmation(both: _Both, cases: Sequence[Case], chosen: Sequence[int], thresholds: Sequence[float]) -> Taken:
+    """The epochs that decide, more of them for the cases whose traffic reaches memory, and more still where those leave
+    it open; `thresholds` are of all cases.
+    """
+    l2_bytes, count = both.environments[1].l2_bytes, both.confirming
+    first = both.epochs.take(count, chosen, stage="confirmation, epoch")
+    beyond = [i for i in chosen if l2_bytes is None or cases[i].bytes > l2_bytes]
+    more = both.epochs.take(
+        round(count * side_by_side.BEYOND_L2) - count, beyond, stage="more for layers beyond the cache, epoch"
+    )
+    taken = _together(first, more)
+    a, b = ([_result(cases[i], visits[i]) for i in chosen] for visits in (taken.a, taken.b))
+    undecided = [chosen[at] for at in side_by_side.undecided(a, b, [thresholds[i] for i in chosen])]
+    return _together(taken, both.epochs.take(count, undecided, stage="more for what is not clear, epoch"))
+
+
+def _together(first: Taken, more: Taken) -> Taken:
+    return Taken(a=_joined(first.a, more.a), b=_joined(first.b, more.b))
+
+
+def _joined(first: Visits, more: Visits) -> Visits:
+    return {position: [*visits, *more.get(position, [])] for position, visits in first.items()}
+
+
+def _later(screen: Taken, confirmation: Taken) -> Taken:
+    """What counts: of cases that were measured again that alone, and what was found out about them before."""
+
+    def of_side(early: Visits, late: Visits) -> Visits:
+        return {
+            position: [*(replace(visit, blocks=b"") for visit in visits), *late[position]]
+            if position in late
+            else visits
+            for position, visits in early.items()
+        }
+
+    return Taken(a=of_side(screen.a, confirmation.a), b=of_side(screen.b, confirmation.b))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Both:
+    """Two environments while they are measured; `confirming` epochs are to confirm."""
+
+    sweep: Sweep
+    cases: tuple[Case, ...]
+    sides: tuple[Side, Side]
+    environments: tuple[Environment, ...]
+    epochs: Epochs
+    confirming: int
+    began: datetime
+
+    def runs(self, taken: Taken) -> tuple[Run, Run]:
+        """What either side has, as a run of the cases: a pass is an epoch."""
+        a, b = (self._run(at, visits) for at, visits in enumerate((taken.a, taken.b)))
+        return a, b
+
+    def _run(self, at: int, visits: Visits) -> Run:
+        side, sweep = self.sides[at], self.sweep
+        measure = replace(sweep.measure, rounds=ROUNDS, passes=self.confirming, budget=None)
+        return Run(
+            id=f"{new_run_id(self.began)[:-5]}-{side.name.lower()}",
+            name=sweep.name,
+            description=sweep.description,
+            source=sweep.source,
+            seed=sweep.seed,
+            measure=replace(measure, max_time=BLOCK_S * ROUNDS * measure.passes),
+            version=__version__,
+            started_at=self.began.isoformat(),
+            finished_at=datetime.now(UTC).isoformat(),
+            state=RunState.FINISHED,
+            environment=self.environments[at],
+            results=tuple(_result(case, visits[position]) for position, case in enumerate(self.cases)),
+            git=side.git,
+        )
+
+
+def _result(case: Case, visits: Sequence[Visit]) -> Result:
+    """What came of a case on a side; one that the other side could not measure was not visited again."""
+    result = merge(case, visits)
+    assert result is not None, "every case is visited in the first epoch"
+    return result
+
+
+@contextmanager
+def _conducted(
+    sweep: Sweep, cases: Sequence[Case], sides: tuple[Side, Side], listener: Listener, *, epochs: int
+) -> Iterator[_Both]:
+    """Both sides with their workers found to be in order; all workers are ended at the end."""
+    lanes = tuple(Lanes(side.engine, timeout_s=sweep.measure.timeout) for side in sides)
+    free_bytes = machine.memory_available()
+    own = [side.cases(cases) for side in sides]
+    began, zero = datetime.now(UTC), time.monotonic()
+    try:
+        for side, each, some in zip(sides, lanes, own, strict=True):
+            with _told_of(side):
+                workers = dict.fromkeys(case.worker for case in some)
+                each.start([_plainest(some), *workers][: schedule.workers_at_once(free_bytes) // 2])
+        named = {name for side in sides for name, _ in side.setup.variables}
+        environments = tuple(
+            _environment(side, each, some, named, timeout_s=sweep.measure.timeout)
+            for side, each, some in zip(sides, lanes, own, strict=True)
+        )
+        most_workers = min(
+            schedule.workers_at_once(free_bytes, each.description(_plainest(some)).memory_bytes)
+            for each, some in zip(lanes, own, strict=True)
+        )
+        yield _Both(
+            sweep=sweep,
+            cases=tuple(cases),
+            sides=sides,
+            environments=environments,
+            epochs=Epochs(
+                ((lanes[0], own[0]), (lanes[1], own[1])),
+                seed=sweep.seed,
+                timeout_s=sweep.measure.timeout,
+                memory_limit=int(machine.memory_available() * COHORT_MEMORY_SHARE),
+                most_workers=most_workers,
+                progressed=listener.progressed,
+                clock=lambda: time.monotonic() - zero,
+            ),
+            confirming=epochs,
+            began=began,
+        )
+    finally:
+        for each in lanes:
+            each.close()
+
+
+@contextmanager
+def _told_of(side: Side) -> Iterator[None]:
+    """What goes wrong meanwhile is a wrong request, and is told of this side."""
+    try:
+        yield
+    except (WorkerError, RequestError) as error:
+        hint = error.hint
+        if isinstance(error, RequestError) and side.setup.path:
+            hint = f"it must be importable from {' or '.join(side.setup.path)}, or through PYTHONPATH"
+        raise RequestError(f"side {side.name}: {error.message}", hint=hint) from None
+
+
+def _plainest(cases: Sequence[Case]) -> WorkerSettings:
+    """The worker that tells what a side is."""
+    return min(dict.fromkeys(case.worker for case in cases), key=attrgetter("oddness"))
+
+
+def _environment(
+    side: Side, lanes: Lanes, cases: Sequence[Case], named: Collection[str], *, timeout_s: float
+) -> Environment:
+    """What a side is, from its least odd worker; has each of the user's modules imported once.
+
+    The variables in `named` are part of it whatever they do.
+    """
+    settings = _plainest(cases)
+    with _told_of(side):
+        description = lanes.description(settings)
+        lanes.find_modules(dict.fromkeys(case.worker for case in cases), deadline_s=timeout_s)
+    found = machine.environment(
+        description,
+        allocator=allocator_of(settings.allocator, description),
+        executable=side.setup.python,
+        variables=side.setup.environment,
+    )
+    own = {name: value for name, value in side.setup.environment.items() if name in named}
+    found = replace(found, variables=tuple(sorted((dict(found.variables) | dict(shown(own.items()))).items())))
+    changed = [name for name in _SOFTWARE if side.recorded and getattr(side.recorded, name) != getattr(found, name)]
+    if changed:
+        told = ", ".join(
+            f"{name} is {getattr(found, name)} now, was {getattr(side.recorded, name)}" for name in changed
+        )
+        raise RequestError(f"side {side.name}: {told}")
+    return found
+
+
+#: Fields of an environment by which a side is known again.
+_SOFTWARE = ("torch", "python", "onednn", "libc")

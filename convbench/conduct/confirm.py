@@ -1,0 +1,192 @@
+"""Confirms what a comparison of two runs suspects: measures the suspects and as many controls again.
+
+Where the base's environment still exists on this machine both are measured side by side. Elsewhere the candidate alone
+is measured once more and compared with the same stored base, which is said. Only what is taken after the comparison
+decides, and a change of an innocent control discredits all others.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from convbench import units
+from convbench.analysis.comparison import comparison as stored
+from convbench.analysis.comparison import confirmation
+from convbench.analysis.comparison.comparability import refuse
+from convbench.analysis.comparison.judgment import Compared, Verdict
+from convbench.conduct.ab import Side, confirm
+from convbench.conduct.passes import Hooks, Passes
+from convbench.conduct.run import COHORT_MEMORY_SHARE, Listener
+from convbench.engine import machine
+from convbench.engine.git_state import as_of
+from convbench.engine.local import LocalEngine, Setup
+from convbench.engine.pool import Lanes
+from convbench.errors import RequestError
+from convbench.measure import schedule
+from convbench.model.case import TORCH_CONV2D, Case
+from convbench.model.result import Result, Run, Visit, merge
+from convbench.model.threshold import Thresholds
+from convbench.model.variables import Variables, is_whole, telling
+from convbench.sweep import Sweep
+
+
+def confirmed(
+    sweep: Sweep, base: Run, new: Run, thresholds: Thresholds, *, across_environments: bool, listener: Listener
+) -> Compared:
+    """What changed from `base` to `new`, which this process's environment has just measured, after a confirmation.
+
+    The confirmation's results stand in the place of the suspects' own. Raises NotComparableError for runs whose
+    environments differ, unless `across_environments`. What the machine's state alone makes differ is no obstacle where
+    nothing is suspected, or both sides are measured again.
+    """
+    found = stored.compare(base, new, thresholds)
+    if not across_environments:
+        refuse(base, new, found.differences, momentary=False)
+    compared = Compared(comparison=found, base=base, new=new)
+    suspected = confirmation.suspects(found)
+    if not suspected:
+        return replace(compared, comparison=confirmation.without_moments(found))
+    innocent = [judgment for judgment in found.judgments if judgment.verdict is Verdict.UNCHANGED]
+    drawn = random.Random(sweep.seed).sample(range(len(innocent)), min(len(suspected), len(innocent)))
+    controls = [innocent[place] for place in sorted(drawn)]
+    cases = [judgment.case for judgment in (*suspected, *controls)]
+    control = range(len(suspected), len(cases))
+    beside = units.plural(len(controls), "control")
+    listener.told(f"{units.plural(len(suspected), 'case')} suspected, measured again beside {beside}")
+    with _base_side(base, cases, sweep.secrets) as (side, obstacle):
+        if side is not None:
+            here = Side(name="NEW", setup=Setup(), engine=LocalEngine(secrets=sweep.secrets), git=new.git)
+            try:
+                limits = [
+                    *(confirmation.suspect_threshold(judgment) for judgment in suspected),
+                    *(confirmation.control_threshold(judgment) for judgment in controls),
+                ]
+                again = confirm(sweep, cases, (side, here), control=control, threshold=limits, listener=listener)
+                merged = _merged(compared, again, notes=(_beside(side),))
+                return replace(merged, comparison=confirmation.without_moments(merged.comparison))
+            except RequestError as error:
+                obstacle = error.message
+    if not across_environments:
+        refuse(base, new, found.differences)
+    again = _once_more(sweep, compared, cases, thresholds, control=control, listener=listener)
+    return _merged(compared, again, notes=(f"base not measured again: {obstacle}",))
+
+
+@contextmanager
+def _base_side(base: Run, cases: Sequence[Case], secrets: Variables = ()) -> Iterator[tuple[Side | None, str]]:
+    """The environment of a stored run, if it can be had once more, or why it cannot."""
+    environment = base.environment
+    executable = environment.executable
+    if environment.hostname != socket.gethostname():
+        yield None, f"it was measured on {environment.hostname}"
+    elif executable is None:
+        yield None, "its interpreter was not recorded"
+    elif not Path(executable).exists():
+        yield None, f"its interpreter {executable} is gone"
+    elif cut := [name for name, value in environment.variables if not is_whole(value)]:
+        yield None, f"the value of {', '.join(cut)} was not stored whole"
+    elif all(case.module == TORCH_CONV2D for case in cases):
+        yield _side(base, executable, (), secrets), ""
+    elif base.git is None:
+        yield None, "its modules were not under git"
+    elif base.git.dirty:
+        yield None, "its modules had changes that were not committed"
+    else:
+        with as_of(base.git.commit) as path:
+            if path is None:
+                yield None, f"git does not have its commit {base.git.commit[:12]}"
+            else:
+                yield _side(base, executable, path, secrets), ""
+
+
+def _beside(side: Side) -> str:
+    """How the base was measured again."""
+    commit = f", its commit {side.git.commit[:10]} checked out" if side.git and side.setup.path else ""
+    return f"suspects measured again side by side with BASE{commit}"
+
+
+def _side(base: Run, executable: str, path: tuple[str, ...], secrets: Variables) -> Side:
+    own = dict(base.environment.variables)
+    ours = dict(telling(os.environ.items()))
+    setup = Setup(python=executable, path=path, variables=base.environment.variables, unset=tuple(set(ours) - set(own)))
+    return Side(
+        name="BASE",
+        setup=setup,
+        engine=LocalEngine(setup, secrets=secrets),
+        git=base.git,
+        recorded=base.environment,
+    )
+
+
+def _once_more(
+    sweep: Sweep,
+    compared: Compared,
+    cases: Sequence[Case],
+    thresholds: Thresholds,
+    *,
+    control: Collection[int],
+    listener: Listener,
+) -> Compared:
+    """The new run's environment measured once more, compared with the same base."""
+    visits: dict[str, list[Visit]] = {case.id: [] for case in cases}
+    zero = time.monotonic()
+
+    def stored_visits(some: Sequence[Visit]) -> None:
+        for visit in some:
+            if visit.complete:
+                visits[visit.case_id].append(visit)
+
+    hooks = Hooks(
+        stored=stored_visits,
+        progressed=lambda progress: listener.progressed(replace(progress, stage="confirmation, pass")),
+        pass_noted=lambda facts: None,
+        pass_finished=lambda index: None,
+    )
+    lanes = Lanes(LocalEngine(secrets=sweep.secrets), timeout_s=sweep.measure.timeout)
+    free_bytes = machine.memory_available()
+    # A settled case would be measured in fewer passes than the base was.
+    measure = replace(sweep.measure, precision=0.0)
+    try:
+        Passes(
+            cases,
+            measure,
+            seed=sweep.seed,
+            lanes=lanes,
+            memory_limit=int(free_bytes * COHORT_MEMORY_SHARE),
+            most_workers=schedule.workers_at_once(free_bytes),
+            hooks=hooks,
+            clock=lambda: time.monotonic() - zero,
+        ).run()
+    finally:
+        lanes.close()
+    before = {result.case: result for result in compared.base.results}
+    results = [merge(case, visits[case.id]) for case in cases]
+    base = replace(compared.base, results=tuple(before[case] for case in cases), unmeasured=())
+    new = replace(compared.new, results=tuple(filter(None, results)), unmeasured=())
+    again = stored.compare(base, new, thresholds, innocent={cases[place] for place in control})
+    moved = [again.judgments[place] for place in control if again.judgments[place].verdict in confirmation.ACCUSED]
+    if moved:
+        again = confirmation.discredited(again, moved)
+    return Compared(comparison=again, base=base, new=new)
+
+
+def _merged(compared: Compared, again: Compared, *, notes: Sequence[str] = ()) -> Compared:
+    """The comparison with what the confirmation says of its cases, and the runs with the blocks that say so."""
+    return Compared(
+        comparison=confirmation.merged(compared.comparison, again.comparison, notes=notes),
+        base=_with(compared.base, again.base.results),
+        new=_with(compared.new, again.new.results),
+    )
+
+
+def _with(run: Run, results: Sequence[Result]) -> Run:
+    """A run with other results of some of its cases."""
+    later = {result.case: result for result in results}
+    return replace(run, results=tuple(later.get(result.case, result) for result in run.results))

@@ -1,0 +1,153 @@
+"""What `convbench check` tells about this machine: what disturbs a measurement here, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from dataclasses import dataclass
+
+from convbench import units
+from convbench.engine import machine
+from convbench.engine.client import Description
+from convbench.engine.pool import Engine, Lanes
+from convbench.model.case import WorkerSettings
+
+#: How long the noise is listened to, seconds.
+LISTEN_S = 4.0
+#: Between two canaries, seconds: as far apart as blocks are.
+CANARY_EVERY_S = 0.02
+#: A canary within this ratio of the fastest one ran in a quiet moment.
+QUIET = 1.03
+#: A machine is called noisy when fewer canaries than this share were quiet; the floor then still finds its moments
+#: down to about a tenth.
+NOISY_SHARE = 0.5
+#: Share of stolen processor time that is worth a word.
+STEAL = 0.01
+DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """One thing about the machine. `mend` is the command or setting that makes it better, where there is one."""
+
+    topic: str
+    good: bool
+    text: str
+    mend: str | None = None
+
+
+def check_machine(engine: Engine, *, listen_s: float = LISTEN_S) -> list[Remark]:
+    """Start a worker, listen to the machine for some seconds, and say what was found."""
+    lanes = Lanes(engine)
+    try:
+        default = lanes.description(WorkerSettings())
+        one = WorkerSettings(threads=1)
+        steady = lanes.description(one)
+        ticks = machine.processor_ticks()
+        canaries = _listen(lanes, one, listen_s)
+        stolen = machine.stolen_share(ticks, machine.processor_ticks())
+    finally:
+        lanes.close()
+    return [
+        _processor(steady),
+        _threads(default.threads, machine.cores(), os.environ.get("OMP_NUM_THREADS")),
+        _allocator(keeps_memory=steady.keeps_memory),
+        _frequency(machine.read(machine.GOVERNOR), machine.boost()),
+        noise(canaries, stolen=stolen, load=machine.load_average(), cores=machine.cores()),
+        _memory(machine.memory_available()),
+        _devices(steady.accelerator),
+    ]
+
+
+def checkup_text(remarks: list[Remark]) -> str:
+    """The remarks as lines for a terminal."""
+    lines = []
+    for remark in remarks:
+        lines.append(f"{'ok  ' if remark.good else 'MIND'}  {remark.topic:<10}  {remark.text}")
+        lines += [f"{'':18}-> {remark.mend}"] if remark.mend else []
+    return "\n".join(lines)
+
+
+def noise(canaries: list[float], *, stolen: float | None, load: float | None, cores: int) -> Remark:
+    """How much a fixed piece of work varied; `canaries` are its seconds, in order."""
+    floor, median = min(canaries), statistics.median(canaries)
+    quiet = sum(value <= floor * QUIET for value in canaries) / len(canaries)
+    told = (
+        f"a fixed matrix product took {units.seconds(floor)} at best, {units.percent(median / floor - 1, 0)} more in"
+        f" the median, {units.percent(max(canaries) / floor - 1, 0)} more at worst; {units.percent(quiet, 0)} of"
+        f" {len(canaries)} were quiet"
+    )
+    busy = load is not None and load > cores / 2
+    told += f"; load {load:.1f} on {units.plural(cores, 'core')}" if load is not None else ""
+    steals = stolen is not None and stolen > STEAL
+    told += f"; {units.percent(stolen)} of the processor was stolen by other guests" if steals else ""
+    good = quiet >= NOISY_SHARE and not busy and not steals
+    mend = None
+    if busy:
+        mend = "stop what else runs here (top shows it)"
+    elif not good:
+        mend = "floors find the quiet moments; give more of them: measure: {passes: 8}"
+    return Remark(topic="noise", good=good, text=told, mend=mend)
+
+
+def _listen(lanes: Lanes, settings: WorkerSettings, listen_s: float) -> list[float]:
+    lane = lanes.lane(settings)
+    canaries: list[float] = []
+    end = time.monotonic() + listen_s
+    while not canaries or time.monotonic() < end:
+        canaries.append(lane.compute_canary(deadline_s=DEADLINE_S))
+        time.sleep(CANARY_EVERY_S)
+    return canaries
+
+
+def _processor(description: Description) -> Remark:
+    capability = f", {description.cpu_capability}" if description.cpu_capability else ""
+    onednn = f", oneDNN {description.onednn}" if description.onednn else ""
+    text = f"{machine.cpu_name()}{capability}; torch {description.torch}{onednn}, Python {description.python}"
+    return Remark(topic="processor", good=True, text=text)
+
+
+def _threads(default: int, cores: int, variable: str | None) -> Remark:
+    told = f"torch would use {units.plural(default, 'thread')} on {units.plural(cores, 'core')}"
+    told += f" (OMP_NUM_THREADS={variable})" if variable else ""
+    if default > max(1, cores - 1):
+        return Remark(
+            topic="threads",
+            good=False,
+            text=f"{told}: beside anything else that runs they wait for each other, and times become many times longer",
+            mend="in the sweep: threads: 1" + (f", or at most {cores - 1}" if cores > 2 else ""),
+        )
+    return Remark(topic="threads", good=True, text=told)
+
+
+def _allocator(*, keeps_memory: bool) -> Remark:
+    if keeps_memory:
+        text = "workers keep freed memory (tried: memory taken again does not fault); users get the system's allocator"
+        return Remark(topic="allocator", good=True, text=text)
+    return Remark(
+        topic="allocator",
+        good=False,
+        text="freed memory goes back to the system at every call, and asking malloc to keep it did not help: layers"
+        " with large outputs pay page faults, in some processes and not in others",
+        mend="LD_PRELOAD=libjemalloc.so.2 convbench run ...   (apt-get install libjemalloc2)",
+    )
+
+
+def _frequency(governor: str | None, boost: bool | None) -> Remark:
+    told = f"governor {governor}" if governor else "the system does not tell the governor, as in most virtual machines"
+    told += "" if boost is None else f", boost {'on' if boost else 'off'}"
+    if governor in (None, "performance"):
+        return Remark(topic="frequency", good=True, text=told)
+    return Remark(topic="frequency", good=False, text=told, mend="sudo cpupower frequency-set --governor performance")
+
+
+def _memory(available: int) -> Remark:
+    good = available >= 2 * 2**30
+    mend = None if good else "stop what else runs here, or measure smaller layers"
+    return Remark(topic="memory", good=good, text=f"{units.size(available)} free for layers", mend=mend)
+
+
+def _devices(accelerator: str | None) -> Remark:
+    text = accelerator or "cpu only: torch finds no accelerator; cases on one are skipped"
+    return Remark(topic="devices", good=True, text=text)

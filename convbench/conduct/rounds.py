@@ -1,0 +1,198 @@
+"""Measures cases interleaved: prepares them in their workers and takes their blocks, round by round in random order.
+
+What is interleaved sees the same weather, which is what makes cases, or two environments, comparable.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from convbench.conduct.visiting import TIMED, Visiting
+from convbench.engine import machine
+from convbench.engine.client import Lane, Refusal
+from convbench.engine.pool import SIGKILL
+from convbench.errors import WorkerError, WorkerTimedOutError
+from convbench.measure import schedule
+from convbench.model.case import Allocator
+from convbench.model.result import NAN, Block, Status
+
+#: What to know of a case whose worker was to keep freed memory and does not.
+GIVES_BACK = "freed memory goes back to the system"
+#: A pause when the worker changes, seconds: the last one falls asleep first.
+CHANGE_PAUSE_S = 0.001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in a run some rounds are; with the seed it decides their order."""
+
+    pass_index: int
+    cohort: int
+
+
+class Rounds:
+    """Takes blocks. `busy_s` adds up the seconds in blocks and their warm-up; `twin_ratios` are for whoever empties it.
+
+    A block lasts `block_s`; a worker has `timeout_s` for each request. Times of blocks count from `clock()`'s zero.
+    """
+
+    def __init__(
+        self, *, seed: int, block_s: float, timeout_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._seed = seed
+        self._block_s = block_s
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._order = 0
+        self._memory_canary_s = NAN
+        self._last_lane: Lane | None = None
+        self.busy_s = 0.0
+        self.twin_ratios: list[float] = []
+
+    def take(
+        self,
+        visiting: Sequence[Visiting],
+        place: Place,
+        *,
+        rounds: int,
+        due: Callable[[Visiting, int], bool],
+        progressed: Callable[[int], None],
+    ) -> None:
+        """Take `rounds` rounds of those that are `due` in a round; `progressed` hears of the round after each block."""
+        for round_index in range(rounds):
+            wanted = [i for i, visit in enumerate(visiting) if due(visit, round_index)]
+            if not wanted:
+                continue
+            order = schedule.shuffled(
+                wanted, seed=self._seed, pass_index=place.pass_index, cohort=place.cohort, round_index=round_index
+            )
+            self._take_canaries(visiting[order[0]])
+            for index in order:
+                if due(visiting[index], round_index):
+                    self._take_block(visiting[index], place.pass_index, round_index)
+                    progressed(round_index)
+
+    def ready(self, visit: Visiting) -> Lane | None:
+        """The lane in which the case is prepared, preparing it where it is not; None where that ended the case."""
+        state = visit.state
+        lanes, settings = state.lanes, state.case.worker
+        check = not state.checked and visit.prepared is None
+        try:
+            lane = lanes.lane(settings)
+            if visit.lane is lane:
+                return lane
+            prepared = lane.prepare(
+                visit.key,
+                state.case,
+                check=check,
+                seed=self._seed,
+                deadline_s=self._timeout_s,
+                kernels=visit.kernels_alone,
+            )
+        except WorkerError as error:
+            self._bury(visit, error)
+            return None
+        if prepared.status not in TIMED:
+            visit.end(prepared.status, prepared.reason)
+            return None
+        if visit.prepared is None:
+            gives_back = settings.allocator is Allocator.STEADY and not lanes.description(settings).keeps_memory
+            notes = [
+                prepared.note,
+                GIVES_BACK if gives_back and lanes.has_steady_allocator else None,
+                schedule.APART if state.apart else None,
+            ]
+            prepared = replace(prepared, note="; ".join(filter(None, notes)) or None)
+            visit.prepared, visit.status, visit.reason = prepared, prepared.status, prepared.reason
+        visit.lane = lane
+        return lane
+
+    def verify(self, visiting: Sequence[Visiting]) -> None:
+        """Whether each layer that was right before it was timed still is; a worker that died since tells nothing."""
+        for visit in visiting:
+            lanes, settings = visit.state.lanes, visit.state.case.worker
+            alive = visit.lane is not None and visit.lane is lanes.current(settings)
+            right = visit.status in (Status.PASSED, Status.IMPRECISE)
+            if right and visit.prepared and visit.prepared.check and visit.lane and alive:
+                try:
+                    wrong = visit.lane.verify(visit.key, deadline_s=self._timeout_s)
+                except WorkerError:
+                    lanes.drop(settings)
+                else:
+                    if wrong:
+                        visit.end(wrong.status, wrong.reason)
+
+    def take_peak_memory(self, visit: Visiting) -> None:
+        """What an iteration takes beyond its operands and results, where it can be told."""
+        lane = self.ready(visit) if visit.blocks and not visit.over else None
+        if lane is not None:
+            try:
+                visit.peak_bytes = lane.peak_memory(visit.key, deadline_s=self._timeout_s)
+            except WorkerError:
+                visit.state.lanes.drop(visit.state.case.worker)
+
+    def _take_canaries(self, visit: Visiting) -> None:
+        """Once a round: the copy that reaches memory and, where all cores are asked for, whether they are there."""
+        lane, settings = self.ready(visit), visit.state.case.worker
+        if lane is None:
+            return
+        lanes = visit.state.lanes
+        try:
+            self._memory_canary_s = lane.memory_canary(deadline_s=self._timeout_s)
+            if lanes.description(settings).threads >= machine.cores():
+                self.twin_ratios.append(lane.twin_ratio(deadline_s=self._timeout_s))
+        except WorkerError:
+            lanes.drop(settings)
+
+    def _take_block(self, visit: Visiting, pass_index: int, round_index: int) -> None:
+        lane = self.ready(visit)
+        if lane is None:
+            return
+        if self._last_lane is not lane:
+            time.sleep(CHANGE_PAUSE_S)
+            self._last_lane = lane
+        state, start_s = visit.state, self._clock()
+        try:
+            timing = lane.block(visit.key, self._block_s, deadline_s=self._timeout_s)
+        except WorkerError as error:
+            self._bury(visit, error)
+            return
+        if isinstance(timing, Refusal):
+            visit.end(timing.status, timing.reason)
+            return
+        self._order += 1
+        self.busy_s += timing.busy_s
+        state.iteration_s = min(timing.minimum_s, math.inf if state.iteration_s is None else state.iteration_s)
+        visit.blocks.append(
+            Block(
+                pass_index=pass_index,
+                round_index=round_index,
+                order=self._order,
+                start_s=start_s,
+                iterations=timing.iterations,
+                samples=timing.samples,
+                minimum_s=timing.minimum_s,
+                q1_s=timing.q1_s,
+                median_s=timing.median_s,
+                q3_s=timing.q3_s,
+                p95_s=timing.p95_s,
+                mean_s=timing.mean_s,
+                host_s=timing.host_s,
+                compute_canary_s=timing.compute_canary_s,
+                memory_canary_s=self._memory_canary_s,
+                page_faults=timing.page_faults,
+            )
+        )
+
+    def _bury(self, visit: Visiting, error: WorkerError) -> None:
+        """The worker died serving this case: the case bears it, the lane is replaced when next needed."""
+        if isinstance(error, WorkerTimedOutError):
+            visit.end(Status.TIMED_OUT, error.message)
+        elif error.signal == SIGKILL:
+            visit.end(Status.OUT_OF_MEMORY, f"{error.message}: probably the system was out of memory")
+        else:
+            visit.end(Status.CRASHED, error.message)
+        visit.state.lanes.drop(visit.state.case.worker)

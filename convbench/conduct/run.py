@@ -1,0 +1,191 @@
+"""Conducts a run: sweep x engine x schedule x store. Decides whether to resume, and keeps the store in step."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from operator import attrgetter
+
+from convbench.conduct.passes import Hooks, Passes, Progress
+from convbench.engine import machine
+from convbench.engine.client import Description
+from convbench.engine.git_state import checkout
+from convbench.engine.pool import Engine, Lanes
+from convbench.errors import RequestError
+from convbench.measure import schedule
+from convbench.model.case import Allocator
+from convbench.model.result import Environment, Run, RunState, Visit
+from convbench.store import Record, Writer, digest, new_run_id, record
+from convbench.sweep import Plan, Sweep
+from convbench.version import __version__
+
+#: The share of the free memory that the layers of one cohort may fill; reference values of a check need the rest.
+COHORT_MEMORY_SHARE = 0.4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A run has begun or goes on; `visits_kept` counts what an earlier process left."""
+
+    run_id: str
+    resumed: bool
+    visits_kept: int
+    environment: Environment
+    cases: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """What the runner tells while it works, always between blocks; `told` gets lines for the user."""
+
+    begun: Callable[[Begun], None] = lambda begun: None
+    progressed: Callable[[Progress], None] = lambda progress: None
+    pass_finished: Callable[[str, int], None] = lambda run_id, pass_index: None
+    told: Callable[[str], None] = lambda line: None
+
+
+def run(
+    sweep: Sweep,
+    plan: Plan,
+    *,
+    engine: Engine,
+    db: str | None,
+    listener: Listener,
+    fresh: bool = False,
+    base_id: str | None = None,
+) -> str:
+    """Measure the plan's cases and store them in the database `db`; returns the run's id.
+
+    Resumes an unfinished run of the same sweep, version and environment whose process is gone, unless `fresh`. Raises
+    RequestError, and leaves that run as it is, where it is `base_id`, which this one is to be compared with. Nothing is
+    written before the user's own modules were imported once. On KeyboardInterrupt what was measured is kept, the run is
+    marked as interrupted, and it goes on up.
+    """
+    lanes = Lanes(engine, timeout_s=sweep.measure.timeout)
+    free_bytes = machine.memory_available()
+    try:
+        workers = dict.fromkeys(case.worker for case in plan.cases)
+        settings = min(workers, key=attrgetter("oddness"))
+        lanes.start([settings, *workers][: schedule.workers_at_once(free_bytes)])
+        description = lanes.description(settings)
+        most_workers = schedule.workers_at_once(free_bytes, description.memory_bytes)
+        lanes.find_modules(workers, deadline_s=sweep.measure.timeout)
+        environment = machine.environment(description, allocator=allocator_of(settings.allocator, description))
+        with record(db, told=listener.told) as store:
+            return _measure(
+                sweep,
+                plan,
+                lanes,
+                environment,
+                most_workers=most_workers,
+                store=store,
+                listener=listener,
+                fresh=fresh,
+                base_id=base_id,
+            )
+    finally:
+        lanes.close()
+
+
+def _measure(
+    sweep: Sweep,
+    plan: Plan,
+    lanes: Lanes,
+    environment: Environment,
+    *,
+    most_workers: int,
+    store: Record,
+    listener: Listener,
+    fresh: bool,
+    base_id: str | None,
+) -> str:
+    """Run all passes, the store in step with them."""
+    begun, history, started = _begin(sweep, plan, store, environment, fresh=fresh, base_id=base_id)
+    state = RunState.INTERRUPTED
+    ago_s = (datetime.now(UTC) - started).total_seconds()
+    zero = time.monotonic() - max(0.0, ago_s)  # a clock that was set back must not date blocks before the run
+    passes = Passes(
+        plan.cases,
+        sweep.measure,
+        seed=sweep.seed,
+        lanes=lanes,
+        memory_limit=int(machine.memory_available() * COHORT_MEMORY_SHARE),
+        most_workers=most_workers,
+        hooks=Hooks(
+            stored=lambda visits: store.append(begun.run_id, visits),
+            progressed=lambda progress: listener.progressed(replace(progress, is_waiting=store.is_waiting)),
+            pass_noted=lambda facts: store.note_pass(begun.run_id, facts),
+            pass_finished=lambda index: listener.pass_finished(begun.run_id, index),
+        ),
+        history=history,
+        clock=lambda: time.monotonic() - zero,
+    )
+    try:
+        listener.begun(begun)
+        passes.run()
+        state = RunState.FINISHED
+    finally:
+        store.finish(begun.run_id, state, _now())
+    return begun.run_id
+
+
+def _begin(
+    sweep: Sweep, plan: Plan, store: Record, environment: Environment, *, fresh: bool, base_id: str | None
+) -> tuple[Begun, Sequence[Visit], datetime]:
+    """A new run in the store, or an old one taken over with the visits it has; and when it started."""
+    what = digest(plan.cases, sweep.measure, seed=sweep.seed, name=sweep.name, description=sweep.description)
+    host = socket.gethostname()
+    writer = Writer.of_this_process()
+    git = checkout()
+    found = (
+        None
+        if fresh
+        else store.resumable(digest=what, version=__version__, environment=environment, host=host, git=git)
+    )
+    if found is not None:
+        if found == base_id:
+            raise itself(base_id)
+        store.take_over(found, writer)
+        history = [visit for visits in store.visits(found).values() for visit in visits]
+        started = datetime.fromisoformat(store.load(found).started_at)
+        begun = Begun(
+            run_id=found, resumed=True, visits_kept=len(history), environment=environment, cases=len(plan.cases)
+        )
+        return begun, history, started
+    started = datetime.now(UTC)
+    record = Run(
+        id=new_run_id(started),
+        name=sweep.name,
+        description=sweep.description,
+        source=sweep.source,
+        seed=sweep.seed,
+        measure=sweep.measure,
+        version=__version__,
+        started_at=started.isoformat(),
+        finished_at=None,
+        state=RunState.RUNNING,
+        environment=environment,
+        git=git,
+    )
+    store.begin(record, plan.cases, plan.rejections, writer, digest=what)
+    begun = Begun(run_id=record.id, resumed=False, visits_kept=0, environment=environment, cases=len(plan.cases))
+    return begun, (), started
+
+
+def itself(run_id: str) -> RequestError:
+    """Why a run cannot be compared with what it was asked to be compared with."""
+    return RequestError(f"run {run_id} cannot be compared with itself", hint="name another baseline, or use --fresh")
+
+
+def allocator_of(allocator: Allocator, description: Description) -> str:
+    """How the first worker's allocator behaves, as it was found out."""
+    if allocator is Allocator.SYSTEM:
+        return "system"
+    return "steady" if description.keeps_memory else "steady asked for, but freed memory goes back to the system"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

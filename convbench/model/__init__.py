@@ -1,0 +1,1 @@
+"""The nouns that all rooms share: frozen data and the mathematics of a convolution, standard library only."""

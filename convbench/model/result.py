@@ -1,0 +1,424 @@
+"""What was measured: blocks, checks, visits, results, the environment and the run that holds them.
+
+Workers return blocks; everything shown is computed from stored blocks when read. Blocks are kept packed: 25 blocks of
+100,000 cases are 2.5 million records, which parse in a fraction of a second as float32 and in half a minute as JSON.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from convbench.model.case import Case, Fp32Precision
+
+NAN = float("nan")
+
+
+class Status(StrEnum):
+    """How a case ended; all but `passed` carry a reason."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    IMPRECISE = "imprecise"  # right, but with less precision than was asked for
+    SKIPPED = "skipped"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
+    CRASHED = "crashed"
+    ERROR = "error"
+
+
+#: Statuses of cases that were timed and are not what was asked for, the worse first: exit code 1.
+WRONG = (Status.FAILED, Status.IMPRECISE)
+#: Statuses of cases that could not be measured although they should have been: exit code 3.
+UNMEASURED = frozenset({Status.OUT_OF_MEMORY, Status.TIMED_OUT, Status.CRASHED, Status.ERROR})
+
+
+class StopReason(StrEnum):
+    """Why no more blocks of a case were taken."""
+
+    SETTLED = "settled"  # its lowest block minima agree within the wanted precision
+    ROUNDS = "rounds"  # every planned pass and round is done
+    TIME = "time"  # slower than a block: its max_time is used up in fewer rounds
+    STATUS = "status"  # it did not run to its end: see its status
+    INTERRUPTED = "interrupted"  # the user stopped the run
+    UNFINISHED = "unfinished"  # the run is not over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Consecutive samples of one case after untimed warm-up. Times are seconds per iteration.
+
+    `start_s` counts from the start of the run. `host_s` is the time the host spent launching, where the device works on
+    its own; canaries and host_s are NaN where they were not measured. `page_faults` are minor faults per iteration.
+    """
+
+    pass_index: int
+    round_index: int
+    order: int
+    start_s: float
+    iterations: int
+    samples: int
+    minimum_s: float
+    q1_s: float
+    median_s: float
+    q3_s: float
+    p95_s: float
+    mean_s: float
+    host_s: float
+    compute_canary_s: float
+    memory_canary_s: float
+    page_faults: float
+
+
+#: The columns of a packed block, float32, little endian, in this order. A change makes a new layout version; old
+#: versions stay readable for ever.
+#:   1  the first release
+BLOCK_LAYOUTS: dict[int, tuple[str, ...]] = {
+    1: (
+        "pass_index",
+        "round_index",
+        "order",
+        "start_s",
+        "iterations",
+        "samples",
+        "minimum_s",
+        "q1_s",
+        "median_s",
+        "q3_s",
+        "p95_s",
+        "mean_s",
+        "host_s",
+        "compute_canary_s",
+        "memory_canary_s",
+        "page_faults",
+    ),
+}
+LAYOUT = max(BLOCK_LAYOUTS)
+_INTEGERS = frozenset({"pass_index", "round_index", "order", "iterations", "samples"})
+
+
+def pack_blocks(blocks: Iterable[Block]) -> bytes:
+    """Blocks as consecutive rows of the newest layout."""
+    columns = BLOCK_LAYOUTS[LAYOUT]
+    row = struct.Struct(f"<{len(columns)}f")
+    return b"".join(row.pack(*(getattr(block, name) for name in columns)) for block in blocks)
+
+
+def unpack_blocks(packed: bytes, layout: int = LAYOUT) -> tuple[Block, ...]:
+    """The blocks of `packed`; raises ValueError for an unknown layout or a torn row."""
+    if layout not in BLOCK_LAYOUTS:
+        raise ValueError(f"unknown block layout {layout}, this convbench knows {sorted(BLOCK_LAYOUTS)}")
+    columns = BLOCK_LAYOUTS[layout]
+    row = struct.Struct(f"<{len(columns)}f")
+    if len(packed) % row.size:
+        raise ValueError(f"{len(packed)} bytes are no whole number of blocks of {row.size} bytes")
+    return tuple(
+        Block(**{n: int(v) if n in _INTEGERS else v for n, v in zip(columns, values, strict=True)})
+        for values in row.iter_unpack(packed)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What the check before timing found.
+
+    `max_error` is the largest |y - reference| / (sum|x||w| + |b|) over the compared elements of the random data that is
+    timed, in units of the dtype's roundoff; the sum counts as the dtype's smallest normal number at least. `elements`
+    are the elements compared one by one; `method` says how right was decided: `exact` (integers, equal to the last
+    bit) or `normwise`. `reason` is None where all is right.
+    """
+
+    output_shape: tuple[int, ...] | None
+    max_error: float | None
+    elements: int
+    method: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One pass of one case: the unit that is stored. What is found out once comes with the first pass.
+
+    `threads` is the number torch used; `timer` names the clock; `note` is what the reader must know about how this was
+    measured; `precision` is what torch resolved the precision of float32 to. `reorder_share` is the share of oneDNN's
+    time that went into changing layouts, `first_call_s` the seconds of the first iteration in a process, `peak_bytes`
+    the memory that an iteration took beyond its operands and results. `system_blocks` are a few more under the system's
+    allocator, `kernel_blocks` of the kernels that the direction calls, without autograd; both are packed like `blocks`.
+    A visit that is not `complete` holds the blocks taken so far; a resume takes the others.
+    """
+
+    case_id: str
+    pass_index: int
+    status: Status
+    reason: str | None = None
+    check: Check | None = None
+    implementation: str | None = None
+    threads: int | None = None
+    timer: str | None = None
+    note: str | None = None
+    precision: str | None = None
+    reorder_share: float | None = None
+    first_call_s: float | None = None
+    peak_bytes: int | None = None
+    blocks: bytes = b""
+    system_blocks: bytes = b""
+    kernel_blocks: bytes = b""
+    layout: int = LAYOUT
+    stop_reason: StopReason = StopReason.UNFINISHED
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """All visits of one case taken together; the fields are a Visit's."""
+
+    case: Case
+    status: Status
+    reason: str | None
+    check: Check | None
+    implementation: str | None
+    threads: int | None
+    timer: str | None
+    note: str | None
+    stop_reason: StopReason
+    blocks: tuple[tuple[int, bytes], ...]  # (layout, packed), in the order of passes, see `joined`
+    system_blocks: tuple[tuple[int, bytes], ...] = ()
+    kernel_blocks: tuple[tuple[int, bytes], ...] = ()
+    precision: str | None = None
+    reorder_share: float | None = None
+    first_call_s: float | None = None
+    peak_bytes: int | None = None
+
+
+def joined(parts: Sequence[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
+    """Packed blocks, given as (layout, packed), with neighbours of one layout as one: no more objects than cases."""
+    return tuple(
+        (layout, packed)
+        for layout, some in groupby(parts, key=itemgetter(0))
+        if (packed := b"".join([part for _, part in some]))
+    )
+
+
+def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
+    """The result of a case, or None where it was never visited.
+
+    The first visit that did not pass decides the status; blocks of every visit are kept.
+    """
+    ordered = sorted(visits, key=lambda visit: visit.pass_index)
+    if not ordered:
+        return None
+    decisive = next((visit for visit in ordered if visit.status is not Status.PASSED), ordered[0])
+    last = ordered[-1]
+
+    def first(name: str) -> Any:
+        return next((getattr(v, name) for v in ordered if getattr(v, name) is not None), None)
+
+    def packed(name: str) -> Any:
+        return joined([(visit.layout, getattr(visit, name)) for visit in ordered])
+
+    reason = decisive.reason
+    if reason and decisive.pass_index > 0 and decisive.status in UNMEASURED:
+        reason = f"in pass {decisive.pass_index + 1}: {reason}"
+    return Result(
+        case=case,
+        status=decisive.status,
+        reason=reason,
+        stop_reason=StopReason.STATUS if decisive.status in UNMEASURED else last.stop_reason,
+        check=first("check"),
+        **{name: first(name) for name in FOUND_ONCE},
+        **{name: packed(name) for name in PACKED},
+    )
+
+
+#: Fields of a Visit that a Result takes from the first visit which has them, and those that hold packed blocks.
+FOUND_ONCE = (
+    "implementation",
+    "threads",
+    "timer",
+    "note",
+    "precision",
+    "reorder_share",
+    "first_call_s",
+    "peak_bytes",
+)
+PACKED = ("blocks", "system_blocks", "kernel_blocks")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A point that torch would refuse, found before any worker started."""
+
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """How to measure: seconds and ratios, as under `measure:` in YAML; `budget` is for the whole sweep."""
+
+    precision: float = 0.01
+    passes: int = 5
+    rounds: int = 5
+    max_time: float = 0.5
+    timeout: float = 60.0
+    budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The machine and the software a run was measured on. Numbers are None where the system does not tell."""
+
+    hostname: str
+    system: str
+    machine: str
+    cpu: str
+    cores: int
+    memory_bytes: int | None
+    l2_bytes: int | None
+    l3_bytes: int | None
+    python: str
+    torch: str
+    onednn: str | None
+    libc: str
+    accelerator: str | None
+    cpu_capability: str | None
+    allocator: str
+    variables: tuple[tuple[str, str], ...] = ()  # environment variables that change what torch does
+    executable: str | None = None  # the interpreter of the workers
+
+
+class RoofKind(StrEnum):
+    """What a roof limits."""
+
+    COMPUTE = "compute"  # FLOP/s
+    BANDWIDTH = "bandwidth"  # bytes/s, read and written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roof:
+    """A ceiling measured in one pass, on one device with one number of threads.
+
+    `rate` is FLOP/s or bytes/s; `precision` is how torch was told to compute float32. A compute roof belongs to a
+    dtype, a bandwidth roof to the bytes its copy touched.
+    `source` says what reached it.
+    """
+
+    kind: RoofKind
+    device: str
+    threads: int | None
+    rate: float
+    source: str
+    dtype: str | None = None
+    footprint_bytes: int | None = None
+    precision: Fp32Precision = Fp32Precision.DEFAULT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassFacts:
+    """What is known of one pass beside its visits: how many seconds it took once its workers were up, and the machine's
+    state meanwhile.
+
+    `roofs` were measured before the first block. `stolen` is the share of processor time that went to other guests,
+    `throttled` how often cores or the control group were slowed down meanwhile; `load` (the load average) and
+    `frequency_hz` (the mean over cores) are read at the end. `twin_ratio` is the compute canary's time with all threads
+    over its time with one, where a worker has as many threads as the machine has cores, or more; the median over
+    rounds. None where the system does not tell.
+    """
+
+    pass_index: int
+    seconds: float
+    roofs: tuple[Roof, ...] = ()
+    load: float | None = None
+    stolen: float | None = None
+    frequency_hz: float | None = None
+    throttled: int | None = None
+    twin_ratio: float | None = None
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Git:
+    """What was checked out where a run was started: the user's project.
+
+    `branch` is None where none is known: a detached checkout outside CI. `dirty` says that files which git knows
+    differed from the commit.
+    """
+
+    commit: str
+    branch: str | None = None
+    dirty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """A name for a stored run. `set_at` is ISO 8601 in UTC."""
+
+    name: str
+    run_id: str
+    set_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything about one run: what was asked, on what, and what came of it. Times are ISO 8601 in UTC."""
+
+    id: str
+    name: str
+    description: str
+    source: str  # the sweep file's text
+    seed: int
+    measure: Measure
+    version: str  # convbench's
+    started_at: str
+    finished_at: str | None
+    state: RunState
+    environment: Environment
+    results: tuple[Result, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    unmeasured: tuple[Case, ...] = field(default=())  # cases that no pass has reached yet
+    passes: tuple[PassFacts, ...] = ()
+    git: Git | None = None  # None where it was started outside a git checkout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """One stored run as a line of a list. `statuses` counts the cases that a pass has reached by how they ended."""
+
+    id: str
+    name: str
+    state: RunState
+    started_at: str
+    finished_at: str | None
+    host: str
+    cpu: str
+    torch: str
+    cases: int
+    statuses: Mapping[Status, int]
+    git: Git | None = None
+
+    @property
+    def measured(self) -> int:
+        """Cases that were timed: passed, failed and imprecise."""
+        return self.statuses.get(Status.PASSED, 0) + self.failed + self.imprecise
+
+    @property
+    def failed(self) -> int:
+        """Cases with a wrong result."""
+        return self.statuses.get(Status.FAILED, 0)
+
+    @property
+    def imprecise(self) -> int:
+        """Cases with less precision than was asked for."""
+        return self.statuses.get(Status.IMPRECISE, 0)

@@ -1,0 +1,1 @@
+"""The workflow that `convbench ci init` writes."""

@@ -1,0 +1,307 @@
+"""A run as csv, json, parquet, markdown or junit XML, a comparison as junit: pure, from a noun to bytes.
+
+Who asked for them writes them. A new format of a run is one function and one line in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from xml.etree import ElementTree
+
+from convbench import units
+from convbench.analysis.comparison.judgment import JUDGED, Comparison, Judgment, Verdict
+from convbench.analysis.table.columns import COLUMNS, NOT_REACHED, Kind, Rows, Value, columns, in_64_bits
+from convbench.errors import RequestError
+from convbench.model.result import UNMEASURED, WRONG, Run, Status
+from convbench.model.serial import parsed, run_from_json, to_json
+from convbench.model.variables import may_hold_secrets
+from convbench.report.text.markdown import escaped
+
+
+def export(run: Run, form: str) -> bytes:
+    """The run in the format named `form`, text as UTF-8; raises RequestError where there is no such format."""
+    if form not in FORMATS:
+        near = difflib.get_close_matches(form, FORMATS, n=1)
+        hint = f"did you mean {near[0]}?" if near else None
+        raise RequestError(f"unknown format {form!r}, expected one of {', '.join(FORMATS)}", hint=hint)
+    return FORMATS[form](run)
+
+
+#: Spreadsheets take a cell that begins so for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")
+
+
+def to_csv(run: Run) -> bytes:
+    """One row per case, a header, commas, lines that end in a newline; what is absent is empty.
+
+    Numbers have seven significant digits: blocks are kept as float32. A text that a spreadsheet would take for a
+    formula (labels, reasons and module names come from users, and runs from colleagues) gets an apostrophe before it,
+    as OWASP advises; numbers never do. Whoever needs such a text to the letter reads the json.
+    """
+    cells = [_cells(COLUMNS[name].kind, values) for name, values in columns(run).items()]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(zip(*cells, strict=True))
+    return _utf8(text.getvalue())
+
+
+def _cells(kind: Kind, values: list[Value]) -> list[str]:
+    """The cells of one column; most hold few different values."""
+    cell = _CELL[kind]
+    if kind is Kind.NUMBER:
+        return [cell(value) for value in values]
+    known = {value: cell(value) for value in set(values)}
+    return [known[value] for value in values]
+
+
+def _text_cell(value: Value) -> str:
+    # A lone \r is not quoted by Python's csv, and ends the row for its readers.
+    text = "" if value is None else str(value).replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _plain_cell(value: Value) -> str:
+    return "" if value is None else str(value)
+
+
+_CELL: dict[Kind, Callable[[Value], str]] = {
+    Kind.TEXT: _text_cell,
+    Kind.INTEGER: _plain_cell,
+    Kind.NUMBER: lambda value: units.plain(value) if isinstance(value, float) else "",
+    Kind.BOOLEAN: lambda value: _plain_cell(value).lower(),
+}
+
+
+def to_json_text(run: Run) -> bytes:
+    """The whole run, as `read_json` reads it: environment, sweep, results, rejections, blocks in base64 float32."""
+    return json.dumps(to_json(run), allow_nan=False).encode("ascii") + b"\n"
+
+
+def read_json(text: str) -> Run:
+    """The run of an exported json file; raises RequestError where it is none, or one of another version."""
+    try:
+        document = parsed(text)
+    except ValueError as error:
+        raise RequestError(
+            f"not a run that convbench exported: it is no JSON ({error})",
+            hint="`convbench export RUN --format json` writes one",
+        ) from None
+    run = run_from_json(document)
+    if may_hold_secrets(run.source):
+        from convbench.sweep.document import of_today  # and YAML with it, which few runs need
+
+        run = of_today(run)
+    return run
+
+
+def to_parquet(run: Run) -> bytes:
+    """The columns of the CSV with their types and units; the run's id, name, machine and version in the metadata.
+
+    Raises RequestError where pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa  # type: ignore[import-untyped]  # it has no types
+        from pyarrow import parquet
+    except ImportError:
+        raise RequestError("parquet needs pyarrow", hint="pip install 'convbench[parquet]'") from None
+    types = {Kind.TEXT: pa.string(), Kind.INTEGER: pa.int64(), Kind.NUMBER: pa.float64(), Kind.BOOLEAN: pa.bool_()}
+    fields, arrays = [], []
+    for name, values in columns(run).items():
+        column = COLUMNS[name]
+        if column.kind is Kind.TEXT:
+            values = [value if value is None else _utf8(str(value)).decode() for value in values]
+        arrays.append(pa.array(in_64_bits(values), type=types[column.kind]))
+        fields.append(pa.field(name, types[column.kind], metadata={"unit": column.unit, "about": column.about}))
+    told = {
+        "convbench.run": run.id,
+        "convbench.name": run.name,
+        "convbench.version": run.version,
+        "convbench.started_at": run.started_at,
+        "convbench.cpu": run.environment.cpu,
+        "convbench.torch": run.environment.torch,
+    }
+    schema = pa.schema(fields, metadata={key: _utf8(value) for key, value in told.items()})
+    sink = io.BytesIO()
+    parquet.write_table(pa.table(arrays, schema=schema), sink)
+    return sink.getvalue()
+
+
+def to_markdown(run: Run) -> bytes:
+    """What a person pastes into a pull request: where it ran, then one row per case with the figures that matter."""
+    rows = Rows(run)
+    told = rows.estimates
+    reasons = COLUMNS["reason"].values(rows)
+    implementations = COLUMNS["implementation"].values(rows)
+    rates = rows.rates(rows.flops)
+    env = run.environment
+    noise = rows.noise.ratio
+    lines = [
+        f"**{escaped(run.name)}** ({escaped(run.id)}): {units.plural(len(rows.cases), 'case')} on "
+        f"{escaped(env.cpu)}, torch {escaped(env.torch)}, convbench {escaped(run.version)}"
+        + (f", compute canary {units.ratio(noise)} its floor" if noise == noise else ""),
+        "",
+        "| case | status | floor | typical | spread | FLOP/s | implementation |",
+        "|---|---|--:|--:|--:|--:|---|",
+    ]
+    for i, (case, result) in enumerate(zip(rows.cases, rows.results, strict=True)):
+        status = result.status.value.replace("_", " ") if result else ""
+        reason = f"{status}: {reasons[i]}" if status and reasons[i] else reasons[i] or status
+        cells = [
+            escaped(case.label),
+            escaped(str(reason)),
+            units.seconds(float(told.floor_s[i])),
+            units.seconds(float(told.typical_s[i])),
+            units.percent(float(told.spread[i])),
+            units.si(rates[i], "FLOP/s"),
+            escaped(str(implementations[i] or "")),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return _utf8("\n".join(lines) + "\n")
+
+
+def to_junit(run: Run) -> bytes:
+    """One test case per case: a failure where it is wrong or imprecise, an error where it could not be measured.
+
+    A test case's time is the floor in seconds, so that a CI's history of times is one of floors; the other figures are
+    properties. Cases not reached yet are skipped. What XML 1.0 refuses (control characters) is removed.
+    """
+    table = columns(run)
+    statuses = table["status"]
+    suite = ElementTree.Element(
+        "testsuite",
+        name=_xml(run.name),
+        timestamp=_xml(run.started_at),
+        hostname=_xml(run.environment.hostname),
+        tests=str(len(statuses)),
+        failures=str(sum(status in WRONG for status in statuses)),
+        errors=str(sum(status in UNMEASURED for status in statuses)),
+        skipped=str(statuses.count(Status.SKIPPED) + statuses.count(None)),
+    )
+    for i, status in enumerate(statuses):
+        test = ElementTree.SubElement(suite, "testcase", classname=_xml(run.name), name=_xml(str(table["label"][i])))
+        floor = table["floor_s"][i]
+        if isinstance(floor, float):
+            test.set("time", f"{floor:.9f}")
+        properties = ElementTree.SubElement(test, "properties")
+        for name in _PROPERTIES:
+            text = _CELL[COLUMNS[name].kind](table[name][i])
+            if text:
+                ElementTree.SubElement(properties, "property", name=name, value=_xml(text))
+        if status != Status.PASSED:
+            kind = "skipped" if status is None else _JUNIT[Status(str(status))]
+            reason = _xml(str(table["reason"][i] or status or NOT_REACHED))
+            told = ElementTree.SubElement(test, kind, message=" ".join(reason.split()))
+            if kind != "skipped":
+                told.set("type", str(status))
+                told.text = reason
+    return _document(suite)
+
+
+def comparison_to_junit(comparison: Comparison) -> bytes:
+    """One test case per case: a failure where it regressed, is wrong or imprecise, an error where it was not measured.
+
+    What could not be judged is skipped, with the reason. A test case's time is the new side's floor in seconds.
+    """
+    name = _xml(comparison.new.name)
+    suite = ElementTree.Element("testsuite", name=name, timestamp=_xml(comparison.new.started_at))
+    outcomes: Counter[str | None] = Counter()
+    for judgment in comparison.judgments:
+        test = ElementTree.SubElement(suite, "testcase", classname=name, name=_xml(judgment.case.label))
+        if math.isfinite(judgment.new_s):
+            test.set("time", f"{judgment.new_s:.9f}")
+        properties = ElementTree.SubElement(test, "properties")
+        for key in _JUDGED_PROPERTIES:
+            value = getattr(judgment, key)
+            if value == value:  # no NaN
+                text = units.plain(value) if isinstance(value, float) else str(value)
+                ElementTree.SubElement(properties, "property", name=key, value=text)
+        ElementTree.SubElement(properties, "property", name="case_id", value=judgment.case.id)
+        kind, what = _outcome(judgment)
+        outcomes[kind] += 1
+        if kind is not None:
+            causes = [*filter(None, [judgment.reason]), *map(str, judgment.causes)]
+            change = [] if math.isnan(judgment.ratio) else [_change(judgment)]
+            message = _xml(" ".join("; ".join([*change, *causes]).split()) or what)
+            told = ElementTree.SubElement(test, kind, message=message)
+            if kind != "skipped":
+                told.set("type", what)
+                told.text = message
+    suite.set("tests", str(len(comparison.judgments)))
+    for kind, plural in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        suite.set(plural, str(outcomes[kind]))
+    return _document(suite)
+
+
+def _outcome(judgment: Judgment) -> tuple[str | None, str]:
+    """What JUnit calls a judgment, None where it is a pass, and what it is about."""
+    status = judgment.new_status
+    if status is not None and _JUNIT.get(status) in ("failure", "error"):
+        return _JUNIT[status], status.value
+    if judgment.verdict is Verdict.REGRESSED:
+        return "failure", judgment.verdict.value
+    return (None if judgment.verdict in JUDGED else "skipped"), judgment.verdict.value
+
+
+def _change(judgment: Judgment) -> str:
+    return (
+        f"{units.change(judgment.ratio)} ({units.change(judgment.low)} to {units.change(judgment.high)}), "
+        f"{units.seconds(judgment.base_s)} -> {units.seconds(judgment.new_s)}"
+    )
+
+
+def _document(suite: ElementTree.Element) -> bytes:
+    suites = ElementTree.Element("testsuites", name="convbench")
+    suites.append(suite)
+    ElementTree.indent(suites)
+    document: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
+
+
+#: What JUnit calls what is not a pass.
+_JUNIT: dict[Status, str] = {
+    Status.SKIPPED: "skipped",
+    **dict.fromkeys(WRONG, "failure"),
+    **dict.fromkeys(UNMEASURED, "error"),
+}
+_PROPERTIES = ("case_id", "status", "floor_s", "typical_s", "spread", "support", "blocks", "tflops", "implementation")
+_JUDGED_PROPERTIES = (
+    "verdict",
+    "ratio",
+    "low",
+    "high",
+    "base_s",
+    "new_s",
+    "noise",
+    "shift",
+    "threshold",
+    "q",
+    "passes",
+)
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("", text)
+
+
+def _utf8(text: str) -> bytes:
+    """Halves of surrogate pairs, which a file name or a worker may hold, are written as escapes."""
+    return text.encode("utf-8", errors="backslashreplace")
+
+
+#: The formats by the name that `--format` takes.
+FORMATS: dict[str, Callable[[Run], bytes]] = {
+    "csv": to_csv,
+    "json": to_json_text,
+    "parquet": to_parquet,
+    "markdown": to_markdown,
+    "junit": to_junit,
+}

@@ -1,0 +1,1 @@
+"""HTML pages: pure, from results to one file that works offline."""

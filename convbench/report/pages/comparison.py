@@ -1,0 +1,351 @@
+"""The report on a comparison: what changed between two runs, as one HTML file that opens offline. Pure.
+
+The verdict comes first, in words to send to a colleague. It serves runs that were stored, confirmed, or measured side
+by side alike. Libraries, data and scripts travel in the page as in the report on one run (page.py).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from convbench import units
+from convbench.analysis.comparison.common_shift import is_worth_telling
+from convbench.analysis.comparison.comparability import Difference
+from convbench.analysis.comparison.judgment import Compared, Comparison, Group, How, Judgment, Verdict
+from convbench.measure import estimate
+from convbench.model.result import UNMEASURED, Run, Status
+from convbench.report.pages import run as page
+from convbench.report.pages.comparison_table import SIDES, Table, passes_of, table
+from convbench.report.pages.libraries import datatables, datatables_style, plotly
+from convbench.report.pages.payload import Payload, blocks_into
+from convbench.report.pages.policy import policy, script_hash
+from convbench.report.pages.rendering import begun, templates, when
+from convbench.report.pages.scripts import joined, static
+from convbench.report.text.compare import reasons, size, verdict_text
+from convbench.version import __version__
+
+#: Rows of the table that stand in the page as plain HTML for readers without scripts, and labels of a group's cases.
+PLAIN_ROWS = 200
+PLAIN_LABELS = 6
+#: Groups and differences before the fold.
+FIRST_GROUPS = 8
+#: Blocks of both sides that travel in the page at most, 9 bytes each; unchanged cases go without first.
+MOST_BLOCKS = 500_000
+
+#: (heading, mood, what is said of the cases where nothing else is) of each verdict, in the order of the tiles.
+_TILES: dict[Verdict, tuple[str, str, str]] = {
+    Verdict.REGRESSED: ("Slower", "bad", "none"),
+    Verdict.IMPROVED: ("Faster", "good", "none"),
+    Verdict.UNCHANGED: ("Unchanged", "plain", "within threshold and noise"),
+    Verdict.INCONCLUSIVE: ("Inconclusive", "warn", "too noisy to tell"),
+    Verdict.NOT_JUDGED: ("Not judged", "plain", "nothing to compare"),
+}
+_MOODS = {Verdict.REGRESSED: "bad", Verdict.IMPROVED: "good", Verdict.UNCHANGED: "good"}
+_HOW = {
+    How.STORED: "Two stored runs, each measured in its own time.",
+    How.CONFIRMED: "Two stored runs; what was suspected was measured again beside as many innocent controls, and that "
+    "alone decides about it.",
+    How.SIDE_BY_SIDE: "Measured side by side: fresh pairs of processes, whose blocks alternate, so that the machine's "
+    "noise meets both.",
+}
+_STYLES = ("report.css", "comparison.css")
+_ENTRY = "comparison_main.js"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """How many cases have a verdict, and the most that is to say of them in a line."""
+
+    verdict: str
+    title: str
+    count: str
+    detail: str
+    mood: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A group as the page tells it."""
+
+    number: int
+    verdict: str
+    name: str
+    change: str
+    share: str
+    causes: tuple[str, ...]
+    labels: tuple[str, ...]
+    left: str
+
+
+def file_name(comparison: Comparison) -> str:
+    """`compare-<base id>-<new id>.html`; an id that came from a file can name no other folder."""
+    ids = (re.sub(r"[^A-Za-z0-9]+", "-", side.id)[:60] for side in (comparison.base, comparison.new))
+    return f"compare-{'-'.join(ids)}.html"
+
+
+def render(compared: Compared, reports: Collection[str] = ()) -> str:
+    """The whole page as HTML text, encodable as UTF-8.
+
+    `reports` are names of files beside it: where a side's own report is among them, the page links to it.
+    """
+    comparison = compared.comparison
+    runs = (compared.base, compared.new)
+    rows = table(compared)
+    links = [name if (name := page.file_name(run)) in reports else None for run in runs]
+    groups = _groups(comparison)
+    differing = [_difference(one) for one in comparison.differences]
+    script = Markup(joined(_ENTRY))
+    libraries = (plotly(), datatables())
+    html = (
+        templates()
+        .get_template("comparison.html.j2")
+        .render(
+            file=file_name(comparison).removesuffix(".html"),
+            version=__version__,
+            policy=policy([script_hash(str(script)), *(library.hash for library in libraries)]),
+            style=Markup("\n".join(static(name) for name in _STYLES)),
+            script=script,
+            libraries=libraries,
+            library_style=datatables_style(),
+            data=Markup(_data(comparison, rows, links)),
+            blocks=Markup(_blocks(rows)),
+            name=compared.new.name,
+            headline=headline(comparison),
+            mood=_MOODS.get(comparison.verdict, "warn"),
+            sentences=sentences(compared),
+            worst=_worst(comparison),
+            line=verdict_text(comparison),
+            tiles=_tiles(comparison),
+            how=_HOW[comparison.how],
+            facts=_facts(runs, comparison.how),
+            links=links,
+            differences=differing,
+            decides=any(decides for *_, decides in differing),
+            places=any(where or decides for *_, where, decides in differing),
+            groups=groups[:FIRST_GROUPS],
+            more_groups=groups[FIRST_GROUPS:],
+            has_ratios=any(j.ratio > 0 and math.isfinite(j.ratio) for j in comparison.judgments),
+            columns=[column.spec for column in rows.columns if column.spec.shown],
+            rows=rows.rows(PLAIN_ROWS),
+            rows_left=_left(len(rows.judgments), PLAIN_ROWS),
+            aside=comparison.how is How.SIDE_BY_SIDE,
+            passes=passes_of(comparison.how)[1],
+        )
+    )
+    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a label must not cost the page
+
+
+def headline(comparison: Comparison) -> str:
+    """The verdict of all in a few plain words."""
+    total = units.plural(len(comparison.judgments), "case")
+    if comparison.verdict in (Verdict.REGRESSED, Verdict.IMPROVED):
+        some = _of(comparison, comparison.verdict)
+        slower = comparison.verdict is Verdict.REGRESSED
+        told = f"{units.count(len(some))} of {total} got {'slower' if slower else 'faster'}"
+        told += f", {'' if len(some) == 1 else 'the worst ' if slower else 'the most '}{_by(max(some, key=size).ratio)}"
+        return told if slower else f"{told}, and none slower"
+    if comparison.verdict is Verdict.UNCHANGED:
+        return f"No case moved by {units.percent(comparison.smallest_seen[1])} or more"
+    if comparison.verdict is Verdict.NOT_JUDGED:
+        return "Nothing could be judged"
+    if comparison.is_machine:
+        return "The machine changed: nothing can be said of the code"
+    if comparison.discredited:
+        return "A control moved: nothing is accused"
+    return f"Too noisy to tell: {units.count(comparison.judged)} of {total} could be judged"
+
+
+def _by(ratio: float) -> str:
+    """`by 41.2 %`; `to 193x the time`, which is easier to grasp where it is much."""
+    return f"to {units.ratio(ratio)} the time" if ratio >= 2 else f"by {units.change(ratio).lstrip('+-')}"
+
+
+def sentences(compared: Compared) -> list[str]:
+    """What a reader must know besides the headline, the most important first."""
+    comparison = compared.comparison
+    ended = Counter(judgment.new_status for judgment in comparison.judgments)
+    wrong, lost = ended[Status.FAILED], sum(ended[status] for status in UNMEASURED)
+    told = [f"{units.plural(wrong, 'case is', 'cases are')} wrong in the new run."] if wrong else []
+    imprecise = ended[Status.IMPRECISE]
+    if imprecise:
+        has = units.plural(imprecise, "case has", "cases have")
+        told.append(f"{has} less precision than was asked for in the new run.")
+    told += [f"{units.plural(lost, 'case')} could not be measured in the new run."] if lost else []
+    faster = _of(comparison, Verdict.IMPROVED)
+    if faster and comparison.verdict is Verdict.REGRESSED:
+        most = _by(max(faster, key=size).ratio)
+        told.append(f"{units.plural(len(faster), 'case')} got faster, {'' if len(faster) == 1 else 'the most '}{most}.")
+    told += [f"{begun(reason)}." for reason in reasons(comparison)]
+    typical, worst = comparison.smallest_seen
+    of = f"Judged {units.count(comparison.judged)} of {units.plural(len(comparison.judgments), 'case')}"
+    if math.isnan(typical):
+        told.append(f"{of}, so that no change could have been seen.")
+    else:
+        where = f" in half of them, {units.percent(worst)} in all" if worst > typical else ""
+        told.append(f"{of}. The smallest change that could have been seen: {units.percent(typical)}{where}.")
+    return told + _advice(compared)
+
+
+def _advice(compared: Compared) -> list[str]:
+    """What to do about cases that could not be judged."""
+    comparison = compared.comparison
+    noisy = comparison.counts[Verdict.INCONCLUSIVE]
+    if not noisy or comparison.discredited:
+        return []
+    if comparison.how is How.SIDE_BY_SIDE:
+        return ["Measure again in a quieter hour, or with more epochs (--epochs)."]
+    ab = "`convbench ab` measures both environments in the same minutes, which takes the machine's noise out"
+    times = math.ceil(comparison.longer)
+    if comparison.verdict is Verdict.INCONCLUSIVE and times > 1 and not comparison.is_machine:
+        rounds = times * compared.new.measure.rounds
+        return [f"What to do: {ab}; or measure both longer, with `measure: {{rounds: {rounds}}}` or more."]
+    return [f"What to do about {units.plural(noisy, 'inconclusive case')}: {ab}."]
+
+
+def _of(comparison: Comparison, verdict: Verdict) -> list[Judgment]:
+    return [judgment for judgment in comparison.judgments if judgment.verdict is verdict]
+
+
+def _worst(comparison: Comparison) -> tuple[str, str, str] | None:
+    """(case id, label, numbers) of the largest change in the direction of the verdict; None where nothing changed."""
+    if comparison.verdict not in (Verdict.REGRESSED, Verdict.IMPROVED):
+        return None
+    worst = max(_of(comparison, comparison.verdict), key=size)
+    interval = f"{units.change(worst.low)} to {units.change(worst.high)}"
+    times = f"{units.seconds(worst.base_s)} -> {units.seconds(worst.new_s)}"
+    return worst.case.id, worst.case.label, f"{units.change(worst.ratio)} ({interval}), {times}"
+
+
+def _tiles(comparison: Comparison) -> list[Tile]:
+    found = []
+    for verdict, (title, mood, plain) in _TILES.items():
+        some = _of(comparison, verdict)
+        detail = plain
+        if some and verdict in (Verdict.REGRESSED, Verdict.IMPROVED):
+            detail = f"{'' if len(some) == 1 else 'up to '}{units.change(max(some, key=size).ratio)}"
+        elif some and verdict is Verdict.NOT_JUDGED:
+            seen = Counter(judgment.reason.partition(":")[0] for judgment in some)
+            detail = ", ".join(f"{units.count(n)} {reason}" for reason, n in seen.most_common(3))
+        found.append(
+            Tile(
+                verdict=verdict.value,
+                title=title,
+                count=units.count(len(some)),
+                detail=detail,
+                mood=mood if some else "plain",
+            )
+        )
+    return found
+
+
+def _groups(comparison: Comparison) -> list[Told]:
+    return [_told(number, group, comparison.judgments) for number, group in enumerate(comparison.groups)]
+
+
+def _told(number: int, group: Group, judgments: Sequence[Judgment]) -> Told:
+    return Told(
+        number=number,
+        verdict=group.verdict.value,
+        name=group.name,
+        change=units.change(group.ratio),
+        share=f"{units.count(len(group.changed))} of {units.plural(group.cases, 'case')}",
+        causes=tuple(map(str, group.causes)),
+        labels=tuple(judgments[place].case.label for place in group.changed[:PLAIN_LABELS]),
+        left=_left(len(group.changed), PLAIN_LABELS),
+    )
+
+
+def _difference(one: Difference) -> tuple[str, str, str, str, bool]:
+    """(what, base, new, where, whether it makes ratios mean something else)."""
+    where = "" if one.cases is None else units.plural(one.cases, "case")
+    return one.what, one.base, one.new, where, one.decides
+
+
+def _facts(runs: tuple[Run, Run], how: How) -> list[tuple[str, str, str]]:
+    """(what, base, new) of who was compared."""
+
+    def both(name: str, texts: Sequence[str]) -> list[tuple[str, str, str]]:
+        return [(name, texts[0], texts[1])] if any(texts) else []
+
+    return [
+        *both("run", [run.id for run in runs]),
+        *both("sweep", [run.name for run in runs]),
+        *both("started", [when(run.started_at) for run in runs]),
+        *both("commit", [_commit(run) for run in runs]),
+        *both("branch", [run.git.branch or "unknown" if run.git else "" for run in runs]),
+        *both("host", [run.environment.hostname for run in runs]),
+        *both("processor", [f"{run.environment.cpu}, {units.plural(run.environment.cores, 'core')}" for run in runs]),
+        *both("accelerator", [run.environment.accelerator or "" for run in runs]),
+        *both("torch", [run.environment.torch for run in runs]),
+        *both("Python", [run.environment.python for run in runs]),
+        *both("convbench", [run.version for run in runs]),
+        *both("measured", [_extent(run, how) for run in runs]),
+    ]
+
+
+def _commit(run: Run) -> str:
+    if run.git is None:
+        return ""
+    return run.git.commit[:12] + (" with changes" if run.git.dirty else "")
+
+
+def _extent(run: Run, how: How) -> str:
+    passes = units.plural(run.measure.passes, *passes_of(how))
+    return f"{units.plural(len(run.results), 'case')}, {passes} of {units.plural(run.measure.rounds, 'round')}"
+
+
+def _left(total: int, shown: int) -> str:
+    return f"and {units.plural(total - shown, 'more case')}" if total > shown else ""
+
+
+def _data(comparison: Comparison, rows: Table, links: Sequence[str | None]) -> str:
+    """What the page's scripts read at once: the table, the groups, the sides."""
+    payload = Payload()
+    row_of = {judgment.case: row for row, judgment in enumerate(rows.judgments)}
+    payload.head = {
+        **rows.into(payload),
+        "axes": [],
+        "findings": [],
+        "groups": [
+            {
+                "text": group.name,
+                "cases": payload.add(
+                    np.array([row_of[comparison.judgments[at].case] for at in group.changed], dtype=np.int32)
+                ),
+            }
+            for group in comparison.groups
+        ],
+        "reports": links,
+        "pass": passes_of(comparison.how)[0],
+        "packed": _packed(rows),
+        "shift": comparison.shift if is_worth_telling(comparison.shift) else 1.0,
+    }
+    return payload.text()
+
+
+def _packed(rows: Table) -> int:
+    """How many rows, from the first, have their blocks in the page."""
+    blocks = np.cumsum(rows.blocks[0].counts + rows.blocks[1].counts)
+    return int(np.searchsorted(blocks, MOST_BLOCKS, side="right"))
+
+
+def _blocks(rows: Table) -> str:
+    """What the page's scripts read when a case is opened: both sides' blocks."""
+    payload, most = Payload(), _packed(rows)
+    payload.head = {
+        side: blocks_into(payload, _first(blocks, most), floors)
+        for side, blocks, floors in zip(SIDES, rows.blocks, rows.floors, strict=True)
+    }
+    return payload.text()
+
+
+def _first(blocks: estimate.BlockTable, cases: int) -> estimate.BlockTable:
+    offsets = blocks.offsets[: cases + 1]
+    return estimate.BlockTable(values=blocks.values[: offsets[-1]], offsets=offsets)

@@ -1,0 +1,235 @@
+"""The cases of a comparison as a table: the worst first, what was judged, settings, both sides' own figures. Pure.
+
+`convbench.report.pages.comparison` shows it; static/comparison_main.js reads it as static/cases.js reads a run's cases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from convbench import units
+from convbench.analysis.comparison.judgment import Compared, Comparison, How, Judgment, Verdict
+from convbench.analysis.table.columns import COLUMNS, Rows, numbers
+from convbench.analysis.table.columns import Kind as Holds
+from convbench.measure import estimate
+from convbench.model.case import SETTINGS, Case, canonical
+from convbench.model.result import Result, Run
+from convbench.report.pages.payload import Payload, words_into
+from convbench.report.pages.tables import Cell, Kind, TableColumn
+from convbench.report.text.compare import why_text
+from convbench.report.text.summary import worst_first
+
+#: The names of both sides, as prefixes of the columns that each has.
+SIDES = ("base", "new")
+#: Ratios minus 1 are shown as percent.
+_PERCENT = {"unit": "%", "factor": 100.0, "decimals": 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column and its cells, a row each; None where there is nothing."""
+
+    spec: TableColumn
+    values: Sequence[Cell]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The judgments in the order of the rows, the columns, and each side's blocks by row."""
+
+    judgments: tuple[Judgment, ...]
+    columns: tuple[Column, ...]
+    blocks: tuple[estimate.BlockTable, estimate.BlockTable]
+    floors: tuple[estimate.Floats, estimate.Floats]
+
+    def rows(self, most: int) -> list[list[tuple[TableColumn, str]]]:
+        """The first rows as text, of the columns that are shown at first."""
+        shown = [column for column in self.columns if column.spec.shown]
+        return [
+            [(column.spec, column.spec.show(column.values[row])) for column in shown]
+            for row in range(min(most, len(self.judgments)))
+        ]
+
+    def into(self, payload: Payload) -> dict[str, object]:
+        """What the page's scripts read of the table: {length, settings, columns, cases}."""
+        return {
+            "length": len(self.judgments),
+            "settings": [column.spec.name for column in self.columns if column.spec.name in SETTINGS],
+            "columns": [asdict(column.spec) for column in self.columns],
+            "cases": {column.spec.name: _into(payload, column) for column in self.columns},
+        }
+
+
+def table(compared: Compared) -> Table:
+    """The table of a comparison; what no case has is left out."""
+    comparison = compared.comparison
+    judgments = ordered(comparison)
+    sides = [_Side.of(run, judgments) for run in (compared.base, compared.new)]
+    floors = [judgment.base_s for judgment in judgments if math.isfinite(judgment.base_s)]
+    time = units.time_unit(float(np.median(floors)) if floors else 1.0)
+    columns = [
+        *_judged(judgments, comparison.how, time),
+        *_settings(compared.new, [judgment.case for judgment in judgments]),
+        *_more(judgments, passes_of(comparison.how)[1]),
+        *(column for side, name in zip(sides, SIDES, strict=True) for column in side.columns(name, time)),
+    ]
+    always = {"case_id", "label", "verdict", "change", "why"}
+    return Table(
+        judgments=judgments,
+        columns=tuple(c for c in columns if c.spec.name in always or any(value is not None for value in c.values)),
+        blocks=(sides[0].blocks, sides[1].blocks),
+        floors=(sides[0].figures.floor_s, sides[1].figures.floor_s),
+    )
+
+
+def passes_of(how: How) -> tuple[str, str]:
+    """What fresh processes measure once is called, and several of it."""
+    return ("epoch", "epochs") if how is How.SIDE_BY_SIDE else ("pass", "passes")
+
+
+def ordered(comparison: Comparison) -> tuple[Judgment, ...]:
+    """The judgments, the worst first and what is unchanged last."""
+    unchanged = [judgment for judgment in comparison.judgments if judgment.verdict is Verdict.UNCHANGED]
+    return (*worst_first(comparison), *unchanged)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Side:
+    """What one run has of each row; its figures are over all its blocks, not over those that both sides have."""
+
+    results: list[Result | None]
+    blocks: estimate.BlockTable
+    figures: estimate.Estimates
+
+    @classmethod
+    def of(cls, run: Run, judgments: Sequence[Judgment]) -> _Side:
+        known = {result.case: result for result in run.results}
+        results = [known.get(judgment.case) for judgment in judgments]
+        blocks = estimate.table(result.blocks if result else () for result in results)
+        return cls(results=results, blocks=blocks, figures=estimate.estimate(blocks))
+
+    def columns(self, side: str, time: tuple[float, str]) -> list[Column]:
+        """Columns that the reader may show; the page of a case has them side by side."""
+
+        def column(name: str, heading: str, about: str, values: Sequence[Cell], **how: object) -> Column:
+            return _column(
+                f"{side}_{name}", f"{side} {heading}", f"{about}, on the {side}'s side", values, **hidden | how
+            )
+
+        def of_result(get: Callable[[Result], Cell]) -> list[Cell]:
+            return [None if result is None else get(result) for result in self.results]
+
+        hidden: dict[str, object] = {"shown": False}
+        seconds = {"factor": time[0], "unit": time[1], "significant": 3}
+        figures = self.figures
+        measured = figures.blocks > 0
+        count = [value or None for value in figures.blocks.tolist()]
+        return [
+            column("status", "check", "how the case ended", of_result(lambda r: r.status.value.replace("_", " "))),
+            column("reason", "reason", "why it did not pass", of_result(lambda r: r.reason)),
+            column("floor_s", "floor, all blocks", "the lowest block minimum", numbers(figures.floor_s), **seconds),
+            column("typical_s", "typical", "the median of blocks", numbers(figures.typical_s), **seconds),
+            column(
+                "spread", "spread", "highest pass floor over the lowest, minus 1", numbers(figures.spread), **_PERCENT
+            ),
+            column("all_passes", "passes", "passes that timed it", _where(measured, figures.passes.tolist())),
+            column("all_blocks", "blocks", "blocks timed", count),
+            column(
+                "page_faults",
+                "page faults",
+                "page faults per iteration of the median block",
+                numbers(figures.page_faults),
+                significant=2,
+            ),
+            column("implementation", "implementation", "what torch ran", of_result(lambda r: r.implementation)),
+            column("threads", "threads", "threads that torch used", of_result(lambda r: r.threads)),
+            column("precision", "precision", "what torch computed float32 in", of_result(lambda r: r.precision)),
+            column("note", "note", "what to know about how this was measured", of_result(lambda r: r.note)),
+        ]
+
+
+def _where(known: np.ndarray, values: list[int]) -> list[Cell]:
+    return [value if told else None for value, told in zip(values, known.tolist(), strict=True)]
+
+
+def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) -> list[Column]:
+    """What the comparison says of each case."""
+
+    def values(get: Callable[[Judgment], float]) -> list[Cell]:
+        return [value if math.isfinite(value) else None for value in map(get, judgments)]
+
+    aside = how is How.SIDE_BY_SIDE
+    seconds: dict[str, object] = {"factor": time[0], "unit": time[1], "significant": 3}
+    signed: dict[str, object] = {**_PERCENT, "signed": True}
+    noise = (
+        "half of the interval" if aside else "how far half of a side's passes lie over its floor, on the noisier side"
+    )
+    why = [why_text(judgment) or None for judgment in judgments]
+    again: list[Cell] = ["yes" if judgment.confirmed else None for judgment in judgments]
+    label, verdict = [j.case.label for j in judgments], [j.verdict.value for j in judgments]
+    return [
+        _column("label", "case", "the case in words; a label given in the sweep stands first", label),
+        _column("verdict", "verdict", "what became of it", verdict, kind=Kind.STATUS),
+        _column("change", "change", "the new floor over the base's, minus 1", values(lambda j: j.ratio - 1), **signed),
+        _column("low", "from", "the lower end of the change's interval", values(lambda j: j.low - 1), **signed),
+        _column("high", "to", "the upper end of the change's interval", values(lambda j: j.high - 1), **signed),
+        _column("base_s", "base", "the base's floor, per iteration", values(lambda j: j.base_s), **seconds),
+        _column("new_s", "new", "the new floor, per iteration", values(lambda j: j.new_s), **seconds),
+        _column("why", "why", "the reason of the verdict, and what else differs in this case", why),
+        _column(
+            "median_change",
+            "median epoch",
+            "the median of the epochs' own changes",
+            values(lambda j: j.median_ratio - 1),
+            **signed,
+        ),
+        _column("noise", "noise", noise, values(lambda j: j.noise - 1), **_PERCENT),
+        _column("threshold", "threshold", "what counts as a change", values(lambda j: j.threshold), **_PERCENT),
+        _column("q", "q", "the false discovery rate at which it would count", values(lambda j: j.q), significant=2),
+        _column("again", "measured again", "whether it was measured again after a suspicion", again, kind=Kind.WORD),
+    ]
+
+
+def _settings(run: Run, cases: Sequence[Case]) -> list[Column]:
+    """The settings that differ among the cases; on paper they stand in the case's name."""
+    known = Rows(replace(run, results=(), unmeasured=tuple(cases)))
+    found = []
+    for name in SETTINGS:
+        column = COLUMNS[name]
+        values = column.values(known)
+        if len(set(values)) < 2:
+            continue
+        is_number = column.kind is Holds.INTEGER
+        cells: list[Cell] = [value if is_number or value is None else canonical(value) for value in values]
+        kind = Kind.NUMBER if is_number else Kind.WORD
+        found.append(_column(name, name.replace("_", " "), column.about, cells, kind=kind, printed=False))
+    return found
+
+
+def _more(judgments: Sequence[Judgment], several: str) -> list[Column]:
+    """What is found by searching, or shown on demand."""
+    ids, passes, blocks = zip(*((j.case.id, j.passes or None, j.blocks or None) for j in judgments), strict=True)
+    return [
+        _column("case_id", "id", "short stable hash of the settings", ids, shown=False),
+        _column("passes", f"{several} compared", f"{several} of each side that are compared", passes, shown=False),
+        _column("blocks", "blocks compared", "blocks of each side that are compared", blocks, shown=False),
+    ]
+
+
+def _column(name: str, heading: str, about: str, values: Sequence[Cell], **how: object) -> Column:
+    kind = Kind.NUMBER if any(isinstance(value, int | float) for value in values) else Kind.TEXT
+    spec = TableColumn(name=name, heading=heading, about=about, **{"kind": kind, **how})  # type: ignore[arg-type]  # by name
+    return Column(spec=spec, values=values)
+
+
+def _into(payload: Payload, column: Column) -> dict[str, object]:
+    """A number is written from what stands here, so that it is kept as exact where it is shown at once."""
+    if column.spec.kind is not Kind.NUMBER:
+        return words_into(payload, pd.Series(list(column.values), dtype="object"))
+    kept = np.float64 if column.spec.shown or column.spec.name.endswith("floor_s") else np.float32
+    return {"array": payload.add(np.array([math.nan if v is None else v for v in column.values], dtype=kept))}

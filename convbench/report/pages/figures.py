@@ -1,0 +1,260 @@
+"""What the report's pictures need, computed from the table of cases; drawing is static/'s. Pure.
+
+The reader chooses what a picture shows, so the page computes it from the columns; here stand the order of each
+setting's values, the roofs, and the numbers that stand in the page for readers without scripts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from convbench import units
+from convbench.analysis.findings.evidence import number
+from convbench.analysis.findings.pairs import Matched, matched
+from convbench.model.case import SETTINGS, canonical
+from convbench.model.problem import PaddingWord
+from convbench.model.result import RoofKind, Run
+
+#: Values whose largest is so many times the smallest stand on a logarithmic axis.
+LOG_RANGE = 8
+#: A table of numbers with more rows is no picture any more: a setting of so many words has none.
+MOST_VALUES = 40
+#: Rows of a table of numbers; more values are thinned.
+MOST_ROWS = 24
+
+
+class Scale(StrEnum):
+    """How the values of an axis are laid out."""
+
+    LINEAR = "linear"
+    LOG = "log"
+    WORDS = "words"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """A swept setting: its different values in the order of pictures.
+
+    `places` are where they stand on an axis of `scale`, `texts` what they are called; `codes` is the position of each
+    case's value among them, (cases of the frame,).
+    """
+
+    name: str
+    title: str
+    scale: Scale
+    places: tuple[float, ...]
+    texts: tuple[str, ...]
+    codes: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """The geometric mean of the floors of the layers measured at every value of a setting, by direction.
+
+    `rows` are (value, a time for each direction, a dash where no layer was measured at all of them).
+    """
+
+    axis: str
+    title: str
+    summary: str
+    directions: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """The roofs of one kind of worker: FLOP/s of one dtype, and bytes/s by the bytes a copy touches."""
+
+    name: str
+    flops_per_s: float
+    copies: tuple[tuple[int, float], ...]
+
+
+def title(axis: str) -> str:
+    """A setting's name as a heading: `kernel_size` -> `Kernel size`."""
+    return axis.replace("_", " ").capitalize()
+
+
+def axes(frame: pd.DataFrame) -> tuple[Axis, ...]:
+    """The settings with more than one value among the cases of a frame, in the settings' order."""
+    found = []
+    for name in SETTINGS:
+        codes, uniques = pd.factorize(frame[name], use_na_sentinel=False)
+        if len(uniques) < 2:
+            continue
+        values = [None if pd.isna(value) else value for value in uniques]
+        scale, order = _layout(values)
+        place = np.empty(len(order), dtype=np.int32)
+        place[order] = np.arange(len(order), dtype=np.int32)
+        ordered = [values[position] for position in order]
+        found.append(
+            Axis(
+                name=name,
+                title=title(name),
+                scale=scale,
+                places=tuple(float(i) if scale is Scale.WORDS else number(v) for i, v in enumerate(ordered)),
+                texts=tuple(_text(value, name) for value in ordered),
+                codes=place[codes],
+            )
+        )
+    return tuple(found)
+
+
+def numbers(frame: pd.DataFrame, axes: Sequence[Axis]) -> tuple[Numbers, ...]:
+    """A table of numbers for each setting at every value of which some layer was measured."""
+    pairs = matched(frame)
+    return tuple(told for axis in axes if (told := _numbers(pairs, axis)) is not None)
+
+
+def _numbers(pairs: Matched, axis: Axis) -> Numbers | None:
+    if axis.scale is Scale.WORDS and len(axis.texts) > MOST_VALUES:
+        return None
+    panels = tuple(_panels(pairs, axis))
+    if not any(panel.layers for panel in panels):
+        return None
+    rows = _thin(range(len(axis.texts)), MOST_ROWS)
+    return Numbers(
+        axis=axis.name,
+        title=axis.title,
+        summary=_summary(axis.texts, panels),
+        directions=tuple(panel.title for panel in panels),
+        rows=tuple(
+            (axis.texts[i], tuple(units.seconds(panel.middle[i]) if panel.middle else "-" for panel in panels))
+            for i in rows
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Panel:
+    """One direction: geometric means in seconds over the `layers` measured at every value."""
+
+    title: str
+    middle: tuple[float, ...]
+    layers: int
+
+
+def _panels(pairs: Matched, axis: Axis) -> Iterator[_Panel]:
+    rest = [name for name in pairs.codes if name != axis.name]
+    points = pd.DataFrame(
+        {
+            "group": pairs.codes.groupby(rest, sort=False).ngroup().to_numpy(),
+            "panel": 0 if axis.name == "direction" else pairs.codes["direction"].to_numpy(),
+            "place": axis.codes[pairs.positions],
+            "floor": pairs.table["floor_s"].to_numpy(dtype=float),
+        }
+    ).drop_duplicates(["group", "place"])
+    directions = pairs.values["direction"]
+    for code in sorted(set(points["panel"].tolist())):
+        panel = points[points["panel"] == code]
+        sizes = panel.groupby("group")["place"].transform("size")
+        complete = panel[(sizes == len(axis.texts)).to_numpy()]
+        middle = np.exp(np.log(complete["floor"]).groupby(complete["place"]).mean())
+        yield _Panel(
+            title="all directions" if axis.name == "direction" else str(directions[code]),
+            middle=tuple(float(value) for value in middle),
+            layers=len(complete) // len(axis.texts),
+        )
+
+
+def _summary(texts: tuple[str, ...], panels: tuple[_Panel, ...]) -> str:
+    """`From 1x1 to 5x5 a layer takes 8.1x as long forward (24 matched layers), 6.4x as long backward (24).`."""
+    told = []
+    for panel in panels:
+        if panel.layers:
+            ratio = units.ratio(panel.middle[-1] / panel.middle[0])
+            where = "" if panel.title == "all directions" else f" {panel.title}"
+            told.append(f"{ratio} as long{where} ({units.plural(panel.layers, 'matched layer')})")
+    return f"From {texts[0]} to {texts[-1]} a layer takes {', '.join(told)}, by the geometric mean."
+
+
+def ranking_summary(frame: pd.DataFrame) -> str | None:
+    """How the cases that passed range, in a sentence; None where none did."""
+    passed = matched(frame).table
+    if passed.empty:
+        return None
+    floors = passed["floor_s"]
+    told = f"from {units.seconds(floors.min())} to {units.seconds(floors.max())}" if len(passed) > 1 else ""
+    ratio = float(np.median(passed["typical_s"] / floors))
+    summary = f"{units.plural(len(passed), 'case')} {told}".strip()
+    return summary + f"; typically a case took {units.percent(ratio - 1)} longer than its floor."
+
+
+def ceilings(run: Run) -> tuple[Ceiling, ...]:
+    """The highest roofs of all passes, by dtype and kind of worker; those that cases of other dtypes share once."""
+    compute: dict[tuple[str, int | None, str, str], float] = {}
+    copies: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
+    for roof in (roof for facts in run.passes for roof in facts.roofs):
+        where = (roof.device, roof.threads)
+        if roof.kind is RoofKind.COMPUTE:
+            key = (*where, str(roof.precision), str(roof.dtype))
+            compute[key] = max(compute.get(key, 0.0), roof.rate)
+        elif roof.footprint_bytes:
+            known = copies[where]
+            known[roof.footprint_bytes] = max(known.get(roof.footprint_bytes, 0.0), roof.rate)
+    several = {
+        "device": len({key[0] for key in compute}) > 1,
+        "threads": len({key[1] for key in compute}) > 1,
+        "precision": len({key[2] for key in compute}) > 1,
+    }
+    return tuple(
+        Ceiling(
+            name=_ceiling_name(*key, several=several),
+            flops_per_s=rate,
+            copies=tuple(sorted(copies[key[0], key[1]].items())),
+        )
+        for key, rate in compute.items()
+    )
+
+
+def _ceiling_name(device: str, threads: int | None, precision: str, dtype: str, *, several: dict[str, bool]) -> str:
+    words = [dtype]
+    words += [device] if several["device"] else []
+    words += ["default threads" if threads is None else units.plural(threads, "thread")] if several["threads"] else []
+    words += [f"fp32_precision {precision}"] if several["precision"] else []
+    return ", ".join(words)
+
+
+def _layout(values: Sequence[object]) -> tuple[Scale, list[int]]:
+    """How values stand on the x axis, and their positions in that order: numbers and squares by size."""
+    sizes = [number(value) for value in values]
+    if any(math.isnan(size) for size in sizes):
+        return Scale.WORDS, sorted(range(len(values)), key=lambda i: _word_order(values[i], i))
+    order = sorted(range(len(values)), key=lambda i: sizes[i])
+    low, high = sizes[order[0]], sizes[order[-1]]
+    return (Scale.LOG if low > 0 and high / low >= LOG_RANGE else Scale.LINEAR), order
+
+
+def _word_order(value: object, position: int) -> tuple[int, float]:
+    """Absent first (unbatched before a batch), numbers and pairs by size, other words as swept."""
+    if value is None or value == PaddingWord.VALID:
+        return 0, 0.0
+    if isinstance(value, str):
+        sides = value.split("x")
+        if all(side.isdecimal() for side in sides):
+            return 1, float(math.prod(int(side) for side in sides))
+        return 2, float(position)
+    return 1, float(value)  # type: ignore[arg-type]  # an integer or a boolean of numpy
+
+
+def _text(value: object, axis: str) -> str:
+    if value is None:
+        return {"batch_size": "unbatched", "env": "none"}.get(axis, "default")
+    if isinstance(value, bool | np.bool_):
+        return canonical(bool(value))
+    return str(value)
+
+
+def _thin(items: Sequence[int], most: int) -> Sequence[int]:
+    """At most so many of the items, evenly chosen, the first and the last among them."""
+    if len(items) <= most:
+        return items
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]

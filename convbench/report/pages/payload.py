@@ -1,0 +1,126 @@
+"""What the page's scripts read: every column of every case, every block, packed so that 100,000 cases fit one file.
+
+A payload is gzip in base64 of: the length of its head as four bytes (little endian), the head (JSON, padded with
+spaces), then arrays one after the other, each on a multiple of eight bytes. The head says of each array its type, where
+it starts (counted from the first) and its length. static/load.js reads it.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from convbench.analysis.table.columns import COLUMNS, Kind
+from convbench.measure.estimate import BlockTable
+
+#: zlib's levels above this cost a second per 10 MB and save 1 % of noise.
+GZIP_LEVEL = 5
+_ALIGN = 8
+
+#: Ratios to a floor are kept as steps of this in their natural logarithm: a hundredth of a percent, to 700 times.
+RATIO_STEP = 1e-4
+#: The largest step stands for this ratio and all above; the one after it for "not measured".
+MOST_STEPS = 65534
+NO_RATIO = 65535
+
+
+@dataclass(slots=True, kw_only=True)
+class Payload:
+    """A head (anything JSON holds) and named arrays; `text` is what the page carries."""
+
+    head: dict[str, object] = field(default_factory=dict)
+    arrays: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, values: NDArray[np.generic]) -> dict[str, object]:
+        """Append an array; returns what the head must say of it: {type, start, length}."""
+        kept = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+        told: dict[str, object] = {"type": kept.dtype.name, "start": self.size, "length": len(kept)}
+        packed = kept.tobytes()
+        packed += b"\0" * (-len(packed) % _ALIGN)
+        self.arrays.append(packed)
+        self.size += len(packed)
+        return told
+
+    def text(self) -> str:
+        """The payload as base64."""
+        head = json.dumps(self.head, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        # A half of a surrogate pair in a user's text must not cost the report.
+        encoded = head.encode("utf-8", "replace")
+        encoded += b" " * (-(len(encoded) + 4) % _ALIGN)
+        whole = b"".join((struct.pack("<I", len(encoded)), encoded, *self.arrays))
+        return base64.b64encode(gzip.compress(whole, compresslevel=GZIP_LEVEL, mtime=0)).decode()
+
+
+def cases_into(payload: Payload, frame: pd.DataFrame) -> dict[str, object]:
+    """Every column that says anything, by name.
+
+    Measured numbers are {array} of float32 with NaN where absent; all else is {values, codes}: the different values,
+    and the position of each case's value among them (-1 where absent; without codes, every case has the only value).
+    """
+    told: dict[str, object] = {}
+    for name, column in COLUMNS.items():
+        series = frame[name]
+        if series.isna().all():
+            continue
+        if column.kind is Kind.NUMBER:
+            told[name] = {"array": payload.add(series.to_numpy(dtype=np.float32))}
+            continue
+        told[name] = words_into(payload, series)
+    return told
+
+
+def words_into(payload: Payload, series: pd.Series) -> dict[str, object]:
+    """A column as {values, codes}."""
+    codes, values = pd.factorize(series)
+    entry: dict[str, object] = {"values": [_plain(value) for value in values]}
+    if len(values) > 1 or (codes < 0).any():
+        entry["codes"] = payload.add(codes.astype(_smallest(len(values))))
+    return entry
+
+
+def blocks_into(payload: Payload, blocks: BlockTable, floors: NDArray[np.float64]) -> dict[str, object]:
+    """The blocks of every case: `counts` per case, then of each block minimum, median, canary, time and pass.
+
+    Minimum and median are ratios to the case's floor, the canary to the lowest of the run; `times` are fractions of
+    `seconds`, which is when the last block began.
+    """
+    floor = floors[blocks.cases]
+    start = blocks.column("start_s")
+    last = float(start.max(initial=0.0)) or 1.0
+    canary = blocks.column("compute_canary_s")
+    known = canary[np.isfinite(canary) & (canary > 0)]
+    with np.errstate(invalid="ignore", divide="ignore"):  # a floor of nothing, where a clock stood still
+        minimum, median = blocks.column("minimum_s") / floor, blocks.column("median_s") / floor
+    return {
+        "seconds": last,
+        "counts": payload.add(blocks.counts.astype(np.int32)),
+        "minimum": payload.add(_steps(minimum)),
+        "median": payload.add(_steps(median)),
+        "canary": payload.add(_steps(canary / (known.min() if len(known) else 1.0))),
+        "times": payload.add(np.round(start / last * 65535).astype(np.uint16)),
+        "passes": payload.add(blocks.column("pass_index").astype(np.uint16)),
+    }
+
+
+def _steps(ratios: NDArray[np.float64]) -> NDArray[np.uint16]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        steps = np.round(np.log(ratios) / RATIO_STEP)
+    return np.where(np.isfinite(steps), np.clip(steps, 0, MOST_STEPS), NO_RATIO).astype(np.uint16)
+
+
+def _smallest(values: int) -> type[np.signedinteger]:
+    """The smallest signed type that counts so many values."""
+    return np.int8 if values <= 127 else np.int16 if values <= 32767 else np.int32
+
+
+def _plain(value: object) -> object:
+    """A value of pandas or numpy as one that JSON holds."""
+    return value.item() if isinstance(value, np.generic) else value

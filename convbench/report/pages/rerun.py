@@ -1,0 +1,50 @@
+"""A case as YAML, so that it can be measured again: what `convbench run` reads gives the same case id. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+from convbench.model.case import REQUIRED, SETTINGS, Case, setting
+from convbench.model.problem import Problem
+from convbench.model.result import Measure
+
+_DEFAULTS = {f.name: f.default for f in (*fields(Problem), *fields(Case)) if f.name in SETTINGS}
+
+
+def case_mapping(case: Case) -> str:
+    """One entry of `cases:` on one line: the settings that are not default, the label and the count."""
+    settings = {name: setting(case, name) for name in SETTINGS}
+    told = {name: _value(name, value) for name, value in settings.items() if _is_told(name, value)}
+    if case.given_label is not None:
+        told["label"] = _text(case.given_label)
+    if case.count != 1:
+        told["count"] = str(case.count)
+    return "{" + ", ".join(f"{name}: {value}" for name, value in told.items()) + "}"
+
+
+def measure_mapping(measure: Measure) -> str:
+    """The `measure:` of a run on one line; the budget was for the whole sweep and is left out."""
+    names = [f.name for f in fields(Measure) if f.name != "budget"]
+    return "{" + ", ".join(f"{name}: {getattr(measure, name)}" for name in names) + "}"
+
+
+def _is_told(name: str, value: object) -> bool:
+    return name in REQUIRED or value != _DEFAULTS[name]
+
+
+def _value(name: str, value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if name == "env" and isinstance(value, tuple):
+        return "{" + ", ".join(f"{_text(str(key))}: {_text(str(text))}" for key, text in value) + "}"
+    if isinstance(value, tuple):
+        return str(value[0]) if len(set(value)) == 1 else f"[{', '.join(str(side) for side in value)}]"
+    return _text(str(value)) if name in ("module", "device") else str(value)
+
+
+def _text(text: str) -> str:
+    """A YAML text in quotes: JSON's are YAML's, but for letters written as pairs of surrogates."""
+    return json.dumps(text, ensure_ascii=False)

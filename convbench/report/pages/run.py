@@ -1,0 +1,369 @@
+"""The report: a run as one HTML file that opens offline. Pure; the template gets ready strings and does no arithmetic.
+
+Scripts are allowed by the hash of their text (content security policy), nothing is fetched, user text is escaped by
+Jinja. Libraries travel in the page (libraries.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from convbench import units
+from convbench.analysis.findings.findings import Finding, Trust, findings, trust
+from convbench.analysis.table.columns import Rows
+from convbench.analysis.table.frame import frame
+from convbench.model.result import UNMEASURED, WRONG, PassFacts, Run, RunState, Status
+from convbench.report.pages import figures
+from convbench.report.pages.libraries import datatables, datatables_style, plotly
+from convbench.report.pages.payload import Payload, blocks_into, cases_into
+from convbench.report.pages.policy import policy, script_hash
+from convbench.report.pages.rendering import begun, templates, when
+from convbench.report.pages.rerun import case_mapping, measure_mapping
+from convbench.report.pages.scripts import joined, static
+from convbench.report.pages.tables import TableColumn, case_table, left_on_screen, refusals, rows, troubles
+
+#: Rows of the table of cases, and labels of refused or waiting points, that stand in the page as plain HTML for readers
+#: without scripts; the interactive table has all cases.
+PLAIN_ROWS = 200
+PLAIN_LABELS = 20
+#: Cases named below a finding for readers without scripts.
+PLAIN_EVIDENCE = 6
+#: Findings before the fold; the rest opens at a click.
+FIRST_FINDINGS = 8
+
+#: (answer, mood) of the tile on noise.
+_TRUST = {
+    Trust.UNKNOWN: ("Unknown: no canary ran", "plain"),
+    Trust.QUIET: ("Quiet", "good"),
+    Trust.NOISY: ("Noisy, floors agree", "warn"),
+    Trust.REPEAT: ("Noisy: repeat it", "bad"),
+}
+_STYLES = ("report.css", "explainer.css")
+_ENTRY = "main.js"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """One answer at the head of the report; `mood` is good, warn, bad or plain and never the only sign of it."""
+
+    title: str
+    answer: str
+    detail: str
+    mood: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A finding as the page tells it: its number, what its links show, the labels of some cases behind it."""
+
+    number: int
+    kind: str
+    sentence: str
+    axis: str | None
+    cases: str
+    exceptions: str
+    labels: tuple[str, ...]
+    left: str
+
+
+def file_name(run: Run) -> str:
+    """`<slug of name>-<run id>.html`."""
+    slug = re.sub(r"[^a-z0-9]+", "-", run.name.lower()).strip("-")[:60].strip("-")
+    return f"{slug or 'run'}-{run.id}.html"
+
+
+def render(run: Run) -> str:
+    """The whole report as HTML text, encodable as UTF-8."""
+    known = Rows(run)
+    table = frame(run, rows=known)
+    columns = case_table(table)
+    axes = figures.axes(table)
+    found = findings(run, table, rows=known)
+    told = _told(found, table)
+    script = Markup(joined(_ENTRY))
+    libraries = (plotly(), datatables())
+    lost = troubles(run)
+    waiting = [case.label for case in run.unmeasured]
+    rejected = refusals(run)
+    html = (
+        templates()
+        .get_template("report.html.j2")
+        .render(
+            run=run,
+            file=file_name(run).removesuffix(".html"),
+            policy=policy([script_hash(str(script)), *(library.hash for library in libraries)]),
+            style=Markup("\n".join(static(name) for name in _STYLES)),
+            script=script,
+            libraries=libraries,
+            library_style=datatables_style(),
+            data=Markup(_data(run, known, table, columns, axes, found)),
+            blocks=Markup(_blocks(known)),
+            when=when(run.started_at),
+            machine=_machine(run, table),
+            stage=_stage(run, table),
+            tiles=_tiles(run, known, table),
+            findings=told[:FIRST_FINDINGS],
+            more_findings=told[FIRST_FINDINGS:],
+            troubles=lost[:PLAIN_ROWS],
+            troubles_count=units.plural(len(lost), "case"),
+            troubles_left=_left(len(lost), PLAIN_ROWS, "case"),
+            network=bool((table["count"] > 1).any()),
+            numbers=figures.numbers(table, axes),
+            ranking=figures.ranking_summary(table),
+            columns=[column for column in columns if column.shown],
+            rows=rows(table, columns, PLAIN_ROWS),
+            rows_left=_left(len(table), PLAIN_ROWS, "case"),
+            left_on_screen=left_on_screen(columns),
+            refused=units.plural(len(run.rejections), "point"),
+            refusals=[
+                (reason, units.count(len(labels)), labels[:PLAIN_LABELS], _left(len(labels), PLAIN_LABELS, "point"))
+                for reason, labels in rejected
+            ],
+            waiting=waiting[:PLAIN_LABELS],
+            waiting_count=units.plural(len(waiting), "case"),
+            waiting_left=_left(len(waiting), PLAIN_LABELS, "case"),
+            facts=_facts(run),
+        )
+    )
+    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a message must not cost the report
+
+
+def _told(found: list[Finding], table: pd.DataFrame) -> list[Told]:
+    labels = dict(zip(table["case_id"], table["label"], strict=True))
+    return [
+        Told(
+            number=number,
+            kind=str(finding.kind),
+            sentence=begun(finding.sentence),
+            axis=finding.axis,
+            cases=_shown(finding, finding.cases),
+            exceptions=f"{_shown(finding, finding.exceptions)} to the contrary" if finding.exceptions else "",
+            labels=tuple(" ".join(labels[name].split()) for name in finding.cases[:PLAIN_EVIDENCE]),
+            left=_left(len(finding.cases), PLAIN_EVIDENCE, "case"),
+        )
+        for number, finding in enumerate(found)
+    ]
+
+
+def _shown(finding: Finding, cases: tuple[str, ...]) -> str:
+    """What a link to some cases of a finding shows, counted as in its sentence: `49 pairs of cases`; "" for none."""
+    if not finding.paired:
+        return units.plural(len(cases), "case") if cases else ""
+    return units.plural(len(cases) // 2, "pair of cases", "pairs of cases") if cases else ""
+
+
+def _tiles(run: Run, known: Rows, table: pd.DataFrame) -> list[Tile]:
+    return [_right(table), _noise(known, table), _extent(run, table), _range(table)]
+
+
+def _count(table: pd.DataFrame, *statuses: Status) -> int:
+    return int(table["status"].isin([status.value for status in statuses]).sum())
+
+
+def _right(table: pd.DataFrame) -> Tile:
+    failed, imprecise = _count(table, Status.FAILED), _count(table, Status.IMPRECISE)
+    checked = _count(table, Status.PASSED) + failed + imprecise
+    if not checked:
+        return Tile(title="Right?", answer="Nothing was checked", detail="No case could be run.", mood="bad")
+    by_norm = int(((table["method"] == "normwise") & table["status"].isin([Status.PASSED, *WRONG])).sum())
+    some = f" ({'all' if by_norm == checked else units.plural(by_norm, 'case')} by norm alone)" if by_norm else ""
+    how = (
+        f"Before a case was timed, its shapes and values were compared with exact arithmetic{some}, on the same tensors"
+    )
+    if failed or imprecise:
+        told = [(failed, "wrong"), (imprecise, "imprecise")]
+        (number, word), *more = [(number, word) for number, word in told if number]
+        answer = f"{units.count(number)} of {units.plural(checked, 'case')} {'is' if number == 1 else 'are'} {word}"
+        answer += "".join(f", {units.count(number)} {word}" for number, word in more)
+    else:
+        ran = " that ran" if checked < len(table) else ""
+        answer = f"The case{ran} is right" if checked == 1 else f"All {units.count(checked)} cases{ran} are right"
+    return Tile(title="Right?", answer=answer, detail=f"{how}.", mood="bad" if failed or imprecise else "good")
+
+
+def _noise(known: Rows, table: pd.DataFrame) -> Tile:
+    noise = known.noise
+    spreads = table["spread"].dropna()
+    told = []
+    if noise.canaries:
+        told.append(
+            f"A fixed piece of work took {units.percent(noise.ratio - 1)} longer than in its quietest moment (median); "
+            f"{units.percent(noise.quiet, 0)} of the blocks ran in a quiet moment."
+        )
+    if len(spreads):
+        half, most = (units.percent(float(spreads.quantile(share))) for share in (0.5, 0.9))
+        several = f"half of the floors agree within {half}, nine in ten within {most}"
+        told.append(f"From process to process {several if len(spreads) > 1 else f'the floors agree within {half}'}.")
+    if not told:
+        return Tile(title="How noisy?", answer="Unknown", detail="Nothing was timed.", mood="plain")
+    state = trust(noise.ratio, spreads)
+    answer, mood = _TRUST[state]
+    if state is Trust.NOISY and spreads.empty:
+        answer = "Noisy: one pass proves little"
+    return Tile(title="How noisy?", answer=answer, detail=" ".join(told).replace(" %", "\u00a0%"), mood=mood)
+
+
+def _extent(run: Run, table: pd.DataFrame) -> Tile:
+    timed = int(table["floor_s"].notna().sum())
+    lost = _count(table, *UNMEASURED)
+    parts = [
+        (lost, f"{units.count(lost)} could not be measured"),
+        (_count(table, Status.SKIPPED), f"{units.count(_count(table, Status.SKIPPED))} skipped"),
+        (len(run.unmeasured), f"{units.count(len(run.unmeasured))} not reached yet"),
+        (len(run.rejections), f"{units.plural(len(run.rejections), 'point')} of the sweep refused by torch"),
+    ]
+    detail = "; ".join(text for number, text in parts if number)
+    return Tile(
+        title="How much?",
+        answer=f"{units.count(timed)} of {units.plural(len(table), 'case')} timed",
+        detail=f"{detail}." if detail else "Nothing was left out.",
+        mood="bad" if lost else "warn" if run.unmeasured else "good",
+    )
+
+
+def _range(table: pd.DataFrame) -> Tile:
+    passed = table[(table["status"] == Status.PASSED.value).fillna(False).to_numpy(dtype=bool)]
+    floors, rates = passed["floor_s"].dropna(), passed["tflops"].dropna()
+    if floors.empty:
+        return Tile(title="How fast?", answer="No time to show", detail="No case passed.", mood="plain")
+    low, high = units.seconds(floors.min()), units.seconds(floors.max())
+    best = units.si(float(rates.max()) * 1e12, "FLOP/s") if len(rates) else "-"
+    return Tile(
+        title="How fast?",
+        answer=low if len(floors) == 1 else f"{low} to {high}",
+        detail=f"Floors of one iteration. The highest rate is {best}.",
+        mood="plain",
+    )
+
+
+def _stage(run: Run, table: pd.DataFrame) -> str:
+    """Where an unfinished run stands, `` when it is finished."""
+    planned = units.plural(run.measure.passes, "pass", "passes")
+    done = int(table["passes"].max()) if len(table) else 0
+    at = f"pass {done} of {run.measure.passes}" if done else f"the first of {planned}"
+    if run.state is RunState.RUNNING:
+        picture = "a first picture" if done <= 1 else "the picture so far"
+        return f"{at.capitalize()}: {picture}. The run goes on, and each further pass makes it sharper."
+    if run.state is RunState.INTERRUPTED:
+        return f"Interrupted in {at}. The same command goes on where it stopped."
+    return ""
+
+
+def _machine(run: Run, table: pd.DataFrame) -> str:
+    """The devices that the cases ran on, the cores and torch; a case that was skipped ran on none."""
+    e = run.environment
+    ran = table[(table["status"] != Status.SKIPPED.value).fillna(True).to_numpy(dtype=bool)]
+    kinds = sorted({device.partition(":")[0] for device in ran["device"]}) or ["cpu"]
+    devices = [e.cpu if kind == "cpu" else e.accelerator or kind for kind in kinds]
+    return f"{', '.join(dict.fromkeys(devices))}, {units.plural(e.cores, 'core')}, torch {e.torch}"
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    """(name, value) of what a reader needs to judge and repeat the run."""
+    e, m = run.environment, run.measure
+    facts = [
+        ("processor", e.cpu),
+        ("cores", units.count(e.cores)),
+        ("memory", units.size(e.memory_bytes)),
+        ("caches", f"L2 {units.size(e.l2_bytes)}, L3 {units.size(e.l3_bytes)}"),
+        ("accelerator", e.accelerator or "none"),
+        ("host", e.hostname),
+        ("system", f"{e.system}, {e.machine}, {e.libc}"),
+        ("torch", e.torch),
+        ("oneDNN", e.onednn or "unknown"),
+        ("instructions", e.cpu_capability or "unknown"),
+        ("Python", e.python),
+        ("allocator", e.allocator),
+        ("convbench", run.version),
+        ("run", run.id),
+        ("seed", str(run.seed)),
+        ("started", when(run.started_at)),
+        ("finished", when(run.finished_at) if run.finished_at else "not yet"),
+        (
+            "measured by",
+            f"{units.plural(m.passes, 'pass', 'passes')} of {units.plural(m.rounds, 'round')}, at most "
+            f"{units.seconds(m.max_time)} per case, settled at {units.percent(m.precision)}",
+        ),
+    ]
+    return facts + _meanwhile(run.passes) + list(e.variables)
+
+
+def _meanwhile(passes: tuple[PassFacts, ...]) -> list[tuple[str, str]]:
+    """(name, value) of how the machine was while it was measured, pass by pass; only what the system told."""
+
+    def told(name: str, values: list[float | None], text: Callable[[float], str]) -> list[tuple[str, str]]:
+        return [(name, ", ".join("-" if value is None else text(value) for value in values))] if any(values) else []
+
+    return [
+        *told("load, each pass", [facts.load for facts in passes], lambda value: f"{value:.1f}"),
+        *told("stolen by other guests", [facts.stolen for facts in passes], units.percent),
+        *told("frequency", [facts.frequency_hz for facts in passes], lambda value: units.si(value, "Hz")),
+        *told("slowed down (times)", [facts.throttled for facts in passes], lambda value: units.count(int(value))),
+    ]
+
+
+def _left(total: int, shown: int, noun: str) -> str:
+    return f"and {units.plural(total - shown, f'more {noun}')}" if total > shown else ""
+
+
+def _data(
+    run: Run,
+    known: Rows,
+    table: pd.DataFrame,
+    columns: tuple[TableColumn, ...],
+    axes: tuple[figures.Axis, ...],
+    found: list[Finding],
+) -> str:
+    """What the page's scripts read at once: every column, the settings' order, the findings, the roofs."""
+    payload = Payload()
+    cases = cases_into(payload, table)
+    cases["yaml"] = {
+        "values": [case_mapping(case) for case in known.cases],
+        "codes": payload.add(np.arange(len(table), dtype=np.int32)),
+    }
+    place = pd.Index(table["case_id"])
+
+    def places(ids: tuple[str, ...]) -> dict[str, object]:
+        return payload.add(np.unique(place.get_indexer(pd.Index(ids))).astype(np.int32))
+
+    payload.head = {
+        "length": len(table),
+        "columns": [asdict(column) for column in columns],
+        "cases": cases,
+        "axes": [
+            {
+                "name": axis.name,
+                "title": axis.title,
+                "scale": axis.scale,
+                "places": axis.places,
+                "texts": axis.texts,
+                "codes": payload.add(axis.codes),
+            }
+            for axis in axes
+        ],
+        "findings": [
+            {
+                "sentence": finding.sentence,
+                "cases": places(finding.cases),
+                "exceptions": places(finding.exceptions),
+            }
+            for finding in found
+        ],
+        "ceilings": [asdict(ceiling) for ceiling in figures.ceilings(run)],
+        "measure": measure_mapping(run.measure),
+        "seed": run.seed,
+    }
+    return payload.text()
+
+
+def _blocks(known: Rows) -> str:
+    """What the page's scripts read when a picture needs it: every block."""
+    payload = Payload()
+    payload.head = blocks_into(payload, known.blocks, known.estimates.floor_s)
+    return payload.text()

@@ -1,0 +1,173 @@
+// The cases of the run, column by column, and what pictures and tables ask of them. No drawing here.
+
+import { formatCell } from "./format.js";
+
+/** Ratios to a floor travel as steps of this in their logarithm (convbench/report/pages/payload.py). */
+const RATIO_STEP = 1e-4;
+const NO_RATIO = 65535;
+
+/** Settings that say what is computed; all others are ways to compute it. */
+export const PROBLEM = [
+  "in_channels",
+  "out_channels",
+  "kernel_size",
+  "input_size",
+  "stride",
+  "padding",
+  "dilation",
+  "groups",
+  "bias",
+  "padding_mode",
+  "batch_size",
+];
+
+/** All cases of the run; a row is a case's position in the sweep's order. */
+export class Cases {
+  constructor({ head, array }) {
+    this.head = head;
+    this.length = head.length;
+    this.specs = head.columns;
+    this.spec = new Map(head.columns.map((column) => [column.name, column]));
+    this.columns = new Map();
+    for (const [name, told] of Object.entries(head.cases)) {
+      const codes = told.codes ? array(told.codes) : null;
+      this.columns.set(name, { numbers: told.array ? array(told.array) : null, values: told.values, codes });
+    }
+    this.axes = head.axes.map((axis) => ({ ...axis, codes: array(axis.codes) }));
+    this.axis = new Map(this.axes.map((axis) => [axis.name, axis]));
+    this.findings = head.findings.map(({ cases, exceptions, ...rest }) => ({
+      ...rest,
+      cases: array(cases),
+      exceptions: array(exceptions),
+    }));
+    this.grouped = new Map();
+    this.rowOf = new Map();
+    for (let row = 0; row < this.length; row += 1) this.rowOf.set(this.value("case_id", row), row);
+    this.ranked = this.rows().filter((row) => this.value("status", row) === "passed" && this.value("floor_s", row) > 0);
+  }
+
+  /** All rows. */
+  rows() {
+    return Array.from({ length: this.length }, (_, row) => row);
+  }
+
+  has(name) {
+    return this.columns.has(name);
+  }
+
+  /** A cell: a number, text, true or false; null where there is none. */
+  value(name, row) {
+    const column = this.columns.get(name);
+    if (!column) return null;
+    if (column.numbers) {
+      const number = column.numbers[row];
+      return Number.isNaN(number) ? null : number;
+    }
+    const code = column.codes ? column.codes[row] : 0;
+    return code < 0 ? null : column.values[code];
+  }
+
+  /** A cell as the reader sees it in its column; the texts of few different values are made once. */
+  text(name, row) {
+    const column = this.columns.get(name);
+    if (!column || column.numbers) return this.written(name, this.value(name, row));
+    const code = column.codes ? column.codes[row] : 0;
+    column.texts ??= new Map();
+    let text = column.texts.get(code);
+    if (text === undefined) {
+      text = this.written(name, code < 0 ? null : column.values[code]);
+      column.texts.set(code, text);
+    }
+    return text;
+  }
+
+  written(name, value) {
+    if (name === "status") return value === null ? "not reached" : value.replaceAll("_", " ");
+    return formatCell(typeof value === "boolean" ? String(value) : value, this.spec.get(name));
+  }
+
+  /**
+   * For each row a number that rows share which are alike in every axis but those named: two such rows differ in these
+   * alone. Settings that are not swept are the same everywhere.
+   */
+  groups(except) {
+    const names = this.axes.map(({ name }) => name);
+    const key = names.filter((name) => except.includes(name)).join(" ");
+    if (!this.grouped.has(key)) this.grouped.set(key, this.groupsNow(except));
+    return this.grouped.get(key);
+  }
+
+  groupsNow(except) {
+    const groups = new Int32Array(this.length);
+    let count = 1;
+    for (const axis of this.axes) {
+      if (except.includes(axis.name)) continue;
+      const numbers = new Map();
+      const size = axis.texts.length;
+      for (let row = 0; row < this.length; row += 1) {
+        const key = groups[row] * size + axis.codes[row];
+        let number = numbers.get(key);
+        if (number === undefined) {
+          number = numbers.size;
+          numbers.set(key, number);
+        }
+        groups[row] = number;
+      }
+      count = numbers.size;
+    }
+    return { groups, count };
+  }
+
+  /** The value of an axis at a row, in words. */
+  axisText(axis, row) {
+    return axis.texts[axis.codes[row]];
+  }
+}
+
+/** The blocks of all cases: when each ran, and its minimum, median and canary as ratios. */
+export class Blocks {
+  constructor({ head, array }) {
+    this.seconds = head.seconds;
+    const counts = array(head.counts);
+    this.starts = new Int32Array(counts.length + 1);
+    for (let row = 0; row < counts.length; row += 1) this.starts[row + 1] = this.starts[row] + counts[row];
+    this.steps = { minimum: array(head.minimum), median: array(head.median), canary: array(head.canary) };
+    this.times = array(head.times);
+    this.passes = array(head.passes);
+  }
+
+  /** The positions of a case's blocks. */
+  of(row) {
+    return Array.from({ length: this.starts[row + 1] - this.starts[row] }, (_, i) => this.starts[row] + i);
+  }
+
+  /** A block's minimum, median or canary as a ratio to the floor; null where it was not measured. */
+  ratio(name, block) {
+    const steps = this.steps[name][block];
+    return steps === NO_RATIO ? null : Math.exp(steps * RATIO_STEP);
+  }
+
+  /** Seconds from the start of the run. */
+  time(block) {
+    return (this.times[block] / 65535) * this.seconds;
+  }
+}
+
+/** The geometric mean of some positive numbers. */
+export function geometricMean(numbers) {
+  let sum = 0;
+  for (const number of numbers) sum += Math.log(number);
+  return Math.exp(sum / numbers.length);
+}
+
+/** The median of some numbers: the mean of the middle two where they are even. */
+export function median(numbers) {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+}
+
+/** At most so many of the items, evenly chosen, the first and the last among them. */
+export function thinned(items, most) {
+  if (items.length <= most) return items;
+  return Array.from({ length: most }, (_, i) => items[Math.round((i * (items.length - 1)) / (most - 1))]);
+}

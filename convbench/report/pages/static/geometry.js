@@ -1,0 +1,419 @@
+// One convolution's shapes, what torch refuses, work counted: what convbench/model/problem.py and report/text/explain.py say, for
+// settings that the reader changes. A problem has Problem's fields; null for batch_size is one unbatched image. Counts
+// are BigInt, because those of large layers do not fit a double.
+
+const AXES = ["height", "width"];
+
+/** How often each direction does the forward's multiply-adds. */
+const PRODUCTS_OF_DIRECTION = { forward: 1n, backward: 2n, grad_input: 1n, grad_weight: 1n, train_step: 3n };
+
+/** Bytes per element. */
+const ITEM_BYTES = { float16: 2n, bfloat16: 2n, float32: 4n, float64: 8n };
+
+export function axisNames() {
+  return AXES;
+}
+
+/** [before, after] for each axis; `same` puts the odd element after, as torch does. */
+export function pads(problem) {
+  if (problem.padding === "valid") return problem.kernel_size.map(() => [0, 0]);
+  if (problem.padding !== "same") return problem.padding.map((pad) => [pad, pad]);
+  return reach(problem).map((extent) => [Math.floor((extent - 1) / 2), Math.ceil((extent - 1) / 2)]);
+}
+
+/** The extent of the dilated kernel. */
+export function reach(problem) {
+  return problem.kernel_size.map((kernel, axis) => problem.dilation[axis] * (kernel - 1) + 1);
+}
+
+export function paddedSize(problem) {
+  return pads(problem).map(([before, after], axis) => problem.input_size[axis] + before + after);
+}
+
+/** How far the window can move along each axis. */
+export function travel(problem) {
+  const extents = reach(problem);
+  return paddedSize(problem).map((size, axis) => size - extents[axis]);
+}
+
+export function outputSize(problem) {
+  return travel(problem).map((steps, axis) => Math.floor(steps / problem.stride[axis]) + 1);
+}
+
+export function inputShape(problem) {
+  return [...batchOf(problem), problem.in_channels, ...problem.input_size];
+}
+
+export function weightShape(problem) {
+  return [problem.out_channels, channelsPerGroup(problem), ...problem.kernel_size];
+}
+
+export function biasShape(problem) {
+  return problem.bias ? [problem.out_channels] : null;
+}
+
+export function outputShape(problem) {
+  return [...batchOf(problem), problem.out_channels, ...outputSize(problem)];
+}
+
+function batchOf(problem) {
+  return problem.batch_size === null ? [] : [problem.batch_size];
+}
+
+/** The input channels that one output channel sees. */
+export function channelsPerGroup(problem) {
+  return Math.floor(problem.in_channels / problem.groups);
+}
+
+/** The first input channel that an output channel sees. */
+export function firstChannel(problem, outChannel) {
+  const perGroup = Math.floor(problem.out_channels / problem.groups);
+  return Math.floor(outChannel / perGroup) * channelsPerGroup(problem);
+}
+
+export function elements(shape) {
+  return shape.reduce((total, size) => total * BigInt(size), 1n);
+}
+
+/** Numbers the layer learns. */
+export function parameters(problem) {
+  return elements(weightShape(problem)) + BigInt(problem.bias ? problem.out_channels : 0);
+}
+
+/** Multiply-adds of one forward pass; taps on zero padding are no work and are not counted. */
+export function multiplyAdds(problem) {
+  const outputs = outputSize(problem);
+  const taps = outputs.map((out, axis) =>
+    problem.padding_mode === "zeros" ? realTaps(problem, axis) : out * problem.kernel_size[axis],
+  );
+  return elements([problem.batch_size ?? 1, problem.out_channels, channelsPerGroup(problem), ...taps]);
+}
+
+/** How many (output, tap) pairs along one axis read the input and not the padding. */
+function realTaps(problem, axis) {
+  const stride = problem.stride[axis];
+  const out = outputSize(problem)[axis];
+  let taps = 0;
+  for (let tap = 0; tap < problem.kernel_size[axis]; tap++) {
+    const offset = pads(problem)[axis][0] - tap * problem.dilation[axis];
+    const first = Math.max(0, Math.ceil(offset / stride));
+    const last = Math.min(out - 1, Math.floor((problem.input_size[axis] - 1 + offset) / stride));
+    taps += Math.max(0, last - first + 1);
+  }
+  return taps;
+}
+
+/** Floating-point operations of one iteration; a multiply-add is 2, the bias is not counted. */
+export function flops(problem, direction) {
+  return 2n * productsOf(direction) * multiplyAdds(problem);
+}
+
+/** How often a direction does the forward's multiply-adds. */
+export function productsOf(direction) {
+  return PRODUCTS_OF_DIRECTION[direction];
+}
+
+/** Elements of every operand read once and of every result written once. */
+export function elementsMoved(problem, direction) {
+  const x = elements(inputShape(problem));
+  const y = elements(outputShape(problem));
+  const w = elements(weightShape(problem));
+  const b = BigInt(problem.bias ? problem.out_channels : 0);
+  const forward = x + w + b + y;
+  const backward = y + x + w + (x + w + b);
+  const moved = {
+    forward,
+    backward,
+    grad_input: y + w + x,
+    grad_weight: y + x + w + b,
+    train_step: forward + backward,
+  };
+  return moved[direction];
+}
+
+/** Bytes of one iteration; under autocast the output, and its gradient, have the dtype that is computed in. */
+export function bytesMoved(problem, { direction, dtype, autocast = "none" }) {
+  const moved = elementsMoved(problem, direction) * ITEM_BYTES[dtype];
+  if (autocast === "none") return moved;
+  const outputs = elements(outputShape(problem)) * (direction === "train_step" ? 2n : 1n);
+  return moved + outputs * (ITEM_BYTES[autocast] - ITEM_BYTES[dtype]);
+}
+
+export function itemBytes(dtype) {
+  return ITEM_BYTES[dtype];
+}
+
+/** Why torch would refuse this layer, in plain words; null where it would run it. The order is torch's. */
+export function objection(problem) {
+  for (const name of ["in_channels", "out_channels"]) {
+    if (problem[name] % problem.groups) {
+      return `${name} (${problem[name]}) must be divisible by groups (${problem.groups})`;
+    }
+  }
+  if (problem.padding === "same" && problem.stride.some((stride) => stride !== 1)) {
+    const stride = problem.stride.join("x");
+    return `padding 'same' is not defined for a stride other than 1, and the stride is ${stride}`;
+  }
+  return wrapping(problem) ?? tooLarge(problem);
+}
+
+function wrapping(problem) {
+  for (const [axis, [before, after]] of pads(problem).entries()) {
+    const size = problem.input_size[axis];
+    const pad = Math.max(before, after);
+    if (problem.padding_mode === "reflect" && pad >= size) {
+      return `reflect padding must be smaller than the input: ${pad} rows at ${AXES[axis]} ${size}`;
+    }
+    if (problem.padding_mode === "circular" && pad > size) {
+      return `circular padding must not wrap around more than once: ${pad} rows at ${AXES[axis]} ${size}`;
+    }
+  }
+  return null;
+}
+
+function tooLarge(problem) {
+  if (travel(problem).every((steps) => steps >= 0)) return null;
+  const kernel = problem.kernel_size.join("x");
+  const spread = reach(problem).join("x");
+  const dilated = spread === kernel ? "" : `, ${spread} with dilation`;
+  return `the kernel (${kernel}${dilated}) is larger than the padded input (${paddedSize(problem).join("x")})`;
+}
+
+/** Why a sound problem does not fit how it is executed; null where it does. */
+export function misfit(problem, { memory_format: format = "contiguous" } = {}) {
+  if (format !== "channels_last" || problem.batch_size !== null) return null;
+  return "channels_last needs a batch: an unbatched image has three dimensions, the format four";
+}
+
+/**
+ * The smallest changes of the problem's settings with which torch accepts it, the mildest first, each {setting: value};
+ * single changes where one is enough, else the fewest together.
+ */
+export function waysOut(problem, execution) {
+  const refused = (changed) => objection(changed) ?? misfit(changed, execution);
+  if (refused(problem) === null) return [];
+  const candidates = candidateChanges(problem);
+  for (let together = 1; together <= candidates.length; together++) {
+    const found = combinationsOf(candidates, together)
+      .filter((changes) => new Set(changes.map(([name]) => name)).size === together)
+      .map((changes) => Object.fromEntries(changes))
+      .filter((changes) => refused({ ...problem, ...changes }) === null);
+    if (found.length) return found;
+  }
+  return [];
+}
+
+function combinationsOf(items, size) {
+  if (size === 0) return [[]];
+  return items.flatMap((item, place) =>
+    combinationsOf(items.slice(place + 1), size - 1).map((rest) => [item, ...rest]),
+  );
+}
+
+/** Changes of one setting that remove one kind of objection each. */
+function candidateChanges(problem) {
+  const margins = pads(problem);
+  const extents = reach(problem);
+  const widest = margins.map((sides) => Math.max(...sides));
+  const padded = paddedSize(problem);
+  const limit = { reflect: -1, circular: 0 }[problem.padding_mode];
+  const eachAxis = (value) => problem.input_size.map((size, axis) => value(size, axis));
+  const proposals = [
+    ["batch_size", 1],
+    ["groups", nearestDivisor(problem)],
+    ["in_channels", nearestMultiple(problem.in_channels, problem.groups)],
+    ["out_channels", nearestMultiple(problem.out_channels, problem.groups)],
+    ["stride", eachAxis(() => 1)],
+    ["padding", eachAxis((_, axis) => Math.floor((extents[axis] - 1) / 2))],
+  ];
+  if (limit !== undefined && Array.isArray(problem.padding)) {
+    proposals.push(["padding", eachAxis((size, axis) => Math.min(widest[axis], size + limit))]);
+  }
+  proposals.push(
+    ["padding", eachAxis((size, axis) => Math.max(widest[axis], Math.ceil((extents[axis] - size) / 2)))],
+    [
+      "dilation",
+      eachAxis((_, axis) => {
+        const gaps = Math.max(1, problem.kernel_size[axis] - 1);
+        return Math.min(problem.dilation[axis], Math.max(1, Math.floor((padded[axis] - 1) / gaps)));
+      }),
+    ],
+    [
+      "kernel_size",
+      eachAxis((_, axis) =>
+        Math.min(problem.kernel_size[axis], Math.floor((padded[axis] - 1) / problem.dilation[axis]) + 1),
+      ),
+    ],
+    [
+      "input_size",
+      eachAxis((size, axis) => {
+        const unwrapped = limit === undefined ? 0 : widest[axis] - limit;
+        return Math.max(size, extents[axis] - (padded[axis] - size), unwrapped, 1);
+      }),
+    ],
+    ["padding_mode", "zeros"],
+  );
+  const seen = new Set(Object.entries(problem).map((entry) => JSON.stringify(entry)));
+  return proposals.filter((proposal) => {
+    const text = JSON.stringify(proposal);
+    return !seen.has(text) && seen.add(text);
+  });
+}
+
+/** The divisor of both channel numbers that is nearest to groups, the smaller one of two. */
+function nearestDivisor({ in_channels: inChannels, out_channels: outChannels, groups }) {
+  let nearest = 1;
+  const consider = (divisor) => {
+    if (inChannels % divisor || outChannels % divisor) return;
+    const nearer = Math.abs(divisor - groups) - Math.abs(nearest - groups);
+    if (nearer < 0 || (nearer === 0 && divisor < nearest)) nearest = divisor;
+  };
+  for (let low = 1; low * low <= inChannels; low++) {
+    consider(low);
+    if (inChannels % low === 0) consider(inChannels / low);
+  }
+  return nearest;
+}
+
+function nearestMultiple(value, of) {
+  return Math.max(of, Math.floor((value + Math.floor(of / 2)) / of) * of);
+}
+
+/** Where along an axis a tap of an output lies, in rows of the input: negative and beyond the size on the margin. */
+export function tapPosition(problem, axis, out, tap) {
+  return out * problem.stride[axis] + tap * problem.dilation[axis] - pads(problem)[axis][0];
+}
+
+/** The row of the input whose element a position along an axis holds; null on zero padding. */
+export function sourceOf(problem, axis, position) {
+  const size = problem.input_size[axis];
+  if (position >= 0 && position < size) return position;
+  switch (problem.padding_mode) {
+    case "reflect":
+      return position < 0 ? -position : 2 * (size - 1) - position;
+    case "replicate":
+      return position < 0 ? 0 : size - 1;
+    case "circular":
+      return position < 0 ? position + size : position - size;
+    default:
+      return null;
+  }
+}
+
+/** The outputs along an axis with a tap on a position. */
+export function readersOf(problem, axis, position) {
+  const padded = position + pads(problem)[axis][0];
+  const out = outputSize(problem)[axis];
+  const found = [];
+  for (let tap = problem.kernel_size[axis] - 1; tap >= 0; tap--) {
+    const start = padded - tap * problem.dilation[axis];
+    const place = start / problem.stride[axis];
+    if (Number.isInteger(place) && place >= 0 && place < out) found.push(place);
+  }
+  return found;
+}
+
+/** The outputs along an axis that read a row of the input, also through its copies on the margin. */
+export function readersOfElement(problem, axis, row) {
+  const size = problem.input_size[axis];
+  const [before, after] = pads(problem)[axis];
+  const found = new Set(readersOf(problem, axis, row));
+  const read = (position) => {
+    if (sourceOf(problem, axis, position) !== row) return;
+    for (const place of readersOf(problem, axis, position)) found.add(place);
+  };
+  for (let step = 1; step <= before; step++) read(-step);
+  for (let step = 0; step < after; step++) read(size + step);
+  return [...found].sort((a, b) => a - b);
+}
+
+/** For every row of the padded input along an axis, whether a tap ever lies on it. */
+export function rowsRead(problem, axis) {
+  const stride = problem.stride[axis];
+  const length = paddedSize(problem)[axis];
+  const out = outputSize(problem)[axis];
+  // Every tap reads each `stride`-th row of a stretch: mark where stretches begin and end, then add up along the rows.
+  const marks = new Int32Array(length + stride);
+  for (let tap = 0; tap < problem.kernel_size[axis]; tap++) {
+    const first = tap * problem.dilation[axis];
+    marks[first] += 1;
+    marks[first + out * stride] -= 1;
+  }
+  for (let row = stride; row < length; row++) marks[row] += marks[row - stride];
+  return Array.from(marks.subarray(0, length), (number) => number > 0);
+}
+
+/** The rows of the input that no tap reads along an axis, neither themselves nor a copy of them on the margin. */
+export function unread(problem, axis) {
+  const read = new Set();
+  const before = pads(problem)[axis][0];
+  for (const [row, touched] of rowsRead(problem, axis).entries()) {
+    if (touched) read.add(sourceOf(problem, axis, row - before));
+  }
+  return Array.from({ length: problem.input_size[axis] }, (_, row) => row).filter((row) => !read.has(row));
+}
+
+/**
+ * The problem as one short word for an address: `c3-64x64-k10-5x5-s2x2-p1x1`; what is default is left out.
+ */
+export function toText(problem) {
+  const pair = (values) => values.join("x");
+  const words = [`c${problem.in_channels}`, pair(problem.input_size)];
+  words.push(`k${problem.out_channels}`, pair(problem.kernel_size));
+  if (problem.stride.some((value) => value !== 1)) words.push(`s${pair(problem.stride)}`);
+  if (!Array.isArray(problem.padding)) words.push(problem.padding);
+  else if (problem.padding.some((value) => value !== 0)) words.push(`p${pair(problem.padding)}`);
+  if (problem.dilation.some((value) => value !== 1)) words.push(`d${pair(problem.dilation)}`);
+  if (problem.groups !== 1) words.push(`g${problem.groups}`);
+  if (!problem.bias) words.push("unbiased");
+  if (problem.padding_mode !== "zeros") words.push(problem.padding_mode);
+  if (problem.batch_size === null) words.push("unbatched");
+  else if (problem.batch_size !== 1) words.push(`n${problem.batch_size}`);
+  return words.join("-");
+}
+
+const TEXT_FORM =
+  /^c(\d+)-(\d+x\d+)-k(\d+)-(\d+x\d+)(?:-s(\d+x\d+))?(?:-(same|valid)|-p(\d+x\d+))?(?:-d(\d+x\d+))?(?:-g(\d+))?(-unbiased)?(?:-(reflect|replicate|circular))?(?:-(unbatched)|-n(\d+))?$/;
+
+/** The problem that `toText` wrote; null for any other text, and for numbers that no field would take. */
+export function fromText(text) {
+  const found = TEXT_FORM.exec(text);
+  if (!found) return null;
+  const pair = (sides, otherwise) => (sides ? sides.split("x").map(Number) : [otherwise, otherwise]);
+  const problem = {
+    in_channels: Number(found[1]),
+    out_channels: Number(found[3]),
+    kernel_size: pair(found[4]),
+    input_size: pair(found[2]),
+    stride: pair(found[5], 1),
+    padding: found[6] ?? pair(found[7], 0),
+    dilation: pair(found[8], 1),
+    groups: Number(found[9] ?? 1),
+    bias: !found[10],
+    padding_mode: found[11] ?? "zeros",
+    batch_size: found[12] ? null : Number(found[13] ?? 1),
+  };
+  const fits = (name) => [problem[name]].flat().every((value) => outOfRange(name, value) === null);
+  return Object.keys(LARGEST).every((name) => typeof problem[name] === "string" || fits(name)) ? problem : null;
+}
+
+/** The largest value that a reader may set: what lies beyond is no layer, and would keep the page busy. */
+const LARGEST = {
+  in_channels: 65536,
+  out_channels: 65536,
+  kernel_size: 1024,
+  input_size: 65536,
+  stride: 65536,
+  padding: 65536,
+  dilation: 4096,
+  groups: 65536,
+  batch_size: 1048576,
+};
+
+/** What is wrong with a number for a setting, in words; null where it may stand. */
+export function outOfRange(name, value) {
+  if (value === null) return null;
+  const least = name === "padding" ? 0 : 1;
+  if (!Number.isInteger(value) || value < least) return `expected an integer of at least ${least}`;
+  return value > LARGEST[name] ? `expected an integer of at most ${LARGEST[name].toLocaleString("en-US")}` : null;
+}

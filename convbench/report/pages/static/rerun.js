@@ -1,0 +1,24 @@
+// How to measure a case again, and how to take it elsewhere.
+
+/** A sweep of this case alone, as the run measured. The mapping was written by Python (report/pages/rerun.py). */
+export function sweepOf(cases, row) {
+  const { measure } = cases.head;
+  return [
+    `name: case-${cases.value("case_id", row)}`,
+    `seed: ${cases.head.seed}`,
+    "cases:",
+    `  - ${cases.value("yaml", row)}`,
+    `measure: ${measure}`,
+    "",
+  ].join("\n");
+}
+
+/** The verbs that take the case further: [command, what it does]. */
+export function commandsOf(cases, row) {
+  const id = cases.value("case_id", row);
+  return [
+    [`convbench run case-${id}.yaml`, "measures it again, from the file below"],
+    [`convbench repro ${id}`, "prints a script that needs torch alone, to run under perf or a profiler"],
+    [`convbench explain ${id}`, "explains its shapes, parameters and work"],
+  ];
+}

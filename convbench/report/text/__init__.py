@@ -1,0 +1,1 @@
+"""Text for terminals, files and CI: pure, from results to text."""

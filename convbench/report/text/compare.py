@@ -1,0 +1,121 @@
+"""What `convbench compare` prints: the cases that changed or could not be judged, the groups, the verdict of all."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from convbench import units
+from convbench.analysis.comparison.common_shift import is_worth_telling
+from convbench.analysis.comparison.comparability import Difference
+from convbench.analysis.comparison.judgment import Comparison, Group, How, Judgment, Verdict
+from convbench.units import flat
+
+#: The verdicts that get a line for each case, in this order.
+_TOLD = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED)
+_WIDTH = max(len(verdict) for verdict in _TOLD)
+#: What is said of the counted cases in the verdict of all.
+_WORDS = {
+    Verdict.REGRESSED: "slower",
+    Verdict.IMPROVED: "faster",
+    Verdict.UNCHANGED: "unchanged",
+    Verdict.INCONCLUSIVE: "inconclusive",
+    Verdict.NOT_JUDGED: "not judged",
+}
+
+
+def compare_text(comparison: Comparison) -> str:
+    """One line per case that is not unchanged, the largest change first; the groups; what differs; the verdict of all.
+
+    The verdict is the first word of each case's line and of the last line. No line is wrapped or cut short.
+    """
+    told = [judgment for judgment in comparison.judgments if judgment.verdict in _TOLD]
+    told.sort(key=lambda judgment: (_TOLD.index(judgment.verdict), -size(judgment)))
+    parts = [
+        [_case(judgment) for judgment in told],
+        [group_text(group) for group in comparison.groups],
+        [difference_text(difference) for difference in comparison.differences],
+        [verdict_text(comparison)],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def size(judgment: Judgment) -> float:
+    """How large the change that is judged is, either way; 0 where there is nothing to compare."""
+    return abs(math.log(judgment.own_ratio)) if judgment.ratio > 0 and math.isfinite(judgment.ratio) else 0.0
+
+
+def _case(judgment: Judgment) -> str:
+    words = [judgment.verdict.value.ljust(_WIDTH)]
+    if not math.isnan(judgment.ratio):
+        words += [
+            f"{units.change(judgment.ratio):>8} ({units.change(judgment.low)} to {units.change(judgment.high)})",
+            f"{units.seconds(judgment.base_s)} -> {units.seconds(judgment.new_s)}",
+        ]
+    words += [f"q {units.digits(judgment.q, 2)}"] if not math.isnan(judgment.q) else []
+    why = why_text(judgment)
+    return "  ".join([*words, judgment.case.id, flat(judgment.case.label)]) + (f": {why}" if why else "")
+
+
+def why_text(judgment: Judgment) -> str:
+    """The reason of a verdict and what else differs between both sides of the case; nothing where there is neither."""
+    return flat("; ".join(filter(None, [judgment.reason, *map(str, judgment.causes)])))
+
+
+def group_text(group: Group) -> str:
+    """`groups=depthwise and bfloat16: 14 of 14 cases, +41.2 % (implementation brg_conv_fwd -> ref in 14 cases)`."""
+    causes = "; ".join(map(str, group.causes))
+    share = f"{units.count(len(group.changed))} of {units.plural(group.cases, 'case')}"
+    return f"{flat(group.name)}: {share}, {units.change(group.ratio)}" + (f" ({flat(causes)})" if causes else "")
+
+
+def difference_text(difference: Difference) -> str:
+    """`differs: torch 2.12.0 -> 2.13.0`, and that one was insisted on which keeps runs from being compared."""
+    return flat(f"differs: {difference}" + (" (compared across it, as asked for)" if difference.decides else ""))
+
+
+def verdict_text(comparison: Comparison) -> str:
+    """The verdict of all on one line: why, how many cases have which verdict, and what could have been seen."""
+    typical, worst = comparison.smallest_seen
+    everywhere = f" (in every judged case: {units.percent(worst)})" if worst > typical else ""
+    return (
+        f"{comparison.verdict}: {'; '.join([*reasons(comparison), _counts(comparison)])}; "
+        f"judged {units.count(comparison.judged)} of {units.count(len(comparison.judgments))}, "
+        f"smallest change this comparison could have seen: {units.percent(typical)}{everywhere}"
+    )
+
+
+def reasons(comparison: Comparison) -> list[str]:
+    """Why the verdict of all is not simply that of its cases, and what else one must know."""
+    notes = [flat(note) for note in comparison.notes]
+    if comparison.is_machine:
+        moved = units.percent(comparison.moved)
+        return [f"half of all cases moved by about {moved}, a change of machine, not of code (use ab)", *notes]
+    if is_worth_telling(comparison.shift):
+        together = units.change(comparison.shift)
+        notes.insert(0, f"half of all cases moved together, {together}; each is judged by what it moved beyond")
+    if comparison.verdict is not Verdict.INCONCLUSIVE:
+        return notes
+    times = math.ceil(comparison.longer)
+    if comparison.how is How.SIDE_BY_SIDE:
+        longer = [f"take at least {times} times as many epochs"] if times > 1 else []
+    else:
+        longer = ["use ab", *([f"or take at least {times} times as many rounds"] if times > 1 else [])]
+    hint = f" ({', '.join(longer)})" if longer else ""
+    return notes if comparison.discredited else [f"fewer than half of the cases could be judged{hint}", *notes]
+
+
+def _counts(comparison: Comparison) -> str:
+    """`14 slower (worst +52.0 %), 20 unchanged, 4 not judged (3 failed in NEW, 1 only in BASE)`."""
+    words = []
+    for verdict, word in _WORDS.items():
+        some = [judgment for judgment in comparison.judgments if judgment.verdict is verdict]
+        if not some:
+            continue
+        words.append(f"{units.count(len(some))} {word}")
+        if verdict in (Verdict.REGRESSED, Verdict.IMPROVED):
+            words[-1] += f" (most {units.change(max(some, key=size).ratio)})"
+        if verdict is Verdict.NOT_JUDGED:
+            seen = Counter(judgment.reason.partition(":")[0] for judgment in some)
+            words[-1] += f" ({', '.join(f'{units.count(n)} {flat(reason)}' for reason, n in seen.most_common())})"
+    return ", ".join(words)

@@ -1,0 +1,109 @@
+"""What `convbench history CASE` prints: the floor over the runs of each machine, and the steps in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from convbench import units
+from convbench.analysis.comparison.comparability import Difference
+from convbench.analysis.history.history import Point, Series, Step, differences_at
+from convbench.analysis.history.steps import FEWEST
+from convbench.model.result import Status
+from convbench.report.text.runs import minute, short_commit, table
+from convbench.units import flat
+
+#: From the lowest floor to the highest.
+_BARS = "▁▂▃▄▅▆▇█"
+#: A span of floors that fills the bars, as a logarithm: what is steadier stays low.
+_LEAST_SPAN = 0.1
+#: Runs in the line of bars, the newest.
+_WIDEST = 60
+
+
+def history_text(series: Sequence[Series]) -> str:
+    """The case, then for each machine a line a run, the oldest first, and a sentence a step. No line is wrapped."""
+    case = series[-1].case
+    parts = [f"{case.id}  {flat(case.label)}"]
+    parts += [_machine(one) for one in series]
+    return "\n\n".join(parts)
+
+
+def _machine(series: Series) -> str:
+    judged = series.judged
+    bars = f"  {sparkline([point.floor_s for point in judged[-_WIDEST:]])}" if len(judged) > 1 else ""
+    head = f"{flat(str(series.machine))}: {units.plural(len(series.points), 'run')}{bars}"
+    rows: list[tuple[str, ...]] = [("started (UTC)", "run", "commit", "branch", "torch", "floor", "change", "")]
+    last: Point | None = None
+    for point in series.points:
+        rows.append(_row(point, last if point.judged else None))
+        last = point if point.judged else last
+    kept = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
+    lines = table([tuple(row[column] for column in kept) for row in rows])
+    return "\n".join([head, lines, *_told(series)])
+
+
+def _row(point: Point, before: Point | None) -> tuple[str, ...]:
+    run = point.run
+    return (
+        minute(run.started_at),
+        run.id,
+        short_commit(run.git),
+        (run.git.branch if run.git else None) or "",
+        run.environment.torch,
+        units.seconds(point.floor_s) if not math.isnan(point.floor_s) else str(point.result.status),
+        units.change(point.floor_s / before.floor_s) if before else "",
+        _note(point),
+    )
+
+
+def _note(point: Point) -> str:
+    """Why a run takes no part."""
+    if point.judged:
+        return ""
+    if point.result.status is not Status.PASSED:
+        return point.result.reason or ""
+    return "too few blocks to be held against the others" if not math.isnan(point.floor_s) else "no blocks"
+
+
+def _told(series: Series) -> list[str]:
+    judged = series.judged
+    if len(judged) < 2:
+        return []
+    over = f"floors over {units.plural(series.blocks, 'block')} of {units.plural(series.passes, 'pass', 'passes')}"
+    if series.steps:
+        return [*(step_text(step) for step in series.steps), over]
+    if len(judged) < 2 * FEWEST:
+        return [f"it takes {2 * FEWEST} runs to tell a step; {over}"]
+    return [f"no step of more than {units.percent(series.threshold, 0)} with {FEWEST} runs on either side; {over}"]
+
+
+def step_text(step: Step) -> str:
+    """`slower by 30.1 % from run 20261124-... to run 20261125-...: 1.00 ms -> 1.30 ms (4 and 3 runs); torch ...`."""
+    floors = f"{units.seconds(step.base_s)} -> {units.seconds(step.new_s)}"
+    between = f"from run {step.before.run.id} to run {step.after.run.id}"
+    told = [f"{floors}, median of {units.count(step.base_runs)} and of {units.plural(step.new_runs, 'run')}"]
+    told += differences_text(differences_at([step]))
+    return flat(f"step {units.change(step.ratio)} {between}: {'; '.join(told)}")
+
+
+def differences_text(differences: Sequence[Difference]) -> list[str]:
+    """What differs at a step, commits short; that nothing does, where nothing is known to."""
+    told = [
+        f"commit {_short(one.base)} -> {_short(one.new)}" if one.what == "commit" else str(one) for one in differences
+    ]
+    return told or ["nothing else is known to differ"]
+
+
+def _short(commit: str) -> str:
+    """`1a2b3c4d5e with changes` of a whole hash and what follows it."""
+    name, *rest = commit.split(" ")
+    return " ".join([name[:10], *rest])
+
+
+def sparkline(floors_s: Sequence[float]) -> str:
+    """Floors as a line of bars, low to high, on a logarithmic scale of 10 % or more."""
+    logs = [math.log(floor) for floor in floors_s]
+    lowest = min(logs)
+    span = max(max(logs) - lowest, _LEAST_SPAN)
+    return "".join(_BARS[min(len(_BARS) - 1, int((value - lowest) / span * len(_BARS)))] for value in logs)

@@ -1,0 +1,94 @@
+"""What `convbench plan` prints: the cases, the rejections with their reasons, and what the run will cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from convbench import units
+from convbench.measure import forecast, schedule
+from convbench.model.case import Case
+from convbench.model.result import Measure, Rejection
+from convbench.units import flat
+
+#: Rejections shown unless all are asked for.
+MOST_REJECTIONS = 10
+
+
+def plan_text(
+    *,
+    name: str,
+    cases: Sequence[Case],
+    rejections: Sequence[Rejection],
+    points: int,
+    merged: int,
+    excluded: int,
+    measure: Measure,
+    most: int | None,
+    workers: int,
+    forecast_s: float | None = None,
+) -> str:
+    """The plan as text; at most `most` cases are listed (None: all cases and rejections).
+
+    At most `workers` worker processes are alive at a time. `forecast_s` is how long the run will take, where a stored
+    run of this machine tells.
+    """
+    parts = [_headline(name, cases, rejections, points, merged, excluded)]
+    if cases:
+        shown = [_line(case) for case in cases[:most]]
+        parts += [_listed(shown, len(cases) - len(shown)), _cost(cases, measure, forecast_s, workers)]
+    else:
+        parts.append("nothing is left to measure")
+    if rejections:
+        reasons = Counter(rejection.reason for rejection in rejections)
+        told = (
+            f"torch would refuse {units.plural(len(rejections), 'point')}, for {units.plural(len(reasons), 'reason')}:"
+        )
+        some = rejections[: None if most is None else MOST_REJECTIONS]
+        shown = [f"  {flat(item.label)}: {flat(item.reason)}" for item in some]
+        parts.append(f"{told}\n{_listed(shown, len(rejections) - len(shown))}")
+    return "\n\n".join(parts)
+
+
+def _headline(
+    name: str, cases: Sequence[Case], rejections: Sequence[Rejection], points: int, merged: int, excluded: int
+) -> str:
+    left_out = [
+        f"{units.count(number)} {what}"
+        for number, what in (
+            (excluded, "excluded"),
+            (merged, "merged with an equal one"),
+            (len(rejections), "rejected"),
+        )
+        if number
+    ]
+    told = f" of {units.plural(points, 'point')} ({', '.join(left_out)})" if left_out else ""
+    return f"{flat(name)}: {units.plural(len(cases), 'case')}{told}"
+
+
+def _line(case: Case) -> str:
+    count = f"  x{case.count}" if case.count != 1 else ""
+    shape = f"{units.pair(case.problem.input_shape)} -> {units.pair(case.problem.output_shape)}"
+    return f"  {case.id}  {flat(case.label)}  {shape}  {units.si(case.flops, 'FLOP')}{count}"
+
+
+def _listed(lines: Sequence[str], more: int) -> str:
+    return "\n".join(lines) + (f"\n  ... and {units.count(more)} more (--all prints all)" if more else "")
+
+
+def _cost(cases: Sequence[Case], measure: Measure, forecast_s: float | None, workers: int) -> str:
+    largest = max(schedule.memory_bytes(case) for case in cases)
+    worker_bytes = schedule.WORKER_START_BYTES + schedule.WORKER_GROWTH_BYTES
+    rounds = f"{units.plural(measure.passes, 'pass', 'passes')} of {units.plural(measure.rounds, 'round')}"
+    if forecast_s is None:
+        longest = units.duration(forecast.upper_limit_s(cases, measure))
+        time = (
+            f"time: at most about {longest}, in {rounds}; cases that settle leave early, and cases with an iteration"
+            f" over {units.seconds(measure.max_time / 2)} take longer"
+        )
+    else:
+        time = f"time: about {units.duration(forecast_s)}, in {rounds}, going by the last run on this machine"
+    return (
+        f"{time}\nmemory: about {units.size(largest)} for the largest case, and {units.size(workers * worker_bytes)} "
+        f"for {units.plural(workers, 'worker process', 'worker processes')} at a time"
+    )

@@ -1,0 +1,385 @@
+"""A case as a short script that needs torch alone, to be run under a profiler or pasted into a bug report; pure.
+
+The script does what worker/ does with the case, and holds nothing that this case does not need. tests/test_repro.py
+holds the two against each other.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+import re
+import shlex
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from convbench.model.case import TORCH_CONV2D, Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat
+from convbench.model.problem import Direction, PaddingMode, Problem
+from convbench.model.variables import HIDDEN
+
+#: How the script is called in its own instructions.
+NAME = "repro.py"
+#: How long it runs unless told otherwise, seconds: longer than torch takes to be imported, so that a profile shows it.
+SECONDS = 5
+#: Columns of a comment.
+_WIDTH = 100
+
+#: What a sample lasts at least, seconds. On a CPU the clock alone asks for it (worker/timer.py); on an accelerator a
+#: sample ends with a wait for the device, which must not show.
+_CPU_SAMPLE = "1e-5"
+_DEVICE_SAMPLE = "5e-3"
+
+#: Devices whose module in torch has `synchronize` and `Event`; the others are reached through `torch.accelerator`.
+_OWN_MODULE = ("cuda", "xpu", "mps")
+#: What computes float32 convolutions on a device: where its precision is set, in torch from 2.9 on.
+_BACKENDS = {"cpu": "mkldnn", "cuda": "cudnn", "accelerator": "cudnn"}
+
+#: Of (grad_input, grad_weight), what a direction asks for.
+_WANTED = {Direction.GRAD_INPUT: (True, False), Direction.GRAD_WEIGHT: (False, True)}
+
+
+def repro(case: Case, variables: Mapping[str, str] | None = None) -> str:
+    """The script of one case as text that ends in a newline.
+
+    `variables` are the environment variables that a worker gets for it: they stand in the script's head as a command,
+    for malloc reads its own before Python starts. The script also runs without them.
+    """
+    script = _Script(case)
+    paragraphs = [
+        _head(case, variables or {}),
+        script.settings(),
+        script.operands(),
+        script.step(),
+        script.timing(),
+        script.loop(),
+    ]
+    body = "\n\n".join("\n".join(lines) for lines in paragraphs[1:])
+    text = "\n".join([*paragraphs[0], *script.imports(body), "", body, ""])
+    return re.sub(r"\n{4,}", "\n\n\n", text)  # functions stand between two blank lines
+
+
+class _Script:
+    """The paragraphs of the script below its head, each a list of lines."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._p = case.problem
+        self._of_torch = case.module == TORCH_CONV2D
+        kind = case.device.partition(":")[0]
+        self._on_cpu = kind == "cpu"
+        self._backend = f"torch.{kind}" if kind in _OWN_MODULE else "torch.accelerator"
+        self._kernel_alone = (
+            case.direction in _WANTED and replace(case, direction=Direction.BACKWARD).is_one_backward_kernel
+        )
+        self._copies = self._on_cpu and case.cache is Cache.COLD
+        self._flushes = not self._on_cpu and case.cache is Cache.COLD
+        self._grad = case.direction is not Direction.FORWARD
+
+    def imports(self, body: str) -> list[str]:
+        """Import what `body` uses: the standard library, torch, and the user's module."""
+        names = ("copy", "importlib", "itertools", "os", "pathlib", "statistics", "sys", "time")
+        lines = [f"import {name}" for name in names if f"{name}." in body]
+        lines += ["", "import torch"]
+        if not self._of_torch and self._importable:
+            path, _, attribute = self._case.module.partition(":")
+            lines += ["", f"from {path} import {attribute.partition('.')[0]}"]
+        return lines
+
+    def settings(self) -> list[str]:
+        """Set what belongs to the whole process, as worker/settings.py does, and the seed."""
+        case, lines = self._case, []
+        if case.threads is not None:
+            lines.append(f"torch.set_num_threads({case.threads})")
+        lines += self._precision()
+        if case.deterministic:
+            if not self._on_cpu:
+                lines.append('os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what torch asks for')
+            lines.append("torch.use_deterministic_algorithms(True)")
+        if case.cudnn_benchmark:
+            lines.append("torch.backends.cudnn.benchmark = True")
+        return [*lines, "torch.manual_seed(0)"]
+
+    def _precision(self) -> list[str]:
+        wanted, name = self._case.fp32_precision, _BACKENDS.get(self._case.device.partition(":")[0])
+        if wanted is Fp32Precision.DEFAULT or name is None:
+            return []
+        lines = [f'torch.backends.{name}.conv.fp32_precision = "{wanted.value}"']
+        if wanted is Fp32Precision.BF16 or (name == "mkldnn" and wanted is Fp32Precision.TF32):
+            return lines  # an older torch cannot
+        lines = [f'if hasattr(torch.backends.{name}, "conv"):  # torch 2.9 or newer', f"    {lines[0]}"]
+        if name == "cudnn":
+            lines += ["else:", f"    torch.backends.cudnn.allow_tf32 = {wanted is Fp32Precision.TF32}"]
+        return lines
+
+    def operands(self) -> list[str]:
+        """Make the layer, its input, and what its direction starts from."""
+        case, p = self._case, self._p
+        channels_last = case.memory_format is MemoryFormat.CHANNELS_LAST
+        lines = self._device()
+        lines += self._layer()
+        if channels_last:
+            lines.append("layer = layer.to(memory_format=torch.channels_last)")
+        std = f"std={math.prod(p.weight_shape[1:])}**-0.5"
+        lines.append(f"torch.nn.init.normal_(layer.weight, {std})")
+        if not self._of_torch:
+            lines.append('bias = getattr(layer, "bias", None)')
+            lines += ["if isinstance(bias, torch.Tensor):", f"    torch.nn.init.normal_(bias, {std})"]
+        elif p.bias:
+            lines.append(f"torch.nn.init.normal_(layer.bias, {std})")
+        make = "zeros" if case.data is Data.ZEROS else "randn"
+        layout = ".contiguous(memory_format=torch.channels_last)" if channels_last else ""
+        lines.append(f"x = torch.{make}({_call([*map(str, p.input_shape), *self._kind])}){layout}")
+        lines += self._denormal("x")
+        if self._grad:
+            lines += self._graph()
+        return lines
+
+    def _device(self) -> list[str]:
+        if self._case.device == "accelerator":
+            return ["device = torch.accelerator.current_accelerator()"]
+        return [] if self._on_cpu else [f'device = torch.device("{self._case.device}")']
+
+    @property
+    def _kind(self) -> list[str]:
+        """The arguments that say which dtype, and where."""
+        dtype = [f"dtype=torch.{self._case.dtype}"] if self._case.dtype != "float32" else []
+        return dtype if self._on_cpu else [*dtype, "device=device"]
+
+    def _layer(self) -> list[str]:
+        channels = [str(self._p.in_channels), str(self._p.out_channels)]
+        if self._of_torch:
+            return [f"layer = torch.nn.Conv2d({_call([*channels, *_arguments(self._p), *self._kind])})"]
+        path, _, attribute = self._case.module.partition(":")
+        lines = []
+        if not self._importable:
+            parts = [f", {part!r})" for part in attribute.split(".")]
+            lines = [f"found = {'getattr(' * len(parts)}importlib.import_module({path!r}){''.join(parts)}"]
+            attribute = "found"
+        # The defaults of a user's constructor may be others than torch's: everything is said.
+        arguments = _call([*channels, *_arguments(self._p, every=True)])
+        lines += [f"layer = {attribute}(", f"    {arguments},", ")"]
+        return lines + ([f"layer = layer.to({_call(self._kind)})"] if self._kind else [])
+
+    @property
+    def _importable(self) -> bool:
+        """Whether the user's module can be named in an import statement."""
+        path, _, attribute = self._case.module.partition(":")
+        words = [*path.split("."), *attribute.split(".")]
+        return all(word.isidentifier() and not keyword.iskeyword(word) for word in words)
+
+    def _denormal(self, name: str) -> list[str]:
+        if self._case.data is not Data.DENORMAL:
+            return []
+        return [f"{name} *= torch.finfo({name}.dtype).tiny / 4  # below the least normal number"]
+
+    def _graph(self) -> list[str]:
+        """What lies outside the timed stretch of every direction but forward."""
+        like = f"torch.{'zeros' if self._case.data is Data.ZEROS else 'randn'}_like"
+        if self._kernel_alone:
+            lines = [f"g = {like}(layer(x))", *self._denormal("g"), "weight = layer.weight.detach()"]
+            lines.append("backward = torch.ops.aten.convolution_backward.default")
+            if self._p.batch_size is None:
+                lines.append("x, g = x.unsqueeze(0), g.unsqueeze(0)")
+            return lines
+        lines = ["x.requires_grad_()", *self._autocast("y = layer(x)"), f"g = {like}(y)", *self._denormal("g")]
+        return lines + self._leaves("x")
+
+    def _leaves(self, x: str) -> list[str]:
+        """What gradients are taken of, and cleared by a train step."""
+        of_input, of_weight = _WANTED.get(self._case.direction, (True, True))
+        bias = ["bias"] if not self._of_torch else ["layer.bias"] if self._p.bias else []
+        names = [x] * of_input + ["layer.weight", *bias] * of_weight
+        if not self._of_torch and of_weight:
+            return [f"leaves = [leaf for leaf in ({', '.join(names)}) if isinstance(leaf, torch.Tensor)]"]
+        return [f"leaves = [{', '.join(names)}]"]
+
+    def _autocast(self, line: str) -> list[str]:
+        return [line] if self._case.autocast is Autocast.NONE else [f"with {self._cast}:", f"    {line}"]
+
+    @property
+    def _cast(self) -> str:
+        kind = "device.type" if not self._on_cpu else '"cpu"'
+        return f"torch.autocast({kind}, dtype=torch.{self._case.autocast.value}, cache_enabled=False)"
+
+    def step(self) -> list[str]:
+        """Say what one iteration is, and on which copies of the operands where they are to come from memory."""
+        copies, taken = self._rotation() if self._copies else ([], [])
+        return [*copies, "", "", "def step():", *_indented([*taken, *self._body()])]
+
+    def _body(self) -> list[str]:
+        """One iteration: worker/layer.py's."""
+        direction = self._case.direction
+        if direction is Direction.FORWARD:
+            return ["return layer(x)"]
+        if direction is Direction.TRAIN_STEP:
+            return [*self._autocast("y = layer(x)"), "y.backward(g)", "for leaf in leaves:", "    leaf.grad = None"]
+        if not self._kernel_alone:
+            return ["return torch.autograd.grad(y, leaves, g, retain_graph=True)"]
+        p = self._p
+        of_input, of_weight = _WANTED[direction]
+        pads = [before for before, _ in p.pads]
+        bias_sizes = [p.out_channels] if p.bias else None
+        geometry = f"{bias_sizes}, {list(p.stride)}, {pads}, {list(p.dilation)}, False, {[0] * len(pads)}, {p.groups}"
+        mask = [of_input, of_weight, of_weight and p.bias]
+        return [
+            "# biases, stride, padding, dilation, transposed, output padding, groups; gradients of x, weight, bias",
+            f"return backward(g, x, weight, {geometry}, {mask})",
+        ]
+
+    def _rotation(self) -> tuple[list[str], list[str]]:
+        """(copies made, one of them taken in an iteration), as worker/cold.py does."""
+        tensors = "x, g, *layer.parameters()" if self._grad else "x, *layer.parameters()"
+        lines = [
+            "# Copies of the operands, taken in turn, go twice past the last-level cache.",
+            'sizes = pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")',
+            "cache = min(max([int(file.read_text().strip()[:-1]) << 10 for file in sizes] or [2**26]), 2**28)",
+            f"own = sum(tensor.numel() * tensor.element_size() for tensor in ({tensors}))",
+            "count = max(2, min(8192, 1 + 2 * cache // (own + 5000)))",
+        ]
+        direction = self._case.direction
+        if self._kernel_alone:
+            lines.append("turn = itertools.cycle([copy.deepcopy((x, weight, g)) for _ in range(count)])")
+            return lines, ["x, weight, g = next(turn)"]
+        hand_over = "layer._parameters.update(parameters)"
+        if direction is Direction.FORWARD:
+            lines.append("turn = itertools.cycle([copy.deepcopy((x, layer._parameters)) for _ in range(count)])")
+            return lines, ["x, parameters = next(turn)", hand_over]
+        begin = self._autocast("y = layer(x)") if direction is not Direction.TRAIN_STEP else []
+        taken = "x, g, leaves, parameters" if direction is Direction.TRAIN_STEP else "y, g, leaves"
+        own_bias = (
+            [] if self._of_torch or direction is Direction.GRAD_INPUT else ['bias = getattr(layer, "bias", None)']
+        )
+        copied = [hand_over, *begin, *own_bias, *self._leaves("x"), f"return {taken}"]
+        lines += ["", "", "def copied(x, g, parameters):", *_indented(copied), "", ""]
+        lines.append(
+            "turn = itertools.cycle([copied(*copy.deepcopy((x, g, layer._parameters))) for _ in range(count)])"
+        )
+        return lines, [f"{taken} = next(turn)", *([hand_over] if direction is Direction.TRAIN_STEP else [])]
+
+    def timing(self) -> list[str]:
+        """Say how a sample is taken, in seconds per iteration."""
+        if self._flushes:
+            return self._events()
+        synchronize = [] if self._on_cpu else [self._synchronize]
+        return [
+            "",
+            "def timed(count):",
+            "    begin = time.perf_counter()",
+            "    for _ in range(count):",
+            "        step()",
+            *_indented(synchronize),
+            "    return (time.perf_counter() - begin) / count",
+            "",
+        ]
+
+    def _events(self) -> list[str]:
+        own = self._backend != "torch.accelerator"
+        event = f"{self._backend}.Event(enable_timing=True)" if own else "torch.Event(device, enable_timing=True)"
+        stream = "" if self._backend == "torch.mps" else f"{self._backend}.current_stream(device)"
+        lines = ["cache = 2**26  # bytes"]
+        if self._backend in ("torch.cuda", "torch.xpu"):
+            lines = [f"properties = {self._backend}.get_device_properties(device)"]
+            lines.append('cache = getattr(properties, "L2_cache_size", 0) or 2**26')
+        return [
+            "",
+            "# Overwritten and read before each iteration: twice the last-level cache.",
+            *lines,
+            "filler = torch.empty(2 * cache // 4, device=device)",
+            "",
+            "",
+            "def timed():",
+            "    filler.zero_()",
+            "    filler.sum()",
+            f"    first, second = {event}, {event}",
+            f"    first.record({stream})",
+            "    step()",
+            f"    second.record({stream})",
+            f"    {self._synchronize}",
+            "    return first.elapsed_time(second) * 1e-3",
+            "",
+        ]
+
+    @property
+    def _synchronize(self) -> str:
+        return f"{self._backend}.synchronize({'' if self._backend == 'torch.mps' else 'device'})"
+
+    def loop(self) -> list[str]:
+        """Warm up, take samples for some seconds, and print the least and the median."""
+        sample = _CPU_SAMPLE if self._on_cpu else _DEVICE_SAMPLE
+        if self._flushes:
+            call, number = "timed()", "len(times)"
+            lines = ["for _ in range(3):", "    timed()  # warm-up"]
+        else:
+            call, number = "timed(count)", "len(times) * count"
+            lines = ["timed(3)  # warm-up", f"count = 1 + int({sample} / timed(3))  # iterations of a sample"]
+        lines += [
+            "times, end = [], time.perf_counter() + seconds",
+            "while not times or time.perf_counter() < end:",
+            f"    times.append({call})",
+        ]
+        modes = ["torch.no_grad()"] if not self._grad else []
+        if not self._grad and self._case.autocast is not Autocast.NONE:
+            modes.append(self._cast)
+        if modes:
+            lines = [f"with {', '.join(modes)}:", *_indented(lines)]
+        return [
+            f"seconds = float(sys.argv[1]) if len(sys.argv) > 1 else {SECONDS}",
+            *lines,
+            "low, middle = min(times) * 1e6, statistics.median(times) * 1e6",
+            f'print(f"per iteration: min {{low:,.2f}} us, median {{middle:,.2f}} us, of {{{number}:,}}")',
+        ]
+
+
+def _head(case: Case, variables: Mapping[str, str]) -> list[str]:
+    """What it is and how to run it, as comments."""
+    lines = textwrap.wrap(_printable(case.label), _WIDTH - 2, break_on_hyphens=False)
+    lines += [f"Case {case.id} of convbench, as a script that needs nothing but torch. To run it:", ""]
+    words = [f"{name}={_quoted(value)}" for name, value in variables.items()]
+    if case.module != TORCH_CONV2D:
+        words.append('PYTHONPATH=.:"$PYTHONPATH"')
+    if words:
+        lines.append(f"  export {' '.join(words)}")
+    lines += [f"  python {NAME} [SECONDS]", f"  perf record -g -- python {NAME}", ""]
+    secrets = [name for name, value in case.env if value == HIDDEN]
+    if secrets:
+        lines += [f"It was measured with {', '.join(secrets)} set to what is not stored.", ""]
+    if words:
+        lines += ["The first line makes the process as it was measured; the script runs without it, too.", ""]
+    return [f"# {line}".rstrip() for line in lines[:-1]] + [""]
+
+
+def _arguments(p: Problem, *, every: bool = False) -> Iterable[str]:
+    """The layer's arguments beyond its channels, those that are torch's default only where `every` is wanted."""
+    padding = f'"{p.padding.value}"' if isinstance(p.padding, str) else str(p.padding)
+    words = {
+        "kernel_size": (str(p.kernel_size), ""),
+        "stride": (str(p.stride), "(1, 1)"),
+        "padding": (padding, "(0, 0)"),
+        "dilation": (str(p.dilation), "(1, 1)"),
+        "groups": (str(p.groups), "1"),
+        "bias": (str(p.bias), "True"),
+        "padding_mode": (f'"{p.padding_mode.value}"', f'"{PaddingMode.ZEROS.value}"'),
+    }
+    return (f"{name}={text}" for name, (text, default) in words.items() if every or text != default)
+
+
+def _call(arguments: Iterable[str]) -> str:
+    return ", ".join(arguments)
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" if line else "" for line in lines]
+
+
+def _printable(text: str) -> str:
+    """The text on one line: a label may hold anything, and must not leave its comment."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def _quoted(value: str) -> str:
+    """The value as a shell reads it, on one line."""
+    if value.isprintable():
+        return shlex.quote(value)
+    escaped = "".join(f"\\x{byte:02x}" for byte in value.encode("utf-8", "surrogateescape"))
+    return f"$'{escaped}'"

@@ -1,0 +1,73 @@
+"""What `convbench runs` and `convbench baseline list` print: the stored runs, newest first, and the names for some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from convbench import units
+from convbench.model.result import Baseline, Git, RunSummary
+from convbench.units import flat
+
+
+def runs_text(runs: Sequence[RunSummary]) -> str:
+    """One line a run; a row is never wrapped. Imprecise cases, commit and branch where any run has some."""
+    if not runs:
+        return "no runs are stored yet; `convbench run CONFIG` makes one"
+    rows: list[tuple[str, ...]] = [
+        ("run", "started (UTC)", "state", "cases", "wrong", "imprecise", "torch", "commit", "branch", "host", "name")
+    ]
+    rows += [
+        (
+            run.id,
+            minute(run.started_at),
+            str(run.state),
+            units.count(run.cases) if run.measured == run.cases else f"{run.measured:,} of {run.cases:,}",
+            units.count(run.failed),
+            units.count(run.imprecise) if run.imprecise else "",
+            run.torch,
+            short_commit(run.git),
+            (run.git.branch if run.git else None) or "",
+            run.host,
+            run.name,
+        )
+        for run in runs
+    ]
+    told = [
+        column for column, head in enumerate(rows[0]) if head not in _SPARSE or any(row[column] for row in rows[1:])
+    ]
+    return table([tuple(row[column] for column in told) for row in rows])
+
+
+#: Columns that are left out where no run has anything there.
+_SPARSE = ("imprecise", "commit", "branch")
+
+
+def short_commit(git: Git | None) -> str:
+    """`1a2b3c4d5e`, with a plus where files differed from it; nothing where none is known."""
+    return git.commit[:10] + ("+" if git.dirty else "") if git else ""
+
+
+def baselines_text(baselines: Sequence[Baseline]) -> str:
+    """One line a baseline."""
+    if not baselines:
+        return "no baselines are set yet; `convbench baseline set NAME RUN` sets one"
+    rows = [("baseline", "run", "set (UTC)")]
+    rows += [(baseline.name, baseline.run_id, minute(baseline.set_at)) for baseline in baselines]
+    return table(rows)
+
+
+def minute(time: str) -> str:
+    """`2026-11-24 03:30`; the text itself where it is no time."""
+    try:
+        return datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return time
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows of equally many cells in columns, two blanks apart; a cell's text is on one line."""
+    rows = [tuple(flat(cell) for cell in row) for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)

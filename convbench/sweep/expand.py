@@ -1,0 +1,179 @@
+"""Sweep -> Plan: the points of a sweep as cases and rejections, equal ones merged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from itertools import product
+
+from convbench.errors import Mistake, RequestError, SweepError
+from convbench.model.case import (
+    CASE_SETTINGS,
+    PROBLEM_SETTINGS,
+    REQUIRED,
+    Case,
+)
+from convbench.model.lookup import Lookup
+from convbench.model.problem import DEPTHWISE, HALF, Problem, half_padding
+from convbench.model.result import Rejection
+from convbench.sweep.document import (
+    Mistakes,
+    compose,
+)
+from convbench.sweep.parse import KINDS, Listed, Sweep, Value, Values, read_value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a sweep comes to: points == excluded + merged + len(cases) + len(rejections)."""
+
+    cases: tuple[Case, ...]
+    rejections: tuple[Rejection, ...]
+    points: int
+    merged: int
+    excluded: int
+
+
+def cases(sweep: Sweep) -> Plan:
+    """All points of a sweep as cases and rejections, equal ones merged.
+
+    The order is the file's, but that the cases of one problem come one after the other: execution settings vary
+    fastest. What depends on the problem alone is done once per problem, and problems and settings are numbered, because
+    hashing them for each point would take most of the time.
+    """
+    points = excluded = merged = 0
+    exclusions = _Exclusions(sweep.exclude)
+    problems: dict[Problem, tuple[int, str | None]] = {}  # its number, and torch's objection
+    combinations: dict[tuple[Value, ...], int] = {}  # of settings: its number
+    found: dict[tuple[int, int], Case] = {}  # by both numbers
+    again: dict[tuple[int, int], tuple[int, str | None]] = {}  # of those in `found` that occur again: count and label
+    reasons: dict[tuple[int, int], str] = {}  # of those in `found` that torch would refuse
+    for entry in sweep.listed:
+        axes = _axes_left(sweep, entry)
+        settings: list[_Numbered] = [
+            (combinations.setdefault(tuple(chosen[name] for name in CASE_SETTINGS), len(combinations)), chosen)
+            for chosen in _product(axes, CASE_SETTINGS)
+        ]
+        left: dict[tuple[int, ...], list[_Numbered]] = {}  # after the exclusions whose problem part matches
+        for written in _product(axes, PROBLEM_SETTINGS):
+            problem = _resolve(written)
+            matching = exclusions.matching(written, problem)
+            if matching not in left:
+                left[matching] = exclusions.left(matching, settings)
+            points += len(settings)
+            excluded += len(settings) - len(left[matching])
+            known = problems.get(problem)
+            if known is None:
+                known = problems[problem] = (len(problems), problem.objection())
+            number, objection = known
+            for combination, chosen in left[matching]:
+                key = (number, combination)
+                if first := found.get(key):
+                    merged += 1
+                    count, label = again.get(key) or (first.count, first.given_label)
+                    again[key] = (count + entry.count, label or entry.label)
+                    continue
+                case = Case(problem=problem, given_label=entry.label, count=entry.count, **chosen)  # type: ignore[arg-type]  # read by KINDS
+                found[key] = case
+                if reason := objection or case.misfit():
+                    reasons[key] = reason
+    for key, (count, label) in again.items():
+        found[key] = replace(found[key], count=count, given_label=label)
+    return Plan(
+        cases=tuple(case for key, case in found.items() if key not in reasons),
+        rejections=tuple(Rejection(label=found[key].label, reason=reason) for key, reason in reasons.items()),
+        points=points,
+        merged=merged,
+        excluded=excluded,
+    )
+
+
+def case_of(options: Mapping[str, str]) -> Case:
+    """The case of settings whose values are written as in YAML, by name; for the command line.
+
+    Raises RequestError with everything wrong in them: `--kernel-size: expected an integer of at least 1, got 'three'`.
+    What torch would refuse is not wrong here, see Case.objection.
+    """
+    read: _Settings = {}
+    found: list[Mistake] = []
+    for name, text in options.items():
+        mistakes = Mistakes(path=_option(name))
+        with suppress(SweepError):
+            read[name] = read_value(KINDS[name], compose(text, mistakes), "", mistakes)
+        found += mistakes.found
+    wrong = [f"{_place(mistake)}: {mistake.message}" for mistake in found]
+    lacking = [_option(name) for name in REQUIRED if name not in options]
+    wrong += [f"missing {', '.join(lacking)}"] if lacking else []
+    if wrong:
+        raise RequestError(wrong, hint=next((mistake.hint for mistake in found if mistake.hint), None))
+    problem = _resolve({name: value for name, value in read.items() if name in PROBLEM_SETTINGS})
+    settings = {name: value for name, value in read.items() if name in CASE_SETTINGS}
+    return Case(problem=problem, **settings)  # type: ignore[arg-type]  # every value was read by its kind
+
+
+def _place(mistake: Mistake) -> str:
+    """`--env.A`, `--padding[1]`: the option, and where in its value."""
+    dot = "" if mistake.where[:1] in ("", "[") else "."
+    return f"{mistake.path}{dot}{mistake.where}"
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+_Settings = dict[str, Value]
+_Numbered = tuple[int, _Settings]
+_DEFAULTS: _Settings = {f.name: f.default for f in fields(Case) if f.name in CASE_SETTINGS}  # type: ignore[misc]  # each has one
+#: Settings of a problem whose value can be a word that stands for a number.
+_WORDS = ("padding", "groups")
+
+
+def _axes_left(sweep: Sweep, entry: Listed) -> dict[str, tuple[Value, ...]]:
+    """The values of every axis for one entry of `cases`, in the order of the file; one value where it names it."""
+    axes = {axis.name: axis.values for axis in sweep.axes} | {name: (value,) for name, value in entry.given}
+    defaults = _DEFAULTS | {"allocator": sweep.allocator}
+    return axes | {name: (value,) for name, value in defaults.items() if name not in axes}
+
+
+def _product(axes: dict[str, tuple[Value, ...]], among: Collection[str]) -> Iterator[_Settings]:
+    """The points over those axes that are `among` some names; the last one varies fastest."""
+    names = [name for name in axes if name in among]
+    for values in product(*(axes[name] for name in names)):
+        yield dict(zip(names, values, strict=True))
+
+
+def _resolve(written: _Settings) -> Problem:
+    """The problem with numbers in place of `half` and `depthwise`; `same` and `valid` stay words."""
+    resolved = dict(written)
+    if written.get("groups") == DEPTHWISE:
+        resolved["groups"] = written["in_channels"]
+    if written.get("padding") == HALF:
+        kernel_size, dilation = written["kernel_size"], written.get("dilation", (1, 1))
+        resolved["padding"] = half_padding(kernel_size, dilation)
+    return Problem(**resolved)  # type: ignore[arg-type]  # every value was read by its kind in KINDS
+
+
+class _Exclusions:
+    """The entries of `exclude`: which points they take out. Words match as written, numbers by value."""
+
+    def __init__(self, exclude: Sequence[Values]) -> None:
+        rest: dict[Values, list[Values]] = {}  # what else the entries want whose problem part is the same
+        for wanted in exclude:
+            part = tuple(sorted((name, value) for name, value in wanted if name in PROBLEM_SETTINGS))
+            rest.setdefault(part, []).append(tuple(pair for pair in wanted if pair[0] in CASE_SETTINGS))
+        self._problems = Lookup(rest)
+        self._settings = [Lookup(wanted) for wanted in rest.values()]
+
+    def matching(self, written: _Settings, problem: Problem) -> tuple[int, ...]:
+        """The numbers of the problem parts that match."""
+        if not self._settings:
+            return ()
+        numbers = {name: getattr(problem, name) for name in PROBLEM_SETTINGS}
+        words = {name: word for name, word in written.items() if name in _WORDS and word != numbers[name]}
+        return tuple(sorted(self._problems.numbers(numbers, words)))
+
+    def left(self, matching: tuple[int, ...], settings: list[_Numbered]) -> list[_Numbered]:
+        """The settings that stay for a problem that these problem parts match."""
+        lookups = [self._settings[number] for number in matching]
+        return [each for each in settings if not any(lookup.numbers(each[1]) for lookup in lookups)]

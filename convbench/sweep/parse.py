@@ -1,0 +1,664 @@
+"""YAML text -> Sweep: what users may write in a sweep file, with all mistakes at once. Nothing is coerced."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+
+from convbench import units
+from convbench.errors import RequestError
+from convbench.model.bounds import (
+    LONGEST_BUDGET_S,
+    LONGEST_TIME_S,
+    LONGEST_TIMEOUT_S,
+    MOST_INTEGER,
+    MOST_PASSES,
+    MOST_ROUNDS,
+    VARIABLE,
+)
+from convbench.model.case import (
+    DEVICES,
+    DTYPES,
+    REQUIRED,
+    SETTINGS,
+    TORCH_CONV2D,
+    Allocator,
+    Autocast,
+    Cache,
+    Data,
+    Env,
+    Fp32Precision,
+    MemoryFormat,
+)
+from convbench.model.lookup import Entry, name_sets
+from convbench.model.problem import DEPTHWISE, HALF, Direction, PaddingMode, PaddingWord
+from convbench.model.result import Measure
+from convbench.model.threshold import BEYOND_L2, Special, Thresholds
+from convbench.model.variables import HIDDEN, Variables, hidden, is_secret
+from convbench.sweep.document import (
+    UNPRINTABLE,
+    Mistakes,
+    Node,
+    Secret,
+    below,
+    clipped,
+    compose,
+    plain,
+    without_secrets,
+)
+
+#: Bytes a sweep file may have; 1,000,000 cases of four settings take as much.
+MOST_BYTES = 100 * 2**20
+#: Points a sweep may have; more is a slip, and would fill the memory.
+MOST_POINTS = 1_000_000
+#: The largest seed that every random generator takes.
+MOST_SEED = 2**32 - 1
+#: Characters. A name becomes part of a file's name and of headlines.
+LONGEST_NAME = 200
+LONGEST_DESCRIPTION = 100_000
+LONGEST_VARIABLE = 4096
+#: Environment variables that an `env` may have.
+MOST_VARIABLES = 100
+#: Characters that the environment variables of all points may have together: every label holds its own.
+MOST_CHARACTERS = 200_000_000
+#: Points times the different sets of settings that the entries of a list name: each point looks up each set.
+MOST_LOOKUPS = 20 * MOST_POINTS
+
+#: A setting's value. Numbers are normalized (3 -> (3, 3)), words stand as they are written: `half`, `depthwise`.
+Value = int | bool | str | None | tuple[int, ...] | Env
+Values = tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """A setting and the values it takes."""
+
+    name: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """An entry of `cases`: the settings it names, multiplied by the axes it does not name."""
+
+    given: Values = ()
+    label: str | None = None
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What a sweep file asks for. `source` is its text; a file without `cases` has one entry that names nothing.
+
+    `secrets` are the variables under `env` that hold some, as (name, value). The values stand nowhere else: not in
+    `source`, and not in a case, which is the same one whatever they are.
+    """
+
+    path: str
+    source: str
+    name: str
+    description: str
+    seed: int
+    measure: Measure
+    compare: Thresholds
+    allocator: Allocator
+    axes: tuple[Axis, ...]
+    listed: tuple[Listed, ...]
+    exclude: tuple[Values, ...]
+    secrets: Variables = field(default=(), repr=False)
+
+
+def load(path: Path) -> Sweep:
+    """The sweep in a file; raises RequestError where it cannot be read, SweepError where it holds mistakes."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)  # /dev/zero has no end
+        if len(data) > MOST_BYTES:
+            raise RequestError(f"{path}: expected at most {units.size(MOST_BYTES)}, got more", hint="is it a sweep?")
+        text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()
+    except UnicodeDecodeError as error:
+        hint = "save it as UTF-8"
+        raise RequestError(f"{path}: expected text in UTF-8, got other bytes at {error.start}", hint=hint) from None
+    except FileNotFoundError:
+        raise RequestError(f"{path}: no such file", hint=_neighbours(path)) from None
+    except IsADirectoryError:
+        hint = f"name a file in it, {path / 'sweep.yaml'} say"
+        raise RequestError(f"{path}: expected a sweep file, got a folder", hint=hint) from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise RequestError(f"{path}: cannot be read: {reason.lower()}") from None
+    return parse(text, str(path))
+
+
+def _neighbours(path: Path) -> str | None:
+    try:
+        names = sorted(other.name for other in path.parent.iterdir() if other.suffix in (".yaml", ".yml"))
+    except (OSError, ValueError):
+        return None
+    close = get_close_matches(path.name, names, n=1)
+    return f"did you mean {path.parent / close[0]}?" if close else None
+
+
+# What one value may be
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What one value of a setting may be."""
+
+    least: int | None = None  # integers from here to `most`; None: no integers
+    most: int = MOST_INTEGER
+    pair: bool = False  # or [height, width] of such
+    words: tuple[str, ...] = ()
+    truth: bool = False
+    null: bool = False
+    variables: bool = False  # a mapping from environment variables to their values
+    text: Callable[[str], str | None] | None = None  # what is wrong with free text, None where nothing is
+    like: str = ""  # what free text should be
+
+    @property
+    def name(self) -> str:
+        """`an integer of at least 0, same, valid or half`."""
+        names = [] if self.least is None else [f"an integer of at least {self.least}"]
+        names += [str(word) for word in self.words]
+        names += ["true", "false"] if self.truth else []
+        names += [self.like] if self.like else []
+        names += ["a mapping of environment variables"] if self.variables else []
+        names += ["null"] if self.null else []
+        return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+_DEVICE = re.compile(r"([a-z]+)(?::(0|[1-9][0-9]{0,2}))?")
+_LAST_DEVICE = 127  # torch keeps the index in 8 bits
+_WITHOUT_INDEX = ("cpu", "accelerator")
+
+
+def _device_problem(text: str) -> str | None:
+    match = _DEVICE.fullmatch(text)
+    if match is None or match[1] not in DEVICES:
+        known = f"known are {', '.join(DEVICES)}, with an index if wanted: cuda:1"
+        return known if text.partition(":")[0] in DEVICES else _close(text, tuple(DEVICES)) or known
+    if match[2] is None:
+        return None
+    if match[1] in _WITHOUT_INDEX:
+        return f"{match[1]} takes no index"
+    return None if int(match[2]) <= _LAST_DEVICE else f"torch counts devices to {_LAST_DEVICE}"
+
+
+def _module_problem(text: str) -> str | None:
+    if text == TORCH_CONV2D:
+        return None
+    path, colon, attribute = text.partition(":")
+    words = [*path.split("."), *attribute.split(".")]
+    if colon and all(word.isidentifier() for word in words):
+        return None
+    if not colon and "." in path and all(word.isidentifier() for word in path.split(".")):
+        package, _, name = path.rpartition(".")
+        return f"did you mean {package}:{name}?"
+    return "the part before the colon is imported, the class after it takes torch.nn.Conv2d's arguments"
+
+
+#: Every axis: what one value of it may be. Its meaning stands in model/problem.py, model/case.py and worker/.
+KINDS: dict[str, Kind] = {
+    "in_channels": Kind(least=1),
+    "out_channels": Kind(least=1),
+    "kernel_size": Kind(least=1, pair=True),
+    "input_size": Kind(least=1, pair=True),
+    "stride": Kind(least=1, pair=True),
+    "padding": Kind(least=0, pair=True, words=(*PaddingWord, HALF)),
+    "dilation": Kind(least=1, pair=True),
+    "groups": Kind(least=1, words=(DEPTHWISE,)),
+    "bias": Kind(truth=True),
+    "padding_mode": Kind(words=tuple(PaddingMode)),
+    "batch_size": Kind(least=1, null=True),
+    "direction": Kind(words=tuple(Direction)),
+    "dtype": Kind(words=tuple(DTYPES)),
+    "memory_format": Kind(words=tuple(MemoryFormat)),
+    "device": Kind(text=_device_problem, like="a device"),
+    "threads": Kind(least=1, null=True),
+    "module": Kind(text=_module_problem, like=f"{TORCH_CONV2D} or package.module:Class"),
+    "allocator": Kind(words=tuple(Allocator)),
+    "cache": Kind(words=tuple(Cache)),
+    "data": Kind(words=tuple(Data)),
+    "autocast": Kind(words=tuple(Autocast)),
+    "fp32_precision": Kind(words=tuple(Fp32Precision)),
+    "deterministic": Kind(truth=True),
+    "cudnn_benchmark": Kind(truth=True),
+    "env": Kind(variables=True),
+}
+assert set(KINDS) == set(SETTINGS), "every setting of a case needs its kind"
+
+
+def read_value(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
+    """One value; None after a mistake, which `mistakes` then holds."""
+    value = node.value
+    if isinstance(value, list) and kind.pair:
+        if len(value) != 2:
+            mistakes.expected("[height, width]", node, where, _LISTS)
+        side = Kind(least=kind.least)
+        sides = [read_value(side, inner, f"{where}[{index}]", mistakes) for index, inner in enumerate(value)]
+        return tuple(side for side in sides if isinstance(side, int))
+    if isinstance(value, dict) and kind.variables:
+        return _variables(value, where, mistakes)
+    if isinstance(value, str) and kind.variables and is_secret(value, value):
+        mistakes.add(node.line, where, f"expected {kind.name}, got {HIDDEN}", "write {NAME: value}")
+        return None
+    if isinstance(value, bool) and kind.truth:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and kind.least is not None:
+        if kind.least <= value <= kind.most:
+            return (value, value) if kind.pair else value
+        if value > kind.most:
+            mistakes.expected(f"an integer of at most {kind.most}", node, where)
+            return None
+    problem = None
+    if isinstance(value, str):
+        for word in kind.words:
+            if value == word:
+                return word
+        if kind.text and len(value) > LONGEST_NAME:
+            problem = f"it may have {LONGEST_NAME} characters"
+        elif kind.text:
+            problem = kind.text(value)
+        if kind.text and problem is None:
+            return value
+    if value is None and kind.null:
+        return None
+    mistakes.expected(kind.name, node, where, problem or _hint(kind, node))
+    return None
+
+
+def _variables(found: dict[str, tuple[int, Node]], where: str, mistakes: Mistakes) -> Env:
+    """Environment variables of a worker, sorted by name."""
+    if len(found) > MOST_VARIABLES:
+        line = next(iter(found.values()))[0]
+        mistakes.add(line, where, f"expected at most {MOST_VARIABLES} variables, got {units.count(len(found))}")
+        return ()
+    for name, (line, _) in found.items():
+        if not VARIABLE.fullmatch(name):
+            got = HIDDEN if is_secret(name) else clipped(name)
+            mistakes.add(line, where, f"expected a variable's name, got {got}")
+    read = []
+    for name, (_, inner) in found.items():
+        if is_secret(name) and not isinstance(inner.value, str):
+            mistakes.add(inner.line, below(where, name), "expected text", "put it in quotes")
+        else:
+            value = _text(inner, below(where, name), mistakes, longest=LONGEST_VARIABLE, lines=False)
+            read.append((name, value))
+            mistakes.secrets |= is_secret(name, value)
+    return hidden(sorted(read))
+
+
+_LISTS = "lists of values belong under axes"
+_TRUTHS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+
+
+def _hint(kind: Kind, node: Node) -> str | None:
+    """What was probably meant."""
+    value = node.value
+    if isinstance(value, list) and value:
+        return _LISTS
+    if not isinstance(value, str):
+        return None
+    if kind.truth and value.lower() in _TRUTHS:
+        return f"did you mean {_TRUTHS[value.lower()]}?"
+    if node.quoted and value and not isinstance(plain(value), str):
+        return "take the quotes away"
+    if kind.least is not None and re.fullmatch("0[0-9]+", value):
+        return "take the leading zero away"
+    return _close(value, kind.words)
+
+
+@lru_cache(maxsize=1024)
+def _close(word: str, words: tuple[str, ...]) -> str | None:
+    """`did you mean kernel_size?`, or None."""
+    meant = _MEANT.get(word.lower())
+    match = [meant] if meant in words else get_close_matches(word[:LONGEST_NAME].lower(), words, n=1)
+    return f"did you mean {match[0]}?" if match else None
+
+
+#: Other names of things, which do not look like ours.
+_MEANT = {
+    "fp16": "float16",
+    "bf16": "bfloat16",
+    "fp32": "float32",
+    "fp64": "float64",
+    "double": "float64",
+    "nchw": "contiguous",
+    "nhwc": "channels_last",
+    "gpu": "cuda",
+    "rocm": "cuda",
+    "inference": "forward",
+    "training": "train_step",
+}
+
+
+#: How the places end where a percentage may have been meant.
+_RATIOS = ("precision", "threshold", "beyond_l2")
+
+
+def _number(node: Node, where: str, low: float, high: float, mistakes: Mistakes) -> float:
+    value = node.value
+    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
+        return float(value)
+    hint = "1 % is 0.01" if where.endswith(_RATIOS) and isinstance(value, int | float) else None
+    mistakes.expected(f"a number from {low:g} to {high:g}", node, where, hint or _hint(Kind(), node))
+    return low
+
+
+def _text(node: Node, where: str, mistakes: Mistakes, *, longest: int, lines: bool = True) -> str:
+    """Free text of 1 to `longest` characters, with line breaks where `lines`, without control characters."""
+    value = node.value
+    if not isinstance(value, str):
+        mistakes.expected("text", node, where, "put it in quotes" if isinstance(value, int | float) else None)
+        return ""
+    if not lines and len(value.splitlines()) > 1:
+        mistakes.expected("one line of text", node, where)
+    elif not 1 <= len(value.strip()) <= len(value) <= longest:
+        got = f"got {units.count(len(value))}" if value.strip() else "got none"
+        mistakes.add(node.line, where, f"expected 1 to {units.count(longest)} characters, {got}")
+    elif unwelcome := _CONTROL.search(value):  # in double quotes YAML can write any character
+        got = f"got U+{ord(unwelcome[0]):04X}"
+        mistakes.add(node.line, where, f"control characters are not allowed, {got}")
+    return value
+
+
+_CONTROL = re.compile(f"{UNPRINTABLE.pattern}|[\r\x85]")
+
+
+# What a file may hold
+
+_TOP = ("name", "description", "seed", "axes", "cases", "exclude", "measure", "compare")
+_LISTED_ONLY = ("label", "count")
+
+#: The numbers under `measure` and their bounds: counts, seconds and ratios.
+_COUNTS = {"passes": (1, MOST_PASSES), "rounds": (1, MOST_ROUNDS)}
+_NUMBERS = {
+    "precision": (1e-4, 0.5),
+    "max_time": (1e-3, LONGEST_TIME_S),
+    "timeout": (0.1, LONGEST_TIMEOUT_S),
+    "budget": (1.0, LONGEST_BUDGET_S),
+}
+_MEASURE = (*_COUNTS, *_NUMBERS, "allocator")
+_COMPARE = ("threshold", "beyond_l2", "thresholds")
+#: The bounds of a threshold, ratios minus 1. No floor repeats better than the lower; from 1 on a percentage is meant.
+_THRESHOLD = (0.005, 0.99)
+
+#: Where a key belongs that stands in the wrong place.
+_PLACES = {
+    **dict.fromkeys(SETTINGS, "under axes"),
+    **dict.fromkeys(_MEASURE[:-1], "under measure"),
+    **dict.fromkeys(_COMPARE, "under compare"),
+    **dict.fromkeys(_LISTED_ONLY, "in an entry of cases"),
+    **dict.fromkeys(_TOP, "at the top level"),
+}
+
+
+def parse(text: str, path: str) -> Sweep:
+    """The sweep that `text` describes; raises SweepError with all its mistakes, which name the file `path`."""
+    mistakes = Mistakes(path)
+    root = compose(text, mistakes)
+    if root.value is None:
+        mistakes.add(root.line, "", "expected a sweep, got an empty file", "start from one in configs/")
+        raise mistakes.error()
+    top = _mapping(root, "", _TOP, mistakes, "a mapping with axes or cases")
+
+    def described(key: str, default: str, longest: int) -> str:
+        return _text(top[key], key, mistakes, longest=longest) if key in top else default
+
+    name = described("name", Path(path).stem.encode("utf-8", "replace").decode(), LONGEST_NAME)
+    description = described("description", "", LONGEST_DESCRIPTION)
+    seed = read_value(Kind(least=0, most=MOST_SEED), top["seed"], "seed", mistakes) if "seed" in top else 0
+    axes = _axes(top["axes"], mistakes) if "axes" in top else ()
+    listed = _listed(top["cases"], mistakes) if "cases" in top else (Listed(),)
+    exclude = _exclude(top["exclude"], mistakes) if "exclude" in top else ()
+    measure, allocator = _measure(top["measure"], mistakes) if "measure" in top else (Measure(), Allocator.STEADY)
+    compare = _compare(top["compare"], mistakes) if "compare" in top else Thresholds()
+    if isinstance(root.value, dict):
+        _require(root, top.get("axes"), top.get("cases"), mistakes)
+        points = _limit(axes, listed, top.get("axes") or root, mistakes)
+        if "exclude" in top:
+            _limit_sets(exclude, points, top["exclude"], "exclude", mistakes)
+        if "compare" in top:
+            wanted = [special.settings for special in compare.specials]
+            _limit_sets(wanted, points, top["compare"], "compare.thresholds", mistakes)
+    source, secrets = without_secrets(text) if mistakes.secrets and not mistakes.found else (text, [])
+    for name, line in _ambiguous(secrets):
+        hint = "its value is stored nowhere, so that it can tell no cases apart"
+        mistakes.add(line, "", f"expected one value of {name}, got another one", hint)
+    if mistakes.found:
+        raise mistakes.error()
+    return Sweep(
+        path=path,
+        source=source,
+        secrets=tuple(sorted({secret.name: secret.value for secret in secrets}.items())),
+        name=name,
+        description=description,
+        seed=seed if isinstance(seed, int) else 0,
+        measure=measure,
+        compare=compare,
+        allocator=allocator,
+        axes=axes,
+        listed=listed,
+        exclude=exclude,
+    )
+
+
+def _ambiguous(secrets: Sequence[Secret]) -> Iterator[tuple[str, int]]:
+    """(name, line) of every secret that has another value than above."""
+    seen: dict[str, str] = {}
+    for secret in secrets:
+        if seen.setdefault(secret.name, secret.value) != secret.value:
+            yield secret.name, secret.line
+
+
+def _mapping(node: Node, where: str, keys: tuple[str, ...], mistakes: Mistakes, what: str) -> dict[str, Node]:
+    """The values of the known keys; `what` was expected."""
+    if not isinstance(node.value, dict):
+        mistakes.expected(what, node, where)
+        return {}
+    for key, (line, _) in node.value.items():
+        if key not in keys:
+            place = _PLACES.get(key)
+            hint = f"it belongs {place}" if place else _close(key, keys) or f"known are {', '.join(keys)}"
+            mistakes.add(line, where, f"unknown key {clipped(key)}", hint)
+    return {key: inner for key, (_, inner) in node.value.items() if key in keys}
+
+
+def _axes(node: Node, mistakes: Mistakes) -> tuple[Axis, ...]:
+    found = _mapping(node, "axes", SETTINGS, mistakes, "a mapping from settings to lists of values")
+    if node.value == {}:
+        mistakes.expected("at least one axis", node, "axes")
+    return tuple(Axis(name=name, values=_axis(name, inner, mistakes)) for name, inner in found.items())
+
+
+def _axis(name: str, node: Node, mistakes: Mistakes) -> tuple[Value, ...]:
+    """The values of an axis: a list, a range, or one value without brackets."""
+    where, kind = f"axes.{name}", KINDS[name]
+    if isinstance(node.value, list):
+        if not node.value:
+            mistakes.expected("at least one value", node, where)
+        return tuple(read_value(kind, inner, f"{where}[{index}]", mistakes) for index, inner in enumerate(node.value))
+    if isinstance(node.value, dict) and kind.least is not None:
+        return _range(kind, node, where, mistakes)
+    return (read_value(kind, node, where, mistakes),)
+
+
+def _range(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> tuple[Value, ...]:
+    """The values of {from, to, times} (16, 32, 64) or {from, to, step}, `to` itself only where it is hit."""
+    before = len(mistakes.found)
+    assert kind.least is not None
+    found = _mapping(node, where, ("from", "to", "times", "step"), mistakes, "a range")
+    by_factor = "times" in found
+    leasts = {"from": max(kind.least, int(by_factor)), "to": kind.least, "times": 2, "step": 1}
+    read = {key: read_value(Kind(least=leasts[key]), inner, f"{where}.{key}", mistakes) for key, inner in found.items()}
+    numbers = {key: value for key, value in read.items() if isinstance(value, int)}
+    if len(mistakes.found) == before and set(found) not in ({"from", "to", "times"}, {"from", "to", "step"}):
+        got = " and ".join(found) or "nothing"
+        mistakes.add(node.line, where, f"expected from, to and either times or step, got {got}")
+    if len(mistakes.found) > before:
+        return ()
+    first, last = numbers["from"], numbers["to"]
+    if last < first:
+        mistakes.expected(f"an integer of at least {first}", found["to"], f"{where}.to")
+    values: Sequence[int]
+    if by_factor:
+        values = [value for n in range(32) if (value := first * numbers["times"] ** n) <= last]
+    else:
+        values = range(first, last + 1, numbers["step"])
+    if len(values) > MOST_POINTS:
+        mistakes.add(node.line, where, _too_many(len(values)))
+        return ()
+    return tuple((value, value) for value in values) if kind.pair else tuple(values)
+
+
+def _entries(node: Node, where: str, mistakes: Mistakes) -> list[Node]:
+    if isinstance(node.value, list):
+        return node.value
+    mistakes.expected(
+        "a list of mappings", node, where, "put a dash before it" if isinstance(node.value, dict) else None
+    )
+    return []
+
+
+def _given(found: dict[str, Node], where: str, mistakes: Mistakes) -> Values:
+    """The settings that an entry of `cases` or `exclude` names."""
+    settings = ((name, inner) for name, inner in found.items() if name in KINDS)
+    return tuple((name, read_value(KINDS[name], inner, f"{where}.{name}", mistakes)) for name, inner in settings)
+
+
+def _listed(node: Node, mistakes: Mistakes) -> tuple[Listed, ...]:
+    if node.value == []:
+        mistakes.expected("at least one case", node, "cases")
+    listed = []
+    for index, entry in enumerate(_entries(node, "cases", mistakes)):
+        where = f"cases[{index}]"
+        found = _mapping(entry, where, (*SETTINGS, *_LISTED_ONLY), mistakes, "a mapping of settings")
+        label, count = found.get("label"), found.get("count")
+        times = read_value(Kind(least=1), count, f"{where}.count", mistakes) if count else 1
+        listed.append(
+            Listed(
+                given=_given(found, where, mistakes),
+                label=_text(label, f"{where}.label", mistakes, longest=LONGEST_NAME, lines=False) if label else None,
+                count=times if isinstance(times, int) else 1,
+            )
+        )
+    return tuple(listed)
+
+
+def _exclude(node: Node, mistakes: Mistakes) -> tuple[Values, ...]:
+    exclude = []
+    for index, entry in enumerate(_entries(node, "exclude", mistakes)):
+        where = f"exclude[{index}]"
+        if entry.value == {}:
+            mistakes.expected("at least one setting", entry, where, "an empty entry matches every point")
+        found = _mapping(entry, where, SETTINGS, mistakes, "a mapping of settings")
+        exclude.append(_given(found, where, mistakes))
+    return tuple(exclude)
+
+
+def _measure(node: Node, mistakes: Mistakes) -> tuple[Measure, Allocator]:
+    found = _mapping(node, "measure", _MEASURE, mistakes, f"a mapping of {', '.join(_MEASURE)}")
+    default = Measure()
+
+    def count(name: str) -> int:
+        least, most = _COUNTS[name]
+        value = read_value(Kind(least=least, most=most), found[name], f"measure.{name}", mistakes)
+        return value if isinstance(value, int) else least
+
+    def number(name: str) -> float:
+        return _number(found[name], f"measure.{name}", *_NUMBERS[name], mistakes)
+
+    allocator: Value = Allocator.STEADY
+    if "allocator" in found:
+        allocator = read_value(KINDS["allocator"], found["allocator"], "measure.allocator", mistakes)
+    measure = Measure(
+        precision=number("precision") if "precision" in found else default.precision,
+        passes=count("passes") if "passes" in found else default.passes,
+        rounds=count("rounds") if "rounds" in found else default.rounds,
+        max_time=number("max_time") if "max_time" in found else default.max_time,
+        timeout=number("timeout") if "timeout" in found else default.timeout,
+        budget=number("budget") if "budget" in found else default.budget,
+    )
+    return measure, allocator if isinstance(allocator, Allocator) else Allocator.STEADY
+
+
+def _compare(node: Node, mistakes: Mistakes) -> Thresholds:
+    found = _mapping(node, "compare", _COMPARE, mistakes, f"a mapping of {', '.join(_COMPARE)}")
+
+    def number(name: str, default: float) -> float:
+        return _number(found[name], f"compare.{name}", *_THRESHOLD, mistakes) if name in found else default
+
+    threshold = number("threshold", Thresholds().threshold)
+    entries = _entries(found["thresholds"], "compare.thresholds", mistakes) if "thresholds" in found else []
+    return Thresholds(
+        threshold=threshold,
+        beyond_l2=number(
+            "beyond_l2", max(BEYOND_L2, threshold)
+        ),  # by default no less than for what stays in the caches
+        specials=tuple(_special(entry, f"compare.thresholds[{i}]", mistakes) for i, entry in enumerate(entries)),
+    )
+
+
+def _special(entry: Node, where: str, mistakes: Mistakes) -> Special:
+    found = _mapping(entry, where, (*SETTINGS, "threshold"), mistakes, "a mapping of settings and a threshold")
+    if isinstance(entry.value, dict) and "threshold" not in entry.value:
+        mistakes.add(entry.line, where, "missing threshold")
+    elif isinstance(entry.value, dict) and len(entry.value) == 1:
+        hint = "one for all cases is compare.threshold"
+        mistakes.add(entry.line, where, "expected at least one setting beside the threshold", hint)
+    own = _number(found["threshold"], f"{where}.threshold", *_THRESHOLD, mistakes) if "threshold" in found else 0.0
+    return Special(settings=_given(found, where, mistakes), threshold=own)
+
+
+def _require(root: Node, axes: Node | None, cases_: Node | None, mistakes: Mistakes) -> None:
+    """Every point needs the settings that have no default: from the axes, or from its entry of `cases`."""
+    named = axes.value if axes and isinstance(axes.value, dict) else {}
+    lacking = [name for name in REQUIRED if name not in named]
+    if cases_ is not None:
+        for index, entry in enumerate(cases_.value if isinstance(cases_.value, list) else ()):
+            missing = [name for name in lacking if isinstance(entry.value, dict) and name not in entry.value]
+            if missing:
+                hint = "give it here or under axes"
+                mistakes.add(entry.line, f"cases[{index}]", f"missing {', '.join(missing)}", hint)
+    elif axes is None:
+        mistakes.add(root.line, "", "expected axes or cases, got neither")
+    elif named and lacking:
+        mistakes.add(axes.line, "axes", f"missing {', '.join(lacking)}")
+
+
+def _limit(axes: Sequence[Axis], listed: Sequence[Listed], node: Node, mistakes: Mistakes) -> int:
+    """Count the points before any is made, and how long their labels can be."""
+    points = 0
+    for named in (dict(entry.given) for entry in listed):
+        points += math.prod(len(axis.values) for axis in axes if axis.name not in named)
+    hint = "take values out, or split the sweep into several files"
+    if points > MOST_POINTS:
+        mistakes.add(node.line, "axes", _too_many(points), hint)
+        return points
+    written = [value for axis in axes if axis.name == "env" for value in axis.values]
+    written += [value for entry in listed for name, value in entry.given if name == "env"]
+    longest = max((len(str(value)) for value in written), default=0)
+    if points * longest > MOST_CHARACTERS:
+        most = f"expected at most {units.count(MOST_CHARACTERS)} characters of env over all points"
+        mistakes.add(node.line, "axes", f"{most}, got {units.count(points * longest)}", hint)
+    return points
+
+
+def _limit_sets(entries: Iterable[Entry], points: int, node: Node, where: str, mistakes: Mistakes) -> None:
+    """Count what each point would look up."""
+    sets = name_sets(entries)
+    if points * sets > MOST_LOOKUPS:
+        most = f"expected at most {MOST_LOOKUPS // points} different sets of settings for {units.count(points)} points"
+        hint = "name the same settings in more entries, or split the sweep into several files"
+        mistakes.add(node.line, where, f"{most}, got {units.count(sets)}", hint)
+
+
+def _too_many(points: int) -> str:
+    return f"expected at most {units.count(MOST_POINTS)} points, got {units.count(points)}"
