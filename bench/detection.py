@@ -36,7 +36,8 @@ from pathlib import Path
 
 from detection_statistics import SLOWER, THRESHOLD, TRIALS, Row, drawn, order, show
 
-from convbench import api
+from convbench import sweep as sweeps
+from convbench.actions import measure, read
 from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.comparison import compare
 from convbench.analysis.comparison.judgment import Compared, Comparison, Judgment
@@ -136,7 +137,7 @@ class Study:
         self.sweep = place(folder)
         self.db = str(folder / "study.db")
         os.chdir(folder)
-        self.plan = api.planned(self.sweep)
+        self.plan = measure.planned(self.sweep)
         self.l2_bytes = machine.cache_bytes(2) or 0
         keys = [key(case) for case in self.plan[1].cases]
         assert len(set(keys)) == len(keys), "the module could not tell these cases apart"
@@ -163,15 +164,15 @@ class Study:
 
     def same(self, trial: int) -> Row:
         newest = self.newest()
-        run = api.run(self.sweep, db=self.db, fresh=True).run
+        run = measure.run(self.sweep, db=self.db, fresh=True).run
         row: Row = {"run": run.id, "floors": {result.case.label: floor(result) for result in run.results}}
         if newest is None:
             return row
-        base = api.load(newest["run"], db=self.db).run
-        before = compare(base, run, api.thresholds(run))
+        base = read.load(newest["run"], db=self.db).run
+        before = compare(base, run, sweeps.thresholds(run))
         row |= {"base": base.id, "refused": None, "before": self.told(before), "at_5": self.told(at_5(base, run))}
         try:
-            after = api.against(self.sweep, base, run).comparison
+            after = measure.against(self.sweep, base, run).comparison
         except NotComparableError as error:
             return row | {"refused": error.message}
         return row | {"after": self.told(after)}
@@ -181,9 +182,9 @@ class Study:
         newest = self.newest()
         assert newest is not None, "the floors are an honest run's"
         with variable(json.dumps(waits)):
-            run = api.run(self.sweep, db=self.db, fresh=True).run
-        base = api.load(newest["run"], db=self.db).run
-        found = compare(base, run, api.thresholds(run))
+            run = measure.run(self.sweep, db=self.db, fresh=True).run
+        base = read.load(newest["run"], db=self.db).run
+        found = compare(base, run, sweeps.thresholds(run))
         return {
             "run": run.id,
             "base": base.id,
@@ -193,7 +194,7 @@ class Study:
 
     def ab(self, trial: int) -> Row:
         waits, chosen = self.waits("ab", trial)
-        found = api.ab(self.sweep, Setup(), Setup(variables=((VARIABLE, json.dumps(waits)),)))
+        found = measure.ab(self.sweep, Setup(), Setup(variables=((VARIABLE, json.dumps(waits)),)))
         return {"found": self.told(found.comparison, chosen), "floors": epoch_floors(found)}
 
     def identical(self, trial: int) -> Row:

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from convbench import api
+from convbench.actions import measure, read
 from convbench.conduct import run as runner
 from convbench.conduct.passes import Progress
 
@@ -35,7 +35,7 @@ class Clock:
             self.last = progress
 
         def report(run_id: str, pass_index: int) -> None:
-            api.load(run_id, db=db).write_report(folder)
+            read.load(run_id, db=db).write_report(folder)
 
         return runner.Listener(begun=begun, progressed=progressed, pass_finished=report)
 
@@ -45,7 +45,7 @@ def main() -> None:
     whole = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         clock, db = Clock(), str(Path(folder) / "bench.db")
-        measured = api.run(config, db=db, listener=clock.listener(db, Path(folder)))
+        measured = measure.run(config, db=db, listener=clock.listener(db, Path(folder)))
         wall_s = time.monotonic() - clock.begun
     assert clock.last is not None
     assert clock.start_s_before is not None

@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import synthetic
 from export_speed import store
 
-from convbench import api, units
+from convbench import units
+from convbench.actions import pages
 
 REPEATS = 5
 
@@ -39,9 +40,9 @@ def main() -> None:
             took = []
             for _ in range(REPEATS):
                 if fresh:
-                    Path(folder, api.KEPT).unlink(missing_ok=True)
+                    Path(folder, pages.KEPT).unlink(missing_ok=True)
                 before = time.perf_counter()
-                api.write_index(Path(folder), db=database)
+                pages.write_index(Path(folder), db=database)
                 took.append(time.perf_counter() - before)
             print(
                 f"{what}: {units.seconds(min(took))} at best, {units.seconds(sorted(took)[REPEATS // 2])} in the median"

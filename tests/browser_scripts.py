@@ -1,4 +1,4 @@
-"""The report's JavaScript called from Python: functions of the modules in report/pages/static, run in a real browser."""
+"""The report's JavaScript called from Python: functions of modules in report/pages/static, run in a real browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page's scripts are given, read back as Python would: by the format that report/pages/payload.py describes."""
+"""What the page's scripts are given, read back as Python would, by the format of report/pages/payload.py."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convbench.cli.measuring import sigterm_as_interrupt
+from convbench.cli.interrupt import sigterm_as_interrupt
 from convbench.cli.options import Config, app
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.cli.output import flush, say, show
@@ -69,7 +69,7 @@ def ab(
     A is the base, B the candidate; what is not said of a side is as convbench itself runs. Both start afresh in every
     epoch and take turns block by block, so that the machine's noise meets both. Prints and exits as compare does.
     """
-    from convbench import api
+    from convbench.actions import measure
     from convbench.cli.progress import Shown
     from convbench.report.text.compare import compare_text
 
@@ -79,7 +79,7 @@ def ab(
     shown = Shown()
     with sigterm_as_interrupt():
         try:
-            found = api.ab(config, *sides, threshold=threshold, epochs=epochs, listener=shown.listener())
+            found = measure.ab(config, *sides, threshold=threshold, epochs=epochs, listener=shown.listener())
         except KeyboardInterrupt:
             shown.close()
             say("nothing is kept of an ab that is interrupted: it begins anew")

@@ -31,13 +31,13 @@ def compare(
     more in a page, whose path ends standard error. Exits with 1 where a case regressed, 4 where the runs cannot be
     compared, 5 where noise hides too much.
     """
-    from convbench import api
+    from convbench.actions import compare as comparing
     from convbench.report.text.compare import compare_text
 
     outcome = Outcome.asked(summary, junit, fail_on)
     check_page(output, no_page=no_page)
     gc.disable()  # millions of blocks and no garbage among them
-    found = api.compare(base, new, db=database_of(db), across_environments=across_environments)
+    found = comparing.compare(base, new, db=database_of(db), across_environments=across_environments)
     show(compare_text(found.comparison))
     gc.freeze()  # at the end Python would walk through all of it once more
     code = outcome.of_comparison(found.comparison)

@@ -98,10 +98,10 @@ def _options(
 
 def write_index(run: Run, db: str | None, findings: Sequence[str] | None = None) -> None:
     """Write the page of all runs. The report is written by then: whatever goes wrong here costs a line, no more."""
-    from convbench import api
+    from convbench.actions import pages
 
     try:
-        api.write_index(db=db, run=run, findings=findings)
+        pages.write_index(db=db, run=run, findings=findings)
     except Exception as error:
         say(f"no page of all runs: {line(str(error), most=LONGEST_TEXT)}")
 

@@ -41,7 +41,8 @@ def check_page(output: Path | None, *, no_page: bool) -> None:
 
 def write_page(compared: Compared, output: Path | None, *, no_page: bool) -> None:
     """Write the page and say where, last of all. One that nobody asked for by name costs a line where it fails."""
-    from convbench import api, units
+    from convbench import units
+    from convbench.actions import pages
 
     if no_page:
         return
@@ -50,7 +51,7 @@ def write_page(compared: Compared, output: Path | None, *, no_page: bool) -> Non
         say(f"no page of {units.plural(cases, 'case')} unless it is asked for: -o FILE")
         return
     try:
-        path = api.write_comparison(compared, output)
+        path = pages.write_comparison(compared, output)
     except Exception as error:
         if output is not None:
             raise

@@ -2,8 +2,8 @@
 
 A noun becomes an object with its fields; tuples become lists, words their text, packed bytes base64, and a number that
 JSON does not know `"nan"`, `"inf"` or `"-inf"`. Readers take exactly what is written: an entry that is missing,
-unknown, mistyped or out of its bounds (model/bounds.py) is a RequestError that names its place. Which file it was is for the
-caller to say.
+unknown, mistyped or out of its bounds (model/bounds.py) is a RequestError that names its place. Which file it was is
+for the caller to say.
 """
 
 from __future__ import annotations

@@ -1,10 +1,19 @@
-"""The disk room: runs and results in a database, SQLite by default, through SQLAlchemy."""
+"""The disk room: files, and runs with their results in a database, SQLite by default, through SQLAlchemy.
 
-from convbench.store.identity import digest, new_run_id
-from convbench.store.place import DEFAULT
-from convbench.store.store import Store
-from convbench.store.waiting import Record, record, send_waiting, waiting_file
-from convbench.store.writer import Writer
+Names are loaded when they are asked for: whoever writes a file needs no database.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convbench.store.identity import digest, new_run_id
+    from convbench.store.place import DEFAULT
+    from convbench.store.store import Store
+    from convbench.store.waiting import Record, record, send_waiting, waiting_file
+    from convbench.store.writer import Writer
 
 __all__ = [
     "DEFAULT",
@@ -17,3 +26,17 @@ __all__ = [
     "send_waiting",
     "waiting_file",
 ]
+
+_MODULES = {
+    **dict.fromkeys(("digest", "new_run_id"), "identity"),
+    "DEFAULT": "place",
+    "Store": "store",
+    **dict.fromkeys(("Record", "record", "send_waiting", "waiting_file"), "waiting"),
+    "Writer": "writer",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

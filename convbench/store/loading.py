@@ -1,7 +1,8 @@
 """Rows to nouns: a run with its results, its visits, one case.
 
 SQLite keeps anything in any column. What another program may have put there passes the same door as an exported file
-(model/serial.py): wrong types and what is out of bounds are ValueErrors and RequestErrors, which `Place.decoding` explains.
+(model/serial.py): wrong types and what is out of bounds are ValueErrors and RequestErrors, which `Place.decoding`
+explains.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ schema = Table(
     Column("identity", Words, info=since(2)),
 )
 
-#: One row per run. `measure` and `environment` are JSON (model/serial.py), `seed` is text because it may exceed 64 bits.
+#: One row per run. `measure` and `environment` are JSON (model/serial.py); `seed` is text since it may exceed 64 bits.
 #: `host` is where the run began; the writer is the process that writes it now, null where none does.
 runs = Table(
     "runs",

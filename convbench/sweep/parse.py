@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from convbench import units
-from convbench.errors import RequestError
+from convbench.errors import RequestError, SweepError
 from convbench.model.bounds import (
     LONGEST_BUDGET_S,
     LONGEST_TIME_S,
@@ -38,7 +38,7 @@ from convbench.model.case import (
 )
 from convbench.model.lookup import Entry, name_sets
 from convbench.model.problem import DEPTHWISE, HALF, Direction, PaddingMode, PaddingWord
-from convbench.model.result import Measure
+from convbench.model.result import Measure, Run
 from convbench.model.threshold import BEYOND_L2, Special, Thresholds
 from convbench.model.variables import HIDDEN, Variables, hidden, is_secret
 from convbench.sweep.document import (
@@ -662,3 +662,17 @@ def _limit_sets(entries: Iterable[Entry], points: int, node: Node, where: str, m
 
 def _too_many(points: int) -> str:
     return f"expected at most {units.count(MOST_POINTS)} points, got {units.count(points)}"
+
+
+def thresholds(run: Run) -> Thresholds:
+    """What a run's sweep says counts as a change.
+
+    Raises RequestError where that cannot be read: another convbench may have stored it.
+    """
+    try:
+        return parse(run.source, f"the sweep of run {run.id}").compare
+    except SweepError as error:
+        if "compare" not in run.source:  # whatever else it says, it says nothing of this
+            return Thresholds()
+        told = "; ".join(each.strip() for each in error.lines)
+        raise RequestError(f"what counts as a change cannot be read: {told}") from None

@@ -1,6 +1,6 @@
 """What two environments measured side by side differ in: who is suspected, who is accused, with which interval. Pure.
 
-An epoch is a pair of fresh processes, one of each environment, whose blocks alternate (convbench/conduct/epochs.py). A case is
+An epoch is a pair of fresh processes, one of each environment, whose blocks alternate (conduct/epochs.py). A case is
 accused where the ratio of the floors over all epochs and the median of the epochs' own ratios both exceed the
 threshold, and their interval excludes no change. With 12 epochs and 2.5 %, before intervals were asked, the simulated
 false alarm was 4e-5 per case and side, and a planted 5 % was found in 90-100 % (measurement.md, fact 7).

@@ -1,7 +1,7 @@
 """A case as a short script that needs torch alone, to be run under a profiler or pasted into a bug report; pure.
 
-The script does what worker/ does with the case, and holds nothing that this case does not need. tests/test_repro.py
-holds the two against each other.
+The script does what worker/ does with the case, and holds nothing that this case does not need.
+tests/report/test_repro.py holds the two against each other.
 """
 
 from __future__ import annotations

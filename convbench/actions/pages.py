@@ -1,0 +1,121 @@
+"""Writes reports and pages: of a run, of a comparison, of all runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convbench import sweep as sweeps
+from convbench.errors import StoreError
+from convbench.model.result import Run
+from convbench.store.files import write_bytes
+
+if TYPE_CHECKING:
+    from convbench.analysis.comparison.judgment import Compared
+
+
+#: Where reports are written, below the current directory.
+REPORTS = Path("reports")
+
+
+def write_report(run: Run, folder: Path = REPORTS) -> Path:
+    """Write the run's report into `folder`, whole or not at all, and return its path."""
+    from convbench.report.pages import run as page
+
+    path = folder / page.file_name(run)
+    write_bytes(path, page.render(run).encode())
+    return path
+
+
+def write_comparison(compared: Compared, path: Path | None = None) -> Path:
+    """Write the page of a comparison, whole or not at all, and return its path: in `reports/` where none is given.
+
+    It links to the reports of both runs that lie beside it. Raises RequestError with the system's reason.
+    """
+    from convbench.report.pages import comparison as comparison_page
+    from convbench.report.pages import run as page
+
+    path = path or REPORTS / comparison_page.file_name(compared.comparison)
+    names = [page.file_name(run) for run in (compared.base, compared.new)]
+    beside = [name for name in names if (path.parent / name).is_file()]
+    write_bytes(path, comparison_page.render(compared, beside).encode())
+    return path
+
+
+#: The page of all runs, beside the reports, and what was found in runs that are over, so that it is found out once.
+INDEX, KEPT = "index.html", "index.json"
+
+
+#: What is read of the second at most, bytes: the page's 500 runs fit in.
+LARGEST_KEPT = 4 * 2**20
+
+
+#: The largest run that is looked into for the page alone: its findings take 0.7 s.
+MOST_LOOKED_CASES = 2000
+
+
+#: How long other runs are looked into for the page before it says of the rest that they were not, seconds: a user waits
+#: for the report, and the next page goes on from there.
+LOOKING_S = 1.0
+
+
+def write_index(
+    folder: Path = REPORTS,
+    *,
+    db: str | None = None,
+    run: Run | None = None,
+    findings: Sequence[str] | None = None,
+    looking_s: float = LOOKING_S,
+) -> Path:
+    """Write the page of all runs in the database `db` into `folder`, where their reports are, and return its path.
+
+    `run` is one that is loaded already, `findings` its sentences where they are known. Raises RequestError where the
+    database cannot be read or the folder not be written.
+    """
+    from convbench.actions.trending import sweeps_over_time
+    from convbench.report.pages import index
+    from convbench.store import Store
+    from convbench.version import __version__
+
+    text = _kept_text(folder / KEPT)
+    kept, kept_sweeps = index.kept_glances(text, __version__), index.kept_trends(text, __version__)
+    seen: dict[str, index.Glance] = {}
+    with Store.open(db) as store:
+        stored = store.runs()
+        over_time = sweeps_over_time(store, stored, kept_sweeps, thresholds=sweeps.thresholds, seconds=looking_s)
+        until = time.monotonic() + looking_s
+        shown = stored[: index.MOST_RUNS]
+        for summary in shown:
+            before = kept.get(summary.id)
+            at_hand = run if run is not None and run.id == summary.id else None
+            is_over = summary.finished_at is not None  # else it goes on, or may: what is found now is soon wrong
+            if at_hand is not None and findings is not None:
+                seen[summary.id] = index.glance(at_hand, findings)
+            elif before is not None and before[0] == summary.finished_at:
+                seen[summary.id] = before[1]
+            elif summary.cases <= MOST_LOOKED_CASES and (at_hand or (is_over and time.monotonic() < until)):
+                with suppress(StoreError):  # one that cannot be read is shown as not looked at
+                    seen[summary.id] = index.glance(at_hand or store.load(summary.id))
+    files = index.reports((summary.id for summary in shown), (path.name for path in folder.glob("*.html")))
+    entries = [index.Entry(run=summary, glance=seen.get(summary.id), report=files.get(summary.id)) for summary in shown]
+    path = folder / INDEX
+    html = index.render(entries, older=len(stored) - len(shown), version=__version__, sweeps=over_time)
+    write_bytes(path, html.encode())
+    ended = {summary.id: summary.finished_at for summary in shown if summary.finished_at is not None}
+    now = {run_id: (ended[run_id], glance) for run_id, glance in seen.items() if run_id in ended}
+    if (now, over_time) != (kept, kept_sweeps):
+        write_bytes(folder / KEPT, index.kept_text(now, __version__, over_time).encode())
+    return path
+
+
+def _kept_text(path: Path) -> str:
+    """The text of the file beside the page; `` where there is none that can be read: then all is found out again."""
+    try:
+        if not path.is_file() or path.stat().st_size > LARGEST_KEPT:
+            return ""
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""

@@ -1,0 +1,101 @@
+"""Reads stored runs and exports: one run, a case over runs, what is listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convbench import sweep as sweeps
+from convbench.errors import RequestError, RunNotFoundError
+from convbench.model.result import Run
+from convbench.store.files import read_text
+
+if TYPE_CHECKING:
+    import pandas
+
+    from convbench.analysis.history.history import Series
+
+from convbench.actions.pages import REPORTS, write_report
+
+#: The newest run started.
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredRun:
+    """A stored run; `run` holds its environment, results and blocks."""
+
+    run: Run
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.run.id
+
+    def frame(self) -> pandas.DataFrame:
+        """One row per case, the columns of the CSV export first; times in seconds."""
+        from convbench.analysis.table.frame import frame
+
+        return frame(self.run)
+
+    def write_report(self, folder: Path = REPORTS) -> Path:
+        """Write the report and return its path."""
+        return write_report(self.run, folder)
+
+
+def load(ref: str = LATEST, *, db: str | None = None) -> MeasuredRun:
+    """A stored run by `latest`, its id or a unique prefix of it, a baseline's name, or the path of a JSON export."""
+    return MeasuredRun(run=run_of(ref, db=db))
+
+
+def run_of(ref: str, *, db: str | None, checks: bool = True) -> Run:
+    """The run that `ref` means, as `load` does; from a database without what its checks found where nobody asks."""
+    if is_export(ref):
+        from convbench.report.export import read_json
+
+        try:
+            return read_json(read_text(Path(ref)))
+        except RequestError as error:
+            message = error.message if ref in error.message else f"{ref}: {error.message}"
+            raise RequestError(message, hint=error.hint) from None
+    from convbench.store import Store
+
+    with Store.open(db) as store:
+        return store.load(ref, checks=checks)
+
+
+def is_export(ref: str) -> bool:
+    """Whether a run is named by an exported file; else it is a stored one."""
+    try:
+        return ref.endswith(".json") or (ref != LATEST and Path(ref).is_file())
+    except OSError:  # too long for the name of a file
+        return False
+
+
+def history(
+    case: str, *, db: str | None = None, branch: str | None = None, last: int | None = None
+) -> tuple[Series, ...]:
+    """The floor over runs of the case whose id is `case` or begins with it: a series for each machine, with its steps.
+
+    Of runs of one `branch`, and of the `last` newest runs, where these are given. What counts as a step is said by the
+    newest run's sweep. Raises RunNotFoundError where there is no such case or no such run.
+    """
+    from convbench.analysis.history.history import history as series_of
+    from convbench.store import Store
+
+    if last is not None and last < 1:
+        raise RequestError(f"last {last}: expected a number of runs, 1 or more")
+    with Store.open(db) as store:
+        found = store.find_case(case)
+        every = store.past(case_id=found.id)
+        place = store.place
+    runs = every if branch is None else [run for run in every if run.git and run.git.branch == branch]
+    if not runs:
+        branches = sorted({run.git.branch for run in every if run.git and run.git.branch})
+        there_are = f"measured it has been on {', '.join(branches)}" if branches else "its runs know no branch"
+        where = f" on branch {branch!r}" if branch is not None else ""
+        hint = there_are if every else "a run is listed once it has reached the case"
+        raise RunNotFoundError(f"case {found.id} has been measured by no run{where} in {place}", hint=hint)
+    runs = runs[-last:] if last is not None else runs
+    return series_of(runs, sweeps.thresholds(runs[-1]))

@@ -1,0 +1,62 @@
+"""The verbs about names for runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from convbench.cli.options import STORED_HELP, Database, app, database_of, send_what_waits
+from convbench.cli.output import show
+from convbench.errors import RequestError
+from convbench.units import line
+
+baseline = typer.Typer(help="Names for runs, to compare with.", rich_markup_mode=None, no_args_is_help=True)
+
+
+app.add_typer(baseline, name="baseline")
+
+
+BaselineName = Annotated[str, typer.Argument(metavar="NAME", help="Begins with a letter: main, release/1.2.")]
+
+
+@baseline.command("set")
+def baseline_set(
+    name: BaselineName,
+    run: Annotated[str, typer.Argument(metavar="RUN", help=STORED_HELP)],
+    db: Database = None,
+) -> None:
+    """Have a name mean a run.
+
+    It stays with that run until it is set again; `latest` is the run that is the latest now.
+    """
+    from datetime import UTC, datetime
+
+    from convbench.actions import read
+    from convbench.store import Store
+
+    if read.is_export(run):
+        raise RequestError(f"{run} is a file, and a baseline is a stored run", hint="`convbench runs` lists those")
+    send_what_waits(database_of(db))
+    with Store.change(database_of(db)) as store:
+        made = store.set_baseline(name, run, set_at=datetime.now(UTC).isoformat())
+    show(f"{line(made.name)} is run {line(made.run_id)}")
+
+
+@baseline.command("list")
+def baseline_list(db: Database = None) -> None:
+    """List the names and their runs."""
+    from convbench.report.text.runs import baselines_text
+    from convbench.store import Store
+
+    with Store.open(database_of(db)) as store:
+        show(baselines_text(store.baselines()))
+
+
+@baseline.command("remove")
+def baseline_remove(name: BaselineName, db: Database = None) -> None:
+    """Forget a name; its run stays."""
+    from convbench.store import Store
+
+    with Store.change(database_of(db)) as store:
+        store.remove_baseline(name)

@@ -1,0 +1,20 @@
+"""The verb that tells what disturbs a measurement on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convbench.cli.options import app
+from convbench.cli.output import show
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def check() -> None:
+    """Tell what disturbs a measurement on this machine."""
+    from convbench.conduct.doctor import check_machine, checkup_text
+    from convbench.engine.local import LocalEngine
+
+    show(checkup_text(check_machine(LocalEngine())))

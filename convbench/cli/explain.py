@@ -1,0 +1,99 @@
+"""The verb that explains a layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convbench.cli.options import Database, app, database_of
+from convbench.cli.output import flush, say, show
+from convbench.errors import ExitCode, RequestError
+from convbench.store.files import write_bytes
+from convbench.units import line
+
+if TYPE_CHECKING:
+    from convbench.model.case import Case
+
+
+def _setting(help_text: str) -> typer.models.OptionInfo:
+    """An option of `explain`, its value written as in YAML."""
+    option: typer.models.OptionInfo = typer.Option(metavar="VALUE", help=help_text, rich_help_panel=None)
+    return option
+
+
+@app.command()
+def explain(
+    case: Annotated[str | None, typer.Argument(metavar="CASE", help="The id of a stored case.")] = None,
+    in_channels: Annotated[str | None, _setting("Channels of the input.")] = None,
+    out_channels: Annotated[str | None, _setting("Channels of the output.")] = None,
+    kernel_size: Annotated[str | None, _setting("An integer, or [height, width].")] = None,
+    input_size: Annotated[str | None, _setting("An integer, or [height, width].")] = None,
+    stride: Annotated[str | None, _setting("An integer, or [height, width].")] = None,
+    padding: Annotated[str | None, _setting("An integer, [height, width], same, valid or half.")] = None,
+    dilation: Annotated[str | None, _setting("An integer, or [height, width].")] = None,
+    groups: Annotated[str | None, _setting("An integer, or depthwise.")] = None,
+    bias: Annotated[str | None, _setting("true or false.")] = None,
+    padding_mode: Annotated[str | None, _setting("zeros, reflect, replicate or circular.")] = None,
+    batch_size: Annotated[str | None, _setting("Images at once; null is one unbatched image.")] = None,
+    dtype: Annotated[str | None, _setting("float16, bfloat16, float32 or float64.")] = None,
+    memory_format: Annotated[str | None, _setting("contiguous or channels_last.")] = None,
+    direction: Annotated[str | None, _setting("forward, backward, grad_input, grad_weight or train_step.")] = None,
+    device: Annotated[str | None, _setting("cpu, cuda, cuda:1, ... or accelerator.")] = None,
+    threads: Annotated[str | None, _setting("An integer; null is torch's default.")] = None,
+    module: Annotated[str | None, _setting("torch.nn.Conv2d, or package.module:Class.")] = None,
+    allocator: Annotated[str | None, _setting("steady or system.")] = None,
+    cache: Annotated[str | None, _setting("hot or cold.")] = None,
+    data: Annotated[str | None, _setting("normal, zeros or denormal.")] = None,
+    autocast: Annotated[str | None, _setting("none, bfloat16 or float16.")] = None,
+    fp32_precision: Annotated[str | None, _setting("default, ieee, tf32 or bf16.")] = None,
+    deterministic: Annotated[str | None, _setting("true or false.")] = None,
+    cudnn_benchmark: Annotated[str | None, _setting("true or false.")] = None,
+    env: Annotated[str | None, _setting("Variables of the worker: {NAME: value, ...}.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="The page. [default: reports/explain-<case id>.html]", show_default=False),
+    ] = None,
+    db: Database = None,
+) -> None:
+    """Explain one layer's shapes, parameters and work.
+
+    Name a case that is stored, or give the settings of a layer; their values are written as in YAML. The explanation
+    goes to standard output, and once more into a page to play with, whose path ends standard error.
+    """
+    from convbench import sweep as sweeps
+    from convbench.model.case import SETTINGS
+    from convbench.report.text.explain import explain as explained
+
+    arguments = locals()
+    options = {name: arguments[name] for name in SETTINGS if arguments.get(name) is not None}
+    if case is None:
+        chosen = sweeps.case_of(options)
+    elif options:
+        raise RequestError("give a case id or the settings of a layer, not both")
+    else:
+        from convbench.store import Store
+
+        with Store.open(database_of(db)) as store:
+            chosen = store.find_case(case)
+    show(str(explained(chosen)))
+    flush()
+    _write_explanation(chosen, output)
+    raise typer.Exit(ExitCode.WRONG_REQUEST if chosen.objection() else ExitCode.DONE)
+
+
+def _write_explanation(case: Case, output: Path | None) -> None:
+    """Write the page of `explain`; one that nobody asked for by name may fail."""
+    from convbench.actions import pages
+    from convbench.report.pages import explain as explain_page
+
+    path = output or pages.REPORTS / explain_page.file_name(case)
+    try:
+        write_bytes(path, explain_page.render(case).encode())
+    except RequestError as error:
+        if output is not None:
+            raise
+        say(f"no page to play with: {error.message}")
+    else:
+        say(f"the same to play with: {line(str(path))}")

@@ -1,0 +1,34 @@
+"""The verb that writes a run for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convbench.cli.options import Database, RunRef, app, database_of
+from convbench.cli.output import show_bytes
+from convbench.store.files import check_writable, write_bytes
+
+
+@app.command()
+def export(
+    run: RunRef = "latest",
+    form: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="csv, json, parquet, markdown or junit.")
+    ] = "csv",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file instead of standard output.")] = None,
+    db: Database = None,
+) -> None:
+    """Write a run for other programs."""
+    from convbench.actions import read
+    from convbench.report.export import export as exported
+
+    if output is not None:
+        check_writable(output)
+    content = exported(read.load(run, db=database_of(db)).run, form)
+    if output is not None:
+        write_bytes(output, content)
+    else:
+        show_bytes(content)

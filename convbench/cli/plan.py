@@ -1,0 +1,48 @@
+"""The verb that shows what a run would measure."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convbench.cli.options import Config, Database, app, database_of
+from convbench.cli.output import show
+from convbench.errors import ExitCode
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def plan(
+    config: Config,
+    all_cases: Annotated[bool, typer.Option("--all", help="Print all cases, not only the first 40.")] = False,
+    db: Database = None,
+) -> None:
+    """Show what a run would measure.
+
+    The cases, the points torch would refuse with its reasons, time and memory. Nothing is measured or written. The time
+    is a forecast where the database holds a run of this machine, an upper limit elsewhere.
+    """
+    from convbench.actions import measure
+    from convbench.report.text.plan import plan_text
+
+    gc.disable()  # nothing of a plan is garbage, and walking 100,000 cases again and again takes a third of the time
+    sweep, planned = measure.planned(config)
+    show(
+        plan_text(
+            name=sweep.name,
+            cases=planned.cases,
+            rejections=planned.rejections,
+            points=planned.points,
+            merged=planned.merged,
+            excluded=planned.excluded,
+            measure=sweep.measure,
+            most=None if all_cases else 40,
+            workers=measure.workers_at_once(planned),
+            forecast_s=measure.forecast_s(planned, sweep, db=database_of(db)),
+        )
+    )
+    raise typer.Exit(ExitCode.DONE if planned.cases else ExitCode.WRONG_REQUEST)

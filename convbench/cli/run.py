@@ -1,0 +1,153 @@
+"""The verb that measures a sweep."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convbench.cli.options import AcrossEnvironments, Config, Database, app, database_of, write_index
+from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
+from convbench.cli.output import flush, say, show
+from convbench.cli.page import write_page
+from convbench.errors import ExitCode, RequestError
+from convbench.units import flat, line
+
+if TYPE_CHECKING:
+    from convbench.analysis.comparison.judgment import Compared
+    from convbench.model.result import Run
+
+from convbench.cli.interrupt import sigterm_as_interrupt
+
+
+@app.command()
+def run(
+    config: Config,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew where an interrupted run would resume.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="BASE", help="Compare with this run, and measure again what is suspected."),
+    ] = None,
+    across_environments: AcrossEnvironments = False,
+    summary: SummaryFile = None,
+    junit: JunitFile = None,
+    fail_on: FailOnList = None,
+    db: Database = None,
+) -> None:
+    """Measure a sweep and write its report.
+
+    Progress goes to standard error; standard output is the report's path. A run that was interrupted resumes. With
+    --against, what changed goes to standard error too, and the exit code is that of compare.
+    """
+    from convbench.actions import compare as comparing
+    from convbench.actions import measure, read
+    from convbench.cli.output import say
+    from convbench.cli.progress import Shown
+    from convbench.conduct import run as runner
+    from convbench.store import waiting_file
+
+    outcome = Outcome.asked(summary, junit, fail_on)
+    database = database_of(db)
+    shown = Shown()
+
+    def report_so_far(run_id: str, pass_index: int) -> None:
+        _load_report()
+        try:
+            measured = measure.measured(run_id, db=database)
+            path = measured.write_report()
+        except RequestError as error:
+            say(f"no report yet, the run goes on: {error.message}")
+            return
+        if pass_index == 0 and measured.run.measure.passes > 1:
+            say(f"a first report, which each further pass sharpens: {line(str(path))}")
+
+    base = None if against is None else comparing.baseline(against, db=database)
+    interrupted = False
+    with sigterm_as_interrupt():
+        try:
+            listener = shown.listener(pass_finished=runner.Listener(pass_finished=report_so_far))
+            measured = measure.run(config, db=database, fresh=fresh, listener=listener, base=base)
+        except KeyboardInterrupt:
+            if shown.run_id is None:
+                raise
+            interrupted = True
+            measured = measure.measured(shown.run_id, db=database)
+        finally:
+            shown.close()
+    _load_report()
+    path = measured.write_report()
+    findings = _tell_summary(measured.run)
+    if waiting_file(measured.id).exists():
+        say("no page of all runs: the database that lists them does not have this one yet")
+    else:
+        write_index(measured.run, database, findings)
+    if interrupted:
+        say(f"interrupted: what was measured is kept; `convbench run {line(str(config))}` goes on from here")
+    show(line(str(path)))
+    flush()
+    if interrupted or base is None:
+        code = outcome.of_run(measured.run, findings)
+        raise typer.Exit(ExitCode.INTERRUPTED if interrupted else code)
+    kept = f"convbench compare {against if against and read.is_export(against) else base.id} {measured.id}"
+    found = _confirmed(config, base, measured.run, across_environments, kept)
+    code = outcome.of_comparison(found.comparison)
+    write_page(found, None, no_page=False)
+    raise typer.Exit(code)
+
+
+def _confirmed(config: Path, base: Run, new: Run, across_environments: bool, kept: str) -> Compared:
+    """What changed, after the suspects were measured again; told on standard error. `kept` compares what is stored."""
+    from convbench.actions import measure
+    from convbench.cli.progress import Shown
+    from convbench.report.text.compare import compare_text
+
+    shown = Shown()
+    with sigterm_as_interrupt():
+        try:
+            found = measure.against(
+                config, base, new, across_environments=across_environments, listener=shown.listener()
+            )
+        except KeyboardInterrupt:
+            shown.close()
+            say(f"not confirmed; the run is kept: `{line(kept)}`, with the same --db, compares what is stored")
+            raise
+        finally:
+            shown.close()
+    say(compare_text(found.comparison))
+    return found
+
+
+def _load_report() -> None:
+    """Import what reports are made with. An interrupt comes afterwards: pandas cannot be imported again after half."""
+    with interrupts_deferred():
+        importlib.import_module("convbench.report.pages.run")
+
+
+def _tell_summary(run: Run) -> list[str]:
+    """Tell the things most worth knowing on standard error; returns all that was found."""
+    from convbench.analysis.findings.findings import findings
+
+    sentences = [finding.sentence for finding in findings(run)]
+    for sentence in sentences[:3]:
+        say(f"- {flat(sentence)}")
+    return sentences
+
+
+@contextlib.contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Put Ctrl-C and SIGTERM off until the end of the block; raises KeyboardInterrupt then."""
+    caught: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, frame: caught.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if caught:
+        raise KeyboardInterrupt

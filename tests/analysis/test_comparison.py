@@ -1,0 +1,812 @@
+"""What changed between two runs: the rule, its properties, what is refused, the groups, the text."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convbench.analysis.comparison.comparability import Difference
+from convbench.analysis.comparison.comparison import compare
+from convbench.analysis.comparison.judgment import Comparison, Judgment, Verdict
+from convbench.errors import NotComparableError
+from convbench.model.case import Cache, Case, MemoryFormat
+from convbench.model.problem import PaddingWord, Problem
+from convbench.model.result import Block, Git, PassFacts, Rejection, Result, Run, Status, pack_blocks, unpack_blocks
+from convbench.model.threshold import Special, Thresholds
+from convbench.report.text.compare import compare_text, verdict_text
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+#: One threshold for all, so that figures are easy to foretell.
+FIVE = Thresholds(beyond_l2=0.05)
+
+
+def blocks(pass_floors: Sequence[float], *, rounds: int = 2, page_faults: float = 0.0) -> tuple[Block, ...]:
+    """Blocks with exactly these pass floors: the first block of each pass has it."""
+    return tuple(
+        replace(
+            block,
+            minimum_s=pass_floors[block.pass_index] * (1 + 0.01 * block.round_index),
+            page_faults=page_faults,
+        )
+        for block in synthetic.blocks(1e-3, passes=len(pass_floors), rounds=rounds, seed=len(pass_floors))
+    )
+
+
+def run(sides: Sequence[Sequence[float]], cases: Sequence[Case] | None = None, **about: object) -> Run:
+    """A run whose cases have these pass floors."""
+    cases = cases or synthetic.cases(len(sides))
+    results = tuple(synthetic.result(c, made=blocks(floors)) for c, floors in zip(cases, sides, strict=True))
+    return replace(synthetic.empty_run(), results=results, **about)
+
+
+def pair(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], thresholds: Thresholds = FIVE) -> Comparison:
+    return compare(run(base), run(new), thresholds)
+
+
+def only(comparison: Comparison) -> Judgment:
+    [judgment] = comparison.judgments
+    return judgment
+
+
+STEADY = [1e-3, 1.01e-3, 1.01e-3, 1.02e-3, 1.02e-3]  # u is 1.01
+
+
+def times(factor: float, floors: Sequence[float] = STEADY) -> list[float]:
+    return [floor * factor for floor in floors]
+
+
+# The rule
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"),
+    [
+        (1.0, Verdict.UNCHANGED),
+        (1.045, Verdict.UNCHANGED),
+        (1.055, Verdict.REGRESSED),
+        (3.0, Verdict.REGRESSED),
+        (1 / 1.045, Verdict.UNCHANGED),
+        (1 / 1.055, Verdict.IMPROVED),
+    ],
+)
+def test_a_change_beyond_the_threshold_is_told(factor: float, verdict: Verdict) -> None:
+    judgment = only(pair([STEADY], [times(factor)]))
+    assert judgment.verdict is verdict
+    assert judgment.ratio == pytest.approx(factor, rel=1e-6)
+    assert judgment.low == pytest.approx(factor / 1.02 / 1.01, rel=1e-6)
+    assert judgment.high == pytest.approx(factor * 1.02 * 1.01, rel=1e-6)
+    assert judgment.noise == pytest.approx(1.01, rel=1e-6)
+    assert (judgment.passes, judgment.blocks) == (5, 10)
+
+
+def test_a_change_within_the_noise_of_either_side_is_none() -> None:
+    apart = [1e-3, 1.08e-3, 1.08e-3, 1.08e-3, 1.1e-3]
+    assert only(pair([STEADY], [times(1.07, apart)])).verdict is Verdict.INCONCLUSIVE
+    assert only(pair([times(1.07, apart)], [STEADY])).verdict is Verdict.INCONCLUSIVE
+    assert only(pair([STEADY], [times(1.09, apart)])).verdict is Verdict.REGRESSED
+    assert only(pair([STEADY], [apart])).smallest_seen == pytest.approx(0.08, rel=1e-5)
+
+
+def test_too_much_noise_is_inconclusive_whatever_the_ratio() -> None:
+    judgment = only(pair([STEADY], [times(2, [1e-3, 1.1e-3, 1.1e-3, 1.2e-3, 1.3e-3])]))
+    assert judgment.verdict is Verdict.INCONCLUSIVE
+    assert judgment.reason == "use ab: half of a side's passes are 10.0 % or more over its floor"
+
+
+def test_one_pass_tells_nothing() -> None:
+    found = pair([[1e-3]], [[2e-3]])
+    assert only(found).verdict is Verdict.INCONCLUSIVE
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert math.isnan(only(found).q)
+
+
+def test_the_threshold_is_the_sweeps() -> None:
+    assert only(pair([STEADY], [times(1.1)], Thresholds(threshold=0.2, beyond_l2=0.2))).verdict is Verdict.UNCHANGED
+    assert only(pair([STEADY], [times(1.03)], Thresholds(threshold=0.02, beyond_l2=0.02))).verdict is Verdict.REGRESSED
+
+
+def test_the_threshold_of_a_case() -> None:
+    small = synthetic.cases(1)[0]
+    large = replace(small, problem=replace(small.problem, input_size=(512, 512)))
+    layer = replace(small.problem, in_channels=32, groups=32, kernel_size=(3, 3), padding=(1, 1))
+    depthwise, cold, device = (
+        replace(small, problem=layer),
+        replace(small, cache=Cache.COLD),
+        replace(large, device="cuda"),
+    )
+    found = Thresholds(
+        specials=(
+            Special(settings=(("groups", "depthwise"),), threshold=0.2),
+            Special(settings=(("padding", "half"), ("dtype", "bfloat16")), threshold=0.3),
+        )
+    )
+    l2 = 2**20
+    assert [found.of(case, l2) for case in (small, large, cold, device)] == [0.05, 0.12, 0.12, 0.05]
+    assert found.of(small, None) == 0.12
+    assert found.of(depthwise, l2) == 0.2
+    assert found.of(replace(depthwise, dtype="bfloat16"), l2) == 0.3
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "groups": st.sampled_from([1, 4, "depthwise"]),
+                "padding": st.sampled_from([(0, 0), (1, 1), "half", PaddingWord.SAME]),
+                "dtype": st.sampled_from(["float32", "bfloat16"]),
+                "threads": st.sampled_from([None, 1]),
+            },
+        ),
+        max_size=8,
+    ),
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([(0, 0), (1, 1), PaddingWord.SAME]),
+    st.sampled_from(["float32", "bfloat16"]),
+)
+def test_of_several_specials_the_last_that_holds_stands(
+    specials: list[dict[str, object]], groups: int, padding: tuple[int, int] | PaddingWord, dtype: str
+) -> None:
+    shape = {"in_channels": 4, "out_channels": 4, "kernel_size": (3, 3), "input_size": (8, 8)}
+    case = Case(problem=Problem(**shape, groups=groups, padding=padding), dtype=dtype)
+    has = {"groups": [groups], "padding": [padding], "dtype": [dtype], "threads": [None]}
+    has["groups"] += ["depthwise"] if groups == 4 else []
+    has["padding"] += ["half"] if padding == (1, 1) else []
+    expected = 0.05
+    for number, wanted in enumerate(specials):
+        if all(value in has[name] for name, value in wanted.items()):
+            expected = 0.1 + number / 100
+    found = Thresholds(
+        specials=tuple(
+            Special(settings=tuple(wanted.items()), threshold=0.1 + number / 100)
+            for number, wanted in enumerate(specials)
+        )
+    )
+    assert found.of(case, 2**30) == expected
+
+
+def test_the_smaller_cache_of_both_sides_decides() -> None:
+    small = replace(synthetic.environment(), l2_bytes=2**10)
+    one = run([STEADY])
+    assert only(compare(one, one)).threshold == 0.05
+    assert only(compare(replace(one, environment=small), one)).threshold == 0.12
+
+
+def test_unequal_numbers_of_passes_and_blocks_are_cut_to_equal_ones() -> None:
+    case = synthetic.cases(1)[0]
+    many = synthetic.noisy_blocks(1e-3, passes=5, rounds=5, seed=1)
+    few = synthetic.noisy_blocks(1e-3, passes=3, rounds=4, seed=2)
+    cut = tuple(block for block in many if block.pass_index < 3 and block.round_index < 4)
+
+    def of(made: tuple[Block, ...]) -> Run:
+        return replace(synthetic.empty_run(), results=(synthetic.result(case, made=made),))
+
+    whole, equal = only(compare(of(many), of(few))), only(compare(of(cut), of(few)))
+    assert (whole.passes, whole.blocks) == (3, 12)
+    assert (whole.ratio, whole.low, whole.high, whole.noise) == (equal.ratio, equal.low, equal.high, equal.noise)
+
+
+def test_a_resumed_run_lacks_a_pass_and_the_others_are_paired_in_order() -> None:
+    made = tuple(replace(block, pass_index=block.pass_index * 2) for block in blocks(STEADY))
+    late = replace(synthetic.empty_run(), results=(synthetic.result(synthetic.cases(1)[0], made=made),))
+    judgment = only(compare(run([STEADY]), late))
+    assert (judgment.passes, judgment.ratio) == (5, 1.0)
+
+
+# Properties
+
+
+pass_floors = st.lists(st.floats(1e-4, 1.5e-4), min_size=3, max_size=3)
+both_sides = st.lists(st.tuples(pass_floors, pass_floors), min_size=1, max_size=8)
+MIRRORED = {Verdict.REGRESSED: Verdict.IMPROVED, Verdict.IMPROVED: Verdict.REGRESSED}
+
+
+@given(both_sides)
+@settings(deadline=None)
+def test_swapping_the_sides_mirrors_the_verdicts(sides: list[tuple[list[float], list[float]]]) -> None:
+    base, new = ([side[i] for side in sides] for i in (0, 1))
+    there, back = pair(base, new), pair(new, base)
+    assert [MIRRORED.get(j.verdict, j.verdict) for j in there.judgments] == [j.verdict for j in back.judgments]
+    for a, b in zip(there.judgments, back.judgments, strict=True):
+        assert (1 / a.ratio, 1 / a.low, 1 / a.high) == pytest.approx((b.ratio, b.high, b.low))
+        assert a.low <= a.ratio <= a.high
+        assert (a.noise, a.threshold) == (b.noise, b.threshold)
+        assert a.q == pytest.approx(b.q, nan_ok=True)
+    assert there.moved == pytest.approx(back.moved)
+    assert there.shift == pytest.approx(1 / back.shift)
+
+
+@given(both_sides, st.sampled_from([0.25, 2.0, 1024.0]))
+@settings(deadline=None)
+def test_scaling_both_sides_changes_nothing(sides: list[tuple[list[float], list[float]]], scale: float) -> None:
+    base, new = ([side[i] for side in sides] for i in (0, 1))
+    plain, scaled = pair(base, new), pair([times(scale, f) for f in base], [times(scale, f) for f in new])
+    assert [j.verdict for j in plain.judgments] == [j.verdict for j in scaled.judgments]
+    assert [j.ratio for j in plain.judgments] == [j.ratio for j in scaled.judgments]
+
+
+@given(both_sides, st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_no_order_matters(sides: list[tuple[list[float], list[float]]], chance: random.Random) -> None:
+    base, new = (run([side[i] for side in sides]) for i in (0, 1))
+
+    def shuffled(one: Run) -> Run:
+        results = []
+        for result in one.results:
+            made = list(blocks_of(result))
+            chance.shuffle(made)
+            results.append(replace(result, blocks=((1, pack_blocks(made)),)))
+        chance.shuffle(results)
+        return replace(one, results=tuple(results))
+
+    def told(found: Comparison) -> dict[str, tuple[object, ...]]:
+        return {j.case.id: (j.verdict, j.ratio, j.low, j.high, j.noise, j.q) for j in found.judgments}
+
+    plain, other = compare(base, new, FIVE), compare(shuffled(base), shuffled(new), FIVE)
+    assert told(plain) == told(other)
+    assert plain.verdict is other.verdict
+
+
+def blocks_of(result: Result) -> tuple[Block, ...]:
+    return tuple(block for layout, packed in result.blocks for block in unpack_blocks(packed, layout))
+
+
+def noisy(seed: str, factor: Callable[[int], float] = lambda i: 1.0, count: int = 40) -> Run:
+    """A run of the same code under noise as on a shared machine: spells, and something that goes with the process."""
+    results = [
+        synthetic.result(
+            case,
+            made=synthetic.noisy_blocks(
+                synthetic.floor_s(case) * factor(i), process=0.002 * (i % 20), noise=0.4, seed=f"{seed} {i}"
+            ),
+        )
+        for i, case in enumerate(synthetic.cases(count))
+    ]
+    return replace(synthetic.empty_run(), results=tuple(results))
+
+
+def test_noise_alone_accuses_nobody() -> None:
+    """20 pairs of runs of 40 cases; with three in 800 accused, the rate would still lie under 1 % (95 of 100)."""
+    accused = 0
+    for index in range(20):
+        found = compare(noisy(f"base {index}"), noisy(f"new {index}"), FIVE)
+        accused += found.counts[Verdict.REGRESSED] + found.counts[Verdict.IMPROVED]
+        assert not found.is_machine
+    assert accused <= 3
+
+
+def test_intervals_hold_one_as_often_as_they_say() -> None:
+    held = [
+        judgment.low <= 1 <= judgment.high
+        for index in range(10)
+        for judgment in compare(noisy(f"base {index}"), noisy(f"new {index}"), FIVE).judgments
+    ]
+    assert np.mean(held) >= 0.97
+
+
+def test_a_tenth_slower_in_a_third_of_the_cases_is_found() -> None:
+    found, quiet, planted = 0, 0, 0
+    for index in range(10):
+        slower = noisy(f"new {index}", lambda i: 1.1 if i % 3 == 0 else 1.0)
+        judgments = compare(noisy(f"base {index}"), slower, FIVE).judgments
+        some = [judgment for judgment in judgments[::3] if judgment.noise <= 1.04]
+        planted += len(judgments[::3])
+        quiet += len(some)
+        found += sum(judgment.verdict is Verdict.REGRESSED for judgment in some)
+    assert quiet >= 0.6 * planted
+    assert found >= 0.95 * quiet
+
+
+# Cases that are not judged
+
+
+def test_what_cannot_be_compared_is_told_with_its_reason() -> None:
+    cases = synthetic.cases(9)
+    base, new = run([STEADY] * 9, cases), run([STEADY] * 9, cases)
+    refused = Rejection(label=cases[8].label, reason="the kernel is too large")
+
+    def become(one: Run, place: int, status: Status, reason: str) -> Run:
+        results = list(one.results)
+        results[place] = replace(results[place], status=status, reason=reason)
+        return replace(one, results=tuple(results))
+
+    base = become(base, 0, Status.FAILED, "output[0] is 3")
+    new = become(new, 1, Status.CRASHED, "the worker ended by signal 11")
+    new = become(new, 2, Status.OUT_OF_MEMORY, "17 GiB")
+    new = replace(
+        new,
+        results=(*new.results[:3], *new.results[6:8]),
+        unmeasured=(cases[5],),
+        rejections=(refused,),
+    )
+    base = replace(base, results=(*base.results[:6], *base.results[7:]))
+    found = compare(base, new)
+    assert {judgment.case: judgment.reason for judgment in found.judgments} == {
+        cases[0]: "failed in BASE: output[0] is 3",
+        cases[1]: "crashed in NEW: the worker ended by signal 11",
+        cases[2]: "out of memory in NEW: 17 GiB",
+        cases[3]: "only in BASE",
+        cases[4]: "only in BASE",
+        cases[5]: "not reached yet in NEW",
+        cases[6]: "only in NEW",
+        cases[7]: "",
+        cases[8]: "only in BASE: torch would refuse it in NEW: the kernel is too large",
+    }
+    assert found.counts[Verdict.NOT_JUDGED] == 8
+    assert found.judged == 1
+
+
+@pytest.mark.parametrize(
+    ("statuses", "reason"),
+    [
+        ((Status.PASSED, Status.IMPRECISE), "imprecise in NEW: less precision than float32"),
+        ((Status.IMPRECISE, Status.PASSED), "imprecise in BASE: less precision than float32"),
+        ((Status.IMPRECISE, Status.IMPRECISE), "imprecise in NEW: less precision than float32"),
+    ],
+)
+def test_less_precision_is_never_told_as_faster_or_slower(statuses: tuple[Status, Status], reason: str) -> None:
+    def ended(one: Run, status: Status) -> Run:
+        told = None if status is Status.PASSED else "less precision than float32"
+        return replace(one, results=(replace(one.results[0], status=status, reason=told), *one.results[1:]))
+
+    sides = run([STEADY] * 3), run([[time / 2 for time in STEADY], STEADY, STEADY])
+    found = compare(*(ended(one, status) for one, status in zip(sides, statuses, strict=True)))
+    assert (found.judgments[0].verdict, found.judgments[0].reason) == (Verdict.NOT_JUDGED, reason)
+    assert (found.judgments[0].base_status, found.judgments[0].new_status) == statuses
+    assert (found.verdict, found.counts[Verdict.IMPROVED]) == (Verdict.UNCHANGED, 0)
+
+
+def test_a_case_whose_time_is_nothing_is_not_judged() -> None:
+    found = pair([[0.0] * 3], [STEADY[:3]])
+    assert (only(found).verdict, only(found).reason) == (Verdict.NOT_JUDGED, "no time to compare")
+
+
+def test_runs_without_a_common_case_are_not_comparable() -> None:
+    one, other = run([STEADY]), replace(run([STEADY, STEADY]), results=run([STEADY, STEADY]).results[1:])
+    with pytest.raises(NotComparableError, match="no case in common"):
+        compare(one, other)
+
+
+# The verdict of all
+
+
+def test_half_of_the_cases_must_be_judged() -> None:
+    loud = [1e-3, 1.2e-3, 1.2e-3]
+    calm = STEADY[:3]
+    enough, too_few = [[calm, calm, loud, loud], [calm, loud, loud]]
+    assert pair(enough, enough).verdict is Verdict.UNCHANGED
+    found = pair(too_few, too_few)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.longer > 1
+    assert pair(too_few, [times(2, calm), loud, loud]).verdict is Verdict.REGRESSED, "what is seen is told"
+
+
+def test_cases_of_one_run_alone_and_skipped_ones_do_not_make_a_run_noisy() -> None:
+    cases = synthetic.cases(9)
+    grown = compare(run([STEADY], cases[:1]), run([STEADY] * 9, cases))
+    assert (grown.verdict, grown.judged, len(grown.judgments)) == (Verdict.UNCHANGED, 1, 9)
+    one = run([STEADY] * 9, cases)
+    skipped = tuple(replace(result, status=Status.SKIPPED, reason="no cuda") for result in one.results[1:])
+    some = replace(one, results=(one.results[0], *skipped))
+    assert compare(some, some).verdict is Verdict.UNCHANGED
+    none = replace(one, results=skipped)
+    assert compare(none, none).verdict is Verdict.NOT_JUDGED
+
+
+def test_where_the_median_case_moves_the_machine_did() -> None:
+    base = [STEADY] * 8
+    found = pair(base, [times(1.1)] * 5 + [STEADY] * 3)
+    assert found.is_machine
+    assert found.moved == pytest.approx(0.1, rel=1e-4)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.counts == {Verdict.INCONCLUSIVE: 5, Verdict.UNCHANGED: 3}
+    assert "half of all cases moved by about 10.0 %" in found.judgments[0].reason
+    assert pair(base, [times(1.045)] * 8).verdict is Verdict.INCONCLUSIVE, "also where no case is suspect"
+    assert pair(base, [times(1.03)] * 8).verdict is Verdict.UNCHANGED, "a clock moves by as much"
+    apart = [times(factor) for factor in (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4)]
+    assert pair(base, apart).is_machine, "half of them lie far apart"
+    third = pair(base, [times(1.12)] * 3 + [times(1.01), times(1.015), times(1.02), times(1.025), times(1.03)])
+    assert not third.is_machine, "what a change of the code moved moves no machine"
+    assert third.counts[Verdict.REGRESSED] == 3
+    assert pair(base[:4], [times(1.1)] * 4).verdict is Verdict.REGRESSED, "few cases say nothing of a machine"
+
+
+def test_each_case_is_judged_by_what_it_moved_beyond_the_others() -> None:
+    base = [STEADY] * 8
+    found = pair(base, [times(1.12), times(1.06), times(0.99)] + [times(1.03)] * 5)
+    assert found.shift == pytest.approx(1.03, rel=1e-4)
+    slower, usual, same, *rest = found.judgments
+    assert (slower.verdict, slower.ratio) == (Verdict.REGRESSED, pytest.approx(1.12))
+    assert slower.own_ratio == pytest.approx(1.12 / 1.03)
+    assert slower.reason == "+8.7 % beyond the +3.0 % that half of all cases moved"
+    assert (usual.verdict, usual.reason) == (
+        Verdict.UNCHANGED,
+        "+2.9 % beyond the +3.0 % that half of all cases moved",
+    )
+    assert (same.verdict, same.reason) == (Verdict.UNCHANGED, "")
+    assert {judgment.verdict for judgment in rest} == {Verdict.UNCHANGED}
+    assert "half of all cases moved together, +3.0 %; each is judged by what it moved beyond" in verdict_text(found)
+    hidden = pair(base, [times(1.03)] + [times(0.97)] * 7).judgments[0]
+    assert (hidden.verdict, hidden.ratio) == (Verdict.REGRESSED, pytest.approx(1.03))
+    assert hidden.reason == "+6.2 % beyond the -3.0 % that half of all cases moved"
+
+
+def test_cases_that_did_not_move_together_say_nothing_of_each_other() -> None:
+    base = [STEADY] * 6
+    halves = pair(base, [times(1.06)] * 3 + [STEADY] * 3)
+    assert (halves.shift, halves.counts[Verdict.REGRESSED]) == (pytest.approx(1.0), 3)
+    apart = pair([STEADY] * 12, [times(factor) for factor in (0.9, 1.4, 1.5, 1.9, 4.9, 15.9)] + [times(1.01)] * 6)
+    assert apart.shift == pytest.approx(1.01, rel=1e-4), "half of the cases that moved are no machine"
+    assert (apart.counts[Verdict.REGRESSED], apart.counts[Verdict.IMPROVED]) == (5, 1)
+    more = pair([STEADY] * 12, [times(factor) for factor in (0.9, 1.4, 1.5, 1.9, 4.9, 15.9, 1.3)] + [times(1.01)] * 5)
+    assert more.is_machine, "more than half are"
+    few = pair(base[:5], [times(1.03)] * 4 + [times(1.06)])
+    assert (few.shift, few.counts[Verdict.REGRESSED]) == (1.0, 1)
+    assert "moved together" not in verdict_text(few)
+
+
+def test_only_innocent_cases_tell_what_all_moved_by() -> None:
+    cases = synthetic.cases(14)
+    base = run([STEADY] * 14, cases)
+    new = run([times(1.1)] * 8 + [times(1.02)] * 6, cases)
+    assert compare(base, new, FIVE).is_machine, "most were chosen for having moved"
+    found = compare(base, new, FIVE, innocent=set(cases[8:]))
+    assert not found.is_machine
+    assert found.shift == pytest.approx(1.02, rel=1e-4)
+    assert found.counts == {Verdict.REGRESSED: 8, Verdict.UNCHANGED: 6}
+    assert found.judgments[0].reason == "+7.8 % beyond the +2.0 % that half of the controls moved"
+    assert compare(base, new, FIVE, innocent=set(cases[10:])).shift == 1.0, "four are too few"
+    assert compare(new, base, FIVE, innocent=()).counts[Verdict.IMPROVED] == 8
+
+
+def test_noise_that_would_nearly_hide_the_threshold_leaves_no_case_unchanged() -> None:
+    def of(noise: float, factor: float, thresholds: Thresholds = FIVE) -> Judgment:
+        floors = [1e-3, 1e-3 * noise, 1e-3 * noise]
+        return only(compare(run([floors]), run([times(factor, floors)]), thresholds))
+
+    assert of(1.039, 1.0).verdict is Verdict.UNCHANGED
+    unsure = of(1.045, 1.0)
+    assert unsure.verdict is Verdict.INCONCLUSIVE
+    assert unsure.reason == "use ab: half of a side's passes are 4.5 % or more over its floor"
+    assert of(1.07, 1.06).verdict is Verdict.INCONCLUSIVE, "as likely noise as not"
+    assert of(1.07, 1.08).verdict is Verdict.REGRESSED, "what is beyond the noise is told"
+    assert of(1.045, 1.0, Thresholds(threshold=0.12, beyond_l2=0.12)).verdict is Verdict.UNCHANGED
+
+
+def test_improvements_are_told_like_regressions() -> None:
+    base = [STEADY] * 8
+    assert pair(base, [times(0.8)] + [STEADY] * 7).verdict is Verdict.IMPROVED
+    assert pair(base, [times(0.8), times(1.2)] + [STEADY] * 6).verdict is Verdict.REGRESSED
+
+
+# What decides whether runs can be compared
+
+
+def differing(**about: object) -> tuple[Difference, ...]:
+    one = run([STEADY])
+    found = compare(one, replace(one, environment=replace(one.environment, **about)))
+    assert found.comparable == (not any(difference.decides for difference in found.differences))
+    return found.differences
+
+
+@pytest.mark.parametrize(
+    ("about", "told", "decides"),
+    [
+        ({}, [], False),
+        ({"cpu": "Intel"}, ["processor AMD EPYC 7B13 -> Intel"], True),
+        ({"torch": "2.14.0"}, ["torch 2.13.0+cpu -> 2.14.0"], True),
+        ({"onednn": None}, ["oneDNN 3.12.0 -> unknown"], True),
+        ({"allocator": "system"}, ["allocator steady -> system"], True),
+        ({"hostname": "two\nlines"}, ["host laptop <b>of Zoë</b> -> two lines"], False),
+        ({"l3_bytes": 2**20}, ["third-level cache 32.0 MiB -> 1.00 MiB"], False),
+        ({"accelerator": "H100"}, ["accelerator unknown -> H100"], False),
+        (
+            {"variables": (("MKL_X", "1"), ("OMP_NUM_THREADS", "2"))},
+            ["MKL_X not set -> 1", "OMP_NUM_THREADS 1 -> 2"],
+            False,
+        ),
+    ],
+)
+def test_every_field_that_differs_is_named(about: dict[str, object], told: list[str], decides: bool) -> None:
+    found = differing(**about)
+    assert [str(difference) for difference in found] == told
+    assert any(difference.decides for difference in found) == decides
+
+
+def test_another_accelerator_decides_where_cases_ran_on_it() -> None:
+    case = replace(synthetic.cases(1)[0], device="cuda")
+    one = run([STEADY], [case])
+    other = replace(one, environment=replace(one.environment, accelerator="H100"))
+    assert not compare(one, other).comparable
+
+
+def test_what_decides_comes_first() -> None:
+    found = differing(torch="2.14.0", hostname="other", python="3.14")
+    assert [difference.what for difference in found] == ["torch", "host", "Python"]
+
+
+def test_resolved_threads_and_precision_decide() -> None:
+    one = run([STEADY] * 3)
+    two = tuple(replace(result, threads=2, precision="tf32") for result in one.results[:2])
+    found = compare(one, replace(one, results=(*two, one.results[2]))).differences
+    assert [str(difference) for difference in found] == ["threads 1 -> 2 in 2 cases"], "unknown is no difference"
+    three = tuple(replace(result, precision="ieee") for result in one.results)
+    found = compare(replace(one, results=three), replace(one, results=(*two, one.results[2]))).differences
+    assert "float32 precision ieee -> tf32 in 2 cases" in [str(difference) for difference in found]
+    assert all(difference.decides for difference in found)
+
+
+def canaries(one: Run, *, compute: float = 1.0, memory: float = 1.0, only_pass: int | None = None) -> Run:
+    """The run with other canaries, in one pass alone where one is named."""
+
+    def scaled(block: Block) -> Block:
+        if only_pass not in (None, block.pass_index):
+            return block
+        return replace(
+            block,
+            compute_canary_s=block.compute_canary_s * compute,
+            memory_canary_s=block.memory_canary_s * memory,
+        )
+
+    return replace(
+        one,
+        results=tuple(
+            replace(result, blocks=((1, pack_blocks(scaled(block) for block in blocks_of(result))),))
+            for result in one.results
+        ),
+    )
+
+
+def quiet(count: int = 12) -> Run:
+    """A run with 60 canaries of each kind that differ, the lowest of every pass within 1 % of the others."""
+    chance = random.Random(1)
+    made = [
+        tuple(
+            replace(
+                block,
+                compute_canary_s=3e-4 * (1 + 0.01 * chance.random()),
+                memory_canary_s=5e-3 * (1 + 0.01 * chance.random()),
+            )
+            for block in blocks(STEADY)
+        )
+        for _ in range(count)
+    ]
+    cases = synthetic.cases(count)
+    results = tuple(synthetic.result(c, made=m) for c, m in zip(cases, made, strict=True))
+    return replace(synthetic.empty_run(), results=results)
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        ({"compute": 1.005, "memory": 1.03}, None),
+        ({"compute": 1.03}, "compute canary's floor 300 us -> 309 us (+3.0 %, 1 % is the most)"),
+        ({"memory": 0.9}, "memory canary's floor 5.00 ms -> 4.50 ms (-10.0 %, 5 % is the most)"),
+        ({"compute": 0.9, "memory": 0.9, "only_pass": 2}, None),
+    ],
+)
+def test_canaries_decide_where_no_pass_is_as_before(about: dict[str, float], told: str | None) -> None:
+    one = quiet()
+    found = compare(one, canaries(one, **about)).differences
+    assert [str(difference) for difference in found] == ([told] if told else [])
+    assert all(difference.decides for difference in found)
+
+
+def test_few_canaries_decide_nothing() -> None:
+    assert compare(quiet(1), canaries(quiet(1), compute=2, memory=2)).comparable
+
+
+def test_another_machine_shows_in_every_kind_of_worker() -> None:
+    one = quiet()
+    split = replace(
+        one,
+        results=tuple(
+            replace(result, case=replace(result.case, threads=1 + i % 2)) for i, result in enumerate(one.results)
+        ),
+    )
+    slow = canaries(split, compute=1.5)
+    mixed = replace(slow, results=tuple((slow if i % 2 else split).results[i] for i in range(len(slow.results))))
+    assert compare(split, mixed).comparable
+    assert not compare(split, slow).comparable
+
+
+def test_settings_and_the_state_of_the_machine_are_named() -> None:
+    facts = PassFacts(pass_index=0, seconds=1.0, frequency_hz=3.0e9, stolen=0.0, throttled=0)
+    one = replace(run([STEADY]), passes=(facts,))
+    other = replace(
+        one,
+        version="0.2.0",
+        git=Git(commit="ab12cd", branch="main", dirty=True),
+        measure=replace(one.measure, max_time=1.0),
+        passes=(replace(facts, frequency_hz=2.5e9, stolen=0.1, throttled=3),),
+    )
+    found = compare(one, other)
+    assert [str(difference) for difference in found.differences] == [
+        "measure.max_time 0.5 -> 1.0",
+        "convbench 0.1.0 -> 0.2.0",
+        "commit unknown -> ab12cd with changes",
+        "frequency 3.00 GHz -> 2.50 GHz",
+        "time given to other guests 0.0 % -> 10.0 %",
+        "times slowed down for heat or quota 0 -> 3",
+    ]
+    assert found.comparable
+
+
+# Changes that belong together
+
+
+def layers() -> list[Case]:
+    """56 layers over groups, kernel, dtype and format: 14 of them depthwise in bfloat16."""
+    return [
+        Case(
+            problem=Problem(
+                in_channels=channels,
+                out_channels=channels,
+                kernel_size=(kernel, kernel),
+                padding=(1, 1),
+                input_size=(14, 14),
+                groups=channels if depthwise else 1,
+            ),
+            dtype=dtype,
+            memory_format=MemoryFormat.CONTIGUOUS,
+            threads=1,
+        )
+        for channels, kernel, depthwise, dtype in itertools.product(
+            (8, 16, 24, 32, 40, 48, 56), (3, 5), (False, True), ("float32", "bfloat16")
+        )
+    ]
+
+
+def is_depthwise_bfloat16(case: Case) -> bool:
+    return case.problem.groups > 1 and case.dtype == "bfloat16"
+
+
+def slowed(slow: Callable[[Case], bool], factor: float = 1.4, *, ran: str | None = None) -> tuple[Run, Run]:
+    cases = layers()
+    base = run([STEADY] * len(cases), cases)
+    base = replace(
+        base, results=tuple(replace(r, implementation="Mkldnn brg_conv_fwd:avx512_core") for r in base.results)
+    )
+    new = run([times(factor) if slow(case) else STEADY for case in cases], cases)
+    results = [
+        replace(
+            result,
+            implementation="Mkldnn ref:any" if ran and slow(result.case) else "Mkldnn brg_conv_fwd:avx512_core",
+        )
+        for result in new.results
+    ]
+    return base, replace(new, results=tuple(results), id="20261125t033000-cd34")
+
+
+def test_changes_that_share_settings_are_told_as_one_with_their_cause() -> None:
+    base, new = slowed(is_depthwise_bfloat16, ran="ref:any")
+    [group] = compare(base, new).groups
+    assert group.name == "groups=depthwise and bfloat16"
+    assert (len(group.changed), group.cases, group.verdict) == (14, 14, Verdict.REGRESSED)
+    assert group.ratio == pytest.approx(1.4, rel=1e-5)
+    assert [str(cause) for cause in group.causes] == ["implementation brg_conv_fwd:avx512_core -> ref:any in 14 cases"]
+
+
+@pytest.mark.parametrize(
+    ("slow", "names"),
+    [
+        (lambda case: case.dtype == "bfloat16" and case.problem.in_channels < 50, ["bfloat16"]),
+        (lambda case: case.problem.in_channels == 24, ["in_channels=24"]),
+        (
+            lambda case: case.problem.in_channels == 24 or is_depthwise_bfloat16(case),
+            ["groups=depthwise and bfloat16", "in_channels=24"],
+        ),
+        (lambda case: case == layers()[0], []),
+        (
+            lambda case: is_depthwise_bfloat16(case) and case.problem.kernel_size == (5, 5),
+            ["kernel_size=5x5 and groups=depthwise and bfloat16"],
+        ),
+    ],
+)
+def test_groups(slow: Callable[[Case], bool], names: list[str]) -> None:
+    found = compare(*slowed(slow)).groups
+    assert [group.name for group in found] == names
+
+
+def test_what_could_not_have_shown_the_change_does_not_speak_against_a_group() -> None:
+    base, new = slowed(lambda case: is_depthwise_bfloat16(case) and case.problem.kernel_size == (3, 3), 1.1)
+    lenient = Thresholds(
+        specials=(Special(settings=(("kernel_size", (5, 5)), ("groups", "depthwise")), threshold=0.2),)
+    )
+    [group] = compare(base, new, lenient).groups
+    assert (group.name, len(group.changed), group.cases) == ("groups=depthwise and bfloat16", 7, 14)
+
+
+def test_a_group_of_improvements() -> None:
+    [group] = compare(*slowed(is_depthwise_bfloat16, 0.5)).groups
+    assert (group.verdict, group.name) == (Verdict.IMPROVED, "groups=depthwise and bfloat16")
+
+
+def test_causes_of_a_case() -> None:
+    base, new = run([STEADY]), run([times(2)])
+    faulty = replace(
+        new.results[0],
+        implementation="Slow2d",
+        blocks=((1, pack_blocks(blocks(times(2), page_faults=1144.0))),),
+    )
+    base = replace(base, results=(replace(base.results[0], implementation="Mkldnn jit:avx2"),))
+    judgment = only(compare(base, replace(new, results=(faulty,))))
+    assert [str(cause) for cause in judgment.causes] == [
+        "implementation Mkldnn jit:avx2 -> Slow2d",
+        "page faults 0 -> 1,144",
+    ]
+
+
+# The text
+
+
+def golden(name: str, text: str) -> None:
+    path = GOLDEN / name
+    assert path.exists(), f"no {path.name}; what it would hold:\n{text}"
+    assert text == path.read_text(encoding="utf-8")
+
+
+def told_comparison() -> Comparison:
+    """A bit of everything, with hostile text."""
+    base, new = slowed(is_depthwise_bfloat16, ran="ref:any")
+    results = list(new.results)
+    loud = [1e-3, 1.2e-3, 1.2e-3, 1.3e-3, 1.3e-3]
+    results[0] = synthetic.result(results[0].case, made=blocks(times(0.5)))
+    results[1] = synthetic.result(replace(results[1].case, given_label="two\nlines"), made=blocks(loud))
+    results[4] = replace(results[4], status=Status.FAILED, reason="output[0]\nis | wrong")
+    del results[8]
+    environment = replace(new.environment, torch="2.14.0", hostname="other")
+    return compare(base, replace(new, results=tuple(results), environment=environment), FIVE)
+
+
+def test_the_text_is_as_it_was_agreed() -> None:
+    golden("compare.txt", compare_text(told_comparison()) + "\n")
+
+
+def test_every_case_that_changed_has_one_line_that_begins_with_its_verdict() -> None:
+    found = told_comparison()
+    lines = compare_text(found).partition("\n\n")[0].splitlines()
+    told = [judgment for judgment in found.judgments if judgment.verdict is not Verdict.UNCHANGED]
+    assert len(lines) == len(told) == 18
+    for judgment in told:
+        [line] = [line for line in lines if judgment.case.id in line]
+        assert line.startswith(judgment.verdict.value)
+        assert " ".join(judgment.case.label.split()) in line
+
+
+def test_the_verdict_of_all_is_one_line() -> None:
+    golden(
+        "compare-verdicts.txt",
+        "".join(
+            f"{verdict_text(found)}\n"
+            for found in (
+                told_comparison(),
+                pair([STEADY] * 8, [STEADY] * 8),
+                pair([STEADY] * 8, [times(0.8)] * 2 + [STEADY] * 6),
+                pair([STEADY] * 8, [times(1.1)] * 8),
+                pair([[1e-3, 1.2e-3, 1.3e-3]] * 2, [STEADY[:3]] * 2),
+                pair([[1e-3]], [[1e-3]]),
+            )
+        ),
+    )
+
+
+def test_nothing_changed_is_one_line() -> None:
+    assert compare_text(pair([STEADY], [STEADY])) == (
+        "unchanged: 1 unchanged; judged 1 of 1, smallest change this comparison could have seen: 5.0 %"
+    )
+
+
+def test_an_empty_run_has_no_case_in_common_with_any() -> None:
+    with pytest.raises(NotComparableError):
+        compare(synthetic.empty_run(), run([STEADY]))

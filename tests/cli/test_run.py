@@ -1,0 +1,270 @@
+"""`convbench run` for real, as processes: resume, Ctrl-C, kill -9, wrong layers, the report and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import convbench
+from convbench.model.result import RunState, Status, StopReason, unpack_blocks
+
+HERE = Path(__file__).parent.parent
+#: Passes enough to be in the middle of things for some seconds, blocks short enough to be done soon.
+SWEEP = """\
+name: "<script>alert(1)</script> resumable"
+axes:
+  in_channels: [2, 3, 4]
+  out_channels: 4
+  kernel_size: 3
+  input_size: 16
+  direction: [forward, backward]
+  threads: 1
+measure: {passes: 5, rounds: 4, max_time: 0.2, precision: 0.0001, timeout: 20}
+"""
+
+
+def environment() -> dict[str, str]:
+    path = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": str(HERE) + (os.pathsep + path if path else "")}
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "convbench", *arguments],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "convbench", *arguments],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests in the background may have them ignore Ctrl-C, which is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def visits(folder: Path) -> int:
+    """Visits in the database, without convbench's help; 0 while there is none."""
+    path = folder / "reports" / "convbench.db"
+    if not path.exists():
+        return 0
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10) as connection:
+        try:
+            return int(connection.execute("select count(*) from visits").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
+        finally:
+            assert connection.execute("pragma integrity_check").fetchone()[0] == "ok"
+
+
+def wait_for_visits(folder: Path, at_least: int, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 120
+    while visits(folder) < at_least:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_run_survives_kill_9_and_ctrl_c_and_ends_as_one(folder: Path) -> None:
+    killed = start(folder, "run", "sweep.yaml")
+    wait_for_visits(folder, 6, killed)
+    killed.kill()
+    killed.communicate()
+    after_kill = visits(folder)
+    assert 6 <= after_kill < 30
+
+    stopped = start(folder, "run", "sweep.yaml")
+    wait_for_visits(folder, after_kill + 6, stopped)
+    time.sleep(1.5)  # into the next pass, or its start
+    stopped.send_signal(signal.SIGINT)
+    out, err = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130, err
+    assert f"resuming run {Path(out.strip()).stem[-20:]}" in err
+    assert "interrupted: what was measured is kept" in err
+    assert "Traceback" not in err
+    assert (folder / out.strip()).is_file()
+
+    kept = visits(folder)
+    refused = command(folder, "run", "sweep.yaml", "--against", "latest")
+    assert refused.returncode == 2
+    assert "cannot be compared with itself" in refused.stderr
+    assert visits(folder) == kept, "and stays as it is"
+
+    done = command(folder, "run", "sweep.yaml")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == out, "the same run, the same report"
+    database = str(folder / "reports" / "convbench.db")
+    run = convbench.load("latest", db=database).run
+    assert run.state is RunState.FINISHED
+    assert len(run.results) == 6
+    for result in run.results:
+        assert result.status is Status.PASSED
+        assert result.stop_reason in (StopReason.ROUNDS, StopReason.SETTLED)
+        [(layout, packed)] = result.blocks
+        places = [(block.pass_index, block.round_index) for block in unpack_blocks(packed, layout)]
+        assert len(set(places)) == len(places), "none twice"
+        assert {number for number, _ in places} == set(range(5)), "five passes"
+    frame = convbench.load("latest", db=database).frame()
+    assert list(frame["blocks"]) == [20] * 6
+
+    listed = command(folder, "runs").stdout.splitlines()
+    assert len(listed) == 2
+    assert "finished" in listed[1]
+    again = command(folder, "run", "sweep.yaml")
+    assert again.stdout != done.stdout, "a finished run is not resumed"
+    assert len(command(folder, "runs").stdout.splitlines()) == 3
+
+
+@pytest.mark.slow
+def test_a_kill_in_the_first_group_of_cases_keeps_the_blocks_taken_so_far(tmp_path: Path) -> None:
+    text = SWEEP.replace("max_time: 0.2", "max_time: 1").replace("[2, 3, 4]", "[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]")
+    (tmp_path / "sweep.yaml").write_text(text, encoding="utf-8")
+    killed = start(tmp_path, "run", "sweep.yaml")
+    wait_for_visits(tmp_path, 1, killed)
+    killed.kill()
+    killed.communicate()
+    database = tmp_path / "reports" / "convbench.db"
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        found = connection.execute("select complete, pass_index, length(blocks) from visits").fetchall()
+    assert {row[:2] for row in found} == {(0, 0)}, "cut short in the first pass"
+    assert all(length > 0 for _, _, length in found)
+
+    shown = command(tmp_path, "export", "latest", "--format", "csv")
+    assert shown.returncode == 0, shown.stderr
+    resumed = start(tmp_path, "run", "sweep.yaml")
+    end = time.monotonic() + 120
+    while True:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+            if connection.execute("select count(*) from visits where complete").fetchone()[0]:
+                break
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    resumed.send_signal(signal.SIGINT)
+    _, err = resumed.communicate(timeout=60)
+    assert f"{len(found)} visits kept" in err or (len(found) == 1 and "1 visit kept" in err)
+    run = convbench.load("latest", db=str(database)).run
+    blocks = [unpack_blocks(packed, layout) for result in run.results for layout, packed in result.blocks]
+    firsts = [[block.round_index for block in some if block.pass_index == 0] for some in blocks]
+    assert [sorted(rounds) for rounds in firsts] == [[0, 1, 2, 3]] * len(firsts), "every round once"
+
+
+@pytest.mark.slow
+def test_wrong_and_misbehaving_layers_in_one_sweep(folder: Path) -> None:
+    (folder / "sweep.yaml").write_text(
+        """\
+name: trouble
+axes: {in_channels: 4, out_channels: 4, kernel_size: 3, input_size: 8, threads: 1}
+cases:
+  - {label: honest}
+  - {label: wrong, module: "planted:PadOffByOne", padding: 1}
+  - {label: coarse, module: "planted:ComputesInBfloat16"}
+  - {label: reused, module: "planted:SameBuffer"}
+  - {label: absent, device: "mtia"}
+  - {label: dies, module: "misbehaving:Segfault"}
+measure: {passes: 1, rounds: 2, max_time: 0.02, timeout: 20}
+""",
+        encoding="utf-8",
+    )
+    done = command(folder, "run", "sweep.yaml", "--db", "own.db")
+    assert done.returncode == 1, done.stderr
+    page = (folder / done.stdout.strip()).read_text(encoding="utf-8")
+    exported = json.loads(command(folder, "export", "--db", "own.db", "--format", "json").stdout)
+    assert exported
+    run = convbench.load(db=str(folder / "own.db")).run
+    statuses = {result.case.given_label: result for result in run.results}
+    assert {label: result.status for label, result in statuses.items()} == {
+        "honest": Status.PASSED,
+        "wrong": Status.FAILED,
+        "coarse": Status.IMPRECISE,
+        "reused": Status.PASSED,
+        "absent": Status.SKIPPED,
+        "dies": Status.CRASHED,
+    }
+    assert "should be" in str(statuses["wrong"].reason)
+    assert statuses["wrong"].blocks, "a wrong layer is timed"
+    coarse = statuses["coarse"]
+    assert coarse.blocks and coarse.check is not None and (coarse.check.max_error or 0) > 1000
+    assert "less precision than float32: output is " in str(coarse.reason)
+    assert f"{coarse.check.max_error:,.0f} units of roundoff" in str(coarse.reason)
+    assert statuses["reused"].note == "returns the same buffer for output at every call"
+    assert 'data-status="imprecise">imprecise</span>' in page
+    assert "1 of 4 cases is wrong, 1 imprecise" in page
+    assert "computed in less precision than was asked for" in page
+    assert "SIGSEGV" in page
+    assert not (folder / "reports" / "convbench.db").exists()
+    junit = command(folder, "export", "--db", "own.db", "--format", "junit").stdout
+    assert 'failures="2"' in junit
+    assert '<failure message="less precision than float32: ' in junit
+    listed = command(folder, "runs", "--db", "own.db").stdout.splitlines()
+    assert listed[0].split()[4:8] == ["cases", "wrong", "imprecise", "torch"]
+
+
+@pytest.mark.slow
+def test_imprecise_layers_decide_the_exit_code_where_they_are_counted(folder: Path) -> None:
+    (folder / "sweep.yaml").write_text(
+        """\
+name: coarse
+axes: {in_channels: 4, out_channels: 4, kernel_size: 3, input_size: 8, threads: 1}
+cases: [{label: coarse, module: "planted:ComputesInBfloat16"}]
+measure: {passes: 1, rounds: 1, max_time: 0.02, timeout: 20}
+""",
+        encoding="utf-8",
+    )
+    codes = {}
+    for words in ("imprecise", "failed,regression", None):
+        options = [] if words is None else ["--fail-on", words]
+        codes[words] = command(folder, "run", "sweep.yaml", "--fresh", *options).returncode
+    assert codes == {"imprecise": 1, "failed,regression": 0, None: 1}
+
+
+@pytest.mark.slow
+def test_the_first_report_is_there_after_the_first_pass(folder: Path) -> None:
+    running = start(folder, "run", "sweep.yaml")
+    end = time.monotonic() + 120
+    while not list(folder.glob("reports/*.html")):
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert running.poll() is None, "the run goes on"
+    page = next(folder.glob("reports/*.html")).read_text(encoding="utf-8")
+    assert "<script>alert(1)" not in page
+    running.send_signal(signal.SIGTERM)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert "a first report" in err
+
+
+def test_the_python_api_measures_and_returns_a_frame(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "sweep.yaml").write_text(SWEEP.replace("passes: 5", "passes: 1"), encoding="utf-8")
+    run = convbench.run("sweep.yaml", db="own.db")
+    frame = run.frame()
+    assert len(frame) == 6
+    assert (frame["floor_s"] > 0).all()
+    assert (frame["typical_s"] >= frame["floor_s"]).all()
+    assert list(frame["expected_output_shape"]) == list(frame["output_shape"]) == ["1x4x14x14"] * 6
+    assert convbench.load(run.id[:-1], db="own.db").run == run.run

@@ -1,0 +1,206 @@
+"""`convbench ci init`: what it writes is valid, says how it was written, and takes in no shell or YAML from a name."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from convbench.cli.ci import _installed_from
+from convbench.errors import RequestError
+from convbench.report.ci.workflow import PLACES, Service, workflow
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def written(service: Service, **about: Any) -> str:
+    options: dict[str, Any] = {
+        "configs": ["configs/quick.yaml"],
+        "install": "convbench==1.0",
+        "output": PLACES[service],
+    }
+    return workflow(service, **{**options, "version": "1.0", **about})
+
+
+def loaded(service: Service, **about: Any) -> dict[str, Any]:
+    made = yaml.safe_load(written(service, **about))
+    assert isinstance(made, dict)
+    return made
+
+
+def test_this_project_uses_what_it_writes() -> None:
+    committed = (ROOT / PLACES[Service.GITHUB]).read_text(encoding="utf-8")
+    [command] = re.findall(r"^#   (convbench ci init .*)$", committed, re.MULTILINE)
+    [version] = re.findall(r"^# of convbench ([^;]*);", committed, re.MULTILINE)
+    assert shlex.split(command)[3:] == ["--github", "--config", "configs/quick.yaml", "--install", "."]
+    assert committed == written(Service.GITHUB, install=".", version=version)
+
+
+@pytest.mark.parametrize("service", Service)
+def test_every_sweep_is_measured(service: Service) -> None:
+    made = loaded(service, configs=["a.yaml", "configs/b c.yaml"])
+    if service is Service.GITHUB:
+        found = [job["strategy"]["matrix"]["config"] for name, job in made["jobs"].items() if name != "comment"]
+    else:
+        found = [made[".convbench"]["parallel"]["matrix"][0]["CONFIG"]]
+    assert all(configs == ["a.yaml", "configs/b c.yaml"] for configs in found) and found
+
+
+@pytest.mark.parametrize("service", Service)
+@pytest.mark.parametrize(
+    "install", ['a"b: #c', "$(touch x)", "git+https://example.org/x@v1", "é\\n", "${{ github.token }}"]
+)
+def test_what_is_installed_is_a_value_and_no_shell(service: Service, install: str) -> None:
+    made = loaded(service, install=install)
+    variables = made["env"] if service is Service.GITHUB else made[".convbench"]["variables"]
+    assert variables["CONVBENCH"] == install
+    for script in scripts(made):
+        assert install not in script
+
+
+SCHEMAS = {
+    Service.GITHUB: ["vendor.github-workflows"],
+    Service.GITLAB: ["vendor.gitlab-ci", "--data-transform=gitlab-ci"],
+}
+
+
+@pytest.mark.parametrize("service", Service)
+def test_the_file_is_what_the_service_takes(service: Service, tmp_path: Path) -> None:
+    def checked(made: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        path = tmp_path / "written.yml"
+        path.write_text(yaml.safe_dump(made), encoding="utf-8")
+        return tool("check-jsonschema", "--builtin-schema", *SCHEMAS[service], str(path))
+
+    made = loaded(service)
+    if service is Service.GITLAB:  # what begins with a dot is not looked at where it stands
+        base = made.pop(".convbench")
+        made = {name: {**base, **{k: v for k, v in job.items() if k != "extends"}} for name, job in made.items()}
+    else:
+        made["on"] = made.pop(True)  # YAML 1.1 takes the word for a truth
+    done = checked(made)
+    assert done.returncode == 0, done.stdout
+    some_job = next(iter((made.get("jobs") or made).values()))
+    some_job["timeout-minutes" if service is Service.GITHUB else "timeout"] = ["long"]
+    assert checked(made).returncode != 0
+
+
+@pytest.mark.parametrize("service", Service)
+def test_shellcheck_has_nothing_to_say(service: Service, tmp_path: Path) -> None:
+    made = loaded(service)
+    paths = []
+    for number, script in enumerate(whole_scripts(made)):
+        path = tmp_path / f"{number}.sh"
+        path.write_text(f"#!/usr/bin/env bash\nset -eo pipefail\n{script}", encoding="utf-8")
+        paths.append(str(path))
+    # Functions that a step does not need (SC2329), and CONVBENCH beside convbench (SC2153), are meant.
+    done = tool("shellcheck", "--exclude=SC2329,SC2153", *paths)
+    assert len(paths) > 2 and done.returncode == 0, done.stdout
+
+
+def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name(name), *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def whole_scripts(made: dict[str, Any]) -> list[str]:
+    """What one shell runs from its first line to its last."""
+    if "jobs" in made:
+        found = scripts(made)
+        return [script.replace('eval "$FUNCTIONS"', found[0]) for script in found[1:]]
+    before = made[".convbench"]["before_script"]
+    jobs = [job for job in made.values() if "script" in job]
+    after = ["\n".join(job["after_script"]) for job in jobs if "after_script" in job]
+    return ["\n".join([*before, *job["script"]]) for job in jobs] + after
+
+
+def scripts(made: dict[str, Any]) -> list[str]:
+    """Everything that a shell gets to read."""
+    if "jobs" in made:
+        steps = [step for job in made["jobs"].values() for step in job["steps"]]
+        return [made["env"]["FUNCTIONS"], *(step["run"] for step in steps if "run" in step)]
+    jobs = [job for job in made.values() if isinstance(job, dict)]
+    return [line for job in jobs for key in ("before_script", "script", "after_script") for line in job.get(key, [])]
+
+
+@pytest.mark.parametrize("service", Service)
+def test_no_expression_of_the_service_stands_in_a_script(service: Service) -> None:
+    assert len(scripts(loaded(service))) > 5
+    for script in scripts(loaded(service)):
+        assert "${{" not in script, "a branch's name would be run as shell: hand it over in env"
+
+
+def test_nothing_that_runs_a_pull_requests_code_may_write() -> None:
+    made = loaded(Service.GITHUB)
+    assert made["permissions"] == {"contents": "read"}
+    writing = {name for name, job in made["jobs"].items() if "write" in job.get("permissions", {}).values()}
+    assert writing == {"comment"}
+    comment = made["jobs"]["comment"]
+    assert not [step for step in comment["steps"] if "checkout" in step.get("uses", "")]
+    checkouts = [
+        step["with"]
+        for job in made["jobs"].values()
+        for step in job["steps"]
+        if step.get("uses", "").startswith("actions/checkout@")
+    ]
+    assert len(checkouts) == 2 and all(options["persist-credentials"] is False for options in checkouts)
+    assert "pull_request_target" not in written(Service.GITHUB)
+
+
+def test_every_job_ends_some_time() -> None:
+    for job in loaded(Service.GITHUB)["jobs"].values():
+        assert 0 < job["timeout-minutes"] <= 120
+    assert loaded(Service.GITLAB)[".convbench"]["timeout"] == "2 hours"
+
+
+@pytest.mark.parametrize("service", Service)
+def test_the_head_has_the_command_that_writes_it_again(service: Service) -> None:
+    text = written(service, configs=["a.yaml", "b.yaml"], install="x y", output="other.yml")
+    [command] = re.findall(r"^#   (convbench ci init .*)$", text, re.MULTILINE)
+    assert shlex.split(command) == [
+        *("convbench", "ci", "init", f"--{service}", "--config", "a.yaml", "--config", "b.yaml"),
+        *("--install", "x y", "--output", "other.yml"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        (None, "convbench==9.9"),
+        ({"url": "https://h/r.git", "vcs_info": {"vcs": "git", "commit_id": "ab12"}}, "git+https://h/r.git@ab12"),
+        ({"url": "https://h/convbench-9.9.whl", "archive_info": {}}, "https://h/convbench-9.9.whl"),
+        ({"url": Path.cwd().as_uri(), "dir_info": {"editable": True}}, "."),
+    ],
+)
+def test_the_ci_installs_what_is_installed_here(
+    origin: dict[str, object] | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch, origin)
+    assert _installed_from() == expected
+
+
+def test_what_lies_on_this_machine_alone_is_not_installed_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, {"url": "file:///home/somebody/convbench", "dir_info": {}})
+    with pytest.raises(RequestError, match="from this machine") as refused:
+        _installed_from()
+    assert refused.value.hint is not None and "--install" in refused.value.hint
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, origin: dict[str, object] | None) -> None:
+    """Have convbench 9.9 be what is installed, from `origin`."""
+
+    class Installed:
+        version = "9.9"
+
+        def read_text(self, name: str) -> str | None:
+            assert name == "direct_url.json"
+            return None if origin is None else json.dumps(origin)
+
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Installed())

@@ -1,0 +1,320 @@
+"""Real workers: what they say, what layers may do to them, and that they end with their conductor."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from convbench import sweep
+from convbench.conduct.passes import Hooks, Passes
+from convbench.engine.client import Lane, Refusal, Timing
+from convbench.engine.local import LocalEngine, Setup, has_glibc
+from convbench.engine.pool import Lanes
+from convbench.errors import RequestError, WorkerDiedError, WorkerStartError, WorkerTimedOutError
+from convbench.model.case import DTYPES, Allocator, Case, MemoryFormat, WorkerSettings
+from convbench.model.problem import Direction, Problem
+from convbench.model.result import Measure, Status, Visit, unpack_blocks
+
+HERE = Path(__file__).parent.parent
+DEADLINE_S = 60.0
+PROBLEM = Problem(in_channels=4, out_channels=6, kernel_size=(3, 3), input_size=(8, 8), batch_size=2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _modules_of_the_tests_can_be_imported() -> Iterator[None]:
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(HERE) + (os.pathsep + before if before else "")
+    yield
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture(scope="module")
+def lane() -> Iterator[Lane]:
+    lanes = Lanes(LocalEngine())
+    yield lanes.lane(WorkerSettings(threads=1))
+    lanes.close()
+
+
+def test_a_worker_says_what_it_is(lane: Lane) -> None:
+    description = lane.describe(deadline_s=DEADLINE_S)
+    assert description.torch.split("+")[0].count(".") == 2
+    assert description.python == ".".join(str(part) for part in sys.version_info[:3])
+    assert description.threads == 1
+
+
+@pytest.mark.skipif(not has_glibc(), reason="only glibc reads the MALLOC_ variables")
+def test_the_steady_allocator_is_proven(lane: Lane) -> None:
+    assert lane.describe(deadline_s=DEADLINE_S).keeps_memory
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+@pytest.mark.parametrize("memory_format", list(MemoryFormat))
+def test_a_layer_is_checked_and_timed_in_every_direction(
+    lane: Lane, direction: Direction, memory_format: MemoryFormat
+) -> None:
+    case = Case(problem=PROBLEM, direction=direction, memory_format=memory_format, threads=1)
+    prepared = lane.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
+    assert (prepared.status, prepared.reason) == (Status.PASSED, None)
+    assert prepared.check is not None
+    assert prepared.check.output_shape == PROBLEM.output_shape
+    assert prepared.check.method == "exact"
+    assert prepared.check.elements > 0
+    assert (prepared.threads, prepared.timer) == (1, "perf_counter")
+    assert prepared.implementation
+    assert prepared.implementation.split()[0] in ("Mkldnn", "Slow2d")
+    timing = lane.block(1, 0.002, deadline_s=DEADLINE_S)
+    assert isinstance(timing, Timing)
+    assert 0 < timing.minimum_s <= timing.median_s
+    assert timing.samples >= 1
+
+
+def test_the_row_says_when_a_gradient_goes_through_autograd(lane: Lane) -> None:
+    case = Case(problem=PROBLEM, direction=Direction.GRAD_INPUT)
+    alone = lane.prepare(1, case, check=False, seed=1, deadline_s=DEADLINE_S)
+    assert alone.note == "aten.convolution_backward alone"
+    own = Case(problem=PROBLEM, direction=Direction.GRAD_INPUT, module="misbehaving:Chatty")
+    assert lane.prepare(2, own, check=False, seed=1, deadline_s=DEADLINE_S).note == "through autograd"
+
+
+def test_what_a_layer_prints_does_not_enter_the_protocol(lane: Lane) -> None:
+    case = Case(problem=PROBLEM, module="misbehaving:Chatty")
+    prepared = lane.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
+    assert (prepared.status, prepared.reason) == (Status.PASSED, None)
+    assert isinstance(lane.block(1, 0.002, deadline_s=DEADLINE_S), Timing)
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("misbehaving:Raising", "ValueError: this layer does not want to"),
+        ("misbehaving:NotAModule", "not a torch.nn.Module"),
+        ("misbehaving:OtherConstructor", "TypeError"),
+    ],
+)
+def test_a_layer_that_raises_says_so_in_one_line(lane: Lane, module: str, words: str) -> None:
+    prepared = lane.prepare(1, Case(problem=PROBLEM, module=module), check=True, seed=1, deadline_s=DEADLINE_S)
+    assert prepared.status is Status.ERROR
+    assert prepared.reason is not None
+    assert words in prepared.reason
+    assert "\n" not in prepared.reason
+
+
+def test_a_device_that_is_absent_is_skipped(lane: Lane) -> None:
+    prepared = lane.prepare(1, Case(problem=PROBLEM, device="mtia:3"), check=True, seed=1, deadline_s=DEADLINE_S)
+    assert prepared.status is Status.SKIPPED
+    assert prepared.reason
+    assert "mtia:3" in prepared.reason
+
+
+def test_a_tensor_that_cannot_be_had_is_out_of_memory_and_the_worker_goes_on(lane: Lane) -> None:
+    huge = Problem(in_channels=2**20, out_channels=1, kernel_size=(1, 1), input_size=(2**14, 2**14))
+    prepared = lane.prepare(1, Case(problem=huge), check=True, seed=1, deadline_s=DEADLINE_S)
+    assert prepared.status is Status.OUT_OF_MEMORY
+    assert prepared.reason
+    assert lane.prepare(1, Case(problem=PROBLEM), check=True, seed=1, deadline_s=DEADLINE_S).status is Status.PASSED
+
+
+def test_a_block_of_a_case_that_is_not_prepared_is_refused(lane: Lane) -> None:
+    lane.release(deadline_s=DEADLINE_S)
+    refusal = lane.block(99, 0.001, deadline_s=DEADLINE_S)
+    assert isinstance(refusal, Refusal)
+
+
+def test_a_module_that_cannot_be_imported_is_a_wrong_request(lane: Lane) -> None:
+    with pytest.raises(RequestError, match="no_such_package"):
+        lane.find_module("no_such_package:Conv", deadline_s=DEADLINE_S)
+    with pytest.raises(RequestError, match="Absent"):
+        lane.find_module("misbehaving:Absent", deadline_s=DEADLINE_S)
+    lane.find_module("misbehaving:Chatty", deadline_s=DEADLINE_S)
+
+
+def test_the_same_seed_gives_the_same_data_in_another_process(lane: Lane) -> None:
+    case = Case(problem=PROBLEM)
+    errors = set()
+    for lanes in (Lanes(LocalEngine()), Lanes(LocalEngine())):
+        other = lanes.lane(WorkerSettings(threads=1))
+        check = other.prepare(1, case, check=True, seed=5, deadline_s=DEADLINE_S).check
+        assert check is not None
+        errors.add(check.max_error)
+        lanes.close()
+    assert len(errors) == 1
+    check = lane.prepare(1, case, check=True, seed=6, deadline_s=DEADLINE_S).check
+    assert check is not None
+    assert check.max_error not in errors
+
+
+def test_a_worker_that_cannot_start_says_why() -> None:
+    with pytest.raises(WorkerStartError, match="/no/such/python"):
+        LocalEngine(Setup(python="/no/such/python")).start(WorkerSettings())
+    lanes = Lanes(LocalEngine(Setup(python="/bin/false")))
+    with pytest.raises(WorkerStartError, match="exit code 1"):
+        lanes.lane(WorkerSettings())
+    lanes.close()
+
+
+def test_the_system_allocator_leaves_the_environment_alone() -> None:
+    engine = LocalEngine()
+    assert engine.variables(WorkerSettings(allocator=Allocator.SYSTEM)) == {}
+    if has_glibc():
+        first = engine.variables(WorkerSettings())["MALLOC_MMAP_THRESHOLD_"]
+        assert engine.fall_back()
+        assert int(engine.variables(WorkerSettings())["MALLOC_MMAP_THRESHOLD_"]) < int(first)
+        assert not engine.fall_back()
+
+
+@pytest.mark.slow
+def test_what_one_layer_does_to_its_worker_costs_that_case_alone() -> None:
+    """Every misdeed in one cohort with two honest layers, through the real passes."""
+    names = ("Segfault", "SegfaultLater", "Hang", "HangInC", "Hungry", "Raising", "Exits")
+    bad = {name: Case(problem=PROBLEM, module=f"misbehaving:{name}", threads=1) for name in names}
+    good = [Case(problem=PROBLEM, threads=1), Case(problem=PROBLEM, threads=1, direction=Direction.BACKWARD)]
+    visits: list[Visit] = []
+    measure = Measure(passes=2, rounds=3, max_time=0.03, timeout=8, precision=1e-6)
+    hooks = Hooks(
+        stored=lambda some: visits.extend(visit for visit in some if visit.complete),
+        progressed=lambda progress: None,
+        pass_noted=lambda facts: None,
+        pass_finished=lambda index: None,
+    )
+    lanes = Lanes(LocalEngine(memory_limit=3 * 2**29))
+    Passes([good[0], *bad.values(), good[1]], measure, seed=1, lanes=lanes, memory_limit=10**12, hooks=hooks).run()
+    found = {name: [visit for visit in visits if visit.case_id == case.id] for name, case in bad.items()}
+    assert {name: [visit.status for visit in of] for name, of in found.items()} == {
+        "Segfault": [Status.CRASHED],
+        "SegfaultLater": [Status.CRASHED],
+        "Hang": [Status.TIMED_OUT],
+        "HangInC": [Status.TIMED_OUT],
+        "Hungry": [Status.OUT_OF_MEMORY],
+        "Raising": [Status.ERROR],
+        "Exits": [Status.CRASHED],
+    }
+    assert "SIGSEGV" in str(found["Segfault"][0].reason)
+    assert "exit code 3" in str(found["Exits"][0].reason)
+    assert "8 s" in str(found["Hang"][0].reason)
+    assert unpack_blocks(found["SegfaultLater"][0].blocks), "blocks received before the death survive"
+    for case in good:
+        ours = [visit for visit in visits if visit.case_id == case.id]
+        assert [visit.status for visit in ours] == [Status.PASSED] * 2
+        assert [len(unpack_blocks(visit.blocks)) for visit in ours] == [3, 3]
+        assert [visit.check is not None for visit in ours] == [True, False]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told by Linux alone")
+def test_the_probe_of_the_allocator_and_earlier_layers_leave_no_memory_behind() -> None:
+    large = Case(problem=Problem(in_channels=64, out_channels=64, kernel_size=(1, 1), input_size=(512, 512)))
+    tensors = 2 * 64 * 512 * 512 * 4
+    found = {}
+    for allocator in Allocator:
+        lanes, settings = Lanes(LocalEngine()), WorkerSettings(threads=1, allocator=allocator)
+        lane = lanes.lane(settings)
+        first = lanes.description(settings).memory_bytes
+        assert first is not None
+        assert lane.prepare(1, large, check=False, seed=1, deadline_s=DEADLINE_S).status is Status.PASSED
+        assert not isinstance(lane.block(1, 0.01, deadline_s=DEADLINE_S), Refusal)
+        held = lane.describe(deadline_s=DEADLINE_S).memory_bytes
+        lane.release(deadline_s=DEADLINE_S)
+        last = lane.describe(deadline_s=DEADLINE_S).memory_bytes
+        assert held is not None
+        assert last is not None
+        assert held > first + tensors // 2
+        assert last < first + tensors // 2
+        found[allocator] = first
+        lanes.close()
+    assert found[Allocator.STEADY] < found[Allocator.SYSTEM] + 32 * 2**20, "the probe alone takes 72 MiB"
+
+
+def test_a_worker_that_is_killed_while_it_waits_is_replaced() -> None:
+    lanes, settings = Lanes(LocalEngine()), WorkerSettings(threads=1)
+    before = set(psutil.Process().children())
+    lane = lanes.lane(settings)
+    (worker,) = set(psutil.Process().children()) - before
+    worker.kill()
+    worker.wait()
+    other = lanes.lane(settings)
+    assert other is not lane
+    assert other.prepare(1, Case(problem=PROBLEM), check=True, seed=1, deadline_s=DEADLINE_S).status is Status.PASSED
+    lanes.close()
+
+
+def test_a_deadline_kills_a_worker_that_hangs() -> None:
+    lanes = Lanes(LocalEngine())
+    lane = lanes.lane(WorkerSettings(threads=1))
+    with pytest.raises(WorkerTimedOutError, match=r"no answer within 0\.5 s"):
+        lane.prepare(1, Case(problem=PROBLEM, module="misbehaving:HangInC"), check=True, seed=1, deadline_s=0.5)
+    with pytest.raises(WorkerDiedError):
+        lane.memory_canary(deadline_s=1)
+    lanes.close()
+
+
+CONDUCTOR = """
+import sys
+from convbench.model.case import Case, WorkerSettings
+from convbench.engine.pool import Lanes
+from convbench.engine.local import LocalEngine
+from convbench.model.problem import Problem
+lane = Lanes(LocalEngine()).lane(WorkerSettings(threads=1))
+print("up", flush=True)
+problem = Problem(in_channels=4, out_channels=6, kernel_size=(3, 3), input_size=(8, 8))
+lane.prepare(1, Case(problem=problem, module="misbehaving:HangInC"), check=True, seed=1, deadline_s=600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_worker_dies_with_its_conductor_even_inside_a_hung_call() -> None:
+    conductor = subprocess.Popen([sys.executable, "-c", CONDUCTOR], stdout=subprocess.PIPE)
+    assert conductor.stdout is not None
+    try:
+        assert conductor.stdout.readline() == b"up\n"
+        (worker,) = psutil.Process(conductor.pid).children()
+        assert os.getsid(worker.pid) == worker.pid, "a session of its own: Ctrl-C does not reach it"
+        time.sleep(0.3)  # into the hung call
+        conductor.send_signal(signal.SIGKILL)
+        conductor.wait()
+        psutil.wait_procs([worker], timeout=10)
+        assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+    finally:
+        conductor.kill()
+        conductor.stdout.close()
+        conductor.wait()
+
+
+def layers_in_configs() -> tuple[list[Problem], set[str]]:
+    """Every distinct layer of every sweep we ship, and the dtypes that they name."""
+    plans = [sweep.cases(sweep.load(path)) for path in sorted((HERE.parent / "configs").glob("*.yaml"))]
+    cases = [case for plan in plans for case in plan.cases]
+    return list(dict.fromkeys(case.problem for case in cases)), {case.dtype for case in cases}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", list(DTYPES))
+def test_every_layer_in_configs_is_right(dtype: str) -> None:
+    """Output and all gradients (train_step checks all), in both memory formats, or in either by turns where no sweep
+    names the dtype. One thread, as the sweeps say: threads that spin beside other tests cost minutes.
+    """
+    problems, shipped = layers_in_configs()
+    assert shipped == {"float32", "bfloat16"}
+    formats = itertools.cycle([[form] for form in MemoryFormat] if dtype not in shipped else [list(MemoryFormat)])
+    found = {}
+    with contextlib.closing(Lanes(LocalEngine())) as lanes:
+        lane = lanes.lane(WorkerSettings(threads=1))
+        for problem in problems:
+            for memory_format in next(formats):
+                case = Case(problem=problem, dtype=dtype, memory_format=memory_format, direction=Direction.TRAIN_STEP)
+                if not case.objection():
+                    prepared = lane.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
+                    found[case.label] = (prepared.status, prepared.reason)
+    assert len(found) > (100 if dtype in shipped else 50)
+    assert {label: why for label, why in found.items() if why != (Status.PASSED, None)} == {}
