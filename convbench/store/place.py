@@ -120,7 +120,7 @@ class Place:
             raise self._explained(error) from error
 
     @contextmanager
-    def decoding(self, run_id: str) -> Iterator[None]:
+    def decoding(self, run_id: object) -> Iterator[None]:
         """What is stored of a run and cannot be understood becomes a StoreError that names the run."""
         try:
             yield
@@ -128,7 +128,7 @@ class Place:
             raise
         except (ValueError, KeyError, RequestError) as error:
             raise StoreError(
-                f"run {run_id} in {self} holds what this convbench cannot read: {error}",
+                f"run {shown(run_id)} in {self} holds what this convbench cannot read: {error}",
                 hint="a newer convbench may have written it",
             ) from error
 
@@ -153,6 +153,12 @@ class Place:
             if isinstance(secret, str) and secret:
                 text = text.replace(secret, "***").replace(urllib.parse.quote(secret, safe=""), "***")
         return text
+
+
+def shown(value: object) -> str:
+    """A value of a column as a message shows it: SQLite keeps anything anywhere."""
+    text = str(value)
+    return text if text.isprintable() and len(text) <= 150 else f"{text[:60]!r}..."
 
 
 def create(place: Place) -> Engine:
@@ -332,7 +338,8 @@ def _version(engine: Engine, place: Place) -> int | None:
         newer = isinstance(found, int) and found > schema.VERSION
         hint = "a newer convbench reads it: pip install --upgrade convbench" if newer else "it is damaged"
         raise StoreError(
-            f"the database {place} has schema version {found}, this convbench knows versions 1 to {schema.VERSION}",
+            f"the database {place} has schema version {shown(found)}, this convbench knows versions 1 to "
+            f"{schema.VERSION}",
             hint=f"{hint}; or {_ELSEWHERE}",
         )
     return found
