@@ -88,6 +88,7 @@ def rising(made: result.Block) -> result.Block:
 blocks = st.builds(
     result.Block,
     **dict.fromkeys(result.BLOCK_LAYOUTS[1], _single)
+    | dict.fromkeys(bounds.TIMES, st.floats(min_value=2**-100, width=32, allow_infinity=False))
     | {
         "pass_index": st.integers(0, 9999),
         "round_index": st.integers(0, 999),
@@ -161,7 +162,7 @@ roofs = st.builds(
     kind=st.sampled_from(result.RoofKind),
     device=st.sampled_from(["cpu", "cuda:1", "accelerator"]),
     threads=maybe | st.integers(1, 64),
-    rate=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
+    rate=st.floats(min_value=1, allow_infinity=False),
     source=texts,
     dtype=maybe | st.sampled_from(list(case.DTYPES)),
     footprint_bytes=maybe | st.integers(1, 2**40),

@@ -146,6 +146,10 @@ COMMIT = re.compile(r"[0-9a-f]{1,64}")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 CASE_ID = re.compile(r"[a-z2-7]{12}")
 
+#: Times of a block that rise from one to the next, but for the roundoff of what lies between two samples; and all.
+QUANTILES = ("minimum_s", "q1_s", "median_s", "q3_s", "p95_s")
+TIMES = (*QUANTILES, "mean_s")
+
 _RUN_ID = Words(what="letters and digits with single . _ - between them, at most 100 in all", fits=RUN_ID.fullmatch)
 _TIME = Words(what="a time like 2026-11-24T03:15:02+00:00", fits=_is_time)
 _DEVICES = Words(what=f"a device of {', '.join(DEVICES)}, with an index if wanted", fits=_is_device)
@@ -174,6 +178,7 @@ BOUNDS: dict[type, dict[str, Bound]] = {
         "order": Whole(high=MOST_COUNTED),
         "iterations": Whole(low=1, high=MOST_COUNTED),
         "samples": Whole(low=1, high=MOST_COUNTED),
+        **dict.fromkeys(TIMES, Number(above=True)),
         "host_s": Number(unknown=True),
         "compute_canary_s": Number(unknown=True),
         "memory_canary_s": Number(unknown=True),
@@ -193,7 +198,7 @@ BOUNDS: dict[type, dict[str, Bound]] = {
     Roof: {
         "device": _DEVICES,
         "threads": _SIZE,
-        "rate": Number(above=True),
+        "rate": Number(low=1.0),
         "dtype": _DTYPE,
         "footprint_bytes": Whole(low=1),
     },
@@ -221,8 +226,6 @@ def bound(noun: type, name: str, kind: type) -> Bound | None:
 
 _OF_TYPES: dict[type, Bound] = {int: Whole(), float: Number(), str: Words()}
 
-#: These rise from one to the next, but for the roundoff of what lies between two samples.
-QUANTILES = ("minimum_s", "q1_s", "median_s", "q3_s", "p95_s")
 _ROUNDOFF = 1e-6
 #: Cases whose blocks are looked at together: 25 blocks of each are 1.6 MB, which stays in the caches.
 _TOGETHER = 1024

@@ -173,7 +173,7 @@ class Place:
             raise self._explained(error) from error
 
     @contextmanager
-    def decoding(self, run_id: str) -> Iterator[None]:
+    def decoding(self, run_id: object) -> Iterator[None]:
         """What is stored of a run and cannot be understood becomes a StoreError that names the run."""
         try:
             yield
@@ -181,7 +181,7 @@ class Place:
             raise
         except (ValueError, KeyError, RequestError) as error:
             raise StoreError(
-                f"run {run_id} in {self} holds what this convbench cannot read: {error}",
+                f"run {shown(run_id)} in {self} holds what this convbench cannot read: {error}",
                 hint="a newer convbench may have written it",
             ) from error
 
@@ -248,6 +248,12 @@ def _is_no_password(host: str) -> bool:
 def _not_understood() -> StoreError:
     """What is said of a URL that is none; its text may hold a password, and is not repeated."""
     return StoreError("the database's URL is not understood", hint="it reads dialect://user:password@host/database")
+
+
+def shown(value: object) -> str:
+    """A value of a column as a message shows it: SQLite keeps anything anywhere."""
+    text = str(value)
+    return text if text.isprintable() and len(text) <= 150 else f"{text[:60]!r}..."
 
 
 def create(place: Place) -> Engine:
@@ -440,7 +446,8 @@ def _version(engine: Engine, place: Place) -> int | None:
         newer = isinstance(found, int) and found > schema.VERSION
         hint = "a newer convbench reads it: pip install --upgrade convbench" if newer else "it is damaged"
         raise StoreError(
-            f"the database {place} has schema version {found}, this convbench knows versions 1 to {schema.VERSION}",
+            f"the database {place} has schema version {shown(found)}, this convbench knows versions 1 to "
+            f"{schema.VERSION}",
             hint=f"{hint}; or {_ELSEWHERE}",
         )
     return found

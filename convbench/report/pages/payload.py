@@ -71,7 +71,8 @@ def cases_into(payload: Payload, frame: pd.DataFrame) -> dict[str, object]:
         if series.isna().all():
             continue
         if column.kind is Kind.NUMBER:
-            told[name] = {"array": payload.add(series.to_numpy(dtype=np.float32))}
+            with np.errstate(over="ignore"):  # what no float32 can hold, from another program's file, is infinite
+                told[name] = {"array": payload.add(series.to_numpy(dtype=np.float32))}
             continue
         told[name] = words_into(payload, series)
     return told

@@ -96,6 +96,10 @@ def explain(case: Case) -> Explanation:
     return Explanation(title=title, summary=_summary(case), sections=tuple(sections), refused=False)
 
 
+#: Reads and rows along one dimension that are looked at one by one, in under a second; layers in use have 10,000.
+MOST_READ = 50_000_000
+
+
 def unread(size: int, problem: Problem, axis: int) -> tuple[int, ...]:
     """The rows (columns) of an input of `size` that no tap reads along spatial dimension `axis`, counted from 0.
 
@@ -156,7 +160,8 @@ def _candidates(case: Case) -> Iterator[tuple[str, object]]:
     """Changes of one setting that remove one kind of objection each; those that change nothing are left out."""
     p = case.problem
     shared = math.gcd(p.in_channels, p.out_channels)
-    divisors = [d for d in range(1, shared + 1) if shared % d == 0]
+    lower = [d for d in range(1, math.isqrt(shared) + 1) if shared % d == 0]
+    divisors = [*lower, *(shared // d for d in lower)]
     half = tuple(d * (k - 1) // 2 for d, k in zip(p.dilation, p.kernel_size, strict=True))
     sides = tuple(zip(p.input_size, p.pads, p.reach, p.kernel_size, p.dilation, strict=True))
     limit = {PaddingMode.REFLECT: -1, PaddingMode.CIRCULAR: 0}.get(p.padding_mode)
@@ -299,6 +304,8 @@ def _notes(p: Problem, axis: int) -> list[str]:
             f"{_steps(p, axis)} is no multiple of the stride {p.stride[axis]}, so flooring leaves {last} of the padded "
             "input over."
         )
+    if p.kernel_size[axis] * p.output_size[axis] + p.input_size[axis] + sum(p.pads[axis]) > MOST_READ:
+        return [*notes, f"the layer is too large to look at which {row}s of the input are read."]
     rows = unread(p.input_size[axis], p, axis)
     if rows:
         notes.append(
