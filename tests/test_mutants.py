@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import pytest
 import synthetic
+import test_cli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -94,6 +95,8 @@ SOUND = replace(
         for result in SOUND.results
     ),
 )
+command = test_cli.command
+Command = test_cli.Command
 NEWER = replace(SOUND, id="20261125-033000-cd34", started_at="2026-11-25T03:30:00Z", finished_at="2026-11-25T03:33:20Z")
 EXPORT: dict[str, Any] = json.loads(export(SOUND, "json"))
 
@@ -433,3 +436,150 @@ def test_a_changed_database_is_sound_or_refused(
     with Store.open(str(sound_database)) as opened:
         KNOWN[:] = [opened.load(run.id) for run in (SOUND, NEWER)]
     read_or_refused(lambda: look_at(path, tmp_path))
+
+
+def wrong(*place: str | int, value: Json) -> dict[str, Any]:
+    """The export with one value that no run holds; a case's id is left out, so that its settings are looked at."""
+    document = copy.deepcopy(EXPORT)
+    at(document, place[:-1])[place[-1]] = value
+    for found in document["results"]:
+        found["case"].pop("id", None)
+    return document
+
+
+def with_block(name: str, value: float) -> dict[str, Any]:
+    return wrong("results", 3, "blocks", 1, 1, value=packed_with(EXPORT["results"][3]["blocks"][1][1], 2, name, value))
+
+
+PROBLEM = ("results", 1, "case", "problem")
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "a path for an id": (wrong("id", value="x/../../../../evil"), "id: expected letters and digits"),
+    "an id that begins with a dot": (wrong("id", value=".hidden"), "id: expected letters and digits"),
+    "an id of 101": (wrong("id", value="x" * 101), "id: expected letters and digits"),
+    "an option for a commit": (wrong("git", "commit", value="--output=evil"), "git.commit: expected a commit"),
+    "code for a device": (
+        wrong("results", 1, "case", "device", value='cpu"); evil("'),
+        "results[1].case.device: expected",
+    ),
+    "code for a module": (wrong("results", 1, "case", "module", value="a.b:c;d"), "results[1].case.module: expected"),
+    "a negative time": (
+        with_block("minimum_s", -0.001),
+        "results[3].blocks[1]: row 2: minimum_s is -0.001, expected a",
+    ),
+    "an infinite time": (with_block("p95_s", math.inf), "results[3].blocks[1]: row 2: p95_s is inf, expected a finite"),
+    "no time": (with_block("mean_s", math.nan), "results[3].blocks[1]: row 2: mean_s is nan, expected a finite number"),
+    "times out of order": (with_block("median_s", 1.0), "results[3].blocks[1]: row 2: median_s is 1, expected no more"),
+    "a pass before the first": (
+        with_block("pass_index", -1),
+        "results[3].blocks[1]: row 2: pass_index is -1, expected",
+    ),
+    "a pass of 3e9": (
+        with_block("pass_index", 3e9),
+        "results[3].blocks[1]: row 2: pass_index is 3e+09, expected an int",
+    ),
+    "half a round": (
+        with_block("round_index", 0.5),
+        "results[3].blocks[1]: row 2: round_index is 0.5, expected an int",
+    ),
+    "no iteration": (with_block("iterations", 0), "results[3].blocks[1]: row 2: iterations is 0, expected an integer"),
+    "a negative footprint": (
+        wrong("passes", 0, "roofs", 1, "footprint_bytes", value=-1),
+        "passes[0].roofs[1].footprint_bytes: expected an integer of at least 1, got -1",
+    ),
+    "a case twice": (wrong("results", 2, value=EXPORT["results"][0]), "results[2].case: case "),
+    "a case reached and not": (wrong("unmeasured", 0, value=EXPORT["results"][0]["case"]), "unmeasured[0]: case "),
+    "a pass twice": (wrong("passes", value=EXPORT["passes"] * 2), "passes[1]: pass 0 stands there a second time"),
+    "a size of 2^31": (wrong(*PROBLEM, "in_channels", value=2**31), "results[1].case.problem.in_channels: expected"),
+    "a layer that torch refuses": (
+        wrong(*PROBLEM, "groups", value=7),
+        "results[1].case.problem: torch would refuse it",
+    ),
+    "NUL": (wrong("name", value="a\0b"), "name: expected text without NUL"),
+    "half of a pair": (wrong("environment", "cpu", value="\ud800"), "environment.cpu: expected text without NUL"),
+    "no time of day": (wrong("started_at", value="yesterday"), "started_at: expected a time like 2026-11-24T03:15:02"),
+    "a time without a zone": (wrong("finished_at", value="2026-11-24T03:15:02"), "finished_at: expected a time like"),
+    "no cores": (wrong("environment", "cores", value=0), "environment.cores: expected an integer of at least 1"),
+    "a share above 1": (wrong("results", 0, "reorder_share", value=1.5), "results[0].reorder_share: expected a finite"),
+    "an endless budget": (wrong("measure", "budget", value="inf"), "measure.budget: expected a finite number above 0"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_in_an_export_ends_with_2_and_names_its_place(
+    name: str, command: Command, tmp_path: Path
+) -> None:
+    document, told = WRONG[name]
+    Path("sound.json").write_bytes(export(NEWER, "json"))
+    Path("wrong.json").write_text(json.dumps(document))
+    for verb in (("report", "wrong.json"), ("export", "wrong.json"), ("compare", "wrong.json", "sound.json")):
+        said = command(*verb)
+        assert (said.code, said.out) == (2, "")
+        assert f"wrong.json: {told}" in said.err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["sound.json", "wrong.json"]
+
+
+def test_the_largest_sizes_of_a_sweep_are_reported_at_once(command: Command) -> None:
+    largest = 2**31 - 1
+    document = wrong(*PROBLEM, value={**at(EXPORT, PROBLEM), "kernel_size": [largest, 1], "input_size": [largest, 28]})
+    Path("large.json").write_text(json.dumps(document))
+    assert command("report", "large.json").code == 0
+
+
+IN_DATABASE: dict[str, tuple[str, str]] = {
+    "no UTF-8": ("UPDATE runs SET name = CAST(x'61ff' AS TEXT)", "Could not decode to UTF-8"),
+    "no UTF-8 in a reason": ("UPDATE visits SET reason = CAST(x'61ff' AS TEXT)", "Could not decode to UTF-8"),
+    "a path for an id": ("UPDATE runs SET id = 'x/../../evil'", "id: expected letters and digits"),
+    "bytes for a name": ("UPDATE runs SET name = x'61'", "name: expected a text, got b'a'"),
+    "a path for a process": (
+        "UPDATE runs SET state = 'running', writer_pid = '../../etc', writer_host = '', writer_boot = ''",
+        "pid: expected an integer, got '../../etc'",
+    ),
+    "a position of its own": (
+        "UPDATE visits SET position = 'x'",
+        "visits: position is 'x', expected an integer under 14",
+    ),
+    "a number for blocks": (
+        "UPDATE visits SET blocks = 1000000000000",
+        "visits: blocks is of type int, expected bytes",
+    ),
+    "a text for threads": ("UPDATE visits SET threads = 'x'", "visits[0].threads: expected an integer, got 'x'"),
+    "no such status": ("UPDATE visits SET status = 'fine'", "expected one of passed, failed"),
+    "a list for settings": ("UPDATE cases SET settings = '[1]'", "expected an object of settings, got '[1]'"),
+    "deep settings": (f"UPDATE cases SET problem = '{'[' * 9000}'", "nested too deeply"),
+    "a case twice": (
+        "UPDATE cases SET problem = (SELECT problem FROM cases WHERE position = 0),"
+        " settings = (SELECT settings FROM cases WHERE position = 0) WHERE position = 5",
+        "stands there a second time",
+    ),
+    "a negative time": (
+        "UPDATE visits SET blocks = x'BLOCK'",
+        "row 0: minimum_s is -1, expected a finite number above 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_DATABASE)
+def test_what_is_wrong_in_a_database_ends_with_2_and_a_sentence(
+    name: str, command: Command, sound_database: Path
+) -> None:
+    statement, told = IN_DATABASE[name]
+    block = replace(unpack_blocks(SOUND.results[0].blocks[0][1])[0], minimum_s=-1.0)
+    shutil.copy(sound_database, "wrong.db")
+    with closing(sqlite3.connect("wrong.db")) as connection:
+        connection.execute(statement.replace("BLOCK", pack_any(block).hex()))
+        connection.commit()
+    said = [command(*verb, "--db", "wrong.db") for verb in (("runs",), ("report",), ("export",))]
+    refused = [one for one in said if one.code]
+    assert refused and {one.code for one in refused} == {2}
+    assert all("wrong.db" in one.err for one in refused)
+    assert any(told in one.err for one in refused)
+    assert not list(Path().rglob("*evil*"))
+
+
+def test_a_case_whose_settings_make_another_id_has_no_history(command: Command, sound_database: Path) -> None:
+    shutil.copy(sound_database, "wrong.db")
+    with closing(sqlite3.connect("wrong.db")) as connection:
+        connection.execute("UPDATE cases SET case_id = 'abcdefghijkl' WHERE position = 0")
+        connection.commit()
+    said = command("history", "abcdefghijkl", "--db", "wrong.db")
+    assert said.code == 2 and "make the id" in said.err
