@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Protocol, TypeVar
 
 from convbench.errors import RequestError, WorkerDiedError
+from convbench.model.bounds import MOST_MEASURED
 from convbench.model.case import Case, WorkerSettings
 from convbench.model.result import Check, Roof, RoofKind, Status
 from convbench.model.serial import reader, to_json
@@ -237,8 +238,7 @@ _TIMING_NUMBERS = (
 )
 
 
-#: Larger numbers of seconds or FLOP/s are no measurement, and do not fit into a packed block.
-MOST = 1e30
+#: What is more than this is no answer either.
 _MOST = {"reorder_share": 1.0}
 #: What is NaN where it was not measured.
 _UNKNOWN = frozenset({"host_s"})
@@ -348,7 +348,7 @@ def _number(answer: Mapping[str, Json], name: str) -> float:
     value = answer.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _senseless(name, answer)
-    if not 0 <= value <= _MOST.get(name, MOST) and not (name in _UNKNOWN and value != value):
+    if not 0 <= value <= _MOST.get(name, MOST_MEASURED) and not (name in _UNKNOWN and value != value):
         raise _senseless(name, answer)
     return float(value)
 

@@ -38,6 +38,8 @@ MOST_INTEGER = 2**31 - 1
 MOST_STORED = 2**63 - 1
 #: Up to here float32 and float64 count what a sweep or a block may count: occurrences of a layer, iterations.
 MOST_COUNTED = 2**53
+#: No seconds, bytes per second or ratios that anybody measures are more, and float32 holds it.
+MOST_MEASURED = 1e30
 #: A sweep's seed is smaller; this one keeps a number of millions of digits out.
 MOST_SEED_READ = 2**128
 #: Passes and rounds of a run; `ab` counts its epochs as passes, and may take more.
@@ -65,18 +67,17 @@ class Whole:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    """A number from `low` to `high`, finite unless `infinite`; where `unknown`, NaN for what was not measured."""
+    """A number from `low` to `high`, which is finite; where `unknown`, NaN stands for what was not measured."""
 
     low: float = 0.0
-    high: float = math.inf
+    high: float = MOST_MEASURED
     above: bool = False  # `low` itself is none
-    infinite: bool = False
     unknown: bool = False
 
     @property
     def what(self) -> str:
         """`a finite number of at least 0`."""
-        kind = "a number" if self.infinite else "a finite number"
+        kind = "a finite number" if math.isfinite(self.high) else "a number"
         least = f"{kind} {'above' if self.above else 'of at least'} {self.low:g}"
         most = f" and at most {self.high:g}" if math.isfinite(self.high) else ""
         return f"{least}{most}{' or nan' if self.unknown else ''}"
@@ -84,7 +85,7 @@ class Number:
     def holds(self, value: float) -> bool:
         """Whether the value is one."""
         if self.low <= value <= self.high:
-            return (self.infinite or value != math.inf) and not (self.above and value == self.low)
+            return not (self.above and value == self.low)
         return self.unknown and value != value
 
 
@@ -183,7 +184,7 @@ BOUNDS: dict[type, dict[str, Bound]] = {
         "compute_canary_s": Number(unknown=True),
         "memory_canary_s": Number(unknown=True),
     },
-    Check: {"max_error": Number(infinite=True, unknown=True)},
+    Check: {"max_error": Number(high=math.inf, unknown=True)},
     Visit: {"case_id": Words(what="12 letters and digits", fits=CASE_ID.fullmatch), **_FOUND},
     Result: _FOUND,
     Measure: {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from convbench.engine.client import Lane
+from convbench.engine.client import Lane, Timing
 from convbench.engine.local import LocalEngine, LocalTransport
 from convbench.errors import WorkerDiedError, WorkerTimedOutError
 from convbench.model.case import TORCH_CONV2D, Allocator, Case, WorkerSettings
@@ -94,3 +95,60 @@ def test_variables_of_a_worker_are_its_settings_and_what_the_case_names() -> Non
     named = WorkerSettings(env=(("MALLOC_TOP_PAD_", "0"), ("ONEDNN_MAX_CPU_ISA", "AVX2")))
     found = engine.variables(named)
     assert (found["MALLOC_TOP_PAD_"], found["ONEDNN_MAX_CPU_ISA"]) == ("0", "AVX2"), "what a case names wins"
+
+
+class Answering:
+    """A transport whose worker always answers the same."""
+
+    def __init__(self, answer: dict[str, object]) -> None:
+        self._answer = answer
+
+    def request(self, message: object, *, deadline_s: float) -> dict[str, object]:
+        return self._answer
+
+    def wait_until_up(self, *, deadline_s: float) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+TIMES = ("minimum_s", "q1_s", "median_s", "q3_s", "p95_s", "mean_s", "compute_canary_s", "busy_s")
+TIMING = {
+    "status": "passed",
+    "iterations": 10,
+    "samples": 10,
+    "host_s": math.nan,
+    "page_faults": 0,
+    **dict.fromkeys(TIMES, 1.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("minimum_s", value) for value in (-1.0, 0.0, math.nan, math.inf, 1e300, True, "1", 2.0)),
+        *(("samples", value) for value in (0, -1, 1.0, True, 2**60)),
+        ("host_s", -1.0),
+        ("compute_canary_s", math.nan),
+    ],
+)
+def test_a_block_that_could_not_be_read_again_is_no_answer(name: str, value: object) -> None:
+    assert isinstance(Lane(Answering(TIMING), CASE.worker).block(0, 0.1, deadline_s=1), Timing)
+    with pytest.raises(WorkerDiedError, match="without a sound"):
+        Lane(Answering({**TIMING, name: value}), CASE.worker).block(0, 0.1, deadline_s=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("rate", 0.0), ("rate", math.inf), ("dtype", "int7"), ("footprint_bytes", -1)]
+)
+def test_a_roof_that_could_not_be_read_again_is_no_answer(name: str, value: object) -> None:
+    roof = {"kind": "compute", "rate": 1e9, "source": "mm", "dtype": "float32", "footprint_bytes": None}
+
+    def told(roofs: dict[str, object]) -> object:
+        lane = Lane(Answering({"status": "passed", "roofs": [roofs]}), CASE.worker)
+        return lane.roofs(["float32"], "cpu", deadline_s=1)
+
+    assert told(roof)
+    with pytest.raises(WorkerDiedError, match="without a sound"):
+        told({**roof, name: value})

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from convbench.model.case import DTYPES, Case, MemoryFormat
-from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem, _real_taps
 
 SAME_COPIES = "Using padding='same' with even kernel lengths"
 
@@ -272,3 +272,24 @@ def test_outputs_of_the_notebook(kernel: int, stride: int, output: tuple[int, ..
     )
     assert problem.output_shape == output
     assert replace(problem, batch_size=32).output_shape == (32, *output)
+
+
+def test_real_taps_of_the_largest_sizes_are_counted_at_once() -> None:
+    side = 2**31 - 1
+    alone = Problem(in_channels=1, out_channels=1, kernel_size=(side, 1), input_size=(side, 1))
+    assert alone.multiply_adds == side
+    half = Problem(in_channels=1, out_channels=1, kernel_size=(2**30, 1), input_size=(side, 1))
+    assert half.multiply_adds == 2**30 * 2**30
+
+
+@given(
+    *(st.integers(1, 12) for _ in range(2)),
+    st.integers(1, 8),
+    *(st.integers(1, 5) for _ in range(2)),
+    st.integers(0, 9),
+)
+def test_real_taps_are_those_that_a_loop_counts(
+    size: int, out: int, kernel: int, stride: int, dilation: int, before: int
+) -> None:
+    read = (0 <= at * stride + tap * dilation - before < size for at in range(out) for tap in range(kernel))
+    assert _real_taps(size, out, kernel, stride, dilation, before) == sum(read)

@@ -259,3 +259,62 @@ def test_of_many_checks_the_one_that_is_wrong_is_told_as_alone(wrong: serial.Jso
     with pytest.raises(RequestError) as among:
         serial.checks_from_json([right, wrong])
     assert among.value.message == alone.value.message
+
+
+@pytest.mark.parametrize("noun", bounds.BOUNDS, ids=lambda noun: noun.__name__)
+def test_every_row_of_bounds_is_of_a_field(noun: type) -> None:
+    assert bounds.BOUNDS[noun].keys() <= {field.name for field in dataclasses.fields(noun)}
+
+
+def test_a_block_without_a_row_is_a_finite_number_from_0() -> None:
+    for name in BLOCK_LAYOUTS[LAYOUT]:
+        for value in (-1.0, math.inf, -math.inf):
+            packed = pack_blocks([dataclasses.replace(BLOCK, **{name: value})])
+            found = bounds.wrong_blocks([(LAYOUT, pack_blocks([BLOCK])), (LAYOUT, packed)])
+            assert found is not None
+            assert found[0] == 1 and found[1].startswith(f"row 0: {name} is {value:g}, expected")
+
+
+@given(st.lists(st.lists(strategies.blocks, max_size=3).map(pack_blocks), max_size=5))
+def test_sound_blocks_are_sound_however_many(parts: list[bytes]) -> None:
+    assert bounds.wrong_blocks([(LAYOUT, packed) for packed in parts]) is None
+
+
+def test_the_roundoff_of_a_quantile_is_no_mistake() -> None:
+    lower = dataclasses.replace(BLOCK, q3_s=1 - 1e-7)
+    assert bounds.wrong_blocks([(LAYOUT, pack_blocks([lower]))]) is None
+    found = bounds.wrong_blocks([(LAYOUT, pack_blocks([dataclasses.replace(BLOCK, q3_s=1 - 1e-5)]))])
+    assert found == (0, "row 0: median_s is 1, expected no more than q3_s, 0.99999")
+
+
+def test_a_wrong_block_is_found_among_thousands() -> None:
+    parts = [(LAYOUT, pack_blocks([BLOCK] * 2))] * 3000
+    parts[2500] = (LAYOUT, pack_blocks([BLOCK, dataclasses.replace(BLOCK, samples=0)]))
+    expected = f"row 1: samples is 0, expected an integer of at least 1 and at most {2**53}"
+    assert bounds.wrong_blocks(parts) == (2500, expected)
+
+
+def test_a_column_is_judged_as_its_field_is() -> None:
+    serial.check_columns(Visit, {"threads": [1, None, 1], "note": ["a", None, "b"]}, "visits")
+    for name, value, message in (
+        ("threads", 1.0, "visits[1].threads: expected an integer, got 1.0"),
+        ("threads", 0, "visits[1].threads: expected an integer of at least 1"),
+        ("note", b"a", "visits[1].note: expected a text, got b'a'"),
+        ("note", "a\0", "visits[1].note: expected text without NUL"),
+    ):
+        with pytest.raises(RequestError) as refused:
+            serial.check_columns(Visit, {name: [1 if name == "threads" else "a", value]}, "visits")
+        assert refused.value.message.startswith(message)
+
+
+@pytest.mark.parametrize("run_id", ["20261124-031502-k7q2", "20261128-031502-a", "20261124t033000-ab12", "7", "base"])
+def test_ids_that_convbench_made_are_ids(run_id: str) -> None:
+    assert bounds.RUN_ID.fullmatch(run_id)
+
+
+@pytest.mark.parametrize(
+    "run_id",
+    ["", ".", "..", ".a", "a/b", "a\\b", "a..b", "-a", "a-", "a b", 'a"b', "a\n", "a\0", "\u00e4", "x" * 101, "a%2fb"],
+)
+def test_what_could_be_a_path_or_more_is_no_id(run_id: str) -> None:
+    assert not bounds.RUN_ID.fullmatch(run_id)

@@ -164,3 +164,14 @@ def test_a_million_rows_are_no_trouble() -> None:
     wide = Problem(in_channels=1, out_channels=1, kernel_size=(1, 1), stride=(1000, 1), input_size=(1_000_000, 1))
     assert isinstance(explain(Case(problem=wide)), Explanation)
     assert len(unread(1_000_000, wide, 0)) == 999_000
+
+
+def test_a_layer_too_large_to_look_at_row_by_row_is_explained_at_once() -> None:
+    problem = Problem(in_channels=3, out_channels=8, kernel_size=(3, 3), input_size=(2**31 - 1, 9))
+    told = "\n".join(line for section in explain(Case(problem=problem)).sections for line in section.lines)
+    assert "the layer is too large to look at which rows of the input are read." in " ".join(told.split())
+
+
+def test_ways_out_of_a_layer_with_many_channels_are_found_at_once() -> None:
+    problem = Problem(in_channels=2**31 - 2, out_channels=2**31 - 2, kernel_size=(1, 1), input_size=(9, 9), groups=4)
+    assert {"groups": 3} in ways_out(Case(problem=problem))

@@ -549,14 +549,14 @@ IN_DATABASE: dict[str, tuple[str, str]] = {
     "a text for threads": ("UPDATE visits SET threads = 'x'", "visits[0].threads: expected an integer, got 'x'"),
     "no such status": ("UPDATE visits SET status = 'fine'", "expected one of passed, failed"),
     "a list for settings": ("UPDATE cases SET settings = '[1]'", "expected an object of settings, got '[1]'"),
-    "deep settings": ("UPDATE cases SET problem = '{}'".format("[" * 9000), "nested too deeply"),
+    "deep settings": (f"UPDATE cases SET problem = '{'[' * 9000}'", "nested too deeply"),
     "a case twice": (
         "UPDATE cases SET problem = (SELECT problem FROM cases WHERE position = 0),"
         " settings = (SELECT settings FROM cases WHERE position = 0) WHERE position = 5",
         "stands there a second time",
     ),
     "a negative time": (
-        "UPDATE visits SET blocks = x'{0}'",
+        "UPDATE visits SET blocks = x'BLOCK'",
         "row 0: minimum_s is -1, expected a finite number above 0",
     ),
 }
@@ -570,7 +570,7 @@ def test_what_is_wrong_in_a_database_ends_with_2_and_a_sentence(
     block = replace(unpack_blocks(SOUND.results[0].blocks[0][1])[0], minimum_s=-1.0)
     shutil.copy(sound_database, "wrong.db")
     with closing(sqlite3.connect("wrong.db")) as connection:
-        connection.execute(statement.replace("{0}", pack_any(block).hex()))
+        connection.execute(statement.replace("BLOCK", pack_any(block).hex()))
         connection.commit()
     said = [command(*verb, "--db", "wrong.db") for verb in (("runs",), ("report",), ("export",))]
     refused = [one for one in said if one.code]

@@ -1448,3 +1448,21 @@ def test_digest_tells_sweeps_apart_by_what_they_measure() -> None:
         digest([dataclasses.replace(case, given_label=None) for case in CASES], Measure(), seed=1),
     ]
     assert len({base, *others}) == len(others) + 1
+
+
+def test_texts_that_an_older_convbench_stored_as_they_came_are_read_and_made_visible(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with Store.create(str(path)) as store:
+        store.begin(RUN, CASES, (), ME, digest="d")
+        check = Check(output_shape=None, max_error=None, elements=1, method="exact", reason="REASON")
+        store.append(RUN.id, [Visit(case_id=CASES[0].id, pass_index=0, status=Status.FAILED, check=check)])
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            r"UPDATE visits SET check_result = replace(check_result, 'REASON', 'half \udce4, \u0000, \ud83e\uddee')"
+        )
+        connection.commit()
+    with Store.open(str(path)) as store:
+        [result] = store.load(RUN.id).results
+        assert result.check is not None and result.check.reason == "half \\udce4, \N{REPLACEMENT CHARACTER}, \U0001f9ee"
+        [[visit]] = store.visits(RUN.id).values()
+        assert visit.check == result.check
