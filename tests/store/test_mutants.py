@@ -445,7 +445,7 @@ def test_a_changed_database_is_sound_or_refused(
 def wrong(*place: str | int, value: Json) -> dict[str, Any]:
     """The export with one value that no run holds; a case's id is left out, so that its settings are looked at."""
     document = copy.deepcopy(EXPORT)
-    at(document, place[:-1])[place[-1]] = value
+    at(document, place[:-1])[place[-1]] = copy.deepcopy(value)
     for found in document["results"]:
         found["case"].pop("id", None)
     return document
