@@ -17,6 +17,22 @@ CHECKED: Mapping[str, Json] = {
     "method": "exact",
     "reason": None,
 }
+#: What fake workers say of their machine, and how it is.
+HOST: Mapping[str, Json] = {
+    "hostname": "somewhere",
+    "system": "Linux 6.1",
+    "machine": "x86_64",
+    "cpu": "AMD EPYC 7B13",
+    "cores": 2,
+    "libc": "glibc 2.36",
+    "memory_bytes": 2**36,
+    "available_bytes": 2**35,
+    "l2_bytes": 2**20,
+    "l3_bytes": 2**25,
+    "governor": None,
+    "boost": None,
+}
+STATE: Mapping[str, Json] = {"ticks": None, "throttled": None, "load": None, "frequency_hz": None}
 
 
 @dataclass
@@ -43,6 +59,8 @@ class Script:
     killed_while_waiting_after: int | None = None  # blocks
     always_ends_while_waiting: bool = False
     killed_in_find_module: set[str] = field(default_factory=set)
+    host: Mapping[str, Json] = field(default_factory=dict)  # what differs from HOST
+    states: list[Mapping[str, Json]] = field(default_factory=list)  # one a time it is asked; then STATE
     factor: Callable[[int, int], float] = lambda name, worker: 1.0  # on the time, by layer and number of the worker
 
 
@@ -128,7 +146,12 @@ class FakeTransport:
             "accelerator": None,
             "threads": message["threads"] or 2,
             "keeps_memory": steady,
+            "host": {**HOST, **self._engine.script.host},
         }
+
+    def _host_state(self, message: Message) -> Mapping[str, Json]:
+        states = self._engine.script.states
+        return {"status": "passed", **STATE, **(states.pop(0) if states else {})}
 
     def _find_module(self, message: Message) -> Mapping[str, Json]:
         if message["module"] == "absent:Conv":
@@ -196,6 +219,9 @@ class FakeTransport:
     def _memory_canary(self, message: Message) -> Mapping[str, Json]:
         self._engine.log.append(("memory_canary", 0))
         return {"status": "passed", "memory_canary_s": 6e-3}
+
+    def _compute_canary(self, message: Message) -> Mapping[str, Json]:
+        return {"status": "passed", "compute_canary_s": 3e-4}
 
     def _twin(self, message: Message) -> Mapping[str, Json]:
         self._engine.log.append(("twin", 0))

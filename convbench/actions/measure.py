@@ -80,9 +80,10 @@ def nothing_left(path: str, plan: sweeps.Plan) -> RequestError:
 
 def workers_at_once(plan: sweeps.Plan) -> int:
     """How many worker processes a run of these cases has alive at once, at most, with the memory that is free now."""
-    from convbench.engine import machine
+    from convbench.engine.client import read_host
     from convbench.engine.local import LocalEngine
     from convbench.measure import schedule
+    from convbench.worker import host
 
     steady = LocalEngine().has_steady_allocator
     needed = {
@@ -90,7 +91,7 @@ def workers_at_once(plan: sweeps.Plan) -> int:
         for settings in {case.worker: case for case in plan.cases}.values()
         for worker in schedule.workers_of(settings, pass_index=0, has_steady_allocator=steady)
     }
-    return min(len(needed), schedule.workers_at_once(machine.memory_available()))
+    return min(len(needed), schedule.workers_at_once(read_host(host.facts()).free_bytes))
 
 
 #: The largest run a forecast is made from: loading one takes 50 us a case.

@@ -22,14 +22,13 @@ from convbench.analysis.comparison import confirmation
 from convbench.analysis.comparison.comparability import refuse
 from convbench.analysis.comparison.judgment import Compared, Verdict
 from convbench.conduct.ab import Side, confirm
+from convbench.conduct.described import Capacity, plainest
 from convbench.conduct.passes import Hooks, Passes
-from convbench.conduct.run import COHORT_MEMORY_SHARE, Listener
-from convbench.engine import machine
+from convbench.conduct.run import Listener
 from convbench.engine.git_state import as_of
 from convbench.engine.local import LocalEngine, Setup
 from convbench.engine.pool import Lanes
 from convbench.errors import RequestError
-from convbench.measure import schedule
 from convbench.model.case import TORCH_CONV2D, Case
 from convbench.model.result import Result, Run, Visit, merge
 from convbench.model.threshold import Thresholds
@@ -150,17 +149,18 @@ def _once_more(
         pass_finished=lambda index: None,
     )
     lanes = Lanes(LocalEngine(secrets=sweep.secrets), timeout_s=sweep.measure.timeout)
-    free_bytes = machine.memory_available()
     # A settled case would be measured in fewer passes than the base was.
     measure = replace(sweep.measure, precision=0.0)
     try:
+        capacity = Capacity.of(lanes.description(plainest(cases)))
         Passes(
             cases,
             measure,
             seed=sweep.seed,
             lanes=lanes,
-            memory_limit=int(free_bytes * COHORT_MEMORY_SHARE),
-            most_workers=schedule.workers_at_once(free_bytes),
+            memory_limit=capacity.memory_limit,
+            most_workers=capacity.most_workers,
+            cache_bytes=capacity.cache_bytes,
             hooks=hooks,
             clock=lambda: time.monotonic() - zero,
         ).run()

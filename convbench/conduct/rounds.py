@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from convbench.conduct.visiting import TIMED, Visiting
-from convbench.engine import machine
 from convbench.engine.client import Lane, Refusal
 from convbench.engine.pool import SIGKILL
 from convbench.errors import WorkerError, WorkerTimedOutError
@@ -142,7 +141,8 @@ class Rounds:
         lanes = visit.state.lanes
         try:
             self._memory_canary_s = lane.memory_canary(deadline_s=self._timeout_s)
-            if lanes.description(settings).threads >= machine.cores():
+            description = lanes.description(settings)
+            if description.threads >= description.host.cores:
                 self.twin_ratios.append(lane.twin_ratio(deadline_s=self._timeout_s))
         except WorkerError:
             lanes.drop(settings)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol, TypeVar
 
+from convbench.engine.machine import Host, HostState
 from convbench.errors import RequestError, WorkerDiedError
 from convbench.model.case import Case, WorkerSettings
 from convbench.model.result import Check, Roof, RoofKind, Status
@@ -38,6 +39,8 @@ class Transport(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
     """What a worker says of itself. `memory_bytes` is its private memory, None where the system does not tell."""
+
+    host: Host
 
     torch: str
     python: str
@@ -116,6 +119,7 @@ class Lane:
         }
         answer = self._ask(request, deadline_s)
         return Description(
+            host=read_host(answer.get("host")),
             torch=_text(answer, "torch"),
             python=_text(answer, "python"),
             onednn=_maybe_text(answer, "onednn"),
@@ -123,7 +127,18 @@ class Lane:
             accelerator=_maybe_text(answer, "accelerator"),
             threads=_integer(answer, "threads"),
             keeps_memory=answer["keeps_memory"] is True,
-            memory_bytes=None if answer.get("memory_bytes") is None else _integer(answer, "memory_bytes"),
+            memory_bytes=_maybe_integer(answer, "memory_bytes"),
+        )
+
+    def host_state(self, *, deadline_s: float) -> HostState:
+        """How the machine that the worker runs on is now."""
+        answer = self._ask({"op": "host_state"}, deadline_s)
+        ticks = answer.get("ticks")
+        return HostState(
+            ticks=None if ticks is None else _integers(answer, "ticks"),
+            throttled=_maybe_integer(answer, "throttled"),
+            load=_maybe_number(answer, "load"),
+            frequency_hz=_maybe_number(answer, "frequency_hz"),
         )
 
     def is_alive(self) -> bool:
@@ -169,7 +184,7 @@ class Lane:
     def peak_memory(self, key: int, *, deadline_s: float) -> int | None:
         """Bytes that an iteration of the case under `key` takes beyond its operands and results, where it is known."""
         answer = self._ask({"op": "peak_memory", "key": key}, deadline_s)
-        return None if answer.get("peak_bytes") is None else _integer(answer, "peak_bytes")
+        return _maybe_integer(answer, "peak_bytes")
 
     def block(self, key: int, seconds: float, *, deadline_s: float) -> Timing | Refusal:
         """Time one block of the case under `key`."""
@@ -221,6 +236,23 @@ class Lane:
         if not isinstance(answer, Mapping) or not isinstance(answer.get("status"), str):
             raise _senseless("status", answer)
         return answer
+
+
+def read_host(found: Json) -> Host:
+    """What worker/host.py tells of a machine; raises WorkerDiedError where it makes no sense."""
+    if not isinstance(found, Mapping):
+        raise _senseless("host", found)
+    boost = found.get("boost")
+    return Host(
+        **{name: _text(found, name) for name in ("hostname", "system", "machine", "cpu", "libc")},
+        cores=_integer(found, "cores", least=1),
+        memory_bytes=_maybe_integer(found, "memory_bytes"),
+        available_bytes=_maybe_integer(found, "available_bytes"),
+        l2_bytes=_maybe_integer(found, "l2_bytes"),
+        l3_bytes=_maybe_integer(found, "l3_bytes"),
+        governor=_maybe_text(found, "governor"),
+        boost=boost if isinstance(boost, bool) else None,
+    )
 
 
 _TIMING_NUMBERS = (
@@ -362,3 +394,14 @@ def _integer(answer: Mapping[str, Json], name: str, *, least: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**53:
         raise _senseless(name, answer)
     return value
+
+
+def _maybe_integer(answer: Mapping[str, Json], name: str) -> int | None:
+    return None if answer.get(name) is None else _integer(answer, name)
+
+
+def _integers(answer: Mapping[str, Json], name: str) -> tuple[int, ...]:
+    values = answer.get(name)
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise _senseless(name, answer)
+    return tuple(_integer({name: value}, name) for value in values)

@@ -16,13 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convbench.engine.client import Json, Lane, Message
-from convbench.engine.machine import memory_available
 from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutError
 from convbench.model.case import Allocator, WorkerSettings
 from convbench.model.variables import HIDDEN, Variables
 
-#: The share of the free memory that a worker may take: the conductor and the system live on the rest.
-MEMORY_SHARE = 0.8
 #: What malloc must be told to keep freed memory: the threshold for memory maps of its own, the trim threshold, and
 #: how much more to ask for at a time. Some versions of glibc refuse a map threshold over 32 MiB.
 MALLOC_MAP_THRESHOLDS = (1 << 30, 1 << 25)
@@ -89,10 +86,10 @@ class LocalEngine:
 
     def start(self, settings: WorkerSettings) -> Lane:
         """A lane whose worker is starting; `Lane.describe` waits for it."""
-        limit = memory_limit() if self._memory_limit is None else self._memory_limit
+        limit = "share" if self._memory_limit is None else str(self._memory_limit)
         setup = self._setup
         transport = LocalTransport(
-            [setup.python, str(START), str(os.getpid()), str(limit), *setup.path],
+            [setup.python, str(START), str(os.getpid()), limit, *setup.path],
             environment={**setup.environment, **self.variables(settings)},
         )
         return Lane(transport, settings)
@@ -130,11 +127,6 @@ class LocalEngine:
 def has_glibc() -> bool:
     """Whether malloc is glibc's, which reads the MALLOC_ variables."""
     return platform.libc_ver()[0] == "glibc"
-
-
-def memory_limit() -> int:
-    """Bytes a worker may take: below what is free, so that the kernel never has to pick a process to kill."""
-    return int(memory_available() * MEMORY_SHARE)
 
 
 class LocalTransport:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from convbench.engine.client import Description, Lane
+from convbench.engine.machine import HostState
 from convbench.errors import RequestError, WorkerDiedError, WorkerError, WorkerTimedOutError
 from convbench.model.case import TORCH_CONV2D, Allocator, WorkerSettings
 
@@ -108,6 +109,18 @@ class Lanes:
         """What the worker of these settings says of itself."""
         self.lane(settings)
         return self._described[settings]
+
+    def host_state(self, *, deadline_s: float) -> HostState:
+        """How the machine is, as a worker that is up tells it; nothing is known where none is.
+
+        One that dies over it is dropped: another may tell.
+        """
+        for settings in list(self._described):
+            try:
+                return self._lanes[settings].host_state(deadline_s=deadline_s)
+            except WorkerError:
+                self.drop(settings)
+        return HostState()
 
     def find_modules(self, wanted: Iterable[WorkerSettings], *, deadline_s: float) -> None:
         """Have each of the user's modules imported once, so that a typo ends a run before anything is measured.

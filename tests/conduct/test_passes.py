@@ -8,7 +8,6 @@ from fake_engine import FakeEngine, Script
 
 from convbench.conduct import passes as passes_module
 from convbench.conduct.passes import Hooks, Passes, Progress
-from convbench.engine import machine
 from convbench.engine.client import Lane
 from convbench.engine.pool import Lanes
 from convbench.measure import schedule
@@ -505,14 +504,31 @@ def test_memory_is_told_once() -> None:
     assert merge(cases[0], recorder.of(cases[0])).peak_bytes == 4096
 
 
-def test_a_twin_with_one_thread_is_timed_where_all_cores_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "cores", lambda: 2)
-    recorder, engine = measure([case(1, threads=2)], Script(drift=0.1, twin_ratio=3.0), measure=Measure(passes=2))
+def test_a_twin_with_one_thread_is_timed_where_all_cores_are_asked_for() -> None:
+    script = Script(drift=0.1, twin_ratio=3.0, host={"cores": 3})
+    recorder, engine = measure([case(1, threads=3)], script, measure=Measure(passes=2))
     assert [facts.twin_ratio for facts in recorder.noted] == [3.0, 3.0]
     assert len(engine.asked("twin")) == 2 * 5
-    recorder, engine = measure([case(1, threads=1)], Script(drift=0.1), measure=Measure(passes=2))
+    recorder, engine = measure([case(1, threads=2)], script, measure=Measure(passes=2))
     assert [facts.twin_ratio for facts in recorder.noted] == [None, None]
     assert engine.asked("twin") == []
+
+
+def test_the_facts_of_a_pass_are_those_of_the_workers_machine() -> None:
+    first = {"ticks": [0] * 8, "throttled": 3, "load": 0.0, "frequency_hz": 1e9}
+    last = {"ticks": [75, 0, 0, 0, 0, 0, 0, 25], "throttled": 5, "load": 7.5, "frequency_hz": 2e9}
+    recorder, _ = measure([case(1)], Script(drift=0.1, states=[first, last]), measure=Measure(passes=2))
+    told, untold = recorder.noted
+    assert (told.stolen, told.throttled, told.load, told.frequency_hz) == (0.25, 2, 7.5, 2e9)
+    assert (untold.stolen, untold.throttled, untold.load, untold.frequency_hz) == (None, None, None, None)
+
+
+def test_where_the_last_worker_is_gone_nothing_is_told_of_the_machine() -> None:
+    states = [{"load": 1.0, "ticks": [0] * 8}] * 3
+    recorder, engine = measure([case(1)], Script(segfault_in_block={1}, states=states), measure=Measure(passes=1))
+    assert [visit.status for visit in recorder.visits] == [Status.CRASHED]
+    assert (recorder.noted[0].load, recorder.noted[0].stolen) == (None, None)
+    assert engine.workers == 1, "none is started to tell"
 
 
 def test_the_variables_of_one_case_leave_the_allocator_of_others_alone() -> None:
