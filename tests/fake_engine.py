@@ -24,7 +24,7 @@ HOST: Mapping[str, Json] = {
     "machine": "x86_64",
     "cpu": "AMD EPYC 7B13",
     "cores": 2,
-    "libc": "glibc 2.36",
+    "libc": "musl 1.2.5",
     "memory_bytes": 2**36,
     "available_bytes": 2**35,
     "l2_bytes": 2**20,
@@ -32,6 +32,8 @@ HOST: Mapping[str, Json] = {
     "governor": None,
     "boost": None,
 }
+#: One whose malloc can be asked to keep freed memory.
+GLIBC: Mapping[str, Json] = {"libc": "glibc 2.36"}
 STATE: Mapping[str, Json] = {"ticks": None, "throttled": None, "load": None, "frequency_hz": None}
 
 
@@ -79,8 +81,6 @@ class FakeEngine:
         self.most_alive = 0
         self.transports: list[FakeTransport] = []
 
-    has_steady_allocator = False
-
     def start(self, settings: WorkerSettings) -> Lane:
         self.workers += 1
         self.transports.append(FakeTransport(self, self.workers))
@@ -104,6 +104,7 @@ class FakeTransport:
         self._number = number
         self._layers: dict[int, int] = {}
         self.dead = False
+        self.dies_next = False  # at its next request
 
     def wait_until_up(self, *, deadline_s: float) -> None:
         if self.dead:
@@ -124,6 +125,8 @@ class FakeTransport:
 
     def request(self, message: Message, *, deadline_s: float) -> Mapping[str, Json]:
         assert not self.dead, "a request to a dead worker"
+        if self.dies_next:
+            self._die(WorkerDiedError("the worker was ended by SIGKILL", signal=9))
         op = str(message["op"])
         answer: Mapping[str, Json] = getattr(self, f"_{op}")(message)
         return answer

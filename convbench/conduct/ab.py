@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,6 +28,8 @@ from convbench.store import new_run_id
 from convbench.sweep import Sweep
 from convbench.version import __version__
 
+#: What starts workers under a setup.
+Launcher = Callable[[Setup], Engine]
 #: Visits of a case by its position.
 Visits = Mapping[int, list[Visit]]
 

@@ -26,11 +26,15 @@ def plainest(cases: Iterable[Case]) -> WorkerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What there is room for: workers alive at once, layers measured interleaved (bytes), the last cache (bytes)."""
+    """What there is room for: workers alive at once, layers measured interleaved (bytes), the last cache (bytes).
+
+    With `has_steady_allocator` the steady allocator is another than the system's.
+    """
 
     most_workers: int
     memory_limit: int
     cache_bytes: int
+    has_steady_allocator: bool
 
     @classmethod
     def of(cls, description: Description) -> Capacity:
@@ -40,6 +44,7 @@ class Capacity:
             most_workers=schedule.workers_at_once(host.free_bytes, description.memory_bytes),
             memory_limit=int(host.free_bytes * COHORT_MEMORY_SHARE),
             cache_bytes=host.l3_bytes or schedule.CACHE_BYTES,
+            has_steady_allocator=host.has_steady_allocator,
         )
 
 

@@ -73,7 +73,7 @@ class Passes:
     """All passes over the given cases. `history` holds the visits of an earlier process that was cut short.
 
     `memory_limit` is what the layers of a cohort may fill, bytes; at most `most_workers` workers are alive at once;
-    `cache_bytes` is the last-level cache.
+    `cache_bytes` is the last-level cache. With `has_steady_allocator` the first pass tries the system's beside it.
     Times of blocks count from `clock()`'s zero.
     """
 
@@ -88,11 +88,13 @@ class Passes:
         hooks: Hooks,
         most_workers: int = schedule.MOST_WORKERS,
         cache_bytes: int = schedule.CACHE_BYTES,
+        has_steady_allocator: bool = False,
         history: Iterable[Visit] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._measure = measure
         self._lanes = lanes
+        self._has_steady_allocator = has_steady_allocator
         self._hooks = hooks
         self._rounds = Rounds(
             seed=seed, block_s=schedule.block_seconds(measure), timeout_s=measure.timeout, clock=clock
@@ -100,7 +102,7 @@ class Passes:
         self._first_batches, self._later_batches = (
             schedule.grouped(
                 cases,
-                partial(schedule.workers_of, pass_index=pass_index, has_steady_allocator=lanes.has_steady_allocator),
+                partial(schedule.workers_of, pass_index=pass_index, has_steady_allocator=has_steady_allocator),
                 most_workers=most_workers,
                 memory_limit=memory_limit,
                 cache_bytes=cache_bytes,
@@ -244,9 +246,7 @@ class Passes:
 
     def _workers(self, case: Case) -> tuple[WorkerSettings, ...]:
         """The workers that a case needs in this pass."""
-        return schedule.workers_of(
-            case, pass_index=self._pass_index, has_steady_allocator=self._lanes.has_steady_allocator
-        )
+        return schedule.workers_of(case, pass_index=self._pass_index, has_steady_allocator=self._has_steady_allocator)
 
     def _companions(self, visit: Visiting) -> tuple[Visiting, ...]:
         """What explains a case and is measured beside it in the first pass; what fails of it is left out."""
@@ -254,7 +254,7 @@ class Passes:
             return ()
         state = replace(visit.state, checked=True)
         _, *system = schedule.variants(
-            state.case, pass_index=self._pass_index, has_steady_allocator=self._lanes.has_steady_allocator
+            state.case, pass_index=self._pass_index, has_steady_allocator=self._has_steady_allocator
         )
         before = state.cut_short.get(self._pass_index)
         if system:

@@ -98,10 +98,11 @@ class Rounds:
             visit.end(prepared.status, prepared.reason)
             return None
         if visit.prepared is None:
-            gives_back = settings.allocator is Allocator.STEADY and not lanes.description(settings).keeps_memory
+            description = lanes.description(settings)
+            asked = settings.allocator is Allocator.STEADY and description.host.has_steady_allocator
             notes = [
                 prepared.note,
-                GIVES_BACK if gives_back and lanes.has_steady_allocator else None,
+                GIVES_BACK if asked and not description.keeps_memory else None,
                 schedule.APART if state.apart else None,
             ]
             prepared = replace(prepared, note="; ".join(filter(None, notes)) or None)

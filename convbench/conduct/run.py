@@ -114,6 +114,7 @@ def _measure(
         memory_limit=capacity.memory_limit,
         most_workers=capacity.most_workers,
         cache_bytes=capacity.cache_bytes,
+        has_steady_allocator=capacity.has_steady_allocator,
         hooks=Hooks(
             stored=lambda visits: store.append(begun.run_id, visits),
             progressed=lambda progress: listener.progressed(replace(progress, is_waiting=store.is_waiting)),

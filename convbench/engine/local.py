@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import select
 import signal
 import subprocess
@@ -94,14 +93,9 @@ class LocalEngine:
         )
         return Lane(transport, settings)
 
-    @property
-    def has_steady_allocator(self) -> bool:
-        """Whether malloc can be asked to keep freed memory: glibc's can."""
-        return has_glibc()
-
     def fall_back(self) -> bool:
         """Ask for a smaller map threshold from now on; False where the smallest did not help."""
-        if len(self._map_thresholds) == 1 or not has_glibc():
+        if len(self._map_thresholds) == 1:
             return False
         self._map_thresholds.pop(0)
         return True
@@ -109,10 +103,11 @@ class LocalEngine:
     def variables(self, settings: WorkerSettings) -> dict[str, str]:
         """The environment variables that the settings ask for; those that a case names win.
 
+        Those of malloc are glibc's; another C library, which only the worker knows of, does not read them.
         A secret whose value is not known here is left out: the worker inherits it, where it is set.
         """
         variables = {}
-        if settings.allocator is Allocator.STEADY and has_glibc():
+        if settings.allocator is Allocator.STEADY:
             variables = {
                 "MALLOC_MMAP_THRESHOLD_": str(self._map_thresholds[0]),
                 "MALLOC_TRIM_THRESHOLD_": str(MALLOC_TRIM_THRESHOLD),
@@ -122,11 +117,6 @@ class LocalEngine:
             variables["CUBLAS_WORKSPACE_CONFIG"] = CUBLAS_WORKSPACE
         named = {name: self._secrets.get(name, value) for name, value in settings.env}
         return {**variables, **{name: value for name, value in named.items() if value != HIDDEN}}
-
-
-def has_glibc() -> bool:
-    """Whether malloc is glibc's, which reads the MALLOC_ variables."""
-    return platform.libc_ver()[0] == "glibc"
 
 
 class LocalTransport:

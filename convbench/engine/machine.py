@@ -29,6 +29,11 @@ class Host:
     boost: bool | None = None
 
     @property
+    def has_steady_allocator(self) -> bool:
+        """Whether malloc can be asked to keep freed memory: glibc's can, which reads the MALLOC_ variables."""
+        return self.libc.startswith("glibc")
+
+    @property
     def free_bytes(self) -> int:
         """Bytes that can still be taken: as told, else half of the machine's memory, else little."""
         if self.available_bytes is not None:

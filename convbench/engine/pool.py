@@ -25,12 +25,8 @@ MOST_REPLACED = 3
 class Engine(Protocol):
     """Where workers run."""
 
-    @property
-    def has_steady_allocator(self) -> bool:
-        """Whether the steady allocator is another than the system's."""
-
     def start(self, settings: WorkerSettings) -> Lane:
-        """A lane whose worker is starting."""
+        """A lane whose worker is starting; raises WorkerStartError where none can."""
 
     def fall_back(self) -> bool:
         """Change how a steady allocator is asked for; False where there is nothing left to try."""
@@ -49,11 +45,6 @@ class Lanes:
         self._described: dict[WorkerSettings, Description] = {}
         self._replaced: Counter[WorkerSettings] = Counter()
         self.start_s = 0.0
-
-    @property
-    def has_steady_allocator(self) -> bool:
-        """Whether the steady allocator is another than the system's."""
-        return self._engine.has_steady_allocator
 
     def start(self, wanted: Iterable[WorkerSettings]) -> None:
         """Have workers start for these settings, without waiting for them."""
@@ -81,7 +72,7 @@ class Lanes:
         if settings not in self._described:
             began = time.monotonic()
             description = self._describe(settings)
-            steady = settings.allocator is Allocator.STEADY
+            steady = settings.allocator is Allocator.STEADY and description.host.has_steady_allocator
             # What a case sets for itself says nothing of how a steady allocator is to be asked for.
             steady = steady and not settings.env
             while steady and not description.keeps_memory and self._engine.fall_back():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
-from fake_engine import FakeEngine, Script
+from fake_engine import GLIBC, FakeEngine, Script
 from test_passes import case
 
 from convbench.analysis.comparison import side_by_side
@@ -458,6 +458,20 @@ def test_both_runs_tell_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> No
         "module path /one -> /other /two",
     ]
     assert (found.comparison.base.id, found.comparison.new.id) == (found.base.id, found.new.id)
+
+
+def test_each_side_is_told_of_by_its_own_worker() -> None:
+    """Another interpreter may have another C library, and so another allocator."""
+    unsteady = Script(unsteady_first=99, host={"libc": "musl 1.2.5"})
+    pair = Pair(a=replace(unsteady, host=GLIBC), b=unsteady)
+    found = pair.measure([case(1)])
+    assert [run.environment.libc for run in (found.base, found.new)] == ["glibc 2.36", "musl 1.2.5"]
+    assert "C library glibc 2.36 -> musl 1.2.5" in [str(difference) for difference in found.comparison.differences]
+    assert (pair.engines[0].falls > 0, pair.engines[1].falls) == (True, 0), (
+        "asked for in another way where there is one"
+    )
+    notes = [run.results[0].note for run in (found.base, found.new)]
+    assert notes == ["freed memory goes back to the system", None]
 
 
 def test_a_side_may_have_its_own_number_of_threads() -> None:
