@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from convbench.engine.client import Json, Lane, Message
-from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutError
+from convbench.errors import WorkerDiedError, WorkerError, WorkerStartError, WorkerTimedOutError
 from convbench.model.case import WorkerSettings
 from convbench.model.variables import Variables
 
@@ -48,6 +48,7 @@ class Script:
     killed_in_block: set[int] = field(default_factory=set)
     out_of_memory_among_others: set[int] = field(default_factory=set)
     out_of_memory: set[int] = field(default_factory=set)
+    nonsense_in_block: set[int] = field(default_factory=set)
     raises: set[int] = field(default_factory=set)
     wrong: set[int] = field(default_factory=set)
     imprecise: set[int] = field(default_factory=set)
@@ -79,6 +80,7 @@ class FakeEngine:
         self.blocks = 0
         self.falls = 0
         self.most_alive = 0
+        self.late = 0  # requests to workers that are gone
         self.transports: list[FakeTransport] = []
 
     def start(self, settings: WorkerSettings) -> Lane:
@@ -104,11 +106,17 @@ class FakeTransport:
         self._number = number
         self._layers: dict[int, int] = {}
         self.dead = False
+        self._up = False
         self.dies_next = False  # at its next request
 
     def wait_until_up(self, *, deadline_s: float) -> None:
+        if self._up:
+            return
+        if self._number in self._engine.script.dies_at_start:
+            self._die(WorkerStartError("the worker did not start: it was ended by SIGKILL", signal=9))
         if self.dead:
-            raise WorkerStartError("the worker did not start")
+            raise WorkerStartError("the worker did not start: it was ended")
+        self._up = True
 
     def is_alive(self) -> bool:
         script, engine = self._engine.script, self._engine
@@ -124,21 +132,21 @@ class FakeTransport:
         self.dead = True
 
     def request(self, message: Message, *, deadline_s: float) -> Mapping[str, Json]:
-        assert not self.dead, "a request to a dead worker"
+        if self.dead:
+            self._engine.late += 1
+            raise WorkerDiedError("the worker is gone")
         if self.dies_next:
             self._die(WorkerDiedError("the worker was ended by SIGKILL", signal=9))
         op = str(message["op"])
         answer: Mapping[str, Json] = getattr(self, f"_{op}")(message)
         return answer
 
-    def _die(self, error: WorkerDiedError | WorkerTimedOutError) -> None:
+    def _die(self, error: WorkerError) -> None:
         self.dead = True
         self._engine.deaths += 1
         raise error
 
     def _describe(self, message: Message) -> Mapping[str, Json]:
-        if self._number in self._engine.script.dies_at_start:
-            self._die(WorkerDiedError("the worker was ended by SIGKILL", signal=9))
         steady = self._number > self._engine.script.unsteady_first
         return {
             "status": "passed",
@@ -202,6 +210,8 @@ class FakeTransport:
             self._die(WorkerDiedError("the worker was ended by SIGSEGV", signal=11))
         if name in engine.script.killed_in_block:
             self._die(WorkerDiedError("the worker was ended by SIGKILL", signal=9))
+        if name in engine.script.nonsense_in_block:
+            return {"status": "passed", "iterations": "many"}
         time_s = engine.script.iteration_s.get(name, 1e-3) * (1 + engine.script.drift) ** (self._number - 1)
         time_s *= engine.script.factor(name, self._number)
         if engine.blocks == 1 and engine.script.slow_first_block_s:

@@ -154,6 +154,8 @@ class LocalTransport:
         """Return when the worker has said its first word; raises WorkerStartError with what it wrote instead."""
         if self._up:
             return
+        if self._requests.closed:
+            raise WorkerStartError("the worker did not start: it was ended")
         try:
             self._read_line(deadline_s)
             self._up = True
@@ -192,9 +194,13 @@ class LocalTransport:
         return self._process.poll() is None
 
     def close(self) -> None:
-        """End the worker at once: it holds nothing that is not stored, and unloading torch would take 0.3 s."""
-        self._kill()
-        self._close_pipes()
+        """End the worker at once: it holds nothing that is not stored, and unloading torch would take 0.3 s.
+
+        Does nothing where it has ended: its process id may be another's by then.
+        """
+        if not self._requests.closed:
+            self._kill()
+            self._close_pipes()
 
     def _read_line(self, deadline_s: float) -> bytes:
         """Sleep until the worker has written a whole line; keep the tail of its standard error meanwhile."""

@@ -29,7 +29,7 @@ class Engine(Protocol):
         """A lane whose worker is starting; raises WorkerStartError where none can."""
 
     def fall_back(self) -> bool:
-        """Change how a steady allocator is asked for; False where there is nothing left to try."""
+        """Change how a steady allocator is asked for; False where there is nothing left to try, which comes soon."""
 
 
 class Lanes:

@@ -98,6 +98,7 @@ class Pair:
             assert [engine.workers for engine in self.engines] == [
                 engine.closed + engine.deaths for engine in self.engines
             ], "no worker is left"
+            assert not any(engine.late for engine in self.engines)
 
     def confirm(self, cases: Sequence[Case], control: Collection[int], **options: int) -> Compared:
         return ab.confirm(SWEEP, cases, self.sides, control=control, listener=self.listener, **options)
@@ -489,7 +490,7 @@ def test_a_side_may_have_its_own_number_of_threads() -> None:
 
 def test_a_side_whose_workers_do_not_start_is_told() -> None:
     pair = Pair(b=Script(dies_at_start={1, 2}))
-    with pytest.raises(RequestError, match=r"side B: the worker was ended by SIGKILL"):
+    with pytest.raises(RequestError, match="side B: the worker did not start: it was ended by SIGKILL"):
         pair.measure([case(1)])
     assert pair.asked("check") == ([], [])
 

@@ -74,6 +74,7 @@ def measure(
         passes.run()
     finally:
         assert engine.workers >= engine.closed
+        assert engine.late == 0, "nothing is asked of a worker that is known to be gone"
     return recorder, engine
 
 
