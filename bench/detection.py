@@ -43,7 +43,6 @@ from convbench.analysis.comparison.comparison import compare
 from convbench.analysis.comparison.judgment import Compared, Comparison, Judgment
 from convbench.conduct import run as runner
 from convbench.conduct.ab import Side, confirm
-from convbench.engine import machine
 from convbench.engine.git_state import checkout
 from convbench.engine.local import LocalEngine, Setup
 from convbench.errors import NotComparableError
@@ -52,6 +51,7 @@ from convbench.measure.alike import pass_floors
 from convbench.model.case import Case
 from convbench.model.result import Result, Run, unpack_blocks
 from convbench.model.threshold import Thresholds
+from convbench.worker import host
 
 SWEEP = """\
 name: detection
@@ -138,7 +138,7 @@ class Study:
         self.db = str(folder / "study.db")
         os.chdir(folder)
         self.plan = measure.planned(self.sweep)
-        self.l2_bytes = machine.cache_bytes(2) or 0
+        self.l2_bytes = host.cache_sizes().get(2, 0)
         keys = [key(case) for case in self.plan[1].cases]
         assert len(set(keys)) == len(keys), "the module could not tell these cases apart"
 

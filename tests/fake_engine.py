@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from convbench.engine.client import Json, Lane, Message
-from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutError
+from convbench.errors import WorkerDiedError, WorkerError, WorkerStartError, WorkerTimedOutError
 from convbench.model.case import WorkerSettings
 from convbench.model.variables import Variables
 
@@ -17,6 +17,24 @@ CHECKED: Mapping[str, Json] = {
     "method": "exact",
     "reason": None,
 }
+#: What fake workers say of their machine, and how it is.
+HOST: Mapping[str, Json] = {
+    "hostname": "somewhere",
+    "system": "Linux 6.1",
+    "machine": "x86_64",
+    "cpu": "AMD EPYC 7B13",
+    "cores": 2,
+    "libc": "musl 1.2.5",
+    "memory_bytes": 2**36,
+    "available_bytes": 2**35,
+    "l2_bytes": 2**20,
+    "l3_bytes": 2**25,
+    "governor": None,
+    "boost": None,
+}
+#: One whose malloc can be asked to keep freed memory.
+GLIBC: Mapping[str, Json] = {"libc": "glibc 2.36"}
+STATE: Mapping[str, Json] = {"ticks": None, "throttled": None, "load": None, "frequency_hz": None}
 
 
 @dataclass
@@ -30,6 +48,7 @@ class Script:
     killed_in_block: set[int] = field(default_factory=set)
     out_of_memory_among_others: set[int] = field(default_factory=set)
     out_of_memory: set[int] = field(default_factory=set)
+    nonsense_in_block: set[int] = field(default_factory=set)
     raises: set[int] = field(default_factory=set)
     wrong: set[int] = field(default_factory=set)
     imprecise: set[int] = field(default_factory=set)
@@ -43,6 +62,8 @@ class Script:
     killed_while_waiting_after: int | None = None  # blocks
     always_ends_while_waiting: bool = False
     killed_in_find_module: set[str] = field(default_factory=set)
+    host: Mapping[str, Json] = field(default_factory=dict)  # what differs from HOST
+    states: list[Mapping[str, Json]] = field(default_factory=list)  # one a time it is asked; then STATE
     factor: Callable[[int, int], float] = lambda name, worker: 1.0  # on the time, by layer and number of the worker
 
 
@@ -59,9 +80,8 @@ class FakeEngine:
         self.blocks = 0
         self.falls = 0
         self.most_alive = 0
+        self.late = 0  # requests to workers that are gone
         self.transports: list[FakeTransport] = []
-
-    has_steady_allocator = False
 
     def start(self, settings: WorkerSettings) -> Lane:
         self.workers += 1
@@ -86,10 +106,17 @@ class FakeTransport:
         self._number = number
         self._layers: dict[int, int] = {}
         self.dead = False
+        self._up = False
+        self.dies_next = False  # at its next request
 
     def wait_until_up(self, *, deadline_s: float) -> None:
+        if self._up:
+            return
+        if self._number in self._engine.script.dies_at_start:
+            self._die(WorkerStartError("the worker did not start: it was ended by SIGKILL", signal=9))
         if self.dead:
-            raise WorkerStartError("the worker did not start")
+            raise WorkerStartError("the worker did not start: it was ended")
+        self._up = True
 
     def is_alive(self) -> bool:
         script, engine = self._engine.script, self._engine
@@ -105,19 +132,21 @@ class FakeTransport:
         self.dead = True
 
     def request(self, message: Message, *, deadline_s: float) -> Mapping[str, Json]:
-        assert not self.dead, "a request to a dead worker"
+        if self.dead:
+            self._engine.late += 1
+            raise WorkerDiedError("the worker is gone")
+        if self.dies_next:
+            self._die(WorkerDiedError("the worker was ended by SIGKILL", signal=9))
         op = str(message["op"])
         answer: Mapping[str, Json] = getattr(self, f"_{op}")(message)
         return answer
 
-    def _die(self, error: WorkerDiedError | WorkerTimedOutError) -> None:
+    def _die(self, error: WorkerError) -> None:
         self.dead = True
         self._engine.deaths += 1
         raise error
 
     def _describe(self, message: Message) -> Mapping[str, Json]:
-        if self._number in self._engine.script.dies_at_start:
-            self._die(WorkerDiedError("the worker was ended by SIGKILL", signal=9))
         steady = self._number > self._engine.script.unsteady_first
         return {
             "status": "passed",
@@ -128,7 +157,12 @@ class FakeTransport:
             "accelerator": None,
             "threads": message["threads"] or 2,
             "keeps_memory": steady,
+            "host": {**HOST, **self._engine.script.host},
         }
+
+    def _host_state(self, message: Message) -> Mapping[str, Json]:
+        states = self._engine.script.states
+        return {"status": "passed", **STATE, **(states.pop(0) if states else {})}
 
     def _find_module(self, message: Message) -> Mapping[str, Json]:
         if message["module"] == "absent:Conv":
@@ -176,6 +210,8 @@ class FakeTransport:
             self._die(WorkerDiedError("the worker was ended by SIGSEGV", signal=11))
         if name in engine.script.killed_in_block:
             self._die(WorkerDiedError("the worker was ended by SIGKILL", signal=9))
+        if name in engine.script.nonsense_in_block:
+            return {"status": "passed", "iterations": "many"}
         time_s = engine.script.iteration_s.get(name, 1e-3) * (1 + engine.script.drift) ** (self._number - 1)
         time_s *= engine.script.factor(name, self._number)
         if engine.blocks == 1 and engine.script.slow_first_block_s:
@@ -196,6 +232,9 @@ class FakeTransport:
     def _memory_canary(self, message: Message) -> Mapping[str, Json]:
         self._engine.log.append(("memory_canary", 0))
         return {"status": "passed", "memory_canary_s": 6e-3}
+
+    def _compute_canary(self, message: Message) -> Mapping[str, Json]:
+        return {"status": "passed", "compute_canary_s": 3e-4}
 
     def _twin(self, message: Message) -> Mapping[str, Json]:
         self._engine.log.append(("twin", 0))

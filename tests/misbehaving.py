@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 import time
 
 import torch
@@ -71,6 +72,32 @@ class Chatty(torch.nn.Conv2d):
         ctypes.CDLL(None).puts(b"hello from C")
         assert os.read(0, 1) == b""
         return super().forward(input)
+
+
+def intrude(text: bytes) -> None:
+    """Write into every pipe that the worker holds beside the usual ones: the protocol's is among them."""
+    for descriptor in range(3, 64):
+        try:
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                os.write(descriptor, text)
+        except OSError:
+            continue
+
+
+class Babbles(torch.nn.Conv2d):
+    """Answers in the worker's place, with what is no answer."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        intrude(b"no json\n")
+        return super().forward(input)
+
+
+class Floods(torch.nn.Conv2d):
+    """Answers without an end."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        while True:
+            intrude(b"x" * 65536)
 
 
 class NotAModule:

@@ -131,6 +131,21 @@ def test_nothing_below_the_command_line_prints_or_exits(path: Path) -> None:
     assert not exits, f"{path} exits"
 
 
+@pytest.mark.parametrize("name", ["LocalEngine", "LocalTransport"])
+def test_where_workers_run_is_decided_in_one_place(name: str) -> None:
+    """Whatever conducts a measurement is given what starts workers."""
+    naming = {str(path) for path in MODULES if name in (PACKAGE.parent / path).read_text(encoding="utf-8")}
+    assert naming <= {"convbench/actions/measure.py", "convbench/engine/local.py"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_machines_are_described_by_workers_alone(path: Path) -> None:
+    """Facts of a machine come from the worker on it; the store alone looks after processes of its own."""
+    names = {name.split(".")[0] for name, _ in imports(path)}
+    assert "psutil" not in names or path.parts[1] == "store", path
+    assert "platform" not in names or path.parts[1] == "worker", path
+
+
 def loaded_by(statement: str) -> set[str]:
     code = f"{statement}\nimport sys\nprint(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,9 +1,13 @@
-"""Measures: a sweep, a sweep against a stored run, two environments side by side; and what a run would take."""
+"""Measures: a sweep, a sweep against a stored run, two environments side by side; and what a run would take.
+
+Here alone is decided where workers run: whatever conducts a measurement is given what starts them.
+"""
 
 from __future__ import annotations
 
 import socket
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +17,10 @@ from convbench.model.result import Git, Run, RunState
 
 if TYPE_CHECKING:
     from convbench.analysis.comparison.judgment import Compared
+    from convbench.conduct.doctor import Remark
     from convbench.conduct.run import Listener
     from convbench.engine.local import Setup
+    from convbench.model.case import Case
 
 from convbench.actions.compare import baseline
 from convbench.actions.read import MeasuredRun, load
@@ -79,18 +85,18 @@ def nothing_left(path: str, plan: sweeps.Plan) -> RequestError:
 
 
 def workers_at_once(plan: sweeps.Plan) -> int:
-    """How many worker processes a run of these cases has alive at once, at most, with the memory that is free now."""
-    from convbench.engine import machine
-    from convbench.engine.local import LocalEngine
+    """How many worker processes a run of these cases would have alive at once, at most, here and now."""
+    from convbench.engine.client import read_host
     from convbench.measure import schedule
+    from convbench.worker import host
 
-    steady = LocalEngine().has_steady_allocator
+    here = read_host(host.facts())
     needed = {
         worker
         for settings in {case.worker: case for case in plan.cases}.values()
-        for worker in schedule.workers_of(settings, pass_index=0, has_steady_allocator=steady)
+        for worker in schedule.workers_of(settings, pass_index=0, has_steady_allocator=here.has_steady_allocator)
     }
-    return min(len(needed), schedule.workers_at_once(machine.memory_available()))
+    return min(len(needed), schedule.workers_at_once(here.free_bytes))
 
 
 #: The largest run a forecast is made from: loading one takes 50 us a case.
@@ -127,6 +133,7 @@ def against(
     """
     from convbench.conduct import run as runner
     from convbench.conduct.confirm import confirmed
+    from convbench.engine.local import LocalEngine
 
     if base.id == new.id:
         raise runner.itself(base.id)
@@ -137,6 +144,8 @@ def against(
         new,
         sweeps.thresholds(new),
         across_environments=across_environments,
+        engine=LocalEngine(secrets=sweep.secrets),
+        launcher=partial(LocalEngine, secrets=sweep.secrets),
         listener=listener or runner.Listener(),
     )
 
@@ -202,6 +211,21 @@ def ab(
         epochs=side_by_side.CONFIRMATION if epochs is None else epochs,
         rejections=plan.rejections,
     )
+
+
+def check() -> list[Remark]:
+    """What disturbs a measurement on this machine, after listening to it for some seconds."""
+    from convbench.conduct.doctor import check_machine
+    from convbench.engine.local import LocalEngine
+
+    return check_machine(LocalEngine())
+
+
+def variables_of(case: Case) -> dict[str, str]:
+    """The environment variables that a worker of the case is started with, beside those it inherits."""
+    from convbench.engine.local import LocalEngine
+
+    return LocalEngine().variables(case.worker)
 
 
 def _git(setup: Setup) -> Git | None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @app.command()
 def check() -> None:
     """Tell what disturbs a measurement on this machine."""
-    from convbench.conduct.doctor import check_machine, checkup_text
-    from convbench.engine.local import LocalEngine
+    from convbench.actions import measure
+    from convbench.conduct.doctor import checkup_text
 
-    show(checkup_text(check_machine(LocalEngine())))
+    show(checkup_text(measure.check()))

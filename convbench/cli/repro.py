@@ -25,13 +25,13 @@ def repro(
 
     To run under perf or another profiler, or to paste into a bug report.
     """
-    from convbench.engine.local import LocalEngine
+    from convbench.actions import measure
     from convbench.report.text.repro import repro as script_of
     from convbench.store import Store
 
     with Store.open(database_of(db)) as store:
         chosen = store.find_case(case)
-    content = script_of(chosen, LocalEngine().variables(chosen.worker)).encode()
+    content = script_of(chosen, measure.variables_of(chosen)).encode()
     if output is not None:
         write_bytes(output, content)
     else:

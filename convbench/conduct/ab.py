@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from operator import attrgetter
 
 import numpy as np
 
@@ -15,20 +14,22 @@ from convbench import units
 from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import Compared
+from convbench.conduct.described import Capacity, environment_of, plainest
 from convbench.conduct.epochs import BLOCK_S, ROUNDS, Epochs, Taken
-from convbench.conduct.run import COHORT_MEMORY_SHARE, Listener, allocator_of
-from convbench.engine import machine
+from convbench.conduct.run import Listener
+from convbench.engine.client import Description
 from convbench.engine.local import Setup
 from convbench.engine.pool import Engine, Lanes
 from convbench.errors import RequestError, WorkerError
-from convbench.measure import schedule
-from convbench.model.case import Case, WorkerSettings
+from convbench.model.case import Allocator, Case
 from convbench.model.result import Environment, Git, Rejection, Result, Run, RunState, Visit, merge
 from convbench.model.variables import HIDDEN, is_secret, shown
 from convbench.store import new_run_id
 from convbench.sweep import Sweep
 from convbench.version import __version__
 
+#: What starts workers under a setup.
+Launcher = Callable[[Setup], Engine]
 #: Visits of a case by its position.
 Visits = Mapping[int, list[Visit]]
 
@@ -222,22 +223,27 @@ def _conducted(
 ) -> Iterator[_Both]:
     """Both sides with their workers found to be in order; all workers are ended at the end."""
     lanes = tuple(Lanes(side.engine, timeout_s=sweep.measure.timeout) for side in sides)
-    free_bytes = machine.memory_available()
     own = [side.cases(cases) for side in sides]
     began, zero = datetime.now(UTC), time.monotonic()
     try:
         for side, each, some in zip(sides, lanes, own, strict=True):
             with _told_of(side):
-                workers = dict.fromkeys(case.worker for case in some)
-                each.start([_plainest(some), *workers][: schedule.workers_at_once(free_bytes) // 2])
+                each.start([plainest(some)])
+        descriptions: list[Description] = []
+        for side, each, some in zip(sides, lanes, own, strict=True):
+            with _told_of(side):
+                descriptions.append(each.description(plainest(some)))
+        capacities = [Capacity.of(description) for description in descriptions]
+        most_workers = min(capacity.most_workers for capacity in capacities)
+        for side, each, some in zip(sides, lanes, own, strict=True):
+            with _told_of(side):
+                workers = dict.fromkeys([plainest(some), *(case.worker for case in some)])
+                each.start(list(workers)[: most_workers // 2])
+                each.find_modules(workers, deadline_s=sweep.measure.timeout)
         named = {name for side in sides for name, _ in side.setup.variables}
         environments = tuple(
-            _environment(side, each, some, named, timeout_s=sweep.measure.timeout)
-            for side, each, some in zip(sides, lanes, own, strict=True)
-        )
-        most_workers = min(
-            schedule.workers_at_once(free_bytes, each.description(_plainest(some)).memory_bytes)
-            for each, some in zip(lanes, own, strict=True)
+            _environment(side, description, plainest(some).allocator, named)
+            for side, description, some in zip(sides, descriptions, own, strict=True)
         )
         yield _Both(
             sweep=sweep,
@@ -248,8 +254,9 @@ def _conducted(
                 ((lanes[0], own[0]), (lanes[1], own[1])),
                 seed=sweep.seed,
                 timeout_s=sweep.measure.timeout,
-                memory_limit=int(machine.memory_available() * COHORT_MEMORY_SHARE),
+                memory_limit=min(capacity.memory_limit for capacity in capacities),
                 most_workers=most_workers,
+                cache_bytes=max(capacity.cache_bytes for capacity in capacities),
                 progressed=listener.progressed,
                 clock=lambda: time.monotonic() - zero,
             ),
@@ -273,25 +280,14 @@ def _told_of(side: Side) -> Iterator[None]:
         raise RequestError(f"side {side.name}: {error.message}", hint=hint) from None
 
 
-def _plainest(cases: Sequence[Case]) -> WorkerSettings:
-    """The worker that tells what a side is."""
-    return min(dict.fromkeys(case.worker for case in cases), key=attrgetter("oddness"))
+def _environment(side: Side, description: Description, allocator: Allocator, named: Collection[str]) -> Environment:
+    """What a side is, from its plainest worker, of which this allocator was asked.
 
-
-def _environment(
-    side: Side, lanes: Lanes, cases: Sequence[Case], named: Collection[str], *, timeout_s: float
-) -> Environment:
-    """What a side is, from its least odd worker; has each of the user's modules imported once.
-
-    The variables in `named` are part of it whatever they do.
+    The variables in `named` are part of it whatever they do. Raises RequestError where it is not what was recorded.
     """
-    settings = _plainest(cases)
-    with _told_of(side):
-        description = lanes.description(settings)
-        lanes.find_modules(dict.fromkeys(case.worker for case in cases), deadline_s=timeout_s)
-    found = machine.environment(
+    found = environment_of(
         description,
-        allocator=allocator_of(settings.allocator, description),
+        allocator=allocator,
         executable=side.setup.python,
         variables=side.setup.environment,
     )

@@ -21,30 +21,38 @@ from convbench.analysis.comparison import comparison as stored
 from convbench.analysis.comparison import confirmation
 from convbench.analysis.comparison.comparability import refuse
 from convbench.analysis.comparison.judgment import Compared, Verdict
-from convbench.conduct.ab import Side, confirm
+from convbench.conduct.ab import Launcher, Side, confirm
+from convbench.conduct.described import Capacity, plainest
 from convbench.conduct.passes import Hooks, Passes
-from convbench.conduct.run import COHORT_MEMORY_SHARE, Listener
-from convbench.engine import machine
+from convbench.conduct.run import Listener
 from convbench.engine.git_state import as_of
-from convbench.engine.local import LocalEngine, Setup
-from convbench.engine.pool import Lanes
+from convbench.engine.local import Setup
+from convbench.engine.pool import Engine, Lanes
 from convbench.errors import RequestError
-from convbench.measure import schedule
 from convbench.model.case import TORCH_CONV2D, Case
 from convbench.model.result import Result, Run, Visit, merge
 from convbench.model.threshold import Thresholds
-from convbench.model.variables import Variables, is_whole, telling
+from convbench.model.variables import is_whole, telling
 from convbench.sweep import Sweep
 
 
 def confirmed(
-    sweep: Sweep, base: Run, new: Run, thresholds: Thresholds, *, across_environments: bool, listener: Listener
+    sweep: Sweep,
+    base: Run,
+    new: Run,
+    thresholds: Thresholds,
+    *,
+    engine: Engine,
+    launcher: Launcher,
+    across_environments: bool,
+    listener: Listener,
 ) -> Compared:
-    """What changed from `base` to `new`, which this process's environment has just measured, after a confirmation.
+    """What changed from `base` to `new`, which workers of `engine` have just measured, after a confirmation.
 
-    The confirmation's results stand in the place of the suspects' own. Raises NotComparableError for runs whose
-    environments differ, unless `across_environments`. What the machine's state alone makes differ is no obstacle where
-    nothing is suspected, or both sides are measured again.
+    `launcher` starts workers under the setup of `base` again, where that can be had. The confirmation's results stand
+    in the place of the suspects' own. Raises NotComparableError for runs whose environments differ, unless
+    `across_environments`. What the machine's state alone makes differ is no obstacle where nothing is suspected, or
+    both sides are measured again.
     """
     found = stored.compare(base, new, thresholds)
     if not across_environments:
@@ -60,9 +68,9 @@ def confirmed(
     control = range(len(suspected), len(cases))
     beside = units.plural(len(controls), "control")
     listener.told(f"{units.plural(len(suspected), 'case')} suspected, measured again beside {beside}")
-    with _base_side(base, cases, sweep.secrets) as (side, obstacle):
+    with _base_side(base, cases, launcher) as (side, obstacle):
         if side is not None:
-            here = Side(name="NEW", setup=Setup(), engine=LocalEngine(secrets=sweep.secrets), git=new.git)
+            here = Side(name="NEW", setup=Setup(), engine=engine, git=new.git)
             try:
                 limits = [
                     *(confirmation.suspect_threshold(judgment) for judgment in suspected),
@@ -75,12 +83,12 @@ def confirmed(
                 obstacle = error.message
     if not across_environments:
         refuse(base, new, found.differences)
-    again = _once_more(sweep, compared, cases, thresholds, control=control, listener=listener)
+    again = _once_more(sweep, compared, cases, thresholds, engine=engine, control=control, listener=listener)
     return _merged(compared, again, notes=(f"base not measured again: {obstacle}",))
 
 
 @contextmanager
-def _base_side(base: Run, cases: Sequence[Case], secrets: Variables = ()) -> Iterator[tuple[Side | None, str]]:
+def _base_side(base: Run, cases: Sequence[Case], launcher: Launcher) -> Iterator[tuple[Side | None, str]]:
     """The environment of a stored run, if it can be had once more, or why it cannot."""
     environment = base.environment
     executable = environment.executable
@@ -93,7 +101,7 @@ def _base_side(base: Run, cases: Sequence[Case], secrets: Variables = ()) -> Ite
     elif cut := [name for name, value in environment.variables if not is_whole(value)]:
         yield None, f"the value of {', '.join(cut)} was not stored whole"
     elif all(case.module == TORCH_CONV2D for case in cases):
-        yield _side(base, executable, (), secrets), ""
+        yield _side(base, executable, (), launcher), ""
     elif base.git is None:
         yield None, "its modules were not under git"
     elif base.git.dirty:
@@ -103,7 +111,7 @@ def _base_side(base: Run, cases: Sequence[Case], secrets: Variables = ()) -> Ite
             if path is None:
                 yield None, f"git does not have its commit {base.git.commit[:12]}"
             else:
-                yield _side(base, executable, path, secrets), ""
+                yield _side(base, executable, path, launcher), ""
 
 
 def _beside(side: Side) -> str:
@@ -112,14 +120,14 @@ def _beside(side: Side) -> str:
     return f"suspects measured again side by side with BASE{commit}"
 
 
-def _side(base: Run, executable: str, path: tuple[str, ...], secrets: Variables) -> Side:
+def _side(base: Run, executable: str, path: tuple[str, ...], launcher: Launcher) -> Side:
     own = dict(base.environment.variables)
     ours = dict(telling(os.environ.items()))
     setup = Setup(python=executable, path=path, variables=base.environment.variables, unset=tuple(set(ours) - set(own)))
     return Side(
         name="BASE",
         setup=setup,
-        engine=LocalEngine(setup, secrets=secrets),
+        engine=launcher(setup),
         git=base.git,
         recorded=base.environment,
     )
@@ -131,6 +139,7 @@ def _once_more(
     cases: Sequence[Case],
     thresholds: Thresholds,
     *,
+    engine: Engine,
     control: Collection[int],
     listener: Listener,
 ) -> Compared:
@@ -149,18 +158,20 @@ def _once_more(
         pass_noted=lambda facts: None,
         pass_finished=lambda index: None,
     )
-    lanes = Lanes(LocalEngine(secrets=sweep.secrets), timeout_s=sweep.measure.timeout)
-    free_bytes = machine.memory_available()
+    lanes = Lanes(engine, timeout_s=sweep.measure.timeout)
     # A settled case would be measured in fewer passes than the base was.
     measure = replace(sweep.measure, precision=0.0)
     try:
+        capacity = Capacity.of(lanes.description(plainest(cases)))
         Passes(
             cases,
             measure,
             seed=sweep.seed,
             lanes=lanes,
-            memory_limit=int(free_bytes * COHORT_MEMORY_SHARE),
-            most_workers=schedule.workers_at_once(free_bytes),
+            memory_limit=capacity.memory_limit,
+            most_workers=capacity.most_workers,
+            cache_bytes=capacity.cache_bytes,
+            has_steady_allocator=capacity.has_steady_allocator,
             hooks=hooks,
             clock=lambda: time.monotonic() - zero,
         ).run()

@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 
 from convbench import units
-from convbench.engine import machine
 from convbench.engine.client import Description
+from convbench.engine.machine import Host
 from convbench.engine.pool import Engine, Lanes
 from convbench.model.case import WorkerSettings
 
@@ -44,18 +44,19 @@ def check_machine(engine: Engine, *, listen_s: float = LISTEN_S) -> list[Remark]
         default = lanes.description(WorkerSettings())
         one = WorkerSettings(threads=1)
         steady = lanes.description(one)
-        ticks = machine.processor_ticks()
+        before = lanes.host_state(deadline_s=DEADLINE_S)
         canaries = _listen(lanes, one, listen_s)
-        stolen = machine.stolen_share(ticks, machine.processor_ticks())
+        after = lanes.host_state(deadline_s=DEADLINE_S)
     finally:
         lanes.close()
+    host = steady.host
     return [
         _processor(steady),
-        _threads(default.threads, machine.cores(), os.environ.get("OMP_NUM_THREADS")),
+        _threads(default.threads, host.cores, os.environ.get("OMP_NUM_THREADS")),
         _allocator(keeps_memory=steady.keeps_memory),
-        _frequency(machine.read(machine.GOVERNOR), machine.boost()),
-        noise(canaries, stolen=stolen, load=machine.load_average(), cores=machine.cores()),
-        _memory(machine.memory_available()),
+        _frequency(host.governor, host.boost),
+        noise(canaries, stolen=after.stolen_since(before), load=after.load, cores=host.cores),
+        _memory(host),
         _devices(steady.accelerator),
     ]
 
@@ -104,7 +105,7 @@ def _listen(lanes: Lanes, settings: WorkerSettings, listen_s: float) -> list[flo
 def _processor(description: Description) -> Remark:
     capability = f", {description.cpu_capability}" if description.cpu_capability else ""
     onednn = f", oneDNN {description.onednn}" if description.onednn else ""
-    text = f"{machine.cpu_name()}{capability}; torch {description.torch}{onednn}, Python {description.python}"
+    text = f"{description.host.cpu}{capability}; torch {description.torch}{onednn}, Python {description.python}"
     return Remark(topic="processor", good=True, text=text)
 
 
@@ -142,10 +143,12 @@ def _frequency(governor: str | None, boost: bool | None) -> Remark:
     return Remark(topic="frequency", good=False, text=told, mend="sudo cpupower frequency-set --governor performance")
 
 
-def _memory(available: int) -> Remark:
-    good = available >= 2 * 2**30
+def _memory(host: Host) -> Remark:
+    if host.available_bytes is None:
+        return Remark(topic="memory", good=True, text="the system does not tell how much is free for layers")
+    good = host.available_bytes >= 2 * 2**30
     mend = None if good else "stop what else runs here, or measure smaller layers"
-    return Remark(topic="memory", good=good, text=f"{units.size(available)} free for layers", mend=mend)
+    return Remark(topic="memory", good=good, text=f"{units.size(host.available_bytes)} free for layers", mend=mend)
 
 
 def _devices(accelerator: str | None) -> Remark:

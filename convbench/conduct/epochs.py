@@ -15,7 +15,6 @@ from typing import TypeVar
 from convbench.conduct.passes import Progress
 from convbench.conduct.rounds import Place, Rounds
 from convbench.conduct.visiting import TIMED, CaseState, Visiting
-from convbench.engine import machine
 from convbench.engine.pool import Lanes
 from convbench.measure import schedule
 from convbench.model.case import Case
@@ -75,7 +74,7 @@ class Epochs:
     """Takes epochs of the given cases, which both sides have in the same order.
 
     `timeout_s` is for each request to a worker, `memory_limit` what the layers of both sides may fill together, bytes;
-    at most `most_workers` workers of both sides are alive at once.
+    at most `most_workers` workers of both sides are alive at once. `cache_bytes` is the last-level cache.
     A case that a side cannot measure, or gets wrong, is left out of later epochs on both.
     """
 
@@ -87,6 +86,7 @@ class Epochs:
         timeout_s: float,
         memory_limit: int,
         most_workers: int = schedule.MOST_WORKERS,
+        cache_bytes: int = schedule.CACHE_BYTES,
         progressed: Callable[[Progress], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -94,6 +94,7 @@ class Epochs:
         self._timeout_s = timeout_s
         self._memory_limit = memory_limit
         self._most_workers = most_workers
+        self._cache_bytes = cache_bytes
         self._progressed = progressed
         self._rounds = Rounds(seed=seed, block_s=BLOCK_S, timeout_s=timeout_s, clock=clock)
         self._epoch = 0
@@ -201,7 +202,7 @@ class Epochs:
             lambda case: (("A", case.worker), ("B", other[case].worker)),
             most_workers=self._most_workers,
             memory_limit=self._memory_limit // 2,
-            cache_bytes=machine.cache_bytes(3) or schedule.CACHE_BYTES,
+            cache_bytes=self._cache_bytes,
         )
         return tuple(
             tuple(replace(cohort, positions=tuple(wanted[i] for i in cohort.positions)) for cohort in batch)

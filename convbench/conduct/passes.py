@@ -5,10 +5,11 @@ Knows nothing of databases or reports: `Hooks` tells whoever conducts what happe
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
@@ -16,7 +17,7 @@ from typing import TypeAlias
 
 from convbench.conduct.rounds import Place, Rounds
 from convbench.conduct.visiting import CaseState, Visiting
-from convbench.engine import machine
+from convbench.engine.machine import HostState
 from convbench.engine.pool import Lanes
 from convbench.errors import ConvbenchError, WorkerError
 from convbench.measure import schedule
@@ -71,7 +72,8 @@ class Hooks:
 class Passes:
     """All passes over the given cases. `history` holds the visits of an earlier process that was cut short.
 
-    `memory_limit` is what the layers of a cohort may fill, bytes; at most `most_workers` workers are alive at once.
+    `memory_limit` is what the layers of a cohort may fill, bytes; at most `most_workers` workers are alive at once;
+    `cache_bytes` is the last-level cache. With `has_steady_allocator` the first pass tries the system's beside it.
     Times of blocks count from `clock()`'s zero.
     """
 
@@ -85,20 +87,22 @@ class Passes:
         memory_limit: int,
         hooks: Hooks,
         most_workers: int = schedule.MOST_WORKERS,
+        cache_bytes: int = schedule.CACHE_BYTES,
+        has_steady_allocator: bool = False,
         history: Iterable[Visit] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._measure = measure
         self._lanes = lanes
+        self._has_steady_allocator = has_steady_allocator
         self._hooks = hooks
         self._rounds = Rounds(
             seed=seed, block_s=schedule.block_seconds(measure), timeout_s=measure.timeout, clock=clock
         )
-        cache_bytes = machine.cache_bytes(3) or schedule.CACHE_BYTES
         self._first_batches, self._later_batches = (
             schedule.grouped(
                 cases,
-                partial(schedule.workers_of, pass_index=pass_index, has_steady_allocator=lanes.has_steady_allocator),
+                partial(schedule.workers_of, pass_index=pass_index, has_steady_allocator=has_steady_allocator),
                 most_workers=most_workers,
                 memory_limit=memory_limit,
                 cache_bytes=cache_bytes,
@@ -149,10 +153,11 @@ class Passes:
                         self._hooks.pass_finished(finished)
                         finished = None
                     if began is None:
-                        began, before = time.monotonic() - self._lanes.start_s, machine.Load.now()
+                        began, before = time.monotonic() - self._lanes.start_s, self._first_state(workers)
                     roofs += self._measure_roofs({key: of for key, of in tellers.items() if of[0] in workers})
                     for cohort in cohorts:
                         self._visit([self._states[position] for position in cohort.positions], cohort.index)
+                after = self._lanes.host_state(deadline_s=self._measure.timeout)
                 self._lanes.close()
                 assert began is not None, "some case is due"
                 self._hooks.pass_noted(
@@ -160,6 +165,7 @@ class Passes:
                         pass_index,
                         time.monotonic() - self._lanes.start_s - began,
                         before,
+                        after,
                         roofs=tuple(roofs),
                         twin_ratios=self._rounds.twin_ratios,
                     )
@@ -170,6 +176,12 @@ class Passes:
             self._lanes.close()
         if finished is not None:
             self._hooks.pass_finished(finished)
+
+    def _first_state(self, workers: Collection[WorkerSettings]) -> HostState:
+        """How the machine is once a worker is up; where none comes up the cases will tell."""
+        with contextlib.suppress(WorkerError):
+            self._lanes.lane(min(workers, key=attrgetter("oddness")))
+        return self._lanes.host_state(deadline_s=self._measure.timeout)
 
     def _roof_tellers(self, wanting: Sequence[CaseState]) -> dict[_RoofKey, tuple[WorkerSettings, list[str]]]:
         """Which worker measures what a device can do with a number of threads, and in which dtypes its cases are."""
@@ -234,9 +246,7 @@ class Passes:
 
     def _workers(self, case: Case) -> tuple[WorkerSettings, ...]:
         """The workers that a case needs in this pass."""
-        return schedule.workers_of(
-            case, pass_index=self._pass_index, has_steady_allocator=self._lanes.has_steady_allocator
-        )
+        return schedule.workers_of(case, pass_index=self._pass_index, has_steady_allocator=self._has_steady_allocator)
 
     def _companions(self, visit: Visiting) -> tuple[Visiting, ...]:
         """What explains a case and is measured beside it in the first pass; what fails of it is left out."""
@@ -244,7 +254,7 @@ class Passes:
             return ()
         state = replace(visit.state, checked=True)
         _, *system = schedule.variants(
-            state.case, pass_index=self._pass_index, has_steady_allocator=self._lanes.has_steady_allocator
+            state.case, pass_index=self._pass_index, has_steady_allocator=self._has_steady_allocator
         )
         before = state.cut_short.get(self._pass_index)
         if system:
@@ -322,20 +332,22 @@ class Passes:
 
 
 def _facts(
-    pass_index: int, seconds: float, before: machine.Load, *, roofs: tuple[Roof, ...], twin_ratios: Sequence[float]
+    pass_index: int,
+    seconds: float,
+    before: HostState,
+    after: HostState,
+    *,
+    roofs: tuple[Roof, ...],
+    twin_ratios: Sequence[float],
 ) -> PassFacts:
-    """How the machine was between `before` and now."""
-    now = machine.Load.now()
-    throttled = None
-    if now.throttled is not None and before.throttled is not None:
-        throttled = max(0, now.throttled - before.throttled)  # less where a core went offline
+    """How the machine was meanwhile."""
     return PassFacts(
         pass_index=pass_index,
         seconds=max(0.0, seconds),
         roofs=roofs,
-        load=machine.load_average(),
-        stolen=machine.stolen_share(before.ticks, now.ticks),
-        frequency_hz=machine.frequency_hz(),
-        throttled=throttled,
+        load=after.load,
+        stolen=after.stolen_since(before),
+        frequency_hz=after.frequency_hz,
+        throttled=after.throttled_since(before),
         twin_ratio=statistics.median(twin_ratios) if twin_ratios else None,
     )

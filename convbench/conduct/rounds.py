@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from convbench.conduct.visiting import TIMED, Visiting
-from convbench.engine import machine
 from convbench.engine.client import Lane, Refusal
 from convbench.engine.pool import SIGKILL
 from convbench.errors import WorkerError, WorkerTimedOutError
@@ -99,10 +98,11 @@ class Rounds:
             visit.end(prepared.status, prepared.reason)
             return None
         if visit.prepared is None:
-            gives_back = settings.allocator is Allocator.STEADY and not lanes.description(settings).keeps_memory
+            description = lanes.description(settings)
+            asked = settings.allocator is Allocator.STEADY and description.host.has_steady_allocator
             notes = [
                 prepared.note,
-                GIVES_BACK if gives_back and lanes.has_steady_allocator else None,
+                GIVES_BACK if asked and not description.keeps_memory else None,
                 schedule.APART if state.apart else None,
             ]
             prepared = replace(prepared, note="; ".join(filter(None, notes)) or None)
@@ -142,7 +142,8 @@ class Rounds:
         lanes = visit.state.lanes
         try:
             self._memory_canary_s = lane.memory_canary(deadline_s=self._timeout_s)
-            if lanes.description(settings).threads >= machine.cores():
+            description = lanes.description(settings)
+            if description.threads >= description.host.cores:
                 self.twin_ratios.append(lane.twin_ratio(deadline_s=self._timeout_s))
         except WorkerError:
             lanes.drop(settings)

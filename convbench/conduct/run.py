@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from operator import attrgetter
 
+from convbench.conduct.described import Capacity, environment_of, plainest
 from convbench.conduct.passes import Hooks, Passes, Progress
-from convbench.engine import machine
-from convbench.engine.client import Description
 from convbench.engine.git_state import checkout
 from convbench.engine.pool import Engine, Lanes
 from convbench.errors import RequestError
 from convbench.measure import schedule
-from convbench.model.case import Allocator
 from convbench.model.result import Environment, Run, RunState, Visit
 from convbench.store import Record, Writer, digest, new_run_id, record
 from convbench.sweep import Plan, Sweep
 from convbench.version import __version__
-
-#: The share of the free memory that the layers of one cohort may fill; reference values of a check need the rest.
-COHORT_MEMORY_SHARE = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,22 +61,25 @@ def run(
     marked as interrupted, and it goes on up.
     """
     lanes = Lanes(engine, timeout_s=sweep.measure.timeout)
-    free_bytes = machine.memory_available()
     try:
-        workers = dict.fromkeys(case.worker for case in plan.cases)
-        settings = min(workers, key=attrgetter("oddness"))
-        lanes.start([settings, *workers][: schedule.workers_at_once(free_bytes)])
+        settings = plainest(plan.cases)
+        workers = list(dict.fromkeys([settings, *(case.worker for case in plan.cases)]))
+        # How many fit is known once the first of them has told of its machine.
+        lanes.start(workers[: schedule.FEWEST_WORKERS])
         description = lanes.description(settings)
-        most_workers = schedule.workers_at_once(free_bytes, description.memory_bytes)
+        capacity = Capacity.of(description)
+        lanes.start(workers[: capacity.most_workers])
         lanes.find_modules(workers, deadline_s=sweep.measure.timeout)
-        environment = machine.environment(description, allocator=allocator_of(settings.allocator, description))
+        environment = environment_of(
+            description, allocator=settings.allocator, executable=sys.executable, variables=dict(os.environ)
+        )
         with record(db, told=listener.told) as store:
             return _measure(
                 sweep,
                 plan,
                 lanes,
                 environment,
-                most_workers=most_workers,
+                capacity,
                 store=store,
                 listener=listener,
                 fresh=fresh,
@@ -95,8 +94,8 @@ def _measure(
     plan: Plan,
     lanes: Lanes,
     environment: Environment,
+    capacity: Capacity,
     *,
-    most_workers: int,
     store: Record,
     listener: Listener,
     fresh: bool,
@@ -112,8 +111,10 @@ def _measure(
         sweep.measure,
         seed=sweep.seed,
         lanes=lanes,
-        memory_limit=int(machine.memory_available() * COHORT_MEMORY_SHARE),
-        most_workers=most_workers,
+        memory_limit=capacity.memory_limit,
+        most_workers=capacity.most_workers,
+        cache_bytes=capacity.cache_bytes,
+        has_steady_allocator=capacity.has_steady_allocator,
         hooks=Hooks(
             stored=lambda visits: store.append(begun.run_id, visits),
             progressed=lambda progress: listener.progressed(replace(progress, is_waiting=store.is_waiting)),
@@ -178,13 +179,6 @@ def _begin(
 def itself(run_id: str) -> RequestError:
     """Why a run cannot be compared with what it was asked to be compared with."""
     return RequestError(f"run {run_id} cannot be compared with itself", hint="name another baseline, or use --fresh")
-
-
-def allocator_of(allocator: Allocator, description: Description) -> str:
-    """How the first worker's allocator behaves, as it was found out."""
-    if allocator is Allocator.SYSTEM:
-        return "system"
-    return "steady" if description.keeps_memory else "steady asked for, but freed memory goes back to the system"
 
 
 def _now() -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol, TypeVar
 
+from convbench.engine.machine import Host, HostState
 from convbench.errors import RequestError, WorkerDiedError
 from convbench.model.bounds import MOST_MEASURED
 from convbench.model.case import Case, WorkerSettings
@@ -16,6 +17,7 @@ from convbench.model.serial import reader, to_json
 from convbench.units import LONGEST_TEXT, line
 
 _Noun = TypeVar("_Noun", Check, Roof)
+_Read = TypeVar("_Read")
 Json = bool | int | float | str | None | Sequence["Json"] | Mapping[str, "Json"]
 Message = Mapping[str, Json]
 
@@ -24,21 +26,26 @@ class Transport(Protocol):
     """Carries one request to a worker and its answer back."""
 
     def request(self, message: Message, *, deadline_s: float) -> Mapping[str, Json]:
-        """The worker's answer; raises WorkerDiedError or WorkerTimedOutError, after which the transport is closed."""
+        """The worker's answer; raises WorkerDiedError or WorkerTimedOutError, after which the transport is closed.
+
+        A transport that is closed raises WorkerDiedError.
+        """
 
     def wait_until_up(self, *, deadline_s: float) -> None:
-        """Return when the worker answers; raises WorkerStartError."""
+        """Return when the worker answers; raises WorkerStartError, also where it was closed before."""
 
     def is_alive(self) -> bool:
         """Whether the worker's process still runs, as far as is known without asking it."""
 
     def close(self) -> None:
-        """End the worker."""
+        """End the worker; does nothing where it has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
     """What a worker says of itself. `memory_bytes` is its private memory, None where the system does not tell."""
+
+    host: Host
 
     torch: str
     python: str
@@ -115,17 +122,11 @@ class Lane:
             "deterministic": settings.deterministic,
             "cudnn_benchmark": settings.cudnn_benchmark,
         }
-        answer = self._ask(request, deadline_s)
-        return Description(
-            torch=_text(answer, "torch"),
-            python=_text(answer, "python"),
-            onednn=_maybe_text(answer, "onednn"),
-            cpu_capability=_maybe_text(answer, "cpu_capability"),
-            accelerator=_maybe_text(answer, "accelerator"),
-            threads=_integer(answer, "threads"),
-            keeps_memory=answer["keeps_memory"] is True,
-            memory_bytes=None if answer.get("memory_bytes") is None else _integer(answer, "memory_bytes"),
-        )
+        return self._ask(request, deadline_s, _description)
+
+    def host_state(self, *, deadline_s: float) -> HostState:
+        """How the machine that the worker runs on is now."""
+        return self._ask({"op": "host_state"}, deadline_s, _host_state)
 
     def is_alive(self) -> bool:
         """Whether the worker's process still runs."""
@@ -133,10 +134,10 @@ class Lane:
 
     def find_module(self, name: str, *, deadline_s: float) -> None:
         """Have the worker import the user's own module; raises RequestError where it is not there."""
-        answer = self._ask({"op": "find_module", "module": name}, deadline_s)
-        if answer["status"] != Status.PASSED:
+        refusal = self._ask({"op": "find_module", "module": name}, deadline_s, _refusal)
+        if refusal is not None:
             raise RequestError(
-                f"module {name}: {_text(answer, 'reason')}",
+                f"module {name}: {refusal.reason}",
                 hint="it must be importable from the current folder or through PYTHONPATH",
             )
 
@@ -148,80 +149,137 @@ class Lane:
         With `kernels` what is timed under the key are the kernels of its backward alone, without autograd.
         """
         asked = spec(case, seed) | ({"direction": KERNELS} if kernels else {})
-        answer = self._ask({"op": "prepare", "key": key, "check": check, "spec": asked}, deadline_s)
-        found = answer.get("check")
-        return Prepared(
-            status=_status(answer),
-            reason=_maybe_text(answer, "reason"),
-            check=_readable(_check(found), answer) if isinstance(found, Mapping) else None,
-            implementation=_maybe_text(answer, "implementation"),
-            threads=_integer(answer, "threads", least=1) if "threads" in answer else None,
-            timer=_maybe_text(answer, "timer"),
-            note=_maybe_text(answer, "note"),
-            precision=_maybe_text(answer, "precision"),
-            reorder_share=_maybe_number(answer, "reorder_share"),
-            first_call_s=_maybe_number(answer, "first_call_s"),
-        )
+        return self._ask({"op": "prepare", "key": key, "check": check, "spec": asked}, deadline_s, _prepared)
 
     def verify(self, key: int, *, deadline_s: float) -> Refusal | None:
         """What is wrong where the layer under `key` no longer gives what it gave when it was checked, else None."""
-        return _refusal(self._ask({"op": "verify", "key": key}, deadline_s))
+        return self._ask({"op": "verify", "key": key}, deadline_s, _refusal)
 
     def peak_memory(self, key: int, *, deadline_s: float) -> int | None:
         """Bytes that an iteration of the case under `key` takes beyond its operands and results, where it is known."""
-        answer = self._ask({"op": "peak_memory", "key": key}, deadline_s)
-        return None if answer.get("peak_bytes") is None else _integer(answer, "peak_bytes")
+        return self._ask(
+            {"op": "peak_memory", "key": key}, deadline_s, lambda answer: _maybe_integer(answer, "peak_bytes")
+        )
 
     def block(self, key: int, seconds: float, *, deadline_s: float) -> Timing | Refusal:
         """Time one block of the case under `key`."""
-        answer = self._ask({"op": "block", "key": key, "seconds": seconds}, deadline_s)
-        refusal = _refusal(answer)
-        if refusal is not None:
-            return refusal
-        timing = Timing(
-            iterations=_integer(answer, "iterations", least=1),
-            samples=_integer(answer, "samples", least=1),
-            **{name: _number(answer, name) for name in _TIMING_NUMBERS},
-        )
-        if timing.minimum_s == 0 or any(low > high * (1 + _ROUNDOFF) for low, high in pairwise(timing.quantiles)):
-            raise _senseless("row of times", answer)
-        return timing
+        return self._ask({"op": "block", "key": key, "seconds": seconds}, deadline_s, _timing)
 
     def memory_canary(self, *, deadline_s: float) -> float:
         """Seconds of one copy that reaches memory."""
-        return _number(self._ask({"op": "memory_canary"}, deadline_s), "memory_canary_s")
+        return self._ask({"op": "memory_canary"}, deadline_s, lambda answer: _number(answer, "memory_canary_s"))
 
     def twin_ratio(self, *, deadline_s: float) -> float:
         """Seconds of the compute canary with all of the worker's threads over those with one."""
-        return _number(self._ask({"op": "twin"}, deadline_s), "twin_ratio")
+        return self._ask({"op": "twin"}, deadline_s, lambda answer: _number(answer, "twin_ratio"))
 
     def compute_canary(self, *, deadline_s: float) -> float:
         """Seconds of one small matrix product that lives in the caches."""
-        return _number(self._ask({"op": "compute_canary"}, deadline_s), "compute_canary_s")
+        return self._ask({"op": "compute_canary"}, deadline_s, lambda answer: _number(answer, "compute_canary_s"))
 
     def roofs(self, dtypes: Sequence[str], device: str, *, deadline_s: float) -> tuple[Roof, ...]:
         """What the device can do at best; empty where it is absent."""
-        answer = self._ask({"op": "roofs", "dtypes": list(dtypes), "device": device}, deadline_s)
-        found = answer.get("roofs")
-        if not isinstance(found, Sequence):
-            return ()
-        return tuple(
-            _readable(_roof(roof, device, self._settings), answer) for roof in found if isinstance(roof, Mapping)
+        return self._ask(
+            {"op": "roofs", "dtypes": list(dtypes), "device": device},
+            deadline_s,
+            lambda answer: _roofs(answer, device, self._settings),
         )
 
     def release(self, *, deadline_s: float) -> None:
         """Have the worker forget all its layers."""
-        self._ask({"op": "release"}, deadline_s)
+        self._ask({"op": "release"}, deadline_s, _status)
 
     def close(self) -> None:
         """End the worker."""
         self._transport.close()
 
-    def _ask(self, message: Message, deadline_s: float) -> Mapping[str, Json]:
+    def _ask(self, message: Message, deadline_s: float, read: Callable[[Mapping[str, Json]], _Read]) -> _Read:
+        """What `read` makes of the answer; one that it cannot read is the worker's end."""
         answer = self._transport.request(message, deadline_s=deadline_s)
-        if not isinstance(answer, Mapping) or not isinstance(answer.get("status"), str):
-            raise _senseless("status", answer)
-        return answer
+        try:
+            if not isinstance(answer, Mapping) or not isinstance(answer.get("status"), str):
+                raise _senseless("status", answer)
+            return read(answer)
+        except WorkerDiedError:
+            self.close()
+            raise
+
+
+def _description(answer: Mapping[str, Json]) -> Description:
+    return Description(
+        host=read_host(answer.get("host")),
+        torch=_text(answer, "torch"),
+        python=_text(answer, "python"),
+        onednn=_maybe_text(answer, "onednn"),
+        cpu_capability=_maybe_text(answer, "cpu_capability"),
+        accelerator=_maybe_text(answer, "accelerator"),
+        threads=_integer(answer, "threads"),
+        keeps_memory=answer.get("keeps_memory") is True,
+        memory_bytes=_maybe_integer(answer, "memory_bytes"),
+    )
+
+
+def _host_state(answer: Mapping[str, Json]) -> HostState:
+    return HostState(
+        ticks=None if answer.get("ticks") is None else _integers(answer, "ticks"),
+        throttled=_maybe_integer(answer, "throttled"),
+        load=_maybe_number(answer, "load"),
+        frequency_hz=_maybe_number(answer, "frequency_hz"),
+    )
+
+
+def _prepared(answer: Mapping[str, Json]) -> Prepared:
+    found = answer.get("check")
+    return Prepared(
+        status=_status(answer),
+        reason=_maybe_text(answer, "reason"),
+        check=_readable(_check(found), answer) if isinstance(found, Mapping) else None,
+        implementation=_maybe_text(answer, "implementation"),
+        threads=_integer(answer, "threads", least=1) if "threads" in answer else None,
+        timer=_maybe_text(answer, "timer"),
+        note=_maybe_text(answer, "note"),
+        precision=_maybe_text(answer, "precision"),
+        reorder_share=_maybe_number(answer, "reorder_share"),
+        first_call_s=_maybe_number(answer, "first_call_s"),
+    )
+
+
+def _timing(answer: Mapping[str, Json]) -> Timing | Refusal:
+    refusal = _refusal(answer)
+    if refusal is not None:
+        return refusal
+    timing = Timing(
+        iterations=_integer(answer, "iterations", least=1),
+        samples=_integer(answer, "samples", least=1),
+        **{name: _number(answer, name) for name in _TIMING_NUMBERS},
+    )
+    if timing.minimum_s == 0 or any(low > high * (1 + _ROUNDOFF) for low, high in pairwise(timing.quantiles)):
+        raise _senseless("row of times", answer)
+    return timing
+
+
+def _roofs(answer: Mapping[str, Json], device: str, settings: WorkerSettings) -> tuple[Roof, ...]:
+    found = answer.get("roofs")
+    if not isinstance(found, Sequence):
+        return ()
+    return tuple(_readable(_roof(roof, device, settings), answer) for roof in found if isinstance(roof, Mapping))
+
+
+def read_host(found: Json) -> Host:
+    """What worker/host.py tells of a machine; raises WorkerDiedError where it makes no sense."""
+    if not isinstance(found, Mapping):
+        raise _senseless("host", found)
+    boost = found.get("boost")
+    return Host(
+        **{name: _text(found, name) for name in ("hostname", "system", "machine", "cpu", "libc")},
+        cores=_integer(found, "cores", least=1),
+        memory_bytes=_maybe_integer(found, "memory_bytes"),
+        available_bytes=_maybe_integer(found, "available_bytes"),
+        l2_bytes=_maybe_integer(found, "l2_bytes"),
+        l3_bytes=_maybe_integer(found, "l3_bytes"),
+        governor=_maybe_text(found, "governor"),
+        boost=boost if isinstance(boost, bool) else None,
+    )
 
 
 _TIMING_NUMBERS = (
@@ -362,3 +420,14 @@ def _integer(answer: Mapping[str, Json], name: str, *, least: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**53:
         raise _senseless(name, answer)
     return value
+
+
+def _maybe_integer(answer: Mapping[str, Json], name: str) -> int | None:
+    return None if answer.get(name) is None else _integer(answer, name)
+
+
+def _integers(answer: Mapping[str, Json], name: str) -> tuple[int, ...]:
+    values = answer.get(name)
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise _senseless(name, answer)
+    return tuple(_integer({name: value}, name) for value in values)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import select
 import signal
 import subprocess
@@ -16,13 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convbench.engine.client import Json, Lane, Message
-from convbench.engine.machine import memory_available
 from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutError
 from convbench.model.case import Allocator, WorkerSettings
 from convbench.model.variables import HIDDEN, Variables
 
-#: The share of the free memory that a worker may take: the conductor and the system live on the rest.
-MEMORY_SHARE = 0.8
 #: What malloc must be told to keep freed memory: the threshold for memory maps of its own, the trim threshold, and
 #: how much more to ask for at a time. Some versions of glibc refuse a map threshold over 32 MiB.
 MALLOC_MAP_THRESHOLDS = (1 << 30, 1 << 25)
@@ -89,22 +85,17 @@ class LocalEngine:
 
     def start(self, settings: WorkerSettings) -> Lane:
         """A lane whose worker is starting; `Lane.describe` waits for it."""
-        limit = memory_limit() if self._memory_limit is None else self._memory_limit
+        limit = "share" if self._memory_limit is None else str(self._memory_limit)
         setup = self._setup
         transport = LocalTransport(
-            [setup.python, str(START), str(os.getpid()), str(limit), *setup.path],
+            [setup.python, str(START), str(os.getpid()), limit, *setup.path],
             environment={**setup.environment, **self.variables(settings)},
         )
         return Lane(transport, settings)
 
-    @property
-    def has_steady_allocator(self) -> bool:
-        """Whether malloc can be asked to keep freed memory: glibc's can."""
-        return has_glibc()
-
     def fall_back(self) -> bool:
         """Ask for a smaller map threshold from now on; False where the smallest did not help."""
-        if len(self._map_thresholds) == 1 or not has_glibc():
+        if len(self._map_thresholds) == 1:
             return False
         self._map_thresholds.pop(0)
         return True
@@ -112,10 +103,11 @@ class LocalEngine:
     def variables(self, settings: WorkerSettings) -> dict[str, str]:
         """The environment variables that the settings ask for; those that a case names win.
 
+        Those of malloc are glibc's; another C library, which only the worker knows of, does not read them.
         A secret whose value is not known here is left out: the worker inherits it, where it is set.
         """
         variables = {}
-        if settings.allocator is Allocator.STEADY and has_glibc():
+        if settings.allocator is Allocator.STEADY:
             variables = {
                 "MALLOC_MMAP_THRESHOLD_": str(self._map_thresholds[0]),
                 "MALLOC_TRIM_THRESHOLD_": str(MALLOC_TRIM_THRESHOLD),
@@ -125,16 +117,6 @@ class LocalEngine:
             variables["CUBLAS_WORKSPACE_CONFIG"] = CUBLAS_WORKSPACE
         named = {name: self._secrets.get(name, value) for name, value in settings.env}
         return {**variables, **{name: value for name, value in named.items() if value != HIDDEN}}
-
-
-def has_glibc() -> bool:
-    """Whether malloc is glibc's, which reads the MALLOC_ variables."""
-    return platform.libc_ver()[0] == "glibc"
-
-
-def memory_limit() -> int:
-    """Bytes a worker may take: below what is free, so that the kernel never has to pick a process to kill."""
-    return int(memory_available() * MEMORY_SHARE)
 
 
 class LocalTransport:
@@ -172,6 +154,8 @@ class LocalTransport:
         """Return when the worker has said its first word; raises WorkerStartError with what it wrote instead."""
         if self._up:
             return
+        if self._requests.closed:
+            raise WorkerStartError("the worker did not start: it was ended")
         try:
             self._read_line(deadline_s)
             self._up = True
@@ -210,9 +194,13 @@ class LocalTransport:
         return self._process.poll() is None
 
     def close(self) -> None:
-        """End the worker at once: it holds nothing that is not stored, and unloading torch would take 0.3 s."""
-        self._kill()
-        self._close_pipes()
+        """End the worker at once: it holds nothing that is not stored, and unloading torch would take 0.3 s.
+
+        Does nothing where it has ended: its process id may be another's by then.
+        """
+        if not self._requests.closed:
+            self._kill()
+            self._close_pipes()
 
     def _read_line(self, deadline_s: float) -> bytes:
         """Sleep until the worker has written a whole line; keep the tail of its standard error meanwhile."""

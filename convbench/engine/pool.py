@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from convbench.engine.client import Description, Lane
+from convbench.engine.machine import HostState
 from convbench.errors import RequestError, WorkerDiedError, WorkerError, WorkerTimedOutError
 from convbench.model.case import TORCH_CONV2D, Allocator, WorkerSettings
 
@@ -24,15 +25,11 @@ MOST_REPLACED = 3
 class Engine(Protocol):
     """Where workers run."""
 
-    @property
-    def has_steady_allocator(self) -> bool:
-        """Whether the steady allocator is another than the system's."""
-
     def start(self, settings: WorkerSettings) -> Lane:
-        """A lane whose worker is starting."""
+        """A lane whose worker is starting; raises WorkerStartError where none can."""
 
     def fall_back(self) -> bool:
-        """Change how a steady allocator is asked for; False where there is nothing left to try."""
+        """Change how a steady allocator is asked for; False where there is nothing left to try, which comes soon."""
 
 
 class Lanes:
@@ -48,11 +45,6 @@ class Lanes:
         self._described: dict[WorkerSettings, Description] = {}
         self._replaced: Counter[WorkerSettings] = Counter()
         self.start_s = 0.0
-
-    @property
-    def has_steady_allocator(self) -> bool:
-        """Whether the steady allocator is another than the system's."""
-        return self._engine.has_steady_allocator
 
     def start(self, wanted: Iterable[WorkerSettings]) -> None:
         """Have workers start for these settings, without waiting for them."""
@@ -80,7 +72,7 @@ class Lanes:
         if settings not in self._described:
             began = time.monotonic()
             description = self._describe(settings)
-            steady = settings.allocator is Allocator.STEADY
+            steady = settings.allocator is Allocator.STEADY and description.host.has_steady_allocator
             # What a case sets for itself says nothing of how a steady allocator is to be asked for.
             steady = steady and not settings.env
             while steady and not description.keeps_memory and self._engine.fall_back():
@@ -108,6 +100,18 @@ class Lanes:
         """What the worker of these settings says of itself."""
         self.lane(settings)
         return self._described[settings]
+
+    def host_state(self, *, deadline_s: float) -> HostState:
+        """How the machine is, as a worker that is up tells it; nothing is known where none is.
+
+        One that dies over it is dropped: another may tell.
+        """
+        for settings in list(self._described):
+            try:
+                return self._lanes[settings].host_state(deadline_s=deadline_s)
+            except WorkerError:
+                self.drop(settings)
+        return HostState()
 
     def find_modules(self, wanted: Iterable[WorkerSettings], *, deadline_s: float) -> None:
         """Have each of the user's modules imported once, so that a typo ends a run before anything is measured.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 from typing import Any, Callable
 
 import torch
 
+from . import host
 from .layer import Layer, Operands, Step
 
-CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 #: What is taken for the last-level cache where nothing tells its size, bytes.
 UNKNOWN_CACHE_BYTES = 64 * 2**20
 #: No more is taken even where more is told: a virtual machine may see the whole host's.
@@ -84,11 +83,4 @@ def _properties(device: torch.device) -> object:
 
 def last_level_cache_bytes() -> int:
     """The largest cache that the processor's first core tells of, within reason."""
-    sizes = [0]
-    for file in CACHES.glob("index*/size"):
-        try:
-            text = file.read_text(encoding="ascii").strip()
-            sizes.append(int(text.rstrip("KMG")) * {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1:], 1))
-        except (OSError, ValueError):
-            continue
-    return min(max(sizes) or UNKNOWN_CACHE_BYTES, LARGEST_CACHE_BYTES)
+    return min(max(host.cache_sizes().values(), default=0) or UNKNOWN_CACHE_BYTES, LARGEST_CACHE_BYTES)

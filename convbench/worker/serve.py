@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 import torch
 
-from . import allocator, cold, devices, memory, timer
+from . import allocator, cold, devices, host, memory, timer
 from .canary import Canaries
 from .channel import Channel
 from .check import check, still_right
@@ -78,6 +78,7 @@ class Worker:
         self._canaries = Canaries()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "describe": self.describe,
+            "host_state": self.host_state,
             "find_module": self.find_module,
             "prepare": self.prepare,
             "block": self.block,
@@ -102,7 +103,7 @@ class Worker:
         return {"status": status, "reason": reason}
 
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The software and the devices this process sees; makes it what the settings ask for first."""
+        """The machine, the software and the devices this process sees; makes it what the settings ask for first."""
         self._settings = Settings(**{name: request[name] for name in Settings._fields})
         self._settings.apply()
         self._threads = torch.get_num_threads()
@@ -118,7 +119,12 @@ class Worker:
             "threads": torch.get_num_threads(),
             "keeps_memory": allocator.keeps_memory(),
             "memory_bytes": allocator.private_bytes(),
+            "host": host.facts(),
         }
+
+    def host_state(self, request: dict[str, Any]) -> dict[str, Any]:
+        """How the machine is now."""
+        return {"status": "passed", **host.state()}
 
     def find_module(self, request: dict[str, Any]) -> dict[str, Any]:
         """Import the user's module once, before anything is measured."""

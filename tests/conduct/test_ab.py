@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
-from fake_engine import FakeEngine, Script
+from fake_engine import GLIBC, FakeEngine, Script
 from test_passes import case
 
 from convbench.analysis.comparison import side_by_side
@@ -17,10 +17,10 @@ from convbench.analysis.comparison.side_by_side import BEYOND_L2, CONFIRMATION, 
 from convbench.cli import exits
 from convbench.cli.progress import Shown
 from convbench.conduct import ab, epochs, rounds
+from convbench.conduct.described import COHORT_MEMORY_SHARE
 from convbench.conduct.epochs import BLOCK_S, LONGEST_S, ROUNDS, rounds_of
 from convbench.conduct.passes import Progress
-from convbench.conduct.run import COHORT_MEMORY_SHARE, Listener
-from convbench.engine import machine
+from convbench.conduct.run import Listener
 from convbench.engine.client import Lane
 from convbench.engine.local import LocalEngine, Setup
 from convbench.errors import ExitCode, RequestError
@@ -98,6 +98,7 @@ class Pair:
             assert [engine.workers for engine in self.engines] == [
                 engine.closed + engine.deaths for engine in self.engines
             ], "no worker is left"
+            assert not any(engine.late for engine in self.engines)
 
     def confirm(self, cases: Sequence[Case], control: Collection[int], **options: int) -> Compared:
         return ab.confirm(SWEEP, cases, self.sides, control=control, listener=self.listener, **options)
@@ -108,9 +109,8 @@ class Pair:
 
 
 @pytest.fixture(autouse=True)
-def _a_quick_machine_with_known_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "CHANGE_PAUSE_S", 0.0)
-    monkeypatch.setattr(machine, "cache_bytes", lambda level: 2**20)
 
 
 def blocks_of(result: Result) -> list[Block]:
@@ -195,11 +195,10 @@ def test_suspects_and_as_many_controls_are_measured_again_and_nobody_else() -> N
     assert "".join(starts) == ("ABBA" * again)[: 2 * again]
 
 
-def test_layers_beyond_the_second_level_cache_get_more_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_beyond_the_second_level_cache_get_more_epochs() -> None:
     wide = Case(problem=Problem(in_channels=9, out_channels=1, kernel_size=(1, 1), input_size=(64, 64)))
     cases = [case(1), wide]
-    monkeypatch.setattr(machine, "cache_bytes", lambda level: (case(1).bytes + wide.bytes) // 2)
-    pair = Pair(b=slow(1, 9))
+    pair = Pair(b=replace(slow(1, 9), host={"l2_bytes": (case(1).bytes + wide.bytes) // 2}))
     found = pair.measure(cases)
     more = round(CONFIRMATION * BEYOND_L2)
     assert more > CONFIRMATION
@@ -232,9 +231,8 @@ def test_what_the_epochs_leave_open_gets_as_many_again() -> None:
 
 
 @pytest.mark.parametrize("l2_bytes", [None, 1])
-def test_all_are_beyond_a_cache_that_is_not_known(monkeypatch: pytest.MonkeyPatch, l2_bytes: int | None) -> None:
-    monkeypatch.setattr(machine, "cache_bytes", lambda level: l2_bytes)
-    found = Pair(b=slow(1)).measure([case(1), case(2)], epochs=FEWEST_EPOCHS)
+def test_all_are_beyond_a_cache_that_is_not_known(l2_bytes: int | None) -> None:
+    found = Pair(b=replace(slow(1), host={"l2_bytes": l2_bytes})).measure([case(1), case(2)], epochs=FEWEST_EPOCHS)
     assert {judgment.passes for judgment in found.comparison.judgments} == {round(FEWEST_EPOCHS * BEYOND_L2)}
 
 
@@ -372,13 +370,12 @@ def test_an_interrupt_ends_all_workers(side: str, after: int) -> None:
         pair.measure([case(1), case(2)])  # which asserts that none is left
 
 
-def test_no_more_is_held_at_once_than_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_is_held_at_once_than_memory_allows() -> None:
     cases = [case(7, memory_format=form) for form in MemoryFormat] + [case(8), case(9)]
     cases = [cases[0], cases[2], cases[1], cases[3]]  # those of one problem are not neighbours
     two = 2 * schedule.memory_bytes(cases[3], 2**20)
     available = math.ceil(2 * two / COHORT_MEMORY_SHARE)  # both sides hold them
-    monkeypatch.setattr(machine, "memory_available", lambda: available)
-    pair = Pair()
+    pair = Pair(b=Script(host={"available_bytes": available}))
     pair.measure(cases)
     epoch = [(what, name) for side, what, name in pair.events if side == "A" and what in ("check", "block")]
     epoch = epoch[: 4 + 4 * ROUNDS]
@@ -464,6 +461,20 @@ def test_both_runs_tell_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> No
     assert (found.comparison.base.id, found.comparison.new.id) == (found.base.id, found.new.id)
 
 
+def test_each_side_is_told_of_by_its_own_worker() -> None:
+    """Another interpreter may have another C library, and so another allocator."""
+    unsteady = Script(unsteady_first=99, host={"libc": "musl 1.2.5"})
+    pair = Pair(a=replace(unsteady, host=GLIBC), b=unsteady)
+    found = pair.measure([case(1)])
+    assert [run.environment.libc for run in (found.base, found.new)] == ["glibc 2.36", "musl 1.2.5"]
+    assert "C library glibc 2.36 -> musl 1.2.5" in [str(difference) for difference in found.comparison.differences]
+    assert (pair.engines[0].falls > 0, pair.engines[1].falls) == (True, 0), (
+        "asked for in another way where there is one"
+    )
+    notes = [run.results[0].note for run in (found.base, found.new)]
+    assert notes == ["freed memory goes back to the system", None]
+
+
 def test_a_side_may_have_its_own_number_of_threads() -> None:
     pair = Pair(setups=(Setup(), Setup(threads=3)))
     cases = [case(1, threads=1), case(2, threads=2)]
@@ -479,7 +490,7 @@ def test_a_side_may_have_its_own_number_of_threads() -> None:
 
 def test_a_side_whose_workers_do_not_start_is_told() -> None:
     pair = Pair(b=Script(dies_at_start={1, 2}))
-    with pytest.raises(RequestError, match=r"side B: the worker was ended by SIGKILL"):
+    with pytest.raises(RequestError, match="side B: the worker did not start: it was ended by SIGKILL"):
         pair.measure([case(1)])
     assert pair.asked("check") == ([], [])
 

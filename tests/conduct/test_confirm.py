@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import socket
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import synthetic
-from fake_engine import FakeEngine, Script
+from fake_engine import HOST, FakeEngine, Script
 from test_comparison import STEADY, run, times
 from test_git_state import git
 from test_passes import case
@@ -29,7 +28,6 @@ from convbench.errors import NotComparableError, RequestError, StoreError
 from convbench.model.case import Case
 from convbench.model.result import Environment, Git, Run, unpack_blocks
 from convbench.model.threshold import Thresholds
-from convbench.model.variables import Variables
 from convbench.report.text.compare import verdict_text
 from convbench.store import Store
 from convbench.sweep.parse import parse as parse_sweep
@@ -40,14 +38,14 @@ FIVE = Thresholds(beyond_l2=0.05)
 
 
 def environment(**about: object) -> Environment:
-    """This machine with the software that the fake engine claims to have."""
+    """The machine and the software that the fake engine claims to have, on this host."""
     return replace(
         synthetic.environment(),
         hostname=socket.gethostname(),
         torch="2.13.0",
         python="3.11.7",
         onednn=None,
-        libc=" ".join(platform.libc_ver()).strip(),
+        libc=HOST["libc"],
         executable=sys.executable,
         variables=(),
         **about,
@@ -63,28 +61,42 @@ def runs(factors: Sequence[float], cases: Sequence[Case] | None = None, **about:
 
 
 class Engines:
-    """Fake engines in the place of real ones: the base's, told by its environment variable, and this process's."""
+    """Fake engines: the base's, which is a launcher's, and this process's."""
 
     def __init__(self, base: Script, here: Script) -> None:
         self.base, self.here = FakeEngine(base), FakeEngine(here)
         self.setups: list[Setup] = []
 
-    def __call__(self, setup: Setup | None = None, *, secrets: Variables = ()) -> FakeEngine:
-        self.setups.append(setup or Setup())
-        return self.base if setup is not None else self.here
+    def launch(self, setup: Setup) -> FakeEngine:
+        self.setups.append(setup)
+        return self.base
+
+    def confirmed(
+        self,
+        base: Run,
+        new: Run,
+        *,
+        across: bool = False,
+        told: list[str] | None = None,
+        thresholds: Thresholds = FIVE,
+    ) -> Compared:
+        lines: list[str] = [] if told is None else told
+        return against.confirmed(
+            SWEEP,
+            base,
+            new,
+            thresholds,
+            engine=self.here,
+            launcher=self.launch,
+            across_environments=across,
+            listener=Listener(told=lines.append),
+        )
 
 
 @pytest.fixture
-def engines(monkeypatch: pytest.MonkeyPatch) -> Engines:
+def engines() -> Engines:
     """Both sides take 1 ms for any layer, unless a test says otherwise."""
-    made = Engines(Script(), Script())
-    monkeypatch.setattr(against, "LocalEngine", made)
-    return made
-
-
-def confirmed(base: Run, new: Run, *, across: bool = False, told: list[str] | None = None) -> Compared:
-    lines: list[str] = [] if told is None else told
-    return against.confirmed(SWEEP, base, new, FIVE, across_environments=across, listener=Listener(told=lines.append))
+    return Engines(Script(), Script())
 
 
 def verdicts(compared: Compared) -> list[Verdict]:
@@ -92,7 +104,7 @@ def verdicts(compared: Compared) -> list[Verdict]:
 
 
 def test_without_suspects_nothing_is_measured_again(engines: Engines) -> None:
-    found = confirmed(*runs([1.0, 1.02]))
+    found = engines.confirmed(*runs([1.0, 1.02]))
     assert verdicts(found) == [Verdict.UNCHANGED] * 2
     assert found.comparison.how is How.STORED
     assert engines.base.workers == engines.here.workers == 0
@@ -101,7 +113,7 @@ def test_without_suspects_nothing_is_measured_again(engines: Engines) -> None:
 def test_a_suspicion_that_does_not_repeat_is_dropped(engines: Engines) -> None:
     told: list[str] = []
     base, new = runs([1.2, 1.0, 1.0])
-    found = confirmed(base, new, told=told)
+    found = engines.confirmed(base, new, told=told)
     assert told == ["1 case suspected, measured again beside 1 control"]
     assert verdicts(found) == [Verdict.UNCHANGED] * 3
     assert found.comparison.verdict is Verdict.UNCHANGED
@@ -118,7 +130,7 @@ def test_a_suspicion_that_does_not_repeat_is_dropped(engines: Engines) -> None:
 def test_a_suspicion_that_repeats_is_confirmed_with_the_figures_of_the_confirmation(engines: Engines) -> None:
     engines.base.script.iteration_s = {1: 1e-3}
     engines.here.script.iteration_s = {1: 1.1e-3}
-    found = confirmed(*runs([1.2, 1.0, 1.0]))
+    found = engines.confirmed(*runs([1.2, 1.0, 1.0]))
     first = found.comparison.judgments[0]
     assert first.verdict is Verdict.REGRESSED
     assert first.confirmed
@@ -128,13 +140,13 @@ def test_a_suspicion_that_repeats_is_confirmed_with_the_figures_of_the_confirmat
 
 def test_an_improvement_is_confirmed_alike(engines: Engines) -> None:
     engines.here.script.iteration_s = {1: 0.5e-3}
-    found = confirmed(*runs([0.5, 1.0]))
+    found = engines.confirmed(*runs([0.5, 1.0]))
     assert verdicts(found) == [Verdict.IMPROVED, Verdict.UNCHANGED]
 
 
 def test_an_accused_control_discredits_all(engines: Engines) -> None:
     engines.here.script.iteration_s = dict.fromkeys(range(1, 4), 1.1e-3)
-    found = confirmed(*runs([1.2, 1.0, 1.0]))
+    found = engines.confirmed(*runs([1.2, 1.0, 1.0]))
     assert found.comparison.verdict is Verdict.INCONCLUSIVE
     assert found.comparison.discredited
     assert Verdict.REGRESSED not in verdicts(found)
@@ -154,7 +166,7 @@ def test_a_control_may_move_within_its_own_threshold(engines: Engines) -> None:
     engines.here.script.iteration_s = {1: 1.8e-3, 2: 1.08e-3}
     base, new = runs([1.8, 1.08])
     loose = Thresholds(threshold=0.2, beyond_l2=0.2)
-    found = against.confirmed(SWEEP, base, new, loose, across_environments=False, listener=Listener())
+    found = engines.confirmed(base, new, thresholds=loose)
     assert verdicts(found) == [Verdict.REGRESSED, Verdict.UNCHANGED]
     assert not found.comparison.discredited
     assert found.comparison.notes == ("suspects measured again side by side with BASE",)
@@ -164,9 +176,9 @@ def test_a_suspect_that_moved_by_little_is_no_change_where_the_sweep_asks_for_a_
     engines.here.script.iteration_s = {1: 1.03e-3}
     base, new = runs([1.3, 1.0])
     loose = Thresholds(threshold=0.2, beyond_l2=0.2)
-    found = against.confirmed(SWEEP, base, new, loose, across_environments=False, listener=Listener())
+    found = engines.confirmed(base, new, thresholds=loose)
     assert verdicts(found) == [Verdict.UNCHANGED] * 2
-    assert verdicts(confirmed(base, new))[0] is Verdict.REGRESSED, "2.5 % counts where 5 % makes a suspect"
+    assert verdicts(engines.confirmed(base, new))[0] is Verdict.REGRESSED, "2.5 % counts where 5 % makes a suspect"
 
 
 def test_canaries_of_the_runs_own_hours_decide_nothing_after_a_confirmation() -> None:
@@ -191,7 +203,7 @@ def test_a_base_that_is_gone_is_not_measured_again_and_that_is_said(
 ) -> None:
     engines.here.script.iteration_s = {1: 1.3e-3}
     base, new = runs([1.3, 1.0, 1.0, 1.0])
-    found = confirmed(replace(base, environment=replace(base.environment, **about)), new)
+    found = engines.confirmed(replace(base, environment=replace(base.environment, **about)), new)
     assert found.comparison.notes == (f"base not measured again: {why}",)
     assert found.comparison.judgments[0].verdict is Verdict.REGRESSED
     assert found.comparison.judgments[0].confirmed
@@ -201,9 +213,9 @@ def test_a_base_that_is_gone_is_not_measured_again_and_that_is_said(
 def test_without_its_base_a_suspicion_may_be_dropped_and_a_control_may_discredit(engines: Engines) -> None:
     base, new = runs([1.3, 1.0])
     away = replace(base, environment=replace(base.environment, hostname="elsewhere"))
-    assert verdicts(confirmed(away, new)) == [Verdict.UNCHANGED] * 2
+    assert verdicts(engines.confirmed(away, new)) == [Verdict.UNCHANGED] * 2
     engines.here.script.iteration_s = {2: 1.4e-3}
-    found = confirmed(away, new)
+    found = engines.confirmed(away, new)
     assert found.comparison.discredited
     assert found.comparison.verdict is Verdict.INCONCLUSIVE
 
@@ -212,9 +224,9 @@ def test_other_environments_are_refused_before_anything_is_measured_again(engine
     base, new = runs([1.3, 1.0])
     other = replace(base, environment=replace(base.environment, torch="2.12.0"))
     with pytest.raises(NotComparableError, match=r"torch 2\.12\.0 -> 2\.13\.0"):
-        confirmed(other, new)
+        engines.confirmed(other, new)
     assert engines.here.workers == 0
-    assert confirmed(other, new, across=True).comparison.how is How.CONFIRMED
+    assert engines.confirmed(other, new, across=True).comparison.how is How.CONFIRMED
 
 
 @pytest.mark.parametrize(
@@ -227,7 +239,7 @@ def test_other_environments_are_refused_before_anything_is_measured_again(engine
 )
 def test_modules_of_a_commit_that_is_gone(engines: Engines, known: Git | None, why: str) -> None:
     own = [case(1, module="layers:Conv"), case(2, module="layers:Conv")]
-    found = confirmed(*runs([1.3, 1.0], own, git=known))
+    found = engines.confirmed(*runs([1.3, 1.0], own, git=known))
     assert found.comparison.notes == (f"base not measured again: {why}",)
 
 
@@ -251,7 +263,7 @@ def test_modules_are_taken_from_the_commit_of_the_base(
 
     monkeypatch.setattr(FakeEngine, "start", noted)
     own = [case(1, module="layers:Conv"), case(2, module="layers:Conv")]
-    found = confirmed(*runs([1.3, 1.0], own, git=first))
+    found = engines.confirmed(*runs([1.3, 1.0], own, git=first))
     assert first is not None
     [note] = found.comparison.notes
     assert note == f"suspects measured again side by side with BASE, its commit {first.commit[:10]} checked out"
@@ -287,7 +299,7 @@ def test_the_variables_of_the_base_are_set_and_those_it_had_not_are_not(monkeypa
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     base, _ = runs([1.0])
     base = replace(base, environment=replace(base.environment, variables=(("ONEDNN_MAX_CPU_ISA", "ALL"),)))
-    with against._base_side(base, [case(1)]) as (side, _):
+    with against._base_side(base, [case(1)], LocalEngine) as (side, _):
         assert side is not None
         assert side.setup.environment["ONEDNN_MAX_CPU_ISA"] == "ALL"
         assert "OMP_WAIT_POLICY" not in side.setup.environment

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import pytest
-from fake_engine import FakeEngine, Script
+from fake_engine import GLIBC, FakeEngine, Script
 
 from convbench.conduct import passes as passes_module
 from convbench.conduct.passes import Hooks, Passes, Progress
-from convbench.engine import machine
 from convbench.engine.client import Lane
 from convbench.engine.pool import Lanes
 from convbench.measure import schedule
@@ -75,6 +74,7 @@ def measure(
         passes.run()
     finally:
         assert engine.workers >= engine.closed
+        assert engine.late == 0, "nothing is asked of a worker that is known to be gone"
     return recorder, engine
 
 
@@ -280,7 +280,6 @@ def env(value: int) -> tuple[tuple[str, str], ...]:
 def test_no_more_workers_are_alive_than_fit_and_the_rows_say_so() -> None:
     cases = [case(name, env=env(value)) for name in (1, 2) for value in range(5)] + [case(3)]
     engine = FakeEngine(Script(drift=0.1))
-    engine.has_steady_allocator = True
     recorder = Recorder()
     Passes(
         cases,
@@ -289,6 +288,7 @@ def test_no_more_workers_are_alive_than_fit_and_the_rows_say_so() -> None:
         lanes=Lanes(engine),
         memory_limit=10**12,
         most_workers=4,
+        has_steady_allocator=True,
         hooks=recorder.hooks(),
     ).run()
     assert engine.most_alive == 4
@@ -346,9 +346,9 @@ def test_cohorts_follow_each_other_within_a_pass() -> None:
 
 
 def test_an_allocator_that_is_not_steady_is_asked_again_in_another_way() -> None:
-    _, engine = measure([case(1)], Script(unsteady_first=1, drift=0.1), measure=Measure(passes=1))
+    _, engine = measure([case(1)], Script(unsteady_first=1, drift=0.1, host=GLIBC), measure=Measure(passes=1))
     assert (engine.workers, engine.falls) == (2, 1)
-    _, engine = measure([case(1)], Script(unsteady_first=9, drift=0.1), measure=Measure(passes=1))
+    _, engine = measure([case(1)], Script(unsteady_first=9, drift=0.1, host=GLIBC), measure=Measure(passes=1))
     assert (engine.workers, engine.falls) == (2, 2), "given up after the last way"
 
 
@@ -363,8 +363,15 @@ def test_progress_counts_towards_its_end() -> None:
 def test_in_the_first_pass_a_few_blocks_follow_under_the_systems_allocator() -> None:
     cases = [case(1), case(2), case(3, allocator=Allocator.SYSTEM), case(4, device="accelerator")]
     recorder, engine = Recorder(), FakeEngine(Script(drift=0.1))
-    engine.has_steady_allocator = True
-    passes = Passes(cases, Measure(passes=2), seed=1, lanes=Lanes(engine), memory_limit=10**12, hooks=recorder.hooks())
+    passes = Passes(
+        cases,
+        Measure(passes=2),
+        seed=1,
+        lanes=Lanes(engine),
+        memory_limit=10**12,
+        has_steady_allocator=True,
+        hooks=recorder.hooks(),
+    )
     passes.run()
     for tried in cases[:2]:
         first, second = recorder.of(tried)
@@ -379,8 +386,6 @@ def test_in_the_first_pass_a_few_blocks_follow_under_the_systems_allocator() -> 
 
 def test_a_death_under_the_systems_allocator_costs_that_figure_alone() -> None:
     class Moody(FakeEngine):
-        has_steady_allocator = True
-
         def start(self, settings: WorkerSettings) -> Lane:
             if settings.allocator is Allocator.SYSTEM:
                 return FakeEngine(Script(segfault_in_block={1})).start(settings)
@@ -388,7 +393,13 @@ def test_a_death_under_the_systems_allocator_costs_that_figure_alone() -> None:
 
     recorder = Recorder()
     passes = Passes(
-        [case(1), case(2)], MEASURE, seed=1, lanes=Lanes(Moody()), memory_limit=10**12, hooks=recorder.hooks()
+        [case(1), case(2)],
+        MEASURE,
+        seed=1,
+        lanes=Lanes(Moody()),
+        memory_limit=10**12,
+        has_steady_allocator=True,
+        hooks=recorder.hooks(),
     )
     passes.run()
     assert all(visit.status is Status.PASSED for visit in recorder.visits)
@@ -505,19 +516,35 @@ def test_memory_is_told_once() -> None:
     assert merge(cases[0], recorder.of(cases[0])).peak_bytes == 4096
 
 
-def test_a_twin_with_one_thread_is_timed_where_all_cores_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "cores", lambda: 2)
-    recorder, engine = measure([case(1, threads=2)], Script(drift=0.1, twin_ratio=3.0), measure=Measure(passes=2))
+def test_a_twin_with_one_thread_is_timed_where_all_cores_are_asked_for() -> None:
+    script = Script(drift=0.1, twin_ratio=3.0, host={"cores": 3})
+    recorder, engine = measure([case(1, threads=3)], script, measure=Measure(passes=2))
     assert [facts.twin_ratio for facts in recorder.noted] == [3.0, 3.0]
     assert len(engine.asked("twin")) == 2 * 5
-    recorder, engine = measure([case(1, threads=1)], Script(drift=0.1), measure=Measure(passes=2))
+    recorder, engine = measure([case(1, threads=2)], script, measure=Measure(passes=2))
     assert [facts.twin_ratio for facts in recorder.noted] == [None, None]
     assert engine.asked("twin") == []
 
 
+def test_the_facts_of_a_pass_are_those_of_the_workers_machine() -> None:
+    first = {"ticks": [0] * 8, "throttled": 3, "load": 0.0, "frequency_hz": 1e9}
+    last = {"ticks": [75, 0, 0, 0, 0, 0, 0, 25], "throttled": 5, "load": 7.5, "frequency_hz": 2e9}
+    recorder, _ = measure([case(1)], Script(drift=0.1, states=[first, last]), measure=Measure(passes=2))
+    told, untold = recorder.noted
+    assert (told.stolen, told.throttled, told.load, told.frequency_hz) == (0.25, 2, 7.5, 2e9)
+    assert (untold.stolen, untold.throttled, untold.load, untold.frequency_hz) == (None, None, None, None)
+
+
+def test_where_the_last_worker_is_gone_nothing_is_told_of_the_machine() -> None:
+    states = [{"load": 1.0, "ticks": [0] * 8}] * 3
+    recorder, engine = measure([case(1)], Script(segfault_in_block={1}, states=states), measure=Measure(passes=1))
+    assert [visit.status for visit in recorder.visits] == [Status.CRASHED]
+    assert (recorder.noted[0].load, recorder.noted[0].stolen) == (None, None)
+    assert engine.workers == 1, "none is started to tell"
+
+
 def test_the_variables_of_one_case_leave_the_allocator_of_others_alone() -> None:
-    engine = FakeEngine(Script(unsteady_first=99, drift=0.1))
-    engine.has_steady_allocator = True
+    engine = FakeEngine(Script(unsteady_first=99, drift=0.1, host=GLIBC))
     lanes = Lanes(engine)
     lanes.lane(case(1, env=(("MALLOC_TOP_PAD_", "0"),)).worker)
     assert (engine.workers, engine.falls) == (1, 0)
@@ -526,8 +553,7 @@ def test_the_variables_of_one_case_leave_the_allocator_of_others_alone() -> None
 
 
 def test_an_allocator_that_gives_memory_back_is_told_in_the_row() -> None:
-    engine, recorder = FakeEngine(Script(unsteady_first=99, drift=0.1)), Recorder()
-    engine.has_steady_allocator = True
+    engine, recorder = FakeEngine(Script(unsteady_first=99, drift=0.1, host=GLIBC)), Recorder()
     Passes([case(1)], Measure(passes=1), seed=1, lanes=Lanes(engine), memory_limit=10**12, hooks=recorder.hooks()).run()
     assert recorder.visits[0].note == "freed memory goes back to the system"
 

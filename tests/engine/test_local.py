@@ -1,4 +1,4 @@
-"""The transport to a worker's process, with small scripts in the place of workers."""
+"""What is the local transport's own: last words, children left behind, variables. See test_conformance.py."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ import pytest
 
 from convbench.engine.client import Lane, Timing
 from convbench.engine.local import LocalEngine, LocalTransport
-from convbench.errors import WorkerDiedError, WorkerTimedOutError
-from convbench.model.case import TORCH_CONV2D, Allocator, Case, WorkerSettings
-from convbench.model.problem import Problem
+from convbench.errors import WorkerDiedError
+from convbench.model.case import TORCH_CONV2D, Allocator, WorkerSettings
 
-CASE = Case(problem=Problem(in_channels=1, out_channels=1, kernel_size=(1, 1), input_size=(1, 1)))
 #: Answers every line with what stands in the request under `say`, after doing what stands under `do`.
 WORKER = """
 import json, os, signal, sys, time
@@ -63,27 +61,6 @@ def test_a_worker_that_leaves_a_child_behind_is_found_dead(start: Start) -> None
     with pytest.raises(WorkerDiedError, match="SIGSEGV"):
         transport.request({"do": "os.fork() or time.sleep(60)\nos.kill(os.getpid(), signal.SIGSEGV)"}, deadline_s=50)
     assert time.monotonic() - before < 30
-
-
-def test_a_deadline_is_kept(start: Start) -> None:
-    transport = start()
-    with pytest.raises(WorkerTimedOutError, match=r"no answer within 0\.2 s"):
-        transport.request({"do": "time.sleep(60)"}, deadline_s=0.2)
-    with pytest.raises(WorkerDiedError, match="the worker is gone"):
-        transport.request({}, deadline_s=1)
-
-
-@pytest.mark.parametrize("answer", ["no json", "[1]", "{}", '{"status": "no status"}', '{"status": "passed"}', "7"])
-def test_an_answer_that_makes_no_sense_is_the_workers_end(start: Start, answer: str) -> None:
-    """A layer's code may write into the protocol's channel."""
-    transport = start()
-
-    class Says:
-        def request(self, message: object, *, deadline_s: float) -> object:
-            return transport.request({"say": answer}, deadline_s=deadline_s)
-
-    with pytest.raises(WorkerDiedError, match="the worker answered"):
-        Lane(Says(), WorkerSettings()).block(1, 0.01, deadline_s=10)
 
 
 def test_variables_of_a_worker_are_its_settings_and_what_the_case_names() -> None:
@@ -134,9 +111,9 @@ TIMING = {
     ],
 )
 def test_a_block_that_could_not_be_read_again_is_no_answer(name: str, value: object) -> None:
-    assert isinstance(Lane(Answering(TIMING), CASE.worker).block(0, 0.1, deadline_s=1), Timing)
+    assert isinstance(Lane(Answering(TIMING), WorkerSettings()).block(0, 0.1, deadline_s=1), Timing)
     with pytest.raises(WorkerDiedError, match="without a sound"):
-        Lane(Answering({**TIMING, name: value}), CASE.worker).block(0, 0.1, deadline_s=1)
+        Lane(Answering({**TIMING, name: value}), WorkerSettings()).block(0, 0.1, deadline_s=1)
 
 
 @pytest.mark.parametrize(
@@ -146,9 +123,19 @@ def test_a_roof_that_could_not_be_read_again_is_no_answer(name: str, value: obje
     roof = {"kind": "compute", "rate": 1e9, "source": "mm", "dtype": "float32", "footprint_bytes": None}
 
     def told(roofs: dict[str, object]) -> object:
-        lane = Lane(Answering({"status": "passed", "roofs": [roofs]}), CASE.worker)
+        lane = Lane(Answering({"status": "passed", "roofs": [roofs]}), WorkerSettings())
         return lane.roofs(["float32"], "cpu", deadline_s=1)
 
     assert told(roof)
     with pytest.raises(WorkerDiedError, match="without a sound"):
         told({**roof, name: value})
+
+
+def test_a_worker_that_has_ended_is_not_ended_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process id may be another's by then."""
+    transport = start()
+    transport.close()
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, signal: killed.append(group))
+    transport.close()
+    assert killed == []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fake_engine import FakeEngine, Script
+from fake_engine import GLIBC, FakeEngine, Script
 
+from convbench.engine.machine import HostState
 from convbench.engine.pool import START_DEADLINE_S, Lanes
 from convbench.errors import RequestError
 from convbench.model.case import WorkerSettings
@@ -90,4 +91,31 @@ def test_a_worker_has_the_timeout_to_start(timeout_s: float, deadline_s: float) 
     lanes = Lanes(Slow(), timeout_s=timeout_s)
     lanes.lane(WorkerSettings())
     assert asked == [deadline_s]
+    lanes.close()
+
+
+@pytest.mark.parametrize(("told", "workers", "falls"), [(GLIBC, 2, 2), ({"libc": "musl 1.2.5"}, 1, 0)])
+def test_a_steady_allocator_is_asked_for_in_another_way_where_the_workers_c_library_has_one(
+    told: dict[str, str], workers: int, falls: int
+) -> None:
+    engine = FakeEngine(Script(unsteady_first=9, host=told))
+    lanes = Lanes(engine)
+    assert not lanes.description(WorkerSettings()).keeps_memory
+    assert (engine.workers, engine.falls) == (workers, falls)
+    lanes.close()
+
+
+def test_the_machine_is_told_by_a_worker_that_is_up() -> None:
+    engine = FakeEngine(Script(states=[{"load": 1.0}, {"load": 2.0}]))
+    lanes = Lanes(engine)
+    assert lanes.host_state(deadline_s=DEADLINE_S) == HostState()
+    one, two = (module(f"mine:Conv{number}") for number in range(2))
+    lanes.start([one])
+    assert lanes.host_state(deadline_s=DEADLINE_S) == HostState(), "it may still be starting"
+    lanes.lane(one)
+    lanes.lane(two)
+    assert lanes.host_state(deadline_s=DEADLINE_S) == HostState(load=1.0)
+    engine.transports[0].dies_next = True
+    assert lanes.host_state(deadline_s=DEADLINE_S) == HostState(load=2.0), "another tells"
+    assert (lanes.current(one), engine.deaths) == (None, 1)
     lanes.close()

@@ -1,0 +1,122 @@
+"""What follows from what a worker says: the environment of a run and what there is room for are its machine's."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from fake_engine import HOST, FakeEngine, Script
+from test_passes import case
+
+from convbench import sweep as sweeps
+from convbench import units
+from convbench.conduct import run as runner
+from convbench.conduct.described import COHORT_MEMORY_SHARE, Capacity, environment_of, plainest
+from convbench.conduct.doctor import check_machine, checkup_text
+from convbench.engine.client import Description
+from convbench.engine.pool import Lanes
+from convbench.measure import schedule
+from convbench.model.case import Allocator, WorkerSettings
+from convbench.model.result import Environment
+from convbench.sweep.parse import parse as parse_sweep
+
+#: A machine that this one is not.
+ELSEWHERE = {
+    "hostname": "elsewhere",
+    "system": "Darwin 25.0",
+    "machine": "riscv64",
+    "cpu": "a processor of their own",
+    "cores": 77,
+    "libc": "musl 1.2.5",
+    "memory_bytes": 123 * 2**30,
+    "l2_bytes": 3 * 2**20,
+    "l3_bytes": 5 * 2**20,
+}
+
+
+def described(script: Script) -> Description:
+    lanes = Lanes(FakeEngine(script))
+    try:
+        return lanes.description(WorkerSettings())
+    finally:
+        lanes.close()
+
+
+@pytest.mark.parametrize(
+    ("allocator", "unsteady", "told"),
+    [
+        (Allocator.STEADY, 0, "steady"),
+        (Allocator.STEADY, 99, "steady asked for, but freed memory goes back to the system"),
+        (Allocator.SYSTEM, 0, "system"),
+    ],
+)
+def test_an_environment_is_the_workers(allocator: Allocator, unsteady: int, told: str) -> None:
+    found = environment_of(
+        described(Script(host=ELSEWHERE, unsteady_first=unsteady)),
+        allocator=allocator,
+        executable="/their/python",
+        variables={"OMP_NUM_THREADS": "3", "HOME": "/root"},
+    )
+    assert {name: getattr(found, name) for name in ELSEWHERE} == ELSEWHERE
+    assert (found.allocator, found.executable, found.variables) == (told, "/their/python", (("OMP_NUM_THREADS", "3"),))
+    others = {field.name for field in fields(Environment)} - {*ELSEWHERE, "allocator", "executable", "variables"}
+    assert others == {"python", "torch", "onednn", "accelerator", "cpu_capability"}, "the software, as it was told"
+
+
+def test_a_run_is_described_by_its_worker_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the conductor's own machine is told in another's name."""
+    monkeypatch.chdir(tmp_path)
+    sweep = parse_sweep("axes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4}\n", "made up")
+    begun: list[runner.Begun] = []
+    listener = runner.Listener(begun=begun.append)
+    engine = FakeEngine(Script(host=ELSEWHERE))
+    runner.run(sweep, sweeps.cases(sweep), engine=engine, db=str(tmp_path / "t.db"), listener=listener)
+    (environment,) = (each.environment for each in begun)
+    assert {name: getattr(environment, name) for name in ELSEWHERE} == ELSEWHERE
+    assert environment.executable == sys.executable
+    assert platform.machine() not in environment.machine
+
+
+def test_there_is_room_for_what_the_workers_machine_holds() -> None:
+    free = 10 * 2**30
+    capacity = Capacity.of(described(Script(host={"available_bytes": free})))
+    assert capacity.memory_limit == int(free * COHORT_MEMORY_SHARE)
+    assert capacity.most_workers == schedule.workers_at_once(free) == schedule.MOST_WORKERS
+    assert capacity.cache_bytes == HOST["l3_bytes"]
+    small = Capacity.of(described(Script(host={"available_bytes": 0, "l3_bytes": None})))
+    assert (small.memory_limit, small.most_workers) == (0, schedule.FEWEST_WORKERS)
+    assert small.cache_bytes == schedule.CACHE_BYTES
+
+
+@pytest.mark.parametrize(("free", "most"), [(0, schedule.FEWEST_WORKERS), (2**40, 5)])
+def test_no_more_workers_start_than_the_workers_machine_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, most: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "axes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4, threads: [1, 2, 3, 4, 5]}\n"
+    sweep = parse_sweep(f"{text}measure: {{passes: 1, rounds: 1}}\n", "made up")
+    engine = FakeEngine(Script(host={"available_bytes": free}))
+    db = str(tmp_path / "t.db")
+    runner.run(sweep, sweeps.cases(sweep), engine=engine, db=db, listener=runner.Listener())
+    assert engine.most_alive == most
+
+
+def test_the_plainest_worker_tells() -> None:
+    cases = [case(1, module="mine:Conv"), case(2, env=(("A", "1"),)), case(3)]
+    assert plainest(cases) == WorkerSettings()
+
+
+def test_a_checkup_tells_of_the_workers_machine() -> None:
+    states = [{"ticks": [0] * 8}, {"ticks": [50, 0, 0, 0, 0, 0, 0, 50], "load": 12.0}]
+    host = {**ELSEWHERE, "governor": "powersave", "boost": True, "available_bytes": 2**30}
+    text = checkup_text(check_machine(FakeEngine(Script(host=host, states=states)), listen_s=0.0))
+    assert "a processor of their own; torch 2.13.0" in text
+    assert "torch would use 2 threads on 77 cores" in text
+    assert "governor powersave, boost on" in text
+    assert "load 12.0 on 77 cores; 50.0 % of the processor was stolen by other guests" in text
+    assert f"MIND  memory      {units.size(2**30)} free for layers" in text
+    unknown = check_machine(FakeEngine(Script(host={"available_bytes": None})), listen_s=0.0)
+    assert "the system does not tell how much is free for layers" in checkup_text(unknown)
