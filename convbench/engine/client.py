@@ -14,6 +14,7 @@ from convbench.model.bounds import MOST_MEASURED
 from convbench.model.case import Case, WorkerSettings
 from convbench.model.result import Check, Roof, RoofKind, Status
 from convbench.model.serial import reader, to_json
+from convbench.model.settings import PROBLEM_SETTINGS, Told, told
 from convbench.units import LONGEST_TEXT, line
 
 _Noun = TypeVar("_Noun", Check, Roof)
@@ -115,13 +116,7 @@ class Lane:
         """Wait until the worker is up, have it take on its settings, and hear what it is."""
         self._transport.wait_until_up(deadline_s=deadline_s)
         settings = self._settings
-        request: Message = {
-            "op": "describe",
-            "threads": settings.threads,
-            "fp32_precision": settings.fp32_precision,
-            "deterministic": settings.deterministic,
-            "cudnn_benchmark": settings.cudnn_benchmark,
-        }
+        request: Message = {"op": "describe", **{name: getattr(settings, name) for name in _OF_PROCESS}}
         return self._ask(request, deadline_s, _description)
 
     def host_state(self, *, deadline_s: float) -> HostState:
@@ -306,33 +301,20 @@ _ROUNDOFF = 1e-9
 #: The worker's word for a direction that no case has: all that backward computes, by its kernels alone.
 KERNELS = "kernels"
 
+#: The settings that a worker learns once, and those that it learns with each layer.
+_OF_PROCESS = told(Told.PROCESS)
+_WITH_LAYER = told(Told.LAYER)
+
 
 def spec(case: Case, seed: int) -> dict[str, Json]:
     """The case in the worker's words (worker.layer.Spec): every size by convbench's own formulas."""
     p = case.problem
     return {
-        "in_channels": p.in_channels,
-        "out_channels": p.out_channels,
-        "kernel_size": p.kernel_size,
-        "stride": p.stride,
-        "padding": p.padding,
-        "dilation": p.dilation,
-        "groups": p.groups,
-        "bias": p.bias,
-        "padding_mode": p.padding_mode,
+        **{name: getattr(p if name in PROBLEM_SETTINGS else case, name) for name in _WITH_LAYER},
         "pads": p.pads,
         "input_shape": p.input_shape,
         "weight_shape": p.weight_shape,
         "output_shape": p.output_shape,
-        "batch_size": p.batch_size,
-        "direction": case.direction,
-        "dtype": case.dtype,
-        "memory_format": case.memory_format,
-        "device": case.device,
-        "module": case.module,
-        "cache": case.cache,
-        "data": case.data,
-        "autocast": case.autocast,
         "seed": zlib.crc32(f"{seed}/{case.id}".encode()),
     }
 

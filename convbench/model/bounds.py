@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
 
-from convbench.model.case import DEVICES, DTYPES, TORCH_CONV2D, Case
+from convbench.model.case import Case
 from convbench.model.problem import Problem
 from convbench.model.result import (
     BLOCK_LAYOUTS,
@@ -31,9 +31,16 @@ from convbench.model.result import (
     Run,
     Visit,
 )
+from convbench.model.settings import (
+    DEVICES,
+    DTYPES,
+    MOST_INTEGER,
+    OF_CASE,
+    OF_PROBLEM,
+    Setting,
+    module_problem,
+)
 
-#: The largest number of a layer: many kernels index with 32 bits.
-MOST_INTEGER = 2**31 - 1
 #: The largest number that a database keeps as an integer.
 MOST_STORED = 2**63 - 1
 #: Up to here float32 and float64 count what a sweep or a block may count: occurrences of a layer, iterations.
@@ -123,12 +130,6 @@ def _is_device(text: str) -> bool:
     return found is not None and found[1] in DEVICES
 
 
-def _is_module(text: str) -> bool:
-    path, colon, attribute = text.partition(":")
-    words = [*path.split("."), *attribute.split(".")]
-    return text == TORCH_CONV2D or (bool(colon) and all(word.isidentifier() for word in words))
-
-
 def _is_time(text: str) -> bool:
     try:
         moment = datetime.fromisoformat(text)
@@ -158,19 +159,24 @@ _DTYPE = Words(what=f"a dtype of {', '.join(DTYPES)}", fits=DTYPES.__contains__)
 _SIZE = Whole(low=1, high=MOST_INTEGER)
 _FOUND: dict[str, Bound] = {"threads": _SIZE, "reorder_share": Number(high=1.0)}
 
+
+def _numbers(rows: Mapping[str, Setting]) -> dict[str, Bound]:
+    """What the settings may hold that are integers, by their kinds."""
+    kinds = ((name, row.kind) for name, row in rows.items())
+    return {name: Whole(low=kind.least, high=kind.most) for name, kind in kinds if kind.least is not None}
+
+
 #: The bounds of nouns by their fields; of a tuple's numbers where it is one.
 BOUNDS: dict[type, dict[str, Bound]] = {
     Problem: {
-        **dict.fromkeys(("in_channels", "out_channels", "kernel_size", "input_size", "stride", "dilation"), _SIZE),
+        **_numbers(OF_PROBLEM),
         "padding": Whole(),  # `half` of a large kernel is more than a sweep may say in digits
-        "groups": _SIZE,
-        "batch_size": _SIZE,
     },
     Case: {
+        **_numbers(OF_CASE),
         "dtype": _DTYPE,
         "device": _DEVICES,
-        "threads": _SIZE,
-        "module": Words(what=f"{TORCH_CONV2D} or package.module:Class", fits=_is_module),
+        "module": Words(what=OF_CASE["module"].kind.like, fits=lambda text: module_problem(text) is None),
         "count": Whole(low=1, high=MOST_COUNTED),
     },
     Block: {

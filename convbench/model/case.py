@@ -1,7 +1,4 @@
-"""One thing to measure: a problem and how it is executed. Closed sets of execution settings and their facts stand here.
-
-To add an execution setting: a field with a default, a line in `SETTINGS`, and its meaning in worker/.
-"""
+"""One thing to measure: a problem and how it is executed. What is known of each setting stands in model/settings.py."""
 
 from __future__ import annotations
 
@@ -9,80 +6,57 @@ import base64
 import hashlib
 import math
 import shlex
-from dataclasses import dataclass, field, fields
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import attrgetter
+from typing import Any
 
 from convbench import units
-from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.model.problem import Direction, PaddingMode, Problem
+from convbench.model.settings import (
+    CASE_SETTINGS,
+    DEVICES,
+    DTYPES,
+    PROBLEM_SETTINGS,
+    REQUIRED,
+    SETTINGS,
+    TABLE,
+    TORCH_CONV2D,
+    Allocator,
+    Autocast,
+    Cache,
+    Data,
+    Fp32Precision,
+    MemoryFormat,
+    Setting,
+)
 from convbench.model.variables import Variables
 
-TORCH_CONV2D = "torch.nn.Conv2d"
-
-
-class MemoryFormat(StrEnum):
-    """How a tensor's elements lie in memory."""
-
-    CONTIGUOUS = "contiguous"
-    CHANNELS_LAST = "channels_last"
-
-
-class Allocator(StrEnum):
-    """Whether the C library's malloc keeps freed memory (`steady`) or works as users get it (`system`)."""
-
-    STEADY = "steady"
-    SYSTEM = "system"
-
-
-class Cache(StrEnum):
-    """Whether an iteration finds its operands in the caches (`hot`) or in memory (`cold`)."""
-
-    HOT = "hot"
-    COLD = "cold"
-
-
-class Data(StrEnum):
-    """What the input and the upstream gradient hold while a layer is timed; weights stay normal."""
-
-    NORMAL = "normal"
-    ZEROS = "zeros"
-    DENORMAL = "denormal"
-
-
-class Autocast(StrEnum):
-    """The dtype that `torch.autocast` has the layer compute in."""
-
-    NONE = "none"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-
-class Fp32Precision(StrEnum):
-    """How torch may compute float32 convolutions; `default` leaves its setting alone."""
-
-    DEFAULT = "default"
-    IEEE = "ieee"
-    TF32 = "tf32"
-    BF16 = "bf16"
-
+#: With the words of the settings, for what handles cases.
+__all__ = [
+    "CASE_SETTINGS",
+    "DEVICES",
+    "DTYPES",
+    "PROBLEM_SETTINGS",
+    "REQUIRED",
+    "SETTINGS",
+    "TORCH_CONV2D",
+    "Allocator",
+    "Autocast",
+    "Cache",
+    "Case",
+    "Data",
+    "Env",
+    "Fp32Precision",
+    "MemoryFormat",
+    "WorkerSettings",
+    "canonical",
+    "setting",
+]
 
 #: Environment variables as (name, value), sorted by name; in place of a secret's value stands `variables.HIDDEN`.
 Env = Variables
-
-#: Bytes per element of the dtypes a layer can have.
-DTYPES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
-
-#: torch's device types; `accelerator` is whatever `torch.accelerator` finds.
-DEVICES: dict[str, str] = {
-    "cpu": "the processor",
-    "accelerator": "the accelerator that torch finds, if any",
-    "cuda": "NVIDIA and AMD graphics processors",
-    "xpu": "Intel graphics processors",
-    "mps": "Apple graphics processors",
-    "mtia": "Meta's accelerator",
-    "hpu": "Intel Gaudi",
-    "privateuseone": "a third-party backend",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,32 +147,11 @@ class Case:
     @property
     def label(self) -> str:
         """Text a person reads: `n8 c64 56x56 -> k64 3x3 s1 p1 forward float32 contiguous cpu`."""
-        p = self.problem
         words = [
-            "unbatched" if p.batch_size is None else f"n{p.batch_size}",
-            f"c{p.in_channels}",
-            units.pair(p.input_size),
-            "->",
-            f"k{p.out_channels}",
-            units.pair(p.kernel_size),
-            f"s{_short(p.stride)}",
-            f"p{_short(p.padding)}",
+            write(value)
+            for value, (default, always, write) in zip(_LABELLED(self), _WORDS, strict=True)
+            if always or value != default
         ]
-        words += [f"d{_short(p.dilation)}"] if any(d != 1 for d in p.dilation) else []
-        words += [f"g{p.groups}"] if p.groups != 1 else []
-        words += [] if p.bias else ["no-bias"]
-        words += [p.padding_mode.value] if p.padding_mode is not PaddingMode.ZEROS else []
-        words += [self.direction.value, self.dtype, self.memory_format.value, self.device]
-        words += [f"t{self.threads}"] if self.threads is not None else []
-        words += [f"{self.allocator.value}-allocator"] if self.allocator is not Allocator.STEADY else []
-        words += [f"{self.cache.value}-cache"] if self.cache is not Cache.HOT else []
-        words += [f"{self.data.value}-data"] if self.data is not Data.NORMAL else []
-        words += [f"autocast-{self.autocast.value}"] if self.autocast is not Autocast.NONE else []
-        words += [f"fp32-{self.fp32_precision.value}"] if self.fp32_precision is not Fp32Precision.DEFAULT else []
-        words += ["deterministic"] if self.deterministic else []
-        words += ["cudnn-benchmark"] if self.cudnn_benchmark else []
-        words += [canonical(self.env)] if self.env else []
-        words += [self.module] if self.module != TORCH_CONV2D else []
         text = " ".join(words)
         return f"{self.given_label}: {text}" if self.given_label else text
 
@@ -230,12 +183,7 @@ class Case:
         return None
 
 
-#: Every setting of a case by its name in YAML, with its default (None in the four that must be given).
-PROBLEM_SETTINGS = tuple(f.name for f in fields(Problem))
-CASE_SETTINGS = tuple(f.name for f in fields(Case) if f.compare and f.name != "problem")
-SETTINGS: tuple[str, ...] = PROBLEM_SETTINGS + CASE_SETTINGS
-REQUIRED = ("in_channels", "out_channels", "kernel_size", "input_size")
-_DEFAULTS: dict[str, object] = {f.name: f.default for f in (*fields(Problem), *fields(Case)) if f.name in SETTINGS}
+_DEFAULTS: dict[str, object] = {name: row.default for name, row in TABLE.items()}
 
 
 def setting(case: Case, name: str) -> object:
@@ -267,7 +215,29 @@ def canonical(value: object) -> str:
     return "null" if value is None else str(value)
 
 
-def _short(value: tuple[int, ...] | PaddingWord) -> str:
-    if isinstance(value, tuple) and len(set(value)) == 1:
-        return str(value[0])
-    return units.pair(value)
+def _word(row: Setting) -> Callable[[Any], str]:
+    """What writes a value of a setting as a word of a label: 100,000 labels are made of a million words."""
+    before, braces, after = row.label.partition("{}")
+
+    def text(value: str) -> str:
+        return before + value + after
+
+    @lru_cache(maxsize=4096)
+    def number(value: Any) -> str:
+        if value is None:
+            return row.absent
+        short = row.short and isinstance(value, tuple) and len(set(value)) == 1
+        return f"{before}{value[0] if short else canonical(value)}{after}"
+
+    if not braces:
+        return lambda value: before
+    if row.kind.variables:
+        return canonical
+    return number if row.kind.least is not None else text
+
+
+#: The settings in the order of labels: what reads them of a problem and of a case, and of each its default, whether it
+#: is always told, and what writes it.
+_ORDER = sorted(TABLE, key=lambda name: TABLE[name].place)
+_WORDS = tuple((TABLE[name].default, TABLE[name].labelled, _word(TABLE[name])) for name in _ORDER)
+_LABELLED = attrgetter(*(f"problem.{name}" if name in PROBLEM_SETTINGS else name for name in _ORDER))

@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
-from convbench.model.bounds import MOST_INTEGER
 from convbench.model.result import Result, Run, Status, StopReason, Visit, joined, merge
 from convbench.model.serial import check_contents
+from convbench.model.settings import MOST_INTEGER
 from convbench.store import loading, schema
 from convbench.store.place import Place
 from convbench.store.runs import run_of

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 from convbench.errors import Mistake, RequestError, SweepError
-from convbench.model.case import (
-    CASE_SETTINGS,
-    PROBLEM_SETTINGS,
-    REQUIRED,
-    Case,
-)
+from convbench.model.case import Case
 from convbench.model.lookup import Lookup
 from convbench.model.problem import DEPTHWISE, HALF, Problem, half_padding
 from convbench.model.result import Rejection
+from convbench.model.settings import CASE_SETTINGS, OF_CASE, PROBLEM_SETTINGS, REQUIRED, TABLE
 from convbench.sweep.document import (
     Mistakes,
     compose,
@@ -124,9 +120,9 @@ def _option(name: str) -> str:
 
 _Settings = dict[str, Value]
 _Numbered = tuple[int, _Settings]
-_DEFAULTS: _Settings = {f.name: f.default for f in fields(Case) if f.name in CASE_SETTINGS}  # type: ignore[misc]  # each has one
+_DEFAULTS: _Settings = {name: row.default for name, row in OF_CASE.items()}  # type: ignore[misc]  # values of its kind
 #: Settings of a problem whose value can be a word that stands for a number.
-_WORDS = ("padding", "groups")
+_WORDS = tuple(name for name in PROBLEM_SETTINGS if TABLE[name].kind.least is not None and TABLE[name].kind.words)
 
 
 def _axes_left(sweep: Sweep, entry: Listed) -> dict[str, tuple[Value, ...]]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path
 
 from convbench import units
@@ -17,28 +16,14 @@ from convbench.model.bounds import (
     LONGEST_BUDGET_S,
     LONGEST_TIME_S,
     LONGEST_TIMEOUT_S,
-    MOST_INTEGER,
     MOST_PASSES,
     MOST_ROUNDS,
     VARIABLE,
 )
-from convbench.model.case import (
-    DEVICES,
-    DTYPES,
-    REQUIRED,
-    SETTINGS,
-    TORCH_CONV2D,
-    Allocator,
-    Autocast,
-    Cache,
-    Data,
-    Env,
-    Fp32Precision,
-    MemoryFormat,
-)
+from convbench.model.case import Env
 from convbench.model.lookup import Entry, name_sets
-from convbench.model.problem import DEPTHWISE, HALF, Direction, PaddingMode, PaddingWord
 from convbench.model.result import Measure, Run
+from convbench.model.settings import REQUIRED, SETTINGS, TABLE, Allocator, Kind, did_you_mean
 from convbench.model.threshold import BEYOND_L2, Special, Thresholds
 from convbench.model.variables import HIDDEN, Variables, hidden, is_secret
 from convbench.sweep.document import (
@@ -148,91 +133,8 @@ def _neighbours(path: Path) -> str | None:
 # What one value may be
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """What one value of a setting may be."""
-
-    least: int | None = None  # integers from here to `most`; None: no integers
-    most: int = MOST_INTEGER
-    pair: bool = False  # or [height, width] of such
-    words: tuple[str, ...] = ()
-    truth: bool = False
-    null: bool = False
-    variables: bool = False  # a mapping from environment variables to their values
-    text: Callable[[str], str | None] | None = None  # what is wrong with free text, None where nothing is
-    like: str = ""  # what free text should be
-
-    @property
-    def name(self) -> str:
-        """`an integer of at least 0, same, valid or half`."""
-        names = [] if self.least is None else [f"an integer of at least {self.least}"]
-        names += [str(word) for word in self.words]
-        names += ["true", "false"] if self.truth else []
-        names += [self.like] if self.like else []
-        names += ["a mapping of environment variables"] if self.variables else []
-        names += ["null"] if self.null else []
-        return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
-
-
-_DEVICE = re.compile(r"([a-z]+)(?::(0|[1-9][0-9]{0,2}))?")
-_LAST_DEVICE = 127  # torch keeps the index in 8 bits
-_WITHOUT_INDEX = ("cpu", "accelerator")
-
-
-def _device_problem(text: str) -> str | None:
-    match = _DEVICE.fullmatch(text)
-    if match is None or match[1] not in DEVICES:
-        known = f"known are {', '.join(DEVICES)}, with an index if wanted: cuda:1"
-        return known if text.partition(":")[0] in DEVICES else _close(text, tuple(DEVICES)) or known
-    if match[2] is None:
-        return None
-    if match[1] in _WITHOUT_INDEX:
-        return f"{match[1]} takes no index"
-    return None if int(match[2]) <= _LAST_DEVICE else f"torch counts devices to {_LAST_DEVICE}"
-
-
-def _module_problem(text: str) -> str | None:
-    if text == TORCH_CONV2D:
-        return None
-    path, colon, attribute = text.partition(":")
-    words = [*path.split("."), *attribute.split(".")]
-    if colon and all(word.isidentifier() for word in words):
-        return None
-    if not colon and "." in path and all(word.isidentifier() for word in path.split(".")):
-        package, _, name = path.rpartition(".")
-        return f"did you mean {package}:{name}?"
-    return "the part before the colon is imported, the class after it takes torch.nn.Conv2d's arguments"
-
-
-#: Every axis: what one value of it may be. Its meaning stands in model/problem.py, model/case.py and worker/.
-KINDS: dict[str, Kind] = {
-    "in_channels": Kind(least=1),
-    "out_channels": Kind(least=1),
-    "kernel_size": Kind(least=1, pair=True),
-    "input_size": Kind(least=1, pair=True),
-    "stride": Kind(least=1, pair=True),
-    "padding": Kind(least=0, pair=True, words=(*PaddingWord, HALF)),
-    "dilation": Kind(least=1, pair=True),
-    "groups": Kind(least=1, words=(DEPTHWISE,)),
-    "bias": Kind(truth=True),
-    "padding_mode": Kind(words=tuple(PaddingMode)),
-    "batch_size": Kind(least=1, null=True),
-    "direction": Kind(words=tuple(Direction)),
-    "dtype": Kind(words=tuple(DTYPES)),
-    "memory_format": Kind(words=tuple(MemoryFormat)),
-    "device": Kind(text=_device_problem, like="a device"),
-    "threads": Kind(least=1, null=True),
-    "module": Kind(text=_module_problem, like=f"{TORCH_CONV2D} or package.module:Class"),
-    "allocator": Kind(words=tuple(Allocator)),
-    "cache": Kind(words=tuple(Cache)),
-    "data": Kind(words=tuple(Data)),
-    "autocast": Kind(words=tuple(Autocast)),
-    "fp32_precision": Kind(words=tuple(Fp32Precision)),
-    "deterministic": Kind(truth=True),
-    "cudnn_benchmark": Kind(truth=True),
-    "env": Kind(variables=True),
-}
-assert set(KINDS) == set(SETTINGS), "every setting of a case needs its kind"
+#: Every axis: what one value of it may be.
+KINDS: dict[str, Kind] = {name: row.kind for name, row in TABLE.items()}
 
 
 def read_value(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
@@ -312,31 +214,7 @@ def _hint(kind: Kind, node: Node) -> str | None:
         return "take the quotes away"
     if kind.least is not None and re.fullmatch("0[0-9]+", value):
         return "take the leading zero away"
-    return _close(value, kind.words)
-
-
-@lru_cache(maxsize=1024)
-def _close(word: str, words: tuple[str, ...]) -> str | None:
-    """`did you mean kernel_size?`, or None."""
-    meant = _MEANT.get(word.lower())
-    match = [meant] if meant in words else get_close_matches(word[:LONGEST_NAME].lower(), words, n=1)
-    return f"did you mean {match[0]}?" if match else None
-
-
-#: Other names of things, which do not look like ours.
-_MEANT = {
-    "fp16": "float16",
-    "bf16": "bfloat16",
-    "fp32": "float32",
-    "fp64": "float64",
-    "double": "float64",
-    "nchw": "contiguous",
-    "nhwc": "channels_last",
-    "gpu": "cuda",
-    "rocm": "cuda",
-    "inference": "forward",
-    "training": "train_step",
-}
+    return did_you_mean(value, kind.words)
 
 
 #: How the places end where a percentage may have been meant.
@@ -466,7 +344,7 @@ def _mapping(node: Node, where: str, keys: tuple[str, ...], mistakes: Mistakes, 
     for key, (line, _) in node.value.items():
         if key not in keys:
             place = _PLACES.get(key)
-            hint = f"it belongs {place}" if place else _close(key, keys) or f"known are {', '.join(keys)}"
+            hint = f"it belongs {place}" if place else did_you_mean(key, keys) or f"known are {', '.join(keys)}"
             mistakes.add(line, where, f"unknown key {clipped(key)}", hint)
     return {key: inner for key, (_, inner) in node.value.items() if key in keys}
 

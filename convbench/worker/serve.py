@@ -104,7 +104,7 @@ class Worker:
 
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
         """The machine, the software and the devices this process sees; makes it what the settings ask for first."""
-        self._settings = Settings(**{name: request[name] for name in Settings._fields})
+        self._settings = Settings(**{name: value for name, value in request.items() if name != "op"})
         self._settings.apply()
         self._threads = torch.get_num_threads()
         backends: Any = torch.backends

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convbench.analysis.findings.effects import EXECUTION, WORK
-from convbench.analysis.findings.evidence import USUAL, Evidence, evidence
+from convbench.analysis.findings.evidence import Evidence, evidence
 from convbench.analysis.findings.findings import Finding, Kind, Trust, Weight, findings, noise_sentence, trust
 from convbench.analysis.table.columns import Rows
 from convbench.analysis.table.frame import frame
@@ -526,7 +526,6 @@ def test_what_is_not_what_was_asked_for_is_never_best_nor_counted_in_a_network(s
 
 def test_every_setting_that_can_be_swept_has_an_effect_to_tell() -> None:
     assert {*EXECUTION, *WORK, "direction"} == set(SETTINGS)
-    assert set(USUAL) <= set(SETTINGS)
 
 
 def test_a_users_module_is_told_also_where_it_is_no_faster() -> None:

@@ -14,6 +14,7 @@ import torch
 from convbench.engine.client import KERNELS, spec
 from convbench.model.case import Autocast, Cache, Case, Data
 from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.model.settings import TABLE, Told, told
 from convbench.worker import cold, memory, timer
 from convbench.worker.check import check
 from convbench.worker.layer import Layer, Spec
@@ -46,6 +47,24 @@ def asked(case: Case) -> Spec:
 
 def made(**settings: object) -> Layer:
     return Layer(asked(Case(**{"problem": PLAIN, **settings})), CPU)
+
+
+def test_the_worker_knows_what_it_is_told_once() -> None:
+    """A setting that is missing in either list would not be applied, and nobody would notice."""
+    assert set(Settings._fields) == set(told(Told.PROCESS))
+    assert {name: TABLE[name].default for name in Settings._fields} == Settings()._asdict()
+
+
+def test_a_spec_is_what_a_worker_is_told_of_a_layer() -> None:
+    computed = {"pads", "input_shape", "weight_shape", "output_shape", "seed"}
+    assert set(Spec._fields) == set(spec(Case(problem=PLAIN), 0)) == {*told(Told.LAYER), *computed}
+    assert {name: TABLE[name].default for name in Spec._field_defaults} == Spec._field_defaults
+
+
+def test_a_worker_refuses_a_setting_that_it_does_not_know() -> None:
+    answer = Worker().answer({"op": "describe", **Settings()._asdict(), "streams": 4})
+    assert answer["status"] == "error"
+    assert "streams" in str(answer["reason"])
 
 
 @pytest.mark.parametrize("autocast", [Autocast.BFLOAT16, Autocast.FLOAT16])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from operator import attrgetter
 
 import numpy as np
@@ -16,8 +16,9 @@ import numpy as np
 from convbench import units
 from convbench.errors import NotComparableError
 from convbench.measure.estimate import BlockTable, Floats, Integers
-from convbench.model.case import Case, WorkerSettings
+from convbench.model.case import Case
 from convbench.model.result import Environment, Git, Measure, PassFacts, Result, Run
+from convbench.model.settings import PROCESS_SETTINGS
 
 #: How far the lowest canaries of comparable runs lie apart at most, as ratios minus 1: a product in the second-level
 #: cache took 324 us in every quiet moment; copies through memory drift by 2-3.6 % (measurement.md, facts 3 and 4).
@@ -32,7 +33,7 @@ SAME_FREQUENCY = 0.01
 SAME_STOLEN = 0.01
 UNKNOWN = "unknown"
 #: What makes the worker of a case, as `Case.worker`, without making one for each.
-_KIND_OF_WORKER = attrgetter(*(field.name for field in fields(WorkerSettings)))
+_KIND_OF_WORKER = attrgetter(*PROCESS_SETTINGS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.measure.estimate import Integers
-from convbench.model.case import CASE_SETTINGS, PROBLEM_SETTINGS, Case, canonical
+from convbench.model.case import Case, canonical
 from convbench.model.problem import DEPTHWISE, Problem
+from convbench.model.settings import CASE_SETTINGS, PROBLEM_SETTINGS, TABLE
 
 #: The share of the cases with some settings, of those that could show it, that must have changed for these settings to
 #: stand for the change: planted slowdowns are found in 95 of 100 cases, and a group of a handful may miss one.
@@ -24,8 +25,6 @@ FEWEST = 2
 MOST_SETTINGS = 3
 #: Groups told at most, the largest first; what is left stands in the lines of the cases.
 MOST_GROUPS = 8
-#: Settings whose values are words of their own.
-_OWN_WORDS = ("dtype", "memory_format", "direction", "device", "module")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +152,8 @@ _READ: dict[str, Callable[[Problem], object]] = {"groups": _groups}
 
 
 def _words(name: str, value: object) -> str:
-    if name == "batch_size" and value is None:
-        return "unbatched"
+    row = TABLE[name]
+    if value is None and row.absent:
+        return row.absent
     text = " ".join(canonical(value).split())
-    return text if name in _OWN_WORDS else f"{name}={text}"
+    return text if row.speaks_for_itself else f"{name}={text}"

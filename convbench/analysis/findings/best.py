@@ -15,22 +15,10 @@ from convbench.analysis.findings.effects import SMALLEST_EFFECT
 from convbench.analysis.findings.evidence import Evidence
 from convbench.analysis.findings.finding import Finding, Kind, Weight, listed, value_text
 from convbench.analysis.findings.pairs import Floats, Integers, Pairs
+from convbench.model.settings import TABLE
 
 #: Settings that one may choose for a layer that is given.
-CHOICES = (
-    "dtype",
-    "memory_format",
-    "device",
-    "threads",
-    "module",
-    "allocator",
-    "autocast",
-    "fp32_precision",
-    "cudnn_benchmark",
-    "env",
-)
-#: How a value stands in the name of a setting: those that are no words of their own with the setting's name.
-_OWN_WORDS = ("dtype", "memory_format", "device", "module")
+CHOICES = tuple(name for name, row in TABLE.items() if row.choice)
 
 
 def best(evidence: Evidence) -> list[Finding]:
@@ -141,4 +129,4 @@ def _one_for_all(found: _Alternatives, cost: Floats, usual_s: float) -> tuple[in
 
 def choice_text(axis: str, value: object) -> str:
     """A value in the name of a way of running layers: `bfloat16`, `threads=2`."""
-    return value_text(value) if axis in _OWN_WORDS else f"{axis}={value_text(value)}"
+    return value_text(value) if TABLE[axis].speaks_for_itself else f"{axis}={value_text(value)}"

@@ -26,6 +26,7 @@ from convbench.analysis.findings.finding import (
 )
 from convbench.analysis.findings.pairs import Mask, Pairs
 from convbench.model.problem import PRODUCTS, Direction
+from convbench.model.settings import OF_CASE, OF_PROBLEM, TABLE
 
 #: Effects below this ratio are not told, however sure: a minimum falls by up to 1.8 % with more blocks (measurement.md,
 #: fact 5), and settled cases have fewer.
@@ -48,36 +49,10 @@ MOST_NAMED = 2
 #: What stands for an implementation that nothing could name (worker/implementation.py).
 UNKNOWN = "unknown"
 
-#: Settings that do the same work another way, and how their values are called.
-EXECUTION: dict[str, str] = {
-    "dtype": "{}",
-    "memory_format": "{}",
-    "device": "{}",
-    "threads": "threads={}",
-    "module": "{}",
-    "allocator": "the {} allocator",
-    "cache": "a {} cache",
-    "data": "data={}",
-    "autocast": "autocast={}",
-    "fp32_precision": "fp32_precision={}",
-    "deterministic": "deterministic={}",
-    "cudnn_benchmark": "cudnn_benchmark={}",
-    "env": "env {}",
-    "bias": "bias={}",
-    "padding_mode": "padding_mode={}",
-}
+#: Settings that do the same work another way: those of a case, then those of its problem.
+EXECUTION = tuple(name for name, row in (OF_CASE | OF_PROBLEM).items() if row.execution)
 #: Settings that change how much work there is: these are compared by time per FLOP.
-WORK = (
-    "in_channels",
-    "out_channels",
-    "kernel_size",
-    "stride",
-    "padding",
-    "dilation",
-    "groups",
-    "batch_size",
-    "input_size",
-)
+WORK = tuple(name for name, row in TABLE.items() if row.work)
 #: Settings whose findings have a kind of their own.
 _KINDS = {"threads": Kind.THREADS, "module": Kind.MODULE}
 #: Settings that choose the type in which the kernels compute.
@@ -99,7 +74,7 @@ def execution(evidence: Evidence) -> list[Finding]:
 
 
 def _faster_or_slower(evidence: Evidence, axis: str, base: object, other: object, pairs: Pairs) -> list[Finding]:
-    names = [EXECUTION[axis].format(value_text(value)) for value in (other, base)]
+    names = [TABLE[axis].phrase.format(value_text(value)) for value in (other, base)]
     fallback = _fallback(evidence, axis, names, pairs) if axis in _TYPES else None
     if fallback and fallback.share > MOST:
         return [fallback]

@@ -16,9 +16,8 @@ import pandas as pd
 from convbench.analysis.findings.finding import listed, setting_text, value_text
 from convbench.analysis.findings.pairs import Comparer, Mask, Matched, Pairs, Rounds, matched
 from convbench.analysis.table.columns import Rows
-from convbench.model.case import SETTINGS, TORCH_CONV2D, Allocator, Autocast, Cache, Data, Fp32Precision, MemoryFormat
-from convbench.model.problem import Direction, PaddingMode
 from convbench.model.result import Run, Status
+from convbench.model.settings import SETTINGS, TABLE
 
 #: The columns of the frame that findings read, beside the settings.
 _READ = (
@@ -42,27 +41,6 @@ _READ = (
     "count",
 )
 
-#: What the other values of a setting are compared with; where it was not measured, or for all other settings, the
-#: smallest one is.
-USUAL: dict[str, object] = {
-    "direction": Direction.FORWARD,
-    "dtype": "float32",
-    "memory_format": MemoryFormat.CONTIGUOUS,
-    "device": "cpu",
-    "threads": 1,
-    "module": TORCH_CONV2D,
-    "allocator": Allocator.STEADY,
-    "cache": Cache.HOT,
-    "data": Data.NORMAL,
-    "autocast": Autocast.NONE,
-    "fp32_precision": Fp32Precision.DEFAULT,
-    "deterministic": False,
-    "cudnn_benchmark": False,
-    "env": None,
-    "bias": True,
-    "padding_mode": PaddingMode.ZEROS,
-}
-
 #: Values of a setting that are named where they explain something; more are no explanation.
 MOST_NAMED = 3
 
@@ -83,9 +61,9 @@ class Evidence:
         return self.table[self.table["status"].isin([status.value for status in statuses]).to_numpy(dtype=bool)]
 
     def base(self, axis: str) -> object:
-        """What the other values of a setting are compared with."""
-        values = self.pairs.values[axis]
-        return USUAL[axis] if axis in USUAL and USUAL[axis] in values else min(values, key=_by_size)
+        """What the other values of a setting are compared with: the usual one, the smallest where that is none."""
+        values, usual = self.pairs.values[axis], TABLE[axis].usual
+        return usual if usual is not None and usual in values else min(values, key=_by_size)
 
     def against(self, axis: str, base: object, *, per_flop: bool = False) -> list[tuple[object, Pairs]]:
         """The pairs of every other value of a setting with `base`, the smallest value first."""
@@ -124,7 +102,7 @@ class Evidence:
                 continue
             told = sorted((values[code] for code in inside), key=_by_size)
             words = listed([setting_text(name, told[0]), *map(value_text, told[1:])], "or")
-            words = words if name == "batch_size" and told[0] is None else f"at {words}"
+            words = words if TABLE[name].absent and told[0] is None else f"at {words}"
             if not np.isin(codes[~some], inside).any():
                 disjoint.append((len(inside), words))
             elif len(inside) == 1 and int(some.sum()) > 1 and (codes != inside[0]).any():

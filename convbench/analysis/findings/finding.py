@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from convbench import units
+from convbench.model.settings import TABLE
 
 
 class Weight(IntEnum):
@@ -91,7 +92,7 @@ def value_text(value: object) -> str:
 
 def setting_text(axis: str, value: object) -> str:
     """A setting and its value: `in_channels=64`, `unbatched`."""
-    return "unbatched" if axis == "batch_size" and value is None else f"{axis}={value_text(value)}"
+    return TABLE[axis].absent if value is None and TABLE[axis].absent else f"{axis}={value_text(value)}"
 
 
 def of_matched(some: int, all_: int, noun: str = "matched case") -> str:

@@ -1,6 +1,7 @@
 """Every column of the table of cases: its kind, unit, meaning and values. No pandas, so that exports start fast.
 
-A new column is one entry in `COLUMNS`; exports, the data frame and the report read them from there.
+A new column is one entry in `COLUMNS`; exports, the data frame and the report read them from there. The columns of
+settings have their headings from the settings' rows.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from operator import attrgetter
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from convbench.measure import estimate
 from convbench.model.case import Case, canonical
 from convbench.model.problem import Problem
 from convbench.model.result import Result, Run
+from convbench.model.settings import PROBLEM_SETTINGS, SETTINGS, TABLE
 
 Value = str | int | float | bool | None
 
@@ -137,10 +140,6 @@ def _integer(heading: str, about: str, of: Callable[[Case], int | None]) -> Colu
     return Column(kind=Kind.INTEGER, heading=heading, about=about, values=lambda rows: [of(c) for c in rows.cases])
 
 
-def _boolean(heading: str, about: str, of: Callable[[Case], bool]) -> Column:
-    return Column(kind=Kind.BOOLEAN, heading=heading, about=about, values=lambda rows: [of(c) for c in rows.cases])
-
-
 def _problem(heading: str, about: str, of: Callable[[Problem], int | None]) -> Column:
     return _integer(heading, about, lambda case: of(case.problem))
 
@@ -193,6 +192,37 @@ def _output_shape(result: Result) -> str | None:
     return units.pair(shape) if shape else None
 
 
+def _setting(name: str) -> Column:
+    """The column of a setting by its row: numbers and truths as they are, all else as text."""
+    row = TABLE[name]
+    read = attrgetter(f"problem.{name}" if name in PROBLEM_SETTINGS else name)
+
+    def plain(rows: Rows) -> list[Value]:
+        return [*map(read, rows.cases)]
+
+    def words(rows: Rows) -> list[Value]:
+        return [*map(str, map(read, rows.cases))]
+
+    def tuples(rows: Rows) -> list[Value]:
+        found = [*map(read, rows.cases)]
+        known = {value: canonical(value) or None for value in set(found)}
+        return [known[value] for value in found]
+
+    if name == "threads":
+        kind, values = Kind.INTEGER, _threads
+    elif row.kind.truth:
+        kind, values = Kind.BOOLEAN, plain
+    elif row.kind.least is not None and not row.kind.pair:
+        kind, values = Kind.INTEGER, plain
+    else:
+        kind, values = Kind.TEXT, tuples if row.kind.pair or row.kind.variables else words
+    return Column(kind=kind, heading=row.heading, about=row.about, values=values)
+
+
+def _settings(*names: str) -> dict[str, Column]:
+    return {name: _setting(name) for name in names}
+
+
 #: The columns of the CSV contract come first and in its order; the rest may grow.
 COLUMNS: dict[str, Column] = {
     "case_id": _text("case", "short stable hash of the settings", lambda c: c.id),
@@ -204,24 +234,13 @@ COLUMNS: dict[str, Column] = {
         about="why it did not pass",
         values=lambda rows: [result.reason if result else NOT_REACHED for result in rows.results],
     ),
-    "direction": _text("direction", "what is timed", lambda c: c.direction.value),
-    "batch_size": _problem("batch size", "images at once; empty for one unbatched image", lambda p: p.batch_size),
-    "in_channels": _problem("in channels", "channels of the input", lambda p: p.in_channels),
-    "out_channels": _problem("out channels", "channels of the output", lambda p: p.out_channels),
+    **_settings("direction", "batch_size", "in_channels", "out_channels"),
     "input_height": _problem("input height", "rows of the input", lambda p: p.input_size[0]),
     "input_width": _problem("input width", "columns of the input", lambda p: p.input_size[1]),
     "kernel_height": _problem("kernel height", "rows of the kernel", lambda p: p.kernel_size[0]),
     "kernel_width": _problem("kernel width", "columns of the kernel", lambda p: p.kernel_size[1]),
-    "stride": _sides("stride", "step of the kernel, height x width", lambda p: p.stride),
-    "padding": _sides("padding", "rows and columns added on each side, or same or valid", lambda p: p.padding),
-    "dilation": _sides("dilation", "distance between the kernel's taps, height x width", lambda p: p.dilation),
-    "groups": _problem("groups", "groups of channels that do not mix", lambda p: p.groups),
-    "bias": _boolean("bias", "whether a bias is added", lambda c: c.problem.bias),
-    "padding_mode": _text("padding mode", "what the padding is filled with", lambda c: c.problem.padding_mode.value),
-    "dtype": _text("dtype", "type of every tensor", lambda c: c.dtype),
-    "memory_format": _text("memory format", "how tensors lie in memory", lambda c: c.memory_format.value),
-    "device": _text("device", "where it runs", lambda c: c.device),
-    "threads": Column(kind=Kind.INTEGER, heading="threads", about="threads that torch used", values=_threads),
+    **_settings("stride", "padding", "dilation", "groups", "bias", "padding_mode"),
+    **_settings("dtype", "memory_format", "device", "threads"),
     "expected_output_shape": _sides(
         "expected output shape", "shape of the forward output by convbench's formula", lambda p: p.output_shape
     ),
@@ -273,20 +292,9 @@ COLUMNS: dict[str, Column] = {
     "count": _integer("count", "times the layer occurs in the network", lambda c: c.count),
     # Here the contract ends.
     "name": _text("name", "the label given in the sweep", lambda c: c.given_label),
-    "kernel_size": _sides("kernel size", "rows x columns of the kernel", lambda p: p.kernel_size),
-    "input_size": _sides("input size", "rows x columns of the input", lambda p: p.input_size),
-    "module": _text("module", "the layer's class", lambda c: c.module),
-    "allocator": _text("allocator", "whether malloc keeps freed memory", lambda c: c.allocator.value),
-    "cache": _text("cache", "whether operands are in the caches or in memory", lambda c: c.cache.value),
-    "data": _text("data", "what input and upstream gradient hold", lambda c: c.data.value),
-    "autocast": _text("autocast", "the dtype that torch.autocast computes in", lambda c: c.autocast.value),
-    "fp32_precision": _text(
-        "float32 precision", "how torch was told to compute float32", lambda c: c.fp32_precision.value
-    ),
+    **_settings("kernel_size", "input_size", "module", "allocator", "cache", "data", "autocast", "fp32_precision"),
     "resolved_precision": _result("precision used", "what torch made of it on this device", lambda r: r.precision),
-    "deterministic": _boolean("deterministic", "deterministic algorithms only", lambda c: c.deterministic),
-    "cudnn_benchmark": _boolean("cudnn.benchmark", "cuDNN tries its algorithms first", lambda c: c.cudnn_benchmark),
-    "env": _text("variables", "environment variables of the worker", lambda c: canonical(c.env) or None),
+    **_settings("deterministic", "cudnn_benchmark", "env"),
     "parameters": _problem("parameters", "weights and biases", lambda p: p.parameters),
     "method": _result(
         "check", "how right was decided: exact, or normwise", lambda r: r.check.method if r.check else None
@@ -372,6 +380,9 @@ COLUMNS: dict[str, Column] = {
         values=lambda rows: [*numbers(rows.noise.of_case)],
     ),
 }
+
+# A new setting's column comes last, so that no other moves.
+COLUMNS |= _settings(*(name for name in SETTINGS if name not in COLUMNS))
 
 #: The first columns of every export, in this order: the CSV contract.
 CONTRACT: tuple[str, ...] = tuple(COLUMNS)[: list(COLUMNS).index("count") + 1]

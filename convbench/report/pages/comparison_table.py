@@ -17,8 +17,9 @@ from convbench.analysis.comparison.judgment import Compared, Comparison, How, Ju
 from convbench.analysis.table.columns import COLUMNS, Rows, numbers
 from convbench.analysis.table.columns import Kind as Holds
 from convbench.measure import estimate
-from convbench.model.case import SETTINGS, Case, canonical
+from convbench.model.case import Case, canonical
 from convbench.model.result import Result, Run
+from convbench.model.settings import SETTINGS, TABLE
 from convbench.report.pages.payload import Payload, words_into
 from convbench.report.pages.tables import Cell, Kind, TableColumn
 from convbench.report.text.compare import why_text
@@ -207,7 +208,7 @@ def _settings(run: Run, cases: Sequence[Case]) -> list[Column]:
         is_number = column.kind is Holds.INTEGER
         cells: list[Cell] = [value if is_number or value is None else canonical(value) for value in values]
         kind = Kind.NUMBER if is_number else Kind.WORD
-        found.append(_column(name, name.replace("_", " "), column.about, cells, kind=kind, printed=False))
+        found.append(_column(name, TABLE[name].heading, column.about, cells, kind=kind, printed=False))
     return found
 
 

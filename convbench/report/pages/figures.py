@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from convbench import units
 from convbench.analysis.findings.evidence import number
 from convbench.analysis.findings.pairs import Matched, matched
-from convbench.model.case import SETTINGS, canonical
+from convbench.model.case import canonical
 from convbench.model.problem import PaddingWord
 from convbench.model.result import RoofKind, Run
+from convbench.model.settings import SETTINGS, TABLE
+from convbench.report.pages.rendering import begun
 
 #: Values whose largest is so many times the smallest stand on a logarithmic axis.
 LOG_RANGE = 8
@@ -78,11 +80,6 @@ class Ceiling:
     copies: tuple[tuple[int, float], ...]
 
 
-def title(axis: str) -> str:
-    """A setting's name as a heading: `kernel_size` -> `Kernel size`."""
-    return axis.replace("_", " ").capitalize()
-
-
 def axes(frame: pd.DataFrame) -> tuple[Axis, ...]:
     """The settings with more than one value among the cases of a frame, in the settings' order."""
     found = []
@@ -98,7 +95,7 @@ def axes(frame: pd.DataFrame) -> tuple[Axis, ...]:
         found.append(
             Axis(
                 name=name,
-                title=title(name),
+                title=begun(TABLE[name].heading),
                 scale=scale,
                 places=tuple(float(i) if scale is Scale.WORDS else number(v) for i, v in enumerate(ordered)),
                 texts=tuple(_text(value, name) for value in ordered),
@@ -247,7 +244,7 @@ def _word_order(value: object, position: int) -> tuple[int, float]:
 
 def _text(value: object, axis: str) -> str:
     if value is None:
-        return {"batch_size": "unbatched", "env": "none"}.get(axis, "default")
+        return TABLE[axis].absent or ("none" if TABLE[axis].kind.variables else "default")
     if isinstance(value, bool | np.bool_):
         return canonical(bool(value))
     return str(value)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 
-from convbench.model.case import REQUIRED, SETTINGS, Case, setting
-from convbench.model.problem import Problem
+from convbench.model.case import Case, setting
 from convbench.model.result import Measure
-
-_DEFAULTS = {f.name: f.default for f in (*fields(Problem), *fields(Case)) if f.name in SETTINGS}
+from convbench.model.settings import SETTINGS, TABLE
 
 
 def case_mapping(case: Case) -> str:
@@ -30,7 +28,7 @@ def measure_mapping(measure: Measure) -> str:
 
 
 def _is_told(name: str, value: object) -> bool:
-    return name in REQUIRED or value != _DEFAULTS[name]
+    return TABLE[name].required or value != TABLE[name].default
 
 
 def _value(name: str, value: object) -> str:
@@ -38,11 +36,11 @@ def _value(name: str, value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    if name == "env" and isinstance(value, tuple):
+    if TABLE[name].kind.variables and isinstance(value, tuple):
         return "{" + ", ".join(f"{_text(str(key))}: {_text(str(text))}" for key, text in value) + "}"
     if isinstance(value, tuple):
         return str(value[0]) if len(set(value)) == 1 else f"[{', '.join(str(side) for side in value)}]"
-    return _text(str(value)) if name in ("module", "device") else str(value)
+    return _text(str(value)) if TABLE[name].kind.text else str(value)
 
 
 def _text(text: str) -> str:

@@ -19,6 +19,7 @@ from convbench.analysis.findings.findings import Finding, Trust, findings, trust
 from convbench.analysis.table.columns import Rows
 from convbench.analysis.table.frame import frame
 from convbench.model.result import UNMEASURED, WRONG, PassFacts, Run, RunState, Status
+from convbench.model.settings import PROBLEM_SETTINGS
 from convbench.report.pages import figures
 from convbench.report.pages.libraries import datatables, datatables_style, plotly
 from convbench.report.pages.payload import Payload, blocks_into, cases_into
@@ -355,6 +356,7 @@ def _data(
             }
             for finding in found
         ],
+        "problem": PROBLEM_SETTINGS,
         "ceilings": [asdict(ceiling) for ceiling in figures.ceilings(run)],
         "measure": measure_mapping(run.measure),
         "seed": run.seed,

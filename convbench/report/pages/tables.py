@@ -139,7 +139,7 @@ class _Scale:
 def _column(name: str, scale: _Scale, *, setting: bool = False, shown: bool = True) -> TableColumn:
     known = COLUMNS[name]
     kind, factor, unit, significant, decimals = Kind.TEXT, 1.0, known.unit, None, 0
-    heading = name.replace("_", " ") if setting else _HEADINGS.get(name, known.heading)
+    heading = _HEADINGS.get(name, known.heading)
     if known.kind in (Holds.INTEGER, Holds.NUMBER):
         kind = Kind.NUMBER
         significant = {Holds.INTEGER: None, Holds.NUMBER: 2 if name in _ROUGH else 3}[known.kind]

@@ -6,25 +6,12 @@ import { formatCell } from "./format.js";
 const RATIO_STEP = 1e-4;
 const NO_RATIO = 65535;
 
-/** Settings that say what is computed; all others are ways to compute it. */
-export const PROBLEM = [
-  "in_channels",
-  "out_channels",
-  "kernel_size",
-  "input_size",
-  "stride",
-  "padding",
-  "dilation",
-  "groups",
-  "bias",
-  "padding_mode",
-  "batch_size",
-];
-
 /** All cases of the run; a row is a case's position in the sweep's order. */
 export class Cases {
   constructor({ head, array }) {
     this.head = head;
+    /** The settings that say what is computed; all others are ways to compute it. */
+    this.problem = head.problem;
     this.length = head.length;
     this.specs = head.columns;
     this.spec = new Map(head.columns.map((column) => [column.name, column]));

@@ -1,22 +1,10 @@
 // Which case of the run is nearest to a convolution that the reader made up.
 
-import { PROBLEM } from "./cases.js";
-
-const PAIRS = ["kernel_size", "input_size", "stride", "dilation"];
-const NUMBERS = ["in_channels", "out_channels", "groups"];
-
 /** The problem of a case as geometry.js has it. */
 export function problemOf(cases, row) {
   const value = (name) => cases.value(name, row);
   const sides = (text) => (/^\d+x\d+$/.test(text) ? text.split("x").map(Number) : text);
-  return {
-    ...Object.fromEntries(PAIRS.map((name) => [name, sides(value(name))])),
-    ...Object.fromEntries(NUMBERS.map((name) => [name, value(name)])),
-    padding: sides(value("padding")),
-    bias: value("bias"),
-    padding_mode: value("padding_mode"),
-    batch_size: value("batch_size"),
-  };
+  return Object.fromEntries(cases.problem.map((name) => [name, sides(value(name))]));
 }
 
 const sidesText = (value) => (Array.isArray(value) ? value.join("x") : value === null ? "unbatched" : String(value));
@@ -33,14 +21,12 @@ export function distance(one, other) {
   return sum;
 }
 
-/** Settings that say how a problem is run, not which it is. */
-const isExecution = (axis) => !PROBLEM.includes(axis.name);
-
 /** Finds the nearest problem of the run; each different problem is looked at once. */
 export class Measured {
   constructor(cases) {
     this.cases = cases;
-    const { groups } = cases.groups(cases.axes.filter(isExecution).map(({ name }) => name));
+    const execution = cases.axes.filter((axis) => !cases.problem.includes(axis.name));
+    const { groups } = cases.groups(execution.map(({ name }) => name));
     const rows = new Map();
     for (const row of [...cases.ranked, ...cases.rows()]) if (!rows.has(groups[row])) rows.set(groups[row], row);
     this.problems = [...rows.values()].map((row) => ({ row, problem: problemOf(cases, row) }));

@@ -1,6 +1,5 @@
 // Where a network's time goes: each layer's floor times how often it occurs.
 
-import { PROBLEM } from "./cases.js";
 import { baseLayout, coloursOf, describeRow, legendTraces, plainAxis, roundSteps } from "./charts.js";
 import { paper } from "./colours.js";
 import { escapePlotly, formatCount, formatNumber, formatSeconds } from "./format.js";
@@ -14,7 +13,7 @@ export function isNetwork(cases) {
 
 /** The ways to run the network: {text, rows} for each combination of settings beside the problem and the direction. */
 export function ways(cases, rows) {
-  const execution = cases.axes.filter((axis) => !PROBLEM.includes(axis.name) && axis.name !== "direction");
+  const execution = cases.axes.filter((axis) => !cases.problem.includes(axis.name) && axis.name !== "direction");
   const found = new Map();
   for (const row of rows) {
     const text = execution.map((axis) => cases.axisText(axis, row)).join(", ") || "as measured";

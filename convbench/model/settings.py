@@ -1,0 +1,313 @@
+"""One literal row a setting: what a value may be, its default, its words, and how it is compared and told to workers.
+
+YAML, ids, labels, columns, findings, pages and what workers receive are made from these rows. To add a setting: its
+row, its field in `Case` (or `Problem`), and its meaning in worker/. tests/model/test_settings.py holds the places that
+must name a setting themselves against the rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+
+from convbench.model.problem import DEPTHWISE, HALF, Direction, PaddingMode, PaddingWord
+
+TORCH_CONV2D = "torch.nn.Conv2d"
+
+#: The largest number of a layer: many kernels index with 32 bits.
+MOST_INTEGER = 2**31 - 1
+
+
+# Closed sets of values
+
+
+class MemoryFormat(StrEnum):
+    """How a tensor's elements lie in memory."""
+
+    CONTIGUOUS = "contiguous"
+    CHANNELS_LAST = "channels_last"
+
+
+class Allocator(StrEnum):
+    """Whether the C library's malloc keeps freed memory (`steady`) or works as users get it (`system`)."""
+
+    STEADY = "steady"
+    SYSTEM = "system"
+
+
+class Cache(StrEnum):
+    """Whether an iteration finds its operands in the caches (`hot`) or in memory (`cold`)."""
+
+    HOT = "hot"
+    COLD = "cold"
+
+
+class Data(StrEnum):
+    """What the input and the upstream gradient hold while a layer is timed; weights stay normal."""
+
+    NORMAL = "normal"
+    ZEROS = "zeros"
+    DENORMAL = "denormal"
+
+
+class Autocast(StrEnum):
+    """The dtype that `torch.autocast` has the layer compute in."""
+
+    NONE = "none"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class Fp32Precision(StrEnum):
+    """How torch may compute float32 convolutions; `default` leaves its setting alone."""
+
+    DEFAULT = "default"
+    IEEE = "ieee"
+    TF32 = "tf32"
+    BF16 = "bf16"
+
+
+#: Bytes per element of the dtypes a layer can have.
+DTYPES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+
+#: torch's device types; `accelerator` is whatever `torch.accelerator` finds.
+DEVICES: dict[str, str] = {
+    "cpu": "the processor",
+    "accelerator": "the accelerator that torch finds, if any",
+    "cuda": "NVIDIA and AMD graphics processors",
+    "xpu": "Intel graphics processors",
+    "mps": "Apple graphics processors",
+    "mtia": "Meta's accelerator",
+    "hpu": "Intel Gaudi",
+    "privateuseone": "a third-party backend",
+}
+
+
+# What a value may be
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What one value of a setting may be."""
+
+    least: int | None = None  # integers from here to `most`; None: no integers
+    most: int = MOST_INTEGER
+    pair: bool = False  # or [height, width] of such
+    words: tuple[str, ...] = ()
+    truth: bool = False
+    null: bool = False
+    variables: bool = False  # a mapping from environment variables to their values
+    text: Callable[[str], str | None] | None = None  # what is wrong with free text, None where nothing is
+    like: str = ""  # what free text should be
+
+    @property
+    def name(self) -> str:
+        """`an integer of at least 0, same, valid or half`."""
+        names = [] if self.least is None else [f"an integer of at least {self.least}"]
+        names += [str(word) for word in self.words]
+        names += ["true", "false"] if self.truth else []
+        names += [self.like] if self.like else []
+        names += ["a mapping of environment variables"] if self.variables else []
+        names += ["null"] if self.null else []
+        return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+_DEVICE = re.compile(r"([a-z]+)(?::(0|[1-9][0-9]{0,2}))?")
+_LAST_DEVICE = 127  # torch keeps the index in 8 bits
+_WITHOUT_INDEX = ("cpu", "accelerator")
+
+
+def device_problem(text: str) -> str | None:
+    """What is wrong with a device's name, None where nothing is."""
+    match = _DEVICE.fullmatch(text)
+    if match is None or match[1] not in DEVICES:
+        known = f"known are {', '.join(DEVICES)}, with an index if wanted: cuda:1"
+        return known if text.partition(":")[0] in DEVICES else did_you_mean(text, tuple(DEVICES)) or known
+    if match[2] is None:
+        return None
+    if match[1] in _WITHOUT_INDEX:
+        return f"{match[1]} takes no index"
+    return None if int(match[2]) <= _LAST_DEVICE else f"torch counts devices to {_LAST_DEVICE}"
+
+
+def module_problem(text: str) -> str | None:
+    """What is wrong with the name of a layer's class, None where nothing is."""
+    if text == TORCH_CONV2D:
+        return None
+    path, colon, attribute = text.partition(":")
+    words = [*path.split("."), *attribute.split(".")]
+    if colon and all(word.isidentifier() for word in words):
+        return None
+    if not colon and "." in path and all(word.isidentifier() for word in path.split(".")):
+        package, _, name = path.rpartition(".")
+        return f"did you mean {package}:{name}?"
+    return "the part before the colon is imported, the class after it takes torch.nn.Conv2d's arguments"
+
+
+#: Characters of a word that are compared with known ones; more are not read.
+_MOST_COMPARED = 200
+#: Other names of things, which do not look like ours.
+_MEANT = {
+    "fp16": "float16",
+    "bf16": "bfloat16",
+    "fp32": "float32",
+    "fp64": "float64",
+    "double": "float64",
+    "nchw": "contiguous",
+    "nhwc": "channels_last",
+    "gpu": "cuda",
+    "rocm": "cuda",
+    "inference": "forward",
+    "training": "train_step",
+}
+
+
+def did_you_mean(word: str, words: tuple[str, ...]) -> str | None:
+    """`did you mean kernel_size?`, None where no known word is near."""
+    meant = _MEANT.get(word.lower())
+    match = [meant] if meant in words else get_close_matches(word[:_MOST_COMPARED].lower(), words, n=1)
+    return f"did you mean {match[0]}?" if match else None
+
+
+# The rows
+
+
+class Told(StrEnum):
+    """How a worker learns the value of a setting."""
+
+    LAYER = "layer"  # with each layer: a field of worker/layer.py's Spec
+    SHAPES = "shapes"  # with each layer, by the shapes of its tensors
+    PROCESS = "process"  # once, before the first layer: a field of worker/settings.py's Settings
+    VARIABLES = "variables"  # by the environment variables that it is started with (engine/local.py)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is known of a setting.
+
+    `label` is how a value stands in a case's label, with {} for the value: the default is left out unless the setting
+    is `labelled` always. `place` moves it before (below 0) or behind (above 0) those that stand in the table's order.
+    `short` writes a pair of equal numbers as one. `absent` is what a case without a value is called.
+
+    A setting that changes the `work` is compared by time per FLOP; a way of `execution` does the same work and is
+    compared by time; a direction is neither, and compared by its share of the work. `usual` is what other values are
+    compared with; the smallest is where that is None or was not measured. `phrase` is a value in a sentence. A `choice`
+    may be chosen for a layer that is given: it changes neither what is asked nor what is computed.
+
+    A setting of the `process` needs a worker of its own for each value; `told` is how that worker learns it.
+    """
+
+    kind: Kind
+    heading: str
+    about: str
+    default: object = None
+    required: bool = False  # has no default
+    label: str
+    labelled: bool = False
+    place: int = 0
+    short: bool = False
+    absent: str = ""
+    work: bool = False
+    execution: bool = False
+    usual: object = None
+    phrase: str = ""
+    choice: bool = False
+    process: bool = False
+    told: Told = Told.LAYER
+
+    @property
+    def speaks_for_itself(self) -> bool:
+        """Whether a value is told without the setting's name: `bfloat16`, not `dtype=bfloat16`."""
+        return self.phrase == "{}"
+
+
+_SIZE, _PAIR, _TRUTH = Kind(least=1), Kind(least=1, pair=True), Kind(truth=True)
+
+# One screen: aligned by hand.
+# fmt: off
+#: The settings of a problem (model/problem.py), in the order of its fields.
+OF_PROBLEM: dict[str, Setting] = {
+    "in_channels": Setting(kind=_SIZE, required=True, work=True, label="c{}", labelled=True, place=-4,
+        heading="in channels", about="channels of the input"),
+    "out_channels": Setting(kind=_SIZE, required=True, work=True, label="-> k{}", labelled=True, place=-2,
+        heading="out channels", about="channels of the output"),
+    "kernel_size": Setting(kind=_PAIR, required=True, work=True, label="{}", labelled=True, place=-1,
+        heading="kernel size", about="rows x columns of the kernel"),
+    "input_size": Setting(kind=_PAIR, required=True, work=True, label="{}", labelled=True, place=-3, told=Told.SHAPES,
+        heading="input size", about="rows x columns of the input"),
+    "stride": Setting(kind=_PAIR, default=(1, 1), work=True, label="s{}", labelled=True, short=True,
+        heading="stride", about="step of the kernel, height x width"),
+    "padding": Setting(kind=Kind(least=0, pair=True, words=(*PaddingWord, HALF)), default=(0, 0), work=True,
+        label="p{}", labelled=True, short=True,
+        heading="padding", about="rows and columns added on each side, or same or valid"),
+    "dilation": Setting(kind=_PAIR, default=(1, 1), work=True, label="d{}", short=True,
+        heading="dilation", about="distance between the kernel's taps, height x width"),
+    "groups": Setting(kind=Kind(least=1, words=(DEPTHWISE,)), default=1, work=True, label="g{}",
+        heading="groups", about="groups of channels that do not mix"),
+    "bias": Setting(kind=_TRUTH, default=True, execution=True, usual=True, phrase="bias={}", label="no-bias",
+        heading="bias", about="whether a bias is added"),
+    "padding_mode": Setting(kind=Kind(words=tuple(PaddingMode)), default=PaddingMode.ZEROS, execution=True,
+        usual=PaddingMode.ZEROS, phrase="padding_mode={}", label="{}",
+        heading="padding mode", about="what the padding is filled with"),
+    "batch_size": Setting(kind=Kind(least=1, null=True), default=1, work=True, label="n{}", labelled=True, place=-5,
+        absent="unbatched", heading="batch size", about="images at once; empty for one unbatched image"),
+}
+#: The settings of a case beside its problem (model/case.py), in the order of its fields.
+OF_CASE: dict[str, Setting] = {
+    "direction": Setting(kind=Kind(words=tuple(Direction)), default=Direction.FORWARD, usual=Direction.FORWARD,
+        phrase="{}", label="{}", labelled=True, heading="direction", about="what is timed"),
+    "dtype": Setting(kind=Kind(words=tuple(DTYPES)), default="float32", execution=True, usual="float32", choice=True,
+        phrase="{}", label="{}", labelled=True, heading="dtype", about="type of every tensor"),
+    "memory_format": Setting(kind=Kind(words=tuple(MemoryFormat)), default=MemoryFormat.CONTIGUOUS, execution=True,
+        usual=MemoryFormat.CONTIGUOUS, choice=True, phrase="{}", label="{}", labelled=True,
+        heading="memory format", about="how tensors lie in memory"),
+    "device": Setting(kind=Kind(text=device_problem, like="a device"), default="cpu", execution=True, usual="cpu",
+        choice=True, phrase="{}", label="{}", labelled=True, heading="device", about="where it runs"),
+    "threads": Setting(kind=Kind(least=1, null=True), default=None, execution=True, usual=1, choice=True,
+        phrase="threads={}", label="t{}", process=True, told=Told.PROCESS,
+        heading="threads", about="threads that torch used"),
+    "module": Setting(kind=Kind(text=module_problem, like=f"{TORCH_CONV2D} or package.module:Class"),
+        default=TORCH_CONV2D, execution=True, usual=TORCH_CONV2D, choice=True, phrase="{}", label="{}", place=1,
+        process=True, heading="module", about="the layer's class"),
+    "allocator": Setting(kind=Kind(words=tuple(Allocator)), default=Allocator.STEADY, execution=True,
+        usual=Allocator.STEADY, choice=True, phrase="the {} allocator", label="{}-allocator",
+        process=True, told=Told.VARIABLES, heading="allocator", about="whether malloc keeps freed memory"),
+    "cache": Setting(kind=Kind(words=tuple(Cache)), default=Cache.HOT, execution=True, usual=Cache.HOT,
+        phrase="a {} cache", label="{}-cache",
+        heading="cache", about="whether operands are in the caches or in memory"),
+    "data": Setting(kind=Kind(words=tuple(Data)), default=Data.NORMAL, execution=True, usual=Data.NORMAL,
+        phrase="data={}", label="{}-data", heading="data", about="what input and upstream gradient hold"),
+    "autocast": Setting(kind=Kind(words=tuple(Autocast)), default=Autocast.NONE, execution=True, usual=Autocast.NONE,
+        choice=True, phrase="autocast={}", label="autocast-{}",
+        heading="autocast", about="the dtype that torch.autocast computes in"),
+    "fp32_precision": Setting(kind=Kind(words=tuple(Fp32Precision)), default=Fp32Precision.DEFAULT, execution=True,
+        usual=Fp32Precision.DEFAULT, choice=True, phrase="fp32_precision={}", label="fp32-{}",
+        process=True, told=Told.PROCESS, heading="float32 precision", about="how torch was told to compute float32"),
+    "deterministic": Setting(kind=_TRUTH, default=False, execution=True, usual=False, phrase="deterministic={}",
+        label="deterministic", process=True, told=Told.PROCESS,
+        heading="deterministic", about="deterministic algorithms only"),
+    "cudnn_benchmark": Setting(kind=_TRUTH, default=False, execution=True, usual=False, choice=True,
+        phrase="cudnn_benchmark={}", label="cudnn-benchmark", process=True, told=Told.PROCESS,
+        heading="cudnn.benchmark", about="cuDNN tries its algorithms first"),
+    "env": Setting(kind=Kind(variables=True), default=(), execution=True, choice=True, phrase="env {}", label="{}",
+        process=True, told=Told.VARIABLES, heading="variables", about="environment variables of the worker"),
+}
+# fmt: on
+#: Every setting by its name in YAML.
+TABLE: Mapping[str, Setting] = {**OF_PROBLEM, **OF_CASE}
+
+PROBLEM_SETTINGS = tuple(OF_PROBLEM)
+CASE_SETTINGS = tuple(OF_CASE)
+SETTINGS = tuple(TABLE)
+#: The settings that have no default.
+REQUIRED = tuple(name for name, row in TABLE.items() if row.required)
+#: The settings that need a worker of their own for each value.
+PROCESS_SETTINGS = tuple(name for name, row in TABLE.items() if row.process)
+
+
+def told(how: Told) -> tuple[str, ...]:
+    """The settings that a worker learns in one way."""
+    return tuple(name for name, row in TABLE.items() if row.told is how)
