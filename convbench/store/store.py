@@ -134,8 +134,8 @@ class Store:
                         return runs.run_of(row).id
         return None
 
-    def take_over(self, run_id: str, writer: Writer) -> None:
-        """Go on with an unfinished run: `writer` alone may append from now on.
+    def take_over(self, run_id: str, writer: Writer) -> str:
+        """Go on with an unfinished run: `writer` alone may append from now on. Returns when the run began (ISO 8601).
 
         StoreError where it is finished, or another process writes it.
         """
@@ -162,7 +162,9 @@ class Store:
                 )
             with self._place.decoding(run_id):
                 positions = loading.positions(connection, row.key)
+                started_at = runs.run_of(row).started_at
         self._claims[run_id] = _Claim(key=row.key, writer=writer, positions=positions)
+        return started_at
 
     def claim(self, run_id: str, writer: Writer) -> None:
         """Go on with a run that `writer` writes already, after it was sent here."""

@@ -15,9 +15,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from convbench import units
-from convbench.analysis.findings.findings import Finding, Trust, findings, trust
+from convbench.analysis.findings.findings import Examined, Finding, Trust, examined, trust
 from convbench.analysis.table.columns import Rows
-from convbench.analysis.table.frame import frame
 from convbench.model.result import UNMEASURED, WRONG, PassFacts, Run, RunState, Status
 from convbench.report.pages import figures
 from convbench.report.pages.libraries import datatables, datatables_style, plotly
@@ -78,13 +77,12 @@ def file_name(run: Run) -> str:
     return f"{slug or 'run'}-{run.id}.html"
 
 
-def render(run: Run) -> str:
-    """The whole report as HTML text, encodable as UTF-8."""
-    known = Rows(run)
-    table = frame(run, rows=known)
+def render(run: Run, seen: Examined | None = None) -> str:
+    """The whole report as HTML text, encodable as UTF-8; `seen` is what is known of the run where the caller has it."""
+    seen = examined(run) if seen is None else seen
+    known, table, found = seen.rows, seen.table, seen.findings
     columns = case_table(table)
     axes = figures.axes(table)
-    found = findings(run, table, rows=known)
     told = _told(found, table)
     script = Markup(joined(_ENTRY))
     libraries = (plotly(), datatables())
@@ -134,7 +132,7 @@ def render(run: Run) -> str:
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a message must not cost the report
 
 
-def _told(found: list[Finding], table: pd.DataFrame) -> list[Told]:
+def _told(found: tuple[Finding, ...], table: pd.DataFrame) -> list[Told]:
     labels = dict(zip(table["case_id"], table["label"], strict=True))
     return [
         Told(
@@ -318,7 +316,7 @@ def _data(
     table: pd.DataFrame,
     columns: tuple[TableColumn, ...],
     axes: tuple[figures.Axis, ...],
-    found: list[Finding],
+    found: tuple[Finding, ...],
 ) -> str:
     """What the page's scripts read at once: every column, the settings' order, the findings, the roofs."""
     payload = Payload()
