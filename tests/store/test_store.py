@@ -682,7 +682,7 @@ def test_eight_threads_that_load_at_once_get_what_one_gets(path: Path, monkeypat
 def test_what_threads_have_known_at_once_is_forgotten_by_none_while_another_takes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loading, "MOST_KNOWN", 1)
+    monkeypatch.setattr(loading, "MOST_KNOWN", 4)
 
     def read(stored: Sequence[int]) -> list[str]:
         time.sleep(1e-3)  # other threads have their turn
@@ -690,7 +690,7 @@ def test_what_threads_have_known_at_once_is_forgotten_by_none_while_another_take
 
     known = loading.Known(read)
     with ThreadPoolExecutor(8) as threads:
-        numbers = [(number, number + 1) for number in range(80)]
+        numbers = [(0, number) for number in range(1, 81)]
         assert [*threads.map(known.of, numbers)] == [[str(a), str(b)] for a, b in numbers]
 
 
