@@ -96,25 +96,92 @@ def explain(case: Case) -> Explanation:
     return Explanation(title=title, summary=_summary(case), sections=tuple(sections), refused=False)
 
 
-def unread(size: int, problem: Problem, axis: int) -> tuple[int, ...]:
+#: Rows of the input, and of the margin where it holds copies of them, that are looked at one by one: 0.3 s.
+MOST_ROWS = 2_000_000
+
+
+def unread(size: int, problem: Problem, axis: int) -> tuple[int, ...] | None:
     """The rows (columns) of an input of `size` that no tap reads along spatial dimension `axis`, counted from 0.
 
-    A row that stands on the padding too, as in circular padding, is read where a tap lies on its copy.
+    A row that stands on the padding too, as in circular padding, is read where a tap lies on its copy. None where there
+    are more than `MOST_ROWS` to look at.
     """
-    before, after = problem.pads[axis]
-    touched = bytearray(before + size + after)
-    out, stride = problem.output_size[axis], problem.stride[axis]
-    for tap in range(problem.kernel_size[axis]):
-        first = tap * problem.dilation[axis]
-        rows = range(first, first + (out - 1) * stride + 1, stride)
-        touched[rows.start : rows.stop : stride] = b"\1" * len(rows)
-    seen = touched[before : before + size]
-    if problem.padding_mode is not PaddingMode.ZEROS:
-        for place in (*range(before), *range(before + size, len(touched))):
-            source = _source(place - before, size, problem.padding_mode)
-            if touched[place] and 0 <= source < size:  # torch refuses a reflection that is wider than the input
-                seen[source] = 1
+    (before, after), mode = problem.pads[axis], problem.padding_mode
+    copies = mode in (PaddingMode.REFLECT, PaddingMode.CIRCULAR)  # of other rows than those at the edge
+    ahead, behind = (before, after) if copies else (0, 0)
+    runs = _runs(problem, axis)
+    first = next(iter(runs))
+    left = before + size - first.stop
+    if first.step == 1 and runs.number == 1 and (left <= 0 or (left <= MOST_ROWS and mode is PaddingMode.ZEROS)):
+        return tuple(range(max(0, size - max(0, left)), size))
+    if size + ahead + behind > MOST_ROWS:
+        return None
+    touched = _touched(runs, range(before - ahead, before + size + behind))
+    seen = touched[ahead : ahead + size]
+    for place in (*range(ahead), *range(ahead + size, len(touched))):
+        source = _source(place - ahead, size, mode)
+        if touched[place] and 0 <= source < size:  # torch refuses a reflection that is wider than the input
+            seen[source] = 1
+    if mode is PaddingMode.REPLICATE:  # the first tap lies on the first place, the last one wherever it gets to
+        last = (problem.output_size[axis] - 1) * problem.stride[axis] + problem.reach[axis] - 1
+        seen[0] |= before > 0
+        seen[-1] |= last >= before + size
     return tuple(row for row, read in enumerate(seen) if not read)
+
+
+def _touched(runs: _Runs, window: range) -> bytearray:
+    """1 for each place of a window of the padded input that is in a run, else 0."""
+    touched = bytearray(len(window))
+    for run in runs:
+        skipped = max(0, -((run.start - window.start) // run.step))  # ceil((window.start - run.start) / run.step)
+        inside = range(run.start + skipped * run.step, min(run.stop, window.stop), run.step)
+        if inside:
+            first, last = inside[0] - window.start, inside[-1] - window.start
+            touched[first : last + 1 : run.step] = b"\1" * len(inside)
+    return touched
+
+
+def _runs(problem: Problem, axis: int) -> _Runs:
+    """The places of the padded input that taps lie on."""
+    taps, dilation = problem.kernel_size[axis], problem.dilation[axis]
+    outputs, stride = problem.output_size[axis], problem.stride[axis]
+    by_tap = _Runs(firsts=taps, apart=dilation, others=outputs, step=stride)
+    by_output = _Runs(firsts=outputs, apart=stride, others=taps, step=dilation)
+    return by_tap if by_tap.number <= by_output.number else by_output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Runs:
+    """The places first * `apart` + other * `step`, first from 0 to `firsts` - 1, other from 0 to `others` - 1, as runs.
+
+    Where the places of one first run on in those of a later one, both are one run. So there are few of them, whatever
+    the numbers: the outputs and taps of a layer have no more than 65,536 runs, taken the shorter way.
+    """
+
+    firsts: int
+    apart: int
+    others: int
+    step: int
+
+    @property
+    def _period(self) -> int | None:
+        """The distance of firsts whose places make one run; None where they leave gaps."""
+        shared = math.gcd(self.apart, self.step)
+        return self.step // shared if self.apart // shared <= self.others else None
+
+    @property
+    def number(self) -> int:
+        """How many runs there are."""
+        period = self._period
+        return self.firsts if period is None else min(period, self.firsts)
+
+    def __iter__(self) -> Iterator[range]:
+        """The runs."""
+        period = self._period
+        for first in range(self.number):
+            rounds = 0 if period is None else (self.firsts - 1 - first) // period
+            start, reach = first * self.apart, rounds * self.apart * (period or 0) + (self.others - 1) * self.step
+            yield range(start, start + reach + 1, self.step)
 
 
 def _source(position: int, size: int, mode: PaddingMode) -> int:
@@ -156,7 +223,8 @@ def _candidates(case: Case) -> Iterator[tuple[str, object]]:
     """Changes of one setting that remove one kind of objection each; those that change nothing are left out."""
     p = case.problem
     shared = math.gcd(p.in_channels, p.out_channels)
-    divisors = [d for d in range(1, shared + 1) if shared % d == 0]
+    low = [d for d in range(1, math.isqrt(shared) + 1) if shared % d == 0]
+    divisors = [*low, *(shared // d for d in low)]
     half = tuple(d * (k - 1) // 2 for d, k in zip(p.dilation, p.kernel_size, strict=True))
     sides = tuple(zip(p.input_size, p.pads, p.reach, p.kernel_size, p.dilation, strict=True))
     limit = {PaddingMode.REFLECT: -1, PaddingMode.CIRCULAR: 0}.get(p.padding_mode)
@@ -300,7 +368,9 @@ def _notes(p: Problem, axis: int) -> list[str]:
             "input over."
         )
     rows = unread(p.input_size[axis], p, axis)
-    if rows:
+    if rows is None:
+        notes.append(f"which {row}s are never read is told of inputs of at most {units.count(MOST_ROWS)} {row}s.")
+    elif rows:
         notes.append(
             f"{units.count(len(rows))} of {units.plural(p.input_size[axis], row)} of the input "
             f"{'is' if len(rows) == 1 else 'are'} never read: {_numbers(rows)} (counted from 0)."
