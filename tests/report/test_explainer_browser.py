@@ -36,6 +36,8 @@ HUGE = Problem(
     padding=(5, 5),
     batch_size=512,
 )
+#: More rows than a page can walk.
+VAST = 2_000_000_000
 GUTTER = 26  # left of and above a grid's cells, see explainer_grids.js
 
 
@@ -388,6 +390,24 @@ def test_channels_and_groups(browser: Browser, tmp_path: Path) -> None:
         depthwise = page.locator(".cx-examples button", has_text="depthwise")
         depthwise.click()
         assert "depthwise" in said.inner_text()
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"kernel_size": (VAST, VAST), "padding": (VAST // 2, VAST // 2)},
+        {"input_size": (VAST, 5)},
+        {"padding": (VAST, VAST), "padding_mode": PaddingMode.REPLICATE},
+        {"kernel_size": (VAST, 3)},  # torch refuses it
+    ],
+)
+def test_a_layer_too_large_to_draw_is_told_and_an_example_shown(
+    browser: Browser, tmp_path: Path, about: dict[str, object]
+) -> None:
+    problem = replace(Problem(in_channels=1, out_channels=1, kernel_size=(3, 3), input_size=(5, 5)), **about)
+    with shown(browser, tmp_path, problem) as page:
+        assert "this layer is too large to be drawn" in page.locator(".cx-mistakes").inner_text()
+        assert "on 1 image of 1x5x5" in page.locator(".cx-constructor").inner_text()
 
 
 @pytest.mark.parametrize("text", ["", "three", "-3", "0", "1.5", "1e9", "NaN", "99999999999999999999", "<b>", "∞"])
