@@ -523,6 +523,7 @@ APPENDS_FOR_EVER = """
 """
 
 
+@pytest.mark.slow
 def test_run_killed_at_any_moment_is_whole_and_resumable(url: str) -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)

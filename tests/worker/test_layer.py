@@ -302,6 +302,7 @@ def worker_with(**settings: object) -> Worker:
 
 @pytest.mark.parametrize("data", Data)
 @pytest.mark.parametrize("direction", [Direction.FORWARD, Direction.TRAIN_STEP])
+@pytest.mark.slow
 def test_whatever_the_data_a_layer_that_goes_wrong_is_found_at_the_end(data: Data, direction: Direction) -> None:
     for module, status in (("torch.nn.Conv2d", "passed"), ("planted:GoesWrong", "failed")):
         worker = worker_with()
