@@ -101,16 +101,16 @@ def _facts(page: Page) -> dict[str, str]:
 def _shows(page: Page, case: Case) -> None:
     """All that the page says of a case in words and numbers is what Python says."""
     p = case.problem
-    assert page.inner_text(".cx-constructor") == words._constructor(case)
-    assert page.inner_text(".cx-summary") == words._summary(case)
-    assert _formulas(page) == [words._formula(p, axis) for axis in (0, 1)]
-    notes = [f"{name.capitalize()}: {note}" for axis, name in enumerate(SPATIAL) for note in words._notes(p, axis)]
+    assert page.inner_text(".cx-constructor") == words.constructor_text(case)
+    assert page.inner_text(".cx-summary") == words.summary_text(case)
+    assert _formulas(page) == [words.formula_text(p, axis) for axis in (0, 1)]
+    notes = [f"{name.capitalize()}: {note}" for axis, name in enumerate(SPATIAL) for note in words.axis_notes(p, axis)]
     assert page.locator(".cx-note").all_inner_texts() == notes
     facts = _facts(page)
-    assert facts["input"] == words._tuple(p.input_shape)
-    assert facts["weight"] == words._tuple(p.weight_shape)
-    assert facts["bias"] == (words._tuple(p.bias_shape) if p.bias_shape else "none")
-    assert facts["output"] == words._tuple(p.output_shape)
+    assert facts["input"] == words.shape_text(p.input_shape)
+    assert facts["weight"] == words.shape_text(p.weight_shape)
+    assert facts["bias"] == (words.shape_text(p.bias_shape) if p.bias_shape else "none")
+    assert facts["output"] == words.shape_text(p.output_shape)
     assert facts["parameters"] == f"{p.parameters:,}"
     assert facts[f"FLOPs, {case.direction}"].split(" ")[0] == f"{case.flops:,}"
     assert facts["bytes, at the least"].split(" ")[0] == f"{case.bytes:,}"
@@ -229,7 +229,7 @@ def test_a_pointer_on_the_input_tells_who_reads_it(browser: Browser, tmp_path: P
         )
         told = _told(page)
         where = [
-            f"{noun}{'s' if len(places) > 1 else ''} {words._numbers(tuple(sorted(places)))}"
+            f"{noun}{'s' if len(places) > 1 else ''} {words.places_text(tuple(sorted(places)))}"
             for noun, places in (("row", rows), ("column", columns))
         ]
         number = units.plural(len(rows) * len(columns), "output")
@@ -311,7 +311,7 @@ def test_examples(browser: Browser, tmp_path: Path, scheme: str, width: int) -> 
             assert _inked(page, ".cx-output .cx-canvas")
             assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.click(".cx-reset")
-        assert page.inner_text(".cx-constructor") == words._constructor(Case(problem=PLAIN))
+        assert page.inner_text(".cx-constructor") == words.constructor_text(Case(problem=PLAIN))
         assert page.locator(".cx-reset").is_hidden()
 
 
@@ -453,10 +453,10 @@ def test_what_torch_refuses(browser: Browser, tmp_path: Path, name: str, scheme:
         for index, way in enumerate(ways):
             better = words.changed(case, way)
             said = " and ".join(
-                f"{name} {words._yaml(value)} instead of {words._yaml(words.setting(case, name))}"
+                f"{name} {words.value_text(value)} instead of {words.value_text(words.setting(case, name))}"
                 for name, value in way.items()
             )
-            shape = words._tuple(better.problem.output_shape)
+            shape = words.shape_text(better.problem.output_shape)
             assert buttons.nth(index).inner_text().split("\n") == [said, f"output {shape}"]
         assert _inked(page, ".cx-input .cx-canvas")  # the nearest that works, dimmed
         page.focus(".cx-keys")
@@ -474,7 +474,7 @@ def test_the_last_drawing_that_works_stays(browser: Browser, tmp_path: Path) -> 
         _set(page, "groups", 4)
         assert "must be divisible by groups (4)" in page.inner_text(".cx-refusal")
         assert _told(page) == before
-        assert f"Dimmed below, one that works: {words._constructor(Case(problem=PLAIN))}" in page.inner_text(
+        assert f"Dimmed below, one that works: {words.constructor_text(Case(problem=PLAIN))}" in page.inner_text(
             ".cx-refusal"
         )
 
@@ -672,11 +672,11 @@ def test_the_words_are_those_of_the_text(browser: Browser) -> None:
         page.close()
     for problem, (constructor, summary, *axes) in zip(sound, told, strict=True):
         case = Case(problem=problem)
-        assert (constructor, summary) == (words._constructor(case), words._summary(case))
-        assert axes == [[words._formula(problem, axis), words._notes(problem, axis)] for axis in (0, 1)]
+        assert (constructor, summary) == (words.constructor_text(case), words.summary_text(case))
+        assert axes == [[words.formula_text(problem, axis), words.axis_notes(problem, axis)] for axis in (0, 1)]
     assert told_ways == [
         " and ".join(
-            f"{name} {words._yaml(value)} instead of {words._yaml(getattr(problem, name))}"
+            f"{name} {words.value_text(value)} instead of {words.value_text(getattr(problem, name))}"
             for name, value in way.items()
         )
         for problem, way in ways

@@ -83,7 +83,7 @@ def render(run: Run, seen: Examined | None = None) -> str:
     known, table, found = seen.rows, seen.table, seen.findings
     columns = case_table(table)
     axes = figures.axes(table)
-    told = _told(found, table)
+    told = told_findings(found, table)
     script = Markup(joined(_ENTRY))
     libraries = (plotly(), datatables())
     lost = troubles(run)
@@ -103,9 +103,9 @@ def render(run: Run, seen: Examined | None = None) -> str:
             data=Markup(_data(run, known, table, columns, axes, found)),
             blocks=Markup(_blocks(known)),
             when=when(run.started_at),
-            machine=_machine(run, table),
+            machine=machine_text(run, table),
             stage=_stage(run, table),
-            tiles=_tiles(run, known, table),
+            tiles=tiles_of(run, known, table),
             findings=told[:FIRST_FINDINGS],
             more_findings=told[FIRST_FINDINGS:],
             troubles=lost[:PLAIN_ROWS],
@@ -126,13 +126,14 @@ def render(run: Run, seen: Examined | None = None) -> str:
             waiting=waiting[:PLAIN_LABELS],
             waiting_count=units.plural(len(waiting), "case"),
             waiting_left=_left(len(waiting), PLAIN_LABELS, "case"),
-            facts=_facts(run),
+            facts=facts_of(run),
         )
     )
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a message must not cost the report
 
 
-def _told(found: tuple[Finding, ...], table: pd.DataFrame) -> list[Told]:
+def told_findings(found: tuple[Finding, ...], table: pd.DataFrame) -> list[Told]:
+    """The findings as the page tells them, by what the run's frame says of their cases."""
     labels = dict(zip(table["case_id"], table["label"], strict=True))
     return [
         Told(
@@ -156,7 +157,8 @@ def _shown(finding: Finding, cases: tuple[str, ...]) -> str:
     return units.plural(len(cases) // 2, "pair of cases", "pairs of cases") if cases else ""
 
 
-def _tiles(run: Run, known: Rows, table: pd.DataFrame) -> list[Tile]:
+def tiles_of(run: Run, known: Rows, table: pd.DataFrame) -> list[Tile]:
+    """The answers at the head of the report."""
     return [_right(table), _noise(known, table), _extent(run, table), _range(table)]
 
 
@@ -253,7 +255,7 @@ def _stage(run: Run, table: pd.DataFrame) -> str:
     return ""
 
 
-def _machine(run: Run, table: pd.DataFrame) -> str:
+def machine_text(run: Run, table: pd.DataFrame) -> str:
     """The devices that the cases ran on, the cores and torch; a case that was skipped ran on none."""
     e = run.environment
     ran = table[(table["status"] != Status.SKIPPED.value).fillna(True).to_numpy(dtype=bool)]
@@ -262,7 +264,7 @@ def _machine(run: Run, table: pd.DataFrame) -> str:
     return f"{', '.join(dict.fromkeys(devices))}, {units.plural(e.cores, 'core')}, torch {e.torch}"
 
 
-def _facts(run: Run) -> list[tuple[str, str]]:
+def facts_of(run: Run) -> list[tuple[str, str]]:
     """(name, value) of what a reader needs to judge and repeat the run."""
     e, m = run.environment, run.measure
     facts = [

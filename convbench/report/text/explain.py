@@ -70,7 +70,7 @@ class Explanation:
 
 def explain(case: Case) -> Explanation:
     """The explanation of one layer: shapes, padding, groups, parameters, FLOPs and bytes, or why torch refuses it."""
-    title = f"{_constructor(case)}, {case.direction.value} in {case.dtype}"
+    title = f"{constructor_text(case)}, {case.direction.value} in {case.dtype}"
     objection = case.objection()
     if objection is not None:
         sections = [Section(title="What would work", lines=tuple(_ways_out(case)))]
@@ -93,7 +93,7 @@ def explain(case: Case) -> Explanation:
         Section(title="Memory", lines=tuple(_memory(case))),
         Section(title="In convbench", lines=(_fill(f"case {case.id}"), _fill(case.label))),
     ]
-    return Explanation(title=title, summary=_summary(case), sections=tuple(sections), refused=False)
+    return Explanation(title=title, summary=summary_text(case), sections=tuple(sections), refused=False)
 
 
 #: Rows of the input, and of the margin where it holds copies of them, that are looked at one by one: 0.3 s.
@@ -265,20 +265,20 @@ def _ways_out(case: Case) -> Iterator[str]:
     for way in ways_out(case)[:6]:
         better = changed(case, way)
         words = " and ".join(
-            f"{name} {_yaml(value)} instead of {_yaml(setting(case, name))}" for name, value in way.items()
+            f"{name} {value_text(value)} instead of {value_text(setting(case, name))}" for name, value in way.items()
         )
-        shapes = f"{_tuple(better.problem.input_shape)} -> {_tuple(better.problem.output_shape)}"
+        shapes = f"{shape_text(better.problem.input_shape)} -> {shape_text(better.problem.output_shape)}"
         yield _fill(f"{words}:  {shapes}", hang="    ")
 
 
-def _yaml(value: object) -> str:
+def value_text(value: object) -> str:
     """A setting as one writes it in a sweep: `3`, `[1, 7]`, `same`, `null`."""
     if not isinstance(value, tuple):
         return canonical(value)
     return str(value[0]) if len(set(value)) == 1 else f"[{', '.join(str(side) for side in value)}]"
 
 
-def _constructor(case: Case) -> str:
+def constructor_text(case: Case) -> str:
     """The constructor call with all that is not default, and the input it gets."""
     p = case.problem
     words = [str(p.in_channels), str(p.out_channels), f"kernel_size={_argument(p.kernel_size)}"]
@@ -298,7 +298,8 @@ def _constructor(case: Case) -> str:
     return f"{name}({', '.join(words)}) on {images} of {units.pair((p.in_channels, *p.input_size))}"
 
 
-def _summary(case: Case) -> str:
+def summary_text(case: Case) -> str:
+    """What the layer does, in one sentence."""
     p = case.problem
     window = units.pair(p.kernel_size)
     spread = f" spread over {units.pair(p.reach)}" if p.reach != p.kernel_size else ""
@@ -322,8 +323,8 @@ def _output_size(p: Problem) -> Iterator[str]:
     yield _fill(_FORMULA)
     yield ""
     axes = {name: axis for axis, name in enumerate(SPATIAL)}
-    formulas = {name: _formula(p, axis) for name, axis in axes.items()}
-    notes = {name: _notes(p, axis) for name, axis in axes.items()}
+    formulas = {name: formula_text(p, axis) for name, axis in axes.items()}
+    notes = {name: axis_notes(p, axis) for name, axis in axes.items()}
     alike = len(set(formulas.values())) == 1
     if alike:
         yield _fill(f"height and width   {formulas[SPATIAL[0]]}", hang=" " * 21)
@@ -338,7 +339,7 @@ def _output_size(p: Problem) -> Iterator[str]:
         yield from (_fill(f"{name.capitalize()}: {note}") for name in axes for note in notes[name])
 
 
-def _formula(p: Problem, axis: int) -> str:
+def formula_text(p: Problem, axis: int) -> str:
     """The output's size along one spatial dimension with all numbers filled in."""
     size, kernel, stride, dilation = p.input_size[axis], p.kernel_size[axis], p.stride[axis], p.dilation[axis]
     before, after = p.pads[axis]
@@ -354,7 +355,7 @@ def _steps(p: Problem, axis: int) -> int:
     return p.input_size[axis] + sum(p.pads[axis]) - p.reach[axis]
 
 
-def _notes(p: Problem, axis: int) -> list[str]:
+def axis_notes(p: Problem, axis: int) -> list[str]:
     """What a reader should notice about one spatial dimension: a kernel that does not fit, what is never read."""
     row = _ROWS[SPATIAL[axis]][0]
     if p.output_size[axis] < 1:
@@ -373,14 +374,14 @@ def _notes(p: Problem, axis: int) -> list[str]:
     elif rows:
         notes.append(
             f"{units.count(len(rows))} of {units.plural(p.input_size[axis], row)} of the input "
-            f"{'is' if len(rows) == 1 else 'are'} never read: {_numbers(rows)} (counted from 0)."
+            f"{'is' if len(rows) == 1 else 'are'} never read: {places_text(rows)} (counted from 0)."
         )
     elif left:
         notes.append(f"what is left over is padding; every {row} of the input is read.")
     return notes
 
 
-def _numbers(rows: tuple[int, ...]) -> str:
+def places_text(rows: tuple[int, ...]) -> str:
     """`63`, `60 to 63`, `1, 3, 5, ..., 63`."""
     if len(rows) > 2 and rows[-1] - rows[0] == len(rows) - 1:
         return f"{rows[0]} to {rows[-1]}"
@@ -417,10 +418,10 @@ def _shapes(case: Case) -> Iterator[str]:
     batch = "" if p.batch_size is None else "images, "
     channels = "in channels" if p.groups == 1 else "in channels / groups"
     rows = [
-        ("input", _tuple(p.input_shape), f"{batch}in channels, height, width"),
-        ("weight", _tuple(p.weight_shape), f"out channels, {channels}, kernel height, kernel width"),
-        ("bias", _tuple(p.bias_shape or ()), "one number for each out channel") if p.bias else ("bias", "none", ""),
-        ("output", _tuple(p.output_shape), f"{batch}out channels, height, width"),
+        ("input", shape_text(p.input_shape), f"{batch}in channels, height, width"),
+        ("weight", shape_text(p.weight_shape), f"out channels, {channels}, kernel height, kernel width"),
+        ("bias", shape_text(p.bias_shape or ()), "one number for each out channel") if p.bias else ("bias", "none", ""),
+        ("output", shape_text(p.output_shape), f"{batch}out channels, height, width"),
     ]
     width = max(len(shape) for _, shape, _ in rows)
     for name, shape, meaning in rows:
@@ -529,14 +530,15 @@ def _product(factors: tuple[int, ...]) -> str:
 
 def _argument(values: tuple[int, ...]) -> str:
     """`5`, or `(1, 7)` where the sides differ: as one writes it in Python."""
-    return str(values[0]) if len(set(values)) == 1 else _tuple(values)
+    return str(values[0]) if len(set(values)) == 1 else shape_text(values)
 
 
 def _short(values: tuple[int, ...]) -> str:
     return str(values[0]) if len(set(values)) == 1 else units.pair(values)
 
 
-def _tuple(values: tuple[int, ...]) -> str:
+def shape_text(values: tuple[int, ...]) -> str:
+    """`(3, 64, 64)`."""
     return f"({', '.join(str(value) for value in values)})"
 
 
