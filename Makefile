@@ -1,5 +1,6 @@
 # make run     set up, measure configs/sweep.yaml, write the report
 # make test    set up with the test tools, run every check and test
+# make quick   the tests that need neither a browser, a server, nor more than two seconds, in under a minute
 # make clean   remove the environment and what tools left behind
 #
 # Nothing is installed twice: the stamps below are older than what they depend on only when that has changed.
@@ -13,13 +14,16 @@ SETUP := pyproject.toml constraints.txt Makefile
 # How many processes run the tests; each file stays with one, since its tests share workers, browsers and databases.
 PROCESSES ?= 2
 
-.PHONY: run test lint browser postgres clean
+.PHONY: run test quick lint browser postgres clean
 
 run: $(VENV)/.installed
 	$(VENV)/bin/convbench run configs/sweep.yaml
 
 test: $(VENV)/.installed-dev browser postgres lint
-	$(VENV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
+	$(VENV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations 15
+
+quick: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadfile -m "not slow and not browser and not postgres"
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .

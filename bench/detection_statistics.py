@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from table import show_table
+
 #: How many trials each part has; of `same` the first run has nothing before it.
 TRIALS = {"same": 21, "planted": 6, "ab": 4, "identical": 4}
 #: By how much a third of the cases is slower.
@@ -191,14 +193,7 @@ def show(rows: Sequence[Row], *, markdown: bool) -> None:
     for part, lines in PARTS.items():
         own = [row for row in rows if row["part"] == part]
         cells += [(part if first == 0 else "", *each) for first, each in enumerate(lines(own))] if own else []
-    if markdown:
-        print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
-        print("\n".join("| " + " | ".join(row) + " |" for row in cells))
-    else:
-        widths = [max(len(row[i]) for row in [heads, *cells]) for i in range(len(heads))]
-        for row in [heads, *cells]:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print()
+    show_table(heads, cells, markdown=markdown)
     for part in PARTS:
         own = [row for row in rows if row["part"] == part]
         loads = sorted(row["load_after"][0] for row in own)

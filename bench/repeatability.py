@@ -28,6 +28,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from table import show_table
+
 #: batch, in_channels, out_channels, kernel, stride, padding, size of the study's layers.
 LAYERS = {
     "1-3-10-3-1-0-64": (1, 3, 10, 3, 1, 0, 64),
@@ -224,14 +226,7 @@ def show(rows: Sequence[dict[str, object]], *, markdown: bool) -> None:
         )
         for line in table
     ]
-    if markdown:
-        print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
-        print("\n".join("| " + " | ".join(row) + " |" for row in cells))
-    else:
-        widths = [max(len(row[i]) for row in [heads, *cells]) for i in range(len(heads))]
-        for row in [heads, *cells]:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print()
+    show_table(heads, cells, markdown=markdown)
     p95 = {(line["layer"], line["tool"]): float(str(line["p95"])) for line in table if "p95" in line}
     for layer in LAYERS:
         ours, theirs = p95.get((layer, "convbench")), p95.get((layer, "torch.utils.benchmark"))

@@ -40,10 +40,22 @@ def run(
     SweepError for mistakes in the file, RequestError where nothing is left to measure, the database cannot be used, or
     the run to resume is `base`.
     """
+    return run_planned(*planned(Path(config)), db=db, fresh=fresh, listener=listener, base=base)
+
+
+def run_planned(
+    sweep: sweeps.Sweep,
+    plan: sweeps.Plan,
+    *,
+    db: str | None = None,
+    fresh: bool = False,
+    listener: Listener | None = None,
+    base: Run | None = None,
+) -> MeasuredRun:
+    """Measure and store what `planned` read. Does and raises what `run` does, without a second look at the file."""
     from convbench.conduct import run as runner
     from convbench.engine.local import LocalEngine
 
-    sweep, plan = planned(Path(config))
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
     run_id = runner.run(
@@ -120,14 +132,14 @@ def forecast_s(plan: sweeps.Plan, sweep: sweeps.Sweep, *, db: str | None = None)
 
 
 def against(
-    config: str | Path,
+    sweep: sweeps.Sweep,
     base: Run,
     new: Run,
     *,
     across_environments: bool = False,
     listener: Listener | None = None,
 ) -> Compared:
-    """Compare the run `new` of the sweep in `config`, which was measured just now, with `base`, and confirm it.
+    """Compare the run `new` of `sweep`, which was measured just now, with `base`, and confirm it.
 
     Suspects and as many controls are measured again. Raises as `compare` does.
     """
@@ -137,7 +149,6 @@ def against(
 
     if base.id == new.id:
         raise runner.itself(base.id)
-    sweep, _ = planned(Path(config))
     return confirmed(
         sweep,
         base,
@@ -164,8 +175,9 @@ def run_against(
     Raises as `run` and `compare` do.
     """
     before = baseline(base, db=db)
-    measured = run(config, db=db, fresh=fresh, listener=listener, base=before)
-    found = against(config, before, measured.run, across_environments=across_environments, listener=listener)
+    sweep, plan = planned(Path(config))
+    measured = run_planned(sweep, plan, db=db, fresh=fresh, listener=listener, base=before)
+    found = against(sweep, before, measured.run, across_environments=across_environments, listener=listener)
     return measured, found
 
 

@@ -15,18 +15,22 @@ from convbench.store.files import write_bytes
 
 if TYPE_CHECKING:
     from convbench.analysis.comparison.judgment import Compared
+    from convbench.analysis.findings.findings import Examined
 
 
 #: Where reports are written, below the current directory.
 REPORTS = Path("reports")
 
 
-def write_report(run: Run, folder: Path = REPORTS) -> Path:
-    """Write the run's report into `folder`, whole or not at all, and return its path."""
+def write_report(run: Run, folder: Path = REPORTS, *, seen: Examined | None = None) -> Path:
+    """Write the run's report into `folder`, whole or not at all, and return its path.
+
+    `seen` is what is known of the run where the caller has it.
+    """
     from convbench.report.pages import run as page
 
     path = folder / page.file_name(run)
-    write_bytes(path, page.render(run).encode())
+    write_bytes(path, page.render(run, seen).encode())
     return path
 
 

@@ -10,13 +10,16 @@ from convbench.units import line
 @app.command()
 def report(run: RunRef = "latest", db: Database = None) -> None:
     """Write the report of a stored run again."""
-    from convbench.actions import read
+    from convbench.actions import pages, read
 
     database = database_of(db)
     if not read.is_export(run):
         send_what_waits(database)
-    loaded = read.load(run, db=database)
-    path = loaded.write_report()
+    loaded = read.load(run, db=database).run
+    from convbench.analysis.findings.findings import examined  # loads pandas, for which a mistyped run need not wait
+
+    seen = examined(loaded)
+    path = pages.write_report(loaded, seen=seen)
     if not read.is_export(run):  # which is not stored, and may come without any database
-        write_index(loaded.run, database)
+        write_index(loaded, database, seen.sentences)
     show(line(str(path)))

@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,8 +20,12 @@ from convbench.units import flat, line
 if TYPE_CHECKING:
     from convbench.analysis.comparison.judgment import Compared
     from convbench.model.result import Run
+    from convbench.sweep import Sweep
 
 from convbench.cli.interrupt import sigterm_as_interrupt
+
+#: Findings that are told on standard error: those most worth knowing.
+MOST_TOLD = 3
 
 
 @app.command()
@@ -45,7 +48,7 @@ def run(
     --against, what changed goes to standard error too, and the exit code is that of compare.
     """
     from convbench.actions import compare as comparing
-    from convbench.actions import measure, read
+    from convbench.actions import measure, pages, read
     from convbench.cli.output import say
     from convbench.cli.progress import Shown
     from convbench.conduct import run as runner
@@ -56,6 +59,8 @@ def run(
     shown = Shown()
 
     def report_so_far(run_id: str, pass_index: int) -> None:
+        if pass_index == sweep.measure.passes - 1:
+            return  # the report of the whole run follows at once
         _load_report()
         try:
             measured = measure.measured(run_id, db=database)
@@ -63,15 +68,16 @@ def run(
         except RequestError as error:
             say(f"no report yet, the run goes on: {error.message}")
             return
-        if pass_index == 0 and measured.run.measure.passes > 1:
+        if pass_index == 0:
             say(f"a first report, which each further pass sharpens: {line(str(path))}")
 
     base = None if against is None else comparing.baseline(against, db=database)
     interrupted = False
     with sigterm_as_interrupt():
         try:
+            sweep, plan = measure.planned(config)
             listener = shown.listener(pass_finished=runner.Listener(pass_finished=report_so_far))
-            measured = measure.run(config, db=database, fresh=fresh, listener=listener, base=base)
+            measured = measure.run_planned(sweep, plan, db=database, fresh=fresh, listener=listener, base=base)
         except KeyboardInterrupt:
             if shown.run_id is None:
                 raise
@@ -80,8 +86,13 @@ def run(
         finally:
             shown.close()
     _load_report()
-    path = measured.write_report()
-    findings = _tell_summary(measured.run)
+    from convbench.analysis.findings.findings import examined  # what it imports is loaded now
+
+    seen = examined(measured.run)
+    path = pages.write_report(measured.run, seen=seen)
+    findings = seen.sentences
+    for sentence in findings[:MOST_TOLD]:
+        say(f"- {flat(sentence)}")
     if waiting_file(measured.id).exists():
         say("no page of all runs: the database that lists them does not have this one yet")
     else:
@@ -94,13 +105,13 @@ def run(
         code = outcome.of_run(measured.run, findings)
         raise typer.Exit(ExitCode.INTERRUPTED if interrupted else code)
     kept = f"convbench compare {against if against and read.is_export(against) else base.id} {measured.id}"
-    found = _confirmed(config, base, measured.run, across_environments, kept)
+    found = _confirmed(sweep, base, measured.run, across_environments, kept)
     code = outcome.of_comparison(found.comparison)
     write_page(found, None, no_page=False)
     raise typer.Exit(code)
 
 
-def _confirmed(config: Path, base: Run, new: Run, across_environments: bool, kept: str) -> Compared:
+def _confirmed(sweep: Sweep, base: Run, new: Run, across_environments: bool, kept: str) -> Compared:
     """What changed, after the suspects were measured again; told on standard error. `kept` compares what is stored."""
     from convbench.actions import measure
     from convbench.cli.progress import Shown
@@ -110,7 +121,7 @@ def _confirmed(config: Path, base: Run, new: Run, across_environments: bool, kep
     with sigterm_as_interrupt():
         try:
             found = measure.against(
-                config, base, new, across_environments=across_environments, listener=shown.listener()
+                sweep, base, new, across_environments=across_environments, listener=shown.listener()
             )
         except KeyboardInterrupt:
             shown.close()
@@ -126,16 +137,6 @@ def _load_report() -> None:
     """Import what reports are made with. An interrupt comes afterwards: pandas cannot be imported again after half."""
     with interrupts_deferred():
         importlib.import_module("convbench.report.pages.run")
-
-
-def _tell_summary(run: Run) -> list[str]:
-    """Tell the things most worth knowing on standard error; returns all that was found."""
-    from convbench.analysis.findings.findings import findings
-
-    sentences = [finding.sentence for finding in findings(run)]
-    for sentence in sentences[:3]:
-        say(f"- {flat(sentence)}")
-    return sentences
 
 
 @contextlib.contextmanager

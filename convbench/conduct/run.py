@@ -149,9 +149,8 @@ def _begin(
     if found is not None:
         if found == base_id:
             raise itself(base_id)
-        store.take_over(found, writer)
+        started = datetime.fromisoformat(store.take_over(found, writer))
         history = [visit for visits in store.visits(found).values() for visit in visits]
-        started = datetime.fromisoformat(store.load(found).started_at)
         begun = Begun(
             run_id=found, resumed=True, visits_kept=len(history), environment=environment, cases=len(plan.cases)
         )

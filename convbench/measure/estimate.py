@@ -147,28 +147,6 @@ def estimate(blocks: BlockTable) -> Estimates:
     )
 
 
-def common_floors(blocks: BlockTable, first: Integers, second: Integers) -> tuple[Floats, Floats]:
-    """Floors of pairs of cases, given as positions, over the rounds of the passes that both have.
-
-    A minimum falls with the number of blocks, so that only equal numbers may be compared. NaN where a pair has no round
-    in common.
-    """
-    if not len(blocks.values):
-        return np.full(len(first), NAN), np.full(len(second), NAN)
-    pass_index, round_index = blocks.column("pass_index"), blocks.column("round_index")
-    rounds = int(round_index.max()) + 1
-    places, at = np.unique((pass_index * rounds + round_index).astype(np.int64), return_inverse=True)
-    grid = np.full((len(blocks.offsets) - 1, len(places)), np.inf)
-    grid[blocks.cases, at] = blocks.column("minimum_s")
-    a, b = grid[first], grid[second]
-    common = np.isfinite(a) & np.isfinite(b)
-    floors = [np.where(common, side, np.inf).min(axis=1, initial=np.inf) for side in (a, b)]
-    return (
-        np.where(np.isfinite(floors[0]), floors[0], NAN),
-        np.where(np.isfinite(floors[1]), floors[1], NAN),
-    )
-
-
 def beside(blocks: BlockTable, companions: BlockTable) -> tuple[Floats, Floats]:
     """Floors of what was measured beside each case in one pass, and of the case's own first rounds there.
 

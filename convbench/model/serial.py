@@ -30,16 +30,12 @@ from convbench.model.result import (
     BLOCK_LAYOUTS,
     PACKED,
     Baseline,
-    Block,
     Check,
     Environment,
     Git,
-    Measure,
     PassFacts,
-    Rejection,
     Result,
     Run,
-    Visit,
 )
 from convbench.model.variables import HIDDEN, Variables, hidden, telling
 
@@ -371,12 +367,6 @@ _RULES: dict[type, _Rule] = {
 }
 
 
-def _judge_visit(visit: Visit) -> None:
-    wrong = wrong_blocks([(visit.layout, getattr(visit, name)) for name in PACKED])
-    if wrong is not None:
-        raise _unexpected((PACKED[wrong[0]],), wrong[1])
-
-
 def _judge_blocks(results: Sequence[Result], *outside: str) -> None:
     """Blocks of many results at once, for that costs a hundredth of one after the other."""
     for name in PACKED:
@@ -520,12 +510,7 @@ def _place(inside_out: list[str | int]) -> str:
 
 problem_from_json = reader(Problem)
 case_from_json = reader(Case)
-block_from_json = reader(Block)
 check_from_json = reader(Check)
-visit_from_json = reader(Visit, _judge_visit)
-result_from_json = reader(Result, lambda result: _judge_blocks([result]))
-rejection_from_json = reader(Rejection)
-measure_from_json = reader(Measure)
 _environment_from_json = reader(Environment)
 pass_facts_from_json = reader(PassFacts)
 baseline_from_json = reader(Baseline)

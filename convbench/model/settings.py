@@ -141,10 +141,21 @@ def module_problem(text: str) -> str | None:
     words = [*path.split("."), *attribute.split(".")]
     if colon and all(word.isidentifier() for word in words):
         return None
-    if not colon and "." in path and all(word.isidentifier() for word in path.split(".")):
-        package, _, name = path.rpartition(".")
-        return f"did you mean {package}:{name}?"
-    return "the part before the colon is imported, the class after it takes torch.nn.Conv2d's arguments"
+    dotted = path.split(".")
+    if colon or not all(word.isidentifier() for word in dotted):
+        return _ELSEWHERE_MODULE
+    if dotted[-1].lower() == "conv2d" and dotted[0] in (*_TORCHS, dotted[-1]):
+        return f"did you mean {TORCH_CONV2D}?"
+    if len(dotted) == 1:
+        return _ELSEWHERE_MODULE
+    if dotted[0] in _TORCHS:
+        return f"of torch's modules only {TORCH_CONV2D} takes its arguments; one of your own is package.module:Class"
+    return f"did you mean {'.'.join(dotted[:-1])}:{dotted[-1]}?"
+
+
+_ELSEWHERE_MODULE = "the part before the colon is imported, the class after it takes torch.nn.Conv2d's arguments"
+#: Names that torch and its parts are usually imported by.
+_TORCHS = ("torch", "nn", "F")
 
 
 #: Characters of a word that are compared with known ones; more are not read.

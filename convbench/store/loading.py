@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from operator import attrgetter, itemgetter
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Integer, Select, null, select, type_coerce
 
@@ -112,30 +113,39 @@ def case(problem: str, settings: str, *, case_id: str | None = None) -> Case:
     return made
 
 
-#: Cases and checks by what is stored of them. The two runs of a comparison share their cases, read once and the same at
-#: a glance; and a layer errs alike in every run of its seed, so that the second run has few new checks.
-_known_cases: dict[tuple[str, str], Case] = {}
-_known_checks: dict[str, Check] = {}
-_MOST_KNOWN = 131072
+#: Cases and checks that are kept at most, of each; beyond it all are forgotten.
+MOST_KNOWN = 131072
 
 _Stored = TypeVar("_Stored", bound=Hashable)
 _Noun = TypeVar("_Noun")
 
 
-def _known(
-    stored: Sequence[_Stored], known: dict[_Stored, _Noun], read: Callable[[Sequence[_Stored]], Iterable[_Noun]]
-) -> list[_Noun]:
-    """What is stored as nouns; those that are not `known` yet are read all at once."""
-    if len(known) > _MOST_KNOWN:
-        known.clear()
-    new = [one for one in dict.fromkeys(stored) if one not in known]
-    known.update(zip(new, read(new), strict=True))
-    return [known[one] for one in stored]
+class Known(Generic[_Stored, _Noun]):
+    """Nouns by what is stored of them, each made once. Threads that read at once share them and wait for each other.
+
+    The two runs of a comparison share their cases, read once and the same at a glance; and a layer errs alike in every
+    run of its seed, so that the second run has few new checks.
+    """
+
+    def __init__(self, read: Callable[[Sequence[_Stored]], Iterable[_Noun]]) -> None:
+        self._read = read
+        self._nouns: dict[_Stored, _Noun] = {}
+        self._lock = threading.Lock()
+
+    def of(self, stored: Sequence[_Stored]) -> list[_Noun]:
+        """The nouns of what is stored; those that are not known yet are read all at once."""
+        with self._lock:
+            known = self._nouns
+            if len(known) > MOST_KNOWN:
+                known.clear()
+            new = [one for one in dict.fromkeys(stored) if one not in known]
+            known.update(zip(new, self._read(new), strict=True))
+            return [known[one] for one in stored]
 
 
 def _cases_of(texts: Sequence[tuple[str, str]]) -> list[Case]:
     """The cases of some (problem, settings)."""
-    return _known(texts, _known_cases, _read_cases)
+    return _known_cases.of(texts)
 
 
 def _read_cases(texts: Sequence[tuple[str, str]]) -> list[Case]:
@@ -143,6 +153,8 @@ def _read_cases(texts: Sequence[tuple[str, str]]) -> list[Case]:
     columns = {name: [getattr(made, name) for made in settings] for name in _SETTINGS}
     return nouns(Case, len(texts), problem=[_problem(text) for text, _ in texts], **columns)
 
+
+_known_cases = Known(_read_cases)
 
 _SETTINGS = [field.name for field in fields(Case) if field.name != "problem"]
 
@@ -294,7 +306,7 @@ def _results(connection: Connection, key: int, cases: Sequence[Case], *, checks:
 
 def _checks(texts: Sequence[str | None]) -> list[Check | None]:
     """The checks by their JSON."""
-    read = iter(_known([text for text in texts if text is not None], _known_checks, _read_checks))
+    read = iter(_known_checks.of([text for text in texts if text is not None]))
     return [None if text is None else next(read) for text in texts]
 
 
@@ -306,3 +318,6 @@ def _read_checks(texts: Sequence[str]) -> list[Check]:
     if not isinstance(documents, list) or len(documents) != len(texts):
         documents = [stored(text) for text in texts]  # the first that is wrong tells why
     return checks_from_json(documents)
+
+
+_known_checks = Known(_read_checks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -134,8 +135,8 @@ class Store:
                         return runs.run_of(row).id
         return None
 
-    def take_over(self, run_id: str, writer: Writer) -> None:
-        """Go on with an unfinished run: `writer` alone may append from now on.
+    def take_over(self, run_id: str, writer: Writer) -> str:
+        """Go on with an unfinished run: `writer` alone may append from now on. Returns when the run began (ISO 8601).
 
         StoreError where it is finished, or another process writes it.
         """
@@ -162,7 +163,9 @@ class Store:
                 )
             with self._place.decoding(run_id):
                 positions = loading.positions(connection, row.key)
+                started_at = runs.run_of(row).started_at
         self._claims[run_id] = _Claim(key=row.key, writer=writer, positions=positions)
+        return started_at
 
     def claim(self, run_id: str, writer: Writer) -> None:
         """Go on with a run that `writer` writes already, after it was sent here."""
@@ -293,7 +296,7 @@ class Store:
         Raises RunNotFoundError where there is none or where there are several, and NotComparableError where there is no
         such baseline.
         """
-        with self._reading() as connection, _without_garbage_collection():
+        with self._reading() as connection, _garbage_collection.off():
             key = self._find(connection, ref).key
             columns = schema.columns(schema.runs, self._version)
             row = connection.execute(select(*columns).where(schema.runs.c.key == key)).one()
@@ -307,7 +310,7 @@ class Store:
 
     def past(self, *, case_id: str | None = None, run_ids: Collection[str] | None = None) -> list[Run]:
         """Runs, oldest first, with the results of one case, or of all, and little more: what `past.past` tells."""
-        with self._reading() as connection, _without_garbage_collection():
+        with self._reading() as connection, _garbage_collection.off():
             return past.past(connection, self._version, self._place, case_id=case_id, run_ids=run_ids)
 
     def find_case(self, ref: str) -> Case:
@@ -371,13 +374,29 @@ class _Claim:
     positions: Mapping[str, int]
 
 
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Millions of new objects and no cycles among them: looking for cycles would cost more than reading."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+class _GarbageCollection:
+    """Python's, switched off while anything is loaded, by however many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loading = 0
+        self._was_enabled = False
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """Millions of new objects and no cycles among them: looking for cycles would cost more than reading."""
+        with self._lock:
+            if not self._loading:
+                self._was_enabled = gc.isenabled()
+                gc.disable()
+            self._loading += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._loading -= 1
+                if not self._loading and self._was_enabled:
+                    gc.enable()
+
+
+_garbage_collection = _GarbageCollection()

@@ -190,9 +190,10 @@ class _Journaled:
             _remove(waiting_file(run.id))
             raise
 
-    def take_over(self, run_id: str, writer: Writer) -> None:
-        self._server.take_over(run_id, writer)
+    def take_over(self, run_id: str, writer: Writer) -> str:
+        started_at = self._server.take_over(run_id, writer)
         self._begin_journal(run_id, writer, lambda journal: self._server.send(run_id, to=journal))
+        return started_at
 
     def _begin_journal(self, run_id: str, writer: Writer, fill: Callable[[Store], None]) -> None:
         """Make the file and what it begins with under another name: others must not find half of it and send that."""
@@ -248,9 +249,6 @@ class _Journaled:
 
     def visits(self, run_id: str) -> dict[str, list[Visit]]:
         return self._here.visits(run_id)
-
-    def load(self, ref: str) -> Run:
-        return self._here.load(ref)
 
     @property
     def _here(self) -> Store:

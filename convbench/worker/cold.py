@@ -21,6 +21,8 @@ OBJECT_BYTES = 5000
 MOST_COPIES = 8192
 #: How much more than the cache lies between two uses of the same bytes.
 BEYOND = 2
+#: Tensors that stay in the caches and are named in a note; the others are counted.
+MOST_NAMED = 3
 
 
 def rotating_step(layer: Layer, cache_bytes: int) -> Step:
@@ -35,11 +37,29 @@ def rotating_step(layer: Layer, cache_bytes: int) -> Step:
     return lambda: turn()()
 
 
+def stays_hot(layer: Layer) -> str | None:
+    """What a reader must know of a layer whose steps rotate: tensors of the user's module that stay in the caches.
+
+    None where all that it reads is copied: its input, the upstream gradient, and a weight and a bias of its own.
+    """
+    copied = {"weight", "bias"} & layer.module._parameters.keys()
+    own = [(name, tensor) for name, tensor in layer.operands.tensors().items() if name in ("weight", "bias")]
+    hot: dict[int, str] = {}  # the first name of each tensor
+    for name, tensor in (*own, *layer.module.named_parameters(), *layer.module.named_buffers()):
+        if name not in copied:
+            hot.setdefault(id(tensor), name)
+    if not hot:
+        return None
+    names = ", ".join([*hot.values()][:MOST_NAMED])
+    names += f" and {len(hot) - MOST_NAMED} more" if len(hot) > MOST_NAMED else ""
+    return f"not cold: {names}, which the module keeps elsewhere than in its own weight and bias"
+
+
 def _on_copy(layer: Layer) -> Step:
     """The step on a copy of the operands; it hands the module its parameters first where forward is in the step."""
     own: dict[str, Any] = layer.module._parameters  # what `module.weight` reads
     hot = layer.operands
-    # What a module of the user's keeps elsewhere stays in the caches.
+    # What a module of the user's keeps elsewhere stays in the caches, as `stays_hot` tells.
     weight = _copy(hot.weight) if "weight" in own else hot.weight
     bias = _copy(hot.bias) if "bias" in own else hot.bias
     operands = Operands(_copy(hot.x), weight, bias, _copy(hot.g))

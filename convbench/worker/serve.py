@@ -52,12 +52,13 @@ class Prepared:
         self.results: dict[str, torch.Tensor] = {}  # on normal data, where the layer was checked and is right
         self.normal: dict[str, torch.Tensor] = {}  # that data, where another is timed
 
-    def go_cold(self, device: torch.device) -> None:
-        """From now on each iteration finds its operands in memory."""
+    def go_cold(self, device: torch.device) -> str | None:
+        """From now on each iteration finds its operands in memory; what does not hold of all of them, or None."""
         if self.queue is None:
             self.step = cold.rotating_step(self.layer, cold.last_level_cache_bytes())
-        else:
-            self.between = cold.flush(device)
+            return cold.stays_hot(self.layer)
+        self.between = cold.flush(device)
+        return None
 
     @property
     def timer_name(self) -> str:
@@ -150,7 +151,7 @@ class Worker:
             outcome = check(layer, implementation=ran.name, precision=answer["precision"])
             prepared.results = outcome.results
             answer["check"] = {name: getattr(outcome, name) for name in _TOLD}
-            answer["note"] = "; ".join(filter(None, [layer.note, outcome.note])) or None
+            answer["note"] = _notes(layer.note, outcome.note)
             if outcome.reason is not None:
                 answer.update(status="failed", reason=outcome.reason)
             elif outcome.imprecise is not None:
@@ -160,7 +161,7 @@ class Worker:
             prepared.normal = {name: tensor.detach().clone() for name, tensor in layer.operands.tensors().items()}
             layer.set_data()
         if spec.cache == "cold":
-            prepared.go_cold(device)
+            answer["note"] = _notes(answer["note"], prepared.go_cold(device))
         answer["timer"] = prepared.timer_name
         answer["threads"] = self._same_threads()
         self._prepared[request["key"]] = prepared
@@ -247,6 +248,11 @@ def serve(channel: Channel) -> None:
         if request is None:
             return
         channel.send(worker.answer(request))
+
+
+def _notes(*notes: str | None) -> str | None:
+    """What a reader must know of a layer, in one line; None where there is nothing."""
+    return "; ".join(filter(None, notes)) or None
 
 
 def classify(error: Exception, *, module: str = TORCH_CONV2D) -> tuple[str, str]:

@@ -22,6 +22,7 @@ import synthetic
 
 from convbench import cli
 from convbench.actions import measure, pages, read
+from convbench.analysis.findings import findings
 from convbench.cli import entry, exits, options
 from convbench.cli.run import interrupts_deferred
 from convbench.conduct.run import Begun, Listener
@@ -357,20 +358,38 @@ def test_a_page_of_all_runs_that_cannot_be_written_costs_a_line(command: Command
     assert said.err == "no page of all runs: cannot write reports/index.html: it is a folder\n"
 
 
+@pytest.mark.parametrize("verb", [("run", "sweep.yaml"), ("report",)])
+def test_what_is_found_in_a_run_is_found_once(
+    command: Command, sweep: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    made = store(synthetic.run(4, troubles=False), Path("reports/convbench.db"))
+    monkeypatch.setattr(measure, "run_planned", lambda *about, **rest: read.load(made.id))
+    found = findings.findings
+    looked: list[str] = []
+
+    def counted(run: Run, *about: object, **rest: object) -> list[findings.Finding]:
+        looked.append(run.id)
+        return found(run, *about, **rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(findings, "findings", counted)
+    assert command(*verb).code == 0
+    assert looked == [made.id]
+
+
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_run_writes_the_page_of_all_runs_at_its_end(
     command: Command, sweep: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
 ) -> None:
     made = synthetic.run(4, troubles=False, unmeasured=1 if interrupted else 0)
 
-    def fake(config: Path, *, db: str | None, fresh: bool, listener: Listener, base: object) -> read.MeasuredRun:
+    def fake(read_sweep: object, plan: object, *, listener: Listener, **rest: object) -> read.MeasuredRun:
         store(made, Path("reports/convbench.db"))
         listener.begun(Begun(run_id=made.id, resumed=False, visits_kept=0, environment=made.environment, cases=4))
         if interrupted:
             raise KeyboardInterrupt
         return read.load(made.id)
 
-    monkeypatch.setattr(measure, "run", fake)
+    monkeypatch.setattr(measure, "run_planned", fake)
     said = command("run", "sweep.yaml", "--summary", "summary.md", "--junit", "junit.xml")
     assert said.code == (130 if interrupted else 0)
     assert "passed" in Path("summary.md").read_text(encoding="utf-8").splitlines()[0]
@@ -386,11 +405,12 @@ def test_a_run_that_is_not_comparable_with_its_base_is_kept_and_told(
     base, new = moved(1.0)
     store(replace(base, environment=replace(base.environment, torch="1.0")), Path("reports/convbench.db"))
 
-    def fake(config: Path, *, db: str | None, fresh: bool, listener: Listener, base: object) -> read.MeasuredRun:
+    def fake(read_sweep: object, plan: object, *, listener: Listener, **rest: object) -> read.MeasuredRun:
         store(replace(new, id=OTHER), Path("reports/convbench.db"))
+        sweep.write_text("edited meanwhile, and no sweep any more", encoding="utf-8")
         return read.load(OTHER)
 
-    monkeypatch.setattr(measure, "run", fake)
+    monkeypatch.setattr(measure, "run_planned", fake)
     said = command("run", "sweep.yaml", "--against", base.id, "--fail-on", "none", "--summary", "summary.md")
     assert said.code == 4, "which --fail-on does not touch"
     assert OTHER in said.out and Path(said.out.strip()).is_file(), "so that a history can go on from it"

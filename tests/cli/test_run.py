@@ -258,6 +258,7 @@ def test_the_first_report_is_there_after_the_first_pass(folder: Path) -> None:
     assert "a first report" in err
 
 
+@pytest.mark.slow
 def test_the_python_api_measures_and_returns_a_frame(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     (folder / "sweep.yaml").write_text(SWEEP.replace("passes: 5", "passes: 1"), encoding="utf-8")

@@ -100,6 +100,7 @@ def tree(folder: Path, slower: float) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_slower_tree_under_another_interpreter_is_found(
     command: object, littered: Path, with_torch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +161,7 @@ def lane_of() -> Iterator[object]:
         lanes.close()
 
 
+@pytest.mark.slow
 def test_modules_of_the_user_come_from_the_current_folder_or_from_those_named(lane_of: object, littered: Path) -> None:
     a, b = tree(littered / "a", 1.0), tree(littered / "b", 1.0)
     (b / "other.py").write_text("from mine import Conv\n", encoding="utf-8")
@@ -208,6 +210,7 @@ def test_an_interpreter_that_cannot_measure_is_told_with_its_side(command: objec
     assert psutil.Process().children() == before, "no worker is left"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_leaves_no_worker(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(SWEEP.replace('["mine:Conv", torch.nn.Conv2d]', "torch.nn.Conv2d"), "utf-8")
     process = start(tmp_path, "ab", "sweep.yaml", "--b-env", "ONEDNN_MAX_CPU_ISA=AVX2")

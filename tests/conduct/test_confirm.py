@@ -16,6 +16,7 @@ from test_git_state import git
 from test_passes import case
 
 from convbench.actions import measure
+from convbench.actions.read import MeasuredRun
 from convbench.analysis.comparison import confirmation
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.comparison import compare
@@ -30,6 +31,7 @@ from convbench.model.result import Environment, Git, Run, unpack_blocks
 from convbench.model.threshold import Thresholds
 from convbench.report.text.compare import verdict_text
 from convbench.store import Store
+from convbench.sweep import Sweep
 from convbench.sweep.parse import parse as parse_sweep
 
 LAYER = "axes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4}\n"
@@ -317,7 +319,31 @@ def test_a_base_that_is_not_there_is_told_before_anything_is_measured(
         measure.run_against("sweep.yaml", "main")
     base, new = runs([1.0])
     with pytest.raises(RequestError, match="cannot be compared with itself"):
-        measure.against("sweep.yaml", base, replace(new, id=base.id))
+        measure.against(SWEEP, base, replace(new, id=base.id))
+
+
+def test_a_sweep_edited_while_it_is_measured_is_confirmed_as_it_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"seed: 7\n{LAYER}")
+    base, new = runs([1.0])
+
+    def measured(sweep: Sweep, plan: object, **rest: object) -> MeasuredRun:
+        path.write_text(f"seed: 8\n{LAYER}")
+        return MeasuredRun(run=replace(new, id="new"))
+
+    confirmed_by: list[Sweep] = []
+
+    def confirmed(sweep: Sweep, *rest: object, **more: object) -> Compared:
+        confirmed_by.append(sweep)
+        return Compared(comparison=compare(base, new, FIVE), base=base, new=new)
+
+    monkeypatch.setattr(measure, "baseline", lambda ref, *, db: base)
+    monkeypatch.setattr(measure, "run_planned", measured)
+    monkeypatch.setattr(against, "confirmed", confirmed)
+    measure.run_against(path, "main")
+    assert [sweep.seed for sweep in confirmed_by] == [7]
 
 
 def test_what_all_moved_by_is_not_said_of_what_was_measured_again() -> None:

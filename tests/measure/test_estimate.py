@@ -199,23 +199,3 @@ def test_a_case_with_nothing_beside_it_has_nothing_to_compare() -> None:
     assert np.isnan((beside / own)[:2]).all()
     assert (beside[2], own[2]) == (1.0, 1.0)
     assert np.isnan(estimate.beside(table(one_block), table([]))[0]).all()
-
-
-def test_pairs_are_compared_over_the_rounds_that_both_have() -> None:
-    long = [
-        block(pass_index=0, round_index=0, minimum_s=2.0),
-        block(pass_index=0, round_index=1, minimum_s=1.5),
-        block(pass_index=1, round_index=0, minimum_s=1.0),  # the other one had settled by then
-    ]
-    short = [block(pass_index=0, round_index=1, minimum_s=4.0), block(pass_index=0, round_index=0, minimum_s=3.0)]
-    apart = [block(pass_index=2, round_index=0, minimum_s=5.0)]
-    blocks = table(long, short, apart, [])
-    first, second = estimate.common_floors(blocks, np.array([0, 1, 0, 0, 3]), np.array([1, 0, 0, 2, 0]))
-    assert first[:3].tolist() == [1.5, 3.0, 1.0]
-    assert second[:3].tolist() == [3.0, 1.5, 1.0]
-    assert np.isnan(first[3:]).all() and np.isnan(second[3:]).all()
-
-
-def test_no_blocks_at_all_have_no_common_floor() -> None:
-    first, second = estimate.common_floors(table([]), np.array([0]), np.array([0]))
-    assert np.isnan(first).all() and np.isnan(second).all()

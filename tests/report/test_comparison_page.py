@@ -317,6 +317,7 @@ def test_uncommon_comparisons(made: object) -> None:
     assert ">nan" not in html.lower() and "inf %" not in html.lower()
 
 
+@pytest.mark.slow
 def test_ten_thousand_cases_fit() -> None:
     html = render(two_runs.many(10_000))
     assert len(html.encode()) <= 9e6

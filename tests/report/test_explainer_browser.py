@@ -36,6 +36,8 @@ HUGE = Problem(
     padding=(5, 5),
     batch_size=512,
 )
+#: More rows than a page can walk.
+VAST = 2_000_000_000
 GUTTER = 26  # left of and above a grid's cells, see explainer_grids.js
 
 
@@ -99,16 +101,16 @@ def _facts(page: Page) -> dict[str, str]:
 def _shows(page: Page, case: Case) -> None:
     """All that the page says of a case in words and numbers is what Python says."""
     p = case.problem
-    assert page.inner_text(".cx-constructor") == words._constructor(case)
-    assert page.inner_text(".cx-summary") == words._summary(case)
-    assert _formulas(page) == [words._formula(p, axis) for axis in (0, 1)]
-    notes = [f"{name.capitalize()}: {note}" for axis, name in enumerate(SPATIAL) for note in words._notes(p, axis)]
+    assert page.inner_text(".cx-constructor") == words.constructor_text(case)
+    assert page.inner_text(".cx-summary") == words.summary_text(case)
+    assert _formulas(page) == [words.formula_text(p, axis) for axis in (0, 1)]
+    notes = [f"{name.capitalize()}: {note}" for axis, name in enumerate(SPATIAL) for note in words.axis_notes(p, axis)]
     assert page.locator(".cx-note").all_inner_texts() == notes
     facts = _facts(page)
-    assert facts["input"] == words._tuple(p.input_shape)
-    assert facts["weight"] == words._tuple(p.weight_shape)
-    assert facts["bias"] == (words._tuple(p.bias_shape) if p.bias_shape else "none")
-    assert facts["output"] == words._tuple(p.output_shape)
+    assert facts["input"] == words.shape_text(p.input_shape)
+    assert facts["weight"] == words.shape_text(p.weight_shape)
+    assert facts["bias"] == (words.shape_text(p.bias_shape) if p.bias_shape else "none")
+    assert facts["output"] == words.shape_text(p.output_shape)
     assert facts["parameters"] == f"{p.parameters:,}"
     assert facts[f"FLOPs, {case.direction}"].split(" ")[0] == f"{case.flops:,}"
     assert facts["bytes, at the least"].split(" ")[0] == f"{case.bytes:,}"
@@ -227,7 +229,7 @@ def test_a_pointer_on_the_input_tells_who_reads_it(browser: Browser, tmp_path: P
         )
         told = _told(page)
         where = [
-            f"{noun}{'s' if len(places) > 1 else ''} {words._numbers(tuple(sorted(places)))}"
+            f"{noun}{'s' if len(places) > 1 else ''} {words.places_text(tuple(sorted(places)))}"
             for noun, places in (("row", rows), ("column", columns))
         ]
         number = units.plural(len(rows) * len(columns), "output")
@@ -309,7 +311,7 @@ def test_examples(browser: Browser, tmp_path: Path, scheme: str, width: int) -> 
             assert _inked(page, ".cx-output .cx-canvas")
             assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.click(".cx-reset")
-        assert page.inner_text(".cx-constructor") == words._constructor(Case(problem=PLAIN))
+        assert page.inner_text(".cx-constructor") == words.constructor_text(Case(problem=PLAIN))
         assert page.locator(".cx-reset").is_hidden()
 
 
@@ -390,6 +392,24 @@ def test_channels_and_groups(browser: Browser, tmp_path: Path) -> None:
         assert "depthwise" in said.inner_text()
 
 
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"kernel_size": (VAST, VAST), "padding": (VAST // 2, VAST // 2)},
+        {"input_size": (VAST, 5)},
+        {"padding": (VAST, VAST), "padding_mode": PaddingMode.REPLICATE},
+        {"kernel_size": (VAST, 3)},  # torch refuses it
+    ],
+)
+def test_a_layer_too_large_to_draw_is_told_and_an_example_shown(
+    browser: Browser, tmp_path: Path, about: dict[str, object]
+) -> None:
+    problem = replace(Problem(in_channels=1, out_channels=1, kernel_size=(3, 3), input_size=(5, 5)), **about)
+    with shown(browser, tmp_path, problem) as page:
+        assert "this layer is too large to be drawn" in page.locator(".cx-mistakes").inner_text()
+        assert "on 1 image of 1x5x5" in page.locator(".cx-constructor").inner_text()
+
+
 @pytest.mark.parametrize("text", ["", "three", "-3", "0", "1.5", "1e9", "NaN", "99999999999999999999", "<b>", "∞"])
 def test_nonsense_is_told_and_costs_nothing(browser: Browser, tmp_path: Path, text: str) -> None:
     with shown(browser, tmp_path, PLAIN) as page:
@@ -433,10 +453,10 @@ def test_what_torch_refuses(browser: Browser, tmp_path: Path, name: str, scheme:
         for index, way in enumerate(ways):
             better = words.changed(case, way)
             said = " and ".join(
-                f"{name} {words._yaml(value)} instead of {words._yaml(words.setting(case, name))}"
+                f"{name} {words.value_text(value)} instead of {words.value_text(words.setting(case, name))}"
                 for name, value in way.items()
             )
-            shape = words._tuple(better.problem.output_shape)
+            shape = words.shape_text(better.problem.output_shape)
             assert buttons.nth(index).inner_text().split("\n") == [said, f"output {shape}"]
         assert _inked(page, ".cx-input .cx-canvas")  # the nearest that works, dimmed
         page.focus(".cx-keys")
@@ -454,7 +474,7 @@ def test_the_last_drawing_that_works_stays(browser: Browser, tmp_path: Path) -> 
         _set(page, "groups", 4)
         assert "must be divisible by groups (4)" in page.inner_text(".cx-refusal")
         assert _told(page) == before
-        assert f"Dimmed below, one that works: {words._constructor(Case(problem=PLAIN))}" in page.inner_text(
+        assert f"Dimmed below, one that works: {words.constructor_text(Case(problem=PLAIN))}" in page.inner_text(
             ".cx-refusal"
         )
 
@@ -652,11 +672,11 @@ def test_the_words_are_those_of_the_text(browser: Browser) -> None:
         page.close()
     for problem, (constructor, summary, *axes) in zip(sound, told, strict=True):
         case = Case(problem=problem)
-        assert (constructor, summary) == (words._constructor(case), words._summary(case))
-        assert axes == [[words._formula(problem, axis), words._notes(problem, axis)] for axis in (0, 1)]
+        assert (constructor, summary) == (words.constructor_text(case), words.summary_text(case))
+        assert axes == [[words.formula_text(problem, axis), words.axis_notes(problem, axis)] for axis in (0, 1)]
     assert told_ways == [
         " and ".join(
-            f"{name} {words._yaml(value)} instead of {words._yaml(getattr(problem, name))}"
+            f"{name} {words.value_text(value)} instead of {words.value_text(getattr(problem, name))}"
             for name, value in way.items()
         )
         for problem, way in ways

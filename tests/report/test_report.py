@@ -185,7 +185,7 @@ def test_wrong_results_stand_at_the_head(run: Run) -> None:
 
 def _tile(run: Run, title: str) -> page.Tile:
     known = Rows(run)
-    return next(tile for tile in page._tiles(run, known, frame(run, rows=known)) if tile.title == title)
+    return next(tile for tile in page.tiles_of(run, known, frame(run, rows=known)) if tile.title == title)
 
 
 def test_cases_that_could_not_run_are_not_called_right(run: Run) -> None:
@@ -245,10 +245,10 @@ def test_the_byline_names_the_devices_of_the_cases(devices: tuple[str, ...], nam
     results = tuple(synthetic.result(replace(case, device=device)) for case, device in cases)
     run = replace(synthetic.empty_run(), results=results)
     run = replace(run, environment=replace(run.environment, accelerator="H100"))
-    assert page._machine(run, frame(run)) == f"{named}, 2 cores, torch 2.13.0+cpu"
+    assert page.machine_text(run, frame(run)) == f"{named}, 2 cores, torch 2.13.0+cpu"
     skipped = tuple(replace(result, status=Status.SKIPPED) for result in results)
     lone = replace(run, results=skipped)
-    assert page._machine(lone, frame(lone)).startswith("AMD EPYC 7B13, ")
+    assert page.machine_text(lone, frame(lone)).startswith("AMD EPYC 7B13, ")
 
 
 def _failed(result: Result) -> Result:
@@ -337,7 +337,7 @@ def test_findings_are_linked_to_their_cases(run: Run, html: str) -> None:
     ids = carried.column("case_id")
     found = findings(run)
     assert len(found) == len(carried.head["findings"]) > 3
-    shown = page._told(found, frame(run))
+    shown = page.told_findings(found, frame(run))
     for finding, told, link in zip(found, carried.head["findings"], shown, strict=True):
         if finding.paired:  # the sentence counts pairs, and so does the link
             assert link.cases == units.plural(len(finding.cases) // 2, "pair of cases", "pairs of cases")
@@ -480,7 +480,7 @@ def test_how_the_machine_was_meanwhile_is_told_where_the_system_tells() -> None:
         PassFacts(pass_index=0, seconds=1.0, load=0.5, stolen=0.25, throttled=0),
         PassFacts(pass_index=1, seconds=1.0, load=1.25, stolen=None, throttled=0),
     )
-    facts = dict(page._facts(replace(synthetic.run(3), passes=passes)))
+    facts = dict(page.facts_of(replace(synthetic.run(3), passes=passes)))
     assert facts["load, each pass"] == "0.5, 1.2"
     assert facts["stolen by other guests"] == "25.0 %, -"
     assert "frequency" not in facts

@@ -249,6 +249,7 @@ def test_a_script_runs_on_a_real_device(cache: Cache, direction: Direction, caps
 
 
 @pytest.mark.parametrize("name", ["their module forward", "cold backward", "plain grad_weight"])
+@pytest.mark.slow
 def test_a_script_runs_by_itself(name: str, tmp_path: Path) -> None:
     case = CASES[name]
     (tmp_path / "repro.py").write_text(few_copies(repro(case)), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import itertools
 import json
 import os
@@ -18,7 +19,8 @@ import tempfile
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -56,7 +58,7 @@ from convbench.model.result import (
     merge,
     pack_blocks,
 )
-from convbench.store import Store, Writer, digest, new_run_id, patience
+from convbench.store import Store, Writer, digest, loading, new_run_id, patience
 from convbench.store import schema as store_schema
 from convbench.store.place import Place
 
@@ -473,7 +475,7 @@ def test_resume_keeps_all_visits_until_the_same_are_stored_again(url: str) -> No
         first.append(run_id, [visit(CASES[0]), cut_short])
         assert len(first.load(run_id).results) == 2  # shown also while it is not complete
     with Store.create(url) as second:
-        second.take_over(run_id, ME)
+        assert second.take_over(run_id, ME) == first.load(run_id).started_at
         assert second.visits(run_id) == {CASES[0].id: [visit(CASES[0])], CASES[1].id: [cut_short]}
         second.append(run_id, [visit(CASES[1])])
         assert second.visits(run_id)[CASES[1].id] == [visit(CASES[1])]
@@ -521,6 +523,7 @@ APPENDS_FOR_EVER = """
 """
 
 
+@pytest.mark.slow
 def test_run_killed_at_any_moment_is_whole_and_resumable(url: str) -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)
@@ -651,6 +654,45 @@ def filled(path: Path, cases: tuple[Case, ...] = CASES) -> str:
         store.append(run_id, [visit(case) for case in cases])
         store.finish(run_id, RunState.FINISHED, "2026-11-24T04:00:00+00:00")
     return run_id
+
+
+def test_eight_threads_that_load_at_once_get_what_one_gets(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "MOST_KNOWN", 4)
+    with Store.create(str(path)) as store:
+        for number in range(8):
+            problems = [dataclasses.replace(CASES[0].problem, in_channels=100 * number + i + 1) for i in range(100)]
+            begin(store, cases=tuple(Case(problem=problem) for problem in problems), run=started(number))
+        ids = [run.id for run in store.runs()]
+        alone = {run_id: store.load(run_id).unmeasured for run_id in ids}
+
+    def load(run_id: str) -> None:
+        with Store.open(str(path)) as store:
+            for _ in range(20):
+                assert store.load(run_id).unmeasured == alone[run_id]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            assert [*threads.map(load, ids)] == [None] * 8
+    finally:
+        sys.setswitchinterval(interval)
+    assert gc.isenabled()
+
+
+def test_what_threads_have_known_at_once_is_forgotten_by_none_while_another_takes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loading, "MOST_KNOWN", 4)
+
+    def read(stored: Sequence[int]) -> list[str]:
+        time.sleep(1e-3)  # other threads have their turn
+        return [str(one) for one in stored]
+
+    known = loading.Known(read)
+    with ThreadPoolExecutor(8) as threads:
+        numbers = [(0, number) for number in range(1, 81)]
+        assert [*threads.map(known.of, numbers)] == [[str(a), str(b)] for a, b in numbers]
 
 
 def test_folder_is_made_and_default_is_below_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

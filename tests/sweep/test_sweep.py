@@ -372,6 +372,8 @@ def test_the_python_and_the_c_parser_agree(monkeypatch: pytest.MonkeyPatch) -> N
 ALL = "in_channels, out_channels, kernel_size, input_size"
 LISTS = "  hint: lists of values belong under axes"
 QUOTES = "  hint: take the quotes away"
+MODULE = "torch.nn.Conv2d or package.module:Class"
+ONLY = "of torch's modules only torch.nn.Conv2d takes its arguments; one of your own is package.module:Class"
 ELSEWHERE = "  hint: the part before the colon is imported, the class after it takes torch.nn.Conv2d's arguments"
 DEVICES = (
     "  hint: known are cpu, accelerator, cuda, xpu, mps, mtia, hpu, privateuseone, with an index if wanted: cuda:1"
@@ -456,6 +458,15 @@ def test_the_contracts_mistake() -> None:
         ("device: 0", "axes.device: expected a device, got 0"),
         ("module: Conv", f"axes.module: expected torch.nn.Conv2d or package.module:Class, got 'Conv'\n{ELSEWHERE}"),
         ("module: 'a.b:'", f"axes.module: expected torch.nn.Conv2d or package.module:Class, got 'a.b:'\n{ELSEWHERE}"),
+        *(
+            (f"module: {text}", f"axes.module: expected {MODULE}, got '{text}'\n  hint: did you mean torch.nn.Conv2d?")
+            for text in ("Conv2d", "nn.Conv2d", "torch.nn.conv2d", "torch.nn.modules.conv.Conv2d", "F.conv2d")
+        ),
+        *(
+            (f"module: {text}", f"axes.module: expected {MODULE}, got '{text}'\n  hint: {ONLY}")
+            for text in ("torch.nn.Conv3d", "nn.ConvTranspose2d", "torch.Conv1d")
+        ),
+        ("module: a.b.Conv2d", f"axes.module: expected {MODULE}, got 'a.b.Conv2d'\n  hint: did you mean a.b:Conv2d?"),
         ("module: a.b.C", "axes.module: expected torch.nn.Conv2d or package.module:Class, got 'a.b.C'\n  hint: did you mean a.b:C?"),
         ("stride: !!int 3", "axes.stride: YAML tags are not allowed, got 'tag:yaml.org,2002:int'\n  hint: take it out: values are read as they are written"),
         ("stride: !x 3", "axes.stride: YAML tags are not allowed, got '!x'\n  hint: take it out: values are read as they are written"),

@@ -97,7 +97,9 @@ FORMATS = tuple(itertools.product(DTYPES, ("contiguous", "channels_last")))
 SOME_FORMATS = (FORMATS[0], FORMATS[3], FORMATS[4], FORMATS[7])
 
 
-@pytest.mark.parametrize("name", HONEST)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "replicate far" else []) for name in HONEST]
+)
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 def test_honest_layers_pass_and_keep_their_data(name: str) -> None:
     problem = HONEST[name]

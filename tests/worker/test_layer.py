@@ -133,6 +133,54 @@ def test_a_cold_step_takes_copies_in_turn_that_give_the_same(problem: Problem, d
     assert all(torch.equal(before[name], result) for name, result in layer.results().items())
 
 
+class Inside(torch.nn.Module):
+    """Keeps its weight in a layer of its own, and more beside it."""
+
+    def __init__(self, in_channels: int, out_channels: int, more: int = 0, **rest: object) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(in_channels, out_channels, **rest)  # type: ignore[arg-type]
+        for number in range(more):
+            self.register_buffer(f"scale{number}", torch.ones(1))
+
+    weight = property(lambda self: self.conv.weight)
+    bias = property(lambda self: self.conv.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.conv(x)
+        return y
+
+
+class Scaled(Inside):
+    """The same with four buffers."""
+
+    def __init__(self, in_channels: int, out_channels: int, **rest: object) -> None:
+        super().__init__(in_channels, out_channels, more=4, **rest)
+
+
+class Bare(torch.nn.Conv2d):
+    """As torch's, by another name."""
+
+
+@pytest.mark.parametrize(
+    ("module", "cache", "told"),
+    [
+        ("Bare", Cache.COLD, None),
+        ("Inside", Cache.HOT, None),
+        ("Inside", Cache.COLD, "not cold: weight, bias, which"),
+        ("Scaled", Cache.COLD, "not cold: weight, bias, scale0 and 3 more, which"),
+    ],
+)
+def test_what_a_module_keeps_in_the_caches_is_told(module: str, cache: Cache, told: str | None) -> None:
+    worker = Worker()
+    described = {"op": "describe", **Settings(threads=1)._asdict()}
+    assert worker.answer(described)["status"] == "passed"
+    case = Case(problem=PLAIN, module=f"{__name__}:{module}", cache=cache)
+    answer = worker.answer({"op": "prepare", "key": 1, "spec": spec(case, 0), "check": True})
+    assert answer["status"] == "passed", answer["reason"]
+    note = answer["note"]
+    assert note == (f"{told} the module keeps elsewhere than in its own weight and bias" if told else None)
+
+
 def test_the_last_level_cache_is_within_reason() -> None:
     assert 2**18 <= cold.last_level_cache_bytes() <= cold.LARGEST_CACHE_BYTES
 
@@ -273,6 +321,7 @@ def worker_with(**settings: object) -> Worker:
 
 @pytest.mark.parametrize("data", Data)
 @pytest.mark.parametrize("direction", [Direction.FORWARD, Direction.TRAIN_STEP])
+@pytest.mark.slow
 def test_whatever_the_data_a_layer_that_goes_wrong_is_found_at_the_end(data: Data, direction: Direction) -> None:
     for module, status in (("torch.nn.Conv2d", "passed"), ("planted:GoesWrong", "failed")):
         worker = worker_with()

@@ -177,6 +177,7 @@ def test_a_module_that_cannot_be_imported_is_a_wrong_request(lane: Lane) -> None
     lane.find_module("misbehaving:Chatty", deadline_s=DEADLINE_S)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_data_in_another_process(lane: Lane) -> None:
     case = Case(problem=PROBLEM)
     errors = set()
@@ -248,6 +249,7 @@ def test_what_one_layer_does_to_its_worker_costs_that_case_alone() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is told by Linux alone")
+@pytest.mark.slow
 def test_the_probe_of_the_allocator_and_earlier_layers_leave_no_memory_behind() -> None:
     large = Case(problem=Problem(in_channels=64, out_channels=64, kernel_size=(1, 1), input_size=(512, 512)))
     tensors = 2 * 64 * 512 * 512 * 4
@@ -271,6 +273,7 @@ def test_the_probe_of_the_allocator_and_earlier_layers_leave_no_memory_behind() 
     assert found[Allocator.STEADY] < found[Allocator.SYSTEM] + 32 * 2**20, "the probe alone takes 72 MiB"
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_while_it_waits_is_replaced() -> None:
     lanes, settings = Lanes(LocalEngine()), WorkerSettings(threads=1)
     before = set(psutil.Process().children())
@@ -298,6 +301,7 @@ lane.prepare(1, Case(problem=problem, module="misbehaving:HangInC"), check=True,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+@pytest.mark.slow
 def test_a_worker_dies_with_its_conductor_even_inside_a_hung_call() -> None:
     conductor = subprocess.Popen([sys.executable, "-c", CONDUCTOR], stdout=subprocess.PIPE)
     assert conductor.stdout is not None

@@ -6,6 +6,8 @@ numbers of blocks and exceeds the spread of both sides (pairs.py).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from convbench.analysis.findings import best, cliffs, effects, limits, network, trouble
@@ -16,7 +18,39 @@ from convbench.analysis.table.columns import Rows
 from convbench.analysis.table.frame import frame
 from convbench.model.result import Run
 
-__all__ = ["NOISY_RATIO", "Finding", "Kind", "Trust", "Weight", "findings", "noise_sentence", "trust"]
+__all__ = [
+    "NOISY_RATIO",
+    "Examined",
+    "Finding",
+    "Kind",
+    "Trust",
+    "Weight",
+    "examined",
+    "findings",
+    "noise_sentence",
+    "trust",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Examined:
+    """What is worked out of a run once, for all that shows it: its rows, its frame and its findings."""
+
+    rows: Rows
+    table: pd.DataFrame
+    findings: tuple[Finding, ...]
+
+    @property
+    def sentences(self) -> list[str]:
+        """The findings' sentences, the most important first."""
+        return [finding.sentence for finding in self.findings]
+
+
+def examined(run: Run) -> Examined:
+    """The rows, the frame and the findings of a run."""
+    rows = Rows(run)
+    table = frame(run, rows=rows)
+    return Examined(rows=rows, table=table, findings=tuple(findings(run, table, rows=rows)))
 
 
 def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None = None) -> list[Finding]:

@@ -15,9 +15,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from convbench import units
-from convbench.analysis.findings.findings import Finding, Trust, findings, trust
+from convbench.analysis.findings.findings import Examined, Finding, Trust, examined, trust
 from convbench.analysis.table.columns import Rows
-from convbench.analysis.table.frame import frame
 from convbench.model.result import UNMEASURED, WRONG, PassFacts, Run, RunState, Status
 from convbench.model.settings import PROBLEM_SETTINGS
 from convbench.report.pages import figures
@@ -79,14 +78,13 @@ def file_name(run: Run) -> str:
     return f"{slug or 'run'}-{run.id}.html"
 
 
-def render(run: Run) -> str:
-    """The whole report as HTML text, encodable as UTF-8."""
-    known = Rows(run)
-    table = frame(run, rows=known)
+def render(run: Run, seen: Examined | None = None) -> str:
+    """The whole report as HTML text, encodable as UTF-8; `seen` is what is known of the run where the caller has it."""
+    seen = examined(run) if seen is None else seen
+    known, table, found = seen.rows, seen.table, seen.findings
     columns = case_table(table)
     axes = figures.axes(table)
-    found = findings(run, table, rows=known)
-    told = _told(found, table)
+    told = told_findings(found, table)
     script = Markup(joined(_ENTRY))
     libraries = (plotly(), datatables())
     lost = troubles(run)
@@ -106,9 +104,9 @@ def render(run: Run) -> str:
             data=Markup(_data(run, known, table, columns, axes, found)),
             blocks=Markup(_blocks(known)),
             when=when(run.started_at),
-            machine=_machine(run, table),
+            machine=machine_text(run, table),
             stage=_stage(run, table),
-            tiles=_tiles(run, known, table),
+            tiles=tiles_of(run, known, table),
             findings=told[:FIRST_FINDINGS],
             more_findings=told[FIRST_FINDINGS:],
             troubles=lost[:PLAIN_ROWS],
@@ -129,13 +127,14 @@ def render(run: Run) -> str:
             waiting=waiting[:PLAIN_LABELS],
             waiting_count=units.plural(len(waiting), "case"),
             waiting_left=_left(len(waiting), PLAIN_LABELS, "case"),
-            facts=_facts(run),
+            facts=facts_of(run),
         )
     )
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a message must not cost the report
 
 
-def _told(found: list[Finding], table: pd.DataFrame) -> list[Told]:
+def told_findings(found: tuple[Finding, ...], table: pd.DataFrame) -> list[Told]:
+    """The findings as the page tells them, by what the run's frame says of their cases."""
     labels = dict(zip(table["case_id"], table["label"], strict=True))
     return [
         Told(
@@ -159,7 +158,8 @@ def _shown(finding: Finding, cases: tuple[str, ...]) -> str:
     return units.plural(len(cases) // 2, "pair of cases", "pairs of cases") if cases else ""
 
 
-def _tiles(run: Run, known: Rows, table: pd.DataFrame) -> list[Tile]:
+def tiles_of(run: Run, known: Rows, table: pd.DataFrame) -> list[Tile]:
+    """The answers at the head of the report."""
     return [_right(table), _noise(known, table), _extent(run, table), _range(table)]
 
 
@@ -256,7 +256,7 @@ def _stage(run: Run, table: pd.DataFrame) -> str:
     return ""
 
 
-def _machine(run: Run, table: pd.DataFrame) -> str:
+def machine_text(run: Run, table: pd.DataFrame) -> str:
     """The devices that the cases ran on, the cores and torch; a case that was skipped ran on none."""
     e = run.environment
     ran = table[(table["status"] != Status.SKIPPED.value).fillna(True).to_numpy(dtype=bool)]
@@ -265,7 +265,7 @@ def _machine(run: Run, table: pd.DataFrame) -> str:
     return f"{', '.join(dict.fromkeys(devices))}, {units.plural(e.cores, 'core')}, torch {e.torch}"
 
 
-def _facts(run: Run) -> list[tuple[str, str]]:
+def facts_of(run: Run) -> list[tuple[str, str]]:
     """(name, value) of what a reader needs to judge and repeat the run."""
     e, m = run.environment, run.measure
     facts = [
@@ -319,7 +319,7 @@ def _data(
     table: pd.DataFrame,
     columns: tuple[TableColumn, ...],
     axes: tuple[figures.Axis, ...],
-    found: list[Finding],
+    found: tuple[Finding, ...],
 ) -> str:
     """What the page's scripts read at once: every column, the settings' order, the findings, the roofs."""
     payload = Payload()

@@ -70,7 +70,7 @@ class Explanation:
 
 def explain(case: Case) -> Explanation:
     """The explanation of one layer: shapes, padding, groups, parameters, FLOPs and bytes, or why torch refuses it."""
-    title = f"{_constructor(case)}, {case.direction.value} in {case.dtype}"
+    title = f"{constructor_text(case)}, {case.direction.value} in {case.dtype}"
     objection = case.objection()
     if objection is not None:
         sections = [Section(title="What would work", lines=tuple(_ways_out(case)))]
@@ -93,32 +93,95 @@ def explain(case: Case) -> Explanation:
         Section(title="Memory", lines=tuple(_memory(case))),
         Section(title="In convbench", lines=(_fill(f"case {case.id}"), _fill(case.label))),
     ]
-    return Explanation(title=title, summary=_summary(case), sections=tuple(sections), refused=False)
+    return Explanation(title=title, summary=summary_text(case), sections=tuple(sections), refused=False)
 
 
-#: Reads and rows along one dimension that are looked at one by one, in under a second; layers in use have 10,000.
-MOST_READ = 50_000_000
+#: Rows of the input, and of the margin where it holds copies of them, that are looked at one by one: 0.3 s.
+MOST_ROWS = 2_000_000
 
 
-def unread(size: int, problem: Problem, axis: int) -> tuple[int, ...]:
+def unread(size: int, problem: Problem, axis: int) -> tuple[int, ...] | None:
     """The rows (columns) of an input of `size` that no tap reads along spatial dimension `axis`, counted from 0.
 
-    A row that stands on the padding too, as in circular padding, is read where a tap lies on its copy.
+    A row that stands on the padding too, as in circular padding, is read where a tap lies on its copy. None where there
+    are more than `MOST_ROWS` to look at.
     """
-    before, after = problem.pads[axis]
-    touched = bytearray(before + size + after)
-    out, stride = problem.output_size[axis], problem.stride[axis]
-    for tap in range(problem.kernel_size[axis]):
-        first = tap * problem.dilation[axis]
-        rows = range(first, first + (out - 1) * stride + 1, stride)
-        touched[rows.start : rows.stop : stride] = b"\1" * len(rows)
-    seen = touched[before : before + size]
-    if problem.padding_mode is not PaddingMode.ZEROS:
-        for place in (*range(before), *range(before + size, len(touched))):
-            source = _source(place - before, size, problem.padding_mode)
-            if touched[place] and 0 <= source < size:  # torch refuses a reflection that is wider than the input
-                seen[source] = 1
+    (before, after), mode = problem.pads[axis], problem.padding_mode
+    copies = mode in (PaddingMode.REFLECT, PaddingMode.CIRCULAR)  # of other rows than those at the edge
+    ahead, behind = (before, after) if copies else (0, 0)
+    runs = _runs(problem, axis)
+    first = next(iter(runs))
+    left = before + size - first.stop
+    if first.step == 1 and runs.number == 1 and (left <= 0 or (left <= MOST_ROWS and mode is PaddingMode.ZEROS)):
+        return tuple(range(max(0, size - max(0, left)), size))
+    if size + ahead + behind > MOST_ROWS:
+        return None
+    touched = _touched(runs, range(before - ahead, before + size + behind))
+    seen = touched[ahead : ahead + size]
+    for place in (*range(ahead), *range(ahead + size, len(touched))):
+        source = _source(place - ahead, size, mode)
+        if touched[place] and 0 <= source < size:  # torch refuses a reflection that is wider than the input
+            seen[source] = 1
+    if mode is PaddingMode.REPLICATE:  # the first tap lies on the first place, the last one wherever it gets to
+        last = (problem.output_size[axis] - 1) * problem.stride[axis] + problem.reach[axis] - 1
+        seen[0] |= before > 0
+        seen[-1] |= last >= before + size
     return tuple(row for row, read in enumerate(seen) if not read)
+
+
+def _touched(runs: _Runs, window: range) -> bytearray:
+    """1 for each place of a window of the padded input that is in a run, else 0."""
+    touched = bytearray(len(window))
+    for run in runs:
+        skipped = max(0, -((run.start - window.start) // run.step))  # ceil((window.start - run.start) / run.step)
+        inside = range(run.start + skipped * run.step, min(run.stop, window.stop), run.step)
+        if inside:
+            first, last = inside[0] - window.start, inside[-1] - window.start
+            touched[first : last + 1 : run.step] = b"\1" * len(inside)
+    return touched
+
+
+def _runs(problem: Problem, axis: int) -> _Runs:
+    """The places of the padded input that taps lie on."""
+    taps, dilation = problem.kernel_size[axis], problem.dilation[axis]
+    outputs, stride = problem.output_size[axis], problem.stride[axis]
+    by_tap = _Runs(firsts=taps, apart=dilation, others=outputs, step=stride)
+    by_output = _Runs(firsts=outputs, apart=stride, others=taps, step=dilation)
+    return by_tap if by_tap.number <= by_output.number else by_output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Runs:
+    """The places first * `apart` + other * `step`, first from 0 to `firsts` - 1, other from 0 to `others` - 1, as runs.
+
+    Where the places of one first run on in those of a later one, both are one run. So there are few of them, whatever
+    the numbers: the outputs and taps of a layer have no more than 65,536 runs, taken the shorter way.
+    """
+
+    firsts: int
+    apart: int
+    others: int
+    step: int
+
+    @property
+    def _period(self) -> int | None:
+        """The distance of firsts whose places make one run; None where they leave gaps."""
+        shared = math.gcd(self.apart, self.step)
+        return self.step // shared if self.apart // shared <= self.others else None
+
+    @property
+    def number(self) -> int:
+        """How many runs there are."""
+        period = self._period
+        return self.firsts if period is None else min(period, self.firsts)
+
+    def __iter__(self) -> Iterator[range]:
+        """The runs."""
+        period = self._period
+        for first in range(self.number):
+            rounds = 0 if period is None else (self.firsts - 1 - first) // period
+            start, reach = first * self.apart, rounds * self.apart * (period or 0) + (self.others - 1) * self.step
+            yield range(start, start + reach + 1, self.step)
 
 
 def _source(position: int, size: int, mode: PaddingMode) -> int:
@@ -160,8 +223,8 @@ def _candidates(case: Case) -> Iterator[tuple[str, object]]:
     """Changes of one setting that remove one kind of objection each; those that change nothing are left out."""
     p = case.problem
     shared = math.gcd(p.in_channels, p.out_channels)
-    lower = [d for d in range(1, math.isqrt(shared) + 1) if shared % d == 0]
-    divisors = [*lower, *(shared // d for d in lower)]
+    low = [d for d in range(1, math.isqrt(shared) + 1) if shared % d == 0]
+    divisors = [*low, *(shared // d for d in low)]
     half = tuple(d * (k - 1) // 2 for d, k in zip(p.dilation, p.kernel_size, strict=True))
     sides = tuple(zip(p.input_size, p.pads, p.reach, p.kernel_size, p.dilation, strict=True))
     limit = {PaddingMode.REFLECT: -1, PaddingMode.CIRCULAR: 0}.get(p.padding_mode)
@@ -202,20 +265,20 @@ def _ways_out(case: Case) -> Iterator[str]:
     for way in ways_out(case)[:6]:
         better = changed(case, way)
         words = " and ".join(
-            f"{name} {_yaml(value)} instead of {_yaml(setting(case, name))}" for name, value in way.items()
+            f"{name} {value_text(value)} instead of {value_text(setting(case, name))}" for name, value in way.items()
         )
-        shapes = f"{_tuple(better.problem.input_shape)} -> {_tuple(better.problem.output_shape)}"
+        shapes = f"{shape_text(better.problem.input_shape)} -> {shape_text(better.problem.output_shape)}"
         yield _fill(f"{words}:  {shapes}", hang="    ")
 
 
-def _yaml(value: object) -> str:
+def value_text(value: object) -> str:
     """A setting as one writes it in a sweep: `3`, `[1, 7]`, `same`, `null`."""
     if not isinstance(value, tuple):
         return canonical(value)
     return str(value[0]) if len(set(value)) == 1 else f"[{', '.join(str(side) for side in value)}]"
 
 
-def _constructor(case: Case) -> str:
+def constructor_text(case: Case) -> str:
     """The constructor call with all that is not default, and the input it gets."""
     p = case.problem
     words = [str(p.in_channels), str(p.out_channels), f"kernel_size={_argument(p.kernel_size)}"]
@@ -235,7 +298,8 @@ def _constructor(case: Case) -> str:
     return f"{name}({', '.join(words)}) on {images} of {units.pair((p.in_channels, *p.input_size))}"
 
 
-def _summary(case: Case) -> str:
+def summary_text(case: Case) -> str:
+    """What the layer does, in one sentence."""
     p = case.problem
     window = units.pair(p.kernel_size)
     spread = f" spread over {units.pair(p.reach)}" if p.reach != p.kernel_size else ""
@@ -259,8 +323,8 @@ def _output_size(p: Problem) -> Iterator[str]:
     yield _fill(_FORMULA)
     yield ""
     axes = {name: axis for axis, name in enumerate(SPATIAL)}
-    formulas = {name: _formula(p, axis) for name, axis in axes.items()}
-    notes = {name: _notes(p, axis) for name, axis in axes.items()}
+    formulas = {name: formula_text(p, axis) for name, axis in axes.items()}
+    notes = {name: axis_notes(p, axis) for name, axis in axes.items()}
     alike = len(set(formulas.values())) == 1
     if alike:
         yield _fill(f"height and width   {formulas[SPATIAL[0]]}", hang=" " * 21)
@@ -275,7 +339,7 @@ def _output_size(p: Problem) -> Iterator[str]:
         yield from (_fill(f"{name.capitalize()}: {note}") for name in axes for note in notes[name])
 
 
-def _formula(p: Problem, axis: int) -> str:
+def formula_text(p: Problem, axis: int) -> str:
     """The output's size along one spatial dimension with all numbers filled in."""
     size, kernel, stride, dilation = p.input_size[axis], p.kernel_size[axis], p.stride[axis], p.dilation[axis]
     before, after = p.pads[axis]
@@ -291,7 +355,7 @@ def _steps(p: Problem, axis: int) -> int:
     return p.input_size[axis] + sum(p.pads[axis]) - p.reach[axis]
 
 
-def _notes(p: Problem, axis: int) -> list[str]:
+def axis_notes(p: Problem, axis: int) -> list[str]:
     """What a reader should notice about one spatial dimension: a kernel that does not fit, what is never read."""
     row = _ROWS[SPATIAL[axis]][0]
     if p.output_size[axis] < 1:
@@ -304,20 +368,20 @@ def _notes(p: Problem, axis: int) -> list[str]:
             f"{_steps(p, axis)} is no multiple of the stride {p.stride[axis]}, so flooring leaves {last} of the padded "
             "input over."
         )
-    if p.kernel_size[axis] * p.output_size[axis] + p.input_size[axis] + sum(p.pads[axis]) > MOST_READ:
-        return [*notes, f"the layer is too large to look at which {row}s of the input are read."]
     rows = unread(p.input_size[axis], p, axis)
-    if rows:
+    if rows is None:
+        notes.append(f"which {row}s are never read is told of inputs of at most {units.count(MOST_ROWS)} {row}s.")
+    elif rows:
         notes.append(
             f"{units.count(len(rows))} of {units.plural(p.input_size[axis], row)} of the input "
-            f"{'is' if len(rows) == 1 else 'are'} never read: {_numbers(rows)} (counted from 0)."
+            f"{'is' if len(rows) == 1 else 'are'} never read: {places_text(rows)} (counted from 0)."
         )
     elif left:
         notes.append(f"what is left over is padding; every {row} of the input is read.")
     return notes
 
 
-def _numbers(rows: tuple[int, ...]) -> str:
+def places_text(rows: tuple[int, ...]) -> str:
     """`63`, `60 to 63`, `1, 3, 5, ..., 63`."""
     if len(rows) > 2 and rows[-1] - rows[0] == len(rows) - 1:
         return f"{rows[0]} to {rows[-1]}"
@@ -354,10 +418,10 @@ def _shapes(case: Case) -> Iterator[str]:
     batch = "" if p.batch_size is None else "images, "
     channels = "in channels" if p.groups == 1 else "in channels / groups"
     rows = [
-        ("input", _tuple(p.input_shape), f"{batch}in channels, height, width"),
-        ("weight", _tuple(p.weight_shape), f"out channels, {channels}, kernel height, kernel width"),
-        ("bias", _tuple(p.bias_shape or ()), "one number for each out channel") if p.bias else ("bias", "none", ""),
-        ("output", _tuple(p.output_shape), f"{batch}out channels, height, width"),
+        ("input", shape_text(p.input_shape), f"{batch}in channels, height, width"),
+        ("weight", shape_text(p.weight_shape), f"out channels, {channels}, kernel height, kernel width"),
+        ("bias", shape_text(p.bias_shape or ()), "one number for each out channel") if p.bias else ("bias", "none", ""),
+        ("output", shape_text(p.output_shape), f"{batch}out channels, height, width"),
     ]
     width = max(len(shape) for _, shape, _ in rows)
     for name, shape, meaning in rows:
@@ -466,14 +530,15 @@ def _product(factors: tuple[int, ...]) -> str:
 
 def _argument(values: tuple[int, ...]) -> str:
     """`5`, or `(1, 7)` where the sides differ: as one writes it in Python."""
-    return str(values[0]) if len(set(values)) == 1 else _tuple(values)
+    return str(values[0]) if len(set(values)) == 1 else shape_text(values)
 
 
 def _short(values: tuple[int, ...]) -> str:
     return str(values[0]) if len(set(values)) == 1 else units.pair(values)
 
 
-def _tuple(values: tuple[int, ...]) -> str:
+def shape_text(values: tuple[int, ...]) -> str:
+    """`(3, 64, 64)`."""
     return f"({', '.join(str(value) for value in values)})"
 
 

@@ -35,6 +35,7 @@ import {
   readersOfElement,
   rowsRead,
   sourceOf,
+  tooLargeToDraw,
   toText,
   waysOut,
 } from "./geometry.js";
@@ -129,10 +130,12 @@ class Explainer {
   // Settings
 
   show(problem, execution, text) {
-    this.base = problem;
+    const reason = tooLargeToDraw(problem);
+    this.base = reason ? fromText(EXAMPLES[0][1]) : problem;
     this.execution = execution;
     this.drawn = null;
-    this.adopt((text && fromText(text)) || problem);
+    this.adopt((text && fromText(text)) || this.base);
+    if (reason) this.find(".cx-mistakes").replaceChildren(element("p", {}, `${reason}; shown is an example`));
   }
 
   listenToSettings() {

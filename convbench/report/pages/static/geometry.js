@@ -410,6 +410,17 @@ const LARGEST = {
   batch_size: 1048576,
 };
 
+/** Rows of the padded input, or of the kernel, along one axis that can be drawn: each is looked at. */
+const MOST_DRAWN = 10_000_000;
+
+/** Why a layer cannot be drawn, in words; null where it can. Those that a reader may set can. */
+export function tooLargeToDraw(problem) {
+  const largest = Math.max(...paddedSize(problem), ...reach(problem));
+  if (largest <= MOST_DRAWN) return null;
+  const [found, most] = [largest, MOST_DRAWN].map((rows) => rows.toLocaleString("en-US"));
+  return `this layer is too large to be drawn: expected at most ${most} rows of padded input and of kernel, got ${found}`;
+}
+
 /** What is wrong with a number for a setting, in words; null where it may stand. */
 export function outOfRange(name, value) {
   if (value === null) return null;
