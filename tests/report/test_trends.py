@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import synthetic
 from browser import browser, opened
+from commands import store
+from nights import nights, run_of
+from page_reader import Read
 from playwright.sync_api import Browser
-from test_cli import store
-from test_history import nights, run_of
-from test_index import Read
 
 from convbench import __version__
 from convbench.actions import pages, trending
