@@ -237,6 +237,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def written(folder: Path, database: str, **rest: Any) -> list[str]:
+    rest.setdefault("looking_s", 600.0)  # whatever else the machine does
     path = pages.write_index(folder, db=database, **rest)
     assert path == folder / "index.html"
     return Read(path.read_text(encoding="utf-8")).texts

@@ -187,6 +187,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def written(folder: Path, database: str, **rest: float) -> str:
+    rest.setdefault("looking_s", 600.0)  # whatever else the machine does
     return pages.write_index(folder, db=database, **rest).read_text(encoding="utf-8")
 
 
