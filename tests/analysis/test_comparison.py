@@ -14,6 +14,7 @@ import pytest
 import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timed_runs import STEADY, blocks, pass_floors, run, times
 
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.comparison import compare
@@ -30,25 +31,6 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 FIVE = Thresholds(beyond_l2=0.05)
 
 
-def blocks(pass_floors: Sequence[float], *, rounds: int = 2, page_faults: float = 0.0) -> tuple[Block, ...]:
-    """Blocks with exactly these pass floors: the first block of each pass has it."""
-    return tuple(
-        replace(
-            block,
-            minimum_s=pass_floors[block.pass_index] * (1 + 0.01 * block.round_index),
-            page_faults=page_faults,
-        )
-        for block in synthetic.blocks(1e-3, passes=len(pass_floors), rounds=rounds, seed=len(pass_floors))
-    )
-
-
-def run(sides: Sequence[Sequence[float]], cases: Sequence[Case] | None = None, **about: object) -> Run:
-    """A run whose cases have these pass floors."""
-    cases = cases or synthetic.cases(len(sides))
-    results = tuple(synthetic.result(c, made=blocks(floors)) for c, floors in zip(cases, sides, strict=True))
-    return replace(synthetic.empty_run(), results=results, **about)
-
-
 def pair(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], thresholds: Thresholds = FIVE) -> Comparison:
     return compare(run(base), run(new), thresholds)
 
@@ -56,13 +38,6 @@ def pair(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]], thresh
 def only(comparison: Comparison) -> Judgment:
     [judgment] = comparison.judgments
     return judgment
-
-
-STEADY = [1e-3, 1.01e-3, 1.01e-3, 1.02e-3, 1.02e-3]  # u is 1.01
-
-
-def times(factor: float, floors: Sequence[float] = STEADY) -> list[float]:
-    return [floor * factor for floor in floors]
 
 
 # The rule
@@ -206,7 +181,6 @@ def test_a_resumed_run_lacks_a_pass_and_the_others_are_paired_in_order() -> None
 # Properties
 
 
-pass_floors = st.lists(st.floats(1e-4, 1.5e-4), min_size=3, max_size=3)
 both_sides = st.lists(st.tuples(pass_floors, pass_floors), min_size=1, max_size=8)
 MIRRORED = {Verdict.REGRESSED: Verdict.IMPROVED, Verdict.IMPROVED: Verdict.REGRESSED}
 

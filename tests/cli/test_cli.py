@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
 import io
 import json
 import os
@@ -13,25 +12,24 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import synthetic
+from commands import Command, Said, store
 
-from convbench import cli
 from convbench.actions import measure, pages, read
 from convbench.analysis.findings import findings
-from convbench.cli import entry, exits, options
+from convbench.cli import entry, exits
 from convbench.cli.run import interrupts_deferred
 from convbench.conduct.run import Begun, Listener
 from convbench.errors import RequestError
 from convbench.model.case import CASE_SETTINGS, TORCH_CONV2D, Case
 from convbench.model.problem import Problem
-from convbench.model.result import LAYOUT, Git, Rejection, Result, Run, Status, Visit
+from convbench.model.result import Git, Rejection, Run, Status
 from convbench.report.export import export
-from convbench.store import Store, Writer
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
@@ -61,69 +59,11 @@ axes:
 """
 
 
-@dataclass
-class Said:
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Said]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> Command:
-    """Runs the command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("CONVBENCH_DB", raising=False)
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def run(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["convbench", *arguments])
-        monkeypatch.setattr(options._State, "db", None)
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        gc.enable()
-        sys.stdout.flush()
-        captured = capfdbinary.readouterr()
-        assert b"Traceback" not in captured.err
-        return Said(int(ended.value.code or 0), captured.out.decode(), captured.err.decode())
-
-    return run
-
-
 @pytest.fixture
 def sweep(command: Command, tmp_path: Path) -> Path:
     path = tmp_path / "sweep.yaml"
     path.write_text(SWEEP, encoding="utf-8")
     return path
-
-
-def store(run: Run, path: Path) -> Run:
-    """Put a made-up run into a database."""
-    with Store.create(str(path)) as opened:
-        cases = [result.case for result in run.results] + list(run.unmeasured)
-        opened.begin(run, cases, run.rejections, Writer.of_this_process(), digest="made up")
-        opened.append(run.id, [visit for result in run.results for visit in visits_of(result)])
-        opened.finish(run.id, run.state, run.finished_at or run.started_at)
-    return run
-
-
-def visits_of(result: Result) -> list[Visit]:
-    """The visits that a result was merged from."""
-    return [
-        Visit(
-            case_id=result.case.id,
-            pass_index=index,
-            status=result.status,
-            reason=result.reason,
-            check=result.check if index == 0 else None,
-            blocks=blocks,
-            layout=layout,
-            stop_reason=result.stop_reason,
-        )
-        for index, (layout, blocks) in enumerate(result.blocks or ((LAYOUT, b""),))
-    ]
 
 
 def golden(name: str, text: str) -> None:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 import synthetic
-from test_summary import MIXED, comparison, judgment
+from comparisons import MIXED, comparison, judgment
 
 from convbench.analysis.comparison.judgment import Comparison, Verdict
 from convbench.cli.exits import EVERYTHING, FailOn, of_comparison, of_run, parsed_fail_on

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -12,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import environment, start
 
 import convbench
 from convbench.model.result import RunState, Status, StopReason, unpack_blocks
 
-HERE = Path(__file__).parent.parent
 #: Passes enough to be in the middle of things for some seconds, blocks short enough to be done soon.
 SWEEP = """\
 name: "<script>alert(1)</script> resumable"
@@ -31,11 +30,6 @@ measure: {passes: 5, rounds: 4, max_time: 0.2, precision: 0.0001, timeout: 20}
 """
 
 
-def environment() -> dict[str, str]:
-    path = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": str(HERE) + (os.pathsep + path if path else "")}
-
-
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "convbench", *arguments],
@@ -44,19 +38,6 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         timeout=200,
-    )
-
-
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "convbench", *arguments],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Whoever runs the tests in the background may have them ignore Ctrl-C, which is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from fake_engine import GLIBC, FakeEngine, Script
-from test_passes import case
+from numbered_cases import case
 
 from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.judgment import Compared, Verdict

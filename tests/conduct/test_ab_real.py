@@ -13,9 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_cli import Said
-from test_cli import command as command  # a fixture
-from test_run import start
+from commands import Said
+from processes import start
 
 import convbench
 from convbench.analysis.comparison import side_by_side

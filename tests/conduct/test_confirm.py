@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import synthetic
 from fake_engine import HOST, FakeEngine, Script
-from test_comparison import STEADY, run, times
-from test_git_state import git
-from test_passes import case
+from numbered_cases import case
+from repository import git
+from timed_runs import STEADY, run, times
 
 from convbench.actions import measure
 from convbench.actions.read import MeasuredRun

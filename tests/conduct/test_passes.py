@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import pytest
 from fake_engine import GLIBC, FakeEngine, Script
+from numbered_cases import case
 
 from convbench.conduct import passes as passes_module
 from convbench.conduct.passes import Hooks, Passes, Progress
@@ -12,16 +13,10 @@ from convbench.engine.client import Lane
 from convbench.engine.pool import Lanes
 from convbench.measure import schedule
 from convbench.model.case import Allocator, Case, WorkerSettings
-from convbench.model.problem import Direction, Problem
+from convbench.model.problem import Direction
 from convbench.model.result import Measure, PassFacts, Result, RoofKind, Status, StopReason, Visit, merge, unpack_blocks
 
 MEASURE = Measure(precision=1e-6)  # never settles, unless a test says otherwise
-
-
-def case(name: int, **settings: object) -> Case:
-    """A case that the fake engine knows by its in_channels."""
-    problem = Problem(in_channels=name, out_channels=1, kernel_size=(1, 1), input_size=(4, 4))
-    return Case(problem=problem, **settings)
 
 
 class Recorder:

@@ -14,7 +14,7 @@ import two_runs
 from browser import browser, opened, ready, until
 from browser_scripts import call
 from playwright.sync_api import Browser, Page
-from test_comparison_page import UNCOMMON
+from uncommon import UNCOMMON
 
 from convbench import units
 from convbench.analysis.comparison.judgment import Compared, Judgment, Verdict

@@ -13,7 +13,7 @@ import pytest
 from browser import Opened, browser, opened
 from browser_scripts import call
 from playwright.sync_api import Browser, Page
-from test_geometry_js import as_json, some
+from problems import as_json, some
 
 from convbench import units
 from convbench.model.case import Case, MemoryFormat

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -12,50 +11,16 @@ import pytest
 from browser import browser
 from browser_scripts import call
 from playwright.sync_api import Browser, Page
+from problems import as_json, some
 
 from convbench.model.case import DTYPES, Autocast, Case, MemoryFormat
-from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.model.problem import Direction, PaddingMode, Problem
 from convbench.report.text.explain import unread, ways_out
 
 __all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.browser
 
 PROBLEMS = 3000
-
-
-def as_json(problem: Problem) -> dict[str, object]:
-    """The problem as the page's scripts have it."""
-    fields = Problem.__dataclass_fields__
-    return json.loads(json.dumps({name: getattr(problem, name) for name in fields}))
-
-
-def some(seed: int, number: int) -> list[Problem]:
-    """Random problems: small ones of every kind, a part of them refused, and some large ones."""
-    draw = random.Random(seed)
-
-    def pair(low: int, high: int) -> tuple[int, int]:
-        return draw.randint(low, high), draw.randint(low, high)
-
-    found = []
-    for index in range(number):
-        large = index % 7 == 0
-        groups = draw.choice([1, 1, 1, 2, 3, 4])
-        found.append(
-            Problem(
-                in_channels=draw.randint(1, 2048) if large else groups * draw.randint(1, 3) + (index % 11 == 0),
-                out_channels=draw.randint(1, 2048) if large else groups * draw.randint(1, 3) + (index % 13 == 0),
-                kernel_size=pair(1, 13 if large else 5),
-                input_size=pair(1, 1024 if large else 14),
-                stride=(1, 1) if index % 3 == 0 else pair(1, 5),
-                padding=draw.choice([(0, 0), pair(0, 3), pair(0, 9), PaddingWord.SAME, PaddingWord.VALID]),
-                dilation=(1, 1) if index % 2 else pair(1, 4),
-                groups=groups,
-                bias=draw.random() < 0.5,
-                padding_mode=draw.choice(list(PaddingMode)),
-                batch_size=draw.choice([None, 1, 2, 512]),
-            )
-        )
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,15 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import synthetic
 from browser import browser, opened
+from commands import store, visits_of
+from page_reader import Read
 from playwright.sync_api import Browser
-from test_cli import store, visits_of
 
 from convbench import __version__
 from convbench.actions import pages
@@ -52,34 +52,6 @@ def page(*entries: index.Entry, older: int = 0) -> str:
 
 def entry(glance: index.Glance | None = GLANCE, report: str | None = None, **changes: Any) -> index.Entry:
     return index.Entry(run=summary(**changes), glance=glance, report=report)
-
-
-class Read(HTMLParser):
-    """The texts, the links and the tags of a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-        self.links: list[str] = []
-        self.tags: list[str] = []
-        self.open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
-        assert not [name for name, _ in attrs if name.startswith("on") or name == "style"]
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if data.strip() and "style" not in self.open:
-            self.texts.append(" ".join(data.split()))
 
 
 def test_a_run_is_told_with_its_findings_and_linked() -> None:
@@ -265,6 +237,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def written(folder: Path, database: str, **rest: Any) -> list[str]:
+    rest.setdefault("looking_s", 600.0)  # whatever else the machine does
     path = pages.write_index(folder, db=database, **rest)
     assert path == folder / "index.html"
     return Read(path.read_text(encoding="utf-8")).texts

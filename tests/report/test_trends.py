@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import synthetic
 from browser import browser, opened
+from commands import store
+from nights import nights, run_of
+from page_reader import Read
 from playwright.sync_api import Browser
-from test_cli import store
-from test_history import nights, run_of
-from test_index import Read
 
 from convbench import __version__
 from convbench.actions import pages, trending
@@ -187,6 +187,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def written(folder: Path, database: str, **rest: float) -> str:
+    rest.setdefault("looking_s", 600.0)  # whatever else the machine does
     return pages.write_index(folder, db=database, **rest).read_text(encoding="utf-8")
 
 
