@@ -16,9 +16,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+import commands
 import pytest
 import synthetic
-import test_cli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -99,8 +99,8 @@ SOUND = replace(
         for result in SOUND.results
     ),
 )
-command = test_cli.command
-Command = test_cli.Command
+command = commands.command
+Command = commands.Command
 NEWER = replace(SOUND, id="20261125-033000-cd34", started_at="2026-11-25T03:30:00Z", finished_at="2026-11-25T03:33:20Z")
 EXPORT: dict[str, Any] = json.loads(export(SOUND, "json"))
 
