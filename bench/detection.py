@@ -10,14 +10,14 @@ the floor that the first honest run found for the layer: a known number of secon
 that noise neither hides in what was planted nor adds to it. The honest side runs the same lines and waits nothing. In
 each trial another third of the layers waits, drawn by the trial's number.
 
-    same        honest runs one after another, each against the one before (`run --against`): who is accused
+    same        honest runs one after another, each against the one before (`run --against`): who is flagged
     planted     a run in which a third is 10 % slower, compared with the newest honest one (`compare`): who is found
     ab          honest against a third that is 5 % slower (`ab`): who is found
     identical   honest against honest, all cases measured as suspects are: how many intervals hold 1.0
 
 A file that exists is continued; beside it lies a folder with the layers' module, under git as a base's must be to be
 measured again, and the runs. Bounds are of the exact binomial (Clopper and Pearson, 1934), one-sided at 95 %. They take
-cases for independent, which those of one pair of runs are not: where a pair was accused or not is told as well.
+cases for independent, which those of one pair of runs are not: where a pair was flagged or not is told as well.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def at_least(count: int, of: int) -> float:
     return float(binomtest(count, of, alternative="greater").proportion_ci(CONFIDENCE).low) if of else 0.0
 
 
-def accused(case: Row) -> bool:
+def flagged(case: Row) -> bool:
     return case["verdict"] in {"regressed", "improved"}
 
 
@@ -114,10 +114,10 @@ def lines_of_same(rows: Sequence[Row]) -> list[Line]:
     cases = cases_of(judged, "after")
     return [
         line("pairs not confirmed: the machine is in another state", pairs, lambda row: row["refused"], few=True),
-        line("cases accused before the confirmation", cases_of(pairs, "before"), accused, few=True),
-        line("... by a threshold of 5 % beyond L2 too", cases_of(pairs, "at_5"), accused, few=True),
-        line("cases accused", cases, accused, 0.0, few=True),
-        line("pairs with an accusation", judged, lambda row: any(map(accused, row["after"]["cases"])), 0.0, few=True),
+        line("cases flagged before the confirmation", cases_of(pairs, "before"), flagged, few=True),
+        line("... by a threshold of 5 % beyond L2 too", cases_of(pairs, "at_5"), flagged, few=True),
+        line("cases flagged", cases, flagged, 0.0, few=True),
+        line("pairs with an flag", judged, lambda row: any(map(flagged, row["after"]["cases"])), 0.0, few=True),
         line("pairs in which a control moved", judged, lambda row: row["after"]["discredited"], few=True),
         line("cases measured again", cases, lambda case: case["confirmed"], few=True),
         line("cases inconclusive", cases, inconclusive, few=True),
@@ -140,7 +140,7 @@ def lines_of_planted(rows: Sequence[Row]) -> list[Line]:
         line("10 % slower, u larger: inconclusive", loud, inconclusive),
         line("... found", loud, slower),
         line("... called unchanged", loud, lambda case: case["verdict"] == "unchanged", few=True),
-        line("not planted, accused: not confirmed here", others, accused, few=True),
+        line("not planted, flagged: not confirmed here", others, flagged, few=True),
         line("... by the plain ratios, whatever all moved by", others, moved_either_way, few=True),
         line("runs called another machine", rows, lambda row: row["at_5"]["is_machine"], few=True),
         line("runs in another state of the machine", rows, lambda row: not row["at_5"]["comparable"], few=True),
@@ -155,7 +155,7 @@ def lines_of_ab(rows: Sequence[Row]) -> list[Line]:
         line("5 % slower beyond L2, found", far, slower, FOUND_BEYOND),
         line("5 % slower, lost by the screen", planted, lambda case: not case["confirmed"], few=True),
         line("5 % slower, inconclusive", planted, inconclusive, few=True),
-        line("not planted, accused", others, accused, few=True),
+        line("not planted, flagged", others, flagged, few=True),
         line("trials in which a control moved", rows, lambda row: row["found"]["discredited"], few=True),
     ]
 
@@ -174,7 +174,7 @@ def lines_of_identical(rows: Sequence[Row]) -> list[Line]:
         line("... in the caches", near, holds_1),
         line("... beyond L2", far, holds_1),
         line("intervals of 4 epochs, as of a screen", screens, holds_1),
-        line("cases accused", cases, accused, few=True),
+        line("cases flagged", cases, flagged, few=True),
     ]
 
 

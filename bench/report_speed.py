@@ -61,7 +61,7 @@ def noisy(run: Run) -> Run:
         for layout, packed in result.blocks:
             rows = np.frombuffer(packed, dtype="<f4").reshape(-1, len(_COLUMN)).copy()
             slower = 1 + chance.exponential(0.02, len(rows)).astype("<f4")
-            for name in ("minimum_s", "median_s", "p95_s", "compute_canary_s"):
+            for name in ("minimum_s", "median_s", "p95_s", "compute_probe_s"):
                 rows[:, _COLUMN[name]] *= slower * (1 + chance.exponential(0.005, len(rows)).astype("<f4"))
             rows[:, _COLUMN["start_s"]] += chance.uniform(0, 900, len(rows)).astype("<f4")
             parts.append((layout, rows.tobytes()))

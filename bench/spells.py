@@ -3,7 +3,7 @@
     python bench/spells.py --minutes 15 [--out blocks.json]
     python bench/spells.py --summarise blocks.json [--markdown]
 
-One process measures blocks of the layers of bench/repeatability.py, of the canary's matrix product and of a chain of
+One process measures blocks of the layers of bench/repeatability.py, of the probe's matrix product and of a chain of
 dependent multiplications, in turn. The chain waits for each result before it begins the next, in the first-level cache:
 nothing but the clock makes it slower, not even a neighbour on the same core.
 

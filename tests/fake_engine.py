@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from convbench.engine.client import Json, Lane, Message
+from convbench.engine.client import Json, Message, WorkerClient
 from convbench.errors import WorkerDiedError, WorkerError, WorkerStartError, WorkerTimedOutError
 from convbench.model.case import WorkerSettings
 from convbench.model.variables import Variables
@@ -83,11 +83,11 @@ class FakeEngine:
         self.late = 0  # requests to workers that are gone
         self.transports: list[FakeTransport] = []
 
-    def start(self, settings: WorkerSettings) -> Lane:
+    def start(self, settings: WorkerSettings) -> WorkerClient:
         self.workers += 1
         self.transports.append(FakeTransport(self, self.workers))
         self.most_alive = max(self.most_alive, sum(not transport.dead for transport in self.transports))
-        return Lane(self.transports[-1], settings)
+        return WorkerClient(self.transports[-1], settings)
 
     def fall_back(self) -> bool:
         self.falls += 1
@@ -225,16 +225,16 @@ class FakeTransport:
             "samples": iterations,
             "host_s": float("nan"),
             "page_faults": 0.0,
-            "compute_canary_s": 3e-4,
+            "compute_probe_s": 3e-4,
             "busy_s": time_s * iterations,
         }
 
-    def _memory_canary(self, message: Message) -> Mapping[str, Json]:
-        self._engine.log.append(("memory_canary", 0))
-        return {"status": "passed", "memory_canary_s": 6e-3}
+    def _memory_probe(self, message: Message) -> Mapping[str, Json]:
+        self._engine.log.append(("memory_probe", 0))
+        return {"status": "passed", "memory_probe_s": 6e-3}
 
-    def _compute_canary(self, message: Message) -> Mapping[str, Json]:
-        return {"status": "passed", "compute_canary_s": 3e-4}
+    def _compute_probe(self, message: Message) -> Mapping[str, Json]:
+        return {"status": "passed", "compute_probe_s": 3e-4}
 
     def _twin(self, message: Message) -> Mapping[str, Json]:
         self._engine.log.append(("twin", 0))

@@ -115,8 +115,8 @@ def blocks(
                 p95_s=low * 1.2,
                 mean_s=low * 1.03,
                 host_s=NAN,
-                compute_canary_s=324e-6 * slower,
-                memory_canary_s=5.5e-3 * slower if round_index == 0 else NAN,
+                compute_probe_s=324e-6 * slower,
+                memory_probe_s=5.5e-3 * slower if round_index == 0 else NAN,
                 page_faults=float(chance.choice((0, 0, 0, 12))),
             )
         )

@@ -173,5 +173,5 @@ def test_pairs_that_were_refused_are_counted_and_not_judged(detection: ModuleTyp
     rows: list[dict[str, object]] = [{"run": "0"}, pair("unchanged"), pair("regressed"), pair("", "another machine")]
     lines = detection.lines_of_same(rows)
     assert lines[0][1] == "1 of 3 (33.3%)"
-    accused = next(line for line in lines if line[0] == "cases accused")
-    assert (accused[1], accused[3]) == ("1 of 2 (50.0%)", "MISSED")
+    flagged = next(line for line in lines if line[0] == "cases flagged")
+    assert (flagged[1], flagged[3]) == ("1 of 2 (50.0%)", "MISSED")

@@ -80,7 +80,7 @@ def explain(
     show(str(explained(chosen)))
     flush()
     _write_explanation(chosen, output)
-    raise typer.Exit(ExitCode.WRONG_REQUEST if chosen.objection() else ExitCode.DONE)
+    raise typer.Exit(ExitCode.WRONG_REQUEST if chosen.refusal() else ExitCode.DONE)
 
 
 def _write_explanation(case: Case, output: Path | None) -> None:

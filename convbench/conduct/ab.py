@@ -19,7 +19,7 @@ from convbench.conduct.epochs import BLOCK_S, ROUNDS, Epochs, Taken
 from convbench.conduct.run import Listener
 from convbench.engine.client import Description
 from convbench.engine.local import Setup
-from convbench.engine.pool import Engine, Lanes
+from convbench.engine.pool import Engine, WorkerPool
 from convbench.errors import RequestError, WorkerError
 from convbench.model.case import Allocator, Case
 from convbench.model.result import Environment, Git, Rejection, Result, Run, RunState, Visit, merge
@@ -222,20 +222,20 @@ def _conducted(
     sweep: Sweep, cases: Sequence[Case], sides: tuple[Side, Side], listener: Listener, *, epochs: int
 ) -> Iterator[_Both]:
     """Both sides with their workers found to be in order; all workers are ended at the end."""
-    lanes = tuple(Lanes(side.engine, timeout_s=sweep.measure.timeout) for side in sides)
+    pool = tuple(WorkerPool(side.engine, timeout_s=sweep.measure.timeout) for side in sides)
     own = [side.cases(cases) for side in sides]
     began, zero = datetime.now(UTC), time.monotonic()
     try:
-        for side, each, some in zip(sides, lanes, own, strict=True):
+        for side, each, some in zip(sides, pool, own, strict=True):
             with _told_of(side):
                 each.start([plainest(some)])
         descriptions: list[Description] = []
-        for side, each, some in zip(sides, lanes, own, strict=True):
+        for side, each, some in zip(sides, pool, own, strict=True):
             with _told_of(side):
                 descriptions.append(each.description(plainest(some)))
         capacities = [Capacity.of(description) for description in descriptions]
         most_workers = min(capacity.most_workers for capacity in capacities)
-        for side, each, some in zip(sides, lanes, own, strict=True):
+        for side, each, some in zip(sides, pool, own, strict=True):
             with _told_of(side):
                 workers = dict.fromkeys([plainest(some), *(case.worker for case in some)])
                 each.start(list(workers)[: most_workers // 2])
@@ -251,7 +251,7 @@ def _conducted(
             sides=sides,
             environments=environments,
             epochs=Epochs(
-                ((lanes[0], own[0]), (lanes[1], own[1])),
+                ((pool[0], own[0]), (pool[1], own[1])),
                 seed=sweep.seed,
                 timeout_s=sweep.measure.timeout,
                 memory_limit=min(capacity.memory_limit for capacity in capacities),
@@ -264,7 +264,7 @@ def _conducted(
             began=began,
         )
     finally:
-        for each in lanes:
+        for each in pool:
             each.close()
 
 

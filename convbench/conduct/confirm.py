@@ -2,7 +2,7 @@
 
 Where the base's environment still exists on this machine both are measured side by side. Elsewhere the candidate alone
 is measured once more and compared with the same stored base, which is said. Only what is taken after the comparison
-decides, and a change of an innocent control discredits all others.
+decides, and a change of an unchanged control discredits all others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from convbench.conduct.passes import Hooks, Passes
 from convbench.conduct.run import Listener
 from convbench.engine.git_state import as_of
 from convbench.engine.local import Setup
-from convbench.engine.pool import Engine, Lanes
+from convbench.engine.pool import Engine, WorkerPool
 from convbench.errors import RequestError
 from convbench.model.case import TORCH_CONV2D, Case
 from convbench.model.result import Result, Run, Visit, merge
@@ -61,9 +61,9 @@ def confirmed(
     suspected = confirmation.suspects(found)
     if not suspected:
         return replace(compared, comparison=confirmation.without_moments(found))
-    innocent = [judgment for judgment in found.judgments if judgment.verdict is Verdict.UNCHANGED]
-    drawn = random.Random(sweep.seed).sample(range(len(innocent)), min(len(suspected), len(innocent)))
-    controls = [innocent[place] for place in sorted(drawn)]
+    controls = [judgment for judgment in found.judgments if judgment.verdict is Verdict.UNCHANGED]
+    drawn = random.Random(sweep.seed).sample(range(len(controls)), min(len(suspected), len(controls)))
+    controls = [controls[place] for place in sorted(drawn)]
     cases = [judgment.case for judgment in (*suspected, *controls)]
     control = range(len(suspected), len(cases))
     beside = units.plural(len(controls), "control")
@@ -158,16 +158,16 @@ def _once_more(
         pass_noted=lambda facts: None,
         pass_finished=lambda index: None,
     )
-    lanes = Lanes(engine, timeout_s=sweep.measure.timeout)
+    pool = WorkerPool(engine, timeout_s=sweep.measure.timeout)
     # A settled case would be measured in fewer passes than the base was.
     measure = replace(sweep.measure, precision=0.0)
     try:
-        capacity = Capacity.of(lanes.description(plainest(cases)))
+        capacity = Capacity.of(pool.description(plainest(cases)))
         Passes(
             cases,
             measure,
             seed=sweep.seed,
-            lanes=lanes,
+            pool=pool,
             memory_limit=capacity.memory_limit,
             most_workers=capacity.most_workers,
             cache_bytes=capacity.cache_bytes,
@@ -176,13 +176,13 @@ def _once_more(
             clock=lambda: time.monotonic() - zero,
         ).run()
     finally:
-        lanes.close()
+        pool.close()
     before = {result.case: result for result in compared.base.results}
     results = [merge(case, visits[case.id]) for case in cases]
     base = replace(compared.base, results=tuple(before[case] for case in cases), unmeasured=())
     new = replace(compared.new, results=tuple(filter(None, results)), unmeasured=())
-    again = stored.compare(base, new, thresholds, innocent={cases[place] for place in control})
-    moved = [again.judgments[place] for place in control if again.judgments[place].verdict in confirmation.ACCUSED]
+    again = stored.compare(base, new, thresholds, controls={cases[place] for place in control})
+    moved = [again.judgments[place] for place in control if again.judgments[place].verdict in confirmation.FLAGGED]
     if moved:
         again = confirmation.discredited(again, moved)
     return Compared(comparison=again, base=base, new=new)

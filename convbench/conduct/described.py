@@ -21,7 +21,7 @@ COHORT_MEMORY_SHARE = 0.4
 
 def plainest(cases: Iterable[Case]) -> WorkerSettings:
     """The settings of the worker that tells what a machine is."""
-    return min(dict.fromkeys(case.worker for case in cases), key=attrgetter("oddness"))
+    return min(dict.fromkeys(case.worker for case in cases), key=attrgetter("peculiarities"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from convbench import units
 from convbench.engine.client import Description
 from convbench.engine.machine import Host
-from convbench.engine.pool import Engine, Lanes
+from convbench.engine.pool import Engine, WorkerPool
 from convbench.model.case import WorkerSettings
 
 #: How long the noise is listened to, seconds.
 LISTEN_S = 4.0
-#: Between two canaries, seconds: as far apart as blocks are.
-CANARY_EVERY_S = 0.02
-#: A canary within this ratio of the fastest one ran in a quiet moment.
+#: Between two probes, seconds: as far apart as blocks are.
+PROBE_EVERY_S = 0.02
+#: A probe within this ratio of the fastest one ran in a quiet moment.
 QUIET = 1.03
-#: A machine is called noisy when fewer canaries than this share were quiet; the floor then still finds its moments
+#: A machine is called noisy when fewer probes than this share were quiet; the floor then still finds its moments
 #: down to about a tenth.
 NOISY_SHARE = 0.5
 #: Share of stolen processor time that is worth a word.
@@ -39,23 +39,23 @@ class Remark:
 
 def check_machine(engine: Engine, *, listen_s: float = LISTEN_S) -> list[Remark]:
     """Start a worker, listen to the machine for some seconds, and say what was found."""
-    lanes = Lanes(engine)
+    pool = WorkerPool(engine)
     try:
-        default = lanes.description(WorkerSettings())
+        default = pool.description(WorkerSettings())
         one = WorkerSettings(threads=1)
-        steady = lanes.description(one)
-        before = lanes.host_state(deadline_s=DEADLINE_S)
-        canaries = _listen(lanes, one, listen_s)
-        after = lanes.host_state(deadline_s=DEADLINE_S)
+        steady = pool.description(one)
+        before = pool.host_state(deadline_s=DEADLINE_S)
+        probes = _listen(pool, one, listen_s)
+        after = pool.host_state(deadline_s=DEADLINE_S)
     finally:
-        lanes.close()
+        pool.close()
     host = steady.host
     return [
         _processor(steady),
         _threads(default.threads, host.cores, os.environ.get("OMP_NUM_THREADS")),
         _allocator(keeps_memory=steady.keeps_memory),
         _frequency(host.governor, host.boost),
-        noise(canaries, stolen=after.stolen_since(before), load=after.load, cores=host.cores),
+        noise(probes, stolen=after.stolen_since(before), load=after.load, cores=host.cores),
         _memory(host),
         _devices(steady.accelerator),
     ]
@@ -65,19 +65,19 @@ def checkup_text(remarks: list[Remark]) -> str:
     """The remarks as lines for a terminal."""
     lines = []
     for remark in remarks:
-        lines.append(f"{'ok  ' if remark.good else 'MIND'}  {remark.topic:<10}  {remark.text}")
+        lines.append(f"{'ok  ' if remark.good else 'WARN'}  {remark.topic:<10}  {remark.text}")
         lines += [f"{'':18}-> {remark.mend}"] if remark.mend else []
     return "\n".join(lines)
 
 
-def noise(canaries: list[float], *, stolen: float | None, load: float | None, cores: int) -> Remark:
-    """How much a fixed piece of work varied; `canaries` are its seconds, in order."""
-    floor, median = min(canaries), statistics.median(canaries)
-    quiet = sum(value <= floor * QUIET for value in canaries) / len(canaries)
+def noise(probes: list[float], *, stolen: float | None, load: float | None, cores: int) -> Remark:
+    """How much a fixed piece of work varied; `probes` are its seconds, in order."""
+    floor, median = min(probes), statistics.median(probes)
+    quiet = sum(value <= floor * QUIET for value in probes) / len(probes)
     told = (
         f"a fixed matrix product took {units.seconds(floor)} at best, {units.percent(median / floor - 1, 0)} more in"
-        f" the median, {units.percent(max(canaries) / floor - 1, 0)} more at worst; {units.percent(quiet, 0)} of"
-        f" {len(canaries)} were quiet"
+        f" the median, {units.percent(max(probes) / floor - 1, 0)} more at worst; {units.percent(quiet, 0)} of"
+        f" {len(probes)} were quiet"
     )
     busy = load is not None and load > cores / 2
     told += f"; load {load:.1f} on {units.plural(cores, 'core')}" if load is not None else ""
@@ -92,14 +92,14 @@ def noise(canaries: list[float], *, stolen: float | None, load: float | None, co
     return Remark(topic="noise", good=good, text=told, mend=mend)
 
 
-def _listen(lanes: Lanes, settings: WorkerSettings, listen_s: float) -> list[float]:
-    lane = lanes.lane(settings)
-    canaries: list[float] = []
+def _listen(pool: WorkerPool, settings: WorkerSettings, listen_s: float) -> list[float]:
+    client = pool.client(settings)
+    probes: list[float] = []
     end = time.monotonic() + listen_s
-    while not canaries or time.monotonic() < end:
-        canaries.append(lane.compute_canary(deadline_s=DEADLINE_S))
-        time.sleep(CANARY_EVERY_S)
-    return canaries
+    while not probes or time.monotonic() < end:
+        probes.append(client.compute_probe(deadline_s=DEADLINE_S))
+        time.sleep(PROBE_EVERY_S)
+    return probes
 
 
 def _processor(description: Description) -> Remark:

@@ -15,7 +15,7 @@ from typing import TypeVar
 from convbench.conduct.passes import Progress
 from convbench.conduct.rounds import Place, Rounds
 from convbench.conduct.visiting import TIMED, CaseState, Visiting
-from convbench.engine.pool import Lanes
+from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
 from convbench.model.case import Case
 from convbench.model.result import UNMEASURED, Status, StopReason, Visit
@@ -31,13 +31,13 @@ LONGEST_S = 0.5
 class _Side:
     """One environment while it is measured."""
 
-    lanes: Lanes
+    pool: WorkerPool
     states: tuple[CaseState, ...]
 
 
-def _side(lanes: Lanes, cases: Sequence[Case]) -> _Side:
-    states = [CaseState(position=i, case=case, id=case.id, lanes=lanes) for i, case in enumerate(cases)]
-    return _Side(lanes=lanes, states=tuple(states))
+def _side(pool: WorkerPool, cases: Sequence[Case]) -> _Side:
+    states = [CaseState(position=i, case=case, id=case.id, pool=pool) for i, case in enumerate(cases)]
+    return _Side(pool=pool, states=tuple(states))
 
 
 _T = TypeVar("_T")
@@ -80,7 +80,7 @@ class Epochs:
 
     def __init__(
         self,
-        sides: tuple[tuple[Lanes, Sequence[Case]], tuple[Lanes, Sequence[Case]]],
+        sides: tuple[tuple[WorkerPool, Sequence[Case]], tuple[WorkerPool, Sequence[Case]]],
         *,
         seed: int,
         timeout_s: float,
@@ -113,7 +113,7 @@ class Epochs:
                 self._take_epoch(wanted, taken)
             finally:
                 for side in self._sides:
-                    side.lanes.close()
+                    side.pool.close()
             self._epoch += 1
         return taken
 
@@ -122,7 +122,7 @@ class Epochs:
         for cohorts in self._batches(wanted):
             positions = [position for cohort in cohorts for position in cohort.positions]
             for side in self._in_turn(self._sides):
-                side.lanes.keep(dict.fromkeys(side.states[i].case.worker for i in positions))
+                side.pool.keep(dict.fromkeys(side.states[i].case.worker for i in positions))
             for cohort in cohorts:
                 over = self._take_cohort(cohort, taken, over=over)
 
@@ -144,7 +144,7 @@ class Epochs:
     def _take_alone(self, position: int, cohort: int, *, over: int) -> _Pair:
         """A case that ran out of memory among others, in fresh workers: what others left in these is in the way."""
         for side in self._sides:
-            side.lanes.drop(side.states[position].case.worker)
+            side.pool.drop(side.states[position].case.worker)
         [pair] = self._take_together([position], cohort, over=over)
         return pair
 
@@ -175,7 +175,7 @@ class Epochs:
         )
         self._rounds.verify(both)
         for side in self._sides:
-            side.lanes.release(deadline_s=self._timeout_s)
+            side.pool.release(deadline_s=self._timeout_s)
         return pairs
 
     def _in_turn(self, sides: tuple[_T, _T]) -> tuple[_T, _T]:
@@ -229,7 +229,7 @@ class Epochs:
                 imprecise=sum(Status.IMPRECISE in pair for pair in statuses),
                 unmeasured=sum(not pair.isdisjoint(UNMEASURED) for pair in statuses),
                 busy_s=self._rounds.busy_s,
-                start_s=sum(side.lanes.start_s for side in self._sides),
+                start_s=sum(side.pool.start_s for side in self._sides),
             )
         )
 

@@ -18,7 +18,7 @@ from typing import TypeAlias
 from convbench.conduct.rounds import Place, Rounds
 from convbench.conduct.visiting import CaseState, Visiting
 from convbench.engine.machine import HostState
-from convbench.engine.pool import Lanes
+from convbench.engine.pool import WorkerPool
 from convbench.errors import ConvbenchError, WorkerError
 from convbench.measure import schedule
 from convbench.model.case import Case, Fp32Precision, WorkerSettings
@@ -83,7 +83,7 @@ class Passes:
         measure: Measure,
         *,
         seed: int,
-        lanes: Lanes,
+        pool: WorkerPool,
         memory_limit: int,
         hooks: Hooks,
         most_workers: int = schedule.MOST_WORKERS,
@@ -93,7 +93,7 @@ class Passes:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._measure = measure
-        self._lanes = lanes
+        self._pool = pool
         self._has_steady_allocator = has_steady_allocator
         self._hooks = hooks
         self._rounds = Rounds(
@@ -111,7 +111,7 @@ class Passes:
         )
         apart = schedule.apart(cases, self._first_batches) | schedule.apart(cases, self._later_batches)
         self._states = [
-            CaseState(position=i, case=case, id=case.id, lanes=lanes, apart=i in apart) for i, case in enumerate(cases)
+            CaseState(position=i, case=case, id=case.id, pool=pool, apart=i in apart) for i, case in enumerate(cases)
         ]
         self._stored_at = time.monotonic()
         self._pass_index = 0
@@ -147,23 +147,23 @@ class Passes:
                     if not due:
                         continue
                     workers = dict.fromkeys(worker for state in due for worker in self._workers(state.case))
-                    self._lanes.keep(workers)
+                    self._pool.keep(workers)
                     if finished is not None:
                         # While the next workers import torch there is time to show what is known so far.
                         self._hooks.pass_finished(finished)
                         finished = None
                     if began is None:
-                        began, before = time.monotonic() - self._lanes.start_s, self._first_state(workers)
+                        began, before = time.monotonic() - self._pool.start_s, self._first_state(workers)
                     roofs += self._measure_roofs({key: of for key, of in tellers.items() if of[0] in workers})
                     for cohort in cohorts:
                         self._visit([self._states[position] for position in cohort.positions], cohort.index)
-                after = self._lanes.host_state(deadline_s=self._measure.timeout)
-                self._lanes.close()
+                after = self._pool.host_state(deadline_s=self._measure.timeout)
+                self._pool.close()
                 assert began is not None, "some case is due"
                 self._hooks.pass_noted(
                     _facts(
                         pass_index,
-                        time.monotonic() - self._lanes.start_s - began,
+                        time.monotonic() - self._pool.start_s - began,
                         before,
                         after,
                         roofs=tuple(roofs),
@@ -173,15 +173,15 @@ class Passes:
                 self._rounds.twin_ratios = []
                 finished = pass_index
         finally:
-            self._lanes.close()
+            self._pool.close()
         if finished is not None:
             self._hooks.pass_finished(finished)
 
     def _first_state(self, workers: Collection[WorkerSettings]) -> HostState:
         """How the machine is once a worker is up; where none comes up the cases will tell."""
         with contextlib.suppress(WorkerError):
-            self._lanes.lane(min(workers, key=attrgetter("oddness")))
-        return self._lanes.host_state(deadline_s=self._measure.timeout)
+            self._pool.client(min(workers, key=attrgetter("peculiarities")))
+        return self._pool.host_state(deadline_s=self._measure.timeout)
 
     def _roof_tellers(self, wanting: Sequence[CaseState]) -> dict[_RoofKey, tuple[WorkerSettings, list[str]]]:
         """Which worker measures what a device can do with a number of threads, and in which dtypes its cases are."""
@@ -190,7 +190,7 @@ class Passes:
         for case in (state.case for state in wanting):
             key = (case.device, case.threads, case.fp32_precision)
             dtypes.setdefault(key, {})[case.compute_dtype] = None
-            tellers[key] = min(tellers.get(key, case.worker), case.worker, key=attrgetter("oddness"))
+            tellers[key] = min(tellers.get(key, case.worker), case.worker, key=attrgetter("peculiarities"))
         return {key: (teller, list(dtypes[key])) for key, teller in tellers.items()}
 
     def _measure_roofs(self, tellers: Mapping[_RoofKey, tuple[WorkerSettings, list[str]]]) -> list[Roof]:
@@ -198,10 +198,10 @@ class Passes:
         roofs: list[Roof] = []
         for (device, _, _), (settings, dtypes) in tellers.items():
             try:
-                lane = self._lanes.lane(settings)
-                roofs += lane.roofs(dtypes, device, deadline_s=self._measure.timeout)
+                client = self._pool.client(settings)
+                roofs += client.roofs(dtypes, device, deadline_s=self._measure.timeout)
             except WorkerError:
-                self._lanes.drop(settings)
+                self._pool.drop(settings)
         return roofs
 
     def _visit(self, states: Sequence[CaseState], cohort: int) -> None:
@@ -215,7 +215,7 @@ class Passes:
                 for index, visit in enumerate(visiting):
                     if visit.status is Status.OUT_OF_MEMORY:
                         # A fresh worker: what the others left in this one's memory is in the way.
-                        self._lanes.drop(visit.state.case.worker)
+                        self._pool.drop(visit.state.case.worker)
                         visiting[index] = Visiting.of(visit.state, self._pass_index)
                         self._measure_together([visiting[index]], cohort)
         except (KeyboardInterrupt, ConvbenchError):
@@ -228,7 +228,7 @@ class Passes:
         for visit in visiting:
             self._rounds.ready(visit)
             self._tell()
-        # What is compared with a case stands in the same rounds: it sees the same weather.
+        # What is compared with a case stands in the same rounds: it sees the same conditions.
         both = [*visiting, *(beside for visit in visiting for beside in self._companions(visit))]
 
         def progressed(round_index: int) -> None:
@@ -242,7 +242,7 @@ class Passes:
             for visit in visiting:
                 self._rounds.take_peak_memory(visit)
             self._rounds.verify(visiting)
-        self._lanes.release(deadline_s=self._measure.timeout)
+        self._pool.release(deadline_s=self._measure.timeout)
 
     def _workers(self, case: Case) -> tuple[WorkerSettings, ...]:
         """The workers that a case needs in this pass."""
@@ -326,7 +326,7 @@ class Passes:
                 imprecise=self._ended[Status.IMPRECISE],
                 unmeasured=sum(self._ended[status] for status in UNMEASURED),
                 busy_s=self._rounds.busy_s,
-                start_s=self._lanes.start_s,
+                start_s=self._pool.start_s,
             )
         )
 

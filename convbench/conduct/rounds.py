@@ -1,6 +1,6 @@
 """Measures cases interleaved: prepares them in their workers and takes their blocks, round by round in random order.
 
-What is interleaved sees the same weather, which is what makes cases, or two environments, comparable.
+What is interleaved sees the same conditions, which is what makes cases, or two environments, comparable.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from convbench.conduct.visiting import TIMED, Visiting
-from convbench.engine.client import Lane, Refusal
+from convbench.engine.client import Refusal, WorkerClient
 from convbench.engine.pool import SIGKILL
 from convbench.errors import WorkerError, WorkerTimedOutError
 from convbench.measure import schedule
@@ -46,8 +46,8 @@ class Rounds:
         self._timeout_s = timeout_s
         self._clock = clock
         self._order = 0
-        self._memory_canary_s = NAN
-        self._last_lane: Lane | None = None
+        self._memory_probe_s = NAN
+        self._last_client: WorkerClient | None = None
         self.busy_s = 0.0
         self.twin_ratios: list[float] = []
 
@@ -68,22 +68,22 @@ class Rounds:
             order = schedule.shuffled(
                 wanted, seed=self._seed, pass_index=place.pass_index, cohort=place.cohort, round_index=round_index
             )
-            self._take_canaries(visiting[order[0]])
+            self._take_probes(visiting[order[0]])
             for index in order:
                 if due(visiting[index], round_index):
                     self._take_block(visiting[index], place.pass_index, round_index)
                     progressed(round_index)
 
-    def ready(self, visit: Visiting) -> Lane | None:
-        """The lane in which the case is prepared, preparing it where it is not; None where that ended the case."""
+    def ready(self, visit: Visiting) -> WorkerClient | None:
+        """The client in which the case is prepared, preparing it where it is not; None where that ended the case."""
         state = visit.state
-        lanes, settings = state.lanes, state.case.worker
+        pool, settings = state.pool, state.case.worker
         check = not state.checked and visit.prepared is None
         try:
-            lane = lanes.lane(settings)
-            if visit.lane is lane:
-                return lane
-            prepared = lane.prepare(
+            client = pool.client(settings)
+            if visit.client is client:
+                return client
+            prepared = client.prepare(
                 visit.key,
                 state.case,
                 check=check,
@@ -92,13 +92,13 @@ class Rounds:
                 kernels=visit.kernels_alone,
             )
         except WorkerError as error:
-            self._bury(visit, error)
+            self._give_up(visit, error)
             return None
         if prepared.status not in TIMED:
             visit.end(prepared.status, prepared.reason)
             return None
         if visit.prepared is None:
-            description = lanes.description(settings)
+            description = pool.description(settings)
             asked = settings.allocator is Allocator.STEADY and description.host.has_steady_allocator
             notes = [
                 prepared.note,
@@ -107,59 +107,59 @@ class Rounds:
             ]
             prepared = replace(prepared, note="; ".join(filter(None, notes)) or None)
             visit.prepared, visit.status, visit.reason = prepared, prepared.status, prepared.reason
-        visit.lane = lane
-        return lane
+        visit.client = client
+        return client
 
     def verify(self, visiting: Sequence[Visiting]) -> None:
         """Whether each layer that was right before it was timed still is; a worker that died since tells nothing."""
         for visit in visiting:
-            lanes, settings = visit.state.lanes, visit.state.case.worker
-            alive = visit.lane is not None and visit.lane is lanes.current(settings)
+            pool, settings = visit.state.pool, visit.state.case.worker
+            alive = visit.client is not None and visit.client is pool.current(settings)
             right = visit.status in (Status.PASSED, Status.IMPRECISE)
-            if right and visit.prepared and visit.prepared.check and visit.lane and alive:
+            if right and visit.prepared and visit.prepared.check and visit.client and alive:
                 try:
-                    wrong = visit.lane.verify(visit.key, deadline_s=self._timeout_s)
+                    wrong = visit.client.verify(visit.key, deadline_s=self._timeout_s)
                 except WorkerError:
-                    lanes.drop(settings)
+                    pool.drop(settings)
                 else:
                     if wrong:
                         visit.end(wrong.status, wrong.reason)
 
     def take_peak_memory(self, visit: Visiting) -> None:
         """What an iteration takes beyond its operands and results, where it can be told."""
-        lane = self.ready(visit) if visit.blocks and not visit.over else None
-        if lane is not None:
+        client = self.ready(visit) if visit.blocks and not visit.over else None
+        if client is not None:
             try:
-                visit.peak_bytes = lane.peak_memory(visit.key, deadline_s=self._timeout_s)
+                visit.peak_bytes = client.peak_memory(visit.key, deadline_s=self._timeout_s)
             except WorkerError:
-                visit.state.lanes.drop(visit.state.case.worker)
+                visit.state.pool.drop(visit.state.case.worker)
 
-    def _take_canaries(self, visit: Visiting) -> None:
+    def _take_probes(self, visit: Visiting) -> None:
         """Once a round: the copy that reaches memory and, where all cores are asked for, whether they are there."""
-        lane, settings = self.ready(visit), visit.state.case.worker
-        if lane is None:
+        client, settings = self.ready(visit), visit.state.case.worker
+        if client is None:
             return
-        lanes = visit.state.lanes
+        pool = visit.state.pool
         try:
-            self._memory_canary_s = lane.memory_canary(deadline_s=self._timeout_s)
-            description = lanes.description(settings)
+            self._memory_probe_s = client.memory_probe(deadline_s=self._timeout_s)
+            description = pool.description(settings)
             if description.threads >= description.host.cores:
-                self.twin_ratios.append(lane.twin_ratio(deadline_s=self._timeout_s))
+                self.twin_ratios.append(client.twin_ratio(deadline_s=self._timeout_s))
         except WorkerError:
-            lanes.drop(settings)
+            pool.drop(settings)
 
     def _take_block(self, visit: Visiting, pass_index: int, round_index: int) -> None:
-        lane = self.ready(visit)
-        if lane is None:
+        client = self.ready(visit)
+        if client is None:
             return
-        if self._last_lane is not lane:
+        if self._last_client is not client:
             time.sleep(CHANGE_PAUSE_S)
-            self._last_lane = lane
+            self._last_client = client
         state, start_s = visit.state, self._clock()
         try:
-            timing = lane.block(visit.key, self._block_s, deadline_s=self._timeout_s)
+            timing = client.block(visit.key, self._block_s, deadline_s=self._timeout_s)
         except WorkerError as error:
-            self._bury(visit, error)
+            self._give_up(visit, error)
             return
         if isinstance(timing, Refusal):
             visit.end(timing.status, timing.reason)
@@ -182,18 +182,18 @@ class Rounds:
                 p95_s=timing.p95_s,
                 mean_s=timing.mean_s,
                 host_s=timing.host_s,
-                compute_canary_s=timing.compute_canary_s,
-                memory_canary_s=self._memory_canary_s,
+                compute_probe_s=timing.compute_probe_s,
+                memory_probe_s=self._memory_probe_s,
                 page_faults=timing.page_faults,
             )
         )
 
-    def _bury(self, visit: Visiting, error: WorkerError) -> None:
-        """The worker died serving this case: the case bears it, the lane is replaced when next needed."""
+    def _give_up(self, visit: Visiting, error: WorkerError) -> None:
+        """The worker died serving this case: the case bears it, the client is replaced when next needed."""
         if isinstance(error, WorkerTimedOutError):
             visit.end(Status.TIMED_OUT, error.message)
         elif error.signal == SIGKILL:
             visit.end(Status.OUT_OF_MEMORY, f"{error.message}: probably the system was out of memory")
         else:
             visit.end(Status.CRASHED, error.message)
-        visit.state.lanes.drop(visit.state.case.worker)
+        visit.state.pool.drop(visit.state.case.worker)

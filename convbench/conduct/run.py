@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from convbench.conduct.described import Capacity, environment_of, plainest
 from convbench.conduct.passes import Hooks, Passes, Progress
 from convbench.engine.git_state import checkout
-from convbench.engine.pool import Engine, Lanes
+from convbench.engine.pool import Engine, WorkerPool
 from convbench.errors import RequestError
 from convbench.measure import schedule
 from convbench.model.result import Environment, Run, RunState, Visit
@@ -60,16 +60,16 @@ def run(
     written before the user's own modules were imported once. On KeyboardInterrupt what was measured is kept, the run is
     marked as interrupted, and it goes on up.
     """
-    lanes = Lanes(engine, timeout_s=sweep.measure.timeout)
+    pool = WorkerPool(engine, timeout_s=sweep.measure.timeout)
     try:
         settings = plainest(plan.cases)
         workers = list(dict.fromkeys([settings, *(case.worker for case in plan.cases)]))
         # How many fit is known once the first of them has told of its machine.
-        lanes.start(workers[: schedule.FEWEST_WORKERS])
-        description = lanes.description(settings)
+        pool.start(workers[: schedule.FEWEST_WORKERS])
+        description = pool.description(settings)
         capacity = Capacity.of(description)
-        lanes.start(workers[: capacity.most_workers])
-        lanes.find_modules(workers, deadline_s=sweep.measure.timeout)
+        pool.start(workers[: capacity.most_workers])
+        pool.find_modules(workers, deadline_s=sweep.measure.timeout)
         environment = environment_of(
             description, allocator=settings.allocator, executable=sys.executable, variables=dict(os.environ)
         )
@@ -77,7 +77,7 @@ def run(
             return _measure(
                 sweep,
                 plan,
-                lanes,
+                pool,
                 environment,
                 capacity,
                 store=store,
@@ -86,13 +86,13 @@ def run(
                 base_id=base_id,
             )
     finally:
-        lanes.close()
+        pool.close()
 
 
 def _measure(
     sweep: Sweep,
     plan: Plan,
-    lanes: Lanes,
+    pool: WorkerPool,
     environment: Environment,
     capacity: Capacity,
     *,
@@ -110,7 +110,7 @@ def _measure(
         plan.cases,
         sweep.measure,
         seed=sweep.seed,
-        lanes=lanes,
+        pool=pool,
         memory_limit=capacity.memory_limit,
         most_workers=capacity.most_workers,
         cache_bytes=capacity.cache_bytes,

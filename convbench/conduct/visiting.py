@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from convbench.engine.client import Lane, Prepared
-from convbench.engine.pool import Lanes
+from convbench.engine.client import Prepared, WorkerClient
+from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
 from convbench.model.case import Case
 from convbench.model.result import (
@@ -26,7 +26,7 @@ TIMED = frozenset({Status.PASSED, *WRONG})
 
 @dataclass(slots=True, kw_only=True)
 class CaseState:
-    """What is known of a case while the run lasts; `lanes` are where its workers run.
+    """What is known of a case while the run lasts; `clients` are where its workers run.
 
     `cut_short` holds, by pass, visits that a process which is gone stored before it could complete them. `apart` says
     that the case is not interleaved with all others of its problem.
@@ -35,7 +35,7 @@ class CaseState:
     position: int
     case: Case
     id: str
-    lanes: Lanes
+    pool: WorkerPool
     apart: bool = False
     done: set[int] = field(default_factory=set)
     cut_short: dict[int, Visit] = field(default_factory=dict)
@@ -89,10 +89,10 @@ class CaseState:
 
 @dataclass(slots=True, kw_only=True)
 class Visiting:
-    """One case during one pass; `lane` is where it was prepared."""
+    """One case during one pass; `client` is where it was prepared."""
 
     state: CaseState
-    lane: Lane | None = None
+    client: WorkerClient | None = None
     prepared: Prepared | None = None
     status: Status = Status.PASSED
     reason: str | None = None

@@ -1,4 +1,4 @@
-"""A lane: one worker and the typed requests it answers. One block at a time runs in a lane."""
+"""A client: one worker and the typed requests it answers. One block at a time runs in a client."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Timing:
     mean_s: float
     host_s: float
     page_faults: float
-    compute_canary_s: float
+    compute_probe_s: float
     busy_s: float
 
     @property
@@ -105,7 +105,7 @@ class Refusal:
     reason: str
 
 
-class Lane:
+class WorkerClient:
     """Typed requests to one worker with its settings."""
 
     def __init__(self, transport: Transport, settings: WorkerSettings) -> None:
@@ -160,17 +160,17 @@ class Lane:
         """Time one block of the case under `key`."""
         return self._ask({"op": "block", "key": key, "seconds": seconds}, deadline_s, _timing)
 
-    def memory_canary(self, *, deadline_s: float) -> float:
+    def memory_probe(self, *, deadline_s: float) -> float:
         """Seconds of one copy that reaches memory."""
-        return self._ask({"op": "memory_canary"}, deadline_s, lambda answer: _number(answer, "memory_canary_s"))
+        return self._ask({"op": "memory_probe"}, deadline_s, lambda answer: _number(answer, "memory_probe_s"))
 
     def twin_ratio(self, *, deadline_s: float) -> float:
-        """Seconds of the compute canary with all of the worker's threads over those with one."""
+        """Seconds of the compute probe with all of the worker's threads over those with one."""
         return self._ask({"op": "twin"}, deadline_s, lambda answer: _number(answer, "twin_ratio"))
 
-    def compute_canary(self, *, deadline_s: float) -> float:
+    def compute_probe(self, *, deadline_s: float) -> float:
         """Seconds of one small matrix product that lives in the caches."""
-        return self._ask({"op": "compute_canary"}, deadline_s, lambda answer: _number(answer, "compute_canary_s"))
+        return self._ask({"op": "compute_probe"}, deadline_s, lambda answer: _number(answer, "compute_probe_s"))
 
     def roofs(self, dtypes: Sequence[str], device: str, *, deadline_s: float) -> tuple[Roof, ...]:
         """What the device can do at best; empty where it is absent."""
@@ -286,7 +286,7 @@ _TIMING_NUMBERS = (
     "mean_s",
     "host_s",
     "page_faults",
-    "compute_canary_s",
+    "compute_probe_s",
     "busy_s",
 )
 

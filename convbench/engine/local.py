@@ -1,4 +1,4 @@
-"""Runs workers as processes of this machine: starts them, talks to them under a deadline, buries them."""
+"""Runs workers as processes of this machine: starts them, talks to them under a deadline, ends them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from convbench.engine.client import Json, Lane, Message
+from convbench.engine.client import Json, Message, WorkerClient
 from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutError
 from convbench.model.case import Allocator, WorkerSettings
 from convbench.model.variables import HIDDEN, Variables
@@ -83,15 +83,15 @@ class LocalEngine:
         self._memory_limit = memory_limit
         self._map_thresholds = list(MALLOC_MAP_THRESHOLDS)
 
-    def start(self, settings: WorkerSettings) -> Lane:
-        """A lane whose worker is starting; `Lane.describe` waits for it."""
+    def start(self, settings: WorkerSettings) -> WorkerClient:
+        """A client whose worker is starting; `Lane.describe` waits for it."""
         limit = "share" if self._memory_limit is None else str(self._memory_limit)
         setup = self._setup
         transport = LocalTransport(
             [setup.python, str(START), str(os.getpid()), limit, *setup.path],
             environment={**setup.environment, **self.variables(settings)},
         )
-        return Lane(transport, settings)
+        return WorkerClient(transport, settings)
 
     def fall_back(self) -> bool:
         """Ask for a smaller map threshold from now on; False where the smallest did not help."""

@@ -1,4 +1,4 @@
-"""The lanes of one pass: a fresh worker for each kind of process that its cases need, replaced when it dies."""
+"""The clients of one pass: a fresh worker for each kind of process that its cases need, replaced when it dies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Protocol
 
-from convbench.engine.client import Description, Lane
+from convbench.engine.client import Description, WorkerClient
 from convbench.engine.machine import HostState
 from convbench.errors import RequestError, WorkerDiedError, WorkerError, WorkerTimedOutError
 from convbench.model.case import TORCH_CONV2D, Allocator, WorkerSettings
@@ -25,14 +25,14 @@ MOST_REPLACED = 3
 class Engine(Protocol):
     """Where workers run."""
 
-    def start(self, settings: WorkerSettings) -> Lane:
-        """A lane whose worker is starting; raises WorkerStartError where none can."""
+    def start(self, settings: WorkerSettings) -> WorkerClient:
+        """A client whose worker is starting; raises WorkerStartError where none can."""
 
     def fall_back(self) -> bool:
         """Change how a steady allocator is asked for; False where there is nothing left to try, which comes soon."""
 
 
-class Lanes:
+class WorkerPool:
     """Lanes by their settings. `start_s` adds up the seconds spent waiting for workers to start.
 
     A worker may take `timeout_s` to start, but never less than START_DEADLINE_S.
@@ -41,7 +41,7 @@ class Lanes:
     def __init__(self, engine: Engine, *, timeout_s: float = START_DEADLINE_S) -> None:
         self._engine = engine
         self._start_deadline_s = max(START_DEADLINE_S, timeout_s)
-        self._lanes: dict[WorkerSettings, Lane] = {}
+        self._pool: dict[WorkerSettings, WorkerClient] = {}
         self._described: dict[WorkerSettings, Description] = {}
         self._replaced: Counter[WorkerSettings] = Counter()
         self.start_s = 0.0
@@ -49,21 +49,21 @@ class Lanes:
     def start(self, wanted: Iterable[WorkerSettings]) -> None:
         """Have workers start for these settings, without waiting for them."""
         for settings in wanted:
-            if settings not in self._lanes:
-                self._lanes[settings] = self._engine.start(settings)
+            if settings not in self._pool:
+                self._pool[settings] = self._engine.start(settings)
 
     def keep(self, wanted: Collection[WorkerSettings]) -> None:
         """End all workers but those of these settings, and have those start that are not there."""
-        for settings in self._lanes.keys() - set(wanted):
+        for settings in self._pool.keys() - set(wanted):
             self.drop(settings)
         self.start(wanted)
 
-    def lane(self, settings: WorkerSettings) -> Lane:
-        """The lane for these settings, up and described; started where there is none. Raises WorkerError.
+    def client(self, settings: WorkerSettings) -> WorkerClient:
+        """The client for these settings, up and described; started where there is none. Raises WorkerError.
 
         A worker that ended while it waited is replaced: nothing that it was asked ended it.
         """
-        if settings in self._described and not self._lanes[settings].is_alive():
+        if settings in self._described and not self._pool[settings].is_alive():
             self.drop(settings)
             self._replaced[settings] += 1
         if self._replaced[settings] > MOST_REPLACED:
@@ -81,24 +81,24 @@ class Lanes:
                 description = self._describe(settings)
             self._described[settings] = description
             self.start_s += time.monotonic() - began
-        return self._lanes[settings]
+        return self._pool[settings]
 
     def _describe(self, settings: WorkerSettings) -> Description:
         """What a worker that has started says of itself; one that dies over it is replaced once."""
         try:
-            return self._lanes[settings].describe(deadline_s=self._start_deadline_s)
+            return self._pool[settings].describe(deadline_s=self._start_deadline_s)
         except WorkerError:
             self.drop(settings)
             self.start([settings])
-            return self._lanes[settings].describe(deadline_s=self._start_deadline_s)
+            return self._pool[settings].describe(deadline_s=self._start_deadline_s)
 
-    def current(self, settings: WorkerSettings) -> Lane | None:
-        """The lane for these settings where there is one now."""
-        return self._lanes.get(settings)
+    def current(self, settings: WorkerSettings) -> WorkerClient | None:
+        """The client for these settings where there is one now."""
+        return self._pool.get(settings)
 
     def description(self, settings: WorkerSettings) -> Description:
         """What the worker of these settings says of itself."""
-        self.lane(settings)
+        self.client(settings)
         return self._described[settings]
 
     def host_state(self, *, deadline_s: float) -> HostState:
@@ -108,7 +108,7 @@ class Lanes:
         """
         for settings in list(self._described):
             try:
-                return self._lanes[settings].host_state(deadline_s=deadline_s)
+                return self._pool[settings].host_state(deadline_s=deadline_s)
             except WorkerError:
                 self.drop(settings)
         return HostState()
@@ -122,9 +122,9 @@ class Lanes:
         want of memory, says nothing of its module: the module's cases will tell.
         """
         own = [settings for settings in wanted if settings.module != TORCH_CONV2D]
-        waiting = [settings for settings in own if settings not in self._lanes]
+        waiting = [settings for settings in own if settings not in self._pool]
         for settings in own:
-            if settings in self._lanes:
+            if settings in self._pool:
                 self._import(settings, settings.module, deadline_s)
         shared: WorkerSettings | None = None
         for settings in sorted(waiting, key=lambda each: each.env):
@@ -132,7 +132,7 @@ class Lanes:
                 self.drop(shared)
             shared = WorkerSettings(env=settings.env, allocator=Allocator.SYSTEM, module="")
             try:
-                self.lane(shared).find_module(settings.module, deadline_s=deadline_s)
+                self.client(shared).find_module(settings.module, deadline_s=deadline_s)
             except (RequestError, WorkerError):
                 # What was imported there before may be the reason: only a worker of its own tells.
                 self.drop(shared)
@@ -145,7 +145,7 @@ class Lanes:
         """Have the worker of these settings import a module; one that ends meanwhile is replaced once."""
         for last in (False, True):
             try:
-                return self.lane(settings).find_module(module, deadline_s=deadline_s)
+                return self.client(settings).find_module(module, deadline_s=deadline_s)
             except WorkerError as error:
                 self.drop(settings)
                 if last and error.signal == SIGKILL:
@@ -155,22 +155,22 @@ class Lanes:
         return None
 
     def drop(self, settings: WorkerSettings) -> None:
-        """Forget a lane whose worker is gone; the next `lane` starts another."""
+        """Forget a client whose worker is gone; the next `client` starts another."""
         self._described.pop(settings, None)
-        lane = self._lanes.pop(settings, None)
-        if lane:
-            lane.close()
+        client = self._pool.pop(settings, None)
+        if client:
+            client.close()
 
     def release(self, *, deadline_s: float) -> None:
         """Have all workers forget their layers; one that does not answer is dropped."""
         for settings in list(self._described):
             try:
-                self._lanes[settings].release(deadline_s=deadline_s)
+                self._pool[settings].release(deadline_s=deadline_s)
             except WorkerError:
                 self.drop(settings)
 
     def close(self) -> None:
         """End all workers."""
-        for settings in list(self._lanes):
+        for settings in list(self._pool):
             self.drop(settings)
         self._replaced.clear()

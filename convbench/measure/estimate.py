@@ -201,35 +201,35 @@ def _spread_out(values: NDArray[np.generic], positions: Integers, total: int, *,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """How noisy the machine was, from the compute canary that ran before each block; NaN where none ran.
+    """How noisy the machine was, from the compute probe that ran before each block; NaN where none ran.
 
-    Each canary is divided by the lowest of its lane (the same work in the same kind of worker). `ratio` is the median
+    Each probe is divided by the lowest of its client (the same work in the same kind of worker). `ratio` is the median
     of these over the run, `quiet` the share within 5 %, `of_case` the median of each case.
     """
 
     ratio: float
     quiet: float
-    canaries: int
+    probes: int
     of_case: Floats
 
 
-#: A canary within this ratio of its floor ran in a quiet moment: it took 324 us then and 345-410 us in busy ones.
+#: A probe within this ratio of its floor ran in a quiet moment: it took 324 us then and 345-410 us in busy ones.
 QUIET_RATIO = 0.05
 
 
-def noise(blocks: BlockTable, lanes: Sequence[Hashable]) -> Noise:
-    """How noisy the machine was; `lanes` names for each case the kind of worker that it ran in."""
+def noise(blocks: BlockTable, pool: Sequence[Hashable]) -> Noise:
+    """How noisy the machine was; `clients` names for each case the kind of worker that it ran in."""
     numbers: dict[Hashable, int] = {}
-    lane = np.array([numbers.setdefault(name, len(numbers)) for name in lanes], dtype=np.int64)
-    canary = blocks.column("compute_canary_s")
-    ran = np.isfinite(canary) & (canary > 0)
-    owner, canary = blocks.cases[ran], canary[ran]
-    of_case = np.full(len(lanes), NAN)
-    if not len(canary):
-        return Noise(ratio=NAN, quiet=NAN, canaries=0, of_case=of_case)
+    client = np.array([numbers.setdefault(name, len(numbers)) for name in pool], dtype=np.int64)
+    probe = blocks.column("compute_probe_s")
+    ran = np.isfinite(probe) & (probe > 0)
+    owner, probe = blocks.cases[ran], probe[ran]
+    of_case = np.full(len(pool), NAN)
+    if not len(probe):
+        return Noise(ratio=NAN, quiet=NAN, probes=0, of_case=of_case)
     lowest = np.full(len(numbers), math.inf)
-    np.minimum.at(lowest, lane[owner], canary)
-    ratios = canary / lowest[lane[owner]]
+    np.minimum.at(lowest, client[owner], probe)
+    ratios = probe / lowest[client[owner]]
     order = np.lexsort((ratios, owner))
     filled, starts, counts = np.unique(owner, return_index=True, return_counts=True)
     lower, upper = ratios[order[starts + (counts - 1) // 2]], ratios[order[starts + counts // 2]]
@@ -237,6 +237,6 @@ def noise(blocks: BlockTable, lanes: Sequence[Hashable]) -> Noise:
     return Noise(
         ratio=float(np.median(ratios)),
         quiet=float(np.mean(ratios <= 1 + QUIET_RATIO)),
-        canaries=len(ratios),
+        probes=len(ratios),
         of_case=of_case,
     )

@@ -24,7 +24,7 @@ from convbench.measure.estimate import estimate, table
 from convbench.model.case import Cache, Case
 from convbench.model.result import UNMEASURED, Measure, Run, RunState
 
-#: Seconds around a block that are not the block: canary, messages, statistics.
+#: Seconds around a block that are not the block: probe, messages, statistics.
 AROUND_BLOCK_S = 1.5e-3
 #: Seconds that the first layer of a fresh worker costs more than the others: torch loads its parts when first used.
 FIRST_LAYER_S = 0.4

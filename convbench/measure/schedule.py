@@ -117,7 +117,7 @@ def cohorts(cases: Sequence[Case], *, memory_limit: int, cache_bytes: int = CACH
 #: Worker processes alive at once, at most and at least: a case and what is measured beside it need two.
 MOST_WORKERS, FEWEST_WORKERS = 8, 2
 #: Private memory of a worker beside its layers, bytes: 145 MiB once the CPU build of torch 2.13 is imported. The copy
-#: of the memory canary adds 128 MiB, the kernels and the check of the first layer 35 MiB.
+#: of the memory probe adds 128 MiB, the kernels and the check of the first layer 35 MiB.
 WORKER_START_BYTES = 145 * 2**20
 WORKER_GROWTH_BYTES = 165 * 2**20
 #: The share of the free memory that workers may take beside their layers.

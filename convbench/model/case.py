@@ -75,7 +75,7 @@ class WorkerSettings:
     module: str = TORCH_CONV2D
 
     @property
-    def oddness(self) -> tuple[bool, ...]:
+    def peculiarities(self) -> tuple[bool, ...]:
         """What may keep a process from starting, or from what the machine can do; smallest where nothing does."""
         return (self.module != TORCH_CONV2D, bool(self.env), self.deterministic)
 
@@ -172,11 +172,11 @@ class Case:
         outputs = math.prod(self.problem.output_shape) * (2 if self.direction is Direction.TRAIN_STEP else 1)
         return moved + outputs * (DTYPES[self.compute_dtype] - DTYPES[self.dtype])
 
-    def objection(self) -> str | None:
+    def refusal(self) -> str | None:
         """Why torch would refuse this case, in plain words; None where it would run it."""
-        return self.problem.objection() or self.misfit()
+        return self.problem.refusal() or self.unsuitable()
 
-    def misfit(self) -> str | None:
+    def unsuitable(self) -> str | None:
         """Why the settings do not fit a problem that is sound in itself; None where they do."""
         if self.memory_format is MemoryFormat.CHANNELS_LAST and self.problem.batch_size is None:
             return "channels_last needs a batch: an unbatched image has three dimensions, the format four"

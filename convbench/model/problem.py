@@ -144,7 +144,7 @@ class Problem:
         """Elements of every operand read once and of every result written once; times the item size it is bytes."""
         return _elements_moved(self, direction)
 
-    def objection(self) -> str | None:
+    def refusal(self) -> str | None:
         """Why torch would refuse this layer on its input, in plain words; None where it would run it.
 
         The order is torch's: the constructor's complaints first, then those of the first call.

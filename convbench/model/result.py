@@ -54,7 +54,7 @@ class Block:
     """Consecutive samples of one case after untimed warm-up. Times are seconds per iteration.
 
     `start_s` counts from the start of the run. `host_s` is the time the host spent launching, where the device works on
-    its own; canaries and host_s are NaN where they were not measured. `page_faults` are minor faults per iteration.
+    its own; probes and host_s are NaN where they were not measured. `page_faults` are minor faults per iteration.
     """
 
     pass_index: int
@@ -70,8 +70,8 @@ class Block:
     p95_s: float
     mean_s: float
     host_s: float
-    compute_canary_s: float
-    memory_canary_s: float
+    compute_probe_s: float
+    memory_probe_s: float
     page_faults: float
 
 
@@ -93,8 +93,8 @@ BLOCK_LAYOUTS: dict[int, tuple[str, ...]] = {
         "p95_s",
         "mean_s",
         "host_s",
-        "compute_canary_s",
-        "memory_canary_s",
+        "compute_probe_s",
+        "memory_probe_s",
         "page_faults",
     ),
 }
@@ -325,7 +325,7 @@ class PassFacts:
 
     `roofs` were measured before the first block. `stolen` is the share of processor time that went to other guests,
     `throttled` how often cores or the control group were slowed down meanwhile; `load` (the load average) and
-    `frequency_hz` (the mean over cores) are read at the end. `twin_ratio` is the compute canary's time with all threads
+    `frequency_hz` (the mean over cores) are read at the end. `twin_ratio` is the compute probe's time with all threads
     over its time with one, where a worker has as many threads as the machine has cores, or more; the median over
     rounds. None where the system does not tell.
     """

@@ -334,15 +334,15 @@ def _judge_problem(problem: Problem, document: dict[str, Json]) -> None:
             raise _found(f"{name} of {dimensions} integers of at least 1", list(getattr(problem, name)))
     if len(pads) != dimensions:
         raise _found(f"padding of {dimensions} integers of at least 0", list(pads))
-    objection = problem.objection()
-    if objection is not None:
-        raise _UnexpectedError(f"torch would refuse it, and convbench never measured it: {objection}")
+    refusal = problem.refusal()
+    if refusal is not None:
+        raise _UnexpectedError(f"torch would refuse it, and convbench never measured it: {refusal}")
 
 
 def _judge_case(case: Case, document: dict[str, Json]) -> None:
-    misfit = case.misfit()
-    if misfit is not None:
-        raise _UnexpectedError(f"torch would refuse it, and convbench never measured it: {misfit}")
+    unsuitable = case.unsuitable()
+    if unsuitable is not None:
+        raise _UnexpectedError(f"torch would refuse it, and convbench never measured it: {unsuitable}")
     names = [name for name, _ in case.env]
     if names != sorted(set(names)) or not all(map(VARIABLE.fullmatch, names)):
         raise _found("names of environment variables, sorted, each once", names)
@@ -351,12 +351,19 @@ def _judge_case(case: Case, document: dict[str, Json]) -> None:
         raise _UnexpectedError(f"the settings make the id {case.id!r}, but it says {_short(document['id'])}")
 
 
+#: What the columns of blocks were called in exports before 2026-11-28.
+_OLD_COLUMNS = {"compute_canary_s": "compute_probe_s", "memory_canary_s": "memory_probe_s"}
+
+
 def _judge_run(run: Run, document: dict[str, Json]) -> None:
     theirs, ours = document.get("block_layouts", {}), _layouts()
     if not isinstance(theirs, dict) or not isinstance(ours, dict):
         raise _found("an object of block layouts", theirs)
     for version in theirs.keys() & ours.keys():
-        if theirs[version] != ours[version]:
+        told = theirs[version]
+        if isinstance(told, list):
+            told = [_OLD_COLUMNS.get(name, name) if isinstance(name, str) else name for name in told]
+        if told != ours[version]:
             raise _UnexpectedError(f"its block layout {version} has other columns than convbench's")
 
 

@@ -43,7 +43,7 @@ class Thresholds:
     def of(self, case: Case, l2_bytes: int | None) -> float:
         """The threshold of a case on a machine whose cores have this much second-level cache, None where unknown.
 
-        What is unknown is taken for too small, so that ignorance accuses nobody. Accelerators do not share their memory
+        What is unknown is taken for too small, so that ignorance flags nobody. Accelerators do not share their memory
         with neighbours, and their sweeps are held to `threshold`.
         """
         holding = self._lookup.numbers(_settings(case), _words(case.problem)) if self.specials else []

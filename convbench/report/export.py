@@ -146,7 +146,7 @@ def to_markdown(run: Run) -> bytes:
     lines = [
         f"**{escaped(run.name)}** ({escaped(run.id)}): {units.plural(len(rows.cases), 'case')} on "
         f"{escaped(env.cpu)}, torch {escaped(env.torch)}, convbench {escaped(run.version)}"
-        + (f", compute canary {units.ratio(noise)} its floor" if noise == noise else ""),
+        + (f", compute probe {units.ratio(noise)} its floor" if noise == noise else ""),
         "",
         "| case | status | floor | typical | spread | FLOP/s | implementation |",
         "|---|---|--:|--:|--:|--:|---|",

@@ -61,8 +61,8 @@ def cases(sweep: Sweep) -> Plan:
             excluded += len(settings) - len(left[matching])
             known = problems.get(problem)
             if known is None:
-                known = problems[problem] = (len(problems), problem.objection())
-            number, objection = known
+                known = problems[problem] = (len(problems), problem.refusal())
+            number, refusal = known
             for combination, chosen in left[matching]:
                 key = (number, combination)
                 if first := found.get(key):
@@ -72,7 +72,7 @@ def cases(sweep: Sweep) -> Plan:
                     continue
                 case = Case(problem=problem, given_label=entry.label, count=entry.count, **chosen)  # type: ignore[arg-type]  # read by KINDS
                 found[key] = case
-                if reason := objection or case.misfit():
+                if reason := refusal or case.unsuitable():
                     reasons[key] = reason
     for key, (count, label) in again.items():
         found[key] = replace(found[key], count=count, given_label=label)

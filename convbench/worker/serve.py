@@ -15,11 +15,11 @@ from typing import Any, Callable
 import torch
 
 from . import allocator, cold, devices, host, memory, timer
-from .canary import Canaries
 from .channel import Channel
 from .check import check, still_right
 from .implementation import implementation
 from .layer import TORCH_CONV2D, Layer, Spec, find_module
+from .probe import Probes
 from .roofs import measure_roofs
 from .settings import Settings, precision
 
@@ -76,15 +76,15 @@ class Worker:
         self._settings = Settings()
         self._threads = torch.get_num_threads()
         self._steady: set[str] = set()  # devices whose clocks have been brought to run steadily
-        self._canaries = Canaries()
+        self._probes = Probes()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "describe": self.describe,
             "host_state": self.host_state,
             "find_module": self.find_module,
             "prepare": self.prepare,
             "block": self.block,
-            "compute_canary": self.compute_canary,
-            "memory_canary": self.memory_canary,
+            "compute_probe": self.compute_probe,
+            "memory_probe": self.memory_probe,
             "twin": self.twin,
             "verify": self.verify,
             "peak_memory": self.peak_memory,
@@ -136,9 +136,9 @@ class Worker:
         """Build the layer; with `check`, prove it right and name what runs before anything is timed."""
         spec = Spec.from_json(request["spec"])
         device = devices.resolve(spec.device)
-        misfit = self._settings.misfit(spec, device)
-        if misfit:
-            raise devices.AbsentError(misfit)
+        unsuitable = self._settings.unsuitable(spec, device)
+        if unsuitable:
+            raise devices.AbsentError(unsuitable)
         layer = Layer(spec, device)
         prepared = Prepared(layer, device)
         answer: dict[str, Any] = {"status": "passed", "reason": None, "note": layer.note}
@@ -168,9 +168,9 @@ class Worker:
         return answer
 
     def block(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The compute canary, then one block; `busy_s` is what warm-up and timed iterations took."""
+        """The compute probe, then one block; `busy_s` is what warm-up and timed iterations took."""
         prepared = self._prepared[request["key"]]
-        canary = self._canaries.compute()
+        probe = self._probes.compute()
         begin = perf_counter()
         with prepared.layer.mode():
             if prepared.queue and prepared.device not in self._steady:
@@ -183,7 +183,7 @@ class Worker:
             "status": "passed",
             **timing._asdict(),
             "host_s": NAN if timing.host_s is None else timing.host_s,
-            "compute_canary_s": canary,
+            "compute_probe_s": probe,
             "busy_s": busy,
         }
 
@@ -209,17 +209,17 @@ class Worker:
         """Bytes that one iteration takes beyond its operands and results."""
         return {"status": "passed", "peak_bytes": memory.peak_bytes(self._prepared[request["key"]].layer)}
 
-    def compute_canary(self, request: dict[str, Any]) -> dict[str, Any]:
+    def compute_probe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Seconds of one small matrix product."""
-        return {"status": "passed", "compute_canary_s": self._canaries.compute()}
+        return {"status": "passed", "compute_probe_s": self._probes.compute()}
 
-    def memory_canary(self, request: dict[str, Any]) -> dict[str, Any]:
+    def memory_probe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Seconds of one 64 MiB copy."""
-        return {"status": "passed", "memory_canary_s": self._canaries.memory()}
+        return {"status": "passed", "memory_probe_s": self._probes.memory()}
 
     def twin(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The compute canary with all threads over its twin with one."""
-        return {"status": "passed", "twin_ratio": self._canaries.twin_ratio()}
+        """The compute probe with all threads over its twin with one."""
+        return {"status": "passed", "twin_ratio": self._probes.twin_ratio()}
 
     def roofs(self, request: dict[str, Any]) -> dict[str, Any]:
         """What this machine can do at best in these dtypes."""

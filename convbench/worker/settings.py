@@ -36,7 +36,7 @@ class Settings(NamedTuple):
         if self.cudnn_benchmark:
             torch.backends.cudnn.benchmark = True
 
-    def misfit(self, spec: Spec, device: torch.device) -> str | None:
+    def unsuitable(self, spec: Spec, device: torch.device) -> str | None:
         """Why one of the settings of a case means nothing there; None where all do."""
         if spec.autocast != "none" and spec.dtype in ("float64", spec.autocast):
             return f"autocast to {spec.autocast} leaves a {spec.dtype} layer alone"

@@ -250,13 +250,13 @@ def noisy(seed: str, factor: Callable[[int], float] = lambda i: 1.0, count: int 
 
 
 def test_noise_alone_accuses_nobody() -> None:
-    """20 pairs of runs of 40 cases; with three in 800 accused, the rate would still lie under 1 % (95 of 100)."""
-    accused = 0
+    """20 pairs of runs of 40 cases; with three in 800 flagged, the rate would still lie under 1 % (95 of 100)."""
+    flagged = 0
     for index in range(20):
         found = compare(noisy(f"base {index}"), noisy(f"new {index}"), FIVE)
-        accused += found.counts[Verdict.REGRESSED] + found.counts[Verdict.IMPROVED]
+        flagged += found.counts[Verdict.REGRESSED] + found.counts[Verdict.IMPROVED]
         assert not found.is_machine
-    assert accused <= 3
+    assert flagged <= 3
 
 
 def test_intervals_hold_one_as_often_as_they_say() -> None:
@@ -434,13 +434,13 @@ def test_only_innocent_cases_tell_what_all_moved_by() -> None:
     base = run([STEADY] * 14, cases)
     new = run([times(1.1)] * 8 + [times(1.02)] * 6, cases)
     assert compare(base, new, FIVE).is_machine, "most were chosen for having moved"
-    found = compare(base, new, FIVE, innocent=set(cases[8:]))
+    found = compare(base, new, FIVE, controls=set(cases[8:]))
     assert not found.is_machine
     assert found.shift == pytest.approx(1.02, rel=1e-4)
     assert found.counts == {Verdict.REGRESSED: 8, Verdict.UNCHANGED: 6}
     assert found.judgments[0].reason == "+7.8 % beyond the +2.0 % that half of the controls moved"
-    assert compare(base, new, FIVE, innocent=set(cases[10:])).shift == 1.0, "four are too few"
-    assert compare(new, base, FIVE, innocent=()).counts[Verdict.IMPROVED] == 8
+    assert compare(base, new, FIVE, controls=set(cases[10:])).shift == 1.0, "four are too few"
+    assert compare(new, base, FIVE, controls=()).counts[Verdict.IMPROVED] == 8
 
 
 def test_noise_that_would_nearly_hide_the_threshold_leaves_no_case_unchanged() -> None:
@@ -520,16 +520,16 @@ def test_resolved_threads_and_precision_decide() -> None:
     assert all(difference.decides for difference in found)
 
 
-def canaries(one: Run, *, compute: float = 1.0, memory: float = 1.0, only_pass: int | None = None) -> Run:
-    """The run with other canaries, in one pass alone where one is named."""
+def probes(one: Run, *, compute: float = 1.0, memory: float = 1.0, only_pass: int | None = None) -> Run:
+    """The run with other probes, in one pass alone where one is named."""
 
     def scaled(block: Block) -> Block:
         if only_pass not in (None, block.pass_index):
             return block
         return replace(
             block,
-            compute_canary_s=block.compute_canary_s * compute,
-            memory_canary_s=block.memory_canary_s * memory,
+            compute_probe_s=block.compute_probe_s * compute,
+            memory_probe_s=block.memory_probe_s * memory,
         )
 
     return replace(
@@ -542,14 +542,14 @@ def canaries(one: Run, *, compute: float = 1.0, memory: float = 1.0, only_pass: 
 
 
 def quiet(count: int = 12) -> Run:
-    """A run with 60 canaries of each kind that differ, the lowest of every pass within 1 % of the others."""
+    """A run with 60 probes of each kind that differ, the lowest of every pass within 1 % of the others."""
     chance = random.Random(1)
     made = [
         tuple(
             replace(
                 block,
-                compute_canary_s=3e-4 * (1 + 0.01 * chance.random()),
-                memory_canary_s=5e-3 * (1 + 0.01 * chance.random()),
+                compute_probe_s=3e-4 * (1 + 0.01 * chance.random()),
+                memory_probe_s=5e-3 * (1 + 0.01 * chance.random()),
             )
             for block in blocks(STEADY)
         )
@@ -564,20 +564,20 @@ def quiet(count: int = 12) -> Run:
     ("about", "told"),
     [
         ({"compute": 1.005, "memory": 1.03}, None),
-        ({"compute": 1.03}, "compute canary's floor 300 us -> 309 us (+3.0 %, 1 % is the most)"),
-        ({"memory": 0.9}, "memory canary's floor 5.00 ms -> 4.50 ms (-10.0 %, 5 % is the most)"),
+        ({"compute": 1.03}, "compute probe's floor 300 us -> 309 us (+3.0 %, 1 % is the most)"),
+        ({"memory": 0.9}, "memory probe's floor 5.00 ms -> 4.50 ms (-10.0 %, 5 % is the most)"),
         ({"compute": 0.9, "memory": 0.9, "only_pass": 2}, None),
     ],
 )
-def test_canaries_decide_where_no_pass_is_as_before(about: dict[str, float], told: str | None) -> None:
+def test_probes_decide_where_no_pass_is_as_before(about: dict[str, float], told: str | None) -> None:
     one = quiet()
-    found = compare(one, canaries(one, **about)).differences
+    found = compare(one, probes(one, **about)).differences
     assert [str(difference) for difference in found] == ([told] if told else [])
     assert all(difference.decides for difference in found)
 
 
-def test_few_canaries_decide_nothing() -> None:
-    assert compare(quiet(1), canaries(quiet(1), compute=2, memory=2)).comparable
+def test_few_probes_decide_nothing() -> None:
+    assert compare(quiet(1), probes(quiet(1), compute=2, memory=2)).comparable
 
 
 def test_another_machine_shows_in_every_kind_of_worker() -> None:
@@ -588,7 +588,7 @@ def test_another_machine_shows_in_every_kind_of_worker() -> None:
             replace(result, case=replace(result.case, threads=1 + i % 2)) for i, result in enumerate(one.results)
         ),
     )
-    slow = canaries(split, compute=1.5)
+    slow = probes(split, compute=1.5)
     mixed = replace(slow, results=tuple((slow if i % 2 else split).results[i] for i in range(len(slow.results))))
     assert compare(split, mixed).comparable
     assert not compare(split, slow).comparable

@@ -44,7 +44,7 @@ def layer(in_channels: int = 16, **given: object) -> Case:
 def timed(case: Case, floor_s: float, *, passes: int = 5, wobble: float = 0.0, implementation: str = "A") -> Result:
     """A case that takes so long; its slowest pass takes `wobble` more."""
     blocks = [
-        replace(b, minimum_s=floor_s * (1 + wobble * (b.pass_index == 1)), compute_canary_s=324e-6)
+        replace(b, minimum_s=floor_s * (1 + wobble * (b.pass_index == 1)), compute_probe_s=324e-6)
         for b in synthetic.blocks(floor_s, noise=0.0, passes=passes)
     ]
     result = synthetic.result(case, made=tuple(blocks))
@@ -258,10 +258,10 @@ def test_trouble_comes_first_and_on_one_line() -> None:
 def test_a_noisy_machine_is_said_to_be_one() -> None:
     result = timed(layer(), 1e-3)
     noisy = tuple(
-        replace(b, compute_canary_s=324e-6 * (1.0 if b.round_index == 0 else 1.31)) for b in synthetic.blocks(1e-3)
+        replace(b, compute_probe_s=324e-6 * (1.0 if b.round_index == 0 else 1.31)) for b in synthetic.blocks(1e-3)
     )
     found = findings(run(synthetic.result(layer(), made=noisy)))
-    told = "a fixed piece of work, the canary, took {}x as long in the median as in its quietest moment"
+    told = "a fixed piece of work, the probe, took {}x as long in the median as in its quietest moment"
     assert f"the machine was noisy: {told.format(1.31)}" in sentences(found, Weight.NOTE)
     assert of_kind(findings(run(result)), Kind.NOISE) == []
     assert noise_sentence(1.02) == f"the machine was quiet: {told.format(1.02)}"
@@ -465,11 +465,11 @@ def blocks_of(result: Result) -> list[Block]:
 
 def test_cases_of_a_bad_hour_are_told() -> None:
     results = [timed(layer(channels), 1e-3) for channels in (16, 32, 48, 64)]
-    slow = [replace(b, compute_canary_s=324e-6 * 1.8) for b in blocks_of(results[3])]
+    slow = [replace(b, compute_probe_s=324e-6 * 1.8) for b in blocks_of(results[3])]
     results[3] = replace(results[3], blocks=((LAYOUT, pack_blocks(slow)),))
     told = [said for said in sentences(findings(run(*results)), Weight.NOTE) if "bad hour" in said]
     assert told == [
-        "1 case was measured in a bad hour: around its blocks the canary, a fixed piece of work, took up to 1.80x as "
+        "1 case was measured in a bad hour: around its blocks the probe, a fixed piece of work, took up to 1.80x as "
         f"long as in its quietest moment, 1.00x around those of the median case: {results[3].case.label}"
     ]
     assert not any("bad hour" in finding.sentence for finding in findings(run(*results[:3])))

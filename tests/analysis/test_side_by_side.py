@@ -306,7 +306,7 @@ def test_the_threshold_may_be_another() -> None:
     assert only(compare(new, base, threshold=0.29)).verdict is Verdict.IMPROVED
 
 
-def test_who_was_not_measured_again_is_not_accused() -> None:
+def test_who_was_not_measured_again_is_not_flagged() -> None:
     base, new = run(QUIET, QUIET), run(times(2), times(2))
     found = compare(base, new, confirmed=[0])
     assert [judgment.verdict for judgment in found.judgments] == [Verdict.REGRESSED, Verdict.UNCHANGED]
@@ -316,9 +316,9 @@ def test_who_was_not_measured_again_is_not_accused() -> None:
 def test_a_control_that_moves_withdraws_every_accusation() -> None:
     base = run(*[QUIET] * 4)
     new = run(times(2), times(0.5), times(BEYOND), QUIET)
-    innocent = compare(base, new, control=[3])
-    assert innocent.verdict is Verdict.REGRESSED
-    assert innocent.notes == ()
+    controls = compare(base, new, control=[3])
+    assert controls.verdict is Verdict.REGRESSED
+    assert controls.notes == ()
     found = compare(base, new, control=[2, 3])
     withdrawn = [Verdict.INCONCLUSIVE] * 3
     assert [judgment.verdict for judgment in found.judgments] == [*withdrawn, Verdict.UNCHANGED]
@@ -459,10 +459,10 @@ def test_environments_that_differ_are_told_and_forbid_nothing() -> None:
     assert found.comparable
 
 
-def test_canaries_are_not_compared() -> None:
+def test_probes_are_not_compared() -> None:
     """They were taken in the same minutes, by whichever worker was at hand."""
     base = run(*[QUIET] * 12)
-    made = tuple(replace(block, compute_canary_s=1.0) for block in blocks(QUIET))
+    made = tuple(replace(block, compute_probe_s=1.0) for block in blocks(QUIET))
     slow = tuple(synthetic.result(result.case, made=made) for result in base.results)
     assert compare(base, replace(base, results=slow)).differences == ()
 

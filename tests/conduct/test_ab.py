@@ -21,7 +21,7 @@ from convbench.conduct.described import COHORT_MEMORY_SHARE
 from convbench.conduct.epochs import BLOCK_S, LONGEST_S, ROUNDS, rounds_of
 from convbench.conduct.passes import Progress
 from convbench.conduct.run import Listener
-from convbench.engine.client import Lane
+from convbench.engine.client import WorkerClient
 from convbench.engine.local import LocalEngine, Setup
 from convbench.errors import ExitCode, RequestError
 from convbench.measure import schedule
@@ -57,7 +57,7 @@ class SideEngine(FakeEngine):
         self.log: list[tuple[str, int]] = Log(side, events)
         self.settings: list[WorkerSettings] = []
 
-    def start(self, settings: WorkerSettings) -> Lane:
+    def start(self, settings: WorkerSettings) -> WorkerClient:
         self.log.append(("start", self.workers + 1))
         self.settings.append(settings)
         return super().start(settings)
@@ -186,9 +186,9 @@ def test_suspects_and_as_many_controls_are_measured_again_and_nobody_else() -> N
         Verdict.REGRESSED,
         *[Verdict.UNCHANGED] * 4,
     ]
-    accused = found.comparison.judgments[1]
-    assert accused.ratio == pytest.approx(SLOWER, rel=1e-5)
-    assert (accused.passes, accused.blocks) == (CONFIRMATION, CONFIRMATION * ROUNDS)
+    flagged = found.comparison.judgments[1]
+    assert flagged.ratio == pytest.approx(SLOWER, rel=1e-5)
+    assert (flagged.passes, flagged.blocks) == (CONFIRMATION, CONFIRMATION * ROUNDS)
     assert found.comparison.verdict is Verdict.REGRESSED
     assert exits.of_comparison(found.comparison) is ExitCode.FAILED_OR_REGRESSED
     starts = [side for side, what, _ in pair.events if what == "start"]
@@ -527,6 +527,6 @@ def test_a_confirmation_has_no_screen_and_knows_its_controls() -> None:
 
 
 def test_constants_that_belong_together() -> None:
-    assert side_by_side.SCREEN >= FEWEST_EPOCHS, "or nothing could be told of an innocent case"
+    assert side_by_side.SCREEN >= FEWEST_EPOCHS, "or nothing could be told of an unchanged case"
     assert CONFIRMATION > SCREEN
     assert epochs.LONGEST_S > BLOCK_S * ROUNDS

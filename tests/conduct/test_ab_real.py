@@ -18,9 +18,9 @@ from processes import start
 
 import convbench
 from convbench.analysis.comparison import side_by_side
-from convbench.engine.client import Lane
+from convbench.engine.client import WorkerClient
 from convbench.engine.local import LocalEngine, Setup
-from convbench.engine.pool import Lanes
+from convbench.engine.pool import WorkerPool
 from convbench.errors import RequestError
 from convbench.model.case import WorkerSettings
 
@@ -149,15 +149,15 @@ def test_the_help_has_the_defaults(command: object) -> None:
 
 @pytest.fixture
 def lane_of() -> Iterator[object]:
-    made: list[Lanes] = []
+    made: list[WorkerPool] = []
 
-    def begin(*path: Path) -> Lane:
-        made.append(Lanes(LocalEngine(Setup(path=tuple(map(str, path))))))
-        return made[-1].lane(WorkerSettings(threads=1))
+    def begin(*path: Path) -> WorkerClient:
+        made.append(WorkerPool(LocalEngine(Setup(path=tuple(map(str, path))))))
+        return made[-1].client(WorkerSettings(threads=1))
 
     yield begin
-    for lanes in made:
-        lanes.close()
+    for pool in made:
+        pool.close()
 
 
 @pytest.mark.slow
@@ -165,11 +165,11 @@ def test_modules_of_the_user_come_from_the_current_folder_or_from_those_named(la
     a, b = tree(littered / "a", 1.0), tree(littered / "b", 1.0)
     (b / "other.py").write_text("from mine import Conv\n", encoding="utf-8")
     (littered / "here.py").write_text("from torch.nn import Conv2d as Conv\n", encoding="utf-8")
-    current: Lane = lane_of()  # type: ignore[operator]
+    current: WorkerClient = lane_of()  # type: ignore[operator]
     current.find_module("here:Conv", deadline_s=60)
     with pytest.raises(RequestError, match="No module named 'mine'"):
         current.find_module("mine:Conv", deadline_s=60)
-    named: Lane = lane_of(a, b)  # type: ignore[operator]
+    named: WorkerClient = lane_of(a, b)  # type: ignore[operator]
     named.find_module("other:Conv", deadline_s=60)
     with pytest.raises(RequestError, match="No module named 'here'"):
         named.find_module("here:Conv", deadline_s=60)

@@ -146,7 +146,7 @@ def test_an_improvement_is_confirmed_alike(engines: Engines) -> None:
     assert verdicts(found) == [Verdict.IMPROVED, Verdict.UNCHANGED]
 
 
-def test_an_accused_control_discredits_all(engines: Engines) -> None:
+def test_an_flagged_control_discredits_all(engines: Engines) -> None:
     engines.here.script.iteration_s = dict.fromkeys(range(1, 4), 1.1e-3)
     found = engines.confirmed(*runs([1.2, 1.0, 1.0]))
     assert found.comparison.verdict is Verdict.INCONCLUSIVE
@@ -183,11 +183,11 @@ def test_a_suspect_that_moved_by_little_is_no_change_where_the_sweep_asks_for_a_
     assert verdicts(engines.confirmed(base, new))[0] is Verdict.REGRESSED, "2.5 % counts where 5 % makes a suspect"
 
 
-def test_canaries_of_the_runs_own_hours_decide_nothing_after_a_confirmation() -> None:
-    canary = Difference(what="compute canary's floor", base="1 us", new="2 us", decides=True, momentary=True)
-    torch = replace(canary, what="torch", momentary=False)
+def test_probes_of_the_runs_own_hours_decide_nothing_after_a_confirmation() -> None:
+    probe = Difference(what="compute probe's floor", base="1 us", new="2 us", decides=True, momentary=True)
+    torch = replace(probe, what="torch", momentary=False)
     base, new = runs([1.0])
-    found = replace(against.stored.compare(base, new, FIVE), differences=(canary, torch))
+    found = replace(against.stored.compare(base, new, FIVE), differences=(probe, torch))
     assert [one.decides for one in confirmation.without_moments(found).differences] == [False, True]
 
 

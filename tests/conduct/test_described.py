@@ -17,7 +17,7 @@ from convbench.conduct import run as runner
 from convbench.conduct.described import COHORT_MEMORY_SHARE, Capacity, environment_of, plainest
 from convbench.conduct.doctor import check_machine, checkup_text
 from convbench.engine.client import Description
-from convbench.engine.pool import Lanes
+from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
 from convbench.model.case import Allocator, WorkerSettings
 from convbench.model.result import Environment
@@ -38,11 +38,11 @@ ELSEWHERE = {
 
 
 def described(script: Script) -> Description:
-    lanes = Lanes(FakeEngine(script))
+    pool = WorkerPool(FakeEngine(script))
     try:
-        return lanes.description(WorkerSettings())
+        return pool.description(WorkerSettings())
     finally:
-        lanes.close()
+        pool.close()
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,6 @@ def test_a_checkup_tells_of_the_workers_machine() -> None:
     assert "torch would use 2 threads on 77 cores" in text
     assert "governor powersave, boost on" in text
     assert "load 12.0 on 77 cores; 50.0 % of the processor was stolen by other guests" in text
-    assert f"MIND  memory      {units.size(2**30)} free for layers" in text
+    assert f"WARN  memory      {units.size(2**30)} free for layers" in text
     unknown = check_machine(FakeEngine(Script(host={"available_bytes": None})), listen_s=0.0)
     assert "the system does not tell how much is free for layers" in checkup_text(unknown)

@@ -9,8 +9,8 @@ from numbered_cases import case
 
 from convbench.conduct import passes as passes_module
 from convbench.conduct.passes import Hooks, Passes, Progress
-from convbench.engine.client import Lane
-from convbench.engine.pool import Lanes
+from convbench.engine.client import WorkerClient
+from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
 from convbench.model.case import Allocator, Case, WorkerSettings
 from convbench.model.problem import Direction
@@ -59,7 +59,7 @@ def measure(
         cases,
         measure,
         seed=1,
-        lanes=Lanes(engine),
+        pool=WorkerPool(engine),
         memory_limit=memory_limit,
         hooks=recorder.hooks(),
         history=history,
@@ -92,13 +92,13 @@ def test_every_pass_is_a_fresh_worker_and_checks_come_first() -> None:
         assert [visit.stop_reason for visit in visits] == [StopReason.UNFINISHED] * 4 + [StopReason.ROUNDS]
 
 
-def test_a_round_is_one_block_of_every_case_after_one_memory_canary() -> None:
+def test_a_round_is_one_block_of_every_case_after_one_memory_probe() -> None:
     _, engine = measure([case(name) for name in range(1, 6)], Script(drift=0.1), measure=Measure(passes=1))
-    rounds = [entry for entry in engine.log if entry[0] in ("block", "memory_canary")]
+    rounds = [entry for entry in engine.log if entry[0] in ("block", "memory_probe")]
     assert len(rounds) == 5 * 6
     orders = []
     for start in range(0, 30, 6):
-        assert rounds[start] == ("memory_canary", 0)
+        assert rounds[start] == ("memory_probe", 0)
         orders.append([name for _, name in rounds[start + 1 : start + 6]])
     assert all(sorted(order) == [1, 2, 3, 4, 5] for order in orders)
     assert len({tuple(order) for order in orders}) > 1, "the order is fresh in each round"
@@ -162,7 +162,7 @@ def test_blocks_received_before_a_death_survive() -> None:
         pass_noted=recorder.noted.append,
         pass_finished=recorder.finished.append,
     )
-    Passes([case(1)], MEASURE, seed=1, lanes=Lanes(killer), memory_limit=10**12, hooks=hooks).run()
+    Passes([case(1)], MEASURE, seed=1, pool=WorkerPool(killer), memory_limit=10**12, hooks=hooks).run()
     (visit,) = recorder.visits
     assert visit.status is Status.CRASHED
     assert len(unpack_blocks(visit.blocks)) == 3
@@ -215,7 +215,7 @@ def test_an_imprecise_layer_is_timed_and_looked_at_once_more() -> None:
 def test_an_interrupt_keeps_what_was_measured_and_a_resume_completes_it(after: int) -> None:
     cases = [case(1), case(2)]
     recorder, engine = Recorder(), FakeEngine(Script(drift=0.1, interrupt_after_blocks=after))
-    passes = Passes(cases, MEASURE, seed=1, lanes=Lanes(engine), memory_limit=10**12, hooks=recorder.hooks())
+    passes = Passes(cases, MEASURE, seed=1, pool=WorkerPool(engine), memory_limit=10**12, hooks=recorder.hooks())
     with pytest.raises(KeyboardInterrupt):
         passes.run()
     assert engine.closed == engine.workers
@@ -280,7 +280,7 @@ def test_no_more_workers_are_alive_than_fit_and_the_rows_say_so() -> None:
         cases,
         Measure(passes=2),
         seed=1,
-        lanes=Lanes(engine),
+        pool=WorkerPool(engine),
         memory_limit=10**12,
         most_workers=4,
         has_steady_allocator=True,
@@ -362,7 +362,7 @@ def test_in_the_first_pass_a_few_blocks_follow_under_the_systems_allocator() -> 
         cases,
         Measure(passes=2),
         seed=1,
-        lanes=Lanes(engine),
+        pool=WorkerPool(engine),
         memory_limit=10**12,
         has_steady_allocator=True,
         hooks=recorder.hooks(),
@@ -381,7 +381,7 @@ def test_in_the_first_pass_a_few_blocks_follow_under_the_systems_allocator() -> 
 
 def test_a_death_under_the_systems_allocator_costs_that_figure_alone() -> None:
     class Moody(FakeEngine):
-        def start(self, settings: WorkerSettings) -> Lane:
+        def start(self, settings: WorkerSettings) -> WorkerClient:
             if settings.allocator is Allocator.SYSTEM:
                 return FakeEngine(Script(segfault_in_block={1})).start(settings)
             return super().start(settings)
@@ -391,7 +391,7 @@ def test_a_death_under_the_systems_allocator_costs_that_figure_alone() -> None:
         [case(1), case(2)],
         MEASURE,
         seed=1,
-        lanes=Lanes(Moody()),
+        pool=WorkerPool(Moody()),
         memory_limit=10**12,
         has_steady_allocator=True,
         hooks=recorder.hooks(),
@@ -416,16 +416,16 @@ def test_roofs_are_told_by_the_plainest_worker() -> None:
     class Tells(FakeEngine):
         tellers: ClassVar[list[WorkerSettings]] = []
 
-        def start(self, settings: WorkerSettings) -> Lane:
-            lane = super().start(settings)
-            roofs = lane.roofs
-            lane.roofs = lambda *a, **k: (self.tellers.append(settings), roofs(*a, **k))[1]
-            return lane
+        def start(self, settings: WorkerSettings) -> WorkerClient:
+            client = super().start(settings)
+            roofs = client.roofs
+            client.roofs = lambda *a, **k: (self.tellers.append(settings), roofs(*a, **k))[1]
+            return client
 
     engine = Tells()
     cases = [case(1, module="a.b:C"), case(2, env=(("A", "1"),)), case(3, deterministic=True), case(4), case(5)]
     passes = Passes(
-        cases, Measure(passes=1), seed=1, lanes=Lanes(engine), memory_limit=10**12, hooks=Recorder().hooks()
+        cases, Measure(passes=1), seed=1, pool=WorkerPool(engine), memory_limit=10**12, hooks=Recorder().hooks()
     )
     passes.run()
     assert engine.tellers == [WorkerSettings()]
@@ -486,7 +486,7 @@ def test_an_interrupt_while_a_cohort_is_stored_loses_nothing() -> None:
         pass_finished=recorder.finished.append,
     )
     with pytest.raises(KeyboardInterrupt):
-        Passes([case(1)], MEASURE, seed=1, lanes=Lanes(FakeEngine()), memory_limit=10**12, hooks=hooks).run()
+        Passes([case(1)], MEASURE, seed=1, pool=WorkerPool(FakeEngine()), memory_limit=10**12, hooks=hooks).run()
     (visit,) = recorder.visits
     assert visit.complete
     assert len(unpack_blocks(visit.blocks)) == 5
@@ -540,16 +540,18 @@ def test_where_the_last_worker_is_gone_nothing_is_told_of_the_machine() -> None:
 
 def test_the_variables_of_one_case_leave_the_allocator_of_others_alone() -> None:
     engine = FakeEngine(Script(unsteady_first=99, drift=0.1, host=GLIBC))
-    lanes = Lanes(engine)
-    lanes.lane(case(1, env=(("MALLOC_TOP_PAD_", "0"),)).worker)
+    pool = WorkerPool(engine)
+    pool.client(case(1, env=(("MALLOC_TOP_PAD_", "0"),)).worker)
     assert (engine.workers, engine.falls) == (1, 0)
-    lanes.lane(case(1).worker)
+    pool.client(case(1).worker)
     assert engine.falls == 2
 
 
 def test_an_allocator_that_gives_memory_back_is_told_in_the_row() -> None:
     engine, recorder = FakeEngine(Script(unsteady_first=99, drift=0.1, host=GLIBC)), Recorder()
-    Passes([case(1)], Measure(passes=1), seed=1, lanes=Lanes(engine), memory_limit=10**12, hooks=recorder.hooks()).run()
+    Passes(
+        [case(1)], Measure(passes=1), seed=1, pool=WorkerPool(engine), memory_limit=10**12, hooks=recorder.hooks()
+    ).run()
     assert recorder.visits[0].note == "freed memory goes back to the system"
 
 

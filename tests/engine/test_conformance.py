@@ -15,7 +15,7 @@ import piped_worker
 import pytest
 from fake_engine import FakeEngine, Script
 
-from convbench.engine.client import Lane, Timing
+from convbench.engine.client import Timing, WorkerClient
 from convbench.engine.local import LocalEngine, LocalTransport, Setup
 from convbench.engine.machine import HostState
 from convbench.engine.pool import Engine
@@ -95,8 +95,8 @@ class PipedEngine:
     def __init__(self, how: str) -> None:
         self._command = [sys.executable, str(TESTS / "piped_worker.py"), how]
 
-    def start(self, settings: WorkerSettings) -> Lane:
-        return Lane(LocalTransport(self._command, environment=os.environ), settings)
+    def start(self, settings: WorkerSettings) -> WorkerClient:
+        return WorkerClient(LocalTransport(self._command, environment=os.environ), settings)
 
     def fall_back(self) -> bool:
         return False
@@ -120,21 +120,21 @@ class Fake(Launcher):
 
 
 LAUNCHERS = (Local(), Piped(), Fake())
-Start = Callable[[Engine], Lane]
+Start = Callable[[Engine], WorkerClient]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Starts workers, which are ended after the test."""
-    made: list[Lane] = []
+    made: list[WorkerClient] = []
 
-    def begin(engine: Engine) -> Lane:
+    def begin(engine: Engine) -> WorkerClient:
         made.append(engine.start(SETTINGS))
         return made[-1]
 
     yield begin
-    for lane in made:
-        lane.close()
+    for client in made:
+        client.close()
 
 
 @pytest.fixture(params=LAUNCHERS, ids=lambda launcher: type(launcher).__name__.lower())
@@ -143,130 +143,130 @@ def launcher(request: pytest.FixtureRequest) -> Launcher:
     return found
 
 
-def measured(lane: Lane, case: Case, *, deadline_s: float = DEADLINE_S) -> object:
+def measured(client: WorkerClient, case: Case, *, deadline_s: float = DEADLINE_S) -> object:
     """A block of a case in a worker that is up. The scripted ones know a layer by its key and by its in_channels."""
     key = case.problem.in_channels
-    prepared = lane.prepare(key, case, check=True, seed=1, deadline_s=deadline_s)
+    prepared = client.prepare(key, case, check=True, seed=1, deadline_s=deadline_s)
     assert (prepared.status, prepared.reason) == (Status.PASSED, None)
-    return lane.block(key, 0.002, deadline_s=deadline_s)
+    return client.block(key, 0.002, deadline_s=deadline_s)
 
 
-REQUESTS: dict[str, Callable[[Lane], object]] = {
-    "describe": lambda lane: lane.describe(deadline_s=DEADLINE_S),
-    "host_state": lambda lane: lane.host_state(deadline_s=DEADLINE_S),
-    "find_module": lambda lane: lane.find_module("torch.nn:Conv2d", deadline_s=DEADLINE_S),
-    "prepare": lambda lane: lane.prepare(KEY, layer(1), check=False, seed=1, deadline_s=DEADLINE_S),
-    "block": lambda lane: lane.block(KEY, 0.001, deadline_s=DEADLINE_S),
-    "verify": lambda lane: lane.verify(KEY, deadline_s=DEADLINE_S),
-    "peak_memory": lambda lane: lane.peak_memory(KEY, deadline_s=DEADLINE_S),
-    "memory_canary": lambda lane: lane.memory_canary(deadline_s=DEADLINE_S),
-    "compute_canary": lambda lane: lane.compute_canary(deadline_s=DEADLINE_S),
-    "twin_ratio": lambda lane: lane.twin_ratio(deadline_s=DEADLINE_S),
-    "roofs": lambda lane: lane.roofs(["float32"], "cpu", deadline_s=DEADLINE_S),
-    "release": lambda lane: lane.release(deadline_s=DEADLINE_S),
+REQUESTS: dict[str, Callable[[WorkerClient], object]] = {
+    "describe": lambda client: client.describe(deadline_s=DEADLINE_S),
+    "host_state": lambda client: client.host_state(deadline_s=DEADLINE_S),
+    "find_module": lambda client: client.find_module("torch.nn:Conv2d", deadline_s=DEADLINE_S),
+    "prepare": lambda client: client.prepare(KEY, layer(1), check=False, seed=1, deadline_s=DEADLINE_S),
+    "block": lambda client: client.block(KEY, 0.001, deadline_s=DEADLINE_S),
+    "verify": lambda client: client.verify(KEY, deadline_s=DEADLINE_S),
+    "peak_memory": lambda client: client.peak_memory(KEY, deadline_s=DEADLINE_S),
+    "memory_probe": lambda client: client.memory_probe(deadline_s=DEADLINE_S),
+    "compute_probe": lambda client: client.compute_probe(deadline_s=DEADLINE_S),
+    "twin_ratio": lambda client: client.twin_ratio(deadline_s=DEADLINE_S),
+    "roofs": lambda client: client.roofs(["float32"], "cpu", deadline_s=DEADLINE_S),
+    "release": lambda client: client.release(deadline_s=DEADLINE_S),
 }
 
 
-def assert_it_is_gone(lane: Lane) -> None:
+def assert_it_is_gone(client: WorkerClient) -> None:
     """A worker that has ended refuses whatever it is asked, at once, and may be closed as often as one likes."""
-    assert not lane.is_alive()
+    assert not client.is_alive()
     for _ in range(2):
-        lane.close()
+        client.close()
     for name, ask in REQUESTS.items():
         with pytest.raises(WorkerError) as refused:
-            ask(lane)
+            ask(client)
         assert isinstance(refused.value, WorkerDiedError) or name == "describe", name
-    assert not lane.is_alive()
+    assert not client.is_alive()
 
 
 def test_requests_are_all_that_a_lane_can_be_asked() -> None:
-    public = {name for name in vars(Lane) if not name.startswith("_")}
+    public = {name for name in vars(WorkerClient) if not name.startswith("_")}
     assert set(REQUESTS) == public - {"is_alive", "close"}
 
 
 def test_a_worker_answers_until_it_is_closed(launcher: Launcher, start: Start) -> None:
-    lane = start(launcher.engine())
-    assert lane.is_alive()
-    description = lane.describe(deadline_s=DEADLINE_S)
+    client = start(launcher.engine())
+    assert client.is_alive()
+    description = client.describe(deadline_s=DEADLINE_S)
     assert description.threads == 1
     assert description.host.cores >= 1
     assert description.host.free_bytes > 0
-    assert lane.describe(deadline_s=DEADLINE_S).torch == description.torch, "it may be asked again"
-    assert isinstance(lane.host_state(deadline_s=DEADLINE_S), HostState)
+    assert client.describe(deadline_s=DEADLINE_S).torch == description.torch, "it may be asked again"
+    assert isinstance(client.host_state(deadline_s=DEADLINE_S), HostState)
     with pytest.raises(RequestError, match="absent"):
-        lane.find_module("absent:Conv", deadline_s=DEADLINE_S)
-    timing = measured(lane, launcher.good)
+        client.find_module("absent:Conv", deadline_s=DEADLINE_S)
+    timing = measured(client, launcher.good)
     assert isinstance(timing, Timing)
     assert 0 < timing.minimum_s <= timing.median_s
     key = launcher.good.problem.in_channels
-    assert lane.verify(key, deadline_s=DEADLINE_S) is None
-    assert (lane.peak_memory(key, deadline_s=DEADLINE_S) or 0) >= 0
-    for seconds in (lane.memory_canary, lane.compute_canary, lane.twin_ratio):
+    assert client.verify(key, deadline_s=DEADLINE_S) is None
+    assert (client.peak_memory(key, deadline_s=DEADLINE_S) or 0) >= 0
+    for seconds in (client.memory_probe, client.compute_probe, client.twin_ratio):
         assert seconds(deadline_s=DEADLINE_S) > 0
-    roofs = lane.roofs(["float32"], "cpu", deadline_s=DEADLINE_S)
+    roofs = client.roofs(["float32"], "cpu", deadline_s=DEADLINE_S)
     assert {roof.kind for roof in roofs} == set(RoofKind)
-    lane.release(deadline_s=DEADLINE_S)
-    assert isinstance(measured(lane, launcher.good), Timing), "another may be prepared under the same key"
-    lane.close()
-    assert_it_is_gone(lane)
+    client.release(deadline_s=DEADLINE_S)
+    assert isinstance(measured(client, launcher.good), Timing), "another may be prepared under the same key"
+    client.close()
+    assert_it_is_gone(client)
 
 
 def test_a_worker_that_is_closed_before_it_is_up_does_not_start(launcher: Launcher, start: Start) -> None:
-    lane = start(launcher.engine())
-    lane.close()
+    client = start(launcher.engine())
+    client.close()
     with pytest.raises(WorkerStartError):
-        lane.describe(deadline_s=DEADLINE_S)
-    assert_it_is_gone(lane)
+        client.describe(deadline_s=DEADLINE_S)
+    assert_it_is_gone(client)
 
 
 def test_a_worker_that_never_comes_up_is_told_when_it_is_started_or_described(launcher: Launcher, start: Start) -> None:
     for engine in launcher.broken():
-        lane: Lane | None = None
+        client: WorkerClient | None = None
         with pytest.raises(WorkerStartError) as told:
-            lane = start(engine)
-            lane.describe(deadline_s=launcher.start_s)
+            client = start(engine)
+            client.describe(deadline_s=launcher.start_s)
         assert "start" in told.value.message
-        if lane is not None:
-            assert_it_is_gone(lane)
+        if client is not None:
+            assert_it_is_gone(client)
 
 
 def test_a_worker_that_dies_in_a_request_is_gone(launcher: Launcher, start: Start) -> None:
     engine = launcher.engine()
     for case in launcher.dies:
-        lane = start(engine)
-        lane.describe(deadline_s=DEADLINE_S)
+        client = start(engine)
+        client.describe(deadline_s=DEADLINE_S)
         with pytest.raises(WorkerDiedError, match=r"the worker (was ended by SIG|ended with exit code 3)") as told:
-            measured(lane, case)
+            measured(client, case)
         assert (told.value.signal is None) == ("exit code" in told.value.message)
-        assert_it_is_gone(lane)
+        assert_it_is_gone(client)
 
 
 def test_a_worker_that_hangs_is_ended_at_its_deadline(launcher: Launcher, start: Start) -> None:
     engine = launcher.engine()
     for case in launcher.hangs:
-        lane = start(engine)
-        lane.describe(deadline_s=DEADLINE_S)
+        client = start(engine)
+        client.describe(deadline_s=DEADLINE_S)
         with pytest.raises(WorkerTimedOutError, match=r"no answer within [\d.]+ s"):
-            measured(lane, case, deadline_s=SHORT_S)
-        assert_it_is_gone(lane)
+            measured(client, case, deadline_s=SHORT_S)
+        assert_it_is_gone(client)
 
 
 def test_an_answer_that_makes_no_sense_is_the_workers_end(launcher: Launcher, start: Start) -> None:
     """A layer's code may write into the protocol's channel."""
     engine = launcher.engine()
     for case in launcher.nonsense:
-        lane = start(engine)
-        lane.describe(deadline_s=DEADLINE_S)
+        client = start(engine)
+        client.describe(deadline_s=DEADLINE_S)
         with pytest.raises(WorkerDiedError, match="the worker answered"):
-            measured(lane, case)
-        assert_it_is_gone(lane)
+            measured(client, case)
+        assert_it_is_gone(client)
 
 
 def test_workers_of_one_launcher_do_not_share_their_fate(launcher: Launcher, start: Start) -> None:
     engine = launcher.engine()
     one, other = start(engine), start(engine)
-    for lane in (one, other):
-        lane.describe(deadline_s=DEADLINE_S)
+    for client in (one, other):
+        client.describe(deadline_s=DEADLINE_S)
     with pytest.raises(WorkerDiedError):
         measured(one, launcher.dies[0])
     assert isinstance(measured(other, launcher.good), Timing)

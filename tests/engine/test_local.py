@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from convbench.engine.client import Lane, Timing
+from convbench.engine.client import Timing, WorkerClient
 from convbench.engine.local import LocalEngine, LocalTransport
 from convbench.errors import WorkerDiedError
 from convbench.model.case import TORCH_CONV2D, Allocator, WorkerSettings
@@ -90,7 +90,7 @@ class Answering:
         pass
 
 
-TIMES = ("minimum_s", "q1_s", "median_s", "q3_s", "p95_s", "mean_s", "compute_canary_s", "busy_s")
+TIMES = ("minimum_s", "q1_s", "median_s", "q3_s", "p95_s", "mean_s", "compute_probe_s", "busy_s")
 TIMING = {
     "status": "passed",
     "iterations": 10,
@@ -107,13 +107,13 @@ TIMING = {
         *(("minimum_s", value) for value in (-1.0, 0.0, math.nan, math.inf, 1e300, True, "1", 2.0)),
         *(("samples", value) for value in (0, -1, 1.0, True, 2**60)),
         ("host_s", -1.0),
-        ("compute_canary_s", math.nan),
+        ("compute_probe_s", math.nan),
     ],
 )
 def test_a_block_that_could_not_be_read_again_is_no_answer(name: str, value: object) -> None:
-    assert isinstance(Lane(Answering(TIMING), WorkerSettings()).block(0, 0.1, deadline_s=1), Timing)
+    assert isinstance(WorkerClient(Answering(TIMING), WorkerSettings()).block(0, 0.1, deadline_s=1), Timing)
     with pytest.raises(WorkerDiedError, match="without a sound"):
-        Lane(Answering({**TIMING, name: value}), WorkerSettings()).block(0, 0.1, deadline_s=1)
+        WorkerClient(Answering({**TIMING, name: value}), WorkerSettings()).block(0, 0.1, deadline_s=1)
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_a_roof_that_could_not_be_read_again_is_no_answer(name: str, value: obje
     roof = {"kind": "compute", "rate": 1e9, "source": "mm", "dtype": "float32", "footprint_bytes": None}
 
     def told(roofs: dict[str, object]) -> object:
-        lane = Lane(Answering({"status": "passed", "roofs": [roofs]}), WorkerSettings())
-        return lane.roofs(["float32"], "cpu", deadline_s=1)
+        client = WorkerClient(Answering({"status": "passed", "roofs": [roofs]}), WorkerSettings())
+        return client.roofs(["float32"], "cpu", deadline_s=1)
 
     assert told(roof)
     with pytest.raises(WorkerDiedError, match="without a sound"):

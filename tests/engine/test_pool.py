@@ -6,7 +6,7 @@ import pytest
 from fake_engine import GLIBC, FakeEngine, Script
 
 from convbench.engine.machine import HostState
-from convbench.engine.pool import START_DEADLINE_S, Lanes
+from convbench.engine.pool import START_DEADLINE_S, WorkerPool
 from convbench.errors import RequestError
 from convbench.model.case import WorkerSettings
 
@@ -19,62 +19,62 @@ def module(name: str, **settings: object) -> WorkerSettings:
 
 def test_many_modules_are_tried_in_one_worker() -> None:
     engine = FakeEngine()
-    lanes = Lanes(engine)
+    pool = WorkerPool(engine)
     wanted = [module(f"mine:Conv{number}") for number in range(40)]
-    lanes.start(wanted[:2])
-    lanes.find_modules(wanted, deadline_s=DEADLINE_S)
+    pool.start(wanted[:2])
+    pool.find_modules(wanted, deadline_s=DEADLINE_S)
     assert engine.workers == 3
     assert engine.log == [("find_module", 1), ("find_module", 2), *[("find_module", 3)] * 38]
     assert engine.closed == 1, "the shared one is ended"
-    lanes.close()
+    pool.close()
 
 
 def test_modules_under_other_variables_have_workers_one_after_the_other() -> None:
     engine = FakeEngine()
-    lanes = Lanes(engine)
-    lanes.find_modules([module("mine:Conv", env=(("A", str(n)),)) for n in range(12)], deadline_s=DEADLINE_S)
+    pool = WorkerPool(engine)
+    pool.find_modules([module("mine:Conv", env=(("A", str(n)),)) for n in range(12)], deadline_s=DEADLINE_S)
     assert (engine.workers, engine.most_alive) == (12, 1)
 
 
 def test_a_module_that_is_not_there_ends_the_run_before_it_begins() -> None:
     for started in (0, 1):
-        lanes = Lanes(FakeEngine())
+        pool = WorkerPool(FakeEngine())
         wanted = [module("absent:Conv"), module("mine:Conv")]
-        lanes.start(wanted[:started])
+        pool.start(wanted[:started])
         with pytest.raises(RequestError, match="absent"):
-            lanes.find_modules(wanted, deadline_s=DEADLINE_S)
-        lanes.close()
+            pool.find_modules(wanted, deadline_s=DEADLINE_S)
+        pool.close()
 
 
 def test_a_module_that_ends_its_worker_is_told() -> None:
     engine = FakeEngine()
-    lanes = Lanes(engine)
+    pool = WorkerPool(engine)
     with pytest.raises(RequestError, match="module breaks:Conv cannot be imported: the worker was ended by SIGSEGV"):
-        lanes.find_modules([module("breaks:Conv")], deadline_s=DEADLINE_S)
+        pool.find_modules([module("breaks:Conv")], deadline_s=DEADLINE_S)
     assert engine.deaths == 3, "in the shared worker, and twice in one of its own"
 
 
 def test_a_worker_that_the_kernel_kills_says_nothing_of_its_module() -> None:
     engine = FakeEngine(Script(killed_in_find_module={"large:Conv"}))
-    lanes = Lanes(engine)
-    lanes.find_modules([module("large:Conv"), module("mine:Conv")], deadline_s=DEADLINE_S)
+    pool = WorkerPool(engine)
+    pool.find_modules([module("large:Conv"), module("mine:Conv")], deadline_s=DEADLINE_S)
     assert engine.deaths == 3
-    lanes.close()
+    pool.close()
     assert engine.workers == engine.closed + engine.deaths
 
 
 def test_only_the_wanted_workers_stay() -> None:
     engine = FakeEngine()
-    lanes = Lanes(engine)
+    pool = WorkerPool(engine)
     one, two, three = (module(f"mine:Conv{number}") for number in range(3))
-    lanes.start([one, two])
-    kept = lanes.current(two)
-    lanes.keep([two, three])
-    assert lanes.current(one) is None
-    assert lanes.current(two) is kept
-    assert lanes.current(three) is not None
+    pool.start([one, two])
+    kept = pool.current(two)
+    pool.keep([two, three])
+    assert pool.current(one) is None
+    assert pool.current(two) is kept
+    assert pool.current(three) is not None
     assert (engine.workers, engine.closed) == (3, 1)
-    lanes.close()
+    pool.close()
 
 
 @pytest.mark.parametrize(("timeout_s", "deadline_s"), [(1.0, START_DEADLINE_S), (60.0, 60.0), (600.0, 600.0)])
@@ -83,15 +83,15 @@ def test_a_worker_has_the_timeout_to_start(timeout_s: float, deadline_s: float) 
 
     class Slow(FakeEngine):
         def start(self, settings: WorkerSettings):
-            lane = super().start(settings)
+            client = super().start(settings)
             transport = self.transports[-1]
             transport.wait_until_up = lambda *, deadline_s: asked.append(deadline_s)
-            return lane
+            return client
 
-    lanes = Lanes(Slow(), timeout_s=timeout_s)
-    lanes.lane(WorkerSettings())
+    pool = WorkerPool(Slow(), timeout_s=timeout_s)
+    pool.client(WorkerSettings())
     assert asked == [deadline_s]
-    lanes.close()
+    pool.close()
 
 
 @pytest.mark.parametrize(("told", "workers", "falls"), [(GLIBC, 2, 2), ({"libc": "musl 1.2.5"}, 1, 0)])
@@ -99,23 +99,23 @@ def test_a_steady_allocator_is_asked_for_in_another_way_where_the_workers_c_libr
     told: dict[str, str], workers: int, falls: int
 ) -> None:
     engine = FakeEngine(Script(unsteady_first=9, host=told))
-    lanes = Lanes(engine)
-    assert not lanes.description(WorkerSettings()).keeps_memory
+    pool = WorkerPool(engine)
+    assert not pool.description(WorkerSettings()).keeps_memory
     assert (engine.workers, engine.falls) == (workers, falls)
-    lanes.close()
+    pool.close()
 
 
 def test_the_machine_is_told_by_a_worker_that_is_up() -> None:
     engine = FakeEngine(Script(states=[{"load": 1.0}, {"load": 2.0}]))
-    lanes = Lanes(engine)
-    assert lanes.host_state(deadline_s=DEADLINE_S) == HostState()
+    pool = WorkerPool(engine)
+    assert pool.host_state(deadline_s=DEADLINE_S) == HostState()
     one, two = (module(f"mine:Conv{number}") for number in range(2))
-    lanes.start([one])
-    assert lanes.host_state(deadline_s=DEADLINE_S) == HostState(), "it may still be starting"
-    lanes.lane(one)
-    lanes.lane(two)
-    assert lanes.host_state(deadline_s=DEADLINE_S) == HostState(load=1.0)
+    pool.start([one])
+    assert pool.host_state(deadline_s=DEADLINE_S) == HostState(), "it may still be starting"
+    pool.client(one)
+    pool.client(two)
+    assert pool.host_state(deadline_s=DEADLINE_S) == HostState(load=1.0)
     engine.transports[0].dies_next = True
-    assert lanes.host_state(deadline_s=DEADLINE_S) == HostState(load=2.0), "another tells"
-    assert (lanes.current(one), engine.deaths) == (None, 1)
-    lanes.close()
+    assert pool.host_state(deadline_s=DEADLINE_S) == HostState(load=2.0), "another tells"
+    assert (pool.current(one), engine.deaths) == (None, 1)
+    pool.close()

@@ -81,7 +81,7 @@ some_blocks = st.lists(
         page_faults=st.sampled_from([0.0, 1.0, 7.0]),
         p95_s=few,
         host_s=few,
-        compute_canary_s=few | st.just(NAN),
+        compute_probe_s=few | st.just(NAN),
         samples=st.integers(1, 9),
     ),
     max_size=12,
@@ -137,7 +137,7 @@ def test_an_older_layout_is_read_by_the_names_of_its_columns(monkeypatch: pytest
     read = estimate.table([[(-1, old), (LAYOUT, pack_blocks([block(minimum_s=0.5)]))]])
     figures = estimate.estimate(read)
     assert (figures.floor_s[0], figures.passes[0], figures.samples[0]) == (0.5, 2, 17)
-    assert np.isnan(read.column("compute_canary_s")[0])
+    assert np.isnan(read.column("compute_probe_s")[0])
 
 
 def test_torn_rows_and_unknown_layouts_are_refused() -> None:
@@ -148,27 +148,27 @@ def test_torn_rows_and_unknown_layouts_are_refused() -> None:
         estimate.table([[(99, packed)]])
 
 
-def test_noise_compares_canaries_of_one_kind_of_worker_only() -> None:
-    quick = [block(compute_canary_s=c) for c in (1.0, 1.0, 2.0)]
-    slow = [block(compute_canary_s=c) for c in (8.0, 8.0, 24.0, NAN)]
+def test_noise_compares_probes_of_one_kind_of_worker_only() -> None:
+    quick = [block(compute_probe_s=c) for c in (1.0, 1.0, 2.0)]
+    slow = [block(compute_probe_s=c) for c in (8.0, 8.0, 24.0, NAN)]
     noise = estimate.noise(table(quick, [], slow), ["one thread", "one thread", "two threads"])
     assert noise.ratio == 1.0  # 1 1 2 and 1 1 3, not 24 times the lowest of all
     assert noise.quiet == pytest.approx(4 / 6)
-    assert noise.canaries == 6
+    assert noise.probes == 6
     np.testing.assert_array_equal(noise.of_case, [1.0, NAN, 1.0])
 
 
 def test_noise_is_the_median_over_the_lowest_of_the_whole_run() -> None:
-    cases = [[block(compute_canary_s=c) for c in canaries] for canaries in ((1.0,), (1.5, 1.5), (2.0, 4.0))]
+    cases = [[block(compute_probe_s=c) for c in probes] for probes in ((1.0,), (1.5, 1.5), (2.0, 4.0))]
     noise = estimate.noise(table(*cases), ["same"] * 3)
     assert noise.ratio == 1.5
     np.testing.assert_array_equal(noise.of_case, [1.0, 1.5, 3.0])
 
 
-def test_without_canaries_noise_is_unknown() -> None:
-    noise = estimate.noise(table([block(compute_canary_s=NAN)]), ["lane"])
+def test_without_probes_noise_is_unknown() -> None:
+    noise = estimate.noise(table([block(compute_probe_s=NAN)]), ["client"])
     assert math.isnan(noise.ratio) and math.isnan(noise.of_case[0])
-    assert noise.canaries == 0
+    assert noise.probes == 0
 
 
 def test_a_slow_spell_does_not_move_the_floor() -> None:

@@ -176,11 +176,11 @@ def test_threads_and_allocator_belong_to_the_process() -> None:
 def test_an_unbatched_image_has_no_channels_last() -> None:
     case = Case(problem=UNBATCHED, memory_format=MemoryFormat.CHANNELS_LAST)
     reason = "channels_last needs a batch: an unbatched image has three dimensions, the format four"
-    assert case.objection() == reason
-    assert replace(case, memory_format=MemoryFormat.CONTIGUOUS).objection() is None
-    assert replace(case, problem=replace(UNBATCHED, batch_size=1)).objection() is None
+    assert case.refusal() == reason
+    assert replace(case, memory_format=MemoryFormat.CONTIGUOUS).refusal() is None
+    assert replace(case, problem=replace(UNBATCHED, batch_size=1)).refusal() is None
     wrong = replace(case, problem=replace(UNBATCHED, groups=2))
-    assert wrong.objection() == "in_channels (3) must be divisible by groups (2)"
+    assert wrong.refusal() == "in_channels (3) must be divisible by groups (2)"
 
 
 def test_settings_of_execution_stand_in_the_label_where_they_are_not_usual() -> None:

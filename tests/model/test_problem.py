@@ -119,7 +119,7 @@ def test_torch_agrees_both_ways(case: Case) -> None:
     assume(not crashes_torch(case))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", SAME_COPIES)
-        if case.objection() is None:
+        if case.refusal() is None:
             shapes = run(case)
             p = case.problem
             assert shapes == {"output": p.output_shape, "weight": p.weight_shape, "bias": p.bias_shape}
@@ -159,7 +159,7 @@ def test_torch_agrees_both_ways(case: Case) -> None:
     ],
 )
 def test_objections_are_in_plain_words(changes: dict[str, object], reason: str | None) -> None:
-    assert plain(**changes).objection() == reason
+    assert plain(**changes).refusal() == reason
 
 
 @pytest.mark.parametrize("kernel", list(itertools.product((1, 2, 3, 4), repeat=2)))
@@ -203,7 +203,7 @@ def brute_force(p: Problem) -> int:
 @settings(max_examples=150, deadline=None)
 @given(problems())
 def test_multiply_adds_are_the_real_taps(problem: Problem) -> None:
-    assume(problem.objection() is None)
+    assume(problem.refusal() is None)
     assert problem.multiply_adds == brute_force(problem)
 
 
@@ -239,7 +239,7 @@ def test_the_widest_kernel_is_counted_without_a_loop_over_its_taps() -> None:
 @settings(max_examples=100, deadline=None)
 @given(problems())
 def test_work_of_the_directions(problem: Problem) -> None:
-    assume(problem.objection() is None)
+    assume(problem.refusal() is None)
     forward = problem.flops(Direction.FORWARD)
     assert forward == 2 * problem.multiply_adds
     assert problem.flops(Direction.GRAD_INPUT) == problem.flops(Direction.GRAD_WEIGHT) == forward

@@ -87,7 +87,7 @@ def test_verdicts_without_a_change() -> None:
     assert headline(moved.comparison) == "The machine changed: nothing can be said of the code"
     assert any("a change of machine" in sentence for sentence in sentences(moved))
     withdrawn = told(Verdict.INCONCLUSIVE, compared=same, discredited=True, notes=("1 control moved",))
-    assert headline(withdrawn.comparison) == "A control moved: nothing is accused"
+    assert headline(withdrawn.comparison) == "A control moved: nothing is flagged"
     assert "1 control moved." in sentences(withdrawn)
 
 
@@ -132,10 +132,10 @@ def test_it_links_to_the_reports_that_lie_beside_it(stored: Compared, html: str)
 @pytest.mark.parametrize("how", [How.STORED, How.CONFIRMED])
 @pytest.mark.parametrize("warned", [False, True])
 def test_what_makes_runs_incomparable_stands_out(how: How, warned: bool) -> None:
-    canary = Difference(what="compute canary's floor", base="1 us", new="2 us", decides=warned, momentary=True)
-    html = render(exact([1.0], differences=(canary,), how=how))
+    probe = Difference(what="compute probe's floor", base="1 us", new="2 us", decides=warned, momentary=True)
+    html = render(exact([1.0], differences=(probe,), how=how))
     assert ("as asked for" in html, "makes runs incomparable" in html) == (warned, warned)
-    assert "compute canary&#39;s floor" in html
+    assert "compute probe&#39;s floor" in html
 
 
 # The table

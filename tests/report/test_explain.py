@@ -110,9 +110,9 @@ def test_every_case_is_explained_within_the_width(case: Case) -> None:
     text = str(explanation)
     assert max(len(line) for line in text.splitlines()) <= WIDTH
     assert text.endswith("\n") and not any(line != line.rstrip() for line in text.splitlines())
-    assert explanation.refused == (case.objection() is not None)
+    assert explanation.refused == (case.refusal() is not None)
     if explanation.refused:
-        assert case.objection() in explanation.summary
+        assert case.refusal() in explanation.summary
     else:
         assert str(case.problem.output_shape) in text.replace(",)", ")")
         assert f"{case.flops:,}" in text and f"{case.bytes:,}" in text and f"{case.problem.parameters:,}" in text
@@ -122,14 +122,14 @@ def test_every_case_is_explained_within_the_width(case: Case) -> None:
 @given(cases)
 def test_what_is_said_to_work_works(case: Case) -> None:
     ways = ways_out(case)
-    assert bool(ways) == (case.objection() is not None)
+    assert bool(ways) == (case.refusal() is not None)
     for way in ways:
-        assert changed(case, way).objection() is None
+        assert changed(case, way).refusal() is None
         assert all(size > 0 for size in changed(case, way).problem.output_size)
 
 
 @settings(deadline=None, max_examples=200)
-@given(problems.filter(lambda problem: problem.objection() is None), st.integers(0, 1))
+@given(problems.filter(lambda problem: problem.refusal() is None), st.integers(0, 1))
 def test_unread_rows_are_those_no_tap_touches(problem: Problem, axis: int) -> None:
     size, (before, after) = problem.input_size[axis], problem.pads[axis]
     held = list(range(size))  # the row that each place of the padded input holds
@@ -179,10 +179,10 @@ def test_groups_become_the_nearest_divisor_of_both_channels(groups: int) -> None
     problem = Problem(in_channels=36, out_channels=60, kernel_size=(1, 1), input_size=(1, 1), groups=groups)
     nearest = min((1, 2, 3, 4, 6, 12), key=lambda divisor: (abs(divisor - groups), divisor))
     ways = [way["groups"] for way in ways_out(Case(problem=problem)) if "groups" in way]
-    assert ways == ([] if problem.objection() is None else [nearest])
+    assert ways == ([] if problem.refusal() is None else [nearest])
 
 
-@given(cases.filter(lambda case: case.objection() is None))
+@given(cases.filter(lambda case: case.refusal() is None))
 def test_the_operands_named_are_the_bytes_counted(case: Case) -> None:
     p = case.problem
     shapes = {"input": p.input_shape, "weight": p.weight_shape, "bias": p.bias_shape, "output": p.output_shape}

@@ -482,7 +482,7 @@ def test_the_last_drawing_that_works_stays(browser: Browser, tmp_path: Path) -> 
 def test_a_format_that_needs_a_batch(browser: Browser, tmp_path: Path) -> None:
     case = Case(problem=replace(PLAIN, batch_size=None), memory_format=MemoryFormat.CHANNELS_LAST)
     with shown(browser, tmp_path, case) as page:
-        assert case.objection() in page.inner_text(".cx-refusal")
+        assert case.refusal() in page.inner_text(".cx-refusal")
         page.click(".cx-ways button")
         _shows(page, replace(case, problem=PLAIN))
 
@@ -655,7 +655,7 @@ def test_without_scripts_the_words_are_there(browser: Browser, tmp_path: Path) -
 def test_the_words_are_those_of_the_text(browser: Browser) -> None:
     """The sentences that JavaScript writes for any setting are those that Python writes."""
     problems = some(7, 600)
-    sound = [problem for problem in problems if problem.objection() is None]
+    sound = [problem for problem in problems if problem.refusal() is None]
     page = browser.new_page()
     try:
         told = call(
@@ -665,7 +665,7 @@ def test_the_words_are_those_of_the_text(browser: Browser) -> None:
             " [formulaParts(p, axis).map(([part]) => part).join(''), axisNotes(p, axis)])])",
             [[as_json(problem)] for problem in sound],
         )
-        refused = [problem for problem in problems if problem.objection() is not None]
+        refused = [problem for problem in problems if problem.refusal() is not None]
         ways = [(problem, way) for problem in refused for way in words.ways_out(Case(problem=problem))]
         told_ways = call(page, "explainer_words.js", "wayText", [[as_json(p), way] for p, way in ways])
     finally:

@@ -208,22 +208,22 @@ def test_what_was_judged_by_norm_is_not_called_exact(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("canary", "apart", "passes", "answer", "mood"),
+    ("probe", "apart", "passes", "answer", "mood"),
     [
         (1.0, 0.0, 5, "Quiet", "good"),
         (1.3, 0.0, 5, "Noisy, floors agree", "warn"),
         (1.3, 0.0, 1, "Noisy: one pass proves little", "warn"),
         (1.3, 0.8, 5, "Noisy: repeat it", "bad"),
         (1.0, 0.8, 5, "Noisy: repeat it", "bad"),
-        (math.nan, 0.0, 5, "Unknown: no canary ran", "plain"),
+        (math.nan, 0.0, 5, "Unknown: no probe ran", "plain"),
     ],
 )
-def test_how_far_to_trust_times_is_told(canary: float, apart: float, passes: int, answer: str, mood: str) -> None:
+def test_how_far_to_trust_times_is_told(probe: float, apart: float, passes: int, answer: str, mood: str) -> None:
     made = tuple(
         replace(
             block,
             minimum_s=block.minimum_s * (1 + apart * (block.pass_index == 1)),
-            compute_canary_s=324e-6 * (1.0 if block.round_index == 0 and canary > 1 else canary),
+            compute_probe_s=324e-6 * (1.0 if block.round_index == 0 and probe > 1 else probe),
         )
         for block in synthetic.blocks(1e-4, noise=0.0, passes=passes)
     )
@@ -317,7 +317,7 @@ def test_the_page_carries_every_block(run: Run, html: str) -> None:
     carried = payload(html, "blocks")
     counts = carried.array(carried.head["counts"]).tolist()
     starts = np.cumsum([0, *counts])
-    steps = {name: carried.array(carried.head[name]) for name in ("minimum", "median", "canary", "times", "passes")}
+    steps = {name: carried.array(carried.head[name]) for name in ("minimum", "median", "probe", "times", "passes")}
     floors = frame(run)["floor_s"]
     for row, result in enumerate(run.results):
         blocks = [block for layout, packed in result.blocks for block in unpack_blocks(packed, layout)]

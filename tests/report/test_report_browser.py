@@ -34,7 +34,7 @@ __all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.browser
 
 CASES = 160
-PICTURES = ("explore", "heat", "sides", "roofline", "network", "ranking", "weather")
+PICTURES = ("explore", "heat", "sides", "roofline", "network", "ranking", "noise")
 
 
 def _roofs() -> tuple[Roof, ...]:
@@ -270,10 +270,10 @@ def test_floors_beside_typical_times_and_blocks_in_the_order_of_time(
         assert dots["y"] == pytest.approx(sorted(ranked["floor_s"]), rel=1e-5)
         tops = sorted(stems["y"][1::3])
         assert tops == pytest.approx(sorted(ranked["typical_s"]), rel=1e-5)
-        blocks, canary = _traces(page, "weather")
+        blocks, probe = _traces(page, "noise")
         assert len(blocks["y"]) == 2500 < ranked["blocks"].sum()  # so many are drawn at most, and it says so
-        assert f"2,500 of {ranked['blocks'].sum():,} blocks are drawn" in page.inner_text("#picture-weather .told")
-        assert min(blocks["y"]) == 1 and max(blocks["x"]) <= 84.01 and len(canary["x"]) > 10
+        assert f"2,500 of {ranked['blocks'].sum():,} blocks are drawn" in page.inner_text("#picture-noise .told")
+        assert min(blocks["y"]) == 1 and max(blocks["x"]) <= 84.01 and len(probe["x"]) > 10
 
 
 def test_pictures_of_what_the_table_shows(browser: Browser, ranked: pd.DataFrame, file: Path) -> None:
@@ -640,11 +640,11 @@ def test_themes(browser: Browser, file: Path) -> None:
         _settled(page)
         page.emulate_media(color_scheme="dark")
         page.wait_for_selector("html.dark")
-        for picture in ("explore", "weather"):  # drawn anew when it comes into view
+        for picture in ("explore", "noise"):  # drawn anew when it comes into view
             page.locator(f"#picture-{picture}").scroll_into_view_if_needed()
             page.wait_for_selector(f"#picture-{picture}[data-theme=dark]")
         page.select_option("#theme", "light")
-        page.wait_for_selector("#picture-weather[data-theme=light]")
+        page.wait_for_selector("#picture-noise[data-theme=light]")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(253, 252, 250)"
         page.reload()
         page.wait_for_selector("html[data-ready]")
@@ -774,8 +774,8 @@ def _one_axis() -> Run:
 @pytest.mark.parametrize(
     ("run", "pictures"),
     [
-        pytest.param(synthetic.run(1), {"roofline", "ranking", "weather"}, id="one"),
-        pytest.param(_one_axis(), {"explore", "sides", "roofline", "ranking", "weather"}, id="one axis"),
+        pytest.param(synthetic.run(1), {"roofline", "ranking", "noise"}, id="one"),
+        pytest.param(_one_axis(), {"explore", "sides", "roofline", "ranking", "noise"}, id="one axis"),
         pytest.param(synthetic.empty_run(), set(), id="empty"),
         pytest.param(_all_failed(), set(), id="all failed"),
         pytest.param(

@@ -21,7 +21,7 @@ from convbench import cli
 from convbench import sweep as sweeps
 from convbench.conduct import run as runner
 from convbench.conduct.passes import Progress
-from convbench.engine.client import Lane
+from convbench.engine.client import WorkerClient
 from convbench.errors import DatabaseError
 from convbench.model.case import WorkerSettings
 from convbench.model.result import PACKED, Run, RunState, unpack_blocks
@@ -336,7 +336,7 @@ def test_command_writes_its_report_without_the_server_and_runs_sends_the_results
     class Leaving(FakeEngine):
         """An engine with whose second worker, in the second pass, the server goes away."""
 
-        def start(self, settings: WorkerSettings) -> Lane:
+        def start(self, settings: WorkerSettings) -> WorkerClient:
             if self.workers == 1:
                 postgres.stop()
             return super().start(settings)

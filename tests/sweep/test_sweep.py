@@ -752,7 +752,7 @@ def planned_point_by_point(sweep: Sweep) -> Plan:
                 found[case] = replace(first, given_label=label, count=count)
             else:
                 found[case] = replace(case, given_label=entry.label, count=entry.count)
-    refused = {case: reason for case in found.values() if (reason := case.objection())}
+    refused = {case: reason for case in found.values() if (reason := case.refusal())}
     return Plan(
         cases=tuple(case for case in found.values() if case not in refused),
         rejections=tuple(Rejection(label=case.label, reason=reason) for case, reason in refused.items()),
@@ -1014,7 +1014,7 @@ def test_one_case_from_options() -> None:
     case = sweeps.case_of(options | more)
     assert case.label == "unbatched c3 64x64 -> k10 1x7 s1 p0x3 backward float32 contiguous cpu t1"
     assert (
-        sweeps.case_of(options | {"groups": "depthwise"}).objection()
+        sweeps.case_of(options | {"groups": "depthwise"}).refusal()
         == "out_channels (10) must be divisible by groups (3)"
     )
 

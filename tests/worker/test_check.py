@@ -1,4 +1,4 @@
-"""The check finds every planted mistake, names it, and accuses no honest layer."""
+"""The check finds every planted mistake, names it, and flags no honest layer."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def test_checksums_find_what_the_sample_leaves_out() -> None:
 
 
 def test_errors_are_measured_against_magnitudes_before_padding_adds_them_up() -> None:
-    """Upstream gradients that meet in one input element can cancel; a scale taken after that accuses honest layers."""
+    """Upstream gradients that meet in one input element can cancel; a scale taken after that flags honest layers."""
     thin = changed(PLAIN, out_channels=1, kernel_size=(1, 1), padding=(3, 3), padding_mode=PaddingMode.REPLICATE)
     for seed in range(5):
         outcome = run(thin, "grad_input", "torch.nn.Conv2d", dtype="bfloat16", seed=seed)
@@ -308,7 +308,7 @@ def test_a_layer_that_goes_wrong_while_it_is_timed_is_found(direction: str) -> N
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_a_single_output_that_its_bias_cancels_is_not_accused_at_the_end(dtype: str) -> None:
+def test_a_single_output_that_its_bias_cancels_is_not_flagged_at_the_end(dtype: str) -> None:
     for seed in range(60):
         tiny = Problem(in_channels=1, out_channels=1, kernel_size=(2, 2), input_size=(2, 2))
         layer = Layer(spec(tiny, "forward", dtype=dtype, seed=seed), CPU)
@@ -495,7 +495,7 @@ def test_a_coarse_layer_that_is_wrong_besides_is_wrong() -> None:
     assert "output[" in (run(PLAIN, "forward", "CoarseAndShifted").reason or "")
 
 
-def test_a_single_result_below_normal_numbers_is_not_accused_for_its_rounding() -> None:
+def test_a_single_result_below_normal_numbers_is_not_flagged_for_its_rounding() -> None:
     value = torch.tensor([3.0 * 2.0**-26], dtype=torch.float64)  # between zero and the smallest number of float16
     rounded = value.to(torch.float16).to(torch.float64)
     asked = spec(PLAIN, dtype="float16")

@@ -11,7 +11,7 @@ import torch
 
 from convbench.engine.client import Timing
 from convbench.engine.local import LocalEngine
-from convbench.engine.pool import Lanes
+from convbench.engine.pool import WorkerPool
 from convbench.model.case import Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat, WorkerSettings
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import RoofKind, Status
@@ -32,35 +32,35 @@ LARGE = Problem(
 
 
 @pytest.fixture(scope="module")
-def lanes() -> Iterator[Lanes]:
-    made = Lanes(LocalEngine())
+def pool() -> Iterator[WorkerPool]:
+    made = WorkerPool(LocalEngine())
     yield made
     made.close()
 
 
-def measured(lanes: Lanes, case: Case, seconds: float = 0.02) -> Timing:
-    lane = lanes.lane(case.worker)
-    prepared = lane.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
+def measured(pool: WorkerPool, case: Case, seconds: float = 0.02) -> Timing:
+    client = pool.client(case.worker)
+    prepared = client.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
     assert (prepared.status, prepared.reason) == (Status.PASSED, None), case.label
-    timing = lane.block(1, seconds, deadline_s=DEADLINE_S)
+    timing = client.block(1, seconds, deadline_s=DEADLINE_S)
     assert isinstance(timing, Timing), timing
-    assert lane.verify(1, deadline_s=DEADLINE_S) is None
+    assert client.verify(1, deadline_s=DEADLINE_S) is None
     return timing
 
 
 @pytest.mark.parametrize("direction", Direction)
-def test_every_direction_is_right_and_timed(lanes: Lanes, direction: Direction) -> None:
+def test_every_direction_is_right_and_timed(pool: WorkerPool, direction: Direction) -> None:
     for dtype, memory_format in itertools.product(("float32", "float16", "bfloat16"), MemoryFormat):
         case = Case(problem=LAYER, device="accelerator", direction=direction, dtype=dtype, memory_format=memory_format)
-        timing = measured(lanes, case)
+        timing = measured(pool, case)
         assert 1e-6 < timing.minimum_s < 0.1
         assert timing.host_s > 0 or timing.host_s != timing.host_s
 
 
-def test_a_larger_layer_takes_longer_than_its_launch(lanes: Lanes) -> None:
+def test_a_larger_layer_takes_longer_than_its_launch(pool: WorkerPool) -> None:
     """A clock that is read before the work is done sees launches alone, some ten microseconds."""
     flops = LARGE.flops(Direction.FORWARD)
-    timing = measured(lanes, Case(problem=LARGE, device="accelerator"))
+    timing = measured(pool, Case(problem=LARGE, device="accelerator"))
     assert flops / timing.minimum_s < 3e15, "no device computes so fast"
 
 
@@ -74,19 +74,19 @@ def test_a_larger_layer_takes_longer_than_its_launch(lanes: Lanes) -> None:
         {"deterministic": True},
     ],
 )
-def test_settings_of_execution_run(lanes: Lanes, settings: dict[str, object]) -> None:
-    measured(lanes, Case(problem=LAYER, device="accelerator", **settings))
+def test_settings_of_execution_run(pool: WorkerPool, settings: dict[str, object]) -> None:
+    measured(pool, Case(problem=LAYER, device="accelerator", **settings))
 
 
-def test_what_ran_and_its_memory_are_told(lanes: Lanes) -> None:
-    lane = lanes.lane(WorkerSettings())
-    prepared = lane.prepare(2, Case(problem=LAYER, device="accelerator"), check=True, seed=1, deadline_s=DEADLINE_S)
+def test_what_ran_and_its_memory_are_told(pool: WorkerPool) -> None:
+    client = pool.client(WorkerSettings())
+    prepared = client.prepare(2, Case(problem=LAYER, device="accelerator"), check=True, seed=1, deadline_s=DEADLINE_S)
     assert prepared.implementation not in (None, "unknown")
-    assert lane.peak_memory(2, deadline_s=DEADLINE_S) is not None
+    assert client.peak_memory(2, deadline_s=DEADLINE_S) is not None
 
 
-def test_roofs_are_those_of_the_device(lanes: Lanes) -> None:
-    roofs = lanes.lane(WorkerSettings()).roofs(["float32", "float16"], "accelerator", deadline_s=DEADLINE_S)
+def test_roofs_are_those_of_the_device(pool: WorkerPool) -> None:
+    roofs = pool.client(WorkerSettings()).roofs(["float32", "float16"], "accelerator", deadline_s=DEADLINE_S)
     compute = {roof.dtype: roof.rate for roof in roofs if roof.kind is RoofKind.COMPUTE}
     assert compute["float16"] >= compute["float32"] > 1e11
     assert max(roof.rate for roof in roofs if roof.kind is RoofKind.BANDWIDTH) > 1e10

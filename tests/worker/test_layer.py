@@ -241,13 +241,13 @@ MISFITS = [
 @pytest.mark.parametrize(("settings", "given", "reason"), MISFITS)
 def test_settings_that_mean_nothing_are_told(settings: Settings, given: dict[str, object], reason: str) -> None:
     case = Case(problem=PLAIN, **given)
-    assert reason in (settings.misfit(asked(case), CPU) or "")
+    assert reason in (settings.unsuitable(asked(case), CPU) or "")
 
 
 def test_a_precision_that_torch_does_not_take_on_is_told() -> None:
     settings = Settings(fp32_precision="bf16")
     assert "torch cannot compute float32 convolutions as bf16" in (
-        settings.misfit(asked(Case(problem=PLAIN)), CPU) or ""
+        settings.unsuitable(asked(Case(problem=PLAIN)), CPU) or ""
     )
 
 
@@ -260,7 +260,7 @@ def test_settings_become_the_processs_and_are_found_again() -> None:
             settings = Settings(threads=1, fp32_precision=wanted, deterministic=True, cudnn_benchmark=True)
             settings.apply()
             assert precision(CPU) == wanted
-            assert settings._replace(cudnn_benchmark=False).misfit(asked(Case(problem=PLAIN)), CPU) is None
+            assert settings._replace(cudnn_benchmark=False).unsuitable(asked(Case(problem=PLAIN)), CPU) is None
             assert torch.are_deterministic_algorithms_enabled()
             assert torch.backends.cudnn.benchmark
     finally:

@@ -80,7 +80,7 @@ def problems(draw: st.DrawFn) -> Problem:
             groups=st.just(groups),
             padding_mode=st.sampled_from(PaddingMode),
             batch_size=side,
-        ).filter(lambda problem: problem.objection() is None)
+        ).filter(lambda problem: problem.refusal() is None)
     )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from convbench.engine.client import Lane
+from convbench.engine.client import WorkerClient
 from convbench.engine.local import LocalEngine
-from convbench.engine.pool import Lanes
+from convbench.engine.pool import WorkerPool
 from convbench.model.case import WorkerSettings
 from convbench.model.result import RoofKind
 
@@ -16,14 +16,14 @@ DEADLINE_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def lane() -> Iterator[Lane]:
-    lanes = Lanes(LocalEngine())
-    yield lanes.lane(WorkerSettings(threads=1))
-    lanes.close()
+def client() -> Iterator[WorkerClient]:
+    pool = WorkerPool(LocalEngine())
+    yield pool.client(WorkerSettings(threads=1))
+    pool.close()
 
 
-def test_each_dtype_has_a_roof_and_copies_reach_from_the_caches_to_memory(lane: Lane) -> None:
-    roofs = lane.roofs(["float64", "float32"], "cpu", deadline_s=DEADLINE_S)
+def test_each_dtype_has_a_roof_and_copies_reach_from_the_caches_to_memory(client: WorkerClient) -> None:
+    roofs = client.roofs(["float64", "float32"], "cpu", deadline_s=DEADLINE_S)
     compute = [roof for roof in roofs if roof.kind is RoofKind.COMPUTE]
     copies = [roof.footprint_bytes or 0 for roof in roofs if roof.kind is RoofKind.BANDWIDTH]
     assert [roof.dtype for roof in compute] == ["float64", "float32"]
@@ -35,12 +35,12 @@ def test_each_dtype_has_a_roof_and_copies_reach_from_the_caches_to_memory(lane: 
     assert all(1e7 < roof.rate < 1e16 and roof.source for roof in roofs)
 
 
-def test_a_narrow_dtype_is_never_held_against_less_than_float32(lane: Lane) -> None:
-    found = {roof.dtype: roof for roof in lane.roofs(["float32", "float16"], "cpu", deadline_s=DEADLINE_S)}
+def test_a_narrow_dtype_is_never_held_against_less_than_float32(client: WorkerClient) -> None:
+    found = {roof.dtype: roof for roof in client.roofs(["float32", "float16"], "cpu", deadline_s=DEADLINE_S)}
     assert found["float16"].rate >= found["float32"].rate
     emulated = found["float16"].rate == found["float32"].rate
     assert found["float16"].source.startswith("float32") == emulated
 
 
-def test_an_absent_device_has_no_roofs(lane: Lane) -> None:
-    assert lane.roofs(["float32"], "hpu", deadline_s=DEADLINE_S) == ()
+def test_an_absent_device_has_no_roofs(client: WorkerClient) -> None:
+    assert client.roofs(["float32"], "hpu", deadline_s=DEADLINE_S) == ()

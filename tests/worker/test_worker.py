@@ -18,9 +18,9 @@ import pytest
 
 from convbench import sweep
 from convbench.conduct.passes import Hooks, Passes
-from convbench.engine.client import Lane, Refusal, Timing
+from convbench.engine.client import Refusal, Timing, WorkerClient
 from convbench.engine.local import LocalEngine, Setup
-from convbench.engine.pool import Lanes
+from convbench.engine.pool import WorkerPool
 from convbench.errors import RequestError, WorkerStartError
 from convbench.model.case import DTYPES, Allocator, Case, MemoryFormat, WorkerSettings
 from convbench.model.problem import Direction, Problem
@@ -45,31 +45,31 @@ def _modules_of_the_tests_can_be_imported() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def lane() -> Iterator[Lane]:
-    lanes = Lanes(LocalEngine())
-    yield lanes.lane(WorkerSettings(threads=1))
-    lanes.close()
+def client() -> Iterator[WorkerClient]:
+    pool = WorkerPool(LocalEngine())
+    yield pool.client(WorkerSettings(threads=1))
+    pool.close()
 
 
-def test_a_worker_says_what_it_is(lane: Lane) -> None:
-    description = lane.describe(deadline_s=DEADLINE_S)
+def test_a_worker_says_what_it_is(client: WorkerClient) -> None:
+    description = client.describe(deadline_s=DEADLINE_S)
     assert description.torch.split("+")[0].count(".") == 2
     assert description.python == ".".join(str(part) for part in sys.version_info[:3])
     assert description.threads == 1
 
 
-def test_the_steady_allocator_is_proven(lane: Lane) -> None:
-    description = lane.describe(deadline_s=DEADLINE_S)
+def test_the_steady_allocator_is_proven(client: WorkerClient) -> None:
+    description = client.describe(deadline_s=DEADLINE_S)
     assert description.keeps_memory or not description.host.has_steady_allocator
 
 
-def test_a_worker_tells_of_the_machine_it_runs_on(lane: Lane) -> None:
-    found = lane.describe(deadline_s=DEADLINE_S).host
+def test_a_worker_tells_of_the_machine_it_runs_on(client: WorkerClient) -> None:
+    found = client.describe(deadline_s=DEADLINE_S).host
     facts = host.facts()
     settled = set(facts) - {"available_bytes"}
     assert {name: getattr(found, name) for name in settled} == {name: facts[name] for name in settled}
     assert {field.name for field in fields(found)} == set(facts)
-    before, after = (lane.host_state(deadline_s=DEADLINE_S) for _ in range(2))
+    before, after = (client.host_state(deadline_s=DEADLINE_S) for _ in range(2))
     if sys.platform == "linux":
         assert 0 < found.free_bytes < psutil.virtual_memory().total
         assert before.ticks is not None
@@ -84,12 +84,12 @@ def test_a_worker_takes_no_more_than_a_share_of_what_is_free_unless_told() -> No
     free = host.memory_available()
     assert free is not None
     for memory_limit in (None, 3 * 2**30):
-        lanes, settings = Lanes(LocalEngine(memory_limit=memory_limit)), WorkerSettings(threads=1)
+        pool, settings = WorkerPool(LocalEngine(memory_limit=memory_limit)), WorkerSettings(threads=1)
         before = set(psutil.Process().children())
-        lanes.lane(settings)
+        pool.client(settings)
         (worker,) = set(psutil.Process().children()) - before
         limit, _ = worker.rlimit(psutil.RLIMIT_DATA)
-        lanes.close()
+        pool.close()
         if memory_limit is None:
             assert free / 2 < limit < psutil.virtual_memory().total * MEMORY_SHARE
         else:
@@ -99,10 +99,10 @@ def test_a_worker_takes_no_more_than_a_share_of_what_is_free_unless_told() -> No
 @pytest.mark.parametrize("direction", list(Direction))
 @pytest.mark.parametrize("memory_format", list(MemoryFormat))
 def test_a_layer_is_checked_and_timed_in_every_direction(
-    lane: Lane, direction: Direction, memory_format: MemoryFormat
+    client: WorkerClient, direction: Direction, memory_format: MemoryFormat
 ) -> None:
     case = Case(problem=PROBLEM, direction=direction, memory_format=memory_format, threads=1)
-    prepared = lane.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
+    prepared = client.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
     assert (prepared.status, prepared.reason) == (Status.PASSED, None)
     assert prepared.check is not None
     assert prepared.check.output_shape == PROBLEM.output_shape
@@ -111,25 +111,25 @@ def test_a_layer_is_checked_and_timed_in_every_direction(
     assert (prepared.threads, prepared.timer) == (1, "perf_counter")
     assert prepared.implementation
     assert prepared.implementation.split()[0] in ("Mkldnn", "Slow2d")
-    timing = lane.block(1, 0.002, deadline_s=DEADLINE_S)
+    timing = client.block(1, 0.002, deadline_s=DEADLINE_S)
     assert isinstance(timing, Timing)
     assert 0 < timing.minimum_s <= timing.median_s
     assert timing.samples >= 1
 
 
-def test_the_row_says_when_a_gradient_goes_through_autograd(lane: Lane) -> None:
+def test_the_row_says_when_a_gradient_goes_through_autograd(client: WorkerClient) -> None:
     case = Case(problem=PROBLEM, direction=Direction.GRAD_INPUT)
-    alone = lane.prepare(1, case, check=False, seed=1, deadline_s=DEADLINE_S)
+    alone = client.prepare(1, case, check=False, seed=1, deadline_s=DEADLINE_S)
     assert alone.note == "aten.convolution_backward alone"
     own = Case(problem=PROBLEM, direction=Direction.GRAD_INPUT, module="misbehaving:Chatty")
-    assert lane.prepare(2, own, check=False, seed=1, deadline_s=DEADLINE_S).note == "through autograd"
+    assert client.prepare(2, own, check=False, seed=1, deadline_s=DEADLINE_S).note == "through autograd"
 
 
-def test_what_a_layer_prints_does_not_enter_the_protocol(lane: Lane) -> None:
+def test_what_a_layer_prints_does_not_enter_the_protocol(client: WorkerClient) -> None:
     case = Case(problem=PROBLEM, module="misbehaving:Chatty")
-    prepared = lane.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
+    prepared = client.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
     assert (prepared.status, prepared.reason) == (Status.PASSED, None)
-    assert isinstance(lane.block(1, 0.002, deadline_s=DEADLINE_S), Timing)
+    assert isinstance(client.block(1, 0.002, deadline_s=DEADLINE_S), Timing)
 
 
 @pytest.mark.parametrize(
@@ -140,55 +140,55 @@ def test_what_a_layer_prints_does_not_enter_the_protocol(lane: Lane) -> None:
         ("misbehaving:OtherConstructor", "TypeError"),
     ],
 )
-def test_a_layer_that_raises_says_so_in_one_line(lane: Lane, module: str, words: str) -> None:
-    prepared = lane.prepare(1, Case(problem=PROBLEM, module=module), check=True, seed=1, deadline_s=DEADLINE_S)
+def test_a_layer_that_raises_says_so_in_one_line(client: WorkerClient, module: str, words: str) -> None:
+    prepared = client.prepare(1, Case(problem=PROBLEM, module=module), check=True, seed=1, deadline_s=DEADLINE_S)
     assert prepared.status is Status.ERROR
     assert prepared.reason is not None
     assert words in prepared.reason
     assert "\n" not in prepared.reason
 
 
-def test_a_device_that_is_absent_is_skipped(lane: Lane) -> None:
-    prepared = lane.prepare(1, Case(problem=PROBLEM, device="mtia:3"), check=True, seed=1, deadline_s=DEADLINE_S)
+def test_a_device_that_is_absent_is_skipped(client: WorkerClient) -> None:
+    prepared = client.prepare(1, Case(problem=PROBLEM, device="mtia:3"), check=True, seed=1, deadline_s=DEADLINE_S)
     assert prepared.status is Status.SKIPPED
     assert prepared.reason
     assert "mtia:3" in prepared.reason
 
 
-def test_a_tensor_that_cannot_be_had_is_out_of_memory_and_the_worker_goes_on(lane: Lane) -> None:
+def test_a_tensor_that_cannot_be_had_is_out_of_memory_and_the_worker_goes_on(client: WorkerClient) -> None:
     huge = Problem(in_channels=2**20, out_channels=1, kernel_size=(1, 1), input_size=(2**14, 2**14))
-    prepared = lane.prepare(1, Case(problem=huge), check=True, seed=1, deadline_s=DEADLINE_S)
+    prepared = client.prepare(1, Case(problem=huge), check=True, seed=1, deadline_s=DEADLINE_S)
     assert prepared.status is Status.OUT_OF_MEMORY
     assert prepared.reason
-    assert lane.prepare(1, Case(problem=PROBLEM), check=True, seed=1, deadline_s=DEADLINE_S).status is Status.PASSED
+    assert client.prepare(1, Case(problem=PROBLEM), check=True, seed=1, deadline_s=DEADLINE_S).status is Status.PASSED
 
 
-def test_a_block_of_a_case_that_is_not_prepared_is_refused(lane: Lane) -> None:
-    lane.release(deadline_s=DEADLINE_S)
-    refusal = lane.block(99, 0.001, deadline_s=DEADLINE_S)
+def test_a_block_of_a_case_that_is_not_prepared_is_refused(client: WorkerClient) -> None:
+    client.release(deadline_s=DEADLINE_S)
+    refusal = client.block(99, 0.001, deadline_s=DEADLINE_S)
     assert isinstance(refusal, Refusal)
 
 
-def test_a_module_that_cannot_be_imported_is_a_wrong_request(lane: Lane) -> None:
+def test_a_module_that_cannot_be_imported_is_a_wrong_request(client: WorkerClient) -> None:
     with pytest.raises(RequestError, match="no_such_package"):
-        lane.find_module("no_such_package:Conv", deadline_s=DEADLINE_S)
+        client.find_module("no_such_package:Conv", deadline_s=DEADLINE_S)
     with pytest.raises(RequestError, match="Absent"):
-        lane.find_module("misbehaving:Absent", deadline_s=DEADLINE_S)
-    lane.find_module("misbehaving:Chatty", deadline_s=DEADLINE_S)
+        client.find_module("misbehaving:Absent", deadline_s=DEADLINE_S)
+    client.find_module("misbehaving:Chatty", deadline_s=DEADLINE_S)
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_data_in_another_process(lane: Lane) -> None:
+def test_the_same_seed_gives_the_same_data_in_another_process(client: WorkerClient) -> None:
     case = Case(problem=PROBLEM)
     errors = set()
-    for lanes in (Lanes(LocalEngine()), Lanes(LocalEngine())):
-        other = lanes.lane(WorkerSettings(threads=1))
+    for pool in (WorkerPool(LocalEngine()), WorkerPool(LocalEngine())):
+        other = pool.client(WorkerSettings(threads=1))
         check = other.prepare(1, case, check=True, seed=5, deadline_s=DEADLINE_S).check
         assert check is not None
         errors.add(check.max_error)
-        lanes.close()
+        pool.close()
     assert len(errors) == 1
-    check = lane.prepare(1, case, check=True, seed=6, deadline_s=DEADLINE_S).check
+    check = client.prepare(1, case, check=True, seed=6, deadline_s=DEADLINE_S).check
     assert check is not None
     assert check.max_error not in errors
 
@@ -196,10 +196,10 @@ def test_the_same_seed_gives_the_same_data_in_another_process(lane: Lane) -> Non
 def test_a_worker_that_cannot_start_says_why() -> None:
     with pytest.raises(WorkerStartError, match="/no/such/python"):
         LocalEngine(Setup(python="/no/such/python")).start(WorkerSettings())
-    lanes = Lanes(LocalEngine(Setup(python="/bin/false")))
+    pool = WorkerPool(LocalEngine(Setup(python="/bin/false")))
     with pytest.raises(WorkerStartError, match="exit code 1"):
-        lanes.lane(WorkerSettings())
-    lanes.close()
+        pool.client(WorkerSettings())
+    pool.close()
 
 
 def test_the_system_allocator_leaves_the_environment_alone() -> None:
@@ -225,8 +225,8 @@ def test_what_one_layer_does_to_its_worker_costs_that_case_alone() -> None:
         pass_noted=lambda facts: None,
         pass_finished=lambda index: None,
     )
-    lanes = Lanes(LocalEngine(memory_limit=3 * 2**29))
-    Passes([good[0], *bad.values(), good[1]], measure, seed=1, lanes=lanes, memory_limit=10**12, hooks=hooks).run()
+    pool = WorkerPool(LocalEngine(memory_limit=3 * 2**29))
+    Passes([good[0], *bad.values(), good[1]], measure, seed=1, pool=pool, memory_limit=10**12, hooks=hooks).run()
     found = {name: [visit for visit in visits if visit.case_id == case.id] for name, case in bad.items()}
     assert {name: [visit.status for visit in of] for name, of in found.items()} == {
         "Segfault": [Status.CRASHED],
@@ -255,36 +255,36 @@ def test_the_probe_of_the_allocator_and_earlier_layers_leave_no_memory_behind() 
     tensors = 2 * 64 * 512 * 512 * 4
     found = {}
     for allocator in Allocator:
-        lanes, settings = Lanes(LocalEngine()), WorkerSettings(threads=1, allocator=allocator)
-        lane = lanes.lane(settings)
-        first = lanes.description(settings).memory_bytes
+        pool, settings = WorkerPool(LocalEngine()), WorkerSettings(threads=1, allocator=allocator)
+        client = pool.client(settings)
+        first = pool.description(settings).memory_bytes
         assert first is not None
-        assert lane.prepare(1, large, check=False, seed=1, deadline_s=DEADLINE_S).status is Status.PASSED
-        assert not isinstance(lane.block(1, 0.01, deadline_s=DEADLINE_S), Refusal)
-        held = lane.describe(deadline_s=DEADLINE_S).memory_bytes
-        lane.release(deadline_s=DEADLINE_S)
-        last = lane.describe(deadline_s=DEADLINE_S).memory_bytes
+        assert client.prepare(1, large, check=False, seed=1, deadline_s=DEADLINE_S).status is Status.PASSED
+        assert not isinstance(client.block(1, 0.01, deadline_s=DEADLINE_S), Refusal)
+        held = client.describe(deadline_s=DEADLINE_S).memory_bytes
+        client.release(deadline_s=DEADLINE_S)
+        last = client.describe(deadline_s=DEADLINE_S).memory_bytes
         assert held is not None
         assert last is not None
         assert held > first + tensors // 2
         assert last < first + tensors // 2
         found[allocator] = first
-        lanes.close()
+        pool.close()
     assert found[Allocator.STEADY] < found[Allocator.SYSTEM] + 32 * 2**20, "the probe alone takes 72 MiB"
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_while_it_waits_is_replaced() -> None:
-    lanes, settings = Lanes(LocalEngine()), WorkerSettings(threads=1)
+    pool, settings = WorkerPool(LocalEngine()), WorkerSettings(threads=1)
     before = set(psutil.Process().children())
-    lane = lanes.lane(settings)
+    client = pool.client(settings)
     (worker,) = set(psutil.Process().children()) - before
     worker.kill()
     worker.wait()
-    other = lanes.lane(settings)
-    assert other is not lane
+    other = pool.client(settings)
+    assert other is not client
     assert other.prepare(1, Case(problem=PROBLEM), check=True, seed=1, deadline_s=DEADLINE_S).status is Status.PASSED
-    lanes.close()
+    pool.close()
 
 
 CONDUCTOR = """
@@ -293,10 +293,10 @@ from convbench.model.case import Case, WorkerSettings
 from convbench.engine.pool import Lanes
 from convbench.engine.local import LocalEngine
 from convbench.model.problem import Problem
-lane = Lanes(LocalEngine()).lane(WorkerSettings(threads=1))
+client = Lanes(LocalEngine()).client(WorkerSettings(threads=1))
 print("up", flush=True)
 problem = Problem(in_channels=4, out_channels=6, kernel_size=(3, 3), input_size=(8, 8))
-lane.prepare(1, Case(problem=problem, module="misbehaving:HangInC"), check=True, seed=1, deadline_s=600)
+client.prepare(1, Case(problem=problem, module="misbehaving:HangInC"), check=True, seed=1, deadline_s=600)
 """
 
 
@@ -337,13 +337,13 @@ def test_every_layer_in_configs_is_right(dtype: str) -> None:
     assert shipped == {"float32", "bfloat16"}
     formats = itertools.cycle([[form] for form in MemoryFormat] if dtype not in shipped else [list(MemoryFormat)])
     found = {}
-    with contextlib.closing(Lanes(LocalEngine())) as lanes:
-        lane = lanes.lane(WorkerSettings(threads=1))
+    with contextlib.closing(WorkerPool(LocalEngine())) as pool:
+        client = pool.client(WorkerSettings(threads=1))
         for problem in problems:
             for memory_format in next(formats):
                 case = Case(problem=problem, dtype=dtype, memory_format=memory_format, direction=Direction.TRAIN_STEP)
-                if not case.objection():
-                    prepared = lane.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
+                if not case.refusal():
+                    prepared = client.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
                     found[case.label] = (prepared.status, prepared.reason)
     assert len(found) > (100 if dtype in shipped else 50)
     assert {label: why for label, why in found.items() if why != (Status.PASSED, None)} == {}

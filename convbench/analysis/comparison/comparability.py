@@ -1,4 +1,4 @@
-"""Whether two runs can be compared, and in what they differ: machine, software, settings, canaries. Pure.
+"""Whether two runs can be compared, and in what they differ: machine, software, settings, probes. Pure.
 
 Nothing here refuses anything: who compares is told which differences decide.
 """
@@ -20,11 +20,11 @@ from convbench.model.case import Case
 from convbench.model.result import Environment, Git, Measure, PassFacts, Result, Run
 from convbench.model.settings import PROCESS_SETTINGS
 
-#: How far the lowest canaries of comparable runs lie apart at most, as ratios minus 1: a product in the second-level
+#: How far the lowest probes of comparable runs lie apart at most, as ratios minus 1: a product in the second-level
 #: cache took 324 us in every quiet moment; copies through memory drift by 2-3.6 % (measurement.md, facts 3 and 4).
-COMPUTE_CANARY = 0.01
-MEMORY_CANARY = 0.05
-#: The fewest canaries whose lowest one repeats: the lowest of 10 copies lay 16 % apart in two runs of one minute, and
+COMPUTE_PROBE = 0.01
+MEMORY_PROBE = 0.05
+#: The fewest probes whose lowest one repeats: the lowest of 10 copies lay 16 % apart in two runs of one minute, and
 #: 5 passes of 5 rounds, the default, take 25. Those of so many blocks are counted.
 FEWEST_CANARIES = 20
 COUNTED_BLOCKS = 10_000
@@ -91,7 +91,7 @@ def differences(
     found = [
         *_environment(base.environment, new.environment, any(case.device != "cpu" for case in cases)),
         *_resolved(pairs),
-        *_canaries(cases, *tables),
+        *_probes(cases, *tables),
         *_measure(base.measure, new.measure),
         *_between("convbench", base.version, new.version),
         *_between("commit", _commit(base.git), _commit(new.git)),
@@ -145,21 +145,21 @@ def _resolved(pairs: Sequence[tuple[Result, Result]]) -> list[Difference]:
     return found
 
 
-def _canaries(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[Difference]:
-    """Canaries whose lowest lie too far apart, and whose passes do not overlap, in every kind of worker.
+def _probes(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[Difference]:
+    """Probes whose lowest lie too far apart, and whose passes do not overlap, in every kind of worker.
 
-    A busy hour moves the lowest canary of a run by more than another machine might, but not of all its passes alike:
+    A busy hour moves the lowest probe of a run by more than another machine might, but not of all its passes alike:
     between runs of one machine that were measured beside other work it moved by up to 7 % (compute) and 18 % (memory).
     Noise may also disturb some kinds of workers (threads that wait for each other); another machine shows in all.
     """
     numbers: dict[Hashable, int] = {}
     kinds = map(_KIND_OF_WORKER, cases)
-    lane = np.array([numbers.setdefault(kind, len(numbers)) for kind in kinds], dtype=np.int64)
-    where = [(lane[table.cases], table.integers("pass_index")) for table in (base, new)]
+    client = np.array([numbers.setdefault(kind, len(numbers)) for kind in kinds], dtype=np.int64)
+    where = [(client[table.cases], table.integers("pass_index")) for table in (base, new)]
     found = []
     for name, what, limit in (
-        ("compute_canary_s", "compute canary's floor", COMPUTE_CANARY),
-        ("memory_canary_s", "memory canary's floor", MEMORY_CANARY),
+        ("compute_probe_s", "compute probe's floor", COMPUTE_PROBE),
+        ("memory_probe_s", "memory probe's floor", MEMORY_PROBE),
     ):
         low_before, high_before = _extremes(base.column(name), *where[0], len(numbers))
         low_after, high_after = _extremes(new.column(name), *where[1], len(numbers))
@@ -184,21 +184,21 @@ def _canaries(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[
     return found
 
 
-def _extremes(canary: Floats, lane: Integers, pass_index: Integers, lanes: int) -> tuple[Floats, Floats]:
-    """The lowest and the highest of the passes' lowest canaries, by kind of worker; NaN where there are too few.
+def _extremes(probe: Floats, client: Integers, pass_index: Integers, pool: int) -> tuple[Floats, Floats]:
+    """The lowest and the highest of the passes' lowest probes, by kind of worker; NaN where there are too few.
 
-    `canary`, `lane` and `pass_index` are those of the blocks.
+    `probe`, `client` and `pass_index` are those of the blocks.
     """
-    ran = canary > 0  # NaN where none ran
+    ran = probe > 0  # NaN where none ran
     if not ran.all():
-        canary, pass_index, lane = canary[ran], pass_index[ran], lane[ran]
+        probe, pass_index, client = probe[ran], pass_index[ran], client[ran]
     passes = int(pass_index.max(initial=0)) + 1
-    every = np.full(lanes * passes, np.nan)
-    np.fmin.at(every, lane * passes + pass_index, canary)  # a fifth of the time that two indices would take
-    floors = every.reshape(lanes, passes)
-    for number in range(lanes):  # blocks of one round share the memory's canary
-        some = np.flatnonzero(lane == number)[:COUNTED_BLOCKS] if lanes > 1 else slice(COUNTED_BLOCKS)
-        if len(np.unique(canary[some])) < FEWEST_CANARIES:
+    every = np.full(pool * passes, np.nan)
+    np.fmin.at(every, client * passes + pass_index, probe)  # a fifth of the time that two indices would take
+    floors = every.reshape(pool, passes)
+    for number in range(pool):  # blocks of one round share the memory's probe
+        some = np.flatnonzero(client == number)[:COUNTED_BLOCKS] if pool > 1 else slice(COUNTED_BLOCKS)
+        if len(np.unique(probe[some])) < FEWEST_CANARIES:
             floors[number] = np.nan
     return np.fmin.reduce(floors, axis=1), np.fmax.reduce(floors, axis=1)
 

@@ -2,7 +2,7 @@
 
 The procedure, case by case, over equal numbers of passes and blocks (measure/alike.py): F is the floor of a side, u the
 larger side's median pass floor over its lowest, s what half of all cases moved by together (common_shift.py). A case is
-accused where |ln(F_new / F_base / s)| exceeds both ln u and ln(1 + threshold). With a u that would nearly hide a change
+flagged where |ln(F_new / F_base / s)| exceeds both ln u and ln(1 + threshold). With a u that would nearly hide a change
 of the threshold's size it is inconclusive otherwise, and always with one over `MOST_NOISE`. The procedure stood up in
 simulation on real runs of a shared 2-vCPU machine, and was bettered where runs of several such machines showed how
 (docs/decisions.md).
@@ -46,7 +46,7 @@ QUIET_CHANCE = 0.75
 
 
 def compare(
-    base: Run, new: Run, thresholds: Thresholds | None = None, *, innocent: Collection[Case] | None = None
+    base: Run, new: Run, thresholds: Thresholds | None = None, *, controls: Collection[Case] | None = None
 ) -> Comparison:
     """What changed from `base` to `new`; `thresholds` are the new sweep's, the defaults where there are none.
 
@@ -85,9 +85,9 @@ def compare(
     limits = [threshold_of(second.case, l2_bytes) for _, second in pairs.values()]
     precision = max(base.measure.precision, new.measure.precision)
     tells = np.ones(len(pairs), dtype=bool)
-    if innocent is not None:
-        tells[:] = [second.case in innocent for _, second in pairs.values()]
-    others = "all cases" if innocent is None else "the controls"
+    if controls is not None:
+        tells[:] = [second.case in controls for _, second in pairs.values()]
+    others = "all cases" if controls is None else "the controls"
     figures = _figures(pass_floors(*tables), np.array(limits, dtype=np.float64), precision, tells, others)
     judgments |= zip(pairs, _judge(list(pairs.values()), figures), strict=True)
     whole = tuple(judgments[place] for place in range(len(found)))
@@ -185,7 +185,7 @@ class _Figures:
 
     @property
     def limit(self) -> Floats:
-        """The largest of these that accuses nobody. A change that is exactly the noise is within it, both ways."""
+        """The largest of these that flags nobody. A change that is exactly the noise is within it, both ways."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.maximum(np.log1p(self.threshold), np.log(self.noise)) * (1 + ROUNDING)
 

@@ -1,4 +1,4 @@
-"""What becomes of a comparison whose suspects were measured again beside innocent controls. Pure."""
+"""What becomes of a comparison whose suspects were measured again beside unchanged controls. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convbench.model.result import Status
 #: A change that counts side by side, as a ratio minus 1: what that can tell from nothing (measurement.md, fact 7).
 SIDE_BY_SIDE = 0.025
 #: What says that a case changed.
-ACCUSED = frozenset({Verdict.REGRESSED, Verdict.IMPROVED})
+FLAGGED = frozenset({Verdict.REGRESSED, Verdict.IMPROVED})
 
 
 def suspects(comparison: Comparison) -> list[Judgment]:
@@ -26,21 +26,21 @@ def suspects(comparison: Comparison) -> list[Judgment]:
 def _is_suspect(judgment: Judgment) -> bool:
     if judgment.verdict is Verdict.NOT_JUDGED or not (math.isfinite(judgment.ratio) and judgment.ratio > 0):
         return False
-    return judgment.verdict in ACCUSED or (
+    return judgment.verdict in FLAGGED or (
         judgment.verdict is Verdict.INCONCLUSIVE and abs(math.log(judgment.own_ratio)) > math.log1p(judgment.threshold)
     )
 
 
 def suspect_threshold(judgment: Judgment) -> float:
-    """What accuses a suspect side by side: half of what made it one, at least what two environments can be told by.
+    """What flags a suspect side by side: half of what made it one, at least what two environments can be told by.
 
-    That a change is large the first comparison said, but its weather may have made it look larger than it is.
+    The first comparison said that a change is large, but its hour may have made it look larger than it is.
     """
     return max(SIDE_BY_SIDE, judgment.threshold / 2)
 
 
 def control_threshold(judgment: Judgment) -> float:
-    """What accuses a control side by side: as much as would have made it a suspect. Less it may have moved, really."""
+    """What flags a control side by side: as much as would have made it a suspect. Less it may have moved, really."""
     return max(SIDE_BY_SIDE, judgment.threshold)
 
 
@@ -51,11 +51,11 @@ def without_moments(comparison: Comparison) -> Comparison:
 
 
 def discredited(comparison: Comparison, moved: Sequence[Judgment]) -> Comparison:
-    """The comparison where controls moved: nothing is accused."""
+    """The comparison where controls moved: nothing is flagged."""
     first = moved[0]
     note = (
         f"{units.plural(len(moved), 'control')} moved that nobody had suspected ({first.case.label}: "
-        f"{units.change(first.ratio)}): nothing is accused"
+        f"{units.change(first.ratio)}): nothing is flagged"
     )
     judgments = tuple(map(_withdrawn, comparison.judgments))
     return replace(
@@ -69,7 +69,7 @@ def discredited(comparison: Comparison, moved: Sequence[Judgment]) -> Comparison
 
 
 def _withdrawn(judgment: Judgment) -> Judgment:
-    if judgment.verdict not in ACCUSED:
+    if judgment.verdict not in FLAGGED:
         return judgment
     return replace(judgment, verdict=Verdict.INCONCLUSIVE, reason="a control that was not suspected moved as well")
 

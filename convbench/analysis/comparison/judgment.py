@@ -123,7 +123,7 @@ class Comparison:
     base, 1 where the cases do not tell. `longer` is how many times the blocks per pass a run would have to take for
     half of the cases to be judged, as far as the share of quiet blocks tells; 1 where they were.
     `notes` are what the reader must know besides: `base not measured again`. Where a control moved, which nobody had
-    suspected, the confirmation is `discredited` and nothing is accused.
+    suspected, the confirmation is `discredited` and nothing is flagged.
     """
 
     base: Side

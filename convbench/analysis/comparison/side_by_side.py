@@ -1,7 +1,7 @@
-"""What two environments measured side by side differ in: who is suspected, who is accused, with which interval. Pure.
+"""What two environments measured side by side differ in: who is suspected, who is flagged, with which interval. Pure.
 
 An epoch is a pair of fresh processes, one of each environment, whose blocks alternate (conduct/epochs.py). A case is
-accused where the ratio of the floors over all epochs and the median of the epochs' own ratios both exceed the
+flagged where the ratio of the floors over all epochs and the median of the epochs' own ratios both exceed the
 threshold, and their interval excludes no change. With 12 epochs and 2.5 %, before intervals were asked, the simulated
 false alarm was 4e-5 per case and side, and a planted 5 % was found in 90-100 % (measurement.md, fact 7).
 """
@@ -19,7 +19,7 @@ import numpy as np
 from convbench import units
 from convbench.analysis.comparison.changes import causes_of, groups_of
 from convbench.analysis.comparison.comparability import Difference, differences
-from convbench.analysis.comparison.confirmation import ACCUSED, SIDE_BY_SIDE, discredited
+from convbench.analysis.comparison.confirmation import FLAGGED, SIDE_BY_SIDE, discredited
 from convbench.analysis.comparison.judgment import Comparison, How, Judgment, Verdict, side_of, verdict_of_all
 from convbench.measure import estimate
 from convbench.measure.alike import PassFloors, pass_floors
@@ -171,7 +171,7 @@ def suspects(base: Run, new: Run, threshold: float = THRESHOLD) -> list[int]:
 def undecided(base: Sequence[Result], new: Sequence[Result], thresholds: Sequence[float]) -> list[int]:
     """The positions of the results whose epochs leave it open whether they moved: more of them are to decide.
 
-    Where the floors say another thing than the median epoch, and where both accuse though the interval holds no change.
+    Where the floors say another thing than the median epoch, and where both flag though the interval holds no change.
     """
     places = _measured(base, new)
     found = ratios([base[i] for i in places], [new[i] for i in places])
@@ -181,9 +181,9 @@ def undecided(base: Sequence[Result], new: Sequence[Result], thresholds: Sequenc
 
 
 def controls(base: Run, new: Run, suspected: Collection[int], *, seed: int) -> list[int]:
-    """As many innocent cases as there are suspects, or all there are, drawn at random."""
-    innocent = sorted(set(_measured(base.results, new.results)) - set(suspected))
-    return sorted(random.Random(seed).sample(innocent, min(len(suspected), len(innocent))))
+    """As many unchanged cases as there are suspects, or all there are, drawn at random."""
+    unchanged = sorted(set(_measured(base.results, new.results)) - set(suspected))
+    return sorted(random.Random(seed).sample(unchanged, min(len(suspected), len(unchanged))))
 
 
 def _measured(base: Sequence[Result], new: Sequence[Result]) -> list[int]:
@@ -205,7 +205,7 @@ def compare(
 
     `names` are what the sides are called. `confirmed` are the positions of the cases that were measured again, whose
     results hold these epochs alone; the others were not suspected. `threshold` is for all, or one a case. Where one of
-    the cases in `control` would be accused, nothing is: what accuses the innocent says nothing of the others.
+    the cases in `control` would be flagged, nothing is: what flags the innocent says nothing of the others.
     """
     places = _measured(base.results, new.results)
     limits = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(base.results))
@@ -216,7 +216,7 @@ def compare(
         place: _judgment(new.results[place], found, at, float(limits[place]), moved, confirmed=place in again)
         for at, (place, moved) in enumerate(zip(places, ways, strict=True))
     }
-    changed = [place for place in places if told[place].verdict in ACCUSED]
+    changed = [place for place in places if told[place].verdict in FLAGGED]
     causes = causes_of([(base.results[place], new.results[place]) for place in changed])
     for place, cause in zip(changed, causes, strict=True):
         told[place] = replace(told[place], causes=cause)
@@ -225,7 +225,7 @@ def compare(
         for place, (first, second) in enumerate(zip(base.results, new.results, strict=True))
     )
     awaited = sum(Status.SKIPPED not in pair for pair in ((j.base_status, j.new_status) for j in judgments))
-    guilty = [judgments[place] for place in sorted(control) if judgments[place].verdict in ACCUSED]
+    moved = [judgments[place] for place in sorted(control) if judgments[place].verdict in FLAGGED]
     comparison = Comparison(
         base=side_of(base),
         new=side_of(new),
@@ -239,7 +239,7 @@ def compare(
         how=How.SIDE_BY_SIDE,
         notes=("no case was left as a control",) if confirmed and not control else (),
     )
-    return discredited(comparison, guilty) if guilty else comparison
+    return discredited(comparison, moved) if moved else comparison
 
 
 def _typically_moved(pooled: Floats) -> float:
@@ -306,8 +306,8 @@ def _not_judged(base: Result, new: Result, names: tuple[str, str]) -> Judgment:
 def _told_differences(base: Run, new: Run, places: Sequence[int]) -> tuple[Difference, ...]:
     """In what the environments differ: that is what is measured here, and forbids nothing."""
     pairs = [(base.results[place], new.results[place]) for place in places]
-    no_canaries = estimate.table([] for _ in pairs)
-    return tuple(replace(one, decides=False) for one in differences(base, new, pairs, (no_canaries, no_canaries)))
+    no_probes = estimate.table([] for _ in pairs)
+    return tuple(replace(one, decides=False) for one in differences(base, new, pairs, (no_probes, no_probes)))
 
 
 def _longer(found: Ratios, confirmed: Sequence[bool], threshold: Floats) -> float:

@@ -14,7 +14,7 @@ from convbench.analysis.findings.finding import Finding, Kind, Weight, farthest,
 from convbench.measure import schedule
 from convbench.model.result import WRONG, Status
 
-#: The canary's median over its floor above which a machine is called noisy: it was 1.06-1.27 in busy hours.
+#: The probe's median over its floor above which a machine is called noisy: it was 1.06-1.27 in busy hours.
 NOISY_RATIO = 1.05
 #: Floors of processes that differ by more, as a ratio minus 1, disagree: most of what a setting does goes unseen then.
 FLOORS_DISAGREE = 0.25
@@ -106,7 +106,7 @@ def unmeasured(evidence: Evidence) -> list[Finding]:
 class Trust(StrEnum):
     """How far the times of a run can be trusted."""
 
-    UNKNOWN = "unknown"  # no canary ran
+    UNKNOWN = "unknown"  # no probe ran
     QUIET = "quiet"
     NOISY = "noisy"  # and yet the floors agree from process to process
     REPEAT = "repeat"  # the floors disagree
@@ -124,10 +124,10 @@ def trust(ratio: float, spreads: pd.Series) -> Trust:
 def noise_sentence(ratio: float) -> str:
     """How noisy the machine was, from `Rows(run).noise.ratio`: one sentence, noisy or not."""
     if math.isnan(ratio):
-        return "how noisy the machine was is unknown: no canary ran"
+        return "how noisy the machine was is unknown: no probe ran"
     word = "noisy" if ratio > NOISY_RATIO else "quiet"
     return (
-        f"the machine was {word}: a fixed piece of work, the canary, took {units.ratio(ratio)} as long in the median "
+        f"the machine was {word}: a fixed piece of work, the probe, took {units.ratio(ratio)} as long in the median "
         f"as in its quietest moment"
     )
 
@@ -200,7 +200,7 @@ def _bad_hour(evidence: Evidence) -> list[Finding]:
     worst = units.ratio(float(bad["noise"].iloc[0]))
     whose = "its" if len(bad) == 1 else "their"
     sentence = (
-        f"{units.plural(len(bad), 'case was', 'cases were')} measured in a bad hour: around {whose} blocks the canary, "
+        f"{units.plural(len(bad), 'case was', 'cases were')} measured in a bad hour: around {whose} blocks the probe, "
         f"a fixed piece of work, took up to {worst} as long as in its quietest moment, {units.ratio(usual)} around "
         f"those of the median case: {farthest(bad)}"
     )

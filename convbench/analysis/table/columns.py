@@ -70,7 +70,7 @@ class Rows:
 
     @cached_property
     def noise(self) -> estimate.Noise:
-        """The compute canary; the same work only within one kind of worker."""
+        """The compute probe; the same work only within one kind of worker."""
         return estimate.noise(self.blocks, [case.worker for case in self.cases])
 
     @cached_property

@@ -50,7 +50,7 @@ _TILES: dict[Verdict, tuple[str, str, str]] = {
 _MOODS = {Verdict.REGRESSED: "bad", Verdict.IMPROVED: "good", Verdict.UNCHANGED: "good"}
 _HOW = {
     How.STORED: "Two stored runs, each measured in its own time.",
-    How.CONFIRMED: "Two stored runs; what was suspected was measured again beside as many innocent controls, and that "
+    How.CONFIRMED: "Two stored runs; what was suspected was measured again beside as many unchanged controls, and that "
     "alone decides about it.",
     How.SIDE_BY_SIDE: "Measured side by side: fresh pairs of processes, whose blocks alternate, so that the machine's "
     "noise meets both.",
@@ -158,7 +158,7 @@ def headline(comparison: Comparison) -> str:
     if comparison.is_machine:
         return "The machine changed: nothing can be said of the code"
     if comparison.discredited:
-        return "A control moved: nothing is accused"
+        return "A control moved: nothing is flagged"
     return f"Too noisy to tell: {units.count(comparison.judged)} of {total} could be judged"
 
 

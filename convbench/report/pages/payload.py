@@ -88,16 +88,16 @@ def words_into(payload: Payload, series: pd.Series) -> dict[str, object]:
 
 
 def blocks_into(payload: Payload, blocks: BlockTable, floors: NDArray[np.float64]) -> dict[str, object]:
-    """The blocks of every case: `counts` per case, then of each block minimum, median, canary, time and pass.
+    """The blocks of every case: `counts` per case, then of each block minimum, median, probe, time and pass.
 
-    Minimum and median are ratios to the case's floor, the canary to the lowest of the run; `times` are fractions of
+    Minimum and median are ratios to the case's floor, the probe to the lowest of the run; `times` are fractions of
     `seconds`, which is when the last block began.
     """
     floor = floors[blocks.cases]
     start = blocks.column("start_s")
     last = float(start.max(initial=0.0)) or 1.0
-    canary = blocks.column("compute_canary_s")
-    known = canary[np.isfinite(canary) & (canary > 0)]
+    probe = blocks.column("compute_probe_s")
+    known = probe[np.isfinite(probe) & (probe > 0)]
     with np.errstate(invalid="ignore", divide="ignore"):  # a floor of nothing, where a clock stood still
         minimum, median = blocks.column("minimum_s") / floor, blocks.column("median_s") / floor
     return {
@@ -105,7 +105,7 @@ def blocks_into(payload: Payload, blocks: BlockTable, floors: NDArray[np.float64
         "counts": payload.add(blocks.counts.astype(np.int32)),
         "minimum": payload.add(_steps(minimum)),
         "median": payload.add(_steps(median)),
-        "canary": payload.add(_steps(canary / (known.min() if len(known) else 1.0))),
+        "probe": payload.add(_steps(probe / (known.min() if len(known) else 1.0))),
         "times": payload.add(np.round(start / last * 65535).astype(np.uint16)),
         "passes": payload.add(blocks.column("pass_index").astype(np.uint16)),
     }

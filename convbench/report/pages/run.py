@@ -39,7 +39,7 @@ FIRST_FINDINGS = 8
 
 #: (answer, mood) of the tile on noise.
 _TRUST = {
-    Trust.UNKNOWN: ("Unknown: no canary ran", "plain"),
+    Trust.UNKNOWN: ("Unknown: no probe ran", "plain"),
     Trust.QUIET: ("Quiet", "good"),
     Trust.NOISY: ("Noisy, floors agree", "warn"),
     Trust.REPEAT: ("Noisy: repeat it", "bad"),
@@ -192,7 +192,7 @@ def _noise(known: Rows, table: pd.DataFrame) -> Tile:
     noise = known.noise
     spreads = table["spread"].dropna()
     told = []
-    if noise.canaries:
+    if noise.probes:
         told.append(
             f"A fixed piece of work took {units.percent(noise.ratio - 1)} longer than in its quietest moment (median); "
             f"{units.percent(noise.quiet, 0)} of the blocks ran in a quiet moment."

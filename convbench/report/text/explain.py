@@ -71,13 +71,13 @@ class Explanation:
 def explain(case: Case) -> Explanation:
     """The explanation of one layer: shapes, padding, groups, parameters, FLOPs and bytes, or why torch refuses it."""
     title = f"{constructor_text(case)}, {case.direction.value} in {case.dtype}"
-    objection = case.objection()
-    if objection is not None:
+    refusal = case.refusal()
+    if refusal is not None:
         sections = [Section(title="What would work", lines=tuple(_ways_out(case)))]
         if any(size < 1 for size in case.problem.output_size):
             sections.insert(0, Section(title="Output size", lines=tuple(_output_size(case.problem))))
         return Explanation(
-            title=title, summary=f"torch refuses this layer: {objection}.", sections=tuple(sections), refused=True
+            title=title, summary=f"torch refuses this layer: {refusal}.", sections=tuple(sections), refused=True
         )
     p = case.problem
     sections = [
@@ -198,14 +198,14 @@ def ways_out(case: Case) -> tuple[dict[str, object], ...]:
 
     Each is {setting: value}; single changes where one is enough, else the fewest together. Empty for a case torch runs.
     """
-    if case.objection() is None:
+    if case.refusal() is None:
         return ()
     candidates = list(_candidates(case))
     for together in range(1, len(candidates) + 1):
         found = []
         for combination in combinations(candidates, together):
             names = [name for name, _ in combination]
-            if len(set(names)) == together and changed(case, dict(combination)).objection() is None:
+            if len(set(names)) == together and changed(case, dict(combination)).refusal() is None:
                 found.append(dict(combination))
         if found:
             return tuple(found)

@@ -86,9 +86,9 @@ export function blocksPicture(cases, blocks, row, look) {
     {
       type: "scatter",
       mode: "lines",
-      name: "canary, scaled to the floor",
+      name: "probe, scaled to the floor",
       x: times,
-      y: own.map((block) => seconds("canary", block)),
+      y: own.map((block) => seconds("probe", block)),
       line: { color: ink.muted, width: 1, dash: "dot" },
       hoverinfo: "skip",
       showlegend: true,

@@ -111,14 +111,14 @@ export class Cases {
   }
 }
 
-/** The blocks of all cases: when each ran, and its minimum, median and canary as ratios. */
+/** The blocks of all cases: when each ran, and its minimum, median and probe as ratios. */
 export class Blocks {
   constructor({ head, array }) {
     this.seconds = head.seconds;
     const counts = array(head.counts);
     this.starts = new Int32Array(counts.length + 1);
     for (let row = 0; row < counts.length; row += 1) this.starts[row + 1] = this.starts[row] + counts[row];
-    this.steps = { minimum: array(head.minimum), median: array(head.median), canary: array(head.canary) };
+    this.steps = { minimum: array(head.minimum), median: array(head.median), probe: array(head.probe) };
     this.times = array(head.times);
     this.passes = array(head.passes);
   }
@@ -128,7 +128,7 @@ export class Blocks {
     return Array.from({ length: this.starts[row + 1] - this.starts[row] }, (_, i) => this.starts[row] + i);
   }
 
-  /** A block's minimum, median or canary as a ratio to the floor; null where it was not measured. */
+  /** A block's minimum, median or probe as a ratio to the floor; null where it was not measured. */
   ratio(name, block) {
     const steps = this.steps[name][block];
     return steps === NO_RATIO ? null : Math.exp(steps * RATIO_STEP);

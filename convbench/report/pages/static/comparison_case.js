@@ -26,7 +26,7 @@ export function bothSides(cases, blocks, row) {
         time: blocks[side].time(block),
         seconds: (blocks[side].ratio("minimum", block) ?? Number.NaN) * floor,
         median: (blocks[side].ratio("median", block) ?? Number.NaN) * floor,
-        canary: (blocks[side].ratio("canary", block) ?? Number.NaN) * floor,
+        probe: (blocks[side].ratio("probe", block) ?? Number.NaN) * floor,
       };
       if (!passes.has(pass)) passes.set(pass, []);
       passes.get(pass).push(found);
@@ -128,7 +128,7 @@ export function sidesOfCase(cases, blocks, row, look) {
       type: "scatter",
       mode: "lines",
       x: each.blocks.map(({ time }) => time),
-      y: each.blocks.map(({ canary }) => canary),
+      y: each.blocks.map(({ probe }) => probe),
       line: { color: ink.muted, width: 1, dash: "dot" },
       opacity: 0.6,
       hoverinfo: "skip",
@@ -199,7 +199,7 @@ export function sidesOfCase(cases, blocks, row, look) {
   const above = minima.filter((each) => each > top).length;
   const left = sides.reduce((sum, each) => sum + each.blocks.filter(({ counted }) => !counted).length, 0);
   const told =
-    `A mark is a block's minimum, a line the floor of ${word === "epoch" ? "an" : "a"} ${word}, the dotted line the canary, a fixed piece of work.` +
+    `A mark is a block's minimum, a line the floor of ${word === "epoch" ? "an" : "a"} ${word}, the dotted line the probe, a fixed piece of work.` +
     (left ? ` Hollow marks (${left}) are not compared: the other side has fewer.` : "") +
     (above ? ` ${above} slower blocks lie above the picture.` : "");
   return { traces, layout, told };

@@ -8,7 +8,7 @@ import { formatCount, formatNumber, formatSeconds } from "./format.js";
 
 const MOST_CASES = 1000;
 const MOST_BLOCKS = 2500;
-/** Slices of the run over which the canary's median is told. */
+/** Slices of the run over which the probe's median is told. */
 const SLICES = 120;
 
 /** {traces, layout, told}: a dot is a case's floor, the line above it reaches to its typical time. */
@@ -75,8 +75,8 @@ export function rankingPicture(cases, rows, { colour }, look) {
   return { traces, layout, told };
 }
 
-/** {traces, layout, told}: blocks in the order of time, as ratios to their case's floor, and the canary among them. */
-export function weatherPicture(cases, rows, blocks, look) {
+/** {traces, layout, told}: blocks in the order of time, as ratios to their case's floor, and the probe among them. */
+export function noisePicture(cases, rows, blocks, look) {
   const layout = baseLayout(look);
   const all = [];
   for (const row of rows) for (const block of blocks.of(row)) all.push([block, row]);
@@ -84,7 +84,7 @@ export function weatherPicture(cases, rows, blocks, look) {
   const ink = paper(look.theme);
   const colours = palette(look.theme, 2, false);
   const some = thinned(all, MOST_BLOCKS);
-  const canary = canaryLine(blocks, all);
+  const probe = probeLine(blocks, all);
   const traces = [
     {
       type: "scatter",
@@ -105,10 +105,10 @@ export function weatherPicture(cases, rows, blocks, look) {
     {
       type: "scatter",
       mode: "lines",
-      name: "the canary, a fixed piece of work",
-      x: canary.map(([time]) => time),
-      y: canary.map(([, ratio]) => ratio),
-      hovertemplate: "canary %{y:.3f}x its quietest<extra></extra>",
+      name: "the probe, a fixed piece of work",
+      x: probe.map(([time]) => time),
+      y: probe.map(([, ratio]) => ratio),
+      hovertemplate: "probe %{y:.3f}x its quietest<extra></extra>",
       line: { color: colours[1], width: 2 },
       showlegend: true,
     },
@@ -134,11 +134,11 @@ export function weatherPicture(cases, rows, blocks, look) {
   return { traces, layout, told };
 }
 
-/** The median canary of each slice of the run: [seconds, ratio to the quietest]. */
-export function canaryLine(blocks, all) {
+/** The median probe of each slice of the run: [seconds, ratio to the quietest]. */
+export function probeLine(blocks, all) {
   const slices = Array.from({ length: SLICES }, () => []);
   for (const [block] of all) {
-    const ratio = blocks.ratio("canary", block);
+    const ratio = blocks.ratio("probe", block);
     if (ratio !== null) slices[Math.min(SLICES - 1, Math.floor((blocks.times[block] / 65536) * SLICES))].push(ratio);
   }
   return slices.flatMap((ratios, slice) => {

@@ -4,7 +4,7 @@ import { metricsOf } from "./charts.js";
 import { explorePicture } from "./explore.js";
 import { heatPicture } from "./heatmap.js";
 import { isNetwork, networkPicture, ways } from "./network.js";
-import { rankingPicture, weatherPicture } from "./ranking.js";
+import { rankingPicture, noisePicture } from "./ranking.js";
 import { rooflinePicture } from "./roofline.js";
 import { sidesPicture } from "./sides.js";
 
@@ -128,9 +128,9 @@ export const RUN_PICTURES = {
     },
     draw: ({ cases, rows, choice, look }) => rankingPicture(cases, rows, choice, look),
   },
-  weather: {
+  noise: {
     applies: (cases) => cases.ranked.length > 0,
     controls: () => [],
-    draw: async ({ cases, rows, blocks, look }) => weatherPicture(cases, rows, await blocks(), look),
+    draw: async ({ cases, rows, blocks, look }) => noisePicture(cases, rows, await blocks(), look),
   },
 };

@@ -14,8 +14,8 @@ TWIN_CALLS = 3
 MEMORY_BYTES = 64 * 2**20
 
 
-class Canaries:
-    """Holds the operands, so that a canary allocates nothing."""
+class Probes:
+    """Holds the operands, so that a probe allocates nothing."""
 
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -33,7 +33,7 @@ class Canaries:
         return perf_counter() - before
 
     def twin_ratio(self) -> float:
-        """Seconds of the compute canary with all threads over those with one, the lowest of some calls of each."""
+        """Seconds of the compute probe with all threads over those with one, the lowest of some calls of each."""
         threads = torch.get_num_threads()
         together = min(self.compute() for _ in range(TWIN_CALLS))
         torch.set_num_threads(1)
