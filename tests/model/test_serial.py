@@ -315,13 +315,12 @@ def test_what_could_be_a_path_or_more_is_no_id(run_id: str) -> None:
 
 
 def test_an_export_whose_columns_have_their_old_names_is_read() -> None:
-    run = synthetic.run(2, troubles=False)
-    document = to_json(run)
+    document = serial.to_json(RUN)
     assert isinstance(document, dict)
     layouts = document["block_layouts"]
     assert isinstance(layouts, dict)
     old = [str(name).replace("probe", "canary") for name in layouts["1"]]
     assert "compute_canary_s" in old
-    assert run_from_json({**document, "block_layouts": {"1": old}}) == run
+    assert serial.run_from_json({**document, "block_layouts": {"1": old}}) == RUN
     with pytest.raises(RequestError, match="has other columns"):
-        run_from_json({**document, "block_layouts": {"1": [*old, "another"]}})
+        serial.run_from_json({**document, "block_layouts": {"1": [*old, "another"]}})

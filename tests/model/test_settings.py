@@ -130,7 +130,7 @@ import synthetic
 from convbench import sweep
 from convbench.analysis.findings.findings import findings
 from convbench.analysis.table.columns import COLUMNS, CONTRACT
-from convbench.engine.client import Lane, spec
+from convbench.engine.client import WorkerClient, spec
 from convbench.model.serial import case_from_json, to_json
 from convbench.report.export import export
 from convbench.worker.layer import Spec
@@ -152,7 +152,7 @@ class Recorder:
         return Worker().answer(asked[-1])
 
 last = cases[-1]
-Lane(Recorder(), last.worker).describe(deadline_s=60)
+WorkerClient(Recorder(), last.worker).describe(deadline_s=60)
 print(json.dumps({
     "labels": [case.label for case in cases[:4]],
     "ids": [cases[0].id, len({case.id for case in cases})],
