@@ -473,9 +473,10 @@ def test_resume_keeps_all_visits_until_the_same_are_stored_again(url: str) -> No
     with Store.create(url) as first:
         run_id = begin(first, writer=GONE)
         first.append(run_id, [visit(CASES[0]), cut_short])
-        assert len(first.load(run_id).results) == 2  # shown also while it is not complete
+        loaded = first.load(run_id)
+        assert len(loaded.results) == 2  # shown also while it is not complete
     with Store.create(url) as second:
-        assert second.take_over(run_id, ME) == first.load(run_id).started_at
+        assert second.take_over(run_id, ME) == loaded.started_at
         assert second.visits(run_id) == {CASES[0].id: [visit(CASES[0])], CASES[1].id: [cut_short]}
         second.append(run_id, [visit(CASES[1])])
         assert second.visits(run_id)[CASES[1].id] == [visit(CASES[1])]

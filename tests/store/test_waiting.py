@@ -500,7 +500,7 @@ def test_what_is_set_aside_keeps_its_newest_visits(tmp_path: Path, postgres: Ser
 #: A run in a process of its own, slow enough to be killed in the middle. It prints how many visits it has made.
 RUNS = """
     import sys, time
-    sys.path.insert(0, sys.argv[1])
+    sys.path[:0] = [sys.argv[1], sys.argv[1] + "/store"]
     from test_waiting import *
     told = Told()
     def progressed(progress):
