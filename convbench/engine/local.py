@@ -84,7 +84,7 @@ class LocalEngine:
         self._map_thresholds = list(MALLOC_MAP_THRESHOLDS)
 
     def start(self, settings: WorkerSettings) -> WorkerClient:
-        """A client whose worker is starting; `Lane.describe` waits for it."""
+        """A client whose worker is starting; `WorkerClient.describe` waits for it."""
         limit = "share" if self._memory_limit is None else str(self._memory_limit)
         setup = self._setup
         transport = LocalTransport(
