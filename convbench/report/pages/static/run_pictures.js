@@ -4,7 +4,7 @@ import { metricsOf } from "./charts.js";
 import { explorePicture } from "./explore.js";
 import { heatPicture } from "./heatmap.js";
 import { isNetwork, networkPicture, ways } from "./network.js";
-import { rankingPicture, noisePicture } from "./ranking.js";
+import { noisePicture, rankingPicture } from "./ranking.js";
 import { rooflinePicture } from "./roofline.js";
 import { sidesPicture } from "./sides.js";
 
