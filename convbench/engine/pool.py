@@ -33,7 +33,7 @@ class Engine(Protocol):
 
 
 class WorkerPool:
-    """Lanes by their settings. `start_s` adds up the seconds spent waiting for workers to start.
+    """Clients by their settings. `start_s` adds up the seconds spent waiting for workers to start.
 
     A worker may take `timeout_s` to start, but never less than START_DEADLINE_S.
     """

@@ -46,6 +46,8 @@ def past(
     for some in asked:
         for row in connection.execute(wanted if some is None else wanted.where(runs.c.id.in_(some))).all():
             with place.decoding(row.id):
+                if type(row.key) is not int:
+                    raise ValueError(f"key: expected an integer, got {row.key!r:.60}")
                 found[row.key] = run_of(row)
     keys = sorted(found, key=lambda key: (found[key].started_at, key))
     results: dict[int, list[Result]] = defaultdict(list)

@@ -40,7 +40,7 @@ def cases(sweep: Sweep) -> Plan:
     """
     points = excluded = merged = 0
     exclusions = _Exclusions(sweep.exclude)
-    problems: dict[Problem, tuple[int, str | None]] = {}  # its number, and torch's objection
+    problems: dict[Problem, tuple[int, str | None]] = {}  # its number, and why torch would refuse it
     combinations: dict[tuple[Value, ...], int] = {}  # of settings: its number
     found: dict[tuple[int, int], Case] = {}  # by both numbers
     again: dict[tuple[int, int], tuple[int, str | None]] = {}  # of those in `found` that occur again: count and label
@@ -89,7 +89,7 @@ def case_of(options: Mapping[str, str]) -> Case:
     """The case of settings whose values are written as in YAML, by name; for the command line.
 
     Raises RequestError with everything wrong in them: `--kernel-size: expected an integer of at least 1, got 'three'`.
-    What torch would refuse is not wrong here, see Case.objection.
+    What torch would refuse is not wrong here, see Case.refusal.
     """
     read: _Settings = {}
     found: list[Mistake] = []

@@ -74,7 +74,7 @@ def _convolutions(device_type: str) -> Any:
 
 
 def _set_precision(wanted: str) -> None:
-    """Ask every backend; one that cannot keeps its own, which `misfit` then finds."""
+    """Ask every backend; one that cannot keeps its own, which `unsuitable` then finds."""
     switches = [switch for switch in map(_convolutions, ("cpu", "cuda")) if switch is not None]
     for switch in switches:
         with contextlib.suppress(RuntimeError):

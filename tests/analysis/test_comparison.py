@@ -429,7 +429,7 @@ def test_cases_that_did_not_move_together_say_nothing_of_each_other() -> None:
     assert "moved together" not in verdict_text(few)
 
 
-def test_only_innocent_cases_tell_what_all_moved_by() -> None:
+def test_only_controls_tell_what_all_moved_by() -> None:
     cases = synthetic.cases(14)
     base = run([STEADY] * 14, cases)
     new = run([times(1.1)] * 8 + [times(1.02)] * 6, cases)

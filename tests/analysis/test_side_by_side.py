@@ -246,7 +246,7 @@ def test_what_did_not_pass_on_both_sides_is_neither_suspect_nor_control() -> Non
     assert controls(base, new, [2], seed=1) == [5]
 
 
-def test_controls_are_as_many_innocent_cases_and_the_same_for_the_same_seed() -> None:
+def test_controls_are_as_many_unchanged_cases_and_the_same_for_the_same_seed() -> None:
     base, new = run(*[QUIET] * 20), run(*[QUIET] * 20)
     suspected = [3, 4, 7]
     drawn = [controls(base, new, suspected, seed=seed) for seed in range(10)]
@@ -330,7 +330,7 @@ def test_a_control_that_moves_withdraws_every_accusation() -> None:
     assert note.startswith("1 control moved")
     assert base.results[2].case.label in note
     improved = compare(base, run(times(2), times(0.5), times(1 / BEYOND), QUIET), control=[2])
-    assert improved.verdict is Verdict.INCONCLUSIVE, "an innocent that improves is no less a bad sign"
+    assert improved.verdict is Verdict.INCONCLUSIVE, "an unchanged case that improves is no less a bad sign"
     unsure = compare(base, run(times(2), QUIET, shifted(1.0, 1.0)[1], QUIET), control=[3])
     assert unsure.verdict is Verdict.REGRESSED
 

@@ -158,7 +158,7 @@ def test_torch_agrees_both_ways(case: Case) -> None:
         ({"padding": PaddingWord.VALID, "stride": (2, 2)}, None),
     ],
 )
-def test_objections_are_in_plain_words(changes: dict[str, object], reason: str | None) -> None:
+def test_refusals_are_in_plain_words(changes: dict[str, object], reason: str | None) -> None:
     assert plain(**changes).refusal() == reason
 
 

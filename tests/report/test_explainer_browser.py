@@ -52,11 +52,11 @@ def shown(
     with opened(browser, file, width=width, scheme=scheme) as seen:
         seen.page.wait_for_selector("html[data-ready]", state="attached")
         yield seen.page
-        _innocent(seen, file)
+        _without_trouble(seen, file)
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def _innocent(seen: Opened, file: Path) -> None:
+def _without_trouble(seen: Opened, file: Path) -> None:
     assert seen.console == []
     assert [url for url in seen.requests if url.partition("#")[0] != file.as_uri()] == []
 
@@ -445,7 +445,7 @@ REFUSED = {
 def test_what_torch_refuses(browser: Browser, tmp_path: Path, name: str, scheme: str, width: int) -> None:
     case = Case(problem=REFUSED[name])
     with shown(browser, tmp_path, case, width=width, scheme=scheme) as page:
-        assert f"torch refuses this: {case.objection()}." in page.inner_text(".cx-refusal")
+        assert f"torch refuses this: {case.refusal()}." in page.inner_text(".cx-refusal")
         assert page.locator("#explainer.cx-stale").count() == 1
         ways = words.ways_out(case)[:6]
         buttons = page.locator(".cx-ways button")

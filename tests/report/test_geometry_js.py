@@ -63,7 +63,7 @@ def test_shapes(page: Page, problems: list[Problem], function: str, name: str) -
     assert _told(page, function, problems) == expected
 
 
-def test_objections_are_the_same_words(page: Page, problems: list[Problem]) -> None:
+def test_refusals_are_the_same_words(page: Page, problems: list[Problem]) -> None:
     assert _told(page, "objection", problems) == [problem.refusal() for problem in problems]
 
 

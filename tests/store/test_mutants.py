@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import commands
 import pytest
 import synthetic
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from convbench import api
@@ -424,8 +424,13 @@ def test_what_is_not_changed_in_a_database_can_be_used(sound_database: Path, tmp
     look_at(sound_database, tmp_path)
 
 
+_FIRST_RUN_TWICE = "INSERT INTO runs SELECT * FROM runs WHERE rowid = 1"
+_FIRST_RUN_WITHOUT_KEY = "UPDATE runs SET key = ? WHERE rowid = 1"
+
+
 @pytest.mark.slow
 @given(statements=changed_databases())
+@example(statements=[(_FIRST_RUN_TWICE, ()), (_FIRST_RUN_WITHOUT_KEY, (None,))])
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_changed_database_is_sound_or_refused(
     statements: list[tuple[str, tuple[object, ...]]], sound_database: Path, tmp_path: Path

@@ -290,10 +290,10 @@ def test_a_worker_that_is_killed_while_it_waits_is_replaced() -> None:
 CONDUCTOR = """
 import sys
 from convbench.model.case import Case, WorkerSettings
-from convbench.engine.pool import Lanes
+from convbench.engine.pool import WorkerPool
 from convbench.engine.local import LocalEngine
 from convbench.model.problem import Problem
-client = Lanes(LocalEngine()).client(WorkerSettings(threads=1))
+client = WorkerPool(LocalEngine()).client(WorkerSettings(threads=1))
 print("up", flush=True)
 problem = Problem(in_channels=4, out_channels=6, kernel_size=(3, 3), input_size=(8, 8))
 client.prepare(1, Case(problem=problem, module="misbehaving:HangInC"), check=True, seed=1, deadline_s=600)

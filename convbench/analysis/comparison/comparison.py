@@ -50,7 +50,7 @@ def compare(
 ) -> Comparison:
     """What changed from `base` to `new`; `thresholds` are the new sweep's, the defaults where there are none.
 
-    Where other cases were chosen for having moved, only the `innocent` tell what all moved by together.
+    Where other cases were chosen for having moved, only the `controls` tell what all moved by together.
     Runs on different environments are compared all the same: see `Comparison.comparable`. Raises NotComparableError
     where the runs have no case in common.
     """

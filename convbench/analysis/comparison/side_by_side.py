@@ -205,7 +205,7 @@ def compare(
 
     `names` are what the sides are called. `confirmed` are the positions of the cases that were measured again, whose
     results hold these epochs alone; the others were not suspected. `threshold` is for all, or one a case. Where one of
-    the cases in `control` would be flagged, nothing is: what flags the innocent says nothing of the others.
+    the cases in `control` would be flagged, nothing is: what flags a control says nothing of the others.
     """
     places = _measured(base.results, new.results)
     limits = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(base.results))

@@ -220,7 +220,7 @@ def changed(case: Case, settings: dict[str, object]) -> Case:
 
 
 def _candidates(case: Case) -> Iterator[tuple[str, object]]:
-    """Changes of one setting that remove one kind of objection each; those that change nothing are left out."""
+    """Changes of one setting that remove one kind of refusal each; those that change nothing are left out."""
     p = case.problem
     shared = math.gcd(p.in_channels, p.out_channels)
     low = [d for d in range(1, math.isqrt(shared) + 1) if shared % d == 0]
