@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from convbench.cli.options import app
 from convbench.cli.output import show
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from convbench.cli.options import Config, Database, app, database_of
 from convbench.cli.output import show
 from convbench.errors import ExitCode
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()

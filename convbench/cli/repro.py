@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from convbench.cli.options import Database, app, database_of
 from convbench.cli.output import show_bytes
 from convbench.store.files import write_bytes
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()
