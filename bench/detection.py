@@ -47,7 +47,7 @@ from convbench.engine.git_state import checkout
 from convbench.engine.local import LocalEngine, Setup
 from convbench.errors import NotComparableError
 from convbench.measure import estimate
-from convbench.measure.alike import pass_floors
+from convbench.measure.alike import process_floors
 from convbench.model.case import Case
 from convbench.model.result import Result, Run, unpack_blocks
 from convbench.model.threshold import Thresholds
@@ -195,7 +195,7 @@ class Study:
     def ab(self, trial: int) -> Row:
         waits, chosen = self.waits("ab", trial)
         found = measure.ab(self.sweep, Setup(), Setup(variables=((VARIABLE, json.dumps(waits)),)))
-        return {"found": self.told(found.comparison, chosen), "floors": epoch_floors(found)}
+        return {"found": self.told(found.comparison, chosen), "floors": pair_floors(found)}
 
     def identical(self, trial: int) -> Row:
         sweep, plan = self.plan
@@ -203,10 +203,10 @@ class Study:
         found = confirm(replace(sweep, seed=trial), plan.cases, (a, b), control=(), listener=runner.Listener())
         screens = []
         for first in range(0, side_by_side.CONFIRMATION, side_by_side.SCREEN):
-            epochs = slice(first, first + side_by_side.SCREEN)
-            few = side_by_side.ratios(*(only(run, epochs) for run in (found.base, found.new)))
+            pairs = slice(first, first + side_by_side.SCREEN)
+            few = side_by_side.ratios(*(only(run, pairs) for run in (found.base, found.new)))
             screens.append({"low": few.low.tolist(), "high": few.high.tolist()})
-        return {"found": self.told(found.comparison), "screens": screens, "floors": epoch_floors(found)}
+        return {"found": self.told(found.comparison), "screens": screens, "floors": pair_floors(found)}
 
     def waits(self, part: str, trial: int) -> tuple[dict[str, float], set[int]]:
         """What is waited in a trial, seconds by the module's key, and by which cases."""
@@ -255,14 +255,14 @@ def at_5(base: Run, new: Run) -> Comparison:
     return compare(base, new, Thresholds(threshold=THRESHOLD, beyond_l2=THRESHOLD))
 
 
-def only(run: Run, epochs: slice) -> list[Result]:
-    """The results with the blocks of some epochs."""
-    return [replace(result, blocks=result.blocks[epochs]) for result in run.results]
+def only(run: Run, pairs: slice) -> list[Result]:
+    """The results with the blocks of some pairs."""
+    return [replace(result, blocks=result.blocks[pairs]) for result in run.results]
 
 
-def epoch_floors(found: Compared) -> list[list[list[float | None]]]:
-    """The floors of each case's epochs on either side: what any other rule would have to go by."""
-    both = pass_floors(*(estimate.table(result.blocks for result in run.results) for run in (found.base, found.new)))
+def pair_floors(found: Compared) -> list[list[list[float | None]]]:
+    """The floors of each case's pairs on either side: what any other rule would have to go by."""
+    both = process_floors(*(estimate.table(result.blocks for result in run.results) for run in (found.base, found.new)))
     return [
         [[None if value != value else float(f"{value:.6g}") for value in row] for row in side.tolist()]
         for side in (both.base, both.new)

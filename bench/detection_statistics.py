@@ -173,7 +173,7 @@ def lines_of_identical(rows: Sequence[Row]) -> list[Line]:
         line("intervals that hold 1.0", cases, holds_1, HELD),
         line("... in the caches", near, holds_1),
         line("... beyond L2", far, holds_1),
-        line("intervals of 4 epochs, as of a screen", screens, holds_1),
+        line("intervals of 4 pairs, as of a screen", screens, holds_1),
         line("cases flagged", cases, flagged, few=True),
     ]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from convbench.actions import measure, read
 from convbench.conduct import run as runner
-from convbench.conduct.passes import Progress
+from convbench.conduct.processes import Progress
 
 
 @dataclass
@@ -34,10 +34,10 @@ class Clock:
                 self.start_s_before = progress.start_s
             self.last = progress
 
-        def report(run_id: str, pass_index: int) -> None:
+        def report(run_id: str, process_index: int) -> None:
             read.load(run_id, db=db).write_report(folder)
 
-        return runner.Listener(begun=begun, progressed=progressed, pass_finished=report)
+        return runner.Listener(begun=begun, progressed=progressed, process_finished=report)
 
 
 def main() -> None:

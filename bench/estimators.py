@@ -1,11 +1,11 @@
-"""Which estimator, how many passes and how many rounds repeat best, from the stored blocks of many runs of one sweep.
+"""Which estimator, how many processes and rounds repeat best, from the stored blocks of many runs of one sweep.
 
     python bench/estimators.py DATABASE [NAME]        NAME of the sweep, default: that of the newest run
 
 Run the sweep many times into one database first (`convbench run --fresh --db DATABASE ...`), with `precision` as small
-as a sweep may have it (0.0001) so that no case settles and every run has all its passes and rounds. For each case: the
-95th percentile of |ln(a/b)| over all pairs of runs. For the stop rule: how many passes it would have taken, and by how
-much its floor lies over that of all blocks.
+as a sweep may have it (0.0001) so that no case settles and every run has all its processes and rounds. For each case:
+the 95th percentile of |ln(a/b)| over all pairs of runs. For the stop rule: how many processes it would have taken, and
+by how much its floor lies over that of all blocks.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Blocks = Sequence[Block]
 Estimator = Callable[[Blocks], float]
 
 
-def pass_floors(blocks: Blocks) -> list[float]:
-    """The lowest block minimum of each pass, ascending."""
+def process_floors(blocks: Blocks) -> list[float]:
+    """The lowest block minimum of each process, ascending."""
     floors: dict[int, float] = {}
     for block in blocks:
-        floors[block.pass_index] = min(block.minimum_s, floors.get(block.pass_index, block.minimum_s))
+        floors[block.process_index] = min(block.minimum_s, floors.get(block.process_index, block.minimum_s))
     return sorted(floors.values())
 
 
@@ -39,9 +39,9 @@ def mean_of_lowest(blocks: Blocks, count: int) -> float:
 
 
 ESTIMATORS: dict[str, Estimator] = {
-    "overall minimum": lambda blocks: pass_floors(blocks)[0],
-    "median of pass floors": lambda blocks: statistics.median(pass_floors(blocks)),
-    "second-lowest pass floor": lambda blocks: pass_floors(blocks)[:2][-1],
+    "overall minimum": lambda blocks: process_floors(blocks)[0],
+    "median of process floors": lambda blocks: statistics.median(process_floors(blocks)),
+    "second-lowest process floor": lambda blocks: process_floors(blocks)[:2][-1],
     "mean of 3 lowest minima": lambda blocks: mean_of_lowest(blocks, 3),
     "mean of 5 lowest minima": lambda blocks: mean_of_lowest(blocks, 5),
     "minimum of block medians": lambda blocks: min(block.median_s for block in blocks),
@@ -49,9 +49,9 @@ ESTIMATORS: dict[str, Estimator] = {
 }
 
 
-def first(blocks: Blocks, passes: int, rounds: int) -> list[Block]:
-    """The blocks of the first passes and of the first rounds of each: what a shorter run would have had."""
-    return [block for block in blocks if block.pass_index < passes and block.round_index < rounds]
+def first(blocks: Blocks, processes: int, rounds: int) -> list[Block]:
+    """The blocks of the first processes and of the first rounds of each: what a shorter run would have had."""
+    return [block for block in blocks if block.process_index < processes and block.round_index < rounds]
 
 
 def table(
@@ -91,47 +91,47 @@ def main() -> None:
         print(f"case {position}: {label}, {counts[0]} to {counts[-1]} blocks a run")
     show("estimator", complete, ESTIMATORS)
     floor = ESTIMATORS["overall minimum"]
-    passes = 1 + max(b.pass_index for found in complete.values() for blocks in found for b in blocks)
+    processes = 1 + max(b.process_index for found in complete.values() for blocks in found for b in blocks)
     rounds = 1 + max(b.round_index for found in complete.values() for blocks in found for b in blocks)
     show(
-        "minimum of the first passes",
+        "minimum of the first processes",
         complete,
-        {f"{n} x {rounds} rounds": _floor_of(floor, n, rounds) for n in range(1, passes + 1)},
+        {f"{n} x {rounds} rounds": _floor_of(floor, n, rounds) for n in range(1, processes + 1)},
     )
     show(
         "minimum of the first rounds",
         complete,
-        {f"{passes} x {n} rounds": _floor_of(floor, passes, n) for n in range(1, rounds + 1)},
+        {f"{processes} x {n} rounds": _floor_of(floor, processes, n) for n in range(1, rounds + 1)},
     )
     show_stop_rule(complete)
 
 
 def until_settled(blocks: Blocks, precision: float) -> Blocks:
-    """The blocks of the passes that a case gets until it is settled."""
-    passes = sorted({block.pass_index for block in blocks})
-    for last in passes:
-        taken = [block for block in blocks if block.pass_index <= last]
-        if is_settled([(block.pass_index, block.minimum_s) for block in taken], precision):
+    """The blocks of the processes that a case gets until it is settled."""
+    processes = sorted({block.process_index for block in blocks})
+    for last in processes:
+        taken = [block for block in blocks if block.process_index <= last]
+        if is_settled([(block.process_index, block.minimum_s) for block in taken], precision):
             return taken
     return blocks
 
 
 def show_stop_rule(cases: dict[str, list[Blocks]]) -> None:
-    """Mean passes taken, and the 95th percentile and largest of the floor's excess over that of all blocks."""
+    """Mean processes taken, and the 95th percentile and largest of the floor's excess over that of all blocks."""
     floor = ESTIMATORS["overall minimum"]
     print(f"\n{'stopped when settled':28}" + "".join(f"{f'case {i + 1}':>20}" for i in range(len(cases))))
     for precision in (0.003, 0.01, 0.03):
         cells = []
         for runs in cases.values():
             taken = [until_settled(blocks, precision) for blocks in runs]
-            passes = statistics.fmean(len({block.pass_index for block in blocks}) for blocks in taken)
+            processes = statistics.fmean(len({block.process_index for block in blocks}) for blocks in taken)
             excess = sorted(floor(part) / floor(blocks) - 1 for part, blocks in zip(taken, runs, strict=True))
-            cells.append(f"{passes:4.1f} {excess[int(0.95 * (len(excess) - 1))]:6.2%} {excess[-1]:6.2%}")
+            cells.append(f"{processes:4.1f} {excess[int(0.95 * (len(excess) - 1))]:6.2%} {excess[-1]:6.2%}")
         print(f"{f'precision {precision}':28}" + "".join(f"{cell:>20}" for cell in cells))
 
 
-def _floor_of(estimator: Estimator, passes: int, rounds: int) -> Estimator:
-    return lambda blocks: estimator(first(blocks, passes, rounds))
+def _floor_of(estimator: Estimator, processes: int, rounds: int) -> Estimator:
+    return lambda blocks: estimator(first(blocks, processes, rounds))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ REPEATS = 7
 
 
 def store(run: Run, path: Path) -> None:
-    """Write a made-up run as a real one is written: what ran comes with the first pass, why it ended with the last.
+    """Write a made-up run as a real one is written: what ran comes with the first process, why it ended with the last.
 
     Every check found an error of its own, since equal ones would be read faster.
     """
@@ -32,17 +32,17 @@ def store(run: Run, path: Path) -> None:
     visits = [
         Visit(
             case_id=result.case.id,
-            pass_index=pass_index,
+            process_index=process_index,
             status=result.status,
-            check=replace(result.check, max_error=place / len(cases)) if result.check and pass_index == 0 else None,
-            implementation=result.implementation if pass_index == 0 else None,
+            check=replace(result.check, max_error=place / len(cases)) if result.check and process_index == 0 else None,
+            implementation=result.implementation if process_index == 0 else None,
             threads=result.threads,
             timer=result.timer,
             blocks=packed,
-            stop_reason=result.stop_reason if pass_index == len(result.blocks) - 1 else StopReason.UNFINISHED,
+            stop_reason=result.stop_reason if process_index == len(result.blocks) - 1 else StopReason.UNFINISHED,
         )
         for place, result in enumerate(run.results)
-        for pass_index, (_, packed) in enumerate(result.blocks)
+        for process_index, (_, packed) in enumerate(result.blocks)
     ]
     with Store.create(str(path)) as database:
         database.begin(run, cases, run.rejections, Writer.of_this_process(), digest="made up")

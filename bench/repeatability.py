@@ -110,7 +110,7 @@ def run_convbench(folder: Path, threads: int | None, seconds: float) -> dict[str
         blocks = [block for layout, packed in result.blocks for block in unpack_blocks(packed, layout)]
         floors: defaultdict[int, float] = defaultdict(lambda: math.inf)
         for block in blocks:
-            floors[block.pass_index] = min(floors[block.pass_index], block.minimum_s)
+            floors[block.process_index] = min(floors[block.process_index], block.minimum_s)
         assert result.case.given_label is not None
         found[result.case.given_label] = {
             "value": min(floors.values()),

@@ -28,7 +28,7 @@ import synthetic
 from browser import started
 
 from convbench import units
-from convbench.model.result import BLOCK_LAYOUTS, LAYOUT, PassFacts, Result, Roof, RoofKind, Run
+from convbench.model.result import BLOCK_LAYOUTS, LAYOUT, ProcessFacts, Result, Roof, RoofKind, Run
 
 #: Cases -> bytes, seconds to write, seconds until usable, seconds for a filter: what was asked for.
 ASKED = {
@@ -71,7 +71,7 @@ def noisy(run: Run) -> Run:
         *(Roof(kind=RoofKind.COMPUTE, rate=rate, dtype=dtype, **common) for dtype, rate in _RATES.items()),
         *(Roof(kind=RoofKind.BANDWIDTH, rate=4e10, footprint_bytes=2**size, **common) for size in range(15, 28)),
     )
-    return replace(run, results=tuple(results), passes=(PassFacts(pass_index=0, seconds=900.0, roofs=roofs),))
+    return replace(run, results=tuple(results), processes=(ProcessFacts(process_index=0, seconds=900.0, roofs=roofs),))
 
 
 _RATES = {"float32": 1e11, "bfloat16": 2e11}

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from convbench import units
 
-PASSES, ROUNDS = 5, 5
+PROCESSES, ROUNDS = 5, 5
 STEPS = ("digest", "begin", "append", "load", "visits", "runs")
 
 
@@ -112,17 +112,17 @@ def step(name: str, path: str, count: int) -> float:
         ids = [case.id for case in cases]
         positions = {case_id: position for position, case_id in enumerate(ids)}
         start = time.perf_counter()
-        for pass_index in range(PASSES):
+        for process_index in range(PROCESSES):
             for cohort in _batched(ids, 32):
                 opened.append(
                     run.id,
                     [
                         result.Visit(
                             case_id=case_id,
-                            pass_index=pass_index,
+                            process_index=process_index,
                             status=result.Status.PASSED,
-                            check=checks[positions[case_id]] if pass_index == 0 else None,
-                            implementation="Mkldnn brg_conv_fwd:avx512_core" if pass_index == 0 else None,
+                            check=checks[positions[case_id]] if process_index == 0 else None,
+                            implementation="Mkldnn brg_conv_fwd:avx512_core" if process_index == 0 else None,
                             threads=1,
                             timer="perf_counter_ns",
                             blocks=packed,
@@ -157,7 +157,7 @@ def main(count: int) -> None:
                 f"{units.seconds(whole)}, at most {units.size(int(told[1]))} of memory"
             )
             if name == "append":
-                commits = PASSES * -(-count // 32)
+                commits = PROCESSES * -(-count // 32)
                 each = units.seconds(float(told[0]) / commits)
                 print(f"         {each} a cohort; file {units.size(path.stat().st_size)}")
 

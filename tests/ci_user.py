@@ -21,7 +21,7 @@ SITE = next(path for path in sys.path if path.endswith("site-packages"))
 SWEEP = """\
 name: speed
 axes: {in_channels: 16, out_channels: 16, kernel_size: 3, input_size: 32, padding: 1, threads: 1, module: layers:Conv}
-measure: {passes: 1, rounds: 3, max_time: 0.1}
+measure: {processes: 1, rounds: 3, max_time: 0.1}
 compare: {threshold: 0.99, beyond_l2: 0.99}
 """
 LAYER = """\
@@ -62,8 +62,8 @@ def lock(version: str) -> str:
     return f"./wheels/torch_from_here-{version}-py3-none-any.whl\n"
 
 
-#: convbench with few epochs: the layer is twice as slow, and the interval of four tells that beside other tests.
-FEW_EPOCHS = """\
+#: convbench with few pairs: the layer is twice as slow, and the interval of four tells that beside other tests.
+FEW_PAIRS = """\
 import sys
 from convbench.cli import main as convbench
 
@@ -72,7 +72,7 @@ def main():
     if sys.argv[1] == "ab":
         from convbench.analysis.comparison import side_by_side
         side_by_side.SCREEN = 1
-        sys.argv += ["--epochs", "4"]
+        sys.argv += ["--pairs", "4"]
     convbench()
 """
 
@@ -91,8 +91,8 @@ class Repository:
             folder / "wheels",
             "convbench-from-here",
             "1.0",
-            {"convbench_from_here.pth": f"{SITE}\n{ROOT}\n", "few_epochs.py": FEW_EPOCHS},
-            command="convbench = few_epochs:main",
+            {"convbench_from_here.pth": f"{SITE}\n{ROOT}\n", "few_pairs.py": FEW_PAIRS},
+            command="convbench = few_pairs:main",
         )
         (folder / "configs" / "speed.yaml").write_text(SWEEP, encoding="utf-8")
         (folder / "layers.py").write_text(LAYER.format(""), encoding="utf-8")

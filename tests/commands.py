@@ -62,7 +62,7 @@ def visits_of(result: Result) -> list[Visit]:
     return [
         Visit(
             case_id=result.case.id,
-            pass_index=index,
+            process_index=index,
             status=result.status,
             reason=result.reason,
             check=result.check if index == 0 else None,

@@ -42,7 +42,7 @@ class Script:
     """What workers do: seconds per iteration and misdeeds, by the layer's in_channels, which tests use as a name."""
 
     iteration_s: dict[int, float] = field(default_factory=dict)
-    drift: float = 0.0  # each pass is slower by this ratio
+    drift: float = 0.0  # each process is slower by this ratio
     segfault_in_block: set[int] = field(default_factory=set)
     hang_in_prepare: set[int] = field(default_factory=set)
     killed_in_block: set[int] = field(default_factory=set)

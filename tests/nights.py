@@ -17,7 +17,7 @@ def run_of(night: int, floor_s: float, *, torch: str = "2.12.0", many: int = 1, 
     """The run of one night with some cases, each with this floor but for half a percent of noise."""
     empty = synthetic.empty_run()
     results = [
-        synthetic.result(case, made=blocks(floor_s, passes=3, rounds=4, noise=0.2, seed=f"{night} {case.id}"))
+        synthetic.result(case, made=blocks(floor_s, processes=3, rounds=4, noise=0.2, seed=f"{night} {case.id}"))
         for case in cases(many)
     ]
     return replace(

@@ -90,7 +90,7 @@ blocks = st.builds(
     **dict.fromkeys(result.BLOCK_LAYOUTS[1], _single)
     | dict.fromkeys(bounds.TIMES, st.floats(2**-99, 2**99, width=32))
     | {
-        "pass_index": st.integers(0, 9999),
+        "process_index": st.integers(0, 9999),
         "round_index": st.integers(0, 999),
         "order": st.integers(0, 2**24),
         "iterations": st.integers(1, 2**24),
@@ -109,7 +109,7 @@ checks = st.builds(
 visits = st.builds(
     result.Visit,
     case_id=st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=12, max_size=12),
-    pass_index=st.integers(0, 9),
+    process_index=st.integers(0, 9),
     status=st.sampled_from(result.Status),
     reason=maybe | texts,
     check=maybe | checks,
@@ -151,7 +151,7 @@ rejections = st.builds(result.Rejection, label=texts, reason=texts)
 measures = st.builds(
     result.Measure,
     precision=st.floats(1e-6, 1),
-    passes=st.integers(1, 100),
+    processes=st.integers(1, 100),
     rounds=st.integers(1, 1000),
     max_time=st.floats(1e-6, 3600),
     timeout=st.floats(1e-6, 86400),
@@ -168,9 +168,9 @@ roofs = st.builds(
     footprint_bytes=maybe | st.integers(1, 2**40),
     precision=st.sampled_from(case.Fp32Precision),
 )
-pass_facts = st.builds(
-    result.PassFacts,
-    pass_index=st.integers(0, 99),
+process_facts = st.builds(
+    result.ProcessFacts,
+    process_index=st.integers(0, 99),
     seconds=times,
     roofs=st.lists(roofs, max_size=2).map(tuple),
     load=maybe | times,
@@ -230,7 +230,7 @@ def distinct(made: result.Run) -> result.Run:
         made,
         results=tuple(once.values()),
         unmeasured=tuple(each for each in dict.fromkeys(made.unmeasured) if each not in once),
-        passes=tuple({facts.pass_index: facts for facts in made.passes}.values()),
+        processes=tuple({facts.process_index: facts for facts in made.processes}.values()),
     )
 
 
@@ -239,5 +239,5 @@ runs = st.builds(
     headers,
     results=st.lists(results, max_size=3).map(tuple),
     unmeasured=st.lists(cases, max_size=2).map(tuple),
-    passes=st.lists(pass_facts, max_size=2).map(tuple),
+    processes=st.lists(process_facts, max_size=2).map(tuple),
 ).map(distinct)

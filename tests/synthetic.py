@@ -41,7 +41,7 @@ TROUBLES: tuple[tuple[Status, str], ...] = (
     (Status.SKIPPED, "no cuda device here"),
     (Status.CRASHED, "the worker ended by signal 11"),
     (Status.TIMED_OUT, "no answer within 60 s"),
-    (Status.OUT_OF_MEMORY, "in pass 2: cannot allocate 17 GiB"),
+    (Status.OUT_OF_MEMORY, "in process 2: cannot allocate 17 GiB"),
     (Status.ERROR, "RuntimeError: expected a\nweight | of 4 dimensions"),
 )
 
@@ -91,21 +91,21 @@ def floor_s(case: Case) -> float:
 
 
 def blocks(
-    floor: float, *, passes: int = 5, rounds: int = 5, noise: float = 0.3, seed: int | str = 0
+    floor: float, *, processes: int = 5, rounds: int = 5, noise: float = 0.3, seed: int | str = 0
 ) -> tuple[Block, ...]:
     """Blocks of one case: noise only adds time, in half of the blocks none at all."""
     chance = random.Random(f"blocks {seed}")
     made = []
-    for pass_index, round_index in itertools.product(range(passes), range(rounds)):
+    for process_index, round_index in itertools.product(range(processes), range(rounds)):
         quiet = chance.random() < 0.5
         slower = 1 + chance.random() * 0.005 + (0 if quiet else chance.expovariate(1 / noise) if noise else 0)
         low = floor * slower
         made.append(
             Block(
-                pass_index=pass_index,
+                process_index=process_index,
                 round_index=round_index,
                 order=round_index,
-                start_s=20.0 * pass_index + round_index,
+                start_s=20.0 * process_index + round_index,
                 iterations=100,
                 samples=100,
                 minimum_s=low,
@@ -124,14 +124,14 @@ def blocks(
 
 
 def noisy_blocks(
-    floor: float, *, passes: int = 5, rounds: int = 5, process: float = 0.01, noise: float = 0.3, seed: int | str = 0
+    floor: float, *, processes: int = 5, rounds: int = 5, process: float = 0.01, noise: float = 0.3, seed: int | str = 0
 ) -> tuple[Block, ...]:
     """Blocks with the noise of `blocks` and one that a whole process shares, with the standard deviation `process`."""
     chance = random.Random(f"processes {seed}")
-    shares = [1 + abs(chance.gauss(0, process)) for _ in range(passes)]
+    shares = [1 + abs(chance.gauss(0, process)) for _ in range(processes)]
     times = ("minimum_s", "q1_s", "median_s", "q3_s", "p95_s", "mean_s")
-    made = blocks(floor, passes=passes, rounds=rounds, noise=noise, seed=seed)
-    return tuple(replace(b, **{name: getattr(b, name) * shares[b.pass_index] for name in times}) for b in made)
+    made = blocks(floor, processes=processes, rounds=rounds, noise=noise, seed=seed)
+    return tuple(replace(b, **{name: getattr(b, name) * shares[b.process_index] for name in times}) for b in made)
 
 
 def result(
@@ -143,12 +143,12 @@ def result(
     stop_reason: StopReason = StopReason.ROUNDS,
     seed: int | str = 0,
 ) -> Result:
-    """What came of one case; without `made`, plausible blocks of as many passes as its status allows."""
+    """What came of one case; without `made`, plausible blocks of as many processes as its status allows."""
     timed = status in (Status.PASSED, Status.FAILED)
     if made is None:
         # Noise repeats with the case, so that whole runs cost little to make up.
         made = blocks(floor_s(case), seed=f"{seed} {crc32(case.id.encode()) % 50}") if timed else ()
-    by_pass = [pack_blocks(group) for _, group in itertools.groupby(made, key=lambda block: block.pass_index)]
+    by_process = [pack_blocks(group) for _, group in itertools.groupby(made, key=lambda block: block.process_index)]
     check = Check(
         output_shape=case.problem.output_shape,
         max_error=0.7,
@@ -166,7 +166,7 @@ def result(
         timer="perf_counter_ns" if timed else None,
         note=None,
         stop_reason=stop_reason if timed else StopReason.STATUS,
-        blocks=tuple((1, packed) for packed in by_pass),
+        blocks=tuple((1, packed) for packed in by_process),
     )
 
 

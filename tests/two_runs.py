@@ -27,7 +27,7 @@ def factor(case: Case) -> float:
     return SLOWER if case.problem.batch_size == 8 and case.memory_format is MemoryFormat.CHANNELS_LAST else 1.0
 
 
-def runs(count: int = 62, *, hostile: bool = True, troubles: bool = True, passes: int = 5) -> tuple[Run, Run]:
+def runs(count: int = 62, *, hostile: bool = True, troubles: bool = True, processes: int = 5) -> tuple[Run, Run]:
     """A base and a new run of the same cases: some slower with another implementation, some faster, a few noisy.
 
     The last case of each is missing in the other. With `troubles` some end otherwise than passed in both.
@@ -40,7 +40,7 @@ def runs(count: int = 62, *, hostile: bool = True, troubles: bool = True, passes
         is_new = side == "new"
         process = 0.4 if place % 17 == 5 else 0.003
         floor = synthetic.floor_s(result.case) * (factor(result.case) if is_new else 1.0)
-        blocks = synthetic.noisy_blocks(floor, passes=passes, process=process, noise=0.1, seed=f"{side} {place}")
+        blocks = synthetic.noisy_blocks(floor, processes=processes, process=process, noise=0.1, seed=f"{side} {place}")
         made = replace(result, blocks=synthetic.result(result.case, made=blocks).blocks)
         return replace(made, implementation="ref:any") if is_new and factor(result.case) > 1 else made
 
@@ -68,8 +68,8 @@ def stored(count: int = 62, **about: bool) -> Compared:
 
 
 def aside(count: int = 24) -> Compared:
-    """Two sides of an `ab`: the same cases on both, passes are epochs, some cases measured again."""
-    base, new = runs(count, hostile=False, troubles=False, passes=12)
+    """Two sides of an `ab`: the same cases on both, a process for each pair, some cases measured again."""
+    base, new = runs(count, hostile=False, troubles=False, processes=12)
     base = replace(base, id="20261125-033000-a", results=base.results[:-1])
     new = replace(new, id="20261125-033000-b", results=new.results[1:])
     crashed = replace(new.results[0], status=Status.CRASHED, reason="signal 11", blocks=())
@@ -87,7 +87,7 @@ def many(count: int) -> Compared:
     whole = np.tile(one, (5, 1))
     names = BLOCK_LAYOUTS[LAYOUT]
     times = [names.index(name) for name in ("minimum_s", "median_s", "compute_probe_s", "start_s")]
-    whole[:, names.index("pass_index")] = np.repeat(np.arange(5), len(one))
+    whole[:, names.index("process_index")] = np.repeat(np.arange(5), len(one))
     chance = np.random.default_rng(1)
     sides = []
     for side in ("base", "new"):

@@ -106,7 +106,7 @@ def workers_at_once(plan: sweeps.Plan) -> int:
     needed = {
         worker
         for settings in {case.worker: case for case in plan.cases}.values()
-        for worker in schedule.workers_of(settings, pass_index=0, has_steady_allocator=here.has_steady_allocator)
+        for worker in schedule.workers_of(settings, process_index=0, has_steady_allocator=here.has_steady_allocator)
     }
     return min(len(needed), schedule.workers_at_once(here.free_bytes))
 
@@ -187,12 +187,12 @@ def ab(
     b: Setup,
     *,
     threshold: float | None = None,
-    epochs: int | None = None,
+    pairs: int | None = None,
     listener: Listener | None = None,
 ) -> Compared:
     """Measure the sweep in the file `config` under two setups side by side, and tell what differs from `a` to `b`.
 
-    `threshold` is what counts as a change, a ratio minus 1; `epochs` are those that confirm. Nothing is stored. Raises
+    `threshold` is what counts as a change, a ratio minus 1; `pairs` are those that confirm. Nothing is stored. Raises
     SweepError for mistakes in the file, RequestError where nothing is left to measure or a side cannot measure.
     """
     from convbench.analysis.comparison import side_by_side
@@ -203,8 +203,8 @@ def ab(
 
     if threshold is not None and not 0 < threshold < 1:
         raise RequestError(f"threshold {threshold:g}: expected a ratio above 0 and under 1, 0.025 for 2.5 %")
-    if epochs is not None and not side_by_side.FEWEST_EPOCHS <= epochs <= 1000:
-        raise RequestError(f"epochs {epochs}: expected {side_by_side.FEWEST_EPOCHS} to 1000")
+    if pairs is not None and not side_by_side.FEWEST_PAIRS <= pairs <= 1000:
+        raise RequestError(f"pairs {pairs}: expected {side_by_side.FEWEST_PAIRS} to 1000")
     sweep, plan = planned(Path(config))
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
@@ -220,7 +220,7 @@ def ab(
         ),
         listener=listener,
         threshold=side_by_side.THRESHOLD if threshold is None else threshold,
-        epochs=side_by_side.CONFIRMATION if epochs is None else epochs,
+        pairs=side_by_side.CONFIRMATION if pairs is None else pairs,
         rejections=plan.rejections,
     )
 

@@ -50,14 +50,15 @@ def ab(
     threshold: Annotated[
         float | None, typer.Option("--threshold", metavar="RATIO", help="What counts as a change. [default: 0.025]")
     ] = None,
-    epochs: Annotated[
+    pairs: Annotated[
         int | None,
         typer.Option(
-            "--epochs",
+            "--pairs",
             metavar="N",
-            help="Epochs that confirm a suspicion, and as many again where they leave it open. [default: 12]",
+            help="Pairs that confirm a suspicion, and as many again where they leave it open. [default: 12]",
         ),
     ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", hidden=True)] = None,  # the older name of --pairs
     summary: SummaryFile = None,
     junit: JunitFile = None,
     fail_on: FailOnList = None,
@@ -67,19 +68,23 @@ def ab(
     """Measure two environments side by side and tell what differs.
 
     A is the base, B the candidate; what is not said of a side is as convbench itself runs. Both start afresh in every
-    epoch and take turns block by block, so that the machine's noise meets both. Prints and exits as compare does.
+    pair and take turns block by block, so that the machine's noise meets both. Prints and exits as compare does.
     """
     from convbench.actions import measure
     from convbench.cli.progress import Shown
     from convbench.report.text.compare import compare_text
 
+    if pairs is not None and epochs is not None:
+        raise RequestError("expected --pairs or --epochs, got both", hint="they mean the same")
     outcome = Outcome.asked(summary, junit, fail_on)
     check_page(output, no_page=no_page)
     sides = (_setup("a", a_python, a_path, a_env, a_threads), _setup("b", b_python, b_path, b_env, b_threads))
     shown = Shown()
     with sigterm_as_interrupt():
         try:
-            found = measure.ab(config, *sides, threshold=threshold, epochs=epochs, listener=shown.listener())
+            found = measure.ab(
+                config, *sides, threshold=threshold, pairs=epochs if pairs is None else pairs, listener=shown.listener()
+            )
         except KeyboardInterrupt:
             shown.close()
             say("nothing is kept of an ab that is interrupted: it begins anew")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from convbench import units
 from convbench.cli.output import say
-from convbench.conduct.passes import Progress
+from convbench.conduct.processes import Progress
 from convbench.conduct.run import Begun, Listener
 from convbench.units import flat
 
@@ -38,10 +38,10 @@ class Shown:
         self._task: TaskID | None = None
         self._terminal = sys.stderr.isatty()
 
-    def listener(self, *, pass_finished: Listener | None = None) -> Listener:
-        """Hooks that show; those of `pass_finished` are called as well."""
-        after = pass_finished.pass_finished if pass_finished else (lambda run_id, pass_index: None)
-        return Listener(begun=self.begun, progressed=self.progressed, pass_finished=after, told=say)
+    def listener(self, *, process_finished: Listener | None = None) -> Listener:
+        """Hooks that show; those of `process_finished` are called as well."""
+        after = process_finished.process_finished if process_finished else (lambda run_id, process_index: None)
+        return Listener(begun=self.begun, progressed=self.progressed, process_finished=after, told=say)
 
     def begun(self, begun: Begun) -> None:
         """Say which run begins or goes on."""
@@ -75,8 +75,8 @@ class Shown:
         )
         trouble = "".join(f", {count} {word}" for count, word in troubles if count)
         trouble += ", results wait on this disk" if progress.is_waiting else ""
-        text = f"{progress.stage} {progress.pass_index + 1} of {progress.passes}"
-        cases = f"{progress.pass_done} of {units.plural(progress.pass_cases, 'case')}"
+        text = f"{progress.stage} {progress.process_index + 1} of {progress.processes}"
+        cases = f"{progress.process_done} of {units.plural(progress.process_cases, 'case')}"
         if self._bar and self._task is not None:
             done, planned = progress.visits_done, progress.visits_planned
             self._bar.update(self._task, completed=done, total=planned, what=text, cases=cases + trouble, left=left)

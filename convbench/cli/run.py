@@ -58,8 +58,8 @@ def run(
     database = database_of(db)
     shown = Shown()
 
-    def report_so_far(run_id: str, pass_index: int) -> None:
-        if pass_index == sweep.measure.passes - 1:
+    def report_so_far(run_id: str, process_index: int) -> None:
+        if process_index == sweep.measure.processes - 1:
             return  # the report of the whole run follows at once
         _load_report()
         try:
@@ -68,15 +68,15 @@ def run(
         except RequestError as error:
             say(f"no report yet, the run goes on: {error.message}")
             return
-        if pass_index == 0:
-            say(f"a first report, which each further pass sharpens: {line(str(path))}")
+        if process_index == 0:
+            say(f"a first report, which each further process sharpens: {line(str(path))}")
 
     base = None if against is None else comparing.baseline(against, db=database)
     interrupted = False
     with sigterm_as_interrupt():
         try:
             sweep, plan = measure.planned(config)
-            listener = shown.listener(pass_finished=runner.Listener(pass_finished=report_so_far))
+            listener = shown.listener(process_finished=runner.Listener(process_finished=report_so_far))
             measured = measure.run_planned(sweep, plan, db=database, fresh=fresh, listener=listener, base=base)
         except KeyboardInterrupt:
             if shown.run_id is None:

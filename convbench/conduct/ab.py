@@ -1,4 +1,4 @@
-"""Conducts an A/B measurement: a screen of all cases, then fresh epochs for the suspected ones and as many controls."""
+"""Conducts an A/B measurement: a screen of all cases, then fresh pairs for the suspected ones and as many controls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import Compared
 from convbench.conduct.described import Capacity, environment_of, plainest
-from convbench.conduct.epochs import BLOCK_S, ROUNDS, Epochs, Taken
+from convbench.conduct.pairs import BLOCK_S, ROUNDS, Pairs, Taken
 from convbench.conduct.run import Listener
 from convbench.engine.client import Description
 from convbench.engine.local import Setup
@@ -62,17 +62,17 @@ def ab(
     *,
     listener: Listener,
     threshold: float = side_by_side.THRESHOLD,
-    epochs: int = side_by_side.CONFIRMATION,
+    pairs: int = side_by_side.CONFIRMATION,
     rejections: Sequence[Rejection] = (),
 ) -> Compared:
     """Measure the cases in both environments side by side, and tell what differs from the first to the second.
 
-    A screen decides which cases are measured again, for `epochs` epochs; only what is taken after it decides about
+    A screen decides which cases are measured again, for `pairs` pairs; only what is taken after it decides about
     them. `threshold` is a ratio minus 1. Raises RequestError where a side has no worker, or a user's module cannot be
     had there.
     """
-    with _conducted(sweep, cases, sides, listener, epochs=epochs) as both:
-        screen = both.epochs.take(side_by_side.SCREEN, range(len(cases)), stage="screen, epoch")
+    with _conducted(sweep, cases, sides, listener, pairs=pairs) as both:
+        screen = both.pairs.take(side_by_side.SCREEN, range(len(cases)), stage="screen, pair")
         base, new = both.runs(screen)
         suspected = side_by_side.suspects(base, new, threshold)
         control = side_by_side.controls(base, new, suspected, seed=sweep.seed)
@@ -99,7 +99,7 @@ def confirm(
     control: Collection[int],
     listener: Listener,
     threshold: float | Sequence[float] = side_by_side.THRESHOLD,
-    epochs: int = side_by_side.CONFIRMATION,
+    pairs: int = side_by_side.CONFIRMATION,
 ) -> Compared:
     """Measure cases in both environments without a screen, as something else suspects all but those in `control`.
 
@@ -108,7 +108,7 @@ def confirm(
     """
     everything = range(len(cases))
     limits = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(cases)).tolist()
-    with _conducted(sweep, cases, sides, listener, epochs=epochs) as both:
+    with _conducted(sweep, cases, sides, listener, pairs=pairs) as both:
         base, new = both.runs(_confirmation(both, cases, everything, limits))
     comparison = side_by_side.compare(
         base, new, names=_names(sides), confirmed=everything, control=control, threshold=threshold
@@ -136,19 +136,19 @@ def _secrets(sides: tuple[Side, Side]) -> list[Difference]:
 
 
 def _confirmation(both: _Both, cases: Sequence[Case], chosen: Sequence[int], thresholds: Sequence[float]) -> Taken:
-    """The epochs that decide, more of them for the cases whose traffic reaches memory, and more still where those leave
+    """The pairs that decide, more of them for the cases whose traffic reaches memory, and more still where those leave
     it open; `thresholds` are of all cases.
     """
     l2_bytes, count = both.environments[1].l2_bytes, both.confirming
-    first = both.epochs.take(count, chosen, stage="confirmation, epoch")
+    first = both.pairs.take(count, chosen, stage="confirmation, pair")
     beyond = [i for i in chosen if l2_bytes is None or cases[i].bytes > l2_bytes]
-    more = both.epochs.take(
-        round(count * side_by_side.BEYOND_L2) - count, beyond, stage="more for layers beyond the cache, epoch"
+    more = both.pairs.take(
+        round(count * side_by_side.BEYOND_L2) - count, beyond, stage="more for layers beyond the cache, pair"
     )
     taken = _together(first, more)
     a, b = ([_result(cases[i], visits[i]) for i in chosen] for visits in (taken.a, taken.b))
     undecided = [chosen[at] for at in side_by_side.undecided(a, b, [thresholds[i] for i in chosen])]
-    return _together(taken, both.epochs.take(count, undecided, stage="more for what is not clear, epoch"))
+    return _together(taken, both.pairs.take(count, undecided, stage="more for what is not clear, pair"))
 
 
 def _together(first: Taken, more: Taken) -> Taken:
@@ -175,31 +175,31 @@ def _later(screen: Taken, confirmation: Taken) -> Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Both:
-    """Two environments while they are measured; `confirming` epochs are to confirm."""
+    """Two environments while they are measured; `confirming` pairs are to confirm."""
 
     sweep: Sweep
     cases: tuple[Case, ...]
     sides: tuple[Side, Side]
     environments: tuple[Environment, ...]
-    epochs: Epochs
+    pairs: Pairs
     confirming: int
     began: datetime
 
     def runs(self, taken: Taken) -> tuple[Run, Run]:
-        """What either side has, as a run of the cases: a pass is an epoch."""
+        """What either side has, as a run of the cases, a process for each pair."""
         a, b = (self._run(at, visits) for at, visits in enumerate((taken.a, taken.b)))
         return a, b
 
     def _run(self, at: int, visits: Visits) -> Run:
         side, sweep = self.sides[at], self.sweep
-        measure = replace(sweep.measure, rounds=ROUNDS, passes=self.confirming, budget=None)
+        measure = replace(sweep.measure, rounds=ROUNDS, processes=self.confirming, budget=None)
         return Run(
             id=f"{new_run_id(self.began)[:-5]}-{side.name.lower()}",
             name=sweep.name,
             description=sweep.description,
             source=sweep.source,
             seed=sweep.seed,
-            measure=replace(measure, max_time=BLOCK_S * ROUNDS * measure.passes),
+            measure=replace(measure, max_time=BLOCK_S * ROUNDS * measure.processes),
             version=__version__,
             started_at=self.began.isoformat(),
             finished_at=datetime.now(UTC).isoformat(),
@@ -213,13 +213,13 @@ class _Both:
 def _result(case: Case, visits: Sequence[Visit]) -> Result:
     """What came of a case on a side; one that the other side could not measure was not visited again."""
     result = merge(case, visits)
-    assert result is not None, "every case is visited in the first epoch"
+    assert result is not None, "every case is visited in the first pair"
     return result
 
 
 @contextmanager
 def _conducted(
-    sweep: Sweep, cases: Sequence[Case], sides: tuple[Side, Side], listener: Listener, *, epochs: int
+    sweep: Sweep, cases: Sequence[Case], sides: tuple[Side, Side], listener: Listener, *, pairs: int
 ) -> Iterator[_Both]:
     """Both sides with their workers found to be in order; all workers are ended at the end."""
     pool = tuple(WorkerPool(side.engine, timeout_s=sweep.measure.timeout) for side in sides)
@@ -250,7 +250,7 @@ def _conducted(
             cases=tuple(cases),
             sides=sides,
             environments=environments,
-            epochs=Epochs(
+            pairs=Pairs(
                 ((pool[0], own[0]), (pool[1], own[1])),
                 seed=sweep.seed,
                 timeout_s=sweep.measure.timeout,
@@ -260,7 +260,7 @@ def _conducted(
                 progressed=listener.progressed,
                 clock=lambda: time.monotonic() - zero,
             ),
-            confirming=epochs,
+            confirming=pairs,
             began=began,
         )
     finally:

@@ -23,7 +23,7 @@ from convbench.analysis.comparison.comparability import refuse
 from convbench.analysis.comparison.judgment import Compared, Verdict
 from convbench.conduct.ab import Launcher, Side, confirm
 from convbench.conduct.described import Capacity, plainest
-from convbench.conduct.passes import Hooks, Passes
+from convbench.conduct.processes import Hooks, Processes
 from convbench.conduct.run import Listener
 from convbench.engine.git_state import as_of
 from convbench.engine.local import Setup
@@ -154,16 +154,16 @@ def _once_more(
 
     hooks = Hooks(
         stored=stored_visits,
-        progressed=lambda progress: listener.progressed(replace(progress, stage="confirmation, pass")),
-        pass_noted=lambda facts: None,
-        pass_finished=lambda index: None,
+        progressed=lambda progress: listener.progressed(replace(progress, stage="confirmation, process")),
+        process_noted=lambda facts: None,
+        process_finished=lambda index: None,
     )
     pool = WorkerPool(engine, timeout_s=sweep.measure.timeout)
-    # A settled case would be measured in fewer passes than the base was.
+    # A settled case would be measured in fewer processes than the base was.
     measure = replace(sweep.measure, precision=0.0)
     try:
         capacity = Capacity.of(pool.description(plainest(cases)))
-        Passes(
+        Processes(
             cases,
             measure,
             seed=sweep.seed,

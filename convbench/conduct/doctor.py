@@ -88,7 +88,7 @@ def noise(probes: list[float], *, stolen: float | None, load: float | None, core
     if busy:
         mend = "stop what else runs here (top shows it)"
     elif not good:
-        mend = "floors find the quiet moments; give more of them: measure: {passes: 8}"
+        mend = "floors find the quiet moments; give more of them: measure: {processes: 8}"
     return Remark(topic="noise", good=good, text=told, mend=mend)
 
 

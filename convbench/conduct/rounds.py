@@ -28,7 +28,7 @@ CHANGE_PAUSE_S = 0.001
 class Place:
     """Where in a run some rounds are; with the seed it decides their order."""
 
-    pass_index: int
+    process_index: int
     cohort: int
 
 
@@ -66,12 +66,12 @@ class Rounds:
             if not wanted:
                 continue
             order = schedule.shuffled(
-                wanted, seed=self._seed, pass_index=place.pass_index, cohort=place.cohort, round_index=round_index
+                wanted, seed=self._seed, process_index=place.process_index, cohort=place.cohort, round_index=round_index
             )
             self._take_probes(visiting[order[0]])
             for index in order:
                 if due(visiting[index], round_index):
-                    self._take_block(visiting[index], place.pass_index, round_index)
+                    self._take_block(visiting[index], place.process_index, round_index)
                     progressed(round_index)
 
     def ready(self, visit: Visiting) -> WorkerClient | None:
@@ -148,7 +148,7 @@ class Rounds:
         except WorkerError:
             pool.drop(settings)
 
-    def _take_block(self, visit: Visiting, pass_index: int, round_index: int) -> None:
+    def _take_block(self, visit: Visiting, process_index: int, round_index: int) -> None:
         client = self.ready(visit)
         if client is None:
             return
@@ -169,7 +169,7 @@ class Rounds:
         state.iteration_s = min(timing.minimum_s, math.inf if state.iteration_s is None else state.iteration_s)
         visit.blocks.append(
             Block(
-                pass_index=pass_index,
+                process_index=process_index,
                 round_index=round_index,
                 order=self._order,
                 start_s=start_s,

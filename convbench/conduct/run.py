@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from convbench.conduct.described import Capacity, environment_of, plainest
-from convbench.conduct.passes import Hooks, Passes, Progress
+from convbench.conduct.processes import Hooks, Processes, Progress
 from convbench.engine.git_state import checkout
 from convbench.engine.pool import Engine, WorkerPool
 from convbench.errors import RequestError
@@ -39,7 +39,7 @@ class Listener:
 
     begun: Callable[[Begun], None] = lambda begun: None
     progressed: Callable[[Progress], None] = lambda progress: None
-    pass_finished: Callable[[str, int], None] = lambda run_id, pass_index: None
+    process_finished: Callable[[str, int], None] = lambda run_id, process_index: None
     told: Callable[[str], None] = lambda line: None
 
 
@@ -101,12 +101,12 @@ def _measure(
     fresh: bool,
     base_id: str | None,
 ) -> str:
-    """Run all passes, the store in step with them."""
+    """Run all processes, the store in step with them."""
     begun, history, started = _begin(sweep, plan, store, environment, fresh=fresh, base_id=base_id)
     state = RunState.INTERRUPTED
     ago_s = (datetime.now(UTC) - started).total_seconds()
     zero = time.monotonic() - max(0.0, ago_s)  # a clock that was set back must not date blocks before the run
-    passes = Passes(
+    processes = Processes(
         plan.cases,
         sweep.measure,
         seed=sweep.seed,
@@ -118,15 +118,15 @@ def _measure(
         hooks=Hooks(
             stored=lambda visits: store.append(begun.run_id, visits),
             progressed=lambda progress: listener.progressed(replace(progress, is_waiting=store.is_waiting)),
-            pass_noted=lambda facts: store.note_pass(begun.run_id, facts),
-            pass_finished=lambda index: listener.pass_finished(begun.run_id, index),
+            process_noted=lambda facts: store.note_process(begun.run_id, facts),
+            process_finished=lambda index: listener.process_finished(begun.run_id, index),
         ),
         history=history,
         clock=lambda: time.monotonic() - zero,
     )
     try:
         listener.begun(begun)
-        passes.run()
+        processes.run()
         state = RunState.FINISHED
     finally:
         store.finish(begun.run_id, state, _now())

@@ -1,4 +1,4 @@
-"""What is known of a case while a run lasts, and of its visit in the pass under way: what is due, what ended it."""
+"""What is known of a case while a run lasts, and of its visit in the process under way: what is due, what ended it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ TIMED = frozenset({Status.PASSED, *WRONG})
 class CaseState:
     """What is known of a case while the run lasts; `clients` are where its workers run.
 
-    `cut_short` holds, by pass, visits that a process which is gone stored before it could complete them. `apart` says
-    that the case is not interleaved with all others of its problem.
+    `cut_short` holds, by process, visits that a run which was cut short stored before it could complete them. `apart`
+    says that the case is not interleaved with all others of its problem.
     """
 
     position: int
@@ -45,28 +45,28 @@ class CaseState:
     checked: bool = False
     settled: bool = False
 
-    def blocks(self, pass_index: int, measure: Measure) -> int:
-        """Blocks of this case in this pass; all rounds while its speed is unknown, none once it is over."""
-        if pass_index in self.done or self.settled or self.status not in TIMED:
+    def blocks(self, process_index: int, measure: Measure) -> int:
+        """Blocks of this case in this process; all rounds while its speed is unknown, none once it is over."""
+        if process_index in self.done or self.settled or self.status not in TIMED:
             return 0
         if self.iteration_s is None:
             return measure.rounds
         total = schedule.blocks_in_run(self.iteration_s, measure)
-        return schedule.blocks_in_pass(total, pass_index, measure.passes)
+        return schedule.blocks_in_process(total, process_index, measure.processes)
 
-    def passes_left(self, measure: Measure, *, since: int) -> int:
-        """How many passes from `since` on will still visit this case, as far as is known."""
-        return sum(self.blocks(index, measure) > 0 for index in range(since, measure.passes))
+    def processes_left(self, measure: Measure, *, since: int) -> int:
+        """How many processes from `since` on will still visit this case, as far as is known."""
+        return sum(self.blocks(index, measure) > 0 for index in range(since, measure.processes))
 
     def remember(self, visit: Visit, measure: Measure) -> None:
         """Take in what a visit found; of one that is not complete the blocks are kept until it is."""
         if not visit.complete:
-            self.cut_short[visit.pass_index] = visit
+            self.cut_short[visit.process_index] = visit
             return
-        self.cut_short.pop(visit.pass_index, None)
+        self.cut_short.pop(visit.process_index, None)
         blocks = unpack_blocks(visit.blocks, visit.layout)
-        self.done.add(visit.pass_index)
-        self.minima += [(block.pass_index, block.minimum_s) for block in blocks]
+        self.done.add(visit.process_index)
+        self.minima += [(block.process_index, block.minimum_s) for block in blocks]
         self.iteration_s = min((minimum for _, minimum in self.minima), default=None)
         if self.status is Status.PASSED or visit.status in UNMEASURED:
             self.status = visit.status
@@ -74,22 +74,22 @@ class CaseState:
         self.settled = schedule.is_settled(self.minima, measure.precision)
 
     def stop_reason(self, measure: Measure, *, since: int) -> StopReason:
-        """Why no more blocks follow from pass `since` on, or `unfinished`."""
+        """Why no more blocks follow from process `since` on, or `unfinished`."""
         if self.status not in TIMED:
             return StopReason.STATUS
         if self.settled:
             return StopReason.SETTLED
-        if self.passes_left(measure, since=since):
+        if self.processes_left(measure, since=since):
             return StopReason.UNFINISHED
         short = self.iteration_s is not None and (
-            schedule.blocks_in_run(self.iteration_s, measure) < measure.passes * measure.rounds
+            schedule.blocks_in_run(self.iteration_s, measure) < measure.processes * measure.rounds
         )
         return StopReason.TIME if short else StopReason.ROUNDS
 
 
 @dataclass(slots=True, kw_only=True)
 class Visiting:
-    """One case during one pass; `client` is where it was prepared."""
+    """One case during one process; `client` is where it was prepared."""
 
     state: CaseState
     client: WorkerClient | None = None
@@ -102,19 +102,19 @@ class Visiting:
     beside: Visiting | None = None  # the case that this one is measured beside
     kernels_alone: bool = False  # whether it is the kernels alone
     peak_bytes: int | None = None
-    kept_rounds: frozenset[int] = frozenset()  # whose blocks an earlier process took
+    kept_rounds: frozenset[int] = frozenset()  # whose blocks are taken already
 
     @classmethod
-    def of(cls, state: CaseState, pass_index: int) -> Visiting:
-        """The visit of a case in a pass, with the blocks that an earlier process took of it."""
+    def of(cls, state: CaseState, process_index: int) -> Visiting:
+        """The visit of a case in a process, with the blocks that a run which was cut short took of it."""
         visiting = cls(state=state)
-        before = state.cut_short.get(pass_index)
+        before = state.cut_short.get(process_index)
         if before is not None:
             visiting.keep(before.blocks, before.layout)
         return visiting
 
     def keep(self, packed: bytes, layout: int) -> None:
-        """Begin with blocks that an earlier process took: their rounds are not taken again."""
+        """Begin with blocks that a run which was cut short took: their rounds are not taken again."""
         self.blocks = list(unpack_blocks(packed, layout))
         self.kept_rounds = frozenset(block.round_index for block in self.blocks)
 
@@ -132,12 +132,12 @@ class Visiting:
         """What the worker knows it by."""
         return 2 * self.state.position + self.kernels_alone
 
-    def visit(self, pass_index: int, *, complete: bool) -> Visit:
+    def visit(self, process_index: int, *, complete: bool) -> Visit:
         """What is to be stored of it."""
         prepared = self.prepared or Prepared(status=self.status)
         return Visit(
             case_id=self.state.id,
-            pass_index=pass_index,
+            process_index=process_index,
             status=self.status,
             reason=self.reason,
             check=prepared.check,

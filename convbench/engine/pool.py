@@ -1,4 +1,4 @@
-"""The clients of one pass: a fresh worker for each kind of process that its cases need, replaced when it dies."""
+"""The clients of one process of a run: a fresh worker for each kind that its cases need, replaced when it dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs' blocks of the same cases, cut to equal numbers of passes and blocks, and their floors. Pure.
+"""Runs' blocks of the same cases, cut to equal numbers of processes and blocks, and their floors. Pure.
 
 A minimum falls with the number of blocks (measurement.md, fact 5), so that only equal numbers may be compared.
 """
@@ -16,29 +16,29 @@ Booleans = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PassFloors:
-    """The pass floors of both sides after the cut, (cases, passes), seconds; NaN beyond the passes of a case.
+class ProcessFloors:
+    """The process floors of both sides after the cut, (cases, processes), seconds; NaN beyond the processes of a case.
 
-    `passes` and `blocks` count what is left of each case on either side. `near` is the share of those blocks whose
+    `processes` and `blocks` count what is left of each case on either side. `near` is the share of those blocks whose
     minimum is within `NEAR` of their side's floor, on the side where they are fewer.
     """
 
     base: Floats
     new: Floats
-    passes: Integers
+    processes: Integers
     blocks: Integers
     near: Floats
 
 
 #: A block within this ratio of its side's floor would have given the floor to all the precision that a comparison asks
-#: for: a pass is said to be quiet where one of its blocks is.
+#: for: a process is said to be quiet where one of its blocks is.
 NEAR = 0.04
 
 
-def pass_floors(base: BlockTable, new: BlockTable) -> PassFloors:
-    """The pass floors of both sides, whose tables hold the same cases in the same order.
+def process_floors(base: BlockTable, new: BlockTable) -> ProcessFloors:
+    """The process floors of both sides, whose tables hold the same cases in the same order.
 
-    The first passes that both sides have are paired in their order, and of each pair the first rounds that both have.
+    The first processes that both sides have are paired in their order, and of each two the first rounds that both have.
     """
     sides = [_Visits.of(base), _Visits.of(new)]
     width = min(side.counts.shape[1] for side in sides)
@@ -49,20 +49,20 @@ def pass_floors(base: BlockTable, new: BlockTable) -> PassFloors:
     near = [side.near(some, _lowest(floor)) for side, some, floor in zip(sides, kept, floors, strict=True)]
     with np.errstate(invalid="ignore"):
         share = np.minimum(*near) / blocks
-    return PassFloors(base=floors[0], new=floors[1], passes=(common > 0).sum(axis=1), blocks=blocks, near=share)
+    return ProcessFloors(base=floors[0], new=floors[1], processes=(common > 0).sum(axis=1), blocks=blocks, near=share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EqualFloors:
     """The floors of one case in several runs, seconds; NaN where a run has no block.
 
-    Those of runs that are `alike` are over equal numbers, `passes` passes of `blocks` blocks in all. The others have
-    too few blocks to be held against them; their floors are over what they have.
+    Those of runs that are `alike` are over equal numbers: so many `processes`, and `blocks` blocks in all. The others
+    have too few blocks to be held against them; their floors are over what they have.
     """
 
     floor_s: Floats
     alike: Booleans
-    passes: int
+    processes: int
     blocks: int
 
 
@@ -76,7 +76,7 @@ def equal_floors(blocks: BlockTable) -> EqualFloors:
     total = visits.counts.sum(axis=1)
     measured = total > 0
     if not measured.any():
-        return EqualFloors(floor_s=np.full(len(total), np.nan), alike=measured, passes=0, blocks=0)
+        return EqualFloors(floor_s=np.full(len(total), np.nan), alike=measured, processes=0, blocks=0)
     alike = measured & (total >= FEWEST_OF_MEDIAN * np.median(total[measured]))
     common = visits.counts[alike].min(axis=0)
     allowed = np.where(alike[:, np.newaxis], common, visits.counts)
@@ -84,7 +84,7 @@ def equal_floors(blocks: BlockTable) -> EqualFloors:
     return EqualFloors(
         floor_s=np.where(measured, lowest, np.nan),
         alike=alike,
-        passes=int((common > 0).sum()),
+        processes=int((common > 0).sum()),
         blocks=int(common.sum()),
     )
 
@@ -96,9 +96,9 @@ def _lowest(floors: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Visits:
-    """The blocks of one side by visit (one pass of one case), in the order of cases, passes and rounds.
+    """The blocks of one side by visit (one process of one case), in the order of cases, processes and rounds.
 
-    `counts` has the blocks of each visit, (cases, most passes of any), 0 where there is none.
+    `counts` has the blocks of each visit, (cases, most processes of any), 0 where there is none.
     """
 
     minimum: Floats
@@ -109,15 +109,15 @@ class _Visits:
 
     @classmethod
     def of(cls, blocks: BlockTable) -> _Visits:
-        pass_index, round_index = blocks.integers("pass_index"), blocks.integers("round_index")
-        visit = blocks.cases * (pass_index.max(initial=0) + 1) + pass_index
+        process_index, round_index = blocks.integers("process_index"), blocks.integers("round_index")
+        visit = blocks.cases * (process_index.max(initial=0) + 1) + process_index
         place = visit * (round_index.max(initial=0) + 1) + round_index
         minimum = blocks.column("minimum_s")
         if np.any(place[1:] < place[:-1]):
             order = np.argsort(place, kind="stable")
             visit, minimum = visit[order], minimum[order]
         starts = np.flatnonzero(np.diff(visit, prepend=-1))
-        case = visit[starts] // (pass_index.max(initial=0) + 1)
+        case = visit[starts] // (process_index.max(initial=0) + 1)
         rank = np.arange(len(starts)) - np.searchsorted(case, case)
         counts = np.zeros((len(blocks.offsets) - 1, int(rank.max(initial=-1)) + 1), dtype=np.int64)
         counts[case, rank] = np.diff(starts, append=len(minimum))
@@ -129,7 +129,7 @@ class _Visits:
         return np.diff(self.starts, append=len(self.minimum))
 
     def kept(self, common: Integers) -> Booleans:
-        """Whether each block is among the first that `common`, (cases, passes), leaves of its visit."""
+        """Whether each block is among the first that `common`, (cases, processes), leaves of its visit."""
         within = self.rank < common.shape[1]
         allowed = np.zeros(len(self.starts), dtype=np.int64)
         allowed[within] = common[self.case[within], self.rank[within]]
@@ -140,7 +140,7 @@ class _Visits:
         return kept
 
     def floors(self, kept: Booleans, shape: tuple[int, ...]) -> Floats:
-        """The lowest block minimum of each pass, (cases, passes), over the blocks that are `kept`."""
+        """The lowest block minimum of each process, (cases, processes), over the blocks that are `kept`."""
         floors = np.full(shape, np.nan)
         if len(self.starts) and shape[1]:
             lowest = np.minimum.reduceat(np.where(kept, self.minimum, np.inf), self.starts)

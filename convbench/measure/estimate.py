@@ -95,11 +95,11 @@ class Estimates:
     where figures are shown: both stand here for every device.
     """
 
-    floor_s: Floats  # lowest block minimum over all passes
+    floor_s: Floats  # lowest block minimum over all processes
     typical_s: Floats  # median of the block medians
-    spread: Floats  # highest pass floor over lowest pass floor, minus 1; NaN with fewer than two passes
+    spread: Floats  # highest process floor over lowest process floor, minus 1; NaN with fewer than two processes
     support: Floats  # share of blocks whose minimum is within 3 % of the floor
-    passes: Integers
+    processes: Integers
     blocks: Integers
     samples: Integers
     # The rest is of the median block: the one whose median is the median of all (the lower of the middle two).
@@ -121,7 +121,7 @@ def estimate(blocks: BlockTable) -> Estimates:
     near = (minimum <= floor[owner] * (1 + SUPPORT_RATIO)).astype(np.float64)
     support = _spread_out(_reduce(np.add, near, starts) / counts[filled], filled, total)
     samples = _spread_out(_reduce(np.add, blocks.column("samples"), starts), filled, total, empty=0)
-    passes, spread = _over_passes(blocks, owner, minimum, total)
+    processes, spread = _over_processes(blocks, owner, minimum, total)
 
     median = blocks.column("median_s")
     # What is read off the median block decides among equal medians, so that the order of blocks does not.
@@ -138,7 +138,7 @@ def estimate(blocks: BlockTable) -> Estimates:
         typical_s=typical,
         spread=spread,
         support=support,
-        passes=passes,
+        processes=processes,
         blocks=counts,
         samples=samples.astype(np.int64),
         p95_s=of_median_block("p95_s"),
@@ -148,9 +148,9 @@ def estimate(blocks: BlockTable) -> Estimates:
 
 
 def beside(blocks: BlockTable, companions: BlockTable) -> tuple[Floats, Floats]:
-    """Floors of what was measured beside each case in one pass, and of the case's own first rounds there.
+    """Floors of what was measured beside each case in one process, and of the case's own first rounds there.
 
-    Equal numbers of blocks, all from one pass; NaN where nothing was measured beside it.
+    Equal numbers of blocks, all from one process; NaN where nothing was measured beside it.
     """
     total, counts = len(companions.offsets) - 1, companions.counts
     tried = np.flatnonzero(counts)
@@ -158,9 +158,9 @@ def beside(blocks: BlockTable, companions: BlockTable) -> tuple[Floats, Floats]:
         return np.full(total, NAN), np.full(total, NAN)
     starts = companions.offsets[:-1][tried]
     floor = _spread_out(_reduce(np.minimum, companions.column("minimum_s"), starts), tried, total)
-    pass_index = _spread_out(companions.values[starts, _COLUMN["pass_index"]], tried, total)
+    process_index = _spread_out(companions.values[starts, _COLUMN["process_index"]], tried, total)
     owner = blocks.cases
-    alike = (blocks.column("pass_index") == pass_index[owner]) & (blocks.column("round_index") < counts[owner])
+    alike = (blocks.column("process_index") == process_index[owner]) & (blocks.column("round_index") < counts[owner])
     minimum = np.where(alike, blocks.column("minimum_s"), np.inf)
     filled = np.flatnonzero(blocks.counts)
     own = _spread_out(_reduce(np.minimum, minimum, blocks.offsets[:-1][filled]), filled, total)
@@ -168,22 +168,22 @@ def beside(blocks: BlockTable, companions: BlockTable) -> tuple[Floats, Floats]:
     return floor, own
 
 
-def _over_passes(blocks: BlockTable, owner: Integers, minimum: Floats, total: int) -> tuple[Integers, Floats]:
-    """The number of passes of each case, and the spread of its pass floors."""
+def _over_processes(blocks: BlockTable, owner: Integers, minimum: Floats, total: int) -> tuple[Integers, Floats]:
+    """The number of processes of each case, and the spread of its process floors."""
     if not len(minimum):
         return np.zeros(total, dtype=np.int64), np.full(total, NAN)
-    index = blocks.column("pass_index").astype(np.int64)
+    index = blocks.column("process_index").astype(np.int64)
     key = owner * (int(index.max()) + 1) + index
     order = np.argsort(key, kind="stable")
     key, minimum, owner = key[order], minimum[order], owner[order]
     first = np.flatnonzero(np.diff(key, prepend=-1))
-    pass_floor, pass_owner = np.minimum.reduceat(minimum, first), owner[first]
-    filled, starts, passes = np.unique(pass_owner, return_index=True, return_counts=True)
-    highest = np.maximum.reduceat(pass_floor, starts)
-    lowest = np.minimum.reduceat(pass_floor, starts)
+    process_floor, process_owner = np.minimum.reduceat(minimum, first), owner[first]
+    filled, starts, processes = np.unique(process_owner, return_index=True, return_counts=True)
+    highest = np.maximum.reduceat(process_floor, starts)
+    lowest = np.minimum.reduceat(process_floor, starts)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # a time of 0 seconds has no spread
-        spread = np.where((passes > 1) & (lowest > 0), highest / lowest - 1, NAN)
-    return _spread_out(passes, filled, total, empty=0).astype(np.int64), _spread_out(spread, filled, total)
+        spread = np.where((processes > 1) & (lowest > 0), highest / lowest - 1, NAN)
+    return _spread_out(processes, filled, total, empty=0).astype(np.int64), _spread_out(spread, filled, total)
 
 
 def _reduce(function: np.ufunc, values: Floats, starts: Integers) -> Floats:

@@ -38,7 +38,7 @@ CHECK_S = 0.015
 MEMORY_ITERATIONS = 3
 #: Seconds to build the copies of a small layer for a cold cache; larger ones have fewer.
 COLD_S = 0.5
-#: The share of cases that are not settled after three passes, where the stored run had no more of them: 0.45 to 0.59
+#: The share of cases that are not settled after three processes, where the stored run had no more of them: 0.45 to 0.59
 #: was seen of three sweeps.
 STAY = 0.55
 #: What is measured beside a case at most: the system's allocator, a backward's kernels alone.
@@ -61,8 +61,8 @@ def upper_limit_s(cases: Sequence[Case], measure: Measure) -> float:
     """
     workers = _workers(cases)
     once = _case_s(0.0, measure, companions=MOST_COMPANIONS)
-    counted = len(cases) * once + _cold_s(cases, measure) + measure.passes * workers * FIRST_LAYER_S
-    return MARGIN * counted + measure.passes * workers * WORKER_START_S
+    counted = len(cases) * once + _cold_s(cases, measure) + measure.processes * workers * FIRST_LAYER_S
+    return MARGIN * counted + measure.processes * workers * WORKER_START_S
 
 
 def within_budget(cases: Sequence[Case], measure: Measure) -> Measure:
@@ -72,7 +72,7 @@ def within_budget(cases: Sequence[Case], measure: Measure) -> Measure:
     """
     if measure.budget is None:
         return measure
-    blocks = measure.passes * measure.rounds
+    blocks = measure.processes * measure.rounds
     least = replace(measure, max_time=blocks * SHORTEST_BLOCK_S)
     # Seconds of the limit for each second of max_time: all its blocks, and those of its companions.
     slope = MARGIN * len(cases) * (1 + MOST_COMPANIONS * min(schedule.COMPANION_BLOCKS, blocks) / blocks)
@@ -80,8 +80,9 @@ def within_budget(cases: Sequence[Case], measure: Measure) -> Measure:
     if share < least.max_time:
         raise RequestError(
             f"a budget of {units.duration(measure.budget)} is too short for {units.plural(len(cases), 'case')} in"
-            f" {units.plural(measure.passes, 'pass', 'passes')}: they take {math.ceil(upper_limit_s(cases, least))} s",
-            hint="raise measure.budget, or lower measure.passes or measure.rounds",
+            f" {units.plural(measure.processes, 'process', 'processes')}:"
+            f" they take {math.ceil(upper_limit_s(cases, least))} s",
+            hint="raise measure.budget, or lower measure.processes or measure.rounds",
         )
     return replace(measure, max_time=min(measure.max_time, share))
 
@@ -94,8 +95,8 @@ def forecast_s(cases: Sequence[Case], measure: Measure, known: Run) -> float | N
     """
     times = _iteration_times(known)
     measured = [result.case for result in known.results if result.case.id in times]
-    seconds = sum(facts.seconds for facts in known.passes)
-    whole = known.state is RunState.FINISHED and len(known.passes) >= known.measure.passes
+    seconds = sum(facts.seconds for facts in known.processes)
+    whole = known.state is RunState.FINISHED and len(known.processes) >= known.measure.processes
     lost = any(result.status in UNMEASURED for result in known.results)  # what a hang cost tells nothing of a sweep
     if not whole or lost or not measured or not seconds:
         return None
@@ -103,7 +104,7 @@ def forecast_s(cases: Sequence[Case], measure: Measure, known: Run) -> float | N
     new = [times.get(case.id) or case.flops / _rate(case, rates) for case in cases]
     stay = _stay(known)
     counted = _run_s(measured, [times[case.id] for case in measured], known.measure, stay)
-    starts = measure.passes * _workers(cases) * _start_s(known, seconds)
+    starts = measure.processes * _workers(cases) * _start_s(known, seconds)
     return _run_s(cases, new, measure, stay) * seconds / counted + starts
 
 
@@ -112,13 +113,13 @@ def _workers(cases: Iterable[Case]) -> int:
 
 
 def _stay(known: Run) -> float:
-    """The share of cases that stay in a pass after those that it takes to settle."""
-    later = known.measure.passes - schedule.SETTLED_PASSES
+    """The share of cases that stay in a process after those that it takes to settle."""
+    later = known.measure.processes - schedule.SETTLED_PROCESSES
     if later < 1:
         return STAY
-    passes = estimate(table(result.blocks for result in known.results)).passes
-    timed = passes[passes > 0]
-    stayed = np.clip(timed - schedule.SETTLED_PASSES, 0, None).sum()
+    processes = estimate(table(result.blocks for result in known.results)).processes
+    timed = processes[processes > 0]
+    stayed = np.clip(timed - schedule.SETTLED_PROCESSES, 0, None).sum()
     return float(stayed / (later * len(timed))) if len(timed) else STAY
 
 
@@ -127,30 +128,30 @@ def _run_s(cases: Sequence[Case], iterations_s: Sequence[float], measure: Measur
 
     `stay` is the share of cases that are not settled when they could be.
     """
-    sure = min(schedule.SETTLED_PASSES, measure.passes)
-    share = (sure + (measure.passes - sure) * stay) / measure.passes
+    sure = min(schedule.SETTLED_PROCESSES, measure.processes)
+    share = (sure + (measure.processes - sure) * stay) / measure.processes
     companions = [1 + case.is_one_backward_kernel for case in cases]
     counted = sum(
         _case_s(time, measure, companions=beside, share=share)
         for time, beside in zip(iterations_s, companions, strict=True)
     )
-    return counted + _cold_s(cases, measure) + measure.passes * _workers(cases) * FIRST_LAYER_S
+    return counted + _cold_s(cases, measure) + measure.processes * _workers(cases) * FIRST_LAYER_S
 
 
 def _cold_s(cases: Iterable[Case], measure: Measure) -> float:
     """Seconds that building the copies of cases with a cold cache takes, their companions' among them."""
-    return sum(case.cache is Cache.COLD for case in cases) * (measure.passes + MOST_COMPANIONS) * COLD_S
+    return sum(case.cache is Cache.COLD for case in cases) * (measure.processes + MOST_COMPANIONS) * COLD_S
 
 
 def _case_s(iteration_s: float, measure: Measure, *, companions: int, share: float = 1.0) -> float:
-    """Seconds that the schedule takes of one case with this share of its passes, and of what is measured beside it."""
+    """Seconds that the schedule takes of a case with this share of its processes, and of what is measured beside it."""
     blocks = schedule.blocks_in_run(iteration_s, measure)
     warm_up_s = iteration_s if iteration_s > WARMUP_ONCE_S else max(WARMUP_S, 2 * iteration_s)
     block_s = max(schedule.block_seconds(measure), iteration_s) + warm_up_s + AROUND_BLOCK_S
     prepare_s = PREPARE_S + PREPARE_ITERATIONS * iteration_s
     beside_s = companions * (min(schedule.COMPANION_BLOCKS, blocks) * block_s + prepare_s)
     once_s = CHECK_S + CHECK_ITERATIONS * iteration_s + MEMORY_ITERATIONS * iteration_s
-    return share * (blocks * block_s + min(blocks, measure.passes) * prepare_s) + beside_s + once_s
+    return share * (blocks * block_s + min(blocks, measure.processes) * prepare_s) + beside_s + once_s
 
 
 def _iteration_times(known: Run) -> dict[str, float]:
@@ -174,9 +175,9 @@ def _rate(case: Case, rates: dict[tuple[str, ...], float]) -> float:
 
 
 def _start_s(known: Run, seconds: float) -> float:
-    """Seconds per worker to start it: what the stored run took beside its passes."""
+    """Seconds per worker to start it: what the stored run took beside its processes."""
     finished = datetime.fromisoformat(known.finished_at or known.started_at)
     beside = (finished - datetime.fromisoformat(known.started_at)).total_seconds() - seconds
-    workers = _workers(result.case for result in known.results) * len(known.passes)
+    workers = _workers(result.case for result in known.results) * len(known.processes)
     # The first worker is up before the run is said to have started, the later ones are waited for.
     return min(max(beside / max(1, workers - 1), 0.5), 2 * WORKER_START_S)

@@ -17,48 +17,48 @@ from convbench.model.result import Measure
 LONGEST_BLOCK_S = 0.025
 #: Cases measured interleaved: enough to spread each over many seconds, few enough to fit in memory.
 COHORT_SIZE = 32
-#: Blocks of what is measured beside a case in the first pass (the system's allocator, kernels alone): enough to see
+#: Blocks of what is measured beside a case in the first process (the system's allocator, kernels alone): enough to see
 #: what users pay.
 COMPANION_BLOCKS = 3
-#: Blocks and passes that must agree before a case is settled. "The 3 lowest agree" stopped up to 20 % too high, the 5
-#: lowest erred by 0.5 % at most; blocks of one process are not independent.
+#: Blocks and processes that must agree before a case is settled. "The 3 lowest agree" stopped up to 20 % too high, the
+#: 5 lowest erred by 0.5 % at most; blocks of one process are not independent.
 SETTLED_BLOCKS = 5
-SETTLED_PASSES = 3
+SETTLED_PROCESSES = 3
 
 
 def block_seconds(measure: Measure) -> float:
-    """How long one block lasts: max_time shared among all passes and rounds, 25 ms at most."""
-    return min(LONGEST_BLOCK_S, measure.max_time / (measure.passes * measure.rounds))
+    """How long one block lasts: max_time shared among all processes and rounds, 25 ms at most."""
+    return min(LONGEST_BLOCK_S, measure.max_time / (measure.processes * measure.rounds))
 
 
 def blocks_in_run(iteration_s: float, measure: Measure) -> int:
-    """How many blocks a case gets over all passes.
+    """How many blocks a case gets over all processes.
 
-    All rounds of all passes, unless an iteration is longer than a block: then as many as `max_time` holds, but one in
-    each of two passes at least (one, if there is one pass).
+    All rounds of all processes, unless an iteration is longer than a block: then as many as `max_time` holds, but one
+    in each of two processes at least (one, if there is one process).
     """
     affordable = math.floor(measure.max_time / max(block_seconds(measure), iteration_s) + 1e-9)
-    return max(min(2, measure.passes), min(measure.passes * measure.rounds, affordable))
+    return max(min(2, measure.processes), min(measure.processes * measure.rounds, affordable))
 
 
-def blocks_in_pass(total: int, pass_index: int, passes: int) -> int:
-    """The share of pass `pass_index` of `total` blocks, spread evenly, the first pass never without one."""
-    before = (total * pass_index + passes - 1) // passes
-    return (total * (pass_index + 1) + passes - 1) // passes - before
+def blocks_in_process(total: int, process_index: int, processes: int) -> int:
+    """The share of process `process_index` of `total` blocks, spread evenly, the first process never without one."""
+    before = (total * process_index + processes - 1) // processes
+    return (total * (process_index + 1) + processes - 1) // processes - before
 
 
 def is_settled(minima: Iterable[tuple[int, float]], precision: float) -> bool:
-    """Whether the lowest block minima agree: five of them, from three passes, within `precision` of the floor.
+    """Whether the lowest block minima agree: five of them, from three processes, within `precision` of the floor.
 
-    `minima` are (pass index, block minimum in seconds). Any five will do, not only the very lowest five: those may all
-    come from one lucky pass while the other passes stand a hair above it.
+    `minima` are (process index, block minimum in seconds). Any five will do, not only the very lowest five: those may
+    all come from one lucky process while the others stand a hair above it.
     """
     known = list(minima)
     if len(known) < SETTLED_BLOCKS:
         return False
     limit = min(value for _, value in known) * (1 + precision)
-    agreeing = [pass_index for pass_index, value in known if value <= limit]
-    return len(agreeing) >= SETTLED_BLOCKS and len(set(agreeing)) >= SETTLED_PASSES
+    agreeing = [process_index for process_index, value in known if value <= limit]
+    return len(agreeing) >= SETTLED_BLOCKS and len(set(agreeing)) >= SETTLED_PROCESSES
 
 
 #: The last-level cache that is reckoned with where none is told, bytes; how much of it copies fill (worker/cold.py).
@@ -134,18 +134,19 @@ def workers_at_once(free_bytes: int, start_bytes: int | None = None) -> int:
     return max(FEWEST_WORKERS, min(MOST_WORKERS, fitting))
 
 
-def variants(case: Case, *, pass_index: int, has_steady_allocator: bool) -> tuple[Case, ...]:
-    """The case, and in the first pass the same under the system's allocator, where that is another one."""
+def variants(case: Case, *, process_index: int, has_steady_allocator: bool) -> tuple[Case, ...]:
+    """The case, and in the first process the same under the system's allocator, where that is another one."""
     steady = case.allocator is Allocator.STEADY and case.device == "cpu" and has_steady_allocator
-    if pass_index or not steady:
+    if process_index or not steady:
         return (case,)
     return (case, replace(case, allocator=Allocator.SYSTEM))
 
 
-def workers_of(case: Case, *, pass_index: int, has_steady_allocator: bool) -> tuple[WorkerSettings, ...]:
-    """The workers that a case needs in a pass."""
+def workers_of(case: Case, *, process_index: int, has_steady_allocator: bool) -> tuple[WorkerSettings, ...]:
+    """The workers that a case needs in a process."""
     return tuple(
-        variant.worker for variant in variants(case, pass_index=pass_index, has_steady_allocator=has_steady_allocator)
+        variant.worker
+        for variant in variants(case, process_index=process_index, has_steady_allocator=has_steady_allocator)
     )
 
 
@@ -194,7 +195,7 @@ def _parts(
     return parts
 
 
-#: Batches, which follow each other in a pass, each with its cohorts.
+#: Batches, which follow each other in a process, each with its cohorts.
 Batches: TypeAlias = tuple[tuple[Cohort, ...], ...]
 
 
@@ -234,8 +235,8 @@ def apart(cases: Sequence[Case], batches: Batches) -> frozenset[int]:
     return frozenset(i for i, case in enumerate(cases) if len(where[case.problem]) > 1)
 
 
-def shuffled(items: Sequence[int], *, seed: int, pass_index: int, cohort: int, round_index: int) -> list[int]:
+def shuffled(items: Sequence[int], *, seed: int, process_index: int, cohort: int, round_index: int) -> list[int]:
     """The order of one round: random, and the same again for the same seed."""
     order = list(items)
-    random.Random(f"{seed}/{pass_index}/{cohort}/{round_index}").shuffle(order)
+    random.Random(f"{seed}/{process_index}/{cohort}/{round_index}").shuffle(order)
     return order

@@ -1,4 +1,4 @@
-"""How surely the passes of two runs differ: p-values of a rank test, q-values over many cases. Pure; never a gate."""
+"""How surely the floors of two runs differ: p-values of a rank test, q-values over many cases. Pure; never a gate."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from convbench.measure.estimate import Floats, Integers
 
 
-def p_values(base: Floats, new: Floats, passes: Integers, factor: Floats) -> Floats:
-    """The p-value of each case against "its time changed by a factor of `factor` or less", from its pass floors.
+def p_values(base: Floats, new: Floats, processes: Integers, factor: Floats) -> Floats:
+    """The p-value of each case against "its time changed by a factor of `factor` or less", from its process floors.
 
-    `base` and `new` are (cases, passes) with the first `passes` of each row filled. One-sided Mann-Whitney U (Mann and
-    Whitney, "On a test of whether one of two random variables is stochastically larger than the other", 1947) in the
-    direction that fits better, exact; the pass is the unit, since blocks of one process are not independent. The shift
-    is the threshold: "slower" asks whether new exceeds base * factor, "faster" whether base exceeds new * factor. The
-    smaller of both needs no doubling, because no change within the threshold makes both likely. Ties count against a
-    difference. NaN where a side has no pass.
+    `base` and `new` are (cases, processes) with the first `processes` of each row filled. One-sided Mann-Whitney U
+    (Mann and Whitney, "On a test of whether one of two random variables is stochastically larger than the other",
+    1947) in the direction that fits better, exact; the process is the unit, since blocks of one are not independent.
+    The shift is the threshold: "slower" asks whether new exceeds base * factor, "faster" whether base exceeds new *
+    factor. The smaller of both needs no doubling, because no change within the threshold makes both likely. Ties count against a
+    difference. NaN where a side has no process.
     """
     found = np.full(len(base), np.nan)
     slower, faster = (np.zeros(len(base), dtype=np.int64) for _ in range(2))
@@ -26,8 +26,8 @@ def p_values(base: Floats, new: Floats, passes: Integers, factor: Floats) -> Flo
         for column in range(base.shape[1]):  # NaN exceeds nothing
             slower += (new[:, [column]] > base * scale).sum(axis=1)
             faster += (base[:, [column]] > new * scale).sum(axis=1)
-    for count in np.unique(passes[passes > 0]).tolist():
-        some = np.flatnonzero(passes == count)
+    for count in np.unique(processes[processes > 0]).tolist():
+        some = np.flatnonzero(processes == count)
         found[some] = _at_least(count)[np.maximum(slower[some], faster[some])]
     return found
 

@@ -25,7 +25,7 @@ from convbench.model.result import (
     Environment,
     Git,
     Measure,
-    PassFacts,
+    ProcessFacts,
     Result,
     Roof,
     Run,
@@ -49,8 +49,8 @@ MOST_COUNTED = 2**53
 MOST_MEASURED = 1e30
 #: A sweep's seed is smaller; this one keeps a number of millions of digits out.
 MOST_SEED_READ = 2**128
-#: Passes and rounds of a run; `ab` counts its epochs as passes, and may take more.
-MOST_PASSES, MOST_ROUNDS, MOST_EPOCHS = 100, 1000, 10_000
+#: Processes and rounds of a run; `ab` counts its pairs as processes, and may take more.
+MOST_PROCESSES, MOST_ROUNDS, MOST_PAIRS = 100, 1000, 10_000
 #: Seconds: `max_time`, `timeout` and `budget` of a sweep.
 LONGEST_TIME_S, LONGEST_TIMEOUT_S, LONGEST_BUDGET_S = 3600.0, 86_400.0, 30 * 86_400.0
 
@@ -180,7 +180,7 @@ BOUNDS: dict[type, dict[str, Bound]] = {
         "count": Whole(low=1, high=MOST_COUNTED),
     },
     Block: {
-        "pass_index": Whole(high=MOST_EPOCHS - 1),
+        "process_index": Whole(high=MOST_PAIRS - 1),
         "round_index": Whole(high=MOST_ROUNDS - 1),
         "order": Whole(high=MOST_COUNTED),
         "iterations": Whole(low=1, high=MOST_COUNTED),
@@ -195,7 +195,7 @@ BOUNDS: dict[type, dict[str, Bound]] = {
     Result: _FOUND,
     Measure: {
         "precision": Number(above=True, high=1.0),
-        "passes": Whole(low=1, high=MOST_PASSES),
+        "processes": Whole(low=1, high=MOST_PROCESSES),
         "rounds": Whole(low=1, high=MOST_ROUNDS),
         "max_time": Number(above=True, high=LONGEST_TIME_S),
         "timeout": Number(above=True, high=LONGEST_TIMEOUT_S),
@@ -209,7 +209,7 @@ BOUNDS: dict[type, dict[str, Bound]] = {
         "dtype": _DTYPE,
         "footprint_bytes": Whole(low=1),
     },
-    PassFacts: {"pass_index": Whole(high=MOST_EPOCHS - 1), "stolen": Number(low=-1.0, high=1.0)},
+    ProcessFacts: {"process_index": Whole(high=MOST_PAIRS - 1), "stolen": Number(low=-1.0, high=1.0)},
     Git: {"commit": Words(what="a commit of 1 to 64 hexadecimal digits", fits=COMMIT.fullmatch)},
     Baseline: {
         "name": Words(what="a letter, then letters, digits and . _ / -, at most 100", fits=BASELINE_NAME.fullmatch),

@@ -42,7 +42,7 @@ class StopReason(StrEnum):
     """Why no more blocks of a case were taken."""
 
     SETTLED = "settled"  # its lowest block minima agree within the wanted precision
-    ROUNDS = "rounds"  # every planned pass and round is done
+    ROUNDS = "rounds"  # every planned process and round is done
     TIME = "time"  # slower than a block: its max_time is used up in fewer rounds
     STATUS = "status"  # it did not run to its end: see its status
     INTERRUPTED = "interrupted"  # the user stopped the run
@@ -57,7 +57,7 @@ class Block:
     its own; probes and host_s are NaN where they were not measured. `page_faults` are minor faults per iteration.
     """
 
-    pass_index: int
+    process_index: int
     round_index: int
     order: int
     start_s: float
@@ -80,7 +80,7 @@ class Block:
 #:   1  the first release
 BLOCK_LAYOUTS: dict[int, tuple[str, ...]] = {
     1: (
-        "pass_index",
+        "process_index",
         "round_index",
         "order",
         "start_s",
@@ -99,7 +99,7 @@ BLOCK_LAYOUTS: dict[int, tuple[str, ...]] = {
     ),
 }
 LAYOUT = max(BLOCK_LAYOUTS)
-_INTEGERS = frozenset({"pass_index", "round_index", "order", "iterations", "samples"})
+_INTEGERS = frozenset({"process_index", "round_index", "order", "iterations", "samples"})
 
 
 def pack_blocks(blocks: Iterable[Block]) -> bytes:
@@ -142,7 +142,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """One pass of one case: the unit that is stored. What is found out once comes with the first pass.
+    """One process of one case: the unit that is stored. What is found out once comes with the first process.
 
     `threads` is the number torch used; `timer` names the clock; `note` is what the reader must know about how this was
     measured; `precision` is what torch resolved the precision of float32 to. `reorder_share` is the share of oneDNN's
@@ -153,7 +153,7 @@ class Visit:
     """
 
     case_id: str
-    pass_index: int
+    process_index: int
     status: Status
     reason: str | None = None
     check: Check | None = None
@@ -186,7 +186,7 @@ class Result:
     timer: str | None
     note: str | None
     stop_reason: StopReason
-    blocks: tuple[tuple[int, bytes], ...]  # (layout, packed), in the order of passes, see `joined`
+    blocks: tuple[tuple[int, bytes], ...]  # (layout, packed), in the order of processes, see `joined`
     system_blocks: tuple[tuple[int, bytes], ...] = ()
     kernel_blocks: tuple[tuple[int, bytes], ...] = ()
     precision: str | None = None
@@ -209,7 +209,7 @@ def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
 
     The first visit that did not pass decides the status; blocks of every visit are kept.
     """
-    ordered = sorted(visits, key=lambda visit: visit.pass_index)
+    ordered = sorted(visits, key=lambda visit: visit.process_index)
     if not ordered:
         return None
     decisive = next((visit for visit in ordered if visit.status is not Status.PASSED), ordered[0])
@@ -222,8 +222,8 @@ def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
         return joined([(visit.layout, getattr(visit, name)) for visit in ordered])
 
     reason = decisive.reason
-    if reason and decisive.pass_index > 0 and decisive.status in UNMEASURED:
-        reason = f"in pass {decisive.pass_index + 1}: {reason}"
+    if reason and decisive.process_index > 0 and decisive.status in UNMEASURED:
+        reason = f"in process {decisive.process_index + 1}: {reason}"
     return Result(
         case=case,
         status=decisive.status,
@@ -262,7 +262,7 @@ class Measure:
     """How to measure: seconds and ratios, as under `measure:` in YAML; `budget` is for the whole sweep."""
 
     precision: float = 0.01
-    passes: int = 5
+    processes: int = 5
     rounds: int = 5
     max_time: float = 0.5
     timeout: float = 60.0
@@ -301,7 +301,7 @@ class RoofKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roof:
-    """A ceiling measured in one pass, on one device with one number of threads.
+    """A ceiling measured in one process, on one device with one number of threads.
 
     `rate` is FLOP/s or bytes/s; `precision` is how torch was told to compute float32. A compute roof belongs to a
     dtype, a bandwidth roof to the bytes its copy touched.
@@ -319,9 +319,9 @@ class Roof:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PassFacts:
-    """What is known of one pass beside its visits: how many seconds it took once its workers were up, and the machine's
-    state meanwhile.
+class ProcessFacts:
+    """What is known of one process beside its visits: how many seconds it took once its workers were up, and the
+    machine's state meanwhile.
 
     `roofs` were measured before the first block. `stolen` is the share of processor time that went to other guests,
     `throttled` how often cores or the control group were slowed down meanwhile; `load` (the load average) and
@@ -330,7 +330,7 @@ class PassFacts:
     rounds. None where the system does not tell.
     """
 
-    pass_index: int
+    process_index: int
     seconds: float
     roofs: tuple[Roof, ...] = ()
     load: float | None = None
@@ -387,14 +387,14 @@ class Run:
     environment: Environment
     results: tuple[Result, ...] = ()
     rejections: tuple[Rejection, ...] = ()
-    unmeasured: tuple[Case, ...] = field(default=())  # cases that no pass has reached yet
-    passes: tuple[PassFacts, ...] = ()
+    unmeasured: tuple[Case, ...] = field(default=())  # cases that no process has reached yet
+    processes: tuple[ProcessFacts, ...] = ()
     git: Git | None = None  # None where it was started outside a git checkout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """One stored run as a line of a list. `statuses` counts the cases that a pass has reached by how they ended."""
+    """One stored run as a line of a list. `statuses` counts the cases that a process has reached by how they ended."""
 
     id: str
     name: str

@@ -33,7 +33,7 @@ from convbench.model.result import (
     Check,
     Environment,
     Git,
-    PassFacts,
+    ProcessFacts,
     Result,
     Run,
 )
@@ -300,10 +300,13 @@ def _object(noun: typing.Any) -> _Reader:
 
     def told(value: dict[str, Json]) -> dict[str, object]:
         """The entries that are fields; what cannot be read tells its place."""
-        given = {}
+        given: dict[str, object] = {}
         for name, entry in value.items():
-            if name in readers:
-                given[name] = _at(name, readers[name], entry)
+            now = _OLD_NAMES.get(name, name)
+            if now in given:
+                raise _UnexpectedError(f"{now} stands there under two names")
+            if now in readers:
+                given[now] = _at(name, readers[now], entry)
             elif name not in allowed:
                 raise _UnexpectedError(f"unknown entry {_short(name)}")
         return given
@@ -351,8 +354,13 @@ def _judge_case(case: Case, document: dict[str, Json]) -> None:
         raise _UnexpectedError(f"the settings make the id {case.id!r}, but it says {_short(document['id'])}")
 
 
-#: What the columns of blocks were called in exports before 2026-11-28.
-_OLD_COLUMNS = {"compute_canary_s": "compute_probe_s", "memory_canary_s": "memory_probe_s"}
+#: What entries and columns of blocks were called in exports and databases before 2026-11-28.
+_OLD_NAMES = {
+    "compute_canary_s": "compute_probe_s",
+    "memory_canary_s": "memory_probe_s",
+    "pass_index": "process_index",
+    "passes": "processes",
+}
 
 
 def _judge_run(run: Run, document: dict[str, Json]) -> None:
@@ -362,7 +370,7 @@ def _judge_run(run: Run, document: dict[str, Json]) -> None:
     for version in theirs.keys() & ours.keys():
         told = theirs[version]
         if isinstance(told, list):
-            told = [_OLD_COLUMNS.get(name, name) if isinstance(name, str) else name for name in told]
+            told = [_OLD_NAMES.get(name, name) if isinstance(name, str) else name for name in told]
         if told != ours[version]:
             raise _UnexpectedError(f"its block layout {version} has other columns than convbench's")
 
@@ -385,7 +393,7 @@ def _judge_blocks(results: Sequence[Result], *outside: str) -> None:
 
 
 def _judge_contents(run: Run) -> None:
-    """What can only be judged of a whole run: blocks, and that each case and each pass stands there once."""
+    """What can only be judged of a whole run: blocks, and that each case and each process stands there once."""
     cases = [*(result.case for result in run.results), *run.unmeasured]
     if len(set(cases)) < len(cases):
         first = {case: index for index, case in reversed([*enumerate(cases)])}
@@ -393,10 +401,10 @@ def _judge_contents(run: Run) -> None:
         beyond = at - len(run.results)
         place = ("results", at, "case") if beyond < 0 else ("unmeasured", beyond)
         raise _unexpected(place, f"case {cases[at].id} stands there a second time")
-    passes = [facts.pass_index for facts in run.passes]
-    for at, index in enumerate(passes):
-        if index in passes[:at]:
-            raise _unexpected(("passes", at), f"pass {index} stands there a second time")
+    processes = [facts.process_index for facts in run.processes]
+    for at, index in enumerate(processes):
+        if index in processes[:at]:
+            raise _unexpected(("processes", at), f"process {index} stands there a second time")
     _judge_blocks(run.results, "results")
 
 
@@ -409,7 +417,7 @@ def _unexpected(place: Sequence[str | int], message: str) -> _UnexpectedError:
 def check_contents(run: Run) -> None:
     """Raise RequestError, which names the place, where a run whose fields are sound is not sound as a whole.
 
-    Its cases and passes stand there once each, and its blocks are some that a sweep could have.
+    Its cases and processes stand there once each, and its blocks are some that a sweep could have.
     """
     try:
         _judge_contents(run)
@@ -519,7 +527,7 @@ problem_from_json = reader(Problem)
 case_from_json = reader(Case)
 check_from_json = reader(Check)
 _environment_from_json = reader(Environment)
-pass_facts_from_json = reader(PassFacts)
+process_facts_from_json = reader(ProcessFacts)
 baseline_from_json = reader(Baseline)
 git_from_json = reader(Git)
 text_from_json: Callable[[Json], str] = reader(str)

@@ -283,7 +283,7 @@ _JUDGED_PROPERTIES = (
     "shift",
     "threshold",
     "q",
-    "passes",
+    "processes",
 )
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -1,8 +1,8 @@
-"""The visits of a finished run as fewer rows: one for each case of which nothing came after the first pass but blocks.
+"""The visits of a finished run as fewer rows: one for each case of which only blocks came after the first process.
 
-A running run needs a row per case and pass, for a kill loses no more than what is cut short and a resume goes on with
-what lacks. A finished one is only read, and reading is what 500,000 rows of 100,000 cases make slow. Every block says
-which pass and round it is of, so that nothing is lost.
+A running run needs a row per case and process, for a kill loses no more than what is cut short and a resume goes on
+with what lacks. A finished one is only read, and reading is what 500,000 rows of 100,000 cases make slow. Every block
+says which process and round it is of, so that nothing is lost.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def fold(connection: Connection, key: int, start: int) -> None:
 
 
 def _can_be_one(rows: Sequence[AnyRow]) -> bool:
-    """Whether the visits of a case, in the order of passes, all passed and brought nothing but blocks after pass 0."""
+    """Whether the visits of a case, in the order of processes, all passed and brought only blocks after the first."""
     first, *later = rows
     return (
         bool(later)

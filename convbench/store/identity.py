@@ -6,13 +6,13 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from convbench.errors import RequestError
 from convbench.model.bounds import BASELINE_NAME
 from convbench.model.case import Case
 from convbench.model.result import Measure
-from convbench.model.serial import to_json
 
 #: Letters and digits of a run's tail that nobody mixes up when reading them aloud (no 0 and o, 1 and l and i).
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -55,8 +55,10 @@ def digest(cases: Iterable[Case], measure: Measure, *, seed: int, name: str = ""
     """64 hex digits, equal for two sweeps that say the same: cases in order, counts, labels, measure, seed, words.
 
     How the file is written (comments, the order of its axes' names, a product or a list) is no part of it.
+    Runs stored before 2026-11-28 have digests over `passes`: an unfinished one is found by what it was called then.
     """
-    state = hashlib.sha256(json.dumps([name, description, seed, to_json(measure)], sort_keys=True).encode())
+    told = {"passes" if key == "processes" else key: value for key, value in asdict(measure).items()}
+    state = hashlib.sha256(json.dumps([name, description, seed, told], sort_keys=True).encode())
     for case in cases:
         state.update(json.dumps([case.id, case.count, case.given_label]).encode())
     return state.hexdigest()

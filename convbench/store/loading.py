@@ -25,7 +25,7 @@ from convbench.model.result import (
     FOUND_ONCE,
     PACKED,
     Check,
-    PassFacts,
+    ProcessFacts,
     Rejection,
     Result,
     Run,
@@ -41,8 +41,8 @@ from convbench.model.serial import (
     check_contents,
     check_from_json,
     checks_from_json,
-    pass_facts_from_json,
     problem_from_json,
+    process_facts_from_json,
     stored,
 )
 from convbench.store import schema
@@ -61,14 +61,14 @@ def load(connection: Connection, row: AnyRow, *, checks: bool) -> Run:
         results=tuple([result for result in results if result is not None]),
         rejections=_rejections(connection, row.key),
         unmeasured=tuple([case for case, result in zip(cases, results, strict=True) if result is None]),
-        passes=_passes(connection, row.key),
+        processes=_processes(connection, row.key),
     )
     check_contents(run)
     return run
 
 
 def visits(connection: Connection, key: int) -> dict[str, list[Visit]]:
-    """All visits of a run by case id, in the order of passes; cases without any are left out."""
+    """All visits of a run by case id, in the order of processes; cases without any are left out."""
     ids = list(positions(connection, key))
     rows = connection.execute(_visits_of(key, checks=True)).all()
     check_visits(by_name(_VISIT_NAMES, rows), cases=len(ids))
@@ -76,7 +76,7 @@ def visits(connection: Connection, key: int) -> dict[str, list[Visit]]:
     wrong = wrong_blocks([(visit.layout, getattr(visit, name)) for visit in made for name in PACKED])
     if wrong is not None:
         visit = made[wrong[0] // len(PACKED)]
-        raise ValueError(f"case {visit.case_id}, pass {visit.pass_index}: {wrong[1]}")
+        raise ValueError(f"case {visit.case_id}, process {visit.process_index}: {wrong[1]}")
     return {case_id: list(some) for case_id, some in itertools.groupby(made, key=attrgetter("case_id"))}
 
 
@@ -102,7 +102,7 @@ def check_visits(columns: Mapping[str, Sequence[Any]], *, cases: int) -> None:
 
 
 #: What is judged value by value.
-_PLAIN_FIELDS = frozenset({"pass_index", "status", "reason", "layout", "stop_reason", *FOUND_ONCE})
+_PLAIN_FIELDS = frozenset({"process_index", "status", "reason", "layout", "stop_reason", *FOUND_ONCE})
 
 
 def case(problem: str, settings: str, *, case_id: str | None = None) -> Case:
@@ -218,18 +218,17 @@ def _rejections(connection: Connection, key: int) -> tuple[Rejection, ...]:
     return tuple(Rejection(label=label, reason=reason) for label, reason in rows)
 
 
-def _passes(connection: Connection, key: int) -> tuple[PassFacts, ...]:
-    columns = schema.passes.c
+def _processes(connection: Connection, key: int) -> tuple[ProcessFacts, ...]:
+    columns = schema.processes.c
     rows = connection.scalars(select(columns.facts).where(columns.run_key == key).order_by(columns.pass_index))
-    return tuple(pass_facts_from_json(stored(facts)) for facts in rows)
+    return tuple(process_facts_from_json(stored(facts)) for facts in rows)
 
 
 #: The columns that make a visit, in the order that `_visit` takes them apart.
 _VISIT = (
-    *(
-        schema.visits.c[name]
-        for name in ("position", "pass_index", "status", "reason", "check_result", "layout", "stop_reason")
-    ),
+    schema.visits.c.position,
+    schema.visits.c.pass_index.label("process_index"),
+    *(schema.visits.c[name] for name in ("status", "reason", "check_result", "layout", "stop_reason")),
     type_coerce(schema.visits.c.complete, Integer).label("complete"),  # a truth would be made in Python, row by row
     *(schema.visits.c[name] for name in (*PACKED, *FOUND_ONCE)),
 )
@@ -238,13 +237,13 @@ _VISIT_PACKED = slice(8, 8 + len(PACKED))
 
 
 def _visit(case_id: str, row: Sequence[Any]) -> Visit:
-    _, pass_index, status, reason, check, layout, stop, complete = row[: _VISIT_PACKED.start]
+    _, process_index, status, reason, check, layout, stop, complete = row[: _VISIT_PACKED.start]
     packed: dict[str, Any] = {
         name: b"" if blocks is None else blocks for name, blocks in zip(PACKED, row[_VISIT_PACKED], strict=True)
     }
     return Visit(
         case_id=case_id,
-        pass_index=pass_index,
+        process_index=process_index,
         status=_STATUSES[status],
         reason=reason,
         check=None if check is None else check_from_json(stored(check)),
@@ -257,7 +256,7 @@ def _visit(case_id: str, row: Sequence[Any]) -> Visit:
 
 
 def _visits_of(key: int, *, checks: bool) -> Select[*tuple[Any, ...]]:
-    """All visits of a run in the order of cases and passes; null in place of checks that nobody asks for."""
+    """All visits of a run in the order of cases and processes; null in place of checks that nobody asks for."""
     visits = schema.visits.c
     columns = [
         null().label(column.name) if column is visits.check_result and not checks else column for column in _VISIT
@@ -266,7 +265,7 @@ def _visits_of(key: int, *, checks: bool) -> Select[*tuple[Any, ...]]:
 
 
 def _results(connection: Connection, key: int, cases: Sequence[Case], *, checks: bool) -> list[Result | None]:
-    """The result of each case, None of those that no pass has reached: what `result.merge` makes of its visits.
+    """The result of each case, None of those that no process has reached: what `result.merge` makes of its visits.
 
     Of a finished run nearly every case has one row (folding.py), unless an older convbench stored it. Results of one
     row are made of columns: one visit after the other would cost more than the rest of loading 100,000 cases.

@@ -34,7 +34,7 @@ def past(
     """Runs in a database of a schema version, oldest first, with the results of one case, or of all, and no more.
 
     Those that measured `case_id`, where it is given, among `run_ids`, where they are. Results hold blocks, how the case
-    ended, what ran, threads and precision; runs hold no passes, rejections or unmeasured cases.
+    ended, what ran, threads and precision; runs hold no processes, rejections or unmeasured cases.
     """
     runs, cases = schema.runs, schema.cases.c
     wanted = select(*schema.columns(runs, version))
@@ -72,7 +72,7 @@ def _results(connection: Connection, keys: list[int], case_id: str | None, place
         select(
             visits.run_key,
             visits.position,
-            visits.pass_index,
+            visits.pass_index.label("process_index"),
             visits.status,
             visits.layout,
             visits.blocks,
@@ -103,7 +103,7 @@ def _results(connection: Connection, keys: list[int], case_id: str | None, place
 
 
 def _result(rows: Sequence[Any], case_id: str | None) -> Result:
-    """The result of one case in one run from the rows of its visits, in the order of passes.
+    """The result of one case in one run from the rows of its visits, in the order of processes.
 
     A `case_id` that was asked for is held against the case's settings.
     """
@@ -126,7 +126,7 @@ def _result(rows: Sequence[Any], case_id: str | None) -> Result:
     visits = [
         Visit(
             case_id=case.id,
-            pass_index=row.pass_index,
+            process_index=row.process_index,
             status=Status(row.status),
             reason=row.reason,
             implementation=row.implementation,

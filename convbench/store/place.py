@@ -414,7 +414,7 @@ def _sqlite(path: Path, parameters: str) -> Engine:
         try:
             connection.execute("PRAGMA foreign_keys = ON")
             # Of a file that does not exist yet. A row without rowid that takes more than a quarter of a page is torn
-            # apart; at five passes of five rounds one that folding.py made has 1.6 kB of blocks, at SQLite's 4 KiB.
+            # apart; at five processes of five rounds one that folding.py made has 1.6 kB of blocks, at SQLite's 4 KiB.
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             # In WAL mode NORMAL is sound whatever happens; only a power cut may take the last commits, whose cases are
             # then measured again. FULL would wait for the disk at every commit, between two blocks.

@@ -150,8 +150,9 @@ rejections = Table(
     sqlite_with_rowid=False,
 )
 
-#: What is known of each pass beside its visits, as JSON (model/serial.py).
-passes = Table(
+#: What is known of each process beside its visits, as JSON (model/serial.py). Until 2026-11-28 a process was called a
+#: pass; the names in the database stay.
+processes = Table(
     "passes",
     metadata,
     Column("run_key", ForeignKey("runs.key", ondelete="CASCADE"), nullable=False),
@@ -176,8 +177,8 @@ cases = Table(
     sqlite_with_rowid=False,
 )
 
-#: One row per case and pass; of a finished run the first holds the blocks of all, where nothing else came (folding.py).
-#: Without SQLite's rowid the rows lie in the order of their key, in which a run is read.
+#: One row per case and process; of a finished run the first holds the blocks of all, where nothing else came
+#: (folding.py). Without SQLite's rowid the rows lie in the order of their key, in which a run is read.
 visits = Table(
     "visits",
     metadata,

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, up
 
 from convbench.errors import RunNotFoundError, StoreError
 from convbench.model.case import Case
-from convbench.model.result import Baseline, Environment, Git, PassFacts, Rejection, Run, RunState, RunSummary, Visit
+from convbench.model.result import Baseline, Environment, Git, ProcessFacts, Rejection, Run, RunState, RunSummary, Visit
 from convbench.store import loading, past, runs, schema, writing
 from convbench.store import place as places
 from convbench.store.folding import chunks, fold
@@ -174,8 +174,8 @@ class Store:
             self._claims[run_id] = _Claim(key=key, writer=writer, positions=loading.positions(connection, key))
 
     def append(self, run_id: str, visits: Sequence[Visit]) -> None:
-        """Store visits, all or none. One that is stored already (same case and pass) is replaced, so that sending again
-        what may have arrived does no harm.
+        """Store visits, all or none. One that is stored already (same case and process) is replaced, so that sending
+        again what may have arrived does no harm.
         """
         if not visits:
             return
@@ -185,29 +185,29 @@ class Store:
         same = delete(schema.visits).where(
             columns.run_key == bindparam("its_run"),
             columns.position == bindparam("its_position"),
-            columns.pass_index == bindparam("its_pass"),
+            columns.pass_index == bindparam("its_process"),
         )
         with self._writing() as connection:
             self._defend(connection, run_id)
             connection.execute(
                 same,
                 [
-                    {"its_run": row["run_key"], "its_position": row["position"], "its_pass": row["pass_index"]}
+                    {"its_run": row["run_key"], "its_position": row["position"], "its_process": row["pass_index"]}
                     for row in rows
                 ],
             )
             connection.execute(insert(schema.visits), rows)
 
-    def note_pass(self, run_id: str, facts: PassFacts) -> None:
-        """Store what is known of a pass, in place of what an earlier process knew of it."""
-        claim, columns = self._claim(run_id), schema.passes.c
+    def note_process(self, run_id: str, facts: ProcessFacts) -> None:
+        """Store what is known of a process, in place of what was known of it before."""
+        claim, columns = self._claim(run_id), schema.processes.c
         with self._writing() as connection:
             self._defend(connection, run_id)
             connection.execute(
-                delete(schema.passes).where(columns.run_key == claim.key, columns.pass_index == facts.pass_index)
+                delete(schema.processes).where(columns.run_key == claim.key, columns.pass_index == facts.process_index)
             )
-            row = {"run_key": claim.key, "pass_index": facts.pass_index, "facts": writing.dumps(facts)}
-            connection.execute(insert(schema.passes), row)
+            row = {"run_key": claim.key, "pass_index": facts.process_index, "facts": writing.dumps(facts)}
+            connection.execute(insert(schema.processes), row)
 
     def finish(self, run_id: str, state: RunState, finished_at: str) -> None:
         """Say how a run ended and let go of it: its process may live on, and another may resume what is unfinished."""
@@ -244,7 +244,7 @@ class Store:
 
     def send(self, run_id: str, *, to: Store) -> None:
         """Have the other database hold all that this one holds of a run: the run itself where it is not there, visits
-        that it lacks, what is known of passes, and how the run ended. All of it or nothing, and harmless to repeat.
+        that it lacks, what is known of processes, and how the run ended. All of it or nothing, and harmless to repeat.
 
         RunNotFoundError where it is not here, TakenOverError where another process has gone on with it there.
         """
@@ -283,8 +283,8 @@ class Store:
     # ---- reading
 
     def visits(self, run_id: str) -> dict[str, list[Visit]]:
-        """All visits of a run by case id, in the order of passes; cases without any are left out. Of a finished run one
-        visit may hold the blocks of all passes.
+        """All visits of a run by case id, in the order of processes; cases without any are left out. Of a finished run
+        one visit may hold the blocks of all processes.
         """
         with self._reading() as connection, self._place.decoding(run_id):
             return loading.visits(connection, self._find(connection, run_id).key)

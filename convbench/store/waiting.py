@@ -18,7 +18,7 @@ from typing import Self, TypeAlias
 
 from convbench.errors import DatabaseError, RequestError, StoreError, TakenOverError
 from convbench.model.case import Case
-from convbench.model.result import Environment, Git, PassFacts, Rejection, Run, RunState, Visit
+from convbench.model.result import Environment, Git, ProcessFacts, Rejection, Run, RunState, Visit
 from convbench.store.files import fresh_file
 from convbench.store.patience import answering_within
 from convbench.store.place import DEFAULT, Place
@@ -219,9 +219,9 @@ class _Journaled:
         self._here.append(run_id, visits)
         self._forward(run_id, lambda: self._server.append(run_id, visits), answer_s=TRY_S)
 
-    def note_pass(self, run_id: str, facts: PassFacts) -> None:
-        self._here.note_pass(run_id, facts)
-        self._forward(run_id, lambda: self._server.note_pass(run_id, facts), answer_s=TRY_S)
+    def note_process(self, run_id: str, facts: ProcessFacts) -> None:
+        self._here.note_process(run_id, facts)
+        self._forward(run_id, lambda: self._server.note_process(run_id, facts), answer_s=TRY_S)
 
     def finish(self, run_id: str, state: RunState, finished_at: str) -> None:
         self._here.note_end(run_id, state, finished_at)

@@ -79,7 +79,7 @@ def visit_row(key: int, positions: Mapping[str, int], visit: Visit) -> dict[str,
     return {
         "run_key": key,
         "position": positions[visit.case_id],
-        "pass_index": visit.pass_index,
+        "pass_index": visit.process_index,
         "status": visit.status.value,
         "complete": visit.complete,
         "reason": visit.reason,
@@ -122,8 +122,8 @@ def send(here: Connection, there: Connection, run: AnyRow, version: int) -> None
     else:
         key = theirs.key
     _send_visits(here, there, run.key, key, version)
-    there.execute(delete(schema.passes).where(schema.passes.c.run_key == key))
-    insert_all(there, schema.passes, _rows_of(here, schema.passes, run.key, key, version))
+    there.execute(delete(schema.processes).where(schema.processes.c.run_key == key))
+    insert_all(there, schema.processes, _rows_of(here, schema.processes, run.key, key, version))
     if run.finished_at is not None:
         ended = {"state": run.state, "finished_at": run.finished_at, **writer_columns(None)}
         there.execute(update(schema.runs).where(schema.runs.c.key == key).values(**ended))
@@ -143,7 +143,7 @@ def _send_visits(source: Connection, target: Connection, key: int, new_key: int,
     visits = schema.visits.c
     place = (visits.position, visits.pass_index)
     stored = target.execute(select(*place, visits.complete).where(visits.run_key == new_key)).all()
-    arrived = {(position, pass_index): complete for position, pass_index, complete in stored}
+    arrived = {(position, process_index): complete for position, process_index, complete in stored}
 
     def lacking() -> Iterator[dict[str, Any]]:
         for row in _rows_of(source, schema.visits, key, new_key, version):

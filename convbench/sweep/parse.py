@@ -16,7 +16,7 @@ from convbench.model.bounds import (
     LONGEST_BUDGET_S,
     LONGEST_TIME_S,
     LONGEST_TIMEOUT_S,
-    MOST_PASSES,
+    MOST_PROCESSES,
     MOST_ROUNDS,
     VARIABLE,
 )
@@ -256,7 +256,7 @@ _TOP = ("name", "description", "seed", "axes", "cases", "exclude", "measure", "c
 _LISTED_ONLY = ("label", "count")
 
 #: The numbers under `measure` and their bounds: counts, seconds and ratios.
-_COUNTS = {"passes": (1, MOST_PASSES), "rounds": (1, MOST_ROUNDS)}
+_COUNTS = {"processes": (1, MOST_PROCESSES), "rounds": (1, MOST_ROUNDS)}
 _NUMBERS = {
     "precision": (1e-4, 0.5),
     "max_time": (1e-3, LONGEST_TIME_S),
@@ -264,6 +264,8 @@ _NUMBERS = {
     "budget": (1.0, LONGEST_BUDGET_S),
 }
 _MEASURE = (*_COUNTS, *_NUMBERS, "allocator")
+#: What `processes` was called before 2026-11-28: files and stored sweeps that say so are read as before.
+_OLD_PROCESSES = "passes"
 _COMPARE = ("threshold", "beyond_l2", "thresholds")
 #: The bounds of a threshold, ratios minus 1. No floor repeats better than the lower; from 1 on a percentage is meant.
 _THRESHOLD = (0.005, 0.99)
@@ -272,6 +274,7 @@ _THRESHOLD = (0.005, 0.99)
 _PLACES = {
     **dict.fromkeys(SETTINGS, "under axes"),
     **dict.fromkeys(_MEASURE[:-1], "under measure"),
+    _OLD_PROCESSES: "under measure, as processes",
     **dict.fromkeys(_COMPARE, "under compare"),
     **dict.fromkeys(_LISTED_ONLY, "in an entry of cases"),
     **dict.fromkeys(_TOP, "at the top level"),
@@ -442,12 +445,17 @@ def _exclude(node: Node, mistakes: Mistakes) -> tuple[Values, ...]:
 
 
 def _measure(node: Node, mistakes: Mistakes) -> tuple[Measure, Allocator]:
-    found = _mapping(node, "measure", _MEASURE, mistakes, f"a mapping of {', '.join(_MEASURE)}")
+    given = node.value if isinstance(node.value, dict) else {}
+    older = (_OLD_PROCESSES,) if _OLD_PROCESSES in given else ()
+    found = _mapping(node, "measure", (*_MEASURE, *older), mistakes, f"a mapping of {', '.join(_MEASURE)}")
+    if older and "processes" in given:
+        line = max(given[name][0] for name in ("processes", *older))
+        mistakes.add(line, "measure", f"expected processes or {_OLD_PROCESSES}, got both", "they mean the same")
     default = Measure()
 
-    def count(name: str) -> int:
+    def count(name: str, written: str) -> int:
         least, most = _COUNTS[name]
-        value = read_value(Kind(least=least, most=most), found[name], f"measure.{name}", mistakes)
+        value = read_value(Kind(least=least, most=most), found[written], f"measure.{written}", mistakes)
         return value if isinstance(value, int) else least
 
     def number(name: str) -> float:
@@ -458,8 +466,8 @@ def _measure(node: Node, mistakes: Mistakes) -> tuple[Measure, Allocator]:
         allocator = read_value(KINDS["allocator"], found["allocator"], "measure.allocator", mistakes)
     measure = Measure(
         precision=number("precision") if "precision" in found else default.precision,
-        passes=count("passes") if "passes" in found else default.passes,
-        rounds=count("rounds") if "rounds" in found else default.rounds,
+        processes=next((count("processes", n) for n in ("processes", *older) if n in found), default.processes),
+        rounds=count("rounds", "rounds") if "rounds" in found else default.rounds,
         max_time=number("max_time") if "max_time" in found else default.max_time,
         timeout=number("timeout") if "timeout" in found else default.timeout,
         budget=number("budget") if "budget" in found else default.budget,

@@ -17,7 +17,7 @@ UNKNOWN_CACHE_BYTES = 64 * 2**20
 LARGEST_CACHE_BYTES = 256 * 2**20
 #: What Python and torch hold around a copy's numbers, which goes through the caches as well; bytes.
 OBJECT_BYTES = 5000
-#: Copies at most: they are built in each pass. Of layers of a few KiB part may stay in a large cache.
+#: Copies at most: they are built in each process. Of layers of a few KiB part may stay in a large cache.
 MOST_COPIES = 8192
 #: How much more than the cache lies between two uses of the same bytes.
 BEYOND = 2

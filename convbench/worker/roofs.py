@@ -16,7 +16,7 @@ NOT_WORTH = 3.0
 
 
 class Sizes(NamedTuple):
-    """What is tried: work far beyond what starting a kernel costs, and small enough to be tried in each pass."""
+    """What is tried: work far beyond what starting a kernel costs, and small enough to be tried in each process."""
 
     matrix: int  # side of the square matrices
     layers: tuple[tuple[int, int, int], ...]  # (images, channels, size) of 3x3 convolutions that kernels are good at

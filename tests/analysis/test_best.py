@@ -20,8 +20,8 @@ def layer(in_channels: int, **more: object) -> Case:
     return Case(problem=problem, **more)
 
 
-def timed(case: Case, floor_s: float, *, passes: int = 5) -> Result:
-    blocks = synthetic.blocks(floor_s, passes=passes, noise=0.0)
+def timed(case: Case, floor_s: float, *, processes: int = 5) -> Result:
+    blocks = synthetic.blocks(floor_s, processes=processes, noise=0.0)
     return synthetic.result(case, made=tuple(replace(b, minimum_s=floor_s) for b in blocks))
 
 
@@ -81,11 +81,11 @@ def test_settings_of_several_axes_are_chosen_together() -> None:
 
 def test_nothing_within_noise_is_a_gain() -> None:
     assert best(timed(layer(16), 1e-3), timed(layer(16, memory_format=LAST), 0.97e-3)) == []
-    assert best(timed(layer(16), 1e-3), timed(layer(16, memory_format=LAST), 0.92e-3, passes=1)) == []
+    assert best(timed(layer(16), 1e-3), timed(layer(16, memory_format=LAST), 0.92e-3, processes=1)) == []
     assert len(best(timed(layer(16), 1e-3), timed(layer(16, memory_format=LAST), 0.92e-3))) == 1
     shaky = timed(layer(16, memory_format=LAST), 0.9e-3)
     blocks = [b for layout, packed in shaky.blocks for b in unpack_blocks(packed, layout)]
-    wide = [replace(b, minimum_s=b.minimum_s * (1.2 if b.pass_index == 1 else 1)) for b in blocks]
+    wide = [replace(b, minimum_s=b.minimum_s * (1.2 if b.process_index == 1 else 1)) for b in blocks]
     assert best(timed(layer(16), 1e-3), replace(shaky, blocks=((LAYOUT, pack_blocks(wide)),))) == []
 
 

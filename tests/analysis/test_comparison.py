@@ -14,7 +14,7 @@ import pytest
 import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timed_runs import STEADY, blocks, pass_floors, run, times
+from timed_runs import STEADY, blocks, process_floors, run, times
 
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.comparison import compare
@@ -22,7 +22,7 @@ from convbench.analysis.comparison.judgment import Comparison, Judgment, Verdict
 from convbench.errors import NotComparableError
 from convbench.model.case import Cache, Case, MemoryFormat
 from convbench.model.problem import PaddingWord, Problem
-from convbench.model.result import Block, Git, PassFacts, Rejection, Result, Run, Status, pack_blocks, unpack_blocks
+from convbench.model.result import Block, Git, ProcessFacts, Rejection, Result, Run, Status, pack_blocks, unpack_blocks
 from convbench.model.threshold import Special, Thresholds
 from convbench.report.text.compare import compare_text, verdict_text
 
@@ -61,7 +61,7 @@ def test_a_change_beyond_the_threshold_is_told(factor: float, verdict: Verdict) 
     assert judgment.low == pytest.approx(factor / 1.02 / 1.01, rel=1e-6)
     assert judgment.high == pytest.approx(factor * 1.02 * 1.01, rel=1e-6)
     assert judgment.noise == pytest.approx(1.01, rel=1e-6)
-    assert (judgment.passes, judgment.blocks) == (5, 10)
+    assert (judgment.processes, judgment.blocks) == (5, 10)
 
 
 def test_a_change_within_the_noise_of_either_side_is_none() -> None:
@@ -75,10 +75,10 @@ def test_a_change_within_the_noise_of_either_side_is_none() -> None:
 def test_too_much_noise_is_inconclusive_whatever_the_ratio() -> None:
     judgment = only(pair([STEADY], [times(2, [1e-3, 1.1e-3, 1.1e-3, 1.2e-3, 1.3e-3])]))
     assert judgment.verdict is Verdict.INCONCLUSIVE
-    assert judgment.reason == "use ab: half of a side's passes are 10.0 % or more over its floor"
+    assert judgment.reason == "use ab: half of a side's processes are 10.0 % or more over its floor"
 
 
-def test_one_pass_tells_nothing() -> None:
+def test_one_process_tells_nothing() -> None:
     found = pair([[1e-3]], [[2e-3]])
     assert only(found).verdict is Verdict.INCONCLUSIVE
     assert found.verdict is Verdict.INCONCLUSIVE
@@ -157,31 +157,31 @@ def test_the_smaller_cache_of_both_sides_decides() -> None:
     assert only(compare(replace(one, environment=small), one)).threshold == 0.12
 
 
-def test_unequal_numbers_of_passes_and_blocks_are_cut_to_equal_ones() -> None:
+def test_unequal_numbers_of_processes_and_blocks_are_cut_to_equal_ones() -> None:
     case = synthetic.cases(1)[0]
-    many = synthetic.noisy_blocks(1e-3, passes=5, rounds=5, seed=1)
-    few = synthetic.noisy_blocks(1e-3, passes=3, rounds=4, seed=2)
-    cut = tuple(block for block in many if block.pass_index < 3 and block.round_index < 4)
+    many = synthetic.noisy_blocks(1e-3, processes=5, rounds=5, seed=1)
+    few = synthetic.noisy_blocks(1e-3, processes=3, rounds=4, seed=2)
+    cut = tuple(block for block in many if block.process_index < 3 and block.round_index < 4)
 
     def of(made: tuple[Block, ...]) -> Run:
         return replace(synthetic.empty_run(), results=(synthetic.result(case, made=made),))
 
     whole, equal = only(compare(of(many), of(few))), only(compare(of(cut), of(few)))
-    assert (whole.passes, whole.blocks) == (3, 12)
+    assert (whole.processes, whole.blocks) == (3, 12)
     assert (whole.ratio, whole.low, whole.high, whole.noise) == (equal.ratio, equal.low, equal.high, equal.noise)
 
 
-def test_a_resumed_run_lacks_a_pass_and_the_others_are_paired_in_order() -> None:
-    made = tuple(replace(block, pass_index=block.pass_index * 2) for block in blocks(STEADY))
+def test_a_resumed_run_lacks_a_process_and_the_others_are_paired_in_order() -> None:
+    made = tuple(replace(block, process_index=block.process_index * 2) for block in blocks(STEADY))
     late = replace(synthetic.empty_run(), results=(synthetic.result(synthetic.cases(1)[0], made=made),))
     judgment = only(compare(run([STEADY]), late))
-    assert (judgment.passes, judgment.ratio) == (5, 1.0)
+    assert (judgment.processes, judgment.ratio) == (5, 1.0)
 
 
 # Properties
 
 
-both_sides = st.lists(st.tuples(pass_floors, pass_floors), min_size=1, max_size=8)
+both_sides = st.lists(st.tuples(process_floors, process_floors), min_size=1, max_size=8)
 MIRRORED = {Verdict.REGRESSED: Verdict.IMPROVED, Verdict.IMPROVED: Verdict.REGRESSED}
 
 
@@ -249,7 +249,7 @@ def noisy(seed: str, factor: Callable[[int], float] = lambda i: 1.0, count: int 
     return replace(synthetic.empty_run(), results=tuple(results))
 
 
-def test_noise_alone_accuses_nobody() -> None:
+def test_noise_alone_flags_nothing() -> None:
     """20 pairs of runs of 40 cases; with three in 800 flagged, the rate would still lie under 1 % (95 of 100)."""
     flagged = 0
     for index in range(20):
@@ -451,7 +451,7 @@ def test_noise_that_would_nearly_hide_the_threshold_leaves_no_case_unchanged() -
     assert of(1.039, 1.0).verdict is Verdict.UNCHANGED
     unsure = of(1.045, 1.0)
     assert unsure.verdict is Verdict.INCONCLUSIVE
-    assert unsure.reason == "use ab: half of a side's passes are 4.5 % or more over its floor"
+    assert unsure.reason == "use ab: half of a side's processes are 4.5 % or more over its floor"
     assert of(1.07, 1.06).verdict is Verdict.INCONCLUSIVE, "as likely noise as not"
     assert of(1.07, 1.08).verdict is Verdict.REGRESSED, "what is beyond the noise is told"
     assert of(1.045, 1.0, Thresholds(threshold=0.12, beyond_l2=0.12)).verdict is Verdict.UNCHANGED
@@ -520,11 +520,11 @@ def test_resolved_threads_and_precision_decide() -> None:
     assert all(difference.decides for difference in found)
 
 
-def probes(one: Run, *, compute: float = 1.0, memory: float = 1.0, only_pass: int | None = None) -> Run:
-    """The run with other probes, in one pass alone where one is named."""
+def probes(one: Run, *, compute: float = 1.0, memory: float = 1.0, only_process: int | None = None) -> Run:
+    """The run with other probes, in one process alone where one is named."""
 
     def scaled(block: Block) -> Block:
-        if only_pass not in (None, block.pass_index):
+        if only_process not in (None, block.process_index):
             return block
         return replace(
             block,
@@ -542,7 +542,7 @@ def probes(one: Run, *, compute: float = 1.0, memory: float = 1.0, only_pass: in
 
 
 def quiet(count: int = 12) -> Run:
-    """A run with 60 probes of each kind that differ, the lowest of every pass within 1 % of the others."""
+    """A run with 60 probes of each kind that differ, the lowest of every process within 1 % of the others."""
     chance = random.Random(1)
     made = [
         tuple(
@@ -566,10 +566,10 @@ def quiet(count: int = 12) -> Run:
         ({"compute": 1.005, "memory": 1.03}, None),
         ({"compute": 1.03}, "compute probe's floor 300 us -> 309 us (+3.0 %, 1 % is the most)"),
         ({"memory": 0.9}, "memory probe's floor 5.00 ms -> 4.50 ms (-10.0 %, 5 % is the most)"),
-        ({"compute": 0.9, "memory": 0.9, "only_pass": 2}, None),
+        ({"compute": 0.9, "memory": 0.9, "only_process": 2}, None),
     ],
 )
-def test_probes_decide_where_no_pass_is_as_before(about: dict[str, float], told: str | None) -> None:
+def test_probes_decide_where_no_process_is_as_before(about: dict[str, float], told: str | None) -> None:
     one = quiet()
     found = compare(one, probes(one, **about)).differences
     assert [str(difference) for difference in found] == ([told] if told else [])
@@ -595,14 +595,14 @@ def test_another_machine_shows_in_every_kind_of_worker() -> None:
 
 
 def test_settings_and_the_state_of_the_machine_are_named() -> None:
-    facts = PassFacts(pass_index=0, seconds=1.0, frequency_hz=3.0e9, stolen=0.0, throttled=0)
-    one = replace(run([STEADY]), passes=(facts,))
+    facts = ProcessFacts(process_index=0, seconds=1.0, frequency_hz=3.0e9, stolen=0.0, throttled=0)
+    one = replace(run([STEADY]), processes=(facts,))
     other = replace(
         one,
         version="0.2.0",
         git=Git(commit="ab12cd", branch="main", dirty=True),
         measure=replace(one.measure, max_time=1.0),
-        passes=(replace(facts, frequency_hz=2.5e9, stolen=0.1, throttled=3),),
+        processes=(replace(facts, frequency_hz=2.5e9, stolen=0.1, throttled=3),),
     )
     found = compare(one, other)
     assert [str(difference) for difference in found.differences] == [

@@ -24,7 +24,7 @@ from convbench.model.problem import Direction, PaddingMode, Problem
 from convbench.model.result import (
     LAYOUT,
     Block,
-    PassFacts,
+    ProcessFacts,
     Result,
     Roof,
     RoofKind,
@@ -41,11 +41,11 @@ def layer(in_channels: int = 16, **given: object) -> Case:
     return Case(problem=replace(problem, **on_problem), **given)
 
 
-def timed(case: Case, floor_s: float, *, passes: int = 5, wobble: float = 0.0, implementation: str = "A") -> Result:
-    """A case that takes so long; its slowest pass takes `wobble` more."""
+def timed(case: Case, floor_s: float, *, processes: int = 5, wobble: float = 0.0, implementation: str = "A") -> Result:
+    """A case that takes so long; its slowest process takes `wobble` more."""
     blocks = [
-        replace(b, minimum_s=floor_s * (1 + wobble * (b.pass_index == 1)), compute_probe_s=324e-6)
-        for b in synthetic.blocks(floor_s, noise=0.0, passes=passes)
+        replace(b, minimum_s=floor_s * (1 + wobble * (b.process_index == 1)), compute_probe_s=324e-6)
+        for b in synthetic.blocks(floor_s, noise=0.0, processes=processes)
     ]
     result = synthetic.result(case, made=tuple(blocks))
     return replace(result, implementation=implementation)
@@ -161,12 +161,12 @@ def test_nothing_within_the_spread_of_either_side_is_told() -> None:
     assert len(effects(timed(layer(), 1e-3), timed(layer(dtype="float16"), 1.15e-3))) == 1
 
 
-def test_one_pass_proves_only_what_is_large() -> None:
-    def after_one_pass(ratio: float) -> list[str]:
-        return effects(timed(layer(), 1e-3, passes=1), timed(layer(dtype="float16"), 1e-3 * ratio, passes=1))
+def test_one_process_proves_only_what_is_large() -> None:
+    def after_one_process(ratio: float) -> list[str]:
+        return effects(timed(layer(), 1e-3, processes=1), timed(layer(dtype="float16"), 1e-3 * ratio, processes=1))
 
-    assert after_one_pass(1.08) == []
-    assert len(after_one_pass(1.2)) == 1
+    assert after_one_process(1.08) == []
+    assert len(after_one_process(1.2)) == 1
 
 
 def test_small_effects_are_not_told() -> None:
@@ -427,13 +427,15 @@ def test_the_frame_may_be_given() -> None:
 
 
 def test_too_many_threads_are_told() -> None:
-    facts = [PassFacts(pass_index=i, seconds=1.0, twin_ratio=ratio) for i, ratio in enumerate((0.6, 2.5, 3.5, None))]
-    found = sentences(findings(replace(run(timed(layer(), 1e-3)), passes=tuple(facts))), Weight.NOISE)
-    assert found == [
-        "more threads than free cores: in 2 of 3 passes a matrix product took 3.00x as long with all threads as with "
-        "one; measure with fewer threads"
+    facts = [
+        ProcessFacts(process_index=i, seconds=1.0, twin_ratio=ratio) for i, ratio in enumerate((0.6, 2.5, 3.5, None))
     ]
-    quiet = replace(run(timed(layer(), 1e-3)), passes=tuple(facts[:1]))
+    found = sentences(findings(replace(run(timed(layer(), 1e-3)), processes=tuple(facts))), Weight.NOISE)
+    assert found == [
+        "more threads than free cores: in 2 of 3 processes a matrix product took 3.00x as long with all threads as "
+        "with one; measure with fewer threads"
+    ]
+    quiet = replace(run(timed(layer(), 1e-3)), processes=tuple(facts[:1]))
     assert sentences(findings(quiet), Weight.NOISE) == []
 
 
@@ -450,9 +452,9 @@ def test_another_number_of_threads_that_runs_other_code_is_told() -> None:
 
 def test_effects_rest_on_the_rounds_that_both_sides_have() -> None:
     """A case that settled early has fewer blocks; the other one's later, lower floor is not held against it."""
-    fast = timed(layer(dtype="bfloat16"), 1.0e-3, passes=2)
-    late = timed(layer(), 1.2e-3, passes=5)
-    lower = [replace(b, minimum_s=b.minimum_s * (0.5 if b.pass_index > 2 else 1)) for b in blocks_of(late)]
+    fast = timed(layer(dtype="bfloat16"), 1.0e-3, processes=2)
+    late = timed(layer(), 1.2e-3, processes=5)
+    lower = [replace(b, minimum_s=b.minimum_s * (0.5 if b.process_index > 2 else 1)) for b in blocks_of(late)]
     late = replace(late, blocks=((LAYOUT, pack_blocks(lower)),))
     made = run(fast, late)
     [(_, both)] = known(made).against("dtype", "float32")
@@ -476,10 +478,13 @@ def test_cases_of_a_bad_hour_are_told() -> None:
 
 
 def test_what_the_system_tells_of_disturbances_is_told() -> None:
-    facts = (PassFacts(pass_index=0, seconds=1.0, stolen=0.03, throttled=2), PassFacts(pass_index=1, seconds=1.0))
-    told = of_kind(findings(replace(run(timed(layer(), 1e-3)), passes=facts)), Kind.NOISE)
+    facts = (
+        ProcessFacts(process_index=0, seconds=1.0, stolen=0.03, throttled=2),
+        ProcessFacts(process_index=1, seconds=1.0),
+    )
+    told = of_kind(findings(replace(run(timed(layer(), 1e-3)), processes=facts)), Kind.NOISE)
     assert [(finding.weight, finding.sentence) for finding in told] == [
-        (Weight.NOTE, "in one pass 3.0 % of the processor's time went to other guests of the host"),
+        (Weight.NOTE, "in one process 3.0 % of the processor's time went to other guests of the host"),
         (
             Weight.NOTE,
             "the processor was slowed down 2 times meanwhile, for heat or for a quota of its control group",
@@ -550,14 +555,14 @@ def test_more_threads_that_are_slower_than_fewer_are_too_many() -> None:
     assert {finding.axis for finding in found} == {"threads"}
 
 
-def test_times_of_threads_that_waited_for_cores_in_every_pass_prove_nothing() -> None:
+def test_times_of_threads_that_waited_for_cores_in_every_process_prove_nothing() -> None:
     results = [timed(layer(threads=t), s) for t, s in ((1, 1e-3), (2, 50e-3))]
     made = run(*(replace(result, threads=result.case.threads) for result in results))
     assert len(of_kind(findings(made), Kind.THREADS)) == 1
 
     def with_ratios(*ratios: float) -> list[Finding]:
-        facts = tuple(PassFacts(pass_index=i, seconds=1.0, twin_ratio=ratio) for i, ratio in enumerate(ratios))
-        return of_kind(findings(replace(made, passes=facts)), Kind.THREADS)
+        facts = tuple(ProcessFacts(process_index=i, seconds=1.0, twin_ratio=ratio) for i, ratio in enumerate(ratios))
+        return of_kind(findings(replace(made, processes=facts)), Kind.THREADS)
 
     assert [finding.weight for finding in with_ratios(3.0, 2.0)] == [Weight.NOISE]
     assert len(with_ratios(3.0, 0.6)) == 2
@@ -574,7 +579,7 @@ def test_layers_far_from_the_roof_are_told_with_what_ran() -> None:
         Roof(kind=RoofKind.COMPUTE, rate=1e11, dtype="float32", device="cpu", threads=1, source="a"),
         Roof(kind=RoofKind.BANDWIDTH, rate=1e15, footprint_bytes=2**20, device="cpu", threads=1, source="copy"),
     )
-    made = replace(run(*at_rate), passes=(PassFacts(pass_index=0, seconds=1.0, roofs=roofs),))
+    made = replace(run(*at_rate), processes=(ProcessFacts(process_index=0, seconds=1.0, roofs=roofs),))
     [found] = of_kind(findings(made), Kind.ROOF)
     assert found.sentence == (
         "2 of 3 cases reach less than 25 % of what this machine can do, all with Slow2d; the farthest reaches 1.0 %: "
@@ -600,7 +605,7 @@ def test_layers_far_from_the_roof_are_told_with_what_ran() -> None:
 
 def test_the_systems_allocator_is_told_by_what_it_costs() -> None:
     own = timed(layer(16), 1e-3)
-    system = [replace(b, minimum_s=1.5e-3, page_faults=1800.0) for b in blocks_of(own) if b.pass_index == 0]
+    system = [replace(b, minimum_s=1.5e-3, page_faults=1800.0) for b in blocks_of(own) if b.process_index == 0]
     dear = replace(own, system_blocks=((LAYOUT, pack_blocks(system[:3])),))
     same = replace(
         timed(layer(32), 1e-3), system_blocks=((LAYOUT, pack_blocks(replace(b, minimum_s=1e-3) for b in system[:3])),)
@@ -620,11 +625,11 @@ def test_the_systems_allocator_is_told_by_what_it_costs() -> None:
     )
 
 
-def test_one_pass_whose_lowest_blocks_disagree_proves_nothing() -> None:
-    shaky = timed(layer(dtype="bfloat16"), 0.5e-3, passes=1)
+def test_one_process_whose_lowest_blocks_disagree_proves_nothing() -> None:
+    shaky = timed(layer(dtype="bfloat16"), 0.5e-3, processes=1)
     once = [replace(b, minimum_s=b.minimum_s * (1 if b.round_index == 0 else 3)) for b in blocks_of(shaky)]
-    assert effects(timed(layer(), 1e-3, passes=1), replace(shaky, blocks=((LAYOUT, pack_blocks(once)),))) == []
-    assert len(effects(timed(layer(), 1e-3, passes=1), shaky)) == 1
+    assert effects(timed(layer(), 1e-3, processes=1), replace(shaky, blocks=((LAYOUT, pack_blocks(once)),))) == []
+    assert len(effects(timed(layer(), 1e-3, processes=1), shaky)) == 1
 
 
 def test_findings_are_ranked_by_size_and_by_how_many_cases_show_it() -> None:
@@ -646,15 +651,15 @@ def test_no_finding_depends_on_the_order_of_the_cases(seed: int) -> None:
     assert findings(shuffled(made, seed)) == findings(made)
 
 
-@pytest.mark.parametrize("passes", [1, 2, 3, 5])
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
 @pytest.mark.parametrize("process", [0.002, 0.02])
-def test_noise_alone_is_no_finding(passes: int, process: float) -> None:
+def test_noise_alone_is_no_finding(processes: int, process: float) -> None:
     """Every layer has the same true time per FLOP under every setting; seeded, so that it fails always or never."""
     speaking = 0
     for seed in range(10):
         cases = synthetic.cases(48)
         results = [
-            timed_noisily(case, case.flops / 50e9, passes=passes, process=process, seed=f"{seed} {case.id}")
+            timed_noisily(case, case.flops / 50e9, processes=processes, process=process, seed=f"{seed} {case.id}")
             for case in cases
         ]
         told = [finding for finding in findings(run(*results)) if finding.weight in (Weight.EFFECT, Weight.WORK)]
@@ -662,8 +667,8 @@ def test_noise_alone_is_no_finding(passes: int, process: float) -> None:
     assert speaking <= 1
 
 
-def timed_noisily(case: Case, floor_s: float, *, passes: int = 5, process: float = 0.02, seed: str = "") -> Result:
-    made = synthetic.noisy_blocks(floor_s, passes=passes, process=process, seed=seed)
+def timed_noisily(case: Case, floor_s: float, *, processes: int = 5, process: float = 0.02, seed: str = "") -> Result:
+    made = synthetic.noisy_blocks(floor_s, processes=processes, process=process, seed=seed)
     return replace(synthetic.result(case, made=made), implementation="A")
 
 

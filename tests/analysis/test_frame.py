@@ -51,7 +51,7 @@ def test_the_contract_stands_first_in_its_order() -> None:
 
 
 def test_a_case_in_all_its_columns() -> None:
-    made = synthetic.blocks(1e-3, passes=2, rounds=2, noise=0.0)
+    made = synthetic.blocks(1e-3, processes=2, rounds=2, noise=0.0)
     found = row(synthetic.result(CASE, made=made))
     expected = {
         "case_id": CASE.id,
@@ -78,7 +78,7 @@ def test_a_case_in_all_its_columns() -> None:
         "expected_output_shape": "3x6x5x11",
         "output_shape": "3x6x5x11",
         "max_error": 0.7,
-        "passes": 2,
+        "processes": 2,
         "blocks": 4,
         "samples": 400,
         "implementation": "Mkldnn jit:avx512_core",
@@ -122,7 +122,7 @@ def test_the_output_shape_is_what_was_seen() -> None:
 @pytest.mark.parametrize("status", sorted(set(Status) - {Status.PASSED, Status.FAILED}))
 def test_what_was_not_timed_has_a_reason_and_no_figures(status: Status) -> None:
     found = row(synthetic.result(CASE, status=status, reason="because"))
-    assert (found["status"], found["reason"], found["blocks"], found["passes"]) == (status.value, "because", 0, 0)
+    assert (found["status"], found["reason"], found["blocks"], found["processes"]) == (status.value, "because", 0, 0)
     empty = ("floor_s", "typical_s", "spread", "support", "tflops", "gbps", "page_faults", "max_error", "output_shape")
     assert all(pd.isna(found[name]) for name in empty)
     assert found["expected_output_shape"] == "3x6x5x11"
@@ -134,7 +134,7 @@ def test_threads_are_those_used_even_where_the_sweep_left_them_to_torch() -> Non
     assert row(replace(result, threads=None))["threads"] is pd.NA
 
 
-def test_cases_that_no_pass_has_reached_come_last_without_a_status() -> None:
+def test_cases_that_no_process_has_reached_come_last_without_a_status() -> None:
     table = frame(synthetic.run(12, unmeasured=3, troubles=False))
     assert table["status"].isna().tolist() == [False] * 9 + [True] * 3
     assert table["reason"].tolist()[-3:] == [NOT_REACHED] * 3
@@ -142,8 +142,8 @@ def test_cases_that_no_pass_has_reached_come_last_without_a_status() -> None:
     assert table["blocks"].tolist()[-3:] == [0] * 3
 
 
-def test_one_pass_has_no_spread() -> None:
-    assert pd.isna(row(synthetic.result(CASE, made=synthetic.blocks(1e-3, passes=1)))["spread"])
+def test_one_process_has_no_spread() -> None:
+    assert pd.isna(row(synthetic.result(CASE, made=synthetic.blocks(1e-3, processes=1)))["spread"])
 
 
 def test_integers_stay_integers_and_every_column_has_its_kind() -> None:

@@ -87,18 +87,18 @@ def test_noise_is_told_from_steps_and_never_taken_for_none() -> None:
 
 
 def floors_of(*runs: Sequence[Sequence[float]]) -> tuple[list[float], list[bool], int, int]:
-    """`equal_floors` of runs, each given as its passes' block minima."""
-    (one,) = blocks(1.0, passes=1, rounds=1)
+    """`equal_floors` of runs, each given as its processes' block minima."""
+    (one,) = blocks(1.0, processes=1, rounds=1)
     held = [
         [
-            (1, pack_blocks([replace(one, pass_index=p, round_index=r, minimum_s=low)]))
-            for p, lows in enumerate(passes)
+            (1, pack_blocks([replace(one, process_index=p, round_index=r, minimum_s=low)]))
+            for p, lows in enumerate(processes)
             for r, low in enumerate(lows)
         ]
-        for passes in runs
+        for processes in runs
     ]
     equal = equal_floors(estimate.table(held))
-    return equal.floor_s.tolist(), equal.alike.tolist(), equal.passes, equal.blocks
+    return equal.floor_s.tolist(), equal.alike.tolist(), equal.processes, equal.blocks
 
 
 def test_floors_are_over_the_blocks_that_all_runs_have() -> None:
@@ -107,10 +107,10 @@ def test_floors_are_over_the_blocks_that_all_runs_have() -> None:
 
 
 def test_a_run_with_few_blocks_cuts_no_other() -> None:
-    floors, alike, passes, blocks_in_all = floors_of([[5, 4, 1]], [[2]], [[7, 7, 3]], [[]])
+    floors, alike, processes, blocks_in_all = floors_of([[5, 4, 1]], [[2]], [[7, 7, 3]], [[]])
     assert floors[:3] == [1, 2, 3] and math.isnan(floors[3])
     assert alike == [True, False, True, False]
-    assert (passes, blocks_in_all) == (1, 3)
+    assert (processes, blocks_in_all) == (1, 3)
     assert floors_of([[]], [[]])[1:] == ([False, False], 0, 0)
     assert floors_of() == ([], [], 0, 0)
 
@@ -196,7 +196,7 @@ def database(tmp_path: Path) -> Path:
     runs = nights([1e-3] * 4 + [1.3e-3] * 3, upgrade=5, many=2)
     few = replace(
         run_of(8, 1.3e-3, torch="2.13.0"),
-        results=(synthetic.result(CASE, made=blocks(1.3e-3, passes=1, rounds=2, seed=8)),),
+        results=(synthetic.result(CASE, made=blocks(1.3e-3, processes=1, rounds=2, seed=8)),),
         git=Git(commit="d" * 40, branch="other", dirty=True),
     )
     wrong = replace(
@@ -226,7 +226,7 @@ def test_history_has_a_line_a_run_and_a_sentence_a_step(command: Command, databa
     assert "from run 20261104-033000-ab04 to run 20261105-033000-ab05: 1.0" in step
     assert "torch 2.12.0 -> 2.13.0" in step and "median of 4 and of 3 runs" in step
     assert "commit 4444444444 -> 5555555555" in step
-    assert lines[-1] == "floors over 12 blocks of 3 passes"
+    assert lines[-1] == "floors over 12 blocks of 3 processes"
 
 
 def test_history_of_part_of_the_runs(command: Command, database: Path) -> None:
@@ -234,7 +234,7 @@ def test_history_of_part_of_the_runs(command: Command, database: Path) -> None:
     assert said.code == 0
     rows = [line.split()[2] for line in said.out.splitlines() if line.startswith("2026-")]
     assert rows == [f"202611{night:02}-033000-ab{night:02}" for night in (5, 6, 7)]
-    assert said.out.splitlines()[-1] == "it takes 6 runs to tell a step; floors over 12 blocks of 3 passes"
+    assert said.out.splitlines()[-1] == "it takes 6 runs to tell a step; floors over 12 blocks of 3 processes"
     (alone,) = (
         line for line in command("history", CASE.id, "--last", "1").out.splitlines() if line.startswith("2026-")
     )
@@ -269,7 +269,7 @@ def test_api_refuses_no_runs_and_no_last(database: Path) -> None:
         read.history(CASE.id, db=str(database), last=0)
 
 
-def test_a_case_that_no_pass_has_reached_has_no_history(tmp_path: Path) -> None:
+def test_a_case_that_no_process_has_reached_has_no_history(tmp_path: Path) -> None:
     run = nights([1e-3])[0]
     waiting = replace(run, results=(), unmeasured=(CASE,))
     store(waiting, tmp_path / "runs.db")
@@ -285,7 +285,7 @@ def test_steady_floors_make_a_low_line_of_bars() -> None:
 
 def test_a_steady_case_is_told_to_have_no_step() -> None:
     told = history_text(history.history(nights([1e-3] * 6), Thresholds())).splitlines()[-1]
-    assert told == "no step of more than 5 % with 3 runs on either side; floors over 12 blocks of 3 passes"
+    assert told == "no step of more than 5 % with 3 runs on either side; floors over 12 blocks of 3 processes"
 
 
 @pytest.mark.parametrize("name", ["schema_v1.db", "schema_v2.db"])

@@ -12,11 +12,11 @@ from convbench.analysis.table import metrics
 from convbench.analysis.table.columns import columns
 from convbench.model.case import Case
 from convbench.model.problem import Problem
-from convbench.model.result import LAYOUT, PassFacts, Roof, RoofKind, pack_blocks, unpack_blocks
+from convbench.model.result import LAYOUT, ProcessFacts, Roof, RoofKind, pack_blocks, unpack_blocks
 
 
-def limits(cases: list[Case], passes: list[PassFacts]) -> metrics.Limits:
-    return metrics.limits(cases, [case.flops for case in cases], [case.bytes for case in cases], passes)
+def limits(cases: list[Case], processes: list[ProcessFacts]) -> metrics.Limits:
+    return metrics.limits(cases, [case.flops for case in cases], [case.bytes for case in cases], processes)
 
 
 def compute(rate: float, dtype: str = "float32", **more: object) -> Roof:
@@ -27,8 +27,8 @@ def copy(rate: float, footprint: int) -> Roof:
     return Roof(kind=RoofKind.BANDWIDTH, rate=rate, footprint_bytes=footprint, device="cpu", threads=1, source="copy")
 
 
-def facts(*roofs: Roof, pass_index: int = 0) -> PassFacts:
-    return PassFacts(pass_index=pass_index, seconds=1.0, roofs=roofs)
+def facts(*roofs: Roof, process_index: int = 0) -> ProcessFacts:
+    return ProcessFacts(process_index=process_index, seconds=1.0, roofs=roofs)
 
 
 def case(channels: int = 64, kernel: int = 3, **more: object) -> Case:
@@ -40,8 +40,8 @@ def case(channels: int = 64, kernel: int = 3, **more: object) -> Case:
 
 def test_the_longer_of_compute_and_memory_is_attainable() -> None:
     heavy, light = case(64), case(64, kernel=1)
-    passes = [facts(compute(1e11), copy(1e8, 2**10), copy(1e8, 2**30))]
-    found = limits([heavy, light], passes)
+    processes = [facts(compute(1e11), copy(1e8, 2**10), copy(1e8, 2**30))]
+    found = limits([heavy, light], processes)
     assert found.bound == ["memory", "memory"], "a slow memory limits both"
     assert found.attainable_s.tolist() == pytest.approx([heavy.bytes / 1e8, light.bytes / 1e8])
     found = limits([heavy, light], [facts(compute(1e9), copy(1e11, 2**10), copy(1e11, 2**30))])
@@ -49,23 +49,23 @@ def test_the_longer_of_compute_and_memory_is_attainable() -> None:
     assert found.attainable_s.tolist() == pytest.approx([heavy.flops / 1e9, light.flops / 1e9])
 
 
-def test_the_highest_roof_of_all_passes_counts() -> None:
-    passes = [facts(compute(1e9), copy(1e12, 1)), facts(compute(4e9), copy(1e12, 1), pass_index=1)]
-    assert limits([case()], passes).attainable_s[0] == pytest.approx(case().flops / 4e9)
+def test_the_highest_roof_of_all_processes_counts() -> None:
+    processes = [facts(compute(1e9), copy(1e12, 1)), facts(compute(4e9), copy(1e12, 1), process_index=1)]
+    assert limits([case()], processes).attainable_s[0] == pytest.approx(case().flops / 4e9)
 
 
 def test_bandwidth_is_interpolated_at_the_cases_own_footprint() -> None:
     one = case()
     below, above = 2 ** math.floor(math.log2(one.bytes)), 2 ** math.ceil(math.log2(one.bytes))
-    passes = [facts(compute(1e18), copy(2e10, below), copy(1e10, above))]
+    processes = [facts(compute(1e18), copy(2e10, below), copy(1e10, above))]
     share = math.log2(one.bytes) - math.log2(below)
     rate = 2e10 + (1e10 - 2e10) * share
-    assert limits([one], passes).attainable_s[0] == pytest.approx(one.bytes / rate)
+    assert limits([one], processes).attainable_s[0] == pytest.approx(one.bytes / rate)
 
 
 def test_a_case_without_a_roof_of_its_own_has_no_limit() -> None:
-    passes = [facts(compute(1e9), copy(1e9, 2**20))]
-    found = limits([case(dtype="bfloat16"), case(threads=2), case(device="cuda")], passes)
+    processes = [facts(compute(1e9), copy(1e9, 2**20))]
+    found = limits([case(dtype="bfloat16"), case(threads=2), case(device="cuda")], processes)
     assert np.isnan(found.attainable_s).all()
     assert found.bound == [None] * 3
     assert np.isnan(limits([case()], []).attainable_s).all()
@@ -86,17 +86,17 @@ def test_columns_and_finding_follow_from_the_roofs_of_a_run() -> None:
     roofs += [
         replace(copy(1e15, 2**20), device=device, threads=threads) for device, threads in {key[:2] for key in dtypes}
     ]
-    table = columns(replace(run, passes=(facts(*roofs),)))
+    table = columns(replace(run, processes=(facts(*roofs),)))
     for attainable, efficiency, floor in zip(table["attainable_s"], table["efficiency"], table["floor_s"], strict=True):
         assert isinstance(attainable, float)
         assert isinstance(floor, float)
         assert efficiency == pytest.approx(attainable / floor)
     assert set(columns(run)["efficiency"]) == {None}
-    told = [finding.sentence for finding in findings(replace(run, passes=(facts(*roofs),)))]
+    told = [finding.sentence for finding in findings(replace(run, processes=(facts(*roofs),)))]
     assert any("12 of 12 cases reach less than 25 % of what this machine can do" in sentence for sentence in told)
     assert not any("what this machine can do" in finding.sentence for finding in findings(run))
     unnamed = replace(run, results=tuple(replace(result, implementation=None) for result in run.results))
-    told = [finding.sentence for finding in findings(replace(unnamed, passes=(facts(*roofs),)))]
+    told = [finding.sentence for finding in findings(replace(unnamed, processes=(facts(*roofs),)))]
     assert any("with an unknown kernel" in sentence for sentence in told)
 
 

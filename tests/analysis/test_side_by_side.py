@@ -1,4 +1,4 @@
-"""Two environments side by side, from made-up epochs: the figures by hand, who is suspected, controls, the verdicts."""
+"""Two environments side by side, from made-up pairs: the figures by hand, who is suspected, controls, the verdicts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.judgment import Comparison, How, Judgment, Verdict
 from convbench.analysis.comparison.side_by_side import (
     CONFIRMATION,
-    FEWEST_EPOCHS,
+    FEWEST_PAIRS,
     HELD,
     SCREEN,
     SUSPECTED,
@@ -34,8 +34,8 @@ from convbench.report.text.compare import compare_text, verdict_text
 
 #: Factors clearly beyond and within the threshold, whatever it is tuned to.
 BEYOND, WITHIN = 1 + 1.2 * THRESHOLD, 1 + 0.8 * THRESHOLD
-#: Floors of epochs that differ by less than matters, in seconds.
-QUIET = [1e-3 * (1 + 0.01 * THRESHOLD * i) for i in range(max(SCREEN, FEWEST_EPOCHS))]
+#: Floors of pairs that differ by less than matters, in seconds.
+QUIET = [1e-3 * (1 + 0.01 * THRESHOLD * i) for i in range(max(SCREEN, FEWEST_PAIRS))]
 
 
 def times(factor: float, floors: Sequence[float] = QUIET) -> list[float]:
@@ -43,13 +43,13 @@ def times(factor: float, floors: Sequence[float] = QUIET) -> list[float]:
 
 
 def blocks(floors: Sequence[float], *, rounds: int = 2) -> tuple[Block, ...]:
-    """Blocks with exactly these floors of epochs: the first block of each has it."""
-    made = synthetic.blocks(1e-3, passes=len(floors), rounds=rounds)
-    return tuple(replace(b, minimum_s=floors[b.pass_index] * (1 + 0.01 * b.round_index)) for b in made)
+    """Blocks with exactly these floors of pairs: the first block of each has it."""
+    made = synthetic.blocks(1e-3, processes=len(floors), rounds=rounds)
+    return tuple(replace(b, minimum_s=floors[b.process_index] * (1 + 0.01 * b.round_index)) for b in made)
 
 
 def run(*floors: Sequence[float]) -> Run:
-    """A run whose cases have these floors of epochs."""
+    """A run whose cases have these floors of pairs."""
     results = [synthetic.result(c, made=blocks(f)) for c, f in zip(synthetic.cases(len(floors)), floors, strict=True)]
     return replace(synthetic.empty_run(), results=tuple(results))
 
@@ -83,25 +83,25 @@ def test_figures_by_hand() -> None:
     assert found.new_s == pytest.approx([1.1e-3], rel=1e-6)
     assert found.pooled == pytest.approx([1.1], rel=1e-6), "floor over floor, 1.1 / 1.0"
     assert found.median == pytest.approx([1.2], rel=1e-6), "of 1.2, 1.0 and 1.25"
-    # Each of the 27 resamples has 3.7 %, more than a tail: the second epoch thrice is the lower end, the third thrice
+    # Each of the 27 resamples has 3.7 %, more than a tail: the second pair thrice is the lower end, the third thrice
     # the upper one, before they are widened.
     wider = (widening(3) - 1) / 2 * math.log(1.25)
     assert np.log(found.low) == pytest.approx([-wider], rel=1e-6)
     assert np.log(found.high) == pytest.approx([math.log(1.25) + wider], rel=1e-6)
     assert found.noise == pytest.approx([math.exp(math.log(1.25) / 2 * widening(3))], rel=1e-6)
-    assert (found.epochs.tolist(), found.blocks.tolist()) == ([3], [6])
+    assert (found.pairs.tolist(), found.blocks.tolist()) == ([3], [6])
 
 
-def test_the_median_of_an_even_number_of_epochs_is_the_geometric_mean_of_both_in_the_middle() -> None:
+def test_the_median_of_an_even_number_of_pairs_is_the_geometric_mean_of_both_in_the_middle() -> None:
     found = of([1e-3] * 4, [1e-3, 1.1e-3, 1.2e-3, 2e-3])
     assert found.median == pytest.approx([math.sqrt(1.1 * 1.2)], rel=1e-6)
 
 
 def test_the_interval_is_that_of_all_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 4 epochs all 256 resamples can be listed: the share of them beyond either end is what it is said to be."""
+    """Of 4 pairs all 256 resamples can be listed: the share of them beyond either end is what it is said to be."""
     base, new = [1.0, 1.02, 1.05, 1.01], [1.01, 1.09, 1.02, 1.05]
     widened = of(base, new)
-    monkeypatch.setattr(side_by_side, "widening", lambda epochs: 1.0)
+    monkeypatch.setattr(side_by_side, "widening", lambda pairs: 1.0)
     found = of(base, new)
     assert math.log(widened.noise[0]) == pytest.approx(math.log(found.noise[0]) * widening(4), rel=1e-9)
     assert widened.low * widened.high == pytest.approx(found.low * found.high), "about the same middle"
@@ -122,7 +122,7 @@ def test_the_interval_is_that_of_all_resamples(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("factor", [1.1, 1 / 1.1])
 def test_the_interval_holds_both_figures_where_they_differ(factor: float) -> None:
-    """One lucky epoch of twelve has the floors of both sides: most resamples have it, hardly any mostly."""
+    """One lucky pair of twelve has the floors of both sides: most resamples have it, hardly any mostly."""
     found = of([0.5e-3, *[1e-3] * 11], [0.5e-3 * factor, *[1e-3] * 11])
     assert (found.pooled[0], found.median[0]) == pytest.approx((factor, 1.0), rel=1e-6)
     beside = factor ** ((widening(12) - 1) / 2)
@@ -130,34 +130,34 @@ def test_the_interval_holds_both_figures_where_they_differ(factor: float) -> Non
     assert [found.low[0], found.high[0]] == pytest.approx(sorted(ends), rel=1e-6)
 
 
-@pytest.mark.parametrize(("epochs", "accuracy"), [(3, 0.04), (4, 0.01), (12, 0.001), (16, 0.001), (100, 0.001)])
-def test_intervals_of_few_epochs_are_widened_by_students_t(epochs: int, accuracy: float) -> None:
+@pytest.mark.parametrize(("pairs", "accuracy"), [(3, 0.04), (4, 0.01), (12, 0.001), (16, 0.001), (100, 0.001)])
+def test_intervals_of_few_pairs_are_widened_by_students_t(pairs: int, accuracy: float) -> None:
     tail = (1 + HELD) / 2
-    exact = stats.t.ppf(tail, epochs - 1) / stats.norm.ppf(tail) * math.sqrt(epochs / (epochs - 1))
-    assert widening(epochs) == pytest.approx(exact, rel=accuracy)
+    exact = stats.t.ppf(tail, pairs - 1) / stats.norm.ppf(tail) * math.sqrt(pairs / (pairs - 1))
+    assert widening(pairs) == pytest.approx(exact, rel=accuracy)
     assert widening(1) == 1.0
 
 
-@pytest.mark.parametrize("epochs", [SCREEN, CONFIRMATION])
-def test_intervals_of_few_epochs_hold_no_change_where_there_is_none(epochs: int) -> None:
+@pytest.mark.parametrize("pairs", [SCREEN, CONFIRMATION])
+def test_intervals_of_few_pairs_hold_no_change_where_there_is_none(pairs: int) -> None:
     generator = np.random.default_rng(1)
-    sides = [[list(floors) for floors in np.exp(generator.normal(0, 0.01, (400, epochs))) * 1e-3] for _ in range(2)]
+    sides = [[list(floors) for floors in np.exp(generator.normal(0, 0.01, (400, pairs))) * 1e-3] for _ in range(2)]
     found = ratios(run(*sides[0]).results, run(*sides[1]).results)
     held = np.mean((found.low <= 1) & (found.high >= 1))
     assert 0.95 <= held < 1.0
 
 
-def test_epochs_that_one_side_lacks_are_cut_and_blocks_to_equal_numbers() -> None:
+def test_pairs_that_one_side_lacks_are_cut_and_blocks_to_equal_numbers() -> None:
     long, short = run([1e-3, 1e-3, 1e-3, 0.5e-3]), run([1e-3] * 3)
     more_rounds = synthetic.result(short.results[0].case, made=blocks([1e-3] * 3, rounds=3))
     found = ratios(long.results, [more_rounds])
-    assert (found.epochs.tolist(), found.blocks.tolist()) == ([3], [6])
+    assert (found.pairs.tolist(), found.blocks.tolist()) == ([3], [6])
     assert found.pooled == pytest.approx([1.0], rel=1e-6)
 
 
 def test_no_case_measured_gives_no_figures() -> None:
     found = ratios([], [])
-    assert len(found.pooled) == len(found.median) == len(found.low) == len(found.epochs) == 0
+    assert len(found.pooled) == len(found.median) == len(found.low) == len(found.pairs) == 0
 
 
 FLOORS = st.lists(st.floats(1e-6, 1e-1), min_size=2, max_size=5)
@@ -189,7 +189,7 @@ def test_only_ratios_count(base: list[float], new: list[float], scale: float) ->
 
 @given(st.lists(st.tuples(st.floats(1e-6, 1e-1), st.floats(1e-6, 1e-1)), min_size=1, max_size=9), st.randoms())
 @settings(max_examples=25, deadline=None)
-def test_the_order_of_epochs_does_not_matter(pairs: list[tuple[float, float]], chance: object) -> None:
+def test_the_order_of_pairs_does_not_matter(pairs: list[tuple[float, float]], chance: object) -> None:
     mixed = list(pairs)
     chance.shuffle(mixed)  # type: ignore[attr-defined]
     one, other = (of([a for a, _ in some], [b for _, b in some]) for some in (pairs, mixed))
@@ -202,13 +202,13 @@ def test_the_order_of_epochs_does_not_matter(pairs: list[tuple[float, float]], c
 
 
 def shifted(pooled: float, median: float) -> tuple[list[float], list[float]]:
-    """Epochs of both sides whose floor ratio is the one figure, and the median of whose ratios is the other."""
+    """Pairs of both sides whose floor ratio is the one figure, and the median of whose ratios is the other."""
     base = [0.5e-3, *[1e-3] * 4]
     new = [0.5e-3 * pooled, *[1e-3 * median] * 4]
     return base, new
 
 
-def test_epochs_with_both_figures() -> None:
+def test_pairs_with_both_figures() -> None:
     found = of(*shifted(1.1, 1.01))
     assert (found.pooled[0], found.median[0]) == pytest.approx((1.1, 1.01), rel=1e-6)
 
@@ -222,7 +222,7 @@ def test_a_share_of_the_threshold_in_either_figure_is_suspect(sign: int) -> None
     assert suspects(base, new, THRESHOLD * 1.3) == []
 
 
-def test_open_is_where_both_figures_differ_or_the_interval_of_an_accusation_holds_no_change() -> None:
+def test_open_is_where_both_figures_differ_or_the_interval_of_a_flag_holds_no_change() -> None:
     steady = [1e-3] * 6
     wild = times(1e-3, [1.0, 1.3, 1.0, 1.2, 1.1, 1.05])
     base = run(steady, steady, wild, wild, steady)
@@ -276,7 +276,7 @@ def test_controls_are_as_many_unchanged_cases_and_the_same_for_the_same_seed() -
         (1.0, 1.0, Verdict.UNCHANGED),
     ],
 )
-def test_an_accusation_needs_both_figures(pooled: float, median: float, verdict: Verdict) -> None:
+def test_a_flag_needs_both_figures(pooled: float, median: float, verdict: Verdict) -> None:
     base, new = shifted(pooled, median)
     found = compare(run(base), run(new))
     judgment = only(found)
@@ -290,7 +290,7 @@ def test_an_accusation_needs_both_figures(pooled: float, median: float, verdict:
         assert "measure again" in judgment.reason
 
 
-def test_an_accusation_whose_interval_holds_no_change_is_none() -> None:
+def test_a_flag_whose_interval_holds_no_change_is_none() -> None:
     wild = times(1e-3, [1.0, 1.3, 1.0, 1.2, 1.1, 1.05])
     found = only(compare(run(wild), run(times(1e-3, [0.95, 1.4, 0.95, 1.15, 1.05, 1.02]))))
     assert found.low <= 1 <= found.high
@@ -313,7 +313,7 @@ def test_who_was_not_measured_again_is_not_flagged() -> None:
     assert [judgment.confirmed for judgment in found.judgments] == [True, False]
 
 
-def test_a_control_that_moves_withdraws_every_accusation() -> None:
+def test_a_control_that_moves_withdraws_every_flag() -> None:
     base = run(*[QUIET] * 4)
     new = run(times(2), times(0.5), times(BEYOND), QUIET)
     controls = compare(base, new, control=[3])
@@ -398,16 +398,16 @@ def test_fewer_than_half_judged_is_inconclusive_with_a_way_out() -> None:
     assert "fewer than half of the cases could be judged" in last
     assert "use ab" not in last
     assert found.longer > 1
-    assert "times as many epochs" in last
+    assert "times as many pairs" in last
 
 
-def test_too_few_epochs_tell_nothing() -> None:
-    for count in range(1, FEWEST_EPOCHS):
+def test_too_few_pairs_tell_nothing() -> None:
+    for count in range(1, FEWEST_PAIRS):
         judgment = only(compare(run([1e-3] * count), run([2e-3] * count)))
         assert judgment.verdict is Verdict.INCONCLUSIVE
         assert judgment.ratio == judgment.low == judgment.high == pytest.approx(2.0, rel=1e-6)
-        assert judgment.reason == "too few epochs tell a change from noise"
-    assert only(compare(run([1e-3] * FEWEST_EPOCHS), run([2e-3] * FEWEST_EPOCHS))).verdict is Verdict.REGRESSED
+        assert judgment.reason == "too few pairs tell a change from noise"
+    assert only(compare(run([1e-3] * FEWEST_PAIRS), run([2e-3] * FEWEST_PAIRS))).verdict is Verdict.REGRESSED
 
 
 @pytest.mark.parametrize("floors", [[0.0] * 4, [math.nan] * 4, [math.inf] * 4])
@@ -486,11 +486,11 @@ def test_changes_that_share_settings_are_a_group() -> None:
 
 
 def noisy(side: str, *, count: int = 120, factor: Callable[[int], float] = lambda i: 1.0) -> Run:
-    """Epochs on a machine whose noise only adds time, some of it to a whole process."""
+    """Pairs on a machine whose noise only adds time, some of it to a whole process."""
     results: list[Result] = []
     for i, case in enumerate(synthetic.cases(count)):
         floor = synthetic.floor_s(case) * factor(i)
-        made = synthetic.noisy_blocks(floor, passes=CONFIRMATION, process=0.01, seed=f"{side} {i}")
+        made = synthetic.noisy_blocks(floor, processes=CONFIRMATION, process=0.01, seed=f"{side} {i}")
         results.append(synthetic.result(case, made=made))
     return replace(synthetic.empty_run(), results=tuple(results))
 
@@ -518,7 +518,7 @@ def test_intervals_hold_a_change_that_is_there(base: Run) -> None:
     assert np.mean(held) >= 0.95
 
 
-def test_noise_alone_accuses_nobody(base: Run, same: Run) -> None:
+def test_noise_alone_flags_nothing(base: Run, same: Run) -> None:
     found = compare(base, same)
     assert found.counts[Verdict.REGRESSED] == found.counts[Verdict.IMPROVED] == 0
     assert found.verdict is Verdict.UNCHANGED

@@ -185,8 +185,8 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
         (["ab", "a.yaml", "--threshold", "nan"], "threshold nan: expected a ratio"),
         (["ab", "a.yaml", "--threshold", "2.5"], "0.025 for 2.5 %"),
         (["ab", "a.yaml", "--threshold", "2.5 %"], "--threshold"),
-        (["ab", "a.yaml", "--epochs", "1"], "epochs 1: expected"),
-        (["ab", "a.yaml", "--epochs", "-3"], "epochs -3: expected"),
+        (["ab", "a.yaml", "--pairs", "1"], "pairs 1: expected"),
+        (["ab", "a.yaml", "--pairs", "-3"], "pairs -3: expected"),
         (["explain", "abcdefgh"], "there is no database"),
         (["repro", "abcdefgh"], "there is no database"),
         (["repro"], "CASE"),
@@ -619,7 +619,7 @@ def test_a_typo_in_fail_on_is_told_before_anything_is_read(command: Command) -> 
 def test_too_few_judged_cases_are_5(command: Command) -> None:
     one, other = moved(1.0)
     loud = [
-        replace(result, blocks=result.blocks[:1]) if i < 7 else result  # a pass tells nothing of noise
+        replace(result, blocks=result.blocks[:1]) if i < 7 else result  # a process tells nothing of noise
         for i, result in enumerate(other.results)
     ]
     said = compared(command, one, replace(other, results=tuple(loud)))
@@ -952,7 +952,7 @@ def test_an_exception_of_10_mb_is_cut_in_every_output(command: Command, sweep: P
         "        raise ValueError('first\\u2028INJECTED\\n' + 'INJECTED\\n' * 1_000_000)\n"
     )
     text = SWEEP.replace("[3, 4]", "3").replace("[1, 3]", "1")
-    text += "  module: [flood:Line, flood:Lines]\nmeasure: {passes: 1, rounds: 1, max_time: 0.01}\n"
+    text += "  module: [flood:Line, flood:Lines]\nmeasure: {processes: 1, rounds: 1, max_time: 0.01}\n"
     sweep.write_text(text, encoding="utf-8")
     said = command("run", "sweep.yaml", "--summary", "s.md", "--junit", "s.xml")
     assert said.code == 3

@@ -16,7 +16,7 @@ from processes import environment, start
 import convbench
 from convbench.model.result import RunState, Status, StopReason, unpack_blocks
 
-#: Passes enough to be in the middle of things for some seconds, blocks short enough to be done soon.
+#: Processes enough to be in the middle of things for some seconds, blocks short enough to be done soon.
 SWEEP = """\
 name: "<script>alert(1)</script> resumable"
 axes:
@@ -26,7 +26,7 @@ axes:
   input_size: 16
   direction: [forward, backward]
   threads: 1
-measure: {passes: 5, rounds: 4, max_time: 0.2, precision: 0.0001, timeout: 20}
+measure: {processes: 5, rounds: 4, max_time: 0.2, precision: 0.0001, timeout: 20}
 """
 
 
@@ -80,7 +80,7 @@ def test_a_run_survives_kill_9_and_ctrl_c_and_ends_as_one(folder: Path) -> None:
 
     stopped = start(folder, "run", "sweep.yaml")
     wait_for_visits(folder, after_kill + 6, stopped)
-    time.sleep(1.5)  # into the next pass, or its start
+    time.sleep(1.5)  # into the next process, or its start
     stopped.send_signal(signal.SIGINT)
     out, err = stopped.communicate(timeout=60)
     assert stopped.returncode == 130, err
@@ -106,9 +106,9 @@ def test_a_run_survives_kill_9_and_ctrl_c_and_ends_as_one(folder: Path) -> None:
         assert result.status is Status.PASSED
         assert result.stop_reason in (StopReason.ROUNDS, StopReason.SETTLED)
         [(layout, packed)] = result.blocks
-        places = [(block.pass_index, block.round_index) for block in unpack_blocks(packed, layout)]
+        places = [(block.process_index, block.round_index) for block in unpack_blocks(packed, layout)]
         assert len(set(places)) == len(places), "none twice"
-        assert {number for number, _ in places} == set(range(5)), "five passes"
+        assert {number for number, _ in places} == set(range(5)), "five processes"
     frame = convbench.load("latest", db=database).frame()
     assert list(frame["blocks"]) == [20] * 6
 
@@ -130,8 +130,8 @@ def test_a_kill_in_the_first_group_of_cases_keeps_the_blocks_taken_so_far(tmp_pa
     killed.communicate()
     database = tmp_path / "reports" / "convbench.db"
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-        found = connection.execute("select complete, pass_index, length(blocks) from visits").fetchall()
-    assert {row[:2] for row in found} == {(0, 0)}, "cut short in the first pass"
+        found = connection.execute("select complete, process_index, length(blocks) from visits").fetchall()
+    assert {row[:2] for row in found} == {(0, 0)}, "cut short in the first process"
     assert all(length > 0 for _, _, length in found)
 
     shown = command(tmp_path, "export", "latest", "--format", "csv")
@@ -149,7 +149,7 @@ def test_a_kill_in_the_first_group_of_cases_keeps_the_blocks_taken_so_far(tmp_pa
     assert f"{len(found)} visits kept" in err or (len(found) == 1 and "1 visit kept" in err)
     run = convbench.load("latest", db=str(database)).run
     blocks = [unpack_blocks(packed, layout) for result in run.results for layout, packed in result.blocks]
-    firsts = [[block.round_index for block in some if block.pass_index == 0] for some in blocks]
+    firsts = [[block.round_index for block in some if block.process_index == 0] for some in blocks]
     assert [sorted(rounds) for rounds in firsts] == [[0, 1, 2, 3]] * len(firsts), "every round once"
 
 
@@ -166,7 +166,7 @@ cases:
   - {label: reused, module: "planted:SameBuffer"}
   - {label: absent, device: "mtia"}
   - {label: dies, module: "misbehaving:Segfault"}
-measure: {passes: 1, rounds: 2, max_time: 0.02, timeout: 20}
+measure: {processes: 1, rounds: 2, max_time: 0.02, timeout: 20}
 """,
         encoding="utf-8",
     )
@@ -211,7 +211,7 @@ def test_imprecise_layers_decide_the_exit_code_where_they_are_counted(folder: Pa
 name: coarse
 axes: {in_channels: 4, out_channels: 4, kernel_size: 3, input_size: 8, threads: 1}
 cases: [{label: coarse, module: "planted:ComputesInBfloat16"}]
-measure: {passes: 1, rounds: 1, max_time: 0.02, timeout: 20}
+measure: {processes: 1, rounds: 1, max_time: 0.02, timeout: 20}
 """,
         encoding="utf-8",
     )
@@ -223,7 +223,7 @@ measure: {passes: 1, rounds: 1, max_time: 0.02, timeout: 20}
 
 
 @pytest.mark.slow
-def test_the_first_report_is_there_after_the_first_pass(folder: Path) -> None:
+def test_the_first_report_is_there_after_the_first_process(folder: Path) -> None:
     running = start(folder, "run", "sweep.yaml")
     end = time.monotonic() + 120
     while not list(folder.glob("reports/*.html")):
@@ -242,7 +242,7 @@ def test_the_first_report_is_there_after_the_first_pass(folder: Path) -> None:
 @pytest.mark.slow
 def test_the_python_api_measures_and_returns_a_frame(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    (folder / "sweep.yaml").write_text(SWEEP.replace("passes: 5", "passes: 1"), encoding="utf-8")
+    (folder / "sweep.yaml").write_text(SWEEP.replace("processes: 5", "processes: 1"), encoding="utf-8")
     run = convbench.run("sweep.yaml", db="own.db")
     frame = run.frame()
     assert len(frame) == 6

@@ -46,7 +46,7 @@ axes:
   kernel_size: 1
   input_size: 4
   env: [{}, {SWEEP_API_KEY: &key s3cr3t-in-the-sweep, PLAIN: told}, {"SWEEP_TOKEN": 's3cr3t ''quoted''', Other: *key}]
-measure: {passes: 1, rounds: 1, max_time: 0.01}
+measure: {processes: 1, rounds: 1, max_time: 0.01}
 compare: {threshold: 0.1}
 """
 
@@ -94,7 +94,7 @@ def test_no_secret_reaches_any_output(tmp_path: Path) -> None:
     layer = ["--in-channels=3", "--out-channels=4", "--kernel-size=1", "--input-size=4"]
     convbench("explain", *layer, "--env", "{MY_TOKEN: s3cr3t-option}", "-o", "layer.html")
     convbench("explain", *layer, "--env", "MY_TOKEN=s3cr3t-option", codes=(2,))
-    ab = ["ab", "plain.yaml", "--epochs", "4", "--summary", "ab.md", "-o", "ab.html"]
+    ab = ["ab", "plain.yaml", "--pairs", "4", "--summary", "ab.md", "-o", "ab.html"]
     convbench(*ab, "--a-env", "AB_SECRET=s3cr3t-a", "--b-env", "AB_SECRET=s3cr3t-b", codes=(0, 1, 5))
     convbench("ab", "plain.yaml", "--b-env", "s3cr3t-b", codes=(2,))
     convbench("runs", "--db", "postgresql://s3cr3t-host/db", codes=(2,))

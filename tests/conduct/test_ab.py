@@ -1,4 +1,4 @@
-"""Two environments side by side, conducted: epochs, who is first, what is measured again, what one side cannot do."""
+"""Two environments side by side, conducted: pairs, who is first, what is measured again, what one side cannot do."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numbered_cases import case
 
 from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.judgment import Compared, Verdict
-from convbench.analysis.comparison.side_by_side import BEYOND_L2, CONFIRMATION, FEWEST_EPOCHS, SCREEN, THRESHOLD
+from convbench.analysis.comparison.side_by_side import BEYOND_L2, CONFIRMATION, FEWEST_PAIRS, SCREEN, THRESHOLD
 from convbench.cli import exits
 from convbench.cli.progress import Shown
-from convbench.conduct import ab, epochs, rounds
+from convbench.conduct import ab, pairs, rounds
 from convbench.conduct.described import COHORT_MEMORY_SHARE
-from convbench.conduct.epochs import BLOCK_S, LONGEST_S, ROUNDS, rounds_of
-from convbench.conduct.passes import Progress
+from convbench.conduct.pairs import BLOCK_S, LONGEST_S, ROUNDS, rounds_of
+from convbench.conduct.processes import Progress
 from convbench.conduct.run import Listener
 from convbench.engine.client import WorkerClient
 from convbench.engine.local import LocalEngine, Setup
@@ -118,26 +118,26 @@ def blocks_of(result: Result) -> list[Block]:
 
 
 def counted(result: Result) -> dict[int, int]:
-    """How many blocks each epoch of a result has."""
+    """How many blocks each pair of a result has."""
     found: dict[int, int] = {}
     for block in blocks_of(result):
-        found[block.pass_index] = found.get(block.pass_index, 0) + 1
+        found[block.process_index] = found.get(block.process_index, 0) + 1
     return found
 
 
 def slow(*names: int, factor: float = SLOWER, since: int = 1, until: float = math.inf) -> Script:
-    """A side on which these layers are slower, in some of its epochs."""
+    """A side on which these layers are slower, in some of its pairs."""
     return Script(factor=lambda name, worker: factor if name in names and since <= worker <= until else 1.0)
 
 
-# Epochs
+# Pairs
 
 
 def test_nothing_differs_and_the_screen_is_all() -> None:
     pair, cases = Pair(), [case(1), case(2), case(3)]
     found = pair.measure(cases)
     assert found.comparison.verdict is Verdict.UNCHANGED
-    assert [engine.workers for engine in pair.engines] == [SCREEN, SCREEN], "fresh ones in each epoch"
+    assert [engine.workers for engine in pair.engines] == [SCREEN, SCREEN], "fresh ones in each pair"
     starts = [side for side, what, _ in pair.events if what == "start"]
     assert "".join(starts) == ("ABBA" * SCREEN)[: 2 * SCREEN], "who is first alternates"
     for blocks, checks, verified in zip(*(pair.asked(op) for op in ("block", "check", "verify")), strict=True):
@@ -188,21 +188,21 @@ def test_suspects_and_as_many_controls_are_measured_again_and_nobody_else() -> N
     ]
     flagged = found.comparison.judgments[1]
     assert flagged.ratio == pytest.approx(SLOWER, rel=1e-5)
-    assert (flagged.passes, flagged.blocks) == (CONFIRMATION, CONFIRMATION * ROUNDS)
+    assert (flagged.processes, flagged.blocks) == (CONFIRMATION, CONFIRMATION * ROUNDS)
     assert found.comparison.verdict is Verdict.REGRESSED
     assert exits.of_comparison(found.comparison) is ExitCode.FAILED_OR_REGRESSED
     starts = [side for side, what, _ in pair.events if what == "start"]
     assert "".join(starts) == ("ABBA" * again)[: 2 * again]
 
 
-def test_layers_beyond_the_second_level_cache_get_more_epochs() -> None:
+def test_layers_beyond_the_second_level_cache_get_more_pairs() -> None:
     wide = Case(problem=Problem(in_channels=9, out_channels=1, kernel_size=(1, 1), input_size=(64, 64)))
     cases = [case(1), wide]
     pair = Pair(b=replace(slow(1, 9), host={"l2_bytes": (case(1).bytes + wide.bytes) // 2}))
     found = pair.measure(cases)
     more = round(CONFIRMATION * BEYOND_L2)
     assert more > CONFIRMATION
-    assert [judgment.passes for judgment in found.comparison.judgments] == [CONFIRMATION, more]
+    assert [judgment.processes for judgment in found.comparison.judgments] == [CONFIRMATION, more]
     assert [counted(result) for result in found.new.results] == [
         dict.fromkeys(range(SCREEN, SCREEN + CONFIRMATION), ROUNDS),
         dict.fromkeys(range(SCREEN, SCREEN + more), ROUNDS),
@@ -210,8 +210,8 @@ def test_layers_beyond_the_second_level_cache_get_more_epochs() -> None:
     assert len({progress.stage for progress in pair.progress}) == 3
 
 
-def test_what_the_epochs_leave_open_gets_as_many_again() -> None:
-    """B's lucky epoch hides that it is slower from the floors until A has some that are as lucky, if it has."""
+def test_what_the_pairs_leave_open_gets_as_many_again() -> None:
+    """B's lucky pair hides that it is slower from the floors until A has some that are as lucky, if it has."""
     early, late = SCREEN + 3, range(SCREEN + CONFIRMATION + 2, SCREEN + CONFIRMATION + 8)
 
     def script(side: str, *lucky: int) -> Script:
@@ -223,23 +223,23 @@ def test_what_the_epochs_leave_open_gets_as_many_again() -> None:
     found = pair.measure(cases)
     told = found.comparison.judgments
     assert (told[0].verdict, told[0].ratio) == (Verdict.REGRESSED, pytest.approx(SLOWER, rel=1e-5))
-    assert [judgment.passes for judgment in told if judgment.confirmed] == [2 * CONFIRMATION, CONFIRMATION]
+    assert [judgment.processes for judgment in told if judgment.confirmed] == [2 * CONFIRMATION, CONFIRMATION]
     assert [engine.workers for engine in pair.engines] == [SCREEN + 2 * CONFIRMATION] * 2
     open_still = Pair(b=script("B", early)).confirm(cases, control=[1]).comparison.judgments
-    assert [judgment.passes for judgment in open_still] == [2 * CONFIRMATION, CONFIRMATION, CONFIRMATION]
+    assert [judgment.processes for judgment in open_still] == [2 * CONFIRMATION, CONFIRMATION, CONFIRMATION]
     assert open_still[0].verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("l2_bytes", [None, 1])
 def test_all_are_beyond_a_cache_that_is_not_known(l2_bytes: int | None) -> None:
-    found = Pair(b=replace(slow(1), host={"l2_bytes": l2_bytes})).measure([case(1), case(2)], epochs=FEWEST_EPOCHS)
-    assert {judgment.passes for judgment in found.comparison.judgments} == {round(FEWEST_EPOCHS * BEYOND_L2)}
+    found = Pair(b=replace(slow(1), host={"l2_bytes": l2_bytes})).measure([case(1), case(2)], pairs=FEWEST_PAIRS)
+    assert {judgment.processes for judgment in found.comparison.judgments} == {round(FEWEST_PAIRS * BEYOND_L2)}
 
 
-def test_the_number_of_epochs_and_the_threshold_may_be_others() -> None:
-    found = Pair(b=slow(1)).measure([case(1), case(2)], epochs=5)
-    assert [judgment.passes for judgment in found.comparison.judgments] == [5, 5]
-    assert (found.new.measure.passes, found.new.measure.rounds) == (5, ROUNDS)
+def test_the_number_of_pairs_and_the_threshold_may_be_others() -> None:
+    found = Pair(b=slow(1)).measure([case(1), case(2)], pairs=5)
+    assert [judgment.processes for judgment in found.comparison.judgments] == [5, 5]
+    assert (found.new.measure.processes, found.new.measure.rounds) == (5, ROUNDS)
     pair = Pair(b=slow(1))
     assert pair.measure([case(1), case(2)], threshold=2 * (SLOWER - 1)).comparison.verdict is Verdict.UNCHANGED
     assert pair.told == []
@@ -305,7 +305,7 @@ MISDEEDS: dict[str, tuple[Status, str]] = {
 
 @pytest.mark.parametrize("misdeed", MISDEEDS)
 @pytest.mark.parametrize("side", ["A", "B"])
-def test_what_one_side_cannot_do_is_told_and_left_out_of_later_epochs_on_both(misdeed: str, side: str) -> None:
+def test_what_one_side_cannot_do_is_told_and_left_out_of_later_pairs_on_both(misdeed: str, side: str) -> None:
     status, reason = MISDEEDS[misdeed]
     bad = Script(**{misdeed: {2}})  # type: ignore[arg-type]
     pair = Pair(a=bad) if side == "A" else Pair(b=bad)
@@ -317,7 +317,7 @@ def test_what_one_side_cannot_do_is_told_and_left_out_of_later_epochs_on_both(mi
     assert reason in judgment.reason
     good, bad_run = (found.new, found.base) if side == "A" else (found.base, found.new)
     assert (bad_run.results[1].status, good.results[1].status) == (status, Status.PASSED)
-    assert max(max(counted(run.results[1]), default=0) for run in (good, bad_run)) == 0, "no later epoch"
+    assert max(max(counted(run.results[1]), default=0) for run in (good, bad_run)) == 0, "no later pair"
     later = max(i for i, (_, what, _) in enumerate(pair.events) if what == "verify")
     assert {name for _, what, name in pair.events[later:] if what in ("check", "prepare", "block")} == {1, 3}
     assert [counted(run.results[i]) for run in (good, bad_run) for i in (0, 2)] == [
@@ -339,11 +339,11 @@ def test_what_breaks_in_the_confirmation_is_not_judged() -> None:
     [first, second] = found.comparison.judgments
     assert (first.verdict, second.verdict) == (Verdict.NOT_JUDGED, Verdict.UNCHANGED)
     assert "SIGSEGV" in first.reason
-    assert second.passes == CONFIRMATION
+    assert second.processes == CONFIRMATION
     assert max(counted(found.base.results[0]), default=SCREEN) <= SCREEN
 
 
-def test_where_nothing_works_one_epoch_is_all() -> None:
+def test_where_nothing_works_one_pair_is_all() -> None:
     pair = Pair(b=Script(raises={1, 2}))
     found = pair.measure([case(1), case(2)])
     assert [engine.workers for engine in pair.engines] == [1, 1]
@@ -377,10 +377,10 @@ def test_no_more_is_held_at_once_than_memory_allows() -> None:
     available = math.ceil(2 * two / COHORT_MEMORY_SHARE)  # both sides hold them
     pair = Pair(b=Script(host={"available_bytes": available}))
     pair.measure(cases)
-    epoch = [(what, name) for side, what, name in pair.events if side == "A" and what in ("check", "block")]
-    epoch = epoch[: 4 + 4 * ROUNDS]
-    assert [what for what, _ in epoch] == (["check"] * 2 + ["block"] * 2 * ROUNDS) * 2
-    assert {name for _, name in epoch[: 2 + 2 * ROUNDS]} == {7}, "what shares a problem stays together"
+    pair = [(what, name) for side, what, name in pair.events if side == "A" and what in ("check", "block")]
+    pair = pair[: 4 + 4 * ROUNDS]
+    assert [what for what, _ in pair] == (["check"] * 2 + ["block"] * 2 * ROUNDS) * 2
+    assert {name for _, name in pair[: 2 + 2 * ROUNDS]} == {7}, "what shares a problem stays together"
     steps(pair.progress)
 
 
@@ -396,10 +396,10 @@ def steps(progress: Sequence[Progress]) -> None:
         done = [each.visits_done for each in some]
         assert done == sorted(done), stage
         assert all(each.visits_done <= each.visits_planned for each in some)
-        assert all(0 <= each.pass_done <= each.pass_cases <= each.cases for each in some)
-        assert all(0 <= each.pass_index < each.passes for each in some)
+        assert all(0 <= each.process_done <= each.process_cases <= each.cases for each in some)
+        assert all(0 <= each.process_index < each.processes for each in some)
         assert some[-1].visits_done == some[-1].visits_planned, stage
-        places = [(each.pass_index, each.pass_done) for each in some]
+        places = [(each.process_index, each.process_done) for each in some]
         assert places == sorted(places)
         trouble = [each.failed + each.unmeasured for each in some]
         assert trouble == sorted(trouble)
@@ -433,7 +433,7 @@ def test_progress_is_shown_without_a_run(
     err = capsys.readouterr().err
     assert "results wait on this disk" in err
     assert "0 of 2 cases, 3 wrong, 2 imprecise" in err
-    assert f"screen, epoch 1 of {SCREEN}" in err
+    assert f"screen, pair 1 of {SCREEN}" in err
     assert "0 of 2 cases" in err
     assert ("\x1b[" in err) is terminal, "a bar on a terminal, a line elsewhere"
 
@@ -518,15 +518,15 @@ def test_a_side_that_lacks_the_users_module_is_told_with_where_it_was_looked_for
 
 def test_a_confirmation_has_no_screen_and_knows_its_controls() -> None:
     pair = Pair(b=slow(1))
-    found = pair.confirm([case(1), case(2)], [1], epochs=FEWEST_EPOCHS)
-    assert [engine.workers for engine in pair.engines] == [FEWEST_EPOCHS] * 2
+    found = pair.confirm([case(1), case(2)], [1], pairs=FEWEST_PAIRS)
+    assert [engine.workers for engine in pair.engines] == [FEWEST_PAIRS] * 2
     assert [judgment.verdict for judgment in found.comparison.judgments] == [Verdict.REGRESSED, Verdict.UNCHANGED]
     assert all(judgment.confirmed for judgment in found.comparison.judgments)
-    moved = Pair(b=slow(1, 2)).confirm([case(1), case(2)], [1], epochs=FEWEST_EPOCHS)
+    moved = Pair(b=slow(1, 2)).confirm([case(1), case(2)], [1], pairs=FEWEST_PAIRS)
     assert moved.comparison.discredited
 
 
 def test_constants_that_belong_together() -> None:
-    assert side_by_side.SCREEN >= FEWEST_EPOCHS, "or nothing could be told of an unchanged case"
+    assert side_by_side.SCREEN >= FEWEST_PAIRS, "or nothing could be told of an unchanged case"
     assert CONFIRMATION > SCREEN
-    assert epochs.LONGEST_S > BLOCK_S * ROUNDS
+    assert pairs.LONGEST_S > BLOCK_S * ROUNDS

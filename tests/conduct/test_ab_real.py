@@ -26,8 +26,8 @@ from convbench.model.case import WorkerSettings
 
 #: How much slower side B is made, and what is to count: far enough apart for a machine that does other things.
 SLOWER, THRESHOLD = 1.3, 0.12
-#: Epochs that tell that beside other tests: the interval of three is 2.6 times as wide as their resamples.
-EPOCHS = 6
+#: Pairs that tell that beside other tests: the interval of three is 2.6 times as wide as their resamples.
+PAIRS = 6
 SWEEP = """\
 name: mine
 axes:
@@ -114,7 +114,7 @@ def test_a_slower_tree_under_another_interpreter_is_found(
     without = subprocess.run([python, "-c", "import convbench"], cwd="/", capture_output=True, check=False)
     assert without.returncode == 1, "that interpreter does not have convbench"
     options = ["--a-python", str(python), "--a-path", "a", "--b-path", "b", "--threshold", str(THRESHOLD)]
-    options += ["--a-env", "NOTES=a.txt", "--b-env", "NOTES=b.txt", "--epochs", str(EPOCHS)]
+    options += ["--a-env", "NOTES=a.txt", "--b-env", "NOTES=b.txt", "--pairs", str(PAIRS)]
     said: Said = command("ab", "sweep.yaml", "--no-page", *options)  # type: ignore[operator]
     assert said.code == 1, said
     first, *_, last = said.out.splitlines()
@@ -128,7 +128,7 @@ def test_a_slower_tree_under_another_interpreter_is_found(
     for side, own in zip("ab", (str(python), sys.executable), strict=True):
         notes = [json.loads(line) for line in Path(f"{side}.txt").read_text(encoding="utf-8").splitlines()]
         # A noisy case may be left open by them, and get as many again.
-        assert len(notes) - side_by_side.SCREEN in (EPOCHS, 2 * EPOCHS), "a fresh worker in each epoch"
+        assert len(notes) - side_by_side.SCREEN in (PAIRS, 2 * PAIRS), "a fresh worker in each pair"
         for note in notes:
             assert note["python"] == own
             assert note["convbench"] == convbench.__file__, "the conductor's"
@@ -144,11 +144,11 @@ def test_the_help_has_the_defaults(command: object) -> None:
     told = " ".join(said.out.split())
     assert f"What counts as a change. [default: {side_by_side.THRESHOLD}]" in told
     more = "and as many again where they leave it open"
-    assert f"Epochs that confirm a suspicion, {more}. [default: {side_by_side.CONFIRMATION}]" in told
+    assert f"Pairs that confirm a suspicion, {more}. [default: {side_by_side.CONFIRMATION}]" in told
 
 
 @pytest.fixture
-def lane_of() -> Iterator[object]:
+def client_of() -> Iterator[object]:
     made: list[WorkerPool] = []
 
     def begin(*path: Path) -> WorkerClient:
@@ -161,15 +161,17 @@ def lane_of() -> Iterator[object]:
 
 
 @pytest.mark.slow
-def test_modules_of_the_user_come_from_the_current_folder_or_from_those_named(lane_of: object, littered: Path) -> None:
+def test_modules_of_the_user_come_from_the_current_folder_or_from_those_named(
+    client_of: object, littered: Path
+) -> None:
     a, b = tree(littered / "a", 1.0), tree(littered / "b", 1.0)
     (b / "other.py").write_text("from mine import Conv\n", encoding="utf-8")
     (littered / "here.py").write_text("from torch.nn import Conv2d as Conv\n", encoding="utf-8")
-    current: WorkerClient = lane_of()  # type: ignore[operator]
+    current: WorkerClient = client_of()  # type: ignore[operator]
     current.find_module("here:Conv", deadline_s=60)
     with pytest.raises(RequestError, match="No module named 'mine'"):
         current.find_module("mine:Conv", deadline_s=60)
-    named: WorkerClient = lane_of(a, b)  # type: ignore[operator]
+    named: WorkerClient = client_of(a, b)  # type: ignore[operator]
     named.find_module("other:Conv", deadline_s=60)
     with pytest.raises(RequestError, match="No module named 'here'"):
         named.find_module("here:Conv", deadline_s=60)
@@ -215,7 +217,7 @@ def test_ctrl_c_ends_with_130_and_leaves_no_worker(tmp_path: Path) -> None:
     process = start(tmp_path, "ab", "sweep.yaml", "--b-env", "ONEDNN_MAX_CPU_ISA=AVX2")
     try:
         assert process.stderr is not None
-        assert process.stderr.readline().startswith("screen, epoch 1 of ")
+        assert process.stderr.readline().startswith("screen, pair 1 of ")
         workers = psutil.Process(process.pid).children(recursive=True)
         assert len(workers) == 2
         process.send_signal(signal.SIGINT)

@@ -35,7 +35,7 @@ from convbench.sweep import Sweep
 from convbench.sweep.parse import parse as parse_sweep
 
 LAYER = "axes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4}\n"
-SWEEP = parse_sweep(LAYER + "measure: {passes: 5, rounds: 2}\n", "made up")
+SWEEP = parse_sweep(LAYER + "measure: {processes: 5, rounds: 2}\n", "made up")
 FIVE = Thresholds(beyond_l2=0.05)
 
 

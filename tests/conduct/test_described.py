@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fake_engine import HOST, FakeEngine, Script
-from test_passes import case
+from test_processes import case
 
 from convbench import sweep as sweeps
 from convbench import units
@@ -97,7 +97,7 @@ def test_no_more_workers_start_than_the_workers_machine_holds(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = "axes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4, threads: [1, 2, 3, 4, 5]}\n"
-    sweep = parse_sweep(f"{text}measure: {{passes: 1, rounds: 1}}\n", "made up")
+    sweep = parse_sweep(f"{text}measure: {{processes: 1, rounds: 1}}\n", "made up")
     engine = FakeEngine(Script(host={"available_bytes": free}))
     db = str(tmp_path / "t.db")
     runner.run(sweep, sweeps.cases(sweep), engine=engine, db=db, listener=runner.Listener())

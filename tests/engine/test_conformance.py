@@ -179,7 +179,7 @@ def assert_it_is_gone(client: WorkerClient) -> None:
     assert not client.is_alive()
 
 
-def test_requests_are_all_that_a_lane_can_be_asked() -> None:
+def test_requests_are_all_that_a_client_can_be_asked() -> None:
     public = {name for name in vars(WorkerClient) if not name.startswith("_")}
     assert set(REQUESTS) == public - {"is_alive", "close"}
 

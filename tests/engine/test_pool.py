@@ -1,4 +1,4 @@
-"""The workers of a pass by their settings: modules are tried before anything is measured, within bounds."""
+"""The workers of a process by their settings: modules are tried before anything is measured, within bounds."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from convbench.model.result import BLOCK_LAYOUTS, LAYOUT, NAN, Block, pack_block
 
 def block(**given: float) -> Block:
     fields: dict[str, float] = dict.fromkeys(BLOCK_LAYOUTS[LAYOUT], 1.0)
-    fields |= {"pass_index": 0, "round_index": 0, "order": 0, "iterations": 10, "samples": 10}
+    fields |= {"process_index": 0, "round_index": 0, "order": 0, "iterations": 10, "samples": 10}
     return Block(**(fields | given))
 
 
@@ -33,23 +33,23 @@ def one(blocks: list[Block]) -> dict[str, float]:
 
 
 def test_the_figures_of_a_case_worked_out_by_hand() -> None:
-    # Two passes; values are powers of two apart where that keeps float32 exact.
+    # Two processes; values are powers of two apart where that keeps float32 exact.
     blocks = [
-        block(pass_index=0, minimum_s=1.0, median_s=4.0, p95_s=40, page_faults=0, samples=3),
-        block(pass_index=0, minimum_s=1.015625, median_s=2.0, p95_s=20, page_faults=8, samples=4),
-        block(pass_index=1, minimum_s=1.25, median_s=3.0, p95_s=30, page_faults=5, samples=5),
-        block(pass_index=1, minimum_s=2.0, median_s=8.0, p95_s=80, page_faults=1, samples=6),
+        block(process_index=0, minimum_s=1.0, median_s=4.0, p95_s=40, page_faults=0, samples=3),
+        block(process_index=0, minimum_s=1.015625, median_s=2.0, p95_s=20, page_faults=8, samples=4),
+        block(process_index=1, minimum_s=1.25, median_s=3.0, p95_s=30, page_faults=5, samples=5),
+        block(process_index=1, minimum_s=2.0, median_s=8.0, p95_s=80, page_faults=1, samples=6),
     ]
     figures = one(blocks)
     assert figures["floor_s"] == 1.0
     assert figures["typical_s"] == 3.5  # between 3 and 4
-    assert figures["spread"] == 0.25  # pass floors 1 and 1.25
+    assert figures["spread"] == 0.25  # process floors 1 and 1.25
     assert figures["support"] == 0.5  # 1 and 1.015625 are within 3 % of 1
-    assert (figures["passes"], figures["blocks"], figures["samples"]) == (2, 4, 18)
+    assert (figures["processes"], figures["blocks"], figures["samples"]) == (2, 4, 18)
     assert (figures["p95_s"], figures["page_faults"]) == (30, 5)  # the lower of the middle two has median 3
 
 
-def test_one_pass_has_no_spread() -> None:
+def test_one_process_has_no_spread() -> None:
     assert math.isnan(one([block(), block(minimum_s=2.0)])["spread"])
 
 
@@ -61,7 +61,7 @@ def test_no_block_is_no_figure_and_does_not_disturb_its_neighbours() -> None:
         values = getattr(figures, name)
         assert values[1] == values[4] or (name == "host_s" and np.isnan(values[1]))
         assert values[1] == pytest.approx(alone[name], nan_ok=True, rel=0)
-        nothing = [0, 0, 0, 0] if name in ("passes", "blocks", "samples") else [NAN] * 4
+        nothing = [0, 0, 0, 0] if name in ("processes", "blocks", "samples") else [NAN] * 4
         np.testing.assert_array_equal(values[[0, 2, 3, 5]], nothing)
 
 
@@ -75,7 +75,7 @@ few = st.sampled_from([0.5, 1.0, 1.02, 1.5, 2.0])
 some_blocks = st.lists(
     st.builds(
         block,
-        pass_index=st.integers(0, 3),
+        process_index=st.integers(0, 3),
         minimum_s=few,
         median_s=few,
         page_faults=st.sampled_from([0.0, 1.0, 7.0]),
@@ -112,10 +112,10 @@ def test_many_cases_at_once_are_the_same_as_one_by_one_in_plain_python(cases: li
         assert figures.support[i] == sum(m <= min(minima) * 1.03 for m in minima) / len(minima)
         assert figures.samples[i] == sum(b.samples for b in blocks)
         floors = [
-            min(m for m, b in zip(minima, blocks, strict=True) if b.pass_index == p)
-            for p in {b.pass_index for b in blocks}
+            min(m for m, b in zip(minima, blocks, strict=True) if b.process_index == p)
+            for p in {b.process_index for b in blocks}
         ]
-        assert figures.passes[i] == len(floors)
+        assert figures.processes[i] == len(floors)
         expected = max(floors) / min(floors) - 1 if len(floors) > 1 else NAN
         np.testing.assert_equal(figures.spread[i], expected)
         middle = statistics.median_low(np.float32(b.median_s).item() for b in blocks)
@@ -127,16 +127,16 @@ def test_many_cases_at_once_are_the_same_as_one_by_one_in_plain_python(cases: li
 
 def test_the_visits_of_a_case_are_one_group() -> None:
     blocks = list(synthetic.blocks(1e-3))
-    visits = [(LAYOUT, pack_blocks([b for b in blocks if b.pass_index == p])) for p in range(5)]
+    visits = [(LAYOUT, pack_blocks([b for b in blocks if b.process_index == p])) for p in range(5)]
     assert estimate.estimate(estimate.table([visits])).floor_s == one(blocks)["floor_s"]
 
 
 def test_an_older_layout_is_read_by_the_names_of_its_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BLOCK_LAYOUTS, -1, ("median_s", "gone", "minimum_s", "pass_index", "samples"))
+    monkeypatch.setitem(BLOCK_LAYOUTS, -1, ("median_s", "gone", "minimum_s", "process_index", "samples"))
     old = np.array([[2.0, 9.0, 1.0, 3.0, 7.0]], dtype="<f4").tobytes()
     read = estimate.table([[(-1, old), (LAYOUT, pack_blocks([block(minimum_s=0.5)]))]])
     figures = estimate.estimate(read)
-    assert (figures.floor_s[0], figures.passes[0], figures.samples[0]) == (0.5, 2, 17)
+    assert (figures.floor_s[0], figures.processes[0], figures.samples[0]) == (0.5, 2, 17)
     assert np.isnan(read.column("compute_probe_s")[0])
 
 
@@ -178,16 +178,16 @@ def test_a_slow_spell_does_not_move_the_floor() -> None:
     assert one(spoilt)["support"] == 0.2
 
 
-def test_what_was_measured_beside_a_case_is_compared_with_as_many_of_its_blocks_in_that_pass() -> None:
+def test_what_was_measured_beside_a_case_is_compared_with_as_many_of_its_blocks_in_that_process() -> None:
     steady = [
-        block(pass_index=0, round_index=0, minimum_s=1.0),
-        block(pass_index=0, round_index=1, minimum_s=1.25),
-        block(pass_index=0, round_index=2, minimum_s=0.5),  # one more than was taken beside it
-        block(pass_index=1, round_index=0, minimum_s=0.25),  # another pass
+        block(process_index=0, round_index=0, minimum_s=1.0),
+        block(process_index=0, round_index=1, minimum_s=1.25),
+        block(process_index=0, round_index=2, minimum_s=0.5),  # one more than was taken beside it
+        block(process_index=1, round_index=0, minimum_s=0.25),  # another process
     ]
     system = [
-        block(pass_index=0, round_index=0, minimum_s=2.0),
-        block(pass_index=0, round_index=1, minimum_s=1.5),
+        block(process_index=0, round_index=0, minimum_s=2.0),
+        block(process_index=0, round_index=1, minimum_s=1.5),
     ]
     beside, own = estimate.beside(table(steady), table(system))
     assert (beside.tolist(), own.tolist()) == ([1.5], [1.0])

@@ -11,18 +11,18 @@ from convbench.measure import schedule
 from convbench.measure.forecast import forecast_s, upper_limit_s, within_budget
 from convbench.model.case import Case
 from convbench.model.problem import Problem
-from convbench.model.result import Measure, PassFacts, Run, RunState
+from convbench.model.result import Measure, ProcessFacts, Run, RunState
 from convbench.report.text.plan import plan_text
 
 
 def known(seconds: float, count: int = 40) -> Run:
-    """A finished run whose five passes took `seconds` in all, and whose workers took two seconds each to start."""
+    """A finished run whose five processes took `seconds` in all, and whose workers took two seconds each to start."""
     run = synthetic.run(count, hostile=False, troubles=False)
     return replace(
         run,
         started_at="2026-11-24T03:00:00+00:00",
         finished_at=f"2026-11-24T03:{int(seconds + 8) // 60:02}:{(seconds + 8) % 60:09.6f}+00:00",
-        passes=tuple(PassFacts(pass_index=index, seconds=seconds / 5) for index in range(5)),
+        processes=tuple(ProcessFacts(process_index=index, seconds=seconds / 5) for index in range(5)),
     )
 
 
@@ -46,15 +46,15 @@ def test_half_of_the_cases_take_about_half() -> None:
     assert half == pytest.approx(whole / 2, rel=0.35)
 
 
-def test_more_passes_or_time_take_longer() -> None:
+def test_more_processes_or_time_take_longer() -> None:
     run = known(20.0)
-    default, passes, time = (
-        forecast_s(cases(run), measure, run) for measure in (Measure(), Measure(passes=9), Measure(max_time=1.5))
+    default, processes, time = (
+        forecast_s(cases(run), measure, run) for measure in (Measure(), Measure(processes=9), Measure(max_time=1.5))
     )
     assert default is not None
-    assert passes is not None
+    assert processes is not None
     assert time is not None
-    assert passes > default
+    assert processes > default
     assert time > default
 
 
@@ -73,7 +73,7 @@ def test_a_case_never_seen_goes_by_its_flops() -> None:
 def test_a_run_that_tells_nothing_gives_no_forecast() -> None:
     run = known(20.0)
     assert forecast_s(cases(run), run.measure, replace(run, state=RunState.INTERRUPTED)) is None
-    assert forecast_s(cases(run), run.measure, replace(run, passes=run.passes[:2])) is None
+    assert forecast_s(cases(run), run.measure, replace(run, processes=run.processes[:2])) is None
     assert forecast_s(cases(run), run.measure, replace(run, results=())) is None
 
 
@@ -112,7 +112,7 @@ def test_a_budget_is_shared_out_and_kept() -> None:
 
 def test_a_budget_too_short_names_the_least_that_would_do() -> None:
     some = cases(known(20.0))
-    with pytest.raises(RequestError, match="too short for 40 cases in 5 passes: they take") as told:
+    with pytest.raises(RequestError, match="too short for 40 cases in 5 processes: they take") as told:
         within_budget(some, Measure(budget=5.0))
     least = int(told.value.message.split()[-2])
     assert within_budget(some, Measure(budget=float(least))).max_time >= 25 * 1e-3

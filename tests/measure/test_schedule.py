@@ -22,7 +22,7 @@ def case(channels: int = 8, **settings: object) -> Case:
     [
         (Measure(), 0.02),
         (Measure(max_time=10), 0.025),
-        (Measure(max_time=0.1, passes=2, rounds=5), 0.01),
+        (Measure(max_time=0.1, processes=2, rounds=5), 0.01),
     ],
 )
 def test_a_block_is_an_equal_share_of_max_time_but_25_ms_at_most(measure: Measure, seconds: float) -> None:
@@ -37,27 +37,27 @@ def test_a_slow_case_gets_fewer_blocks_but_two(iteration_s: float, blocks: int) 
     assert schedule.blocks_in_run(iteration_s, DEFAULT) == blocks
 
 
-def test_a_slow_case_of_one_pass_gets_one_block() -> None:
-    assert schedule.blocks_in_run(10.0, Measure(passes=1)) == 1
+def test_a_slow_case_of_one_process_gets_one_block() -> None:
+    assert schedule.blocks_in_run(10.0, Measure(processes=1)) == 1
 
 
-@given(total=st.integers(1, 200), passes=st.integers(1, 20))
-def test_blocks_are_shared_among_passes_evenly_the_first_included(total: int, passes: int) -> None:
-    shares = [schedule.blocks_in_pass(total, index, passes) for index in range(passes)]
+@given(total=st.integers(1, 200), processes=st.integers(1, 20))
+def test_blocks_are_shared_among_processes_evenly_the_first_included(total: int, processes: int) -> None:
+    shares = [schedule.blocks_in_process(total, index, processes) for index in range(processes)]
     assert sum(shares) == total
     assert shares[0] >= 1
     assert max(shares) - min(shares) <= 1
 
 
-def test_two_blocks_of_five_passes_lie_apart() -> None:
-    assert [schedule.blocks_in_pass(2, index, 5) for index in range(5)] == [1, 0, 1, 0, 0]
+def test_two_blocks_of_five_processes_lie_apart() -> None:
+    assert [schedule.blocks_in_process(2, index, 5) for index in range(5)] == [1, 0, 1, 0, 0]
 
 
-def test_settled_needs_five_that_agree_from_three_passes() -> None:
+def test_settled_needs_five_that_agree_from_three_processes() -> None:
     agreeing = [(0, 1.0), (0, 1.001), (1, 1.002), (2, 1.003), (2, 1.01)]
     assert schedule.is_settled(agreeing, 0.01)
     assert schedule.is_settled([*agreeing, (1, 5.0)], 0.01), "a slow block does not unsettle"
-    assert schedule.is_settled([(0, 1.0)] * 5 + [(1, 1.001), (2, 1.002)], 0.01), "one pass may hold the lowest five"
+    assert schedule.is_settled([(0, 1.0)] * 5 + [(1, 1.001), (2, 1.002)], 0.01), "one process may hold the lowest five"
     assert not schedule.is_settled(agreeing[:4], 0.01), "four are too few"
     assert not schedule.is_settled([(index % 2, value) for index, (_, value) in enumerate(agreeing)], 0.01)
     assert not schedule.is_settled([*agreeing[:4], (2, 1.0101)], 0.01)
@@ -94,7 +94,7 @@ def test_the_order_of_a_round_is_random_and_repeats_for_the_same_seed() -> None:
     items = list(range(32))
 
     def order(seed: int, round_index: int) -> list[int]:
-        return schedule.shuffled(items, seed=seed, pass_index=0, cohort=0, round_index=round_index)
+        return schedule.shuffled(items, seed=seed, process_index=0, cohort=0, round_index=round_index)
 
     assert order(1, 0) == order(1, 0)
     assert sorted(order(1, 0)) == items

@@ -24,13 +24,13 @@ def test_q_values_leave_out_what_is_unknown() -> None:
     assert q_values(np.array([])).shape == (0,)
 
 
-@pytest.mark.parametrize("passes", [2, 3, 5, 8, 30])
+@pytest.mark.parametrize("processes", [2, 3, 5, 8, 30])
 @pytest.mark.parametrize("factor", [1.0, 1.05])
-def test_p_values_are_scipys_exact_rank_test(passes: int, factor: float) -> None:
-    chance = np.random.default_rng(passes)
-    base = chance.lognormal(0, 0.1, (50, passes))
-    new = chance.lognormal(0.05, 0.1, (50, passes))
-    found = p_values(base, new, np.full(50, passes), np.full(50, factor))
+def test_p_values_are_scipys_exact_rank_test(processes: int, factor: float) -> None:
+    chance = np.random.default_rng(processes)
+    base = chance.lognormal(0, 0.1, (50, processes))
+    new = chance.lognormal(0.05, 0.1, (50, processes))
+    found = p_values(base, new, np.full(50, processes), np.full(50, factor))
     for p, a, b in zip(found, base, new, strict=True):
         slower = stats.mannwhitneyu(b, a * factor, alternative="greater", method="exact").pvalue
         faster = stats.mannwhitneyu(a, b * factor, alternative="greater", method="exact").pvalue

@@ -40,7 +40,7 @@ NOUNS = {
     "result": (strategies.results, serial.reader(Result)),
     "rejection": (strategies.rejections, serial.reader(Rejection)),
     "measure": (strategies.measures, serial.reader(Measure)),
-    "pass facts": (strategies.pass_facts, serial.pass_facts_from_json),
+    "process facts": (strategies.process_facts, serial.process_facts_from_json),
     "environment": (strategies.environments, serial.environment_from_json),
 }
 

@@ -262,8 +262,8 @@ def test_sorting_searching_filtering_and_links_to_some(browser: Browser, compare
 
 
 def _floors(base: Result, new: Result) -> list[list[float]]:
-    """The pass floors that are compared, of both sides."""
-    found = alike.pass_floors(*(estimate.table([result.blocks]) for result in (base, new)))
+    """The process floors that are compared, of both sides."""
+    found = alike.process_floors(*(estimate.table([result.blocks]) for result in (base, new)))
     return [[value for value in side[0].tolist() if not math.isnan(value)] for side in (found.base, found.new)]
 
 
@@ -368,17 +368,17 @@ def test_the_page_is_whole_without_scripts(browser: Browser, compared: Compared,
         assert shown.evaluate("document.documentElement.scrollWidth") <= 390 and seen.console == []
 
 
-def test_side_by_side_is_told_in_epochs(browser: Browser, tmp_path: Path) -> None:
+def test_side_by_side_is_told_in_pairs(browser: Browser, tmp_path: Path) -> None:
     compared = two_runs.aside()
     [worst, *_] = _with(compared, Verdict.REGRESSED)
     with ready(browser, _write(compared, tmp_path), view=f"case={worst.case.id}") as shown:
         shown.wait_for_selector("#case-blocks[data-drawn]")
         figures = shown.inner_text("dialog .case-figures")
-        assert units.change(worst.median_ratio) in figures and "epochs compared" in figures
-        assert "the floor of an epoch" in shown.inner_text("#case-blocks-told")
+        assert units.change(worst.median_ratio) in figures and "pairs compared" in figures
+        assert "the floor of a pair" in shown.inner_text("#case-blocks-told")
         shown.keyboard.press("Escape")
         heads = shown.locator("#case-table thead th").all_inner_texts()
-        assert any("median epoch" in head for head in heads) and any("measured again" in head for head in heads)
+        assert any("median pair" in head for head in heads) and any("measured again" in head for head in heads)
         assert "there" in shown.inner_text("#differences")
 
 

@@ -100,7 +100,7 @@ def test_what_to_do_about_noise() -> None:
     [advice] = [sentence for sentence in sentences(noisy) if "convbench ab" in sentence]
     assert f"rounds: {3 * noisy.new.measure.rounds}" in advice
     beside = told(Verdict.INCONCLUSIVE, compared=loud, judgments=judgments, how=How.SIDE_BY_SIDE)
-    assert any("--epochs" in sentence for sentence in sentences(beside))
+    assert any("--pairs" in sentence for sentence in sentences(beside))
 
 
 def test_the_page_has_the_line_of_the_contract_and_its_numbers(html: str, stored: Compared) -> None:
@@ -163,7 +163,7 @@ def test_the_scripts_get_the_numbers_of_the_comparison(made: object) -> None:
         values = [getattr(judgment, field) - offset for judgment in judgments]
         assert column(text, name) == [None if np.isnan(value) else value for value in values], name
     assert ("median_change" in text.head["cases"]) == ("again" in text.head["cases"]) == aside
-    assert text.head["pass"] == ("epoch" if aside else "pass")
+    assert text.head["process"] == ("pair" if aside else "process")
     for at, group in enumerate(compared.comparison.groups):
         rows = text.array(text.head["groups"][at]["cases"])
         ids = [compared.comparison.judgments[place].case.id for place in group.changed]

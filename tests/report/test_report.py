@@ -25,7 +25,7 @@ from convbench.model.case import Case
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import (
     Measure,
-    PassFacts,
+    ProcessFacts,
     Rejection,
     Result,
     Roof,
@@ -146,21 +146,21 @@ def test_every_case_rejection_and_reason_is_in_the_page(run: Run, html: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("state", "passes", "expected"),
+    ("state", "processes", "expected"),
     [
-        (RunState.RUNNING, 1, "Pass 1 of 5: a first picture."),
-        (RunState.RUNNING, 3, "Pass 3 of 5: the picture so far."),
-        (RunState.INTERRUPTED, 2, "Interrupted in pass 2 of 5."),
-        (RunState.INTERRUPTED, 0, "Interrupted in the first of 5 passes."),
+        (RunState.RUNNING, 1, "Process 1 of 5: a first picture."),
+        (RunState.RUNNING, 3, "Process 3 of 5: the picture so far."),
+        (RunState.INTERRUPTED, 2, "Interrupted in process 2 of 5."),
+        (RunState.INTERRUPTED, 0, "Interrupted in the first of 5 processes."),
     ],
 )
-def test_an_unfinished_run_says_so(state: RunState, passes: int, expected: str) -> None:
+def test_an_unfinished_run_says_so(state: RunState, processes: int, expected: str) -> None:
     cases = synthetic.cases(4)
-    made = synthetic.blocks(1e-4, passes=passes)
+    made = synthetic.blocks(1e-4, processes=processes)
     results = tuple(synthetic.result(case, made=made) for case in cases[:3])
     run = replace(
         synthetic.empty_run(),
-        results=results if passes else (),
+        results=results if processes else (),
         unmeasured=tuple(cases[3:]),
         state=state,
         finished_at=None,
@@ -208,24 +208,24 @@ def test_what_was_judged_by_norm_is_not_called_exact(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("probe", "apart", "passes", "answer", "mood"),
+    ("probe", "apart", "processes", "answer", "mood"),
     [
         (1.0, 0.0, 5, "Quiet", "good"),
         (1.3, 0.0, 5, "Noisy, floors agree", "warn"),
-        (1.3, 0.0, 1, "Noisy: one pass proves little", "warn"),
+        (1.3, 0.0, 1, "Noisy: one process proves little", "warn"),
         (1.3, 0.8, 5, "Noisy: repeat it", "bad"),
         (1.0, 0.8, 5, "Noisy: repeat it", "bad"),
         (math.nan, 0.0, 5, "Unknown: no probe ran", "plain"),
     ],
 )
-def test_how_far_to_trust_times_is_told(probe: float, apart: float, passes: int, answer: str, mood: str) -> None:
+def test_how_far_to_trust_times_is_told(probe: float, apart: float, processes: int, answer: str, mood: str) -> None:
     made = tuple(
         replace(
             block,
-            minimum_s=block.minimum_s * (1 + apart * (block.pass_index == 1)),
+            minimum_s=block.minimum_s * (1 + apart * (block.process_index == 1)),
             compute_probe_s=324e-6 * (1.0 if block.round_index == 0 and probe > 1 else probe),
         )
-        for block in synthetic.blocks(1e-4, noise=0.0, passes=passes)
+        for block in synthetic.blocks(1e-4, noise=0.0, processes=processes)
     )
     results = tuple(synthetic.result(case, made=made) for case in synthetic.cases(3))
     tile = _tile(replace(synthetic.empty_run(), results=results), "How noisy?")
@@ -290,7 +290,7 @@ def test_rows_for_readers_without_scripts(run: Run) -> None:
     assert [text for column, text in first[1] if column.name == "label"] == [table["label"][1]]
 
 
-def test_a_case_no_pass_has_reached_is_in_the_table() -> None:
+def test_a_case_no_process_has_reached_is_in_the_table() -> None:
     table = frame(synthetic.run(10, unmeasured=2))
     told = [{column.name: text for column, text in row} for row in rows(table, case_table(table), 10)]
     assert [row["status"] for row in told[-2:]] == ["not reached", "not reached"]
@@ -317,7 +317,7 @@ def test_the_page_carries_every_block(run: Run, html: str) -> None:
     carried = payload(html, "blocks")
     counts = carried.array(carried.head["counts"]).tolist()
     starts = np.cumsum([0, *counts])
-    steps = {name: carried.array(carried.head[name]) for name in ("minimum", "median", "probe", "times", "passes")}
+    steps = {name: carried.array(carried.head[name]) for name in ("minimum", "median", "probe", "times", "processes")}
     floors = frame(run)["floor_s"]
     for row, result in enumerate(run.results):
         blocks = [block for layout, packed in result.blocks for block in unpack_blocks(packed, layout)]
@@ -327,7 +327,7 @@ def test_the_page_carries_every_block(run: Run, html: str) -> None:
             assert seen == pytest.approx(block.minimum_s, rel=1e-4)
             seen = floors[row] * np.exp(steps["median"][place] * 1e-4)
             assert seen == pytest.approx(block.median_s, rel=1e-4)
-            assert steps["passes"][place] == block.pass_index
+            assert steps["processes"][place] == block.process_index
             seconds = carried.head["seconds"]
             assert steps["times"][place] / 65535 * seconds == pytest.approx(block.start_s, abs=seconds / 65535)
 
@@ -368,10 +368,10 @@ def test_a_case_as_yaml_is_the_same_case() -> None:
         ),
     ]
     for case in cases:
-        text = f"seed: 42\ncases:\n  - {case_mapping(case)}\nmeasure: {measure_mapping(Measure(passes=3))}\n"
+        text = f"seed: 42\ncases:\n  - {case_mapping(case)}\nmeasure: {measure_mapping(Measure(processes=3))}\n"
         sweep = parse_sweep(text, "one.yaml")
         (again,) = sweeps.cases(sweep).cases
-        assert (again, again.label, again.count, sweep.measure.passes) == (case, case.label, case.count, 3)
+        assert (again, again.label, again.count, sweep.measure.processes) == (case, case.label, case.count, 3)
 
 
 def _channels(values: tuple[int, ...], direction: Direction, *, times: float = 1.0) -> list[Result]:
@@ -431,7 +431,7 @@ def test_words_keep_their_order_and_pairs_go_by_size() -> None:
     assert axes["kernel_size"].texts == ("1x1", "3x3") and axes["kernel_size"].places == (1.0, 3.0)
 
 
-def test_roofs_are_the_highest_of_all_passes_by_dtype() -> None:
+def test_roofs_are_the_highest_of_all_processes_by_dtype() -> None:
     def roofs(scale: float) -> tuple[Roof, ...]:
         common = {"device": "cpu", "threads": 1, "source": "made up"}
         compute = [Roof(kind=RoofKind.COMPUTE, rate=rate * scale, dtype=d, **common) for d, rate in _RATES.items()]
@@ -441,8 +441,8 @@ def test_roofs_are_the_highest_of_all_passes_by_dtype() -> None:
         ]
         return (*compute, *copies)
 
-    passes = tuple(PassFacts(pass_index=i, seconds=1.0, roofs=roofs(1 + i / 10)) for i in range(2))
-    found = {ceiling.name: ceiling for ceiling in figures.ceilings(replace(synthetic.empty_run(), passes=passes))}
+    processes = tuple(ProcessFacts(process_index=i, seconds=1.0, roofs=roofs(1 + i / 10)) for i in range(2))
+    found = {ceiling.name: ceiling for ceiling in figures.ceilings(replace(synthetic.empty_run(), processes=processes))}
     assert {name: ceiling.flops_per_s for name, ceiling in found.items()} == {
         "float32": pytest.approx(110e9),
         "bfloat16": pytest.approx(220e9),
@@ -476,12 +476,12 @@ def test_the_unit_that_suits_a_time() -> None:
 
 
 def test_how_the_machine_was_meanwhile_is_told_where_the_system_tells() -> None:
-    passes = (
-        PassFacts(pass_index=0, seconds=1.0, load=0.5, stolen=0.25, throttled=0),
-        PassFacts(pass_index=1, seconds=1.0, load=1.25, stolen=None, throttled=0),
+    processes = (
+        ProcessFacts(process_index=0, seconds=1.0, load=0.5, stolen=0.25, throttled=0),
+        ProcessFacts(process_index=1, seconds=1.0, load=1.25, stolen=None, throttled=0),
     )
-    facts = dict(page.facts_of(replace(synthetic.run(3), passes=passes)))
-    assert facts["load, each pass"] == "0.5, 1.2"
+    facts = dict(page.facts_of(replace(synthetic.run(3), processes=processes)))
+    assert facts["load, each process"] == "0.5, 1.2"
     assert facts["stolen by other guests"] == "25.0 %, -"
     assert "frequency" not in facts
     assert "slowed down (times)" not in facts

@@ -24,7 +24,7 @@ from convbench import sweep as sweeps
 from convbench.analysis.findings.findings import findings
 from convbench.analysis.table.columns import COLUMNS, Kind
 from convbench.analysis.table.frame import frame
-from convbench.model.result import PassFacts, Roof, RoofKind, Run, RunState, Status
+from convbench.model.result import ProcessFacts, Roof, RoofKind, Run, RunState, Status
 from convbench.report.export import to_csv
 from convbench.report.pages import run as report
 from convbench.report.pages.tables import case_table, rows
@@ -53,7 +53,7 @@ def run() -> Run:
     results = tuple(
         replace(result, case=replace(result.case, count=1 + i % 3)) for i, result in enumerate(made.results)
     )
-    return replace(made, results=results, passes=(PassFacts(pass_index=0, seconds=90.0, roofs=_roofs()),))
+    return replace(made, results=results, processes=(ProcessFacts(process_index=0, seconds=90.0, roofs=_roofs()),))
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ from convbench.model.result import (
     PACKED,
     Block,
     Git,
-    PassFacts,
+    ProcessFacts,
     Result,
     Roof,
     RoofKind,
@@ -67,9 +67,9 @@ from convbench.store import Store, Writer, schema
 SOUND = replace(
     synthetic.run(14, unmeasured=1),
     git=Git(commit="0123456789abcdef0123456789abcdef01234567", branch="main"),
-    passes=(
-        PassFacts(
-            pass_index=0,
+    processes=(
+        ProcessFacts(
+            process_index=0,
             seconds=60.0,
             roofs=(
                 Roof(kind=RoofKind.COMPUTE, device="cpu", threads=1, rate=5e10, source="mm", dtype="float32"),
@@ -283,8 +283,8 @@ def database(path: Path) -> Path:
             cases = [*(result.case for result in run.results), *run.unmeasured]
             opened.begin(run, cases, run.rejections, Writer.of_this_process(), digest="made up")
             opened.append(run.id, [visit for result in run.results for visit in visits_of(result)])
-            for facts in run.passes:
-                opened.note_pass(run.id, facts)
+            for facts in run.processes:
+                opened.note_process(run.id, facts)
             opened.finish(run.id, run.state, run.finished_at or run.started_at)
         opened.set_baseline("main", SOUND.id, set_at="2026-11-26T03:30:00+00:00")
     with closing(sqlite3.connect(path)) as connection:
@@ -303,7 +303,7 @@ def visits_of(result: Result) -> list[Visit]:
     return [
         Visit(
             case_id=result.case.id,
-            pass_index=index,
+            process_index=index,
             status=result.status,
             reason=result.reason,
             blocks=blocks,
@@ -315,7 +315,7 @@ def visits_of(result: Result) -> list[Visit]:
     ]
 
 
-TABLES = ("convbench_schema", "runs", "baselines", "rejections", "passes", "cases", "visits")
+TABLES = ("convbench_schema", "runs", "baselines", "rejections", "processes", "cases", "visits")
 JSON_COLUMNS = ("measure", "environment", "facts", "problem", "settings", "check_result")
 #: What SQLite keeps in any column; no UTF-8 where it says TEXT among that.
 STORED: tuple[object, ...] = (
@@ -478,13 +478,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an infinite time": (with_block("p95_s", math.inf), "results[3].blocks[1]: row 2: p95_s is inf, expected a finite"),
     "no time": (with_block("mean_s", math.nan), "results[3].blocks[1]: row 2: mean_s is nan, expected a finite number"),
     "times out of order": (with_block("median_s", 1.0), "results[3].blocks[1]: row 2: median_s is 1, expected no more"),
-    "a pass before the first": (
-        with_block("pass_index", -1),
-        "results[3].blocks[1]: row 2: pass_index is -1, expected",
+    "a process before the first": (
+        with_block("process_index", -1),
+        "results[3].blocks[1]: row 2: process_index is -1, expected",
     ),
-    "a pass of 3e9": (
-        with_block("pass_index", 3e9),
-        "results[3].blocks[1]: row 2: pass_index is 3e+09, expected an int",
+    "a process of 3e9": (
+        with_block("process_index", 3e9),
+        "results[3].blocks[1]: row 2: process_index is 3e+09, expected an int",
     ),
     "half a round": (
         with_block("round_index", 0.5),
@@ -492,12 +492,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no iteration": (with_block("iterations", 0), "results[3].blocks[1]: row 2: iterations is 0, expected an integer"),
     "a negative footprint": (
-        wrong("passes", 0, "roofs", 1, "footprint_bytes", value=-1),
-        "passes[0].roofs[1].footprint_bytes: expected an integer of at least 1, got -1",
+        wrong("processes", 0, "roofs", 1, "footprint_bytes", value=-1),
+        "processes[0].roofs[1].footprint_bytes: expected an integer of at least 1, got -1",
     ),
     "a case twice": (wrong("results", 2, value=EXPORT["results"][0]), "results[2].case: case "),
     "a case reached and not": (wrong("unmeasured", 0, value=EXPORT["results"][0]["case"]), "unmeasured[0]: case "),
-    "a pass twice": (wrong("passes", value=EXPORT["passes"] * 2), "passes[1]: pass 0 stands there a second time"),
+    "a process twice": (
+        wrong("processes", value=EXPORT["processes"] * 2),
+        "processes[1]: process 0 stands there a second time",
+    ),
     "a size of 2^31": (wrong(*PROBLEM, "in_channels", value=2**31), "results[1].case.problem.in_channels: expected"),
     "a layer that torch refuses": (
         wrong(*PROBLEM, "groups", value=7),

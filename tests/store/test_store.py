@@ -45,7 +45,7 @@ from convbench.model.result import (
     Environment,
     Git,
     Measure,
-    PassFacts,
+    ProcessFacts,
     Rejection,
     Roof,
     RoofKind,
@@ -109,7 +109,7 @@ RUN = Run(
     description="a <b> & 'c'",
     source="name: first # ä\n",
     seed=2**64 - 1,
-    measure=Measure(passes=2),
+    measure=Measure(processes=2),
     version="0.1.0",
     started_at="2026-11-24T03:15:02+00:00",
     finished_at=None,
@@ -119,8 +119,10 @@ RUN = Run(
 )
 
 
-def visit(case: Case, pass_index: int = 0, status: Status = Status.PASSED, **more: object) -> Visit:
-    return Visit(case_id=case.id, pass_index=pass_index, status=status, **{"blocks": pack_blocks([BLOCK]), **more})
+def visit(case: Case, process_index: int = 0, status: Status = Status.PASSED, **more: object) -> Visit:
+    return Visit(
+        case_id=case.id, process_index=process_index, status=status, **{"blocks": pack_blocks([BLOCK]), **more}
+    )
 
 
 def begin(
@@ -173,9 +175,9 @@ def shared(backend: Iterator[str]) -> Iterator[Store]:
 def stored_runs(draw: st.DrawFn) -> tuple[Run, tuple[Case, ...], list[Visit]]:
     cases = tuple(draw(st.lists(strategies.cases, min_size=1, max_size=4, unique_by=lambda case: case.id)))
     visits = [
-        dataclasses.replace(draw(strategies.visits), case_id=case.id, pass_index=pass_index)
+        dataclasses.replace(draw(strategies.visits), case_id=case.id, process_index=process_index)
         for case in cases
-        for pass_index in draw(st.sets(st.integers(0, 3), max_size=3))
+        for process_index in draw(st.sets(st.integers(0, 3), max_size=3))
     ]
     return draw(strategies.headers), cases, draw(st.permutations(visits))
 
@@ -188,7 +190,7 @@ def test_run_comes_back_as_it_was_written(shared: Store, made: tuple[Run, tuple[
     shared.begin(run, cases, run.rejections, ME, digest="d")
     shared.append(run.id, visits)
     by_case = {
-        case.id: sorted((v for v in visits if v.case_id == case.id), key=lambda v: v.pass_index) for case in cases
+        case.id: sorted((v for v in visits if v.case_id == case.id), key=lambda v: v.process_index) for case in cases
     }
     results = {case.id: merge(case, by_case[case.id]) for case in cases}
     expected = dataclasses.replace(
@@ -245,8 +247,8 @@ def test_result_is_what_merging_all_visits_makes_whichever_visit_brought_somethi
     stored = store.visits(run_id)
     places = itertools.product((None, *range(len(more))), range(len(more)))
     rows = {place: len(stored[case.id]) for place, case in zip(places, cases, strict=True)}
-    assert rows[0, 0] == rows[1, 0] == 1, "nothing came after the first pass but blocks"
-    assert rows[None, 0] == 2, "there was no first pass"
+    assert rows[0, 0] == rows[1, 0] == 1, "nothing came after the first process but blocks"
+    assert rows[None, 0] == 2, "there was no first process"
     assert {rows[0, last] for last in range(1, len(more)) if last not in (5, 7)} == {3}, "the last visit knew more"
     assert rows[5, 0] == 3, "the second visit knew more"
 
@@ -296,7 +298,7 @@ def test_past_of_a_case_is_what_its_runs_hold(store: Store) -> None:
         whole = store.load(run.id)
         kept = [dataclasses.replace(result, check=None, timer=None, note=None) for result in whole.results]
         assert list(run.results) == kept
-        assert run == dataclasses.replace(whole, results=run.results, rejections=(), unmeasured=(), passes=())
+        assert run == dataclasses.replace(whole, results=run.results, rejections=(), unmeasured=(), processes=())
     assert [(run.id, len(run.results)) for run in store.past(case_id=CASES[1].id)] == [(first, 1), (second, 1)]
     assert store.past(case_id=CASES[1].id)[1].results == every[1].results
     assert [run.id for run in store.past(case_id=CASES[0].id, run_ids=[first, second])] == [first]
@@ -519,8 +521,8 @@ APPENDS_FOR_EVER = """
     with Store.create(sys.argv[1]) as store:
         run_id = begin(store)
         print(run_id, flush=True)
-        for pass_index in itertools.count():
-            store.append(run_id, [visit(case, pass_index) for case in CASES])
+        for process_index in itertools.count():
+            store.append(run_id, [visit(case, process_index) for case in CASES])
 """
 
 
@@ -538,10 +540,10 @@ def test_run_killed_at_any_moment_is_whole_and_resumable(url: str) -> None:
         with Store.create(url) as store:
             assert resumable(store) == run_id, f"seed {seed}"
             found = store.visits(run_id)
-            passes = len(next(iter(found.values()), []))
-            assert found == {case.id: [visit(case, i) for i in range(passes)] for case in CASES if passes}
+            processes = len(next(iter(found.values()), []))
+            assert found == {case.id: [visit(case, i) for i in range(processes)] for case in CASES if processes}
             store.take_over(run_id, ME)
-            store.append(run_id, [visit(CASES[0], passes)])
+            store.append(run_id, [visit(CASES[0], processes)])
             store.finish(run_id, RunState.FINISHED, "2026-11-24T04:00:00+00:00")
             assert store.load(run_id).state is RunState.FINISHED
 
@@ -553,9 +555,9 @@ def test_eight_processes_make_and_write_one_database_at_once(url: str) -> None:
             time.sleep(0.001)
         with Store.create(sys.argv[1]) as store:
             run_id = begin(store)
-            for pass_index in range(25):
-                store.append(run_id, [visit(case, pass_index) for case in CASES])
-                if pass_index % 10 == 0:
+            for process_index in range(25):
+                store.append(run_id, [visit(case, process_index) for case in CASES])
+                if process_index % 10 == 0:
                     store.load(run_id)
             store.finish(run_id, RunState.FINISHED, "2026-11-24T04:00:00+00:00")
             print(run_id)
@@ -1223,9 +1225,9 @@ def known_run(version: int) -> tuple[Run, list[Visit]]:
     """What tests/data/schema_v<version>.db holds: the run as it was begun, and its visits; since 2 a baseline."""
     checked = Check(output_shape=(8, 32, 33), max_error=0.5, elements=2048, method="exact")
     wrong = dataclasses.replace(checked, max_error=float("inf"), reason="output[0, 1, 2] is 3.0, should be 2.0")
-    passes = (
-        PassFacts(
-            pass_index=0,
+    processes = (
+        ProcessFacts(
+            process_index=0,
             seconds=60.5,
             roofs=(
                 Roof(kind=RoofKind.COMPUTE, device="cpu", threads=1, rate=1e11, source="product", dtype="float32"),
@@ -1236,9 +1238,9 @@ def known_run(version: int) -> tuple[Run, list[Visit]]:
             frequency_hz=2.6e9,
             throttled=3,
         ),
-        PassFacts(pass_index=1, seconds=59.0),
+        ProcessFacts(process_index=1, seconds=59.0),
     )
-    return dataclasses.replace(RUN, passes=passes, git=GIT if version >= 2 else None), [
+    return dataclasses.replace(RUN, processes=processes, git=GIT if version >= 2 else None), [
         visit(
             CASES[0],
             check=checked,
@@ -1263,8 +1265,8 @@ def make_known(path: Path) -> None:
     with Store.create(str(path)) as store:
         store.begin(run, CASES, run.rejections, GONE, digest="d")
         store.append(run.id, visits)
-        for facts in run.passes:
-            store.note_pass(run.id, facts)
+        for facts in run.processes:
+            store.note_process(run.id, facts)
         store.finish(run.id, RunState.FINISHED, "2026-11-24T03:18:00+00:00")
         store.set_baseline("main", run.id, set_at="2026-11-24T03:20:00+00:00")
 
@@ -1285,14 +1287,14 @@ def assert_known(url: str, version: int) -> None:
         assert [baseline.name for baseline in store.baselines()] == ["main"] * (version >= 2)
 
 
-def test_what_is_known_of_a_pass_is_stored_and_the_last_word_counts(store: Store) -> None:
+def test_what_is_known_of_a_process_is_stored_and_the_last_word_counts(store: Store) -> None:
     run_id = begin(store)
-    store.note_pass(run_id, PassFacts(pass_index=1, seconds=2.0))
-    store.note_pass(run_id, PassFacts(pass_index=0, seconds=1.0, load=0.25))
-    store.note_pass(run_id, PassFacts(pass_index=1, seconds=3.0, stolen=0.5))
-    assert store.load(run_id).passes == (
-        PassFacts(pass_index=0, seconds=1.0, load=0.25),
-        PassFacts(pass_index=1, seconds=3.0, stolen=0.5),
+    store.note_process(run_id, ProcessFacts(process_index=1, seconds=2.0))
+    store.note_process(run_id, ProcessFacts(process_index=0, seconds=1.0, load=0.25))
+    store.note_process(run_id, ProcessFacts(process_index=1, seconds=3.0, stolen=0.5))
+    assert store.load(run_id).processes == (
+        ProcessFacts(process_index=0, seconds=1.0, load=0.25),
+        ProcessFacts(process_index=1, seconds=3.0, stolen=0.5),
     )
 
 
@@ -1484,7 +1486,7 @@ def test_digest_tells_sweeps_apart_by_what_they_measure() -> None:
     assert base == digest(list(CASES), Measure(), seed=1)
     others = [
         digest(CASES[1:], Measure(), seed=1),
-        digest(CASES, Measure(passes=4), seed=1),
+        digest(CASES, Measure(processes=4), seed=1),
         digest(CASES, Measure(), seed=2),
         digest(CASES, Measure(), seed=1, name="n"),
         digest([dataclasses.replace(case, count=3) for case in CASES], Measure(), seed=1),
@@ -1498,7 +1500,7 @@ def test_texts_that_an_older_convbench_stored_as_they_came_are_read_and_made_vis
     with Store.create(str(path)) as store:
         store.begin(RUN, CASES, (), ME, digest="d")
         check = Check(output_shape=None, max_error=None, elements=1, method="exact", reason="REASON")
-        store.append(RUN.id, [Visit(case_id=CASES[0].id, pass_index=0, status=Status.FAILED, check=check)])
+        store.append(RUN.id, [Visit(case_id=CASES[0].id, process_index=0, status=Status.FAILED, check=check)])
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute(
             r"UPDATE visits SET check_result = replace(check_result, 'REASON', 'half \udce4, \u0000, \ud83e\uddee')"

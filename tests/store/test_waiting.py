@@ -20,7 +20,7 @@ from postgres import Server, running_server  # noqa: F401  # the fixture `postgr
 from convbench import cli
 from convbench import sweep as sweeps
 from convbench.conduct import run as runner
-from convbench.conduct.passes import Progress
+from convbench.conduct.processes import Progress
 from convbench.engine.client import WorkerClient
 from convbench.errors import DatabaseError
 from convbench.model.case import WorkerSettings
@@ -29,7 +29,7 @@ from convbench.store import Store, send_waiting, waiting, waiting_file
 
 pytestmark = pytest.mark.postgres
 
-#: 80 cases in 3 passes, handed on in 9 cohorts: 240 visits.
+#: 80 cases in 3 processes, handed on in 9 cohorts: 240 visits.
 SWEEP = """\
 name: sent later
 axes:
@@ -38,7 +38,7 @@ axes:
   kernel_size: 1
   input_size: 4
   direction: [forward, backward]
-measure: {passes: 3, rounds: 2, max_time: 0.1, precision: 0.0001}
+measure: {processes: 3, rounds: 2, max_time: 0.1, precision: 0.0001}
 """
 
 
@@ -61,7 +61,7 @@ class Told:
     lines: list[str] = dataclasses.field(default_factory=list)
     waited: list[bool] = dataclasses.field(default_factory=list)
     at: dict[int, Callable[[], object]] = dataclasses.field(default_factory=dict)
-    pass_finished: Callable[[str, int], None] = lambda run_id, pass_index: None
+    process_finished: Callable[[str, int], None] = lambda run_id, process_index: None
 
     def progressed(self, progress: Progress) -> None:
         if self.waited[-1:] != [progress.is_waiting]:
@@ -70,7 +70,9 @@ class Told:
             self.at.pop(visits)()
 
     def listener(self) -> runner.Listener:
-        return runner.Listener(progressed=self.progressed, told=self.lines.append, pass_finished=self.pass_finished)
+        return runner.Listener(
+            progressed=self.progressed, told=self.lines.append, process_finished=self.process_finished
+        )
 
 
 def measure(url: str, told: Told | None = None) -> str:
@@ -85,8 +87,8 @@ def content(url: str, run_id: str) -> Content:
     """
     with Store.open(url) as store:
         run = store.load(run_id)
-    passes = tuple((facts.pass_index, facts.roofs) for facts in run.passes)
-    plain = dataclasses.replace(run, id="", started_at="", finished_at=None, results=(), passes=())
+    processes = tuple((facts.process_index, facts.roofs) for facts in run.processes)
+    plain = dataclasses.replace(run, id="", started_at="", finished_at=None, results=(), processes=())
     blocks = [
         (
             dataclasses.replace(result, **dict.fromkeys(PACKED, ())),
@@ -99,7 +101,7 @@ def content(url: str, run_id: str) -> Content:
         )
         for result in run.results
     ]
-    return plain, passes, blocks
+    return plain, processes, blocks
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +141,7 @@ def test_server_that_comes_back_at_the_end_gets_all(
 ) -> None:
     monkeypatch.setattr(waiting, "FIRST_PAUSE_S", 3600.0)
     url = postgres.new_database()
-    told = Told(at={90: postgres.stop}, pass_finished=lambda run_id, index: postgres.start() if index == 2 else None)
+    told = Told(at={90: postgres.stop}, process_finished=lambda run_id, index: postgres.start() if index == 2 else None)
     run_id = measure(url, told)
     assert content(url, run_id) == undisturbed
     assert len(told.lines) == 2
@@ -173,7 +175,9 @@ def test_frozen_server_is_tried_seldom_and_gets_all_at_the_end(
 
     send = Store.send
     monkeypatch.setattr(Store, "send", tried)
-    told = Told(at={90: postgres.freeze}, pass_finished=lambda run_id, index: postgres.thaw() if index == 2 else None)
+    told = Told(
+        at={90: postgres.freeze}, process_finished=lambda run_id, index: postgres.thaw() if index == 2 else None
+    )
     run_id = measure(url, told)
     assert content(url, run_id) == undisturbed
     assert tries == [run_id], "seconds of silence are followed by many times as long without a try"
@@ -334,7 +338,7 @@ def test_command_writes_its_report_without_the_server_and_runs_sends_the_results
     url = postgres.new_database()
 
     class Leaving(FakeEngine):
-        """An engine with whose second worker, in the second pass, the server goes away."""
+        """An engine with whose second worker, in the second process, the server goes away."""
 
         def start(self, settings: WorkerSettings) -> WorkerClient:
             if self.workers == 1:
@@ -360,7 +364,7 @@ def test_command_writes_its_report_without_the_server_and_runs_sends_the_results
     assert err.count("does not answer") == 1, "when the results begin to wait; nobody asks it again for a page"
     assert f"results wait in reports/waiting/{run_id}.db meanwhile" in err
     assert f"results still wait in reports/waiting/{run_id}.db" in err
-    assert "no report yet" not in err, "each pass's report is written from this disk"
+    assert "no report yet" not in err, "each process's report is written from this disk"
     assert postgres.password not in err + out
 
     code, out, err = command("runs")
@@ -373,7 +377,7 @@ def test_command_writes_its_report_without_the_server_and_runs_sends_the_results
     assert command("report", run_id)[2] == ""
 
 
-#: The command with a fake engine whose second pass begins when a line comes.
+#: The command with a fake engine whose second process begins when a line comes.
 COMMAND = """
     import sys
     sys.path.insert(0, sys.argv.pop(1))
@@ -383,7 +387,7 @@ COMMAND = """
     class Waiting(FakeEngine):
         def start(self, settings):
             if self.workers == 1:
-                print("second pass", flush=True)
+                print("second process", flush=True)
                 sys.stdin.readline()
             return super().start(settings)
     local.LocalEngine = Waiting
@@ -406,7 +410,7 @@ def test_sigterm_ends_a_run_whose_server_is_frozen_and_keeps_it(postgres: Server
     process = command("--db", url, "run", "sweep.yaml")
     assert process.stdin is not None
     assert process.stdout is not None
-    assert process.stdout.readline() == "second pass\n"
+    assert process.stdout.readline() == "second process\n"
     postgres.freeze()
     try:
         process.stdin.write("\n")

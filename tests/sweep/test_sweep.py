@@ -92,11 +92,11 @@ axes:
   direction: [forward, backward]
 exclude:
   - {kernel_size: 1, padding: same}
-measure: {precision: 0.01, passes: 5, rounds: 5, max_time: 0.5, timeout: 60, allocator: steady}
+measure: {precision: 0.01, processes: 5, rounds: 5, max_time: 0.5, timeout: 60, allocator: steady}
 """
     sweep = parse(text)
     assert (sweep.name, sweep.description, sweep.seed) == ("channels-and-kernels", "free text, shown in the report", 42)
-    assert sweep.measure == Measure(precision=0.01, passes=5, rounds=5, max_time=0.5, timeout=60.0)
+    assert sweep.measure == Measure(precision=0.01, processes=5, rounds=5, max_time=0.5, timeout=60.0)
     assert sweep.source == text
     planned = plan(text)
     settings_ = 2 * 2 * 2 * 2  # dtype, memory_format, device, direction
@@ -212,9 +212,9 @@ def test_the_allocator_of_measure_is_for_cases_that_name_none() -> None:
 
 
 def test_numbers_of_measure() -> None:
-    text = "measure: {precision: 1e-2, passes: 2, rounds: 3, max_time: .25, timeout: 5}"
+    text = "measure: {precision: 1e-2, processes: 2, rounds: 3, max_time: .25, timeout: 5}"
     measure = parse(f"axes: {{{REQUIRED}}}\n{text}").measure
-    assert measure == Measure(precision=0.01, passes=2, rounds=3, max_time=0.25, timeout=5.0)
+    assert measure == Measure(precision=0.01, processes=2, rounds=3, max_time=0.25, timeout=5.0)
 
 
 def test_what_counts_as_a_change() -> None:
@@ -473,7 +473,7 @@ def test_the_contracts_mistake() -> None:
         ("strides: 3", "axes: unknown key 'strides'\n  hint: did you mean stride?"),
         ("batch: 3", "axes: unknown key 'batch'\n  hint: did you mean batch_size?"),
         ("label: x", "axes: unknown key 'label'\n  hint: it belongs in an entry of cases"),
-        ("passes: 3", "axes: unknown key 'passes'\n  hint: it belongs under measure"),
+        ("processes: 3", "axes: unknown key 'processes'\n  hint: it belongs under measure"),
         ("seed: 3", "axes: unknown key 'seed'\n  hint: it belongs at the top level"),
         ("zzz: 3", f"axes: unknown key 'zzz'\n  hint: known are {', '.join(SETTINGS)}"),
         ("<<: {stride: 1}", f"axes: unknown key '<<'\n  hint: known are {', '.join(SETTINGS)}"),
@@ -591,16 +591,16 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
             f"axes: {{{REQUIRED}}}\nname: {'x' * 201}\nmeasure: 3\n",
             [
                 "2: name: expected 1 to 200 characters, got 201",
-                "3: measure: expected a mapping of passes, rounds, precision, max_time, timeout, budget, allocator, got 3",
+                "3: measure: expected a mapping of processes, rounds, precision, max_time, timeout, budget, allocator, got 3",
             ],
         ),
         (
-            f"axes: {{{REQUIRED}}}\nmeasure:\n  precision: 5\n  passes: 0\n  rounds: 1001\n  max_time: .inf\n  timeout: '60'\n"
+            f"axes: {{{REQUIRED}}}\nmeasure:\n  precision: 5\n  processes: 0\n  rounds: 1001\n  max_time: .inf\n  timeout: '60'\n"
             "  allocator: [steady, system]\n  colour: 3\n",
             [
                 "3: measure.precision: expected a number from 0.0001 to 0.5, got 5",
                 "  hint: 1 % is 0.01",
-                "4: measure.passes: expected an integer of at least 1, got 0",
+                "4: measure.processes: expected an integer of at least 1, got 0",
                 "5: measure.rounds: expected an integer of at most 1000, got 1001",
                 "6: measure.max_time: expected a number from 0.001 to 3600, got '.inf'",
                 "7: measure.timeout: expected a number from 0.1 to 86400, got '60'",
@@ -608,7 +608,7 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
                 "8: measure.allocator: expected steady or system, got a list of 2",
                 LISTS,
                 "9: measure: unknown key 'colour'",
-                "  hint: known are passes, rounds, precision, max_time, timeout, budget, allocator",
+                "  hint: known are processes, rounds, precision, max_time, timeout, budget, allocator",
             ],
         ),
         (
@@ -904,7 +904,22 @@ PIECES = [
         "times",
         "step",
     ),
-    *("passes", "precision", "same", "half", "depthwise", "null", "true", "yes", "3", "0", "-1", "1e3", "010", ".nan"),
+    *(
+        "processes",
+        "precision",
+        "same",
+        "half",
+        "depthwise",
+        "null",
+        "true",
+        "yes",
+        "3",
+        "0",
+        "-1",
+        "1e3",
+        "010",
+        ".nan",
+    ),
     *(
         ": ",
         ": ",
@@ -1114,7 +1129,7 @@ def test_the_layers_of_resnet50_fit_together() -> None:
 def test_quick_is_quick() -> None:
     sweep, planned = shipped("quick")
     assert len(planned.cases) == 12
-    assert sweep.measure.passes * 2.5 + len(planned.cases) * sweep.measure.max_time < 10
+    assert sweep.measure.processes * 2.5 + len(planned.cases) * sweep.measure.max_time < 10
 
 
 def test_environment_variables_are_an_axis() -> None:

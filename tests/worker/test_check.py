@@ -320,7 +320,7 @@ DEPTHWISE = changed(PLAIN, in_channels=32, out_channels=32, groups=32, stride=(4
 
 @pytest.mark.parametrize("settings", [{"dtype": "float16"}, {"autocast": "float16"}])
 @pytest.mark.parametrize("direction", ["grad_input", "backward"])
-def test_numbers_below_the_smallest_normal_one_accuse_no_honest_layer(
+def test_numbers_below_the_smallest_normal_one_fail_no_honest_layer(
     settings: dict[str, object], direction: str
 ) -> None:
     """One product of small numbers in each element: divided by their own size, half a step was told as 670 units."""

@@ -225,7 +225,7 @@ def test_memory_of_every_direction_is_known(direction: Direction) -> None:
     assert found is not None and 0 <= found < 2**20
 
 
-MISFITS = [
+UNSUITABLE = [
     (Settings(), {"autocast": Autocast.BFLOAT16, "dtype": "bfloat16"}, "autocast to bfloat16 leaves a bfloat16 layer"),
     (
         Settings(),
@@ -238,7 +238,7 @@ MISFITS = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "given", "reason"), MISFITS)
+@pytest.mark.parametrize(("settings", "given", "reason"), UNSUITABLE)
 def test_settings_that_mean_nothing_are_told(settings: Settings, given: dict[str, object], reason: str) -> None:
     case = Case(problem=PLAIN, **given)
     assert reason in (settings.unsuitable(asked(case), CPU) or "")

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from convbench import sweep
-from convbench.conduct.passes import Hooks, Passes
+from convbench.conduct.processes import Hooks, Processes
 from convbench.engine.client import Refusal, Timing, WorkerClient
 from convbench.engine.local import LocalEngine, Setup
 from convbench.engine.pool import WorkerPool
@@ -213,20 +213,20 @@ def test_the_system_allocator_leaves_the_environment_alone() -> None:
 
 @pytest.mark.slow
 def test_what_one_layer_does_to_its_worker_costs_that_case_alone() -> None:
-    """Every misdeed in one cohort with two honest layers, through the real passes."""
+    """Every misdeed in one cohort with two honest layers, through the real processes."""
     names = ("Segfault", "SegfaultLater", "Hang", "HangInC", "Hungry", "Raising", "Exits")
     bad = {name: Case(problem=PROBLEM, module=f"misbehaving:{name}", threads=1) for name in names}
     good = [Case(problem=PROBLEM, threads=1), Case(problem=PROBLEM, threads=1, direction=Direction.BACKWARD)]
     visits: list[Visit] = []
-    measure = Measure(passes=2, rounds=3, max_time=0.03, timeout=8, precision=1e-6)
+    measure = Measure(processes=2, rounds=3, max_time=0.03, timeout=8, precision=1e-6)
     hooks = Hooks(
         stored=lambda some: visits.extend(visit for visit in some if visit.complete),
         progressed=lambda progress: None,
-        pass_noted=lambda facts: None,
-        pass_finished=lambda index: None,
+        process_noted=lambda facts: None,
+        process_finished=lambda index: None,
     )
     pool = WorkerPool(LocalEngine(memory_limit=3 * 2**29))
-    Passes([good[0], *bad.values(), good[1]], measure, seed=1, pool=pool, memory_limit=10**12, hooks=hooks).run()
+    Processes([good[0], *bad.values(), good[1]], measure, seed=1, pool=pool, memory_limit=10**12, hooks=hooks).run()
     found = {name: [visit for visit in visits if visit.case_id == case.id] for name, case in bad.items()}
     assert {name: [visit.status for visit in of] for name, of in found.items()} == {
         "Segfault": [Status.CRASHED],

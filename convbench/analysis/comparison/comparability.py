@@ -17,7 +17,7 @@ from convbench import units
 from convbench.errors import NotComparableError
 from convbench.measure.estimate import BlockTable, Floats, Integers
 from convbench.model.case import Case
-from convbench.model.result import Environment, Git, Measure, PassFacts, Result, Run
+from convbench.model.result import Environment, Git, Measure, ProcessFacts, Result, Run
 from convbench.model.settings import PROCESS_SETTINGS
 
 #: How far the lowest probes of comparable runs lie apart at most, as ratios minus 1: a product in the second-level
@@ -25,8 +25,8 @@ from convbench.model.settings import PROCESS_SETTINGS
 COMPUTE_PROBE = 0.01
 MEMORY_PROBE = 0.05
 #: The fewest probes whose lowest one repeats: the lowest of 10 copies lay 16 % apart in two runs of one minute, and
-#: 5 passes of 5 rounds, the default, take 25. Those of so many blocks are counted.
-FEWEST_CANARIES = 20
+#: 5 processes of 5 rounds, the default, take 25. Those of so many blocks are counted.
+FEWEST_PROBES = 20
 COUNTED_BLOCKS = 10_000
 #: A frequency that moved by less is the same, as a ratio; so is a share of stolen time, as a difference.
 SAME_FREQUENCY = 0.01
@@ -95,7 +95,7 @@ def differences(
         *_measure(base.measure, new.measure),
         *_between("convbench", base.version, new.version),
         *_between("commit", _commit(base.git), _commit(new.git)),
-        *_state(base.passes, new.passes),
+        *_state(base.processes, new.processes),
     ]
     return tuple(sorted(found, key=lambda difference: not difference.decides))
 
@@ -146,16 +146,16 @@ def _resolved(pairs: Sequence[tuple[Result, Result]]) -> list[Difference]:
 
 
 def _probes(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[Difference]:
-    """Probes whose lowest lie too far apart, and whose passes do not overlap, in every kind of worker.
+    """Probes whose lowest lie too far apart, and whose processes do not overlap, in every kind of worker.
 
-    A busy hour moves the lowest probe of a run by more than another machine might, but not of all its passes alike:
+    A busy hour moves the lowest probe of a run by more than another machine might, but not of all its processes alike:
     between runs of one machine that were measured beside other work it moved by up to 7 % (compute) and 18 % (memory).
     Noise may also disturb some kinds of workers (threads that wait for each other); another machine shows in all.
     """
     numbers: dict[Hashable, int] = {}
     kinds = map(_KIND_OF_WORKER, cases)
     client = np.array([numbers.setdefault(kind, len(numbers)) for kind in kinds], dtype=np.int64)
-    where = [(client[table.cases], table.integers("pass_index")) for table in (base, new)]
+    where = [(client[table.cases], table.integers("process_index")) for table in (base, new)]
     found = []
     for name, what, limit in (
         ("compute_probe_s", "compute probe's floor", COMPUTE_PROBE),
@@ -184,27 +184,27 @@ def _probes(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[Di
     return found
 
 
-def _extremes(probe: Floats, client: Integers, pass_index: Integers, pool: int) -> tuple[Floats, Floats]:
-    """The lowest and the highest of the passes' lowest probes, by kind of worker; NaN where there are too few.
+def _extremes(probe: Floats, client: Integers, process_index: Integers, pool: int) -> tuple[Floats, Floats]:
+    """The lowest and the highest of the processes' lowest probes, by kind of worker; NaN where there are too few.
 
-    `probe`, `client` and `pass_index` are those of the blocks.
+    `probe`, `client` and `process_index` are those of the blocks.
     """
     ran = probe > 0  # NaN where none ran
     if not ran.all():
-        probe, pass_index, client = probe[ran], pass_index[ran], client[ran]
-    passes = int(pass_index.max(initial=0)) + 1
-    every = np.full(pool * passes, np.nan)
-    np.fmin.at(every, client * passes + pass_index, probe)  # a fifth of the time that two indices would take
-    floors = every.reshape(pool, passes)
+        probe, process_index, client = probe[ran], process_index[ran], client[ran]
+    processes = int(process_index.max(initial=0)) + 1
+    every = np.full(pool * processes, np.nan)
+    np.fmin.at(every, client * processes + process_index, probe)  # a fifth of the time that two indices would take
+    floors = every.reshape(pool, processes)
     for number in range(pool):  # blocks of one round share the memory's probe
         some = np.flatnonzero(client == number)[:COUNTED_BLOCKS] if pool > 1 else slice(COUNTED_BLOCKS)
-        if len(np.unique(probe[some])) < FEWEST_CANARIES:
+        if len(np.unique(probe[some])) < FEWEST_PROBES:
             floors[number] = np.nan
     return np.fmin.reduce(floors, axis=1), np.fmax.reduce(floors, axis=1)
 
 
 def _measure(base: Measure, new: Measure) -> list[Difference]:
-    names = ("passes", "rounds", "max_time", "precision")
+    names = ("processes", "rounds", "max_time", "precision")
     return [one for name in names for one in _between(f"measure.{name}", getattr(base, name), getattr(new, name))]
 
 
@@ -213,7 +213,7 @@ def _commit(git: Git | None) -> str | None:
     return None if git is None else git.commit + (" with changes" if git.dirty else "")
 
 
-def _state(base: Sequence[PassFacts], new: Sequence[PassFacts]) -> list[Difference]:
+def _state(base: Sequence[ProcessFacts], new: Sequence[ProcessFacts]) -> list[Difference]:
     """What the machine did meanwhile, as far as the system tells."""
     found = []
     before, after = (_median([facts.frequency_hz for facts in side]) for side in (base, new))

@@ -1,11 +1,11 @@
 """What changed between two runs: a judgment per case, the changes that belong together, one verdict for all. Pure.
 
-The procedure, case by case, over equal numbers of passes and blocks (measure/alike.py): F is the floor of a side, u the
-larger side's median pass floor over its lowest, s what half of all cases moved by together (common_shift.py). A case is
-flagged where |ln(F_new / F_base / s)| exceeds both ln u and ln(1 + threshold). With a u that would nearly hide a change
-of the threshold's size it is inconclusive otherwise, and always with one over `MOST_NOISE`. The procedure stood up in
-simulation on real runs of a shared 2-vCPU machine, and was bettered where runs of several such machines showed how
-(docs/decisions.md).
+The procedure, case by case, over equal numbers of processes and blocks (measure/alike.py): F is the floor of a side,
+u the larger side's median process floor over its lowest, s what half of all cases moved by together (common_shift.py).
+A case is flagged where |ln(F_new / F_base / s)| exceeds both ln u and ln(1 + threshold). With a u that would nearly
+hide a change of the threshold's size it is inconclusive otherwise, and always with one over `MOST_NOISE`. The
+procedure stood up in simulation on real runs of a shared 2-vCPU machine, and was bettered where runs of several such
+machines showed how (docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from convbench.analysis.comparison.comparability import differences
 from convbench.analysis.comparison.judgment import Comparison, Judgment, Verdict, side_of, verdict_of_all
 from convbench.errors import NotComparableError
 from convbench.measure import estimate
-from convbench.measure.alike import PassFloors, pass_floors
+from convbench.measure.alike import ProcessFloors, process_floors
 from convbench.measure.significance import p_values, q_values
 from convbench.model.case import Case
 from convbench.model.nouns import nouns
@@ -35,13 +35,13 @@ from convbench.model.threshold import Thresholds
 
 Floats = estimate.Floats
 
-#: The largest u that can be judged: a machine that moves the passes of one run by more moves runs by as much.
+#: The largest u that can be judged: a machine that moves the processes of one run by more moves runs by as much.
 MOST_NOISE = 1.09
 #: The share of the threshold's logarithm that u may have where a case is called unchanged: 1.04 at 5 %.
 MOST_UNSEEN = 0.8
-#: The fewest passes that tell a change from noise: what a process got goes with it (measurement.md, fact 4).
-FEWEST_PASSES = 2
-#: A pass is to be quiet with this chance in a run that is long enough: then the median pass is, nearly always.
+#: The fewest processes that tell a change from noise: what a process got goes with it (measurement.md, fact 4).
+FEWEST_PROCESSES = 2
+#: A process is to be quiet with this chance in a run that is long enough: then the median process is, nearly always.
 QUIET_CHANCE = 0.75
 
 
@@ -88,7 +88,7 @@ def compare(
     if controls is not None:
         tells[:] = [second.case in controls for _, second in pairs.values()]
     others = "all cases" if controls is None else "the controls"
-    figures = _figures(pass_floors(*tables), np.array(limits, dtype=np.float64), precision, tells, others)
+    figures = _figures(process_floors(*tables), np.array(limits, dtype=np.float64), precision, tells, others)
     judgments |= zip(pairs, _judge(list(pairs.values()), figures), strict=True)
     whole = tuple(judgments[place] for place in range(len(found)))
     return Comparison(
@@ -112,7 +112,7 @@ class _Absence(Enum):
 
 
 _ABSENT = _Absence.ABSENT
-#: What a run has of a case; None where no pass has reached it yet.
+#: What a run has of a case; None where no process has reached it yet.
 _Had = Result | None | _Absence
 
 
@@ -134,7 +134,7 @@ def _side_by_side(base: Run, new: Run) -> list[tuple[Case, _Had, _Had]]:
 
 
 def _had(run: Run) -> list[tuple[Case, Result | None]]:
-    """The result of every case of a run, None for those that no pass has reached."""
+    """The result of every case of a run, None for those that no process has reached."""
     return [*((result.case, result) for result in run.results), *((case, None) for case in run.unmeasured)]
 
 
@@ -172,7 +172,7 @@ class _Figures:
     noise: Floats
     threshold: Floats
     q: Floats
-    passes: estimate.Integers
+    processes: estimate.Integers
     blocks: estimate.Integers
     longer: float
     common: CommonShift
@@ -207,7 +207,7 @@ def _most_noise(threshold: Floats) -> Floats:
 
 
 def _figures(
-    floors: PassFloors, threshold: Floats, precision: float, tells: NDArray[np.bool_], others: str
+    floors: ProcessFloors, threshold: Floats, precision: float, tells: NDArray[np.bool_], others: str
 ) -> _Figures:
     base_low, base_high, base_u = _extremes(floors.base)
     new_low, new_high, new_u = _extremes(floors.new)
@@ -215,7 +215,7 @@ def _figures(
         ratio = new_low / base_low
         low, high = new_low / base_high / (1 + precision), new_high / base_low * (1 + precision)
     common = common_shift(ratio[tells])
-    passes = np.where(floors.passes >= FEWEST_PASSES, floors.passes, 0)
+    processes = np.where(floors.processes >= FEWEST_PROCESSES, floors.processes, 0)
     noise = np.fmax(base_u, new_u)
     return _Figures(
         base_s=base_low,
@@ -225,8 +225,8 @@ def _figures(
         high=high,
         noise=noise,
         threshold=threshold,
-        q=q_values(p_values(floors.base, floors.new / common.ratio, passes, 1 + threshold)),
-        passes=floors.passes,
+        q=q_values(p_values(floors.base, floors.new / common.ratio, processes, 1 + threshold)),
+        processes=floors.processes,
         blocks=floors.blocks,
         longer=_longer(floors, noise, threshold),
         common=common,
@@ -235,30 +235,30 @@ def _figures(
 
 
 def _extremes(floors: Floats) -> tuple[Floats, Floats, Floats]:
-    """The lowest and the highest pass floor of each case, and u, the median over the lowest; NaN without any pass."""
+    """The lowest and the highest process floor of each case, and u, the median over the lowest; NaN without any."""
     ordered = np.sort(floors, axis=1)  # NaN last
-    passes = np.isfinite(ordered).sum(axis=1)
+    processes = np.isfinite(ordered).sum(axis=1)
     if not ordered.shape[1]:
         nothing = np.full(len(floors), np.nan)
         return nothing, nothing, nothing
-    rows, last = np.arange(len(ordered)), np.maximum(passes - 1, 0)
+    rows, last = np.arange(len(ordered)), np.maximum(processes - 1, 0)
     lowest, highest = ordered[:, 0], ordered[rows, last]
     median = (ordered[rows, last // 2] + ordered[rows, (last + 1) // 2]) / 2
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return lowest, highest, median / lowest
 
 
-def _longer(floors: PassFloors, noise: Floats, threshold: Floats) -> float:
-    """How many times the blocks per pass would let half of the cases be judged.
+def _longer(floors: ProcessFloors, noise: Floats, threshold: Floats) -> float:
+    """How many times the blocks per process would let half of the cases be judged.
 
-    If each block is quiet with the chance q, a pass of r blocks has a quiet one with the chance 1 - (1 - q)^r; that is
-    to be `QUIET_CHANCE`. Blocks of one spell are quiet or not together, so that this is the least one must expect.
+    If each block is quiet with the chance q, a process of r blocks has a quiet one with the chance 1 - (1 - q)^r; that
+    is to be `QUIET_CHANCE`. Blocks of one spell are quiet or not together, so that this is the least one must expect.
     """
     if not len(noise):
         return 1.0
     with np.errstate(divide="ignore", invalid="ignore"):
         wanted = np.log(1 - QUIET_CHANCE) / np.log1p(-np.minimum(floors.near, 1 - 1e-9))
-        factor = np.fmax(wanted * floors.passes / floors.blocks, 1.0)
+        factor = np.fmax(wanted * floors.processes / floors.blocks, 1.0)
     needed = np.where(noise <= _most_noise(threshold), 1.0, factor)
     return float(np.sort(needed)[(len(needed) - 1) // 2])
 
@@ -267,14 +267,14 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
     """The judgment of every pair, causes for those that changed."""
     telling = figures.telling
     beyond, moved = figures.own > figures.limit, _moved(figures.ratio) > figures.limit
-    plain = telling & (figures.passes >= FEWEST_PASSES) & ~beyond & ~moved & np.isfinite(figures.ratio)
+    plain = telling & (figures.processes >= FEWEST_PROCESSES) & ~beyond & ~moved & np.isfinite(figures.ratio)
     ruled = [(Verdict.UNCHANGED, "")] * len(pairs)
     for place in np.flatnonzero(~plain).tolist():
         flags = {"beyond": beyond[place], "moved": moved[place], "telling": telling[place]}
         ruled[place] = _rule(figures, place, **{name: bool(flag) for name, flag in flags.items()})
     changed = [i for i, (verdict, _) in enumerate(ruled) if verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
     causes = dict(zip(changed, causes_of([pairs[i] for i in changed]), strict=True))
-    names = ("base_s", "new_s", "ratio", "low", "high", "noise", "threshold", "q", "passes", "blocks")
+    names = ("base_s", "new_s", "ratio", "low", "high", "noise", "threshold", "q", "processes", "blocks")
     return nouns(
         Judgment,
         len(pairs),
@@ -297,11 +297,11 @@ def _rule(figures: _Figures, place: int, *, beyond: bool, moved: bool, telling: 
     ratio, noise = float(figures.ratio[place]), float(figures.noise[place])
     if not (math.isfinite(ratio) and ratio > 0):
         return Verdict.NOT_JUDGED, "no time to compare"
-    if figures.passes[place] < FEWEST_PASSES:
-        return Verdict.INCONCLUSIVE, "one pass on a side does not tell a change from noise: measure more passes"
+    if figures.processes[place] < FEWEST_PROCESSES:
+        return Verdict.INCONCLUSIVE, "one process on a side does not tell a change from noise: measure more processes"
     if noise > MOST_NOISE or not (beyond or telling):
         apart = units.percent(noise - 1)
-        return Verdict.INCONCLUSIVE, f"use ab: half of a side's passes are {apart} or more over its floor"
+        return Verdict.INCONCLUSIVE, f"use ab: half of a side's processes are {apart} or more over its floor"
     common = figures.common
     if common.is_machine:
         together = units.percent(common.moved)

@@ -39,15 +39,15 @@ JUDGED = frozenset({Verdict.REGRESSED, Verdict.IMPROVED, Verdict.UNCHANGED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgment:
-    """What became of one case. Times are seconds per iteration, over equal numbers of passes and blocks.
+    """What became of one case. Times are seconds per iteration, over equal numbers of processes and blocks.
 
-    `ratio` is new over base, `low` to `high` its interval: from the lowest pass floor of new over the highest of base
-    to the highest of new over the lowest of base, wider by the precision that the runs were measured with, as what a
-    run repeats within (docs/decisions.md). Of n passes a side from one distribution, whatever it is, all of one side
-    lie beyond all of the other in 2 of (2n choose n) comparisons, 0.8 % at 5 passes; but an hour differs from the
+    `ratio` is new over base, `low` to `high` its interval: from the lowest process floor of new over the highest of
+    base to the highest of new over the lowest of base, wider by the precision that the runs were measured with, as what
+    a run repeats within (docs/decisions.md). Of n processes a side from one distribution, whatever it is, all of one
+    side lie beyond all of the other in 2 of (2n choose n) comparisons, 0.8 % at 5 processes; but an hour differs from the
     next. Of 1,344 comparisons of a case with itself, between 7 runs of 64 cases in busy and quiet hours, the interval
     held 1 in 95.2 % (98.7 % within the caches, 87.4 % beyond), without the precision in 85.3 %. A bootstrap over so
-    few passes would be too narrow: resampling never undercuts the lowest of a sample.
+    few processes would be too narrow: resampling never undercuts the lowest of a sample.
 
     `noise` is u, `shift` what half of all cases moved by together, new over base: `ratio` over it is what is judged.
     Where the new side alone was measured again it is what half of the controls moved by.
@@ -55,8 +55,9 @@ class Judgment:
     where there is nothing to compare. `causes` are what else differs between both sides of this case. A status is None
     where the side does not have the case, or has not reached it.
 
-    Side by side a pass is an epoch, `noise` half of the interval as a factor, `median_ratio` the median of the epochs'
-    own ratios, and `confirmed` says that the case was measured again after a screen, whose numbers then count no more.
+    Side by side `processes` counts pairs, `noise` half of the interval as a factor, `median_ratio` the median of the
+    pairs' own ratios, and `confirmed` says that the case was measured again after a screen, whose numbers then count
+    no more.
     """
 
     case: Case
@@ -75,7 +76,7 @@ class Judgment:
     q: float = math.nan
     median_ratio: float = math.nan
     confirmed: bool = False
-    passes: int = 0
+    processes: int = 0
     blocks: int = 0
     causes: tuple[Difference, ...] = ()
 
@@ -120,7 +121,7 @@ class Comparison:
     `judgments` has every case of either run, in the order of the new one, those of the base alone last. `moved` is
     by how much the half of the measured cases moved that moved most alike, as a ratio minus 1; 0 where there are none.
     `is_machine` says that it is too much for one machine, `shift` is what each case was expected to move by, new over
-    base, 1 where the cases do not tell. `longer` is how many times the blocks per pass a run would have to take for
+    base, 1 where the cases do not tell. `longer` is how many times the blocks per process a run would have to take for
     half of the cases to be judged, as far as the share of quiet blocks tells; 1 where they were.
     `notes` are what the reader must know besides: `base not measured again`. Where a control moved, which nobody had
     suspected, the confirmation is `discredited` and nothing is flagged.

@@ -1,8 +1,8 @@
 """What two environments measured side by side differ in: who is suspected, who is flagged, with which interval. Pure.
 
-An epoch is a pair of fresh processes, one of each environment, whose blocks alternate (conduct/epochs.py). A case is
-flagged where the ratio of the floors over all epochs and the median of the epochs' own ratios both exceed the
-threshold, and their interval excludes no change. With 12 epochs and 2.5 %, before intervals were asked, the simulated
+A pair is two fresh processes, one of each environment, whose blocks alternate (conduct/pairs.py). A case is
+flagged where the ratio of the floors over all pairs and the median of the pairs' own ratios both exceed the
+threshold, and their interval excludes no change. With 12 pairs and 2.5 %, before intervals were asked, the simulated
 false alarm was 4e-5 per case and side, and a planted 5 % was found in 90-100 % (measurement.md, fact 7).
 """
 
@@ -22,33 +22,33 @@ from convbench.analysis.comparison.comparability import Difference, differences
 from convbench.analysis.comparison.confirmation import FLAGGED, SIDE_BY_SIDE, discredited
 from convbench.analysis.comparison.judgment import Comparison, How, Judgment, Verdict, side_of, verdict_of_all
 from convbench.measure import estimate
-from convbench.measure.alike import PassFloors, pass_floors
+from convbench.measure.alike import ProcessFloors, process_floors
 from convbench.measure.estimate import Floats, Integers
 from convbench.model.result import Result, Run, Status
 
 #: A change that counts, as a ratio minus 1.
 THRESHOLD = SIDE_BY_SIDE
-#: Epochs of the screen and of the confirmation, and how many times as many for layers whose traffic reaches memory.
+#: Pairs of the screen and of the confirmation, and how many times as many for layers whose traffic reaches memory.
 SCREEN, CONFIRMATION, BEYOND_L2 = 4, 12, 4 / 3
-#: The share of the threshold from which on a case is suspected: four epochs place a case within a per cent or so, and a
+#: The share of the threshold from which on a case is suspected: four pairs place a case within a per cent or so, and a
 #: suspicion costs time, not a false alarm.
 SUSPECTED = 0.6
 #: Resamples of an interval, and the share of resamples that it holds.
 RESAMPLES, HELD = 2000, 0.95
-#: The fewest epochs that tell anything.
-FEWEST_EPOCHS = 3
-#: Cases resampled at once: what they take is this times resamples times epochs, 8 bytes each.
+#: The fewest pairs that tell anything.
+FEWEST_PAIRS = 3
+#: Cases resampled at once: what they take is this times resamples times pairs, 8 bytes each.
 _AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratios:
-    """What the epochs say of each case, one element each: new over base.
+    """What the pairs say of each case, one element each: new over base.
 
-    `pooled` is the ratio of the floors over all epochs, `median` the median of the epochs' ratios (of two in the middle
-    the geometric mean); `low` to `high` is an interval that holds both in 95 of 100 bootstrap resamples of the epochs
-    (Efron, "Bootstrap methods: another look at the jackknife", 1979), widened to what so few epochs allow: `widening`.
-    `noise` is half of that interval, as a factor. NaN where there is no epoch.
+    `pooled` is the ratio of the floors over all pairs, `median` the median of the pairs' ratios (of two in the middle
+    the geometric mean); `low` to `high` is an interval that holds both in 95 of 100 bootstrap resamples of the pairs
+    (Efron, "Bootstrap methods: another look at the jackknife", 1979), widened to what so few pairs allow: `widening`.
+    `noise` is half of that interval, as a factor. NaN where there is no pair.
     """
 
     pooled: Floats
@@ -58,7 +58,7 @@ class Ratios:
     base_s: Floats
     new_s: Floats
     noise: Floats
-    epochs: Integers
+    pairs: Integers
     blocks: Integers
 
     def beyond(self, threshold: float | Floats) -> tuple[Integers, Integers]:
@@ -77,8 +77,8 @@ class Ratios:
 
 
 def ratios(base: Sequence[Result], new: Sequence[Result]) -> Ratios:
-    """The ratios of cases that both sides measured, in the same order, from their blocks: a pass is an epoch."""
-    floors = pass_floors(*(estimate.table(result.blocks for result in side) for side in (base, new)))
+    """The ratios of cases that both sides measured, in the same order, from their blocks, whose processes are pairs."""
+    floors = process_floors(*(estimate.table(result.blocks for result in side) for side in (base, new)))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         base_s, new_s = _lowest(floors.base), _lowest(floors.new)
         pooled = new_s / base_s
@@ -93,7 +93,7 @@ def ratios(base: Sequence[Result], new: Sequence[Result]) -> Ratios:
         base_s=base_s,
         new_s=new_s,
         noise=noise,
-        epochs=floors.passes,
+        pairs=floors.processes,
         blocks=floors.blocks,
     )
 
@@ -114,8 +114,8 @@ def _median(values: Floats) -> Floats:
     return np.where(known > 0, (low + high) / 2, np.nan)
 
 
-def _intervals(floors: PassFloors) -> tuple[Floats, Floats]:
-    """The interval of each case, from resamples of its epochs; seeded, so that the same blocks give the same answer.
+def _intervals(floors: ProcessFloors) -> tuple[Floats, Floats]:
+    """The interval of each case, from resamples of its pairs; seeded, so that the same blocks give the same answer.
 
     Taken of logarithms, so that it is the same interval, inverted, where the sides are swapped.
     """
@@ -124,12 +124,12 @@ def _intervals(floors: PassFloors) -> tuple[Floats, Floats]:
     low, high = np.full(cases, np.nan), np.full(cases, np.nan)
     generator = np.random.default_rng(0)
     tail = (1 - HELD) / 2 * 100
-    for count in np.unique(floors.passes[floors.passes > 0]).tolist():
+    for count in np.unique(floors.processes[floors.processes > 0]).tolist():
         drawn = generator.integers(count, size=(RESAMPLES, count))
-        some = np.flatnonzero(floors.passes == count)
+        some = np.flatnonzero(floors.processes == count)
         for start in range(0, len(some), _AT_ONCE):
             part = some[start : start + _AT_ONCE]
-            before, after = base[part][:, drawn], new[part][:, drawn]  # (cases, resamples, epochs)
+            before, after = base[part][:, drawn], new[part][:, drawn]  # (cases, resamples, pairs)
             both = np.stack([after.min(axis=2) - before.min(axis=2), np.median(after - before, axis=2)])
             low[part] = np.percentile(both.min(axis=0), tail, axis=1)
             high[part] = np.percentile(both.max(axis=0), 100 - tail, axis=1)
@@ -138,17 +138,17 @@ def _intervals(floors: PassFloors) -> tuple[Floats, Floats]:
     return np.exp(low), np.exp(high)
 
 
-def widening(epochs: int) -> float:
-    """By how much an interval of a bootstrap over so few epochs is too narrow, as a factor: 1.9 of 4, 1.2 of 12.
+def widening(pairs: int) -> float:
+    """By how much an interval of a bootstrap over so few pairs is too narrow, as a factor: 1.9 of 4, 1.2 of 12.
 
     A resample never leaves what was seen, and spreads by sqrt((n - 1) / n) too little: Student's t with n - 1 degrees
     of freedom over z, and the root, make up for both (Hesterberg, "What Teachers Should Know About the Bootstrap",
     2015).
-    1 for a single epoch, which tells nothing of a spread.
+    1 for a single pair, which tells nothing of a spread.
     """
-    if epochs == 1:
+    if pairs == 1:
         return 1.0
-    z, freedom = NormalDist().inv_cdf((1 + HELD) / 2), epochs - 1
+    z, freedom = NormalDist().inv_cdf((1 + HELD) / 2), pairs - 1
     # Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964), 26.7.5: t by powers of 1 / freedom.
     terms = (
         z,
@@ -157,7 +157,7 @@ def widening(epochs: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
     student = math.fsum(term / freedom**power for power, term in enumerate(terms))
-    return student / z * math.sqrt(epochs / (epochs - 1))
+    return student / z * math.sqrt(pairs / (pairs - 1))
 
 
 def suspects(base: Run, new: Run, threshold: float = THRESHOLD) -> list[int]:
@@ -169,9 +169,9 @@ def suspects(base: Run, new: Run, threshold: float = THRESHOLD) -> list[int]:
 
 
 def undecided(base: Sequence[Result], new: Sequence[Result], thresholds: Sequence[float]) -> list[int]:
-    """The positions of the results whose epochs leave it open whether they moved: more of them are to decide.
+    """The positions of the results whose pairs leave it open whether they moved: more of them are to decide.
 
-    Where the floors say another thing than the median epoch, and where both flag though the interval holds no change.
+    Where the floors say another thing than the median pair, and where both flag though the interval holds no change.
     """
     places = _measured(base, new)
     found = ratios([base[i] for i in places], [new[i] for i in places])
@@ -201,10 +201,10 @@ def compare(
     control: Collection[int] = (),
     threshold: float | Sequence[float] = THRESHOLD,
 ) -> Comparison:
-    """What differs between two environments, from the epochs that their results hold.
+    """What differs between two environments, from the pairs that their results hold.
 
     `names` are what the sides are called. `confirmed` are the positions of the cases that were measured again, whose
-    results hold these epochs alone; the others were not suspected. `threshold` is for all, or one a case. Where one of
+    results hold these pairs alone; the others were not suspected. `threshold` is for all, or one a case. Where one of
     the cases in `control` would be flagged, nothing is: what flags a control says nothing of the others.
     """
     places = _measured(base.results, new.results)
@@ -257,8 +257,8 @@ def _judgment(
     verdict, reason = Verdict.UNCHANGED, ""
     if not (math.isfinite(pooled) and pooled > 0):
         verdict, reason = Verdict.NOT_JUDGED, "no time to compare"
-    elif found.epochs[at] < FEWEST_EPOCHS:
-        verdict, reason = Verdict.INCONCLUSIVE, "too few epochs tell a change from noise"
+    elif found.pairs[at] < FEWEST_PAIRS:
+        verdict, reason = Verdict.INCONCLUSIVE, "too few pairs tell a change from noise"
     elif confirmed and by_floor and by_floor == by_median and found.low[at] <= 1 <= found.high[at]:
         verdict = Verdict.INCONCLUSIVE
         reason = f"both say {units.change(pooled)} or so, and their interval holds no change: measure again"
@@ -266,7 +266,7 @@ def _judgment(
         verdict = Verdict.REGRESSED if by_floor > 0 else Verdict.IMPROVED
     elif confirmed and (by_floor or by_median):
         verdict = Verdict.INCONCLUSIVE
-        reason = f"the floors say {units.change(pooled)}, the median epoch {units.change(median)}: measure again"
+        reason = f"the floors say {units.change(pooled)}, the median pair {units.change(median)}: measure again"
     return Judgment(
         case=result.case,
         verdict=verdict,
@@ -282,7 +282,7 @@ def _judgment(
         noise=float(found.noise[at]),
         threshold=threshold,
         confirmed=confirmed,
-        passes=int(found.epochs[at]),
+        processes=int(found.pairs[at]),
         blocks=int(found.blocks[at]),
     )
 
@@ -311,9 +311,9 @@ def _told_differences(base: Run, new: Run, places: Sequence[int]) -> tuple[Diffe
 
 
 def _longer(found: Ratios, confirmed: Sequence[bool], threshold: Floats) -> float:
-    """How many times the epochs would narrow the interval of the median confirmed case to the threshold, at least 1.
+    """How many times the pairs would narrow the interval of the median confirmed case to the threshold, at least 1.
 
-    The width of an interval falls with the square root of the epochs.
+    The width of an interval falls with the square root of the pairs.
     """
     some = np.array(confirmed, dtype=bool)
     if not some.any():

@@ -132,11 +132,11 @@ def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:
 
 
 def _waiting(run: Run, table: pd.DataFrame) -> Mask:
-    """Cases whose threads waited for cores in every pass: floors of whole processes then grow a hundredfold.
+    """Cases whose threads waited for cores in every process: floors then grow a hundredfold.
 
-    measurement.md, fact 6. Passes that disagree need no such rule: they show in the spread.
+    measurement.md, fact 6. Processes that disagree need no such rule: they show in the spread.
     """
-    ratios = [facts.twin_ratio for facts in run.passes if facts.twin_ratio is not None]
+    ratios = [facts.twin_ratio for facts in run.processes if facts.twin_ratio is not None]
     if not ratios or min(ratios) <= 1:
         return np.zeros(len(table), dtype=bool)
     waiting: Mask = (table["threads"] >= max(run.environment.cores, 2)).fillna(False).to_numpy(dtype=bool)

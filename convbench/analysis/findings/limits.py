@@ -7,7 +7,7 @@ import numpy as np
 from convbench import units
 from convbench.analysis.findings.evidence import Evidence
 from convbench.analysis.findings.finding import Finding, Kind, Weight, farthest, ids, line, listed
-from convbench.analysis.findings.pairs import ONE_PASS_SPREAD
+from convbench.analysis.findings.pairs import ONE_PROCESS_SPREAD
 from convbench.model.result import Status
 
 #: Below this efficiency a layer is called far from the roof.
@@ -22,7 +22,7 @@ def far_from_roof(evidence: Evidence) -> list[Finding]:
     """Layers that leave most of the machine idle, with what ran."""
     passed = evidence.of_status(Status.PASSED)
     known = passed[passed["efficiency"].notna()]
-    spread = known["spread"].fillna(ONE_PASS_SPREAD)
+    spread = known["spread"].fillna(ONE_PROCESS_SPREAD)
     is_far = known["efficiency"] * (1 + spread) < FAR_FROM_ROOF
     far = known[is_far].sort_values("efficiency", kind="stable")
     if far.empty:
@@ -58,7 +58,7 @@ def allocator(evidence: Evidence) -> list[Finding]:
     """What users pay who do not start torch with a steady allocator, where that is beyond noise."""
     passed = evidence.of_status(Status.PASSED)
     tried = passed[passed["allocator_penalty"].notna()]
-    noise = tried["spread"].fillna(ONE_PASS_SPREAD).clip(lower=ALLOCATOR_COST)
+    noise = tried["spread"].fillna(ONE_PROCESS_SPREAD).clip(lower=ALLOCATOR_COST)
     # Without page faults there is nothing that the system's allocator could cost.
     is_dear = (tried["allocator_penalty"] > noise) & (tried["system_page_faults"] >= 1)
     dear = tried[is_dear].sort_values("allocator_penalty", ascending=False, kind="stable")

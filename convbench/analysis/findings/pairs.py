@@ -19,9 +19,9 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-#: The spread taken for a case that only one pass has measured: floors of one process repeat to 0.4-6 %, 95 of 100 pairs
-#: of runs (measurement.md, fact 4), and a little more is wanted than what just covers that.
-ONE_PASS_SPREAD = 0.10
+#: The spread taken for a case that only one process has measured: floors of one repeat to 0.4-6 %, 95 of 100 pairs of
+#: runs (measurement.md, fact 4), and a little more is wanted than what just covers that.
+ONE_PROCESS_SPREAD = 0.10
 
 #: Statuses whose times may be compared: a wrong layer is never ranked.
 RANKED = "passed"
@@ -37,7 +37,7 @@ class Pairs:
     """Pairs of cases, as positions in `Matched.table`, and how they compare over the rounds that both have.
 
     `ratio` is the time (or time per FLOP) of other over base; `noise` is the largest spread of either side, over all
-    its passes and over those rounds.
+    its processes and over those rounds.
     """
 
     base: Integers
@@ -62,7 +62,7 @@ class Pairs:
 
 
 class Rounds:
-    """The block minima of every case by the round of the pass that they belong to, ready to be compared.
+    """The block minima of every case by the round of the process that they belong to, ready to be compared.
 
     A minimum falls with the number of blocks, so that only equal numbers may be compared: two cases over the rounds
     that both have.
@@ -70,9 +70,9 @@ class Rounds:
 
     def __init__(self, blocks: BlockTable) -> None:
         cases = len(blocks.offsets) - 1
-        passes, rounds = (blocks.column(name).astype(np.int64) for name in ("pass_index", "round_index"))
+        processes, rounds = (blocks.column(name).astype(np.int64) for name in ("process_index", "round_index"))
         most = int(rounds.max()) + 1 if len(rounds) else 1
-        present, place = np.unique(passes * most + rounds, return_inverse=True)
+        present, place = np.unique(processes * most + rounds, return_inverse=True)
         self._minimum = np.full((cases, len(present)), np.inf, dtype=np.float32)
         self._minimum[blocks.cases, place] = blocks.column("minimum_s")
         self._starts = np.flatnonzero(np.diff(present // most, prepend=-1))
@@ -80,8 +80,8 @@ class Rounds:
     def floors(self, first: Integers, second: Integers) -> tuple[Floats, Floats, Floats]:
         """For pairs of cases, given as positions: the floor of each side and the larger spread of both.
 
-        Over the rounds that both have; NaN where a pair has none. Where these are of one pass, its two lowest blocks
-        stand for two passes, and the spread is at least `ONE_PASS_SPREAD`.
+        Over the rounds that both have; NaN where a pair has none. Where these are of one process, its two lowest blocks
+        stand for two processes, and the spread is at least `ONE_PROCESS_SPREAD`.
         """
         found = np.full((3, len(first)), np.nan)
         if not self._minimum.shape[1]:
@@ -92,15 +92,15 @@ class Rounds:
             apart = ~(np.isfinite(a) & np.isfinite(b))
             for row, side in enumerate((a, b)):
                 side[apart] = np.inf
-                by_pass = np.minimum.reduceat(side, self._starts, axis=1).astype(np.float64)
-                low = by_pass.min(axis=1)
+                by_process = np.minimum.reduceat(side, self._starts, axis=1).astype(np.float64)
+                low = by_process.min(axis=1)
                 low[np.isinf(low)] = np.nan
-                high = np.where(np.isfinite(by_pass), by_pass, 0).max(axis=1)
+                high = np.where(np.isfinite(by_process), by_process, 0).max(axis=1)
                 with np.errstate(divide="ignore", invalid="ignore"):
                     spread = high / low - 1
-                one = np.flatnonzero(np.isfinite(by_pass).sum(axis=1) == 1)
+                one = np.flatnonzero(np.isfinite(by_process).sum(axis=1) == 1)
                 if len(one):
-                    spread[one] = np.maximum(_two_lowest(side[one]), ONE_PASS_SPREAD)
+                    spread[one] = np.maximum(_two_lowest(side[one]), ONE_PROCESS_SPREAD)
                 found[row, part] = low
                 found[2, part] = np.fmax(found[2, part], spread)
         return found[0], found[1], found[2]

@@ -224,12 +224,12 @@ def _apart(evidence: Evidence) -> list[Finding]:
 def _machine(evidence: Evidence) -> list[Finding]:
     """What the system tells of disturbances while the run lasted."""
     found = []
-    passes = evidence.run.passes
-    stolen = max((facts.stolen for facts in passes if facts.stolen is not None), default=0.0)
+    processes = evidence.run.processes
+    stolen = max((facts.stolen for facts in processes if facts.stolen is not None), default=0.0)
     if stolen > STOLEN:
-        sentence = f"in one pass {units.percent(stolen)} of the processor's time went to other guests of the host"
+        sentence = f"in one process {units.percent(stolen)} of the processor's time went to other guests of the host"
         found.append(_noise(1 + stolen, sentence, spoils=stolen > MOST))
-    throttled = sum(facts.throttled or 0 for facts in passes)
+    throttled = sum(facts.throttled or 0 for facts in processes)
     if throttled:
         times = units.plural(throttled, "time")
         sentence = f"the processor was slowed down {times} meanwhile, for heat or for a quota of its control group"
@@ -239,14 +239,14 @@ def _machine(evidence: Evidence) -> list[Finding]:
 
 def _oversubscribed(evidence: Evidence) -> list[Finding]:
     """More threads than cores are free for: a product took longer with all threads than with one."""
-    ratios = [facts.twin_ratio for facts in evidence.run.passes if facts.twin_ratio is not None]
+    ratios = [facts.twin_ratio for facts in evidence.run.processes if facts.twin_ratio is not None]
     slower = [ratio for ratio in ratios if ratio > 1]
     if not slower:
         return []
     median = float(np.median(slower))
     sentence = (
-        f"more threads than free cores: in {len(slower)} of {units.plural(len(ratios), 'pass', 'passes')} a matrix "
-        f"product took {units.ratio(median)} as long with all threads as with one; measure with fewer threads"
+        f"more threads than free cores: in {len(slower)} of {units.plural(len(ratios), 'process', 'processes')} a "
+        f"matrix product took {units.ratio(median)} as long with all threads as with one; measure with fewer threads"
     )
     if len(slower) == len(ratios):
         sentence += "; times with as many threads as cores are compared with nothing here"

@@ -53,7 +53,7 @@ def machine_of(environment: Environment, case: Case) -> Machine:
 class Point:
     """One run of the series. `floor_s` is NaN where the case did not pass.
 
-    Steps are looked for in points that are `judged`: their floors are over equal numbers of passes and blocks.
+    Steps are looked for in points that are `judged`: their floors are over equal numbers of processes and blocks.
     """
 
     run: Run
@@ -85,14 +85,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A case on one machine, oldest run first. Judged floors are over `passes` passes and `blocks` blocks in all."""
+    """A case on one machine, oldest run first. Judged floors are over `processes`, and `blocks` blocks in all."""
 
     case: Case
     machine: Machine
     points: tuple[Point, ...]
     steps: tuple[Step, ...]
     threshold: float
-    passes: int
+    processes: int
     blocks: int
 
     @property
@@ -143,7 +143,7 @@ def _series(members: Sequence[tuple[Run, Result]], machine: Machine, thresholds:
         points=tuple(points),
         steps=tuple(steps),
         threshold=threshold,
-        passes=equal.passes,
+        processes=equal.processes,
         blocks=equal.blocks,
     )
 

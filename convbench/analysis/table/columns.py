@@ -34,7 +34,7 @@ class Rows:
         self.cases: tuple[Case, ...] = (*(result.case for result in run.results), *run.unmeasured)
         self.results: tuple[Result | None, ...] = (*run.results, *(None for _ in run.unmeasured))
         self.blocks = estimate.table(result.blocks if result else () for result in self.results)
-        self._passes = run.passes
+        self._processes = run.processes
         self._precision = run.measure.precision
 
     @cached_property
@@ -44,7 +44,7 @@ class Rows:
 
     @property
     def repeats_within(self) -> estimate.Floats:
-        """Within which ratio the next run's floor lies, nine times in ten: the passes' spread and the precision."""
+        """Within which ratio the next run's floor lies, nine times in ten: the processes' spread and the precision."""
         with np.errstate(over="ignore", invalid="ignore"):
             return (1 + self.estimates.spread) * (1 + self._precision) - 1
 
@@ -76,7 +76,7 @@ class Rows:
     @cached_property
     def limits(self) -> metrics.Limits:
         """What the machine's roofs allow each case."""
-        return metrics.limits(self.cases, self.flops, self.bytes, self._passes)
+        return metrics.limits(self.cases, self.flops, self.bytes, self._processes)
 
     @property
     def bound(self) -> list[str | None]:
@@ -227,7 +227,7 @@ def _settings(*names: str) -> dict[str, Column]:
 COLUMNS: dict[str, Column] = {
     "case_id": _text("case", "short stable hash of the settings", lambda c: c.id),
     "label": _text("label", "the case in words; a label given in the sweep stands first", lambda c: c.label),
-    "status": _result("status", "how the case ended; empty where no pass has reached it", lambda r: r.status.value),
+    "status": _result("status", "how the case ended; empty where no process has reached it", lambda r: r.status.value),
     "reason": Column(
         kind=Kind.TEXT,
         heading="reason",
@@ -253,9 +253,9 @@ COLUMNS: dict[str, Column] = {
     ),
     "floor_s": _measured("floor", "what the code costs: the lowest block minimum", "floor_s", "s"),
     "typical_s": _measured("typical", "what one gets on this machine: the median of blocks", "typical_s", "s"),
-    "spread": _measured("spread", "highest pass floor over the lowest, minus 1", "spread"),
+    "spread": _measured("spread", "highest process floor over the lowest, minus 1", "spread"),
     "support": _measured("support", "share of blocks within 3 % of the floor", "support"),
-    "passes": _counted("passes", "fresh processes that timed it", "passes"),
+    "processes": _counted("processes", "fresh processes that timed it", "processes"),
     "blocks": _counted("blocks", "blocks timed", "blocks"),
     "samples": _counted("samples", "timed stretches in all blocks", "samples"),
     "flops": Column(

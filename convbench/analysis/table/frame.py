@@ -18,7 +18,7 @@ DTYPES: dict[Kind, str] = {
 
 
 def frame(run: Run, *, rows: Rows | None = None) -> pd.DataFrame:
-    """One row per case in the sweep's order, cases that no pass has reached last with an empty status.
+    """One row per case in the sweep's order, cases that no process has reached last with an empty status.
 
     Columns are those of `COLUMNS` in their order. Times are seconds; an absent number is NaN, absent text and integers
     are <NA>. `rows` are the run's, where the caller has them.

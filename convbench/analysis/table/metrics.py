@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convbench.model.case import Cache, Case, Fp32Precision
-from convbench.model.result import PassFacts, RoofKind
+from convbench.model.result import ProcessFacts, RoofKind
 
 Floats = NDArray[np.float64]
 
@@ -33,17 +33,17 @@ class Limits:
 
 
 def limits(
-    cases: Sequence[Case], all_flops: Sequence[int], all_bytes: Sequence[int], passes: Sequence[PassFacts]
+    cases: Sequence[Case], all_flops: Sequence[int], all_bytes: Sequence[int], processes: Sequence[ProcessFacts]
 ) -> Limits:
-    """The attainable time of each case, from the highest roofs of all passes.
+    """The attainable time of each case, from the highest roofs of all processes.
 
-    A roof is a ceiling: noise only lowers what is measured of it, so that the highest of several passes counts. The
+    A roof is a ceiling: noise only lowers what is measured of it, so that the highest of several processes counts. The
     bandwidth of a copy at the case's own footprint is interpolated between those measured, in the logarithm of bytes;
     with a cold cache it is the largest copy's.
     """
     compute: defaultdict[tuple[object, ...], float] = defaultdict(float)
     copies: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
-    for roof in (roof for facts in passes for roof in facts.roofs):
+    for roof in (roof for facts in processes for roof in facts.roofs):
         if roof.kind is RoofKind.COMPUTE:
             key = (roof.device, roof.threads, roof.precision, roof.dtype)
             compute[key] = max(compute[key], roof.rate)
@@ -84,4 +84,4 @@ def over_roof(efficiency: float, bound: str | None, implementation: str | None) 
         return "its kernel needs fewer multiplications than the layer is counted with"
     if bound == MEMORY:
         return "its data are reused in a faster cache than a copy of the same bytes reaches"
-    return "its kernel is faster than all that were tried for the roof, or the roof met noise in every pass"
+    return "its kernel is faster than all that were tried for the roof, or the roof met noise in every process"

@@ -22,7 +22,7 @@ from convbench.analysis.comparison.judgment import Compared, Comparison, Group, 
 from convbench.measure import estimate
 from convbench.model.result import UNMEASURED, Run, Status
 from convbench.report.pages import run as page
-from convbench.report.pages.comparison_table import SIDES, Table, passes_of, table
+from convbench.report.pages.comparison_table import SIDES, Table, processes_of, table
 from convbench.report.pages.libraries import datatables, datatables_style, plotly
 from convbench.report.pages.payload import Payload, blocks_into
 from convbench.report.pages.policy import policy, script_hash
@@ -136,7 +136,7 @@ def render(compared: Compared, reports: Collection[str] = ()) -> str:
             rows=rows.rows(PLAIN_ROWS),
             rows_left=_left(len(rows.judgments), PLAIN_ROWS),
             aside=comparison.how is How.SIDE_BY_SIDE,
-            passes=passes_of(comparison.how)[1],
+            processes=processes_of(comparison.how)[1],
         )
     )
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a label must not cost the page
@@ -200,7 +200,7 @@ def _advice(compared: Compared) -> list[str]:
     if not noisy or comparison.discredited:
         return []
     if comparison.how is How.SIDE_BY_SIDE:
-        return ["Measure again in a quieter hour, or with more epochs (--epochs)."]
+        return ["Measure again in a quieter hour, or with more pairs (--pairs)."]
     ab = "`convbench ab` measures both environments in the same minutes, which takes the machine's noise out"
     times = math.ceil(comparison.longer)
     if comparison.verdict is Verdict.INCONCLUSIVE and times > 1 and not comparison.is_machine:
@@ -297,8 +297,8 @@ def _commit(run: Run) -> str:
 
 
 def _extent(run: Run, how: How) -> str:
-    passes = units.plural(run.measure.passes, *passes_of(how))
-    return f"{units.plural(len(run.results), 'case')}, {passes} of {units.plural(run.measure.rounds, 'round')}"
+    processes = units.plural(run.measure.processes, *processes_of(how))
+    return f"{units.plural(len(run.results), 'case')}, {processes} of {units.plural(run.measure.rounds, 'round')}"
 
 
 def _left(total: int, shown: int) -> str:
@@ -323,7 +323,7 @@ def _data(comparison: Comparison, rows: Table, links: Sequence[str | None]) -> s
             for group in comparison.groups
         ],
         "reports": links,
-        "pass": passes_of(comparison.how)[0],
+        "process": processes_of(comparison.how)[0],
         "packed": _packed(rows),
         "shift": comparison.shift if is_worth_telling(comparison.shift) else 1.0,
     }

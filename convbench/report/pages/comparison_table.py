@@ -76,7 +76,7 @@ def table(compared: Compared) -> Table:
     columns = [
         *_judged(judgments, comparison.how, time),
         *_settings(compared.new, [judgment.case for judgment in judgments]),
-        *_more(judgments, passes_of(comparison.how)[1]),
+        *_more(judgments, processes_of(comparison.how)[1]),
         *(column for side, name in zip(sides, SIDES, strict=True) for column in side.columns(name, time)),
     ]
     always = {"case_id", "label", "verdict", "change", "why"}
@@ -88,9 +88,9 @@ def table(compared: Compared) -> Table:
     )
 
 
-def passes_of(how: How) -> tuple[str, str]:
+def processes_of(how: How) -> tuple[str, str]:
     """What fresh processes measure once is called, and several of it."""
-    return ("epoch", "epochs") if how is How.SIDE_BY_SIDE else ("pass", "passes")
+    return ("pair", "pairs") if how is How.SIDE_BY_SIDE else ("process", "processes")
 
 
 def ordered(comparison: Comparison) -> tuple[Judgment, ...]:
@@ -136,9 +136,15 @@ class _Side:
             column("floor_s", "floor, all blocks", "the lowest block minimum", numbers(figures.floor_s), **seconds),
             column("typical_s", "typical", "the median of blocks", numbers(figures.typical_s), **seconds),
             column(
-                "spread", "spread", "highest pass floor over the lowest, minus 1", numbers(figures.spread), **_PERCENT
+                "spread",
+                "spread",
+                "highest process floor over the lowest, minus 1",
+                numbers(figures.spread),
+                **_PERCENT,
             ),
-            column("all_passes", "passes", "passes that timed it", _where(measured, figures.passes.tolist())),
+            column(
+                "all_processes", "processes", "processes that timed it", _where(measured, figures.processes.tolist())
+            ),
             column("all_blocks", "blocks", "blocks timed", count),
             column(
                 "page_faults",
@@ -168,7 +174,9 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
     seconds: dict[str, object] = {"factor": time[0], "unit": time[1], "significant": 3}
     signed: dict[str, object] = {**_PERCENT, "signed": True}
     noise = (
-        "half of the interval" if aside else "how far half of a side's passes lie over its floor, on the noisier side"
+        "half of the interval"
+        if aside
+        else "how far half of a side's processes lie over its floor, on the noisier side"
     )
     why = [why_text(judgment) or None for judgment in judgments]
     again: list[Cell] = ["yes" if judgment.confirmed else None for judgment in judgments]
@@ -184,8 +192,8 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
         _column("why", "why", "the reason of the verdict, and what else differs in this case", why),
         _column(
             "median_change",
-            "median epoch",
-            "the median of the epochs' own changes",
+            "median pair",
+            "the median of the pairs' own changes",
             values(lambda j: j.median_ratio - 1),
             **signed,
         ),
@@ -214,10 +222,12 @@ def _settings(run: Run, cases: Sequence[Case]) -> list[Column]:
 
 def _more(judgments: Sequence[Judgment], several: str) -> list[Column]:
     """What is found by searching, or shown on demand."""
-    ids, passes, blocks = zip(*((j.case.id, j.passes or None, j.blocks or None) for j in judgments), strict=True)
+    ids, processes, blocks = zip(*((j.case.id, j.processes or None, j.blocks or None) for j in judgments), strict=True)
     return [
         _column("case_id", "id", "short stable hash of the settings", ids, shown=False),
-        _column("passes", f"{several} compared", f"{several} of each side that are compared", passes, shown=False),
+        _column(
+            "processes", f"{several} compared", f"{several} of each side that are compared", processes, shown=False
+        ),
         _column("blocks", "blocks compared", "blocks of each side that are compared", blocks, shown=False),
     ]
 

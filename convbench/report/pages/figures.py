@@ -186,10 +186,10 @@ def ranking_summary(frame: pd.DataFrame) -> str | None:
 
 
 def ceilings(run: Run) -> tuple[Ceiling, ...]:
-    """The highest roofs of all passes, by dtype and kind of worker; those that cases of other dtypes share once."""
+    """The highest roofs of all processes, by dtype and kind of worker; those that cases of other dtypes share once."""
     compute: dict[tuple[str, int | None, str, str], float] = {}
     copies: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
-    for roof in (roof for facts in run.passes for roof in facts.roofs):
+    for roof in (roof for facts in run.processes for roof in facts.roofs):
         where = (roof.device, roof.threads)
         if roof.kind is RoofKind.COMPUTE:
             key = (*where, str(roof.precision), str(roof.dtype))

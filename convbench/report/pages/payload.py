@@ -88,7 +88,7 @@ def words_into(payload: Payload, series: pd.Series) -> dict[str, object]:
 
 
 def blocks_into(payload: Payload, blocks: BlockTable, floors: NDArray[np.float64]) -> dict[str, object]:
-    """The blocks of every case: `counts` per case, then of each block minimum, median, probe, time and pass.
+    """The blocks of every case: `counts` per case, then of each block minimum, median, probe, time and process.
 
     Minimum and median are ratios to the case's floor, the probe to the lowest of the run; `times` are fractions of
     `seconds`, which is when the last block began.
@@ -107,7 +107,7 @@ def blocks_into(payload: Payload, blocks: BlockTable, floors: NDArray[np.float64
         "median": payload.add(_steps(median)),
         "probe": payload.add(_steps(probe / (known.min() if len(known) else 1.0))),
         "times": payload.add(np.round(start / last * 65535).astype(np.uint16)),
-        "passes": payload.add(blocks.column("pass_index").astype(np.uint16)),
+        "processes": payload.add(blocks.column("process_index").astype(np.uint16)),
     }
 
 

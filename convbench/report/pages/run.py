@@ -17,7 +17,7 @@ from markupsafe import Markup
 from convbench import units
 from convbench.analysis.findings.findings import Examined, Finding, Trust, examined, trust
 from convbench.analysis.table.columns import Rows
-from convbench.model.result import UNMEASURED, WRONG, PassFacts, Run, RunState, Status
+from convbench.model.result import UNMEASURED, WRONG, ProcessFacts, Run, RunState, Status
 from convbench.model.settings import PROBLEM_SETTINGS
 from convbench.report.pages import figures
 from convbench.report.pages.libraries import datatables, datatables_style, plotly
@@ -206,7 +206,7 @@ def _noise(known: Rows, table: pd.DataFrame) -> Tile:
     state = trust(noise.ratio, spreads)
     answer, mood = _TRUST[state]
     if state is Trust.NOISY and spreads.empty:
-        answer = "Noisy: one pass proves little"
+        answer = "Noisy: one process proves little"
     return Tile(title="How noisy?", answer=answer, detail=" ".join(told).replace(" %", "\u00a0%"), mood=mood)
 
 
@@ -245,12 +245,12 @@ def _range(table: pd.DataFrame) -> Tile:
 
 def _stage(run: Run, table: pd.DataFrame) -> str:
     """Where an unfinished run stands, `` when it is finished."""
-    planned = units.plural(run.measure.passes, "pass", "passes")
-    done = int(table["passes"].max()) if len(table) else 0
-    at = f"pass {done} of {run.measure.passes}" if done else f"the first of {planned}"
+    planned = units.plural(run.measure.processes, "process", "processes")
+    done = int(table["processes"].max()) if len(table) else 0
+    at = f"process {done} of {run.measure.processes}" if done else f"the first of {planned}"
     if run.state is RunState.RUNNING:
         picture = "a first picture" if done <= 1 else "the picture so far"
-        return f"{at.capitalize()}: {picture}. The run goes on, and each further pass makes it sharper."
+        return f"{at.capitalize()}: {picture}. The run goes on, and each further process makes it sharper."
     if run.state is RunState.INTERRUPTED:
         return f"Interrupted in {at}. The same command goes on where it stopped."
     return ""
@@ -288,24 +288,24 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
         ("finished", when(run.finished_at) if run.finished_at else "not yet"),
         (
             "measured by",
-            f"{units.plural(m.passes, 'pass', 'passes')} of {units.plural(m.rounds, 'round')}, at most "
+            f"{units.plural(m.processes, 'process', 'processes')} of {units.plural(m.rounds, 'round')}, at most "
             f"{units.seconds(m.max_time)} per case, settled at {units.percent(m.precision)}",
         ),
     ]
-    return facts + _meanwhile(run.passes) + list(e.variables)
+    return facts + _meanwhile(run.processes) + list(e.variables)
 
 
-def _meanwhile(passes: tuple[PassFacts, ...]) -> list[tuple[str, str]]:
-    """(name, value) of how the machine was while it was measured, pass by pass; only what the system told."""
+def _meanwhile(processes: tuple[ProcessFacts, ...]) -> list[tuple[str, str]]:
+    """(name, value) of how the machine was while it was measured, process by process; only what the system told."""
 
     def told(name: str, values: list[float | None], text: Callable[[float], str]) -> list[tuple[str, str]]:
         return [(name, ", ".join("-" if value is None else text(value) for value in values))] if any(values) else []
 
     return [
-        *told("load, each pass", [facts.load for facts in passes], lambda value: f"{value:.1f}"),
-        *told("stolen by other guests", [facts.stolen for facts in passes], units.percent),
-        *told("frequency", [facts.frequency_hz for facts in passes], lambda value: units.si(value, "Hz")),
-        *told("slowed down (times)", [facts.throttled for facts in passes], lambda value: units.count(int(value))),
+        *told("load, each process", [facts.load for facts in processes], lambda value: f"{value:.1f}"),
+        *told("stolen by other guests", [facts.stolen for facts in processes], units.percent),
+        *told("frequency", [facts.frequency_hz for facts in processes], lambda value: units.si(value, "Hz")),
+        *told("slowed down (times)", [facts.throttled for facts in processes], lambda value: units.count(int(value))),
     ]
 
 

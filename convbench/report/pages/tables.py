@@ -13,7 +13,7 @@ from convbench.analysis.table.columns import Kind as Holds
 from convbench.model.case import SETTINGS
 from convbench.model.result import Run, Status
 
-#: Text in the table where no pass has reached the case.
+#: Text in the table where no process has reached the case.
 NOT_REACHED = "not reached"
 
 Cell = str | float | int | None

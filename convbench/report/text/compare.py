@@ -98,7 +98,7 @@ def reasons(comparison: Comparison) -> list[str]:
         return notes
     times = math.ceil(comparison.longer)
     if comparison.how is How.SIDE_BY_SIDE:
-        longer = [f"take at least {times} times as many epochs"] if times > 1 else []
+        longer = [f"take at least {times} times as many pairs"] if times > 1 else []
     else:
         longer = ["use ab", *([f"or take at least {times} times as many rounds"] if times > 1 else [])]
     hint = f" ({', '.join(longer)})" if longer else ""

@@ -35,7 +35,7 @@ _BODIES = {
 }
 
 #: The forward's multiply-adds that each direction does again, in words.
-_PASSES = {
+_TIMES = {
     Direction.FORWARD: "once",
     Direction.BACKWARD: "twice: once for the input's gradient, once for the weight's",
     Direction.GRAD_INPUT: "once: the gradient of every output goes back through the same taps",
@@ -481,7 +481,7 @@ def _work(case: Case) -> Iterator[str]:
         hang=" " * 15,
     )
     if case.direction is not Direction.FORWARD:
-        yield _fill(f"The forward's multiply-adds are done {_PASSES[case.direction]}.")
+        yield _fill(f"The forward's multiply-adds are done {_TIMES[case.direction]}.")
     yield _fill("A multiply-add is 2 FLOPs; the bias is not counted.")
 
 

@@ -70,7 +70,8 @@ def _told(series: Series) -> list[str]:
     judged = series.judged
     if len(judged) < 2:
         return []
-    over = f"floors over {units.plural(series.blocks, 'block')} of {units.plural(series.passes, 'pass', 'passes')}"
+    processes = units.plural(series.processes, "process", "processes")
+    over = f"floors over {units.plural(series.blocks, 'block')} of {processes}"
     if series.steps:
         return [*(step_text(step) for step in series.steps), over]
     if len(judged) < 2 * FEWEST:

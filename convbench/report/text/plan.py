@@ -79,7 +79,7 @@ def _listed(lines: Sequence[str], more: int) -> str:
 def _cost(cases: Sequence[Case], measure: Measure, forecast_s: float | None, workers: int) -> str:
     largest = max(schedule.memory_bytes(case) for case in cases)
     worker_bytes = schedule.WORKER_START_BYTES + schedule.WORKER_GROWTH_BYTES
-    rounds = f"{units.plural(measure.passes, 'pass', 'passes')} of {units.plural(measure.rounds, 'round')}"
+    rounds = f"{units.plural(measure.processes, 'process', 'processes')} of {units.plural(measure.rounds, 'round')}"
     if forecast_s is None:
         longest = units.duration(forecast.upper_limit_s(cases, measure))
         time = (

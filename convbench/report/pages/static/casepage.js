@@ -66,7 +66,7 @@ export function blocksPicture(cases, blocks, row, look) {
   const minima = own.map((block) => seconds("minimum", block));
   const medians = own.map((block) => seconds("median", block));
   const times = own.map((block) => blocks.time(block));
-  const passes = own.map((block) => blocks.passes[block] + 1);
+  const processes = own.map((block) => blocks.processes[block] + 1);
   const dots = (name, y, marker) => ({
     type: "scatter",
     mode: "markers",
@@ -74,7 +74,7 @@ export function blocksPicture(cases, blocks, row, look) {
     x: times,
     y,
     text: y.map(
-      (value, i) => `pass ${passes[i]}, ${formatNumber(times[i], 3, 0)} s<br>${name} ${formatSeconds(value, 4)}`,
+      (value, i) => `process ${processes[i]}, ${formatNumber(times[i], 3, 0)} s<br>${name} ${formatSeconds(value, 4)}`,
     ),
     hovertemplate: "%{text}<extra></extra>",
     marker,
@@ -213,7 +213,7 @@ export class CasePage extends CaseDialog {
 
   blocksText(row) {
     const text = (name) => this.cases.text(name, row);
-    return `${text("blocks")} blocks in ${text("passes")} passes; floor ${text("floor_s")}, typical ${text("typical_s")} ${this.cases.spec.get("floor_s").unit}`;
+    return `${text("blocks")} blocks in ${text("processes")} processes; floor ${text("floor_s")}, typical ${text("typical_s")} ${this.cases.spec.get("floor_s").unit}`;
   }
 
   /** What ran, and what limited it. */

@@ -120,7 +120,7 @@ export class Blocks {
     for (let row = 0; row < counts.length; row += 1) this.starts[row + 1] = this.starts[row] + counts[row];
     this.steps = { minimum: array(head.minimum), median: array(head.median), probe: array(head.probe) };
     this.times = array(head.times);
-    this.passes = array(head.passes);
+    this.processes = array(head.processes);
   }
 
   /** The positions of a case's blocks. */

@@ -12,45 +12,45 @@ const SIDES = ["base", "new"];
 const NARROW = 620; // pixels of a plot in which both sides do not fit side by side
 
 /**
- * The blocks of a row on both sides: for each side {blocks: [{block, pass, seconds, median, counted}], passes}. Counted
- * are those that both sides have: the first passes of each, and of each pass the first blocks (convbench/measure/alike.py).
+ * The blocks of a row on both sides: for each side {blocks: [{block, process, seconds, median, counted}], processes}. Counted
+ * are those that both sides have: the first processes of each, and of each the first blocks (convbench/measure/alike.py).
  */
 export function bothSides(cases, blocks, row) {
   const sides = SIDES.map((side) => {
     const floor = cases.value(`${side}_floor_s`, row);
-    const passes = new Map();
+    const processes = new Map();
     const all = blocks[side].of(row).map((block) => {
-      const pass = blocks[side].passes[block];
+      const process = blocks[side].processes[block];
       const found = {
-        pass,
+        process,
         time: blocks[side].time(block),
         seconds: (blocks[side].ratio("minimum", block) ?? Number.NaN) * floor,
         median: (blocks[side].ratio("median", block) ?? Number.NaN) * floor,
         probe: (blocks[side].ratio("probe", block) ?? Number.NaN) * floor,
       };
-      if (!passes.has(pass)) passes.set(pass, []);
-      passes.get(pass).push(found);
+      if (!processes.has(process)) processes.set(process, []);
+      processes.get(process).push(found);
       return found;
     });
-    return { side, blocks: all, passes: [...passes.entries()].sort(([a], [b]) => a - b).map(([, own]) => own) };
+    return { side, blocks: all, processes: [...processes.entries()].sort(([a], [b]) => a - b).map(([, own]) => own) };
   });
   const [base, other] = sides;
   for (const each of [base, other]) {
     const its = each === base ? other : base;
-    each.passes.forEach((own, rank) => {
-      const common = Math.min(own.length, its.passes[rank]?.length ?? 0);
+    each.processes.forEach((own, rank) => {
+      const common = Math.min(own.length, its.processes[rank]?.length ?? 0);
       own.forEach((block, at) => {
         block.counted = at < common;
       });
     });
-    each.floors = each.passes
+    each.floors = each.processes
       .map((own) => own.filter(({ counted }) => counted))
       .filter((own) => own.length)
       .map((own) => ({
         floor: Math.min(...own.map(({ seconds }) => seconds)),
         from: own[0].time,
         to: own.at(-1).time,
-        pass: own[0].pass,
+        process: own[0].process,
       }));
   }
   return sides;
@@ -75,7 +75,7 @@ export function sidesOfCase(cases, blocks, row, look) {
   const layout = baseLayout(look);
   const sides = bothSides(cases, blocks, row).filter((each) => each.blocks.length);
   const narrow = look.width < NARROW;
-  const word = cases.passWord;
+  const word = cases.processWord;
   const floors = sides.flatMap((each) => each.floors.map(({ floor }) => floor));
   const minima = sides.flatMap((each) => each.blocks.map(({ seconds }) => seconds)).filter((each) => each > 0);
   if (!minima.length) return { traces: [], layout, told: "No block took any time." };
@@ -96,8 +96,8 @@ export function sidesOfCase(cases, blocks, row, look) {
         x: own.map(({ time }) => time),
         y: own.map(({ seconds }) => seconds),
         text: own.map(
-          ({ pass, time, seconds, median }) =>
-            `${each.side}, ${word} ${pass + 1}, ${formatNumber(time, 3, 0)} s<br>minimum ${formatSeconds(seconds, 4)}` +
+          ({ process, time, seconds, median }) =>
+            `${each.side}, ${word} ${process + 1}, ${formatNumber(time, 3, 0)} s<br>minimum ${formatSeconds(seconds, 4)}` +
             `<br>median ${formatSeconds(median, 4)}${counted ? "" : "<br>not compared: the other side has fewer"}`,
         ),
         hovertemplate: "%{text}<extra></extra>",
@@ -199,7 +199,7 @@ export function sidesOfCase(cases, blocks, row, look) {
   const above = minima.filter((each) => each > top).length;
   const left = sides.reduce((sum, each) => sum + each.blocks.filter(({ counted }) => !counted).length, 0);
   const told =
-    `A mark is a block's minimum, a line the floor of ${word === "epoch" ? "an" : "a"} ${word}, the dotted line the probe, a fixed piece of work.` +
+    `A mark is a block's minimum, a line the floor of a ${word}, the dotted line the probe, a fixed piece of work.` +
     (left ? ` Hollow marks (${left}) are not compared: the other side has fewer.` : "") +
     (above ? ` ${above} slower blocks lie above the picture.` : "");
   return { traces, layout, told };
@@ -258,7 +258,7 @@ export class ComparisonCase extends CaseDialog {
 
   figures(row) {
     const { cases } = this;
-    const names = ["change", "median_change", "noise", "threshold", "q", "passes", "blocks"];
+    const names = ["change", "median_change", "noise", "threshold", "q", "processes", "blocks"];
     const told = names.filter((name) => cases.value(name, row) !== null);
     if (!told.length) return null;
     return element(

@@ -25,7 +25,7 @@ async function start() {
   const { head, array } = payload;
   cases.ranked = cases.rows().filter((row) => hasRatio(cases, row));
   cases.groupsTold = head.groups.map((group) => ({ ...group, cases: [...array(group.cases)] }));
-  cases.passWord = head.pass;
+  cases.processWord = head.process;
   let blocksRead = null;
   const blocks = () => {
     blocksRead ??= readPayload("blocks").then(({ head: sides, array: arrayOf }) => ({

@@ -42,7 +42,7 @@ export function changeLines(cases, row) {
     lines.push(`${formatChange(factor(cases, "change", row))} (${ends.join(" to ")})`);
     lines.push(`${formatSeconds(value("base_s"))} -> ${formatSeconds(value("new_s"))}`);
   }
-  if (value("median_change") !== null) lines.push(`median epoch ${formatChange(factor(cases, "median_change", row))}`);
+  if (value("median_change") !== null) lines.push(`median pair ${formatChange(factor(cases, "median_change", row))}`);
   if (value("noise") !== null) lines.push(`noise ${percent("noise")}, threshold ${percent("threshold")}`);
   if (value("q") !== null) lines.push(`q ${cases.text("q", row)}`);
   if (value("again") !== null) lines.push("measured again");

@@ -23,8 +23,6 @@ import {
   channelsPerGroup,
   firstChannel,
   fromText,
-  misfit,
-  objection,
   outOfRange,
   outputShape,
   outputSize,
@@ -33,10 +31,12 @@ import {
   reach,
   readersOf,
   readersOfElement,
+  refusal,
   rowsRead,
   sourceOf,
   tooLargeToDraw,
   toText,
+  unsuitable,
   waysOut,
 } from "./geometry.js";
 import { biasValue, channelSum, outputValue, paddedValue, productsInOutput, tapsOf, weightValue } from "./samples.js";
@@ -283,7 +283,7 @@ class Explainer {
     }
     this.find(".cx-reset").hidden = text === toText(this.base);
     this.find(".cx-constructor").textContent = constructorText(problem);
-    const reason = objection(problem) ?? misfit(problem, this.execution);
+    const reason = refusal(problem) ?? unsuitable(problem, this.execution);
     this.tellRefusal(reason);
     this.tellMeasured();
     this.tellFormulas();
@@ -346,7 +346,7 @@ class Explainer {
         formula.append(term);
       }
       const capital = name[0].toUpperCase() + name.slice(1);
-      const notes = objection(this.problem) && outputSize(this.problem)[axis] >= 1 ? [] : axisNotes(this.problem, axis);
+      const notes = refusal(this.problem) && outputSize(this.problem)[axis] >= 1 ? [] : axisNotes(this.problem, axis);
       return [formula, ...notes.map((note) => element("p", { class: "cx-note" }, `${capital}: ${note}`))];
     });
     this.find(".cx-formulas").replaceChildren(...lines);

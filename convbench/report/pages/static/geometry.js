@@ -144,7 +144,7 @@ export function itemBytes(dtype) {
 }
 
 /** Why torch would refuse this layer, in plain words; null where it would run it. The order is torch's. */
-export function objection(problem) {
+export function refusal(problem) {
   for (const name of ["in_channels", "out_channels"]) {
     if (problem[name] % problem.groups) {
       return `${name} (${problem[name]}) must be divisible by groups (${problem.groups})`;
@@ -180,7 +180,7 @@ function tooLarge(problem) {
 }
 
 /** Why a sound problem does not fit how it is executed; null where it does. */
-export function misfit(problem, { memory_format: format = "contiguous" } = {}) {
+export function unsuitable(problem, { memory_format: format = "contiguous" } = {}) {
   if (format !== "channels_last" || problem.batch_size !== null) return null;
   return "channels_last needs a batch: an unbatched image has three dimensions, the format four";
 }
@@ -190,7 +190,7 @@ export function misfit(problem, { memory_format: format = "contiguous" } = {}) {
  * single changes where one is enough, else the fewest together.
  */
 export function waysOut(problem, execution) {
-  const refused = (changed) => objection(changed) ?? misfit(changed, execution);
+  const refused = (changed) => refusal(changed) ?? unsuitable(changed, execution);
   if (refused(problem) === null) return [];
   const candidates = candidateChanges(problem);
   for (let together = 1; together <= candidates.length; together++) {
@@ -210,7 +210,7 @@ function combinationsOf(items, size) {
   );
 }
 
-/** Changes of one setting that remove one kind of objection each. */
+/** Changes of one setting that remove one kind of refusal each. */
 function candidateChanges(problem) {
   const margins = pads(problem);
   const extents = reach(problem);

@@ -95,7 +95,7 @@ export function noisePicture(cases, rows, blocks, look) {
       customdata: some.map(([, row]) => row),
       text: some.map(
         ([block, row]) =>
-          `${describeRow(cases, row)}<br>pass ${blocks.passes[block] + 1}: this block took ` +
+          `${describeRow(cases, row)}<br>process ${blocks.processes[block] + 1}: this block took ` +
           `${formatNumber(blocks.ratio("minimum", block), 4, 0)}x the floor`,
       ),
       hovertemplate: "%{text}<extra></extra>",
@@ -118,7 +118,7 @@ export function noisePicture(cases, rows, blocks, look) {
   layout.xaxis.title = { ...layout.xaxis.title, text: "Seconds since the run began" };
   const ratios = [...traces[0].y, ...traces[1].y].filter((value) => value !== null);
   layout.yaxis = logAxis(ink, [1, ...ratios], (value, digits) => `${formatNumber(value, Math.max(digits, 2), 0)}x`);
-  layout.shapes = passStarts(blocks, all).map((time) => ({
+  layout.shapes = processStarts(blocks, all).map((time) => ({
     type: "line",
     x0: time,
     x1: time,
@@ -130,7 +130,7 @@ export function noisePicture(cases, rows, blocks, look) {
   const quiet = all.filter(([block]) => blocks.ratio("minimum", block) <= 1.03).length / all.length;
   const dots =
     some.length < all.length ? ` ${formatCount(some.length)} of ${formatCount(all.length)} blocks are drawn.` : "";
-  const told = `${formatNumber(quiet * 100, null, 0)} % of the blocks came within 3 % of their case's floor. Dotted lines: a new pass.${dots}`;
+  const told = `${formatNumber(quiet * 100, null, 0)} % of the blocks came within 3 % of their case's floor. Dotted lines: a new process.${dots}`;
   return { traces, layout, told };
 }
 
@@ -147,11 +147,11 @@ export function probeLine(blocks, all) {
   });
 }
 
-function passStarts(blocks, all) {
+function processStarts(blocks, all) {
   const first = new Map();
   for (const [block] of all) {
-    const pass = blocks.passes[block];
-    first.set(pass, Math.min(first.get(pass) ?? Number.POSITIVE_INFINITY, blocks.time(block)));
+    const process = blocks.processes[block];
+    first.set(process, Math.min(first.get(process) ?? Number.POSITIVE_INFINITY, blocks.time(block)));
   }
   return [...first]
     .sort(([a], [b]) => a - b)

@@ -1,7 +1,7 @@
-"""Two environments side by side: in each epoch both start afresh and take the same rounds of the same cases.
+"""Two environments side by side: in each pair both start afresh and take the same rounds of the same cases.
 
 What differs between two hours, or between two processes of one hour, does so by more than what is looked for; what two
-processes see that take turns block by block, over many fresh pairs of them, does not (measurement.md, fact 7).
+processes see that take turns block by block, over many fresh ones, does not (measurement.md, fact 7).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from convbench.conduct.passes import Progress
+from convbench.conduct.processes import Progress
 from convbench.conduct.rounds import Place, Rounds
 from convbench.conduct.visiting import TIMED, CaseState, Visiting
 from convbench.engine.pool import WorkerPool
@@ -20,10 +20,10 @@ from convbench.measure import schedule
 from convbench.model.case import Case
 from convbench.model.result import UNMEASURED, Status, StopReason, Visit
 
-#: Rounds of an epoch, and how long a block lasts, seconds: what the procedure stood up with (measurement.md, fact 7).
+#: Rounds of a pair, and how long a block lasts, seconds: what the procedure stood up with (measurement.md, fact 7).
 ROUNDS = 5
 BLOCK_S = 0.015
-#: Timed seconds of a case on a side in an epoch: slower ones get fewer rounds, never fewer than one.
+#: Timed seconds of a case on a side in a pair: slower ones get fewer rounds, never fewer than one.
 LONGEST_S = 0.5
 
 
@@ -41,41 +41,41 @@ def _side(pool: WorkerPool, cases: Sequence[Case]) -> _Side:
 
 
 _T = TypeVar("_T")
-#: A case on both sides in one epoch.
-_Pair = tuple[Visiting, Visiting]
+#: A case on both sides in one pair.
+_Twins = tuple[Visiting, Visiting]
 
 
 @dataclass(slots=True, kw_only=True)
 class _Stage:
-    """How far some epochs are: `done` of `cases` in epoch `number`, after `before` in those that are over."""
+    """How far some pairs are: `done` of `cases` in pair `number`, after `before` in those that are over."""
 
     name: str
-    epochs: int
+    pairs: int
     number: int = 0
     cases: int = 0
     before: int = 0
     done: float = 0.0
 
     def begin(self, number: int, cases: int) -> None:
-        """The next epoch."""
+        """The next pair."""
         self.before += self.cases
         self.number, self.cases, self.done = number, cases, 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """The visits of some epochs, by the case's position, on either side."""
+    """The visits of some pairs, by the case's position, on either side."""
 
     a: Mapping[int, list[Visit]]
     b: Mapping[int, list[Visit]]
 
 
-class Epochs:
-    """Takes epochs of the given cases, which both sides have in the same order.
+class Pairs:
+    """Takes pairs of the given cases, which both sides have in the same order.
 
     `timeout_s` is for each request to a worker, `memory_limit` what the layers of both sides may fill together, bytes;
     at most `most_workers` workers of both sides are alive at once. `cache_bytes` is the last-level cache.
-    A case that a side cannot measure, or gets wrong, is left out of later epochs on both.
+    A case that a side cannot measure, or gets wrong, is left out of later pairs on both.
     """
 
     def __init__(
@@ -97,27 +97,27 @@ class Epochs:
         self._cache_bytes = cache_bytes
         self._progressed = progressed
         self._rounds = Rounds(seed=seed, block_s=BLOCK_S, timeout_s=timeout_s, clock=clock)
-        self._epoch = 0
-        self._stage = _Stage(name="", epochs=0)
+        self._pair = 0
+        self._stage = _Stage(name="", pairs=0)
 
-    def take(self, epochs: int, positions: Collection[int], *, stage: str) -> Taken:
-        """So many further epochs of the cases at these positions; what is being done is called `stage`."""
+    def take(self, pairs: int, positions: Collection[int], *, stage: str) -> Taken:
+        """So many further pairs of the cases at these positions; what is being done is called `stage`."""
         taken = Taken(a={position: [] for position in positions}, b={position: [] for position in positions})
-        self._stage = _Stage(name=stage, epochs=epochs)
-        for number in range(epochs):
+        self._stage = _Stage(name=stage, pairs=pairs)
+        for number in range(pairs):
             wanted = [i for i in sorted(positions) if all(s.states[i].status is Status.PASSED for s in self._sides)]
             if not wanted:
                 break
             self._stage.begin(number, len(wanted))
             try:
-                self._take_epoch(wanted, taken)
+                self._take_pair(wanted, taken)
             finally:
                 for side in self._sides:
                     side.pool.close()
-            self._epoch += 1
+            self._pair += 1
         return taken
 
-    def _take_epoch(self, wanted: Sequence[int], taken: Taken) -> None:
+    def _take_pair(self, wanted: Sequence[int], taken: Taken) -> None:
         over = 0
         for cohorts in self._batches(wanted):
             positions = [position for cohort in cohorts for position in cohort.positions]
@@ -127,45 +127,45 @@ class Epochs:
                 over = self._take_cohort(cohort, taken, over=over)
 
     def _take_cohort(self, cohort: schedule.Cohort, taken: Taken, *, over: int) -> int:
-        """The cases of a cohort; returns how many of the epoch are over then, with those that were before."""
+        """The cases of a cohort; returns how many of the pair are over then, with those that were before."""
         positions = cohort.positions
-        pairs = self._take_together(positions, cohort.index, over=over)
+        twins = self._take_together(positions, cohort.index, over=over)
         if len(positions) > 1:
-            for index, pair in enumerate(pairs):
-                if any(visit.status is Status.OUT_OF_MEMORY for visit in pair):
-                    pairs[index] = self._take_alone(positions[index], cohort.index, over=over)
-        for position, (a, b) in zip(positions, pairs, strict=True):
+            for index, two in enumerate(twins):
+                if any(visit.status is Status.OUT_OF_MEMORY for visit in two):
+                    twins[index] = self._take_alone(positions[index], cohort.index, over=over)
+        for position, (a, b) in zip(positions, twins, strict=True):
             taken.a[position].append(self._over(a))
             taken.b[position].append(self._over(b))
         over += len(positions)
         self._tell(over)
         return over
 
-    def _take_alone(self, position: int, cohort: int, *, over: int) -> _Pair:
+    def _take_alone(self, position: int, cohort: int, *, over: int) -> _Twins:
         """A case that ran out of memory among others, in fresh workers: what others left in these is in the way."""
         for side in self._sides:
             side.pool.drop(side.states[position].case.worker)
-        [pair] = self._take_together([position], cohort, over=over)
-        return pair
+        [two] = self._take_together([position], cohort, over=over)
+        return two
 
-    def _take_together(self, positions: Sequence[int], cohort: int, *, over: int) -> list[_Pair]:
+    def _take_together(self, positions: Sequence[int], cohort: int, *, over: int) -> list[_Twins]:
         """The cases of one cohort on both sides, interleaved; both sides of a case get equal numbers of blocks.
 
-        So many cases of the epoch were over before.
+        So many cases of the pair were over before.
         """
         a, b = self._sides
-        pairs = [(Visiting(state=a.states[i]), Visiting(state=b.states[i])) for i in positions]
-        both = [visit for pair in pairs for visit in self._in_turn(pair)]
-        twins = {id(visit): pair for pair in pairs for visit in pair}
+        twins = [(Visiting(state=a.states[i]), Visiting(state=b.states[i])) for i in positions]
+        both = [visit for two in twins for visit in self._in_turn(two)]
+        twins_of = {id(visit): two for two in twins for visit in two}
 
         def due(visit: Visiting, round_index: int) -> bool:
-            pair = twins[id(visit)]
-            slowest = max((each.state.iteration_s or 0.0) for each in pair)
-            return not any(each.over for each in pair) and round_index < rounds_of(slowest)
+            two = twins_of[id(visit)]
+            slowest = max((each.state.iteration_s or 0.0) for each in two)
+            return not any(each.over for each in two) and round_index < rounds_of(slowest)
 
         for visit in both:
             self._rounds.ready(visit)
-        place = Place(pass_index=self._epoch, cohort=cohort)
+        place = Place(process_index=self._pair, cohort=cohort)
         self._rounds.take(
             both,
             place,
@@ -176,16 +176,16 @@ class Epochs:
         self._rounds.verify(both)
         for side in self._sides:
             side.pool.release(deadline_s=self._timeout_s)
-        return pairs
+        return twins
 
     def _in_turn(self, sides: tuple[_T, _T]) -> tuple[_T, _T]:
-        """Who is first in this epoch comes first."""
-        return sides if self._epoch % 2 == 0 else sides[::-1]
+        """Who is first in this pair comes first."""
+        return sides if self._pair % 2 == 0 else sides[::-1]
 
     def _over(self, visiting: Visiting) -> Visit:
         """What a visit found; the state remembers how it ended."""
         state = visiting.state
-        visit = visiting.visit(self._epoch, complete=True)
+        visit = visiting.visit(self._pair, complete=True)
         state.checked = state.checked or visit.check is not None
         state.status = visit.status
         if visit.status not in TIMED:
@@ -210,7 +210,7 @@ class Epochs:
         )
 
     def _tell(self, done: float) -> None:
-        """So many cases of the epoch are over, in shares of their rounds; what is tried again takes nothing back."""
+        """So many cases of the pair are over, in shares of their rounds; what is tried again takes nothing back."""
         stage = self._stage
         stage.done = max(stage.done, done)
         a, b = self._sides
@@ -218,16 +218,16 @@ class Epochs:
         self._progressed(
             Progress(
                 stage=stage.name,
-                pass_index=stage.number,
-                passes=stage.epochs,
-                pass_cases=stage.cases,
-                pass_done=int(stage.done),
+                process_index=stage.number,
+                processes=stage.pairs,
+                process_cases=stage.cases,
+                process_done=int(stage.done),
                 visits_done=stage.before + stage.done,
-                visits_planned=stage.before + (stage.epochs - stage.number) * stage.cases,
+                visits_planned=stage.before + (stage.pairs - stage.number) * stage.cases,
                 cases=len(statuses),
-                failed=sum(Status.FAILED in pair for pair in statuses),
-                imprecise=sum(Status.IMPRECISE in pair for pair in statuses),
-                unmeasured=sum(not pair.isdisjoint(UNMEASURED) for pair in statuses),
+                failed=sum(Status.FAILED in two for two in statuses),
+                imprecise=sum(Status.IMPRECISE in two for two in statuses),
+                unmeasured=sum(not two.isdisjoint(UNMEASURED) for two in statuses),
                 busy_s=self._rounds.busy_s,
                 start_s=sum(side.pool.start_s for side in self._sides),
             )
@@ -235,7 +235,7 @@ class Epochs:
 
 
 def rounds_of(iteration_s: float) -> int:
-    """Rounds of a case in an epoch by its time per iteration, 0 while that is unknown; both sides get as many."""
+    """Rounds of a case in a pair by its time per iteration, 0 while that is unknown; both sides get as many."""
     if iteration_s <= BLOCK_S:
         return ROUNDS
     return max(1, min(ROUNDS, math.floor(LONGEST_S / iteration_s)))

@@ -7,43 +7,53 @@ import pytest
 from fake_engine import GLIBC, FakeEngine, Script
 from numbered_cases import case
 
-from convbench.conduct import passes as passes_module
-from convbench.conduct.passes import Hooks, Passes, Progress
+from convbench.conduct import processes as processes_module
+from convbench.conduct.processes import Hooks, Processes, Progress
 from convbench.engine.client import WorkerClient
 from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
 from convbench.model.case import Allocator, Case, WorkerSettings
 from convbench.model.problem import Direction
-from convbench.model.result import Measure, PassFacts, Result, RoofKind, Status, StopReason, Visit, merge, unpack_blocks
+from convbench.model.result import (
+    Measure,
+    ProcessFacts,
+    Result,
+    RoofKind,
+    Status,
+    StopReason,
+    Visit,
+    merge,
+    unpack_blocks,
+)
 
 MEASURE = Measure(precision=1e-6)  # never settles, unless a test says otherwise
 
 
 class Recorder:
-    """Collects what the passes tell."""
+    """Collects what the processes tell."""
 
     def __init__(self) -> None:
         self.visits: list[Visit] = []
         self.progress: list[Progress] = []
         self.finished: list[int] = []
-        self.noted: list[PassFacts] = []
+        self.noted: list[ProcessFacts] = []
 
     def hooks(self) -> Hooks:
         return Hooks(
             stored=self.visits.extend,
             progressed=self.progress.append,
-            pass_noted=self.noted.append,
-            pass_finished=self.finished.append,
+            process_noted=self.noted.append,
+            process_finished=self.finished.append,
         )
 
     def of(self, wanted: Case) -> list[Visit]:
         return [visit for visit in self.visits if visit.case_id == wanted.id]
 
 
-def passes_of(result: Result) -> list[int]:
-    """Which passes the result has blocks of."""
+def processes_of(result: Result) -> list[int]:
+    """Which processes the result has blocks of."""
     every = [block for layout, packed in result.blocks for block in unpack_blocks(packed, layout)]
-    return sorted({block.pass_index for block in every})
+    return sorted({block.process_index for block in every})
 
 
 def measure(
@@ -55,7 +65,7 @@ def measure(
     memory_limit: int = 10**12,
 ) -> tuple[Recorder, FakeEngine]:
     recorder, engine = Recorder(), FakeEngine(script)
-    passes = Passes(
+    processes = Processes(
         cases,
         measure,
         seed=1,
@@ -66,14 +76,14 @@ def measure(
         clock=lambda: 0.0,
     )
     try:
-        passes.run()
+        processes.run()
     finally:
         assert engine.workers >= engine.closed
         assert engine.late == 0, "nothing is asked of a worker that is known to be gone"
     return recorder, engine
 
 
-def test_every_pass_is_a_fresh_worker_and_checks_come_first() -> None:
+def test_every_process_is_a_fresh_worker_and_checks_come_first() -> None:
     cases = [case(1), case(2)]
     recorder, engine = measure(cases, Script(drift=0.1))
     assert engine.workers == engine.closed == 5
@@ -81,11 +91,11 @@ def test_every_pass_is_a_fresh_worker_and_checks_come_first() -> None:
     assert len(engine.asked("check")) == 2
     assert len(engine.asked("prepare")) == 2 * 4
     assert len(engine.asked("block")) == 2 * 25
-    assert recorder.finished == [facts.pass_index for facts in recorder.noted] == [0, 1, 2, 3, 4]
+    assert recorder.finished == [facts.process_index for facts in recorder.noted] == [0, 1, 2, 3, 4]
     assert all(facts.seconds > 0 for facts in recorder.noted)
     for each in cases:
         visits = recorder.of(each)
-        assert [visit.pass_index for visit in visits] == [0, 1, 2, 3, 4]
+        assert [visit.process_index for visit in visits] == [0, 1, 2, 3, 4]
         assert [len(unpack_blocks(visit.blocks)) for visit in visits] == [5] * 5
         assert visits[0].check is not None
         assert visits[1].check is None
@@ -93,7 +103,7 @@ def test_every_pass_is_a_fresh_worker_and_checks_come_first() -> None:
 
 
 def test_a_round_is_one_block_of_every_case_after_one_memory_probe() -> None:
-    _, engine = measure([case(name) for name in range(1, 6)], Script(drift=0.1), measure=Measure(passes=1))
+    _, engine = measure([case(name) for name in range(1, 6)], Script(drift=0.1), measure=Measure(processes=1))
     rounds = [entry for entry in engine.log if entry[0] in ("block", "memory_probe")]
     assert len(rounds) == 5 * 6
     orders = []
@@ -104,7 +114,7 @@ def test_a_round_is_one_block_of_every_case_after_one_memory_probe() -> None:
     assert len({tuple(order) for order in orders}) > 1, "the order is fresh in each round"
 
 
-def test_a_settled_case_is_left_out_of_later_passes() -> None:
+def test_a_settled_case_is_left_out_of_later_processes() -> None:
     recorder, engine = measure([case(1)], measure=Measure(precision=0.01))
     assert [visit.stop_reason for visit in recorder.visits] == [StopReason.UNFINISHED] * 2 + [StopReason.SETTLED]
     assert engine.workers == 3
@@ -119,7 +129,7 @@ def test_a_drifting_case_never_settles() -> None:
 def test_a_slow_case_gets_fewer_rounds_and_says_why() -> None:
     slow, fast = case(1), case(2)
     recorder, _ = measure([slow, fast], Script(iteration_s={1: 0.3}, drift=0.1))
-    assert [(visit.pass_index, len(unpack_blocks(visit.blocks))) for visit in recorder.of(slow)] == [(0, 1), (2, 1)]
+    assert [(visit.process_index, len(unpack_blocks(visit.blocks))) for visit in recorder.of(slow)] == [(0, 1), (2, 1)]
     assert recorder.of(slow)[-1].stop_reason is StopReason.TIME
     assert len(recorder.of(fast)) == 5
 
@@ -159,10 +169,10 @@ def test_blocks_received_before_a_death_survive() -> None:
     hooks = Hooks(
         stored=recorder.visits.extend,
         progressed=arm,
-        pass_noted=recorder.noted.append,
-        pass_finished=recorder.finished.append,
+        process_noted=recorder.noted.append,
+        process_finished=recorder.finished.append,
     )
-    Passes([case(1)], MEASURE, seed=1, pool=WorkerPool(killer), memory_limit=10**12, hooks=hooks).run()
+    Processes([case(1)], MEASURE, seed=1, pool=WorkerPool(killer), memory_limit=10**12, hooks=hooks).run()
     (visit,) = recorder.visits
     assert visit.status is Status.CRASHED
     assert len(unpack_blocks(visit.blocks)) == 3
@@ -193,7 +203,7 @@ def test_a_layer_that_raises_is_an_error_and_a_wrong_one_is_timed() -> None:
     assert result is not None
     assert result.status is Status.FAILED
     assert result.reason == "output[0, 0, 0, 0] is 7, should be 9"
-    assert passes_of(result) == [0, 1, 2, 3, 4]
+    assert processes_of(result) == [0, 1, 2, 3, 4]
     assert recorder.progress[-1].failed == 1
     assert recorder.progress[-1].unmeasured == 1
 
@@ -204,7 +214,7 @@ def test_an_imprecise_layer_is_timed_and_looked_at_once_more() -> None:
     result, wrong = merge(coarse, recorder.of(coarse)), merge(worse, recorder.of(worse))
     assert result is not None and wrong is not None
     assert (result.status, result.reason) == (Status.IMPRECISE, "less precision than float32")
-    assert passes_of(result) == [0, 1, 2, 3, 4]
+    assert processes_of(result) == [0, 1, 2, 3, 4]
     assert engine.asked("verify") == [1, 2]
     assert (wrong.status, wrong.reason) == (Status.FAILED, "output was right before it was timed")
     last = recorder.progress[-1]
@@ -215,9 +225,9 @@ def test_an_imprecise_layer_is_timed_and_looked_at_once_more() -> None:
 def test_an_interrupt_keeps_what_was_measured_and_a_resume_completes_it(after: int) -> None:
     cases = [case(1), case(2)]
     recorder, engine = Recorder(), FakeEngine(Script(drift=0.1, interrupt_after_blocks=after))
-    passes = Passes(cases, MEASURE, seed=1, pool=WorkerPool(engine), memory_limit=10**12, hooks=recorder.hooks())
+    processes = Processes(cases, MEASURE, seed=1, pool=WorkerPool(engine), memory_limit=10**12, hooks=recorder.hooks())
     with pytest.raises(KeyboardInterrupt):
-        passes.run()
+        processes.run()
     assert engine.closed == engine.workers
     kept = sum(len(unpack_blocks(visit.blocks)) for visit in recorder.visits)
     assert kept == after, "no block is lost"
@@ -226,7 +236,7 @@ def test_an_interrupt_keeps_what_was_measured_and_a_resume_completes_it(after: i
     complete = [visit for visit in recorder.visits if visit.complete]
 
     resumed, engine = measure(cases, Script(drift=0.1), history=recorder.visits)
-    both = sorted((visit.case_id, visit.pass_index) for visit in complete + resumed.visits)
+    both = sorted((visit.case_id, visit.process_index) for visit in complete + resumed.visits)
     assert both == sorted((each.id, index) for each in cases for index in range(5))
     assert len(engine.asked("check")) == (0 if complete else 2)
     assert engine.blocks == 2 * 25 - after, "no block is taken twice"
@@ -237,16 +247,16 @@ def test_an_interrupt_keeps_what_was_measured_and_a_resume_completes_it(after: i
             if visit.case_id == each.id
             for block in unpack_blocks(visit.blocks)
         ]
-        rounds = sorted((block.pass_index, block.round_index) for block in taken)
+        rounds = sorted((block.process_index, block.round_index) for block in taken)
         assert rounds == [(index, number) for index in range(5) for number in range(5)]
 
 
 def test_blocks_are_handed_on_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill costs what was measured since: here each block takes a second."""
     now = iter(range(10**6))
-    monkeypatch.setattr(passes_module.time, "monotonic", lambda: float(next(now)))
+    monkeypatch.setattr(processes_module.time, "monotonic", lambda: float(next(now)))
     cases = [case(name, direction=Direction.BACKWARD) for name in (1, 2, 3)]
-    recorder, _ = measure(cases, Script(drift=0.1), measure=Measure(passes=1))
+    recorder, _ = measure(cases, Script(drift=0.1), measure=Measure(processes=1))
     partial = [visit for visit in recorder.visits if not visit.complete]
     assert len(partial) > 10
     assert all(visit.stop_reason is StopReason.UNFINISHED for visit in partial)
@@ -257,7 +267,7 @@ def test_blocks_are_handed_on_every_few_seconds(monkeypatch: pytest.MonkeyPatch)
     before = [visit for visit in partial if len(unpack_blocks(visit.blocks)) == 2][-3:]
     kernels = sum(len(unpack_blocks(visit.kernel_blocks)) for visit in before)
     assert kernels > 0
-    resumed, engine = measure(cases, Script(drift=0.1), measure=Measure(passes=1), history=before)
+    resumed, engine = measure(cases, Script(drift=0.1), measure=Measure(processes=1), history=before)
     kept = {visit.case_id: len(unpack_blocks(visit.blocks)) for visit in before}
     assert engine.blocks == 3 * (5 + 3) - sum(kept.values()) - sum(
         len(unpack_blocks({visit.case_id: visit for visit in before}[one].kernel_blocks)) for one in kept
@@ -276,9 +286,9 @@ def test_no_more_workers_are_alive_than_fit_and_the_rows_say_so() -> None:
     cases = [case(name, env=env(value)) for name in (1, 2) for value in range(5)] + [case(3)]
     engine = FakeEngine(Script(drift=0.1))
     recorder = Recorder()
-    Passes(
+    Processes(
         cases,
-        Measure(passes=2),
+        Measure(processes=2),
         seed=1,
         pool=WorkerPool(engine),
         memory_limit=10**12,
@@ -293,13 +303,13 @@ def test_no_more_workers_are_alive_than_fit_and_the_rows_say_so() -> None:
         assert [len(unpack_blocks(visit.blocks)) for visit in recorder.of(each)] == [5, 5]
         assert len(unpack_blocks(recorder.of(each)[0].system_blocks)) == 3
     assert recorder.of(cases[10])[0].note is None
-    assert [facts.pass_index for facts in recorder.noted] == [0, 1]
-    assert len({(roof.device, roof.threads) for roof in recorder.noted[0].roofs}) == 1, "measured once a pass"
+    assert [facts.process_index for facts in recorder.noted] == [0, 1]
+    assert len({(roof.device, roof.threads) for roof in recorder.noted[0].roofs}) == 1, "measured once a process"
 
 
 def test_settings_that_fit_at_once_are_interleaved() -> None:
     cases = [case(1, env=env(value)) for value in range(8)]
-    recorder, engine = measure(cases, Script(drift=0.1), measure=Measure(passes=1))
+    recorder, engine = measure(cases, Script(drift=0.1), measure=Measure(processes=1))
     assert engine.most_alive == 8
     assert all(visit.note is None for visit in recorder.visits)
 
@@ -312,7 +322,7 @@ def test_a_worker_that_ends_while_it_waits_costs_no_case() -> None:
 
 
 def test_workers_that_end_again_and_again_while_they_wait_are_given_up() -> None:
-    recorder, _ = measure([case(1)], Script(always_ends_while_waiting=True), measure=Measure(passes=1))
+    recorder, _ = measure([case(1)], Script(always_ends_while_waiting=True), measure=Measure(processes=1))
     (visit,) = recorder.visits
     assert visit.status is Status.CRASHED
     assert visit.reason == "workers ended while they waited, 3 were replaced"
@@ -326,24 +336,24 @@ def test_a_resume_of_a_finished_run_measures_nothing() -> None:
 
 def test_settings_of_the_process_get_workers_of_their_own_in_one_cohort() -> None:
     cases = [case(1, threads=1), case(1, threads=2), case(1, allocator=Allocator.SYSTEM)]
-    recorder, engine = measure(cases, Script(drift=0.1), measure=Measure(passes=2))
+    recorder, engine = measure(cases, Script(drift=0.1), measure=Measure(processes=2))
     assert engine.workers == 3 * 2
-    blocks = [block for visit in recorder.visits for block in unpack_blocks(visit.blocks) if block.pass_index == 0]
+    blocks = [block for visit in recorder.visits for block in unpack_blocks(visit.blocks) if block.process_index == 0]
     firsts = sorted(block.order for block in blocks if block.round_index == 0)
     assert firsts == [1, 2, 3], "the rounds interleave the workers"
 
 
-def test_cohorts_follow_each_other_within_a_pass() -> None:
+def test_cohorts_follow_each_other_within_a_process() -> None:
     cases = [case(name) for name in range(1, 5)]
-    _, engine = measure(cases, Script(drift=0.1), measure=Measure(passes=2), memory_limit=1)
+    _, engine = measure(cases, Script(drift=0.1), measure=Measure(processes=2), memory_limit=1)
     assert engine.asked("check") == [1, 2, 3, 4]
     assert engine.asked("block") == [name for _ in range(2) for name in (1, 2, 3, 4) for _ in range(5)]
 
 
 def test_an_allocator_that_is_not_steady_is_asked_again_in_another_way() -> None:
-    _, engine = measure([case(1)], Script(unsteady_first=1, drift=0.1, host=GLIBC), measure=Measure(passes=1))
+    _, engine = measure([case(1)], Script(unsteady_first=1, drift=0.1, host=GLIBC), measure=Measure(processes=1))
     assert (engine.workers, engine.falls) == (2, 1)
-    _, engine = measure([case(1)], Script(unsteady_first=9, drift=0.1, host=GLIBC), measure=Measure(passes=1))
+    _, engine = measure([case(1)], Script(unsteady_first=9, drift=0.1, host=GLIBC), measure=Measure(processes=1))
     assert (engine.workers, engine.falls) == (2, 2), "given up after the last way"
 
 
@@ -355,19 +365,19 @@ def test_progress_counts_towards_its_end() -> None:
     assert recorder.progress[0].visits_planned == 10
 
 
-def test_in_the_first_pass_a_few_blocks_follow_under_the_systems_allocator() -> None:
+def test_in_the_first_process_a_few_blocks_follow_under_the_systems_allocator() -> None:
     cases = [case(1), case(2), case(3, allocator=Allocator.SYSTEM), case(4, device="accelerator")]
     recorder, engine = Recorder(), FakeEngine(Script(drift=0.1))
-    passes = Passes(
+    processes = Processes(
         cases,
-        Measure(passes=2),
+        Measure(processes=2),
         seed=1,
         pool=WorkerPool(engine),
         memory_limit=10**12,
         has_steady_allocator=True,
         hooks=recorder.hooks(),
     )
-    passes.run()
+    processes.run()
     for tried in cases[:2]:
         first, second = recorder.of(tried)
         assert [block.round_index for block in unpack_blocks(first.system_blocks)] == [0, 1, 2]
@@ -387,7 +397,7 @@ def test_a_death_under_the_systems_allocator_costs_that_figure_alone() -> None:
             return super().start(settings)
 
     recorder = Recorder()
-    passes = Passes(
+    processes = Processes(
         [case(1), case(2)],
         MEASURE,
         seed=1,
@@ -396,15 +406,15 @@ def test_a_death_under_the_systems_allocator_costs_that_figure_alone() -> None:
         has_steady_allocator=True,
         hooks=recorder.hooks(),
     )
-    passes.run()
+    processes.run()
     assert all(visit.status is Status.PASSED for visit in recorder.visits)
     assert recorder.of(case(1))[0].system_blocks == b""
     assert len(unpack_blocks(recorder.of(case(2))[0].system_blocks)) == 3
 
 
-def test_roofs_are_measured_in_every_pass_for_each_worker_device_and_dtype() -> None:
+def test_roofs_are_measured_in_every_process_for_each_worker_device_and_dtype() -> None:
     cases = [case(1), case(2, dtype="bfloat16"), case(3, threads=2), case(4, device="accelerator")]
-    recorder, _ = measure(cases, Script(drift=0.1), measure=Measure(passes=2))
+    recorder, _ = measure(cases, Script(drift=0.1), measure=Measure(processes=2))
     assert len(recorder.noted) == 2
     for facts in recorder.noted:
         compute = [(roof.device, roof.threads, roof.dtype) for roof in facts.roofs if roof.kind is RoofKind.COMPUTE]
@@ -424,15 +434,15 @@ def test_roofs_are_told_by_the_plainest_worker() -> None:
 
     engine = Tells()
     cases = [case(1, module="a.b:C"), case(2, env=(("A", "1"),)), case(3, deterministic=True), case(4), case(5)]
-    passes = Passes(
-        cases, Measure(passes=1), seed=1, pool=WorkerPool(engine), memory_limit=10**12, hooks=Recorder().hooks()
+    processes = Processes(
+        cases, Measure(processes=1), seed=1, pool=WorkerPool(engine), memory_limit=10**12, hooks=Recorder().hooks()
     )
-    passes.run()
+    processes.run()
     assert engine.tellers == [WorkerSettings()]
 
 
 def test_a_worker_that_dies_measuring_roofs_is_replaced() -> None:
-    recorder, engine = measure([case(1)], Script(dies_at_roofs=True, drift=0.1), measure=Measure(passes=2))
+    recorder, engine = measure([case(1)], Script(dies_at_roofs=True, drift=0.1), measure=Measure(processes=2))
     assert [facts.roofs for facts in recorder.noted] == [(), ()]
     assert engine.workers == 2 * 2
     assert [visit.status for visit in recorder.visits] == [Status.PASSED] * 2
@@ -443,8 +453,8 @@ def test_a_layer_that_is_wrong_after_it_was_timed_is_failed() -> None:
     wrong = merge(case(1), recorder.of(case(1)))
     assert wrong is not None
     assert (wrong.status, wrong.reason) == (Status.FAILED, "output was right before it was timed")
-    assert passes_of(wrong) == [0, 1, 2, 3, 4], "timed all the same"
-    assert engine.asked("verify") == [1, 2], "in the first pass alone"
+    assert processes_of(wrong) == [0, 1, 2, 3, 4], "timed all the same"
+    assert engine.asked("verify") == [1, 2], "in the first process alone"
     assert all(visit.status is Status.PASSED for visit in recorder.of(case(2)))
 
 
@@ -456,14 +466,14 @@ def test_one_slow_block_does_not_decide_how_many_a_case_gets() -> None:
 
 
 def test_a_worker_that_dies_at_its_start_is_replaced_once() -> None:
-    recorder, engine = measure([case(1)], Script(dies_at_start={1, 3}, drift=0.1), measure=Measure(passes=2))
+    recorder, engine = measure([case(1)], Script(dies_at_start={1, 3}, drift=0.1), measure=Measure(processes=2))
     assert [visit.status for visit in recorder.visits] == [Status.PASSED] * 2
     assert engine.workers == 4
 
 
 def test_where_no_worker_comes_up_any_more_the_cases_bear_it_and_nothing_is_lost() -> None:
     cases = [case(1), case(2)]
-    recorder, _ = measure(cases, Script(dies_at_start=set(range(2, 99)), drift=0.1), measure=Measure(passes=2))
+    recorder, _ = measure(cases, Script(dies_at_start=set(range(2, 99)), drift=0.1), measure=Measure(processes=2))
     for each in cases:
         first, second = recorder.of(each)
         assert (first.status, len(unpack_blocks(first.blocks))) == (Status.PASSED, 5)
@@ -482,11 +492,11 @@ def test_an_interrupt_while_a_cohort_is_stored_loses_nothing() -> None:
     hooks = Hooks(
         stored=store,
         progressed=recorder.progress.append,
-        pass_noted=recorder.noted.append,
-        pass_finished=recorder.finished.append,
+        process_noted=recorder.noted.append,
+        process_finished=recorder.finished.append,
     )
     with pytest.raises(KeyboardInterrupt):
-        Passes([case(1)], MEASURE, seed=1, pool=WorkerPool(FakeEngine()), memory_limit=10**12, hooks=hooks).run()
+        Processes([case(1)], MEASURE, seed=1, pool=WorkerPool(FakeEngine()), memory_limit=10**12, hooks=hooks).run()
     (visit,) = recorder.visits
     assert visit.complete
     assert len(unpack_blocks(visit.blocks)) == 5
@@ -495,17 +505,17 @@ def test_an_interrupt_while_a_cohort_is_stored_loses_nothing() -> None:
 def test_a_backward_that_is_one_kernel_call_has_that_timed_beside_it() -> None:
     alone = case(1, direction=Direction.BACKWARD)
     others = [case(2), case(3, direction=Direction.BACKWARD, module="mine:Conv")]
-    recorder, engine = measure([alone, *others], Script(drift=0.1), measure=Measure(passes=2))
+    recorder, engine = measure([alone, *others], Script(drift=0.1), measure=Measure(processes=2))
     first, second = recorder.of(alone)
     assert [block.round_index for block in unpack_blocks(first.kernel_blocks)] == [0, 1, 2]
     assert second.kernel_blocks == b""
     assert all(visit.kernel_blocks == b"" for other in others for visit in recorder.of(other))
-    assert engine.asked("prepare").count(1) == 2, "once for the kernels, once for the second pass"
+    assert engine.asked("prepare").count(1) == 2, "once for the kernels, once for the second process"
 
 
 def test_memory_is_told_once() -> None:
     cases = [case(1), case(2, allocator=Allocator.SYSTEM), case(3, device="accelerator")]
-    recorder, engine = measure(cases, Script(drift=0.1), measure=Measure(passes=2))
+    recorder, engine = measure(cases, Script(drift=0.1), measure=Measure(processes=2))
     assert engine.asked("peak_memory") == [1, 2, 3]
     assert [visit.peak_bytes for visit in recorder.of(cases[0])] == [4096, None]
     assert merge(cases[0], recorder.of(cases[0])).peak_bytes == 4096
@@ -513,18 +523,18 @@ def test_memory_is_told_once() -> None:
 
 def test_a_twin_with_one_thread_is_timed_where_all_cores_are_asked_for() -> None:
     script = Script(drift=0.1, twin_ratio=3.0, host={"cores": 3})
-    recorder, engine = measure([case(1, threads=3)], script, measure=Measure(passes=2))
+    recorder, engine = measure([case(1, threads=3)], script, measure=Measure(processes=2))
     assert [facts.twin_ratio for facts in recorder.noted] == [3.0, 3.0]
     assert len(engine.asked("twin")) == 2 * 5
-    recorder, engine = measure([case(1, threads=2)], script, measure=Measure(passes=2))
+    recorder, engine = measure([case(1, threads=2)], script, measure=Measure(processes=2))
     assert [facts.twin_ratio for facts in recorder.noted] == [None, None]
     assert engine.asked("twin") == []
 
 
-def test_the_facts_of_a_pass_are_those_of_the_workers_machine() -> None:
+def test_the_facts_of_a_process_are_those_of_the_workers_machine() -> None:
     first = {"ticks": [0] * 8, "throttled": 3, "load": 0.0, "frequency_hz": 1e9}
     last = {"ticks": [75, 0, 0, 0, 0, 0, 0, 25], "throttled": 5, "load": 7.5, "frequency_hz": 2e9}
-    recorder, _ = measure([case(1)], Script(drift=0.1, states=[first, last]), measure=Measure(passes=2))
+    recorder, _ = measure([case(1)], Script(drift=0.1, states=[first, last]), measure=Measure(processes=2))
     told, untold = recorder.noted
     assert (told.stolen, told.throttled, told.load, told.frequency_hz) == (0.25, 2, 7.5, 2e9)
     assert (untold.stolen, untold.throttled, untold.load, untold.frequency_hz) == (None, None, None, None)
@@ -532,7 +542,7 @@ def test_the_facts_of_a_pass_are_those_of_the_workers_machine() -> None:
 
 def test_where_the_last_worker_is_gone_nothing_is_told_of_the_machine() -> None:
     states = [{"load": 1.0, "ticks": [0] * 8}] * 3
-    recorder, engine = measure([case(1)], Script(segfault_in_block={1}, states=states), measure=Measure(passes=1))
+    recorder, engine = measure([case(1)], Script(segfault_in_block={1}, states=states), measure=Measure(processes=1))
     assert [visit.status for visit in recorder.visits] == [Status.CRASHED]
     assert (recorder.noted[0].load, recorder.noted[0].stolen) == (None, None)
     assert engine.workers == 1, "none is started to tell"
@@ -549,15 +559,15 @@ def test_the_variables_of_one_case_leave_the_allocator_of_others_alone() -> None
 
 def test_an_allocator_that_gives_memory_back_is_told_in_the_row() -> None:
     engine, recorder = FakeEngine(Script(unsteady_first=99, drift=0.1, host=GLIBC)), Recorder()
-    Passes(
-        [case(1)], Measure(passes=1), seed=1, pool=WorkerPool(engine), memory_limit=10**12, hooks=recorder.hooks()
+    Processes(
+        [case(1)], Measure(processes=1), seed=1, pool=WorkerPool(engine), memory_limit=10**12, hooks=recorder.hooks()
     ).run()
     assert recorder.visits[0].note == "freed memory goes back to the system"
 
 
 def test_what_is_measured_beside_a_case_stands_in_the_same_rounds() -> None:
     cases = [case(1, direction=Direction.BACKWARD), case(2)]
-    recorder, _ = measure(cases, Script(drift=0.1), measure=Measure(passes=1))
+    recorder, _ = measure(cases, Script(drift=0.1), measure=Measure(processes=1))
     own = {block.round_index: block.order for block in unpack_blocks(recorder.of(cases[0])[0].blocks)}
     beside = {block.round_index: block.order for block in unpack_blocks(recorder.of(cases[0])[0].kernel_blocks)}
     assert all(abs(own[index] - beside[index]) <= 2 for index in range(3))

@@ -1,4 +1,4 @@
-"""The passes of a run: fresh workers visit every cohort, prepare its cases, take their blocks, hand the visits on.
+"""The processes of a run: fresh workers visit each cohort, prepare its cases, take their blocks, hand the visits on.
 
 Knows nothing of databases or reports: `Hooks` tells whoever conducts what happened, between blocks only.
 """
@@ -22,7 +22,7 @@ from convbench.engine.pool import WorkerPool
 from convbench.errors import ConvbenchError, WorkerError
 from convbench.measure import schedule
 from convbench.model.case import Case, Fp32Precision, WorkerSettings
-from convbench.model.result import UNMEASURED, Measure, PassFacts, Roof, Status, StopReason, Visit
+from convbench.model.result import UNMEASURED, Measure, ProcessFacts, Roof, Status, StopReason, Visit
 
 #: Between two times that blocks of a group under way are handed on, seconds.
 STORE_EVERY_S = 2.0
@@ -34,16 +34,16 @@ _RoofKey: TypeAlias = tuple[str, int | None, Fp32Precision]
 class Progress:
     """How far a run is.
 
-    `stage` is what is under way, in parts like passes: part `pass_index` of `passes`, with `pass_cases` visited in it
-    and `pass_done` of them already. Visits planned for the whole run shrink as cases settle; `visits_done` counts a
-    cohort under way by its blocks. `busy_s` are seconds in blocks and their warm-up. `is_waiting` says that results
-    wait on this disk, for their server does not answer.
+    `stage` is what is under way, in parts like processes: part `process_index` of `processes`, with `process_cases`
+    visited in it and `process_done` of them already. Visits planned for the whole run shrink as cases settle;
+    `visits_done` counts a cohort under way by its blocks. `busy_s` are seconds in blocks and their warm-up.
+    `is_waiting` says that results wait on this disk, for their server does not answer.
     """
 
-    pass_index: int
-    passes: int
-    pass_cases: int
-    pass_done: int
+    process_index: int
+    processes: int
+    process_cases: int
+    process_done: int
     visits_done: float
     visits_planned: int
     cases: int
@@ -52,7 +52,7 @@ class Progress:
     unmeasured: int
     busy_s: float
     start_s: float
-    stage: str = "pass"
+    stage: str = "process"
     is_waiting: bool = False
 
 
@@ -65,15 +65,15 @@ class Hooks:
 
     stored: Callable[[Sequence[Visit]], None]
     progressed: Callable[[Progress], None]
-    pass_noted: Callable[[PassFacts], None]
-    pass_finished: Callable[[int], None]
+    process_noted: Callable[[ProcessFacts], None]
+    process_finished: Callable[[int], None]
 
 
-class Passes:
-    """All passes over the given cases. `history` holds the visits of an earlier process that was cut short.
+class Processes:
+    """All processes over the given cases. `history` holds the visits of a run that was cut short.
 
     `memory_limit` is what the layers of a cohort may fill, bytes; at most `most_workers` workers are alive at once;
-    `cache_bytes` is the last-level cache. With `has_steady_allocator` the first pass tries the system's beside it.
+    `cache_bytes` is the last-level cache. With `has_steady_allocator` the first process tries the system's beside it.
     Times of blocks count from `clock()`'s zero.
     """
 
@@ -102,55 +102,55 @@ class Passes:
         self._first_batches, self._later_batches = (
             schedule.grouped(
                 cases,
-                partial(schedule.workers_of, pass_index=pass_index, has_steady_allocator=has_steady_allocator),
+                partial(schedule.workers_of, process_index=process_index, has_steady_allocator=has_steady_allocator),
                 most_workers=most_workers,
                 memory_limit=memory_limit,
                 cache_bytes=cache_bytes,
             )
-            for pass_index in (0, 1)
+            for process_index in (0, 1)
         )
         apart = schedule.apart(cases, self._first_batches) | schedule.apart(cases, self._later_batches)
         self._states = [
             CaseState(position=i, case=case, id=case.id, pool=pool, apart=i in apart) for i, case in enumerate(cases)
         ]
         self._stored_at = time.monotonic()
-        self._pass_index = 0
+        self._process_index = 0
         self._visits_done = 0
         self._under_way = 0.0
-        self._pass_cases = 0
-        self._pass_done = 0
+        self._process_cases = 0
+        self._process_done = 0
         by_id = {state.id: state for state in self._states}
         for visit in history:
             by_id[visit.case_id].remember(visit, measure)
         self._ended = Counter(state.status for state in self._states)
-        self._visits_left = sum(state.passes_left(measure, since=0) for state in self._states)
+        self._visits_left = sum(state.processes_left(measure, since=0) for state in self._states)
 
     def run(self) -> None:
-        """Visit all cohorts in all passes.
+        """Visit all cohorts in all processes.
 
         On KeyboardInterrupt the blocks taken so far are handed on as visits that are not complete, and it goes on up.
         """
         finished: int | None = None
         try:
-            for pass_index in range(self._measure.passes):
-                self._pass_index = pass_index
-                wanting = [state for state in self._states if state.blocks(pass_index, self._measure)]
+            for process_index in range(self._measure.processes):
+                self._process_index = process_index
+                wanting = [state for state in self._states if state.blocks(process_index, self._measure)]
                 if not wanting:
                     continue
-                self._pass_cases, self._pass_done = len(wanting), 0
+                self._process_cases, self._process_done = len(wanting), 0
                 tellers = self._roof_tellers(wanting)
                 roofs: list[Roof] = []
                 began: float | None = None
-                for cohorts in self._first_batches if pass_index == 0 else self._later_batches:
+                for cohorts in self._first_batches if process_index == 0 else self._later_batches:
                     positions = [position for cohort in cohorts for position in cohort.positions]
-                    due = [state for i in positions if (state := self._states[i]).blocks(pass_index, self._measure)]
+                    due = [state for i in positions if (state := self._states[i]).blocks(process_index, self._measure)]
                     if not due:
                         continue
                     workers = dict.fromkeys(worker for state in due for worker in self._workers(state.case))
                     self._pool.keep(workers)
                     if finished is not None:
                         # While the next workers import torch there is time to show what is known so far.
-                        self._hooks.pass_finished(finished)
+                        self._hooks.process_finished(finished)
                         finished = None
                     if began is None:
                         began, before = time.monotonic() - self._pool.start_s, self._first_state(workers)
@@ -160,9 +160,9 @@ class Passes:
                 after = self._pool.host_state(deadline_s=self._measure.timeout)
                 self._pool.close()
                 assert began is not None, "some case is due"
-                self._hooks.pass_noted(
+                self._hooks.process_noted(
                     _facts(
-                        pass_index,
+                        process_index,
                         time.monotonic() - self._pool.start_s - began,
                         before,
                         after,
@@ -171,11 +171,11 @@ class Passes:
                     )
                 )
                 self._rounds.twin_ratios = []
-                finished = pass_index
+                finished = process_index
         finally:
             self._pool.close()
         if finished is not None:
-            self._hooks.pass_finished(finished)
+            self._hooks.process_finished(finished)
 
     def _first_state(self, workers: Collection[WorkerSettings]) -> HostState:
         """How the machine is once a worker is up; where none comes up the cases will tell."""
@@ -205,9 +205,11 @@ class Passes:
         return roofs
 
     def _visit(self, states: Sequence[CaseState], cohort: int) -> None:
-        """One cohort in this pass; a case that ran out of memory among others is tried once alone."""
+        """One cohort in this process; a case that ran out of memory among others is tried once alone."""
         visiting = [
-            Visiting.of(state, self._pass_index) for state in states if state.blocks(self._pass_index, self._measure)
+            Visiting.of(state, self._process_index)
+            for state in states
+            if state.blocks(self._process_index, self._measure)
         ]
         try:
             self._measure_together(visiting, cohort)
@@ -216,7 +218,7 @@ class Passes:
                     if visit.status is Status.OUT_OF_MEMORY:
                         # A fresh worker: what the others left in this one's memory is in the way.
                         self._pool.drop(visit.state.case.worker)
-                        visiting[index] = Visiting.of(visit.state, self._pass_index)
+                        visiting[index] = Visiting.of(visit.state, self._process_index)
                         self._measure_together([visiting[index]], cohort)
         except (KeyboardInterrupt, ConvbenchError):
             self._store([visit for visit in visiting if visit.blocks and not visit.over], complete=False)
@@ -236,27 +238,29 @@ class Passes:
             self._tell()
             self._store_so_far(visiting)
 
-        place = Place(pass_index=self._pass_index, cohort=cohort)
+        place = Place(process_index=self._process_index, cohort=cohort)
         self._rounds.take(both, place, rounds=self._measure.rounds, due=self._due, progressed=progressed)
-        if self._pass_index == 0:
+        if self._process_index == 0:
             for visit in visiting:
                 self._rounds.take_peak_memory(visit)
             self._rounds.verify(visiting)
         self._pool.release(deadline_s=self._measure.timeout)
 
     def _workers(self, case: Case) -> tuple[WorkerSettings, ...]:
-        """The workers that a case needs in this pass."""
-        return schedule.workers_of(case, pass_index=self._pass_index, has_steady_allocator=self._has_steady_allocator)
+        """The workers that a case needs in this process."""
+        return schedule.workers_of(
+            case, process_index=self._process_index, has_steady_allocator=self._has_steady_allocator
+        )
 
     def _companions(self, visit: Visiting) -> tuple[Visiting, ...]:
-        """What explains a case and is measured beside it in the first pass; what fails of it is left out."""
-        if self._pass_index or visit.over:
+        """What explains a case and is measured beside it in the first process; what fails of it is left out."""
+        if self._process_index or visit.over:
             return ()
         state = replace(visit.state, checked=True)
         _, *system = schedule.variants(
-            state.case, pass_index=self._pass_index, has_steady_allocator=self._has_steady_allocator
+            state.case, process_index=self._process_index, has_steady_allocator=self._has_steady_allocator
         )
-        before = state.cut_short.get(self._pass_index)
+        before = state.cut_short.get(self._process_index)
         if system:
             visit.system = Visiting(state=replace(state, case=system[0]), beside=visit)
             if before is not None:
@@ -273,24 +277,24 @@ class Passes:
         if visit.beside and (visit.beside.over or round_index >= schedule.COMPANION_BLOCKS):
             return False
         main = visit.beside or visit
-        return not visit.over and round_index < main.state.blocks(self._pass_index, self._measure)
+        return not visit.over and round_index < main.state.blocks(self._process_index, self._measure)
 
     def _store(self, visiting: Sequence[Visiting], *, complete: bool = True) -> None:
         """Hand the visits on, and take them in."""
         visits = []
         for visiting_case in visiting:
             state = visiting_case.state
-            visit = visiting_case.visit(self._pass_index, complete=complete)
-            before, status = state.passes_left(self._measure, since=self._pass_index), state.status
+            visit = visiting_case.visit(self._process_index, complete=complete)
+            before, status = state.processes_left(self._measure, since=self._process_index), state.status
             state.remember(visit, self._measure)
-            self._visits_left += state.passes_left(self._measure, since=self._pass_index) - before
+            self._visits_left += state.processes_left(self._measure, since=self._process_index) - before
             self._ended[status] -= 1
             self._ended[state.status] += 1
-            reason = state.stop_reason(self._measure, since=self._pass_index) if complete else StopReason.INTERRUPTED
+            reason = state.stop_reason(self._measure, since=self._process_index) if complete else StopReason.INTERRUPTED
             visits.append(replace(visit, stop_reason=reason))
         if visits:
             self._visits_done += len(visits)
-            self._pass_done += len(visits)
+            self._process_done += len(visits)
             self._under_way = 0.0
             self._hand_on(visits)
             self._tell()
@@ -300,7 +304,11 @@ class Passes:
         now = time.monotonic()
         if now - self._stored_at >= STORE_EVERY_S:
             self._hand_on(
-                [visit.visit(self._pass_index, complete=False) for visit in visiting if visit.blocks and not visit.over]
+                [
+                    visit.visit(self._process_index, complete=False)
+                    for visit in visiting
+                    if visit.blocks and not visit.over
+                ]
             )
             self._stored_at = time.monotonic()
 
@@ -315,10 +323,10 @@ class Passes:
     def _tell(self) -> None:
         self._hooks.progressed(
             Progress(
-                pass_index=self._pass_index,
-                passes=self._measure.passes,
-                pass_cases=self._pass_cases,
-                pass_done=int(self._pass_done + self._under_way),
+                process_index=self._process_index,
+                processes=self._measure.processes,
+                process_cases=self._process_cases,
+                process_done=int(self._process_done + self._under_way),
                 visits_done=self._visits_done + self._under_way,
                 visits_planned=self._visits_done + self._visits_left,
                 cases=len(self._states),
@@ -332,17 +340,17 @@ class Passes:
 
 
 def _facts(
-    pass_index: int,
+    process_index: int,
     seconds: float,
     before: HostState,
     after: HostState,
     *,
     roofs: tuple[Roof, ...],
     twin_ratios: Sequence[float],
-) -> PassFacts:
+) -> ProcessFacts:
     """How the machine was meanwhile."""
-    return PassFacts(
-        pass_index=pass_index,
+    return ProcessFacts(
+        process_index=process_index,
         seconds=max(0.0, seconds),
         roofs=roofs,
         load=after.load,
