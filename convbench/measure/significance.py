@@ -16,8 +16,8 @@ def p_values(base: Floats, new: Floats, processes: Integers, factor: Floats) -> 
     (Mann and Whitney, "On a test of whether one of two random variables is stochastically larger than the other",
     1947) in the direction that fits better, exact; the process is the unit, since blocks of one are not independent.
     The shift is the threshold: "slower" asks whether new exceeds base * factor, "faster" whether base exceeds new *
-    factor. The smaller of both needs no doubling, because no change within the threshold makes both likely. Ties count against a
-    difference. NaN where a side has no process.
+    factor. The smaller of both needs no doubling, because no change within the threshold makes both likely. Ties count
+    against a difference. NaN where a side has no process.
     """
     found = np.full(len(base), np.nan)
     slower, faster = (np.zeros(len(base), dtype=np.int64) for _ in range(2))

@@ -150,8 +150,8 @@ rejections = Table(
     sqlite_with_rowid=False,
 )
 
-#: What is known of each process beside its visits, as JSON (model/serial.py). Until 2026-11-28 a process was called a
-#: pass; the names in the database stay.
+#: What is known of each process beside its visits, as JSON (model/serial.py). Before 2026-11-28 a
+#: process was called a pass; the names in the database stay.
 processes = Table(
     "passes",
     metadata,

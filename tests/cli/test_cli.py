@@ -187,6 +187,8 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
         (["ab", "a.yaml", "--threshold", "2.5 %"], "--threshold"),
         (["ab", "a.yaml", "--pairs", "1"], "pairs 1: expected"),
         (["ab", "a.yaml", "--pairs", "-3"], "pairs -3: expected"),
+        (["ab", "a.yaml", "--epochs", "1"], "pairs 1: expected"),
+        (["ab", "a.yaml", "--pairs", "12", "--epochs", "12"], "expected --pairs or --epochs, got both"),
         (["explain", "abcdefgh"], "there is no database"),
         (["repro", "abcdefgh"], "there is no database"),
         (["repro"], "CASE"),

@@ -21,6 +21,7 @@ from convbench.model.result import (
     Check,
     Environment,
     Measure,
+    ProcessFacts,
     Rejection,
     Result,
     Run,
@@ -312,6 +313,24 @@ def test_ids_that_convbench_made_are_ids(run_id: str) -> None:
 )
 def test_what_could_be_a_path_or_more_is_no_id(run_id: str) -> None:
     assert not bounds.RUN_ID.fullmatch(run_id)
+
+
+def test_an_export_whose_entries_have_their_old_names_is_read() -> None:
+    facts = (ProcessFacts(process_index=0, seconds=1.0), ProcessFacts(process_index=2, seconds=2.0))
+    run = dataclasses.replace(RUN, measure=Measure(processes=3), processes=facts)
+    text = json.dumps(serial.to_json(run))
+    old = text.replace('"processes"', '"passes"').replace('"process_index"', '"pass_index"')
+    assert old.count('"passes"') == 2 and old.count('"pass_index"') == 3  # the third is a column of blocks
+    assert serial.run_from_json(json.loads(old)) == run
+    document = json.loads(text)
+    document["measure"]["passes"] = 3
+    with pytest.raises(RequestError, match=r"^measure: processes stands there under two names$"):
+        serial.run_from_json(document)
+    del document["measure"]["passes"]
+    document["processes"][1]["pass_index"] = -1
+    del document["processes"][1]["process_index"]
+    with pytest.raises(RequestError, match=r"^processes\[1\].pass_index: expected an integer of at least 0 and"):
+        serial.run_from_json(document)
 
 
 def test_an_export_whose_columns_have_their_old_names_is_read() -> None:

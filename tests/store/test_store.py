@@ -1481,6 +1481,12 @@ def test_run_ids_sort_by_age_and_differ() -> None:
     assert max(ids) < new_run_id(now.replace(second=3))
 
 
+def test_digests_of_unfinished_runs_that_were_stored_before_stay() -> None:
+    case = Case(problem=Problem(in_channels=3, out_channels=4, kernel_size=(3, 3), input_size=(8, 8)))
+    found = digest([case], Measure(processes=3, rounds=2, budget=60.0), seed=7, name="n", description="d")
+    assert found == "7bd415d2a599e1dfd4e1c3d6030170e66eb83f6e617f5f7f530bdd8c90a473d7"
+
+
 def test_digest_tells_sweeps_apart_by_what_they_measure() -> None:
     base = digest(CASES, Measure(), seed=1)
     assert base == digest(list(CASES), Measure(), seed=1)

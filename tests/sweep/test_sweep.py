@@ -217,6 +217,25 @@ def test_numbers_of_measure() -> None:
     assert measure == Measure(precision=0.01, processes=2, rounds=3, max_time=0.25, timeout=5.0)
 
 
+def test_the_older_word_for_processes_is_read_as_before() -> None:
+    assert parse(f"axes: {{{REQUIRED}}}\nmeasure: {{passes: 2}}").measure == Measure(processes=2)
+    given = f"axes: {{{REQUIRED}}}\nmeasure:\n"
+    assert mistakes(f"{given}  passes: 0\n  round: 2\n") == [
+        "f.yaml:3: measure.passes: expected an integer of at least 1, got 0",
+        "f.yaml:4: measure: unknown key 'round'",
+        "  hint: did you mean rounds?",
+    ]
+    for both in ("  processes: 5\n  passes: 5\n", "  passes: 5\n  processes: 5\n"):
+        assert mistakes(given + both) == [
+            "f.yaml:4: measure: expected processes or passes, got both",
+            "  hint: they mean the same",
+        ]
+    assert mistakes(f"axes: {{{REQUIRED}}}\npasses: 2\n") == [
+        "f.yaml:2: unknown key 'passes'",
+        "  hint: it belongs under measure, as processes",
+    ]
+
+
 def test_what_counts_as_a_change() -> None:
     assert parse(f"axes: {{{REQUIRED}}}").compare == Thresholds(threshold=0.05, beyond_l2=0.12)
     text = """

@@ -44,10 +44,10 @@ class Judgment:
     `ratio` is new over base, `low` to `high` its interval: from the lowest process floor of new over the highest of
     base to the highest of new over the lowest of base, wider by the precision that the runs were measured with, as what
     a run repeats within (docs/decisions.md). Of n processes a side from one distribution, whatever it is, all of one
-    side lie beyond all of the other in 2 of (2n choose n) comparisons, 0.8 % at 5 processes; but an hour differs from the
-    next. Of 1,344 comparisons of a case with itself, between 7 runs of 64 cases in busy and quiet hours, the interval
-    held 1 in 95.2 % (98.7 % within the caches, 87.4 % beyond), without the precision in 85.3 %. A bootstrap over so
-    few processes would be too narrow: resampling never undercuts the lowest of a sample.
+    side lie beyond all of the other in 2 of (2n choose n) comparisons, 0.8 % at 5 processes; but an hour differs from
+    the next. Of 1,344 comparisons of a case with itself, between 7 runs of 64 cases in busy and quiet hours, the
+    interval held 1 in 95.2 % (98.7 % within the caches, 87.4 % beyond), without the precision in 85.3 %. A bootstrap
+    over so few processes would be too narrow: resampling never undercuts the lowest of a sample.
 
     `noise` is u, `shift` what half of all cases moved by together, new over base: `ratio` over it is what is judged.
     Where the new side alone was measured again it is what half of the controls moved by.
