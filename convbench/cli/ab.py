@@ -71,7 +71,7 @@ def ab(
     pair and take turns block by block, so that the machine's noise meets both. Prints and exits as compare does.
     """
     from convbench.actions import measure
-    from convbench.cli.progress import Shown
+    from convbench.cli.progress import RunProgress
     from convbench.report.text.compare import compare_text
 
     if pairs is not None and epochs is not None:
@@ -79,7 +79,7 @@ def ab(
     outcome = Outcome.asked(summary, junit, fail_on)
     check_page(output, no_page=no_page)
     sides = (_setup("a", a_python, a_path, a_env, a_threads), _setup("b", b_python, b_path, b_env, b_threads))
-    shown = Shown()
+    shown = RunProgress()
     with sigterm_as_interrupt():
         try:
             found = measure.ab(

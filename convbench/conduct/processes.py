@@ -15,7 +15,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TypeAlias
 
-from convbench.conduct.rounds import Place, Rounds
+from convbench.conduct.rounds import Rounds, RoundsPosition
 from convbench.conduct.visiting import CaseState, Visiting
 from convbench.engine.machine import HostState
 from convbench.engine.pool import WorkerPool
@@ -238,7 +238,7 @@ class Processes:
             self._tell()
             self._store_so_far(visiting)
 
-        place = Place(process_index=self._process_index, cohort=cohort)
+        place = RoundsPosition(process_index=self._process_index, cohort=cohort)
         self._rounds.take(both, place, rounds=self._measure.rounds, due=self._due, progressed=progressed)
         if self._process_index == 0:
             for visit in visiting:
