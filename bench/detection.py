@@ -40,7 +40,7 @@ from convbench import sweep as sweeps
 from convbench.actions import measure, read
 from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.comparison import compare
-from convbench.analysis.comparison.judgment import Compared, Comparison, Judgment
+from convbench.analysis.comparison.judgment import Comparison, Judgment, RunComparison
 from convbench.conduct import run as runner
 from convbench.conduct.ab import Side, confirm
 from convbench.engine.git_state import checkout
@@ -260,7 +260,7 @@ def only(run: Run, epochs: slice) -> list[Result]:
     return [replace(result, blocks=result.blocks[epochs]) for result in run.results]
 
 
-def epoch_floors(found: Compared) -> list[list[list[float | None]]]:
+def epoch_floors(found: RunComparison) -> list[list[list[float | None]]]:
     """The floors of each case's epochs on either side: what any other rule would have to go by."""
     both = pass_floors(*(estimate.table(result.blocks for result in run.results) for run in (found.base, found.new)))
     return [

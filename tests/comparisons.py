@@ -7,7 +7,7 @@ from dataclasses import replace
 import synthetic
 
 from convbench.analysis.comparison.comparability import Difference
-from convbench.analysis.comparison.judgment import Comparison, Group, How, Judgment, Side, Verdict
+from convbench.analysis.comparison.judgment import Comparison, Group, How, Judgment, RunName, Verdict
 from convbench.model.result import Status
 
 REGRESSED, IMPROVED, UNCHANGED, INCONCLUSIVE, NOT_JUDGED = Verdict
@@ -25,7 +25,7 @@ def judgment(at: int, verdict: Verdict, ratio: float = 1.0, **about: object) -> 
 
 
 def comparison(*judgments: Judgment, verdict: Verdict = REGRESSED, **about: object) -> Comparison:
-    side = Side(id="20261125-033000-ab23", name="made up", started_at="2026-11-25T03:30:00+00:00")
+    side = RunName(id="20261125-033000-ab23", name="made up", started_at="2026-11-25T03:30:00+00:00")
     made = Comparison(
         base=side,
         new=replace(side, id="20261126-033000-cd45"),

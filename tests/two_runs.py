@@ -10,7 +10,7 @@ import synthetic
 from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.comparison import compare
-from convbench.analysis.comparison.judgment import Compared
+from convbench.analysis.comparison.judgment import RunComparison
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.result import BLOCK_LAYOUTS, LAYOUT, Git, Result, Run, Status
 
@@ -61,13 +61,13 @@ def runs(count: int = 62, *, hostile: bool = True, troubles: bool = True, passes
     )
 
 
-def stored(count: int = 62, **about: bool) -> Compared:
+def stored(count: int = 62, **about: bool) -> RunComparison:
     """Two stored runs compared."""
     base, new = runs(count, **about)
-    return Compared(comparison=compare(base, new), base=base, new=new)
+    return RunComparison(comparison=compare(base, new), base=base, new=new)
 
 
-def aside(count: int = 24) -> Compared:
+def aside(count: int = 24) -> RunComparison:
     """Two sides of an `ab`: the same cases on both, passes are epochs, some cases measured again."""
     base, new = runs(count, hostile=False, troubles=False, passes=12)
     base = replace(base, id="20261125-033000-a", results=base.results[:-1])
@@ -77,10 +77,10 @@ def aside(count: int = 24) -> Compared:
     again = [place for place, result in enumerate(base.results) if factor(result.case) != 1]
     comparison = side_by_side.compare(base, new, names=("A", "B"), confirmed=again)
     differing = (*comparison.differences, Difference(what="module path", base="here", new="there"))
-    return Compared(comparison=replace(comparison, differences=differing), base=base, new=new)
+    return RunComparison(comparison=replace(comparison, differences=differing), base=base, new=new)
 
 
-def many(count: int) -> Compared:
+def many(count: int) -> RunComparison:
     """As many cases as asked for, no two of which have the same noise, so that little can be packed away."""
     cases = synthetic.cases(count)
     one = np.frombuffer(synthetic.result(cases[0]).blocks[0][1], dtype="<f4").reshape(-1, len(BLOCK_LAYOUTS[LAYOUT]))
@@ -102,10 +102,10 @@ def many(count: int) -> Compared:
             results.append(replace(made, blocks=tuple((LAYOUT, part.tobytes()) for part in packed)))
         sides.append(replace(synthetic.empty_run(), results=tuple(results)))
     base, new = sides[0], replace(sides[1], id=NEW)
-    return Compared(comparison=compare(base, new), base=base, new=new)
+    return RunComparison(comparison=compare(base, new), base=base, new=new)
 
 
-def moved_together(factor: float, count: int = 12) -> Compared:
+def moved_together(factor: float, count: int = 12) -> RunComparison:
     """Two runs whose cases all take `factor` times as long the second time, the first of them a third longer still."""
     base = synthetic.run(count, hostile=False, troubles=False)
     factors = [factor * 4 / 3, *[factor] * (count - 1)]
@@ -114,4 +114,4 @@ def moved_together(factor: float, count: int = 12) -> Compared:
         for place, (result, each) in enumerate(zip(base.results, factors, strict=True))
     )
     new = replace(base, id=NEW, results=results)
-    return Compared(comparison=compare(base, new), base=base, new=new)
+    return RunComparison(comparison=compare(base, new), base=base, new=new)

@@ -8,11 +8,11 @@ import synthetic
 import two_runs
 
 from convbench.analysis.comparison.comparison import compare
-from convbench.analysis.comparison.judgment import Compared
+from convbench.analysis.comparison.judgment import RunComparison
 from convbench.model.result import RunState, Status
 
 
-def exact(ratios: list[float], statuses: list[Status] | None = None, **about: object) -> Compared:
+def exact(ratios: list[float], statuses: list[Status] | None = None, **about: object) -> RunComparison:
     """Two runs without any noise whose cases changed by these ratios."""
     cases = synthetic.cases(len(ratios))
     base = replace(
@@ -28,24 +28,24 @@ def exact(ratios: list[float], statuses: list[Status] | None = None, **about: ob
         ),
     )
     comparison = compare(base, new)
-    return Compared(comparison=replace(comparison, **about), base=base, new=new)
+    return RunComparison(comparison=replace(comparison, **about), base=base, new=new)
 
 
-def _nothing_timed() -> Compared:
+def _nothing_timed() -> RunComparison:
     base, new = two_runs.runs(8, troubles=False)
     lost = tuple(replace(r, status=Status.CRASHED, reason="gone", blocks=()) for r in new.results)
     new = replace(new, results=lost)
-    return Compared(comparison=compare(base, new), base=base, new=new)
+    return RunComparison(comparison=compare(base, new), base=base, new=new)
 
 
-def _not_reached() -> Compared:
+def _not_reached() -> RunComparison:
     base, new = two_runs.runs(8, troubles=False)
     waiting = tuple(result.case for result in new.results)
     new = replace(new, results=(), unmeasured=waiting, state=RunState.RUNNING, finished_at=None)
-    return Compared(comparison=compare(base, new), base=base, new=new)
+    return RunComparison(comparison=compare(base, new), base=base, new=new)
 
 
-def _nan_everywhere() -> Compared:
+def _nan_everywhere() -> RunComparison:
     """Blocks that hold no number: a floor of nothing."""
     base, new = (
         replace(
@@ -56,12 +56,12 @@ def _nan_everywhere() -> Compared:
         )
         for run in two_runs.runs(6, troubles=False)
     )
-    return Compared(comparison=compare(base, new), base=base, new=new)
+    return RunComparison(comparison=compare(base, new), base=base, new=new)
 
 
-def _one_common() -> Compared:
+def _one_common() -> RunComparison:
     base, new = two_runs.runs(3, hostile=False, troubles=False)
-    return Compared(comparison=compare(base, new), base=base, new=new)
+    return RunComparison(comparison=compare(base, new), base=base, new=new)
 
 
 UNCOMMON = {

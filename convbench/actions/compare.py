@@ -9,12 +9,12 @@ from convbench.errors import NotComparableError, RunNotFoundError
 from convbench.model.result import Run
 
 if TYPE_CHECKING:
-    from convbench.analysis.comparison.judgment import Compared
+    from convbench.analysis.comparison.judgment import RunComparison
 
 from convbench.actions.read import LATEST, run_of
 
 
-def compare(base: str, new: str = LATEST, *, db: str | None = None, across_environments: bool = False) -> Compared:
+def compare(base: str, new: str = LATEST, *, db: str | None = None, across_environments: bool = False) -> RunComparison:
     """What changed from the run `base` to the run `new`, each named as for `load`; with both runs, without checks.
 
     What counts as a change is said by the new run's sweep. Raises NotComparableError where there is no such baseline,
@@ -23,13 +23,13 @@ def compare(base: str, new: str = LATEST, *, db: str | None = None, across_envir
     """
     from convbench.analysis.comparison import comparison
     from convbench.analysis.comparison.comparability import refuse
-    from convbench.analysis.comparison.judgment import Compared
+    from convbench.analysis.comparison.judgment import RunComparison
 
     before, after = baseline(base, db=db), run_of(new, db=db, checks=False)
     found = comparison.compare(before, after, sweeps.thresholds(after))
     if not across_environments:
         refuse(before, after, found.differences)
-    return Compared(comparison=found, base=before, new=after)
+    return RunComparison(comparison=found, base=before, new=after)
 
 
 def baseline(ref: str, *, db: str | None = None) -> Run:

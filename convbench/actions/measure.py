@@ -16,7 +16,7 @@ from convbench.errors import RequestError, StoreError
 from convbench.model.result import Git, Run, RunState
 
 if TYPE_CHECKING:
-    from convbench.analysis.comparison.judgment import Compared
+    from convbench.analysis.comparison.judgment import RunComparison
     from convbench.conduct.doctor import Remark
     from convbench.conduct.run import Listener
     from convbench.engine.local import Setup
@@ -138,7 +138,7 @@ def against(
     *,
     across_environments: bool = False,
     listener: Listener | None = None,
-) -> Compared:
+) -> RunComparison:
     """Compare the run `new` of `sweep`, which was measured just now, with `base`, and confirm it.
 
     Suspects and as many controls are measured again. Raises as `compare` does.
@@ -169,7 +169,7 @@ def run_against(
     fresh: bool = False,
     across_environments: bool = False,
     listener: Listener | None = None,
-) -> tuple[MeasuredRun, Compared]:
+) -> tuple[MeasuredRun, RunComparison]:
     """Measure and store the sweep in `config`, then compare it with the run `base`, named as for `load`.
 
     Raises as `run` and `compare` do.
@@ -189,7 +189,7 @@ def ab(
     threshold: float | None = None,
     epochs: int | None = None,
     listener: Listener | None = None,
-) -> Compared:
+) -> RunComparison:
     """Measure the sweep in the file `config` under two setups side by side, and tell what differs from `a` to `b`.
 
     `threshold` is what counts as a change, a ratio minus 1; `epochs` are those that confirm. Nothing is stored. Raises

@@ -14,7 +14,7 @@ from convbench.model.result import Run
 from convbench.store.files import write_bytes
 
 if TYPE_CHECKING:
-    from convbench.analysis.comparison.judgment import Compared
+    from convbench.analysis.comparison.judgment import RunComparison
     from convbench.analysis.findings.findings import Examined
 
 
@@ -34,7 +34,7 @@ def write_report(run: Run, folder: Path = REPORTS, *, seen: Examined | None = No
     return path
 
 
-def write_comparison(compared: Compared, path: Path | None = None) -> Path:
+def write_comparison(compared: RunComparison, path: Path | None = None) -> Path:
     """Write the page of a comparison, whole or not at all, and return its path: in `reports/` where none is given.
 
     It links to the reports of both runs that lie beside it. Raises RequestError with the system's reason.
@@ -104,7 +104,9 @@ def write_index(
                 with suppress(StoreError):  # one that cannot be read is shown as not looked at
                     seen[summary.id] = index.glance(at_hand or store.load(summary.id))
     files = index.reports((summary.id for summary in shown), (path.name for path in folder.glob("*.html")))
-    entries = [index.Entry(run=summary, glance=seen.get(summary.id), report=files.get(summary.id)) for summary in shown]
+    entries = [
+        index.RunEntry(run=summary, glance=seen.get(summary.id), report=files.get(summary.id)) for summary in shown
+    ]
     path = folder / INDEX
     html = index.render(entries, older=len(stored) - len(shown), version=__version__, sweeps=over_time)
     write_bytes(path, html.encode())

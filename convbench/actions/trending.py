@@ -10,7 +10,7 @@ from contextlib import suppress
 from convbench.errors import RequestError
 from convbench.model.result import Run, RunSummary
 from convbench.model.threshold import Thresholds
-from convbench.report.pages.trends import MOST_RUNS, MOST_SWEEPS, Line, Sweep, line
+from convbench.report.pages.trends import MOST_RUNS, MOST_SWEEPS, Line, SweepTrend, line
 from convbench.store import Store
 
 #: Floors that are read for one sweep at most, in half a second: a sweep of many cases has fewer runs in its line.
@@ -20,11 +20,11 @@ MOST_FLOORS = 10_000
 def sweeps_over_time(
     store: Store,
     stored: Sequence[RunSummary],
-    kept: Mapping[str, Sweep],
+    kept: Mapping[str, SweepTrend],
     *,
     thresholds: Callable[[Run], Thresholds],
     seconds: float,
-) -> dict[str, Sweep]:
+) -> dict[str, SweepTrend]:
     """The trends of the sweeps with the newest runs, by name, of the runs `stored`, newest first.
 
     What is kept of the same runs stands. The others are looked into until the time is over; of the rest the kept ones
@@ -42,7 +42,7 @@ def sweeps_over_time(
             found[name] = before
         elif time.monotonic() < until:
             with suppress(RequestError):  # what cannot be read has no trend; its runs say more
-                found[name] = Sweep(of=of, lines=_lines(store, [run.id for run in wanted], thresholds))
+                found[name] = SweepTrend(of=of, lines=_lines(store, [run.id for run in wanted], thresholds))
     return found
 
 

@@ -70,13 +70,13 @@ def ab(
     epoch and take turns block by block, so that the machine's noise meets both. Prints and exits as compare does.
     """
     from convbench.actions import measure
-    from convbench.cli.progress import Shown
+    from convbench.cli.progress import RunProgress
     from convbench.report.text.compare import compare_text
 
     outcome = Outcome.asked(summary, junit, fail_on)
     check_page(output, no_page=no_page)
     sides = (_setup("a", a_python, a_path, a_env, a_threads), _setup("b", b_python, b_path, b_env, b_threads))
-    shown = Shown()
+    shown = RunProgress()
     with sigterm_as_interrupt():
         try:
             found = measure.ab(config, *sides, threshold=threshold, epochs=epochs, listener=shown.listener())

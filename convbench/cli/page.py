@@ -13,7 +13,7 @@ from convbench.store.files import check_writable
 from convbench.units import LONGEST_TEXT, line
 
 if TYPE_CHECKING:
-    from convbench.analysis.comparison.judgment import Compared
+    from convbench.analysis.comparison.judgment import RunComparison
 
 PageFile = Annotated[
     Path | None,
@@ -39,7 +39,7 @@ def check_page(output: Path | None, *, no_page: bool) -> None:
         check_writable(output)
 
 
-def write_page(compared: Compared, output: Path | None, *, no_page: bool) -> None:
+def write_page(compared: RunComparison, output: Path | None, *, no_page: bool) -> None:
     """Write the page and say where, last of all. One that nobody asked for by name costs a line where it fails."""
     from convbench import units
     from convbench.actions import pages

@@ -25,7 +25,7 @@ REDRAW_S = 0.25
 LINE_S = 15.0
 
 
-class Shown:
+class RunProgress:
     """What the user sees while a run lasts; `listener` is what the runner is given."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from convbench.errors import ExitCode, RequestError
 from convbench.units import flat, line
 
 if TYPE_CHECKING:
-    from convbench.analysis.comparison.judgment import Compared
+    from convbench.analysis.comparison.judgment import RunComparison
     from convbench.model.result import Run
     from convbench.sweep import Sweep
 
@@ -50,13 +50,13 @@ def run(
     from convbench.actions import compare as comparing
     from convbench.actions import measure, pages, read
     from convbench.cli.output import say
-    from convbench.cli.progress import Shown
+    from convbench.cli.progress import RunProgress
     from convbench.conduct import run as runner
     from convbench.store import waiting_file
 
     outcome = Outcome.asked(summary, junit, fail_on)
     database = database_of(db)
-    shown = Shown()
+    shown = RunProgress()
 
     def report_so_far(run_id: str, pass_index: int) -> None:
         if pass_index == sweep.measure.passes - 1:
@@ -111,13 +111,13 @@ def run(
     raise typer.Exit(code)
 
 
-def _confirmed(sweep: Sweep, base: Run, new: Run, across_environments: bool, kept: str) -> Compared:
+def _confirmed(sweep: Sweep, base: Run, new: Run, across_environments: bool, kept: str) -> RunComparison:
     """What changed, after the suspects were measured again; told on standard error. `kept` compares what is stored."""
     from convbench.actions import measure
-    from convbench.cli.progress import Shown
+    from convbench.cli.progress import RunProgress
     from convbench.report.text.compare import compare_text
 
-    shown = Shown()
+    shown = RunProgress()
     with sigterm_as_interrupt():
         try:
             found = measure.against(

@@ -13,7 +13,7 @@ import numpy as np
 from convbench import units
 from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.comparability import Difference
-from convbench.analysis.comparison.judgment import Compared
+from convbench.analysis.comparison.judgment import RunComparison
 from convbench.conduct.described import Capacity, environment_of, plainest
 from convbench.conduct.epochs import BLOCK_S, ROUNDS, Epochs, Taken
 from convbench.conduct.run import Listener
@@ -64,7 +64,7 @@ def ab(
     threshold: float = side_by_side.THRESHOLD,
     epochs: int = side_by_side.CONFIRMATION,
     rejections: Sequence[Rejection] = (),
-) -> Compared:
+) -> RunComparison:
     """Measure the cases in both environments side by side, and tell what differs from the first to the second.
 
     A screen decides which cases are measured again, for `epochs` epochs; only what is taken after it decides about
@@ -84,7 +84,7 @@ def ab(
     comparison = side_by_side.compare(
         base, new, names=_names(sides), confirmed=chosen, control=control, threshold=threshold
     )
-    return Compared(
+    return RunComparison(
         comparison=replace(comparison, differences=(*comparison.differences, *_paths(sides), *_secrets(sides))),
         base=replace(base, rejections=tuple(rejections)),
         new=replace(new, rejections=tuple(rejections)),
@@ -100,7 +100,7 @@ def confirm(
     listener: Listener,
     threshold: float | Sequence[float] = side_by_side.THRESHOLD,
     epochs: int = side_by_side.CONFIRMATION,
-) -> Compared:
+) -> RunComparison:
     """Measure cases in both environments without a screen, as something else suspects all but those in `control`.
 
     `control` holds positions among the cases; `threshold` is for all of them, or one a case. Raises as `ab` does, also
@@ -113,7 +113,7 @@ def confirm(
     comparison = side_by_side.compare(
         base, new, names=_names(sides), confirmed=everything, control=control, threshold=threshold
     )
-    return Compared(comparison=comparison, base=base, new=new)
+    return RunComparison(comparison=comparison, base=base, new=new)
 
 
 def _names(sides: tuple[Side, Side]) -> tuple[str, str]:
@@ -143,7 +143,7 @@ def _confirmation(both: _Both, cases: Sequence[Case], chosen: Sequence[int], thr
     first = both.epochs.take(count, chosen, stage="confirmation, epoch")
     beyond = [i for i in chosen if l2_bytes is None or cases[i].bytes > l2_bytes]
     more = both.epochs.take(
-        round(count * side_by_side.BEYOND_L2) - count, beyond, stage="more for layers beyond the cache, epoch"
+        round(count * side_by_side.MORE_BEYOND_L2) - count, beyond, stage="more for layers beyond the cache, epoch"
     )
     taken = _together(first, more)
     a, b = ([_result(cases[i], visits[i]) for i in chosen] for visits in (taken.a, taken.b))

@@ -20,7 +20,7 @@ from convbench import units
 from convbench.analysis.comparison import comparison as stored
 from convbench.analysis.comparison import confirmation
 from convbench.analysis.comparison.comparability import refuse
-from convbench.analysis.comparison.judgment import Compared, Verdict
+from convbench.analysis.comparison.judgment import RunComparison, Verdict
 from convbench.conduct.ab import Launcher, Side, confirm
 from convbench.conduct.described import Capacity, plainest
 from convbench.conduct.passes import Hooks, Passes
@@ -46,7 +46,7 @@ def confirmed(
     launcher: Launcher,
     across_environments: bool,
     listener: Listener,
-) -> Compared:
+) -> RunComparison:
     """What changed from `base` to `new`, which workers of `engine` have just measured, after a confirmation.
 
     `launcher` starts workers under the setup of `base` again, where that can be had. The confirmation's results stand
@@ -57,7 +57,7 @@ def confirmed(
     found = stored.compare(base, new, thresholds)
     if not across_environments:
         refuse(base, new, found.differences, momentary=False)
-    compared = Compared(comparison=found, base=base, new=new)
+    compared = RunComparison(comparison=found, base=base, new=new)
     suspected = confirmation.suspects(found)
     if not suspected:
         return replace(compared, comparison=confirmation.without_moments(found))
@@ -135,14 +135,14 @@ def _side(base: Run, executable: str, path: tuple[str, ...], launcher: Launcher)
 
 def _once_more(
     sweep: Sweep,
-    compared: Compared,
+    compared: RunComparison,
     cases: Sequence[Case],
     thresholds: Thresholds,
     *,
     engine: Engine,
     control: Collection[int],
     listener: Listener,
-) -> Compared:
+) -> RunComparison:
     """The new run's environment measured once more, compared with the same base."""
     visits: dict[str, list[Visit]] = {case.id: [] for case in cases}
     zero = time.monotonic()
@@ -185,12 +185,12 @@ def _once_more(
     moved = [again.judgments[place] for place in control if again.judgments[place].verdict in confirmation.FLAGGED]
     if moved:
         again = confirmation.discredited(again, moved)
-    return Compared(comparison=again, base=base, new=new)
+    return RunComparison(comparison=again, base=base, new=new)
 
 
-def _merged(compared: Compared, again: Compared, *, notes: Sequence[str] = ()) -> Compared:
+def _merged(compared: RunComparison, again: RunComparison, *, notes: Sequence[str] = ()) -> RunComparison:
     """The comparison with what the confirmation says of its cases, and the runs with the blocks that say so."""
-    return Compared(
+    return RunComparison(
         comparison=confirmation.merged(compared.comparison, again.comparison, notes=notes),
         base=_with(compared.base, again.base.results),
         new=_with(compared.new, again.new.results),

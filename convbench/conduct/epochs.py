@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from convbench.conduct.passes import Progress
-from convbench.conduct.rounds import Place, Rounds
+from convbench.conduct.rounds import Rounds, RoundsPosition
 from convbench.conduct.visiting import TIMED, CaseState, Visiting
 from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
@@ -28,16 +28,16 @@ LONGEST_S = 0.5
 
 
 @dataclass(slots=True, kw_only=True)
-class _Side:
+class _SideState:
     """One environment while it is measured."""
 
     pool: WorkerPool
     states: tuple[CaseState, ...]
 
 
-def _side(pool: WorkerPool, cases: Sequence[Case]) -> _Side:
+def _side(pool: WorkerPool, cases: Sequence[Case]) -> _SideState:
     states = [CaseState(position=i, case=case, id=case.id, pool=pool) for i, case in enumerate(cases)]
-    return _Side(pool=pool, states=tuple(states))
+    return _SideState(pool=pool, states=tuple(states))
 
 
 _T = TypeVar("_T")
@@ -165,7 +165,7 @@ class Epochs:
 
         for visit in both:
             self._rounds.ready(visit)
-        place = Place(pass_index=self._epoch, cohort=cohort)
+        place = RoundsPosition(pass_index=self._epoch, cohort=cohort)
         self._rounds.take(
             both,
             place,

@@ -15,7 +15,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TypeAlias
 
-from convbench.conduct.rounds import Place, Rounds
+from convbench.conduct.rounds import Rounds, RoundsPosition
 from convbench.conduct.visiting import CaseState, Visiting
 from convbench.engine.machine import HostState
 from convbench.engine.pool import WorkerPool
@@ -236,7 +236,7 @@ class Passes:
             self._tell()
             self._store_so_far(visiting)
 
-        place = Place(pass_index=self._pass_index, cohort=cohort)
+        place = RoundsPosition(pass_index=self._pass_index, cohort=cohort)
         self._rounds.take(both, place, rounds=self._measure.rounds, due=self._due, progressed=progressed)
         if self._pass_index == 0:
             for visit in visiting:

@@ -25,7 +25,7 @@ CHANGE_PAUSE_S = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class RoundsPosition:
     """Where in a run some rounds are; with the seed it decides their order."""
 
     pass_index: int
@@ -54,7 +54,7 @@ class Rounds:
     def take(
         self,
         visiting: Sequence[Visiting],
-        place: Place,
+        place: RoundsPosition,
         *,
         rounds: int,
         due: Callable[[Visiting, int], bool],

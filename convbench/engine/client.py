@@ -14,7 +14,7 @@ from convbench.model.bounds import MOST_MEASURED
 from convbench.model.case import Case, WorkerSettings
 from convbench.model.result import Check, Roof, RoofKind, Status
 from convbench.model.serial import reader, to_json
-from convbench.model.settings import PROBLEM_SETTINGS, Told, told
+from convbench.model.settings import PROBLEM_SETTINGS, Sent, sent
 from convbench.units import LONGEST_TEXT, line
 
 _Noun = TypeVar("_Noun", Check, Roof)
@@ -302,8 +302,8 @@ _ROUNDOFF = 1e-9
 KERNELS = "kernels"
 
 #: The settings that a worker learns once, and those that it learns with each layer.
-_OF_PROCESS = told(Told.PROCESS)
-_WITH_LAYER = told(Told.LAYER)
+_OF_PROCESS = sent(Sent.PROCESS)
+_WITH_LAYER = sent(Sent.LAYER)
 
 
 def spec(case: Case, seed: int) -> dict[str, Json]:

@@ -186,7 +186,7 @@ def did_you_mean(word: str, words: tuple[str, ...]) -> str | None:
 # The rows
 
 
-class Told(StrEnum):
+class Sent(StrEnum):
     """How a worker learns the value of a setting."""
 
     LAYER = "layer"  # with each layer: a field of worker/layer.py's Spec
@@ -208,7 +208,7 @@ class Setting:
     compared with; the smallest is where that is None or was not measured. `phrase` is a value in a sentence. A `choice`
     may be chosen for a layer that is given: it changes neither what is asked nor what is computed.
 
-    A setting of the `process` needs a worker of its own for each value; `told` is how that worker learns it.
+    A setting of the `process` needs a worker of its own for each value; `sent` is how that worker learns it.
     """
 
     kind: Kind
@@ -227,7 +227,7 @@ class Setting:
     phrase: str = ""
     choice: bool = False
     process: bool = False
-    told: Told = Told.LAYER
+    sent: Sent = Sent.LAYER
 
     @property
     def speaks_for_itself(self) -> bool:
@@ -247,7 +247,7 @@ OF_PROBLEM: dict[str, Setting] = {
         heading="out channels", about="channels of the output"),
     "kernel_size": Setting(kind=_PAIR, required=True, work=True, label="{}", labelled=True, place=-1,
         heading="kernel size", about="rows x columns of the kernel"),
-    "input_size": Setting(kind=_PAIR, required=True, work=True, label="{}", labelled=True, place=-3, told=Told.SHAPES,
+    "input_size": Setting(kind=_PAIR, required=True, work=True, label="{}", labelled=True, place=-3, sent=Sent.SHAPES,
         heading="input size", about="rows x columns of the input"),
     "stride": Setting(kind=_PAIR, default=(1, 1), work=True, label="s{}", labelled=True, short=True,
         heading="stride", about="step of the kernel, height x width"),
@@ -278,14 +278,14 @@ OF_CASE: dict[str, Setting] = {
     "device": Setting(kind=Kind(text=device_problem, like="a device"), default="cpu", execution=True, usual="cpu",
         choice=True, phrase="{}", label="{}", labelled=True, heading="device", about="where it runs"),
     "threads": Setting(kind=Kind(least=1, null=True), default=None, execution=True, usual=1, choice=True,
-        phrase="threads={}", label="t{}", process=True, told=Told.PROCESS,
+        phrase="threads={}", label="t{}", process=True, sent=Sent.PROCESS,
         heading="threads", about="threads that torch used"),
     "module": Setting(kind=Kind(text=module_problem, like=f"{TORCH_CONV2D} or package.module:Class"),
         default=TORCH_CONV2D, execution=True, usual=TORCH_CONV2D, choice=True, phrase="{}", label="{}", place=1,
         process=True, heading="module", about="the layer's class"),
     "allocator": Setting(kind=Kind(words=tuple(Allocator)), default=Allocator.STEADY, execution=True,
         usual=Allocator.STEADY, choice=True, phrase="the {} allocator", label="{}-allocator",
-        process=True, told=Told.VARIABLES, heading="allocator", about="whether malloc keeps freed memory"),
+        process=True, sent=Sent.VARIABLES, heading="allocator", about="whether malloc keeps freed memory"),
     "cache": Setting(kind=Kind(words=tuple(Cache)), default=Cache.HOT, execution=True, usual=Cache.HOT,
         phrase="a {} cache", label="{}-cache",
         heading="cache", about="whether operands are in the caches or in memory"),
@@ -296,15 +296,15 @@ OF_CASE: dict[str, Setting] = {
         heading="autocast", about="the dtype that torch.autocast computes in"),
     "fp32_precision": Setting(kind=Kind(words=tuple(Fp32Precision)), default=Fp32Precision.DEFAULT, execution=True,
         usual=Fp32Precision.DEFAULT, choice=True, phrase="fp32_precision={}", label="fp32-{}",
-        process=True, told=Told.PROCESS, heading="float32 precision", about="how torch was told to compute float32"),
+        process=True, sent=Sent.PROCESS, heading="float32 precision", about="how torch was told to compute float32"),
     "deterministic": Setting(kind=_TRUTH, default=False, execution=True, usual=False, phrase="deterministic={}",
-        label="deterministic", process=True, told=Told.PROCESS,
+        label="deterministic", process=True, sent=Sent.PROCESS,
         heading="deterministic", about="deterministic algorithms only"),
     "cudnn_benchmark": Setting(kind=_TRUTH, default=False, execution=True, usual=False, choice=True,
-        phrase="cudnn_benchmark={}", label="cudnn-benchmark", process=True, told=Told.PROCESS,
+        phrase="cudnn_benchmark={}", label="cudnn-benchmark", process=True, sent=Sent.PROCESS,
         heading="cudnn.benchmark", about="cuDNN tries its algorithms first"),
     "env": Setting(kind=Kind(variables=True), default=(), execution=True, choice=True, phrase="env {}", label="{}",
-        process=True, told=Told.VARIABLES, heading="variables", about="environment variables of the worker"),
+        process=True, sent=Sent.VARIABLES, heading="variables", about="environment variables of the worker"),
 }
 # fmt: on
 #: Every setting by its name in YAML.
@@ -319,6 +319,6 @@ REQUIRED = tuple(name for name, row in TABLE.items() if row.required)
 PROCESS_SETTINGS = tuple(name for name, row in TABLE.items() if row.process)
 
 
-def told(how: Told) -> tuple[str, ...]:
+def sent(how: Sent) -> tuple[str, ...]:
     """The settings that a worker learns in one way."""
-    return tuple(name for name, row in TABLE.items() if row.told is how)
+    return tuple(name for name, row in TABLE.items() if row.sent is how)

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 from convbench import units
 from convbench.analysis.comparison.judgment import JUDGED, Comparison, Judgment, Verdict
-from convbench.analysis.table.columns import COLUMNS, NOT_REACHED, Kind, Rows, Value, columns, in_64_bits
+from convbench.analysis.table.columns import COLUMNS, NOT_REACHED, ColumnType, Rows, Value, columns, in_64_bits
 from convbench.errors import RequestError
 from convbench.model.result import UNMEASURED, WRONG, Run, Status
 from convbench.model.serial import parsed, run_from_json, to_json
@@ -53,10 +53,10 @@ def to_csv(run: Run) -> bytes:
     return _utf8(text.getvalue())
 
 
-def _cells(kind: Kind, values: list[Value]) -> list[str]:
+def _cells(kind: ColumnType, values: list[Value]) -> list[str]:
     """The cells of one column; most hold few different values."""
     cell = _CELL[kind]
-    if kind is Kind.NUMBER:
+    if kind is ColumnType.NUMBER:
         return [cell(value) for value in values]
     known = {value: cell(value) for value in set(values)}
     return [known[value] for value in values]
@@ -72,11 +72,11 @@ def _plain_cell(value: Value) -> str:
     return "" if value is None else str(value)
 
 
-_CELL: dict[Kind, Callable[[Value], str]] = {
-    Kind.TEXT: _text_cell,
-    Kind.INTEGER: _plain_cell,
-    Kind.NUMBER: lambda value: units.plain(value) if isinstance(value, float) else "",
-    Kind.BOOLEAN: lambda value: _plain_cell(value).lower(),
+_CELL: dict[ColumnType, Callable[[Value], str]] = {
+    ColumnType.TEXT: _text_cell,
+    ColumnType.INTEGER: _plain_cell,
+    ColumnType.NUMBER: lambda value: units.plain(value) if isinstance(value, float) else "",
+    ColumnType.BOOLEAN: lambda value: _plain_cell(value).lower(),
 }
 
 
@@ -112,11 +112,16 @@ def to_parquet(run: Run) -> bytes:
         from pyarrow import parquet
     except ImportError:
         raise RequestError("parquet needs pyarrow", hint="pip install 'convbench[parquet]'") from None
-    types = {Kind.TEXT: pa.string(), Kind.INTEGER: pa.int64(), Kind.NUMBER: pa.float64(), Kind.BOOLEAN: pa.bool_()}
+    types = {
+        ColumnType.TEXT: pa.string(),
+        ColumnType.INTEGER: pa.int64(),
+        ColumnType.NUMBER: pa.float64(),
+        ColumnType.BOOLEAN: pa.bool_(),
+    }
     fields, arrays = [], []
     for name, values in columns(run).items():
         column = COLUMNS[name]
-        if column.kind is Kind.TEXT:
+        if column.kind is ColumnType.TEXT:
             values = [value if value is None else _utf8(str(value)).decode() for value in values]
         arrays.append(pa.array(in_64_bits(values), type=types[column.kind]))
         fields.append(pa.field(name, types[column.kind], metadata={"unit": column.unit, "about": column.about}))

@@ -268,7 +268,7 @@ class Secret:
 
 
 #: A scalar: its text, where it begins and ends in the file, and its line.
-_Place = tuple[str, int, int, int]
+_Span = tuple[str, int, int, int]
 
 
 def without_secrets(text: str) -> tuple[str, list[Secret]]:
@@ -292,17 +292,17 @@ def without_secrets(text: str) -> tuple[str, list[Secret]]:
     return "".join([*left, text[at:]]), secrets
 
 
-def _secrets(text: str) -> Iterator[tuple[str, _Place]]:
+def _secrets(text: str) -> Iterator[tuple[str, _Span]]:
     """The name of every secret, and the place of its value."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    anchors: dict[str | None, _Place] = {}
+    anchors: dict[str | None, _Span] = {}
     outer: list[list[str | None] | None] = []  # of each open mapping the key whose value comes; None for a list
     for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.CollectionEndEvent):
             outer.pop()
         if not isinstance(event, yaml.NodeEvent):
             continue
-        place: _Place | None = None
+        place: _Span | None = None
         if isinstance(event, yaml.ScalarEvent) and event.start_mark and event.end_mark:
             place = (event.value, event.start_mark.index, event.end_mark.index, _line(event))
             anchors[event.anchor] = place

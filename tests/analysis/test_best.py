@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import synthetic
 
-from convbench.analysis.findings.findings import Finding, Kind, Weight, findings
+from convbench.analysis.findings.findings import Finding, FindingKind, Weight, findings
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import LAYOUT, Result, Status, pack_blocks, unpack_blocks
@@ -27,7 +27,7 @@ def timed(case: Case, floor_s: float, *, passes: int = 5) -> Result:
 
 def best(*results: Result) -> list[Finding]:
     made = replace(synthetic.empty_run(), results=results)
-    return [finding for finding in findings(made) if finding.kind is Kind.BEST]
+    return [finding for finding in findings(made) if finding.kind is FindingKind.BEST]
 
 
 def test_each_layer_has_its_own_best_setting() -> None:

@@ -9,7 +9,7 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convbench.analysis.findings.findings import Finding, Kind, Weight, findings
+from convbench.analysis.findings.findings import Finding, FindingKind, Weight, findings
 from convbench.model.case import Case
 from convbench.model.problem import Problem
 from convbench.model.result import Result
@@ -30,7 +30,7 @@ def timed(case: Case, factor: float = 1.0, *, process: float = 0.0, seed: int = 
 
 def cliffs(*results: Result) -> list[Finding]:
     made = replace(synthetic.empty_run(), results=results)
-    return [finding for finding in findings(made) if finding.kind is Kind.CLIFF]
+    return [finding for finding in findings(made) if finding.kind is FindingKind.CLIFF]
 
 
 def test_a_size_that_costs_far_more_than_the_next_smaller_one() -> None:
@@ -55,7 +55,7 @@ def test_a_cliff_of_some_layers_says_which() -> None:
 
 def test_what_is_told_as_a_cliff_is_not_told_again() -> None:
     made = replace(synthetic.empty_run(), results=tuple(timed(layer(c), 2.0 if c == 65 else 1.0) for c in (64, 65)))
-    assert [f.kind for f in findings(made) if f.axis == "in_channels"] == [Kind.CLIFF]
+    assert [f.kind for f in findings(made) if f.axis == "in_channels"] == [FindingKind.CLIFF]
 
 
 def test_larger_sizes_that_cost_less_and_far_ones_are_no_cliffs() -> None:

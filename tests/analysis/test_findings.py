@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from convbench.analysis.findings.effects import EXECUTION, WORK
 from convbench.analysis.findings.evidence import Evidence, evidence
-from convbench.analysis.findings.findings import Finding, Kind, Trust, Weight, findings, noise_sentence, trust
+from convbench.analysis.findings.findings import Finding, FindingKind, Trust, Weight, findings, noise_sentence, trust
 from convbench.analysis.table.columns import Rows
 from convbench.analysis.table.frame import frame
 from convbench.measure import schedule
@@ -59,13 +59,13 @@ def sentences(found: list[Finding], weight: Weight) -> list[str]:
     return [finding.sentence for finding in found if finding.weight is weight]
 
 
-def of_kind(found: list[Finding], *kinds: Kind) -> list[Finding]:
+def of_kind(found: list[Finding], *kinds: FindingKind) -> list[Finding]:
     return [finding for finding in found if finding.kind in kinds]
 
 
 def effects(*results: Result) -> list[str]:
     """The sentences on settings of execution."""
-    kinds = (Kind.EFFECT, Kind.FALLBACK, Kind.THREADS, Kind.MODULE)
+    kinds = (FindingKind.EFFECT, FindingKind.FALLBACK, FindingKind.THREADS, FindingKind.MODULE)
     return [finding.sentence for finding in of_kind(findings(run(*results)), *kinds)]
 
 
@@ -87,7 +87,7 @@ def test_an_effect_over_matched_pairs_with_its_exception() -> None:
         return (1e-3, 1.5e-3) if channels == 3 else (1.8e-3, 1e-3)
 
     results = in_pairs(range(3, 9), seconds, dtype="bfloat16")
-    [found] = of_kind(findings(run(*results)), Kind.EFFECT)
+    [found] = of_kind(findings(run(*results)), FindingKind.EFFECT)
     assert (found.weight, found.axis) == (Weight.EFFECT, "dtype")
     assert found.sentence == (
         "bfloat16 is 1.80x faster than float32 in the median of 6 matched cases: faster in 5 (1.80x), slower in 1 "
@@ -120,7 +120,7 @@ def test_exceptions_without_a_common_setting_are_counted() -> None:
 def test_the_size_told_first_is_the_median_over_all_pairs() -> None:
     speed = {8: 3.0, 9: 3.0, 10: 3.0, 11: 3.0, 12: 1.2, 13: 1.2, 14: 1.0, 15: 1 / 2, 16: 1 / 2}
     [found] = of_kind(
-        findings(run(*in_pairs(range(8, 17), lambda c: (1e-3, 1e-3 / speed[c]), dtype="bfloat16"))), Kind.EFFECT
+        findings(run(*in_pairs(range(8, 17), lambda c: (1e-3, 1e-3 / speed[c]), dtype="bfloat16"))), FindingKind.EFFECT
     )
     assert found.sentence == (
         "bfloat16 is 1.20x faster than float32 in the median of 9 matched cases: faster in 6 (3.00x), slower in 2 "
@@ -180,7 +180,7 @@ def test_an_effect_that_is_no_rule_is_told_as_one_that_is_mixed() -> None:
         "(at in_channels=8 or 10), 2.00x slower in 2 (at in_channels=9 or 11)"
     ]
     rare = in_pairs(range(8, 18), lambda c: (1e-3, 0.5e-3 if c < 10 else 1e-3), dtype="bfloat16")
-    [found] = of_kind(findings(run(*rare)), Kind.EFFECT)
+    [found] = of_kind(findings(run(*rare)), FindingKind.EFFECT)
     assert found.sentence == (
         "bfloat16 differs little from float32 in the median of 10 matched cases, but is 2.00x faster in 2 (at "
         "in_channels=8 or 9); the others differ by little or by noise alone"
@@ -207,15 +207,15 @@ def test_wrong_layers_are_never_ranked() -> None:
 def test_a_slow_fallback_names_what_ran() -> None:
     slow = timed(layer(dtype="float16"), 36e-3, implementation="Slow2d")
     made = run(timed(layer(), 1e-3), slow)
-    [found] = of_kind(findings(made), Kind.FALLBACK)
+    [found] = of_kind(findings(made), FindingKind.FALLBACK)
     assert found.sentence == (
         "float16 has no fast code here: it takes 36.0x as long as float32 in 1 of 1 matched case, with Slow2d"
     )
     assert (found.axis, set(found.cases)) == ("dtype", {layer().id, slow.case.id})
-    assert of_kind(findings(made), Kind.EFFECT) == [], "it is told once"
+    assert of_kind(findings(made), FindingKind.EFFECT) == [], "it is told once"
     nameless = effects(timed(layer(), 1e-3), replace(slow, implementation=None))
     assert nameless == ["float16 has no fast code here: it takes 36.0x as long as float32 in 1 of 1 matched case"]
-    assert of_kind(findings(run(timed(layer(), 1e-3), timed(layer(dtype="float64"), 2e-3))), Kind.FALLBACK) == []
+    assert of_kind(findings(run(timed(layer(), 1e-3), timed(layer(dtype="float64"), 2e-3))), FindingKind.FALLBACK) == []
 
 
 def test_a_dtype_that_is_slow_for_a_few_layers_is_told_beside_its_effect() -> None:
@@ -234,7 +234,7 @@ def test_only_what_contradicts_a_finding_is_an_exception_to_it() -> None:
         return lambda c: (1e-3, 5e-3) if c < slow else (2e-3, 1e-3) if c < 12 else (1e-3, 1e-3)
 
     def fallback(slow: int) -> Finding:
-        [found] = of_kind(findings(run(*in_pairs(range(3, 13), seconds(slow), dtype="bfloat16"))), Kind.FALLBACK)
+        [found] = of_kind(findings(run(*in_pairs(range(3, 13), seconds(slow), dtype="bfloat16"))), FindingKind.FALLBACK)
         return found
 
     few, most = fallback(4), fallback(10)
@@ -263,7 +263,7 @@ def test_a_noisy_machine_is_said_to_be_one() -> None:
     found = findings(run(synthetic.result(layer(), made=noisy)))
     told = "a fixed piece of work, the probe, took {}x as long in the median as in its quietest moment"
     assert f"the machine was noisy: {told.format(1.31)}" in sentences(found, Weight.NOTE)
-    assert of_kind(findings(run(result)), Kind.NOISE) == []
+    assert of_kind(findings(run(result)), FindingKind.NOISE) == []
     assert noise_sentence(1.02) == f"the machine was quiet: {told.format(1.02)}"
     assert "unknown" in noise_sentence(float("nan"))
 
@@ -274,14 +274,14 @@ def test_a_floor_that_few_blocks_support_is_said() -> None:
     weak = synthetic.result(layer(), made=lucky)
     [text] = sentences(findings(run(weak)), Weight.NOISE)
     assert text.startswith("in 1 of 1 case fewer than a tenth of the blocks came within 3 % of the floor")
-    one_of_two = of_kind(findings(run(weak, timed(layer(9), 1e-3))), Kind.NOISE)
+    one_of_two = of_kind(findings(run(weak, timed(layer(9), 1e-3))), FindingKind.NOISE)
     assert [(finding.weight, finding.exceptions) for finding in one_of_two] == [(Weight.NOTE, ())], "others hold"
 
 
 def test_floors_that_disagree_from_process_to_process_are_told() -> None:
     def disagreeing(apart: int) -> list[Finding]:
         results = [timed(layer(8 + i), 1e-3, wobble=0.5 if i < apart else 0.0) for i in range(10)]
-        return of_kind(findings(run(*results)), Kind.NOISE)
+        return of_kind(findings(run(*results)), FindingKind.NOISE)
 
     assert disagreeing(1) == []
     [some] = disagreeing(2)
@@ -309,7 +309,7 @@ def test_a_direction_is_told_where_it_is_out_of_line_with_its_work() -> None:
 
     results = backwards({16: 2e-3, 32: 3e-3, 64: 5e-3})
     slow = layer(64, direction=Direction.BACKWARD)
-    [found] = of_kind(findings(run(*results)), Kind.DIRECTION)
+    [found] = of_kind(findings(run(*results)), FindingKind.DIRECTION)
     assert found.sentence == (
         "backward takes 5.00x as long as forward in 1 of 3 matched layers (at in_channels=64), for 2x the work; the "
         f"farthest is {slow.label}, which ran A"
@@ -317,8 +317,8 @@ def test_a_direction_is_told_where_it_is_out_of_line_with_its_work() -> None:
     assert set(found.cases) == {layer(64).id, slow.id}
     assert found.exceptions == ()
     assert found.size == pytest.approx(2.5)
-    assert of_kind(findings(run(*backwards({16: 2e-3, 32: 3e-3}))), Kind.DIRECTION) == []
-    [found] = of_kind(findings(run(*backwards({16: 0.5e-3}))), Kind.DIRECTION)
+    assert of_kind(findings(run(*backwards({16: 2e-3, 32: 3e-3}))), FindingKind.DIRECTION) == []
+    [found] = of_kind(findings(run(*backwards({16: 0.5e-3}))), FindingKind.DIRECTION)
     assert found.sentence == "backward takes only 0.500x as long as forward in 1 of 1 matched layer, for 2x the work"
 
 
@@ -477,7 +477,7 @@ def test_cases_of_a_bad_hour_are_told() -> None:
 
 def test_what_the_system_tells_of_disturbances_is_told() -> None:
     facts = (PassFacts(pass_index=0, seconds=1.0, stolen=0.03, throttled=2), PassFacts(pass_index=1, seconds=1.0))
-    told = of_kind(findings(replace(run(timed(layer(), 1e-3)), passes=facts)), Kind.NOISE)
+    told = of_kind(findings(replace(run(timed(layer(), 1e-3)), passes=facts)), FindingKind.NOISE)
     assert [(finding.weight, finding.sentence) for finding in told] == [
         (Weight.NOTE, "in one pass 3.0 % of the processor's time went to other guests of the host"),
         (
@@ -491,7 +491,7 @@ def test_results_of_little_precision_are_told() -> None:
     exact, rough = timed(layer(16), 1e-3), timed(layer(32), 1e-3)
     assert rough.check is not None
     rough = replace(rough, check=replace(rough.check, max_error=20_000.0))
-    [found] = of_kind(findings(run(exact, rough)), Kind.INACCURATE)
+    [found] = of_kind(findings(run(exact, rough)), FindingKind.INACCURATE)
     assert found.sentence == (
         "1 of 2 cases computed in less precision than was asked for, the worst 20,000 units of roundoff from exact: "
         f"{rough.case.label}"
@@ -499,16 +499,16 @@ def test_results_of_little_precision_are_told() -> None:
     assert (found.cases, found.exceptions) == ((rough.case.id,), ())
     assert findings(run(exact, rough))[0] == found
     told = replace(rough, status=Status.IMPRECISE, reason="less precision than float32")
-    [again] = of_kind(findings(run(exact, told)), Kind.INACCURATE)
+    [again] = of_kind(findings(run(exact, told)), FindingKind.INACCURATE)
     assert again == replace(found, sentence=f"{found.sentence}: less precision than float32"), (
         "as it was told of old runs"
     )
     unknown = replace(told, check=None)
-    [bare] = of_kind(findings(run(exact, unknown)), Kind.INACCURATE)
+    [bare] = of_kind(findings(run(exact, unknown)), FindingKind.INACCURATE)
     assert "than was asked for: " in bare.sentence
     assert told.check is not None
     hidden = replace(told, check=replace(told.check, max_error=40.0))  # among many terms, say
-    [found] = of_kind(findings(run(exact, hidden)), Kind.INACCURATE)
+    [found] = of_kind(findings(run(exact, hidden)), FindingKind.INACCURATE)
     assert "the worst 40 units" in found.sentence
 
 
@@ -518,7 +518,7 @@ def test_what_is_not_what_was_asked_for_is_never_best_nor_counted_in_a_network(s
     both = run(slow, replace(fast, status=status, reason="a reason"))
     told = [finding.sentence for finding in findings(both)]
     assert not [text for text in told if "float16" in text and "faster" in text]
-    assert not of_kind(findings(both), Kind.BEST)
+    assert not of_kind(findings(both), FindingKind.BEST)
     [network] = [text for text in told if "the network spends" in text and "float32" in text]
     assert "is wrong" not in network and "is imprecise" not in network
     assert not [text for text in told if "computed the right result" in text]
@@ -530,7 +530,7 @@ def test_every_setting_that_can_be_swept_has_an_effect_to_tell() -> None:
 
 def test_a_users_module_is_told_also_where_it_is_no_faster() -> None:
     results = in_pairs(range(8, 11), lambda _: (1e-3, 1.01e-3), module="m:C")
-    [found] = of_kind(findings(run(*results)), Kind.MODULE)
+    [found] = of_kind(findings(run(*results)), FindingKind.MODULE)
     assert found.sentence == (
         f"m:C is as fast as {TORCH_CONV2D} in 3 of 3 matched cases: no difference beyond noise and 5 %, 1.01x its time "
         "in the median"
@@ -541,7 +541,7 @@ def test_a_users_module_is_told_also_where_it_is_no_faster() -> None:
 def test_more_threads_that_are_slower_than_fewer_are_too_many() -> None:
     took = {1: 4e-3, 2: 2e-3, 4: 3e-3}
     results = [timed(layer(c, threads=t), s) for c in (16, 32) for t, s in took.items()]
-    found = of_kind(findings(run(*(replace(r, threads=r.case.threads) for r in results))), Kind.THREADS)
+    found = of_kind(findings(run(*(replace(r, threads=r.case.threads) for r in results))), FindingKind.THREADS)
     assert sorted(finding.sentence for finding in found) == [
         "threads=2 is 2.00x faster than threads=1 in 2 of 2 matched cases",
         "threads=4 is 1.33x faster than threads=1 in 2 of 2 matched cases",
@@ -553,11 +553,11 @@ def test_more_threads_that_are_slower_than_fewer_are_too_many() -> None:
 def test_times_of_threads_that_waited_for_cores_in_every_pass_prove_nothing() -> None:
     results = [timed(layer(threads=t), s) for t, s in ((1, 1e-3), (2, 50e-3))]
     made = run(*(replace(result, threads=result.case.threads) for result in results))
-    assert len(of_kind(findings(made), Kind.THREADS)) == 1
+    assert len(of_kind(findings(made), FindingKind.THREADS)) == 1
 
     def with_ratios(*ratios: float) -> list[Finding]:
         facts = tuple(PassFacts(pass_index=i, seconds=1.0, twin_ratio=ratio) for i, ratio in enumerate(ratios))
-        return of_kind(findings(replace(made, passes=facts)), Kind.THREADS)
+        return of_kind(findings(replace(made, passes=facts)), FindingKind.THREADS)
 
     assert [finding.weight for finding in with_ratios(3.0, 2.0)] == [Weight.NOISE]
     assert len(with_ratios(3.0, 0.6)) == 2
@@ -575,12 +575,12 @@ def test_layers_far_from_the_roof_are_told_with_what_ran() -> None:
         Roof(kind=RoofKind.BANDWIDTH, rate=1e15, footprint_bytes=2**20, device="cpu", threads=1, source="copy"),
     )
     made = replace(run(*at_rate), passes=(PassFacts(pass_index=0, seconds=1.0, roofs=roofs),))
-    [found] = of_kind(findings(made), Kind.ROOF)
+    [found] = of_kind(findings(made), FindingKind.ROOF)
     assert found.sentence == (
         "2 of 3 cases reach less than 25 % of what this machine can do, all with Slow2d; the farthest reaches 1.0 %: "
         f"{cases[0].label}"
     )
-    [one] = of_kind(findings(replace(made, results=made.results[:2])), Kind.ROOF)
+    [one] = of_kind(findings(replace(made, results=made.results[:2])), FindingKind.ROOF)
     assert one.sentence == (
         f"1 of 2 cases reaches only 1.0 % of what this machine can do, with Slow2d: {cases[0].label}"
     )
@@ -588,13 +588,13 @@ def test_layers_far_from_the_roof_are_told_with_what_ran() -> None:
     mute = tuple(
         replace(result, implementation=name) for result, name in zip(at_rate, ("unknown", "x", None), strict=True)
     )
-    [found] = of_kind(findings(replace(made, results=mute)), Kind.ROOF)
+    [found] = of_kind(findings(replace(made, results=mute)), FindingKind.ROOF)
     assert "all with an unknown kernel" in found.sentence
     many = tuple(
         timed(case, case.flops / 1e9, implementation=name)
         for case, name in zip([layer(c, threads=1) for c in range(8, 14)], "ABCABA", strict=True)
     )
-    [found] = of_kind(findings(replace(made, results=many)), Kind.ROOF)
+    [found] = of_kind(findings(replace(made, results=many)), FindingKind.ROOF)
     assert "can do, 3 of them with A and 2 with B; the farthest" in found.sentence
 
 
@@ -605,7 +605,7 @@ def test_the_systems_allocator_is_told_by_what_it_costs() -> None:
     same = replace(
         timed(layer(32), 1e-3), system_blocks=((LAYOUT, pack_blocks(replace(b, minimum_s=1e-3) for b in system[:3])),)
     )
-    [found] = of_kind(findings(run(dear, same)), Kind.ALLOCATOR)
+    [found] = of_kind(findings(run(dear, same)), FindingKind.ALLOCATOR)
     assert found.sentence == (
         f"the system's memory allocator costs 50 % in 1 of 2 cases, with 1,800 page faults a call: {dear.case.label}"
     )
@@ -613,7 +613,7 @@ def test_the_systems_allocator_is_told_by_what_it_costs() -> None:
     less = replace(
         timed(layer(32), 1e-3), system_blocks=((LAYOUT, pack_blocks(replace(b, minimum_s=1.3e-3) for b in system[:3])),)
     )
-    [found] = of_kind(findings(run(dear, less)), Kind.ALLOCATOR)
+    [found] = of_kind(findings(run(dear, less)), FindingKind.ALLOCATOR)
     assert found.sentence == (
         "the system's memory allocator costs more than 10 % in 2 of 2 cases, 40 % in the median of them, at most 50 %, "
         f"with 1,800 page faults a call: {dear.case.label}"
@@ -629,7 +629,7 @@ def test_one_pass_whose_lowest_blocks_disagree_proves_nothing() -> None:
 
 def test_findings_are_ranked_by_size_and_by_how_many_cases_show_it() -> None:
     def about(size: float, share: float) -> float:
-        return Finding(weight=Weight.EFFECT, kind=Kind.EFFECT, size=size, sentence="", share=share).importance
+        return Finding(weight=Weight.EFFECT, kind=FindingKind.EFFECT, size=size, sentence="", share=share).importance
 
     assert about(2.0, 1.0) > about(1.5, 1.0) > about(2.0, 0.1) > about(1.0, 1.0) == 0
     found = findings(synthetic.run(300))
@@ -677,7 +677,7 @@ def test_a_planted_effect_is_found_with_its_size_and_direction(ratio: float, see
             (layer(channels, memory_format=MemoryFormat.CHANNELS_LAST), ratio),
         ):
             results.append(timed_noisily(case, factor * case.flops / 50e9, process=0.005, seed=f"{seed} {case.id}"))
-    [found] = of_kind(findings(run(*results)), Kind.EFFECT)
+    [found] = of_kind(findings(run(*results)), FindingKind.EFFECT)
     assert found.size == pytest.approx(max(ratio, 1 / ratio), rel=0.02)
     assert ("faster" in found.sentence) == (ratio < 1)
     assert found.exceptions == () and len(results) / 2 < len(found.cases) <= len(results)

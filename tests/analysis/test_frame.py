@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import synthetic
 
-from convbench.analysis.table.columns import COLUMNS, CONTRACT, NOT_REACHED, Kind, columns
+from convbench.analysis.table.columns import COLUMNS, CONTRACT, NOT_REACHED, ColumnType, columns
 from convbench.analysis.table.frame import DTYPES, frame, swept
 from convbench.model.case import SETTINGS, Case
 from convbench.model.problem import PaddingWord, Problem
@@ -156,7 +156,7 @@ def test_integers_stay_integers_and_every_column_has_its_kind() -> None:
 
 
 def test_plain_columns_hold_plain_values() -> None:
-    kinds = {Kind.TEXT: str, Kind.INTEGER: int, Kind.NUMBER: float, Kind.BOOLEAN: bool}
+    kinds = {ColumnType.TEXT: str, ColumnType.INTEGER: int, ColumnType.NUMBER: float, ColumnType.BOOLEAN: bool}
     for name, values in columns(synthetic.run(40, unmeasured=2)).items():
         assert len(values) == 40
         assert {type(value) for value in values} <= {kinds[COLUMNS[name].kind], type(None)}, name

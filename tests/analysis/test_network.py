@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import synthetic
 
-from convbench.analysis.findings.findings import Finding, Kind, Weight, findings
+from convbench.analysis.findings.findings import Finding, FindingKind, Weight, findings
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import Result, Run, Status
@@ -33,7 +33,7 @@ def run(*results: Result, unmeasured: tuple[Case, ...] = ()) -> Run:
 
 
 def network(*results: Result, unmeasured: tuple[Case, ...] = ()) -> list[Finding]:
-    return [found for found in findings(run(*results, unmeasured=unmeasured)) if found.kind is Kind.NETWORK]
+    return [found for found in findings(run(*results, unmeasured=unmeasured)) if found.kind is FindingKind.NETWORK]
 
 
 def test_a_layer_counts_as_often_as_it_occurs() -> None:

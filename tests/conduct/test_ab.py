@@ -12,10 +12,10 @@ from fake_engine import GLIBC, FakeEngine, Script
 from numbered_cases import case
 
 from convbench.analysis.comparison import side_by_side
-from convbench.analysis.comparison.judgment import Compared, Verdict
-from convbench.analysis.comparison.side_by_side import BEYOND_L2, CONFIRMATION, FEWEST_EPOCHS, SCREEN, THRESHOLD
+from convbench.analysis.comparison.judgment import RunComparison, Verdict
+from convbench.analysis.comparison.side_by_side import CONFIRMATION, FEWEST_EPOCHS, MORE_BEYOND_L2, SCREEN, THRESHOLD
 from convbench.cli import exits
-from convbench.cli.progress import Shown
+from convbench.cli.progress import RunProgress
 from convbench.conduct import ab, epochs, rounds
 from convbench.conduct.described import COHORT_MEMORY_SHARE
 from convbench.conduct.epochs import BLOCK_S, LONGEST_S, ROUNDS, rounds_of
@@ -91,7 +91,7 @@ class Pair:
         )
         return a, b
 
-    def measure(self, cases: Sequence[Case], **options: float) -> Compared:
+    def measure(self, cases: Sequence[Case], **options: float) -> RunComparison:
         try:
             return ab.ab(SWEEP, cases, self.sides, listener=self.listener, **options)  # type: ignore[arg-type]
         finally:
@@ -100,7 +100,7 @@ class Pair:
             ], "no worker is left"
             assert not any(engine.late for engine in self.engines)
 
-    def confirm(self, cases: Sequence[Case], control: Collection[int], **options: int) -> Compared:
+    def confirm(self, cases: Sequence[Case], control: Collection[int], **options: int) -> RunComparison:
         return ab.confirm(SWEEP, cases, self.sides, control=control, listener=self.listener, **options)
 
     def asked(self, op: str) -> tuple[list[int], list[int]]:
@@ -200,7 +200,7 @@ def test_layers_beyond_the_second_level_cache_get_more_epochs() -> None:
     cases = [case(1), wide]
     pair = Pair(b=replace(slow(1, 9), host={"l2_bytes": (case(1).bytes + wide.bytes) // 2}))
     found = pair.measure(cases)
-    more = round(CONFIRMATION * BEYOND_L2)
+    more = round(CONFIRMATION * MORE_BEYOND_L2)
     assert more > CONFIRMATION
     assert [judgment.passes for judgment in found.comparison.judgments] == [CONFIRMATION, more]
     assert [counted(result) for result in found.new.results] == [
@@ -233,7 +233,7 @@ def test_what_the_epochs_leave_open_gets_as_many_again() -> None:
 @pytest.mark.parametrize("l2_bytes", [None, 1])
 def test_all_are_beyond_a_cache_that_is_not_known(l2_bytes: int | None) -> None:
     found = Pair(b=replace(slow(1), host={"l2_bytes": l2_bytes})).measure([case(1), case(2)], epochs=FEWEST_EPOCHS)
-    assert {judgment.passes for judgment in found.comparison.judgments} == {round(FEWEST_EPOCHS * BEYOND_L2)}
+    assert {judgment.passes for judgment in found.comparison.judgments} == {round(FEWEST_EPOCHS * MORE_BEYOND_L2)}
 
 
 def test_the_number_of_epochs_and_the_threshold_may_be_others() -> None:
@@ -427,7 +427,7 @@ def test_progress_is_shown_without_a_run(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    shown = Shown()
+    shown = RunProgress()
     shown.progressed(replace(pair.progress[0], is_waiting=True, failed=3, imprecise=2))
     shown.close()
     err = capsys.readouterr().err

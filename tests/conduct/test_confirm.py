@@ -20,7 +20,7 @@ from convbench.actions.read import MeasuredRun
 from convbench.analysis.comparison import confirmation
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.comparison import compare
-from convbench.analysis.comparison.judgment import Compared, How, Verdict
+from convbench.analysis.comparison.judgment import How, RunComparison, Verdict
 from convbench.conduct import confirm as against
 from convbench.conduct.run import Listener
 from convbench.engine.git_state import as_of, checkout
@@ -81,7 +81,7 @@ class Engines:
         across: bool = False,
         told: list[str] | None = None,
         thresholds: Thresholds = FIVE,
-    ) -> Compared:
+    ) -> RunComparison:
         lines: list[str] = [] if told is None else told
         return against.confirmed(
             SWEEP,
@@ -101,7 +101,7 @@ def engines() -> Engines:
     return Engines(Script(), Script())
 
 
-def verdicts(compared: Compared) -> list[Verdict]:
+def verdicts(compared: RunComparison) -> list[Verdict]:
     return [judgment.verdict for judgment in compared.comparison.judgments]
 
 
@@ -160,7 +160,7 @@ def test_what_noise_hid_is_suspected_where_it_moved_beyond_the_threshold() -> No
     base = run([STEADY, STEADY, STEADY], id="base")
     new = run([times(2, apart), apart, STEADY], id="new")
     found = against.stored.compare(base, new, FIVE)
-    assert verdicts(Compared(comparison=found, base=base, new=new))[:2] == [Verdict.INCONCLUSIVE] * 2
+    assert verdicts(RunComparison(comparison=found, base=base, new=new))[:2] == [Verdict.INCONCLUSIVE] * 2
     assert confirmation.suspects(found) == [found.judgments[0]]
 
 
@@ -335,9 +335,9 @@ def test_a_sweep_edited_while_it_is_measured_is_confirmed_as_it_was_read(
 
     confirmed_by: list[Sweep] = []
 
-    def confirmed(sweep: Sweep, *rest: object, **more: object) -> Compared:
+    def confirmed(sweep: Sweep, *rest: object, **more: object) -> RunComparison:
         confirmed_by.append(sweep)
-        return Compared(comparison=compare(base, new, FIVE), base=base, new=new)
+        return RunComparison(comparison=compare(base, new, FIVE), base=base, new=new)
 
     monkeypatch.setattr(measure, "baseline", lambda ref, *, db: base)
     monkeypatch.setattr(measure, "run_planned", measured)

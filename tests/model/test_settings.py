@@ -20,7 +20,7 @@ from convbench.cli.explain import explain
 from convbench.model.case import Case, WorkerSettings
 from convbench.model.problem import Problem
 from convbench.model.serial import case_from_json
-from convbench.model.settings import OF_CASE, OF_PROBLEM, PROCESS_SETTINGS, SETTINGS, TABLE, Told
+from convbench.model.settings import OF_CASE, OF_PROBLEM, PROCESS_SETTINGS, SETTINGS, TABLE, Sent
 from convbench.sweep.document import Mistakes, Node
 from convbench.sweep.parse import read_value
 
@@ -83,7 +83,7 @@ def test_a_row_holds_together(name: str) -> None:
     assert row.work + row.execution + (name == "direction") == 1
     assert bool(row.phrase) != row.work
     assert row.execution or not row.choice
-    assert row.process or row.told in (Told.LAYER, Told.SHAPES)
+    assert row.process or row.sent in (Sent.LAYER, Sent.SHAPES)
     assert row.default is None or row.usual in (None, row.default)
     if not row.required and not row.kind.variables:
         mistakes = Mistakes("a row")
@@ -104,7 +104,7 @@ ADDED = [
         usual="direct", choice=True, phrase="the {} algorithm", label="{}-algorithm",
         heading="algorithm", about="how it is computed"),
     "streams": Setting(kind=Kind(least=1), default=1, execution=True, usual=1, phrase="streams={}",
-        label="{}-streams", process=True, told=Told.PROCESS, heading="streams", about="queues of the device"),
+        label="{}-streams", process=True, sent=Sent.PROCESS, heading="streams", about="queues of the device"),
 """,
     ),
     ("model/case.py", "    given_label: str | None =", '    algorithm: str = "direct"\n    streams: int = 1\n'),

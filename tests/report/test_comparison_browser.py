@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page
 from uncommon import UNCOMMON
 
 from convbench import units
-from convbench.analysis.comparison.judgment import Compared, Judgment, Verdict
+from convbench.analysis.comparison.judgment import Judgment, RunComparison, Verdict
 from convbench.measure import alike, estimate
 from convbench.model.result import Result
 from convbench.report.pages import comparison as comparison_page
@@ -32,17 +32,17 @@ CASES = 62
 
 
 @pytest.fixture(scope="module")
-def compared() -> Compared:
+def compared() -> RunComparison:
     return two_runs.stored(CASES)
 
 
 @pytest.fixture(scope="module")
-def file(compared: Compared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def file(compared: RunComparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page, with the new run's report beside it."""
     return _write(compared, tmp_path_factory.mktemp("reports"), page.file_name(compared.new))
 
 
-def _write(compared: Compared, folder: Path, *beside: str) -> Path:
+def _write(compared: RunComparison, folder: Path, *beside: str) -> Path:
     path = folder / comparison_page.file_name(compared.comparison)
     path.write_text(comparison_page.render(compared, beside), encoding="utf-8")
     return path
@@ -71,7 +71,7 @@ def _marks(traces: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {trace["name"]: trace for trace in traces if trace.get("mode") == "markers"}
 
 
-def _with(compared: Compared, verdict: Verdict) -> list[Judgment]:
+def _with(compared: RunComparison, verdict: Verdict) -> list[Judgment]:
     return [judgment for judgment in ordered(compared.comparison) if judgment.verdict is verdict]
 
 
@@ -100,7 +100,7 @@ def _open(page: Page, judgment: Judgment) -> None:
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
 def test_every_ratio_and_its_interval_are_drawn(
-    browser: Browser, compared: Compared, file: Path, scheme: str, width: int
+    browser: Browser, compared: RunComparison, file: Path, scheme: str, width: int
 ) -> None:
     with ready(browser, file, width=width, scheme=scheme) as shown:
         traces = _drawn(shown)
@@ -147,7 +147,9 @@ def test_the_thresholds_lie_around_what_all_cases_moved_by_together(browser: Bro
         assert f"half of all cases moved together, {together}" in shown.inner_text("main")
 
 
-def test_the_verdict_can_be_sent_and_a_mark_opens_its_case(browser: Browser, compared: Compared, file: Path) -> None:
+def test_the_verdict_can_be_sent_and_a_mark_opens_its_case(
+    browser: Browser, compared: RunComparison, file: Path
+) -> None:
     [worst, *_] = _with(compared, Verdict.REGRESSED)
     with ready(browser, file) as shown:
         assert shown.inner_text("h1") == comparison_page.headline(compared.comparison)
@@ -181,7 +183,7 @@ def test_the_verdict_can_be_sent_and_a_mark_opens_its_case(browser: Browser, com
 
 
 def test_the_picture_is_ordered_and_reaches_as_the_reader_wants(
-    browser: Browser, compared: Compared, file: Path
+    browser: Browser, compared: RunComparison, file: Path
 ) -> None:
     with ready(browser, file) as shown:
         _drawn(shown)
@@ -206,7 +208,7 @@ def test_the_picture_is_ordered_and_reaches_as_the_reader_wants(
 
 
 def test_the_table_has_the_numbers_of_the_comparison(
-    browser: Browser, compared: Compared, file: Path, tmp_path: Path
+    browser: Browser, compared: RunComparison, file: Path, tmp_path: Path
 ) -> None:
     with ready(browser, file) as shown:
         shown.select_option(".dt-length select", "100")
@@ -226,7 +228,7 @@ def test_the_table_has_the_numbers_of_the_comparison(
     assert len(lines) >= CASES + 1 and "regressed" in {word for line in lines for word in line}
 
 
-def test_sorting_searching_filtering_and_links_to_some(browser: Browser, compared: Compared, file: Path) -> None:
+def test_sorting_searching_filtering_and_links_to_some(browser: Browser, compared: RunComparison, file: Path) -> None:
     with ready(browser, file) as shown:
         shown.emulate_media(reduced_motion="reduce")  # clicks need not wait for the page to have scrolled
         shown.select_option(".dt-length select", "100")
@@ -267,7 +269,7 @@ def _floors(base: Result, new: Result) -> list[list[float]]:
     return [[value for value in side[0].tolist() if not math.isnan(value)] for side in (found.base, found.new)]
 
 
-def test_the_page_of_a_case_has_both_sides(browser: Browser, compared: Compared, file: Path) -> None:
+def test_the_page_of_a_case_has_both_sides(browser: Browser, compared: RunComparison, file: Path) -> None:
     [worst, *_] = _with(compared, Verdict.REGRESSED)
     base, new = (
         next(result for result in run.results if result.case == worst.case) for run in (compared.base, compared.new)
@@ -296,7 +298,7 @@ def test_the_page_of_a_case_has_both_sides(browser: Browser, compared: Compared,
         assert not shown.is_visible("dialog#case") and "only=group" in shown.url
 
 
-def test_going_through_the_cases(browser: Browser, compared: Compared, file: Path) -> None:
+def test_going_through_the_cases(browser: Browser, compared: RunComparison, file: Path) -> None:
     order = ordered(compared.comparison)
     with ready(browser, file, width=390) as shown:
         shown.locator("#case-table tbody a").first.click()
@@ -312,7 +314,7 @@ def test_going_through_the_cases(browser: Browser, compared: Compared, file: Pat
         assert not shown.is_visible("dialog#case")
 
 
-def test_a_case_that_one_side_lacks(browser: Browser, compared: Compared, file: Path) -> None:
+def test_a_case_that_one_side_lacks(browser: Browser, compared: RunComparison, file: Path) -> None:
     absent = next(judgment for judgment in compared.comparison.judgments if judgment.new_status is None)
     failed = next(judgment for judgment in _with(compared, Verdict.NOT_JUDGED) if judgment.reason.startswith("failed"))
     with ready(browser, file) as shown:
@@ -357,7 +359,7 @@ def test_themes_paper_and_readers_without_a_mouse(browser: Browser, file: Path) 
         assert shown.pdf().startswith(b"%PDF")
 
 
-def test_the_page_is_whole_without_scripts(browser: Browser, compared: Compared, file: Path) -> None:
+def test_the_page_is_whole_without_scripts(browser: Browser, compared: RunComparison, file: Path) -> None:
     with opened(browser, file, width=390, scripts="off") as seen:
         shown = seen.page
         assert shown.inner_text("h1") == comparison_page.headline(compared.comparison)

@@ -13,7 +13,7 @@ from uncommon import UNCOMMON, exact
 
 from convbench import units
 from convbench.analysis.comparison.comparability import Difference
-from convbench.analysis.comparison.judgment import Compared, How, Judgment, Verdict
+from convbench.analysis.comparison.judgment import How, Judgment, RunComparison, Verdict
 from convbench.measure import estimate
 from convbench.model.result import Status
 from convbench.report.pages import comparison as comparison_page
@@ -24,12 +24,12 @@ from convbench.report.text.compare import why_text
 
 
 @pytest.fixture(scope="module")
-def stored() -> Compared:
+def stored() -> RunComparison:
     return two_runs.stored()
 
 
 @pytest.fixture(scope="module")
-def html(stored: Compared) -> str:
+def html(stored: RunComparison) -> str:
     return render(stored)
 
 
@@ -45,11 +45,11 @@ def column(text: Payload, name: str) -> list[object]:
 # Words
 
 
-def told(verdict: Verdict, *, compared: Compared, **about: object) -> Compared:
+def told(verdict: Verdict, *, compared: RunComparison, **about: object) -> RunComparison:
     return replace(compared, comparison=replace(compared.comparison, verdict=verdict, **about))
 
 
-def test_the_headline_says_what_happened(stored: Compared) -> None:
+def test_the_headline_says_what_happened(stored: RunComparison) -> None:
     slower = [j for j in stored.comparison.judgments if j.verdict is Verdict.REGRESSED]
     worst = max(judgment.ratio for judgment in slower)
     assert headline(stored.comparison) == (
@@ -103,7 +103,7 @@ def test_what_to_do_about_noise() -> None:
     assert any("--epochs" in sentence for sentence in sentences(beside))
 
 
-def test_the_page_has_the_line_of_the_contract_and_its_numbers(html: str, stored: Compared) -> None:
+def test_the_page_has_the_line_of_the_contract_and_its_numbers(html: str, stored: RunComparison) -> None:
     comparison = stored.comparison
     [line] = re.findall(r"<pre[^>]*>(regressed: [^<]*)</pre>", html)
     assert f"judged {comparison.judged} of 62" in line
@@ -120,7 +120,7 @@ def test_file_names() -> None:
     assert re.fullmatch(r"compare-[A-Za-z0-9-]+\.html", file_name(strange))
 
 
-def test_it_links_to_the_reports_that_lie_beside_it(stored: Compared, html: str) -> None:
+def test_it_links_to_the_reports_that_lie_beside_it(stored: RunComparison, html: str) -> None:
     base, new = page.file_name(stored.base), page.file_name(stored.new)
     assert base not in html and new not in html
     assert data(html).head["reports"] == [None, None]
@@ -148,7 +148,7 @@ def judged(text: Payload, judgment: Judgment, row: int) -> dict[str, object]:
 
 @pytest.mark.parametrize("made", [two_runs.stored, two_runs.aside])
 def test_the_scripts_get_the_numbers_of_the_comparison(made: object) -> None:
-    compared: Compared = made()  # type: ignore[operator]
+    compared: RunComparison = made()  # type: ignore[operator]
     text = data(render(compared))
     judgments = ordered(compared.comparison)
     assert text.head["length"] == len(judgments) == len(compared.comparison.judgments)
@@ -171,7 +171,7 @@ def test_the_scripts_get_the_numbers_of_the_comparison(made: object) -> None:
     assert len(compared.comparison.groups) > 0
 
 
-def test_both_sides_of_each_case(stored: Compared, html: str) -> None:
+def test_both_sides_of_each_case(stored: RunComparison, html: str) -> None:
     text = data(html)
     for side, run in (("base", stored.base), ("new", stored.new)):
         known = {result.case.id: result for result in run.results}
@@ -188,7 +188,7 @@ def test_both_sides_of_each_case(stored: Compared, html: str) -> None:
             assert column(text, f"{side}_implementation")[row] == result.implementation
 
 
-def test_the_blocks_of_both_sides(stored: Compared, html: str) -> None:
+def test_the_blocks_of_both_sides(stored: RunComparison, html: str) -> None:
     blocks, text = payload(html, "blocks"), data(html)
     for side, run in (("base", stored.base), ("new", stored.new)):
         known = {result.case.id: result for result in run.results}
@@ -201,7 +201,7 @@ def test_the_blocks_of_both_sides(stored: Compared, html: str) -> None:
         assert minima == pytest.approx(whole.column("minimum_s"), rel=1e-4)
 
 
-def test_unchanged_cases_go_without_their_blocks_first(stored: Compared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unchanged_cases_go_without_their_blocks_first(stored: RunComparison, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison_page, "MOST_BLOCKS", 500)
     html = render(stored)
     packed = data(html).head["packed"]
@@ -213,7 +213,7 @@ def test_unchanged_cases_go_without_their_blocks_first(stored: Compared, monkeyp
     assert packed > changed > 0
 
 
-def test_rows_without_scripts_are_those_of_the_table_the_worst_first(html: str, stored: Compared) -> None:
+def test_rows_without_scripts_are_those_of_the_table_the_worst_first(html: str, stored: RunComparison) -> None:
     verdicts = re.findall(r'<td><span class="status" data-status="([a-z ]+)">', html.partition('id="case-table"')[2])
     assert verdicts == [judgment.verdict.value for judgment in ordered(stored.comparison)]
     assert verdicts[-1] == "unchanged"
@@ -226,7 +226,7 @@ def test_rows_without_scripts_are_those_of_the_table_the_worst_first(html: str, 
 # Nonsense
 
 
-def test_hostile_text_stays_text(stored: Compared) -> None:
+def test_hostile_text_stays_text(stored: RunComparison) -> None:
     nasty = "<img src=x onerror=alert(1)></script>"
     differing = Difference(what=nasty, base=nasty, new=nasty, decides=True, cases=3)
     judgments = tuple(
@@ -245,7 +245,7 @@ def test_hostile_text_stays_text(stored: Compared) -> None:
 
 @pytest.mark.parametrize("made", UNCOMMON.values(), ids=UNCOMMON)
 def test_uncommon_comparisons(made: object) -> None:
-    compared: Compared = made()  # type: ignore[operator]
+    compared: RunComparison = made()  # type: ignore[operator]
     html = render(compared)
     text = data(html)
     assert text.head["length"] == len(compared.comparison.judgments)

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convbench.analysis.findings.findings import findings
-from convbench.analysis.table.columns import COLUMNS, CONTRACT, NOT_REACHED, Kind
+from convbench.analysis.table.columns import COLUMNS, CONTRACT, NOT_REACHED, ColumnType
 from convbench.analysis.table.frame import frame
 from convbench.errors import RequestError
 from convbench.model.result import Environment, Rejection, Run, Status
@@ -87,11 +87,11 @@ def test_the_csv_holds_what_the_frame_holds() -> None:
         for text, value in zip((row[name] for row in found), table[name], strict=True):
             if pd.isna(value):
                 assert text == ""
-            elif column.kind is Kind.TEXT:
+            elif column.kind is ColumnType.TEXT:
                 assert text.removeprefix("'") == value
-            elif column.kind is Kind.BOOLEAN:
+            elif column.kind is ColumnType.BOOLEAN:
                 assert text == str(value).lower()
-            elif column.kind is Kind.INTEGER:
+            elif column.kind is ColumnType.INTEGER:
                 assert int(text) == value
             else:
                 assert math.isclose(float(text), value, rel_tol=1e-6)
@@ -164,10 +164,10 @@ def test_parquet_keeps_types_units_and_where_it_came_from() -> None:
 
     read = parquet.read_table(io.BytesIO(export(RUN, "parquet")))
     kinds = {
-        Kind.TEXT: pa.string(),
-        Kind.INTEGER: pa.int64(),
-        Kind.NUMBER: pa.float64(),
-        Kind.BOOLEAN: pa.bool_(),
+        ColumnType.TEXT: pa.string(),
+        ColumnType.INTEGER: pa.int64(),
+        ColumnType.NUMBER: pa.float64(),
+        ColumnType.BOOLEAN: pa.bool_(),
     }
     assert {field.name: field.type for field in read.schema} == {n: kinds[c.kind] for n, c in COLUMNS.items()}
     assert read.schema.field("floor_s").metadata[b"unit"] == b"s"

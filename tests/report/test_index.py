@@ -46,12 +46,12 @@ def summary(**changes: Any) -> RunSummary:
     return replace(made, **changes)
 
 
-def page(*entries: index.Entry, older: int = 0) -> str:
+def page(*entries: index.RunEntry, older: int = 0) -> str:
     return index.render(entries, older=older, version="0.1.0")
 
 
-def entry(glance: index.Glance | None = GLANCE, report: str | None = None, **changes: Any) -> index.Entry:
-    return index.Entry(run=summary(**changes), glance=glance, report=report)
+def entry(glance: index.Glance | None = GLANCE, report: str | None = None, **changes: Any) -> index.RunEntry:
+    return index.RunEntry(run=summary(**changes), glance=glance, report=report)
 
 
 def test_a_run_is_told_with_its_findings_and_linked() -> None:

@@ -19,7 +19,7 @@ from payloads import payload
 from convbench import sweep as sweeps
 from convbench import units
 from convbench.analysis.findings.findings import findings
-from convbench.analysis.table.columns import COLUMNS, Kind, Rows
+from convbench.analysis.table.columns import COLUMNS, ColumnType, Rows
 from convbench.analysis.table.frame import frame
 from convbench.model.case import Case
 from convbench.model.problem import Direction, Problem
@@ -183,7 +183,7 @@ def test_wrong_results_stand_at_the_head(run: Run) -> None:
     assert "All 3 cases are right" in page.render(replace(run, results=run.results[:3], rejections=()))
 
 
-def _tile(run: Run, title: str) -> page.Tile:
+def _tile(run: Run, title: str) -> page.AnswerTile:
     known = Rows(run)
     return next(tile for tile in page.tiles_of(run, known, frame(run, rows=known)) if tile.title == title)
 
@@ -307,7 +307,7 @@ def test_the_page_carries_every_number_of_the_frame(run: Run, html: str) -> None
         for here, there in zip(seen, table[name], strict=True):
             if here is None:
                 assert pd.isna(there)
-            elif column.kind is Kind.NUMBER:
+            elif column.kind is ColumnType.NUMBER:
                 assert here == pytest.approx(there, rel=1e-6)
             else:
                 assert here == there
@@ -388,7 +388,7 @@ def _channels(values: tuple[int, ...], direction: Direction, *, times: float = 1
     ]
 
 
-def _axes(run: Run) -> dict[str, figures.Axis]:
+def _axes(run: Run) -> dict[str, figures.PlotAxis]:
     return {axis.name: axis for axis in figures.axes(frame(run))}
 
 

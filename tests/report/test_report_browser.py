@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page
 
 from convbench import sweep as sweeps
 from convbench.analysis.findings.findings import findings
-from convbench.analysis.table.columns import COLUMNS, Kind
+from convbench.analysis.table.columns import COLUMNS, ColumnType
 from convbench.analysis.table.frame import frame
 from convbench.model.result import PassFacts, Roof, RoofKind, Run, RunState, Status
 from convbench.report.export import to_csv
@@ -413,7 +413,7 @@ def test_copy_and_download_what_is_shown(browser: Browser, run: Run, table: pd.D
         assert len(read) == len(expected) > 20
         for line, row in zip(read, expected, strict=True):
             for name, cell in line.items():
-                if COLUMNS[name].kind is Kind.NUMBER and row[name]:
+                if COLUMNS[name].kind is ColumnType.NUMBER and row[name]:
                     assert float(cell) == pytest.approx(float(row[name]), rel=1e-6)
                 else:
                     assert cell == row[name]

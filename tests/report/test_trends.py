@@ -39,8 +39,8 @@ def stepped() -> trends.Line:
     return line_of(nights(STEPPED, upgrade=5, many=4))
 
 
-def swept(line: trends.Line) -> trends.Sweep:
-    return trends.Sweep(of=(("b", "now"), ("a", "then")), lines=(line,))
+def swept(line: trends.Line) -> trends.SweepTrend:
+    return trends.SweepTrend(of=(("b", "now"), ("a", "then")), lines=(line,))
 
 
 def page(line: trends.Line, name: str = "nightly") -> str:
@@ -107,7 +107,7 @@ def test_hostile_text_is_text(stepped: trends.Line, hostile: str) -> None:
 
 
 def test_what_is_kept_comes_back(stepped: trends.Line) -> None:
-    sweeps = {"a": swept(stepped), "\ud800": trends.Sweep(of=(), lines=())}
+    sweeps = {"a": swept(stepped), "\ud800": trends.SweepTrend(of=(), lines=())}
     text = index.kept_text({}, "1.0", sweeps)
     assert index.kept_trends(text, "1.0") == sweeps
     assert index.kept_trends(text, "1.1") == {}

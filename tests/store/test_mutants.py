@@ -26,7 +26,7 @@ from convbench import api
 from convbench import sweep as sweeps
 from convbench.actions import pages
 from convbench.analysis.comparison.comparison import compare
-from convbench.analysis.comparison.judgment import Compared
+from convbench.analysis.comparison.judgment import RunComparison
 from convbench.analysis.findings.findings import findings
 from convbench.analysis.history.history import history
 from convbench.errors import NotComparableError, RequestError
@@ -138,7 +138,7 @@ def use(run: Run) -> None:
         found = compare(base, new)
         compare_text(found)
         comparison_to_junit(found)
-        assert comparison_page.render(Compared(comparison=found, base=base, new=new))
+        assert comparison_page.render(RunComparison(comparison=found, base=base, new=new))
     if run.results:
         history_text(history([run], sweeps.thresholds(SOUND)))
     forecast_s([result.case for result in NEWER.results], NEWER.measure, run)

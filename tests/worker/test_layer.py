@@ -14,7 +14,7 @@ import torch
 from convbench.engine.client import KERNELS, spec
 from convbench.model.case import Autocast, Cache, Case, Data
 from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
-from convbench.model.settings import TABLE, Told, told
+from convbench.model.settings import TABLE, Sent, sent
 from convbench.worker import cold, memory, timer
 from convbench.worker.check import check
 from convbench.worker.layer import Layer, Spec
@@ -51,13 +51,13 @@ def made(**settings: object) -> Layer:
 
 def test_the_worker_knows_what_it_is_told_once() -> None:
     """A setting that is missing in either list would not be applied, and nobody would notice."""
-    assert set(Settings._fields) == set(told(Told.PROCESS))
+    assert set(Settings._fields) == set(sent(Sent.PROCESS))
     assert {name: TABLE[name].default for name in Settings._fields} == Settings()._asdict()
 
 
 def test_a_spec_is_what_a_worker_is_told_of_a_layer() -> None:
     computed = {"pads", "input_shape", "weight_shape", "output_shape", "seed"}
-    assert set(Spec._fields) == set(spec(Case(problem=PLAIN), 0)) == {*told(Told.LAYER), *computed}
+    assert set(Spec._fields) == set(spec(Case(problem=PLAIN), 0)) == {*sent(Sent.LAYER), *computed}
     assert {name: TABLE[name].default for name in Spec._field_defaults} == Spec._field_defaults
 
 

@@ -105,7 +105,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class RunName:
     """Which run stands on a side."""
 
     id: str
@@ -126,8 +126,8 @@ class Comparison:
     suspected, the confirmation is `discredited` and nothing is flagged.
     """
 
-    base: Side
-    new: Side
+    base: RunName
+    new: RunName
     judgments: tuple[Judgment, ...]
     differences: tuple[Difference, ...]
     groups: tuple[Group, ...]
@@ -163,7 +163,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class RunComparison:
     """A comparison and the two runs it is about."""
 
     comparison: Comparison
@@ -171,9 +171,9 @@ class Compared:
     new: Run
 
 
-def side_of(run: Run) -> Side:
+def side_of(run: Run) -> RunName:
     """Which run stands on a side."""
-    return Side(id=run.id, name=run.name, started_at=run.started_at)
+    return RunName(id=run.id, name=run.name, started_at=run.started_at)
 
 
 def verdict_of_all(judgments: Sequence[Judgment], awaited: int, *, is_machine: bool) -> Verdict:

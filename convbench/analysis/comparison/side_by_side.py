@@ -29,7 +29,7 @@ from convbench.model.result import Result, Run, Status
 #: A change that counts, as a ratio minus 1.
 THRESHOLD = SIDE_BY_SIDE
 #: Epochs of the screen and of the confirmation, and how many times as many for layers whose traffic reaches memory.
-SCREEN, CONFIRMATION, BEYOND_L2 = 4, 12, 4 / 3
+SCREEN, CONFIRMATION, MORE_BEYOND_L2 = 4, 12, 4 / 3
 #: The share of the threshold from which on a case is suspected: four epochs place a case within a per cent or so, and a
 #: suspicion costs time, not a false alarm.
 SUSPECTED = 0.6

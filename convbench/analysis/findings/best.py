@@ -13,7 +13,7 @@ import numpy as np
 from convbench import units
 from convbench.analysis.findings.effects import SMALLEST_EFFECT
 from convbench.analysis.findings.evidence import Evidence
-from convbench.analysis.findings.finding import Finding, Kind, Weight, listed, value_text
+from convbench.analysis.findings.finding import Finding, FindingKind, Weight, listed, value_text
 from convbench.analysis.findings.pairs import Floats, Integers, Pairs
 from convbench.model.settings import TABLE
 
@@ -110,7 +110,7 @@ def _gain(evidence: Evidence, choices: tuple[str, ...], found: _Alternatives) ->
     return [
         Finding(
             weight=Weight.EFFECT,
-            kind=Kind.BEST,
+            kind=FindingKind.BEST,
             size=size,
             sentence=sentence,
             axis=choices[0] if len(choices) == 1 else None,

@@ -11,7 +11,7 @@ from convbench import units
 from convbench.analysis.findings.evidence import Evidence, number
 from convbench.analysis.findings.finding import (
     Finding,
-    Kind,
+    FindingKind,
     Weight,
     aside,
     line,
@@ -80,7 +80,7 @@ def _cliff(evidence: Evidence, axis: str, smaller: object, larger: object, pairs
         sentence += f": {several}{line(evidence.label(int(pairs.other[highest])))}{f', which ran {ran}' if ran else ''}"
     return Finding(
         weight=Weight.EFFECT,
-        kind=Kind.CLIFF,
+        kind=FindingKind.CLIFF,
         size=size,
         sentence=sentence,
         axis=axis,
@@ -96,7 +96,7 @@ def _others(axis: str, found: list[tuple[Finding, object]]) -> Finding:
     more = [f"{units.count(len(names) - MOST_NAMED)} more"] if len(names) > MOST_NAMED else []
     return Finding(
         weight=Weight.WORK,
-        kind=Kind.CLIFF,
+        kind=FindingKind.CLIFF,
         size=max(cliff.size for cliff, _ in found),
         sentence=f"other values of {axis} cost at least {units.ratio(CLIFF_RATIO)} per FLOP what the next smaller one "
         f"costs, in some cases: {listed([*names[:MOST_NAMED], *more])}",

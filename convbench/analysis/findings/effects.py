@@ -15,7 +15,7 @@ from convbench import units
 from convbench.analysis.findings.evidence import Evidence, in_order
 from convbench.analysis.findings.finding import (
     Finding,
-    Kind,
+    FindingKind,
     Weight,
     aside,
     line,
@@ -54,7 +54,7 @@ EXECUTION = tuple(name for name, row in (OF_CASE | OF_PROBLEM).items() if row.ex
 #: Settings that change how much work there is: these are compared by time per FLOP.
 WORK = tuple(name for name, row in TABLE.items() if row.work)
 #: Settings whose findings have a kind of their own.
-_KINDS = {"threads": Kind.THREADS, "module": Kind.MODULE}
+_KINDS = {"threads": FindingKind.THREADS, "module": FindingKind.MODULE}
 #: Settings that choose the type in which the kernels compute.
 _TYPES = ("dtype", "autocast")
 
@@ -152,7 +152,7 @@ def _effect(
     """A finding on some of the pairs, which others surely contradict."""
     return Finding(
         weight=Weight.EFFECT if axis in EXECUTION else Weight.WORK,
-        kind=_KINDS.get(axis, Kind.EFFECT if axis in EXECUTION else Kind.WORK),
+        kind=_KINDS.get(axis, FindingKind.EFFECT if axis in EXECUTION else FindingKind.WORK),
         size=size,
         sentence=sentence,
         axis=axis,
@@ -186,7 +186,7 @@ def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: Pairs) -> 
         sentence += f"; it is faster in {units.count(int(faster.sum()))} ({units.ratio(_size(pairs, faster))})"
     return Finding(
         weight=Weight.EFFECT,
-        kind=Kind.FALLBACK,
+        kind=FindingKind.FALLBACK,
         size=size,
         sentence=sentence,
         axis=axis,
@@ -247,7 +247,7 @@ def other_code(evidence: Evidence) -> list[Finding]:
             found.append(
                 Finding(
                     weight=Weight.WORK,
-                    kind=Kind.THREADS,
+                    kind=FindingKind.THREADS,
                     size=1.0,
                     sentence=sentence,
                     axis="threads",
@@ -283,7 +283,7 @@ def directions(evidence: Evidence) -> list[Finding]:
             found.append(
                 Finding(
                     weight=Weight.WORK,
-                    kind=Kind.DIRECTION,
+                    kind=FindingKind.DIRECTION,
                     size=_size(share, out),
                     sentence=sentence,
                     axis="direction",

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from convbench.analysis.findings.finding import listed, setting_text, value_text
-from convbench.analysis.findings.pairs import Comparer, Mask, Matched, Pairs, Rounds, matched
+from convbench.analysis.findings.pairs import Comparer, Mask, Matched, Pairs, RoundMinima, matched
 from convbench.analysis.table.columns import Rows
 from convbench.model.result import Run, Status
 from convbench.model.settings import SETTINGS, TABLE
@@ -120,7 +120,7 @@ def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:
     ordered = table[list(dict.fromkeys((*_READ, *SETTINGS)))].iloc[order].reset_index(drop=True)
     sound = np.flatnonzero(~_waiting(run, ordered))
     pairs = matched(ordered.iloc[sound])
-    comparer = Comparer(pairs=pairs, rounds=Rounds(rows.blocks), rows=order[sound[pairs.positions]])
+    comparer = Comparer(pairs=pairs, rounds=RoundMinima(rows.blocks), rows=order[sound[pairs.positions]])
     return Evidence(
         run=run,
         rows=rows,

@@ -30,7 +30,7 @@ class Weight(IntEnum):
     NOTE = 6  # good to know
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What a finding is about."""
 
     WRONG = "wrong"  # results that are not what the layer should compute
@@ -63,7 +63,7 @@ class Finding:
     """
 
     weight: Weight
-    kind: Kind
+    kind: FindingKind
     size: float
     sentence: str
     axis: str | None = None

@@ -12,7 +12,7 @@ import pandas as pd
 
 from convbench.analysis.findings import best, cliffs, effects, limits, network, trouble
 from convbench.analysis.findings.evidence import evidence
-from convbench.analysis.findings.finding import Finding, Kind, Weight
+from convbench.analysis.findings.finding import Finding, FindingKind, Weight
 from convbench.analysis.findings.trouble import NOISY_RATIO, Trust, noise_sentence, trust
 from convbench.analysis.table.columns import Rows
 from convbench.analysis.table.frame import frame
@@ -22,7 +22,7 @@ __all__ = [
     "NOISY_RATIO",
     "Examined",
     "Finding",
-    "Kind",
+    "FindingKind",
     "Trust",
     "Weight",
     "examined",

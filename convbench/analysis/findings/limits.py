@@ -6,7 +6,7 @@ import numpy as np
 
 from convbench import units
 from convbench.analysis.findings.evidence import Evidence
-from convbench.analysis.findings.finding import Finding, Kind, Weight, farthest, ids, line, listed
+from convbench.analysis.findings.finding import Finding, FindingKind, Weight, farthest, ids, line, listed
 from convbench.analysis.findings.pairs import ONE_PASS_SPREAD
 from convbench.model.result import Status
 
@@ -45,7 +45,7 @@ def far_from_roof(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             weight=Weight.WORK,
-            kind=Kind.ROOF,
+            kind=FindingKind.ROOF,
             size=1 / float(np.median(far["efficiency"])),
             sentence=sentence,
             cases=ids(far),
@@ -78,7 +78,7 @@ def allocator(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             weight=Weight.EFFECT,
-            kind=Kind.ALLOCATOR,
+            kind=FindingKind.ALLOCATOR,
             size=1 + usual,
             sentence=sentence,
             cases=ids(dear),

@@ -11,7 +11,7 @@ import numpy as np
 from convbench import units
 from convbench.analysis.findings.best import choice_text
 from convbench.analysis.findings.evidence import Evidence
-from convbench.analysis.findings.finding import Finding, Kind, Weight, line, listed
+from convbench.analysis.findings.finding import Finding, FindingKind, Weight, line, listed
 from convbench.analysis.findings.trouble import FATES
 from convbench.model.case import CASE_SETTINGS, Case, canonical, setting
 from convbench.model.problem import Direction, Problem
@@ -132,7 +132,7 @@ def _finding(
         sentence += f"; {', '.join(apart)}"
     return Finding(
         weight=Weight.NETWORK,
-        kind=Kind.NETWORK,
+        kind=FindingKind.NETWORK,
         size=size,
         sentence=sentence + (f"; {missing}" if missing else ""),
         cases=tuple(layer.ids[direction] for layer in first for direction in directions if direction in layer.seconds),

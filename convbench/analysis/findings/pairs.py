@@ -61,7 +61,7 @@ class Pairs:
         return (self.ratio * (1 + self.noise) < 1) & (self.ratio * least <= 1)
 
 
-class Rounds:
+class RoundMinima:
     """The block minima of every case by the round of the pass that they belong to, ready to be compared.
 
     A minimum falls with the number of blocks, so that only equal numbers may be compared: two cases over the rounds
@@ -166,7 +166,7 @@ class Comparer:
     """Compares matched cases by their blocks; row i of the table of `pairs` is row `rows[i]` of `rounds`."""
 
     pairs: Matched
-    rounds: Rounds
+    rounds: RoundMinima
     rows: Integers
 
     def compare(self, base: Integers, other: Integers, *, per_flop: bool = False) -> Pairs:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from convbench import units
 from convbench.analysis.findings.evidence import Evidence
-from convbench.analysis.findings.finding import Finding, Kind, Weight, farthest, first, ids, line
+from convbench.analysis.findings.finding import Finding, FindingKind, Weight, farthest, first, ids, line
 from convbench.measure import schedule
 from convbench.model.result import WRONG, Status
 
@@ -51,7 +51,7 @@ def wrong(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             weight=Weight.WRONG,
-            kind=Kind.WRONG,
+            kind=FindingKind.WRONG,
             size=1 + len(failed) / len(checked),
             sentence=f"{units.count(len(failed))} of {units.plural(len(checked), 'case')} computed a wrong result: "
             f"{first(failed)}",
@@ -75,7 +75,7 @@ def inaccurate(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             weight=Weight.WRONG,
-            kind=Kind.INACCURATE,
+            kind=FindingKind.INACCURATE,
             size=1.0,
             sentence=f"{units.count(len(rough))} of {units.plural(len(right), 'case')} computed in less precision "
             f"than was asked for{worst}: {farthest(rough)}",
@@ -95,7 +95,7 @@ def unmeasured(evidence: Evidence) -> list[Finding]:
     return [
         Finding(
             weight=Weight.UNMEASURED,
-            kind=Kind.UNMEASURED,
+            kind=FindingKind.UNMEASURED,
             size=1 + len(lost) / len(evidence.table),
             sentence=f"{units.plural(len(lost), 'case')} could not be measured: {fates}; {first(lost)}",
             cases=ids(lost),
@@ -153,7 +153,7 @@ def _noise(
     *,
     spoils: bool = False,
     cases: tuple[str, ...] = (),
-    kind: Kind = Kind.NOISE,
+    kind: FindingKind = FindingKind.NOISE,
     axis: str | None = None,
 ) -> Finding:
     """Told before what was learned where it spoils most of that, among the notes elsewhere."""
@@ -251,7 +251,7 @@ def _oversubscribed(evidence: Evidence) -> list[Finding]:
     if len(slower) == len(ratios):
         sentence += "; times with as many threads as cores are compared with nothing here"
     spoils = len(slower) > MOST * len(ratios)
-    return [_noise(median, sentence, spoils=spoils, kind=Kind.THREADS, axis="threads")]
+    return [_noise(median, sentence, spoils=spoils, kind=FindingKind.THREADS, axis="threads")]
 
 
 def notes(evidence: Evidence) -> list[Finding]:
@@ -259,7 +259,7 @@ def notes(evidence: Evidence) -> list[Finding]:
     run, found = evidence.run, []
 
     def note(sentence: str, cases: tuple[str, ...] = ()) -> None:
-        found.append(Finding(weight=Weight.NOTE, kind=Kind.NOTE, size=1.0, sentence=sentence, cases=cases))
+        found.append(Finding(weight=Weight.NOTE, kind=FindingKind.NOTE, size=1.0, sentence=sentence, cases=cases))
 
     skipped, passed = evidence.of_status(Status.SKIPPED), evidence.of_status(Status.PASSED)
     if run.unmeasured:

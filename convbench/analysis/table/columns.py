@@ -107,7 +107,7 @@ class Rows:
             return numbers(np.asarray(work, dtype=np.float64) / self.estimates.floor_s)
 
 
-class Kind(StrEnum):
+class ColumnType(StrEnum):
     """What a column holds; every kind may be absent."""
 
     TEXT = "text"
@@ -120,7 +120,7 @@ class Kind(StrEnum):
 class Column:
     """One column: its kind, its unit ("" where it has none), a heading and a line for people, its values."""
 
-    kind: Kind
+    kind: ColumnType
     heading: str
     about: str
     values: Callable[[Rows], list[Value]]
@@ -133,11 +133,13 @@ def numbers(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[float 
 
 
 def _text(heading: str, about: str, of: Callable[[Case], str | None]) -> Column:
-    return Column(kind=Kind.TEXT, heading=heading, about=about, values=lambda rows: [of(c) for c in rows.cases])
+    return Column(kind=ColumnType.TEXT, heading=heading, about=about, values=lambda rows: [of(c) for c in rows.cases])
 
 
 def _integer(heading: str, about: str, of: Callable[[Case], int | None]) -> Column:
-    return Column(kind=Kind.INTEGER, heading=heading, about=about, values=lambda rows: [of(c) for c in rows.cases])
+    return Column(
+        kind=ColumnType.INTEGER, heading=heading, about=about, values=lambda rows: [of(c) for c in rows.cases]
+    )
 
 
 def _problem(heading: str, about: str, of: Callable[[Problem], int | None]) -> Column:
@@ -150,28 +152,28 @@ def _sides(heading: str, about: str, of: Callable[[Problem], tuple[int, ...] | s
         known = {sides: str(units.pair(sides)) for sides in set(found)}
         return [known[sides] for sides in found]
 
-    return Column(kind=Kind.TEXT, heading=heading, about=about, values=values)
+    return Column(kind=ColumnType.TEXT, heading=heading, about=about, values=values)
 
 
 def _result(heading: str, about: str, of: Callable[[Result], str | None]) -> Column:
     def values(rows: Rows) -> list[Value]:
         return [of(result) if result else None for result in rows.results]
 
-    return Column(kind=Kind.TEXT, heading=heading, about=about, values=values)
+    return Column(kind=ColumnType.TEXT, heading=heading, about=about, values=values)
 
 
 def _measured(heading: str, about: str, name: str, unit: str = "") -> Column:
     def values(rows: Rows) -> list[Value]:
         return [*numbers(getattr(rows.estimates, name))]
 
-    return Column(kind=Kind.NUMBER, heading=heading, about=about, unit=unit, values=values)
+    return Column(kind=ColumnType.NUMBER, heading=heading, about=about, unit=unit, values=values)
 
 
 def _found(heading: str, about: str, name: str, unit: str = "") -> Column:
     def values(rows: Rows) -> list[Value]:
         return [getattr(result, name) if result else None for result in rows.results]
 
-    return Column(kind=Kind.NUMBER, heading=heading, about=about, unit=unit, values=values)
+    return Column(kind=ColumnType.NUMBER, heading=heading, about=about, unit=unit, values=values)
 
 
 def _counted(heading: str, about: str, name: str) -> Column:
@@ -179,7 +181,7 @@ def _counted(heading: str, about: str, name: str) -> Column:
         counted: list[Value] = getattr(rows.estimates, name).tolist()
         return counted
 
-    return Column(kind=Kind.INTEGER, heading=heading, about=about, values=values)
+    return Column(kind=ColumnType.INTEGER, heading=heading, about=about, values=values)
 
 
 def _threads(rows: Rows) -> list[Value]:
@@ -209,13 +211,13 @@ def _setting(name: str) -> Column:
         return [known[value] for value in found]
 
     if name == "threads":
-        kind, values = Kind.INTEGER, _threads
+        kind, values = ColumnType.INTEGER, _threads
     elif row.kind.truth:
-        kind, values = Kind.BOOLEAN, plain
+        kind, values = ColumnType.BOOLEAN, plain
     elif row.kind.least is not None and not row.kind.pair:
-        kind, values = Kind.INTEGER, plain
+        kind, values = ColumnType.INTEGER, plain
     else:
-        kind, values = Kind.TEXT, tuples if row.kind.pair or row.kind.variables else words
+        kind, values = ColumnType.TEXT, tuples if row.kind.pair or row.kind.variables else words
     return Column(kind=kind, heading=row.heading, about=row.about, values=values)
 
 
@@ -229,7 +231,7 @@ COLUMNS: dict[str, Column] = {
     "label": _text("label", "the case in words; a label given in the sweep stands first", lambda c: c.label),
     "status": _result("status", "how the case ended; empty where no pass has reached it", lambda r: r.status.value),
     "reason": Column(
-        kind=Kind.TEXT,
+        kind=ColumnType.TEXT,
         heading="reason",
         about="why it did not pass",
         values=lambda rows: [result.reason if result else NOT_REACHED for result in rows.results],
@@ -246,7 +248,7 @@ COLUMNS: dict[str, Column] = {
     ),
     "output_shape": _result("output shape", "shape of the forward output that was seen", _output_shape),
     "max_error": Column(
-        kind=Kind.NUMBER,
+        kind=ColumnType.NUMBER,
         heading="max error",
         about="largest error over its bound sum|x||w| + |b|, in units of the dtype's roundoff",
         values=lambda rows: [r.check.max_error if r and r.check else None for r in rows.results],
@@ -259,28 +261,28 @@ COLUMNS: dict[str, Column] = {
     "blocks": _counted("blocks", "blocks timed", "blocks"),
     "samples": _counted("samples", "timed stretches in all blocks", "samples"),
     "flops": Column(
-        kind=Kind.INTEGER,
+        kind=ColumnType.INTEGER,
         heading="FLOPs",
         about="operations of one iteration, 2 per multiply-add, taps on zero padding left out",
         unit="FLOP",
         values=lambda rows: [*rows.flops],
     ),
     "bytes": Column(
-        kind=Kind.INTEGER,
+        kind=ColumnType.INTEGER,
         heading="bytes",
         about="every operand read once, every result written once",
         unit="B",
         values=lambda rows: [*rows.bytes],
     ),
     "tflops": Column(
-        kind=Kind.NUMBER,
+        kind=ColumnType.NUMBER,
         heading="TFLOP/s",
         about="operations per second at the floor",
         unit="TFLOP/s",
         values=lambda rows: [rate and rate / 1e12 for rate in rows.rates(rows.flops)],
     ),
     "gbps": Column(
-        kind=Kind.NUMBER,
+        kind=ColumnType.NUMBER,
         heading="GB/s",
         about="bytes per second at the floor",
         unit="GB/s",
@@ -302,7 +304,7 @@ COLUMNS: dict[str, Column] = {
     "timer": _result("timer", "the clock", lambda r: r.timer),
     "note": _result("note", "what to know about how this was measured", lambda r: r.note),
     "repeats_within": Column(
-        kind=Kind.NUMBER,
+        kind=ColumnType.NUMBER,
         heading="repeats within",
         about="the next run's floor lies within this ratio of this one, nine times in ten",
         values=lambda rows: [*numbers(rows.repeats_within)],
@@ -310,34 +312,34 @@ COLUMNS: dict[str, Column] = {
     "p95_s": _measured("p95", "95th percentile of the median block's samples", "p95_s", "s"),
     "host_s": _measured("host", "time the host spent launching, in the median block", "host_s", "s"),
     "images_per_second": Column(
-        kind=Kind.NUMBER,
+        kind=ColumnType.NUMBER,
         heading="images/s",
         about="images per second at the floor",
         unit="1/s",
         values=lambda rows: [*rows.rates([case.problem.batch_size or 1 for case in rows.cases])],
     ),
     "attainable_s": Column(
-        kind=Kind.NUMBER,
+        kind=ColumnType.NUMBER,
         heading="attainable",
         about="what the roofs measured on this machine allow",
         unit="s",
         values=lambda rows: [*numbers(rows.limits.attainable_s)],
     ),
     "efficiency": Column(
-        kind=Kind.NUMBER,
+        kind=ColumnType.NUMBER,
         heading="efficiency",
         about="attainable time over the floor, as a ratio",
         values=lambda rows: [*rows.efficiency],
     ),
     "bound": Column(
-        kind=Kind.TEXT,
+        kind=ColumnType.TEXT,
         heading="nearer roof",
         about="the roof that allows less, compute or memory, however far below it the case runs (efficiency tells); "
         "launch where the host takes longer to launch it than the device to run it",
         values=lambda rows: [*rows.bound],
     ),
     "over_roof": Column(
-        kind=Kind.TEXT,
+        kind=ColumnType.TEXT,
         heading="over the roof",
         about="why a case is faster than the roofs allow",
         values=lambda rows: [
@@ -346,19 +348,19 @@ COLUMNS: dict[str, Column] = {
         ],
     ),
     "allocator_penalty": Column(
-        kind=Kind.NUMBER,
+        kind=ColumnType.NUMBER,
         heading="allocator cost",
         about="how much longer it takes under the system's allocator, as a ratio",
         values=lambda rows: [*numbers(rows.allocator_penalty)],
     ),
     "system_page_faults": Column(
-        kind=Kind.NUMBER,
+        kind=ColumnType.NUMBER,
         heading="system page faults",
         about="minor page faults per iteration under the system's allocator",
         values=lambda rows: [*numbers(estimate.estimate(rows.system).page_faults)],
     ),
     "framework_overhead_s": Column(
-        kind=Kind.NUMBER,
+        kind=ColumnType.NUMBER,
         heading="overhead",
         about="what backward takes beyond its kernels: autograd; below zero is noise",
         unit="s",
@@ -366,7 +368,7 @@ COLUMNS: dict[str, Column] = {
     ),
     "first_call_s": _found("first call", "the first iteration in a process", "first_call_s", "s"),
     "peak_bytes": Column(
-        kind=Kind.INTEGER,
+        kind=ColumnType.INTEGER,
         heading="peak memory",
         about="memory that an iteration takes beyond its operands and results",
         unit="B",
@@ -374,7 +376,7 @@ COLUMNS: dict[str, Column] = {
     ),
     "reorder_share": _found("reorders", "share of oneDNN's time that goes into changing layouts", "reorder_share"),
     "noise": Column(
-        kind=Kind.NUMBER,
+        kind=ColumnType.NUMBER,
         heading="noise",
         about="how much slower than in its quietest moment the machine was around this case's blocks",
         values=lambda rows: [*numbers(rows.noise.of_case)],

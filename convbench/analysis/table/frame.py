@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pandas as pd
 
-from convbench.analysis.table.columns import COLUMNS, Kind, Rows, columns, in_64_bits
+from convbench.analysis.table.columns import COLUMNS, ColumnType, Rows, columns, in_64_bits
 from convbench.model.case import SETTINGS, setting
 from convbench.model.result import Run
 
 #: Types that can hold "nothing" without turning integers into floats.
-DTYPES: dict[Kind, str] = {
-    Kind.TEXT: "string",
-    Kind.INTEGER: "Int64",
-    Kind.NUMBER: "float64",
-    Kind.BOOLEAN: "boolean",
+DTYPES: dict[ColumnType, str] = {
+    ColumnType.TEXT: "string",
+    ColumnType.INTEGER: "Int64",
+    ColumnType.NUMBER: "float64",
+    ColumnType.BOOLEAN: "boolean",
 }
 
 

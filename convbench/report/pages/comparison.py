@@ -18,7 +18,7 @@ from markupsafe import Markup
 from convbench import units
 from convbench.analysis.comparison.common_shift import is_worth_telling
 from convbench.analysis.comparison.comparability import Difference
-from convbench.analysis.comparison.judgment import Compared, Comparison, Group, How, Judgment, Verdict
+from convbench.analysis.comparison.judgment import Comparison, Group, How, Judgment, RunComparison, Verdict
 from convbench.measure import estimate
 from convbench.model.result import UNMEASURED, Run, Status
 from convbench.report.pages import run as page
@@ -60,7 +60,7 @@ _ENTRY = "comparison_main.js"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tile:
+class VerdictTile:
     """How many cases have a verdict, and the most that is to say of them in a line."""
 
     verdict: str
@@ -71,7 +71,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class GroupView:
     """A group as the page tells it."""
 
     number: int
@@ -90,7 +90,7 @@ def file_name(comparison: Comparison) -> str:
     return f"compare-{'-'.join(ids)}.html"
 
 
-def render(compared: Compared, reports: Collection[str] = ()) -> str:
+def render(compared: RunComparison, reports: Collection[str] = ()) -> str:
     """The whole page as HTML text, encodable as UTF-8.
 
     `reports` are names of files beside it: where a side's own report is among them, the page links to it.
@@ -167,7 +167,7 @@ def _by(ratio: float) -> str:
     return f"to {units.ratio(ratio)} the time" if ratio >= 2 else f"by {units.change(ratio).lstrip('+-')}"
 
 
-def sentences(compared: Compared) -> list[str]:
+def sentences(compared: RunComparison) -> list[str]:
     """What a reader must know besides the headline, the most important first."""
     comparison = compared.comparison
     ended = Counter(judgment.new_status for judgment in comparison.judgments)
@@ -193,7 +193,7 @@ def sentences(compared: Compared) -> list[str]:
     return told + _advice(compared)
 
 
-def _advice(compared: Compared) -> list[str]:
+def _advice(compared: RunComparison) -> list[str]:
     """What to do about cases that could not be judged."""
     comparison = compared.comparison
     noisy = comparison.counts[Verdict.INCONCLUSIVE]
@@ -223,7 +223,7 @@ def _worst(comparison: Comparison) -> tuple[str, str, str] | None:
     return worst.case.id, worst.case.label, f"{units.change(worst.ratio)} ({interval}), {times}"
 
 
-def _tiles(comparison: Comparison) -> list[Tile]:
+def _tiles(comparison: Comparison) -> list[VerdictTile]:
     found = []
     for verdict, (title, mood, plain) in _TILES.items():
         some = _of(comparison, verdict)
@@ -234,7 +234,7 @@ def _tiles(comparison: Comparison) -> list[Tile]:
             seen = Counter(judgment.reason.partition(":")[0] for judgment in some)
             detail = ", ".join(f"{units.count(n)} {reason}" for reason, n in seen.most_common(3))
         found.append(
-            Tile(
+            VerdictTile(
                 verdict=verdict.value,
                 title=title,
                 count=units.count(len(some)),
@@ -245,12 +245,12 @@ def _tiles(comparison: Comparison) -> list[Tile]:
     return found
 
 
-def _groups(comparison: Comparison) -> list[Told]:
+def _groups(comparison: Comparison) -> list[GroupView]:
     return [_told(number, group, comparison.judgments) for number, group in enumerate(comparison.groups)]
 
 
-def _told(number: int, group: Group, judgments: Sequence[Judgment]) -> Told:
-    return Told(
+def _told(number: int, group: Group, judgments: Sequence[Judgment]) -> GroupView:
+    return GroupView(
         number=number,
         verdict=group.verdict.value,
         name=group.name,

@@ -13,15 +13,14 @@ import numpy as np
 import pandas as pd
 
 from convbench import units
-from convbench.analysis.comparison.judgment import Compared, Comparison, How, Judgment, Verdict
-from convbench.analysis.table.columns import COLUMNS, Rows, numbers
-from convbench.analysis.table.columns import Kind as Holds
+from convbench.analysis.comparison.judgment import Comparison, How, Judgment, RunComparison, Verdict
+from convbench.analysis.table.columns import COLUMNS, ColumnType, Rows, numbers
 from convbench.measure import estimate
 from convbench.model.case import Case, canonical
 from convbench.model.result import Result, Run
 from convbench.model.settings import SETTINGS, TABLE
 from convbench.report.pages.payload import Payload, words_into
-from convbench.report.pages.tables import Cell, Kind, TableColumn
+from convbench.report.pages.tables import Cell, DisplayKind, TableColumn
 from convbench.report.text.compare import why_text
 from convbench.report.text.summary import worst_first
 
@@ -32,7 +31,7 @@ _PERCENT = {"unit": "%", "factor": 100.0, "decimals": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class FilledColumn:
     """A column and its cells, a row each; None where there is nothing."""
 
     spec: TableColumn
@@ -44,7 +43,7 @@ class Table:
     """The judgments in the order of the rows, the columns, and each side's blocks by row."""
 
     judgments: tuple[Judgment, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[FilledColumn, ...]
     blocks: tuple[estimate.BlockTable, estimate.BlockTable]
     floors: tuple[estimate.Floats, estimate.Floats]
 
@@ -66,11 +65,11 @@ class Table:
         }
 
 
-def table(compared: Compared) -> Table:
+def table(compared: RunComparison) -> Table:
     """The table of a comparison; what no case has is left out."""
     comparison = compared.comparison
     judgments = ordered(comparison)
-    sides = [_Side.of(run, judgments) for run in (compared.base, compared.new)]
+    sides = [_SideColumns.of(run, judgments) for run in (compared.base, compared.new)]
     floors = [judgment.base_s for judgment in judgments if math.isfinite(judgment.base_s)]
     time = units.time_unit(float(np.median(floors)) if floors else 1.0)
     columns = [
@@ -100,7 +99,7 @@ def ordered(comparison: Comparison) -> tuple[Judgment, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Side:
+class _SideColumns:
     """What one run has of each row; its figures are over all its blocks, not over those that both sides have."""
 
     results: list[Result | None]
@@ -108,16 +107,16 @@ class _Side:
     figures: estimate.Estimates
 
     @classmethod
-    def of(cls, run: Run, judgments: Sequence[Judgment]) -> _Side:
+    def of(cls, run: Run, judgments: Sequence[Judgment]) -> _SideColumns:
         known = {result.case: result for result in run.results}
         results = [known.get(judgment.case) for judgment in judgments]
         blocks = estimate.table(result.blocks if result else () for result in results)
         return cls(results=results, blocks=blocks, figures=estimate.estimate(blocks))
 
-    def columns(self, side: str, time: tuple[float, str]) -> list[Column]:
+    def columns(self, side: str, time: tuple[float, str]) -> list[FilledColumn]:
         """Columns that the reader may show; the page of a case has them side by side."""
 
-        def column(name: str, heading: str, about: str, values: Sequence[Cell], **how: object) -> Column:
+        def column(name: str, heading: str, about: str, values: Sequence[Cell], **how: object) -> FilledColumn:
             return _column(
                 f"{side}_{name}", f"{side} {heading}", f"{about}, on the {side}'s side", values, **hidden | how
             )
@@ -158,7 +157,7 @@ def _where(known: np.ndarray, values: list[int]) -> list[Cell]:
     return [value if told else None for value, told in zip(values, known.tolist(), strict=True)]
 
 
-def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) -> list[Column]:
+def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) -> list[FilledColumn]:
     """What the comparison says of each case."""
 
     def values(get: Callable[[Judgment], float]) -> list[Cell]:
@@ -175,7 +174,7 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
     label, verdict = [j.case.label for j in judgments], [j.verdict.value for j in judgments]
     return [
         _column("label", "case", "the case in words; a label given in the sweep stands first", label),
-        _column("verdict", "verdict", "what became of it", verdict, kind=Kind.STATUS),
+        _column("verdict", "verdict", "what became of it", verdict, kind=DisplayKind.STATUS),
         _column("change", "change", "the new floor over the base's, minus 1", values(lambda j: j.ratio - 1), **signed),
         _column("low", "from", "the lower end of the change's interval", values(lambda j: j.low - 1), **signed),
         _column("high", "to", "the upper end of the change's interval", values(lambda j: j.high - 1), **signed),
@@ -192,11 +191,13 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
         _column("noise", "noise", noise, values(lambda j: j.noise - 1), **_PERCENT),
         _column("threshold", "threshold", "what counts as a change", values(lambda j: j.threshold), **_PERCENT),
         _column("q", "q", "the false discovery rate at which it would count", values(lambda j: j.q), significant=2),
-        _column("again", "measured again", "whether it was measured again after a suspicion", again, kind=Kind.WORD),
+        _column(
+            "again", "measured again", "whether it was measured again after a suspicion", again, kind=DisplayKind.WORD
+        ),
     ]
 
 
-def _settings(run: Run, cases: Sequence[Case]) -> list[Column]:
+def _settings(run: Run, cases: Sequence[Case]) -> list[FilledColumn]:
     """The settings that differ among the cases; on paper they stand in the case's name."""
     known = Rows(replace(run, results=(), unmeasured=tuple(cases)))
     found = []
@@ -205,14 +206,14 @@ def _settings(run: Run, cases: Sequence[Case]) -> list[Column]:
         values = column.values(known)
         if len(set(values)) < 2:
             continue
-        is_number = column.kind is Holds.INTEGER
+        is_number = column.kind is ColumnType.INTEGER
         cells: list[Cell] = [value if is_number or value is None else canonical(value) for value in values]
-        kind = Kind.NUMBER if is_number else Kind.WORD
+        kind = DisplayKind.NUMBER if is_number else DisplayKind.WORD
         found.append(_column(name, TABLE[name].heading, column.about, cells, kind=kind, printed=False))
     return found
 
 
-def _more(judgments: Sequence[Judgment], several: str) -> list[Column]:
+def _more(judgments: Sequence[Judgment], several: str) -> list[FilledColumn]:
     """What is found by searching, or shown on demand."""
     ids, passes, blocks = zip(*((j.case.id, j.passes or None, j.blocks or None) for j in judgments), strict=True)
     return [
@@ -222,15 +223,15 @@ def _more(judgments: Sequence[Judgment], several: str) -> list[Column]:
     ]
 
 
-def _column(name: str, heading: str, about: str, values: Sequence[Cell], **how: object) -> Column:
-    kind = Kind.NUMBER if any(isinstance(value, int | float) for value in values) else Kind.TEXT
+def _column(name: str, heading: str, about: str, values: Sequence[Cell], **how: object) -> FilledColumn:
+    kind = DisplayKind.NUMBER if any(isinstance(value, int | float) for value in values) else DisplayKind.TEXT
     spec = TableColumn(name=name, heading=heading, about=about, **{"kind": kind, **how})  # type: ignore[arg-type]  # by name
-    return Column(spec=spec, values=values)
+    return FilledColumn(spec=spec, values=values)
 
 
-def _into(payload: Payload, column: Column) -> dict[str, object]:
+def _into(payload: Payload, column: FilledColumn) -> dict[str, object]:
     """A number is written from what stands here, so that it is kept as exact where it is shown at once."""
-    if column.spec.kind is not Kind.NUMBER:
+    if column.spec.kind is not DisplayKind.NUMBER:
         return words_into(payload, pd.Series(list(column.values), dtype="object"))
     kept = np.float64 if column.spec.shown or column.spec.name.endswith("floor_s") else np.float32
     return {"array": payload.add(np.array([math.nan if v is None else v for v in column.values], dtype=kept))}

@@ -42,7 +42,7 @@ class Scale(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
+class PlotAxis:
     """A swept setting: its different values in the order of pictures.
 
     `places` are where they stand on an axis of `scale`, `texts` what they are called; `codes` is the position of each
@@ -80,7 +80,7 @@ class Ceiling:
     copies: tuple[tuple[int, float], ...]
 
 
-def axes(frame: pd.DataFrame) -> tuple[Axis, ...]:
+def axes(frame: pd.DataFrame) -> tuple[PlotAxis, ...]:
     """The settings with more than one value among the cases of a frame, in the settings' order."""
     found = []
     for name in SETTINGS:
@@ -93,7 +93,7 @@ def axes(frame: pd.DataFrame) -> tuple[Axis, ...]:
         place[order] = np.arange(len(order), dtype=np.int32)
         ordered = [values[position] for position in order]
         found.append(
-            Axis(
+            PlotAxis(
                 name=name,
                 title=begun(TABLE[name].heading),
                 scale=scale,
@@ -105,13 +105,13 @@ def axes(frame: pd.DataFrame) -> tuple[Axis, ...]:
     return tuple(found)
 
 
-def numbers(frame: pd.DataFrame, axes: Sequence[Axis]) -> tuple[Numbers, ...]:
+def numbers(frame: pd.DataFrame, axes: Sequence[PlotAxis]) -> tuple[Numbers, ...]:
     """A table of numbers for each setting at every value of which some layer was measured."""
     pairs = matched(frame)
     return tuple(told for axis in axes if (told := _numbers(pairs, axis)) is not None)
 
 
-def _numbers(pairs: Matched, axis: Axis) -> Numbers | None:
+def _numbers(pairs: Matched, axis: PlotAxis) -> Numbers | None:
     if axis.scale is Scale.WORDS and len(axis.texts) > MOST_VALUES:
         return None
     panels = tuple(_panels(pairs, axis))
@@ -139,7 +139,7 @@ class _Panel:
     layers: int
 
 
-def _panels(pairs: Matched, axis: Axis) -> Iterator[_Panel]:
+def _panels(pairs: Matched, axis: PlotAxis) -> Iterator[_Panel]:
     rest = [name for name in pairs.codes if name != axis.name]
     points = pd.DataFrame(
         {

@@ -50,7 +50,7 @@ class Glance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class RunEntry:
     """One run on the page. `glance` is None where nobody looked into it, `report` where there is no such file."""
 
     run: RunSummary
@@ -94,7 +94,7 @@ def reports(run_ids: Iterable[str], file_names: Iterable[str]) -> dict[str, str]
 
 
 def kept_text(
-    glances: Mapping[str, tuple[str, Glance]], version: str, sweeps: Mapping[str, trends.Sweep] | None = None
+    glances: Mapping[str, tuple[str, Glance]], version: str, sweeps: Mapping[str, trends.SweepTrend] | None = None
 ) -> str:
     """The file that keeps (when it finished, its glance) of runs by their ids, and the sweeps' trends by their names,
     for this version of convbench.
@@ -119,7 +119,7 @@ def kept_glances(text: str, version: str) -> dict[str, tuple[str, Glance]]:
     return {run_id: kept for run_id, kept in found.items() if kept is not None}
 
 
-def kept_trends(text: str, version: str) -> dict[str, trends.Sweep]:
+def kept_trends(text: str, version: str) -> dict[str, trends.SweepTrend]:
     """What `kept_text` kept of sweeps, likewise."""
     return trends.from_json(_document(text, version).get("trends"))
 
@@ -148,7 +148,7 @@ def _kept(fields: object) -> tuple[str, Glance] | None:
 
 
 def render(
-    entries: Sequence[Entry], *, older: int, version: str, sweeps: Mapping[str, trends.Sweep] | None = None
+    entries: Sequence[RunEntry], *, older: int, version: str, sweeps: Mapping[str, trends.SweepTrend] | None = None
 ) -> str:
     """The page as HTML text, encodable as UTF-8; `older` runs are stored beyond these entries."""
     hrefs = {entry.run.id: _href(entry.report) for entry in entries if entry.report}
@@ -172,7 +172,7 @@ def render(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Shown:
+class _RunView:
     """One run as ready strings. `statuses` are (mood, text), a mood being good, bad or plain."""
 
     id: str
@@ -189,12 +189,12 @@ class _Shown:
     remark: str
 
 
-def _shown(entry: Entry) -> _Shown:
+def _shown(entry: RunEntry) -> _RunView:
     run, seen = entry.run, entry.glance
     facts = [("host", run.host), ("processor", run.cpu), ("torch", run.torch), ("run", run.id)]
     if seen and seen.noise is not None:
         facts.insert(-1, ("noise", units.percent(seen.noise)))
-    return _Shown(
+    return _RunView(
         id=run.id,
         name=" ".join(run.name.split()) or run.id,
         href=_href(entry.report) if entry.report else None,
@@ -232,7 +232,7 @@ def _counts(run: RunSummary) -> list[tuple[str, str]]:
     return [(mood, text) for mood, text, number in counts if number]
 
 
-def _remark(entry: Entry) -> str:
+def _remark(entry: RunEntry) -> str:
     """Why no findings stand there, `` where some do."""
     if entry.glance is None:
         if entry.run.state is RunState.RUNNING:
@@ -241,7 +241,7 @@ def _remark(entry: Entry) -> str:
     return "" if entry.glance.findings else "Nothing stood out."
 
 
-def _summary(entries: Sequence[Entry], older: int) -> str:
+def _summary(entries: Sequence[RunEntry], older: int) -> str:
     if not entries:
         return "No run is stored."
     unfinished = sum(entry.run.state is not RunState.FINISHED for entry in entries)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from convbench.analysis.table.columns import COLUMNS, Kind
+from convbench.analysis.table.columns import COLUMNS, ColumnType
 from convbench.measure.estimate import BlockTable
 
 #: zlib's levels above this cost a second per 10 MB and save 1 % of noise.
@@ -70,7 +70,7 @@ def cases_into(payload: Payload, frame: pd.DataFrame) -> dict[str, object]:
         series = frame[name]
         if series.isna().all():
             continue
-        if column.kind is Kind.NUMBER:
+        if column.kind is ColumnType.NUMBER:
             with np.errstate(over="ignore"):  # what no float32 can hold, from another program's file, is infinite
                 told[name] = {"array": payload.add(series.to_numpy(dtype=np.float32))}
             continue

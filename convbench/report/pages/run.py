@@ -49,7 +49,7 @@ _ENTRY = "main.js"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tile:
+class AnswerTile:
     """One answer at the head of the report; `mood` is good, warn, bad or plain and never the only sign of it."""
 
     title: str
@@ -59,7 +59,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class FindingView:
     """A finding as the page tells it: its number, what its links show, the labels of some cases behind it."""
 
     number: int
@@ -133,11 +133,11 @@ def render(run: Run, seen: Examined | None = None) -> str:
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a message must not cost the report
 
 
-def told_findings(found: tuple[Finding, ...], table: pd.DataFrame) -> list[Told]:
+def told_findings(found: tuple[Finding, ...], table: pd.DataFrame) -> list[FindingView]:
     """The findings as the page tells them, by what the run's frame says of their cases."""
     labels = dict(zip(table["case_id"], table["label"], strict=True))
     return [
-        Told(
+        FindingView(
             number=number,
             kind=str(finding.kind),
             sentence=begun(finding.sentence),
@@ -158,7 +158,7 @@ def _shown(finding: Finding, cases: tuple[str, ...]) -> str:
     return units.plural(len(cases) // 2, "pair of cases", "pairs of cases") if cases else ""
 
 
-def tiles_of(run: Run, known: Rows, table: pd.DataFrame) -> list[Tile]:
+def tiles_of(run: Run, known: Rows, table: pd.DataFrame) -> list[AnswerTile]:
     """The answers at the head of the report."""
     return [_right(table), _noise(known, table), _extent(run, table), _range(table)]
 
@@ -167,11 +167,11 @@ def _count(table: pd.DataFrame, *statuses: Status) -> int:
     return int(table["status"].isin([status.value for status in statuses]).sum())
 
 
-def _right(table: pd.DataFrame) -> Tile:
+def _right(table: pd.DataFrame) -> AnswerTile:
     failed, imprecise = _count(table, Status.FAILED), _count(table, Status.IMPRECISE)
     checked = _count(table, Status.PASSED) + failed + imprecise
     if not checked:
-        return Tile(title="Right?", answer="Nothing was checked", detail="No case could be run.", mood="bad")
+        return AnswerTile(title="Right?", answer="Nothing was checked", detail="No case could be run.", mood="bad")
     by_norm = int(((table["method"] == "normwise") & table["status"].isin([Status.PASSED, *WRONG])).sum())
     some = f" ({'all' if by_norm == checked else units.plural(by_norm, 'case')} by norm alone)" if by_norm else ""
     how = (
@@ -185,10 +185,10 @@ def _right(table: pd.DataFrame) -> Tile:
     else:
         ran = " that ran" if checked < len(table) else ""
         answer = f"The case{ran} is right" if checked == 1 else f"All {units.count(checked)} cases{ran} are right"
-    return Tile(title="Right?", answer=answer, detail=f"{how}.", mood="bad" if failed or imprecise else "good")
+    return AnswerTile(title="Right?", answer=answer, detail=f"{how}.", mood="bad" if failed or imprecise else "good")
 
 
-def _noise(known: Rows, table: pd.DataFrame) -> Tile:
+def _noise(known: Rows, table: pd.DataFrame) -> AnswerTile:
     noise = known.noise
     spreads = table["spread"].dropna()
     told = []
@@ -202,15 +202,15 @@ def _noise(known: Rows, table: pd.DataFrame) -> Tile:
         several = f"half of the floors agree within {half}, nine in ten within {most}"
         told.append(f"From process to process {several if len(spreads) > 1 else f'the floors agree within {half}'}.")
     if not told:
-        return Tile(title="How noisy?", answer="Unknown", detail="Nothing was timed.", mood="plain")
+        return AnswerTile(title="How noisy?", answer="Unknown", detail="Nothing was timed.", mood="plain")
     state = trust(noise.ratio, spreads)
     answer, mood = _TRUST[state]
     if state is Trust.NOISY and spreads.empty:
         answer = "Noisy: one pass proves little"
-    return Tile(title="How noisy?", answer=answer, detail=" ".join(told).replace(" %", "\u00a0%"), mood=mood)
+    return AnswerTile(title="How noisy?", answer=answer, detail=" ".join(told).replace(" %", "\u00a0%"), mood=mood)
 
 
-def _extent(run: Run, table: pd.DataFrame) -> Tile:
+def _extent(run: Run, table: pd.DataFrame) -> AnswerTile:
     timed = int(table["floor_s"].notna().sum())
     lost = _count(table, *UNMEASURED)
     parts = [
@@ -220,7 +220,7 @@ def _extent(run: Run, table: pd.DataFrame) -> Tile:
         (len(run.rejections), f"{units.plural(len(run.rejections), 'point')} of the sweep refused by torch"),
     ]
     detail = "; ".join(text for number, text in parts if number)
-    return Tile(
+    return AnswerTile(
         title="How much?",
         answer=f"{units.count(timed)} of {units.plural(len(table), 'case')} timed",
         detail=f"{detail}." if detail else "Nothing was left out.",
@@ -228,14 +228,14 @@ def _extent(run: Run, table: pd.DataFrame) -> Tile:
     )
 
 
-def _range(table: pd.DataFrame) -> Tile:
+def _range(table: pd.DataFrame) -> AnswerTile:
     passed = table[(table["status"] == Status.PASSED.value).fillna(False).to_numpy(dtype=bool)]
     floors, rates = passed["floor_s"].dropna(), passed["tflops"].dropna()
     if floors.empty:
-        return Tile(title="How fast?", answer="No time to show", detail="No case passed.", mood="plain")
+        return AnswerTile(title="How fast?", answer="No time to show", detail="No case passed.", mood="plain")
     low, high = units.seconds(floors.min()), units.seconds(floors.max())
     best = units.si(float(rates.max()) * 1e12, "FLOP/s") if len(rates) else "-"
-    return Tile(
+    return AnswerTile(
         title="How fast?",
         answer=low if len(floors) == 1 else f"{low} to {high}",
         detail=f"Floors of one iteration. The highest rate is {best}.",
@@ -318,7 +318,7 @@ def _data(
     known: Rows,
     table: pd.DataFrame,
     columns: tuple[TableColumn, ...],
-    axes: tuple[figures.Axis, ...],
+    axes: tuple[figures.PlotAxis, ...],
     found: tuple[Finding, ...],
 ) -> str:
     """What the page's scripts read at once: every column, the settings' order, the findings, the roofs."""

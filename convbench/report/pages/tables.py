@@ -8,8 +8,7 @@ from enum import StrEnum
 import pandas as pd
 
 from convbench import units
-from convbench.analysis.table.columns import COLUMNS
-from convbench.analysis.table.columns import Kind as Holds
+from convbench.analysis.table.columns import COLUMNS, ColumnType
 from convbench.model.case import SETTINGS
 from convbench.model.result import Run, Status
 
@@ -19,7 +18,7 @@ NOT_REACHED = "not reached"
 Cell = str | float | int | None
 
 
-class Kind(StrEnum):
+class DisplayKind(StrEnum):
     """How the page treats a column."""
 
     TEXT = "text"
@@ -38,7 +37,7 @@ class TableColumn:
     name: str
     heading: str
     about: str
-    kind: Kind
+    kind: DisplayKind
     unit: str = ""
     factor: float = 1.0
     significant: int | None = None
@@ -138,15 +137,15 @@ class _Scale:
 
 def _column(name: str, scale: _Scale, *, setting: bool = False, shown: bool = True) -> TableColumn:
     known = COLUMNS[name]
-    kind, factor, unit, significant, decimals = Kind.TEXT, 1.0, known.unit, None, 0
+    kind, factor, unit, significant, decimals = DisplayKind.TEXT, 1.0, known.unit, None, 0
     heading = _HEADINGS.get(name, known.heading)
-    if known.kind in (Holds.INTEGER, Holds.NUMBER):
-        kind = Kind.NUMBER
-        significant = {Holds.INTEGER: None, Holds.NUMBER: 2 if name in _ROUGH else 3}[known.kind]
+    if known.kind in (ColumnType.INTEGER, ColumnType.NUMBER):
+        kind = DisplayKind.NUMBER
+        significant = {ColumnType.INTEGER: None, ColumnType.NUMBER: 2 if name in _ROUGH else 3}[known.kind]
     if name == "status":
-        kind = Kind.STATUS
-    elif setting and kind is Kind.TEXT:
-        kind = Kind.WORD
+        kind = DisplayKind.STATUS
+    elif setting and kind is DisplayKind.TEXT:
+        kind = DisplayKind.WORD
     elif known.unit == "s":
         factor, unit = scale.time
     elif name == "tflops":
@@ -171,9 +170,11 @@ def _column(name: str, scale: _Scale, *, setting: bool = False, shown: bool = Tr
 
 
 def _values(series: pd.Series, column: TableColumn) -> list[Cell]:
-    if column.kind is Kind.STATUS:
+    if column.kind is DisplayKind.STATUS:
         return [NOT_REACHED if pd.isna(value) else str(value).replace("_", " ") for value in series]
-    return [None if pd.isna(value) else value if column.kind is Kind.NUMBER else _word(value) for value in series]
+    return [
+        None if pd.isna(value) else value if column.kind is DisplayKind.NUMBER else _word(value) for value in series
+    ]
 
 
 def _word(value: object) -> str:

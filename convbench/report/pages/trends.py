@@ -37,7 +37,7 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class StepLine:
     """Steps of some cases at the run `run_id`, by the ratio of the median one, as a sentence."""
 
     run_id: str
@@ -52,12 +52,12 @@ class Line:
     machine: str
     cases: int
     dots: tuple[Dot, ...]
-    told: tuple[Told, ...]
+    told: tuple[StepLine, ...]
     earlier: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sweep:
+class SweepTrend:
     """The lines of a sweep, and what they were made of: (run id, when it finished) of each run, the newest first."""
 
     of: tuple[tuple[str, str], ...]
@@ -73,7 +73,7 @@ def line(trend: Trend) -> Line:
             Dot(run_id=moment.run.id, started_at=moment.run.started_at, ratio=moment.ratio) for moment in trend.moments
         ),
         told=tuple(
-            Told(run_id=move.steps[0].after.run.id, ratio=move.ratio, sentence=_cut(_sentence(move, trend.cases)))
+            StepLine(run_id=move.steps[0].after.run.id, ratio=move.ratio, sentence=_cut(_sentence(move, trend.cases)))
             for move in trend.moves[:MOST_MOVES]
         ),
         earlier=len(trend.moves[MOST_MOVES:]),
@@ -97,7 +97,7 @@ def _sentence(move: Move, cases: int) -> str:
     )
 
 
-def to_json(sweeps: Mapping[str, Sweep]) -> dict[str, object]:
+def to_json(sweeps: Mapping[str, SweepTrend]) -> dict[str, object]:
     """What is kept of the sweeps, by their names."""
     return {
         name: {
@@ -117,7 +117,7 @@ def to_json(sweeps: Mapping[str, Sweep]) -> dict[str, object]:
     }
 
 
-def from_json(document: object) -> dict[str, Sweep]:
+def from_json(document: object) -> dict[str, SweepTrend]:
     """What `to_json` kept, without what reads otherwise."""
     if not isinstance(document, dict):
         return {}
@@ -125,7 +125,7 @@ def from_json(document: object) -> dict[str, Sweep]:
     return {name: sweep for name, sweep in found.items() if sweep is not None}
 
 
-def _sweep(fields: object) -> Sweep | None:
+def _sweep(fields: object) -> SweepTrend | None:
     if not isinstance(fields, dict) or not isinstance(fields.get("of"), list):
         return None
     of, kept = fields["of"], fields.get("lines")
@@ -135,7 +135,7 @@ def _sweep(fields: object) -> Sweep | None:
     whole = [one for one in lines if one is not None]
     if len(whole) < len(lines):
         return None
-    return Sweep(of=tuple((run_id, finished_at) for run_id, finished_at in of), lines=tuple(whole))
+    return SweepTrend(of=tuple((run_id, finished_at) for run_id, finished_at in of), lines=tuple(whole))
 
 
 def _line(document: object) -> Line | None:
@@ -154,7 +154,9 @@ def _line(document: object) -> Line | None:
         machine=_cut(machine),
         cases=cases,
         dots=tuple(Dot(run_id=run_id, started_at=at, ratio=ratio) for run_id, at, ratio in dots[-MOST_RUNS:]),
-        told=tuple(Told(run_id=run_id, ratio=ratio, sentence=_cut(text)) for run_id, ratio, text in told[:MOST_MOVES]),
+        told=tuple(
+            StepLine(run_id=run_id, ratio=ratio, sentence=_cut(text)) for run_id, ratio, text in told[:MOST_MOVES]
+        ),
         earlier=earlier,
     )
 
@@ -189,7 +191,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class LineView:
     """One line as ready strings. `moves` are (mood, link or None, sentence); `first_y` is the height of no change."""
 
     name: str
@@ -205,7 +207,7 @@ class Shown:
     earlier: str
 
 
-def shown(name: str, one: Line, hrefs: Mapping[str, str]) -> Shown:
+def shown(name: str, one: Line, hrefs: Mapping[str, str]) -> LineView:
     """A line for the page; `hrefs` are the reports of runs that have one."""
     logs = [math.log(dot.ratio) for dot in one.dots]
     high = max(*logs, math.log1p(_LEAST))
@@ -222,7 +224,7 @@ def shown(name: str, one: Line, hrefs: Mapping[str, str]) -> Shown:
         for place, (dot, value) in enumerate(zip(one.dots, logs, strict=True))
     ]
     between = {after.run_id: place + 0.5 for place, (_, after) in enumerate(pairwise(one.dots))}
-    return Shown(
+    return LineView(
         name=" ".join(name.split()) or "without a name",
         machine=one.machine,
         summary=_summary(one),
@@ -262,7 +264,7 @@ def _day(moment: str) -> str:
     return when(moment).partition(",")[0]
 
 
-def _mood(told: Told) -> str:
+def _mood(told: StepLine) -> str:
     return "slower" if told.ratio > 1 else "faster"
 
 
