@@ -1,4 +1,4 @@
-"""Words that do not come back: some of this project alone, and two that mean other things where networks are trained."""
+"""Words that do not come back: some of this project alone, and two that mean other things in the field."""
 
 from __future__ import annotations
 

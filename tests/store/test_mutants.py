@@ -315,7 +315,7 @@ def visits_of(result: Result) -> list[Visit]:
     ]
 
 
-TABLES = ("convbench_schema", "runs", "baselines", "rejections", "processes", "cases", "visits")
+TABLES = ("convbench_schema", "runs", "baselines", "rejections", "passes", "cases", "visits")
 JSON_COLUMNS = ("measure", "environment", "facts", "problem", "settings", "check_result")
 #: What SQLite keeps in any column; no UTF-8 where it says TEXT among that.
 STORED: tuple[object, ...] = (
