@@ -1,4 +1,4 @@
-"""Words that do not come back: some of this project alone, and two that mean other things in the field."""
+"""Words that do not come back: some of this project alone, and two that mean other things to who trains networks."""
 
 from __future__ import annotations
 
