@@ -730,7 +730,7 @@ def test_a_fault_of_convbench_is_70_and_asks_for_a_report(
     def broken() -> None:
         raise AssertionError("boom")
 
-    assert entry._guarded(broken) == 70
+    assert entry.exit_code_of(broken) == 70
     assert "boom" in capsys.readouterr().err
 
 
@@ -738,7 +738,7 @@ def test_an_interrupt_is_130_and_a_reader_that_left_is_no_error(capsys: pytest.C
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    assert entry._guarded(interrupted) == 130
+    assert entry.exit_code_of(interrupted) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
 
@@ -932,7 +932,7 @@ def test_a_fault_is_told_in_a_text_one_can_read(
     def fails() -> None:
         raise RuntimeError("x\x1b" * 10_000_000 + "\n" * 10_000)
 
-    assert entry._guarded(fails) == 70
+    assert entry.exit_code_of(fails) == 70
     told = capsys.readouterr().err
     assert "Traceback" in told
     assert len(told) < 100_000

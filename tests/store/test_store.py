@@ -30,7 +30,7 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from postgres import Server, running_server  # noqa: F401  # the fixture `postgres`
-from sqlalchemy import MetaData, Text, create_engine, make_url, select
+from sqlalchemy import Engine, MetaData, Text, create_engine, event, make_url, select
 from sqlalchemy.exc import OperationalError
 
 from convbench.errors import DatabaseError, NotComparableError, RequestError, RunNotFoundError, StoreError
@@ -59,6 +59,7 @@ from convbench.model.result import (
     pack_blocks,
 )
 from convbench.store import Store, Writer, digest, loading, new_run_id, patience
+from convbench.store import place as places
 from convbench.store import schema as store_schema
 from convbench.store.place import Place
 
@@ -131,6 +132,15 @@ def begin(
     run = dataclasses.replace(run, id=f"{datetime.fromisoformat(run.started_at):%Y%m%d-%H%M%S}-{tail}")
     store.begin(run, cases, run.rejections, writer, digest=what)
     return run.id
+
+
+@contextlib.contextmanager
+def with_engine(url: str, *, reads: bool = False) -> Iterator[tuple[Store, Engine]]:
+    """A store to write, or to read alone, and the engine whose connections it takes."""
+    place = Place.of(url)
+    engine, version = places.open_to_read(place) if reads else (places.create(place), store_schema.VERSION)
+    with Store(engine, place, version=version) as store:
+        yield store, engine
 
 
 def started(minute: int) -> Run:
@@ -720,7 +730,7 @@ def test_url_and_path_name_the_same_file(path: Path) -> None:
 
 
 def test_settings_of_a_connection(path: Path) -> None:
-    with Store.create(str(path)) as store, store._engine.connect() as connection:
+    with with_engine(str(path)) as (_, engine), engine.connect() as connection:
         found = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")
@@ -747,8 +757,8 @@ def test_empty_file_holds_no_runs_and_becomes_a_database(path: Path) -> None:
 def test_database_that_another_process_made_just_now_is_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = filled(path)
     with monkeypatch.context() as patched:
-        patched.setattr("convbench.store.place._version", lambda engine, place: None)  # looked before it was made
-        with Store.create(str(path)) as store, store._engine.connect() as connection:
+        patched.setattr(places, "schema_version", lambda engine, place: None)  # looked before it was made
+        with with_engine(str(path)) as (store, engine), engine.connect() as connection:
             assert store.load("latest").id == run_id
             assert connection.exec_driver_sql("SELECT version FROM convbench_schema").scalars().all() == [
                 store_schema.VERSION
@@ -863,9 +873,9 @@ def test_content_of_a_newer_convbench_is_one_error(path: Path, change: str, mess
 
 
 def test_full_disk_is_one_error_and_what_was_stored_stays(path: Path) -> None:
-    with Store.create(str(path)) as store:
+    with with_engine(str(path)) as (store, engine):
         run_id = begin(store)
-        with store._engine.connect() as connection:  # the pool's only connection: the limit stays with it
+        with engine.connect() as connection:  # the pool's only connection: the limit stays with it
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 20}")
         appended = 0
@@ -1076,13 +1086,14 @@ def test_server_without_room_says_so_to_its_owner_and_to_others(postgres: Server
 def test_server_that_locks_or_goes_down_says_so(postgres: Server) -> None:
     url = postgres.new_database()
     impatient = make_url(url).update_query_dict({"options": "-c lock_timeout=50"})
-    with Store.create(url) as store:
+    with with_engine(url) as (store, engine):
         run_id = begin(store)
         with psycopg.connect(url) as other:
             other.execute("LOCK TABLE runs, convbench_schema")
             with pytest.raises(DatabaseError, match="another process has kept it locked"):
                 Store.open(impatient.render_as_string(hide_password=False))
-        with pytest.raises(DatabaseError, match="the server is going down or starting"), store._writing() as connection:
+        going_down = pytest.raises(DatabaseError, match="the server is going down or starting")
+        with going_down, Place.of(url).explaining(), engine.begin() as connection:
             process = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
             postgres.execute("postgres", f"SELECT pg_terminate_backend({process}, 10000)")
             connection.exec_driver_sql("SELECT 1")
@@ -1128,7 +1139,8 @@ def test_server_that_is_frozen_ends_in_a_sentence(
 def test_silence_within_a_transaction_ends_it_and_nothing_of_it_is_stored(
     postgres: Server, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with Store.create(postgres.new_database()) as store:
+    url = postgres.new_database()
+    with with_engine(url) as (store, engine):
         run_id = begin(store)
         rows = [{"run_key": 1, "position": position, "label": "", "reason": ""} for position in range(5, 2000)]
 
@@ -1137,7 +1149,8 @@ def test_silence_within_a_transaction_ends_it_and_nothing_of_it_is_stored(
 
         def silent(error: type[BaseException], *, after_s: float) -> None:
             try:
-                with pytest.raises(error), patience.answering_within(1.0), store._writing() as connection:
+                impatient, told = patience.answering_within(1.0), Place.of(url).explaining()
+                with pytest.raises(error), impatient, told, engine.begin() as connection:
                     connection.exec_driver_sql("SELECT 1")
                     postgres.freeze()
                     signal.setitimer(signal.ITIMER_REAL, after_s)
@@ -1195,12 +1208,15 @@ def test_server_is_shared_with_other_programs_but_not_with_tables_of_our_names(p
 @pytest.mark.postgres
 def test_reader_of_a_server_sees_one_moment(postgres: Server) -> None:
     url = postgres.new_database()
-    with Store.create(url) as writer, Store.open(url) as reader:
+    with Store.create(url) as writer, with_engine(url, reads=True) as (reader, engine):
         run_id = begin(writer)
-        with reader._reading() as connection:
-            assert connection.execute(select(store_schema.visits.c.status)).all() == []
+
+        def append(*about: object) -> None:
             writer.append(run_id, [visit(CASES[0])])
-            assert connection.execute(select(store_schema.visits.c.status)).all() == []
+
+        event.listen(engine, "after_cursor_execute", append, once=True)
+        assert reader.load(run_id).results == (), "appended after the first of its queries"
+        assert len(reader.load(run_id).results) == 1
 
 
 @pytest.mark.postgres
@@ -1310,7 +1326,7 @@ def differences(url: str) -> list[object]:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    with Store.open(url) as store, store._engine.connect() as connection:
+    with with_engine(url, reads=True) as (_, engine), engine.connect() as connection:
         found: list[object] = compare_metadata(MigrationContext.configure(connection), store_schema.metadata)
         return found
 
@@ -1319,11 +1335,11 @@ def assert_upgraded(url: str, version: int) -> None:
     """A database that held the known run of an older version holds it still, and takes what is new."""
     assert differences(url) == []
     assert_known(url, version)
-    with Store.create(url) as store:
+    with with_engine(url) as (store, engine):
         run_id = begin(store, run=dataclasses.replace(started(59), git=GIT))
         store.set_baseline("main", RUN.id, set_at="2026-11-25T00:00:00+00:00")
         assert (store.load(run_id).git, store.load("main").id) == (GIT, RUN.id)
-        with store._engine.connect() as connection:
+        with engine.connect() as connection:
             version, identity = connection.exec_driver_sql("SELECT version, identity FROM convbench_schema").one()
     assert (version, len(identity)) == (store_schema.VERSION, 32)
 
