@@ -647,7 +647,7 @@ def test_no_finding_depends_on_the_order_of_the_cases(seed: int) -> None:
 
 
 @pytest.mark.parametrize("passes", [1, 2, 3, 5])
-@pytest.mark.parametrize("process", [0.002, 0.02])
+@pytest.mark.parametrize("process", [pytest.param(0.002, marks=pytest.mark.slow), 0.02])
 def test_noise_alone_is_no_finding(passes: int, process: float) -> None:
     """Every layer has the same true time per FLOP under every setting; seeded, so that it fails always or never."""
     speaking = 0
@@ -667,6 +667,7 @@ def timed_noisily(case: Case, floor_s: float, *, passes: int = 5, process: float
     return replace(synthetic.result(case, made=made), implementation="A")
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(ratio=st.sampled_from([1 / 1.1, 1 / 1.3, 1.1, 1.3, 2.5]), seed=st.integers(0, 1000))
 def test_a_planted_effect_is_found_with_its_size_and_direction(ratio: float, seed: int) -> None:

@@ -119,7 +119,8 @@ class Fake(Launcher):
         return (FakeEngine(Script(dies_at_start={1})),)
 
 
-LAUNCHERS = (Local(), Piped(), Fake())
+#: Each start of a real worker imports torch, which takes seconds.
+LAUNCHERS = (pytest.param(Local(), marks=pytest.mark.slow), Piped(), Fake())
 Start = Callable[[Engine], WorkerClient]
 
 

@@ -128,6 +128,7 @@ def test_json_is_the_whole_run_and_reads_back() -> None:
     assert len(document["results"]) == 118 and len(document["unmeasured"]) == 2 and len(document["rejections"]) == 3
 
 
+@pytest.mark.slow
 @given(strategies.runs)  # times of 1e-30 and 1e38 seconds, layers too large for 64 bits, status and figures at odds
 @settings(max_examples=50, deadline=None)
 def test_any_run_can_be_exported_and_reads_back_from_json(run: Run) -> None:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -190,6 +191,7 @@ def stored_runs(draw: st.DrawFn) -> tuple[Run, tuple[Case, ...], list[Visit]]:
     return draw(strategies.headers), cases, draw(st.permutations(visits))
 
 
+@pytest.mark.slow
 @given(stored_runs())
 @settings(max_examples=60, deadline=None)  # a server on a busy machine takes its time
 def test_run_comes_back_as_it_was_written(shared: Store, made: tuple[Run, tuple[Case, ...], list[Visit]]) -> None:
@@ -506,7 +508,7 @@ def test_process_whose_run_was_taken_over_cannot_write_any_more(url: str) -> Non
         assert second.visits(run_id) == {}
 
 
-def python(code: str, *arguments: object, **options: object) -> subprocess.Popen[str]:
+def python(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
     """A process of this test's Python with the names of this module; `arguments` are its sys.argv[1:]."""
     names = "import sys, os, time; at = sys.argv.pop(1); sys.path[:0] = [at, at + '/store']; from test_store import *\n"
     return subprocess.Popen(
@@ -921,21 +923,39 @@ def test_disk_full_from_the_start_is_one_error(path: Path) -> None:
     filled(path)
 
 
-#: Reads a database as a user who may write nowhere: root may write to read-only folders.
+#: Reads databases as a user who may write nowhere, one a line of its input: root may write to read-only folders.
 READS_AS_NOBODY = """
     import tempfile
-    with Store.create(tempfile.mkdtemp() + "/warm.db"):  # import all that is needed while it can be read
+    with tempfile.TemporaryDirectory() as folder, Store.create(folder + "/warm.db"):  # imports all that is needed
         pass
     if os.getuid() == 0:
         os.setuid(65534)
-    try:
-        with getattr(Store, sys.argv[2])(sys.argv[1]) as store:
-            if sys.argv[2] == "create":
-                begin(store)
-            print(json.dumps([len(store.load("latest").results), None]))
-    except StoreError as error:
-        print(json.dumps([error.message, error.hint]))
+    for line in sys.stdin:
+        opened, path = json.loads(line)
+        try:
+            with getattr(Store, opened)(path) as store:
+                if opened == "create":
+                    begin(store)
+                print(json.dumps([len(store.load("latest").results), None]), flush=True)
+        except StoreError as error:
+            print(json.dumps([error.message, error.hint]), flush=True)
 """
+AsNobody = Callable[[str, Path], list[Any]]
+
+
+@pytest.fixture(scope="module")
+def as_nobody() -> Iterator[AsNobody]:
+    """Opens a database by a method of Store: how many results it holds, or message and hint of the error."""
+    with python(READS_AS_NOBODY, stdin=subprocess.PIPE) as process:
+
+        def answer(opened: str, path: Path) -> list[Any]:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            print(json.dumps([opened, str(path)]), file=process.stdin, flush=True)
+            return json.loads(process.stdout.readline() or "null")
+
+        yield answer
+        assert outcome(process) == ""
 
 
 @pytest.fixture
@@ -947,31 +967,33 @@ def closed_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_read_only_folder_can_be_read(closed_folder: Path) -> None:
+def test_read_only_folder_can_be_read(as_nobody: AsNobody, closed_folder: Path) -> None:
     filled(closed_folder / "runs.db")
     closed_folder.chmod(0o555)
-    assert json.loads(outcome(python(READS_AS_NOBODY, closed_folder / "runs.db", "open"))) == [len(CASES), None]
+    assert as_nobody("open", closed_folder / "runs.db") == [len(CASES), None]
 
 
 @pytest.mark.parametrize("name", ["runs.db", "new.db", "folder/new.db"])
-def test_read_only_folder_cannot_be_written(closed_folder: Path, name: str) -> None:
+def test_read_only_folder_cannot_be_written(as_nobody: AsNobody, closed_folder: Path, name: str) -> None:
     filled(closed_folder / "runs.db")
     closed_folder.chmod(0o555)
-    message, hint = json.loads(outcome(python(READS_AS_NOBODY, closed_folder / name, "create")))
+    message, hint = as_nobody("create", closed_folder / name)
     assert message.startswith(("cannot use the database", "cannot make the folder"))
     assert name.split("/")[0] in message
     assert "--db" in hint
 
 
-def test_database_that_may_not_be_read_is_one_error(closed_folder: Path) -> None:
+def test_database_that_may_not_be_read_is_one_error(as_nobody: AsNobody, closed_folder: Path) -> None:
     filled(closed_folder / "runs.db")
     (closed_folder / "runs.db").chmod(0o000)
     closed_folder.chmod(0o555)
-    message, _ = json.loads(outcome(python(READS_AS_NOBODY, closed_folder / "runs.db", "open")))
+    message, _ = as_nobody("open", closed_folder / "runs.db")
     assert "cannot be opened" in message
 
 
-def test_log_of_a_killed_process_in_a_read_only_folder_is_not_passed_over(closed_folder: Path) -> None:
+def test_log_of_a_killed_process_in_a_read_only_folder_is_not_passed_over(
+    as_nobody: AsNobody, closed_folder: Path
+) -> None:
     process = python(APPENDS_FOR_EVER, closed_folder / "runs.db")
     assert process.stdout is not None
     process.stdout.readline()
@@ -980,7 +1002,7 @@ def test_log_of_a_killed_process_in_a_read_only_folder_is_not_passed_over(closed
     (closed_folder / "runs.db-shm").unlink()
     assert (closed_folder / "runs.db-wal").stat().st_size
     closed_folder.chmod(0o555)
-    message, hint = json.loads(outcome(python(READS_AS_NOBODY, closed_folder / "runs.db", "open")))
+    message, hint = as_nobody("open", closed_folder / "runs.db")
     assert "runs.db-wal" in message
     assert "copy" in hint
 
@@ -1432,12 +1454,12 @@ def test_every_version_has_its_step_and_a_database_of_today_needs_no_alembic(pat
     assert outcome(python(code, path)).split() == ["psycopg"], "which this module imports itself"
 
 
-def test_older_schema_in_a_read_only_folder_can_be_read(closed_folder: Path) -> None:
+def test_older_schema_in_a_read_only_folder_can_be_read(as_nobody: AsNobody, closed_folder: Path) -> None:
     shutil.copyfile(DATA / "schema_v1.db", closed_folder / "runs.db")
     (closed_folder / "runs.db").chmod(0o444)
     closed_folder.chmod(0o555)
-    assert json.loads(outcome(python(READS_AS_NOBODY, closed_folder / "runs.db", "open"))) == [3, None]
-    message, hint = json.loads(outcome(python(READS_AS_NOBODY, closed_folder / "runs.db", "create")))
+    assert as_nobody("open", closed_folder / "runs.db") == [3, None]
+    message, hint = as_nobody("create", closed_folder / "runs.db")
     assert "cannot use the database" in message
     assert "--db" in hint
 
