@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 import synthetic
 from commands import Command, Said, store
+from golden_files import GOLDEN, golden
 
 from convbench.actions import measure, pages, read
 from convbench.analysis.findings import findings
@@ -31,7 +31,6 @@ from convbench.model.problem import Problem
 from convbench.model.result import Git, Rejection, Run, Status
 from convbench.report.export import export
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 VERBS = (
     "run",
@@ -64,12 +63,6 @@ def sweep(command: Command, tmp_path: Path) -> Path:
     path = tmp_path / "sweep.yaml"
     path.write_text(SWEEP, encoding="utf-8")
     return path
-
-
-def golden(name: str, text: str) -> None:
-    path = GOLDEN / name
-    assert path.exists(), f"no {path.name}; what it would hold:\n{text}"
-    assert text == path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS, "baseline set", "baseline list", "baseline remove", "ci init"])
@@ -760,7 +753,6 @@ def _standard_output_is_put_back() -> Iterator[None]:
     before = sys.stdout
     yield
     sys.stdout = before
-    assert isinstance(sys.stdout, io.TextIOBase)
 
 
 def piped(arguments: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
