@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -117,6 +118,13 @@ def ready(browser: Browser, file: Path, view: str = "", **settings: object) -> I
         assert seen.console == []
         own = file.as_uri()
         assert [url for url in seen.requests if url.partition("#")[0] != own and not url.startswith("blob:")] == []
+
+
+def cases_shown(page: Page) -> int:
+    """How many cases the table's line of information counts."""
+    found = re.search(r"of ([\d,]+) cases|no cases", page.locator(".dt-info").inner_text())
+    assert found is not None
+    return int((found[1] or "0").replace(",", ""))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from convbench import cli
-from convbench.cli import options
 from convbench.model.result import LAYOUT, Result, Run, Visit
 from convbench.store import Store, Writer
 
@@ -35,7 +34,6 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfdbinary: pytest
 
     def run(*arguments: str) -> Said:
         monkeypatch.setattr(sys, "argv", ["convbench", *arguments])
-        monkeypatch.setattr(options._State, "db", None)
         with pytest.raises(SystemExit) as ended:
             cli.main()
         gc.enable()

@@ -22,6 +22,7 @@ from convbench.model.result import (
     Status,
     StopReason,
     pack_blocks,
+    unpack_blocks,
 )
 
 HOSTILE = (
@@ -78,6 +79,13 @@ def cases(count: int) -> list[Case]:
         if not (batch is None and memory_format is MemoryFormat.CHANNELS_LAST)
     )
     return list(itertools.islice(points, count))
+
+
+def layer(in_channels: int = 16, **given: object) -> Case:
+    """A layer of one size with these other fields of its problem and of the case."""
+    problem = Problem(in_channels=in_channels, out_channels=32, kernel_size=(3, 3), input_size=(28, 28))
+    on_problem = {name: given.pop(name) for name in list(given) if hasattr(problem, name)}
+    return Case(problem=replace(problem, **on_problem), **given)
 
 
 def floor_s(case: Case) -> float:
@@ -168,6 +176,11 @@ def result(
         stop_reason=stop_reason if timed else StopReason.STATUS,
         blocks=tuple((1, packed) for packed in by_process),
     )
+
+
+def blocks_of(result: Result) -> list[Block]:
+    """All blocks that a result was made of."""
+    return [block for layout, packed in result.blocks for block in unpack_blocks(packed, layout)]
 
 
 def environment() -> Environment:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,15 @@ def module_name(path: Path) -> str:
 NAMES = {module_name(path) for path in MODULES}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse((PACKAGE.parent / path).read_text(encoding="utf-8"))
+
+
+@cache
 def imports(path: Path) -> list[tuple[str, bool]]:
     """(module, whether at the top level outside TYPE_CHECKING) of every import of convbench or a third party."""
-    tree = ast.parse((PACKAGE.parent / path).read_text(encoding="utf-8"))
+    tree = parsed(path)
     late = {
         id(node)
         for outer in ast.walk(tree)
@@ -124,8 +131,7 @@ def test_the_worker_keeps_to_python_3_9_syntax(path: Path) -> None:
 def test_nothing_below_the_command_line_prints_or_exits(path: Path) -> None:
     if "cli" in path.parts or path.name == "terminal.py":
         return
-    tree = ast.parse((PACKAGE.parent / path).read_text(encoding="utf-8"))
-    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [node.func for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
     assert not [call for call in calls if isinstance(call, ast.Name) and call.id in ("print", "exit", "quit")]
     exits = [call for call in calls if isinstance(call, ast.Attribute) and call.attr == "exit"]
     assert not exits, f"{path} exits"

@@ -59,7 +59,7 @@ def ci_init(
     text = workflow(
         service,
         configs=list(dict.fromkeys(configs)),
-        install=_installed_from() if install is None else install,
+        install=installed_from() if install is None else install,
         output=path.as_posix(),
         version=__version__,
     )
@@ -84,7 +84,7 @@ def _checked(config: str) -> str:
     return path.as_posix()
 
 
-def _installed_from() -> str:
+def installed_from() -> str:
     """What pip was given for this convbench, as far as another machine can be given the same (PEP 610)."""
     import json
     from importlib.metadata import distribution

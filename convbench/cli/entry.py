@@ -23,7 +23,7 @@ def main() -> NoReturn:
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
         getattr(sys, name).reconfigure(errors="backslashreplace")
-    sys.exit(_guarded(lambda: app(prog_name="convbench")))
+    sys.exit(exit_code_of(lambda: app(prog_name="convbench")))
 
 
 def _without_output(code: ExitCode) -> ExitCode:
@@ -35,7 +35,8 @@ def _without_output(code: ExitCode) -> ExitCode:
     return code
 
 
-def _guarded(command: Callable[[], object]) -> int:
+def exit_code_of(command: Callable[[], object]) -> int:
+    """Runs a command and says on standard error what went wrong; returns the exit code."""
     try:
         try:
             command()

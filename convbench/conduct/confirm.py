@@ -68,7 +68,7 @@ def confirmed(
     control = range(len(suspected), len(cases))
     beside = units.plural(len(controls), "control")
     listener.told(f"{units.plural(len(suspected), 'case')} suspected, measured again beside {beside}")
-    with _base_side(base, cases, launcher) as (side, obstacle):
+    with base_side(base, cases, launcher) as (side, obstacle):
         if side is not None:
             here = Side(name="NEW", setup=Setup(), engine=engine, git=new.git)
             try:
@@ -88,7 +88,7 @@ def confirmed(
 
 
 @contextmanager
-def _base_side(base: Run, cases: Sequence[Case], launcher: Launcher) -> Iterator[tuple[Side | None, str]]:
+def base_side(base: Run, cases: Sequence[Case], launcher: Launcher) -> Iterator[tuple[Side | None, str]]:
     """The environment of a stored run, if it can be had once more, or why it cannot."""
     environment = base.environment
     executable = environment.executable

@@ -264,7 +264,7 @@ def create(place: Place) -> Engine:
         _make_folder(place.path)
         engine = _sqlite(place.path, "mode=rwc")
     with place.explaining(), _disposing(engine):
-        found = _version(engine, place)
+        found = schema_version(engine, place)
         if found is None:
             _refuse_foreign(engine, place)
             _initialize(engine, place)
@@ -285,7 +285,7 @@ def open_to_read(place: Place) -> tuple[Engine, int]:
     if place.path is None:
         engine = _server(place)
         with place.explaining(), _disposing(engine):
-            found = _version(engine, place)
+            found = schema_version(engine, place)
     else:
         engine, found = _open_file(place, place.path)
     if found is None:
@@ -311,7 +311,7 @@ def _open_file(place: Place, path: Path) -> tuple[Engine, int | None]:
     engine = _sqlite(path, "mode=ro")
     try:
         with _disposing(engine):
-            return engine, _version(engine, place)
+            return engine, schema_version(engine, place)
     except (SQLAlchemyError, sqlite3.Error) as error:
         name = getattr(getattr(error, "orig", error), "sqlite_errorname", "")
         if not name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
@@ -324,7 +324,7 @@ def _open_file(place: Place, path: Path) -> tuple[Engine, int | None]:
         )
     engine = _sqlite(path, "mode=ro&immutable=1")
     with place.explaining(), _disposing(engine):
-        return engine, _version(engine, place)
+        return engine, schema_version(engine, place)
 
 
 def _absent(message: str) -> StoreError:
@@ -436,7 +436,7 @@ def _sqlite(path: Path, parameters: str) -> Engine:
     return engine
 
 
-def _version(engine: Engine, place: Place) -> int | None:
+def schema_version(engine: Engine, place: Place) -> int | None:
     """The schema version, None where there are no tables of convbench; StoreError where it is none that we know."""
     with engine.connect().execution_options(**{READS: True}) as connection:
         if not inspect(connection).has_table(schema.schema.name):

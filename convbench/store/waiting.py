@@ -103,12 +103,12 @@ def _send(path: Path, server: Store, identity: str | None) -> str | None:
         except TakenOverError:
             elsewhere = True
     if elsewhere:
-        return f"run {run_id} went on elsewhere; what waited of it is kept in {_set_aside(path)}"
+        return f"run {run_id} went on elsewhere; what waited of it is kept in {set_aside(path)}"
     _remove(path)
     return f"run {run_id}, which waited in {path}, was sent to {server.place}"
 
 
-def _set_aside(path: Path) -> Path:
+def set_aside(path: Path) -> Path:
     """Move a file to where nobody looks for what waits; returns its new path."""
     kept = KEPT / path.name
     number = 1
@@ -199,7 +199,7 @@ class _Journaled:
         """Make the file and what it begins with under another name: others must not find half of it and send that."""
         path = waiting_file(run_id)
         if path.exists():  # of a process that we cannot know to be gone
-            _set_aside(path)
+            set_aside(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with fresh_file(path) as scratch:

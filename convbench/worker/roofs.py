@@ -40,11 +40,9 @@ class Roof(NamedTuple):
     footprint_bytes: int | None
 
 
-def measure_roofs(
-    dtypes: list[str], device: torch.device, synchronize: Callable[[], None], sizes: Sizes | None = None
-) -> list[Roof]:
+def measure_roofs(dtypes: list[str], device: torch.device, synchronize: Callable[[], None]) -> list[Roof]:
     """A compute roof for each dtype, float32's where its own is lower, and a bandwidth roof for each footprint."""
-    sizes = sizes or (ON_CPU if device.type == "cpu" else ON_ACCELERATOR)
+    sizes = ON_CPU if device.type == "cpu" else ON_ACCELERATOR
     with torch.no_grad():
         single = _compute("float32", device, synchronize, sizes)
         found = []

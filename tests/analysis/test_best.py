@@ -6,18 +6,14 @@ from dataclasses import replace
 
 import pytest
 import synthetic
+from synthetic import layer
 
 from convbench.analysis.findings.findings import Finding, FindingKind, Weight, findings
 from convbench.model.case import Case, MemoryFormat
-from convbench.model.problem import Direction, Problem
-from convbench.model.result import LAYOUT, Result, Status, pack_blocks, unpack_blocks
+from convbench.model.problem import Direction
+from convbench.model.result import LAYOUT, Result, Status, pack_blocks
 
 LAST = MemoryFormat.CHANNELS_LAST
-
-
-def layer(in_channels: int, **more: object) -> Case:
-    problem = Problem(in_channels=in_channels, out_channels=32, kernel_size=(3, 3), input_size=(28, 28))
-    return Case(problem=problem, **more)
 
 
 def timed(case: Case, floor_s: float, *, processes: int = 5) -> Result:
@@ -84,8 +80,8 @@ def test_nothing_within_noise_is_a_gain() -> None:
     assert best(timed(layer(16), 1e-3), timed(layer(16, memory_format=LAST), 0.92e-3, processes=1)) == []
     assert len(best(timed(layer(16), 1e-3), timed(layer(16, memory_format=LAST), 0.92e-3))) == 1
     shaky = timed(layer(16, memory_format=LAST), 0.9e-3)
-    blocks = [b for layout, packed in shaky.blocks for b in unpack_blocks(packed, layout)]
-    wide = [replace(b, minimum_s=b.minimum_s * (1.2 if b.process_index == 1 else 1)) for b in blocks]
+    raised = synthetic.blocks_of(shaky)
+    wide = [replace(b, minimum_s=b.minimum_s * (1.2 if b.process_index == 1 else 1)) for b in raised]
     assert best(timed(layer(16), 1e-3), replace(shaky, blocks=((LAYOUT, pack_blocks(wide)),))) == []
 
 

@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 
 from convbench.analysis.findings.findings import Finding, FindingKind, Weight, findings
 from convbench.model.case import Case
-from convbench.model.problem import Problem
 from convbench.model.result import Result
 
 
 def layer(in_channels: int, kernel: int = 3, **more: object) -> Case:
-    problem = Problem(in_channels=in_channels, out_channels=32, kernel_size=(kernel, kernel), input_size=(28, 28))
-    return Case(problem=replace(problem, **more))
+    return synthetic.layer(in_channels, kernel_size=(kernel, kernel), **more)
 
 
 def timed(case: Case, factor: float = 1.0, *, process: float = 0.0, seed: int = 0) -> Result:
@@ -83,6 +81,7 @@ def test_many_cliffs_share_a_sentence() -> None:
     assert not set(rest.cases) & {case for finding in told for case in finding.cases}
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(at=st.integers(33, 47), size=st.floats(1.8, 10.0), seed=st.integers(0, 1000))
 def test_a_planted_cliff_is_found_at_its_value_alone(at: int, size: float, seed: int) -> None:

@@ -7,11 +7,11 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import synthetic
+from golden_files import golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timed_runs import STEADY, blocks, process_floors, run, times
@@ -22,11 +22,10 @@ from convbench.analysis.comparison.judgment import Comparison, Judgment, Verdict
 from convbench.errors import NotComparableError
 from convbench.model.case import Cache, Case, MemoryFormat
 from convbench.model.problem import PaddingWord, Problem
-from convbench.model.result import Block, Git, ProcessFacts, Rejection, Result, Run, Status, pack_blocks, unpack_blocks
+from convbench.model.result import Block, Git, ProcessFacts, Rejection, Run, Status, pack_blocks
 from convbench.model.threshold import Special, Thresholds
 from convbench.report.text.compare import compare_text, verdict_text
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 #: One threshold for all, so that figures are easy to foretell.
 FIVE = Thresholds(beyond_l2=0.05)
 
@@ -217,7 +216,7 @@ def test_no_order_matters(sides: list[tuple[list[float], list[float]]], chance: 
     def shuffled(one: Run) -> Run:
         results = []
         for result in one.results:
-            made = list(blocks_of(result))
+            made = list(synthetic.blocks_of(result))
             chance.shuffle(made)
             results.append(replace(result, blocks=((1, pack_blocks(made)),)))
         chance.shuffle(results)
@@ -229,10 +228,6 @@ def test_no_order_matters(sides: list[tuple[list[float], list[float]]], chance: 
     plain, other = compare(base, new, FIVE), compare(shuffled(base), shuffled(new), FIVE)
     assert told(plain) == told(other)
     assert plain.verdict is other.verdict
-
-
-def blocks_of(result: Result) -> tuple[Block, ...]:
-    return tuple(block for layout, packed in result.blocks for block in unpack_blocks(packed, layout))
 
 
 def noisy(seed: str, factor: Callable[[int], float] = lambda i: 1.0, count: int = 40) -> Run:
@@ -535,7 +530,7 @@ def probes(one: Run, *, compute: float = 1.0, memory: float = 1.0, only_process:
     return replace(
         one,
         results=tuple(
-            replace(result, blocks=((1, pack_blocks(scaled(block) for block in blocks_of(result))),))
+            replace(result, blocks=((1, pack_blocks(scaled(block) for block in synthetic.blocks_of(result))),))
             for result in one.results
         ),
     )
@@ -722,12 +717,6 @@ def test_causes_of_a_case() -> None:
 
 
 # The text
-
-
-def golden(name: str, text: str) -> None:
-    path = GOLDEN / name
-    assert path.exists(), f"no {path.name}; what it would hold:\n{text}"
-    assert text == path.read_text(encoding="utf-8")
 
 
 def told_comparison() -> Comparison:

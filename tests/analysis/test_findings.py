@@ -12,6 +12,7 @@ import pytest
 import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic import layer
 
 from convbench.analysis.findings.effects import EXECUTION, WORK
 from convbench.analysis.findings.evidence import Evidence, evidence
@@ -20,10 +21,9 @@ from convbench.analysis.table.columns import Rows
 from convbench.analysis.table.frame import frame
 from convbench.measure import schedule
 from convbench.model.case import SETTINGS, TORCH_CONV2D, Allocator, Case, MemoryFormat
-from convbench.model.problem import Direction, PaddingMode, Problem
+from convbench.model.problem import Direction, PaddingMode
 from convbench.model.result import (
     LAYOUT,
-    Block,
     ProcessFacts,
     Result,
     Roof,
@@ -31,14 +31,7 @@ from convbench.model.result import (
     Run,
     Status,
     pack_blocks,
-    unpack_blocks,
 )
-
-
-def layer(in_channels: int = 16, **given: object) -> Case:
-    problem = Problem(in_channels=in_channels, out_channels=32, kernel_size=(3, 3), input_size=(28, 28))
-    on_problem = {name: given.pop(name) for name in list(given) if hasattr(problem, name)}
-    return Case(problem=replace(problem, **on_problem), **given)
 
 
 def timed(case: Case, floor_s: float, *, processes: int = 5, wobble: float = 0.0, implementation: str = "A") -> Result:
@@ -454,20 +447,16 @@ def test_effects_rest_on_the_rounds_that_both_sides_have() -> None:
     """A case that settled early has fewer blocks; the other one's later, lower floor is not held against it."""
     fast = timed(layer(dtype="bfloat16"), 1.0e-3, processes=2)
     late = timed(layer(), 1.2e-3, processes=5)
-    lower = [replace(b, minimum_s=b.minimum_s * (0.5 if b.process_index > 2 else 1)) for b in blocks_of(late)]
+    lower = [replace(b, minimum_s=b.minimum_s * (0.5 if b.process_index > 2 else 1)) for b in synthetic.blocks_of(late)]
     late = replace(late, blocks=((LAYOUT, pack_blocks(lower)),))
     made = run(fast, late)
     [(_, both)] = known(made).against("dtype", "float32")
     assert both.ratio.tolist() == pytest.approx([1 / 1.2], rel=1e-3)
 
 
-def blocks_of(result: Result) -> list[Block]:
-    return [block for layout, packed in result.blocks for block in unpack_blocks(packed, layout)]
-
-
 def test_cases_of_a_bad_hour_are_told() -> None:
     results = [timed(layer(channels), 1e-3) for channels in (16, 32, 48, 64)]
-    slow = [replace(b, compute_probe_s=324e-6 * 1.8) for b in blocks_of(results[3])]
+    slow = [replace(b, compute_probe_s=324e-6 * 1.8) for b in synthetic.blocks_of(results[3])]
     results[3] = replace(results[3], blocks=((LAYOUT, pack_blocks(slow)),))
     told = [said for said in sentences(findings(run(*results)), Weight.NOTE) if "bad hour" in said]
     assert told == [
@@ -605,7 +594,8 @@ def test_layers_far_from_the_roof_are_told_with_what_ran() -> None:
 
 def test_the_systems_allocator_is_told_by_what_it_costs() -> None:
     own = timed(layer(16), 1e-3)
-    system = [replace(b, minimum_s=1.5e-3, page_faults=1800.0) for b in blocks_of(own) if b.process_index == 0]
+    taken = [b for b in synthetic.blocks_of(own) if b.process_index == 0]
+    system = [replace(b, minimum_s=1.5e-3, page_faults=1800.0) for b in taken]
     dear = replace(own, system_blocks=((LAYOUT, pack_blocks(system[:3])),))
     same = replace(
         timed(layer(32), 1e-3), system_blocks=((LAYOUT, pack_blocks(replace(b, minimum_s=1e-3) for b in system[:3])),)
@@ -625,9 +615,9 @@ def test_the_systems_allocator_is_told_by_what_it_costs() -> None:
     )
 
 
-def test_one_process_whose_lowest_blocks_disagree_proves_nothing() -> None:
+def test_one_pass_whose_lowest_blocks_disagree_proves_nothing() -> None:
     shaky = timed(layer(dtype="bfloat16"), 0.5e-3, processes=1)
-    once = [replace(b, minimum_s=b.minimum_s * (1 if b.round_index == 0 else 3)) for b in blocks_of(shaky)]
+    once = [replace(b, minimum_s=b.minimum_s * (1 if b.round_index == 0 else 3)) for b in synthetic.blocks_of(shaky)]
     assert effects(timed(layer(), 1e-3, processes=1), replace(shaky, blocks=((LAYOUT, pack_blocks(once)),))) == []
     assert len(effects(timed(layer(), 1e-3, processes=1), shaky)) == 1
 
@@ -652,7 +642,7 @@ def test_no_finding_depends_on_the_order_of_the_cases(seed: int) -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])
-@pytest.mark.parametrize("process", [0.002, 0.02])
+@pytest.mark.parametrize("process", [pytest.param(0.002, marks=pytest.mark.slow), 0.02])
 def test_noise_alone_is_no_finding(processes: int, process: float) -> None:
     """Every layer has the same true time per FLOP under every setting; seeded, so that it fails always or never."""
     speaking = 0
@@ -672,6 +662,7 @@ def timed_noisily(case: Case, floor_s: float, *, processes: int = 5, process: fl
     return replace(synthetic.result(case, made=made), implementation="A")
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(ratio=st.sampled_from([1 / 1.1, 1 / 1.3, 1.1, 1.3, 2.5]), seed=st.integers(0, 1000))
 def test_a_planted_effect_is_found_with_its_size_and_direction(ratio: float, seed: int) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import synthetic
+from golden_files import GOLDEN
 
 from convbench.analysis.table.columns import COLUMNS, CONTRACT, NOT_REACHED, ColumnType, columns
 from convbench.analysis.table.frame import DTYPES, frame, swept
 from convbench.model.case import SETTINGS, Case
 from convbench.model.problem import PaddingWord, Problem
 from convbench.model.result import Result, Run, Status
-
-GOLDEN = Path(__file__).parent.parent / "golden"
 
 
 def of(*results: Result, unmeasured: tuple[Case, ...] = ()) -> Run:

@@ -9,15 +9,14 @@ import synthetic
 
 from convbench.analysis.findings.findings import Finding, FindingKind, Weight, findings
 from convbench.model.case import Case, MemoryFormat
-from convbench.model.problem import Direction, Problem
+from convbench.model.problem import Direction
 from convbench.model.result import Result, Run, Status
 
 BACKWARD = Direction.BACKWARD
 
 
 def layer(in_channels: int, name: str | None = None, count: int = 1, **more: object) -> Case:
-    problem = Problem(in_channels=in_channels, out_channels=32, kernel_size=(3, 3), input_size=(28, 28))
-    return Case(problem=problem, given_label=name, count=count, **more)
+    return synthetic.layer(in_channels, given_label=name, count=count, **more)
 
 
 def timed(case: Case, floor_s: float) -> Result:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from fake_engine import GLIBC, FakeEngine, Script
 from numbered_cases import case
+from synthetic import blocks_of
 
 from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.judgment import RunComparison, Verdict
@@ -27,7 +28,7 @@ from convbench.errors import ExitCode, RequestError
 from convbench.measure import schedule
 from convbench.model.case import Case, MemoryFormat, WorkerSettings
 from convbench.model.problem import Problem
-from convbench.model.result import Block, Result, RunState, Status, StopReason, unpack_blocks
+from convbench.model.result import Result, RunState, Status, StopReason
 from convbench.sweep.parse import parse as parse_sweep
 
 SWEEP = parse_sweep(
@@ -111,10 +112,6 @@ class Pair:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "CHANGE_PAUSE_S", 0.0)
-
-
-def blocks_of(result: Result) -> list[Block]:
-    return [block for layout, packed in result.blocks for block in unpack_blocks(packed, layout)]
 
 
 def counted(result: Result) -> dict[int, int]:

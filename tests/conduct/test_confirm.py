@@ -301,7 +301,7 @@ def test_the_variables_of_the_base_are_set_and_those_it_had_not_are_not(monkeypa
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     base, _ = runs([1.0])
     base = replace(base, environment=replace(base.environment, variables=(("ONEDNN_MAX_CPU_ISA", "ALL"),)))
-    with against._base_side(base, [case(1)], LocalEngine) as (side, _):
+    with against.base_side(base, [case(1)], LocalEngine) as (side, _):
         assert side is not None
         assert side.setup.environment["ONEDNN_MAX_CPU_ISA"] == "ALL"
         assert "OMP_WAIT_POLICY" not in side.setup.environment

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from convbench.cli.ci import _installed_from
+from convbench.cli.ci import installed_from
 from convbench.errors import RequestError
 from convbench.report.ci.workflow import PLACES, Service, workflow
 
@@ -183,13 +183,13 @@ def test_the_ci_installs_what_is_installed_here(
     origin: dict[str, object] | None, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(monkeypatch, origin)
-    assert _installed_from() == expected
+    assert installed_from() == expected
 
 
 def test_what_lies_on_this_machine_alone_is_not_installed_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, {"url": "file:///home/somebody/convbench", "dir_info": {}})
     with pytest.raises(RequestError, match="from this machine") as refused:
-        _installed_from()
+        installed_from()
     assert refused.value.hint is not None and "--install" in refused.value.hint
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import two_runs
-from browser import browser, opened, ready, until
+from browser import browser, cases_shown, opened, ready, until
 from browser_scripts import call
 from playwright.sync_api import Browser, Page
 from uncommon import UNCOMMON
@@ -73,13 +72,6 @@ def _marks(traces: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _with(compared: RunComparison, verdict: Verdict) -> list[Judgment]:
     return [judgment for judgment in ordered(compared.comparison) if judgment.verdict is verdict]
-
-
-def _shown(page: Page) -> int:
-    """How many cases the table's line of information counts."""
-    found = re.search(r"of ([\d,]+) cases|no cases", page.locator(".dt-info").inner_text())
-    assert found is not None
-    return int((found[1] or "0").replace(",", ""))
 
 
 def _cells(page: Page) -> list[list[str]]:
@@ -245,7 +237,7 @@ def test_sorting_searching_filtering_and_links_to_some(browser: Browser, compare
             if some:
                 link.click()
                 assert {row[1] for row in _cells(shown)} == {verdict.value}
-                assert _shown(shown) == len(some)
+                assert cases_shown(shown) == len(some)
         for at, group in enumerate(compared.comparison.groups):
             shown.locator(f"#group-{at} a").click()
             labels = sorted(compared.comparison.judgments[place].case.label for place in group.changed)
@@ -255,9 +247,9 @@ def test_sorting_searching_filtering_and_links_to_some(browser: Browser, compare
         shown.get_by_role("button", name="Show all cases").click()
         shown.fill(".dt-search input", "channels_last")
         some = [j for j in compared.comparison.judgments if "channels_last" in j.case.label]
-        assert _shown(shown) == len(some) and not shown.is_visible("#chosen")
+        assert cases_shown(shown) == len(some) and not shown.is_visible("#chosen")
     with ready(browser, file, view="only=group:0&case=nonsense") as shown:  # what a colleague is sent
-        assert _shown(shown) == len(compared.comparison.groups[0].changed) and not shown.is_visible("dialog#case")
+        assert cases_shown(shown) == len(compared.comparison.groups[0].changed) and not shown.is_visible("dialog#case")
 
 
 # The case
@@ -388,7 +380,7 @@ def test_side_by_side_is_told_in_pairs(browser: Browser, tmp_path: Path) -> None
 def test_uncommon_comparisons(browser: Browser, name: str, tmp_path: Path) -> None:
     compared = UNCOMMON[name]()
     with ready(browser, _write(compared, tmp_path), width=390) as shown:
-        assert _shown(shown) == len(compared.comparison.judgments)
+        assert cases_shown(shown) == len(compared.comparison.judgments)
         assert shown.evaluate("document.documentElement.scrollWidth") <= 390
         assert shown.locator("#picture-ratios").count() == (1 if name == "one" else 0)
         _open(shown, ordered(compared.comparison)[0])
@@ -400,7 +392,7 @@ def test_uncommon_comparisons(browser: Browser, name: str, tmp_path: Path) -> No
 def test_ten_thousand_cases(browser: Browser, tmp_path: Path) -> None:
     compared = two_runs.many(10_000)
     with ready(browser, _write(compared, tmp_path)) as shown:
-        assert _shown(shown) == 10_000
+        assert cases_shown(shown) == 10_000
         marks = _marks(_drawn(shown))
         assert sum(len(trace["x"]) for trace in marks.values()) == 1800
         assert "1,800 of 10,000 are drawn" in shown.inner_text("#picture-ratios .told")

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_files import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
-from convbench.report.text.explain import WIDTH, Explanation, changed, explain, operands, unread, ways_out
-
-GOLDEN = Path(__file__).parent.parent / "golden"
+from convbench.report.text.explain import WIDTH, changed, explain, operands, unread, ways_out
 
 LAYERS: dict[str, Case] = {
     "notebook": Case(
@@ -199,7 +197,7 @@ def test_the_mildest_way_out_comes_first() -> None:
 
 def test_a_million_rows_are_no_trouble() -> None:
     wide = Problem(in_channels=1, out_channels=1, kernel_size=(1, 1), stride=(1000, 1), input_size=(1_000_000, 1))
-    assert isinstance(explain(Case(problem=wide)), Explanation)
+    assert not explain(Case(problem=wide)).refused
     assert len(unread(1_000_000, wide, 0)) == 999_000
 
 

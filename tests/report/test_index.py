@@ -98,8 +98,8 @@ def test_what_is_not_known_is_said() -> None:
     told = Read(page(entry(glance=None, report="x.html"))).texts
     assert "Not looked at here; its report tells what was found." in told
     assert "The run goes on." in Read(page(entry(glance=None, state=RunState.RUNNING))).texts
-    told = Read(page(entry(glance=replace(GLANCE, findings=("bfloat16 is fast", f"so lo{index._CUT}"))))).texts
-    assert {"bfloat16 is fast.", f"So lo{index._CUT}"} <= set(told), "as in the report"
+    told = Read(page(entry(glance=replace(GLANCE, findings=("bfloat16 is fast", f"so lo{index.CUT}"))))).texts
+    assert {"bfloat16 is fast.", f"So lo{index.CUT}"} <= set(told), "as in the report"
     silent = Read(page(entry(glance=index.Glance(description="", noise=None, findings=()))))
     assert "Nothing stood out." in silent.texts and "noise" not in silent.texts
     assert "No run is stored." in Read(page()).texts

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from browser import Opened, browser, opened
+from browser import Opened, browser, cases_shown, opened
 from playwright.sync_api import Browser, Page
 
 from convbench import sweep as sweeps
@@ -132,13 +131,6 @@ def _column(page: Page, heading: str) -> list[str]:
     return page.locator(f"#case-table tbody td:nth-child({position})").all_inner_texts()
 
 
-def _shown(page: Page) -> int:
-    """How many cases the table's line of information counts."""
-    found = re.search(r"of ([\d,]+) cases|no cases", page.locator(".dt-info").inner_text())
-    assert found is not None
-    return int((found[1] or "0").replace(",", ""))
-
-
 def _row(table: pd.DataFrame, case_id: str) -> pd.Series:
     return table[table["case_id"] == case_id].iloc[0]
 
@@ -215,7 +207,7 @@ def test_a_heat_map_over_any_two_settings(browser: Browser, ranked: pd.DataFrame
         page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.75)  # forward, float32
         chosen = int(((ranked["direction"] == "forward") & (ranked["dtype"] == "float32")).sum())
         page.wait_for_selector("#chosen:visible")
-        assert _shown(page) == chosen and f"the {chosen} cases that you chose" in page.inner_text("#chosen")
+        assert cases_shown(page) == chosen and f"the {chosen} cases that you chose" in page.inner_text("#chosen")
 
 
 def test_the_same_layer_twice(browser: Browser, ranked: pd.DataFrame, file: Path) -> None:
@@ -333,7 +325,7 @@ def test_searching_and_filtering_a_column(browser: Browser, table: pd.DataFrame,
     with _ready(browser, file) as (page, _):
         page.fill(".dt-search input", "bfloat16")
         assert set(_column(page, "dtype")) == {"bfloat16"}
-        assert _shown(page) == int((table["dtype"] == "bfloat16").sum())
+        assert cases_shown(page) == int((table["dtype"] == "bfloat16").sum())
         page.get_by_role("button", name="Columns").click()
         page.locator(".dt-button-collection button", has_text="images/s").click()
         page.keyboard.press("Escape")
@@ -435,11 +427,11 @@ def test_a_link_shows_what_the_reader_saw(browser: Browser, table: pd.DataFrame,
         page.locator(".dtcc-dropdown button", has_text="backward").click()
         page.keyboard.press("Escape")
         _choose(page, "explore", x="stride", y="gbps")
-        seen = (_column(page, "case"), _shown(page))
+        seen = (_column(page, "case"), cases_shown(page))
         link = page.url.partition("#")[2]
     with _ready(browser, file, view=link) as (page, _):
-        assert (_column(page, "case"), _shown(page)) == seen
-        assert _shown(page) == int(((table["dtype"] == "bfloat16") & (table["direction"] == "backward")).sum())
+        assert (_column(page, "case"), cases_shown(page)) == seen
+        assert cases_shown(page) == int(((table["dtype"] == "bfloat16") & (table["direction"] == "backward")).sum())
         assert page.input_value(".dt-search input") == "bfloat16"
         assert page.input_value("select[name='explore.y']") == "gbps"
         assert page.input_value("select[name='explore.x']") == "stride"
@@ -456,7 +448,7 @@ def test_a_link_shows_what_the_reader_saw(browser: Browser, table: pd.DataFrame,
 )
 def test_a_link_that_means_nothing_shows_all(browser: Browser, file: Path, view: str) -> None:
     with _ready(browser, file, view=view) as (page, _):
-        assert _shown(page) == CASES and not page.is_visible("dialog#case") and not page.is_visible("#chosen")
+        assert cases_shown(page) == CASES and not page.is_visible("dialog#case") and not page.is_visible("#chosen")
         assert "1 to 25" in page.inner_text(".dt-info")
         _settled(page)
 
@@ -472,9 +464,9 @@ def test_a_link_with_a_filter_on_a_hidden_column(browser: Browser, table: pd.Dat
         link = page.url.partition("#")[2]
     with _ready(browser, file, view=link) as (page, _):
         assert "direction" not in page.inner_text("#case-table thead")
-        assert _shown(page) == int((table["direction"] == "backward").sum())
+        assert cases_shown(page) == int((table["direction"] == "backward").sum())
         page.fill(".dt-search input", table.loc[table["direction"] == "backward", "case_id"].iloc[3])
-        assert _shown(page) == 1  # by its id, though that column is hidden
+        assert cases_shown(page) == 1  # by its id, though that column is hidden
 
 
 def test_places_and_going_back_keep_the_view(browser: Browser, table: pd.DataFrame, file: Path) -> None:
@@ -488,7 +480,7 @@ def test_places_and_going_back_keep_the_view(browser: Browser, table: pd.DataFra
         page.go_back()
         _until(page, "!document.getElementById('case').open")
         assert page.input_value("select[name='explore.y']") == "tflops" and "explore.y=tflops" in page.url
-        assert _shown(page) == int((table["dtype"] == "bfloat16").sum())
+        assert cases_shown(page) == int((table["dtype"] == "bfloat16").sum())
 
 
 # Findings
@@ -514,17 +506,17 @@ def test_findings_lead_to_their_cases(browser: Browser, tmp_path: Path) -> None:
             assert to_them.inner_text() == f"{len(cases) // 2} {words}"
             assert f" in {len(cases) // 2} (" in finding.sentence
             to_them.click()
-            assert _shown(page) == len(cases)
+            assert cases_shown(page) == len(cases)
             assert finding.sentence in (page.text_content("#chosen") or "")
         link = page.url.partition("#")[2]
         page.get_by_role("button", name="Show all cases").click()
-        assert _shown(page) == len(run.results) and "only=" not in page.url
+        assert cases_shown(page) == len(run.results) and "only=" not in page.url
         axis = page.locator("a[data-axis]").first
         name = axis.get_attribute("data-axis")
         axis.click()
         assert page.input_value("select[name='explore.x']") == name
     with _ready(browser, file, view=link) as (page, _):
-        assert _shown(page) == len(set(finding.exceptions))
+        assert cases_shown(page) == len(set(finding.exceptions))
 
 
 # The page of a case
@@ -790,7 +782,7 @@ def test_uncommon_runs(browser: Browser, run: Run, pictures: set[str], tmp_path:
         drawn = page.locator("[data-picture]:not([hidden])").evaluate_all("all => all.map((f) => f.dataset.picture)")
         assert set(drawn) == pictures
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert _shown(page) == len(run.results) + len(run.unmeasured)
+        assert cases_shown(page) == len(run.results) + len(run.unmeasured)
 
 
 def test_ten_thousand_cases(browser: Browser, tmp_path: Path) -> None:
@@ -799,10 +791,10 @@ def test_ten_thousand_cases(browser: Browser, tmp_path: Path) -> None:
     assert file.stat().st_size <= 9e6
     table = frame(run)
     with _ready(browser, file) as (page, _):
-        assert _shown(page) == 10_000
+        assert cases_shown(page) == 10_000
         page.fill(".dt-search input", "bfloat16")
         page.wait_for_selector(".dt-info:has-text('filtered')")
-        assert _shown(page) == int((table["dtype"] == "bfloat16").sum())
+        assert cases_shown(page) == int((table["dtype"] == "bfloat16").sum())
         _settled(page)
         last = table["case_id"].iloc[-1]
         page.evaluate(f"location.hash = 'case={last}'")

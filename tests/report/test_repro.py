@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from golden_files import GOLDEN
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
@@ -29,7 +30,6 @@ from convbench.report.text.repro import repro
 from convbench.worker import cold
 from convbench.worker.layer import Layer, Spec
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 CPU = torch.device("cpu")
 PLAIN = Problem(in_channels=4, out_channels=6, kernel_size=(3, 3), input_size=(9, 11), padding=(1, 1), batch_size=2)
 PROBLEMS = {

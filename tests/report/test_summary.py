@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import synthetic
 from comparisons import CASES, MIXED, NOT_JUDGED, REGRESSED, UNCHANGED, comparison, judgment
+from golden_files import golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +17,6 @@ from convbench.analysis.comparison.judgment import Group, Verdict
 from convbench.model.result import Status
 from convbench.report.text.summary import MOST, comparison_summary, run_summary, worst_first
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 CELL = re.compile(r"(?<!\\)\|")
 
 
@@ -28,12 +27,6 @@ def cells(line: str) -> list[str]:
 def rows(text: str) -> list[list[str]]:
     table = [cells(line) for line in text.splitlines() if line.startswith("|")]
     return [row for row in table if row[0] not in ("verdict", "status") and not row[0].startswith("--")]
-
-
-def golden(name: str, text: str) -> None:
-    path = GOLDEN / name
-    assert path.exists(), f"no {path.name}; what it would hold:\n{text}"
-    assert text == path.read_text(encoding="utf-8")
 
 
 def test_a_comparison_is_told_as_it_was_agreed() -> None:

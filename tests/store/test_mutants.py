@@ -412,6 +412,7 @@ def resumable(opened: Store) -> str | None:
 KNOWN: list[Run] = []
 
 
+@pytest.mark.slow
 def test_what_is_not_changed_in_a_database_can_be_used(sound_database: Path, tmp_path: Path) -> None:
     with Store.open(str(sound_database)) as opened:
         assert [run.id for run in opened.runs()] == [NEWER.id, SOUND.id]

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -30,7 +31,7 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from postgres import Server, running_server  # noqa: F401  # the fixture `postgres`
-from sqlalchemy import MetaData, Text, create_engine, make_url, select
+from sqlalchemy import Engine, MetaData, Text, create_engine, event, make_url, select
 from sqlalchemy.exc import OperationalError
 
 from convbench.errors import DatabaseError, NotComparableError, RequestError, RunNotFoundError, StoreError
@@ -59,6 +60,7 @@ from convbench.model.result import (
     pack_blocks,
 )
 from convbench.store import Store, Writer, digest, loading, new_run_id, patience
+from convbench.store import place as places
 from convbench.store import schema as store_schema
 from convbench.store.place import Place
 
@@ -135,6 +137,15 @@ def begin(
     return run.id
 
 
+@contextlib.contextmanager
+def with_engine(url: str, *, reads: bool = False) -> Iterator[tuple[Store, Engine]]:
+    """A store to write, or to read alone, and the engine whose connections it takes."""
+    place = Place.of(url)
+    engine, version = places.open_to_read(place) if reads else (places.create(place), store_schema.VERSION)
+    with Store(engine, place, version=version) as store:
+        yield store, engine
+
+
 def started(minute: int) -> Run:
     return dataclasses.replace(RUN, started_at=f"2026-11-24T03:{minute:02}:00+00:00")
 
@@ -182,6 +193,7 @@ def stored_runs(draw: st.DrawFn) -> tuple[Run, tuple[Case, ...], list[Visit]]:
     return draw(strategies.headers), cases, draw(st.permutations(visits))
 
 
+@pytest.mark.slow
 @given(stored_runs())
 @settings(max_examples=60, deadline=None)  # a server on a busy machine takes its time
 def test_run_comes_back_as_it_was_written(shared: Store, made: tuple[Run, tuple[Case, ...], list[Visit]]) -> None:
@@ -498,7 +510,7 @@ def test_process_whose_run_was_taken_over_cannot_write_any_more(url: str) -> Non
         assert second.visits(run_id) == {}
 
 
-def python(code: str, *arguments: object, **options: object) -> subprocess.Popen[str]:
+def python(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
     """A process of this test's Python with the names of this module; `arguments` are its sys.argv[1:]."""
     names = "import sys, os, time; at = sys.argv.pop(1); sys.path[:0] = [at, at + '/store']; from test_store import *\n"
     return subprocess.Popen(
@@ -722,7 +734,7 @@ def test_url_and_path_name_the_same_file(path: Path) -> None:
 
 
 def test_settings_of_a_connection(path: Path) -> None:
-    with Store.create(str(path)) as store, store._engine.connect() as connection:
+    with with_engine(str(path)) as (_, engine), engine.connect() as connection:
         found = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")
@@ -749,8 +761,8 @@ def test_empty_file_holds_no_runs_and_becomes_a_database(path: Path) -> None:
 def test_database_that_another_process_made_just_now_is_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = filled(path)
     with monkeypatch.context() as patched:
-        patched.setattr("convbench.store.place._version", lambda engine, place: None)  # looked before it was made
-        with Store.create(str(path)) as store, store._engine.connect() as connection:
+        patched.setattr(places, "schema_version", lambda engine, place: None)  # looked before it was made
+        with with_engine(str(path)) as (store, engine), engine.connect() as connection:
             assert store.load("latest").id == run_id
             assert connection.exec_driver_sql("SELECT version FROM convbench_schema").scalars().all() == [
                 store_schema.VERSION
@@ -865,9 +877,9 @@ def test_content_of_a_newer_convbench_is_one_error(path: Path, change: str, mess
 
 
 def test_full_disk_is_one_error_and_what_was_stored_stays(path: Path) -> None:
-    with Store.create(str(path)) as store:
+    with with_engine(str(path)) as (store, engine):
         run_id = begin(store)
-        with store._engine.connect() as connection:  # the pool's only connection: the limit stays with it
+        with engine.connect() as connection:  # the pool's only connection: the limit stays with it
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 20}")
         appended = 0
@@ -913,21 +925,39 @@ def test_disk_full_from_the_start_is_one_error(path: Path) -> None:
     filled(path)
 
 
-#: Reads a database as a user who may write nowhere: root may write to read-only folders.
+#: Reads databases as a user who may write nowhere, one a line of its input: root may write to read-only folders.
 READS_AS_NOBODY = """
     import tempfile
-    with Store.create(tempfile.mkdtemp() + "/warm.db"):  # import all that is needed while it can be read
+    with tempfile.TemporaryDirectory() as folder, Store.create(folder + "/warm.db"):  # imports all that is needed
         pass
     if os.getuid() == 0:
         os.setuid(65534)
-    try:
-        with getattr(Store, sys.argv[2])(sys.argv[1]) as store:
-            if sys.argv[2] == "create":
-                begin(store)
-            print(json.dumps([len(store.load("latest").results), None]))
-    except StoreError as error:
-        print(json.dumps([error.message, error.hint]))
+    for line in sys.stdin:
+        opened, path = json.loads(line)
+        try:
+            with getattr(Store, opened)(path) as store:
+                if opened == "create":
+                    begin(store)
+                print(json.dumps([len(store.load("latest").results), None]), flush=True)
+        except StoreError as error:
+            print(json.dumps([error.message, error.hint]), flush=True)
 """
+AsNobody = Callable[[str, Path], list[Any]]
+
+
+@pytest.fixture(scope="module")
+def as_nobody() -> Iterator[AsNobody]:
+    """Opens a database by a method of Store: how many results it holds, or message and hint of the error."""
+    with python(READS_AS_NOBODY, stdin=subprocess.PIPE) as process:
+
+        def answer(opened: str, path: Path) -> list[Any]:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            print(json.dumps([opened, str(path)]), file=process.stdin, flush=True)
+            return json.loads(process.stdout.readline() or "null")
+
+        yield answer
+        assert outcome(process) == ""
 
 
 @pytest.fixture
@@ -939,31 +969,33 @@ def closed_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_read_only_folder_can_be_read(closed_folder: Path) -> None:
+def test_read_only_folder_can_be_read(as_nobody: AsNobody, closed_folder: Path) -> None:
     filled(closed_folder / "runs.db")
     closed_folder.chmod(0o555)
-    assert json.loads(outcome(python(READS_AS_NOBODY, closed_folder / "runs.db", "open"))) == [len(CASES), None]
+    assert as_nobody("open", closed_folder / "runs.db") == [len(CASES), None]
 
 
 @pytest.mark.parametrize("name", ["runs.db", "new.db", "folder/new.db"])
-def test_read_only_folder_cannot_be_written(closed_folder: Path, name: str) -> None:
+def test_read_only_folder_cannot_be_written(as_nobody: AsNobody, closed_folder: Path, name: str) -> None:
     filled(closed_folder / "runs.db")
     closed_folder.chmod(0o555)
-    message, hint = json.loads(outcome(python(READS_AS_NOBODY, closed_folder / name, "create")))
+    message, hint = as_nobody("create", closed_folder / name)
     assert message.startswith(("cannot use the database", "cannot make the folder"))
     assert name.split("/")[0] in message
     assert "--db" in hint
 
 
-def test_database_that_may_not_be_read_is_one_error(closed_folder: Path) -> None:
+def test_database_that_may_not_be_read_is_one_error(as_nobody: AsNobody, closed_folder: Path) -> None:
     filled(closed_folder / "runs.db")
     (closed_folder / "runs.db").chmod(0o000)
     closed_folder.chmod(0o555)
-    message, _ = json.loads(outcome(python(READS_AS_NOBODY, closed_folder / "runs.db", "open")))
+    message, _ = as_nobody("open", closed_folder / "runs.db")
     assert "cannot be opened" in message
 
 
-def test_log_of_a_killed_process_in_a_read_only_folder_is_not_passed_over(closed_folder: Path) -> None:
+def test_log_of_a_killed_process_in_a_read_only_folder_is_not_passed_over(
+    as_nobody: AsNobody, closed_folder: Path
+) -> None:
     process = python(APPENDS_FOR_EVER, closed_folder / "runs.db")
     assert process.stdout is not None
     process.stdout.readline()
@@ -972,7 +1004,7 @@ def test_log_of_a_killed_process_in_a_read_only_folder_is_not_passed_over(closed
     (closed_folder / "runs.db-shm").unlink()
     assert (closed_folder / "runs.db-wal").stat().st_size
     closed_folder.chmod(0o555)
-    message, hint = json.loads(outcome(python(READS_AS_NOBODY, closed_folder / "runs.db", "open")))
+    message, hint = as_nobody("open", closed_folder / "runs.db")
     assert "runs.db-wal" in message
     assert "copy" in hint
 
@@ -1078,13 +1110,14 @@ def test_server_without_room_says_so_to_its_owner_and_to_others(postgres: Server
 def test_server_that_locks_or_goes_down_says_so(postgres: Server) -> None:
     url = postgres.new_database()
     impatient = make_url(url).update_query_dict({"options": "-c lock_timeout=50"})
-    with Store.create(url) as store:
+    with with_engine(url) as (store, engine):
         run_id = begin(store)
         with psycopg.connect(url) as other:
             other.execute("LOCK TABLE runs, convbench_schema")
             with pytest.raises(DatabaseError, match="another process has kept it locked"):
                 Store.open(impatient.render_as_string(hide_password=False))
-        with pytest.raises(DatabaseError, match="the server is going down or starting"), store._writing() as connection:
+        going_down = pytest.raises(DatabaseError, match="the server is going down or starting")
+        with going_down, Place.of(url).explaining(), engine.begin() as connection:
             process = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
             postgres.execute("postgres", f"SELECT pg_terminate_backend({process}, 10000)")
             connection.exec_driver_sql("SELECT 1")
@@ -1130,7 +1163,8 @@ def test_server_that_is_frozen_ends_in_a_sentence(
 def test_silence_within_a_transaction_ends_it_and_nothing_of_it_is_stored(
     postgres: Server, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with Store.create(postgres.new_database()) as store:
+    url = postgres.new_database()
+    with with_engine(url) as (store, engine):
         run_id = begin(store)
         rows = [{"run_key": 1, "position": position, "label": "", "reason": ""} for position in range(5, 2000)]
 
@@ -1139,7 +1173,8 @@ def test_silence_within_a_transaction_ends_it_and_nothing_of_it_is_stored(
 
         def silent(error: type[BaseException], *, after_s: float) -> None:
             try:
-                with pytest.raises(error), patience.answering_within(1.0), store._writing() as connection:
+                impatient, told = patience.answering_within(1.0), Place.of(url).explaining()
+                with pytest.raises(error), impatient, told, engine.begin() as connection:
                     connection.exec_driver_sql("SELECT 1")
                     postgres.freeze()
                     signal.setitimer(signal.ITIMER_REAL, after_s)
@@ -1197,12 +1232,15 @@ def test_server_is_shared_with_other_programs_but_not_with_tables_of_our_names(p
 @pytest.mark.postgres
 def test_reader_of_a_server_sees_one_moment(postgres: Server) -> None:
     url = postgres.new_database()
-    with Store.create(url) as writer, Store.open(url) as reader:
+    with Store.create(url) as writer, with_engine(url, reads=True) as (reader, engine):
         run_id = begin(writer)
-        with reader._reading() as connection:
-            assert connection.execute(select(store_schema.visits.c.status)).all() == []
+
+        def append(*about: object) -> None:
             writer.append(run_id, [visit(CASES[0])])
-            assert connection.execute(select(store_schema.visits.c.status)).all() == []
+
+        event.listen(engine, "after_cursor_execute", append, once=True)
+        assert reader.load(run_id).results == (), "appended after the first of its queries"
+        assert len(reader.load(run_id).results) == 1
 
 
 @pytest.mark.postgres
@@ -1312,7 +1350,7 @@ def differences(url: str) -> list[object]:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    with Store.open(url) as store, store._engine.connect() as connection:
+    with with_engine(url, reads=True) as (_, engine), engine.connect() as connection:
         found: list[object] = compare_metadata(MigrationContext.configure(connection), store_schema.metadata)
         return found
 
@@ -1321,11 +1359,11 @@ def assert_upgraded(url: str, version: int) -> None:
     """A database that held the known run of an older version holds it still, and takes what is new."""
     assert differences(url) == []
     assert_known(url, version)
-    with Store.create(url) as store:
+    with with_engine(url) as (store, engine):
         run_id = begin(store, run=dataclasses.replace(started(59), git=GIT))
         store.set_baseline("main", RUN.id, set_at="2026-11-25T00:00:00+00:00")
         assert (store.load(run_id).git, store.load("main").id) == (GIT, RUN.id)
-        with store._engine.connect() as connection:
+        with engine.connect() as connection:
             version, identity = connection.exec_driver_sql("SELECT version, identity FROM convbench_schema").one()
     assert (version, len(identity)) == (store_schema.VERSION, 32)
 
@@ -1418,12 +1456,12 @@ def test_every_version_has_its_step_and_a_database_of_today_needs_no_alembic(pat
     assert outcome(python(code, path)).split() == ["psycopg"], "which this module imports itself"
 
 
-def test_older_schema_in_a_read_only_folder_can_be_read(closed_folder: Path) -> None:
+def test_older_schema_in_a_read_only_folder_can_be_read(as_nobody: AsNobody, closed_folder: Path) -> None:
     shutil.copyfile(DATA / "schema_v1.db", closed_folder / "runs.db")
     (closed_folder / "runs.db").chmod(0o444)
     closed_folder.chmod(0o555)
-    assert json.loads(outcome(python(READS_AS_NOBODY, closed_folder / "runs.db", "open"))) == [3, None]
-    message, hint = json.loads(outcome(python(READS_AS_NOBODY, closed_folder / "runs.db", "create")))
+    assert as_nobody("open", closed_folder / "runs.db") == [3, None]
+    message, hint = as_nobody("create", closed_folder / "runs.db")
     assert "cannot use the database" in message
     assert "--db" in hint
 

@@ -494,9 +494,9 @@ def test_what_is_set_aside_keeps_its_newest_visits(tmp_path: Path, postgres: Ser
     made, left = tmp_path / "made.db", waiting_file(run_id)
     with Store.create(str(made)) as store, Store.open(url) as server:
         server.send(run_id, to=store)
-        for path in (made, waiting._log(made)):  # as if it were killed now: all is in its log
+        for path in (made, tmp_path / "made.db-wal"):  # as if it were killed now: all is in its log
             shutil.copy(path, left.with_name(path.name.replace("made.db", left.name)))
-    kept = waiting._set_aside(left)
+    kept = waiting.set_aside(left)
     assert content(str(kept), run_id) == content(url, run_id)
     assert list(Path("reports/waiting").iterdir()) == []
 

@@ -781,6 +781,7 @@ def planned_point_by_point(sweep: Sweep) -> Plan:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(sweep_texts())
 def test_a_plan_is_what_its_definition_says(text: str) -> None:
@@ -814,6 +815,7 @@ def test_an_exclude_costs_a_point_nothing(name: str, among: Values) -> None:
     assert Watched.compared < 20_000, "at most once per point and once per entry, not once for each pair of them"
 
 
+@pytest.mark.slow
 def test_twenty_thousand_excludes_over_three_thousand_points() -> None:
     axes = (
         "axes: {in_channels: 4, out_channels: {from: 1, to: 3000, step: 1}, kernel_size: 3, input_size: 16}\nexclude:\n"
@@ -987,6 +989,7 @@ values = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["axes", "cases", "exclude", "measure", "compare", "name", "seed", "x"]), values)

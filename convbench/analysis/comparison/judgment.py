@@ -55,7 +55,7 @@ class Judgment:
     where there is nothing to compare. `causes` are what else differs between both sides of this case. A status is None
     where the side does not have the case, or has not reached it.
 
-    RunName by side `processes` counts pairs, `noise` half of the interval as a factor, `median_ratio` the median of the
+    Side by side `processes` counts pairs, `noise` half of the interval as a factor, `median_ratio` the median of the
     pairs' own ratios, and `confirmed` says that the case was measured again after a screen, whose numbers then count
     no more.
     """

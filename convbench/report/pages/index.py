@@ -32,7 +32,7 @@ MOST_CHARACTERS = 400
 #: The layout of the file beside the page; another one is not read.
 _LAYOUT = 2
 #: Where the end of a text is left out.
-_CUT = "\N{HORIZONTAL ELLIPSIS}"
+CUT = "\N{HORIZONTAL ELLIPSIS}"
 _STYLES = ("report.css", "index.css")
 #: The beginning of a comparison's page, whose name ends with a run's id as well (comparison_page.py).
 _OF_TWO_RUNS = re.compile(r"compare-\d{8}(t|-)\d{6}-\w+-\d{8}")
@@ -256,10 +256,10 @@ def _summary(entries: Sequence[RunEntry], older: int) -> str:
 
 def _sentence(text: str) -> str:
     """A finding with a capital and a full stop, where its end is not left out."""
-    return begun(text) if text.endswith(_CUT) else f"{begun(text)}."
+    return begun(text) if text.endswith(CUT) else f"{begun(text)}."
 
 
 def _cut(text: str) -> str:
     """The text on one line, its end left out where it is long."""
     line = " ".join(text.split())
-    return line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 1].rstrip()}{_CUT}"
+    return line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 1].rstrip()}{CUT}"

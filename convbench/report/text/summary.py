@@ -48,7 +48,7 @@ def comparison_summary(comparison: Comparison, *, most: int = MOST) -> str:
     return _with_table(lines, header, map(_row, told), len(told), most)
 
 
-def run_summary(run: Run, findings: Sequence[str] = (), *, most: int = MOST) -> str:
+def run_summary(run: Run, findings: Sequence[str] = ()) -> str:
     """How many cases ended how, on what, what was found, and every case that did not pass, the wrong first."""
     env = run.environment
     counts = Counter(result.status for result in run.results)
@@ -66,7 +66,7 @@ def run_summary(run: Run, findings: Sequence[str] = (), *, most: int = MOST) -> 
     bad = [result for result in run.results if result.status not in (Status.PASSED, Status.SKIPPED)]
     bad.sort(key=lambda result: WRONG.index(result.status) if result.status in WRONG else len(WRONG))
     rows = (_cells(_words(result.status), _cell(result.case.label), _cell(result.reason or "")) for result in bad)
-    return _with_table(lines, ["| status | case | reason |", "|---|---|---|"], rows, len(bad), most)
+    return _with_table(lines, ["| status | case | reason |", "|---|---|---|"], rows, len(bad), MOST)
 
 
 def worst_first(comparison: Comparison) -> list[Judgment]:
