@@ -201,7 +201,7 @@ def test_a_worker_answers_until_it_is_closed(launcher: Launcher, start: Start) -
     key = launcher.good.problem.in_channels
     assert client.verify(key, deadline_s=DEADLINE_S) is None
     peak_bytes = client.peak_memory(key, deadline_s=DEADLINE_S)
-    assert peak_bytes is None or peak_bytes > 0
+    assert peak_bytes is None or 0 <= peak_bytes < 2**28, "the layer takes less than a kilobyte"
     for seconds in (client.memory_probe, client.compute_probe, client.twin_ratio):
         assert seconds(deadline_s=DEADLINE_S) > 0
     roofs = client.roofs(["float32"], "cpu", deadline_s=DEADLINE_S)
