@@ -113,7 +113,8 @@ def test_help_is_short_sentences() -> None:
 
 @pytest.mark.parametrize("path", [*PAGES, *CONFIGS, *BENCHES], ids=lambda path: path.name)
 def test_replaced_words_stay_away(path: Path) -> None:
-    assert not REPLACED.findall(path.read_text(encoding="utf-8"))
+    """But in code, where a changelog names what was renamed."""
+    assert not REPLACED.findall(re.sub(r"`[^`]+`", "", path.read_text(encoding="utf-8")))
 
 
 def test_what_is_a_paragraph() -> None:
