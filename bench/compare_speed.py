@@ -1,6 +1,6 @@
-"""How long `convbench compare` takes: the whole process, from `python` to the last line, two runs out of one database.
+"""How long `convbench compare` takes: the whole process, for two made-up runs of one database.
 
-python bench/compare_speed.py [CASES]       100,000 by default, made up; 5 visits of 5 blocks each, a tenth got slower
+python bench/compare_speed.py [CASES]       100,000 by default; 5 visits of 5 blocks each, a tenth is slower
 """
 
 from __future__ import annotations

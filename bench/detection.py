@@ -1,23 +1,23 @@
-"""Whether a slower layer is found and an unchanged one left alone, by `run --against`, `compare` and `ab`.
+"""Whether `run --against`, `compare` and `ab` find a slower layer and leave an unchanged one alone.
 
     python bench/detection.py --out study.jsonl                    all parts, their trials mixed over the time
     python bench/detection.py --out study.jsonl --parts ab=6 --minutes 20
     python bench/detection.py --summarise study.jsonl [--markdown]
 
-Forty layers, float32, forward, one thread, some of which lie in the caches and some beyond the second level, run a
-`module:` that is a torch.nn.Conv2d and, where it is told so, spins after its own forward. What it waits is a share of
-the floor that the first honest run found for the layer: a known number of seconds, whatever the machine does later, so
-that noise neither hides in what was planted nor adds to it. The honest side runs the same lines and waits nothing. In
-each trial another third of the layers waits, drawn by the trial's number.
+Forty layers run a `module:` of the study: float32, forward, one thread, in the caches and beyond the second level. The
+module is a torch.nn.Conv2d that can spin after its own forward. It waits a share of the floor that the first run found.
+That is a known number of seconds, whatever the machine does later, so noise neither hides nor increases it. In an
+honest run the module waits nothing. In each trial another third of the layers waits, drawn by the trial's number.
 
-    same        honest runs one after another, each against the one before (`run --against`): who is flagged
-    planted     a run in which a third is 10 % slower, compared with the newest honest one (`compare`): who is found
-    ab          honest against a third that is 5 % slower (`ab`): who is found
+    same        honest runs one after another, each against the one before (`run --against`): what is flagged
+    planted     a run in which a third is 10 % slower, compared with the newest honest one (`compare`): what is found
+    ab          honest against a third that is 5 % slower (`ab`): what is found
     identical   honest against honest, all cases measured as suspects are: how many intervals hold 1.0
 
-A file that exists is continued; beside it lies a folder with the layers' module, under git as a base's must be to be
-measured again, and the runs. Bounds are of the exact binomial (Clopper and Pearson, 1934), one-sided at 95 %. They take
-cases for independent, which those of one pair of runs are not: where a pair was flagged or not is told as well.
+The script continues a file that exists. Beside it lies a folder with the runs and the layers' module. The module is
+under git, because a base's module must be so to be measured again. Bounds are of the exact binomial (Clopper and
+Pearson, 1934), one-sided at 95 %. They take cases for independent, which those of one pair of runs are not. The script
+therefore counts flagged pairs too.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def place(folder: Path) -> Path:
 
 
 def key(case: Case) -> str:
-    """By what the module knows a case."""
+    """The text by which the module recognizes a case."""
     return f"{case.problem.input_shape} {case.problem.weight_shape}"
 
 
@@ -143,7 +143,7 @@ class Study:
         assert len(set(keys)) == len(keys), "the module could not tell these cases apart"
 
     def take(self, part: str, trial: int) -> None:
-        """One trial, written down."""
+        """Take one trial and write its row."""
         own = checkout(Path(__file__).parent)
         row: Row = {"part": part, "trial": trial, "at": time.time(), "load": os.getloadavg()}
         row |= {"same": self.same, "planted": self.planted, "ab": self.ab, "identical": self.identical}[part](trial)
@@ -157,7 +157,7 @@ class Study:
         return next((row for row in reversed(self.rows) if row["part"] == "same"), None)
 
     def floors(self) -> dict[str, float]:
-        """The floors of which shares are waited: the first honest run's, which is taken if there is none."""
+        """The floors of the first honest run, by label, in seconds; takes that run if there is none."""
         if self.newest() is None:
             self.take("same", 0)
         return dict(next(row["floors"] for row in self.rows if row["part"] == "same"))
@@ -180,7 +180,7 @@ class Study:
     def planted(self, trial: int) -> Row:
         waits, chosen = self.waits("planted", trial)
         newest = self.newest()
-        assert newest is not None, "the floors are an honest run's"
+        assert newest is not None, "an honest run comes first"
         with variable(json.dumps(waits)):
             run = measure.run(self.sweep, db=self.db, fresh=True).run
         base = read.load(newest["run"], db=self.db).run
@@ -209,14 +209,14 @@ class Study:
         return {"found": self.told(found.comparison), "screens": screens, "floors": pair_floors(found)}
 
     def waits(self, part: str, trial: int) -> tuple[dict[str, float], set[int]]:
-        """What is waited in a trial, seconds by the module's key, and by which cases."""
+        """The waits of a trial, in seconds by the module's key, and the positions of the cases that wait."""
         cases = self.plan[1].cases
         chosen = drawn(part, trial, len(cases))
         floors = self.floors()
         return {key(cases[i]): SLOWER[part] * floors[cases[i].label] for i in sorted(chosen)}, chosen
 
     def told(self, comparison: Comparison, chosen: Iterable[int] = ()) -> Row:
-        """A comparison in the file; `chosen` are the positions of the planted cases."""
+        """A comparison as a row holds it; `chosen` are the positions of the planted cases."""
         planted = {self.plan[1].cases[i].label for i in chosen}
         return {
             "verdict": comparison.verdict,
@@ -296,7 +296,7 @@ def main() -> None:
         if (part, trial) in have or (part == "same" and trial == 0 and study.newest()):
             continue
         if time.monotonic() > until:
-            print("the time is up: call it again to go on", flush=True)
+            print("the time is over: run the command again to continue", flush=True)
             break
         study.take(part, trial)
         print(f"{time.strftime('%H:%M:%S')} {part} {trial}: {study.rows[-1]['wall_s']:.0f} s", flush=True)

@@ -1,6 +1,7 @@
-"""What bench/detection.py finds, in numbers: which trials there are, who waits in them, shares and their bounds. Pure.
+"""The statistics of bench/detection.py: its trials, the cases that wait in them, shares and their bounds. Pure.
 
-A row is a trial: bench/detection.py writes it. Bounds are of the exact binomial (Clopper and Pearson, 1934), one-sided.
+A row is a trial, which bench/detection.py writes. Bounds are of the exact binomial (Clopper and Pearson, 1934),
+one-sided.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from table import show_table
 TRIALS = {"same": 21, "planted": 6, "ab": 4, "identical": 4}
 #: By how much a third of the cases is slower.
 SLOWER = {"planted": 0.10, "ab": 0.05}
-#: What is to be reached: the largest u that `compare` is held to, and the least share of cases that have it; the shares
-#: found, by `compare` and by `ab` in the caches and beyond L2; the share of intervals that hold 1.0.
+#: The targets. `compare` must find cases with u (their noise, a factor) up to the first, which this share of cases has.
+#: Then the shares that `compare` and `ab` must find in the caches and beyond L2, and of intervals that hold 1.0.
 QUIET, QUIET_SHARE = 1.04, 0.60
 FOUND, FOUND_BEYOND = 0.95, 0.90
 HELD = 0.95
-#: The threshold that 10 % can exceed, where by default layers beyond L2 are held to 12 %; the largest u that is judged.
+#: The threshold, which 10 % exceeds; by default layers beyond L2 have 12 %. Then the largest u that is judged.
 THRESHOLD, JUDGED = 0.05, 1.09
 CONFIDENCE = 0.95
 
@@ -91,14 +92,14 @@ def cases_of(rows: Sequence[Row], which: str, *, planted: bool | None = None) ->
     return [case for row in rows for case in row[which]["cases"] if planted in (None, case["planted"])]
 
 
-#: What, how many of how many, the bound of the share, and whether what was asked for is reached, "" if nothing was.
+#: What, how many of how many, the bound of the share, and whether the target is reached; "" without a target.
 Line = tuple[str, str, str, str]
 
 
 def line(
     what: str, some: Sequence[Row], test: Callable[[Row], bool], wanted: float | None = None, *, few: bool = False
 ) -> Line:
-    """How many pass a test; `wanted` is the least share of them, or the most where there should be `few`."""
+    """How many fulfil a test. `wanted` is the least share of them, or the largest where there should be `few`."""
     count, of = sum(bool(test(each)) for each in some), len(some)
     bound = f"at most {at_most(count, of):.2%}" if few else f"at least {at_least(count, of):.1%}"
     share = count / of if of else float("nan")
@@ -117,7 +118,7 @@ def lines_of_same(rows: Sequence[Row]) -> list[Line]:
         line("cases flagged before the confirmation", cases_of(pairs, "before"), flagged, few=True),
         line("... by a threshold of 5 % beyond L2 too", cases_of(pairs, "at_5"), flagged, few=True),
         line("cases flagged", cases, flagged, 0.0, few=True),
-        line("pairs with an flag", judged, lambda row: any(map(flagged, row["after"]["cases"])), 0.0, few=True),
+        line("pairs with a flagged case", judged, lambda row: any(map(flagged, row["after"]["cases"])), 0.0, few=True),
         line("pairs in which a control moved", judged, lambda row: row["after"]["discredited"], few=True),
         line("cases measured again", cases, lambda case: case["confirmed"], few=True),
         line("cases inconclusive", cases, inconclusive, few=True),

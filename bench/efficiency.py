@@ -2,8 +2,8 @@
 
     python bench/efficiency.py [CONFIG]        default: configs/sweep.yaml
 
-Runs the sweep for real, reports included, into a database of its own. The clock starts when the first worker is up; of
-later workers the time they are waited for is taken off, since importing torch is not convbench's to save.
+It runs the sweep, reports included, into a database of its own. The clock starts when the first worker is ready. The
+time that the run waits for later workers is subtracted, since convbench cannot make the import of torch faster.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
     waited_s = clock.last.start_s - clock.start_s_before
     busy_s = clock.last.busy_s
     print(f"{config}: {len(measured.run.results)} cases, whole run {time.monotonic() - whole:.1f} s")
-    print(f"after the first worker was up: {wall_s:.1f} s, of which waiting for later workers {waited_s:.1f} s")
+    print(f"after the first worker was ready: {wall_s:.1f} s, of which waiting for later workers {waited_s:.1f} s")
     print(f"in blocks and warm-up: {busy_s:.1f} s = {busy_s / (wall_s - waited_s):.1%} of the rest")
 
 

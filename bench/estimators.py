@@ -2,10 +2,10 @@
 
     python bench/estimators.py DATABASE [NAME]        NAME of the sweep, default: that of the newest run
 
-Run the sweep many times into one database first (`convbench run --fresh --db DATABASE ...`), with `precision` as small
-as a sweep may have it (0.0001) so that no case settles and every run has all its processes and rounds. For each case:
-the 95th percentile of |ln(a/b)| over all pairs of runs. For the stop rule: how many processes it would have taken, and
-by how much its floor lies over that of all blocks.
+First run the sweep many times into one database (`convbench run --fresh --db DATABASE ...`). Use the smallest
+`precision` (0.0001), so that no case settles and every run has all its processes and rounds. For each case the script
+prints the 95th percentile of |ln(a/b)| over all pairs of runs. For the stop rule it prints how many processes it would
+have taken. It also prints by how much the floor then lies over that of all blocks.
 """
 
 from __future__ import annotations

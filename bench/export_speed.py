@@ -1,4 +1,4 @@
-"""How long `convbench export --format csv` takes: the whole process, from `python` to the last byte of the file.
+"""How long `convbench export --format csv` takes: the whole process, from its start to the last byte of the file.
 
 python bench/export_speed.py [CASES]        10,000 by default, made up; 5 visits of 5 blocks each
 """

@@ -1,8 +1,8 @@
-"""How well `convbench plan` foretells the time of a run: within a third, once the database holds a run of the machine.
+"""How well `convbench plan` forecasts a run's time from a stored run of the machine: within a third.
 
     python bench/forecast.py [DATABASE]        default: reports/convbench.db
 
-For every ordered pair of finished runs of one host in the database: the second one's time as foretold from the first.
+For every ordered pair of finished runs of one host in the database, it forecasts the second one's time from the first.
 Run two or more different sweeps into the database before.
 """
 

@@ -1,4 +1,4 @@
-"""How long the page of all runs takes that is written beside each report: anew, and once what it found is kept.
+"""How long the page of all runs takes: anew, and with what an earlier one kept.
 
 python bench/index_speed.py [RUNS [CASES]]      40 runs of 500 made-up cases by default
 """

@@ -1,11 +1,11 @@
-"""Whether convbench's floor is oneDNN's own time where one primitive takes almost all of a layer's time: within 5 %.
+"""Whether convbench's floor agrees with oneDNN's own time within 5 %, where one primitive takes almost all of a call.
 
     python bench/onednn_agreement.py [--rounds 20]
 
-In one process, in turn: a block by convbench's timer, and as many calls of the same step under oneDNN's verbose mode,
-whose lines tell each primitive's time. Both minima are printed. What a call costs beside its primitives is taken from a
-layer of a few elements that oneDNN runs, so that "almost all" is not decided by the agreement itself. The first call,
-which compiles, is left out. channels_last spares most layers the reorders of input and output.
+In one process two steps take turns. convbench's timer takes a block. Then oneDNN's verbose mode reports each
+primitive's time over as many calls of the same step. Both minima are printed. What a call costs beside its primitives
+is measured on a layer of a few elements that oneDNN runs. The agreement itself therefore does not decide what "almost
+all" is. The first call, which compiles, is left out. channels_last spares most layers the reorders of input and output.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ STEADY_ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(MALLOC_TRIM_THRESHOLD),
     "MALLOC_TOP_PAD_": str(MALLOC_TOP_PAD),
 }
-#: A layer is judged where its largest primitive is expected to take this share of a call: where the rest may be 5 % of
-#: it by itself, an agreement within 5 % says nothing.
+#: A layer is judged if its largest primitive is expected to take this share of a call. If the rest alone may be 5 % of
+#: it, an agreement within 5 % says nothing.
 ALMOST_ALL = 0.97
 AGREEMENT = 0.05
 #: name: batch, in_channels, out_channels, kernel, stride, padding, size.

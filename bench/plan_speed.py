@@ -1,14 +1,14 @@
-"""How long planning a sweep of 100,000 cases takes, and how much memory: the target is 3 s and 300 MB for the command.
+"""How long planning a sweep of 100,000 cases takes, and how much memory; the target is 3 s and 300 MB for the command.
 
     python bench/plan_speed.py [--points 100000] [--runs 3]
     python bench/plan_speed.py --heavy [--before CHECKOUT]
 
-Three sweeps: the settings of few layers, as many layers as points, and as many layers half of which torch would refuse.
-Each is planned in fresh processes: `load and cases` is sweep.load and sweep.cases with imports, `command` the whole
-of `convbench plan`. The lowest of the runs is printed, since other processes only add time.
+There are three sweeps: many settings of few layers, as many layers as points, and the same where torch would refuse
+half. Each is planned in fresh processes. `load and cases` is sweep.load and sweep.cases with imports; `command` is the
+whole of `convbench plan`. The script prints the lowest of the runs, since other processes only add time.
 
-With --heavy the command plans sweeps that are much to read, or wrong in many places. `before` is CPU time with the
-convbench of another checkout, run in turn with this one; both are stopped after 60 s.
+With --heavy the command plans long sweeps, or sweeps with many mistakes. `before` is CPU time with the convbench of
+another checkout, run in turn with this one. Both are stopped after 60 s.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ plan = sweep.cases(sweep.load(Path(sys.argv[1])))
 print(len(plan.cases), len(plan.rejections))
 """
 
-#: Each comes to `n` points of 20 times a number of out_channels.
+#: Each has 20 points for each of its `n` values of out_channels.
 SWEEPS = {
     "few layers, many settings": """
 axes:
@@ -67,7 +67,7 @@ LAYER = "in_channels: 4, kernel_size: 3, input_size: 16"
 POINTS = f"axes: {{{LAYER}, out_channels: {{from: 1, to: 1500, step: 1}}, direction: [forward, backward]}}\n"
 LONG = "x" * 1_000_000
 
-#: Sweeps that are much to read, as functions: together their texts are large.
+#: Long sweeps, as functions because all texts together are large.
 HEAVY: dict[str, Callable[[], str]] = {
     "20,000 excludes, 3,000 points": lambda: POINTS + listed("exclude", "out_channels: {n}", 20_000),
     "the same, of two settings": lambda: POINTS + listed("exclude", "out_channels: {n}, threads: 1", 20_000),
@@ -140,7 +140,7 @@ def heavy_cpu_s(checkout: Path, path: Path) -> tuple[float, float] | None:
 
 
 def heavy(before: Path | None, runs: int) -> None:
-    """Print CPU time and memory of the heavy sweeps, and how many times longer `before` takes."""
+    """Print CPU time and memory of the heavy sweeps, and how many times as long `before` takes."""
     print(f"{'sweep':34}{'CPU s':>8}{'peak MB':>9}" + (f"{'before':>8}{'peak MB':>9}{'ratio':>9}" if before else ""))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sweep.yaml"

@@ -4,12 +4,14 @@
     python bench/repeatability.py --runs 20 --out study2.jsonl --threads default
     python bench/repeatability.py --summarise study.jsonl [--markdown]
 
-Each tool measures the same six layers (float32, forward, under no_grad) for the same timed seconds per layer, through
-its ordinary interface, in fresh processes; the tools take turns, another one first in each turn. A file that exists is
-continued, so that a long study can be cut into pieces. Per layer and tool: the coefficient of variation over the runs,
-the largest over the smallest, and the 95th percentile of |ln(a/b)| over all pairs of runs: what someone sees who
-measures twice. For convbench also how often another run's floor lies within `repeats_within` of a run's floor, either
-way: of the next run, and of all other runs.
+Each tool measures the same six layers (float32, forward, under no_grad) for the same timed seconds per layer. It uses
+its ordinary interface, in fresh processes. The tools take turns, and another one is first in each turn. The script
+continues a file that exists, so that a long study can be cut into pieces.
+
+For each layer and tool it prints the coefficient of variation over the runs and the largest over the smallest. It also
+prints the 95th percentile of |ln(a/b)| over all pairs of runs: what someone sees who measures twice. For convbench it
+prints how often another run's floor lies within `repeats_within` of a run's floor, either way. One figure is of the
+next run, one of all other runs.
 """
 
 from __future__ import annotations
@@ -39,11 +41,11 @@ LAYERS = {
     "1-128-128-1-1-0-28": (1, 128, 128, 1, 1, 0, 28),
     "4-256-256-3-1-1-14": (4, 256, 256, 3, 1, 1, 14),
 }
-#: The two whose traffic reaches memory; the others live in the caches. Grouped by what was seen of them: in one process
-#: each, these two repeated to 6 %, the others to 0.7-2.4 %. They are the largest, too (3.4 and 4 MB).
+#: The two whose traffic reaches memory; the others live in the caches. They are grouped by measurements: in one process
+#: each, these two repeated to 6 %, the others to 0.7-2.4 %. They are also the largest (3.4 and 4 MB).
 IN_MEMORY = frozenset({"8-64-64-3-1-1-28", "4-256-256-3-1-1-14"})
-#: What is to be reached: the 95th percentile of |ln(a/b)| in the caches and in memory, and the share of
-#: torch.utils.benchmark's wherever that is at least `WORTH_BEATING`.
+#: The targets: the 95th percentile of |ln(a/b)| in the caches and in memory, and its share of torch.utils.benchmark's
+#: wherever that is at least `WORTH_BEATING`.
 TARGET_IN_CACHES = 0.02
 TARGET_IN_MEMORY = 0.05
 TARGET_SHARE = 0.2
@@ -93,7 +95,7 @@ def test_layer(benchmark, name):
 
 
 def run_convbench(folder: Path, threads: int | None, seconds: float) -> dict[str, dict[str, float]]:
-    """One run of convbench: floor, typical, and within what it says it repeats, of each layer."""
+    """One run of convbench: floor and typical in seconds, and the ratio `repeats_within`, of each layer."""
     keys = ("batch_size", "in_channels", "out_channels", "kernel_size", "stride", "padding", "input_size")
     cases = [{**dict(zip(keys, numbers, strict=True)), "label": name} for name, numbers in LAYERS.items()]
     settings = {"axes": {"threads": threads}, "cases": cases, "measure": {"max_time": seconds, "precision": PRECISION}}
@@ -121,14 +123,14 @@ def run_convbench(folder: Path, threads: int | None, seconds: float) -> dict[str
 
 
 def run_torch(folder: Path, threads: int | None, seconds: float) -> dict[str, dict[str, float]]:
-    """One run of torch.utils.benchmark: the median of its blocks, which it leads with."""
+    """One run of torch.utils.benchmark: the median of its blocks in seconds, its first figure."""
     script = TORCH_SCRIPT.format(threads=threads, layers=json.dumps(LAYERS), seconds=seconds)
     found = json.loads(called([sys.executable, "-c", script], folder))
     return {name: {"value": value} for name, value in found.items()}
 
 
 def run_pytest_benchmark(folder: Path, threads: int | None, seconds: float) -> dict[str, dict[str, float]]:
-    """One run of pytest-benchmark: its median, the same seconds by --benchmark-max-time."""
+    """One run of pytest-benchmark: its median in seconds; --benchmark-max-time sets the timed seconds."""
     script = PYTEST_SCRIPT.format(threads=threads, layers=json.dumps(LAYERS))
     (folder / "test_layers.py").write_text(script, encoding="utf-8")
     options = [f"--benchmark-max-time={seconds}", "--benchmark-json=found.json", "-q", "-p", "no:cacheprovider"]
@@ -145,7 +147,7 @@ TOOLS: dict[str, Callable[[Path, int | None, float], dict[str, dict[str, float]]
 
 
 def called(command: Sequence[str], folder: Path) -> str:
-    """What a command printed; raises with what it complained about."""
+    """What a command printed; SystemExit with all its output where it failed."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
@@ -202,7 +204,7 @@ def summary(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
 
 
 def show(rows: Sequence[dict[str, object]], *, markdown: bool) -> None:
-    """Print the table and what it says of the targets."""
+    """Print the table, and for each layer whether the targets are reached."""
     table = summary(rows)
     heads = (
         "layer",

@@ -2,10 +2,10 @@
 
     python bench/report_speed.py [CASES ...]        1,000, 10,000 and 100,000 by default, made up; 25 blocks each
 
-Every block has noise of its own, since repeated numbers would travel for nothing. `written` is the making of the page
-from a run in memory, the memory the peak of the process that does it. `usable` counts from the navigation until table,
-controls and links work; `filter` from a key in the search box until the table shows what is left: the best and the
-median of five. On a machine with other work the medians say little; the load is told first.
+Every block has its own noise, since equal numbers would compress to nothing. `written` is the time to make the page
+from a run in memory, with the peak memory of that process. `usable` counts from the navigation until table, controls
+and links work. `filter` counts from a key in the search box until the table shows what is left. Both are the best and
+the median of five. Beside other work the medians say little, so the script prints the load first.
 """
 
 from __future__ import annotations

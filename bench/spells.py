@@ -1,15 +1,15 @@
-"""What moves floors from one minute to the next, the clock or the neighbours, and how long a run outlasts it.
+"""What moves floors from one minute to the next, the clock or the neighbours, and for how long.
 
     python bench/spells.py --minutes 15 [--out blocks.json]
     python bench/spells.py --summarise blocks.json [--markdown]
 
-One process measures blocks of the layers of bench/repeatability.py, of the probe's matrix product and of a chain of
-dependent multiplications, in turn. The chain waits for each result before it begins the next, in the first-level cache:
-nothing but the clock makes it slower, not even a neighbour on the same core.
+One process measures blocks in turn: of the layers of bench/repeatability.py, of the probe's matrix product, and of a
+chain of dependent multiplications. The chain waits for each result before it begins the next, in the first-level cache.
+Only the clock makes it slower, not even a neighbour on the same core.
 
-For each: the standard deviation of the logarithm of the floors of windows as long as a run of that study, and the 95th
-percentile of |ln(a/b)| over pairs of made-up runs that took the same number of blocks, spread evenly over so many
-seconds. Fresh processes differ by more than that: it is what time alone does.
+The script prints two figures for each. The first is the standard deviation of the logarithm of the floors, over
+windows as long as a run of that study. The second is the 95th percentile of |ln(a/b)| over pairs of made-up runs. Such
+a run took the same number of blocks, spread evenly over so many seconds. Fresh processes differ by more than that.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from convbench.engine.local import LocalEngine
 from convbench.model.case import WorkerSettings
 from convbench.worker.timer import time_block
 
-#: Of a run in bench/repeatability.py: blocks of a case, their length, and the wall time that they are spread over.
+#: Of a run in bench/repeatability.py: the blocks of a case, their length, and the wall time they spread over, in s.
 BLOCKS, BLOCK_S, RUN_S = 25, 0.02, 17.0
 #: Seconds that a run of as many blocks is spread over.
 SPREADS = (17, 30, 60, 120, 240)
@@ -85,7 +85,7 @@ def floors(blocks: Sequence[tuple[float, float]], seconds: float) -> list[float]
 
 def show(blocks: Blocks, *, markdown: bool) -> None:
     if min(own[-1][0] for own in blocks.values()) < 2 * RUN_S:
-        sys.exit(f"too short to tell: {RUN_S:.0f} s are one run, measure some minutes")
+        sys.exit(f"too few blocks: one run lasts {RUN_S:.0f} s, measure some minutes")
     heads = ("what", "floor", "deviation", *(f"{seconds} s" for seconds in SPREADS))
     rows = []
     for name, own in blocks.items():

@@ -1,10 +1,10 @@
-"""How often the search for steps cries wolf, and how often it finds one: made-up floors that drift as measured ones do.
+"""How often the search for steps flags a series without one, and how often it finds one: made-up floors that drift.
 
     python bench/steps.py [SERIES]
 
-Each row is SERIES (500) series of so many runs. Noise is normal in the logarithm with a standard deviation; a part of
-it is carried over to the next run (a neighbour that stays for a day), by the correlation. Skewed noise, on which
-nothing was tuned, is exponential. The step is in the middle, or after three runs and before three.
+Each row is SERIES (500) series of so many runs. Noise is normal in the logarithm, with a standard deviation. The
+correlation is the part of it that the next run keeps, as a neighbour stays for a day. Skewed noise is exponential;
+nothing was tuned on it. The step is in the middle, or after the first three runs, or before the last three.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from convbench.model.threshold import BEYOND_L2, THRESHOLD
 def drifting(
     chance: np.random.Generator, runs: int, deviation: float, correlation: float, *, skewed: bool = False
 ) -> np.ndarray:
-    """Logarithms of floors; skewed noise only adds time: exponential, so that now and then one lies far above."""
+    """Logarithms of floors. Skewed noise is exponential: it only adds time, and single floors lie far above."""
     drift = chance.exponential(deviation, runs) if skewed else chance.normal(0, deviation, runs)
     for run in range(1, runs):
         drift[run] = correlation * drift[run - 1] + math.sqrt(1 - correlation**2) * drift[run]

@@ -2,7 +2,7 @@
 
     python bench/store_speed.py [CASES]        10,000 by default; 5 visits of 5 blocks each
 
-Each figure comes from a fresh process. `load` counts from the interpreter's start, imports included.
+Each figure is of a fresh process. `load` counts from the interpreter's start, imports included.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Prints a table of what a bench found."""
+"""Prints a table of a bench's results."""
 
 from __future__ import annotations
 
