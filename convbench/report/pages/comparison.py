@@ -16,7 +16,7 @@ import numpy as np
 from markupsafe import Markup
 
 from convbench import units
-from convbench.analysis.comparison.common_shift import is_worth_telling
+from convbench.analysis.comparison.common_shift import is_reported
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import Comparison, Group, How, Judgment, RunComparison, Verdict
 from convbench.measure import estimate
@@ -325,7 +325,7 @@ def _data(comparison: Comparison, rows: Table, links: Sequence[str | None]) -> s
         "reports": links,
         "process": processes_of(comparison.how)[0],
         "packed": _packed(rows),
-        "shift": comparison.shift if is_worth_telling(comparison.shift) else 1.0,
+        "shift": comparison.shift if is_reported(comparison.shift) else 1.0,
     }
     return payload.text()
 

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 from convbench import units
-from convbench.analysis.comparison.common_shift import is_worth_telling
+from convbench.analysis.comparison.common_shift import is_reported
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import Comparison, Group, How, Judgment, Verdict
 from convbench.units import flat
@@ -91,7 +91,7 @@ def reasons(comparison: Comparison) -> list[str]:
     if comparison.is_machine:
         moved = units.percent(comparison.moved)
         return [f"half of all cases moved by about {moved}, a change of machine, not of code (use ab)", *notes]
-    if is_worth_telling(comparison.shift):
+    if is_reported(comparison.shift):
         together = units.change(comparison.shift)
         notes.insert(0, f"half of all cases moved together, {together}; each is judged by what it moved beyond")
     if comparison.verdict is not Verdict.INCONCLUSIVE:
