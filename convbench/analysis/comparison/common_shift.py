@@ -50,7 +50,7 @@ def common_shift(ratios: Floats) -> CommonShift:
     """The common shift of cases with these ratios; ratios that are NaN, infinite or not positive are ignored.
 
     It is the middle of the shortest majority that is narrow enough and did not move too far. Without one it is the
-    middle of such a half: where one half moved and the other did not, the half that moved is the change.
+    middle of such a half. Where one half moved and the other did not, the half that moved is the change.
     """
     known = ratios[np.isfinite(ratios) & (ratios > 0)]
     if not len(known):

@@ -46,7 +46,7 @@ class Judgment:
     both sides, as it does for what a run repeats within (docs/decisions.md).
 
     With n processes a side from one distribution, all of one side exceed all of the other in 2 of (2n choose n)
-    comparisons: 0.8 % at 5 processes. But the distribution changes with time. 1,344 comparisons of cases with
+    comparisons. That is 0.8 % at 5 processes. But the distribution changes with time. 1,344 comparisons of cases with
     themselves, between 7 runs of 64 cases on a busy and a quiet machine, checked the interval. It held 1 in 95.2 % of
     them: in 98.7 % within the caches and in 87.4 % in memory. Without the precision it held 1 in 85.3 %. A bootstrap
     over so few processes is too narrow: no resample has a lower minimum than the sample.

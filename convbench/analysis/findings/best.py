@@ -1,7 +1,7 @@
 """The best setting of each layer, and what choosing it gains over the whole sweep.
 
-A layer here is everything that one cannot choose: the problem and the direction, the measurement's settings (cache,
-data) and the result's settings (bias, padding mode, deterministic). Each setting is compared with the usual setting of
+A layer here is everything that one cannot choose: the problem, the direction, and the settings of the measurement
+(cache, data) and of the result (bias, padding mode, deterministic). Each setting is compared with the usual setting of
 the same layer.
 """
 

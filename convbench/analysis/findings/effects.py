@@ -39,8 +39,8 @@ FALLBACK_RATIO = 3.0
 OUT_OF_LINE = 2.0
 #: An effect that more than this share of the pairs shows is reported as general.
 MOST = 0.5
-#: An effect that half of the pairs or fewer show is reported from this share of them on, and from two pairs on: a
-#: single pair may be chance.
+#: An effect that half of the pairs or fewer show is reported from this share and this number of pairs on. A single pair
+#: may be chance.
 MIXED_SHARE = 0.2
 MIXED_LEAST = 2
 
