@@ -149,8 +149,9 @@ def _probes(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[Di
     """Probes whose lowest times differ too much and whose processes do not overlap, in every kind of worker.
 
     Other work on the machine can move the lowest probe of a run by more than another machine would. But it does not
-    move all processes alike. The lowest probe moved by up to 7 % (compute) and 18 % (memory) between runs of one busy machine.
-    Noise may disturb some kinds of workers alone (threads that wait for each other); another machine changes all.
+    move all processes alike. Between runs of one busy machine the lowest probe moved by up to 7 % (compute) and 18 %
+    (memory). Noise may disturb some kinds of workers alone, whose threads wait for each other. Another machine changes
+    all.
     """
     numbers: dict[Hashable, int] = {}
     kinds = map(_KIND_OF_WORKER, cases)

@@ -18,11 +18,11 @@ from convbench.model.result import Run, Status
 class Verdict(StrEnum):
     """The verdict of a case, and of all cases."""
 
-    REGRESSED = "regressed"  # slower by more than noise and threshold.
-    IMPROVED = "improved"  # faster by more than noise and threshold.
+    REGRESSED = "regressed"  # slower by more than noise and threshold
+    IMPROVED = "improved"  # faster by more than noise and threshold
     UNCHANGED = "unchanged"
-    INCONCLUSIVE = "inconclusive"  # too noisy to judge.
-    NOT_JUDGED = "not judged"  # nothing to compare: missing, failed or not measured on a side.
+    INCONCLUSIVE = "inconclusive"  # too noisy to judge
+    NOT_JUDGED = "not judged"  # nothing to compare: missing, failed or not measured on a side
 
 
 class How(StrEnum):

@@ -1,8 +1,8 @@
 """The best setting of each layer, and what choosing it gains over the whole sweep.
 
-A layer here is everything that one cannot choose: the problem, the direction, and the settings of the measurement
-(cache, data) and of the result (bias, padding mode, deterministic). Each setting is compared with the usual setting of
-the same layer.
+A layer here is everything that one cannot choose. That is the problem, the direction, and the settings of the
+measurement (cache, data) and of the result (bias, padding mode, deterministic). Each setting is compared with the usual
+setting of the same layer.
 """
 
 from __future__ import annotations

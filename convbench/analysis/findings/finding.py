@@ -20,34 +20,34 @@ from convbench.model.settings import TABLE
 class Weight(IntEnum):
     """The rank of a finding: the lowest comes first."""
 
-    WRONG = 0  # a layer computes a wrong result, or a far less exact one than its dtype allows.
-    UNMEASURED = 1  # a case could not be measured although it should have been.
-    NOISE = 2  # the machine was so noisy that most other findings are doubtful.
-    NETWORK = 3  # where a network's time goes.
-    EFFECT = 4  # how a setting that one can choose changes the time.
-    WORK = 5  # how the time changes with the layer's work.
-    NOTE = 6  # other facts.
+    WRONG = 0  # a layer computes a wrong result, or a far less exact one than its dtype allows
+    UNMEASURED = 1  # a case could not be measured although it should have been
+    NOISE = 2  # the machine was so noisy that most other findings are doubtful
+    NETWORK = 3  # where a network's time goes
+    EFFECT = 4  # how a setting that one can choose changes the time
+    WORK = 5  # how the time changes with the layer's work
+    NOTE = 6  # other facts
 
 
 class FindingKind(StrEnum):
     """What a finding is about."""
 
-    WRONG = "wrong"  # wrong results.
-    INACCURATE = "inaccurate"  # right results that are far less exact than the dtype allows.
-    UNMEASURED = "unmeasured"  # crashed, timed out, out of memory, error.
-    NOISE = "noise"  # how reliable the numbers are.
-    NETWORK = "network"  # where a network's time goes.
-    EFFECT = "effect"  # how a setting of execution changes the time.
-    BEST = "best"  # the best setting per layer and what it gains.
-    CLIFF = "cliff"  # a size that takes much more time per FLOP than the next smaller one.
-    DIRECTION = "direction"  # a direction that takes unusually long or short for its work.
-    ROOF = "roof"  # layers far below what the machine can do.
-    ALLOCATOR = "allocator"  # what the system's allocator costs.
-    FALLBACK = "fallback"  # a dtype that torch runs with slow code.
-    THREADS = "threads"  # how threads change the time, and where they are too many.
-    MODULE = "module"  # the user's own module against torch's.
-    WORK = "work"  # how the time per FLOP changes with a size.
-    NOTE = "note"  # other facts.
+    WRONG = "wrong"  # wrong results
+    INACCURATE = "inaccurate"  # right results that are far less exact than the dtype allows
+    UNMEASURED = "unmeasured"  # crashed, timed out, out of memory, error
+    NOISE = "noise"  # how reliable the numbers are
+    NETWORK = "network"  # where a network's time goes
+    EFFECT = "effect"  # how a setting of execution changes the time
+    BEST = "best"  # the best setting per layer and what it gains
+    CLIFF = "cliff"  # a size that takes much more time per FLOP than the next smaller one
+    DIRECTION = "direction"  # a direction that takes unusually long or short for its work
+    ROOF = "roof"  # layers far below what the machine can do
+    ALLOCATOR = "allocator"  # what the system's allocator costs
+    FALLBACK = "fallback"  # a dtype that torch runs with slow code
+    THREADS = "threads"  # how threads change the time, and where they are too many
+    MODULE = "module"  # the user's own module against torch's
+    WORK = "work"  # how the time per FLOP changes with a size
+    NOTE = "note"  # other facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

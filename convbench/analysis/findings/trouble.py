@@ -109,10 +109,10 @@ def unmeasured(evidence: Evidence) -> list[Finding]:
 class Trust(StrEnum):
     """How reliable the times of a run are."""
 
-    UNKNOWN = "unknown"  # no probe ran.
+    UNKNOWN = "unknown"  # no probe ran
     QUIET = "quiet"
-    NOISY = "noisy"  # the floors of the processes still agree.
-    REPEAT = "repeat"  # the floors of the processes disagree.
+    NOISY = "noisy"  # the floors of the processes still agree
+    REPEAT = "repeat"  # the floors of the processes disagree
 
 
 def trust(ratio: float, spreads: pd.Series) -> Trust:

@@ -42,7 +42,7 @@ def comparison_summary(comparison: Comparison, *, most: int = MOST) -> str:
     ]
     lines += _list("Changes that belong together", [group_text(group) for group in comparison.groups])
     differing = [difference_text(each).removeprefix("differs: ") for each in comparison.differences]
-    lines += _list("What differs besides", differing)
+    lines += _list("Other differences", differing)
     judgments = worst_first(comparison)
     header = ["| verdict | change | interval | floor | case | why |", "|---|--:|---|---|---|---|"]
     return _with_table(lines, header, map(_row, judgments), len(judgments), most)
