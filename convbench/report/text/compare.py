@@ -93,7 +93,7 @@ def reasons(comparison: Comparison) -> list[str]:
     notes = [flat(note) for note in comparison.notes]
     if comparison.is_machine:
         moved = units.percent(comparison.moved)
-        return [f"half of all cases moved by about {moved}, as on another machine (use ab)", *notes]
+        return [f"half of all cases moved by about {moved}: the machine changed, not the code (use ab)", *notes]
     if is_reported(comparison.shift):
         together = units.change(comparison.shift)
         notes.insert(0, f"half of all cases moved together by {together}, and each is judged without this common shift")
