@@ -445,8 +445,8 @@ def test_another_number_of_threads_that_runs_other_code_is_told() -> None:
     results = [timed(case, 1e-3, implementation=name) for case, name in zip(cases, ran, strict=True)]
     made = run(*(replace(result, threads=result.case.threads) for result in results))
     assert [said for said in sentences(findings(made), Weight.WORK) if "other code" in said] == [
-        "torch runs other code with threads=2 than with threads=1 in 1 of 2 matched cases: Mkldnn jit instead of Slow2d "
-        "in " + cases[1].label
+        "torch runs other code with threads=2 than with threads=1 in 1 of 2 matched cases: Mkldnn jit instead of "
+        "Slow2d in " + cases[1].label
     ]
 
 
