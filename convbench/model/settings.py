@@ -230,7 +230,7 @@ class Setting:
     sent: Sent = Sent.LAYER
 
     @property
-    def speaks_for_itself(self) -> bool:
+    def is_clear_alone(self) -> bool:
         """Whether a value is told without the setting's name: `bfloat16`, not `dtype=bfloat16`."""
         return self.phrase == "{}"
 

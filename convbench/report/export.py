@@ -1,6 +1,6 @@
-"""A run as csv, json, parquet, markdown or junit XML, a comparison as junit: pure, from a noun to bytes.
+"""A run as csv, json, parquet, markdown or junit XML; a comparison as junit. Pure: from a run to bytes.
 
-Who asked for them writes them. A new format of a run is one function and one line in `FORMATS`.
+The caller writes the bytes to a file. A new format of a run is one function and one line in `FORMATS`.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ def export(run: Run, form: str) -> bytes:
     return FORMATS[form](run)
 
 
-#: Spreadsheets take a cell that begins so for a formula.
+#: Spreadsheets read a cell that begins so as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\n")
 
 
 def to_csv(run: Run) -> bytes:
-    """One row per case, a header, commas, lines that end in a newline; what is absent is empty.
+    """A header and one row per case, with commas; lines end in a newline, and absent values are empty.
 
-    Numbers have seven significant digits: blocks are kept as float32. A text that a spreadsheet would take for a
-    formula (labels, reasons and module names come from users, and runs from colleagues) gets an apostrophe before it,
-    as OWASP advises; numbers never do. Whoever needs such a text to the letter reads the json.
+    Numbers have seven significant digits, because blocks are stored as float32. A text that a spreadsheet would read as
+    a formula gets an apostrophe before it, as OWASP advises: other people may have written it. Numbers never do. The
+    json has such a text unchanged.
     """
     cells = [_cells(COLUMNS[name].kind, values) for name, values in columns(run).items()]
     text = io.StringIO()
@@ -54,7 +54,7 @@ def to_csv(run: Run) -> bytes:
 
 
 def _cells(kind: ColumnType, values: list[Value]) -> list[str]:
-    """The cells of one column; most hold few different values."""
+    """The cells of one column. Most columns hold few different values."""
     cell = _CELL[kind]
     if kind is ColumnType.NUMBER:
         return [cell(value) for value in values]
@@ -63,7 +63,7 @@ def _cells(kind: ColumnType, values: list[Value]) -> list[str]:
 
 
 def _text_cell(value: Value) -> str:
-    # A lone \r is not quoted by Python's csv, and ends the row for its readers.
+    # Python's csv does not quote a lone \r, and its readers end the row there.
     text = "" if value is None else str(value).replace("\r\n", "\n").replace("\r", "\n")
     return f"'{text}" if text.startswith(_FORMULA) else text
 
@@ -86,17 +86,17 @@ def to_json_text(run: Run) -> bytes:
 
 
 def read_json(text: str) -> Run:
-    """The run of an exported json file; raises RequestError where it is none, or one of another version."""
+    """The run of an exported json file; raises RequestError if it is not one, or one of an unknown version."""
     try:
         document = parsed(text)
     except ValueError as error:
         raise RequestError(
-            f"not a run that convbench exported: it is no JSON ({error})",
+            f"not a run that convbench exported: it is not JSON ({error})",
             hint="`convbench export RUN --format json` writes one",
         ) from None
     run = run_from_json(document)
     if may_hold_secrets(run.source):
-        from convbench.sweep.document import of_today  # and YAML with it, which few runs need
+        from convbench.sweep.document import of_today  # it loads YAML, which few runs need
 
         run = of_today(run)
     return run
@@ -125,7 +125,7 @@ def to_parquet(run: Run) -> bytes:
             values = [value if value is None else _utf8(str(value)).decode() for value in values]
         arrays.append(pa.array(in_64_bits(values), type=types[column.kind]))
         fields.append(pa.field(name, types[column.kind], metadata={"unit": column.unit, "about": column.about}))
-    told = {
+    facts = {
         "convbench.run": run.id,
         "convbench.name": run.name,
         "convbench.version": run.version,
@@ -133,7 +133,7 @@ def to_parquet(run: Run) -> bytes:
         "convbench.cpu": run.environment.cpu,
         "convbench.torch": run.environment.torch,
     }
-    schema = pa.schema(fields, metadata={key: _utf8(value) for key, value in told.items()})
+    schema = pa.schema(fields, metadata={key: _utf8(value) for key, value in facts.items()})
     sink = io.BytesIO()
     parquet.write_table(pa.table(arrays, schema=schema), sink)
     return sink.getvalue()
@@ -142,7 +142,7 @@ def to_parquet(run: Run) -> bytes:
 def to_markdown(run: Run) -> bytes:
     """What a person pastes into a pull request: where it ran, then one row per case with the figures that matter."""
     rows = Rows(run)
-    told = rows.estimates
+    figures = rows.estimates
     reasons = COLUMNS["reason"].values(rows)
     implementations = COLUMNS["implementation"].values(rows)
     rates = rows.rates(rows.flops)
@@ -162,9 +162,9 @@ def to_markdown(run: Run) -> bytes:
         cells = [
             escaped(case.label),
             escaped(str(reason)),
-            units.seconds(float(told.floor_s[i])),
-            units.seconds(float(told.typical_s[i])),
-            units.percent(float(told.spread[i])),
+            units.seconds(float(figures.floor_s[i])),
+            units.seconds(float(figures.typical_s[i])),
+            units.percent(float(figures.spread[i])),
             units.si(rates[i], "FLOP/s"),
             escaped(str(implementations[i] or "")),
         ]
@@ -175,8 +175,8 @@ def to_markdown(run: Run) -> bytes:
 def to_junit(run: Run) -> bytes:
     """One test case per case: a failure where it is wrong or imprecise, an error where it could not be measured.
 
-    A test case's time is the floor in seconds, so that a CI's history of times is one of floors; the other figures are
-    properties. Cases not reached yet are skipped. What XML 1.0 refuses (control characters) is removed.
+    A test case's time is the floor in seconds, so a CI's history of times shows floors. The other figures are
+    properties. Cases not reached yet are skipped. Characters that XML 1.0 refuses (control characters) are removed.
     """
     table = columns(run)
     statuses = table["status"]
@@ -203,17 +203,17 @@ def to_junit(run: Run) -> bytes:
         if status != Status.PASSED:
             kind = "skipped" if status is None else _JUNIT[Status(str(status))]
             reason = _xml(str(table["reason"][i] or status or NOT_REACHED))
-            told = ElementTree.SubElement(test, kind, message=" ".join(reason.split()))
+            outcome = ElementTree.SubElement(test, kind, message=" ".join(reason.split()))
             if kind != "skipped":
-                told.set("type", str(status))
-                told.text = reason
+                outcome.set("type", str(status))
+                outcome.text = reason
     return _document(suite)
 
 
 def comparison_to_junit(comparison: Comparison) -> bytes:
     """One test case per case: a failure where it regressed, is wrong or imprecise, an error where it was not measured.
 
-    What could not be judged is skipped, with the reason. A test case's time is the new side's floor in seconds.
+    Cases that could not be judged are skipped, with the reason. A test case's time is the new side's floor in seconds.
     """
     name = _xml(comparison.new.name)
     suite = ElementTree.Element("testsuite", name=name, timestamp=_xml(comparison.new.started_at))
@@ -225,7 +225,7 @@ def comparison_to_junit(comparison: Comparison) -> bytes:
         properties = ElementTree.SubElement(test, "properties")
         for key in _JUDGED_PROPERTIES:
             value = getattr(judgment, key)
-            if value == value:  # no NaN
+            if value == value:  # not NaN
                 text = units.plain(value) if isinstance(value, float) else str(value)
                 ElementTree.SubElement(properties, "property", name=key, value=text)
         ElementTree.SubElement(properties, "property", name="case_id", value=judgment.case.id)
@@ -235,10 +235,10 @@ def comparison_to_junit(comparison: Comparison) -> bytes:
             causes = [*filter(None, [judgment.reason]), *map(str, judgment.causes)]
             change = [] if math.isnan(judgment.ratio) else [_change(judgment)]
             message = _xml(" ".join("; ".join([*change, *causes]).split()) or what)
-            told = ElementTree.SubElement(test, kind, message=message)
+            outcome = ElementTree.SubElement(test, kind, message=message)
             if kind != "skipped":
-                told.set("type", what)
-                told.text = message
+                outcome.set("type", what)
+                outcome.text = message
     suite.set("tests", str(len(comparison.judgments)))
     for kind, plural in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
         suite.set(plural, str(outcomes[kind]))
@@ -246,7 +246,7 @@ def comparison_to_junit(comparison: Comparison) -> bytes:
 
 
 def _outcome(judgment: Judgment) -> tuple[str | None, str]:
-    """What JUnit calls a judgment, None where it is a pass, and what it is about."""
+    """JUnit's name for a judgment, None where it is a pass, and the status or verdict behind it."""
     status = judgment.new_status
     if status is not None and _JUNIT.get(status) in ("failure", "error"):
         return _JUNIT[status], status.value
@@ -270,7 +270,7 @@ def _document(suite: ElementTree.Element) -> bytes:
     return document + b"\n"
 
 
-#: What JUnit calls what is not a pass.
+#: JUnit's name for what is not a pass.
 _JUNIT: dict[Status, str] = {
     Status.SKIPPED: "skipped",
     **dict.fromkeys(WRONG, "failure"),
@@ -298,11 +298,11 @@ def _xml(text: str) -> str:
 
 
 def _utf8(text: str) -> bytes:
-    """Halves of surrogate pairs, which a file name or a worker may hold, are written as escapes."""
+    """The text as UTF-8; halves of surrogate pairs, from file names or workers, become escapes."""
     return text.encode("utf-8", errors="backslashreplace")
 
 
-#: The formats by the name that `--format` takes.
+#: The formats by their names for `--format`.
 FORMATS: dict[str, Callable[[Run], bytes]] = {
     "csv": to_csv,
     "json": to_json_text,

@@ -35,8 +35,8 @@ def test_each_layer_has_its_own_best_setting() -> None:
     ]
     [found] = best(*results)
     assert found.sentence == (
-        "the best memory_format for each layer makes the whole sweep 1.33x faster than contiguous for all (6.00 ms "
-        "instead of 8.00 ms): another setting is better in 1 of 2 layers, always channels_last; one setting for all, "
+        "the best memory_format for each layer makes the whole sweep 1.33x faster than contiguous for all: 6.00 ms "
+        "instead of 8.00 ms. Another setting is better in 1 of 2 layers, always channels_last. One setting for all, "
         "channels_last, is 1.14x faster"
     )
     assert (found.weight, found.axis, found.size) == (Weight.EFFECT, "memory_format", pytest.approx(8 / 6))
@@ -54,7 +54,7 @@ def test_layers_count_as_often_as_they_occur() -> None:
     ]
     [found] = best(*results)
     assert found.size == pytest.approx(10 / 5.5)
-    assert "(5.50 ms instead of 10.0 ms, each layer as often as it occurs)" in found.sentence
+    assert ": 5.50 ms instead of 10.0 ms, with each layer as often as it occurs. " in found.sentence
 
 
 def test_settings_of_several_axes_are_chosen_together() -> None:
@@ -68,7 +68,7 @@ def test_settings_of_several_axes_are_chosen_together() -> None:
     [found] = best(*results)
     assert found.sentence == (
         "the best dtype and memory_format for each layer makes the whole sweep 4.00x faster than float32 contiguous "
-        "for all (4.00 ms instead of 16.0 ms): another setting is better in 4 of 4 layers (each direction by itself), "
+        "for all: 4.00 ms instead of 16.0 ms. Another setting is better in 4 of 4 layers (each direction by itself), "
         "always bfloat16 channels_last"
     )
     assert found.axis is None

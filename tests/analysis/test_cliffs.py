@@ -34,7 +34,7 @@ def cliffs(*results: Result) -> list[Finding]:
 def test_a_size_that_costs_far_more_than_the_next_smaller_one() -> None:
     results = [timed(layer(c, k), 1.9 if c == 65 else 1.0) for c in (62, 63, 64, 65, 66) for k in (1, 3)]
     [found] = cliffs(*results)
-    assert found.sentence == "in_channels=65 costs 1.90x per FLOP what in_channels=64 costs in 2 of 2 matched cases"
+    assert found.sentence == "in_channels=65 takes 1.90x the time per FLOP of in_channels=64 in 2 of 2 matched cases"
     assert (found.weight, found.axis) == (Weight.EFFECT, "in_channels")
     assert found.size == pytest.approx(1.9, rel=0.01)
     assert set(found.cases) == {layer(c, k).id for c in (64, 65) for k in (1, 3)}
@@ -45,7 +45,7 @@ def test_a_cliff_of_some_layers_says_which() -> None:
     results = [timed(layer(c, k), 2.0 if (c, k) == (65, 5) else 1.0) for c in (64, 65) for k in (1, 3, 5)]
     [found] = [finding for finding in cliffs(*results) if finding.axis == "in_channels"]
     assert found.sentence == (
-        "in_channels=65 costs 2.00x per FLOP what in_channels=64 costs in 1 of 3 matched cases (at kernel_size=5x5): "
+        "in_channels=65 takes 2.00x the time per FLOP of in_channels=64 in 1 of 3 matched cases (at kernel_size=5x5): "
         f"{layer(65, 5).label}, which ran Mkldnn jit:avx512_core"
     )
     assert found.exceptions == () and found.paired
@@ -67,8 +67,8 @@ def test_the_neighbour_is_the_next_smaller_size_that_was_measured() -> None:
         timed(layer(c, k), 2.0 if c == 20 else 1.0) for k, sizes in ((1, (16, 18, 20)), (3, (16, 20))) for c in sizes
     ]
     assert sorted(finding.sentence.split(" in ")[0] for finding in cliffs(*results)) == [
-        "in_channels=20 costs 2.00x per FLOP what in_channels=16 costs",
-        "in_channels=20 costs 2.00x per FLOP what in_channels=18 costs",
+        "in_channels=20 takes 2.00x the time per FLOP of in_channels=16",
+        "in_channels=20 takes 2.00x the time per FLOP of in_channels=18",
     ]
 
 
@@ -76,7 +76,7 @@ def test_many_cliffs_share_a_sentence() -> None:
     results = [timed(layer(c), 2.0 if c % 2 else 1.0) for c in range(32, 44)]
     *told, rest = cliffs(*results)
     assert len(told) == 3
-    assert rest.sentence.endswith("what the next smaller one costs, in some cases: 39, 41 and 43")
+    assert rest.sentence.endswith("of the next smaller value in some cases: 39, 41 and 43")
     assert len(rest.cases) == 6
     assert not set(rest.cases) & {case for finding in told for case in finding.cases}
 

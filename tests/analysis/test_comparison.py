@@ -74,7 +74,7 @@ def test_a_change_within_the_noise_of_either_side_is_none() -> None:
 def test_too_much_noise_is_inconclusive_whatever_the_ratio() -> None:
     judgment = only(pair([STEADY], [times(2, [1e-3, 1.1e-3, 1.1e-3, 1.2e-3, 1.3e-3])]))
     assert judgment.verdict is Verdict.INCONCLUSIVE
-    assert judgment.reason == "use ab: half of a side's processes are 10.0 % or more over its floor"
+    assert judgment.reason == "half of a side's processes are 10.0 % or more over its floor: use ab"
 
 
 def test_one_process_tells_nothing() -> None:
@@ -397,17 +397,19 @@ def test_each_case_is_judged_by_what_it_moved_beyond_the_others() -> None:
     slower, usual, same, *rest = found.judgments
     assert (slower.verdict, slower.ratio) == (Verdict.REGRESSED, pytest.approx(1.12))
     assert slower.own_ratio == pytest.approx(1.12 / 1.03)
-    assert slower.reason == "+8.7 % beyond the +3.0 % that half of all cases moved"
+    assert slower.reason == "+8.7 % without the common shift of all cases, +3.0 %"
     assert (usual.verdict, usual.reason) == (
         Verdict.UNCHANGED,
-        "+2.9 % beyond the +3.0 % that half of all cases moved",
+        "+2.9 % without the common shift of all cases, +3.0 %",
     )
     assert (same.verdict, same.reason) == (Verdict.UNCHANGED, "")
     assert {judgment.verdict for judgment in rest} == {Verdict.UNCHANGED}
-    assert "half of all cases moved together, +3.0 %; each is judged by what it moved beyond" in verdict_text(found)
+    assert "half of all cases moved together by +3.0 %, and each is judged without this common shift" in verdict_text(
+        found
+    )
     hidden = pair(base, [times(1.03)] + [times(0.97)] * 7).judgments[0]
     assert (hidden.verdict, hidden.ratio) == (Verdict.REGRESSED, pytest.approx(1.03))
-    assert hidden.reason == "+6.2 % beyond the -3.0 % that half of all cases moved"
+    assert hidden.reason == "+6.2 % without the common shift of all cases, -3.0 %"
 
 
 def test_cases_that_did_not_move_together_say_nothing_of_each_other() -> None:
@@ -433,7 +435,7 @@ def test_only_controls_tell_what_all_moved_by() -> None:
     assert not found.is_machine
     assert found.shift == pytest.approx(1.02, rel=1e-4)
     assert found.counts == {Verdict.REGRESSED: 8, Verdict.UNCHANGED: 6}
-    assert found.judgments[0].reason == "+7.8 % beyond the +2.0 % that half of the controls moved"
+    assert found.judgments[0].reason == "+7.8 % without the common shift of the controls, +2.0 %"
     assert compare(base, new, FIVE, controls=set(cases[10:])).shift == 1.0, "four are too few"
     assert compare(new, base, FIVE, controls=()).counts[Verdict.IMPROVED] == 8
 
@@ -446,7 +448,7 @@ def test_noise_that_would_nearly_hide_the_threshold_leaves_no_case_unchanged() -
     assert of(1.039, 1.0).verdict is Verdict.UNCHANGED
     unsure = of(1.045, 1.0)
     assert unsure.verdict is Verdict.INCONCLUSIVE
-    assert unsure.reason == "use ab: half of a side's processes are 4.5 % or more over its floor"
+    assert unsure.reason == "half of a side's processes are 4.5 % or more over its floor: use ab"
     assert of(1.07, 1.06).verdict is Verdict.INCONCLUSIVE, "as likely noise as not"
     assert of(1.07, 1.08).verdict is Verdict.REGRESSED, "what is beyond the noise is told"
     assert of(1.045, 1.0, Thresholds(threshold=0.12, beyond_l2=0.12)).verdict is Verdict.UNCHANGED
@@ -559,8 +561,8 @@ def quiet(count: int = 12) -> Run:
     ("about", "told"),
     [
         ({"compute": 1.005, "memory": 1.03}, None),
-        ({"compute": 1.03}, "compute probe's floor 300 us -> 309 us (+3.0 %, 1 % is the most)"),
-        ({"memory": 0.9}, "memory probe's floor 5.00 ms -> 4.50 ms (-10.0 %, 5 % is the most)"),
+        ({"compute": 1.03}, "compute probe's floor 300 us -> 309 us (+3.0 %, at most 1 % is comparable)"),
+        ({"memory": 0.9}, "memory probe's floor 5.00 ms -> 4.50 ms (-10.0 %, at most 5 % is comparable)"),
         ({"compute": 0.9, "memory": 0.9, "only_process": 2}, None),
     ],
 )
@@ -766,7 +768,7 @@ def test_the_verdict_of_all_is_one_line() -> None:
 
 def test_nothing_changed_is_one_line() -> None:
     assert compare_text(pair([STEADY], [STEADY])) == (
-        "unchanged: 1 unchanged; judged 1 of 1, smallest change this comparison could have seen: 5.0 %"
+        "unchanged: 1 unchanged; judged 1 of 1, smallest detectable change: 5.0 %"
     )
 
 

@@ -169,14 +169,14 @@ def test_small_effects_are_not_told() -> None:
 def test_an_effect_that_is_no_rule_is_told_as_one_that_is_mixed() -> None:
     divided = in_pairs(range(8, 12), lambda c: (1e-3, 2e-3 if c % 2 else 0.4e-3), dtype="float16")
     assert effects(*divided) == [
-        "float16 is 1.12x faster than float32 in the median of 4 matched cases, but that is no rule: 2.50x faster in 2 "
-        "(at in_channels=8 or 10), 2.00x slower in 2 (at in_channels=9 or 11)"
+        "float16 is 1.12x faster than float32 in the median of 4 matched cases, but not in most of them: 2.50x faster "
+        "in 2 (at in_channels=8 or 10), 2.00x slower in 2 (at in_channels=9 or 11)"
     ]
     rare = in_pairs(range(8, 18), lambda c: (1e-3, 0.5e-3 if c < 10 else 1e-3), dtype="bfloat16")
     [found] = of_kind(findings(run(*rare)), FindingKind.EFFECT)
     assert found.sentence == (
         "bfloat16 differs little from float32 in the median of 10 matched cases, but is 2.00x faster in 2 (at "
-        "in_channels=8 or 9); the others differ by little or by noise alone"
+        "in_channels=8 or 9); the others differ by less than 5 % or within noise"
     )
     assert (len(found.cases), found.exceptions, found.share) == (4, (), 0.2)
     once = in_pairs(range(8, 18), lambda c: (1e-3, 0.5e-3 if c < 9 else 1e-3), dtype="bfloat16")
@@ -254,7 +254,7 @@ def test_a_noisy_machine_is_said_to_be_one() -> None:
         replace(b, compute_probe_s=324e-6 * (1.0 if b.round_index == 0 else 1.31)) for b in synthetic.blocks(1e-3)
     )
     found = findings(run(synthetic.result(layer(), made=noisy)))
-    told = "a fixed piece of work, the probe, took {}x as long in the median as in its quietest moment"
+    told = "the probe, a fixed piece of work, took {}x as long in the median as at its fastest"
     assert f"the machine was noisy: {told.format(1.31)}" in sentences(found, Weight.NOTE)
     assert of_kind(findings(run(result)), FindingKind.NOISE) == []
     assert noise_sentence(1.02) == f"the machine was quiet: {told.format(1.02)}"
@@ -266,7 +266,7 @@ def test_a_floor_that_few_blocks_support_is_said() -> None:
     lucky = (replace(blocks[0], minimum_s=0.9e-3), *blocks[1:])
     weak = synthetic.result(layer(), made=lucky)
     [text] = sentences(findings(run(weak)), Weight.NOISE)
-    assert text.startswith("in 1 of 1 case fewer than a tenth of the blocks came within 3 % of the floor")
+    assert text.startswith("in 1 of 1 case fewer than 10 % of the blocks are within 3 % of the floor")
     one_of_two = of_kind(findings(run(weak, timed(layer(9), 1e-3))), FindingKind.NOISE)
     assert [(finding.weight, finding.exceptions) for finding in one_of_two] == [(Weight.NOTE, ())], "others hold"
 
@@ -279,8 +279,8 @@ def test_floors_that_disagree_from_process_to_process_are_told() -> None:
     assert disagreeing(1) == []
     [some] = disagreeing(2)
     assert some.sentence == (
-        "in 2 of 10 cases the floors of the processes lie more than 25 % apart: repeat the run in a quieter hour; "
-        f"{layer(8).label} (and 1 more)"
+        "in 2 of 10 cases the floors of the processes differ by more than 25 %: repeat the run when the machine is "
+        f"less busy; {layer(8).label} (and 1 more)"
     )
     assert (some.weight, len(some.cases)) == (Weight.NOTE, 2)
     assert [finding.weight for finding in disagreeing(6)] == [Weight.NOISE], "little holds"
@@ -305,7 +305,7 @@ def test_a_direction_is_told_where_it_is_out_of_line_with_its_work() -> None:
     [found] = of_kind(findings(run(*results)), FindingKind.DIRECTION)
     assert found.sentence == (
         "backward takes 5.00x as long as forward in 1 of 3 matched layers (at in_channels=64), for 2x the work; the "
-        f"farthest is {slow.label}, which ran A"
+        f"farthest from it is {slow.label}, which ran A"
     )
     assert set(found.cases) == {layer(64).id, slow.id}
     assert found.exceptions == ()
@@ -319,14 +319,14 @@ def test_sizes_are_compared_by_time_per_flop() -> None:
     # Twice the channels in the same time: half as dear per FLOP. The most telling value is the one that is told.
     results = [timed(layer(c), s) for c, s in ((16, 1e-3), (32, 1e-3), (64, 1e-3))]
     assert sentences(findings(run(*results)), Weight.WORK) == [
-        "in_channels=64 is 4.00x cheaper per FLOP than in_channels=16 in 1 of 1 matched case"
+        "in_channels=64 is 4.00x faster per FLOP than in_channels=16 in 1 of 1 matched case"
     ]
 
 
 def test_unbatched_is_a_value_like_others() -> None:
     results = [timed(layer(batch_size=b), s) for b, s in ((8, 8e-3), (None, 2e-3))]
     assert sentences(findings(run(*results)), Weight.WORK) == [
-        "batch_size=8 is 2.00x cheaper per FLOP than unbatched in 1 of 1 matched case"
+        "batch_size=8 is 2.00x faster per FLOP than unbatched in 1 of 1 matched case"
     ]
     both = [
         timed(layer(batch_size=b, dtype=dtype), 2e-3 * (b or 1) * (ratio if dtype == "bfloat16" else 1))
@@ -407,10 +407,10 @@ def test_settings_that_were_not_interleaved_are_told() -> None:
     parted = timed(layer(), 1e-3)
     parted = replace(parted, note=f"through autograd; {schedule.APART}")
     found = findings(run(parted, timed(layer(dtype="float64"), 1e-3)))
-    (told,) = [finding for finding in found if "take turns" in finding.sentence]
-    assert told.sentence.startswith("1 of 2 cases did not take turns with all other settings of their layer")
+    (told,) = [finding for finding in found if "alternate" in finding.sentence]
+    assert told.sentence.startswith("1 of 2 cases did not alternate with all other settings of their layer")
     assert told.cases == (parted.case.id,)
-    assert not any("take turns" in each.sentence for each in findings(run(timed(layer(), 1e-3))))
+    assert not any("alternate" in each.sentence for each in findings(run(timed(layer(), 1e-3))))
 
 
 def test_the_frame_may_be_given() -> None:
@@ -426,7 +426,7 @@ def test_too_many_threads_are_told() -> None:
     found = sentences(findings(replace(run(timed(layer(), 1e-3)), processes=tuple(facts))), Weight.NOISE)
     assert found == [
         "more threads than free cores: in 2 of 3 processes a matrix product took 3.00x as long with all threads as "
-        "with one; measure with fewer threads"
+        "with one. Measure with fewer threads"
     ]
     quiet = replace(run(timed(layer(), 1e-3)), processes=tuple(facts[:1]))
     assert sentences(findings(quiet), Weight.NOISE) == []
@@ -438,8 +438,8 @@ def test_another_number_of_threads_that_runs_other_code_is_told() -> None:
     results = [timed(case, 1e-3, implementation=name) for case, name in zip(cases, ran, strict=True)]
     made = run(*(replace(result, threads=result.case.threads) for result in results))
     assert [said for said in sentences(findings(made), Weight.WORK) if "other code" in said] == [
-        "threads=2 made torch run other code than threads=1 in 1 of 2 matched cases: Slow2d became Mkldnn jit in "
-        + cases[1].label
+        "torch runs other code with threads=2 than with threads=1 in 1 of 2 matched cases: Mkldnn jit instead of "
+        "Slow2d in " + cases[1].label
     ]
 
 
@@ -454,16 +454,16 @@ def test_effects_rest_on_the_rounds_that_both_sides_have() -> None:
     assert both.ratio.tolist() == pytest.approx([1 / 1.2], rel=1e-3)
 
 
-def test_cases_of_a_bad_hour_are_told() -> None:
+def test_cases_measured_while_the_machine_was_noisier_are_reported() -> None:
     results = [timed(layer(channels), 1e-3) for channels in (16, 32, 48, 64)]
     slow = [replace(b, compute_probe_s=324e-6 * 1.8) for b in synthetic.blocks_of(results[3])]
     results[3] = replace(results[3], blocks=((LAYOUT, pack_blocks(slow)),))
-    told = [said for said in sentences(findings(run(*results)), Weight.NOTE) if "bad hour" in said]
+    told = [said for said in sentences(findings(run(*results)), Weight.NOTE) if "noisier" in said]
     assert told == [
-        "1 case was measured in a bad hour: around its blocks the probe, a fixed piece of work, took up to 1.80x as "
-        f"long as in its quietest moment, 1.00x around those of the median case: {results[3].case.label}"
+        "1 case was measured while the machine was noisier. Around its blocks the probe took up to 1.80x as long as at "
+        f"its fastest, around those of the median case 1.00x: {results[3].case.label}"
     ]
-    assert not any("bad hour" in finding.sentence for finding in findings(run(*results[:3])))
+    assert not any("noisier" in finding.sentence for finding in findings(run(*results[:3])))
 
 
 def test_what_the_system_tells_of_disturbances_is_told() -> None:
@@ -473,10 +473,10 @@ def test_what_the_system_tells_of_disturbances_is_told() -> None:
     )
     told = of_kind(findings(replace(run(timed(layer(), 1e-3)), processes=facts)), FindingKind.NOISE)
     assert [(finding.weight, finding.sentence) for finding in told] == [
-        (Weight.NOTE, "in one process 3.0 % of the processor's time went to other guests of the host"),
+        (Weight.NOTE, "3.0 % of the processor's time went to other guests of the host in one process"),
         (
             Weight.NOTE,
-            "the processor was slowed down 2 times meanwhile, for heat or for a quota of its control group",
+            "the processor was slowed down 2 times during the run, because of heat or a quota of its control group",
         ),
     ]
 
@@ -487,7 +487,7 @@ def test_results_of_little_precision_are_told() -> None:
     rough = replace(rough, check=replace(rough.check, max_error=20_000.0))
     [found] = of_kind(findings(run(exact, rough)), FindingKind.INACCURATE)
     assert found.sentence == (
-        "1 of 2 cases computed in less precision than was asked for, the worst 20,000 units of roundoff from exact: "
+        "1 of 2 cases computed in less precision than requested, the worst 20,000 units of roundoff from exact: "
         f"{rough.case.label}"
     )
     assert (found.cases, found.exceptions) == ((rough.case.id,), ())
@@ -499,7 +499,7 @@ def test_results_of_little_precision_are_told() -> None:
     )
     unknown = replace(told, check=None)
     [bare] = of_kind(findings(run(exact, unknown)), FindingKind.INACCURATE)
-    assert "than was asked for: " in bare.sentence
+    assert "than requested: " in bare.sentence
     assert told.check is not None
     hidden = replace(told, check=replace(told.check, max_error=40.0))  # among many terms, say
     [found] = of_kind(findings(run(exact, hidden)), FindingKind.INACCURATE)
@@ -526,8 +526,8 @@ def test_a_users_module_is_told_also_where_it_is_no_faster() -> None:
     results = in_pairs(range(8, 11), lambda _: (1e-3, 1.01e-3), module="m:C")
     [found] = of_kind(findings(run(*results)), FindingKind.MODULE)
     assert found.sentence == (
-        f"m:C is as fast as {TORCH_CONV2D} in 3 of 3 matched cases: no difference beyond noise and 5 %, 1.01x its time "
-        "in the median"
+        f"m:C is as fast as {TORCH_CONV2D} in 3 of 3 matched cases: they differ by less than 5 % or within "
+        "noise, and the median ratio of times is 1.01x"
     )
     assert (found.weight, len(found.cases), found.exceptions) == (Weight.EFFECT, 6, ())
 
@@ -571,7 +571,7 @@ def test_layers_far_from_the_roof_are_told_with_what_ran() -> None:
     made = replace(run(*at_rate), processes=(ProcessFacts(process_index=0, seconds=1.0, roofs=roofs),))
     [found] = of_kind(findings(made), FindingKind.ROOF)
     assert found.sentence == (
-        "2 of 3 cases reach less than 25 % of what this machine can do, all with Slow2d; the farthest reaches 1.0 %: "
+        "2 of 3 cases reach less than 25 % of what this machine can do, all with Slow2d; the lowest reaches 1.0 %: "
         f"{cases[0].label}"
     )
     [one] = of_kind(findings(replace(made, results=made.results[:2])), FindingKind.ROOF)
@@ -589,7 +589,7 @@ def test_layers_far_from_the_roof_are_told_with_what_ran() -> None:
         for case, name in zip([layer(c, threads=1) for c in range(8, 14)], "ABCABA", strict=True)
     )
     [found] = of_kind(findings(replace(made, results=many)), FindingKind.ROOF)
-    assert "can do, 3 of them with A and 2 with B; the farthest" in found.sentence
+    assert "can do, 3 of them with A and 2 with B; the lowest" in found.sentence
 
 
 def test_the_systems_allocator_is_told_by_what_it_costs() -> None:

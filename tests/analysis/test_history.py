@@ -234,7 +234,7 @@ def test_history_of_part_of_the_runs(command: Command, database: Path) -> None:
     assert said.code == 0
     rows = [line.split()[2] for line in said.out.splitlines() if line.startswith("2026-")]
     assert rows == [f"202611{night:02}-033000-ab{night:02}" for night in (5, 6, 7)]
-    assert said.out.splitlines()[-1] == "it takes 6 runs to tell a step; floors over 12 blocks of 3 processes"
+    assert said.out.splitlines()[-1] == "it takes 6 runs to detect a step; floors over 12 blocks of 3 processes"
     (alone,) = (
         line for line in command("history", CASE.id, "--last", "1").out.splitlines() if line.startswith("2026-")
     )

@@ -295,7 +295,7 @@ def test_a_flag_whose_interval_holds_no_change_is_none() -> None:
     found = only(compare(run(wild), run(times(1e-3, [0.95, 1.4, 0.95, 1.15, 1.05, 1.02]))))
     assert found.low <= 1 <= found.high
     assert (found.verdict, found.ratio) == (Verdict.INCONCLUSIVE, pytest.approx(0.95, rel=1e-5))
-    assert found.reason == "both say -5.0 % or so, and their interval holds no change: measure again"
+    assert found.reason == "both moved by about -5.0 %, but their interval contains 0 %: measure again"
     assert only(compare(run(wild), run(times(0.95, wild)))).verdict is Verdict.IMPROVED
 
 
@@ -406,7 +406,7 @@ def test_too_few_pairs_tell_nothing() -> None:
         judgment = only(compare(run([1e-3] * count), run([2e-3] * count)))
         assert judgment.verdict is Verdict.INCONCLUSIVE
         assert judgment.ratio == judgment.low == judgment.high == pytest.approx(2.0, rel=1e-6)
-        assert judgment.reason == "too few pairs tell a change from noise"
+        assert judgment.reason == "too few pairs to separate a change from noise"
     assert only(compare(run([1e-3] * FEWEST_PAIRS), run([2e-3] * FEWEST_PAIRS))).verdict is Verdict.REGRESSED
 
 

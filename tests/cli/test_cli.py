@@ -566,7 +566,7 @@ def test_what_changed_decides_the_exit_code(
     assert (said.code, said.err) == (code, f"the same as a page: {PAGE}\n")
     last = said.out.splitlines()[-1]
     assert last.startswith(f"{verdict}: ")
-    assert re.search(r"judged \d+ of 12, smallest change this comparison could have seen: (\d+\.\d %|-)", last)
+    assert re.search(r"judged \d+ of 12, smallest detectable change: (\d+\.\d %|-)", last)
 
 
 def test_ci_gets_its_files_and_the_exit_code_it_asks_for(command: Command) -> None:

@@ -194,7 +194,7 @@ measure: {processes: 1, rounds: 2, max_time: 0.02, timeout: 20}
     assert statuses["reused"].note == "returns the same buffer for output at every call"
     assert 'data-status="imprecise">imprecise</span>' in page
     assert "1 of 4 cases is wrong, 1 imprecise" in page
-    assert "computed in less precision than was asked for" in page
+    assert "computed in less precision than requested" in page
     assert "SIGSEGV" in page
     assert not (folder / "reports" / "convbench.db").exists()
     junit = command(folder, "export", "--db", "own.db", "--format", "junit").stdout

@@ -152,7 +152,7 @@ def test_an_flagged_control_discredits_all(engines: Engines) -> None:
     assert found.comparison.verdict is Verdict.INCONCLUSIVE
     assert found.comparison.discredited
     assert Verdict.REGRESSED not in verdicts(found)
-    assert "1 control moved that nobody had suspected" in found.comparison.notes[-1]
+    assert "1 control moved without being suspected" in found.comparison.notes[-1]
 
 
 def test_what_noise_hid_is_suspected_where_it_moved_beyond_the_threshold() -> None:

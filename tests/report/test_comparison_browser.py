@@ -119,7 +119,7 @@ def test_every_ratio_and_its_interval_are_drawn(
             ".flatMap(({ type, y1 }) => type === 'rect' ? [y1] : [])"
         )
         assert sorted(bands) == pytest.approx(sorted({1 + j.threshold for j in told}))
-        assert f"{len(told)} cases: " in shown.inner_text("#picture-ratios .told")
+        assert f"{len(told)} cases: " in shown.inner_text("#picture-ratios .summary")
         assert shown.get_attribute("#picture-ratios", "data-theme") == scheme
         assert shown.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -135,7 +135,7 @@ def test_the_thresholds_lie_around_what_all_cases_moved_by_together(browser: Bro
         assert bands == [pytest.approx((shift / (1 + t), shift * (1 + t))) for t in sorted(thresholds, reverse=True)]
         assert [shape["y0"] for shape in shapes if shape["type"] == "line"] == [1]
         together = units.change(shift)
-        assert f"around the {together} that half of all cases moved" in shown.inner_text("#picture-ratios .told")
+        assert f"around the common shift of {together}" in shown.inner_text("#picture-ratios .summary")
         assert f"half of all cases moved together, {together}" in shown.inner_text("main")
 
 
@@ -188,7 +188,7 @@ def test_the_picture_is_ordered_and_reaches_as_the_reader_wants(
         axis = shown.evaluate("document.querySelector('#picture-ratios .plot').layout.yaxis.range")
         limit = 1 + 3 * max(j.threshold for j in compared.comparison.judgments if not math.isnan(j.threshold))
         assert 10 ** axis[1] < limit * 1.1
-        assert "lie outside the picture" in shown.inner_text("#picture-ratios .told")
+        assert "are outside the picture" in shown.inner_text("#picture-ratios .summary")
         assert "ratios.over=base" in shown.url and "ratios.reach=near" in shown.url
         shown.check("#only-shown")
         marks = _marks(_redrawn(shown, lambda: shown.locator("[data-only='verdict:improved']").click()))
@@ -269,7 +269,7 @@ def test_the_page_of_a_case_has_both_sides(browser: Browser, compared: RunCompar
     with ready(browser, file, view=f"case={worst.case.id}") as shown:
         shown.wait_for_selector("#case-blocks[data-drawn]")
         assert shown.inner_text("dialog .status").strip() == "regressed"
-        told = shown.inner_text("#case-told")
+        told = shown.inner_text("#case-change")
         assert told.startswith(f"{units.change(worst.ratio)} ({units.change(worst.low)} to {units.change(worst.high)})")
         assert f"{units.seconds(worst.base_s)} -> {units.seconds(worst.new_s)}" in told
         assert "-> ref:any" in shown.inner_text("#case-why")
@@ -314,7 +314,7 @@ def test_a_case_that_one_side_lacks(browser: Browser, compared: RunComparison, f
         shown.wait_for_selector("#case-blocks[data-drawn]")
         assert shown.inner_text("#case-why") == "only in BASE"
         assert shown.locator("#case-sides tr[data-name=status] td").all_inner_texts() == ["passed", "-"]
-        assert "(25) are not compared" in shown.inner_text("#case-blocks-told")
+        assert "(25) are not compared" in shown.inner_text("#case-blocks-summary")
         _open(shown, failed)
         assert shown.inner_text("#case-why") == failed.reason
         assert shown.locator("#case-sides tr[data-name=status] td").all_inner_texts() == ["failed", "failed"]
@@ -369,7 +369,7 @@ def test_side_by_side_is_told_in_pairs(browser: Browser, tmp_path: Path) -> None
         shown.wait_for_selector("#case-blocks[data-drawn]")
         figures = shown.inner_text("dialog .case-figures")
         assert units.change(worst.median_ratio) in figures and "pairs compared" in figures
-        assert "the floor of a pair" in shown.inner_text("#case-blocks-told")
+        assert "the floor of a pair" in shown.inner_text("#case-blocks-summary")
         shown.keyboard.press("Escape")
         heads = shown.locator("#case-table thead th").all_inner_texts()
         assert any("median pair" in head for head in heads) and any("measured again" in head for head in heads)
@@ -395,7 +395,7 @@ def test_ten_thousand_cases(browser: Browser, tmp_path: Path) -> None:
         assert cases_shown(shown) == 10_000
         marks = _marks(_drawn(shown))
         assert sum(len(trace["x"]) for trace in marks.values()) == 1800
-        assert "1,800 of 10,000 are drawn" in shown.inner_text("#picture-ratios .told")
+        assert "1,800 of 10,000 are drawn" in shown.inner_text("#picture-ratios .summary")
         _open(shown, ordered(compared.comparison)[-1])
         shown.wait_for_selector("#case-blocks[data-drawn]")
 

@@ -141,8 +141,8 @@ def test_any_run_can_be_exported_and_reads_back_from_json(run: Run) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "it is no JSON"),
-        ("case_id,label\n1,2\n", "it is no JSON"),
+        ("", "it is not JSON"),
+        ("case_id,label\n1,2\n", "it is not JSON"),
         ("[" * 100_000, "nested too deeply"),
         ('{"format": NaN}', "NaN is no JSON number"),
         ("[1, 2]", "not a run that convbench exported"),

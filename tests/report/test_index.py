@@ -94,14 +94,14 @@ def test_a_run_without_report_names_the_command() -> None:
 
 
 def test_what_is_not_known_is_said() -> None:
-    assert "Not looked at here." in Read(page(entry(glance=None))).texts
+    assert "Findings are not shown here." in Read(page(entry(glance=None))).texts
     told = Read(page(entry(glance=None, report="x.html"))).texts
-    assert "Not looked at here; its report tells what was found." in told
-    assert "The run goes on." in Read(page(entry(glance=None, state=RunState.RUNNING))).texts
-    told = Read(page(entry(glance=replace(GLANCE, findings=("bfloat16 is fast", f"so lo{index.CUT}"))))).texts
-    assert {"bfloat16 is fast.", f"So lo{index.CUT}"} <= set(told), "as in the report"
+    assert "Findings are not shown here; see its report." in told
+    assert "The run is in progress." in Read(page(entry(glance=None, state=RunState.RUNNING))).texts
+    told = Read(page(entry(glance=replace(GLANCE, findings=("bfloat16 is fast", f"so lo{index.ELLIPSIS}"))))).texts
+    assert {"bfloat16 is fast.", f"So lo{index.ELLIPSIS}"} <= set(told), "as in the report"
     silent = Read(page(entry(glance=index.Glance(description="", noise=None, findings=()))))
-    assert "Nothing stood out." in silent.texts and "noise" not in silent.texts
+    assert "No findings." in silent.texts and "noise" not in silent.texts
     assert "No run is stored." in Read(page()).texts
     assert any(text.startswith("And 1,234 older runs") for text in Read(page(entry(), older=1234)).texts)
     assert "1,235 runs, newest first." in Read(page(entry(), older=1234)).texts
@@ -281,7 +281,7 @@ def test_what_would_take_long_is_not_looked_at(
     tmp_path: Path, database: str, looks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store(numbered(1), Path(database))
-    remark = "Not looked at here."
+    remark = "Findings are not shown here."
     assert remark in written(tmp_path, database, looking_s=0.0)
     monkeypatch.setattr(pages, "MOST_LOOKED_CASES", 3)
     large = store(numbered(2), Path(database))
@@ -296,7 +296,7 @@ def test_a_run_that_may_go_on_is_not_kept(tmp_path: Path, database: str, looks: 
         opened_store.begin(run, [result.case for result in run.results], (), Writer.of_this_process(), digest="x")
         opened_store.append(run.id, visits_of(run.results[0]))
         texts = written(tmp_path, database)
-        assert {"running", "1 of 4 cases measured", "3 not reached", "The run goes on."} <= set(texts)
+        assert {"running", "1 of 4 cases measured", "3 not reached", "The run is in progress."} <= set(texts)
         assert "So far." in written(tmp_path, database, run=run, findings=["so far"])
     assert not (tmp_path / "index.json").exists()
     assert looks == []

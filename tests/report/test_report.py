@@ -148,8 +148,8 @@ def test_every_case_rejection_and_reason_is_in_the_page(run: Run, html: str) -> 
 @pytest.mark.parametrize(
     ("state", "processes", "expected"),
     [
-        (RunState.RUNNING, 1, "Process 1 of 5: a first picture."),
-        (RunState.RUNNING, 3, "Process 3 of 5: the picture so far."),
+        (RunState.RUNNING, 1, "Process 1 of 5. The run is in progress"),
+        (RunState.RUNNING, 3, "Process 3 of 5. The run is in progress"),
         (RunState.INTERRUPTED, 2, "Interrupted in process 2 of 5."),
         (RunState.INTERRUPTED, 0, "Interrupted in the first of 5 processes."),
     ],
@@ -190,21 +190,21 @@ def _tile(run: Run, title: str) -> page.AnswerTile:
 
 def test_cases_that_could_not_run_are_not_called_right(run: Run) -> None:
     crashed = synthetic.result(run.results[3].case, status=Status.CRASHED, reason="signal 11")
-    tile = _tile(replace(run, results=(*run.results[:3], crashed)), "Right?")
+    tile = _tile(replace(run, results=(*run.results[:3], crashed)), "Correctness")
     assert (tile.answer, tile.mood) == ("All 3 cases that ran are right", "good")
-    assert _tile(replace(run, results=run.results[:1]), "Right?").answer == "The case is right"
+    assert _tile(replace(run, results=run.results[:1]), "Correctness").answer == "The case is right"
 
 
 def test_what_was_judged_by_norm_is_not_called_exact(run: Run) -> None:
     exact = run.results[:3]
     normed = tuple(replace(r, check=replace(r.check, method="normwise")) for r in exact if r.check)
-    start = "Before a case was timed, its shapes and values were compared with exact arithmetic"
+    start = "Before timing, shapes and values of each case were compared with exact arithmetic"
     for results, some in (
         (exact, ""),
         ((*exact[:2], *normed[2:]), " (1 case by norm alone)"),
         (normed, " (all by norm alone)"),
     ):
-        assert _tile(replace(run, results=results), "Right?").detail == f"{start}{some}, on the same tensors."
+        assert _tile(replace(run, results=results), "Correctness").detail == f"{start}{some}, on the same tensors."
 
 
 @pytest.mark.parametrize(
@@ -212,9 +212,9 @@ def test_what_was_judged_by_norm_is_not_called_exact(run: Run) -> None:
     [
         (1.0, 0.0, 5, "Quiet", "good"),
         (1.3, 0.0, 5, "Noisy, floors agree", "warn"),
-        (1.3, 0.0, 1, "Noisy: one process proves little", "warn"),
-        (1.3, 0.8, 5, "Noisy: repeat it", "bad"),
-        (1.0, 0.8, 5, "Noisy: repeat it", "bad"),
+        (1.3, 0.0, 1, "Noisy: one process is not enough", "warn"),
+        (1.3, 0.8, 5, "Noisy: repeat the run", "bad"),
+        (1.0, 0.8, 5, "Noisy: repeat the run", "bad"),
         (math.nan, 0.0, 5, "Unknown: no probe ran", "plain"),
     ],
 )
@@ -228,7 +228,7 @@ def test_how_far_to_trust_times_is_told(probe: float, apart: float, processes: i
         for block in synthetic.blocks(1e-4, noise=0.0, processes=processes)
     )
     results = tuple(synthetic.result(case, made=made) for case in synthetic.cases(3))
-    tile = _tile(replace(synthetic.empty_run(), results=results), "How noisy?")
+    tile = _tile(replace(synthetic.empty_run(), results=results), "Noise")
     assert (tile.answer, tile.mood) == (answer, mood)
 
 
@@ -337,7 +337,7 @@ def test_findings_are_linked_to_their_cases(run: Run, html: str) -> None:
     ids = carried.column("case_id")
     found = findings(run)
     assert len(found) == len(carried.head["findings"]) > 3
-    shown = page.told_findings(found, frame(run))
+    shown = page.finding_views(found, frame(run))
     for finding, told, link in zip(found, carried.head["findings"], shown, strict=True):
         if finding.paired:  # the sentence counts pairs, and so does the link
             assert link.cases == units.plural(len(finding.cases) // 2, "pair of cases", "pairs of cases")

@@ -145,7 +145,7 @@ def test_pictures_are_drawn_and_nothing_is_fetched(browser: Browser, file: Path,
         assert page.locator("[data-picture]:not([hidden])").count() == len(PICTURES)
         for picture in PICTURES:
             assert page.locator(f"#picture-{picture} .plot svg").count() >= 1
-            assert len(page.locator(f"#picture-{picture} .told").inner_text()) > 20
+            assert len(page.locator(f"#picture-{picture} .summary").inner_text()) > 20
         assert page.locator(f"[data-picture]:not([data-theme={scheme}])").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -200,7 +200,7 @@ def test_a_heat_map_over_any_two_settings(browser: Browser, ranked: pd.DataFrame
                 cell = (whole["direction"] == direction) & (whole["dtype"] == dtype)
                 expected = np.log10(np.exp(np.log(whole[cell]["floor_s"]).mean()))
                 assert heat["z"][j][i] == pytest.approx(expected, abs=1e-5)
-        told = page.locator("#picture-heat .told").inner_text()
+        told = page.locator("#picture-heat .summary").inner_text()
         assert f"over the {len(whole) // 4} layers measured in every cell" in told
         box = page.locator("#picture-heat .plot .nsewdrag").bounding_box()
         assert box is not None
@@ -219,10 +219,10 @@ def test_the_same_layer_twice(browser: Browser, ranked: pd.DataFrame, file: Path
         assert sorted(dots[0]["y"]) == pytest.approx(sorted(both["backward"]), rel=1e-5)
         assert sorted(dots[0]["x"]) == pytest.approx(sorted(both["forward"]), rel=1e-5)
         ratio = float(np.exp(np.median(np.log(both["backward"] / both["forward"]))))
-        told = page.locator("#picture-sides .told").inner_text()
+        told = page.locator("#picture-sides .summary").inner_text()
         assert f"backward takes {ratio:.2f}x as long as forward in the median of {len(both)} matched layers" in told
         _choose(page, "sides", axis="dtype", colour="kernel_size")
-        assert "bfloat16 takes" in page.locator("#picture-sides .told").inner_text()
+        assert "bfloat16 takes" in page.locator("#picture-sides .summary").inner_text()
 
 
 def test_the_roofline_has_every_case_and_the_roofs(browser: Browser, ranked: pd.DataFrame, file: Path) -> None:
@@ -237,7 +237,7 @@ def test_the_roofline_has_every_case_and_the_roofs(browser: Browser, ranked: pd.
         tops = {max(trace["y"]) for trace in traces if trace.get("mode") == "lines" and trace["line"]["width"] == 2}
         assert tops == {100e9, 200e9}
         bound = ranked["bound"].value_counts()
-        told = page.locator("#picture-roofline .told").inner_text()
+        told = page.locator("#picture-roofline .summary").inner_text()
         assert all(f"{name} in {bound[name]}" in told for name in bound.index)
         named = page.locator("#picture-roofline .annotation-text").all_text_contents()
         assert [text.split()[0] for text in named] == ["float32", "bfloat16"]
@@ -251,7 +251,7 @@ def test_where_the_network_spends_its_time(browser: Browser, ranked: pd.DataFram
         total = float((way["floor_s"] * way["count"]).sum())
         seconds = sum(sum(trace["x"]) for trace in bars)
         assert seconds == pytest.approx(total, rel=1e-5)
-        assert "(bfloat16, channels_last)" in page.locator("#picture-network .told").inner_text()
+        assert "(bfloat16, channels_last)" in page.locator("#picture-network .summary").inner_text()
 
 
 def test_floors_beside_typical_times_and_blocks_in_the_order_of_time(
@@ -264,7 +264,7 @@ def test_floors_beside_typical_times_and_blocks_in_the_order_of_time(
         assert tops == pytest.approx(sorted(ranked["typical_s"]), rel=1e-5)
         blocks, probe = _traces(page, "noise")
         assert len(blocks["y"]) == 2500 < ranked["blocks"].sum()  # so many are drawn at most, and it says so
-        assert f"2,500 of {ranked['blocks'].sum():,} blocks are drawn" in page.inner_text("#picture-noise .told")
+        assert f"2,500 of {ranked['blocks'].sum():,} blocks are drawn" in page.inner_text("#picture-noise .summary")
         assert min(blocks["y"]) == 1 and max(blocks["x"]) <= 84.01 and len(probe["x"]) > 10
 
 
@@ -275,7 +275,7 @@ def test_pictures_of_what_the_table_shows(browser: Browser, ranked: pd.DataFrame
         page.fill(".dt-search input", "channels_last")
         some = ranked[ranked["label"].str.contains("channels_last")]
         page.locator("#picture-ranking").scroll_into_view_if_needed()
-        page.wait_for_selector(f"#picture-ranking .told:text('{len(some)} cases')")
+        page.wait_for_selector(f"#picture-ranking .summary:text('{len(some)} cases')")
         _, dots, *_ = _traces(page, "ranking")
         assert sorted(dots["customdata"]) == sorted(some.index)
 
@@ -740,7 +740,7 @@ def test_an_imprecise_case_says_how_and_is_drawn_nowhere(browser: Browser, tmp_p
         status = page.locator("dialog .status")
         assert status.inner_text() == "imprecise"
         told = " ".join(page.inner_text("#case-check").split())
-        assert f"Right, with less precision than was asked for: {reason}" in told
+        assert f"Right, with less precision than requested: {reason}" in told
         sign = "each => [getComputedStyle(each, '::before').content, getComputedStyle(each).color]"
         warn = "getComputedStyle(document.documentElement).getPropertyValue('--warn')"
         assert status.evaluate(sign) == ['"\u2248"', page.evaluate(warn)]

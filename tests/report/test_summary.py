@@ -93,7 +93,7 @@ def test_what_does_not_fit_is_left_out_by_whole_rows_and_counted() -> None:
     shown = rows(text)
     assert {len(row) for row in shown} == {6}
     assert shown[0][1] == "+110 %"
-    assert text.splitlines()[-1] == f"{1000 - len(shown)} cases are left out here; the log has them all."
+    assert text.splitlines()[-1] == f"{1000 - len(shown)} cases are left out here; the log has all."
 
 
 hostile = st.text(st.sampled_from("a&<@|`\\\n #1*_[]~é🧮"), max_size=4000)

@@ -48,15 +48,15 @@ def page(line: trends.Line, name: str = "nightly") -> str:
 
 
 def test_a_step_is_told_with_its_cases_and_what_differs(stepped: trends.Line) -> None:
-    (told,) = stepped.told
+    (told,) = stepped.steps
     assert told.run_id == "20261105-033000-ab05"
     assert re.match(r"4 of 4 cases slower, \+(29\.\d|30\.\d) % \(median\)", told.sentence)
     assert "(median), since 5 November 2026: " in told.sentence
     assert "torch 2.12.0 -> 2.13.0" in told.sentence
     assert told.sentence.endswith(", 2 more.")
     faster = line_of(nights(STEPPED[::-1]))
-    assert faster.told[0].sentence.startswith("1 of 1 case faster, -2")
-    assert faster.told[0].ratio < 1
+    assert faster.steps[0].sentence.startswith("1 of 1 case faster, -2")
+    assert faster.steps[0].ratio < 1
 
 
 def test_the_page_draws_the_line_and_says_it_in_words(stepped: trends.Line) -> None:
@@ -71,7 +71,7 @@ def test_the_page_draws_the_line_and_says_it_in_words(stepped: trends.Line) -> N
     assert html.count('class="mark slower"') == 1
     assert "script" not in read.tags
     steady = Read(page(line_of(nights([1e-3] * 3))))
-    assert any(text.endswith("against the first run. It takes six runs to tell a step.") for text in steady.texts)
+    assert any(text.endswith("against the first run. It takes six runs to detect a step.") for text in steady.texts)
     assert "Over time" not in Read(index.render([], older=0, version="0.1.0")).texts
 
 
@@ -94,12 +94,12 @@ def test_a_step_links_the_report_of_its_run(stepped: trends.Line) -> None:
 
 @pytest.mark.parametrize("hostile", [*synthetic.HOSTILE, "\ud800 half", "' onclick='x", "</style><script>1</script>"])
 def test_hostile_text_is_text(stepped: trends.Line, hostile: str) -> None:
-    (told,) = stepped.told
+    (told,) = stepped.steps
     dots = tuple(replace(dot, run_id=hostile, started_at=hostile) for dot in stepped.dots)
-    changed = replace(stepped, machine=hostile, dots=dots, told=(replace(told, sentence=hostile),))
+    changed = replace(stepped, machine=hostile, dots=dots, steps=(replace(told, sentence=hostile),))
     html = page(changed, name=hostile)
     html.encode()
-    plain = replace(stepped, told=(replace(told, run_id="none of these"),))
+    plain = replace(stepped, steps=(replace(told, run_id="none of these"),))
     assert [tag for tag in Read(html).tags if tag != "line"] == [tag for tag in Read(page(plain)).tags if tag != "line"]
 
 
@@ -156,8 +156,8 @@ def test_a_document_that_reads_otherwise_is_as_good_as_none(document: object) ->
 def test_what_is_read_is_bounded() -> None:
     many = {"dots": [["a", "then", 1.0]] * 1000, "told": [["b", 1.5, "x" * 10_000]] * 100, "machine": "m" * 10_000}
     (line,) = trends.from_json({"x": {**GOOD, "lines": [{**GOOD["lines"][0], **many}]}})["x"].lines
-    assert (len(line.dots), len(line.told)) == (trends.MOST_RUNS, trends.MOST_MOVES)
-    assert len(line.told[0].sentence) == len(line.machine) == trends.MOST_CHARACTERS
+    assert (len(line.dots), len(line.steps)) == (trends.MOST_RUNS, trends.MOST_MOVES)
+    assert len(line.steps[0].sentence) == len(line.machine) == trends.MOST_CHARACTERS
 
 
 # ---- written to disk

@@ -17,12 +17,12 @@ from convbench.analysis.comparison.judgment import JUDGED, Group, Judgment, Verd
 from convbench.measure import estimate
 from convbench.model.result import Result
 
-#: How many page faults per iteration more or fewer are a cause, at least, and how many times as many.
+#: A change of page faults per iteration is a cause from this difference on, if it is also of this ratio or more.
 PAGE_FAULTS, PAGE_FAULTS_RATIO = 1.0, 2.0
 
 
 def causes_of(pairs: Sequence[tuple[Result, Result]]) -> list[tuple[Difference, ...]]:
-    """What else differs between both sides of some cases: what ran, and how often the kernel had to hand out pages."""
+    """What else differs between both sides of each case: the implementation and the page faults."""
     before, after = (
         estimate.estimate(estimate.table(pair[side].blocks for pair in pairs)).page_faults.tolist() for side in (0, 1)
     )
@@ -39,7 +39,7 @@ def causes_of(pairs: Sequence[tuple[Result, Result]]) -> list[tuple[Difference, 
 
 
 def _difference_of_words(base: str, new: str) -> Difference:
-    """`implementation brg_conv_fwd:avx512_core -> ref:any` of `Mkldnn ...` on both sides: words that both have go."""
+    """`implementation brg_conv_fwd:avx512_core -> ref:any` of `Mkldnn ...` on both sides: common words are left out."""
     sides = [text.split() for text in (base, new)]
     own = [[word for word in side if word not in other] for side, other in (sides, sides[::-1])]
     texts = [" ".join(words or side) for words, side in zip(own, sides, strict=True)]
@@ -78,7 +78,7 @@ def _size(ratio: float) -> float:
 
 
 def _common(members: Sequence[Judgment]) -> tuple[Difference, ...]:
-    """Of each kind of cause the one that most of some cases have, with their number."""
+    """The cause of each kind that more than half of the members have, with their number."""
     seen = Counter(cause for judgment in members for cause in judgment.causes)
     most: dict[str, Difference] = {}
     for cause, cases in seen.most_common():

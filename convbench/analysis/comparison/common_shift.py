@@ -1,7 +1,8 @@
-"""What all cases moved by together from run to run, as neighbours or a clock move them. Pure.
+"""By how much all cases moved together from run to run, because of other processes or the clock frequency. Pure.
 
-Rousseeuw, "Least median of squares regression" (1984): the middle of the shortest half stays where most cases are when
-a change of the code meets fewer than half of them, or as many and more widely, which the median does not.
+The middle of the shortest half (Rousseeuw, "Least median of squares regression", 1984) stays where most cases are. A
+change of the code does not move it, if it affects fewer than half of the cases. It also stays where a change affects
+half of them and spreads them more widely. The median would move there.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import numpy as np
 
 from convbench.measure.estimate import Floats
 
-#: Beyond this, as a ratio minus 1, the half of the cases that moved most alike did not move with the hour, and where it
-#: lies farther apart it did not move alike: a change of the code seldom meets half of the cases, a change of the
-#: machine meets all. Between runs of one machine that half moved by up to 3.1 % in 29 pairs of runs (bench/detection).
+#: The largest common shift, and the largest width of the shortest half, on one machine, as ratios minus 1. A change of
+#: the code seldom affects half of the cases; a change of the machine affects all. In 29 pairs of runs of one machine
+#: the shortest half moved by up to 3.1 % (bench/detection).
 MOST_SHIFT = 0.04
-#: The fewest cases whose half says so: of five, three that a change of the code met would be it.
+#: The fewest cases from which a shift is estimated: of five, a change of the code in three would pass for a shift.
 FEWEST_CASES = 6
-#: From what shift on a reader is told of it, as a ratio minus 1.
-WORTH_TELLING = 0.01
-#: What rounding may add to a logarithm: halves that are equally short are within it.
+#: A common shift is reported from this size on, as a ratio minus 1.
+REPORTED = 0.01
+#: The most that rounding adds to a logarithm. Halves whose widths differ by less are equally short.
 ROUNDING = 1e-12
 
 
@@ -29,9 +30,10 @@ ROUNDING = 1e-12
 class CommonShift:
     """By how much the cases moved together.
 
-    `ratio` is new over base, by which every case is expected to have moved; 1 where the cases do not tell. `moved` is
-    by how much the half moved that moved most alike, as a ratio minus 1; where even that half lies far apart, half of
-    its width if that is more. `is_machine` says that this is too much for one machine.
+    - `ratio` is the expected move of every case, new over base; 1 where it cannot be estimated.
+    - `moved` is the move of the shortest half as a ratio minus 1. Where that half is wide, it is half of its width if
+      that is more.
+    - `is_machine` is true where this is too much for one machine.
     """
 
     ratio: float = 1.0
@@ -39,16 +41,16 @@ class CommonShift:
     is_machine: bool = False
 
 
-def is_worth_telling(shift: float) -> bool:
-    """Whether a reader would wonder at the ratios who was not told that all cases moved by `shift`, new over base."""
-    return abs(math.log(shift)) >= math.log1p(WORTH_TELLING)
+def is_reported(shift: float) -> bool:
+    """Whether a common `shift`, new over base, is large enough to be reported."""
+    return abs(math.log(shift)) >= math.log1p(REPORTED)
 
 
 def common_shift(ratios: Floats) -> CommonShift:
-    """What the cases with these ratios moved by together; those that are NaN, infinite or not positive say nothing.
+    """The common shift of cases with these ratios; ratios that are NaN, infinite or not positive are ignored.
 
-    The shortest majority among those that did not move by too much, where any lies close enough together; else the
-    shortest half: where one half moved and the other did not, the one that did is the change.
+    It is the middle of the shortest majority that is narrow enough and did not move too far. Without one it is the
+    middle of such a half. Where one half moved and the other did not, the half that moved is the change.
     """
     known = ratios[np.isfinite(ratios) & (ratios > 0)]
     if not len(known):
@@ -67,12 +69,12 @@ def common_shift(ratios: Floats) -> CommonShift:
 
 
 def _windows(ordered: Floats, size: int) -> tuple[Floats, Floats]:
-    """How far apart the ends of each `size` neighbours lie, and where their middle is."""
+    """The width and the middle of every window of `size` neighbours."""
     low, high = ordered[: len(ordered) - size + 1], ordered[size - 1 :]
     return high - low, (low + high) / 2
 
 
 def _shortest(width: Floats, middle: Floats) -> tuple[float, float]:
-    """The middle of the shortest, and its width; of equally short ones the mean of the middles."""
+    """The middle of the shortest window and its width; where several are equally short, the mean of their middles."""
     shortest = float(width.min())
     return float(np.mean(middle[width <= shortest + ROUNDING])), shortest

@@ -1,6 +1,6 @@
 """Whether two runs can be compared, and in what they differ: machine, software, settings, probes. Pure.
 
-Nothing here refuses anything: who compares is told which differences decide.
+A difference that decides makes two runs incomparable. `refuse` raises an error for such differences.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from convbench.model.case import Case
 from convbench.model.result import Environment, Git, Measure, ProcessFacts, Result, Run
 from convbench.model.settings import PROCESS_SETTINGS
 
-#: How far the lowest probes of comparable runs lie apart at most, as ratios minus 1: a product in the second-level
-#: cache took 324 us in every quiet moment; copies through memory drift by 2-3.6 % (measurement.md, facts 3 and 4).
+#: The lowest probes of comparable runs differ by at most this, as ratios minus 1. A product in the second-level cache
+#: took 324 us whenever the machine was quiet. Copies through memory drift by 2-3.6 % (measurement.md, facts 3 and 4).
 COMPUTE_PROBE = 0.01
 MEMORY_PROBE = 0.05
-#: The fewest probes whose lowest one repeats: the lowest of 10 copies lay 16 % apart in two runs of one minute, and
-#: 5 processes of 5 rounds, the default, take 25. Those of so many blocks are counted.
+#: The fewest probes whose lowest one is repeatable: the lowest of 10 copies differed by 16 % in two runs of one minute.
+#: The default of 5 processes of 5 rounds takes 25. Probes of so many blocks are counted.
 FEWEST_PROBES = 20
 COUNTED_BLOCKS = 10_000
-#: A frequency that moved by less is the same, as a ratio; so is a share of stolen time, as a difference.
+#: Frequencies that differ by less count as equal, as a ratio; so do shares of stolen time, as a difference.
 SAME_FREQUENCY = 0.01
 SAME_STOLEN = 0.01
 UNKNOWN = "unknown"
-#: What makes the worker of a case, as `Case.worker`, without making one for each.
+#: The settings that decide the worker of a case, as a tuple: faster than `Case.worker` for each case.
 _KIND_OF_WORKER = attrgetter(*PROCESS_SETTINGS)
 
 
@@ -40,9 +40,9 @@ _KIND_OF_WORKER = attrgetter(*PROCESS_SETTINGS)
 class Difference:
     """What differs between two sides, each side's value as text.
 
-    One that `decides` makes runs incomparable unless the user insists; one that is `momentary` is the machine's, and
-    gone where both sides are measured side by side. `cases` counts those it is about, None where it is about the runs
-    as such.
+    - One that `decides` makes runs incomparable, except with --across-environments.
+    - One that is `momentary` is in the state of the machine. It is absent where both sides are measured side by side.
+    - `cases` counts the cases that differ so, None where the runs as such do.
     """
 
     what: str
@@ -58,7 +58,7 @@ class Difference:
         return f"{self.what} {self.base} -> {self.new}{where}"
 
 
-#: Fields of an environment by the words that they are told in, and whether runs that differ in one are comparable.
+#: Fields of an environment: their names in messages, and whether a difference makes runs incomparable.
 _FIELDS: dict[str, tuple[str, bool]] = {
     "cpu": ("processor", True),
     "torch": ("torch", True),
@@ -76,7 +76,7 @@ _FIELDS: dict[str, tuple[str, bool]] = {
     "python": ("Python", False),
     "executable": ("interpreter", False),
 }
-#: What is a size among them.
+#: Those of them that are sizes in bytes.
 _SIZES = ("memory_bytes", "l2_bytes", "l3_bytes")
 
 
@@ -108,7 +108,7 @@ def refuse(base: Run, new: Run, found: Sequence[Difference], *, momentary: bool 
         raise NotComparableError(
             f"{base.id} and {new.id} are not comparable: {'; '.join(map(str, decisive))}"
             + (f" (also: {others})" if others else ""),
-            hint="--across-environments compares them all the same",
+            hint="--across-environments compares them anyway",
         )
 
 
@@ -134,7 +134,7 @@ def _environment(base: Environment, new: Environment, accelerated: bool) -> list
 
 
 def _resolved(pairs: Sequence[tuple[Result, Result]]) -> list[Difference]:
-    """What torch made of settings that may be left to it; what one side does not know is no difference."""
+    """Settings that torch resolved to different values; a value that one side lacks is no difference."""
     found = []
     for name, what in (("threads", "threads"), ("precision", "float32 precision")):
         resolved = attrgetter(name)
@@ -146,11 +146,12 @@ def _resolved(pairs: Sequence[tuple[Result, Result]]) -> list[Difference]:
 
 
 def _probes(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[Difference]:
-    """Probes whose lowest lie too far apart, and whose processes do not overlap, in every kind of worker.
+    """Probes whose lowest times differ too much and whose processes do not overlap, in every kind of worker.
 
-    A busy hour moves the lowest probe of a run by more than another machine might, but not of all its processes alike:
-    between runs of one machine that were measured beside other work it moved by up to 7 % (compute) and 18 % (memory).
-    Noise may also disturb some kinds of workers (threads that wait for each other); another machine shows in all.
+    Other work on the machine can move the lowest probe of a run by more than another machine would. But it does not
+    move all processes alike. Between runs of one busy machine the lowest probe moved by up to 7 % (compute) and 18 %
+    (memory). Noise may disturb some kinds of workers alone, whose threads wait for each other. Another machine changes
+    all.
     """
     numbers: dict[Hashable, int] = {}
     kinds = map(_KIND_OF_WORKER, cases)
@@ -171,7 +172,7 @@ def _probes(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[Di
         if np.all((moved > math.log1p(limit)) & ~overlap[known]):
             nearest = known[moved.argmin()]
             before, after = float(low_before[nearest]), float(low_after[nearest])
-            change = f"{units.change(after / before)}, {units.percent(limit, 0)} is the most"
+            change = f"{units.change(after / before)}, at most {units.percent(limit, 0)} is comparable"
             found.append(
                 Difference(
                     what=what,
@@ -189,14 +190,14 @@ def _extremes(probe: Floats, client: Integers, process_index: Integers, pool: in
 
     `probe`, `client` and `process_index` are those of the blocks.
     """
-    ran = probe > 0  # NaN where none ran
+    ran = probe > 0  # NaN where no probe ran
     if not ran.all():
         probe, process_index, client = probe[ran], process_index[ran], client[ran]
     processes = int(process_index.max(initial=0)) + 1
     every = np.full(pool * processes, np.nan)
-    np.fmin.at(every, client * processes + process_index, probe)  # a fifth of the time that two indices would take
+    np.fmin.at(every, client * processes + process_index, probe)  # one index: two indices take five times as long
     floors = every.reshape(pool, processes)
-    for number in range(pool):  # blocks of one round share the memory's probe
+    for number in range(pool):  # blocks of one round share the memory probe
         some = np.flatnonzero(client == number)[:COUNTED_BLOCKS] if pool > 1 else slice(COUNTED_BLOCKS)
         if len(np.unique(probe[some])) < FEWEST_PROBES:
             floors[number] = np.nan
@@ -209,12 +210,12 @@ def _measure(base: Measure, new: Measure) -> list[Difference]:
 
 
 def _commit(git: Git | None) -> str | None:
-    """What was checked out, in words."""
+    """The commit that was checked out, as text."""
     return None if git is None else git.commit + (" with changes" if git.dirty else "")
 
 
 def _state(base: Sequence[ProcessFacts], new: Sequence[ProcessFacts]) -> list[Difference]:
-    """What the machine did meanwhile, as far as the system tells."""
+    """Differences in the state of the machine during the runs, as far as the system reports it."""
     found = []
     before, after = (_median([facts.frequency_hz for facts in side]) for side in (base, new))
     if before and after and abs(math.log(after / before)) > math.log1p(SAME_FREQUENCY):

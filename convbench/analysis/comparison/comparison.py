@@ -1,11 +1,14 @@
-"""What changed between two runs: a judgment per case, the changes that belong together, one verdict for all. Pure.
+"""What changed between two runs: a judgment per case, groups of changes, one verdict for all. Pure.
 
-The procedure, case by case, over equal numbers of processes and blocks (measure/alike.py): F is the floor of a side,
-u the larger side's median process floor over its lowest, s what half of all cases moved by together (common_shift.py).
-A case is flagged where |ln(F_new / F_base / s)| exceeds both ln u and ln(1 + threshold). With a u that would nearly
-hide a change of the threshold's size it is inconclusive otherwise, and always with one over `MOST_NOISE`. The
-procedure stood up in simulation on real runs of a shared 2-vCPU machine, and was bettered where runs of several such
-machines showed how (docs/decisions.md).
+The procedure compares each case over equal numbers of processes and blocks (measure/alike.py):
+
+- F is the floor of a side.
+- u is the noise: the median process floor over the lowest, of the side where this is larger.
+- s is the common shift: the ratio by which half of all cases moved together (common_shift.py).
+
+A case is flagged where |ln(F_new / F_base / s)| exceeds both ln u and ln(1 + threshold). Otherwise it is inconclusive
+if u would nearly hide a change of the threshold's size. With u over `MOST_NOISE` it is always inconclusive. The
+procedure was simulated on real runs of shared machines with 2 vCPUs, and corrected by the results (docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from numpy.typing import NDArray
 
 from convbench import units
 from convbench.analysis.comparison.changes import causes_of, groups_of
-from convbench.analysis.comparison.common_shift import ROUNDING, CommonShift, common_shift, is_worth_telling
+from convbench.analysis.comparison.common_shift import ROUNDING, CommonShift, common_shift, is_reported
 from convbench.analysis.comparison.comparability import differences
 from convbench.analysis.comparison.judgment import Comparison, Judgment, Verdict, side_of, verdict_of_all
 from convbench.errors import NotComparableError
@@ -35,24 +38,26 @@ from convbench.model.threshold import Thresholds
 
 Floats = estimate.Floats
 
-#: The largest u that can be judged: a machine that moves the processes of one run by more moves runs by as much.
+#: The largest u that can be judged: on a machine whose processes differ by more, runs differ as much.
 MOST_NOISE = 1.09
-#: The share of the threshold's logarithm that u may have where a case is called unchanged: 1.04 at 5 %.
+#: A case is called unchanged if ln u is at most this share of ln(1 + threshold): u is at most 1.04 at 5 %.
 MOST_UNSEEN = 0.8
-#: The fewest processes that tell a change from noise: what a process got goes with it (measurement.md, fact 4).
+#: The fewest processes that separate a change from noise: part of the noise stays the same within a process
+#: (measurement.md, fact 4).
 FEWEST_PROCESSES = 2
-#: A process is to be quiet with this chance in a run that is long enough: then the median process is, nearly always.
+#: In a run that is long enough, a process has a quiet block with this probability. Then the median process nearly
+#: always has one.
 QUIET_CHANCE = 0.75
 
 
 def compare(
     base: Run, new: Run, thresholds: Thresholds | None = None, *, controls: Collection[Case] | None = None
 ) -> Comparison:
-    """What changed from `base` to `new`; `thresholds` are the new sweep's, the defaults where there are none.
+    """What changed from `base` to `new`. `thresholds` are the new sweep's, or the defaults.
 
-    Where other cases were chosen for having moved, only the `controls` tell what all moved by together.
-    Runs on different environments are compared all the same: see `Comparison.comparable`. Raises NotComparableError
-    where the runs have no case in common.
+    Where the other cases were chosen because they moved, the common shift is estimated from the `controls` alone.
+    Runs on different environments are compared too: see `Comparison.comparable`. Raises NotComparableError where the
+    runs have no case in common.
     """
     found = _side_by_side(base, new)
     if not any(first is not _ABSENT and second is not _ABSENT for _, first, second in found):
@@ -84,11 +89,11 @@ def compare(
     threshold_of = (thresholds or Thresholds()).of
     limits = [threshold_of(second.case, l2_bytes) for _, second in pairs.values()]
     precision = max(base.measure.precision, new.measure.precision)
-    tells = np.ones(len(pairs), dtype=bool)
+    in_shift = np.ones(len(pairs), dtype=bool)
     if controls is not None:
-        tells[:] = [second.case in controls for _, second in pairs.values()]
+        in_shift[:] = [second.case in controls for _, second in pairs.values()]
     others = "all cases" if controls is None else "the controls"
-    figures = _figures(process_floors(*tables), np.array(limits, dtype=np.float64), precision, tells, others)
+    figures = _figures(process_floors(*tables), np.array(limits, dtype=np.float64), precision, in_shift, others)
     judgments |= zip(pairs, _judge(list(pairs.values()), figures), strict=True)
     whole = tuple(judgments[place] for place in range(len(found)))
     return Comparison(
@@ -106,13 +111,13 @@ def compare(
 
 
 class _Absence(Enum):
-    """That a run does not have a case at all."""
+    """A run does not have a case."""
 
     ABSENT = "absent"
 
 
 _ABSENT = _Absence.ABSENT
-#: What a run has of a case; None where no process has reached it yet.
+#: The result of a case in a run; None where no process has reached it yet.
 _Had = Result | None | _Absence
 
 
@@ -121,10 +126,10 @@ def _status(had: _Had) -> Status | None:
 
 
 def _side_by_side(base: Run, new: Run) -> list[tuple[Case, _Had, _Had]]:
-    """What both runs have of every case of either, in the order of `new`, those of `base` alone last."""
+    """Every case of either run with the results of both: in the order of `new`, those of `base` alone last."""
     before, after = _had(base), _had(new)
     if len(before) == len(after) and all(first[0] is second[0] for first, second in zip(before, after, strict=True)):
-        # Runs of one sweep out of one database: nothing needs to be looked up.
+        # Runs of one sweep from one database have the same cases in the same order.
         return [(case, first, second) for (_, first), (case, second) in zip(before, after, strict=True)]
     first_of, second_of = dict(before), dict(after)
     return [
@@ -148,7 +153,7 @@ def _was_timed(result: Result) -> bool:
 
 
 def obstacle(case: Case, had: _Had, run: Run, name: str, other: str) -> str | None:
-    """Why a case cannot be compared for all that one side has of it; None where that side measured it."""
+    """Why a side's result cannot be compared; None where that side measured the case."""
     if had is _ABSENT:
         refused = next((each.reason for each in run.rejections if each.label == case.label), None)
         return f"only in {other}" + (f": torch would refuse it in {name}: {refused}" if refused else "")
@@ -176,7 +181,7 @@ class _Figures:
     blocks: estimate.Integers
     longer: float
     common: CommonShift
-    others: str  # whose moves tell what is common, in words
+    others: str  # the cases that the common shift is estimated from, in words
 
     @property
     def own(self) -> Floats:
@@ -185,13 +190,13 @@ class _Figures:
 
     @property
     def limit(self) -> Floats:
-        """The largest of these that flags nobody. A change that is exactly the noise is within it, both ways."""
+        """The largest value of `own` that flags no case. A change that equals the noise is within it, both ways."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.maximum(np.log1p(self.threshold), np.log(self.noise)) * (1 + ROUNDING)
 
     @property
-    def telling(self) -> NDArray[np.bool_]:
-        """Whose noise would let a change of the threshold's size be seen."""
+    def is_sensitive(self) -> NDArray[np.bool_]:
+        """Whether the noise of each case is low enough to see a change of the threshold's size."""
         return self.noise <= _most_noise(self.threshold)
 
 
@@ -207,14 +212,14 @@ def _most_noise(threshold: Floats) -> Floats:
 
 
 def _figures(
-    floors: ProcessFloors, threshold: Floats, precision: float, tells: NDArray[np.bool_], others: str
+    floors: ProcessFloors, threshold: Floats, precision: float, in_shift: NDArray[np.bool_], others: str
 ) -> _Figures:
     base_low, base_high, base_u = _extremes(floors.base)
     new_low, new_high, new_u = _extremes(floors.new)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = new_low / base_low
         low, high = new_low / base_high / (1 + precision), new_high / base_low * (1 + precision)
-    common = common_shift(ratio[tells])
+    common = common_shift(ratio[in_shift])
     processes = np.where(floors.processes >= FEWEST_PROCESSES, floors.processes, 0)
     noise = np.fmax(base_u, new_u)
     return _Figures(
@@ -249,10 +254,10 @@ def _extremes(floors: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _longer(floors: ProcessFloors, noise: Floats, threshold: Floats) -> float:
-    """How many times the blocks per process would let half of the cases be judged.
+    """How many times as many blocks per process are needed to judge half of the cases.
 
-    If each block is quiet with the chance q, a process of r blocks has a quiet one with the chance 1 - (1 - q)^r; that
-    is to be `QUIET_CHANCE`. Blocks of one spell are quiet or not together, so that this is the least one must expect.
+    If each block is quiet with probability q, a process of r blocks has a quiet one with probability 1 - (1 - q)^r.
+    This is set to `QUIET_CHANCE`. Neighbouring blocks are not independent, so the result is a lower limit.
     """
     if not len(noise):
         return 1.0
@@ -264,13 +269,13 @@ def _longer(floors: ProcessFloors, noise: Floats, threshold: Floats) -> float:
 
 
 def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Judgment]:
-    """The judgment of every pair, causes for those that changed."""
-    telling = figures.telling
+    """The judgment of every pair, with causes for those that changed."""
+    is_sensitive = figures.is_sensitive
     beyond, moved = figures.own > figures.limit, _moved(figures.ratio) > figures.limit
-    plain = telling & (figures.processes >= FEWEST_PROCESSES) & ~beyond & ~moved & np.isfinite(figures.ratio)
+    plain = is_sensitive & (figures.processes >= FEWEST_PROCESSES) & ~beyond & ~moved & np.isfinite(figures.ratio)
     ruled = [(Verdict.UNCHANGED, "")] * len(pairs)
     for place in np.flatnonzero(~plain).tolist():
-        flags = {"beyond": beyond[place], "moved": moved[place], "telling": telling[place]}
+        flags = {"beyond": beyond[place], "moved": moved[place], "is_sensitive": is_sensitive[place]}
         ruled[place] = _rule(figures, place, **{name: bool(flag) for name, flag in flags.items()})
     changed = [i for i, (verdict, _) in enumerate(ruled) if verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
     causes = dict(zip(changed, causes_of([pairs[i] for i in changed]), strict=True))
@@ -289,27 +294,27 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
     )
 
 
-def _rule(figures: _Figures, place: int, *, beyond: bool, moved: bool, telling: bool) -> tuple[Verdict, str]:
-    """What becomes of a case that is not simply unchanged, and why.
+def _rule(figures: _Figures, place: int, *, beyond: bool, moved: bool, is_sensitive: bool) -> tuple[Verdict, str]:
+    """The verdict of a case that is not simply unchanged, and the reason.
 
-    Whether it moved `beyond` threshold and noise, apart from what all moved by; whether the plain ratio `moved` so.
+    It moved `beyond` threshold and noise without the common shift; it `moved` so as measured.
     """
     ratio, noise = float(figures.ratio[place]), float(figures.noise[place])
     if not (math.isfinite(ratio) and ratio > 0):
         return Verdict.NOT_JUDGED, "no time to compare"
     if figures.processes[place] < FEWEST_PROCESSES:
-        return Verdict.INCONCLUSIVE, "one process on a side does not tell a change from noise: measure more processes"
-    if noise > MOST_NOISE or not (beyond or telling):
+        return Verdict.INCONCLUSIVE, "one process on a side cannot separate a change from noise: measure more processes"
+    if noise > MOST_NOISE or not (beyond or is_sensitive):
         apart = units.percent(noise - 1)
-        return Verdict.INCONCLUSIVE, f"use ab: half of a side's processes are {apart} or more over its floor"
+        return Verdict.INCONCLUSIVE, f"half of a side's processes are {apart} or more over its floor: use ab"
     common = figures.common
     if common.is_machine:
         together = units.percent(common.moved)
         half = f"half of {figures.others} moved by about {together}"
-        return Verdict.INCONCLUSIVE, f"use ab: {half}, as on another machine"
-    shared = f"the {units.change(common.ratio)} that half of {figures.others} moved"
-    own = f"{units.change(ratio / common.ratio)} beyond {shared}"
+        return Verdict.INCONCLUSIVE, f"{half}, as on another machine: use ab"
+    shared = f"the common shift of {figures.others}, {units.change(common.ratio)}"
+    own = f"{units.change(ratio / common.ratio)} without {shared}"
     if not beyond:
         return Verdict.UNCHANGED, own
-    told = is_worth_telling(common.ratio) or not moved
-    return (Verdict.REGRESSED if ratio > common.ratio else Verdict.IMPROVED), own if told else ""
+    is_explained = is_reported(common.ratio) or not moved
+    return (Verdict.REGRESSED if ratio > common.ratio else Verdict.IMPROVED), own if is_explained else ""

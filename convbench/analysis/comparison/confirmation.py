@@ -1,4 +1,4 @@
-"""What becomes of a comparison whose suspects were measured again beside unchanged controls. Pure."""
+"""A comparison whose suspects were measured again beside unchanged controls. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from convbench.analysis.comparison.judgment import Comparison, How, Judgment, Ve
 from convbench.model.case import Case
 from convbench.model.result import Status
 
-#: A change that counts side by side, as a ratio minus 1: what that can tell from nothing (measurement.md, fact 7).
+#: A change that counts side by side, as a ratio minus 1: smaller ones are within its noise (measurement.md, fact 7).
 SIDE_BY_SIDE = 0.025
-#: What says that a case changed.
+#: Verdicts of cases that changed.
 FLAGGED = frozenset({Verdict.REGRESSED, Verdict.IMPROVED})
 
 
 def suspects(comparison: Comparison) -> list[Judgment]:
-    """The cases that moved by more than their threshold, also where noise or the machine forbade to judge them."""
+    """The cases that moved by more than their threshold, also where noise or the machine prevented a judgment."""
     return [judgment for judgment in comparison.judgments if _is_suspect(judgment)]
 
 
@@ -32,20 +32,20 @@ def _is_suspect(judgment: Judgment) -> bool:
 
 
 def suspect_threshold(judgment: Judgment) -> float:
-    """What flags a suspect side by side: half of what made it one, at least what two environments can be told by.
+    """What flags a suspect side by side: half of the first threshold, and at least `SIDE_BY_SIDE`.
 
-    The first comparison said that a change is large, but its hour may have made it look larger than it is.
+    The first comparison found a large change, but noise may have made it look larger than it is.
     """
     return max(SIDE_BY_SIDE, judgment.threshold / 2)
 
 
 def control_threshold(judgment: Judgment) -> float:
-    """What flags a control side by side: as much as would have made it a suspect. Less it may have moved, really."""
+    """What flags a control side by side: the threshold of a suspect. A control may really have moved by less."""
     return max(SIDE_BY_SIDE, judgment.threshold)
 
 
 def without_moments(comparison: Comparison) -> Comparison:
-    """The comparison where what the machine's state made differ decides nothing: no ratio that counts rests on it."""
+    """The comparison where momentary differences do not decide, as no ratio that counts depends on them."""
     differences = tuple(replace(one, decides=one.decides and not one.momentary) for one in comparison.differences)
     return replace(comparison, differences=differences)
 
@@ -54,7 +54,7 @@ def discredited(comparison: Comparison, moved: Sequence[Judgment]) -> Comparison
     """The comparison where controls moved: nothing is flagged."""
     first = moved[0]
     note = (
-        f"{units.plural(len(moved), 'control')} moved that nobody had suspected ({first.case.label}: "
+        f"{units.plural(len(moved), 'control')} moved without being suspected ({first.case.label}: "
         f"{units.change(first.ratio)}): nothing is flagged"
     )
     judgments = tuple(map(_withdrawn, comparison.judgments))
@@ -71,14 +71,14 @@ def discredited(comparison: Comparison, moved: Sequence[Judgment]) -> Comparison
 def _withdrawn(judgment: Judgment) -> Judgment:
     if judgment.verdict not in FLAGGED:
         return judgment
-    return replace(judgment, verdict=Verdict.INCONCLUSIVE, reason="a control that was not suspected moved as well")
+    return replace(judgment, verdict=Verdict.INCONCLUSIVE, reason="a control moved too")
 
 
 def merged(first: Comparison, later: Comparison, *, notes: Sequence[str] = ()) -> Comparison:
-    """The first comparison with what the later one says of its cases, which alone decides about them.
+    """The first comparison, where the later one's judgments replace those of its cases.
 
-    What half of the cases moved by between two runs is no more said of all: the confirmation took its place, and a case
-    that was not measured again has it in its reason where that matters.
+    The common shift of the two runs no longer applies to all cases. A case that was not measured again has it in its
+    reason where that matters.
     """
     confirmed: Mapping[Case, Judgment] = {judgment.case: judgment for judgment in later.judgments}
     judgments = tuple(

@@ -1,4 +1,4 @@
-"""Changes that share settings, told as one: settings whose cases nearly all changed. Pure."""
+"""Groups of changes that share settings: settings whose cases nearly all changed. Pure."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from convbench.model.case import Case, canonical
 from convbench.model.problem import DEPTHWISE, Problem
 from convbench.model.settings import CASE_SETTINGS, PROBLEM_SETTINGS, TABLE
 
-#: The share of the cases with some settings, of those that could show it, that must have changed for these settings to
-#: stand for the change: planted slowdowns are found in 95 of 100 cases, and a group of a handful may miss one.
+#: Settings make a group if this share of their cases changed, of those that are measured well enough to show it.
+#: Planted slowdowns are found in 95 of 100 cases, so one case of a small group may be missed.
 NEARLY_ALL = 0.8
 #: The fewest changed cases that make a group.
 FEWEST = 2
-#: Settings that describe a group at most; more than three describe a case, not a group.
+#: Settings that describe a group at most: more than three describe single cases.
 MOST_SETTINGS = 3
-#: Groups told at most, the largest first; what is left stands in the lines of the cases.
+#: Groups at most, the largest first. Changes outside groups are in the lines of the cases.
 MOST_GROUPS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """Settings that changed cases share: `name` in words, the positions of those that changed, how many have them."""
+    """Settings that changed cases share: `name` in words, positions of the changed cases, number of all cases."""
 
     name: str
     changed: Integers
@@ -37,11 +37,11 @@ class Shared:
 
 
 def shared(cases: Sequence[Case], changed: NDArray[np.bool_], unchanged: NDArray[np.bool_]) -> list[Shared]:
-    """The settings that explain which of the cases changed, the one with the most of them first.
+    """The settings that explain which of the cases changed, those with the most changed cases first.
 
-    `unchanged` are the cases that speak against a setting; those that are neither could not have shown such a change.
-    Each next one is chosen for the most changed cases that none before it has. Of equals the one that fewer unchanged
-    cases have, then the one with fewer settings.
+    `unchanged` are the cases that contradict a group. Cases that are neither could not have shown such a change. Each
+    further group has the most changed cases that no group before it has. Of equals it is the one with fewer unchanged
+    cases, then the one with fewer settings.
     """
     left = changed.copy()
     if left.sum() < FEWEST:
@@ -67,7 +67,7 @@ def shared(cases: Sequence[Case], changed: NDArray[np.bool_], unchanged: NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
-    """A value of each of some settings, and how well they fit: (changed cases not told yet, -against, -settings)."""
+    """A value of each of some settings, and how well they fit: (changed cases outside groups, -against, -settings)."""
 
     axes: tuple[str, ...]
     code: int
@@ -81,7 +81,7 @@ class _Axes:
         self.values: dict[str, list[object]] = {}
         self.codes: dict[str, Integers] = {}
         self.count = len(cases)
-        # A run repeats few problems, as the same objects, so that their settings are looked at once for each.
+        # Cases of a run share few problem objects, so the settings are read once for each object.
         of_cases = [case.problem for case in cases]
         problems = dict(zip(map(id, of_cases), of_cases, strict=True))
         places = {key: place for place, key in enumerate(problems)}
@@ -93,10 +93,10 @@ class _Axes:
         self.swept = tuple(self.values)
 
     def _number(self, name: str, values: list[object], of_case: Integers | None) -> None:
-        """Note a setting that differs; `values` are those of the cases, or of what `of_case` names for each."""
+        """Add a setting if it differs. `values` are those of the cases, or of the objects that `of_case` numbers."""
         if values.count(values[0]) == len(values):
             return
-        one_each = dict(zip(map(id, values), values, strict=True))  # few objects, whose words take long to hash
+        one_each = dict(zip(map(id, values), values, strict=True))  # few objects, whose hashes are slow
         numbers = {value: number for number, value in enumerate(dict.fromkeys(one_each.values()))}
         of_object = {key: numbers[value] for key, value in one_each.items()}
         codes = np.fromiter(map(of_object.__getitem__, map(id, values)), dtype=np.int64, count=len(values))
@@ -110,15 +110,14 @@ class _Axes:
         return code
 
     def best(self, axes: tuple[str, ...], *sets: Integers) -> _Candidate | None:
-        """The values of some settings that fit best, None where none stand for a change.
+        """The values of some settings that fit best, None where none make a group.
 
-        `sets` are the positions of the changed cases, of those that speak against, and of the changed ones that are
-        not told yet.
+        `sets` are the positions of the changed cases, of the unchanged cases, and of the changed cases outside groups.
         """
         codes, most = [self.together(axes, some) for some in sets], math.prod(len(self.values[name]) for name in axes)
         if most <= self.count:
             distinct = np.arange(most)
-        else:  # more combinations than cases, most of them of no case
+        else:  # more combinations than cases, most of them without a case
             distinct, every = np.unique(np.concatenate(codes), return_inverse=True)
             codes = np.split(every, np.cumsum([len(code) for code in codes])[:-1])
         changed, against, new = (np.bincount(code, minlength=len(distinct)) for code in codes)
@@ -147,7 +146,7 @@ def _groups(problem: Problem) -> object:
     return DEPTHWISE if problem.groups == problem.in_channels > 1 else problem.groups
 
 
-#: How a setting of a problem is read that has a word for what others count.
+#: How to read a setting whose number has a name.
 _READ: dict[str, Callable[[Problem], object]] = {"groups": _groups}
 
 
@@ -156,4 +155,4 @@ def _words(name: str, value: object) -> str:
     if value is None and row.absent:
         return row.absent
     text = " ".join(canonical(value).split())
-    return text if row.speaks_for_itself else f"{name}={text}"
+    return text if row.is_clear_alone else f"{name}={text}"

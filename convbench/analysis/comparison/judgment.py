@@ -1,4 +1,4 @@
-"""The nouns of a comparison: what became of each case and of all, and the changes that belong together. Pure."""
+"""The data of a comparison: the judgment of each case, the verdict of all, and groups of changes. Pure."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from convbench.model.result import Run, Status
 
 
 class Verdict(StrEnum):
-    """What became of a case, and of all."""
+    """The verdict of a case, and of all cases."""
 
     REGRESSED = "regressed"  # slower by more than noise and threshold
     IMPROVED = "improved"  # faster by more than noise and threshold
     UNCHANGED = "unchanged"
-    INCONCLUSIVE = "inconclusive"  # too noisy to tell
+    INCONCLUSIVE = "inconclusive"  # too noisy to judge
     NOT_JUDGED = "not judged"  # nothing to compare: missing, failed or not measured on a side
 
 
 class How(StrEnum):
     """Where the numbers of a comparison come from."""
 
-    STORED = "stored runs"  # two runs, each measured in its own time
+    STORED = "stored runs"  # two runs, measured at different times
     CONFIRMED = "stored runs, suspects measured again"
     SIDE_BY_SIDE = "side by side"  # both in the same minutes, in fresh pairs of processes
 
@@ -41,23 +41,26 @@ JUDGED = frozenset({Verdict.REGRESSED, Verdict.IMPROVED, Verdict.UNCHANGED})
 class Judgment:
     """What became of one case. Times are seconds per iteration, over equal numbers of processes and blocks.
 
-    `ratio` is new over base, `low` to `high` its interval: from the lowest process floor of new over the highest of
-    base to the highest of new over the lowest of base, wider by the precision that the runs were measured with, as what
-    a run repeats within (docs/decisions.md). Of n processes a side from one distribution, whatever it is, all of one
-    side lie beyond all of the other in 2 of (2n choose n) comparisons, 0.8 % at 5 processes; but an hour differs from
-    the next. Of 1,344 comparisons of a case with itself, between 7 runs of 64 cases in busy and quiet hours, the
-    interval held 1 in 95.2 % (98.7 % within the caches, 87.4 % beyond), without the precision in 85.3 %. A bootstrap
-    over so few processes would be too narrow: resampling never undercuts the lowest of a sample.
+    `ratio` is new over base, and `low` to `high` is its interval. `low` is the lowest process floor of new over the
+    highest of base. `high` is the highest of new over the lowest of base. The runs' precision widens the interval on
+    both sides, as it does for what a run repeats within (docs/decisions.md).
 
-    `noise` is u, `shift` what half of all cases moved by together, new over base: `ratio` over it is what is judged.
-    Where the new side alone was measured again it is what half of the controls moved by.
-    `threshold` is a ratio minus 1, `q` the Benjamini-Hochberg q-value against the threshold. Numbers are NaN
-    where there is nothing to compare. `causes` are what else differs between both sides of this case. A status is None
-    where the side does not have the case, or has not reached it.
+    With n processes a side from one distribution, all of one side exceed all of the other in 2 of (2n choose n)
+    comparisons. That is 0.8 % at 5 processes. But the distribution changes with time. 1,344 comparisons of cases with
+    themselves, between 7 runs of 64 cases on a busy and a quiet machine, checked the interval. It held 1 in 95.2 % of
+    them: in 98.7 % within the caches and in 87.4 % in memory. Without the precision it held 1 in 85.3 %. A bootstrap
+    over so few processes is too narrow: no resample has a lower minimum than the sample.
 
-    Side by side `processes` counts pairs, `noise` half of the interval as a factor, `median_ratio` the median of the
-    pairs' own ratios, and `confirmed` says that the case was measured again after a screen, whose numbers then count
-    no more.
+    - `noise` is u. `shift` is the common shift of all cases, new over base: `ratio` over `shift` is judged. Where the
+      new side alone was measured again, it is the common shift of the controls.
+    - `threshold` is a ratio minus 1, and `q` the Benjamini-Hochberg q-value against it.
+    - Numbers are NaN where there is nothing to compare.
+    - `causes` are other differences between both sides of this case.
+    - A status is None where the side does not have the case, or has not reached it.
+
+    Side by side, `processes` counts pairs, `noise` is half of the interval as a factor, and `median_ratio` is the
+    median of the pairs' ratios. `confirmed` cases were measured again after a screen, and the screen's numbers are left
+    out.
     """
 
     case: Case
@@ -82,7 +85,7 @@ class Judgment:
 
     @property
     def own_ratio(self) -> float:
-        """What the case moved by beyond what the others did together, new over base."""
+        """The case's move without the common shift, new over base."""
         return self.ratio / self.shift
 
     @property
@@ -93,8 +96,10 @@ class Judgment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Cases that changed alike and share settings: `changed` are positions among the judgments, `cases` counts those
-    judged that have the settings, `ratio` is the median of the changed ones. A cause says in how many of them it is.
+    """Cases that changed alike and share settings.
+
+    `changed` are positions among the judgments. `cases` counts the judged cases with the settings. `ratio` is the
+    median of the changed cases. A cause has the number of changed cases that show it.
     """
 
     name: str
@@ -107,7 +112,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunName:
-    """Which run stands on a side."""
+    """The run on a side of a comparison."""
 
     id: str
     name: str
@@ -118,13 +123,14 @@ class RunName:
 class Comparison:
     """Two runs compared.
 
-    `judgments` has every case of either run, in the order of the new one, those of the base alone last. `moved` is
-    by how much the half of the measured cases moved that moved most alike, as a ratio minus 1; 0 where there are none.
-    `is_machine` says that it is too much for one machine, `shift` is what each case was expected to move by, new over
-    base, 1 where the cases do not tell. `longer` is how many times the blocks per process a run would have to take for
-    half of the cases to be judged, as far as the share of quiet blocks tells; 1 where they were.
-    `notes` are what the reader must know besides: `base not measured again`. Where a control moved, which nobody had
-    suspected, the confirmation is `discredited` and nothing is flagged.
+    - `judgments` has every case of either run, in the order of the new one, those of the base alone last.
+    - `moved` is the move of the shortest half of the measured cases, as a ratio minus 1; 0 where there are none.
+      `is_machine` is true where that is too much for one machine.
+    - `shift` is the expected move of each case, new over base; 1 where it cannot be estimated.
+    - `longer` is how many times as many blocks per process are needed to judge half of the cases; 1 where half are
+      judged. It is computed from the share of quiet blocks.
+    - `notes` are further facts for the reader: `base not measured again`.
+    - Where a control moved, the comparison is `discredited` and nothing is flagged.
     """
 
     base: RunName
@@ -143,7 +149,7 @@ class Comparison:
 
     @property
     def comparable(self) -> bool:
-        """Whether nothing differs that makes ratios mean something else than a change of the code."""
+        """Whether no difference decides: then ratios mean changes of the code."""
         return not any(difference.decides for difference in self.differences)
 
     @property
@@ -158,7 +164,7 @@ class Comparison:
 
     @property
     def smallest_seen(self) -> tuple[float, float]:
-        """The smallest changes that would have been seen in half of the judged cases, and in all; NaN without any."""
+        """The smallest changes that would have been seen in half of the judged cases and in all, NaN without any."""
         seen = [judgment.smallest_seen for judgment in self.judgments if judgment.verdict in JUDGED]
         return (float(np.median(seen)), max(seen)) if seen else (math.nan, math.nan)
 
@@ -173,15 +179,14 @@ class RunComparison:
 
 
 def side_of(run: Run) -> RunName:
-    """Which run stands on a side."""
+    """The run on a side of a comparison."""
     return RunName(id=run.id, name=run.name, started_at=run.started_at)
 
 
 def verdict_of_all(judgments: Sequence[Judgment], awaited: int, *, is_machine: bool) -> Verdict:
-    """The verdict of all: a regression outweighs the rest, then comes whether enough could be judged.
+    """The verdict of all cases: regressed if any case is, else inconclusive if fewer than half could be judged.
 
-    `awaited` counts the cases that both runs have and neither skipped: those of one run alone have nothing to be
-    compared with, and skipped ones change nothing.
+    `awaited` counts the cases that both runs have and neither skipped.
     """
     counts = Counter(judgment.verdict for judgment in judgments)
     if counts[Verdict.REGRESSED]:

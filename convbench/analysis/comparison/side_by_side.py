@@ -1,9 +1,9 @@
-"""What two environments measured side by side differ in: who is suspected, who is flagged, with which interval. Pure.
+"""The differences of two environments measured side by side: suspected cases, flagged cases, intervals. Pure.
 
-A pair is two fresh processes, one of each environment, whose blocks alternate (conduct/pairs.py). A case is
-flagged where the ratio of the floors over all pairs and the median of the pairs' own ratios both exceed the
-threshold, and their interval excludes no change. With 12 pairs and 2.5 %, before intervals were asked, the simulated
-false alarm was 4e-5 per case and side, and a planted 5 % was found in 90-100 % (measurement.md, fact 7).
+A pair is two fresh processes, one of each environment, whose blocks alternate (conduct/pairs.py). Two ratios are
+compared with the threshold: that of the floors over all pairs, and the median of the pairs' ratios. A case is flagged
+where both exceed it and their interval excludes 1. Simulated with 12 pairs, 2.5 % and no interval, false alarms were
+4e-5 per case and side. A planted change of 5 % was found in 90-100 % (measurement.md, fact 7).
 """
 
 from __future__ import annotations
@@ -28,27 +28,28 @@ from convbench.model.result import Result, Run, Status
 
 #: A change that counts, as a ratio minus 1.
 THRESHOLD = SIDE_BY_SIDE
-#: Pairs of the screen and of the confirmation, and how many times as many for layers whose traffic reaches memory.
+#: Pairs of the screen and of the confirmation, and how many times as many for layers larger than the L2 cache.
 SCREEN, CONFIRMATION, MORE_BEYOND_L2 = 4, 12, 4 / 3
-#: The share of the threshold from which on a case is suspected: four pairs place a case within a per cent or so, and a
-#: suspicion costs time, not a false alarm.
+#: A case is suspected from this share of the threshold on: four pairs measure a ratio to about 1 %. A wrong suspicion
+#: costs time but causes no false alarm.
 SUSPECTED = 0.6
-#: Resamples of an interval, and the share of resamples that it holds.
+#: Resamples for an interval, and the share of them that it contains.
 RESAMPLES, HELD = 2000, 0.95
-#: The fewest pairs that tell anything.
+#: The fewest pairs that are judged.
 FEWEST_PAIRS = 3
-#: Cases resampled at once: what they take is this times resamples times pairs, 8 bytes each.
+#: Cases resampled at once. They take this times resamples times pairs times 8 bytes of memory.
 _AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratios:
-    """What the pairs say of each case, one element each: new over base.
+    """The ratios of each case, new over base, one element a case. NaN where there is no pair.
 
-    `pooled` is the ratio of the floors over all pairs, `median` the median of the pairs' ratios (of two in the middle
-    the geometric mean); `low` to `high` is an interval that holds both in 95 of 100 bootstrap resamples of the pairs
-    (Efron, "Bootstrap methods: another look at the jackknife", 1979), widened to what so few pairs allow: `widening`.
-    `noise` is half of that interval, as a factor. NaN where there is no pair.
+    - `pooled` is the ratio of the floors over all pairs.
+    - `median` is the median of the pairs' ratios; of two in the middle it is the geometric mean.
+    - `low` to `high` is an interval that holds both in 95 of 100 bootstrap resamples of the pairs. It is widened for
+      few pairs by `widening` (Efron, "Bootstrap methods: another look at the jackknife", 1979).
+    - `noise` is half of that interval, as a factor.
     """
 
     pooled: Floats
@@ -62,9 +63,9 @@ class Ratios:
     blocks: Integers
 
     def beyond(self, threshold: float | Floats) -> tuple[Integers, Integers]:
-        """Which way each case moved by more than a threshold (a ratio minus 1), by floors and by median: -1, 0 or 1.
+        """The direction of each case, by floors and by median: -1, 0 or 1. Within the threshold it is 0.
 
-        One threshold for all, or one element a case.
+        A threshold is a ratio minus 1: one for all, or one element a case.
         """
         limit = np.log1p(threshold)
 
@@ -77,7 +78,7 @@ class Ratios:
 
 
 def ratios(base: Sequence[Result], new: Sequence[Result]) -> Ratios:
-    """The ratios of cases that both sides measured, in the same order, from their blocks, whose processes are pairs."""
+    """The ratios of cases that both sides measured, in the same order. Processes of equal number are a pair."""
     floors = process_floors(*(estimate.table(result.blocks for result in side) for side in (base, new)))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         base_s, new_s = _lowest(floors.base), _lowest(floors.new)
@@ -104,7 +105,7 @@ def _lowest(floors: Floats) -> Floats:
 
 
 def _median(values: Floats) -> Floats:
-    """The median of each row over what is known; NaN where nothing is."""
+    """The median of each row over its finite values; NaN where it has none."""
     ordered = np.sort(values, axis=-1)  # NaN last
     known = np.isfinite(ordered).sum(axis=-1)
     last = np.maximum(known - 1, 0)
@@ -115,9 +116,9 @@ def _median(values: Floats) -> Floats:
 
 
 def _intervals(floors: ProcessFloors) -> tuple[Floats, Floats]:
-    """The interval of each case, from resamples of its pairs; seeded, so that the same blocks give the same answer.
+    """The interval of each case, from resamples of its pairs. The seed is fixed: the same blocks give the same result.
 
-    Taken of logarithms, so that it is the same interval, inverted, where the sides are swapped.
+    It is computed from logarithms: with the sides swapped the interval is the inverse.
     """
     base, new = np.log(floors.base), np.log(floors.new)
     cases = len(floors.base)
@@ -139,17 +140,16 @@ def _intervals(floors: ProcessFloors) -> tuple[Floats, Floats]:
 
 
 def widening(pairs: int) -> float:
-    """By how much an interval of a bootstrap over so few pairs is too narrow, as a factor: 1.9 of 4, 1.2 of 12.
+    """The factor by which a bootstrap interval over so few pairs is too narrow: 1.9 for 4 pairs, 1.2 for 12.
 
-    A resample never leaves what was seen, and spreads by sqrt((n - 1) / n) too little: Student's t with n - 1 degrees
-    of freedom over z, and the root, make up for both (Hesterberg, "What Teachers Should Know About the Bootstrap",
-    2015).
-    1 for a single pair, which tells nothing of a spread.
+    Resamples stay within the sample, and their spread is too small by sqrt((n - 1) / n). Two factors correct this:
+    Student's t with n - 1 degrees of freedom over z, and the root. See Hesterberg, "What Teachers Should Know About the
+    Bootstrap", 2015. For a single pair the factor is 1, as it has no spread.
     """
     if pairs == 1:
         return 1.0
     z, freedom = NormalDist().inv_cdf((1 + HELD) / 2), pairs - 1
-    # Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964), 26.7.5: t by powers of 1 / freedom.
+    # Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964), 26.7.5: t in powers of 1 / freedom.
     terms = (
         z,
         (z**3 + z) / 4,
@@ -161,7 +161,7 @@ def widening(pairs: int) -> float:
 
 
 def suspects(base: Run, new: Run, threshold: float = THRESHOLD) -> list[int]:
-    """The positions of the cases that a screen suspects, of those that passed on both sides."""
+    """The positions of the cases that a screen suspects, among those that passed on both sides."""
     places = _measured(base.results, new.results)
     found = ratios([base.results[i] for i in places], [new.results[i] for i in places])
     by_floor, by_median = found.beyond(threshold * SUSPECTED)
@@ -169,9 +169,9 @@ def suspects(base: Run, new: Run, threshold: float = THRESHOLD) -> list[int]:
 
 
 def undecided(base: Sequence[Result], new: Sequence[Result], thresholds: Sequence[float]) -> list[int]:
-    """The positions of the results whose pairs leave it open whether they moved: more of them are to decide.
+    """The positions of the results that need more pairs for a decision.
 
-    Where the floors say another thing than the median pair, and where both flag though the interval holds no change.
+    There floors and median pair disagree, or both flag the case although the interval contains 1.
     """
     places = _measured(base, new)
     found = ratios([base[i] for i in places], [new[i] for i in places])
@@ -181,7 +181,7 @@ def undecided(base: Sequence[Result], new: Sequence[Result], thresholds: Sequenc
 
 
 def controls(base: Run, new: Run, suspected: Collection[int], *, seed: int) -> list[int]:
-    """As many unchanged cases as there are suspects, or all there are, drawn at random."""
+    """As many unchanged cases as there are suspects, or all unchanged cases if there are fewer, drawn at random."""
     unchanged = sorted(set(_measured(base.results, new.results)) - set(suspected))
     return sorted(random.Random(seed).sample(unchanged, min(len(suspected), len(unchanged))))
 
@@ -201,27 +201,29 @@ def compare(
     control: Collection[int] = (),
     threshold: float | Sequence[float] = THRESHOLD,
 ) -> Comparison:
-    """What differs between two environments, from the pairs that their results hold.
+    """The comparison of two environments, from the pairs in their results.
 
-    `names` are what the sides are called. `confirmed` are the positions of the cases that were measured again, whose
-    results hold these pairs alone; the others were not suspected. `threshold` is for all, or one a case. Where one of
-    the cases in `control` would be flagged, nothing is: what flags a control says nothing of the others.
+    - `names` are the names of the sides.
+    - `confirmed` are the positions of the cases that were measured again. Their results hold these pairs alone. The
+      other cases were not suspected.
+    - `threshold` is one for all, or one a case.
+    - Where a case in `control` would be flagged, nothing is flagged: whatever moved the control may move any case.
     """
     places = _measured(base.results, new.results)
     limits = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(base.results))
     found = ratios([base.results[i] for i in places], [new.results[i] for i in places])
     ways = zip(*(directions.tolist() for directions in found.beyond(limits[places])), strict=True)
     again = frozenset(confirmed)
-    told = {
+    judged = {
         place: _judgment(new.results[place], found, at, float(limits[place]), moved, confirmed=place in again)
         for at, (place, moved) in enumerate(zip(places, ways, strict=True))
     }
-    changed = [place for place in places if told[place].verdict in FLAGGED]
+    changed = [place for place in places if judged[place].verdict in FLAGGED]
     causes = causes_of([(base.results[place], new.results[place]) for place in changed])
     for place, cause in zip(changed, causes, strict=True):
-        told[place] = replace(told[place], causes=cause)
+        judged[place] = replace(judged[place], causes=cause)
     judgments = tuple(
-        told.get(place) or _not_judged(first, second, names)
+        judged.get(place) or _not_judged(first, second, names)
         for place, (first, second) in enumerate(zip(base.results, new.results, strict=True))
     )
     awaited = sum(Status.SKIPPED not in pair for pair in ((j.base_status, j.new_status) for j in judgments))
@@ -230,7 +232,7 @@ def compare(
         base=side_of(base),
         new=side_of(new),
         judgments=judgments,
-        differences=_told_differences(base, new, places),
+        differences=_differences(base, new, places),
         groups=groups_of(judgments),
         verdict=verdict_of_all(judgments, awaited, is_machine=False),
         moved=_typically_moved(found.pooled),
@@ -251,22 +253,22 @@ def _typically_moved(pooled: Floats) -> float:
 def _judgment(
     result: Result, found: Ratios, at: int, threshold: float, moved: tuple[int, int], *, confirmed: bool
 ) -> Judgment:
-    """What becomes of one case that both sides measured; `moved` is which way, by floors and by median."""
+    """The judgment of one case that both sides measured; `moved` is its direction, by floors and by median."""
     by_floor, by_median = moved
     pooled, median = float(found.pooled[at]), float(found.median[at])
     verdict, reason = Verdict.UNCHANGED, ""
     if not (math.isfinite(pooled) and pooled > 0):
         verdict, reason = Verdict.NOT_JUDGED, "no time to compare"
     elif found.pairs[at] < FEWEST_PAIRS:
-        verdict, reason = Verdict.INCONCLUSIVE, "too few pairs tell a change from noise"
+        verdict, reason = Verdict.INCONCLUSIVE, "too few pairs to separate a change from noise"
     elif confirmed and by_floor and by_floor == by_median and found.low[at] <= 1 <= found.high[at]:
         verdict = Verdict.INCONCLUSIVE
-        reason = f"both say {units.change(pooled)} or so, and their interval holds no change: measure again"
+        reason = f"both moved by about {units.change(pooled)}, but their interval contains 0 %: measure again"
     elif confirmed and by_floor and by_floor == by_median:
         verdict = Verdict.REGRESSED if by_floor > 0 else Verdict.IMPROVED
     elif confirmed and (by_floor or by_median):
         verdict = Verdict.INCONCLUSIVE
-        reason = f"the floors say {units.change(pooled)}, the median pair {units.change(median)}: measure again"
+        reason = f"the floors moved by {units.change(pooled)}, the median pair by {units.change(median)}: measure again"
     return Judgment(
         case=result.case,
         verdict=verdict,
@@ -288,7 +290,7 @@ def _judgment(
 
 
 def _not_judged(base: Result, new: Result, names: tuple[str, str]) -> Judgment:
-    """A case that one side could not measure, or measured wrong."""
+    """The judgment of a case that one side could not measure, or whose result is wrong on a side."""
     reasons = [
         f"{result.status.replace('_', ' ')} in {name}" + (f": {result.reason}" if result.reason else "")
         for name, result in zip(names, (base, new), strict=True)
@@ -303,15 +305,15 @@ def _not_judged(base: Result, new: Result, names: tuple[str, str]) -> Judgment:
     )
 
 
-def _told_differences(base: Run, new: Run, places: Sequence[int]) -> tuple[Difference, ...]:
-    """In what the environments differ: that is what is measured here, and forbids nothing."""
+def _differences(base: Run, new: Run, places: Sequence[int]) -> tuple[Difference, ...]:
+    """The differences of the environments. None of them decides, because their effect is what is measured here."""
     pairs = [(base.results[place], new.results[place]) for place in places]
     no_probes = estimate.table([] for _ in pairs)
     return tuple(replace(one, decides=False) for one in differences(base, new, pairs, (no_probes, no_probes)))
 
 
 def _longer(found: Ratios, confirmed: Sequence[bool], threshold: Floats) -> float:
-    """How many times the pairs would narrow the interval of the median confirmed case to the threshold, at least 1.
+    """How many times as many pairs narrow the median confirmed case's interval to the threshold, at least 1.
 
     The width of an interval falls with the square root of the pairs.
     """

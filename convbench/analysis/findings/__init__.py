@@ -1,1 +1,1 @@
-"""What is worth knowing of one run, as sentences with their evidence."""
+"""The findings on one run: sentences with the cases that show them."""

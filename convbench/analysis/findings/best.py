@@ -1,7 +1,8 @@
 """The best setting of each layer, and what choosing it gains over the whole sweep.
 
-A layer here is all that is not a choice: the problem, the direction, and what was asked of the measurement (cache,
-data) or of the result (bias, padding mode, deterministic). Settings are compared with the usual one of the same layer.
+A layer here is everything that one cannot choose. That is the problem, the direction, and the settings of the
+measurement (cache, data) and of the result (bias, padding mode, deterministic). Each setting is compared with the usual
+setting of the same layer.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from convbench.analysis.findings.finding import Finding, FindingKind, Weight, li
 from convbench.analysis.findings.pairs import Floats, Integers, Pairs
 from convbench.model.settings import TABLE
 
-#: Settings that one may choose for a layer that is given.
+#: Settings that one may choose for a given layer.
 CHOICES = tuple(name for name, row in TABLE.items() if row.choice)
 
 
 def best(evidence: Evidence) -> list[Finding]:
-    """`the best of dtype and memory_format for each layer takes 36.2 ms ...`: one finding, or none within noise."""
+    """`the best dtype for each layer makes the whole sweep 1.4x faster ...`: one finding, or none within noise."""
     choices = tuple(axis for axis in CHOICES if axis in evidence.pairs.swept())
     alternatives = _alternatives(evidence, choices) if choices else None
     return _gain(evidence, choices, alternatives) if alternatives and len(alternatives.pairs) else []
@@ -30,10 +31,11 @@ def best(evidence: Evidence) -> list[Finding]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Alternatives:
-    """Every layer under every other setting beside the usual one.
+    """Every layer with every other setting, paired with the usual setting.
 
-    `layer` and `setting` number the layer and the setting of each pair. `ratio` is the time beside the usual setting's,
-    1 where they differ by little or within noise. `usual` are the positions of the cases with the usual setting.
+    `layer` and `setting` number the layer and the setting of each pair. `ratio` is the time over the usual setting's
+    time, and 1 where both differ by little or within noise. `usual` are the positions of the cases with the usual
+    setting.
     """
 
     pairs: Pairs
@@ -48,7 +50,7 @@ def _alternatives(evidence: Evidence, choices: tuple[str, ...]) -> _Alternatives
     settings = matched.groups(axis for axis in matched.swept() if axis not in choices)
     _, layer = np.unique(matched.groups(choices), return_inverse=True)
     _, setting = np.unique(settings, return_inverse=True)
-    # The same point asked for twice (one thread, and one by default) counts once: the first.
+    # A sweep may ask for one point twice (one thread, and one by default). The first of them counts.
     _, once = np.unique(layer * (int(setting.max(initial=0)) + 1) + setting, return_index=True)
     usual = np.ones(len(layer), dtype=bool)
     for axis in choices:
@@ -60,12 +62,12 @@ def _alternatives(evidence: Evidence, choices: tuple[str, ...]) -> _Alternatives
     base_of[layer[bases]] = bases
     others = once[~usual[once] & (base_of[layer[once]] >= 0)]
     pairs = evidence.comparer.compare(base_of[layer[others]], others)
-    told = pairs.faster(SMALLEST_EFFECT) | pairs.slower(SMALLEST_EFFECT)
+    differs = pairs.faster(SMALLEST_EFFECT) | pairs.slower(SMALLEST_EFFECT)
     return _Alternatives(
         pairs=pairs,
         layer=layer[pairs.other],
         setting=setting[pairs.other],
-        ratio=np.where(told, pairs.ratio, 1.0),
+        ratio=np.where(differs, pairs.ratio, 1.0),
         usual=bases,
     )
 
@@ -91,22 +93,22 @@ def _gain(evidence: Evidence, choices: tuple[str, ...], found: _Alternatives) ->
     favourite = settings[counts.argmax()]
     one, one_size = _one_for_all(found, cost, usual_s)
     usual = name(int(found.usual[0]))
-    counted = ", each layer as often as it occurs" if (table["count"].to_numpy() != 1).any() else ""
+    counted = ", with each layer as often as it occurs" if (table["count"].to_numpy() != 1).any() else ""
     several = len(evidence.pairs.values["direction"]) > 1
     layers = f"layer{'s' if len(tops) > 1 else ''}{' (each direction by itself)' if several else ''}"
     sentence = (
         f"the best {listed(choices)} for each layer makes the whole sweep {units.ratio(size)} faster than {usual} for "
-        f"all ({units.seconds(best_s)} instead of {units.seconds(usual_s)}{counted}): another setting is better in "
+        f"all: {units.seconds(best_s)} instead of {units.seconds(usual_s)}{counted}. Another setting is better in "
         f"{units.count(len(better))} of {units.count(len(tops))} {layers}"
     )
     if len(settings) > 1:
         example = name(int(pairs.other[better][found.setting[better] == favourite][0]))
-        sentence += f", {example} the best in {units.count(int(counts.max()))}"
+        sentence += f", {example} is the best in {units.count(int(counts.max()))}"
     else:
         sentence += f", always {name(int(pairs.other[better][0]))}"
     if len(settings) > 1 or len(better) < len(tops):
         gain = f"is {units.ratio(one_size)} faster" if one_size >= SMALLEST_EFFECT else "gains less than 5 %"
-        sentence += f"; one setting for all, {name(one)}, {gain}"
+        sentence += f". One setting for all, {name(one)}, {gain}"
     return [
         Finding(
             weight=Weight.EFFECT,
@@ -121,12 +123,12 @@ def _gain(evidence: Evidence, choices: tuple[str, ...], found: _Alternatives) ->
 
 
 def _one_for_all(found: _Alternatives, cost: Floats, usual_s: float) -> tuple[int, float]:
-    """(a case of the setting that saves most where every layer that it was measured for has it, how much faster)."""
+    """(a case of the setting that saves most time if all its layers use it, how many times faster the sweep is)."""
     saved = np.bincount(found.setting, weights=cost[found.pairs.base] * (1 - found.ratio))
     top = int(found.setting[np.argmax(saved[found.setting])])
     return int(found.pairs.other[found.setting == top][0]), usual_s / (usual_s - float(saved[top]))
 
 
 def choice_text(axis: str, value: object) -> str:
-    """A value in the name of a way of running layers: `bfloat16`, `threads=2`."""
-    return value_text(value) if TABLE[axis].speaks_for_itself else f"{axis}={value_text(value)}"
+    """A value in the name of a combination of settings: `bfloat16`, `threads=2`."""
+    return value_text(value) if TABLE[axis].is_clear_alone else f"{axis}={value_text(value)}"

@@ -1,6 +1,6 @@
-"""Cliffs: sizes that cost far more per FLOP than the next smaller one, all else equal.
+"""Cliffs: sizes that take much more time per FLOP than the next smaller one, all else equal.
 
-Larger layers usually cost less per FLOP, so that a step up is out of line wherever it is; a step down is not.
+Larger layers usually take less time per FLOP. So a rise is unusual at every size, and a fall is not.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from convbench.analysis.findings.finding import (
 )
 from convbench.analysis.findings.pairs import Pairs
 
-#: How many times what the next smaller size costs per FLOP a size must cost to be called a cliff. Below 1.5 lie the
-#: steps that blocked kernels show at every size that is no multiple of their vectors.
+#: A size is called a cliff from this ratio of its time per FLOP to that of the next smaller size on. Blocked kernels
+#: show ratios below 1.5 at every size that is not a multiple of their vectors.
 CLIFF_RATIO = 1.5
 #: Cliffs of one setting that get a sentence each; the others share one.
-MOST_TOLD = 3
+MOST_SENTENCES = 3
 #: Values named in that sentence.
 MOST_NAMED = 8
 
-#: A size and the next smaller one are neighbours up to a doubling; what is farther apart is another kind of layer.
+#: A size and the next smaller one are compared up to this ratio: sizes farther apart make different kinds of layers.
 NEIGHBOUR = 2.0
 
-#: Settings that are sizes. A stride, a dilation and groups other than 1 make another kind of layer of every size.
+#: Settings that are sizes. Stride, dilation and groups are not: other values than 1 make different kinds of layers.
 AXES = ("in_channels", "out_channels", "kernel_size", "batch_size", "input_size")
 
 
 def cliffs(evidence: Evidence) -> list[Finding]:
-    """`in_channels=65 costs 1.9x per FLOP what in_channels=64 costs in 8 of 8 matched cases`."""
+    """`in_channels=65 takes 1.9x the time per FLOP of in_channels=64 in 8 of 8 matched cases`."""
     return [finding for axis in AXES if axis in evidence.pairs.swept() for finding in _along(evidence, axis)]
 
 
@@ -62,21 +62,22 @@ def _along(evidence: Evidence, axis: str) -> list[Finding]:
         there = pairs.only(steps == step)
         found.append((_cliff(evidence, axis, values[smaller], values[larger], there), values[larger]))
     found.sort(key=lambda cliff: (-cliff[0].importance, number(cliff[1])))
-    told = [cliff for cliff, _ in found[: MOST_TOLD if len(found) > MOST_TOLD + 1 else None]]
-    return [*told, _others(axis, found[len(told) :])] if len(found) > len(told) else told
+    shown = [cliff for cliff, _ in found[: MOST_SENTENCES if len(found) > MOST_SENTENCES + 1 else None]]
+    return [*shown, _others(axis, found[len(shown) :])] if len(found) > len(shown) else shown
 
 
 def _cliff(evidence: Evidence, axis: str, smaller: object, larger: object, pairs: Pairs) -> Finding:
     is_cliff = pairs.slower(CLIFF_RATIO)
     size = float(np.exp(np.median(np.log(pairs.ratio[is_cliff]))))
     sentence = (
-        f"{setting_text(axis, larger)} costs {units.ratio(size)} per FLOP what {setting_text(axis, smaller)} costs "
-        f"in {of_matched(int(is_cliff.sum()), len(pairs))}{aside(evidence.place(axis, pairs, is_cliff))}"
+        f"{setting_text(axis, larger)} takes {units.ratio(size)} the time per FLOP of "
+        f"{setting_text(axis, smaller)} in {of_matched(int(is_cliff.sum()), len(pairs))}"
+        f"{aside(evidence.place(axis, pairs, is_cliff))}"
     )
     if is_cliff.sum() < len(pairs) or len(pairs) == 1:
         highest = int(np.where(is_cliff, pairs.ratio, 0).argmax())
         ran = line(evidence.ran(pairs.other[[highest]])[0])
-        several = "the highest is " if is_cliff.sum() > 1 else ""
+        several = "the largest ratio is that of " if is_cliff.sum() > 1 else ""
         sentence += f": {several}{line(evidence.label(int(pairs.other[highest])))}{f', which ran {ran}' if ran else ''}"
     return Finding(
         weight=Weight.EFFECT,
@@ -91,15 +92,15 @@ def _cliff(evidence: Evidence, axis: str, smaller: object, larger: object, pairs
 
 
 def _others(axis: str, found: list[tuple[Finding, object]]) -> Finding:
-    """The cliffs along one setting that have no sentence of their own."""
+    """One finding for the cliffs of a setting that have no sentence of their own."""
     names = [value_text(value) for _, value in sorted(found, key=lambda cliff: number(cliff[1]))]
     more = [f"{units.count(len(names) - MOST_NAMED)} more"] if len(names) > MOST_NAMED else []
     return Finding(
         weight=Weight.WORK,
         kind=FindingKind.CLIFF,
         size=max(cliff.size for cliff, _ in found),
-        sentence=f"other values of {axis} cost at least {units.ratio(CLIFF_RATIO)} per FLOP what the next smaller one "
-        f"costs, in some cases: {listed([*names[:MOST_NAMED], *more])}",
+        sentence=f"other values of {axis} take at least {units.ratio(CLIFF_RATIO)} the time per FLOP of the next "
+        f"smaller value in some cases: {listed([*names[:MOST_NAMED], *more])}",
         axis=axis,
         cases=tuple(sorted({case for cliff, _ in found for case in cliff.cases})),
         share=sum(cliff.share for cliff, _ in found) / len(found),

@@ -1,7 +1,7 @@
-"""What a setting does to the time, all else equal: findings from matched pairs.
+"""How a setting changes the time, all else equal: findings from matched pairs.
 
-Settings of execution do the same work another way and are compared by time; settings that change the work are compared
-by time per FLOP; directions are compared by time over their share of the work.
+Settings of execution leave the work as it is and are compared by time. Settings that change the work are compared by
+time per FLOP. Directions are compared by time over their share of the work.
 """
 
 from __future__ import annotations
@@ -28,30 +28,31 @@ from convbench.analysis.findings.pairs import Mask, Pairs
 from convbench.model.problem import PRODUCTS, Direction
 from convbench.model.settings import OF_CASE, OF_PROBLEM, TABLE
 
-#: Effects below this ratio are not told, however sure: a minimum falls by up to 1.8 % with more blocks (measurement.md,
-#: fact 5), and settled cases have fewer.
+#: Effects below this ratio are not reported, even where they exceed the noise. A minimum falls by up to 1.8 % with more
+#: blocks (measurement.md, fact 5), and settled cases have fewer blocks.
 SMALLEST_EFFECT = 1.05
-#: A dtype that costs so many times what another costs has no code of its own on this machine: float16 took 36 times as
-#: long as float32 on a CPU without it (measurement.md, fact 8); float64 does twice the work of float32.
+#: A dtype that takes this many times as long as another has no kernels of its own on this machine. On a CPU without
+#: float16 kernels, float16 took 36 times as long as float32 (measurement.md, fact 8). float64 does twice the work of
+#: float32, so the ratio is larger than 2.
 FALLBACK_RATIO = 3.0
-#: How far a direction must be from its share of the work to be told: 1.3 to 1.9 is usual of backward on a CPU.
+#: A direction is reported from this ratio to its share of the work on. On a CPU 1.3 to 1.9 is usual for backward.
 OUT_OF_LINE = 2.0
-#: The share of the pairs from which on an effect is a rule.
+#: An effect that more than this share of the pairs shows is reported as general.
 MOST = 0.5
-#: Where an effect is seen in fewer than half of the cases, it is told if it is in so many, and in two of them: one may
-#: be an accident.
+#: An effect that half of the pairs or fewer show is reported from this share and this number of pairs on. A single pair
+#: may be chance.
 MIXED_SHARE = 0.2
 MIXED_LEAST = 2
 
 #: Implementations of a slow dtype that are named.
 MOST_NAMED = 2
 
-#: What stands for an implementation that nothing could name (worker/implementation.py).
+#: The worker reports this where it cannot name the implementation (worker/implementation.py).
 UNKNOWN = "unknown"
 
-#: Settings that do the same work another way: those of a case, then those of its problem.
+#: Settings that leave the work as it is: those of a case, then those of its problem.
 EXECUTION = tuple(name for name, row in (OF_CASE | OF_PROBLEM).items() if row.execution)
-#: Settings that change how much work there is: these are compared by time per FLOP.
+#: Settings that change the amount of work. They are compared by time per FLOP.
 WORK = tuple(name for name, row in TABLE.items() if row.work)
 #: Settings whose findings have a kind of their own.
 _KINDS = {"threads": FindingKind.THREADS, "module": FindingKind.MODULE}
@@ -66,10 +67,10 @@ def execution(evidence: Evidence) -> list[Finding]:
         if axis in evidence.pairs.swept():
             base = evidence.base(axis)
             for value, pairs in evidence.against(axis, base):
-                told = _faster_or_slower(evidence, axis, base, value, pairs)
-                if axis == "module" and not told:
-                    told = [_as_fast(evidence, base, value, pairs)]
-                found += told
+                effects = _faster_or_slower(evidence, axis, base, value, pairs)
+                if axis == "module" and not effects:
+                    effects = [_as_fast(evidence, base, value, pairs)]
+                found += effects
     return found
 
 
@@ -78,14 +79,16 @@ def _faster_or_slower(evidence: Evidence, axis: str, base: object, other: object
     fallback = _fallback(evidence, axis, names, pairs) if axis in _TYPES else None
     if fallback and fallback.share > MOST:
         return [fallback]
-    told = _told(evidence, axis, names, pairs, ("faster", "slower"))
-    return [finding for finding in (fallback, told) if finding]
+    general = _general_or_mixed(evidence, axis, names, pairs, ("faster", "slower"))
+    return [finding for finding in (fallback, general) if finding]
 
 
-def _told(evidence: Evidence, axis: str, names: list[str], pairs: Pairs, words: tuple[str, str]) -> Finding | None:
-    """What most of the pairs surely show; else what many of them do, one way or both; None where it is too few.
+def _general_or_mixed(
+    evidence: Evidence, axis: str, names: list[str], pairs: Pairs, words: tuple[str, str]
+) -> Finding | None:
+    """The effect that most of the pairs show, else the effects that many of them show, else None.
 
-    `words` are for a ratio below 1 and above.
+    `words` are used for a ratio below 1 and above 1.
     """
     below, above = pairs.faster(), pairs.slower()
     median = _median(pairs.ratio)
@@ -100,10 +103,10 @@ def _told(evidence: Evidence, axis: str, names: list[str], pairs: Pairs, words: 
 
 
 def _where(evidence: Evidence, axis: str, pairs: Pairs, agree: Mask, against: Mask, words: tuple[str, str]) -> str:
-    """`in 34 of 36 matched cases, 2 within noise` of an effect over all pairs; with exceptions, all sides counted.
+    """`in 34 of 36 matched cases, 2 within noise`; where some pairs contradict the effect, all of them are counted.
 
-    `in the median of 64 matched cases: faster in 49 (1.49x), slower in 14 (2.16x, all at in_channels=3), 1 within
-    noise`.
+    Then it is `in the median of 64 matched cases: faster in 49 (1.49x), slower in 14 (2.16x, all at in_channels=3), 1
+    within noise`.
     """
     if against.any():
         agreeing, contrary = (word.partition(" ")[0] for word in words)
@@ -120,27 +123,29 @@ def _where(evidence: Evidence, axis: str, pairs: Pairs, agree: Mask, against: Ma
 
 
 def _mixed(evidence: Evidence, axis: str, names: list[str], pairs: Pairs, words: tuple[str, str]) -> Finding | None:
-    """An effect that is beyond noise and yet no rule."""
+    """An effect that exceeds the noise in many of the pairs, but not in most of them."""
     masks = pairs.faster(SMALLEST_EFFECT), pairs.slower(SMALLEST_EFFECT)
     clear = masks[0] | masks[1]
     if clear.sum() < max(MIXED_LEAST, MIXED_SHARE * len(pairs)):
         return None
-    told = [
+    parts = [
         f"{units.ratio(_size(pairs, mask))} {word.partition(' ')[0]} in {units.count(int(mask.sum()))}"
         f"{aside(evidence.place(axis, pairs, mask))}"
         for mask, word in zip(masks, words, strict=True)
         if mask.any()
     ]
     rest = int(len(pairs) - clear.sum())
-    others = f"{'the other differs' if rest == 1 else 'the others differ'} by little or by noise alone"
+    others = f"{'the other differs' if rest == 1 else 'the others differ'} by less than 5 % or within noise"
     median = _median(pairs.ratio)
     size = max(median, 1 / median)
     middle = f"in the median of {units.plural(len(pairs), 'matched case')}"
     if size < SMALLEST_EFFECT:
         start = f"{names[0]} differs little from {names[1]} {middle}, but is"
     else:
-        start = f"{names[0]} is {units.ratio(size)} {words[median > 1]} than {names[1]} {middle}, but that is no rule:"
-    sentence = f"{start} {', '.join(told)}{'; ' + others if rest else ''}"
+        start = (
+            f"{names[0]} is {units.ratio(size)} {words[median > 1]} than {names[1]} {middle}, but not in most of them:"
+        )
+    sentence = f"{start} {', '.join(parts)}{'; ' + others if rest else ''}"
     largest = max(_size(pairs, mask) for mask in masks if mask.any())
     found = _effect(evidence, axis, largest, sentence, pairs, clear)
     return replace(found, share=float(clear.mean()))
@@ -149,7 +154,7 @@ def _mixed(evidence: Evidence, axis: str, names: list[str], pairs: Pairs, words:
 def _effect(
     evidence: Evidence, axis: str, size: float, sentence: str, pairs: Pairs, some: Mask, against: Mask | None = None
 ) -> Finding:
-    """A finding on some of the pairs, which others surely contradict."""
+    """A finding on some of the pairs. The pairs `against` contradict it by more than noise."""
     return Finding(
         weight=Weight.EFFECT if axis in EXECUTION else Weight.WORK,
         kind=_KINDS.get(axis, FindingKind.EFFECT if axis in EXECUTION else FindingKind.WORK),
@@ -165,7 +170,7 @@ def _effect(
 def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: Pairs) -> Finding | None:
     """`float16 has no fast code here: it takes 36.0x as long as float32 in 10 of 12 matched cases, with Slow2d`.
 
-    Where it is slow in few of them alone, the first half is not said: there is fast code, though not for these layers.
+    Where it is slow in few of them, the first half is left out: there is fast code, but not for these layers.
     """
     slow = pairs.slower(FALLBACK_RATIO)
     if not slow.any():
@@ -180,7 +185,7 @@ def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: Pairs) -> 
     names_of = [line(str(ran[at])) for at in np.argsort(-counts, kind="stable") if ran[at] not in ("", UNKNOWN)]
     if names_of:
         sentence += f", with {listed([*names_of[:MOST_NAMED], *(['others'] if len(names_of) > MOST_NAMED else [])])}"
-    # Where it is slow for a few layers alone, the others contradict nothing, and have a finding of their own.
+    # Where it is slow for a few layers, the others contradict nothing and have a finding of their own.
     faster = pairs.faster() & is_rule
     if faster.any():
         sentence += f"; it is faster in {units.count(int(faster.sum()))} ({units.ratio(_size(pairs, faster))})"
@@ -198,23 +203,23 @@ def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: Pairs) -> 
 
 
 def _as_fast(evidence: Evidence, base: object, other: object, pairs: Pairs) -> Finding:
-    """The user's module against torch's, where there is nothing between them."""
+    """The user's module against torch's, where both are equally fast."""
     differ = pairs.faster(SMALLEST_EFFECT) | pairs.slower(SMALLEST_EFFECT)
     sentence = (
         f"{value_text(other)} is as fast as {value_text(base)} in {of_matched(int((~differ).sum()), len(pairs))}: "
-        f"no difference beyond noise and {units.percent(SMALLEST_EFFECT - 1, 0)}, {units.ratio(_median(pairs.ratio))} "
-        f"its time in the median"
+        f"they differ by less than {units.percent(SMALLEST_EFFECT - 1, 0)} or within noise, and the median ratio "
+        f"of times is {units.ratio(_median(pairs.ratio))}"
     )
     return _effect(evidence, "module", 1.0, sentence, pairs, ~differ, differ)
 
 
 def too_many_threads(evidence: Evidence) -> list[Finding]:
-    """Numbers of threads beyond the first two that are slower than the next smaller one."""
+    """Numbers of threads, from the third on, that are slower than the next smaller number."""
     values = in_order(evidence.pairs.values["threads"])
     found = []
     for fewer, more in pairwise(values):
         if fewer == evidence.base("threads"):
-            continue  # told by the effect against one thread
+            continue  # the effect against one thread reports it
         for value, pairs in evidence.against("threads", fewer):
             if value == more and pairs.slower(SMALLEST_EFFECT).mean() > MOST:
                 slower, faster = pairs.slower(), pairs.faster()
@@ -229,7 +234,7 @@ def too_many_threads(evidence: Evidence) -> list[Finding]:
 
 
 def other_code(evidence: Evidence) -> list[Finding]:
-    """Where another number of threads made torch choose other code."""
+    """Where another number of threads makes torch choose another implementation."""
     if "threads" not in evidence.pairs.swept():
         return []
     base = evidence.base("threads")
@@ -240,8 +245,8 @@ def other_code(evidence: Evidence) -> list[Finding]:
         if changed.any():
             at = int(changed.argmax())
             sentence = (
-                f"threads={value_text(value)} made torch run other code than threads={value_text(base)} in "
-                f"{of_matched(int(changed.sum()), len(pairs))}: {line(one[at])} became {line(other[at])} in "
+                f"torch runs other code with threads={value_text(value)} than with threads={value_text(base)} in "
+                f"{of_matched(int(changed.sum()), len(pairs))}: {line(other[at])} instead of {line(one[at])} in "
                 f"{line(evidence.label(int(pairs.other[at])))}"
             )
             found.append(
@@ -260,7 +265,7 @@ def other_code(evidence: Evidence) -> list[Finding]:
 
 
 def directions(evidence: Evidence) -> list[Finding]:
-    """`backward takes 4.1x as long as forward in 6 of 36 matched layers, for 2x the work`: where it is out of line."""
+    """`backward takes 4.1x as long as forward in 6 of 36 matched layers, for 2x the work`, where that is unusual."""
     if Direction.FORWARD not in evidence.pairs.values["direction"]:
         return []
     found = []
@@ -279,7 +284,9 @@ def directions(evidence: Evidence) -> list[Finding]:
             if out.sum() < len(pairs):
                 farthest = int(np.where(out, np.abs(np.log(share.ratio)), 0).argmax())
                 ran = line(evidence.ran(pairs.other[[farthest]])[0]) or "an unknown kernel"
-                sentence += f"; the farthest is {line(evidence.label(int(pairs.other[farthest])))}, which ran {ran}"
+                sentence += (
+                    f"; the farthest from it is {line(evidence.label(int(pairs.other[farthest])))}, which ran {ran}"
+                )
             found.append(
                 Finding(
                     weight=Weight.WORK,
@@ -296,30 +303,30 @@ def directions(evidence: Evidence) -> list[Finding]:
 
 
 def work(evidence: Evidence) -> list[Finding]:
-    """`in_channels=64 is 3.1x cheaper per FLOP than in_channels=3 in 24 of 24 matched cases`.
+    """`in_channels=64 is 3.1x faster per FLOP than in_channels=3 in 24 of 24 matched cases`.
 
-    For each size that was swept the value that differs most from the smallest.
+    One finding for each size that was swept: the value that differs most from the smallest.
     """
     found = []
     for axis in WORK:
         if axis in evidence.pairs.swept():
             base = evidence.base(axis)
-            told = [
-                _told(
+            effects = [
+                _general_or_mixed(
                     evidence,
                     axis,
                     [setting_text(axis, value), setting_text(axis, base)],
                     pairs,
-                    ("cheaper per FLOP", "dearer per FLOP"),
+                    ("faster per FLOP", "slower per FLOP"),
                 )
                 for value, pairs in evidence.against(axis, base, per_flop=True)
             ]
-            found += sorted((finding for finding in told if finding), key=lambda finding: -finding.importance)[:1]
+            found += sorted((finding for finding in effects if finding), key=lambda finding: -finding.importance)[:1]
     return found
 
 
 def _median(ratios: np.ndarray) -> float:
-    """The median on a logarithmic scale: that of the inverse ratios is its inverse."""
+    """The median on a logarithmic scale, whose inverse is the median of the inverse ratios."""
     return float(np.exp(np.median(np.log(ratios))))
 
 

@@ -1,7 +1,7 @@
-"""What findings rest on: the table of cases in an order of its own, matched pairs, and where some of them are found.
+"""What findings are computed from: the table of cases, matched pairs, and the settings that some pairs share.
 
-The order is by work, then by label, so that no sentence depends on the order in which cases were measured, and the case
-that stands for many is the smallest: the easiest to look into.
+The table is sorted by work, then by label. So no sentence depends on the order in which cases were measured. A sentence
+that names one case of many names the smallest, which is the easiest to examine.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _READ = (
     "count",
 )
 
-#: Values of a setting that are named where they explain something; more are no explanation.
+#: Values of a setting that a sentence names at most; more do not explain an effect.
 MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """A run as findings read it. `table` has a row per case, `pairs` the ranked ones among them, in the same order."""
+    """A run as findings read it. `table` has a row per case; `pairs` has the ranked cases in the same order."""
 
     run: Run
     rows: Rows
@@ -57,11 +57,11 @@ class Evidence:
     ids: np.ndarray  # of the ranked cases
 
     def of_status(self, *statuses: Status) -> pd.DataFrame:
-        """The cases that ended so, in one of these ways."""
+        """The cases with one of these statuses."""
         return self.table[self.table["status"].isin([status.value for status in statuses]).to_numpy(dtype=bool)]
 
     def base(self, axis: str) -> object:
-        """What the other values of a setting are compared with: the usual one, the smallest where that is none."""
+        """The value that the others are compared with: the usual one, or the smallest where the usual was not swept."""
         values, usual = self.pairs.values[axis], TABLE[axis].usual
         return usual if usual is not None and usual in values else min(values, key=_by_size)
 
@@ -84,10 +84,11 @@ class Evidence:
         return ran
 
     def place(self, axis: str, pairs: Pairs, some: Mask) -> str:
-        """Where some of the pairs are found: `at in_channels=3`, `unbatched`; "" where no one setting tells.
+        """The setting that some of the pairs share: `at in_channels=3`, `unbatched`; "" where there is none.
 
-        A setting that all of them share and no other pair has, of several the one with the fewest values; else one that
-        all of them share though others have it too: `all at in_channels=3`.
+        The first choice is a setting whose values these pairs have and no other pair has. Of several it is the one
+        with the fewest values. The second choice is a value that all of them share though others have it too: `all at
+        in_channels=3`.
         """
         if some.all() or not some.any():
             return ""
@@ -100,9 +101,9 @@ class Evidence:
             inside = np.unique(codes[some])
             if len(inside) > MOST_NAMED:
                 continue
-            told = sorted((values[code] for code in inside), key=_by_size)
-            words = listed([setting_text(name, told[0]), *map(value_text, told[1:])], "or")
-            words = words if TABLE[name].absent and told[0] is None else f"at {words}"
+            ordered = sorted((values[code] for code in inside), key=_by_size)
+            words = listed([setting_text(name, ordered[0]), *map(value_text, ordered[1:])], "or")
+            words = words if TABLE[name].absent and ordered[0] is None else f"at {words}"
             if not np.isin(codes[~some], inside).any():
                 disjoint.append((len(inside), words))
             elif len(inside) == 1 and int(some.sum()) > 1 and (codes != inside[0]).any():
@@ -113,8 +114,8 @@ class Evidence:
 
 
 def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:
-    """What is known of a run, from its frame and its rows."""
-    # The work of a layer that nobody could run may be over 64 bits, and stands in no column then.
+    """The evidence of a run, from its frame and its rows."""
+    # The work of a layer that is too large to run may exceed 64 bits; then its column is empty.
     work = table["flops"].to_numpy(dtype=float, na_value=math.inf)
     order = np.lexsort((table["case_id"].to_numpy(dtype=str), table["label"].to_numpy(dtype=str), work))
     ordered = table[list(dict.fromkeys((*_READ, *SETTINGS)))].iloc[order].reset_index(drop=True)
@@ -132,9 +133,9 @@ def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:
 
 
 def _waiting(run: Run, table: pd.DataFrame) -> Mask:
-    """Cases whose threads waited for cores in every process: floors then grow a hundredfold.
+    """Cases whose threads waited for cores in every process: floors then grow a hundredfold (measurement.md, fact 6).
 
-    measurement.md, fact 6. Processes that disagree need no such rule: they show in the spread.
+    Where only some processes waited, the spread shows it.
     """
     ratios = [facts.twin_ratio for facts in run.processes if facts.twin_ratio is not None]
     if not ratios or min(ratios) <= 1:
@@ -144,7 +145,7 @@ def _waiting(run: Run, table: pd.DataFrame) -> Mask:
 
 
 def number(value: object) -> float:
-    """The number that a value is, NaN where it is none: 3 -> 3, "3x3" -> 3, "1x7" -> NaN."""
+    """A value as a number, NaN where it is not one: 3 -> 3, "3x3" -> 3, "1x7" -> NaN."""
     if isinstance(value, str):
         sides = value.split("x")
         return float(sides[0]) if len(set(sides)) == 1 and sides[0].isdecimal() else math.nan

@@ -1,7 +1,6 @@
-"""One thing worth knowing of a run, and the words that every finding is told in. How one is found is for the others.
+"""One finding on a run, and the words that all findings share. The other modules here compute the findings.
 
-Findings are ranked by weight, then by how much they matter: how large the ratio is and how many of the cases that it is
-about show it.
+Findings are ranked by weight, then by importance: the size of the ratio, and the share of its cases that show it.
 """
 
 from __future__ import annotations
@@ -19,47 +18,48 @@ from convbench.model.settings import TABLE
 
 
 class Weight(IntEnum):
-    """How much a finding matters: the lower, the sooner it is told."""
+    """The rank of a finding: the lowest comes first."""
 
-    WRONG = 0  # a layer computes something else, or far less exactly than its dtype allows
+    WRONG = 0  # a layer computes a wrong result, or a far less exact one than its dtype allows
     UNMEASURED = 1  # a case could not be measured although it should have been
-    NOISE = 2  # the machine was so disturbed that little of what follows holds
+    NOISE = 2  # the machine was so noisy that most other findings are doubtful
     NETWORK = 3  # where a network's time goes
-    EFFECT = 4  # what one can choose, and what it does to the time
-    WORK = 5  # how the time follows the layer's work
-    NOTE = 6  # good to know
+    EFFECT = 4  # how a setting that one can choose changes the time
+    WORK = 5  # how the time changes with the layer's work
+    NOTE = 6  # other facts
 
 
 class FindingKind(StrEnum):
     """What a finding is about."""
 
-    WRONG = "wrong"  # results that are not what the layer should compute
-    INACCURATE = "inaccurate"  # results that are right, and far less exact than the dtype allows
+    WRONG = "wrong"  # wrong results
+    INACCURATE = "inaccurate"  # right results that are far less exact than the dtype allows
     UNMEASURED = "unmeasured"  # crashed, timed out, out of memory, error
-    NOISE = "noise"  # how far the numbers can be trusted
+    NOISE = "noise"  # how reliable the numbers are
     NETWORK = "network"  # where a network's time goes
-    EFFECT = "effect"  # what a setting of execution does to the time
+    EFFECT = "effect"  # how a setting of execution changes the time
     BEST = "best"  # the best setting per layer and what it gains
-    CLIFF = "cliff"  # a size that costs far more per FLOP than the next smaller one
-    DIRECTION = "direction"  # a direction that is out of line with its work
-    ROOF = "roof"  # layers far under what the machine can do
+    CLIFF = "cliff"  # a size that takes much more time per FLOP than the next smaller one
+    DIRECTION = "direction"  # a direction that takes unusually long or short for its work
+    ROOF = "roof"  # layers far below what the machine can do
     ALLOCATOR = "allocator"  # what the system's allocator costs
-    FALLBACK = "fallback"  # a dtype that torch runs by slow code
-    THREADS = "threads"  # what more threads do, and where they are too many
+    FALLBACK = "fallback"  # a dtype that torch runs with slow code
+    THREADS = "threads"  # how threads change the time, and where they are too many
     MODULE = "module"  # the user's own module against torch's
-    WORK = "work"  # how the time per FLOP follows a size
-    NOTE = "note"  # good to know
+    WORK = "work"  # how the time per FLOP changes with a size
+    NOTE = "note"  # other facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing worth knowing.
+    """One fact about a run, as a sentence with the cases that show it.
 
-    `size` is a ratio of at least 1: how many times slower or faster; of what is no matter of time it is 1 and the share
-    of cases. `share` is how many of all that was looked at show it. `axis` is the setting it is about, where there is
-    one. `cases` are the ids that it rests on, `exceptions` those that contradict it: they surely show the opposite. Of
-    a finding that is `paired` both are the two sides of matched pairs, twice as many as the pairs that its sentence
-    counts.
+    - `size` is a ratio of at least 1: how many times slower or faster. For findings that are not about time it is 1
+      plus the share of cases.
+    - `share` is the share of all examined cases or pairs that show it.
+    - `axis` is the setting it is about, where there is one.
+    - `cases` are the ids of the cases that show it. `exceptions` show the opposite by more than noise.
+    - Where it is `paired`, both hold the two sides of matched pairs: twice as many ids as the sentence counts pairs.
     """
 
     weight: Weight
@@ -74,7 +74,7 @@ class Finding:
 
     @property
     def importance(self) -> float:
-        """By which findings of one weight are ranked: the logarithm of the size, times the share that shows it."""
+        """The rank among findings of one weight: the logarithm of the size, times the share that shows it."""
         return math.log(max(self.size, 1.0)) * self.share
 
 
@@ -101,7 +101,7 @@ def of_matched(some: int, all_: int, noun: str = "matched case") -> str:
 
 
 def aside(words: str) -> str:
-    """` (words)`, nothing where there are none."""
+    """` (words)`, or "" where there are no words."""
     return f" ({words})" if words else ""
 
 
@@ -116,13 +116,13 @@ def ids(table: pd.DataFrame) -> tuple[str, ...]:
 
 
 def first(table: pd.DataFrame) -> str:
-    """The first case and its reason, on one line, and how many more there are."""
+    """The first case and its reason on one line, with the number of further cases."""
     more = f" (and {units.count(len(table) - 1)} more)" if len(table) > 1 else ""
     return f"{farthest(table)}{more}"
 
 
 def farthest(table: pd.DataFrame) -> str:
-    """The first case and its reason, on one line, of cases whose order says that it goes farthest."""
+    """The first case and its reason on one line, of cases that are sorted with the most extreme first."""
     row = table.iloc[0]
     reason = "" if pd.isna(row["reason"]) else f": {line(row['reason'])}"
     return f"{line(row['label'])}{reason}"

@@ -1,7 +1,7 @@
-"""What a person should know of a run, in plain sentences, the most important first. Pure: from results to sentences.
+"""The findings on a run as plain sentences, the most important first. Pure: from results to sentences.
 
-A new finding is one function and one line in `findings`. What is said of times rests on matched pairs over equal
-numbers of blocks and exceeds the spread of both sides (pairs.py).
+A new finding is one function and one line in `findings`. Findings about times compare matched pairs over equal numbers
+of blocks. The difference exceeds the spread of both sides (pairs.py).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Examined:
-    """What is worked out of a run once, for all that shows it: its rows, its frame and its findings."""
+    """The rows, the frame and the findings of a run, computed once for all reports on it."""
 
     rows: Rows
     table: pd.DataFrame
@@ -54,7 +54,7 @@ def examined(run: Run) -> Examined:
 
 
 def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None = None) -> list[Finding]:
-    """Everything worth knowing, the most important first, whatever the order of the cases.
+    """All findings, the most important first. The order of the cases does not change them.
 
     `table` is the run's frame and `rows` its rows, where the caller has them.
     """
@@ -73,7 +73,7 @@ def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None =
         *steps,
         *limits.far_from_roof(known),
         *effects.directions(known),
-        *(finding for finding in effects.work(known) if not any(_says(step, finding) for step in steps)),
+        *(finding for finding in effects.work(known) if not any(_covers(step, finding) for step in steps)),
         *effects.other_code(known),
         *trouble.noise(known),
         *trouble.notes(known),
@@ -81,6 +81,6 @@ def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None =
     return sorted(found, key=lambda finding: (finding.weight, -finding.importance))
 
 
-def _says(step: Finding, finding: Finding) -> bool:
-    """Whether a cliff tells what a finding tells of the same cases."""
+def _covers(step: Finding, finding: Finding) -> bool:
+    """Whether a cliff already reports what a finding reports of the same cases."""
     return step.axis == finding.axis and set(finding.cases) <= set(step.cases)

@@ -1,4 +1,4 @@
-"""What keeps layers from what the machine can do: far under their roof, the cost of the system's allocator."""
+"""Findings on layers far below their roof, and on the cost of the system's allocator."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from convbench.model.result import Status
 FAR_FROM_ROOF = 0.25
 #: Implementations that are named with their number of layers.
 MOST_NAMED = 2
-#: What the system's allocator must cost to be told, as a ratio: three blocks against three.
+#: The cost of the system's allocator is reported from this ratio on. It is measured with three blocks a side.
 ALLOCATOR_COST = 0.10
 
 
 def far_from_roof(evidence: Evidence) -> list[Finding]:
-    """Layers that leave most of the machine idle, with what ran."""
+    """Layers that use little of what the machine can do, with the implementations that ran."""
     passed = evidence.of_status(Status.PASSED)
     known = passed[passed["efficiency"].notna()]
     spread = known["spread"].fillna(ONE_PROCESS_SPREAD)
@@ -27,7 +27,7 @@ def far_from_roof(evidence: Evidence) -> list[Finding]:
     far = known[is_far].sort_values("efficiency", kind="stable")
     if far.empty:
         return []
-    # A worker says `unknown` where nothing tells what ran, as in a user's module.
+    # A worker reports `unknown` where it cannot name what ran, as in a user's module.
     ran = far["implementation"].fillna("unknown").replace("unknown", "an unknown kernel").map(line).value_counts()
     most = sorted(ran.items(), key=lambda each: (-each[1], str(each[0])))[:MOST_NAMED]
     named = [f"{units.count(int(n))} {'' if place else 'of them '}with {name}" for place, (name, n) in enumerate(most)]
@@ -40,7 +40,7 @@ def far_from_roof(evidence: Evidence) -> list[Finding]:
     else:
         sentence = (
             f"{some} reach less than {units.percent(FAR_FROM_ROOF, 0)} of what this machine can do, {listed(named)}; "
-            f"the farthest reaches {efficiency}: {farthest(far)}"
+            f"the lowest reaches {efficiency}: {farthest(far)}"
         )
     return [
         Finding(
@@ -55,25 +55,25 @@ def far_from_roof(evidence: Evidence) -> list[Finding]:
 
 
 def allocator(evidence: Evidence) -> list[Finding]:
-    """What users pay who do not start torch with a steady allocator, where that is beyond noise."""
+    """How much slower layers are with the system's allocator, where that exceeds the noise."""
     passed = evidence.of_status(Status.PASSED)
     tried = passed[passed["allocator_penalty"].notna()]
     noise = tried["spread"].fillna(ONE_PROCESS_SPREAD).clip(lower=ALLOCATOR_COST)
-    # Without page faults there is nothing that the system's allocator could cost.
-    is_dear = (tried["allocator_penalty"] > noise) & (tried["system_page_faults"] >= 1)
-    dear = tried[is_dear].sort_values("allocator_penalty", ascending=False, kind="stable")
-    if dear.empty:
+    # Without page faults the system's allocator costs nothing.
+    is_slow = (tried["allocator_penalty"] > noise) & (tried["system_page_faults"] >= 1)
+    slow = tried[is_slow].sort_values("allocator_penalty", ascending=False, kind="stable")
+    if slow.empty:
         return []
-    worst = dear.iloc[0]
-    usual = float(dear["allocator_penalty"].median())
+    worst = slow.iloc[0]
+    usual = float(slow["allocator_penalty"].median())
     cost, middle = units.percent(worst["allocator_penalty"], 0), ""
-    if len(dear) > 1:
+    if len(slow) > 1:
         middle = f", {units.percent(usual, 0)} in the median of them, at most {cost}"
         cost = f"more than {units.percent(ALLOCATOR_COST, 0)}"
     sentence = (
-        f"the system's memory allocator costs {cost} in {units.count(len(dear))} of "
+        f"the system's memory allocator costs {cost} in {units.count(len(slow))} of "
         f"{units.plural(len(tried), 'case')}{middle}, with {units.digits(worst['system_page_faults'])} page faults a "
-        f"call: {farthest(dear)}"
+        f"call: {farthest(slow)}"
     )
     return [
         Finding(
@@ -81,7 +81,7 @@ def allocator(evidence: Evidence) -> list[Finding]:
             kind=FindingKind.ALLOCATOR,
             size=1 + usual,
             sentence=sentence,
-            cases=ids(dear),
-            share=len(dear) / len(tried),
+            cases=ids(slow),
+            share=len(slow) / len(tried),
         )
     ]

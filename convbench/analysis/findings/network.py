@@ -1,4 +1,4 @@
-"""Where a network's time goes: its layers by floor times how often they occur, for each way of running it."""
+"""Where a network's time goes: floor times count of its layers, for each combination of settings."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from convbench.model.case import CASE_SETTINGS, Case, canonical, setting
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import Status
 
-#: Layers whose share is told together.
+#: The layers that take most time and whose common share is reported.
 MOST_LAYERS = 5
-#: Ways of running the network that get a sentence each, the fastest first.
+#: Combinations of settings that get a sentence each, the fastest first.
 MOST_WAYS = 3
-#: Layers that are named where they could not be measured.
+#: Layers without a time that a sentence names at most.
 MOST_MISSING = 3
 
-#: The settings of a way of running a network.
+#: The settings whose combinations are reported one by one.
 _AXES = tuple(axis for axis in CASE_SETTINGS if axis != "direction")
 
-#: What happened to a layer that is missing.
+#: Why a layer has no time.
 _WHY = {
     **FATES,
     Status.FAILED: "is wrong",
@@ -40,7 +40,7 @@ _WAITING = "was not reached yet"
 
 @dataclass(slots=True, kw_only=True)
 class _Layer:
-    """A layer under one way of running it: seconds of each measured direction, why the others are missing."""
+    """A layer with one combination of settings: seconds of each measured direction, and why others are missing."""
 
     name: str
     count: int
@@ -49,7 +49,7 @@ class _Layer:
     ids: dict[Direction, str] = field(default_factory=dict)
 
     def total(self, directions: Iterable[Direction]) -> float:
-        """Seconds of some of its directions, as often as it occurs."""
+        """Seconds of some of its directions, times how often the layer occurs."""
         return sum(self.seconds.get(direction, 0.0) for direction in directions)
 
 
@@ -68,7 +68,7 @@ def network(evidence: Evidence) -> list[Finding]:
             name = " ".join(choice_text(_AXES[place], _value(way[place])) for place in swept)
             found.append((total, _missing(layers, directions), name, layers, directions))
     slowest = max((total for total, *_ in found), default=0.0)
-    # A way that lacks layers is faster than it should be, and told last.
+    # A combination without some layers looks faster than it is, so it comes last.
     found.sort(key=lambda each: (bool(each[1]), each[0], each[2]))
     return [
         _finding(name, layers, directions, missing, size=1.0 if missing else slowest / total)
@@ -77,12 +77,12 @@ def network(evidence: Evidence) -> list[Finding]:
 
 
 def _value(value: object) -> object:
-    """A setting as it stands in the table: environment variables are one text."""
+    """A setting as in the table: environment variables are one text."""
     return canonical(value) or None if isinstance(value, tuple) else value
 
 
 def _ways(evidence: Evidence) -> dict[tuple[object, ...], list[_Layer]]:
-    """The layers of each way of running the network, in the order of the table."""
+    """The layers of each combination of settings, in the order of the table."""
     cases = {case.id: case for case in evidence.rows.cases}
     table = evidence.table
     floors = table["floor_s"].to_numpy(dtype=float)
@@ -103,7 +103,7 @@ def _ways(evidence: Evidence) -> dict[tuple[object, ...], list[_Layer]]:
 
 
 def _whole(measured: set[Direction]) -> tuple[Direction, ...]:
-    """The directions whose times add up to the network's, no work counted twice."""
+    """The directions whose times add up to the network's time without counting work twice."""
     if Direction.TRAIN_STEP in measured:
         return (Direction.TRAIN_STEP,)
     parts = (Direction.GRAD_INPUT, Direction.GRAD_WEIGHT)
@@ -148,19 +148,19 @@ def _alone(direction: Direction, layers: list[_Layer]) -> str:
 
 
 def _missing(layers: list[_Layer], directions: tuple[Direction, ...]) -> str:
-    """`without layer2, which crashed`: what the times lack; "" where they lack nothing."""
-    told = []
+    """`without layer2, which crashed`: the layers that the times leave out; "" where there are none."""
+    absent = []
     for layer in layers:
         lost = [direction for direction in directions if direction in layer.missing]
         if lost:
             part = "" if len(lost) == len(directions) else f"the {lost[0].value} of "
-            told.append((f"{part}{layer.name}", layer.missing[lost[0]]))
-    if not told:
+            absent.append((f"{part}{layer.name}", layer.missing[lost[0]]))
+    if not absent:
         return ""
-    if len(told) == 1:
-        return f"without {told[0][0]}, which {told[0][1]}"
-    named = [f"{name} ({why})" for name, why in told[:MOST_MISSING]]
-    more = [f"{units.count(len(told) - MOST_MISSING)} more"] if len(told) > MOST_MISSING else []
+    if len(absent) == 1:
+        return f"without {absent[0][0]}, which {absent[0][1]}"
+    named = [f"{name} ({why})" for name, why in absent[:MOST_MISSING]]
+    more = [f"{units.count(len(absent) - MOST_MISSING)} more"] if len(absent) > MOST_MISSING else []
     return f"without {listed([*named, *more])}"
 
 

@@ -1,6 +1,6 @@
 """Matched pairs: cases of one run that differ in one setting alone, and by how much they differ.
 
-What is compared may be any column of the frame; which pairs are worth telling is for findings.py to say.
+A pair may differ in any column of the frame that is a setting. The findings choose which pairs to report.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-#: The spread taken for a case that only one process has measured: floors of one repeat to 0.4-6 %, 95 of 100 pairs of
-#: runs (measurement.md, fact 4), and a little more is wanted than what just covers that.
+#: The spread assumed for a case that only one process measured. Floors of one process repeat within 0.4-6 % in 95 of
+#: 100 pairs of runs (measurement.md, fact 4); this is a little more.
 ONE_PROCESS_SPREAD = 0.10
 
 #: Statuses whose times may be compared: a wrong layer is never ranked.
 RANKED = "passed"
 
-#: Pairs whose blocks are laid side by side at once: 2**16 pairs of 25 blocks are 13 MB.
+#: Pairs whose blocks are compared at once: 2**16 pairs of 25 blocks take 13 MB.
 AT_ONCE = 2**16
-#: Numbers of groups stay below this, so that one more setting does not overflow 64 bits.
+#: Numbers of groups stay below this, so that another setting does not overflow 64 bits.
 MOST_GROUPS = 2**31
 
 
@@ -36,8 +36,8 @@ MOST_GROUPS = 2**31
 class Pairs:
     """Pairs of cases, as positions in `Matched.table`, and how they compare over the rounds that both have.
 
-    `ratio` is the time (or time per FLOP) of other over base; `noise` is the largest spread of either side, over all
-    its processes and over those rounds.
+    `ratio` is the time (or time per FLOP) of other over base. `noise` is the largest spread of either side: that over
+    all its processes, or that over the common rounds.
     """
 
     base: Integers
@@ -53,19 +53,19 @@ class Pairs:
         return Pairs(base=self.base[some], other=self.other[some], ratio=self.ratio[some], noise=self.noise[some])
 
     def slower(self, least: float = 1.0) -> Mask:
-        """Where the other side takes at least `least` times as long, beyond noise."""
+        """Where the other side takes at least `least` times as long, by more than noise."""
         return (self.ratio > 1 + self.noise) & (self.ratio >= least)
 
     def faster(self, least: float = 1.0) -> Mask:
-        """Where the base takes at least `least` times as long, beyond noise."""
+        """Where the base takes at least `least` times as long, by more than noise."""
         return (self.ratio * (1 + self.noise) < 1) & (self.ratio * least <= 1)
 
 
 class RoundMinima:
-    """The block minima of every case by the round of the process that they belong to, ready to be compared.
+    """The block minima of every case by process and round.
 
-    A minimum falls with the number of blocks, so that only equal numbers may be compared: two cases over the rounds
-    that both have.
+    A minimum falls with the number of blocks, so only equal numbers may be compared. Two cases are compared over the
+    rounds that both have.
     """
 
     def __init__(self, blocks: BlockTable) -> None:
@@ -80,8 +80,8 @@ class RoundMinima:
     def floors(self, first: Integers, second: Integers) -> tuple[Floats, Floats, Floats]:
         """For pairs of cases, given as positions: the floor of each side and the larger spread of both.
 
-        Over the rounds that both have; NaN where a pair has none. Where these are of one process, its two lowest blocks
-        stand for two processes, and the spread is at least `ONE_PROCESS_SPREAD`.
+        They are over the rounds that both have; NaN where a pair has none. Where one process has all these rounds, its
+        two lowest blocks replace two processes, and the spread is at least `ONE_PROCESS_SPREAD`.
         """
         found = np.full((3, len(first)), np.nan)
         if not self._minimum.shape[1]:
@@ -107,7 +107,7 @@ class RoundMinima:
 
 
 def _two_lowest(minima: NDArray[np.float32]) -> Floats:
-    """The second lowest block over the lowest, minus 1; 0 where there is but one block."""
+    """The second lowest block over the lowest, minus 1; 0 where there is one block."""
     if minima.shape[1] < 2:
         return np.zeros(len(minima))
     lowest = np.partition(minima, 1, axis=1)[:, :2].astype(np.float64)
@@ -120,9 +120,9 @@ def _two_lowest(minima: NDArray[np.float32]) -> Floats:
 class Matched:
     """Cases that can be compared, and numbers for the values of their settings.
 
-    `table` has a row per ranked case, in the frame's order; `codes` has the same rows and a column per setting: the
-    position of its value in `values`, where an absent one is None. Row i of the table is row `positions[i]` of the
-    frame.
+    `table` has a row per ranked case, in the frame's order. `codes` has the same rows and a column per setting, with
+    the position of its value in `values`, where an absent value is None. Row i of the table is row `positions[i]` of
+    the frame.
     """
 
     table: pd.DataFrame
@@ -135,7 +135,7 @@ class Matched:
         return tuple(axis for axis, values in self.values.items() if len(values) > 1)
 
     def groups(self, apart: Iterable[str]) -> Integers:
-        """A number for each row, the same for rows that agree in every setting but those of `apart`."""
+        """A number for each row, equal for rows that agree in every setting except those of `apart`."""
         left_out = set(apart)
         key, size = np.zeros(len(self.codes), dtype=np.int64), 1
         for name in self.swept():
@@ -150,7 +150,7 @@ class Matched:
     def sides(self, axis: str) -> tuple[Integers, Integers]:
         """(positions, groups) of the cases to be paired along an axis, sorted by group, then by the order of the table.
 
-        One thread that was asked for and one by default are the same point: the first of them stands.
+        One thread by choice and one thread by default are the same point; the first of them counts.
         """
         key = self.groups((axis,))
         code = self.codes[axis].to_numpy()
@@ -163,14 +163,14 @@ class Matched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparer:
-    """Compares matched cases by their blocks; row i of the table of `pairs` is row `rows[i]` of `rounds`."""
+    """Compares matched cases by their blocks. Row i of the table of `pairs` is row `rows[i]` of `rounds`."""
 
     pairs: Matched
     rounds: RoundMinima
     rows: Integers
 
     def compare(self, base: Integers, other: Integers, *, per_flop: bool = False) -> Pairs:
-        """How the pairs compare; those without a round in common are left out."""
+        """The comparison of each pair; pairs without a round in common are left out."""
         floor_a, floor_b, common = self.rounds.floors(self.rows[base], self.rows[other])
         spread = self.pairs.table["spread"].to_numpy(dtype=float)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -179,13 +179,13 @@ class Comparer:
                 flops = self.pairs.table["flops"].to_numpy(dtype=float, na_value=np.nan)
                 ratio *= flops[base] / flops[other]
             noise = np.fmax(common, np.fmax(spread[base], spread[other]))
-        told = np.isfinite(ratio) & (ratio > 0)
-        return Pairs(base=base[told], other=other[told], ratio=ratio[told], noise=noise[told])
+        known = np.isfinite(ratio) & (ratio > 0)
+        return Pairs(base=base[known], other=other[known], ratio=ratio[known], noise=noise[known])
 
     def against(self, axis: str, base: object, *, per_flop: bool = False) -> list[tuple[object, Pairs]]:
-        """For each other value of `axis` the pairs that differ in it alone, with the value `base` on one side.
+        """The pairs that differ in `axis` alone, one side with the value `base`, for each other value.
 
-        Values without a pair are left out; the others come in the order of `Matched.values`.
+        Values without a pair are left out. The others come in the order of `Matched.values`.
         """
         position, group = self.pairs.sides(axis)
         value = self.pairs.codes[axis].to_numpy()[position]

@@ -1,4 +1,4 @@
-"""What went wrong in a run, and how far its numbers can be trusted: the findings that are not about time."""
+"""What failed in a run, and how reliable its numbers are: the findings that are not about time."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from convbench.analysis.findings.finding import Finding, FindingKind, Weight, fa
 from convbench.measure import schedule
 from convbench.model.result import WRONG, Status
 
-#: The probe's median over its floor above which a machine is called noisy: it was 1.06-1.27 in busy hours.
+#: A machine is called noisy above this ratio of the probe's median to its floor. It was 1.06-1.27 in busy hours.
 NOISY_RATIO = 1.05
-#: Floors of processes that differ by more, as a ratio minus 1, disagree: most of what a setting does goes unseen then.
+#: Floors of processes that differ by more, as a ratio minus 1, disagree. They hide most effects of settings.
 FLOORS_DISAGREE = 0.25
-#: Where more than this share of the cases has such floors, the run should be repeated.
+#: The run should be repeated where more than this share of the cases has such floors.
 FEW = 0.1
-#: What spoils more than this share of a run is told before what was learned from it.
+#: Noise in more than this share of a run is reported before the findings about times.
 MOST = 0.5
-#: Below this share of blocks near the floor, the floor may be luck (measurement.md).
+#: Below this share of blocks near the floor, the floor may be an outlier (measurement.md).
 WEAK_SUPPORT = 0.1
-#: Noise around a case over that around the median case from which on it was measured in a bad hour, and at least.
-BAD_HOUR = 1.25
-BAD_HOUR_LEAST = 0.25
-#: Share of the processor's time that went to other guests from which on it is told.
+#: A case is reported above this ratio of its noise to the median case's noise, if the noise is also so far over 1.
+NOISIER = 1.25
+NOISIER_LEAST = 0.25
+#: The processor's time that went to other guests is reported above this share.
 STOLEN = 0.01
-#: Units of roundoff beyond what summation in the layer's own dtype does: a few are usual. The check itself goes by the
-#: distance from the reference (docs/checks.md): sums of many terms hide a coarse format from this figure.
+#: An error of so many units of roundoff is more than summation in the layer's own dtype makes, which is a few units.
+#: The check uses the distance from the reference instead (docs/checks.md), as this figure hides a coarse format in long
+#: sums.
 ROUGH = 256.0
-LARGEST_TOLD = 1e15
+LARGEST_SHOWN = 1e15
 
 #: What happened to a case that could not be measured.
 FATES = {
@@ -44,7 +45,7 @@ FATES = {
 
 
 def wrong(evidence: Evidence) -> list[Finding]:
-    """Results that are not what the layer should compute."""
+    """Wrong results."""
     failed, checked = evidence.of_status(Status.FAILED), evidence.of_status(Status.PASSED, *WRONG)
     if failed.empty:
         return []
@@ -61,24 +62,26 @@ def wrong(evidence: Evidence) -> list[Finding]:
 
 
 def inaccurate(evidence: Evidence) -> list[Finding]:
-    """Results that are right and yet far less exact than their dtype allows.
+    """Right results that are far less exact than their dtype allows.
 
-    An older convbench had no `imprecise`: cases that it stored as passed go by `ROUGH`.
+    An older convbench had no status `imprecise`: it stored such cases as passed, and `ROUGH` finds them.
     """
     right = evidence.of_status(Status.PASSED, Status.IMPRECISE)
-    is_rough = right["max_error"].between(ROUGH, LARGEST_TOLD) | (right["status"] == Status.IMPRECISE.value)
+    is_rough = right["max_error"].between(ROUGH, LARGEST_SHOWN) | (right["status"] == Status.IMPRECISE.value)
     rough = right[is_rough.to_numpy(dtype=bool)].sort_values("max_error", ascending=False, kind="stable")
     if rough.empty:
         return []
-    told = rough["max_error"][rough["max_error"].between(0.0, LARGEST_TOLD)]
-    worst = "" if told.empty else f", the worst {units.count(round(float(told.iloc[0])))} units of roundoff from exact"
+    errors = rough["max_error"][rough["max_error"].between(0.0, LARGEST_SHOWN)]
+    worst = (
+        "" if errors.empty else f", the worst {units.count(round(float(errors.iloc[0])))} units of roundoff from exact"
+    )
     return [
         Finding(
             weight=Weight.WRONG,
             kind=FindingKind.INACCURATE,
             size=1.0,
             sentence=f"{units.count(len(rough))} of {units.plural(len(right), 'case')} computed in less precision "
-            f"than was asked for{worst}: {farthest(rough)}",
+            f"than requested{worst}: {farthest(rough)}",
             cases=ids(rough),
         )
     ]
@@ -104,16 +107,16 @@ def unmeasured(evidence: Evidence) -> list[Finding]:
 
 
 class Trust(StrEnum):
-    """How far the times of a run can be trusted."""
+    """How reliable the times of a run are."""
 
     UNKNOWN = "unknown"  # no probe ran
     QUIET = "quiet"
-    NOISY = "noisy"  # and yet the floors agree from process to process
-    REPEAT = "repeat"  # the floors disagree
+    NOISY = "noisy"  # the floors of the processes still agree
+    REPEAT = "repeat"  # the floors of the processes disagree
 
 
 def trust(ratio: float, spreads: pd.Series) -> Trust:
-    """How far to trust times, from `Rows(run).noise.ratio` and the spreads of all cases, NaN where unknown."""
+    """How reliable times are, from `Rows(run).noise.ratio` and the spreads of all cases, NaN where unknown."""
     if (spreads.dropna() > FLOORS_DISAGREE).mean() > FEW:
         return Trust.REPEAT
     if math.isnan(ratio):
@@ -122,25 +125,25 @@ def trust(ratio: float, spreads: pd.Series) -> Trust:
 
 
 def noise_sentence(ratio: float) -> str:
-    """How noisy the machine was, from `Rows(run).noise.ratio`: one sentence, noisy or not."""
+    """How noisy the machine was, from `Rows(run).noise.ratio`: always one sentence."""
     if math.isnan(ratio):
-        return "how noisy the machine was is unknown: no probe ran"
+        return "the noise of the machine is unknown: no probe ran"
     word = "noisy" if ratio > NOISY_RATIO else "quiet"
     return (
-        f"the machine was {word}: a fixed piece of work, the probe, took {units.ratio(ratio)} as long in the median "
-        f"as in its quietest moment"
+        f"the machine was {word}: the probe, a fixed piece of work, took {units.ratio(ratio)} as long in the median "
+        f"as at its fastest"
     )
 
 
 def noise(evidence: Evidence) -> list[Finding]:
-    """How far the numbers can be trusted, where that has to be said."""
+    """How reliable the numbers are, where something reduces it."""
     ratio = evidence.rows.noise.ratio
     noisy = [_noise(ratio, noise_sentence(ratio))] if ratio > NOISY_RATIO else []
     return [
         *noisy,
         *_disagreeing(evidence),
         *_weak_support(evidence),
-        *_bad_hour(evidence),
+        *_noisier(evidence),
         *_apart(evidence),
         *_machine(evidence),
         *_oversubscribed(evidence),
@@ -151,13 +154,13 @@ def _noise(
     size: float,
     sentence: str,
     *,
-    spoils: bool = False,
+    is_wide: bool = False,
     cases: tuple[str, ...] = (),
     kind: FindingKind = FindingKind.NOISE,
     axis: str | None = None,
 ) -> Finding:
-    """Told before what was learned where it spoils most of that, among the notes elsewhere."""
-    weight = Weight.NOISE if spoils else Weight.NOTE
+    """A finding on noise; one that `is_wide` affects most of the run and precedes findings about times."""
+    weight = Weight.NOISE if is_wide else Weight.NOTE
     return Finding(weight=weight, kind=kind, size=size, sentence=sentence, axis=axis, cases=cases)
 
 
@@ -167,11 +170,11 @@ def _disagreeing(evidence: Evidence) -> list[Finding]:
     if len(apart) <= FEW * len(known):
         return []
     sentence = (
-        f"in {units.count(len(apart))} of {units.plural(len(known), 'case')} the floors of the processes lie more than "
-        f"{units.percent(FLOORS_DISAGREE, 0)} apart: repeat the run in a quieter hour; {first(apart)}"
+        f"in {units.count(len(apart))} of {units.plural(len(known), 'case')} the floors of the processes differ by "
+        f"more than {units.percent(FLOORS_DISAGREE, 0)}: repeat the run when the machine is less busy; {first(apart)}"
     )
     share = len(apart) / len(known)
-    return [_noise(1 + share, sentence, spoils=share > MOST, cases=ids(apart))]
+    return [_noise(1 + share, sentence, is_wide=share > MOST, cases=ids(apart))]
 
 
 def _weak_support(evidence: Evidence) -> list[Finding]:
@@ -180,65 +183,67 @@ def _weak_support(evidence: Evidence) -> list[Finding]:
     if weak.empty:
         return []
     sentence = (
-        f"in {units.count(len(weak))} of {units.plural(len(measured), 'case')} fewer than a tenth of the blocks came "
-        f"within 3 % of the floor, which may be a lucky one: {first(weak)}"
+        f"in {units.count(len(weak))} of {units.plural(len(measured), 'case')} fewer than 10 % of the blocks are "
+        f"within 3 % of the floor, so the floor may be an outlier: {first(weak)}"
     )
     share = len(weak) / len(measured)
-    return [_noise(1 + share, sentence, spoils=share > MOST, cases=ids(weak))]
+    return [_noise(1 + share, sentence, is_wide=share > MOST, cases=ids(weak))]
 
 
-def _bad_hour(evidence: Evidence) -> list[Finding]:
-    """Cases around whose blocks the machine was much noisier than around those of the others."""
+def _noisier(evidence: Evidence) -> list[Finding]:
+    """Cases around whose blocks the machine was much noisier than around the other cases' blocks."""
     known = evidence.table[evidence.table["noise"].notna()]
     if known.empty:
         return []
     usual = float(known["noise"].median())
-    is_bad = known["noise"] > max(BAD_HOUR * usual, 1 + BAD_HOUR_LEAST)
+    is_bad = known["noise"] > max(NOISIER * usual, 1 + NOISIER_LEAST)
     bad = known[is_bad].sort_values("noise", ascending=False, kind="stable")
     if bad.empty:
         return []
     worst = units.ratio(float(bad["noise"].iloc[0]))
     whose = "its" if len(bad) == 1 else "their"
     sentence = (
-        f"{units.plural(len(bad), 'case was', 'cases were')} measured in a bad hour: around {whose} blocks the probe, "
-        f"a fixed piece of work, took up to {worst} as long as in its quietest moment, {units.ratio(usual)} around "
-        f"those of the median case: {farthest(bad)}"
+        f"{units.plural(len(bad), 'case was', 'cases were')} measured while the machine was noisier. Around {whose} "
+        f"blocks the probe took up to {worst} as long as at its fastest, around those of the median case "
+        f"{units.ratio(usual)}: {farthest(bad)}"
     )
     return [_noise(1 + len(bad) / len(known), sentence, cases=ids(bad))]
 
 
 def _apart(evidence: Evidence) -> list[Finding]:
-    """Cases whose differences from other settings of their layer hold what the machine did between the two."""
+    """Cases that did not alternate with other settings of their layer: the machine may have changed in between."""
     table = evidence.table
     parted = table[table["note"].fillna("").str.contains(schedule.APART, regex=False)]
     if parted.empty:
         return []
     sentence = (
-        f"{units.count(len(parted))} of {units.plural(len(table), 'case')} did not take turns with all other settings "
-        f"of their layer, whose workers or tensors did not fit in memory at once: differences between such settings "
-        f"also hold what changed on the machine in between; {first(parted)}"
+        f"{units.count(len(parted))} of {units.plural(len(table), 'case')} did not alternate with all other settings "
+        f"of their layer, because the workers or tensors did not fit in memory together. Differences between these "
+        f"settings include changes of the machine in between: {first(parted)}"
     )
     return [_noise(1 + len(parted) / len(table), sentence, cases=ids(parted))]
 
 
 def _machine(evidence: Evidence) -> list[Finding]:
-    """What the system tells of disturbances while the run lasted."""
+    """What the system reports of disturbances during the run."""
     found = []
     processes = evidence.run.processes
     stolen = max((facts.stolen for facts in processes if facts.stolen is not None), default=0.0)
     if stolen > STOLEN:
-        sentence = f"in one process {units.percent(stolen)} of the processor's time went to other guests of the host"
-        found.append(_noise(1 + stolen, sentence, spoils=stolen > MOST))
+        sentence = f"{units.percent(stolen)} of the processor's time went to other guests of the host in one process"
+        found.append(_noise(1 + stolen, sentence, is_wide=stolen > MOST))
     throttled = sum(facts.throttled or 0 for facts in processes)
     if throttled:
         times = units.plural(throttled, "time")
-        sentence = f"the processor was slowed down {times} meanwhile, for heat or for a quota of its control group"
+        sentence = (
+            f"the processor was slowed down {times} during the run, because of heat or a quota of its control group"
+        )
         found.append(_noise(1.0, sentence))
     return found
 
 
 def _oversubscribed(evidence: Evidence) -> list[Finding]:
-    """More threads than cores are free for: a product took longer with all threads than with one."""
+    """More threads than free cores: a product took longer with all threads than with one."""
     ratios = [facts.twin_ratio for facts in evidence.run.processes if facts.twin_ratio is not None]
     slower = [ratio for ratio in ratios if ratio > 1]
     if not slower:
@@ -246,16 +251,16 @@ def _oversubscribed(evidence: Evidence) -> list[Finding]:
     median = float(np.median(slower))
     sentence = (
         f"more threads than free cores: in {len(slower)} of {units.plural(len(ratios), 'process', 'processes')} a "
-        f"matrix product took {units.ratio(median)} as long with all threads as with one; measure with fewer threads"
+        f"matrix product took {units.ratio(median)} as long with all threads as with one. Measure with fewer threads"
     )
     if len(slower) == len(ratios):
-        sentence += "; times with as many threads as cores are compared with nothing here"
-    spoils = len(slower) > MOST * len(ratios)
-    return [_noise(median, sentence, spoils=spoils, kind=FindingKind.THREADS, axis="threads")]
+        sentence += "; cases with as many threads as cores are left out of all comparisons here"
+    is_wide = len(slower) > MOST * len(ratios)
+    return [_noise(median, sentence, is_wide=is_wide, kind=FindingKind.THREADS, axis="threads")]
 
 
 def notes(evidence: Evidence) -> list[Finding]:
-    """What is good to know of the whole run, the most important first."""
+    """Other facts about the whole run, the most important first."""
     run, found = evidence.run, []
 
     def note(sentence: str, cases: tuple[str, ...] = ()) -> None:

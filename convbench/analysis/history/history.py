@@ -1,7 +1,7 @@
-"""A case's floor over runs: one series for each machine, its steps, and what else changed where it steps. Pure.
+"""A case's floor over runs: one series for each machine, its steps, and what else changed at a step. Pure.
 
-What is the machine starts a series of its own; what is software or a setting stays in the series, since an upgrade of
-torch is a step that a user wants to see, told with the upgrade.
+Another machine starts another series. Other software or another setting does not: a user wants to see the step that an
+upgrade of torch makes, with the upgrade beside it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from convbench.model.threshold import Thresholds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What makes floors comparable over time: the same on every runner of one kind, whatever its host is called."""
+    """What must be equal to compare floors over time. It is the same on all runners of one kind, without host names."""
 
     cpu: str
     architecture: str
@@ -53,7 +53,7 @@ def machine_of(environment: Environment, case: Case) -> Machine:
 class Point:
     """One run of the series. `floor_s` is NaN where the case did not pass.
 
-    Steps are looked for in points that are `judged`: their floors are over equal numbers of processes and blocks.
+    Steps are searched in points that are `judged`: their floors are over equal numbers of processes and blocks.
     """
 
     run: Run
@@ -97,14 +97,14 @@ class Series:
 
     @property
     def judged(self) -> tuple[Point, ...]:
-        """The points whose floors may be held against each other."""
+        """The points whose floors may be compared with each other."""
         return tuple(point for point in self.points if point.judged)
 
 
 def history(runs: Sequence[Run], thresholds: Thresholds) -> tuple[Series, ...]:
     """The series of every case and machine of these runs, oldest first, in the order in which they begin."""
     found: dict[tuple[str, Machine], list[tuple[Run, Result]]] = {}
-    ids: dict[int, str] = {}  # by the cases' addresses: stored runs share them, and an id is a hash
+    ids: dict[int, str] = {}  # by the addresses of cases: stored runs share them, and ids are slow hashes
     for run in runs:
         machines: dict[bool, Machine] = {}
         for result in run.results:
@@ -162,10 +162,10 @@ def _points(
 
 
 def differences_at(steps: Sequence[Step]) -> tuple[Difference, ...]:
-    """What differs at steps of some cases between the same two runs: between the runs, and in what ran.
+    """What differs at steps of some cases between the same two runs: between the runs, and in the cases' causes.
 
-    What ran leads where one case stepped. Of several cases it is counted how many differ so, and told where that is
-    half of them or more.
+    The causes come first where one case stepped. Of several cases, causes that half of them or more have come last,
+    with the number of cases.
     """
     before, after = steps[0].before.run, steps[0].after.run
     pairs = [(step.before.result, step.after.result) for step in steps]
@@ -200,7 +200,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trend:
-    """How a sweep's cases move over the runs on one machine. `cases` are those that more than one run judged."""
+    """How a sweep's cases move over the runs on one machine. `cases` counts those that more than one run judged."""
 
     machine: Machine
     moments: tuple[Moment, ...]

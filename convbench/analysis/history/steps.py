@@ -1,8 +1,8 @@
-"""Where a series of floors steps up or down for good: change points of its logarithm. Pure.
+"""Lasting steps of a series of floors: change points of its logarithm. Pure.
 
-The search is that of `ruptures` (PELT: Killick, Fearnhead and Eckley, "Optimal detection of changepoints with a linear
-computational cost", 2012). What counts as a step is said here: it stands out of the noise and is larger than the
-threshold of a comparison.
+`ruptures` searches for them (PELT: Killick, Fearnhead and Eckley, "Optimal detection of changepoints with a linear
+computational cost", 2012). This module decides what counts as a step: it exceeds the noise and the threshold of a
+comparison.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 
 from convbench.measure.estimate import Floats
 
-#: The fewest runs on either side of a step: one or two slow nights are no step.
+#: The fewest runs on either side of a step: one or two slow runs are no step.
 FEWEST = 3
 #: What a step must gain, in units of the noise's variance times the logarithm of the number of runs. 2 is the Bayesian
-#: information criterion for one more level and its place; floors that drift take more (bench/steps.py tells how much).
+#: information criterion for one more level and its place. Floors that drift need more: see bench/steps.py.
 PENALTY = 3.0
-#: How far apart the runs are at most whose differences tell the noise.
+#: The noise is estimated from differences of runs that are up to so many places apart.
 FARTHEST = 3
-#: Of 95 of 100 pairs of runs the floors lie within the threshold (model/threshold.py): so many deviations.
+#: The threshold in standard deviations of a floor: 95 of 100 pairs of runs are within it (model/threshold.py).
 _PAIRS = 1.96 * math.sqrt(2)
 #: The median of the absolute value of a normal variable, in standard deviations.
 _MEDIAN = 0.6745
@@ -39,7 +39,7 @@ class Level:
 
 
 def levels(floors_s: Sequence[float], threshold: float) -> tuple[Level, ...]:
-    """The levels of a series of positive floors, oldest first: one more than it has steps, none where it is empty.
+    """The levels of a series of positive floors, oldest first: one more than steps, none where it is empty.
 
     Neighbouring levels differ by more than `threshold`, a ratio minus 1, and have `FEWEST` runs or more.
     """
@@ -48,7 +48,7 @@ def levels(floors_s: Sequence[float], threshold: float) -> tuple[Level, ...]:
     logs = np.log(np.asarray(floors_s, dtype=np.float64))
     least = math.log1p(threshold)
     bounds = [0, len(logs)]
-    if len(logs) >= 2 * FEWEST and float(np.ptp(logs)) > least:  # else there is no step to find, and nothing to load
+    if len(logs) >= 2 * FEWEST and float(np.ptp(logs)) > least:  # else there is no step, and ruptures is not loaded
         bounds = _merged(logs, [0, *_found(logs, least)], least)
     return tuple(
         Level(start=start, stop=stop, floor_s=math.exp(float(np.median(logs[start:stop]))))
@@ -59,9 +59,9 @@ def levels(floors_s: Sequence[float], threshold: float) -> tuple[Level, ...]:
 def noise(logs: Floats, least: float) -> float:
     """The standard deviation of the floors' logarithm about their level.
 
-    That of the differences from run to run by their median, which a few steps do not move; of runs two and three apart
-    too where there are enough, since what stays for a day hides from neighbours. Never less than what the threshold
-    `least` (a logarithm) stands for: a few runs may agree by luck.
+    It is estimated from the median difference from run to run, which a few steps do not change. Where there are enough
+    runs, differences of runs two and three apart count too: noise that lasts a day does not show between neighbours.
+    It is at least the noise that the threshold `least` (a logarithm) assumes, as a few runs may agree by chance.
     """
     found = least / _PAIRS
     for apart in range(1, min(FARTHEST, max(1, len(logs) // (2 * FEWEST))) + 1):
@@ -71,8 +71,8 @@ def noise(logs: Floats, least: float) -> float:
 
 
 def _found(logs: Floats, least: float) -> list[int]:
-    """Where the levels end that the search finds; the last is the number of runs."""
-    import ruptures  # type: ignore[import-untyped]  # with SciPy a second, for which only a series that moved waits
+    """The ends of the levels that the search finds; the last is the number of runs."""
+    import ruptures  # type: ignore[import-untyped]  # with SciPy it takes 1 s to load, only where a series moved
 
     penalty = PENALTY * math.log(len(logs)) * noise(logs, least) ** 2
     search = ruptures.KernelCPD(kernel="linear", min_size=FEWEST).fit(logs.reshape(-1, 1))
@@ -80,7 +80,7 @@ def _found(logs: Floats, least: float) -> list[int]:
 
 
 def _merged(logs: Floats, bounds: list[int], least: float) -> list[int]:
-    """The bounds without those of steps that do not count, the smallest left out first."""
+    """The bounds without those of steps that do not count; the smallest step is removed first."""
     while len(bounds) > 2:
         parts = [logs[start:stop] for start, stop in itertools.pairwise(bounds)]
         sizes = [_size(before, after) for before, after in itertools.pairwise(parts)]
@@ -92,9 +92,9 @@ def _merged(logs: Floats, bounds: list[int], least: float) -> list[int]:
 
 
 def _size(before: Floats, after: Floats) -> float:
-    """How far apart the middles of two levels are, as a logarithm; 0 where one has too few runs on its own side.
+    """The difference of two levels' medians, as a logarithm; 0 where a level has too few runs on its own side.
 
-    The search has three runs in each part, two slow nights and a good one among them.
+    The search has at least three runs in each part, but two slow runs and a fast one are no level.
     """
     low, high = sorted((before, after), key=lambda part: float(np.median(part)))
     middles = float(np.median(low)), float(np.median(high))

@@ -1,7 +1,7 @@
 """Every column of the table of cases: its kind, unit, meaning and values. No pandas, so that exports start fast.
 
-A new column is one entry in `COLUMNS`; exports, the data frame and the report read them from there. The columns of
-settings have their headings from the settings' rows.
+A new column is one entry in `COLUMNS`. Exports, the data frame and the report read columns from there. Columns of
+settings take their headings from the settings' rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NOT_REACHED = "not reached yet"
 
 
 class Rows:
-    """The cases of a run in the sweep's order, those not reached yet last, and what their blocks say."""
+    """The cases of a run in the sweep's order, those not reached yet last, and the figures from their blocks."""
 
     def __init__(self, run: Run) -> None:
         self.cases: tuple[Case, ...] = (*(result.case for result in run.results), *run.unmeasured)
@@ -39,30 +39,30 @@ class Rows:
 
     @cached_property
     def estimates(self) -> estimate.Estimates:
-        """Floor, typical, spread and the like of each case."""
+        """Floor, typical time, spread and further estimates of each case."""
         return estimate.estimate(self.blocks)
 
     @property
     def repeats_within(self) -> estimate.Floats:
-        """Within which ratio the next run's floor lies, nine times in ten: the processes' spread and the precision."""
+        """The next run's floor is within this ratio minus 1 in 9 of 10 runs, by spread and precision."""
         with np.errstate(over="ignore", invalid="ignore"):
             return (1 + self.estimates.spread) * (1 + self._precision) - 1
 
     @cached_property
     def system(self) -> estimate.BlockTable:
-        """The blocks under the system's allocator."""
+        """The blocks with the system's allocator."""
         return estimate.table(result.system_blocks if result else () for result in self.results)
 
     @property
     def allocator_penalty(self) -> estimate.Floats:
-        """How much longer each case takes under the system's allocator, as a ratio minus 1."""
+        """How much longer each case takes with the system's allocator, as a ratio minus 1."""
         system, own = estimate.beside(self.blocks, self.system)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return system / own - 1
 
     @property
     def overhead_s(self) -> estimate.Floats:
-        """Seconds of each backward beyond those of its kernels."""
+        """Seconds of each backward outside its kernels."""
         kernels = estimate.table(result.kernel_blocks if result else () for result in self.results)
         alone, own = estimate.beside(self.blocks, kernels)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -70,17 +70,17 @@ class Rows:
 
     @cached_property
     def noise(self) -> estimate.Noise:
-        """The compute probe; the same work only within one kind of worker."""
+        """The noise by the compute probe, whose work is equal only within one kind of worker."""
         return estimate.noise(self.blocks, [case.worker for case in self.cases])
 
     @cached_property
     def limits(self) -> metrics.Limits:
-        """What the machine's roofs allow each case."""
+        """The attainable time of each case by the machine's roofs."""
         return metrics.limits(self.cases, self.flops, self.bytes, self._processes)
 
     @property
     def bound(self) -> list[str | None]:
-        """The nearer roof of each case, or `launch` where the host takes longer to launch it than the device to run."""
+        """The nearer roof of each case, or `launch` where the host launches it more slowly than the device runs it."""
         figures = self.estimates
         launching = (figures.host_s > figures.floor_s).tolist()
         return [metrics.LAUNCH if late else roof for late, roof in zip(launching, self.limits.bound, strict=True)]
@@ -108,7 +108,7 @@ class Rows:
 
 
 class ColumnType(StrEnum):
-    """What a column holds; every kind may be absent."""
+    """The type of a column's values, any of which may be absent."""
 
     TEXT = "text"
     INTEGER = "integer"
@@ -118,7 +118,7 @@ class ColumnType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column: its kind, its unit ("" where it has none), a heading and a line for people, its values."""
+    """One column: its kind, its unit ("" where it has none), a heading, a line that explains it, its values."""
 
     kind: ColumnType
     heading: str
@@ -128,7 +128,7 @@ class Column:
 
 
 def numbers(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[float | None]:
-    """Floats with None for what is not finite: a number that was not measured."""
+    """Floats, with None for numbers that were not measured and are not finite."""
     return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
 
 
@@ -195,7 +195,7 @@ def _output_shape(result: Result) -> str | None:
 
 
 def _setting(name: str) -> Column:
-    """The column of a setting by its row: numbers and truths as they are, all else as text."""
+    """The column of a setting by its row: numbers and booleans as they are, other values as text."""
     row = TABLE[name]
     read = attrgetter(f"problem.{name}" if name in PROBLEM_SETTINGS else name)
 
@@ -228,7 +228,7 @@ def _settings(*names: str) -> dict[str, Column]:
 #: The columns of the CSV contract come first and in its order; the rest may grow.
 COLUMNS: dict[str, Column] = {
     "case_id": _text("case", "short stable hash of the settings", lambda c: c.id),
-    "label": _text("label", "the case in words; a label given in the sweep stands first", lambda c: c.label),
+    "label": _text("label", "the case in words, after the label that the sweep gives it", lambda c: c.label),
     "status": _result("status", "how the case ended; empty where no process has reached it", lambda r: r.status.value),
     "reason": Column(
         kind=ColumnType.TEXT,
@@ -246,15 +246,15 @@ COLUMNS: dict[str, Column] = {
     "expected_output_shape": _sides(
         "expected output shape", "shape of the forward output by convbench's formula", lambda p: p.output_shape
     ),
-    "output_shape": _result("output shape", "shape of the forward output that was seen", _output_shape),
+    "output_shape": _result("output shape", "shape of the forward output that torch returned", _output_shape),
     "max_error": Column(
         kind=ColumnType.NUMBER,
         heading="max error",
         about="largest error over its bound sum|x||w| + |b|, in units of the dtype's roundoff",
         values=lambda rows: [r.check.max_error if r and r.check else None for r in rows.results],
     ),
-    "floor_s": _measured("floor", "what the code costs: the lowest block minimum", "floor_s", "s"),
-    "typical_s": _measured("typical", "what one gets on this machine: the median of blocks", "typical_s", "s"),
+    "floor_s": _measured("floor", "time of the code without disturbance: the lowest block minimum", "floor_s", "s"),
+    "typical_s": _measured("typical", "usual time on this machine: the median of blocks", "typical_s", "s"),
     "spread": _measured("spread", "highest process floor over the lowest, minus 1", "spread"),
     "support": _measured("support", "share of blocks within 3 % of the floor", "support"),
     "processes": _counted("processes", "fresh processes that timed it", "processes"),
@@ -263,14 +263,14 @@ COLUMNS: dict[str, Column] = {
     "flops": Column(
         kind=ColumnType.INTEGER,
         heading="FLOPs",
-        about="operations of one iteration, 2 per multiply-add, taps on zero padding left out",
+        about="operations of one iteration: 2 per multiply-add, without taps on zero padding",
         unit="FLOP",
         values=lambda rows: [*rows.flops],
     ),
     "bytes": Column(
         kind=ColumnType.INTEGER,
         heading="bytes",
-        about="every operand read once, every result written once",
+        about="bytes of one iteration: every operand read once, every result written once",
         unit="B",
         values=lambda rows: [*rows.bytes],
     ),
@@ -290,23 +290,23 @@ COLUMNS: dict[str, Column] = {
     ),
     "page_faults": _measured("page faults", "minor page faults per iteration of the median block", "page_faults"),
     "implementation": _result("implementation", "torch's backend and oneDNN's kernel", lambda r: r.implementation),
-    "stop_reason": _result("stopped by", "why no more blocks were taken", lambda r: r.stop_reason.value),
+    "stop_reason": _result("stopped by", "why no more blocks were measured", lambda r: r.stop_reason.value),
     "count": _integer("count", "times the layer occurs in the network", lambda c: c.count),
-    # Here the contract ends.
+    # The CSV contract ends here.
     "name": _text("name", "the label given in the sweep", lambda c: c.given_label),
     **_settings("kernel_size", "input_size", "module", "allocator", "cache", "data", "autocast", "fp32_precision"),
-    "resolved_precision": _result("precision used", "what torch made of it on this device", lambda r: r.precision),
+    "resolved_precision": _result("precision used", "precision that torch used on this device", lambda r: r.precision),
     **_settings("deterministic", "cudnn_benchmark", "env"),
     "parameters": _problem("parameters", "weights and biases", lambda p: p.parameters),
     "method": _result(
-        "check", "how right was decided: exact, or normwise", lambda r: r.check.method if r.check else None
+        "check", "how the result was checked: exact, or normwise", lambda r: r.check.method if r.check else None
     ),
-    "timer": _result("timer", "the clock", lambda r: r.timer),
-    "note": _result("note", "what to know about how this was measured", lambda r: r.note),
+    "timer": _result("timer", "the clock that timed it", lambda r: r.timer),
+    "note": _result("note", "facts about how this was measured", lambda r: r.note),
     "repeats_within": Column(
         kind=ColumnType.NUMBER,
         heading="repeats within",
-        about="the next run's floor lies within this ratio of this one, nine times in ten",
+        about="the next run's floor is within this ratio of this one in 9 of 10 runs",
         values=lambda rows: [*numbers(rows.repeats_within)],
     ),
     "p95_s": _measured("p95", "95th percentile of the median block's samples", "p95_s", "s"),
@@ -321,7 +321,7 @@ COLUMNS: dict[str, Column] = {
     "attainable_s": Column(
         kind=ColumnType.NUMBER,
         heading="attainable",
-        about="what the roofs measured on this machine allow",
+        about="the shortest time that the measured roofs of this machine allow",
         unit="s",
         values=lambda rows: [*numbers(rows.limits.attainable_s)],
     ),
@@ -334,8 +334,8 @@ COLUMNS: dict[str, Column] = {
     "bound": Column(
         kind=ColumnType.TEXT,
         heading="nearer roof",
-        about="the roof that allows less, compute or memory, however far below it the case runs (efficiency tells); "
-        "launch where the host takes longer to launch it than the device to run it",
+        about="the roof that allows less, compute or memory; efficiency is the distance from it. "
+        "It is launch where the host takes longer to launch the case than the device to run it",
         values=lambda rows: [*rows.bound],
     ),
     "over_roof": Column(
@@ -350,19 +350,19 @@ COLUMNS: dict[str, Column] = {
     "allocator_penalty": Column(
         kind=ColumnType.NUMBER,
         heading="allocator cost",
-        about="how much longer it takes under the system's allocator, as a ratio",
+        about="how much longer it takes with the system's allocator, as a ratio",
         values=lambda rows: [*numbers(rows.allocator_penalty)],
     ),
     "system_page_faults": Column(
         kind=ColumnType.NUMBER,
         heading="system page faults",
-        about="minor page faults per iteration under the system's allocator",
+        about="minor page faults per iteration with the system's allocator",
         values=lambda rows: [*numbers(estimate.estimate(rows.system).page_faults)],
     ),
     "framework_overhead_s": Column(
         kind=ColumnType.NUMBER,
         heading="overhead",
-        about="what backward takes beyond its kernels: autograd; below zero is noise",
+        about="time of backward outside its kernels, in autograd; below zero is noise",
         unit="s",
         values=lambda rows: [*numbers(rows.overhead_s)],
     ),
@@ -370,20 +370,20 @@ COLUMNS: dict[str, Column] = {
     "peak_bytes": Column(
         kind=ColumnType.INTEGER,
         heading="peak memory",
-        about="memory that an iteration takes beyond its operands and results",
+        about="memory of an iteration besides its operands and results",
         unit="B",
         values=lambda rows: [result.peak_bytes if result else None for result in rows.results],
     ),
-    "reorder_share": _found("reorders", "share of oneDNN's time that goes into changing layouts", "reorder_share"),
+    "reorder_share": _found("reorders", "share of oneDNN's time that it spends on changing layouts", "reorder_share"),
     "noise": Column(
         kind=ColumnType.NUMBER,
         heading="noise",
-        about="how much slower than in its quietest moment the machine was around this case's blocks",
+        about="how many times slower the probe was around this case's blocks than at its fastest",
         values=lambda rows: [*numbers(rows.noise.of_case)],
     ),
 }
 
-# A new setting's column comes last, so that no other moves.
+# A new setting's column comes last, so the others keep their places.
 COLUMNS |= _settings(*(name for name in SETTINGS if name not in COLUMNS))
 
 #: The first columns of every export, in this order: the CSV contract.
@@ -391,7 +391,7 @@ CONTRACT: tuple[str, ...] = tuple(COLUMNS)[: list(COLUMNS).index("count") + 1]
 
 
 def columns(run: Run, *, rows: Rows | None = None) -> dict[str, list[Value]]:
-    """Every column of the run's table of cases, one element per case, None where there is nothing to say.
+    """Every column of the run's table of cases, one element per case, None where there is no value.
 
     `rows` are the run's, where the caller has them.
     """
@@ -400,5 +400,5 @@ def columns(run: Run, *, rows: Rows | None = None) -> dict[str, list[Value]]:
 
 
 def in_64_bits(values: list[Value]) -> list[Value]:
-    """Integers with None for those that no column of 64 bits holds: the work of a layer that nobody could run."""
+    """Integers, with None for those over 64 bits: the work of a layer that is too large to run."""
     return [value if not isinstance(value, int) or value.bit_length() < 64 else None for value in values]

@@ -8,7 +8,7 @@ from convbench.analysis.table.columns import COLUMNS, ColumnType, Rows, columns,
 from convbench.model.case import SETTINGS, setting
 from convbench.model.result import Run
 
-#: Types that can hold "nothing" without turning integers into floats.
+#: Types that can hold absent values without turning integers into floats.
 DTYPES: dict[ColumnType, str] = {
     ColumnType.TEXT: "string",
     ColumnType.INTEGER: "Int64",

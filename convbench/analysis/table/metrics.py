@@ -1,7 +1,7 @@
-"""What limits a layer: the time that this machine's roofs allow, and how near the floor comes to it. Pure, vectorised.
+"""The limits of a layer: the time that this machine's roofs allow. Pure, vectorised.
 
-The roofline model (Williams, Waterman and Patterson, "Roofline", 2009): a layer can run no faster than its operations
-at the highest rate measured for its dtype, nor than its bytes at the rate of a copy as large as the layer's data.
+In the roofline model (Williams, Waterman and Patterson, "Roofline", 2009) two rates limit a layer. Its operations run
+at most at the highest rate measured for its dtype. Its bytes move at most at the rate of a copy of the same size.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from convbench.model.result import ProcessFacts, RoofKind
 Floats = NDArray[np.float64]
 
 COMPUTE, MEMORY, LAUNCH = "compute", "memory", "launch"
-#: Words in a kernel's name that tell an algorithm with fewer multiplications than the definition of a convolution.
+#: Words in the names of kernels whose algorithm has fewer multiplications than the definition of a convolution.
 FEWER_PRODUCTS = ("winograd", "wino", "fft")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the roofs allow each case; NaN and None where no roof was measured for it."""
+    """The attainable time and the nearer roof of each case; NaN and None where no roof was measured for it."""
 
     attainable_s: Floats
     bound: list[str | None]  # compute or memory, whichever takes longer
@@ -37,9 +37,9 @@ def limits(
 ) -> Limits:
     """The attainable time of each case, from the highest roofs of all processes.
 
-    A roof is a ceiling: noise only lowers what is measured of it, so that the highest of several processes counts. The
-    bandwidth of a copy at the case's own footprint is interpolated between those measured, in the logarithm of bytes;
-    with a cold cache it is the largest copy's.
+    Noise only lowers a measured roof, so the highest of several processes counts. The bandwidth of a copy of the case's
+    size is interpolated between the measured copies, in the logarithm of bytes. With a cold cache it is that of the
+    largest copy.
     """
     compute: defaultdict[tuple[object, ...], float] = defaultdict(float)
     copies: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
@@ -77,11 +77,11 @@ def _line(known: dict[int, float]) -> tuple[list[float], list[float]]:
 
 
 def over_roof(efficiency: float, bound: str | None, implementation: str | None) -> str | None:
-    """Why a floor lies below what the roofs allow; None where it does not."""
+    """Why a floor is below the attainable time; None where it is not."""
     if not efficiency > 1:
         return None
     if any(word in (implementation or "").lower() for word in FEWER_PRODUCTS):
-        return "its kernel needs fewer multiplications than the layer is counted with"
+        return "its kernel needs fewer multiplications than the counted operations have"
     if bound == MEMORY:
-        return "its data are reused in a faster cache than a copy of the same bytes reaches"
-    return "its kernel is faster than all that were tried for the roof, or the roof met noise in every process"
+        return "its data stay in a faster cache than a copy of the same bytes uses"
+    return "its kernel is faster than all kernels that measured the roof, or noise lowered the roof in every process"

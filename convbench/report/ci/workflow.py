@@ -1,6 +1,6 @@
-"""The workflow that `convbench ci init` writes: templates with a few places, filled in here. Pure.
+"""The workflow that `convbench ci init` writes, made from templates. Pure.
 
-The templates are what a user reads afterwards, so that every step in them says why it is there.
+Users read and change the result, so the templates explain the reason of each step.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Service(StrEnum):
-    """Whose CI the workflow is for."""
+    """The CI service that the workflow is for."""
 
     GITHUB = "github"
     GITLAB = "gitlab"
 
 
-#: Where each looks for a workflow, or is told to look, from the root of the repository.
+#: The usual path of the workflow, from the root of the repository.
 PLACES: dict[Service, str] = {
     Service.GITHUB: ".github/workflows/convbench.yml",
     Service.GITLAB: ".gitlab-ci-convbench.yml",
 }
-#: How far the shell's functions and the steps of the history stand to the right in each template.
+#: The indents of the shell's functions and of the history's steps in each template, in spaces.
 _INDENTS: dict[Service, tuple[int, int]] = {Service.GITHUB: (4, 10), Service.GITLAB: (6, 6)}
 
 
 class _Template(string.Template):
-    """Places are written `@@{name}`: neither YAML, the shell, nor a CI's own expressions write anything so."""
+    """Placeholders are `@@{name}`, which means nothing in YAML, the shell and the CI's own expressions."""
 
     delimiter = "@@"
 
 
 def workflow(service: Service, *, configs: Sequence[str], install: str, output: str, version: str) -> str:
-    """The workflow's text, with the command that writes it again in its head.
+    """The workflow's text. Its first lines contain the command that writes it again.
 
-    `configs` are the sweeps' paths from the root of the repository, `install` is what pip is given for convbench,
-    `output` the workflow's own path.
+    `configs` are the sweeps' paths from the root of the repository. `install` is pip's argument for convbench. `output`
+    is the workflow's own path.
     """
     command = ["convbench", "ci", "init", f"--{service}"]
     command += [word for config in configs for word in ("--config", config)]
@@ -63,7 +63,7 @@ def workflow(service: Service, *, configs: Sequence[str], install: str, output: 
 
 
 def _quoted(text: str) -> str:
-    """A text as YAML reads it back, whatever is in it: YAML takes JSON's strings."""
+    """Any text as a YAML string: YAML reads JSON's strings."""
     return json.dumps(text)
 
 

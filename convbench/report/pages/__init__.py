@@ -1,1 +1,1 @@
-"""HTML pages: pure, from results to one file that works offline."""
+"""HTML pages. Pure: from results to one file that works offline."""

@@ -1,7 +1,7 @@
 """The report on a comparison: what changed between two runs, as one HTML file that opens offline. Pure.
 
-The verdict comes first, in words to send to a colleague. It serves runs that were stored, confirmed, or measured side
-by side alike. Libraries, data and scripts travel in the page as in the report on one run (page.py).
+The verdict comes first, as a sentence that one can send to others. The page is the same for stored runs, confirmed
+runs and runs measured side by side. It contains libraries, data and scripts, as the report on one run does (run.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from markupsafe import Markup
 
 from convbench import units
-from convbench.analysis.comparison.common_shift import is_worth_telling
+from convbench.analysis.comparison.common_shift import is_reported
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import Comparison, Group, How, Judgment, RunComparison, Verdict
 from convbench.measure import estimate
@@ -31,29 +31,29 @@ from convbench.report.pages.scripts import joined, static
 from convbench.report.text.compare import reasons, size, verdict_text
 from convbench.version import __version__
 
-#: Rows of the table that stand in the page as plain HTML for readers without scripts, and labels of a group's cases.
+#: Rows of the table, and labels of a group's cases, that the page has as plain HTML for readers without scripts.
 PLAIN_ROWS = 200
 PLAIN_LABELS = 6
-#: Groups and differences before the fold.
+#: Groups outside the fold.
 FIRST_GROUPS = 8
-#: Blocks of both sides that travel in the page at most, 9 bytes each; unchanged cases go without first.
+#: Blocks of both sides in the page at most, 9 bytes each. Unchanged cases are left out first.
 MOST_BLOCKS = 500_000
 
-#: (heading, mood, what is said of the cases where nothing else is) of each verdict, in the order of the tiles.
+#: (heading, mood, default detail) of each verdict, in the order of the tiles.
 _TILES: dict[Verdict, tuple[str, str, str]] = {
     Verdict.REGRESSED: ("Slower", "bad", "none"),
     Verdict.IMPROVED: ("Faster", "good", "none"),
     Verdict.UNCHANGED: ("Unchanged", "plain", "within threshold and noise"),
-    Verdict.INCONCLUSIVE: ("Inconclusive", "warn", "too noisy to tell"),
+    Verdict.INCONCLUSIVE: ("Inconclusive", "warn", "too noisy to judge"),
     Verdict.NOT_JUDGED: ("Not judged", "plain", "nothing to compare"),
 }
 _MOODS = {Verdict.REGRESSED: "bad", Verdict.IMPROVED: "good", Verdict.UNCHANGED: "good"}
 _HOW = {
-    How.STORED: "Two stored runs, each measured in its own time.",
-    How.CONFIRMED: "Two stored runs; what was suspected was measured again beside as many unchanged controls, and that "
-    "alone decides about it.",
-    How.SIDE_BY_SIDE: "Measured side by side: fresh pairs of processes, whose blocks alternate, so that the machine's "
-    "noise meets both.",
+    How.STORED: "Two stored runs, measured at different times.",
+    How.CONFIRMED: "Two stored runs. Suspected cases were measured again beside as many unchanged controls. The new "
+    "measurement alone decides about them.",
+    How.SIDE_BY_SIDE: "Measured side by side: the blocks of fresh pairs of processes alternate, so the machine's noise "
+    "affects both sides equally.",
 }
 _STYLES = ("report.css", "comparison.css")
 _ENTRY = "comparison_main.js"
@@ -61,7 +61,7 @@ _ENTRY = "comparison_main.js"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictTile:
-    """How many cases have a verdict, and the most that is to say of them in a line."""
+    """The number of cases with a verdict, and a line about them."""
 
     verdict: str
     title: str
@@ -72,7 +72,7 @@ class VerdictTile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupView:
-    """A group as the page tells it."""
+    """A group as the page shows it."""
 
     number: int
     verdict: str
@@ -85,7 +85,7 @@ class GroupView:
 
 
 def file_name(comparison: Comparison) -> str:
-    """`compare-<base id>-<new id>.html`; an id that came from a file can name no other folder."""
+    """`compare-<base id>-<new id>.html`; an id from a file cannot name another folder."""
     ids = (re.sub(r"[^A-Za-z0-9]+", "-", side.id)[:60] for side in (comparison.base, comparison.new))
     return f"compare-{'-'.join(ids)}.html"
 
@@ -93,7 +93,7 @@ def file_name(comparison: Comparison) -> str:
 def render(compared: RunComparison, reports: Collection[str] = ()) -> str:
     """The whole page as HTML text, encodable as UTF-8.
 
-    `reports` are names of files beside it: where a side's own report is among them, the page links to it.
+    `reports` are names of files beside it. The page links to a side's own report if it is among them.
     """
     comparison = compared.comparison
     runs = (compared.base, compared.new)
@@ -139,58 +139,60 @@ def render(compared: RunComparison, reports: Collection[str] = ()) -> str:
             processes=processes_of(comparison.how)[1],
         )
     )
-    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a label must not cost the page
+    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a label must not make the page fail
 
 
 def headline(comparison: Comparison) -> str:
-    """The verdict of all in a few plain words."""
+    """The verdict of all as a heading."""
     total = units.plural(len(comparison.judgments), "case")
     if comparison.verdict in (Verdict.REGRESSED, Verdict.IMPROVED):
         some = _of(comparison, comparison.verdict)
         slower = comparison.verdict is Verdict.REGRESSED
-        told = f"{units.count(len(some))} of {total} got {'slower' if slower else 'faster'}"
-        told += f", {'' if len(some) == 1 else 'the worst ' if slower else 'the most '}{_by(max(some, key=size).ratio)}"
-        return told if slower else f"{told}, and none slower"
+        text = f"{units.count(len(some))} of {total} got {'slower' if slower else 'faster'}"
+        text += f", {'' if len(some) == 1 else 'the worst ' if slower else 'the most '}{_by(max(some, key=size).ratio)}"
+        return text if slower else f"{text}, and none slower"
     if comparison.verdict is Verdict.UNCHANGED:
         return f"No case moved by {units.percent(comparison.smallest_seen[1])} or more"
     if comparison.verdict is Verdict.NOT_JUDGED:
         return "Nothing could be judged"
     if comparison.is_machine:
-        return "The machine changed: nothing can be said of the code"
+        return "The machine changed: the code cannot be judged"
     if comparison.discredited:
         return "A control moved: nothing is flagged"
-    return f"Too noisy to tell: {units.count(comparison.judged)} of {total} could be judged"
+    return f"Too noisy to judge: {units.count(comparison.judged)} of {total} could be judged"
 
 
 def _by(ratio: float) -> str:
-    """`by 41.2 %`; `to 193x the time`, which is easier to grasp where it is much."""
+    """`by 41.2 %`; `to 193x the time`, which is clearer for large changes."""
     return f"to {units.ratio(ratio)} the time" if ratio >= 2 else f"by {units.change(ratio).lstrip('+-')}"
 
 
 def sentences(compared: RunComparison) -> list[str]:
-    """What a reader must know besides the headline, the most important first."""
+    """The facts besides the headline, the most important first."""
     comparison = compared.comparison
     ended = Counter(judgment.new_status for judgment in comparison.judgments)
     wrong, lost = ended[Status.FAILED], sum(ended[status] for status in UNMEASURED)
-    told = [f"{units.plural(wrong, 'case is', 'cases are')} wrong in the new run."] if wrong else []
+    texts = [f"{units.plural(wrong, 'case is', 'cases are')} wrong in the new run."] if wrong else []
     imprecise = ended[Status.IMPRECISE]
     if imprecise:
         has = units.plural(imprecise, "case has", "cases have")
-        told.append(f"{has} less precision than was asked for in the new run.")
-    told += [f"{units.plural(lost, 'case')} could not be measured in the new run."] if lost else []
+        texts.append(f"{has} less precision than requested in the new run.")
+    texts += [f"{units.plural(lost, 'case')} could not be measured in the new run."] if lost else []
     faster = _of(comparison, Verdict.IMPROVED)
     if faster and comparison.verdict is Verdict.REGRESSED:
         most = _by(max(faster, key=size).ratio)
-        told.append(f"{units.plural(len(faster), 'case')} got faster, {'' if len(faster) == 1 else 'the most '}{most}.")
-    told += [f"{begun(reason)}." for reason in reasons(comparison)]
+        texts.append(
+            f"{units.plural(len(faster), 'case')} got faster, {'' if len(faster) == 1 else 'the most '}{most}."
+        )
+    texts += [f"{begun(reason)}." for reason in reasons(comparison)]
     typical, worst = comparison.smallest_seen
     of = f"Judged {units.count(comparison.judged)} of {units.plural(len(comparison.judgments), 'case')}"
     if math.isnan(typical):
-        told.append(f"{of}, so that no change could have been seen.")
+        texts.append(f"{of}, so no change is detectable.")
     else:
         where = f" in half of them, {units.percent(worst)} in all" if worst > typical else ""
-        told.append(f"{of}. The smallest change that could have been seen: {units.percent(typical)}{where}.")
-    return told + _advice(compared)
+        texts.append(f"{of}. The smallest detectable change is {units.percent(typical)}{where}.")
+    return texts + _advice(compared)
 
 
 def _advice(compared: RunComparison) -> list[str]:
@@ -200,12 +202,12 @@ def _advice(compared: RunComparison) -> list[str]:
     if not noisy or comparison.discredited:
         return []
     if comparison.how is How.SIDE_BY_SIDE:
-        return ["Measure again in a quieter hour, or with more pairs (--pairs)."]
-    ab = "`convbench ab` measures both environments in the same minutes, which takes the machine's noise out"
+        return ["Measure again when the machine is less busy, or with more pairs (--pairs)."]
+    ab = "run `convbench ab`, which measures both environments in alternation and so removes the machine's noise"
     times = math.ceil(comparison.longer)
     if comparison.verdict is Verdict.INCONCLUSIVE and times > 1 and not comparison.is_machine:
         rounds = times * compared.new.measure.rounds
-        return [f"What to do: {ab}; or measure both longer, with `measure: {{rounds: {rounds}}}` or more."]
+        return [f"What to do: {ab}. Or measure both longer, with `measure: {{rounds: {rounds}}}` or more."]
     return [f"What to do about {units.plural(noisy, 'inconclusive case')}: {ab}."]
 
 
@@ -246,10 +248,10 @@ def _tiles(comparison: Comparison) -> list[VerdictTile]:
 
 
 def _groups(comparison: Comparison) -> list[GroupView]:
-    return [_told(number, group, comparison.judgments) for number, group in enumerate(comparison.groups)]
+    return [_view(number, group, comparison.judgments) for number, group in enumerate(comparison.groups)]
 
 
-def _told(number: int, group: Group, judgments: Sequence[Judgment]) -> GroupView:
+def _view(number: int, group: Group, judgments: Sequence[Judgment]) -> GroupView:
     return GroupView(
         number=number,
         verdict=group.verdict.value,
@@ -263,13 +265,13 @@ def _told(number: int, group: Group, judgments: Sequence[Judgment]) -> GroupView
 
 
 def _difference(one: Difference) -> tuple[str, str, str, str, bool]:
-    """(what, base, new, where, whether it makes ratios mean something else)."""
+    """(what, base, new, where, whether it makes runs incomparable)."""
     where = "" if one.cases is None else units.plural(one.cases, "case")
     return one.what, one.base, one.new, where, one.decides
 
 
 def _facts(runs: tuple[Run, Run], how: How) -> list[tuple[str, str, str]]:
-    """(what, base, new) of who was compared."""
+    """(what, base, new) of the compared runs."""
 
     def both(name: str, texts: Sequence[str]) -> list[tuple[str, str, str]]:
         return [(name, texts[0], texts[1])] if any(texts) else []
@@ -306,7 +308,7 @@ def _left(total: int, shown: int) -> str:
 
 
 def _data(comparison: Comparison, rows: Table, links: Sequence[str | None]) -> str:
-    """What the page's scripts read at once: the table, the groups, the sides."""
+    """The payload that the page's scripts read first: the table, the groups, the sides."""
     payload = Payload()
     row_of = {judgment.case: row for row, judgment in enumerate(rows.judgments)}
     payload.head = {
@@ -325,19 +327,19 @@ def _data(comparison: Comparison, rows: Table, links: Sequence[str | None]) -> s
         "reports": links,
         "process": processes_of(comparison.how)[0],
         "packed": _packed(rows),
-        "shift": comparison.shift if is_worth_telling(comparison.shift) else 1.0,
+        "shift": comparison.shift if is_reported(comparison.shift) else 1.0,
     }
     return payload.text()
 
 
 def _packed(rows: Table) -> int:
-    """How many rows, from the first, have their blocks in the page."""
+    """The number of rows, from the first, whose blocks are in the page."""
     blocks = np.cumsum(rows.blocks[0].counts + rows.blocks[1].counts)
     return int(np.searchsorted(blocks, MOST_BLOCKS, side="right"))
 
 
 def _blocks(rows: Table) -> str:
-    """What the page's scripts read when a case is opened: both sides' blocks."""
+    """The payload that the page's scripts read when a case is opened: both sides' blocks."""
     payload, most = Payload(), _packed(rows)
     payload.head = {
         side: blocks_into(payload, _first(blocks, most), floors)

@@ -1,6 +1,6 @@
-"""The cases of a comparison as a table: the worst first, what was judged, settings, both sides' own figures. Pure.
+"""The cases of a comparison as a table, the worst first: judgments, settings, both sides' figures. Pure.
 
-`convbench.report.pages.comparison` shows it; static/comparison_main.js reads it as static/cases.js reads a run's cases.
+`convbench.report.pages.comparison` shows it. static/comparison_main.js reads it as static/cases.js reads a run's cases.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from convbench.report.pages.tables import Cell, DisplayKind, TableColumn
 from convbench.report.text.compare import why_text
 from convbench.report.text.summary import worst_first
 
-#: The names of both sides, as prefixes of the columns that each has.
+#: The names of both sides, which are prefixes of their columns.
 SIDES = ("base", "new")
-#: Ratios minus 1 are shown as percent.
+#: How ratios minus 1 are shown: as percent.
 _PERCENT = {"unit": "%", "factor": 100.0, "decimals": 1}
 
 
@@ -88,19 +88,19 @@ def table(compared: RunComparison) -> Table:
 
 
 def processes_of(how: How) -> tuple[str, str]:
-    """What fresh processes measure once is called, and several of it."""
+    """The word for one round of fresh processes, and its plural."""
     return ("pair", "pairs") if how is How.SIDE_BY_SIDE else ("process", "processes")
 
 
 def ordered(comparison: Comparison) -> tuple[Judgment, ...]:
-    """The judgments, the worst first and what is unchanged last."""
+    """The judgments, the worst first and unchanged cases last."""
     unchanged = [judgment for judgment in comparison.judgments if judgment.verdict is Verdict.UNCHANGED]
     return (*worst_first(comparison), *unchanged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SideColumns:
-    """What one run has of each row; its figures are over all its blocks, not over those that both sides have."""
+    """One run's results and figures for each row. Its figures are over all its blocks, not only over compared ones."""
 
     results: list[Result | None]
     blocks: estimate.BlockTable
@@ -114,7 +114,7 @@ class _SideColumns:
         return cls(results=results, blocks=blocks, figures=estimate.estimate(blocks))
 
     def columns(self, side: str, time: tuple[float, str]) -> list[FilledColumn]:
-        """Columns that the reader may show; the page of a case has them side by side."""
+        """Hidden columns that the reader may show. The page of a case shows them side by side."""
 
         def column(name: str, heading: str, about: str, values: Sequence[Cell], **how: object) -> FilledColumn:
             return _column(
@@ -152,19 +152,29 @@ class _SideColumns:
                 numbers(figures.page_faults),
                 significant=2,
             ),
-            column("implementation", "implementation", "what torch ran", of_result(lambda r: r.implementation)),
+            column(
+                "implementation",
+                "implementation",
+                "the implementation that torch ran",
+                of_result(lambda r: r.implementation),
+            ),
             column("threads", "threads", "threads that torch used", of_result(lambda r: r.threads)),
-            column("precision", "precision", "what torch computed float32 in", of_result(lambda r: r.precision)),
-            column("note", "note", "what to know about how this was measured", of_result(lambda r: r.note)),
+            column(
+                "precision",
+                "precision",
+                "the precision in which torch computed float32",
+                of_result(lambda r: r.precision),
+            ),
+            column("note", "note", "facts about how this was measured", of_result(lambda r: r.note)),
         ]
 
 
 def _where(known: np.ndarray, values: list[int]) -> list[Cell]:
-    return [value if told else None for value, told in zip(values, known.tolist(), strict=True)]
+    return [value if is_known else None for value, is_known in zip(values, known.tolist(), strict=True)]
 
 
 def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) -> list[FilledColumn]:
-    """What the comparison says of each case."""
+    """The columns of the judgments."""
 
     def values(get: Callable[[Judgment], float]) -> list[Cell]:
         return [value if math.isfinite(value) else None for value in map(get, judgments)]
@@ -175,14 +185,14 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
     noise = (
         "half of the interval"
         if aside
-        else "how far half of a side's processes lie over its floor, on the noisier side"
+        else "half of a side's processes are this much or more over its floor, on the noisier side"
     )
     why = [why_text(judgment) or None for judgment in judgments]
     again: list[Cell] = ["yes" if judgment.confirmed else None for judgment in judgments]
     label, verdict = [j.case.label for j in judgments], [j.verdict.value for j in judgments]
     return [
-        _column("label", "case", "the case in words; a label given in the sweep stands first", label),
-        _column("verdict", "verdict", "what became of it", verdict, kind=DisplayKind.STATUS),
+        _column("label", "case", "the case in words, after the label that the sweep gives it", label),
+        _column("verdict", "verdict", "the judgment of the case", verdict, kind=DisplayKind.STATUS),
         _column("change", "change", "the new floor over the base's, minus 1", values(lambda j: j.ratio - 1), **signed),
         _column("low", "from", "the lower end of the change's interval", values(lambda j: j.low - 1), **signed),
         _column("high", "to", "the upper end of the change's interval", values(lambda j: j.high - 1), **signed),
@@ -192,21 +202,21 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
         _column(
             "median_change",
             "median pair",
-            "the median of the pairs' own changes",
+            "the median of the pairs' changes",
             values(lambda j: j.median_ratio - 1),
             **signed,
         ),
         _column("noise", "noise", noise, values(lambda j: j.noise - 1), **_PERCENT),
-        _column("threshold", "threshold", "what counts as a change", values(lambda j: j.threshold), **_PERCENT),
+        _column("threshold", "threshold", "the smallest change that counts", values(lambda j: j.threshold), **_PERCENT),
         _column("q", "q", "the false discovery rate at which it would count", values(lambda j: j.q), significant=2),
         _column(
-            "again", "measured again", "whether it was measured again after a suspicion", again, kind=DisplayKind.WORD
+            "again", "measured again", "whether the case was suspected and measured again", again, kind=DisplayKind.WORD
         ),
     ]
 
 
 def _settings(run: Run, cases: Sequence[Case]) -> list[FilledColumn]:
-    """The settings that differ among the cases; on paper they stand in the case's name."""
+    """The settings that differ among the cases. They are not printed, as the case's name has them."""
     known = Rows(replace(run, results=(), unmeasured=tuple(cases)))
     found = []
     for name in SETTINGS:
@@ -222,7 +232,7 @@ def _settings(run: Run, cases: Sequence[Case]) -> list[FilledColumn]:
 
 
 def _more(judgments: Sequence[Judgment], several: str) -> list[FilledColumn]:
-    """What is found by searching, or shown on demand."""
+    """Hidden columns that are searched or shown on demand."""
     ids, processes, blocks = zip(*((j.case.id, j.processes or None, j.blocks or None) for j in judgments), strict=True)
     return [
         _column("case_id", "id", "short stable hash of the settings", ids, shown=False),
@@ -240,7 +250,7 @@ def _column(name: str, heading: str, about: str, values: Sequence[Cell], **how: 
 
 
 def _into(payload: Payload, column: FilledColumn) -> dict[str, object]:
-    """A number is written from what stands here, so that it is kept as exact where it is shown at once."""
+    """A column for the page's scripts. Numbers that are shown at first stay float64, as the scripts format them."""
     if column.spec.kind is not DisplayKind.NUMBER:
         return words_into(payload, pd.Series(list(column.values), dtype="object"))
     kept = np.float64 if column.spec.shown or column.spec.name.endswith("floor_s") else np.float32

@@ -1,4 +1,4 @@
-"""One layer explained as a page to play with, the text of explain.py in it for readers without scripts. Pure."""
+"""The interactive page that explains one layer, with the text of explain.py for readers without scripts. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def file_name(case: Case) -> str:
 
 
 def render(case: Case) -> str:
-    """The page as HTML text, encodable as UTF-8; a layer that torch refuses has one too."""
+    """The page as HTML text, encodable as UTF-8. A layer that torch refuses has a page too."""
     script = Markup(scripts.joined(_ENTRY))
     execution = {
         "direction": case.direction.value,
@@ -42,4 +42,4 @@ def render(case: Case) -> str:
             data=json_text({"problem": asdict(case.problem), "execution": execution}),
         )
     )
-    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a module's name must not cost the page
+    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a module's name must not fail

@@ -1,7 +1,7 @@
-"""What the report's pictures need, computed from the table of cases; drawing is static/'s. Pure.
+"""Data for the report's pictures, computed from the table of cases. The scripts in static/ draw them. Pure.
 
-The reader chooses what a picture shows, so the page computes it from the columns; here stand the order of each
-setting's values, the roofs, and the numbers that stand in the page for readers without scripts.
+The reader chooses what a picture shows, so the page computes it from the columns. This module computes the order of
+each setting's values, the roofs, and the tables of numbers for readers without scripts.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from convbench.model.result import RoofKind, Run
 from convbench.model.settings import SETTINGS, TABLE
 from convbench.report.pages.rendering import begun
 
-#: Values whose largest is so many times the smallest stand on a logarithmic axis.
+#: Values whose largest is so many times the smallest get a logarithmic axis.
 LOG_RANGE = 8
-#: A table of numbers with more rows is no picture any more: a setting of so many words has none.
+#: A setting of more words than this has no table of numbers: nobody would read it.
 MOST_VALUES = 40
-#: Rows of a table of numbers; more values are thinned.
+#: Rows of a table of numbers at most; of more values some are left out.
 MOST_ROWS = 24
 
 
 class Scale(StrEnum):
-    """How the values of an axis are laid out."""
+    """The kind of an axis."""
 
     LINEAR = "linear"
     LOG = "log"
@@ -45,8 +45,8 @@ class Scale(StrEnum):
 class PlotAxis:
     """A swept setting: its different values in the order of pictures.
 
-    `places` are where they stand on an axis of `scale`, `texts` what they are called; `codes` is the position of each
-    case's value among them, (cases of the frame,).
+    `places` are their coordinates on an axis of `scale`, and `texts` their labels. `codes` is the position of each
+    case's value among them, with the shape (cases of the frame,).
     """
 
     name: str
@@ -61,7 +61,7 @@ class PlotAxis:
 class Numbers:
     """The geometric mean of the floors of the layers measured at every value of a setting, by direction.
 
-    `rows` are (value, a time for each direction, a dash where no layer was measured at all of them).
+    `rows` are (value, a time for each direction). A time is a dash if no layer was measured at every value.
     """
 
     axis: str
@@ -106,9 +106,9 @@ def axes(frame: pd.DataFrame) -> tuple[PlotAxis, ...]:
 
 
 def numbers(frame: pd.DataFrame, axes: Sequence[PlotAxis]) -> tuple[Numbers, ...]:
-    """A table of numbers for each setting at every value of which some layer was measured."""
+    """A table of numbers for each setting where some layer was measured at every value."""
     pairs = matched(frame)
-    return tuple(told for axis in axes if (told := _numbers(pairs, axis)) is not None)
+    return tuple(table for axis in axes if (table := _numbers(pairs, axis)) is not None)
 
 
 def _numbers(pairs: Matched, axis: PlotAxis) -> Numbers | None:
@@ -164,29 +164,29 @@ def _panels(pairs: Matched, axis: PlotAxis) -> Iterator[_Panel]:
 
 def _summary(texts: tuple[str, ...], panels: tuple[_Panel, ...]) -> str:
     """`From 1x1 to 5x5 a layer takes 8.1x as long forward (24 matched layers), 6.4x as long backward (24).`."""
-    told = []
+    parts = []
     for panel in panels:
         if panel.layers:
             ratio = units.ratio(panel.middle[-1] / panel.middle[0])
             where = "" if panel.title == "all directions" else f" {panel.title}"
-            told.append(f"{ratio} as long{where} ({units.plural(panel.layers, 'matched layer')})")
-    return f"From {texts[0]} to {texts[-1]} a layer takes {', '.join(told)}, by the geometric mean."
+            parts.append(f"{ratio} as long{where} ({units.plural(panel.layers, 'matched layer')})")
+    return f"From {texts[0]} to {texts[-1]} a layer takes {', '.join(parts)}, by the geometric mean."
 
 
 def ranking_summary(frame: pd.DataFrame) -> str | None:
-    """How the cases that passed range, in a sentence; None where none did."""
+    """The range of the floors of passed cases, in a sentence; None where none passed."""
     passed = matched(frame).table
     if passed.empty:
         return None
     floors = passed["floor_s"]
-    told = f"from {units.seconds(floors.min())} to {units.seconds(floors.max())}" if len(passed) > 1 else ""
+    span = f"from {units.seconds(floors.min())} to {units.seconds(floors.max())}" if len(passed) > 1 else ""
     ratio = float(np.median(passed["typical_s"] / floors))
-    summary = f"{units.plural(len(passed), 'case')} {told}".strip()
+    summary = f"{units.plural(len(passed), 'case')} {span}".strip()
     return summary + f"; typically a case took {units.percent(ratio - 1)} longer than its floor."
 
 
 def ceilings(run: Run) -> tuple[Ceiling, ...]:
-    """The highest roofs of all processes, by dtype and kind of worker; those that cases of other dtypes share once."""
+    """The highest roofs of all processes, by dtype and kind of worker."""
     compute: dict[tuple[str, int | None, str, str], float] = {}
     copies: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
     for roof in (roof for facts in run.processes for roof in facts.roofs):
@@ -221,7 +221,7 @@ def _ceiling_name(device: str, threads: int | None, precision: str, dtype: str, 
 
 
 def _layout(values: Sequence[object]) -> tuple[Scale, list[int]]:
-    """How values stand on the x axis, and their positions in that order: numbers and squares by size."""
+    """The scale of some values, and their positions in its order: numbers and squares by size."""
     sizes = [number(value) for value in values]
     if any(math.isnan(size) for size in sizes):
         return Scale.WORDS, sorted(range(len(values)), key=lambda i: _word_order(values[i], i))

@@ -1,7 +1,7 @@
-"""The page of all stored runs, newest first: what each was and found, and where its report is. Pure.
+"""The page of all stored runs, newest first: a description, the findings and the report of each. Pure.
 
-What was found in a run takes loading it; so that is kept in a small file beside the page, whose text is made and read
-here. Nothing in that file is trusted.
+Computing findings requires loading the run, so they are cached in a small file beside the page. This module makes and
+reads its text, and validates every value in it.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ from convbench.report.pages.scripts import static
 
 #: Runs on the page; `convbench runs` lists all. 500 runs make a page of about 1 MB.
 MOST_RUNS = 500
-#: Findings of each run, and characters of a sentence: the rest stands in the run's report.
+#: Findings of each run and characters of a sentence at most: the run's report has the rest.
 MOST_FINDINGS = 3
 MOST_CHARACTERS = 400
 
-#: The layout of the file beside the page; another one is not read.
+#: The layout of the file beside the page. Files of other layouts are ignored.
 _LAYOUT = 2
-#: Where the end of a text is left out.
-CUT = "\N{HORIZONTAL ELLIPSIS}"
+#: The end of a shortened text.
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _STYLES = ("report.css", "index.css")
-#: The beginning of a comparison's page, whose name ends with a run's id as well (comparison_page.py).
+#: The beginning of the name of a comparison's page, which also ends with a run's id (comparison.py).
 _OF_TWO_RUNS = re.compile(r"compare-\d{8}(t|-)\d{6}-\w+-\d{8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glance:
-    """What one run was and found: its description's first line, its first findings in the order of their weight, and
-    by which ratio (minus 1) a fixed piece of work took longer than in its quietest moment; None where none was run.
+    """A run in brief: the first line of its description, its first findings by weight, and its noise.
+
+    `noise` is the median probe over the fastest probe, minus 1; None where no probe ran.
     """
 
     description: str
@@ -51,7 +52,7 @@ class Glance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEntry:
-    """One run on the page. `glance` is None where nobody looked into it, `report` where there is no such file."""
+    """One run on the page. `glance` is None if the run was not loaded, `report` if there is no such file."""
 
     run: RunSummary
     glance: Glance | None
@@ -59,10 +60,10 @@ class RunEntry:
 
 
 def glance(run: Run, findings: Sequence[str] | None = None) -> Glance:
-    """A run at a glance; `findings` are its sentences where the caller has them."""
+    """A run in brief; `findings` are its sentences where the caller has them."""
     if findings is None:
         from convbench.analysis.findings.findings import (
-            findings as found,  # loads pandas, for which kept glances need not wait
+            findings as found,  # loads pandas, which cached glances do not need
         )
 
         findings = [finding.sentence for finding in found(run)]
@@ -70,14 +71,14 @@ def glance(run: Run, findings: Sequence[str] | None = None) -> Glance:
     noise = estimate.noise(blocks, [result.case.worker for result in run.results]).ratio - 1
     lines = run.description.strip().splitlines()
     return Glance(
-        description=_cut(lines[0]) if lines else "",
+        description=_shortened(lines[0]) if lines else "",
         noise=noise if math.isfinite(noise) else None,
-        findings=tuple(_cut(sentence) for sentence in findings[:MOST_FINDINGS]),
+        findings=tuple(_shortened(sentence) for sentence in findings[:MOST_FINDINGS]),
     )
 
 
 def reports(run_ids: Iterable[str], file_names: Iterable[str]) -> dict[str, str]:
-    """The report of each run that has one among these files: `<slug>-<run id>.html`, but for pages of comparisons."""
+    """The report of each run that has one among these files: `<slug>-<run id>.html`, without pages of comparisons."""
     wanted = set(run_ids)
     lengths = sorted({len(run_id) for run_id in wanted}, reverse=True)
     found = {}
@@ -96,8 +97,9 @@ def reports(run_ids: Iterable[str], file_names: Iterable[str]) -> dict[str, str]
 def kept_text(
     glances: Mapping[str, tuple[str, Glance]], version: str, sweeps: Mapping[str, trends.SweepTrend] | None = None
 ) -> str:
-    """The file that keeps (when it finished, its glance) of runs by their ids, and the sweeps' trends by their names,
-    for this version of convbench.
+    """The text of the cache file for this version of convbench.
+
+    It holds (time of finishing, glance) of runs by their ids, and the sweeps' trends by their names.
     """
     runs = {
         run_id: {
@@ -113,14 +115,14 @@ def kept_text(
 
 
 def kept_glances(text: str, version: str) -> dict[str, tuple[str, Glance]]:
-    """What `kept_text` kept of runs; nothing of another version of convbench, and nothing that reads otherwise."""
+    """The glances in a text by `kept_text`, without invalid ones; none if another version of convbench wrote it."""
     runs = _document(text, version).get("runs")
     found = {run_id: _kept(fields) for run_id, fields in runs.items()} if isinstance(runs, dict) else {}
     return {run_id: kept for run_id, kept in found.items() if kept is not None}
 
 
 def kept_trends(text: str, version: str) -> dict[str, trends.SweepTrend]:
-    """What `kept_text` kept of sweeps, likewise."""
+    """The trends in a text by `kept_text`, likewise."""
     return trends.from_json(_document(text, version).get("trends"))
 
 
@@ -143,14 +145,14 @@ def _kept(fields: object) -> tuple[str, Glance] | None:
         return None
     if noise is not None and not (isinstance(noise, float) and math.isfinite(noise)):
         return None
-    sentences = tuple(_cut(sentence) for sentence in findings[:MOST_FINDINGS] if isinstance(sentence, str))
-    return finished_at, Glance(description=_cut(description), noise=noise, findings=sentences)
+    sentences = tuple(_shortened(sentence) for sentence in findings[:MOST_FINDINGS] if isinstance(sentence, str))
+    return finished_at, Glance(description=_shortened(description), noise=noise, findings=sentences)
 
 
 def render(
     entries: Sequence[RunEntry], *, older: int, version: str, sweeps: Mapping[str, trends.SweepTrend] | None = None
 ) -> str:
-    """The page as HTML text, encodable as UTF-8; `older` runs are stored beyond these entries."""
+    """The page as HTML text, encodable as UTF-8; `older` counts the stored runs that are not among the entries."""
     hrefs = {entry.run.id: _href(entry.report) for entry in entries if entry.report}
     lines = [trends.shown(name, one, hrefs) for name, sweep in (sweeps or {}).items() for one in sweep.lines]
     style = "".join(static(name) for name in _STYLES)
@@ -168,7 +170,7 @@ def render(
             older=units.plural(older, "older run") if older else "",
         )
     )
-    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a name must not cost the page
+    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a name must not make the page fail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,12 +213,12 @@ def _shown(entry: RunEntry) -> _RunView:
 
 
 def _href(report: str) -> str:
-    """A name from the folder, whatever it holds, as a path below this page and no address of its own."""
+    """A file name as a relative link below this page, whatever characters it has."""
     return f"./{urllib.parse.quote(report, safe='', errors='replace')}"
 
 
 def _counts(run: RunSummary) -> list[tuple[str, str]]:
-    """(mood, text) of how many cases ended how."""
+    """(mood, text) of the number of cases of each status."""
     lost = sum(number for status, number in run.statuses.items() if status in UNMEASURED)
     skipped = run.statuses.get(Status.SKIPPED, 0)
     waiting = run.cases - sum(run.statuses.values())
@@ -233,12 +235,12 @@ def _counts(run: RunSummary) -> list[tuple[str, str]]:
 
 
 def _remark(entry: RunEntry) -> str:
-    """Why no findings stand there, `` where some do."""
+    """Why the run has no findings here; "" where it has some."""
     if entry.glance is None:
         if entry.run.state is RunState.RUNNING:
-            return "The run goes on."
-        return "Not looked at here; its report tells what was found." if entry.report else "Not looked at here."
-    return "" if entry.glance.findings else "Nothing stood out."
+            return "The run is in progress."
+        return "Findings are not shown here; see its report." if entry.report else "Findings are not shown here."
+    return "" if entry.glance.findings else "No findings."
 
 
 def _summary(entries: Sequence[RunEntry], older: int) -> str:
@@ -255,11 +257,11 @@ def _summary(entries: Sequence[RunEntry], older: int) -> str:
 
 
 def _sentence(text: str) -> str:
-    """A finding with a capital and a full stop, where its end is not left out."""
-    return begun(text) if text.endswith(CUT) else f"{begun(text)}."
+    """A finding with a capital, and with a full stop unless it is shortened."""
+    return begun(text) if text.endswith(ELLIPSIS) else f"{begun(text)}."
 
 
-def _cut(text: str) -> str:
-    """The text on one line, its end left out where it is long."""
+def _shortened(text: str) -> str:
+    """The text on one line, shortened to `MOST_CHARACTERS`."""
     line = " ".join(text.split())
-    return line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 1].rstrip()}{CUT}"
+    return line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 1].rstrip()}{ELLIPSIS}"

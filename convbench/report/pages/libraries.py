@@ -1,6 +1,6 @@
-"""The JavaScript libraries that travel in a page: plotly.js and DataTables, gzipped in base64, and their hashes. Pure.
+"""The JavaScript libraries in a page: plotly.js and DataTables, gzipped in base64, and their hashes. Pure.
 
-Compressed they are 2.0 MB of 4.8 (docs/measurement.md, fact 9); static/load.js runs them.
+Gzip reduces them from 4.8 MB to 2.0 MB (docs/measurement.md, fact 9). static/load.js runs them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from convbench.report.pages.policy import script_hash
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
-    """A library as it travels in the page: its text gzipped in base64, and the hash that lets the text run."""
+    """A library in the page: its text gzipped in base64, and the hash that allows the text to run."""
 
     name: str
     text: Markup
@@ -29,13 +29,13 @@ class Packed:
 
 @cache
 def plotly() -> Packed:
-    """plotly.js, a classic script that leaves `Plotly` behind."""
+    """plotly.js, a classic script that defines the global `Plotly`."""
     return _pack("plotly", (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"))
 
 
 @cache
 def datatables() -> Packed:
-    """The installed itables' bundle, an ES module, as a classic script that leaves `DataTable` behind."""
+    """The installed itables' bundle, an ES module, as a classic script that defines the global `DataTable`."""
     text = _itables("dt_bundle.js")
     exports = re.search(r"export\{([^}]*)\};?", text)
     default = re.search(r"([\w$]+) as default", exports[1]) if exports else None

@@ -1,8 +1,12 @@
-"""What the page's scripts read: every column of every case, every block, packed so that 100,000 cases fit one file.
+"""The data for the page's scripts: every column of every case and every block. 100,000 cases fit one file.
 
-A payload is gzip in base64 of: the length of its head as four bytes (little endian), the head (JSON, padded with
-spaces), then arrays one after the other, each on a multiple of eight bytes. The head says of each array its type, where
-it starts (counted from the first) and its length. static/load.js reads it.
+A payload is gzip in base64 of three parts, which static/load.js reads:
+
+- the length of the head as four bytes (little endian)
+- the head: JSON, padded with spaces
+- arrays one after the other, each at a multiple of eight bytes
+
+The head has the type, the start (from the first array) and the length of each array.
 """
 
 from __future__ import annotations
@@ -20,39 +24,39 @@ from numpy.typing import NDArray
 from convbench.analysis.table.columns import COLUMNS, ColumnType
 from convbench.measure.estimate import BlockTable
 
-#: zlib's levels above this cost a second per 10 MB and save 1 % of noise.
+#: Higher levels of zlib take 1 s more per 10 MB and save 1 %.
 GZIP_LEVEL = 5
 _ALIGN = 8
 
-#: Ratios to a floor are kept as steps of this in their natural logarithm: a hundredth of a percent, to 700 times.
+#: Ratios to a floor are stored as steps of their natural logarithm: of 0.01 %, up to a ratio of 700.
 RATIO_STEP = 1e-4
-#: The largest step stands for this ratio and all above; the one after it for "not measured".
+#: The largest step means this ratio or more. The one after it means "not measured".
 MOST_STEPS = 65534
 NO_RATIO = 65535
 
 
 @dataclass(slots=True, kw_only=True)
 class Payload:
-    """A head (anything JSON holds) and named arrays; `text` is what the page carries."""
+    """A head (any JSON value) and arrays; `text` is the payload in the page."""
 
     head: dict[str, object] = field(default_factory=dict)
     arrays: list[bytes] = field(default_factory=list)
     size: int = 0
 
     def add(self, values: NDArray[np.generic]) -> dict[str, object]:
-        """Append an array; returns what the head must say of it: {type, start, length}."""
+        """Append an array; returns its entry for the head: {type, start, length}."""
         kept = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-        told: dict[str, object] = {"type": kept.dtype.name, "start": self.size, "length": len(kept)}
+        entry: dict[str, object] = {"type": kept.dtype.name, "start": self.size, "length": len(kept)}
         packed = kept.tobytes()
         packed += b"\0" * (-len(packed) % _ALIGN)
         self.arrays.append(packed)
         self.size += len(packed)
-        return told
+        return entry
 
     def text(self) -> str:
         """The payload as base64."""
         head = json.dumps(self.head, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-        # A half of a surrogate pair in a user's text must not cost the report.
+        # A half of a surrogate pair in a user's text must not make the report fail.
         encoded = head.encode("utf-8", "replace")
         encoded += b" " * (-(len(encoded) + 4) % _ALIGN)
         whole = b"".join((struct.pack("<I", len(encoded)), encoded, *self.arrays))
@@ -60,22 +64,23 @@ class Payload:
 
 
 def cases_into(payload: Payload, frame: pd.DataFrame) -> dict[str, object]:
-    """Every column that says anything, by name.
+    """Every column that has a value, by name.
 
-    Measured numbers are {array} of float32 with NaN where absent; all else is {values, codes}: the different values,
-    and the position of each case's value among them (-1 where absent; without codes, every case has the only value).
+    Measured numbers are {array}: float32, with NaN where absent. Other columns are {values, codes}: the different
+    values, and the position of each case's value among them, -1 where absent. Without codes, every case has the only
+    value.
     """
-    told: dict[str, object] = {}
+    entries: dict[str, object] = {}
     for name, column in COLUMNS.items():
         series = frame[name]
         if series.isna().all():
             continue
         if column.kind is ColumnType.NUMBER:
-            with np.errstate(over="ignore"):  # what no float32 can hold, from another program's file, is infinite
-                told[name] = {"array": payload.add(series.to_numpy(dtype=np.float32))}
+            with np.errstate(over="ignore"):  # numbers beyond float32, from files of other programs, become infinite
+                entries[name] = {"array": payload.add(series.to_numpy(dtype=np.float32))}
             continue
-        told[name] = words_into(payload, series)
-    return told
+        entries[name] = words_into(payload, series)
+    return entries
 
 
 def words_into(payload: Payload, series: pd.Series) -> dict[str, object]:
@@ -88,17 +93,17 @@ def words_into(payload: Payload, series: pd.Series) -> dict[str, object]:
 
 
 def blocks_into(payload: Payload, blocks: BlockTable, floors: NDArray[np.float64]) -> dict[str, object]:
-    """The blocks of every case: `counts` per case, then of each block minimum, median, probe, time and process.
+    """The blocks of every case: `counts` per case, then minimum, median, probe, time and process of each block.
 
-    Minimum and median are ratios to the case's floor, the probe to the lowest of the run; `times` are fractions of
-    `seconds`, which is when the last block began.
+    Minimum and median are ratios to the case's floor, and the probe is a ratio to the lowest probe of the run. `times`
+    are fractions of `seconds`, the time at which the last block began.
     """
     floor = floors[blocks.cases]
     start = blocks.column("start_s")
     last = float(start.max(initial=0.0)) or 1.0
     probe = blocks.column("compute_probe_s")
     known = probe[np.isfinite(probe) & (probe > 0)]
-    with np.errstate(invalid="ignore", divide="ignore"):  # a floor of nothing, where a clock stood still
+    with np.errstate(invalid="ignore", divide="ignore"):  # a floor is 0 where the clock did not advance
         minimum, median = blocks.column("minimum_s") / floor, blocks.column("median_s") / floor
     return {
         "seconds": last,
@@ -118,10 +123,10 @@ def _steps(ratios: NDArray[np.float64]) -> NDArray[np.uint16]:
 
 
 def _smallest(values: int) -> type[np.signedinteger]:
-    """The smallest signed type that counts so many values."""
+    """The smallest signed type for positions among so many values."""
     return np.int8 if values <= 127 else np.int16 if values <= 32767 else np.int32
 
 
 def _plain(value: object) -> object:
-    """A value of pandas or numpy as one that JSON holds."""
+    """A value of pandas or numpy as a JSON value."""
     return value.item() if isinstance(value, np.generic) else value

@@ -1,4 +1,4 @@
-"""What lets a page carry scripts and data safely: its content security policy, scripts' hashes, JSON in HTML. Pure."""
+"""Safe scripts and data in a page: content security policy, hashes of scripts, JSON in HTML. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 
 def policy(hashes: Iterable[str]) -> str:
-    """The content security policy: scripts of these hashes, styles of the page itself, and nothing from anywhere."""
+    """The content security policy: scripts of these hashes, inline styles, and no requests."""
     scripts = " ".join(f"'{value}'" for value in hashes)
     return (
         f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
@@ -20,16 +20,16 @@ def policy(hashes: Iterable[str]) -> str:
 
 
 def style_policy(style: str) -> str:
-    """The content security policy of a page without scripts: this one style sheet, and nothing else from anywhere."""
+    """The content security policy of a page without scripts: this style sheet, and no requests."""
     return f"default-src 'none'; style-src '{script_hash(style)}'; base-uri 'none'; form-action 'none'"
 
 
 def script_hash(text: str) -> str:
-    """The hash that lets a script of this text run, or a style sheet apply."""
+    """The hash that allows a script or a style sheet of this text."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def json_text(data: object) -> Markup:
-    """JSON that cannot end its script element, whatever the user's text says."""
+    """JSON that cannot end its script element, whatever the user's text is."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     return Markup(text.replace("<", "\\u003c"))

@@ -1,4 +1,4 @@
-"""What every page is written with: its templates, and the words for moments and sentences. Loads no pandas."""
+"""What all pages share: the templates, and the text of times and sentences. It does not load pandas."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def templates() -> jinja2.Environment:
 
 
 def when(moment: str) -> str:
-    """`24 November 2026, 03:30 UTC`; the text itself where it is no time."""
+    """`24 November 2026, 03:30 UTC`; the text itself if it is not a time."""
     try:
         at = datetime.fromisoformat(moment)
     except ValueError:
@@ -33,5 +33,5 @@ def when(moment: str) -> str:
 
 
 def begun(sentence: str) -> str:
-    """The sentence with a capital; names as they are written in sweeps (`in_channels=3`, `bfloat16`) keep theirs."""
+    """The sentence with a capital; names as in sweeps (`in_channels=3`, `bfloat16`) stay as they are."""
     return sentence[:1].upper() + sentence[1:] if sentence.partition(" ")[0].isalpha() else sentence

@@ -1,4 +1,4 @@
-"""A case as YAML, so that it can be measured again: what `convbench run` reads gives the same case id. Pure."""
+"""A case as YAML for measuring it again: `convbench run` gives it the same case id. Pure."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from convbench.model.settings import SETTINGS, TABLE
 def case_mapping(case: Case) -> str:
     """One entry of `cases:` on one line: the settings that are not default, the label and the count."""
     settings = {name: setting(case, name) for name in SETTINGS}
-    told = {name: _value(name, value) for name, value in settings.items() if _is_told(name, value)}
+    entries = {name: _value(name, value) for name, value in settings.items() if _is_written(name, value)}
     if case.given_label is not None:
-        told["label"] = _text(case.given_label)
+        entries["label"] = _text(case.given_label)
     if case.count != 1:
-        told["count"] = str(case.count)
-    return "{" + ", ".join(f"{name}: {value}" for name, value in told.items()) + "}"
+        entries["count"] = str(case.count)
+    return "{" + ", ".join(f"{name}: {value}" for name, value in entries.items()) + "}"
 
 
 def measure_mapping(measure: Measure) -> str:
-    """The `measure:` of a run on one line; the budget was for the whole sweep and is left out."""
+    """The `measure:` of a run on one line; without the budget, which was for the whole sweep."""
     names = [f.name for f in fields(Measure) if f.name != "budget"]
     return "{" + ", ".join(f"{name}: {getattr(measure, name)}" for name in names) + "}"
 
 
-def _is_told(name: str, value: object) -> bool:
+def _is_written(name: str, value: object) -> bool:
     return TABLE[name].required or value != TABLE[name].default
 
 
@@ -44,5 +44,5 @@ def _value(name: str, value: object) -> str:
 
 
 def _text(text: str) -> str:
-    """A YAML text in quotes: JSON's are YAML's, but for letters written as pairs of surrogates."""
+    """A YAML text in quotes: a JSON string without escaped surrogate pairs."""
     return json.dumps(text, ensure_ascii=False)

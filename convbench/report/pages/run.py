@@ -1,7 +1,7 @@
-"""The report: a run as one HTML file that opens offline. Pure; the template gets ready strings and does no arithmetic.
+"""The report: a run as one HTML file that opens offline. Pure. The template gets ready strings and does no arithmetic.
 
-Scripts are allowed by the hash of their text (content security policy), nothing is fetched, user text is escaped by
-Jinja. Libraries travel in the page (libraries.py).
+The content security policy allows scripts by the hash of their text and forbids requests. Jinja escapes user text. The
+page contains its libraries (libraries.py).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from convbench.report.pages.rerun import case_mapping, measure_mapping
 from convbench.report.pages.scripts import joined, static
 from convbench.report.pages.tables import TableColumn, case_table, left_on_screen, refusals, rows, troubles
 
-#: Rows of the table of cases, and labels of refused or waiting points, that stand in the page as plain HTML for readers
-#: without scripts; the interactive table has all cases.
+#: Rows of the table of cases, and labels of refused or waiting points, that the page has as plain HTML for readers
+#: without scripts. The interactive table has all cases.
 PLAIN_ROWS = 200
 PLAIN_LABELS = 20
 #: Cases named below a finding for readers without scripts.
 PLAIN_EVIDENCE = 6
-#: Findings before the fold; the rest opens at a click.
+#: Findings outside the fold; a click opens the rest.
 FIRST_FINDINGS = 8
 
 #: (answer, mood) of the tile on noise.
@@ -42,7 +42,7 @@ _TRUST = {
     Trust.UNKNOWN: ("Unknown: no probe ran", "plain"),
     Trust.QUIET: ("Quiet", "good"),
     Trust.NOISY: ("Noisy, floors agree", "warn"),
-    Trust.REPEAT: ("Noisy: repeat it", "bad"),
+    Trust.REPEAT: ("Noisy: repeat the run", "bad"),
 }
 _STYLES = ("report.css", "explainer.css")
 _ENTRY = "main.js"
@@ -50,7 +50,7 @@ _ENTRY = "main.js"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerTile:
-    """One answer at the head of the report; `mood` is good, warn, bad or plain and never the only sign of it."""
+    """One answer at the head of the report. `mood` is good, warn, bad or plain; the text always says the same."""
 
     title: str
     answer: str
@@ -60,7 +60,7 @@ class AnswerTile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingView:
-    """A finding as the page tells it: its number, what its links show, the labels of some cases behind it."""
+    """A finding as the page shows it: its number, the texts of its links, the labels of some of its cases."""
 
     number: int
     kind: str
@@ -79,12 +79,12 @@ def file_name(run: Run) -> str:
 
 
 def render(run: Run, seen: Examined | None = None) -> str:
-    """The whole report as HTML text, encodable as UTF-8; `seen` is what is known of the run where the caller has it."""
+    """The whole report as HTML text, encodable as UTF-8; `seen` are its findings where the caller has them."""
     seen = examined(run) if seen is None else seen
     known, table, found = seen.rows, seen.table, seen.findings
     columns = case_table(table)
     axes = figures.axes(table)
-    told = told_findings(found, table)
+    views = finding_views(found, table)
     script = Markup(joined(_ENTRY))
     libraries = (plotly(), datatables())
     lost = troubles(run)
@@ -107,8 +107,8 @@ def render(run: Run, seen: Examined | None = None) -> str:
             machine=machine_text(run, table),
             stage=_stage(run, table),
             tiles=tiles_of(run, known, table),
-            findings=told[:FIRST_FINDINGS],
-            more_findings=told[FIRST_FINDINGS:],
+            findings=views[:FIRST_FINDINGS],
+            more_findings=views[FIRST_FINDINGS:],
             troubles=lost[:PLAIN_ROWS],
             troubles_count=units.plural(len(lost), "case"),
             troubles_left=_left(len(lost), PLAIN_ROWS, "case"),
@@ -130,11 +130,11 @@ def render(run: Run, seen: Examined | None = None) -> str:
             facts=facts_of(run),
         )
     )
-    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a message must not cost the report
+    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a message must not fail
 
 
-def told_findings(found: tuple[Finding, ...], table: pd.DataFrame) -> list[FindingView]:
-    """The findings as the page tells them, by what the run's frame says of their cases."""
+def finding_views(found: tuple[Finding, ...], table: pd.DataFrame) -> list[FindingView]:
+    """The findings as the page shows them, with the labels of their cases from the run's frame."""
     labels = dict(zip(table["case_id"], table["label"], strict=True))
     return [
         FindingView(
@@ -143,7 +143,7 @@ def told_findings(found: tuple[Finding, ...], table: pd.DataFrame) -> list[Findi
             sentence=begun(finding.sentence),
             axis=finding.axis,
             cases=_shown(finding, finding.cases),
-            exceptions=f"{_shown(finding, finding.exceptions)} to the contrary" if finding.exceptions else "",
+            exceptions=f"{_shown(finding, finding.exceptions)} with the opposite" if finding.exceptions else "",
             labels=tuple(" ".join(labels[name].split()) for name in finding.cases[:PLAIN_EVIDENCE]),
             left=_left(len(finding.cases), PLAIN_EVIDENCE, "case"),
         )
@@ -152,7 +152,7 @@ def told_findings(found: tuple[Finding, ...], table: pd.DataFrame) -> list[Findi
 
 
 def _shown(finding: Finding, cases: tuple[str, ...]) -> str:
-    """What a link to some cases of a finding shows, counted as in its sentence: `49 pairs of cases`; "" for none."""
+    """The text of a link to some cases of a finding, counted as in its sentence: `49 pairs of cases`; "" for none."""
     if not finding.paired:
         return units.plural(len(cases), "case") if cases else ""
     return units.plural(len(cases) // 2, "pair of cases", "pairs of cases") if cases else ""
@@ -171,43 +171,47 @@ def _right(table: pd.DataFrame) -> AnswerTile:
     failed, imprecise = _count(table, Status.FAILED), _count(table, Status.IMPRECISE)
     checked = _count(table, Status.PASSED) + failed + imprecise
     if not checked:
-        return AnswerTile(title="Right?", answer="Nothing was checked", detail="No case could be run.", mood="bad")
+        return AnswerTile(title="Correctness", answer="Nothing was checked", detail="No case ran.", mood="bad")
     by_norm = int(((table["method"] == "normwise") & table["status"].isin([Status.PASSED, *WRONG])).sum())
     some = f" ({'all' if by_norm == checked else units.plural(by_norm, 'case')} by norm alone)" if by_norm else ""
     how = (
-        f"Before a case was timed, its shapes and values were compared with exact arithmetic{some}, on the same tensors"
+        f"Before timing, shapes and values of each case were compared with exact arithmetic{some}, on the same tensors"
     )
     if failed or imprecise:
-        told = [(failed, "wrong"), (imprecise, "imprecise")]
-        (number, word), *more = [(number, word) for number, word in told if number]
+        counts = [(failed, "wrong"), (imprecise, "imprecise")]
+        (number, word), *more = [(number, word) for number, word in counts if number]
         answer = f"{units.count(number)} of {units.plural(checked, 'case')} {'is' if number == 1 else 'are'} {word}"
         answer += "".join(f", {units.count(number)} {word}" for number, word in more)
     else:
         ran = " that ran" if checked < len(table) else ""
         answer = f"The case{ran} is right" if checked == 1 else f"All {units.count(checked)} cases{ran} are right"
-    return AnswerTile(title="Right?", answer=answer, detail=f"{how}.", mood="bad" if failed or imprecise else "good")
+    return AnswerTile(
+        title="Correctness", answer=answer, detail=f"{how}.", mood="bad" if failed or imprecise else "good"
+    )
 
 
 def _noise(known: Rows, table: pd.DataFrame) -> AnswerTile:
     noise = known.noise
     spreads = table["spread"].dropna()
-    told = []
+    sentences = []
     if noise.probes:
-        told.append(
-            f"A fixed piece of work took {units.percent(noise.ratio - 1)} longer than in its quietest moment (median); "
-            f"{units.percent(noise.quiet, 0)} of the blocks ran in a quiet moment."
+        sentences.append(
+            f"The probe, a fixed piece of work, took {units.percent(noise.ratio - 1)} longer in the median than at its "
+            f"fastest. {units.percent(noise.quiet, 0)} of the blocks ran while the machine was quiet."
         )
     if len(spreads):
         half, most = (units.percent(float(spreads.quantile(share))) for share in (0.5, 0.9))
-        several = f"half of the floors agree within {half}, nine in ten within {most}"
-        told.append(f"From process to process {several if len(spreads) > 1 else f'the floors agree within {half}'}.")
-    if not told:
-        return AnswerTile(title="How noisy?", answer="Unknown", detail="Nothing was timed.", mood="plain")
+        several = f"half of the floors agree within {half}, 90 % of them within {most}"
+        sentences.append(
+            f"From process to process {several if len(spreads) > 1 else f'the floors agree within {half}'}."
+        )
+    if not sentences:
+        return AnswerTile(title="Noise", answer="Unknown", detail="Nothing was timed.", mood="plain")
     state = trust(noise.ratio, spreads)
     answer, mood = _TRUST[state]
     if state is Trust.NOISY and spreads.empty:
-        answer = "Noisy: one process proves little"
-    return AnswerTile(title="How noisy?", answer=answer, detail=" ".join(told).replace(" %", "\u00a0%"), mood=mood)
+        answer = "Noisy: one process is not enough"
+    return AnswerTile(title="Noise", answer=answer, detail=" ".join(sentences).replace(" %", "\u00a0%"), mood=mood)
 
 
 def _extent(run: Run, table: pd.DataFrame) -> AnswerTile:
@@ -221,7 +225,7 @@ def _extent(run: Run, table: pd.DataFrame) -> AnswerTile:
     ]
     detail = "; ".join(text for number, text in parts if number)
     return AnswerTile(
-        title="How much?",
+        title="Measured",
         answer=f"{units.count(timed)} of {units.plural(len(table), 'case')} timed",
         detail=f"{detail}." if detail else "Nothing was left out.",
         mood="bad" if lost else "warn" if run.unmeasured else "good",
@@ -232,11 +236,11 @@ def _range(table: pd.DataFrame) -> AnswerTile:
     passed = table[(table["status"] == Status.PASSED.value).fillna(False).to_numpy(dtype=bool)]
     floors, rates = passed["floor_s"].dropna(), passed["tflops"].dropna()
     if floors.empty:
-        return AnswerTile(title="How fast?", answer="No time to show", detail="No case passed.", mood="plain")
+        return AnswerTile(title="Time", answer="No time", detail="No case passed.", mood="plain")
     low, high = units.seconds(floors.min()), units.seconds(floors.max())
     best = units.si(float(rates.max()) * 1e12, "FLOP/s") if len(rates) else "-"
     return AnswerTile(
-        title="How fast?",
+        title="Time",
         answer=low if len(floors) == 1 else f"{low} to {high}",
         detail=f"Floors of one iteration. The highest rate is {best}.",
         mood="plain",
@@ -244,20 +248,19 @@ def _range(table: pd.DataFrame) -> AnswerTile:
 
 
 def _stage(run: Run, table: pd.DataFrame) -> str:
-    """Where an unfinished run stands, `` when it is finished."""
+    """The progress of an unfinished run; "" when it is finished."""
     planned = units.plural(run.measure.processes, "process", "processes")
     done = int(table["processes"].max()) if len(table) else 0
     at = f"process {done} of {run.measure.processes}" if done else f"the first of {planned}"
     if run.state is RunState.RUNNING:
-        picture = "a first picture" if done <= 1 else "the picture so far"
-        return f"{at.capitalize()}: {picture}. The run goes on, and each further process makes it sharper."
+        return f"{at.capitalize()}. The run is in progress, and each further process makes the numbers more accurate."
     if run.state is RunState.INTERRUPTED:
-        return f"Interrupted in {at}. The same command goes on where it stopped."
+        return f"Interrupted in {at}. The same command continues the run."
     return ""
 
 
 def machine_text(run: Run, table: pd.DataFrame) -> str:
-    """The devices that the cases ran on, the cores and torch; a case that was skipped ran on none."""
+    """The devices that the cases ran on, the cores and torch; skipped cases do not count."""
     e = run.environment
     ran = table[(table["status"] != Status.SKIPPED.value).fillna(True).to_numpy(dtype=bool)]
     kinds = sorted({device.partition(":")[0] for device in ran["device"]}) or ["cpu"]
@@ -266,7 +269,7 @@ def machine_text(run: Run, table: pd.DataFrame) -> str:
 
 
 def facts_of(run: Run) -> list[tuple[str, str]]:
-    """(name, value) of what a reader needs to judge and repeat the run."""
+    """(name, value) of the facts that a reader needs to judge and repeat the run."""
     e, m = run.environment, run.measure
     facts = [
         ("processor", e.cpu),
@@ -292,20 +295,20 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
             f"{units.seconds(m.max_time)} per case, settled at {units.percent(m.precision)}",
         ),
     ]
-    return facts + _meanwhile(run.processes) + list(e.variables)
+    return facts + _state_facts(run.processes) + list(e.variables)
 
 
-def _meanwhile(processes: tuple[ProcessFacts, ...]) -> list[tuple[str, str]]:
-    """(name, value) of how the machine was while it was measured, process by process; only what the system told."""
+def _state_facts(processes: tuple[ProcessFacts, ...]) -> list[tuple[str, str]]:
+    """(name, value) of the machine's state during each process, as far as the system reports it."""
 
-    def told(name: str, values: list[float | None], text: Callable[[float], str]) -> list[tuple[str, str]]:
+    def fact(name: str, values: list[float | None], text: Callable[[float], str]) -> list[tuple[str, str]]:
         return [(name, ", ".join("-" if value is None else text(value) for value in values))] if any(values) else []
 
     return [
-        *told("load, each process", [facts.load for facts in processes], lambda value: f"{value:.1f}"),
-        *told("stolen by other guests", [facts.stolen for facts in processes], units.percent),
-        *told("frequency", [facts.frequency_hz for facts in processes], lambda value: units.si(value, "Hz")),
-        *told("slowed down (times)", [facts.throttled for facts in processes], lambda value: units.count(int(value))),
+        *fact("load, each process", [facts.load for facts in processes], lambda value: f"{value:.1f}"),
+        *fact("stolen by other guests", [facts.stolen for facts in processes], units.percent),
+        *fact("frequency", [facts.frequency_hz for facts in processes], lambda value: units.si(value, "Hz")),
+        *fact("slowed down (times)", [facts.throttled for facts in processes], lambda value: units.count(int(value))),
     ]
 
 
@@ -321,7 +324,7 @@ def _data(
     axes: tuple[figures.PlotAxis, ...],
     found: tuple[Finding, ...],
 ) -> str:
-    """What the page's scripts read at once: every column, the settings' order, the findings, the roofs."""
+    """The payload that the page's scripts read first: columns, the settings' order, findings, roofs."""
     payload = Payload()
     cases = cases_into(payload, table)
     cases["yaml"] = {
@@ -365,7 +368,7 @@ def _data(
 
 
 def _blocks(known: Rows) -> str:
-    """What the page's scripts read when a picture needs it: every block."""
+    """The payload that the page's scripts read when a picture needs it: every block."""
     payload = Payload()
     payload.head = blocks_into(payload, known.blocks, known.estimates.floor_s)
     return payload.text()

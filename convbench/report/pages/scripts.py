@@ -1,8 +1,7 @@
 """The report's own JavaScript as one script: ES modules from static/, joined in the order of their imports. Pure.
 
-A page opened from disk may not load modules from files, and a content security policy knows scripts by their hash: so
-the modules (which linters and tests read as they are) become one script that needs neither. Modules share one scope
-then, so that no two of them may define the same name; a test holds this.
+A page opened from disk may not load modules from files, and the content security policy allows a script by its hash.
+So the modules become one script. They share one scope, so no two of them may define the same name; a test checks this.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ _EXPORT = re.compile(r"^export (?=(?:async )?function|const|class)", re.MULTILIN
 
 @cache
 def joined(entry: str) -> str:
-    """The module `entry` and all it imports as one classic script that leaves nothing behind in the global scope."""
+    """The module `entry` and all it imports as one classic script that defines no globals."""
     return "(() => {\n'use strict';\n" + body(entry) + "})();\n"
 
 
 @cache
 def body(entry: str) -> str:
-    """The module `entry` and all it imports, what is imported first, without import and export words."""
+    """The module `entry` and all it imports, imported modules first, without import and export words."""
     return "".join(_EXPORT.sub("", _IMPORT.sub("", static(name))) for name in modules(entry))
 
 

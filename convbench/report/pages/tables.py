@@ -1,4 +1,4 @@
-"""The tables of the report: which columns, in which unit, with which values. Pure; cells are text ready to be shown."""
+"""The tables of the report: columns, units and cells as text. Pure."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ class DisplayKind(StrEnum):
     """How the page treats a column."""
 
     TEXT = "text"
-    WORD = "word"  # few different values: filtered by choosing among them
+    WORD = "word"  # few different values: the reader filters by choosing some
     NUMBER = "number"
     STATUS = "status"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableColumn:
-    """One column of the table of cases; numbers are shown times `factor`, in `unit`; the reader may show the rest.
+    """One column of the table of cases. Numbers are shown times `factor`, in `unit`.
 
-    A number that is `signed` has its plus sign: it is a change. What is not `printed` has no room on paper.
+    A column that is not `shown` is hidden at first. `signed` numbers are changes and have a plus sign. A column that is
+    not `printed` is left out on paper, where the table would be too wide.
     """
 
     name: str
@@ -64,7 +65,7 @@ class Trouble:
     reason: str
 
 
-#: Columns that lead, in this order; then what the sweep varied, then `_FIGURES`, then all that is shown on demand.
+#: The first columns, in this order. Then come swept settings, then `_FIGURES`, then hidden columns.
 _LEADING = ("label", "status", "count", "floor_s", "typical_s", "spread", "tflops", "efficiency", "bound")
 _FIGURES = (
     "support",
@@ -77,9 +78,9 @@ _FIGURES = (
     "reorder_share",
     "implementation",
 )
-#: Of the columns that are shown at first, those that paper has room for. The settings stand in the case's name.
+#: The columns that are shown at first and printed. Settings are not printed, as the case's name has them.
 _PRINTED = frozenset({*_LEADING, "support", "max_error", "implementation"})
-#: Ratios that are told as percent, with their decimals.
+#: Ratios that are shown as percent, with their decimals.
 _PERCENT = {
     "spread": 1,
     "efficiency": 0,
@@ -88,16 +89,16 @@ _PERCENT = {
     "reorder_share": 0,
     "repeats_within": 1,
 }
-#: Units that are shown otherwise: (factor, the unit shown).
+#: Units that are shown as another unit: (factor, the unit shown).
 _SCALED = {"FLOP": (1e-6, "MFLOP"), "B": (2**-20, "MiB"), "1/s": (1.0, "")}
 _HEADINGS = {"label": "case", "status": "check"}
-_ABOUT = {"status": "passed: shapes and values are right; imprecise: right, with less precision than was asked for"}
-#: Figures of which two digits are enough.
+_ABOUT = {"status": "passed: shapes and values are right; imprecise: right, with less precision than requested"}
+#: Figures that are shown with two digits.
 _ROUGH = frozenset({"max_error", "framework_overhead_s", "first_call_s", "peak_bytes", "page_faults"})
 
 
 def case_table(frame: pd.DataFrame) -> tuple[TableColumn, ...]:
-    """The columns of the table of all cases, those shown at first before the others; what no case has is left out."""
+    """The columns of the table of all cases, shown before hidden ones; columns without values are left out."""
     measured = frame["floor_s"].dropna()
     scale = _Scale(
         time=units.time_unit(float(measured.median()) if len(measured) else 1.0),
@@ -113,10 +114,10 @@ def case_table(frame: pd.DataFrame) -> tuple[TableColumn, ...]:
 
 
 def left_on_screen(columns: tuple[TableColumn, ...]) -> str:
-    """What the printed table lacks, in words; "" where that is nothing."""
-    lacking = [column for column in columns if column.shown and not column.printed]
-    figures = [column.heading for column in lacking if column.name not in SETTINGS]
-    settings = "the settings, which stand in each case's name" if len(figures) < len(lacking) else ""
+    """The columns that the printed table leaves out, in words; "" where there are none."""
+    unprinted = [column for column in columns if column.shown and not column.printed]
+    figures = [column.heading for column in unprinted if column.name not in SETTINGS]
+    settings = "the settings, which each case's name has" if len(figures) < len(unprinted) else ""
     return ", ".join(part for part in (settings, *figures) if part)
 
 
@@ -129,7 +130,7 @@ def rows(frame: pd.DataFrame, columns: tuple[TableColumn, ...], most: int) -> li
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scale:
-    """The units that suit the run's numbers: (units in an SI unit, name)."""
+    """The units for the run's numbers: (units in an SI unit, name)."""
 
     time: tuple[float, str]
     rate: tuple[float, str]

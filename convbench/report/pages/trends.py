@@ -1,6 +1,6 @@
 """How each sweep's cases moved over its runs, for the page of all runs: a line, and a sentence for each step. Pure.
 
-What was found out is kept in the file beside the page, whose part is made and read here. Nothing in it is trusted.
+Trends are cached in the file beside the page. This module makes and reads their part of it, and validates every value.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from convbench.report.pages.rendering import begun, when
 if TYPE_CHECKING:
     from convbench.analysis.history.history import Move, Trend
 
-#: Sweeps on the page, those with the newest runs; runs of each, the newest; and steps told of each, the newest.
+#: Sweeps on the page at most, runs of each, and steps of each that get a sentence; always the newest.
 MOST_SWEEPS = 12
 MOST_RUNS = 60
 MOST_MOVES = 5
-#: Characters of a sentence.
+#: Characters of a sentence at most.
 MOST_CHARACTERS = 500
-#: Cases named of a step.
+#: Cases that a step's sentence names.
 _NAMED = 2
 
 
@@ -47,33 +47,35 @@ class StepLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A sweep's trend on one machine, in words and numbers; `earlier` steps are not told."""
+    """A sweep's trend on one machine; `earlier` counts the steps without a sentence."""
 
     machine: str
     cases: int
     dots: tuple[Dot, ...]
-    told: tuple[StepLine, ...]
+    steps: tuple[StepLine, ...]
     earlier: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepTrend:
-    """The lines of a sweep, and what they were made of: (run id, when it finished) of each run, the newest first."""
+    """The lines of a sweep, and `of`: (run id, time of finishing) of each run they show, the newest first."""
 
     of: tuple[tuple[str, str], ...]
     lines: tuple[Line, ...]
 
 
 def line(trend: Trend) -> Line:
-    """What the page says of a trend."""
+    """A trend as the page shows it."""
     return Line(
-        machine=_cut(str(trend.machine)),
+        machine=_shortened(str(trend.machine)),
         cases=trend.cases,
         dots=tuple(
             Dot(run_id=moment.run.id, started_at=moment.run.started_at, ratio=moment.ratio) for moment in trend.moments
         ),
-        told=tuple(
-            StepLine(run_id=move.steps[0].after.run.id, ratio=move.ratio, sentence=_cut(_sentence(move, trend.cases)))
+        steps=tuple(
+            StepLine(
+                run_id=move.steps[0].after.run.id, ratio=move.ratio, sentence=_shortened(_sentence(move, trend.cases))
+            )
             for move in trend.moves[:MOST_MOVES]
         ),
         earlier=len(trend.moves[MOST_MOVES:]),
@@ -98,7 +100,7 @@ def _sentence(move: Move, cases: int) -> str:
 
 
 def to_json(sweeps: Mapping[str, SweepTrend]) -> dict[str, object]:
-    """What is kept of the sweeps, by their names."""
+    """The sweeps' trends as JSON, by name."""
     return {
         name: {
             "of": [list(pair) for pair in sweep.of],
@@ -107,7 +109,7 @@ def to_json(sweeps: Mapping[str, SweepTrend]) -> dict[str, object]:
                     "machine": one.machine,
                     "cases": one.cases,
                     "dots": [[dot.run_id, dot.started_at, dot.ratio] for dot in one.dots],
-                    "told": [[told.run_id, told.ratio, told.sentence] for told in one.told],
+                    "told": [[step.run_id, step.ratio, step.sentence] for step in one.steps],
                     "earlier": one.earlier,
                 }
                 for one in sweep.lines
@@ -118,7 +120,7 @@ def to_json(sweeps: Mapping[str, SweepTrend]) -> dict[str, object]:
 
 
 def from_json(document: object) -> dict[str, SweepTrend]:
-    """What `to_json` kept, without what reads otherwise."""
+    """The trends in a document by `to_json`, without invalid ones."""
     if not isinstance(document, dict):
         return {}
     found = {name: _sweep(fields) for name, fields in document.items()}
@@ -144,38 +146,39 @@ def _line(document: object) -> Line | None:
     values: list[Any] = [document.get(name) for name in ("machine", "cases", "earlier", "dots", "told")]
     if not _is(values, str, int, int, list, list):
         return None
-    machine, cases, earlier, dots, told = values
-    if not all(_is(dot, str, str, float) for dot in dots) or not all(_is(one, str, float, str) for one in told):
+    machine, cases, earlier, dots, steps = values
+    if not all(_is(dot, str, str, float) for dot in dots) or not all(_is(one, str, float, str) for one in steps):
         return None
-    ratios = [*(dot[2] for dot in dots), *(one[1] for one in told)]
+    ratios = [*(dot[2] for dot in dots), *(one[1] for one in steps)]
     if len(dots) < 2 or not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
         return None
     return Line(
-        machine=_cut(machine),
+        machine=_shortened(machine),
         cases=cases,
         dots=tuple(Dot(run_id=run_id, started_at=at, ratio=ratio) for run_id, at, ratio in dots[-MOST_RUNS:]),
-        told=tuple(
-            StepLine(run_id=run_id, ratio=ratio, sentence=_cut(text)) for run_id, ratio, text in told[:MOST_MOVES]
+        steps=tuple(
+            StepLine(run_id=run_id, ratio=ratio, sentence=_shortened(text))
+            for run_id, ratio, text in steps[:MOST_MOVES]
         ),
         earlier=earlier,
     )
 
 
 def _is(values: object, *kinds: type) -> bool:
-    """Whether it is a list of just these types."""
+    """Whether it is a list of values of exactly these types."""
     return isinstance(values, list) and [type(value) for value in values] == list(kinds)
 
 
-#: The picture of a line, in its own units, and the room around the dots.
+#: The size of a line's picture in its own units, and the margin around the dots.
 WIDTH, HEIGHT = 560, 96
 _SIDE = 8
-#: How far the scale reaches on either side of the first run at least, as a ratio minus 1: noise stays small.
+#: The scale covers at least this change either way, as a ratio minus 1, so that noise looks small.
 _LEAST = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spot:
-    """One run's place in the picture, and what is said of it."""
+    """One run's place in the picture, and its title."""
 
     x: str
     y: str
@@ -230,11 +233,11 @@ def shown(name: str, one: Line, hrefs: Mapping[str, str]) -> LineView:
         summary=_summary(one),
         points=" ".join(f"{spot.x},{spot.y}" for spot in spots),
         spots=spots,
-        marks=[Mark(x=x(between[told.run_id]), mood=_mood(told)) for told in one.told if told.run_id in between],
+        marks=[Mark(x=x(between[step.run_id]), mood=_mood(step)) for step in one.steps if step.run_id in between],
         first_y=y(0.0),
         top=units.change(math.exp(high)),
         bottom=units.change(math.exp(low)),
-        moves=[(_mood(told), hrefs.get(told.run_id), begun(told.sentence)) for told in one.told],
+        moves=[(_mood(step), hrefs.get(step.run_id), begun(step.sentence)) for step in one.steps],
         earlier=f"And {units.plural(one.earlier, 'earlier step')}." if one.earlier else "",
     )
 
@@ -242,21 +245,21 @@ def shown(name: str, one: Line, hrefs: Mapping[str, str]) -> LineView:
 def _summary(one: Line) -> str:
     first, last = one.dots[0], one.dots[-1]
     days = _day(first.started_at), _day(last.started_at)
-    told = "" if one.told else f" {begun(no_step(len(one.dots)))}."
+    no_steps = "" if one.steps else f" {begun(no_step(len(one.dots)))}."
     return (
         f"{units.plural(one.cases, 'case')} in {units.plural(len(one.dots), 'run')} "
         f"{'on ' + days[0] if days[0] == days[1] else f'from {days[0]} to {days[1]}'}; "
-        f"median floor {units.change(last.ratio)} against the first run.{told}"
+        f"median floor {units.change(last.ratio)} against the first run.{no_steps}"
     )
 
 
-#: What two levels take, of three runs each (analysis/history/steps.py).
+#: The fewest runs with a step: two levels of three runs each (analysis/history/steps.py).
 _FEWEST_RUNS = 6
 
 
 def no_step(runs: int) -> str:
-    """Why no step is told of so many runs."""
-    return "no step stands out" if runs >= _FEWEST_RUNS else "it takes six runs to tell a step"
+    """Why there is no step in so many runs."""
+    return "no step was detected" if runs >= _FEWEST_RUNS else "it takes six runs to detect a step"
 
 
 def _day(moment: str) -> str:
@@ -264,11 +267,11 @@ def _day(moment: str) -> str:
     return when(moment).partition(",")[0]
 
 
-def _mood(told: StepLine) -> str:
-    return "slower" if told.ratio > 1 else "faster"
+def _mood(step: StepLine) -> str:
+    return "slower" if step.ratio > 1 else "faster"
 
 
-def _cut(text: str) -> str:
-    """The text on one line, its end left out where it is long."""
+def _shortened(text: str) -> str:
+    """The text on one line, shortened to `MOST_CHARACTERS`."""
     whole = " ".join(text.split())
     return whole if len(whole) <= MOST_CHARACTERS else f"{whole[: MOST_CHARACTERS - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"

@@ -6,15 +6,15 @@ import math
 from collections import Counter
 
 from convbench import units
-from convbench.analysis.comparison.common_shift import is_worth_telling
+from convbench.analysis.comparison.common_shift import is_reported
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import Comparison, Group, How, Judgment, Verdict
 from convbench.units import flat
 
 #: The verdicts that get a line for each case, in this order.
-_TOLD = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED)
-_WIDTH = max(len(verdict) for verdict in _TOLD)
-#: What is said of the counted cases in the verdict of all.
+_LISTED = (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.INCONCLUSIVE, Verdict.NOT_JUDGED)
+_WIDTH = max(len(verdict) for verdict in _LISTED)
+#: Words for the counted cases in the verdict of all.
 _WORDS = {
     Verdict.REGRESSED: "slower",
     Verdict.IMPROVED: "faster",
@@ -27,12 +27,12 @@ _WORDS = {
 def compare_text(comparison: Comparison) -> str:
     """One line per case that is not unchanged, the largest change first; the groups; what differs; the verdict of all.
 
-    The verdict is the first word of each case's line and of the last line. No line is wrapped or cut short.
+    The verdict is the first word of each case's line and of the last line. No line is wrapped or shortened.
     """
-    told = [judgment for judgment in comparison.judgments if judgment.verdict in _TOLD]
-    told.sort(key=lambda judgment: (_TOLD.index(judgment.verdict), -size(judgment)))
+    listed = [judgment for judgment in comparison.judgments if judgment.verdict in _LISTED]
+    listed.sort(key=lambda judgment: (_LISTED.index(judgment.verdict), -size(judgment)))
     parts = [
-        [_case(judgment) for judgment in told],
+        [_case(judgment) for judgment in listed],
         [group_text(group) for group in comparison.groups],
         [difference_text(difference) for difference in comparison.differences],
         [verdict_text(comparison)],
@@ -41,7 +41,7 @@ def compare_text(comparison: Comparison) -> str:
 
 
 def size(judgment: Judgment) -> float:
-    """How large the change that is judged is, either way; 0 where there is nothing to compare."""
+    """The size of the judged change in either direction, as a logarithm; 0 where there is nothing to compare."""
     return abs(math.log(judgment.own_ratio)) if judgment.ratio > 0 and math.isfinite(judgment.ratio) else 0.0
 
 
@@ -58,7 +58,7 @@ def _case(judgment: Judgment) -> str:
 
 
 def why_text(judgment: Judgment) -> str:
-    """The reason of a verdict and what else differs between both sides of the case; nothing where there is neither."""
+    """The reason of a verdict and other differences of the case; "" where there are none."""
     return flat("; ".join(filter(None, [judgment.reason, *map(str, judgment.causes)])))
 
 
@@ -70,30 +70,33 @@ def group_text(group: Group) -> str:
 
 
 def difference_text(difference: Difference) -> str:
-    """`differs: torch 2.12.0 -> 2.13.0`, and that one was insisted on which keeps runs from being compared."""
-    return flat(f"differs: {difference}" + (" (compared across it, as asked for)" if difference.decides else ""))
+    """`differs: torch 2.12.0 -> 2.13.0`, with a remark where it makes runs incomparable and is compared anyway."""
+    return flat(
+        f"differs: {difference}"
+        + (" (makes runs incomparable; compared by --across-environments)" if difference.decides else "")
+    )
 
 
 def verdict_text(comparison: Comparison) -> str:
-    """The verdict of all on one line: why, how many cases have which verdict, and what could have been seen."""
+    """The verdict of all on one line: reasons, number of cases per verdict, smallest detectable change."""
     typical, worst = comparison.smallest_seen
     everywhere = f" (in every judged case: {units.percent(worst)})" if worst > typical else ""
     return (
         f"{comparison.verdict}: {'; '.join([*reasons(comparison), _counts(comparison)])}; "
         f"judged {units.count(comparison.judged)} of {units.count(len(comparison.judgments))}, "
-        f"smallest change this comparison could have seen: {units.percent(typical)}{everywhere}"
+        f"smallest detectable change: {units.percent(typical)}{everywhere}"
     )
 
 
 def reasons(comparison: Comparison) -> list[str]:
-    """Why the verdict of all is not simply that of its cases, and what else one must know."""
+    """Why the verdict of all is not simply that of its cases, and further notes."""
     notes = [flat(note) for note in comparison.notes]
     if comparison.is_machine:
         moved = units.percent(comparison.moved)
-        return [f"half of all cases moved by about {moved}, a change of machine, not of code (use ab)", *notes]
-    if is_worth_telling(comparison.shift):
+        return [f"half of all cases moved by about {moved}: the machine changed, not the code (use ab)", *notes]
+    if is_reported(comparison.shift):
         together = units.change(comparison.shift)
-        notes.insert(0, f"half of all cases moved together, {together}; each is judged by what it moved beyond")
+        notes.insert(0, f"half of all cases moved together by {together}, and each is judged without this common shift")
     if comparison.verdict is not Verdict.INCONCLUSIVE:
         return notes
     times = math.ceil(comparison.longer)

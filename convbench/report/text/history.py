@@ -15,7 +15,7 @@ from convbench.units import flat
 
 #: From the lowest floor to the highest.
 _BARS = "▁▂▃▄▅▆▇█"
-#: A span of floors that fills the bars, as a logarithm: what is steadier stays low.
+#: The smallest span of floors that fills the bars, as a logarithm: steadier floors get low bars.
 _LEAST_SPAN = 0.1
 #: Runs in the line of bars, the newest.
 _WIDEST = 60
@@ -40,7 +40,7 @@ def _machine(series: Series) -> str:
         last = point if point.judged else last
     kept = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
     lines = table([tuple(row[column] for column in kept) for row in rows])
-    return "\n".join([head, lines, *_told(series)])
+    return "\n".join([head, lines, *_closing(series)])
 
 
 def _row(point: Point, before: Point | None) -> tuple[str, ...]:
@@ -58,15 +58,15 @@ def _row(point: Point, before: Point | None) -> tuple[str, ...]:
 
 
 def _note(point: Point) -> str:
-    """Why a run takes no part."""
+    """Why a run is not compared."""
     if point.judged:
         return ""
     if point.result.status is not Status.PASSED:
         return point.result.reason or ""
-    return "too few blocks to be held against the others" if not math.isnan(point.floor_s) else "no blocks"
+    return "too few blocks to compare with the others" if not math.isnan(point.floor_s) else "no blocks"
 
 
-def _told(series: Series) -> list[str]:
+def _closing(series: Series) -> list[str]:
     judged = series.judged
     if len(judged) < 2:
         return []
@@ -75,29 +75,29 @@ def _told(series: Series) -> list[str]:
     if series.steps:
         return [*(step_text(step) for step in series.steps), over]
     if len(judged) < 2 * FEWEST:
-        return [f"it takes {2 * FEWEST} runs to tell a step; {over}"]
+        return [f"it takes {2 * FEWEST} runs to detect a step; {over}"]
     return [f"no step of more than {units.percent(series.threshold, 0)} with {FEWEST} runs on either side; {over}"]
 
 
 def step_text(step: Step) -> str:
-    """`slower by 30.1 % from run 20261124-... to run 20261125-...: 1.00 ms -> 1.30 ms (4 and 3 runs); torch ...`."""
+    """`step +30.1 % from run 20261124-... to run 20261125-...: 1.00 ms -> 1.30 ms, median of 4 and of 3 runs; ...`."""
     floors = f"{units.seconds(step.base_s)} -> {units.seconds(step.new_s)}"
     between = f"from run {step.before.run.id} to run {step.after.run.id}"
-    told = [f"{floors}, median of {units.count(step.base_runs)} and of {units.plural(step.new_runs, 'run')}"]
-    told += differences_text(differences_at([step]))
-    return flat(f"step {units.change(step.ratio)} {between}: {'; '.join(told)}")
+    parts = [f"{floors}, median of {units.count(step.base_runs)} and of {units.plural(step.new_runs, 'run')}"]
+    parts += differences_text(differences_at([step]))
+    return flat(f"step {units.change(step.ratio)} {between}: {'; '.join(parts)}")
 
 
 def differences_text(differences: Sequence[Difference]) -> list[str]:
-    """What differs at a step, commits short; that nothing does, where nothing is known to."""
-    told = [
+    """The differences at a step, with short commits; one sentence where none is known."""
+    texts = [
         f"commit {_short(one.base)} -> {_short(one.new)}" if one.what == "commit" else str(one) for one in differences
     ]
-    return told or ["nothing else is known to differ"]
+    return texts or ["no other difference is known"]
 
 
 def _short(commit: str) -> str:
-    """`1a2b3c4d5e with changes` of a whole hash and what follows it."""
+    """`1a2b3c4d5e with changes` from a whole hash and the words after it."""
     name, *rest = commit.split(" ")
     return " ".join([name[:10], *rest])
 

@@ -1,21 +1,21 @@
-"""User text in markdown that a person reads on GitHub or GitLab: it stays text, on one line, and calls nobody."""
+"""User text for markdown on GitHub or GitLab: it stays text on one line and mentions nobody."""
 
 from __future__ import annotations
 
 import re
 
-#: What markdown takes for emphasis, code, links, the end of a table's cell.
+#: Marks of emphasis, code, links and table cells in markdown.
 _MARKS = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)")
-#: What calls a person or a team, or links to an issue, a merge request or a snippet.
+#: Marks that mention a person or a team, or link to an issue, a merge request or a snippet.
 _CALLS = re.compile(r"@|[#!$](?=\d)")
-#: A zero-width space keeps the two apart. An HTML entity would not: mentions are sought in the text that results.
+#: A zero-width space after the mark prevents that. An HTML entity would not: it is decoded before mentions are found.
 _APART = "\N{ZERO WIDTH SPACE}"
 
 
 def escaped(text: str, *, most: int | None = None) -> str:
     """`text` on one line of a paragraph or a table's cell; no tags, no emphasis, nobody mentioned.
 
-    What is over `most` characters is left out, which an ellipsis says.
+    A text over `most` characters ends in an ellipsis.
     """
     text = " ".join(text.split())
     if most is not None and len(text) > most:

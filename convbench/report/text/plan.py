@@ -1,4 +1,4 @@
-"""What `convbench plan` prints: the cases, the rejections with their reasons, and what the run will cost."""
+"""What `convbench plan` prints: the cases, the rejections with their reasons, the time and memory of the run."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def plan_text(
 ) -> str:
     """The plan as text; at most `most` cases are listed (None: all cases and rejections).
 
-    At most `workers` worker processes are alive at a time. `forecast_s` is how long the run will take, where a stored
-    run of this machine tells.
+    At most `workers` worker processes are alive at a time. `forecast_s` is the expected time of the run in seconds,
+    where a stored run of this machine gives it.
     """
     parts = [_headline(name, cases, rejections, points, merged, excluded)]
     if cases:
@@ -41,12 +41,12 @@ def plan_text(
         parts.append("nothing is left to measure")
     if rejections:
         reasons = Counter(rejection.reason for rejection in rejections)
-        told = (
+        heading = (
             f"torch would refuse {units.plural(len(rejections), 'point')}, for {units.plural(len(reasons), 'reason')}:"
         )
         some = rejections[: None if most is None else MOST_REJECTIONS]
         shown = [f"  {flat(item.label)}: {flat(item.reason)}" for item in some]
-        parts.append(f"{told}\n{_listed(shown, len(rejections) - len(shown))}")
+        parts.append(f"{heading}\n{_listed(shown, len(rejections) - len(shown))}")
     return "\n\n".join(parts)
 
 
@@ -62,8 +62,8 @@ def _headline(
         )
         if number
     ]
-    told = f" of {units.plural(points, 'point')} ({', '.join(left_out)})" if left_out else ""
-    return f"{flat(name)}: {units.plural(len(cases), 'case')}{told}"
+    of_points = f" of {units.plural(points, 'point')} ({', '.join(left_out)})" if left_out else ""
+    return f"{flat(name)}: {units.plural(len(cases), 'case')}{of_points}"
 
 
 def _line(case: Case) -> str:

@@ -1,4 +1,4 @@
-"""What `convbench runs` and `convbench baseline list` print: the stored runs, newest first, and the names for some."""
+"""What `convbench runs` and `convbench baseline list` print: the stored runs, newest first, and the baselines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convbench.units import flat
 
 
 def runs_text(runs: Sequence[RunSummary]) -> str:
-    """One line a run; a row is never wrapped. Imprecise cases, commit and branch where any run has some."""
+    """One line a run, never wrapped. Columns for imprecise cases, commit and branch are there if a run has any."""
     if not runs:
         return "no runs are stored yet; `convbench run CONFIG` makes one"
     rows: list[tuple[str, ...]] = [
@@ -33,18 +33,18 @@ def runs_text(runs: Sequence[RunSummary]) -> str:
         )
         for run in runs
     ]
-    told = [
+    kept = [
         column for column, head in enumerate(rows[0]) if head not in _SPARSE or any(row[column] for row in rows[1:])
     ]
-    return table([tuple(row[column] for column in told) for row in rows])
+    return table([tuple(row[column] for column in kept) for row in rows])
 
 
-#: Columns that are left out where no run has anything there.
+#: Columns that are left out where they are empty for all runs.
 _SPARSE = ("imprecise", "commit", "branch")
 
 
 def short_commit(git: Git | None) -> str:
-    """`1a2b3c4d5e`, with a plus where files differed from it; nothing where none is known."""
+    """`1a2b3c4d5e`, with a plus where files differed from it; "" where none is known."""
     return git.commit[:10] + ("+" if git.dirty else "") if git else ""
 
 
@@ -58,7 +58,7 @@ def baselines_text(baselines: Sequence[Baseline]) -> str:
 
 
 def minute(time: str) -> str:
-    """`2026-11-24 03:30`; the text itself where it is no time."""
+    """`2026-11-24 03:30`; the text itself if it is not a time."""
     try:
         return datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M")
     except ValueError:
@@ -66,7 +66,7 @@ def minute(time: str) -> str:
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Rows of equally many cells in columns, two blanks apart; a cell's text is on one line."""
+    """Rows of equally many cells as columns, two spaces apart; a cell's text is on one line."""
     rows = [tuple(flat(cell) for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)

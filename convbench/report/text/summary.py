@@ -1,6 +1,6 @@
-"""What a job's summary and a comment on a pull request say, in markdown, the worst first. Pure, and never too long.
+"""The text of a job's summary and of a comment on a pull request, in markdown, the worst first. Pure.
 
-GitHub takes comments of 65,536 characters; what does not fit is left out by whole lines, and counted.
+GitHub accepts comments of 65,536 characters. Lines that do not fit are left out and counted.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from convbench.report.text.compare import difference_text, group_text, size, ver
 from convbench.report.text.markdown import escaped
 from convbench.report.text.runs import minute
 
-#: Characters of a summary at most: under GitHub's limit, with room for a line that someone puts before or after.
+#: Characters of a summary at most: below GitHub's limit, with room for a further line.
 MOST = 60_000
-#: Rows that are seen without opening anything.
+#: Rows outside the fold.
 _OPEN_ROWS = 12
-#: Characters of one user text in a cell and in a line at most, and of a list above the table: hostile labels and
-#: torch's longest reasons must not leave the rest out. Escaping makes five characters of one at most.
+#: Characters at most of one user text in a cell, of one in a line, and of a list above the table. So long labels and
+#: reasons leave room for the rest. Escaping makes five characters of one at most.
 _CELL, _LINE, _LIST = 300, 1500, 9000
-#: Room for what stands after the rows.
+#: Characters kept free for the text after the rows.
 _CLOSING = 400
 
 
@@ -42,14 +42,14 @@ def comparison_summary(comparison: Comparison, *, most: int = MOST) -> str:
     ]
     lines += _list("Changes that belong together", [group_text(group) for group in comparison.groups])
     differing = [difference_text(each).removeprefix("differs: ") for each in comparison.differences]
-    lines += _list("What differs besides", differing)
-    told = worst_first(comparison)
+    lines += _list("Other differences", differing)
+    judgments = worst_first(comparison)
     header = ["| verdict | change | interval | floor | case | why |", "|---|--:|---|---|---|---|"]
-    return _with_table(lines, header, map(_row, told), len(told), most)
+    return _with_table(lines, header, map(_row, judgments), len(judgments), most)
 
 
 def run_summary(run: Run, findings: Sequence[str] = ()) -> str:
-    """How many cases ended how, on what, what was found, and every case that did not pass, the wrong first."""
+    """The number of cases per status, the machine, the findings, and every case that did not pass, the wrong first."""
     env = run.environment
     counts = Counter(result.status for result in run.results)
     ended = [f"{units.count(counts[status])} {_words(status)}" for status in Status if counts[status]]
@@ -70,9 +70,9 @@ def run_summary(run: Run, findings: Sequence[str] = ()) -> str:
 
 
 def worst_first(comparison: Comparison) -> list[Judgment]:
-    """Every case that is not unchanged: wrong, imprecise, slower by how much, not measured, inconclusive, faster."""
-    told = [judgment for judgment in comparison.judgments if judgment.verdict is not Verdict.UNCHANGED]
-    return sorted(told, key=lambda judgment: (_rank(judgment), -size(judgment)))
+    """Every case that is not unchanged: wrong, imprecise, slower, not measured, inconclusive, not judged, faster."""
+    changed = [judgment for judgment in comparison.judgments if judgment.verdict is not Verdict.UNCHANGED]
+    return sorted(changed, key=lambda judgment: (_rank(judgment), -size(judgment)))
 
 
 def _rank(judgment: Judgment) -> int:
@@ -88,7 +88,7 @@ def _words(status: Status) -> str:
 
 
 def _sides(comparison: Comparison) -> str:
-    """Which runs are compared, and how."""
+    """The compared runs, and how they were measured."""
     base, new = comparison.base, comparison.new
     if comparison.how is How.SIDE_BY_SIDE:
         return f"Measured side by side, {escaped(minute(new.started_at), most=_CELL)} UTC."
@@ -116,7 +116,7 @@ def _cells(*cells: str) -> str:
 
 
 def _list(title: str, sentences: Sequence[str]) -> list[str]:
-    """A list under a title, as long as it may be; nothing where there is nothing to list."""
+    """A list under a title, up to the longest length; [] where there are no sentences."""
     kept = _fitting((f"- {escaped(sentence, most=_LINE)}" for sentence in sentences), _LIST)
     left_out = len(sentences) - len(kept)
     more = [f"- and {units.count(left_out)} more"] if left_out else []
@@ -124,7 +124,7 @@ def _list(title: str, sentences: Sequence[str]) -> list[str]:
 
 
 def _with_table(lines: Sequence[str], header: Sequence[str], rows: Iterable[str], total: int, most: int) -> str:
-    """The lines and as many of the rows, one a case, as fit: the first in sight, the others behind a click."""
+    """The lines and as many rows, one a case, as fit: the first rows outside a fold, the others inside it."""
     lines = list(lines)
     opening = "<details><summary>{} more</summary>"
     table = ["", *header]
@@ -137,12 +137,12 @@ def _with_table(lines: Sequence[str], header: Sequence[str], rows: Iterable[str]
         lines += ["", opening.format(more), *table, *kept[_OPEN_ROWS:], "", "</details>"]
     left_out = total - len(kept)
     if left_out:
-        lines += ["", f"{units.plural(left_out, 'case is', 'cases are')} left out here; the log has them all."]
+        lines += ["", f"{units.plural(left_out, 'case is', 'cases are')} left out here; the log has all."]
     return "\n".join(lines) + "\n"
 
 
 def _fitting(lines: Iterable[str], room: int) -> list[str]:
-    """The first lines, as many as there is room for with the ends of their lines; no other is made."""
+    """The first lines that fit, counted with their line ends; further lines are not made."""
     kept = []
     for line in lines:
         room -= len(line) + 1

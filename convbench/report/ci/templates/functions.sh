@@ -1,11 +1,11 @@
-# environment CHECKOUT FOLDER: makes in FOLDER what the lock file of CHECKOUT asks for.
-# Modules are then looked for in the checkout itself; a package that has to be built first is installed here as well:
-# end with  "$folder/bin/python" -m pip install --no-deps --editable .
+# environment CHECKOUT FOLDER: installs the packages in the lock file of CHECKOUT into FOLDER.
+# Python then searches modules in the checkout itself. If your package must be built first, install it here too, with
+# "$folder/bin/python" -m pip install --no-deps --editable .
 environment() {
   local checkout=$1 folder=$2 lock
   python -m venv "$folder"
   (
-    cd "$checkout" # lock files name other files from there
+    cd "$checkout" # paths in lock files are relative to it
     if [ -f uv.lock ]; then
       UV_PROJECT_ENVIRONMENT=$folder tool uv sync --frozen --inexact
       exit
@@ -13,7 +13,7 @@ environment() {
       VIRTUAL_ENV=$folder tool poetry install --no-interaction
       exit
     elif [ -f pylock.toml ]; then
-      "$folder/bin/python" -m pip install --quiet --upgrade pip # an old one cannot read it
+      "$folder/bin/python" -m pip install --quiet --upgrade pip # an old pip cannot read it
       "$folder/bin/python" -m pip install --requirement pylock.toml
       exit
     fi
@@ -28,11 +28,11 @@ environment() {
       exit
     fi
     echo "$checkout has no lock file: neither uv.lock, poetry.lock, pylock.toml, requirements.lock," \
-      "requirements.txt nor constraints.txt. Without one both sides would get whatever is newest today." >&2
+      "requirements.txt nor constraints.txt. Without a lock file both sides would get the newest versions." >&2
     exit 2
   )
 }
-# tool NAME ARGUMENT...: runs the program of a package of that name, which is installed when it is first needed.
+# tool NAME ARGUMENT...: runs the program NAME of the package NAME, and installs it before the first use.
 tool() {
   if [ ! -x "$WORK/tools/bin/$1" ]; then
     python -m venv "$WORK/tools"
@@ -40,15 +40,15 @@ tool() {
   fi
   "$WORK/tools/bin/$1" "${@:2}"
 }
-# module_path OPTION CHECKOUT: OPTION before each folder of the checkout in which modules are looked for, one a line.
+# module_path OPTION CHECKOUT: prints OPTION and each folder of the checkout with modules, one a line.
 module_path() {
   local folder
   for folder in "$2/src" "$2"; do
     if [ -d "$folder" ]; then printf '%s\n' "$1" "$folder"; fi
   done
 }
-# baseline_name CONFIG: a baseline for each sweep on each model of processor: `main/quick/AMD-EPYC-7763-64-Core-Processor`.
-# Hosted runners differ from day to day, and times of different processors are never compared.
+# baseline_name CONFIG: the name of the baseline of a sweep on this processor: `main/quick/AMD-EPYC-7763-64-Core-Processor`.
+# Hosted runners differ from day to day, and convbench does not compare times of different processors.
 baseline_name() {
   local stem=${1##*/} processor
   processor=$(LC_ALL=C lscpu | sed -n 's/^ *Model name: *//p' | head -n 1)

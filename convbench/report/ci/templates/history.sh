@@ -8,8 +8,8 @@ if "$convbench" baseline list | awk -v name="$baseline" '$1 == name {found = 1} 
 if [ "$known" = yes ] && [ "$ACCEPT" != true ]; then options+=(--against "baseline:$baseline"); fi
 report=$("$convbench" run "$CONFIG" "${options[@]}") || code=$?
 echo "exit code $code; report: ${report:-none}"
-# Exit code 4: the environment is another since, as the lock file said. The pull request that changed it was judged
-# side by side; from here on the history has a new baseline.
+# Exit code 4: the lock file has changed the environment since the baseline. The pull request that changed it was judged
+# side by side. This run becomes the new baseline of the history.
 if [ "$code" = 4 ]; then
   echo "Not comparable with $baseline, see the log: this run is the new baseline." | tee -a convbench-out/summary.md
 fi

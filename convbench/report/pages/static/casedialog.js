@@ -1,10 +1,10 @@
-// The dialog that shows one case over a page: opening, closing, going on to the next. What it shows is its heirs'.
+// The dialog that shows one case over a page: opening, closing, next and previous. Subclasses make its content.
 
 import { element } from "./dom.js";
 
 /**
- * The dialog of a case; one at a time. Heirs say which column is its status (`statusColumn`), what stands below its title
- * (`content`), and draw its pictures (`draw`).
+ * The dialog of a case, one at a time. Subclasses define the column with its status (`statusColumn`) and its elements
+ * below the title (`content`), and draw its pictures (`draw`).
  */
 export class CaseDialog {
   constructor({ cases, blocks, ordered, onOpen, onClose }) {
@@ -16,7 +16,7 @@ export class CaseDialog {
       this.onClose();
     });
     this.dialog.addEventListener("click", (event) => {
-      if (event.target === this.dialog) this.dialog.close(); // beside it
+      if (event.target === this.dialog) this.dialog.close(); // a click beside it
     });
     this.dialog.addEventListener("keydown", (event) => {
       if (event.target.closest("input, select, textarea, pre, .scroll")) return;
@@ -31,14 +31,14 @@ export class CaseDialog {
     this.onOpen(row, !this.dialog.open);
     this.fill(row);
     if (!this.dialog.open) this.dialog.showModal();
-    // What had the focus is gone: the same button has it again, or the title, which is read aloud.
+    // The focused element was replaced: focus the same button again, or the title for screen readers.
     const button = stepped && this.dialog.querySelector(`button[aria-label="${stepped}"]`);
     (button ?? document.getElementById("case-title")).focus({ preventScroll: true });
     this.dialog.scrollTop = 0;
     this.draw(row);
   }
 
-  /** Draw the open case's blocks anew: the theme or the width is another. */
+  /** Draw the open case's blocks again after a change of theme or width. */
   redraw() {
     if (this.row !== null) this.draw(this.row);
   }

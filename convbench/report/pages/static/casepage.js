@@ -1,4 +1,4 @@
-// One case: its numbers, its blocks, its check, what ran, its neighbours, and how to run it again.
+// One case: its numbers, its blocks, its check, what ran, similar cases, and how to run it again.
 
 import { CaseDialog } from "./casedialog.js";
 import { baseLayout, histogram, logAxis, plainAxis } from "./charts.js";
@@ -10,31 +10,31 @@ import { commandsOf, sweepOf } from "./rerun.js";
 
 /** Unit roundoff of each dtype: half the distance from 1 to the next number. */
 const ROUNDOFF = { float64: 53, float32: 24, float16: 11, bfloat16: 8 };
-/** Columns that stand elsewhere in the page of a case. */
+/** Columns that the page of a case shows in other places. */
 const ELSEWHERE = new Set(["label", "case_id", "status", "reason", "name", "yaml"]);
 
-/** What the check found, in a sentence. */
+/** The result of the check, in a sentence. */
 export function checkText(cases, row) {
   const value = (name) => cases.value(name, row);
   const status = value("status");
   if (status === "failed") return `Wrong: ${value("reason")}`;
-  if (status === "imprecise") return `Right, with less precision than was asked for: ${value("reason")}`;
-  if (value("method") === null) return "It was not checked: it did not run.";
+  if (status === "imprecise") return `Right, with less precision than requested: ${value("reason")}`;
+  if (value("method") === null) return "It was not checked, because it did not run.";
   const how =
     value("method") === "exact"
-      ? "On small integers, for which every order of summation gives the same sum, every element was exact."
-      : "Its kernel is not exact on integers (Winograd, FFT): it was judged by the norm of its error.";
+      ? "Every element was exact on small integers, whose sum is the same in every order of summation."
+      : "Its kernel is not exact on integers (Winograd, FFT), so the norm of its error was checked.";
   const bits = ROUNDOFF[value("autocast") === "none" ? value("dtype") : value("autocast")] ?? ROUNDOFF.float32;
   const error = value("max_error");
   if (error === null) return how;
   const share = error * 2 ** -bits;
   return (
-    `${how} On the timed data the largest error was ${formatNumber(error, 2, 0)} units of roundoff (2^-${bits}) of its ` +
-    `bound, the sum |x||w| + |b| of its terms: ${share === 0 ? "none" : `${share.toExponential(1)} of it`}.`
+    `${how} On the timed data the largest error was ${formatNumber(error, 2, 0)} units of roundoff (2^-${bits}) of its bound. ` +
+    `The bound is the sum |x||w| + |b|, and the error was ${share === 0 ? "0" : share.toExponential(1)} times it.`
   );
 }
 
-/** For each swept setting the cases that differ in it alone: {axis, rows} with this case's own row among them. */
+/** {axis, rows} for each swept setting: the cases that differ in it alone, and this case. */
 export function neighbours(cases, row) {
   return cases.axes.flatMap((axis) => {
     const { groups } = cases.groups([axis.name]);
@@ -44,18 +44,18 @@ export function neighbours(cases, row) {
   });
 }
 
-/** How another case's floor compares: `1.31x slower`, or that the difference is within the spread of both. */
+/** Another case's floor beside this one: `1.31x slower`, or that the difference is within the spread. */
 export function comparison(cases, row, other) {
   const [own, its] = [cases.value("floor_s", row), cases.value("floor_s", other)];
   if (row === other) return "this case";
   if (own === null || its === null) return cases.text("status", other);
   const ratio = its / own;
   const spread = Math.max(cases.value("spread", row) ?? 0.1, cases.value("spread", other) ?? 0.1);
-  if (Math.abs(Math.log(ratio)) <= Math.log1p(spread)) return "the same within the spread";
+  if (Math.abs(Math.log(ratio)) <= Math.log1p(spread)) return "equal within the spread";
   return ratio > 1 ? `${formatNumber(ratio, 3, 0)}x slower` : `${formatNumber(1 / ratio, 3, 0)}x faster`;
 }
 
-/** {traces, layout} of a case's blocks in the order of time, and beside them how they are distributed. */
+/** {traces, layout} of a case's blocks in the order of time, with their distribution beside them. */
 export function blocksPicture(cases, blocks, row, look) {
   const ink = paper(look.theme);
   const colours = palette(look.theme, 2, false);
@@ -140,11 +140,11 @@ export class CasePage extends CaseDialog {
       cases.value("floor_s", row) === null
         ? null
         : element("div", { class: "plot", id: "case-blocks", role: "img", "aria-label": this.blocksText(row) }),
-      element("h3", {}, "Is it right?"),
+      element("h3", {}, "Check"),
       element("p", { id: "case-check" }, checkText(cases, row)),
       ...this.ran(row),
       ...this.neighbourTable(row),
-      element("h3", {}, "The convolution"),
+      element("h3", {}, "Convolution"),
       element(
         "p",
         {},
@@ -159,7 +159,7 @@ export class CasePage extends CaseDialog {
               this.explain(row);
             },
           },
-          "See how it slides",
+          "Show how it is computed",
         ),
       ),
       element("h3", {}, "Run it again"),
@@ -188,11 +188,11 @@ export class CasePage extends CaseDialog {
     ];
   }
 
-  /** The figures that lead. */
+  /** The main figures. */
   figures(row) {
     const { cases } = this;
     const names = ["floor_s", "typical_s", "spread", "support", "tflops", "efficiency", "images_per_second"];
-    const told = names.filter((name) => cases.value(name, row) !== null);
+    const shown = names.filter((name) => cases.value(name, row) !== null);
     const text = (name) =>
       name.endsWith("_s")
         ? formatSeconds(cases.value(name, row))
@@ -200,7 +200,7 @@ export class CasePage extends CaseDialog {
     return element(
       "dl",
       { class: "case-figures" },
-      told.map((name) =>
+      shown.map((name) =>
         element(
           "div",
           { title: cases.spec.get(name).about },
@@ -216,7 +216,7 @@ export class CasePage extends CaseDialog {
     return `${text("blocks")} blocks in ${text("processes")} processes; floor ${text("floor_s")}, typical ${text("typical_s")} ${this.cases.spec.get("floor_s").unit}`;
   }
 
-  /** What ran, and what limited it. */
+  /** The implementation that ran, and its limit. */
   ran(row) {
     const { cases } = this;
     const value = (name) => cases.value(name, row);
@@ -224,8 +224,8 @@ export class CasePage extends CaseDialog {
     if (value("implementation")) sentences.push(`torch ran ${value("implementation")}.`);
     if (value("efficiency") !== null) {
       sentences.push(
-        `The machine's roofs allow ${formatSeconds(value("attainable_s"))}, so it reaches ${cases.text("efficiency", row)} %; ` +
-          `the nearer roof is ${value("bound")}.`,
+        `It reaches ${cases.text("efficiency", row)} % of what the machine's roofs allow, which is ${formatSeconds(value("attainable_s"))}. ` +
+          `The nearer roof is ${value("bound")}.`,
       );
     }
     if (value("over_roof")) sentences.push(`It is faster than the roofs allow: ${value("over_roof")}.`);
@@ -265,14 +265,14 @@ export class CasePage extends CaseDialog {
         ),
       ),
     );
-    const head = ["Setting", "Value", "Floor", "Beside this case"].map((text, i) =>
+    const head = ["Setting", "Value", "Floor", "Compared with this case"].map((text, i) =>
       element("th", { scope: "col", class: i === 2 ? "number" : null }, text),
     );
     return [
-      element("h3", {}, "Neighbours: all else equal"),
+      element("h3", {}, "Cases that differ in one setting"),
       element(
         "div",
-        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Neighbours" },
+        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Cases that differ in one setting" },
         element(
           "table",
           { class: "plain", id: "case-neighbours" },
@@ -285,11 +285,11 @@ export class CasePage extends CaseDialog {
 
   numbers(row) {
     const { cases } = this;
-    const told = cases.specs.filter(({ name }) => !ELSEWHERE.has(name) && cases.value(name, row) !== null);
+    const shown = cases.specs.filter(({ name }) => !ELSEWHERE.has(name) && cases.value(name, row) !== null);
     return element(
       "dl",
       { class: "facts", id: "case-numbers" },
-      told.map(({ name, heading, unit, about }) =>
+      shown.map(({ name, heading, unit, about }) =>
         element(
           "div",
           { title: about, dataset: { name } },

@@ -1,8 +1,8 @@
-// The cases of the run, column by column, and what pictures and tables ask of them. No drawing here.
+// The cases of the run, column by column, for pictures and tables. No drawing here.
 
 import { formatCell } from "./format.js";
 
-/** Ratios to a floor travel as steps of this in their logarithm (convbench/report/pages/payload.py). */
+/** Payloads hold ratios to a floor as steps of their logarithm (convbench/report/pages/payload.py). */
 const RATIO_STEP = 1e-4;
 const NO_RATIO = 65535;
 
@@ -10,15 +10,15 @@ const NO_RATIO = 65535;
 export class Cases {
   constructor({ head, array }) {
     this.head = head;
-    /** The settings that say what is computed; all others are ways to compute it. */
+    /** The settings of the problem; all others are settings of execution. */
     this.problem = head.problem;
     this.length = head.length;
     this.specs = head.columns;
     this.spec = new Map(head.columns.map((column) => [column.name, column]));
     this.columns = new Map();
-    for (const [name, told] of Object.entries(head.cases)) {
-      const codes = told.codes ? array(told.codes) : null;
-      this.columns.set(name, { numbers: told.array ? array(told.array) : null, values: told.values, codes });
+    for (const [name, entry] of Object.entries(head.cases)) {
+      const codes = entry.codes ? array(entry.codes) : null;
+      this.columns.set(name, { numbers: entry.array ? array(entry.array) : null, values: entry.values, codes });
     }
     this.axes = head.axes.map((axis) => ({ ...axis, codes: array(axis.codes) }));
     this.axis = new Map(this.axes.map((axis) => [axis.name, axis]));
@@ -54,7 +54,7 @@ export class Cases {
     return code < 0 ? null : column.values[code];
   }
 
-  /** A cell as the reader sees it in its column; the texts of few different values are made once. */
+  /** A cell's text in its column. Texts of columns with few different values are made once. */
   text(name, row) {
     const column = this.columns.get(name);
     if (!column || column.numbers) return this.written(name, this.value(name, row));
@@ -74,8 +74,8 @@ export class Cases {
   }
 
   /**
-   * For each row a number that rows share which are alike in every axis but those named: two such rows differ in these
-   * alone. Settings that are not swept are the same everywhere.
+   * A number for each row. Rows with the same number agree in every axis except those named. Settings that are not swept
+   * are the same in all rows.
    */
   groups(except) {
     const names = this.axes.map(({ name }) => name);
@@ -105,7 +105,7 @@ export class Cases {
     return { groups, count };
   }
 
-  /** The value of an axis at a row, in words. */
+  /** The value of an axis in a row, as text. */
   axisText(axis, row) {
     return axis.texts[axis.codes[row]];
   }
@@ -147,7 +147,7 @@ export function geometricMean(numbers) {
   return Math.exp(sum / numbers.length);
 }
 
-/** The median of some numbers: the mean of the middle two where they are even. */
+/** The median of some numbers: the mean of the middle two where their count is even. */
 export function median(numbers) {
   const sorted = [...numbers].sort((a, b) => a - b);
   return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;

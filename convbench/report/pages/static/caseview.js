@@ -1,17 +1,17 @@
-// What every page about cases does with them: the table, the pictures that may follow it, the page of one, its links.
+// The parts of every page about cases: the table, the pictures, the page of one case, the links.
 
 import { Pictures } from "./pictures.js";
 import { goTo, keepOver, showThemes } from "./shell.js";
 import { showTable } from "./table.js";
 import { followLinks, remember, viewed, whenViewed } from "./view.js";
 
-/** Milliseconds after which a reader who types has paused. */
+/** The pictures wait so many milliseconds after the last key. */
 const TYPING_MS = 250;
 
 /**
- * The cases of a page. `selection(told)` gives {rows, text} of what a link keeps, null where it keeps all; `kinds` are
- * the pictures as `Pictures` takes them; `casePage(shared)` makes the page of a case. Returns {page, pictures,
- * openId, toTable, keep}.
+ * The cases of a page. `selection(link)` gives {rows, text} of a link, or null for all cases. `kinds` are the pictures,
+ * as the argument of `Pictures`. `casePage(shared)` makes the page of a case. Returns {page, pictures, openId, toTable,
+ * keep}.
  */
 export async function showCases({ cases, blocks, selection, kinds, casePage }) {
   const only = document.getElementById("only-shown");
@@ -20,13 +20,13 @@ export async function showCases({ cases, blocks, selection, kinds, casePage }) {
   let waiting = null;
   const table = await showTable(cases, document.querySelector("title").dataset.file, () => {
     if (!only.checked) return;
-    clearTimeout(waiting); // a reader who types is let finish
+    clearTimeout(waiting); // the reader is still typing
     waiting = setTimeout(() => pictures?.refresh(), TYPING_MS);
   });
   const keep = keepOver(table, selection);
-  const toTable = (told) => {
+  const toTable = (link) => {
     page.close();
-    keep(told);
+    keep(link);
     goTo(document.getElementById("cases"));
   };
   const page = casePage({
@@ -62,7 +62,7 @@ export async function showCases({ cases, blocks, selection, kinds, casePage }) {
   return { page, pictures, openId, toTable, keep };
 }
 
-/** Show what the address says and follow the page's links; `follow(link)` says whether one meant something else. */
+/** Show the view in the address and follow the page's links; `follow(link)` is true if it handled the link. */
 export function followCases({ page, pictures, openId, toTable, keep }, follow = () => false) {
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[href^='#']");
@@ -70,7 +70,7 @@ export function followCases({ page, pictures, openId, toTable, keep }, follow = 
     event.preventDefault();
     const target = link.getAttribute("href").slice(1);
     if (!target.includes("="))
-      goTo(document.getElementById(target)); // a place: what is viewed stays in the address
+      goTo(document.getElementById(target)); // a place in the page: the address keeps the view
     else if (link.dataset.only) toTable(link.dataset.only);
     else if (!follow(link)) openId(decodeURIComponent(target.slice("case=".length)));
   });

@@ -1,9 +1,9 @@
-// What all pictures share: axes that read well, hover texts, panels side by side. plotly takes what these return.
+// What all pictures share: axes, hover texts, panels side by side. The results are arguments for plotly.
 
 import { palette, paper } from "./colours.js";
 import { escapePlotly, formatNumber, formatSeconds, formatSi } from "./format.js";
 
-/** More dots than this cost the browser more than they show. */
+/** Dots of a picture at most: more make the browser slow. */
 export const MOST_DOTS = 2500;
 
 /** Figures that a picture can show: a column, its name in controls, whether its axis is logarithmic, its SI unit. */
@@ -29,11 +29,11 @@ export function metricText(metric, value) {
   return metric.unit ? formatSi(value * metric.factor) + metric.unit : `${formatNumber(value, 3, 0)} ${metric.title}`;
 }
 
-/** What a reader learns of one row when pointing at it. */
+/** The hover text of a row. */
 export function describeRow(cases, row) {
   const lines = [`<b>${escapePlotly(cases.value("label", row))}</b>`];
-  const told = metricsOf(cases).filter((metric) => cases.value(metric.name, row) !== null);
-  for (const metric of told) {
+  const known = metricsOf(cases).filter((metric) => cases.value(metric.name, row) !== null);
+  for (const metric of known) {
     const unit = metric.name.endsWith("_s") || metric.name === "efficiency" ? `${metric.title.toLowerCase()} ` : "";
     lines.push(unit + metricText(metric, cases.value(metric.name, row)));
   }
@@ -45,7 +45,7 @@ export function describeRow(cases, row) {
   return lines.join("<br>");
 }
 
-/** Ticks of a logarithmic axis: decades, the more between them the less there is to see. */
+/** Ticks of a logarithmic axis: decades, with more ticks between them on shorter axes. */
 function logTicks(low, high, text) {
   const span = Math.log10(high / low);
   const steps = span > 2.5 ? [1] : span > 0.6 ? [1, 2, 5] : [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8];
@@ -56,7 +56,7 @@ function logTicks(low, high, text) {
   return { tickvals: values, ticktext: values.map((value) => text(value, span > 0.6 ? 1 : 2)) };
 }
 
-/** The range of a logarithmic axis with some air, as plotly wants it. */
+/** The range of a logarithmic axis with a margin, as plotly expects it. */
 export function logRange(low, high, air = 0.06) {
   const [from, to] = [Math.log10(low), Math.log10(high)];
   const margin = Math.max((to - from) * air, 0.08);
@@ -97,7 +97,7 @@ export function plainAxis(colours) {
   };
 }
 
-/** The y axis of a figure: times are logarithmic, rates begin at nothing. */
+/** The y axis of a figure: times are logarithmic, rates begin at 0. */
 export function metricAxis(colours, metric, values) {
   if (metric.log) {
     const text = metric.name.endsWith("_s") ? formatSeconds : (value, digits) => formatNumber(value, digits, 0);
@@ -108,7 +108,7 @@ export function metricAxis(colours, metric, values) {
   return { ...axis, ...rateTicks(metric, 0, high) };
 }
 
-/** Some five round numbers between two values. */
+/** About five round numbers between two values. */
 export function roundSteps(low, high) {
   const rough = (high - low || high || 1) / 5;
   const decade = 10 ** Math.floor(Math.log10(rough));
@@ -126,9 +126,9 @@ export function rateTicks(metric, low, high) {
   return { tickvals: values, ticktext: values.map(text) };
 }
 
-const LONGEST_TICK = 20; // characters; hover and the numbers below have whole texts
+const LONGEST_TICK = 20; // characters; hover texts and the numbers below have whole texts
 
-/** As many texts as fit side by side, the first among them; the others stay unnamed. */
+/** As many texts as fit side by side, the first among them. */
 export function thinTexts(all, width) {
   const texts = all.map((text) => (text.length > LONGEST_TICK ? `${text.slice(0, LONGEST_TICK - 1)}\u2026` : text));
   const longest = Math.max(...texts.map((text) => text.length));
@@ -195,8 +195,8 @@ const PANEL_WIDTH = 300;
 const GAP = { x: 26, y: 62 }; // pixels between panels
 
 /**
- * Panels side by side, as many as fit, in one plot: {domains, columns, rows, width} with each panel's place, and the width
- * of one in pixels. `look.height` is the height of one panel; the layout grows with the rows.
+ * As many panels as fit, side by side in one plot: {domains, columns, rows, width}. `domains` are the panels' places, and
+ * `width` is that of one panel in pixels. `look.height` is the height of one panel; the layout grows with the rows.
  */
 export function panels(layout, look, titles) {
   const colours = paper(look.theme);
@@ -235,7 +235,7 @@ export function suffix(index) {
   return index ? String(index + 1) : "";
 }
 
-/** Legend entries that belong to no data, so that every value is named once and in order. */
+/** Legend entries without data, so that the legend has every value once and in order. */
 export function legendTraces(names, colours) {
   return names.map((name, i) => ({
     type: "scatter",
@@ -251,7 +251,7 @@ export function legendTraces(names, colours) {
 
 const BINS = 24;
 
-/** {x, y} of a histogram that lies on its side: counts, and the edges of bins of one ratio. */
+/** {x, y} of a horizontal histogram: counts, and the edges of bins of one ratio. */
 export function histogram(values) {
   const [low, high] = [Math.log(Math.min(...values)), Math.log(Math.max(...values))];
   const width = (high - low) / BINS || 0.01;

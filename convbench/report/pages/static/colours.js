@@ -1,11 +1,11 @@
-// Colours that colour-blind readers can tell apart, on light and on dark paper.
+// Colours that colour-blind readers can distinguish, on light and on dark backgrounds.
 
-/** Okabe and Ito's palette for what has no order; the lighter of each pair on dark paper. */
+/** Okabe and Ito's palette for values without an order; the lighter of each pair on a dark background. */
 const DISTINCT = {
   light: ["#0072b2", "#d55e00", "#009e73", "#a8478a", "#8a6d00", "#3a9bd6", "#5b5f67", "#7a3b00"],
   dark: ["#56b4e9", "#f08a4b", "#2fc79b", "#dd9bc0", "#f0e442", "#3a8fd6", "#a4abb6", "#c98a5a"],
 };
-/** Viridis, the ends that vanish on each paper left out, for what has an order. */
+/** Viridis for values with an order, without the end that is invisible on the background. */
 const ORDERED = {
   light: ["#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#9fbf00"],
   dark: ["#6d4bb0", "#5b6bc4", "#3f8fbf", "#2ab0ab", "#4ac16d", "#a0da39", "#fde725"],
@@ -23,7 +23,7 @@ const PAPER = {
   dark: { ink: "#eceae5", muted: "#a4abb6", grid: "#2d323a", hover: "#22262d", good: "#3fd0a4", bad: "#ff9a5c" },
 };
 
-/** The reader's theme: what was chosen, or what the system says. */
+/** The reader's theme: the chosen one, or the system's. */
 export function theme() {
   const chosen = document.documentElement.dataset.theme;
   if (chosen === "light" || chosen === "dark") return chosen;

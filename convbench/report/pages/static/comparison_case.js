@@ -1,4 +1,4 @@
-// One case of a comparison: what became of it and why, both sides' blocks in the order of time, both sides' figures.
+// One case of a comparison: its verdict and reason, both sides' blocks in the order of time, both sides' figures.
 
 import { CaseDialog } from "./casedialog.js";
 import { baseLayout, histogram, logAxis, plainAxis, roundSteps } from "./charts.js";
@@ -9,11 +9,12 @@ import { escapePlotly, formatChange, formatNumber, formatSeconds } from "./forma
 import { runPacked } from "./load.js";
 
 const SIDES = ["base", "new"];
-const NARROW = 620; // pixels of a plot in which both sides do not fit side by side
+const NARROW = 620; // pixels: in narrower plots the sides are one below the other
 
 /**
- * The blocks of a row on both sides: for each side {blocks: [{block, process, seconds, median, counted}], processes}. Counted
- * are those that both sides have: the first processes of each, and of each the first blocks (convbench/measure/alike.py).
+ * The blocks of a row on both sides: for each side {blocks: [{block, process, seconds, median, counted}], processes}.
+ * Counted blocks are those that both sides have: the first processes of each side, and the first blocks of each process
+ * (convbench/measure/alike.py).
  */
 export function bothSides(cases, blocks, row) {
   const sides = SIDES.map((side) => {
@@ -56,19 +57,19 @@ export function bothSides(cases, blocks, row) {
   return sides;
 }
 
-/** The value below which a share of some numbers lies. */
+/** The quantile of some numbers at a share. */
 function quantile(numbers, share) {
   const sorted = [...numbers].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
 }
 
-/** Ticks of an axis so short that decades are no help. */
+/** Ticks of an axis that covers less than a decade. */
 function fineTicks(low, high) {
   const values = roundSteps(low, high);
   return { tickvals: values, ticktext: values.map((value) => formatSeconds(value, 4)) };
 }
 
-/** {traces, layout, told} of both sides' blocks; side by side with one axis of time per iteration, or one below the other. */
+/** {traces, layout, summary} of both sides' blocks: side by side with one axis of time, or one below the other. */
 export function sidesOfCase(cases, blocks, row, look) {
   const ink = paper(look.theme);
   const colours = palette(look.theme, 2, false);
@@ -78,7 +79,7 @@ export function sidesOfCase(cases, blocks, row, look) {
   const word = cases.processWord;
   const floors = sides.flatMap((each) => each.floors.map(({ floor }) => floor));
   const minima = sides.flatMap((each) => each.blocks.map(({ seconds }) => seconds)).filter((each) => each > 0);
-  if (!minima.length) return { traces: [], layout, told: "No block took any time." };
+  if (!minima.length) return { traces: [], layout, summary: "No block has a time." };
   const bottom = Math.min(...minima);
   const top = Math.max(quantile(minima, 0.9), ...floors, bottom * 1.01) * 1.01;
   const traces = [];
@@ -98,7 +99,7 @@ export function sidesOfCase(cases, blocks, row, look) {
         text: own.map(
           ({ process, time, seconds, median }) =>
             `${each.side}, ${word} ${process + 1}, ${formatNumber(time, 3, 0)} s<br>minimum ${formatSeconds(seconds, 4)}` +
-            `<br>median ${formatSeconds(median, 4)}${counted ? "" : "<br>not compared: the other side has fewer"}`,
+            `<br>median ${formatSeconds(median, 4)}${counted ? "" : "<br>not compared: the other side has fewer blocks"}`,
         ),
         hovertemplate: "%{text}<extra></extra>",
         marker,
@@ -198,11 +199,11 @@ export function sidesOfCase(cases, blocks, row, look) {
   }
   const above = minima.filter((each) => each > top).length;
   const left = sides.reduce((sum, each) => sum + each.blocks.filter(({ counted }) => !counted).length, 0);
-  const told =
-    `A mark is a block's minimum, a line the floor of a ${word}, the dotted line the probe, a fixed piece of work.` +
-    (left ? ` Hollow marks (${left}) are not compared: the other side has fewer.` : "") +
-    (above ? ` ${above} slower blocks lie above the picture.` : "");
-  return { traces, layout, told };
+  const summary =
+    `A mark is a block's minimum, and a line is the floor of a ${word}. The dotted line is the probe, a fixed piece of work.` +
+    (left ? ` Hollow marks (${left}) are not compared: the other side has fewer blocks.` : "") +
+    (above ? ` ${above} slower blocks are above the picture.` : "");
+  return { traces, layout, summary };
 }
 
 /** The dialog of a case of a comparison. */
@@ -222,7 +223,7 @@ export class ComparisonCase extends CaseDialog {
     const timed = SIDES.some((side) => cases.value(`${side}_floor_s`, row) !== null);
     const kept = row < this.packed;
     return [
-      element("p", { class: "case-words", id: "case-told" }, this.told(row)),
+      element("p", { class: "case-words", id: "case-change" }, this.changeText(row)),
       why ? element("p", { class: "case-words", id: "case-why" }, why) : null,
       this.figures(row),
       ...this.groups(row),
@@ -235,9 +236,13 @@ export class ComparisonCase extends CaseDialog {
             "aria-label": changeLines(cases, row).join(", "),
           })
         : null,
-      timed && kept ? element("p", { class: "note", id: "case-blocks-told" }) : null,
+      timed && kept ? element("p", { class: "note", id: "case-blocks-summary" }) : null,
       timed && !kept
-        ? element("p", { class: "note" }, "Left out, so that the page stays small; the report of each run has them.")
+        ? element(
+            "p",
+            { class: "note" },
+            "The blocks are left out to keep the page small. The report of each run has them.",
+          )
         : null,
       element("h3", {}, "Both sides"),
       this.sides(row),
@@ -246,8 +251,8 @@ export class ComparisonCase extends CaseDialog {
     ];
   }
 
-  /** What became of the case, in a sentence. */
-  told(row) {
+  /** The case's change, in a sentence. */
+  changeText(row) {
     const { cases } = this;
     if (!hasRatio(cases, row)) return "Not compared.";
     const change = factor(cases, "change", row);
@@ -259,12 +264,12 @@ export class ComparisonCase extends CaseDialog {
   figures(row) {
     const { cases } = this;
     const names = ["change", "median_change", "noise", "threshold", "q", "processes", "blocks"];
-    const told = names.filter((name) => cases.value(name, row) !== null);
-    if (!told.length) return null;
+    const shown = names.filter((name) => cases.value(name, row) !== null);
+    if (!shown.length) return null;
     return element(
       "dl",
       { class: "case-figures" },
-      told.map((name) => {
+      shown.map((name) => {
         const { heading, about, unit } = cases.spec.get(name);
         const text = name.endsWith("change")
           ? formatChange(factor(cases, name, row))
@@ -276,7 +281,7 @@ export class ComparisonCase extends CaseDialog {
 
   /** The groups that the case belongs to. */
   groups(row) {
-    const own = this.cases.groupsTold.flatMap((group, at) => (group.cases.includes(row) ? [[group, at]] : []));
+    const own = this.cases.changedGroups.flatMap((group, at) => (group.cases.includes(row) ? [[group, at]] : []));
     if (!own.length) return [];
     const links = own.map(([group, at]) =>
       element(
@@ -288,14 +293,14 @@ export class ComparisonCase extends CaseDialog {
     return [element("h3", {}, "Changed with"), element("p", { class: "case-links", id: "case-groups" }, links)];
   }
 
-  /** What each side has, a row for each figure that one of them has. */
+  /** A table of both sides, with a row for each figure that one of them has. */
   sides(row) {
     const { cases } = this;
-    const told = cases.specs.filter(({ name }) => name.startsWith("base_") && name !== "base_s");
+    const common = cases.specs.filter(({ name }) => name.startsWith("base_") && name !== "base_s");
     const extra = cases.specs.filter(
       ({ name }) => name.startsWith("new_") && name !== "new_s" && !cases.spec.has(name.replace("new_", "base_")),
     );
-    const names = [...told, ...extra].map(({ name }) => name.replace(/^(base|new)_/, ""));
+    const names = [...common, ...extra].map(({ name }) => name.replace(/^(base|new)_/, ""));
     const cell = (side, name) => {
       const column = cases.spec.get(`${side}_${name}`);
       if (!column || cases.value(column.name, row) === null) return "-";
@@ -328,7 +333,7 @@ export class ComparisonCase extends CaseDialog {
     );
   }
 
-  /** The case in each side's own report, where that lies beside this page. */
+  /** Links to the case in each side's own report, where that is beside this page. */
   links(row) {
     const id = this.cases.value("case_id", row);
     const links = this.reports.flatMap((file, at) =>
@@ -341,13 +346,13 @@ export class ComparisonCase extends CaseDialog {
   settings(row) {
     const { cases } = this;
     const names = new Set([...this.cases.head.settings, "case_id"]);
-    const told = cases.specs.filter(({ name }) => names.has(name) && cases.value(name, row) !== null);
+    const shown = cases.specs.filter(({ name }) => names.has(name) && cases.value(name, row) !== null);
     return [
       element("h3", {}, "The case"),
       element(
         "dl",
         { class: "facts" },
-        told.map(({ name, heading, about }) =>
+        shown.map(({ name, heading, about }) =>
           element("div", { title: about }, element("dt", {}, heading), element("dd", {}, cases.text(name, row))),
         ),
       ),
@@ -361,10 +366,10 @@ export class ComparisonCase extends CaseDialog {
     const blocks = await this.blocks();
     if (this.row !== row || !plot.isConnected) return; // another case was opened meanwhile
     const look = { theme: theme(), width: plot.clientWidth, height: 300 };
-    const { traces, layout, told } = sidesOfCase(this.cases, blocks, row, look);
+    const { traces, layout, summary } = sidesOfCase(this.cases, blocks, row, look);
     plot.style.height = `${layout.height}px`;
     await globalThis.Plotly.react(plot, traces, layout, { displayModeBar: false });
-    document.getElementById("case-blocks-told").textContent = told;
+    document.getElementById("case-blocks-summary").textContent = summary;
     plot.dataset.drawn = look.theme;
   }
 }

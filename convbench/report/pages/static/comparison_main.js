@@ -1,4 +1,4 @@
-// The page of a comparison: its table, the picture of all ratios, the page of a case.
+// The page of a comparison: the table, the picture of all ratios, the page of a case.
 
 import { Blocks, Cases } from "./cases.js";
 import { followCases, showCases } from "./caseview.js";
@@ -8,14 +8,14 @@ import { copyButton } from "./dom.js";
 import { readPayload } from "./load.js";
 import { begin } from "./shell.js";
 
-/** What a link keeps: `verdict:regressed` or `group:3`; {rows, text}, or null where it keeps all. */
-function keptCases(cases, told) {
-  const [kind, rest] = (told ?? "").split(/:(.*)/s);
+/** The rows of a link `verdict:regressed` or `group:3`: {rows, text}, or null for all rows. */
+function keptCases(cases, link) {
+  const [kind, rest] = (link ?? "").split(/:(.*)/s);
   if (kind === "verdict") {
     const rows = cases.rows().filter((row) => cases.value("verdict", row) === rest);
     return rows.length ? { rows: new Set(rows), text: `the cases that are ${rest}` } : null;
   }
-  const group = kind === "group" && /^\d+$/.test(rest ?? "") ? cases.groupsTold[Number(rest)] : null;
+  const group = kind === "group" && /^\d+$/.test(rest ?? "") ? cases.changedGroups[Number(rest)] : null;
   return group ? { rows: new Set(group.cases), text: `the changed cases with ${group.text}` } : null;
 }
 
@@ -24,7 +24,7 @@ async function start() {
   const cases = new Cases(payload);
   const { head, array } = payload;
   cases.ranked = cases.rows().filter((row) => hasRatio(cases, row));
-  cases.groupsTold = head.groups.map((group) => ({ ...group, cases: [...array(group.cases)] }));
+  cases.changedGroups = head.groups.map((group) => ({ ...group, cases: [...array(group.cases)] }));
   cases.processWord = head.process;
   let blocksRead = null;
   const blocks = () => {
@@ -40,7 +40,7 @@ async function start() {
   const shown = await showCases({
     cases,
     blocks,
-    selection: (told) => keptCases(cases, told),
+    selection: (link) => keptCases(cases, link),
     kinds: COMPARISON_PICTURES,
     casePage: (shared) => new ComparisonCase({ ...shared, packed: head.packed, reports: head.reports }),
   });

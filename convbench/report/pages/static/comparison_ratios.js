@@ -5,9 +5,9 @@ import { baseLayout, extent, logAxis, plainAxis, roundSteps } from "./charts.js"
 import { paper } from "./colours.js";
 import { escapePlotly, formatChange, formatCount, formatNumber, formatSeconds } from "./format.js";
 
-/** Marks of each kind at most; changes are thinned last. */
+/** Marks at most; of more, unchanged cases are left out first. */
 const MOST_MARKS = 900;
-/** Bands of different thresholds that are drawn. */
+/** Bands of different thresholds at most. */
 const MOST_BANDS = 4;
 
 /** How each verdict looks: a shape besides the colour (static/comparison.css has the same). */
@@ -18,11 +18,11 @@ export const VERDICTS = [
   { name: "improved", symbol: "triangle-down", light: "#00775a", dark: "#3fd0a4" },
   { name: "regressed", symbol: "triangle-up", light: "#b24a00", dark: "#ff9a5c" },
 ];
-/** How far a picture of what is near the thresholds reaches, in times of the largest threshold. */
+/** The range of the picture of changes near the thresholds, in units of the largest threshold. */
 const NEAR = 3;
 const CHANGED = new Set(["improved", "regressed"]);
 
-/** A column that tells a change, as a factor; null where there is none. */
+/** A column of changes as a factor; null where there is none. */
 export function factor(cases, name, row) {
   const change = cases.value(name, row);
   return change === null ? null : change + 1;
@@ -32,7 +32,7 @@ export function hasRatio(cases, row) {
   return factor(cases, "change", row) > 0;
 }
 
-/** What there is to know of a case's change, a line each. */
+/** The lines of a case's hover text about its change. */
 export function changeLines(cases, row) {
   const value = (name) => cases.value(name, row);
   const percent = (name) => `${cases.text(name, row)} %`;
@@ -59,7 +59,7 @@ function describe(cases, row) {
   ].join("<br>");
 }
 
-/** The axis of ratios, logarithmic, so that twice as long and half as long lie as far from no change; told as changes. */
+/** The logarithmic axis of ratios, so that 2x and 0.5x are equally far from no change. Its ticks are changes. */
 export function ratioAxis(colours, low, high) {
   const margin = Math.max(Math.log10(high / low) * 0.06, 0.002);
   const span = high / low;
@@ -90,11 +90,11 @@ function drawn(cases, rows) {
   return new Set([...thinned(changed, MOST_MARKS), ...thinned(others, MOST_MARKS)]);
 }
 
-/** {traces, layout, told}: a mark is a case's ratio, the line through it its interval. */
+/** {traces, layout, summary}: a mark is a case's ratio, and the line through it is its interval. */
 export function ratioPicture(cases, rows, { over, reach }, look) {
   const layout = baseLayout(look);
   layout.margin.l = 74;
-  if (!rows.length) return { traces: [], layout, told: "No case of these was measured on both sides." };
+  if (!rows.length) return { traces: [], layout, summary: "None of these cases was measured on both sides." };
   const ink = paper(look.theme);
   const ratio = (row) => factor(cases, "change", row);
   const byRatio = [...rows].sort((a, b) => ratio(a) - ratio(b));
@@ -134,11 +134,11 @@ export function ratioPicture(cases, rows, { over, reach }, look) {
   const counts = counted.flatMap(([name, count]) => (count ? [`${formatCount(count)} ${name}`] : [])).reverse();
   const limits = bands.map((each) => `${formatNumber(each * 100, null, each * 100 < 10 ? 1 : 0)} %`);
   const left = some.size < rows.length ? ` ${formatCount(some.size)} of ${formatCount(rows.length)} are drawn.` : "";
-  const told =
-    `${formatCount(rows.length)} ${rows.length === 1 ? "case" : "cases"}: ${counts.join(", ")}. A mark is a case's change, the line ` +
-    `through it its interval. ${limits.length === 1 ? "The band is the threshold" : "The bands are the thresholds"}: ` +
-    `${limits.join(", ")}${shift === 1 ? "" : `, around the ${formatChange(shift)} that half of all cases moved`}.${left}${beyond ? ` ${formatCount(beyond)} lie outside the picture.` : ""}`;
-  return { traces, layout, told };
+  const summary =
+    `${formatCount(rows.length)} ${rows.length === 1 ? "case" : "cases"}: ${counts.join(", ")}. A mark is a case's change, and the ` +
+    `line through it is its interval. ${limits.length === 1 ? "The band is the threshold" : "The bands are the thresholds"}: ` +
+    `${limits.join(", ")}${shift === 1 ? "" : `, around the common shift of ${formatChange(shift)}`}.${left}${beyond ? ` ${formatCount(beyond)} are outside the picture.` : ""}`;
+  return { traces, layout, summary };
 }
 
 /** The marks of a verdict, and the lines of their intervals. */
@@ -174,7 +174,7 @@ function marksOf(cases, points, verdict, look) {
   ];
 }
 
-/** A band for each threshold, the widest below, around what all cases moved by together, and the line of no change. */
+/** A band for each threshold around the common shift, the widest below, and the line of no change. */
 function bandsOf(thresholds, shift, ink, theme) {
   const across = { xref: "paper", x0: 0, x1: 1, layer: "below" };
   const bands = thresholds.map((threshold) => ({
@@ -189,7 +189,7 @@ function bandsOf(thresholds, shift, ink, theme) {
   return [...bands.reverse(), none];
 }
 
-/** The picture as `Pictures` takes it. */
+/** The picture, as the argument of `Pictures`. */
 export const COMPARISON_PICTURES = {
   ratios: {
     applies: (cases) => cases.ranked.length > 0,
@@ -208,7 +208,7 @@ export const COMPARISON_PICTURES = {
         label: "showing",
         options: [
           { value: "all", text: "all changes" },
-          { value: "near", text: "what is near the thresholds" },
+          { value: "near", text: "changes near the thresholds" },
         ],
         usual: "all",
       },

@@ -13,7 +13,7 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-/** A button that copies a text and says so. */
+/** A button that copies a text and confirms it. */
 export function copyButton(text) {
   const button = element("button", { type: "button", class: "copy" }, "Copy");
   button.addEventListener("click", async () => {
@@ -25,7 +25,7 @@ export function copyButton(text) {
   return button;
 }
 
-/** Copy by the browser's clipboard; where a page from disk may not use it, by a selection. */
+/** Copy by the browser's clipboard, or by a selection where a page from disk may not use the clipboard. */
 async function copied(text) {
   try {
     await navigator.clipboard.writeText(text);

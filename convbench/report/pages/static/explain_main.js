@@ -1,4 +1,4 @@
-// The page of `convbench explain`: the explainer alone, the reader's setting kept in the address.
+// The page of `convbench explain`: the explainer alone. The address keeps the reader's settings.
 
 import { mountExplainer } from "./explainer.js";
 

@@ -1,4 +1,4 @@
-// Time, rate or efficiency over any setting, coloured and split by any two others.
+// Time, rate or efficiency over any setting, coloured and split by two others.
 
 import { geometricMean, thinned } from "./cases.js";
 import {
@@ -16,19 +16,19 @@ import {
 import { paper } from "./colours.js";
 import { escapePlotly, formatCount } from "./format.js";
 
-/** More lines in one panel hide each other; means are over all of them. */
+/** Lines in one panel at most: more would hide each other. Means are over all lines. */
 const MOST_LINES = 60;
-/** Dots in all panels together: the browser takes a second for as many. Each series has some lines in any case. */
+/** Dots in all panels at most: the browser draws so many in 1 s. Each series has some lines in any case. */
 const MOST_DOTS_DRAWN = 1500;
 const LEAST_LINES = 10;
 const MOST_PANELS = 9;
-/** Legends of more values are no help; hover names the value. */
+/** Values in a legend at most. Of more values, the hover text names each. */
 export const MOST_COLOURS = 12;
 
 /**
- * The series of the picture: one per panel and colour, each {panel, colour, lines, mean, matched}. A line is the rows of
- * one layer, all else equal, in the order of x; `mean` is the geometric mean over the `matched` lines that have every value
- * of the series, by position on the x axis (null where there is none).
+ * The series of the picture, one per panel and colour: {panel, colour, lines, mean, matched}. A line is the rows of one
+ * layer, all else equal, in the order of x. `matched` counts the lines that have every value of the series. `mean` is
+ * their geometric mean by position on the x axis, null where there is none.
  */
 export function series(cases, rows, { x, y, colour, split }) {
   const [axis, colours, splits] = [x, colour, split].map((name) => cases.axis.get(name));
@@ -42,7 +42,7 @@ export function series(cases, rows, { x, y, colour, split }) {
     const { lines } = found.get(key);
     if (!lines.has(groups[row])) lines.set(groups[row], new Map());
     const line = lines.get(groups[row]);
-    if (!line.has(axis.codes[row])) line.set(axis.codes[row], row); // a default and the same value named are one point
+    if (!line.has(axis.codes[row])) line.set(axis.codes[row], row); // the default and the same value by name are one point
   }
   const sorted = [...found.values()].sort((a, b) => a.panel - b.panel || a.colour - b.colour);
   return sorted.map(({ panel, colour: code, lines }) => {
@@ -57,7 +57,7 @@ export function series(cases, rows, { x, y, colour, split }) {
   });
 }
 
-/** {traces, layout, told} of the picture; `told` is what it shows in a sentence. */
+/** {traces, layout, summary} of the picture; `summary` describes it in a sentence. */
 export function explorePicture(cases, rows, choice, look) {
   const { x, y, colour, split } = choice;
   const [axis, colourAxis, splitAxis] = [x, colour, split].map((name) => cases.axis.get(name));
@@ -86,7 +86,7 @@ export function explorePicture(cases, rows, choice, look) {
     total += lines.length;
     for (const line of some) for (const [, row] of line) values.push(cases.value(y, row));
     const axes = { xaxis: `x${suffix(at)}`, yaxis: `y${suffix(at)}` };
-    // Dots that no line leads to must be seen by themselves.
+    // Dots without a line must be visible.
     const alone = some.filter((line) => line.length === 1);
     const joined = some.filter((line) => line.length > 1);
     const faint = Math.max(look.theme === "dark" ? 0.4 : 0.3, Math.min(0.75, 8 / joined.length));
@@ -110,7 +110,7 @@ export function explorePicture(cases, rows, choice, look) {
       });
     }
   }
-  if (!values.length) return { traces: [], layout, told: "No case of these has that figure." };
+  if (!values.length) return { traces: [], layout, summary: "None of these cases has that figure." };
   domains.forEach((domain, i) => {
     layout[`xaxis${suffix(i)}`] = {
       ...settingAxis(ink, axis, width),
@@ -131,7 +131,11 @@ export function explorePicture(cases, rows, choice, look) {
     layout.showlegend = true;
     layout.legend.title.text = colourAxis.title;
   }
-  return { traces, layout, told: told({ axis, metric, colourAxis, splitAxis, found, drawn, total, shown, kept }) };
+  return {
+    traces,
+    layout,
+    summary: summaryOf({ axis, metric, colourAxis, splitAxis, found, drawn, total, shown, kept }),
+  };
 }
 
 /** One trace of many lines, with a gap between them. */
@@ -159,7 +163,7 @@ function linesTrace(cases, lines, { color, x, y, axes, size, opacity }) {
   };
 }
 
-/** The lines with the lowest first, so that thinning keeps the whole range. */
+/** The lines, the lowest first, so that a thinned choice covers the whole range. */
 function byHeight(lines, cases, y) {
   return lines
     .map((line) => ({ line, first: cases.value(y, line[0][1]) }))
@@ -167,19 +171,19 @@ function byHeight(lines, cases, y) {
     .map(({ line }) => line);
 }
 
-function told({ axis, metric, colourAxis, splitAxis, found, drawn, total, shown, kept }) {
+function summaryOf({ axis, metric, colourAxis, splitAxis, found, drawn, total, shown, kept }) {
   const parts = [`${metric.title} over ${axis.title.toLowerCase()}`];
   if (colourAxis) parts.push(`coloured by ${colourAxis.title.toLowerCase()}`);
   if (splitAxis) parts.push(`split by ${splitAxis.title.toLowerCase()}`);
   const sentences = [`${parts.join(", ")}.`];
   if (found.some(({ mean, matched }) => mean && matched > 1)) {
     sentences.push(
-      "A thin line is one layer, all else equal; a bold one the geometric mean of the layers with all values.",
+      "A thin line is one layer, all else equal. A bold line is the geometric mean of the layers with all values.",
     );
   }
   if (drawn < total)
     sentences.push(
-      `${formatCount(drawn)} of ${formatCount(total)} lines are drawn, evenly chosen; means are over all.`,
+      `${formatCount(drawn)} of ${formatCount(total)} lines are drawn, evenly chosen. Means are over all lines.`,
     );
   if (kept.length < shown.length)
     sentences.push(`The first ${kept.length} of ${formatCount(shown.length)} panels are shown.`);

@@ -36,7 +36,7 @@ export function formatSeconds(value, significant = 3) {
   return `${formatNumber(value / unit, significant, 0)} ${name}`;
 }
 
-/** A factor as what it adds or takes: `+41.2 %`, `-10.0 %`, `+520 %`, `+10,300 %`. */
+/** A factor as a change: `+41.2 %`, `-10.0 %`, `+520 %`, `+10,300 %`. */
 export function formatChange(factor) {
   if (factor === null || factor === undefined) return "-";
   const text = formatNumber((factor - 1) * 100, null, Math.abs(factor - 1) < 0.9995 ? 1 : 0);
@@ -50,18 +50,18 @@ const PREFIXES = [
   [1e3, "k"],
 ];
 
-/** A large number with its prefix, before whatever its unit is: `105 G`. */
+/** A large number with its prefix, without its unit: `105 G`. */
 export function formatSi(value, significant = 3) {
   const [factor, prefix] = PREFIXES.find(([size]) => value >= size * 0.9995) ?? [1, ""];
   return `${formatNumber(value / factor, significant, 0)} ${prefix}`;
 }
 
-/** Text as HTML that shows it letter for letter. */
+/** Text as HTML that shows every character. */
 export function escapeHtml(text) {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
-/** Text as plotly shows it letter for letter (it knows tags and named entities), broken into lines. */
+/** Text for plotly, which interprets tags and named entities; broken into lines. */
 export function escapePlotly(text, width = 46) {
   const lines = [];
   let line = "";
@@ -76,7 +76,7 @@ export function escapePlotly(text, width = 46) {
   return lines.map((part) => part.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;")).join("<br>");
 }
 
-/** What is read aloud of a text that plotly shows: without its tags, letter for letter. */
+/** A text of plotly for screen readers, without tags. */
 export function unescapePlotly(text) {
   return text
     .replace(/<[^>]*>/g, "")

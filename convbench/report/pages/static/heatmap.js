@@ -6,9 +6,9 @@ import { HEAT, paper } from "./colours.js";
 import { escapePlotly, formatCount, formatNumber } from "./format.js";
 
 /**
- * The cells: {value, rows} by [y code][x code], null where no case lies. Where some layers were measured in every cell
- * that has cases, the value is the geometric mean over these alone (`matched` of them), so that cells differ by the two
- * settings only; otherwise over all cases of the cell (`matched` is 0).
+ * The cells: {value, rows} by [y code][x code], null where there is no case. The value is a geometric mean. Where some
+ * layers were measured in every cell that has cases, it is over these `matched` layers, so cells differ in the two
+ * settings alone. Otherwise it is over all cases of the cell, and `matched` is 0.
  */
 export function cells(cases, rows, { x, y, metric }) {
   const [across, down] = [cases.axis.get(x), cases.axis.get(y)];
@@ -34,7 +34,7 @@ export function cells(cases, rows, { x, y, metric }) {
   return { grid, matched: everywhere.size };
 }
 
-/** {traces, layout, told} of the picture. A cell's rows travel as its custom data. */
+/** {traces, layout, summary} of the picture. A cell's custom data are its rows. */
 export function heatPicture(cases, rows, choice, look) {
   const metric = METRICS.find(({ name }) => name === choice.metric);
   const [across, down] = [cases.axis.get(choice.x), cases.axis.get(choice.y)];
@@ -43,7 +43,7 @@ export function heatPicture(cases, rows, choice, look) {
   const layout = baseLayout(look);
   const value = (cell) => (cell ? (metric.log ? Math.log10(cell.value) : cell.value) : null);
   const known = grid.flat().filter(Boolean);
-  if (!known.length) return { traces: [], layout, told: "No case of these has that figure." };
+  if (!known.length) return { traces: [], layout, summary: "None of these cases has that figure." };
   const labels = Math.max(...down.texts.map((text) => Math.min(text.length, 20)));
   layout.margin = { l: 24 + labels * 7, r: 96, t: 10, b: 46 };
   const room = look.width - layout.margin.l - layout.margin.r;
@@ -88,8 +88,8 @@ export function heatPicture(cases, rows, choice, look) {
   const over = matched
     ? `the geometric mean over the ${matched === 1 ? "layer" : `${formatCount(matched)} layers`} measured in every cell`
     : "the geometric mean over the cell's cases, which are not the same layers in each cell";
-  const told = `${metric.title} over ${across.title.toLowerCase()} and ${down.title.toLowerCase()}: ${over}. Bright is ${metric.name.endsWith("_s") ? "fast" : "high"}.`;
-  return { traces: [trace], layout, told };
+  const summary = `${metric.title} over ${across.title.toLowerCase()} and ${down.title.toLowerCase()}: ${over}. Bright is ${metric.name.endsWith("_s") ? "fast" : "high"}.`;
+  return { traces: [trace], layout, summary };
 }
 
 function describeCell(cell, metric, across, down, i, j) {
@@ -103,7 +103,7 @@ function describeCell(cell, metric, across, down, i, j) {
   ].join("<br>");
 }
 
-/** Numbers in the cells, in an ink that stands out from each. */
+/** Numbers in the cells, in a colour with contrast to each cell. */
 function numbersIn(grid, metric, value) {
   const all = grid.flat().filter(Boolean).map(value);
   const [low, high] = [Math.min(...all), Math.max(...all)];

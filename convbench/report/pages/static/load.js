@@ -1,4 +1,4 @@
-// What travels in the page: libraries and payloads, gzipped in base64. convbench/report/pages/payload.py writes the payloads.
+// Reads the libraries and payloads in the page, gzipped in base64. convbench/report/pages/payload.py writes the payloads.
 
 const ARRAYS = {
   int8: Int8Array,
@@ -24,11 +24,11 @@ function bytesOf(text) {
 function unpacked(id) {
   const element = document.getElementById(id);
   const stream = new Blob([bytesOf(element.textContent)]).stream().pipeThrough(new DecompressionStream("gzip"));
-  element.remove(); // read once: what it held would take its room twice
+  element.remove(); // it is read once, and would take memory twice
   return new Response(stream);
 }
 
-/** {head, array(entry)} of a payload; an entry of the head tells where its array lies. */
+/** {head, array(entry)} of a payload; an entry of the head has the place of its array. */
 export async function readPayload(id) {
   const buffer = await unpacked(id).arrayBuffer();
   const size = new DataView(buffer).getUint32(0, true);
@@ -39,7 +39,7 @@ export async function readPayload(id) {
 
 const running = new Map();
 
-/** Run a packed script, once; the content security policy lets it run because it knows the hash of its text. */
+/** Run a packed script once; the content security policy allows the hash of its text. */
 export function runPacked(id) {
   if (!running.has(id)) running.set(id, runNow(id));
   return running.get(id);
@@ -51,7 +51,7 @@ async function runNow(id) {
   document.head.append(script);
 }
 
-/** Apply a packed style sheet, before the page's own so that the page's own wins. */
+/** Add a packed style sheet before the page's own, which takes precedence. */
 export async function stylePacked(id) {
   const style = document.createElement("style");
   style.textContent = await unpacked(id).text();

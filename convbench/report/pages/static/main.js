@@ -1,4 +1,4 @@
-// The page without scripts is whole; this adds the interactive table, the pictures, the pages of cases.
+// The page is complete without scripts. This adds the interactive table, the pictures and the pages of cases.
 
 import { CasePage } from "./casepage.js";
 import { Blocks, Cases } from "./cases.js";
@@ -12,9 +12,9 @@ import { RUN_PICTURES } from "./run_pictures.js";
 import { begin, goTo } from "./shell.js";
 import { remember, viewed } from "./view.js";
 
-/** The rows that a link keeps: `finding:3`, `exceptions:3`, `rows:1,2,3`; {rows, text} or null where it keeps all. */
-function selection(cases, told) {
-  const [kind, rest] = (told ?? "").split(/:(.*)/s);
+/** The rows of a link `finding:3`, `exceptions:3` or `rows:1,2,3`: {rows, text}, or null for all rows. */
+function selection(cases, link) {
+  const [kind, rest] = (link ?? "").split(/:(.*)/s);
   if (kind === "rows") {
     const rows = new Set(
       (rest ?? "")
@@ -28,7 +28,7 @@ function selection(cases, told) {
   const finding = /^\d+$/.test(rest ?? "") ? cases.findings[Number(rest)] : null;
   if (!finding || !["finding", "exceptions"].includes(kind)) return null;
   const rows = kind === "finding" ? finding.cases : finding.exceptions;
-  const name = kind === "finding" ? "the cases behind" : "the cases to the contrary of";
+  const name = kind === "finding" ? "the cases behind" : "the cases with the opposite of";
   return { rows: new Set(rows), text: `${name} “${finding.sentence}”` };
 }
 
@@ -51,7 +51,7 @@ async function start() {
   const shown = await showCases({
     cases,
     blocks,
-    selection: (told) => selection(cases, told),
+    selection: (link) => selection(cases, link),
     kinds: RUN_PICTURES,
     casePage: (shared) => new CasePage({ ...shared, explain }),
   });

@@ -1,4 +1,4 @@
-// Which case of the run is nearest to a convolution that the reader made up.
+// The case of the run that is nearest to a convolution of the reader's choice.
 
 /** The problem of a case as geometry.js has it. */
 export function problemOf(cases, row) {
@@ -9,7 +9,7 @@ export function problemOf(cases, row) {
 
 const sidesText = (value) => (Array.isArray(value) ? value.join("x") : value === null ? "unbatched" : String(value));
 
-/** How unlike two problems are: one for each setting that differs, and how far apart its numbers are. */
+/** The distance of two problems: 1 for each setting that differs, plus the distance of its numbers. */
 export function distance(one, other) {
   let sum = 0;
   for (const [name, value] of Object.entries(one)) {
@@ -21,7 +21,7 @@ export function distance(one, other) {
   return sum;
 }
 
-/** Finds the nearest problem of the run; each different problem is looked at once. */
+/** Finds the nearest problem of the run; each different problem is compared once. */
 export class Measured {
   constructor(cases) {
     this.cases = cases;
@@ -32,7 +32,7 @@ export class Measured {
     this.problems = [...rows.values()].map((row) => ({ row, problem: problemOf(cases, row) }));
   }
 
-  /** {label, href, row, same, differs} of the nearest case, one that was timed where there is; null where none is. */
+  /** {label, href, row, same, differs} of the nearest case, timed if possible; null where there is none. */
   nearest(problem) {
     let [found, least] = [null, Number.POSITIVE_INFINITY];
     for (const each of this.problems) {

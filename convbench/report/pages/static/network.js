@@ -11,7 +11,7 @@ export function isNetwork(cases) {
   return cases.ranked.some((row) => cases.value("count", row) > 1);
 }
 
-/** The ways to run the network: {text, rows} for each combination of settings beside the problem and the direction. */
+/** {text, rows} for each combination of settings beside the problem and the direction. */
 export function ways(cases, rows) {
   const execution = cases.axes.filter((axis) => !cases.problem.includes(axis.name) && axis.name !== "direction");
   const found = new Map();
@@ -23,7 +23,7 @@ export function ways(cases, rows) {
   return [...found].map(([text, some]) => ({ text, rows: some }));
 }
 
-/** Layers by their share of the time, the largest first: {rows, seconds}; a layer's directions are its rows. */
+/** Layers by their share of the time, the largest first: {rows, seconds}. A layer has a row for each direction. */
 export function shares(cases, rows) {
   const { groups } = cases.groups(["direction"]);
   const layers = new Map();
@@ -36,11 +36,11 @@ export function shares(cases, rows) {
   return [...layers.values()].sort((a, b) => b.seconds - a.seconds);
 }
 
-/** {traces, layout, told} of the picture. */
+/** {traces, layout, summary} of the picture. */
 export function networkPicture(cases, rows, { way }, look) {
   const layout = baseLayout(look);
   const chosen = ways(cases, rows).find(({ text }) => text === way) ?? ways(cases, rows)[0];
-  if (!chosen) return { traces: [], layout, told: "No case passed." };
+  if (!chosen) return { traces: [], layout, summary: "No case passed." };
   const ink = paper(look.theme);
   const layers = shares(cases, chosen.rows);
   const total = layers.reduce((sum, { seconds }) => sum + seconds, 0);
@@ -115,16 +115,16 @@ export function networkPicture(cases, rows, { way }, look) {
   const more = rest
     ? ` The other ${formatCount(layers.length - bars.length)} layers take ${formatNumber((rest / total) * 100, 2, 0)} %.`
     : "";
-  const told = [
+  const summary = [
     `${missing.length ? "The layers below" : "All layers"}, as often as they occur, take ${formatSeconds(total)}`,
     chosen.text === "as measured" ? "" : ` (${chosen.text})`,
     ": floors times counts",
     direction ? `; ${each(cases, chosen.rows, direction)}` : "",
     ".",
-    missing.length ? ` Not among them, for they did not pass or are not shown: ${missing.join(", ")}.` : "",
+    missing.length ? ` Left out, because they did not pass or are not shown: ${missing.join(", ")}.` : "",
     more,
   ].join("");
-  return { traces, layout, told };
+  return { traces, layout, summary };
 }
 
 /** `forward 96.3 ms, backward 213 ms`. */

@@ -1,14 +1,14 @@
-// The pictures of a page: what is chosen in each, and drawing them when they come into view.
+// The pictures of a page: the choices in each, and drawing them when they come into view.
 
 import { theme } from "./colours.js";
 import { unescapePlotly } from "./format.js";
 import { runPacked } from "./load.js";
 import { remember, viewed } from "./view.js";
 
-/** What is chosen in a picture: the link's values where they are possible, else the usual ones. */
+/** The choices of a picture: the link's values where they are possible, else the defaults. */
 function choiceOf(name, { controls: controlsOf }, cases) {
   const chosen = {};
-  // A control's options follow from those before it: each is settled in turn.
+  // A control's options depend on the controls before it, so they are set in order.
   for (let done = 0; ; done += 1) {
     const controls = controlsOf(cases, chosen);
     if (done >= controls.length) return { controls, choice: chosen };
@@ -19,10 +19,14 @@ function choiceOf(name, { controls: controlsOf }, cases) {
 }
 
 /**
- * The drawings of the page, in its figures with data-picture. `pictures` has for each by name {applies, controls, draw}:
- * whether it `applies` to these cases; its `controls` in their order, each {key, label, options, usual} for what is
- * chosen so far; `draw` gives {traces, layout, told} of {cases, rows, blocks, choice, look}. They are drawn one after the other, each as wanted
- * last, when they come near the reader's view, the others when the browser has nothing else to do.
+ * The drawings of the page, in its figures with data-picture. `pictures` has {applies, controls, draw} by name:
+ *
+ * - `applies` says whether the picture has something to show for these cases.
+ * - `controls` are {key, label, options, usual} in their order, given the choices so far.
+ * - `draw` gives {traces, layout, summary} for {cases, rows, blocks, choice, look}.
+ *
+ * Pictures near the view are drawn first, one after the other, with their latest choices. The others are drawn when the
+ * browser is idle.
  */
 export class Pictures {
   constructor({ pictures, cases, blocks, rows, openCase, openRows }) {
@@ -60,12 +64,12 @@ export class Pictures {
     return choiceOf(name, this.pictures[name], this.cases);
   }
 
-  /** The theme is another: what is in view is drawn anew, the rest when it comes into view. */
+  /** Draw again after a change of theme: pictures in view now, the others when they come into view. */
   recolour() {
     for (const figure of this.figures) this.drawIfNear(figure);
   }
 
-  /** Draw everything anew: the rows are others. */
+  /** Draw all pictures again after a change of the rows. */
   refresh() {
     this.version += 1;
     for (const figure of this.figures) this.drawIfNear(figure);
@@ -76,7 +80,7 @@ export class Pictures {
     if (this.near.has(figure)) this.draw(figure);
   }
 
-  /** Draw what is out of view and not as wanted, when there is time. */
+  /** Draw the outdated pictures out of view when the browser is idle. */
   drawRest() {
     idle().then(() => {
       const next = this.figures.find((figure) => figure.dataset.drawn !== this.wanted(figure));
@@ -91,7 +95,7 @@ export class Pictures {
   }
 
   draw(figure) {
-    this.library ??= idle().then(() => runPacked("plotly")); // it takes long: the reader's first click goes first
+    this.library ??= idle().then(() => runPacked("plotly")); // it takes long, so the reader's first click comes first
     this.queue = this.queue.then(async () => {
       await this.library;
       const wanted = this.wanted(figure);
@@ -110,30 +114,36 @@ export class Pictures {
     const look = { theme: theme(), width: plot.clientWidth, height: plot.clientWidth < 560 ? 300 : 360 };
     const { choice } = this.choice(name);
     const { cases, blocks } = this;
-    const { traces, layout, told } = await this.pictures[name].draw({ cases, rows: this.rows(), blocks, choice, look });
+    const { traces, layout, summary } = await this.pictures[name].draw({
+      cases,
+      rows: this.rows(),
+      blocks,
+      choice,
+      look,
+    });
     for (const trace of traces) trace.showlegend ??= false; // legends name values, not traces
     plot.style.height = `${layout.height}px`;
     await globalThis.Plotly.react(plot, traces, layout, { displayModeBar: false });
-    figure.querySelector(".told").textContent = told;
-    plot.setAttribute("aria-label", `${told} Arrow keys go from dot to dot, Enter opens its case.`);
+    figure.querySelector(".summary").textContent = summary;
+    plot.setAttribute("aria-label", `${summary} Arrow keys move from dot to dot, Enter opens the case.`);
     if (!plot.dataset.listening) {
       plot.dataset.listening = "true";
       plot.on("plotly_click", ({ points: [point] }) => {
-        plot.focus({ preventScroll: true }); // where the reader comes back to
+        plot.focus({ preventScroll: true }); // the reader returns to it
         this.clicked(point.customdata);
       });
       walkByKeyboard(figure, plot, (carried) => this.clicked(carried));
     }
   }
 
-  /** A dot carries its row, a cell of the heat map its rows. */
+  /** A dot's custom data is its row; a cell's of the heat map are its rows. */
   clicked(carried) {
     if (typeof carried === "number") this.openCase(carried);
     else if (Array.isArray(carried) && carried.length === 1) this.openCase(carried[0]);
     else if (Array.isArray(carried)) this.openRows(carried);
   }
 
-  /** The selects of a picture; they change with what is chosen. */
+  /** The selects of a picture; they depend on the choices. */
   showControls(figure) {
     const name = figure.dataset.picture;
     const { controls, choice } = this.choice(name);
@@ -158,7 +168,7 @@ export class Pictures {
   }
 }
 
-/** Arrow keys point at one dot after the other, which is told, too; Enter opens its case. */
+/** Arrow keys point at one dot after the other, and screen readers read it. Enter opens its case. */
 function walkByKeyboard(figure, plot, open) {
   const said = figure.querySelector(".said");
   let at = -1;
@@ -183,12 +193,12 @@ function walkByKeyboard(figure, plot, open) {
   });
 }
 
-/** The name of the panel that a trace is drawn in, as plotly calls it: `xy`, `x2y2`. */
+/** Plotly's name of the panel with a trace: `xy`, `x2y2`. */
 function plotOf({ xaxis = "x", yaxis = "y" }) {
   return [xaxis + yaxis];
 }
 
-/** When the browser has nothing else to do. */
+/** Resolves when the browser is idle. */
 function idle() {
   return new Promise((resolve) => {
     if (globalThis.requestIdleCallback) requestIdleCallback(resolve, { timeout: 1000 });
@@ -196,7 +206,7 @@ function idle() {
   });
 }
 
-/** Set a picture's choice from elsewhere, and show it. */
+/** Set a picture's choice and scroll to it. */
 export function choose(pictures, name, choice) {
   for (const [key, value] of Object.entries(choice)) remember(`${name}.${key}`, value);
   const figure = pictures.figures.find(({ dataset }) => dataset.picture === name);

@@ -1,4 +1,4 @@
-// All cases from the fastest to the slowest: floor beside typical. And when their blocks ran: where noise came from.
+// All cases from the fastest to the slowest, floor beside typical time; and all blocks over time, to see the noise.
 
 import { median, thinned } from "./cases.js";
 import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, plainAxis } from "./charts.js";
@@ -8,13 +8,13 @@ import { formatCount, formatNumber, formatSeconds } from "./format.js";
 
 const MOST_CASES = 1000;
 const MOST_BLOCKS = 2500;
-/** Slices of the run over which the probe's median is told. */
+/** Slices of the run; the picture shows the probe's median in each. */
 const SLICES = 120;
 
-/** {traces, layout, told}: a dot is a case's floor, the line above it reaches to its typical time. */
+/** {traces, layout, summary}: a dot is a case's floor, and the line above it ends at its typical time. */
 export function rankingPicture(cases, rows, { colour }, look) {
   const layout = baseLayout(look);
-  if (!rows.length) return { traces: [], layout, told: "No case passed." };
+  if (!rows.length) return { traces: [], layout, summary: "No case passed." };
   const ink = paper(look.theme);
   const axis = cases.axis.get(colour);
   const colours = coloursOf(look, axis);
@@ -71,16 +71,16 @@ export function rankingPicture(cases, rows, { colour }, look) {
       ? `1 case, ${formatSeconds(low)}`
       : `${formatCount(total)} cases, ${formatSeconds(low)} to ${formatSeconds(high)}`;
   const dots = ranks.length < total ? ` ${formatCount(ranks.length)} of them are drawn.` : "";
-  const told = `${range}. A dot is a case's floor, the line above it reaches to its typical time: ${typical} % longer${total === 1 ? "" : " in the median"}.${dots}`;
-  return { traces, layout, told };
+  const summary = `${range}. A dot is a case's floor, and the line above it ends at its typical time: ${typical} % longer${total === 1 ? "" : " in the median"}.${dots}`;
+  return { traces, layout, summary };
 }
 
-/** {traces, layout, told}: blocks in the order of time, as ratios to their case's floor, and the probe among them. */
+/** {traces, layout, summary}: blocks in the order of time, as ratios to their case's floor, and the probe among them. */
 export function noisePicture(cases, rows, blocks, look) {
   const layout = baseLayout(look);
   const all = [];
   for (const row of rows) for (const block of blocks.of(row)) all.push([block, row]);
-  if (!all.length) return { traces: [], layout, told: "No block was timed." };
+  if (!all.length) return { traces: [], layout, summary: "No block was timed." };
   const ink = paper(look.theme);
   const colours = palette(look.theme, 2, false);
   const some = thinned(all, MOST_BLOCKS);
@@ -108,7 +108,7 @@ export function noisePicture(cases, rows, blocks, look) {
       name: "the probe, a fixed piece of work",
       x: probe.map(([time]) => time),
       y: probe.map(([, ratio]) => ratio),
-      hovertemplate: "probe %{y:.3f}x its quietest<extra></extra>",
+      hovertemplate: "probe %{y:.3f}x its fastest<extra></extra>",
       line: { color: colours[1], width: 2 },
       showlegend: true,
     },
@@ -130,11 +130,11 @@ export function noisePicture(cases, rows, blocks, look) {
   const quiet = all.filter(([block]) => blocks.ratio("minimum", block) <= 1.03).length / all.length;
   const dots =
     some.length < all.length ? ` ${formatCount(some.length)} of ${formatCount(all.length)} blocks are drawn.` : "";
-  const told = `${formatNumber(quiet * 100, null, 0)} % of the blocks came within 3 % of their case's floor. Dotted lines: a new process.${dots}`;
-  return { traces, layout, told };
+  const summary = `${formatNumber(quiet * 100, null, 0)} % of the blocks are within 3 % of their case's floor. A dotted line is the start of a process.${dots}`;
+  return { traces, layout, summary };
 }
 
-/** The median probe of each slice of the run: [seconds, ratio to the quietest]. */
+/** The median probe of each slice of the run: [seconds, ratio to the fastest]. */
 export function probeLine(blocks, all) {
   const slices = Array.from({ length: SLICES }, () => []);
   for (const [block] of all) {

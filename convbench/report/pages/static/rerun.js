@@ -1,6 +1,6 @@
-// How to measure a case again, and how to take it elsewhere.
+// Commands and a sweep to measure a case again.
 
-/** A sweep of this case alone, as the run measured. The mapping was written by Python (report/pages/rerun.py). */
+/** A sweep of this case alone, with the run's measure settings. report/pages/rerun.py writes the mapping. */
 export function sweepOf(cases, row) {
   const { measure } = cases.head;
   return [
@@ -13,7 +13,7 @@ export function sweepOf(cases, row) {
   ].join("\n");
 }
 
-/** The verbs that take the case further: [command, what it does]. */
+/** Commands for the case: [command, what it does]. */
 export function commandsOf(cases, row) {
   const id = cases.value("case_id", row);
   return [

@@ -14,7 +14,7 @@ export function allowed(ceiling, intensity) {
   return Math.min(ceiling.flops_per_s, intensity * (copies.at(-1) ?? Number.POSITIVE_INFINITY));
 }
 
-/** {traces, layout, told} of the picture. */
+/** {traces, layout, summary} of the picture. */
 export function rooflinePicture(cases, rows, { colour }, look) {
   const layout = baseLayout(look);
   layout.margin.l = 72; // the axis has a title
@@ -22,7 +22,7 @@ export function rooflinePicture(cases, rows, { colour }, look) {
   const rate = (row) => cases.value("flops", row) / cases.value("floor_s", row);
   const intensity = (row) => cases.value("flops", row) / cases.value("bytes", row);
   const whole = rows.filter((row) => cases.value("flops", row) > 0 && cases.value("bytes", row) > 0);
-  if (!whole.length) return { traces: [], layout, told: "No case of these has an operation to count." };
+  if (!whole.length) return { traces: [], layout, summary: "None of these cases has operations." };
   const some = thinned(
     [...whole].sort((a, b) => rate(a) - rate(b)),
     MOST_DOTS,
@@ -31,7 +31,7 @@ export function rooflinePicture(cases, rows, { colour }, look) {
   const [xs, ys] = [some.map(intensity), some.map(rate)];
   const [low, high] = extent([...xs, ...ceilings.map((c) => c.flops_per_s / (c.copies.at(-1)?.[1] ?? c.flops_per_s))]);
   const [from, to] = [low / 4, high * 8];
-  // Roofs are in ink, named where they end: colours belong to the dots.
+  // Roofs are in the text colour, with names at their ends. Other colours are for the dots.
   const traces = ceilings.map((ceiling, i) =>
     roofTrace(ceiling, from, to, { color: ink.muted, dash: DASHES[i % DASHES.length] }),
   );
@@ -78,20 +78,20 @@ export function rooflinePicture(cases, rows, { colour }, look) {
   const counts = ["compute", "memory", "launch"].filter(bound).map((name) => `${name} in ${formatCount(bound(name))}`);
   const over = whole.filter((row) => cases.value("efficiency", row) > 1).length;
   const above = over
-    ? ` ${formatCount(over)} ${over === 1 ? "lies" : "lie"} above ${over === 1 ? "its roof: its page says why" : "their roof: their pages say why"}.`
+    ? ` ${formatCount(over)} ${over === 1 ? "is above its roof: its page explains it" : "are above their roof: their pages explain it"}.`
     : "";
   const bounds = counts.length
     ? ` The nearer roof is ${counts.join(", ")} of ${formatCount(whole.length)} ${whole.length === 1 ? "case" : "cases"}.${above}`
     : "";
   const roofs = ceilings.length
-    ? `The lines are this machine's roofs, measured in the run: at the right what it computes, at the left what it moves (from memory; the thin dotted line within the caches).${bounds}`
+    ? `The lines are this machine's roofs, measured in the run: compute at the right, memory at the left. The thin dotted line is the roof of the caches.${bounds}`
     : "No roof was measured in this run.";
   const dots =
     some.length < whole.length ? ` ${formatCount(some.length)} of ${formatCount(whole.length)} cases are drawn.` : "";
-  return { traces, layout, told: `A dot is a case. ${roofs}${dots}` };
+  return { traces, layout, summary: `A dot is a case. ${roofs}${dots}` };
 }
 
-/** How dots are coloured: by a setting, or by which roof is the nearer one. */
+/** The colours of the dots: by a setting, or by the nearer roof. */
 function colouring(cases, colour, look) {
   if (colour === "bound" && cases.has("bound")) {
     const names = ["compute", "memory", "launch"];
@@ -126,7 +126,7 @@ function roofTrace(ceiling, from, to, line) {
   };
 }
 
-/** What the caches move at best: one dotted line per different set of copies. */
+/** The roofs of the caches: a dotted line for each different set of copies. */
 function cacheTraces(ceilings, from, to, ink) {
   const seen = new Map();
   for (const { copies, flops_per_s: flops } of ceilings) {

@@ -1,4 +1,4 @@
-// The pictures of the report on a run: what the reader can choose in each, and what draws it.
+// The pictures of the report on a run: the reader's choices in each, and the function that draws it.
 
 import { metricsOf } from "./charts.js";
 import { explorePicture } from "./explore.js";
@@ -25,20 +25,20 @@ function metricOptions(cases) {
   return metricsOf(cases).map(({ name, title }) => ({ value: name, text: title }));
 }
 
-/** Axes by how much there is to see along them: those with an order first, then those with more values. */
+/** Axes, the most useful first: those with an order, then those with more values. */
 function byInterest(cases) {
   const order = (axis) => (axis.scale === "words" ? 0 : 1000) + Math.min(axis.texts.length, 999);
   return [...cases.axes].sort((a, b) => order(b) - order(a)).map(({ name }) => name);
 }
 
-/** The axis to colour by where the reader has not said: the direction, else one with few values. */
+/** The default axis for colours: the direction, else one with few values. */
 function usualColour(cases, except) {
   const few = cases.axes.filter(({ name, texts }) => !except.includes(name) && texts.length <= 8);
   const found = few.find(({ name }) => name === "direction") ?? few.find(({ scale }) => scale === "words") ?? few[0];
   return found?.name ?? NONE;
 }
 
-/** Each picture as `Pictures` takes it. */
+/** The pictures, as the argument of `Pictures`. */
 export const RUN_PICTURES = {
   explore: {
     applies: (cases) => cases.axes.length > 0,

@@ -1,20 +1,20 @@
-// The small numbers that stand in the explainer's grids: made up from their places, so that a sum can be done in the
-// head and a test can ask torch for the same. Exact, for they are integers.
+// The small numbers in the explainer's grids. They depend on their places alone, so a test can compute the same with
+// torch. They are integers, so sums are exact and easy to check.
 
 import { channelsPerGroup, firstChannel, sourceOf, tapPosition } from "./geometry.js";
 
-/** Numbers are mixed from places modulo this prime, and looked up in tables of twice its length: a sum of two is in it. */
+/** Numbers are mixed from places modulo this prime. Tables have twice its length, for the sum of two residues. */
 const PRIME = 1009;
 const INPUTS = new Int8Array(2 * PRIME).map((_, mixed) => scattered(mixed) % 6);
 const WEIGHTS = new Int8Array(2 * PRIME).map((_, mixed) => (scattered(mixed) % 4) - 1);
 
-/** A number that looks like chance. */
+/** A pseudo-random number. */
 function scattered(mixed) {
   const within = mixed % PRIME;
   return (((within * within) % PRIME) * within + 11 * within) % PRIME;
 }
 
-/** What places before the last one add to the mix; `partOf` is what the last one adds. */
+/** The part of the mix from all places except the last; `partOf` is the last one's part. */
 function mixOf(...places) {
   return places.reduce((sum, place) => ((sum + partOf(place)) * 31 + 7) % PRIME, 5);
 }
@@ -37,13 +37,13 @@ export function biasValue(outChannel) {
   return (outChannel % 3) + 1;
 }
 
-/** The number at a position of the padded input, which may lie on the margin. */
+/** The number at a position of the padded input, which may be in the padding. */
 export function paddedValue(problem, channel, row, column) {
   const source = [sourceOf(problem, 0, row), sourceOf(problem, 1, column)];
   return source.includes(null) ? 0 : inputValue(channel, ...source);
 }
 
-/** What one output's taps read in one channel: [{row, column, x, w, margin}], the kernel's rows one after the other. */
+/** The values that one output's taps read in one channel: [{row, column, x, w, margin}], by rows of the kernel. */
 export function tapsOf(problem, outChannel, channel, [outRow, outColumn]) {
   const taps = [];
   const [height, width] = problem.input_size;
@@ -68,13 +68,13 @@ export function channelSum(problem, outChannel, channel, place) {
   return sumOfProducts(problem, outChannel, channel, channel + 1, place);
 }
 
-/** One element of the output, its bias added. */
+/** One element of the output, with its bias. */
 export function outputValue(problem, outChannel, place) {
   const bias = problem.bias ? biasValue(outChannel) : 0;
   return sumOfProducts(problem, outChannel, 0, channelsPerGroup(problem), place) + bias;
 }
 
-/** Of the channels from `start` to before `end`; a layer may have a million products, so the inner loop only adds. */
+/** The sum over channels `start` up to `end`. A layer may have a million products, so the inner loop only adds. */
 function sumOfProducts(problem, outChannel, start, end, place) {
   const [rows, columns] = problem.kernel_size.map((kernel, axis) =>
     Array.from({ length: kernel }, (_, tap) => [

@@ -1,19 +1,19 @@
-// What every interactive page has around its content: themes, links to places, the chip over its table, paper, and what
-// happens where scripts fail.
+// The parts of every interactive page: themes, links to places, the line over its table, printing, and a message where
+// scripts fail.
 
 import { element } from "./dom.js";
 import { remember } from "./view.js";
 
 const root = document.documentElement;
 
-/** Light, dark, or as the system has it; kept for the next report where the browser lets us. */
+/** Light, dark, or the system's theme; stored for the next report where the browser allows it. */
 export function showThemes(changed) {
   const select = document.getElementById("theme");
   const apply = (name) => {
     if (name === "system") delete root.dataset.theme;
     else root.dataset.theme = name;
     const dark = name === "dark" || (name === "system" && matchMedia("(prefers-color-scheme: dark)").matches);
-    root.classList.toggle("dark", dark); // DataTables' style knows a dark theme by this class
+    root.classList.toggle("dark", dark); // DataTables' style reads this class
     changed();
   };
   select.addEventListener("change", () => {
@@ -21,7 +21,7 @@ export function showThemes(changed) {
     try {
       localStorage.setItem("convbench-theme", select.value);
     } catch {
-      // A browser that keeps nothing for pages from disk: the choice lasts as long as the page.
+      // Some browsers store nothing for pages from disk. The choice then lasts as long as the page.
     }
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => apply(select.value));
@@ -34,7 +34,7 @@ export function showThemes(changed) {
   apply(select.value);
 }
 
-/** Scroll to a part of the page and let the keyboard, and who reads aloud, go on from its heading. */
+/** Scroll to a part of the page and focus its heading, for keyboards and screen readers. */
 export function goTo(part) {
   const heading = part.querySelector("h2, h3") ?? part;
   heading.tabIndex = -1;
@@ -43,14 +43,14 @@ export function goTo(part) {
 }
 
 /**
- * Says over the table which cases are kept, and how to have all back. `selection(told)` gives {rows, text} of what a link
- * says, or null where it keeps all. Returns the function that keeps what a link says.
+ * Shows over the table which cases a link selects, with a button for all cases. `selection(link)` gives {rows, text}, or
+ * null for all cases. Returns the function that applies a link.
  */
 export function keepOver(table, selection) {
   const chip = document.getElementById("chosen");
-  const keep = (told) => {
-    const chosen = selection(told);
-    remember("only", chosen ? told : null);
+  const keep = (link) => {
+    const chosen = selection(link);
+    remember("only", chosen ? link : null);
     chip.replaceChildren();
     chip.hidden = !chosen;
     if (chosen) {
@@ -62,7 +62,7 @@ export function keepOver(table, selection) {
   return keep;
 }
 
-/** On paper nothing can be opened: what is folded is shown, and folded again. */
+/** Open all folds before printing, and close them afterwards. */
 function unfoldForPrint() {
   let opened = [];
   globalThis.addEventListener("beforeprint", () => {
@@ -85,7 +85,7 @@ export function begin(start) {
       root.dataset.ready = "true";
     })
     .catch((error) => {
-      root.classList.remove("scripted"); // the page without scripts is whole
+      root.classList.remove("scripted"); // the page is complete without scripts
       document
         .getElementById("answer")
         .prepend(element("p", { class: "stage", role: "alert" }, `The interactive part failed: ${error.message}`));

@@ -1,4 +1,4 @@
-// The same layer at two values of a setting, one against the other: forward beside backward, for example.
+// Each layer at two values of a setting, for example forward and backward.
 
 import { median, thinned } from "./cases.js";
 import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, MOST_DOTS } from "./charts.js";
@@ -22,20 +22,20 @@ export function sidePairs(cases, rows, axis, first, second) {
   return pairs;
 }
 
-/** The median of second over first, on a logarithmic scale: that of the inverse ratios is its inverse. */
+/** The median of second over first, on a logarithmic scale. */
 export function medianRatio(cases, pairs) {
   const logs = pairs.map(([a, b]) => Math.log(cases.value("floor_s", b) / cases.value("floor_s", a)));
   return Math.exp(median(logs));
 }
 
-/** {traces, layout, told} of the picture. */
+/** {traces, layout, summary} of the picture. */
 export function sidesPicture(cases, rows, { axis, first, second, colour }, look) {
   const setting = cases.axis.get(axis);
   const [one, other] = [first, second].map((text) => setting.texts.indexOf(text));
   const pairs = sidePairs(cases, rows, axis, one, other);
   const layout = baseLayout(look);
   layout.margin.l = 72; // the axis has a title
-  if (!pairs.length) return { traces: [], layout, told: "No two layers of these differ in that setting alone." };
+  if (!pairs.length) return { traces: [], layout, summary: "No two of these layers differ in that setting alone." };
   const ink = paper(look.theme);
   const colourAxis = cases.axis.get(colour);
   const colours = coloursOf(look, colourAxis);
@@ -85,10 +85,10 @@ export function sidesPicture(cases, rows, { axis, first, second, colour }, look)
   const ratio = `${formatNumber(medianRatio(cases, pairs), 3, 0)}x`;
   const slower = pairs.filter(([a, b]) => floor(b) > floor(a)).length;
   const dots = some.length < pairs.length ? ` ${formatCount(some.length)} of them are drawn.` : "";
-  const told =
+  const summary =
     `${second} takes ${ratio} as long as ${first} in the median of ${formatCount(pairs.length)} matched ` +
     `${pairs.length === 1 ? "layer" : "layers"}, longer in ${formatCount(slower)}. The lines are at 1x, 2x and 3x.${dots}`;
-  return { traces, layout, told };
+  return { traces, layout, summary };
 }
 
 /** Lines of equal ratio. */

@@ -1,5 +1,5 @@
-// The table of all cases: DataTables over the page's data. Sorting, search, a filter in each column's head, the choice of
-// columns, copy and download; what the reader set is kept in the link.
+// The table of all cases: DataTables over the page's data. It has sorting, search, a filter for each column, a choice of
+// columns, copy and download. The link keeps the reader's settings.
 
 import { element } from "./dom.js";
 import { escapeHtml } from "./format.js";
@@ -10,7 +10,7 @@ const PAGE = 25;
 const LONGEST_PAGE = 500;
 const LENGTHS = [PAGE, 100, LONGEST_PAGE];
 
-/** Order numbers with absent ones last, whichever way; the text of an absent one is empty. */
+/** Order numbers with absent ones last, in both directions; the text of an absent one is empty. */
 function defineOrder(DataTable) {
   const compare = (direction) => (a, b) => {
     if (a === null || b === null) return (a === null) - (b === null);
@@ -19,7 +19,7 @@ function defineOrder(DataTable) {
   DataTable.type("measured", "order", { asc: compare(1), desc: compare(-1) });
 }
 
-/** What a spreadsheet takes for a formula when a text begins so, as in convbench/report/export.py. */
+/** Spreadsheets read a text that begins so as a formula, see convbench/report/export.py. */
 const FORMULA = /^[=+\-@\t\n]/;
 
 /** A cell as `convbench export` writes it: numbers in their SI unit with seven significant digits, words as stored. */
@@ -31,8 +31,8 @@ function exported(value) {
 }
 
 /**
- * DataTables' description of one column. It takes the text of cells for HTML, both to show it and to search it, so all
- * text is escaped.
+ * DataTables' description of one column. DataTables reads the text of cells as HTML, both for display and for search, so
+ * all text is escaped.
  */
 function tableColumn(cases, column, searched) {
   const search = { text: "searchText", number: "searchNumber", word: "searchList", status: "searchList" }[column.kind];
@@ -54,7 +54,7 @@ function tableColumn(cases, column, searched) {
       if (purpose === "export") return exported(cases.value(column.name, row));
       const text = cases.text(column.name, row);
       if (number && purpose !== "display") {
-        // Readers search for what they see, 1,234; the column's own filter takes what is not between < and > for a number.
+        // Readers search for the text they see, 1,234. The column's filter reads the part outside < and > as a number.
         const plain = text.replaceAll(",", "");
         return plain === text ? text : `${plain} <${text}>`;
       }
@@ -68,29 +68,29 @@ function tableColumn(cases, column, searched) {
   };
 }
 
-/** What the link keeps of the table's state: only what is not as it is at first. */
+/** The part of the table's state for the link: only differences from the initial state. */
 function kept(state, cases) {
   const columns = state.columns.flatMap(({ visible }, i) => (visible === cases.specs[i].shown ? [] : [i]));
   const filters = Object.fromEntries(Object.entries(state.columnControl ?? {}).filter(([, filter]) => isSet(filter)));
-  const told = {};
-  if (state.search.search) told.search = state.search.search;
-  if (state.order.length) told.order = state.order;
-  if (state.length !== PAGE) told.length = state.length;
-  if (state.start) told.start = state.start;
-  if (columns.length) told.columns = columns;
-  if (Object.keys(filters).length) told.filters = filters;
-  return Object.keys(told).length ? JSON.stringify(told) : null;
+  const changes = {};
+  if (state.search.search) changes.search = state.search.search;
+  if (state.order.length) changes.order = state.order;
+  if (state.length !== PAGE) changes.length = state.length;
+  if (state.start) changes.start = state.start;
+  if (columns.length) changes.columns = columns;
+  if (Object.keys(filters).length) changes.filters = filters;
+  return Object.keys(changes).length ? JSON.stringify(changes) : null;
 }
 
-/** Whether a column's filter filters: DataTables notes those that do not, too. */
+/** Whether a column's filter is active: DataTables' state has inactive ones too. */
 function isSet({ searchInput, searchList }) {
   const logic = searchInput?.logic;
   return Boolean(searchInput?.value || logic === "empty" || logic === "notEmpty" || searchList?.length);
 }
 
 /**
- * The columns that are searched: what cannot be seen is not, and its text not made, but for the case's id, which commands
- * take, and for columns whose own filter a link restores.
+ * The columns that are searched. Hidden columns are not, and their texts are not made. Exceptions are the case's id, which
+ * is an argument of commands, and columns whose filter comes from a link.
  */
 function searchedColumns(state, cases) {
   const visible = (i) => (state ? state.columns[i].visible : cases.specs[i].shown);
@@ -101,28 +101,28 @@ function searchedColumns(state, cases) {
 
 const isPlain = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** DataTables' state of what a link keeps; null where it keeps nothing, or nonsense. */
+/** DataTables' state from a link; null where the link has none or an invalid one. */
 function restored(text, cases) {
-  let told;
+  let saved;
   try {
-    told = JSON.parse(text);
+    saved = JSON.parse(text);
   } catch {
     return null;
   }
-  if (!isPlain(told)) return null;
-  const toggled = new Set(Array.isArray(told.columns) ? told.columns : []);
+  if (!isPlain(saved)) return null;
+  const toggled = new Set(Array.isArray(saved.columns) ? saved.columns : []);
   const isColumn = (i) => Number.isInteger(i) && i >= 0 && i < cases.specs.length;
-  const order = (Array.isArray(told.order) ? told.order : []).filter(
+  const order = (Array.isArray(saved.order) ? saved.order : []).filter(
     (each) => Array.isArray(each) && cases.spec.has(each[0]) && ["asc", "desc", ""].includes(each[1]),
   );
-  const filters = Object.entries(isPlain(told.filters) ? told.filters : {});
+  const filters = Object.entries(isPlain(saved.filters) ? saved.filters : {});
   return {
     time: Date.now(),
-    start: Number.isInteger(told.start) && told.start >= 0 && told.start < cases.length ? told.start : 0,
-    length: LENGTHS.includes(told.length) ? told.length : PAGE,
+    start: Number.isInteger(saved.start) && saved.start >= 0 && saved.start < cases.length ? saved.start : 0,
+    length: LENGTHS.includes(saved.length) ? saved.length : PAGE,
     order,
     search: {
-      search: typeof told.search === "string" ? told.search : "",
+      search: typeof saved.search === "string" ? saved.search : "",
       smart: true,
       regex: false,
       caseInsensitive: true,
@@ -133,8 +133,9 @@ function restored(text, cases) {
 }
 
 /**
- * Show the table. Returns {rows, ordered, only}: the rows that the filters leave, in the sweep's order and in the table's;
- * `only(set)` keeps those of a set (null: all). `changed` is called when the rows are others.
+ * Show the table. Returns {rows, ordered, only}. `rows` and `ordered` give the rows that the filters leave, in the
+ * sweep's order and in the table's. `only(set)` limits the table to a set, or to none with null. `changed` is called when the rows
+ * change.
  */
 export async function showTable(cases, name, changed) {
   await stylePacked("datatables-style");
@@ -200,24 +201,24 @@ export async function showTable(cases, name, changed) {
     },
     language: {
       search: "Search",
-      searchPlaceholder: "any word of a row",
+      searchPlaceholder: "a word in any column",
       lengthMenu: "_MENU_ a page",
       info: "_START_ to _END_ of _TOTAL_ cases",
       infoFiltered: "(filtered from _MAX_)",
       infoEmpty: "no cases",
-      zeroRecords: "No case is like that.",
+      zeroRecords: "No case matches.",
       emptyTable: "No cases.",
     },
   });
   let last = [];
   const rows = () => table.rows({ search: "applied", order: "index" }).data().toArray();
-  const tell = () => {
+  const notify = () => {
     const found = rows();
     const same = found.length === last.length && found.every((row, i) => row === last[i]);
     last = found;
     if (!same) changed();
   };
-  table.on("draw", tell);
+  table.on("draw", notify);
   printWhole(table);
   table.on("column-visibility", (_, __, column, visible) => {
     if (visible && !searched.has(column)) {
@@ -235,7 +236,7 @@ export async function showTable(cases, name, changed) {
   };
 }
 
-/** On paper there is no next page to turn to: as many rows as a reader may page through at once are printed. */
+/** Print as many rows as the longest page has, because paper has no paging. */
 function printWhole(table) {
   let before = null;
   globalThis.addEventListener("beforeprint", () => {

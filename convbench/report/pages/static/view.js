@@ -1,5 +1,5 @@
-// What the reader looks at, kept in the URL's hash so that a link shows the same: `#case=abc&x=in_channels&y=tflops`.
-// A hash without `=` is a place in the page, as in any other.
+// The reader's view in the URL's hash, so that a link shows the same: `#case=abc&x=in_channels&y=tflops`.
+// A hash without `=` is a place in the page, as usual.
 
 const listeners = new Map();
 const current = parsed();
@@ -9,15 +9,15 @@ function parsed() {
   return new URLSearchParams(text.includes("=") ? text : "");
 }
 
-/** The value of a key, or `otherwise` where the link says nothing of it. */
+/** The value of a key, or `otherwise` where the link does not have it. */
 export function viewed(key, otherwise = null) {
   return current.get(key) ?? otherwise;
 }
 
-/** What this page writes into the browser's history bears this; a link that somebody followed does not. */
+/** Marks history entries of this page; entries of followed links do not have it. */
 const OWN = { own: true };
 
-/** Remember a value; null and what is the usual anyway are left out of the link. `entry`: one can go back from it. */
+/** Set a value in the link, without null and defaults. With `entry` the browser can go back from it. */
 export function remember(key, value, { usual = null, entry = false } = {}) {
   if (value === null || value === usual) current.delete(key);
   else current.set(key, value);
@@ -31,7 +31,7 @@ export function whenViewed(key, listener) {
   listeners.set(key, listener);
 }
 
-/** Follow links: going back or forward changes what has a listener; another link opens the page anew, as it would. */
+/** Follow links: back and forward call the listeners; a link with other keys reloads the page. */
 export function followLinks() {
   globalThis.addEventListener("hashchange", () => {
     const wanted = parsed();
