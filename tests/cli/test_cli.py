@@ -173,7 +173,7 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
         (["ab"], "CONFIG"),
         (["ab", "absent.yaml"], "absent.yaml"),
         (["ab", "a.yaml", "--b-python", "/no/such/python"], "--b-python /no/such/python: no such program"),
-        (["ab", "a.yaml", "--a-python", "."], "--a-python .: no such program, or it cannot be run"),
+        (["ab", "a.yaml", "--a-python", "."], "--a-python .: no such program, or it is not executable"),
         (["ab", "a.yaml", "--a-path", "nowhere"], "--a-path nowhere: no such folder"),
         (["ab", "a.yaml", "--b-path", sys.executable], "no such folder"),
         (["ab", "a.yaml", "--b-env", "NAME"], "--b-env: expected NAME=VALUE, got no ="),
@@ -195,11 +195,11 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
         (["baseline", "set", "main", "latest"], "there is no database"),
         (["baseline", "list"], "there is no database"),
         (["baseline", "remove", "main"], "there is no database"),
-        (["baseline", "set", "main", "run.json"], "run.json is a file, and a baseline is a stored run"),
+        (["baseline", "set", "main", "run.json"], "run.json is a file, but a baseline must be a stored run"),
         (["baseline", "set", "main"], "RUN"),
         (["explain"], "missing --in-channels, --out-channels, --kernel-size, --input-size"),
         (["explain", "--kernel-size", "three"], "--kernel-size: expected an integer of at least 1"),
-        (["explain", "abc", "--kernel-size", "3"], "not both"),
+        (["explain", "abc", "--kernel-size", "3"], "give one or the other"),
         (["dance"], "dance"),
         (["plan"], "CONFIG"),
         (["plan", "a.yaml", "--bogus"], "--bogus"),
@@ -297,7 +297,7 @@ def test_a_page_of_all_runs_that_cannot_be_written_costs_a_line(command: Command
     said = command("--db", "my.db", "report")
     assert said.code == 0
     assert Path(said.out.strip()).is_file()
-    assert said.err == "no page of all runs: cannot write reports/index.html: it is a folder\n"
+    assert said.err == "could not write the page of all runs: cannot write reports/index.html: it is a folder\n"
 
 
 @pytest.mark.parametrize("verb", [("run", "sweep.yaml"), ("report",)])
@@ -370,7 +370,7 @@ def test_whatever_goes_wrong_with_the_page_of_all_runs_the_report_is_there(
     monkeypatch.setattr(pages, "write_index", broken)
     store(synthetic.run(2, troubles=False), tmp_path / "my.db")
     said = command("--db", "my.db", "report")
-    assert (said.code, said.err) == (0, f"no page of all runs: {error}\n")
+    assert (said.code, said.err) == (0, f"could not write the page of all runs: {error}\n")
     assert Path(said.out.strip()).is_file()
 
 
@@ -447,10 +447,10 @@ LAYER = ("--in-channels", "8", "--out-channels", "16", "--kernel-size", "3", "--
 def test_explain_writes_a_page_to_play_with(command: Command) -> None:
     said = command("explain", *LAYER)
     [id_] = re.findall(r"case (\w{12})", said.out)
-    assert said.err == f"the same to play with: {Path('reports', f'explain-{id_}.html')}\n"
+    assert said.err == f"interactive page: {Path('reports', f'explain-{id_}.html')}\n"
     assert f"case {id_}" in Path("reports", f"explain-{id_}.html").read_text(encoding="utf-8")
     named = command("explain", *LAYER, "-o", "here.html")
-    assert (named.code, named.out, named.err) == (0, said.out, "the same to play with: here.html\n")
+    assert (named.code, named.out, named.err) == (0, said.out, "interactive page: here.html\n")
     refused = command("explain", *LAYER, "--groups", "3", "-o", "refused.html")
     assert refused.code == 2 and "must be divisible" in refused.out
     assert "must be divisible" in Path("refused.html").read_text(encoding="utf-8")
@@ -460,7 +460,7 @@ def test_a_page_that_cannot_be_written_costs_nothing_else(command: Command) -> N
     Path("reports").write_text("a file where the folder would be")
     said = command("explain", *LAYER)
     assert said.code == 0 and "Output size" in said.out
-    assert said.err.startswith("no page to play with: cannot write ") and said.err.count("\n") == 1
+    assert said.err.startswith("could not write the interactive page: cannot write ") and said.err.count("\n") == 1
     named = command("explain", *LAYER, "-o", "reports/here.html")
     assert named.code == 2 and named.out == said.out
     assert "error: cannot write reports/here.html" in named.err
@@ -569,7 +569,7 @@ def test_what_changed_decides_the_exit_code(
     command: Command, factor: float, some: int, status: Status, code: int, verdict: str
 ) -> None:
     said = compared(command, *moved(factor, some=some, status=status))
-    assert (said.code, said.err) == (code, f"the same as a page: {PAGE}\n")
+    assert (said.code, said.err) == (code, f"page: {PAGE}\n")
     last = said.out.splitlines()[-1]
     assert last.startswith(f"{verdict}: ")
     assert re.search(r"judged \d+ of 12, smallest change this comparison could have seen: (\d+\.\d %|-)", last)
@@ -578,7 +578,7 @@ def test_what_changed_decides_the_exit_code(
 def test_ci_gets_its_files_and_the_exit_code_it_asks_for(command: Command) -> None:
     one, other = moved(1.4, status=Status.CRASHED)
     said = compared(command, one, other, "--summary", "out/summary.md", "--junit", "junit.xml", "--fail-on", "crashed")
-    assert (said.code, said.err) == (3, f"the same as a page: {PAGE}\n")
+    assert (said.code, said.err) == (3, f"page: {PAGE}\n")
     assert said.out == compared(command, one, other).out
     assert Path("out/summary.md").read_text(encoding="utf-8").splitlines()[0].endswith(": regressed")
     assert 'type="regressed"' in Path("junit.xml").read_text(encoding="utf-8")
@@ -588,7 +588,7 @@ def test_ci_gets_its_files_and_the_exit_code_it_asks_for(command: Command) -> No
 def test_a_comparison_is_a_page_as_well(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = moved(1.4)
     named = compared(command, one, other, "-o", "out/page.html")
-    assert (named.code, named.err) == (1, "the same as a page: out/page.html\n")
+    assert (named.code, named.err) == (1, "page: out/page.html\n")
     assert Path("out/page.html").read_text(encoding="utf-8").startswith("<!doctype html>") and not PAGE.exists()
     without = compared(command, one, other, "--no-page")
     assert (without.code, without.out, without.err) == (1, named.out, "") and not PAGE.exists()
@@ -596,8 +596,8 @@ def test_a_comparison_is_a_page_as_well(command: Command, monkeypatch: pytest.Mo
     assert (both.code, both.out) == (2, "") and "--no-page" in both.err
     monkeypatch.setattr("convbench.cli.page.MOST_CASES", 11)
     many = compared(command, one, other)
-    assert (many.code, many.err) == (1, "no page of 12 cases unless it is asked for: -o FILE\n")
-    assert compared(command, one, other, "-o", "page.html").err == "the same as a page: page.html\n"
+    assert (many.code, many.err) == (1, "no page written for 12 cases; request one with -o FILE\n")
+    assert compared(command, one, other, "-o", "page.html").err == "page: page.html\n"
     report = Path(command("--db", "my.db", "report", OTHER).out.strip())
     beside = compared(command, one, other, "-o", "reports/page.html")
     assert beside.code == 1 and f'<a href="{report.name}">' in Path("reports/page.html").read_text(encoding="utf-8")
@@ -607,7 +607,7 @@ def test_a_page_of_a_comparison_that_cannot_be_written(command: Command) -> None
     Path("reports").write_text("in the way", encoding="utf-8")
     said = compared(command, *moved(1.4))
     assert said.code == 1 and said.out
-    assert said.err.startswith("no page of this: cannot write reports")
+    assert said.err.startswith("could not write the page: cannot write reports")
     asked = compared(command, *moved(1.4), "-o", "reports/page.html")
     assert asked.code == 2 and asked.err.startswith("error: cannot write reports/page.html")
 
@@ -692,7 +692,7 @@ def test_ci_init_writes_once_and_over_it_by_force_alone(command: Command, sweep:
     assert 'config: ["sweep.yaml"]' in text
     again = command("ci", "init", "--github", "--config", "sweep.yaml", "--install", "y==2")
     assert (again.code, again.out) == (2, "")
-    assert "is there already" in again.err and "--force" in again.err
+    assert "exists already" in again.err and "--force" in again.err
     assert workflow.read_text(encoding="utf-8") == text
     Path(".git").mkdir()
     forced = command("ci", "init", "--github", "--config", "sweep.yaml", "--install", "y==2", "--force")
@@ -752,7 +752,7 @@ def test_ctrl_c_in_a_verb_is_told(command: Command, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(measure, "ab", interrupted)
     said = command("ab", "sweep.yaml")
-    told = "nothing is kept of an ab that is interrupted: it begins anew\ninterrupted\n"
+    told = "interrupted: convbench does not store an ab; the next ab measures everything again\ninterrupted\n"
     assert (said.code, said.out, said.err) == (130, "", told)
 
 
@@ -780,7 +780,7 @@ def piped(arguments: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     ("script", "code", "said"),
     [
         ("$C plan many.yaml --all | head -1; exit ${PIPESTATUS[0]}", 0, ""),
-        ("$C plan many.yaml --all > /dev/full", 2, "error: cannot write the output: No space left on device"),
+        ("$C plan many.yaml --all > /dev/full", 2, "error: cannot write standard output: No space left on device"),
         ("$C plan many.yaml 2>&-", 0, ""),
         ("$C export made.json -o .", 2, "error: cannot write .: it is a folder"),
         ("$C export nothing.json", 2, "error: nothing.json: not a run that convbench exported"),
@@ -925,7 +925,7 @@ def test_an_error_of_the_system_is_told_as_what_it_is(
     said = command("runs")
     assert (said.code, said.err) == (2, "error: /srv/x\\x1b.csv: permission denied\n")
     monkeypatch.setattr("convbench.store.Store.open", refuse_oddly)
-    assert command("runs").err == "error: the system refused something: strange\n"
+    assert command("runs").err == "error: system error: strange\n"
 
 
 def test_a_fault_is_told_in_a_text_one_can_read(

@@ -377,10 +377,10 @@ def test_no_more_is_held_at_once_than_memory_allows() -> None:
     available = math.ceil(2 * two / COHORT_MEMORY_SHARE)  # both sides hold them
     pair = Pair(b=Script(host={"available_bytes": available}))
     pair.measure(cases)
-    pair = [(what, name) for side, what, name in pair.events if side == "A" and what in ("check", "block")]
-    pair = pair[: 4 + 4 * ROUNDS]
-    assert [what for what, _ in pair] == (["check"] * 2 + ["block"] * 2 * ROUNDS) * 2
-    assert {name for _, name in pair[: 2 + 2 * ROUNDS]} == {7}, "what shares a problem stays together"
+    events = [(what, name) for side, what, name in pair.events if side == "A" and what in ("check", "block")]
+    events = events[: 4 + 4 * ROUNDS]
+    assert [what for what, _ in events] == (["check"] * 2 + ["block"] * 2 * ROUNDS) * 2
+    assert {name for _, name in events[: 2 + 2 * ROUNDS]} == {7}, "what shares a problem stays together"
     steps(pair.progress)
 
 

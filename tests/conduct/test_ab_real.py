@@ -184,8 +184,12 @@ def test_an_interpreter_that_cannot_measure_is_told_with_its_side(command: objec
     words.write_text("no program", encoding="utf-8")
     words.chmod(0o644)
     cases = [
-        ("./words", "--b-python ./words: no such program, or it cannot be run", ""),
-        (str(bare), f"--b-python {bare}: no such program", f"  hint: name the interpreter in it: {bare}/bin/python"),
+        (
+            "./words",
+            "--b-python ./words: no such program, or it is not executable",
+            "  hint: give the interpreter: a path, or a name on PATH",
+        ),
+        (str(bare), f"--b-python {bare}: no such program", f"  hint: give the interpreter: {bare}/bin/python"),
     ]
     for python, message, hint in cases:
         said: Said = command("ab", "sweep.yaml", "--b-python", python)  # type: ignore[operator]
@@ -226,7 +230,7 @@ def test_ctrl_c_ends_with_130_and_leaves_no_worker(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert (process.returncode, out) == (130, "")
-    assert err == "nothing is kept of an ab that is interrupted: it begins anew\ninterrupted\n"
+    assert err == "interrupted: convbench does not store an ab; the next ab measures everything again\ninterrupted\n"
     until = time.monotonic() + 10
     while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
         assert time.monotonic() < until

@@ -364,7 +364,7 @@ def test_command_writes_its_report_without_the_server_and_runs_sends_the_results
     assert err.count("does not answer") == 1, "when the results begin to wait; nobody asks it again for a page"
     assert f"results wait in reports/waiting/{run_id}.db meanwhile" in err
     assert f"results still wait in reports/waiting/{run_id}.db" in err
-    assert "no report yet" not in err, "each process's report is written from this disk"
+    assert "could not write the report yet" not in err, "each process's report is written from this disk"
     assert postgres.password not in err + out
 
     code, out, err = command("runs")
