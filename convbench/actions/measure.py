@@ -1,6 +1,6 @@
 """Measures a sweep, a sweep against a stored run, or two environments side by side; plans a run.
 
-Only this module decides where workers run: it passes the engine that starts them to conduct/.
+Only this module decides where workers run: conduct/ receives the engine that starts them.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def ab(
     b_threads: Annotated[int | None, _side("B", "threads", "N")] = None,
     threshold: Annotated[
         float | None,
-        typer.Option("--threshold", metavar="RATIO", help="The smallest change to report: 0.01 is 1 %. [default: 0.025]"),
+        typer.Option("--threshold", metavar="RATIO", help="Smallest change to report: 0.01 is 1 %. [default: 0.025]"),
     ] = None,
     pairs: Annotated[
         int | None,

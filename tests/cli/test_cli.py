@@ -115,7 +115,7 @@ def test_of_many_mistakes_the_first_are_told(command: Command, sweep: Path) -> N
     said = command("plan", "sweep.yaml")
     assert said.code == 2
     assert said.err.count("got 'floot'") == 50
-    assert said.err.endswith("\n  hint: these are the first 50 mistakes, there are more\n")
+    assert said.err.endswith("\n  hint: these are the first 50 mistakes; correct them to see the others\n")
 
 
 @pytest.mark.parametrize("verb", ["plan", "run", "ab"])
@@ -183,7 +183,7 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
         (["ab", "a.yaml", "--threshold", "0"], "threshold 0: expected a ratio"),
         (["ab", "a.yaml", "--threshold", "-1"], "threshold -1: expected a ratio"),
         (["ab", "a.yaml", "--threshold", "nan"], "threshold nan: expected a ratio"),
-        (["ab", "a.yaml", "--threshold", "2.5"], "0.025 for 2.5 %"),
+        (["ab", "a.yaml", "--threshold", "2.5"], "for example 0.025 (2.5 %)"),
         (["ab", "a.yaml", "--threshold", "2.5 %"], "--threshold"),
         (["ab", "a.yaml", "--pairs", "1"], "pairs 1: expected"),
         (["ab", "a.yaml", "--pairs", "-3"], "pairs -3: expected"),
@@ -706,8 +706,8 @@ def test_ci_init_writes_once_and_over_it_by_force_alone(command: Command, sweep:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "--github or --gitlab"),
-        (["--github", "--gitlab"], "--github or --gitlab"),
+        ([], "--github and --gitlab"),
+        (["--github", "--gitlab"], "--github and --gitlab"),
         (["--github"], "configs/quick.yaml"),
         (["--github", "--config", "absent.yaml"], "absent.yaml"),
         (["--github", "--config", "../sweep.yaml"], "below the root"),

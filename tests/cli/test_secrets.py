@@ -197,7 +197,7 @@ def test_secrets_do_not_tell_cases_apart() -> None:
     base = SWEEP.partition("  env")[0]
     one, other = (sweeps.cases(parse_sweep(f"{base}  env: {{A_KEY: {value}}}", "x")).cases for value in ("a1", "b2"))
     assert [case.id for case in one] == [case.id for case in other]
-    with pytest.raises(SweepError, match="expected one value of A_KEY, got another one") as caught:
+    with pytest.raises(SweepError, match="expected one value of A_KEY in the whole file, got another one") as caught:
         parse_sweep(f"{base}  env: [{{A_KEY: hunter1}}, {{A_KEY: hunter2}}]", "x")
     assert "hunter" not in caught.value.message
 

@@ -77,7 +77,7 @@ class Pair:
 
     def __post_init__(self) -> None:
         self.engines = SideEngine("A", self.a, self.events), SideEngine("B", self.b, self.events)
-        self.listener = Listener(progressed=self.progress.append, told=self._hear)
+        self.listener = Listener(progressed=self.progress.append, message=self._hear)
 
     def _hear(self, line: str) -> None:
         self.told.append(line)
@@ -294,7 +294,7 @@ def test_a_slow_case_gets_fewer_rounds_on_both_sides(sides: str) -> None:
 
 MISDEEDS: dict[str, tuple[Status, str]] = {
     "segfault_in_block": (Status.CRASHED, "the worker was ended by SIGSEGV"),
-    "killed_in_block": (Status.OUT_OF_MEMORY, "probably the system was out of memory"),
+    "killed_in_block": (Status.OUT_OF_MEMORY, "the system was probably out of memory"),
     "hang_in_prepare": (Status.TIMED_OUT, "no answer within 60 s"),
     "raises": (Status.ERROR, "ValueError: no"),
     "out_of_memory": (Status.OUT_OF_MEMORY, "can't allocate memory"),

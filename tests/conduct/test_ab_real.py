@@ -142,9 +142,9 @@ def test_a_slower_tree_under_another_interpreter_is_found(
 def test_the_help_has_the_defaults(command: object) -> None:
     said: Said = command("ab", "--help")  # type: ignore[operator]
     told = " ".join(said.out.split())
-    assert f"What counts as a change. [default: {side_by_side.THRESHOLD}]" in told
-    more = "and as many again where they leave it open"
-    assert f"Pairs that confirm a suspicion, {more}. [default: {side_by_side.CONFIRMATION}]" in told
+    assert f"Smallest change to report: 0.01 is 1 %. [default: {side_by_side.THRESHOLD}]" in told
+    more = "undecided cases get as many again"
+    assert f"Pairs that confirm a suspected change; {more}. [default: {side_by_side.CONFIRMATION}]" in told
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_an_interpreter_that_cannot_measure_is_told_with_its_side(command: objec
             str(python),
             "side A: the worker did not start: the worker ended with exit code 1 "
             "(ModuleNotFoundError: No module named 'torch')",
-            f"  hint: torch is missing there: {python} -m pip install torch",
+            f"  hint: install torch there: {python} -m pip install torch",
         ),
     ]:
         said = command("ab", "sweep.yaml", "--a-python", name)  # type: ignore[operator]

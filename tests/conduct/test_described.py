@@ -15,7 +15,7 @@ from convbench import sweep as sweeps
 from convbench import units
 from convbench.conduct import run as runner
 from convbench.conduct.described import COHORT_MEMORY_SHARE, Capacity, environment_of, plainest
-from convbench.conduct.doctor import check_machine, checkup_text
+from convbench.conduct.doctor import check_machine, remarks_text
 from convbench.engine.client import Description
 from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
@@ -112,11 +112,11 @@ def test_the_plainest_worker_tells() -> None:
 def test_a_checkup_tells_of_the_workers_machine() -> None:
     states = [{"ticks": [0] * 8}, {"ticks": [50, 0, 0, 0, 0, 0, 0, 50], "load": 12.0}]
     host = {**ELSEWHERE, "governor": "powersave", "boost": True, "available_bytes": 2**30}
-    text = checkup_text(check_machine(FakeEngine(Script(host=host, states=states)), listen_s=0.0))
+    text = remarks_text(check_machine(FakeEngine(Script(host=host, states=states)), probing_s=0.0))
     assert "a processor of their own; torch 2.13.0" in text
     assert "torch would use 2 threads on 77 cores" in text
     assert "governor powersave, boost on" in text
-    assert "load 12.0 on 77 cores; 50.0 % of the processor was stolen by other guests" in text
+    assert "load 12.0 on 77 cores; other guests of the host took 50.0 % of the processor's time" in text
     assert f"WARN  memory      {units.size(2**30)} free for layers" in text
-    unknown = check_machine(FakeEngine(Script(host={"available_bytes": None})), listen_s=0.0)
-    assert "the system does not tell how much is free for layers" in checkup_text(unknown)
+    unknown = check_machine(FakeEngine(Script(host={"available_bytes": None})), probing_s=0.0)
+    assert "free memory unknown" in remarks_text(unknown)

@@ -325,7 +325,7 @@ def test_workers_that_end_again_and_again_while_they_wait_are_given_up() -> None
     recorder, _ = measure([case(1)], Script(always_ends_while_waiting=True), measure=Measure(processes=1))
     (visit,) = recorder.visits
     assert visit.status is Status.CRASHED
-    assert visit.reason == "workers ended while they waited, 3 were replaced"
+    assert visit.reason == "idle workers ended, 3 were replaced"
 
 
 def test_a_resume_of_a_finished_run_measures_nothing() -> None:

@@ -71,7 +71,7 @@ class Told:
 
     def listener(self) -> runner.Listener:
         return runner.Listener(
-            progressed=self.progressed, told=self.lines.append, process_finished=self.process_finished
+            progressed=self.progressed, message=self.lines.append, process_finished=self.process_finished
         )
 
 
