@@ -110,4 +110,4 @@ def send_waiting_results(db: str | None) -> None:
     """Send results that an earlier run kept on this disk because the database's server did not answer."""
     from convbench.store import send_waiting
 
-    send_waiting(db, told=say)
+    send_waiting(db, message=say)

@@ -32,7 +32,7 @@ from convbench.errors import RequestError
 from convbench.model.case import TORCH_CONV2D, Case
 from convbench.model.result import Result, Run, Visit, merge
 from convbench.model.threshold import Thresholds
-from convbench.model.variables import is_whole, telling
+from convbench.model.variables import is_whole, recorded
 from convbench.sweep import Sweep
 
 
@@ -121,7 +121,7 @@ def _beside(side: Side) -> str:
 
 def _side(base: Run, executable: str, path: tuple[str, ...], launcher: Launcher) -> Side:
     own = dict(base.environment.variables)
-    ours = dict(telling(os.environ.items()))
+    ours = dict(recorded(os.environ.items()))
     setup = Setup(python=executable, path=path, variables=base.environment.variables, unset=tuple(set(ours) - set(own)))
     return Side(
         name="BASE",

@@ -13,7 +13,7 @@ from convbench.engine.client import Description
 from convbench.measure import schedule
 from convbench.model.case import Allocator, Case, WorkerSettings
 from convbench.model.result import Environment
-from convbench.model.variables import telling
+from convbench.model.variables import recorded
 
 #: Maximum share of the free memory for the layers of one cohort; a check's reference values need the rest.
 COHORT_MEMORY_SHARE = 0.4
@@ -21,7 +21,7 @@ COHORT_MEMORY_SHARE = 0.4
 
 def plainest(cases: Iterable[Case]) -> WorkerSettings:
     """The settings of the worker that describes the machine: those with the fewest special settings."""
-    return min(dict.fromkeys(case.worker for case in cases), key=attrgetter("peculiarities"))
+    return min(dict.fromkeys(case.worker for case in cases), key=attrgetter("special_settings"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def environment_of(
         accelerator=description.accelerator,
         cpu_capability=description.cpu_capability,
         allocator=_allocator(allocator, description),
-        variables=telling(variables.items()),
+        variables=recorded(variables.items()),
         executable=executable,
     )
 

@@ -180,7 +180,7 @@ class Processes:
     def _first_state(self, workers: Collection[WorkerSettings]) -> HostState:
         """The state of the machine after a worker has started; a worker that does not start ends its cases later."""
         with contextlib.suppress(WorkerError):
-            self._pool.client(min(workers, key=attrgetter("peculiarities")))
+            self._pool.client(min(workers, key=attrgetter("special_settings")))
         return self._pool.host_state(deadline_s=self._measure.timeout)
 
     def _roof_workers(self, wanting: Sequence[CaseState]) -> dict[_RoofKey, tuple[WorkerSettings, list[str]]]:
@@ -191,7 +191,7 @@ class Processes:
             key = (case.device, case.threads, case.fp32_precision)
             dtypes.setdefault(key, {})[case.compute_dtype] = None
             workers_by_roof[key] = min(
-                workers_by_roof.get(key, case.worker), case.worker, key=attrgetter("peculiarities")
+                workers_by_roof.get(key, case.worker), case.worker, key=attrgetter("special_settings")
             )
         return {key: (worker, list(dtypes[key])) for key, worker in workers_by_roof.items()}
 

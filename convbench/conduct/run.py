@@ -72,7 +72,7 @@ def run(
         environment = environment_of(
             description, allocator=settings.allocator, executable=sys.executable, variables=dict(os.environ)
         )
-        with record(db, told=listener.message) as store:
+        with record(db, message=listener.message) as store:
             return _measure(
                 sweep,
                 plan,

@@ -110,7 +110,7 @@ def test_plan_prints_forty_cases_and_all_on_demand(command: Command, sweep: Path
     assert every.out.count(" -> ") == 2 * 100
 
 
-def test_of_many_mistakes_the_first_are_told(command: Command, sweep: Path) -> None:
+def test_of_many_mistakes_the_first_are_reported(command: Command, sweep: Path) -> None:
     sweep.write_text(SWEEP + f"  dtype: [{', '.join(['floot'] * 60)}]\n", encoding="utf-8")
     said = command("plan", "sweep.yaml")
     assert said.code == 2
@@ -145,7 +145,7 @@ BAD = {
 
 @pytest.mark.parametrize("what", BAD)
 @pytest.mark.parametrize("verb", ["plan", "run", "ab"])
-def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
+def test_a_bad_file_is_reported_with_its_line_and_nothing_is_written(
     command: Command, tmp_path: Path, what: str, verb: str
 ) -> None:
     text, expected = BAD[what]
@@ -252,7 +252,7 @@ def test_report_and_export_take_a_prefix_and_an_exported_run(command: Command, t
     assert Path(written).parent == Path("reports")
 
 
-def test_a_baseline_stands_wherever_a_run_may(command: Command, tmp_path: Path) -> None:
+def test_a_baseline_is_accepted_wherever_a_run_is(command: Command, tmp_path: Path) -> None:
     run = store(synthetic.run(3, troubles=False), tmp_path / "my.db")
     assert "no baselines are set yet" in command("--db", "my.db", "baseline", "list").out
     said = command("--db", "my.db", "baseline", "set", "main", "latest")
@@ -341,7 +341,7 @@ def test_run_writes_the_page_of_all_runs_at_its_end(
     assert made.state.value in page
 
 
-def test_a_run_that_is_not_comparable_with_its_base_is_kept_and_told(
+def test_a_run_that_is_not_comparable_with_its_base_is_kept_and_reported(
     command: Command, sweep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base, new = moved(1.0)
@@ -390,7 +390,7 @@ def test_every_format_reaches_standard_output(command: Command, tmp_path: Path, 
     assert command("--db", "my.db", "export", "--format", form).out.startswith(begins)
 
 
-def test_an_unknown_format_is_told_with_those_there_are(command: Command, tmp_path: Path) -> None:
+def test_an_unknown_format_is_reported_with_those_there_are(command: Command, tmp_path: Path) -> None:
     store(synthetic.run(2, troubles=False), tmp_path / "my.db")
     said = command("--db", "my.db", "export", "--format", "xls")
     assert said.code == 2
@@ -466,7 +466,7 @@ def test_a_page_that_cannot_be_written_costs_nothing_else(command: Command) -> N
     assert "error: cannot write reports/here.html" in named.err
 
 
-def test_explain_tells_the_id_of_the_case_with_all_its_settings(command: Command) -> None:
+def test_explain_reports_the_id_of_the_case_with_all_its_settings(command: Command) -> None:
     settings: dict[str, object] = {"device": "cuda:1", "threads": 2, "module": "mine:Conv", "allocator": "system"}
     settings |= {"cache": "cold", "data": "zeros", "autocast": "bfloat16", "fp32_precision": "tf32"}
     settings |= {"deterministic": True, "cudnn_benchmark": True, "env": (("A", "1"),)}
@@ -612,7 +612,7 @@ def test_a_page_of_a_comparison_that_cannot_be_written(command: Command) -> None
     assert asked.code == 2 and asked.err.startswith("error: cannot write reports/page.html")
 
 
-def test_a_typo_in_fail_on_is_told_before_anything_is_read(command: Command) -> None:
+def test_a_typo_in_fail_on_is_reported_before_anything_is_read(command: Command) -> None:
     said = command("compare", "absent", "latest", "--fail-on", "regressions")
     assert (said.code, said.out) == (2, "")
     assert "did you mean regression?" in said.err
@@ -744,7 +744,7 @@ def test_an_interrupt_is_130_and_a_reader_that_left_is_no_error(capsys: pytest.C
     assert capsys.readouterr().err == "interrupted\n"
 
 
-def test_ctrl_c_in_a_verb_is_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_in_a_verb_is_reported(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """typer makes an exit of it before the command's own way out sees it."""
 
     def interrupted(*arguments: object, **options: object) -> None:
@@ -912,7 +912,7 @@ def test_a_sweep_whose_words_are_hostile_is_planned_safely(command: Command, tmp
         assert "\nINJECTED" not in said.out
 
 
-def test_an_error_of_the_system_is_told_as_what_it_is(
+def test_an_error_of_the_system_is_reported_as_what_it_is(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: object, **named: object) -> None:
@@ -928,7 +928,7 @@ def test_an_error_of_the_system_is_told_as_what_it_is(
     assert command("runs").err == "error: system error: strange\n"
 
 
-def test_a_fault_is_told_in_a_text_one_can_read(
+def test_a_fault_is_reported_in_a_text_one_can_read(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails() -> None:

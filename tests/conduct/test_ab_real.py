@@ -177,7 +177,9 @@ def test_modules_of_the_user_come_from_the_current_folder_or_from_those_named(
         named.find_module("here:Conv", deadline_s=60)
 
 
-def test_an_interpreter_that_cannot_measure_is_told_with_its_side(command: object, tmp_path: Path, bare: Path) -> None:
+def test_an_interpreter_that_cannot_measure_is_reported_with_its_side(
+    command: object, tmp_path: Path, bare: Path
+) -> None:
     (tmp_path / "sweep.yaml").write_text(SWEEP.replace('["mine:Conv", torch.nn.Conv2d]', "torch.nn.Conv2d"), "utf-8")
     before = psutil.Process().children()  # a browser or a database of other tests
     words = tmp_path / "words"

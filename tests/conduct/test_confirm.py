@@ -308,7 +308,7 @@ def test_the_variables_of_the_base_are_set_and_those_it_had_not_are_not(monkeypa
         assert isinstance(side.engine, LocalEngine)
 
 
-def test_a_base_that_is_not_there_is_told_before_anything_is_measured(
+def test_a_base_that_is_not_there_is_reported_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -852,7 +852,7 @@ def test_many_sets_of_settings_in_excludes_are_refused(monkeypatch: pytest.Monke
     assert mistakes(compared) == [f"f.yaml:3: compare.thresholds: {message}", hint]
 
 
-def test_fifty_mistakes_are_told() -> None:
+def test_fifty_mistakes_are_reported() -> None:
     def wrong(many: int) -> SweepError:
         with pytest.raises(SweepError) as caught:
             parse(f"axes:\n  {REQUIRED.replace(', ', chr(10) + '  ')}\n  dtype:\n" + "  - floot\n" * many)
@@ -875,7 +875,7 @@ def test_fifty_mistakes_are_told() -> None:
     ],
     ids=["duplicates", "unknown", "tags", "variables", "missing"],
 )
-def test_what_is_wrong_everywhere_is_told_fifty_times(text: str) -> None:
+def test_what_is_wrong_everywhere_is_reported_fifty_times(text: str) -> None:
     with pytest.raises(SweepError) as caught:
         parse(text)
     assert len(caught.value.mistakes) == 50
@@ -1054,7 +1054,7 @@ def test_one_case_from_options() -> None:
     )
 
 
-def test_wrong_options_are_told_at_once() -> None:
+def test_wrong_options_are_reported_at_once() -> None:
     with pytest.raises(RequestError) as caught:
         sweeps.case_of({"in_channels": "3", "kernel_size": "three", "dtype": "fp32", "padding": "[1, x]", "stride": ""})
     assert caught.value.message.splitlines() == [
@@ -1172,7 +1172,7 @@ def test_environment_variables_are_an_axis() -> None:
         ("[{A: [x]}]", "axes.env[0].A: expected text, got a list of 1"),
     ],
 )
-def test_what_is_no_environment_variable_is_told(env: str, said: str) -> None:
+def test_what_is_no_environment_variable_is_reported(env: str, said: str) -> None:
     with pytest.raises(SweepError) as told:
         plan(f"axes: {{{REQUIRED}, env: {env}}}")
     assert said in str(told.value)
