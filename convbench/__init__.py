@@ -1,11 +1,11 @@
-"""Measures how fast convolution layers run, and says whether one can trust the answer.
+"""Measures how fast convolution layers run, and reports how reliable each result is.
 
     import convbench
     run = convbench.run("configs/quick.yaml")
     run.frame()          # a pandas DataFrame, one row per case
     convbench.compare("main", run.id).comparison.verdict
 
-This module stays light and keeps to Python 3.9 syntax: workers import it too.
+Workers import this module too: it keeps to Python 3.9 syntax and imports little.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Python API: the verbs, handed out by `import convbench` under their own names."""
+"""The Python API: the verbs as functions, which `import convbench` provides."""
 
 from convbench.actions.compare import compare
 from convbench.actions.measure import ab, run, run_against

@@ -1,17 +1,17 @@
-"""The error tree and the exit codes of the contract. Nothing below the command line prints or exits: it raises these.
+"""The error classes and the exit codes. Only the command line prints and exits; all other code raises these errors.
 
-ConvbenchError                      70  a fault of convbench itself, when nothing more precise is raised
-├── RequestError                     2  what the user asked for is wrong: usage, file, disk, database
-│   ├── SweepError                   2  a sweep file with mistakes, all of them at once
-│   ├── StoreError                   2  the database cannot be used
-│   │   ├── DatabaseError                2  the database itself refused, or did not answer
-│   │   └── TakenOverError               2  another process has gone on with the run
-│   └── RunNotFoundError                  2  no such run is stored
-├── NotComparableError                    4  two runs, or a run and its baseline, cannot be compared
-└── WorkerError                         a worker did not answer a request; the case it served bears the status
-    ├── WorkerDiedError                      its process ended
-    ├── WorkerTimedOutError                  it missed the deadline and was killed
-    └── WorkerStartError             2  it never came up: no torch, a broken interpreter
+ConvbenchError                  70  A fault in convbench, where no subclass fits.
+├── RequestError                 2  The request is wrong: usage, file, disk, database.
+│   ├── SweepError               2  A sweep file has mistakes; the error lists all of them.
+│   ├── StoreError               2  The database cannot be used.
+│   │   ├── DatabaseError        2  The database refused a statement, or did not answer.
+│   │   └── TakenOverError       2  Another process has resumed the run.
+│   └── RunNotFoundError         2  No stored run has this id or name.
+├── NotComparableError           4  Two runs, or a run and its baseline, cannot be compared.
+└── WorkerError                     A worker did not answer a request; the case in it gets the status.
+    ├── WorkerDiedError             The worker's process ended.
+    ├── WorkerTimedOutError         The worker missed the deadline and was killed.
+    └── WorkerStartError         2  The worker did not start: no torch, a broken interpreter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from convbench.units import LONGEST_TEXT, line
 
 
 class ExitCode(IntEnum):
-    """The exit codes of the contract."""
+    """The exit codes of the command. They are part of its interface and do not change."""
 
     DONE = 0
     FAILED_OR_REGRESSED = 1
@@ -37,9 +37,9 @@ class ExitCode(IntEnum):
 
 
 class ConvbenchError(Exception):
-    """Base of all errors of convbench; `hint` says what to do next. Either is one line, or several where it is a list.
+    """Base of all errors of convbench. `hint` is what to do next. A list in `message` or `hint` gives several lines.
 
-    Whatever names and reasons of others a line holds, it stays one line and steers no terminal. `message` is all lines.
+    Line breaks and control characters inside a line are escaped. The attribute `message` joins all lines.
     """
 
     exit_code: ExitCode = ExitCode.FAULT
@@ -56,14 +56,14 @@ def _lines(text: str | Sequence[str]) -> tuple[str, ...]:
 
 
 class RequestError(ConvbenchError):
-    """The request was wrong: usage, configuration, file or disk."""
+    """The request is wrong: usage, configuration, file, disk or database."""
 
     exit_code = ExitCode.WRONG_REQUEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
-    """One mistake in a sweep file: where it stands, what was expected and what was found."""
+    """One mistake in a sweep file: its place, what was expected and what was found."""
 
     path: str
     line: int
@@ -73,7 +73,7 @@ class Mistake:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The mistake, and on a second line the hint."""
+        """The mistake on one line, and its hint on a second line."""
         where = f"{self.where}: " if self.where else ""
         return (f"{self.path}:{self.line}: {where}{self.message}", *([f"  hint: {self.hint}"] if self.hint else []))
 
@@ -83,7 +83,7 @@ class Mistake:
 
 
 class SweepError(RequestError):
-    """A sweep file with mistakes; `mistakes` holds them in the order of their lines, `hint` says if there are more."""
+    """A sweep file has mistakes. `mistakes` lists them by line; `hint` is set where there are more."""
 
     def __init__(self, mistakes: tuple[Mistake, ...], *, hint: str | None = None) -> None:
         super().__init__([text for mistake in mistakes for text in mistake.lines], hint=hint)
@@ -95,15 +95,15 @@ class StoreError(RequestError):
 
 
 class DatabaseError(StoreError):
-    """The database itself refused, or did not answer: gone, full, locked, read-only."""
+    """The database refused a statement, or did not answer: unreachable, full, locked, read-only."""
 
 
 class TakenOverError(StoreError):
-    """Another process has gone on with a run that this one was writing."""
+    """Another process has resumed the run that this one was writing."""
 
 
 class RunNotFoundError(RequestError):
-    """No stored run has this id or prefix."""
+    """No stored run has this id, prefix or baseline name."""
 
 
 class NotComparableError(ConvbenchError):
@@ -129,6 +129,6 @@ class WorkerTimedOutError(WorkerError):
 
 
 class WorkerStartError(WorkerError):
-    """The worker never came up."""
+    """The worker did not start."""
 
     exit_code = ExitCode.WRONG_REQUEST

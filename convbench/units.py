@@ -1,4 +1,4 @@
-"""What people read: numbers with their units, and text of others made safe for a terminal."""
+"""Formats numbers with their units, and makes text from outside safe for a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def digits(value: float, significant: int = 3) -> str:
-    """`value` with so many significant digits, thousands separated, never in exponent form between 1e-4 and 1e15."""
+    """`value` with `significant` digits and separated thousands, never in exponent form between 1e-4 and 1e15."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value)
     decimals = max(0, significant - 1 - math.floor(math.log10(abs(value))))
@@ -21,7 +21,7 @@ def digits(value: float, significant: int = 3) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A time per iteration: `4.31 ms`, `870 ns`; a dash where there is none."""
+    """A time per iteration in seconds as text: `4.31 ms`, `870 ns`; a dash where there is none."""
     if value is None or math.isnan(value):
         return "-"
     for unit, name in _TIMES:
@@ -31,7 +31,7 @@ def seconds(value: float | None) -> str:
 
 
 def duration(value: float) -> str:
-    """How long something takes, for people: `3 s`, `2 min 5 s`, `1 h 20 min`."""
+    """A duration in seconds as text: `3 s`, `2 min 5 s`, `1 h 20 min`."""
     whole = round(value)
     if whole < 1:
         return "under 1 s"
@@ -44,7 +44,7 @@ def duration(value: float) -> str:
 
 
 def size(value: float | None) -> str:
-    """A number of bytes: `1.5 MiB`."""
+    """A number of bytes as text: `1.5 MiB`."""
     if value is None:
         return "-"
     for unit, name in _BYTES:
@@ -54,7 +54,7 @@ def size(value: float | None) -> str:
 
 
 def time_unit(value: float) -> tuple[float, str]:
-    """(units in a second, name) of the unit that suits a time: 4e-3 -> (1000.0, "ms")."""
+    """(units in a second, name) of the unit that fits a time in seconds: 4e-3 -> (1000.0, "ms")."""
     for unit, name in _TIMES:
         if abs(value) >= unit * 0.9995:
             return 1 / unit, name
@@ -62,7 +62,7 @@ def time_unit(value: float) -> tuple[float, str]:
 
 
 def number(value: float | None, *, significant: int | None = None, decimals: int = 0) -> str:
-    """A number for a column that names its unit: thousands separated, so many significant digits or decimals.
+    """A number for a column that names its unit: separated thousands, `significant` digits or `decimals`.
 
     The report's `formatNumber` in report/pages/static/format.js writes the same text.
     """
@@ -75,7 +75,7 @@ def number(value: float | None, *, significant: int | None = None, decimals: int
 
 
 def count(value: int) -> str:
-    """An integer with thousands separated: `100,000`."""
+    """An integer with separated thousands: `100,000`."""
     return f"{value:,}"
 
 
@@ -85,7 +85,7 @@ def plural(value: int, noun: str, nouns: str | None = None) -> str:
 
 
 def si(value: float | None, unit: str) -> str:
-    """A large number with its SI prefix: `1.85 GFLOP`."""
+    """A number with an SI prefix and its unit: `1.85 GFLOP`."""
     if value is None or math.isnan(value):
         return "-"
     for factor, prefix in _SI:
@@ -102,7 +102,7 @@ def percent(ratio: float | None, decimals: int = 1) -> str:
 
 
 def change(factor: float) -> str:
-    """A factor as what it adds or takes: 1.412 -> `+41.2 %`, 0.9 -> `-10.0 %`, 6.2 -> `+520 %`, 104 -> `+10,300 %`."""
+    """A factor as a change in percent: 1.412 -> `+41.2 %`, 0.9 -> `-10.0 %`, 6.2 -> `+520 %`, 104 -> `+10,300 %`."""
     if math.isnan(factor):
         return "-"
     return f"{factor - 1:+,.{1 if abs(factor - 1) < 0.9995 else 0}%}".replace("%", " %")
@@ -114,47 +114,47 @@ def ratio(value: float) -> str:
 
 
 def pair(values: tuple[int, ...] | str) -> str:
-    """`3x3`, also when equal; words stay as they are."""
+    """A tuple as `3x3`; a word as it is."""
     return values if isinstance(values, str) else "x".join(str(value) for value in values)
 
 
 def plain(value: float) -> str:
-    """A number for other programs, `0.004312`: seven digits, which is what float32 holds."""
+    """A number for other programs: `0.004312`. It has seven digits, which is the precision of float32."""
     return f"{value:.7g}"
 
 
-#: What a terminal obeys instead of showing it: control characters but the line feed, halves of surrogate pairs, line
-#: and paragraph separators, marks that change the direction of writing (Unicode's UAX 9), annotations and tags.
-_OBEYED = re.compile(
+#: Characters that a terminal interprets instead of printing. They are control characters except the line feed, lone
+#: surrogates, line and paragraph separators, bidirectional controls (Unicode's UAX 9), annotations and tags.
+_UNSAFE = re.compile(
     r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\U000e0000-\U000e007f\ud800-\udfff]"
 )
-_OBEYED_OR_BREAK = re.compile(rf"{_OBEYED.pattern}|\n")
-#: Names and passwords in a URL: `scheme://user:password@host`. A password may hold an `@`, never a blank.
+_UNSAFE_OR_BREAK = re.compile(rf"{_UNSAFE.pattern}|\n")
+#: User and password in a URL: `scheme://user:password@host`. A password may contain `@`, but no blank.
 _CREDENTIALS = re.compile(r"(?<=://)[^\s'\"`<>]*@")
-#: Characters of one value in a message at most; torch's longest reasons have a few hundred.
+#: Maximum characters of one value in a message; torch's longest messages have a few hundred.
 LONGEST_TEXT = 2000
 
 
 def safe(text: str) -> str:
-    r"""Text of several lines: line feeds stay, whatever else a terminal would obey is shown as an escape: `\x1b`."""
-    return text if text.isascii() and text.replace("\n", "").isprintable() else _OBEYED.sub(_escaped, text)
+    r"""Text of several lines: line feeds stay, other characters that a terminal interprets become escapes: `\x1b`."""
+    return text if text.isascii() and text.replace("\n", "").isprintable() else _UNSAFE.sub(_escaped, text)
 
 
 def line(text: str, *, most: int | None = None) -> str:
-    """A value on one line, line breaks and tabs shown as escapes too; what is over `most` characters is left out."""
+    """A value on one line: line breaks and tabs become escapes too. Text after `most` characters is left out."""
     if most is not None and len(text) > most:
         text = f"{text[:most]}... ({len(text):,} characters)"
-    return text if text.isascii() and text.isprintable() else _OBEYED_OR_BREAK.sub(_escaped, text)
+    return text if text.isascii() and text.isprintable() else _UNSAFE_OR_BREAK.sub(_escaped, text)
 
 
 def flat(text: str) -> str:
-    """A value on one line, each stretch of white space as one blank."""
+    """A value on one line, with each run of white space replaced by one blank."""
     return line(" ".join(text.split()))
 
 
 def without_credentials(text: str) -> str:
-    """The text with `***` for the user and the password of every URL in it."""
+    """The text with `***` in place of user and password in every URL."""
     return _CREDENTIALS.sub("***@", text) if "@" in text else text
 
 

@@ -134,7 +134,7 @@ class FakeTransport:
     def request(self, message: Message, *, deadline_s: float) -> Mapping[str, Json]:
         if self.dead:
             self._engine.late += 1
-            raise WorkerDiedError("the worker is gone")
+            raise WorkerDiedError("the worker has ended")
         if self.dies_next:
             self._die(WorkerDiedError("the worker was ended by SIGKILL", signal=9))
         op = str(message["op"])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from convbench.model import bounds, case, problem, result
-from convbench.model.variables import TELLING, is_secret
+from convbench.model.variables import RECORDED, is_secret
 
 #: Texts that a database keeps as they are.
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12) | st.sampled_from(
@@ -196,7 +196,7 @@ environments = st.builds(
     accelerator=maybe | texts,
     cpu_capability=maybe | texts,
     allocator=texts,
-    variables=st.dictionaries(st.sampled_from(sorted(TELLING)), texts, max_size=2).map(
+    variables=st.dictionaries(st.sampled_from(sorted(RECORDED)), texts, max_size=2).map(
         lambda variables: tuple(sorted(variables.items()))
     ),
 )

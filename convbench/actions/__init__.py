@@ -1,1 +1,1 @@
-"""The verbs as functions without a terminal: they return values and raise errors."""
+"""The verbs as functions: they return values and raise errors, and they do not print."""

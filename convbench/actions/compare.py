@@ -1,4 +1,4 @@
-"""Compares two runs that are stored or exported."""
+"""Compares two runs from a database or from exports."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from convbench.actions.read import LATEST, run_of
 
 
 def compare(base: str, new: str = LATEST, *, db: str | None = None, across_environments: bool = False) -> RunComparison:
-    """What changed from the run `base` to the run `new`, each named as for `load`; with both runs, without checks.
+    """Compare the runs `base` and `new`, each named as for `load`. Returns the comparison and both runs without checks.
 
-    What counts as a change is said by the new run's sweep. Raises NotComparableError where there is no such baseline,
-    where the runs have no case in common, or where they were measured on environments that differ, unless
-    `across_environments`.
+    The new run's sweep gives the thresholds. Raises NotComparableError where the baseline does not exist or the runs
+    have no case in common. Different environments raise it too, unless `across_environments`.
     """
     from convbench.analysis.comparison import comparison
     from convbench.analysis.comparison.comparability import refuse
@@ -33,9 +32,9 @@ def compare(base: str, new: str = LATEST, *, db: str | None = None, across_envir
 
 
 def baseline(ref: str, *, db: str | None = None) -> Run:
-    """The run to compare with, named as for `load`; raises NotComparableError where there is none.
+    """The run to compare with, named as for `load`; raises NotComparableError where it does not exist.
 
-    Times are compared, and how cases ended: what its checks found is not read.
+    A comparison needs times and statuses only: the results of checks are not read.
     """
     try:
         return run_of(ref, db=db, checks=False)

@@ -1,6 +1,6 @@
-"""Measures: a sweep, a sweep against a stored run, two environments side by side; and what a run would take.
+"""Measures a sweep, a sweep against a stored run, or two environments side by side; plans a run.
 
-Here alone is decided where workers run: whatever conducts a measurement is given what starts them.
+Only this module decides where workers run: conduct/ receives the engine that starts them.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def run(
 ) -> MeasuredRun:
     """Measure the sweep in the file `config` and store it in the database `db` (a path or an SQLAlchemy URL).
 
-    Resumes an unfinished run of the same sweep unless `fresh`; `base` is one that it is to be compared with. Raises
-    SweepError for mistakes in the file, RequestError where nothing is left to measure, the database cannot be used, or
-    the run to resume is `base`.
+    Resumes an unfinished run of the same sweep unless `fresh`; the caller compares it with `base`. Raises SweepError
+    for mistakes in the file. Raises RequestError where no case is left, the database fails, or the run to resume is
+    `base`.
     """
     return run_planned(*planned(Path(config)), db=db, fresh=fresh, listener=listener, base=base)
 
@@ -52,7 +52,7 @@ def run_planned(
     listener: Listener | None = None,
     base: Run | None = None,
 ) -> MeasuredRun:
-    """Measure and store what `planned` read. Does and raises what `run` does, without a second look at the file."""
+    """Measure and store a sweep that `planned` has read. Otherwise as `run`; the file is not read again."""
     from convbench.conduct import run as runner
     from convbench.engine.local import LocalEngine
 
@@ -71,7 +71,7 @@ def run_planned(
 
 
 def measured(run_id: str, *, db: str | None = None) -> MeasuredRun:
-    """A run that this process measures or has measured: from this disk where it has yet to reach its server."""
+    """A run of this process, read from its waiting file on this disk while the database's server lacks it."""
     from convbench.store import waiting_file
 
     waiting = waiting_file(run_id)
@@ -79,7 +79,7 @@ def measured(run_id: str, *, db: str | None = None) -> MeasuredRun:
 
 
 def planned(path: Path) -> tuple[sweeps.Sweep, sweeps.Plan]:
-    """The sweep in a file, its time shared out where it has a budget, and what it comes to."""
+    """The sweep in a file and its plan. Where the sweep has a budget, `max_time` is lowered to keep it."""
     from convbench.measure.forecast import within_budget
 
     sweep = sweeps.load(path)
@@ -90,14 +90,14 @@ def planned(path: Path) -> tuple[sweeps.Sweep, sweeps.Plan]:
 
 
 def nothing_left(path: str, plan: sweeps.Plan) -> RequestError:
-    """Why a sweep without cases cannot be run."""
+    """The error for a sweep without cases."""
     reasons = [f"{rejection.label}: {rejection.reason}" for rejection in plan.rejections[:3]]
-    told = f": {len(plan.rejections)} of {plan.points} points would be refused by torch" if reasons else ""
-    return RequestError(f"{path}: nothing is left to measure{told}", hint=reasons)
+    refused = f": torch would refuse {len(plan.rejections)} of {plan.points} points" if reasons else ""
+    return RequestError(f"{path}: nothing is left to measure{refused}", hint=reasons)
 
 
 def workers_at_once(plan: sweeps.Plan) -> int:
-    """How many worker processes a run of these cases would have alive at once, at most, here and now."""
+    """The maximum number of worker processes that a run of these cases would keep alive on this machine."""
     from convbench.engine.client import read_host
     from convbench.measure import schedule
     from convbench.worker import host
@@ -111,12 +111,12 @@ def workers_at_once(plan: sweeps.Plan) -> int:
     return min(len(needed), schedule.workers_at_once(here.free_bytes))
 
 
-#: The largest run a forecast is made from: loading one takes 50 us a case.
+#: Maximum cases of a stored run that a forecast uses: loading takes 50 us per case.
 MOST_KNOWN_CASES = 5000
 
 
 def forecast_s(plan: sweeps.Plan, sweep: sweeps.Sweep, *, db: str | None = None) -> float | None:
-    """Seconds the run will take, going by the newest finished run of this host; None where the database holds none."""
+    """Forecast of the run's duration in seconds, from the newest finished run of this host; None without such a run."""
     from convbench.measure import forecast
     from convbench.store import Store
 
@@ -127,7 +127,7 @@ def forecast_s(plan: sweeps.Plan, sweep: sweeps.Sweep, *, db: str | None = None)
                 if run.host == host and run.state is RunState.FINISHED and run.cases <= MOST_KNOWN_CASES:
                     return forecast.forecast_s(plan.cases, sweep.measure, store.load(run.id))
     except StoreError:
-        pass  # no database yet, or none that can be read: the plan tells an upper limit instead
+        pass  # no database yet, or an unreadable one: the plan shows an upper limit instead
     return None
 
 
@@ -139,9 +139,9 @@ def against(
     across_environments: bool = False,
     listener: Listener | None = None,
 ) -> RunComparison:
-    """Compare the run `new` of `sweep`, which was measured just now, with `base`, and confirm it.
+    """Compare the run `new` of `sweep`, which was just measured, with `base`, and confirm suspected changes.
 
-    Suspects and as many controls are measured again. Raises as `compare` does.
+    Measures suspected cases and as many controls again. Raises the errors of `compare`.
     """
     from convbench.conduct import run as runner
     from convbench.conduct.confirm import confirmed
@@ -172,7 +172,7 @@ def run_against(
 ) -> tuple[MeasuredRun, RunComparison]:
     """Measure and store the sweep in `config`, then compare it with the run `base`, named as for `load`.
 
-    Raises as `run` and `compare` do.
+    Raises the errors of `run` and `compare`.
     """
     before = baseline(base, db=db)
     sweep, plan = planned(Path(config))
@@ -190,10 +190,10 @@ def ab(
     pairs: int | None = None,
     listener: Listener | None = None,
 ) -> RunComparison:
-    """Measure the sweep in the file `config` under two setups side by side, and tell what differs from `a` to `b`.
+    """Measure the sweep in the file `config` under two setups side by side, and compare `b` with the base `a`.
 
-    `threshold` is what counts as a change, a ratio minus 1; `pairs` are those that confirm. Nothing is stored. Raises
-    SweepError for mistakes in the file, RequestError where nothing is left to measure or a side cannot measure.
+    `threshold` is the smallest change to report, a ratio minus 1; `pairs` is the number of confirming pairs. Nothing is
+    stored. Raises SweepError for mistakes in the file, RequestError where no case is left or a side cannot measure.
     """
     from convbench.analysis.comparison import side_by_side
     from convbench.conduct import run as runner
@@ -202,7 +202,7 @@ def ab(
     from convbench.engine.local import LocalEngine
 
     if threshold is not None and not 0 < threshold < 1:
-        raise RequestError(f"threshold {threshold:g}: expected a ratio above 0 and under 1, 0.025 for 2.5 %")
+        raise RequestError(f"threshold {threshold:g}: expected a ratio above 0 and under 1, for example 0.025 (2.5 %)")
     if pairs is not None and not side_by_side.FEWEST_PAIRS <= pairs <= 1000:
         raise RequestError(f"pairs {pairs}: expected {side_by_side.FEWEST_PAIRS} to 1000")
     sweep, plan = planned(Path(config))
@@ -210,7 +210,7 @@ def ab(
         raise nothing_left(sweep.path, plan)
     listener = listener or runner.Listener()
     if a == b:
-        listener.told("note: both sides are the same, so that nothing should differ")
+        listener.message("note: sides A and B have the same setup, so no difference is expected")
     return measured_side_by_side(
         sweep,
         plan.cases,
@@ -226,7 +226,7 @@ def ab(
 
 
 def check() -> list[Remark]:
-    """What disturbs a measurement on this machine, after listening to it for some seconds."""
+    """Check this machine for a few seconds and return remarks on what disturbs a measurement."""
     from convbench.conduct.doctor import check_machine
     from convbench.engine.local import LocalEngine
 
@@ -234,14 +234,14 @@ def check() -> list[Remark]:
 
 
 def variables_of(case: Case) -> dict[str, str]:
-    """The environment variables that a worker of the case is started with, beside those it inherits."""
+    """The environment variables that convbench sets for a worker of the case, besides the inherited ones."""
     from convbench.engine.local import LocalEngine
 
     return LocalEngine().variables(case.worker)
 
 
 def _git(setup: Setup) -> Git | None:
-    """What is checked out where a side's modules come from."""
+    """The git state of the folder from which a side imports modules."""
     from convbench.engine.git_state import checkout
 
     return checkout(Path(setup.path[0]) if setup.path else None)

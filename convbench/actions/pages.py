@@ -1,4 +1,4 @@
-"""Writes reports and pages: of a run, of a comparison, of all runs."""
+"""Writes HTML pages: the report of a run, a comparison, the index of all runs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from convbench.analysis.findings.findings import Examined
 
 
-#: Where reports are written, below the current directory.
+#: The folder of reports, relative to the current directory.
 REPORTS = Path("reports")
 
 
 def write_report(run: Run, folder: Path = REPORTS, *, seen: Examined | None = None) -> Path:
-    """Write the run's report into `folder`, whole or not at all, and return its path.
+    """Write the run's report into `folder` atomically, and return its path.
 
-    `seen` is what is known of the run where the caller has it.
+    `seen` holds the findings where the caller has computed them already.
     """
     from convbench.report.pages import run as page
 
@@ -35,9 +35,10 @@ def write_report(run: Run, folder: Path = REPORTS, *, seen: Examined | None = No
 
 
 def write_comparison(compared: RunComparison, path: Path | None = None) -> Path:
-    """Write the page of a comparison, whole or not at all, and return its path: in `reports/` where none is given.
+    """Write the page of a comparison atomically and return its path. The default path is in `reports/`.
 
-    It links to the reports of both runs that lie beside it. Raises RequestError with the system's reason.
+    The page links to the reports of both runs that are in the same folder. Raises RequestError with the system's
+    reason.
     """
     from convbench.report.pages import comparison as comparison_page
     from convbench.report.pages import run as page
@@ -49,21 +50,21 @@ def write_comparison(compared: RunComparison, path: Path | None = None) -> Path:
     return path
 
 
-#: The page of all runs, beside the reports, and what was found in runs that are over, so that it is found out once.
+#: The page of all runs, and a cache of the findings in finished runs. Both are in the folder of the reports.
 INDEX, KEPT = "index.html", "index.json"
 
 
-#: What is read of the second at most, bytes: the page's 500 runs fit in.
+#: Maximum size of the cache file, bytes: the page's 500 runs fit in it.
 LARGEST_KEPT = 4 * 2**20
 
 
-#: The largest run that is looked into for the page alone: its findings take 0.7 s.
-MOST_LOOKED_CASES = 2000
+#: Maximum cases of a run whose findings are computed for the index alone: they take 0.7 s.
+MOST_EXAMINED_CASES = 2000
 
 
-#: How long other runs are looked into for the page before it says of the rest that they were not, seconds: a user waits
-#: for the report, and the next page goes on from there.
-LOOKING_S = 1.0
+#: Time for computing findings of other runs, seconds: a user waits for the report. The index marks the remaining runs
+#: as not examined, and the next index continues with them.
+EXAMINE_S = 1.0
 
 
 def write_index(
@@ -72,12 +73,12 @@ def write_index(
     db: str | None = None,
     run: Run | None = None,
     findings: Sequence[str] | None = None,
-    looking_s: float = LOOKING_S,
+    examine_s: float = EXAMINE_S,
 ) -> Path:
     """Write the page of all runs in the database `db` into `folder`, where their reports are, and return its path.
 
-    `run` is one that is loaded already, `findings` its sentences where they are known. Raises RequestError where the
-    database cannot be read or the folder not be written.
+    `run` is a run that is loaded already, `findings` are its sentences if known. Computing findings of other runs takes
+    `examine_s` seconds at most. Raises RequestError where the database or the folder cannot be used.
     """
     from convbench.actions.trending import sweeps_over_time
     from convbench.report.pages import index
@@ -89,19 +90,19 @@ def write_index(
     seen: dict[str, index.Glance] = {}
     with Store.open(db) as store:
         stored = store.runs()
-        over_time = sweeps_over_time(store, stored, kept_sweeps, thresholds=sweeps.thresholds, seconds=looking_s)
-        until = time.monotonic() + looking_s
+        over_time = sweeps_over_time(store, stored, kept_sweeps, thresholds=sweeps.thresholds, seconds=examine_s)
+        until = time.monotonic() + examine_s
         shown = stored[: index.MOST_RUNS]
         for summary in shown:
             before = kept.get(summary.id)
             at_hand = run if run is not None and run.id == summary.id else None
-            is_over = summary.finished_at is not None  # else it goes on, or may: what is found now is soon wrong
+            is_over = summary.finished_at is not None  # findings of an unfinished run would soon be out of date
             if at_hand is not None and findings is not None:
                 seen[summary.id] = index.glance(at_hand, findings)
             elif before is not None and before[0] == summary.finished_at:
                 seen[summary.id] = before[1]
-            elif summary.cases <= MOST_LOOKED_CASES and (at_hand or (is_over and time.monotonic() < until)):
-                with suppress(StoreError):  # one that cannot be read is shown as not looked at
+            elif summary.cases <= MOST_EXAMINED_CASES and (at_hand or (is_over and time.monotonic() < until)):
+                with suppress(StoreError):  # the page shows an unreadable run as not examined
                     seen[summary.id] = index.glance(at_hand or store.load(summary.id))
     files = index.reports((summary.id for summary in shown), (path.name for path in folder.glob("*.html")))
     entries = [
@@ -118,7 +119,7 @@ def write_index(
 
 
 def _kept_text(path: Path) -> str:
-    """The text of the file beside the page; `` where there is none that can be read: then all is found out again."""
+    """The text of the cache file; empty where it cannot be read: then all findings are computed again."""
     try:
         if not path.is_file() or path.stat().st_size > LARGEST_KEPT:
             return ""

@@ -1,4 +1,4 @@
-"""Reads stored runs and exports: one run, a case over runs, what is listed."""
+"""Reads runs from a database or an export, and a case's history over runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 from convbench.actions.pages import REPORTS, write_report
 
-#: The newest run started.
+#: The reference of the run that was started last.
 LATEST = "latest"
 
 
@@ -45,12 +45,12 @@ class MeasuredRun:
 
 
 def load(ref: str = LATEST, *, db: str | None = None) -> MeasuredRun:
-    """A stored run by `latest`, its id or a unique prefix of it, a baseline's name, or the path of a JSON export."""
+    """The run that `ref` names: `latest`, a run id or a unique prefix of one, a baseline's name, or a JSON export."""
     return MeasuredRun(run=run_of(ref, db=db))
 
 
 def run_of(ref: str, *, db: str | None, checks: bool = True) -> Run:
-    """The run that `ref` means, as `load` does; from a database without what its checks found where nobody asks."""
+    """The run that `ref` names, as for `load`. Without `checks` the results of checks are not read from a database."""
     if is_export(ref):
         from convbench.report.export import read_json
 
@@ -66,26 +66,26 @@ def run_of(ref: str, *, db: str | None, checks: bool = True) -> Run:
 
 
 def is_export(ref: str) -> bool:
-    """Whether a run is named by an exported file; else it is a stored one."""
+    """Whether `ref` names an exported file instead of a stored run."""
     try:
         return ref.endswith(".json") or (ref != LATEST and Path(ref).is_file())
-    except OSError:  # too long for the name of a file
+    except OSError:  # too long for a file name
         return False
 
 
 def history(
     case: str, *, db: str | None = None, branch: str | None = None, last: int | None = None
 ) -> tuple[Series, ...]:
-    """The floor over runs of the case whose id is `case` or begins with it: a series for each machine, with its steps.
+    """The floor over runs of the case whose id is `case` or begins with it: one series per machine, with its steps.
 
-    Of runs of one `branch`, and of the `last` newest runs, where these are given. What counts as a step is said by the
-    newest run's sweep. Raises RunNotFoundError where there is no such case or no such run.
+    `branch` selects the runs of one branch, `last` the newest runs. The newest run's sweep gives the threshold of a
+    step. Raises RunNotFoundError where no case or no run matches.
     """
     from convbench.analysis.history.history import history as series_of
     from convbench.store import Store
 
     if last is not None and last < 1:
-        raise RequestError(f"last {last}: expected a number of runs, 1 or more")
+        raise RequestError(f"last {last}: expected a number of runs, at least 1")
     with Store.open(db) as store:
         found = store.find_case(case)
         every = store.past(case_id=found.id)
@@ -93,9 +93,9 @@ def history(
     runs = every if branch is None else [run for run in every if run.git and run.git.branch == branch]
     if not runs:
         branches = sorted({run.git.branch for run in every if run.git and run.git.branch})
-        there_are = f"measured it has been on {', '.join(branches)}" if branches else "its runs know no branch"
+        there_are = f"runs on {', '.join(branches)} measured it" if branches else "no branch is stored for its runs"
         where = f" on branch {branch!r}" if branch is not None else ""
-        hint = there_are if every else "a run is listed once it has reached the case"
-        raise RunNotFoundError(f"case {found.id} has been measured by no run{where} in {place}", hint=hint)
+        hint = there_are if every else "a run appears here after it has measured the case"
+        raise RunNotFoundError(f"no run{where} in {place} has measured case {found.id}", hint=hint)
     runs = runs[-last:] if last is not None else runs
     return series_of(runs, sweeps.thresholds(runs[-1]))

@@ -1,4 +1,4 @@
-"""Finds out how each stored sweep's cases moved over its runs, within a time, going on from what was kept."""
+"""Computes how the cases of each stored sweep changed over its runs, with a time limit and a cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from convbench.model.threshold import Thresholds
 from convbench.report.pages.trends import MOST_RUNS, MOST_SWEEPS, Line, SweepTrend, line
 from convbench.store import Store
 
-#: Floors that are read for one sweep at most, in half a second: a sweep of many cases has fewer runs in its line.
+#: Maximum floors read per sweep, which takes 0.5 s: the trend of a sweep with many cases has fewer runs.
 MOST_FLOORS = 10_000
 
 
@@ -25,10 +25,10 @@ def sweeps_over_time(
     thresholds: Callable[[Run], Thresholds],
     seconds: float,
 ) -> dict[str, SweepTrend]:
-    """The trends of the sweeps with the newest runs, by name, of the runs `stored`, newest first.
+    """Trends by the sweep's name, for the sweeps with the newest runs. `stored` lists runs, newest first.
 
-    What is kept of the same runs stands. The others are looked into until the time is over; of the rest the kept ones
-    stand as they were, and what was never looked into is left out.
+    A trend in `kept` is used again where it was computed from the same runs. The others are computed until `seconds`
+    are over. After that an outdated trend stays as it is, and a sweep without one is left out.
     """
     until = time.monotonic() + seconds
     found = {}
@@ -41,13 +41,13 @@ def sweeps_over_time(
         if before is not None and (before.of == of or time.monotonic() >= until):
             found[name] = before
         elif time.monotonic() < until:
-            with suppress(RequestError):  # what cannot be read has no trend; its runs say more
+            with suppress(RequestError):  # an unreadable sweep has no trend; the list of runs shows the reason
                 found[name] = SweepTrend(of=of, lines=_lines(store, [run.id for run in wanted], thresholds))
     return found
 
 
 def _by_name(stored: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
-    """The runs that are over by their sweep's name, those with the newest run first."""
+    """The finished runs by their sweep's name; the sweep with the newest run is first."""
     named: defaultdict[str, list[RunSummary]] = defaultdict(list)
     for run in stored:
         if run.finished_at is not None:
@@ -56,7 +56,7 @@ def _by_name(stored: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
 
 
 def _lines(store: Store, run_ids: Sequence[str], thresholds: Callable[[Run], Thresholds]) -> tuple[Line, ...]:
-    from convbench.analysis.history.history import history, trends  # loads numpy, for which kept trends need not wait
+    from convbench.analysis.history.history import history, trends  # loads numpy, which kept trends do not need
 
     runs = store.past(run_ids=run_ids)
     return tuple(line(trend) for trend in trends(history(runs, thresholds(runs[-1]))))

@@ -29,10 +29,10 @@ def _side(name: str, what: str, metavar: str) -> typer.models.OptionInfo:
 
 
 _HELP = {
-    "python": "the interpreter; it needs torch alone",
-    "path": "a folder to look for the user's modules in, instead of the current one; may be repeated",
-    "env": "an environment variable; may be repeated",
-    "threads": "torch's threads, instead of what the sweep says",
+    "python": "the Python interpreter; it needs torch only",
+    "path": "a folder from which to import your modules, instead of the current folder; may be repeated",
+    "env": "an environment variable to set; may be repeated",
+    "threads": "number of torch threads, instead of the sweep's",
 }
 
 
@@ -48,14 +48,15 @@ def ab(
     a_threads: Annotated[int | None, _side("A", "threads", "N")] = None,
     b_threads: Annotated[int | None, _side("B", "threads", "N")] = None,
     threshold: Annotated[
-        float | None, typer.Option("--threshold", metavar="RATIO", help="What counts as a change. [default: 0.025]")
+        float | None,
+        typer.Option("--threshold", metavar="RATIO", help="Smallest change to report: 0.01 is 1 %. [default: 0.025]"),
     ] = None,
     pairs: Annotated[
         int | None,
         typer.Option(
             "--pairs",
             metavar="N",
-            help="Pairs that confirm a suspicion, and as many again where they leave it open. [default: 12]",
+            help="Pairs that confirm a suspected change; undecided cases get as many again. [default: 12]",
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", hidden=True)] = None,  # the older name of --pairs
@@ -65,17 +66,18 @@ def ab(
     output: PageFile = None,
     no_page: WithoutPage = False,
 ) -> None:
-    """Measure two environments side by side and tell what differs.
+    """Measure two environments side by side and compare them.
 
-    A is the base, B the candidate; what is not said of a side is as convbench itself runs. Both start afresh in every
-    pair and take turns block by block, so that the machine's noise meets both. Prints and exits as compare does.
+    A is the base, B the candidate. Without options a side runs in convbench's own environment. Each pair starts fresh
+    processes for both sides, and their blocks alternate, so that noise affects both sides. Output and exit codes are
+    those of compare.
     """
     from convbench.actions import measure
     from convbench.cli.progress import RunProgress
     from convbench.report.text.compare import compare_text
 
     if pairs is not None and epochs is not None:
-        raise RequestError("expected --pairs or --epochs, got both", hint="they mean the same")
+        raise RequestError("expected --pairs or --epochs, got both", hint="give --pairs only: both mean the same")
     outcome = Outcome.asked(summary, junit, fail_on)
     check_page(output, no_page=no_page)
     sides = (_setup("a", a_python, a_path, a_env, a_threads), _setup("b", b_python, b_path, b_env, b_threads))
@@ -87,24 +89,24 @@ def ab(
             )
         except KeyboardInterrupt:
             shown.close()
-            say("nothing is kept of an ab that is interrupted: it begins anew")
+            say("interrupted: convbench does not store an ab; the next ab measures everything again")
             raise
         finally:
             shown.close()
     show(compare_text(found.comparison))
     code = outcome.of_comparison(found.comparison)
-    flush()  # what goes to standard error comes last; a reader that has gone costs no file asked for
+    flush()  # standard error comes last; a closed standard output must not prevent the files
     write_page(found, output, no_page=no_page)
     raise typer.Exit(code)
 
 
 def _setup(side: str, python: str | None, path: list[Path] | None, env: list[str] | None, threads: int | None) -> Setup:
-    """What a side runs under; raises RequestError for what cannot be."""
+    """The setup of a side from its options; raises RequestError for invalid ones."""
     from convbench.engine.local import Setup
 
     for folder in path or ():
         if not folder.is_dir():
-            raise RequestError(f"--{side}-path {folder}: no such folder")
+            raise RequestError(f"--{side}-path {folder}: no such folder", hint="give an existing folder")
     if threads is not None and threads < 1:
         raise RequestError(f"--{side}-threads {threads}: expected at least 1")
     variables = []
@@ -120,8 +122,8 @@ def _setup(side: str, python: str | None, path: list[Path] | None, env: list[str
         if found is None:
             inside = Path(python) / "bin" / "python"
             raise RequestError(
-                f"--{side}-python {python}: no such program, or it cannot be run",
-                hint=f"name the interpreter in it: {inside}" if inside.exists() else None,
+                f"--{side}-python {python}: no such program, or it is not executable",
+                hint=f"give the interpreter: {inside if inside.exists() else 'a path, or a name on PATH'}",
             )
         executable = str(Path(found).absolute())
     return Setup(

@@ -1,4 +1,4 @@
-"""The verbs about names for runs."""
+"""The verbs that set, list and remove baselines: names for stored runs."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from typing import Annotated
 
 import typer
 
-from convbench.cli.options import STORED_HELP, Database, app, database_of, send_what_waits
+from convbench.cli.options import STORED_HELP, Database, app, database_of, send_waiting_results
 from convbench.cli.output import show
 from convbench.errors import RequestError
 from convbench.units import line
 
-baseline = typer.Typer(help="Names for runs, to compare with.", rich_markup_mode=None, no_args_is_help=True)
+baseline = typer.Typer(
+    help="Give stored runs names, to compare other runs with.", rich_markup_mode=None, no_args_is_help=True
+)
 
 
 app.add_typer(baseline, name="baseline")
 
 
-BaselineName = Annotated[str, typer.Argument(metavar="NAME", help="Begins with a letter: main, release/1.2.")]
+BaselineName = Annotated[
+    str, typer.Argument(metavar="NAME", help="A name that begins with a letter: main, release/1.2.")
+]
 
 
 @baseline.command("set")
@@ -26,9 +30,9 @@ def baseline_set(
     run: Annotated[str, typer.Argument(metavar="RUN", help=STORED_HELP)],
     db: Database = None,
 ) -> None:
-    """Have a name mean a run.
+    """Give a stored run a name.
 
-    It stays with that run until it is set again; `latest` is the run that is the latest now.
+    The name refers to this run until you set it again. `latest` names the run that is the newest now.
     """
     from datetime import UTC, datetime
 
@@ -36,8 +40,10 @@ def baseline_set(
     from convbench.store import Store
 
     if read.is_export(run):
-        raise RequestError(f"{run} is a file, and a baseline is a stored run", hint="`convbench runs` lists those")
-    send_what_waits(database_of(db))
+        raise RequestError(
+            f"{run} is a file, but a baseline must be a stored run", hint="`convbench runs` lists the stored runs"
+        )
+    send_waiting_results(database_of(db))
     with Store.change(database_of(db)) as store:
         made = store.set_baseline(name, run, set_at=datetime.now(UTC).isoformat())
     show(f"{line(made.name)} is run {line(made.run_id)}")
@@ -45,7 +51,7 @@ def baseline_set(
 
 @baseline.command("list")
 def baseline_list(db: Database = None) -> None:
-    """List the names and their runs."""
+    """List the baselines and their runs."""
     from convbench.report.text.runs import baselines_text
     from convbench.store import Store
 
@@ -55,7 +61,7 @@ def baseline_list(db: Database = None) -> None:
 
 @baseline.command("remove")
 def baseline_remove(name: BaselineName, db: Database = None) -> None:
-    """Forget a name; its run stays."""
+    """Remove a name; its run stays stored."""
     from convbench.store import Store
 
     with Store.change(database_of(db)) as store:

@@ -1,4 +1,4 @@
-"""The verb that tells what disturbs a measurement on this machine."""
+"""The verb that checks this machine for what disturbs measurements."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from convbench.cli.output import show
 
 @app.command()
 def check() -> None:
-    """Tell what disturbs a measurement on this machine."""
+    """Check this machine for what disturbs measurements."""
     from convbench.actions import measure
-    from convbench.conduct.doctor import checkup_text
+    from convbench.conduct.doctor import remarks_text
 
-    show(checkup_text(measure.check()))
+    show(remarks_text(measure.check()))

@@ -1,4 +1,4 @@
-"""The verb that sets up a CI."""
+"""The verb that writes a CI workflow."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from convbench.errors import RequestError
 from convbench.store.files import write_bytes
 from convbench.units import line
 
-ci = typer.Typer(help="Have a CI guard the speed of layers.", rich_markup_mode=None, no_args_is_help=True)
+ci = typer.Typer(help="Set up a CI that checks layer speed.", rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(ci, name="ci")
 
-#: What a sweep's path may hold: it becomes the key of a cache and the mark of a comment.
+#: Characters allowed in a sweep's path: the workflow uses it in cache keys and comment markers.
 _PATH = re.compile(r"[\w./+=-]+")
 
 
 @ci.command("init")
 def ci_init(
-    github: Annotated[bool, typer.Option("--github", help="A workflow for GitHub Actions.")] = False,
-    gitlab: Annotated[bool, typer.Option("--gitlab", help="A file for GitLab CI/CD to include.")] = False,
+    github: Annotated[bool, typer.Option("--github", help="Write a workflow for GitHub Actions.")] = False,
+    gitlab: Annotated[bool, typer.Option("--gitlab", help="Write a file for GitLab CI/CD to include.")] = False,
     config: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,29 +33,31 @@ def ci_init(
     ] = None,
     install: Annotated[
         str | None,
-        typer.Option("--install", metavar="WHAT", help="What pip installs convbench from. [default: as it was here]"),
+        typer.Option(
+            "--install", metavar="WHAT", help="The pip requirement for convbench. [default: as installed here]"
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Where to write it. [default: where it is looked for]"),
+        typer.Option("-o", "--output", metavar="FILE", help="The file to write. [default: where the CI expects it]"),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write a workflow that guards the speed of layers.
+    """Write a CI workflow that checks layer speed.
 
-    Pull requests are measured side by side with the commit they began at, each side built from its own lock file;
-    every night the branch is compared with its baseline. To be run at the root of the repository.
+    For each pull request, CI measures its commit and its base commit side by side. Each side is built from its own lock
+    file. Every night CI compares the branch with its baseline. Run this at the root of the repository.
     """
     from convbench.report.ci.workflow import PLACES, Service, workflow
     from convbench.version import __version__
 
     if github == gitlab:
-        raise RequestError("which CI?", hint="--github or --gitlab")
+        raise RequestError("expected exactly one of --github and --gitlab", hint="give the CI that the workflow is for")
     service = Service.GITHUB if github else Service.GITLAB
     path = Path(PLACES[service]) if output is None else output
     configs = [_checked(each) for each in config or ["configs/quick.yaml"]]
     if path.exists() and not force:
-        raise RequestError(f"{path} is there already", hint="--force writes over it, -o FILE writes another")
+        raise RequestError(f"{path} exists already", hint="--force overwrites it, -o FILE writes another file")
     text = workflow(
         service,
         configs=list(dict.fromkeys(configs)),
@@ -66,39 +68,40 @@ def ci_init(
     write_bytes(path, text.encode())
     show(line(str(path)))
     if not Path(".git").exists():
-        say("note: this is not the root of a git repository, where CI looks for such a file")
+        say("note: this folder is not the root of a git repository; CI reads the workflow from there")
     if service is Service.GITLAB:
-        say(f"note: .gitlab-ci.yml has to say: include: [{{local: {line(path.as_posix())}}}]")
+        say(f"note: add this line to .gitlab-ci.yml: include: [{{local: {line(path.as_posix())}}}]")
 
 
 def _checked(config: str) -> str:
-    """A sweep's path from the root of the repository; RequestError where that holds no sweep, or CI cannot name it."""
+    """A sweep's path from the root of the repository; raises RequestError for an invalid sweep or path."""
     from convbench import sweep
 
     path = Path(config)
     if path.is_absolute() or ".." in path.parts or not _PATH.fullmatch(config):
         raise RequestError(
-            f"--config {config!r}: expected a path below the root of the repository, of letters, digits and . _ / + = -"
+            f"--config {config!r}: expected a path below the root of the repository, with letters, digits and ._/+=-",
+            hint="move or rename the sweep file",
         )
-    sweep.load(path)  # a mistake in it is better told here than by the first pull request
+    sweep.load(path)  # reports mistakes now instead of in the first pull request
     return path.as_posix()
 
 
 def installed_from() -> str:
-    """What pip was given for this convbench, as far as another machine can be given the same (PEP 610)."""
+    """The pip requirement of this installation (PEP 610); raises RequestError where other machines cannot use it."""
     import json
     from importlib.metadata import distribution
 
-    told = distribution("convbench")
-    origin = json.loads(told.read_text("direct_url.json") or "{}")
+    installed = distribution("convbench")
+    origin = json.loads(installed.read_text("direct_url.json") or "{}")
     url, vcs = origin.get("url"), origin.get("vcs_info")
     if url is None:
-        return f"convbench=={told.version}"
+        return f"convbench=={installed.version}"
     if url == Path.cwd().as_uri():
         return "."
     if url.startswith("file:"):
         raise RequestError(
-            "this convbench was installed from this machine, which the CI cannot",
-            hint="--install says what pip is given there: a name with a version, or git+https://...",
+            "this convbench was installed from a folder or file of this machine, which CI cannot read",
+            hint="give --install a requirement that CI can install: a name with a version, or git+https://...",
         )
     return f"{vcs['vcs']}+{url}@{vcs['commit_id']}" if vcs else str(url)

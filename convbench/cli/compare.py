@@ -1,4 +1,4 @@
-"""The verbs that tell what changed."""
+"""The verb that compares two runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convbench.cli.page import PageFile, WithoutPage, check_page, write_page
 
 @app.command()
 def compare(
-    base: Annotated[str, typer.Argument(metavar="BASE", help="The run to compare with, named like NEW.")],
+    base: Annotated[str, typer.Argument(metavar="BASE", help="The run to compare with, in any form allowed for NEW.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help=RUN_HELP)],
     across_environments: AcrossEnvironments = False,
     summary: SummaryFile = None,
@@ -25,22 +25,22 @@ def compare(
     no_page: WithoutPage = False,
     db: Database = None,
 ) -> None:
-    """Tell what changed between two runs.
+    """Compare two runs and report what changed.
 
-    One line for each case that is not unchanged, then the changes that belong together, then the verdict of all; once
-    more in a page, whose path ends standard error. Exits with 1 where a case regressed, 4 where the runs cannot be
-    compared, 5 where noise hides too much.
+    Prints one line for each case that is not unchanged, then groups of changes, then the verdict. Also writes a page
+    and prints its path to standard error. Exits with 1 if a case regressed, 4 if the runs cannot be compared, and 5 if
+    noise is too high.
     """
     from convbench.actions import compare as comparing
     from convbench.report.text.compare import compare_text
 
     outcome = Outcome.asked(summary, junit, fail_on)
     check_page(output, no_page=no_page)
-    gc.disable()  # millions of blocks and no garbage among them
+    gc.disable()  # there are millions of blocks and no garbage among them
     found = comparing.compare(base, new, db=database_of(db), across_environments=across_environments)
     show(compare_text(found.comparison))
-    gc.freeze()  # at the end Python would walk through all of it once more
+    gc.freeze()  # otherwise Python walks through all objects once more at exit
     code = outcome.of_comparison(found.comparison)
-    flush()  # what goes to standard error comes last; a reader that has gone costs no file asked for
+    flush()  # standard error comes last; a closed standard output must not prevent the files
     write_page(found, output, no_page=no_page)
     raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""The command's way in and out: every error becomes a message and an exit code."""
+"""The entry point of the command: turns every error into a message and an exit code."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from convbench.cli.output import OutputError, flush, say
 from convbench.errors import ConvbenchError, ExitCode, SweepError
 from convbench.units import LONGEST_TEXT, line, without_credentials
 
-#: Lines of a traceback that are told from its beginning and from its end.
+#: Lines of a long traceback that are printed from its beginning and from its end.
 _MOST_LINES = 100
 
 
 def main() -> NoReturn:
-    """The command: every error becomes a message and an exit code."""
+    """Run the command and exit with its exit code."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us
+        if getattr(sys, name) is None:  # the parent process closed it
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
         getattr(sys, name).reconfigure(errors="backslashreplace")
     sys.exit(exit_code_of(lambda: app(prog_name="convbench")))
 
 
 def _without_output(code: ExitCode) -> ExitCode:
-    """The code, after standard output was pointed nowhere: Python would complain once more when it flushes.
+    """Return the code after redirecting standard output to the null device.
 
-    A reader that has gone, as `head` does, is no mistake.
+    Otherwise Python reports an error when it flushes at exit. A reader that has closed the pipe, as `head` does, is no
+    error.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
@@ -43,27 +44,27 @@ def exit_code_of(command: Callable[[], object]) -> int:
         finally:
             flush()
     except ConvbenchError as error:
-        _complain(error)
+        _print_error(error)
         return error.exit_code
     except KeyboardInterrupt:
         return _interrupted()
     except OutputError as error:
-        if error.gone:
+        if error.is_closed:
             return _without_output(ExitCode.DONE)
-        say(f"error: cannot write the output: {error.reason}")
+        say(f"error: cannot write standard output: {error.reason}")
         return _without_output(ExitCode.WRONG_REQUEST)
     except OSError as error:
-        say(f"error: {_of_the_system(error)}")
+        say(f"error: {_system_error(error)}")
         return ExitCode.WRONG_REQUEST
     except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # click makes exit code 1 of it
+        if isinstance(ended.__context__, BrokenPipeError):  # click turns it into exit code 1
             return _without_output(ExitCode.DONE)
         if _is_interrupt(ended):
             return _interrupted()
         return ended.code if isinstance(ended.code, int) else ExitCode.DONE
     except Exception:
         say(_traceback())
-        say("this is a fault of convbench itself; please report it with the lines above")
+        say("error: convbench has a bug; please report it with the lines above")
         return ExitCode.FAULT
     return ExitCode.DONE
 
@@ -74,31 +75,29 @@ def _interrupted() -> ExitCode:
 
 
 def _is_interrupt(ended: BaseException) -> bool:
-    """Whether it was Ctrl-C that ended a verb: typer makes an exit of it, of which code depends on its version."""
+    """Whether Ctrl-C ended a verb: typer turns it into an exit whose code depends on typer's version."""
     cause: BaseException | None = ended
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__cause__ or cause.__context__
     return cause is not None
 
 
-def _complain(error: ConvbenchError) -> None:
-    told = error.message if isinstance(error, SweepError) else f"error: {error.message}"  # its lines begin with places
-    say(without_credentials(told))
+def _print_error(error: ConvbenchError) -> None:
+    prefix = "" if isinstance(error, SweepError) else "error: "  # a SweepError's lines begin with file and line
+    say(without_credentials(f"{prefix}{error.message}"))
     if error.hint:
         say(without_credentials(f"  hint: {error.hint}"))
 
 
-def _of_the_system(error: OSError) -> str:
-    """What the system refused: `/srv/x.csv: permission denied`, without a file where it names none."""
+def _system_error(error: OSError) -> str:
+    """The system's error as text: `/srv/x.csv: permission denied`, without a file name where the error has none."""
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
-    said = error.strerror.lower() if error.strerror else str(error) or type(error).__name__
-    return line(
-        ": ".join([" -> ".join(names), said] if names else [f"the system refused something: {said}"]), most=LONGEST_TEXT
-    )
+    reason = error.strerror.lower() if error.strerror else str(error) or type(error).__name__
+    return line(": ".join([" -> ".join(names) if names else "system error", reason]), most=LONGEST_TEXT)
 
 
 def _traceback() -> str:
-    """The exception that is being handled, as Python tells it, its longest lines and the middle of many left out."""
+    """Python's traceback of the current exception, with long lines cut and the middle of many lines left out."""
     lines = [line(one, most=LONGEST_TEXT) for one in without_credentials(traceback.format_exc()).splitlines()]
     left_out = len(lines) - 2 * _MOST_LINES
     if left_out > 0:

@@ -1,4 +1,4 @@
-"""Which exit code of the contract applies: the first that does, of what counts."""
+"""Chooses the exit code: the first in a fixed order that applies. `--fail-on` selects what is considered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class FailOn(StrEnum):
-    """What makes the exit code another than 0, by the words of `--fail-on`: the statuses' own, and two verdicts."""
+    """Reasons for an exit code other than 0, as `--fail-on` names them: statuses, and two verdicts."""
 
     REGRESSION = "regression"
     FAILED = "failed"
@@ -27,14 +27,14 @@ class FailOn(StrEnum):
     NOISE = "noise"
 
 
-#: The contract: all of it counts.
+#: The default: every reason counts.
 EVERYTHING = frozenset(FailOn)
-#: The word for nothing.
+#: The word of `--fail-on` for no reason at all.
 _NOTHING = "none"
 
 
 def parsed_fail_on(text: str | None) -> frozenset[FailOn]:
-    """What counts, of a list of words with commas between them; without any, all. Raises RequestError for others."""
+    """The reasons in a comma-separated list; all where `text` is None. Raises RequestError for an unknown word."""
     if text is None:
         return EVERYTHING
     words = [word.strip().lower().replace("-", "_") for word in text.split(",")]
@@ -45,18 +45,18 @@ def parsed_fail_on(text: str | None) -> frozenset[FailOn]:
         if word not in EVERYTHING:
             near = difflib.get_close_matches(word, known, n=1)
             hint = f"did you mean {near[0]}?" if near and near[0] != word else None
-            wrong = f"{_NOTHING} stands alone" if word == _NOTHING else f"unknown word {word!r}"
+            wrong = f"{_NOTHING} excludes other words" if word == _NOTHING else f"unknown word {word!r}"
             raise RequestError(f"--fail-on: {wrong}, expected some of {', '.join(known)}", hint=hint)
     return frozenset(FailOn(word) for word in words)
 
 
 def of_run(run: Run, counted: Collection[FailOn] = EVERYTHING) -> ExitCode:
-    """The first exit code of the contract that applies to a measured run."""
+    """The exit code for a measured run."""
     return _of_statuses({result.status for result in run.results}, counted)
 
 
 def of_comparison(comparison: Comparison, counted: Collection[FailOn] = EVERYTHING) -> ExitCode:
-    """The first exit code of the contract that applies to two runs that were compared."""
+    """The exit code for a comparison of two runs."""
     from convbench.analysis.comparison.judgment import Verdict
 
     if comparison.verdict is Verdict.REGRESSED and FailOn.REGRESSION in counted:

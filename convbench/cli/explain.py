@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _setting(help_text: str) -> typer.models.OptionInfo:
-    """An option of `explain`, its value written as in YAML."""
+    """An option of `explain`; its value is written as in YAML."""
     option: typer.models.OptionInfo = typer.Option(metavar="VALUE", help=help_text, rich_help_panel=None)
     return option
 
@@ -36,7 +36,7 @@ def explain(
     groups: Annotated[str | None, _setting("An integer, or depthwise.")] = None,
     bias: Annotated[str | None, _setting("true or false.")] = None,
     padding_mode: Annotated[str | None, _setting("zeros, reflect, replicate or circular.")] = None,
-    batch_size: Annotated[str | None, _setting("Images at once; null is one unbatched image.")] = None,
+    batch_size: Annotated[str | None, _setting("Images per batch; null is one unbatched image.")] = None,
     dtype: Annotated[str | None, _setting("float16, bfloat16, float32 or float64.")] = None,
     memory_format: Annotated[str | None, _setting("contiguous or channels_last.")] = None,
     direction: Annotated[str | None, _setting("forward, backward, grad_input, grad_weight or train_step.")] = None,
@@ -50,17 +50,17 @@ def explain(
     fp32_precision: Annotated[str | None, _setting("default, ieee, tf32 or bf16.")] = None,
     deterministic: Annotated[str | None, _setting("true or false.")] = None,
     cudnn_benchmark: Annotated[str | None, _setting("true or false.")] = None,
-    env: Annotated[str | None, _setting("Variables of the worker: {NAME: value, ...}.")] = None,
+    env: Annotated[str | None, _setting("Environment variables of the worker: {NAME: value, ...}.")] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="The page. [default: reports/explain-<case id>.html]", show_default=False),
     ] = None,
     db: Database = None,
 ) -> None:
-    """Explain one layer's shapes, parameters and work.
+    """Explain one layer's shapes, parameters and operations.
 
-    Name a case that is stored, or give the settings of a layer; their values are written as in YAML. The explanation
-    goes to standard output, and once more into a page to play with, whose path ends standard error.
+    Give the id of a stored case, or the settings of a layer. Values are written as in YAML. Prints the explanation to
+    standard output. Also writes an interactive page and prints its path to standard error.
     """
     from convbench import sweep as sweeps
     from convbench.model.case import SETTINGS
@@ -71,7 +71,7 @@ def explain(
     if case is None:
         chosen = sweeps.case_of(options)
     elif options:
-        raise RequestError("give a case id or the settings of a layer, not both")
+        raise RequestError("got a case id and settings of a layer", hint="give one or the other")
     else:
         from convbench.store import Store
 
@@ -84,7 +84,7 @@ def explain(
 
 
 def _write_explanation(case: Case, output: Path | None) -> None:
-    """Write the page of `explain`; one that nobody asked for by name may fail."""
+    """Write the page of `explain`. Failing to write the default page is not an error; `output` must be written."""
     from convbench.actions import pages
     from convbench.report.pages import explain as explain_page
 
@@ -94,6 +94,6 @@ def _write_explanation(case: Case, output: Path | None) -> None:
     except RequestError as error:
         if output is not None:
             raise
-        say(f"no page to play with: {error.message}")
+        say(f"could not write the interactive page: {error.message}")
     else:
-        say(f"the same to play with: {line(str(path))}")
+        say(f"interactive page: {line(str(path))}")

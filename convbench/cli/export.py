@@ -1,4 +1,4 @@
-"""The verb that writes a run for other programs."""
+"""The verb that exports a run to other formats."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ def export(
     form: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="csv, json, parquet, markdown or junit.")
     ] = "csv",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file instead of standard output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write to this file instead of standard output.")
+    ] = None,
     db: Database = None,
 ) -> None:
-    """Write a run for other programs."""
+    """Export a run as CSV, JSON, Parquet, Markdown or JUnit XML."""
     from convbench.actions import read
     from convbench.report.export import export as exported
 

@@ -1,4 +1,4 @@
-"""Ending on SIGTERM as on Ctrl-C."""
+"""Handles SIGTERM like Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """End as on Ctrl-C, with everything kept, when the system or CI asks to terminate."""
+    """Raise KeyboardInterrupt on SIGTERM, which systems and CI send: results are kept as on Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""The command itself and what several verbs share: options, and what comes before and after reading a database."""
+"""The command, the options that several verbs share, and steps before and after reading a database."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from convbench.model.result import Run
 
 
-#: What typer raises for every wrong argument; it does not hand out the class by its name.
+#: The error that typer raises for every invalid argument; typer does not export this class.
 _UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 
 class _Verbs(TyperGroup):
-    """The verbs. What typer says of a wrong argument repeats it, and with it whatever it holds."""
+    """The verbs. Typer's error for an invalid argument repeats the argument, which may hold a secret."""
 
     def make_context(self, *arguments: Any, **named: Any) -> Any:
         """Read the command line up to the verb."""
@@ -30,14 +30,14 @@ class _Verbs(TyperGroup):
             return super().make_context(*arguments, **named)
 
     def invoke(self, ctx: Any) -> Any:
-        """Read the verb's arguments and do what they say."""
+        """Read the verb's arguments and run it."""
         with _plain_usage_errors():
             return super().invoke(ctx)
 
 
 @contextmanager
 def _plain_usage_errors() -> Iterator[None]:
-    """No argument in typer's errors steers the terminal, begins a line, or tells the password in a URL."""
+    """Escape control characters and hide passwords of URLs in typer's error messages."""
     try:
         yield
     except Exception as error:
@@ -49,7 +49,7 @@ def _plain_usage_errors() -> Iterator[None]:
 
 app = typer.Typer(
     cls=_Verbs,
-    help="How fast is a convolution layer? Measures torch.nn.Conv2d sweeps, checks every layer, writes a report.",
+    help="Measure the speed of torch.nn.Conv2d layers, check their results, and write a report.",
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
@@ -62,19 +62,19 @@ STORED_HELP = "latest, a run id or a unique prefix of one, or a baseline's name.
 RUN_HELP = "latest, a run id or a unique prefix of one, a baseline's name, or a JSON export."
 RunRef = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)]
 AcrossEnvironments = Annotated[
-    bool, typer.Option("--across-environments", help="Compare runs of different machines or versions all the same.")
+    bool, typer.Option("--across-environments", help="Compare even if machines or versions differ.")
 ]
-Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A sweep: a YAML file, see configs/.")]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The sweep, a YAML file; configs/ has examples.")]
 
 
 class _State:
-    """`--db` as it stands before the verb."""
+    """The value of `--db` given before the verb."""
 
     db: str | None = None
 
 
 def database_of(db: str | None) -> str | None:
-    """The database that a verb was given, or the command before it."""
+    """The database given after the verb, else the one given before it."""
     return db if db is not None else _State.db
 
 
@@ -97,17 +97,17 @@ def _options(
 
 
 def write_index(run: Run, db: str | None, findings: Sequence[str] | None = None) -> None:
-    """Write the page of all runs. The report is written by then: whatever goes wrong here costs a line, no more."""
+    """Write the page of all runs. The report exists already, so any error is printed and not raised."""
     from convbench.actions import pages
 
     try:
         pages.write_index(db=db, run=run, findings=findings)
     except Exception as error:
-        say(f"no page of all runs: {line(str(error), most=LONGEST_TEXT)}")
+        say(f"could not write the page of all runs: {line(str(error), most=LONGEST_TEXT)}")
 
 
-def send_what_waits(db: str | None) -> None:
-    """Send what an earlier run left on this disk because the database's server was away."""
+def send_waiting_results(db: str | None) -> None:
+    """Send results that an earlier run kept on this disk because the database's server did not answer."""
     from convbench.store import send_waiting
 
-    send_waiting(db, told=say)
+    send_waiting(db, message=say)

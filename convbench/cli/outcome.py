@@ -1,6 +1,6 @@
-"""What CI takes from a verb beside its output: a summary in markdown, JUnit XML, and the exit code it asks for.
+"""Output for CI: a summary in Markdown, JUnit XML, and the exit code.
 
-The options are the same for every verb that measures or compares; each verb hands on what it found.
+All verbs that measure or compare share these options.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 SummaryFile = Annotated[
     Path | None,
-    typer.Option("--summary", metavar="FILE", help="Write a summary in markdown, at most 60,000 characters."),
+    typer.Option("--summary", metavar="FILE", help="Write a Markdown summary of at most 60,000 characters."),
 ]
-JunitFile = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML, a test per case.")]
-_FAIL_ON_HELP = "What makes the exit code other than 0, with commas between: {}; or none. [default: all]"
+JunitFile = Annotated[
+    Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML with one test per case.")
+]
+_FAIL_ON_HELP = "Reasons for an exit code other than 0, separated by commas: {}; or none. [default: all]"
 FailOnList = Annotated[
     str | None, typer.Option("--fail-on", metavar="LIST", help=_FAIL_ON_HELP.format(", ".join(exits.FailOn)))
 ]
@@ -37,7 +39,7 @@ STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What was asked for on the command line; made before anything is measured, so that a typo costs no hour."""
+    """The requested CI output. It is validated before measuring, so that a typo does not waste a measurement."""
 
     summary: Path | None
     junit: Path | None
@@ -45,14 +47,14 @@ class Outcome:
 
     @classmethod
     def asked(cls, summary: Path | None, junit: Path | None, fail_on: str | None) -> Outcome:
-        """The options of a verb; raises RequestError for a word of `--fail-on` that there is not, or a wrong path."""
+        """The options of a verb; raises RequestError for an unknown word of `--fail-on`, or a path it cannot write."""
         for path in (summary, junit):
             if path is not None:
                 check_writable(path)
         return cls(summary=summary, junit=junit, counted=exits.parsed_fail_on(fail_on))
 
     def of_comparison(self, comparison: Comparison) -> ExitCode:
-        """Write what was asked for, and return the exit code. Raises RequestError for a file that cannot be written."""
+        """Write the requested files and return the exit code. Raises RequestError where a file cannot be written."""
         if self.summary is not None:
             from convbench.report.text.summary import comparison_summary
 
@@ -64,7 +66,7 @@ class Outcome:
         return exits.of_comparison(comparison, self.counted)
 
     def of_run(self, run: Run, findings: Sequence[str] = ()) -> ExitCode:
-        """The same for a run that is compared with nothing; `findings` are its sentences, the most important first."""
+        """The same for a single run; `findings` are its sentences, the most important first."""
         if self.summary is not None:
             from convbench.report.text.summary import run_summary
 
@@ -77,7 +79,7 @@ class Outcome:
 
 
 def _write(path: Path, text: str) -> None:
-    """The file anew, but for the one GitHub says summaries are appended to: a step may write several there."""
+    """Write a file, replacing an old one. GitHub's file for step summaries is appended to: a step may write several."""
     named = os.environ.get(STEP_SUMMARY)
     before = b""
     if named and path.is_file() and Path(named).is_file() and path.samefile(named):

@@ -1,4 +1,4 @@
-"""Prints: the only place that does. No text of others steers the terminal or begins a line of its own."""
+"""The only module that prints. It escapes control characters."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from convbench.units import safe
 
 
 class OutputError(Exception):
-    """Standard output cannot be written; `gone` where its reader has ended, as `head` does."""
+    """Standard output cannot be written. `is_closed` where the reader has closed the pipe, as `head` does."""
 
-    def __init__(self, reason: str, *, gone: bool = False) -> None:
+    def __init__(self, reason: str, *, is_closed: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.gone = gone
+        self.is_closed = is_closed
 
 
 def show(text: str) -> None:
-    """A text and a line feed to standard output; raises OutputError where that cannot be written."""
+    """Print a text and a line feed to standard output; raises OutputError where that fails."""
     try:
         print(safe(text))
     except OSError as error:
@@ -26,7 +26,7 @@ def show(text: str) -> None:
 
 
 def show_bytes(content: bytes) -> None:
-    """What other programs read, to standard output as it is; a terminal gets it as `safe` text. Raises OutputError."""
+    """Write bytes to standard output unchanged; a terminal gets them as `safe` text. Raises OutputError."""
     try:
         if sys.stdout.isatty():
             print(safe(content.decode("utf-8", errors="backslashreplace")), end="", flush=True)
@@ -38,7 +38,7 @@ def show_bytes(content: bytes) -> None:
 
 
 def flush() -> None:
-    """Write what standard output still holds; raises OutputError."""
+    """Flush standard output; raises OutputError where that fails."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -46,10 +46,10 @@ def flush() -> None:
 
 
 def say(text: str) -> None:
-    """A text and a line feed to standard error; where nobody can be told there, nothing."""
+    """Print a text and a line feed to standard error; errors are ignored."""
     with suppress(OSError):
         print(safe(text), file=sys.stderr, flush=True)
 
 
 def _output_error(error: OSError) -> OutputError:
-    return OutputError(error.strerror or str(error), gone=isinstance(error, BrokenPipeError))
+    return OutputError(error.strerror or str(error), is_closed=isinstance(error, BrokenPipeError))

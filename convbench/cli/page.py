@@ -1,4 +1,4 @@
-"""The page of a comparison, which every verb that compares writes beside what it prints."""
+"""The page of a comparison, which every verb that compares writes in addition to its output."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ PageFile = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        help="The page. [default: reports/compare-<base>-<new>.html]",
+        help="The page to write. [default: reports/compare-<base>-<new>.html]",
         show_default=False,
     ),
 ]
-WithoutPage = Annotated[bool, typer.Option("--no-page", help="Write no page.")]
+WithoutPage = Annotated[bool, typer.Option("--no-page", help="Do not write a page.")]
 
-#: Cases of a page that nobody asked for: more take seconds, and a file that browsers are slow with.
+#: Maximum cases of a page without `-o`: more take seconds to write, and browsers are slow with the file.
 MOST_CASES = 20_000
 
 
 def check_page(output: Path | None, *, no_page: bool) -> None:
-    """Raise RequestError where a page in a file and none are both asked for, or where the file cannot be written."""
+    """Raise RequestError for `-o` together with `--no-page`, or where the file cannot be written."""
     if output is not None and no_page:
-        raise RequestError("-o names a page, and --no-page wants none: give one of them")
+        raise RequestError("got -o and --no-page", hint="give one or the other")
     if output is not None:
         check_writable(output)
 
 
 def write_page(compared: RunComparison, output: Path | None, *, no_page: bool) -> None:
-    """Write the page and say where, last of all. One that nobody asked for by name costs a line where it fails."""
+    """Write the page and print its path. An error is raised only for a page requested with `-o`, else printed."""
     from convbench import units
     from convbench.actions import pages
 
@@ -48,13 +48,13 @@ def write_page(compared: RunComparison, output: Path | None, *, no_page: bool) -
         return
     cases = len(compared.comparison.judgments)
     if output is None and cases > MOST_CASES:
-        say(f"no page of {units.plural(cases, 'case')} unless it is asked for: -o FILE")
+        say(f"no page written for {units.plural(cases, 'case')}; request one with -o FILE")
         return
     try:
         path = pages.write_comparison(compared, output)
     except Exception as error:
         if output is not None:
             raise
-        say(f"no page of this: {line(str(error), most=LONGEST_TEXT)}")
+        say(f"could not write the page: {line(str(error), most=LONGEST_TEXT)}")
     else:
-        say(f"the same as a page: {line(str(path))}")
+        say(f"page: {line(str(path))}")

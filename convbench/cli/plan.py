@@ -15,18 +15,18 @@ from convbench.errors import ExitCode
 @app.command()
 def plan(
     config: Config,
-    all_cases: Annotated[bool, typer.Option("--all", help="Print all cases, not only the first 40.")] = False,
+    all_cases: Annotated[bool, typer.Option("--all", help="Print all cases instead of the first 40.")] = False,
     db: Database = None,
 ) -> None:
     """Show what a run would measure.
 
-    The cases, the points torch would refuse with its reasons, time and memory. Nothing is measured or written. The time
-    is a forecast where the database holds a run of this machine, an upper limit elsewhere.
+    Prints the cases, the points that torch would refuse and why, and time and memory. Measures and writes nothing. The
+    time is a forecast if the database holds a run of this machine, otherwise an upper limit.
     """
     from convbench.actions import measure
     from convbench.report.text.plan import plan_text
 
-    gc.disable()  # nothing of a plan is garbage, and walking 100,000 cases again and again takes a third of the time
+    gc.disable()  # a plan has no garbage; walking 100,000 cases again and again takes a third of the time
     sweep, planned = measure.planned(config)
     show(
         plan_text(

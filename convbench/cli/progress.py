@@ -1,6 +1,6 @@
-"""Shows how a run goes on standard error: a bar where there is a terminal, plain lines elsewhere.
+"""Shows a run's progress on standard error: a bar on a terminal, plain lines elsewhere.
 
-Drawn from the runner's hooks alone, that is between blocks; there is no refresh thread.
+It is drawn only by the runner's hooks, which run between blocks; there is no refresh thread.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-#: Between two drawings of the bar, seconds: drawing costs some milliseconds, and nobody reads faster.
+#: Time between two drawings of the bar, seconds: drawing takes some milliseconds.
 REDRAW_S = 0.25
-#: Between two plain lines, seconds.
+#: Time between two plain lines, seconds.
 LINE_S = 15.0
 
 
 class RunProgress:
-    """What the user sees while a run lasts; `listener` is what the runner is given."""
+    """Shows the progress of a run; `listener` returns the hooks for the runner."""
 
     def __init__(self) -> None:
         self.run_id: str | None = None
@@ -39,18 +39,18 @@ class RunProgress:
         self._terminal = sys.stderr.isatty()
 
     def listener(self, *, process_finished: Listener | None = None) -> Listener:
-        """Hooks that show; those of `process_finished` are called as well."""
+        """Hooks that show progress. The hook of `process_finished` is called as well."""
         after = process_finished.process_finished if process_finished else (lambda run_id, process_index: None)
-        return Listener(begun=self.begun, progressed=self.progressed, process_finished=after, told=say)
+        return Listener(begun=self.begun, progressed=self.progressed, process_finished=after, message=say)
 
     def begun(self, begun: Begun) -> None:
-        """Say which run begins or goes on."""
+        """Print which run starts or resumes."""
         self.run_id = begun.run_id
         env = begun.environment
         what = units.plural(begun.cases, "case")
         if begun.resumed:
             kept = units.plural(begun.visits_kept, "visit")
-            say(f"resuming run {begun.run_id}: {what}, {kept} kept (--fresh starts anew)")
+            say(f"resuming run {begun.run_id}: {what}, {kept} kept (--fresh starts a new run)")
         else:
             where = f"{flat(env.cpu)}, {units.plural(env.cores, 'core')}, torch {flat(env.torch)}"
             say(f"run {begun.run_id}: {what} on {where}")
@@ -58,7 +58,7 @@ class RunProgress:
             self._make_bar()
 
     def progressed(self, progress: Progress) -> None:
-        """Draw, if it is time to."""
+        """Draw the bar or print a line, unless that was done a moment ago."""
         now = time.monotonic()
         if self._terminal and self._bar is None:
             self._make_bar()
@@ -68,24 +68,24 @@ class RunProgress:
             return
         self._last = now
         left = self._time_left(progress, now)
-        troubles = (
+        counts = (
             (progress.failed, "wrong"),
             (progress.imprecise, "imprecise"),
             (progress.unmeasured, "not measured"),
         )
-        trouble = "".join(f", {count} {word}" for count, word in troubles if count)
-        trouble += ", results wait on this disk" if progress.is_waiting else ""
+        problems = "".join(f", {count} {word}" for count, word in counts if count)
+        problems += ", results wait on this disk" if progress.is_waiting else ""
         text = f"{progress.stage} {progress.process_index + 1} of {progress.processes}"
         cases = f"{progress.process_done} of {units.plural(progress.process_cases, 'case')}"
         if self._bar and self._task is not None:
             done, planned = progress.visits_done, progress.visits_planned
-            self._bar.update(self._task, completed=done, total=planned, what=text, cases=cases + trouble, left=left)
+            self._bar.update(self._task, completed=done, total=planned, what=text, cases=cases + problems, left=left)
             self._bar.refresh()
         else:
-            say(f"{text}: {cases}{trouble}{', ' if left else ''}{left}")
+            say(f"{text}: {cases}{problems}{', ' if left else ''}{left}")
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar:
             self._bar.stop()
             self._bar = None

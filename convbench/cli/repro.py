@@ -1,4 +1,4 @@
-"""The verb that writes a case as a script."""
+"""The verb that writes a script which runs one case."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from convbench.store.files import write_bytes
 
 @app.command()
 def repro(
-    case: Annotated[str, typer.Argument(metavar="CASE", help="The id of a stored case, or its beginning.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file instead of standard output.")] = None,
+    case: Annotated[str, typer.Argument(metavar="CASE", help="A case id or a unique prefix of one.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write to this file instead of standard output.")
+    ] = None,
     db: Database = None,
 ) -> None:
-    """Write one case as a short script that needs torch alone.
+    """Write a short script that runs one case and needs torch only.
 
-    To run under perf or another profiler, or to paste into a bug report.
+    Run it under perf or another profiler, or paste it into a bug report.
     """
     from convbench.actions import measure
     from convbench.report.text.repro import repro as script_of

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 from convbench.cli.interrupt import sigterm_as_interrupt
 
-#: Findings that are told on standard error: those most worth knowing.
-MOST_TOLD = 3
+#: Number of findings printed to standard error, the most important first.
+PRINTED_FINDINGS = 3
 
 
 @app.command()
 def run(
     config: Config,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew where an interrupted run would resume.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start a new run instead of resuming.")] = False,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="BASE", help="Compare with this run, and measure again what is suspected."),
+        typer.Option("--against", metavar="BASE", help="Compare with this run, and confirm suspected changes."),
     ] = None,
     across_environments: AcrossEnvironments = False,
     summary: SummaryFile = None,
@@ -44,8 +44,8 @@ def run(
 ) -> None:
     """Measure a sweep and write its report.
 
-    Progress goes to standard error; standard output is the report's path. A run that was interrupted resumes. With
-    --against, what changed goes to standard error too, and the exit code is that of compare.
+    Prints progress to standard error, and the report's path to standard output. Resumes an interrupted run of the same
+    sweep. With --against, it also prints the comparison to standard error and exits as compare does.
     """
     from convbench.actions import compare as comparing
     from convbench.actions import measure, pages, read
@@ -60,16 +60,16 @@ def run(
 
     def report_so_far(run_id: str, process_index: int) -> None:
         if process_index == sweep.measure.processes - 1:
-            return  # the report of the whole run follows at once
+            return  # the final report follows immediately
         _load_report()
         try:
             measured = measure.measured(run_id, db=database)
             path = measured.write_report()
         except RequestError as error:
-            say(f"no report yet, the run goes on: {error.message}")
+            say(f"could not write the report yet, the run continues: {error.message}")
             return
         if process_index == 0:
-            say(f"a first report, which each further process sharpens: {line(str(path))}")
+            say(f"first report, updated after each process: {line(str(path))}")
 
     base = None if against is None else comparing.baseline(against, db=database)
     interrupted = False
@@ -86,33 +86,33 @@ def run(
         finally:
             shown.close()
     _load_report()
-    from convbench.analysis.findings.findings import examined  # what it imports is loaded now
+    from convbench.analysis.findings.findings import examined  # its imports are loaded by now
 
     seen = examined(measured.run)
     path = pages.write_report(measured.run, seen=seen)
     findings = seen.sentences
-    for sentence in findings[:MOST_TOLD]:
+    for sentence in findings[:PRINTED_FINDINGS]:
         say(f"- {flat(sentence)}")
     if waiting_file(measured.id).exists():
-        say("no page of all runs: the database that lists them does not have this one yet")
+        say("page of all runs not written: the database does not have this run yet")
     else:
         write_index(measured.run, database, findings)
     if interrupted:
-        say(f"interrupted: what was measured is kept; `convbench run {line(str(config))}` goes on from here")
+        say(f"interrupted: results are kept; `convbench run {line(str(config))}` resumes the run")
     show(line(str(path)))
     flush()
     if interrupted or base is None:
         code = outcome.of_run(measured.run, findings)
         raise typer.Exit(ExitCode.INTERRUPTED if interrupted else code)
-    kept = f"convbench compare {against if against and read.is_export(against) else base.id} {measured.id}"
-    found = _confirmed(sweep, base, measured.run, across_environments, kept)
+    command = f"convbench compare {against if against and read.is_export(against) else base.id} {measured.id}"
+    found = _confirmed(sweep, base, measured.run, across_environments, command)
     code = outcome.of_comparison(found.comparison)
     write_page(found, None, no_page=False)
     raise typer.Exit(code)
 
 
-def _confirmed(sweep: Sweep, base: Run, new: Run, across_environments: bool, kept: str) -> RunComparison:
-    """What changed, after the suspects were measured again; told on standard error. `kept` compares what is stored."""
+def _confirmed(sweep: Sweep, base: Run, new: Run, across_environments: bool, command: str) -> RunComparison:
+    """Compare, confirm suspected changes and print the result to standard error. `command` compares the stored runs."""
     from convbench.actions import measure
     from convbench.cli.progress import RunProgress
     from convbench.report.text.compare import compare_text
@@ -125,7 +125,7 @@ def _confirmed(sweep: Sweep, base: Run, new: Run, across_environments: bool, kep
             )
         except KeyboardInterrupt:
             shown.close()
-            say(f"not confirmed; the run is kept: `{line(kept)}`, with the same --db, compares what is stored")
+            say(f"not confirmed; the run is stored: `{line(command)}`, with the same --db, compares it")
             raise
         finally:
             shown.close()
@@ -134,14 +134,14 @@ def _confirmed(sweep: Sweep, base: Run, new: Run, across_environments: bool, kep
 
 
 def _load_report() -> None:
-    """Import what reports are made with. An interrupt comes afterwards: pandas cannot be imported again after half."""
+    """Import the report modules. Interrupts wait, because an interrupted import of pandas cannot be repeated."""
     with interrupts_deferred():
         importlib.import_module("convbench.report.pages.run")
 
 
 @contextlib.contextmanager
 def interrupts_deferred() -> Iterator[None]:
-    """Put Ctrl-C and SIGTERM off until the end of the block; raises KeyboardInterrupt then."""
+    """Defer Ctrl-C and SIGTERM to the end of the block; raises KeyboardInterrupt then."""
     caught: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, lambda number, frame: caught.append(number)) for number in numbers}

@@ -1,4 +1,4 @@
-"""Conducts an A/B measurement: a screen of all cases, then fresh pairs for the suspected ones and as many controls."""
+"""Runs an A/B measurement: it screens all cases, then measures suspected cases and controls in fresh pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import RunComparison
 from convbench.conduct.described import Capacity, environment_of, plainest
-from convbench.conduct.pairs import BLOCK_S, ROUNDS, Pairs, Taken
+from convbench.conduct.pairs import BLOCK_S, ROUNDS, Pairs, PairVisits
 from convbench.conduct.run import Listener
 from convbench.engine.client import Description
 from convbench.engine.local import Setup
@@ -28,7 +28,7 @@ from convbench.store import new_run_id
 from convbench.sweep import Sweep
 from convbench.version import __version__
 
-#: What starts workers under a setup.
+#: Makes an engine that starts workers under a setup.
 Launcher = Callable[[Setup], Engine]
 #: Visits of a case by its position.
 Visits = Mapping[int, list[Visit]]
@@ -36,10 +36,10 @@ Visits = Mapping[int, list[Visit]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One environment: its name in messages, what its workers run under and who starts them.
+    """One environment: its name in messages, the setup of its workers and the engine that starts them.
 
-    `git` is what is checked out there, None where that is not known or plays no part. `recorded` is the environment
-    that it has to be still.
+    `git` is the git state of its modules, None if unknown or irrelevant. `recorded` is the stored environment that this
+    side must match.
     """
 
     name: str
@@ -65,11 +65,11 @@ def ab(
     pairs: int = side_by_side.CONFIRMATION,
     rejections: Sequence[Rejection] = (),
 ) -> RunComparison:
-    """Measure the cases in both environments side by side, and tell what differs from the first to the second.
+    """Measure the cases in both environments side by side, and compare the second with the first.
 
-    A screen decides which cases are measured again, for `pairs` pairs; only what is taken after it decides about
-    them. `threshold` is a ratio minus 1. Raises RequestError where a side has no worker, or a user's module cannot be
-    had there.
+    A screen selects suspected cases, which are measured again in `pairs` pairs. Only the later pairs decide about them.
+    `threshold` is a ratio minus 1. Raises RequestError where a side's worker does not start, or a module of the user
+    cannot be imported there.
     """
     with _conducted(sweep, cases, sides, listener, pairs=pairs) as both:
         screen = both.pairs.take(side_by_side.SCREEN, range(len(cases)), stage="screen, pair")
@@ -78,7 +78,7 @@ def ab(
         control = side_by_side.controls(base, new, suspected, seed=sweep.seed)
         if suspected:
             again = f"{units.count(len(suspected))} of {units.plural(len(cases), 'case')} suspected"
-            listener.told(f"{again}, measured again beside {units.plural(len(control), 'control')}")
+            listener.message(f"{again}, measured again beside {units.plural(len(control), 'control')}")
         chosen = sorted({*suspected, *control})
         base, new = both.runs(_later(screen, _confirmation(both, cases, chosen, [threshold] * len(cases))))
     comparison = side_by_side.compare(
@@ -101,10 +101,10 @@ def confirm(
     threshold: float | Sequence[float] = side_by_side.THRESHOLD,
     pairs: int = side_by_side.CONFIRMATION,
 ) -> RunComparison:
-    """Measure cases in both environments without a screen, as something else suspects all but those in `control`.
+    """Measure cases in both environments without a screen: the caller suspects all except those in `control`.
 
-    `control` holds positions among the cases; `threshold` is for all of them, or one a case. Raises as `ab` does, also
-    where a side is not what was recorded.
+    `control` holds positions among the cases. `threshold` is one ratio minus 1 for all cases, or one per case. Raises
+    the errors of `ab`, and RequestError where a side's software differs from the recorded one.
     """
     everything = range(len(cases))
     limits = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(cases)).tolist()
@@ -121,13 +121,13 @@ def _names(sides: tuple[Side, Side]) -> tuple[str, str]:
 
 
 def _paths(sides: tuple[Side, Side]) -> list[Difference]:
-    """Where the user's modules come from, if from different folders."""
+    """The difference in module paths, if there is one."""
     a, b = (" ".join(side.setup.path) or "the current folder" for side in sides)
     return [Difference(what="module path", base=a, new=b)] if a != b else []
 
 
 def _secrets(sides: tuple[Side, Side]) -> list[Difference]:
-    """The variables that hold different secrets on both sides, by name alone."""
+    """The variables that hold different secrets on both sides, without their values."""
     a, b = (dict(side.setup.variables) for side in sides)
     both = sorted(name for name in a.keys() & b.keys() if a[name] != b[name])
     return [
@@ -135,32 +135,33 @@ def _secrets(sides: tuple[Side, Side]) -> list[Difference]:
     ]
 
 
-def _confirmation(both: _Both, cases: Sequence[Case], chosen: Sequence[int], thresholds: Sequence[float]) -> Taken:
-    """The pairs that decide, more of them for the cases whose traffic reaches memory, and more still where those leave
-    it open; `thresholds` are of all cases.
+def _confirmation(both: _Both, cases: Sequence[Case], chosen: Sequence[int], thresholds: Sequence[float]) -> PairVisits:
+    """Take the confirming pairs. Cases larger than the L2 cache get more pairs, undecided cases more again.
+
+    `thresholds` has one ratio minus 1 for each of `cases`.
     """
     l2_bytes, count = both.environments[1].l2_bytes, both.confirming
     first = both.pairs.take(count, chosen, stage="confirmation, pair")
     beyond = [i for i in chosen if l2_bytes is None or cases[i].bytes > l2_bytes]
     more = both.pairs.take(
-        round(count * side_by_side.MORE_BEYOND_L2) - count, beyond, stage="more for layers beyond the cache, pair"
+        round(count * side_by_side.MORE_BEYOND_L2) - count, beyond, stage="more for layers larger than L2, pair"
     )
     taken = _together(first, more)
     a, b = ([_result(cases[i], visits[i]) for i in chosen] for visits in (taken.a, taken.b))
     undecided = [chosen[at] for at in side_by_side.undecided(a, b, [thresholds[i] for i in chosen])]
-    return _together(taken, both.pairs.take(count, undecided, stage="more for what is not clear, pair"))
+    return _together(taken, both.pairs.take(count, undecided, stage="more for undecided cases, pair"))
 
 
-def _together(first: Taken, more: Taken) -> Taken:
-    return Taken(a=_joined(first.a, more.a), b=_joined(first.b, more.b))
+def _together(first: PairVisits, more: PairVisits) -> PairVisits:
+    return PairVisits(a=_joined(first.a, more.a), b=_joined(first.b, more.b))
 
 
 def _joined(first: Visits, more: Visits) -> Visits:
     return {position: [*visits, *more.get(position, [])] for position, visits in first.items()}
 
 
-def _later(screen: Taken, confirmation: Taken) -> Taken:
-    """What counts: of cases that were measured again that alone, and what was found out about them before."""
+def _later(screen: PairVisits, confirmation: PairVisits) -> PairVisits:
+    """The visits that decide: blocks of the screen are dropped for cases that were measured again."""
 
     def of_side(early: Visits, late: Visits) -> Visits:
         return {
@@ -170,12 +171,12 @@ def _later(screen: Taken, confirmation: Taken) -> Taken:
             for position, visits in early.items()
         }
 
-    return Taken(a=of_side(screen.a, confirmation.a), b=of_side(screen.b, confirmation.b))
+    return PairVisits(a=of_side(screen.a, confirmation.a), b=of_side(screen.b, confirmation.b))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Both:
-    """Two environments while they are measured; `confirming` pairs are to confirm."""
+    """Two environments during a measurement; `confirming` is the number of confirming pairs."""
 
     sweep: Sweep
     cases: tuple[Case, ...]
@@ -185,8 +186,8 @@ class _Both:
     confirming: int
     began: datetime
 
-    def runs(self, taken: Taken) -> tuple[Run, Run]:
-        """What either side has, as a run of the cases, a process for each pair."""
+    def runs(self, taken: PairVisits) -> tuple[Run, Run]:
+        """The visits of each side as a run, with one process per pair."""
         a, b = (self._run(at, visits) for at, visits in enumerate((taken.a, taken.b)))
         return a, b
 
@@ -211,7 +212,7 @@ class _Both:
 
 
 def _result(case: Case, visits: Sequence[Visit]) -> Result:
-    """What came of a case on a side; one that the other side could not measure was not visited again."""
+    """The result of a case on one side."""
     result = merge(case, visits)
     assert result is not None, "every case is visited in the first pair"
     return result
@@ -221,22 +222,22 @@ def _result(case: Case, visits: Sequence[Visit]) -> Result:
 def _conducted(
     sweep: Sweep, cases: Sequence[Case], sides: tuple[Side, Side], listener: Listener, *, pairs: int
 ) -> Iterator[_Both]:
-    """Both sides with their workers found to be in order; all workers are ended at the end."""
+    """Start and check the workers of both sides; ends all workers at the end."""
     pool = tuple(WorkerPool(side.engine, timeout_s=sweep.measure.timeout) for side in sides)
     own = [side.cases(cases) for side in sides]
     began, zero = datetime.now(UTC), time.monotonic()
     try:
         for side, each, some in zip(sides, pool, own, strict=True):
-            with _told_of(side):
+            with _naming_side(side):
                 each.start([plainest(some)])
         descriptions: list[Description] = []
         for side, each, some in zip(sides, pool, own, strict=True):
-            with _told_of(side):
+            with _naming_side(side):
                 descriptions.append(each.description(plainest(some)))
         capacities = [Capacity.of(description) for description in descriptions]
         most_workers = min(capacity.most_workers for capacity in capacities)
         for side, each, some in zip(sides, pool, own, strict=True):
-            with _told_of(side):
+            with _naming_side(side):
                 workers = dict.fromkeys([plainest(some), *(case.worker for case in some)])
                 each.start(list(workers)[: most_workers // 2])
                 each.find_modules(workers, deadline_s=sweep.measure.timeout)
@@ -269,21 +270,21 @@ def _conducted(
 
 
 @contextmanager
-def _told_of(side: Side) -> Iterator[None]:
-    """What goes wrong meanwhile is a wrong request, and is told of this side."""
+def _naming_side(side: Side) -> Iterator[None]:
+    """Turn an error into a RequestError that names this side."""
     try:
         yield
     except (WorkerError, RequestError) as error:
         hint = error.hint
         if isinstance(error, RequestError) and side.setup.path:
-            hint = f"it must be importable from {' or '.join(side.setup.path)}, or through PYTHONPATH"
+            hint = f"make it importable from {' or '.join(side.setup.path)}, or through PYTHONPATH"
         raise RequestError(f"side {side.name}: {error.message}", hint=hint) from None
 
 
 def _environment(side: Side, description: Description, allocator: Allocator, named: Collection[str]) -> Environment:
-    """What a side is, from its plainest worker, of which this allocator was asked.
+    """The environment of a side, as its plainest worker describes it; `allocator` is the requested one.
 
-    The variables in `named` are part of it whatever they do. Raises RequestError where it is not what was recorded.
+    Always includes the variables in `named`. Raises RequestError where the software differs from the recorded one.
     """
     found = environment_of(
         description,
@@ -295,12 +296,12 @@ def _environment(side: Side, description: Description, allocator: Allocator, nam
     found = replace(found, variables=tuple(sorted((dict(found.variables) | dict(shown(own.items()))).items())))
     changed = [name for name in _SOFTWARE if side.recorded and getattr(side.recorded, name) != getattr(found, name)]
     if changed:
-        told = ", ".join(
+        versions = ", ".join(
             f"{name} is {getattr(found, name)} now, was {getattr(side.recorded, name)}" for name in changed
         )
-        raise RequestError(f"side {side.name}: {told}")
+        raise RequestError(f"side {side.name}: {versions}")
     return found
 
 
-#: Fields of an environment by which a side is known again.
+#: Fields of an environment that must equal the recorded ones.
 _SOFTWARE = ("torch", "python", "onednn", "libc")

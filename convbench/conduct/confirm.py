@@ -1,8 +1,8 @@
-"""Confirms what a comparison of two runs suspects: measures the suspects and as many controls again.
+"""Confirms the suspected changes of a comparison: measures the suspected cases and as many controls again.
 
-Where the base's environment still exists on this machine both are measured side by side. Elsewhere the candidate alone
-is measured once more and compared with the same stored base, which is said. Only what is taken after the comparison
-decides, and a change of an unchanged control discredits all others.
+Both runs are measured side by side where the base's environment still exists on this machine. Otherwise only the
+candidate is measured again and compared with the stored base, and a note says so. Only the new measurement decides. A
+control that changes makes all other changes inconclusive.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from convbench.errors import RequestError
 from convbench.model.case import TORCH_CONV2D, Case
 from convbench.model.result import Result, Run, Visit, merge
 from convbench.model.threshold import Thresholds
-from convbench.model.variables import is_whole, telling
+from convbench.model.variables import is_whole, recorded
 from convbench.sweep import Sweep
 
 
@@ -47,12 +47,11 @@ def confirmed(
     across_environments: bool,
     listener: Listener,
 ) -> RunComparison:
-    """What changed from `base` to `new`, which workers of `engine` have just measured, after a confirmation.
+    """Compare `new`, which workers of `engine` have just measured, with `base`, and confirm suspected changes.
 
-    `launcher` starts workers under the setup of `base` again, where that can be had. The confirmation's results stand
-    in the place of the suspects' own. Raises NotComparableError for runs whose environments differ, unless
-    `across_environments`. What the machine's state alone makes differ is no obstacle where nothing is suspected, or
-    both sides are measured again.
+    `launcher` starts workers under the setup of `base`, if it still exists. The confirmation's results replace those of
+    the suspected cases. Raises NotComparableError for runs whose environments differ, unless `across_environments`.
+    Differences of the machine's momentary state are accepted if nothing is suspected, or both sides are measured again.
     """
     found = stored.compare(base, new, thresholds)
     if not across_environments:
@@ -67,7 +66,7 @@ def confirmed(
     cases = [judgment.case for judgment in (*suspected, *controls)]
     control = range(len(suspected), len(cases))
     beside = units.plural(len(controls), "control")
-    listener.told(f"{units.plural(len(suspected), 'case')} suspected, measured again beside {beside}")
+    listener.message(f"{units.plural(len(suspected), 'case')} suspected, measured again beside {beside}")
     with base_side(base, cases, launcher) as (side, obstacle):
         if side is not None:
             here = Side(name="NEW", setup=Setup(), engine=engine, git=new.git)
@@ -89,7 +88,7 @@ def confirmed(
 
 @contextmanager
 def base_side(base: Run, cases: Sequence[Case], launcher: Launcher) -> Iterator[tuple[Side | None, str]]:
-    """The environment of a stored run, if it can be had once more, or why it cannot."""
+    """The environment of a stored run as a side, or None and the reason why it cannot be used again."""
     environment = base.environment
     executable = environment.executable
     if environment.hostname != socket.gethostname():
@@ -97,9 +96,9 @@ def base_side(base: Run, cases: Sequence[Case], launcher: Launcher) -> Iterator[
     elif executable is None:
         yield None, "its interpreter was not recorded"
     elif not Path(executable).exists():
-        yield None, f"its interpreter {executable} is gone"
+        yield None, f"its interpreter {executable} does not exist any more"
     elif cut := [name for name, value in environment.variables if not is_whole(value)]:
-        yield None, f"the value of {', '.join(cut)} was not stored whole"
+        yield None, f"the value of {', '.join(cut)} was not stored completely"
     elif all(case.module == TORCH_CONV2D for case in cases):
         yield _side(base, executable, (), launcher), ""
     elif base.git is None:
@@ -115,14 +114,14 @@ def base_side(base: Run, cases: Sequence[Case], launcher: Launcher) -> Iterator[
 
 
 def _beside(side: Side) -> str:
-    """How the base was measured again."""
+    """The note on how the base was measured again."""
     commit = f", its commit {side.git.commit[:10]} checked out" if side.git and side.setup.path else ""
-    return f"suspects measured again side by side with BASE{commit}"
+    return f"suspected cases measured again side by side with BASE{commit}"
 
 
 def _side(base: Run, executable: str, path: tuple[str, ...], launcher: Launcher) -> Side:
     own = dict(base.environment.variables)
-    ours = dict(telling(os.environ.items()))
+    ours = dict(recorded(os.environ.items()))
     setup = Setup(python=executable, path=path, variables=base.environment.variables, unset=tuple(set(ours) - set(own)))
     return Side(
         name="BASE",
@@ -143,7 +142,7 @@ def _once_more(
     control: Collection[int],
     listener: Listener,
 ) -> RunComparison:
-    """The new run's environment measured once more, compared with the same base."""
+    """Measure the new run's environment again and compare it with the same base."""
     visits: dict[str, list[Visit]] = {case.id: [] for case in cases}
     zero = time.monotonic()
 
@@ -159,7 +158,7 @@ def _once_more(
         process_finished=lambda index: None,
     )
     pool = WorkerPool(engine, timeout_s=sweep.measure.timeout)
-    # A settled case would be measured in fewer processes than the base was.
+    # Precision 0 prevents cases from settling: the new run must have as many processes as the base.
     measure = replace(sweep.measure, precision=0.0)
     try:
         capacity = Capacity.of(pool.description(plainest(cases)))
@@ -189,7 +188,7 @@ def _once_more(
 
 
 def _merged(compared: RunComparison, again: RunComparison, *, notes: Sequence[str] = ()) -> RunComparison:
-    """The comparison with what the confirmation says of its cases, and the runs with the blocks that say so."""
+    """The comparison and both runs, with the confirmation's results for its cases."""
     return RunComparison(
         comparison=confirmation.merged(compared.comparison, again.comparison, notes=notes),
         base=_with(compared.base, again.base.results),
@@ -198,6 +197,6 @@ def _merged(compared: RunComparison, again: RunComparison, *, notes: Sequence[st
 
 
 def _with(run: Run, results: Sequence[Result]) -> Run:
-    """A run with other results of some of its cases."""
+    """The run with `results` in place of its own for the same cases."""
     later = {result.case: result for result in results}
     return replace(run, results=tuple(later.get(result.case, result) for result in run.results))

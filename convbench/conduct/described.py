@@ -1,6 +1,6 @@
-"""What follows from what a worker says of itself and its machine: the environment of a run, and what there is room for.
+"""Derives the environment of a run and the machine's capacity from a worker's description.
 
-The conductor's own machine plays no part.
+The conductor's own machine is not used.
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ from convbench.engine.client import Description
 from convbench.measure import schedule
 from convbench.model.case import Allocator, Case, WorkerSettings
 from convbench.model.result import Environment
-from convbench.model.variables import telling
+from convbench.model.variables import recorded
 
-#: The share of the free memory that the layers of one cohort may fill; reference values of a check need the rest.
+#: Maximum share of the free memory for the layers of one cohort; a check's reference values need the rest.
 COHORT_MEMORY_SHARE = 0.4
 
 
 def plainest(cases: Iterable[Case]) -> WorkerSettings:
-    """The settings of the worker that tells what a machine is."""
-    return min(dict.fromkeys(case.worker for case in cases), key=attrgetter("peculiarities"))
+    """The settings of the worker that describes the machine: those with the fewest special settings."""
+    return min(dict.fromkeys(case.worker for case in cases), key=attrgetter("special_settings"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What there is room for: workers alive at once, layers measured interleaved (bytes), the last cache (bytes).
+    """Limits of a machine. `memory_limit` and `cache_bytes` are in bytes.
 
-    With `has_steady_allocator` the steady allocator is another than the system's.
+    `most_workers` is the maximum number of workers alive at once. `memory_limit` bounds the layers of a cohort.
+    `cache_bytes` is the last-level cache. `has_steady_allocator` says whether the steady allocator differs from the
+    system's.
     """
 
     most_workers: int
@@ -38,7 +40,7 @@ class Capacity:
 
     @classmethod
     def of(cls, description: Description) -> Capacity:
-        """By what the first worker says of its machine and of the memory it takes itself."""
+        """The limits from the first worker's description of its machine and its own memory."""
         host = description.host
         return cls(
             most_workers=schedule.workers_at_once(host.free_bytes, description.memory_bytes),
@@ -51,9 +53,9 @@ class Capacity:
 def environment_of(
     description: Description, *, allocator: Allocator, executable: str, variables: Mapping[str, str]
 ) -> Environment:
-    """The machine and the software a worker described, started by `executable` with these environment variables.
+    """The environment of a worker that `executable` started with these environment variables.
 
-    `allocator` is what was asked for.
+    `allocator` is the requested one; the description says how it behaves.
     """
     host = description.host
     return Environment(
@@ -72,13 +74,13 @@ def environment_of(
         accelerator=description.accelerator,
         cpu_capability=description.cpu_capability,
         allocator=_allocator(allocator, description),
-        variables=telling(variables.items()),
+        variables=recorded(variables.items()),
         executable=executable,
     )
 
 
 def _allocator(allocator: Allocator, description: Description) -> str:
-    """How the worker's allocator behaves, as it was found out."""
+    """How the worker's allocator behaved when it was tested."""
     if allocator is Allocator.SYSTEM:
         return "system"
     return "steady" if description.keeps_memory else "steady asked for, but freed memory goes back to the system"

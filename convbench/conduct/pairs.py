@@ -1,7 +1,7 @@
-"""Two environments side by side: in each pair both start afresh and take the same rounds of the same cases.
+"""Takes pairs: in each pair both environments start fresh processes and take the same rounds of the same cases.
 
-What differs between two hours, or between two processes of one hour, does so by more than what is looked for; what two
-processes see that take turns block by block, over many fresh ones, does not (measurement.md, fact 7).
+Times differ between hours, and between processes, by more than the changes to detect. Two processes whose blocks
+alternate see the same conditions, and many fresh pairs average out the processes (measurement.md, fact 7).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from convbench.measure import schedule
 from convbench.model.case import Case
 from convbench.model.result import UNMEASURED, Status, StopReason, Visit
 
-#: Rounds of a pair, and how long a block lasts, seconds: what the procedure stood up with (measurement.md, fact 7).
+#: Rounds of a pair, and the duration of a block in seconds; measurement.md, fact 7 verifies both values.
 ROUNDS = 5
 BLOCK_S = 0.015
-#: Timed seconds of a case on a side in a pair: slower ones get fewer rounds, never fewer than one.
+#: Maximum time for a case on one side of a pair, seconds: slow cases get fewer rounds, but at least one.
 LONGEST_S = 0.5
 
 
 @dataclass(slots=True, kw_only=True)
 class _SideState:
-    """One environment while it is measured."""
+    """One environment during a measurement."""
 
     pool: WorkerPool
     states: tuple[CaseState, ...]
@@ -41,13 +41,13 @@ def _side(pool: WorkerPool, cases: Sequence[Case]) -> _SideState:
 
 
 _T = TypeVar("_T")
-#: A case on both sides in one pair.
-_Twins = tuple[Visiting, Visiting]
+#: The visits of a case on both sides in one pair.
+_BothSides = tuple[Visiting, Visiting]
 
 
 @dataclass(slots=True, kw_only=True)
 class _Stage:
-    """How far some pairs are: `done` of `cases` in pair `number`, after `before` in those that are over."""
+    """Progress of a stage: `done` of `cases` visited in pair `number`, and `before` cases in earlier pairs."""
 
     name: str
     pairs: int
@@ -57,14 +57,14 @@ class _Stage:
     done: float = 0.0
 
     def begin(self, number: int, cases: int) -> None:
-        """The next pair."""
+        """Start the next pair."""
         self.before += self.cases
         self.number, self.cases, self.done = number, cases, 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
-    """The visits of some pairs, by the case's position, on either side."""
+class PairVisits:
+    """The visits of some pairs on each side, by the case's position."""
 
     a: Mapping[int, list[Visit]]
     b: Mapping[int, list[Visit]]
@@ -73,9 +73,9 @@ class Taken:
 class Pairs:
     """Takes pairs of the given cases, which both sides have in the same order.
 
-    `timeout_s` is for each request to a worker, `memory_limit` what the layers of both sides may fill together, bytes;
-    at most `most_workers` workers of both sides are alive at once. `cache_bytes` is the last-level cache.
-    A case that a side cannot measure, or gets wrong, is left out of later pairs on both.
+    `timeout_s` bounds each request to a worker, in seconds. `memory_limit` bounds the layers of both sides together, in
+    bytes. `most_workers` bounds the workers of both sides alive at once. `cache_bytes` is the last-level cache.
+    If a side cannot measure a case, or its result is wrong, later pairs leave it out on both sides.
     """
 
     def __init__(
@@ -100,9 +100,9 @@ class Pairs:
         self._pair = 0
         self._stage = _Stage(name="", pairs=0)
 
-    def take(self, pairs: int, positions: Collection[int], *, stage: str) -> Taken:
-        """So many further pairs of the cases at these positions; what is being done is called `stage`."""
-        taken = Taken(a={position: [] for position in positions}, b={position: [] for position in positions})
+    def take(self, pairs: int, positions: Collection[int], *, stage: str) -> PairVisits:
+        """Take `pairs` further pairs of the cases at these positions; `stage` is the name shown as progress."""
+        taken = PairVisits(a={position: [] for position in positions}, b={position: [] for position in positions})
         self._stage = _Stage(name=stage, pairs=pairs)
         for number in range(pairs):
             wanted = [i for i in sorted(positions) if all(s.states[i].status is Status.PASSED for s in self._sides)]
@@ -117,7 +117,7 @@ class Pairs:
             self._pair += 1
         return taken
 
-    def _take_pair(self, wanted: Sequence[int], taken: Taken) -> None:
+    def _take_pair(self, wanted: Sequence[int], taken: PairVisits) -> None:
         over = 0
         for cohorts in self._batches(wanted):
             positions = [position for cohort in cohorts for position in cohort.positions]
@@ -126,40 +126,40 @@ class Pairs:
             for cohort in cohorts:
                 over = self._take_cohort(cohort, taken, over=over)
 
-    def _take_cohort(self, cohort: schedule.Cohort, taken: Taken, *, over: int) -> int:
-        """The cases of a cohort; returns how many of the pair are over then, with those that were before."""
+    def _take_cohort(self, cohort: schedule.Cohort, taken: PairVisits, *, over: int) -> int:
+        """Take the cases of a cohort; `over` cases of the pair were finished before. Returns the new number."""
         positions = cohort.positions
-        twins = self._take_together(positions, cohort.index, over=over)
+        both_sides = self._take_together(positions, cohort.index, over=over)
         if len(positions) > 1:
-            for index, two in enumerate(twins):
+            for index, two in enumerate(both_sides):
                 if any(visit.status is Status.OUT_OF_MEMORY for visit in two):
-                    twins[index] = self._take_alone(positions[index], cohort.index, over=over)
-        for position, (a, b) in zip(positions, twins, strict=True):
+                    both_sides[index] = self._take_alone(positions[index], cohort.index, over=over)
+        for position, (a, b) in zip(positions, both_sides, strict=True):
             taken.a[position].append(self._over(a))
             taken.b[position].append(self._over(b))
         over += len(positions)
-        self._tell(over)
+        self._report_progress(over)
         return over
 
-    def _take_alone(self, position: int, cohort: int, *, over: int) -> _Twins:
-        """A case that ran out of memory among others, in fresh workers: what others left in these is in the way."""
+    def _take_alone(self, position: int, cohort: int, *, over: int) -> _BothSides:
+        """Take a case that ran out of memory among others again, in fresh workers with all their memory free."""
         for side in self._sides:
             side.pool.drop(side.states[position].case.worker)
         [two] = self._take_together([position], cohort, over=over)
         return two
 
-    def _take_together(self, positions: Sequence[int], cohort: int, *, over: int) -> list[_Twins]:
-        """The cases of one cohort on both sides, interleaved; both sides of a case get equal numbers of blocks.
+    def _take_together(self, positions: Sequence[int], cohort: int, *, over: int) -> list[_BothSides]:
+        """Take the cases of one cohort interleaved; both sides of a case get equal numbers of blocks.
 
-        So many cases of the pair were over before.
+        `over` cases of the pair were finished before.
         """
         a, b = self._sides
-        twins = [(Visiting(state=a.states[i]), Visiting(state=b.states[i])) for i in positions]
-        both = [visit for two in twins for visit in self._in_turn(two)]
-        twins_of = {id(visit): two for two in twins for visit in two}
+        both_sides = [(Visiting(state=a.states[i]), Visiting(state=b.states[i])) for i in positions]
+        both = [visit for two in both_sides for visit in self._in_turn(two)]
+        both_of = {id(visit): two for two in both_sides for visit in two}
 
         def due(visit: Visiting, round_index: int) -> bool:
-            two = twins_of[id(visit)]
+            two = both_of[id(visit)]
             slowest = max((each.state.iteration_s or 0.0) for each in two)
             return not any(each.over for each in two) and round_index < rounds_of(slowest)
 
@@ -171,19 +171,19 @@ class Pairs:
             place,
             rounds=ROUNDS,
             due=due,
-            progressed=lambda round_index: self._tell(over + len(positions) * round_index / ROUNDS),
+            progressed=lambda round_index: self._report_progress(over + len(positions) * round_index / ROUNDS),
         )
         self._rounds.verify(both)
         for side in self._sides:
             side.pool.release(deadline_s=self._timeout_s)
-        return twins
+        return both_sides
 
     def _in_turn(self, sides: tuple[_T, _T]) -> tuple[_T, _T]:
-        """Who is first in this pair comes first."""
+        """Both sides in the order of this pair: the first side alternates from pair to pair."""
         return sides if self._pair % 2 == 0 else sides[::-1]
 
     def _over(self, visiting: Visiting) -> Visit:
-        """What a visit found; the state remembers how it ended."""
+        """The finished visit; also updates the case's state."""
         state = visiting.state
         visit = visiting.visit(self._pair, complete=True)
         state.checked = state.checked or visit.check is not None
@@ -194,7 +194,7 @@ class Pairs:
         return replace(visit, stop_reason=StopReason.TIME if slow else StopReason.ROUNDS)
 
     def _batches(self, wanted: Sequence[int]) -> schedule.Batches:
-        """The cases that are measured interleaved: both sides of each hold their memory and their workers at once."""
+        """Group cases to measure interleaved; a case needs the memory and the workers of both sides at once."""
         a, b = ([side.states[i].case for i in wanted] for side in self._sides)
         other = dict(zip(a, b, strict=True))
         found = schedule.grouped(
@@ -209,8 +209,8 @@ class Pairs:
             for batch in found
         )
 
-    def _tell(self, done: float) -> None:
-        """So many cases of the pair are over, in shares of their rounds; what is tried again takes nothing back."""
+    def _report_progress(self, done: float) -> None:
+        """Report `done` finished cases of the pair, in fractions by rounds; a repeated case does not lower it."""
         stage = self._stage
         stage.done = max(stage.done, done)
         a, b = self._sides
@@ -235,7 +235,7 @@ class Pairs:
 
 
 def rounds_of(iteration_s: float) -> int:
-    """Rounds of a case in a pair by its time per iteration, 0 while that is unknown; both sides get as many."""
+    """Rounds of a case in a pair, from its seconds per iteration (0 while unknown). Both sides get equal numbers."""
     if iteration_s <= BLOCK_S:
         return ROUNDS
     return max(1, min(ROUNDS, math.floor(LONGEST_S / iteration_s)))

@@ -1,6 +1,6 @@
-"""The processes of a run: fresh workers visit each cohort, prepare its cases, take their blocks, hand the visits on.
+"""The processes of a run: fresh workers visit each cohort, prepare its cases and take their blocks.
 
-Knows nothing of databases or reports: `Hooks` tells whoever conducts what happened, between blocks only.
+This module does not use databases or reports: `Hooks` receives visits and progress, between blocks only.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from convbench.measure import schedule
 from convbench.model.case import Case, Fp32Precision, WorkerSettings
 from convbench.model.result import UNMEASURED, Measure, ProcessFacts, Roof, Status, StopReason, Visit
 
-#: Between two times that blocks of a group under way are handed on, seconds.
+#: Interval for storing blocks of an unfinished cohort, seconds.
 STORE_EVERY_S = 2.0
-#: What a roof belongs to: a device, a number of threads, a precision of float32.
+#: Device, number of threads and precision of float32: each combination has roofs of its own.
 _RoofKey: TypeAlias = tuple[str, int | None, Fp32Precision]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
-    `stage` is what is under way, in parts like processes: part `process_index` of `processes`, with `process_cases`
-    visited in it and `process_done` of them already. Visits planned for the whole run shrink as cases settle;
-    `visits_done` counts a cohort under way by its blocks. `busy_s` are seconds in blocks and their warm-up.
-    `is_waiting` says that results wait on this disk, for their server does not answer.
+    `stage` names the current stage. It is in process (or pair) `process_index` of `processes`, which has visited
+    `process_done` of `process_cases`. `visits_planned` of the whole run shrinks as cases settle. `visits_done` counts
+    an unfinished cohort in fractions by blocks. `busy_s` is seconds in blocks and their warm-up, `start_s` seconds
+    waiting for workers to start. `is_waiting` means that results wait on this disk because the server does not answer.
     """
 
     process_index: int
@@ -58,9 +58,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What is called while a run lasts, always between blocks.
+    """Callbacks during a run, always called between blocks.
 
-    `stored` gets a visit that is under way again and again, not `complete`, until it is.
+    `stored` receives an unfinished visit several times, with `complete` False, and then the complete one.
     """
 
     stored: Callable[[Sequence[Visit]], None]
@@ -70,11 +70,11 @@ class Hooks:
 
 
 class Processes:
-    """All processes over the given cases. `history` holds the visits of a run that was cut short.
+    """All processes over the given cases. `history` holds the visits of an interrupted run.
 
-    `memory_limit` is what the layers of a cohort may fill, bytes; at most `most_workers` workers are alive at once;
-    `cache_bytes` is the last-level cache. With `has_steady_allocator` the first process tries the system's beside it.
-    Times of blocks count from `clock()`'s zero.
+    `memory_limit` bounds the layers of a cohort, in bytes. `most_workers` bounds the workers alive at once.
+    `cache_bytes` is the last-level cache. With `has_steady_allocator` the first process also measures with the system's
+    allocator. `clock()` gives the start times of blocks, in seconds.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Processes:
     def run(self) -> None:
         """Visit all cohorts in all processes.
 
-        On KeyboardInterrupt the blocks taken so far are handed on as visits that are not complete, and it goes on up.
+        On KeyboardInterrupt it stores the blocks taken so far as incomplete visits, and raises again.
         """
         finished: int | None = None
         try:
@@ -138,7 +138,7 @@ class Processes:
                 if not wanting:
                     continue
                 self._process_cases, self._process_done = len(wanting), 0
-                tellers = self._roof_tellers(wanting)
+                workers_by_roof = self._roof_workers(wanting)
                 roofs: list[Roof] = []
                 began: float | None = None
                 for cohorts in self._first_batches if process_index == 0 else self._later_batches:
@@ -149,12 +149,12 @@ class Processes:
                     workers = dict.fromkeys(worker for state in due for worker in self._workers(state.case))
                     self._pool.keep(workers)
                     if finished is not None:
-                        # While the next workers import torch there is time to show what is known so far.
+                        # The next workers are importing torch, which leaves time to write a report.
                         self._hooks.process_finished(finished)
                         finished = None
                     if began is None:
                         began, before = time.monotonic() - self._pool.start_s, self._first_state(workers)
-                    roofs += self._measure_roofs({key: of for key, of in tellers.items() if of[0] in workers})
+                    roofs += self._measure_roofs({key: of for key, of in workers_by_roof.items() if of[0] in workers})
                     for cohort in cohorts:
                         self._visit([self._states[position] for position in cohort.positions], cohort.index)
                 after = self._pool.host_state(deadline_s=self._measure.timeout)
@@ -178,25 +178,27 @@ class Processes:
             self._hooks.process_finished(finished)
 
     def _first_state(self, workers: Collection[WorkerSettings]) -> HostState:
-        """How the machine is once a worker is up; where none comes up the cases will tell."""
+        """The state of the machine after a worker has started; a worker that does not start ends its cases later."""
         with contextlib.suppress(WorkerError):
-            self._pool.client(min(workers, key=attrgetter("peculiarities")))
+            self._pool.client(min(workers, key=attrgetter("special_settings")))
         return self._pool.host_state(deadline_s=self._measure.timeout)
 
-    def _roof_tellers(self, wanting: Sequence[CaseState]) -> dict[_RoofKey, tuple[WorkerSettings, list[str]]]:
-        """Which worker measures what a device can do with a number of threads, and in which dtypes its cases are."""
+    def _roof_workers(self, wanting: Sequence[CaseState]) -> dict[_RoofKey, tuple[WorkerSettings, list[str]]]:
+        """The worker that measures each roof, and the dtypes of the cases below it."""
         dtypes: dict[_RoofKey, dict[str, None]] = {}
-        tellers: dict[_RoofKey, WorkerSettings] = {}
+        workers_by_roof: dict[_RoofKey, WorkerSettings] = {}
         for case in (state.case for state in wanting):
             key = (case.device, case.threads, case.fp32_precision)
             dtypes.setdefault(key, {})[case.compute_dtype] = None
-            tellers[key] = min(tellers.get(key, case.worker), case.worker, key=attrgetter("peculiarities"))
-        return {key: (teller, list(dtypes[key])) for key, teller in tellers.items()}
+            workers_by_roof[key] = min(
+                workers_by_roof.get(key, case.worker), case.worker, key=attrgetter("special_settings")
+            )
+        return {key: (worker, list(dtypes[key])) for key, worker in workers_by_roof.items()}
 
-    def _measure_roofs(self, tellers: Mapping[_RoofKey, tuple[WorkerSettings, list[str]]]) -> list[Roof]:
-        """What the machine can do at best, as these workers tell it."""
+    def _measure_roofs(self, workers_by_roof: Mapping[_RoofKey, tuple[WorkerSettings, list[str]]]) -> list[Roof]:
+        """The roofs that these workers measure."""
         roofs: list[Roof] = []
-        for (device, _, _), (settings, dtypes) in tellers.items():
+        for (device, _, _), (settings, dtypes) in workers_by_roof.items():
             try:
                 client = self._pool.client(settings)
                 roofs += client.roofs(dtypes, device, deadline_s=self._measure.timeout)
@@ -205,7 +207,7 @@ class Processes:
         return roofs
 
     def _visit(self, states: Sequence[CaseState], cohort: int) -> None:
-        """One cohort in this process; a case that ran out of memory among others is tried once alone."""
+        """Visit one cohort in this process; a case that ran out of memory among others is measured again alone."""
         visiting = [
             Visiting.of(state, self._process_index)
             for state in states
@@ -216,7 +218,7 @@ class Processes:
             if len(visiting) > 1:
                 for index, visit in enumerate(visiting):
                     if visit.status is Status.OUT_OF_MEMORY:
-                        # A fresh worker: what the others left in this one's memory is in the way.
+                        # A fresh worker has the memory that the other cases occupied.
                         self._pool.drop(visit.state.case.worker)
                         visiting[index] = Visiting.of(visit.state, self._process_index)
                         self._measure_together([visiting[index]], cohort)
@@ -229,13 +231,13 @@ class Processes:
     def _measure_together(self, visiting: Sequence[Visiting], cohort: int) -> None:
         for visit in visiting:
             self._rounds.ready(visit)
-            self._tell()
-        # What is compared with a case stands in the same rounds: it sees the same conditions.
+            self._report_progress()
+        # Companions are measured in the same rounds as their case, so that they see the same conditions.
         both = [*visiting, *(beside for visit in visiting for beside in self._companions(visit))]
 
         def progressed(round_index: int) -> None:
             self._under_way = len(visiting) * (round_index + 1) / (self._measure.rounds + 1)
-            self._tell()
+            self._report_progress()
             self._store_so_far(visiting)
 
         place = RoundsPosition(process_index=self._process_index, cohort=cohort)
@@ -253,7 +255,7 @@ class Processes:
         )
 
     def _companions(self, visit: Visiting) -> tuple[Visiting, ...]:
-        """What explains a case and is measured beside it in the first process; what fails of it is left out."""
+        """The companions of a case in the first process; one that fails is left out."""
         if self._process_index or visit.over:
             return ()
         state = replace(visit.state, checked=True)
@@ -280,7 +282,7 @@ class Processes:
         return not visit.over and round_index < main.state.blocks(self._process_index, self._measure)
 
     def _store(self, visiting: Sequence[Visiting], *, complete: bool = True) -> None:
-        """Hand the visits on, and take them in."""
+        """Store the visits and update the states of their cases."""
         visits = []
         for visiting_case in visiting:
             state = visiting_case.state
@@ -296,14 +298,14 @@ class Processes:
             self._visits_done += len(visits)
             self._process_done += len(visits)
             self._under_way = 0.0
-            self._hand_on(visits)
-            self._tell()
+            self._store_visits(visits)
+            self._report_progress()
 
     def _store_so_far(self, visiting: Sequence[Visiting]) -> None:
-        """Every few seconds: hand on the blocks taken so far, so that a kill costs no more than these seconds."""
+        """Store the blocks taken so far every few seconds, so that a kill loses at most these seconds."""
         now = time.monotonic()
         if now - self._stored_at >= STORE_EVERY_S:
-            self._hand_on(
+            self._store_visits(
                 [
                     visit.visit(self._process_index, complete=False)
                     for visit in visiting
@@ -312,15 +314,15 @@ class Processes:
             )
             self._stored_at = time.monotonic()
 
-    def _hand_on(self, visits: Sequence[Visit]) -> None:
-        """Have the visits stored, even where Ctrl-C comes just then: storing again does no harm."""
+    def _store_visits(self, visits: Sequence[Visit]) -> None:
+        """Give the visits to the hook; after Ctrl-C once more, because storing a visit twice is harmless."""
         try:
             self._hooks.stored(visits)
         except KeyboardInterrupt:
             self._hooks.stored(visits)
             raise
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         self._hooks.progressed(
             Progress(
                 process_index=self._process_index,
@@ -348,7 +350,7 @@ def _facts(
     roofs: tuple[Roof, ...],
     twin_ratios: Sequence[float],
 ) -> ProcessFacts:
-    """How the machine was meanwhile."""
+    """The state of the machine during a process that took `seconds`."""
     return ProcessFacts(
         process_index=process_index,
         seconds=max(0.0, seconds),

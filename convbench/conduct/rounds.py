@@ -1,6 +1,6 @@
-"""Measures cases interleaved: prepares them in their workers and takes their blocks, round by round in random order.
+"""Measures cases interleaved: prepares them in their workers and takes blocks, round by round in random order.
 
-What is interleaved sees the same conditions, which is what makes cases, or two environments, comparable.
+Interleaved cases and environments see the same conditions, which makes them comparable.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from convbench.measure import schedule
 from convbench.model.case import Allocator
 from convbench.model.result import NAN, Block, Status
 
-#: What to know of a case whose worker was to keep freed memory and does not.
-GIVES_BACK = "freed memory goes back to the system"
-#: A pause when the worker changes, seconds: the last one falls asleep first.
+#: The note of a case whose worker does not keep freed memory although it should.
+RETURNS_MEMORY = "freed memory goes back to the system"
+#: Pause between blocks of different workers, seconds: the previous worker goes to sleep in it.
 CHANGE_PAUSE_S = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundsPosition:
-    """Where in a run some rounds are; with the seed it decides their order."""
+    """Process and cohort of some rounds; together with the seed they determine the order of blocks."""
 
     process_index: int
     cohort: int
 
 
 class Rounds:
-    """Takes blocks. `busy_s` adds up the seconds in blocks and their warm-up; `twin_ratios` are for whoever empties it.
+    """Takes blocks. `busy_s` is the sum of seconds in blocks and their warm-up. The caller empties `twin_ratios`.
 
-    A block lasts `block_s`; a worker has `timeout_s` for each request. Times of blocks count from `clock()`'s zero.
+    A block lasts `block_s` seconds; a worker has `timeout_s` seconds for each request. `clock()` gives the start times
+    of blocks.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Rounds:
         due: Callable[[Visiting, int], bool],
         progressed: Callable[[int], None],
     ) -> None:
-        """Take `rounds` rounds of those that are `due` in a round; `progressed` hears of the round after each block."""
+        """Take `rounds` rounds of the visits that are `due`; calls `progressed` with the round after each block."""
         for round_index in range(rounds):
             wanted = [i for i, visit in enumerate(visiting) if due(visit, round_index)]
             if not wanted:
@@ -75,7 +76,7 @@ class Rounds:
                     progressed(round_index)
 
     def ready(self, visit: Visiting) -> WorkerClient | None:
-        """The client in which the case is prepared, preparing it where it is not; None where that ended the case."""
+        """The client in which the case is prepared, after preparing it if necessary; None if that ended the case."""
         state = visit.state
         pool, settings = state.pool, state.case.worker
         check = not state.checked and visit.prepared is None
@@ -92,7 +93,7 @@ class Rounds:
                 kernels=visit.kernels_alone,
             )
         except WorkerError as error:
-            self._give_up(visit, error)
+            self._end_case(visit, error)
             return None
         if prepared.status not in TIMED:
             visit.end(prepared.status, prepared.reason)
@@ -102,7 +103,7 @@ class Rounds:
             asked = settings.allocator is Allocator.STEADY and description.host.has_steady_allocator
             notes = [
                 prepared.note,
-                GIVES_BACK if asked and not description.keeps_memory else None,
+                RETURNS_MEMORY if asked and not description.keeps_memory else None,
                 schedule.APART if state.apart else None,
             ]
             prepared = replace(prepared, note="; ".join(filter(None, notes)) or None)
@@ -111,7 +112,7 @@ class Rounds:
         return client
 
     def verify(self, visiting: Sequence[Visiting]) -> None:
-        """Whether each layer that was right before it was timed still is; a worker that died since tells nothing."""
+        """Check again each layer that passed before it was timed. A worker that has died since is skipped."""
         for visit in visiting:
             pool, settings = visit.state.pool, visit.state.case.worker
             alive = visit.client is not None and visit.client is pool.current(settings)
@@ -126,7 +127,7 @@ class Rounds:
                         visit.end(wrong.status, wrong.reason)
 
     def take_peak_memory(self, visit: Visiting) -> None:
-        """What an iteration takes beyond its operands and results, where it can be told."""
+        """Measure the memory of an iteration besides operands and results, where the device reports it."""
         client = self.ready(visit) if visit.blocks and not visit.over else None
         if client is not None:
             try:
@@ -135,7 +136,7 @@ class Rounds:
                 visit.state.pool.drop(visit.state.case.worker)
 
     def _take_probes(self, visit: Visiting) -> None:
-        """Once a round: the copy that reaches memory and, where all cores are asked for, whether they are there."""
+        """Once per round: the memory probe, and the twin ratio if the case uses all cores."""
         client, settings = self.ready(visit), visit.state.case.worker
         if client is None:
             return
@@ -159,7 +160,7 @@ class Rounds:
         try:
             timing = client.block(visit.key, self._block_s, deadline_s=self._timeout_s)
         except WorkerError as error:
-            self._give_up(visit, error)
+            self._end_case(visit, error)
             return
         if isinstance(timing, Refusal):
             visit.end(timing.status, timing.reason)
@@ -188,12 +189,12 @@ class Rounds:
             )
         )
 
-    def _give_up(self, visit: Visiting, error: WorkerError) -> None:
-        """The worker died serving this case: the case bears it, the client is replaced when next needed."""
+    def _end_case(self, visit: Visiting, error: WorkerError) -> None:
+        """End a case whose worker failed in it. The next use of the client starts another worker."""
         if isinstance(error, WorkerTimedOutError):
             visit.end(Status.TIMED_OUT, error.message)
         elif error.signal == SIGKILL:
-            visit.end(Status.OUT_OF_MEMORY, f"{error.message}: probably the system was out of memory")
+            visit.end(Status.OUT_OF_MEMORY, f"{error.message}: the system was probably out of memory")
         else:
             visit.end(Status.CRASHED, error.message)
         visit.state.pool.drop(visit.state.case.worker)

@@ -1,4 +1,4 @@
-"""Conducts a run: sweep x engine x schedule x store. Decides whether to resume, and keeps the store in step."""
+"""Conducts a run: measures the cases of a sweep with an engine and stores them. Decides whether to resume."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from convbench.version import __version__
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """A run has begun or goes on; `visits_kept` counts what an earlier process left."""
+    """A run has started or resumed; `visits_kept` counts the visits of the interrupted run."""
 
     run_id: str
     resumed: bool
@@ -35,12 +35,12 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """What the runner tells while it works, always between blocks; `told` gets lines for the user."""
+    """Callbacks of the runner, always called between blocks; `message` receives lines for the user."""
 
     begun: Callable[[Begun], None] = lambda begun: None
     progressed: Callable[[Progress], None] = lambda progress: None
     process_finished: Callable[[str, int], None] = lambda run_id, process_index: None
-    told: Callable[[str], None] = lambda line: None
+    message: Callable[[str], None] = lambda line: None
 
 
 def run(
@@ -55,16 +55,15 @@ def run(
 ) -> str:
     """Measure the plan's cases and store them in the database `db`; returns the run's id.
 
-    Resumes an unfinished run of the same sweep, version and environment whose process is gone, unless `fresh`. Raises
-    RequestError, and leaves that run as it is, where it is `base_id`, which this one is to be compared with. Nothing is
-    written before the user's own modules were imported once. On KeyboardInterrupt what was measured is kept, the run is
-    marked as interrupted, and it goes on up.
+    Resumes an unfinished run of the same sweep, version and environment whose process has ended, unless `fresh`. Raises
+    RequestError if that run is `base_id`, the base of a later comparison. The user's modules are imported once before
+    anything is stored. On KeyboardInterrupt it keeps the results, marks the run as interrupted and raises again.
     """
     pool = WorkerPool(engine, timeout_s=sweep.measure.timeout)
     try:
         settings = plainest(plan.cases)
         workers = list(dict.fromkeys([settings, *(case.worker for case in plan.cases)]))
-        # How many fit is known once the first of them has told of its machine.
+        # The description of the first worker gives the maximum number of workers.
         pool.start(workers[: schedule.FEWEST_WORKERS])
         description = pool.description(settings)
         capacity = Capacity.of(description)
@@ -73,7 +72,7 @@ def run(
         environment = environment_of(
             description, allocator=settings.allocator, executable=sys.executable, variables=dict(os.environ)
         )
-        with record(db, told=listener.told) as store:
+        with record(db, message=listener.message) as store:
             return _measure(
                 sweep,
                 plan,
@@ -101,11 +100,11 @@ def _measure(
     fresh: bool,
     base_id: str | None,
 ) -> str:
-    """Run all processes, the store in step with them."""
+    """Run all processes and store their visits."""
     begun, history, started = _begin(sweep, plan, store, environment, fresh=fresh, base_id=base_id)
     state = RunState.INTERRUPTED
     ago_s = (datetime.now(UTC) - started).total_seconds()
-    zero = time.monotonic() - max(0.0, ago_s)  # a clock that was set back must not date blocks before the run
+    zero = time.monotonic() - max(0.0, ago_s)  # 0 if the clock was set back: no block starts before its run
     processes = Processes(
         plan.cases,
         sweep.measure,
@@ -136,7 +135,7 @@ def _measure(
 def _begin(
     sweep: Sweep, plan: Plan, store: Record, environment: Environment, *, fresh: bool, base_id: str | None
 ) -> tuple[Begun, Sequence[Visit], datetime]:
-    """A new run in the store, or an old one taken over with the visits it has; and when it started."""
+    """A new run in the store, or a resumed one with its visits; and the time when it started."""
     what = digest(plan.cases, sweep.measure, seed=sweep.seed, name=sweep.name, description=sweep.description)
     host = socket.gethostname()
     writer = Writer.of_this_process()
@@ -176,8 +175,8 @@ def _begin(
 
 
 def itself(run_id: str) -> RequestError:
-    """Why a run cannot be compared with what it was asked to be compared with."""
-    return RequestError(f"run {run_id} cannot be compared with itself", hint="name another baseline, or use --fresh")
+    """The error for a comparison of a run with itself."""
+    return RequestError(f"run {run_id} cannot be compared with itself", hint="give another base, or use --fresh")
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""What is known of a case while a run lasts, and of its visit in the process under way: what is due, what ended it."""
+"""The state of a case during a run and of its visit in the current process: due blocks, status, reason to stop."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from convbench.model.result import (
     unpack_blocks,
 )
 
-#: What can still be timed: a wrong or imprecise layer is timed too, but never ranked.
+#: Statuses of cases that are timed. Wrong and imprecise layers are timed too, but not ranked.
 TIMED = frozenset({Status.PASSED, *WRONG})
 
 
 @dataclass(slots=True, kw_only=True)
 class CaseState:
-    """What is known of a case while the run lasts; `clients` are where its workers run.
+    """The state of a case during a run; `pool` holds the clients of its workers.
 
-    `cut_short` holds, by process, visits that a run which was cut short stored before it could complete them. `apart`
-    says that the case is not interleaved with all others of its problem.
+    `cut_short` holds the incomplete visits of an interrupted run, by process. `minima` are (process index, block
+    minimum in seconds). `apart` means that the case is not interleaved with all others of its problem.
     """
 
     position: int
@@ -46,7 +46,7 @@ class CaseState:
     settled: bool = False
 
     def blocks(self, process_index: int, measure: Measure) -> int:
-        """Blocks of this case in this process; all rounds while its speed is unknown, none once it is over."""
+        """Blocks of this case in this process: all rounds while its speed is unknown, 0 after it has ended."""
         if process_index in self.done or self.settled or self.status not in TIMED:
             return 0
         if self.iteration_s is None:
@@ -55,11 +55,11 @@ class CaseState:
         return schedule.blocks_in_process(total, process_index, measure.processes)
 
     def processes_left(self, measure: Measure, *, since: int) -> int:
-        """How many processes from `since` on will still visit this case, as far as is known."""
+        """The expected number of processes from `since` on that visit this case."""
         return sum(self.blocks(index, measure) > 0 for index in range(since, measure.processes))
 
     def remember(self, visit: Visit, measure: Measure) -> None:
-        """Take in what a visit found; of one that is not complete the blocks are kept until it is."""
+        """Update the state from a visit; an incomplete one is kept in `cut_short`."""
         if not visit.complete:
             self.cut_short[visit.process_index] = visit
             return
@@ -89,7 +89,7 @@ class CaseState:
 
 @dataclass(slots=True, kw_only=True)
 class Visiting:
-    """One case during one process; `client` is where it was prepared."""
+    """The visit of one case in one process; `client` is the worker client in which it was prepared."""
 
     state: CaseState
     client: WorkerClient | None = None
@@ -97,16 +97,16 @@ class Visiting:
     status: Status = Status.PASSED
     reason: str | None = None
     blocks: list[Block] = field(default_factory=list)
-    system: Visiting | None = None  # the same case under the system's allocator
-    kernels: Visiting | None = None  # the kernels that its backward calls, without autograd
-    beside: Visiting | None = None  # the case that this one is measured beside
-    kernels_alone: bool = False  # whether it is the kernels alone
+    system: Visiting | None = None  # the companion with the system's allocator
+    kernels: Visiting | None = None  # the companion that calls the kernels of the backward pass without autograd
+    beside: Visiting | None = None  # the case of this companion
+    kernels_alone: bool = False  # whether this is the companion without autograd
     peak_bytes: int | None = None
-    kept_rounds: frozenset[int] = frozenset()  # whose blocks are taken already
+    kept_rounds: frozenset[int] = frozenset()  # rounds whose blocks an interrupted run took
 
     @classmethod
     def of(cls, state: CaseState, process_index: int) -> Visiting:
-        """The visit of a case in a process, with the blocks that a run which was cut short took of it."""
+        """The visit of a case in a process, with the blocks that an interrupted run took of it."""
         visiting = cls(state=state)
         before = state.cut_short.get(process_index)
         if before is not None:
@@ -114,26 +114,26 @@ class Visiting:
         return visiting
 
     def keep(self, packed: bytes, layout: int) -> None:
-        """Begin with blocks that a run which was cut short took: their rounds are not taken again."""
+        """Start with the blocks of an interrupted run: their rounds are not taken again."""
         self.blocks = list(unpack_blocks(packed, layout))
         self.kept_rounds = frozenset(block.round_index for block in self.blocks)
 
     def end(self, status: Status, reason: str | None) -> None:
-        """No more blocks of this case."""
+        """End the visit: no more blocks are taken."""
         self.status, self.reason = status, reason
 
     @property
     def over(self) -> bool:
-        """Whether no more blocks can be taken."""
+        """Whether the case has ended: no more blocks are taken."""
         return self.status not in TIMED
 
     @property
     def key(self) -> int:
-        """What the worker knows it by."""
+        """The key of this visit's layer in the worker."""
         return 2 * self.state.position + self.kernels_alone
 
     def visit(self, process_index: int, *, complete: bool) -> Visit:
-        """What is to be stored of it."""
+        """The record to store."""
         prepared = self.prepared or Prepared(status=self.status)
         return Visit(
             case_id=self.state.id,

@@ -1,1 +1,1 @@
-"""The process room: where workers run."""
+"""Starts worker processes and exchanges messages with them."""

@@ -1,4 +1,4 @@
-"""The user's project in git: what is checked out where a run is started, and its files as they were at a commit."""
+"""The git state of the user's project: commit, branch and changes, and its files at another commit."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tempfile import TemporaryDirectory
 
 from convbench.model.result import Git
 
-#: Longer than this git is not waited for, seconds: a run must not hang on a sick network drive.
+#: Time limit for git, seconds: a slow network drive must not block a run.
 TIMEOUT_S = 10.0
-#: The same where it packs a whole commit.
+#: Time limit for `git archive` of a whole commit, seconds.
 CHECKOUT_TIMEOUT_S = 120.0
 
-#: Where a CI that checks out a bare commit says which branch it is of; the first that says something counts. A pull
-#: request's own branch stands before the one that it is merged for trying.
+#: Variables in which a CI that checks out a bare commit gives the branch; the first one set counts. The branch of a
+#: pull request comes before the temporary merge branch.
 #: https://docs.github.com/actions/reference/workflows-and-actions/variables, https://docs.gitlab.com/ci/variables/predefined_variables
 BRANCH_VARIABLES = (
     "GITHUB_HEAD_REF",
@@ -27,28 +27,28 @@ BRANCH_VARIABLES = (
     "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME",
     "CI_COMMIT_REF_NAME",
 )
-#: With these the two REF_NAMEs hold a tag, which is no branch.
+#: If these name a tag, the two REF_NAMEs hold that tag instead of a branch.
 _GITHUB_KIND, _GITLAB_TAG = "GITHUB_REF_TYPE", "CI_COMMIT_TAG"
 
 
 def checkout(folder: Path | None = None) -> Git | None:
-    """Commit, branch and whether files that git knows were changed, in `folder` or the current one.
+    """Commit, branch and whether tracked files have changes, in `folder` or the current folder.
 
-    None outside a checkout, before its first commit, and where git is absent or refuses.
+    None outside a checkout, before its first commit, and where git is missing or fails.
     """
-    told = _status(folder)
-    if told is None:
+    status = _status(folder)
+    if status is None:
         return None
-    heads = dict(line[2:].split(" ", 1) for line in told if line.startswith("# branch."))
+    heads = dict(line[2:].split(" ", 1) for line in status if line.startswith("# branch."))
     commit, branch = heads.get("branch.oid", "(initial)"), heads.get("branch.head", "(detached)")
     if commit == "(initial)":
         return None
-    dirty = any(not line.startswith("#") for line in told)
+    dirty = any(not line.startswith("#") for line in status)
     return Git(commit=commit, branch=_branch_of_ci(os.environ) if branch == "(detached)" else branch, dirty=dirty)
 
 
 def _status(folder: Path | None) -> list[str] | None:
-    """The lines of `git status`, which tells all at once; None where it tells nothing."""
+    """The lines of `git status`; None where git is missing, fails or takes too long."""
     command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
     try:
         done = subprocess.run(
@@ -66,7 +66,7 @@ def _status(folder: Path | None) -> list[str] | None:
 
 
 def _branch_of_ci(variables: Mapping[str, str]) -> str | None:
-    """The branch that a CI names, None where there is none."""
+    """The branch from a CI's variables, None without one."""
     tags = set()
     if variables.get(_GITHUB_KIND) == "tag":
         tags.add("GITHUB_REF_NAME")
@@ -77,9 +77,9 @@ def _branch_of_ci(variables: Mapping[str, str]) -> str | None:
 
 @contextmanager
 def as_of(commit: str) -> Iterator[tuple[str, ...] | None]:
-    """The module path as it was at a commit: the current folder and those of PYTHONPATH that lie in the checkout.
+    """The module path at a commit: the current folder and the folders of PYTHONPATH inside the checkout.
 
-    The files are written into a temporary folder, which is gone afterwards; nothing of the checkout is touched. None
+    The files are extracted into a temporary folder, which is deleted afterwards; the checkout is not changed. None
     where git does not have the commit, or the current folder did not exist then.
     """
     root = _git("rev-parse", "--show-toplevel")
@@ -98,7 +98,7 @@ def as_of(commit: str) -> Iterator[tuple[str, ...] | None]:
 
 
 def _git(*arguments: str, cwd: str | None = None) -> bytes | None:
-    """What git says; None where it fails or is absent."""
+    """The output of a git command; None where git fails or is missing."""
     try:
         done = subprocess.run(
             ["git", "--no-optional-locks", *arguments],

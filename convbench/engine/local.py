@@ -1,4 +1,4 @@
-"""Runs workers as processes of this machine: starts them, talks to them under a deadline, ends them."""
+"""Runs workers as processes of this machine: starts them, sends requests with a deadline, ends them."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutEr
 from convbench.model.case import Allocator, WorkerSettings
 from convbench.model.variables import HIDDEN, Variables
 
-#: What malloc must be told to keep freed memory: the threshold for memory maps of its own, the trim threshold, and
-#: how much more to ask for at a time. Some versions of glibc refuse a map threshold over 32 MiB.
+#: Settings with which glibc's malloc keeps freed memory, bytes: the mmap threshold, the trim threshold and the top pad.
+#: Some versions of glibc reject an mmap threshold over 32 MiB, so a smaller one is tried next.
 MALLOC_MAP_THRESHOLDS = (1 << 30, 1 << 25)
 MALLOC_TRIM_THRESHOLD = 1 << 33
 MALLOC_TOP_PAD = 1 << 26
-#: What torch asks for where deterministic algorithms are wanted of CUDA (torch.use_deterministic_algorithms).
+#: The value that torch requires for deterministic algorithms on CUDA (torch.use_deterministic_algorithms).
 CUBLAS_WORKSPACE = ":4096:8"
-#: How much of what a worker wrote to standard error is kept to explain its death, bytes.
+#: How much of a worker's standard error is kept to explain its death, bytes.
 TAIL_BYTES = 4000
-#: How much of its last line is told, characters.
-LONGEST_WORDS = 300
-#: How much of an answer is received, bytes; the longest that a worker gives by itself has some thousand.
+#: Maximum length of the last line of standard error in a message, characters.
+LONGEST_LAST_LINE = 300
+#: Maximum size of an answer, bytes; a worker's longest answers have a few thousand.
 MOST_RECEIVED = 2**22
-#: How often a worker that does not answer is looked after, seconds.
-LOOK_S = 1.0
-#: How long a worker may take to end by itself, seconds, before it is killed.
+#: Interval for checking whether a silent worker is alive, seconds.
+POLL_S = 1.0
+#: Time for a worker to end by itself before it is killed, seconds.
 GRACE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What workers run under, where that is not what the conductor runs under.
+    """The environment of workers, where it differs from the conductor's.
 
-    `python` is an interpreter that has torch; it needs nothing else. `path` are folders in which the user's modules are
-    looked for first, instead of the current one. `variables` are set in the workers' environment, those in `unset` are
-    not. `threads` stands for the number that a case names; None leaves it.
+    `python` is an interpreter that has torch; it needs nothing else. `path` are folders from which the user's modules
+    are imported, instead of the current folder. `variables` are set in the workers' environment, those in `unset` are
+    removed. `threads` replaces a case's number of threads; None keeps it.
     """
 
     python: str = sys.executable
@@ -55,12 +55,12 @@ class Setup:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables of a process of this setup, before what a case sets."""
+        """The environment variables of a process of this setup, without those that a case sets."""
         inherited = {name: value for name, value in os.environ.items() if name not in self.unset}
         return {**inherited, **dict(self.variables)}
 
 
-#: The file by which a worker starts under any interpreter.
+#: The script that starts a worker under any interpreter.
 START = Path(__file__).resolve().parent.parent / "worker" / "start.py"
 
 
@@ -74,9 +74,9 @@ class LocalEngine:
         memory_limit: int | None = None,
         secrets: Variables = (),
     ) -> None:
-        """Workers run under `setup` and may take `memory_limit` bytes; None: a share of what is free then.
+        """Workers run under `setup` and may use `memory_limit` bytes; None is a share of the free memory.
 
-        `secrets` are the variables that cases name without their values.
+        `secrets` are the values of variables that cases name without values.
         """
         self._setup = setup
         self._secrets = dict(secrets)
@@ -94,17 +94,17 @@ class LocalEngine:
         return WorkerClient(transport, settings)
 
     def fall_back(self) -> bool:
-        """Ask for a smaller map threshold from now on; False where the smallest did not help."""
+        """Use the next smaller mmap threshold from now on; False if there is none."""
         if len(self._map_thresholds) == 1:
             return False
         self._map_thresholds.pop(0)
         return True
 
     def variables(self, settings: WorkerSettings) -> dict[str, str]:
-        """The environment variables that the settings ask for; those that a case names win.
+        """The environment variables for the settings; those that a case names have priority.
 
-        Those of malloc are glibc's; another C library, which only the worker knows of, does not read them.
-        A secret whose value is not known here is left out: the worker inherits it, where it is set.
+        The MALLOC_ variables are glibc's; other C libraries ignore them. A secret without a known value is left out:
+        the worker inherits it, if it is set.
         """
         variables = {}
         if settings.allocator is Allocator.STEADY:
@@ -120,7 +120,7 @@ class LocalEngine:
 
 
 class LocalTransport:
-    """JSON lines over the pipes of a process in a session of its own, so that Ctrl-C reaches the conductor alone."""
+    """Exchanges JSON lines with a process over pipes. The process has its own session: Ctrl-C does not reach it."""
 
     def __init__(self, command: list[str], *, environment: Mapping[str, str]) -> None:
         self._command = command
@@ -151,7 +151,7 @@ class LocalTransport:
         return self._process.pid
 
     def wait_until_up(self, *, deadline_s: float) -> None:
-        """Return when the worker has said its first word; raises WorkerStartError with what it wrote instead."""
+        """Return after the worker's first line; raises WorkerStartError with the worker's error output."""
         if self._up:
             return
         if self._requests.closed:
@@ -164,9 +164,9 @@ class LocalTransport:
             lacks_torch = "No module named 'torch'" in error.message
             raise WorkerStartError(
                 f"the worker did not start: {error}",
-                hint=f"torch is missing there: {python} -m pip install torch"
+                hint=f"install torch there: {python} -m pip install torch"
                 if lacks_torch
-                else f"try: {python} -c 'import torch'",
+                else f"check the interpreter: {python} -c 'import torch'",
                 signal=error.signal,
             ) from None
         except WorkerTimedOutError as error:
@@ -175,8 +175,8 @@ class LocalTransport:
     def request(self, message: Message, *, deadline_s: float) -> Mapping[str, Json]:
         """The answer to `message`; raises WorkerDiedError or WorkerTimedOutError."""
         if self._requests.closed:
-            raise WorkerDiedError("the worker is gone")
-        self._forget_words()
+            raise WorkerDiedError("the worker has ended")
+        self._discard_errors()
         try:
             self._requests.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
         except OSError:
@@ -186,7 +186,7 @@ class LocalTransport:
             answer: dict[str, Json] = json.loads(line)
         except ValueError:
             self.close()
-            raise WorkerDiedError(f"the worker answered what is no JSON: {line[:100]!r}") from None
+            raise WorkerDiedError(f"the worker answered with invalid JSON: {line[:100]!r}") from None
         return answer
 
     def is_alive(self) -> bool:
@@ -194,9 +194,9 @@ class LocalTransport:
         return self._process.poll() is None
 
     def close(self) -> None:
-        """End the worker at once: it holds nothing that is not stored, and unloading torch would take 0.3 s.
+        """Kill the worker: all its results are stored, and unloading torch would take 0.3 s.
 
-        Does nothing where it has ended: its process id may be another's by then.
+        Does nothing after it has ended: another process may have its process id.
         """
         if not self._requests.closed:
             self._kill()
@@ -208,16 +208,16 @@ class LocalTransport:
         while b"\n" not in self._received:
             left = end - time.monotonic()
             watched = [self._answers] + ([self._errors] if self._open_errors else [])
-            ready = select.select(watched, [], [], max(0.0, min(left, LOOK_S)))[0] if left > 0 else []
-            if not ready and left > LOOK_S:
-                # A child that the layer left behind holds the pipe open after the worker's own end.
+            ready = select.select(watched, [], [], max(0.0, min(left, POLL_S)))[0] if left > 0 else []
+            if not ready and left > POLL_S:
+                # A child process of the layer may keep the pipe open after the worker has ended.
                 if self._process.poll() is not None and not select.select(watched, [], [], 0)[0]:
                     raise self._died()
                 continue
             if not ready:
                 self._kill()
                 self._close_pipes()
-                raise WorkerTimedOutError(f"no answer within {deadline_s:g} s{self._last_words()}")
+                raise WorkerTimedOutError(f"no answer within {deadline_s:g} s{self._last_line()}")
             if self._errors in ready:
                 self._read_errors()
             if self._answers in ready:
@@ -231,8 +231,8 @@ class LocalTransport:
         line, _, self._received = self._received.partition(b"\n")
         return line
 
-    def _forget_words(self) -> None:
-        """What was said before this request explains nothing that happens in it."""
+    def _discard_errors(self) -> None:
+        """Discard standard error from before this request, as it does not explain errors in it."""
         while self._open_errors and select.select([self._errors], [], [], 0)[0]:
             self._read_errors()
         self._tail = b""
@@ -243,7 +243,7 @@ class LocalTransport:
         self._tail = (self._tail + chunk)[-TAIL_BYTES:]
 
     def _died(self) -> WorkerDiedError:
-        """What ended the worker, with its last words."""
+        """The error with the exit code or signal of the worker, and its last line of standard error."""
         try:
             code = self._process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
@@ -251,16 +251,16 @@ class LocalTransport:
             code = self._process.returncode
         while self._open_errors and select.select([self._errors], [], [], 0)[0]:
             self._read_errors()
-        self._kill()  # what the layer may have started
+        self._kill()  # child processes of the layer too
         self._close_pipes()
         number = -code if code < 0 else None
         how = f"ended with exit code {code}" if number is None else f"was ended by {_signal_name(number)}"
-        return WorkerDiedError(f"the worker {how}{self._last_words()}", signal=number)
+        return WorkerDiedError(f"the worker {how}{self._last_line()}", signal=number)
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         lines = self._tail.decode(errors="ignore").splitlines()
-        told = [line for line in ("".join(filter(str.isprintable, line)).strip() for line in lines) if line]
-        return f" ({told[-1][:LONGEST_WORDS]})" if told else ""
+        filled = [line for line in ("".join(filter(str.isprintable, line)).strip() for line in lines) if line]
+        return f" ({filled[-1][:LONGEST_LAST_LINE]})" if filled else ""
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -1,4 +1,4 @@
-"""The clients of one process of a run: a fresh worker for each kind that its cases need, replaced when it dies."""
+"""The worker clients of one process of a run: one worker for each set of settings, replaced when it dies."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from convbench.engine.machine import HostState
 from convbench.errors import RequestError, WorkerDiedError, WorkerError, WorkerTimedOutError
 from convbench.model.case import TORCH_CONV2D, Allocator, WorkerSettings
 
-#: How long a worker may take to import torch and answer for the first time, seconds, where requests have less: 2.5 s
-#: were usual, and ten times that on a machine that reads torch from a slow disk.
+#: Minimum time limit for a worker to import torch and answer for the first time, seconds. 2.5 s are usual; a slow disk
+#: can take ten times as long.
 START_DEADLINE_S = 30.0
-#: Signal number of a kill that was not ours: the kernel was out of memory.
+#: The signal number with which the kernel kills a worker when memory runs out.
 SIGKILL = 9
-#: How often workers of the same settings are replaced that ended while they waited, until all workers are ended. What a
-#: layer left behind, a thread that crashes later say, would otherwise go on for ever.
+#: Maximum number of replacements for idle workers of the same settings that ended, until all workers are ended. A layer
+#: may leave a thread that crashes later, and its workers would be replaced without end.
 MOST_REPLACED = 3
 
 
@@ -26,16 +26,16 @@ class Engine(Protocol):
     """Where workers run."""
 
     def start(self, settings: WorkerSettings) -> WorkerClient:
-        """A client whose worker is starting; raises WorkerStartError where none can."""
+        """A client whose worker is starting; raises WorkerStartError where it cannot start."""
 
     def fall_back(self) -> bool:
-        """Change how a steady allocator is asked for; False where there is nothing left to try, which comes soon."""
+        """Change the settings of a steady allocator; False if there are no others. Few calls return True."""
 
 
 class WorkerPool:
-    """Clients by their settings. `start_s` adds up the seconds spent waiting for workers to start.
+    """Clients by their settings. `start_s` is the sum of seconds spent waiting for workers to start.
 
-    A worker may take `timeout_s` to start, but never less than START_DEADLINE_S.
+    A worker has `timeout_s` seconds to start, but at least START_DEADLINE_S.
     """
 
     def __init__(self, engine: Engine, *, timeout_s: float = START_DEADLINE_S) -> None:
@@ -47,33 +47,33 @@ class WorkerPool:
         self.start_s = 0.0
 
     def start(self, wanted: Iterable[WorkerSettings]) -> None:
-        """Have workers start for these settings, without waiting for them."""
+        """Start workers for these settings without waiting for them."""
         for settings in wanted:
             if settings not in self._pool:
                 self._pool[settings] = self._engine.start(settings)
 
     def keep(self, wanted: Collection[WorkerSettings]) -> None:
-        """End all workers but those of these settings, and have those start that are not there."""
+        """End all workers except those of these settings, and start missing ones."""
         for settings in self._pool.keys() - set(wanted):
             self.drop(settings)
         self.start(wanted)
 
     def client(self, settings: WorkerSettings) -> WorkerClient:
-        """The client for these settings, up and described; started where there is none. Raises WorkerError.
+        """The client for these settings, started if necessary, after its worker has answered. Raises WorkerError.
 
-        A worker that ended while it waited is replaced: nothing that it was asked ended it.
+        An idle worker that ended is replaced: no request ended it.
         """
         if settings in self._described and not self._pool[settings].is_alive():
             self.drop(settings)
             self._replaced[settings] += 1
         if self._replaced[settings] > MOST_REPLACED:
-            raise WorkerDiedError(f"workers ended while they waited, {MOST_REPLACED} were replaced")
+            raise WorkerDiedError(f"idle workers ended, {MOST_REPLACED} were replaced")
         self.start([settings])
         if settings not in self._described:
             began = time.monotonic()
             description = self._describe(settings)
             steady = settings.allocator is Allocator.STEADY and description.host.has_steady_allocator
-            # What a case sets for itself says nothing of how a steady allocator is to be asked for.
+            # The variables of a case may change the allocator, so they say nothing about these settings.
             steady = steady and not settings.env
             while steady and not description.keeps_memory and self._engine.fall_back():
                 self.drop(settings)
@@ -84,7 +84,7 @@ class WorkerPool:
         return self._pool[settings]
 
     def _describe(self, settings: WorkerSettings) -> Description:
-        """What a worker that has started says of itself; one that dies over it is replaced once."""
+        """The description of a started worker; a worker that dies meanwhile is replaced once."""
         try:
             return self._pool[settings].describe(deadline_s=self._start_deadline_s)
         except WorkerError:
@@ -93,18 +93,18 @@ class WorkerPool:
             return self._pool[settings].describe(deadline_s=self._start_deadline_s)
 
     def current(self, settings: WorkerSettings) -> WorkerClient | None:
-        """The client for these settings where there is one now."""
+        """The present client for these settings, or None."""
         return self._pool.get(settings)
 
     def description(self, settings: WorkerSettings) -> Description:
-        """What the worker of these settings says of itself."""
+        """The description of the worker of these settings."""
         self.client(settings)
         return self._described[settings]
 
     def host_state(self, *, deadline_s: float) -> HostState:
-        """How the machine is, as a worker that is up tells it; nothing is known where none is.
+        """The machine's state, as a running worker reports it; unknown if none is running.
 
-        One that dies over it is dropped: another may tell.
+        A worker that dies meanwhile is dropped, and the next one is asked.
         """
         for settings in list(self._described):
             try:
@@ -114,12 +114,12 @@ class WorkerPool:
         return HostState()
 
     def find_modules(self, wanted: Iterable[WorkerSettings], *, deadline_s: float) -> None:
-        """Have each of the user's modules imported once, so that a typo ends a run before anything is measured.
+        """Import each of the user's modules once, so that a typo ends a run before anything is measured.
 
-        Workers that have started import their own module. The modules of the others are imported one after the other
-        in one worker for each set of environment variables, which is ended before the next one starts. Raises
-        RequestError for a module that is not there or that ends its worker twice. A worker that the kernel killed, for
-        want of memory, says nothing of its module: the module's cases will tell.
+        Running workers import their own module. For the others one worker per set of environment variables imports the
+        modules one after the other, and ends before the next one starts. Raises RequestError for a missing module, or
+        one that ends its worker twice. A worker that the kernel killed is ignored: memory may have run out, and the
+        module's cases will show it.
         """
         own = [settings for settings in wanted if settings.module != TORCH_CONV2D]
         waiting = [settings for settings in own if settings not in self._pool]
@@ -134,7 +134,7 @@ class WorkerPool:
             try:
                 self.client(shared).find_module(settings.module, deadline_s=deadline_s)
             except (RequestError, WorkerError):
-                # What was imported there before may be the reason: only a worker of its own tells.
+                # A module imported before may be the reason, so try again in a separate worker.
                 self.drop(shared)
                 self._import(settings, settings.module, deadline_s)
                 self.drop(settings)
@@ -142,7 +142,7 @@ class WorkerPool:
             self.drop(shared)
 
     def _import(self, settings: WorkerSettings, module: str, deadline_s: float) -> None:
-        """Have the worker of these settings import a module; one that ends meanwhile is replaced once."""
+        """Import a module in the worker of these settings; a worker that ends meanwhile is replaced once."""
         for last in (False, True):
             try:
                 return self.client(settings).find_module(module, deadline_s=deadline_s)
@@ -155,14 +155,14 @@ class WorkerPool:
         return None
 
     def drop(self, settings: WorkerSettings) -> None:
-        """Forget a client whose worker is gone; the next `client` starts another."""
+        """Close a client and remove it; the next call of `client` starts another one."""
         self._described.pop(settings, None)
         client = self._pool.pop(settings, None)
         if client:
             client.close()
 
     def release(self, *, deadline_s: float) -> None:
-        """Have all workers forget their layers; one that does not answer is dropped."""
+        """Release the layers of all workers; a worker that does not answer is dropped."""
         for settings in list(self._described):
             try:
                 self._pool[settings].release(deadline_s=deadline_s)

@@ -1,1 +1,1 @@
-"""Pure: which block comes next, when to stop, and what blocks amount to."""
+"""Pure functions: the order of blocks, when to stop, and figures computed from blocks."""

@@ -1,6 +1,6 @@
-"""Runs' blocks of the same cases, cut to equal numbers of processes and blocks, and their floors. Pure.
+"""Reduces the blocks of several runs to equal numbers of processes and blocks, and computes their floors. Pure.
 
-A minimum falls with the number of blocks (measurement.md, fact 5), so that only equal numbers may be compared.
+A minimum falls with the number of blocks (measurement.md, fact 5), so only floors of equal numbers are compared.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Booleans = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessFloors:
-    """The process floors of both sides after the cut, (cases, processes), seconds; NaN beyond the processes of a case.
+    """The process floors of both sides over equal numbers of blocks, (cases, processes), seconds; NaN where missing.
 
-    `processes` and `blocks` count what is left of each case on either side. `near` is the share of those blocks whose
-    minimum is within `NEAR` of their side's floor, on the side where they are fewer.
+    `processes` and `blocks` count what is used of each case per side. `near` is the share of blocks whose minimum is
+    within `NEAR` of their side's floor, on the side with fewer of them.
     """
 
     base: Floats
@@ -30,15 +30,15 @@ class ProcessFloors:
     near: Floats
 
 
-#: A block within this ratio of its side's floor would have given the floor to all the precision that a comparison asks
-#: for: a process is said to be quiet where one of its blocks is.
+#: A block whose minimum is within this ratio of its side's floor estimates the floor well enough for a comparison. A
+#: process with such a block is called quiet.
 NEAR = 0.04
 
 
 def process_floors(base: BlockTable, new: BlockTable) -> ProcessFloors:
     """The process floors of both sides, whose tables hold the same cases in the same order.
 
-    The first processes that both sides have are paired in their order, and of each two the first rounds that both have.
+    Processes are paired in their order, as many as both sides have. Of each pair the first rounds that both have count.
     """
     sides = [_Visits.of(base), _Visits.of(new)]
     width = min(side.counts.shape[1] for side in sides)
@@ -56,8 +56,8 @@ def process_floors(base: BlockTable, new: BlockTable) -> ProcessFloors:
 class EqualFloors:
     """The floors of one case in several runs, seconds; NaN where a run has no block.
 
-    Those of runs that are `alike` are over equal numbers: so many `processes`, and `blocks` blocks in all. The others
-    have too few blocks to be held against them; their floors are over what they have.
+    The floors of runs that are `alike` use equal numbers: `processes` processes with `blocks` blocks in all. The other
+    runs have too few blocks to be comparable; their floors use all their blocks.
     """
 
     floor_s: Floats
@@ -66,12 +66,12 @@ class EqualFloors:
     blocks: int
 
 
-#: Runs with under this share of the median run's blocks are left aside: all others would have to be cut to their few.
+#: A run with a smaller share of the median run's blocks is not `alike`: it would reduce the blocks used of all others.
 FEWEST_OF_MEDIAN = 0.5
 
 
 def equal_floors(blocks: BlockTable) -> EqualFloors:
-    """The floors of one case in several runs, which are the table's entries."""
+    """The floors of one case in several runs; the table has one entry per run."""
     visits = _Visits.of(blocks)
     total = visits.counts.sum(axis=1)
     measured = total > 0
@@ -96,9 +96,9 @@ def _lowest(floors: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Visits:
-    """The blocks of one side by visit (one process of one case), in the order of cases, processes and rounds.
+    """The blocks of one side by visit (one case in one process), ordered by case, process and round.
 
-    `counts` has the blocks of each visit, (cases, most processes of any), 0 where there is none.
+    `counts` is the number of blocks of each visit, (cases, maximum number of processes), 0 without a visit.
     """
 
     minimum: Floats
@@ -129,7 +129,7 @@ class _Visits:
         return np.diff(self.starts, append=len(self.minimum))
 
     def kept(self, common: Integers) -> Booleans:
-        """Whether each block is among the first that `common`, (cases, processes), leaves of its visit."""
+        """Whether each block is used: the first `common` blocks of a visit are. `common` is (cases, processes)."""
         within = self.rank < common.shape[1]
         allowed = np.zeros(len(self.starts), dtype=np.int64)
         allowed[within] = common[self.case[within], self.rank[within]]
@@ -144,12 +144,12 @@ class _Visits:
         floors = np.full(shape, np.nan)
         if len(self.starts) and shape[1]:
             lowest = np.minimum.reduceat(np.where(kept, self.minimum, np.inf), self.starts)
-            told = (self.rank < shape[1]) & np.isfinite(lowest)
-            floors[self.case[told], self.rank[told]] = lowest[told]
+            known = (self.rank < shape[1]) & np.isfinite(lowest)
+            floors[self.case[known], self.rank[known]] = lowest[known]
         return floors
 
     def near(self, kept: Booleans, floor: Floats) -> Integers:
-        """How many blocks of each case are within `NEAR` of its floor, among those that are `kept`."""
+        """The number of `kept` blocks of each case that are within `NEAR` of its floor."""
         if not len(self.starts):
             return np.zeros(len(floor), dtype=np.int64)
         near = kept & (self.minimum <= np.repeat(floor[self.case] * (1 + NEAR), self.sizes))

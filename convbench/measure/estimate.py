@@ -1,7 +1,7 @@
-"""Blocks to figures: floor, typical, spread, support, and how noisy the machine was. Pure, over many cases at once.
+"""Computes figures from blocks: floor, typical, spread, support and noise. Pure, for many cases at once.
 
-The words are docs/measurement.md's. No figure depends on the order of the blocks. A case is a group of rows of one
-table, so that 100,000 cases cost a few passes over arrays and one case is the same function with one group.
+docs/measurement.md defines the terms. No figure depends on the order of the blocks. All blocks are rows of one table,
+and a case is a group of rows. So 100,000 cases take a few operations on arrays.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _ITEM = np.dtype("<f4")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockTable:
-    """The blocks of many cases, one under the other.
+    """The blocks of many cases in one table.
 
-    `values` is (blocks, columns of the newest layout), float32; the rows of case i are offsets[i] to offsets[i + 1].
+    `values` is (blocks, columns of the newest layout), float32. The rows of case i are offsets[i] to offsets[i + 1].
     """
 
     values: NDArray[np.float32]
@@ -41,7 +41,7 @@ class BlockTable:
         return self.values[:, _COLUMN[name]].astype(np.float64)
 
     def integers(self, name: str) -> Integers:
-        """One field of every block that counts something, (blocks,)."""
+        """One integer field of every block, (blocks,)."""
         return self.values[:, _COLUMN[name]].astype(np.int64)
 
     @property
@@ -69,13 +69,13 @@ def table(cases: Iterable[Iterable[tuple[int, bytes]]]) -> BlockTable:
     offsets = ends[np.cumsum([0, *map(len, held)], dtype=np.int64)]
     row = len(_COLUMN) * _ITEM.itemsize
     if np.any(offsets % row):
-        raise ValueError(f"the blocks of a case are no whole number of rows of {row} bytes")
+        raise ValueError(f"the blocks of a case are not a whole number of rows of {row} bytes")
     values = np.frombuffer(b"".join(parts), dtype=_ITEM).reshape(-1, len(_COLUMN))
     return BlockTable(values=values, offsets=offsets // row)
 
 
 def _in_newest_layout(packed: bytes, layout: int) -> bytes:
-    """Rows of an older layout as rows of the newest one; what was not recorded then is NaN."""
+    """Rows of an older layout in the newest layout; fields that it lacks are NaN."""
     if layout not in BLOCK_LAYOUTS:
         raise ValueError(f"unknown block layout {layout}, this convbench knows {sorted(BLOCK_LAYOUTS)}")
     names = BLOCK_LAYOUTS[layout]
@@ -89,10 +89,9 @@ def _in_newest_layout(packed: bytes, layout: int) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimates:
-    """The figures of many cases, one element each. Times are seconds per iteration; NaN where there is no block.
+    """The figures of many cases, one element per case. Times are seconds per iteration; NaN without a block.
 
-    On a CPU the floor leads. Where another figure should lead (the median of blocks, on an accelerator), choose it
-    where figures are shown: both stand here for every device.
+    All figures are computed for every device. Reports choose which one to rank by.
     """
 
     floor_s: Floats  # lowest block minimum over all processes
@@ -102,9 +101,9 @@ class Estimates:
     processes: Integers
     blocks: Integers
     samples: Integers
-    # The rest is of the median block: the one whose median is the median of all (the lower of the middle two).
+    # The rest is from the median block, whose median is the median of all (the lower of the middle two).
     p95_s: Floats
-    host_s: Floats  # time the host spent launching; NaN on a CPU
+    host_s: Floats  # seconds the host spent launching; NaN on a CPU
     page_faults: Floats  # minor faults per iteration
 
 
@@ -124,7 +123,7 @@ def estimate(blocks: BlockTable) -> Estimates:
     processes, spread = _over_processes(blocks, owner, minimum, total)
 
     median = blocks.column("median_s")
-    # What is read off the median block decides among equal medians, so that the order of blocks does not.
+    # Equal medians are sorted by the other figures, so that the result does not depend on the order of blocks.
     order = np.lexsort((*(blocks.column(name) for name in ("host_s", "p95_s", "page_faults")), median, owner))
     lower = order[starts + (counts[filled] - 1) // 2]
     upper = order[starts + counts[filled] // 2]
@@ -148,9 +147,9 @@ def estimate(blocks: BlockTable) -> Estimates:
 
 
 def beside(blocks: BlockTable, companions: BlockTable) -> tuple[Floats, Floats]:
-    """Floors of what was measured beside each case in one process, and of the case's own first rounds there.
+    """The floors of each case's companion, and of the case itself over the same rounds of the same process, seconds.
 
-    Equal numbers of blocks, all from one process; NaN where nothing was measured beside it.
+    Both use equal numbers of blocks. NaN for a case without a companion.
     """
     total, counts = len(companions.offsets) - 1, companions.counts
     tried = np.flatnonzero(counts)
@@ -181,13 +180,13 @@ def _over_processes(blocks: BlockTable, owner: Integers, minimum: Floats, total:
     filled, starts, processes = np.unique(process_owner, return_index=True, return_counts=True)
     highest = np.maximum.reduceat(process_floor, starts)
     lowest = np.minimum.reduceat(process_floor, starts)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # a time of 0 seconds has no spread
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # a floor of 0 seconds has no spread
         spread = np.where((processes > 1) & (lowest > 0), highest / lowest - 1, NAN)
     return _spread_out(processes, filled, total, empty=0).astype(np.int64), _spread_out(spread, filled, total)
 
 
 def _reduce(function: np.ufunc, values: Floats, starts: Integers) -> Floats:
-    """`function` over each group; reduceat refuses to work on nothing at all."""
+    """`function` over each group; reduceat fails on an empty array."""
     reduced: Floats = function.reduceat(values, starts) if len(starts) else values[:0]
     return reduced
 
@@ -201,10 +200,10 @@ def _spread_out(values: NDArray[np.generic], positions: Integers, total: int, *,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """How noisy the machine was, from the compute probe that ran before each block; NaN where none ran.
+    """The machine's noise, from the compute probe that ran before each block; NaN without a probe.
 
-    Each probe is divided by the lowest of its client (the same work in the same kind of worker). `ratio` is the median
-    of these over the run, `quiet` the share within 5 %, `of_case` the median of each case.
+    Each probe's time is divided by the lowest of its client, which ran the same work with the same settings. `ratio` is
+    the median quotient of the run, `quiet` the share of at most 1.05, `of_case` the median of each case.
     """
 
     ratio: float
@@ -213,12 +212,12 @@ class Noise:
     of_case: Floats
 
 
-#: A probe within this ratio of its floor ran in a quiet moment: it took 324 us then and 345-410 us in busy ones.
+#: A probe is quiet if its time is within this ratio of its floor. It took 324 us when quiet, 345-410 us when not.
 QUIET_RATIO = 0.05
 
 
 def noise(blocks: BlockTable, pool: Sequence[Hashable]) -> Noise:
-    """How noisy the machine was; `clients` names for each case the kind of worker that it ran in."""
+    """The machine's noise; `pool` identifies for each case the settings of its worker."""
     numbers: dict[Hashable, int] = {}
     client = np.array([numbers.setdefault(name, len(numbers)) for name in pool], dtype=np.int64)
     probe = blocks.column("compute_probe_s")

@@ -1,9 +1,8 @@
-"""How long a sweep takes: an upper limit before anything is known of a machine, a forecast from a stored run of it, and
-how a budget is shared out.
+"""Estimates how long a sweep takes: an upper limit for an unknown machine, a forecast from a stored run. Pure.
 
-Pure. The forecast counts what the schedule would take of each case (blocks, their warm-up, preparing, checking), with
-iteration times from the stored run, and scales the sum by what the same count missed of the stored run itself: how
-many cases settled early, and what this machine adds.
+The forecast adds up the schedule's time for each case: blocks, their warm-up, preparing and checking. It takes
+iteration times from the stored run. It scales the sum by the ratio of the stored run's duration to the same sum for
+that run. The upper limit also converts a budget to `max_time`.
 """
 
 from __future__ import annotations
@@ -24,40 +23,40 @@ from convbench.measure.estimate import estimate, table
 from convbench.model.case import Cache, Case
 from convbench.model.result import UNMEASURED, Measure, Run, RunState
 
-#: Seconds around a block that are not the block: probe, messages, statistics.
+#: Seconds per block besides the block itself: probe, messages, statistics.
 AROUND_BLOCK_S = 1.5e-3
-#: Seconds that the first layer of a fresh worker costs more than the others: torch loads its parts when first used.
+#: Additional seconds for the first layer of a fresh worker: torch loads its parts at their first use.
 FIRST_LAYER_S = 0.4
-#: Seconds to build a small layer; larger ones cost by the iteration.
+#: Seconds to build a small layer; large ones need PREPARE_ITERATIONS in addition.
 PREPARE_S = 4e-3
-#: Iterations that building (graph, first call) and checking cost.
+#: Iterations for building (graph, first call) and for checking, and seconds for a check of a small layer.
 PREPARE_ITERATIONS = 2
 CHECK_ITERATIONS = 5
 CHECK_S = 0.015
-#: Iterations that finding out the memory of one and looking at it again at the end cost.
+#: Iterations for measuring peak memory and for the check at the end.
 MEMORY_ITERATIONS = 3
 #: Seconds to build the copies of a small layer for a cold cache; larger ones have fewer.
 COLD_S = 0.5
-#: The share of cases that are not settled after three processes, where the stored run had no more of them: 0.45 to 0.59
-#: was seen of three sweeps.
-STAY = 0.55
-#: What is measured beside a case at most: the system's allocator, a backward's kernels alone.
+#: Assumed share of cases not settled after three processes, if the stored run had only three. Three sweeps had 0.45 to
+#: 0.59.
+UNSETTLED_SHARE = 0.55
+#: Maximum number of companions of a case: the system's allocator, and the kernels of a backward pass.
 MOST_COMPANIONS = 2
-#: Warm-up as the timer does it (worker/timer.py): two iterations and 3 ms, one where it is longer than 10 ms.
+#: The timer's warm-up (worker/timer.py), seconds: two iterations and 3 ms, or one iteration if that is over 10 ms.
 WARMUP_S = 3e-3
 WARMUP_ONCE_S = 10e-3
-#: Seconds to start a worker, that is to import torch, on a machine that nothing is known of.
+#: Seconds to start a worker and import torch on an unknown machine.
 WORKER_START_S = 3.0
-#: What an upper limit adds for a slow machine.
+#: Factor of the upper limit for a slow machine.
 MARGIN = 1.25
-#: The shortest block that a budget may leave, seconds: a hundred samples of 10 us.
+#: The shortest block that a budget may lead to, seconds: 100 samples of 10 us.
 SHORTEST_BLOCK_S = 1e-3
 
 
 def upper_limit_s(cases: Sequence[Case], measure: Measure) -> float:
-    """The longest the cases take on a machine that nothing is known of.
+    """The upper limit of the cases' duration on an unknown machine, seconds.
 
-    Holds as long as none has an iteration longer than max_time / 2, which gets its two blocks all the same.
+    An iteration longer than max_time / 2 may exceed it, because such a case still gets two blocks.
     """
     workers = _workers(cases)
     once = _case_s(0.0, measure, companions=MOST_COMPANIONS)
@@ -66,15 +65,15 @@ def upper_limit_s(cases: Sequence[Case], measure: Measure) -> float:
 
 
 def within_budget(cases: Sequence[Case], measure: Measure) -> Measure:
-    """The measure with `max_time` lowered so that the upper limit keeps to the budget, if there is one.
+    """The measure with `max_time` lowered so that the upper limit is within the budget, if there is one.
 
-    Raises RequestError with the least budget that would do.
+    Raises RequestError with the smallest sufficient budget.
     """
     if measure.budget is None:
         return measure
     blocks = measure.processes * measure.rounds
     least = replace(measure, max_time=blocks * SHORTEST_BLOCK_S)
-    # Seconds of the limit for each second of max_time: all its blocks, and those of its companions.
+    # Seconds of the limit per second of max_time: blocks of the case and of its companions.
     slope = MARGIN * len(cases) * (1 + MOST_COMPANIONS * min(schedule.COMPANION_BLOCKS, blocks) / blocks)
     share = least.max_time + (measure.budget - upper_limit_s(cases, least)) / slope
     if share < least.max_time:
@@ -88,48 +87,50 @@ def within_budget(cases: Sequence[Case], measure: Measure) -> Measure:
 
 
 def forecast_s(cases: Sequence[Case], measure: Measure, known: Run) -> float | None:
-    """Seconds that measuring `cases` will take, from a finished run of the same machine; None where it tells nothing.
+    """The forecast of the seconds to measure `cases`, from a finished run of the same machine; None if it is unusable.
 
-    An iteration's time is the stored one of the same case, else the case's FLOPs at the median rate that the stored run
-    reached for its direction and dtype.
+    An iteration's time is the stored one of the same case. Other cases use the median FLOP/s of the stored run for
+    their direction and dtype.
     """
     times = _iteration_times(known)
     measured = [result.case for result in known.results if result.case.id in times]
     seconds = sum(facts.seconds for facts in known.processes)
     whole = known.state is RunState.FINISHED and len(known.processes) >= known.measure.processes
-    lost = any(result.status in UNMEASURED for result in known.results)  # what a hang cost tells nothing of a sweep
+    lost = any(
+        result.status in UNMEASURED for result in known.results
+    )  # a timeout adds time that another sweep does not take
     if not whole or lost or not measured or not seconds:
         return None
     rates = _rates(measured, times)
     new = [times.get(case.id) or case.flops / _rate(case, rates) for case in cases]
-    stay = _stay(known)
-    counted = _run_s(measured, [times[case.id] for case in measured], known.measure, stay)
+    unsettled_share = _unsettled_share(known)
+    counted = _run_s(measured, [times[case.id] for case in measured], known.measure, unsettled_share)
     starts = measure.processes * _workers(cases) * _start_s(known, seconds)
-    return _run_s(cases, new, measure, stay) * seconds / counted + starts
+    return _run_s(cases, new, measure, unsettled_share) * seconds / counted + starts
 
 
 def _workers(cases: Iterable[Case]) -> int:
     return len({case.worker for case in cases})
 
 
-def _stay(known: Run) -> float:
-    """The share of cases that stay in a process after those that it takes to settle."""
+def _unsettled_share(known: Run) -> float:
+    """The share of cases not settled in a process after the first three."""
     later = known.measure.processes - schedule.SETTLED_PROCESSES
     if later < 1:
-        return STAY
+        return UNSETTLED_SHARE
     processes = estimate(table(result.blocks for result in known.results)).processes
     timed = processes[processes > 0]
     stayed = np.clip(timed - schedule.SETTLED_PROCESSES, 0, None).sum()
-    return float(stayed / (later * len(timed))) if len(timed) else STAY
+    return float(stayed / (later * len(timed))) if len(timed) else UNSETTLED_SHARE
 
 
-def _run_s(cases: Sequence[Case], iterations_s: Sequence[float], measure: Measure, stay: float) -> float:
-    """Seconds that the schedule takes of these cases with these iteration times, once its workers are up.
+def _run_s(cases: Sequence[Case], iterations_s: Sequence[float], measure: Measure, unsettled_share: float) -> float:
+    """Seconds of the schedule for these cases with these iteration times, after the workers have started.
 
-    `stay` is the share of cases that are not settled when they could be.
+    `unsettled_share` is the share of cases that continue after they could have settled.
     """
-    sure = min(schedule.SETTLED_PROCESSES, measure.processes)
-    share = (sure + (measure.processes - sure) * stay) / measure.processes
+    fewest = min(schedule.SETTLED_PROCESSES, measure.processes)
+    share = (fewest + (measure.processes - fewest) * unsettled_share) / measure.processes
     companions = [1 + case.is_one_backward_kernel for case in cases]
     counted = sum(
         _case_s(time, measure, companions=beside, share=share)
@@ -139,12 +140,12 @@ def _run_s(cases: Sequence[Case], iterations_s: Sequence[float], measure: Measur
 
 
 def _cold_s(cases: Iterable[Case], measure: Measure) -> float:
-    """Seconds that building the copies of cases with a cold cache takes, their companions' among them."""
+    """Seconds to build the copies of cases with a cold cache, and of their companions."""
     return sum(case.cache is Cache.COLD for case in cases) * (measure.processes + MOST_COMPANIONS) * COLD_S
 
 
 def _case_s(iteration_s: float, measure: Measure, *, companions: int, share: float = 1.0) -> float:
-    """Seconds that the schedule takes of a case with this share of its processes, and of what is measured beside it."""
+    """Seconds of the schedule for a case and its companions; the case is in this share of the processes."""
     blocks = schedule.blocks_in_run(iteration_s, measure)
     warm_up_s = iteration_s if iteration_s > WARMUP_ONCE_S else max(WARMUP_S, 2 * iteration_s)
     block_s = max(schedule.block_seconds(measure), iteration_s) + warm_up_s + AROUND_BLOCK_S
@@ -162,7 +163,7 @@ def _iteration_times(known: Run) -> dict[str, float]:
 
 
 def _rates(measured: Sequence[Case], times: dict[str, float]) -> dict[tuple[str, ...], float]:
-    """Median FLOP/s by (direction, dtype), and of all under the empty key."""
+    """Median FLOP/s by (direction, dtype); the empty key has the median of all cases."""
     found: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
     for case in measured:
         for key in ((case.direction, case.dtype), ()):
@@ -175,9 +176,9 @@ def _rate(case: Case, rates: dict[tuple[str, ...], float]) -> float:
 
 
 def _start_s(known: Run, seconds: float) -> float:
-    """Seconds per worker to start it: what the stored run took beside its processes."""
+    """Seconds to start a worker, from the time of the stored run outside its processes."""
     finished = datetime.fromisoformat(known.finished_at or known.started_at)
     beside = (finished - datetime.fromisoformat(known.started_at)).total_seconds() - seconds
     workers = _workers(result.case for result in known.results) * len(known.processes)
-    # The first worker is up before the run is said to have started, the later ones are waited for.
+    # The first worker starts before the run's start time; the run waits for the later ones.
     return min(max(beside / max(1, workers - 1), 0.5), 2 * WORKER_START_S)

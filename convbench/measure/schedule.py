@@ -1,4 +1,4 @@
-"""Which block comes next and when to stop: pure, from numbers to numbers. The method is docs/measurement.md's."""
+"""The order of blocks and when to stop, as docs/measurement.md describes. Pure."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from convbench.model.case import DTYPES, Allocator, Cache, Case, WorkerSettings
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import Measure
 
-#: A block lasts no longer: many short blocks find a quiet moment, few long ones do not. Seconds.
+#: The longest block, seconds: many short blocks find a quiet moment, few long ones do not.
 LONGEST_BLOCK_S = 0.025
-#: Cases measured interleaved: enough to spread each over many seconds, few enough to fit in memory.
+#: Number of cases measured interleaved: enough to spread each over many seconds, few enough for the memory.
 COHORT_SIZE = 32
-#: Blocks of what is measured beside a case in the first process (the system's allocator, kernels alone): enough to see
-#: what users pay.
+#: Blocks of a companion of a case in the first process (the system's allocator, or the kernels without autograd):
+#: enough to show the difference.
 COMPANION_BLOCKS = 3
-#: Blocks and processes that must agree before a case is settled. "The 3 lowest agree" stopped up to 20 % too high, the
-#: 5 lowest erred by 0.5 % at most; blocks of one process are not independent.
+#: Blocks and processes that must agree before a case is settled. With 3 blocks the floor was up to 20 % too high, with
+#: 5 at most 0.5 %. Blocks of one process are not independent.
 SETTLED_BLOCKS = 5
 SETTLED_PROCESSES = 3
 
 
 def block_seconds(measure: Measure) -> float:
-    """How long one block lasts: max_time shared among all processes and rounds, 25 ms at most."""
+    """The duration of one block in seconds: max_time divided by all processes and rounds, 25 ms at most."""
     return min(LONGEST_BLOCK_S, measure.max_time / (measure.processes * measure.rounds))
 
 
 def blocks_in_run(iteration_s: float, measure: Measure) -> int:
-    """How many blocks a case gets over all processes.
+    """The number of blocks of a case over all processes.
 
-    All rounds of all processes, unless an iteration is longer than a block: then as many as `max_time` holds, but one
-    in each of two processes at least (one, if there is one process).
+    It is all rounds of all processes, unless an iteration is longer than a block. Then it is as many as fit into
+    `max_time`, but at least two (one if there is one process).
     """
     affordable = math.floor(measure.max_time / max(block_seconds(measure), iteration_s) + 1e-9)
     return max(min(2, measure.processes), min(measure.processes * measure.rounds, affordable))
 
 
 def blocks_in_process(total: int, process_index: int, processes: int) -> int:
-    """The share of process `process_index` of `total` blocks, spread evenly, the first process never without one."""
+    """The blocks of process `process_index` of `total`, distributed evenly; the first process has at least one."""
     before = (total * process_index + processes - 1) // processes
     return (total * (process_index + 1) + processes - 1) // processes - before
 
@@ -50,8 +50,8 @@ def blocks_in_process(total: int, process_index: int, processes: int) -> int:
 def is_settled(minima: Iterable[tuple[int, float]], precision: float) -> bool:
     """Whether the lowest block minima agree: five of them, from three processes, within `precision` of the floor.
 
-    `minima` are (process index, block minimum in seconds). Any five will do, not only the very lowest five: those may
-    all come from one lucky process while the others stand a hair above it.
+    `minima` are (process index, block minimum in seconds). Any five blocks count, not only the lowest five: these may
+    all come from one fast process, with the other processes slightly above.
     """
     known = list(minima)
     if len(known) < SETTLED_BLOCKS:
@@ -61,17 +61,17 @@ def is_settled(minima: Iterable[tuple[int, float]], precision: float) -> bool:
     return len(agreeing) >= SETTLED_BLOCKS and len(set(agreeing)) >= SETTLED_PROCESSES
 
 
-#: The last-level cache that is reckoned with where none is told, bytes; how much of it copies fill (worker/cold.py).
+#: The assumed last-level cache if its size is unknown, bytes. Copies for a cold cache fill twice that (worker/cold.py).
 CACHE_BYTES = 64 * 2**20
-BEYOND_CACHE = 2
+COPIES_PER_CACHE = 2
 
 
 def memory_bytes(case: Case, cache_bytes: int = CACHE_BYTES) -> int:
-    """What a case holds while it is prepared, roughly: its operands, its results, and reordered copies of both.
+    """The approximate memory of a prepared case in bytes: operands, results, and reordered copies of both.
 
-    With a cold cache also the copies that leave a cache of `cache_bytes` before their turn comes.
+    With a cold cache also the copies that displace each other from a cache of `cache_bytes`.
     """
-    copies = BEYOND_CACHE * cache_bytes if case.cache is Cache.COLD else 0
+    copies = COPIES_PER_CACHE * cache_bytes if case.cache is Cache.COLD else 0
     return copies + 2 * _elements_held(case.problem, case.direction is Direction.FORWARD) * DTYPES[case.dtype]
 
 
@@ -82,17 +82,17 @@ def _elements_held(problem: Problem, forward_only: bool) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cohort:
-    """Cases measured interleaved, as their positions in the sweep."""
+    """Cases measured interleaved, by their positions in the sweep."""
 
     index: int
     positions: tuple[int, ...]
 
 
 def cohorts(cases: Sequence[Case], *, memory_limit: int, cache_bytes: int = CACHE_BYTES) -> tuple[Cohort, ...]:
-    """Share the cases out, in the order of the sweep.
+    """Divide the cases into cohorts, in the order of the sweep.
 
-    Cases of one problem differ only in settings whose effect is wanted: they stay together, since only what is
-    interleaved is free of drift, even where that makes a cohort larger; memory alone may part them.
+    Cases of one problem differ only in settings whose effect is to be measured. They stay in one cohort, as only
+    interleaved cases see the same drift. A cohort may become larger for this; only lack of memory divides them.
     """
     by_problem: dict[Problem, list[int]] = {}
     for position, case in enumerate(cases):
@@ -114,20 +114,20 @@ def cohorts(cases: Sequence[Case], *, memory_limit: int, cache_bytes: int = CACH
     return tuple(Cohort(index=i, positions=tuple(group)) for i, group in enumerate(groups) if group)
 
 
-#: Worker processes alive at once, at most and at least: a case and what is measured beside it need two.
+#: Maximum and minimum of worker processes alive at once: a case and its companion need two.
 MOST_WORKERS, FEWEST_WORKERS = 8, 2
-#: Private memory of a worker beside its layers, bytes: 145 MiB once the CPU build of torch 2.13 is imported. The copy
-#: of the memory probe adds 128 MiB, the kernels and the check of the first layer 35 MiB.
+#: Private memory of a worker without its layers, bytes: 145 MiB after importing the CPU build of torch 2.13. The memory
+#: probe's copy adds 128 MiB, the kernels and the check of the first layer 35 MiB.
 WORKER_START_BYTES = 145 * 2**20
 WORKER_GROWTH_BYTES = 165 * 2**20
-#: The share of the free memory that workers may take beside their layers.
+#: The share of the free memory that workers may use without their layers.
 WORKER_MEMORY_SHARE = 0.3
 
 
 def workers_at_once(free_bytes: int, start_bytes: int | None = None) -> int:
-    """How many workers may be alive at once where `free_bytes` are free.
+    """The maximum number of workers alive at once with `free_bytes` of free memory.
 
-    `start_bytes` is the private memory of one that has just started; None stands for what is usual.
+    `start_bytes` is the private memory of a worker after its start; None means WORKER_START_BYTES.
     """
     worker_bytes = (WORKER_START_BYTES if start_bytes is None else start_bytes) + WORKER_GROWTH_BYTES
     fitting = int(free_bytes * WORKER_MEMORY_SHARE) // worker_bytes
@@ -135,7 +135,7 @@ def workers_at_once(free_bytes: int, start_bytes: int | None = None) -> int:
 
 
 def variants(case: Case, *, process_index: int, has_steady_allocator: bool) -> tuple[Case, ...]:
-    """The case, and in the first process the same under the system's allocator, where that is another one."""
+    """The case, and in the first process the same case with the system's allocator, if that differs."""
     steady = case.allocator is Allocator.STEADY and case.device == "cpu" and has_steady_allocator
     if process_index or not steady:
         return (case,)
@@ -156,9 +156,9 @@ Worker = TypeVar("Worker", bound=Hashable)
 def batches(
     cases: Sequence[Case], needed: Callable[[Case], Sequence[Worker]], *, most: int
 ) -> tuple[tuple[int, ...], ...]:
-    """Share the cases out so that each batch needs at most `most` workers; as positions, in the order of the sweep.
+    """Divide the cases into batches that need at most `most` workers each; positions in the order of the sweep.
 
-    Cases of one problem stay in one batch where their workers fit. A case that alone needs more is a batch of its own.
+    Cases of one problem stay in one batch if their workers fit. A case that needs more workers is a batch of its own.
     """
     by_problem: dict[Problem, list[int]] = {}
     for position, case in enumerate(cases):
@@ -181,7 +181,7 @@ def batches(
 def _parts(
     positions: Sequence[int], needs: Sequence[frozenset[Worker]], most: int
 ) -> list[tuple[frozenset[Worker], list[int]]]:
-    """The cases of one problem in parts that need at most `most` workers each; those of equal needs stay together."""
+    """Divide the cases of one problem into parts of at most `most` workers; cases with equal workers stay together."""
     by_need: dict[frozenset[Worker], list[int]] = {}
     for position, need in zip(positions, needs, strict=True):
         by_need.setdefault(need, []).append(position)
@@ -195,7 +195,7 @@ def _parts(
     return parts
 
 
-#: Batches, which follow each other in a process, each with its cohorts.
+#: The batches of a process in their order, each with its cohorts.
 Batches: TypeAlias = tuple[tuple[Cohort, ...], ...]
 
 
@@ -207,7 +207,7 @@ def grouped(
     memory_limit: int,
     cache_bytes: int = CACHE_BYTES,
 ) -> Batches:
-    """Share the cases out among batches and these among cohorts, which are numbered through."""
+    """Divide the cases into batches and these into cohorts; cohorts are numbered across batches."""
     found: list[tuple[Cohort, ...]] = []
     for positions in batches(cases, needed, most=most_workers):
         before = sum(map(len, found))
@@ -222,7 +222,7 @@ def grouped(
     return tuple(found)
 
 
-#: What to know of a case whose blocks did not take turns with those of the same layer under other settings.
+#: The note of a case that is not interleaved with all other settings of its layer.
 APART = "not interleaved with all other settings of its layer, which did not fit at once"
 
 
@@ -236,7 +236,7 @@ def apart(cases: Sequence[Case], batches: Batches) -> frozenset[int]:
 
 
 def shuffled(items: Sequence[int], *, seed: int, process_index: int, cohort: int, round_index: int) -> list[int]:
-    """The order of one round: random, and the same again for the same seed."""
+    """The order of one round: random, and equal for equal seeds."""
     order = list(items)
     random.Random(f"{seed}/{process_index}/{cohort}/{round_index}").shuffle(order)
     return order

@@ -1,4 +1,4 @@
-"""How surely the floors of two runs differ: p-values of a rank test, q-values over many cases. Pure; never a gate."""
+"""P-values of a rank test on the floors of two runs, and q-values over many cases. Pure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from convbench.measure.estimate import Floats, Integers
 def p_values(base: Floats, new: Floats, processes: Integers, factor: Floats) -> Floats:
     """The p-value of each case against "its time changed by a factor of `factor` or less", from its process floors.
 
-    `base` and `new` are (cases, processes) with the first `processes` of each row filled. One-sided Mann-Whitney U
-    (Mann and Whitney, "On a test of whether one of two random variables is stochastically larger than the other",
-    1947) in the direction that fits better, exact; the process is the unit, since blocks of one are not independent.
-    The shift is the threshold: "slower" asks whether new exceeds base * factor, "faster" whether base exceeds new *
-    factor. The smaller of both needs no doubling, because no change within the threshold makes both likely. Ties count
-    against a difference. NaN where a side has no process.
+    `base` and `new` are (cases, processes), in seconds, with the first `processes` of each row filled. The test is the
+    exact one-sided Mann-Whitney U in the direction that fits better. Mann and Whitney, "On a test of whether one of two
+    random variables is stochastically larger than the other", 1947. A process is one observation, since blocks of one
+    process are not independent. The shift is the threshold: "slower" tests whether new exceeds base * factor, "faster"
+    whether base exceeds new * factor. The smaller p-value needs no doubling: no change within the threshold makes both
+    likely. Ties count against a difference. NaN where a side has no process.
     """
     found = np.full(len(base), np.nan)
     slower, faster = (np.zeros(len(base), dtype=np.int64) for _ in range(2))
     scale = factor[:, np.newaxis]
     with np.errstate(over="ignore"):
-        for column in range(base.shape[1]):  # NaN exceeds nothing
+        for column in range(base.shape[1]):  # comparisons with NaN are false
             slower += (new[:, [column]] > base * scale).sum(axis=1)
             faster += (base[:, [column]] > new * scale).sum(axis=1)
     for count in np.unique(processes[processes > 0]).tolist():
@@ -36,7 +36,7 @@ def p_values(base: Floats, new: Floats, processes: Integers, factor: Floats) -> 
 def _at_least(size: int) -> Floats:
     """P(U >= u) for u = 0 ... size**2, of two samples of this size from one distribution.
 
-    By the recurrence over whether the largest of all belongs to the first sample or to the second.
+    Computed by a recurrence: the largest of all values belongs to the first sample or to the second.
     """
     chances: list[Floats] = [np.ones(1)] * (size + 1)  # of U for samples of (row, column)
     for row in range(1, size + 1):
@@ -52,7 +52,7 @@ def _at_least(size: int) -> Floats:
 
 
 def q_values(p: Floats) -> Floats:
-    """The least rate of false discoveries at which each case would be among the discoveries; NaN stays.
+    """The lowest false discovery rate at which each case is a discovery; NaN stays NaN.
 
     Benjamini and Hochberg, "Controlling the false discovery rate", 1995.
     """

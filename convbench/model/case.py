@@ -75,7 +75,7 @@ class WorkerSettings:
     module: str = TORCH_CONV2D
 
     @property
-    def peculiarities(self) -> tuple[bool, ...]:
+    def special_settings(self) -> tuple[bool, ...]:
         """What may keep a process from starting, or from what the machine can do; smallest where nothing does."""
         return (self.module != TORCH_CONV2D, bool(self.env), self.deterministic)
 

@@ -37,7 +37,7 @@ from convbench.model.result import (
     Result,
     Run,
 )
-from convbench.model.variables import HIDDEN, Variables, hidden, telling
+from convbench.model.variables import HIDDEN, Variables, hidden, recorded
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 Noun = TypeVar("Noun")
@@ -541,7 +541,7 @@ def environment_from_json(document: Json) -> Environment:
 
 
 def _of_today(environment: Environment) -> Environment:
-    return replace(environment, variables=telling(environment.variables))
+    return replace(environment, variables=recorded(environment.variables))
 
 
 def run_from_json(document: Json) -> Run:

@@ -16,7 +16,7 @@ Variables = tuple[tuple[str, str], ...]
 
 #: The variables that are stored of a machine: those that torch, Python and what lies below them read, and that change
 #: how fast a layer is or what comes out. No others: whatever else begins with NVIDIA_ or TORCH_ may be a secret.
-_TELLING = """
+_RECORDED = """
 OMP_NUM_THREADS OMP_THREAD_LIMIT OMP_DYNAMIC OMP_NESTED OMP_MAX_ACTIVE_LEVELS OMP_PROC_BIND OMP_PLACES OMP_SCHEDULE
 OMP_WAIT_POLICY OMP_STACKSIZE OMP_CANCELLATION OMP_DEFAULT_DEVICE
 GOMP_CPU_AFFINITY GOMP_SPINCOUNT GOMP_STACKSIZE
@@ -71,7 +71,7 @@ MALLOC_MMAP_MAX_ MALLOC_TRIM_THRESHOLD_ MALLOC_TOP_PAD_ MALLOC_PERTURB_ MALLOC_C
 TCMALLOC_RELEASE_RATE TCMALLOC_MAX_TOTAL_THREAD_CACHE_BYTES MIMALLOC_ALLOW_LARGE_OS_PAGES MIMALLOC_PURGE_DELAY
 PYTHONMALLOC PYTHONOPTIMIZE PYTHON_GIL PYTHON_JIT PYTHONTRACEMALLOC
 """
-TELLING = frozenset(_TELLING.split())
+RECORDED = frozenset(_RECORDED.split())
 
 #: What a name holds that looks like a secret's, in any case; the last are whole words between underscores.
 _SECRET = re.compile(
@@ -89,7 +89,7 @@ def is_secret(name: str, value: str = "") -> bool:
     """Whether a variable's name looks like a secret's, or its value holds a URL with a password."""
     if "@" in value and _URL.search(value):
         return True
-    return name not in TELLING and _SECRET.search(_HARMLESS.sub("", name)) is not None
+    return name not in RECORDED and _SECRET.search(_HARMLESS.sub("", name)) is not None
 
 
 def may_hold_secrets(text: str) -> bool:
@@ -107,9 +107,9 @@ def shown(variables: Iterable[tuple[str, str]]) -> Variables:
     return tuple(sorted((name, _cut(value)) for name, value in hidden(variables)))
 
 
-def telling(variables: Iterable[tuple[str, str]]) -> Variables:
+def recorded(variables: Iterable[tuple[str, str]]) -> Variables:
     """What is stored of those variables that change what torch does; no others."""
-    return shown((name, value) for name, value in variables if name in TELLING)
+    return shown((name, value) for name, value in variables if name in RECORDED)
 
 
 def is_whole(value: str) -> bool:

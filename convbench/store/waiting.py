@@ -39,18 +39,18 @@ TRIES_SHARE = 0.05
 UNFINISHED_S = 3600.0
 
 
-def record(url_or_path: str | None, *, told: Callable[[str], None]) -> Record:
+def record(url_or_path: str | None, *, message: Callable[[str], None]) -> Record:
     """Open a database to write a run, making it where there is none: a file itself, a server by way of this disk.
 
-    `told` gets a line for the user whenever results begin to wait, were sent, or still wait at the end.
+    `message` gets a line for the user whenever results begin to wait, were sent, or still wait at the end.
     """
     store = Store.create(url_or_path)
     if store.is_file:
         return store
     try:
         _remove_unfinished()
-        _send_all(store, told)
-        return _Journaled(store, told)
+        _send_all(store, message)
+        return _Journaled(store, message)
     except BaseException:
         store.close()
         raise
@@ -61,7 +61,7 @@ def waiting_file(run_id: str) -> Path:
     return WAITING / f"{run_id}.db"
 
 
-def send_waiting(url_or_path: str | None, *, told: Callable[[str], None]) -> None:
+def send_waiting(url_or_path: str | None, *, message: Callable[[str], None]) -> None:
     """Send what waits on this disk for a server's database. Where nothing does, the database is not even opened.
 
     A database that refuses costs a line: whoever asks it next will hear more.
@@ -70,16 +70,16 @@ def send_waiting(url_or_path: str | None, *, told: Callable[[str], None]) -> Non
         return
     try:
         with Store.change(url_or_path) as server:
-            _send_all(server, told)
+            _send_all(server, message)
     except StoreError as error:
-        told(f"what waits in {WAITING} was not sent: {error.message}")
+        message(f"what waits in {WAITING} was not sent: {error.message}")
 
 
 def _files() -> list[Path]:
     return sorted(WAITING.glob("*.db"))
 
 
-def _send_all(server: Store, told: Callable[[str], None]) -> None:
+def _send_all(server: Store, message: Callable[[str], None]) -> None:
     """Send the runs that wait for this server, all but those that a living process is still writing."""
     identity = server.identity()
     for path in _files():
@@ -89,7 +89,7 @@ def _send_all(server: Store, told: Callable[[str], None]) -> None:
             gone = not path.exists()  # another process has just sent it
             line = None if gone else f"run {path.stem} waits in {path} and was not sent: {error.message}"
         if line is not None:
-            told(line)
+            message(line)
 
 
 def _send(path: Path, server: Store, identity: str | None) -> str | None:
@@ -148,9 +148,9 @@ def _remove_unfinished() -> None:
 class _Journaled:
     """A run that is written to a file on this disk, and from there to a server whenever that is there."""
 
-    def __init__(self, server: Store, told: Callable[[str], None]) -> None:
+    def __init__(self, server: Store, message: Callable[[str], None]) -> None:
         self._server = server
-        self._told = told
+        self._message = message
         self._journal: Store | None = None
         self._behind = False  # the server may lack something that the file has
         self._waiting = False  # and the user was told
@@ -235,7 +235,7 @@ class _Journaled:
             self._here.close()
             path = waiting_file(run_id)
             if self._behind:
-                self._told(
+                self._message(
                     f"results still wait in {path}; `convbench runs` with this database sends them when it is back"
                 )
             else:
@@ -279,13 +279,13 @@ class _Journaled:
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
             if not self._waiting:
                 self._waiting = True
-                self._told(f"{error.message}; results wait in {waiting_file(run_id)} meanwhile")
+                self._message(f"{error.message}; results wait in {waiting_file(run_id)} meanwhile")
             return
         self._behind = False
         self._pause_s = FIRST_PAUSE_S
         if self._waiting:
             self._waiting = False
-            self._told(f"the database {self._server.place} is back: what waited was sent")
+            self._message(f"the database {self._server.place} is back: what waited was sent")
 
 
 #: What a runner writes a run to.

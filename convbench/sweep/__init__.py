@@ -1,4 +1,4 @@
-"""The sweep room: YAML text -> Sweep -> cases and rejections."""
+"""Reads sweeps: YAML text -> Sweep -> cases and rejections."""
 
 from convbench.sweep.expand import Plan, case_of, cases
 from convbench.sweep.parse import KINDS, Sweep, load, thresholds

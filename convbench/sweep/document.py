@@ -1,7 +1,7 @@
-"""YAML text -> a tree of values that know their lines. Of sweeps it knows nothing.
+"""YAML text -> a tree of values with their line numbers. What a sweep may contain is in parse.py.
 
-The text is read as YAML's events, not by a YAML loader: a loader would turn `yes`, `010` or `1:30` into something that
-nobody wrote, keep the last of duplicate keys and follow tags.
+The text is read as YAML's events. A YAML loader would convert `yes`, `010` or `1:30` to other values, drop all but the
+last of duplicate keys, and follow tags.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from convbench.errors import Mistake, SweepError
 from convbench.model.result import Run
 from convbench.model.variables import HIDDEN, is_secret
 
-#: Values a file may expand to, aliases counted like what they stand for: 1,000,000 cases of four settings fit.
+#: Maximum number of values in a file with aliases expanded: 1,000,000 cases of four settings fit.
 MOST_VALUES = 10_000_000
-#: Characters that count as one more value, so that an alias of a long text counts like what it stands for.
+#: Each LONG_TEXT characters of a text count as one more value, so that aliases of long texts are limited too.
 LONG_TEXT = 100
-#: The deepest nesting read; a sweep has five levels (a side of a pair in an axis).
+#: The maximum nesting; a sweep has five levels (one number of a [height, width] in an axis).
 DEEPEST = 10
-#: Mistakes told of one file; reading stops at the next one.
+#: Maximum number of mistakes reported for a file; reading stops at the next one.
 MOST_MISTAKES = 50
-#: Text in messages is cut after so many characters.
+#: Text in messages is cut after this number of characters.
 LONGEST_SHOWN = 60
 
 Scalar = str | int | float | bool | None
@@ -34,7 +34,7 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A value with the line it starts on; a mapping holds (line of the key, value). `size` counts the values in it."""
+    """A value and the line on which it starts. A mapping holds (line of the key, value). `size` counts its values."""
 
     line: int
     value: Scalar | list[Node] | dict[str, tuple[int, Node]]
@@ -42,7 +42,7 @@ class Node:
     size: int = 1
 
     def __str__(self) -> str:
-        """What it is, for `expected ..., got ...`."""
+        """The value as text for `expected ..., got ...`."""
         value = self.value
         if isinstance(value, dict):
             return "a mapping" if value else "an empty mapping"
@@ -57,23 +57,23 @@ class Node:
 
 @dataclass(slots=True)
 class Mistakes:
-    """Collects the mistakes of one file, so that all of them are told at once, up to `MOST_MISTAKES`."""
+    """Collects the mistakes of one file, up to `MOST_MISTAKES`, so that one error reports all of them."""
 
     path: str
     found: list[Mistake] = field(default_factory=list)
-    secrets: bool = False  # whether the file holds values that are not stored
+    secrets: bool = False  # whether the file holds secrets, whose values are not stored
 
     def add(self, line: int, where: str, message: str, hint: str | None = None) -> None:
-        """Note a mistake; `where` is the path inside the file: `axes.kernel_size[2]`.
+        """Add a mistake; `where` is the path inside the file: `axes.kernel_size[2]`.
 
-        Raises SweepError at one too many.
+        Raises SweepError where there are `MOST_MISTAKES` already.
         """
         if len(self.found) == MOST_MISTAKES:
-            raise self.error(f"these are the first {MOST_MISTAKES} mistakes, there are more")
+            raise self.error(f"these are the first {MOST_MISTAKES} mistakes; correct them to see the others")
         self.found.append(Mistake(path=self.path, line=line, where=where, message=message, hint=hint))
 
     def expected(self, what: str, node: Node, where: str, hint: str | None = None) -> None:
-        """Note that a value is not what was expected."""
+        """Add the mistake that a value is not as expected."""
         self.add(node.line, where, f"expected {what}, got {node}", hint)
 
     def error(self, hint: str | None = None) -> SweepError:
@@ -82,7 +82,7 @@ class Mistakes:
 
 
 def clipped(text: str) -> str:
-    """Text in quotes, on one line, of a length one can read."""
+    """Text in quotes, on one line, cut to `LONGEST_SHOWN` characters."""
     return repr(_short(text))
 
 
@@ -92,7 +92,7 @@ def below(where: str, key: str) -> str:
 
 
 def _shown(text: str, where: str) -> str:
-    """Text that stands at a place, unless a secret belongs there."""
+    """The text at a place in the file, or `HIDDEN` if the place is for a secret."""
     return HIDDEN if is_secret(where.rpartition(".")[2], text) else text
 
 
@@ -100,14 +100,14 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
-#: All but YAML's printable characters (YAML 1.2, 5.1): control characters, surrogates, noncharacters.
+#: All characters that are not printable in YAML (YAML 1.2, 5.1): control characters, surrogates, noncharacters.
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML counts as one
+_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # as YAML defines it
 _TAG_DIRECTIVE = re.compile("(?:^|[\n\r\x85\u2028\u2029])%TAG")
-_NO_TAGS = "take it out: values are read as they are written"
+_NO_TAGS = "remove it: values are read as they are written"
 
-#: YAML 1.2's core schema, but numbers with a leading zero, `.inf` and `.nan` are left as text: what 010 means depends
-#: on YAML's version. Longer numbers are text as well.
+#: YAML 1.2's core schema, except that numbers with a leading zero, `.inf` and `.nan` stay text: the meaning of 010
+#: depends on YAML's version. Numbers longer than _LONGEST_NUMBER characters stay text too.
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _BASED_INTEGER = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -120,7 +120,7 @@ _WORDS: dict[str, bool | None] = {
 
 
 def plain(text: str) -> Scalar:
-    """What text without quotes stands for."""
+    """The value of text without quotes."""
     if text in _WORDS:
         return _WORDS[text]
     if len(text) > _LONGEST_NUMBER:
@@ -135,9 +135,9 @@ def plain(text: str) -> Scalar:
 
 
 def compose(text: str, mistakes: Mistakes) -> Node:
-    """The only document in `text`, empty text being null; raises SweepError where it is not YAML, or more than one.
+    """The single document in `text`; empty text is null. Raises SweepError for invalid YAML, or several documents.
 
-    Tags and duplicate keys go into `mistakes` and reading goes on.
+    Tags and duplicate keys are added to `mistakes`, and reading continues.
     """
     unprintable = UNPRINTABLE.search(text)
     if unprintable:
@@ -145,7 +145,7 @@ def compose(text: str, mistakes: Mistakes) -> Node:
         mistakes.add(line, "", f"control characters are not allowed, got U+{ord(unprintable[0]):04X}")
         raise mistakes.error()
     tag = _TAG_DIRECTIVE.search(text)
-    if tag:  # the parser holds each against all others
+    if tag:  # the parser compares each with all others, which is slow
         mistakes.add(
             1 + len(_LINE_BREAK.findall(text, 0, tag.end())), "", "YAML tags are not allowed, got %TAG", _NO_TAGS
         )
@@ -169,10 +169,10 @@ class _Composer:
     """Builds the tree from YAML's events."""
 
     def __init__(self, text: str, mistakes: Mistakes) -> None:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # without libyaml: the same, ten times slower
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # without libyaml: ten times slower
         self._events: Iterator[yaml.Event] = yaml.parse(text, Loader=loader)
         self._mistakes = mistakes
-        self._anchors: dict[str | None, Node | None] = {}  # None: begun and not ended
+        self._anchors: dict[str | None, Node | None] = {}  # None: not yet complete
         self._values = 0
 
     def document(self) -> Node | None:
@@ -180,18 +180,18 @@ class _Composer:
         root = None
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent) and root is not None:
-                raise self._dead_end(event, "", "expected one document, got a second one", "one sweep per file")
+                raise self._fatal(event, "", "expected one document, got a second one", "one sweep per file")
             if isinstance(event, yaml.NodeEvent):
                 root = self._node(event, "", 0)
         return root
 
-    def _dead_end(self, event: yaml.Event, where: str, message: str, hint: str | None = None) -> SweepError:
+    def _fatal(self, event: yaml.Event, where: str, message: str, hint: str | None = None) -> SweepError:
         self._mistakes.add(_line(event), where, message, hint)
         return self._mistakes.error()
 
     def _node(self, event: yaml.Event, where: str, depth: int) -> Node:
         if depth > DEEPEST:
-            raise self._dead_end(event, where, f"nested more than {DEEPEST} deep")
+            raise self._fatal(event, where, f"nested more than {DEEPEST} deep")
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, where)
         assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
@@ -208,17 +208,17 @@ class _Composer:
     def _alias(self, event: yaml.AliasEvent, where: str) -> Node:
         node = self._anchors.get(event.anchor)
         if node is None:
-            problem = "is inside what it stands for" if event.anchor in self._anchors else "stands for nothing above it"
-            raise self._dead_end(
-                event, where, f"the alias {_shown(f'*{_short(event.anchor or str())}', where)} {problem}"
+            problem = (
+                "refers to a value that contains it" if event.anchor in self._anchors else "has no anchor above it"
             )
+            raise self._fatal(event, where, f"the alias {_shown(f'*{_short(event.anchor or str())}', where)} {problem}")
         self._count(node.size, event, where)
         return node
 
     def _count(self, values: int, event: yaml.Event, where: str) -> None:
         self._values += values
         if self._values > MOST_VALUES:
-            raise self._dead_end(event, where, f"the file expands to more than {units.count(MOST_VALUES)} values")
+            raise self._fatal(event, where, f"the file expands to more than {units.count(MOST_VALUES)} values")
 
     def _content(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, where: str, depth: int) -> Node:
         before = self._values
@@ -246,7 +246,7 @@ class _Composer:
         key = event.value if isinstance(event, yaml.ScalarEvent) else str(node)
         value = self._node(next(self._events), below(where, key), depth + 1)
         if not isinstance(event, yaml.ScalarEvent):
-            self._mistakes.expected("a word as key", node, where)
+            self._mistakes.expected("text as key", node, where)
         elif key in mapping:
             first = mapping[key][0]
             self._mistakes.add(_line(event), where, f"duplicate key {clipped(key)}, first on line {first}")
@@ -260,21 +260,21 @@ def _line(event: yaml.Event) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """A variable whose value is not stored."""
+    """An environment variable whose value is not stored."""
 
     name: str
     value: str = field(repr=False)
     line: int
 
 
-#: A scalar: its text, where it begins and ends in the file, and its line.
+#: A scalar: its text, its first character and its end in the file, and its line.
 _Span = tuple[str, int, int, int]
 
 
 def without_secrets(text: str) -> tuple[str, list[Secret]]:
-    """The YAML text with `HIDDEN` for the value of every key that is a secret's, and what these values were.
+    """The YAML text with `HIDDEN` in place of every secret, and the secrets.
 
-    A text that is no YAML is not returned at all.
+    A text that is not valid YAML is replaced as a whole.
     """
     try:
         found = sorted(_secrets(text), key=lambda each: each[1][1:])
@@ -283,7 +283,7 @@ def without_secrets(text: str) -> tuple[str, list[Secret]]:
     left, at = [], 0
     for _, (_, begin, end, _) in found:
         if begin < at:
-            continue  # an alias stands for what is replaced already
+            continue  # an alias: its value is replaced already
         old = text[begin:end]
         anchor = re.match(r"&\S+\s", old)
         left += [text[at:begin], anchor[0] if anchor else "", f"'{HIDDEN}'", "\n" if old.endswith("\n") else ""]
@@ -296,7 +296,7 @@ def _secrets(text: str) -> Iterator[tuple[str, _Span]]:
     """The name of every secret, and the place of its value."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     anchors: dict[str | None, _Span] = {}
-    outer: list[list[str | None] | None] = []  # of each open mapping the key whose value comes; None for a list
+    outer: list[list[str | None] | None] = []  # for each open mapping the key of the next value; None for a list
     for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.CollectionEndEvent):
             outer.pop()
@@ -320,5 +320,5 @@ def _secrets(text: str) -> Iterator[tuple[str, _Span]]:
 
 
 def of_today(run: Run) -> Run:
-    """A run whose source holds no values of secrets, which older versions stored."""
+    """The run with secrets removed from its source, which older versions stored."""
     return replace(run, source=without_secrets(run.source)[0])

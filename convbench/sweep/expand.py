@@ -1,4 +1,4 @@
-"""Sweep -> Plan: the points of a sweep as cases and rejections, equal ones merged."""
+"""Sweep -> Plan: expands a sweep's points into cases and rejections, and merges equal ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from convbench.sweep.parse import KINDS, Listed, Sweep, Value, Values, read_valu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a sweep comes to: points == excluded + merged + len(cases) + len(rejections)."""
+    """The cases and rejections of a sweep: points == excluded + merged + len(cases) + len(rejections)."""
 
     cases: tuple[Case, ...]
     rejections: tuple[Rejection, ...]
@@ -34,13 +34,13 @@ class Plan:
 def cases(sweep: Sweep) -> Plan:
     """All points of a sweep as cases and rejections, equal ones merged.
 
-    The order is the file's, but that the cases of one problem come one after the other: execution settings vary
-    fastest. What depends on the problem alone is done once per problem, and problems and settings are numbered, because
-    hashing them for each point would take most of the time.
+    The order is the file's, except that the cases of one problem are adjacent: execution settings vary fastest. Work
+    that depends on the problem only is done once per problem. Problems and settings are numbered, because hashing them
+    for each point would take most of the time.
     """
     points = excluded = merged = 0
     exclusions = _Exclusions(sweep.exclude)
-    problems: dict[Problem, tuple[int, str | None]] = {}  # its number, and why torch would refuse it
+    problems: dict[Problem, tuple[int, str | None]] = {}  # its number, and torch's reason to refuse it
     combinations: dict[tuple[Value, ...], int] = {}  # of settings: its number
     found: dict[tuple[int, int], Case] = {}  # by both numbers
     again: dict[tuple[int, int], tuple[int, str | None]] = {}  # of those in `found` that occur again: count and label
@@ -86,10 +86,10 @@ def cases(sweep: Sweep) -> Plan:
 
 
 def case_of(options: Mapping[str, str]) -> Case:
-    """The case of settings whose values are written as in YAML, by name; for the command line.
+    """The case of settings by name, with values written as in YAML; for the command line.
 
-    Raises RequestError with everything wrong in them: `--kernel-size: expected an integer of at least 1, got 'three'`.
-    What torch would refuse is not wrong here, see Case.refusal.
+    Raises RequestError with all mistakes: `--kernel-size: expected an integer of at least 1, got 'three'`. A case that
+    torch would refuse is no mistake here; see Case.refusal.
     """
     read: _Settings = {}
     found: list[Mistake] = []
@@ -109,7 +109,7 @@ def case_of(options: Mapping[str, str]) -> Case:
 
 
 def _place(mistake: Mistake) -> str:
-    """`--env.A`, `--padding[1]`: the option, and where in its value."""
+    """The option and the place in its value: `--env.A`, `--padding[1]`."""
     dot = "" if mistake.where[:1] in ("", "[") else "."
     return f"{mistake.path}{dot}{mistake.where}"
 
@@ -121,19 +121,19 @@ def _option(name: str) -> str:
 _Settings = dict[str, Value]
 _Numbered = tuple[int, _Settings]
 _DEFAULTS: _Settings = {name: row.default for name, row in OF_CASE.items()}  # type: ignore[misc]  # values of its kind
-#: Settings of a problem whose value can be a word that stands for a number.
+#: Settings of a problem whose value can be a number or a word for one.
 _WORDS = tuple(name for name in PROBLEM_SETTINGS if TABLE[name].kind.least is not None and TABLE[name].kind.words)
 
 
 def _axes_left(sweep: Sweep, entry: Listed) -> dict[str, tuple[Value, ...]]:
-    """The values of every axis for one entry of `cases`, in the order of the file; one value where it names it."""
+    """The values of every axis for one entry of `cases`, in the order of the file; one value for a named setting."""
     axes = {axis.name: axis.values for axis in sweep.axes} | {name: (value,) for name, value in entry.given}
     defaults = _DEFAULTS | {"allocator": sweep.allocator}
     return axes | {name: (value,) for name, value in defaults.items() if name not in axes}
 
 
 def _product(axes: dict[str, tuple[Value, ...]], among: Collection[str]) -> Iterator[_Settings]:
-    """The points over those axes that are `among` some names; the last one varies fastest."""
+    """All combinations of the axes in `among`; the last axis varies fastest."""
     names = [name for name in axes if name in among]
     for values in product(*(axes[name] for name in names)):
         yield dict(zip(names, values, strict=True))
@@ -151,10 +151,10 @@ def _resolve(written: _Settings) -> Problem:
 
 
 class _Exclusions:
-    """The entries of `exclude`: which points they take out. Words match as written, numbers by value."""
+    """The entries of `exclude` and the points that they match. Words match as written, numbers by value."""
 
     def __init__(self, exclude: Sequence[Values]) -> None:
-        rest: dict[Values, list[Values]] = {}  # what else the entries want whose problem part is the same
+        rest: dict[Values, list[Values]] = {}  # the execution settings of entries, by their problem settings
         for wanted in exclude:
             part = tuple(sorted((name, value) for name, value in wanted if name in PROBLEM_SETTINGS))
             rest.setdefault(part, []).append(tuple(pair for pair in wanted if pair[0] in CASE_SETTINGS))
@@ -162,7 +162,7 @@ class _Exclusions:
         self._settings = [Lookup(wanted) for wanted in rest.values()]
 
     def matching(self, written: _Settings, problem: Problem) -> tuple[int, ...]:
-        """The numbers of the problem parts that match."""
+        """The numbers of the entries' problem settings that match."""
         if not self._settings:
             return ()
         numbers = {name: getattr(problem, name) for name in PROBLEM_SETTINGS}
@@ -170,6 +170,6 @@ class _Exclusions:
         return tuple(sorted(self._problems.numbers(numbers, words)))
 
     def left(self, matching: tuple[int, ...], settings: list[_Numbered]) -> list[_Numbered]:
-        """The settings that stay for a problem that these problem parts match."""
+        """The settings that are not excluded for a problem with these matches."""
         lookups = [self._settings[number] for number in matching]
         return [each for each in settings if not any(lookup.numbers(each[1]) for lookup in lookups)]

@@ -1,4 +1,4 @@
-"""YAML text -> Sweep: what users may write in a sweep file, with all mistakes at once. Nothing is coerced."""
+"""YAML text -> Sweep: validates a sweep file and reports all mistakes at once. No value is coerced."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ from convbench.sweep.document import (
     without_secrets,
 )
 
-#: Bytes a sweep file may have; 1,000,000 cases of four settings take as much.
+#: Maximum size of a sweep file, bytes: 1,000,000 cases of four settings fit.
 MOST_BYTES = 100 * 2**20
-#: Points a sweep may have; more is a slip, and would fill the memory.
+#: Maximum number of points of a sweep; more are probably a mistake, and would fill the memory.
 MOST_POINTS = 1_000_000
-#: The largest seed that every random generator takes.
+#: The largest seed that every random generator accepts.
 MOST_SEED = 2**32 - 1
-#: Characters. A name becomes part of a file's name and of headlines.
+#: Maximum lengths in characters. A name is used in file names and headings.
 LONGEST_NAME = 200
 LONGEST_DESCRIPTION = 100_000
 LONGEST_VARIABLE = 4096
-#: Environment variables that an `env` may have.
+#: Maximum number of environment variables in an `env`.
 MOST_VARIABLES = 100
-#: Characters that the environment variables of all points may have together: every label holds its own.
+#: Maximum characters of the environment variables of all points together: every label contains its own.
 MOST_CHARACTERS = 200_000_000
-#: Points times the different sets of settings that the entries of a list name: each point looks up each set.
+#: Maximum of points times different sets of settings in the entries of a list: each point looks up each set.
 MOST_LOOKUPS = 20 * MOST_POINTS
 
-#: A setting's value. Numbers are normalized (3 -> (3, 3)), words stand as they are written: `half`, `depthwise`.
+#: A setting's value. Numbers are normalized (3 -> (3, 3)), words stay as written: `half`, `depthwise`.
 Value = int | bool | str | None | tuple[int, ...] | Env
 Values = tuple[tuple[str, Value], ...]
 
@@ -79,10 +79,10 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """What a sweep file asks for. `source` is its text; a file without `cases` has one entry that names nothing.
+    """The content of a sweep file. `source` is its text. A file without `cases` has one entry without settings.
 
-    `secrets` are the variables under `env` that hold some, as (name, value). The values stand nowhere else: not in
-    `source`, and not in a case, which is the same one whatever they are.
+    `secrets` are the variables under `env` that hold secrets, as (name, value). Only this field holds their values:
+    `source` and cases hide them, so a case does not depend on them.
     """
 
     path: str
@@ -100,20 +100,20 @@ class Sweep:
 
 
 def load(path: Path) -> Sweep:
-    """The sweep in a file; raises RequestError where it cannot be read, SweepError where it holds mistakes."""
+    """The sweep in a file; raises RequestError for an unreadable file, SweepError for mistakes."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)  # /dev/zero has no end
         if len(data) > MOST_BYTES:
-            raise RequestError(f"{path}: expected at most {units.size(MOST_BYTES)}, got more", hint="is it a sweep?")
+            raise RequestError(f"{path}: expected at most {units.size(MOST_BYTES)}, got more", hint="give a sweep file")
         text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()
     except UnicodeDecodeError as error:
-        hint = "save it as UTF-8"
+        hint = "save the file as UTF-8"
         raise RequestError(f"{path}: expected text in UTF-8, got other bytes at {error.start}", hint=hint) from None
     except FileNotFoundError:
         raise RequestError(f"{path}: no such file", hint=_neighbours(path)) from None
     except IsADirectoryError:
-        hint = f"name a file in it, {path / 'sweep.yaml'} say"
+        hint = f"give a file in it, for example {path / 'sweep.yaml'}"
         raise RequestError(f"{path}: expected a sweep file, got a folder", hint=hint) from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -130,15 +130,15 @@ def _neighbours(path: Path) -> str | None:
     return f"did you mean {path.parent / close[0]}?" if close else None
 
 
-# What one value may be
+# The values of settings
 
 
-#: Every axis: what one value of it may be.
+#: The allowed values of every axis.
 KINDS: dict[str, Kind] = {name: row.kind for name, row in TABLE.items()}
 
 
 def read_value(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
-    """One value; None after a mistake, which `mistakes` then holds."""
+    """One value; None after a mistake, which is added to `mistakes`."""
     value = node.value
     if isinstance(value, list) and kind.pair:
         if len(value) != 2:
@@ -165,7 +165,7 @@ def read_value(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
             if value == word:
                 return word
         if kind.text and len(value) > LONGEST_NAME:
-            problem = f"it may have {LONGEST_NAME} characters"
+            problem = f"use at most {LONGEST_NAME} characters"
         elif kind.text:
             problem = kind.text(value)
         if kind.text and problem is None:
@@ -202,7 +202,7 @@ _TRUTHS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
 def _hint(kind: Kind, node: Node) -> str | None:
-    """What was probably meant."""
+    """A hint at the probably intended value."""
     value = node.value
     if isinstance(value, list) and value:
         return _LISTS
@@ -211,13 +211,13 @@ def _hint(kind: Kind, node: Node) -> str | None:
     if kind.truth and value.lower() in _TRUTHS:
         return f"did you mean {_TRUTHS[value.lower()]}?"
     if node.quoted and value and not isinstance(plain(value), str):
-        return "take the quotes away"
+        return "remove the quotes"
     if kind.least is not None and re.fullmatch("0[0-9]+", value):
-        return "take the leading zero away"
+        return "remove the leading zero"
     return did_you_mean(value, kind.words)
 
 
-#: How the places end where a percentage may have been meant.
+#: Keys of ratios, where users may have given a percentage.
 _RATIOS = ("precision", "threshold", "beyond_l2")
 
 
@@ -231,7 +231,7 @@ def _number(node: Node, where: str, low: float, high: float, mistakes: Mistakes)
 
 
 def _text(node: Node, where: str, mistakes: Mistakes, *, longest: int, lines: bool = True) -> str:
-    """Free text of 1 to `longest` characters, with line breaks where `lines`, without control characters."""
+    """Free text of 1 to `longest` characters without control characters; `lines` allows line breaks."""
     value = node.value
     if not isinstance(value, str):
         mistakes.expected("text", node, where, "put it in quotes" if isinstance(value, int | float) else None)
@@ -241,8 +241,8 @@ def _text(node: Node, where: str, mistakes: Mistakes, *, longest: int, lines: bo
     elif not 1 <= len(value.strip()) <= len(value) <= longest:
         got = f"got {units.count(len(value))}" if value.strip() else "got none"
         mistakes.add(node.line, where, f"expected 1 to {units.count(longest)} characters, {got}")
-    elif unwelcome := _CONTROL.search(value):  # in double quotes YAML can write any character
-        got = f"got U+{ord(unwelcome[0]):04X}"
+    elif control := _CONTROL.search(value):  # double-quoted YAML can contain any character
+        got = f"got U+{ord(control[0]):04X}"
         mistakes.add(node.line, where, f"control characters are not allowed, {got}")
     return value
 
@@ -250,7 +250,7 @@ def _text(node: Node, where: str, mistakes: Mistakes, *, longest: int, lines: bo
 _CONTROL = re.compile(f"{UNPRINTABLE.pattern}|[\r\x85]")
 
 
-# What a file may hold
+# The keys of a file
 
 _TOP = ("name", "description", "seed", "axes", "cases", "exclude", "measure", "compare")
 _LISTED_ONLY = ("label", "count")
@@ -264,13 +264,13 @@ _NUMBERS = {
     "budget": (1.0, LONGEST_BUDGET_S),
 }
 _MEASURE = (*_COUNTS, *_NUMBERS, "allocator")
-#: What `processes` was called before 2026-11-28: files and stored sweeps that say so are read as before.
+#: The name of `processes` before 2026-11-28; older files and stored sweeps use it.
 _OLD_PROCESSES = "passes"
 _COMPARE = ("threshold", "beyond_l2", "thresholds")
-#: The bounds of a threshold, ratios minus 1. No floor repeats better than the lower; from 1 on a percentage is meant.
+#: The bounds of a threshold, ratios minus 1. No floor repeats better than the lower; a value from 1 on is a percentage.
 _THRESHOLD = (0.005, 0.99)
 
-#: Where a key belongs that stands in the wrong place.
+#: The right place of each key, for hints at misplaced keys.
 _PLACES = {
     **dict.fromkeys(SETTINGS, "under axes"),
     **dict.fromkeys(_MEASURE[:-1], "under measure"),
@@ -282,7 +282,7 @@ _PLACES = {
 
 
 def parse(text: str, path: str) -> Sweep:
-    """The sweep that `text` describes; raises SweepError with all its mistakes, which name the file `path`."""
+    """The sweep in `text`; raises SweepError with all mistakes, which name the file `path`."""
     mistakes = Mistakes(path)
     root = compose(text, mistakes)
     if root.value is None:
@@ -311,8 +311,8 @@ def parse(text: str, path: str) -> Sweep:
             _limit_sets(wanted, points, top["compare"], "compare.thresholds", mistakes)
     source, secrets = without_secrets(text) if mistakes.secrets and not mistakes.found else (text, [])
     for name, line in _ambiguous(secrets):
-        hint = "its value is stored nowhere, so that it can tell no cases apart"
-        mistakes.add(line, "", f"expected one value of {name}, got another one", hint)
+        hint = "use one value: convbench does not store secrets, so cases cannot differ in them"
+        mistakes.add(line, "", f"expected one value of {name} in the whole file, got another one", hint)
     if mistakes.found:
         raise mistakes.error()
     return Sweep(
@@ -332,7 +332,7 @@ def parse(text: str, path: str) -> Sweep:
 
 
 def _ambiguous(secrets: Sequence[Secret]) -> Iterator[tuple[str, int]]:
-    """(name, line) of every secret that has another value than above."""
+    """(name, line) of every secret whose value differs from an earlier one."""
     seen: dict[str, str] = {}
     for secret in secrets:
         if seen.setdefault(secret.name, secret.value) != secret.value:
@@ -340,14 +340,14 @@ def _ambiguous(secrets: Sequence[Secret]) -> Iterator[tuple[str, int]]:
 
 
 def _mapping(node: Node, where: str, keys: tuple[str, ...], mistakes: Mistakes, what: str) -> dict[str, Node]:
-    """The values of the known keys; `what` was expected."""
+    """The values of the known keys; `what` describes the expected value in a mistake."""
     if not isinstance(node.value, dict):
         mistakes.expected(what, node, where)
         return {}
     for key, (line, _) in node.value.items():
         if key not in keys:
             place = _PLACES.get(key)
-            hint = f"it belongs {place}" if place else did_you_mean(key, keys) or f"known are {', '.join(keys)}"
+            hint = f"it belongs {place}" if place else did_you_mean(key, keys) or f"known keys: {', '.join(keys)}"
             mistakes.add(line, where, f"unknown key {clipped(key)}", hint)
     return {key: inner for key, (_, inner) in node.value.items() if key in keys}
 
@@ -372,7 +372,7 @@ def _axis(name: str, node: Node, mistakes: Mistakes) -> tuple[Value, ...]:
 
 
 def _range(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> tuple[Value, ...]:
-    """The values of {from, to, times} (16, 32, 64) or {from, to, step}, `to` itself only where it is hit."""
+    """The values of {from, to, times} (16, 32, 64) or {from, to, step}; includes `to` only if a step reaches it."""
     before = len(mistakes.found)
     assert kind.least is not None
     found = _mapping(node, where, ("from", "to", "times", "step"), mistakes, "a range")
@@ -438,7 +438,7 @@ def _exclude(node: Node, mistakes: Mistakes) -> tuple[Values, ...]:
     for index, entry in enumerate(_entries(node, "exclude", mistakes)):
         where = f"exclude[{index}]"
         if entry.value == {}:
-            mistakes.expected("at least one setting", entry, where, "an empty entry matches every point")
+            mistakes.expected("at least one setting", entry, where, "an empty entry would exclude every point")
         found = _mapping(entry, where, SETTINGS, mistakes, "a mapping of settings")
         exclude.append(_given(found, where, mistakes))
     return tuple(exclude)
@@ -450,7 +450,7 @@ def _measure(node: Node, mistakes: Mistakes) -> tuple[Measure, Allocator]:
     found = _mapping(node, "measure", (*_MEASURE, *older), mistakes, f"a mapping of {', '.join(_MEASURE)}")
     if older and "processes" in given:
         line = max(given[name][0] for name in ("processes", *older))
-        mistakes.add(line, "measure", f"expected processes or {_OLD_PROCESSES}, got both", "they mean the same")
+        mistakes.add(line, "measure", f"expected processes or {_OLD_PROCESSES}, got both", "give processes only")
     default = Measure()
 
     def count(name: str, written: str) -> int:
@@ -497,21 +497,21 @@ def _special(entry: Node, where: str, mistakes: Mistakes) -> Special:
     if isinstance(entry.value, dict) and "threshold" not in entry.value:
         mistakes.add(entry.line, where, "missing threshold")
     elif isinstance(entry.value, dict) and len(entry.value) == 1:
-        hint = "one for all cases is compare.threshold"
+        hint = "set the threshold of all cases with compare.threshold"
         mistakes.add(entry.line, where, "expected at least one setting beside the threshold", hint)
     own = _number(found["threshold"], f"{where}.threshold", *_THRESHOLD, mistakes) if "threshold" in found else 0.0
     return Special(settings=_given(found, where, mistakes), threshold=own)
 
 
 def _require(root: Node, axes: Node | None, cases_: Node | None, mistakes: Mistakes) -> None:
-    """Every point needs the settings that have no default: from the axes, or from its entry of `cases`."""
+    """Check that the axes or each entry of `cases` give every setting that has no default."""
     named = axes.value if axes and isinstance(axes.value, dict) else {}
     lacking = [name for name in REQUIRED if name not in named]
     if cases_ is not None:
         for index, entry in enumerate(cases_.value if isinstance(cases_.value, list) else ()):
             missing = [name for name in lacking if isinstance(entry.value, dict) and name not in entry.value]
             if missing:
-                hint = "give it here or under axes"
+                hint = "add it here or under axes"
                 mistakes.add(entry.line, f"cases[{index}]", f"missing {', '.join(missing)}", hint)
     elif axes is None:
         mistakes.add(root.line, "", "expected axes or cases, got neither")
@@ -520,11 +520,11 @@ def _require(root: Node, axes: Node | None, cases_: Node | None, mistakes: Mista
 
 
 def _limit(axes: Sequence[Axis], listed: Sequence[Listed], node: Node, mistakes: Mistakes) -> int:
-    """Count the points before any is made, and how long their labels can be."""
+    """Count the points before creating them, and check the number and the length of their labels."""
     points = 0
     for named in (dict(entry.given) for entry in listed):
         points += math.prod(len(axis.values) for axis in axes if axis.name not in named)
-    hint = "take values out, or split the sweep into several files"
+    hint = "remove values, or split the sweep into several files"
     if points > MOST_POINTS:
         mistakes.add(node.line, "axes", _too_many(points), hint)
         return points
@@ -538,11 +538,11 @@ def _limit(axes: Sequence[Axis], listed: Sequence[Listed], node: Node, mistakes:
 
 
 def _limit_sets(entries: Iterable[Entry], points: int, node: Node, where: str, mistakes: Mistakes) -> None:
-    """Count what each point would look up."""
+    """Check the number of lookups over all points."""
     sets = name_sets(entries)
     if points * sets > MOST_LOOKUPS:
         most = f"expected at most {MOST_LOOKUPS // points} different sets of settings for {units.count(points)} points"
-        hint = "name the same settings in more entries, or split the sweep into several files"
+        hint = "use the same settings in more entries, or split the sweep into several files"
         mistakes.add(node.line, where, f"{most}, got {units.count(sets)}", hint)
 
 
@@ -551,14 +551,14 @@ def _too_many(points: int) -> str:
 
 
 def thresholds(run: Run) -> Thresholds:
-    """What a run's sweep says counts as a change.
+    """The thresholds of a change in a run's sweep.
 
-    Raises RequestError where that cannot be read: another convbench may have stored it.
+    Raises RequestError for an unreadable sweep, which another version of convbench may have stored.
     """
     try:
         return parse(run.source, f"the sweep of run {run.id}").compare
     except SweepError as error:
-        if "compare" not in run.source:  # whatever else it says, it says nothing of this
+        if "compare" not in run.source:  # it sets no threshold
             return Thresholds()
-        told = "; ".join(each.strip() for each in error.lines)
-        raise RequestError(f"what counts as a change cannot be read: {told}") from None
+        mistakes = "; ".join(each.strip() for each in error.lines)
+        raise RequestError(f"cannot read the thresholds of a change: {mistakes}") from None

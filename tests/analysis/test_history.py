@@ -273,7 +273,7 @@ def test_a_case_that_no_process_has_reached_has_no_history(tmp_path: Path) -> No
     run = nights([1e-3])[0]
     waiting = replace(run, results=(), unmeasured=(CASE,))
     store(waiting, tmp_path / "runs.db")
-    with pytest.raises(RunNotFoundError, match="measured by no run"):
+    with pytest.raises(RunNotFoundError, match="has measured case"):
         read.history(CASE.id, db=str(tmp_path / "runs.db"))
 
 

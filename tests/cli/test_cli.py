@@ -103,12 +103,12 @@ def test_plan_prints_forty_cases_and_all_on_demand(command: Command, sweep: Path
     assert every.out.count(" -> ") == 2 * 100
 
 
-def test_of_many_mistakes_the_first_are_told(command: Command, sweep: Path) -> None:
+def test_of_many_mistakes_the_first_are_reported(command: Command, sweep: Path) -> None:
     sweep.write_text(SWEEP + f"  dtype: [{', '.join(['floot'] * 60)}]\n", encoding="utf-8")
     said = command("plan", "sweep.yaml")
     assert said.code == 2
     assert said.err.count("got 'floot'") == 50
-    assert said.err.endswith("\n  hint: these are the first 50 mistakes, there are more\n")
+    assert said.err.endswith("\n  hint: these are the first 50 mistakes; correct them to see the others\n")
 
 
 @pytest.mark.parametrize("verb", ["plan", "run", "ab"])
@@ -138,7 +138,7 @@ BAD = {
 
 @pytest.mark.parametrize("what", BAD)
 @pytest.mark.parametrize("verb", ["plan", "run", "ab"])
-def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
+def test_a_bad_file_is_reported_with_its_line_and_nothing_is_written(
     command: Command, tmp_path: Path, what: str, verb: str
 ) -> None:
     text, expected = BAD[what]
@@ -166,7 +166,7 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
         (["ab"], "CONFIG"),
         (["ab", "absent.yaml"], "absent.yaml"),
         (["ab", "a.yaml", "--b-python", "/no/such/python"], "--b-python /no/such/python: no such program"),
-        (["ab", "a.yaml", "--a-python", "."], "--a-python .: no such program, or it cannot be run"),
+        (["ab", "a.yaml", "--a-python", "."], "--a-python .: no such program, or it is not executable"),
         (["ab", "a.yaml", "--a-path", "nowhere"], "--a-path nowhere: no such folder"),
         (["ab", "a.yaml", "--b-path", sys.executable], "no such folder"),
         (["ab", "a.yaml", "--b-env", "NAME"], "--b-env: expected NAME=VALUE, got no ="),
@@ -176,7 +176,7 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
         (["ab", "a.yaml", "--threshold", "0"], "threshold 0: expected a ratio"),
         (["ab", "a.yaml", "--threshold", "-1"], "threshold -1: expected a ratio"),
         (["ab", "a.yaml", "--threshold", "nan"], "threshold nan: expected a ratio"),
-        (["ab", "a.yaml", "--threshold", "2.5"], "0.025 for 2.5 %"),
+        (["ab", "a.yaml", "--threshold", "2.5"], "for example 0.025 (2.5 %)"),
         (["ab", "a.yaml", "--threshold", "2.5 %"], "--threshold"),
         (["ab", "a.yaml", "--pairs", "1"], "pairs 1: expected"),
         (["ab", "a.yaml", "--pairs", "-3"], "pairs -3: expected"),
@@ -188,11 +188,11 @@ def test_a_bad_file_is_told_with_its_line_and_nothing_is_written(
         (["baseline", "set", "main", "latest"], "there is no database"),
         (["baseline", "list"], "there is no database"),
         (["baseline", "remove", "main"], "there is no database"),
-        (["baseline", "set", "main", "run.json"], "run.json is a file, and a baseline is a stored run"),
+        (["baseline", "set", "main", "run.json"], "run.json is a file, but a baseline must be a stored run"),
         (["baseline", "set", "main"], "RUN"),
         (["explain"], "missing --in-channels, --out-channels, --kernel-size, --input-size"),
         (["explain", "--kernel-size", "three"], "--kernel-size: expected an integer of at least 1"),
-        (["explain", "abc", "--kernel-size", "3"], "not both"),
+        (["explain", "abc", "--kernel-size", "3"], "give one or the other"),
         (["dance"], "dance"),
         (["plan"], "CONFIG"),
         (["plan", "a.yaml", "--bogus"], "--bogus"),
@@ -246,7 +246,7 @@ def test_report_and_export_take_a_prefix_and_an_exported_run(command: Command, t
     assert Path(written).parent == Path("reports")
 
 
-def test_a_baseline_stands_wherever_a_run_may(command: Command, tmp_path: Path) -> None:
+def test_a_baseline_is_accepted_wherever_a_run_is(command: Command, tmp_path: Path) -> None:
     run = store(synthetic.run(3, troubles=False), tmp_path / "my.db")
     assert "no baselines are set yet" in command("--db", "my.db", "baseline", "list").out
     said = command("--db", "my.db", "baseline", "set", "main", "latest")
@@ -291,7 +291,7 @@ def test_a_page_of_all_runs_that_cannot_be_written_costs_a_line(command: Command
     said = command("--db", "my.db", "report")
     assert said.code == 0
     assert Path(said.out.strip()).is_file()
-    assert said.err == "no page of all runs: cannot write reports/index.html: it is a folder\n"
+    assert said.err == "could not write the page of all runs: cannot write reports/index.html: it is a folder\n"
 
 
 @pytest.mark.parametrize("verb", [("run", "sweep.yaml"), ("report",)])
@@ -335,7 +335,7 @@ def test_run_writes_the_page_of_all_runs_at_its_end(
     assert made.state.value in page
 
 
-def test_a_run_that_is_not_comparable_with_its_base_is_kept_and_told(
+def test_a_run_that_is_not_comparable_with_its_base_is_kept_and_reported(
     command: Command, sweep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base, new = moved(1.0)
@@ -364,7 +364,7 @@ def test_whatever_goes_wrong_with_the_page_of_all_runs_the_report_is_there(
     monkeypatch.setattr(pages, "write_index", broken)
     store(synthetic.run(2, troubles=False), tmp_path / "my.db")
     said = command("--db", "my.db", "report")
-    assert (said.code, said.err) == (0, f"no page of all runs: {error}\n")
+    assert (said.code, said.err) == (0, f"could not write the page of all runs: {error}\n")
     assert Path(said.out.strip()).is_file()
 
 
@@ -384,7 +384,7 @@ def test_every_format_reaches_standard_output(command: Command, tmp_path: Path, 
     assert command("--db", "my.db", "export", "--format", form).out.startswith(begins)
 
 
-def test_an_unknown_format_is_told_with_those_there_are(command: Command, tmp_path: Path) -> None:
+def test_an_unknown_format_is_reported_with_those_there_are(command: Command, tmp_path: Path) -> None:
     store(synthetic.run(2, troubles=False), tmp_path / "my.db")
     said = command("--db", "my.db", "export", "--format", "xls")
     assert said.code == 2
@@ -441,10 +441,10 @@ LAYER = ("--in-channels", "8", "--out-channels", "16", "--kernel-size", "3", "--
 def test_explain_writes_a_page_to_play_with(command: Command) -> None:
     said = command("explain", *LAYER)
     [id_] = re.findall(r"case (\w{12})", said.out)
-    assert said.err == f"the same to play with: {Path('reports', f'explain-{id_}.html')}\n"
+    assert said.err == f"interactive page: {Path('reports', f'explain-{id_}.html')}\n"
     assert f"case {id_}" in Path("reports", f"explain-{id_}.html").read_text(encoding="utf-8")
     named = command("explain", *LAYER, "-o", "here.html")
-    assert (named.code, named.out, named.err) == (0, said.out, "the same to play with: here.html\n")
+    assert (named.code, named.out, named.err) == (0, said.out, "interactive page: here.html\n")
     refused = command("explain", *LAYER, "--groups", "3", "-o", "refused.html")
     assert refused.code == 2 and "must be divisible" in refused.out
     assert "must be divisible" in Path("refused.html").read_text(encoding="utf-8")
@@ -454,13 +454,13 @@ def test_a_page_that_cannot_be_written_costs_nothing_else(command: Command) -> N
     Path("reports").write_text("a file where the folder would be")
     said = command("explain", *LAYER)
     assert said.code == 0 and "Output size" in said.out
-    assert said.err.startswith("no page to play with: cannot write ") and said.err.count("\n") == 1
+    assert said.err.startswith("could not write the interactive page: cannot write ") and said.err.count("\n") == 1
     named = command("explain", *LAYER, "-o", "reports/here.html")
     assert named.code == 2 and named.out == said.out
     assert "error: cannot write reports/here.html" in named.err
 
 
-def test_explain_tells_the_id_of_the_case_with_all_its_settings(command: Command) -> None:
+def test_explain_reports_the_id_of_the_case_with_all_its_settings(command: Command) -> None:
     settings: dict[str, object] = {"device": "cuda:1", "threads": 2, "module": "mine:Conv", "allocator": "system"}
     settings |= {"cache": "cold", "data": "zeros", "autocast": "bfloat16", "fp32_precision": "tf32"}
     settings |= {"deterministic": True, "cudnn_benchmark": True, "env": (("A", "1"),)}
@@ -563,7 +563,7 @@ def test_what_changed_decides_the_exit_code(
     command: Command, factor: float, some: int, status: Status, code: int, verdict: str
 ) -> None:
     said = compared(command, *moved(factor, some=some, status=status))
-    assert (said.code, said.err) == (code, f"the same as a page: {PAGE}\n")
+    assert (said.code, said.err) == (code, f"page: {PAGE}\n")
     last = said.out.splitlines()[-1]
     assert last.startswith(f"{verdict}: ")
     assert re.search(r"judged \d+ of 12, smallest detectable change: (\d+\.\d %|-)", last)
@@ -572,7 +572,7 @@ def test_what_changed_decides_the_exit_code(
 def test_ci_gets_its_files_and_the_exit_code_it_asks_for(command: Command) -> None:
     one, other = moved(1.4, status=Status.CRASHED)
     said = compared(command, one, other, "--summary", "out/summary.md", "--junit", "junit.xml", "--fail-on", "crashed")
-    assert (said.code, said.err) == (3, f"the same as a page: {PAGE}\n")
+    assert (said.code, said.err) == (3, f"page: {PAGE}\n")
     assert said.out == compared(command, one, other).out
     assert Path("out/summary.md").read_text(encoding="utf-8").splitlines()[0].endswith(": regressed")
     assert 'type="regressed"' in Path("junit.xml").read_text(encoding="utf-8")
@@ -582,7 +582,7 @@ def test_ci_gets_its_files_and_the_exit_code_it_asks_for(command: Command) -> No
 def test_a_comparison_is_a_page_as_well(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = moved(1.4)
     named = compared(command, one, other, "-o", "out/page.html")
-    assert (named.code, named.err) == (1, "the same as a page: out/page.html\n")
+    assert (named.code, named.err) == (1, "page: out/page.html\n")
     assert Path("out/page.html").read_text(encoding="utf-8").startswith("<!doctype html>") and not PAGE.exists()
     without = compared(command, one, other, "--no-page")
     assert (without.code, without.out, without.err) == (1, named.out, "") and not PAGE.exists()
@@ -590,8 +590,8 @@ def test_a_comparison_is_a_page_as_well(command: Command, monkeypatch: pytest.Mo
     assert (both.code, both.out) == (2, "") and "--no-page" in both.err
     monkeypatch.setattr("convbench.cli.page.MOST_CASES", 11)
     many = compared(command, one, other)
-    assert (many.code, many.err) == (1, "no page of 12 cases unless it is asked for: -o FILE\n")
-    assert compared(command, one, other, "-o", "page.html").err == "the same as a page: page.html\n"
+    assert (many.code, many.err) == (1, "no page written for 12 cases; request one with -o FILE\n")
+    assert compared(command, one, other, "-o", "page.html").err == "page: page.html\n"
     report = Path(command("--db", "my.db", "report", OTHER).out.strip())
     beside = compared(command, one, other, "-o", "reports/page.html")
     assert beside.code == 1 and f'<a href="{report.name}">' in Path("reports/page.html").read_text(encoding="utf-8")
@@ -601,12 +601,12 @@ def test_a_page_of_a_comparison_that_cannot_be_written(command: Command) -> None
     Path("reports").write_text("in the way", encoding="utf-8")
     said = compared(command, *moved(1.4))
     assert said.code == 1 and said.out
-    assert said.err.startswith("no page of this: cannot write reports")
+    assert said.err.startswith("could not write the page: cannot write reports")
     asked = compared(command, *moved(1.4), "-o", "reports/page.html")
     assert asked.code == 2 and asked.err.startswith("error: cannot write reports/page.html")
 
 
-def test_a_typo_in_fail_on_is_told_before_anything_is_read(command: Command) -> None:
+def test_a_typo_in_fail_on_is_reported_before_anything_is_read(command: Command) -> None:
     said = command("compare", "absent", "latest", "--fail-on", "regressions")
     assert (said.code, said.out) == (2, "")
     assert "did you mean regression?" in said.err
@@ -686,7 +686,7 @@ def test_ci_init_writes_once_and_over_it_by_force_alone(command: Command, sweep:
     assert 'config: ["sweep.yaml"]' in text
     again = command("ci", "init", "--github", "--config", "sweep.yaml", "--install", "y==2")
     assert (again.code, again.out) == (2, "")
-    assert "is there already" in again.err and "--force" in again.err
+    assert "exists already" in again.err and "--force" in again.err
     assert workflow.read_text(encoding="utf-8") == text
     Path(".git").mkdir()
     forced = command("ci", "init", "--github", "--config", "sweep.yaml", "--install", "y==2", "--force")
@@ -700,8 +700,8 @@ def test_ci_init_writes_once_and_over_it_by_force_alone(command: Command, sweep:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "--github or --gitlab"),
-        (["--github", "--gitlab"], "--github or --gitlab"),
+        ([], "--github and --gitlab"),
+        (["--github", "--gitlab"], "--github and --gitlab"),
         (["--github"], "configs/quick.yaml"),
         (["--github", "--config", "absent.yaml"], "absent.yaml"),
         (["--github", "--config", "../sweep.yaml"], "below the root"),
@@ -738,7 +738,7 @@ def test_an_interrupt_is_130_and_a_reader_that_left_is_no_error(capsys: pytest.C
     assert capsys.readouterr().err == "interrupted\n"
 
 
-def test_ctrl_c_in_a_verb_is_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_in_a_verb_is_reported(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """typer makes an exit of it before the command's own way out sees it."""
 
     def interrupted(*arguments: object, **options: object) -> None:
@@ -746,7 +746,7 @@ def test_ctrl_c_in_a_verb_is_told(command: Command, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(measure, "ab", interrupted)
     said = command("ab", "sweep.yaml")
-    told = "nothing is kept of an ab that is interrupted: it begins anew\ninterrupted\n"
+    told = "interrupted: convbench does not store an ab; the next ab measures everything again\ninterrupted\n"
     assert (said.code, said.out, said.err) == (130, "", told)
 
 
@@ -773,7 +773,7 @@ def piped(arguments: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     ("script", "code", "said"),
     [
         ("$C plan many.yaml --all | head -1; exit ${PIPESTATUS[0]}", 0, ""),
-        ("$C plan many.yaml --all > /dev/full", 2, "error: cannot write the output: No space left on device"),
+        ("$C plan many.yaml --all > /dev/full", 2, "error: cannot write standard output: No space left on device"),
         ("$C plan many.yaml 2>&-", 0, ""),
         ("$C export made.json -o .", 2, "error: cannot write .: it is a folder"),
         ("$C export nothing.json", 2, "error: nothing.json: not a run that convbench exported"),
@@ -906,7 +906,7 @@ def test_a_sweep_whose_words_are_hostile_is_planned_safely(command: Command, tmp
         assert "\nINJECTED" not in said.out
 
 
-def test_an_error_of_the_system_is_told_as_what_it_is(
+def test_an_error_of_the_system_is_reported_as_what_it_is(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: object, **named: object) -> None:
@@ -919,10 +919,10 @@ def test_an_error_of_the_system_is_told_as_what_it_is(
     said = command("runs")
     assert (said.code, said.err) == (2, "error: /srv/x\\x1b.csv: permission denied\n")
     monkeypatch.setattr("convbench.store.Store.open", refuse_oddly)
-    assert command("runs").err == "error: the system refused something: strange\n"
+    assert command("runs").err == "error: system error: strange\n"
 
 
-def test_a_fault_is_told_in_a_text_one_can_read(
+def test_a_fault_is_reported_in_a_text_one_can_read(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails() -> None:

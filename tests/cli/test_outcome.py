@@ -46,7 +46,7 @@ def test_words_of_fail_on(text: str | None, expected: set[FailOn]) -> None:
         ("", "unknown word ''", None),
         ("failed,", "unknown word ''", None),
         ("slower", "unknown word 'slower'", None),
-        ("none,failed", "none stands alone", None),
+        ("none,failed", "none excludes other words", None),
     ],
 )
 def test_other_words_are_refused(text: str, said: str, hint: str | None) -> None:

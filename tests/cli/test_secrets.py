@@ -18,7 +18,7 @@ from convbench.actions import read
 from convbench.engine.local import LocalEngine
 from convbench.errors import RequestError, StoreError, SweepError
 from convbench.model.serial import case_from_json, environment_from_json, to_json
-from convbench.model.variables import HIDDEN, LONGEST, TELLING, is_secret, is_whole, shown, telling
+from convbench.model.variables import HIDDEN, LONGEST, RECORDED, is_secret, is_whole, recorded, shown
 from convbench.report.export import export, read_json
 from convbench.report.text.repro import repro
 from convbench.store import Store
@@ -135,21 +135,21 @@ def test_what_looks_like_a_secret_is_hidden(name: str, value: str) -> None:
         "PASSES",
         "AUTHOR",
         "PYTHONPATH",
-        *sorted(TELLING),
+        *sorted(RECORDED),
     ],
 )
-def test_what_does_not_is_told(name: str) -> None:
+def test_what_does_not_is_reported(name: str) -> None:
     assert shown([(name, "1")]) == ((name, "1"),)
 
 
 def test_of_a_machine_the_variables_of_the_list_alone_are_stored_and_no_endless_value() -> None:
     variables = {**SECRETS, "OMP_NUM_THREADS": "2", "LD_PRELOAD": "x" * 100_000}
-    (long_name, long), threads = telling(variables.items())
+    (long_name, long), threads = recorded(variables.items())
     assert (long_name, len(long), is_whole(long)) == ("LD_PRELOAD", LONGEST, False)
     assert threads == ("OMP_NUM_THREADS", "2")
 
 
-def test_a_secret_of_a_sweep_reaches_the_worker_and_stands_nowhere_else() -> None:
+def test_a_secret_of_a_sweep_reaches_the_worker_and_is_nowhere_else() -> None:
     sweep = parse_sweep(SWEEP, "sweep.yaml")
     assert dict(sweep.secrets) == {"SWEEP_API_KEY": "s3cr3t-in-the-sweep", "SWEEP_TOKEN": "s3cr3t 'quoted'"}
     cases = sweeps.cases(sweep).cases
@@ -193,11 +193,11 @@ def test_every_way_to_write_a_secret_in_yaml_is_taken_out(written: str, value: s
     assert dict(sweeps.cases(parse_sweep(sweep.source, "again")).cases[0].env)["A_KEY"] == HIDDEN
 
 
-def test_secrets_do_not_tell_cases_apart() -> None:
+def test_secrets_do_not_distinguish_cases() -> None:
     base = SWEEP.partition("  env")[0]
     one, other = (sweeps.cases(parse_sweep(f"{base}  env: {{A_KEY: {value}}}", "x")).cases for value in ("a1", "b2"))
     assert [case.id for case in one] == [case.id for case in other]
-    with pytest.raises(SweepError, match="expected one value of A_KEY, got another one") as caught:
+    with pytest.raises(SweepError, match="expected one value of A_KEY in the whole file, got another one") as caught:
         parse_sweep(f"{base}  env: [{{A_KEY: hunter1}}, {{A_KEY: hunter2}}]", "x")
     assert "hunter" not in caught.value.message
 
@@ -310,13 +310,13 @@ def test_nouns_hide_secrets_where_they_are_read() -> None:
         "mysql://joe:hunter2@host/db",
     ],
 )
-def test_a_password_is_not_told_wherever_in_the_url_it_was_typed(url: str) -> None:
+def test_a_password_is_not_shown_wherever_in_the_url_it_was_typed(url: str) -> None:
     with pytest.raises(StoreError) as caught:
         Store.open(url)
     assert "hunter2" not in f"{caught.value} {caught.value.hint}"
 
 
-def test_a_host_is_told_where_it_is_one_for_sure() -> None:
+def test_a_host_is_reported_where_it_is_one_certainly() -> None:
     assert str(Place.of("postgresql://joe:x@db.example.com:5433/bench")) == "postgresql://db.example.com:5433/bench"
     for host in ("localhost", "127.0.0.1"):
         assert str(Place.of(f"postgresql://joe@{host}/bench")) == f"postgresql://{host}/bench"

@@ -59,7 +59,7 @@ def test_a_value_is_cut_where_that_is_asked_for() -> None:
         ("https://example.com/a", "https://example.com/a"),
     ],
 )
-def test_a_password_in_a_url_is_not_told(text: str, told: str) -> None:
+def test_a_password_in_a_url_is_not_shown(text: str, told: str) -> None:
     assert units.without_credentials(text) == told
 
 

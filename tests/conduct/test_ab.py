@@ -34,7 +34,7 @@ from convbench.sweep.parse import parse as parse_sweep
 SWEEP = parse_sweep(
     "name: made up\nseed: 3\naxes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4}\n", "made up"
 )
-#: A factor on one side's time that any threshold tells.
+#: A factor on one side's time that exceeds any threshold.
 SLOWER = 1 + 4 * THRESHOLD
 
 
@@ -78,7 +78,7 @@ class Pair:
 
     def __post_init__(self) -> None:
         self.engines = SideEngine("A", self.a, self.events), SideEngine("B", self.b, self.events)
-        self.listener = Listener(progressed=self.progress.append, told=self._hear)
+        self.listener = Listener(progressed=self.progress.append, message=self._hear)
 
     def _hear(self, line: str) -> None:
         self.told.append(line)
@@ -258,7 +258,7 @@ def test_a_control_that_moves_makes_all_inconclusive() -> None:
     assert exits.of_comparison(found) is ExitCode.TOO_NOISY
 
 
-def test_an_improvement_is_told_like_a_regression() -> None:
+def test_an_improvement_is_reported_like_a_regression() -> None:
     found = Pair(a=slow(2)).measure([case(1), case(2)]).comparison
     assert (found.verdict, found.judgments[1].verdict) == (Verdict.IMPROVED, Verdict.IMPROVED)
     assert exits.of_comparison(found) is ExitCode.DONE
@@ -291,7 +291,7 @@ def test_a_slow_case_gets_fewer_rounds_on_both_sides(sides: str) -> None:
 
 MISDEEDS: dict[str, tuple[Status, str]] = {
     "segfault_in_block": (Status.CRASHED, "the worker was ended by SIGSEGV"),
-    "killed_in_block": (Status.OUT_OF_MEMORY, "probably the system was out of memory"),
+    "killed_in_block": (Status.OUT_OF_MEMORY, "the system was probably out of memory"),
     "hang_in_prepare": (Status.TIMED_OUT, "no answer within 60 s"),
     "raises": (Status.ERROR, "ValueError: no"),
     "out_of_memory": (Status.OUT_OF_MEMORY, "can't allocate memory"),
@@ -302,7 +302,7 @@ MISDEEDS: dict[str, tuple[Status, str]] = {
 
 @pytest.mark.parametrize("misdeed", MISDEEDS)
 @pytest.mark.parametrize("side", ["A", "B"])
-def test_what_one_side_cannot_do_is_told_and_left_out_of_later_pairs_on_both(misdeed: str, side: str) -> None:
+def test_what_one_side_cannot_do_is_reported_and_left_out_of_later_pairs_on_both(misdeed: str, side: str) -> None:
     status, reason = MISDEEDS[misdeed]
     bad = Script(**{misdeed: {2}})  # type: ignore[arg-type]
     pair = Pair(a=bad) if side == "A" else Pair(b=bad)
@@ -374,10 +374,10 @@ def test_no_more_is_held_at_once_than_memory_allows() -> None:
     available = math.ceil(2 * two / COHORT_MEMORY_SHARE)  # both sides hold them
     pair = Pair(b=Script(host={"available_bytes": available}))
     pair.measure(cases)
-    taken = [(what, name) for side, what, name in pair.events if side == "A" and what in ("check", "block")]
-    taken = taken[: 4 + 4 * ROUNDS]
-    assert [what for what, _ in taken] == (["check"] * 2 + ["block"] * 2 * ROUNDS) * 2
-    assert {name for _, name in taken[: 2 + 2 * ROUNDS]} == {7}, "what shares a problem stays together"
+    events = [(what, name) for side, what, name in pair.events if side == "A" and what in ("check", "block")]
+    events = events[: 4 + 4 * ROUNDS]
+    assert [what for what, _ in events] == (["check"] * 2 + ["block"] * 2 * ROUNDS) * 2
+    assert {name for _, name in events[: 2 + 2 * ROUNDS]} == {7}, "what shares a problem stays together"
     steps(pair.progress)
 
 
@@ -435,7 +435,7 @@ def test_progress_is_shown_without_a_run(
     assert ("\x1b[" in err) is terminal, "a bar on a terminal, a line elsewhere"
 
 
-def test_both_runs_tell_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_runs_record_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVBENCH_TEST_VARIABLE", "1")
     setups = (
         Setup(path=("/one",)),
@@ -458,7 +458,7 @@ def test_both_runs_tell_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> No
     assert (found.comparison.base.id, found.comparison.new.id) == (found.base.id, found.new.id)
 
 
-def test_each_side_is_told_of_by_its_own_worker() -> None:
+def test_each_side_is_described_by_its_own_worker() -> None:
     """Another interpreter may have another C library, and so another allocator."""
     unsteady = Script(unsteady_first=99, host={"libc": "musl 1.2.5"})
     pair = Pair(a=replace(unsteady, host=GLIBC), b=unsteady)
@@ -485,14 +485,14 @@ def test_a_side_may_have_its_own_number_of_threads() -> None:
 # Where a side cannot be had at all
 
 
-def test_a_side_whose_workers_do_not_start_is_told() -> None:
+def test_a_side_whose_workers_do_not_start_is_reported() -> None:
     pair = Pair(b=Script(dies_at_start={1, 2}))
     with pytest.raises(RequestError, match="side B: the worker did not start: it was ended by SIGKILL"):
         pair.measure([case(1)])
     assert pair.asked("check") == ([], [])
 
 
-def test_a_side_whose_interpreter_is_none_is_told() -> None:
+def test_a_side_whose_interpreter_is_none_is_reported() -> None:
     pair = Pair()
     missing = LocalEngine(Setup(python="/no/such/python"))
     sides = (pair.sides[0], ab.Side(name="B", setup=Setup(), engine=missing))
@@ -504,7 +504,7 @@ def test_a_side_whose_interpreter_is_none_is_told() -> None:
 @pytest.mark.parametrize(
     ("path", "hint"), [((), "the current folder"), (("/one", "/two"), "importable from /one or /two, or through")]
 )
-def test_a_side_that_lacks_the_users_module_is_told_with_where_it_was_looked_for(
+def test_a_side_that_lacks_the_users_module_is_reported_with_where_it_was_looked_for(
     path: tuple[str, ...], hint: str
 ) -> None:
     pair = Pair(setups=(Setup(path=path), Setup()))

@@ -142,9 +142,9 @@ def test_a_slower_tree_under_another_interpreter_is_found(
 def test_the_help_has_the_defaults(command: object) -> None:
     said: Said = command("ab", "--help")  # type: ignore[operator]
     told = " ".join(said.out.split())
-    assert f"What counts as a change. [default: {side_by_side.THRESHOLD}]" in told
-    more = "and as many again where they leave it open"
-    assert f"Pairs that confirm a suspicion, {more}. [default: {side_by_side.CONFIRMATION}]" in told
+    assert f"Smallest change to report: 0.01 is 1 %. [default: {side_by_side.THRESHOLD}]" in told
+    more = "undecided cases get as many again"
+    assert f"Pairs that confirm a suspected change; {more}. [default: {side_by_side.CONFIRMATION}]" in told
 
 
 @pytest.fixture
@@ -177,15 +177,21 @@ def test_modules_of_the_user_come_from_the_current_folder_or_from_those_named(
         named.find_module("here:Conv", deadline_s=60)
 
 
-def test_an_interpreter_that_cannot_measure_is_told_with_its_side(command: object, tmp_path: Path, bare: Path) -> None:
+def test_an_interpreter_that_cannot_measure_is_reported_with_its_side(
+    command: object, tmp_path: Path, bare: Path
+) -> None:
     (tmp_path / "sweep.yaml").write_text(SWEEP.replace('["mine:Conv", torch.nn.Conv2d]', "torch.nn.Conv2d"), "utf-8")
     before = psutil.Process().children()  # a browser or a database of other tests
     words = tmp_path / "words"
     words.write_text("no program", encoding="utf-8")
     words.chmod(0o644)
     cases = [
-        ("./words", "--b-python ./words: no such program, or it cannot be run", ""),
-        (str(bare), f"--b-python {bare}: no such program", f"  hint: name the interpreter in it: {bare}/bin/python"),
+        (
+            "./words",
+            "--b-python ./words: no such program, or it is not executable",
+            "  hint: give the interpreter: a path, or a name on PATH",
+        ),
+        (str(bare), f"--b-python {bare}: no such program", f"  hint: give the interpreter: {bare}/bin/python"),
     ]
     for python, message, hint in cases:
         said: Said = command("ab", "sweep.yaml", "--b-python", python)  # type: ignore[operator]
@@ -201,7 +207,7 @@ def test_an_interpreter_that_cannot_measure_is_told_with_its_side(command: objec
             str(python),
             "side A: the worker did not start: the worker ended with exit code 1 "
             "(ModuleNotFoundError: No module named 'torch')",
-            f"  hint: torch is missing there: {python} -m pip install torch",
+            f"  hint: install torch there: {python} -m pip install torch",
         ),
     ]:
         said = command("ab", "sweep.yaml", "--a-python", name)  # type: ignore[operator]
@@ -226,7 +232,7 @@ def test_ctrl_c_ends_with_130_and_leaves_no_worker(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert (process.returncode, out) == (130, "")
-    assert err == "nothing is kept of an ab that is interrupted: it begins anew\ninterrupted\n"
+    assert err == "interrupted: convbench does not store an ab; the next ab measures everything again\ninterrupted\n"
     until = time.monotonic() + 10
     while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
         assert time.monotonic() < until

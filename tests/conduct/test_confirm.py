@@ -91,7 +91,7 @@ class Engines:
             engine=self.here,
             launcher=self.launch,
             across_environments=across,
-            listener=Listener(told=lines.append),
+            listener=Listener(message=lines.append),
         )
 
 
@@ -171,7 +171,7 @@ def test_a_control_may_move_within_its_own_threshold(engines: Engines) -> None:
     found = engines.confirmed(base, new, thresholds=loose)
     assert verdicts(found) == [Verdict.REGRESSED, Verdict.UNCHANGED]
     assert not found.comparison.discredited
-    assert found.comparison.notes == ("suspects measured again side by side with BASE",)
+    assert found.comparison.notes == ("suspected cases measured again side by side with BASE",)
 
 
 def test_a_suspect_that_moved_by_little_is_no_change_where_the_sweep_asks_for_a_large_one(engines: Engines) -> None:
@@ -196,7 +196,7 @@ def test_probes_of_the_runs_own_hours_decide_nothing_after_a_confirmation() -> N
     [
         ({"hostname": "elsewhere"}, "it was measured on elsewhere"),
         ({"executable": None}, "its interpreter was not recorded"),
-        ({"executable": "/gone/python"}, "its interpreter /gone/python is gone"),
+        ({"executable": "/gone/python"}, "its interpreter /gone/python does not exist any more"),
         ({"python": "3.10.1"}, "side BASE: python is 3.11.7 now, was 3.10.1"),
     ],
 )
@@ -268,7 +268,7 @@ def test_modules_are_taken_from_the_commit_of_the_base(
     found = engines.confirmed(*runs([1.3, 1.0], own, git=first))
     assert first is not None
     [note] = found.comparison.notes
-    assert note == f"suspects measured again side by side with BASE, its commit {first.commit[:10]} checked out"
+    assert note == f"suspected cases measured again side by side with BASE, its commit {first.commit[:10]} checked out"
     assert set(seen) == {"old\n"}
     [path] = [setup.path for setup in engines.setups if setup.path]
     assert not Path(path[0]).exists(), "the files of the commit are gone afterwards"
@@ -308,7 +308,7 @@ def test_the_variables_of_the_base_are_set_and_those_it_had_not_are_not(monkeypa
         assert isinstance(side.engine, LocalEngine)
 
 
-def test_a_base_that_is_not_there_is_told_before_anything_is_measured(
+def test_a_base_that_is_not_there_is_reported_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

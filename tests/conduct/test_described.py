@@ -15,7 +15,7 @@ from convbench import sweep as sweeps
 from convbench import units
 from convbench.conduct import run as runner
 from convbench.conduct.described import COHORT_MEMORY_SHARE, Capacity, environment_of, plainest
-from convbench.conduct.doctor import check_machine, checkup_text
+from convbench.conduct.doctor import check_machine, remarks_text
 from convbench.engine.client import Description
 from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
@@ -67,7 +67,7 @@ def test_an_environment_is_the_workers(allocator: Allocator, unsteady: int, told
 
 
 def test_a_run_is_described_by_its_worker_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the conductor's own machine is told in another's name."""
+    """The environment has no facts of the conductor's own machine."""
     monkeypatch.chdir(tmp_path)
     sweep = parse_sweep("axes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4}\n", "made up")
     begun: list[runner.Begun] = []
@@ -104,19 +104,19 @@ def test_no_more_workers_start_than_the_workers_machine_holds(
     assert engine.most_alive == most
 
 
-def test_the_plainest_worker_tells() -> None:
+def test_the_plainest_worker_reports() -> None:
     cases = [case(1, module="mine:Conv"), case(2, env=(("A", "1"),)), case(3)]
     assert plainest(cases) == WorkerSettings()
 
 
-def test_a_checkup_tells_of_the_workers_machine() -> None:
+def test_a_check_reports_of_the_workers_machine() -> None:
     states = [{"ticks": [0] * 8}, {"ticks": [50, 0, 0, 0, 0, 0, 0, 50], "load": 12.0}]
     host = {**ELSEWHERE, "governor": "powersave", "boost": True, "available_bytes": 2**30}
-    text = checkup_text(check_machine(FakeEngine(Script(host=host, states=states)), listen_s=0.0))
+    text = remarks_text(check_machine(FakeEngine(Script(host=host, states=states)), probing_s=0.0))
     assert "a processor of their own; torch 2.13.0" in text
     assert "torch would use 2 threads on 77 cores" in text
     assert "governor powersave, boost on" in text
-    assert "load 12.0 on 77 cores; 50.0 % of the processor was stolen by other guests" in text
+    assert "load 12.0 on 77 cores; other guests of the host took 50.0 % of the processor's time" in text
     assert f"WARN  memory      {units.size(2**30)} free for layers" in text
-    unknown = check_machine(FakeEngine(Script(host={"available_bytes": None})), listen_s=0.0)
-    assert "the system does not tell how much is free for layers" in checkup_text(unknown)
+    unknown = check_machine(FakeEngine(Script(host={"available_bytes": None})), probing_s=0.0)
+    assert "free memory unknown" in remarks_text(unknown)

@@ -30,7 +30,7 @@ MEASURE = Measure(precision=1e-6)  # never settles, unless a test says otherwise
 
 
 class Recorder:
-    """Collects what the processes tell."""
+    """Collects the calls of the hooks."""
 
     def __init__(self) -> None:
         self.visits: list[Visit] = []
@@ -325,7 +325,7 @@ def test_workers_that_end_again_and_again_while_they_wait_are_given_up() -> None
     recorder, _ = measure([case(1)], Script(always_ends_while_waiting=True), measure=Measure(processes=1))
     (visit,) = recorder.visits
     assert visit.status is Status.CRASHED
-    assert visit.reason == "workers ended while they waited, 3 were replaced"
+    assert visit.reason == "idle workers ended, 3 were replaced"
 
 
 def test_a_resume_of_a_finished_run_measures_nothing() -> None:
@@ -422,7 +422,7 @@ def test_roofs_are_measured_in_every_process_for_each_worker_device_and_dtype() 
         assert [roof.footprint_bytes for roof in facts.roofs if roof.kind is RoofKind.BANDWIDTH] == [65536] * 2
 
 
-def test_roofs_are_told_by_the_plainest_worker() -> None:
+def test_roofs_are_reported_by_the_plainest_worker() -> None:
     class Tells(FakeEngine):
         tellers: ClassVar[list[WorkerSettings]] = []
 
@@ -513,7 +513,7 @@ def test_a_backward_that_is_one_kernel_call_has_that_timed_beside_it() -> None:
     assert engine.asked("prepare").count(1) == 2, "once for the kernels, once for the second process"
 
 
-def test_memory_is_told_once() -> None:
+def test_memory_is_reported_once() -> None:
     cases = [case(1), case(2, allocator=Allocator.SYSTEM), case(3, device="accelerator")]
     recorder, engine = measure(cases, Script(drift=0.1), measure=Measure(processes=2))
     assert engine.asked("peak_memory") == [1, 2, 3]
@@ -540,7 +540,7 @@ def test_the_facts_of_a_process_are_those_of_the_workers_machine() -> None:
     assert (untold.stolen, untold.throttled, untold.load, untold.frequency_hz) == (None, None, None, None)
 
 
-def test_where_the_last_worker_is_gone_nothing_is_told_of_the_machine() -> None:
+def test_where_the_last_worker_is_gone_nothing_is_reported_of_the_machine() -> None:
     states = [{"load": 1.0, "ticks": [0] * 8}] * 3
     recorder, engine = measure([case(1)], Script(segfault_in_block={1}, states=states), measure=Measure(processes=1))
     assert [visit.status for visit in recorder.visits] == [Status.CRASHED]
@@ -557,7 +557,7 @@ def test_the_variables_of_one_case_leave_the_allocator_of_others_alone() -> None
     assert engine.falls == 2
 
 
-def test_an_allocator_that_gives_memory_back_is_told_in_the_row() -> None:
+def test_an_allocator_that_gives_memory_back_is_reported_in_the_row() -> None:
     engine, recorder = FakeEngine(Script(unsteady_first=99, drift=0.1, host=GLIBC)), Recorder()
     Processes(
         [case(1)], Measure(processes=1), seed=1, pool=WorkerPool(engine), memory_limit=10**12, hooks=recorder.hooks()
@@ -565,7 +565,7 @@ def test_an_allocator_that_gives_memory_back_is_told_in_the_row() -> None:
     assert recorder.visits[0].note == "freed memory goes back to the system"
 
 
-def test_what_is_measured_beside_a_case_stands_in_the_same_rounds() -> None:
+def test_what_is_measured_beside_a_case_is_in_the_same_rounds() -> None:
     cases = [case(1, direction=Direction.BACKWARD), case(2)]
     recorder, _ = measure(cases, Script(drift=0.1), measure=Measure(processes=1))
     own = {block.round_index: block.order for block in unpack_blocks(recorder.of(cases[0])[0].blocks)}

@@ -220,7 +220,9 @@ def test_a_worker_that_is_closed_before_it_is_up_does_not_start(launcher: Launch
     assert_it_is_gone(client)
 
 
-def test_a_worker_that_never_comes_up_is_told_when_it_is_started_or_described(launcher: Launcher, start: Start) -> None:
+def test_a_worker_that_never_comes_up_is_reported_when_it_is_started_or_described(
+    launcher: Launcher, start: Start
+) -> None:
     for engine in launcher.broken():
         client: WorkerClient | None = None
         with pytest.raises(WorkerStartError) as told:

@@ -11,7 +11,9 @@ from convbench.engine.machine import ASSUMED_FREE_BYTES, Host, HostState
     ("available", "total", "free"),
     [(3, 100, 3), (0, 100, 0), (None, 100, 50), (None, None, ASSUMED_FREE_BYTES)],
 )
-def test_what_is_free_where_the_system_tells_more_or_less(available: int | None, total: int | None, free: int) -> None:
+def test_what_is_free_where_the_system_reports_more_or_less(
+    available: int | None, total: int | None, free: int
+) -> None:
     host = Host(
         hostname="h", system="s", machine="m", cpu="c", cores=1, libc="", memory_bytes=total, available_bytes=available
     )

@@ -46,7 +46,7 @@ def test_a_module_that_is_not_there_ends_the_run_before_it_begins() -> None:
         pool.close()
 
 
-def test_a_module_that_ends_its_worker_is_told() -> None:
+def test_a_module_that_ends_its_worker_is_reported() -> None:
     engine = FakeEngine()
     pool = WorkerPool(engine)
     with pytest.raises(RequestError, match="module breaks:Conv cannot be imported: the worker was ended by SIGSEGV"):
@@ -105,7 +105,7 @@ def test_a_steady_allocator_is_asked_for_in_another_way_where_the_workers_c_libr
     pool.close()
 
 
-def test_the_machine_is_told_by_a_worker_that_is_up() -> None:
+def test_the_machine_is_reported_by_a_worker_that_is_up() -> None:
     engine = FakeEngine(Script(states=[{"load": 1.0}, {"load": 2.0}]))
     pool = WorkerPool(engine)
     assert pool.host_state(deadline_s=DEADLINE_S) == HostState()

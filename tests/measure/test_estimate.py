@@ -142,7 +142,7 @@ def test_an_older_layout_is_read_by_the_names_of_its_columns(monkeypatch: pytest
 
 def test_torn_rows_and_unknown_layouts_are_refused() -> None:
     packed = pack_blocks([block()])
-    with pytest.raises(ValueError, match="no whole number of rows"):
+    with pytest.raises(ValueError, match="not a whole number of rows"):
         estimate.table([[(LAYOUT, packed[:-4])]])
     with pytest.raises(ValueError, match="unknown block layout 99"):
         estimate.table([[(99, packed)]])

@@ -70,7 +70,7 @@ def test_a_case_never_seen_goes_by_its_flops() -> None:
     assert slow > quick
 
 
-def test_a_run_that_tells_nothing_gives_no_forecast() -> None:
+def test_a_run_that_reports_nothing_gives_no_forecast() -> None:
     run = known(20.0)
     assert forecast_s(cases(run), run.measure, replace(run, state=RunState.INTERRUPTED)) is None
     assert forecast_s(cases(run), run.measure, replace(run, processes=run.processes[:2])) is None

@@ -79,7 +79,7 @@ def test_a_problem_with_more_settings_than_a_cohort_holds_stays_together() -> No
     assert [len(cohort.positions) for cohort in cohorts] == [49, 1]
 
 
-def test_memory_parts_cohorts_and_one_large_case_stands_alone() -> None:
+def test_memory_parts_cohorts_and_one_large_case_is_alone() -> None:
     cases = [case(channels) for channels in (8, 9, 4096, 10)]
     each = schedule.memory_bytes(cases[1])
     cohorts = schedule.cohorts(cases, memory_limit=3 * each)

@@ -237,7 +237,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def written(folder: Path, database: str, **rest: Any) -> list[str]:
-    rest.setdefault("looking_s", 600.0)  # whatever else the machine does
+    rest.setdefault("examine_s", 600.0)  # whatever else the machine does
     path = pages.write_index(folder, db=database, **rest)
     assert path == folder / "index.html"
     return Read(path.read_text(encoding="utf-8")).texts
@@ -282,8 +282,8 @@ def test_what_would_take_long_is_not_looked_at(
 ) -> None:
     store(numbered(1), Path(database))
     remark = "Findings are not shown here."
-    assert remark in written(tmp_path, database, looking_s=0.0)
-    monkeypatch.setattr(pages, "MOST_LOOKED_CASES", 3)
+    assert remark in written(tmp_path, database, examine_s=0.0)
+    monkeypatch.setattr(pages, "MOST_EXAMINED_CASES", 3)
     large = store(numbered(2), Path(database))
     assert written(tmp_path, database, run=large).count(remark) == 2
     assert looks == []

@@ -187,7 +187,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def written(folder: Path, database: str, **rest: float) -> str:
-    rest.setdefault("looking_s", 600.0)  # whatever else the machine does
+    rest.setdefault("examine_s", 600.0)  # whatever else the machine does
     return pages.write_index(folder, db=database, **rest).read_text(encoding="utf-8")
 
 
@@ -204,10 +204,10 @@ def test_trends_are_found_out_once_and_again_after_another_run(tmp_path: Path, d
 
 
 def test_without_time_what_was_kept_stands(tmp_path: Path, database: str, looks: list[int]) -> None:
-    assert "Over time" not in written(tmp_path, database, looking_s=0.0)
+    assert "Over time" not in written(tmp_path, database, examine_s=0.0)
     written(tmp_path, database)
     store(run_of(10, 1.3e-3, many=3), Path(database))
-    assert "3 cases in 7 runs" in written(tmp_path, database, looking_s=0.0)
+    assert "3 cases in 7 runs" in written(tmp_path, database, examine_s=0.0)
     assert looks == [7]
 
 

@@ -397,7 +397,7 @@ def look_at(path: Path, folder: Path) -> None:
         read_or_refused(lambda: resumable(opened))
         found = [read_or_refused(lambda ref=ref: opened.load(ref)) for ref in ("latest", SOUND.id, "main")]
     read_or_refused(lambda: history_text(api.history(case_id, db=str(path))))
-    read_or_refused(lambda: pages.write_index(folder, db=str(path), looking_s=10.0))
+    read_or_refused(lambda: pages.write_index(folder, db=str(path), examine_s=10.0))
     for run in {repr(run): run for run in found if run is not None}.values():
         if run not in KNOWN:
             use(run)

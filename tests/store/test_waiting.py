@@ -71,7 +71,7 @@ class Told:
 
     def listener(self) -> runner.Listener:
         return runner.Listener(
-            progressed=self.progressed, told=self.lines.append, process_finished=self.process_finished
+            progressed=self.progressed, message=self.lines.append, process_finished=self.process_finished
         )
 
 
@@ -204,12 +204,12 @@ def test_what_waits_at_the_end_is_sent_by_whoever_looks_next(
     url, run_id = left_waiting
     assert content(str(waiting_file(run_id)), run_id) == undisturbed, "and can be read meanwhile"
     lines: list[str] = []
-    send_waiting(url, told=lines.append)
+    send_waiting(url, message=lines.append)
     place = waiting.Place.of(url)
     assert lines == [f"run {run_id}, which waited in reports/waiting/{run_id}.db, was sent to {place}"]
     assert content(url, run_id) == undisturbed
     assert list(Path("reports/waiting").iterdir()) == [], "nor what whoever read it left beside it"
-    send_waiting(url, told=lines.append)
+    send_waiting(url, message=lines.append)
     assert len(lines) == 1
 
 
@@ -235,11 +235,11 @@ def test_it_is_sent_to_its_own_database_alone_by_any_name(
     lines: list[str] = []
     with Store.create(other):
         pass
-    send_waiting(other, told=lines.append)
-    send_waiting("own.db", told=lines.append)
+    send_waiting(other, message=lines.append)
+    send_waiting("own.db", message=lines.append)
     assert lines == []
     assert waiting_file(run_id).exists()
-    send_waiting(url.replace("127.0.0.1", "localhost") + "?hostaddr=127.0.0.1", told=lines.append)
+    send_waiting(url.replace("127.0.0.1", "localhost") + "?hostaddr=127.0.0.1", message=lines.append)
     assert len(lines) == 1
     assert content(url, run_id) == undisturbed
 
@@ -249,7 +249,7 @@ def test_a_server_that_is_still_away_costs_a_line(left_waiting: tuple[str, str],
     postgres.stop()
     lines: list[str] = []
     try:
-        send_waiting(url, told=lines.append)
+        send_waiting(url, message=lines.append)
     finally:
         postgres.start()
     assert len(lines) == 1
@@ -283,7 +283,7 @@ def test_run_that_went_on_elsewhere_is_kept_and_not_mixed(
         Path("sweep.yaml").write_text(SWEEP, encoding="utf-8")
         assert measure(url) == run_id
     lines: list[str] = []
-    send_waiting(url, told=lines.append)
+    send_waiting(url, message=lines.append)
     assert lines == [f"run {run_id} went on elsewhere; what waited of it is kept in reports/kept/{run_id}.db"]
     *_, visits = content(url, run_id)
     assert visits == undisturbed[-1]
@@ -327,7 +327,7 @@ def test_end_that_arrived_without_anybody_hearing_of_it_is_no_conflict(
         run_id = measure(url)
     assert waiting_file(run_id).exists()
     lines: list[str] = []
-    send_waiting(url, told=lines.append)
+    send_waiting(url, message=lines.append)
     assert (len(lines), waiting_file(run_id).exists()) == (1, False)
     assert content(url, run_id) == undisturbed
 
@@ -364,7 +364,7 @@ def test_command_writes_its_report_without_the_server_and_runs_sends_the_results
     assert err.count("does not answer") == 1, "when the results begin to wait; nobody asks it again for a page"
     assert f"results wait in reports/waiting/{run_id}.db meanwhile" in err
     assert f"results still wait in reports/waiting/{run_id}.db" in err
-    assert "no report yet" not in err, "each process's report is written from this disk"
+    assert "could not write the report yet" not in err, "each process's report is written from this disk"
     assert postgres.password not in err + out
 
     code, out, err = command("runs")
@@ -431,7 +431,7 @@ def test_sigterm_ends_a_run_whose_server_is_frozen_and_keeps_it(postgres: Server
         assert store.load(path.stem).state is RunState.INTERRUPTED
         kept = store.visits(path.stem)
     told = Told()
-    send_waiting(url, told=told.lines.append)
+    send_waiting(url, message=told.lines.append)
     assert told.lines == [f"run {path.stem}, which waited in {path}, was sent to {waiting.Place.of(url)}"]
     with Store.open(url) as store:
         assert store.visits(path.stem) == kept
@@ -547,7 +547,7 @@ def test_kill_9_while_the_server_is_away_loses_nothing(postgres: Server, undistu
     with Store.open(url) as store:
         before = store.visits(path.stem)
     assert sum(map(len, before.values())) < sum(map(len, on_disk.values()))
-    send_waiting(url, told=told.lines.append)
+    send_waiting(url, message=told.lines.append)
     with Store.open(url) as store:
         assert store.visits(path.stem) == on_disk
     assert list(Path("reports/waiting").iterdir()) == [], "nor what the killed process left beside the file"
@@ -558,7 +558,7 @@ def test_kill_9_while_the_server_is_away_loses_nothing(postgres: Server, undistu
 def test_run_of_a_living_process_is_left_to_it(postgres: Server) -> None:
     url = postgres.new_database()
     lines: list[str] = []
-    told = Told(at={90: lambda: send_waiting(url, told=lines.append)})
+    told = Told(at={90: lambda: send_waiting(url, message=lines.append)})
     run_id = measure(url, told)
     assert (lines, told.lines) == ([], [])
     with Store.open(url) as store:

@@ -228,7 +228,7 @@ def test_the_older_word_for_processes_is_read_as_before() -> None:
     for both in ("  processes: 5\n  passes: 5\n", "  passes: 5\n  processes: 5\n"):
         assert mistakes(given + both) == [
             "f.yaml:4: measure: expected processes or passes, got both",
-            "  hint: they mean the same",
+            "  hint: give processes only",
         ]
     assert mistakes(f"axes: {{{REQUIRED}}}\npasses: 2\n") == [
         "f.yaml:2: unknown key 'passes'",
@@ -390,7 +390,7 @@ def test_the_python_and_the_c_parser_agree(monkeypatch: pytest.MonkeyPatch) -> N
 
 ALL = "in_channels, out_channels, kernel_size, input_size"
 LISTS = "  hint: lists of values belong under axes"
-QUOTES = "  hint: take the quotes away"
+QUOTES = "  hint: remove the quotes"
 MODULE = "torch.nn.Conv2d or package.module:Class"
 ONLY = "of torch's modules only torch.nn.Conv2d takes its arguments; one of your own is package.module:Class"
 ELSEWHERE = "  hint: the part before the colon is imported, the class after it takes torch.nn.Conv2d's arguments"
@@ -420,7 +420,7 @@ def test_the_contracts_mistake() -> None:
         ("in_channels: 1_000", "axes.in_channels: expected an integer of at least 1, got '1_000'"),
         ("in_channels: '3'", f"axes.in_channels: expected an integer of at least 1, got '3'\n{QUOTES}"),
         ("in_channels: .nan", "axes.in_channels: expected an integer of at least 1, got '.nan'"),
-        ("in_channels: 010", "axes.in_channels: expected an integer of at least 1, got '010'\n  hint: take the leading zero away"),
+        ("in_channels: 010", "axes.in_channels: expected an integer of at least 1, got '010'\n  hint: remove the leading zero"),
         ("in_channels: 1:30", "axes.in_channels: expected an integer of at least 1, got '1:30'"),
         ("in_channels: 2147483648", "axes.in_channels: expected an integer of at most 2147483647, got 2147483648"),
         (f"in_channels: {'9' * 5000}", f"axes.in_channels: expected an integer of at least 1, got '{'9' * 60}...'"),
@@ -487,15 +487,15 @@ def test_the_contracts_mistake() -> None:
         ),
         ("module: a.b.Conv2d", f"axes.module: expected {MODULE}, got 'a.b.Conv2d'\n  hint: did you mean a.b:Conv2d?"),
         ("module: a.b.C", "axes.module: expected torch.nn.Conv2d or package.module:Class, got 'a.b.C'\n  hint: did you mean a.b:C?"),
-        ("stride: !!int 3", "axes.stride: YAML tags are not allowed, got 'tag:yaml.org,2002:int'\n  hint: take it out: values are read as they are written"),
-        ("stride: !x 3", "axes.stride: YAML tags are not allowed, got '!x'\n  hint: take it out: values are read as they are written"),
+        ("stride: !!int 3", "axes.stride: YAML tags are not allowed, got 'tag:yaml.org,2002:int'\n  hint: remove it: values are read as they are written"),
+        ("stride: !x 3", "axes.stride: YAML tags are not allowed, got '!x'\n  hint: remove it: values are read as they are written"),
         ("strides: 3", "axes: unknown key 'strides'\n  hint: did you mean stride?"),
         ("batch: 3", "axes: unknown key 'batch'\n  hint: did you mean batch_size?"),
         ("label: x", "axes: unknown key 'label'\n  hint: it belongs in an entry of cases"),
         ("processes: 3", "axes: unknown key 'processes'\n  hint: it belongs under measure"),
         ("seed: 3", "axes: unknown key 'seed'\n  hint: it belongs at the top level"),
-        ("zzz: 3", f"axes: unknown key 'zzz'\n  hint: known are {', '.join(SETTINGS)}"),
-        ("<<: {stride: 1}", f"axes: unknown key '<<'\n  hint: known are {', '.join(SETTINGS)}"),
+        ("zzz: 3", f"axes: unknown key 'zzz'\n  hint: known keys: {', '.join(SETTINGS)}"),
+        ("<<: {stride: 1}", f"axes: unknown key '<<'\n  hint: known keys: {', '.join(SETTINGS)}"),
     ],
 )  # fmt: skip
 def test_mistakes_in_an_axis(axis: str, message: str) -> None:
@@ -528,9 +528,9 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
         ("name: a\n\nseed: 1\x07\n", ["3: control characters are not allowed, got U+0007"]),
         ("name: \ud800\n", ["1: control characters are not allowed, got U+D800"]),
         ("seed: 1\n---\nseed: 2\n", ["2: expected one document, got a second one", "  hint: one sweep per file"]),
-        ("axes: &a [*a]\n", ["1: axes[0]: the alias *a is inside what it stands for"]),
-        ("axes: *a\n", ["1: axes: the alias *a stands for nothing above it"]),
-        ("? [1]\n: 2\n", ["1: expected a word as key, got a list of 1", "1: expected axes or cases, got neither"]),
+        ("axes: &a [*a]\n", ["1: axes[0]: the alias *a refers to a value that contains it"]),
+        ("axes: *a\n", ["1: axes: the alias *a has no anchor above it"]),
+        ("? [1]\n: 2\n", ["1: expected text as key, got a list of 1", "1: expected axes or cases, got neither"]),
         ("[" * 12 + "]" * 12, [f"1: {'[0]' * 11}: nested more than 10 deep"]),
         ("[" * 50_000, [f"1: {'[0]' * 11}: nested more than 10 deep"]),
         ("axes:\n", ["1: axes: expected a mapping from settings to lists of values, got nothing"]),
@@ -541,14 +541,14 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
         ("cases: []\n", ["1: cases: expected at least one case, got an empty list"]),
         ("cases: {stride: 1}\n", ["1: cases: expected a list of mappings, got a mapping", "  hint: put a dash before it"]),
         ("cases: [3]\n", ["1: cases[0]: expected a mapping of settings, got 3"]),
-        ("cases:\n- {stride: 1}\n", [f"2: cases[0]: missing {ALL}", "  hint: give it here or under axes"]),
+        ("cases:\n- {stride: 1}\n", [f"2: cases[0]: missing {ALL}", "  hint: add it here or under axes"]),
         (
             f"axes: {{{REQUIRED}, stride: 1,\n stride: 2}}\nname: x\nname: y\n",
             ["2: axes: duplicate key 'stride', first on line 1", "4: duplicate key 'name', first on line 3"],
         ),
         (
             "axes: {in_channels: 3}\ncases:\n- {out_channels: 4, input_size: 8}\n- {out_channels: 4, kernel_size: 3, input_size: 8}\n",
-            ["3: cases[0]: missing kernel_size", "  hint: give it here or under axes"],
+            ["3: cases[0]: missing kernel_size", "  hint: add it here or under axes"],
         ),
         (
             f"axes: {{{REQUIRED}}}\ncases:\n- {{kernel_size: [1, 3, 5]}}\n- {{dtype: [float32, float64]}}\n- {{stride: {{from: 1}}}}\n",
@@ -576,7 +576,7 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
             f"axes: {{{REQUIRED}}}\nexclude:\n- {{}}\n- 3\n- {{kernel_sise: 1}}\n- {{kernel_size: three}}\n- {{label: x}}\n",
             [
                 "3: exclude[0]: expected at least one setting, got an empty mapping",
-                "  hint: an empty entry matches every point",
+                "  hint: an empty entry would exclude every point",
                 "4: exclude[1]: expected a mapping of settings, got 3",
                 "5: exclude[2]: unknown key 'kernel_sise'",
                 "  hint: did you mean kernel_size?",
@@ -627,7 +627,7 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
                 "8: measure.allocator: expected steady or system, got a list of 2",
                 LISTS,
                 "9: measure: unknown key 'colour'",
-                "  hint: known are processes, rounds, precision, max_time, timeout, budget, allocator",
+                "  hint: known keys: processes, rounds, precision, max_time, timeout, budget, allocator",
             ],
         ),
         (
@@ -643,7 +643,7 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
                 "7: compare.thresholds[0].dtype: expected float16, bfloat16, float32 or float64, got 'bf16'",
                 "  hint: did you mean bfloat16?",
                 "8: compare.thresholds[1]: expected at least one setting beside the threshold",
-                "  hint: one for all cases is compare.threshold",
+                "  hint: set the threshold of all cases with compare.threshold",
                 "9: compare.thresholds[2]: missing threshold",
                 "10: compare.thresholds[3]: expected a mapping of settings and a threshold, got 3",
                 "11: compare.thresholds[4]: unknown key 'dtyp'",
@@ -681,7 +681,7 @@ def test_mistakes_in_a_file(text: str, messages: list[str]) -> None:
 def test_a_product_too_large_is_counted_before_it_is_made(text: str, points: str) -> None:
     (message, hint) = mistakes(text)
     assert message.endswith(f": axes: expected at most 1,000,000 points, got {points}")
-    assert hint == "  hint: take values out, or split the sweep into several files"
+    assert hint == "  hint: remove values, or split the sweep into several files"
 
 
 def test_aliases_cannot_blow_up_a_file() -> None:
@@ -846,7 +846,7 @@ def test_many_sets_of_settings_in_excludes_are_refused(monkeypatch: pytest.Monke
     entries = "".join(f"- {{{some}}}\n" for some in [*sets, "stride: 4", "dilation: 4, stride: 4"])
     assert plan(f"axes: {{{REQUIRED}, threads: [1, 2]}}\nexclude:\n{entries}").excluded == 0
     message = "expected at most 6 different sets of settings for 3 points, got 7"
-    hint = "  hint: name the same settings in more entries, or split the sweep into several files"
+    hint = "  hint: use the same settings in more entries, or split the sweep into several files"
     wide = f"axes: {{{REQUIRED}, threads: [1, 2, 3]}}\n"
     assert mistakes(f"{wide}exclude:\n{entries}") == [f"f.yaml:3: exclude: {message}", hint]
     thresholds = "".join(f"  - {{{some}, threshold: 0.1}}\n" for some in sets)
@@ -854,7 +854,7 @@ def test_many_sets_of_settings_in_excludes_are_refused(monkeypatch: pytest.Monke
     assert mistakes(compared) == [f"f.yaml:3: compare.thresholds: {message}", hint]
 
 
-def test_fifty_mistakes_are_told() -> None:
+def test_fifty_mistakes_are_reported() -> None:
     def wrong(many: int) -> SweepError:
         with pytest.raises(SweepError) as caught:
             parse(f"axes:\n  {REQUIRED.replace(', ', chr(10) + '  ')}\n  dtype:\n" + "  - floot\n" * many)
@@ -862,7 +862,7 @@ def test_fifty_mistakes_are_told() -> None:
 
     assert (len(wrong(50).mistakes), wrong(50).hint) == (50, None)
     more = wrong(10_000)
-    assert (len(more.mistakes), more.hint) == (50, "these are the first 50 mistakes, there are more")
+    assert (len(more.mistakes), more.hint) == (50, "these are the first 50 mistakes; correct them to see the others")
     assert [mistake.line for mistake in more.mistakes] == list(range(7, 57))
 
 
@@ -877,7 +877,7 @@ def test_fifty_mistakes_are_told() -> None:
     ],
     ids=["duplicates", "unknown", "tags", "variables", "missing"],
 )
-def test_what_is_wrong_everywhere_is_told_fifty_times(text: str) -> None:
+def test_what_is_wrong_everywhere_is_reported_fifty_times(text: str) -> None:
     with pytest.raises(SweepError) as caught:
         parse(text)
     assert len(caught.value.mistakes) == 50
@@ -889,7 +889,7 @@ def test_what_is_wrong_everywhere_is_told_fifty_times(text: str) -> None:
     [
         (
             f"axes: {{{REQUIRED}, module: a.{'b' * 197}:C}}",
-            f"1: axes.module: expected torch.nn.Conv2d or package.module:Class, got 'a.{'b' * 58}...'\n  hint: it may have 200 characters",
+            f"1: axes.module: expected torch.nn.Conv2d or package.module:Class, got 'a.{'b' * 58}...'\n  hint: use at most 200 characters",
         ),
         (
             f"axes:\n  {{{REQUIRED},\n  env: {{{', '.join(f'V{number}: x' for number in range(101))}}}}}",
@@ -898,11 +898,11 @@ def test_what_is_wrong_everywhere_is_told_fifty_times(text: str) -> None:
         (
             f"axes: {{{REQUIRED}, env: {{A: {'x' * 4000}}}, stride: {{from: 1, to: 100000, step: 1}}}}",
             "1: axes: expected at most 200,000,000 characters of env over all points, got 401,200,000"
-            "\n  hint: take values out, or split the sweep into several files",
+            "\n  hint: remove values, or split the sweep into several files",
         ),
-        ("%TAG !a! b:\n--- 3\n", "1: YAML tags are not allowed, got %TAG\n  hint: take it out: values are read as they are written"),
-        ("# a\r%TAG !a! b:\r--- 3\r", "2: YAML tags are not allowed, got %TAG\n  hint: take it out: values are read as they are written"),
-        (f"axes: *{'a' * 100_000}", f"1: axes: the alias *{'a' * 60}... stands for nothing above it"),
+        ("%TAG !a! b:\n--- 3\n", "1: YAML tags are not allowed, got %TAG\n  hint: remove it: values are read as they are written"),
+        ("# a\r%TAG !a! b:\r--- 3\r", "2: YAML tags are not allowed, got %TAG\n  hint: remove it: values are read as they are written"),
+        (f"axes: *{'a' * 100_000}", f"1: axes: the alias *{'a' * 60}... has no anchor above it"),
     ],
 )  # fmt: skip
 def test_what_is_too_long(text: str, message: str) -> None:
@@ -1015,15 +1015,16 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
     (tmp_path / "sweep.yaml").write_bytes(b"name: \xff\xfe\n")
     assert (
-        error(tmp_path / "sweep.yaml") == "/sweep.yaml: expected text in UTF-8, got other bytes at 6 | save it as UTF-8"
+        error(tmp_path / "sweep.yaml")
+        == "/sweep.yaml: expected text in UTF-8, got other bytes at 6 | save the file as UTF-8"
     )
     assert error(tmp_path / "swep.yaml") == "/swep.yaml: no such file | did you mean /sweep.yaml?"
     assert error(tmp_path / "else" / "x.yaml") == "/else/x.yaml: no such file | None"
-    assert error(tmp_path) == ": expected a sweep file, got a folder | name a file in it, /sweep.yaml say"
+    assert error(tmp_path) == ": expected a sweep file, got a folder | give a file in it, for example /sweep.yaml"
     assert error(tmp_path / "a\0b") == "/a\\x00b: cannot be read: embedded null byte | None"
     assert error(tmp_path / "sweep.yaml" / "x") == "/sweep.yaml/x: cannot be read: not a directory | None"
     assert "file name too long" in error(tmp_path / ("x" * 300))
-    assert error(Path("/dev/zero")) == "/dev/zero: expected at most 100 MiB, got more | is it a sweep?"
+    assert error(Path("/dev/zero")) == "/dev/zero: expected at most 100 MiB, got more | give a sweep file"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -1056,7 +1057,7 @@ def test_one_case_from_options() -> None:
     )
 
 
-def test_wrong_options_are_told_at_once() -> None:
+def test_wrong_options_are_reported_at_once() -> None:
     with pytest.raises(RequestError) as caught:
         sweeps.case_of({"in_channels": "3", "kernel_size": "three", "dtype": "fp32", "padding": "[1, x]", "stride": ""})
     assert caught.value.message.splitlines() == [
@@ -1174,7 +1175,7 @@ def test_environment_variables_are_an_axis() -> None:
         ("[{A: [x]}]", "axes.env[0].A: expected text, got a list of 1"),
     ],
 )
-def test_what_is_no_environment_variable_is_told(env: str, said: str) -> None:
+def test_what_is_no_environment_variable_is_reported(env: str, said: str) -> None:
     with pytest.raises(SweepError) as told:
         plan(f"axes: {{{REQUIRED}, env: {env}}}")
     assert said in str(told.value)
