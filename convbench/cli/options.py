@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from convbench.cli.output import say, show
+from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.units import LONGEST_TEXT, line, without_credentials
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def _plain_usage_errors() -> Iterator[None]:
 
 app = typer.Typer(
     cls=_Verbs,
-    help="How fast is a convolution layer? Measures torch.nn.Conv2d sweeps, checks every layer, writes a report.",
+    help=f"How fast is a convolution layer? Measures {DEFAULT_OPERATOR.name} sweeps, checks every layer, "
+    "writes a report.",
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,

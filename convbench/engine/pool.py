@@ -10,7 +10,8 @@ from typing import Protocol
 from convbench.engine.client import Description, WorkerClient
 from convbench.engine.machine import HostState
 from convbench.errors import RequestError, WorkerDiedError, WorkerError, WorkerTimedOutError
-from convbench.model.case import TORCH_CONV2D, Allocator, WorkerSettings
+from convbench.model.case import Allocator, WorkerSettings
+from convbench.model.operators import OPERATORS
 
 #: How long a worker may take to import torch and answer for the first time, seconds, where requests have less: 2.5 s
 #: were usual, and ten times that on a machine that reads torch from a slow disk.
@@ -121,7 +122,7 @@ class WorkerPool:
         RequestError for a module that is not there or that ends its worker twice. A worker that the kernel killed, for
         want of memory, says nothing of its module: the module's cases will tell.
         """
-        own = [settings for settings in wanted if settings.module != TORCH_CONV2D]
+        own = [settings for settings in wanted if settings.module not in OPERATORS]
         waiting = [settings for settings in own if settings not in self._pool]
         for settings in own:
             if settings in self._pool:

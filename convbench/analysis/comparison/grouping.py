@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from convbench.measure.estimate import Integers
 from convbench.model.case import Case, canonical
-from convbench.model.problem import DEPTHWISE, Problem
+from convbench.model.operators.given import DEPTHWISE
+from convbench.model.problem import Problem
 from convbench.model.settings import CASE_SETTINGS, PROBLEM_SETTINGS, TABLE
 
 #: The share of the cases with some settings, of those that could show it, that must have changed for these settings to

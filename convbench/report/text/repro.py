@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from convbench.model.case import TORCH_CONV2D, Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat
+from convbench.model.case import TORCH_MODULE, Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat
 from convbench.model.problem import Direction, PaddingMode, Problem
 from convbench.model.variables import HIDDEN
 
@@ -65,7 +65,7 @@ class _Script:
     def __init__(self, case: Case) -> None:
         self._case = case
         self._p = case.problem
-        self._of_torch = case.module == TORCH_CONV2D
+        self._of_torch = case.module == TORCH_MODULE
         kind = case.device.partition(":")[0]
         self._on_cpu = kind == "cpu"
         self._backend = f"torch.{kind}" if kind in _OWN_MODULE else "torch.accelerator"
@@ -336,7 +336,7 @@ def _head(case: Case, variables: Mapping[str, str]) -> list[str]:
     lines = textwrap.wrap(_printable(case.label), _WIDTH - 2, break_on_hyphens=False)
     lines += [f"Case {case.id} of convbench, as a script that needs nothing but torch. To run it:", ""]
     words = [f"{name}={_quoted(value)}" for name, value in variables.items()]
-    if case.module != TORCH_CONV2D:
+    if case.module != TORCH_MODULE:
         words.append('PYTHONPATH=.:"$PYTHONPATH"')
     if words:
         lines.append(f"  export {' '.join(words)}")
