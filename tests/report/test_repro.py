@@ -27,7 +27,8 @@ from convbench.model.case import DTYPES, Allocator, Autocast, Cache, Case, Data,
 from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
 from convbench.report.text.repro import repro
 from convbench.worker import cold
-from convbench.worker.layer import Layer, Spec
+from convbench.worker.layer import Layer
+from convbench.worker.spec import Spec
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CPU = torch.device("cpu")
