@@ -50,7 +50,7 @@ def _told(page: Page, function: str, problems: list[Problem]) -> list[object]:
     ("function", "name"),
     [
         ("pads", "pads"),
-        ("reach", "reach"),
+        ("dilatedKernelSize", "dilated_kernel_size"),
         ("outputSize", "output_size"),
         ("inputShape", "input_shape"),
         ("weightShape", "weight_shape"),
@@ -64,7 +64,7 @@ def test_shapes(page: Page, problems: list[Problem], function: str, name: str) -
 
 
 def test_refusals_are_the_same_words(page: Page, problems: list[Problem]) -> None:
-    assert _told(page, "objection", problems) == [problem.refusal() for problem in problems]
+    assert _told(page, "refusal", problems) == [problem.refusal() for problem in problems]
 
 
 def test_ways_out_are_the_same_in_the_same_order(page: Page, problems: list[Problem]) -> None:
@@ -75,7 +75,7 @@ def test_ways_out_are_the_same_in_the_same_order(page: Page, problems: list[Prob
 def test_a_format_that_needs_a_batch_is_refused_in_the_same_words(page: Page, problems: list[Problem]) -> None:
     cases = [Case(problem=problem, memory_format=MemoryFormat.CHANNELS_LAST) for problem in problems]
     arguments = [[as_json(case.problem), {"memory_format": "channels_last"}] for case in cases]
-    assert call(page, "geometry.js", "misfit", arguments) == [case.unsuitable() for case in cases]
+    assert call(page, "geometry.js", "unsuitable", arguments) == [case.unsuitable() for case in cases]
     kept = [[way for way in ways_out(case) if "memory_format" not in way] for case in cases]
     told = call(page, "geometry.js", "waysOut", arguments)
     for ours, theirs in zip(told, json.loads(json.dumps(kept)), strict=True):

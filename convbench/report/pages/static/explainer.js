@@ -21,22 +21,22 @@ import {
 import {
   axisNames,
   channelsPerGroup,
+  dilatedKernelSize,
   firstChannel,
   fromText,
-  misfit,
-  objection,
   outOfRange,
   outputShape,
   outputSize,
   paddedSize,
   pads,
-  reach,
   readersOf,
   readersOfElement,
+  refusal,
   rowsRead,
   sourceOf,
   tooLargeToDraw,
   toText,
+  unsuitable,
   waysOut,
 } from "./geometry.js";
 import { biasValue, channelSum, outputValue, paddedValue, productsInOutput, tapsOf, weightValue } from "./samples.js";
@@ -283,7 +283,7 @@ class Explainer {
     }
     this.find(".cx-reset").hidden = text === toText(this.base);
     this.find(".cx-constructor").textContent = constructorText(problem);
-    const reason = objection(problem) ?? misfit(problem, this.execution);
+    const reason = refusal(problem) ?? unsuitable(problem, this.execution);
     this.tellRefusal(reason);
     this.tellMeasured();
     this.tellFormulas();
@@ -346,7 +346,7 @@ class Explainer {
         formula.append(term);
       }
       const capital = name[0].toUpperCase() + name.slice(1);
-      const notes = objection(this.problem) && outputSize(this.problem)[axis] >= 1 ? [] : axisNotes(this.problem, axis);
+      const notes = refusal(this.problem) && outputSize(this.problem)[axis] >= 1 ? [] : axisNotes(this.problem, axis);
       return [formula, ...notes.map((note) => element("p", { class: "cx-note" }, `${capital}: ${note}`))];
     });
     this.find(".cx-formulas").replaceChildren(...lines);
@@ -358,7 +358,7 @@ class Explainer {
     this.drawn = problem;
     this.values.clear();
     this.outSize = outputSize(problem);
-    this.extent = reach(problem);
+    this.extent = dilatedKernelSize(problem);
     this.margin = pads(problem);
     this.read = [0, 1].map((axis) => rowsRead(problem, axis));
     this.place = this.place.map((at, axis) => Math.min(at, this.outSize[axis] - 1));
@@ -442,7 +442,7 @@ class Explainer {
     if (this.margin.flat().some(Boolean)) entries.push(["margin", `margin: ${fill[problem.padding_mode]}`]);
     entries.push(["tap", "a tap of the kernel"]);
     if (this.extent.join() !== problem.kernel_size.join())
-      entries.push(["window", "the kernel's reach; between its taps it reads nothing"]);
+      entries.push(["window", "the dilated kernel; between its taps it reads nothing"]);
     if (this.read.some((rows) => rows.includes(false))) entries.push(["unread", "never read"]);
     entries.push(["done", "output written"], ["now", "output of this step"]);
     entries.push(["reader", "outputs that read the input under the pointer"]);
