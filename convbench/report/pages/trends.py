@@ -190,7 +190,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """One line as ready strings. `moves` are (mood, link or None, sentence); `first_y` is the height of no change."""
+    """One line as ready strings. `moves` are (mood, link or None, sentence); `first_y` is where no change lies."""
 
     name: str
     machine: str

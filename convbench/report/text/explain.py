@@ -293,7 +293,7 @@ def constructor_text(case: Case) -> str:
     words += [f"groups={p.groups}"] if p.groups != 1 else []
     words += [] if p.bias else ["bias=False"]
     words += [f"padding_mode='{p.padding_mode.value}'"] if p.padding_mode is not PaddingMode.ZEROS else []
-    name = "Conv2d" if case.module == TORCH_MODULE else case.module
+    name = p.operator.name.rpartition(".")[2] if case.module == TORCH_MODULE else case.module
     images = "one unbatched image" if p.batch_size is None else units.plural(p.batch_size, "image")
     return f"{name}({', '.join(words)}) on {images} of {units.pair((p.in_channels, *p.input_size))}"
 

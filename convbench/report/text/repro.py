@@ -149,7 +149,7 @@ class _Script:
     def _layer(self) -> list[str]:
         channels = [str(self._p.in_channels), str(self._p.out_channels)]
         if self._of_torch:
-            return [f"layer = torch.nn.Conv2d({_call([*channels, *_arguments(self._p), *self._kind])})"]
+            return [f"layer = {self._p.operator.name}({_call([*channels, *_arguments(self._p), *self._kind])})"]
         path, _, attribute = self._case.module.partition(":")
         lines = []
         if not self._importable:
@@ -354,9 +354,9 @@ def _arguments(p: Problem, *, every: bool = False) -> Iterable[str]:
     padding = f'"{p.padding.value}"' if isinstance(p.padding, str) else str(p.padding)
     words = {
         "kernel_size": (str(p.kernel_size), ""),
-        "stride": (str(p.stride), "(1, 1)"),
-        "padding": (padding, "(0, 0)"),
-        "dilation": (str(p.dilation), "(1, 1)"),
+        "stride": (str(p.stride), str((1,) * p.rank)),
+        "padding": (padding, str((0,) * p.rank)),
+        "dilation": (str(p.dilation), str((1,) * p.rank)),
         "groups": (str(p.groups), "1"),
         "bias": (str(p.bias), "True"),
         "padding_mode": (f'"{p.padding_mode.value}"', f'"{PaddingMode.ZEROS.value}"'),

@@ -12,3 +12,5 @@ from .conv2d import CONV2D
 
 #: The operators by the names of their classes in torch, which a request gives.
 OPERATORS: Mapping[str, Convolution] = {"torch.nn.Conv2d": CONV2D}
+#: What a machine's best is measured with.
+DEFAULT_OPERATOR = CONV2D

@@ -59,9 +59,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class Convolution:
-    """One of torch's convolution layers: its class, and the memory format that has the channels last."""
+    """One of torch's convolution layers: its class, its spatial dimensions, and its format with the channels last."""
 
     layer: type[torch.nn.Module]
+    rank: int
     channels_last: torch.memory_format
 
     def arguments(self, spec: Spec) -> dict[str, Any]:
@@ -82,10 +83,9 @@ class Convolution:
 
     def reference(self, spec: Spec) -> Reference:
         """What a layer must give."""
-        axes = len(spec.kernel_size)
         shape = geometry(
-            input_size=spec.input_shape[-axes:],
-            output_size=spec.output_shape[-axes:],
+            input_size=spec.input_shape[-self.rank :],
+            output_size=spec.output_shape[-self.rank :],
             kernel=spec.kernel_size,
             stride=spec.stride,
             dilation=spec.dilation,

@@ -6,4 +6,4 @@ import torch
 
 from .conv import Convolution
 
-CONV2D = Convolution(layer=torch.nn.Conv2d, channels_last=torch.channels_last)
+CONV2D = Convolution(layer=torch.nn.Conv2d, rank=2, channels_last=torch.channels_last)
