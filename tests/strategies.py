@@ -26,8 +26,9 @@ def sound(made: problem.Problem) -> problem.Problem:
     """The problem with what torch would refuse mended."""
     groups = math.gcd(made.in_channels, made.out_channels, made.groups)
     stride = (1, 1) if made.padding is problem.PaddingWord.SAME else made.stride
-    # As large as the kernel's reach, and larger than any padding: those that reflect must be.
-    input_size = tuple(max(10, size, reach) for size, reach in zip(made.input_size, made.reach, strict=True))
+    # As large as the dilated kernel, and larger than any padding: those that reflect must be.
+    sides = zip(made.input_size, made.dilated_kernel_size, strict=True)
+    input_size = tuple(max(10, size, extent) for size, extent in sides)
     return replace(made, groups=groups, stride=stride, input_size=input_size)
 
 
@@ -61,7 +62,7 @@ cases = st.builds(
     memory_format=st.sampled_from(case.MemoryFormat),
     device=st.sampled_from(["cpu", "cuda:1", "accelerator"]),
     threads=maybe | st.integers(1, 64),
-    module=st.sampled_from([case.TORCH_CONV2D, "mine.layers:Conv"]),
+    module=st.sampled_from([case.TORCH_MODULE, "mine.layers:Conv"]),
     allocator=st.sampled_from(case.Allocator),
     cache=st.sampled_from(case.Cache),
     data=st.sampled_from(case.Data),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -150,6 +151,31 @@ def test_machines_are_described_by_workers_alone(path: Path) -> None:
     names = {name.split(".")[0] for name, _ in imports(path)}
     assert "psutil" not in names or path.parts[1] == "store", path
     assert "platform" not in names or path.parts[1] == "worker", path
+
+
+#: What may name an operator and its dimensions: the operators, the explainer, and the script of `repro`.
+OF_OPERATORS = re.compile(
+    r"(model|worker)/operators/|report/(text|pages)/explain\.py|report/text/repro\.py"
+    r"|static/(explainer\w*|geometry|samples)\.js|templates/explain(er)?\.html\.j2"
+)
+TEXTS = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in (".py", ".js", ".j2", ".sh", ".yml")]
+#: An operator's name or its defaults in two dimensions; in Python and texts also the names of dimensions.
+NAMED = re.compile(r"conv2d|\(1, 1\)|\(0, 0\)|\[1, 1\]", re.IGNORECASE)
+DIMENSIONS = re.compile(r"height|[\"'`]width[\"'`]|(kernel|input|output)[_ ]width|x width")
+
+
+def test_operators_alone_say_what_they_are_called_and_how_many_dimensions_they_have() -> None:
+    found = []
+    for path in TEXTS:
+        name = path.relative_to(PACKAGE).as_posix()
+        if OF_OPERATORS.search(name):
+            continue
+        for line in path.read_text(encoding="utf-8").splitlines():
+            # In the scripts of pictures, height and width are pixels.
+            if NAMED.search(line) or (path.suffix != ".js" and DIMENSIONS.search(line)):
+                found.append(f"{name}: {line.strip()}")
+    assert not found, "\n".join(found)
+    assert sum(bool(OF_OPERATORS.search(path.as_posix())) for path in TEXTS) >= 15, "the places named above exist"
 
 
 def loaded_by(statement: str) -> set[str]:

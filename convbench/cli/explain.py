@@ -10,6 +10,7 @@ import typer
 from convbench.cli.options import Database, app, database_of
 from convbench.cli.output import flush, say, show
 from convbench.errors import ExitCode, RequestError
+from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.store.files import write_bytes
 from convbench.units import line
 
@@ -28,11 +29,11 @@ def explain(
     case: Annotated[str | None, typer.Argument(metavar="CASE", help="The id of a stored case.")] = None,
     in_channels: Annotated[str | None, _setting("Channels of the input.")] = None,
     out_channels: Annotated[str | None, _setting("Channels of the output.")] = None,
-    kernel_size: Annotated[str | None, _setting("An integer, or [height, width].")] = None,
-    input_size: Annotated[str | None, _setting("An integer, or [height, width].")] = None,
-    stride: Annotated[str | None, _setting("An integer, or [height, width].")] = None,
-    padding: Annotated[str | None, _setting("An integer, [height, width], same, valid or half.")] = None,
-    dilation: Annotated[str | None, _setting("An integer, or [height, width].")] = None,
+    kernel_size: Annotated[str | None, _setting(f"An integer, or {DEFAULT_OPERATOR.each}.")] = None,
+    input_size: Annotated[str | None, _setting(f"An integer, or {DEFAULT_OPERATOR.each}.")] = None,
+    stride: Annotated[str | None, _setting(f"An integer, or {DEFAULT_OPERATOR.each}.")] = None,
+    padding: Annotated[str | None, _setting(f"An integer, {DEFAULT_OPERATOR.each}, same, valid or half.")] = None,
+    dilation: Annotated[str | None, _setting(f"An integer, or {DEFAULT_OPERATOR.each}.")] = None,
     groups: Annotated[str | None, _setting("An integer, or depthwise.")] = None,
     bias: Annotated[str | None, _setting("true or false.")] = None,
     padding_mode: Annotated[str | None, _setting("zeros, reflect, replicate or circular.")] = None,
@@ -42,7 +43,7 @@ def explain(
     direction: Annotated[str | None, _setting("forward, backward, grad_input, grad_weight or train_step.")] = None,
     device: Annotated[str | None, _setting("cpu, cuda, cuda:1, ... or accelerator.")] = None,
     threads: Annotated[str | None, _setting("An integer; null is torch's default.")] = None,
-    module: Annotated[str | None, _setting("torch.nn.Conv2d, or package.module:Class.")] = None,
+    module: Annotated[str | None, _setting(f"{DEFAULT_OPERATOR.name}, or package.module:Class.")] = None,
     allocator: Annotated[str | None, _setting("steady or system.")] = None,
     cache: Annotated[str | None, _setting("hot or cold.")] = None,
     data: Annotated[str | None, _setting("normal, zeros or denormal.")] = None,

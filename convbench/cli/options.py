@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from convbench.cli.output import say, show
+from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.units import LONGEST_TEXT, line, without_credentials
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _plain_usage_errors() -> Iterator[None]:
 
 app = typer.Typer(
     cls=_Verbs,
-    help="Measure the speed of torch.nn.Conv2d layers, check their results, and write a report.",
+    help=f"Measure the speed of {DEFAULT_OPERATOR.name} layers, check their results, and write a report.",
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,

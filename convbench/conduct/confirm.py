@@ -29,7 +29,8 @@ from convbench.engine.git_state import as_of
 from convbench.engine.local import Setup
 from convbench.engine.pool import Engine, WorkerPool
 from convbench.errors import RequestError
-from convbench.model.case import TORCH_CONV2D, Case
+from convbench.model.case import Case
+from convbench.model.operators import OPERATORS
 from convbench.model.result import Result, Run, Visit, merge
 from convbench.model.threshold import Thresholds
 from convbench.model.variables import is_whole, recorded
@@ -99,7 +100,7 @@ def base_side(base: Run, cases: Sequence[Case], launcher: Launcher) -> Iterator[
         yield None, f"its interpreter {executable} does not exist any more"
     elif cut := [name for name, value in environment.variables if not is_whole(value)]:
         yield None, f"the value of {', '.join(cut)} was not stored completely"
-    elif all(case.module == TORCH_CONV2D for case in cases):
+    elif all(case.module in OPERATORS for case in cases):
         yield _side(base, executable, (), launcher), ""
     elif base.git is None:
         yield None, "its modules were not under git"

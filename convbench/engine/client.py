@@ -307,10 +307,11 @@ _WITH_LAYER = sent(Sent.LAYER)
 
 
 def spec(case: Case, seed: int) -> dict[str, Json]:
-    """The case in the worker's words (worker.layer.Spec): every size by convbench's own formulas."""
+    """The case in the worker's words (worker.spec.Spec): every size by convbench's own formulas."""
     p = case.problem
     return {
         **{name: getattr(p if name in PROBLEM_SETTINGS else case, name) for name in _WITH_LAYER},
+        "operator": p.operator.name,
         "pads": p.pads,
         "input_shape": p.input_shape,
         "weight_shape": p.weight_shape,

@@ -10,7 +10,8 @@ from typing import Protocol
 from convbench.engine.client import Description, WorkerClient
 from convbench.engine.machine import HostState
 from convbench.errors import RequestError, WorkerDiedError, WorkerError, WorkerTimedOutError
-from convbench.model.case import TORCH_CONV2D, Allocator, WorkerSettings
+from convbench.model.case import Allocator, WorkerSettings
+from convbench.model.operators import OPERATORS
 
 #: Minimum time limit for a worker to import torch and answer for the first time, seconds. 2.5 s are usual; a slow disk
 #: can take ten times as long.
@@ -121,7 +122,7 @@ class WorkerPool:
         one that ends its worker twice. A worker that the kernel killed is ignored: memory may have run out, and the
         module's cases will show it.
         """
-        own = [settings for settings in wanted if settings.module != TORCH_CONV2D]
+        own = [settings for settings in wanted if settings.module not in OPERATORS]
         waiting = [settings for settings in own if settings not in self._pool]
         for settings in own:
             if settings in self._pool:

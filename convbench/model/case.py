@@ -8,11 +8,13 @@ import math
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any
 
 from convbench import units
+from convbench.model.operators import OPERATORS
+from convbench.model.operators.given import default_for
 from convbench.model.problem import Direction, PaddingMode, Problem
 from convbench.model.settings import (
     CASE_SETTINGS,
@@ -22,7 +24,7 @@ from convbench.model.settings import (
     REQUIRED,
     SETTINGS,
     TABLE,
-    TORCH_CONV2D,
+    TORCH_MODULE,
     Allocator,
     Autocast,
     Cache,
@@ -41,7 +43,7 @@ __all__ = [
     "PROBLEM_SETTINGS",
     "REQUIRED",
     "SETTINGS",
-    "TORCH_CONV2D",
+    "TORCH_MODULE",
     "Allocator",
     "Autocast",
     "Cache",
@@ -72,12 +74,12 @@ class WorkerSettings:
     deterministic: bool = False
     cudnn_benchmark: bool = False
     env: Env = ()
-    module: str = TORCH_CONV2D
+    module: str = TORCH_MODULE
 
     @property
     def special_settings(self) -> tuple[bool, ...]:
         """What may keep a process from starting, or from what the machine can do; smallest where nothing does."""
-        return (self.module != TORCH_CONV2D, bool(self.env), self.deterministic)
+        return (self.module not in OPERATORS, bool(self.env), self.deterministic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ class Case:
     memory_format: MemoryFormat = MemoryFormat.CONTIGUOUS
     device: str = "cpu"
     threads: int | None = None
-    module: str = TORCH_CONV2D
+    module: str = TORCH_MODULE
     allocator: Allocator = Allocator.STEADY
     cache: Cache = Cache.HOT
     data: Data = Data.NORMAL
@@ -129,7 +131,7 @@ class Case:
         """Whether this is a backward that comes down to one call of torch's kernel, which can be timed alone."""
         return (
             self.direction is Direction.BACKWARD
-            and self.module == TORCH_CONV2D
+            and self.module in OPERATORS
             and self.autocast is Autocast.NONE
             and self.problem.padding_mode is PaddingMode.ZEROS
             and all(before == after for before, after in self.problem.pads)
@@ -149,7 +151,7 @@ class Case:
         """Text a person reads: `n8 c64 56x56 -> k64 3x3 s1 p1 forward float32 contiguous cpu`."""
         words = [
             write(value)
-            for value, (default, always, write) in zip(_LABELLED(self), _WORDS, strict=True)
+            for value, (default, always, write) in zip(_LABELLED(self), _words(self.problem.rank), strict=True)
             if always or value != default
         ]
         text = " ".join(words)
@@ -178,12 +180,15 @@ class Case:
 
     def unsuitable(self) -> str | None:
         """Why the settings do not fit a problem that is sound in itself; None where they do."""
-        if self.memory_format is MemoryFormat.CHANNELS_LAST and self.problem.batch_size is None:
-            return "channels_last needs a batch: an unbatched image has three dimensions, the format four"
-        return None
+        if self.memory_format is not MemoryFormat.CHANNELS_LAST:
+            return None
+        return self.problem.operator.channels_last_refusal(self.problem)
 
 
-_DEFAULTS: dict[str, object] = {name: row.default for name, row in TABLE.items()}
+@cache
+def _defaults(rank: int) -> dict[str, object]:
+    """What each setting is where nothing is said, of a problem with so many spatial dimensions."""
+    return {name: default_for(rank, row.default) for name, row in TABLE.items()}
 
 
 def setting(case: Case, name: str) -> object:
@@ -194,14 +199,16 @@ def setting(case: Case, name: str) -> object:
 def _identity(case: Case) -> str:
     """Every setting that is not its default as `name=value`, sorted, so that a new axis leaves old texts alone."""
     rest = [(name, getattr(case, name)) for name in CASE_SETTINGS]
-    words = [f"{name}={canonical(value)}" for name, value in rest if value != _DEFAULTS[name]]
+    defaults = _defaults(case.problem.rank)
+    words = [f"{name}={canonical(value)}" for name, value in rest if value != defaults[name]]
     return ";".join(sorted((*_problem_words(case.problem), *words)))
 
 
 @lru_cache(maxsize=65536)
 def _problem_words(problem: Problem) -> tuple[str, ...]:
     values = [(name, getattr(problem, name)) for name in PROBLEM_SETTINGS]
-    return tuple(f"{name}={canonical(value)}" for name, value in values if name in REQUIRED or value != _DEFAULTS[name])
+    defaults = _defaults(problem.rank)
+    return tuple(f"{name}={canonical(value)}" for name, value in values if name in REQUIRED or value != defaults[name])
 
 
 def canonical(value: object) -> str:
@@ -236,8 +243,13 @@ def _word(row: Setting) -> Callable[[Any], str]:
     return number if row.kind.least is not None else text
 
 
-#: The settings in the order of labels: what reads them of a problem and of a case, and of each its default, whether it
-#: is always told, and what writes it.
+#: The settings in the order of labels, what writes each as a word, and what reads them of a problem and of a case.
 _ORDER = sorted(TABLE, key=lambda name: TABLE[name].place)
-_WORDS = tuple((TABLE[name].default, TABLE[name].labelled, _word(TABLE[name])) for name in _ORDER)
+_WRITERS = {name: _word(TABLE[name]) for name in _ORDER}
 _LABELLED = attrgetter(*(f"problem.{name}" if name in PROBLEM_SETTINGS else name for name in _ORDER))
+
+
+@cache
+def _words(rank: int) -> tuple[tuple[object, bool, Callable[[Any], str]], ...]:
+    """Of each setting in the order of labels its default, whether it is always told, and what writes it."""
+    return tuple((_defaults(rank)[name], TABLE[name].labelled, _WRITERS[name]) for name in _ORDER)

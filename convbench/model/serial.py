@@ -25,7 +25,9 @@ from convbench.errors import RequestError
 from convbench.model.bounds import VARIABLE, Bound, Whole, bound, visible, wrong_blocks
 from convbench.model.case import Case
 from convbench.model.nouns import nouns
-from convbench.model.problem import SPATIAL, Problem
+from convbench.model.operators import DEFAULT_OPERATOR, OPERATORS
+from convbench.model.operators.given import default_for
+from convbench.model.problem import Problem
 from convbench.model.result import (
     BLOCK_LAYOUTS,
     PACKED,
@@ -72,7 +74,8 @@ def to_json(noun: object, *, defaults: bool = True) -> Json:
     if not is_dataclass(noun):
         raise TypeError(f"{noun.__class__.__name__} is no noun")
     document: dict[str, Json] = dict(_preamble(noun))
-    for name, default in _defaults(noun.__class__):
+    rank = noun.rank if isinstance(noun, Problem) else 0
+    for name, default in _defaults(noun.__class__, rank):
         value = getattr(noun, name)
         if defaults or default is MISSING or value != default:
             document[name] = to_json(value, defaults=defaults)
@@ -93,9 +96,9 @@ def _layouts() -> Json:
 
 
 @functools.cache
-def _defaults(noun: typing.Any) -> tuple[tuple[str, object], ...]:
-    """(field, default) of a noun; MISSING where the field must be given."""
-    return tuple((field.name, field.default) for field in fields(noun))
+def _defaults(noun: typing.Any, rank: int = 0) -> tuple[tuple[str, object], ...]:
+    """(field, default) of a noun, a problem's of so many dimensions; MISSING where the field must be given."""
+    return tuple((field.name, default_for(rank, field.default)) for field in fields(noun))
 
 
 class _UnexpectedError(Exception):
@@ -330,7 +333,8 @@ def _object(noun: typing.Any) -> _Reader:
 
 
 def _judge_problem(problem: Problem, document: dict[str, Json]) -> None:
-    dimensions = len(SPATIAL)
+    offered = problem.operator.name in OPERATORS
+    dimensions = problem.rank if offered else DEFAULT_OPERATOR.rank
     pads = problem.padding if isinstance(problem.padding, tuple) else (0,) * dimensions
     for name in ("kernel_size", "input_size", "stride", "dilation"):
         if len(getattr(problem, name)) != dimensions:

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 
-from convbench.model.problem import DEPTHWISE, HALF, Direction, PaddingMode, PaddingWord
+from convbench.model.operators import DEFAULT_OPERATOR
+from convbench.model.operators.given import DEPTHWISE, HALF, ONE_EACH, ZERO_EACH, PaddingMode, PaddingWord
+from convbench.model.problem import Direction
 
-TORCH_CONV2D = "torch.nn.Conv2d"
+#: torch's own class, which runs a case that names no other.
+TORCH_MODULE = DEFAULT_OPERATOR.name
 
 #: The largest number of a layer: many kernels index with 32 bits.
 MOST_INTEGER = 2**31 - 1
@@ -95,7 +98,7 @@ class Kind:
 
     least: int | None = None  # integers from here to `most`; None: no integers
     most: int = MOST_INTEGER
-    pair: bool = False  # or [height, width] of such
+    spatial: bool = False  # or a list of such, one for each spatial dimension
     words: tuple[str, ...] = ()
     truth: bool = False
     null: bool = False
@@ -135,7 +138,7 @@ def device_problem(text: str) -> str | None:
 
 def module_problem(text: str) -> str | None:
     """What is wrong with the name of a layer's class, None where nothing is."""
-    if text == TORCH_CONV2D:
+    if text == TORCH_MODULE:
         return None
     path, colon, attribute = text.partition(":")
     words = [*path.split("."), *attribute.split(".")]
@@ -144,16 +147,16 @@ def module_problem(text: str) -> str | None:
     dotted = path.split(".")
     if colon or not all(word.isidentifier() for word in dotted):
         return _ELSEWHERE_MODULE
-    if dotted[-1].lower() == "conv2d" and dotted[0] in (*_TORCHS, dotted[-1]):
-        return f"did you mean {TORCH_CONV2D}?"
+    if dotted[-1].lower() == TORCH_MODULE.rpartition(".")[2].lower() and dotted[0] in (*_TORCHS, dotted[-1]):
+        return f"did you mean {TORCH_MODULE}?"
     if len(dotted) == 1:
         return _ELSEWHERE_MODULE
     if dotted[0] in _TORCHS:
-        return f"of torch's modules only {TORCH_CONV2D} takes its arguments; one of your own is package.module:Class"
+        return f"of torch's modules only {TORCH_MODULE} takes its arguments; one of your own is package.module:Class"
     return f"did you mean {'.'.join(dotted[:-1])}:{dotted[-1]}?"
 
 
-_ELSEWHERE_MODULE = "the part before the colon is imported, the class after it takes torch.nn.Conv2d's arguments"
+_ELSEWHERE_MODULE = f"the part before the colon is imported, the class after it takes {TORCH_MODULE}'s arguments"
 #: Names that torch and its parts are usually imported by.
 _TORCHS = ("torch", "nn", "F")
 
@@ -189,7 +192,7 @@ def did_you_mean(word: str, words: tuple[str, ...]) -> str | None:
 class Sent(StrEnum):
     """How a worker learns the value of a setting."""
 
-    LAYER = "layer"  # with each layer: a field of worker/layer.py's Spec
+    LAYER = "layer"  # with each layer: a field of worker/spec.py's Spec
     SHAPES = "shapes"  # with each layer, by the shapes of its tensors
     PROCESS = "process"  # once, before the first layer: a field of worker/settings.py's Settings
     VARIABLES = "variables"  # by the environment variables that it is started with (engine/local.py)
@@ -201,7 +204,7 @@ class Setting:
 
     `label` is how a value stands in a case's label, with {} for the value: the default is left out unless the setting
     is `labelled` always. `place` moves it before (below 0) or behind (above 0) those that stand in the table's order.
-    `short` writes a pair of equal numbers as one. `absent` is what a case without a value is called.
+    `short` writes equal numbers of all dimensions as one. `absent` is what a case without a value is called.
 
     A setting that changes the `work` is compared by time per FLOP; a way of `execution` does the same work and is
     compared by time; a direction is neither, and compared by its share of the work. `usual` is what other values are
@@ -235,7 +238,8 @@ class Setting:
         return self.phrase == "{}"
 
 
-_SIZE, _PAIR, _TRUTH = Kind(least=1), Kind(least=1, pair=True), Kind(truth=True)
+_SIZE, _SPATIAL, _TRUTH = Kind(least=1), Kind(least=1, spatial=True), Kind(truth=True)
+_SIDES = " x ".join(DEFAULT_OPERATOR.dimensions)
 
 # One screen: aligned by hand.
 # fmt: off
@@ -245,17 +249,17 @@ OF_PROBLEM: dict[str, Setting] = {
         heading="in channels", about="channels of the input"),
     "out_channels": Setting(kind=_SIZE, required=True, work=True, label="-> k{}", labelled=True, place=-2,
         heading="out channels", about="channels of the output"),
-    "kernel_size": Setting(kind=_PAIR, required=True, work=True, label="{}", labelled=True, place=-1,
-        heading="kernel size", about="rows x columns of the kernel"),
-    "input_size": Setting(kind=_PAIR, required=True, work=True, label="{}", labelled=True, place=-3, sent=Sent.SHAPES,
-        heading="input size", about="rows x columns of the input"),
-    "stride": Setting(kind=_PAIR, default=(1, 1), work=True, label="s{}", labelled=True, short=True,
-        heading="stride", about="step of the kernel, height x width"),
-    "padding": Setting(kind=Kind(least=0, pair=True, words=(*PaddingWord, HALF)), default=(0, 0), work=True,
+    "kernel_size": Setting(kind=_SPATIAL, required=True, work=True, label="{}", labelled=True, place=-1,
+        heading="kernel size", about=f"{_SIDES} of the kernel"),
+    "input_size": Setting(kind=_SPATIAL, required=True, work=True, label="{}", labelled=True, place=-3,
+        sent=Sent.SHAPES, heading="input size", about=f"{_SIDES} of the input"),
+    "stride": Setting(kind=_SPATIAL, default=ONE_EACH, work=True, label="s{}", labelled=True, short=True,
+        heading="stride", about=f"step of the kernel, {_SIDES}"),
+    "padding": Setting(kind=Kind(least=0, spatial=True, words=(*PaddingWord, HALF)), default=ZERO_EACH, work=True,
         label="p{}", labelled=True, short=True,
-        heading="padding", about="rows and columns added on each side, or same or valid"),
-    "dilation": Setting(kind=_PAIR, default=(1, 1), work=True, label="d{}", short=True,
-        heading="dilation", about="distance between the kernel's taps, height x width"),
+        heading="padding", about=f"elements added on each side, {_SIDES}, or same or valid"),
+    "dilation": Setting(kind=_SPATIAL, default=ONE_EACH, work=True, label="d{}", short=True,
+        heading="dilation", about=f"distance between the kernel's taps, {_SIDES}"),
     "groups": Setting(kind=Kind(least=1, words=(DEPTHWISE,)), default=1, work=True, label="g{}",
         heading="groups", about="groups of channels that do not mix"),
     "bias": Setting(kind=_TRUTH, default=True, execution=True, usual=True, phrase="bias={}", label="no-bias",
@@ -280,8 +284,8 @@ OF_CASE: dict[str, Setting] = {
     "threads": Setting(kind=Kind(least=1, null=True), default=None, execution=True, usual=1, choice=True,
         phrase="threads={}", label="t{}", process=True, sent=Sent.PROCESS,
         heading="threads", about="threads that torch used"),
-    "module": Setting(kind=Kind(text=module_problem, like=f"{TORCH_CONV2D} or package.module:Class"),
-        default=TORCH_CONV2D, execution=True, usual=TORCH_CONV2D, choice=True, phrase="{}", label="{}", place=1,
+    "module": Setting(kind=Kind(text=module_problem, like=f"{TORCH_MODULE} or package.module:Class"),
+        default=TORCH_MODULE, execution=True, usual=TORCH_MODULE, choice=True, phrase="{}", label="{}", place=1,
         process=True, heading="module", about="the layer's class"),
     "allocator": Setting(kind=Kind(words=tuple(Allocator)), default=Allocator.STEADY, execution=True,
         usual=Allocator.STEADY, choice=True, phrase="the {} allocator", label="{}-allocator",

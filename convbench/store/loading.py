@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Integer, Select, null, select, type_coerce
 from convbench.model.bounds import wrong_blocks
 from convbench.model.case import Case
 from convbench.model.nouns import nouns
+from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.model.problem import Problem
 from convbench.model.result import (
     FOUND_ONCE,
@@ -175,7 +176,11 @@ def _settings(text: str) -> Case:
 
 
 #: Settings are judged without their problem.
-_ANY_PROBLEM: Json = {"in_channels": 1, "out_channels": 1, "kernel_size": [1, 1], "input_size": [1, 1]}
+_ANY_PROBLEM: Json = {
+    "in_channels": 1,
+    "out_channels": 1,
+    **{name: [1] * DEFAULT_OPERATOR.rank for name in ("kernel_size", "input_size")},
+}
 
 
 def positions(connection: Connection, key: int) -> dict[str, int]:

@@ -10,7 +10,9 @@ from itertools import product
 from convbench.errors import Mistake, RequestError, SweepError
 from convbench.model.case import Case
 from convbench.model.lookup import Lookup
-from convbench.model.problem import DEPTHWISE, HALF, Problem, half_padding
+from convbench.model.operators.conv import half_padding
+from convbench.model.operators.given import DEPTHWISE, HALF
+from convbench.model.problem import Problem
 from convbench.model.result import Rejection
 from convbench.model.settings import CASE_SETTINGS, OF_CASE, PROBLEM_SETTINGS, REQUIRED, TABLE
 from convbench.sweep.document import (
@@ -145,8 +147,7 @@ def _resolve(written: _Settings) -> Problem:
     if written.get("groups") == DEPTHWISE:
         resolved["groups"] = written["in_channels"]
     if written.get("padding") == HALF:
-        kernel_size, dilation = written["kernel_size"], written.get("dilation", (1, 1))
-        resolved["padding"] = half_padding(kernel_size, dilation)
+        resolved["padding"] = half_padding(written["kernel_size"], written.get("dilation"))
     return Problem(**resolved)  # type: ignore[arg-type]  # every value was read by its kind in KINDS
 
 

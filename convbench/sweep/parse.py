@@ -22,6 +22,7 @@ from convbench.model.bounds import (
 )
 from convbench.model.case import Env
 from convbench.model.lookup import Entry, name_sets
+from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.model.result import Measure, Run
 from convbench.model.settings import REQUIRED, SETTINGS, TABLE, Allocator, Kind, did_you_mean
 from convbench.model.threshold import BEYOND_L2, Special, Thresholds
@@ -140,9 +141,9 @@ KINDS: dict[str, Kind] = {name: row.kind for name, row in TABLE.items()}
 def read_value(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
     """One value; None after a mistake, which is added to `mistakes`."""
     value = node.value
-    if isinstance(value, list) and kind.pair:
-        if len(value) != 2:
-            mistakes.expected("[height, width]", node, where, _LISTS)
+    if isinstance(value, list) and kind.spatial:
+        if len(value) != DEFAULT_OPERATOR.rank:
+            mistakes.expected(DEFAULT_OPERATOR.each, node, where, _LISTS)
         side = Kind(least=kind.least)
         sides = [read_value(side, inner, f"{where}[{index}]", mistakes) for index, inner in enumerate(value)]
         return tuple(side for side in sides if isinstance(side, int))
@@ -155,7 +156,7 @@ def read_value(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and kind.least is not None:
         if kind.least <= value <= kind.most:
-            return (value, value) if kind.pair else value
+            return (value,) * DEFAULT_OPERATOR.rank if kind.spatial else value
         if value > kind.most:
             mistakes.expected(f"an integer of at most {kind.most}", node, where)
             return None
@@ -396,7 +397,7 @@ def _range(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> tuple[Valu
     if len(values) > MOST_POINTS:
         mistakes.add(node.line, where, _too_many(len(values)))
         return ()
-    return tuple((value, value) for value in values) if kind.pair else tuple(values)
+    return tuple((value,) * DEFAULT_OPERATOR.rank for value in values) if kind.spatial else tuple(values)
 
 
 def _entries(node: Node, where: str, mistakes: Mistakes) -> list[Node]:

@@ -11,7 +11,8 @@ from typing import Any, Callable, NamedTuple
 import torch
 
 from . import devices
-from .layer import TORCH_CONV2D, Layer
+from .layer import Layer
+from .operators import OPERATORS
 
 UNKNOWN = "unknown"
 #: Kernels named of one call, and characters of each name.
@@ -42,8 +43,9 @@ def _backend(layer: Layer) -> str | None:
     """The path torch takes for this layer; None for other modules than torch's and where torch does not tell."""
     spec = layer.spec
     select = getattr(torch._C, "_select_conv_backend", None)
-    if spec.module != TORCH_CONV2D or select is None:
+    if not spec.is_torchs or select is None:
         return None
+    operator = OPERATORS[spec.operator]
     dtype = getattr(torch, spec.compute_dtype)
     with torch.set_grad_enabled(layer.grad):
         operands = layer.operands
@@ -54,11 +56,10 @@ def _backend(layer: Layer) -> str | None:
         if any(before != after for before, after in spec.pads) or spec.padding_mode != "zeros":
             # torch pads the input itself first; what remains is a convolution without padding on a larger input.
             shape = (*x.shape[:2], *(size + sum(pad) for size, pad in zip(x.shape[2:], spec.pads)))
-            layout = torch.channels_last if spec.memory_format == "channels_last" else torch.contiguous_format
-            x = torch.empty(shape, dtype=dtype, device=x.device, memory_format=layout)
+            x = torch.empty(shape, dtype=dtype, device=x.device, memory_format=operator.layout(spec))
             pads = [0] * len(spec.pads)
         try:
-            chosen = select(x, weight, bias, spec.stride, pads, spec.dilation, False, [0] * len(pads), spec.groups)
+            chosen = select(x, weight, bias, *operator.aten(spec, pads))
         except (RuntimeError, TypeError):
             return None
     return str(chosen).rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""Builds the layer of a case with its tensors, and the very callable that is checked and timed."""
+"""Builds the layer of a case with its tensors, and the very callable that is verified and timed."""
 
 from __future__ import annotations
 
@@ -7,73 +7,21 @@ import importlib
 import math
 from collections.abc import Iterator
 from time import perf_counter
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 import torch
 
+from .operators import OPERATORS
+from .spec import Spec
+
 Tensors = tuple[torch.Tensor, ...]
 Step = Callable[[], Any]
-
-TORCH_CONV2D = "torch.nn.Conv2d"
-#: Every integer of so many bits is exact in a dtype.
-SIGNIFICANT_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
-
-
-class Spec(NamedTuple):
-    """What to build. Every size comes from the conductor's own formulas, so that the check holds torch against them.
-
-    `pads` are (before, after) for each spatial dimension, `padding` is what the constructor is given. Shapes are those
-    of `torch.nn.Conv2d`: (N, C, H, W), or (C, H, W) where `batch_size` is None.
-    """
-
-    in_channels: int
-    out_channels: int
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...] | str
-    dilation: tuple[int, ...]
-    groups: int
-    bias: bool
-    padding_mode: str
-    pads: tuple[tuple[int, int], ...]
-    input_shape: tuple[int, ...]
-    weight_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
-    batch_size: int | None
-    direction: str
-    dtype: str
-    memory_format: str
-    device: str
-    module: str
-    seed: int
-    cache: str = "hot"
-    data: str = "normal"
-    autocast: str = "none"
-
-    @property
-    def compute_dtype(self) -> str:
-        """The dtype that the kernels compute in, and the output's."""
-        return self.dtype if self.autocast == "none" else self.autocast
-
-    @property
-    def coarsest_dtype(self) -> str:
-        """Of the dtypes that numbers of this layer pass through the one that holds the fewest integers."""
-        return min(self.dtype, self.compute_dtype, key=SIGNIFICANT_BITS.__getitem__)
-
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Spec:
-        """The spec of a request: JSON's lists become tuples."""
-        return cls(**{name: _tuples(value) for name, value in fields.items()})
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 class Operands:
     """The tensors that one iteration works on, and the end of its graph where the direction needs one.
 
-    x is (N, C, H, W) or (C, H, W), g has the output's shape, weight and bias are a module's.
+    x has the input's shape, g the output's, weight and bias are a module's.
     """
 
     def __init__(
@@ -108,12 +56,13 @@ class Layer:
         self.grad = spec.direction != "forward"
         self.note: str | None = None
         self._device_type = device.type
+        self._operator = OPERATORS[spec.operator]
         dtype = getattr(torch, spec.dtype)
-        layout = torch.channels_last if spec.memory_format == "channels_last" else torch.contiguous_format
+        layout = self._operator.layout(spec)
         generator = torch.Generator(device).manual_seed(spec.seed)
         random: dict[str, Any] = {"generator": generator, "device": device}
 
-        self.module = _construct(spec, device, dtype)
+        self.module = self._built(device, dtype)
         if spec.memory_format == "channels_last":
             self.module = self.module.to(memory_format=layout)  # type: ignore[call-overload]  # not in torch's stubs
         weight, bias = self._parameters()
@@ -144,11 +93,25 @@ class Layer:
         self.first_step = self._rest_of_training(y) if spec.direction == "train_step" and y is not None else self.step
         self.rebuild()
 
+    def _built(self, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
+        """The module, its parameters not yet given values."""
+        spec, operator = self.spec, self._operator
+        channels, arguments = (spec.in_channels, spec.out_channels), operator.arguments(spec)
+        if spec.is_torchs:
+            own: torch.nn.Module = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]  # untyped in torch
+                operator.layer, *channels, device=device, dtype=dtype, **arguments
+            )
+            return own
+        module = find_module(spec.module)(*channels, **arguments)
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(f"{spec.module} makes a {type(module).__name__}, not a torch.nn.Module")
+        return module.to(device=device, dtype=dtype)
+
     def _parameters(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The module's weight and bias; raises TypeError where it has no weight."""
         weight, bias = getattr(self.module, "weight", None), getattr(self.module, "bias", None)
         if not isinstance(weight, torch.Tensor):
-            raise TypeError(f"{self.spec.module} has no tensor `weight`, which torch.nn.Conv2d has")
+            raise TypeError(f"{self.spec.module} has no tensor `weight`, which {self.spec.operator} has")
         return weight, bias if isinstance(bias, torch.Tensor) else None
 
     @contextlib.contextmanager
@@ -203,7 +166,7 @@ class Layer:
         names = {"grad_input": _GRADIENTS[:1], "grad_weight": _GRADIENTS[1:]}.get(direction, _GRADIENTS)
         tensors = [tensor for tensor in produced if tensor is not None]
         if self.spec.batch_size is None and self._kernels_alone:
-            tensors = [t.squeeze(0) if t.dim() == 4 and name == "grad_input" else t for name, t in zip(names, tensors)]
+            tensors = [t.squeeze(0) if name == "grad_input" else t for name, t in zip(names, tensors)]
         return dict(zip(names, tensors))
 
     def use(self, operands: Operands) -> None:
@@ -235,7 +198,7 @@ class Layer:
         """Whether what is timed is aten's kernel alone: torch's module, the same zeros on both sides, no casts."""
         spec = self.spec
         symmetric = all(before == after for before, after in spec.pads)
-        alike = spec.module == TORCH_CONV2D and spec.padding_mode == "zeros" and symmetric and spec.autocast == "none"
+        alike = spec.is_torchs and spec.padding_mode == "zeros" and symmetric and spec.autocast == "none"
         if spec.direction == KERNELS and not alike:
             raise ValueError("this layer's backward is not one kernel call")
         return alike and spec.direction in _KERNEL_MASKS
@@ -248,11 +211,9 @@ class Layer:
         if spec.batch_size is None:
             x, g = x.unsqueeze(0), g.unsqueeze(0)
         bias_sizes = [spec.out_channels] if spec.bias else None
-        pads = [before for before, _ in spec.pads]
-        stride, dilation = list(spec.stride), list(spec.dilation)
         of_input, of_weight = _KERNEL_MASKS[spec.direction]
         mask = [of_input, of_weight, of_weight and spec.bias]
-        rest = (bias_sizes, stride, pads, dilation, False, [0] * len(pads), spec.groups, mask)
+        rest = (bias_sizes, *self._operator.aten(spec, [before for before, _ in spec.pads]), mask)
         return lambda: backward(g, x, weight, *rest)
 
     def _rest_of_training(self, y: torch.Tensor) -> Step:
@@ -280,36 +241,20 @@ def _clear(operands: Operands) -> None:
         leaf.grad = None
 
 
+#: What each direction produces, in the order of reports; grad_bias only where there is a bias.
+PRODUCES = {
+    "forward": ("output",),
+    "backward": ("grad_input", "grad_weight", "grad_bias"),
+    "grad_input": ("grad_input",),
+    "grad_weight": ("grad_weight", "grad_bias"),
+    "train_step": ("output", "grad_input", "grad_weight", "grad_bias"),
+}
 _GRADIENTS = ("grad_input", "grad_weight", "grad_bias")
 KERNEL_ALONE = "aten.convolution_backward alone"
 #: A direction beyond those of cases: what backward computes, by its kernels alone.
 KERNELS = "kernels"
 #: Which gradients aten's kernel computes: of the input, and of weight and bias.
 _KERNEL_MASKS = {"grad_input": (True, False), "grad_weight": (False, True), KERNELS: (True, True)}
-
-
-def _construct(spec: Spec, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
-    """The module, its parameters not yet given values."""
-    arguments = {
-        "kernel_size": spec.kernel_size,
-        "stride": spec.stride,
-        "padding": spec.padding,
-        "dilation": spec.dilation,
-        "groups": spec.groups,
-        "bias": spec.bias,
-        "padding_mode": spec.padding_mode,
-    }
-    if spec.module == TORCH_CONV2D:
-        module = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]  # untyped in torch
-            torch.nn.Conv2d, spec.in_channels, spec.out_channels, device=device, dtype=dtype, **arguments
-        )
-        assert isinstance(module, torch.nn.Module)
-        return module
-    cls = find_module(spec.module)
-    module = cls(spec.in_channels, spec.out_channels, **arguments)
-    if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"{spec.module} makes a {type(module).__name__}, not a torch.nn.Module")
-    return module.to(device=device, dtype=dtype)
 
 
 def find_module(name: str) -> Callable[..., Any]:

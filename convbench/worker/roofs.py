@@ -8,6 +8,8 @@ from typing import Any, Callable, NamedTuple
 
 import torch
 
+from .operators import DEFAULT_OPERATOR
+
 #: Seconds that one candidate may take, its warm-up included: a slow one runs once.
 CANDIDATE_S = 0.01
 #: A dtype whose matrix product is this much slower than float32's best is not tried further: its convolutions would
@@ -64,14 +66,16 @@ def _compute(
     side = sizes.matrix
     a, b = (torch.ones(side, side, dtype=kind, device=device) for _ in range(2))
     candidates.append((f"matrix product of {side}", 2.0 * side**3, partial(torch.matmul, a, b)))
+    operator = DEFAULT_OPERATOR
+    rank, kernel = operator.rank, "x".join(["3"] * operator.rank)
     for images, channels, size in sizes.layers:
-        layer = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False, device=device, dtype=kind)
-        x = torch.ones(images, channels, size, size, dtype=kind, device=device)
-        layer = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        x = x.to(memory_format=torch.channels_last)
-        taps = (3 * size - 2) ** 2  # of the 3 x 3 taps of each position, those that are not on the padding
+        layer = operator.layer(channels, channels, 3, padding=1, bias=False, device=device, dtype=kind)
+        x = torch.ones(images, channels, *[size] * rank, dtype=kind, device=device)
+        layer = layer.to(memory_format=operator.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        x = x.to(memory_format=operator.channels_last)
+        taps = (3 * size - 2) ** rank  # of the 3**rank taps of each position, those that are not on the padding
         flops = 2.0 * images * channels * channels * taps
-        candidates.append((f"3x3 convolution of {channels} channels", flops, partial(layer, x)))
+        candidates.append((f"{kernel} convolution of {channels} channels", flops, partial(layer, x)))
     best: Roof | None = None
     for source, flops, step in candidates:
         if best and single and best.rate * NOT_WORTH < single.rate:

@@ -16,19 +16,21 @@ import torch
 
 from . import allocator, cold, devices, host, memory, timer
 from .channel import Channel
-from .check import check, still_right
 from .implementation import implementation
-from .layer import TORCH_CONV2D, Layer, Spec, find_module
+from .layer import Layer, find_module
 from .probe import Probes
 from .roofs import measure_roofs
 from .settings import Settings, precision
+from .spec import Spec
+from .verify.afterwards import still_right
+from .verify.verdict import verify
 
 NAN = math.nan
 
 #: How much of what an exception says is told, characters of its first line, and how much of it is read for that.
 LONGEST_REASON = 500
 MOST_READ = 100_000
-#: What of a check's outcome goes to the conductor as it stands.
+#: What of a verdict goes to the conductor as it stands.
 _TOLD = ("output_shape", "max_error", "elements", "method", "reason")
 
 #: What allocation failures are called by the allocators below torch.
@@ -97,7 +99,7 @@ class Worker:
         try:
             return self._operations[request["op"]](request)
         except Exception as error:  # the layer's code may raise anything; the conductor is told what
-            status, reason = classify(error, module=request.get("spec", {}).get("module", TORCH_CONV2D))
+            status, reason = classify(error, torchs=":" not in request.get("spec", {}).get("module", ""))
             error.__traceback__ = None  # its frames hold the tensors of the failed layer
         self._prepared.pop(request.get("key", -1), None)
         gc.collect()
@@ -148,7 +150,7 @@ class Worker:
             ran = implementation(layer)
             answer.update(implementation=ran.name, reorder_share=ran.reorder_share)
             answer["precision"] = precision(device) if spec.compute_dtype == "float32" else None
-            outcome = check(layer, implementation=ran.name, precision=answer["precision"])
+            outcome = verify(layer, implementation=ran.name, precision=answer["precision"])
             prepared.results = outcome.results
             answer["check"] = {name: getattr(outcome, name) for name in _TOLD}
             answer["note"] = _notes(layer.note, outcome.note)
@@ -255,7 +257,7 @@ def _notes(*notes: str | None) -> str | None:
     return "; ".join(filter(None, notes)) or None
 
 
-def classify(error: Exception, *, module: str = TORCH_CONV2D) -> tuple[str, str]:
+def classify(error: Exception, *, torchs: bool = True) -> tuple[str, str]:
     """The status and the reason of what a layer raised; only of torch's own is it known what is not supported."""
     whole = _words(error)
     lines = whole.strip().splitlines()
@@ -264,7 +266,7 @@ def classify(error: Exception, *, module: str = TORCH_CONV2D) -> tuple[str, str]
         return "skipped", text
     if isinstance(error, (MemoryError, _torch_oom())) or any(words in whole for words in _OUT_OF_MEMORY):
         return "out_of_memory", text or "out of memory"
-    absent = module == TORCH_CONV2D and isinstance(error, RuntimeError)
+    absent = torchs and isinstance(error, RuntimeError)
     if absent and any(words in text for words in _ABSENT):
         return "skipped", text
     name = _cut(str(type(error).__name__))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .layer import Spec
+from .spec import Spec
 
 DEFAULT = "default"
 #: What torch's own word for "nothing was set" comes to: the full precision of IEEE 754.

@@ -20,7 +20,7 @@ from convbench.analysis.findings.findings import Finding, FindingKind, Trust, We
 from convbench.analysis.table.columns import Rows
 from convbench.analysis.table.frame import frame
 from convbench.measure import schedule
-from convbench.model.case import SETTINGS, TORCH_CONV2D, Allocator, Case, MemoryFormat
+from convbench.model.case import SETTINGS, TORCH_MODULE, Allocator, Case, MemoryFormat
 from convbench.model.problem import Direction, PaddingMode
 from convbench.model.result import (
     LAYOUT,
@@ -526,7 +526,7 @@ def test_a_users_module_is_told_also_where_it_is_no_faster() -> None:
     results = in_pairs(range(8, 11), lambda _: (1e-3, 1.01e-3), module="m:C")
     [found] = of_kind(findings(run(*results)), FindingKind.MODULE)
     assert found.sentence == (
-        f"m:C is as fast as {TORCH_CONV2D} in 3 of 3 matched cases: they differ by less than 5 % or within "
+        f"m:C is as fast as {TORCH_MODULE} in 3 of 3 matched cases: they differ by less than 5 % or within "
         "noise, and the median ratio of times is 1.01x"
     )
     assert (found.weight, len(found.cases), found.exceptions) == (Weight.EFFECT, 6, ())

@@ -26,7 +26,7 @@ from convbench.cli import entry, exits
 from convbench.cli.run import interrupts_deferred
 from convbench.conduct.run import Begun, Listener
 from convbench.errors import RequestError
-from convbench.model.case import CASE_SETTINGS, TORCH_CONV2D, Case
+from convbench.model.case import CASE_SETTINGS, TORCH_MODULE, Case
 from convbench.model.problem import Problem
 from convbench.model.result import Git, Rejection, Run, Status
 from convbench.report.export import export
@@ -815,7 +815,7 @@ def planted(noun: object) -> object:
     texts = {
         field.name: planted(getattr(noun, field.name))
         for field in dataclasses.fields(noun)
-        if field.name not in FIRM and not (field.name == "module" and getattr(noun, field.name) == TORCH_CONV2D)
+        if field.name not in FIRM and not (field.name == "module" and getattr(noun, field.name) == TORCH_MODULE)
     }
     for name, hint in (("note", "note"), ("reason", "reason"), ("precision", "ieee"), ("given_label", "label")):
         if name in texts and texts[name] is None:

@@ -19,7 +19,7 @@ from convbench.engine.client import Timing, WorkerClient
 from convbench.engine.local import LocalEngine, LocalTransport, Setup
 from convbench.engine.pool import Engine
 from convbench.errors import RequestError, WorkerDiedError, WorkerError, WorkerStartError, WorkerTimedOutError
-from convbench.model.case import TORCH_CONV2D, Case, WorkerSettings
+from convbench.model.case import TORCH_MODULE, Case, WorkerSettings
 from convbench.model.problem import Problem
 from convbench.model.result import RoofKind, Status
 
@@ -52,7 +52,7 @@ class Launcher(ABC):
         """Those whose workers never come up."""
 
 
-def layer(name: int = 4, module: str = TORCH_CONV2D) -> Case:
+def layer(name: int = 4, module: str = TORCH_MODULE) -> Case:
     problem = Problem(in_channels=name, out_channels=4, kernel_size=(1, 1), input_size=(4, 4))
     return Case(problem=problem, module=module, threads=1)
 

@@ -13,7 +13,7 @@ import pytest
 from convbench.engine.client import Timing, WorkerClient
 from convbench.engine.local import LocalEngine, LocalTransport
 from convbench.errors import WorkerDiedError
-from convbench.model.case import TORCH_CONV2D, Allocator, WorkerSettings
+from convbench.model.case import TORCH_MODULE, Allocator, WorkerSettings
 
 #: Answers every line with what stands in the request under `say`, after doing what stands under `do`.
 WORKER = """
@@ -66,7 +66,7 @@ def test_a_worker_that_leaves_a_child_behind_is_found_dead(start: Start) -> None
 def test_variables_of_a_worker_are_its_settings_and_what_the_case_names() -> None:
     engine = LocalEngine()
     assert engine.variables(WorkerSettings(allocator=Allocator.SYSTEM)) == {}
-    assert WorkerSettings().module == TORCH_CONV2D
+    assert WorkerSettings().module == TORCH_MODULE
     deterministic = WorkerSettings(allocator=Allocator.SYSTEM, deterministic=True)
     assert engine.variables(deterministic) == {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     named = WorkerSettings(env=(("MALLOC_TOP_PAD_", "0"), ("ONEDNN_MAX_CPU_ISA", "AVX2")))

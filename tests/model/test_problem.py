@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
 import math
 import warnings
@@ -14,7 +16,8 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from convbench.model.case import DTYPES, Case, MemoryFormat
-from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem, _real_taps
+from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
+from convbench.model.serial import to_json
 
 SAME_COPIES = "Using padding='same' with even kernel lengths"
 
@@ -188,16 +191,88 @@ def test_same_pads_where_torch_pads() -> None:
     assert y[-1, -1] == (4 - bottom) * (2 - right)
 
 
+@st.composite
+def of_any_rank(draw: st.DrawFn) -> Problem:
+    """The same with one, two or three spatial dimensions; what is not drawn has its default."""
+    rank = draw(st.integers(1, 3))
+    groups = draw(st.integers(1, 2))
+
+    def each(low: int, high: int) -> st.SearchStrategy[tuple[int, ...]]:
+        return st.tuples(*(st.integers(low, high) for _ in range(rank)))
+
+    named = {
+        "stride": each(1, 3),
+        "padding": each(0, 2) | st.sampled_from(PaddingWord),
+        "dilation": each(1, 2),
+        "padding_mode": st.sampled_from(PaddingMode),
+        "batch_size": st.none() | st.integers(1, 2),
+        "bias": st.booleans(),
+    }
+    given_ones = draw(st.sets(st.sampled_from(sorted(named))))
+    return Problem(
+        in_channels=groups * draw(st.integers(1, 2)),
+        out_channels=groups * draw(st.integers(1, 2)),
+        groups=groups,
+        kernel_size=draw(each(1, 3)),
+        input_size=draw(each(1, 5)),
+        **{name: draw(named[name]) for name in sorted(given_ones)},
+    )
+
+
 def brute_force(p: Problem) -> int:
     """Multiply-adds counted one by one."""
     count = 0
-    (top, _), (left, _) = p.pads
-    for row, column, i, j in itertools.product(*map(range, p.output_size), *map(range, p.kernel_size)):
-        y = row * p.stride[0] + i * p.dilation[0] - top
-        x = column * p.stride[1] + j * p.dilation[1] - left
-        inside = 0 <= y < p.input_size[0] and 0 <= x < p.input_size[1]
-        count += inside or p.padding_mode is not PaddingMode.ZEROS
+    for place in itertools.product(*map(range, p.output_size)):
+        for tap in itertools.product(*map(range, p.kernel_size)):
+            at = [
+                out * stride + k * dilation - before
+                for out, stride, k, dilation, (before, _) in zip(place, p.stride, tap, p.dilation, p.pads, strict=True)
+            ]
+            inside = all(0 <= x < size for x, size in zip(at, p.input_size, strict=True))
+            count += inside or p.padding_mode is not PaddingMode.ZEROS
     return (p.batch_size or 1) * p.out_channels * (p.in_channels // p.groups) * count
+
+
+@settings(max_examples=200, deadline=None)
+@given(of_any_rank())
+def test_shapes_and_work_of_any_rank_are_torchs(p: Problem) -> None:
+    """Shapes by torch's own layer of that rank, work counted one by one."""
+    layer_of = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d, 3: torch.nn.Conv3d}[p.rank]
+    padding = p.padding.value if isinstance(p.padding, PaddingWord) else p.padding
+    arguments = (p.in_channels, p.out_channels, p.kernel_size, p.stride, padding, p.dilation, p.groups, p.bias)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", SAME_COPIES)
+        if p.refusal() is not None:
+            with pytest.raises((RuntimeError, ValueError, NotImplementedError)):
+                layer_of(*arguments, p.padding_mode.value)(torch.zeros(p.input_shape))
+            return
+        layer = layer_of(*arguments, p.padding_mode.value)
+        with torch.no_grad():
+            assert tuple(layer(torch.zeros(p.input_shape)).shape) == p.output_shape
+    assert tuple(layer.weight.shape) == p.weight_shape
+    assert p.flops(Direction.FORWARD) == 2 * brute_force(p)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "size", "label"), [((3,), (9,), "9 -> k4 3"), ((3, 1, 2), (9, 8, 7), "9x8x7 -> k4 3x1x2")]
+)
+def test_defaults_follow_the_rank_and_no_id_names_them(
+    kernel: tuple[int, ...], size: tuple[int, ...], label: str
+) -> None:
+    rank = len(kernel)
+    needed = {"in_channels": 2, "out_channels": 4, "kernel_size": kernel, "input_size": size}
+    short = Problem(**needed)
+    spelt = Problem(**needed, stride=(1,) * rank, padding=(0,) * rank, dilation=(1,) * rank)
+    assert short == spelt
+    case = Case(problem=short)
+    assert case.label == f"n1 c2 {label} s1 p0 forward float32 contiguous cpu"
+    assert case.id == Case(problem=spelt).id
+    assert to_json(short, defaults=False) == {name: to_json(value) for name, value in needed.items()}
+    words = (
+        f"in_channels=2;input_size={'x'.join(map(str, size))};kernel_size={'x'.join(map(str, kernel))};out_channels=4"
+    )
+    assert case.id == base64.b32encode(hashlib.sha256(words.encode()).digest())[:12].decode().lower()
+    assert Case(problem=replace(short, dilation=(2,) * rank)).id != case.id
 
 
 @settings(max_examples=150, deadline=None)
@@ -223,7 +298,7 @@ def test_multiply_adds_of_wide_kernels(kernel: int, more: int, stride: int, padd
         padding=(0, padding),
         dilation=(1, dilation),
     )
-    starts = range(-padding, size + padding - problem.reach[1] + 1, stride)
+    starts = range(-padding, size + padding - problem.dilated_kernel_size[1] + 1, stride)
     first = [max(0, -(start // dilation)) for start in starts]  # the first tap that is not before the input
     end = [min(kernel, max(0, -((start - size) // dilation))) for start in starts]  # the first that is behind it
     assert problem.multiply_adds == sum(max(0, last - tap) for tap, last in zip(first, end, strict=True))
@@ -280,16 +355,3 @@ def test_real_taps_of_the_largest_sizes_are_counted_at_once() -> None:
     assert alone.multiply_adds == side
     half = Problem(in_channels=1, out_channels=1, kernel_size=(2**30, 1), input_size=(side, 1))
     assert half.multiply_adds == 2**30 * 2**30
-
-
-@given(
-    *(st.integers(1, 12) for _ in range(2)),
-    st.integers(1, 8),
-    *(st.integers(1, 5) for _ in range(2)),
-    st.integers(0, 9),
-)
-def test_real_taps_are_those_that_a_loop_counts(
-    size: int, out: int, kernel: int, stride: int, dilation: int, before: int
-) -> None:
-    read = (0 <= at * stride + tap * dilation - before < size for at in range(out) for tap in range(kernel))
-    assert _real_taps(size, out, kernel, stride, dilation, before) == sum(read)

@@ -18,6 +18,8 @@ import convbench
 from convbench import sweep
 from convbench.cli.explain import explain
 from convbench.model.case import Case, WorkerSettings
+from convbench.model.operators import DEFAULT_OPERATOR
+from convbench.model.operators.given import PerDimension, default_for
 from convbench.model.problem import Problem
 from convbench.model.serial import case_from_json
 from convbench.model.settings import OF_CASE, OF_PROBLEM, PROCESS_SETTINGS, SETTINGS, TABLE, Sent
@@ -87,9 +89,11 @@ def test_a_row_holds_together(name: str) -> None:
     assert row.default is None or row.usual in (None, row.default)
     if not row.required and not row.kind.variables:
         mistakes = Mistakes("a row")
-        default = row.default[0] if isinstance(row.default, tuple) else row.default
+        default = row.default[0] if isinstance(row.default, PerDimension) else row.default
         plain = str(default) if isinstance(default, str) else default
-        assert read_value(row.kind, Node(value=plain, line=1), name, mistakes) == row.default
+        assert read_value(row.kind, Node(value=plain, line=1), name, mistakes) == default_for(
+            DEFAULT_OPERATOR.rank, row.default
+        )
         assert not mistakes.found
 
 
@@ -108,9 +112,9 @@ ADDED = [
 """,
     ),
     ("model/case.py", "    given_label: str | None =", '    algorithm: str = "direct"\n    streams: int = 1\n'),
-    ("model/case.py", "    module: str = TORCH_CONV2D\n\n", "    streams: int = 1\n"),
+    ("model/case.py", "    module: str = TORCH_MODULE\n\n", "    streams: int = 1\n"),
     ("model/case.py", "            env=self.env,\n", "            streams=self.streams,\n"),
-    ("worker/layer.py", '    autocast: str = "none"\n', '    algorithm: str = "direct"\n'),
+    ("worker/spec.py", '    autocast: str = "none"\n', '    algorithm: str = "direct"\n'),
     ("worker/settings.py", "    cudnn_benchmark: bool = False\n", "    streams: int = 1\n"),
 ]
 SWEEP = """
@@ -133,7 +137,7 @@ from convbench.analysis.table.columns import COLUMNS, CONTRACT
 from convbench.engine.client import WorkerClient, spec
 from convbench.model.serial import case_from_json, to_json
 from convbench.report.export import export
-from convbench.worker.layer import Spec
+from convbench.worker.spec import Spec
 from convbench.worker.serve import Worker
 
 cases = sweep.cases(sweep.load(Path(sys.argv[1]))).cases

@@ -17,7 +17,7 @@ from problems import as_json, some
 
 from convbench import units
 from convbench.model.case import Case, MemoryFormat
-from convbench.model.problem import SPATIAL, Direction, PaddingMode, PaddingWord, Problem
+from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
 from convbench.report.pages import explain as explain_page
 from convbench.report.pages import scripts
 from convbench.report.text import explain as words
@@ -104,7 +104,11 @@ def _shows(page: Page, case: Case) -> None:
     assert page.inner_text(".cx-constructor") == words.constructor_text(case)
     assert page.inner_text(".cx-summary") == words.summary_text(case)
     assert _formulas(page) == [words.formula_text(p, axis) for axis in (0, 1)]
-    notes = [f"{name.capitalize()}: {note}" for axis, name in enumerate(SPATIAL) for note in words.axis_notes(p, axis)]
+    notes = [
+        f"{name.capitalize()}: {note}"
+        for axis, name in enumerate(p.operator.dimensions)
+        for note in words.axis_notes(p, axis)
+    ]
     assert page.locator(".cx-note").all_inner_texts() == notes
     facts = _facts(page)
     assert facts["input"] == words.shape_text(p.input_shape)

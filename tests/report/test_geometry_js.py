@@ -50,7 +50,7 @@ def _told(page: Page, function: str, problems: list[Problem]) -> list[object]:
     ("function", "name"),
     [
         ("pads", "pads"),
-        ("reach", "reach"),
+        ("dilatedKernelSize", "dilated_kernel_size"),
         ("outputSize", "output_size"),
         ("inputShape", "input_shape"),
         ("weightShape", "weight_shape"),

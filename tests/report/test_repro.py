@@ -28,7 +28,8 @@ from convbench.model.case import DTYPES, Allocator, Autocast, Cache, Case, Data,
 from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
 from convbench.report.text.repro import repro
 from convbench.worker import cold
-from convbench.worker.layer import Layer, Spec
+from convbench.worker.layer import Layer
+from convbench.worker.spec import Spec
 
 CPU = torch.device("cpu")
 PLAIN = Problem(in_channels=4, out_channels=6, kernel_size=(3, 3), input_size=(9, 11), padding=(1, 1), batch_size=2)

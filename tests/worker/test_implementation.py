@@ -11,7 +11,8 @@ from convbench.engine.client import spec
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction, Problem
 from convbench.worker.implementation import implementation, short_name, told_by_onednn
-from convbench.worker.layer import Layer, Spec
+from convbench.worker.layer import Layer
+from convbench.worker.spec import Spec
 
 REORDER = "onednn_verbose,v1,primitive,exec,cpu,reorder,jit:uni,undef,src:f32::blocked:abcd,,,8x64x28x28,1.5"
 CONVOLUTION = (

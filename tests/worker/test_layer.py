@@ -16,10 +16,11 @@ from convbench.model.case import Autocast, Cache, Case, Data
 from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
 from convbench.model.settings import TABLE, Sent, sent
 from convbench.worker import cold, memory, timer
-from convbench.worker.check import check
-from convbench.worker.layer import Layer, Spec
+from convbench.worker.layer import Layer
 from convbench.worker.serve import Worker
 from convbench.worker.settings import Settings, precision
+from convbench.worker.spec import Spec
+from convbench.worker.verify.verdict import verify
 
 CPU = torch.device("cpu")
 PLAIN = Problem(in_channels=6, out_channels=8, kernel_size=(3, 3), input_size=(9, 11), padding=(1, 1), batch_size=3)
@@ -56,7 +57,7 @@ def test_the_worker_knows_what_it_is_told_once() -> None:
 
 
 def test_a_spec_is_what_a_worker_is_told_of_a_layer() -> None:
-    computed = {"pads", "input_shape", "weight_shape", "output_shape", "seed"}
+    computed = {"operator", "pads", "input_shape", "weight_shape", "output_shape", "seed"}
     assert set(Spec._fields) == set(spec(Case(problem=PLAIN), 0)) == {*sent(Sent.LAYER), *computed}
     assert {name: TABLE[name].default for name in Spec._field_defaults} == Spec._field_defaults
 
@@ -72,7 +73,7 @@ def test_a_worker_refuses_a_setting_that_it_does_not_know() -> None:
 def test_autocast_computes_in_its_dtype_and_is_right(autocast: Autocast) -> None:
     for problem, direction in itertools.product(VARIED, Direction):
         layer = made(problem=problem, direction=direction, autocast=autocast)
-        outcome = check(layer)
+        outcome = verify(layer)
         assert outcome.reason is None, (problem, direction)
         assert outcome.max_error is not None and outcome.max_error < 64
         results = layer.results()
@@ -362,5 +363,9 @@ def test_the_precision_is_told_of_what_computes_in_float32_alone() -> None:
 @pytest.mark.parametrize("direction", Direction)
 def test_autocast_of_a_narrow_layer_is_judged_by_what_its_gradients_hold(direction: Direction) -> None:
     problem = replace(PLAIN, in_channels=16, out_channels=32, input_size=(32, 32))
-    assert check(made(problem=problem, direction=direction, dtype="bfloat16", autocast=Autocast.FLOAT16)).reason is None
-    assert check(made(problem=problem, direction=direction, dtype="float16", autocast=Autocast.BFLOAT16)).reason is None
+    assert (
+        verify(made(problem=problem, direction=direction, dtype="bfloat16", autocast=Autocast.FLOAT16)).reason is None
+    )
+    assert (
+        verify(made(problem=problem, direction=direction, dtype="float16", autocast=Autocast.BFLOAT16)).reason is None
+    )

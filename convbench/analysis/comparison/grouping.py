@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from convbench.measure.estimate import Integers
 from convbench.model.case import Case, canonical
-from convbench.model.problem import DEPTHWISE, Problem
+from convbench.model.operators.given import DEPTHWISE
+from convbench.model.problem import Problem
 from convbench.model.settings import CASE_SETTINGS, PROBLEM_SETTINGS, TABLE
 
 #: Settings make a group if this share of their cases changed, of those that are measured well enough to show it.

@@ -18,6 +18,7 @@ from convbench import units
 from convbench.analysis.table import metrics
 from convbench.measure import estimate
 from convbench.model.case import Case, canonical
+from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.model.problem import Problem
 from convbench.model.result import Result, Run
 from convbench.model.settings import PROBLEM_SETTINGS, SETTINGS, TABLE
@@ -146,6 +147,16 @@ def _problem(heading: str, about: str, of: Callable[[Problem], int | None]) -> C
     return _integer(heading, about, lambda case: of(case.problem))
 
 
+def _spatial(noun: str) -> dict[str, Column]:
+    """A column for each spatial dimension of the input's or the kernel's size."""
+    size = attrgetter(f"{noun}_size")
+
+    def along(axis: int, dimension: str) -> Column:
+        return _problem(f"{noun} {dimension}", f"{dimension} of the {noun}", lambda problem: size(problem)[axis])
+
+    return {f"{noun}_{name}": along(axis, name) for axis, name in enumerate(DEFAULT_OPERATOR.dimensions)}
+
+
 def _sides(heading: str, about: str, of: Callable[[Problem], tuple[int, ...] | str]) -> Column:
     def values(rows: Rows) -> list[Value]:
         found = [of(case.problem) for case in rows.cases]
@@ -214,10 +225,10 @@ def _setting(name: str) -> Column:
         kind, values = ColumnType.INTEGER, _threads
     elif row.kind.truth:
         kind, values = ColumnType.BOOLEAN, plain
-    elif row.kind.least is not None and not row.kind.pair:
+    elif row.kind.least is not None and not row.kind.spatial:
         kind, values = ColumnType.INTEGER, plain
     else:
-        kind, values = ColumnType.TEXT, tuples if row.kind.pair or row.kind.variables else words
+        kind, values = ColumnType.TEXT, tuples if row.kind.spatial or row.kind.variables else words
     return Column(kind=kind, heading=row.heading, about=row.about, values=values)
 
 
@@ -237,10 +248,8 @@ COLUMNS: dict[str, Column] = {
         values=lambda rows: [result.reason if result else NOT_REACHED for result in rows.results],
     ),
     **_settings("direction", "batch_size", "in_channels", "out_channels"),
-    "input_height": _problem("input height", "rows of the input", lambda p: p.input_size[0]),
-    "input_width": _problem("input width", "columns of the input", lambda p: p.input_size[1]),
-    "kernel_height": _problem("kernel height", "rows of the kernel", lambda p: p.kernel_size[0]),
-    "kernel_width": _problem("kernel width", "columns of the kernel", lambda p: p.kernel_size[1]),
+    **_spatial("input"),
+    **_spatial("kernel"),
     **_settings("stride", "padding", "dilation", "groups", "bias", "padding_mode"),
     **_settings("dtype", "memory_format", "device", "threads"),
     "expected_output_shape": _sides(

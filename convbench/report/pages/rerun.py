@@ -6,6 +6,7 @@ import json
 from dataclasses import fields
 
 from convbench.model.case import Case, setting
+from convbench.model.operators.given import default_for
 from convbench.model.result import Measure
 from convbench.model.settings import SETTINGS, TABLE
 
@@ -13,7 +14,8 @@ from convbench.model.settings import SETTINGS, TABLE
 def case_mapping(case: Case) -> str:
     """One entry of `cases:` on one line: the settings that are not default, the label and the count."""
     settings = {name: setting(case, name) for name in SETTINGS}
-    entries = {name: _value(name, value) for name, value in settings.items() if _is_written(name, value)}
+    rank = case.problem.rank
+    entries = {name: _value(name, value) for name, value in settings.items() if _is_written(name, value, rank)}
     if case.given_label is not None:
         entries["label"] = _text(case.given_label)
     if case.count != 1:
@@ -27,8 +29,8 @@ def measure_mapping(measure: Measure) -> str:
     return "{" + ", ".join(f"{name}: {getattr(measure, name)}" for name in names) + "}"
 
 
-def _is_written(name: str, value: object) -> bool:
-    return TABLE[name].required or value != TABLE[name].default
+def _is_written(name: str, value: object, rank: int) -> bool:
+    return TABLE[name].required or value != default_for(rank, TABLE[name].default)
 
 
 def _value(name: str, value: object) -> str:

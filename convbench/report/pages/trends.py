@@ -195,7 +195,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineView:
-    """One line as ready strings. `moves` are (mood, link or None, sentence); `first_y` is the height of no change."""
+    """One line as ready strings. `moves` are (mood, link or None, sentence); `first_y` is the position of no change."""
 
     name: str
     machine: str

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from convbench import units
-from convbench.model.case import DTYPES, PROBLEM_SETTINGS, TORCH_CONV2D, Case, MemoryFormat, canonical, setting
-from convbench.model.problem import PRODUCTS, SPATIAL, Direction, PaddingMode, PaddingWord, Problem
+from convbench.model.case import DTYPES, PROBLEM_SETTINGS, TORCH_MODULE, Case, MemoryFormat, canonical, setting
+from convbench.model.problem import PRODUCTS, Direction, PaddingMode, PaddingWord, Problem
 
 WIDTH = 100  # columns of the text, so that it fits a terminal and a page of print
 _INDENT = "  "
@@ -123,7 +123,7 @@ def unread(size: int, problem: Problem, axis: int) -> tuple[int, ...] | None:
         if touched[place] and 0 <= source < size:  # torch refuses a reflection that is wider than the input
             seen[source] = 1
     if mode is PaddingMode.REPLICATE:  # the first tap lies on the first place, the last one wherever it gets to
-        last = (problem.output_size[axis] - 1) * problem.stride[axis] + problem.reach[axis] - 1
+        last = (problem.output_size[axis] - 1) * problem.stride[axis] + problem.dilated_kernel_size[axis] - 1
         seen[0] |= before > 0
         seen[-1] |= last >= before + size
     return tuple(row for row, read in enumerate(seen) if not read)
@@ -180,8 +180,8 @@ class _Runs:
         period = self._period
         for first in range(self.number):
             rounds = 0 if period is None else (self.firsts - 1 - first) // period
-            start, reach = first * self.apart, rounds * self.apart * (period or 0) + (self.others - 1) * self.step
-            yield range(start, start + reach + 1, self.step)
+            start, extent = first * self.apart, rounds * self.apart * (period or 0) + (self.others - 1) * self.step
+            yield range(start, start + extent + 1, self.step)
 
 
 def _source(position: int, size: int, mode: PaddingMode) -> int:
@@ -226,7 +226,7 @@ def _candidates(case: Case) -> Iterator[tuple[str, object]]:
     low = [d for d in range(1, math.isqrt(shared) + 1) if shared % d == 0]
     divisors = [*low, *(shared // d for d in low)]
     half = tuple(d * (k - 1) // 2 for d, k in zip(p.dilation, p.kernel_size, strict=True))
-    sides = tuple(zip(p.input_size, p.pads, p.reach, p.kernel_size, p.dilation, strict=True))
+    sides = tuple(zip(p.input_size, p.pads, p.dilated_kernel_size, p.kernel_size, p.dilation, strict=True))
     limit = {PaddingMode.REFLECT: -1, PaddingMode.CIRCULAR: 0}.get(p.padding_mode)
     proposals: list[tuple[str, object]] = [
         ("batch_size", 1),
@@ -240,13 +240,13 @@ def _candidates(case: Case) -> Iterator[tuple[str, object]]:
     if limit is not None and not isinstance(p.padding, PaddingWord):
         proposals.append(("padding", tuple(min(max(pad), size + limit) for size, pad, *_ in sides)))
     proposals += [
-        ("padding", tuple(max(*pad, -(-(reach - size) // 2)) for size, pad, reach, *_ in sides)),
+        ("padding", tuple(max(*pad, -(-(extent - size) // 2)) for size, pad, extent, *_ in sides)),
         ("dilation", tuple(min(d, max(1, (size + sum(pad) - 1) // max(1, k - 1))) for size, pad, _, k, d in sides)),
         ("kernel_size", tuple(min(k, (size + sum(pad) - 1) // d + 1) for size, pad, _, k, d in sides)),
         (
             "input_size",
-            tuple(max(size, reach - sum(pad), max(pad) - (limit or 0) if limit is not None else 0, 1)
-                  for size, pad, reach, *_ in sides),
+            tuple(max(size, extent - sum(pad), max(pad) - (limit or 0) if limit is not None else 0, 1)
+                  for size, pad, extent, *_ in sides),
         ),
         ("padding_mode", PaddingMode.ZEROS),
     ]  # fmt: skip
@@ -293,7 +293,7 @@ def constructor_text(case: Case) -> str:
     words += [f"groups={p.groups}"] if p.groups != 1 else []
     words += [] if p.bias else ["bias=False"]
     words += [f"padding_mode='{p.padding_mode.value}'"] if p.padding_mode is not PaddingMode.ZEROS else []
-    name = "Conv2d" if case.module == TORCH_CONV2D else case.module
+    name = p.operator.name.rpartition(".")[2] if case.module == TORCH_MODULE else case.module
     images = "one unbatched image" if p.batch_size is None else units.plural(p.batch_size, "image")
     return f"{name}({', '.join(words)}) on {images} of {units.pair((p.in_channels, *p.input_size))}"
 
@@ -302,7 +302,7 @@ def summary_text(case: Case) -> str:
     """What the layer does, in one sentence."""
     p = case.problem
     window = units.pair(p.kernel_size)
-    spread = f" spread over {units.pair(p.reach)}" if p.reach != p.kernel_size else ""
+    spread = f" spread over {units.pair(p.dilated_kernel_size)}" if p.dilated_kernel_size != p.kernel_size else ""
     channels = p.in_channels // p.groups
     sees = "the only channel" if p.in_channels == 1 else f"all {units.count(channels)} channels"
     if p.groups > 1:
@@ -322,19 +322,19 @@ def summary_text(case: Case) -> str:
 def _output_size(p: Problem) -> Iterator[str]:
     yield _fill(_FORMULA)
     yield ""
-    axes = {name: axis for axis, name in enumerate(SPATIAL)}
+    axes = {name: axis for axis, name in enumerate(p.operator.dimensions)}
     formulas = {name: formula_text(p, axis) for name, axis in axes.items()}
     notes = {name: axis_notes(p, axis) for name, axis in axes.items()}
     alike = len(set(formulas.values())) == 1
     if alike:
-        yield _fill(f"height and width   {formulas[SPATIAL[0]]}", hang=" " * 21)
+        yield _fill(f"height and width   {formulas[p.operator.dimensions[0]]}", hang=" " * 21)
     else:
         for name, text in formulas.items():
             yield _fill(f"{name:<9}{text}", hang=" " * 11)
     if any(notes.values()):
         yield ""
     if alike and p.input_size[0] == p.input_size[-1]:  # what holds for the rows holds for the columns
-        yield from (_fill(f"Height (and width): {note}") for note in notes[SPATIAL[0]])
+        yield from (_fill(f"Height (and width): {note}") for note in notes[p.operator.dimensions[0]])
     else:
         yield from (_fill(f"{name.capitalize()}: {note}") for name in axes for note in notes[name])
 
@@ -352,12 +352,12 @@ def formula_text(p: Problem, axis: int) -> str:
 
 def _steps(p: Problem, axis: int) -> int:
     """How far the window can move along one spatial dimension, in rows."""
-    return p.input_size[axis] + sum(p.pads[axis]) - p.reach[axis]
+    return p.input_size[axis] + sum(p.pads[axis]) - p.dilated_kernel_size[axis]
 
 
 def axis_notes(p: Problem, axis: int) -> list[str]:
     """What a reader should notice about one spatial dimension: a kernel that does not fit, what is never read."""
-    row = _ROWS[SPATIAL[axis]][0]
+    row = _ROWS[p.operator.dimensions[axis]][0]
     if p.output_size[axis] < 1:
         return [f"less than one {row} of output, for the kernel does not fit into the padded input."]
     notes = []
@@ -397,7 +397,9 @@ def _padding(p: Problem) -> Iterator[str]:
         yield _fill(f"{word}: none{same}. The window never leaves the input.")
         return
     yield _fill(f"{word}: the margin is filled with {_FILLING[p.padding_mode]}.")
-    for name, (before, after), dilation, kernel in zip(SPATIAL, p.pads, p.dilation, p.kernel_size, strict=True):
+    for name, (before, after), dilation, kernel in zip(
+        p.operator.dimensions, p.pads, p.dilation, p.kernel_size, strict=True
+    ):
         row, ahead, behind = _ROWS[name]
         if p.padding is PaddingWord.SAME:
             total = before + after
@@ -407,7 +409,8 @@ def _padding(p: Problem) -> Iterator[str]:
             )
             if before != after:
                 yield _fill(
-                    f"The kernel's reach is even, so the margin is not: the odd {row} goes {behind}.", hang="  "
+                    f"The dilated kernel's size is even, so the margin is not: the odd {row} goes {behind}.",
+                    hang="  ",
                 )
         else:
             yield _fill(f"{name}: {units.plural(before, row)} {ahead} and as many {behind}.")

@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from convbench.model.case import TORCH_CONV2D, Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat
+from convbench.model.case import TORCH_MODULE, Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat
 from convbench.model.problem import Direction, PaddingMode, Problem
 from convbench.model.variables import HIDDEN
 
@@ -65,7 +65,7 @@ class _Script:
     def __init__(self, case: Case) -> None:
         self._case = case
         self._p = case.problem
-        self._of_torch = case.module == TORCH_CONV2D
+        self._of_torch = case.module == TORCH_MODULE
         kind = case.device.partition(":")[0]
         self._on_cpu = kind == "cpu"
         self._backend = f"torch.{kind}" if kind in _OWN_MODULE else "torch.accelerator"
@@ -149,7 +149,7 @@ class _Script:
     def _layer(self) -> list[str]:
         channels = [str(self._p.in_channels), str(self._p.out_channels)]
         if self._of_torch:
-            return [f"layer = torch.nn.Conv2d({_call([*channels, *_arguments(self._p), *self._kind])})"]
+            return [f"layer = {self._p.operator.name}({_call([*channels, *_arguments(self._p), *self._kind])})"]
         path, _, attribute = self._case.module.partition(":")
         lines = []
         if not self._importable:
@@ -336,7 +336,7 @@ def _head(case: Case, variables: Mapping[str, str]) -> list[str]:
     lines = textwrap.wrap(_printable(case.label), _WIDTH - 2, break_on_hyphens=False)
     lines += [f"Case {case.id} of convbench, as a script that needs nothing but torch. To run it:", ""]
     words = [f"{name}={_quoted(value)}" for name, value in variables.items()]
-    if case.module != TORCH_CONV2D:
+    if case.module != TORCH_MODULE:
         words.append('PYTHONPATH=.:"$PYTHONPATH"')
     if words:
         lines.append(f"  export {' '.join(words)}")
@@ -354,9 +354,9 @@ def _arguments(p: Problem, *, every: bool = False) -> Iterable[str]:
     padding = f'"{p.padding.value}"' if isinstance(p.padding, str) else str(p.padding)
     words = {
         "kernel_size": (str(p.kernel_size), ""),
-        "stride": (str(p.stride), "(1, 1)"),
-        "padding": (padding, "(0, 0)"),
-        "dilation": (str(p.dilation), "(1, 1)"),
+        "stride": (str(p.stride), str((1,) * p.rank)),
+        "padding": (padding, str((0,) * p.rank)),
+        "dilation": (str(p.dilation), str((1,) * p.rank)),
         "groups": (str(p.groups), "1"),
         "bias": (str(p.bias), "True"),
         "padding_mode": (f'"{p.padding_mode.value}"', f'"{PaddingMode.ZEROS.value}"'),

@@ -21,6 +21,7 @@ import {
 import {
   axisNames,
   channelsPerGroup,
+  dilatedKernelSize,
   firstChannel,
   fromText,
   outOfRange,
@@ -28,7 +29,6 @@ import {
   outputSize,
   paddedSize,
   pads,
-  reach,
   readersOf,
   readersOfElement,
   refusal,
@@ -358,7 +358,7 @@ class Explainer {
     this.drawn = problem;
     this.values.clear();
     this.outSize = outputSize(problem);
-    this.extent = reach(problem);
+    this.extent = dilatedKernelSize(problem);
     this.margin = pads(problem);
     this.read = [0, 1].map((axis) => rowsRead(problem, axis));
     this.place = this.place.map((at, axis) => Math.min(at, this.outSize[axis] - 1));
@@ -442,7 +442,7 @@ class Explainer {
     if (this.margin.flat().some(Boolean)) entries.push(["margin", `margin: ${fill[problem.padding_mode]}`]);
     entries.push(["tap", "a tap of the kernel"]);
     if (this.extent.join() !== problem.kernel_size.join())
-      entries.push(["window", "the kernel's reach; between its taps it reads nothing"]);
+      entries.push(["window", "the dilated kernel; between its taps it reads nothing"]);
     if (this.read.some((rows) => rows.includes(false))) entries.push(["unread", "never read"]);
     entries.push(["done", "output written"], ["now", "output of this step"]);
     entries.push(["reader", "outputs that read the input under the pointer"]);

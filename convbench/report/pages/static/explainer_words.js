@@ -6,6 +6,7 @@ import {
   biasShape,
   bytesMoved,
   channelsPerGroup,
+  dilatedKernelSize,
   elements,
   elementsMoved,
   firstChannel,
@@ -18,7 +19,6 @@ import {
   pads,
   parameters,
   productsOf,
-  reach,
   tapPosition,
   travel,
   unread,
@@ -74,7 +74,7 @@ export function constructorText(problem) {
 
 /** What the layer does, in one sentence. */
 export function summaryText(problem) {
-  const extents = reach(problem).join("x");
+  const extents = dilatedKernelSize(problem).join("x");
   const kernel = problem.kernel_size.join("x");
   const spread = extents === kernel ? "" : ` spread over ${extents}`;
   const channels = channelsPerGroup(problem);

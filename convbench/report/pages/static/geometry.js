@@ -1,4 +1,4 @@
-// One convolution's shapes, what torch refuses, work counted: what convbench/model/problem.py and report/text/explain.py say, for
+// One convolution's shapes, what torch refuses, work counted: what model/operators/ and report/text/explain.py say, for
 // settings that the reader changes. A problem has Problem's fields; null for batch_size is one unbatched image. Counts
 // are BigInt, because those of large layers do not fit a double.
 
@@ -18,11 +18,11 @@ export function axisNames() {
 export function pads(problem) {
   if (problem.padding === "valid") return problem.kernel_size.map(() => [0, 0]);
   if (problem.padding !== "same") return problem.padding.map((pad) => [pad, pad]);
-  return reach(problem).map((extent) => [Math.floor((extent - 1) / 2), Math.ceil((extent - 1) / 2)]);
+  return dilatedKernelSize(problem).map((extent) => [Math.floor((extent - 1) / 2), Math.ceil((extent - 1) / 2)]);
 }
 
 /** The extent of the dilated kernel. */
-export function reach(problem) {
+export function dilatedKernelSize(problem) {
   return problem.kernel_size.map((kernel, axis) => problem.dilation[axis] * (kernel - 1) + 1);
 }
 
@@ -32,7 +32,7 @@ export function paddedSize(problem) {
 
 /** How far the window can move along each axis. */
 export function travel(problem) {
-  const extents = reach(problem);
+  const extents = dilatedKernelSize(problem);
   return paddedSize(problem).map((size, axis) => size - extents[axis]);
 }
 
@@ -174,7 +174,7 @@ function wrapping(problem) {
 function tooLarge(problem) {
   if (travel(problem).every((steps) => steps >= 0)) return null;
   const kernel = problem.kernel_size.join("x");
-  const spread = reach(problem).join("x");
+  const spread = dilatedKernelSize(problem).join("x");
   const dilated = spread === kernel ? "" : `, ${spread} with dilation`;
   return `the kernel (${kernel}${dilated}) is larger than the padded input (${paddedSize(problem).join("x")})`;
 }
@@ -213,7 +213,7 @@ function combinationsOf(items, size) {
 /** Changes of one setting that remove one kind of refusal each. */
 function candidateChanges(problem) {
   const margins = pads(problem);
-  const extents = reach(problem);
+  const extents = dilatedKernelSize(problem);
   const widest = margins.map((sides) => Math.max(...sides));
   const padded = paddedSize(problem);
   const limit = { reflect: -1, circular: 0 }[problem.padding_mode];
@@ -415,7 +415,7 @@ const MOST_DRAWN = 10_000_000;
 
 /** Why a layer cannot be drawn, in words; null where it can. Those that a reader may set can. */
 export function tooLargeToDraw(problem) {
-  const largest = Math.max(...paddedSize(problem), ...reach(problem));
+  const largest = Math.max(...paddedSize(problem), ...dilatedKernelSize(problem));
   if (largest <= MOST_DRAWN) return null;
   const [found, most] = [largest, MOST_DRAWN].map((rows) => rows.toLocaleString("en-US"));
   return `this layer is too large to be drawn: expected at most ${most} rows of padded input and of kernel, got ${found}`;

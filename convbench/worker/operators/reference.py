@@ -1,10 +1,11 @@
-"""What a convolution must give, computed on the CPU without torch's convolution, and checksums that cover all of it.
+"""Sums over the taps of a kernel, computed on the CPU without torch's convolution, and checksums of all of them.
 
 Everything rests on one table per axis, `taps[m, t, o]`: the coordinate of the source that tap t of the kernel reads for
 coordinate o of the result, -1 where it reads a padding zero. Every padding mode is such a table, and so is the gradient
 with respect to the input, whose source is the upstream gradient: there several (m) output coordinates can meet in one.
 
-Nothing here knows about devices, dtypes of layers or what is judged right; see check.py.
+Which of these sums an operator's results are stands in its own file. Nothing here knows about devices, dtypes of layers
+or what is judged right; see verify/.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ class Geometry(NamedTuple):
     forward: tuple[Tensor, ...]  # (1, kernel, output size): -> input coordinate, or -1
     backward: tuple[Tensor, ...]  # (m, kernel, input size): -> output coordinate, or -1
 
-    @property
-    def meetings(self) -> int:
-        """How many output positions can meet in one input element at one tap: over 1 where padding repeats it."""
-        return math.prod(table.shape[0] for table in self.backward)
+
+def meetings(taps: tuple[Tensor, ...]) -> int:
+    """How many elements of the source one tap can add up: over 1 where padding repeats elements."""
+    return math.prod(table.shape[0] for table in taps)
 
 
 class Correlation(NamedTuple):
@@ -72,17 +73,6 @@ def geometry(
         forward.append(table[at].unsqueeze(0))
     backward = tuple(_inverse(table[0], size) for table, size in zip(forward, input_size))
     return Geometry(kernel, stride, dilation, output_size, padded, tuple(forward), backward)
-
-
-def output(x: Tensor, weight: Tensor, bias: Tensor | None, shape: Geometry, groups: int) -> Correlation:
-    """The output (N, C_out, ...) of x (N, C_in, ...) and weight (C_out, C_in / groups, ...)."""
-    grouped = torch.unflatten(weight, 0, (groups, -1))
-    return Correlation(x, grouped.transpose(1, 2), bias, shape.forward)
-
-
-def grad_input(g: Tensor, weight: Tensor, shape: Geometry, groups: int) -> Correlation:
-    """The gradient (N, C_in, ...) with respect to the input, of the upstream gradient g (N, C_out, ...)."""
-    return Correlation(g, torch.unflatten(weight, 0, (groups, -1)), None, shape.backward)
 
 
 class Places(NamedTuple):
@@ -195,47 +185,48 @@ def grad_bias(g: Tensor) -> Tensor:
 
 
 def grad_weight_elements(
-    x: Tensor, g: Tensor, shape: Geometry, groups: int, tap: tuple[int, ...], channels: Tensor, dtype: torch.dtype
+    held: Tensor, read: Tensor, shape: Geometry, groups: int, tap: tuple[int, ...], channels: Tensor, dtype: torch.dtype
 ) -> Tensor:
-    """grad_weight[:, channels, tap] as (C_out, T): sum over images and positions of g times what the tap reads."""
-    chosen = torch.unflatten(x, 1, (groups, -1))[:, :, channels]  # (N, G, T, *spatial)
+    """The weight's gradient [:, channels, tap] as (channels of `held`, T), with `channels` those of `read` in a group.
+
+    It is the sum over images and positions of what `held` has there times what the tap reads of `read`.
+    """
+    chosen = torch.unflatten(read, 1, (groups, -1))[:, :, channels]  # (N, G, T, *spatial)
     for axis, (table, t) in enumerate(zip(shape.forward, tap)):
         chosen = _select(chosen, 3 + axis, table[0, t])
-    left = torch.unflatten(g, 1, (groups, -1)).flatten(3).to(dtype)  # (N, G, Cg, P)
+    left = torch.unflatten(held, 1, (groups, -1)).flatten(3).to(dtype)  # (N, G, Cg, P)
     found = torch.zeros(*left.shape[1:3], len(channels), dtype=dtype)
-    for image, read in zip(left, chosen.flatten(3).to(dtype)):
-        found += torch.bmm(image, read.transpose(1, 2))
+    for image, taken in zip(left, chosen.flatten(3).to(dtype)):
+        found += torch.bmm(image, taken.transpose(1, 2))
     return found.flatten(0, 1)
 
 
-def grad_weight_checksum(x: Tensor, g: Tensor, shape: Geometry, groups: int, outputs: Tensor, inputs: Tensor) -> Tensor:
-    """Sum over c, k of outputs[c] * inputs[k] * grad_weight[c, k, t] for every tap t, (*kernel), in float64.
+def grad_weight_checksum(
+    held: Tensor, read: Tensor, shape: Geometry, groups: int, first: Tensor, second: Tensor
+) -> Tensor:
+    """Sum over a, b of first[a] * second[b] * gradient[a, b, t] for every tap t of the weight, (*kernel), in float64.
 
-    `inputs` has C_in / groups numbers. Channels are added up first, which leaves one multiply-add per image,
-    group, position and tap.
+    Channel a is one of `held`, b one of a group of `read`. Channels are added up first, which leaves one multiply-add
+    per image, group, position and tap.
     """
-    axes, images = len(shape.kernel), x.shape[0]
-    by_group = outputs.view(groups, 1, -1)
+    axes, images = len(shape.kernel), read.shape[0]
+    by_group = first.view(groups, 1, -1)
     found = torch.zeros(math.prod(shape.kernel), dtype=torch.float64)
-    elements_per_image = max(x[0].numel(), g[0].numel())
+    elements_per_image = max(read[0].numel(), held[0].numel())
     step = max(1, 4 * _CHUNK // elements_per_image)
     for at in range(0, images, step):
-        source = torch.unflatten(x[at : at + step].to(torch.float64), 1, (groups, -1)).flatten(3)
-        read = torch.matmul(inputs, source) if len(inputs) > 1 else source.squeeze(2) * inputs
-        read = torch.unflatten(read, 2, x.shape[2:])  # (n, G, *spatial)
+        source = torch.unflatten(read[at : at + step].to(torch.float64), 1, (groups, -1)).flatten(3)
+        summed = torch.matmul(second, source) if len(second) > 1 else source.squeeze(2) * second
+        summed = torch.unflatten(summed, 2, read.shape[2:])  # (n, G, *spatial)
         for axis, table in enumerate(shape.padded):
-            read = _select(read, 2 + axis, table)
-        upstream = torch.unflatten(g[at : at + step].to(torch.float64), 1, (groups, -1)).flatten(3)
-        left = (
-            torch.matmul(by_group, upstream).squeeze(2)
-            if by_group.shape[2] > 1
-            else upstream.squeeze(2) * by_group[:, 0]
-        )
+            summed = _select(summed, 2 + axis, table)
+        fixed = torch.unflatten(held[at : at + step].to(torch.float64), 1, (groups, -1)).flatten(3)
+        left = torch.matmul(by_group, fixed).squeeze(2) if by_group.shape[2] > 1 else fixed.squeeze(2) * by_group[:, 0]
         left = torch.unflatten(left, 2, shape.outputs)
         scratch = torch.empty_like(left)
         sums = []
         for tap in itertools.product(*(range(side) for side in shape.kernel)):
-            view = read
+            view = summed
             for axis in range(axes):
                 begin, stride = tap[axis] * shape.dilation[axis], shape.stride[axis]
                 last = begin + stride * (shape.outputs[axis] - 1) + 1

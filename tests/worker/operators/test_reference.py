@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from convbench.model.problem import PaddingMode, PaddingWord, Problem
-from convbench.worker import reference
+from convbench.worker.operators import reference
+from convbench.worker.operators.conv import Reference
 
 F64 = torch.float64
 
@@ -98,9 +99,10 @@ def everywhere(of: reference.Correlation, images: int) -> reference.Places:
 @given(problems(), st.integers(0, 9))
 def test_elements_and_checksums_are_torchs(problem: Problem, seed: int) -> None:
     layer, groups = known(problem, seed), problem.groups
+    of_layer = Reference(layer.shape, groups)
     correlations = (
-        (reference.output(layer.x, layer.weight, layer.bias, layer.shape, groups), layer.output),
-        (reference.grad_input(layer.g, layer.weight, layer.shape, groups), layer.grad_input),
+        (of_layer.output(layer.x, layer.weight, layer.bias), layer.output),
+        (of_layer.grad_input(layer.g, layer.weight), layer.grad_input),
     )
     generator = torch.Generator().manual_seed(seed)
     for of, expected in correlations:
@@ -113,14 +115,13 @@ def test_elements_and_checksums_are_torchs(problem: Problem, seed: int) -> None:
         close(reference.combine(expected, first, second), total)
 
     inputs = problem.in_channels // groups
+    held, read = of_layer.pair(layer.x, layer.g)
     for tap in torch.cartesian_prod(*(torch.arange(side) for side in problem.kernel_size)).tolist():
-        found = reference.grad_weight_elements(
-            layer.x, layer.g, layer.shape, groups, tuple(tap), torch.arange(inputs), F64
-        )
+        found = reference.grad_weight_elements(held, read, layer.shape, groups, tuple(tap), torch.arange(inputs), F64)
         close(found, layer.grad_weight[:, :, tap[0], tap[1]])
     first, second = (torch.randn(n, generator=generator, dtype=F64) for n in (problem.out_channels, inputs))
     total = torch.einsum("c,k,ck...->...", first, second, layer.grad_weight)
-    close(reference.grad_weight_checksum(layer.x, layer.g, layer.shape, groups, first, second), total)
+    close(reference.grad_weight_checksum(held, read, layer.shape, groups, first, second), total)
     close(reference.combine(layer.grad_weight, first, second), total)
     close(reference.grad_bias(layer.g), layer.grad_bias)
 
@@ -170,7 +171,7 @@ def test_other_numbers_of_axes_work_alike(axes: int) -> None:
     convolve = {1: torch.nn.functional.conv1d, 3: torch.nn.functional.conv3d}[axes]
     expected = convolve(x, weight, groups=2)
     first, second = torch.randn(2, dtype=F64), torch.randn(6, dtype=F64)
-    of = reference.output(x, weight, None, shape, 2)
+    of = Reference(shape, 2).output(x, weight, None)
     close(reference.checksum(of, first, second), torch.einsum("n,c,nc...->...", first, second, expected))
     found = reference.elements(of, everywhere(of, 2), F64)
     close(found.reshape(2, *out, 6).movedim(-1, 1), expected)

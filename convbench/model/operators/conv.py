@@ -1,0 +1,163 @@
+"""Convolutions of any number of spatial dimensions: shapes, what torch refuses, work counted.
+
+What an operator has of its own stands in its file. Nothing here knows how a layer is run (see model/case.py).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+from convbench import units
+from convbench.model.operators.given import PaddingMode, PaddingWord, ProblemSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convolution:
+    """One of torch's convolution layers: its class, and its spatial dimensions in the order of torch's tuples."""
+
+    name: str
+    dimensions: tuple[str, ...]
+
+    @property
+    def rank(self) -> int:
+        """How many spatial dimensions it has."""
+        return len(self.dimensions)
+
+    @property
+    def each(self) -> str:
+        """How a sweep gives a number for each dimension: in names, in brackets."""
+        return f"[{', '.join(self.dimensions)}]"
+
+    def pads(self, p: ProblemSettings) -> tuple[tuple[int, int], ...]:
+        """(before, after) for each spatial dimension; `same` puts the odd element after, as torch does."""
+        return _pads(p.padding, p.kernel_size, p.dilation)
+
+    def dilated_kernel_size(self, p: ProblemSettings) -> tuple[int, ...]:
+        """The extent of the dilated kernel: dilation * (kernel_size - 1) + 1."""
+        return _dilated(p.kernel_size, p.dilation)
+
+    def output_size(self, p: ProblemSettings) -> tuple[int, ...]:
+        """floor((input + pads - dilation * (kernel - 1) - 1) / stride) + 1, from torch's manual."""
+        return _output_size(p.input_size, self.pads(p), self.dilated_kernel_size(p), p.stride)
+
+    def weight_shape(self, p: ProblemSettings) -> tuple[int, ...]:
+        """(out_channels, in_channels / groups, *kernel_size)."""
+        return (p.out_channels, p.in_channels // p.groups, *p.kernel_size)
+
+    def multiply_adds(self, p: ProblemSettings) -> int:
+        """Multiply-adds of one forward pass, real taps only.
+
+        Taps on zero padding are not counted, as in oneDNN's benchdnn; other padding modes multiply real numbers there.
+        """
+        zeros = p.padding_mode is PaddingMode.ZEROS
+        sides = zip(p.input_size, self.output_size(p), p.kernel_size, p.stride, p.dilation, self.pads(p), strict=True)
+        taps = math.prod(
+            real_taps(size, out, kernel, stride, dilation, pad[0]) if zeros else out * kernel
+            for size, out, kernel, stride, dilation, pad in sides
+        )
+        return (p.batch_size or 1) * p.out_channels * (p.in_channels // p.groups) * taps
+
+    def refusal(self, p: ProblemSettings) -> str | None:
+        """Why torch would refuse this layer on its input, in plain words; None where it would run it.
+
+        The order is torch's: the constructor's complaints first, then those of the first call.
+        """
+        for name, channels in (("in_channels", p.in_channels), ("out_channels", p.out_channels)):
+            if channels % p.groups:
+                return f"{name} ({channels}) must be divisible by groups ({p.groups})"
+        if p.padding is PaddingWord.SAME and any(stride != 1 for stride in p.stride):
+            return f"padding 'same' is not defined for a stride other than 1, and the stride is {units.pair(p.stride)}"
+        pads, mode = self.pads(p), p.padding_mode
+        if mode in (PaddingMode.REFLECT, PaddingMode.CIRCULAR):
+            for name, size, pad in zip(self.dimensions, p.input_size, pads, strict=True):
+                if mode is PaddingMode.REFLECT and max(pad) >= size:
+                    return f"reflect padding must be smaller than the input: {max(pad)} rows at {name} {size}"
+                if mode is PaddingMode.CIRCULAR and max(pad) > size:
+                    return f"circular padding must not wrap around more than once: {max(pad)} rows at {name} {size}"
+        padded = tuple(size + sum(pad) for size, pad in zip(p.input_size, pads, strict=True))
+        extents = self.dilated_kernel_size(p)
+        if any(extent > size for extent, size in zip(extents, padded, strict=True)):
+            dilated = "" if extents == p.kernel_size else f", {units.pair(extents)} with dilation"
+            kernel = f"the kernel ({units.pair(p.kernel_size)}{dilated})"
+            return f"{kernel} is larger than the padded input ({units.pair(padded)})"
+        return None
+
+    def channels_last_refusal(self, p: ProblemSettings) -> str | None:
+        """Why the input cannot have torch's memory format with the channels last; None where it can."""
+        if p.batch_size is not None:
+            return None
+        image, batch = (_NUMBERS[self.rank + more] for more in (1, 2))
+        return f"channels_last needs a batch: an unbatched image has {image} dimensions, the format {batch}"
+
+
+_NUMBERS = ("no", "one", "two", "three", "four", "five")
+
+
+# The geometry of few layers is that of many: channels and batch do not enter it.
+
+
+@lru_cache(maxsize=1024)
+def half_padding(kernel_size: tuple[int, ...], dilation: tuple[int, ...] | None = None) -> tuple[int, ...]:
+    """What `half` stands for: dilation * (kernel_size - 1) // 2; at stride 1 odd kernels keep the input's size."""
+    each = dilation or (1,) * len(kernel_size)
+    return tuple(d * (k - 1) // 2 for k, d in zip(kernel_size, each, strict=True))
+
+
+@lru_cache(maxsize=4096)
+def _pads(
+    padding: tuple[int, ...] | PaddingWord, kernel_size: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[tuple[int, int], ...]:
+    if padding is PaddingWord.VALID:
+        return tuple((0, 0) for _ in kernel_size)
+    if isinstance(padding, PaddingWord):
+        totals = [d * (k - 1) for d, k in zip(dilation, kernel_size, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    return tuple((p, p) for p in padding)
+
+
+@lru_cache(maxsize=4096)
+def _dilated(kernel_size: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel_size, strict=True))
+
+
+@lru_cache(maxsize=4096)
+def _output_size(
+    input_size: tuple[int, ...], pads: tuple[tuple[int, int], ...], extents: tuple[int, ...], stride: tuple[int, ...]
+) -> tuple[int, ...]:
+    sides = zip(input_size, pads, extents, stride, strict=True)
+    return tuple((size + sum(pad) - extent) // step + 1 for size, pad, extent, step in sides)
+
+
+@lru_cache(maxsize=65536)
+def real_taps(size: int, out: int, kernel: int, stride: int, dilation: int, before: int) -> int:
+    """How many (output, tap) pairs along one dimension read the input and not the padding before or after it."""
+    if out < 1:
+        return 0
+    below = [_pairs_below(end, out, kernel, stride, dilation) for end in (before, before + size)]
+    return below[1] - below[0]
+
+
+def _pairs_below(end: int, out: int, kernel: int, stride: int, dilation: int) -> int:
+    """How many (output, tap) pairs have output * stride + tap * dilation < end. No loop: a kernel may be 2**31 wide."""
+    whole = min(kernel, max(0, -(((out - 1) * stride - end) // dilation)))  # the taps that are below with all outputs
+    some = min(kernel, max(0, -(-end // dilation)))  # those that are below with one at least
+    first = end - (some - 1) * dilation + stride - 1  # ceil(n / stride) is (n + stride - 1) // stride
+    return out * whole + _floor_sum(some - whole, dilation, first, stride)
+
+
+def _floor_sum(count: int, factor: int, first: int, divisor: int) -> int:
+    """The sum of (factor * i + first) // divisor over i from 0 to count - 1.
+
+    By the steps of Euclid's algorithm, as `floor_sum` of the AtCoder Library does it.
+    """
+    total = 0
+    while True:
+        total += count * (count - 1) // 2 * (factor // divisor) + count * (first // divisor)
+        factor, first = factor % divisor, first % divisor
+        end = factor * count + first
+        if end < divisor:
+            return total
+        count, first = divmod(end, divisor)
+        factor, divisor = divisor, factor

@@ -1,0 +1,157 @@
+"""How exact a layer is on the random data that is timed, and whether that is what was asked for."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..layer import PRODUCES, Layer
+from ..operators import OPERATORS, reference
+from ..spec import Spec
+from .draw import Draw
+from .elements import GATHERED, at_tap, compared, correlation, pairs_of, places_of
+from .integers import Data
+from .shapes import batched, index_text, widened
+from .tolerances import COARSER, EVERYWHERE, ON_TIMED_DATA, PRECISE, ROUNDOFF, least_scale
+
+
+class Accuracy(NamedTuple):
+    """How exact the layer is on the data that is timed; `max_error` is in units of roundoff.
+
+    `distance` is that of the result `farthest` from its reference, whose elements are off `everywhere` or here and
+    there. `reasons` say what is so far off, or not finite, that the layer is wrong.
+    """
+
+    max_error: float
+    distance: float
+    farthest: str
+    everywhere: bool
+    reasons: list[str]
+
+
+def accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor]) -> Accuracy:
+    """The largest error on the data that is timed; what is not finite there is wrong."""
+    spec = layer.spec
+    cpu = {name: batched(spec, name, tensor) for name, tensor in random.items()}
+    bias, g = cpu.get("bias"), cpu.get("g")
+    data = Data(cpu["x"], cpu["weight"], bias, g, OPERATORS[spec.operator].reference(spec))
+    draw = Draw(spec.seed + 2)
+    largest, distance, farthest, everywhere, reasons = 0.0, 0.0, "", True, []
+    for name in PRODUCES[spec.direction]:
+        if name not in results:
+            continue
+        result = batched(spec, name, results[name])
+        low, high = (float(value) for value in torch.aminmax(widened(result)))
+        if not (math.isfinite(low) and math.isfinite(high)):
+            at = (~torch.isfinite(results[name])).nonzero()[0]
+            reasons.append(f"{name}{index_text(at.tolist())} is {float(results[name][tuple(at)])} on the timed data")
+            continue
+        errors = _errors(name, result, data, draw, least_scale(spec))
+        off = max(error.distance for error in errors)
+        allowed = ON_TIMED_DATA[spec.coarsest_dtype]
+        if not off <= allowed:
+            reasons.append(
+                f"{name} is right on integers but wrong on the timed data: {off:.2g} of its norm away from "
+                f"the reference, {allowed:.2g} is allowed"
+            )
+        largest = max(largest, *(error.largest for error in errors))
+        if off > distance:
+            distance, farthest, everywhere = off, name, _everywhere(errors)
+    return Accuracy(largest / ROUNDOFF[spec.coarsest_dtype], distance, farthest, everywhere, reasons)
+
+
+def imprecision(spec: Spec, found: Accuracy, precision: str | None) -> str | None:
+    """Why the layer has less precision than was asked for; None where it has as much.
+
+    An accelerator that does not tell how it computes float32 may use TF32.
+    """
+    asked = spec.coarsest_dtype
+    if asked == "float32":
+        untold = "ieee" if spec.device.startswith("cpu") else "tf32"
+        asked = {"ieee": "float32"}.get(precision or untold, precision or untold)
+    allowed = PRECISE.get(asked)
+    if allowed is None or found.distance <= allowed:
+        return None
+    gives = next((coarser for most, coarser in COARSER if found.distance <= most), "bfloat16")
+    return (
+        f"less precision than {asked}: {found.farthest} is {found.distance:.2g} of its norm away from the reference, "
+        f"{allowed:.2g} is allowed; {gives} gives about so much (max_error is {found.max_error:,.0f} units of roundoff)"
+    )
+
+
+class Errors(NamedTuple):
+    """How far a sample is from the reference: the largest |y - ref| / sum of magnitudes, and ||y - ref|| / ||ref||.
+
+    `each` is |y - ref| of every element where anything is summed at all, against the usual |ref|.
+    """
+
+    largest: float
+    distance: float
+    each: Tensor
+
+
+def _errors(name: str, result: Tensor, data: Data, draw: Draw, least: float) -> list[Errors]:
+    """The errors of each part of a sample; `least` is the smallest scale that errors are relative to."""
+    if name == "grad_bias":
+        assert data.g is not None
+        value, scale = reference.grad_bias(data.g), reference.grad_bias(data.g.abs())
+        return [relative(result.to(torch.float64), value, scale, data.g.numel() // len(value), least)]
+    if name == "grad_weight":
+        assert data.g is not None
+        found, shape, every = [], data.reference.shape, data.reference.groups
+        held, read = data.reference.pair(data.x, data.g)
+        points = held.numel() // held.shape[1]
+        groups = torch.randperm(every, generator=draw.generator)[: max(1, GATHERED // points)]
+        some = torch.randperm(held.shape[1] // every, generator=draw.generator)[: max(1, 4 // len(groups))]
+        held = torch.unflatten(held, 1, (every, -1))[:, groups][:, :, some].flatten(1, 2)
+        read = torch.unflatten(read, 1, (every, -1))[:, groups]
+        rows = torch.unflatten(result, 0, (every, -1))[groups][:, some].flatten(0, 1)
+        for channel, tap in pairs_of(draw, read.shape[2], shape.kernel, 4)[:4]:
+            # One channel at a time: a copy of all in float64 would cost more than the comparison.
+            plane = read[:, :, channel]
+            at = (shape, len(groups), tap, torch.zeros(1, dtype=torch.int64), torch.float64)
+            value = reference.grad_weight_elements(held, plane, *at)
+            scale = reference.grad_weight_elements(held.abs(), plane.abs(), *at)
+            column = at_tap(rows, tap)[:, channel].to(torch.float64)
+            found.append(relative(column, value[:, 0], scale[:, 0], points, least))
+        return found
+    of = correlation(data, name)
+    places = places_of(of, draw, GATHERED // 2)
+    read = reference.patches(of.source, of.taps, places).to(torch.float64)
+    value = reference.products(read, of.weight, places)
+    if reference.meetings(of.taps) == 1:
+        read = read.abs_()
+    else:  # numbers that meet in one tap are added up, and can cancel: magnitudes must be taken before
+        read = reference.patches(of.source.abs(), of.taps, places).to(torch.float64)
+    scale = reference.products(read, of.weight.abs(), places)
+    if of.bias is not None:
+        added = torch.unflatten(of.bias.to(torch.float64), 0, (data.reference.groups, -1))[:, places.channels]
+        value, scale = value + added, scale + added.abs()
+    summed = of.weight[0, :, 0].numel()
+    found_there = compared(result, places, value).found
+    return [relative(found_there, value.flatten(), scale.flatten(), summed, least)]
+
+
+def relative(found: Tensor, value: Tensor, scale: Tensor, terms: int, least: float) -> Errors:
+    """How far `found` is from `value`, sums of so many terms whose magnitudes add up to `scale`.
+
+    A scale counts as `least` at least, the smallest normal number: dividing by less would tell the dtype's own
+    rounding as an error. Random terms cancel to about scale / sqrt(terms); few sums may by chance cancel further,
+    against which no kernel should be held.
+    """
+    off = (found - value).abs()
+    usual = max(float(value.norm()), float(scale.norm()) / math.sqrt(terms), least * math.sqrt(len(value)))
+    return Errors(
+        largest=float((off / scale.clamp(min=least)).max()),
+        distance=float(off.norm()) / usual,
+        each=off[scale > 0] * (math.sqrt(len(off)) / usual),
+    )
+
+
+def _everywhere(errors: list[Errors]) -> bool:
+    """Whether most elements are off by about as much as all are in the root mean square."""
+    each = torch.cat([error.each for error in errors])
+    return len(each) > 0 and float(each.median()) >= EVERYWHERE * float(each.square().mean().sqrt())

@@ -1,0 +1,28 @@
+"""Small random numbers that a seed decides."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Draw:
+    """Random small integers, eight from each 64-bit number drawn: x alone has millions."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed % 2**63)
+
+    def bits(self, count: int, mask: int) -> Tensor:
+        """`count` integers in 0..mask (2**k - 1, at most 127) as float32."""
+        words = torch.empty(-(-count // 8), dtype=torch.int64).random_(generator=self.generator)
+        return words.view(torch.uint8)[:count].bitwise_and(mask).to(torch.float32)
+
+    def keep(self, like: Tensor, share: float) -> Tensor:
+        """A mask in the shape of `like` that is true for about this share of the elements."""
+        return torch.rand(like.shape, generator=self.generator) < share
+
+    def odd(self, count: int, largest: int) -> Tensor:
+        """Random odd numbers of either sign, float64: none is zero, so no single wrong element can hide."""
+        sizes = torch.randint((largest + 1) // 2, (count,), generator=self.generator) * 2 + 1
+        signs = torch.randint(2, (count,), generator=self.generator) * 2 - 1
+        return (sizes * signs).to(torch.float64)

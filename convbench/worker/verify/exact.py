@@ -1,0 +1,133 @@
+"""Runs a layer on small integers, several times, and says what is wrong."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..layer import PRODUCES, Layer
+from ..spec import Spec
+from .integers import Data, integers
+from .judge import judge, judge_values, number_text
+from .shapes import index_text, result_shapes
+
+#: Turns of thinned weights at most: a filter of 4,000 weights alone in its layer needs 32 in bfloat16.
+MOST_TURNS = 32
+_POISONED_TWICE_BYTES = 2**23
+_SPOILED_CALLS = 2  # of a layer that reuses its memory: it may compute at every second call alone
+
+
+class OnIntegers(NamedTuple):
+    """What the layer did on integers: the shape of its output, elements compared, what is wrong, what is unusual."""
+
+    shape: tuple[int, ...] | None
+    elements: int
+    reasons: list[str]
+    note: str | None
+
+
+def on_integers(layer: Layer, method: str, limit: int) -> OnIntegers:
+    """Judge the layer on integers whose sums are at most `limit`, in all turns; they stay in its operands."""
+    data = _fill_integers(layer, 0, limit)
+    _poison(layer)
+    first = layer.results()
+    shape = tuple(first["output"].shape) if "output" in first else None
+    compared, reasons = judge(layer.spec, first, data, method)
+    note: str | None = None
+    if not reasons:
+        reasons, reused = _changed(layer, first, data, method)
+        note = f"returns the same buffer for {' and '.join(reused)} at every call" if reused else None
+    del first
+    for turn in range(1, min(data.turns, MOST_TURNS)):
+        if not reasons:
+            data = _fill_integers(layer, turn, limit)
+            count, reasons = judge(layer.spec, layer.results(), data, method)
+            compared += count
+    return OnIntegers(shape, compared, reasons, note)
+
+
+def _fill_integers(layer: Layer, turn: int, limit: int) -> Data:
+    """Put the integers of a turn into the layer's operands."""
+    data = integers(layer.spec, turn, limit)
+    with torch.no_grad():
+        fill(layer, {"x": data.x, "weight": data.weight, "bias": data.bias, "g": data.g})
+    return data
+
+
+def fill(layer: Layer, values: dict[str, Tensor | None] | dict[str, Tensor]) -> None:
+    """Copy values into the layer's own tensors, whatever their memory format, and build its graph anew.
+
+    Through `data`, which leaves the tensors' versions alone: a layer that keeps its last result by them is found out.
+    """
+    for name, tensor in layer.operands.tensors().items():
+        value = values[name]
+        assert value is not None
+        tensor.data.copy_(value.view(tensor.shape) if value.shape != tensor.shape else value)
+    for leaf in (layer.operands.x, *layer.module.parameters()):
+        leaf.grad = None
+    layer.rebuild()
+
+
+def _poison(layer: Layer) -> None:
+    """Leave NaN in freed memory of each result's size, for the allocator to hand out: what is not written shows."""
+    spec = layer.spec
+    shapes = result_shapes(spec)
+    for name in PRODUCES[spec.direction]:
+        size = math.prod(shapes[name])
+        x = layer.operands.x
+        dtype = getattr(torch, spec.compute_dtype) if name == "output" else x.dtype
+        copies = 2 if size * x.element_size() <= _POISONED_TWICE_BYTES else 1
+        held = [torch.full((size,), math.nan, dtype=dtype, device=x.device) for _ in range(copies)]
+        del held
+
+
+def _changed(layer: Layer, first: dict[str, Tensor], data: Data, method: str) -> tuple[list[str], list[str]]:
+    """What differs in a second call on the same numbers, and which results come in the same memory again.
+
+    What was handed out in such memory is gone, so it must be right as it stands. Then it is overwritten with NaN before
+    further calls: a layer that hands it out again without computing anything shows.
+    """
+    spec = layer.spec
+    _poison(layer)
+    again = layer.results()
+    reasons, reused = [], []
+    for name, before in first.items():
+        after = again.get(name)
+        if after is None or after.shape != before.shape:
+            reasons.append(f"{name} has another shape or is missing in the next call")
+        elif after.data_ptr() == before.data_ptr():
+            reused.append(name)
+        elif method == "exact" and not torch.equal(before, after):
+            at = (~(before == after)).nonzero()[0]
+            was, now = (number_text(float(tensor[tuple(at)])) for tensor in (before, after))
+            reasons.append(f"{name}{index_text(at.tolist())} was {was} and is {now} in the next call")
+    reasons += _next_call(spec, reused, again, data, method)
+    for _ in range(_SPOILED_CALLS if reused else 0):
+        if not reasons:
+            for name in reused:
+                if _may_be_overwritten(again[name], layer):
+                    again[name].data.fill_(math.nan)
+            again = layer.results()
+            reasons = _next_call(spec, reused, again, data, method)
+    return reasons, reused
+
+
+def _next_call(spec: Spec, names: list[str], results: dict[str, Tensor], data: Data, method: str) -> list[str]:
+    """What is wrong with these results, which came in a further call."""
+    wrong = [judge_values(spec, name, results[name], data, method)[1] for name in names]
+    return [f"{reason}, in the next call" for reason in wrong if reason]
+
+
+def _may_be_overwritten(tensor: Tensor, layer: Layer) -> bool:
+    """Not where elements share memory, nor in an operand's memory: a gradient may be the upstream gradient itself."""
+    if any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape)):
+        return False
+    begins = tensor.data_ptr()
+    for operand in layer.operands.tensors().values():
+        at = operand.data_ptr()
+        if at <= begins < at + operand.numel() * operand.element_size():
+            return False
+    return True

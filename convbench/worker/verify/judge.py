@@ -1,0 +1,132 @@
+"""Holds results on integers against their reference: exactly, or by their norm where a kernel need not be exact."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..layer import PRODUCES
+from ..operators import reference
+from ..spec import Spec
+from .draw import Draw
+from .elements import Compared, Correlated, GradWeight, part_of
+from .integers import Data
+from .shapes import batched, index_text, result_shapes, unlike, widened
+from .tolerances import NORMWISE
+
+
+def judge(spec: Spec, results: dict[str, Tensor], data: Data, method: str) -> tuple[int, list[str]]:
+    """How many elements were compared, and what is wrong with each result."""
+    shapes = result_shapes(spec)
+    compared, reasons = 0, []
+    for name in PRODUCES[spec.direction]:
+        if name == "grad_bias" and not spec.bias:
+            continue
+        if name not in results:
+            reasons.append(f"{name} is missing, the step did not produce it")
+            continue
+        wrong = unlike(name, results[name], shapes[name], spec)
+        if wrong is None:
+            count, wrong = judge_values(spec, name, results[name], data, method)
+            compared += count
+        if wrong:
+            reasons.append(wrong)
+    return compared, reasons
+
+
+def judge_values(spec: Spec, name: str, tensor: Tensor, data: Data, method: str) -> tuple[int, str | None]:
+    """How many elements of one result were compared, and what is wrong with it."""
+    result = batched(spec, name, tensor)
+    draw = Draw(spec.seed + 1)
+    unbatched = name in ("output", "grad_input") and spec.batch_size is None
+
+    def tell(compared: Compared) -> str | None:
+        return _difference(name, compared, spec.coarsest_dtype, unbatched)
+
+    if name == "grad_bias":
+        assert data.g is not None
+        expected = reference.grad_bias(data.g)
+        compared = Compared(torch.arange(len(expected)).unsqueeze(1), result.to(torch.float64), expected)
+        return len(expected), _far(name, compared, spec) if method == "normwise" else tell(compared)
+
+    part = part_of(name, data)
+    work = torch.float32 if part.bound <= 2**24 else torch.float64
+    compared = part.sample(result, draw, work)
+    reason = _far(name, compared, spec) if method == "normwise" else tell(compared)
+    if reason is None and method == "exact":
+        fraction = _first_fraction(result)
+        if fraction is not None:
+            reason = tell(part.behind(result, fraction, work))
+    if reason is None:
+        first, second = part.weights(draw)
+        difference = (reference.combine(result, first, second) - part.checksum(first, second)).abs()
+        allowed = 0.0
+        if method == "normwise":
+            spread = float(compared.expected.square().mean().sqrt())
+            allowed = 8 * NORMWISE[spec.coarsest_dtype] * spread * float(first.norm() * second.norm())
+        flagged = (~(difference <= allowed)).nonzero()
+        if len(flagged):
+            reason = _locate(name, part, result, flagged, work, unbatched, spec, method)
+    return len(compared.found), reason
+
+
+def _locate(
+    name: str,
+    part: Correlated | GradWeight,
+    result: Tensor,
+    flagged: Tensor,
+    work: torch.dtype,
+    unbatched: bool,
+    spec: Spec,
+    method: str,
+) -> str:
+    """Name an element behind the checksums that differ."""
+    where = f"behind {index_text(flagged[0].tolist())} of its last dimensions"
+    if method == "exact":
+        behind = [part.behind(result, torch.cat([torch.zeros(2, dtype=torch.int64), at]), work) for at in flagged[:8]]
+        joined = Compared(*(torch.cat(columns) for columns in zip(*behind)))
+        reason = _difference(name, joined, spec.coarsest_dtype, unbatched)
+        if reason is not None:
+            return reason
+    return f"{name} does not add up {where} ({len(flagged)} checksums differ)"
+
+
+def _difference(name: str, compared: Compared, dtype: str, unbatched: bool) -> str | None:
+    """The first element, in the order of indices, that is not what it should be, rounded once to the dtype."""
+    expected = compared.expected.to(getattr(torch, dtype)).to(torch.float64)
+    differs = (~(compared.found == expected)).nonzero().flatten()
+    if not len(differs):
+        return None
+    rows = compared.indices[differs].tolist()
+    first = min(range(len(rows)), key=rows.__getitem__)
+    at = int(differs[first])
+    index = rows[first][1:] if unbatched else rows[first]
+    found, right = float(compared.found[at]), float(expected[at])
+    count, of = len({tuple(row) for row in rows}), len(compared.found)
+    zero = ", all that was compared is zero" if not bool(compared.found.any()) else ""
+    value = f"{name}{index_text(index)} is {number_text(found)}, should be {number_text(right)}"
+    return f"{value} ({count} of {of} compared elements differ{zero})"
+
+
+def _far(name: str, compared: Compared, spec: Spec) -> str | None:
+    """Why a result that need not be exact is too far from the reference, normwise; NaN is."""
+    allowed = NORMWISE[spec.coarsest_dtype]
+    norm = float(compared.expected.norm())
+    distance = float((compared.found - compared.expected).norm()) / (norm or 1.0)
+    if distance <= allowed:
+        return None
+    return f"{name} is {distance:.2g} of its norm away from the reference, {allowed:.2g} is allowed"
+
+
+def _first_fraction(result: Tensor) -> Tensor | None:
+    """The index of the first element that is no integer (NaN among them), or None."""
+    wide = widened(result)
+    rounded = wide.round()
+    if torch.equal(rounded, wide):
+        return None
+    return (rounded != wide).nonzero()[0]
+
+
+def number_text(value: float) -> str:
+    """A number with all digits of float32."""
+    return f"{value:.9g}"

@@ -1,0 +1,74 @@
+"""What can be told of a layer and its results without their values: shapes, dtypes, devices."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..layer import Layer
+from ..spec import Spec
+
+
+def built_output(layer: Layer) -> Tensor | None:
+    """What forward gave when the layer was built, or what has its shape; None where nothing has."""
+    return layer.operands.g if layer.operands.y is None else layer.operands.y
+
+
+def wrong_build(layer: Layer) -> str | None:
+    """What is wrong with the layer before anything runs: shapes, dtypes and devices of its tensors."""
+    spec = layer.spec
+    if spec.bias != (layer.operands.bias is not None):
+        return "bias is missing" if spec.bias else "bias is there, should be none"
+    expected = {"weight": spec.weight_shape, "bias": (spec.out_channels,), "x": spec.input_shape}
+    named = {**layer.operands.tensors(), "output": built_output(layer)}
+    expected["output"] = spec.output_shape
+    for name, shape in expected.items():
+        tensor = named.get(name)
+        if tensor is not None:
+            wrong = unlike(name, tensor, shape, spec)
+            if wrong:
+                return wrong
+    return None
+
+
+def unlike(name: str, tensor: Tensor, shape: tuple[int, ...], spec: Spec) -> str | None:
+    """In what a tensor differs from what is expected of it; None where in nothing."""
+    dtype = str(tensor.dtype).replace("torch.", "")
+    expected = spec.compute_dtype if name == "output" else spec.dtype
+    if tuple(tensor.shape) != tuple(shape):
+        return f"{name} has shape {_shape(tensor.shape)}, should be {_shape(shape)}"
+    if dtype != expected:
+        return f"{name} has dtype {dtype}, should be {expected}"
+    if spec.device.partition(":")[0] not in (tensor.device.type, "accelerator"):
+        return f"{name} is on {tensor.device.type}, should be on {spec.device}"
+    return None
+
+
+def result_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
+    """The shape of each result by its name."""
+    return {
+        "output": spec.output_shape,
+        "grad_input": spec.input_shape,
+        "grad_weight": spec.weight_shape,
+        "grad_bias": (spec.out_channels,),
+    }
+
+
+def batched(spec: Spec, name: str, tensor: Tensor) -> Tensor:
+    """A CPU copy, with a batch dimension where it is an image or a batch of them."""
+    tensor = tensor.detach().to("cpu")
+    return tensor.unsqueeze(0) if spec.batch_size is None and name in ("x", "g", "output", "grad_input") else tensor
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """The tensor in a type in which older torch too can do everything on the CPU; exact."""
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.to(torch.float32)
+
+
+def _shape(shape: tuple[int, ...] | torch.Size) -> str:
+    return "x".join(str(size) for size in shape)
+
+
+def index_text(index: list[int]) -> str:
+    """`[0, 3, 2, 2]`."""
+    return "[" + ", ".join(str(at) for at in index) + "]"

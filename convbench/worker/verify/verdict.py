@@ -1,0 +1,71 @@
+"""Decides whether a layer is right, on the very callable and tensors that are timed. docs/checks.md explains how."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..layer import Layer
+from .accuracy import accuracy, imprecision
+from .exact import fill, on_integers
+from .integers import exact_limit
+from .shapes import built_output, wrong_build
+from .tolerances import COARSEST_EXACT, PRECISE
+
+
+class Outcome(NamedTuple):
+    """What the check found; `reason` is None where all is right.
+
+    `max_error` is the largest error over a sample of the data that is timed, in units of the dtype's roundoff
+    (accuracy.py); None where the layer could not be compared. `elements` were compared one by one. `results` are those
+    of the layer's own data, empty where something is wrong. `imprecise` says why a layer that is right has less
+    precision than was asked for, `note` what is unusual about it and no mistake; None where nothing is.
+    """
+
+    output_shape: tuple[int, ...] | None
+    max_error: float | None
+    elements: int
+    method: str
+    reason: str | None
+    results: dict[str, Tensor]
+    imprecise: str | None = None
+    note: str | None = None
+
+
+def verify(layer: Layer, *, implementation: str | None = None, precision: str | None = None) -> Outcome:
+    """Verify shapes and values of everything that `layer.step` produces; the layer's random data is put back.
+
+    `implementation` names the kernel: those that are not exact on integers (Winograd, FFT) are judged normwise.
+    `precision` is what torch resolved the precision of float32 to (`ieee`, `tf32`, `bf16`): float32 may be as coarse.
+    Raises what the step raises.
+    """
+    name = (implementation or "").lower()
+    method = "normwise" if "winograd" in name or "fft" in name else "exact"
+    spec = layer.spec
+    built = built_output(layer)
+    shape = None if built is None else tuple(built.shape)
+    misbuilt = wrong_build(layer)
+    if misbuilt:
+        return Outcome(shape, None, 0, method, misbuilt, {})
+
+    random = {key: tensor.detach().clone() for key, tensor in layer.operands.tensors().items()}
+    exact = on_integers(layer, method, exact_limit(spec))
+    may_be_coarse = method == "exact" and spec.coarsest_dtype in PRECISE
+    is_coarse = bool(exact.reasons and may_be_coarse and not on_integers(layer, method, COARSEST_EXACT).reasons)
+    with torch.no_grad():
+        fill(layer, random)
+    wrong = Outcome(exact.shape or shape, None, exact.elements, method, "; ".join(exact.reasons), {}, note=exact.note)
+    if exact.reasons and not is_coarse:
+        return wrong
+    # Copies: the layer may hand out the same memory at its next call.
+    results = {name: tensor.detach().clone() for name, tensor in layer.results().items()}
+    found = accuracy(layer, results, random)
+    imprecise = imprecision(spec, found, precision)
+    if is_coarse and (found.reasons or imprecise is None or not found.everywhere):
+        return wrong
+    if found.reasons:
+        return wrong._replace(reason="; ".join(found.reasons))
+    told = None if imprecise is None else "; ".join([imprecise, *exact.reasons])
+    return wrong._replace(max_error=found.max_error, reason=None, results=results, imprecise=told)
