@@ -85,7 +85,7 @@ def test_a_run_survives_kill_9_and_ctrl_c_and_ends_as_one(folder: Path) -> None:
     out, err = stopped.communicate(timeout=60)
     assert stopped.returncode == 130, err
     assert f"resuming run {Path(out.strip()).stem[-20:]}" in err
-    assert "interrupted: what was measured is kept" in err
+    assert "interrupted: results are kept" in err
     assert "Traceback" not in err
     assert (folder / out.strip()).is_file()
 
@@ -130,7 +130,7 @@ def test_a_kill_in_the_first_group_of_cases_keeps_the_blocks_taken_so_far(tmp_pa
     killed.communicate()
     database = tmp_path / "reports" / "convbench.db"
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-        found = connection.execute("select complete, process_index, length(blocks) from visits").fetchall()
+        found = connection.execute("select complete, pass_index, length(blocks) from visits").fetchall()
     assert {row[:2] for row in found} == {(0, 0)}, "cut short in the first process"
     assert all(length > 0 for _, _, length in found)
 
