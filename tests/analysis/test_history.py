@@ -264,7 +264,7 @@ def test_nonsense_is_a_wrong_request(
 def test_api_refuses_no_runs_and_no_last(database: Path) -> None:
     with pytest.raises(RunNotFoundError, match="branch 'x'") as refused:
         read.history(CASE.id, db=str(database), branch="x")
-    assert refused.value.hint == "measured it has been on main, other"
+    assert refused.value.hint == "runs on main, other measured it"
     with pytest.raises(RequestError, match="last 0"):
         read.history(CASE.id, db=str(database), last=0)
 

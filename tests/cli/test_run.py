@@ -85,7 +85,7 @@ def test_a_run_survives_kill_9_and_ctrl_c_and_ends_as_one(folder: Path) -> None:
     out, err = stopped.communicate(timeout=60)
     assert stopped.returncode == 130, err
     assert f"resuming run {Path(out.strip()).stem[-20:]}" in err
-    assert "interrupted: what was measured is kept" in err
+    assert "interrupted: results are kept" in err
     assert "Traceback" not in err
     assert (folder / out.strip()).is_file()
 
