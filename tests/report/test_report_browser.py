@@ -500,7 +500,7 @@ def test_findings_lead_to_their_cases(browser: Browser, tmp_path: Path) -> None:
         page.select_option(".dt-length select", "500")
         for kind, cases, words in (
             ("finding", finding.cases, "pairs of cases"),
-            ("exceptions", finding.exceptions, "pairs of cases to the contrary"),
+            ("exceptions", finding.exceptions, "pairs of cases with the opposite"),
         ):
             to_them = page.locator(f"a[data-only='{kind}:{number}']")
             assert to_them.inner_text() == f"{len(cases) // 2} {words}"
@@ -537,7 +537,7 @@ def test_the_page_of_a_case(browser: Browser, table: pd.DataFrame, ranked: pd.Da
             value = str(value).lower() if isinstance(value, bool | np.bool_) else value
             assert text == f"{columns[name].show(value)} {columns[name].unit}".strip(), name
         assert {"floor_s", "typical_s", "max_error", "implementation", "flops", "bytes", "threads"} <= set(numbers)
-        assert "every element was exact" in page.inner_text("#case-check")
+        assert "Every element was exact" in page.inner_text("#case-check")
         assert "0.70 units of roundoff" in page.inner_text("#case-check")
         page.wait_for_selector("#case-blocks[data-drawn]")
         drawn = page.evaluate("document.getElementById('case-blocks').data.slice(0, 2).map((t) => [...t.y])")
@@ -705,7 +705,7 @@ def test_a_print_reads_as_paper(browser: Browser, file: Path, tmp_path: Path) ->
         assert headings[:4] == ["case", "check", "count", "floor us"] and headings[-1] == "implementation"
         assert len(headings) < 15 and "dtype" not in headings
         assert page.inner_text(".paper-only").startswith(
-            "Not printed: the settings, which stand in each case's name, GB/s"
+            "Not printed: the settings, which each case's name has, GB/s"
         )
         page.pdf(path=tmp_path / "report.pdf")
         content = (tmp_path / "report.pdf").read_bytes()
