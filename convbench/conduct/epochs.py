@@ -186,7 +186,7 @@ class Epochs:
         """What a visit found; the state remembers how it ended."""
         state = visiting.state
         visit = visiting.visit(self._epoch, complete=True)
-        state.checked = state.checked or visit.check is not None
+        state.checked = state.checked or visit.facts.check is not None
         state.status = visit.status
         if visit.status not in TIMED:
             return replace(visit, stop_reason=StopReason.STATUS)

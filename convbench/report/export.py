@@ -1,4 +1,4 @@
-"""A run as csv, json, parquet, markdown or junit XML, a comparison as junit: pure, from a noun to bytes.
+"""A run as csv, json, parquet, markdown or junit XML, a comparison as junit: pure, to bytes.
 
 Who asked for them writes them. A new format of a run is one function and one line in `FORMATS`.
 """

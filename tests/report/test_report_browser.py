@@ -767,7 +767,7 @@ def _all_failed() -> Run:
 
 def _one_axis() -> Run:
     cases = [replace(case, threads=threads) for case in synthetic.cases(1) for threads in (1, 2, 3)]
-    results = tuple(replace(synthetic.result(case), threads=case.threads) for case in cases)
+    results = tuple(synthetic.with_facts(synthetic.result(case), threads=case.threads) for case in cases)
     return replace(synthetic.empty_run(), results=results)
 
 

@@ -1,4 +1,4 @@
-"""The nouns of a comparison: what became of each case and of all, and the changes that belong together. Pure."""
+"""What a comparison is made of: what became of each case and of all, and the changes that belong together. Pure."""
 
 from __future__ import annotations
 

@@ -122,6 +122,9 @@ class _Side:
                 f"{side}_{name}", f"{side} {heading}", f"{about}, on the {side}'s side", values, **hidden | how
             )
 
+        def fact(name: str, values: Sequence[Cell], **how: object) -> Column:
+            return column(name, COLUMNS[name].heading, COLUMNS[name].about, values, **how)
+
         def of_result(get: Callable[[Result], Cell]) -> list[Cell]:
             return [None if result is None else get(result) for result in self.results]
 
@@ -140,17 +143,11 @@ class _Side:
             ),
             column("all_passes", "passes", "passes that timed it", _where(measured, figures.passes.tolist())),
             column("all_blocks", "blocks", "blocks timed", count),
-            column(
-                "page_faults",
-                "page faults",
-                "page faults per iteration of the median block",
-                numbers(figures.page_faults),
-                significant=2,
-            ),
-            column("implementation", "implementation", "what torch ran", of_result(lambda r: r.implementation)),
-            column("threads", "threads", "threads that torch used", of_result(lambda r: r.threads)),
-            column("precision", "precision", "what torch computed float32 in", of_result(lambda r: r.precision)),
-            column("note", "note", "what to know about how this was measured", of_result(lambda r: r.note)),
+            fact("page_faults", numbers(figures.median_block["page_faults"]), significant=2),
+            fact("implementation", of_result(lambda r: r.facts.implementation)),
+            fact("threads", of_result(lambda r: r.facts.threads)),
+            fact("resolved_precision", of_result(lambda r: r.facts.precision)),
+            fact("note", of_result(lambda r: r.facts.note)),
         ]
 
 
