@@ -34,10 +34,13 @@ def store(run: Run, path: Path) -> None:
             case_id=result.case.id,
             process_index=process_index,
             status=result.status,
-            check=replace(result.check, max_error=place / len(cases)) if result.check and process_index == 0 else None,
-            implementation=result.implementation if process_index == 0 else None,
-            threads=result.threads,
-            timer=result.timer,
+            facts=replace(
+                result.facts,
+                check=replace(result.facts.check, max_error=place / len(cases))
+                if result.facts.check and process_index == 0
+                else None,
+                implementation=result.facts.implementation if process_index == 0 else None,
+            ),
             blocks=packed,
             stop_reason=result.stop_reason if process_index == len(result.blocks) - 1 else StopReason.UNFINISHED,
         )

@@ -84,9 +84,12 @@ def _measured(result: Result, blocks: tuple[tuple[int, bytes], ...], chance: np.
         result,
         blocks=blocks,
         system_blocks=blocks[:1],
-        first_call_s=float(chance.uniform(1e-4, 1e-2)),
-        peak_bytes=int(chance.integers(0, 2**24)),
-        reorder_share=float(chance.uniform(0, 0.3)),
+        facts=replace(
+            result.facts,
+            first_call_s=float(chance.uniform(1e-4, 1e-2)),
+            peak_bytes=int(chance.integers(0, 2**24)),
+            reorder_share=float(chance.uniform(0, 0.3)),
+        ),
     )
 
 

@@ -121,10 +121,13 @@ def step(name: str, path: str, count: int) -> float:
                             case_id=case_id,
                             process_index=process_index,
                             status=result.Status.PASSED,
-                            check=checks[positions[case_id]] if process_index == 0 else None,
-                            implementation="Mkldnn brg_conv_fwd:avx512_core" if process_index == 0 else None,
-                            threads=1,
-                            timer="perf_counter_ns",
+                            facts=result.CaseFacts(
+                                check=checks[positions[case_id]] if process_index == 0 else None,
+                                implementation="Mkldnn brg_conv_fwd:avx512_core" if process_index == 0 else None,
+                                threads=1,
+                                timer="perf_counter_ns",
+                                note=None,
+                            ),
                             blocks=packed,
                             stop_reason=result.StopReason.ROUNDS,
                         )

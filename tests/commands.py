@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from convbench import cli
-from convbench.model.result import LAYOUT, Result, Run, Visit
+from convbench.model.result import LAYOUT, NO_FACTS, Result, Run, Visit
 from convbench.store import Store, Writer
 
 
@@ -63,7 +63,7 @@ def visits_of(result: Result) -> list[Visit]:
             process_index=index,
             status=result.status,
             reason=result.reason,
-            check=result.check if index == 0 else None,
+            facts=replace(NO_FACTS, check=result.facts.check) if index == 0 else NO_FACTS,
             blocks=blocks,
             layout=layout,
             stop_reason=result.stop_reason,

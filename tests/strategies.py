@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the nouns: everything that model/bounds.py allows, with hostile text."""
+"""Hypothesis strategies for all frozen data: everything that model/bounds.py allows, with hostile text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from convbench.model import bounds, case, problem, result
+from convbench.model import case, problem, result
 from convbench.model.variables import RECORDED, is_secret
 
 #: Texts that a database keeps as they are.
@@ -82,14 +82,14 @@ _single = st.floats(0, 2**99, width=32)
 
 def rising(made: result.Block) -> result.Block:
     """The block with its quantiles in order."""
-    values = sorted(getattr(made, name) for name in bounds.QUANTILES)
-    return replace(made, **dict(zip(bounds.QUANTILES, values, strict=True)))
+    values = sorted(getattr(made, name) for name in result.QUANTILES)
+    return replace(made, **dict(zip(result.QUANTILES, values, strict=True)))
 
 
 blocks = st.builds(
     result.Block,
     **dict.fromkeys(result.BLOCK_LAYOUTS[1], _single)
-    | dict.fromkeys(bounds.TIMES, st.floats(2**-99, 2**99, width=32))
+    | dict.fromkeys((*result.QUANTILES, "mean_s"), st.floats(2**-99, 2**99, width=32))
     | {
         "process_index": st.integers(0, 9999),
         "round_index": st.integers(0, 999),
@@ -107,12 +107,8 @@ checks = st.builds(
     method=st.sampled_from(["exact", "normwise"]),
     reason=maybe | texts,
 )
-visits = st.builds(
-    result.Visit,
-    case_id=st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=12, max_size=12),
-    process_index=st.integers(0, 9),
-    status=st.sampled_from(result.Status),
-    reason=maybe | texts,
+facts = st.builds(
+    result.CaseFacts,
     check=maybe | checks,
     implementation=maybe | texts,
     threads=maybe | st.integers(1, 64),
@@ -122,6 +118,14 @@ visits = st.builds(
     reorder_share=maybe | shares,
     first_call_s=maybe | times,
     peak_bytes=maybe | st.integers(0, 2**60),
+)
+visits = st.builds(
+    result.Visit,
+    case_id=st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=12, max_size=12),
+    pass_index=st.integers(0, 9),
+    status=st.sampled_from(result.Status),
+    reason=maybe | texts,
+    facts=facts,
     blocks=packed,
     system_blocks=packed,
     kernel_blocks=packed,
@@ -134,15 +138,7 @@ results = st.builds(
     case=cases,
     status=st.sampled_from(result.Status),
     reason=maybe | texts,
-    check=maybe | checks,
-    implementation=maybe | texts,
-    threads=maybe | st.integers(1, 64),
-    timer=maybe | texts,
-    note=maybe | texts,
-    precision=maybe | texts,
-    reorder_share=maybe | shares,
-    first_call_s=maybe | times,
-    peak_bytes=maybe | st.integers(0, 2**60),
+    facts=facts,
     stop_reason=st.sampled_from(result.StopReason),
     blocks=st.lists(st.tuples(st.just(1), packed), max_size=3).map(tuple),
     system_blocks=st.lists(st.tuples(st.just(1), packed), max_size=1).map(tuple),

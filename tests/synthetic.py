@@ -12,6 +12,7 @@ from convbench.model.problem import Direction, PaddingWord, Problem
 from convbench.model.result import (
     NAN,
     Block,
+    CaseFacts,
     Check,
     Environment,
     Measure,
@@ -168,11 +169,13 @@ def result(
         case=case,
         status=status,
         reason=reason,
-        check=check if timed else None,
-        implementation="Mkldnn jit:avx512_core" if case.problem.in_channels > 3 else "Slow2d",
-        threads=1 if timed else None,
-        timer="perf_counter_ns" if timed else None,
-        note=None,
+        facts=CaseFacts(
+            check=check if timed else None,
+            implementation="Mkldnn jit:avx512_core" if case.problem.in_channels > 3 else "Slow2d",
+            threads=1 if timed else None,
+            timer="perf_counter_ns" if timed else None,
+            note=None,
+        ),
         stop_reason=stop_reason if timed else StopReason.STATUS,
         blocks=tuple((1, packed) for packed in by_process),
     )
@@ -181,6 +184,11 @@ def result(
 def blocks_of(result: Result) -> list[Block]:
     """All blocks that a result was made of."""
     return [block for layout, packed in result.blocks for block in unpack_blocks(packed, layout)]
+
+
+def with_facts(made: Result, **facts: object) -> Result:
+    """The result with other facts."""
+    return replace(made, facts=replace(made.facts, **facts))
 
 
 def environment() -> Environment:

@@ -42,7 +42,7 @@ def runs(count: int = 62, *, hostile: bool = True, troubles: bool = True, proces
         floor = synthetic.floor_s(result.case) * (factor(result.case) if is_new else 1.0)
         blocks = synthetic.noisy_blocks(floor, processes=processes, process=process, noise=0.1, seed=f"{side} {place}")
         made = replace(result, blocks=synthetic.result(result.case, made=blocks).blocks)
-        return replace(made, implementation="ref:any") if is_new and factor(result.case) > 1 else made
+        return synthetic.with_facts(made, implementation="ref:any") if is_new and factor(result.case) > 1 else made
 
     sides = {
         side: tuple(timed(result, side, place) for place, result in enumerate(base.results)) for side in ("base", "new")

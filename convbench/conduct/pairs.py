@@ -186,7 +186,7 @@ class Pairs:
         """The finished visit; also updates the case's state."""
         state = visiting.state
         visit = visiting.visit(self._pair, complete=True)
-        state.checked = state.checked or visit.check is not None
+        state.checked = state.checked or visit.facts.check is not None
         state.status = visit.status
         if visit.status not in TIMED:
             return replace(visit, stop_reason=StopReason.STATUS)

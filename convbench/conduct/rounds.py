@@ -79,7 +79,7 @@ class Rounds:
         """The client in which the case is prepared, after preparing it if necessary; None if that ended the case."""
         state = visit.state
         pool, settings = state.pool, state.case.worker
-        check = not state.checked and visit.prepared is None
+        check = not state.checked and visit.facts is None
         try:
             client = pool.client(settings)
             if visit.client is client:
@@ -98,16 +98,16 @@ class Rounds:
         if prepared.status not in TIMED:
             visit.end(prepared.status, prepared.reason)
             return None
-        if visit.prepared is None:
+        if visit.facts is None:
             description = pool.description(settings)
             asked = settings.allocator is Allocator.STEADY and description.host.has_steady_allocator
             notes = [
-                prepared.note,
+                prepared.facts.note,
                 RETURNS_MEMORY if asked and not description.keeps_memory else None,
                 schedule.APART if state.apart else None,
             ]
-            prepared = replace(prepared, note="; ".join(filter(None, notes)) or None)
-            visit.prepared, visit.status, visit.reason = prepared, prepared.status, prepared.reason
+            visit.facts = replace(prepared.facts, note="; ".join(filter(None, notes)) or None)
+            visit.status, visit.reason = prepared.status, prepared.reason
         visit.client = client
         return client
 
@@ -117,7 +117,7 @@ class Rounds:
             pool, settings = visit.state.pool, visit.state.case.worker
             alive = visit.client is not None and visit.client is pool.current(settings)
             right = visit.status in (Status.PASSED, Status.IMPRECISE)
-            if right and visit.prepared and visit.prepared.check and visit.client and alive:
+            if right and visit.facts and visit.facts.check and visit.client and alive:
                 try:
                     wrong = visit.client.verify(visit.key, deadline_s=self._timeout_s)
                 except WorkerError:
@@ -129,9 +129,10 @@ class Rounds:
     def take_peak_memory(self, visit: Visiting) -> None:
         """Measure the memory of an iteration besides operands and results, where the device reports it."""
         client = self.ready(visit) if visit.blocks and not visit.over else None
-        if client is not None:
+        if client is not None and visit.facts is not None:
             try:
-                visit.peak_bytes = client.peak_memory(visit.key, deadline_s=self._timeout_s)
+                found = client.peak_memory(visit.key, deadline_s=self._timeout_s)
+                visit.facts = replace(visit.facts, peak_bytes=found)
             except WorkerError:
                 visit.state.pool.drop(visit.state.case.worker)
 
@@ -174,18 +175,8 @@ class Rounds:
                 round_index=round_index,
                 order=self._order,
                 start_s=start_s,
-                iterations=timing.iterations,
-                samples=timing.samples,
-                minimum_s=timing.minimum_s,
-                q1_s=timing.q1_s,
-                median_s=timing.median_s,
-                q3_s=timing.q3_s,
-                p95_s=timing.p95_s,
-                mean_s=timing.mean_s,
-                host_s=timing.host_s,
-                compute_probe_s=timing.compute_probe_s,
                 memory_probe_s=self._memory_probe_s,
-                page_faults=timing.page_faults,
+                **timing.facts,
             )
         )
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from convbench.engine.client import Prepared, WorkerClient
+from convbench.engine.client import WorkerClient
 from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
 from convbench.model.case import Case
 from convbench.model.result import (
+    NO_FACTS,
     UNMEASURED,
     WRONG,
     Block,
+    CaseFacts,
     Measure,
     Status,
     StopReason,
@@ -70,7 +72,7 @@ class CaseState:
         self.iteration_s = min((minimum for _, minimum in self.minima), default=None)
         if self.status is Status.PASSED or visit.status in UNMEASURED:
             self.status = visit.status
-        self.checked = self.checked or visit.check is not None
+        self.checked = self.checked or visit.facts.check is not None
         self.settled = schedule.is_settled(self.minima, measure.precision)
 
     def stop_reason(self, measure: Measure, *, since: int) -> StopReason:
@@ -89,11 +91,11 @@ class CaseState:
 
 @dataclass(slots=True, kw_only=True)
 class Visiting:
-    """The visit of one case in one process; `client` is the worker client in which it was prepared."""
+    """The visit of one case in one process; `client` is where it was prepared, `facts` are what was found then."""
 
     state: CaseState
     client: WorkerClient | None = None
-    prepared: Prepared | None = None
+    facts: CaseFacts | None = None
     status: Status = Status.PASSED
     reason: str | None = None
     blocks: list[Block] = field(default_factory=list)
@@ -101,7 +103,6 @@ class Visiting:
     kernels: Visiting | None = None  # the companion that calls the kernels of the backward pass without autograd
     beside: Visiting | None = None  # the case of this companion
     kernels_alone: bool = False  # whether this is the companion without autograd
-    peak_bytes: int | None = None
     kept_rounds: frozenset[int] = frozenset()  # rounds whose blocks an interrupted run took
 
     @classmethod
@@ -134,21 +135,12 @@ class Visiting:
 
     def visit(self, process_index: int, *, complete: bool) -> Visit:
         """The record to store."""
-        prepared = self.prepared or Prepared(status=self.status)
         return Visit(
             case_id=self.state.id,
             process_index=process_index,
             status=self.status,
             reason=self.reason,
-            check=prepared.check,
-            implementation=prepared.implementation,
-            threads=prepared.threads,
-            timer=prepared.timer,
-            note=prepared.note,
-            precision=prepared.precision,
-            reorder_share=prepared.reorder_share,
-            first_call_s=prepared.first_call_s,
-            peak_bytes=self.peak_bytes,
+            facts=self.facts or NO_FACTS,
             blocks=pack_blocks(self.blocks),
             system_blocks=pack_blocks(self.system.blocks) if self.system else b"",
             kernel_blocks=pack_blocks(self.kernels.blocks) if self.kernels else b"",

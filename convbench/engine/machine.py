@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from convbench.model.fact import fact
+from convbench.model.values import Whole
 
 #: Assumed free memory where a system reports neither free nor total memory, bytes.
 ASSUMED_FREE_BYTES = 2 * 2**30
@@ -19,7 +22,7 @@ class Host:
     system: str
     machine: str
     cpu: str
-    cores: int
+    cores: int = field(metadata=fact(bound=Whole(low=1)))
     libc: str
     memory_bytes: int | None = None
     available_bytes: int | None = None

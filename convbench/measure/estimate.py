@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convbench.model.result import BLOCK_LAYOUTS, LAYOUT, NAN
+from convbench.model.result import BLOCK_FACTS, BLOCK_LAYOUTS, LAYOUT, NAN
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -22,6 +22,8 @@ Integers = NDArray[np.int64]
 #: A block supports the floor when its minimum is within this ratio of it (measurement.md, "Why a minimum").
 SUPPORT_RATIO = 0.03
 
+#: The facts of a block that are shown of the median one, in the order that decides between equal medians, last first.
+_SHOWN = sorted(name for name, row in BLOCK_FACTS.items() if row.heading)
 _COLUMN = {name: position for position, name in enumerate(BLOCK_LAYOUTS[LAYOUT])}
 _ITEM = np.dtype("<f4")
 
@@ -101,10 +103,8 @@ class Estimates:
     processes: Integers
     blocks: Integers
     samples: Integers
-    # The rest is from the median block, whose median is the median of all (the lower of the middle two).
-    p95_s: Floats
-    host_s: Floats  # seconds the host spent launching; NaN on a CPU
-    page_faults: Floats  # minor faults per iteration
+    #: facts with a column, of the block whose median is the median of all (the lower of the middle two).
+    median_block: Mapping[str, Floats]
 
 
 def estimate(blocks: BlockTable) -> Estimates:
@@ -124,13 +124,10 @@ def estimate(blocks: BlockTable) -> Estimates:
 
     median = blocks.column("median_s")
     # Equal medians are sorted by the other figures, so that the result does not depend on the order of blocks.
-    order = np.lexsort((*(blocks.column(name) for name in ("host_s", "p95_s", "page_faults")), median, owner))
+    order = np.lexsort((*(blocks.column(name) for name in _SHOWN), median, owner))
     lower = order[starts + (counts[filled] - 1) // 2]
     upper = order[starts + counts[filled] // 2]
     typical = _spread_out((median[lower] + median[upper]) / 2, filled, total)
-
-    def of_median_block(name: str) -> Floats:
-        return _spread_out(blocks.values[lower, _COLUMN[name]], filled, total)
 
     return Estimates(
         floor_s=floor,
@@ -140,9 +137,7 @@ def estimate(blocks: BlockTable) -> Estimates:
         processes=processes,
         blocks=counts,
         samples=samples.astype(np.int64),
-        p95_s=of_median_block("p95_s"),
-        host_s=of_median_block("host_s"),
-        page_faults=of_median_block("page_faults"),
+        median_block={name: _spread_out(blocks.values[lower, _COLUMN[name]], filled, total) for name in _SHOWN},
     )
 
 

@@ -1,1 +1,1 @@
-"""The nouns that all rooms share: frozen data and the mathematics of a convolution, standard library only."""
+"""The frozen data that all rooms share, and the mathematics of a convolution; standard library only."""

@@ -6,27 +6,28 @@ its type: a whole number from 0, a finite number from 0, a text without NUL and 
 
 from __future__ import annotations
 
-import math
 import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 from convbench.model.case import Case
+from convbench.model.fact import facts_of
+from convbench.model.operators import DEFAULT_OPERATOR, OPERATORS
 from convbench.model.problem import Problem
 from convbench.model.result import (
     BLOCK_LAYOUTS,
+    QUANTILES,
     Baseline,
     Block,
-    Check,
     Environment,
     Git,
     Measure,
     ProcessFacts,
-    Result,
     Roof,
     Run,
     Visit,
@@ -40,87 +41,15 @@ from convbench.model.settings import (
     Setting,
     module_problem,
 )
+from convbench.model.values import MOST_COUNTED, OF_TYPES, Bound, Number, Whole, Words, expected, shortened
+from convbench.model.variables import HIDDEN
 
-#: The largest number that a database keeps as an integer.
-MOST_STORED = 2**63 - 1
-#: Up to here float32 and float64 count what a sweep or a block may count: occurrences of a layer, iterations.
-MOST_COUNTED = 2**53
-#: No seconds, bytes per second or ratios that anybody measures are more, and float32 holds it.
-MOST_MEASURED = 1e30
 #: A sweep's seed is smaller; this one keeps a number of millions of digits out.
 MOST_SEED_READ = 2**128
 #: Processes and rounds of a run; `ab` counts its pairs as processes, and may take more.
 MOST_PROCESSES, MOST_ROUNDS, MOST_PAIRS = 100, 1000, 10_000
 #: Seconds: `max_time`, `timeout` and `budget` of a sweep.
 LONGEST_TIME_S, LONGEST_TIMEOUT_S, LONGEST_BUDGET_S = 3600.0, 86_400.0, 30 * 86_400.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
-    """An integer from `low` to `high`."""
-
-    low: int = 0
-    high: int = MOST_STORED
-
-    @property
-    def what(self) -> str:
-        """`an integer from 1 to 100`."""
-        return f"an integer of at least {self.low}" + (f" and at most {self.high}" if self.high < MOST_STORED else "")
-
-    def holds(self, value: float) -> bool:
-        """Whether the value is one."""
-        return self.low <= value <= self.high
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Number:
-    """A number from `low` to `high`, which is finite; where `unknown`, NaN stands for what was not measured."""
-
-    low: float = 0.0
-    high: float = MOST_MEASURED
-    above: bool = False  # `low` itself is none
-    unknown: bool = False
-
-    @property
-    def what(self) -> str:
-        """`a finite number of at least 0`."""
-        kind = "a finite number" if math.isfinite(self.high) else "a number"
-        least = f"{kind} {'above' if self.above else 'of at least'} {self.low:g}"
-        most = f" and at most {self.high:g}" if math.isfinite(self.high) else ""
-        return f"{least}{most}{' or nan' if self.unknown else ''}"
-
-    def holds(self, value: float) -> bool:
-        """Whether the value is one."""
-        if self.low <= value <= self.high:
-            return not (self.above and value == self.low)
-        return self.unknown and value != value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
-    """A text that `fits`; no text has NUL or halves of surrogate pairs."""
-
-    what: str = "text without NUL and without halves of surrogate pairs"
-    fits: Callable[[str], object] | None = None
-
-    def holds(self, value: str) -> bool:
-        """Whether the text is one."""
-        if "\0" in value or not (value.isascii() or _HALVES.search(value) is None):
-            return False
-        return self.fits is None or bool(self.fits(value))
-
-
-Bound = Whole | Number | Words
-
-_HALVES = re.compile("[\ud800-\udfff]")
-
-
-def visible(text: str) -> str:
-    """The text as it is stored and written: NUL and halves of surrogate pairs, which C code may print, made visible."""
-    if "\0" not in text and (text.isascii() or _HALVES.search(text) is None):
-        return text
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-
 
 _DEVICE = re.compile(r"([a-z]+)(?::(?:0|[1-9][0-9]{0,2}))?")
 
@@ -148,16 +77,11 @@ COMMIT = re.compile(r"[0-9a-f]{1,64}")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 CASE_ID = re.compile(r"[a-z2-7]{12}")
 
-#: Times of a block that rise from one to the next, but for the roundoff of what lies between two samples; and all.
-QUANTILES = ("minimum_s", "q1_s", "median_s", "q3_s", "p95_s")
-TIMES = (*QUANTILES, "mean_s")
-
 _RUN_ID = Words(what="letters and digits with single . _ - between them, at most 100 in all", fits=RUN_ID.fullmatch)
 _TIME = Words(what="a time like 2026-11-24T03:15:02+00:00", fits=_is_time)
 _DEVICES = Words(what=f"a device of {', '.join(DEVICES)}, with an index if wanted", fits=_is_device)
 _DTYPE = Words(what=f"a dtype of {', '.join(DTYPES)}", fits=DTYPES.__contains__)
 _SIZE = Whole(low=1, high=MOST_INTEGER)
-_FOUND: dict[str, Bound] = {"threads": _SIZE, "reorder_share": Number(high=1.0)}
 
 
 def _numbers(rows: Mapping[str, Setting]) -> dict[str, Bound]:
@@ -166,7 +90,7 @@ def _numbers(rows: Mapping[str, Setting]) -> dict[str, Bound]:
     return {name: Whole(low=kind.least, high=kind.most) for name, kind in kinds if kind.least is not None}
 
 
-#: The bounds of nouns by their fields; of a tuple's numbers where it is one.
+#: The bounds of fields that are no measured facts (model/fact.py); of a tuple's numbers where it is one.
 BOUNDS: dict[type, dict[str, Bound]] = {
     Problem: {
         **_numbers(OF_PROBLEM),
@@ -183,16 +107,9 @@ BOUNDS: dict[type, dict[str, Bound]] = {
         "process_index": Whole(high=MOST_PAIRS - 1),
         "round_index": Whole(high=MOST_ROUNDS - 1),
         "order": Whole(high=MOST_COUNTED),
-        "iterations": Whole(low=1, high=MOST_COUNTED),
-        "samples": Whole(low=1, high=MOST_COUNTED),
-        **dict.fromkeys(TIMES, Number(above=True)),
-        "host_s": Number(unknown=True),
-        "compute_probe_s": Number(unknown=True),
         "memory_probe_s": Number(unknown=True),
     },
-    Check: {"max_error": Number(high=math.inf, unknown=True)},
-    Visit: {"case_id": Words(what="12 letters and digits", fits=CASE_ID.fullmatch), **_FOUND},
-    Result: _FOUND,
+    Visit: {"case_id": Words(what="12 letters and digits", fits=CASE_ID.fullmatch)},
     Measure: {
         "precision": Number(above=True, high=1.0),
         "processes": Whole(low=1, high=MOST_PROCESSES),
@@ -225,13 +142,63 @@ BOUNDS: dict[type, dict[str, Bound]] = {
 }
 
 
-def bound(noun: type, name: str, kind: type) -> Bound | None:
-    """What a field of a noun may hold where it is of this plain type; None where any value of the type will do."""
-    row = BOUNDS.get(noun, {}).get(name)
-    return row if row is not None else _OF_TYPES.get(kind)
+def bound(of: type, name: str, kind: type) -> Bound | None:
+    """What a field of a dataclass may hold where it is of this plain type; None where any value of the type will do."""
+    return _rows(of).get(name) or OF_TYPES.get(kind)
 
 
-_OF_TYPES: dict[type, Bound] = {int: Whole(), float: Number(), str: Words()}
+@cache
+def _rows(of: type) -> dict[str, Bound]:
+    declared = facts_of(of) if is_dataclass(of) else {}
+    return {**{name: row.bound for name, row in declared.items() if row.bound}, **BOUNDS.get(of, {})}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What the fields of one object must hold together.
+
+    `wrong` says what is wrong, None where nothing is, by the object made and the JSON that it was made of. `computed`
+    are entries that the JSON may have beside the fields.
+    """
+
+    wrong: Callable[[Any, Mapping[str, Any]], str | None]
+    computed: frozenset[str] = frozenset()
+
+
+_NEVER = "torch would refuse it, and convbench never measured it"
+
+
+def _wrong_problem(problem: Problem, document: Mapping[str, Any]) -> str | None:
+    offered = problem.operator.name in OPERATORS
+    dimensions = problem.rank if offered else DEFAULT_OPERATOR.rank
+    pads = problem.padding if isinstance(problem.padding, tuple) else (0,) * dimensions
+    for name in ("kernel_size", "input_size", "stride", "dilation"):
+        if len(getattr(problem, name)) != dimensions:
+            return expected(f"{name} of {dimensions} integers of at least 1", list(getattr(problem, name)))
+    if len(pads) != dimensions:
+        return expected(f"padding of {dimensions} integers of at least 0", list(pads))
+    refusal = problem.refusal()
+    return None if refusal is None else f"{_NEVER}: {refusal}"
+
+
+def _wrong_case(case: Case, document: Mapping[str, Any]) -> str | None:
+    unsuitable = case.unsuitable()
+    if unsuitable is not None:
+        return f"{_NEVER}: {unsuitable}"
+    names = [name for name, _ in case.env]
+    if names != sorted(set(names)) or not all(map(VARIABLE.fullmatch, names)):
+        return expected("names of environment variables, sorted, each once", names)
+    whole = HIDDEN not in dict(case.env).values()  # else the id may be older, and made of a secret's value
+    if whole and "id" in document and document["id"] != case.id:
+        return f"the settings make the id {case.id!r}, but it says {shortened(document['id'])}"
+    return None
+
+
+RULES: dict[type, Rule] = {
+    Problem: Rule(wrong=_wrong_problem),
+    Case: Rule(wrong=_wrong_case, computed=frozenset({"id"})),
+}
+
 
 _ROUNDOFF = 1e-6
 #: Cases whose blocks are looked at together: 25 blocks of each are 1.6 MB, which stays in the caches.
@@ -284,8 +251,8 @@ def _sound(layout: int, packed: bytes) -> bool:
 
 @cache
 def _block_bound(name: str) -> Whole | Number:
-    row = BOUNDS[Block].get(name, _OF_TYPES[float])
-    assert not isinstance(row, Words)
+    row = bound(Block, name, float)
+    assert isinstance(row, Whole | Number)
     return row
 
 

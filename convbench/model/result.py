@@ -6,15 +6,19 @@ Workers return blocks; everything shown is computed from stored blocks when read
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, get_type_hints
 
 from convbench.model.case import Case, Fp32Precision
+from convbench.model.fact import fact, facts_of, spread
+from convbench.model.settings import MOST_INTEGER
+from convbench.model.values import MOST_COUNTED, Number, Whole
 
 NAN = float("nan")
 
@@ -49,57 +53,73 @@ class StopReason(StrEnum):
     UNFINISHED = "unfinished"  # the run is not over
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """Consecutive samples of one case after untimed warm-up. Times are seconds per iteration.
+_ABOVE_0 = Number(above=True)
 
-    `start_s` counts from the start of the run. `host_s` is the time the host spent launching, where the device works on
-    its own; probes and host_s are NaN where they were not measured. `page_faults` are minor faults per iteration.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockFacts:
+    """What a worker finds in one block: consecutive samples of one case after untimed warm-up. Times are per iteration.
+
+    `host_s` is NaN unless the device works on its own. A new fact stands in a new layout and is NaN in older blocks.
+    """
+
+    iterations: int = field(metadata=fact(bound=Whole(low=1, high=MOST_COUNTED)))
+    samples: int = field(metadata=fact(bound=Whole(low=1, high=MOST_COUNTED)))
+    minimum_s: float = field(metadata=fact(unit="s", bound=_ABOVE_0))
+    q1_s: float = field(metadata=fact(unit="s", bound=_ABOVE_0))
+    median_s: float = field(metadata=fact(unit="s", bound=_ABOVE_0))
+    q3_s: float = field(metadata=fact(unit="s", bound=_ABOVE_0))
+    p95_s: float = field(
+        metadata=fact("p95", "95th percentile of the median block's samples", unit="s", bound=_ABOVE_0)
+    )
+    mean_s: float = field(metadata=fact(unit="s", bound=_ABOVE_0))
+    host_s: float = field(
+        metadata=fact(
+            "host", "time the host spent launching, in the median block", unit="s", bound=Number(unknown=True)
+        )
+    )
+    compute_probe_s: float = field(metadata=fact(unit="s"))
+    page_faults: float = field(metadata=fact("page faults", "minor page faults per iteration of the median block"))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Each fact by its name."""
+        return {name: getattr(self, name) for name in BLOCK_FACTS}
+
+
+#: Times of a block that rise from one to the next.
+QUANTILES = ("minimum_s", "q1_s", "median_s", "q3_s", "p95_s")
+BLOCK_FACTS = facts_of(BlockFacts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block(BlockFacts):
+    """What was found in a block, and where in the run it was taken.
+
+    `start_s` counts from the start of the run. `memory_probe_s` was measured in the same round; NaN where it was not.
     """
 
     process_index: int
     round_index: int
     order: int
     start_s: float
-    iterations: int
-    samples: int
-    minimum_s: float
-    q1_s: float
-    median_s: float
-    q3_s: float
-    p95_s: float
-    mean_s: float
-    host_s: float
-    compute_probe_s: float
     memory_probe_s: float
-    page_faults: float
 
 
-#: The columns of a packed block, float32, little endian, in this order. A change makes a new layout version; old
-#: versions stay readable for ever.
+#: The columns of a packed block, float32, little endian, in this order. Versions stay readable for ever.
 #:   1  the first release
+#: Each fact that says so (`since`) makes a newer one.
+_FIRST_LAYOUT = (
+    *("process_index", "round_index", "order", "start_s", "iterations", "samples"),
+    *("minimum_s", "q1_s", "median_s", "q3_s", "p95_s", "mean_s", "host_s"),
+    *("compute_probe_s", "memory_probe_s", "page_faults"),
+)
+LAYOUT = max(row.since for row in BLOCK_FACTS.values())
 BLOCK_LAYOUTS: dict[int, tuple[str, ...]] = {
-    1: (
-        "process_index",
-        "round_index",
-        "order",
-        "start_s",
-        "iterations",
-        "samples",
-        "minimum_s",
-        "q1_s",
-        "median_s",
-        "q3_s",
-        "p95_s",
-        "mean_s",
-        "host_s",
-        "compute_probe_s",
-        "memory_probe_s",
-        "page_faults",
-    ),
+    layout: (*_FIRST_LAYOUT, *(name for name, row in BLOCK_FACTS.items() if 1 < row.since <= layout))
+    for layout in range(1, LAYOUT + 1)
 }
-LAYOUT = max(BLOCK_LAYOUTS)
-_INTEGERS = frozenset({"process_index", "round_index", "order", "iterations", "samples"})
+_INTEGERS = frozenset(name for name, kind in get_type_hints(Block).items() if kind is int)
 
 
 def pack_blocks(blocks: Iterable[Block]) -> bytes:
@@ -133,38 +153,72 @@ class Check:
     bit) or `normwise`. `reason` is None where all is right.
     """
 
-    output_shape: tuple[int, ...] | None
-    max_error: float | None
+    output_shape: tuple[int, ...] | None = field(
+        metadata=fact("output shape", "shape of the forward output that torch returned")
+    )
+    max_error: float | None = field(
+        metadata=fact(
+            "max error",
+            "largest error over its bound sum|x||w| + |b|, in units of the dtype's roundoff",
+            bound=Number(high=math.inf, unknown=True),
+        )
+    )
     elements: int
-    method: str
+    method: str = field(metadata=fact("check", "how the result was checked: exact, or normwise"))
     reason: str | None = None
+
+
+CHECK_FACTS = facts_of(Check)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseFacts:
+    """What a worker finds of a case beside its blocks, most of it in the first pass alone; None where it was not found.
+
+    A new fact has a default. The column of `threads` is that of the setting.
+    """
+
+    check: Check | None
+    implementation: str | None = field(metadata=fact("implementation", "torch's backend and oneDNN's kernel"))
+    threads: int | None = field(metadata=fact(bound=Whole(low=1, high=MOST_INTEGER)))
+    timer: str | None = field(metadata=fact("timer", "the clock that timed it"))
+    note: str | None = field(metadata=fact("note", "facts about how this was measured"))
+    precision: str | None = field(
+        default=None,
+        metadata=fact("precision used", "precision that torch used on this device", column="resolved_precision"),
+    )
+    reorder_share: float | None = field(
+        default=None,
+        metadata=fact("reorders", "share of oneDNN's time that it spends on changing layouts", bound=Number(high=1.0)),
+    )
+    first_call_s: float | None = field(
+        default=None, metadata=fact("first call", "the first iteration in a process", unit="s")
+    )
+    peak_bytes: int | None = field(
+        default=None,
+        metadata=fact("peak memory", "memory of an iteration besides its operands and results", unit="B"),
+    )
+
+
+#: The facts of a case that are one value each. `check` holds several.
+CASE_FACTS = facts_of(CaseFacts)
+NO_FACTS = CaseFacts(check=None, implementation=None, threads=None, timer=None, note=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """One process of one case: the unit that is stored. What is found out once comes with the first process.
+    """One process of one case: the unit that is stored. What is found once comes with the first process.
 
-    `threads` is the number torch used; `timer` names the clock; `note` is what the reader must know about how this was
-    measured; `precision` is what torch resolved the precision of float32 to. `reorder_share` is the share of oneDNN's
-    time that went into changing layouts, `first_call_s` the seconds of the first iteration in a process, `peak_bytes`
-    the memory that an iteration took beyond its operands and results. `system_blocks` are a few more under the system's
-    allocator, `kernel_blocks` of the kernels that the direction calls, without autograd; both are packed like `blocks`.
-    A visit that is not `complete` holds the blocks taken so far; a resume takes the others.
+    `system_blocks` are a few more under the system's allocator, `kernel_blocks` of the kernels that the direction
+    calls, without autograd; both are packed like `blocks`. A visit that is not `complete` holds the blocks taken so
+    far; a resume takes the others.
     """
 
     case_id: str
     process_index: int
     status: Status
     reason: str | None = None
-    check: Check | None = None
-    implementation: str | None = None
-    threads: int | None = None
-    timer: str | None = None
-    note: str | None = None
-    precision: str | None = None
-    reorder_share: float | None = None
-    first_call_s: float | None = None
-    peak_bytes: int | None = None
+    facts: CaseFacts = field(default=NO_FACTS, metadata=spread(CaseFacts))
     blocks: bytes = b""
     system_blocks: bytes = b""
     kernel_blocks: bytes = b""
@@ -180,19 +234,11 @@ class Result:
     case: Case
     status: Status
     reason: str | None
-    check: Check | None
-    implementation: str | None
-    threads: int | None
-    timer: str | None
-    note: str | None
+    facts: CaseFacts = field(metadata=spread(CaseFacts))
     stop_reason: StopReason
     blocks: tuple[tuple[int, bytes], ...]  # (layout, packed), in the order of processes, see `joined`
     system_blocks: tuple[tuple[int, bytes], ...] = ()
     kernel_blocks: tuple[tuple[int, bytes], ...] = ()
-    precision: str | None = None
-    reorder_share: float | None = None
-    first_call_s: float | None = None
-    peak_bytes: int | None = None
 
 
 def joined(parts: Sequence[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
@@ -216,7 +262,7 @@ def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
     last = ordered[-1]
 
     def first(name: str) -> Any:
-        return next((getattr(v, name) for v in ordered if getattr(v, name) is not None), None)
+        return next((value for visit in ordered if (value := getattr(visit.facts, name)) is not None), None)
 
     def packed(name: str) -> Any:
         return joined([(visit.layout, getattr(visit, name)) for visit in ordered])
@@ -229,23 +275,12 @@ def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
         status=decisive.status,
         reason=reason,
         stop_reason=StopReason.STATUS if decisive.status in UNMEASURED else last.stop_reason,
-        check=first("check"),
-        **{name: first(name) for name in FOUND_ONCE},
+        facts=CaseFacts(**{each.name: first(each.name) for each in fields(CaseFacts)}),
         **{name: packed(name) for name in PACKED},
     )
 
 
-#: Fields of a Visit that a Result takes from the first visit which has them, and those that hold packed blocks.
-FOUND_ONCE = (
-    "implementation",
-    "threads",
-    "timer",
-    "note",
-    "precision",
-    "reorder_share",
-    "first_call_s",
-    "peak_bytes",
-)
+#: The fields of a Visit that hold packed blocks.
 PACKED = ("blocks", "system_blocks", "kernel_blocks")
 
 

@@ -13,7 +13,7 @@ from operator import attrgetter
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
-from convbench.model.result import FOUND_ONCE, PACKED, Status
+from convbench.model.result import CASE_FACTS, PACKED, Status
 from convbench.store import schema
 from convbench.store.runs import AnyRow
 
@@ -70,4 +70,4 @@ def _can_be_one(rows: Sequence[AnyRow]) -> bool:
 
 
 #: What `result.merge` takes from the first visit that has it.
-_ONCE = ("reason", "check_result", *FOUND_ONCE)
+_ONCE = ("reason", "check_result", *CASE_FACTS)

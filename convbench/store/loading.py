@@ -1,7 +1,7 @@
-"""Rows to nouns: a run with its results, its visits, one case.
+"""Rows to what they were made of: a run with its results, its visits, one case.
 
 SQLite keeps anything in any column. What another program may have put there passes the same door as an exported file
-(model/serial.py): wrong types and what is out of bounds are ValueErrors and RequestErrors, which `Place.decoding`
+(model/reading.py): wrong types and what is out of bounds are ValueErrors and RequestErrors, which `Place.decoding`
 explains.
 """
 
@@ -19,12 +19,14 @@ from sqlalchemy import Connection, Integer, Select, null, select, type_coerce
 
 from convbench.model.bounds import wrong_blocks
 from convbench.model.case import Case
-from convbench.model.nouns import nouns
+from convbench.model.instances import instances
 from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.model.problem import Problem
+from convbench.model.reading import Json, check_columns
 from convbench.model.result import (
-    FOUND_ONCE,
+    CASE_FACTS,
     PACKED,
+    CaseFacts,
     Check,
     ProcessFacts,
     Rejection,
@@ -36,9 +38,7 @@ from convbench.model.result import (
     merge,
 )
 from convbench.model.serial import (
-    Json,
     case_from_json,
-    check_columns,
     check_contents,
     check_from_json,
     checks_from_json,
@@ -53,10 +53,13 @@ _STATUSES = {status.value: status for status in Status}
 _STOP_REASONS = {reason.value: reason for reason in StopReason}
 
 
-def load(connection: Connection, row: AnyRow, *, checks: bool) -> Run:
-    """The run of a row with everything that belongs to it, what checks found where `checks` are wanted."""
+def load(connection: Connection, row: AnyRow, version: int, *, checks: bool) -> Run:
+    """The run of a row with everything that belongs to it, what checks found where `checks` are wanted.
+
+    The database has this version of the schema.
+    """
     cases = _cases(connection, row.key)
-    results = _results(connection, row.key, cases, checks=checks)
+    results = _results(connection, row.key, cases, version, checks=checks)
     run = replace(
         run_of(row),
         results=tuple([result for result in results if result is not None]),
@@ -68,10 +71,10 @@ def load(connection: Connection, row: AnyRow, *, checks: bool) -> Run:
     return run
 
 
-def visits(connection: Connection, key: int) -> dict[str, list[Visit]]:
+def visits(connection: Connection, key: int, version: int) -> dict[str, list[Visit]]:
     """All visits of a run by case id, in the order of processes; cases without any are left out."""
     ids = list(positions(connection, key))
-    rows = connection.execute(_visits_of(key, checks=True)).all()
+    rows = connection.execute(_visits_of(key, version, checks=True)).all()
     check_visits(by_name(_VISIT_NAMES, rows), cases=len(ids))
     made = [_visit(ids[row[0]], row) for row in rows]
     wrong = wrong_blocks([(visit.layout, getattr(visit, name)) for visit in made for name in PACKED])
@@ -103,7 +106,7 @@ def check_visits(columns: Mapping[str, Sequence[Any]], *, cases: int) -> None:
 
 
 #: What is judged value by value.
-_PLAIN_FIELDS = frozenset({"process_index", "status", "reason", "layout", "stop_reason", *FOUND_ONCE})
+_PLAIN_FIELDS = frozenset({"process_index", "status", "reason", "layout", "stop_reason", *CASE_FACTS})
 
 
 def case(problem: str, settings: str, *, case_id: str | None = None) -> Case:
@@ -118,25 +121,25 @@ def case(problem: str, settings: str, *, case_id: str | None = None) -> Case:
 MOST_KNOWN = 131072
 
 _Stored = TypeVar("_Stored", bound=Hashable)
-_Noun = TypeVar("_Noun")
+T = TypeVar("T")
 
 
-class Known(Generic[_Stored, _Noun]):
-    """Nouns by what is stored of them, each made once. Threads that read at once share them and wait for each other.
+class Known(Generic[_Stored, T]):
+    """What is made of what is stored, each once. Threads that read at once share them and wait for each other.
 
     The two runs of a comparison share their cases, read once and the same at a glance; and a layer errs alike in every
     run of its seed, so that the second run has few new checks.
     """
 
-    def __init__(self, read: Callable[[Sequence[_Stored]], Iterable[_Noun]]) -> None:
+    def __init__(self, read: Callable[[Sequence[_Stored]], Iterable[T]]) -> None:
         self._read = read
-        self._nouns: dict[_Stored, _Noun] = {}
+        self._known: dict[_Stored, T] = {}
         self._lock = threading.Lock()
 
-    def of(self, stored: Sequence[_Stored]) -> list[_Noun]:
-        """The nouns of what is stored; those that are not known yet are read all at once."""
+    def of(self, stored: Sequence[_Stored]) -> list[T]:
+        """What is made of each that is stored; what is not known yet is read all at once."""
         with self._lock:
-            known = self._nouns
+            known = self._known
             if len(known) > MOST_KNOWN:
                 known.clear()
             new = [one for one in dict.fromkeys(stored) if one not in known]
@@ -152,7 +155,7 @@ def _cases_of(texts: Sequence[tuple[str, str]]) -> list[Case]:
 def _read_cases(texts: Sequence[tuple[str, str]]) -> list[Case]:
     settings = [_settings(text) for _, text in texts]
     columns = {name: [getattr(made, name) for made in settings] for name in _SETTINGS}
-    return nouns(Case, len(texts), problem=[_problem(text) for text, _ in texts], **columns)
+    return instances(Case, len(texts), problem=[_problem(text) for text, _ in texts], **columns)
 
 
 _known_cases = Known(_read_cases)
@@ -230,14 +233,11 @@ def _processes(connection: Connection, key: int) -> tuple[ProcessFacts, ...]:
 
 
 #: The columns that make a visit, in the order that `_visit` takes them apart.
-_VISIT = (
-    schema.visits.c.position,
-    schema.visits.c.pass_index.label("process_index"),
-    *(schema.visits.c[name] for name in ("status", "reason", "check_result", "layout", "stop_reason")),
-    type_coerce(schema.visits.c.complete, Integer).label("complete"),  # a truth would be made in Python, row by row
-    *(schema.visits.c[name] for name in (*PACKED, *FOUND_ONCE)),
+_VISIT_NAMES = (
+    *("position", "process_index", "status", "reason", "check_result", "layout", "stop_reason", "complete"),
+    *PACKED,
+    *CASE_FACTS,
 )
-_VISIT_NAMES = [column.name for column in _VISIT]
 _VISIT_PACKED = slice(8, 8 + len(PACKED))
 
 
@@ -251,32 +251,38 @@ def _visit(case_id: str, row: Sequence[Any]) -> Visit:
         process_index=process_index,
         status=_STATUSES[status],
         reason=reason,
-        check=None if check is None else check_from_json(stored(check)),
+        facts=CaseFacts(
+            check=None if check is None else check_from_json(stored(check)),
+            **dict(zip(CASE_FACTS, row[_VISIT_PACKED.stop :], strict=True)),
+        ),
         layout=layout,
         stop_reason=_STOP_REASONS[stop],
         complete=bool(complete),
         **packed,
-        **dict(zip(FOUND_ONCE, row[_VISIT_PACKED.stop :], strict=True)),
     )
 
 
-def _visits_of(key: int, *, checks: bool) -> Select[*tuple[Any, ...]]:
+def _visits_of(key: int, version: int, *, checks: bool) -> Select[*tuple[Any, ...]]:
     """All visits of a run in the order of cases and processes; null in place of checks that nobody asks for."""
     visits = schema.visits.c
-    columns = [
-        null().label(column.name) if column is visits.check_result and not checks else column for column in _VISIT
-    ]
-    return select(*columns).where(visits.run_key == key).order_by(visits.position, visits.pass_index)
+    stored_names = ("pass_index" if name == "process_index" else name for name in _VISIT_NAMES)
+    columns = dict(zip(_VISIT_NAMES, schema.columns(schema.visits, version, *stored_names), strict=True))
+    columns["complete"] = type_coerce(visits.complete, Integer).label("complete")  # else a truth is made row by row
+    if not checks:
+        columns["check_result"] = null().label("check_result")
+    return select(*columns.values()).where(visits.run_key == key).order_by(visits.position, visits.pass_index)
 
 
-def _results(connection: Connection, key: int, cases: Sequence[Case], *, checks: bool) -> list[Result | None]:
+def _results(
+    connection: Connection, key: int, cases: Sequence[Case], version: int, *, checks: bool
+) -> list[Result | None]:
     """The result of each case, None of those that no process has reached: what `result.merge` makes of its visits.
 
     Of a finished run nearly every case has one row (folding.py), unless an older convbench stored it. Results of one
     row are made of columns: one visit after the other would cost more than the rest of loading 100,000 cases.
     """
     found: list[Result | None] = [None] * len(cases)
-    rows = connection.execute(_visits_of(key, checks=checks)).all()
+    rows = connection.execute(_visits_of(key, version, checks=checks)).all()
     columns = by_name(_VISIT_NAMES, rows)
     check_visits(columns, cases=len(cases))
     several = {row[0] for row, following in itertools.pairwise(rows) if row[0] == following[0]}
@@ -285,18 +291,24 @@ def _results(connection: Connection, key: int, cases: Sequence[Case], *, checks:
         if len(alone) < len(rows):
             columns = by_name(_VISIT_NAMES, alone)
         layouts = columns["layout"]
-        results = nouns(
+        facts = instances(
+            CaseFacts,
+            len(alone),
+            check=_checks(columns["check_result"]),
+            **{name: columns[name] for name in CASE_FACTS},
+        )
+        results = instances(
             Result,
             len(alone),
             case=[cases[position] for position in columns["position"]],
             status=itertools.repeat(Status.PASSED, len(alone)),
-            check=_checks(columns["check_result"]),
+            reason=columns["reason"],
+            facts=facts,
             stop_reason=[_STOP_REASONS[reason] for reason in columns["stop_reason"]],
             **{
                 name: [((layout, held),) if held else () for layout, held in zip(layouts, columns[name], strict=True)]
                 for name in PACKED
             },
-            **{name: columns[name] for name in ("reason", *FOUND_ONCE)},
         )
         for position, result in zip(columns["position"], results, strict=True):
             found[position] = result

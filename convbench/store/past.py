@@ -11,13 +11,15 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
-from convbench.model.result import Result, Run, Status, StopReason, Visit, joined, merge
+from convbench.model.result import NO_FACTS, Result, Run, Status, StopReason, Visit, joined, merge
 from convbench.model.serial import check_contents
 from convbench.model.settings import MOST_INTEGER
 from convbench.store import loading, schema
 from convbench.store.place import Place
 from convbench.store.runs import run_of
 
+#: The facts that a history tells of a case.
+_FACTS = ("implementation", "threads", "precision")
 _PASSED = Status.PASSED.value
 #: Runs asked for by id at a time: SQLite takes 32,766 values in one statement, once 999.
 _ASKED = 500
@@ -78,9 +80,7 @@ def _results(connection: Connection, keys: list[int], case_id: str | None, place
             visits.blocks,
             visits.reason,
             visits.stop_reason,
-            visits.implementation,
-            visits.threads,
-            visits.precision,
+            *(visits[name] for name in _FACTS),
             cases.case_id,
             cases.problem,
             cases.settings,
@@ -114,12 +114,7 @@ def _result(rows: Sequence[Any], case_id: str | None) -> Result:
             case=case,
             status=Status.PASSED,
             reason=first.reason,
-            check=None,
-            implementation=_known([row.implementation for row in rows]),
-            threads=_known([row.threads for row in rows]),
-            precision=_known([row.precision for row in rows]),
-            timer=None,
-            note=None,
+            facts=replace(NO_FACTS, **{name: _known([getattr(row, name) for row in rows]) for name in _FACTS}),
             stop_reason=StopReason(rows[-1].stop_reason),
             blocks=joined([(row.layout, row.blocks or b"") for row in rows]),
         )
@@ -129,9 +124,7 @@ def _result(rows: Sequence[Any], case_id: str | None) -> Result:
             process_index=row.process_index,
             status=Status(row.status),
             reason=row.reason,
-            implementation=row.implementation,
-            threads=row.threads,
-            precision=row.precision,
+            facts=replace(NO_FACTS, **{name: getattr(row, name) for name in _FACTS}),
             blocks=row.blocks or b"",
             layout=row.layout,
             stop_reason=StopReason(row.stop_reason),

@@ -11,12 +11,12 @@ from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.sql import ColumnElement
 
 from convbench.errors import NotComparableError, RunNotFoundError
+from convbench.model.reading import reader
 from convbench.model.result import Baseline, Environment, Git, Run, RunState, RunSummary, Status
 from convbench.model.serial import (
     baseline_from_json,
     environment_from_json,
     git_from_json,
-    reader,
     run_head_from_json,
     stored,
     text_from_json,

@@ -3,6 +3,7 @@
 A change makes a new schema version, a migration, and a fixture database in tests/data that stays readable for ever.
   1  the first release
   2  what was checked out where a run was started, named baselines, the database's own identity
+A fact of a case (model/result.py) that says so (`since`) makes a newer one, whose migration adds its column.
 """
 
 from __future__ import annotations
@@ -33,9 +34,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from convbench.model.bounds import visible
+from convbench.model.fact import Fact
+from convbench.model.result import CASE_FACTS
+from convbench.model.settings import MOST_INTEGER
+from convbench.model.values import Whole, visible
 
-VERSION = 2
+VERSION = max(2, *(row.since for row in CASE_FACTS.values()))
 
 
 class Words(TypeDecorator[str]):
@@ -84,9 +88,13 @@ def since(version: int) -> dict[str, int]:
     return {"since": version}
 
 
-def columns(table: Table, version: int) -> list[Column[Any] | Label[Any]]:
-    """What to select of a table in a database of an older version: null in place of columns that it lacks."""
-    return [column if column.info.get("since", 1) <= version else null().label(column.name) for column in table.columns]
+def columns(table: Table, version: int, *names: str) -> list[Column[Any] | Label[Any]]:
+    """What to select of a table in a database of an older version: null in place of columns that it lacks.
+
+    All columns, or those that are named.
+    """
+    wanted = [table.c[name] for name in names] or table.columns
+    return [column if column.info.get("since", 1) <= version else null().label(column.name) for column in wanted]
 
 
 #: In databases of this version and newer.
@@ -177,8 +185,17 @@ cases = Table(
     sqlite_with_rowid=False,
 )
 
-#: One row per case and process; of a finished run the first holds the blocks of all, where nothing else came
-#: (folding.py). Without SQLite's rowid the rows lie in the order of their key, in which a run is read.
+
+def _type_of(row: Fact) -> TypeEngine[Any]:
+    """What keeps a fact of a case."""
+    if isinstance(row.bound, Whole):
+        return Integer() if row.bound.high <= MOST_INTEGER else BigInteger()
+    types: dict[type, TypeEngine[Any]] = {float: Double(), str: Words(), bool: Boolean()}
+    return types[row.kind]
+
+
+#: One row per case and process. Of a finished run the first holds the blocks of all, unless others have more than
+#: blocks (folding.py). Without SQLite's rowid the rows lie in the order of their key, in which a run is read.
 visits = Table(
     "visits",
     metadata,
@@ -189,14 +206,7 @@ visits = Table(
     Column("complete", Boolean, nullable=False),
     Column("reason", Words),
     Column("check_result", Words),
-    Column("implementation", Words),
-    Column("threads", Integer),
-    Column("timer", Words),
-    Column("note", Words),
-    Column("precision", Words),
-    Column("reorder_share", Double),
-    Column("first_call_s", Double),
-    Column("peak_bytes", BigInteger),
+    *(Column(name, _type_of(row), info=since(row.since)) for name, row in CASE_FACTS.items()),
     Column("stop_reason", Words, nullable=False),
     Column("layout", SmallInteger, nullable=False),
     Column("blocks", Packed, nullable=False),

@@ -287,7 +287,7 @@ class Store:
         one visit may hold the blocks of all processes.
         """
         with self._reading() as connection, self._place.decoding(run_id):
-            return loading.visits(connection, self._find(connection, run_id).key)
+            return loading.visits(connection, self._find(connection, run_id).key, self._version)
 
     def load(self, ref: str, *, checks: bool = True) -> Run:
         """A run with its results: `latest` (the newest started), an id, a unique prefix of one, or a baseline, whose
@@ -301,7 +301,7 @@ class Store:
             columns = schema.columns(schema.runs, self._version)
             row = connection.execute(select(*columns).where(schema.runs.c.key == key)).one()
             with self._place.decoding(row.id):
-                return loading.load(connection, row, checks=checks)
+                return loading.load(connection, row, self._version, checks=checks)
 
     def runs(self) -> list[RunSummary]:
         """All stored runs, newest first."""

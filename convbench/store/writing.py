@@ -1,4 +1,4 @@
-"""Nouns to rows, and the rows of one database as another one takes them."""
+"""Cases, visits and runs to rows, and the rows of one database as another one takes them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from convbench.errors import StoreError, TakenOverError
 from convbench.model.case import Case
-from convbench.model.result import FOUND_ONCE, Rejection, Run, RunState, Visit
-from convbench.model.serial import Json, to_json
+from convbench.model.reading import Json
+from convbench.model.result import CASE_FACTS, Rejection, Run, RunState, Visit
+from convbench.model.serial import to_json
 from convbench.store import schema
 from convbench.store.folding import chunks, fold
 from convbench.store.runs import AnyRow, git_columns, writer_columns, writer_of
@@ -22,9 +23,9 @@ from convbench.store.writer import Writer
 _CHUNK = 1000
 
 
-def dumps(noun: object) -> str:
-    """A noun as the JSON that is stored of it."""
-    return _compact(to_json(noun, defaults=False))
+def dumps(value: object) -> str:
+    """The JSON that is stored of a part of a run."""
+    return _compact(to_json(value, defaults=False))
 
 
 def _compact(document: Json) -> str:
@@ -83,13 +84,13 @@ def visit_row(key: int, positions: Mapping[str, int], visit: Visit) -> dict[str,
         "status": visit.status.value,
         "complete": visit.complete,
         "reason": visit.reason,
-        "check_result": None if visit.check is None else dumps(visit.check),
+        "check_result": None if visit.facts.check is None else dumps(visit.facts.check),
         "stop_reason": visit.stop_reason.value,
         "layout": visit.layout,
         "blocks": visit.blocks,
         "system_blocks": visit.system_blocks or None,
         "kernel_blocks": visit.kernel_blocks or None,
-        **{name: getattr(visit, name) for name in FOUND_ONCE},
+        **{name: getattr(visit.facts, name) for name in CASE_FACTS},
     }
 
 

@@ -508,10 +508,10 @@ def test_what_decides_comes_first() -> None:
 
 def test_resolved_threads_and_precision_decide() -> None:
     one = run([STEADY] * 3)
-    two = tuple(replace(result, threads=2, precision="tf32") for result in one.results[:2])
+    two = tuple(synthetic.with_facts(result, threads=2, precision="tf32") for result in one.results[:2])
     found = compare(one, replace(one, results=(*two, one.results[2]))).differences
     assert [str(difference) for difference in found] == ["threads 1 -> 2 in 2 cases"], "unknown is no difference"
-    three = tuple(replace(result, precision="ieee") for result in one.results)
+    three = tuple(synthetic.with_facts(result, precision="ieee") for result in one.results)
     found = compare(replace(one, results=three), replace(one, results=(*two, one.results[2]))).differences
     assert "float32 precision ieee -> tf32 in 2 cases" in [str(difference) for difference in found]
     assert all(difference.decides for difference in found)
@@ -646,11 +646,12 @@ def slowed(slow: Callable[[Case], bool], factor: float = 1.4, *, ran: str | None
     cases = layers()
     base = run([STEADY] * len(cases), cases)
     base = replace(
-        base, results=tuple(replace(r, implementation="Mkldnn brg_conv_fwd:avx512_core") for r in base.results)
+        base,
+        results=tuple(synthetic.with_facts(r, implementation="Mkldnn brg_conv_fwd:avx512_core") for r in base.results),
     )
     new = run([times(factor) if slow(case) else STEADY for case in cases], cases)
     results = [
-        replace(
+        synthetic.with_facts(
             result,
             implementation="Mkldnn ref:any" if ran and slow(result.case) else "Mkldnn brg_conv_fwd:avx512_core",
         )
@@ -706,11 +707,10 @@ def test_a_group_of_improvements() -> None:
 def test_causes_of_a_case() -> None:
     base, new = run([STEADY]), run([times(2)])
     faulty = replace(
-        new.results[0],
-        implementation="Slow2d",
+        synthetic.with_facts(new.results[0], implementation="Slow2d"),
         blocks=((1, pack_blocks(blocks(times(2), page_faults=1144.0))),),
     )
-    base = replace(base, results=(replace(base.results[0], implementation="Mkldnn jit:avx2"),))
+    base = replace(base, results=(synthetic.with_facts(base.results[0], implementation="Mkldnn jit:avx2"),))
     judgment = only(compare(base, replace(new, results=(faulty,))))
     assert [str(cause) for cause in judgment.causes] == [
         "implementation Mkldnn jit:avx2 -> Slow2d",

@@ -41,7 +41,7 @@ def timed(case: Case, floor_s: float, *, processes: int = 5, wobble: float = 0.0
         for b in synthetic.blocks(floor_s, noise=0.0, processes=processes)
     ]
     result = synthetic.result(case, made=tuple(blocks))
-    return replace(result, implementation=implementation)
+    return synthetic.with_facts(result, implementation=implementation)
 
 
 def run(*results: Result) -> Run:
@@ -143,7 +143,7 @@ def test_the_size_told_first_is_the_median_over_all_pairs() -> None:
 )
 def test_every_execution_setting_against_the_usual_one(other: dict[str, object], sentence: str) -> None:
     results = in_pairs(range(8, 10), lambda _: (1e-3, 2e-3), **other)
-    used = [replace(r, threads=r.case.threads or 1) for r in results]
+    used = [synthetic.with_facts(r, threads=r.case.threads or 1) for r in results]
     assert effects(*reversed(used)) == [sentence]
 
 
@@ -206,7 +206,7 @@ def test_a_slow_fallback_names_what_ran() -> None:
     )
     assert (found.axis, set(found.cases)) == ("dtype", {layer().id, slow.case.id})
     assert of_kind(findings(made), FindingKind.EFFECT) == [], "it is told once"
-    nameless = effects(timed(layer(), 1e-3), replace(slow, implementation=None))
+    nameless = effects(timed(layer(), 1e-3), synthetic.with_facts(slow, implementation=None))
     assert nameless == ["float16 has no fast code here: it takes 36.0x as long as float32 in 1 of 1 matched case"]
     assert of_kind(findings(run(timed(layer(), 1e-3), timed(layer(dtype="float64"), 2e-3))), FindingKind.FALLBACK) == []
 
@@ -382,7 +382,7 @@ def test_every_pair_is_found_once() -> None:
 def test_the_same_point_asked_for_twice_is_one_side() -> None:
     default, one = timed(layer(), 1e-3), timed(layer(threads=1), 1.5e-3)
     two = timed(layer(threads=2), 2e-3)
-    made = run(default, one, replace(two, threads=2))
+    made = run(default, one, synthetic.with_facts(two, threads=2))
     [(_, both)] = known(made).against("threads", 1)
     assert both.ratio.tolist() == pytest.approx([2.0])
 
@@ -405,7 +405,7 @@ def test_unreached_cases_and_rejections_are_notes() -> None:
 
 def test_settings_that_were_not_interleaved_are_told() -> None:
     parted = timed(layer(), 1e-3)
-    parted = replace(parted, note=f"through autograd; {schedule.APART}")
+    parted = synthetic.with_facts(parted, note=f"through autograd; {schedule.APART}")
     found = findings(run(parted, timed(layer(dtype="float64"), 1e-3)))
     (told,) = [finding for finding in found if "alternate" in finding.sentence]
     assert told.sentence.startswith("1 of 2 cases did not alternate with all other settings of their layer")
@@ -436,7 +436,7 @@ def test_another_number_of_threads_that_runs_other_code_is_told() -> None:
     cases = [layer(channels, threads=threads) for channels in (16, 32) for threads in (1, 2)]
     ran = ["Slow2d", "Mkldnn jit", "Mkldnn jit", "Mkldnn jit"]
     results = [timed(case, 1e-3, implementation=name) for case, name in zip(cases, ran, strict=True)]
-    made = run(*(replace(result, threads=result.case.threads) for result in results))
+    made = run(*(synthetic.with_facts(result, threads=result.case.threads) for result in results))
     assert [said for said in sentences(findings(made), Weight.WORK) if "other code" in said] == [
         "torch runs other code with threads=2 than with threads=1 in 1 of 2 matched cases: Mkldnn jit instead of "
         "Slow2d in " + cases[1].label
@@ -483,8 +483,8 @@ def test_what_the_system_tells_of_disturbances_is_told() -> None:
 
 def test_results_of_little_precision_are_told() -> None:
     exact, rough = timed(layer(16), 1e-3), timed(layer(32), 1e-3)
-    assert rough.check is not None
-    rough = replace(rough, check=replace(rough.check, max_error=20_000.0))
+    assert rough.facts.check is not None
+    rough = synthetic.with_facts(rough, check=replace(rough.facts.check, max_error=20_000.0))
     [found] = of_kind(findings(run(exact, rough)), FindingKind.INACCURATE)
     assert found.sentence == (
         "1 of 2 cases computed in less precision than requested, the worst 20,000 units of roundoff from exact: "
@@ -497,11 +497,11 @@ def test_results_of_little_precision_are_told() -> None:
     assert again == replace(found, sentence=f"{found.sentence}: less precision than float32"), (
         "as it was told of old runs"
     )
-    unknown = replace(told, check=None)
+    unknown = synthetic.with_facts(told, check=None)
     [bare] = of_kind(findings(run(exact, unknown)), FindingKind.INACCURATE)
-    assert "than requested: " in bare.sentence
-    assert told.check is not None
-    hidden = replace(told, check=replace(told.check, max_error=40.0))  # among many terms, say
+    assert "than was asked for: " in bare.sentence
+    assert told.facts.check is not None
+    hidden = synthetic.with_facts(told, check=replace(told.facts.check, max_error=40.0))  # among many terms, say
     [found] = of_kind(findings(run(exact, hidden)), FindingKind.INACCURATE)
     assert "the worst 40 units" in found.sentence
 
@@ -535,7 +535,8 @@ def test_a_users_module_is_told_also_where_it_is_no_faster() -> None:
 def test_more_threads_that_are_slower_than_fewer_are_too_many() -> None:
     took = {1: 4e-3, 2: 2e-3, 4: 3e-3}
     results = [timed(layer(c, threads=t), s) for c in (16, 32) for t, s in took.items()]
-    found = of_kind(findings(run(*(replace(r, threads=r.case.threads) for r in results))), FindingKind.THREADS)
+    known = run(*(synthetic.with_facts(r, threads=r.case.threads) for r in results))
+    found = of_kind(findings(known), FindingKind.THREADS)
     assert sorted(finding.sentence for finding in found) == [
         "threads=2 is 2.00x faster than threads=1 in 2 of 2 matched cases",
         "threads=4 is 1.33x faster than threads=1 in 2 of 2 matched cases",
@@ -546,7 +547,7 @@ def test_more_threads_that_are_slower_than_fewer_are_too_many() -> None:
 
 def test_times_of_threads_that_waited_for_cores_in_every_process_prove_nothing() -> None:
     results = [timed(layer(threads=t), s) for t, s in ((1, 1e-3), (2, 50e-3))]
-    made = run(*(replace(result, threads=result.case.threads) for result in results))
+    made = run(*(synthetic.with_facts(result, threads=result.case.threads) for result in results))
     assert len(of_kind(findings(made), FindingKind.THREADS)) == 1
 
     def with_ratios(*ratios: float) -> list[Finding]:
@@ -580,7 +581,8 @@ def test_layers_far_from_the_roof_are_told_with_what_ran() -> None:
     )
     assert (found.cases, found.exceptions) == ((cases[0].id, cases[2].id), ())
     mute = tuple(
-        replace(result, implementation=name) for result, name in zip(at_rate, ("unknown", "x", None), strict=True)
+        synthetic.with_facts(result, implementation=name)
+        for result, name in zip(at_rate, ("unknown", "x", None), strict=True)
     )
     [found] = of_kind(findings(replace(made, results=mute)), FindingKind.ROOF)
     assert "all with an unknown kernel" in found.sentence
@@ -659,7 +661,7 @@ def test_noise_alone_is_no_finding(processes: int, process: float) -> None:
 
 def timed_noisily(case: Case, floor_s: float, *, processes: int = 5, process: float = 0.02, seed: str = "") -> Result:
     made = synthetic.noisy_blocks(floor_s, processes=processes, process=process, seed=seed)
-    return replace(synthetic.result(case, made=made), implementation="A")
+    return synthetic.with_facts(synthetic.result(case, made=made), implementation="A")
 
 
 @pytest.mark.slow

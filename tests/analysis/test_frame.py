@@ -110,8 +110,8 @@ def test_words_and_absent_settings_stay_what_they_are() -> None:
 
 def test_the_output_shape_is_what_was_seen() -> None:
     result = synthetic.result(CASE, status=Status.FAILED, reason="the output has another shape")
-    assert result.check is not None
-    found = row(replace(result, check=replace(result.check, output_shape=(1, 2, 3, 4))))
+    assert result.facts.check is not None
+    found = row(synthetic.with_facts(result, check=replace(result.facts.check, output_shape=(1, 2, 3, 4))))
     assert (found["expected_output_shape"], found["output_shape"]) == ("3x6x5x11", "1x2x3x4")
     assert found["status"] == "failed"
     assert found["floor_s"] > 0
@@ -128,8 +128,8 @@ def test_what_was_not_timed_has_a_reason_and_no_figures(status: Status) -> None:
 
 def test_threads_are_those_used_even_where_the_sweep_left_them_to_torch() -> None:
     result = synthetic.result(replace(CASE, threads=None))
-    assert row(replace(result, threads=2))["threads"] == 2
-    assert row(replace(result, threads=None))["threads"] is pd.NA
+    assert row(synthetic.with_facts(result, threads=2))["threads"] == 2
+    assert row(synthetic.with_facts(result, threads=None))["threads"] is pd.NA
 
 
 def test_cases_that_no_process_has_reached_come_last_without_a_status() -> None:

@@ -135,7 +135,7 @@ def test_what_ran_leads_and_a_branch_is_told() -> None:
     changed = [
         replace(
             run,
-            results=tuple(replace(result, implementation="ref:any") for result in run.results),
+            results=tuple(synthetic.with_facts(result, implementation="ref:any") for result in run.results),
             git=Git(commit="f" * 40, branch="upgrade"),
         )
         for run in runs[3:]

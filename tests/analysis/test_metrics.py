@@ -95,7 +95,7 @@ def test_columns_and_finding_follow_from_the_roofs_of_a_run() -> None:
     told = [finding.sentence for finding in findings(replace(run, processes=(facts(*roofs),)))]
     assert any("12 of 12 cases reach less than 25 % of what this machine can do" in sentence for sentence in told)
     assert not any("what this machine can do" in finding.sentence for finding in findings(run))
-    unnamed = replace(run, results=tuple(replace(result, implementation=None) for result in run.results))
+    unnamed = replace(run, results=tuple(synthetic.with_facts(result, implementation=None) for result in run.results))
     told = [finding.sentence for finding in findings(replace(unnamed, processes=(facts(*roofs),)))]
     assert any("with an unknown kernel" in sentence for sentence in told)
 

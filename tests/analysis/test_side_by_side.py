@@ -439,7 +439,7 @@ def test_moved_is_the_median_case_either_way() -> None:
 def test_threads_that_differ_are_told_and_forbid_nothing() -> None:
     base, new = run(QUIET, QUIET), run(times(0.5), times(0.5))
     for place in range(2):
-        new = with_result(new, place, threads=2)
+        new = with_result(new, place, facts=replace(new.results[place].facts, threads=2))
     found = compare(base, new)
     [difference] = found.differences
     assert str(difference) == "threads 1 -> 2 in 2 cases"
@@ -469,7 +469,8 @@ def test_probes_are_not_compared() -> None:
 
 def test_an_implementation_that_changed_is_the_cause() -> None:
     base = run(QUIET)
-    new = with_result(run(times(2)), 0, implementation="Slow2d ref")
+    new = run(times(2))
+    new = replace(new, results=(synthetic.with_facts(new.results[0], implementation="Slow2d ref"),))
     judgment = only(compare(base, new))
     assert [cause.what for cause in judgment.causes] == ["implementation"]
 

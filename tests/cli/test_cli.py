@@ -806,21 +806,21 @@ PLANTED = "\x1b[31mred\x07\x9b2J\u202edne\u2066\u200f\u2028\u0085\x0b\rINJECTED\
 FIRM = {"id", "commit", "dtype", "device", "started_at", "finished_at", "method", "layout", "source"}
 
 
-def planted(noun: object) -> object:
-    """The noun with hostile text in every field that holds free text."""
-    if isinstance(noun, tuple):
-        return tuple(map(planted, noun))
-    if not dataclasses.is_dataclass(noun) or isinstance(noun, type):
-        return f"{noun}{PLANTED}" if type(noun) is str else noun
+def planted(given: object) -> object:
+    """What is given, with hostile text in every field that holds free text."""
+    if isinstance(given, tuple):
+        return tuple(map(planted, given))
+    if not dataclasses.is_dataclass(given) or isinstance(given, type):
+        return f"{given}{PLANTED}" if type(given) is str else given
     texts = {
-        field.name: planted(getattr(noun, field.name))
-        for field in dataclasses.fields(noun)
-        if field.name not in FIRM and not (field.name == "module" and getattr(noun, field.name) == TORCH_MODULE)
+        field.name: planted(getattr(given, field.name))
+        for field in dataclasses.fields(given)
+        if field.name not in FIRM and not (field.name == "module" and getattr(given, field.name) == TORCH_MODULE)
     }
     for name, hint in (("note", "note"), ("reason", "reason"), ("precision", "ieee"), ("given_label", "label")):
         if name in texts and texts[name] is None:
             texts[name] = f"{hint}{PLANTED}"
-    return dataclasses.replace(noun, **texts)
+    return dataclasses.replace(given, **texts)
 
 
 def hostile_run(**about: object) -> Run:

@@ -188,10 +188,10 @@ measure: {processes: 1, rounds: 2, max_time: 0.02, timeout: 20}
     assert "should be" in str(statuses["wrong"].reason)
     assert statuses["wrong"].blocks, "a wrong layer is timed"
     coarse = statuses["coarse"]
-    assert coarse.blocks and coarse.check is not None and (coarse.check.max_error or 0) > 1000
+    assert coarse.blocks and coarse.facts.check is not None and (coarse.facts.check.max_error or 0) > 1000
     assert "less precision than float32: output is " in str(coarse.reason)
-    assert f"{coarse.check.max_error:,.0f} units of roundoff" in str(coarse.reason)
-    assert statuses["reused"].note == "returns the same buffer for output at every call"
+    assert f"{coarse.facts.check.max_error:,.0f} units of roundoff" in str(coarse.reason)
+    assert statuses["reused"].facts.note == "returns the same buffer for output at every call"
     assert 'data-status="imprecise">imprecise</span>' in page
     assert "1 of 4 cases is wrong, 1 imprecise" in page
     assert "computed in less precision than requested" in page

@@ -144,7 +144,7 @@ def test_nothing_differs_and_the_screen_is_all() -> None:
     assert not any(judgment.confirmed for judgment in found.comparison.judgments)
     for run in (found.base, found.new):
         assert [counted(result) for result in run.results] == [dict.fromkeys(range(SCREEN), ROUNDS)] * 3
-        assert all(result.check for result in run.results)
+        assert all(result.facts.check for result in run.results)
 
 
 def test_who_is_first_is_also_prepared_first_and_blocks_take_turns() -> None:
@@ -177,7 +177,7 @@ def test_suspects_and_as_many_controls_are_measured_again_and_nobody_else() -> N
             assert blocks.count(i + 1) == took * ROUNDS
             counts = range(SCREEN, again) if i in chosen else range(SCREEN)
             assert counted(result) == dict.fromkeys(counts, ROUNDS), "what came before the suspicion does not count"
-            assert result.check is not None
+            assert result.facts.check is not None
     assert [judgment.verdict for judgment in found.comparison.judgments] == [
         Verdict.UNCHANGED,
         Verdict.REGRESSED,
@@ -468,7 +468,7 @@ def test_each_side_is_described_by_its_own_worker() -> None:
     assert (pair.engines[0].falls > 0, pair.engines[1].falls) == (True, 0), (
         "asked for in another way where there is one"
     )
-    notes = [run.results[0].note for run in (found.base, found.new)]
+    notes = [run.results[0].facts.note for run in (found.base, found.new)]
     assert notes == ["freed memory goes back to the system", None]
 
 

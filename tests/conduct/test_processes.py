@@ -97,8 +97,8 @@ def test_every_process_is_a_fresh_worker_and_checks_come_first() -> None:
         visits = recorder.of(each)
         assert [visit.process_index for visit in visits] == [0, 1, 2, 3, 4]
         assert [len(unpack_blocks(visit.blocks)) for visit in visits] == [5] * 5
-        assert visits[0].check is not None
-        assert visits[1].check is None
+        assert visits[0].facts.check is not None
+        assert visits[1].facts.check is None
         assert [visit.stop_reason for visit in visits] == [StopReason.UNFINISHED] * 4 + [StopReason.ROUNDS]
 
 
@@ -299,10 +299,10 @@ def test_no_more_workers_are_alive_than_fit_and_the_rows_say_so() -> None:
     assert engine.most_alive == 4
     assert all(visit.status is Status.PASSED for visit in recorder.visits)
     for each in cases[:10]:
-        assert recorder.of(each)[0].note == schedule.APART
+        assert recorder.of(each)[0].facts.note == schedule.APART
         assert [len(unpack_blocks(visit.blocks)) for visit in recorder.of(each)] == [5, 5]
         assert len(unpack_blocks(recorder.of(each)[0].system_blocks)) == 3
-    assert recorder.of(cases[10])[0].note is None
+    assert recorder.of(cases[10])[0].facts.note is None
     assert [facts.process_index for facts in recorder.noted] == [0, 1]
     assert len({(roof.device, roof.threads) for roof in recorder.noted[0].roofs}) == 1, "measured once a process"
 
@@ -311,7 +311,7 @@ def test_settings_that_fit_at_once_are_interleaved() -> None:
     cases = [case(1, env=env(value)) for value in range(8)]
     recorder, engine = measure(cases, Script(drift=0.1), measure=Measure(processes=1))
     assert engine.most_alive == 8
-    assert all(visit.note is None for visit in recorder.visits)
+    assert all(visit.facts.note is None for visit in recorder.visits)
 
 
 def test_a_worker_that_ends_while_it_waits_costs_no_case() -> None:
@@ -517,8 +517,8 @@ def test_memory_is_reported_once() -> None:
     cases = [case(1), case(2, allocator=Allocator.SYSTEM), case(3, device="accelerator")]
     recorder, engine = measure(cases, Script(drift=0.1), measure=Measure(processes=2))
     assert engine.asked("peak_memory") == [1, 2, 3]
-    assert [visit.peak_bytes for visit in recorder.of(cases[0])] == [4096, None]
-    assert merge(cases[0], recorder.of(cases[0])).peak_bytes == 4096
+    assert [visit.facts.peak_bytes for visit in recorder.of(cases[0])] == [4096, None]
+    assert merge(cases[0], recorder.of(cases[0])).facts.peak_bytes == 4096
 
 
 def test_a_twin_with_one_thread_is_timed_where_all_cores_are_asked_for() -> None:
@@ -562,7 +562,7 @@ def test_an_allocator_that_gives_memory_back_is_reported_in_the_row() -> None:
     Processes(
         [case(1)], Measure(processes=1), seed=1, pool=WorkerPool(engine), memory_limit=10**12, hooks=recorder.hooks()
     ).run()
-    assert recorder.visits[0].note == "freed memory goes back to the system"
+    assert recorder.visits[0].facts.note == "freed memory goes back to the system"
 
 
 def test_what_is_measured_beside_a_case_is_in_the_same_rounds() -> None:

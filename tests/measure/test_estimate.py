@@ -12,6 +12,7 @@ import pytest
 import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from convbench.measure import estimate
 from convbench.model.result import BLOCK_LAYOUTS, LAYOUT, NAN, Block, pack_blocks
@@ -27,9 +28,14 @@ def table(*cases: list[Block]) -> estimate.BlockTable:
     return estimate.table([[(LAYOUT, pack_blocks(blocks))] if blocks else [] for blocks in cases])
 
 
+def by_name(figures: estimate.Estimates) -> dict[str, NDArray[np.generic]]:
+    """All figures, those of the median block among them."""
+    found = {name: getattr(figures, name) for name in estimate.Estimates.__slots__ if name != "median_block"}
+    return {**found, **figures.median_block}
+
+
 def one(blocks: list[Block]) -> dict[str, float]:
-    figures = estimate.estimate(table(blocks))
-    return {name: getattr(figures, name)[0].item() for name in estimate.Estimates.__slots__}
+    return {name: values[0].item() for name, values in by_name(estimate.estimate(table(blocks))).items()}
 
 
 def test_the_figures_of_a_case_worked_out_by_hand() -> None:
@@ -57,8 +63,7 @@ def test_no_block_is_no_figure_and_does_not_disturb_its_neighbours() -> None:
     blocks = list(synthetic.blocks(1e-3))
     figures = estimate.estimate(table([], blocks, [], [], blocks, []))
     alone = one(blocks)
-    for name in estimate.Estimates.__slots__:
-        values = getattr(figures, name)
+    for name, values in by_name(figures).items():
         assert values[1] == values[4] or (name == "host_s" and np.isnan(values[1]))
         assert values[1] == pytest.approx(alone[name], nan_ok=True, rel=0)
         nothing = [0, 0, 0, 0] if name in ("processes", "blocks", "samples") else [NAN] * 4
@@ -67,8 +72,8 @@ def test_no_block_is_no_figure_and_does_not_disturb_its_neighbours() -> None:
 
 def test_no_case_at_all() -> None:
     figures = estimate.estimate(table())
-    assert all(len(getattr(figures, name)) == 0 for name in estimate.Estimates.__slots__)
-    assert all(len(getattr(estimate.estimate(table([], [])), name)) == 2 for name in estimate.Estimates.__slots__)
+    assert all(len(values) == 0 for values in by_name(figures).values())
+    assert all(len(values) == 2 for values in by_name(estimate.estimate(table([], []))).values())
 
 
 few = st.sampled_from([0.5, 1.0, 1.02, 1.5, 2.0])
@@ -93,9 +98,9 @@ some_blocks = st.lists(
 def test_the_summary_does_not_depend_on_the_order_of_blocks(cases: list[list[Block]], seed: int) -> None:
     chance = random.Random(seed)
     shuffled = [chance.sample(blocks, len(blocks)) for blocks in cases]
-    first, second = estimate.estimate(table(*cases)), estimate.estimate(table(*shuffled))
-    for name in estimate.Estimates.__slots__:
-        np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
+    first, second = (by_name(estimate.estimate(table(*blocks))) for blocks in (cases, shuffled))
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, second[name], err_msg=name)
 
 
 @given(st.lists(some_blocks, max_size=5))
@@ -122,7 +127,8 @@ def test_many_cases_at_once_are_the_same_as_one_by_one_in_plain_python(cases: li
         of_median = {
             (b.page_faults, np.float32(b.p95_s).item()) for b in blocks if np.float32(b.median_s).item() == middle
         }
-        assert (figures.page_faults[i], figures.p95_s[i]) in of_median
+        median = figures.median_block
+        assert (median["page_faults"][i], median["p95_s"][i]) in of_median
 
 
 def test_the_visits_of_a_case_are_one_group() -> None:

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convbench.errors import RequestError
-from convbench.model import bounds, serial
+from convbench.model import bounds, reading, serial
 from convbench.model.case import Case
+from convbench.model.fact import facts_of
 from convbench.model.problem import PaddingWord, Problem
 from convbench.model.result import (
     BLOCK_LAYOUTS,
     LAYOUT,
+    NO_FACTS,
     Block,
     Check,
     Environment,
@@ -31,38 +33,39 @@ from convbench.model.result import (
     Visit,
     pack_blocks,
 )
+from convbench.model.values import visible
 
-NOUNS = {
+KINDS = {
     "problem": (strategies.problems, serial.problem_from_json),
     "case": (strategies.cases, serial.case_from_json),
-    "block": (strategies.blocks, serial.reader(Block)),
+    "block": (strategies.blocks, reading.reader(Block)),
     "check": (strategies.checks, serial.check_from_json),
-    "visit": (strategies.visits, serial.reader(Visit)),
-    "result": (strategies.results, serial.reader(Result)),
-    "rejection": (strategies.rejections, serial.reader(Rejection)),
-    "measure": (strategies.measures, serial.reader(Measure)),
+    "visit": (strategies.visits, reading.reader(Visit)),
+    "result": (strategies.results, reading.reader(Result)),
+    "rejection": (strategies.rejections, reading.reader(Rejection)),
+    "measure": (strategies.measures, reading.reader(Measure)),
     "process facts": (strategies.process_facts, serial.process_facts_from_json),
     "environment": (strategies.environments, serial.environment_from_json),
 }
 
 
-def through_text(document: serial.Json) -> serial.Json:
+def through_text(document: reading.Json) -> reading.Json:
     return json.loads(json.dumps(document, allow_nan=False))
 
 
-def fields_of(noun: object) -> object:
+def fields_of(made: object) -> object:
     """All fields, those that equality leaves out among them."""
-    return dataclasses.asdict(noun)
+    return dataclasses.asdict(made)
 
 
-@pytest.mark.parametrize("name", NOUNS)
+@pytest.mark.parametrize("name", KINDS)
 @given(data=st.data(), defaults=st.booleans())
-def test_noun_comes_back_as_it_was(name: str, data: st.DataObject, defaults: bool) -> None:
-    strategy, read = NOUNS[name]
-    noun = data.draw(strategy)
-    again = read(through_text(serial.to_json(noun, defaults=defaults)))
-    assert type(again) is type(noun)
-    assert fields_of(again) == fields_of(noun)
+def test_what_is_written_comes_back_as_it_was(name: str, data: st.DataObject, defaults: bool) -> None:
+    strategy, read = KINDS[name]
+    made = data.draw(strategy)
+    again = read(through_text(serial.to_json(made, defaults=defaults)))
+    assert type(again) is type(made)
+    assert fields_of(again) == fields_of(made)
 
 
 @given(strategies.runs)
@@ -73,13 +76,13 @@ def test_run_comes_back_as_it_was(run: Run) -> None:
 @given(strategies.raw_texts)
 def test_any_text_that_is_written_can_be_read(text: str) -> None:
     written = serial.to_json(Rejection(label=text, reason=text))
-    assert serial.reader(Rejection)(through_text(written)).reason == bounds.visible(text)
+    assert reading.reader(Rejection)(through_text(written)).reason == visible(text)
     assert serial.stored(json.dumps({"label": text, "reason": text})) == written
 
 
 @given(strategies.texts)
 def test_a_text_that_every_database_takes_survives(text: str) -> None:
-    assert serial.reader(Rejection)(through_text({"label": text, "reason": text})).label == text
+    assert reading.reader(Rejection)(through_text({"label": text, "reason": text})).label == text
 
 
 CASE = Case(
@@ -120,11 +123,9 @@ RUN = Run(
             case=CASE,
             status=Status.PASSED,
             reason=None,
-            check=Check(output_shape=(1, 8, 9, 9), max_error=0.5, elements=3, method="exact"),
-            implementation=None,
-            threads=1,
-            timer=None,
-            note=None,
+            facts=dataclasses.replace(
+                NO_FACTS, check=Check(output_shape=(1, 8, 9, 9), max_error=0.5, elements=3, method="exact"), threads=1
+            ),
             stop_reason=StopReason.ROUNDS,
             blocks=((LAYOUT, pack_blocks([BLOCK])),),
         ),
@@ -153,7 +154,7 @@ def test_numbers_that_json_does_not_know_are_words() -> None:
     assert again.max_error is not None and math.isnan(again.max_error)
 
 
-def changed(place: str, value: object) -> serial.Json:
+def changed(place: str, value: object) -> reading.Json:
     """RUN's JSON with one entry replaced; the place as RequestError writes it."""
     document = through_text(serial.to_json(RUN))
     *parents, last = [int(p) if p.isdigit() else p for p in re.findall(r"\w+", place)]
@@ -208,18 +209,18 @@ def test_run_exported_before_commits_were_kept_is_read() -> None:
 
 def test_missing_entries_are_named() -> None:
     with pytest.raises(RequestError, match=r"^lacks label, reason$"):
-        serial.reader(Rejection)({})
+        reading.reader(Rejection)({})
 
 
 @pytest.mark.parametrize("document", [None, [], "run", {"name": "n"}])
-def test_what_is_no_run_says_so(document: serial.Json) -> None:
+def test_what_is_no_run_says_so(document: reading.Json) -> None:
     with pytest.raises(RequestError, match="not a run") as caught:
         serial.run_from_json(document)
     assert "export" in (caught.value.hint or "")
 
 
-def test_only_nouns_are_written() -> None:
-    with pytest.raises(TypeError, match="object is no noun"):
+def test_only_dataclasses_and_plain_values_are_written() -> None:
+    with pytest.raises(TypeError, match="object has no JSON"):
         serial.to_json(object())
 
 
@@ -247,8 +248,8 @@ def test_many_checks_are_read_as_one_is() -> None:
         7,
     ],
 )
-def test_of_many_checks_the_one_that_is_wrong_is_told_as_alone(wrong: serial.Json) -> None:
-    right: serial.Json = {"output_shape": [8], "max_error": 0.5, "elements": 1, "method": "exact"}
+def test_of_many_checks_the_one_that_is_wrong_is_told_as_alone(wrong: reading.Json) -> None:
+    right: reading.Json = {"output_shape": [8], "max_error": 0.5, "elements": 1, "method": "exact"}
     with pytest.raises(RequestError) as alone:
         serial.check_from_json(wrong)
     with pytest.raises(RequestError) as among:
@@ -256,9 +257,10 @@ def test_of_many_checks_the_one_that_is_wrong_is_told_as_alone(wrong: serial.Jso
     assert among.value.message == alone.value.message
 
 
-@pytest.mark.parametrize("noun", bounds.BOUNDS, ids=lambda noun: noun.__name__)
-def test_every_row_of_bounds_is_of_a_field(noun: type) -> None:
-    assert bounds.BOUNDS[noun].keys() <= {field.name for field in dataclasses.fields(noun)}
+@pytest.mark.parametrize("kind", bounds.BOUNDS, ids=lambda kind: kind.__name__)
+def test_every_row_of_bounds_is_of_a_field_that_is_no_fact(kind: type) -> None:
+    fields = {field.name for field in dataclasses.fields(kind)}
+    assert bounds.BOUNDS[kind].keys() <= fields - facts_of(kind).keys()
 
 
 def test_a_block_without_a_row_is_a_finite_number_from_0() -> None:
@@ -290,7 +292,7 @@ def test_a_wrong_block_is_found_among_thousands() -> None:
 
 
 def test_a_column_is_judged_as_its_field_is() -> None:
-    serial.check_columns(Visit, {"threads": [1, None, 1], "note": ["a", None, "b"]}, "visits")
+    reading.check_columns(Visit, {"threads": [1, None, 1], "note": ["a", None, "b"]}, "visits")
     for name, value, message in (
         ("threads", 1.0, "visits[1].threads: expected an integer, got 1.0"),
         ("threads", 0, "visits[1].threads: expected an integer of at least 1"),
@@ -298,7 +300,7 @@ def test_a_column_is_judged_as_its_field_is() -> None:
         ("note", "a\0", "visits[1].note: expected text without NUL"),
     ):
         with pytest.raises(RequestError) as refused:
-            serial.check_columns(Visit, {name: [1 if name == "threads" else "a", value]}, "visits")
+            reading.check_columns(Visit, {name: [1 if name == "threads" else "a", value]}, "visits")
         assert refused.value.message.startswith(message)
 
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import gzip
 import inspect
 import json
-import os
-import shutil
-import subprocess
-import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
 
+import package_copy
 import pytest
 
-import convbench
 from convbench import sweep
 from convbench.cli.explain import explain
 from convbench.model.case import Case, WorkerSettings
@@ -52,13 +48,13 @@ def test_the_sweeps_that_come_along_plan_the_cases_that_they_always_did() -> Non
     assert planned <= known
 
 
-@pytest.mark.parametrize(("noun", "rows", "others"), [(Problem, OF_PROBLEM, []), (Case, OF_CASE, ["problem"])])
-def test_nouns_have_the_fields_of_the_table_in_its_order(
-    noun: type, rows: dict[str, object], others: list[str]
+@pytest.mark.parametrize(("kind", "rows", "others"), [(Problem, OF_PROBLEM, []), (Case, OF_CASE, ["problem"])])
+def test_dataclasses_have_the_fields_of_the_table_in_its_order(
+    kind: type, rows: dict[str, object], others: list[str]
 ) -> None:
-    of_noun = [field for field in fields(noun) if field.compare]
-    assert [field.name for field in of_noun] == [*others, *rows]
-    for field in of_noun:
+    of_kind = [field for field in fields(kind) if field.compare]
+    assert [field.name for field in of_kind] == [*others, *rows]
+    for field in of_kind:
         if field.name in rows:
             row = TABLE[field.name]
             assert row.required == (field.default is MISSING)
@@ -172,28 +168,10 @@ print(json.dumps({
 """
 
 
-@pytest.fixture
-def with_made_up(tmp_path: Path) -> Path:
-    """A copy of the package with two more settings."""
-    folder = tmp_path / "made_up"
-    package = folder / "convbench"
-    shutil.copytree(Path(convbench.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, anchor, text in ADDED:
-        source = (package / name).read_text(encoding="utf-8")
-        assert source.count(anchor) == 1, f"{name}: {anchor!r}"
-        (package / name).write_text(source.replace(anchor, text + anchor), encoding="utf-8")
-    return folder
-
-
-def test_a_made_up_setting_is_found_everywhere(with_made_up: Path, tmp_path: Path) -> None:
+def test_a_made_up_setting_is_found_everywhere(tmp_path: Path) -> None:
     """Its row, its field, its meaning in the worker: nothing else has to know of it."""
     (tmp_path / "sweep.yaml").write_text(SWEEP)
-    path = os.pathsep.join((str(with_made_up), str(TESTS)))
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "sweep.yaml")]
-    environment = {**os.environ, "PYTHONPATH": path}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    told = json.loads(package_copy.run(SCRIPT, str(tmp_path / "sweep.yaml"), added=ADDED, folder=tmp_path))
     layer = "n1 c3 8x8 -> k8 3x3 s1 p0 forward float32 contiguous cpu"
     assert told["labels"] == [
         layer,

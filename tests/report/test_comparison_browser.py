@@ -282,7 +282,7 @@ def test_the_page_of_a_case_has_both_sides(browser: Browser, compared: RunCompar
         marks = [t for t in traces if t["mode"] == "markers" and t["x"]]
         assert [len(t["x"]) for t in marks] == [25, 25]
         cells = shown.locator("#case-sides tr[data-name=implementation] td").all_inner_texts()
-        assert cells == [base.implementation, new.implementation]
+        assert cells == [base.facts.implementation, new.facts.implementation]
         assert shown.locator("#case-sides tr[data-name=status] td").all_inner_texts() == ["passed", "passed"]
         links = shown.locator("#case-reports a").evaluate_all("all => all.map((a) => a.getAttribute('href'))")
         assert links == [f"{page.file_name(compared.new)}#case={worst.case.id}"]

@@ -185,7 +185,7 @@ def test_both_sides_of_each_case(stored: RunComparison, html: str) -> None:
                 continue
             assert column(text, f"{side}_floor_s")[row] == figures[str(id_)].floor_s[0]
             assert column(text, f"{side}_typical_s")[row] == pytest.approx(figures[str(id_)].typical_s[0], rel=1e-6)
-            assert column(text, f"{side}_implementation")[row] == result.implementation
+            assert column(text, f"{side}_implementation")[row] == result.facts.implementation
 
 
 def test_the_blocks_of_both_sides(stored: RunComparison, html: str) -> None:

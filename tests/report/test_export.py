@@ -45,8 +45,7 @@ def hostile_runs(draw: st.DrawFn) -> Run:
             ),
             status=(status := draw(st.sampled_from(Status))),
             reason=None if status is Status.PASSED else draw(hostile),
-            implementation=draw(st.none() | hostile),
-            note=draw(st.none() | hostile),
+            facts=replace(result.facts, implementation=draw(st.none() | hostile), note=draw(st.none() | hostile)),
         )
         for result in run.results
     )
@@ -99,10 +98,11 @@ def test_the_csv_holds_what_the_frame_holds() -> None:
 def test_a_text_cannot_become_a_formula_and_a_number_is_left_alone() -> None:
     result = RUN.results[0]
     case = replace(result.case, given_label="=HYPERLINK(1)", module="@sum")
-    [row] = rows(replace(RUN, results=(replace(result, case=case, reason="-1+1", note="+1"),), unmeasured=()))
+    made = synthetic.with_facts(replace(result, case=case, reason="-1+1"), note="+1")
+    [row] = rows(replace(RUN, results=(made,), unmeasured=()))
     assert row["label"].startswith("'=HYPERLINK(1): ")
     assert (row["name"], row["module"], row["reason"], row["note"]) == ("'=HYPERLINK(1)", "'@sum", "'-1+1", "'+1")
-    minus = replace(result, check=replace(result.check, max_error=-1.5))
+    minus = synthetic.with_facts(result, check=replace(result.facts.check, max_error=-1.5))
     [row] = rows(replace(RUN, results=(minus,), unmeasured=()))
     assert row["max_error"] == "-1.5"
 

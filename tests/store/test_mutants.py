@@ -33,9 +33,9 @@ from convbench.errors import NotComparableError, RequestError
 from convbench.measure.forecast import forecast_s
 from convbench.model.case import Allocator, Autocast, Cache, Data, Fp32Precision, MemoryFormat
 from convbench.model.problem import Direction, PaddingMode, PaddingWord
+from convbench.model.reading import Json
 from convbench.model.result import (
     BLOCK_LAYOUTS,
-    FOUND_ONCE,
     LAYOUT,
     PACKED,
     Block,
@@ -51,7 +51,6 @@ from convbench.model.result import (
     Visit,
     unpack_blocks,
 )
-from convbench.model.serial import Json
 from convbench.report.export import FORMATS, comparison_to_junit, export, read_json
 from convbench.report.pages import comparison as comparison_page
 from convbench.report.pages import explain as explain_page
@@ -91,10 +90,7 @@ SOUND = replace(
             result,
             system_blocks=result.blocks[:1],
             kernel_blocks=result.blocks[:1],
-            reorder_share=0.25,
-            first_call_s=0.125,
-            peak_bytes=4096,
-            precision="ieee",
+            facts=replace(result.facts, reorder_share=0.25, first_call_s=0.125, peak_bytes=4096, precision="ieee"),
         )
         for result in SOUND.results
     ),
@@ -298,7 +294,6 @@ def database(path: Path) -> Path:
 
 def visits_of(result: Result) -> list[Visit]:
     """The visits of a result as they are stored: what is found once comes with the first."""
-    once = {name: getattr(result, name) for name in ("check", *FOUND_ONCE)}
     beside = {name: b"".join(packed for _, packed in getattr(result, name)) for name in PACKED[1:]}
     return [
         Visit(
@@ -309,7 +304,7 @@ def visits_of(result: Result) -> list[Visit]:
             blocks=blocks,
             layout=layout,
             stop_reason=result.stop_reason,
-            **(once | beside if index == 0 else {}),
+            **({"facts": result.facts, **beside} if index == 0 else {}),
         )
         for index, (layout, blocks) in enumerate(result.blocks or ((LAYOUT, b""),))
     ]

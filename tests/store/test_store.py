@@ -39,7 +39,9 @@ from convbench.model.case import Case
 from convbench.model.problem import Direction, PaddingWord, Problem
 from convbench.model.result import (
     BLOCK_LAYOUTS,
+    CASE_FACTS,
     LAYOUT,
+    NO_FACTS,
     Baseline,
     Block,
     Check,
@@ -122,8 +124,13 @@ RUN = Run(
 
 
 def visit(case: Case, process_index: int = 0, status: Status = Status.PASSED, **more: object) -> Visit:
+    facts = {name: more.pop(name) for name in ("check", *CASE_FACTS) if name in more}
     return Visit(
-        case_id=case.id, process_index=process_index, status=status, **{"blocks": pack_blocks([BLOCK]), **more}
+        case_id=case.id,
+        process_index=process_index,
+        status=status,
+        facts=dataclasses.replace(NO_FACTS, **facts),
+        **{"blocks": pack_blocks([BLOCK]), **more},
     )
 
 
@@ -308,7 +315,10 @@ def test_past_of_a_case_is_what_its_runs_hold(store: Store) -> None:
     assert every[0].git == git
     for run in every:
         whole = store.load(run.id)
-        kept = [dataclasses.replace(result, check=None, timer=None, note=None) for result in whole.results]
+        kept = [
+            dataclasses.replace(r, facts=dataclasses.replace(r.facts, check=None, timer=None, note=None))
+            for r in whole.results
+        ]
         assert list(run.results) == kept
         assert run == dataclasses.replace(whole, results=run.results, rejections=(), unmeasured=(), processes=())
     assert [(run.id, len(run.results)) for run in store.past(case_id=CASES[1].id)] == [(first, 1), (second, 1)]
@@ -1544,7 +1554,17 @@ def test_texts_that_an_older_convbench_stored_as_they_came_are_read_and_made_vis
     with Store.create(str(path)) as store:
         store.begin(RUN, CASES, (), ME, digest="d")
         check = Check(output_shape=None, max_error=None, elements=1, method="exact", reason="REASON")
-        store.append(RUN.id, [Visit(case_id=CASES[0].id, process_index=0, status=Status.FAILED, check=check)])
+        store.append(
+            RUN.id,
+            [
+                Visit(
+                    case_id=CASES[0].id,
+                    process_index=0,
+                    status=Status.FAILED,
+                    facts=dataclasses.replace(NO_FACTS, check=check),
+                )
+            ],
+        )
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute(
             r"UPDATE visits SET check_result = replace(check_result, 'REASON', 'half \udce4, \u0000, \ud83e\uddee')"
@@ -1552,6 +1572,7 @@ def test_texts_that_an_older_convbench_stored_as_they_came_are_read_and_made_vis
         connection.commit()
     with Store.open(str(path)) as store:
         [result] = store.load(RUN.id).results
-        assert result.check is not None and result.check.reason == "half \\udce4, \N{REPLACEMENT CHARACTER}, \U0001f9ee"
+        check = result.facts.check
+        assert check is not None and check.reason == "half \\udce4, \N{REPLACEMENT CHARACTER}, \U0001f9ee"
         [[visit]] = store.visits(RUN.id).values()
-        assert visit.check == result.check
+        assert visit.facts == result.facts

@@ -81,7 +81,7 @@ def test_settings_of_execution_run(pool: WorkerPool, settings: dict[str, object]
 def test_what_ran_and_its_memory_are_told(pool: WorkerPool) -> None:
     client = pool.client(WorkerSettings())
     prepared = client.prepare(2, Case(problem=LAYER, device="accelerator"), check=True, seed=1, deadline_s=DEADLINE_S)
-    assert prepared.implementation not in (None, "unknown")
+    assert prepared.facts.implementation not in (None, "unknown")
     assert client.peak_memory(2, deadline_s=DEADLINE_S) is not None
 
 

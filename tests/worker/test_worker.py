@@ -104,13 +104,13 @@ def test_a_layer_is_checked_and_timed_in_every_direction(
     case = Case(problem=PROBLEM, direction=direction, memory_format=memory_format, threads=1)
     prepared = client.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
     assert (prepared.status, prepared.reason) == (Status.PASSED, None)
-    assert prepared.check is not None
-    assert prepared.check.output_shape == PROBLEM.output_shape
-    assert prepared.check.method == "exact"
-    assert prepared.check.elements > 0
-    assert (prepared.threads, prepared.timer) == (1, "perf_counter")
-    assert prepared.implementation
-    assert prepared.implementation.split()[0] in ("Mkldnn", "Slow2d")
+    assert prepared.facts.check is not None
+    assert prepared.facts.check.output_shape == PROBLEM.output_shape
+    assert prepared.facts.check.method == "exact"
+    assert prepared.facts.check.elements > 0
+    assert (prepared.facts.threads, prepared.facts.timer) == (1, "perf_counter")
+    assert prepared.facts.implementation
+    assert prepared.facts.implementation.split()[0] in ("Mkldnn", "Slow2d")
     timing = client.block(1, 0.002, deadline_s=DEADLINE_S)
     assert isinstance(timing, Timing)
     assert 0 < timing.minimum_s <= timing.median_s
@@ -120,9 +120,9 @@ def test_a_layer_is_checked_and_timed_in_every_direction(
 def test_the_row_says_when_a_gradient_goes_through_autograd(client: WorkerClient) -> None:
     case = Case(problem=PROBLEM, direction=Direction.GRAD_INPUT)
     alone = client.prepare(1, case, check=False, seed=1, deadline_s=DEADLINE_S)
-    assert alone.note == "aten.convolution_backward alone"
+    assert alone.facts.note == "aten.convolution_backward alone"
     own = Case(problem=PROBLEM, direction=Direction.GRAD_INPUT, module="misbehaving:Chatty")
-    assert client.prepare(2, own, check=False, seed=1, deadline_s=DEADLINE_S).note == "through autograd"
+    assert client.prepare(2, own, check=False, seed=1, deadline_s=DEADLINE_S).facts.note == "through autograd"
 
 
 def test_what_a_layer_prints_does_not_enter_the_protocol(client: WorkerClient) -> None:
@@ -183,12 +183,12 @@ def test_the_same_seed_gives_the_same_data_in_another_process(client: WorkerClie
     errors = set()
     for pool in (WorkerPool(LocalEngine()), WorkerPool(LocalEngine())):
         other = pool.client(WorkerSettings(threads=1))
-        check = other.prepare(1, case, check=True, seed=5, deadline_s=DEADLINE_S).check
+        check = other.prepare(1, case, check=True, seed=5, deadline_s=DEADLINE_S).facts.check
         assert check is not None
         errors.add(check.max_error)
         pool.close()
     assert len(errors) == 1
-    check = client.prepare(1, case, check=True, seed=6, deadline_s=DEADLINE_S).check
+    check = client.prepare(1, case, check=True, seed=6, deadline_s=DEADLINE_S).facts.check
     assert check is not None
     assert check.max_error not in errors
 
@@ -245,7 +245,7 @@ def test_what_one_layer_does_to_its_worker_costs_that_case_alone() -> None:
         ours = [visit for visit in visits if visit.case_id == case.id]
         assert [visit.status for visit in ours] == [Status.PASSED] * 2
         assert [len(unpack_blocks(visit.blocks)) for visit in ours] == [3, 3]
-        assert [visit.check is not None for visit in ours] == [True, False]
+        assert [visit.facts.check is not None for visit in ours] == [True, False]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is told by Linux alone")

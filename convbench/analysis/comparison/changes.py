@@ -24,13 +24,15 @@ PAGE_FAULTS, PAGE_FAULTS_RATIO = 1.0, 2.0
 def causes_of(pairs: Sequence[tuple[Result, Result]]) -> list[tuple[Difference, ...]]:
     """What else differs between both sides of each case: the implementation and the page faults."""
     before, after = (
-        estimate.estimate(estimate.table(pair[side].blocks for pair in pairs)).page_faults.tolist() for side in (0, 1)
+        estimate.estimate(estimate.table(pair[side].blocks for pair in pairs)).median_block["page_faults"].tolist()
+        for side in (0, 1)
     )
     found = []
     for (base, new), faults, more in zip(pairs, before, after, strict=True):
         causes = []
-        if base.implementation and new.implementation and base.implementation != new.implementation:
-            causes.append(_difference_of_words(base.implementation, new.implementation))
+        ran, runs = base.facts.implementation, new.facts.implementation
+        if ran and runs and ran != runs:
+            causes.append(_difference_of_words(ran, runs))
         if abs(more - faults) >= PAGE_FAULTS and max(more, faults) >= PAGE_FAULTS_RATIO * min(more, faults):
             texts = [units.number(value, significant=3) for value in (faults, more)]
             causes.append(Difference(what="page faults", base=texts[0], new=texts[1]))

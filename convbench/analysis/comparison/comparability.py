@@ -137,7 +137,7 @@ def _resolved(pairs: Sequence[tuple[Result, Result]]) -> list[Difference]:
     """Settings that torch resolved to different values; a value that one side lacks is no difference."""
     found = []
     for name, what in (("threads", "threads"), ("precision", "float32 precision")):
-        resolved = attrgetter(name)
+        resolved = attrgetter(f"facts.{name}")
         seen = Counter(zip((resolved(base) for base, _ in pairs), (resolved(new) for _, new in pairs), strict=True))
         for (before, after), cases in seen.items():
             if before != after and before is not None and after is not None:

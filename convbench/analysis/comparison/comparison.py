@@ -32,7 +32,7 @@ from convbench.measure import estimate
 from convbench.measure.alike import ProcessFloors, process_floors
 from convbench.measure.significance import p_values, q_values
 from convbench.model.case import Case
-from convbench.model.nouns import nouns
+from convbench.model.instances import instances
 from convbench.model.result import Result, Run, Status
 from convbench.model.threshold import Thresholds
 
@@ -280,7 +280,7 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
     changed = [i for i, (verdict, _) in enumerate(ruled) if verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
     causes = dict(zip(changed, causes_of([pairs[i] for i in changed]), strict=True))
     names = ("base_s", "new_s", "ratio", "low", "high", "noise", "threshold", "q", "processes", "blocks")
-    return nouns(
+    return instances(
         Judgment,
         len(pairs),
         case=[after.case for _, after in pairs],

@@ -58,7 +58,7 @@ class Judgment:
     - `causes` are other differences between both sides of this case.
     - A status is None where the side does not have the case, or has not reached it.
 
-    RunName by side, `processes` counts pairs, `noise` is half of the interval as a factor, and `median_ratio` is the
+    Side by side, `processes` counts pairs, `noise` is half of the interval as a factor, and `median_ratio` is the
     median of the pairs' ratios. `confirmed` cases were measured again after a screen, and the screen's numbers are left
     out.
     """

@@ -1,7 +1,7 @@
 """Every column of the table of cases: its kind, unit, meaning and values. No pandas, so that exports start fast.
 
 A new column is one entry in `COLUMNS`. Exports, the data frame and the report read columns from there. Columns of
-settings take their headings from the settings' rows.
+settings and of measured facts take their words from model/settings.py and model/result.py.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from convbench import units
 from convbench.analysis.table import metrics
 from convbench.measure import estimate
 from convbench.model.case import Case, canonical
+from convbench.model.fact import Fact
 from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.model.problem import Problem
-from convbench.model.result import Result, Run
+from convbench.model.result import BLOCK_FACTS, CASE_FACTS, CHECK_FACTS, Result, Run
 from convbench.model.settings import PROBLEM_SETTINGS, SETTINGS, TABLE
 
 Value = str | int | float | bool | None
@@ -83,7 +84,7 @@ class Rows:
     def bound(self) -> list[str | None]:
         """The nearer roof of each case, or `launch` where the host launches it more slowly than the device runs it."""
         figures = self.estimates
-        launching = (figures.host_s > figures.floor_s).tolist()
+        launching = (figures.median_block["host_s"] > figures.floor_s).tolist()
         return [metrics.LAUNCH if late else roof for late, roof in zip(launching, self.limits.bound, strict=True)]
 
     @cached_property
@@ -180,13 +181,6 @@ def _measured(heading: str, about: str, name: str, unit: str = "") -> Column:
     return Column(kind=ColumnType.NUMBER, heading=heading, about=about, unit=unit, values=values)
 
 
-def _found(heading: str, about: str, name: str, unit: str = "") -> Column:
-    def values(rows: Rows) -> list[Value]:
-        return [getattr(result, name) if result else None for result in rows.results]
-
-    return Column(kind=ColumnType.NUMBER, heading=heading, about=about, unit=unit, values=values)
-
-
 def _counted(heading: str, about: str, name: str) -> Column:
     def values(rows: Rows) -> list[Value]:
         counted: list[Value] = getattr(rows.estimates, name).tolist()
@@ -197,12 +191,47 @@ def _counted(heading: str, about: str, name: str) -> Column:
 
 def _threads(rows: Rows) -> list[Value]:
     pairs = zip(rows.cases, rows.results, strict=True)
-    return [result.threads if result and result.threads else case.threads for case, result in pairs]
+    return [(result and result.facts.threads) or case.threads for case, result in pairs]
 
 
-def _output_shape(result: Result) -> str | None:
-    shape = result.check.output_shape if result.check else None
-    return units.pair(shape) if shape else None
+def _fact(row: Fact, values: Callable[[Rows], list[Value]]) -> Column:
+    return Column(kind=_KINDS[row.kind], heading=row.heading, about=row.about, unit=row.unit, values=values)
+
+
+def _of_case(name: str) -> Callable[[Rows], list[Value]]:
+    return lambda rows: [getattr(result.facts, name) if result else None for result in rows.results]
+
+
+def _of_check(name: str) -> Callable[[Rows], list[Value]]:
+    def values(rows: Rows) -> list[Value]:
+        checks = [result.facts.check if result else None for result in rows.results]
+        found = [getattr(check, name) if check else None for check in checks]
+        return [(units.pair(value) or None) if isinstance(value, tuple) else value for value in found]
+
+    return values
+
+
+def _of_median_block(name: str) -> Callable[[Rows], list[Value]]:
+    return lambda rows: [*numbers(rows.estimates.median_block[name])]
+
+
+_KINDS: dict[type, ColumnType] = {
+    **dict.fromkeys((str, tuple), ColumnType.TEXT),
+    int: ColumnType.INTEGER,
+    float: ColumnType.NUMBER,
+    bool: ColumnType.BOOLEAN,
+}
+#: The columns of facts.
+_FACTS: dict[str, Column] = {
+    row.column or name: _fact(row, of(name))
+    for of, rows in ((_of_check, CHECK_FACTS), (_of_case, CASE_FACTS), (_of_median_block, BLOCK_FACTS))
+    for name, row in rows.items()
+    if row.heading
+}
+
+
+def _facts(*names: str) -> dict[str, Column]:
+    return {name: _FACTS[name] for name in names}
 
 
 def _setting(name: str) -> Column:
@@ -255,13 +284,7 @@ COLUMNS: dict[str, Column] = {
     "expected_output_shape": _sides(
         "expected output shape", "shape of the forward output by convbench's formula", lambda p: p.output_shape
     ),
-    "output_shape": _result("output shape", "shape of the forward output that torch returned", _output_shape),
-    "max_error": Column(
-        kind=ColumnType.NUMBER,
-        heading="max error",
-        about="largest error over its bound sum|x||w| + |b|, in units of the dtype's roundoff",
-        values=lambda rows: [r.check.max_error if r and r.check else None for r in rows.results],
-    ),
+    **_facts("output_shape", "max_error"),
     "floor_s": _measured("floor", "time of the code without disturbance: the lowest block minimum", "floor_s", "s"),
     "typical_s": _measured("typical", "usual time on this machine: the median of blocks", "typical_s", "s"),
     "spread": _measured("spread", "highest process floor over the lowest, minus 1", "spread"),
@@ -297,29 +320,23 @@ COLUMNS: dict[str, Column] = {
         unit="GB/s",
         values=lambda rows: [rate and rate / 1e9 for rate in rows.rates(rows.bytes)],
     ),
-    "page_faults": _measured("page faults", "minor page faults per iteration of the median block", "page_faults"),
-    "implementation": _result("implementation", "torch's backend and oneDNN's kernel", lambda r: r.implementation),
+    **_facts("page_faults", "implementation"),
     "stop_reason": _result("stopped by", "why no more blocks were measured", lambda r: r.stop_reason.value),
     "count": _integer("count", "times the layer occurs in the network", lambda c: c.count),
     # The CSV contract ends here.
     "name": _text("name", "the label given in the sweep", lambda c: c.given_label),
     **_settings("kernel_size", "input_size", "module", "allocator", "cache", "data", "autocast", "fp32_precision"),
-    "resolved_precision": _result("precision used", "precision that torch used on this device", lambda r: r.precision),
+    **_facts("resolved_precision"),
     **_settings("deterministic", "cudnn_benchmark", "env"),
     "parameters": _problem("parameters", "weights and biases", lambda p: p.parameters),
-    "method": _result(
-        "check", "how the result was checked: exact, or normwise", lambda r: r.check.method if r.check else None
-    ),
-    "timer": _result("timer", "the clock that timed it", lambda r: r.timer),
-    "note": _result("note", "facts about how this was measured", lambda r: r.note),
+    **_facts("method", "timer", "note"),
     "repeats_within": Column(
         kind=ColumnType.NUMBER,
         heading="repeats within",
         about="the next run's floor is within this ratio of this one in 9 of 10 runs",
         values=lambda rows: [*numbers(rows.repeats_within)],
     ),
-    "p95_s": _measured("p95", "95th percentile of the median block's samples", "p95_s", "s"),
-    "host_s": _measured("host", "time the host spent launching, in the median block", "host_s", "s"),
+    **_facts("p95_s", "host_s"),
     "images_per_second": Column(
         kind=ColumnType.NUMBER,
         heading="images/s",
@@ -352,7 +369,7 @@ COLUMNS: dict[str, Column] = {
         heading="over the roof",
         about="why a case is faster than the roofs allow",
         values=lambda rows: [
-            metrics.over_roof(efficiency or 0.0, bound, result.implementation if result else None)
+            metrics.over_roof(efficiency or 0.0, bound, result.facts.implementation if result else None)
             for efficiency, bound, result in zip(rows.efficiency, rows.limits.bound, rows.results, strict=True)
         ],
     ),
@@ -366,7 +383,7 @@ COLUMNS: dict[str, Column] = {
         kind=ColumnType.NUMBER,
         heading="system page faults",
         about="minor page faults per iteration with the system's allocator",
-        values=lambda rows: [*numbers(estimate.estimate(rows.system).page_faults)],
+        values=lambda rows: [*numbers(estimate.estimate(rows.system).median_block["page_faults"])],
     ),
     "framework_overhead_s": Column(
         kind=ColumnType.NUMBER,
@@ -375,15 +392,7 @@ COLUMNS: dict[str, Column] = {
         unit="s",
         values=lambda rows: [*numbers(rows.overhead_s)],
     ),
-    "first_call_s": _found("first call", "the first iteration in a process", "first_call_s", "s"),
-    "peak_bytes": Column(
-        kind=ColumnType.INTEGER,
-        heading="peak memory",
-        about="memory of an iteration besides its operands and results",
-        unit="B",
-        values=lambda rows: [result.peak_bytes if result else None for result in rows.results],
-    ),
-    "reorder_share": _found("reorders", "share of oneDNN's time that it spends on changing layouts", "reorder_share"),
+    **_facts("first_call_s", "peak_bytes", "reorder_share"),
     "noise": Column(
         kind=ColumnType.NUMBER,
         heading="noise",
@@ -392,7 +401,8 @@ COLUMNS: dict[str, Column] = {
     ),
 }
 
-# A new setting's column comes last, so the others keep their places.
+# The columns of new settings and facts come last, so the others keep their places.
+COLUMNS |= _facts(*(name for name in _FACTS if name not in COLUMNS))
 COLUMNS |= _settings(*(name for name in SETTINGS if name not in COLUMNS))
 
 #: The first columns of every export, in this order: the CSV contract.

@@ -121,6 +121,9 @@ class _SideColumns:
                 f"{side}_{name}", f"{side} {heading}", f"{about}, on the {side}'s side", values, **hidden | how
             )
 
+        def fact(name: str, values: Sequence[Cell], **how: object) -> FilledColumn:
+            return column(name, COLUMNS[name].heading, COLUMNS[name].about, values, **how)
+
         def of_result(get: Callable[[Result], Cell]) -> list[Cell]:
             return [None if result is None else get(result) for result in self.results]
 
@@ -145,27 +148,11 @@ class _SideColumns:
                 "all_processes", "processes", "processes that timed it", _where(measured, figures.processes.tolist())
             ),
             column("all_blocks", "blocks", "blocks timed", count),
-            column(
-                "page_faults",
-                "page faults",
-                "page faults per iteration of the median block",
-                numbers(figures.page_faults),
-                significant=2,
-            ),
-            column(
-                "implementation",
-                "implementation",
-                "the implementation that torch ran",
-                of_result(lambda r: r.implementation),
-            ),
-            column("threads", "threads", "threads that torch used", of_result(lambda r: r.threads)),
-            column(
-                "precision",
-                "precision",
-                "the precision in which torch computed float32",
-                of_result(lambda r: r.precision),
-            ),
-            column("note", "note", "facts about how this was measured", of_result(lambda r: r.note)),
+            fact("page_faults", numbers(figures.median_block["page_faults"]), significant=2),
+            fact("implementation", of_result(lambda r: r.facts.implementation)),
+            fact("threads", of_result(lambda r: r.facts.threads)),
+            fact("resolved_precision", of_result(lambda r: r.facts.precision)),
+            fact("note", of_result(lambda r: r.facts.note)),
         ]
 
 

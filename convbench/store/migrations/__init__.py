@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Connection
+from sqlalchemy import Column, Connection
 
+from convbench.store import schema
 from convbench.store.migrations import v2_git_and_baselines
 
-#: What leads to each version from the one before.
+#: What leads to each version from the one before, but for the columns of facts.
 STEPS: Mapping[int, Callable[[Operations], None]] = {
     2: v2_git_and_baselines.upgrade,
 }
@@ -24,6 +25,9 @@ STEPS: Mapping[int, Callable[[Operations], None]] = {
 def upgrade(connection: Connection, found: int) -> None:
     """Take the tables from version `found` to the newest, inside the transaction that `connection` is in."""
     operations = Operations(MigrationContext.configure(connection))
-    for version, step in STEPS.items():
-        if version > found:
-            step(operations)
+    for version in range(found + 1, schema.VERSION + 1):
+        if version in STEPS:
+            STEPS[version](operations)
+        for column in schema.visits.columns:
+            if column.info.get("since") == version:
+                operations.add_column(schema.visits.name, Column(column.name, column.type))

@@ -1,4 +1,4 @@
-"""Many nouns made at once are those that their constructor makes."""
+"""Many instances made at once are those that the constructor makes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import dataclasses
 
 import pytest
 
-from convbench.model.nouns import nouns
+from convbench.model.instances import instances
 from convbench.model.result import Check, Rejection
 
 SHAPES = [(1, 2), None, (3,)]
 
 
 def test_they_are_what_the_constructor_makes() -> None:
-    made = nouns(
+    made = instances(
         Check, 3, output_shape=SHAPES, max_error=[0.5, None, 0.0], elements=iter((1, 2, 3)), method=["exact"] * 3
     )
     assert made == [
@@ -26,14 +26,14 @@ def test_they_are_what_the_constructor_makes() -> None:
 
 
 def test_none_of_nothing() -> None:
-    assert nouns(Rejection, 0, label=[], reason=[]) == []
+    assert instances(Rejection, 0, label=[], reason=[]) == []
 
 
 def test_columns_must_be_those_of_the_fields_and_as_long() -> None:
     with pytest.raises(TypeError, match="needs a column 'reason'"):
-        nouns(Rejection, 1, label=["a"])
+        instances(Rejection, 1, label=["a"])
     with pytest.raises(TypeError, match="no field colour"):
-        nouns(Rejection, 1, label=["a"], reason=["b"], colour=["c"])
+        instances(Rejection, 1, label=["a"], reason=["b"], colour=["c"])
     for reasons in ([], ["b", "c"]):
         with pytest.raises(ValueError, match="zip"):
-            nouns(Rejection, 1, label=["a"], reason=reasons)
+            instances(Rejection, 1, label=["a"], reason=reasons)

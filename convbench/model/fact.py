@@ -1,0 +1,64 @@
+"""How a measured fact is declared: a field in model/result.py, which says what is known of it.
+
+What workers answer, what databases keep, the blocks' layouts and the columns of exports are made from such fields.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+from convbench.model.values import OF_TYPES, Bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """What a field says of its fact beside its name; `kind` is its type where the fact is known.
+
+    `heading` and `about` are for people, as column of exports; a fact without a heading has no column. The column is
+    called `column`, or else like the fact. `bound` is what the fact may be beyond its type. `since` is the first layout
+    of packed blocks, or for a fact of a case the first version of the database's schema, that has it.
+    """
+
+    kind: type = object
+    heading: str = ""
+    about: str = ""
+    unit: str = ""
+    column: str = ""
+    bound: Bound | None = None
+    since: int = 1
+
+
+def fact(
+    heading: str = "", about: str = "", *, unit: str = "", column: str = "", bound: Bound | None = None, since: int = 1
+) -> Mapping[str, Fact]:
+    """The metadata of a field that is a fact."""
+    return {"fact": Fact(heading=heading, about=about, unit=unit, column=column, bound=bound, since=since)}
+
+
+def facts_of(of: type) -> dict[str, Fact]:
+    """The facts among the fields of a dataclass, by their names and in its order."""
+    hints = typing.get_type_hints(of)
+    described: typing.Any = of
+    found: dict[str, Fact] = {}
+    for field in fields(described):
+        if "fact" in field.metadata:
+            kind = plain_type(hints[field.name])
+            row: Fact = field.metadata["fact"]
+            found[field.name] = replace(row, kind=kind, bound=row.bound or OF_TYPES.get(kind))
+    return found
+
+
+def plain_type(hint: typing.Any) -> type:
+    """The type of what is there: `float` of `float | None`."""
+    if isinstance(hint, types.UnionType):
+        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
+    found: type = typing.get_origin(hint) or hint
+    return found
+
+
+def spread(of: type) -> Mapping[str, type]:
+    """The metadata of a field of type `of` whose own fields stand in its place in JSON and in a database's columns."""
+    return {"spread": of}
