@@ -15,10 +15,10 @@ from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, up
 from convbench.errors import RunNotFoundError, StoreError
 from convbench.model.case import Case
 from convbench.model.result import Baseline, Environment, Git, ProcessFacts, Rejection, Run, RunState, RunSummary, Visit
-from convbench.store import loading, past, runs, schema, writing
-from convbench.store import place as places
+from convbench.store import loading, opening, past, runs, schema, writing
 from convbench.store.folding import chunks, fold
 from convbench.store.identity import checked_baseline_name
+from convbench.store.place import DEFAULT, Place
 from convbench.store.runs import AnyRow
 from convbench.store.writer import Writer
 
@@ -29,7 +29,7 @@ _CHUNK = 1000
 class Store:
     """A database of runs; a context manager. All methods raise StoreError where the database cannot do it."""
 
-    def __init__(self, engine: Engine, place: places.Place, *, version: int = schema.VERSION) -> None:
+    def __init__(self, engine: Engine, place: Place, *, version: int = schema.VERSION) -> None:
         self._engine = engine
         self._place = place
         self._version = version
@@ -38,20 +38,20 @@ class Store:
     @classmethod
     def create(cls, url_or_path: str | None = None) -> Store:
         """Open a database to write runs, making it and its folder where there is none. An older schema is upgraded."""
-        place = places.Place.of(url_or_path or places.DEFAULT)
-        return cls(places.create(place), place)
+        place = Place.of(url_or_path or DEFAULT)
+        return cls(opening.create(place), place)
 
     @classmethod
     def change(cls, url_or_path: str | None = None) -> Store:
         """Open a database to write that must exist. An older schema is upgraded."""
-        place = places.Place.of(url_or_path or places.DEFAULT)
-        return cls(places.open_to_change(place), place)
+        place = Place.of(url_or_path or DEFAULT)
+        return cls(opening.open_to_change(place), place)
 
     @classmethod
     def open(cls, url_or_path: str | None = None) -> Store:
         """Open a database to read, of this or an older schema; it must exist, and nothing needs to be writable."""
-        place = places.Place.of(url_or_path or places.DEFAULT)
-        engine, version = places.open_to_read(place)
+        place = Place.of(url_or_path or DEFAULT)
+        engine, version = opening.open_to_read(place)
         return cls(engine, place, version=version)
 
     @property
@@ -360,7 +360,7 @@ class Store:
         """One transaction that sees the database as it was at its first look."""
         with (
             self._place.explaining(),
-            self._engine.connect().execution_options(**places.reading(self._engine), yield_per=_CHUNK) as connection,
+            self._engine.connect().execution_options(**opening.reading(self._engine), yield_per=_CHUNK) as connection,
         ):
             yield connection
 

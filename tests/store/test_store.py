@@ -771,7 +771,8 @@ def test_empty_file_holds_no_runs_and_becomes_a_database(path: Path) -> None:
 def test_database_that_another_process_made_just_now_is_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = filled(path)
     with monkeypatch.context() as patched:
-        patched.setattr(places, "schema_version", lambda engine, place: None)  # looked before it was made
+        # It looked before the other process made it.
+        patched.setattr("convbench.store.opening.schema_version", lambda engine, place: None)
         with with_engine(str(path)) as (store, engine), engine.connect() as connection:
             assert store.load("latest").id == run_id
             assert connection.exec_driver_sql("SELECT version FROM convbench_schema").scalars().all() == [
@@ -1021,7 +1022,7 @@ def test_log_of_a_killed_process_in_a_read_only_folder_is_not_passed_over(
 
 def test_locked_database_is_one_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(path)
-    monkeypatch.setattr("convbench.store.place.BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("convbench.store.opening.BUSY_TIMEOUT_S", 0.05)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with Store.create(str(path)) as store, pytest.raises(StoreError, match="kept it locked"):

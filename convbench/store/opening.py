@@ -1,0 +1,296 @@
+"""Opens databases to write and to read: the settings of each kind, the version of the schema, new and older tables."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, func, inspect, select, update
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from convbench.errors import StoreError
+from convbench.store import schema
+from convbench.store.place import Place, not_understood, shown
+from convbench.store.reasons import BUSY_TIMEOUT_S, ELSEWHERE
+
+#: Between two tries where SQLite itself does not wait, seconds.
+BUSY_PAUSE_S = 0.02
+PAGE_BYTES = 16384
+
+#: How long a server may take to let us in, seconds, and to say that it received what was sent, ms: beyond that it is
+#: away. libpq would wait for minutes, and a run wants to go on.
+CONNECT_TIMEOUT_S = 10
+ACKNOWLEDGE_TIMEOUT_MS = 15_000
+
+#: The execution option of a connection that only reads: in SQLite its transaction then takes no write lock.
+READS = "convbench_reads"
+#: Held by the transaction that makes or upgrades the tables on a PostgreSQL server: one at a time. Any number that no
+#: other program is likely to use does; these are the letters "convb".
+_MAKING = int.from_bytes(b"convb", "big")
+
+
+def create(place: Place) -> Engine:
+    """Open the database to write, making it where there is none and upgrading it where its schema is an older one."""
+    if place.path is None:
+        engine = _server(place)
+    else:
+        _make_folder(place.path)
+        engine = _sqlite(place.path, "mode=rwc")
+    with place.explaining(), _disposing(engine):
+        found = schema_version(engine, place)
+        if found is None:
+            _refuse_foreign(engine, place)
+            _initialize(engine, place)
+        elif found < schema.VERSION:
+            _upgrade(engine)
+    return engine
+
+
+def open_to_change(place: Place) -> Engine:
+    """Open a database to write that must exist."""
+    engine, _ = open_to_read(place)
+    engine.dispose()
+    return create(place)
+
+
+def open_to_read(place: Place) -> tuple[Engine, int]:
+    """Open the database to read, and the version of its schema; it must exist. Works where nothing can be written."""
+    if place.path is None:
+        engine = _server(place)
+        with place.explaining(), _disposing(engine):
+            found = schema_version(engine, place)
+    else:
+        engine, found = _open_file(place, place.path)
+    if found is None:
+        engine.dispose()
+        raise _absent(f"the database {place} holds no runs of convbench")
+    return engine, found
+
+
+def _open_file(place: Place, path: Path) -> tuple[Engine, int | None]:
+    """An engine on an SQLite file that exists, and its schema version.
+
+    In WAL mode even a reader makes two files beside the database. Where that is impossible nobody can be writing, so
+    the database is read as one that does not change; but not past a log that was left behind, which would lose runs.
+    """
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise StoreError(f"cannot look at the database {place}: {error.strerror}", hint=ELSEWHERE) from error
+    if not exists:
+        raise _absent(f"there is no database {place}")
+    if path.is_dir():
+        raise StoreError(f"the database {place} is a folder", hint=ELSEWHERE)
+    engine = _sqlite(path, "mode=ro")
+    try:
+        with _disposing(engine):
+            return engine, schema_version(engine, place)
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        name = getattr(getattr(error, "orig", error), "sqlite_errorname", "")
+        if not name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+            raise place.explained(error) from error
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        raise StoreError(
+            f"cannot read {place}: work of a process that was killed still stands in {log.name}, which needs writing",
+            hint="copy both files to a folder that can be written, and read the copy with --db",
+        )
+    engine = _sqlite(path, "mode=ro&immutable=1")
+    with place.explaining(), _disposing(engine):
+        return engine, schema_version(engine, place)
+
+
+def _absent(message: str) -> StoreError:
+    return StoreError(message, hint=f"`convbench run CONFIG` makes one; or {ELSEWHERE}")
+
+
+@contextmanager
+def _disposing(engine: Engine) -> Iterator[None]:
+    """Leaves no connection behind where the engine turns out to be of no use."""
+    try:
+        yield
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def _make_folder(path: Path) -> None:
+    if path.is_dir():
+        raise StoreError(f"the database {path} is a folder", hint=ELSEWHERE)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the folder {path.parent} for the database: {error.strerror}", hint=ELSEWHERE
+        ) from error
+
+
+def _server(place: Place) -> Engine:
+    settings = _LIBPQ if place.url.drivername in ("postgresql+psycopg", "postgresql+psycopg2") else {}
+    try:
+        # A server that was away meanwhile is asked again, instead of a connection that has died.
+        engine = create_engine(
+            place.url,
+            pool_pre_ping=True,
+            connect_args={name: value for name, value in settings.items() if name not in place.url.query},
+        )
+    except NoSuchModuleError:
+        raise StoreError(
+            f"SQLAlchemy knows no databases called {place.url.drivername!r}", hint="sqlite and postgresql are known"
+        ) from None
+    except ArgumentError:  # of options; its text may hold a password
+        raise not_understood() from None
+    except ImportError as error:  # also where psycopg is there and its C library is not
+        postgres = place.url.drivername == "postgresql+psycopg"
+        package = "psycopg" if postgres else error.name
+        raise StoreError(
+            f"the database {place} needs the Python package {package!r}",
+            hint="pip install 'convbench[postgres]'" if postgres else f"pip install {package}",
+        ) from error
+    if engine.driver == "psycopg":
+        _wait_with_patience(engine)
+    return engine
+
+
+def _wait_with_patience(engine: Engine) -> None:
+    from convbench.store.psycopg_connection import PatientConnection  # needs psycopg, which is there by now
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: object, record: object, arguments: list[Any], settings: dict[str, Any]) -> PatientConnection:
+        return PatientConnection.opened(*arguments, **settings)
+
+
+#: What libpq is told unless the URL says otherwise.
+_LIBPQ: dict[str, str | int] = {
+    "application_name": "convbench",
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "tcp_user_timeout": ACKNOWLEDGE_TIMEOUT_MS,
+    "options": f"-c lock_timeout={BUSY_TIMEOUT_S * 1000:.0f}",
+}
+
+
+def reading(engine: Engine) -> dict[str, object]:
+    """The execution options of a connection that only reads and sees the database as it was at its first look."""
+    if engine.dialect.name == "postgresql":
+        return {READS: True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    return {READS: True}
+
+
+def _sqlite(path: Path, parameters: str) -> Engine:
+    uri = f"{path.absolute().as_uri()}?{parameters}"
+
+    def connect() -> sqlite3.Connection:
+        # Transactions are begun below, not by the sqlite3 module, which would begin them too late.
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            # Of a file that does not exist yet. A row without rowid that takes more than a quarter of a page is torn
+            # apart; at five processes of five rounds one that folding.py made has 1.6 kB of blocks, at SQLite's 4 KiB.
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            # In WAL mode NORMAL is sound whatever happens; only a power cut may take the last commits, whose cases are
+            # then measured again. FULL would wait for the disk at every commit, between two blocks.
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that writes takes its lock at once: one that read first could not get it later without losing
+        # what it read, and would fail at once where this one waits.
+        reads = connection.get_execution_options().get(READS, False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def schema_version(engine: Engine, place: Place) -> int | None:
+    """The schema version, None where there are no tables of convbench; StoreError where it is none that we know."""
+    with engine.connect().execution_options(**{READS: True}) as connection:
+        if not inspect(connection).has_table(schema.schema.name):
+            return None
+        found = connection.execute(select(schema.schema.c.version)).scalar()
+    if not isinstance(found, int) or not 1 <= found <= schema.VERSION:
+        newer = isinstance(found, int) and found > schema.VERSION
+        hint = "a newer convbench reads it: pip install --upgrade convbench" if newer else "it is damaged"
+        raise StoreError(
+            f"the database {place} has schema version {shown(found)}, this convbench knows versions 1 to "
+            f"{schema.VERSION}",
+            hint=f"{hint}; or {ELSEWHERE}",
+        )
+    return found
+
+
+def _refuse_foreign(engine: Engine, place: Place) -> None:
+    """An SQLite file with tables but none of convbench is another program's. A server's database may be shared, but not
+    with a program whose tables have the names of ours.
+    """
+    with engine.connect().execution_options(**{READS: True}) as connection:
+        tables = inspect(connection).get_table_names()
+    if schema.schema.name in tables:  # another process has made them just now
+        return
+    others = tables if place.path is not None else [name for name in tables if name in schema.metadata.tables]
+    if others:
+        raise StoreError(f"the database {place} belongs to another program (table {others[0]!r})", hint=ELSEWHERE)
+
+
+def _write_ahead(cursor: DBAPICursor) -> None:
+    """Have the file keep a write-ahead log, for ever; not inside a transaction.
+
+    Of processes that do so at once all but one are told at once that the file is locked, whatever the timeout. (The low
+    byte of an error code is its kind, https://sqlite.org/rescode.html.)
+    """
+    end = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(BUSY_PAUSE_S)
+
+
+def _initialize(engine: Engine, place: Place) -> None:
+    if place.path is not None:
+        connection = engine.raw_connection()
+        try:
+            _write_ahead(connection.cursor())
+        finally:
+            connection.close()
+    with _making(engine) as transaction:
+        if inspect(transaction).has_table(schema.schema.name):
+            return  # another process was faster
+        schema.metadata.create_all(transaction)
+        transaction.execute(schema.schema.insert().values(version=schema.VERSION, identity=uuid.uuid4().hex))
+
+
+def _upgrade(engine: Engine) -> None:
+    """Take the tables to the present version; all of it or nothing."""
+    from convbench.store import migrations  # Alembic takes a third of a second to import
+
+    with _making(engine) as transaction:
+        found = transaction.execute(select(schema.schema.c.version)).scalar_one()
+        if found < schema.VERSION:  # else another process was faster
+            migrations.upgrade(transaction, found)
+            transaction.execute(update(schema.schema).values(version=schema.VERSION))
+
+
+@contextmanager
+def _making(engine: Engine) -> Iterator[Connection]:
+    """A transaction that makes or changes tables; one at a time."""
+    with engine.begin() as transaction:
+        if transaction.dialect.name == "postgresql":  # in SQLite every transaction that writes is alone
+            transaction.execute(select(func.pg_advisory_xact_lock(_MAKING)))
+        yield transaction
