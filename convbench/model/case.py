@@ -151,7 +151,9 @@ class Case:
         """Text a person reads: `n8 c64 56x56 -> k64 3x3 s1 p1 forward float32 contiguous cpu`."""
         words = [
             write(value)
-            for value, (default, always, write) in zip(_LABELLED(self), _words(self.problem.rank), strict=True)
+            for value, (default, always, write) in zip(
+                _LABELLED(self), _words(len(self.problem.kernel_size)), strict=True
+            )
             if always or value != default
         ]
         text = " ".join(words)
@@ -199,8 +201,7 @@ def setting(case: Case, name: str) -> object:
 def _identity(case: Case) -> str:
     """Every setting that is not its default as `name=value`, sorted, so that a new axis leaves old texts alone."""
     rest = [(name, getattr(case, name)) for name in CASE_SETTINGS]
-    defaults = _defaults(case.problem.rank)
-    words = [f"{name}={canonical(value)}" for name, value in rest if value != defaults[name]]
+    words = [f"{name}={canonical(value)}" for name, value in rest if value != TABLE[name].default]
     return ";".join(sorted((*_problem_words(case.problem), *words)))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from convbench.model import operators
+from convbench.model.operators import of_rank
 from convbench.model.operators.conv import Convolution
 from convbench.model.operators.given import PaddingMode, PaddingWord, ProblemSettings
 
@@ -47,7 +47,7 @@ class Problem(ProblemSettings):
     @property
     def operator(self) -> Convolution:
         """What the layer computes."""
-        return operators.of_rank(self.rank)
+        return of_rank(len(self.kernel_size))
 
     @property
     def pads(self) -> tuple[tuple[int, int], ...]:

@@ -40,7 +40,7 @@ class Convolution:
 
     def output_size(self, p: ProblemSettings) -> tuple[int, ...]:
         """floor((input + pads - dilation * (kernel - 1) - 1) / stride) + 1, from torch's manual."""
-        return _output_size(p.input_size, self.pads(p), self.dilated_kernel_size(p), p.stride)
+        return _output_size(_geometry(p))
 
     def weight_shape(self, p: ProblemSettings) -> tuple[int, ...]:
         """(out_channels, in_channels / groups, *kernel_size)."""
@@ -51,13 +51,8 @@ class Convolution:
 
         Taps on zero padding are not counted, as in oneDNN's benchdnn; other padding modes multiply real numbers there.
         """
-        zeros = p.padding_mode is PaddingMode.ZEROS
-        sides = zip(p.input_size, self.output_size(p), p.kernel_size, p.stride, p.dilation, self.pads(p), strict=True)
-        taps = math.prod(
-            real_taps(size, out, kernel, stride, dilation, pad[0]) if zeros else out * kernel
-            for size, out, kernel, stride, dilation, pad in sides
-        )
-        return (p.batch_size or 1) * p.out_channels * (p.in_channels // p.groups) * taps
+        channels = (p.batch_size or 1) * p.out_channels * (p.in_channels // p.groups)
+        return channels * _taps(_geometry(p), p.padding_mode)
 
     def refusal(self, p: ProblemSettings) -> str | None:
         """Why torch would refuse this layer on its input, in plain words; None where it would run it.
@@ -67,22 +62,7 @@ class Convolution:
         for name, channels in (("in_channels", p.in_channels), ("out_channels", p.out_channels)):
             if channels % p.groups:
                 return f"{name} ({channels}) must be divisible by groups ({p.groups})"
-        if p.padding is PaddingWord.SAME and any(stride != 1 for stride in p.stride):
-            return f"padding 'same' is not defined for a stride other than 1, and the stride is {units.pair(p.stride)}"
-        pads, mode = self.pads(p), p.padding_mode
-        if mode in (PaddingMode.REFLECT, PaddingMode.CIRCULAR):
-            for name, size, pad in zip(self.dimensions, p.input_size, pads, strict=True):
-                if mode is PaddingMode.REFLECT and max(pad) >= size:
-                    return f"reflect padding must be smaller than the input: {max(pad)} rows at {name} {size}"
-                if mode is PaddingMode.CIRCULAR and max(pad) > size:
-                    return f"circular padding must not wrap around more than once: {max(pad)} rows at {name} {size}"
-        padded = tuple(size + sum(pad) for size, pad in zip(p.input_size, pads, strict=True))
-        extents = self.dilated_kernel_size(p)
-        if any(extent > size for extent, size in zip(extents, padded, strict=True)):
-            dilated = "" if extents == p.kernel_size else f", {units.pair(extents)} with dilation"
-            kernel = f"the kernel ({units.pair(p.kernel_size)}{dilated})"
-            return f"{kernel} is larger than the padded input ({units.pair(padded)})"
-        return None
+        return _refusal(_geometry(p), p.padding_mode, self.dimensions)
 
     def channels_last_refusal(self, p: ProblemSettings) -> str | None:
         """Why the input cannot have torch's memory format with the channels last; None where it can."""
@@ -96,6 +76,13 @@ _NUMBERS = ("no", "one", "two", "three", "four", "five")
 
 
 # The geometry of few layers is that of many: channels and batch do not enter it.
+
+_Sides = tuple[int, ...]
+_Geometry = tuple[_Sides, _Sides, _Sides, _Sides | PaddingWord, _Sides]
+
+
+def _geometry(p: ProblemSettings) -> _Geometry:
+    return p.input_size, p.kernel_size, p.stride, p.padding, p.dilation
 
 
 @lru_cache(maxsize=1024)
@@ -123,14 +110,45 @@ def _dilated(kernel_size: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[i
 
 
 @lru_cache(maxsize=4096)
-def _output_size(
-    input_size: tuple[int, ...], pads: tuple[tuple[int, int], ...], extents: tuple[int, ...], stride: tuple[int, ...]
-) -> tuple[int, ...]:
+def _output_size(geometry: _Geometry) -> _Sides:
+    input_size, kernel_size, stride, padding, dilation = geometry
+    pads, extents = _pads(padding, kernel_size, dilation), _dilated(kernel_size, dilation)
     sides = zip(input_size, pads, extents, stride, strict=True)
     return tuple((size + sum(pad) - extent) // step + 1 for size, pad, extent, step in sides)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
+def _taps(geometry: _Geometry, mode: PaddingMode) -> int:
+    """How many (output, tap) pairs of one channel are work."""
+    input_size, kernel_size, stride, padding, dilation = geometry
+    outputs = _output_size(geometry)
+    if mode is not PaddingMode.ZEROS:
+        return math.prod(outputs) * math.prod(kernel_size)
+    before = [pad[0] for pad in _pads(padding, kernel_size, dilation)]
+    return math.prod(map(real_taps, input_size, outputs, kernel_size, stride, dilation, before))
+
+
+@lru_cache(maxsize=4096)
+def _refusal(geometry: _Geometry, mode: PaddingMode, dimensions: tuple[str, ...]) -> str | None:
+    """Why torch would refuse a layer of this geometry."""
+    input_size, kernel_size, stride, padding, dilation = geometry
+    if padding is PaddingWord.SAME and any(step != 1 for step in stride):
+        return f"padding 'same' is not defined for a stride other than 1, and the stride is {units.pair(stride)}"
+    pads, extents = _pads(padding, kernel_size, dilation), _dilated(kernel_size, dilation)
+    if mode in (PaddingMode.REFLECT, PaddingMode.CIRCULAR):
+        for name, size, pad in zip(dimensions, input_size, pads, strict=True):
+            if mode is PaddingMode.REFLECT and max(pad) >= size:
+                return f"reflect padding must be smaller than the input: {max(pad)} rows at {name} {size}"
+            if mode is PaddingMode.CIRCULAR and max(pad) > size:
+                return f"circular padding must not wrap around more than once: {max(pad)} rows at {name} {size}"
+    padded = tuple(size + sum(pad) for size, pad in zip(input_size, pads, strict=True))
+    if any(extent > size for extent, size in zip(extents, padded, strict=True)):
+        dilated = "" if extents == kernel_size else f", {units.pair(extents)} with dilation"
+        kernel = f"the kernel ({units.pair(kernel_size)}{dilated})"
+        return f"{kernel} is larger than the padded input ({units.pair(padded)})"
+    return None
+
+
 def real_taps(size: int, out: int, kernel: int, stride: int, dilation: int, before: int) -> int:
     """How many (output, tap) pairs along one dimension read the input and not the padding before or after it."""
     if out < 1:

