@@ -89,7 +89,7 @@ def ab(
             )
         except KeyboardInterrupt:
             shown.close()
-            say("interrupted: convbench does not store an ab; the next ab measures everything again")
+            say("an interrupted ab is not stored; the next ab measures everything again")
             raise
         finally:
             shown.close()

@@ -746,7 +746,7 @@ def test_ctrl_c_in_a_verb_is_reported(command: Command, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(measure, "ab", interrupted)
     said = command("ab", "sweep.yaml")
-    told = "interrupted: convbench does not store an ab; the next ab measures everything again\ninterrupted\n"
+    told = "an interrupted ab is not stored; the next ab measures everything again\ninterrupted\n"
     assert (said.code, said.out, said.err) == (130, "", told)
 
 
