@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "convbench"
-ROOMS = ("analysis", "report")
+ROOMS = ("actions", "analysis", "cli", "conduct", "measure", "report", "sweep")
 #: Not held yet.
 LATER = {
     "report/pages/static/geometry.js",

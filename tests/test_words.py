@@ -41,7 +41,7 @@ PHRASES = (
 #: What else may stand there, by file: names in files and databases that were written before 2026-11-28.
 EXCEPTIONS = {
     "convbench/cli/ab.py": ("epochs", '"--epochs"', "--epochs"),
-    "convbench/model/serial.py": ('"compute_canary_s"', '"memory_canary_s"', '"pass_index"', '"passes"'),
+    "convbench/model/reading.py": ('"compute_canary_s"', '"memory_canary_s"', '"pass_index"', '"passes"'),
     "convbench/model/variables.py": ("|PASS|",),
     "convbench/store/folding.py": ("pass_index",),
     "convbench/store/identity.py": ('"passes"', "`passes`"),

@@ -173,7 +173,7 @@ CHECK_FACTS = facts_of(Check)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseFacts:
-    """What a worker finds of a case beside its blocks, most of it in the first pass alone; None where it was not found.
+    """What a worker finds of a case beside its blocks, mostly in the first process alone; None where it found nothing.
 
     A new fact has a default. The column of `threads` is that of the setting.
     """

@@ -22,7 +22,7 @@ from convbench.model.variables import HIDDEN, is_secret
 MOST_VALUES = 10_000_000
 #: Each LONG_TEXT characters of a text count as one more value, so that aliases of long texts are limited too.
 LONG_TEXT = 100
-#: The maximum nesting; a sweep has five levels (one number of a [height, width] in an axis).
+#: The maximum nesting; a sweep has five levels (one number of a list of sizes in an axis).
 DEEPEST = 10
 #: Maximum number of mistakes reported for a file; reading stops at the next one.
 MOST_MISTAKES = 50
