@@ -712,9 +712,7 @@ def test_a_print_reads_as_paper(browser: Browser, file: Path, tmp_path: Path) ->
         headings = page.locator("#case-table thead th:visible .dt-column-title").all_inner_texts()
         assert headings[:4] == ["case", "check", "count", "floor us"] and headings[-1] == "implementation"
         assert len(headings) < 15 and "dtype" not in headings
-        assert page.inner_text(".paper-only").startswith(
-            "Not printed: the settings, which each case's name has, GB/s"
-        )
+        assert page.inner_text(".paper-only").startswith("Not printed: the settings, which each case's name has, GB/s")
         page.pdf(path=tmp_path / "report.pdf")
         content = (tmp_path / "report.pdf").read_bytes()
         assert content.startswith(b"%PDF") and content.count(b"/Type /Page\n") + content.count(b"/Type /Page ") >= 4
