@@ -122,7 +122,7 @@ facts = st.builds(
 visits = st.builds(
     result.Visit,
     case_id=st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=12, max_size=12),
-    pass_index=st.integers(0, 9),
+    process_index=st.integers(0, 9),
     status=st.sampled_from(result.Status),
     reason=maybe | texts,
     facts=facts,

@@ -499,7 +499,7 @@ def test_results_of_little_precision_are_told() -> None:
     )
     unknown = synthetic.with_facts(told, check=None)
     [bare] = of_kind(findings(run(exact, unknown)), FindingKind.INACCURATE)
-    assert "than was asked for: " in bare.sentence
+    assert "than requested: " in bare.sentence
     assert told.facts.check is not None
     hidden = synthetic.with_facts(told, check=replace(told.facts.check, max_error=40.0))  # among many terms, say
     [found] = of_kind(findings(run(exact, hidden)), FindingKind.INACCURATE)

@@ -90,7 +90,7 @@ def test_a_fact_of_a_case_is_read_stored_exported_and_shown(name: str, tmp_path:
     run = synthetic.empty_run()
     with Store.create(str(tmp_path / "runs.db")) as store:
         store.begin(run, [CASE], [], Writer.of_this_process(), digest="d")
-        store.append(run.id, [Visit(case_id=CASE.id, pass_index=0, status=Status.PASSED, facts=read)])
+        store.append(run.id, [Visit(case_id=CASE.id, process_index=0, status=Status.PASSED, facts=read)])
         assert store.visits(run.id)[CASE.id][0].facts == read
         store.finish(run.id, RunState.FINISHED, run.started_at)
         loaded = store.load(run.id)
@@ -113,7 +113,7 @@ def test_a_fact_of_a_block_is_read_packed_and_shown(name: str) -> None:
     timing = client({**TIMED, "busy_s": 1.0}).block(0, 0.1, deadline_s=1)
     assert isinstance(timing, Timing)
     assert getattr(timing, name) == TIMED[name]
-    block = Block(pass_index=0, round_index=0, order=1, start_s=0.5, memory_probe_s=0.5, **timing.facts)
+    block = Block(process_index=0, round_index=0, order=1, start_s=0.5, memory_probe_s=0.5, **timing.facts)
     assert unpack_blocks(pack_blocks([block])) == (block,)
     assert BLOCK_LAYOUTS[LAYOUT].count(name) == 1
     assert (not row.heading) == (name in NOT_SHOWN)
@@ -140,7 +140,7 @@ def test_a_fact_with_a_heading_has_a_column_with_its_words(rows: dict[str, Fact]
 
 def test_the_first_layout_is_that_of_all_stored_blocks() -> None:
     assert BLOCK_LAYOUTS[1] == (
-        *("pass_index", "round_index", "order", "start_s", "iterations", "samples", "minimum_s", "q1_s", "median_s"),
+        *("process_index", "round_index", "order", "start_s", "iterations", "samples", "minimum_s", "q1_s", "median_s"),
         *("q3_s", "p95_s", "mean_s", "host_s", "compute_probe_s", "memory_probe_s", "page_faults"),
     )
     assert {field.name for field in fields(Block)} == set(BLOCK_LAYOUTS[LAYOUT])
@@ -222,7 +222,7 @@ def written(found):
 client = WorkerClient(Transport(), WorkerSettings())
 facts = client.prepare(0, case, check=True, seed=1, deadline_s=60).facts
 timing = client.block(0, 0.001, deadline_s=60)
-block = Block(pass_index=0, round_index=0, order=1, start_s=0.5, memory_probe_s=0.5, **timing.facts)
+block = Block(process_index=0, round_index=0, order=1, start_s=0.5, memory_probe_s=0.5, **timing.facts)
 run = synthetic.empty_run()
 told = {}
 with Store.open(sys.argv[1]) as store:
@@ -233,7 +233,7 @@ with Store.create(sys.argv[1]) as store:
     run = replace(run, started_at="2027-01-01T00:00:00+00:00")
     store.begin(run, [case], [], Writer.of_this_process(), digest="d")
     store.append(run.id, [
-        Visit(case_id=case.id, pass_index=0, status=Status.PASSED, facts=facts, blocks=pack_blocks([block]))
+        Visit(case_id=case.id, process_index=0, status=Status.PASSED, facts=facts, blocks=pack_blocks([block]))
     ])
     store.finish(run.id, RunState.FINISHED, "2027-01-01T00:00:00+00:00")
     told["new"] = written(store.load(run.id))

@@ -188,7 +188,7 @@ def test_the_ci_installs_what_is_installed_here(
 
 def test_what_lies_on_this_machine_alone_is_not_installed_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, {"url": "file:///home/somebody/convbench", "dir_info": {}})
-    with pytest.raises(RequestError, match="from this machine") as refused:
+    with pytest.raises(RequestError, match="of this machine") as refused:
         installed_from()
     assert refused.value.hint is not None and "--install" in refused.value.hint
 

@@ -61,8 +61,7 @@ from convbench.model.result import (
     merge,
     pack_blocks,
 )
-from convbench.store import Store, Writer, digest, loading, new_run_id, patience
-from convbench.store import place as places
+from convbench.store import Store, Writer, digest, loading, new_run_id, opening, patience
 from convbench.store import schema as store_schema
 from convbench.store.place import Place
 
@@ -148,7 +147,7 @@ def begin(
 def with_engine(url: str, *, reads: bool = False) -> Iterator[tuple[Store, Engine]]:
     """A store to write, or to read alone, and the engine whose connections it takes."""
     place = Place.of(url)
-    engine, version = places.open_to_read(place) if reads else (places.create(place), store_schema.VERSION)
+    engine, version = opening.open_to_read(place) if reads else (opening.create(place), store_schema.VERSION)
     with Store(engine, place, version=version) as store:
         yield store, engine
 
