@@ -5,6 +5,7 @@ Needs psycopg, which whoever has an SQLite database may lack: imported where a s
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import selectors
 from typing import Any, Self, TypeVar
@@ -54,6 +55,9 @@ class PatientConnection(psycopg.Connection[Any]):
             return answer
         except (_SilentError, KeyboardInterrupt):
             self.pgconn.finish()
+            # Closed here, the generator cannot complain of the lost connection once it is collected.
+            with contextlib.suppress(psycopg.Error):
+                gen.close()
             raise
 
 
