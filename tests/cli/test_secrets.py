@@ -56,6 +56,7 @@ def test_fifty_secrets_are_made_up() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # some twenty commands, of which several import torch
 def test_no_secret_reaches_any_output(tmp_path: Path) -> None:
     """Real workers once; every verb, every file that it leaves, both streams."""
     text = SWEEP.replace(", Other: *key", "").replace("{}, ", "")
