@@ -88,10 +88,10 @@ class Rows:
         return [metrics.LAUNCH if late else roof for late, roof in zip(launching, self.limits.bound, strict=True)]
 
     @cached_property
-    def efficiency(self) -> list[float | None]:
+    def efficiency(self) -> estimate.Floats:
         """Attainable time over the floor of each case."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return numbers(self.limits.attainable_s / self.estimates.floor_s)
+            return self.limits.attainable_s / self.estimates.floor_s
 
     @cached_property
     def flops(self) -> list[int]:
@@ -103,10 +103,10 @@ class Rows:
         """Bytes of one iteration of each case."""
         return [case.bytes for case in self.cases]
 
-    def rates(self, work: list[int]) -> list[float | None]:
+    def rates(self, work: list[int]) -> estimate.Floats:
         """Work per second at the floor."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return numbers(np.asarray(work, dtype=np.float64) / self.estimates.floor_s)
+            return np.asarray(work, dtype=np.float64) / self.estimates.floor_s
 
 
 class ColumnType(StrEnum):
@@ -129,9 +129,23 @@ class Column:
     unit: str = ""
 
 
-def numbers(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[float | None]:
+def numbers(values: estimate.Floats) -> list[float | None]:
     """Floats, with None for numbers that were not measured and are not finite."""
     return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
+
+
+def _number(heading: str, about: str, of: Callable[[Rows], estimate.Floats], unit: str = "") -> Column:
+    return Column(
+        kind=ColumnType.NUMBER, heading=heading, about=about, unit=unit, values=lambda rows: [*numbers(of(rows))]
+    )
+
+
+def _count(heading: str, about: str, of: Callable[[Rows], list[int]], unit: str = "") -> Column:
+    return Column(kind=ColumnType.INTEGER, heading=heading, about=about, unit=unit, values=lambda rows: [*of(rows)])
+
+
+def _words(heading: str, about: str, of: Callable[[Rows], list[Value]]) -> Column:
+    return Column(kind=ColumnType.TEXT, heading=heading, about=about, values=of)
 
 
 def _text(heading: str, about: str, of: Callable[[Case], str | None]) -> Column:
@@ -168,30 +182,18 @@ def _sides(heading: str, about: str, of: Callable[[Problem], tuple[int, ...] | s
 
 
 def _result(heading: str, about: str, of: Callable[[Result], str | None]) -> Column:
-    def values(rows: Rows) -> list[Value]:
-        return [of(result) if result else None for result in rows.results]
-
-    return Column(kind=ColumnType.TEXT, heading=heading, about=about, values=values)
-
-
-def _measured(heading: str, about: str, name: str, unit: str = "") -> Column:
-    def values(rows: Rows) -> list[Value]:
-        return [*numbers(getattr(rows.estimates, name))]
-
-    return Column(kind=ColumnType.NUMBER, heading=heading, about=about, unit=unit, values=values)
-
-
-def _counted(heading: str, about: str, name: str) -> Column:
-    def values(rows: Rows) -> list[Value]:
-        counted: list[Value] = getattr(rows.estimates, name).tolist()
-        return counted
-
-    return Column(kind=ColumnType.INTEGER, heading=heading, about=about, values=values)
+    return _words(heading, about, lambda rows: [of(result) if result else None for result in rows.results])
 
 
 def _threads(rows: Rows) -> list[Value]:
     pairs = zip(rows.cases, rows.results, strict=True)
     return [(result and result.facts.threads) or case.threads for case, result in pairs]
+
+
+def _over_roof(rows: Rows) -> list[Value]:
+    ran = [result.facts.implementation if result else None for result in rows.results]
+    found = zip(numbers(rows.efficiency), rows.limits.bound, ran, strict=True)
+    return [metrics.over_roof(efficiency or 0.0, bound, implementation) for efficiency, bound, implementation in found]
 
 
 def _fact(row: Fact, values: Callable[[Rows], list[Value]]) -> Column:
@@ -270,11 +272,8 @@ COLUMNS: dict[str, Column] = {
     "case_id": _text("case", "short stable hash of the settings", lambda c: c.id),
     "label": _text("label", "the case in words, after the label that the sweep gives it", lambda c: c.label),
     "status": _result("status", "how the case ended; empty where no process has reached it", lambda r: r.status.value),
-    "reason": Column(
-        kind=ColumnType.TEXT,
-        heading="reason",
-        about="why it did not pass",
-        values=lambda rows: [result.reason if result else NOT_REACHED for result in rows.results],
+    "reason": _words(
+        "reason", "why it did not pass", lambda r: [result.reason if result else NOT_REACHED for result in r.results]
     ),
     **_settings("direction", "batch_size", "in_channels", "out_channels"),
     **_spatial("input"),
@@ -285,41 +284,28 @@ COLUMNS: dict[str, Column] = {
         "expected output shape", "shape of the forward output by convbench's formula", lambda p: p.output_shape
     ),
     **_facts("output_shape", "max_error"),
-    "floor_s": _measured("floor", "time of the code without disturbance: the lowest block minimum", "floor_s", "s"),
-    "typical_s": _measured("typical", "usual time on this machine: the median of blocks", "typical_s", "s"),
-    "spread": _measured("spread", "highest process floor over the lowest, minus 1", "spread"),
-    "support": _measured("support", "share of blocks within 3 % of the floor", "support"),
-    "processes": _counted("processes", "fresh processes that timed it", "processes"),
-    "blocks": _counted("blocks", "blocks timed", "blocks"),
-    "samples": _counted("samples", "timed stretches in all blocks", "samples"),
-    "flops": Column(
-        kind=ColumnType.INTEGER,
-        heading="FLOPs",
-        about="operations of one iteration: 2 per multiply-add, without taps on zero padding",
-        unit="FLOP",
-        values=lambda rows: [*rows.flops],
+    "floor_s": _number(
+        "floor", "time of the code without disturbance: the lowest block minimum", lambda r: r.estimates.floor_s, "s"
     ),
-    "bytes": Column(
-        kind=ColumnType.INTEGER,
-        heading="bytes",
-        about="bytes of one iteration: every operand read once, every result written once",
-        unit="B",
-        values=lambda rows: [*rows.bytes],
+    "typical_s": _number(
+        "typical", "usual time on this machine: the median of blocks", lambda r: r.estimates.typical_s, "s"
     ),
-    "tflops": Column(
-        kind=ColumnType.NUMBER,
-        heading="TFLOP/s",
-        about="operations per second at the floor",
-        unit="TFLOP/s",
-        values=lambda rows: [rate and rate / 1e12 for rate in rows.rates(rows.flops)],
+    "spread": _number("spread", "highest process floor over the lowest, minus 1", lambda r: r.estimates.spread),
+    "support": _number("support", "share of blocks within 3 % of the floor", lambda r: r.estimates.support),
+    "processes": _count("processes", "fresh processes that timed it", lambda r: r.estimates.processes.tolist()),
+    "blocks": _count("blocks", "blocks timed", lambda r: r.estimates.blocks.tolist()),
+    "samples": _count("samples", "timed stretches in all blocks", lambda r: r.estimates.samples.tolist()),
+    "flops": _count(
+        "FLOPs",
+        "operations of one iteration: 2 per multiply-add, without taps on zero padding",
+        lambda r: r.flops,
+        "FLOP",
     ),
-    "gbps": Column(
-        kind=ColumnType.NUMBER,
-        heading="GB/s",
-        about="bytes per second at the floor",
-        unit="GB/s",
-        values=lambda rows: [rate and rate / 1e9 for rate in rows.rates(rows.bytes)],
+    "bytes": _count(
+        "bytes", "bytes of one iteration: every operand read once, every result written once", lambda r: r.bytes, "B"
     ),
+    "tflops": _number("TFLOP/s", "operations per second at the floor", lambda r: r.rates(r.flops) / 1e12, "TFLOP/s"),
+    "gbps": _number("GB/s", "bytes per second at the floor", lambda r: r.rates(r.bytes) / 1e9, "GB/s"),
     **_facts("page_faults", "implementation"),
     "stop_reason": _result("stopped by", "why no more blocks were measured", lambda r: r.stop_reason.value),
     "count": _integer("count", "times the layer occurs in the network", lambda c: c.count),
@@ -330,74 +316,53 @@ COLUMNS: dict[str, Column] = {
     **_settings("deterministic", "cudnn_benchmark", "env"),
     "parameters": _problem("parameters", "weights and biases", lambda p: p.parameters),
     **_facts("method", "timer", "note"),
-    "repeats_within": Column(
-        kind=ColumnType.NUMBER,
-        heading="repeats within",
-        about="the next run's floor is within this ratio of this one in 9 of 10 runs",
-        values=lambda rows: [*numbers(rows.repeats_within)],
+    "repeats_within": _number(
+        "repeats within",
+        "the next run's floor is within this ratio of this one in 9 of 10 runs",
+        lambda r: r.repeats_within,
     ),
     **_facts("p95_s", "host_s"),
-    "images_per_second": Column(
-        kind=ColumnType.NUMBER,
-        heading="images/s",
-        about="images per second at the floor",
-        unit="1/s",
-        values=lambda rows: [*rows.rates([case.problem.batch_size or 1 for case in rows.cases])],
+    "images_per_second": _number(
+        "images/s",
+        "images per second at the floor",
+        lambda r: r.rates([case.problem.batch_size or 1 for case in r.cases]),
+        "1/s",
     ),
-    "attainable_s": Column(
-        kind=ColumnType.NUMBER,
-        heading="attainable",
-        about="the shortest time that the measured roofs of this machine allow",
-        unit="s",
-        values=lambda rows: [*numbers(rows.limits.attainable_s)],
+    "attainable_s": _number(
+        "attainable",
+        "the shortest time that the measured roofs of this machine allow",
+        lambda r: r.limits.attainable_s,
+        "s",
     ),
-    "efficiency": Column(
-        kind=ColumnType.NUMBER,
-        heading="efficiency",
-        about="attainable time over the floor, as a ratio",
-        values=lambda rows: [*rows.efficiency],
-    ),
-    "bound": Column(
-        kind=ColumnType.TEXT,
-        heading="nearer roof",
-        about="the roof that allows less, compute or memory; efficiency is the distance from it. "
+    "efficiency": _number("efficiency", "attainable time over the floor, as a ratio", lambda r: r.efficiency),
+    "bound": _words(
+        "nearer roof",
+        "the roof that allows less, compute or memory; efficiency is the distance from it. "
         "It is launch where the host takes longer to launch the case than the device to run it",
-        values=lambda rows: [*rows.bound],
+        lambda r: [*r.bound],
     ),
-    "over_roof": Column(
-        kind=ColumnType.TEXT,
-        heading="over the roof",
-        about="why a case is faster than the roofs allow",
-        values=lambda rows: [
-            metrics.over_roof(efficiency or 0.0, bound, result.facts.implementation if result else None)
-            for efficiency, bound, result in zip(rows.efficiency, rows.limits.bound, rows.results, strict=True)
-        ],
+    "over_roof": _words("over the roof", "why a case is faster than the roofs allow", _over_roof),
+    "allocator_penalty": _number(
+        "allocator cost",
+        "how much longer it takes with the system's allocator, as a ratio",
+        lambda r: r.allocator_penalty,
     ),
-    "allocator_penalty": Column(
-        kind=ColumnType.NUMBER,
-        heading="allocator cost",
-        about="how much longer it takes with the system's allocator, as a ratio",
-        values=lambda rows: [*numbers(rows.allocator_penalty)],
+    "system_page_faults": _number(
+        "system page faults",
+        "minor page faults per iteration with the system's allocator",
+        lambda r: estimate.estimate(r.system).median_block["page_faults"],
     ),
-    "system_page_faults": Column(
-        kind=ColumnType.NUMBER,
-        heading="system page faults",
-        about="minor page faults per iteration with the system's allocator",
-        values=lambda rows: [*numbers(estimate.estimate(rows.system).median_block["page_faults"])],
-    ),
-    "framework_overhead_s": Column(
-        kind=ColumnType.NUMBER,
-        heading="overhead",
-        about="time of backward outside its kernels, in autograd; below zero is noise",
-        unit="s",
-        values=lambda rows: [*numbers(rows.overhead_s)],
+    "framework_overhead_s": _number(
+        "overhead",
+        "time of backward outside its kernels, in autograd; below zero is noise",
+        lambda r: r.overhead_s,
+        "s",
     ),
     **_facts("first_call_s", "peak_bytes", "reorder_share"),
-    "noise": Column(
-        kind=ColumnType.NUMBER,
-        heading="noise",
-        about="how many times slower the probe was around this case's blocks than at its fastest",
-        values=lambda rows: [*numbers(rows.noise.of_case)],
+    "noise": _number(
+        "noise",
+        "how many times slower the probe was around this case's blocks than at its fastest",
+        lambda r: r.noise.of_case,
     ),
 }
 
