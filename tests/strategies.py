@@ -88,7 +88,7 @@ def rising(made: result.Block) -> result.Block:
 
 blocks = st.builds(
     result.Block,
-    **dict.fromkeys(result.BLOCK_LAYOUTS[1], _single)
+    **dict.fromkeys(result.BLOCK_LAYOUTS[result.LAYOUT], _single)
     | dict.fromkeys((*result.QUANTILES, "mean_s"), st.floats(2**-99, 2**99, width=32))
     | {
         "process_index": st.integers(0, 9999),
@@ -129,7 +129,7 @@ visits = st.builds(
     blocks=packed,
     system_blocks=packed,
     kernel_blocks=packed,
-    layout=st.just(1),
+    layout=st.just(result.LAYOUT),
     stop_reason=st.sampled_from(result.StopReason),
     complete=st.booleans(),
 )
@@ -140,9 +140,9 @@ results = st.builds(
     reason=maybe | texts,
     facts=facts,
     stop_reason=st.sampled_from(result.StopReason),
-    blocks=st.lists(st.tuples(st.just(1), packed), max_size=3).map(tuple),
-    system_blocks=st.lists(st.tuples(st.just(1), packed), max_size=1).map(tuple),
-    kernel_blocks=st.lists(st.tuples(st.just(1), packed), max_size=1).map(tuple),
+    blocks=st.lists(st.tuples(st.just(result.LAYOUT), packed), max_size=3).map(tuple),
+    system_blocks=st.lists(st.tuples(st.just(result.LAYOUT), packed), max_size=1).map(tuple),
+    kernel_blocks=st.lists(st.tuples(st.just(result.LAYOUT), packed), max_size=1).map(tuple),
 )
 rejections = st.builds(result.Rejection, label=texts, reason=texts)
 measures = st.builds(

@@ -10,6 +10,7 @@ from zlib import crc32
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction, PaddingWord, Problem
 from convbench.model.result import (
+    LAYOUT,
     NAN,
     Block,
     CaseFacts,
@@ -177,7 +178,7 @@ def result(
             note=None,
         ),
         stop_reason=stop_reason if timed else StopReason.STATUS,
-        blocks=tuple((1, packed) for packed in by_process),
+        blocks=tuple((LAYOUT, packed) for packed in by_process),
     )
 
 

@@ -22,7 +22,7 @@ from convbench.analysis.comparison.judgment import Comparison, Judgment, Verdict
 from convbench.errors import NotComparableError
 from convbench.model.case import Cache, Case, MemoryFormat
 from convbench.model.problem import PaddingWord, Problem
-from convbench.model.result import Block, Git, ProcessFacts, Rejection, Run, Status, pack_blocks
+from convbench.model.result import LAYOUT, Block, Git, ProcessFacts, Rejection, Run, Status, pack_blocks
 from convbench.model.threshold import Special, Thresholds
 from convbench.report.text.compare import compare_text, verdict_text
 
@@ -218,7 +218,7 @@ def test_no_order_matters(sides: list[tuple[list[float], list[float]]], chance: 
         for result in one.results:
             made = list(synthetic.blocks_of(result))
             chance.shuffle(made)
-            results.append(replace(result, blocks=((1, pack_blocks(made)),)))
+            results.append(replace(result, blocks=((LAYOUT, pack_blocks(made)),)))
         chance.shuffle(results)
         return replace(one, results=tuple(results))
 
@@ -532,7 +532,7 @@ def probes(one: Run, *, compute: float = 1.0, memory: float = 1.0, only_process:
     return replace(
         one,
         results=tuple(
-            replace(result, blocks=((1, pack_blocks(scaled(block) for block in synthetic.blocks_of(result))),))
+            replace(result, blocks=((LAYOUT, pack_blocks(scaled(block) for block in synthetic.blocks_of(result))),))
             for result in one.results
         ),
     )
@@ -708,7 +708,7 @@ def test_causes_of_a_case() -> None:
     base, new = run([STEADY]), run([times(2)])
     faulty = replace(
         synthetic.with_facts(new.results[0], implementation="Slow2d"),
-        blocks=((1, pack_blocks(blocks(times(2), page_faults=1144.0))),),
+        blocks=((LAYOUT, pack_blocks(blocks(times(2), page_faults=1144.0))),),
     )
     base = replace(base, results=(synthetic.with_facts(base.results[0], implementation="Mkldnn jit:avx2"),))
     judgment = only(compare(base, replace(new, results=(faulty,))))

@@ -21,7 +21,7 @@ from convbench.analysis.history.history import Series, differences_at, trends
 from convbench.errors import RequestError, RunNotFoundError
 from convbench.measure import estimate
 from convbench.measure.alike import equal_floors
-from convbench.model.result import Git, Run, Status, pack_blocks
+from convbench.model.result import LAYOUT, Git, Run, Status, pack_blocks
 from convbench.model.threshold import Thresholds
 from convbench.report.text.history import history_text, sparkline
 from convbench.store import Store
@@ -91,7 +91,7 @@ def floors_of(*runs: Sequence[Sequence[float]]) -> tuple[list[float], list[bool]
     (one,) = blocks(1.0, processes=1, rounds=1)
     held = [
         [
-            (1, pack_blocks([replace(one, process_index=p, round_index=r, minimum_s=low)]))
+            (LAYOUT, pack_blocks([replace(one, process_index=p, round_index=r, minimum_s=low)]))
             for p, lows in enumerate(processes)
             for r, low in enumerate(lows)
         ]
