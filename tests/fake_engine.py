@@ -37,6 +37,25 @@ GLIBC: Mapping[str, Json] = {"libc": "glibc 2.36"}
 STATE: Mapping[str, Json] = {"ticks": None, "throttled": None, "load": None, "frequency_hz": None}
 
 
+class Answering:
+    """A transport whose worker always answers the same."""
+
+    def __init__(self, answer: dict[str, Json]) -> None:
+        self._answer = answer
+
+    def request(self, message: Message, *, deadline_s: float) -> dict[str, Json]:
+        return self._answer
+
+    def wait_until_up(self, *, deadline_s: float) -> None:
+        pass
+
+    def is_alive(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
 @dataclass
 class Script:
     """What workers do: seconds per iteration and misdeeds, by the layer's in_channels, which tests use as a name."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-import pytest
 import torch
 
 from convbench.model.problem import PaddingMode, PaddingWord, Problem
@@ -17,15 +15,6 @@ CPU = torch.device("cpu")
 DIRECTIONS = tuple(PRODUCES)
 GRADIENTS = ("backward", "train_step")
 PLAIN = Problem(in_channels=6, out_channels=8, kernel_size=(3, 3), input_size=(9, 11), padding=(1, 1), batch_size=3)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Beside a busy process, two threads make these tiny layers a hundred times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def spec(problem: Problem, direction: str = "forward", module: str = "torch.nn.Conv2d", **settings: object) -> Spec:

@@ -104,7 +104,7 @@ class Server:
             cwd=folder,
             capture_output=True,
             text=True,
-            **self._account,  # type: ignore[call-overload]
+            **self._account,
         )
         if made.returncode:
             raise NoServerError(f"initdb failed: {made.stderr.strip()}")
@@ -120,7 +120,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the tests, which then stop it
-                **self._account,  # type: ignore[call-overload]
+                **self._account,
             )
         end = time.monotonic() + PATIENCE_S
         while True:

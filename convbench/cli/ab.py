@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convbench.cli.interrupt import sigterm_as_interrupt
-from convbench.cli.options import Config, app
+from convbench.cli.options import Config
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.cli.output import flush, say, show
 from convbench.cli.page import PageFile, WithoutPage, check_page, write_page
@@ -36,7 +36,6 @@ _HELP = {
 }
 
 
-@app.command()
 def ab(
     config: Config,
     a_python: Annotated[str | None, _side("A", "python", "EXE")] = None,

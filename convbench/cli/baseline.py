@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from convbench.cli.options import STORED_HELP, Database, app, database_of, send_waiting_results
+from convbench.cli.options import STORED_HELP, Database, database_of, send_waiting_results
 from convbench.cli.output import show
 from convbench.errors import RequestError
 from convbench.units import line
@@ -14,9 +14,6 @@ from convbench.units import line
 baseline = typer.Typer(
     help="Give stored runs names, to compare other runs with.", rich_markup_mode=None, no_args_is_help=True
 )
-
-
-app.add_typer(baseline, name="baseline")
 
 
 BaselineName = Annotated[

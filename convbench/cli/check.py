@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from convbench.cli.options import app
 from convbench.cli.output import show
 
 
-@app.command()
 def check() -> None:
     """Check this machine for what disturbs measurements."""
     from convbench.actions import measure

@@ -8,14 +8,12 @@ from typing import Annotated
 
 import typer
 
-from convbench.cli.options import app
 from convbench.cli.output import say, show
 from convbench.errors import RequestError
 from convbench.store.files import write_bytes
 from convbench.units import line
 
 ci = typer.Typer(help="Set up a CI that checks layer speed.", rich_markup_mode=None, no_args_is_help=True)
-app.add_typer(ci, name="ci")
 
 #: Characters allowed in a sweep's path: the workflow uses it in cache keys and comment markers.
 _PATH = re.compile(r"[\w./+=-]+")

@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from convbench.cli.options import RUN_HELP, AcrossEnvironments, Database, app, database_of
+from convbench.cli.options import RUN_HELP, AcrossEnvironments, Database, database_of
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.cli.output import flush, show
 from convbench.cli.page import PageFile, WithoutPage, check_page, write_page
 
 
-@app.command()
 def compare(
     base: Annotated[str, typer.Argument(metavar="BASE", help="The run to compare with, in any form allowed for NEW.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help=RUN_HELP)],

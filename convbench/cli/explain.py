@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convbench.cli.options import Database, app, database_of
+from convbench.cli.options import Database, database_of
 from convbench.cli.output import flush, say, show
 from convbench.errors import ExitCode, RequestError
 from convbench.model.operators import DEFAULT_OPERATOR
@@ -24,7 +24,6 @@ def _setting(help_text: str) -> typer.models.OptionInfo:
     return option
 
 
-@app.command()
 def explain(
     case: Annotated[str | None, typer.Argument(metavar="CASE", help="The id of a stored case.")] = None,
     in_channels: Annotated[str | None, _setting("Channels of the input.")] = None,

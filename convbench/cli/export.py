@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from convbench.cli.options import Database, RunRef, app, database_of
+from convbench.cli.options import Database, RunRef, database_of
 from convbench.cli.output import show_bytes
 from convbench.store.files import check_writable, write_bytes
 
 
-@app.command()
 def export(
     run: RunRef = "latest",
     form: Annotated[

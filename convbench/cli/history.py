@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from convbench.cli.options import Database, app, database_of, send_waiting_results
+from convbench.cli.options import Database, database_of, send_waiting_results
 from convbench.cli.output import show
 
 
-@app.command()
 def history(
     case: Annotated[str, typer.Argument(metavar="CASE", help="A case id or a unique prefix of one.")],
     branch: Annotated[

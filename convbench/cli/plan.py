@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from convbench.cli.options import Config, Database, app, database_of
+from convbench.cli.options import Config, Database, database_of
 from convbench.cli.output import show
 from convbench.errors import ExitCode
 
 
-@app.command()
 def plan(
     config: Config,
     all_cases: Annotated[bool, typer.Option("--all", help="Print all cases instead of the first 40.")] = False,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from convbench.cli.options import Database, RunRef, app, database_of, send_waiting_results, write_index
+from convbench.cli.options import Database, RunRef, database_of, send_waiting_results, write_index
 from convbench.cli.output import show
 from convbench.units import line
 
 
-@app.command()
 def report(run: RunRef = "latest", db: Database = None) -> None:
     """Write the report of a stored run."""
     from convbench.actions import pages, read

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from convbench.cli.options import Database, app, database_of
+from convbench.cli.options import Database, database_of
 from convbench.cli.output import show_bytes
 from convbench.store.files import write_bytes
 
 
-@app.command()
 def repro(
     case: Annotated[str, typer.Argument(metavar="CASE", help="A case id or a unique prefix of one.")],
     output: Annotated[

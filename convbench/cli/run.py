@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convbench.cli.options import AcrossEnvironments, Config, Database, app, database_of, write_index
+from convbench.cli.options import AcrossEnvironments, Config, Database, database_of, write_index
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.cli.output import flush, say, show
 from convbench.cli.page import write_page
@@ -28,7 +28,6 @@ from convbench.cli.interrupt import sigterm_as_interrupt
 PRINTED_FINDINGS = 3
 
 
-@app.command()
 def run(
     config: Config,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start a new run instead of resuming.")] = False,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from convbench.cli.options import Database, app, database_of, send_waiting_results
+from convbench.cli.options import Database, database_of, send_waiting_results
 from convbench.cli.output import show
 
 
-@app.command()
 def runs(db: Database = None) -> None:
     """List the stored runs, newest first."""
     from convbench.report.text.runs import runs_text

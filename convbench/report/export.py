@@ -108,7 +108,7 @@ def to_parquet(run: Run) -> bytes:
     Raises RequestError where pyarrow is not installed.
     """
     try:
-        import pyarrow as pa  # type: ignore[import-untyped]  # it has no types
+        import pyarrow as pa
         from pyarrow import parquet
     except ImportError:
         raise RequestError("parquet needs pyarrow", hint="pip install 'convbench[parquet]'") from None

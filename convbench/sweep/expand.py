@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 from convbench.errors import Mistake, RequestError, SweepError
 from convbench.model.case import Case
@@ -72,7 +73,7 @@ def cases(sweep: Sweep) -> Plan:
                     count, label = again.get(key) or (first.count, first.given_label)
                     again[key] = (count + entry.count, label or entry.label)
                     continue
-                case = Case(problem=problem, given_label=entry.label, count=entry.count, **chosen)  # type: ignore[arg-type]  # read by KINDS
+                case = Case(problem=problem, given_label=entry.label, count=entry.count, **chosen)
                 found[key] = case
                 if reason := refusal or case.unsuitable():
                     reasons[key] = reason
@@ -107,7 +108,7 @@ def case_of(options: Mapping[str, str]) -> Case:
         raise RequestError(wrong, hint=next((mistake.hint for mistake in found if mistake.hint), None))
     problem = _resolve({name: value for name, value in read.items() if name in PROBLEM_SETTINGS})
     settings = {name: value for name, value in read.items() if name in CASE_SETTINGS}
-    return Case(problem=problem, **settings)  # type: ignore[arg-type]  # every value was read by its kind
+    return Case(problem=problem, **settings)
 
 
 def _place(mistake: Mistake) -> str:
@@ -120,9 +121,10 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-_Settings = dict[str, Value]
+#: Values by the names of settings. Each was read by its setting's kind, which the types cannot say.
+_Settings = dict[str, Any]
 _Numbered = tuple[int, _Settings]
-_DEFAULTS: _Settings = {name: row.default for name, row in OF_CASE.items()}  # type: ignore[misc]  # values of its kind
+_DEFAULTS: _Settings = {name: row.default for name, row in OF_CASE.items()}
 #: Settings of a problem whose value can be a number or a word for one.
 _WORDS = tuple(name for name in PROBLEM_SETTINGS if TABLE[name].kind.least is not None and TABLE[name].kind.words)
 
@@ -148,7 +150,7 @@ def _resolve(written: _Settings) -> Problem:
         resolved["groups"] = written["in_channels"]
     if written.get("padding") == HALF:
         resolved["padding"] = half_padding(written["kernel_size"], written.get("dilation"))
-    return Problem(**resolved)  # type: ignore[arg-type]  # every value was read by its kind in KINDS
+    return Problem(**resolved)
 
 
 class _Exclusions:

@@ -67,8 +67,8 @@ def _backend(layer: Layer) -> str | None:
 
 def _onednn_lines(call: Callable[[], Any]) -> list[str]:
     """What oneDNN writes about its primitives during `call`, caught from descriptor 1."""
-    mkldnn = torch.backends.mkldnn
-    if not mkldnn.is_available() or not hasattr(mkldnn, "verbose"):  # type: ignore[no-untyped-call]  # untyped in torch
+    mkldnn: Any = torch.backends.mkldnn  # torch has no types for it
+    if not mkldnn.is_available() or not hasattr(mkldnn, "verbose"):
         call()
         return []
     with tempfile.TemporaryFile() as caught:
@@ -78,7 +78,7 @@ def _onednn_lines(call: Callable[[], Any]) -> list[str]:
         kept = os.dup(1)
         os.dup2(caught.fileno(), 1)
         try:
-            with mkldnn.verbose(mkldnn.VERBOSE_ON):  # type: ignore[no-untyped-call]  # untyped in torch
+            with mkldnn.verbose(mkldnn.VERBOSE_ON):
                 call()
             flush(None)
         finally:

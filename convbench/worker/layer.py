@@ -62,9 +62,10 @@ class Layer:
         generator = torch.Generator(device).manual_seed(spec.seed)
         random: dict[str, Any] = {"generator": generator, "device": device}
 
-        self.module = self._built(device, dtype)
+        module: Any = self._built(device, dtype)  # torch's types lack `to(memory_format=...)`
+        self.module: torch.nn.Module = module
         if spec.memory_format == "channels_last":
-            self.module = self.module.to(memory_format=layout)  # type: ignore[call-overload]  # not in torch's stubs
+            self.module = module.to(memory_format=layout)
         weight, bias = self._parameters()
         with torch.no_grad():
             fan_in = math.prod(spec.weight_shape[1:])
@@ -98,9 +99,8 @@ class Layer:
         spec, operator = self.spec, self._operator
         channels, arguments = (spec.in_channels, spec.out_channels), operator.arguments(spec)
         if spec.is_torchs:
-            own: torch.nn.Module = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]  # untyped in torch
-                operator.layer, *channels, device=device, dtype=dtype, **arguments
-            )
+            skip_init: Any = torch.nn.utils.skip_init  # torch has no types for it
+            own: torch.nn.Module = skip_init(operator.layer, *channels, device=device, dtype=dtype, **arguments)
             return own
         module = find_module(spec.module)(*channels, **arguments)
         if not isinstance(module, torch.nn.Module):
@@ -191,8 +191,8 @@ class Layer:
             return self._kernel_step(operands)
         leaves = operands.leaves
         wanted = {"grad_input": leaves[:1], "grad_weight": leaves[1:]}.get(direction, leaves)
-        grad = torch.autograd.grad
-        return lambda: grad(operands.y, wanted, g, retain_graph=True)  # type: ignore[arg-type]  # y is built by then
+        grad: Any = torch.autograd.grad  # its types forbid None, and `operands.y` is a tensor by then
+        return lambda: grad(operands.y, wanted, g, retain_graph=True)
 
     def _kernels_apply(self) -> bool:
         """Whether what is timed is aten's kernel alone: torch's module, the same zeros on both sides, no casts."""
@@ -218,21 +218,22 @@ class Layer:
 
     def _rest_of_training(self, y: torch.Tensor) -> Step:
         """What follows the first forward, whose result is `y`, in the first train step; to be run once."""
-        kept = [y]
+        kept: list[Any] = [y]  # torch has no types for `backward`
 
         def rest() -> None:
-            kept.pop().backward(self.operands.g)  # type: ignore[no-untyped-call]  # untyped in torch
+            kept.pop().backward(self.operands.g)
             _clear(self.operands)
 
         return rest
 
-    def _train(self, operands: Operands) -> torch.Tensor:
+    def _train(self, operands: Operands) -> Any:
+        """Forward and backward; returns the output, a tensor."""
         if self.spec.autocast == "none":
-            y: torch.Tensor = self.module(operands.x)
+            y = self.module(operands.x)
         else:
             with self._autocast():
                 y = self.module(operands.x)
-        y.backward(operands.g)  # type: ignore[no-untyped-call]  # untyped in torch
+        y.backward(operands.g)
         return y
 
 
@@ -257,10 +258,10 @@ KERNELS = "kernels"
 _KERNEL_MASKS = {"grad_input": (True, False), "grad_weight": (False, True), KERNELS: (True, True)}
 
 
-def find_module(name: str) -> Callable[..., Any]:
-    """The class named `package.module:Class`; raises ImportError or AttributeError with the reason."""
+def find_module(name: str) -> Any:
+    """What `package.module:Class` names, usually a class; raises ImportError or AttributeError with the reason."""
     path, _, attribute = name.partition(":")
     found: Any = importlib.import_module(path)
     for part in attribute.split("."):
         found = getattr(found, part)
-    return found  # type: ignore[no-any-return]  # whatever the user names; its result is checked to be a module
+    return found

@@ -69,9 +69,10 @@ def _compute(
     operator = DEFAULT_OPERATOR
     rank, kernel = operator.rank, "x".join(["3"] * operator.rank)
     for images, channels, size in sizes.layers:
-        layer = operator.layer(channels, channels, 3, padding=1, bias=False, device=device, dtype=kind)
+        layer: Any = operator.layer(channels, channels, 3, padding=1, bias=False, device=device, dtype=kind)
         x = torch.ones(images, channels, *[size] * rank, dtype=kind, device=device)
-        layer = layer.to(memory_format=operator.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        # `layer` is Any, as torch's types lack `to(memory_format=...)`.
+        layer = layer.to(memory_format=operator.channels_last)
         x = x.to(memory_format=operator.channels_last)
         taps = (3 * size - 2) ** rank  # of the 3**rank taps of each position, those that are not on the padding
         flops = 2.0 * images * channels * channels * taps

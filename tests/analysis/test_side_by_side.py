@@ -191,7 +191,7 @@ def test_only_ratios_count(base: list[float], new: list[float], scale: float) ->
 @settings(max_examples=25, deadline=None)
 def test_the_order_of_pairs_does_not_matter(pairs: list[tuple[float, float]], chance: object) -> None:
     mixed = list(pairs)
-    chance.shuffle(mixed)  # type: ignore[attr-defined]
+    chance.shuffle(mixed)
     one, other = (of([a for a, _ in some], [b for _, b in some]) for some in (pairs, mixed))
     assert other.pooled == pytest.approx(one.pooled, rel=1e-9)
     assert other.median == pytest.approx(one.median, rel=1e-9)

@@ -305,7 +305,7 @@ def test_what_is_found_in_a_run_is_found_once(
 
     def counted(run: Run, *about: object, **rest: object) -> list[findings.Finding]:
         looked.append(run.id)
-        return found(run, *about, **rest)  # type: ignore[arg-type]
+        return found(run, *about, **rest)
 
     monkeypatch.setattr(findings, "findings", counted)
     assert command(*verb).code == 0

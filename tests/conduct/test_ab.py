@@ -94,7 +94,7 @@ class Pair:
 
     def measure(self, cases: Sequence[Case], **options: float) -> RunComparison:
         try:
-            return ab.ab(SWEEP, cases, self.sides, listener=self.listener, **options)  # type: ignore[arg-type]
+            return ab.ab(SWEEP, cases, self.sides, listener=self.listener, **options)
         finally:
             assert [engine.workers for engine in self.engines] == [
                 engine.closed + engine.deaths for engine in self.engines
@@ -304,7 +304,7 @@ MISDEEDS: dict[str, tuple[Status, str]] = {
 @pytest.mark.parametrize("side", ["A", "B"])
 def test_what_one_side_cannot_do_is_reported_and_left_out_of_later_pairs_on_both(misdeed: str, side: str) -> None:
     status, reason = MISDEEDS[misdeed]
-    bad = Script(**{misdeed: {2}})  # type: ignore[arg-type]
+    bad = Script(**{misdeed: {2}})
     pair = Pair(a=bad) if side == "A" else Pair(b=bad)
     found = pair.measure([case(1), case(2), case(3)])
     judgment = found.comparison.judgments[1]

@@ -115,7 +115,7 @@ def test_a_slower_tree_under_another_interpreter_is_found(
     assert without.returncode == 1, "that interpreter does not have convbench"
     options = ["--a-python", str(python), "--a-path", "a", "--b-path", "b", "--threshold", str(THRESHOLD)]
     options += ["--a-env", "NOTES=a.txt", "--b-env", "NOTES=b.txt", "--pairs", str(PAIRS)]
-    said: Said = command("ab", "sweep.yaml", "--no-page", *options)  # type: ignore[operator]
+    said: Said = command("ab", "sweep.yaml", "--no-page", *options)
     assert said.code == 1, said
     first, *_, last = said.out.splitlines()
     assert first.startswith("regressed ")
@@ -140,7 +140,7 @@ def test_a_slower_tree_under_another_interpreter_is_found(
 
 
 def test_the_help_has_the_defaults(command: object) -> None:
-    said: Said = command("ab", "--help")  # type: ignore[operator]
+    said: Said = command("ab", "--help")
     told = " ".join(said.out.split())
     assert f"Smallest change to report: 0.01 is 1 %. [default: {side_by_side.THRESHOLD}]" in told
     more = "undecided cases get as many again"
@@ -167,11 +167,11 @@ def test_modules_of_the_user_come_from_the_current_folder_or_from_those_named(
     a, b = tree(littered / "a", 1.0), tree(littered / "b", 1.0)
     (b / "other.py").write_text("from mine import Conv\n", encoding="utf-8")
     (littered / "here.py").write_text("from torch.nn import Conv2d as Conv\n", encoding="utf-8")
-    current: WorkerClient = client_of()  # type: ignore[operator]
+    current: WorkerClient = client_of()
     current.find_module("here:Conv", deadline_s=60)
     with pytest.raises(RequestError, match="No module named 'mine'"):
         current.find_module("mine:Conv", deadline_s=60)
-    named: WorkerClient = client_of(a, b)  # type: ignore[operator]
+    named: WorkerClient = client_of(a, b)
     named.find_module("other:Conv", deadline_s=60)
     with pytest.raises(RequestError, match="No module named 'here'"):
         named.find_module("here:Conv", deadline_s=60)
@@ -194,7 +194,7 @@ def test_an_interpreter_that_cannot_measure_is_reported_with_its_side(
         (str(bare), f"--b-python {bare}: no such program", f"  hint: give the interpreter: {bare}/bin/python"),
     ]
     for python, message, hint in cases:
-        said: Said = command("ab", "sweep.yaml", "--b-python", python)  # type: ignore[operator]
+        said: Said = command("ab", "sweep.yaml", "--b-python", python)
         assert (said.code, said.out) == (2, "")
         assert said.err.startswith(f"error: {message}")
         assert hint in said.err
@@ -210,7 +210,7 @@ def test_an_interpreter_that_cannot_measure_is_reported_with_its_side(
             f"  hint: install torch there: {python} -m pip install torch",
         ),
     ]:
-        said = command("ab", "sweep.yaml", "--a-python", name)  # type: ignore[operator]
+        said = command("ab", "sweep.yaml", "--a-python", name)
         assert (said.code, said.out) == (2, "")
         assert said.err.startswith(f"error: {message}")
         assert hint in said.err

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from fake_engine import Answering
 
 from convbench.engine.client import Timing, WorkerClient
 from convbench.engine.local import LocalEngine, LocalTransport
@@ -72,22 +73,6 @@ def test_variables_of_a_worker_are_its_settings_and_what_the_case_names() -> Non
     named = WorkerSettings(env=(("MALLOC_TOP_PAD_", "0"), ("ONEDNN_MAX_CPU_ISA", "AVX2")))
     found = engine.variables(named)
     assert (found["MALLOC_TOP_PAD_"], found["ONEDNN_MAX_CPU_ISA"]) == ("0", "AVX2"), "what a case names wins"
-
-
-class Answering:
-    """A transport whose worker always answers the same."""
-
-    def __init__(self, answer: dict[str, object]) -> None:
-        self._answer = answer
-
-    def request(self, message: object, *, deadline_s: float) -> dict[str, object]:
-        return self._answer
-
-    def wait_until_up(self, *, deadline_s: float) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 TIMES = ("minimum_s", "q1_s", "median_s", "q3_s", "p95_s", "mean_s", "compute_probe_s", "busy_s")

@@ -12,6 +12,7 @@ import numbered_cases
 import package_copy
 import pytest
 import synthetic
+from fake_engine import Answering
 
 from convbench.analysis.table.columns import COLUMNS, Rows
 from convbench.engine.client import Json, Message, Timing, WorkerClient
@@ -57,25 +58,6 @@ def wrong(row: Fact) -> list[Json]:
     if isinstance(row.bound, Number):
         return [row.bound.low - 1, row.bound.high * 2, math.inf, "7", True, *([] if row.bound.unknown else [math.nan])]
     return [7, ["a word"]]
-
-
-class Answering:
-    """A transport whose worker always answers the same."""
-
-    def __init__(self, answer: dict[str, Json]) -> None:
-        self._answer = answer
-
-    def request(self, message: Message, *, deadline_s: float) -> dict[str, Json]:
-        return self._answer
-
-    def wait_until_up(self, *, deadline_s: float) -> None:
-        pass
-
-    def is_alive(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        pass
 
 
 def client(answer: dict[str, Json]) -> WorkerClient:

@@ -148,7 +148,7 @@ def judged(text: Payload, judgment: Judgment, row: int) -> dict[str, object]:
 
 @pytest.mark.parametrize("made", [two_runs.stored, two_runs.aside])
 def test_the_scripts_get_the_numbers_of_the_comparison(made: object) -> None:
-    compared: RunComparison = made()  # type: ignore[operator]
+    compared: RunComparison = made()
     text = data(render(compared))
     judgments = ordered(compared.comparison)
     assert text.head["length"] == len(judgments) == len(compared.comparison.judgments)
@@ -245,7 +245,7 @@ def test_hostile_text_stays_text(stored: RunComparison) -> None:
 
 @pytest.mark.parametrize("made", UNCOMMON.values(), ids=UNCOMMON)
 def test_uncommon_comparisons(made: object) -> None:
-    compared: RunComparison = made()  # type: ignore[operator]
+    compared: RunComparison = made()
     html = render(compared)
     text = data(html)
     assert text.head["length"] == len(compared.comparison.judgments)

@@ -253,7 +253,7 @@ def test_every_setting_can_be_set(browser: Browser, tmp_path: Path) -> None:
 
         def now(**settings: object) -> None:
             nonlocal p
-            p = replace(p, **settings)  # type: ignore[arg-type]
+            p = replace(p, **settings)
             _shows(page, replace(case, problem=p))
 
         _set(page, "input_size", 12, 0)

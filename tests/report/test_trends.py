@@ -178,7 +178,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     past = Store.past
 
     def noted(self: Store, **wanted: object) -> list[Run]:
-        found = past(self, **wanted)  # type: ignore[arg-type]
+        found = past(self, **wanted)
         seen.append(len(found))
         return found
 

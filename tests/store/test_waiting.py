@@ -319,7 +319,7 @@ def test_end_that_arrived_without_anybody_hearing_of_it_is_no_conflict(
     url, finish = postgres.new_database(), Store.finish
 
     def unheard(store: Store, *arguments: object) -> None:
-        finish(store, *arguments)  # type: ignore[arg-type]
+        finish(store, *arguments)
         raise DatabaseError("the server went away before it could answer")
 
     with monkeypatch.context() as patched:
@@ -466,7 +466,7 @@ def test_beginning_that_fails_leaves_nothing_on_this_disk(
     def fails(store: Store, *arguments: object, **more: object) -> None:
         if store.is_file is (method == "take_over"):
             raise error
-        undisturbed(store, *arguments, **more)  # type: ignore[arg-type]
+        undisturbed(store, *arguments, **more)
 
     # A run that goes on is first sent from its server to this disk, whose file then takes its own identity.
     name = "begin" if method == "begin" else "take_identity"

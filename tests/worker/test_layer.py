@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -31,14 +30,6 @@ VARIED = (
     replace(PLAIN, padding=PaddingWord.SAME, kernel_size=(4, 4)),
     replace(PLAIN, padding_mode=PaddingMode.REFLECT),
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def asked(case: Case) -> Spec:
@@ -139,7 +130,7 @@ class Inside(torch.nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, more: int = 0, **rest: object) -> None:
         super().__init__()
-        self.conv = torch.nn.Conv2d(in_channels, out_channels, **rest)  # type: ignore[arg-type]
+        self.conv = torch.nn.Conv2d(in_channels, out_channels, **rest)
         for number in range(more):
             self.register_buffer(f"scale{number}", torch.ones(1))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -144,14 +145,14 @@ def _waiting(run: Run, table: pd.DataFrame) -> Mask:
     return waiting
 
 
-def number(value: object) -> float:
+def number(value: Any) -> float:
     """A value as a number, NaN where it is not one: 3 -> 3, "3x3" -> 3, "1x7" -> NaN."""
     if isinstance(value, str):
         sides = value.split("x")
         return float(sides[0]) if len(set(sides)) == 1 and sides[0].isdecimal() else math.nan
     if value is None or isinstance(value, bool | np.bool_):
         return math.nan
-    return float(value)  # type: ignore[arg-type]  # an integer of pandas or numpy
+    return float(value)
 
 
 def _by_size(value: object) -> tuple[int, float, str]:

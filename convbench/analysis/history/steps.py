@@ -72,7 +72,7 @@ def noise(logs: Floats, least: float) -> float:
 
 def _found(logs: Floats, least: float) -> list[int]:
     """The ends of the levels that the search finds; the last is the number of runs."""
-    import ruptures  # type: ignore[import-untyped]  # with SciPy it takes 1 s to load, only where a series moved
+    import ruptures  # with SciPy it takes 1 s to load, so only where a series moved
 
     penalty = PENALTY * math.log(len(logs)) * noise(logs, least) ** 2
     search = ruptures.KernelCPD(kernel="linear", min_size=FEWEST).fit(logs.reshape(-1, 1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -230,9 +231,9 @@ def _more(judgments: Sequence[Judgment], several: str) -> list[FilledColumn]:
     ]
 
 
-def _column(name: str, heading: str, about: str, values: Sequence[Cell], **how: object) -> FilledColumn:
+def _column(name: str, heading: str, about: str, values: Sequence[Cell], **how: Any) -> FilledColumn:
     kind = DisplayKind.NUMBER if any(isinstance(value, int | float) for value in values) else DisplayKind.TEXT
-    spec = TableColumn(name=name, heading=heading, about=about, **{"kind": kind, **how})  # type: ignore[arg-type]  # by name
+    spec = TableColumn(name=name, heading=heading, about=about, **{"kind": kind, **how})
     return FilledColumn(spec=spec, values=values)
 
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -230,7 +231,7 @@ def _layout(values: Sequence[object]) -> tuple[Scale, list[int]]:
     return (Scale.LOG if low > 0 and high / low >= LOG_RANGE else Scale.LINEAR), order
 
 
-def _word_order(value: object, position: int) -> tuple[int, float]:
+def _word_order(value: Any, position: int) -> tuple[int, float]:
     """Absent first (unbatched before a batch), numbers and pairs by size, other words as swept."""
     if value is None or value == PaddingWord.VALID:
         return 0, 0.0
@@ -239,7 +240,7 @@ def _word_order(value: object, position: int) -> tuple[int, float]:
         if all(side.isdecimal() for side in sides):
             return 1, float(math.prod(int(side) for side in sides))
         return 2, float(position)
-    return 1, float(value)  # type: ignore[arg-type]  # an integer or a boolean of numpy
+    return 1, float(value)
 
 
 def _text(value: object, axis: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 from convbench import units
 from convbench.model.case import DTYPES, PROBLEM_SETTINGS, TORCH_MODULE, Case, MemoryFormat, canonical, setting
@@ -212,11 +213,11 @@ def ways_out(case: Case) -> tuple[dict[str, object], ...]:
     return ()
 
 
-def changed(case: Case, settings: dict[str, object]) -> Case:
+def changed(case: Case, settings: Mapping[str, Any]) -> Case:
     """The case with some settings (of the problem or of its execution) replaced."""
     problem = {name: value for name, value in settings.items() if name in PROBLEM_SETTINGS}
     rest = {name: value for name, value in settings.items() if name not in PROBLEM_SETTINGS}
-    return replace(case, problem=replace(case.problem, **problem), **rest)  # type: ignore[arg-type]  # by name
+    return replace(case, problem=replace(case.problem, **problem), **rest)
 
 
 def _candidates(case: Case) -> Iterator[tuple[str, object]]:

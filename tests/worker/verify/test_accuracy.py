@@ -6,15 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from layers import CPU, DIRECTIONS, DTYPES, PLAIN, PRECISION, one_thread, run, spec
+from layers import CPU, DIRECTIONS, DTYPES, PLAIN, PRECISION, run, spec
 
 from convbench.model.problem import PaddingMode, Problem
 from convbench.worker.layer import Layer
 from convbench.worker.verify.accuracy import Accuracy, imprecision, relative
 from convbench.worker.verify.tolerances import ROUNDOFF, least_scale
 from convbench.worker.verify.verdict import verify
-
-__all__ = ["one_thread"]  # a fixture
 
 DEPTHWISE = replace(PLAIN, in_channels=32, out_channels=32, groups=32, stride=(4, 4), input_size=(28, 28))
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layers import CPU, DIRECTIONS, HONEST, PLAIN, PRECISION, one_thread, spec
+from layers import CPU, DIRECTIONS, HONEST, PLAIN, PRECISION, spec
 
 from convbench.model.problem import Problem
 from convbench.worker.layer import Layer
 from convbench.worker.verify.afterwards import still_right
 from convbench.worker.verify.verdict import verify
-
-__all__ = ["one_thread"]  # a fixture
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

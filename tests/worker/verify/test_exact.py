@@ -7,14 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from layers import CPU, DIRECTIONS, PLAIN, one_thread, run, spec
+from layers import CPU, DIRECTIONS, PLAIN, run, spec
 
 from convbench.model.problem import Problem
 from convbench.worker.layer import Layer
 from convbench.worker.verify.afterwards import still_right
 from convbench.worker.verify.verdict import Outcome, verify
-
-__all__ = ["one_thread"]  # a fixture
 
 
 def test_a_layer_that_keeps_its_last_result_is_found_out() -> None:

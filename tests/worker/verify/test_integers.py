@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layers import HONEST, PLAIN, one_thread, spec
+from layers import HONEST, PLAIN, spec
 
 from convbench.model.problem import PaddingMode, Problem
 from convbench.worker.verify.exact import MOST_TURNS
 from convbench.worker.verify.integers import exact_limit, integers
-
-__all__ = ["one_thread"]  # a fixture
 
 
 @pytest.mark.parametrize("name", HONEST)

@@ -7,13 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from layers import CPU, DEEP, DIRECTIONS, DTYPES, GRADIENTS, HONEST, PLAIN, PRECISION, one_thread, run, spec
+from layers import CPU, DEEP, DIRECTIONS, DTYPES, GRADIENTS, HONEST, PLAIN, PRECISION, run, spec
 
 from convbench.model.problem import Problem
 from convbench.worker.layer import PRODUCES, Layer
 from convbench.worker.verify.verdict import verify
-
-__all__ = ["one_thread"]  # a fixture
 
 FORMATS = tuple(itertools.product(DTYPES, ("contiguous", "channels_last")))
 #: Half of them, each dtype and each format: enough where the geometry is what differs.
