@@ -1,7 +1,7 @@
 """Takes pairs: in each pair both environments start fresh processes and take the same rounds of the same cases.
 
 Times differ between hours, and between processes, by more than the changes to detect. Two processes whose blocks
-alternate see the same conditions, and many fresh pairs average out the processes (measurement.md, fact 7).
+alternate see the same conditions, and many fresh pairs average out the processes (docs/measurement.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from convbench.measure import schedule
 from convbench.model.case import Case
 from convbench.model.result import UNMEASURED, Status, StopReason, Visit
 
-#: Rounds of a pair, and the duration of a block in seconds; measurement.md, fact 7 verifies both values.
+#: Rounds of a pair, and the duration of a block in seconds (docs/measurement.md).
 ROUNDS = 5
 BLOCK_S = 0.015
 #: Maximum time for a case on one side of a pair, seconds: slow cases get fewer rounds, but at least one.

@@ -1,6 +1,6 @@
 """Reduces the blocks of several runs to equal numbers of processes and blocks, and computes their floors. Pure.
 
-A minimum falls with the number of blocks (measurement.md, fact 5), so only floors of equal numbers are compared.
+A minimum falls with the number of blocks (docs/measurement.md), so only floors of equal numbers are compared.
 """
 
 from __future__ import annotations

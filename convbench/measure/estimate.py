@@ -19,7 +19,7 @@ from convbench.model.result import BLOCK_FACTS, BLOCK_LAYOUTS, LAYOUT, NAN
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-#: A block supports the floor when its minimum is within this ratio of it (measurement.md, "Why a minimum").
+#: A block supports the floor when its minimum is within this ratio of it (docs/measurement.md).
 SUPPORT_RATIO = 0.03
 
 #: The facts of a block that are shown of the median one, in the order that decides between equal medians, last first.

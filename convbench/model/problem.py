@@ -29,7 +29,7 @@ class Direction(StrEnum):
     TRAIN_STEP = "train_step"
 
 
-#: How often each direction does the forward's multiply-adds (measurement.md: grad_input and grad_weight once each,
+#: How often each direction does the forward's multiply-adds (docs/measurement.md: grad_input and grad_weight once each,
 #: backward both, train_step the forward as well).
 PRODUCTS: dict[Direction, int] = {
     Direction.FORWARD: 1,

@@ -43,7 +43,7 @@ MOST_NOISE = 1.09
 #: A case is called unchanged if ln u is at most this share of ln(1 + threshold): u is at most 1.04 at 5 %.
 MOST_UNSEEN = 0.8
 #: The fewest processes that separate a change from noise: part of the noise stays the same within a process
-#: (measurement.md, fact 4).
+#: (docs/measurement.md).
 FEWEST_PROCESSES = 2
 #: In a run that is long enough, a process has a quiet block with this probability. Then the median process nearly
 #: always has one.

@@ -29,10 +29,10 @@ from convbench.model.problem import PRODUCTS, Direction
 from convbench.model.settings import OF_CASE, OF_PROBLEM, TABLE
 
 #: Effects below this ratio are not reported, even where they exceed the noise. A minimum falls by up to 1.8 % with more
-#: blocks (measurement.md, fact 5), and settled cases have fewer blocks.
+#: blocks (docs/measurement.md), and settled cases have fewer blocks.
 SMALLEST_EFFECT = 1.05
 #: A dtype that takes this many times as long as another has no kernels of its own on this machine. On a CPU without
-#: float16 kernels, float16 took 36 times as long as float32 (measurement.md, fact 8). float64 does twice the work of
+#: float16 kernels, float16 took 36 times as long as float32 (docs/measurement.md). float64 does twice the work of
 #: float32, so the ratio is larger than 2.
 FALLBACK_RATIO = 3.0
 #: A direction is reported from this ratio to its share of the work on. On a CPU 1.3 to 1.9 is usual for backward.

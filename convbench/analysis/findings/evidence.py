@@ -134,7 +134,7 @@ def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:
 
 
 def _waiting(run: Run, table: pd.DataFrame) -> Mask:
-    """Cases whose threads waited for cores in every process: floors then grow a hundredfold (measurement.md, fact 6).
+    """Cases whose threads waited for cores in every process: floors then grow a hundredfold (docs/measurement.md).
 
     Where only some processes waited, the spread shows it.
     """

@@ -20,7 +20,7 @@ Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 #: The spread assumed for a case that only one process measured. Floors of one process repeat within 0.4-6 % in 95 of
-#: 100 pairs of runs (measurement.md, fact 4); this is a little more.
+#: 100 pairs of runs (docs/measurement.md); this is a little more.
 ONE_PROCESS_SPREAD = 0.10
 
 #: Statuses whose times may be compared: a wrong layer is never ranked.
