@@ -55,10 +55,11 @@ class PatientConnection(psycopg.Connection[Any]):
             return answer
         except (_SilentError, KeyboardInterrupt):
             self.pgconn.finish()
-            # Closed here, the generator cannot complain of the lost connection once it is collected.
-            with contextlib.suppress(psycopg.Error):
-                gen.close()
             raise
+        finally:
+            # A generator that is left suspended complains of the lost connection when it is collected.
+            with contextlib.suppress(psycopg.Error, RuntimeError):
+                gen.close()
 
 
 def _ready(socket: int, wanted: int, limit_s: float) -> int:
