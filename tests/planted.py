@@ -5,6 +5,7 @@ Every class has nn.Conv2d's constructor and is right but for what its name says.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -326,6 +327,15 @@ class RoundsGradients(_Gradients):
 
     def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
         return [None if grad is None else grad.bfloat16().to(grad.dtype) for grad in grads]
+
+
+class AddsUpImages(_Gradients):
+    """The gradient of the weight is summed image by image in its own dtype, as torch does without bfloat16 units."""
+
+    def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
+        parts = [again(x[at : at + 1], g[at : at + 1])[1] for at in range(len(x))]
+        grads[1] = functools.reduce(torch.add, parts)
+        return grads
 
 
 class SameBuffer(torch.nn.Conv2d):

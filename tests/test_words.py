@@ -43,14 +43,8 @@ EXCEPTIONS = {
     "convbench/cli/ab.py": ("epochs", '"--epochs"', "--epochs"),
     "convbench/model/reading.py": ('"compute_canary_s"', '"memory_canary_s"', '"pass_index"', '"passes"'),
     "convbench/model/variables.py": ("|PASS|",),
-    "convbench/store/folding.py": ("pass_index",),
     "convbench/store/identity.py": ('"passes"', "`passes`"),
-    "convbench/store/loading.py": ("pass_index",),
-    "convbench/store/past.py": ("pass_index",),
-    "convbench/store/runs.py": ("pass_index",),
     "convbench/store/schema.py": ("called a pass", '"passes"', '"pass_index"'),
-    "convbench/store/store.py": ("pass_index",),
-    "convbench/store/writing.py": ("pass_index",),
     "convbench/sweep/parse.py": ('"passes"',),
     "docs/decisions.md": (
         "canary (probe), lane (worker client, pool), accused (flagged), objection and misfit (refusal, unsuitable), "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
@@ -13,7 +13,7 @@ from convbench.engine.machine import Host, HostState
 from convbench.errors import RequestError, WorkerDiedError
 from convbench.model import reading
 from convbench.model.case import Case, WorkerSettings
-from convbench.model.fact import spread
+from convbench.model.fact import inlined
 from convbench.model.result import NO_FACTS, QUANTILES, BlockFacts, CaseFacts, Roof, Status
 from convbench.model.settings import PROBLEM_SETTINGS, Sent, sent
 from convbench.units import LONGEST_TEXT, line
@@ -64,7 +64,7 @@ class Prepared:
 
     status: Status
     reason: str | None = None
-    facts: CaseFacts = field(default=NO_FACTS, metadata=spread(CaseFacts))
+    facts: CaseFacts = field(default=NO_FACTS, metadata=inlined(CaseFacts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class Refusal:
     """What the worker could not do, or found wrong, and why."""
 
     status: Status
-    reason: str
+    reason: str | None = None
 
 
 class WorkerClient:
@@ -161,7 +161,7 @@ class WorkerClient:
 
     def release(self, *, deadline_s: float) -> None:
         """Have the worker forget all its layers."""
-        self._ask({"op": "release"}, deadline_s, partial(_read, Prepared))
+        self._ask({"op": "release"}, deadline_s, partial(_read, Refusal))
 
     def close(self) -> None:
         """End the worker."""
@@ -233,8 +233,8 @@ def spec(case: Case, seed: int) -> dict[str, Json]:
 
 
 def _refusal(answer: Mapping[str, Json]) -> Refusal | None:
-    told = _read(Prepared, answer)
-    return None if told.status is Status.PASSED else Refusal(status=told.status, reason=told.reason or told.status)
+    told = _read(Refusal, answer)
+    return None if told.status is Status.PASSED else replace(told, reason=told.reason or told.status)
 
 
 def _read(kind: type[T], answer: Json) -> T:

@@ -1,6 +1,6 @@
-"""What a run may hold beyond its types, wherever it was read: one literal row a field, and packed blocks all at once.
+"""Limits of a run's values, one literal row for each field, and checks of packed blocks.
 
-`serial` reads JSON by these rows, and the store its columns; nothing is read here. A field without a row has the row of
+`reading.py` and the store apply them. A field without a row has the row of
 its type: a whole number from 0, a finite number from 0, a text without NUL and halves of surrogate pairs.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
@@ -39,6 +39,7 @@ from convbench.model.settings import (
     OF_CASE,
     OF_PROBLEM,
     Setting,
+    device_problem,
     module_problem,
 )
 from convbench.model.values import MOST_COUNTED, OF_TYPES, Bound, Number, Whole, Words, expected, shortened
@@ -50,13 +51,6 @@ MOST_SEED_READ = 2**128
 MOST_PROCESSES, MOST_ROUNDS, MOST_PAIRS = 100, 1000, 10_000
 #: Seconds: `max_time`, `timeout` and `budget` of a sweep.
 LONGEST_TIME_S, LONGEST_TIMEOUT_S, LONGEST_BUDGET_S = 3600.0, 86_400.0, 30 * 86_400.0
-
-_DEVICE = re.compile(r"([a-z]+)(?::(?:0|[1-9][0-9]{0,2}))?")
-
-
-def _is_device(text: str) -> bool:
-    found = _DEVICE.fullmatch(text)
-    return found is not None and found[1] in DEVICES
 
 
 def _is_time(text: str) -> bool:
@@ -79,7 +73,9 @@ CASE_ID = re.compile(r"[a-z2-7]{12}")
 
 _RUN_ID = Words(what="letters and digits with single . _ - between them, at most 100 in all", fits=RUN_ID.fullmatch)
 _TIME = Words(what="a time like 2026-11-24T03:15:02+00:00", fits=_is_time)
-_DEVICES = Words(what=f"a device of {', '.join(DEVICES)}, with an index if wanted", fits=_is_device)
+_DEVICES = Words(
+    what=f"a device of {', '.join(DEVICES)}, with an index if wanted", fits=lambda text: device_problem(text) is None
+)
 _DTYPE = Words(what=f"a dtype of {', '.join(DTYPES)}", fits=DTYPES.__contains__)
 _SIZE = Whole(low=1, high=MOST_INTEGER)
 
@@ -153,18 +149,6 @@ def _rows(of: type) -> dict[str, Bound]:
     return {**{name: row.bound for name, row in declared.items() if row.bound}, **BOUNDS.get(of, {})}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """What the fields of one object must hold together.
-
-    `wrong` says what is wrong, None where nothing is, by the object made and the JSON that it was made of. `computed`
-    are entries that the JSON may have beside the fields.
-    """
-
-    wrong: Callable[[Any, Mapping[str, Any]], str | None]
-    computed: frozenset[str] = frozenset()
-
-
 _NEVER = "torch would refuse it, and convbench never measured it"
 
 
@@ -194,9 +178,12 @@ def _wrong_case(case: Case, document: Mapping[str, Any]) -> str | None:
     return None
 
 
-RULES: dict[type, Rule] = {
-    Problem: Rule(wrong=_wrong_problem),
-    Case: Rule(wrong=_wrong_case, computed=frozenset({"id"})),
+#: What is wrong with an object as a whole, None where nothing is: by the object, and the JSON that it was made of.
+WRONG: dict[type, Callable[[Any, Mapping[str, Any]], str | None]] = {Problem: _wrong_problem, Case: _wrong_case}
+#: Computed entries, which JSON has beside an object's fields.
+COMPUTED: dict[type, frozenset[str]] = {
+    Case: frozenset({"id"}),
+    Run: frozenset({"format", "format_version", "block_layouts"}),
 }
 
 
@@ -262,9 +249,9 @@ def _told(layout: int, packed: bytes) -> str | None:
     for index, row in enumerate(struct.iter_unpack(f"<{len(names)}f", packed)):
         values: dict[str, float] = dict(zip(names, row, strict=True))
         for name, value in values.items():
-            expected = _block_bound(name)
-            if not expected.holds(value) or (isinstance(expected, Whole) and not value.is_integer()):
-                return f"row {index}: {name} is {value:g}, expected {expected.what}"
+            allowed = _block_bound(name)
+            if not allowed.holds(value) or (isinstance(allowed, Whole) and not value.is_integer()):
+                return f"row {index}: {name} is {value:g}, expected {allowed.what}"
         for low, high in pairwise(QUANTILES):
             if values[low] > values[high] * (1 + _ROUNDOFF):
                 return f"row {index}: {low} is {values[low]:g}, expected no more than {high}, {values[high]:g}"

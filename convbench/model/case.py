@@ -151,9 +151,7 @@ class Case:
         """Text a person reads: `n8 c64 56x56 -> k64 3x3 s1 p1 forward float32 contiguous cpu`."""
         words = [
             write(value)
-            for value, (default, always, write) in zip(
-                _LABELLED(self), _words(len(self.problem.kernel_size)), strict=True
-            )
+            for value, (default, always, write) in zip(_LABELLED(self), _words(self.problem.rank), strict=True)
             if always or value != default
         ]
         text = " ".join(words)
@@ -244,13 +242,12 @@ def _word(row: Setting) -> Callable[[Any], str]:
     return number if row.kind.least is not None else text
 
 
-#: The settings in the order of labels, what writes each as a word, and what reads them of a problem and of a case.
+#: The settings in the order of labels, and what reads them of a case.
 _ORDER = sorted(TABLE, key=lambda name: TABLE[name].place)
-_WRITERS = {name: _word(TABLE[name]) for name in _ORDER}
 _LABELLED = attrgetter(*(f"problem.{name}" if name in PROBLEM_SETTINGS else name for name in _ORDER))
 
 
 @cache
 def _words(rank: int) -> tuple[tuple[object, bool, Callable[[Any], str]], ...]:
-    """Of each setting in the order of labels its default, whether it is always told, and what writes it."""
-    return tuple((_defaults(rank)[name], TABLE[name].labelled, _WRITERS[name]) for name in _ORDER)
+    """For each setting in label order: its default, whether it is always shown, and its writer."""
+    return tuple((_defaults(rank)[name], TABLE[name].labelled, _word(TABLE[name])) for name in _ORDER)

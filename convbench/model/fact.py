@@ -45,13 +45,13 @@ def facts_of(of: type) -> dict[str, Fact]:
     found: dict[str, Fact] = {}
     for field in fields(described):
         if "fact" in field.metadata:
-            kind = plain_type(hints[field.name])
+            kind = _plain_type(hints[field.name])
             row: Fact = field.metadata["fact"]
             found[field.name] = replace(row, kind=kind, bound=row.bound or OF_TYPES.get(kind))
     return found
 
 
-def plain_type(hint: typing.Any) -> type:
+def _plain_type(hint: typing.Any) -> type:
     """The type of what is there: `float` of `float | None`."""
     if isinstance(hint, types.UnionType):
         hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
@@ -59,6 +59,6 @@ def plain_type(hint: typing.Any) -> type:
     return found
 
 
-def spread(of: type) -> Mapping[str, type]:
-    """The metadata of a field of type `of` whose own fields stand in its place in JSON and in a database's columns."""
-    return {"spread": of}
+def inlined(of: type) -> Mapping[str, type]:
+    """Metadata of a field whose own fields are written in its place, in JSON and as columns of a database."""
+    return {"inlined": of}

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from convbench.model.operators import of_rank
-from convbench.model.operators.conv import Convolution
+from convbench.model.operators.conv import Convolution, dilated_kernel_size, pads
 from convbench.model.operators.given import PaddingMode, PaddingWord, ProblemSettings
 
 #: With the words of its settings, for what handles problems.
@@ -47,17 +47,17 @@ class Problem(ProblemSettings):
     @property
     def operator(self) -> Convolution:
         """What the layer computes."""
-        return of_rank(len(self.kernel_size))
+        return of_rank(self.rank)
 
     @property
     def pads(self) -> tuple[tuple[int, int], ...]:
-        """(before, after) for each spatial dimension."""
-        return self.operator.pads(self)
+        """(before, after) for each spatial dimension; `same` puts the odd element after, as torch does."""
+        return pads(self.padding, self.kernel_size, self.dilation)
 
     @property
     def dilated_kernel_size(self) -> tuple[int, ...]:
-        """The extent of the dilated kernel."""
-        return self.operator.dilated_kernel_size(self)
+        """The extent of the dilated kernel: dilation * (kernel_size - 1) + 1."""
+        return dilated_kernel_size(self.kernel_size, self.dilation)
 
     @property
     def output_size(self) -> tuple[int, ...]:

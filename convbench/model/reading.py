@@ -1,7 +1,6 @@
-"""JSON to objects of dataclasses by the types of their fields: strict, and a mistake tells its place.
+"""Reads JSON into dataclasses by the types of their fields. An error names its place.
 
-Readers take what model/serial.py writes: an entry that is missing, unknown, mistyped or out of its bounds
-(model/bounds.py) is unexpected. What the JSON is of, and what older versions wrote, stands in serial.py.
+Readers refuse entries that are missing, unknown, mistyped or out of bounds (model/bounds.py).
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
-import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +17,7 @@ from operator import attrgetter
 from typing import TypeAlias, TypeVar
 
 from convbench.errors import RequestError
-from convbench.model.bounds import RULES, bound
+from convbench.model.bounds import COMPUTED, WRONG, bound
 from convbench.model.operators.given import default_for
 from convbench.model.values import Bound, Whole, expected, shortened
 from convbench.model.variables import Variables, hidden
@@ -34,7 +32,6 @@ OLD_NAMES = {
     "pass_index": "process_index",
     "passes": "processes",
 }
-NON_FINITE: dict[str, float] = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 class UnexpectedError(Exception):
@@ -45,7 +42,7 @@ class UnexpectedError(Exception):
         self.message = message
         self.place = [*reversed(place)]
 
-    def told(self, *outside: str | int) -> RequestError:
+    def as_request_error(self, *outside: str | int) -> RequestError:
         """The same for people, with its place, which begins `outside`: `results[3].case.problem.stride: ...`."""
         parts = [*outside, *reversed(self.place)]
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
@@ -58,7 +55,7 @@ def _unexpected(what: str, value: object) -> UnexpectedError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One entry of the JSON of a dataclass: a field, or a field of one that is spread (model/fact.py).
+    """One entry of the JSON of a dataclass: a field, or a field of one that is inlined (model/fact.py).
 
     `default` is MISSING where the entry must be there; `of` is the dataclass of the field.
     """
@@ -73,17 +70,17 @@ class Entry:
 def entries(of: typing.Any, rank: int = 0) -> tuple[Entry, ...]:
     """The entries of a dataclass in the order in which they are written, a problem's with the defaults of its rank.
 
-    Those that must be there come first, those of a spread field that need not be there last.
+    Those that must be there come first, those of a inlined field that need not be there last.
     """
     found: list[tuple[int, Entry]] = []
     for field in fields(of):
-        spread: type | None = field.metadata.get("spread")
-        inner: tuple[Field[typing.Any], ...] = fields(spread) if spread else (field,)
+        inlined: type | None = field.metadata.get("inlined")
+        inner: tuple[Field[typing.Any], ...] = fields(inlined) if inlined else (field,)
         for part in inner:
-            path = f"{field.name}.{part.name}" if spread else part.name
+            path = f"{field.name}.{part.name}" if inlined else part.name
             default = default_for(rank, part.default)
-            entry = Entry(name=part.name, default=default, of=spread or of, value=attrgetter(path))
-            found.append((0 if part.default is MISSING else 2 if spread else 1, entry))
+            entry = Entry(name=part.name, default=default, of=inlined or of, value=attrgetter(path))
+            found.append((0 if part.default is MISSING else 2 if inlined else 1, entry))
     return tuple(entry for _, entry in sorted(found, key=lambda each: each[0]))
 
 
@@ -101,8 +98,8 @@ def _number(value: Json) -> float:
             return float(value)
         except OverflowError:
             raise _unexpected("a number", value) from None
-    if isinstance(value, str) and value in NON_FINITE:
-        return NON_FINITE[value]
+    if isinstance(value, str) and value in ("nan", "inf", "-inf"):
+        return float(value)
     raise _unexpected("a number", value)
 
 
@@ -259,18 +256,18 @@ def readers(of: typing.Any) -> dict[str, _Reader]:
 def _object(of: typing.Any) -> _Reader:
     reading = readers(of)
     required = frozenset(entry.name for entry in entries(of) if entry.default is MISSING)
-    inside = [(field.name, field.metadata["spread"]) for field in fields(of) if "spread" in field.metadata]
+    inside = [(field.name, field.metadata["inlined"]) for field in fields(of) if "inlined" in field.metadata]
     parts = [(name, kind, [entry.name for entry in entries(kind)]) for name, kind in inside]
-    rule = RULES.get(of)
-    computed = rule.computed if rule else frozenset()
+    find_wrong = WRONG.get(of)
+    computed = COMPUTED.get(of, frozenset())
 
-    def told(value: dict[str, Json]) -> dict[str, object]:
+    def known(value: dict[str, Json]) -> dict[str, object]:
         """The entries that are known; what cannot be read tells its place."""
         given: dict[str, object] = {}
         for name, entry in value.items():
             now = OLD_NAMES.get(name, name)
             if now in given:
-                raise UnexpectedError(f"{now} stands there under two names")
+                raise UnexpectedError(f"{now} is given under two names")
             if now in reading:
                 given[now] = _at(name, reading[now], entry)
             elif name not in computed:
@@ -283,14 +280,14 @@ def _object(of: typing.Any) -> _Reader:
         try:
             given = {name: reading[name](entry) for name, entry in value.items()}
         except (KeyError, UnexpectedError):
-            given = told(value)
+            given = known(value)
         if not required <= given.keys():
             missing = [name for name in reading if name in required - given.keys()]
             raise UnexpectedError(f"lacks {', '.join(missing)}")
         for name, kind, its_names in parts:
             given[name] = kind(**{part: given.pop(part) for part in its_names if part in given})
         made = of(**given)
-        wrong = rule and rule.wrong(made, value)
+        wrong = find_wrong and find_wrong(made, value)
         if wrong:
             raise UnexpectedError(wrong)
         return made
@@ -298,17 +295,15 @@ def _object(of: typing.Any) -> _Reader:
     return read
 
 
-def reader(of: type[T], judge: Callable[[T], None] | None = None) -> Callable[[Json], T]:
+def reader(of: type[T]) -> Callable[[Json], T]:
     """The public reader of a type. RequestError tells the place: `environment.cores: expected an integer, got 'a'`."""
     kind: typing.Any = of
 
     def read(document: Json) -> T:
         try:
             made: T = _reader(kind, kind, "")(document)
-            if judge is not None:
-                judge(made)
         except UnexpectedError as unexpected:
-            raise unexpected.told() from None
+            raise unexpected.as_request_error() from None
         return made
 
     return read
@@ -317,7 +312,7 @@ def reader(of: type[T], judge: Callable[[T], None] | None = None) -> Callable[[J
 def check_columns(of: type, columns: Mapping[str, Sequence[typing.Any]], place: str) -> None:
     """Raise RequestError where a value of a column could not be that entry of the dataclass; tells `place[row].entry`.
 
-    For many rows at once: values that stand there more than once are looked at once.
+    For many rows at once: equal values are checked once.
     """
     for name, values in columns.items():
         read = readers(of)[name]
@@ -330,4 +325,4 @@ def check_columns(of: type, columns: Mapping[str, Sequence[typing.Any]], place: 
                 try:
                     read(value)
                 except UnexpectedError as unexpected:
-                    raise unexpected.told(place, row, name) from None
+                    raise unexpected.as_request_error(place, row, name) from None

@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import Any, get_type_hints
 
 from convbench.model.case import Case, Fp32Precision
-from convbench.model.fact import fact, facts_of, spread
+from convbench.model.fact import fact, facts_of, inlined
 from convbench.model.settings import MOST_INTEGER
 from convbench.model.values import MOST_COUNTED, Number, Whole
 
@@ -60,7 +60,8 @@ _ABOVE_0 = Number(above=True)
 class BlockFacts:
     """What a worker finds in one block: consecutive samples of one case after untimed warm-up. Times are per iteration.
 
-    `host_s` is NaN unless the device works on its own. A new fact stands in a new layout and is NaN in older blocks.
+    `host_s` is NaN unless the device works on its own. A new fact is a float with `default=NAN`
+    and `bound=Number(unknown=True)`, because blocks of older layouts lack it.
     """
 
     iterations: int = field(metadata=fact(bound=Whole(low=1, high=MOST_COUNTED)))
@@ -218,7 +219,7 @@ class Visit:
     process_index: int
     status: Status
     reason: str | None = None
-    facts: CaseFacts = field(default=NO_FACTS, metadata=spread(CaseFacts))
+    facts: CaseFacts = field(default=NO_FACTS, metadata=inlined(CaseFacts))
     blocks: bytes = b""
     system_blocks: bytes = b""
     kernel_blocks: bytes = b""
@@ -234,7 +235,7 @@ class Result:
     case: Case
     status: Status
     reason: str | None
-    facts: CaseFacts = field(metadata=spread(CaseFacts))
+    facts: CaseFacts = field(metadata=inlined(CaseFacts))
     stop_reason: StopReason
     blocks: tuple[tuple[int, bytes], ...]  # (layout, packed), in the order of processes, see `joined`
     system_blocks: tuple[tuple[int, bytes], ...] = ()
@@ -422,7 +423,7 @@ class Run:
     environment: Environment
     results: tuple[Result, ...] = ()
     rejections: tuple[Rejection, ...] = ()
-    unmeasured: tuple[Case, ...] = field(default=())  # cases that no process has reached yet
+    unmeasured: tuple[Case, ...] = ()  # cases that no process has reached yet
     processes: tuple[ProcessFacts, ...] = ()
     git: Git | None = None  # None where it was started outside a git checkout
 

@@ -1,8 +1,7 @@
-"""The objects of a run to JSON and back: the one door for what comes from an exported file or a database.
+"""Converts a run's objects to JSON and back. Files and databases are read only through this module.
 
-An object of a dataclass becomes a JSON object with its fields; tuples become lists, words their text, packed bytes
-base64, and a number that JSON does not know `"nan"`, `"inf"` or `"-inf"`. model/reading.py takes exactly what is
-written; here stands what older versions wrote, too. Which file it was is for the caller to say.
+An object of a dataclass becomes a JSON object with its fields. Tuples become lists, words their text, packed bytes
+base64, and a number that JSON does not know `"nan"`, `"inf"` or `"-inf"`. Callers name the file in messages.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from convbench.model.variables import recorded
 
 #: The first two entries of an exported run. The version rises when a reader of the old one could not read the new one;
 #: a new field with a default is no such change.
-#:   1  the first release
+#:   1  the first release; before it, on 2026-11-28, entries got new names (reading.OLD_NAMES)
 FORMAT = "convbench run"
 FORMAT_VERSION = 1
 
@@ -73,7 +72,7 @@ def to_json(value: object, *, defaults: bool = True) -> Json:
 
 
 def _preamble(value: object) -> Mapping[str, Json]:
-    """Entries that are computed: written for other readers, held against the object when read back."""
+    """Computed entries, written for other readers and compared with the object when read."""
     if isinstance(value, Case):
         return {"id": value.id}
     if isinstance(value, Run):
@@ -167,12 +166,12 @@ def _of_today(environment: Environment) -> Environment:
 def check_contents(run: Run) -> None:
     """Raise RequestError, which names the place, where a run whose fields are sound is not sound as a whole.
 
-    Its cases and processes stand there once each, and its blocks are some that a sweep could have.
+    Each case and process may occur once. Blocks must be possible for some sweep.
     """
     try:
         _judge_contents(run)
     except UnexpectedError as unexpected:
-        raise unexpected.told() from None
+        raise unexpected.as_request_error() from None
 
 
 def _judge_contents(run: Run) -> None:
@@ -182,11 +181,11 @@ def _judge_contents(run: Run) -> None:
         at = next(index for index, case in enumerate(cases) if first[case] < index)
         beyond = at - len(run.results)
         place = ("results", at, "case") if beyond < 0 else ("unmeasured", beyond)
-        raise UnexpectedError(f"case {cases[at].id} stands there a second time", place)
+        raise UnexpectedError(f"case {cases[at].id} occurs twice", place)
     processes = [facts.process_index for facts in run.processes]
     for at, index in enumerate(processes):
         if index in processes[:at]:
-            raise UnexpectedError(f"process {index} stands there a second time", ("processes", at))
+            raise UnexpectedError(f"process {index} occurs twice", ("processes", at))
     _judge_blocks(run.results)
 
 
@@ -200,8 +199,7 @@ def _judge_blocks(results: Sequence[Result]) -> None:
             raise UnexpectedError(wrong[1], ("results", *places[wrong[0]]))
 
 
-_run_head_from_json = reader(Run)
-_run_from_json = reader(Run, _judge_contents)
+_run_from_json = reader(Run)
 
 
 def run_from_json(document: Json) -> Run:
@@ -215,8 +213,9 @@ def run_from_json(document: Json) -> Run:
             hint="a newer convbench may read it",
         )
     _check_layouts(document.get("block_layouts", {}))
-    computed = ("format", "format_version", "block_layouts")
-    return _run_of_today(_run_from_json({name: entry for name, entry in document.items() if name not in computed}))
+    run = run_head_from_json(document)
+    check_contents(run)
+    return run
 
 
 def _check_layouts(theirs: Json) -> None:
@@ -232,10 +231,9 @@ def _check_layouts(theirs: Json) -> None:
 
 
 def run_head_from_json(document: Json) -> Run:
-    """A run without its contents, or with them before `check_contents`."""
-    return _run_of_today(_run_head_from_json(document))
+    """A run without its contents, or with them before `check_contents`; of its variables those that are stored today.
 
-
-def _run_of_today(run: Run) -> Run:
-    """A run with those variables alone that are stored today; its source may hold the values of secrets still."""
+    Its source may still hold the values of secrets.
+    """
+    run = _run_from_json(document)
     return replace(run, environment=_of_today(run.environment))

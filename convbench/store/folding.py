@@ -24,7 +24,7 @@ _CHUNK = 500
 def chunks(connection: Connection, key: int) -> range:
     """Where each part of the run with this key begins that `fold` takes at once."""
     visits = schema.visits.c
-    last = connection.scalar(select(func.max(visits.position)).where(visits.run_key == key, visits.pass_index > 0))
+    last = connection.scalar(select(func.max(visits.position)).where(visits.run_key == key, visits.process_index > 0))
     return range(0, 0 if last is None else last + 1, _CHUNK)
 
 
@@ -33,13 +33,13 @@ def fold(connection: Connection, key: int, start: int) -> None:
     visits = schema.visits.c
     of_run = visits.run_key == key
     first_of_case = update(schema.visits).where(
-        of_run, visits.position == bindparam("its_position"), visits.pass_index == 0
+        of_run, visits.position == bindparam("its_position"), visits.process_index == 0
     )
     first_of_case = first_of_case.values(blocks=bindparam("every_block"), stop_reason=bindparam("last_reason"))
     rows = connection.execute(
         select(schema.visits)
         .where(of_run, visits.position.between(start, start + _CHUNK - 1))
-        .order_by(visits.position, visits.pass_index)
+        .order_by(visits.position, visits.process_index)
     ).all()
     cases = [tuple(some) for _, some in itertools.groupby(rows, key=attrgetter("position"))]
     folded = [
@@ -54,7 +54,9 @@ def fold(connection: Connection, key: int, start: int) -> None:
     if folded:
         connection.execute(first_of_case, folded)
         positions = [case["its_position"] for case in folded]
-        connection.execute(delete(schema.visits).where(of_run, visits.position.in_(positions), visits.pass_index > 0))
+        connection.execute(
+            delete(schema.visits).where(of_run, visits.position.in_(positions), visits.process_index > 0)
+        )
 
 
 def _can_be_one(rows: Sequence[AnyRow]) -> bool:
@@ -62,7 +64,7 @@ def _can_be_one(rows: Sequence[AnyRow]) -> bool:
     first, *later = rows
     return (
         bool(later)
-        and first.pass_index == 0
+        and first.process_index == 0
         and all(row.status == Status.PASSED.value and row.complete and row.layout == first.layout for row in rows)
         and not any(getattr(row, name) for row in later for name in PACKED[1:])
         and all(getattr(row, name) in (None, getattr(first, name)) for row in later for name in _ONCE)

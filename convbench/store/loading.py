@@ -196,7 +196,7 @@ def positions(connection: Connection, key: int) -> dict[str, int]:
     ids = [case_id for case_id, _ in rows]
     check_columns(Visit, {"case_id": ids}, "cases")
     if len(set(ids)) < len(ids):
-        raise ValueError("a case stands there twice")
+        raise ValueError("a case occurs twice")
     return {case_id: position for position, case_id in enumerate(ids)}
 
 
@@ -228,49 +228,44 @@ def _rejections(connection: Connection, key: int) -> tuple[Rejection, ...]:
 
 def _processes(connection: Connection, key: int) -> tuple[ProcessFacts, ...]:
     columns = schema.processes.c
-    rows = connection.scalars(select(columns.facts).where(columns.run_key == key).order_by(columns.pass_index))
+    rows = connection.scalars(select(columns.facts).where(columns.run_key == key).order_by(columns.process_index))
     return tuple(process_facts_from_json(stored(facts)) for facts in rows)
 
 
-#: The columns that make a visit, in the order that `_visit` takes them apart.
+#: The columns that make a visit.
 _VISIT_NAMES = (
     *("position", "process_index", "status", "reason", "check_result", "layout", "stop_reason", "complete"),
     *PACKED,
     *CASE_FACTS,
 )
-_VISIT_PACKED = slice(8, 8 + len(PACKED))
 
 
 def _visit(case_id: str, row: Sequence[Any]) -> Visit:
-    _, process_index, status, reason, check, layout, stop, complete = row[: _VISIT_PACKED.start]
-    packed: dict[str, Any] = {
-        name: b"" if blocks is None else blocks for name, blocks in zip(PACKED, row[_VISIT_PACKED], strict=True)
-    }
+    held = dict(zip(_VISIT_NAMES, row, strict=True))
+    check = held["check_result"]
     return Visit(
         case_id=case_id,
-        process_index=process_index,
-        status=_STATUSES[status],
-        reason=reason,
+        process_index=held["process_index"],
+        status=_STATUSES[held["status"]],
+        reason=held["reason"],
         facts=CaseFacts(
-            check=None if check is None else check_from_json(stored(check)),
-            **dict(zip(CASE_FACTS, row[_VISIT_PACKED.stop :], strict=True)),
+            check=None if check is None else check_from_json(stored(check)), **{name: held[name] for name in CASE_FACTS}
         ),
-        layout=layout,
-        stop_reason=_STOP_REASONS[stop],
-        complete=bool(complete),
-        **packed,
+        layout=held["layout"],
+        stop_reason=_STOP_REASONS[held["stop_reason"]],
+        complete=bool(held["complete"]),
+        **{name: held[name] or b"" for name in PACKED},
     )
 
 
 def _visits_of(key: int, version: int, *, checks: bool) -> Select[*tuple[Any, ...]]:
     """All visits of a run in the order of cases and processes; null in place of checks that nobody asks for."""
     visits = schema.visits.c
-    stored_names = ("pass_index" if name == "process_index" else name for name in _VISIT_NAMES)
-    columns = dict(zip(_VISIT_NAMES, schema.columns(schema.visits, version, *stored_names), strict=True))
+    columns = dict(zip(_VISIT_NAMES, schema.columns(schema.visits, version, *_VISIT_NAMES), strict=True))
     columns["complete"] = type_coerce(visits.complete, Integer).label("complete")  # else a truth is made row by row
     if not checks:
         columns["check_result"] = null().label("check_result")
-    return select(*columns.values()).where(visits.run_key == key).order_by(visits.position, visits.pass_index)
+    return select(*columns.values()).where(visits.run_key == key).order_by(visits.position, visits.process_index)
 
 
 def _results(

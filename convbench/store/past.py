@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
-from convbench.model.result import NO_FACTS, Result, Run, Status, StopReason, Visit, joined, merge
+from convbench.model.result import NO_FACTS, CaseFacts, Result, Run, Status, StopReason, Visit, joined, merge
 from convbench.model.serial import check_contents
 from convbench.model.settings import MOST_INTEGER
 from convbench.store import loading, schema
@@ -54,7 +54,7 @@ def past(
     keys = sorted(found, key=lambda key: (found[key].started_at, key))
     results: dict[int, list[Result]] = defaultdict(list)
     for start in range(0, len(keys), _ASKED):
-        for key, result in _results(connection, keys[start : start + _ASKED], case_id, place):
+        for key, result in _results(connection, keys[start : start + _ASKED], case_id, place, version):
             results[key].append(result)
     made = []
     for key in keys:
@@ -67,20 +67,22 @@ def past(
     return made
 
 
-def _results(connection: Connection, keys: list[int], case_id: str | None, place: Place) -> list[tuple[int, Result]]:
+def _results(
+    connection: Connection, keys: list[int], case_id: str | None, place: Place, version: int
+) -> list[tuple[int, Result]]:
     """(key of the run, result) of one case or all, by `result.merge`'s rules, in the order of runs and cases."""
     cases, visits = schema.cases.c, schema.visits.c
     query = (
         select(
             visits.run_key,
             visits.position,
-            visits.pass_index.label("process_index"),
+            visits.process_index,
             visits.status,
             visits.layout,
             visits.blocks,
             visits.reason,
             visits.stop_reason,
-            *(visits[name] for name in _FACTS),
+            *schema.columns(schema.visits, version, *_FACTS),
             cases.case_id,
             cases.problem,
             cases.settings,
@@ -91,7 +93,7 @@ def _results(connection: Connection, keys: list[int], case_id: str | None, place
             and_(visits.run_key == cases.run_key, visits.position == cases.position),
         )
         .where(cases.run_key.in_(keys))
-        .order_by(visits.run_key, visits.position, visits.pass_index)
+        .order_by(visits.run_key, visits.position, visits.process_index)
     )
     if case_id is not None:
         query = query.where(cases.case_id == case_id)
@@ -114,7 +116,9 @@ def _result(rows: Sequence[Any], case_id: str | None) -> Result:
             case=case,
             status=Status.PASSED,
             reason=first.reason,
-            facts=replace(NO_FACTS, **{name: _known([getattr(row, name) for row in rows]) for name in _FACTS}),
+            facts=CaseFacts(
+                check=None, timer=None, note=None, **{n: _known([getattr(row, n) for row in rows]) for n in _FACTS}
+            ),
             stop_reason=StopReason(rows[-1].stop_reason),
             blocks=joined([(row.layout, row.blocks or b"") for row in rows]),
         )

@@ -207,13 +207,13 @@ def _statuses(connection: Connection) -> dict[int, dict[str, int]]:
     visits = schema.visits.c
     visited = select(visits.run_key, func.count(visits.position.distinct())).group_by(visits.run_key)
     first = (
-        select(visits.run_key, visits.position, func.min(visits.pass_index).label("pass_index"))
+        select(visits.run_key, visits.position, func.min(visits.process_index).label("process_index"))
         .where(visits.status != Status.PASSED.value)
         .group_by(visits.run_key, visits.position)
         .subquery()
     )
     decisive: list[ColumnElement[bool]] = [
-        visits[name] == first.c[name] for name in ("run_key", "position", "pass_index")
+        visits[name] == first.c[name] for name in ("run_key", "position", "process_index")
     ]
     others = (
         select(visits.run_key, visits.status, func.count()).where(*decisive).group_by(visits.run_key, visits.status)

@@ -94,7 +94,7 @@ def columns(table: Table, version: int, *names: str) -> list[Column[Any] | Label
     All columns, or those that are named.
     """
     wanted = [table.c[name] for name in names] or table.columns
-    return [column if column.info.get("since", 1) <= version else null().label(column.name) for column in wanted]
+    return [(column if column.info.get("since", 1) <= version else null()).label(column.key) for column in wanted]
 
 
 #: In databases of this version and newer.
@@ -158,15 +158,15 @@ rejections = Table(
     sqlite_with_rowid=False,
 )
 
-#: What is known of each process beside its visits, as JSON (model/serial.py). Before 2026-11-28 a
-#: process was called a pass; the names in the database stay.
+#: What is known of each process beside its visits, as JSON (model/serial.py). Before 2026-11-28 a process
+#: was called a pass, as the database still has it; `key` is its name here.
 processes = Table(
     "passes",
     metadata,
     Column("run_key", ForeignKey("runs.key", ondelete="CASCADE"), nullable=False),
-    Column("pass_index", Integer, nullable=False, autoincrement=False),
+    Column("pass_index", Integer, key="process_index", nullable=False, autoincrement=False),
     Column("facts", Words, nullable=False),
-    PrimaryKeyConstraint("run_key", "pass_index"),
+    PrimaryKeyConstraint("run_key", "process_index"),
     sqlite_with_rowid=False,
 )
 
@@ -201,7 +201,7 @@ visits = Table(
     metadata,
     Column("run_key", Integer, nullable=False, autoincrement=False),
     Column("position", Integer, nullable=False, autoincrement=False),
-    Column("pass_index", Integer, nullable=False, autoincrement=False),
+    Column("pass_index", Integer, key="process_index", nullable=False, autoincrement=False),
     Column("status", Words, nullable=False),
     Column("complete", Boolean, nullable=False),
     Column("reason", Words),
@@ -212,7 +212,7 @@ visits = Table(
     Column("blocks", Packed, nullable=False),
     Column("system_blocks", Packed),
     Column("kernel_blocks", Packed),
-    PrimaryKeyConstraint("run_key", "position", "pass_index"),
+    PrimaryKeyConstraint("run_key", "position", "process_index"),
     ForeignKeyConstraint(["run_key", "position"], ["cases.run_key", "cases.position"], ondelete="CASCADE"),
     Index(None, "run_key", "status"),
     sqlite_with_rowid=False,

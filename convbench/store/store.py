@@ -185,14 +185,14 @@ class Store:
         same = delete(schema.visits).where(
             columns.run_key == bindparam("its_run"),
             columns.position == bindparam("its_position"),
-            columns.pass_index == bindparam("its_process"),
+            columns.process_index == bindparam("its_process"),
         )
         with self._writing() as connection:
             self._defend(connection, run_id)
             connection.execute(
                 same,
                 [
-                    {"its_run": row["run_key"], "its_position": row["position"], "its_process": row["pass_index"]}
+                    {"its_run": row["run_key"], "its_position": row["position"], "its_process": row["process_index"]}
                     for row in rows
                 ],
             )
@@ -203,10 +203,9 @@ class Store:
         claim, columns = self._claim(run_id), schema.processes.c
         with self._writing() as connection:
             self._defend(connection, run_id)
-            connection.execute(
-                delete(schema.processes).where(columns.run_key == claim.key, columns.pass_index == facts.process_index)
-            )
-            row = {"run_key": claim.key, "pass_index": facts.process_index, "facts": writing.dumps(facts)}
+            same = columns.run_key == claim.key, columns.process_index == facts.process_index
+            connection.execute(delete(schema.processes).where(*same))
+            row = {"run_key": claim.key, "process_index": facts.process_index, "facts": writing.dumps(facts)}
             connection.execute(insert(schema.processes), row)
 
     def finish(self, run_id: str, state: RunState, finished_at: str) -> None:

@@ -80,7 +80,7 @@ def visit_row(key: int, positions: Mapping[str, int], visit: Visit) -> dict[str,
     return {
         "run_key": key,
         "position": positions[visit.case_id],
-        "pass_index": visit.process_index,
+        "process_index": visit.process_index,
         "status": visit.status.value,
         "complete": visit.complete,
         "reason": visit.reason,
@@ -142,13 +142,13 @@ def _rows_of(source: Connection, table: Table, key: int, new_key: int, version: 
 def _send_visits(source: Connection, target: Connection, key: int, new_key: int, version: int) -> None:
     """Copy the visits that the other side lacks, or has only as far as they were cut short."""
     visits = schema.visits.c
-    place = (visits.position, visits.pass_index)
+    place = (visits.position, visits.process_index)
     stored = target.execute(select(*place, visits.complete).where(visits.run_key == new_key)).all()
     arrived = {(position, process_index): complete for position, process_index, complete in stored}
 
     def lacking() -> Iterator[dict[str, Any]]:
         for row in _rows_of(source, schema.visits, key, new_key, version):
-            complete = arrived.get((row["position"], row["pass_index"]))
+            complete = arrived.get((row["position"], row["process_index"]))
             if complete:
                 continue
             if complete is not None:
@@ -156,7 +156,7 @@ def _send_visits(source: Connection, target: Connection, key: int, new_key: int,
                     delete(schema.visits).where(
                         visits.run_key == new_key,
                         visits.position == row["position"],
-                        visits.pass_index == row["pass_index"],
+                        visits.process_index == row["process_index"],
                     )
                 )
             yield row

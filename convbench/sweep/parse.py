@@ -143,7 +143,7 @@ def read_value(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
     value = node.value
     if isinstance(value, list) and kind.spatial:
         if len(value) != DEFAULT_OPERATOR.rank:
-            mistakes.expected(DEFAULT_OPERATOR.each, node, where, _LISTS)
+            mistakes.expected(DEFAULT_OPERATOR.list_form, node, where, _LISTS)
         side = Kind(least=kind.least)
         sides = [read_value(side, inner, f"{where}[{index}]", mistakes) for index, inner in enumerate(value)]
         return tuple(side for side in sides if isinstance(side, int))

@@ -163,7 +163,7 @@ class Layer:
             produced = self.step()
         if direction == "forward":
             return {"output": produced}
-        names = {"grad_input": _GRADIENTS[:1], "grad_weight": _GRADIENTS[1:]}.get(direction, _GRADIENTS)
+        names = PRODUCES.get(direction, _GRADIENTS)
         tensors = [tensor for tensor in produced if tensor is not None]
         if self.spec.batch_size is None and self._kernels_alone:
             tensors = [t.squeeze(0) if name == "grad_input" else t for name, t in zip(names, tensors)]

@@ -45,15 +45,11 @@ class Settings(NamedTuple):
         if self.fp32_precision == DEFAULT:
             return None
         if spec.dtype != "float32" or spec.autocast != "none":
-            return f"fp32_precision means nothing where a layer computes in {_computed_in(spec)}"
+            return f"fp32_precision means nothing where a layer computes in {spec.compute_dtype}"
         resolved = precision(device)
         if resolved != self.fp32_precision:
             return f"torch cannot compute float32 convolutions as {self.fp32_precision} on {device.type}"
         return None
-
-
-def _computed_in(spec: Spec) -> str:
-    return spec.dtype if spec.autocast == "none" else spec.autocast
 
 
 def precision(device: torch.device) -> str | None:

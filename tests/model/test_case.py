@@ -175,7 +175,7 @@ def test_threads_and_allocator_belong_to_the_process() -> None:
 
 def test_an_unbatched_image_has_no_channels_last() -> None:
     case = Case(problem=UNBATCHED, memory_format=MemoryFormat.CHANNELS_LAST)
-    reason = "channels_last needs a batch: an unbatched image has three dimensions, the format four"
+    reason = "channels_last needs a batch: an unbatched image has 3 dimensions, the format 4"
     assert case.refusal() == reason
     assert replace(case, memory_format=MemoryFormat.CONTIGUOUS).refusal() is None
     assert replace(case, problem=replace(UNBATCHED, batch_size=1)).refusal() is None

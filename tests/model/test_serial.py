@@ -326,7 +326,7 @@ def test_an_export_whose_entries_have_their_old_names_is_read() -> None:
     assert serial.run_from_json(json.loads(old)) == run
     document = json.loads(text)
     document["measure"]["passes"] = 3
-    with pytest.raises(RequestError, match=r"^measure: processes stands there under two names$"):
+    with pytest.raises(RequestError, match=r"^measure: processes is given under two names$"):
         serial.run_from_json(document)
     del document["measure"]["passes"]
     document["processes"][1]["pass_index"] = -1

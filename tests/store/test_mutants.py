@@ -495,7 +495,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a case reached and not": (wrong("unmeasured", 0, value=EXPORT["results"][0]["case"]), "unmeasured[0]: case "),
     "a process twice": (
         wrong("processes", value=EXPORT["processes"] * 2),
-        "processes[1]: process 0 stands there a second time",
+        "processes[1]: process 0 occurs twice",
     ),
     "a size of 2^31": (wrong(*PROBLEM, "in_channels", value=2**31), "results[1].case.problem.in_channels: expected"),
     "a layer that torch refuses": (
@@ -557,7 +557,7 @@ IN_DATABASE: dict[str, tuple[str, str]] = {
     "a case twice": (
         "UPDATE cases SET problem = (SELECT problem FROM cases WHERE position = 0),"
         " settings = (SELECT settings FROM cases WHERE position = 0) WHERE position = 5",
-        "stands there a second time",
+        "occurs twice",
     ),
     "a negative time": (
         "UPDATE visits SET blocks = x'BLOCK'",

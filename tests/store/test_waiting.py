@@ -425,7 +425,7 @@ def test_sigterm_ends_a_run_whose_server_is_frozen_and_keeps_it(postgres: Server
     assert Path(out.strip()).is_file()
     [path] = Path("reports/waiting").glob("*.db")
     assert f"results still wait in {path}; `convbench runs` with this database sends them" in err
-    assert "interrupted: what was measured is kept" in err
+    assert "interrupted: results are kept" in err
     assert "Traceback" not in err
     with Store.open(str(path)) as store:
         assert store.load(path.stem).state is RunState.INTERRUPTED

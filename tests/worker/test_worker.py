@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from convbench import sweep
 from convbench.conduct.processes import Hooks, Processes
@@ -327,6 +328,22 @@ def layers_in_configs() -> tuple[list[Problem], set[str]]:
     return list(dict.fromkeys(case.problem for case in cases)), {case.dtype for case in cases}
 
 
+def damages_memory(case: Case) -> bool:
+    """oneDNN 3.12, of torch 2.13, writes beyond the end of a gradient of the weight on CPUs with AVX2 alone.
+
+    Seen with 3 and 4 input channels, 1x1 kernels, stride 2 and one thread: the worker ends by SIGSEGV or SIGABRT.
+    """
+    problem = case.problem
+    return (
+        torch.backends.cpu.get_cpu_capability() == "AVX2"
+        and case.dtype == "float32"
+        and case.memory_format is MemoryFormat.CHANNELS_LAST
+        and problem.kernel_size == (1, 1)
+        and problem.stride != (1, 1)
+        and problem.in_channels < 8
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", list(DTYPES))
 def test_every_layer_in_configs_is_right(dtype: str) -> None:
@@ -342,7 +359,7 @@ def test_every_layer_in_configs_is_right(dtype: str) -> None:
         for problem in problems:
             for memory_format in next(formats):
                 case = Case(problem=problem, dtype=dtype, memory_format=memory_format, direction=Direction.TRAIN_STEP)
-                if not case.refusal():
+                if not case.refusal() and not damages_memory(case):
                     prepared = client.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
                     found[case.label] = (prepared.status, prepared.reason)
     assert len(found) > (100 if dtype in shipped else 50)

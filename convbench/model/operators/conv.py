@@ -1,6 +1,6 @@
 """Convolutions of any number of spatial dimensions: shapes, what torch refuses, work counted.
 
-What an operator has of its own stands in its file. Nothing here knows how a layer is run (see model/case.py).
+Each operator's own data is in its file. Nothing here depends on how a layer is run.
 """
 
 from __future__ import annotations
@@ -26,17 +26,9 @@ class Convolution:
         return len(self.dimensions)
 
     @property
-    def each(self) -> str:
+    def list_form(self) -> str:
         """How a sweep gives a number for each dimension: in names, in brackets."""
         return f"[{', '.join(self.dimensions)}]"
-
-    def pads(self, p: ProblemSettings) -> tuple[tuple[int, int], ...]:
-        """(before, after) for each spatial dimension; `same` puts the odd element after, as torch does."""
-        return _pads(p.padding, p.kernel_size, p.dilation)
-
-    def dilated_kernel_size(self, p: ProblemSettings) -> tuple[int, ...]:
-        """The extent of the dilated kernel: dilation * (kernel_size - 1) + 1."""
-        return _dilated(p.kernel_size, p.dilation)
 
     def output_size(self, p: ProblemSettings) -> tuple[int, ...]:
         """floor((input + pads - dilation * (kernel - 1) - 1) / stride) + 1, from torch's manual."""
@@ -68,11 +60,8 @@ class Convolution:
         """Why the input cannot have torch's memory format with the channels last; None where it can."""
         if p.batch_size is not None:
             return None
-        image, batch = (_NUMBERS[self.rank + more] for more in (1, 2))
+        image, batch = self.rank + 1, self.rank + 2
         return f"channels_last needs a batch: an unbatched image has {image} dimensions, the format {batch}"
-
-
-_NUMBERS = ("no", "one", "two", "three", "four", "five")
 
 
 # The geometry of few layers is that of many: channels and batch do not enter it.
@@ -93,9 +82,10 @@ def half_padding(kernel_size: tuple[int, ...], dilation: tuple[int, ...] | None 
 
 
 @lru_cache(maxsize=4096)
-def _pads(
+def pads(
     padding: tuple[int, ...] | PaddingWord, kernel_size: tuple[int, ...], dilation: tuple[int, ...]
 ) -> tuple[tuple[int, int], ...]:
+    """(before, after) for each spatial dimension; `same` puts the odd element after, as torch does."""
     if padding is PaddingWord.VALID:
         return tuple((0, 0) for _ in kernel_size)
     if isinstance(padding, PaddingWord):
@@ -105,15 +95,16 @@ def _pads(
 
 
 @lru_cache(maxsize=4096)
-def _dilated(kernel_size: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
+def dilated_kernel_size(kernel_size: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
+    """The extent of the dilated kernel: dilation * (kernel_size - 1) + 1."""
     return tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel_size, strict=True))
 
 
 @lru_cache(maxsize=4096)
 def _output_size(geometry: _Geometry) -> _Sides:
     input_size, kernel_size, stride, padding, dilation = geometry
-    pads, extents = _pads(padding, kernel_size, dilation), _dilated(kernel_size, dilation)
-    sides = zip(input_size, pads, extents, stride, strict=True)
+    around, extents = pads(padding, kernel_size, dilation), dilated_kernel_size(kernel_size, dilation)
+    sides = zip(input_size, around, extents, stride, strict=True)
     return tuple((size + sum(pad) - extent) // step + 1 for size, pad, extent, step in sides)
 
 
@@ -124,7 +115,7 @@ def _taps(geometry: _Geometry, mode: PaddingMode) -> int:
     outputs = _output_size(geometry)
     if mode is not PaddingMode.ZEROS:
         return math.prod(outputs) * math.prod(kernel_size)
-    before = [pad[0] for pad in _pads(padding, kernel_size, dilation)]
+    before = [pad[0] for pad in pads(padding, kernel_size, dilation)]
     return math.prod(map(real_taps, input_size, outputs, kernel_size, stride, dilation, before))
 
 
@@ -134,14 +125,14 @@ def _refusal(geometry: _Geometry, mode: PaddingMode, dimensions: tuple[str, ...]
     input_size, kernel_size, stride, padding, dilation = geometry
     if padding is PaddingWord.SAME and any(step != 1 for step in stride):
         return f"padding 'same' is not defined for a stride other than 1, and the stride is {units.pair(stride)}"
-    pads, extents = _pads(padding, kernel_size, dilation), _dilated(kernel_size, dilation)
+    around, extents = pads(padding, kernel_size, dilation), dilated_kernel_size(kernel_size, dilation)
     if mode in (PaddingMode.REFLECT, PaddingMode.CIRCULAR):
-        for name, size, pad in zip(dimensions, input_size, pads, strict=True):
+        for name, size, pad in zip(dimensions, input_size, around, strict=True):
             if mode is PaddingMode.REFLECT and max(pad) >= size:
                 return f"reflect padding must be smaller than the input: {max(pad)} rows at {name} {size}"
             if mode is PaddingMode.CIRCULAR and max(pad) > size:
                 return f"circular padding must not wrap around more than once: {max(pad)} rows at {name} {size}"
-    padded = tuple(size + sum(pad) for size, pad in zip(input_size, pads, strict=True))
+    padded = tuple(size + sum(pad) for size, pad in zip(input_size, around, strict=True))
     if any(extent > size for extent, size in zip(extents, padded, strict=True)):
         dilated = "" if extents == kernel_size else f", {units.pair(extents)} with dilation"
         kernel = f"the kernel ({units.pair(kernel_size)}{dilated})"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..spec import Spec
-from .reference import Correlation, Geometry, geometry, meetings
+from .reference import Correlation, Geometry, geometry
 
 
 class Reference:
@@ -23,11 +23,6 @@ class Reference:
         self.groups = groups
         self.output_taps = shape.forward
         self.input_taps = shape.backward
-
-    @property
-    def meetings(self) -> int:
-        """How many elements of the upstream gradient can meet in one element of the input at one tap."""
-        return meetings(self.input_taps)
 
     def filters(self, weight: Tensor) -> Tensor:
         """The module's weight as (out_channels, in_channels / groups, *kernel_size)."""

@@ -15,7 +15,7 @@ from .draw import Draw
 from .elements import GATHERED, at_tap, compared, correlation, pairs_of, places_of
 from .integers import Data
 from .shapes import batched, index_text, widened
-from .tolerances import COARSER, EVERYWHERE, ON_TIMED_DATA, PRECISE, ROUNDOFF, least_scale
+from .tolerances import COARSER, EVERYWHERE, PRECISE, ROUNDOFF, least_scale, on_timed_data
 
 
 class Accuracy(NamedTuple):
@@ -51,7 +51,7 @@ def accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor]
             continue
         errors = _errors(name, result, data, draw, least_scale(spec))
         off = max(error.distance for error in errors)
-        allowed = ON_TIMED_DATA[spec.coarsest_dtype]
+        allowed = on_timed_data(spec, name)
         if not off <= allowed:
             reasons.append(
                 f"{name} is right on integers but wrong on the timed data: {off:.2g} of its norm away from "

@@ -35,13 +35,8 @@ class Correlated:
         largest = reference.meetings(self.of.taps) * (2 if name == "output" else 1)
         over = (1, *range(3, weight.dim()))
         self.bound = float(weight.sum(over).max()) * largest + (0 if self.of.bias is None else 4)
-        self.images, self.groups, self.results = self.of.source.shape[0], weight.shape[0], weight.shape[2]
-
-    def weights(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Of a checksum: one for each index of the result's first dimension, one for each of its second."""
-        channels = self.groups * self.results
-        largest = _largest(self.images * channels * self.bound)
-        return draw.odd(self.images, largest), draw.odd(channels, largest)
+        self.images, self.results = self.of.source.shape[0], weight.shape[2]
+        self.sides = self.images, weight.shape[0] * self.results
 
     def checksum(self, first: Tensor, second: Tensor) -> Tensor:
         """What the result must add up to with these weights."""
@@ -71,13 +66,8 @@ class GradWeight:
         assert data.g is not None
         self.held, self.read = data.reference.pair(data.x, data.g)
         self.shape, self.groups = data.reference.shape, data.reference.groups
-        self.rows, self.columns = self.held.shape[1], self.read.shape[1] // self.groups
+        self.rows, self.columns = self.sides = self.held.shape[1], self.read.shape[1] // self.groups
         self.bound = 2 * self.held.numel() / self.rows
-
-    def weights(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Of a checksum: one for each index of the result's first dimension, one for each of its second."""
-        largest = _largest(self.rows * self.columns * self.bound)
-        return draw.odd(self.rows, largest), draw.odd(self.columns, largest)
 
     def checksum(self, first: Tensor, second: Tensor) -> Tensor:
         """What the result must add up to with these weights."""
@@ -99,6 +89,13 @@ class GradWeight:
         at = torch.cartesian_prod(torch.arange(self.rows), channels)
         index = torch.cat([at, torch.tensor(tap).expand(len(at), -1)], dim=1)
         return Compared(index, found.flatten().to(torch.float64), expected.flatten().to(torch.float64))
+
+
+def checksum_weights(part: Correlated | GradWeight, draw: Draw) -> tuple[Tensor, Tensor]:
+    """A weight for each index of the result's first dimension, and one for each of its second."""
+    first, second = part.sides
+    largest = _largest(first * second * part.bound)
+    return draw.odd(first, largest), draw.odd(second, largest)
 
 
 def part_of(name: str, data: Data) -> Correlated | GradWeight:

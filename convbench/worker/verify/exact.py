@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -57,7 +58,7 @@ def _fill_integers(layer: Layer, turn: int, limit: int) -> Data:
     return data
 
 
-def fill(layer: Layer, values: dict[str, Tensor | None] | dict[str, Tensor]) -> None:
+def fill(layer: Layer, values: Mapping[str, Tensor | None]) -> None:
     """Copy values into the layer's own tensors, whatever their memory format, and build its graph anew.
 
     Through `data`, which leaves the tensors' versions alone: a layer that keeps its last result by them is found out.

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..layer import PRODUCES
 from ..operators import OPERATORS
 from ..operators.conv import Reference
-from ..operators.reference import gather
+from ..operators.reference import gather, meetings
 from ..spec import SIGNIFICANT_BITS, Spec
 from .draw import Draw
 
@@ -63,7 +63,7 @@ def integers(spec: Spec, turn: int = 0, limit: int | None = None) -> Data:
         classes = math.ceil(filters[0].numel() / allowed)
     if heavy:
         of_channel = spec.out_channels // spec.groups * math.prod(spec.kernel_size)
-        classes = max(classes, math.ceil(of_channel / max(LEAST_WEIGHTS, limit // reference.meetings)))
+        classes = max(classes, math.ceil(of_channel / max(LEAST_WEIGHTS, limit // meetings(reference.input_taps))))
     filters, turns = _one_class(draw, filters, classes, turn, spec.out_channels // spec.groups)
     if "output" in produced:
         filters = _thin(draw, filters.flatten(1), (1,), allowed).view(filters.shape)
@@ -144,7 +144,7 @@ def _thin_for_grad_input(
     """
     grouped = torch.unflatten(filters, 0, (reference.groups, -1))
     over = (1, *range(3, grouped.dim()))
-    allowed = limit // reference.meetings
+    allowed = limit // meetings(reference.input_taps)
     if float(grouped.abs().sum(over).max()) <= allowed:
         return filters, g
     if allowed >= LEAST_WEIGHTS:

@@ -19,9 +19,13 @@ def wrong_build(layer: Layer) -> str | None:
     spec = layer.spec
     if spec.bias != (layer.operands.bias is not None):
         return "bias is missing" if spec.bias else "bias is there, should be none"
-    expected = {"weight": spec.weight_shape, "bias": (spec.out_channels,), "x": spec.input_shape}
+    expected = {
+        "weight": spec.weight_shape,
+        "bias": (spec.out_channels,),
+        "x": spec.input_shape,
+        "output": spec.output_shape,
+    }
     named = {**layer.operands.tensors(), "output": built_output(layer)}
-    expected["output"] = spec.output_shape
     for name, shape in expected.items():
         tensor = named.get(name)
         if tensor is not None:

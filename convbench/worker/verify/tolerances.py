@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from ..spec import SIGNIFICANT_BITS, Spec
@@ -16,6 +18,9 @@ NORMWISE = {"float64": 1e-12, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2
 #: integers (it keeps an old result, say, or drops small numbers). float32 and float64 allow for operands and results
 #: rounded to bfloat16 (seen: 7.5e-3), float16 for sums kept in float16. Honest bfloat16 was seen at 5.3e-3.
 ON_TIMED_DATA = {"float64": 0.012, "float32": 0.012, "float16": 0.03, "bfloat16": 0.015}
+#: Images of a batch up to which ON_TIMED_DATA holds for a bfloat16 gradient of the weight. Where a CPU has no bfloat16
+#: instructions, torch adds one image after the other to a sum kept in bfloat16: its error grows with the square root.
+SUMMED_IMAGES = 4
 
 #: The same distance, beyond which a layer that is right has less precision than was asked for: by dtype, or by what
 #: torch resolved the precision of float32 to. Honest kernels were seen at 2.5e-14 (float64), 1.2e-5 (float32) and
@@ -30,6 +35,14 @@ COARSEST_EXACT = 1 << SIGNIFICANT_BITS["bfloat16"]
 EVERYWHERE = 0.05
 #: What gives a distance of at most so much, in words; bfloat16 gives more.
 COARSER = ((1e-4, "float32"), (1.5e-3, "TF32 or float16"))
+
+
+def on_timed_data(spec: Spec, name: str) -> float:
+    """The distance ||y - ref|| / ||ref|| allowed to the result `name` on the data that is timed."""
+    allowed = ON_TIMED_DATA[spec.coarsest_dtype]
+    if name == "grad_weight" and spec.coarsest_dtype == "bfloat16":
+        allowed *= math.sqrt(max(1.0, (spec.batch_size or 1) / SUMMED_IMAGES))
+    return allowed
 
 
 def least_scale(spec: Spec) -> float:

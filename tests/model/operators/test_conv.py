@@ -26,5 +26,5 @@ def test_real_taps_are_those_that_a_loop_counts(
 def test_operators_are_found_by_their_names_and_ranks() -> None:
     assert [operator.name for operator in OPERATORS.values()] == [*OPERATORS]
     assert OPERATORS[DEFAULT_OPERATOR.name] is operators.of_rank(2) is DEFAULT_OPERATOR
-    assert DEFAULT_OPERATOR.each == "[height, width]", "as users write it"
+    assert DEFAULT_OPERATOR.list_form == "[height, width]", "as users write it"
     assert operators.of_rank(3).rank == 3

@@ -11,7 +11,7 @@ from layers import CPU, DIRECTIONS, DTYPES, PLAIN, PRECISION, run, spec
 from convbench.model.problem import PaddingMode, Problem
 from convbench.worker.layer import Layer
 from convbench.worker.verify.accuracy import Accuracy, imprecision, relative
-from convbench.worker.verify.tolerances import ROUNDOFF, least_scale
+from convbench.worker.verify.tolerances import ON_TIMED_DATA, ROUNDOFF, least_scale, on_timed_data
 from convbench.worker.verify.verdict import verify
 
 DEPTHWISE = replace(PLAIN, in_channels=32, out_channels=32, groups=32, stride=(4, 4), input_size=(28, 28))
@@ -82,6 +82,19 @@ def test_a_sum_of_many_terms_does_not_hide_a_coarse_format() -> None:
     wide = Problem(in_channels=4, out_channels=4, kernel_size=(3, 3), input_size=(114, 114), batch_size=16)
     assert run(wide, "grad_weight", "ComputesInBfloat16").imprecise is not None
     assert run(wide, "grad_weight", "Honest").imprecise is None
+
+
+def test_a_gradient_of_the_weight_may_be_summed_in_bfloat16_and_small_numbers_may_not_be_lost() -> None:
+    batch = Problem(
+        in_channels=3, out_channels=10, kernel_size=(5, 5), stride=(2, 2), input_size=(32, 32), batch_size=64
+    )
+    summed = [run(batch, "grad_weight", "AddsUpImages", dtype="bfloat16", seed=seed) for seed in range(5)]
+    assert [outcome.reason for outcome in summed] == [None] * 5
+    assert max(outcome.max_error or 0 for outcome in summed) > 0
+    lost = run(batch, "grad_weight", "DropsSmall", dtype="bfloat16")
+    assert "0.06 is allowed" in (lost.reason or "")
+    assert on_timed_data(spec(batch, dtype="bfloat16"), "grad_weight") == 4 * ON_TIMED_DATA["bfloat16"]
+    assert on_timed_data(spec(batch, dtype="bfloat16"), "output") == ON_TIMED_DATA["bfloat16"]
 
 
 def test_what_was_asked_for_is_what_counts() -> None:
