@@ -40,6 +40,8 @@ def compare(
     show(compare_text(found.comparison))
     gc.freeze()  # otherwise Python walks through all objects once more at exit
     code = outcome.of_comparison(found.comparison)
-    flush()  # standard error comes last; a closed standard output must not prevent the files
-    write_page(found, output, no_page=no_page)
+    try:
+        flush()
+    finally:  # a closed standard output must not prevent the page
+        write_page(found, output, no_page=no_page)
     raise typer.Exit(code)

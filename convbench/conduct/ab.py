@@ -15,7 +15,7 @@ from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import RunComparison
 from convbench.conduct.described import Capacity, environment_of, plainest
-from convbench.conduct.pairs import BLOCK_S, ROUNDS, Pairs, PairVisits
+from convbench.conduct.pairs import BLOCK_S, ROUNDS, PairVisits, ProcessPairs
 from convbench.conduct.run import Listener
 from convbench.engine.client import Description
 from convbench.engine.local import Setup
@@ -182,7 +182,7 @@ class _Both:
     cases: tuple[Case, ...]
     sides: tuple[Side, Side]
     environments: tuple[Environment, ...]
-    pairs: Pairs
+    pairs: ProcessPairs
     confirming: int
     began: datetime
 
@@ -251,7 +251,7 @@ def _conducted(
             cases=tuple(cases),
             sides=sides,
             environments=environments,
-            pairs=Pairs(
+            pairs=ProcessPairs(
                 ((pool[0], own[0]), (pool[1], own[1])),
                 seed=sweep.seed,
                 timeout_s=sweep.measure.timeout,

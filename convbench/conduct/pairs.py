@@ -20,7 +20,7 @@ from convbench.measure import schedule
 from convbench.model.case import Case
 from convbench.model.result import UNMEASURED, Status, StopReason, Visit
 
-#: Rounds of a pair, and the duration of a block in seconds (docs/measurement.md).
+#: Rounds of a pair, and the duration of a block in seconds.
 ROUNDS = 5
 BLOCK_S = 0.015
 #: Maximum time for a case on one side of a pair, seconds: slow cases get fewer rounds, but at least one.
@@ -70,7 +70,7 @@ class PairVisits:
     b: Mapping[int, list[Visit]]
 
 
-class Pairs:
+class ProcessPairs:
     """Takes pairs of the given cases, which both sides have in the same order.
 
     `timeout_s` bounds each request to a worker, in seconds. `memory_limit` bounds the layers of both sides together, in

@@ -12,7 +12,7 @@ from convbench.model.operators.given import DEPTHWISE, HALF
 from convbench.model.problem import Problem
 
 #: A change of the floor that counts, as a ratio minus 1. Floors of layers that live in the caches repeat to 0.2-1 % and
-#: lay within 1.7 % in 95 of 100 pairs of runs (docs/measurement.md), so that 5 % is change.
+#: lay within 1.7 % in 95 of 100 pairs of runs, so that 5 % is change.
 THRESHOLD = 0.05
 #: The same for layers whose traffic reaches memory: they drift with the neighbours' use of it, by 5-6 % in
 #: 95 of 100 pairs of runs.

@@ -21,7 +21,7 @@ from convbench.actions import pages
 from convbench.analysis.findings.findings import findings
 from convbench.errors import RequestError, StoreError
 from convbench.model.result import Run, RunState, RunSummary, Status
-from convbench.report.pages import index
+from convbench.report.pages import index, rendering
 from convbench.store import Store, Writer
 
 __all__ = ["browser"]  # a fixture
@@ -98,8 +98,8 @@ def test_what_is_not_known_is_said() -> None:
     told = Read(page(entry(glance=None, report="x.html"))).texts
     assert "Findings are not shown here; see its report." in told
     assert "The run is in progress." in Read(page(entry(glance=None, state=RunState.RUNNING))).texts
-    told = Read(page(entry(glance=replace(GLANCE, findings=("bfloat16 is fast", f"so lo{index.ELLIPSIS}"))))).texts
-    assert {"bfloat16 is fast.", f"So lo{index.ELLIPSIS}"} <= set(told), "as in the report"
+    told = Read(page(entry(glance=replace(GLANCE, findings=("bfloat16 is fast", f"so lo{rendering.ELLIPSIS}"))))).texts
+    assert {"bfloat16 is fast.", f"So lo{rendering.ELLIPSIS}"} <= set(told), "as in the report"
     silent = Read(page(entry(glance=index.Glance(description="", noise=None, findings=()))))
     assert "No findings." in silent.texts and "noise" not in silent.texts
     assert "No run is stored." in Read(page()).texts

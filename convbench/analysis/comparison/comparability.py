@@ -21,7 +21,7 @@ from convbench.model.result import Environment, Git, Measure, ProcessFacts, Resu
 from convbench.model.settings import PROCESS_SETTINGS
 
 #: The lowest probes of comparable runs differ by at most this, as ratios minus 1. A product in the second-level cache
-#: took 324 us whenever the machine was quiet. Copies through memory drift by 2-3.6 % (docs/measurement.md).
+#: took 324 us whenever the machine was quiet. Copies through memory drift by 2-3.6 %.
 COMPUTE_PROBE = 0.01
 MEMORY_PROBE = 0.05
 #: The fewest probes whose lowest one is repeatable: the lowest of 10 copies differed by 16 % in two runs of one minute.

@@ -12,7 +12,7 @@ from convbench.analysis.comparison.judgment import Comparison, How, Judgment, Ve
 from convbench.model.case import Case
 from convbench.model.result import Status
 
-#: A change that counts side by side, as a ratio minus 1: smaller ones are within its noise (docs/measurement.md).
+#: A change that counts side by side, as a ratio minus 1: smaller ones are within its noise.
 SIDE_BY_SIDE = 0.025
 #: Verdicts of cases that changed.
 FLAGGED = frozenset({Verdict.REGRESSED, Verdict.IMPROVED})

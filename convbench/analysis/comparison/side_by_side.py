@@ -3,7 +3,7 @@
 A pair is two fresh processes, one of each environment, whose blocks alternate (conduct/pairs.py). Two ratios are
 compared with the threshold: that of the floors over all pairs, and the median of the pairs' ratios. A case is flagged
 where both exceed it and their interval excludes 1. Simulated with 12 pairs, 2.5 % and no interval, false alarms were
-4e-5 per case and side. A planted change of 5 % was found in 90-100 % (docs/measurement.md).
+4e-5 per case and side. A planted change of 5 % was found in 90-100 %.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from convbench import units
 from convbench.analysis.findings.effects import SMALLEST_EFFECT
 from convbench.analysis.findings.evidence import Evidence
 from convbench.analysis.findings.finding import Finding, FindingKind, Weight, listed, value_text
-from convbench.analysis.findings.pairs import Floats, Integers, Pairs
+from convbench.analysis.findings.pairs import Floats, Integers, MatchedPairs
 from convbench.model.settings import TABLE
 
 #: Settings that one may choose for a given layer.
@@ -38,7 +38,7 @@ class _Alternatives:
     setting.
     """
 
-    pairs: Pairs
+    pairs: MatchedPairs
     layer: Integers
     setting: Integers
     ratio: Floats

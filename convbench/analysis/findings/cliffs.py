@@ -20,7 +20,7 @@ from convbench.analysis.findings.finding import (
     setting_text,
     value_text,
 )
-from convbench.analysis.findings.pairs import Pairs
+from convbench.analysis.findings.pairs import MatchedPairs
 
 #: A size is called a cliff from this ratio of its time per FLOP to that of the next smaller size on. Blocked kernels
 #: show ratios below 1.5 at every size that is not a multiple of their vectors.
@@ -66,7 +66,7 @@ def _along(evidence: Evidence, axis: str) -> list[Finding]:
     return [*shown, _others(axis, found[len(shown) :])] if len(found) > len(shown) else shown
 
 
-def _cliff(evidence: Evidence, axis: str, smaller: object, larger: object, pairs: Pairs) -> Finding:
+def _cliff(evidence: Evidence, axis: str, smaller: object, larger: object, pairs: MatchedPairs) -> Finding:
     is_cliff = pairs.slower(CLIFF_RATIO)
     size = float(np.exp(np.median(np.log(pairs.ratio[is_cliff]))))
     sentence = (

@@ -24,15 +24,15 @@ from convbench.analysis.findings.finding import (
     setting_text,
     value_text,
 )
-from convbench.analysis.findings.pairs import Mask, Pairs
+from convbench.analysis.findings.pairs import Mask, MatchedPairs
 from convbench.model.problem import PRODUCTS, Direction
 from convbench.model.settings import OF_CASE, OF_PROBLEM, TABLE
 
 #: Effects below this ratio are not reported, even where they exceed the noise. A minimum falls by up to 1.8 % with more
-#: blocks (docs/measurement.md), and settled cases have fewer blocks.
+#: blocks, and settled cases have fewer blocks.
 SMALLEST_EFFECT = 1.05
 #: A dtype that takes this many times as long as another has no kernels of its own on this machine. On a CPU without
-#: float16 kernels, float16 took 36 times as long as float32 (docs/measurement.md). float64 does twice the work of
+#: float16 kernels, float16 took 36 times as long as float32. float64 does twice the work of
 #: float32, so the ratio is larger than 2.
 FALLBACK_RATIO = 3.0
 #: A direction is reported from this ratio to its share of the work on. On a CPU 1.3 to 1.9 is usual for backward.
@@ -74,7 +74,7 @@ def execution(evidence: Evidence) -> list[Finding]:
     return found
 
 
-def _faster_or_slower(evidence: Evidence, axis: str, base: object, other: object, pairs: Pairs) -> list[Finding]:
+def _faster_or_slower(evidence: Evidence, axis: str, base: object, other: object, pairs: MatchedPairs) -> list[Finding]:
     names = [TABLE[axis].phrase.format(value_text(value)) for value in (other, base)]
     fallback = _fallback(evidence, axis, names, pairs) if axis in _TYPES else None
     if fallback and fallback.share > MOST:
@@ -84,7 +84,7 @@ def _faster_or_slower(evidence: Evidence, axis: str, base: object, other: object
 
 
 def _general_or_mixed(
-    evidence: Evidence, axis: str, names: list[str], pairs: Pairs, words: tuple[str, str]
+    evidence: Evidence, axis: str, names: list[str], pairs: MatchedPairs, words: tuple[str, str]
 ) -> Finding | None:
     """The effect that most of the pairs show, else the effects that many of them show, else None.
 
@@ -102,7 +102,9 @@ def _general_or_mixed(
     return _effect(evidence, axis, size, sentence, pairs, agree, against)
 
 
-def _where(evidence: Evidence, axis: str, pairs: Pairs, agree: Mask, against: Mask, words: tuple[str, str]) -> str:
+def _where(
+    evidence: Evidence, axis: str, pairs: MatchedPairs, agree: Mask, against: Mask, words: tuple[str, str]
+) -> str:
     """`in 34 of 36 matched cases, 2 within noise`; where some pairs contradict the effect, all of them are counted.
 
     Then it is `in the median of 64 matched cases: faster in 49 (1.49x), slower in 14 (2.16x, all at in_channels=3), 1
@@ -122,7 +124,9 @@ def _where(evidence: Evidence, axis: str, pairs: Pairs, agree: Mask, against: Ma
     return f"{text}, {units.count(rest)} within noise" if rest else text
 
 
-def _mixed(evidence: Evidence, axis: str, names: list[str], pairs: Pairs, words: tuple[str, str]) -> Finding | None:
+def _mixed(
+    evidence: Evidence, axis: str, names: list[str], pairs: MatchedPairs, words: tuple[str, str]
+) -> Finding | None:
     """An effect that exceeds the noise in many of the pairs, but not in most of them."""
     masks = pairs.faster(SMALLEST_EFFECT), pairs.slower(SMALLEST_EFFECT)
     clear = masks[0] | masks[1]
@@ -142,9 +146,7 @@ def _mixed(evidence: Evidence, axis: str, names: list[str], pairs: Pairs, words:
     if size < SMALLEST_EFFECT:
         start = f"{names[0]} differs little from {names[1]} {middle}, but is"
     else:
-        start = (
-            f"{names[0]} is {units.ratio(size)} {words[median > 1]} than {names[1]} {middle}, but not in most of them:"
-        )
+        start = f"{names[0]} is {units.ratio(size)} {words[median > 1]} than {names[1]} {middle}, but beyond noise in at most half of them:"
     sentence = f"{start} {', '.join(parts)}{'; ' + others if rest else ''}"
     largest = max(_size(pairs, mask) for mask in masks if mask.any())
     found = _effect(evidence, axis, largest, sentence, pairs, clear)
@@ -152,7 +154,13 @@ def _mixed(evidence: Evidence, axis: str, names: list[str], pairs: Pairs, words:
 
 
 def _effect(
-    evidence: Evidence, axis: str, size: float, sentence: str, pairs: Pairs, some: Mask, against: Mask | None = None
+    evidence: Evidence,
+    axis: str,
+    size: float,
+    sentence: str,
+    pairs: MatchedPairs,
+    some: Mask,
+    against: Mask | None = None,
 ) -> Finding:
     """A finding on some of the pairs. The pairs `against` contradict it by more than noise."""
     return Finding(
@@ -167,7 +175,7 @@ def _effect(
     )
 
 
-def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: Pairs) -> Finding | None:
+def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: MatchedPairs) -> Finding | None:
     """`float16 has no fast code here: it takes 36.0x as long as float32 in 10 of 12 matched cases, with Slow2d`.
 
     Where it is slow in few of them, the first half is left out: there is fast code, but not for these layers.
@@ -176,9 +184,10 @@ def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: Pairs) -> 
     if not slow.any():
         return None
     size = _size(pairs, slow)
-    is_rule = slow.mean() > MOST
+    is_general = slow.mean() > MOST
+    slowly = "has no fast code here: it " if is_general else ""
     sentence = (
-        f"{names[0]} {'has no fast code here: it ' if is_rule else ''}takes {units.ratio(size)} as long as {names[1]} "
+        f"{names[0]} {slowly}takes {units.ratio(size)} as long as {names[1]} "
         f"in {of_matched(int(slow.sum()), len(pairs))}{aside(evidence.place(axis, pairs, slow))}"
     )
     ran, counts = np.unique(evidence.ran(pairs.other[slow]).astype(str), return_counts=True)
@@ -186,7 +195,7 @@ def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: Pairs) -> 
     if names_of:
         sentence += f", with {listed([*names_of[:MOST_NAMED], *(['others'] if len(names_of) > MOST_NAMED else [])])}"
     # Where it is slow for a few layers, the others contradict nothing and have a finding of their own.
-    faster = pairs.faster() & is_rule
+    faster = pairs.faster() & is_general
     if faster.any():
         sentence += f"; it is faster in {units.count(int(faster.sum()))} ({units.ratio(_size(pairs, faster))})"
     return Finding(
@@ -202,7 +211,7 @@ def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: Pairs) -> 
     )
 
 
-def _as_fast(evidence: Evidence, base: object, other: object, pairs: Pairs) -> Finding:
+def _as_fast(evidence: Evidence, base: object, other: object, pairs: MatchedPairs) -> Finding:
     """The user's module against torch's, where both are equally fast."""
     differ = pairs.faster(SMALLEST_EFFECT) | pairs.slower(SMALLEST_EFFECT)
     sentence = (
@@ -272,7 +281,7 @@ def directions(evidence: Evidence) -> list[Finding]:
     for value, pairs in evidence.against("direction", Direction.FORWARD):
         direction = Direction(str(value))
         work = PRODUCTS[direction]
-        share = Pairs(base=pairs.base, other=pairs.other, ratio=pairs.ratio / work, noise=pairs.noise)
+        share = MatchedPairs(base=pairs.base, other=pairs.other, ratio=pairs.ratio / work, noise=pairs.noise)
         for out, more in ((share.slower(OUT_OF_LINE), True), (share.faster(OUT_OF_LINE), False)):
             if not out.any():
                 continue
@@ -330,7 +339,7 @@ def _median(ratios: np.ndarray) -> float:
     return float(np.exp(np.median(np.log(ratios))))
 
 
-def _size(pairs: Pairs, some: Mask) -> float:
+def _size(pairs: MatchedPairs, some: Mask) -> float:
     """The median ratio of some pairs as a number of at least 1."""
     median = _median(pairs.ratio[some])
     return max(median, 1 / median)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from convbench.analysis.findings.finding import listed, setting_text, value_text
-from convbench.analysis.findings.pairs import Comparer, Mask, Matched, Pairs, RoundMinima, matched
+from convbench.analysis.findings.pairs import Comparer, Mask, Matched, MatchedPairs, RoundMinima, matched
 from convbench.analysis.table.columns import Rows
 from convbench.model.result import Run, Status
 from convbench.model.settings import SETTINGS, TABLE
@@ -66,11 +66,11 @@ class Evidence:
         values, usual = self.pairs.values[axis], TABLE[axis].usual
         return usual if usual is not None and usual in values else min(values, key=_by_size)
 
-    def against(self, axis: str, base: object, *, per_flop: bool = False) -> list[tuple[object, Pairs]]:
+    def against(self, axis: str, base: object, *, per_flop: bool = False) -> list[tuple[object, MatchedPairs]]:
         """The pairs of every other value of a setting with `base`, the smallest value first."""
         return sorted(self.comparer.against(axis, base, per_flop=per_flop), key=lambda other: _by_size(other[0]))
 
-    def cases(self, pairs: Pairs, some: Mask) -> tuple[str, ...]:
+    def cases(self, pairs: MatchedPairs, some: Mask) -> tuple[str, ...]:
         """The ids of both sides of some pairs."""
         positions = np.stack([pairs.base[some], pairs.other[some]], axis=1).ravel()
         return tuple(self.ids[np.unique(positions)].tolist())
@@ -84,7 +84,7 @@ class Evidence:
         ran: np.ndarray = self.pairs.table["implementation"].iloc[positions].fillna("").to_numpy(dtype=object)
         return ran
 
-    def place(self, axis: str, pairs: Pairs, some: Mask) -> str:
+    def place(self, axis: str, pairs: MatchedPairs, some: Mask) -> str:
         """The setting that some of the pairs share: `at in_channels=3`, `unbatched`; "" where there is none.
 
         The first choice is a setting whose values these pairs have and no other pair has. Of several it is the one
@@ -134,7 +134,7 @@ def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:
 
 
 def _waiting(run: Run, table: pd.DataFrame) -> Mask:
-    """Cases whose threads waited for cores in every process: floors then grow a hundredfold (docs/measurement.md).
+    """Cases whose threads waited for cores in every process: floors then grow a hundredfold.
 
     Where only some processes waited, the spread shows it.
     """

@@ -20,7 +20,7 @@ Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 #: The spread assumed for a case that only one process measured. Floors of one process repeat within 0.4-6 % in 95 of
-#: 100 pairs of runs (docs/measurement.md); this is a little more.
+#: 100 pairs of runs; this is a little more.
 ONE_PROCESS_SPREAD = 0.10
 
 #: Statuses whose times may be compared: a wrong layer is never ranked.
@@ -33,7 +33,7 @@ MOST_GROUPS = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pairs:
+class MatchedPairs:
     """Pairs of cases, as positions in `Matched.table`, and how they compare over the rounds that both have.
 
     `ratio` is the time (or time per FLOP) of other over base. `noise` is the largest spread of either side: that over
@@ -48,9 +48,11 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.ratio)
 
-    def only(self, some: Mask | Integers) -> Pairs:
+    def only(self, some: Mask | Integers) -> MatchedPairs:
         """Some of the pairs."""
-        return Pairs(base=self.base[some], other=self.other[some], ratio=self.ratio[some], noise=self.noise[some])
+        return MatchedPairs(
+            base=self.base[some], other=self.other[some], ratio=self.ratio[some], noise=self.noise[some]
+        )
 
     def slower(self, least: float = 1.0) -> Mask:
         """Where the other side takes at least `least` times as long, by more than noise."""
@@ -169,7 +171,7 @@ class Comparer:
     rounds: RoundMinima
     rows: Integers
 
-    def compare(self, base: Integers, other: Integers, *, per_flop: bool = False) -> Pairs:
+    def compare(self, base: Integers, other: Integers, *, per_flop: bool = False) -> MatchedPairs:
         """The comparison of each pair; pairs without a round in common are left out."""
         floor_a, floor_b, common = self.rounds.floors(self.rows[base], self.rows[other])
         spread = self.pairs.table["spread"].to_numpy(dtype=float)
@@ -180,9 +182,9 @@ class Comparer:
                 ratio *= flops[base] / flops[other]
             noise = np.fmax(common, np.fmax(spread[base], spread[other]))
         known = np.isfinite(ratio) & (ratio > 0)
-        return Pairs(base=base[known], other=other[known], ratio=ratio[known], noise=noise[known])
+        return MatchedPairs(base=base[known], other=other[known], ratio=ratio[known], noise=noise[known])
 
-    def against(self, axis: str, base: object, *, per_flop: bool = False) -> list[tuple[object, Pairs]]:
+    def against(self, axis: str, base: object, *, per_flop: bool = False) -> list[tuple[object, MatchedPairs]]:
         """The pairs that differ in `axis` alone, one side with the value `base`, for each other value.
 
         Values without a pair are left out. The others come in the order of `Matched.values`.

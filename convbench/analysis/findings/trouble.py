@@ -22,7 +22,7 @@ FLOORS_DISAGREE = 0.25
 FEW = 0.1
 #: Noise in more than this share of a run is reported before the findings about times.
 MOST = 0.5
-#: Below this share of blocks near the floor, the floor may be an outlier (docs/measurement.md).
+#: Below this share of blocks near the floor, the floor may be an outlier.
 WEAK_SUPPORT = 0.1
 #: A case is reported above this ratio of its noise to the median case's noise, if the noise is also so far over 1.
 NOISIER = 1.25

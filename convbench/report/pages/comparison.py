@@ -26,7 +26,8 @@ from convbench.report.pages.comparison_table import SIDES, Table, processes_of, 
 from convbench.report.pages.libraries import datatables, datatables_style, plotly
 from convbench.report.pages.payload import Payload, blocks_into
 from convbench.report.pages.policy import policy, script_hash
-from convbench.report.pages.rendering import begun, templates, when
+from convbench.report.pages.rendering import begun, left_out, when
+from convbench.report.pages.rendering import render as render_page
 from convbench.report.pages.scripts import joined, static
 from convbench.report.text.compare import reasons, size, verdict_text
 from convbench.version import __version__
@@ -103,43 +104,39 @@ def render(compared: RunComparison, reports: Collection[str] = ()) -> str:
     differing = [_difference(one) for one in comparison.differences]
     script = Markup(joined(_ENTRY))
     libraries = (plotly(), datatables())
-    html = (
-        templates()
-        .get_template("comparison.html.j2")
-        .render(
-            file=file_name(comparison).removesuffix(".html"),
-            version=__version__,
-            policy=policy([script_hash(str(script)), *(library.hash for library in libraries)]),
-            style=Markup("\n".join(static(name) for name in _STYLES)),
-            script=script,
-            libraries=libraries,
-            library_style=datatables_style(),
-            data=Markup(_data(comparison, rows, links)),
-            blocks=Markup(_blocks(rows)),
-            name=compared.new.name,
-            headline=headline(comparison),
-            mood=_MOODS.get(comparison.verdict, "warn"),
-            sentences=sentences(compared),
-            worst=_worst(comparison),
-            line=verdict_text(comparison),
-            tiles=_tiles(comparison),
-            how=_HOW[comparison.how],
-            facts=_facts(runs, comparison.how),
-            links=links,
-            differences=differing,
-            decides=any(decides for *_, decides in differing),
-            places=any(where or decides for *_, where, decides in differing),
-            groups=groups[:FIRST_GROUPS],
-            more_groups=groups[FIRST_GROUPS:],
-            has_ratios=any(j.ratio > 0 and math.isfinite(j.ratio) for j in comparison.judgments),
-            columns=[column.spec for column in rows.columns if column.spec.shown],
-            rows=rows.rows(PLAIN_ROWS),
-            rows_left=_left(len(rows.judgments), PLAIN_ROWS),
-            aside=comparison.how is How.SIDE_BY_SIDE,
-            processes=processes_of(comparison.how)[1],
-        )
+    return render_page(
+        "comparison.html.j2",
+        file=file_name(comparison).removesuffix(".html"),
+        version=__version__,
+        policy=policy([script_hash(str(script)), *(library.hash for library in libraries)]),
+        style=Markup("\n".join(static(name) for name in _STYLES)),
+        script=script,
+        libraries=libraries,
+        library_style=datatables_style(),
+        data=Markup(_data(comparison, rows, links)),
+        blocks=Markup(_blocks(rows)),
+        name=compared.new.name,
+        headline=headline(comparison),
+        mood=_MOODS.get(comparison.verdict, "warn"),
+        sentences=sentences(compared),
+        worst=_worst(comparison),
+        line=verdict_text(comparison),
+        tiles=_tiles(comparison),
+        how=_HOW[comparison.how],
+        facts=_facts(runs, comparison.how),
+        links=links,
+        differences=differing,
+        decides=any(decides for *_, decides in differing),
+        places=any(where or decides for *_, where, decides in differing),
+        groups=groups[:FIRST_GROUPS],
+        more_groups=groups[FIRST_GROUPS:],
+        has_ratios=any(j.ratio > 0 and math.isfinite(j.ratio) for j in comparison.judgments),
+        columns=[column.spec for column in rows.columns if column.spec.shown],
+        rows=rows.rows(PLAIN_ROWS),
+        rows_left=left_out(len(rows.judgments), PLAIN_ROWS, "case"),
+        aside=comparison.how is How.SIDE_BY_SIDE,
+        processes=processes_of(comparison.how)[1],
     )
-    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a label must not make the page fail
 
 
 def headline(comparison: Comparison) -> str:
@@ -260,7 +257,7 @@ def _view(number: int, group: Group, judgments: Sequence[Judgment]) -> GroupView
         share=f"{units.count(len(group.changed))} of {units.plural(group.cases, 'case')}",
         causes=tuple(map(str, group.causes)),
         labels=tuple(judgments[place].case.label for place in group.changed[:PLAIN_LABELS]),
-        left=_left(len(group.changed), PLAIN_LABELS),
+        left=left_out(len(group.changed), PLAIN_LABELS, "case"),
     )
 
 
@@ -301,10 +298,6 @@ def _commit(run: Run) -> str:
 def _extent(run: Run, how: How) -> str:
     processes = units.plural(run.measure.processes, *processes_of(how))
     return f"{units.plural(len(run.results), 'case')}, {processes} of {units.plural(run.measure.rounds, 'round')}"
-
-
-def _left(total: int, shown: int) -> str:
-    return f"and {units.plural(total - shown, 'more case')}" if total > shown else ""
 
 
 def _data(comparison: Comparison, rows: Table, links: Sequence[str | None]) -> str:

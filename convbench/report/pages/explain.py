@@ -9,7 +9,7 @@ from markupsafe import Markup
 from convbench.model.case import Case
 from convbench.report.pages import scripts
 from convbench.report.pages.policy import json_text, policy, script_hash
-from convbench.report.pages.rendering import templates
+from convbench.report.pages.rendering import render as render_page
 from convbench.report.text.explain import explain
 from convbench.version import __version__
 
@@ -30,16 +30,12 @@ def render(case: Case) -> str:
         "autocast": case.autocast.value,
         "memory_format": case.memory_format.value,
     }
-    html = (
-        templates()
-        .get_template("explain.html.j2")
-        .render(
-            version=__version__,
-            explanation=explain(case),
-            policy=policy([script_hash(str(script))]),
-            style=Markup(scripts.static("report.css") + scripts.static("explainer.css")),
-            script=script,
-            data=json_text({"problem": asdict(case.problem), "execution": execution}),
-        )
+    return render_page(
+        "explain.html.j2",
+        version=__version__,
+        explanation=explain(case),
+        policy=policy([script_hash(str(script))]),
+        style=Markup(scripts.static("report.css") + scripts.static("explainer.css")),
+        script=script,
+        data=json_text({"problem": asdict(case.problem), "execution": execution}),
     )
-    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a module's name must not fail

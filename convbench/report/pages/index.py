@@ -20,7 +20,8 @@ from convbench.measure import estimate
 from convbench.model.result import UNMEASURED, Run, RunState, RunSummary, Status
 from convbench.report.pages import trends
 from convbench.report.pages.policy import style_policy
-from convbench.report.pages.rendering import begun, templates, when
+from convbench.report.pages.rendering import ELLIPSIS, begun, shortened, when
+from convbench.report.pages.rendering import render as render_page
 from convbench.report.pages.scripts import static
 
 #: Runs on the page; `convbench runs` lists all. 500 runs make a page of about 1 MB.
@@ -31,8 +32,6 @@ MOST_CHARACTERS = 400
 
 #: The layout of the file beside the page. Files of other layouts are ignored.
 _LAYOUT = 2
-#: The end of a shortened text.
-ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _STYLES = ("report.css", "index.css")
 #: The beginning of the name of a comparison's page, which also ends with a run's id (comparison.py).
 _OF_TWO_RUNS = re.compile(r"compare-\d{8}(t|-)\d{6}-\w+-\d{8}")
@@ -71,9 +70,9 @@ def glance(run: Run, findings: Sequence[str] | None = None) -> Glance:
     noise = estimate.noise(blocks, [result.case.worker for result in run.results]).ratio - 1
     lines = run.description.strip().splitlines()
     return Glance(
-        description=_shortened(lines[0]) if lines else "",
+        description=shortened(lines[0], MOST_CHARACTERS) if lines else "",
         noise=noise if math.isfinite(noise) else None,
-        findings=tuple(_shortened(sentence) for sentence in findings[:MOST_FINDINGS]),
+        findings=tuple(shortened(sentence, MOST_CHARACTERS) for sentence in findings[:MOST_FINDINGS]),
     )
 
 
@@ -145,8 +144,10 @@ def _kept(fields: object) -> tuple[str, Glance] | None:
         return None
     if noise is not None and not (isinstance(noise, float) and math.isfinite(noise)):
         return None
-    sentences = tuple(_shortened(sentence) for sentence in findings[:MOST_FINDINGS] if isinstance(sentence, str))
-    return finished_at, Glance(description=_shortened(description), noise=noise, findings=sentences)
+    sentences = tuple(
+        shortened(sentence, MOST_CHARACTERS) for sentence in findings[:MOST_FINDINGS] if isinstance(sentence, str)
+    )
+    return finished_at, Glance(description=shortened(description, MOST_CHARACTERS), noise=noise, findings=sentences)
 
 
 def render(
@@ -156,21 +157,17 @@ def render(
     hrefs = {entry.run.id: _href(entry.report) for entry in entries if entry.report}
     lines = [trends.shown(name, one, hrefs) for name, sweep in (sweeps or {}).items() for one in sweep.lines]
     style = "".join(static(name) for name in _STYLES)
-    html = (
-        templates()
-        .get_template("index.html.j2")
-        .render(
-            policy=style_policy(style),
-            style=Markup(style),
-            version=version,
-            summary=_summary(entries, older),
-            lines=lines,
-            size=(trends.WIDTH, trends.HEIGHT),
-            runs=[_shown(entry) for entry in entries],
-            older=units.plural(older, "older run") if older else "",
-        )
+    return render_page(
+        "index.html.j2",
+        policy=style_policy(style),
+        style=Markup(style),
+        version=version,
+        summary=_summary(entries, older),
+        lines=lines,
+        size=(trends.WIDTH, trends.HEIGHT),
+        runs=[_shown(entry) for entry in entries],
+        older=units.plural(older, "older run") if older else "",
     )
-    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a name must not make the page fail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,9 +256,3 @@ def _summary(entries: Sequence[RunEntry], older: int) -> str:
 def _sentence(text: str) -> str:
     """A finding with a capital, and with a full stop unless it is shortened."""
     return begun(text) if text.endswith(ELLIPSIS) else f"{begun(text)}."
-
-
-def _shortened(text: str) -> str:
-    """The text on one line, shortened to `MOST_CHARACTERS`."""
-    line = " ".join(text.split())
-    return line if len(line) <= MOST_CHARACTERS else f"{line[: MOST_CHARACTERS - 1].rstrip()}{ELLIPSIS}"

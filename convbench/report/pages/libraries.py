@@ -1,6 +1,6 @@
 """The JavaScript libraries in a page: plotly.js and DataTables, gzipped in base64, and their hashes. Pure.
 
-Gzip reduces them from 4.8 MB to 2.0 MB (docs/measurement.md). static/load.js runs them.
+Gzip reduces them from 4.8 MB to 2.0 MB. static/load.js runs them.
 """
 
 from __future__ import annotations

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import jinja2
 
+from convbench import units
+
+#: The end of a shortened text.
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -21,6 +25,23 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def render(template: str, **context: object) -> str:
+    """The page that the template makes of these names. Halves of surrogate pairs become question marks."""
+    page = templates().get_template(template).render(context)
+    return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def shortened(text: str, most: int) -> str:
+    """The text on one line, with `most` characters at most; `ELLIPSIS` replaces the rest."""
+    whole = " ".join(text.split())
+    return whole if len(whole) <= most else f"{whole[: most - 1].rstrip()}{ELLIPSIS}"
+
+
+def left_out(total: int, shown: int, noun: str) -> str:
+    """`and 3 more cases` under a list that shows some of all; "" under one that shows all."""
+    return f"and {units.plural(total - shown, f'more {noun}')}" if total > shown else ""
 
 
 def when(moment: str) -> str:

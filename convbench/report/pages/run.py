@@ -23,7 +23,8 @@ from convbench.report.pages import figures
 from convbench.report.pages.libraries import datatables, datatables_style, plotly
 from convbench.report.pages.payload import Payload, blocks_into, cases_into
 from convbench.report.pages.policy import policy, script_hash
-from convbench.report.pages.rendering import begun, templates, when
+from convbench.report.pages.rendering import begun, left_out, when
+from convbench.report.pages.rendering import render as render_page
 from convbench.report.pages.rerun import case_mapping, measure_mapping
 from convbench.report.pages.scripts import joined, static
 from convbench.report.pages.tables import TableColumn, case_table, left_on_screen, refusals, rows, troubles
@@ -90,47 +91,43 @@ def render(run: Run, seen: Examined | None = None) -> str:
     lost = troubles(run)
     waiting = [case.label for case in run.unmeasured]
     rejected = refusals(run)
-    html = (
-        templates()
-        .get_template("report.html.j2")
-        .render(
-            run=run,
-            file=file_name(run).removesuffix(".html"),
-            policy=policy([script_hash(str(script)), *(library.hash for library in libraries)]),
-            style=Markup("\n".join(static(name) for name in _STYLES)),
-            script=script,
-            libraries=libraries,
-            library_style=datatables_style(),
-            data=Markup(_data(run, known, table, columns, axes, found)),
-            blocks=Markup(_blocks(known)),
-            when=when(run.started_at),
-            machine=machine_text(run, table),
-            stage=_stage(run, table),
-            tiles=tiles_of(run, known, table),
-            findings=views[:FIRST_FINDINGS],
-            more_findings=views[FIRST_FINDINGS:],
-            troubles=lost[:PLAIN_ROWS],
-            troubles_count=units.plural(len(lost), "case"),
-            troubles_left=_left(len(lost), PLAIN_ROWS, "case"),
-            network=bool((table["count"] > 1).any()),
-            numbers=figures.numbers(table, axes),
-            ranking=figures.ranking_summary(table),
-            columns=[column for column in columns if column.shown],
-            rows=rows(table, columns, PLAIN_ROWS),
-            rows_left=_left(len(table), PLAIN_ROWS, "case"),
-            left_on_screen=left_on_screen(columns),
-            refused=units.plural(len(run.rejections), "point"),
-            refusals=[
-                (reason, units.count(len(labels)), labels[:PLAIN_LABELS], _left(len(labels), PLAIN_LABELS, "point"))
-                for reason, labels in rejected
-            ],
-            waiting=waiting[:PLAIN_LABELS],
-            waiting_count=units.plural(len(waiting), "case"),
-            waiting_left=_left(len(waiting), PLAIN_LABELS, "case"),
-            facts=facts_of(run),
-        )
+    return render_page(
+        "report.html.j2",
+        run=run,
+        file=file_name(run).removesuffix(".html"),
+        policy=policy([script_hash(str(script)), *(library.hash for library in libraries)]),
+        style=Markup("\n".join(static(name) for name in _STYLES)),
+        script=script,
+        libraries=libraries,
+        library_style=datatables_style(),
+        data=Markup(_data(run, known, table, columns, axes, found)),
+        blocks=Markup(_blocks(known)),
+        when=when(run.started_at),
+        machine=machine_text(run, table),
+        stage=_stage(run, table),
+        tiles=tiles_of(run, known, table),
+        findings=views[:FIRST_FINDINGS],
+        more_findings=views[FIRST_FINDINGS:],
+        troubles=lost[:PLAIN_ROWS],
+        troubles_count=units.plural(len(lost), "case"),
+        troubles_left=left_out(len(lost), PLAIN_ROWS, "case"),
+        network=bool((table["count"] > 1).any()),
+        numbers=figures.numbers(table, axes),
+        ranking=figures.ranking_summary(table),
+        columns=[column for column in columns if column.shown],
+        rows=rows(table, columns, PLAIN_ROWS),
+        rows_left=left_out(len(table), PLAIN_ROWS, "case"),
+        left_on_screen=left_on_screen(columns),
+        refused=units.plural(len(run.rejections), "point"),
+        refusals=[
+            (reason, units.count(len(labels)), labels[:PLAIN_LABELS], left_out(len(labels), PLAIN_LABELS, "point"))
+            for reason, labels in rejected
+        ],
+        waiting=waiting[:PLAIN_LABELS],
+        waiting_count=units.plural(len(waiting), "case"),
+        waiting_left=left_out(len(waiting), PLAIN_LABELS, "case"),
+        facts=facts_of(run),
     )
-    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a message must not fail
 
 
 def finding_views(found: tuple[Finding, ...], table: pd.DataFrame) -> list[FindingView]:
@@ -145,7 +142,7 @@ def finding_views(found: tuple[Finding, ...], table: pd.DataFrame) -> list[Findi
             cases=_shown(finding, finding.cases),
             exceptions=f"{_shown(finding, finding.exceptions)} with the opposite" if finding.exceptions else "",
             labels=tuple(" ".join(labels[name].split()) for name in finding.cases[:PLAIN_EVIDENCE]),
-            left=_left(len(finding.cases), PLAIN_EVIDENCE, "case"),
+            left=left_out(len(finding.cases), PLAIN_EVIDENCE, "case"),
         )
         for number, finding in enumerate(found)
     ]
@@ -310,10 +307,6 @@ def _state_facts(processes: tuple[ProcessFacts, ...]) -> list[tuple[str, str]]:
         *fact("frequency", [facts.frequency_hz for facts in processes], lambda value: units.si(value, "Hz")),
         *fact("slowed down (times)", [facts.throttled for facts in processes], lambda value: units.count(int(value))),
     ]
-
-
-def _left(total: int, shown: int, noun: str) -> str:
-    return f"and {units.plural(total - shown, f'more {noun}')}" if total > shown else ""
 
 
 def _data(

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from convbench import units
-from convbench.report.pages.rendering import begun, when
+from convbench.report.pages.rendering import begun, shortened, when
 
 if TYPE_CHECKING:
     from convbench.analysis.history.history import Move, Trend
@@ -67,14 +67,16 @@ class SweepTrend:
 def line(trend: Trend) -> Line:
     """A trend as the page shows it."""
     return Line(
-        machine=_shortened(str(trend.machine)),
+        machine=shortened(str(trend.machine), MOST_CHARACTERS),
         cases=trend.cases,
         dots=tuple(
             Dot(run_id=moment.run.id, started_at=moment.run.started_at, ratio=moment.ratio) for moment in trend.moments
         ),
         steps=tuple(
             StepLine(
-                run_id=move.steps[0].after.run.id, ratio=move.ratio, sentence=_shortened(_sentence(move, trend.cases))
+                run_id=move.steps[0].after.run.id,
+                ratio=move.ratio,
+                sentence=shortened(_sentence(move, trend.cases), MOST_CHARACTERS),
             )
             for move in trend.moves[:MOST_MOVES]
         ),
@@ -153,11 +155,11 @@ def _line(document: object) -> Line | None:
     if len(dots) < 2 or not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
         return None
     return Line(
-        machine=_shortened(machine),
+        machine=shortened(machine, MOST_CHARACTERS),
         cases=cases,
         dots=tuple(Dot(run_id=run_id, started_at=at, ratio=ratio) for run_id, at, ratio in dots[-MOST_RUNS:]),
         steps=tuple(
-            StepLine(run_id=run_id, ratio=ratio, sentence=_shortened(text))
+            StepLine(run_id=run_id, ratio=ratio, sentence=shortened(text, MOST_CHARACTERS))
             for run_id, ratio, text in steps[:MOST_MOVES]
         ),
         earlier=earlier,
@@ -269,9 +271,3 @@ def _day(moment: str) -> str:
 
 def _mood(step: StepLine) -> str:
     return "slower" if step.ratio > 1 else "faster"
-
-
-def _shortened(text: str) -> str:
-    """The text on one line, shortened to `MOST_CHARACTERS`."""
-    whole = " ".join(text.split())
-    return whole if len(whole) <= MOST_CHARACTERS else f"{whole[: MOST_CHARACTERS - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"

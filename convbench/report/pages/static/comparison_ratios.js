@@ -1,4 +1,4 @@
-// The picture of a comparison: every case's ratio with its interval, by verdict, over the thresholds.
+// The plot of a comparison: every case's ratio with its interval, grouped by verdict, and bands of the thresholds.
 
 import { thinned } from "./cases.js";
 import { baseLayout, extent, logAxis, plainAxis, roundSteps } from "./charts.js";

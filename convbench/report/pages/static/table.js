@@ -133,9 +133,9 @@ function restored(text, cases) {
 }
 
 /**
- * Show the table. Returns {rows, ordered, only}. `rows` and `ordered` give the rows that the filters leave, in the
- * sweep's order and in the table's. `only(set)` limits the table to a set, or to none with null. `changed` is called when the rows
- * change.
+ * Show the table. Returns {rows, ordered, only}. `rows` and `ordered` give the rows that the filters keep, in the
+ * sweep's order and in the table's. `only(set)` limits the table to a set; `only(null)` removes the limit. `changed` is
+ * called when the rows change.
  */
 export async function showTable(cases, name, changed) {
   await stylePacked("datatables-style");
