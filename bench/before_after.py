@@ -42,13 +42,16 @@ axes:
 def seconds(checkout: Path, arguments: list[str], folder: Path) -> float:
     """User and system seconds of one command with its children."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "convbench", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(checkout), "CONVBENCH_DB": str(folder / "runs.db")},
         capture_output=True,
+        text=True,
         check=False,
     )
+    if done.returncode not in (0, 1):  # 1: `compare` found a regression
+        raise SystemExit(f"{checkout}: {' '.join(arguments)}: exit code {done.returncode}: {done.stderr}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 

@@ -169,7 +169,7 @@ def test_small_effects_are_not_told() -> None:
 def test_an_effect_that_is_no_rule_is_told_as_one_that_is_mixed() -> None:
     divided = in_pairs(range(8, 12), lambda c: (1e-3, 2e-3 if c % 2 else 0.4e-3), dtype="float16")
     assert effects(*divided) == [
-        "float16 is 1.12x faster than float32 in the median of 4 matched cases, but beyond noise in at most half of them: 2.50x faster "
+        "float16 is 1.12x faster than float32 in the median of 4 matched cases, but varies: 2.50x faster "
         "in 2 (at in_channels=8 or 10), 2.00x slower in 2 (at in_channels=9 or 11)"
     ]
     rare = in_pairs(range(8, 18), lambda c: (1e-3, 0.5e-3 if c < 10 else 1e-3), dtype="bfloat16")

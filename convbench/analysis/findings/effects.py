@@ -146,7 +146,7 @@ def _mixed(
     if size < SMALLEST_EFFECT:
         start = f"{names[0]} differs little from {names[1]} {middle}, but is"
     else:
-        start = f"{names[0]} is {units.ratio(size)} {words[median > 1]} than {names[1]} {middle}, but beyond noise in at most half of them:"
+        start = f"{names[0]} is {units.ratio(size)} {words[median > 1]} than {names[1]} {middle}, but varies:"
     sentence = f"{start} {', '.join(parts)}{'; ' + others if rest else ''}"
     largest = max(_size(pairs, mask) for mask in masks if mask.any())
     found = _effect(evidence, axis, largest, sentence, pairs, clear)
