@@ -10,7 +10,6 @@ import typer
 from convbench.cli.options import Database, database_of
 from convbench.cli.output import flush, say, show
 from convbench.errors import ExitCode, RequestError
-from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.store.files import write_bytes
 from convbench.units import line
 
@@ -28,11 +27,11 @@ def explain(
     case: Annotated[str | None, typer.Argument(metavar="CASE", help="The id of a stored case.")] = None,
     in_channels: Annotated[str | None, _setting("Channels of the input.")] = None,
     out_channels: Annotated[str | None, _setting("Channels of the output.")] = None,
-    kernel_size: Annotated[str | None, _setting(f"An integer, or {DEFAULT_OPERATOR.list_form}.")] = None,
-    input_size: Annotated[str | None, _setting(f"An integer, or {DEFAULT_OPERATOR.list_form}.")] = None,
-    stride: Annotated[str | None, _setting(f"An integer, or {DEFAULT_OPERATOR.list_form}.")] = None,
-    padding: Annotated[str | None, _setting(f"An integer, {DEFAULT_OPERATOR.list_form}, same, valid or half.")] = None,
-    dilation: Annotated[str | None, _setting(f"An integer, or {DEFAULT_OPERATOR.list_form}.")] = None,
+    kernel_size: Annotated[str | None, _setting("An integer, or a list: [3, 5].")] = None,
+    input_size: Annotated[str | None, _setting("An integer, or a list: [3, 5].")] = None,
+    stride: Annotated[str | None, _setting("An integer, or a list: [3, 5].")] = None,
+    padding: Annotated[str | None, _setting("An integer, a list: [1, 2], same, valid or half.")] = None,
+    dilation: Annotated[str | None, _setting("An integer, or a list: [3, 5].")] = None,
     groups: Annotated[str | None, _setting("An integer, or depthwise.")] = None,
     bias: Annotated[str | None, _setting("true or false.")] = None,
     padding_mode: Annotated[str | None, _setting("zeros, reflect, replicate or circular.")] = None,
@@ -42,7 +41,7 @@ def explain(
     direction: Annotated[str | None, _setting("forward, backward, grad_input, grad_weight or train_step.")] = None,
     device: Annotated[str | None, _setting("cpu, cuda, cuda:1, ... or accelerator.")] = None,
     threads: Annotated[str | None, _setting("An integer; null is torch's default.")] = None,
-    module: Annotated[str | None, _setting(f"{DEFAULT_OPERATOR.name}, or package.module:Class.")] = None,
+    module: Annotated[str | None, _setting("package.module:Class; by default torch's layer.")] = None,
     allocator: Annotated[str | None, _setting("steady or system.")] = None,
     cache: Annotated[str | None, _setting("hot or cold.")] = None,
     data: Annotated[str | None, _setting("normal, zeros or denormal.")] = None,

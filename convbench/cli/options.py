@@ -11,7 +11,6 @@ import typer
 from typer.core import TyperGroup
 
 from convbench.cli.output import say, show
-from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.units import LONGEST_TEXT, line, without_credentials
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def _plain_usage_errors() -> Iterator[None]:
 
 app = typer.Typer(
     cls=_Verbs,
-    help=f"Measure the speed of {DEFAULT_OPERATOR.name} layers, check their results, and write a report.",
+    help="Measure the speed of PyTorch's convolution layers, check their results, and write a report.",
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
