@@ -15,6 +15,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TypeAlias
 
+from convbench.conduct.references import ReferenceRounds
 from convbench.conduct.rounds import Rounds, RoundsPosition
 from convbench.conduct.visiting import CaseState, Visiting
 from convbench.engine.machine import HostState
@@ -22,7 +23,8 @@ from convbench.engine.pool import WorkerPool
 from convbench.errors import ConvbenchError, WorkerError
 from convbench.measure import schedule
 from convbench.model.case import Case, Fp32Precision, WorkerSettings
-from convbench.model.result import UNMEASURED, Measure, ProcessFacts, Roof, Status, StopReason, Visit
+from convbench.model.references import ReferenceKey
+from convbench.model.result import UNMEASURED, Measure, ProcessFacts, ReferenceBlocks, Roof, Status, StopReason, Visit
 
 #: Interval for storing blocks of an unfinished cohort, seconds.
 STORE_EVERY_S = 2.0
@@ -74,7 +76,8 @@ class Processes:
 
     `memory_limit` bounds the layers of a cohort, in bytes. `most_workers` bounds the workers alive at once.
     `cache_bytes` is the last-level cache. With `has_steady_allocator` the first process also measures with the system's
-    allocator. `clock()` gives the start times of blocks, in seconds.
+    allocator. `records` are the lowest times of the reference layers in earlier runs. `clock()` gives the start times
+    of blocks, in seconds.
     """
 
     def __init__(
@@ -90,14 +93,20 @@ class Processes:
         cache_bytes: int = schedule.CACHE_BYTES,
         has_steady_allocator: bool = False,
         history: Iterable[Visit] = (),
+        records: Mapping[ReferenceKey, tuple[float, ...]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._measure = measure
         self._pool = pool
         self._has_steady_allocator = has_steady_allocator
         self._hooks = hooks
+        self._references = ReferenceRounds(timeout_s=measure.timeout, clock=clock, records=records or {})
         self._rounds = Rounds(
-            seed=seed, block_s=schedule.block_seconds(measure), timeout_s=measure.timeout, clock=clock
+            seed=seed,
+            block_s=schedule.block_seconds(measure),
+            timeout_s=measure.timeout,
+            clock=clock,
+            references=self._references,
         )
         self._first_batches, self._later_batches = (
             schedule.grouped(
@@ -168,6 +177,7 @@ class Processes:
                         after,
                         roofs=tuple(roofs),
                         twin_ratios=self._rounds.twin_ratios,
+                        references=self._references.taken(),
                     )
                 )
                 self._rounds.twin_ratios = []
@@ -335,7 +345,7 @@ class Processes:
                 failed=self._ended[Status.FAILED],
                 imprecise=self._ended[Status.IMPRECISE],
                 unmeasured=sum(self._ended[status] for status in UNMEASURED),
-                busy_s=self._rounds.busy_s,
+                busy_s=self._rounds.busy_s + self._references.busy_s,
                 start_s=self._pool.start_s,
             )
         )
@@ -349,6 +359,7 @@ def _facts(
     *,
     roofs: tuple[Roof, ...],
     twin_ratios: Sequence[float],
+    references: tuple[ReferenceBlocks, ...],
 ) -> ProcessFacts:
     """The state of the machine during a process that took `seconds`."""
     return ProcessFacts(
@@ -360,4 +371,5 @@ def _facts(
         frequency_hz=after.frequency_hz,
         throttled=after.throttled_since(before),
         twin_ratio=statistics.median(twin_ratios) if twin_ratios else None,
+        references=references,
     )

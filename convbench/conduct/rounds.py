@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from convbench.conduct.references import ReferenceRounds
 from convbench.conduct.visiting import TIMED, Visiting
 from convbench.engine.client import Refusal, WorkerClient
 from convbench.engine.pool import SIGKILL
@@ -36,16 +37,23 @@ class Rounds:
     """Takes blocks. `busy_s` is the sum of seconds in blocks and their warm-up. The caller empties `twin_ratios`.
 
     A block lasts `block_s` seconds; a worker has `timeout_s` seconds for each request. `clock()` gives the start times
-    of blocks.
+    of blocks. Each round begins with the `references`, if they are given.
     """
 
     def __init__(
-        self, *, seed: int, block_s: float, timeout_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        seed: int,
+        block_s: float,
+        timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        references: ReferenceRounds | None = None,
     ) -> None:
         self._seed = seed
         self._block_s = block_s
         self._timeout_s = timeout_s
         self._clock = clock
+        self._references = references
         self._order = 0
         self._memory_probe_s = NAN
         self._last_client: WorkerClient | None = None
@@ -70,6 +78,8 @@ class Rounds:
                 wanted, seed=self._seed, process_index=place.process_index, cohort=place.cohort, round_index=round_index
             )
             self._take_probes(visiting[order[0]])
+            if self._references:
+                self._references.take([visiting[index] for index in order])
             for index in order:
                 if due(visiting[index], round_index):
                     self._take_block(visiting[index], place.process_index, round_index)

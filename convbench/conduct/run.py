@@ -6,7 +6,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -14,8 +15,10 @@ from convbench.conduct.described import Capacity, environment_of, plainest
 from convbench.conduct.processes import Hooks, Processes, Progress
 from convbench.engine.git_state import checkout
 from convbench.engine.pool import Engine, WorkerPool
-from convbench.errors import RequestError
+from convbench.errors import RequestError, StoreError
 from convbench.measure import schedule
+from convbench.measure.references import records
+from convbench.model.references import ReferenceKey
 from convbench.model.result import Environment, Run, RunState, Visit
 from convbench.store import Record, Writer, digest, new_run_id, record
 from convbench.sweep import Plan, Sweep
@@ -101,6 +104,9 @@ def _measure(
     base_id: str | None,
 ) -> str:
     """Run all processes and store their visits."""
+    known: Mapping[ReferenceKey, tuple[float, ...]] = {}
+    with suppress(StoreError):  # a damaged run, or a server that is away, has no record
+        known = records(store.references(environment))
     begun, history, started = _begin(sweep, plan, store, environment, fresh=fresh, base_id=base_id)
     state = RunState.INTERRUPTED
     ago_s = (datetime.now(UTC) - started).total_seconds()
@@ -121,6 +127,7 @@ def _measure(
             process_finished=lambda index: listener.process_finished(begun.run_id, index),
         ),
         history=history,
+        records=known,
         clock=lambda: time.monotonic() - zero,
     )
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from convbench.errors import RequestError, WorkerDiedError
 from convbench.model import reading
 from convbench.model.case import Case, WorkerSettings
 from convbench.model.fact import inlined
+from convbench.model.references import references
 from convbench.model.result import NO_FACTS, QUANTILES, BlockFacts, CaseFacts, Roof, Status
 from convbench.model.settings import PROBLEM_SETTINGS, Sent, sent
 from convbench.units import LONGEST_TEXT, line
@@ -82,6 +84,14 @@ class Refusal:
     reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceTimes:
+    """The lowest seconds per iteration of each reference layer; `busy_s` is warm-up and blocks, seconds."""
+
+    minima_s: tuple[float, ...]
+    busy_s: float
+
+
 class WorkerClient:
     """Typed requests to one worker with its settings."""
 
@@ -143,6 +153,12 @@ class WorkerClient:
         """Seconds of one copy that reaches memory."""
         return self._ask({"op": "memory_probe"}, deadline_s, lambda answer: _number(answer, "memory_probe_s"))
 
+    def references(self, device: str, seconds: float, *, deadline_s: float) -> ReferenceTimes | Refusal:
+        """Time a block of `seconds` of each reference layer of the device."""
+        specs = [spec(case, seed=0) for _, case in references(device)]
+        message: Message = {"op": "references", "device": device, "seconds": seconds, "specs": specs}
+        return self._ask(message, deadline_s, partial(_reference_times, layers=len(specs)))
+
     def twin_ratio(self, *, deadline_s: float) -> float:
         """Seconds of the compute probe with all of the worker's threads over those with one."""
         return self._ask({"op": "twin"}, deadline_s, lambda answer: _number(answer, "twin_ratio"))
@@ -188,6 +204,16 @@ def _timing(answer: Mapping[str, Json]) -> Timing | Refusal:
     if any(low > high * (1 + _ROUNDOFF) for low, high in pairwise(times)):
         raise _senseless("row of times", answer)
     return timing
+
+
+def _reference_times(answer: Mapping[str, Json], *, layers: int) -> ReferenceTimes | Refusal:
+    refusal = _refusal(answer)
+    if refusal is not None:
+        return refusal
+    found = _read(ReferenceTimes, answer)
+    if len(found.minima_s) != layers or not all(0 < value < math.inf for value in found.minima_s):
+        raise _senseless("row of reference times", answer)
+    return found
 
 
 def _roofs(answer: Mapping[str, Json], device: str, settings: WorkerSettings) -> tuple[Roof, ...]:

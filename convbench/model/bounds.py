@@ -6,6 +6,7 @@ its type: a whole number from 0, a finite number from 0, a text without NUL and 
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from convbench.model.result import (
     Git,
     Measure,
     ProcessFacts,
+    ReferenceBlocks,
     Roof,
     Run,
     Visit,
@@ -73,6 +75,8 @@ CASE_ID = re.compile(r"[a-z2-7]{12}")
 
 _RUN_ID = Words(what="letters and digits with single . _ - between them, at most 100 in all", fits=RUN_ID.fullmatch)
 _TIME = Words(what="a time like 2026-11-24T03:15:02+00:00", fits=_is_time)
+#: Reference layers of one device, of any version.
+MOST_REFERENCES = 100
 _DEVICES = Words(
     what=f"a device of {', '.join(DEVICES)}, with an index if wanted", fits=lambda text: device_problem(text) is None
 )
@@ -121,6 +125,13 @@ BOUNDS: dict[type, dict[str, Bound]] = {
         "rate": Number(low=1.0),
         "dtype": _DTYPE,
         "footprint_bytes": Whole(low=1),
+    },
+    ReferenceBlocks: {
+        "version": Whole(low=1),
+        "device": _DEVICES,
+        "threads": _SIZE,
+        "layers": Whole(low=1, high=MOST_REFERENCES),
+        "record_s": Number(above=True),
     },
     ProcessFacts: {"process_index": Whole(high=MOST_PAIRS - 1), "stolen": Number(low=-1.0, high=1.0)},
     Git: {"commit": Words(what="a commit of 1 to 64 hexadecimal digits", fits=COMMIT.fullmatch)},
@@ -178,8 +189,24 @@ def _wrong_case(case: Case, document: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _wrong_references(found: ReferenceBlocks, document: Mapping[str, Any]) -> str | None:
+    width = 4 * (1 + found.layers)
+    if len(found.rows) % width:
+        return expected(f"rows of {width} bytes", f"{len(found.rows)} bytes")
+    if len(found.record_s) not in (0, found.layers):
+        return expected(f"record_s of {found.layers} numbers or none", list(found.record_s))
+    for start_s, *minima in struct.iter_unpack(f"<{1 + found.layers}f", found.rows):
+        if not 0 <= start_s < math.inf or not all(0 < value < math.inf for value in minima):
+            return expected("rows of finite times above 0", [start_s, *minima])
+    return None
+
+
 #: What is wrong with an object as a whole, None where nothing is: by the object, and the JSON that it was made of.
-WRONG: dict[type, Callable[[Any, Mapping[str, Any]], str | None]] = {Problem: _wrong_problem, Case: _wrong_case}
+WRONG: dict[type, Callable[[Any, Mapping[str, Any]], str | None]] = {
+    Problem: _wrong_problem,
+    Case: _wrong_case,
+    ReferenceBlocks: _wrong_references,
+}
 #: Computed entries, which JSON has beside an object's fields.
 COMPUTED: dict[type, frozenset[str]] = {
     Case: frozenset({"id"}),

@@ -355,6 +355,23 @@ class Roof:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceBlocks:
+    """What the reference layers took in one process, in the worker of one device and number of threads.
+
+    `rows` holds a row per round of each cohort: float32, little endian. A row is the start in seconds since the run's
+    start, then the lowest time in seconds per iteration of each of the `layers` references of this version.
+    `record_s` are the lowest times known when the run began, of the machine's earlier runs; empty in a first run.
+    """
+
+    version: int
+    device: str
+    threads: int | None
+    layers: int
+    rows: bytes
+    record_s: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessFacts:
     """What is known of one process beside its visits: how many seconds it took once its workers were up, and the
     machine's state meanwhile.
@@ -363,7 +380,7 @@ class ProcessFacts:
     `throttled` how often cores or the control group were slowed down meanwhile; `load` (the load average) and
     `frequency_hz` (the mean over cores) are read at the end. `twin_ratio` is the compute probe's time with all threads
     over its time with one, where a worker has as many threads as the machine has cores, or more; the median over
-    rounds. None where the system does not tell.
+    rounds. None where the system does not tell. `references` has an element for each device and number of threads.
     """
 
     process_index: int
@@ -374,6 +391,7 @@ class ProcessFacts:
     frequency_hz: float | None = None
     throttled: int | None = None
     twin_ratio: float | None = None
+    references: tuple[ReferenceBlocks, ...] = ()
 
 
 class RunState(StrEnum):

@@ -6,17 +6,30 @@ import itertools
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
-from convbench.model.result import NO_FACTS, CaseFacts, Result, Run, Status, StopReason, Visit, joined, merge
+from convbench.model.references import VERSION
+from convbench.model.result import (
+    NO_FACTS,
+    CaseFacts,
+    Environment,
+    ProcessFacts,
+    Result,
+    Run,
+    Status,
+    StopReason,
+    Visit,
+    joined,
+    merge,
+)
 from convbench.model.serial import check_contents
 from convbench.model.settings import MOST_INTEGER
 from convbench.store import loading, schema
 from convbench.store.place import Place
-from convbench.store.runs import run_of
+from convbench.store.runs import environment_of, run_of
 
 #: The facts that a history tells of a case.
 _FACTS = ("implementation", "threads", "precision")
@@ -65,6 +78,30 @@ def past(
             check_contents(run)
         made.append(run)
     return made
+
+
+#: Runs looked at for the newest that has references of a machine.
+_LOOKED_AT = 50
+#: What must be equal for reference layers to take as long.
+_MACHINE = attrgetter("cpu", "machine", "cores", "accelerator", "torch", "onednn")
+
+
+def references(connection: Connection, place: Place, environment: Environment) -> list[ProcessFacts]:
+    """The processes of the newest run with references of this version on such a machine; none without one."""
+    columns = schema.runs.c
+    query = (
+        select(columns.key, columns.id, columns.environment)
+        .order_by(columns.started_at.desc(), columns.key.desc())
+        .limit(_LOOKED_AT)
+    )
+    for row in connection.execute(query).all():
+        with place.decoding(row.id):
+            if _MACHINE(environment_of(row)) != _MACHINE(environment):
+                continue
+            found = loading.processes(connection, row.key)
+            if any(one.version == VERSION for facts in found for one in facts.references):
+                return list(found)
+    return []
 
 
 def _results(

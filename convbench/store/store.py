@@ -312,6 +312,14 @@ class Store:
         with self._reading() as connection, _garbage_collection.off():
             return past.past(connection, self._version, self._place, case_id=case_id, run_ids=run_ids)
 
+    def references(self, environment: Environment) -> list[ProcessFacts]:
+        """The processes of the newest run that timed the reference layers on such a machine; none without one.
+
+        Processor, architecture, cores, accelerator, torch and oneDNN are equal.
+        """
+        with self._reading() as connection:
+            return past.references(connection, self._place, environment)
+
     def find_case(self, ref: str) -> Case:
         """The case whose id is `ref` or begins with it, from any run; raises RunNotFoundError."""
         columns = schema.cases.c

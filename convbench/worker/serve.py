@@ -75,6 +75,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._prepared: dict[int, Prepared] = {}
+        self._references: dict[str, list[Prepared]] = {}  # by device
         self._settings = Settings()
         self._threads = torch.get_num_threads()
         self._steady: set[str] = set()  # devices whose clocks have been brought to run steadily
@@ -87,6 +88,7 @@ class Worker:
             "block": self.block,
             "compute_probe": self.compute_probe,
             "memory_probe": self.memory_probe,
+            "references": self.references,
             "twin": self.twin,
             "verify": self.verify,
             "peak_memory": self.peak_memory,
@@ -218,6 +220,18 @@ class Worker:
     def memory_probe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Seconds of one 64 MiB copy."""
         return {"status": "passed", "memory_probe_s": self._probes.memory()}
+
+    def references(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The lowest seconds per iteration of a short block of each reference layer, built at the first request."""
+        device = request["device"]
+        if device not in self._references:
+            layers = [Layer(Spec.from_json(spec), devices.resolve(device)) for spec in request["specs"]]
+            self._references[device] = [Prepared(layer, devices.resolve(device)) for layer in layers]
+        begin, minima = perf_counter(), []
+        for prepared in self._references[device]:
+            with prepared.layer.mode():
+                minima.append(timer.time_block(prepared.step, request["seconds"], prepared.queue).minimum_s)
+        return {"status": "passed", "minima_s": minima, "busy_s": perf_counter() - begin}
 
     def twin(self, request: dict[str, Any]) -> dict[str, Any]:
         """The compute probe with all threads over its twin with one."""

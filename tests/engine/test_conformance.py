@@ -161,6 +161,7 @@ REQUESTS: dict[str, Callable[[WorkerClient], object]] = {
     "peak_memory": lambda client: client.peak_memory(KEY, deadline_s=DEADLINE_S),
     "memory_probe": lambda client: client.memory_probe(deadline_s=DEADLINE_S),
     "compute_probe": lambda client: client.compute_probe(deadline_s=DEADLINE_S),
+    "references": lambda client: client.references("cpu", 0.001, deadline_s=DEADLINE_S),
     "twin_ratio": lambda client: client.twin_ratio(deadline_s=DEADLINE_S),
     "roofs": lambda client: client.roofs(["float32"], "cpu", deadline_s=DEADLINE_S),
     "release": lambda client: client.release(deadline_s=DEADLINE_S),

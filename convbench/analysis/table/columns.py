@@ -17,6 +17,7 @@ import numpy as np
 from convbench import units
 from convbench.analysis.table import metrics
 from convbench.measure import estimate
+from convbench.measure.references import Related, relate
 from convbench.model.case import Case, canonical
 from convbench.model.fact import Fact
 from convbench.model.operators import DEFAULT_OPERATOR
@@ -37,6 +38,7 @@ class Rows:
         self.results: tuple[Result | None, ...] = (*run.results, *(None for _ in run.unmeasured))
         self.blocks = estimate.table(result.blocks if result else () for result in self.results)
         self._processes = run.processes
+        self._l2_bytes = run.environment.l2_bytes
         self._precision = run.measure.precision
 
     @cached_property
@@ -74,6 +76,11 @@ class Rows:
     def noise(self) -> estimate.Noise:
         """The noise by the compute probe, whose work is equal only within one kind of worker."""
         return estimate.noise(self.blocks, [case.worker for case in self.cases])
+
+    @cached_property
+    def related(self) -> Related:
+        """The reference layers of each case, and its time at the machine's reference speed."""
+        return relate(self.blocks, self.cases, self._processes, self._l2_bytes)
 
     @cached_property
     def limits(self) -> metrics.Limits:
@@ -359,6 +366,12 @@ COLUMNS: dict[str, Column] = {
         "s",
     ),
     **_facts("first_call_s", "peak_bytes", "reorder_share"),
+    "normalized_s": _number(
+        "normalized",
+        "floor at this machine's reference speed: a low quantile of the blocks, corrected by the reference layers",
+        lambda r: r.related.normalized_s,
+        "s",
+    ),
     "noise": _number(
         "noise",
         "how many times slower the probe was around this case's blocks than at its fastest",

@@ -1,0 +1,72 @@
+"""Times the reference layers in every round, in one worker for each device and number of threads."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+
+from convbench.conduct.visiting import Visiting
+from convbench.engine.client import Refusal
+from convbench.errors import WorkerError
+from convbench.model.references import VERSION, ReferenceKey, references
+from convbench.model.result import ReferenceBlocks
+
+#: The duration of a reference's block in seconds, the same in every sweep so that runs can be related. With eight
+#: layers and their warm-up a round of 30 cases with blocks of 20 ms becomes a tenth longer.
+BLOCK_S = 0.005
+
+
+class ReferenceRounds:
+    """The rows of one process. `records` holds the lowest times of earlier runs. The caller takes the rows away."""
+
+    def __init__(
+        self, *, timeout_s: float, clock: Callable[[], float], records: Mapping[ReferenceKey, tuple[float, ...]]
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._records = records
+        self._rows: dict[ReferenceKey, list[bytes]] = {}
+        self.busy_s = 0.0
+
+    def take(self, visiting: Sequence[Visiting]) -> None:
+        """Time the references once for each device and number of threads of these visits.
+
+        The worker with the fewest special settings does it. One that fails is dropped, and this row is missing.
+        """
+        by_key: dict[ReferenceKey, Visiting] = {}
+        for visit in sorted(visiting, key=attrgetter("state.position")):
+            case = visit.state.case
+            key = (case.device, case.threads)
+            usable = visit.client is not None and visit.client is visit.state.pool.current(case.worker)
+            before = by_key.get(key)
+            if usable and (before is None or case.worker.special_settings < before.state.case.worker.special_settings):
+                by_key[key] = visit
+        for key, visit in by_key.items():
+            assert visit.client is not None
+            start_s = max(0.0, self._clock())
+            try:
+                found = visit.client.references(key[0], BLOCK_S, deadline_s=self._timeout_s)
+            except WorkerError:
+                visit.state.pool.drop(visit.state.case.worker)
+                continue
+            if not isinstance(found, Refusal):
+                self.busy_s += found.busy_s
+                row = struct.pack(f"<{1 + len(found.minima_s)}f", start_s, *found.minima_s)
+                self._rows.setdefault(key, []).append(row)
+
+    def taken(self) -> tuple[ReferenceBlocks, ...]:
+        """The rows since the last call."""
+        found = tuple(
+            ReferenceBlocks(
+                version=VERSION,
+                device=device,
+                threads=threads,
+                layers=len(references(device)),
+                rows=b"".join(rows),
+                record_s=self._records.get((device, threads), ()),
+            )
+            for (device, threads), rows in self._rows.items()
+        )
+        self._rows = {}
+        return found

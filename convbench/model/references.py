@@ -1,0 +1,79 @@
+"""Reference layers: fixed convolutions whose times show how fast the machine runs at a moment.
+
+A worker times them in every round, beside the cases. What slows all layers of a machine alike slows the references as
+well, and the ratio of a case to its references stays. Layers in the caches and layers beyond L2 share different parts
+of the machine, so each kind has references of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
+from typing import TypeAlias
+
+from convbench.model.case import Cache, Case
+from convbench.model.problem import Problem
+
+#: The version of the set. Versions are never compared with each other, so a change of a layer needs a new one.
+VERSION = 1
+#: The device and the number of threads that references were timed with, None for torch's default.
+ReferenceKey: TypeAlias = "tuple[str, int | None]"
+
+
+class ReferenceKind(StrEnum):
+    """The part of a machine that a layer shares with others."""
+
+    CACHES = "in the caches"  # operands and result fit into one core's second-level cache
+    MEMORY = "beyond L2"
+    DEVICE = "on the device"  # an accelerator, which shares neither
+
+
+def _layer(batch: int, channels: int, filters: int, kernel: int, stride: int, padding: int, size: int) -> Problem:
+    return Problem(
+        batch_size=batch,
+        in_channels=channels,
+        out_channels=filters,
+        kernel_size=(kernel, kernel),
+        stride=(stride, stride),
+        padding=(padding, padding),
+        input_size=(size, size),
+    )
+
+
+#: The layers by kind. On a CPU five small ones, which take 0.03 to 0.3 ms each, and three that reach memory, 2 to 7 ms.
+#: bench/estimators.py compares sets. Those of accelerators were never measured on one.
+REFERENCES: Mapping[ReferenceKind, tuple[Problem, ...]] = {
+    ReferenceKind.CACHES: (
+        _layer(2, 32, 32, 3, 1, 1, 28),
+        _layer(1, 64, 64, 3, 1, 1, 14),
+        _layer(4, 16, 32, 3, 2, 1, 32),
+        _layer(1, 96, 64, 1, 1, 0, 14),
+        _layer(2, 24, 24, 5, 1, 2, 20),
+    ),
+    ReferenceKind.MEMORY: (
+        _layer(2, 256, 256, 3, 1, 1, 14),
+        _layer(4, 128, 128, 3, 1, 1, 28),
+        _layer(8, 128, 64, 1, 1, 0, 56),
+    ),
+    ReferenceKind.DEVICE: (
+        _layer(32, 128, 128, 3, 1, 1, 28),
+        _layer(32, 256, 256, 3, 1, 1, 14),
+        _layer(64, 128, 64, 1, 1, 0, 56),
+    ),
+}
+
+
+@cache
+def references(device: str) -> tuple[tuple[ReferenceKind, Case], ...]:
+    """The references of a device, each with its kind: float32, forward, in the order of `ReferenceBlocks.rows`."""
+    kinds = (ReferenceKind.CACHES, ReferenceKind.MEMORY) if device == "cpu" else (ReferenceKind.DEVICE,)
+    return tuple((kind, Case(problem=problem, device=device)) for kind in kinds for problem in REFERENCES[kind])
+
+
+def kind_of(case: Case, l2_bytes: int | None) -> ReferenceKind:
+    """The references that a case is related to; on a CPU with unknown caches those beyond L2."""
+    if case.device != "cpu":
+        return ReferenceKind.DEVICE
+    fits = case.cache is Cache.HOT and l2_bytes is not None and case.bytes <= l2_bytes
+    return ReferenceKind.CACHES if fits else ReferenceKind.MEMORY
