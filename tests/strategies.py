@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import replace
 
 from hypothesis import strategies as st
@@ -165,6 +166,23 @@ roofs = st.builds(
     footprint_bytes=maybe | st.integers(1, 2**40),
     precision=st.sampled_from(case.Fp32Precision),
 )
+
+
+@st.composite
+def reference_blocks(draw: st.DrawFn) -> result.ReferenceBlocks:
+    layers = draw(st.integers(1, 8))
+    row = st.tuples(st.floats(0, 1e6, width=32), *[st.floats(2**-30, 2**10, width=32)] * layers)
+    rows = draw(st.lists(row, max_size=3))
+    return result.ReferenceBlocks(
+        version=draw(st.integers(1, 99)),
+        device=draw(st.sampled_from(["cpu", "cuda:1", "accelerator"])),
+        threads=draw(maybe | st.integers(1, 64)),
+        layers=layers,
+        rows=b"".join(struct.pack(f"<{1 + layers}f", *each) for each in rows),
+        record_s=tuple(draw(st.just([]) | st.lists(st.floats(1e-9, 1e3), min_size=layers, max_size=layers))),
+    )
+
+
 process_facts = st.builds(
     result.ProcessFacts,
     process_index=st.integers(0, 99),
@@ -175,6 +193,7 @@ process_facts = st.builds(
     frequency_hz=maybe | times,
     throttled=maybe | st.integers(0, 10**9),
     twin_ratio=maybe | times,
+    references=st.lists(reference_blocks(), max_size=2).map(tuple),
 )
 environments = st.builds(
     result.Environment,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from zlib import crc32
 
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction, PaddingWord, Problem
+from convbench.model.references import VERSION, ReferenceKind, references
 from convbench.model.result import (
     LAYOUT,
     NAN,
@@ -17,6 +20,8 @@ from convbench.model.result import (
     Check,
     Environment,
     Measure,
+    ProcessFacts,
+    ReferenceBlocks,
     Rejection,
     Result,
     Run,
@@ -272,3 +277,40 @@ def run(
         unmeasured=tuple(waiting),
         state=RunState.INTERRUPTED if unmeasured else RunState.FINISHED,
     )
+
+
+def referred(
+    made: Run,
+    factors: Mapping[ReferenceKind, float] | None = None,
+    *,
+    record_s: Sequence[float] = (),
+    odd: Mapping[int, float] | None = None,
+    rounds: int = 5,
+) -> Run:
+    """The run with reference layers in every round, each 1 ms times its number, and slower by a factor of its kind.
+
+    `odd` holds further factors by the number of the reference, from 0.
+    """
+    keys = dict.fromkeys((result.case.device, result.case.threads) for result in made.results)
+    facts = []
+    for process_index in range(made.measure.processes):
+        found = []
+        for device, threads in keys:
+            layers = references(device)
+            times = [
+                1e-3 * (1 + at) * (factors or {}).get(kind, 1.0) * (odd or {}).get(at, 1.0)
+                for at, (kind, _) in enumerate(layers)
+            ]
+            rows = [struct.pack(f"<{1 + len(times)}f", 20.0 * process_index + at, *times) for at in range(rounds)]
+            found.append(
+                ReferenceBlocks(
+                    version=VERSION,
+                    device=device,
+                    threads=threads,
+                    layers=len(times),
+                    rows=b"".join(rows),
+                    record_s=tuple(record_s),
+                )
+            )
+        facts.append(ProcessFacts(process_index=process_index, seconds=1.0, references=tuple(found)))
+    return replace(made, processes=tuple(facts))

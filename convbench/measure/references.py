@@ -49,6 +49,12 @@ class Related:
         with np.errstate(over="ignore", invalid="ignore"):
             return np.exp(self.level - self.record)
 
+    @property
+    def typical_slowdown(self) -> float:
+        """The median slowdown of the cases that have references; NaN without any."""
+        known = self.slowdown[np.isfinite(self.slowdown)]
+        return float(np.median(known)) if len(known) else NAN
+
 
 def minima(found: ReferenceBlocks) -> tuple[Floats, Floats]:
     """The starts (rows,) and the lowest times (rows, layers) of the references, in seconds."""
@@ -121,7 +127,8 @@ def _columns(device: str, kind: ReferenceKind) -> list[int]:
 def _low(blocks: BlockTable) -> Floats:
     """The logarithm of the low quantile of each case's block minima; NaN without a block."""
     found = np.full(len(blocks.offsets) - 1, NAN)
-    minimum, counts = np.log(blocks.column("minimum_s")), blocks.counts
+    with np.errstate(divide="ignore"):  # no time at all has no logarithm
+        minimum, counts = np.log(blocks.column("minimum_s")), blocks.counts
     order = np.lexsort((minimum, blocks.cases))
     filled = np.flatnonzero(counts)
     position = QUANTILE * (counts[filled] - 1)
@@ -129,7 +136,8 @@ def _low(blocks: BlockTable) -> Floats:
     above = np.minimum(below + 1, counts[filled] - 1)
     starts, ranked = blocks.offsets[:-1][filled], minimum[order]
     low, high = ranked[starts + below], ranked[starts + above]
-    found[filled] = low + (position - below) * (high - low)
+    with np.errstate(invalid="ignore"):
+        found[filled] = low + (position - below) * (high - low)
     return found
 
 

@@ -22,6 +22,7 @@ from convbench.analysis.comparison.judgment import Comparison, Judgment, Verdict
 from convbench.errors import NotComparableError
 from convbench.model.case import Cache, Case, MemoryFormat
 from convbench.model.problem import PaddingWord, Problem
+from convbench.model.references import ReferenceKind
 from convbench.model.result import LAYOUT, Block, Git, ProcessFacts, Rejection, Run, Status, pack_blocks
 from convbench.model.threshold import Special, Thresholds
 from convbench.report.text.compare import compare_text, verdict_text
@@ -775,3 +776,59 @@ def test_nothing_changed_is_one_line() -> None:
 def test_an_empty_run_has_no_case_in_common_with_any() -> None:
     with pytest.raises(NotComparableError):
         compare(synthetic.empty_run(), run([STEADY]))
+
+
+# Reference layers
+
+#: Six cases of one kind of memory, so that a common shift could be estimated.
+SIX = [replace(case, cache=Cache.COLD) for case in synthetic.cases(6)]
+
+
+def with_references(floors: Sequence[Sequence[float]], factor: float = 1.0, **settings: object) -> Run:
+    made = run(floors, SIX)
+    return synthetic.referred(made, {ReferenceKind.MEMORY: factor}, rounds=2, **settings)
+
+
+def test_a_slower_machine_is_taken_out_by_its_references() -> None:
+    """All cases and their references take 8 % longer: without references that would be another machine."""
+    base, new = with_references([STEADY] * 6), with_references([times(1.08)] * 6, 1.08)
+    found = compare(base, new, FIVE)
+    assert found.verdict is Verdict.UNCHANGED
+    assert found.by_references
+    assert found.shift == pytest.approx(1.08)
+    assert [judgment.own_ratio for judgment in found.judgments] == pytest.approx([1.0] * 6)
+    assert "the reference layers moved by +8.0 %, and each case is judged without this" in verdict_text(found)
+    assert compare(run([STEADY] * 6, SIX), run([times(1.08)] * 6, SIX), FIVE).verdict is Verdict.INCONCLUSIVE
+
+
+def test_code_that_slows_every_case_is_a_change_where_references_stayed() -> None:
+    base, new = with_references([STEADY] * 6), with_references([times(1.08)] * 6)
+    found = compare(base, new, FIVE)
+    assert found.counts == {Verdict.REGRESSED: 6}
+    assert found.verdict is Verdict.REGRESSED
+    assert found.shift == 1.0
+
+
+def test_references_that_disagree_are_another_machine() -> None:
+    base, new = with_references([STEADY] * 6), with_references([times(1.2)] * 6, odd={7: 1.2})
+    found = compare(base, new, FIVE)
+    assert found.is_machine
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "the reference layers disagree by 9.5 %: the machine changed, not the code (use ab)" in verdict_text(found)
+    assert "the moves of the reference layers differ by up to 9.5 % from their middle" in found.judgments[0].reason
+
+
+def test_probes_decide_nothing_where_references_do_and_decide_where_one_side_has_none() -> None:
+    def probed(made: Run, factor: float) -> Run:
+        results = []
+        for number, result in enumerate(made.results):
+            changed = [
+                replace(block, compute_probe_s=factor * (3e-4 + 1e-9 * (at + 10 * number)))
+                for at, block in enumerate(synthetic.blocks_of(result))
+            ]
+            results.append(replace(result, blocks=((LAYOUT, pack_blocks(changed)),)))
+        return replace(made, results=tuple(results))
+
+    floors = [STEADY] * 6
+    assert compare(probed(with_references(floors), 1), probed(with_references(floors), 1.1)).comparable
+    assert not compare(probed(run(floors, SIX), 1), probed(with_references(floors), 1.1)).comparable

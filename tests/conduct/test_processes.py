@@ -12,6 +12,7 @@ from convbench.conduct.processes import Hooks, Processes, Progress
 from convbench.engine.client import WorkerClient
 from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
+from convbench.measure.references import minima as rows_of
 from convbench.model.case import Allocator, Case, WorkerSettings
 from convbench.model.problem import Direction
 from convbench.model.result import (
@@ -571,3 +572,28 @@ def test_what_is_measured_beside_a_case_is_in_the_same_rounds() -> None:
     own = {block.round_index: block.order for block in unpack_blocks(recorder.of(cases[0])[0].blocks)}
     beside = {block.round_index: block.order for block in unpack_blocks(recorder.of(cases[0])[0].kernel_blocks)}
     assert all(abs(own[index] - beside[index]) <= 2 for index in range(3))
+
+
+def test_reference_layers_are_timed_once_a_round_for_each_number_of_threads() -> None:
+    """By the plain worker where there are several, and the rows go to the facts of the process with the record."""
+    cases = [case(3), case(4), case(5, threads=1), case(6, deterministic=True)]
+    recorder, engine = measure(cases, measure=Measure(precision=1e-6, processes=2, rounds=3))
+    assert len(engine.asked("references")) == 2 * 3 * 2
+    assert len(recorder.noted) == 2
+    for facts in recorder.noted:
+        assert {(one.device, one.threads) for one in facts.references} == {("cpu", None), ("cpu", 1)}
+        for one in facts.references:
+            starts, minima = rows_of(one)
+            assert starts.tolist() == [0.0] * 3
+            assert minima.shape == (3, 8)
+            assert minima[0] == pytest.approx([1e-4 * (1 + at) for at in range(8)])
+            assert one.record_s == ()
+    deterministic = {number for what, number in engine.log if what == "references"}
+    assert len(deterministic) == 4, "two workers of each process, not the third"
+
+
+def test_a_worker_without_references_costs_no_case() -> None:
+    recorder, engine = measure([case(3)], Script(no_references={"cpu"}), measure=Measure(processes=2, rounds=2))
+    assert [facts.references for facts in recorder.noted] == [(), ()]
+    assert engine.blocks == 4
+    assert {visit.status for visit in recorder.visits} == {Status.PASSED}

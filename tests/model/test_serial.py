@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import math
 import re
+import struct
+from typing import Any
 
 import pytest
 import strategies
+import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +37,7 @@ from convbench.model.result import (
     Visit,
     pack_blocks,
 )
+from convbench.model.serial import run_from_json, to_json
 from convbench.model.values import visible
 
 KINDS = {
@@ -345,3 +350,29 @@ def test_an_export_whose_columns_have_their_old_names_is_read() -> None:
     assert serial.run_from_json({**document, "block_layouts": {"1": old}}) == RUN
     with pytest.raises(RequestError, match="has other columns"):
         serial.run_from_json({**document, "block_layouts": {"1": [*old, "another"]}})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rows": "AAAA"}, "expected rows of 36 bytes"),
+        ({"rows": base64.b64encode(struct.pack("<9f", 0.0, *[0.0] * 8)).decode()}, "expected rows of finite times"),
+        (
+            {"rows": base64.b64encode(struct.pack("<9f", math.inf, *[1.0] * 8)).decode()},
+            "expected rows of finite times",
+        ),
+        ({"record_s": [1.0, 2.0]}, "expected record_s of 8 numbers or none"),
+        ({"record_s": [0.0] * 8}, "record_s[0]: expected a finite number above 0"),
+        ({"layers": 0}, "layers: expected"),
+        ({"device": "toaster"}, "expected a device of"),
+    ],
+)
+def test_references_that_no_run_has_are_refused(change: dict[str, object], said: str) -> None:
+    run = synthetic.referred(synthetic.run(4, troubles=False))
+    document = to_json(run)
+    assert isinstance(document, dict)
+    assert run_from_json(document) == run
+    held: Any = document["processes"]
+    held[0]["references"][0] |= change
+    with pytest.raises(RequestError, match=re.escape(said)):
+        run_from_json(document)

@@ -482,7 +482,7 @@ def test_how_the_machine_was_meanwhile_is_told_where_the_system_tells() -> None:
         ProcessFacts(process_index=0, seconds=1.0, load=0.5, stolen=0.25, throttled=0),
         ProcessFacts(process_index=1, seconds=1.0, load=1.25, stolen=None, throttled=0),
     )
-    facts = dict(page.facts_of(replace(synthetic.run(3), processes=processes)))
+    facts = dict(page.facts_of(replace(synthetic.run(3), processes=processes), 1.021))
     assert facts["load, each process"] == "0.5, 1.2"
     assert facts["stolen by other guests"] == "25.0 %, -"
     assert "frequency" not in facts

@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ from sqlalchemy.exc import OperationalError
 from convbench.errors import DatabaseError, NotComparableError, RequestError, RunNotFoundError, StoreError
 from convbench.model.case import Case
 from convbench.model.problem import Direction, PaddingWord, Problem
+from convbench.model.references import VERSION
 from convbench.model.result import (
     BLOCK_LAYOUTS,
     CASE_FACTS,
@@ -49,6 +51,7 @@ from convbench.model.result import (
     Git,
     Measure,
     ProcessFacts,
+    ReferenceBlocks,
     Rejection,
     Roof,
     RoofKind,
@@ -197,6 +200,28 @@ def stored_runs(draw: st.DrawFn) -> tuple[Run, tuple[Case, ...], list[Visit]]:
         for process_index in draw(st.sets(st.integers(0, 3), max_size=3))
     ]
     return draw(strategies.headers), cases, draw(st.permutations(visits))
+
+
+def test_the_references_of_a_machine_are_those_of_its_newest_run_that_has_some(store: Store) -> None:
+    """Another torch or processor is another machine. Runs without references, or with other versions, do not count."""
+
+    def facts(version: int, start_s: float) -> ProcessFacts:
+        rows = struct.pack("<2f", start_s, 1e-3)
+        found = ReferenceBlocks(version=version, device="cpu", threads=None, layers=1, rows=rows)
+        return ProcessFacts(process_index=0, seconds=1.0, references=(found,))
+
+    assert store.references(ENVIRONMENT) == []
+    kept = [facts(VERSION, float(minute)) for minute in range(3)]
+    for minute, noted in enumerate([*kept, facts(VERSION + 1, 9.0)]):
+        store.note_process(begin(store, run=started(minute)), noted)
+    begin(store, run=started(10))
+    other = dataclasses.replace(ENVIRONMENT, torch="2.14.0")
+    elsewhere = facts(VERSION, 8.0)
+    store.note_process(begin(store, run=dataclasses.replace(started(11), environment=other)), elsewhere)
+    assert store.references(ENVIRONMENT) == [kept[2]]
+    assert store.references(other) == [elsewhere]
+    assert store.references(dataclasses.replace(ENVIRONMENT, hostname="another")) == [kept[2]]
+    assert store.references(dataclasses.replace(ENVIRONMENT, cores=64)) == []
 
 
 @pytest.mark.slow

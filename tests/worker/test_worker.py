@@ -19,12 +19,13 @@ import torch
 
 from convbench import sweep
 from convbench.conduct.processes import Hooks, Processes
-from convbench.engine.client import Refusal, Timing, WorkerClient
+from convbench.engine.client import ReferenceTimes, Refusal, Timing, WorkerClient
 from convbench.engine.local import LocalEngine, Setup
 from convbench.engine.pool import WorkerPool
 from convbench.errors import RequestError, WorkerStartError
 from convbench.model.case import DTYPES, Allocator, Case, MemoryFormat, WorkerSettings
 from convbench.model.problem import Direction, Problem
+from convbench.model.references import ReferenceKind, references
 from convbench.model.result import Measure, Status, Visit, unpack_blocks
 from convbench.worker import host
 from convbench.worker.__main__ import MEMORY_SHARE
@@ -319,6 +320,29 @@ def test_a_worker_dies_with_its_conductor_even_inside_a_hung_call() -> None:
         conductor.kill()
         conductor.stdout.close()
         conductor.wait()
+
+
+def test_references_are_timed_beside_cases_and_outlive_them() -> None:
+    """Each takes what its work takes: those beyond L2 the most; and their release is not that of the cases."""
+    with contextlib.closing(WorkerPool(LocalEngine())) as pool:
+        client = pool.client(WorkerSettings(threads=1))
+        first = client.references("cpu", 0.001, deadline_s=DEADLINE_S)
+        client.release(deadline_s=DEADLINE_S)
+        second = client.references("cpu", 0.001, deadline_s=DEADLINE_S)
+        absent = client.references("cuda", 0.001, deadline_s=DEADLINE_S)
+    assert isinstance(first, ReferenceTimes)
+    assert isinstance(second, ReferenceTimes)
+    kinds = [kind for kind, _ in references("cpu")]
+    small, large = (
+        [time for time, kind in zip(first.minima_s, kinds, strict=True) if kind is wanted]
+        for wanted in (ReferenceKind.CACHES, ReferenceKind.MEMORY)
+    )
+    assert (len(small), len(large)) == (5, 3)
+    assert max(small) < min(large), "twenty times the work"
+    assert second.busy_s > sum(second.minima_s)
+    if not torch.cuda.is_available():
+        assert isinstance(absent, Refusal)
+        assert absent.status is Status.SKIPPED
 
 
 def layers_in_configs() -> tuple[list[Problem], set[str]]:

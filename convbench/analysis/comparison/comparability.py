@@ -81,17 +81,21 @@ _SIZES = ("memory_bytes", "l2_bytes", "l3_bytes")
 
 
 def differences(
-    base: Run, new: Run, pairs: Sequence[tuple[Result, Result]], tables: tuple[BlockTable, BlockTable]
+    base: Run,
+    new: Run,
+    pairs: Sequence[tuple[Result, Result]],
+    tables: tuple[BlockTable, BlockTable] | None,
 ) -> tuple[Difference, ...]:
     """Every difference between two runs, those that decide first.
 
-    `pairs` are the results of the cases that both sides measured, `tables` their blocks in the same order.
+    `pairs` are the results of the cases that both sides measured, `tables` their blocks in the same order. Without
+    tables the probes are left out, as where the machine's speed is known better.
     """
     cases = [result.case for result, _ in pairs]
     found = [
         *_environment(base.environment, new.environment, any(case.device != "cpu" for case in cases)),
         *_resolved(pairs),
-        *_probes(cases, *tables),
+        *(_probes(cases, *tables) if tables else ()),
         *_measure(base.measure, new.measure),
         *_between("convbench", base.version, new.version),
         *_between("commit", _commit(base.git), _commit(new.git)),

@@ -4,7 +4,8 @@ The procedure compares each case over equal numbers of processes and blocks (mea
 
 - F is the floor of a side.
 - u is the noise: the median process floor over the lowest, of the side where this is larger.
-- s is the common shift: the ratio by which half of all cases moved together (common_shift.py).
+- s is the shift of the machine: by how much the case's reference layers moved (reference_shift.py). For runs without
+  references it is the common shift: the ratio by which half of all cases moved together (common_shift.py).
 
 A case is flagged where |ln(F_new / F_base / s)| exceeds both ln u and ln(1 + threshold). Otherwise it is inconclusive
 if u would nearly hide a change of the threshold's size. With u over `MOST_NOISE` it is always inconclusive. The
@@ -24,12 +25,14 @@ from numpy.typing import NDArray
 
 from convbench import units
 from convbench.analysis.comparison.changes import causes_of, groups_of
-from convbench.analysis.comparison.common_shift import ROUNDING, CommonShift, common_shift, is_reported
+from convbench.analysis.comparison.common_shift import ROUNDING, common_shift, is_reported
 from convbench.analysis.comparison.comparability import differences
 from convbench.analysis.comparison.judgment import Comparison, Judgment, Verdict, side_of, verdict_of_all
+from convbench.analysis.comparison.reference_shift import ReferenceShift, reference_shift
 from convbench.errors import NotComparableError
 from convbench.measure import estimate
 from convbench.measure.alike import ProcessFloors, process_floors
+from convbench.measure.references import relate
 from convbench.measure.significance import p_values, q_values
 from convbench.model.case import Case
 from convbench.model.instances import instances
@@ -93,20 +96,27 @@ def compare(
     if controls is not None:
         in_shift[:] = [second.case in controls for _, second in pairs.values()]
     others = "all cases" if controls is None else "the controls"
-    figures = _figures(process_floors(*tables), np.array(limits, dtype=np.float64), precision, in_shift, others)
+    timed = [second.case for _, second in pairs.values()]
+    referred = reference_shift(
+        relate(tables[0], timed, base.processes, l2_bytes), relate(tables[1], timed, new.processes, l2_bytes)
+    )
+    floors = process_floors(*tables)
+    shift = _by_references(referred) if referred else _by_cases(floors, in_shift, others)
+    figures = _figures(floors, np.array(limits, dtype=np.float64), precision, shift)
     judgments |= zip(pairs, _judge(list(pairs.values()), figures), strict=True)
     whole = tuple(judgments[place] for place in range(len(found)))
     return Comparison(
         base=side_of(base),
         new=side_of(new),
         judgments=whole,
-        differences=differences(base, new, list(pairs.values()), tables),
+        differences=differences(base, new, list(pairs.values()), None if referred else tables),
         groups=groups_of(whole),
-        verdict=verdict_of_all(whole, len(pairs) + awaited, is_machine=figures.common.is_machine),
-        moved=figures.common.moved,
-        is_machine=figures.common.is_machine,
+        verdict=verdict_of_all(whole, len(pairs) + awaited, is_machine=shift.is_machine),
+        moved=shift.moved,
+        is_machine=shift.is_machine,
         longer=figures.longer,
-        shift=figures.common.ratio,
+        shift=float(np.median(shift.ratio)) if len(shift.ratio) else 1.0,
+        by_references=referred is not None,
     )
 
 
@@ -166,6 +176,44 @@ def obstacle(case: Case, had: _Had, run: Run, name: str, other: str) -> str | No
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Shift:
+    """How the machine's speed differed for each case, new over base, and whether it is another machine.
+
+    `moved` is the figure that decides it, a ratio minus 1. `name` and `as_on_another` say in words what moved.
+    """
+
+    ratio: Floats
+    moved: float
+    is_machine: bool
+    name: str
+    as_on_another: str
+
+
+def _by_references(found: ReferenceShift) -> _Shift:
+    apart = units.percent(found.disagreement)
+    return _Shift(
+        ratio=found.ratio,
+        moved=found.disagreement,
+        is_machine=found.is_machine,
+        name="the move of the reference layers",
+        as_on_another=f"the moves of the reference layers differ by up to {apart} from their middle",
+    )
+
+
+def _by_cases(floors: ProcessFloors, in_shift: NDArray[np.bool_], others: str) -> _Shift:
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = _extremes(floors.new)[0] / _extremes(floors.base)[0]
+    common = common_shift(ratio[in_shift])
+    return _Shift(
+        ratio=np.full(len(ratio), common.ratio),
+        moved=common.moved,
+        is_machine=common.is_machine,
+        name=f"the common shift of {others}",
+        as_on_another=f"half of {others} moved by about {units.percent(common.moved)}",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Figures:
     """The numbers of the cases that both sides measured, one element each."""
 
@@ -180,13 +228,12 @@ class _Figures:
     processes: estimate.Integers
     blocks: estimate.Integers
     longer: float
-    common: CommonShift
-    others: str  # the cases that the common shift is estimated from, in words
+    shift: _Shift
 
     @property
     def own(self) -> Floats:
         """|ln(F_new / F_base / s)| of each case."""
-        return _moved(self.ratio / self.common.ratio)
+        return _moved(self.ratio / self.shift.ratio)
 
     @property
     def limit(self) -> Floats:
@@ -211,15 +258,12 @@ def _most_noise(threshold: Floats) -> Floats:
     return np.minimum(MOST_NOISE, np.exp(MOST_UNSEEN * np.log1p(threshold)))
 
 
-def _figures(
-    floors: ProcessFloors, threshold: Floats, precision: float, in_shift: NDArray[np.bool_], others: str
-) -> _Figures:
+def _figures(floors: ProcessFloors, threshold: Floats, precision: float, shift: _Shift) -> _Figures:
     base_low, base_high, base_u = _extremes(floors.base)
     new_low, new_high, new_u = _extremes(floors.new)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = new_low / base_low
         low, high = new_low / base_high / (1 + precision), new_high / base_low * (1 + precision)
-    common = common_shift(ratio[in_shift])
     processes = np.where(floors.processes >= FEWEST_PROCESSES, floors.processes, 0)
     noise = np.fmax(base_u, new_u)
     return _Figures(
@@ -230,12 +274,11 @@ def _figures(
         high=high,
         noise=noise,
         threshold=threshold,
-        q=q_values(p_values(floors.base, floors.new / common.ratio, processes, 1 + threshold)),
+        q=q_values(p_values(floors.base, floors.new / shift.ratio[:, np.newaxis], processes, 1 + threshold)),
         processes=floors.processes,
         blocks=floors.blocks,
         longer=_longer(floors, noise, threshold),
-        common=common,
-        others=others,
+        shift=shift,
     )
 
 
@@ -289,7 +332,7 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
         base_status=repeat(Status.PASSED, len(pairs)),
         new_status=repeat(Status.PASSED, len(pairs)),
         causes=[causes.get(i, ()) for i in range(len(pairs))],
-        shift=repeat(figures.common.ratio, len(pairs)),
+        shift=figures.shift.ratio.tolist(),
         **{name: getattr(figures, name).tolist() for name in names},
     )
 
@@ -307,14 +350,11 @@ def _rule(figures: _Figures, place: int, *, beyond: bool, moved: bool, is_sensit
     if noise > MOST_NOISE or not (beyond or is_sensitive):
         apart = units.percent(noise - 1)
         return Verdict.INCONCLUSIVE, f"half of a side's processes are {apart} or more over its floor: use ab"
-    common = figures.common
-    if common.is_machine:
-        together = units.percent(common.moved)
-        half = f"half of {figures.others} moved by about {together}"
-        return Verdict.INCONCLUSIVE, f"{half}, as on another machine: use ab"
-    shared = f"the common shift of {figures.others}, {units.change(common.ratio)}"
-    own = f"{units.change(ratio / common.ratio)} without {shared}"
+    if figures.shift.is_machine:
+        return Verdict.INCONCLUSIVE, f"{figures.shift.as_on_another}, as on another machine: use ab"
+    shift = float(figures.shift.ratio[place])
+    own = f"{units.change(ratio / shift)} without {figures.shift.name}, {units.change(shift)}"
     if not beyond:
         return Verdict.UNCHANGED, own
-    is_explained = is_reported(common.ratio) or not moved
-    return (Verdict.REGRESSED if ratio > common.ratio else Verdict.IMPROVED), own if is_explained else ""
+    is_explained = is_reported(shift) or not moved
+    return (Verdict.REGRESSED if ratio > shift else Verdict.IMPROVED), own if is_explained else ""

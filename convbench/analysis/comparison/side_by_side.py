@@ -308,8 +308,7 @@ def _not_judged(base: Result, new: Result, names: tuple[str, str]) -> Judgment:
 def _differences(base: Run, new: Run, places: Sequence[int]) -> tuple[Difference, ...]:
     """The differences of the environments. None of them decides, because their effect is what is measured here."""
     pairs = [(base.results[place], new.results[place]) for place in places]
-    no_probes = estimate.table([] for _ in pairs)
-    return tuple(replace(one, decides=False) for one in differences(base, new, pairs, (no_probes, no_probes)))
+    return tuple(replace(one, decides=False) for one in differences(base, new, pairs, None))
 
 
 def _longer(found: Ratios, confirmed: Sequence[bool], threshold: Floats) -> float:

@@ -29,6 +29,8 @@ NOISIER = 1.25
 NOISIER_LEAST = 0.25
 #: The processor's time that went to other guests is reported above this share.
 STOLEN = 0.01
+#: The reference layers of a run are slower than at their fastest known from this ratio minus 1 on.
+SLOWER = 0.02
 #: An error of so many units of roundoff is more than summation in the layer's own dtype makes, which is a few units.
 #: The check uses the distance from the reference instead (docs/checks.md), as this figure hides a coarse format in long
 #: sums.
@@ -233,6 +235,13 @@ def _machine(evidence: Evidence) -> list[Finding]:
         sentence = f"{units.percent(stolen)} of the processor's time went to other guests of the host in one process"
         found.append(_noise(1 + stolen, sentence, is_wide=stolen > MOST))
     throttled = sum(facts.throttled or 0 for facts in processes)
+    slower = evidence.rows.related.typical_slowdown - 1
+    if slower >= SLOWER:  # NaN without references
+        sentence = (
+            f"the machine ran {units.percent(slower)} slower than at its fastest known, by its reference layers; the "
+            f"column normalized is corrected by this"
+        )
+        found.append(_noise(1 + slower, sentence))
     if throttled:
         times = units.plural(throttled, "time")
         sentence = (

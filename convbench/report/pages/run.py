@@ -6,6 +6,7 @@ page contains its libraries (libraries.py).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -126,7 +127,7 @@ def render(run: Run, seen: Examined | None = None) -> str:
         waiting=waiting[:PLAIN_LABELS],
         waiting_count=units.plural(len(waiting), "case"),
         waiting_left=left_out(len(waiting), PLAIN_LABELS, "case"),
-        facts=facts_of(run),
+        facts=facts_of(run, known.related.typical_slowdown),
     )
 
 
@@ -265,8 +266,11 @@ def machine_text(run: Run, table: pd.DataFrame) -> str:
     return f"{', '.join(dict.fromkeys(devices))}, {units.plural(e.cores, 'core')}, torch {e.torch}"
 
 
-def facts_of(run: Run) -> list[tuple[str, str]]:
-    """(name, value) of the facts that a reader needs to judge and repeat the run."""
+def facts_of(run: Run, slowdown: float) -> list[tuple[str, str]]:
+    """(name, value) of the facts that a reader needs to judge and repeat the run.
+
+    `slowdown` is that of the reference layers, NaN without any.
+    """
     e, m = run.environment, run.measure
     facts = [
         ("processor", e.cpu),
@@ -292,6 +296,8 @@ def facts_of(run: Run) -> list[tuple[str, str]]:
             f"{units.seconds(m.max_time)} per case, settled at {units.percent(m.precision)}",
         ),
     ]
+    if not math.isnan(slowdown):
+        facts.append(("reference layers", f"{units.percent(slowdown - 1)} slower than at their fastest known"))
     return facts + _state_facts(run.processes) + list(e.variables)
 
 

@@ -93,10 +93,15 @@ def reasons(comparison: Comparison) -> list[str]:
     notes = [flat(note) for note in comparison.notes]
     if comparison.is_machine:
         moved = units.percent(comparison.moved)
-        return [f"half of all cases moved by about {moved}: the machine changed, not the code (use ab)", *notes]
+        what = "the reference layers disagree by" if comparison.by_references else "half of all cases moved by about"
+        return [f"{what} {moved}: the machine changed, not the code (use ab)", *notes]
     if is_reported(comparison.shift):
         together = units.change(comparison.shift)
-        notes.insert(0, f"half of all cases moved together by {together}, and each is judged without this common shift")
+        if comparison.by_references:
+            note = f"the reference layers moved by {together}, and each case is judged without this"
+        else:
+            note = f"half of all cases moved together by {together}, and each is judged without this common shift"
+        notes.insert(0, note)
     if comparison.verdict is not Verdict.INCONCLUSIVE:
         return notes
     times = math.ceil(comparison.longer)
