@@ -172,7 +172,7 @@ class Study:
         before = compare(base, run, sweeps.thresholds(run))
         row |= {"base": base.id, "refused": None, "before": self.told(before), "at_5": self.told(at_5(base, run))}
         try:
-            after = measure.against(self.sweep, base, run).comparison
+            after = measure.against(sweeps.load(self.sweep), base, run).comparison
         except NotComparableError as error:
             return row | {"refused": error.message}
         return row | {"after": self.told(after)}

@@ -4,21 +4,30 @@
 
 First run the sweep many times into one database (`convbench run --fresh --db DATABASE ...`). Use the smallest
 `precision` (0.0001), so that no case settles and every run has all its processes and rounds. For each case the script
-prints the 95th percentile of |ln(a/b)| over all pairs of runs. For the stop rule it prints how many processes it would
-have taken. It also prints by how much the floor then lies over that of all blocks.
+prints the 95th percentile of |ln(a/b)| over all pairs of runs. Runs with reference layers are also related to them, by
+the mean and by the median of the references of the case's kind, and of all.
+
+For the stop rule the script prints how many processes it would have taken. It also prints by how much the floor then
+lies over that of all blocks.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from repeatability import p95_of_pairs
 
+from convbench.measure.estimate import Floats
+from convbench.measure.references import minima
 from convbench.measure.schedule import is_settled
-from convbench.model.result import Block, RunState, unpack_blocks
+from convbench.model.case import Case
+from convbench.model.references import ReferenceKind, kind_of, references
+from convbench.model.result import Block, Run, RunState, unpack_blocks
 from convbench.store import Store
 
 Blocks = Sequence[Block]
@@ -38,8 +47,15 @@ def mean_of_lowest(blocks: Blocks, count: int) -> float:
     return statistics.fmean(sorted(block.minimum_s for block in blocks)[:count])
 
 
+def quantile(blocks: Blocks, share: float) -> float:
+    """A quantile of the block minima."""
+    return float(np.quantile([block.minimum_s for block in blocks], share))
+
+
 ESTIMATORS: dict[str, Estimator] = {
     "overall minimum": lambda blocks: process_floors(blocks)[0],
+    "10 % quantile of minima": lambda blocks: quantile(blocks, 0.1),
+    "lower quartile of minima": lambda blocks: quantile(blocks, 0.25),
     "median of process floors": lambda blocks: statistics.median(process_floors(blocks)),
     "second-lowest process floor": lambda blocks: process_floors(blocks)[:2][-1],
     "mean of 3 lowest minima": lambda blocks: mean_of_lowest(blocks, 3),
@@ -64,8 +80,14 @@ def table(
 
 
 def show(title: str, cases: dict[str, list[Blocks]], choices: dict[str, Callable[[Blocks], float]]) -> None:
-    print(f"\n{title:28}" + "".join(f"{f'case {i + 1}':>9}" for i in range(len(cases))) + f"{'worst':>9}")
-    for name, numbers in table(cases, choices):
+    show_rows(title, dict(table(cases, choices)))
+
+
+def show_rows(title: str, rows: dict[str, list[float]]) -> None:
+    """The figures of each case in columns, and the largest."""
+    width = len(next(iter(rows.values())))
+    print(f"\n{title:28}" + "".join(f"{f'case {i + 1}':>9}" for i in range(width)) + f"{'worst':>9}")
+    for name, numbers in rows.items():
         print(f"{name:28}" + "".join(f"{number:9.4f}" for number in [*numbers, max(numbers)]))
 
 
@@ -90,6 +112,8 @@ def main() -> None:
         counts = sorted({len(blocks) for blocks in found})
         print(f"case {position}: {label}, {counts[0]} to {counts[-1]} blocks a run")
     show("estimator", complete, ESTIMATORS)
+    if all(facts.references for run in runs for facts in run.processes):
+        show_related(runs, list(complete))
     floor = ESTIMATORS["overall minimum"]
     processes = 1 + max(b.process_index for found in complete.values() for blocks in found for b in blocks)
     rounds = 1 + max(b.round_index for found in complete.values() for blocks in found for b in blocks)
@@ -104,6 +128,50 @@ def main() -> None:
         {f"{processes} x {n} rounds": _floor_of(floor, processes, n) for n in range(1, rounds + 1)},
     )
     show_stop_rule(complete)
+
+
+def show_related(runs: Sequence[Run], labels: Sequence[str]) -> None:
+    """The same figure for times over those of the reference layers, by quantiles of both."""
+    every = [{result.case.label: result for result in run.results} for run in runs]
+    choices: dict[str, list[float]] = {}
+    for share in (0.0, 0.1, 0.25):
+        for name, kinds, middle in (
+            ("mean of its kind", None, np.mean),
+            ("median of its kind", None, np.median),
+            ("mean of all", list(ReferenceKind), np.mean),
+        ):
+            row = []
+            for label in labels:
+                logs = []
+                for run, found in zip(runs, every, strict=True):
+                    case = found[label].case
+                    levels = reference_levels(run, case, share, kinds or [kind_of(case, run.environment.l2_bytes)])
+                    blocks = [
+                        block for layout, packed in found[label].blocks for block in unpack_blocks(packed, layout)
+                    ]
+                    logs.append(math.log(quantile(blocks, share)) - levels)
+                middles = np.array([middle(level) for level in centred(logs)])
+                row.append(p95_of_pairs(np.exp(middles).tolist()))
+            choices[f"{share:.0%} over {name}"] = row
+    show_rows("related to the references", choices)
+
+
+def centred(logs: Sequence[Floats]) -> Floats:
+    """Each reference's column without its median over the runs, so that a median of references is of moves."""
+    found = np.array(logs)
+    return found - np.median(found, axis=0)
+
+
+def reference_levels(run: Run, case: Case, share: float, kinds: Sequence[ReferenceKind]) -> Floats:
+    """The logarithm of this quantile of the times of each reference of these kinds, over the whole run."""
+    rows = [
+        minima(one)[1]
+        for facts in run.processes
+        for one in facts.references
+        if (one.device, one.threads) == (case.device, case.threads)
+    ]
+    columns = [column for column, (kind, _) in enumerate(references(case.device)) if kind in kinds]
+    return np.log(np.quantile(np.concatenate(rows)[:, columns], share, axis=0))
 
 
 def until_settled(blocks: Blocks, precision: float) -> Blocks:

@@ -178,6 +178,7 @@ def reference_blocks(draw: st.DrawFn) -> result.ReferenceBlocks:
         device=draw(st.sampled_from(["cpu", "cuda:1", "accelerator"])),
         threads=draw(maybe | st.integers(1, 64)),
         layers=layers,
+        block_s=draw(st.sampled_from([0.005, 0.02])),
         rows=b"".join(struct.pack(f"<{1 + layers}f", *each) for each in rows),
         record_s=tuple(draw(st.just([]) | st.lists(st.floats(1e-9, 1e3), min_size=layers, max_size=layers))),
     )

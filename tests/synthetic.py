@@ -308,6 +308,7 @@ def referred(
                     device=device,
                     threads=threads,
                     layers=len(times),
+                    block_s=0.02,
                     rows=b"".join(rows),
                     record_s=tuple(record_s),
                 )

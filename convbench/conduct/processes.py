@@ -100,7 +100,12 @@ class Processes:
         self._pool = pool
         self._has_steady_allocator = has_steady_allocator
         self._hooks = hooks
-        self._references = ReferenceRounds(timeout_s=measure.timeout, clock=clock, records=records or {})
+        self._references = ReferenceRounds(
+            block_s=schedule.reference_seconds(len(cases)),
+            timeout_s=measure.timeout,
+            clock=clock,
+            records=records or {},
+        )
         self._rounds = Rounds(
             seed=seed,
             block_s=schedule.block_seconds(measure),

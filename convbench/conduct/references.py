@@ -12,17 +12,22 @@ from convbench.errors import WorkerError
 from convbench.model.references import VERSION, ReferenceKey, references
 from convbench.model.result import ReferenceBlocks
 
-#: The duration of a reference's block in seconds, the same in every sweep so that runs can be related. With eight
-#: layers and their warm-up a round of 30 cases with blocks of 20 ms becomes a tenth longer.
-BLOCK_S = 0.005
-
 
 class ReferenceRounds:
-    """The rows of one process. `records` holds the lowest times of earlier runs. The caller takes the rows away."""
+    """The rows of one process. The caller takes them away.
+
+    A block lasts `block_s` seconds. `records` holds the lowest times of earlier runs with such blocks.
+    """
 
     def __init__(
-        self, *, timeout_s: float, clock: Callable[[], float], records: Mapping[ReferenceKey, tuple[float, ...]]
+        self,
+        *,
+        block_s: float,
+        timeout_s: float,
+        clock: Callable[[], float],
+        records: Mapping[ReferenceKey, tuple[float, ...]],
     ) -> None:
+        self._block_s = block_s
         self._timeout_s = timeout_s
         self._clock = clock
         self._records = records
@@ -46,7 +51,7 @@ class ReferenceRounds:
             assert visit.client is not None
             start_s = max(0.0, self._clock())
             try:
-                found = visit.client.references(key[0], BLOCK_S, deadline_s=self._timeout_s)
+                found = visit.client.references(key[0], self._block_s, deadline_s=self._timeout_s)
             except WorkerError:
                 visit.state.pool.drop(visit.state.case.worker)
                 continue
@@ -63,6 +68,7 @@ class ReferenceRounds:
                 device=device,
                 threads=threads,
                 layers=len(references(device)),
+                block_s=self._block_s,
                 rows=b"".join(rows),
                 record_s=self._records.get((device, threads), ()),
             )

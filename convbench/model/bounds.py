@@ -131,6 +131,7 @@ BOUNDS: dict[type, dict[str, Bound]] = {
         "device": _DEVICES,
         "threads": _SIZE,
         "layers": Whole(low=1, high=MOST_REFERENCES),
+        "block_s": Number(above=True),
         "record_s": Number(above=True),
     },
     ProcessFacts: {"process_index": Whole(high=MOST_PAIRS - 1), "stolen": Number(low=-1.0, high=1.0)},

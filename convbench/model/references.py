@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from typing import TypeAlias
 
 from convbench.model.case import Cache, Case
@@ -19,6 +20,10 @@ from convbench.model.problem import Problem
 VERSION = 1
 #: The device and the number of threads that references were timed with, None for torch's default.
 ReferenceKey: TypeAlias = "tuple[str, int | None]"
+
+
+#: What must be equal for the references to show the machine alone: another torch has other kernels for them too.
+same_speed = attrgetter("cpu", "machine", "cores", "accelerator", "torch", "onednn")
 
 
 class ReferenceKind(StrEnum):

@@ -6,12 +6,12 @@ import itertools
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
-from convbench.model.references import VERSION
+from convbench.model.references import VERSION, same_speed
 from convbench.model.result import (
     NO_FACTS,
     CaseFacts,
@@ -25,7 +25,7 @@ from convbench.model.result import (
     joined,
     merge,
 )
-from convbench.model.serial import check_contents
+from convbench.model.serial import check_contents, process_facts_from_json, stored
 from convbench.model.settings import MOST_INTEGER
 from convbench.store import loading, schema
 from convbench.store.place import Place
@@ -49,7 +49,7 @@ def past(
     """Runs in a database of a schema version, oldest first, with the results of one case, or of all, and no more.
 
     Those that measured `case_id`, where it is given, among `run_ids`, where they are. Results hold blocks, how the case
-    ended, what ran, threads and precision; runs hold no processes, rejections or unmeasured cases.
+    ended, what ran, threads and precision; runs hold their processes, but no rejections or unmeasured cases.
     """
     runs, cases = schema.runs, schema.cases.c
     wanted = select(*schema.columns(runs, version))
@@ -66,15 +66,18 @@ def past(
                 found[row.key] = run_of(row)
     keys = sorted(found, key=lambda key: (found[key].started_at, key))
     results: dict[int, list[Result]] = defaultdict(list)
+    facts: dict[int, list[str]] = {}
     for start in range(0, len(keys), _ASKED):
         for key, result in _results(connection, keys[start : start + _ASKED], case_id, place, version):
             results[key].append(result)
+        facts |= loading.processes_of(connection, keys[start : start + _ASKED])
     made = []
     for key in keys:
         if case_id is not None and key not in results:
             continue  # not reached yet
-        run = replace(found[key], results=tuple(results[key]))
-        with place.decoding(run.id):
+        with place.decoding(found[key].id):
+            processes = tuple(process_facts_from_json(stored(one)) for one in facts.get(key, ()))
+            run = replace(found[key], results=tuple(results[key]), processes=processes)
             check_contents(run)
         made.append(run)
     return made
@@ -82,12 +85,10 @@ def past(
 
 #: Runs looked at for the newest that has references of a machine.
 _LOOKED_AT = 50
-#: What must be equal for reference layers to take as long.
-_MACHINE = attrgetter("cpu", "machine", "cores", "accelerator", "torch", "onednn")
 
 
-def references(connection: Connection, place: Place, environment: Environment) -> list[ProcessFacts]:
-    """The processes of the newest run with references of this version on such a machine; none without one."""
+def references(connection: Connection, place: Place, environment: Environment, block_s: float) -> list[ProcessFacts]:
+    """The processes of the newest run with such references of this version and such a machine; none without one."""
     columns = schema.runs.c
     query = (
         select(columns.key, columns.id, columns.environment)
@@ -96,10 +97,11 @@ def references(connection: Connection, place: Place, environment: Environment) -
     )
     for row in connection.execute(query).all():
         with place.decoding(row.id):
-            if _MACHINE(environment_of(row)) != _MACHINE(environment):
+            if same_speed(environment_of(row)) != same_speed(environment):
                 continue
             found = loading.processes(connection, row.key)
-            if any(one.version == VERSION for facts in found for one in facts.references):
+            every = [one for facts in found for one in facts.references]
+            if any((one.version, one.block_s) == (VERSION, block_s) for one in every):
                 return list(found)
     return []
 

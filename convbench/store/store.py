@@ -312,13 +312,13 @@ class Store:
         with self._reading() as connection, _garbage_collection.off():
             return past.past(connection, self._version, self._place, case_id=case_id, run_ids=run_ids)
 
-    def references(self, environment: Environment) -> list[ProcessFacts]:
-        """The processes of the newest run that timed the reference layers on such a machine; none without one.
+    def references(self, environment: Environment, block_s: float) -> list[ProcessFacts]:
+        """The processes of the newest run with reference layers, such blocks and such a machine; none without one.
 
         Processor, architecture, cores, accelerator, torch and oneDNN are equal.
         """
         with self._reading() as connection:
-            return past.references(connection, self._place, environment)
+            return past.references(connection, self._place, environment, block_s)
 
     def find_case(self, ref: str) -> Case:
         """The case whose id is `ref` or begins with it, from any run; raises RunNotFoundError."""

@@ -177,8 +177,8 @@ class _Journaled:
     ) -> str | None:
         return self._server.resumable(digest=digest, version=version, environment=environment, host=host, git=git)
 
-    def references(self, environment: Environment) -> list[ProcessFacts]:
-        return self._server.references(environment)
+    def references(self, environment: Environment, block_s: float) -> list[ProcessFacts]:
+        return self._server.references(environment, block_s)
 
     def begin(
         self, run: Run, cases: Sequence[Case], rejections: Sequence[Rejection], writer: Writer, *, digest: str

@@ -80,7 +80,7 @@ def test_a_block_belongs_to_the_row_before_it_in_its_process() -> None:
         return b"".join(struct.pack("<9f", start, *[time] * 8) for start, time in times)
 
     def blocks_of(process_index: int, packed: bytes, threads: int | None = None) -> ProcessFacts:
-        found = ReferenceBlocks(version=VERSION, device="cpu", threads=threads, layers=8, rows=packed)
+        found = ReferenceBlocks(version=VERSION, device="cpu", threads=threads, layers=8, block_s=0.02, rows=packed)
         return ProcessFacts(process_index=process_index, seconds=1.0, references=(found,))
 
     [made_of] = made(SMALL).results

@@ -5,7 +5,8 @@ The procedure compares each case over equal numbers of processes and blocks (mea
 - F is the floor of a side.
 - u is the noise: the median process floor over the lowest, of the side where this is larger.
 - s is the shift of the machine: by how much the case's reference layers moved (reference_shift.py). For runs without
-  references it is the common shift: the ratio by which half of all cases moved together (common_shift.py).
+  references, or with another torch, it is the common shift: the ratio by which half of all cases moved together
+  (common_shift.py).
 
 A case is flagged where |ln(F_new / F_base / s)| exceeds both ln u and ln(1 + threshold). Otherwise it is inconclusive
 if u would nearly hide a change of the threshold's size. With u over `MOST_NOISE` it is always inconclusive. The
@@ -36,6 +37,7 @@ from convbench.measure.references import relate
 from convbench.measure.significance import p_values, q_values
 from convbench.model.case import Case
 from convbench.model.instances import instances
+from convbench.model.references import same_speed
 from convbench.model.result import Result, Run, Status
 from convbench.model.threshold import Thresholds
 
@@ -97,9 +99,10 @@ def compare(
         in_shift[:] = [second.case in controls for _, second in pairs.values()]
     others = "all cases" if controls is None else "the controls"
     timed = [second.case for _, second in pairs.values()]
-    referred = reference_shift(
-        relate(tables[0], timed, base.processes, l2_bytes), relate(tables[1], timed, new.processes, l2_bytes)
-    )
+    referred = None
+    if same_speed(base.environment) == same_speed(new.environment):
+        sides = [relate(table, timed, run.processes, l2_bytes) for table, run in zip(tables, (base, new), strict=True)]
+        referred = reference_shift(*sides)
     floors = process_floors(*tables)
     shift = _by_references(referred) if referred else _by_cases(floors, in_shift, others)
     figures = _figures(floors, np.array(limits, dtype=np.float64), precision, shift)

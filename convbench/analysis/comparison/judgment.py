@@ -52,8 +52,8 @@ class Judgment:
     over so few processes is too narrow: no resample has a lower minimum than the sample.
 
     - `noise` is u. `shift` is the move of the case's reference layers, new over base; `ratio` over `shift` is judged.
-      For older runs `shift` is the common shift of all cases. Where the new side alone was measured again, it is that of
-      the controls.
+      For older runs `shift` is the common shift of all cases, or of the controls where the new side alone was measured
+      again.
     - `threshold` is a ratio minus 1, and `q` the Benjamini-Hochberg q-value against it.
     - Numbers are NaN where there is nothing to compare.
     - `causes` are other differences between both sides of this case.
