@@ -4,8 +4,8 @@
 
 First run the sweep many times into one database (`convbench run --fresh --db DATABASE ...`). Use the smallest
 `precision` (0.0001), so that no case settles and every run has all its processes and rounds. For each case the script
-prints the 95th percentile of |ln(a/b)| over all pairs of runs. Runs with reference layers are also related to them, by
-the mean and by the median of the references of the case's kind, and of all.
+prints the 95th percentile of |ln(a/b)| over all pairs of runs. Runs with reference layers are related to them as well,
+by the mean and by the median.
 
 For the stop rule the script prints how many processes it would have taken. It also prints by how much the floor then
 lies over that of all blocks.
