@@ -45,12 +45,13 @@ def measure(database: Path, runs: int, threads: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         text = CONFIG.read_text(encoding="utf-8")
         text = re.sub(r"(?m)^  threads: 1\b", f"  threads: {'null' if threads == 'default' else threads}", text)
-        (Path(folder) / "sweep.yaml").write_text(
-            f"{text}\nmeasure:\n  max_time: 0.2\n  processes: 5\n", encoding="utf-8"
-        )
+        text = re.sub(r"(?m)^measure: .*$", "measure: {processes: 5, max_time: 0.2}", text)
+        (Path(folder) / "sweep.yaml").write_text(text, encoding="utf-8")
         while len(finished(database)) < runs:
             command = [sys.executable, "-m", "convbench", "--db", str(database), "run", "--fresh", "sweep.yaml"]
-            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{command} ended with {done.returncode}:\n{done.stderr}")
             print(f"{len(finished(database))} of {runs} runs", file=sys.stderr, flush=True)
 
 
