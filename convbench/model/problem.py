@@ -29,8 +29,8 @@ class Direction(StrEnum):
     TRAIN_STEP = "train_step"
 
 
-#: How often each direction does the multiply-adds of a forward pass (docs/measurement.md): grad_input and grad_weight
-#: once each, backward twice for both, train_step three times with the forward pass.
+#: How often each direction does the multiply-adds of a forward pass (docs/measurement.md). backward computes grad_input
+#: and grad_weight; train_step adds the forward pass.
 PRODUCTS: dict[Direction, int] = {
     Direction.FORWARD: 1,
     Direction.BACKWARD: 2,

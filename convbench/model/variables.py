@@ -106,7 +106,7 @@ def hidden(variables: Iterable[tuple[str, str]]) -> Variables:
 
 
 def shown(variables: Iterable[tuple[str, str]]) -> Variables:
-    """Variables as they may be stored and shown: every name, no secret's value, at most `LONGEST` characters a value."""
+    """Variables as they may be stored and shown: all names, no secret's value, other values at most `LONGEST` long."""
     return tuple(sorted((name, _cut(value)) for name, value in hidden(variables)))
 
 
