@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "convbench"
-ROOMS = ("actions", "analysis", "cli", "conduct", "measure", "report", "sweep")
+ROOMS = ("actions", "analysis", "cli", "conduct", "engine", "measure", "model", "report", "store", "sweep", "worker")
 #: Not held yet.
 LATER = {
     "report/pages/static/geometry.js",

@@ -33,9 +33,7 @@ PHRASES = (
     "where it is a pass,",
     "what is not a pass.",
     "numbers pass through",
-    "numbers of this layer pass through",
     "passes over arrays",
-    "passes the same door",
     "pass the same readers",
 )
 #: What else may stand there, by file: names in files and databases that were written before 2026-11-28.

@@ -1,4 +1,4 @@
-"""A client: one worker and the typed requests it answers. One block at a time runs in a client."""
+"""A client: typed requests to one worker. A client runs one block at a time."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ Message = Mapping[str, Json]
 
 
 class Transport(Protocol):
-    """Carries one request to a worker and its answer back."""
+    """Sends requests to a worker and receives its answers."""
 
     def request(self, message: Message, *, deadline_s: float) -> Mapping[str, Json]:
-        """The worker's answer; raises WorkerDiedError or WorkerTimedOutError, after which the transport is closed.
+        """The worker's answer. Raises WorkerDiedError or WorkerTimedOutError, and then closes the transport.
 
-        A transport that is closed raises WorkerDiedError.
+        A closed transport raises WorkerDiedError.
         """
 
     def wait_until_up(self, *, deadline_s: float) -> None:
-        """Return when the worker answers; raises WorkerStartError, also where it was closed before."""
+        """Wait until the worker answers; raises WorkerStartError, also where the transport is closed."""
 
     def is_alive(self) -> bool:
-        """Whether the worker's process still runs, as far as is known without asking it."""
+        """Whether the worker's process still runs; sends no request."""
 
     def close(self) -> None:
-        """End the worker; does nothing where it has ended."""
+        """End the worker; no effect where it has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What a worker says of itself. `memory_bytes` is its private memory, None where the system does not tell."""
+    """A worker's description of itself. `memory_bytes` is its private memory, None where the system reports none."""
 
     host: Host
 
@@ -62,7 +62,7 @@ class Description:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What preparing a case came to; `status` is passed, failed or imprecise (timed all the same), or why not."""
+    """The result of preparing a case. It is timed only if its status is passed, failed or imprecise."""
 
     status: Status
     reason: str | None = None
@@ -71,14 +71,14 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing(BlockFacts):
-    """One block as the worker saw it. `busy_s` is warm-up and timed iterations together, seconds."""
+    """One block as the worker measured it. `busy_s` is the time of warm-up and timed iterations, seconds."""
 
     busy_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """What the worker could not do, or found wrong, and why."""
+    """Why the worker could not answer a request, or what it found wrong."""
 
     status: Status
     reason: str | None = None
@@ -100,14 +100,14 @@ class WorkerClient:
         self._settings = settings
 
     def describe(self, *, deadline_s: float) -> Description:
-        """Wait until the worker is up, have it take on its settings, and hear what it is."""
+        """Wait until the worker has started, make it apply its settings, and return its description."""
         self._transport.wait_until_up(deadline_s=deadline_s)
         settings = self._settings
         request: Message = {"op": "describe", **{name: getattr(settings, name) for name in _OF_PROCESS}}
         return self._ask(request, deadline_s, partial(_read, Description))
 
     def host_state(self, *, deadline_s: float) -> HostState:
-        """How the machine that the worker runs on is now."""
+        """The momentary state of the worker's machine."""
         return self._ask({"op": "host_state"}, deadline_s, partial(_read, HostState))
 
     def is_alive(self) -> bool:
@@ -115,7 +115,7 @@ class WorkerClient:
         return self._transport.is_alive()
 
     def find_module(self, name: str, *, deadline_s: float) -> None:
-        """Have the worker import the user's own module; raises RequestError where it is not there."""
+        """Import the user's module in the worker; raises RequestError where that fails."""
         refusal = self._ask({"op": "find_module", "module": name}, deadline_s, _refusal)
         if refusal is not None:
             raise RequestError(
@@ -126,9 +126,9 @@ class WorkerClient:
     def prepare(
         self, key: int, case: Case, *, check: bool, seed: int, deadline_s: float, kernels: bool = False
     ) -> Prepared:
-        """Build the layer of a case under `key`; with `check`, prove it right and name what runs.
+        """Build the layer of a case under `key`; with `check`, verify its results and name its implementation.
 
-        With `kernels` what is timed under the key are the kernels of its backward alone, without autograd.
+        With `kernels` only the kernels of its backward are timed under the key, without autograd.
         """
         asked = spec(case, seed) | ({"direction": KERNELS} if kernels else {})
         return self._ask(
@@ -136,11 +136,11 @@ class WorkerClient:
         )
 
     def verify(self, key: int, *, deadline_s: float) -> Refusal | None:
-        """What is wrong where the layer under `key` no longer gives what it gave when it was checked, else None."""
+        """What is wrong where the layer under `key` no longer gives the results of its check, else None."""
         return self._ask({"op": "verify", "key": key}, deadline_s, _refusal)
 
     def peak_memory(self, key: int, *, deadline_s: float) -> int | None:
-        """Bytes that an iteration of the case under `key` takes beyond its operands and results, where it is known."""
+        """Memory of an iteration of the case under `key` without operands and results, bytes; None where unknown."""
         return self._ask(
             {"op": "peak_memory", "key": key}, deadline_s, lambda answer: _read(CaseFacts, answer).peak_bytes
         )
@@ -150,7 +150,7 @@ class WorkerClient:
         return self._ask({"op": "block", "key": key, "seconds": seconds}, deadline_s, _timing)
 
     def memory_probe(self, *, deadline_s: float) -> float:
-        """Seconds of one copy that reaches memory."""
+        """Seconds of one copy that does not fit in the caches."""
         return self._ask({"op": "memory_probe"}, deadline_s, lambda answer: _number(answer, "memory_probe_s"))
 
     def references(self, device: str, seconds: float, *, deadline_s: float) -> ReferenceTimes | Refusal:
@@ -160,15 +160,15 @@ class WorkerClient:
         return self._ask(message, deadline_s, partial(_reference_times, layers=len(specs)))
 
     def twin_ratio(self, *, deadline_s: float) -> float:
-        """Seconds of the compute probe with all of the worker's threads over those with one."""
+        """The compute probe's time with all of the worker's threads divided by its time with one."""
         return self._ask({"op": "twin"}, deadline_s, lambda answer: _number(answer, "twin_ratio"))
 
     def compute_probe(self, *, deadline_s: float) -> float:
-        """Seconds of one small matrix product that lives in the caches."""
+        """Seconds of one small matrix product that fits in the caches."""
         return self._ask({"op": "compute_probe"}, deadline_s, lambda answer: _number(answer, "compute_probe_s"))
 
     def roofs(self, dtypes: Sequence[str], device: str, *, deadline_s: float) -> tuple[Roof, ...]:
-        """What the device can do at best; empty where it is absent."""
+        """The highest rates of the device; empty where it is absent."""
         return self._ask(
             {"op": "roofs", "dtypes": list(dtypes), "device": device},
             deadline_s,
@@ -176,7 +176,7 @@ class WorkerClient:
         )
 
     def release(self, *, deadline_s: float) -> None:
-        """Have the worker forget all its layers."""
+        """Delete all layers of the worker."""
         self._ask({"op": "release"}, deadline_s, partial(_read, Refusal))
 
     def close(self) -> None:
@@ -184,7 +184,7 @@ class WorkerClient:
         self._transport.close()
 
     def _ask(self, message: Message, deadline_s: float, read: Callable[[Mapping[str, Json]], T]) -> T:
-        """What `read` makes of the answer; one that it cannot read is the worker's end."""
+        """The answer, converted by `read`. Where it cannot read the answer, the worker is ended."""
         answer = self._transport.request(message, deadline_s=deadline_s)
         try:
             if not isinstance(answer, Mapping) or not isinstance(answer.get("status"), str):
@@ -229,23 +229,23 @@ def _roofs(answer: Mapping[str, Json], device: str, settings: WorkerSettings) ->
 
 
 def read_host(found: Json) -> Host:
-    """What worker/host.py tells of a machine; raises WorkerDiedError where it makes no sense."""
+    """A machine from the answer of worker/host.py; raises WorkerDiedError where the answer is invalid."""
     return _read(Host, found)
 
 
-#: By how much a quantile may lie under the one before it, which is interpolated too.
+#: How much smaller than the previous quantile a quantile may be, because both are interpolated.
 _ROUNDOFF = 1e-9
 
-#: The worker's word for a direction that no case has: all that backward computes, by its kernels alone.
+#: The worker's name of a direction that no case has: only the kernels of backward, without autograd.
 KERNELS = "kernels"
 
-#: The settings that a worker learns once, and those that it learns with each layer.
+#: The settings that a worker gets once, and those that it gets with each layer.
 _OF_PROCESS = sent(Sent.PROCESS)
 _WITH_LAYER = sent(Sent.LAYER)
 
 
 def spec(case: Case, seed: int) -> dict[str, Json]:
-    """The case in the worker's words (worker.spec.Spec): every size by convbench's own formulas."""
+    """The case as fields of worker.spec.Spec, with every size computed by convbench's formulas."""
     p = case.problem
     return {
         **{name: getattr(p if name in PROBLEM_SETTINGS else case, name) for name in _WITH_LAYER},
@@ -259,21 +259,21 @@ def spec(case: Case, seed: int) -> dict[str, Json]:
 
 
 def _refusal(answer: Mapping[str, Json]) -> Refusal | None:
-    told = _read(Refusal, answer)
-    return None if told.status is Status.PASSED else replace(told, reason=told.reason or told.status)
+    found = _read(Refusal, answer)
+    return None if found.status is Status.PASSED else replace(found, reason=found.reason or found.status)
 
 
 def _read(kind: type[T], answer: Json) -> T:
-    """What of an answer are entries of a dataclass, as one of these; absent entries count as None.
+    """An instance of a dataclass from the entries of an answer with its names; absent entries count as None.
 
-    Raises WorkerDiedError for what could not be read again once it is stored.
+    Raises WorkerDiedError for values that could not be read again after they were stored.
     """
     if not isinstance(answer, Mapping):
         raise _senseless(kind.__name__, answer)
     described: Any = kind
-    told = {entry.name: _one_line(answer.get(entry.name)) for entry in reading.entries(described)}
+    found = {entry.name: _one_line(answer.get(entry.name)) for entry in reading.entries(described)}
     try:
-        return reading.reader(kind)(told)
+        return reading.reader(kind)(found)
     except RequestError as error:
         raise _senseless(error.message, answer) from None
 
@@ -285,17 +285,17 @@ def _number(answer: Mapping[str, Json], name: str) -> float:
         raise _senseless(name, answer) from None
 
 
-def _one_line(told: Json) -> reading.Json:
-    """What a worker says, texts on one line: the user's own code may have said them."""
-    if isinstance(told, str):
-        return line(told, most=LONGEST_TEXT)
-    if isinstance(told, Mapping):
-        return {name: _one_line(value) for name, value in told.items()}
-    if isinstance(told, Sequence):
-        return [_one_line(value) for value in told]
-    return told
+def _one_line(answer: Json) -> reading.Json:
+    """A worker's answer with its texts on one line each: the user's code may have produced them."""
+    if isinstance(answer, str):
+        return line(answer, most=LONGEST_TEXT)
+    if isinstance(answer, Mapping):
+        return {name: _one_line(value) for name, value in answer.items()}
+    if isinstance(answer, Sequence):
+        return [_one_line(value) for value in answer]
+    return answer
 
 
 def _senseless(name: str, answer: object) -> WorkerDiedError:
-    """An answer that no worker gives by itself: the layer's code wrote into the protocol's channel, or broke it."""
+    """The error for an invalid answer, which means that the layer's code wrote into the channel or broke it."""
     return WorkerDiedError(f"the worker answered without a sound {name}: {answer!r:.200}")

@@ -1,1 +1,1 @@
-"""The frozen data that all rooms share, and the mathematics of a convolution; standard library only."""
+"""Frozen dataclasses that all packages share, and the formulas of a convolution; standard library only."""

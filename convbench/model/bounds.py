@@ -1,7 +1,10 @@
-"""Limits of a run's values, one literal row for each field, and checks of packed blocks.
+"""Limits of a run's values, one table row for each field, and checks of packed blocks.
 
-`reading.py` and the store apply them. A field without a row has the row of
-its type: a whole number from 0, a finite number from 0, a text without NUL and halves of surrogate pairs.
+`reading.py` and the store apply them. A field without a row has the row of its type:
+
+- an integer from 0
+- a finite number from 0
+- a text without NUL and without unpaired surrogates
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ from convbench.model.settings import (
 from convbench.model.values import MOST_COUNTED, OF_TYPES, Bound, Number, Whole, Words, expected, shortened
 from convbench.model.variables import HIDDEN
 
-#: A sweep's seed is smaller; this one keeps a number of millions of digits out.
+#: A sweep's seed is smaller; this limit refuses a number of millions of digits.
 MOST_SEED_READ = 2**128
 #: Processes and rounds of a run; `ab` counts its pairs as processes, and may take more.
 MOST_PROCESSES, MOST_ROUNDS, MOST_PAIRS = 100, 1000, 10_000
@@ -63,13 +66,13 @@ def _is_time(text: str) -> bool:
     return "T" in text and moment.tzinfo is not None and 1970 <= moment.year < 9999
 
 
-#: A run's id becomes part of the names of files: words of letters and digits with one of . _ - between them.
+#: A run's id is part of file names: words of letters and digits with one of . _ - between them.
 RUN_ID = re.compile(r"(?=.{1,100}\Z)[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*", re.ASCII)
-#: A baseline's name begins with a letter, as no run id does.
+#: A baseline's name begins with a letter; no run id does.
 BASELINE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,99}")
-#: A commit goes to git as an argument.
+#: A commit is passed to git as an argument.
 COMMIT = re.compile(r"[0-9a-f]{1,64}")
-#: An environment variable's name stands in commands.
+#: An environment variable's name is written into commands.
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 CASE_ID = re.compile(r"[a-z2-7]{12}")
 
@@ -85,16 +88,16 @@ _SIZE = Whole(low=1, high=MOST_INTEGER)
 
 
 def _numbers(rows: Mapping[str, Setting]) -> dict[str, Bound]:
-    """What the settings may hold that are integers, by their kinds."""
+    """The bounds of the integer settings, from their kinds."""
     kinds = ((name, row.kind) for name, row in rows.items())
     return {name: Whole(low=kind.least, high=kind.most) for name, kind in kinds if kind.least is not None}
 
 
-#: The bounds of fields that are no measured facts (model/fact.py); of a tuple's numbers where it is one.
+#: The bounds of fields that are not measured facts (model/fact.py). For a tuple they hold for each of its numbers.
 BOUNDS: dict[type, dict[str, Bound]] = {
     Problem: {
         **_numbers(OF_PROBLEM),
-        "padding": Whole(),  # `half` of a large kernel is more than a sweep may say in digits
+        "padding": Whole(),  # `half` of a large kernel is more than the largest number that a sweep may give
     },
     Case: {
         **_numbers(OF_CASE),
@@ -151,7 +154,7 @@ BOUNDS: dict[type, dict[str, Bound]] = {
 
 
 def bound(of: type, name: str, kind: type) -> Bound | None:
-    """What a field of a dataclass may hold where it is of this plain type; None where any value of the type will do."""
+    """The bound of a field of a dataclass that has this plain type; None where the type is the only limit."""
     return _rows(of).get(name) or OF_TYPES.get(kind)
 
 
@@ -184,8 +187,8 @@ def _wrong_case(case: Case, document: Mapping[str, Any]) -> str | None:
     names = [name for name, _ in case.env]
     if names != sorted(set(names)) or not all(map(VARIABLE.fullmatch, names)):
         return expected("names of environment variables, sorted, each once", names)
-    whole = HIDDEN not in dict(case.env).values()  # else the id may be older, and made of a secret's value
-    if whole and "id" in document and document["id"] != case.id:
+    is_complete = HIDDEN not in dict(case.env).values()  # else an older id may be a hash that includes a secret's value
+    if is_complete and "id" in document and document["id"] != case.id:
         return f"the settings make the id {case.id!r}, but it says {shortened(document['id'])}"
     return None
 
@@ -202,13 +205,13 @@ def _wrong_references(found: ReferenceBlocks, document: Mapping[str, Any]) -> st
     return None
 
 
-#: What is wrong with an object as a whole, None where nothing is: by the object, and the JSON that it was made of.
+#: Functions that check an object as a whole: (object, its JSON) -> what is wrong, or None.
 WRONG: dict[type, Callable[[Any, Mapping[str, Any]], str | None]] = {
     Problem: _wrong_problem,
     Case: _wrong_case,
     ReferenceBlocks: _wrong_references,
 }
-#: Computed entries, which JSON has beside an object's fields.
+#: Computed entries, which JSON has in addition to an object's fields.
 COMPUTED: dict[type, frozenset[str]] = {
     Case: frozenset({"id"}),
     Run: frozenset({"format", "format_version", "block_layouts"}),
@@ -216,14 +219,14 @@ COMPUTED: dict[type, frozenset[str]] = {
 
 
 _ROUNDOFF = 1e-6
-#: Cases whose blocks are looked at together: 25 blocks of each are 1.6 MB, which stays in the caches.
+#: Number of cases whose blocks are checked together: with 25 blocks each they take 1.6 MB, which fits in the caches.
 _TOGETHER = 1024
 
 
 def wrong_blocks(parts: Sequence[tuple[int, bytes]]) -> tuple[int, str] | None:
-    """(which part, what is wrong in it) of the first (layout, packed blocks) that holds what no sweep could measure.
+    """(index, what is wrong) of the first of the (layout, packed blocks) with a value that no sweep could measure.
 
-    None where all are sound. Costs 50 ms for a million blocks.
+    None where all are valid. Takes 50 ms for a million blocks.
     """
     for start in range(0, len(parts), _TOGETHER):
         some = parts[start : start + _TOGETHER]
@@ -233,9 +236,9 @@ def wrong_blocks(parts: Sequence[tuple[int, bytes]]) -> tuple[int, str] | None:
             if len(packed) % _row_bytes(layout):
                 return index, f"{len(packed)} bytes are no whole number of blocks"
         for layout in {layout for layout, _ in some}:
-            if not _sound(layout, b"".join([packed for other, packed in some if other == layout])):
-                told = ((index, _told(layout, packed)) for index, (layout, packed) in enumerate(some, start))
-                wrong = next(((index, message) for index, message in told if message is not None), None)
+            if not _all_valid(layout, b"".join([packed for other, packed in some if other == layout])):
+                each = ((index, _first_wrong(layout, packed)) for index, (layout, packed) in enumerate(some, start))
+                wrong = next(((index, message) for index, message in each if message is not None), None)
                 if wrong is not None:
                     return wrong
     return None
@@ -246,8 +249,8 @@ def _row_bytes(layout: int) -> int:
     return 4 * len(BLOCK_LAYOUTS[layout])
 
 
-def _sound(layout: int, packed: bytes) -> bool:
-    """Whether all blocks are sure to be sound; column by column, where `_told` goes row by row."""
+def _all_valid(layout: int, packed: bytes) -> bool:
+    """Whether all blocks are certainly valid. Checks column by column, while `_first_wrong` checks row by row."""
     import numpy as np
 
     names = BLOCK_LAYOUTS[layout]
@@ -271,8 +274,8 @@ def _block_bound(name: str) -> Whole | Number:
     return row
 
 
-def _told(layout: int, packed: bytes) -> str | None:
-    """What is wrong in packed blocks, None where they are sound."""
+def _first_wrong(layout: int, packed: bytes) -> str | None:
+    """The first error in packed blocks, None where they are valid."""
     names = BLOCK_LAYOUTS[layout]
     for index, row in enumerate(struct.iter_unpack(f"<{len(names)}f", packed)):
         values: dict[str, float] = dict(zip(names, row, strict=True))

@@ -1,4 +1,4 @@
-"""One thing to measure: a problem and how it is executed. What is known of each setting stands in model/settings.py."""
+"""One thing to measure: a problem and how it is executed. model/settings.py describes each setting."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from convbench.model.settings import (
 )
 from convbench.model.variables import Variables
 
-#: With the words of the settings, for what handles cases.
+#: Includes the enumerations of the settings, for modules that use cases.
 __all__ = [
     "CASE_SETTINGS",
     "DEVICES",
@@ -57,15 +57,15 @@ __all__ = [
     "setting",
 ]
 
-#: Environment variables as (name, value), sorted by name; in place of a secret's value stands `variables.HIDDEN`.
+#: Environment variables as (name, value), sorted by name; `variables.HIDDEN` replaces a secret's value.
 Env = Variables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """Settings that belong to a whole process: cases that differ in one need workers of their own.
+    """Settings that apply to a whole process: cases that differ in one of them need separate workers.
 
-    `module` is one: the user's code may change what the whole process does (its threads, its default device).
+    `module` is one: the user's code may change settings of the whole process (its threads, its default device).
     """
 
     threads: int | None = None
@@ -78,7 +78,7 @@ class WorkerSettings:
 
     @property
     def special_settings(self) -> tuple[bool, ...]:
-        """What may keep a process from starting, or from what the machine can do; smallest where nothing does."""
+        """Settings that may make a process slower, or keep it from starting; the smallest tuple where none is set."""
         return (self.module not in OPERATORS, bool(self.env), self.deterministic)
 
 
@@ -86,8 +86,8 @@ class WorkerSettings:
 class Case:
     """A problem with its direction and execution settings.
 
-    `threads` None is torch's default. `given_label` and `count` (how often the layer occurs in a network) describe the
-    case but are no part of what it is: they enter neither equality nor the id.
+    `threads` None is torch's default. `count` is how often the layer occurs in a network. `given_label` and `count`
+    describe the case but do not identify it: equality and the id ignore them.
     """
 
     problem: Problem
@@ -128,7 +128,7 @@ class Case:
 
     @property
     def is_one_backward_kernel(self) -> bool:
-        """Whether this is a backward that comes down to one call of torch's kernel, which can be timed alone."""
+        """Whether this is a backward that calls only one kernel of torch, which can be timed alone."""
         return (
             self.direction is Direction.BACKWARD
             and self.module in OPERATORS
@@ -141,14 +141,14 @@ class Case:
     def id(self) -> str:
         """A short stable hash of the resolved settings that are not default (12 base32 digits, 60 bits).
 
-        A new axis leaves the ids of old cases alone, because its default is left out.
+        A new setting does not change the ids of old cases, because its default is left out.
         """
         digest = hashlib.sha256(_identity(self).encode("utf-8", "surrogatepass")).digest()
         return base64.b32encode(digest)[:12].decode().lower()
 
     @property
     def label(self) -> str:
-        """Text a person reads: `n8 c64 56x56 -> k64 3x3 s1 p1 forward float32 contiguous cpu`."""
+        """A text for people: `n8 c64 56x56 -> k64 3x3 s1 p1 forward float32 contiguous cpu`."""
         words = [
             write(value)
             for value, (default, always, write) in zip(_LABELLED(self), _words(self.problem.rank), strict=True)
@@ -164,9 +164,9 @@ class Case:
 
     @property
     def bytes(self) -> int:
-        """Bytes of one iteration: every operand read once, every result written once, each in its own dtype.
+        """Bytes of one iteration: every operand read once, every result written once, each in its dtype.
 
-        Under autocast the output, and the upstream gradient, have the dtype that is computed in.
+        With autocast the output and the upstream gradient have the compute dtype.
         """
         moved = self.problem.elements_moved(self.direction) * DTYPES[self.dtype]
         if self.autocast is Autocast.NONE:
@@ -175,11 +175,11 @@ class Case:
         return moved + outputs * (DTYPES[self.compute_dtype] - DTYPES[self.dtype])
 
     def refusal(self) -> str | None:
-        """Why torch would refuse this case, in plain words; None where it would run it."""
+        """Why torch would refuse this case; None where torch would run it."""
         return self.problem.refusal() or self.unsuitable()
 
     def unsuitable(self) -> str | None:
-        """Why the settings do not fit a problem that is sound in itself; None where they do."""
+        """Why the settings do not fit the problem, which is valid; None where they fit."""
         if self.memory_format is not MemoryFormat.CHANNELS_LAST:
             return None
         return self.problem.operator.channels_last_refusal(self.problem)
@@ -187,7 +187,7 @@ class Case:
 
 @cache
 def _defaults(rank: int) -> dict[str, object]:
-    """What each setting is where nothing is said, of a problem with so many spatial dimensions."""
+    """The default of each setting, for a problem with `rank` spatial dimensions."""
     return {name: default_for(rank, row.default) for name, row in TABLE.items()}
 
 
@@ -197,7 +197,7 @@ def setting(case: Case, name: str) -> object:
 
 
 def _identity(case: Case) -> str:
-    """Every setting that is not its default as `name=value`, sorted, so that a new axis leaves old texts alone."""
+    """Every setting that is not its default as `name=value`, sorted. A new setting does not change the old texts."""
     rest = [(name, getattr(case, name)) for name in CASE_SETTINGS]
     words = [f"{name}={canonical(value)}" for name, value in rest if value != TABLE[name].default]
     return ";".join(sorted((*_problem_words(case.problem), *words)))
@@ -211,7 +211,7 @@ def _problem_words(problem: Problem) -> tuple[str, ...]:
 
 
 def canonical(value: object) -> str:
-    """One text per value, for ids and exports: `3x3`, `true`, `null`, `A=1 B='x y'`; words and numbers as written."""
+    """One text per value, for ids and exports: `3x3`, `true`, `null`, `A=1 B='x y'`; words and numbers unchanged."""
     if isinstance(value, tuple) and all(isinstance(item, tuple) for item in value):
         return " ".join(f"{name}={shlex.quote(text)}" for name, text in value)
     if isinstance(value, tuple):
@@ -222,7 +222,7 @@ def canonical(value: object) -> str:
 
 
 def _word(row: Setting) -> Callable[[Any], str]:
-    """What writes a value of a setting as a word of a label: 100,000 labels are made of a million words."""
+    """A function that writes a value of a setting as a word of a label. 100,000 labels contain a million words."""
     before, braces, after = row.label.partition("{}")
 
     def text(value: str) -> str:
@@ -242,7 +242,7 @@ def _word(row: Setting) -> Callable[[Any], str]:
     return number if row.kind.least is not None else text
 
 
-#: The settings in the order of labels, and what reads them of a case.
+#: The settings in the order of labels, and the getter of their values.
 _ORDER = sorted(TABLE, key=lambda name: TABLE[name].place)
 _LABELLED = attrgetter(*(f"problem.{name}" if name in PROBLEM_SETTINGS else name for name in _ORDER))
 

@@ -1,6 +1,6 @@
-"""How a measured fact is declared: a field in model/result.py, which says what is known of it.
+"""How a measured fact is declared: as a field in model/result.py with the metadata that `fact` makes.
 
-What workers answer, what databases keep, the blocks' layouts and the columns of exports are made from such fields.
+The answers of workers, the tables of databases, the blocks' layouts and the columns of exports follow from such fields.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from convbench.model.values import OF_TYPES, Bound
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """What a field says of its fact beside its name; `kind` is its type where the fact is known.
+    """The metadata of a fact's field; `kind` is its type where the fact is known.
 
-    `heading` and `about` are for people, as column of exports; a fact without a heading has no column. The column is
-    called `column`, or else like the fact. `bound` is what the fact may be beyond its type. `since` is the first layout
-    of packed blocks, or for a fact of a case the first version of the database's schema, that has it.
+    `heading` and `about` describe the column of exports to people; a fact without a heading has no column. The column
+    has the name `column`, by default the name of the fact. `bound` limits the fact's values further than its type.
+    `since` is the first layout of packed blocks that has the fact. For a fact of a case it is the first version of the
+    database's schema.
     """
 
     kind: type = object
@@ -39,7 +40,7 @@ def fact(
 
 
 def facts_of(of: type) -> dict[str, Fact]:
-    """The facts among the fields of a dataclass, by their names and in its order."""
+    """The facts among the fields of a dataclass, by name, in the order of the fields."""
     hints = typing.get_type_hints(of)
     described: typing.Any = of
     found: dict[str, Fact] = {}
@@ -52,7 +53,7 @@ def facts_of(of: type) -> dict[str, Fact]:
 
 
 def _plain_type(hint: typing.Any) -> type:
-    """The type of what is there: `float` of `float | None`."""
+    """The type without None: `float` for `float | None`."""
     if isinstance(hint, types.UnionType):
         hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
     found: type = typing.get_origin(hint) or hint
@@ -60,5 +61,5 @@ def _plain_type(hint: typing.Any) -> type:
 
 
 def inlined(of: type) -> Mapping[str, type]:
-    """Metadata of a field whose own fields are written in its place, in JSON and as columns of a database."""
+    """Metadata of a field whose inner fields are written in its place, in JSON and as columns of a database."""
     return {"inlined": of}

@@ -14,9 +14,9 @@ T = TypeVar("T")
 def instances(kind: type[T], count: int, /, **columns: Iterable[object]) -> list[T]:
     """`count` instances of a frozen, slotted dataclass without `__post_init__`, from a column of values for each field.
 
-    A field without a column gets its default. Raises TypeError where it has none, or where a column is no field's, and
-    ValueError where a column is not as long. For hundreds of thousands alone: what `dataclass` writes looks up every
-    field of every frozen instance by its name, which takes 1.7 us for 16 fields, and 0.4 us this way.
+    A field without a column gets its default. Raises TypeError where it has no default, or where a column belongs to no
+    field, and ValueError where a column has another length. Use it only for hundreds of thousands of instances: the
+    constructor of a frozen dataclass sets each field by name. For 16 fields it takes 1.7 us, and this function 0.4 us.
     """
     made: list[Any] = [*map(object.__new__, repeat(kind, count))]
     described: Any = kind

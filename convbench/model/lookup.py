@@ -1,33 +1,34 @@
-"""Which of many entries hold for a point: looked up by their values, not tried one after the other."""
+"""Finds which of many entries match a point: by hashed look-up, without trying each entry."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 
-#: An entry: the values that it wants, by name, each name once.
+#: An entry: the values that it requires, by name, each name once.
 Entry = tuple[tuple[str, Hashable], ...]
 _NONE: Mapping[str, Hashable] = {}
 
 
 class Lookup:
-    """Entries that each want some values. One holds for a point that has them all; one that wants none always holds.
+    """Entries that each require some values. An entry matches a point that has them all; one that requires none matches
+    every point.
 
-    A look-up takes a step for each different set of names among the entries, however many entries there are.
+    A look-up takes one step for each different set of names among the entries, whatever the number of entries.
     """
 
     __slots__ = ("_numbers",)
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        #: By the names, sorted, and the values: the number of the last such entry.
+        #: Sorted names -> values -> the number of the last entry with these.
         self._numbers: dict[tuple[str, ...], dict[tuple[Hashable, ...], int]] = {}
         for number, entry in enumerate(entries):
             wanted = dict(sorted(entry))
             self._numbers.setdefault(tuple(wanted), {})[tuple(wanted.values())] = number
 
     def numbers(self, point: Mapping[str, Hashable], words: Mapping[str, Hashable] = _NONE) -> list[int]:
-        """The numbers of the entries that hold for a point with a value for every name; of equal entries the last.
+        """The numbers of the entries that match a point with a value for every name; of equal entries the last.
 
-        `words` are further values of the point by name: an entry may want either.
+        `words` are alternative values of the point by name: an entry may require either value.
         """
         forms = [point]
         for name, word in words.items():

@@ -1,7 +1,7 @@
-"""The mathematics of one layer in the names of torch's classes: shapes, what torch refuses, work counted.
+"""One layer, in the names of torch's classes: shapes, what torch refuses, and the amount of work.
 
-The formulas are its operator's (model/operators/). Nothing here knows how a layer is run (see model/case.py) or imports
-torch.
+The formulas are in model/operators/. This module does not know how a layer is run (see model/case.py) and does not
+import torch.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from convbench.model.operators import of_rank
 from convbench.model.operators.conv import Convolution, dilated_kernel_size, pads
 from convbench.model.operators.given import PaddingMode, PaddingWord, ProblemSettings
 
-#: With the words of its settings, for what handles problems.
+#: Includes the enumerations of its settings, for modules that use problems.
 __all__ = ["PRODUCTS", "Direction", "PaddingMode", "PaddingWord", "Problem"]
 
 
 class Direction(StrEnum):
-    """The timed body."""
+    """The computation that is timed."""
 
     FORWARD = "forward"
     BACKWARD = "backward"
@@ -29,8 +29,8 @@ class Direction(StrEnum):
     TRAIN_STEP = "train_step"
 
 
-#: How often each direction does the forward's multiply-adds (docs/measurement.md: grad_input and grad_weight once each,
-#: backward both, train_step the forward as well).
+#: How often each direction does the multiply-adds of a forward pass (docs/measurement.md). backward computes grad_input
+#: and grad_weight; train_step adds the forward pass.
 PRODUCTS: dict[Direction, int] = {
     Direction.FORWARD: 1,
     Direction.BACKWARD: 2,
@@ -42,11 +42,11 @@ PRODUCTS: dict[Direction, int] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem(ProblemSettings):
-    """One layer's settings with what follows from them, by the formulas of the operator that its rank names."""
+    """One layer's settings and the values computed from them, with the formulas of the operator of its rank."""
 
     @property
     def operator(self) -> Convolution:
-        """What the layer computes."""
+        """The operator that the layer computes."""
         return of_rank(self.rank)
 
     @property
@@ -86,7 +86,7 @@ class Problem(ProblemSettings):
 
     @property
     def parameters(self) -> int:
-        """Numbers the layer learns: weights and biases."""
+        """The number of parameters of the layer: weights and biases."""
         return math.prod(self.weight_shape) + (self.out_channels if self.bias else 0)
 
     @property
@@ -95,7 +95,7 @@ class Problem(ProblemSettings):
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of one forward pass, real taps only."""
+        """Multiply-adds of one forward pass; taps on padding with zeros are not counted."""
         return self.operator.multiply_adds(self)
 
     def flops(self, direction: Direction) -> int:
@@ -103,11 +103,11 @@ class Problem(ProblemSettings):
         return 2 * PRODUCTS[direction] * self.multiply_adds
 
     def elements_moved(self, direction: Direction) -> int:
-        """Elements of every operand read once and of every result written once; times the item size it is bytes."""
+        """The elements of all operands, each read once, and of all results, each written once."""
         return _elements_moved(self, direction)
 
     def refusal(self) -> str | None:
-        """Why torch would refuse this layer on its input, in plain words; None where it would run it."""
+        """Why torch would refuse this layer on its input; None where torch would run it."""
         return self.operator.refusal(self)
 
 

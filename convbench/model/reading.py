@@ -1,6 +1,6 @@
-"""Reads JSON into dataclasses by the types of their fields. An error names its place.
+"""Reads JSON into dataclasses by the types of their fields. An error names its place in the JSON.
 
-Readers refuse entries that are missing, unknown, mistyped or out of bounds (model/bounds.py).
+Readers refuse entries that are missing, unknown, of the wrong type or out of bounds (model/bounds.py).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from convbench.model.variables import Variables, hidden
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 T = TypeVar("T")
 
-#: What entries and columns of blocks were called in exports and databases before 2026-11-28.
+#: Names of entries and of columns of blocks in exports and databases before 2026-11-28 -> their names today.
 OLD_NAMES = {
     "compute_canary_s": "compute_probe_s",
     "memory_canary_s": "memory_probe_s",
@@ -35,7 +35,7 @@ OLD_NAMES = {
 
 
 class UnexpectedError(Exception):
-    """A value that its type does not allow; `place` grows from the inside out."""
+    """A value that its type does not allow. `place` is its path in the JSON, innermost part first."""
 
     def __init__(self, message: str, place: Sequence[str | int] = ()) -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ class UnexpectedError(Exception):
         self.place = [*reversed(place)]
 
     def as_request_error(self, *outside: str | int) -> RequestError:
-        """The same for people, with its place, which begins `outside`: `results[3].case.problem.stride: ...`."""
+        """The error for people, with its path, which begins with `outside`: `results[3].case.problem.stride: ...`."""
         parts = [*outside, *reversed(self.place)]
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).lstrip(".")
         return RequestError(f"{place}: {self.message}" if place else self.message)
@@ -55,9 +55,9 @@ def _unexpected(what: str, value: object) -> UnexpectedError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One entry of the JSON of a dataclass: a field, or a field of one that is inlined (model/fact.py).
+    """One entry of the JSON of a dataclass: a field, or a field of an inlined dataclass (model/fact.py).
 
-    `default` is MISSING where the entry must be there; `of` is the dataclass of the field.
+    `default` is MISSING where the entry is required; `of` is the dataclass of the field.
     """
 
     name: str
@@ -68,9 +68,9 @@ class Entry:
 
 @functools.cache
 def entries(of: typing.Any, rank: int = 0) -> tuple[Entry, ...]:
-    """The entries of a dataclass in the order in which they are written, a problem's with the defaults of its rank.
+    """The entries of a dataclass in the order in which they are written; a problem's have the defaults of its rank.
 
-    Those that must be there come first, those of a inlined field that need not be there last.
+    Required entries come first; optional entries of inlined fields come last.
     """
     found: list[tuple[int, Entry]] = []
     for field in fields(of):
@@ -140,7 +140,7 @@ _PLAIN: dict[object, _Reader] = {
 
 @functools.cache
 def _reader(kind: typing.Any, of: type, name: str) -> _Reader:
-    """What reads a value of the annotated type `kind`, which is the field `name` of a dataclass."""
+    """The reader of a value of the annotated type `kind` for the field `name` of the dataclass `of`."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind in _PLAIN:
         row = bound(of, name, kind)
@@ -176,7 +176,7 @@ def _whole(row: Whole) -> _Reader:
     low, high = row.low, row.high
 
     def read(value: Json) -> int:
-        if type(value) is int and low <= value <= high:  # a run of 100,000 cases holds a million of them
+        if type(value) is int and low <= value <= high:  # checked first: a run of 100,000 cases has a million integers
             return value
         _integer(value)
         raise _unexpected(row.what, value)
@@ -214,7 +214,7 @@ def _at(place: str | int, read: _Reader, value: Json) -> object:
 
 
 def _either(kinds: tuple[typing.Any, ...], of: type, name: str) -> _Reader:
-    """A union whose members differ in how JSON writes them: null, a list, or something else."""
+    """The reader of a union whose members have different JSON types: null, a list, or another type."""
     lists = [_reader(kind, of, name) for kind in kinds if typing.get_origin(kind) is tuple]
     others = [
         _reader(kind, of, name) for kind in kinds if typing.get_origin(kind) is not tuple and kind is not type(None)
@@ -228,7 +228,7 @@ def _either(kinds: tuple[typing.Any, ...], of: type, name: str) -> _Reader:
         return readers[0](value)
 
     if len(lists) > 1 or len(others) > 1:
-        raise TypeError(f"JSON cannot tell {kinds} apart")
+        raise TypeError(f"JSON does not distinguish {kinds}")
     return read
 
 
@@ -248,7 +248,7 @@ _pairs = _sequence(_row((_text, _text)))
 
 @functools.cache
 def readers(of: typing.Any) -> dict[str, _Reader]:
-    """What reads each entry of a dataclass."""
+    """The reader of each entry of a dataclass."""
     hints = {each: typing.get_type_hints(each) for each in {entry.of for entry in entries(of)}}
     return {entry.name: _reader(hints[entry.of][entry.name], entry.of, entry.name) for entry in entries(of)}
 
@@ -262,7 +262,7 @@ def _object(of: typing.Any) -> _Reader:
     computed = COMPUTED.get(of, frozenset())
 
     def known(value: dict[str, Json]) -> dict[str, object]:
-        """The entries that are known; what cannot be read tells its place."""
+        """The known entries. An error names the place of the entry that cannot be read."""
         given: dict[str, object] = {}
         for name, entry in value.items():
             now = OLD_NAMES.get(name, name)
@@ -296,7 +296,7 @@ def _object(of: typing.Any) -> _Reader:
 
 
 def reader(of: type[T]) -> Callable[[Json], T]:
-    """The public reader of a type. RequestError tells the place: `environment.cores: expected an integer, got 'a'`."""
+    """The public reader of a type. RequestError names the place: `environment.cores: expected an integer, got 'a'`."""
     kind: typing.Any = of
 
     def read(document: Json) -> T:
@@ -310,13 +310,13 @@ def reader(of: type[T]) -> Callable[[Json], T]:
 
 
 def check_columns(of: type, columns: Mapping[str, Sequence[typing.Any]], place: str) -> None:
-    """Raise RequestError where a value of a column could not be that entry of the dataclass; tells `place[row].entry`.
+    """Raise RequestError where a column has a value that this entry of the dataclass may not have.
 
-    For many rows at once: equal values are checked once.
+    The error names `place[row].entry`. For many rows at once: equal values are checked once.
     """
     for name, values in columns.items():
         read = readers(of)[name]
-        one_type = len({*map(type, values)} - {type(None)}) <= 1  # else 1 and 1.0 would count as one value
+        one_type = len({*map(type, values)} - {type(None)}) <= 1  # else a set would keep only one of 1 and 1.0
         try:
             for value in set(values) if one_type else values:
                 read(value)

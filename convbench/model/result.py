@@ -1,7 +1,7 @@
 """What was measured: blocks, checks, visits, results, the environment and the run that holds them.
 
-Workers return blocks; everything shown is computed from stored blocks when read. Blocks are kept packed: 25 blocks of
-100,000 cases are 2.5 million records, which parse in a fraction of a second as float32 and in half a minute as JSON.
+Workers return blocks; everything shown is computed from stored blocks when they are read. Blocks are kept packed,
+because 25 blocks of 100,000 cases are 2.5 million records. As float32 they parse in less than 1 s, as JSON in 30 s.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ NAN = float("nan")
 
 
 class Status(StrEnum):
-    """How a case ended; all but `passed` carry a reason."""
+    """How a case ended; every status except `passed` has a reason."""
 
     PASSED = "passed"
     FAILED = "failed"
-    IMPRECISE = "imprecise"  # right, but with less precision than was asked for
+    IMPRECISE = "imprecise"  # correct, but less precise than requested
     SKIPPED = "skipped"
     OUT_OF_MEMORY = "out_of_memory"
     TIMED_OUT = "timed_out"
@@ -36,21 +36,21 @@ class Status(StrEnum):
     ERROR = "error"
 
 
-#: Statuses of cases that were timed and are not what was asked for, the worse first: exit code 1.
+#: Statuses of cases that were timed and whose result is not what was requested, the worse first: exit code 1.
 WRONG = (Status.FAILED, Status.IMPRECISE)
-#: Statuses of cases that could not be measured although they should have been: exit code 3.
+#: Statuses of cases that were planned and could not be measured: exit code 3.
 UNMEASURED = frozenset({Status.OUT_OF_MEMORY, Status.TIMED_OUT, Status.CRASHED, Status.ERROR})
 
 
 class StopReason(StrEnum):
     """Why no more blocks of a case were taken."""
 
-    SETTLED = "settled"  # its lowest block minima agree within the wanted precision
+    SETTLED = "settled"  # its lowest block minima agree within the requested precision
     ROUNDS = "rounds"  # every planned process and round is done
-    TIME = "time"  # slower than a block: its max_time is used up in fewer rounds
-    STATUS = "status"  # it did not run to its end: see its status
+    TIME = "time"  # an iteration is longer than a block: max_time was used up in fewer rounds
+    STATUS = "status"  # it ended early: see its status
     INTERRUPTED = "interrupted"  # the user stopped the run
-    UNFINISHED = "unfinished"  # the run is not over
+    UNFINISHED = "unfinished"  # the run has not ended
 
 
 _ABOVE_0 = Number(above=True)
@@ -58,10 +58,10 @@ _ABOVE_0 = Number(above=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockFacts:
-    """What a worker finds in one block: consecutive samples of one case after untimed warm-up. Times are per iteration.
+    """What a worker measures in one block: consecutive samples of one case after untimed warm-up.
 
-    `host_s` is NaN unless the device works on its own. A new fact is a float with `default=NAN`
-    and `bound=Number(unknown=True)`, because blocks of older layouts lack it.
+    Times are per iteration. `host_s` is NaN unless the device works asynchronously. A new fact is a float with
+    `default=NAN` and `bound=Number(unknown=True)`, because blocks of older layouts lack it.
     """
 
     iterations: int = field(metadata=fact(bound=Whole(low=1, high=MOST_COUNTED)))
@@ -84,20 +84,20 @@ class BlockFacts:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Each fact by its name."""
+        """The facts by name."""
         return {name: getattr(self, name) for name in BLOCK_FACTS}
 
 
-#: Times of a block that rise from one to the next.
+#: Times of a block, in ascending order.
 QUANTILES = ("minimum_s", "q1_s", "median_s", "q3_s", "p95_s")
 BLOCK_FACTS = facts_of(BlockFacts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block(BlockFacts):
-    """What was found in a block, and where in the run it was taken.
+    """The facts of a block, and its place in the run.
 
-    `start_s` counts from the start of the run. `memory_probe_s` was measured in the same round; NaN where it was not.
+    `start_s` counts from the start of the run. `memory_probe_s` was measured in the same round, or is NaN.
     """
 
     process_index: int
@@ -107,9 +107,9 @@ class Block(BlockFacts):
     memory_probe_s: float
 
 
-#: The columns of a packed block, float32, little endian, in this order. Versions stay readable for ever.
+#: The columns of a packed block, float32, little endian, in this order. All versions stay readable.
 #:   1  the first release
-#: Each fact that says so (`since`) makes a newer one.
+#: Each fact with `since` defines a newer version.
 _FIRST_LAYOUT = (
     *("process_index", "round_index", "order", "start_s", "iterations", "samples"),
     *("minimum_s", "q1_s", "median_s", "q3_s", "p95_s", "mean_s", "host_s"),
@@ -131,7 +131,7 @@ def pack_blocks(blocks: Iterable[Block]) -> bytes:
 
 
 def unpack_blocks(packed: bytes, layout: int = LAYOUT) -> tuple[Block, ...]:
-    """The blocks of `packed`; raises ValueError for an unknown layout or a torn row."""
+    """The blocks of `packed`; raises ValueError for an unknown layout or an incomplete row."""
     if layout not in BLOCK_LAYOUTS:
         raise ValueError(f"unknown block layout {layout}, this convbench knows {sorted(BLOCK_LAYOUTS)}")
     columns = BLOCK_LAYOUTS[layout]
@@ -148,10 +148,10 @@ def unpack_blocks(packed: bytes, layout: int = LAYOUT) -> tuple[Block, ...]:
 class Check:
     """What the check before timing found.
 
-    `max_error` is the largest |y - reference| / (sum|x||w| + |b|) over the compared elements of the random data that is
-    timed, in units of the dtype's roundoff; the sum counts as the dtype's smallest normal number at least. `elements`
-    are the elements compared one by one; `method` says how right was decided: `exact` (integers, equal to the last
-    bit) or `normwise`. `reason` is None where all is right.
+    `max_error` is the largest |y - reference| / (sum|x||w| + |b|), in units of the dtype's roundoff. It is taken over
+    the compared elements of the random data that is timed. The divisor is at least the dtype's smallest normal number.
+    `elements` is the number of elements that were compared individually. `method` is how results were compared: `exact`
+    (integers, equal to the last bit) or `normwise`. `reason` is None where the result is correct.
     """
 
     output_shape: tuple[int, ...] | None = field(
@@ -174,9 +174,9 @@ CHECK_FACTS = facts_of(Check)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseFacts:
-    """What a worker finds of a case beside its blocks, mostly in the first process alone; None where it found nothing.
+    """What a worker finds about a case in addition to its blocks, usually in the first process only; None is unknown.
 
-    A new fact has a default. The column of `threads` is that of the setting.
+    A new fact has a default. The column of `threads` is the setting's column.
     """
 
     check: Check | None
@@ -201,18 +201,18 @@ class CaseFacts:
     )
 
 
-#: The facts of a case that are one value each. `check` holds several.
+#: The facts of a case that are single values, unlike `check`.
 CASE_FACTS = facts_of(CaseFacts)
 NO_FACTS = CaseFacts(check=None, implementation=None, threads=None, timer=None, note=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """One process of one case: the unit that is stored. What is found once comes with the first process.
+    """One process of one case: the unit that is stored. Facts that are found once are in the first process's visit.
 
-    `system_blocks` are a few more under the system's allocator, `kernel_blocks` of the kernels that the direction
-    calls, without autograd; both are packed like `blocks`. A visit that is not `complete` holds the blocks taken so
-    far; a resume takes the others.
+    `system_blocks` are a few more blocks, taken with the system's allocator. `kernel_blocks` time the kernels that the
+    direction calls, without autograd. Both are packed like `blocks`. A visit that is not `complete` holds the blocks
+    taken so far; a resumed run takes the others.
     """
 
     case_id: str
@@ -230,7 +230,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """All visits of one case taken together; the fields are a Visit's."""
+    """All visits of one case combined; the fields are those of a Visit."""
 
     case: Case
     status: Status
@@ -243,7 +243,7 @@ class Result:
 
 
 def joined(parts: Sequence[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
-    """Packed blocks, given as (layout, packed), with neighbours of one layout as one: no more objects than cases."""
+    """Packed blocks, as (layout, packed), with neighbours of the same layout joined into one object."""
     return tuple(
         (layout, packed)
         for layout, some in groupby(parts, key=itemgetter(0))
@@ -252,9 +252,9 @@ def joined(parts: Sequence[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
 
 
 def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
-    """The result of a case, or None where it was never visited.
+    """The result of a case, or None where it has no visits.
 
-    The first visit that did not pass decides the status; blocks of every visit are kept.
+    The first visit that did not pass decides the status; the blocks of all visits are kept.
     """
     ordered = sorted(visits, key=lambda visit: visit.process_index)
     if not ordered:
@@ -287,7 +287,7 @@ PACKED = ("blocks", "system_blocks", "kernel_blocks")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """A point that torch would refuse, found before any worker started."""
+    """A point of the sweep that torch would refuse, found before any worker started."""
 
     label: str
     reason: str
@@ -295,7 +295,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """How to measure: seconds and ratios, as under `measure:` in YAML; `budget` is for the whole sweep."""
+    """How to measure, as under `measure:` in YAML. Times are in seconds; `budget` is for the whole sweep."""
 
     precision: float = 0.01
     processes: int = 5
@@ -307,7 +307,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """The machine and the software a run was measured on. Numbers are None where the system does not tell."""
+    """The machine and the software that a run was measured on. Numbers are None where the system reports none."""
 
     hostname: str
     system: str
@@ -329,7 +329,7 @@ class Environment:
 
 
 class RoofKind(StrEnum):
-    """What a roof limits."""
+    """The quantity that a roof limits."""
 
     COMPUTE = "compute"  # FLOP/s
     BANDWIDTH = "bandwidth"  # bytes/s, read and written
@@ -337,11 +337,10 @@ class RoofKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roof:
-    """A ceiling measured in one process, on one device with one number of threads.
+    """The highest rate measured in one process, on one device with one number of threads.
 
-    `rate` is FLOP/s or bytes/s; `precision` is how torch was told to compute float32. A compute roof belongs to a
-    dtype, a bandwidth roof to the bytes its copy touched.
-    `source` says what reached it.
+    `rate` is in FLOP/s or bytes/s; `precision` is torch's setting for float32. A compute roof has a dtype, a bandwidth
+    roof the number of bytes that its copy reads and writes. `source` is the computation that reached the rate.
     """
 
     kind: RoofKind
@@ -375,14 +374,15 @@ class ReferenceBlocks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessFacts:
-    """What is known of one process beside its visits: how many seconds it took once its workers were up, and the
-    machine's state meanwhile.
+    """What is known about one process in addition to its visits: its seconds after its workers had started, and the
+    machine's state during them.
 
-    `roofs` were measured before the first block. `stolen` is the share of processor time that went to other guests,
-    `throttled` how often cores or the control group were slowed down meanwhile; `load` (the load average) and
-    `frequency_hz` (the mean over cores) are read at the end. `twin_ratio` is the compute probe's time with all threads
-    over its time with one, where a worker has as many threads as the machine has cores, or more; the median over
-    rounds. None where the system does not tell. `references` has an element for each device and number of threads.
+    `roofs` were measured before the first block. `stolen` is the share of processor time that other guests used.
+    `throttled` is how often cores or the control group were slowed down. `load` (the load average) and `frequency_hz`
+    (the mean over cores) are read at the end. `twin_ratio` is the compute probe's time with all threads divided by its
+    time with one, as the median over rounds. It is known where a worker has at least as many threads as the machine has
+    cores. Values are None where the system does not report them. `references` has an
+    element for each device and number of threads.
     """
 
     process_index: int
@@ -397,7 +397,7 @@ class ProcessFacts:
 
 
 class RunState(StrEnum):
-    """Where a run stands."""
+    """The state of a run."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -406,9 +406,9 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Git:
-    """What was checked out where a run was started: the user's project.
+    """The commit of the user's project that was checked out where a run was started.
 
-    `branch` is None where none is known: a detached checkout outside CI. `dirty` says that files which git knows
+    `branch` is None where it is unknown: a detached checkout outside CI. `dirty` is whether files that git tracks
     differed from the commit.
     """
 
@@ -428,7 +428,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Everything about one run: what was asked, on what, and what came of it. Times are ISO 8601 in UTC."""
+    """Everything about one run: the request, the environment and the results. Times are ISO 8601 in UTC."""
 
     id: str
     name: str
@@ -443,14 +443,14 @@ class Run:
     environment: Environment
     results: tuple[Result, ...] = ()
     rejections: tuple[Rejection, ...] = ()
-    unmeasured: tuple[Case, ...] = ()  # cases that no process has reached yet
+    unmeasured: tuple[Case, ...] = ()  # cases without any visit yet
     processes: tuple[ProcessFacts, ...] = ()
     git: Git | None = None  # None where it was started outside a git checkout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """One stored run as a line of a list. `statuses` counts the cases that a process has reached by how they ended."""
+    """One stored run as a line of a list. `statuses` counts the cases with visits by status."""
 
     id: str
     name: str
@@ -476,5 +476,5 @@ class RunSummary:
 
     @property
     def imprecise(self) -> int:
-        """Cases with less precision than was asked for."""
+        """Cases with less precision than requested."""
         return self.statuses.get(Status.IMPRECISE, 0)

@@ -1,7 +1,7 @@
 """Converts a run's objects to JSON and back. Files and databases are read only through this module.
 
-An object of a dataclass becomes a JSON object with its fields. Tuples become lists, words their text, packed bytes
-base64, and a number that JSON does not know `"nan"`, `"inf"` or `"-inf"`. Callers name the file in messages.
+A dataclass becomes a JSON object with its fields. Tuples become lists, enumeration members their text, and packed bytes
+base64. A number that JSON does not have becomes `"nan"`, `"inf"` or `"-inf"`. Callers name the file in messages.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from convbench.model.result import (
 from convbench.model.values import expected, shortened, visible
 from convbench.model.variables import recorded
 
-#: The first two entries of an exported run. The version rises when a reader of the old one could not read the new one;
-#: a new field with a default is no such change.
+#: The first two entries of an exported run. The version rises when a reader of the old format cannot read the new one.
+#: A new field with a default does not raise it.
 #:   1  the first release; before it, on 2026-11-28, entries got new names (reading.OLD_NAMES)
 FORMAT = "convbench run"
 FORMAT_VERSION = 1
 
 
 def to_json(value: object, *, defaults: bool = True) -> Json:
-    """A value as plain dicts, lists, texts and numbers that `json.dumps(..., allow_nan=False)` takes.
+    """A value as dicts, lists, texts and numbers for `json.dumps(..., allow_nan=False)`.
 
-    Without `defaults`, fields that have their default value are left out; readers fill them in. A case always bears its
-    id, and a run the format's name and version and the columns of its packed blocks.
+    Without `defaults`, fields that have their default value are left out; readers fill them in. A case always contains
+    its id. A run contains the format's name and version and the columns of its packed blocks.
     """
     if value is None or isinstance(value, bool | int):
         return value
@@ -72,7 +72,7 @@ def to_json(value: object, *, defaults: bool = True) -> Json:
 
 
 def _preamble(value: object) -> Mapping[str, Json]:
-    """Computed entries, written for other readers and compared with the object when read."""
+    """Computed entries, written for other programs; a case's id is compared with the case when read."""
     if isinstance(value, Case):
         return {"id": value.id}
     if isinstance(value, Run):
@@ -88,7 +88,7 @@ def _layouts() -> dict[str, Json]:
 
 
 def parsed(text: str) -> Json:
-    """The value of a JSON text; ValueError where it is none, with what JSON does not know as NaN among that."""
+    """The value of a JSON text; ValueError where the text is not JSON, for example where it contains NaN."""
     try:
         document: Json = _DECODER.decode(text)
     except RecursionError:
@@ -104,9 +104,9 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def stored(text: object) -> Json:
-    """The value of a JSON text in a database; ValueError where it is none.
+    """The value of a JSON text in a database; ValueError where the text is not JSON.
 
-    An older convbench stored some texts as the worker told them: NUL and halves of surrogates are made visible here.
+    An older convbench stored some texts unchanged from the worker. Here NUL and unpaired surrogates are escaped.
     """
     if not isinstance(text, str):
         raise ValueError(f"expected JSON, got {shortened(text)}")
@@ -135,7 +135,7 @@ text_from_json: Callable[[Json], str] = reader(str)
 
 
 def checks_from_json(documents: Sequence[typing.Any]) -> list[Check]:
-    """What `check_from_json` makes of each document: column by column, for as many as a run has cases."""
+    """`check_from_json` of each document, computed column by column because a run may have 100,000 cases."""
     columns: dict[str, list[object]] = {}
     try:
         for entry in entries(Check):
@@ -147,12 +147,12 @@ def checks_from_json(documents: Sequence[typing.Any]) -> list[Check]:
     except (AttributeError, KeyError, TypeError, UnexpectedError):
         whole = False
     if not whole:
-        return [check_from_json(document) for document in documents]  # the first that is wrong tells its place
+        return [check_from_json(document) for document in documents]  # names the place of the first error
     return instances(Check, len(documents), **columns)
 
 
 def environment_from_json(document: Json) -> Environment:
-    """An environment with those of its variables alone that are stored today; RequestError where it is none."""
+    """An environment, with only the variables that are stored today; RequestError where the document is invalid."""
     return _of_today(_environment_from_json(document))
 
 
@@ -164,9 +164,9 @@ def _of_today(environment: Environment) -> Environment:
 
 
 def check_contents(run: Run) -> None:
-    """Raise RequestError, which names the place, where a run whose fields are sound is not sound as a whole.
+    """Raise RequestError, which names the place, where a run with valid fields is invalid as a whole.
 
-    Each case and process may occur once. Blocks must be possible for some sweep.
+    Each case and process may occur once. Blocks must be values that a sweep can measure.
     """
     try:
         _judge_contents(run)
@@ -190,7 +190,7 @@ def _judge_contents(run: Run) -> None:
 
 
 def _judge_blocks(results: Sequence[Result]) -> None:
-    """Blocks of many results at once, for that costs a hundredth of one after the other."""
+    """Check the blocks of all results at once, which takes a hundredth of the time of one after the other."""
     for name in PACKED:
         held = [getattr(result, name) for result in results]
         wrong = wrong_blocks([*chain.from_iterable(held)])
@@ -203,7 +203,7 @@ _run_from_json = reader(Run)
 
 
 def run_from_json(document: Json) -> Run:
-    """A whole run as `to_json` wrote it; RequestError where it is none, or one of another format version."""
+    """A whole run as `to_json` wrote it; RequestError where it is not a run or has another format version."""
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise RequestError("not a run that convbench exported", hint="`convbench export RUN --format json` writes one")
     version = document.get("format_version")
@@ -219,21 +219,21 @@ def run_from_json(document: Json) -> Run:
 
 
 def _check_layouts(theirs: Json) -> None:
-    """RequestError where a layout of blocks has other columns than here."""
+    """Raise RequestError where a layout of blocks has other columns than here."""
     if not isinstance(theirs, dict):
         raise RequestError(expected("an object of block layouts", theirs))
     for version, ours in _layouts().items():
-        told = theirs.get(version, ours)
-        if isinstance(told, list):
-            told = [OLD_NAMES.get(name, name) if isinstance(name, str) else name for name in told]
-        if told != ours:
+        columns = theirs.get(version, ours)
+        if isinstance(columns, list):
+            columns = [OLD_NAMES.get(name, name) if isinstance(name, str) else name for name in columns]
+        if columns != ours:
             raise RequestError(f"its block layout {version} has other columns than convbench's")
 
 
 def run_head_from_json(document: Json) -> Run:
-    """A run without its contents, or with them before `check_contents`; of its variables those that are stored today.
+    """A run without its contents, or with contents that `check_contents` has not checked yet.
 
-    Its source may still hold the values of secrets.
+    It has only those environment variables that are stored today. Its source may still hold the values of secrets.
     """
     run = _run_from_json(document)
     return replace(run, environment=_of_today(run.environment))

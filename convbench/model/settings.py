@@ -1,8 +1,8 @@
-"""One literal row a setting: what a value may be, its default, its words, and how it is compared and told to workers.
+"""One table row per setting: its values, default and words, how it is compared, and how it is sent to workers.
 
-YAML, ids, labels, columns, findings, pages and what workers receive are made from these rows. To add a setting: its
-row, its field in `Case` (or `Problem`), and its meaning in worker/. tests/model/test_settings.py holds the places that
-must name a setting themselves against the rows.
+YAML, ids, labels, columns, findings, pages and the messages to workers are made from these rows. To add a setting, add
+its row, its field in `Case` (or `Problem`), and its implementation in worker/. Some other places must name a setting;
+tests/model/test_settings.py checks that they agree with the rows.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.model.operators.given import DEPTHWISE, HALF, ONE_EACH, ZERO_EACH, PaddingMode, PaddingWord
 from convbench.model.problem import Direction
 
-#: torch's own class, which runs a case that names no other.
+#: torch's class, which runs a case that names no other.
 TORCH_MODULE = DEFAULT_OPERATOR.name
 
 #: The largest number of a layer: many kernels index with 32 bits.
 MOST_INTEGER = 2**31 - 1
 
 
-# Closed sets of values
+# Enumerations
 
 
 class MemoryFormat(StrEnum):
-    """How a tensor's elements lie in memory."""
+    """The order of a tensor's elements in memory."""
 
     CONTIGUOUS = "contiguous"
     CHANNELS_LAST = "channels_last"
 
 
 class Allocator(StrEnum):
-    """Whether the C library's malloc keeps freed memory (`steady`) or works as users get it (`system`)."""
+    """Whether the C library's malloc keeps freed memory (`steady`) or has the system's defaults (`system`)."""
 
     STEADY = "steady"
     SYSTEM = "system"
 
 
 class Cache(StrEnum):
-    """Whether an iteration finds its operands in the caches (`hot`) or in memory (`cold`)."""
+    """Whether an iteration reads its operands from the caches (`hot`) or from memory (`cold`)."""
 
     HOT = "hot"
     COLD = "cold"
@@ -57,7 +57,7 @@ class Data(StrEnum):
 
 
 class Autocast(StrEnum):
-    """The dtype that `torch.autocast` has the layer compute in."""
+    """The dtype in which the layer computes inside `torch.autocast`."""
 
     NONE = "none"
     BFLOAT16 = "bfloat16"
@@ -65,7 +65,7 @@ class Autocast(StrEnum):
 
 
 class Fp32Precision(StrEnum):
-    """How torch may compute float32 convolutions; `default` leaves its setting alone."""
+    """How torch may compute float32 convolutions; `default` does not change its setting."""
 
     DEFAULT = "default"
     IEEE = "ieee"
@@ -73,7 +73,7 @@ class Fp32Precision(StrEnum):
     BF16 = "bf16"
 
 
-#: Bytes per element of the dtypes a layer can have.
+#: The dtypes of layers -> bytes per element.
 DTYPES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 #: torch's device types; `accelerator` is whatever `torch.accelerator` finds.
@@ -89,22 +89,22 @@ DEVICES: dict[str, str] = {
 }
 
 
-# What a value may be
+# Kinds of values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What one value of a setting may be."""
+    """The values that a setting may have."""
 
     least: int | None = None  # integers from here to `most`; None: no integers
     most: int = MOST_INTEGER
-    spatial: bool = False  # or a list of such, one for each spatial dimension
+    spatial: bool = False  # or a list of integers, one for each spatial dimension
     words: tuple[str, ...] = ()
     truth: bool = False
     null: bool = False
     variables: bool = False  # a mapping from environment variables to their values
-    text: Callable[[str], str | None] | None = None  # what is wrong with free text, None where nothing is
-    like: str = ""  # what free text should be
+    text: Callable[[str], str | None] | None = None  # what is wrong with free text; None where it is valid
+    like: str = ""  # a description of valid free text
 
     @property
     def name(self) -> str:
@@ -124,7 +124,7 @@ _WITHOUT_INDEX = ("cpu", "accelerator")
 
 
 def device_problem(text: str) -> str | None:
-    """What is wrong with a device's name, None where nothing is."""
+    """What is wrong with a device's name, None where it is valid."""
     match = _DEVICE.fullmatch(text)
     if match is None or match[1] not in DEVICES:
         known = f"known are {', '.join(DEVICES)}, with an index if wanted: cuda:1"
@@ -137,7 +137,7 @@ def device_problem(text: str) -> str | None:
 
 
 def module_problem(text: str) -> str | None:
-    """What is wrong with the name of a layer's class, None where nothing is."""
+    """What is wrong with the name of a layer's class, None where it is valid."""
     if text == TORCH_MODULE:
         return None
     path, colon, attribute = text.partition(":")
@@ -157,13 +157,13 @@ def module_problem(text: str) -> str | None:
 
 
 _ELSEWHERE_MODULE = f"the part before the colon is imported, the class after it takes {TORCH_MODULE}'s arguments"
-#: Names that torch and its parts are usually imported by.
+#: Names under which torch and its parts are usually imported.
 _TORCHS = ("torch", "nn", "F")
 
 
-#: Characters of a word that are compared with known ones; more are not read.
+#: Number of characters of a word that are compared with known words; the rest is ignored.
 _MOST_COMPARED = 200
-#: Other names of things, which do not look like ours.
+#: Names in other programs, which are not similar to convbench's names.
 _MEANT = {
     "fp16": "float16",
     "bf16": "bfloat16",
@@ -180,7 +180,7 @@ _MEANT = {
 
 
 def did_you_mean(word: str, words: tuple[str, ...]) -> str | None:
-    """`did you mean kernel_size?`, None where no known word is near."""
+    """`did you mean kernel_size?`, None where no known word is similar."""
     meant = _MEANT.get(word.lower())
     match = [meant] if meant in words else get_close_matches(word[:_MOST_COMPARED].lower(), words, n=1)
     return f"did you mean {match[0]}?" if match else None
@@ -190,28 +190,30 @@ def did_you_mean(word: str, words: tuple[str, ...]) -> str | None:
 
 
 class Sent(StrEnum):
-    """How a worker learns the value of a setting."""
+    """How a worker gets the value of a setting."""
 
     LAYER = "layer"  # with each layer: a field of worker/spec.py's Spec
     SHAPES = "shapes"  # with each layer, by the shapes of its tensors
     PROCESS = "process"  # once, before the first layer: a field of worker/settings.py's Settings
-    VARIABLES = "variables"  # by the environment variables that it is started with (engine/local.py)
+    VARIABLES = "variables"  # by the environment variables of its process (engine/local.py)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What is known of a setting.
+    """The description of a setting.
 
-    `label` is how a value stands in a case's label, with {} for the value: the default is left out unless the setting
-    is `labelled` always. `place` moves it before (below 0) or behind (above 0) those that stand in the table's order.
-    `short` writes equal numbers of all dimensions as one. `absent` is what a case without a value is called.
+    `label` is the form of a value in a case's label, with {} for the value. The default is left out unless the setting
+    is `labelled`. `place` moves it before (below 0) or after (above 0) the settings at place 0, which have the table's
+    order. `short` writes equal numbers of all dimensions as one. `absent` is the word for a case without a value.
 
-    A setting that changes the `work` is compared by time per FLOP; a way of `execution` does the same work and is
-    compared by time; a direction is neither, and compared by its share of the work. `usual` is what other values are
-    compared with; the smallest is where that is None or was not measured. `phrase` is a value in a sentence. A `choice`
-    may be chosen for a layer that is given: it changes neither what is asked nor what is computed.
+    A setting that changes the `work` is compared by time per FLOP. A setting of the `execution` leaves the work the
+    same and is compared by time. A direction is neither, and is compared by its share of the work.
 
-    A setting of the `process` needs a worker of its own for each value; `sent` is how that worker learns it.
+    Other values are compared with the value `usual`, or with the smallest where `usual` is None or was not measured.
+    `phrase` is the form of a value in a sentence. A `choice` may be chosen for a given layer: it does not change what
+    the layer computes.
+
+    A setting of the `process` needs a separate worker for each value; `sent` is how that worker gets it.
     """
 
     kind: Kind
@@ -234,14 +236,14 @@ class Setting:
 
     @property
     def is_clear_alone(self) -> bool:
-        """Whether a value is told without the setting's name: `bfloat16`, not `dtype=bfloat16`."""
+        """Whether a value is written without the setting's name: `bfloat16`, not `dtype=bfloat16`."""
         return self.phrase == "{}"
 
 
 _SIZE, _SPATIAL, _TRUTH = Kind(least=1), Kind(least=1, spatial=True), Kind(truth=True)
 _SIDES = " x ".join(DEFAULT_OPERATOR.dimensions)
 
-# One screen: aligned by hand.
+# Formatted by hand to fit on one screen.
 # fmt: off
 #: The settings of a problem (model/problem.py), in the order of its fields.
 OF_PROBLEM: dict[str, Setting] = {
@@ -270,7 +272,7 @@ OF_PROBLEM: dict[str, Setting] = {
     "batch_size": Setting(kind=Kind(least=1, null=True), default=1, work=True, label="n{}", labelled=True, place=-5,
         absent="unbatched", heading="batch size", about="images at once; empty for one unbatched image"),
 }
-#: The settings of a case beside its problem (model/case.py), in the order of its fields.
+#: The settings of a case that do not belong to its problem (model/case.py), in the order of its fields.
 OF_CASE: dict[str, Setting] = {
     "direction": Setting(kind=Kind(words=tuple(Direction)), default=Direction.FORWARD, usual=Direction.FORWARD,
         phrase="{}", label="{}", labelled=True, heading="direction", about="what is timed"),
@@ -300,7 +302,7 @@ OF_CASE: dict[str, Setting] = {
         heading="autocast", about="the dtype that torch.autocast computes in"),
     "fp32_precision": Setting(kind=Kind(words=tuple(Fp32Precision)), default=Fp32Precision.DEFAULT, execution=True,
         usual=Fp32Precision.DEFAULT, choice=True, phrase="fp32_precision={}", label="fp32-{}",
-        process=True, sent=Sent.PROCESS, heading="float32 precision", about="how torch was told to compute float32"),
+        process=True, sent=Sent.PROCESS, heading="float32 precision", about="torch's setting for computing float32"),
     "deterministic": Setting(kind=_TRUTH, default=False, execution=True, usual=False, phrase="deterministic={}",
         label="deterministic", process=True, sent=Sent.PROCESS,
         heading="deterministic", about="deterministic algorithms only"),
@@ -319,10 +321,10 @@ CASE_SETTINGS = tuple(OF_CASE)
 SETTINGS = tuple(TABLE)
 #: The settings that have no default.
 REQUIRED = tuple(name for name, row in TABLE.items() if row.required)
-#: The settings that need a worker of their own for each value.
+#: The settings that need a separate worker for each value.
 PROCESS_SETTINGS = tuple(name for name, row in TABLE.items() if row.process)
 
 
 def sent(how: Sent) -> tuple[str, ...]:
-    """The settings that a worker learns in one way."""
+    """The settings that a worker gets in this way."""
     return tuple(name for name, row in TABLE.items() if row.sent is how)

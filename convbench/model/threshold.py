@@ -1,4 +1,7 @@
-"""Which change of a case's floor counts: a ratio per case, from a sweep's `compare:` and the caches' size. Pure."""
+"""The smallest change of a case's floor that counts: a ratio per case, from a sweep's `compare:` and the caches' size.
+
+No input or output.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,19 @@ from convbench.model.operators.conv import half_padding
 from convbench.model.operators.given import DEPTHWISE, HALF
 from convbench.model.problem import Problem
 
-#: A change of the floor that counts, as a ratio minus 1. Floors of layers that live in the caches repeat to 0.2-1 % and
-#: lay within 1.7 % in 95 of 100 pairs of runs, so that 5 % is change.
+#: The smallest change of the floor that counts, as a ratio minus 1. Floors of layers that fit in the caches repeat to
+#: 0.2-1 %. In 95 of 100 pairs of runs they differed by less than 1.7 %, so 5 % is a real change.
 THRESHOLD = 0.05
-#: The same for layers whose traffic reaches memory: they drift with the neighbours' use of it, by 5-6 % in
+#: The same for layers that read or write memory. Their floors change with the other guests' use of memory: by 5-6 % in
 #: 95 of 100 pairs of runs.
 BEYOND_L2 = 0.12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Special:
-    """A threshold for the cases that have all of some settings, as (name, value) pairs.
+    """A threshold for the cases that have all of these settings, as (name, value) pairs.
 
-    Numbers are meant by value; `half` and `depthwise` mean the cases that have what the word stands for.
+    Numbers match by value; `half` and `depthwise` match the cases whose number is what the word stands for.
     """
 
     settings: tuple[tuple[str, Hashable], ...]
@@ -32,7 +35,7 @@ class Special:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """What counts as a change, as ratios minus 1; of several specials that hold for a case the last stands."""
+    """The thresholds of a sweep, as ratios minus 1; of several specials that match a case the last one applies."""
 
     threshold: float = THRESHOLD
     beyond_l2: float = BEYOND_L2
@@ -43,10 +46,10 @@ class Thresholds:
         object.__setattr__(self, "_lookup", Lookup(special.settings for special in self.specials))
 
     def of(self, case: Case, l2_bytes: int | None) -> float:
-        """The threshold of a case on a machine whose cores have this much second-level cache, None where unknown.
+        """The threshold of a case on a machine whose cores have `l2_bytes` of second-level cache, None where unknown.
 
-        What is unknown is taken for too small, so that ignorance flags nobody. Accelerators do not share their memory
-        with neighbours, and their sweeps are held to `threshold`.
+        An unknown cache counts as too small, so that no case is flagged because of it. Accelerators do not share their
+        memory with other guests, so `threshold` applies to them.
         """
         holding = self._lookup.numbers(_settings(case), _words(case.problem)) if self.specials else []
         if holding:
@@ -62,7 +65,7 @@ def _settings(case: Case) -> dict[str, Hashable]:
 
 
 def _words(problem: Problem) -> dict[str, str]:
-    """The words that stand for what the problem has."""
+    """The words that match the problem's numbers."""
     depthwise = problem.groups == problem.in_channels
     half = problem.padding == half_padding(problem.kernel_size, problem.dilation)
     return ({"groups": DEPTHWISE} if depthwise else {}) | ({"padding": HALF} if half else {})

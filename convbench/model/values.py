@@ -1,4 +1,4 @@
-"""What one value may be beyond its type: a whole number, a number or a text within limits."""
+"""Bounds of one value in addition to its type: an integer, a number or a text within limits."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: The largest number that a database keeps as an integer.
+#: The largest integer that a database stores.
 MOST_STORED = 2**63 - 1
-#: Up to here float32 and float64 count what a sweep or a block may count: occurrences of a layer, iterations.
+#: The largest count of a sweep or a block, which float32 and float64 hold: occurrences of a layer, iterations.
 MOST_COUNTED = 2**53
-#: No seconds, bytes per second or ratios that anybody measures are more, and float32 holds it.
+#: Larger than any measured seconds, bytes per second or ratio, and within float32.
 MOST_MEASURED = 1e30
 
 
@@ -34,11 +34,11 @@ class Whole:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    """A number from `low` to `high`, which is finite; where `unknown`, NaN stands for what was not measured."""
+    """A finite number from `low` to `high`; where `unknown` is set, NaN is a value that was not measured."""
 
     low: float = 0.0
     high: float = MOST_MEASURED
-    above: bool = False  # `low` itself is none
+    above: bool = False  # `low` itself is not allowed
     unknown: bool = False
 
     @property
@@ -58,7 +58,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """A text that `fits`; no text has NUL or halves of surrogate pairs."""
+    """A text that `fits` accepts, without NUL and without unpaired surrogates."""
 
     what: str = "text without NUL and without halves of surrogate pairs"
     fits: Callable[[str], object] | None = None
@@ -71,14 +71,14 @@ class Words:
 
 
 Bound = Whole | Number | Words
-#: What a value of a type may be where nothing else is said.
+#: The bounds of a type's values where a field has no bound.
 OF_TYPES: dict[type, Bound] = {int: Whole(), float: Number(), str: Words()}
 
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    """The text as it is stored and written: NUL and halves of surrogate pairs, which C code may print, made visible."""
+    """The text as it is stored and written: NUL and unpaired surrogates, which C code may print, are escaped."""
     if "\0" not in text and (text.isascii() or _HALVES.search(text) is None):
         return text
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,25 +1,26 @@
-"""Environment variables: which are stored of a run, and which hold secrets, whose values are stored nowhere."""
+"""Environment variables: which ones are stored with a run, and which hold secrets, whose values are never stored."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-#: What stands in the place of a value that is not stored.
+#: Replaces a value that is not stored.
 HIDDEN = "(not stored)"
-#: Characters of a value that are stored; a longer one is cut and ends in an ellipsis.
+#: The number of characters of a value that are stored; a longer value is cut and ends in an ellipsis.
 LONGEST = 2000
 _ELLIPSIS = "…"
 
 #: Variables as (name, value), sorted by name.
 Variables = tuple[tuple[str, str], ...]
 
-#: The variables that are stored of a machine: those that torch, Python and what lies below them read, and that change
-#: how fast a layer is or what comes out. No others: whatever else begins with NVIDIA_ or TORCH_ may be a secret.
+#: The variables that are stored: those that torch, Python and the libraries below them read, and that change a layer's
+#: time or its results. No others are stored: another variable that begins with NVIDIA_ or TORCH_ may be a secret.
 _RECORDED = """
 OMP_NUM_THREADS OMP_THREAD_LIMIT OMP_DYNAMIC OMP_NESTED OMP_MAX_ACTIVE_LEVELS OMP_PROC_BIND OMP_PLACES OMP_SCHEDULE
 OMP_WAIT_POLICY OMP_STACKSIZE OMP_CANCELLATION OMP_DEFAULT_DEVICE
 GOMP_CPU_AFFINITY GOMP_SPINCOUNT GOMP_STACKSIZE
+
 KMP_AFFINITY KMP_HW_SUBSET KMP_BLOCKTIME KMP_LIBRARY KMP_STACKSIZE KMP_TPAUSE KMP_USE_YIELD KMP_DUPLICATE_LIB_OK
 KMP_INIT_AT_FORK KMP_DYNAMIC_MODE KMP_ALL_THREADS KMP_TOPOLOGY_METHOD KMP_DETERMINISTIC_REDUCTION
 KMP_FORCE_REDUCTION KMP_PLAIN_BARRIER KMP_FORKJOIN_BARRIER KMP_REDUCTION_BARRIER KMP_PLAIN_BARRIER_PATTERN
@@ -39,6 +40,7 @@ THP_MEM_ALLOC_ENABLE TORCH_ALLOW_TF32_CUBLAS_OVERRIDE TORCH_BLAS_PREFER_CUBLASLT
 TORCH_CUBLAS_WORKSPACE_CACHE TORCH_CUDNN_USE_HEURISTIC_MODE_B TORCH_CUDNN_V8_API_DISABLED TORCH_CUDNN_V8_API_DEBUG
 TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT TORCH_SHOW_DISPATCH_TRACE TORCH_SHOW_CPP_STACKTRACES
 TORCH_DEVICE_BACKEND_AUTOLOAD TORCH_CHECK_TENSOR_SUBTYPE
+
 PYTORCH_ALLOC_CONF PYTORCH_CUDA_ALLOC_CONF PYTORCH_HIP_ALLOC_CONF PYTORCH_NO_CUDA_MEMORY_CACHING
 PYTORCH_NO_HIP_MEMORY_CACHING PYTORCH_NVML_BASED_CUDA_CHECK PYTORCH_JIT PYTORCH_TENSOREXPR
 PYTORCH_TUNABLEOP_ENABLED PYTORCH_TUNABLEOP_TUNING PYTORCH_TUNABLEOP_FILENAME
@@ -58,6 +60,7 @@ CUDNN_ERRATA_JSON_FILE CUDNN_LOGINFO_DBG CUDNN_LOGLEVEL_DBG NVRTC_DISABLE_CONCUR
 HIP_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES GPU_DEVICE_ORDINAL HIP_LAUNCH_BLOCKING AMD_SERIALIZE_KERNEL
 AMD_SERIALIZE_COPY GPU_MAX_HW_QUEUES HSA_OVERRIDE_GFX_VERSION HSA_ENABLE_SDMA HSA_XNACK HSA_CU_MASK
 MIOPEN_FIND_MODE MIOPEN_FIND_ENFORCE MIOPEN_DISABLE_CACHE MIOPEN_USER_DB_PATH MIOPEN_SYSTEM_DB_PATH
+
 MIOPEN_DEBUG_CONV_FFT MIOPEN_DEBUG_CONV_DIRECT MIOPEN_DEBUG_CONV_GEMM MIOPEN_DEBUG_CONV_WINOGRAD
 MIOPEN_DEBUG_CONV_IMPLICIT_GEMM MIOPEN_DEBUG_CONV_IMMED_FALLBACK MIOPEN_DEBUG_GCN_ASM_KERNELS
 MIOPEN_DEBUG_HIP_KERNELS MIOPEN_CONVOLUTION_MAX_WORKSPACE MIOPEN_CHECK_NUMERICS MIOPEN_ENABLE_LOGGING
@@ -73,27 +76,27 @@ PYTHONMALLOC PYTHONOPTIMIZE PYTHON_GIL PYTHON_JIT PYTHONTRACEMALLOC
 """
 RECORDED = frozenset(_RECORDED.split())
 
-#: What a name holds that looks like a secret's, in any case; the last are whole words between underscores.
+#: Parts of the names of secrets, in upper or lower case; the last ones are whole words between underscores.
 _SECRET = re.compile(
     "KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|(?<![^_])(?:AUTH|CREDS?|PASS|PAT|PWD)(?![^_])",
     re.IGNORECASE,
 )
 _SECRET_KEY = re.compile(rf"(?:{_SECRET.pattern})\w*[\"']?\s*:", re.IGNORECASE)
-#: What holds such a word, and is none: TOKENIZERS_PARALLELISM, MONKEYPATCH.
+#: Words that contain such a part and are not secrets: TOKENIZERS_PARALLELISM, MONKEYPATCH.
 _HARMLESS = re.compile("TOKENI[SZ]|MONKEY|KEYBOARD|KEYPOINT", re.IGNORECASE)
 #: A value that is a URL with a password in it.
 _URL = re.compile(r"://[^\s/]*:[^\s]*@")
 
 
 def is_secret(name: str, value: str = "") -> bool:
-    """Whether a variable's name looks like a secret's, or its value holds a URL with a password."""
+    """Whether a variable's name looks like the name of a secret, or its value contains a URL with a password."""
     if "@" in value and _URL.search(value):
         return True
     return name not in RECORDED and _SECRET.search(_HARMLESS.sub("", name)) is not None
 
 
 def may_hold_secrets(text: str) -> bool:
-    """Whether a YAML text looks as if it named a secret."""
+    """Whether a YAML text may name a secret."""
     return _SECRET_KEY.search(text) is not None or ("@" in text and _URL.search(text) is not None)
 
 
@@ -103,17 +106,17 @@ def hidden(variables: Iterable[tuple[str, str]]) -> Variables:
 
 
 def shown(variables: Iterable[tuple[str, str]]) -> Variables:
-    """What may be stored and shown of variables: every name, no secret's value, no more of a value than is sane."""
+    """Variables as they may be stored and shown: all names, no secret's value, other values at most `LONGEST` long."""
     return tuple(sorted((name, _cut(value)) for name, value in hidden(variables)))
 
 
 def recorded(variables: Iterable[tuple[str, str]]) -> Variables:
-    """What is stored of those variables that change what torch does; no others."""
+    """The variables that change what torch does, as they are stored."""
     return shown((name, value) for name, value in variables if name in RECORDED)
 
 
 def is_whole(value: str) -> bool:
-    """Whether a stored value is the variable's own, so that it can be set again."""
+    """Whether a stored value is the variable's complete value, so that it can be set again."""
     return value != HIDDEN and not value.endswith(_ELLIPSIS)
 
 

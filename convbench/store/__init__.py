@@ -1,6 +1,6 @@
-"""The disk room: files, and runs with their results in a database, SQLite by default, through SQLAlchemy.
+"""Files, and runs with their results in a database (SQLite by default), through SQLAlchemy.
 
-Names are loaded when they are asked for: whoever writes a file needs no database.
+Names are imported on first use, so that code that only writes a file does not load SQLAlchemy.
 """
 
 from __future__ import annotations

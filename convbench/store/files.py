@@ -1,4 +1,4 @@
-"""Files that users name: read whole, written whole, and tried before hours are spent on what goes into them."""
+"""Files that users name: read and written as a whole, and checked before hours are spent on their contents."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def read_text(path: Path) -> str:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; raises RequestError with the system's reason.
+    """Write a whole file or nothing; raises RequestError with the system's reason.
 
-    The content goes to a fresh file in the same folder first, which then takes the path's place: of two writers the
-    last one wins, and neither sees half of the other's. A file that is replaced keeps its permissions. A link at the
-    path is replaced and not followed, for it may be another user's who wants a file overwritten.
+    The content is written to a new file in the same folder, which then replaces the file at the path. Of two writers
+    the last one wins, and neither reads an incomplete file of the other. A file that is replaced keeps its permissions.
+    A link at the path is replaced and not followed, because another user may have made it to get a file overwritten.
     """
     _refuse_folder(path)
     try:
@@ -47,9 +47,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextmanager
 def fresh_file(path: Path) -> Iterator[Path]:
-    """A new empty file beside `path` with a name that nobody can know before, to be renamed or else removed at the end.
+    """A new empty file in the folder of `path` with an unpredictable name; it is removed at the end unless renamed.
 
-    Its permissions are those of any new file. Raises OSError.
+    It has the permissions of any new file. Raises OSError.
     """
     while True:
         scratch = path.with_name(f".convbench-{secrets.token_hex(8)}.part")
@@ -62,7 +62,7 @@ def fresh_file(path: Path) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
-#: Where links stand for the streams of this process: `/dev/stdout` may be a file, which is not to be replaced.
+#: Folders of links to the streams of this process: `/dev/stdout` may be a file, which must not be replaced.
 _STREAMS = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
 
 
@@ -72,7 +72,7 @@ def _is_stream(path: Path) -> bool:
 
 
 def check_writable(path: Path) -> None:
-    """Raise RequestError where `write_bytes` is sure to fail, as far as can be told without writing anything."""
+    """Raise RequestError where `write_bytes` would certainly fail. This function writes nothing."""
     _refuse_folder(path)
     if _is_stream(path):
         if not os.access(path, os.W_OK):
@@ -86,7 +86,7 @@ def check_writable(path: Path) -> None:
 
 
 def _refuse_folder(path: Path) -> None:
-    """Raise RequestError for a folder, and for what is too long for the name of a file."""
+    """Raise RequestError for a folder, and for a name that is too long for a file."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

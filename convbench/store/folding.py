@@ -1,8 +1,8 @@
-"""The visits of a finished run as fewer rows: one for each case of which only blocks came after the first process.
+"""Folds the visits of a finished run into fewer rows: one for each case whose later processes added only blocks.
 
-A running run needs a row per case and process, for a kill loses no more than what is cut short and a resume goes on
-with what lacks. A finished one is only read, and reading is what 500,000 rows of 100,000 cases make slow. Every block
-says which process and round it is of, so that nothing is lost.
+A running run needs a row per case and process: a kill then loses only the unfinished visits, and a resumed run measures
+only these. A finished run is only read, and 500,000 rows of 100,000 cases make reading slow. Every block holds its
+process and its round, so that folding loses no data.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from convbench.model.result import CASE_FACTS, PACKED, Status
 from convbench.store import schema
 from convbench.store.runs import AnyRow
 
-#: Cases folded at a time: SQLite takes 32,766 numbers in one statement, once 999.
+#: Cases folded at a time: SQLite takes 32,766 numbers in one statement, in older versions 999.
 _CHUNK = 500
 
 
 def chunks(connection: Connection, key: int) -> range:
-    """Where each part of the run with this key begins that `fold` takes at once."""
+    """The first position of each part of the run with this key; `fold` folds one part at a time."""
     visits = schema.visits.c
     last = connection.scalar(select(func.max(visits.position)).where(visits.run_key == key, visits.process_index > 0))
     return range(0, 0 if last is None else last + 1, _CHUNK)
 
 
 def fold(connection: Connection, key: int, start: int) -> None:
-    """Fold a part of the visits of the run with this key. `result.merge` makes of them what it made before."""
+    """Fold one part of the visits of the run with this key. The result of `result.merge` stays the same."""
     visits = schema.visits.c
     of_run = visits.run_key == key
     first_of_case = update(schema.visits).where(
@@ -60,7 +60,7 @@ def fold(connection: Connection, key: int, start: int) -> None:
 
 
 def _can_be_one(rows: Sequence[AnyRow]) -> bool:
-    """Whether the visits of a case, in the order of processes, all passed and brought only blocks after the first."""
+    """Whether all visits of a case, in the order of processes, passed and those after the first have only blocks."""
     first, *later = rows
     return (
         bool(later)
@@ -71,5 +71,5 @@ def _can_be_one(rows: Sequence[AnyRow]) -> bool:
     )
 
 
-#: What `result.merge` takes from the first visit that has it.
+#: Columns whose value `result.merge` takes from the first visit that has one.
 _ONCE = ("reason", "check_result", *CASE_FACTS)

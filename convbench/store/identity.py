@@ -1,4 +1,4 @@
-"""What a run is called, by its id or by a baseline's name, and when two sweeps are the same."""
+"""References to a run by its id or by a baseline's name, and the digest by which two sweeps are the same."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from convbench.model.bounds import BASELINE_NAME
 from convbench.model.case import Case
 from convbench.model.result import Measure
 
-#: Letters and digits of a run's tail that nobody mixes up when reading them aloud (no 0 and o, 1 and l and i).
+#: Letters and digits of the end of a run's id, without those that look alike: no 0 and o, no 1, l and i.
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
-#: The newest run started.
+#: The run that was started last.
 LATEST = "latest"
-#: What may stand before a baseline's name where a run is asked for.
+#: Optional prefix of a baseline's name in a reference to a run.
 _BASELINE = "baseline:"
 
 
 def checked_baseline_name(name: str) -> str:
-    """The name, where a baseline may have it; RequestError where it would look like something else."""
+    """The name, where a baseline may have it; RequestError where it is invalid or refers to something else."""
     if not BASELINE_NAME.fullmatch(name):
         raise RequestError(
             f"a baseline cannot be called {name!r}",
@@ -36,9 +36,9 @@ def checked_baseline_name(name: str) -> str:
 
 
 def baseline_meant(ref: str) -> str | None:
-    """The name of the baseline that a reference to a run means; None where it means `latest`, an id or its beginning.
+    """The name of the baseline in a reference to a run; None where the reference is `latest`, an id or its beginning.
 
-    Run ids begin with a digit, and names with a letter: a word is never both.
+    Run ids begin with a digit and names with a letter, so that a word cannot be both.
     """
     if ref.startswith(_BASELINE):
         return ref.removeprefix(_BASELINE)
@@ -46,19 +46,19 @@ def baseline_meant(ref: str) -> str | None:
 
 
 def new_run_id(now: datetime) -> str:
-    """`20261124-031502-k7q2`: UTC to the second, so that ids sort by age, and a tail against equals."""
+    """`20261124-031502-k7q2`: UTC to the second, so that ids sort by age, and a random tail that makes ids unique."""
     tail = "".join(secrets.choice(_LETTERS) for _ in range(4))
     return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{tail}"
 
 
 def digest(cases: Iterable[Case], measure: Measure, *, seed: int, name: str = "", description: str = "") -> str:
-    """64 hex digits, equal for two sweeps that say the same: cases in order, counts, labels, measure, seed, words.
+    """64 hex digits, equal for sweeps with the same ordered cases, counts, labels, measure, seed, name and description.
 
-    How the file is written (comments, the order of its axes' names, a product or a list) is no part of it.
-    Runs stored before 2026-11-28 have digests over `passes`: an unfinished one is found by what it was called then.
+    The form of the file (comments, the order of its axes' names, a product or a list) does not change the digest.
+    Runs stored before 2026-11-28 have digests with the key `passes`. It is kept, so that an unfinished one is found.
     """
-    told = {"passes" if key == "processes" else key: value for key, value in asdict(measure).items()}
-    state = hashlib.sha256(json.dumps([name, description, seed, told], sort_keys=True).encode())
+    settings = {"passes" if key == "processes" else key: value for key, value in asdict(measure).items()}
+    state = hashlib.sha256(json.dumps([name, description, seed, settings], sort_keys=True).encode())
     for case in cases:
         state.update(json.dumps([case.id, case.count, case.given_label]).encode())
     return state.hexdigest()

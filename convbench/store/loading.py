@@ -1,7 +1,7 @@
-"""Rows to what they were made of: a run with its results, its visits, one case.
+"""Reads objects from rows: a run with its results, its visits, one case.
 
-SQLite keeps anything in any column. What another program may have put there passes the same door as an exported file
-(model/reading.py): wrong types and what is out of bounds are ValueErrors and RequestErrors, which `Place.decoding`
+SQLite stores any type in any column, and another program may have written it. So rows are checked like an exported file
+(model/reading.py). A wrong type and a value out of bounds raise ValueError or RequestError, which `Place.decoding`
 explains.
 """
 
@@ -54,7 +54,7 @@ _STOP_REASONS = {reason.value: reason for reason in StopReason}
 
 
 def load(connection: Connection, row: AnyRow, version: int, *, checks: bool) -> Run:
-    """The run of a row with everything that belongs to it, what checks found where `checks` are wanted.
+    """The run of a row with everything that belongs to it; with what the checks found where `checks` is set.
 
     The database has this version of the schema.
     """
@@ -72,7 +72,7 @@ def load(connection: Connection, row: AnyRow, version: int, *, checks: bool) -> 
 
 
 def visits(connection: Connection, key: int, version: int) -> dict[str, list[Visit]]:
-    """All visits of a run by case id, in the order of processes; cases without any are left out."""
+    """All visits of a run by case id, in the order of processes; cases without visits are left out."""
     ids = list(positions(connection, key))
     rows = connection.execute(_visits_of(key, version, checks=True)).all()
     check_visits(by_name(_VISIT_NAMES, rows), cases=len(ids))
@@ -85,14 +85,14 @@ def visits(connection: Connection, key: int, version: int) -> dict[str, list[Vis
 
 
 def by_name(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
-    """The columns of some rows."""
+    """The columns of rows, by name."""
     return dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
 
 
 def check_visits(columns: Mapping[str, Sequence[Any]], *, cases: int) -> None:
-    """Raise RequestError or ValueError where a value could not stand in a visit of one of so many cases.
+    """Raise RequestError or ValueError where a value is not valid for a visit of a run with this number of cases.
 
-    The columns have the names of a visit's fields. What packed blocks and checks say is looked at elsewhere.
+    The columns have the names of a visit's fields. The contents of packed blocks and checks are checked elsewhere.
     """
     check_columns(Visit, {name: values for name, values in columns.items() if name in _PLAIN_FIELDS}, "visits")
     for name, most in (("position", cases), ("complete", 2)):
@@ -105,19 +105,19 @@ def check_visits(columns: Mapping[str, Sequence[Any]], *, cases: int) -> None:
             raise ValueError(f"visits: {name} is of type {kinds.pop().__name__}, expected {kind.__name__}")
 
 
-#: What is judged value by value.
+#: The columns that are checked value by value.
 _PLAIN_FIELDS = frozenset({"process_index", "status", "reason", "layout", "stop_reason", *CASE_FACTS})
 
 
 def case(problem: str, settings: str, *, case_id: str | None = None) -> Case:
-    """A case by the two texts that are stored of it; ValueError where they make another id than `case_id`."""
+    """A case from the two texts that are stored for it; ValueError where its id is not `case_id`."""
     made = _cases_of([(problem, settings)])[0]
     if case_id is not None and made.id != case_id:
         raise ValueError(f"the settings of case {case_id!r} make the id {made.id!r}")
     return made
 
 
-#: Cases and checks that are kept at most, of each; beyond it all are forgotten.
+#: The most cases, and the most checks, that are cached; when there are more, the cache is emptied.
 MOST_KNOWN = 131072
 
 _Stored = TypeVar("_Stored", bound=Hashable)
@@ -125,10 +125,10 @@ T = TypeVar("T")
 
 
 class Known(Generic[_Stored, T]):
-    """What is made of what is stored, each once. Threads that read at once share them and wait for each other.
+    """A cache of the objects made from stored values. Threads that read at the same time share it, by a lock.
 
-    The two runs of a comparison share their cases, read once and the same at a glance; and a layer errs alike in every
-    run of its seed, so that the second run has few new checks.
+    The two runs of a comparison share their cases, which are then read once and are the same objects. A layer has the
+    same errors in every run with the same seed, so that the second run has few new checks.
     """
 
     def __init__(self, read: Callable[[Sequence[_Stored]], Iterable[T]]) -> None:
@@ -137,7 +137,7 @@ class Known(Generic[_Stored, T]):
         self._lock = threading.Lock()
 
     def of(self, stored: Sequence[_Stored]) -> list[T]:
-        """What is made of each that is stored; what is not known yet is read all at once."""
+        """The object of each stored value; all values that are not cached are read in one call."""
         with self._lock:
             known = self._known
             if len(known) > MOST_KNOWN:
@@ -148,7 +148,7 @@ class Known(Generic[_Stored, T]):
 
 
 def _cases_of(texts: Sequence[tuple[str, str]]) -> list[Case]:
-    """The cases of some (problem, settings)."""
+    """The cases of these (problem, settings)."""
     return _known_cases.of(texts)
 
 
@@ -163,7 +163,7 @@ _known_cases = Known(_read_cases)
 _SETTINGS = [field.name for field in fields(Case) if field.name != "problem"]
 
 
-#: Equal problems are one object: a sweep repeats each many times.
+#: Equal problems are one object: a sweep repeats each problem many times.
 @functools.lru_cache(maxsize=65536)
 def _problem(text: str) -> Problem:
     return problem_from_json(stored(text))
@@ -171,14 +171,14 @@ def _problem(text: str) -> Problem:
 
 @functools.lru_cache(maxsize=4096)
 def _settings(text: str) -> Case:
-    """A case with these settings, of any problem."""
+    """A case with these settings and an arbitrary problem."""
     document = stored(text)
     if not isinstance(document, dict):
         raise ValueError(f"expected an object of settings, got {text[:60]!r}")
     return case_from_json({**document, "problem": _ANY_PROBLEM})
 
 
-#: Settings are judged without their problem.
+#: An arbitrary problem, for reading settings without theirs.
 _ANY_PROBLEM: Json = {
     "in_channels": 1,
     "out_channels": 1,
@@ -187,7 +187,7 @@ _ANY_PROBLEM: Json = {
 
 
 def positions(connection: Connection, key: int) -> dict[str, int]:
-    """Where each case of a run stands, by its id, in the sweep's order."""
+    """The position of each case of a run in the sweep, by its id."""
     cases = schema.cases.c
     rows = connection.execute(
         select(cases.case_id, cases.position).where(cases.run_key == key).order_by(cases.position)
@@ -202,7 +202,7 @@ def positions(connection: Connection, key: int) -> dict[str, int]:
 
 def _check_positions(found: Sequence[object]) -> None:
     if found != [*range(len(found))]:
-        raise ValueError(f"its {len(found)} cases do not stand at the positions from 0 to {len(found) - 1}")
+        raise ValueError(f"its {len(found)} cases are not at the positions from 0 to {len(found) - 1}")
 
 
 def _cases(connection: Connection, key: int) -> list[Case]:
@@ -243,7 +243,7 @@ def processes_of(connection: Connection, keys: Sequence[int]) -> dict[int, list[
     return found
 
 
-#: The columns that make a visit.
+#: The columns of a visit.
 _VISIT_NAMES = (
     *("position", "process_index", "status", "reason", "check_result", "layout", "stop_reason", "complete"),
     *PACKED,
@@ -270,10 +270,10 @@ def _visit(case_id: str, row: Sequence[Any]) -> Visit:
 
 
 def _visits_of(key: int, version: int, *, checks: bool) -> Select[*tuple[Any, ...]]:
-    """All visits of a run in the order of cases and processes; null in place of checks that nobody asks for."""
+    """All visits of a run in the order of cases and processes; without `checks`, their column is null."""
     visits = schema.visits.c
     columns = dict(zip(_VISIT_NAMES, schema.columns(schema.visits, version, *_VISIT_NAMES), strict=True))
-    columns["complete"] = type_coerce(visits.complete, Integer).label("complete")  # else a truth is made row by row
+    columns["complete"] = type_coerce(visits.complete, Integer).label("complete")  # else SQLAlchemy converts each row
     if not checks:
         columns["check_result"] = null().label("check_result")
     return select(*columns.values()).where(visits.run_key == key).order_by(visits.position, visits.process_index)
@@ -282,10 +282,10 @@ def _visits_of(key: int, version: int, *, checks: bool) -> Select[*tuple[Any, ..
 def _results(
     connection: Connection, key: int, cases: Sequence[Case], version: int, *, checks: bool
 ) -> list[Result | None]:
-    """The result of each case, None of those that no process has reached: what `result.merge` makes of its visits.
+    """The result of each case, as `result.merge` makes it from its visits; None where a case has no visits.
 
-    Of a finished run nearly every case has one row (folding.py), unless an older convbench stored it. Results of one
-    row are made of columns: one visit after the other would cost more than the rest of loading 100,000 cases.
+    In a finished run nearly every case has one row (folding.py), unless an older convbench stored it. Results of one
+    row are made column by column. To make them visit by visit would take longer than the rest of loading 100,000 cases.
     """
     found: list[Result | None] = [None] * len(cases)
     rows = connection.execute(_visits_of(key, version, checks=checks)).all()
@@ -327,7 +327,7 @@ def _results(
 
 
 def _checks(texts: Sequence[str | None]) -> list[Check | None]:
-    """The checks by their JSON."""
+    """The checks from their JSON texts."""
     read = iter(_known_checks.of([text for text in texts if text is not None]))
     return [None if text is None else next(read) for text in texts]
 
@@ -338,7 +338,7 @@ def _read_checks(texts: Sequence[str]) -> list[Check]:
     except ValueError:
         documents = None
     if not isinstance(documents, list) or len(documents) != len(texts):
-        documents = [stored(text) for text in texts]  # the first that is wrong tells why
+        documents = [stored(text) for text in texts]  # raises the error of the first text that is wrong
     return checks_from_json(documents)
 
 

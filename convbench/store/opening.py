@@ -1,4 +1,4 @@
-"""Opens databases to write and to read: the settings of each kind, the version of the schema, new and older tables."""
+"""Opens databases for writing and reading: settings of SQLite and PostgreSQL, schema version, new and older tables."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from convbench.store import schema
 from convbench.store.place import Place, not_understood, shown
 from convbench.store.reasons import BUSY_TIMEOUT_S, ELSEWHERE
 
-#: Between two tries where SQLite itself does not wait, seconds.
+#: Pause between two tries where SQLite itself does not wait, seconds.
 BUSY_PAUSE_S = 0.02
 PAGE_BYTES = 16384
 
-#: How long a server may take to let us in, seconds, and to say that it received what was sent, ms: beyond that it is
-#: away. libpq would wait for minutes, and a run wants to go on.
+#: How long a server may take to accept a connection, seconds, and to acknowledge data, ms. After that it counts as
+#: unreachable. libpq would wait for minutes, which would delay a run.
 CONNECT_TIMEOUT_S = 10
 ACKNOWLEDGE_TIMEOUT_MS = 15_000
 
-#: The execution option of a connection that only reads: in SQLite its transaction then takes no write lock.
+#: The execution option of a connection that only reads: in SQLite its transactions then take no write lock.
 READS = "convbench_reads"
-#: Held by the transaction that makes or upgrades the tables on a PostgreSQL server: one at a time. Any number that no
-#: other program is likely to use does; these are the letters "convb".
+#: The advisory lock of the one transaction that makes or upgrades the tables on a PostgreSQL server. It may be any
+#: number that no other program is likely to use; this one is the letters "convb".
 _MAKING = int.from_bytes(b"convb", "big")
 
 
 def create(place: Place) -> Engine:
-    """Open the database to write, making it where there is none and upgrading it where its schema is an older one."""
+    """Open the database for writing; make it where there is none, and upgrade an older schema."""
     if place.path is None:
         engine = _server(place)
     else:
@@ -53,14 +53,14 @@ def create(place: Place) -> Engine:
 
 
 def open_to_change(place: Place) -> Engine:
-    """Open a database to write that must exist."""
+    """Open an existing database for writing."""
     engine, _ = open_to_read(place)
     engine.dispose()
     return create(place)
 
 
 def open_to_read(place: Place) -> tuple[Engine, int]:
-    """Open the database to read, and the version of its schema; it must exist. Works where nothing can be written."""
+    """Open an existing database for reading; returns also the version of its schema. Needs no write permission."""
     if place.path is None:
         engine = _server(place)
         with place.explaining(), _disposing(engine):
@@ -76,8 +76,9 @@ def open_to_read(place: Place) -> tuple[Engine, int]:
 def _open_file(place: Place, path: Path) -> tuple[Engine, int | None]:
     """An engine on an SQLite file that exists, and its schema version.
 
-    In WAL mode even a reader makes two files beside the database. Where that is impossible nobody can be writing, so
-    the database is read as one that does not change; but not past a log that was left behind, which would lose runs.
+    In WAL mode even a reader makes two files in the database's folder. Where that is impossible no process can be
+    writing, so the database is opened as immutable. A log that was left behind forbids that, because its runs would be
+    missing.
     """
     try:
         exists = path.exists()
@@ -98,7 +99,7 @@ def _open_file(place: Place, path: Path) -> tuple[Engine, int | None]:
     log = path.with_name(path.name + "-wal")
     if log.exists() and log.stat().st_size:
         raise StoreError(
-            f"cannot read {place}: work of a process that was killed still stands in {log.name}, which needs writing",
+            f"cannot read {place}: {log.name} has data of a process that was killed, and reading it needs to write",
             hint="copy both files to a folder that can be written, and read the copy with --db",
         )
     engine = _sqlite(path, "mode=ro&immutable=1")
@@ -112,7 +113,7 @@ def _absent(message: str) -> StoreError:
 
 @contextmanager
 def _disposing(engine: Engine) -> Iterator[None]:
-    """Leaves no connection behind where the engine turns out to be of no use."""
+    """Close the connections of an engine that turns out to be unusable."""
     try:
         yield
     except BaseException:
@@ -134,7 +135,7 @@ def _make_folder(path: Path) -> None:
 def _server(place: Place) -> Engine:
     settings = _LIBPQ if place.url.drivername in ("postgresql+psycopg", "postgresql+psycopg2") else {}
     try:
-        # A server that was away meanwhile is asked again, instead of a connection that has died.
+        # pool_pre_ping: connect again to a server that was unreachable, instead of using a broken connection.
         engine = create_engine(
             place.url,
             pool_pre_ping=True,
@@ -144,9 +145,9 @@ def _server(place: Place) -> Engine:
         raise StoreError(
             f"SQLAlchemy knows no databases called {place.url.drivername!r}", hint="sqlite and postgresql are known"
         ) from None
-    except ArgumentError:  # of options; its text may hold a password
+    except ArgumentError:  # about options; its text may hold a password
         raise not_understood() from None
-    except ImportError as error:  # also where psycopg is there and its C library is not
+    except ImportError as error:  # also where psycopg is installed and its C library is not
         postgres = place.url.drivername == "postgresql+psycopg"
         package = "psycopg" if postgres else error.name
         raise StoreError(
@@ -159,14 +160,14 @@ def _server(place: Place) -> Engine:
 
 
 def _wait_with_patience(engine: Engine) -> None:
-    from convbench.store.psycopg_connection import PatientConnection  # needs psycopg, which is there by now
+    from convbench.store.psycopg_connection import PatientConnection  # needs psycopg, which is installed here
 
     @event.listens_for(engine, "do_connect")
     def connect(dialect: object, record: object, arguments: list[Any], settings: dict[str, Any]) -> PatientConnection:
         return PatientConnection.opened(*arguments, **settings)
 
 
-#: What libpq is told unless the URL says otherwise.
+#: libpq's options, which the URL may override.
 _LIBPQ: dict[str, str | int] = {
     "application_name": "convbench",
     "connect_timeout": CONNECT_TIMEOUT_S,
@@ -176,7 +177,7 @@ _LIBPQ: dict[str, str | int] = {
 
 
 def reading(engine: Engine) -> dict[str, object]:
-    """The execution options of a connection that only reads and sees the database as it was at its first look."""
+    """The execution options of a connection that only reads, from a snapshot taken at its first query."""
     if engine.dialect.name == "postgresql":
         return {READS: True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     return {READS: True}
@@ -186,16 +187,16 @@ def _sqlite(path: Path, parameters: str) -> Engine:
     uri = f"{path.absolute().as_uri()}?{parameters}"
 
     def connect() -> sqlite3.Connection:
-        # Transactions are begun below, not by the sqlite3 module, which would begin them too late.
+        # Transactions are begun in `begin` below, because the sqlite3 module would begin them too late.
         connection = sqlite3.connect(
             uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         try:
             connection.execute("PRAGMA foreign_keys = ON")
-            # Of a file that does not exist yet. A row without rowid that takes more than a quarter of a page is torn
-            # apart; at five processes of five rounds one that folding.py made has 1.6 kB of blocks, at SQLite's 4 KiB.
+            # This applies to a new file only. SQLite splits a row without rowid that takes more than a quarter of a
+            # page, by default 4 KiB. With 5 processes of 5 rounds a row that folding.py made has 1.6 kB of blocks.
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-            # In WAL mode NORMAL is sound whatever happens; only a power cut may take the last commits, whose cases are
+            # In WAL mode NORMAL cannot damage the database. Only a power cut may lose the last commits, whose cases are
             # then measured again. FULL would wait for the disk at every commit, between two blocks.
             connection.execute("PRAGMA synchronous = NORMAL")
         except sqlite3.Error:
@@ -207,8 +208,8 @@ def _sqlite(path: Path, parameters: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # A transaction that writes takes its lock at once: one that read first could not get it later without losing
-        # what it read, and would fail at once where this one waits.
+        # A transaction that writes takes its lock at its beginning and waits for it. If it read first and another
+        # process wrote then, its snapshot would be outdated and its first write would fail without waiting.
         reads = connection.get_execution_options().get(READS, False)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
@@ -216,7 +217,7 @@ def _sqlite(path: Path, parameters: str) -> Engine:
 
 
 def schema_version(engine: Engine, place: Place) -> int | None:
-    """The schema version, None where there are no tables of convbench; StoreError where it is none that we know."""
+    """The schema version, None where there are no tables of convbench; StoreError where the version is unknown."""
     with engine.connect().execution_options(**{READS: True}) as connection:
         if not inspect(connection).has_table(schema.schema.name):
             return None
@@ -233,8 +234,10 @@ def schema_version(engine: Engine, place: Place) -> int | None:
 
 
 def _refuse_foreign(engine: Engine, place: Place) -> None:
-    """An SQLite file with tables but none of convbench is another program's. A server's database may be shared, but not
-    with a program whose tables have the names of ours.
+    """Raise StoreError where the database belongs to another program.
+
+    An SQLite file that has tables, but none of convbench, belongs to another program. A server's database may be
+    shared, but not with a program whose tables have the names of convbench's tables.
     """
     with engine.connect().execution_options(**{READS: True}) as connection:
         tables = inspect(connection).get_table_names()
@@ -246,10 +249,10 @@ def _refuse_foreign(engine: Engine, place: Place) -> None:
 
 
 def _write_ahead(cursor: DBAPICursor) -> None:
-    """Have the file keep a write-ahead log, for ever; not inside a transaction.
+    """Set the file permanently to WAL mode; not possible inside a transaction.
 
-    Of processes that do so at once all but one are told at once that the file is locked, whatever the timeout. (The low
-    byte of an error code is its kind, https://sqlite.org/rescode.html.)
+    If several processes do so at the same time, all but one fail at once because the file is locked, whatever the
+    timeout. (The low byte of an error code is its primary code, https://sqlite.org/rescode.html.)
     """
     end = time.monotonic() + BUSY_TIMEOUT_S
     while True:
@@ -277,7 +280,7 @@ def _initialize(engine: Engine, place: Place) -> None:
 
 
 def _upgrade(engine: Engine) -> None:
-    """Take the tables to the present version; all of it or nothing."""
+    """Change the tables to the present version, in one transaction."""
     from convbench.store import migrations  # Alembic takes a third of a second to import
 
     with _making(engine) as transaction:
@@ -289,8 +292,8 @@ def _upgrade(engine: Engine) -> None:
 
 @contextmanager
 def _making(engine: Engine) -> Iterator[Connection]:
-    """A transaction that makes or changes tables; one at a time."""
+    """A transaction that makes or changes tables; only one process has one at a time."""
     with engine.begin() as transaction:
-        if transaction.dialect.name == "postgresql":  # in SQLite every transaction that writes is alone
+        if transaction.dialect.name == "postgresql":  # in SQLite only one transaction writes at a time
             transaction.execute(select(func.pg_advisory_xact_lock(_MAKING)))
         yield transaction

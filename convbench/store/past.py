@@ -1,4 +1,4 @@
-"""The floors of cases over runs, without loading these runs: what a case's history is made of."""
+"""Reads the blocks of cases over many runs without loading these runs, for the history of a case."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from convbench.store import loading, schema
 from convbench.store.place import Place
 from convbench.store.runs import environment_of, run_of
 
-#: The facts that a history tells of a case.
+#: The facts of a case that a history needs.
 _FACTS = ("implementation", "threads", "precision")
 _PASSED = Status.PASSED.value
-#: Runs asked for by id at a time: SQLite takes 32,766 values in one statement, once 999.
+#: Runs queried by id at a time: SQLite takes 32,766 values in one statement, in older versions 999.
 _ASKED = 500
 
 
@@ -46,10 +46,11 @@ def past(
     case_id: str | None = None,
     run_ids: Collection[str] | None = None,
 ) -> list[Run]:
-    """Runs in a database of a schema version, oldest first, with the results of one case, or of all, and no more.
+    """Runs in a database of a schema version, oldest first, with the results of one case or of all cases.
 
-    Those that measured `case_id`, where it is given, among `run_ids`, where they are. Results hold blocks, how the case
-    ended, what ran, threads and precision; runs hold their processes, but no rejections or unmeasured cases.
+    With `case_id` only runs that measured the case, with `run_ids` only these runs. Results hold blocks, status and
+    reasons, implementation, threads and precision. Runs hold their processes, but no rejections or
+    unmeasured cases.
     """
     runs, cases = schema.runs, schema.cases.c
     wanted = select(*schema.columns(runs, version))
@@ -74,7 +75,7 @@ def past(
     made = []
     for key in keys:
         if case_id is not None and key not in results:
-            continue  # not reached yet
+            continue  # it has no visits yet
         with place.decoding(found[key].id):
             processes = tuple(process_facts_from_json(stored(one)) for one in facts.get(key, ()))
             run = replace(found[key], results=tuple(results[key]), processes=processes)
@@ -109,7 +110,7 @@ def references(connection: Connection, place: Place, environment: Environment, b
 def _results(
     connection: Connection, keys: list[int], case_id: str | None, place: Place, version: int
 ) -> list[tuple[int, Result]]:
-    """(key of the run, result) of one case or all, by `result.merge`'s rules, in the order of runs and cases."""
+    """(key of the run, result) of one case or all cases, by the rules of `result.merge`, by runs and cases."""
     cases, visits = schema.cases.c, schema.visits.c
     query = (
         select(
@@ -146,12 +147,12 @@ def _results(
 def _result(rows: Sequence[Any], case_id: str | None) -> Result:
     """The result of one case in one run from the rows of its visits, in the order of processes.
 
-    A `case_id` that was asked for is held against the case's settings.
+    Where `case_id` is given, the case's settings must have this id.
     """
     first = rows[0]
     case = loading.case(first.problem, first.settings, case_id=case_id)
     if all(row.status == _PASSED for row in rows):
-        return Result(  # what `merge` makes of nearly all cases, in a tenth of the time
+        return Result(  # the result of `merge` for nearly all cases, in a tenth of the time
             case=case,
             status=Status.PASSED,
             reason=first.reason,

@@ -1,7 +1,7 @@
-"""How long an answer of a database server is waited for: by a command, and by a run between two blocks.
+"""How long a command, or a run between two blocks, waits for an answer of a database server.
 
-A server that was stopped, or whose host hangs, keeps its connections: the kernel takes what is sent, and no answer
-comes. No setting of TCP or of the server ends such a wait; the client must.
+A server that was stopped, or whose host hangs, keeps its connections: the kernel accepts data, and no answer arrives.
+No setting of TCP or of the server ends such a wait, so the client must end it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-#: How long a server may be silent during a statement, seconds: longer than it waits for a lock, which it tells of.
+#: How long a server may be silent during a statement, seconds. It is longer than the lock timeout, which the server
+#: reports as an error.
 ANSWER_S = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
 class Patience:
-    """How long the server may be silent, seconds; `is_over` once it was silent for that long: nothing more is asked."""
+    """How long the server may be silent, seconds. `is_over` is set once it was; then no more queries are sent."""
 
     seconds: float
     is_over: bool = False
@@ -28,9 +29,9 @@ _patience: ContextVar[Patience | None] = ContextVar("patience", default=None)
 
 @contextmanager
 def answering_within(seconds: float) -> Iterator[None]:
-    """Wait no longer for any answer of a server, one that it lets us in included; after the first silence, not at all.
+    """Limit the wait for each answer of a server, including the accepted connection, to `seconds`.
 
-    The inner of two such blocks counts.
+    After the first timeout nothing waits any more. Of two nested blocks the inner one applies.
     """
     token = _patience.set(Patience(seconds=seconds))
     try:
@@ -40,5 +41,5 @@ def answering_within(seconds: float) -> Iterator[None]:
 
 
 def patience() -> Patience:
-    """What holds for the exchange that begins now."""
+    """The limit for the exchange that begins now."""
     return _patience.get() or Patience(seconds=ANSWER_S)

@@ -1,4 +1,4 @@
-"""Where a database is, by its path or URL, told without passwords; its errors are told so, too."""
+"""The place of a database, by path or URL. Its text and its errors are shown without passwords."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from convbench.units import line
 
 DEFAULT = "reports/convbench.db"
 
-#: What stands in a message for a part of the URL that is or may be a password.
-_UNTOLD = "***"
-#: Shorter ones are looked for as whole words: their letters stand in any sentence, characters.
-_LEAST_TELLING = 4
-#: What may be meant as a URL, and is read as a path where `//` is missing.
+#: Replaces a part of the URL in messages that is or may be a password.
+_MASK = "***"
+#: Secrets with fewer characters are masked only as whole words, because their letters occur in any sentence.
+_SHORTEST_PART = 4
+#: A text that is probably a URL without `//`, which would be read as a path.
 _LIKE_A_URL = re.compile(r"(?:postgres|mysql|mariadb|oracle|mssql)\w*(?:\+\w+)?:", re.IGNORECASE)
 
 
@@ -32,8 +32,9 @@ _LIKE_A_URL = re.compile(r"(?:postgres|mysql|mariadb|oracle|mssql)\w*(?:\+\w+)?:
 class Place:
     """A database: an SQLite file, or whatever an SQLAlchemy URL names. As text it never holds a password.
 
-    Nor does it where the password stands in a wrong place: `postgresql://s3cret/x`, `postgresql://joe:s@cret@host/x`.
-    A host is told where the URL has a password beside it, or where it is no password for sure.
+    That also holds for a password at a wrong place of the URL: `postgresql://s3cret/x`,
+    `postgresql://joe:s@cret@host/x`. The host is shown where the URL also has a password, or where the host certainly
+    is not a password.
     """
 
     url: URL
@@ -41,7 +42,7 @@ class Place:
 
     @classmethod
     def of(cls, url_or_path: str) -> Place:
-        """The place a user named; StoreError where it is none."""
+        """The place that a user named; StoreError where it is invalid."""
         if "://" not in url_or_path:
             if not url_or_path or "\0" in url_or_path:
                 raise StoreError("the database has no name", hint=ELSEWHERE)
@@ -53,7 +54,7 @@ class Place:
         except (ArgumentError, ValueError):  # its text may hold a password: not repeated
             raise not_understood() from None
         if url.get_backend_name() != "sqlite":
-            # SQLAlchemy 2.0 would take psycopg2 for a URL that names no driver.
+            # SQLAlchemy 2.0 would use psycopg2 for a URL that names no driver.
             return cls(
                 url=url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url, path=None
             )
@@ -68,25 +69,25 @@ class Place:
         """The path, or the URL's kind of database, host, port and database."""
         if self.path is not None:
             return line(str(self.path))
-        where = _UNTOLD
-        if self._tells_host:
+        where = _MASK
+        if self._shows_host:
             where = (self.url.host or ",".join(self._hosts)) + (f":{self.url.port}" if self.url.port else "")
         database = self.url.database or ""
-        return line(f"{self.url.get_backend_name()}://{where}/{_UNTOLD if '@' in database else database}")
+        return line(f"{self.url.get_backend_name()}://{where}/{_MASK if '@' in database else database}")
 
     @property
     def _hosts(self) -> list[str]:
         return [host for host in (self.url.host, *_values(self.url, "host")) if host]
 
     @property
-    def _tells_host(self) -> bool:
-        """Whether none of the hosts may be a password in a wrong place."""
+    def _shows_host(self) -> bool:
+        """Whether no host may be a password at a wrong place."""
         has_password = bool(self.url.password or _values(self.url, "password"))
         return all("@" not in host and (has_password or _is_no_password(host)) for host in self._hosts)
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
-        """Database errors become StoreErrors that say what is wrong with this place and what to do."""
+        """Convert database errors to StoreErrors that say what is wrong with this place and what to do."""
         try:
             yield
         except (SQLAlchemyError, sqlite3.Error) as error:
@@ -94,7 +95,7 @@ class Place:
 
     @contextmanager
     def decoding(self, run_id: object) -> Iterator[None]:
-        """What is stored of a run and cannot be understood becomes a StoreError that names the run."""
+        """Convert errors about the contents of a stored run to a StoreError that names the run."""
         try:
             yield
         except (StoreError, RunNotFoundError):
@@ -106,29 +107,29 @@ class Place:
             ) from error
 
     def explained(self, error: Exception) -> StoreError:
-        """What is wrong with this place by an error, and what to do."""
+        """The StoreError for an error of this database, with what to do."""
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         said = str(cause).strip().splitlines() or [type(cause).__name__]
         words, reason, hint = meaning(cause, said, on_server=self.path is None)
         words = self._without_secrets(words)
-        told = words if reason is None else f"{reason} ({words})"
-        return DatabaseError(f"cannot use the database {self}: {told}", hint=hint)
+        full = words if reason is None else f"{reason} ({words})"
+        return DatabaseError(f"cannot use the database {self}: {full}", hint=hint)
 
     def _without_secrets(self, text: str) -> str:
-        """The text without what the URL says in confidence, as it is and as a URL writes it."""
+        """The text without the secrets of the URL, neither as they are nor URL-encoded."""
         url = self.url
         secrets = {str(url.password or "")}
         secrets |= {value for name in url.query if name != "host" for value in _values(url, name)}
-        if not self._tells_host:
+        if not self._shows_host:
             secrets |= {*self._hosts, str(url.port or ""), url.username or ""}
             secrets |= {part for host in self._hosts for part in host.split("@")[:-1]}
         if "@" in (url.database or ""):
             secrets |= {str(url.database), *str(url.database).split("@")[:-1]}
         for secret in sorted(secrets - {""}, key=len, reverse=True):
-            if len(secret) < _LEAST_TELLING:
-                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", _UNTOLD, text)
+            if len(secret) < _SHORTEST_PART:
+                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", _MASK, text)
                 continue
-            text = text.replace(secret, _UNTOLD).replace(urllib.parse.quote(secret, safe=""), _UNTOLD)
+            text = text.replace(secret, _MASK).replace(urllib.parse.quote(secret, safe=""), _MASK)
         return text
 
 
@@ -139,7 +140,7 @@ def _values(url: URL, name: str) -> tuple[str, ...]:
 
 
 def _is_no_password(host: str) -> bool:
-    """Whether this can only be a host: this machine, an address, the folder of a socket."""
+    """Whether this is certainly a host: this machine, an address, the folder of a socket."""
     if host == "localhost" or host.startswith("/"):
         return True
     try:
@@ -150,11 +151,11 @@ def _is_no_password(host: str) -> bool:
 
 
 def not_understood() -> StoreError:
-    """What is said of a URL that is none; its text may hold a password, and is not repeated."""
+    """The error for an invalid URL; it does not repeat the URL, which may hold a password."""
     return StoreError("the database's URL is not understood", hint="it reads dialect://user:password@host/database")
 
 
 def shown(value: object) -> str:
-    """A value of a column as a message shows it: SQLite keeps anything anywhere."""
+    """A value of a column for a message: SQLite stores any type in any column."""
     text = str(value)
     return text if text.isprintable() and len(text) <= 150 else f"{text[:60]!r}..."

@@ -1,6 +1,6 @@
-"""A connection to PostgreSQL that waits no longer for an answer than `patience` says, and that Ctrl-C ends at once.
+"""A connection to PostgreSQL with the time limit of `patience` for each answer, which Ctrl-C ends at once.
 
-Needs psycopg, which whoever has an SQLite database may lack: imported where a server is named, nowhere else.
+Needs psycopg, which users of SQLite may not have installed: import it only where a server is named.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from convbench.store.patience import patience
 
 _Answer = TypeVar("_Answer")
 
-# What psycopg cannot do in order on a connection that was closed, it tells in its log. Without any handler Python
-# would print that, beside what the user is told.
+# psycopg logs its errors on a connection that was closed. Without any handler Python would print them in addition to
+# the message for the user.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 class PatientConnection(psycopg.Connection[Any]):
-    """A connection that is closed when the server was silent for too long, or when a wait was interrupted.
+    """A connection that is closed when the server is silent for too long, or when a wait is interrupted.
 
-    psycopg itself has no limit; after Ctrl-C it waits for the server to cancel, in 3.2 without one. The server
-    clears away what belonged to a connection that was closed, and undoes what was not committed.
+    psycopg itself has no time limit. After Ctrl-C it waits for the server to cancel, in version 3.2 without a limit.
+    The server releases the resources of a connection that was closed, and rolls back what was not committed.
     """
 
     @classmethod
@@ -39,7 +39,7 @@ class PatientConnection(psycopg.Connection[Any]):
         return cls.connect(*arguments, **{**settings, "connect_timeout": timeout})
 
     def wait(self, gen: PQGen[_Answer], interval: float = 0.0, timeout: float | None = None) -> _Answer:
-        """What psycopg's generator comes to. Raises OperationalError where nothing comes for too long."""
+        """The result of psycopg's generator. Raises OperationalError where the server is silent for too long."""
         now = patience()
         limit_s = now.seconds if timeout is None else min(timeout, now.seconds)
         try:
@@ -57,13 +57,13 @@ class PatientConnection(psycopg.Connection[Any]):
             self.pgconn.finish()
             raise
         finally:
-            # A generator that is left suspended complains of the lost connection when it is collected.
+            # A suspended generator would report the lost connection when it is garbage-collected.
             with contextlib.suppress(psycopg.Error, RuntimeError):
                 gen.close()
 
 
 def _ready(socket: int, wanted: int, limit_s: float) -> int:
-    """For what of reading and writing the socket becomes ready in time; 0 for nothing."""
+    """The events (reading, writing) for which the socket becomes ready in time; 0 for none."""
     with selectors.DefaultSelector() as selector:
         selector.register(socket, wanted)
         found = selector.select(limit_s)
@@ -71,10 +71,10 @@ def _ready(socket: int, wanted: int, limit_s: float) -> int:
 
 
 def _shorter(given: str | float, seconds: float) -> str | float:
-    """The timeout that was given, where it is the shorter one; libpq takes what is not above 0 for no limit."""
+    """The shorter of the given timeout and `seconds`; libpq treats a timeout of 0 or less as no limit."""
     try:
         is_shorter = 0 < float(given) <= seconds
-    except ValueError:  # psycopg will say so
+    except ValueError:  # psycopg will raise its error
         return given
     return given if is_shorter else round(seconds)
 

@@ -1,15 +1,15 @@
-"""What the errors of SQLite and PostgreSQL mean, in plain words, and what to do about them."""
+"""Explains the errors of SQLite and PostgreSQL, and says what to do about them."""
 
 from __future__ import annotations
 
 import re
 
-#: How long a process waits for another one's transaction; the longest writes the cases of a run of 100,000, seconds.
+#: How long a process waits for another one's transaction, seconds. The longest writes the cases of a run of 100,000.
 BUSY_TIMEOUT_S = 30.0
 
 ELSEWHERE = "name another place with --db or CONVBENCH_DB"
 
-#: What SQLite's errors mean and what to do, by the beginning of the error's name (https://sqlite.org/rescode.html).
+#: Meaning and hint for SQLite's errors, by the beginning of the error's name (https://sqlite.org/rescode.html).
 _REASONS: tuple[tuple[str, str, str], ...] = (
     ("SQLITE_FULL", "the disk is full", f"free some space there, or {ELSEWHERE}"),
     ("SQLITE_READONLY", "it is read-only", f"make the file and its folder writable, or {ELSEWHERE}"),
@@ -22,7 +22,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ("SQLITE_IOERR", "the disk refuses", f"look at free space, quota and health of the disk, or {ELSEWHERE}"),
 )
 
-#: What several of them mean.
+#: Meanings and hints that several errors share.
 _NO_ROOM = "it has no room for one more connection", "try again, or have its owner allow more (max_connections)"
 _GOING = "the server is going down or starting", "try again when it is up"
 _NO_SSL = "the server and this machine do not agree on SSL", "look at sslmode in the URL"
@@ -44,7 +44,7 @@ _STATES: tuple[tuple[str, str, str], ...] = (
     ("57P", *_GOING),
     ("08", *_NO_ANSWER),
 )
-#: The same by words, the first that are there: an error of connecting has no SQLSTATE. `FATAL` is a server's word.
+#: The same by words of the message, first match; an error of connecting has no SQLSTATE. Servers write `FATAL`.
 _WORDS: tuple[tuple[str, str, str], ...] = (
     ("too many clients", *_NO_ROOM),
     ("too many connections", *_NO_ROOM),
@@ -58,19 +58,19 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
     ("FATAL", "the server refuses the connection", "look at user, database and options in the URL"),
     ("support SSL", *_NO_SSL),
     ("certificate", *_NO_SSL),
-    ("connection option", "the URL has an option that there is not", "look at what stands after ? in the URL"),
+    ("connection option", "the URL has an option that there is not", "look at the options after ? in the URL"),
     ("resolve host", *_NO_HOST),
     ("translate host name", *_NO_HOST),
     ("connection", *_NO_ANSWER),
 )
-#: Names in an error's text, which may be any words.
+#: Names in an error's text, which may contain any words.
 _QUOTED = re.compile(r'"[^"]*"')
 
 
 def meaning(cause: Exception, said: list[str], *, on_server: bool) -> tuple[str, str | None, str | None]:
-    """Which line of an error tells it, what it means and what to do; both None where nobody knows.
+    """(the line of the error to show, its meaning, a hint); meaning and hint are None where the error is unknown.
 
-    There are several lines where a server has several addresses.
+    An error has several lines where a server has several addresses.
     """
     state = getattr(cause, "sqlstate", None) if on_server else None
     code, codes = (state, _STATES) if state else (getattr(cause, "sqlite_errorname", ""), _REASONS)
@@ -78,7 +78,7 @@ def meaning(cause: Exception, said: list[str], *, on_server: bool) -> tuple[str,
         if code.startswith(beginning):
             return said[0], reason, hint
     for words, reason, hint in _WORDS if on_server and not state else ():
-        for told in said:
-            if words in _QUOTED.sub("", told):
-                return told, reason, hint
+        for text in said:
+            if words in _QUOTED.sub("", text):
+                return text, reason, hint
     return said[0], None, None

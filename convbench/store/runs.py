@@ -1,4 +1,4 @@
-"""The rows of runs: who writes one, how it stands, what it is called; the list of all, and the baselines."""
+"""The rows of runs: a run's writer, its state and its names; the list of all runs, and the baselines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
 
 
 def writer_columns(writer: Writer | None) -> dict[str, object]:
-    """The columns that tell who writes a run; null where nobody does."""
+    """The columns of the process that writes a run; null where none does."""
     return {
         "writer_host": writer and writer.host,
         "writer_boot": writer and writer.boot,
@@ -41,7 +41,7 @@ def writer_columns(writer: Writer | None) -> dict[str, object]:
 
 
 def writer_of(row: AnyRow) -> Writer | None:
-    """Who writes the run, None where nobody does. RequestError where that is no process."""
+    """The process that writes the run, None where none does. RequestError where the row is invalid."""
     if row.writer_pid is None:
         return None
     named = {name: getattr(row, f"writer_{name}") for name in ("host", "boot", "pid", "started")}
@@ -52,13 +52,13 @@ _writer_from_json = reader(Writer)
 
 
 def is_free(row: AnyRow) -> bool:
-    """Whether no process writes the run any more."""
+    """Whether no process is writing the run."""
     writer = writer_of(row)
     return writer is None or writer.is_gone()
 
 
 def git_columns(git: Git | None) -> dict[str, object]:
-    """The columns that tell what was checked out."""
+    """The columns of the commit that was checked out."""
     return {
         "git_commit": git and git.commit,
         "git_branch": git and git.branch,
@@ -67,25 +67,25 @@ def git_columns(git: Git | None) -> dict[str, object]:
 
 
 def git_of(row: AnyRow) -> Git | None:
-    """What was checked out, None where that is not known."""
+    """The commit that was checked out, None where it is unknown."""
     if row.git_commit is None:
         return None
     return git_from_json({"commit": row.git_commit, "branch": row.git_branch, "dirty": bool(row.git_dirty)})
 
 
 def state_of(row: AnyRow) -> RunState:
-    """The state of a run; one whose writer was killed could not say so itself and was interrupted."""
+    """The state of a run; INTERRUPTED where its writer was killed and could not store that."""
     state = RunState(row.state)
     return RunState.INTERRUPTED if state is RunState.RUNNING and is_free(row) else state
 
 
 def environment_of(row: AnyRow) -> Environment:
-    """What the run was measured on."""
+    """The environment that the run was measured in."""
     return environment_from_json(stored(row.environment))
 
 
 def run_of(row: AnyRow) -> Run:
-    """The run of a row without what stands in other tables: read as an exported one is."""
+    """The run of a row, without the data of other tables. It is checked like an exported run."""
     if not isinstance(row.seed, str):
         raise ValueError(f"seed: expected a text, got {row.seed!r}")
     head = run_head_from_json(
@@ -97,25 +97,26 @@ def run_of(row: AnyRow) -> Run:
         }
     )
     if may_hold_secrets(head.source):
-        from convbench.sweep.document import of_today  # and YAML with it, which few runs need
+        from convbench.sweep.document import of_today  # imports YAML, which few runs need
 
         head = of_today(head)
     return replace(head, state=state_of(row), git=git_of(row))
 
 
-#: The columns that a run has as they are.
+#: The columns that are fields of a run, unchanged.
 _PLAIN = ("id", "name", "description", "source", "version", "started_at", "finished_at", "state")
 
 
 def find(connection: Connection, ref: str, version: int, place: Place) -> AnyRow:
-    """(key, id, name) of the run that `ref` means in a database of a schema version; RunNotFoundError where there is
-    none or where there are several, NotComparableError where there is no such baseline.
+    """(key, id, name) of the run that `ref` refers to in a database of a schema version.
+
+    Raises RunNotFoundError where no run or several runs match, and NotComparableError where there is no such baseline.
     """
     runs = schema.runs.c
     rows = connection.execute(
         select(runs.key, runs.id, runs.name).order_by(runs.started_at.desc(), runs.key.desc())
     ).all()
-    there = [row for row in rows if isinstance(row.id, str)]  # in SQLite another program may have put anything there
+    there = [row for row in rows if isinstance(row.id, str)]  # another program may have stored any type in SQLite
     if not there:
         raise RunNotFoundError(f"no run is stored in {place}", hint="`convbench run CONFIG` measures one")
     name = baseline_meant(ref)
@@ -142,7 +143,7 @@ def _listed(rows: Sequence[AnyRow]) -> str:
 
 
 def baselines(connection: Connection, version: int, place: Place) -> list[Baseline]:
-    """All baselines in a database of a schema version, by name. StoreError where one cannot be understood."""
+    """All baselines in a database of a schema version, by name. StoreError where one is invalid."""
     if version < schema.BASELINES_SINCE:
         return []
     columns, runs = schema.baselines.c, schema.runs.c
@@ -159,7 +160,7 @@ def baselines(connection: Connection, version: int, place: Place) -> list[Baseli
 
 
 def no_baseline(connection: Connection, name: str, version: int, place: Place) -> NotComparableError:
-    """That there is no baseline of this name, and which there are."""
+    """The error that there is no baseline of this name; it lists those that there are."""
     names = ", ".join(baseline.name for baseline in baselines(connection, version, place))
     there_are = f"; set are {names}" if names else ""
     return NotComparableError(
@@ -201,8 +202,8 @@ def _summary(row: AnyRow, cases: int, statuses: Mapping[str, int], place: Place)
 
 
 def _statuses(connection: Connection) -> dict[int, dict[str, int]]:
-    """How many cases of each run ended how, in the database's words, by `result.merge`'s rule: the first visit that did
-    not pass decides.
+    """The number of cases of each run by status, as stored. The rule is that of `result.merge`: the first visit that
+    did not pass decides.
     """
     visits = schema.visits.c
     visited = select(visits.run_key, func.count(visits.position.distinct())).group_by(visits.run_key)

@@ -1,9 +1,11 @@
-"""The tables. Portable SQL only: SQLite and PostgreSQL hold the same.
+"""The tables. Portable SQL only: SQLite and PostgreSQL have the same tables.
 
-A change makes a new schema version, a migration, and a fixture database in tests/data that stays readable for ever.
-  1  the first release
-  2  what was checked out where a run was started, named baselines, the database's own identity
-A fact of a case (model/result.py) that says so (`since`) makes a newer one, whose migration adds its column.
+A change needs a new schema version, a migration, and a fixture database in tests/data, which must stay readable.
+
+- 1: the first release
+- 2: the commit that was checked out where a run was started, named baselines, the database's identity
+
+A fact of a case (model/result.py) with `since` defines a newer version, whose migration adds its column.
 """
 
 from __future__ import annotations
@@ -43,32 +45,32 @@ VERSION = max(2, *(row.since for row in CASE_FACTS.values()))
 
 
 class Words(TypeDecorator[str]):
-    """Text that every database takes: NUL and halves of surrogate pairs, which C code may print, are made visible."""
+    """Text that every database accepts: NUL and unpaired surrogates, which C code may print, are escaped."""
 
     impl = Text
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
-        """Text that is ordered by its bytes everywhere: SQLite's order, and that of ids and of times in ISO 8601."""
+        """Text that every database orders by its bytes, as SQLite does; ids and times in ISO 8601 need this order."""
         if dialect.name != "postgresql":
             return dialect.type_descriptor(Text())
-        from sqlalchemy.dialects.postgresql import TEXT  # which nobody with SQLite needs to load
+        from sqlalchemy.dialects.postgresql import TEXT  # not needed for SQLite
 
         return TEXT(collation="C")
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """What is stored for `value`."""
+        """The text that is stored for `value`."""
         return None if value is None else visible(value)
 
 
 class Packed(TypeDecorator[bytes]):
-    """Bytes as the database holds them. SQLite holds what another program put there: the loaders look at it."""
+    """Bytes as the database returns them. In SQLite another program may have stored another type; loaders check it."""
 
     impl = LargeBinary
     cache_ok = True
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], bytes | None] | None:
-        """Nothing for SQLite: `bytes` of a number in place of bytes would be as many zeros."""
+        """None for SQLite: SQLAlchemy would call `bytes`, which makes that many zeros from a number."""
         return None if dialect.name == "sqlite" else super().result_processor(dialect, coltype)
 
 
@@ -84,22 +86,22 @@ metadata = MetaData(
 
 
 def since(version: int) -> dict[str, int]:
-    """The `info` of a column that older versions of the schema lack."""
+    """The `info` of a column that the schema has since this version."""
     return {"since": version}
 
 
 def columns(table: Table, version: int, *names: str) -> list[Column[Any] | Label[Any]]:
-    """What to select of a table in a database of an older version: null in place of columns that it lacks.
+    """The columns to select from a table in a database of an older version, with null for columns that it lacks.
 
-    All columns, or those that are named.
+    All columns, or those with these names.
     """
     wanted = [table.c[name] for name in names] or table.columns
     return [(column if column.info.get("since", 1) <= version else null()).label(column.key) for column in wanted]
 
 
-#: In databases of this version and newer.
+#: The first version whose databases have an identity.
 IDENTITY_SINCE = 2
-#: One row. `identity` is the same however the database is reached, and is another one's nowhere.
+#: One row. `identity` is unique to the database and does not depend on the path or URL by which it is opened.
 schema = Table(
     "convbench_schema",
     metadata,
@@ -107,8 +109,8 @@ schema = Table(
     Column("identity", Words, info=since(2)),
 )
 
-#: One row per run. `measure` and `environment` are JSON (model/serial.py); `seed` is text since it may exceed 64 bits.
-#: `host` is where the run began; the writer is the process that writes it now, null where none does.
+#: One row per run. `measure` and `environment` are JSON (model/serial.py). `seed` is text: it may exceed 64 bits.
+#: `host` is where the run began. The writer is the process that is writing it, null where none is.
 runs = Table(
     "runs",
     metadata,
@@ -135,7 +137,7 @@ runs = Table(
     Column("git_dirty", Boolean, info=since(2)),
 )
 
-#: Names for runs, in databases of this version and newer.
+#: The first version whose databases have baselines, which are names for runs.
 BASELINES_SINCE = 2
 baselines = Table(
     "baselines",
@@ -158,8 +160,8 @@ rejections = Table(
     sqlite_with_rowid=False,
 )
 
-#: What is known of each process beside its visits, as JSON (model/serial.py). Before 2026-11-28 a process
-#: was called a pass, as the database still has it; `key` is its name here.
+#: The facts of each process in addition to its visits, as JSON (model/serial.py). Before 2026-11-28 a process
+#: was called a pass, and the database keeps that name; `key` is its name in Python.
 processes = Table(
     "passes",
     metadata,
@@ -170,8 +172,8 @@ processes = Table(
     sqlite_with_rowid=False,
 )
 
-#: The cases of each run in the sweep's order: problem and other settings as JSON without defaults, apart because many
-#: cases share either. The unique index starts with the case, so that it also finds a case's runs.
+#: The cases of each run in the sweep's order. Problem and other settings are JSON without defaults, in two columns
+#: because many cases share one of them. The unique index starts with the case, so that it also finds a case's runs.
 cases = Table(
     "cases",
     metadata,
@@ -187,15 +189,16 @@ cases = Table(
 
 
 def _type_of(row: Fact) -> TypeEngine[Any]:
-    """What keeps a fact of a case."""
+    """The column type for a fact of a case."""
     if isinstance(row.bound, Whole):
         return Integer() if row.bound.high <= MOST_INTEGER else BigInteger()
     types: dict[type, TypeEngine[Any]] = {float: Double(), str: Words(), bool: Boolean()}
     return types[row.kind]
 
 
-#: One row per case and process. Of a finished run the first holds the blocks of all, unless others have more than
-#: blocks (folding.py). Without SQLite's rowid the rows lie in the order of their key, in which a run is read.
+#: One row per case and process. In a finished run the first row of a case holds the blocks of all its processes, unless
+#: the others have more than blocks (folding.py). Without SQLite's rowid rows are stored in the order of their key, in
+#: which a run is read.
 visits = Table(
     "visits",
     metadata,

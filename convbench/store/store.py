@@ -1,4 +1,4 @@
-"""Runs and results in a database: begin a run, append visits, finish; load it again, whole or as a line of a list."""
+"""Runs and results in a database: begin a run, append visits, finish it; load it completely or as a summary."""
 
 from __future__ import annotations
 
@@ -37,40 +37,40 @@ class Store:
 
     @classmethod
     def create(cls, url_or_path: str | None = None) -> Store:
-        """Open a database to write runs, making it and its folder where there is none. An older schema is upgraded."""
+        """Open a database to write runs; make it and its folder where there is none. An older schema is upgraded."""
         place = Place.of(url_or_path or DEFAULT)
         return cls(opening.create(place), place)
 
     @classmethod
     def change(cls, url_or_path: str | None = None) -> Store:
-        """Open a database to write that must exist. An older schema is upgraded."""
+        """Open an existing database for writing. An older schema is upgraded."""
         place = Place.of(url_or_path or DEFAULT)
         return cls(opening.open_to_change(place), place)
 
     @classmethod
     def open(cls, url_or_path: str | None = None) -> Store:
-        """Open a database to read, of this or an older schema; it must exist, and nothing needs to be writable."""
+        """Open an existing database of this or an older schema for reading. Needs no write permission."""
         place = Place.of(url_or_path or DEFAULT)
         engine, version = opening.open_to_read(place)
         return cls(engine, place, version=version)
 
     @property
     def place(self) -> str:
-        """Where the database is, in words without a password."""
+        """The path or URL of the database, without a password."""
         return str(self._place)
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file on this machine, rather than a server that may go away."""
+        """Whether it is a file on this machine, and not a server, which may become unreachable."""
         return self._place.path is not None
 
     @property
     def is_waiting(self) -> bool:
-        """Whether what is written waits elsewhere for this database: never, see waiting.py for one that may."""
+        """Whether written data wait in a file for this database: never here; see waiting.py for the class that may."""
         return False
 
     def identity(self) -> str | None:
-        """What tells this database from all others, however it is reached; None in one of schema version 1."""
+        """A unique name of this database, whatever its path or URL; None in a database of schema version 1."""
         if self._version < schema.IDENTITY_SINCE:
             return None
         with self._reading() as connection:
@@ -78,12 +78,12 @@ class Store:
             return identity
 
     def take_identity(self, identity: str | None) -> None:
-        """Have this database count as a part of another one."""
+        """Give this database the identity of another one."""
         with self._writing() as connection:
             connection.execute(update(schema.schema).values(identity=identity))
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connections to the database."""
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -99,7 +99,7 @@ class Store:
     def begin(
         self, run: Run, cases: Sequence[Case], rejections: Sequence[Rejection], writer: Writer, *, digest: str
     ) -> None:
-        """Store a new run with all its cases, still without results, and make `writer` the one that may append."""
+        """Store a new run with all its cases, without results, and make `writer` the only process that may append."""
         positions: dict[str, int] = {}
         with self._writing() as connection:
             key = connection.execute(
@@ -112,10 +112,12 @@ class Store:
     def resumable(
         self, *, digest: str, version: str, environment: Environment, host: str, git: Git | None = None
     ) -> str | None:
-        """The newest unfinished run of the same sweep, version and environment that began on this host, at the same
-        commit where it knows one, and whose writer is gone; None where there is none.
+        """The newest unfinished run that can be resumed; None where there is none.
+
+        It must have the same sweep, version, environment and host, and the same commit where it has one. Its writer
+        must have ended.
         """
-        commits = (None, git.commit if git else None)  # a run of two commits would be told as one of the first
+        commits = (None, git.commit if git else None)  # a run stores one commit, so another one must not resume it
         columns = schema.runs.c
         wanted = (
             select(schema.runs)
@@ -136,9 +138,9 @@ class Store:
         return None
 
     def take_over(self, run_id: str, writer: Writer) -> str:
-        """Go on with an unfinished run: `writer` alone may append from now on. Returns when the run began (ISO 8601).
+        """Resume an unfinished run: only `writer` may append from now on. Returns when the run began (ISO 8601).
 
-        StoreError where it is finished, or another process writes it.
+        Raises StoreError where the run is finished, or where another process writes it.
         """
         columns = schema.runs.c
         with self._writing() as connection:
@@ -149,7 +151,7 @@ class Store:
                 raise StoreError(f"run {run_id} is finished", hint="`convbench run --fresh` measures anew")
             with self._place.decoding(run_id):
                 is_free = runs.is_free(row)
-            # The condition repeats what was judged: of two processes that take over at once, one changes no row.
+            # The condition repeats the check: of two processes that take over at the same time, one changes no row.
             before = [columns[name].is_not_distinct_from(getattr(row, name)) for name in runs.writer_columns(None)]
             changed = connection.execute(
                 update(schema.runs)
@@ -168,14 +170,14 @@ class Store:
         return started_at
 
     def claim(self, run_id: str, writer: Writer) -> None:
-        """Go on with a run that `writer` writes already, after it was sent here."""
+        """Continue a run that `writer` already writes, after the run was copied to this database."""
         with self._reading() as connection:
             key = self._find(connection, run_id).key
             self._claims[run_id] = _Claim(key=key, writer=writer, positions=loading.positions(connection, key))
 
     def append(self, run_id: str, visits: Sequence[Visit]) -> None:
-        """Store visits, all or none. One that is stored already (same case and process) is replaced, so that sending
-        again what may have arrived does no harm.
+        """Store all these visits or none. A stored visit of the same case and process is replaced, so that it is safe
+        to send visits twice.
         """
         if not visits:
             return
@@ -199,7 +201,7 @@ class Store:
             connection.execute(insert(schema.visits), rows)
 
     def note_process(self, run_id: str, facts: ProcessFacts) -> None:
-        """Store what is known of a process, in place of what was known of it before."""
+        """Store the facts of a process, and replace those that are stored."""
         claim, columns = self._claim(run_id), schema.processes.c
         with self._writing() as connection:
             self._defend(connection, run_id)
@@ -209,19 +211,19 @@ class Store:
             connection.execute(insert(schema.processes), row)
 
     def finish(self, run_id: str, state: RunState, finished_at: str) -> None:
-        """Say how a run ended and let go of it: its process may live on, and another may resume what is unfinished."""
+        """Store how a run ended, and give up writing it: another process may then resume it if it is unfinished."""
         claim = self._claim(run_id)
         with self._writing() as connection:
             self._end(connection, run_id, state, finished_at, **runs.writer_columns(None))
             parts = chunks(connection, claim.key) if state is RunState.FINISHED else ()
         del self._claims[run_id]
-        with suppress(StoreError):  # what is not folded tells the same
-            for start in parts:  # one by one, for others write here too
+        with suppress(StoreError):  # visits that are not folded load the same
+            for start in parts:  # one transaction each, because other processes write here too
                 with self._writing() as connection:
                     fold(connection, claim.key, start)
 
     def note_end(self, run_id: str, state: RunState, finished_at: str) -> None:
-        """Say how a run ended and that this process wrote it, for the day when it is sent elsewhere."""
+        """Store how a run ended and keep this process as its writer, which `send` compares later."""
         with self._writing() as connection:
             self._end(connection, run_id, state, finished_at)
 
@@ -234,7 +236,7 @@ class Store:
     # ---- from one database to another
 
     def is_being_written(self, run_id: str) -> bool:
-        """Whether a process that is not known to be gone has yet to say how the run ended."""
+        """Whether the run has no end yet and its writer may still be alive."""
         with self._reading() as connection:
             columns = schema.columns(schema.runs, self._version)
             row = connection.execute(select(*columns).where(schema.runs.c.id == run_id)).one_or_none()
@@ -242,10 +244,10 @@ class Store:
                 return row is not None and row.finished_at is None and not runs.is_free(row)
 
     def send(self, run_id: str, *, to: Store) -> None:
-        """Have the other database hold all that this one holds of a run: the run itself where it is not there, visits
-        that it lacks, what is known of processes, and how the run ended. All of it or nothing, and harmless to repeat.
+        """Copy a run to the other database, in one transaction that is safe to repeat.
 
-        RunNotFoundError where it is not here, TakenOverError where another process has gone on with it there.
+        It copies the run itself, visits and facts of processes where they are missing, and how the run ended. Raises
+        RunNotFoundError where the run is not here, and TakenOverError where another process has resumed it there.
         """
         with self._reading() as here, to._writing() as there:
             every = schema.columns(schema.runs, self._version)
@@ -257,7 +259,7 @@ class Store:
     # ---- baselines
 
     def set_baseline(self, name: str, ref: str, *, set_at: str) -> Baseline:
-        """Have `name` mean the run that `ref` means now, whatever it meant before. RequestError for a bad name."""
+        """Set or change the baseline `name` to the run that `ref` refers to now. RequestError for an invalid name."""
         columns = schema.baselines.c
         checked_baseline_name(name)
         with self._writing() as connection:
@@ -269,7 +271,7 @@ class Store:
         return Baseline(name=name, run_id=run.id, set_at=set_at)
 
     def remove_baseline(self, name: str) -> None:
-        """Forget a baseline; its run stays. NotComparableError where there is none."""
+        """Remove a baseline; its run stays. NotComparableError where there is no such baseline."""
         with self._writing() as connection:
             if not connection.execute(delete(schema.baselines).where(schema.baselines.c.name == name)).rowcount:
                 raise runs.no_baseline(connection, name, self._version, self._place)
@@ -282,18 +284,18 @@ class Store:
     # ---- reading
 
     def visits(self, run_id: str) -> dict[str, list[Visit]]:
-        """All visits of a run by case id, in the order of processes; cases without any are left out. Of a finished run
-        one visit may hold the blocks of all processes.
+        """All visits of a run by case id, in the order of processes; cases without visits are left out. In a finished
+        run one visit may hold the blocks of all processes.
         """
         with self._reading() as connection, self._place.decoding(run_id):
             return loading.visits(connection, self._find(connection, run_id).key, self._version)
 
     def load(self, ref: str, *, checks: bool = True) -> Run:
-        """A run with its results: `latest` (the newest started), an id, a unique prefix of one, or a baseline, whose
-        name may stand after `baseline:`. Without `checks`, results tell how cases ended but not what checks found.
+        """A run with its results. Without `checks`, results have the status of cases but not what checks found.
 
-        Raises RunNotFoundError where there is none or where there are several, and NotComparableError where there is no
-        such baseline.
+        `ref` is `latest` (the run started last), an id, a unique prefix of one, or a baseline, with or without the
+        prefix `baseline:`. Raises RunNotFoundError where no run or several runs match, and NotComparableError where
+        there is no such baseline.
         """
         with self._reading() as connection, _garbage_collection.off():
             key = self._find(connection, ref).key
@@ -308,7 +310,7 @@ class Store:
             return runs.summaries(connection, self._version, self._place)
 
     def past(self, *, case_id: str | None = None, run_ids: Collection[str] | None = None) -> list[Run]:
-        """Runs, oldest first, with the results of one case, or of all, and little more: what `past.past` tells."""
+        """Runs, oldest first, with the results of one case or of all cases; `past.past` lists what they hold."""
         with self._reading() as connection, _garbage_collection.off():
             return past.past(connection, self._version, self._place, case_id=case_id, run_ids=run_ids)
 
@@ -321,7 +323,7 @@ class Store:
             return past.references(connection, self._place, environment, block_s)
 
     def find_case(self, ref: str) -> Case:
-        """The case whose id is `ref` or begins with it, from any run; raises RunNotFoundError."""
+        """The case whose id is or begins with `ref`, from any run; raises RunNotFoundError."""
         columns = schema.cases.c
         begins = columns.case_id.startswith(ref, autoescape=True)
         query = (
@@ -330,8 +332,9 @@ class Store:
         with self._reading() as connection, self._place.decoding(f"with case {ref}"):
             found = {row.case_id: row for row in reversed(connection.execute(query).all())}
             if len(found) != 1:
-                told = f"begins the ids of {len(found)} cases" if found else "is the id of no case"
-                raise RunNotFoundError(f"{ref!r} {told} in {self._place}", hint="`convbench export RUN` lists case ids")
+                matches = f"begins the ids of {len(found)} cases" if found else "is the id of no case"
+                hint = "`convbench export RUN` lists case ids"
+                raise RunNotFoundError(f"{ref!r} {matches} in {self._place}", hint=hint)
             row = next(iter(found.values()))
             return loading.case(row.problem, row.settings, case_id=row.case_id)
 
@@ -346,7 +349,7 @@ class Store:
         return self._claims[run_id]
 
     def _defend(self, connection: Connection, run_id: str) -> None:
-        """StoreError where another process has taken the run over. Holds the row until the transaction ends."""
+        """Raise StoreError where another process has taken the run over. Locks the row until the transaction ends."""
         claim = self._claim(run_id)
         row = connection.execute(
             select(schema.runs).where(schema.runs.c.key == claim.key).with_for_update()
@@ -358,13 +361,13 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        """One transaction that may write: all of it is stored or, after an error, nothing."""
+        """One transaction that may write; an error rolls it back."""
         with self._place.explaining(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        """One transaction that sees the database as it was at its first look."""
+        """One transaction that reads a snapshot, taken at its first query."""
         with (
             self._place.explaining(),
             self._engine.connect().execution_options(**opening.reading(self._engine), yield_per=_CHUNK) as connection,
@@ -382,7 +385,7 @@ class _Claim:
 
 
 class _GarbageCollection:
-    """Python's, switched off while anything is loaded, by however many threads."""
+    """Switches Python's garbage collection off while any thread loads a run."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -391,7 +394,9 @@ class _GarbageCollection:
 
     @contextmanager
     def off(self) -> Iterator[None]:
-        """Millions of new objects and no cycles among them: looking for cycles would cost more than reading."""
+        """Switch it off inside the block. To look for cycles among millions of new objects would take longer than
+        reading, and the objects have no cycles.
+        """
         with self._lock:
             if not self._loading:
                 self._was_enabled = gc.isenabled()

@@ -1,8 +1,8 @@
-"""A server that goes away costs nothing: what a run finds is written to a file on this disk first and sent from there.
+"""Keeps the results of a run when its database server becomes unreachable: they are first written to a local file.
 
-The file is a database of convbench with that one run, `reports/waiting/<run id>.db`, and bears the identity of the
-database that it belongs to, however that one is reached. It is removed when all has arrived. One that is left, because
-the server is still away or this process was killed, is sent by the next verb that looks.
+The file is a database of convbench with this one run, `reports/waiting/<run id>.db`. It has the identity of the
+server's database, which does not depend on its URL. The file is removed when the server has everything. If the server
+stays unreachable or this process is killed, the file stays. The next command that opens the server's database sends it.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from convbench.store.place import DEFAULT, Place
 from convbench.store.store import Store
 from convbench.store.writer import Writer
 
-#: Where runs wait for their server, and where those are put that will never be sent, below the current directory.
+#: Folders of runs that wait for their server, and of runs that will never be sent; below the current directory.
 WAITING, KEPT = Path("reports/waiting"), Path("reports/kept")
 
-#: Before a server that went away is tried again, seconds; each time twice as long, up to the second.
+#: Pause before an unreachable server is tried again, seconds. It doubles each time, up to the second number.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0
 #: How long a server may be silent between two blocks, and at the end of a run that was not interrupted, seconds.
 TRY_S, LAST_TRY_S = 2.0, 10.0
-#: The largest share of a run's time that goes to tries that fail.
+#: The largest share of a run's time that failed tries may take.
 TRIES_SHARE = 0.05
 
-#: After this time a file that was being made belongs to a process that was killed, seconds: it takes some seconds.
+#: After this time an incomplete file belongs to a process that was killed, seconds. To make a file takes some seconds.
 UNFINISHED_S = 3600.0
 
 
 def record(url_or_path: str | None, *, message: Callable[[str], None]) -> Record:
-    """Open a database to write a run, making it where there is none: a file itself, a server by way of this disk.
+    """Open a database to write a run, and make it where there is none. A server gets its data through a local file.
 
-    `message` gets a line for the user whenever results begin to wait, were sent, or still wait at the end.
+    `message` gets a line for the user when results begin to wait, when they were sent, and when they wait at the end.
     """
     store = Store.create(url_or_path)
     if store.is_file:
@@ -57,14 +57,14 @@ def record(url_or_path: str | None, *, message: Callable[[str], None]) -> Record
 
 
 def waiting_file(run_id: str) -> Path:
-    """Where a run waits while its server is away; the file exists from the run's beginning until all has arrived."""
+    """The file of a run for a server; it exists from the run's beginning until the server has everything."""
     return WAITING / f"{run_id}.db"
 
 
 def send_waiting(url_or_path: str | None, *, message: Callable[[str], None]) -> None:
-    """Send what waits on this disk for a server's database. Where nothing does, the database is not even opened.
+    """Send the runs that wait on this disk for a server's database. Where none waits, the database is not opened.
 
-    A database that refuses costs a line: whoever asks it next will hear more.
+    An error of the database only gives a line, because the command that uses the database next will report it.
     """
     if Place.of(url_or_path or DEFAULT).path is not None or not _files():
         return
@@ -80,20 +80,20 @@ def _files() -> list[Path]:
 
 
 def _send_all(server: Store, message: Callable[[str], None]) -> None:
-    """Send the runs that wait for this server, all but those that a living process is still writing."""
+    """Send the runs that wait for this server, except those that a running process is still writing."""
     identity = server.identity()
     for path in _files():
         try:
             line = _send(path, server, identity)
         except RequestError as error:
-            gone = not path.exists()  # another process has just sent it
+            gone = not path.exists()  # another process has sent it meanwhile
             line = None if gone else f"run {path.stem} waits in {path} and was not sent: {error.message}"
         if line is not None:
             message(line)
 
 
 def _send(path: Path, server: Store, identity: str | None) -> str | None:
-    """Send the run in a file, if it is this server's and nobody writes it; returns what to tell."""
+    """Send the run in a file, if it is for this server and no process writes it; returns a line for the user."""
     run_id, elsewhere = path.stem, False
     with Store.open(str(path)) as journal:
         if journal.identity() != identity or journal.is_being_written(run_id):
@@ -109,7 +109,7 @@ def _send(path: Path, server: Store, identity: str | None) -> str | None:
 
 
 def set_aside(path: Path) -> Path:
-    """Move a file to where nobody looks for what waits; returns its new path."""
+    """Move a file to the folder of runs that are never sent; returns its new path."""
     kept = KEPT / path.name
     number = 1
     while kept.exists():
@@ -126,19 +126,19 @@ def set_aside(path: Path) -> Path:
 
 
 def _remove(path: Path) -> None:
-    """Remove a database, with what a process that was killed left beside it."""
+    """Remove a database and the files of SQLite that a killed process left in its folder."""
     for file in (path, _log(path), path.with_name(f"{path.name}-shm")):
-        with suppress(OSError):  # another process was faster, or may not: then it is sent again, which does no harm
+        with suppress(OSError):  # it is removed already, or permission is missing: then it is sent again, which is safe
             file.unlink()
 
 
 def _log(path: Path) -> Path:
-    """Where SQLite keeps the newest transactions of a database until it is closed."""
+    """The file in which SQLite keeps the newest transactions of a database until it is closed."""
     return path.with_name(f"{path.name}-wal")
 
 
 def _remove_unfinished() -> None:
-    """Remove what processes left that were killed while they made a file."""
+    """Remove incomplete files of processes that were killed while they made a file."""
     for path in WAITING.glob("*.part"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > UNFINISHED_S:
@@ -146,14 +146,14 @@ def _remove_unfinished() -> None:
 
 
 class _Journaled:
-    """A run that is written to a file on this disk, and from there to a server whenever that is there."""
+    """A run that is written to a file on this disk, and from there to a server when it is reachable."""
 
     def __init__(self, server: Store, message: Callable[[str], None]) -> None:
         self._server = server
         self._message = message
         self._journal: Store | None = None
-        self._behind = False  # the server may lack something that the file has
-        self._waiting = False  # and the user was told
+        self._behind = False  # the server may lack data that the file has
+        self._waiting = False  # the same, and the user got a message about it
         self._pause_s = FIRST_PAUSE_S
         self._next_try = 0.0
 
@@ -169,7 +169,7 @@ class _Journaled:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the server does not answer, so that results wait on this disk."""
+        """Whether results wait on this disk because the server does not answer."""
         return self._waiting
 
     def resumable(
@@ -188,7 +188,7 @@ class _Journaled:
         )
         try:
             self._server.begin(run, cases, rejections, writer, digest=digest)
-        except BaseException:  # what Ctrl-C left of it on the server is a run to resume
+        except BaseException:  # after Ctrl-C the server may have the run, which can then be resumed
             self._here.close()
             _remove(waiting_file(run.id))
             raise
@@ -199,9 +199,9 @@ class _Journaled:
         return started_at
 
     def _begin_journal(self, run_id: str, writer: Writer, fill: Callable[[Store], None]) -> None:
-        """Make the file and what it begins with under another name: others must not find half of it and send that."""
+        """Make and fill the file under another name, so that no other process sends it while it is incomplete."""
         path = waiting_file(run_id)
-        if path.exists():  # of a process that we cannot know to be gone
+        if path.exists():  # its process may still be alive
             set_aside(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -229,7 +229,7 @@ class _Journaled:
     def finish(self, run_id: str, state: RunState, finished_at: str) -> None:
         self._here.note_end(run_id, state, finished_at)
         interrupted = state is RunState.INTERRUPTED
-        if not (interrupted and self._waiting):  # else whoever interrupts has waited once, and wants the end
+        if not (interrupted and self._waiting):  # else the user has already waited once and wants to stop
             self._next_try = 0.0
         try:
             answer_s = TRY_S if interrupted else LAST_TRY_S
@@ -247,7 +247,7 @@ class _Journaled:
     def _finish(self, run_id: str, state: RunState, finished_at: str) -> None:
         try:
             self._server.finish(run_id, state, finished_at)
-        except TakenOverError:  # or another verb has sent it just now, the end included
+        except TakenOverError:  # or another command has sent it meanwhile, including its end
             self._here.send(run_id, to=self._server)
 
     def visits(self, run_id: str) -> dict[str, list[Visit]]:
@@ -260,15 +260,15 @@ class _Journaled:
         return self._journal
 
     def _forward(self, run_id: str, act: Callable[[], None], *, answer_s: float) -> None:
-        """Have the server know what the file just learned, or all of it where it was away; or put that off.
+        """Send the newest data to the server, or all data of the run where it lacks some; or postpone that.
 
-        A server that is silent for `answer_s` is away. Ctrl-C puts it off to the end of the run.
+        A server that is silent for `answer_s` counts as unreachable. Ctrl-C postpones sending to the end of the run.
         """
         if self._behind:
             if time.monotonic() < self._next_try:
                 return
             act = partial(self._here.send, run_id, to=self._server)
-        self._behind = True  # until it has arrived; Ctrl-C may come in between
+        self._behind = True  # until the server has it; Ctrl-C may interrupt this
         began = time.monotonic()
         try:
             with answering_within(answer_s):
@@ -291,5 +291,5 @@ class _Journaled:
             self._message(f"the database {self._server.place} is back: what waited was sent")
 
 
-#: What a runner writes a run to.
+#: The database to which a runner writes a run.
 Record: TypeAlias = Store | _Journaled

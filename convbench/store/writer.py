@@ -1,4 +1,4 @@
-"""Which process writes a run, told so that neither a reused process id nor a reboot makes another one look like it."""
+"""Identifies the process that writes a run, so that a reused process id or a reboot cannot be mistaken for it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import psutil
 class Writer:
     """A process: host, boot, process id, and when it started.
 
-    On Linux `boot` is the kernel's boot id and `started` counts clock ticks since then, which no change of the wall
-    clock moves; elsewhere `boot` is empty and `started` is in seconds since 1970.
+    On Linux `boot` is the kernel's boot id, and `started` is in clock ticks since boot. A change of the wall clock does
+    not affect it. Elsewhere `boot` is empty and `started` is in seconds since 1970.
     """
 
     host: str
@@ -29,12 +29,12 @@ class Writer:
         """The running process."""
         pid = os.getpid()
         started = _started(pid)
-        if started is None:  # /proc hidden from its own process: then no other process can look either
+        if started is None:  # /proc is hidden from this process, so no other process can read it either
             started = 0.0
         return cls(host=socket.gethostname(), boot=_boot(), pid=pid, started=started)
 
     def is_gone(self) -> bool:
-        """Whether this process has certainly ended. Of another host's processes nothing is known: False."""
+        """Whether this process has certainly ended; False for processes of other hosts, of which nothing is known."""
         if self.host != socket.gethostname():
             return False
         return self.boot != _boot() or _started(self.pid) != self.started
@@ -47,7 +47,7 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> float | None:
-    """When the process with this id started, None where there is none; one that only waits to be reaped is none."""
+    """When the process with this id started, None where there is none. A zombie counts as none."""
     if sys.platform != "linux":
         try:
             process = psutil.Process(pid)
@@ -58,5 +58,5 @@ def _started(pid: int) -> float | None:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    state, *rest = stat[stat.rindex(b")") + 1 :].split()  # the name before may hold blanks and brackets
+    state, *rest = stat[stat.rindex(b")") + 1 :].split()  # the name before may contain spaces and brackets
     return None if state in (b"Z", b"X") else float(rest[18])  # field 22 of proc(5), starttime

@@ -1,4 +1,4 @@
-"""Cases, visits and runs to rows, and the rows of one database as another one takes them."""
+"""Converts cases, visits and runs to rows, and copies rows from one database to another."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _CHUNK = 1000
 
 
 def dumps(value: object) -> str:
-    """The JSON that is stored of a part of a run."""
+    """The JSON that is stored for a part of a run."""
     return _compact(to_json(value, defaults=False))
 
 
 def _compact(document: Json) -> str:
-    # ASCII, so that any text inside can be stored anywhere and comes back as it was.
+    # ASCII, so that every database stores any text inside and returns it unchanged.
     return json.dumps(document, separators=(",", ":"), allow_nan=False)
 
 
@@ -55,7 +55,7 @@ def run_row(run: Run, writer: Writer, digest: str) -> dict[str, object]:
 
 
 def case_rows(key: int, cases: Iterable[Case], positions: dict[str, int]) -> Iterator[dict[str, object]]:
-    """The rows of a run's cases; fills in where each case stands."""
+    """The rows of a run's cases; adds the position of each case to `positions`."""
     for position, case in enumerate(cases):
         document = to_json(case, defaults=False)
         assert isinstance(document, dict)
@@ -68,13 +68,13 @@ def case_rows(key: int, cases: Iterable[Case], positions: dict[str, int]) -> Ite
 
 
 def rejection_rows(key: int, rejections: Iterable[Rejection]) -> Iterator[dict[str, object]]:
-    """The rows of what torch would refuse in the sweep of the run with this key."""
+    """The rows of the points that torch would refuse in the sweep of the run with this key."""
     for position, rejection in enumerate(rejections):
         yield {"run_key": key, "position": position, "label": rejection.label, "reason": rejection.reason}
 
 
 def visit_row(key: int, positions: Mapping[str, int], visit: Visit) -> dict[str, object]:
-    """The row of a visit in the run with this key; StoreError where its case is none of the run's."""
+    """The row of a visit in the run with this key; StoreError where its case does not belong to the run."""
     if visit.case_id not in positions:
         raise StoreError(f"case {visit.case_id} is no case of this run")
     return {
@@ -95,20 +95,20 @@ def visit_row(key: int, positions: Mapping[str, int], visit: Visit) -> dict[str,
 
 
 def insert_all(connection: Connection, table: Table, rows: Iterator[dict[str, object]]) -> None:
-    """Store rows, however many."""
+    """Insert any number of rows, in chunks."""
     while chunk := list(itertools.islice(rows, _CHUNK)):
         connection.execute(insert(table), chunk)
 
 
 def taken_over(run_id: str) -> TakenOverError:
-    """That another process has gone on with a run."""
+    """The error that another process has resumed a run."""
     return TakenOverError(f"run {run_id} was taken over by another process", hint="end one of the two")
 
 
 def send(here: Connection, there: Connection, run: AnyRow, version: int) -> None:
-    """Have the other database hold all that this one, of a schema version, holds of a run.
+    """Copy everything of a run from this database, which has a schema version, to the other one.
 
-    TakenOverError where another process has gone on with it there.
+    Raises TakenOverError where another process has resumed the run there.
     """
     theirs = there.execute(select(schema.runs).where(schema.runs.c.id == run.id).with_for_update()).one_or_none()
     if theirs is None:
@@ -117,7 +117,7 @@ def send(here: Connection, there: Connection, run: AnyRow, version: int) -> None
         for table in (schema.rejections, schema.cases):
             insert_all(there, table, _rows_of(here, table, run.key, key, version))
     elif run.finished_at is not None and (theirs.state, theirs.finished_at) == (run.state, run.finished_at):
-        return  # it has arrived, and only nobody heard
+        return  # everything has arrived, only the confirmation was lost
     elif writer_of(theirs) != writer_of(run):
         raise taken_over(run.id)
     else:
@@ -134,13 +134,13 @@ def send(here: Connection, there: Connection, run: AnyRow, version: int) -> None
 
 
 def _rows_of(source: Connection, table: Table, key: int, new_key: int, version: int) -> Iterator[dict[str, Any]]:
-    """The rows of a run in a table as another database takes them, where the run has another key."""
+    """The rows of a run in a table, with the key that the run has in another database."""
     for row in source.execute(select(*schema.columns(table, version)).where(table.c.run_key == key)):
         yield {**row._asdict(), "run_key": new_key}
 
 
 def _send_visits(source: Connection, target: Connection, key: int, new_key: int, version: int) -> None:
-    """Copy the visits that the other side lacks, or has only as far as they were cut short."""
+    """Copy the visits that the other database lacks or has only incomplete."""
     visits = schema.visits.c
     place = (visits.position, visits.process_index)
     stored = target.execute(select(*place, visits.complete).where(visits.run_key == new_key)).all()

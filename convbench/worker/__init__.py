@@ -1,5 +1,5 @@
-"""The torch room: builds, checks and times layers in a process of its own.
+"""The worker: builds, checks and times layers in a separate process.
 
-Needs nothing but torch and the standard library, and keeps to Python 3.9 syntax, so that it can run under another
-interpreter than its conductor. It knows the conductor only through the JSON lines of `channel.py`.
+It imports only torch and the standard library and has Python 3.9 syntax, so that it can run in another interpreter than
+the conductor. It communicates with the conductor only through the JSON lines of `channel.py`.
 """

@@ -1,4 +1,4 @@
-"""The C library's malloc: whether it keeps freed memory, found out by trying, and how to have it let go of it."""
+"""The C library's malloc: tests whether it keeps freed memory, and makes it return freed memory to the system."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 
 import torch
 
-#: More than glibc is told to ask the kernel for at a time (engine/local.py), which would hide that it maps what is
-#: larger than its threshold anew for each call.
+#: More than glibc's setting for one request to the kernel (engine/local.py). A smaller size would hide that glibc maps
+#: sizes above its threshold again at each call.
 PROBE_BYTES = 72 * 2**20
 PAGE_BYTES = 4096
 
 
-#: How often the memory is taken and freed before it counts: glibc before 2.38 leaves gaps when it aligns, and finds a
-#: place that fits again only after some calls (up to ten were seen).
+#: Number of allocations before page faults are counted. glibc before 2.38 leaves gaps when it aligns, and finds a
+#: suitable place again only after some calls (up to ten were observed).
 SETTLING = 16
 COUNTED = 4
 
 
 def keeps_memory() -> bool:
-    """True where memory freed and taken again does not fault anew: a steady allocator."""
+    """Whether memory that is freed and allocated again causes no new page faults: a steady allocator."""
     for _ in range(SETTLING):
         _touch()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -31,7 +31,7 @@ def keeps_memory() -> bool:
         _touch()
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
     trim()
-    # Without a steady allocator every page faults (or every huge page, a 512th); with one, a handful at most.
+    # Without a steady allocator every page faults, or every huge page (1/512 of them). With one at most a few do.
     return faults < COUNTED * (PROBE_BYTES // PAGE_BYTES // 512)
 
 
@@ -40,9 +40,9 @@ def _touch() -> None:
 
 
 def trim() -> None:
-    """Give freed memory back to the system now, whatever malloc was told: glibc's malloc_trim, nothing elsewhere.
+    """Return freed memory to the system, whatever malloc's settings: glibc's malloc_trim; no effect elsewhere.
 
-    A steady allocator would hold what a probe or an earlier group of layers took for as long as the worker lives.
+    A steady allocator would keep the memory of a probe or of earlier layers until the worker ends.
     """
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library
@@ -50,7 +50,7 @@ def trim() -> None:
 
 
 def private_bytes() -> int | None:
-    """Bytes that this process wrote and shares with no other (proc(5)); None where the system does not tell."""
+    """Private memory that this process has written, bytes (proc(5)); None where the system does not report it."""
     try:
         lines = Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Iterations that find their operands in memory: copies taken in turn, or a buffer that fills the caches in between."""
+"""Iterations that read their operands from memory: with rotating copies, or with a buffer that fills the caches."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import torch
 from . import host
 from .layer import Layer, Operands, Step
 
-#: What is taken for the last-level cache where nothing tells its size, bytes.
+#: Assumed size of the last-level cache where it is unknown, bytes.
 UNKNOWN_CACHE_BYTES = 64 * 2**20
-#: No more is taken even where more is told: a virtual machine may see the whole host's.
+#: Largest assumed size, also where the system reports more, bytes: a virtual machine may report the host's whole cache.
 LARGEST_CACHE_BYTES = 256 * 2**20
-#: What Python and torch hold around a copy's numbers, which goes through the caches as well; bytes.
+#: Size of the Python and torch objects of a copy, which also use the caches, bytes.
 OBJECT_BYTES = 5000
-#: Copies at most: they are built in each process. Of layers of a few KiB part may stay in a large cache.
+#: Maximum number of copies, which are built in each process. Layers of a few KiB may partly stay in a large cache.
 MOST_COPIES = 8192
-#: How much more than the cache lies between two uses of the same bytes.
+#: The bytes that are read between two uses of the same operands, as a multiple of the cache's size.
 BEYOND = 2
-#: Tensors that stay in the caches and are named in a note; the others are counted.
+#: Maximum number of tensors that a note names as staying in the caches; the others are counted.
 MOST_NAMED = 3
 
 
 def rotating_step(layer: Layer, cache_bytes: int) -> Step:
-    """The layer's step on copies of its operands in turn, on a CPU: each has left the caches before its turn comes.
+    """The layer's step on rotating copies of its operands, on a CPU: a copy leaves the caches before its next use.
 
-    The results go where the allocator puts them, which is usually still in a cache.
+    The allocator chooses the memory of the results, which is usually in a cache.
     """
     own = sum(tensor.numel() * tensor.element_size() for tensor in layer.operands.tensors().values())
     count = max(2, min(MOST_COPIES, math.ceil(BEYOND * cache_bytes / (own + OBJECT_BYTES))))
@@ -38,9 +38,10 @@ def rotating_step(layer: Layer, cache_bytes: int) -> Step:
 
 
 def stays_hot(layer: Layer) -> str | None:
-    """What a reader must know of a layer whose steps rotate: tensors of the user's module that stay in the caches.
+    """A note about a layer on rotating copies: the tensors of the user's module that stay in the caches.
 
-    None where all that it reads is copied: its input, the upstream gradient, and a weight and a bias of its own.
+    None where everything that it reads is copied: its input, the upstream gradient, and its parameters `weight` and
+    `bias`.
     """
     copied = {"weight", "bias"} & layer.module._parameters.keys()
     own = [(name, tensor) for name, tensor in layer.operands.tensors().items() if name in ("weight", "bias")]
@@ -56,10 +57,10 @@ def stays_hot(layer: Layer) -> str | None:
 
 
 def _on_copy(layer: Layer) -> Step:
-    """The step on a copy of the operands; it hands the module its parameters first where forward is in the step."""
-    own: dict[str, Any] = layer.module._parameters  # what `module.weight` reads
+    """The step on a copy of the operands; where the step includes forward, it first sets the module's parameters."""
+    own: dict[str, Any] = layer.module._parameters  # the dict that `module.weight` reads
     hot = layer.operands
-    # What a module of the user's keeps elsewhere stays in the caches, as `stays_hot` tells.
+    # Other tensors of a user's module stay in the caches; `stays_hot` reports them.
     weight = _copy(hot.weight) if "weight" in own else hot.weight
     bias = _copy(hot.bias) if "bias" in own else hot.bias
     operands = Operands(_copy(hot.x), weight, bias, _copy(hot.g))
@@ -80,14 +81,14 @@ def _on_copy(layer: Layer) -> Step:
 
 
 def _copy(tensor: Any) -> Any:
-    """A copy of a tensor with its strides, a leaf that requires a gradient where the tensor does; None of None."""
+    """A copy of a tensor with its strides, as a leaf with the same `requires_grad`; None for None."""
     return None if tensor is None else tensor.detach().clone().requires_grad_(tensor.requires_grad)
 
 
 def flush(device: torch.device) -> Callable[[], None]:
-    """Fills an accelerator's caches with something else: overwrites a buffer larger than them, then reads it."""
-    told = getattr(_properties(device), "L2_cache_size", 0) or UNKNOWN_CACHE_BYTES
-    buffer = torch.empty(BEYOND * told // 4, dtype=torch.float32, device=device)
+    """A function that replaces the data in an accelerator's caches: it writes and reads a buffer larger than them."""
+    cache_bytes = getattr(_properties(device), "L2_cache_size", 0) or UNKNOWN_CACHE_BYTES
+    buffer = torch.empty(BEYOND * cache_bytes // 4, dtype=torch.float32, device=device)
 
     def fill() -> None:
         buffer.zero_()
@@ -102,5 +103,5 @@ def _properties(device: torch.device) -> object:
 
 
 def last_level_cache_bytes() -> int:
-    """The largest cache that the processor's first core tells of, within reason."""
+    """Bytes of the largest cache that the system reports for the first core, at most LARGEST_CACHE_BYTES."""
     return min(max(host.cache_sizes().values(), default=0) or UNKNOWN_CACHE_BYTES, LARGEST_CACHE_BYTES)

@@ -1,7 +1,7 @@
-"""Devices: which there are, how to wait for them, and how to time on them.
+"""Devices: which ones torch finds, how to wait for them, and how to time on them.
 
-Everything beyond the CPU goes through `torch.accelerator` and `torch.Event`, so that every backend torch knows comes
-for free; where an older torch lacks them, the backend's own module (`torch.cuda`, ...) has the same functions.
+Devices other than the CPU are used through `torch.accelerator` and `torch.Event`, which support every backend of torch.
+Where an older torch lacks these, the backend's module, for example `torch.cuda`, has the same functions.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 
 
 class AbsentError(Exception):
-    """The device is not there; the message says why."""
+    """The device is absent; the message says why."""
 
 
 def resolve(name: str) -> torch.device:
-    """The torch device a case names; `accelerator` is whatever torch finds. Raises AbsentError."""
+    """The torch device that a case names; `accelerator` is the accelerator that torch finds. Raises AbsentError."""
     if name == "cpu":
         return torch.device("cpu")
     current = _current_accelerator()
@@ -35,7 +35,7 @@ def resolve(name: str) -> torch.device:
 
 
 def describe() -> str | None:
-    """The name of the accelerator torch finds, or None."""
+    """The name of the accelerator that torch finds, or None."""
     current = _current_accelerator()
     if current is None:
         return None
@@ -58,20 +58,20 @@ def _current_accelerator() -> torch.device | None:
 
 
 def _backend(device: torch.device) -> ModuleType:
-    """`torch.accelerator`, or the backend's own module with the same functions on an older torch."""
+    """The backend's module, which in an older torch replaces `torch.accelerator`."""
     backend: ModuleType = getattr(torch, device.type)
     return backend
 
 
 def device_count(device: torch.device) -> int:
-    """How many devices of this type there are."""
+    """The number of devices of this type."""
     accelerator = getattr(torch, "accelerator", None)
     count: int = accelerator.device_count() if accelerator else _backend(device).device_count()
     return count
 
 
 class Stream:
-    """The device's queue of work as the timer needs it: mark points, wait for all, read the time between two marks."""
+    """The device's queue of work for the timer: record events, wait for all work, read the time between two events."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -85,25 +85,25 @@ class Stream:
         return event(self._device.type, enable_timing=True)
 
     def _events_work(self) -> bool:
-        """Whether this backend can tell the time between two events; some have events without elapsed_time."""
+        """Whether this backend measures the time between two events; some have events without elapsed_time."""
         try:
             first, second = self.mark(), self.mark()
             self.synchronize()
             return self.seconds_between(first, second) >= 0
-        except (RuntimeError, AttributeError, TypeError):  # what backends without such events raise
+        except (RuntimeError, AttributeError, TypeError):  # errors of backends without such events
             return False
 
     def mark(self) -> Any:
-        """Put an event into the queue behind all work launched so far."""
+        """Record an event after all work launched so far."""
         event = self._event()
         event.record(self._backend.current_stream(self._device))
         return event
 
     def synchronize(self) -> None:
-        """Return when all work launched so far is done."""
+        """Wait until all work launched so far is done."""
         self._backend.synchronize(self._device)
 
     def seconds_between(self, first: Any, second: Any) -> float:
-        """Device time between two marks; only after `synchronize`."""
+        """Device time between two events, seconds; call `synchronize` first."""
         milliseconds: float = first.elapsed_time(second)
         return milliseconds * 1e-3

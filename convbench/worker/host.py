@@ -1,6 +1,6 @@
-"""The machine this process runs on, as its operating system tells of it; None where it does not tell.
+"""The machine that this process runs on, as reported by its operating system; None where a value is unknown.
 
-The standard library alone, and nothing is imported that takes time: facts are read before torch is there, too.
+It imports only fast modules of the standard library, because it is also used before torch is imported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PROC = Path("/proc")
 
 
 def facts() -> dict[str, Any]:
-    """What stays as it is while a worker lives, and the memory that is free now; sizes in bytes."""
+    """The machine's constant properties, and the memory that is free now; sizes in bytes."""
     sizes = cache_sizes()
     return {
         "hostname": socket.gethostname(),
@@ -37,7 +37,7 @@ def facts() -> dict[str, Any]:
 
 
 def state() -> dict[str, Any]:
-    """What changes: counters since boot, and how the machine is now."""
+    """The machine's momentary state, and counters since boot."""
     return {
         "ticks": processor_ticks(),
         "throttled": throttle_events(),
@@ -47,7 +47,7 @@ def state() -> dict[str, Any]:
 
 
 def libc() -> str:
-    """The C library of this interpreter with its version, e.g. `glibc 2.36`; empty where it cannot be told."""
+    """The C library of this interpreter with its version, e.g. `glibc 2.36`; empty where it is unknown."""
     return " ".join(platform.libc_ver()).strip()
 
 
@@ -60,14 +60,14 @@ def cpu_name() -> str:
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def cache_sizes() -> dict[int, int]:
-    """Bytes of the first core's caches by their level; of two on one level, the data cache."""
+    """Bytes of the first core's caches by level; where a level has two caches, the data cache."""
     found: dict[int, int] = {}
     for folder in sorted((CPU / "cpu0/cache").glob("index*")):
         try:
@@ -86,10 +86,10 @@ def memory_total() -> int | None:
 
 
 def memory_available() -> int | None:
-    """Bytes that can still be taken, on the machine and in the control group this process lives in."""
+    """Bytes that are still available, on the machine and in the control group of this process."""
     available, total = _meminfo("MemAvailable"), _meminfo("MemTotal")
     if available is not None and total is not None and available > total:
-        available = _meminfo("MemFree")  # some containers show their own total beside the whole host's rest
+        available = _meminfo("MemFree")  # some containers report their total, but the host's available memory
     if available is None:
         available = _pages("SC_AVPHYS_PAGES")
     limit, used = _read(CGROUP / "memory.max"), _read(CGROUP / "memory.current")
@@ -100,7 +100,7 @@ def memory_available() -> int | None:
 
 
 def boost() -> bool | None:
-    """Whether the processor may run above its steady frequency."""
+    """Whether the processor may run above its base frequency."""
     no_turbo, boosting = _read(CPU / "intel_pstate/no_turbo"), _read(CPU / "cpufreq/boost")
     if no_turbo is not None:
         return no_turbo == "0"
@@ -108,22 +108,22 @@ def boost() -> bool | None:
 
 
 def processor_ticks() -> list[int] | None:
-    """Clock ticks of all cores since boot by what they did (user, nice, system, idle, iowait, irq, softirq, steal)."""
+    """Clock ticks of all cores since boot by kind: user, nice, system, idle, iowait, irq, softirq, steal."""
     stat = _read(PROC / "stat")
     return [int(word) for word in stat.splitlines()[0].split()[1:9]] if stat else None
 
 
 def throttle_events() -> int | None:
-    """How often cores were slowed down for heat since boot, and how often this control group for its quota."""
-    told = [_read(path) for path in CPU.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
+    """How often since boot cores were slowed down because of heat, plus this control group because of its quota."""
+    texts = [_read(path) for path in CPU.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
     quota = re.search(r"^nr_throttled (\d+)$", _read(CGROUP / "cpu.stat") or "", re.MULTILINE)
-    counts = [int(text) for text in told if text and text.isdigit()]
+    counts = [int(text) for text in texts if text and text.isdigit()]
     counts += [int(quota.group(1))] if quota else []
     return sum(counts) if counts else None
 
 
 def load_average() -> float | None:
-    """Processes that wanted to run, on the average of the last minute."""
+    """The average number of runnable processes during the last minute."""
     try:
         return os.getloadavg()[0]
     except (AttributeError, OSError):
@@ -131,14 +131,14 @@ def load_average() -> float | None:
 
 
 def frequency_hz() -> float | None:
-    """The cores' frequency now, on the average."""
-    told = [_read(path) for path in CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
-    khz = [int(text) for text in told if text and text.isdigit()]
+    """The present frequency of the cores, as their mean."""
+    texts = [_read(path) for path in CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
+    khz = [int(text) for text in texts if text and text.isdigit()]
     return sum(khz) / len(khz) * 1e3 if khz else None
 
 
 def _read(path: Path) -> str | None:
-    """The text of one of the system's files."""
+    """The text of a system file."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -146,13 +146,13 @@ def _read(path: Path) -> str | None:
 
 
 def _meminfo(name: str) -> int | None:
-    """Bytes that the kernel tells under this name (proc(5))."""
+    """Bytes that /proc/meminfo reports under this name (proc(5))."""
     found = re.search(rf"^{name}: +(\d+) kB$", _read(PROC / "meminfo") or "", re.MULTILINE)
     return int(found.group(1)) * 1024 if found else None
 
 
 def _pages(name: str) -> int | None:
-    """Bytes of so many pages as sysconf(3) tells under this name."""
+    """Bytes of the number of pages that sysconf(3) reports under this name."""
     try:
         count, size = os.sysconf(name), os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

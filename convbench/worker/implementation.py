@@ -1,4 +1,4 @@
-"""Names what ran: torch's backend for the layer and oneDNN's kernels, read off one untimed call."""
+"""Names the implementation of a layer, from an untimed call: torch's backend, oneDNN's or an accelerator's kernels."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .layer import Layer
 from .operators import OPERATORS
 
 UNKNOWN = "unknown"
-#: Kernels named of one call, and characters of each name.
+#: Maximum number of kernels that are named per call, and of characters of each name.
 MOST_KERNELS = 3
 LONGEST_NAME = 80
 
 
 class Ran(NamedTuple):
-    """What ran: its name, and the share of oneDNN's time that went into reorders, None where oneDNN tells nothing."""
+    """The name of the implementation, and the share of oneDNN's time in reorders; None where oneDNN reports nothing."""
 
     name: str
     reorder_share: float | None
 
 
 def implementation(layer: Layer) -> Ran:
-    """What an untimed call ran: `Mkldnn jit:avx512_core`, `Slow2d`, or `unknown` where nothing can tell."""
+    """The implementation of an untimed call: `Mkldnn jit:avx512_core`, `Slow2d`, or `unknown`."""
     share = None
     if layer.operands.x.device.type == "cpu":
-        kernels, share = told_by_onednn(_onednn_lines(layer.results))
+        kernels, share = kernels_and_reorders(_onednn_lines(layer.results))
     else:
         kernels = _profiled_kernels(layer)
     backend = _backend(layer)
@@ -40,7 +40,7 @@ def implementation(layer: Layer) -> Ran:
 
 
 def _backend(layer: Layer) -> str | None:
-    """The path torch takes for this layer; None for other modules than torch's and where torch does not tell."""
+    """The backend that torch selects for this layer; None for the user's modules and where torch does not report it."""
     spec = layer.spec
     select = getattr(torch._C, "_select_conv_backend", None)
     if not spec.is_torchs or select is None:
@@ -54,7 +54,7 @@ def _backend(layer: Layer) -> str | None:
         x = x.unsqueeze(0) if spec.batch_size is None else x
         pads = [before for before, _ in spec.pads] if spec.padding_mode == "zeros" else [0] * len(spec.pads)
         if any(before != after for before, after in spec.pads) or spec.padding_mode != "zeros":
-            # torch pads the input itself first; what remains is a convolution without padding on a larger input.
+            # torch first pads the input itself, then convolves the larger input without padding.
             shape = (*x.shape[:2], *(size + sum(pad) for size, pad in zip(x.shape[2:], spec.pads)))
             x = torch.empty(shape, dtype=dtype, device=x.device, memory_format=operator.layout(spec))
             pads = [0] * len(spec.pads)
@@ -66,7 +66,7 @@ def _backend(layer: Layer) -> str | None:
 
 
 def _onednn_lines(call: Callable[[], Any]) -> list[str]:
-    """What oneDNN writes about its primitives during `call`, caught from descriptor 1."""
+    """The lines that oneDNN writes about its primitives during `call`, captured from descriptor 1."""
     mkldnn: Any = torch.backends.mkldnn  # torch has no types for it
     if not mkldnn.is_available() or not hasattr(mkldnn, "verbose"):
         call()
@@ -88,16 +88,16 @@ def _onednn_lines(call: Callable[[], Any]) -> list[str]:
         return caught.read().decode(errors="replace").splitlines()
 
 
-def told_by_onednn(lines: list[str]) -> tuple[list[str], float | None]:
-    """The implementations of convolutions, and the share of all primitives' time that reorders took (None: no line).
+def kernels_and_reorders(lines: list[str]) -> tuple[list[str], float | None]:
+    """The implementations of convolutions, and the share of reorders in the time of all primitives (None: no line).
 
     A line reads `onednn_verbose,v1,primitive,exec,cpu,convolution,jit:avx512_core,forward_training,...,0.0231`; the
-    last field is milliseconds.
+    last field is in milliseconds.
     """
     rows = [line.split(",") for line in lines if line.startswith("onednn_verbose") and ",exec," in line]
-    told = [row for row in (row[row.index("exec") :] for row in rows) if len(row) > 4]  # a timestamp may stand before
-    kernels = [row[3] for row in told if row[2] == "convolution"]
-    times = [(row[2], _milliseconds(row[-1])) for row in told]
+    ran = [row for row in (row[row.index("exec") :] for row in rows) if len(row) > 4]  # a timestamp may precede `exec`
+    kernels = [row[3] for row in ran if row[2] == "convolution"]
+    times = [(row[2], _milliseconds(row[-1])) for row in ran]
     total = sum(time for _, time in times)
     return kernels, sum(time for kind, time in times if kind == "reorder") / total if total else None
 
@@ -110,7 +110,7 @@ def _milliseconds(text: str) -> float:
 
 
 def _profiled_kernels(layer: Layer) -> list[str]:
-    """The kernels that ran on an accelerator, the longest first, by torch's profiler; none where it tells nothing."""
+    """The kernels that ran on an accelerator, the longest first, by torch's profiler; empty where it reports none."""
     profiler = torch.profiler
     activity = getattr(profiler.ProfilerActivity, layer.operands.x.device.type.upper(), None)
     if activity is None:
@@ -129,6 +129,6 @@ def _profiled_kernels(layer: Layer) -> list[str]:
 
 
 def short_name(kernel: str) -> str:
-    """A kernel's name without return type, namespaces' arguments and spaces: what a person can read."""
+    """A kernel's name without return type, template arguments and spaces, for people."""
     name = kernel.split("<")[0].split("(")[0].strip().rpartition(" ")[2]
     return (name or kernel)[:LONGEST_NAME]

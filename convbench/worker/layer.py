@@ -1,4 +1,4 @@
-"""Builds the layer of a case with its tensors, and the very callable that is verified and timed."""
+"""Builds the layer of a case with its tensors, and the callable that is both verified and timed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Step = Callable[[], Any]
 
 
 class Operands:
-    """The tensors that one iteration works on, and the end of its graph where the direction needs one.
+    """The tensors of one iteration, and the output `y` of its graph where the direction needs one.
 
-    x has the input's shape, g the output's, weight and bias are a module's.
+    x has the input's shape, g the output's; weight and bias are those of a module.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Operands:
 
     @property
     def leaves(self) -> Tensors:
-        """What gradients are taken of."""
+        """The tensors whose gradients are computed."""
         return (self.x, self.weight) if self.bias is None else (self.x, self.weight, self.bias)
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -45,10 +45,10 @@ class Operands:
 
 
 class Layer:
-    """A layer with the operands it works on.
+    """A layer with its operands.
 
-    `step` is one iteration of the timed body, to be run within `mode`. `note` is what a reader must know about how this
-    direction is timed, or None.
+    `step` is one iteration of the timed computation, to be run within `mode`. `note` is a remark for readers about how
+    this direction is timed, or None.
     """
 
     def __init__(self, spec: Spec, device: torch.device) -> None:
@@ -72,7 +72,7 @@ class Layer:
             for parameter in (weight, bias):
                 if parameter is not None:
                     parameter.copy_(torch.randn(parameter.shape, dtype=dtype, **random) / math.sqrt(fan_in))
-        # Drawn contiguous and then converted: torch draws into channels_last nine times slower.
+        # Drawn contiguous and then converted, because torch draws nine times slower into channels_last.
         x = torch.randn(spec.input_shape, dtype=dtype, **random).contiguous(memory_format=layout)
         g = y = None
         self.begun_s = 0.0
@@ -81,7 +81,7 @@ class Layer:
             before = perf_counter()
             with self._autocast():
                 y = self.module(x)
-            # A train step begins with its forward: its first call is this one and what follows of the step.
+            # A train step begins with forward, so the first call consists of this forward and of `first_step`.
             self.begun_s = perf_counter() - before if spec.direction == "train_step" else 0.0
             g = torch.empty_like(y, requires_grad=False).copy_(torch.randn(y.shape, dtype=y.dtype, **random))
         self.operands = Operands(x, weight, bias, g)
@@ -95,7 +95,7 @@ class Layer:
         self.rebuild()
 
     def _built(self, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
-        """The module, its parameters not yet given values."""
+        """The module, with uninitialized parameters where it is torch's."""
         spec, operator = self.spec, self._operator
         channels, arguments = (spec.in_channels, spec.out_channels), operator.arguments(spec)
         if spec.is_torchs:
@@ -116,42 +116,42 @@ class Layer:
 
     @contextlib.contextmanager
     def mode(self) -> Iterator[None]:
-        """The modes of torch around iterations: gradients where the direction needs them, autocast around forward."""
+        """The modes of torch for iterations: gradients where the direction needs them, autocast for forward."""
         forward = self.spec.direction == "forward"
         with torch.set_grad_enabled(self.grad), self._autocast() if forward else contextlib.nullcontext():
             yield
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Autocast as the case asks for it. Its cache is off: each iteration casts the weight, as each step does."""
+        """The case's autocast. Its cache is off, so that each iteration casts the weight, as in training."""
         if self.spec.autocast == "none":
             return contextlib.nullcontext()
         dtype = getattr(torch, self.spec.autocast)
         return torch.autocast(self._device_type, dtype=dtype, cache_enabled=False)
 
     def rebuild(self) -> None:
-        """Build the graph anew, outside the timed stretch, after values were copied into the operands."""
+        """Build the graph again after values were copied into the operands; this is not timed."""
         self.build_graph(self.operands)
 
     def build_graph(self, operands: Operands) -> None:
-        """Run forward on these operands where the direction starts from its graph; they must be the module's."""
+        """Run forward on these operands where the direction needs its graph; they must be the module's."""
         if self.spec.direction in ("backward", "grad_input", "grad_weight") and not self._kernels_alone:
             operands.y = None
             with torch.enable_grad(), self._autocast():
                 operands.y = self.module(operands.x)
 
     def set_data(self) -> None:
-        """Give the input and the upstream gradient the values that the case is to be timed with."""
+        """Set the input and the upstream gradient to the values with which the case is timed."""
         if self.spec.data == "normal":
             return
         with torch.no_grad():
             for tensor in (self.operands.x, self.operands.g):
                 if tensor is not None:
-                    # Normal numbers this much smaller lie below the least normal one, nearly all above the last.
+                    # Normally distributed numbers times this factor are denormal, except for a few.
                     tensor.mul_(0.0 if self.spec.data == "zeros" else torch.finfo(tensor.dtype).tiny / 4)
         self.rebuild()
 
     def results(self) -> dict[str, torch.Tensor]:
-        """Run the step once; what it produced by name: output, grad_input, grad_weight, grad_bias."""
+        """Run the step once; its results by name: output, grad_input, grad_weight, grad_bias."""
         direction = self.spec.direction
         with self.mode():
             if direction == "train_step":
@@ -170,12 +170,12 @@ class Layer:
         return dict(zip(names, tensors))
 
     def use(self, operands: Operands) -> None:
-        """Make weight and bias of these operands the module's, where it keeps its own in the usual place."""
+        """Set the module's parameters `weight` and `bias`, where it has them, to those of these operands."""
         own: dict[str, Any] = self.module._parameters
         own.update({name: getattr(operands, name) for name in ("weight", "bias") if name in own})
 
     def step_on(self, operands: Operands) -> Step:
-        """One iteration of the timed body on these operands, which must be the module's while it runs."""
+        """One iteration of the timed computation on these operands, which must be the module's while it runs."""
         direction, x, g, module = self.spec.direction, operands.x, operands.g, self.module
         if direction == "forward":
             return lambda: module(x)
@@ -191,11 +191,11 @@ class Layer:
             return self._kernel_step(operands)
         leaves = operands.leaves
         wanted = {"grad_input": leaves[:1], "grad_weight": leaves[1:]}.get(direction, leaves)
-        grad: Any = torch.autograd.grad  # its types forbid None, and `operands.y` is a tensor by then
+        grad: Any = torch.autograd.grad  # its types forbid None; `operands.y` is a tensor when it is called
         return lambda: grad(operands.y, wanted, g, retain_graph=True)
 
     def _kernels_apply(self) -> bool:
-        """Whether what is timed is aten's kernel alone: torch's module, the same zeros on both sides, no casts."""
+        """Whether only aten's kernel is timed: for torch's module, equal zero padding on both sides, and no casts."""
         spec = self.spec
         symmetric = all(before == after for before, after in spec.pads)
         alike = spec.is_torchs and spec.padding_mode == "zeros" and symmetric and spec.autocast == "none"
@@ -217,7 +217,7 @@ class Layer:
         return lambda: backward(g, x, weight, *rest)
 
     def _rest_of_training(self, y: torch.Tensor) -> Step:
-        """What follows the first forward, whose result is `y`, in the first train step; to be run once."""
+        """The rest of the first train step after its forward, whose result is `y`; run it once."""
         kept: list[Any] = [y]  # torch has no types for `backward`
 
         def rest() -> None:
@@ -242,7 +242,7 @@ def _clear(operands: Operands) -> None:
         leaf.grad = None
 
 
-#: What each direction produces, in the order of reports; grad_bias only where there is a bias.
+#: The results of each direction, in the order of reports; grad_bias only where there is a bias.
 PRODUCES = {
     "forward": ("output",),
     "backward": ("grad_input", "grad_weight", "grad_bias"),
@@ -252,14 +252,14 @@ PRODUCES = {
 }
 _GRADIENTS = ("grad_input", "grad_weight", "grad_bias")
 KERNEL_ALONE = "aten.convolution_backward alone"
-#: A direction beyond those of cases: what backward computes, by its kernels alone.
+#: A direction that no case has: only the kernels of backward, without autograd.
 KERNELS = "kernels"
-#: Which gradients aten's kernel computes: of the input, and of weight and bias.
+#: Whether aten's kernel computes the gradients of (the input, weight and bias).
 _KERNEL_MASKS = {"grad_input": (True, False), "grad_weight": (False, True), KERNELS: (True, True)}
 
 
 def find_module(name: str) -> Any:
-    """What `package.module:Class` names, usually a class; raises ImportError or AttributeError with the reason."""
+    """The object that `package.module:Class` names, usually a class; raises ImportError or AttributeError."""
     path, _, attribute = name.partition(":")
     found: Any = importlib.import_module(path)
     for part in attribute.split("."):

@@ -1,4 +1,4 @@
-"""How much memory an iteration takes beyond its operands and results: kernels' scratch space and copies."""
+"""The memory of an iteration without its operands and results: scratch space and copies of kernels."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import torch
 
 from .layer import Layer
 
-#: What torch's profiler calls an allocation or, with a negative size, its end.
+#: The event in torch's profiler of an allocation or, with a negative size, of its release.
 MEMORY_EVENT = "[memory]"
 
 
 def peak_bytes(layer: Layer) -> int | None:
-    """Bytes at the peak of one iteration less its operands, graph and results; None where torch does not tell.
+    """Peak memory of one iteration without its operands, graph and results, bytes; None where torch does not report it.
 
-    Counted by torch's allocators, which serve oneDNN's scratch space and reordered copies too. An iteration before has
-    built what is kept from call to call.
+    torch's allocators count it; they also provide oneDNN's scratch space and reordered copies. A previous iteration has
+    allocated what is kept between calls.
     """
     layer.results()
     return _on_cpu(layer) if layer.operands.x.device.type == "cpu" else _on_accelerator(layer)
 
 
 def _on_cpu(layer: Layer) -> int | None:
-    """By the allocations and their ends that torch's profiler records."""
+    """From the allocations and releases that torch's profiler records."""
     try:
         with torch.autograd.profiler.profile(use_kineto=True, profile_memory=True) as profiled:
             results = layer.results()
         events: list[Any] = [e for e in profiled.kineto_results.events() if e.name() == MEMORY_EVENT]
         changes = [(event.start_ns(), event.nbytes()) for event in events]
-    except (AttributeError, TypeError):  # an older torch, whose profiler knows other words
+    except (AttributeError, TypeError):  # an older torch, whose profiler has other names
         return None
     held = peak = 0
     for _, change in sorted(changes, key=lambda found: found[0]):

@@ -1,4 +1,4 @@
-"""Two fixed pieces of work that say how noisy the machine is. They diagnose; they never enter an estimate."""
+"""Two fixed computations whose times show how noisy the machine is. They are diagnostics, and estimates ignore them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from time import perf_counter
 
 import torch
 
-#: A product that lives in the second-level cache: 324 us in quiet moments of the machine it was chosen on.
+#: Side of a matrix product that fits in the second-level cache. It took 324 us on an idle machine when it was chosen.
 COMPUTE_SIZE = 256
-#: Calls of each side of `twin_ratio`: a handful, so that one thread that waits shows.
+#: Calls of each part of `twin_ratio`: only a few, so that a waiting thread still shows in the minimum.
 TWIN_CALLS = 3
-#: A copy that reaches memory.
+#: Size of a copy that does not fit in the caches.
 MEMORY_BYTES = 64 * 2**20
 
 
 class Probes:
-    """Holds the operands, so that a probe allocates nothing."""
+    """Keeps the operands, so that a probe allocates no memory."""
 
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -33,7 +33,7 @@ class Probes:
         return perf_counter() - before
 
     def twin_ratio(self) -> float:
-        """Seconds of the compute probe with all threads over those with one, the lowest of some calls of each."""
+        """The compute probe's time with all threads divided by its time with one; each is the minimum of some calls."""
         threads = torch.get_num_threads()
         together = min(self.compute() for _ in range(TWIN_CALLS))
         torch.set_num_threads(1)
@@ -44,7 +44,7 @@ class Probes:
         return together / alone
 
     def memory(self) -> float:
-        """Seconds of one copy of 64 MiB; the first call allocates and warms up."""
+        """Seconds of one copy of 64 MiB; the first call also allocates and warms up."""
         if self._source is None or self._target is None:
             self._source = torch.zeros(MEMORY_BYTES, dtype=torch.uint8)
             self._target = torch.zeros(MEMORY_BYTES, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""What this machine can do at best: multiply-adds in a dtype, and bytes copied at many footprints."""
+"""Measures the machine's highest rates: multiply-adds in a dtype, and bytes copied at many footprints."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import torch
 
 from .operators import DEFAULT_OPERATOR
 
-#: Seconds that one candidate may take, its warm-up included: a slow one runs once.
+#: Time limit for one candidate, with its warm-up, seconds; a slow candidate runs once.
 CANDIDATE_S = 0.01
-#: A dtype whose matrix product is this much slower than float32's best is not tried further: its convolutions would
-#: take tenths of a second (float16, float64 on a CPU) and reach no more.
+#: A dtype whose matrix product is slower than float32's best by this factor is not tried further. Its convolutions
+#: would take tenths of a second (float16, float64 on a CPU) and would not be faster.
 NOT_WORTH = 3.0
 
 
 class Sizes(NamedTuple):
-    """What is tried: work far beyond what starting a kernel costs, and small enough to be tried in each process."""
+    """Sizes of the candidates: much longer than the launch of a kernel, and small enough to be run in each process."""
 
     matrix: int  # side of the square matrices
-    layers: tuple[tuple[int, int, int], ...]  # (images, channels, size) of 3x3 convolutions that kernels are good at
-    footprints: tuple[int, ...]  # bytes that a copy touches, source and target together
-    calls: int  # between two looks at the clock
+    layers: tuple[tuple[int, int, int], ...]  # (images, channels, size) of 3x3 convolutions with efficient kernels
+    footprints: tuple[int, ...]  # bytes of a copy, source and target together
+    calls: int  # calls between two readings of the clock
 
 
-#: 0.2 GFLOP each, copies from within the first cache to memory.
+#: 0.2 GFLOP each; copies of sizes from the first-level cache to memory.
 ON_CPU = Sizes(512, ((1, 128, 28), (1, 64, 56)), tuple(2**power for power in range(15, 28)), 1)
-#: 100 GFLOP each, copies to far beyond the last-level cache.
+#: 100 GFLOP each; copies of sizes up to far more than the last-level cache.
 ON_ACCELERATOR = Sizes(4096, ((32, 256, 56), (64, 128, 56)), tuple(2**power for power in range(18, 31)), 10)
 
 
 class Roof(NamedTuple):
-    """A rate, FLOP/s or bytes/s, and what reached it."""
+    """A rate in FLOP/s or bytes/s, and the computation that reached it."""
 
     kind: str
     rate: float
@@ -43,7 +43,10 @@ class Roof(NamedTuple):
 
 
 def measure_roofs(dtypes: list[str], device: torch.device, synchronize: Callable[[], None]) -> list[Roof]:
-    """A compute roof for each dtype, float32's where its own is lower, and a bandwidth roof for each footprint."""
+    """A compute roof for each dtype and a bandwidth roof for each footprint.
+
+    A dtype without a kernel gets float32's roof, and so does one with a lower rate than float32, except float64.
+    """
     sizes = ON_CPU if device.type == "cpu" else ON_ACCELERATOR
     with torch.no_grad():
         single = _compute("float32", device, synchronize, sizes)
@@ -51,7 +54,7 @@ def measure_roofs(dtypes: list[str], device: torch.device, synchronize: Callable
         for dtype in dtypes:
             own = single if dtype == "float32" else _compute(dtype, device, synchronize, sizes, single)
             if own is None or (dtype != "float64" and single is not None and own.rate < single.rate):
-                # A dtype without hardware of its own: what limits it is not the machine.
+                # The hardware does not support this dtype, so its rate is not a limit of the machine.
                 own = single and single._replace(dtype=dtype, source=f"float32, {single.source}")
             found += [own] if own else []
         return found + _bandwidth(device, synchronize, sizes)
@@ -60,7 +63,7 @@ def measure_roofs(dtypes: list[str], device: torch.device, synchronize: Callable
 def _compute(
     dtype: str, device: torch.device, synchronize: Callable[[], None], sizes: Sizes, single: Roof | None = None
 ) -> Roof | None:
-    """The best of a matrix product and some convolutions; None where the device has neither in this dtype."""
+    """The highest rate of a matrix product and some convolutions; None where the device has none in this dtype."""
     kind = getattr(torch, dtype)
     candidates: list[tuple[str, float, Callable[[], Any]]] = []
     side = sizes.matrix
@@ -74,7 +77,7 @@ def _compute(
         # `layer` is Any, as torch's types lack `to(memory_format=...)`.
         layer = layer.to(memory_format=operator.channels_last)
         x = x.to(memory_format=operator.channels_last)
-        taps = (3 * size - 2) ** rank  # of the 3**rank taps of each position, those that are not on the padding
+        taps = (3 * size - 2) ** rank  # of all positions, without the taps on the padding
         flops = 2.0 * images * channels * channels * taps
         candidates.append((f"{kernel} convolution of {channels} channels", flops, partial(layer, x)))
     best: Roof | None = None
@@ -91,7 +94,7 @@ def _compute(
 
 
 def _bandwidth(device: torch.device, synchronize: Callable[[], None], sizes: Sizes) -> list[Roof]:
-    """The rate of a copy at each footprint, bytes read and written."""
+    """The rate of a copy at each footprint, in bytes read and written per second."""
     source = torch.zeros(sizes.footprints[-1] // 2, dtype=torch.uint8, device=device)
     target = torch.zeros_like(source)
     found = []
@@ -106,7 +109,7 @@ def _bandwidth(device: torch.device, synchronize: Callable[[], None], sizes: Siz
 def _fastest(
     step: Callable[[], Any], synchronize: Callable[[], None], calls: int, limit_s: float = CANDIDATE_S
 ) -> float:
-    """Seconds of the fastest call, by groups of `calls`, at least one group after the first call."""
+    """Seconds of the fastest call, timed in groups of `calls`; at least one group after a warm-up call."""
     step()
     synchronize()
     fastest, end = float("inf"), perf_counter() + limit_s

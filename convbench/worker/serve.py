@@ -1,7 +1,7 @@
 """Answers the conductor's requests, one at a time.
 
-Requests and answers are flat JSON objects. A request that fails is answered with a status and a reason; only a broken
-process ends the worker.
+Requests and answers are JSON objects. A request that fails is answered with a status and a reason; it does not end the
+worker.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from .verify.verdict import verify
 
 NAN = math.nan
 
-#: How much of what an exception says is told, characters of its first line, and how much of it is read for that.
+#: Maximum number of characters of an exception's first line in an answer, and of its text that are read for that.
 LONGEST_REASON = 500
 MOST_READ = 100_000
-#: What of a verdict goes to the conductor as it stands.
-_TOLD = ("output_shape", "max_error", "elements", "method", "reason")
+#: The fields of a verdict that the conductor gets unchanged.
+_CHECK_FIELDS = ("output_shape", "max_error", "elements", "method", "reason")
 
-#: What allocation failures are called by the allocators below torch.
+#: Parts of the messages about failed allocations, by the allocators below torch.
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "bad_alloc", "Cannot allocate memory")
-#: What torch says where a device or dtype lacks a kernel.
+#: Parts of torch's messages that a device or dtype has no kernel.
 _ABSENT = ("not implemented for", "is not currently implemented for", "is not supported on", "does not support")
 
 
 class Prepared:
     """A layer that is ready to be timed, and the queue of its device (None: the CPU).
 
-    `step` is what is timed; `between` goes before each of its iterations untimed, where there is such a thing.
+    `step` is timed. `between`, where it is set, runs before each iteration and is not timed.
     """
 
     def __init__(self, layer: Layer, device: torch.device) -> None:
@@ -51,11 +51,11 @@ class Prepared:
         self.queue = None if device.type == "cpu" else devices.Stream(device)
         self.step = layer.step
         self.between: Callable[[], None] | None = None
-        self.results: dict[str, torch.Tensor] = {}  # on normal data, where the layer was checked and is right
-        self.normal: dict[str, torch.Tensor] = {}  # that data, where another is timed
+        self.results: dict[str, torch.Tensor] = {}  # on normal data, where the layer was checked and is correct
+        self.normal: dict[str, torch.Tensor] = {}  # the normal data, where other data are timed
 
     def go_cold(self, device: torch.device) -> str | None:
-        """From now on each iteration finds its operands in memory; what does not hold of all of them, or None."""
+        """Make each iteration read its operands from memory; returns a note about operands that are not, or None."""
         if self.queue is None:
             self.step = cold.rotating_step(self.layer, cold.last_level_cache_bytes())
             return cold.stays_hot(self.layer)
@@ -64,21 +64,21 @@ class Prepared:
 
     @property
     def timer_name(self) -> str:
-        """How its time is taken."""
+        """The clock that times it."""
         if self.queue is None:
             return "perf_counter"
         return "events" if self.queue.has_events else "synchronized wall clock"
 
 
 class Worker:
-    """The layers prepared so far, by the key the conductor gave them."""
+    """The prepared layers, by the keys that the conductor gave them."""
 
     def __init__(self) -> None:
         self._prepared: dict[int, Prepared] = {}
         self._references: dict[str, list[Prepared]] = {}  # by device
         self._settings = Settings()
         self._threads = torch.get_num_threads()
-        self._steady: set[str] = set()  # devices whose clocks have been brought to run steadily
+        self._steady: set[str] = set()  # devices whose clock frequency has become steady
         self._probes = Probes()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "describe": self.describe,
@@ -97,18 +97,18 @@ class Worker:
         }
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer to one request; never raises for what a layer does."""
+        """The answer to one request; exceptions of a layer become answers."""
         try:
             return self._operations[request["op"]](request)
-        except Exception as error:  # the layer's code may raise anything; the conductor is told what
+        except Exception as error:  # the layer's code may raise any exception; the answer reports it
             status, reason = classify(error, torchs=":" not in request.get("spec", {}).get("module", ""))
-            error.__traceback__ = None  # its frames hold the tensors of the failed layer
+            error.__traceback__ = None  # its frames keep the tensors of the failed layer
         self._prepared.pop(request.get("key", -1), None)
         gc.collect()
         return {"status": status, "reason": reason}
 
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The machine, the software and the devices this process sees; makes it what the settings ask for first."""
+        """Apply the settings, then describe the machine, the software and the devices of this process."""
         self._settings = Settings(**{name: value for name, value in request.items() if name != "op"})
         self._settings.apply()
         self._threads = torch.get_num_threads()
@@ -128,16 +128,16 @@ class Worker:
         }
 
     def host_state(self, request: dict[str, Any]) -> dict[str, Any]:
-        """How the machine is now."""
+        """The machine's momentary state."""
         return {"status": "passed", **host.state()}
 
     def find_module(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Import the user's module once, before anything is measured."""
+        """Import the user's module, before anything is measured."""
         find_module(request["module"])
         return {"status": "passed"}
 
     def prepare(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Build the layer; with `check`, prove it right and name what runs before anything is timed."""
+        """Build the layer; with `check`, verify its results and name its implementation before anything is timed."""
         spec = Spec.from_json(request["spec"])
         device = devices.resolve(spec.device)
         unsuitable = self._settings.unsuitable(spec, device)
@@ -154,13 +154,13 @@ class Worker:
             answer["precision"] = precision(device) if spec.compute_dtype == "float32" else None
             outcome = verify(layer, implementation=ran.name, precision=answer["precision"])
             prepared.results = outcome.results
-            answer["check"] = {name: getattr(outcome, name) for name in _TOLD}
+            answer["check"] = {name: getattr(outcome, name) for name in _CHECK_FIELDS}
             answer["note"] = _notes(layer.note, outcome.note)
             if outcome.reason is not None:
                 answer.update(status="failed", reason=outcome.reason)
             elif outcome.imprecise is not None:
                 answer.update(status="imprecise", reason=outcome.imprecise)
-        layer.first_step = layer.step  # the very first one held a graph of its own
+        layer.first_step = layer.step  # the first step held a separate graph
         if spec.data != "normal":
             prepared.normal = {name: tensor.detach().clone() for name, tensor in layer.operands.tensors().items()}
             layer.set_data()
@@ -172,7 +172,7 @@ class Worker:
         return answer
 
     def block(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The compute probe, then one block; `busy_s` is what warm-up and timed iterations took."""
+        """The compute probe, then one block; `busy_s` is the time of warm-up and timed iterations."""
         prepared = self._prepared[request["key"]]
         probe = self._probes.compute()
         begin = perf_counter()
@@ -192,7 +192,7 @@ class Worker:
         }
 
     def verify(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Whether the layer still gives what it gave when it was checked."""
+        """Check whether the layer still gives the same results as when it was verified."""
         prepared = self._prepared[request["key"]]
         prepared.layer.use(prepared.layer.operands)
         for name, values in prepared.normal.items():
@@ -202,7 +202,7 @@ class Worker:
         return {"status": "failed" if wrong else "passed", "reason": wrong}
 
     def _same_threads(self) -> int:
-        """The number of threads; raises RuntimeError where the layer's code has changed it, and puts it back."""
+        """The number of threads. Where the layer's code has changed it, restores it and raises RuntimeError."""
         now = torch.get_num_threads()
         if now != self._threads:
             torch.set_num_threads(self._threads)
@@ -210,7 +210,7 @@ class Worker:
         return now
 
     def peak_memory(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Bytes that one iteration takes beyond its operands and results."""
+        """Bytes that one iteration needs in addition to its operands and results."""
         return {"status": "passed", "peak_bytes": memory.peak_bytes(self._prepared[request["key"]].layer)}
 
     def compute_probe(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -234,11 +234,11 @@ class Worker:
         return {"status": "passed", "minima_s": minima, "busy_s": perf_counter() - begin}
 
     def twin(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The compute probe with all threads over its twin with one."""
+        """The compute probe's time with all threads divided by its time with one."""
         return {"status": "passed", "twin_ratio": self._probes.twin_ratio()}
 
     def roofs(self, request: dict[str, Any]) -> dict[str, Any]:
-        """What this machine can do at best in these dtypes."""
+        """The highest rates of this machine in these dtypes."""
         device = devices.resolve(request["device"])
         synchronize = devices.Stream(device).synchronize if device.type != "cpu" else lambda: None
         found = measure_roofs(request["dtypes"], device, synchronize)
@@ -246,7 +246,7 @@ class Worker:
         return {"status": "passed", "roofs": [roof._asdict() for roof in found]}
 
     def release(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Forget all layers and give their memory back."""
+        """Delete all layers and return their memory to the system."""
         self._prepared.clear()
         gc.collect()
         allocator.trim()
@@ -267,12 +267,12 @@ def serve(channel: Channel) -> None:
 
 
 def _notes(*notes: str | None) -> str | None:
-    """What a reader must know of a layer, in one line; None where there is nothing."""
+    """The notes about a layer in one line; None where there are none."""
     return "; ".join(filter(None, notes)) or None
 
 
 def classify(error: Exception, *, torchs: bool = True) -> tuple[str, str]:
-    """The status and the reason of what a layer raised; only of torch's own is it known what is not supported."""
+    """Status and reason for an exception. Only torch's layers are skipped for messages about missing support."""
     whole = _words(error)
     lines = whole.strip().splitlines()
     text = _cut(lines[0]) if lines else ""
@@ -288,16 +288,16 @@ def classify(error: Exception, *, torchs: bool = True) -> tuple[str, str]:
 
 
 def _words(error: Exception) -> str:
-    """The beginning of what an exception says of itself, by the code of whoever wrote it; nothing where that fails."""
+    """The beginning of an exception's text. The user's code may produce it, and may fail."""
     try:
         return str(error)[:MOST_READ]
     except Exception as another:
         another.__traceback__ = None
-        return f"(its text cannot be had: {_cut(str(type(another).__name__))})"
+        return f"(its text is not available: {_cut(str(type(another).__name__))})"
 
 
 def _cut(text: str) -> str:
-    """Text of a length that one can read."""
+    """The text, cut to LONGEST_REASON characters."""
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}... ({len(text):,} characters or more)"
 
 
@@ -306,7 +306,7 @@ def _torch_oom() -> Any:
 
 
 def _onednn_version() -> str | None:
-    """Return oneDNN's version from torch's build text, e.g. `3.12.0`."""
+    """OneDNN's version from torch's build configuration, e.g. `3.12.0`."""
     for line in torch.__config__.show().splitlines():
         if "MKL-DNN" in line or "oneDNN" in line:
             words = [word for word in line.replace(",", " ").split() if word[:1] == "v" and word[1:2].isdigit()]

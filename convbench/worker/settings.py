@@ -1,6 +1,6 @@
-"""Settings of the whole process, and which of them mean nothing to a case.
+"""Settings of the whole process, and why one of them may not apply to a case.
 
-torch 2.9 has `fp32_precision` per backend; before there was a switch for TF32 alone.
+torch 2.9 has `fp32_precision` per backend; earlier versions have only a switch for TF32.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import torch
 from .spec import Spec
 
 DEFAULT = "default"
-#: What torch's own word for "nothing was set" comes to: the full precision of IEEE 754.
+#: torch's word for "not set" -> the precision that it then uses, the full precision of IEEE 754.
 _UNSET = {"none": "ieee"}
 
 
 class Settings(NamedTuple):
-    """What a worker is told once, before its first layer. `threads` None is torch's default."""
+    """Settings that a worker gets once, before its first layer. `threads` None is torch's default."""
 
     threads: int | None = None
     fp32_precision: str = DEFAULT
@@ -26,7 +26,7 @@ class Settings(NamedTuple):
     cudnn_benchmark: bool = False
 
     def apply(self) -> None:
-        """Make this process so."""
+        """Apply the settings to this process."""
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         if self.fp32_precision != DEFAULT:
@@ -37,7 +37,7 @@ class Settings(NamedTuple):
             torch.backends.cudnn.benchmark = True
 
     def unsuitable(self, spec: Spec, device: torch.device) -> str | None:
-        """Why one of the settings of a case means nothing there; None where all do."""
+        """Why one of the settings does not apply to a case; None where all do."""
         if spec.autocast != "none" and spec.dtype in ("float64", spec.autocast):
             return f"autocast to {spec.autocast} leaves a {spec.dtype} layer alone"
         if self.cudnn_benchmark and device.type != "cuda":
@@ -53,7 +53,7 @@ class Settings(NamedTuple):
 
 
 def precision(device: torch.device) -> str | None:
-    """How torch computes float32 convolutions on this device: ieee, tf32 or bf16; None where it does not tell."""
+    """The precision of torch's float32 convolutions on this device: ieee, tf32 or bf16; None where it is unknown."""
     backend = _convolutions(device.type)
     if backend is not None:
         return _UNSET.get(backend.fp32_precision, str(backend.fp32_precision))
@@ -63,14 +63,14 @@ def precision(device: torch.device) -> str | None:
 
 
 def _convolutions(device_type: str) -> Any:
-    """The switch that torch has for the convolutions of this device, None where it has none."""
+    """Torch's switch for the convolutions of this device, None where it has none."""
     name = {"cpu": "mkldnn", "cuda": "cudnn"}.get(device_type)
     switch = getattr(getattr(torch.backends, name, None), "conv", None) if name else None
     return switch if hasattr(switch, "fp32_precision") else None
 
 
 def _set_precision(wanted: str) -> None:
-    """Ask every backend; one that cannot keeps its own, which `unsuitable` then finds."""
+    """Set every backend's precision. A backend that does not support it keeps its own; `unsuitable` reports that."""
     switches = [switch for switch in map(_convolutions, ("cpu", "cuda")) if switch is not None]
     for switch in switches:
         with contextlib.suppress(RuntimeError):

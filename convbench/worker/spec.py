@@ -1,18 +1,18 @@
-"""What a worker is asked to build and to time: the JSON of a request, typed."""
+"""The layer of a request with types: what a worker builds and times."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-#: Every integer of so many bits is exact in a dtype.
+#: Integers with this number of bits are exact in a dtype.
 SIGNIFICANT_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
 
 
 class Spec(NamedTuple):
-    """What to build. Every size comes from the conductor's own formulas, so that the check holds torch against them.
+    """What to build. Sizes come from the conductor's formulas, so that the check compares torch's sizes with them.
 
     `operator` names the layer in torch whose arguments the module takes, and whose results it must give. `pads` are
-    (before, after) for each spatial dimension, `padding` is what the constructor is given. Shapes are those of torch's
+    (before, after) for each spatial dimension; `padding` is the constructor's argument. Shapes are those of torch's
     layer: batch, channels and spatial dimensions, without the batch where `batch_size` is None.
     """
 
@@ -43,22 +43,22 @@ class Spec(NamedTuple):
 
     @property
     def is_torchs(self) -> bool:
-        """Whether the module is torch's own: one of the user's is `package.module:Class`."""
+        """Whether the module is torch's; a module of the user is `package.module:Class`."""
         return ":" not in self.module
 
     @property
     def compute_dtype(self) -> str:
-        """The dtype that the kernels compute in, and the output's."""
+        """The dtype that the kernels compute in, which is also the output's."""
         return self.dtype if self.autocast == "none" else self.autocast
 
     @property
     def coarsest_dtype(self) -> str:
-        """Of the dtypes that numbers of this layer pass through the one that holds the fewest integers."""
+        """The dtype with the fewest significant bits among those of this layer."""
         return min(self.dtype, self.compute_dtype, key=SIGNIFICANT_BITS.__getitem__)
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Spec:
-        """The spec of a request: JSON's lists become tuples."""
+        """The spec of a request, with tuples instead of JSON's lists."""
         return cls(**{name: _tuples(value) for name, value in fields.items()})
 
 

@@ -1,7 +1,7 @@
-"""`python start.py CONDUCTOR_PID MEMORY_LIMIT [FOLDER ...]`: starts a worker under any interpreter.
+"""`python start.py CONDUCTOR_PID MEMORY_LIMIT [FOLDER ...]`: starts a worker in any interpreter.
 
-The interpreter need not have convbench: this file makes the conductor's own copy importable, and nothing that lies
-beside it.
+The interpreter need not have convbench installed: this file makes the conductor's copy importable, but no other package
+in the same folder.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Take this file's folder off the module path, then become `python -m convbench.worker`."""
+    """Remove this file's folder from the module path, then run `python -m convbench.worker` in this process."""
     own = Path(__file__).resolve().parent
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != own]
     folder = own.parent

@@ -1,8 +1,8 @@
 """Times one block: untimed warm-up, then samples until the block is full, with garbage collection off.
 
-A sample is one iteration, or as many as the clock needs to be trusted. The CPU is timed by its own clock around each
-sample; an accelerator by events around groups of iterations, with one wait for the device at the end of the block and
-the clock read only after it.
+A sample is one iteration, or as many as the clock's resolution needs. On a CPU the clock is read around each sample. On
+an accelerator events are recorded around groups of iterations. The device is awaited once at the end of the block, and
+the events' times are read after that.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from typing import Any, Callable, NamedTuple, Protocol
 
 Step = Callable[[], Any]
 
-#: Shortest sample on a CPU, seconds: perf_counter_ns costs 50 ns and the loop as much, which is 1 % of 10 us.
+#: Shortest sample on a CPU, seconds: perf_counter_ns takes 50 ns and the loop as much, together 1 % of 10 us.
 SHORTEST_SAMPLE_S = 10e-6
-#: Shortest group between two events on an accelerator, seconds: events resolve about 0.5 us.
+#: Shortest group between two events on an accelerator, seconds: the resolution of events is about 0.5 us.
 SHORTEST_GROUP_S = 50e-6
-#: Warm-up before a block: so many iterations and so many seconds, one iteration if that is longer than the last.
+#: Warm-up before a block: at least this number of iterations and of seconds, or one iteration above the last value.
 WARMUP_ITERATIONS = 2
 WARMUP_S = 3e-3
 WARMUP_ONCE_S = 10e-3
-#: An accelerator's clock is steady when so many groups of so many seconds agree within this ratio; seconds spent on it
-#: at most. Boost clocks follow load and temperature within some hundred milliseconds.
+#: An accelerator's clock frequency is steady when this number of groups of this duration agree within this ratio. The
+#: last value limits the seconds spent on it. Boost clocks follow load and temperature within a few hundred ms.
 STEADY_GROUPS = 4
 STEADY_GROUP_S = 0.02
 STEADY_RATIO = 0.01
 STEADY_LIMIT_S = 1.0
-#: Events of one block at most: each costs a little memory and launch time.
+#: Maximum number of events of one block: each needs some memory and launch time.
 MOST_GROUPS = 2000
 
 
@@ -55,7 +55,7 @@ class Queue(Protocol):
     has_events: bool
 
     def mark(self) -> Any:
-        """Put an event into the queue."""
+        """Record an event in the queue."""
 
     def synchronize(self) -> None:
         """Wait until the queue is empty."""
@@ -65,7 +65,7 @@ class Queue(Protocol):
 
 
 def first_call(step: Step, queue: Queue | None) -> float:
-    """Seconds of one iteration, until its work is done."""
+    """Seconds of one iteration until its work is done."""
     before = perf_counter_ns()
     step()
     if queue:
@@ -74,7 +74,7 @@ def first_call(step: Step, queue: Queue | None) -> float:
 
 
 def steady_clock(step: Step, queue: Queue) -> None:
-    """Keep a device busy until its clock is steady: some groups in a row take as long, or the time for it is over."""
+    """Keep a device busy until its clock is steady, so that successive groups take equal times, or until time is up."""
     calls = _group(STEADY_GROUP_S, warm_up(step, queue))
     end = perf_counter_ns() + int(STEADY_LIMIT_S * 1e9)
     spent: list[int] = []
@@ -92,7 +92,8 @@ def steady_clock(step: Step, queue: Queue) -> None:
 def warm_up(step: Step, queue: Queue | None) -> float:
     """Run untimed iterations; returns the seconds of the fastest one, the first estimate of an iteration.
 
-    The last one may have been interrupted, and would have samples made of fewer iterations than the clock can tell.
+    Another one may have been interrupted. With its longer time samples would have too few iterations for the clock's
+    resolution.
     """
     begin = perf_counter_ns()
     done, fastest = 0, float("inf")
@@ -112,9 +113,9 @@ def warm_up(step: Step, queue: Queue | None) -> float:
 def time_block(
     step: Step, seconds: float, queue: Queue | None = None, between: Callable[[], None] | None = None
 ) -> Timing:
-    """Warm up, then time iterations for `seconds`, one sample at least.
+    """Warm up, then time iterations for `seconds`, at least one sample.
 
-    `between` is queued before each iteration and not timed; only with a queue.
+    `between` is queued before each iteration and not timed; it needs a queue.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -161,7 +162,7 @@ def _time_on_cpu(step: Step, seconds: float, estimate: float) -> Timing:
 
 
 def _time_with_events(step: Step, seconds: float, estimate: float, queue: Queue) -> Timing:
-    """Groups of iterations between events; the estimate includes a wait, so a cheap group settles the group's size."""
+    """Time groups of iterations between events. The estimate includes a wait, so a short group gives a better one."""
     probe = _group(SHORTEST_GROUP_S, estimate)
     first = queue.mark()
     for _ in repeat(None, 4 * probe):
@@ -186,9 +187,9 @@ def _time_with_events(step: Step, seconds: float, estimate: float, queue: Queue)
 
 
 def _time_each(step: Step, seconds: float, queue: Queue, between: Callable[[], None]) -> Timing:
-    """Each iteration alone, `between` before it: by a pair of events, or by the clock around a wait.
+    """Time each iteration separately, after `between`: with a pair of events, or with the clock around a wait.
 
-    What goes on in between counts into the block's length.
+    The time of `between` counts as part of the block's duration.
     """
     before = perf_counter_ns()
     between()
@@ -217,7 +218,7 @@ def _time_each(step: Step, seconds: float, queue: Queue, between: Callable[[], N
 
 
 def _time_synchronized(step: Step, seconds: float, estimate: float, queue: Queue) -> Timing:
-    """Wall clock around groups, each waited for: where the backend has no events that tell the time."""
+    """Time groups with the wall clock, with a wait after each, where the backend has no events that measure time."""
     per_group = _group(SHORTEST_GROUP_S, estimate)
     samples = []
     faults = _minor_faults()
@@ -235,7 +236,7 @@ def _time_synchronized(step: Step, seconds: float, estimate: float, queue: Queue
 
 
 def _group(shortest_s: float, estimate_s: float) -> int:
-    """Iterations a sample needs to last `shortest_s`."""
+    """The number of iterations that a sample needs to last `shortest_s`."""
     return max(1, -int(-shortest_s // estimate_s))
 
 
@@ -257,7 +258,7 @@ def _summary(samples_s: list[float], per_sample: int, faults: int, host_s: float
 
 
 def _quantile(ordered: list[float], fraction: float) -> float:
-    """Linear interpolation between order statistics, as numpy's default."""
+    """Linear interpolation between order statistics, numpy's default."""
     position = fraction * (len(ordered) - 1)
     below = int(position)
     above = min(below + 1, len(ordered) - 1)

@@ -159,7 +159,7 @@ def test_a_worker_answers_with_every_fact() -> None:
 ADDED = [
     (
         "model/result.py",
-        "\n\n#: The facts of a case that are one value each.",
+        "\n\n#: The facts of a case that are single values, unlike `check`.",
         """    kernel_calls: int | None = field(
         default=None, metadata=fact("kernel calls", "kernels that an iteration calls", since=3)
     )

@@ -10,7 +10,7 @@ import torch
 from convbench.engine.client import spec
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction, Problem
-from convbench.worker.implementation import implementation, short_name, told_by_onednn
+from convbench.worker.implementation import implementation, kernels_and_reorders, short_name
 from convbench.worker.layer import Layer
 from convbench.worker.spec import Spec
 
@@ -22,15 +22,15 @@ CREATED = "onednn_verbose,v1,primitive,create:cache_miss,cpu,convolution,ref,for
 
 
 def test_kernels_and_the_share_of_reorders_are_read_off_onednns_lines() -> None:
-    kernels, share = told_by_onednn(["hello", REORDER, CREATED, CONVOLUTION, REORDER + "x"])
+    kernels, share = kernels_and_reorders(["hello", REORDER, CREATED, CONVOLUTION, REORDER + "x"])
     assert kernels == ["brg_conv_fwd:avx512_core"]
     assert share == pytest.approx(1.5 / 6.0), "a time that is no number counts nothing"
     stamped = CONVOLUTION.replace("v1,primitive", "v1,1732501.25,primitive")
-    assert told_by_onednn([stamped]) == (["brg_conv_fwd:avx512_core"], 0.0)
+    assert kernels_and_reorders([stamped]) == (["brg_conv_fwd:avx512_core"], 0.0)
 
 
 def test_without_a_line_nothing_is_known() -> None:
-    assert told_by_onednn(["a layer that prints"]) == ([], None)
+    assert kernels_and_reorders(["a layer that prints"]) == ([], None)
 
 
 def test_a_kernels_name_is_what_a_person_can_read() -> None:

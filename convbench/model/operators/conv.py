@@ -1,6 +1,6 @@
-"""Convolutions of any number of spatial dimensions: shapes, what torch refuses, work counted.
+"""Convolutions of any number of spatial dimensions: shapes, what torch refuses, and the amount of work.
 
-Each operator's own data is in its file. Nothing here depends on how a layer is run.
+The data of each operator are in its file. Nothing here depends on how a layer is run.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Convolution:
 
     @property
     def rank(self) -> int:
-        """How many spatial dimensions it has."""
+        """The number of spatial dimensions."""
         return len(self.dimensions)
 
     @property
     def list_form(self) -> str:
-        """How a sweep gives a number for each dimension: in names, in brackets."""
+        """The form of a number for each dimension in a sweep: `[height, width]`."""
         return f"[{', '.join(self.dimensions)}]"
 
     def output_size(self, p: ProblemSettings) -> tuple[int, ...]:
@@ -39,17 +39,17 @@ class Convolution:
         return (p.out_channels, p.in_channels // p.groups, *p.kernel_size)
 
     def multiply_adds(self, p: ProblemSettings) -> int:
-        """Multiply-adds of one forward pass, real taps only.
+        """Multiply-adds of one forward pass.
 
-        Taps on zero padding are not counted, as in oneDNN's benchdnn; other padding modes multiply real numbers there.
+        Taps on padding with zeros are not counted, as in oneDNN's benchdnn. With other padding modes all taps count.
         """
         channels = (p.batch_size or 1) * p.out_channels * (p.in_channels // p.groups)
         return channels * _taps(_geometry(p), p.padding_mode)
 
     def refusal(self, p: ProblemSettings) -> str | None:
-        """Why torch would refuse this layer on its input, in plain words; None where it would run it.
+        """Why torch would refuse this layer on its input; None where torch would run it.
 
-        The order is torch's: the constructor's complaints first, then those of the first call.
+        The order is torch's: the constructor's errors first, then those of the first call.
         """
         for name, channels in (("in_channels", p.in_channels), ("out_channels", p.out_channels)):
             if channels % p.groups:
@@ -64,7 +64,7 @@ class Convolution:
         return f"channels_last needs a batch: an unbatched image has {image} dimensions, the format {batch}"
 
 
-# The geometry of few layers is that of many: channels and batch do not enter it.
+# Results are cached by geometry: it does not include channels and batch, so many layers share one.
 
 _Sides = tuple[int, ...]
 _Geometry = tuple[_Sides, _Sides, _Sides, _Sides | PaddingWord, _Sides]
@@ -76,7 +76,7 @@ def _geometry(p: ProblemSettings) -> _Geometry:
 
 @lru_cache(maxsize=1024)
 def half_padding(kernel_size: tuple[int, ...], dilation: tuple[int, ...] | None = None) -> tuple[int, ...]:
-    """What `half` stands for: dilation * (kernel_size - 1) // 2; at stride 1 odd kernels keep the input's size."""
+    """The padding `half`: dilation * (kernel_size - 1) // 2; at stride 1 odd kernels keep the input's size."""
     each = dilation or (1,) * len(kernel_size)
     return tuple(d * (k - 1) // 2 for k, d in zip(kernel_size, each, strict=True))
 
@@ -110,7 +110,7 @@ def _output_size(geometry: _Geometry) -> _Sides:
 
 @lru_cache(maxsize=4096)
 def _taps(geometry: _Geometry, mode: PaddingMode) -> int:
-    """How many (output, tap) pairs of one channel are work."""
+    """The number of (output, tap) pairs of one channel that count as work."""
     input_size, kernel_size, stride, padding, dilation = geometry
     outputs = _output_size(geometry)
     if mode is not PaddingMode.ZEROS:
@@ -141,7 +141,7 @@ def _refusal(geometry: _Geometry, mode: PaddingMode, dimensions: tuple[str, ...]
 
 
 def real_taps(size: int, out: int, kernel: int, stride: int, dilation: int, before: int) -> int:
-    """How many (output, tap) pairs along one dimension read the input and not the padding before or after it."""
+    """The number of (output, tap) pairs along one dimension that read the input and not the padding."""
     if out < 1:
         return 0
     below = [_pairs_below(end, out, kernel, stride, dilation) for end in (before, before + size)]
@@ -149,9 +149,12 @@ def real_taps(size: int, out: int, kernel: int, stride: int, dilation: int, befo
 
 
 def _pairs_below(end: int, out: int, kernel: int, stride: int, dilation: int) -> int:
-    """How many (output, tap) pairs have output * stride + tap * dilation < end. No loop: a kernel may be 2**31 wide."""
-    whole = min(kernel, max(0, -(((out - 1) * stride - end) // dilation)))  # the taps that are below with all outputs
-    some = min(kernel, max(0, -(-end // dilation)))  # those that are below with one at least
+    """The number of (output, tap) pairs with output * stride + tap * dilation < end.
+
+    It has no loop, because a kernel may be 2**31 wide.
+    """
+    whole = min(kernel, max(0, -(((out - 1) * stride - end) // dilation)))  # the taps that are below for all outputs
+    some = min(kernel, max(0, -(-end // dilation)))  # the taps that are below for at least one output
     first = end - (some - 1) * dilation + stride - 1  # ceil(n / stride) is (n + stride - 1) // stride
     return out * whole + _floor_sum(some - whole, dilation, first, stride)
 
@@ -159,7 +162,7 @@ def _pairs_below(end: int, out: int, kernel: int, stride: int, dilation: int) ->
 def _floor_sum(count: int, factor: int, first: int, divisor: int) -> int:
     """The sum of (factor * i + first) // divisor over i from 0 to count - 1.
 
-    By the steps of Euclid's algorithm, as `floor_sum` of the AtCoder Library does it.
+    Uses the steps of Euclid's algorithm, like `floor_sum` of the AtCoder Library.
     """
     total = 0
     while True:

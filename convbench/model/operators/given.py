@@ -1,17 +1,17 @@
-"""What an operator is given: the settings of a problem, in the names of torch's layers. Formulas stand in conv.py."""
+"""The settings of a problem, in the names of torch's layers. The formulas are in conv.py."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-#: Words for numbers that follow from the rest of a layer: `padding: half` and `groups: depthwise`, as many as channels.
+#: Words for numbers that follow from other settings: `padding: half`, and `groups: depthwise` (as many as channels).
 HALF = "half"
 DEPTHWISE = "depthwise"
 
 
 class PaddingMode(StrEnum):
-    """What lies around the input, torch's `padding_mode`."""
+    """How the padding is filled, torch's `padding_mode`."""
 
     ZEROS = "zeros"
     REFLECT = "reflect"
@@ -20,14 +20,14 @@ class PaddingMode(StrEnum):
 
 
 class PaddingWord(StrEnum):
-    """Paddings that stay words: torch runs other code for them than for the same numbers."""
+    """Paddings that are kept as words, because torch runs other code for them than for the same numbers."""
 
     SAME = "same"
     VALID = "valid"
 
 
 class PerDimension(tuple[int, ...]):
-    """A default that holds for each spatial dimension."""
+    """A default for each spatial dimension."""
 
     __slots__ = ()
 
@@ -36,7 +36,7 @@ ONE_EACH, ZERO_EACH = PerDimension([1]), PerDimension([0])
 
 
 def default_for(rank: int, default: object) -> object:
-    """The default of a problem with so many spatial dimensions."""
+    """The default for a problem with `rank` spatial dimensions."""
     return default * rank if isinstance(default, PerDimension) else default
 
 
@@ -57,7 +57,7 @@ class ProblemSettings:
     batch_size: int | None = 1
 
     def __post_init__(self) -> None:
-        # Not a loop over names: of 100,000 layers it would take a tenth of what planning takes.
+        # Not a loop over names: for 100,000 layers a loop would take a tenth of the time of planning.
         if self.stride is ONE_EACH:
             object.__setattr__(self, "stride", (1,) * self.rank)
         if self.padding is ZERO_EACH:
@@ -67,5 +67,5 @@ class ProblemSettings:
 
     @property
     def rank(self) -> int:
-        """How many spatial dimensions the layer has."""
+        """The number of spatial dimensions of the layer."""
         return len(self.kernel_size)

@@ -1,8 +1,8 @@
-"""From an older schema to the present one, a step per version, each written once and never changed.
+"""Migrations from older schemas to the present one, one step per version; a released step is never changed.
 
-The steps are Alembic's operations. Which version a database has stands in its own table `convbench_schema`, where every
-convbench looks, the first release too; a second table of Alembic's could say something else. Imported only when a
-database is upgraded: a start need not wait for Alembic.
+The steps are Alembic's operations. The version of a database is in its table `convbench_schema`, which every release of
+convbench reads. Alembic's version table is not used, because the two could disagree. This module is imported only when
+a database is upgraded, so that other commands do not wait for the import of Alembic.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from sqlalchemy import Column, Connection
 from convbench.store import schema
 from convbench.store.migrations import v2_git_and_baselines
 
-#: What leads to each version from the one before, but for the columns of facts.
+#: The migration to each version from the one before, except for the columns of facts.
 STEPS: Mapping[int, Callable[[Operations], None]] = {
     2: v2_git_and_baselines.upgrade,
 }
 
 
 def upgrade(connection: Connection, found: int) -> None:
-    """Take the tables from version `found` to the newest, inside the transaction that `connection` is in."""
+    """Change the tables from version `found` to the newest, inside the transaction of `connection`."""
     operations = Operations(MigrationContext.configure(connection))
     for version in range(found + 1, schema.VERSION + 1):
         if version in STEPS:

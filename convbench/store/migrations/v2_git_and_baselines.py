@@ -1,4 +1,4 @@
-"""Version 2: what was checked out where a run was started, named baselines, the database's own identity."""
+"""Version 2: the commit that was checked out where a run was started, named baselines, the database's identity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import Boolean, Column, ForeignKeyConstraint, Integer, PrimaryKe
 
 
 def upgrade(operations: Operations) -> None:
-    """Version 1 to 2. Older runs have no commit; the identity is made up here."""
+    """Version 1 to 2. Older runs have no commit; the identity is created here."""
     words = Text().with_variant(Text(collation="C"), "postgresql")
     operations.add_column("convbench_schema", Column("identity", words))
     operations.execute(update(table("convbench_schema", column("identity"))).values(identity=uuid.uuid4().hex))

@@ -1,6 +1,6 @@
-"""Operators: what a worker builds, calls and holds results against, a file each, as in model/operators/.
+"""Operators: how a worker builds and calls them, and the reference for their results; one file each.
 
-To add one: its file, and its line in `OPERATORS`.
+They correspond to model/operators/. To add one, add its file and its line in `OPERATORS`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from .conv import Convolution
 from .conv2d import CONV2D
 
-#: The operators by the names of their classes in torch, which a request gives.
+#: The operators by the names of their classes in torch, which requests use.
 OPERATORS: Mapping[str, Convolution] = {"torch.nn.Conv2d": CONV2D}
-#: What a machine's best is measured with.
+#: The operator with which roofs are measured.
 DEFAULT_OPERATOR = CONV2D

@@ -1,4 +1,4 @@
-"""What torch's convolutions share: how a layer of one is made and called, and what it must give."""
+"""What torch's convolutions share: how a layer is made and called, and the reference for its results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .reference import Correlation, Geometry, geometry
 
 
 class Reference:
-    """What a convolution must give on its operands; all tensors have a batch dimension and lie on the CPU.
+    """The correct results of a convolution; all tensors have a batch dimension and are on the CPU.
 
     `output_taps` and `input_taps` are the coordinates that the output and the gradient of the input read.
     """
@@ -29,22 +29,22 @@ class Reference:
         return weight
 
     def weight(self, filters: Tensor) -> Tensor:
-        """Filters as the module's weight."""
+        """The module's weight from filters."""
         return filters
 
     def pair(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """(held, read): the tensors whose channels the weight's first and second dimension count.
 
-        The weight's gradient adds up products of both: of each position of `held` with what a tap reads of `read`.
+        The weight's gradient sums products of both: each position of `held` times the element of `read` at a tap.
         """
         return g, x
 
     def output(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Correlation:
-        """The output of x."""
+        """The output for the input x."""
         return Correlation(x, self._grouped(weight).transpose(1, 2), bias, self.output_taps)
 
     def grad_input(self, g: Tensor, weight: Tensor) -> Correlation:
-        """The gradient with respect to the input, of the upstream gradient g."""
+        """The gradient with respect to the input, for the upstream gradient g."""
         return Correlation(g, self._grouped(weight), None, self.input_taps)
 
     def _grouped(self, weight: Tensor) -> Tensor:
@@ -54,14 +54,14 @@ class Reference:
 
 @dataclass(frozen=True)
 class Convolution:
-    """One of torch's convolution layers: its class, its spatial dimensions, and its format with the channels last."""
+    """One of torch's convolution layers: its class, its number of spatial dimensions, and its channels-last format."""
 
     layer: type[torch.nn.Module]
     rank: int
     channels_last: torch.memory_format
 
     def arguments(self, spec: Spec) -> dict[str, Any]:
-        """What the constructor is given beyond its channels."""
+        """The constructor's arguments after the channels."""
         names = ("kernel_size", "stride", "padding", "dilation", "groups", "bias", "padding_mode")
         return {name: getattr(spec, name) for name in names}
 
@@ -70,14 +70,14 @@ class Convolution:
         return self.channels_last if spec.memory_format == "channels_last" else torch.contiguous_format
 
     def aten(self, spec: Spec, pads: list[int]) -> tuple[Any, ...]:
-        """What torch's kernels take after their tensors, with this padding on both sides.
+        """The arguments of torch's kernels after their tensors, with this padding on both sides.
 
-        Stride, padding, dilation, whether transposed, output padding, groups.
+        They are stride, padding, dilation, whether transposed, output padding, groups.
         """
         return list(spec.stride), pads, list(spec.dilation), False, [0] * len(pads), spec.groups
 
     def reference(self, spec: Spec) -> Reference:
-        """What a layer must give."""
+        """The reference for a layer's results."""
         shape = geometry(
             input_size=spec.input_shape[-self.rank :],
             output_size=spec.output_shape[-self.rank :],

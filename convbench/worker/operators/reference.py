@@ -1,11 +1,11 @@
-"""Sums over the taps of a kernel, computed on the CPU without torch's convolution, and checksums of all of them.
+"""Sums over the taps of a kernel, computed on the CPU without torch's convolution, and checksums of whole results.
 
-Everything rests on one table per axis, `taps[m, t, o]`: the coordinate of the source that tap t of the kernel reads for
-coordinate o of the result, -1 where it reads a padding zero. Every padding mode is such a table, and so is the gradient
-with respect to the input, whose source is the upstream gradient: there several (m) output coordinates can meet in one.
+The basis is one table per axis, `taps[m, t, o]`. For coordinate o of the result it holds the coordinate of the source
+that the kernel's tap t reads, -1 for a padding zero. Every padding mode is such a table. The gradient with respect to
+the input has one too, with the upstream gradient as its source. There a tap can read several (m) output coordinates.
 
-Which of these sums an operator's results are stands in its own file. Nothing here knows about devices, dtypes of layers
-or what is judged right; see verify/.
+An operator's file says which of these sums its results are. This module does not depend on devices or on the dtypes of
+layers, and does not decide what is correct; see verify/.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-#: Elements of a float64 working copy: 512 KiB, so that it stays in the second-level cache.
+#: Elements of a float64 working copy: 512 KiB, which fits in the second-level cache.
 _CHUNK = 1 << 16
 
 
 class Geometry(NamedTuple):
-    """How coordinates of input and output meet, one table per spatial axis."""
+    """Tables between the coordinates of input and output, one per spatial axis."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -34,7 +34,7 @@ class Geometry(NamedTuple):
 
 
 def meetings(taps: tuple[Tensor, ...]) -> int:
-    """How many elements of the source one tap can add up: over 1 where padding repeats elements."""
+    """How many elements of the source one tap can sum: more than 1 where padding repeats elements."""
     return math.prod(table.shape[0] for table in taps)
 
 
@@ -84,7 +84,10 @@ class Places(NamedTuple):
 
 
 def patches(source: Tensor, taps: tuple[Tensor, ...], places: Places) -> Tensor:
-    """What the taps read for each place: (M, taps, channels), zeros for padding, summed over what meets in one tap."""
+    """The elements that the taps read for each place: (M, taps, channels), zeros for padding.
+
+    Where one tap reads several elements, they are summed.
+    """
     size, images = source.shape[2:], source.flatten(2)
     found: Tensor | None = None
     for meeting in itertools.product(*(range(table.shape[0]) for table in taps)):
@@ -101,7 +104,7 @@ def patches(source: Tensor, taps: tuple[Tensor, ...], places: Places) -> Tensor:
 
 
 def products(read: Tensor, weight: Tensor, places: Places) -> Tensor:
-    """Sums over channels and taps of what `patches` read: (M, groups, T), in the dtype of `read`."""
+    """Sums over channels and taps of the elements from `patches`: (M, groups, T), in the dtype of `read`."""
     groups, summed = weight.shape[:2]
     chosen = weight.flatten(3)[:, :, places.channels].to(read.dtype)  # (G, K, T, taps)
     columns = chosen.permute(0, 3, 1, 2).reshape(groups, -1, len(places.channels))
@@ -110,7 +113,7 @@ def products(read: Tensor, weight: Tensor, places: Places) -> Tensor:
 
 
 def elements(of: Correlation, places: Places, dtype: torch.dtype) -> Tensor:
-    """The elements at these places, (M, groups, T), computed in `dtype`."""
+    """The result's elements at these places, (M, groups, T), computed in `dtype`."""
     found = products(patches(of.source, of.taps, places).to(dtype), of.weight, places)
     if of.bias is not None:
         found = found + torch.unflatten(of.bias.to(dtype), 0, (of.weight.shape[0], -1))[:, places.channels]
@@ -120,7 +123,8 @@ def elements(of: Correlation, places: Places, dtype: torch.dtype) -> Tensor:
 def gather(source: Tensor, taps: tuple[Tensor, ...]) -> Tensor:
     """Sum over taps of source[..., tap, taps(tap, p)]: (*kernel, *spatial) -> (*size of the result).
 
-    One axis after the other, last first, so that it costs the sum of the kernel's sides and not their product.
+    The axes are summed one after the other, last first, so that the work is the sum of the kernel's sides and not their
+    product.
     """
     for axis in reversed(range(len(taps))):
         table = taps[axis]
@@ -141,13 +145,13 @@ def gather(source: Tensor, taps: tuple[Tensor, ...]) -> Tensor:
 def checksum(of: Correlation, images: Tensor, channels: Tensor) -> Tensor:
     """Sum over n, c of images[n] * channels[c] * result[n, c, p] for every position p, by linearity, in float64.
 
-    The images are added up first, then the filters, so that one image and one filter are left to convolve:
+    The images are summed first, then the filters, so that only one image and one filter are convolved. That takes
     C * prod(kernel) * positions multiply-adds instead of N * C_out times as many (Freivalds 1977, for convolution).
     """
     groups, summed, results = of.weight.shape[:3]
     source = combine(of.source, images, None)  # (C, *spatial)
     by_group = channels.to(torch.float64).view(groups, 1, results)
-    # (G, 1, R) @ (G, K, R, taps): the filters of each group added up
+    # (G, 1, R) @ (G, K, R, taps): the sum of the filters of each group
     filters = torch.matmul(by_group.unsqueeze(1), of.weight.flatten(3).to(torch.float64)).squeeze(2)  # (G, K, taps)
     planes = filters.reshape(groups * summed, -1).t() @ source.flatten(1)  # (taps, positions of the source)
     found = gather(planes.view(*(table.shape[1] for table in of.taps), *source.shape[1:]), of.taps)
@@ -164,7 +168,7 @@ def combine(tensor: Tensor, first: Tensor, second: Tensor | None) -> Tensor:
     elif tensor.is_contiguous() or tensor.dim() < 3 or not tensor.movedim(1, -1).is_contiguous():
         rows = tensor.reshape(shape[0] * shape[1], -1)
         weights, rest = torch.outer(first, second).flatten(), shape[2:]
-    else:  # channels last: the rows hold channels
+    else:  # channels last: the rows are channels
         pixels = tensor.movedim(1, -1).reshape(-1, shape[1])
         step = max(1, _CHUNK // shape[1])
         sums = [pixels[at : at + step].to(torch.float64) @ second for at in range(0, len(pixels), step)]
@@ -189,7 +193,7 @@ def grad_weight_elements(
 ) -> Tensor:
     """The weight's gradient [:, channels, tap] as (channels of `held`, T), with `channels` those of `read` in a group.
 
-    It is the sum over images and positions of what `held` has there times what the tap reads of `read`.
+    It is the sum over images and positions of the element of `held` times the element of `read` at the tap.
     """
     chosen = torch.unflatten(read, 1, (groups, -1))[:, :, channels]  # (N, G, T, *spatial)
     for axis, (table, t) in enumerate(zip(shape.forward, tap)):
@@ -206,8 +210,8 @@ def grad_weight_checksum(
 ) -> Tensor:
     """Sum over a, b of first[a] * second[b] * gradient[a, b, t] for every tap t of the weight, (*kernel), in float64.
 
-    Channel a is one of `held`, b one of a group of `read`. Channels are added up first, which leaves one multiply-add
-    per image, group, position and tap.
+    Channel a is one of `held`, b one of a group of `read`. Channels are summed first, so that only one multiply-add per
+    image, group, position and tap remains.
     """
     axes, images = len(shape.kernel), read.shape[0]
     by_group = first.view(groups, 1, -1)
@@ -251,7 +255,7 @@ def _padded(size: int, pad: tuple[int, int], mode: str) -> Tensor:
 
 
 def _inverse(table: Tensor, size: int) -> Tensor:
-    """(kernel, outputs) -> input coordinate, turned round: (m, kernel, inputs) -> output coordinate, or -1."""
+    """The inverse of the table (kernel, outputs) -> input: (m, kernel, inputs) -> output coordinate, or -1."""
     kernel, outputs = table.shape
     keys = (torch.arange(kernel).unsqueeze(1) * size + table)[table >= 0]
     at = torch.arange(outputs).expand(kernel, outputs)[table >= 0]
@@ -264,14 +268,14 @@ def _inverse(table: Tensor, size: int) -> Tensor:
 
 
 def _with_zero(tensor: Tensor, axis: int) -> Tensor:
-    """The tensor with one more slice of zeros at the end of `axis`, where index -1 is sent."""
+    """The tensor with an additional slice of zeros at the end of `axis`, which index -1 is mapped to."""
     shape = list(tensor.shape)
     shape[axis] = 1
     return torch.cat([tensor, tensor.new_zeros(shape)], dim=axis)
 
 
 def _select(tensor: Tensor, axis: int, table: Tensor) -> Tensor:
-    """tensor[table] along `axis`, zero where the table says -1."""
+    """tensor[table] along `axis`, zero where the table is -1."""
     inside = (table >= 0).nonzero().flatten().tolist()
     if not inside:
         return tensor.new_zeros([*tensor.shape[:axis], len(table), *tensor.shape[axis + 1 :]])

@@ -1,1 +1,1 @@
-"""Whether a layer is right: exactly on integers, nearly on the data that is timed, and once more after timing."""
+"""Checks a layer's results: exactly on integers, approximately on the data that is timed, and again after timing."""

@@ -1,4 +1,4 @@
-"""How exact a layer is on the random data that is timed, and whether that is what was asked for."""
+"""Measures the error of a layer on the random data that is timed, and whether its precision is the requested one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from .tolerances import COARSER, EVERYWHERE, PRECISE, ROUNDOFF, least_scale, on_
 
 
 class Accuracy(NamedTuple):
-    """How exact the layer is on the data that is timed; `max_error` is in units of roundoff.
+    """The errors of the layer on the data that is timed; `max_error` is in units of roundoff.
 
-    `distance` is that of the result `farthest` from its reference, whose elements are off `everywhere` or here and
-    there. `reasons` say what is so far off, or not finite, that the layer is wrong.
+    `farthest` names the result with the largest distance from its reference, `distance` is this distance. `everywhere`
+    is whether most of its elements differ, and not only a few. `reasons` are the errors for which the layer is wrong:
+    too large distances and numbers that are not finite.
     """
 
     max_error: float
@@ -33,7 +34,7 @@ class Accuracy(NamedTuple):
 
 
 def accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor]) -> Accuracy:
-    """The largest error on the data that is timed; what is not finite there is wrong."""
+    """The largest errors on the data that is timed. Results that are not finite there are wrong."""
     spec = layer.spec
     cpu = {name: batched(spec, name, tensor) for name, tensor in random.items()}
     bias, g = cpu.get("bias"), cpu.get("g")
@@ -64,28 +65,28 @@ def accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor]
 
 
 def imprecision(spec: Spec, found: Accuracy, precision: str | None) -> str | None:
-    """Why the layer has less precision than was asked for; None where it has as much.
+    """Why the layer has less precision than requested; None where it has enough.
 
-    An accelerator that does not tell how it computes float32 may use TF32.
+    An accelerator with an unknown precision of float32 may use TF32.
     """
     asked = spec.coarsest_dtype
     if asked == "float32":
-        untold = "ieee" if spec.device.startswith("cpu") else "tf32"
-        asked = {"ieee": "float32"}.get(precision or untold, precision or untold)
+        default = "ieee" if spec.device.startswith("cpu") else "tf32"
+        asked = {"ieee": "float32"}.get(precision or default, precision or default)
     allowed = PRECISE.get(asked)
     if allowed is None or found.distance <= allowed:
         return None
     gives = next((coarser for most, coarser in COARSER if found.distance <= most), "bfloat16")
     return (
         f"less precision than {asked}: {found.farthest} is {found.distance:.2g} of its norm away from the reference, "
-        f"{allowed:.2g} is allowed; {gives} gives about so much (max_error is {found.max_error:,.0f} units of roundoff)"
+        f"{allowed:.2g} is allowed; {gives} gives about so much (max_error: {found.max_error:,.0f} roundoffs)"
     )
 
 
 class Errors(NamedTuple):
-    """How far a sample is from the reference: the largest |y - ref| / sum of magnitudes, and ||y - ref|| / ||ref||.
+    """The errors of a sample: the largest |y - ref| / sum of magnitudes, and ||y - ref|| / ||ref||.
 
-    `each` is |y - ref| of every element where anything is summed at all, against the usual |ref|.
+    `each` is |y - ref| divided by the usual |ref|, for every element that sums at least one number other than zero.
     """
 
     largest: float
@@ -94,7 +95,7 @@ class Errors(NamedTuple):
 
 
 def _errors(name: str, result: Tensor, data: Data, draw: Draw, least: float) -> list[Errors]:
-    """The errors of each part of a sample; `least` is the smallest scale that errors are relative to."""
+    """The errors of each part of a sample; errors are relative to a scale of at least `least`."""
     if name == "grad_bias":
         assert data.g is not None
         value, scale = reference.grad_bias(data.g), reference.grad_bias(data.g.abs())
@@ -110,7 +111,7 @@ def _errors(name: str, result: Tensor, data: Data, draw: Draw, least: float) -> 
         read = torch.unflatten(read, 1, (every, -1))[:, groups]
         rows = torch.unflatten(result, 0, (every, -1))[groups][:, some].flatten(0, 1)
         for channel, tap in pairs_of(draw, read.shape[2], shape.kernel, 4)[:4]:
-            # One channel at a time: a copy of all in float64 would cost more than the comparison.
+            # One channel at a time: a float64 copy of all channels would take longer than the comparison.
             plane = read[:, :, channel]
             at = (shape, len(groups), tap, torch.zeros(1, dtype=torch.int64), torch.float64)
             value = reference.grad_weight_elements(held, plane, *at)
@@ -124,7 +125,7 @@ def _errors(name: str, result: Tensor, data: Data, draw: Draw, least: float) -> 
     value = reference.products(read, of.weight, places)
     if reference.meetings(of.taps) == 1:
         read = read.abs_()
-    else:  # numbers that meet in one tap are added up, and can cancel: magnitudes must be taken before
+    else:  # elements that one tap sums can cancel, so take their magnitudes before
         read = reference.patches(of.source.abs(), of.taps, places).to(torch.float64)
     scale = reference.products(read, of.weight.abs(), places)
     if of.bias is not None:
@@ -136,11 +137,11 @@ def _errors(name: str, result: Tensor, data: Data, draw: Draw, least: float) -> 
 
 
 def relative(found: Tensor, value: Tensor, scale: Tensor, terms: int, least: float) -> Errors:
-    """How far `found` is from `value`, sums of so many terms whose magnitudes add up to `scale`.
+    """The errors of `found` against `value`: sums of `terms` numbers whose magnitudes sum to `scale`.
 
-    A scale counts as `least` at least, the smallest normal number: dividing by less would tell the dtype's own
-    rounding as an error. Random terms cancel to about scale / sqrt(terms); few sums may by chance cancel further,
-    against which no kernel should be held.
+    A scale is at least `least`, the smallest normal number. With a smaller divisor the dtype's rounding would count as
+    a large error. Random terms cancel to about scale / sqrt(terms). A few sums may cancel further by chance, which must
+    not count as an error of the kernel.
     """
     off = (found - value).abs()
     usual = max(float(value.norm()), float(scale.norm()) / math.sqrt(terms), least * math.sqrt(len(value)))
@@ -152,6 +153,6 @@ def relative(found: Tensor, value: Tensor, scale: Tensor, terms: int, least: flo
 
 
 def _everywhere(errors: list[Errors]) -> bool:
-    """Whether most elements are off by about as much as all are in the root mean square."""
+    """Whether most elements have errors of about the size of the root mean square of all."""
     each = torch.cat([error.each for error in errors])
     return len(each) > 0 and float(each.median()) >= EVERYWHERE * float(each.square().mean().sqrt())

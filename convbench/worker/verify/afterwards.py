@@ -1,4 +1,4 @@
-"""Whether a layer is still right once it has been timed."""
+"""Checks that a layer is still correct after it was timed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .tolerances import ON_TIMED_DATA, least_scale
 
 
 def still_right(layer: Layer, before: dict[str, Tensor]) -> str | None:
-    """What is wrong where the layer no longer gives the results it gave `before` it was timed; None if all is well.
+    """What is wrong where the layer no longer gives the results from `before` it was timed, else None.
 
-    The input is negated (the upstream gradient, where gradients are all there is), which negates what is linear in it;
-    the operands are put back.
+    The input is negated, which negates the results that are linear in it. Where there are only gradients, the upstream
+    gradient is negated. Afterwards the operands are restored.
     """
     operands, spec = layer.operands, layer.spec
     turned = operands.x if "output" in PRODUCES[spec.direction] else operands.g
@@ -36,7 +36,7 @@ def still_right(layer: Layer, before: dict[str, Tensor]) -> str | None:
         if found is None or found.shape != was.shape:
             return f"{name} was right before it was timed and has another shape afterwards"
         wide = widened(expected)
-        # 2b - y may cancel: what is left of its rounding is held against y itself.
+        # 2b - y may cancel, so its rounding error is compared with the norm of y.
         norm = max(float(torch.linalg.vector_norm(tensor)) for tensor in (wide, widened(was)))
         least = least_scale(spec) * math.sqrt(was.numel())
         distance = float(torch.linalg.vector_norm(widened(found) - wide)) / max(norm, least)

@@ -1,4 +1,4 @@
-"""Small random numbers that a seed decides."""
+"""Small random numbers from a seed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Draw:
-    """Random small integers, eight from each 64-bit number drawn: x alone has millions."""
+    """Random small integers, eight from each random 64-bit number, which is fast enough for millions."""
 
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed % 2**63)
@@ -22,7 +22,7 @@ class Draw:
         return torch.rand(like.shape, generator=self.generator) < share
 
     def odd(self, count: int, largest: int) -> Tensor:
-        """Random odd numbers of either sign, float64: none is zero, so no single wrong element can hide."""
+        """Random odd numbers of either sign, float64. None is zero, so that a single wrong element changes the sum."""
         sizes = torch.randint((largest + 1) // 2, (count,), generator=self.generator) * 2 + 1
         signs = torch.randint(2, (count,), generator=self.generator) * 2 - 1
         return (sizes * signs).to(torch.float64)

@@ -1,4 +1,4 @@
-"""Results beside their reference: some elements one by one, and checksums that cover all of them."""
+"""Compares results with their reference: some elements individually, and all of them by checksums."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .draw import Draw
 from .integers import Data
 
 _LARGEST_WEIGHT = 2**13 - 1  # of the checksum: 4096 odd numbers of each sign
-#: Numbers read for the elements that are compared one by one.
+#: Number of values that are read for the elements that are compared individually.
 GATHERED = 2**17
-_GRADIENT_PRODUCTS = 2e7  # multiply-adds for the elements of grad_weight that are compared one by one
+_GRADIENT_PRODUCTS = 2e7  # multiply-adds for the elements of grad_weight that are compared individually
 
 
 class Compared(NamedTuple):
-    """Elements compared one by one: their indices (n, dimensions), what was found and what it should be, float64."""
+    """Elements that are compared individually: indices (n, dimensions), found and expected values in float64."""
 
     indices: Tensor
     found: Tensor
@@ -39,7 +39,7 @@ class Correlated:
         self.sides = self.images, weight.shape[0] * self.results
 
     def checksum(self, first: Tensor, second: Tensor) -> Tensor:
-        """What the result must add up to with these weights."""
+        """The correct checksum of the result with these weights."""
         return reference.checksum(self.of, first, second)
 
     def sample(self, result: Tensor, draw: Draw, work: torch.dtype) -> Compared:
@@ -60,7 +60,7 @@ class Correlated:
 
 
 class GradWeight:
-    """The gradient of the weight: a row for each of its first dimension, a column for each of its second."""
+    """The gradient of the weight: its first dimension are the rows, its second the columns."""
 
     def __init__(self, data: Data) -> None:
         assert data.g is not None
@@ -70,11 +70,11 @@ class GradWeight:
         self.bound = 2 * self.held.numel() / self.rows
 
     def checksum(self, first: Tensor, second: Tensor) -> Tensor:
-        """What the result must add up to with these weights."""
+        """The correct checksum of the result with these weights."""
         return reference.grad_weight_checksum(self.held, self.read, self.shape, self.groups, first, second)
 
     def sample(self, result: Tensor, draw: Draw, work: torch.dtype) -> Compared:
-        """Every row at some pairs of column and tap: all of them, where they are few."""
+        """Every row at some pairs of column and tap; at all pairs, where there are few."""
         pairs = pairs_of(draw, self.columns, self.shape.kernel, int(_GRADIENT_PRODUCTS / self.held.numel()))
         parts = [self._compare(result, tap, torch.tensor([channel]), work) for channel, tap in pairs]
         return Compared(*(torch.cat(columns) for columns in zip(*parts)))
@@ -99,7 +99,7 @@ def checksum_weights(part: Correlated | GradWeight, draw: Draw) -> tuple[Tensor,
 
 
 def part_of(name: str, data: Data) -> Correlated | GradWeight:
-    """How the result of this name is compared."""
+    """The comparison for the result with this name."""
     return GradWeight(data) if name == "grad_weight" else Correlated(data, name)
 
 
@@ -112,7 +112,7 @@ def correlation(data: Data, name: str) -> reference.Correlation:
 
 
 def compared(result: Tensor, places: reference.Places, expected: Tensor) -> Compared:
-    """The elements of `result` (N, C, ...) at these places beside what is expected, (M, groups, T)."""
+    """The elements of `result` (N, C, ...) at these places, with the expected values (M, groups, T)."""
     many, groups, chosen = expected.shape
     channels = (torch.arange(groups).unsqueeze(1) * (result.shape[1] // groups) + places.channels).flatten()
     at = [part.unsqueeze(1) for part in (places.image, *places.position)]
@@ -124,7 +124,7 @@ def compared(result: Tensor, places: reference.Places, expected: Tensor) -> Comp
 
 
 def places_of(of: reference.Correlation, draw: Draw, gathered: int) -> reference.Places:
-    """Corners, borders and random points of all images in turn, with as many channels as the budget allows."""
+    """Corners, borders and random points, in each image in turn, with as many channels as the budget allows."""
     images, channels, results = of.source.shape[0], of.source.shape[1], of.weight.shape[2]
     size = of.size
     axes = len(size)
@@ -146,7 +146,7 @@ def places_of(of: reference.Correlation, draw: Draw, gathered: int) -> reference
 
 
 def pairs_of(draw: Draw, channels: int, kernel: tuple[int, ...], wanted: int) -> list[tuple[int, tuple[int, ...]]]:
-    """Pairs of (channel, tap) spread over all: at least the first and the last, at most 16."""
+    """Random pairs of (channel, tap), including the first and the last pair; at most 16."""
     total = channels * math.prod(kernel)
     count = min(total, max(2, min(16, wanted)))
     inner = torch.randperm(total, generator=draw.generator)[:count].tolist()
@@ -169,5 +169,5 @@ def at_tap(weight: Tensor, tap: tuple[int, ...]) -> Tensor:
 
 
 def _largest(total: float) -> int:
-    """The largest weight of a checksum so that `total`, the sum of all magnitudes, stays exact in float64."""
+    """The largest weight with which checksums are exact in float64; `total` is the sum of all magnitudes without it."""
     return max(1, min(_LARGEST_WEIGHT, math.isqrt(int(2**53 // max(1, total)))))

@@ -1,4 +1,4 @@
-"""Runs a layer on small integers, several times, and says what is wrong."""
+"""Runs a layer several times on small integers, and reports what is wrong."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .integers import Data, integers
 from .judge import judge, judge_values, number_text
 from .shapes import index_text, result_shapes
 
-#: Turns of thinned weights at most: a filter of 4,000 weights alone in its layer needs 32 in bfloat16.
+#: Maximum number of turns of thinned weights: a layer with one filter of 4,000 weights needs 32 turns in bfloat16.
 MOST_TURNS = 32
 _POISONED_TWICE_BYTES = 2**23
-_SPOILED_CALLS = 2  # of a layer that reuses its memory: it may compute at every second call alone
+_SPOILED_CALLS = 2  # of a layer that reuses its memory: it may compute only at every second call
 
 
 class OnIntegers(NamedTuple):
-    """What the layer did on integers: the shape of its output, elements compared, what is wrong, what is unusual."""
+    """The results on integers: shape of the output, number of compared elements, errors, a note about unusual facts."""
 
     shape: tuple[int, ...] | None
     elements: int
@@ -31,7 +31,7 @@ class OnIntegers(NamedTuple):
 
 
 def on_integers(layer: Layer, method: str, limit: int) -> OnIntegers:
-    """Judge the layer on integers whose sums are at most `limit`, in all turns; they stay in its operands."""
+    """Check the layer on integers whose sums are at most `limit`, in all turns; its operands keep the integers."""
     data = _fill_integers(layer, 0, limit)
     _poison(layer)
     first = layer.results()
@@ -51,7 +51,7 @@ def on_integers(layer: Layer, method: str, limit: int) -> OnIntegers:
 
 
 def _fill_integers(layer: Layer, turn: int, limit: int) -> Data:
-    """Put the integers of a turn into the layer's operands."""
+    """Copy the integers of a turn into the layer's operands."""
     data = integers(layer.spec, turn, limit)
     with torch.no_grad():
         fill(layer, {"x": data.x, "weight": data.weight, "bias": data.bias, "g": data.g})
@@ -59,9 +59,10 @@ def _fill_integers(layer: Layer, turn: int, limit: int) -> Data:
 
 
 def fill(layer: Layer, values: Mapping[str, Tensor | None]) -> None:
-    """Copy values into the layer's own tensors, whatever their memory format, and build its graph anew.
+    """Copy values into the layer's tensors, whatever their memory format, and build its graph again.
 
-    Through `data`, which leaves the tensors' versions alone: a layer that keeps its last result by them is found out.
+    It copies through `data`, which does not change the tensors' versions. So a layer that caches its last result by
+    these versions gives a wrong result.
     """
     for name, tensor in layer.operands.tensors().items():
         value = values[name]
@@ -73,7 +74,7 @@ def fill(layer: Layer, values: Mapping[str, Tensor | None]) -> None:
 
 
 def _poison(layer: Layer) -> None:
-    """Leave NaN in freed memory of each result's size, for the allocator to hand out: what is not written shows."""
+    """Leave NaN in freed memory of each result's size, which the allocator reuses: unwritten elements are then NaN."""
     spec = layer.spec
     shapes = result_shapes(spec)
     for name in PRODUCES[spec.direction]:
@@ -86,10 +87,10 @@ def _poison(layer: Layer) -> None:
 
 
 def _changed(layer: Layer, first: dict[str, Tensor], data: Data, method: str) -> tuple[list[str], list[str]]:
-    """What differs in a second call on the same numbers, and which results come in the same memory again.
+    """What differs in a second call with the same numbers, and the results that use the same memory again.
 
-    What was handed out in such memory is gone, so it must be right as it stands. Then it is overwritten with NaN before
-    further calls: a layer that hands it out again without computing anything shows.
+    The first result in such memory is overwritten, so the second one is checked instead. Before further calls it is
+    overwritten with NaN, so that a layer is found which returns it again without computing.
     """
     spec = layer.spec
     _poison(layer)
@@ -117,13 +118,13 @@ def _changed(layer: Layer, first: dict[str, Tensor], data: Data, method: str) ->
 
 
 def _next_call(spec: Spec, names: list[str], results: dict[str, Tensor], data: Data, method: str) -> list[str]:
-    """What is wrong with these results, which came in a further call."""
+    """The errors of these results of a later call."""
     wrong = [judge_values(spec, name, results[name], data, method)[1] for name in names]
     return [f"{reason}, in the next call" for reason in wrong if reason]
 
 
 def _may_be_overwritten(tensor: Tensor, layer: Layer) -> bool:
-    """Not where elements share memory, nor in an operand's memory: a gradient may be the upstream gradient itself."""
+    """False where elements share memory, or for an operand's memory: a gradient may be the upstream gradient."""
     if any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape)):
         return False
     begins = tensor.data_ptr()

@@ -1,4 +1,4 @@
-"""The small integers on which a layer must be exact: drawn, and thinned until every order of summation is exact.
+"""Random small integers on which a layer must be exact. They are thinned until every order of summation is exact.
 
 docs/checks.md explains why.
 """
@@ -20,14 +20,15 @@ from .draw import Draw
 
 #: float32 on an accelerator: TF32 keeps 11 significant bits.
 EXACT_BITS_TF32 = 11
-#: Weights that thinning leaves of an input channel at least; where that is too many, the upstream gradient is thinned.
+#: Minimum number of weights that thinning leaves per input channel; where that is too many, the upstream gradient is
+#: thinned.
 LEAST_WEIGHTS = 8
 
 
 class Data(NamedTuple):
-    """The numbers of a layer on the CPU, with a batch dimension; `reference` says what comes of them.
+    """The operands of a layer on the CPU, with a batch dimension; `reference` computes the correct results.
 
-    Thinned weights take so many `turns` until each channel and tap of the kernel has met a number that is not zero.
+    Thinned weights need this number of `turns` until each channel and tap of the kernel has had a weight other than 0.
     """
 
     x: Tensor
@@ -41,8 +42,8 @@ class Data(NamedTuple):
 def integers(spec: Spec, turn: int = 0, limit: int | None = None) -> Data:
     """Small integers for a layer: x in -2..2, w and g in -1..1, the bias in -4..4, as float32 on the CPU.
 
-    Thinned to zeros until every partial sum of every result is an integer of at most `limit` (None: `exact_limit`);
-    which weights are zero differs from turn to turn.
+    Elements are set to zero until every partial sum of every result is at most `limit` (None: `exact_limit`). In each
+    turn other weights are zero.
     """
     draw = Draw(spec.seed)
     limit = limit or exact_limit(spec)
@@ -74,21 +75,22 @@ def integers(spec: Spec, turn: int = 0, limit: int | None = None) -> Data:
 
 
 def exact_limit(spec: Spec) -> int:
-    """The largest sum of magnitudes that every kernel of this dtype and device adds up exactly."""
+    """The largest sum of magnitudes that every kernel of this dtype and device computes exactly."""
     narrow = spec.compute_dtype == "float32" and not spec.device.startswith("cpu")
     return 1 << (EXACT_BITS_TF32 if narrow else SIGNIFICANT_BITS[spec.coarsest_dtype])
 
 
 def _ternary(draw: Draw, shape: tuple[int, ...]) -> Tensor:
-    """-1, 0, 1, 1: leaning to one side, so that few sums are zero and hide a factor."""
+    """Random numbers of -1, 0, 1, 1. They are asymmetric, so that few sums are zero and hide a wrong factor."""
     return draw.bits(math.prod(shape), 3).sub_(1).clamp_(max=1).view(shape)
 
 
 def _one_class(draw: Draw, filters: Tensor, classes: int, turn: int, per_group: int) -> tuple[Tensor, int]:
-    """Every weight put to zero but those of one class of (channel, tap), another class for each filter of a group.
+    """Filters with zeros except for one class of (channel, tap); each filter of a group has another class.
 
-    The rest are -1 or 1. Also returns after how many turns each (channel, tap) has met each class of filters: one, if a
-    group has as many filters, and a filter as many weights, as there are classes.
+    The other weights are -1 or 1. Also returns the number of turns until each (channel, tap) has had a weight other
+    than 0. That is one turn, if a group has at least as many filters, and a filter as many weights, as there are
+    classes.
     """
     if classes == 1:
         return filters, 1
@@ -102,10 +104,10 @@ def _one_class(draw: Draw, filters: Tensor, classes: int, turn: int, per_group: 
 
 
 def _thin(draw: Draw, values: Tensor, over: tuple[int, ...], allowed: Tensor | float) -> Tensor:
-    """`values` of -1, 0, 1 with elements put to zero until the magnitudes summed `over` dimensions are `allowed`."""
+    """`values` of -1, 0, 1 with random zeros, so that the magnitudes summed `over` dimensions are at most `allowed`."""
     most = float(allowed)
     sums = values.abs().sum(over, keepdim=True)
-    # The first cut aims four standard deviations of the count below what is allowed, later ones take 15 % each.
+    # The first step aims at four standard deviations of the count below `allowed`; each later step removes 15 %.
     share = (math.sqrt(4 + most) - 2) ** 2 / max(float(sums.max()), 1.0)
     while bool((sums > most).any()):
         values = values * (draw.keep(values, share) | (sums <= most)).to(values.dtype)
@@ -117,8 +119,8 @@ def _thin(draw: Draw, values: Tensor, over: tuple[int, ...], allowed: Tensor | f
 def _thin_upstream(draw: Draw, g: Tensor, allowed: int) -> Tensor:
     """Upstream gradient (N, C, ...) with at most `allowed` non-zeros per channel, spread over all images and positions.
 
-    Each image keeps allowed // N in every channel, at random places of equal stretches. Where there are more images
-    than that, the channels take turns, so that every image has some if channels * allowed reaches the images.
+    Each image has allowed // N of them in every channel, at a random place in each of equally long stretches. Where N
+    is larger than `allowed`, an image has one in some of the channels. Every image has one if channels * allowed >= N.
     """
     images, channels = g.shape[:2]
     flat = g.flatten(2)
@@ -138,9 +140,9 @@ def _thin_upstream(draw: Draw, g: Tensor, allowed: int) -> Tensor:
 def _thin_for_grad_input(
     draw: Draw, filters: Tensor, g: Tensor, reference: Reference, limit: int
 ) -> tuple[Tensor, Tensor]:
-    """Filters and g so that every partial sum of grad_input is at most `limit`.
+    """Filters and g, thinned so that every partial sum of grad_input is at most `limit`.
 
-    A sum has at most as many terms as the filters of an input channel have weights (times what padding repeats).
+    A sum has at most as many terms as an input channel has weights, times the repetitions by the padding.
     """
     grouped = torch.unflatten(filters, 0, (reference.groups, -1))
     over = (1, *range(3, grouped.dim()))
@@ -149,13 +151,13 @@ def _thin_for_grad_input(
         return filters, g
     if allowed >= LEAST_WEIGHTS:
         return _thin(draw, grouped, over, allowed).view(filters.shape), g
-    while _heaviest(g, reference) > limit:  # padding repeats the border so often that no weight would be left
+    while _heaviest(g, reference) > limit:  # padding repeats the border so often that no weight would remain
         g = g * draw.keep(g, 0.7)
     return filters, g
 
 
 def _heaviest(g: Tensor, reference: Reference) -> float:
-    """The most magnitude of g that any element of grad_input adds up."""
+    """The largest sum of magnitudes of g in any element of grad_input."""
     planes = torch.unflatten(g.abs(), 1, (reference.groups, -1)).sum(2).flatten(0, 1)
     kernel = reference.shape.kernel
     taps = planes.view(*(1 for _ in kernel), *planes.shape)

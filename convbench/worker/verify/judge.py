@@ -1,4 +1,4 @@
-"""Holds results on integers against their reference: exactly, or by their norm where a kernel need not be exact."""
+"""Compares results on integers with their reference: exactly, or by their norm where a kernel need not be exact."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .tolerances import NORMWISE
 
 
 def judge(spec: Spec, results: dict[str, Tensor], data: Data, method: str) -> tuple[int, list[str]]:
-    """How many elements were compared, and what is wrong with each result."""
+    """The number of compared elements, and the error of each wrong result."""
     shapes = result_shapes(spec)
     compared, reasons = 0, []
     for name in PRODUCES[spec.direction]:
@@ -35,28 +35,28 @@ def judge(spec: Spec, results: dict[str, Tensor], data: Data, method: str) -> tu
 
 
 def judge_values(spec: Spec, name: str, tensor: Tensor, data: Data, method: str) -> tuple[int, str | None]:
-    """How many elements of one result were compared, and what is wrong with it."""
+    """The number of compared elements of one result, and its error or None."""
     result = batched(spec, name, tensor)
     draw = Draw(spec.seed + 1)
     unbatched = name in ("output", "grad_input") and spec.batch_size is None
 
-    def tell(compared: Compared) -> str | None:
+    def difference_in(compared: Compared) -> str | None:
         return _difference(name, compared, spec.coarsest_dtype, unbatched)
 
     if name == "grad_bias":
         assert data.g is not None
         expected = reference.grad_bias(data.g)
         compared = Compared(torch.arange(len(expected)).unsqueeze(1), result.to(torch.float64), expected)
-        return len(expected), _far(name, compared, spec) if method == "normwise" else tell(compared)
+        return len(expected), _far(name, compared, spec) if method == "normwise" else difference_in(compared)
 
     part = part_of(name, data)
     work = torch.float32 if part.bound <= 2**24 else torch.float64
     compared = part.sample(result, draw, work)
-    reason = _far(name, compared, spec) if method == "normwise" else tell(compared)
+    reason = _far(name, compared, spec) if method == "normwise" else difference_in(compared)
     if reason is None and method == "exact":
         fraction = _first_fraction(result)
         if fraction is not None:
-            reason = tell(part.behind(result, fraction, work))
+            reason = difference_in(part.behind(result, fraction, work))
     if reason is None:
         first, second = checksum_weights(part, draw)
         difference = (reference.combine(result, first, second) - part.checksum(first, second)).abs()
@@ -66,9 +66,9 @@ def judge_values(spec: Spec, name: str, tensor: Tensor, data: Data, method: str)
             allowed = 8 * NORMWISE[spec.coarsest_dtype] * spread * float(first.norm() * second.norm())
         flagged = (~(difference <= allowed)).nonzero()
         if len(flagged):
-            # The integers of an inexact kernel are not exact, so only checksums can be named.
+            # An inexact kernel's elements may all differ a little, so only checksums can be named.
             behind = _behind(part, result, flagged[:8], work) if method == "exact" else None
-            reason = (behind and tell(behind)) or (
+            reason = (behind and difference_in(behind)) or (
                 f"{name} does not add up behind {index_text(flagged[0].tolist())} of its last dimensions "
                 f"({len(flagged)} checksums differ)"
             )
@@ -76,13 +76,13 @@ def judge_values(spec: Spec, name: str, tensor: Tensor, data: Data, method: str)
 
 
 def _behind(part: Correlated | GradWeight, result: Tensor, flagged: Tensor, work: torch.dtype) -> Compared:
-    """The elements behind some checksums."""
+    """The elements that are summed in these checksums."""
     found = [part.behind(result, torch.cat([torch.zeros(2, dtype=torch.int64), at]), work) for at in flagged]
     return Compared(*(torch.cat(columns) for columns in zip(*found)))
 
 
 def _difference(name: str, compared: Compared, dtype: str, unbatched: bool) -> str | None:
-    """The first element, in the order of indices, that is not what it should be, rounded once to the dtype."""
+    """The first wrong element in the order of indices; correct is the expected value, rounded once to the dtype."""
     expected = compared.expected.to(getattr(torch, dtype)).to(torch.float64)
     differs = (~(compared.found == expected)).nonzero().flatten()
     if not len(differs):
@@ -99,7 +99,7 @@ def _difference(name: str, compared: Compared, dtype: str, unbatched: bool) -> s
 
 
 def _far(name: str, compared: Compared, spec: Spec) -> str | None:
-    """Why a result that need not be exact is too far from the reference, normwise; NaN is."""
+    """Why a result that need not be exact is too far from the reference, normwise; NaN counts as too far."""
     allowed = NORMWISE[spec.coarsest_dtype]
     norm = float(compared.expected.norm())
     distance = float((compared.found - compared.expected).norm()) / (norm or 1.0)
@@ -109,7 +109,7 @@ def _far(name: str, compared: Compared, spec: Spec) -> str | None:
 
 
 def _first_fraction(result: Tensor) -> Tensor | None:
-    """The index of the first element that is no integer (NaN among them), or None."""
+    """The index of the first element that is not an integer (NaN included), or None."""
     wide = widened(result)
     rounded = wide.round()
     if torch.equal(rounded, wide):

@@ -1,4 +1,4 @@
-"""What can be told of a layer and its results without their values: shapes, dtypes, devices."""
+"""Checks of a layer and its results without their values: shapes, dtypes, devices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..spec import Spec
 
 
 def built_output(layer: Layer) -> Tensor | None:
-    """What forward gave when the layer was built, or what has its shape; None where nothing has."""
+    """The output from building the layer, or a tensor of its shape; None where there is none."""
     return layer.operands.g if layer.operands.y is None else layer.operands.y
 
 
@@ -36,7 +36,7 @@ def wrong_build(layer: Layer) -> str | None:
 
 
 def unlike(name: str, tensor: Tensor, shape: tuple[int, ...], spec: Spec) -> str | None:
-    """In what a tensor differs from what is expected of it; None where in nothing."""
+    """How a tensor's shape, dtype or device differs from the expected one; None where none differs."""
     dtype = str(tensor.dtype).replace("torch.", "")
     expected = spec.compute_dtype if name == "output" else spec.dtype
     if tuple(tensor.shape) != tuple(shape):
@@ -49,7 +49,7 @@ def unlike(name: str, tensor: Tensor, shape: tuple[int, ...], spec: Spec) -> str
 
 
 def result_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
-    """The shape of each result by its name."""
+    """The shape of each result, by name."""
     return {
         "output": spec.output_shape,
         "grad_input": spec.input_shape,
@@ -59,13 +59,13 @@ def result_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
 
 
 def batched(spec: Spec, name: str, tensor: Tensor) -> Tensor:
-    """A CPU copy, with a batch dimension where it is an image or a batch of them."""
+    """The tensor on the CPU, with a batch dimension where it is an image or a batch."""
     tensor = tensor.detach().to("cpu")
     return tensor.unsqueeze(0) if spec.batch_size is None and name in ("x", "g", "output", "grad_input") else tensor
 
 
 def widened(tensor: Tensor) -> Tensor:
-    """The tensor in a type in which older torch too can do everything on the CPU; exact."""
+    """The tensor, converted exactly to a dtype for which older torch also has all functions on the CPU."""
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.to(torch.float32)
 
 

@@ -1,4 +1,4 @@
-"""Decides whether a layer is right, on the very callable and tensors that are timed. docs/checks.md explains how."""
+"""Decides whether a layer is correct, on the same callable and tensors that are timed. docs/checks.md explains how."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .tolerances import COARSEST_EXACT, PRECISE
 
 
 class Outcome(NamedTuple):
-    """What the check found; `reason` is None where all is right.
+    """What the check found; `reason` is None where the layer is correct.
 
-    `max_error` is the largest error over a sample of the data that is timed, in units of the dtype's roundoff
-    (accuracy.py); None where the layer could not be compared. `elements` were compared one by one. `results` are those
-    of the layer's own data, empty where something is wrong. `imprecise` says why a layer that is right has less
-    precision than was asked for, `note` what is unusual about it and no mistake; None where nothing is.
+    `max_error` is the largest error in a sample of the data that is timed, in units of the dtype's roundoff. It is None
+    where the layer was not compared (accuracy.py). `elements` is the number of elements compared individually.
+    `results` are the results on the layer's random data, empty where the layer is wrong. `imprecise` is why a correct
+    layer has less precision than requested, or None. `note` is an unusual fact that is not an error, or None.
     """
 
     output_shape: tuple[int, ...] | None
@@ -35,11 +35,11 @@ class Outcome(NamedTuple):
 
 
 def verify(layer: Layer, *, implementation: str | None = None, precision: str | None = None) -> Outcome:
-    """Verify shapes and values of everything that `layer.step` produces; the layer's random data is put back.
+    """Verify shapes and values of all results of `layer.step`; afterwards restore the layer's random data.
 
-    `implementation` names the kernel: those that are not exact on integers (Winograd, FFT) are judged normwise.
-    `precision` is what torch resolved the precision of float32 to (`ieee`, `tf32`, `bf16`): float32 may be as coarse.
-    Raises what the step raises.
+    `implementation` names the kernel; kernels that are not exact on integers (Winograd, FFT) are compared normwise.
+    `precision` is what torch resolved for float32 (`ieee`, `tf32`, `bf16`), which float32 results may have. Raises the
+    exceptions of the step.
     """
     name = (implementation or "").lower()
     method = "normwise" if "winograd" in name or "fft" in name else "exact"
@@ -59,7 +59,7 @@ def verify(layer: Layer, *, implementation: str | None = None, precision: str | 
     wrong = Outcome(exact.shape or shape, None, exact.elements, method, "; ".join(exact.reasons), {}, note=exact.note)
     if exact.reasons and not is_coarse:
         return wrong
-    # Copies: the layer may hand out the same memory at its next call.
+    # Copies, because the layer may return the same memory at its next call.
     results = {name: tensor.detach().clone() for name, tensor in layer.results().items()}
     found = accuracy(layer, results, random)
     imprecise = imprecision(spec, found, precision)
@@ -67,5 +67,5 @@ def verify(layer: Layer, *, implementation: str | None = None, precision: str | 
         return wrong
     if found.reasons:
         return wrong._replace(reason="; ".join(found.reasons))
-    told = None if imprecise is None else "; ".join([imprecise, *exact.reasons])
-    return wrong._replace(max_error=found.max_error, reason=None, results=results, imprecise=told)
+    why = None if imprecise is None else "; ".join([imprecise, *exact.reasons])
+    return wrong._replace(max_error=found.max_error, reason=None, results=results, imprecise=why)

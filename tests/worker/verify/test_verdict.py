@@ -107,7 +107,7 @@ def test_less_precision_than_asked_for_is_told_and_is_no_wrong_result(module: st
         return
     assert "less precision than float32: " in (outcome.imprecise or "")
     assert "bfloat16 gives about so much" in (outcome.imprecise or "")
-    assert f"max_error is {outcome.max_error:,.0f} units" in (outcome.imprecise or "")
+    assert f"max_error: {outcome.max_error:,.0f} roundoffs" in (outcome.imprecise or "")
 
 
 @pytest.mark.parametrize("problem", [PLAIN, DEEP, PRECISION], ids=["plain", "deep", "many"])
