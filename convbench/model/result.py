@@ -357,10 +357,10 @@ class Roof:
 class ReferenceBlocks:
     """What the reference layers took in one process, in the worker of one device and number of threads.
 
-    `rows` holds a row per round of each cohort: float32, little endian. A row is the start in seconds since the run's
-    start, then the lowest time in seconds per iteration of each of the `layers` references of this version, in a block
-    of `block_s` seconds.
-    `record_s` are the lowest times known when the run began, of the machine's earlier runs; empty in a first run.
+    `rows` holds a row per round of each cohort: float32, little endian. A row begins with its start in seconds since
+    the run's start. Then follows the lowest time, in seconds per iteration, of each of the `layers` references of this
+    version. Each was timed in a block of `block_s` seconds. `record_s` are the lowest times known when the run began,
+    from the machine's earlier runs. It is empty in a first run.
     """
 
     version: int
