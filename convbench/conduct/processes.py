@@ -101,7 +101,7 @@ class Processes:
         self._has_steady_allocator = has_steady_allocator
         self._hooks = hooks
         self._references = ReferenceRounds(
-            block_s=schedule.reference_seconds(len(cases)),
+            block_s=schedule.reference_seconds(len(cases), measure),
             timeout_s=measure.timeout,
             clock=clock,
             records=records or {},

@@ -31,15 +31,15 @@ def block_seconds(measure: Measure) -> float:
     return min(LONGEST_BLOCK_S, measure.max_time / (measure.processes * measure.rounds))
 
 
-#: The duration of a reference layer's block in seconds. In a sweep of `MANY_CASES` or more, eight references with their
-#: warm-up make a round with blocks of 20 ms a tenth longer. In a small sweep they may cost more, and repeat better.
-REFERENCE_S, LONG_REFERENCE_S = 0.005, 0.02
-MANY_CASES = 30
+#: In a sweep of more cases than this, the block of a reference layer lasts this share of a case's block. A round of 30
+#: cases becomes at most a tenth longer. In a small sweep references may cost more, and repeat better.
+FEW_CASES = 10
+REFERENCE_SHARE = 0.2
 
 
-def reference_seconds(cases: int) -> float:
+def reference_seconds(cases: int, measure: Measure) -> float:
     """The duration of a reference layer's block in a sweep of so many cases, in seconds."""
-    return REFERENCE_S if cases >= MANY_CASES else LONG_REFERENCE_S
+    return block_seconds(measure) * (1 if cases <= FEW_CASES else REFERENCE_SHARE)
 
 
 def blocks_in_run(iteration_s: float, measure: Measure) -> int:

@@ -89,8 +89,8 @@ def steady_clock(step: Step, queue: Queue) -> None:
             return
 
 
-def warm_up(step: Step, queue: Queue | None) -> float:
-    """Run untimed iterations; returns the seconds of the fastest one, the first estimate of an iteration.
+def warm_up(step: Step, queue: Queue | None, seconds: float = WARMUP_S) -> float:
+    """Run untimed iterations for `seconds`, at least `WARMUP_ITERATIONS`; returns the seconds of the fastest one, the first estimate of an iteration.
 
     Another one may have been interrupted. With its longer time samples would have too few iterations for the clock's
     resolution.
@@ -106,12 +106,17 @@ def warm_up(step: Step, queue: Queue | None) -> float:
         done += 1
         last, spent = (now - before) * 1e-9, (now - begin) * 1e-9
         fastest = min(fastest, last)
-        if last > WARMUP_ONCE_S or (done >= WARMUP_ITERATIONS and spent >= WARMUP_S):
+        if last > WARMUP_ONCE_S or (done >= WARMUP_ITERATIONS and spent >= seconds):
             return max(fastest, 1e-9)
 
 
 def time_block(
-    step: Step, seconds: float, queue: Queue | None = None, between: Callable[[], None] | None = None
+    step: Step,
+    seconds: float,
+    queue: Queue | None = None,
+    between: Callable[[], None] | None = None,
+    *,
+    warmup_s: float = WARMUP_S,
 ) -> Timing:
     """Warm up, then time iterations for `seconds`, at least one sample.
 
@@ -120,7 +125,7 @@ def time_block(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        estimate = warm_up(step, queue)
+        estimate = warm_up(step, queue, warmup_s)
         if queue is None:
             return _time_on_cpu(step, seconds, estimate)
         if between:

@@ -338,7 +338,7 @@ def test_references_are_timed_beside_cases_and_outlive_them() -> None:
         for wanted in (ReferenceKind.CACHES, ReferenceKind.MEMORY)
     )
     assert (len(small), len(large)) == (5, 3)
-    assert max(small) < min(large), "twenty times the work"
+    assert max(small) < min(large), "ten times the work"
     assert second.busy_s > sum(second.minima_s)
     if not torch.cuda.is_available():
         assert isinstance(absent, Refusal)
