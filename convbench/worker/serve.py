@@ -230,9 +230,8 @@ class Worker:
         begin, minima = perf_counter(), []
         for prepared in self._references[device]:
             with prepared.layer.mode():
-                minima.append(
-                    timer.time_block(prepared.step, request["seconds"], prepared.queue, warmup_s=0.0).minimum_s
-                )
+                timing = timer.time_block(prepared.step, request["seconds"], prepared.queue, warmup_s=0.0)
+                minima.append(timing.minimum_s)
         return {"status": "passed", "minima_s": minima, "busy_s": perf_counter() - begin}
 
     def twin(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -90,10 +90,10 @@ def steady_clock(step: Step, queue: Queue) -> None:
 
 
 def warm_up(step: Step, queue: Queue | None, seconds: float = WARMUP_S) -> float:
-    """Run untimed iterations for `seconds`, at least `WARMUP_ITERATIONS`; returns the seconds of the fastest one, the first estimate of an iteration.
+    """Run untimed iterations for `seconds`, at least `WARMUP_ITERATIONS`.
 
-    Another one may have been interrupted. With its longer time samples would have too few iterations for the clock's
-    resolution.
+    Returns the seconds of the fastest one, the first estimate of an iteration. Another one may have been interrupted.
+    With its longer time samples would have too few iterations for the clock's resolution.
     """
     begin = perf_counter_ns()
     done, fastest = 0, float("inf")
