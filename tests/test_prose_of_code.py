@@ -1,6 +1,6 @@
 """Prose in the code is plain: a sentence has 25 words at most, and words of literature do not come back.
 
-Held are docstrings, comments, texts in quotes and templates of the rooms in `ROOMS`, which grow. The rule:
+Held are docstrings, comments, texts in quotes and templates of the rooms in `ROOMS`. The rule:
 
 - A full stop, a question mark or an exclamation mark ends a sentence; a colon and a semicolon do not.
 - A blank line, a list item and a tag of a block end a paragraph. Comments of whole lines, one after the other, are one
@@ -23,28 +23,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "convbench"
 ROOMS = ("actions", "analysis", "cli", "conduct", "engine", "measure", "model", "report", "store", "sweep", "worker")
-#: Not held yet.
-LATER = {
-    "report/pages/static/geometry.js",
-    "report/pages/static/explainer.css",
-    "report/pages/static/explainer.js",
-    "report/pages/static/explainer_grids.js",
-    "report/pages/static/explainer_words.js",
-    "report/text/explain.py",
-    "report/text/repro.py",
-}
 MOST_WORDS = 25
 #: Words of literature, in prose and in names; plain words say the same.
 LITERARY = re.compile(
     r"tell|telling|tells|told|untold|spoken|surely|dearer|cheaper|whoever|all the same|held against|quiet hour|bad hour"
 )
-#: Ends of lines that keep such a word: the key of a file that older runs of convbench wrote, and a class that a script
-#: reads which is not held yet.
+#: Ends of lines that keep such a word: the key of a file that older versions of convbench wrote.
 ALLOWED = {
-    "report/pages/templates/explainer.html.j2": (
-        '<p class="cx-told" id="cx-told"></p>',
-        'aria-describedby="cx-told">',
-    ),
     "report/pages/trends.py": (
         '"told": [[step.run_id, step.ratio, step.sentence] for step in one.steps],',
         '("machine", "cases", "earlier", "dots", "told")]',
@@ -148,21 +133,21 @@ def texts(name: str) -> list[Text]:
     return list(READERS[path.suffix](path.read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("name", sorted(set(FILES) - LATER))
+@pytest.mark.parametrize("name", FILES)
 def test_a_sentence_has_few_words(name: str) -> None:
     found = [(line, words(each), each) for line, text in texts(name) for each in sentences(text)]
     assert [f"{line}: {count} words: {each}" for line, count, each in found if count > MOST_WORDS] == []
 
 
-@pytest.mark.parametrize("name", sorted(set(FILES) - LATER))
+@pytest.mark.parametrize("name", FILES)
 def test_no_word_of_literature_comes_back(name: str) -> None:
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     found = [f"{number}: {line.strip()}" for number, line in enumerate(lines, 1) if literary(line)]
     assert [line for line in found if not line.endswith(ALLOWED.get(name, "no such line"))] == []
 
 
-def test_what_is_left_for_later_and_allowed_is_there() -> None:
-    assert set(FILES) >= LATER | set(ALLOWED)
+def test_what_is_allowed_is_there() -> None:
+    assert set(FILES) >= set(ALLOWED)
     assert all(line in (ROOT / name).read_text(encoding="utf-8") for name, lines in ALLOWED.items() for line in lines)
 
 

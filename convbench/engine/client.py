@@ -298,4 +298,4 @@ def _one_line(answer: Json) -> reading.Json:
 
 def _senseless(name: str, answer: object) -> WorkerDiedError:
     """The error for an invalid answer, which means that the layer's code wrote into the channel or broke it."""
-    return WorkerDiedError(f"the worker answered without a sound {name}: {answer!r:.200}")
+    return WorkerDiedError(f"the worker answered without a valid {name}: {answer!r:.200}")

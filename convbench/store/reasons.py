@@ -19,11 +19,11 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ("SQLITE_CORRUPT", "it is damaged", f"`sqlite3 FILE .recover` may save what it holds; to go on, {ELSEWHERE}"),
     ("SQLITE_BUSY", f"another process has kept it locked for {BUSY_TIMEOUT_S:.0f} s", f"end that one, or {ELSEWHERE}"),
     ("SQLITE_PROTOCOL", "its file system does not lock files", f"{ELSEWHERE}, on a local disk"),
-    ("SQLITE_IOERR", "the disk refuses", f"look at free space, quota and health of the disk, or {ELSEWHERE}"),
+    ("SQLITE_IOERR", "the disk reports an error", f"look at free space, quota and health of the disk, or {ELSEWHERE}"),
 )
 
 #: Meanings and hints that several errors share.
-_NO_ROOM = "it has no room for one more connection", "try again, or have its owner allow more (max_connections)"
+_NO_ROOM = "it allows no more connections", "try again, or have its owner allow more (max_connections)"
 _GOING = "the server is going down or starting", "try again when it is up"
 _NO_SSL = "the server and this machine do not agree on SSL", "look at sslmode in the URL"
 _NO_HOST = "its host is not known", "look at the host in the URL"
@@ -53,12 +53,16 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
     ("not yet accepting connections", *_GOING),
     ("password", "it refuses user or password", "look at both in the URL, at PGPASSWORD and at ~/.pgpass"),
     ("pg_hba.conf", "it refuses this host or user", "have the server's owner allow it in pg_hba.conf"),
-    ("does not exist", "it does not have that", "look at user and database in the URL; `createdb` makes a database"),
+    (
+        "does not exist",
+        "the user or the database does not exist",
+        "look at user and database in the URL; `createdb` makes a database",
+    ),
     ("permission denied", "it refuses this user", "have the server's owner grant CONNECT on the database"),
     ("FATAL", "the server refuses the connection", "look at user, database and options in the URL"),
     ("support SSL", *_NO_SSL),
     ("certificate", *_NO_SSL),
-    ("connection option", "the URL has an option that there is not", "look at the options after ? in the URL"),
+    ("connection option", "the URL has an unknown option", "look at the options after ? in the URL"),
     ("resolve host", *_NO_HOST),
     ("translate host name", *_NO_HOST),
     ("connection", *_NO_ANSWER),

@@ -97,7 +97,7 @@ TIMING = {
 )
 def test_a_block_that_could_not_be_read_again_is_no_answer(name: str, value: object) -> None:
     assert isinstance(WorkerClient(Answering(TIMING), WorkerSettings()).block(0, 0.1, deadline_s=1), Timing)
-    with pytest.raises(WorkerDiedError, match="without a sound"):
+    with pytest.raises(WorkerDiedError, match="without a valid"):
         WorkerClient(Answering({**TIMING, name: value}), WorkerSettings()).block(0, 0.1, deadline_s=1)
 
 
@@ -112,7 +112,7 @@ def test_a_roof_that_could_not_be_read_again_is_no_answer(name: str, value: obje
         return client.roofs(["float32"], "cpu", deadline_s=1)
 
     assert told(roof)
-    with pytest.raises(WorkerDiedError, match="without a sound"):
+    with pytest.raises(WorkerDiedError, match="without a valid"):
         told({**roof, name: value})
 
 

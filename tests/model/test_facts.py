@@ -85,7 +85,7 @@ def test_a_fact_of_a_case_is_read_stored_exported_and_shown(name: str, tmp_path:
 @pytest.mark.parametrize("name", CASE_FACTS)
 def test_a_fact_of_a_case_that_could_not_be_read_again_is_no_answer(name: str) -> None:
     for value in wrong(CASE_FACTS[name]):
-        with pytest.raises(WorkerDiedError, match=f"without a sound {name}"):
+        with pytest.raises(WorkerDiedError, match=f"without a valid {name}"):
             client({name: value}).prepare(0, CASE, check=True, seed=1, deadline_s=1)
 
 
@@ -107,7 +107,7 @@ def test_a_fact_of_a_block_is_read_packed_and_shown(name: str) -> None:
 @pytest.mark.parametrize("name", BLOCK_FACTS)
 def test_a_fact_of_a_block_that_could_not_be_read_again_is_no_answer(name: str) -> None:
     for value in (None, *wrong(BLOCK_FACTS[name])):
-        with pytest.raises(WorkerDiedError, match=f"without a sound {name}"):
+        with pytest.raises(WorkerDiedError, match=f"without a valid {name}"):
             client({**TIMED, "busy_s": 1.0, name: value}).block(0, 0.1, deadline_s=1)
 
 

@@ -70,13 +70,13 @@ def _eventually(page: Page, expression: str) -> None:
     raise AssertionError(f"never true: {expression}")
 
 
-def _told(page: Page) -> str:
-    return page.inner_text(".cx-told")
+def _step_text(page: Page) -> str:
+    return page.inner_text(".cx-step-text")
 
 
 def _place(page: Page) -> tuple[int, int]:
-    found = re.match(r"Output row (\d+), column (\d+)", _told(page))
-    assert found, _told(page)
+    found = re.match(r"Output row (\d+), column (\d+)", _step_text(page))
+    assert found, _step_text(page)
     return int(found[1]), int(found[2])
 
 
@@ -190,7 +190,7 @@ def test_it_plays_to_the_end_and_stops(browser: Browser, tmp_path: Path) -> None
         page.select_option(".cx-speed select", "fast")
         page.click(".cx-play")
         assert page.inner_text(".cx-play") == "Pause"
-        _eventually(page, "document.querySelector('.cx-told').textContent.includes('row 6, column 6')")
+        _eventually(page, "document.querySelector('.cx-step-text').textContent.includes('row 6, column 6')")
         _eventually(page, "document.querySelector('.cx-play').textContent === 'Play'")
         page.focus(".cx-keys")
         page.keyboard.press("Space")  # from the beginning again
@@ -203,7 +203,7 @@ def test_it_plays_to_the_end_and_stops(browser: Browser, tmp_path: Path) -> None
         page.emulate_media(reduced_motion="reduce")
         page.click("[data-move=first]")
         page.click(".cx-play")
-        _eventually(page, "document.querySelector('.cx-told').textContent.includes('row 1,')")
+        _eventually(page, "document.querySelector('.cx-step-text').textContent.includes('row 1,')")
 
 
 def test_a_pointer_on_the_output_moves_the_kernel(browser: Browser, tmp_path: Path) -> None:
@@ -231,16 +231,16 @@ def test_a_pointer_on_the_input_tells_who_reads_it(browser: Browser, tmp_path: P
             }
             for row in (1, 2)
         )
-        told = _told(page)
+        text = _step_text(page)
         where = [
             f"{noun}{'s' if len(places) > 1 else ''} {words.places_text(tuple(sorted(places)))}"
             for noun, places in (("row", rows), ("column", columns))
         ]
         number = units.plural(len(rows) * len(columns), "output")
-        assert told == f"Input row 1, column 2 is read for {number} of each channel: {', '.join(where)}."
+        assert text == f"Input row 1, column 2 is read for {number} of each channel: {', '.join(where)}."
         page.mouse.move(*_cell(page, "input", (10, 10), (0, 4)))
         held = {PaddingMode.ZEROS: "a zero", PaddingMode.REFLECT: "row 2", PaddingMode.REPLICATE: "row 0"}
-        assert f"{held.get(mode, 'row 4')}" in _told(page)
+        assert f"{held.get(mode, 'row 4')}" in _step_text(page)
         page.mouse.move(5, 5)
         assert _place(page) == (0, 0)
 
@@ -326,7 +326,7 @@ def test_the_rows_that_flooring_drops_are_marked(browser: Browser, tmp_path: Pat
         label = page.get_attribute(".cx-input .cx-canvas", "aria-label") or ""
         assert "3 rows and 0 columns of it are never read" in label
         page.mouse.move(*_cell(page, "input", (9, 9), (4, 4)))
-        assert _told(page) == "Input row 4, column 4 is never read."
+        assert _step_text(page) == "Input row 4, column 4 is never read."
         _set(page, "stride", 1, 0)
         assert "never read" not in page.inner_text(".cx-legend")
 
@@ -347,7 +347,7 @@ def test_the_sum_is_the_output(browser: Browser, tmp_path: Path, scheme: str, wi
             place = (draw.randrange(problem.output_size[0]), draw.randrange(7))
             page.locator(".cx-progress").fill(str(place[0] * problem.output_size[1] + place[1]))
             [expected] = call(page, "samples.js", "outputValue", [[as_json(problem), channel, list(place)]])
-            assert f"Its value is {expected}." in _told(page)
+            assert f"Its value is {expected}." in _step_text(page)
             total = page.inner_text(".cx-total").replace("\u2212", "-")
             assert total.rpartition("=")[2].strip() == str(expected)
             summed = 0
@@ -474,10 +474,10 @@ def test_what_torch_refuses(browser: Browser, tmp_path: Path, name: str, scheme:
 def test_the_last_drawing_that_works_stays(browser: Browser, tmp_path: Path) -> None:
     with shown(browser, tmp_path, PLAIN) as page:
         page.click("[data-move=last]")
-        before = _told(page)
+        before = _step_text(page)
         _set(page, "groups", 4)
         assert "must be divisible by groups (4)" in page.inner_text(".cx-refusal")
-        assert _told(page) == before
+        assert _step_text(page) == before
         assert f"Dimmed below, one that works: {words.constructor_text(Case(problem=PLAIN))}" in page.inner_text(
             ".cx-refusal"
         )
@@ -532,7 +532,9 @@ def test_large_layers_show_a_part_and_a_map(browser: Browser, tmp_path: Path, sc
         assert _place(page) == (row, column + 30)
         page.select_option(".cx-speed select", "fast")
         page.click(".cx-play")
-        _eventually(page, rf"/column (\d+)/.exec(document.querySelector('.cx-told').textContent)[1] > {column + 33}")
+        _eventually(
+            page, rf"/column (\d+)/.exec(document.querySelector('.cx-step-text').textContent)[1] > {column + 33}"
+        )
         page.click(".cx-play")
 
 

@@ -941,7 +941,7 @@ def test_disk_that_refuses_to_write_is_one_error_and_what_was_stored_stays(path:
     """
     appended, message, hint = json.loads(outcome(python(code, path)))
     assert appended > 0
-    assert "the disk refuses" in message or "the disk is full" in message
+    assert "the disk reports an error" in message or "the disk is full" in message
     assert "--db" in hint
     with Store.open(str(path)) as store:
         [summary] = store.runs()
@@ -1064,13 +1064,13 @@ def test_locked_database_is_one_error(path: Path, monkeypatch: pytest.MonkeyPatc
     ("change", "message", "hint"),
     [
         ({"password": "s3cret%/"}, "it refuses user or password", "~/.pgpass"),
-        ({"database": "absent"}, "it does not have that", "createdb"),
-        ({"database": "password"}, "it does not have that", "createdb"),
+        ({"database": "absent"}, "the user or the database does not exist", "createdb"),
+        ({"database": "password"}, "the user or the database does not exist", "createdb"),
         ({"database": "password", "password": "s3cret%/"}, "it refuses user or password", "~/.pgpass"),
         ({"port": 1}, "the server does not answer", "is it running"),
         ({"host": "nosuch.invalid"}, "its host is not known", "the host in the URL"),
         ({"query": {"sslmode": "require"}}, "do not agree on SSL", "sslmode"),
-        ({"query": {"nosuch": "1"}}, "an option that there is not", "after ?"),
+        ({"query": {"nosuch": "1"}}, "an unknown option", "after ?"),
         ({"query": {"options": "-c nosuch=1"}}, "the server refuses the connection", "options in the URL"),
     ],
 )
@@ -1093,8 +1093,8 @@ def test_server_that_refuses_is_one_error_without_the_password(
         ("", "there is no permission", "grant this user CREATE"),
         ("ALTER DATABASE {0} SET default_transaction_read_only = on", "it is read-only", "--db"),
         ("REVOKE CONNECT ON DATABASE {0} FROM PUBLIC", "it refuses this user", "grant CONNECT"),
-        ("ALTER DATABASE {0} CONNECTION LIMIT 0", "it has no room for one more connection", "allow more"),
-        ("ALTER ROLE plain CONNECTION LIMIT 0", "it has no room for one more connection", "allow more"),
+        ("ALTER DATABASE {0} CONNECTION LIMIT 0", "it allows no more connections", "allow more"),
+        ("ALTER ROLE plain CONNECTION LIMIT 0", "it allows no more connections", "allow more"),
         ("ALTER ROLE plain NOLOGIN", "the server refuses the connection", "user"),
     ],
 )
@@ -1129,7 +1129,7 @@ def test_server_without_room_says_so_to_its_owner_and_to_others(postgres: Server
             with pytest.raises(psycopg.OperationalError):
                 while True:
                     taken.append(psycopg.connect(somebody))
-            with pytest.raises(DatabaseError, match="it has no room for one more connection") as caught:
+            with pytest.raises(DatabaseError, match="it allows no more connections") as caught:
                 Store.open(somebody)
             assert "max_connections" in (caught.value.hint or "")
     finally:
@@ -1166,7 +1166,7 @@ def test_server_that_locks_or_goes_down_says_so(postgres: Server) -> None:
         ("connection failed: FATAL:  the database system is starting up", "the server is going down or starting"),
         ('connection to server at "h", port 53300 failed: Connection refused', "the server does not answer"),
         ('connection to server at "FATAL", port 1 failed: timeout expired', "the server does not answer"),
-        ("connection failed: refused\nAll failures:\n- FATAL:  sorry, too many clients already", "it has no room"),
+        ("connection failed: refused\nAll failures:\n- FATAL:  sorry, too many clients already", "it allows no more"),
     ],
 )
 def test_words_of_a_server_are_understood_and_names_are_not_words(said: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""One layer explained the way a teacher would, as plain text; pure, from a case alone. Nothing here was measured."""
+"""The explanation of one layer as plain text, computed from the case alone. It measures nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INDENT = "  "
 _ROWS = {"height": ("row", "above", "below"), "width": ("column", "to the left", "to the right")}
 _FORMULA = "out = floor((in + before + after - dilation * (kernel - 1) - 1) / stride) + 1"
 
-#: What lies on the padding of each mode.
+#: The contents of the padding in each mode.
 _FILLING = {
     PaddingMode.ZEROS: "zeros",
     PaddingMode.REFLECT: "the input mirrored at its edge (the edge itself is not repeated)",
@@ -26,7 +26,7 @@ _FILLING = {
     PaddingMode.CIRCULAR: "the input's opposite side, as if it were wound on a drum",
 }
 
-#: What one iteration of each direction is, in words.
+#: One iteration of each direction in words.
 _BODIES = {
     Direction.FORWARD: "layer(x) alone, without autograd's records",
     Direction.BACKWARD: "the gradients of input, weight and bias, through autograd",
@@ -35,7 +35,7 @@ _BODIES = {
     Direction.TRAIN_STEP: "forward, then backward, then the gradients thrown away",
 }
 
-#: The forward's multiply-adds that each direction does again, in words.
+#: How often each direction does the multiply-adds of forward, in words.
 _TIMES = {
     Direction.FORWARD: "once",
     Direction.BACKWARD: "twice: once for the input's gradient, once for the weight's",
@@ -47,7 +47,7 @@ _TIMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A titled part of an explanation; its lines are ready to be printed."""
+    """A part of an explanation with a title; its lines are ready to be printed."""
 
     title: str
     lines: tuple[str, ...]
@@ -55,7 +55,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """One layer explained; `refused` says that torch would not run it."""
+    """The explanation of one layer; `refused` is whether torch would refuse it."""
 
     title: str
     summary: str
@@ -97,15 +97,15 @@ def explain(case: Case) -> Explanation:
     return Explanation(title=title, summary=summary_text(case), sections=tuple(sections), refused=False)
 
 
-#: Rows of the input, and of the margin where it holds copies of them, that are looked at one by one: 0.3 s.
+#: Maximum number of rows of the input, and of copies of them on the margin, that are checked one by one: takes 0.3 s.
 MOST_ROWS = 2_000_000
 
 
 def unread(size: int, problem: Problem, axis: int) -> tuple[int, ...] | None:
     """The rows (columns) of an input of `size` that no tap reads along spatial dimension `axis`, counted from 0.
 
-    A row that stands on the padding too, as in circular padding, is read where a tap lies on its copy. None where there
-    are more than `MOST_ROWS` to look at.
+    A row with a copy on the padding, as in circular padding, is also read where a tap reads the copy. None where more
+    than `MOST_ROWS` would have to be checked.
     """
     (before, after), mode = problem.pads[axis], problem.padding_mode
     copies = mode in (PaddingMode.REFLECT, PaddingMode.CIRCULAR)  # of other rows than those at the edge
@@ -123,7 +123,7 @@ def unread(size: int, problem: Problem, axis: int) -> tuple[int, ...] | None:
         source = _source(place - ahead, size, mode)
         if touched[place] and 0 <= source < size:  # torch refuses a reflection that is wider than the input
             seen[source] = 1
-    if mode is PaddingMode.REPLICATE:  # the first tap lies on the first place, the last one wherever it gets to
+    if mode is PaddingMode.REPLICATE:  # the first tap starts at the first place; the last tap ends at `last`
         last = (problem.output_size[axis] - 1) * problem.stride[axis] + problem.dilated_kernel_size[axis] - 1
         seen[0] |= before > 0
         seen[-1] |= last >= before + size
@@ -131,7 +131,7 @@ def unread(size: int, problem: Problem, axis: int) -> tuple[int, ...] | None:
 
 
 def _touched(runs: _Runs, window: range) -> bytearray:
-    """1 for each place of a window of the padded input that is in a run, else 0."""
+    """For each place of a window of the padded input: 1 where a run contains it, else 0."""
     touched = bytearray(len(window))
     for run in runs:
         skipped = max(0, -((run.start - window.start) // run.step))  # ceil((window.start - run.start) / run.step)
@@ -143,7 +143,7 @@ def _touched(runs: _Runs, window: range) -> bytearray:
 
 
 def _runs(problem: Problem, axis: int) -> _Runs:
-    """The places of the padded input that taps lie on."""
+    """The places of the padded input that taps read."""
     taps, dilation = problem.kernel_size[axis], problem.dilation[axis]
     outputs, stride = problem.output_size[axis], problem.stride[axis]
     by_tap = _Runs(firsts=taps, apart=dilation, others=outputs, step=stride)
@@ -155,8 +155,8 @@ def _runs(problem: Problem, axis: int) -> _Runs:
 class _Runs:
     """The places first * `apart` + other * `step`, first from 0 to `firsts` - 1, other from 0 to `others` - 1, as runs.
 
-    Where the places of one first run on in those of a later one, both are one run. So there are few of them, whatever
-    the numbers: the outputs and taps of a layer have no more than 65,536 runs, taken the shorter way.
+    Where the places of one first continue with those of a later one, both are one run. So there are always few runs:
+    the outputs and taps of a layer have at most 65,536, with the better choice of firsts and others.
     """
 
     firsts: int
@@ -166,13 +166,13 @@ class _Runs:
 
     @property
     def _period(self) -> int | None:
-        """The distance of firsts whose places make one run; None where they leave gaps."""
+        """The distance of firsts whose places form one run; None where there are gaps."""
         shared = math.gcd(self.apart, self.step)
         return self.step // shared if self.apart // shared <= self.others else None
 
     @property
     def number(self) -> int:
-        """How many runs there are."""
+        """The number of runs."""
         period = self._period
         return self.firsts if period is None else min(period, self.firsts)
 
@@ -186,7 +186,7 @@ class _Runs:
 
 
 def _source(position: int, size: int, mode: PaddingMode) -> int:
-    """The row whose copy lies at a position before (negative) or after an input of `size` rows."""
+    """The row whose copy is at a position before (negative) or after an input of `size` rows."""
     if mode is PaddingMode.REPLICATE:
         return 0 if position < 0 else size - 1
     if mode is PaddingMode.CIRCULAR:
@@ -195,9 +195,10 @@ def _source(position: int, size: int, mode: PaddingMode) -> int:
 
 
 def ways_out(case: Case) -> tuple[dict[str, object], ...]:
-    """The smallest changes of settings with which torch accepts a refused case, the mildest first.
+    """The smallest changes of settings with which torch accepts a refused case, the smallest effect first.
 
-    Each is {setting: value}; single changes where one is enough, else the fewest together. Empty for a case torch runs.
+    Each is {setting: value}; single changes where one is enough, else the fewest combined. Empty for a case that torch
+    runs.
     """
     if case.refusal() is None:
         return ()
@@ -221,7 +222,7 @@ def changed(case: Case, settings: Mapping[str, Any]) -> Case:
 
 
 def _candidates(case: Case) -> Iterator[tuple[str, object]]:
-    """Changes of one setting that remove one kind of refusal each; those that change nothing are left out."""
+    """Changes of one setting that each remove one kind of refusal, without those that change nothing."""
     p = case.problem
     shared = math.gcd(p.in_channels, p.out_channels)
     low = [d for d in range(1, math.isqrt(shared) + 1) if shared % d == 0]
@@ -273,14 +274,14 @@ def _ways_out(case: Case) -> Iterator[str]:
 
 
 def value_text(value: object) -> str:
-    """A setting as one writes it in a sweep: `3`, `[1, 7]`, `same`, `null`."""
+    """A setting as written in a sweep: `3`, `[1, 7]`, `same`, `null`."""
     if not isinstance(value, tuple):
         return canonical(value)
     return str(value[0]) if len(set(value)) == 1 else f"[{', '.join(str(side) for side in value)}]"
 
 
 def constructor_text(case: Case) -> str:
-    """The constructor call with all that is not default, and the input it gets."""
+    """The constructor call with all arguments that are not default, and its input."""
     p = case.problem
     words = [str(p.in_channels), str(p.out_channels), f"kernel_size={_argument(p.kernel_size)}"]
     if any(s != 1 for s in p.stride):
@@ -334,14 +335,14 @@ def _output_size(p: Problem) -> Iterator[str]:
             yield _fill(f"{name:<9}{text}", hang=" " * 11)
     if any(notes.values()):
         yield ""
-    if alike and p.input_size[0] == p.input_size[-1]:  # what holds for the rows holds for the columns
+    if alike and p.input_size[0] == p.input_size[-1]:  # the notes for rows and columns are the same
         yield from (_fill(f"Height (and width): {note}") for note in notes[p.operator.dimensions[0]])
     else:
         yield from (_fill(f"{name.capitalize()}: {note}") for name in axes for note in notes[name])
 
 
 def formula_text(p: Problem, axis: int) -> str:
-    """The output's size along one spatial dimension with all numbers filled in."""
+    """The formula of the output's size along one spatial dimension, with all numbers."""
     size, kernel, stride, dilation = p.input_size[axis], p.kernel_size[axis], p.stride[axis], p.dilation[axis]
     before, after = p.pads[axis]
     steps = _steps(p, axis)
@@ -352,12 +353,12 @@ def formula_text(p: Problem, axis: int) -> str:
 
 
 def _steps(p: Problem, axis: int) -> int:
-    """How far the window can move along one spatial dimension, in rows."""
+    """The number of rows by which the window can move along one spatial dimension."""
     return p.input_size[axis] + sum(p.pads[axis]) - p.dilated_kernel_size[axis]
 
 
 def axis_notes(p: Problem, axis: int) -> list[str]:
-    """What a reader should notice about one spatial dimension: a kernel that does not fit, what is never read."""
+    """Notes for readers about one spatial dimension: a kernel that does not fit, and rows that are never read."""
     row = _ROWS[p.operator.dimensions[axis]][0]
     if p.output_size[axis] < 1:
         return [f"less than one {row} of output, for the kernel does not fit into the padded input."]
@@ -371,7 +372,8 @@ def axis_notes(p: Problem, axis: int) -> list[str]:
         )
     rows = unread(p.input_size[axis], p, axis)
     if rows is None:
-        notes.append(f"which {row}s are never read is told of inputs of at most {units.count(MOST_ROWS)} {row}s.")
+        most = units.count(MOST_ROWS)
+        notes.append(f"which {row}s are never read is only computed for inputs of at most {most} {row}s.")
     elif rows:
         notes.append(
             f"{units.count(len(rows))} of {units.plural(p.input_size[axis], row)} of the input "
@@ -438,10 +440,8 @@ def _groups(p: Problem) -> Iterator[str]:
     fan_in, fan_out = p.in_channels // p.groups, p.out_channels // p.groups
     if fan_in == 1:
         filters = "one filter" if fan_out == 1 else f"{fan_out} filters"
-        yield _fill(
-            f"groups={p.groups}, as many as there are in channels, so this is a depthwise convolution: each channel "
-            f"has {filters} of its own and never meets another channel."
-        )
+        kind = f"groups={p.groups}, as many as there are in channels, so this is a depthwise convolution"
+        yield _fill(f"{kind}: each channel has {filters} of its own and never meets another channel.")
     else:
         yield _fill(
             f"groups={p.groups}: the {p.in_channels} in channels fall into {p.groups} groups of {fan_in}, the "
@@ -533,7 +533,7 @@ def _product(factors: tuple[int, ...]) -> str:
 
 
 def _argument(values: tuple[int, ...]) -> str:
-    """`5`, or `(1, 7)` where the sides differ: as one writes it in Python."""
+    """A constructor's argument in Python: `5`, or `(1, 7)` where the sides differ."""
     return str(values[0]) if len(set(values)) == 1 else shape_text(values)
 
 
@@ -547,7 +547,7 @@ def shape_text(values: tuple[int, ...]) -> str:
 
 
 def _fill(text: str, indent: str = _INDENT, *, hang: str = "") -> str:
-    """One paragraph, indented and wrapped to `WIDTH`; runs of blanks that align columns are kept."""
+    """One paragraph, indented and wrapped to `WIDTH`; repeated spaces that align columns are kept."""
     wrapper = textwrap.TextWrapper(
         width=WIDTH,
         initial_indent=indent,

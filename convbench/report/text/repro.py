@@ -1,7 +1,7 @@
-"""A case as a short script that needs torch alone, to be run under a profiler or pasted into a bug report; pure.
+"""Writes a case as a short script that needs only torch, to run in a profiler or to paste into a bug report.
 
-The script does what worker/ does with the case, and holds nothing that this case does not need.
-tests/report/test_repro.py holds the two against each other.
+The script does the same as worker/ does with the case, and contains only what this case needs.
+tests/report/test_repro.py compares the two. This module has no input or output.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from convbench.model.case import TORCH_MODULE, Autocast, Cache, Case, Data, Fp32
 from convbench.model.problem import Direction, PaddingMode, Problem
 from convbench.model.variables import HIDDEN
 
-#: How the script is called in its own instructions.
+#: The script's file name in its instructions.
 NAME = "repro.py"
-#: How long it runs unless told otherwise, seconds: longer than torch takes to be imported, so that a profile shows it.
+#: How long it runs by default, seconds. It is longer than the import of torch, so that a profile shows the loop.
 SECONDS = 5
-#: Columns of a comment.
+#: Maximum width of a comment, columns.
 _WIDTH = 100
 
-#: What a sample lasts at least, seconds. On a CPU the clock alone asks for it (worker/timer.py); on an accelerator a
-#: sample ends with a wait for the device, which must not show.
+#: Minimum duration of a sample, seconds. On a CPU only the clock's resolution requires it (worker/timer.py). On an
+#: accelerator a sample ends with a wait for the device, whose time must be negligible.
 _CPU_SAMPLE = "1e-5"
 _DEVICE_SAMPLE = "5e-3"
 
-#: Devices whose module in torch has `synchronize` and `Event`; the others are reached through `torch.accelerator`.
+#: Devices whose module in torch has `synchronize` and `Event`; other devices are used through `torch.accelerator`.
 _OWN_MODULE = ("cuda", "xpu", "mps")
-#: What computes float32 convolutions on a device: where its precision is set, in torch from 2.9 on.
+#: The backend that computes float32 convolutions on a device. Its precision is set there since torch 2.9.
 _BACKENDS = {"cpu": "mkldnn", "cuda": "cudnn", "accelerator": "cudnn"}
 
-#: Of (grad_input, grad_weight), what a direction asks for.
+#: Whether a direction computes (grad_input, grad_weight).
 _WANTED = {Direction.GRAD_INPUT: (True, False), Direction.GRAD_WEIGHT: (False, True)}
 
 
 def repro(case: Case, variables: Mapping[str, str] | None = None) -> str:
     """The script of one case as text that ends in a newline.
 
-    `variables` are the environment variables that a worker gets for it: they stand in the script's head as a command,
-    for malloc reads its own before Python starts. The script also runs without them.
+    `variables` are the environment variables that a worker gets for it. The script's head sets them in a command,
+    because malloc reads its variables before Python starts. The script also runs without them.
     """
     script = _Script(case)
     paragraphs = [
@@ -56,11 +56,11 @@ def repro(case: Case, variables: Mapping[str, str] | None = None) -> str:
     ]
     body = "\n\n".join("\n".join(lines) for lines in paragraphs[1:])
     text = "\n".join([*paragraphs[0], *script.imports(body), "", body, ""])
-    return re.sub(r"\n{4,}", "\n\n\n", text)  # functions stand between two blank lines
+    return re.sub(r"\n{4,}", "\n\n\n", text)  # two blank lines around functions
 
 
 class _Script:
-    """The paragraphs of the script below its head, each a list of lines."""
+    """The paragraphs of the script after its head, each a list of lines."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -77,7 +77,7 @@ class _Script:
         self._grad = case.direction is not Direction.FORWARD
 
     def imports(self, body: str) -> list[str]:
-        """Import what `body` uses: the standard library, torch, and the user's module."""
+        """The imports that `body` needs: of the standard library, torch, and the user's module."""
         names = ("copy", "importlib", "itertools", "os", "pathlib", "statistics", "sys", "time")
         lines = [f"import {name}" for name in names if f"{name}." in body]
         lines += ["", "import torch"]
@@ -87,7 +87,7 @@ class _Script:
         return lines
 
     def settings(self) -> list[str]:
-        """Set what belongs to the whole process, as worker/settings.py does, and the seed."""
+        """The settings of the whole process, as in worker/settings.py, and the seed."""
         case, lines = self._case, []
         if case.threads is not None:
             lines.append(f"torch.set_num_threads({case.threads})")
@@ -106,14 +106,14 @@ class _Script:
             return []
         lines = [f'torch.backends.{name}.conv.fp32_precision = "{wanted.value}"']
         if wanted is Fp32Precision.BF16 or (name == "mkldnn" and wanted is Fp32Precision.TF32):
-            return lines  # an older torch cannot
+            return lines  # an older torch does not support it
         lines = [f'if hasattr(torch.backends.{name}, "conv"):  # torch 2.9 or newer', f"    {lines[0]}"]
         if name == "cudnn":
             lines += ["else:", f"    torch.backends.cudnn.allow_tf32 = {wanted is Fp32Precision.TF32}"]
         return lines
 
     def operands(self) -> list[str]:
-        """Make the layer, its input, and what its direction starts from."""
+        """The layer, its input, and the other operands of its direction."""
         case, p = self._case, self._p
         channels_last = case.memory_format is MemoryFormat.CHANNELS_LAST
         lines = self._device()
@@ -142,7 +142,7 @@ class _Script:
 
     @property
     def _kind(self) -> list[str]:
-        """The arguments that say which dtype, and where."""
+        """The arguments for dtype and device."""
         dtype = [f"dtype=torch.{self._case.dtype}"] if self._case.dtype != "float32" else []
         return dtype if self._on_cpu else [*dtype, "device=device"]
 
@@ -156,7 +156,7 @@ class _Script:
             parts = [f", {part!r})" for part in attribute.split(".")]
             lines = [f"found = {'getattr(' * len(parts)}importlib.import_module({path!r}){''.join(parts)}"]
             attribute = "found"
-        # The defaults of a user's constructor may be others than torch's: everything is said.
+        # A user's constructor may have other defaults than torch's, so all arguments are written.
         arguments = _call([*channels, *_arguments(self._p, every=True)])
         lines += [f"layer = {attribute}(", f"    {arguments},", ")"]
         return lines + ([f"layer = layer.to({_call(self._kind)})"] if self._kind else [])
@@ -174,7 +174,7 @@ class _Script:
         return [f"{name} *= torch.finfo({name}.dtype).tiny / 4  # below the least normal number"]
 
     def _graph(self) -> list[str]:
-        """What lies outside the timed stretch of every direction but forward."""
+        """The part that is not timed, of every direction except forward."""
         like = f"torch.{'zeros' if self._case.data is Data.ZEROS else 'randn'}_like"
         if self._kernel_alone:
             lines = [f"g = {like}(layer(x))", *self._denormal("g"), "weight = layer.weight.detach()"]
@@ -186,7 +186,7 @@ class _Script:
         return lines + self._leaves("x")
 
     def _leaves(self, x: str) -> list[str]:
-        """What gradients are taken of, and cleared by a train step."""
+        """The tensors whose gradients are computed, and which a train step clears."""
         of_input, of_weight = _WANTED.get(self._case.direction, (True, True))
         bias = ["bias"] if not self._of_torch else ["layer.bias"] if self._p.bias else []
         names = [x] * of_input + ["layer.weight", *bias] * of_weight
@@ -203,12 +203,12 @@ class _Script:
         return f"torch.autocast({kind}, dtype=torch.{self._case.autocast.value}, cache_enabled=False)"
 
     def step(self) -> list[str]:
-        """Say what one iteration is, and on which copies of the operands where they are to come from memory."""
+        """The function of one iteration, with copies of the operands where they must be read from memory."""
         copies, taken = self._rotation() if self._copies else ([], [])
         return [*copies, "", "", "def step():", *_indented([*taken, *self._body()])]
 
     def _body(self) -> list[str]:
-        """One iteration: worker/layer.py's."""
+        """One iteration, as in worker/layer.py."""
         direction = self._case.direction
         if direction is Direction.FORWARD:
             return ["return layer(x)"]
@@ -228,7 +228,7 @@ class _Script:
         ]
 
     def _rotation(self) -> tuple[list[str], list[str]]:
-        """(copies made, one of them taken in an iteration), as worker/cold.py does."""
+        """(code that makes copies, code of an iteration that uses the next one), as in worker/cold.py."""
         tensors = "x, g, *layer.parameters()" if self._grad else "x, *layer.parameters()"
         lines = [
             "# Copies of the operands, taken in turn, go twice past the last-level cache.",
@@ -258,7 +258,7 @@ class _Script:
         return lines, [f"{taken} = next(turn)", *([hand_over] if direction is Direction.TRAIN_STEP else [])]
 
     def timing(self) -> list[str]:
-        """Say how a sample is taken, in seconds per iteration."""
+        """The function that times a sample, in seconds per iteration."""
         if self._flushes:
             return self._events()
         synchronize = [] if self._on_cpu else [self._synchronize]
@@ -305,7 +305,7 @@ class _Script:
         return f"{self._backend}.synchronize({'' if self._backend == 'torch.mps' else 'device'})"
 
     def loop(self) -> list[str]:
-        """Warm up, take samples for some seconds, and print the least and the median."""
+        """The loop that warms up, takes samples for some seconds, and prints the minimum and the median."""
         sample = _CPU_SAMPLE if self._on_cpu else _DEVICE_SAMPLE
         if self._flushes:
             call, number = "timed()", "len(times)"
@@ -332,7 +332,7 @@ class _Script:
 
 
 def _head(case: Case, variables: Mapping[str, str]) -> list[str]:
-    """What it is and how to run it, as comments."""
+    """Comments that describe the script and how to run it."""
     lines = textwrap.wrap(_printable(case.label), _WIDTH - 2, break_on_hyphens=False)
     lines += [f"Case {case.id} of convbench, as a script that needs nothing but torch. To run it:", ""]
     words = [f"{name}={_quoted(value)}" for name, value in variables.items()]
@@ -350,7 +350,7 @@ def _head(case: Case, variables: Mapping[str, str]) -> list[str]:
 
 
 def _arguments(p: Problem, *, every: bool = False) -> Iterable[str]:
-    """The layer's arguments beyond its channels, those that are torch's default only where `every` is wanted."""
+    """The layer's arguments after its channels; without `every`, only those that are not torch's default."""
     padding = f'"{p.padding.value}"' if isinstance(p.padding, str) else str(p.padding)
     words = {
         "kernel_size": (str(p.kernel_size), ""),
@@ -373,12 +373,12 @@ def _indented(lines: Iterable[str]) -> list[str]:
 
 
 def _printable(text: str) -> str:
-    """The text on one line: a label may hold anything, and must not leave its comment."""
+    """The text on one line: a label may contain any character, and must stay inside its comment."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _quoted(value: str) -> str:
-    """The value as a shell reads it, on one line."""
+    """The value quoted for a shell, on one line."""
     if value.isprintable():
         return shlex.quote(value)
     escaped = "".join(f"\\x{byte:02x}" for byte in value.encode("utf-8", "surrogateescape"))

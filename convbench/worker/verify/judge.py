@@ -69,7 +69,7 @@ def judge_values(spec: Spec, name: str, tensor: Tensor, data: Data, method: str)
             # An inexact kernel's elements may all differ a little, so only checksums can be named.
             behind = _behind(part, result, flagged[:8], work) if method == "exact" else None
             reason = (behind and difference_in(behind)) or (
-                f"{name} does not add up behind {index_text(flagged[0].tolist())} of its last dimensions "
+                f"{name} has a wrong sum at {index_text(flagged[0].tolist())} of its last dimensions "
                 f"({len(flagged)} checksums differ)"
             )
     return len(compared.found), reason

@@ -1,5 +1,5 @@
-// The convolution, explained: settings that the reader may change, the kernel that slides, and what comes of it.
-// The markup stands in templates/explainer.html.j2.
+// The explainer of a convolution: settings that the reader may change, the moving kernel, and the results.
+// The markup is in templates/explainer.html.j2.
 
 import { element } from "./dom.js";
 import { CanvasGrid, cellSize, drawChannels, readPalette, watchTheme } from "./explainer_grids.js";
@@ -41,7 +41,7 @@ import {
 } from "./geometry.js";
 import { biasValue, channelSum, outputValue, paddedValue, productsInOutput, tapsOf, weightValue } from "./samples.js";
 
-/** Layers to begin with, each for one thing it shows. */
+/** Example layers, each for one feature. */
 const EXAMPLES = [
   ["3x3 on 5x5", "c1-5x5-k1-3x3"],
   ["padding", "c1-5x5-k1-3x3-p1x1"],
@@ -56,27 +56,27 @@ const EXAMPLES = [
 ];
 
 const MOST_WAYS = 6;
-/** Products laid out one by one: more cannot be read. */
+/** Maximum number of products that are shown individually: more are not legible. */
 const MOST_CELLS = 160;
 const MOST_CHANNELS_LAID_OUT = 6;
-/** Products added up in one frame for the numbers of the output grid, about 3 ms. */
+/** Number of products that are summed per frame for the numbers of the output grid, which takes about 3 ms. */
 const PRODUCTS_PER_FRAME = 300_000;
 const LARGEST_CELL = 46;
-/** The whole output is worth more than its numbers, which have three digits mostly. */
+/** Smaller than for the input, because to show the whole output is more useful than its numbers of mostly 3 digits. */
 const SMALLEST_OUTPUT_CELL = 12;
-/** Narrower than this the grids stand one below the other. */
+/** Below this width in CSS pixels the grids are stacked. */
 const NARROW = 620;
 const GLIDE_MS = 160;
-/** The least time between two sentences to a screen reader: while the kernel is moved by hand, while it plays. */
+/** The shortest time between two sentences for a screen reader: when the reader moves the kernel, when it plays. */
 const SPEAK_AFTER_MS = 500;
 const SPEAK_PLAYING_MS = 4000;
 
 /**
- * Show the explanation in `host`. `execution` is {direction, dtype} (autocast and memory_format too, if they are not
- * default); `measured` has nearest(problem) -> {label, href, same, differs} or null, and is null where there is no run;
- * `text` is a reader's setting as `onChange` was told it: `` is the problem itself.
+ * Show the explanation in `host`. `execution` is {direction, dtype}, with autocast and memory_format where they are not
+ * default. `measured` has nearest(problem) -> {label, href, same, differs} or null; without a run it is null. `text` is
+ * a reader's setting as passed to `onChange`; the empty text is the problem itself.
  *
- * Returns {show(problem, execution, text)}, which goes to another case and tells nobody.
+ * Returns {show(problem, execution, text)}, which shows another case and does not call `onChange`.
  */
 export function mountExplainer(host, { problem, execution, measured = null, onChange = () => {}, text = "" }) {
   const explainer = new Explainer(host, measured, onChange);
@@ -90,7 +90,7 @@ class Explainer {
     this.measured = measured;
     this.onChange = onChange;
     this.place = [0, 0];
-    this.shown = [0, 0]; // where the window is drawn on its way to its place
+    this.shown = [0, 0]; // where the window is drawn while it moves to `place`
     this.outChannel = 0;
     this.inChannel = 0; // within the group
     this.pointed = null; // the place of the padded input under the pointer, in rows of the input
@@ -163,7 +163,7 @@ class Explainer {
     }
   }
 
-  /** Buttons beside a field and its arrow keys count up and down. */
+  /** Make the buttons of a field and its arrow keys count up and down. */
   makeStepper(field, count) {
     field.addEventListener("keydown", (event) => {
       const by = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
@@ -182,13 +182,13 @@ class Explainer {
     );
   }
 
-  /** A setting that the reader chose as a whole. */
+  /** Show a problem that the reader chose as a whole. */
   choose(problem) {
     this.adopt(problem);
-    this.tellChange();
+    this.reportChange();
   }
 
-  tellChange() {
+  reportChange() {
     const text = toText(this.problem);
     this.onChange(text === toText(this.base) ? "" : text);
   }
@@ -207,20 +207,20 @@ class Explainer {
     this.field("bias").checked = problem.bias;
     this.field("batch_size").value = problem.batch_size ?? 1;
     this.field("unbatched").checked = problem.batch_size === null;
-    this.tellMistakes([]);
+    this.showMistakes([]);
     this.setProblem(problem);
   }
 
-  /** The problem as the fields have it, or what is wrong with them. */
+  /** Show the problem in the fields, or the mistakes in them. */
   readFields() {
     const square = this.field("square").checked;
     const mistakes = [];
     const number = (name, axis = "") => {
       const field = this.field(name, axis);
-      const told = field.value.trim();
-      const value = /^-?\d{1,9}$/.test(told) ? Number(told) : Number.NaN;
+      const typed = field.value.trim();
+      const value = /^-?\d{1,9}$/.test(typed) ? Number(typed) : Number.NaN;
       const wrong = outOfRange(name, value);
-      if (wrong) mistakes.push({ field, message: `${labelOfField(field)}: ${wrong}, got '${told.slice(0, 20)}'` });
+      if (wrong) mistakes.push({ field, message: `${labelOfField(field)}: ${wrong}, got '${typed.slice(0, 20)}'` });
       return value;
     };
     const pair = (name) => {
@@ -241,16 +241,16 @@ class Explainer {
       padding_mode: this.field("padding_mode").value,
       batch_size: this.field("unbatched").checked ? null : number("batch_size"),
     };
-    this.tellMistakes(mistakes);
+    this.showMistakes(mistakes);
     if (mistakes.length) {
       this.dressFields();
       return;
     }
     this.setProblem(problem);
-    this.tellChange();
+    this.reportChange();
   }
 
-  tellMistakes(mistakes) {
+  showMistakes(mistakes) {
     const wrong = new Set(mistakes.map(({ field }) => field));
     for (const field of this.fields) {
       if (field.type !== "text") continue;
@@ -262,7 +262,7 @@ class Explainer {
     this.host.classList.toggle("cx-stale", mistakes.length > 0 || this.find(".cx-refusal").hasChildNodes());
   }
 
-  /** Names and visibility of the fields that depend on other fields. */
+  /** Update the names and the visibility of fields that depend on other fields. */
   dressFields() {
     const square = this.field("square").checked;
     this.host.classList.toggle("cx-square", square);
@@ -284,9 +284,9 @@ class Explainer {
     this.find(".cx-reset").hidden = text === toText(this.base);
     this.find(".cx-constructor").textContent = constructorText(problem);
     const reason = refusal(problem) ?? unsuitable(problem, this.execution);
-    this.tellRefusal(reason);
-    this.tellMeasured();
-    this.tellFormulas();
+    this.showRefusal(reason);
+    this.showMeasured();
+    this.showFormulas();
     this.host.classList.toggle("cx-stale", reason !== null);
     if (reason === null) this.startDrawing(problem);
     else if (this.drawn === null) this.startDrawing(this.firstDrawing());
@@ -294,20 +294,20 @@ class Explainer {
     if (dimmed) dimmed.textContent = `Dimmed below, one that works: ${constructorText(this.drawn)}`;
   }
 
-  /** Something to look at where the first setting already is impossible: the nearest that works. */
+  /** The problem to draw where torch refuses the first one: the nearest that works. */
   firstDrawing() {
     const ways = waysOut(this.problem, this.execution);
     return ways.length ? { ...this.problem, ...ways[0] } : fromText(EXAMPLES[0][1]);
   }
 
-  tellRefusal(reason) {
+  showRefusal(reason) {
     const box = this.find(".cx-refusal");
     if (reason === null) {
       box.replaceChildren();
       return;
     }
-    const told = element("p", {});
-    told.append(element("strong", {}, "torch refuses this: "), `${reason}.`);
+    const message = element("p", {});
+    message.append(element("strong", {}, "torch refuses this: "), `${reason}.`);
     const ways = element("div", { class: "cx-ways" });
     for (const way of waysOut(this.problem, this.execution).slice(0, MOST_WAYS)) {
       const better = { ...this.problem, ...way };
@@ -317,10 +317,10 @@ class Explainer {
       ways.append(button);
     }
     const nearest = ways.childElementCount ? [element("p", {}, "The nearest that work:"), ways] : [];
-    box.replaceChildren(told, ...nearest, element("p", { class: "cx-hint cx-dimmed" }));
+    box.replaceChildren(message, ...nearest, element("p", { class: "cx-hint cx-dimmed" }));
   }
 
-  tellMeasured() {
+  showMeasured() {
     const line = this.find(".cx-measured");
     line.hidden = this.measured === null;
     if (line.hidden) return;
@@ -334,7 +334,7 @@ class Explainer {
     else line.replaceChildren("Was it measured? No; the nearest case is ", link, ` (${found.differs})`);
   }
 
-  tellFormulas() {
+  showFormulas() {
     const lines = axisNames().flatMap((name, axis) => {
       const formula = element("div", { class: "cx-formula" });
       formula.dataset.axis = axis;
@@ -378,13 +378,13 @@ class Explainer {
     const progress = this.find(".cx-progress");
     progress.max = String(this.outSize[0] * this.outSize[1] - 1);
     this.nameGrids();
-    this.tellLegend();
+    this.showLegend();
     this.layOut();
-    this.tellChannels();
+    this.showChannels();
     this.moved();
   }
 
-  /** How large the cells are, for the room there is. */
+  /** Compute the sizes of the cells for the available space. */
   layOut() {
     const width = this.host.clientWidth;
     this.width = width;
@@ -430,7 +430,7 @@ class Explainer {
     label(".cx-output", `The output, ${out}.`);
   }
 
-  tellLegend() {
+  showLegend() {
     const problem = this.drawn;
     const fill = {
       zeros: "zeros",
@@ -466,7 +466,7 @@ class Explainer {
     });
   }
 
-  /** Bring the drawn window nearer to its place. */
+  /** Move the drawn window towards its place. */
   glide(now) {
     const apart = this.place.map((at, axis) => at - this.shown[axis]);
     const far = apart.some((distance) => Math.abs(distance) > 1);
@@ -535,7 +535,7 @@ class Explainer {
     ]);
   }
 
-  /** What flooring leaves over at the end of an axis, for the map. */
+  /** The rows at the end of an axis that flooring leaves unread, for the map. */
   leftOver(axis) {
     const size = paddedSize(this.drawn);
     const used = this.read[axis].lastIndexOf(true) + 1;
@@ -566,7 +566,7 @@ class Explainer {
   drawOutput() {
     const problem = this.drawn;
     const large = Math.max(4, productsInOutput(problem) * 1.6);
-    const { isWhole, showsNumbers } = this.output; // where numbers find no room, shades tell them
+    const { isWhole, showsNumbers } = this.output; // where numbers do not fit, the shades of cells show them
     const sumsUp = this.find(".cx-numbers").checked && (isWhole || showsNumbers) && !tooManyProducts(problem);
     let left = PRODUCTS_PER_FRAME;
     const valueAt = (place) => {
@@ -602,17 +602,17 @@ class Explainer {
       { start: [this.place[0], 0], extent: [1, this.place[1] + 1], color: "backward", alpha: 0.35 },
       { start: this.place, extent: [1, 1], color: "backward", alpha: 1 },
     ]);
-    if (left <= 0) this.redraw(); // the rest of the numbers in the next frames
+    if (left <= 0) this.redraw(); // compute the other numbers in the next frames
   }
 
-  // What the pointer is on
+  // The place under the pointer
 
   sourceOfPlace(place) {
     const source = place.map((at, axis) => sourceOf(this.drawn, axis, at));
     return source.includes(null) ? null : source;
   }
 
-  /** [rows, columns] of the outputs that read the place under the pointer, as sets; null where it is on nothing. */
+  /** [rows, columns] of the outputs that read the place under the pointer, as sets; null where there is no place. */
   findReaders() {
     if (!this.pointed) return null;
     return this.readersOfPlace(this.pointed).map((places) => new Set(places));
@@ -628,7 +628,7 @@ class Explainer {
     const place = cell?.map((at, axis) => at - this.margin[axis][0]) ?? null;
     if (place === this.pointed || (place && this.pointed && samePlace(place, this.pointed))) return;
     this.pointed = place;
-    this.tellStep();
+    this.showStep();
     this.redraw();
   }
 
@@ -719,7 +719,7 @@ class Explainer {
     });
   }
 
-  /** Lay the kernel on a place of the output, or on the nearest there is. */
+  /** Move the kernel to a place of the output, or to the nearest one. */
   go(place) {
     const to = place.map((at, axis) => Math.max(0, Math.min(this.outSize[axis] - 1, at)));
     if (samePlace(to, this.place)) return;
@@ -758,7 +758,7 @@ class Explainer {
     this.speak();
   }
 
-  /** One frame of playing. */
+  /** Continue playing in the next frame. */
   advance(now) {
     this.steppedAt ??= now;
     if (now - this.steppedAt >= this.interval) {
@@ -774,20 +774,20 @@ class Explainer {
     const progress = this.find(".cx-progress");
     progress.value = String(this.step);
     progress.setAttribute("aria-valuetext", `row ${this.place[0]}, column ${this.place[1]}`);
-    this.tellStep();
-    this.tellSum();
+    this.showStep();
+    this.showSum();
     this.redraw();
   }
 
-  tellStep() {
-    const told = this.pointed
+  showStep() {
+    const text = this.pointed
       ? readersText(this.pointed, this.sourceOfPlace(this.pointed), this.readersOfPlace(this.pointed))
       : stepText(this.drawn, this.outChannel, this.place);
-    this.find(".cx-told").textContent = told;
+    this.find(".cx-step-text").textContent = text;
     this.speak();
   }
 
-  /** Hand the sentence to screen readers, no faster than it can be spoken. */
+  /** Give the sentence to screen readers, not faster than they can read it. */
   speak() {
     clearTimeout(this.speaking);
     const wait = this.playing ? SPEAK_PLAYING_MS : SPEAK_AFTER_MS;
@@ -795,7 +795,7 @@ class Explainer {
     this.speaking = setTimeout(
       () => {
         this.spokeAt = performance.now();
-        this.find(".cx-live").textContent = this.find(".cx-told").textContent;
+        this.find(".cx-live").textContent = this.find(".cx-step-text").textContent;
       },
       Math.max(0, due),
     );
@@ -803,7 +803,7 @@ class Explainer {
 
   // The sum
 
-  tellSum() {
+  showSum() {
     const body = this.find(".cx-sum-body");
     if (!this.find(".cx-sum").open) return;
     const problem = this.drawn;
@@ -822,7 +822,7 @@ class Explainer {
     body.replaceChildren(products, this.totalOf(laidOut));
   }
 
-  /** One channel's products as a table in the kernel's form. */
+  /** One channel's products, as a table with the kernel's shape. */
   productsOf(channel) {
     const problem = this.drawn;
     const figure = element("figure", { class: "cx-product" });
@@ -871,11 +871,11 @@ class Explainer {
   listenToChannels() {
     for (const field of this.findAll("[data-channel]")) {
       const kind = field.dataset.channel;
-      const set = (told) => {
-        if (/^\d{1,9}$/.test(told)) this.chooseChannel(kind, Number(told));
+      const set = (typed) => {
+        if (/^\d{1,9}$/.test(typed)) this.chooseChannel(kind, Number(typed));
       };
       field.addEventListener("input", () => set(field.value.trim()));
-      field.addEventListener("change", () => this.tellChannels());
+      field.addEventListener("change", () => this.showChannels());
       this.makeStepper(field, (by) => this.chooseChannel(kind, this.channelShown(kind) + by));
     }
     const strip = this.find(".cx-channels");
@@ -884,14 +884,14 @@ class Explainer {
       const hit = this.channelAt(event.clientX - box.left, event.clientY - box.top);
       if (hit) this.chooseChannel(hit.upper ? "in" : "out", hit.channel);
     });
-    this.find(".cx-sum").addEventListener("toggle", () => this.drawn && this.tellSum());
+    this.find(".cx-sum").addEventListener("toggle", () => this.drawn && this.showSum());
   }
 
   channelShown(kind) {
     return kind === "out" ? this.outChannel : firstChannel(this.drawn, this.outChannel) + this.inChannel;
   }
 
-  /** Show another channel; one of another group brings an output of that group along. */
+  /** Show another channel; for an input channel of another group, also change to an output channel of that group. */
   chooseChannel(kind, channel) {
     const problem = this.drawn;
     const all = kind === "out" ? problem.out_channels : problem.in_channels;
@@ -904,11 +904,11 @@ class Explainer {
       if (Math.floor(this.outChannel / outs) !== group) this.outChannel = group * outs;
       this.inChannel = within % seen;
     }
-    this.tellChannels();
+    this.showChannels();
     this.moved();
   }
 
-  tellChannels() {
+  showChannels() {
     const problem = this.drawn;
     for (const kind of ["in", "out"]) {
       const field = this.find(`[data-channel=${kind}]`);
@@ -947,7 +947,7 @@ function samePlace(one, other) {
   return one[0] === other[0] && one[1] === other[1];
 }
 
-/** A number with a true minus sign. */
+/** A number with a typographic minus sign. */
 function signedText(number) {
   return String(number).replace("-", "\u2212");
 }

@@ -1,19 +1,19 @@
-// Grids of cells on canvas: all of them where they are large enough to read, else a window that follows the kernel and
-// a small map of the whole. Nothing here knows what a cell means.
+// Grids of cells on canvas. A grid is shown whole where its cells are large enough to read. Otherwise a part that
+// follows the kernel is shown, with a small map of the whole grid. This module does not depend on the meaning of cells.
 
-/** Cells narrower than this show a part of a grid instead of all of it. */
+/** Where cells would be narrower than this, only a part of a grid is shown; CSS pixels, as all sizes here. */
 const SMALLEST_WHOLE_CELL = 15;
-/** Cells of a grid of which a part is shown; smaller where the kernel needs the room. */
+/** Size of cells where only a part is shown; they are smaller where the kernel needs more space. */
 const PART_CELL = 28;
 const LEAST_CELL = 3;
-/** Numbers are legible from here on: the size of a cell, and of the text. */
+/** The smallest cell, and the smallest text, with legible numbers. */
 const NUMBER_CELL = 15;
 const SMALLEST_TEXT = 8;
-/** Room for the numbers of rows and columns. */
+/** Space for the numbers of rows and columns. */
 const GUTTER = 26;
 const MAP_SIDE = 84;
 
-/** The colours of the page as they are now: those of an element, for a variable may hold a rule instead of a colour. */
+/** The present colours of the page, read from an element, because a CSS variable may contain an expression. */
 export function readPalette(host) {
   const names = ["paper", "card", "ink", "muted", "rule", "link", "good", "warn", "bad", "forward", "backward"];
   const probe = document.createElement("span");
@@ -29,14 +29,14 @@ export function readPalette(host) {
   return palette;
 }
 
-/** Call `changed` whenever the page's theme changes. */
+/** Call `changed` when the page's theme changes. */
 export function watchTheme(changed) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
   matchMedia("print").addEventListener("change", changed);
   new MutationObserver(changed).observe(document.documentElement, { attributeFilter: ["data-theme", "class"] });
 }
 
-/** Give a canvas its size in CSS pixels, sharp on any screen; the context draws in CSS pixels. */
+/** Set a canvas's size in CSS pixels, with the screen's resolution; the context draws in CSS pixels. */
 export function sizedContext(canvas, width, height) {
   const scale = window.devicePixelRatio || 1;
   const pixels = [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
@@ -50,8 +50,8 @@ export function sizedContext(canvas, width, height) {
 }
 
 /**
- * The size of a cell with which a grid fits into a width and a height, in part where cells of the whole would be smaller
- * than `whole`; `need` rows and columns must fit.
+ * The size of a cell with which a grid fits in a width and a height. Only a part of the grid is shown where its cells
+ * would be smaller than `whole`; `need` rows and columns must fit.
  */
 export function cellSize([rows, columns], [width, height], need, { largest, whole = SMALLEST_WHOLE_CELL }) {
   const fits = Math.floor(Math.min(width / columns, height / rows));
@@ -60,7 +60,7 @@ export function cellSize([rows, columns], [width, height], need, { largest, whol
   return Math.max(LEAST_CELL, Math.min(PART_CELL, largest, least));
 }
 
-/** A grid on a canvas, with a map of the whole on a second one. */
+/** A grid on a canvas, with a map of the whole grid on a second canvas. */
 export class CanvasGrid {
   constructor(canvas, map) {
     this.canvas = canvas;
@@ -72,7 +72,7 @@ export class CanvasGrid {
     this.gutter = GUTTER;
   }
 
-  /** How many rows and columns there are, how large their cells, and the room in CSS pixels. */
+  /** Set the numbers of rows and columns, the size of their cells, and the available space in CSS pixels. */
   fit(size, cell, [width, height], gutter = GUTTER) {
     this.size = size;
     this.cell = cell;
@@ -91,7 +91,7 @@ export class CanvasGrid {
     return this.cell >= NUMBER_CELL;
   }
 
-  /** Scroll as little as brings the rows and columns from `start` (`extent` of them) into view, with one to spare. */
+  /** Scroll minimally to show `extent` rows and columns from `start`, with one more on each side where possible. */
   follow(start, extent) {
     for (const axis of [0, 1]) {
       const spare = this.seen[axis] >= extent[axis] + 2 ? 1 : 0;
@@ -102,7 +102,7 @@ export class CanvasGrid {
     }
   }
 
-  /** Draw the cells in view; `paint(row, column)` says how each looks, `names(axis, at)` its number, if they have any. */
+  /** Draw the visible cells with the style `paint(row, column)`, and the optional numbers `names(axis, at)`. */
   draw(palette, paint, names) {
     const { cell, gutter } = this;
     const [rows, columns] = this.seen;
@@ -177,7 +177,7 @@ export class CanvasGrid {
     context.restore();
   }
 
-  /** Numbers of rows and columns, as many as find room. */
+  /** Draw the numbers of rows and columns, as many as fit. */
   drawNames(names) {
     const { context, palette, cell, gutter, first, seen, size } = this;
     context.font = `10.5px ${palette.mono}`;
@@ -196,7 +196,7 @@ export class CanvasGrid {
     context.textAlign = "center";
   }
 
-  /** Fade the sides beyond which the grid goes on. */
+  /** Fade the sides where the grid continues outside the visible part. */
   drawEdges() {
     const { context, cell, gutter, first, seen, size } = this;
     const [height, width] = seen.map((number) => number * cell);
@@ -209,7 +209,7 @@ export class CanvasGrid {
     ];
     context.save();
     context.translate(gutter, gutter);
-    context.globalCompositeOperation = "destination-out"; // whatever the colour of the page
+    context.globalCompositeOperation = "destination-out"; // works for any colour of the page
     for (const [goesOn, line, area] of sides) {
       if (!goesOn) continue;
       const fade = context.createLinearGradient(...line);
@@ -221,7 +221,7 @@ export class CanvasGrid {
     context.restore();
   }
 
-  /** A frame around rows and columns from `start`, which may lie between cells while it moves. */
+  /** Draw a frame around rows and columns from `start`, which may be between cells while the frame moves. */
   frame(start, extent, color, lineWidth = 2.5, dash = []) {
     const { context, palette, cell, gutter, first, seen } = this;
     context.save();
@@ -238,7 +238,7 @@ export class CanvasGrid {
     context.restore();
   }
 
-  /** The whole grid in small: what is in view, and `marks` [{start, extent, color, alpha}] in cells. */
+  /** Draw the map of the whole grid: the visible part, and `marks` [{start, extent, color, alpha}] in cells. */
   drawMap(palette, marks) {
     if (!this.map || this.isWhole) return;
     const scale = MAP_SIDE / Math.max(...this.size);
@@ -262,7 +262,7 @@ export class CanvasGrid {
     context.strokeRect(0.5, 0.5, width + 1, height + 1);
   }
 
-  /** The cell under a pointer, null beside the grid. */
+  /** The cell under a pointer, null outside the grid. */
   cellAt(event) {
     const box = this.canvas.getBoundingClientRect();
     const place = [event.clientY - box.top, event.clientX - box.left].map((at) => (at - this.gutter) / this.cell);
@@ -270,7 +270,7 @@ export class CanvasGrid {
     return place.map((at, axis) => Math.floor(at) + this.first[axis]);
   }
 
-  /** The cell of the whole under a pointer on the map. */
+  /** The cell of the whole grid under a pointer on the map. */
   cellOnMap(event) {
     const box = this.map.getBoundingClientRect();
     const shares = [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width];
@@ -278,7 +278,10 @@ export class CanvasGrid {
   }
 }
 
-/** Input channels above, output channels below, and which of them feed the chosen output. Returns where a click lands. */
+/**
+ * Draw the input channels above, the output channels below, and those that the chosen output reads. Returns a function
+ * from coordinates to the channel there.
+ */
 export function drawChannels(canvas, palette, width, { inputs, outputs, from, seen, groups, inChannel, outChannel }) {
   const [bar, between, widest] = [26, 54, 42];
   const context = sizedContext(canvas, width, 2 * bar + between + 2);

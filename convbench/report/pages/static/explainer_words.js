@@ -1,4 +1,4 @@
-// The explainer's sentences and sums as text; report/text/explain.py says the same where both speak of one thing.
+// The explainer's sentences and sums as text; where report/text/explain.py has the same sentence, the words are equal.
 
 import { formatNumber } from "./format.js";
 import {
@@ -26,11 +26,11 @@ import {
 } from "./geometry.js";
 import { outputValue, productsInOutput } from "./samples.js";
 
-/** More products than this are not added up: the sum would keep the page busy, and nobody would follow it. */
+/** More products than this are not summed: that would block the page, and readers could not follow the sum. */
 const MOST_PRODUCTS = 2_000_000;
 const ROW_WORDS = { height: ["row", "above", "below"], width: ["column", "left", "right"] };
 
-/** A whole number with thousands separated; BigInt too. */
+/** An integer, also a BigInt, with thousands separated. */
 export function countText(value) {
   return value.toLocaleString("en-US");
 }
@@ -52,13 +52,13 @@ function argumentText(values) {
   return new Set(values).size === 1 ? String(values[0]) : shapeText(values);
 }
 
-/** A setting as one writes it in a sweep: `3`, `[1, 7]`, `same`. */
+/** A setting as written in a sweep: `3`, `[1, 7]`, `same`. */
 export function settingText(value) {
   if (!Array.isArray(value)) return String(value);
   return new Set(value).size === 1 ? String(value[0]) : `[${value.join(", ")}]`;
 }
 
-/** The constructor call with all that is not default, and the input it gets. */
+/** The constructor call with all arguments that are not default, and its input. */
 export function constructorText(problem) {
   const words = [problem.in_channels, problem.out_channels, `kernel_size=${argumentText(problem.kernel_size)}`];
   if (problem.stride.some((value) => value !== 1)) words.push(`stride=${argumentText(problem.stride)}`);
@@ -93,7 +93,7 @@ export function summaryText(problem) {
   );
 }
 
-/** The output's size along an axis with all numbers filled in: parts of text, some with the name of what they are. */
+/** The formula of the output's size along an axis, with all numbers: [text, label] pairs, some without a label. */
 export function formulaParts(problem, axis) {
   const [before, after] = pads(problem)[axis];
   const stride = problem.stride[axis];
@@ -120,7 +120,7 @@ export function formulaParts(problem, axis) {
   ];
 }
 
-/** What a reader should notice about one axis: a kernel that does not fit, what flooring drops, what is never read. */
+/** Notes for readers about one axis: a kernel that does not fit, dropped rows, rows that are never read. */
 export function axisNotes(problem, axis) {
   const row = ROW_WORDS[axisNames()[axis]][0];
   if (outputSize(problem)[axis] < 1) {
@@ -159,7 +159,7 @@ export function tooManyProducts(problem) {
   return productsInOutput(problem) > MOST_PRODUCTS;
 }
 
-/** Where the kernel lies now, and what comes of it. */
+/** The kernel's present place, and the output's value there. */
 export function stepText(problem, outChannel, place) {
   const spans = place.map((at, axis) => {
     const start = tapPosition(problem, axis, at, 0);
@@ -185,7 +185,7 @@ function tapsOnInput(problem, axis, out) {
   return number;
 }
 
-/** Which outputs read a place of the padded input. */
+/** The outputs that read a place of the padded input. */
 export function readersText([row, column], source, [rows, columns]) {
   const isMargin = source === null || source[0] !== row || source[1] !== column;
   let what = `Input row ${row}, column ${column}`;
@@ -199,7 +199,7 @@ export function readersText([row, column], source, [rows, columns]) {
   return `${what} is read for ${pluralText(number, "output")} of each channel: ${where}.`;
 }
 
-/** Who sees whom among the channels. */
+/** The input channels that an output channel reads. */
 export function channelsText(problem, outChannel) {
   const seen = channelsPerGroup(problem);
   const first = firstChannel(problem, outChannel);
@@ -208,10 +208,10 @@ export function channelsText(problem, outChannel) {
     return `Out channel ${outChannel} is the sum over ${all}.`;
   }
   const channels = seen === 1 ? `in channel ${first} alone` : `in channels ${first} to ${first + seen - 1}`;
-  const kind = seen === 1 ? " This is a depthwise convolution: channels never meet." : "";
+  const kind = seen === 1 ? "This is a depthwise convolution: channels never meet. " : "";
   return (
-    `Out channel ${outChannel} sees ${channels}, its group (one of ${countText(problem.groups)}).${kind} ` +
-    `That is 1/${problem.groups} of the weights and of the work of the same layer without groups.`
+    `Out channel ${outChannel} sees ${channels}, its group (one of ${countText(problem.groups)}). ` +
+    `${kind}That is 1/${problem.groups} of the weights and of the work of the same layer without groups.`
   );
 }
 
@@ -245,7 +245,7 @@ const SIZES = [
   [2 ** 10, "KiB"],
 ];
 
-/** The numbers of a layer as [name, how they come about, the number]. */
+/** The numbers of a layer as [name, how it is computed, the number]. */
 export function factsOf(problem, execution) {
   const bias = biasShape(problem);
   const output = outputShape(problem);

@@ -1,10 +1,10 @@
-// One convolution's shapes, what torch refuses, work counted: what model/operators/ and report/text/explain.py say, for
-// settings that the reader changes. A problem has Problem's fields; null for batch_size is one unbatched image. Counts
-// are BigInt, because those of large layers do not fit a double.
+// One convolution: shapes, what torch refuses, and the amount of work. The formulas are those of model/operators/ and
+// report/text/explain.py, for settings that the reader changes. A problem has the fields of the class Problem;
+// batch_size null is one unbatched image. Counts are BigInt, because those of large layers do not fit in a double.
 
 const AXES = ["height", "width"];
 
-/** How often each direction does the forward's multiply-adds. */
+/** How often each direction does the multiply-adds of forward. */
 const PRODUCTS_OF_DIRECTION = { forward: 1n, backward: 2n, grad_input: 1n, grad_weight: 1n, train_step: 3n };
 
 /** Bytes per element. */
@@ -30,7 +30,7 @@ export function paddedSize(problem) {
   return pads(problem).map(([before, after], axis) => problem.input_size[axis] + before + after);
 }
 
-/** How far the window can move along each axis. */
+/** The number of rows by which the window can move along each axis. */
 export function travel(problem) {
   const extents = dilatedKernelSize(problem);
   return paddedSize(problem).map((size, axis) => size - extents[axis]);
@@ -80,7 +80,7 @@ export function parameters(problem) {
   return elements(weightShape(problem)) + BigInt(problem.bias ? problem.out_channels : 0);
 }
 
-/** Multiply-adds of one forward pass; taps on zero padding are no work and are not counted. */
+/** Multiply-adds of one forward pass; taps on padding with zeros are not counted. */
 export function multiplyAdds(problem) {
   const outputs = outputSize(problem);
   const taps = outputs.map((out, axis) =>
@@ -89,7 +89,7 @@ export function multiplyAdds(problem) {
   return elements([problem.batch_size ?? 1, problem.out_channels, channelsPerGroup(problem), ...taps]);
 }
 
-/** How many (output, tap) pairs along one axis read the input and not the padding. */
+/** The number of (output, tap) pairs along one axis that read the input and not the padding. */
 function realTaps(problem, axis) {
   const stride = problem.stride[axis];
   const out = outputSize(problem)[axis];
@@ -108,12 +108,12 @@ export function flops(problem, direction) {
   return 2n * productsOf(direction) * multiplyAdds(problem);
 }
 
-/** How often a direction does the forward's multiply-adds. */
+/** How often a direction does the multiply-adds of forward. */
 export function productsOf(direction) {
   return PRODUCTS_OF_DIRECTION[direction];
 }
 
-/** Elements of every operand read once and of every result written once. */
+/** The elements of all operands, each read once, and of all results, each written once. */
 export function elementsMoved(problem, direction) {
   const x = elements(inputShape(problem));
   const y = elements(outputShape(problem));
@@ -131,7 +131,7 @@ export function elementsMoved(problem, direction) {
   return moved[direction];
 }
 
-/** Bytes of one iteration; under autocast the output, and its gradient, have the dtype that is computed in. */
+/** Bytes of one iteration; with autocast the output and its gradient have the compute dtype. */
 export function bytesMoved(problem, { direction, dtype, autocast = "none" }) {
   const moved = elementsMoved(problem, direction) * ITEM_BYTES[dtype];
   if (autocast === "none") return moved;
@@ -143,7 +143,7 @@ export function itemBytes(dtype) {
   return ITEM_BYTES[dtype];
 }
 
-/** Why torch would refuse this layer, in plain words; null where it would run it. The order is torch's. */
+/** Why torch would refuse this layer; null where torch would run it. The order is torch's. */
 export function refusal(problem) {
   for (const name of ["in_channels", "out_channels"]) {
     if (problem[name] % problem.groups) {
@@ -179,15 +179,15 @@ function tooLarge(problem) {
   return `the kernel (${kernel}${dilated}) is larger than the padded input (${paddedSize(problem).join("x")})`;
 }
 
-/** Why a sound problem does not fit how it is executed; null where it does. */
+/** Why the execution's settings do not fit the problem, which is valid; null where they fit. */
 export function unsuitable(problem, { memory_format: format = "contiguous" } = {}) {
   if (format !== "channels_last" || problem.batch_size !== null) return null;
   return "channels_last needs a batch: an unbatched image has three dimensions, the format four";
 }
 
 /**
- * The smallest changes of the problem's settings with which torch accepts it, the mildest first, each {setting: value};
- * single changes where one is enough, else the fewest together.
+ * The smallest changes of the problem's settings with which torch accepts it, the smallest effect first. Each is
+ * {setting: value}; single changes where one is enough, else the fewest combined.
  */
 export function waysOut(problem, execution) {
   const refused = (changed) => refusal(changed) ?? unsuitable(changed, execution);
@@ -210,7 +210,7 @@ function combinationsOf(items, size) {
   );
 }
 
-/** Changes of one setting that remove one kind of refusal each. */
+/** Changes of one setting that each remove one kind of refusal. */
 function candidateChanges(problem) {
   const margins = pads(problem);
   const extents = dilatedKernelSize(problem);
@@ -260,7 +260,7 @@ function candidateChanges(problem) {
   });
 }
 
-/** The divisor of both channel numbers that is nearest to groups, the smaller one of two. */
+/** The common divisor of both channel numbers that is nearest to groups; of two the smaller one. */
 function nearestDivisor({ in_channels: inChannels, out_channels: outChannels, groups }) {
   let nearest = 1;
   const consider = (divisor) => {
@@ -279,12 +279,12 @@ function nearestMultiple(value, of) {
   return Math.max(of, Math.floor((value + Math.floor(of / 2)) / of) * of);
 }
 
-/** Where along an axis a tap of an output lies, in rows of the input: negative and beyond the size on the margin. */
+/** The row of the input that a tap of an output reads along an axis; on the margin negative or at least the size. */
 export function tapPosition(problem, axis, out, tap) {
   return out * problem.stride[axis] + tap * problem.dilation[axis] - pads(problem)[axis][0];
 }
 
-/** The row of the input whose element a position along an axis holds; null on zero padding. */
+/** The row of the input whose element is at a position along an axis; null on padding with zeros. */
 export function sourceOf(problem, axis, position) {
   const size = problem.input_size[axis];
   if (position >= 0 && position < size) return position;
@@ -300,7 +300,7 @@ export function sourceOf(problem, axis, position) {
   }
 }
 
-/** The outputs along an axis with a tap on a position. */
+/** The outputs along an axis that read a position. */
 export function readersOf(problem, axis, position) {
   const padded = position + pads(problem)[axis][0];
   const out = outputSize(problem)[axis];
@@ -313,7 +313,7 @@ export function readersOf(problem, axis, position) {
   return found;
 }
 
-/** The outputs along an axis that read a row of the input, also through its copies on the margin. */
+/** The outputs along an axis that read a row of the input or a copy of it on the margin. */
 export function readersOfElement(problem, axis, row) {
   const size = problem.input_size[axis];
   const [before, after] = pads(problem)[axis];
@@ -327,12 +327,12 @@ export function readersOfElement(problem, axis, row) {
   return [...found].sort((a, b) => a - b);
 }
 
-/** For every row of the padded input along an axis, whether a tap ever lies on it. */
+/** For every row of the padded input along an axis, whether a tap reads it. */
 export function rowsRead(problem, axis) {
   const stride = problem.stride[axis];
   const length = paddedSize(problem)[axis];
   const out = outputSize(problem)[axis];
-  // Every tap reads each `stride`-th row of a stretch: mark where stretches begin and end, then add up along the rows.
+  // A tap reads every `stride`-th row of an interval: mark the ends of the intervals, then sum along the rows.
   const marks = new Int32Array(length + stride);
   for (let tap = 0; tap < problem.kernel_size[axis]; tap++) {
     const first = tap * problem.dilation[axis];
@@ -343,7 +343,7 @@ export function rowsRead(problem, axis) {
   return Array.from(marks.subarray(0, length), (number) => number > 0);
 }
 
-/** The rows of the input that no tap reads along an axis, neither themselves nor a copy of them on the margin. */
+/** The rows of the input that no tap reads along an axis, including their copies on the margin. */
 export function unread(problem, axis) {
   const read = new Set();
   const before = pads(problem)[axis][0];
@@ -354,7 +354,7 @@ export function unread(problem, axis) {
 }
 
 /**
- * The problem as one short word for an address: `c3-64x64-k10-5x5-s2x2-p1x1`; what is default is left out.
+ * The problem as a short word for a URL: `c3-64x64-k10-5x5-s2x2-p1x1`, without default values.
  */
 export function toText(problem) {
   const pair = (values) => values.join("x");
@@ -375,7 +375,7 @@ export function toText(problem) {
 const TEXT_FORM =
   /^c(\d+)-(\d+x\d+)-k(\d+)-(\d+x\d+)(?:-s(\d+x\d+))?(?:-(same|valid)|-p(\d+x\d+))?(?:-d(\d+x\d+))?(?:-g(\d+))?(-unbiased)?(?:-(reflect|replicate|circular))?(?:-(unbatched)|-n(\d+))?$/;
 
-/** The problem that `toText` wrote; null for any other text, and for numbers that no field would take. */
+/** The problem that `toText` wrote; null for any other text, and for numbers that a field does not accept. */
 export function fromText(text) {
   const found = TEXT_FORM.exec(text);
   if (!found) return null;
@@ -397,7 +397,7 @@ export function fromText(text) {
   return Object.keys(LARGEST).every((name) => typeof problem[name] === "string" || fits(name)) ? problem : null;
 }
 
-/** The largest value that a reader may set: what lies beyond is no layer, and would keep the page busy. */
+/** The largest values that a reader may set. Larger ones do not occur in layers and would block the page. */
 const LARGEST = {
   in_channels: 65536,
   out_channels: 65536,
@@ -410,10 +410,10 @@ const LARGEST = {
   batch_size: 1048576,
 };
 
-/** Rows of the padded input, or of the kernel, along one axis that can be drawn: each is looked at. */
+/** The most rows of the padded input, or of the kernel, along one axis that can be drawn; each of them is read. */
 const MOST_DRAWN = 10_000_000;
 
-/** Why a layer cannot be drawn, in words; null where it can. Those that a reader may set can. */
+/** Why a layer cannot be drawn; null where it can. All layers that a reader may set can be drawn. */
 export function tooLargeToDraw(problem) {
   const largest = Math.max(...paddedSize(problem), ...dilatedKernelSize(problem));
   if (largest <= MOST_DRAWN) return null;
@@ -421,7 +421,7 @@ export function tooLargeToDraw(problem) {
   return `this layer is too large to be drawn: expected at most ${most} rows of padded input and of kernel, got ${found}`;
 }
 
-/** What is wrong with a number for a setting, in words; null where it may stand. */
+/** What is wrong with a number for a setting; null where it is valid. */
 export function outOfRange(name, value) {
   if (value === null) return null;
   const least = name === "padding" ? 0 : 1;
