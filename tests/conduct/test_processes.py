@@ -597,3 +597,17 @@ def test_a_worker_without_references_costs_no_case() -> None:
     assert [facts.references for facts in recorder.noted] == [(), ()]
     assert engine.blocks == 4
     assert {visit.status for visit in recorder.visits} == {Status.PASSED}
+
+
+def test_an_accelerator_has_references_of_its_own() -> None:
+    recorder, _ = measure([case(3, device="cuda:1"), case(4)], measure=Measure(processes=1, rounds=2))
+    [facts] = recorder.noted
+    assert {one.device: one.layers for one in facts.references} == {"cuda:1": 3, "cpu": 8}
+    assert all(len(rows_of(one)[0]) == 2 for one in facts.references)
+
+
+def test_references_take_a_fifth_of_a_block_in_larger_sweeps() -> None:
+    for count, share in ((10, 1.0), (11, 0.2)):
+        recorder, _ = measure([case(name) for name in range(1, count + 1)], measure=Measure(processes=1, rounds=1))
+        [one] = recorder.noted[0].references
+        assert one.block_s == pytest.approx(share * 0.025)
