@@ -14,7 +14,7 @@ from test_bench_statistics import loaded
 
 import convbench
 from convbench import sweep as sweeps
-from convbench.analysis.comparison import reference_shift, side_by_side
+from convbench.analysis.comparison import common_shift, reference_shift, side_by_side
 from convbench.cli.exits import FailOn
 from convbench.cli.options import app
 from convbench.errors import ExitCode
@@ -163,6 +163,7 @@ def test_cases_of_a_shipped_sweep(path: str, about: str) -> None:
         f"of more than {document.MOST_MISTAKES} the first {document.MOST_MISTAKES}.",
         f"at most {summary.MOST:,} characters",
         f"The threshold is {threshold.THRESHOLD:.0%}, and {threshold.BEYOND_L2:.0%} for".replace("%", " %"),
+        f"Beyond {common_shift.MOST_SHIFT:.0%} it flags".replace("%", " %"),
         f"disagree by over {reference_shift.MOST_DISAGREEMENT:.0%}, it is another".replace("%", " %"),
         f"`ab` sees changes of {side_by_side.THRESHOLD:.1%}.".replace("%", " %"),
         f"than the usual {side_by_side.CONFIRMATION}.",

@@ -233,16 +233,6 @@ def processes(connection: Connection, key: int) -> tuple[ProcessFacts, ...]:
     return tuple(process_facts_from_json(stored(facts)) for facts in rows)
 
 
-def processes_of(connection: Connection, keys: Sequence[int]) -> dict[int, list[str]]:
-    """The JSON of the processes of each of these runs, in their order; runs without any are left out."""
-    columns = schema.processes.c
-    query = select(columns.run_key, columns.facts).where(columns.run_key.in_(keys))
-    found: dict[int, list[str]] = {}
-    for key, facts in connection.execute(query.order_by(columns.run_key, columns.process_index)).all():
-        found.setdefault(key, []).append(facts)
-    return found
-
-
 #: The columns of a visit.
 _VISIT_NAMES = (
     *("position", "process_index", "status", "reason", "check_result", "layout", "stop_reason", "complete"),

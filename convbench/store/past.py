@@ -25,7 +25,7 @@ from convbench.model.result import (
     joined,
     merge,
 )
-from convbench.model.serial import check_contents, process_facts_from_json, stored
+from convbench.model.serial import check_contents
 from convbench.model.settings import MOST_INTEGER
 from convbench.store import loading, schema
 from convbench.store.place import Place
@@ -49,8 +49,7 @@ def past(
     """Runs in a database of a schema version, oldest first, with the results of one case or of all cases.
 
     With `case_id` only runs that measured the case, with `run_ids` only these runs. Results hold blocks, status and
-    reasons, implementation, threads and precision. Runs hold their processes, but no rejections or
-    unmeasured cases.
+    reasons, implementation, threads and precision. Runs hold no processes, rejections or unmeasured cases.
     """
     runs, cases = schema.runs, schema.cases.c
     wanted = select(*schema.columns(runs, version))
@@ -67,18 +66,15 @@ def past(
                 found[row.key] = run_of(row)
     keys = sorted(found, key=lambda key: (found[key].started_at, key))
     results: dict[int, list[Result]] = defaultdict(list)
-    facts: dict[int, list[str]] = {}
     for start in range(0, len(keys), _ASKED):
         for key, result in _results(connection, keys[start : start + _ASKED], case_id, place, version):
             results[key].append(result)
-        facts |= loading.processes_of(connection, keys[start : start + _ASKED])
     made = []
     for key in keys:
         if case_id is not None and key not in results:
             continue  # it has no visits yet
-        with place.decoding(found[key].id):
-            processes = tuple(process_facts_from_json(stored(one)) for one in facts.get(key, ()))
-            run = replace(found[key], results=tuple(results[key]), processes=processes)
+        run = replace(found[key], results=tuple(results[key]))
+        with place.decoding(run.id):
             check_contents(run)
         made.append(run)
     return made

@@ -21,7 +21,6 @@ from convbench.analysis.history.history import Series, differences_at, trends
 from convbench.errors import RequestError, RunNotFoundError
 from convbench.measure import estimate
 from convbench.measure.alike import equal_floors
-from convbench.model.references import ReferenceKind
 from convbench.model.result import LAYOUT, Git, Run, Status, pack_blocks
 from convbench.model.threshold import Thresholds
 from convbench.report.text.history import history_text, sparkline
@@ -320,27 +319,3 @@ def test_user_text_breaks_no_line() -> None:
     ]
     text = history_text(history.history(runs, Thresholds()))
     assert len(text.splitlines()) == 2 + 1 + 1 + 6 + 1 + 1
-
-
-# ---- reference layers
-
-
-def test_a_slower_machine_is_no_step_where_references_show_it_and_another_torch_is_one() -> None:
-    """Four nights at full speed, then four on a machine that is 20 % slower, by its references as well."""
-
-    def night(at: int, factor: float, *, with_references: bool = True, torch: str = "2.12.0") -> Run:
-        made = run_of(at, 1e-3 * factor, torch=torch)
-        made = replace(made, measure=replace(made.measure, processes=3))
-        slower = dict.fromkeys(ReferenceKind, factor)
-        return synthetic.referred(made, slower, rounds=4) if with_references else made
-
-    speeds = [1.0] * 4 + [1.2] * 4
-    related = only([night(at + 1, factor) for at, factor in enumerate(speeds)])
-    assert related.steps == ()
-    assert [point.floor_s for point in related.points][-1] == pytest.approx(1.2e-3, rel=0.01), "as measured"
-    assert [point.related_s for point in related.points][-1] == pytest.approx(1e-3, rel=0.01)
-    [step] = only([night(at + 1, factor, with_references=at > 0) for at, factor in enumerate(speeds)]).steps
-    assert step.ratio == pytest.approx(1.2, rel=0.01), "one night has none"
-    torches = ["2.12.0"] * 4 + ["2.13.0"] * 4
-    [step] = only([night(i + 1, f, torch=t) for i, (f, t) in enumerate(zip(speeds, torches, strict=True))]).steps
-    assert step.ratio == pytest.approx(1.2, rel=0.01)

@@ -135,7 +135,7 @@ def test_the_thresholds_lie_around_what_all_cases_moved_by_together(browser: Bro
         assert bands == [pytest.approx((shift / (1 + t), shift * (1 + t))) for t in sorted(thresholds, reverse=True)]
         assert [shape["y0"] for shape in shapes if shape["type"] == "line"] == [1]
         together = units.change(shift)
-        assert f"around the shift of {together}" in shown.inner_text("#picture-ratios .summary")
+        assert f"around the common shift of {together}" in shown.inner_text("#picture-ratios .summary")
         assert f"half of all cases moved together by {together}" in shown.inner_text("main")
 
 

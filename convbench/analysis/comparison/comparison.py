@@ -4,12 +4,13 @@ The procedure compares each case over equal numbers of processes and blocks (mea
 
 - F is the floor of a side.
 - u is the noise: the median process floor over the lowest, of the side where this is larger.
-- s is the shift of the machine: by how much the case's reference layers moved (reference_shift.py). For runs without
-  references, or with another torch, it is the common shift: the ratio by which half of all cases moved together
-  (common_shift.py).
+- s is the common shift: the ratio by which half of all cases moved together (common_shift.py).
+
+- r is the move of the case's reference layers (reference_shift.py), where both runs have them and the same torch.
 
 A case is flagged where |ln(F_new / F_base / s)| exceeds both ln u and ln(1 + threshold). Otherwise it is inconclusive
-if u would nearly hide a change of the threshold's size. With u over `MOST_NOISE` it is always inconclusive. The
+if u would nearly hide a change of the threshold's size. With u over `MOST_NOISE` it is always inconclusive. It is
+inconclusive too where r in place of s gives another verdict. The
 procedure was simulated on real runs of shared machines with 2 vCPUs, and corrected by the results (docs/decisions.md).
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import repeat
 
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 
 from convbench import units
 from convbench.analysis.comparison.changes import causes_of, groups_of
-from convbench.analysis.comparison.common_shift import ROUNDING, common_shift, is_reported
+from convbench.analysis.comparison.common_shift import ROUNDING, CommonShift, common_shift, is_reported
 from convbench.analysis.comparison.comparability import differences
 from convbench.analysis.comparison.judgment import Comparison, Judgment, Verdict, side_of, verdict_of_all
 from convbench.analysis.comparison.reference_shift import ReferenceShift, reference_shift
@@ -98,14 +99,14 @@ def compare(
     if controls is not None:
         in_shift[:] = [second.case in controls for _, second in pairs.values()]
     others = "all cases" if controls is None else "the controls"
-    timed = [second.case for _, second in pairs.values()]
-    referred = None
-    if same_speed(base.environment) == same_speed(new.environment):
+    figures = _figures(process_floors(*tables), np.array(limits, dtype=np.float64), precision, in_shift, others)
+    if controls is None and same_speed(base.environment) == same_speed(new.environment):
+        timed = [second.case for _, second in pairs.values()]
         sides = [relate(table, timed, run.processes, l2_bytes) for table, run in zip(tables, (base, new), strict=True)]
-        referred = reference_shift(*sides)
-    floors = process_floors(*tables)
-    shift = _by_references(referred) if referred else _by_cases(floors, in_shift, others)
-    figures = _figures(floors, np.array(limits, dtype=np.float64), precision, shift)
+        figures = replace(figures, referred=reference_shift(*sides))
+    referred = figures.referred
+    is_other = referred is not None and referred.is_machine
+    is_machine = figures.common.is_machine or is_other
     judgments |= zip(pairs, _judge(list(pairs.values()), figures), strict=True)
     whole = tuple(judgments[place] for place in range(len(found)))
     return Comparison(
@@ -114,12 +115,12 @@ def compare(
         judgments=whole,
         differences=differences(base, new, list(pairs.values()), None if referred else tables),
         groups=groups_of(whole),
-        verdict=verdict_of_all(whole, len(pairs) + awaited, is_machine=shift.is_machine),
-        moved=shift.moved,
-        is_machine=shift.is_machine,
+        verdict=verdict_of_all(whole, len(pairs) + awaited, is_machine=is_machine),
+        moved=referred.disagreement if referred and is_other else figures.common.moved,
+        is_machine=is_machine,
+        by_references=is_other,
         longer=figures.longer,
-        shift=float(np.median(shift.ratio)) if len(shift.ratio) else 1.0,
-        by_references=referred is not None,
+        shift=figures.common.ratio,
     )
 
 
@@ -179,44 +180,6 @@ def obstacle(case: Case, had: _Had, run: Run, name: str, other: str) -> str | No
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Shift:
-    """How the machine's speed differed for each case, new over base, and whether it is another machine.
-
-    `moved` is the figure that decides it, a ratio minus 1. `name` and `as_on_another` say in words what moved.
-    """
-
-    ratio: Floats
-    moved: float
-    is_machine: bool
-    name: str
-    as_on_another: str
-
-
-def _by_references(found: ReferenceShift) -> _Shift:
-    apart = units.percent(found.disagreement)
-    return _Shift(
-        ratio=found.ratio,
-        moved=found.disagreement,
-        is_machine=found.is_machine,
-        name="the move of the reference layers",
-        as_on_another=f"the moves of the reference layers differ by up to {apart} from their middle",
-    )
-
-
-def _by_cases(floors: ProcessFloors, in_shift: NDArray[np.bool_], others: str) -> _Shift:
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = _extremes(floors.new)[0] / _extremes(floors.base)[0]
-    common = common_shift(ratio[in_shift])
-    return _Shift(
-        ratio=np.full(len(ratio), common.ratio),
-        moved=common.moved,
-        is_machine=common.is_machine,
-        name=f"the common shift of {others}",
-        as_on_another=f"half of {others} moved by about {units.percent(common.moved)}",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Figures:
     """The numbers of the cases that both sides measured, one element each."""
 
@@ -231,18 +194,28 @@ class _Figures:
     processes: estimate.Integers
     blocks: estimate.Integers
     longer: float
-    shift: _Shift
+    common: CommonShift
+    others: str  # the cases that the common shift is estimated from, in words
+    referred: ReferenceShift | None = None
 
     @property
     def own(self) -> Floats:
         """|ln(F_new / F_base / s)| of each case."""
-        return _moved(self.ratio / self.shift.ratio)
+        return _moved(self.ratio / self.common.ratio)
 
     @property
     def limit(self) -> Floats:
         """The largest value of `own` that flags no case. A change that equals the noise is within it, both ways."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.maximum(np.log1p(self.threshold), np.log(self.noise)) * (1 + ROUNDING)
+
+    @property
+    def by_references(self) -> NDArray[np.int64]:
+        """1 for each case that is slower by its references, -1 for one that is faster, 0 for others."""
+        assert self.referred is not None
+        with np.errstate(divide="ignore", invalid="ignore"):
+            own = np.log(self.ratio / self.referred.ratio)
+        return (np.sign(own) * (np.abs(own) > self.limit)).astype(np.int64)
 
     @property
     def is_sensitive(self) -> NDArray[np.bool_]:
@@ -261,12 +234,15 @@ def _most_noise(threshold: Floats) -> Floats:
     return np.minimum(MOST_NOISE, np.exp(MOST_UNSEEN * np.log1p(threshold)))
 
 
-def _figures(floors: ProcessFloors, threshold: Floats, precision: float, shift: _Shift) -> _Figures:
+def _figures(
+    floors: ProcessFloors, threshold: Floats, precision: float, in_shift: NDArray[np.bool_], others: str
+) -> _Figures:
     base_low, base_high, base_u = _extremes(floors.base)
     new_low, new_high, new_u = _extremes(floors.new)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = new_low / base_low
         low, high = new_low / base_high / (1 + precision), new_high / base_low * (1 + precision)
+    common = common_shift(ratio[in_shift])
     processes = np.where(floors.processes >= FEWEST_PROCESSES, floors.processes, 0)
     noise = np.fmax(base_u, new_u)
     return _Figures(
@@ -277,11 +253,12 @@ def _figures(floors: ProcessFloors, threshold: Floats, precision: float, shift: 
         high=high,
         noise=noise,
         threshold=threshold,
-        q=q_values(p_values(floors.base, floors.new / shift.ratio[:, np.newaxis], processes, 1 + threshold)),
+        q=q_values(p_values(floors.base, floors.new / common.ratio, processes, 1 + threshold)),
         processes=floors.processes,
         blocks=floors.blocks,
         longer=_longer(floors, noise, threshold),
-        shift=shift,
+        common=common,
+        others=others,
     )
 
 
@@ -323,6 +300,8 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
     for place in np.flatnonzero(~plain).tolist():
         flags = {"beyond": beyond[place], "moved": moved[place], "is_sensitive": is_sensitive[place]}
         ruled[place] = _rule(figures, place, **{name: bool(flag) for name, flag in flags.items()})
+    if figures.referred:
+        _agree(figures, figures.referred, ruled)
     changed = [i for i, (verdict, _) in enumerate(ruled) if verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
     causes = dict(zip(changed, causes_of([pairs[i] for i in changed]), strict=True))
     names = ("base_s", "new_s", "ratio", "low", "high", "noise", "threshold", "q", "processes", "blocks")
@@ -335,9 +314,29 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
         base_status=repeat(Status.PASSED, len(pairs)),
         new_status=repeat(Status.PASSED, len(pairs)),
         causes=[causes.get(i, ()) for i in range(len(pairs))],
-        shift=figures.shift.ratio.tolist(),
+        shift=repeat(figures.common.ratio, len(pairs)),
         **{name: getattr(figures, name).tolist() for name in names},
     )
+
+
+#: The verdicts of cases that can be judged, as the sign of their move.
+_SIGNS = {Verdict.REGRESSED: 1, Verdict.UNCHANGED: 0, Verdict.IMPROVED: -1}
+
+
+def _agree(figures: _Figures, referred: ReferenceShift, ruled: list[tuple[Verdict, str]]) -> None:
+    """Make cases inconclusive whose references give another verdict than the common shift."""
+    signs = figures.by_references.tolist()
+    for place, (verdict, _) in enumerate(ruled):
+        if verdict not in _SIGNS:
+            continue
+        if referred.is_machine:
+            apart = units.percent(referred.disagreement)
+            reason = f"the moves of the reference layers differ by up to {apart} from their middle: use ab"
+            ruled[place] = (Verdict.INCONCLUSIVE, reason)
+        elif signs[place] != _SIGNS[verdict]:
+            own = units.change(float(figures.ratio[place] / referred.ratio[place]))
+            reason = f"{own} without the move of its reference layers, which gives another verdict: use ab"
+            ruled[place] = (Verdict.INCONCLUSIVE, reason)
 
 
 def _rule(figures: _Figures, place: int, *, beyond: bool, moved: bool, is_sensitive: bool) -> tuple[Verdict, str]:
@@ -353,11 +352,14 @@ def _rule(figures: _Figures, place: int, *, beyond: bool, moved: bool, is_sensit
     if noise > MOST_NOISE or not (beyond or is_sensitive):
         apart = units.percent(noise - 1)
         return Verdict.INCONCLUSIVE, f"half of a side's processes are {apart} or more over its floor: use ab"
-    if figures.shift.is_machine:
-        return Verdict.INCONCLUSIVE, f"{figures.shift.as_on_another}, as on another machine: use ab"
-    shift = float(figures.shift.ratio[place])
-    own = f"{units.change(ratio / shift)} without {figures.shift.name}, {units.change(shift)}"
+    common = figures.common
+    if common.is_machine:
+        together = units.percent(common.moved)
+        half = f"half of {figures.others} moved by about {together}"
+        return Verdict.INCONCLUSIVE, f"{half}, as on another machine: use ab"
+    shared = f"the common shift of {figures.others}, {units.change(common.ratio)}"
+    own = f"{units.change(ratio / common.ratio)} without {shared}"
     if not beyond:
         return Verdict.UNCHANGED, own
-    is_explained = is_reported(shift) or not moved
-    return (Verdict.REGRESSED if ratio > shift else Verdict.IMPROVED), own if is_explained else ""
+    is_explained = is_reported(common.ratio) or not moved
+    return (Verdict.REGRESSED if ratio > common.ratio else Verdict.IMPROVED), own if is_explained else ""

@@ -51,9 +51,8 @@ class Judgment:
     them: in 98.7 % within the caches and in 87.4 % in memory. Without the precision it held 1 in 85.3 %. A bootstrap
     over so few processes is too narrow: no resample has a lower minimum than the sample.
 
-    - `noise` is u. `shift` is the move of the case's reference layers, new over base; `ratio` over `shift` is judged.
-      For older runs `shift` is the common shift of all cases, or of the controls where the new side alone was measured
-      again.
+    - `noise` is u. `shift` is the common shift of all cases, new over base: `ratio` over `shift` is judged. Where the
+      new side alone was measured again, it is the common shift of the controls.
     - `threshold` is a ratio minus 1, and `q` the Benjamini-Hochberg q-value against it.
     - Numbers are NaN where there is nothing to compare.
     - `causes` are other differences between both sides of this case.
@@ -86,7 +85,7 @@ class Judgment:
 
     @property
     def own_ratio(self) -> float:
-        """The case's move without the shift, new over base."""
+        """The case's move without the common shift, new over base."""
         return self.ratio / self.shift
 
     @property
@@ -126,9 +125,9 @@ class Comparison:
 
     - `judgments` has every case of either run, in the order of the new one, those of the base alone last.
     - `moved` is the move of the shortest half of the measured cases, as a ratio minus 1; 0 where there are none.
-      `by_references`, it is by how much the reference layers disagree. `is_machine` is true where that is too much for
-      one machine.
-    - `shift` is the expected move of the median case, new over base; 1 where it cannot be estimated.
+      `is_machine` is true where that is too much for one machine. Where the reference layers show another machine,
+      `by_references` is true, and `moved` is by how much they disagree.
+    - `shift` is the expected move of each case, new over base; 1 where it cannot be estimated.
     - `longer` is how many times as many blocks per process are needed to judge half of the cases; 1 where half are
       judged. It is computed from the share of quiet blocks.
     - `notes` are further facts for the reader: `base not measured again`.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,10 +19,7 @@ from convbench.analysis.comparison.comparability import Difference, differences
 from convbench.analysis.history.steps import levels
 from convbench.measure import estimate
 from convbench.measure.alike import EqualFloors, equal_floors
-from convbench.measure.estimate import Floats
-from convbench.measure.references import relate
 from convbench.model.case import Case
-from convbench.model.references import same_speed
 from convbench.model.result import NAN, Environment, Result, Run, Status
 from convbench.model.threshold import Thresholds
 
@@ -57,14 +54,11 @@ class Point:
     """One run of the series. `floor_s` is NaN where the case did not pass.
 
     Steps are searched in points that are `judged`: their floors are over equal numbers of processes and blocks.
-    `related_s` is the floor at the machine's reference speed. It is `floor_s` where a judged run has no references, or
-    where they have different versions of torch.
     """
 
     run: Run
     result: Result
     floor_s: float
-    related_s: float
     judged: bool
 
 
@@ -72,8 +66,8 @@ class Point:
 class Step:
     """A lasting change of the floor between two neighbouring judged points.
 
-    `base_s` and `new_s` are the medians of `related_s` of the `base_runs` and `new_runs` runs on either side, up to the
-    next step.
+    `base_s` and `new_s` are the median floors of the `base_runs` and `new_runs` runs on either side, up to the next
+    step.
     """
 
     before: Point
@@ -110,11 +104,9 @@ class Series:
 def history(runs: Sequence[Run], thresholds: Thresholds) -> tuple[Series, ...]:
     """The series of every case and machine of these runs, oldest first, in the order in which they begin."""
     found: dict[tuple[str, Machine], list[tuple[Run, Result]]] = {}
-    speeds: dict[int, tuple[float, float]] = {}
     ids: dict[int, str] = {}  # by the addresses of cases: stored runs share them, and ids are slow hashes
     for run in runs:
         machines: dict[bool, Machine] = {}
-        speeds |= _speeds(run)
         for result in run.results:
             case = result.case
             case_id = ids.get(id(case)) or ids.setdefault(id(case), case.id)
@@ -122,33 +114,18 @@ def history(runs: Sequence[Run], thresholds: Thresholds) -> tuple[Series, ...]:
             if machine is None:
                 machine = machines[case.device == "cpu"] = machine_of(run.environment, case)
             found.setdefault((case_id, machine), []).append((run, result))
-    return tuple(_series(members, machine, thresholds, speeds) for (_, machine), members in found.items())
+    return tuple(_series(members, machine, thresholds) for (_, machine), members in found.items())
 
 
-def _speeds(run: Run) -> dict[int, tuple[float, float]]:
-    """(level, record) of the references of each result of a run, by its address; NaN where there are none."""
-    cases = [result.case for result in run.results]
-    found = relate(
-        estimate.table(result.blocks for result in run.results), cases, run.processes, run.environment.l2_bytes
-    )
-    pairs = zip(found.level.tolist(), found.record.tolist(), strict=True)
-    return dict(zip(map(id, run.results), pairs, strict=True))
-
-
-def _series(
-    members: Sequence[tuple[Run, Result]],
-    machine: Machine,
-    thresholds: Thresholds,
-    speeds: Mapping[int, tuple[float, float]],
-) -> Series:
+def _series(members: Sequence[tuple[Run, Result]], machine: Machine, thresholds: Thresholds) -> Series:
     case = members[-1][1].case
     passed = [(run, result) for run, result in members if result.status is Status.PASSED and result.blocks]
     equal = equal_floors(estimate.table(result.blocks for _, result in passed))
-    points = _points(members, passed, equal, np.array([speeds[id(result)] for _, result in passed]))
+    points = _points(members, passed, equal)
     judged = [point for point in points if point.judged]
     l2_bytes = members[-1][0].environment.l2_bytes
     threshold = thresholds.of(case, l2_bytes)
-    found = levels([point.related_s for point in judged], threshold)
+    found = levels([point.floor_s for point in judged], threshold)
     steps = [
         Step(
             before=judged[base.stop - 1],
@@ -172,20 +149,15 @@ def _series(
 
 
 def _points(
-    members: Sequence[tuple[Run, Result]], passed: Sequence[tuple[Run, Result]], equal: EqualFloors, speeds: Floats
+    members: Sequence[tuple[Run, Result]], passed: Sequence[tuple[Run, Result]], equal: EqualFloors
 ) -> list[Point]:
-    """The points; `speeds` are (level, record) of the references of those that passed, NaN where there are none."""
-    related_s = equal.floor_s
-    machines = {same_speed(run.environment) for (run, _), alike in zip(passed, equal.alike, strict=True) if alike}
-    if len(machines) == 1 and np.isfinite(speeds[equal.alike]).all():
-        level, record = speeds.T
-        related_s = equal.floor_s * np.exp(record[equal.alike].min() - level)
-    columns = (equal.floor_s.tolist(), related_s.tolist(), equal.alike.tolist())
-    floors = dict(zip((run.id for run, _ in passed), zip(*columns, strict=True), strict=True))
+    floors = dict(
+        zip((run.id for run, _ in passed), zip(equal.floor_s.tolist(), equal.alike.tolist(), strict=True), strict=True)
+    )
     made = []
     for run, result in members:
-        floor_s, related, alike = floors.get(run.id, (NAN, NAN, False))
-        made.append(Point(run=run, result=result, floor_s=floor_s, related_s=related, judged=alike))
+        floor_s, alike = floors.get(run.id, (NAN, False))
+        made.append(Point(run=run, result=result, floor_s=floor_s, judged=alike))
     return made
 
 

@@ -108,7 +108,6 @@ def render(compared: RunComparison, reports: Collection[str] = ()) -> str:
         "comparison.html.j2",
         file=file_name(comparison).removesuffix(".html"),
         version=__version__,
-        by_references=comparison.by_references,
         policy=policy([script_hash(str(script)), *(library.hash for library in libraries)]),
         style=Markup("\n".join(static(name) for name in _STYLES)),
         script=script,

@@ -97,11 +97,7 @@ def reasons(comparison: Comparison) -> list[str]:
         return [f"{what} {moved}: the machine changed, not the code (use ab)", *notes]
     if is_reported(comparison.shift):
         together = units.change(comparison.shift)
-        if comparison.by_references:
-            note = f"the reference layers moved by {together}, and each case is judged without this"
-        else:
-            note = f"half of all cases moved together by {together}, and each is judged without this common shift"
-        notes.insert(0, note)
+        notes.insert(0, f"half of all cases moved together by {together}, and each is judged without this common shift")
     if comparison.verdict is not Verdict.INCONCLUSIVE:
         return notes
     times = math.ceil(comparison.longer)

@@ -137,7 +137,7 @@ export function ratioPicture(cases, rows, { over, reach }, look) {
   const summary =
     `${formatCount(rows.length)} ${rows.length === 1 ? "case" : "cases"}: ${counts.join(", ")}. A mark is a case's change, and the ` +
     `line through it is its interval. ${limits.length === 1 ? "The band is the threshold" : "The bands are the thresholds"}: ` +
-    `${limits.join(", ")}${shift === 1 ? "" : `, around the shift of ${formatChange(shift)}`}.${left}${beyond ? ` ${formatCount(beyond)} are outside the picture.` : ""}`;
+    `${limits.join(", ")}${shift === 1 ? "" : `, around the common shift of ${formatChange(shift)}`}.${left}${beyond ? ` ${formatCount(beyond)} are outside the picture.` : ""}`;
   return { traces, layout, summary };
 }
 
@@ -174,7 +174,7 @@ function marksOf(cases, points, verdict, look) {
   ];
 }
 
-/** A band for each threshold around the shift, the widest below, and the line of no change. */
+/** A band for each threshold around the common shift, the widest below, and the line of no change. */
 function bandsOf(thresholds, shift, ink, theme) {
   const across = { xref: "paper", x0: 0, x1: 1, layer: "below" };
   const bands = thresholds.map((threshold) => ({
