@@ -83,12 +83,20 @@ def _by_key(processes: Iterable[ProcessFacts]) -> dict[ReferenceKey, list[Refere
 
 
 def relate(
-    blocks: BlockTable, cases: Sequence[Case], processes: Sequence[ProcessFacts], l2_bytes: int | None
+    blocks: BlockTable,
+    cases: Sequence[Case],
+    processes: Sequence[ProcessFacts],
+    l2_bytes: int | None,
+    *,
+    quantile: float = QUANTILE,
 ) -> Related:
-    """The references of each case, whose blocks are in `blocks` in the same order."""
+    """The references of each case, whose blocks are in `blocks` in the same order.
+
+    With `quantile` 0 minima are related, which floors are.
+    """
     total = len(cases)
     related = Related(
-        low=_low(blocks),
+        low=_low(blocks, quantile),
         level=np.full(total, NAN),
         record=np.full(total, NAN),
         group=np.full(total, -1, dtype=np.int64),
@@ -112,7 +120,7 @@ def relate(
         if group is None:
             group = known[key, kind, rows.tobytes()] = len(logs)
             columns = kinds.setdefault((case.device, kind), _columns(case.device, kind))
-            logs.append(np.log(np.quantile(tables[key][rows][:, columns], QUANTILE, axis=0)))
+            logs.append(np.log(np.quantile(tables[key][rows][:, columns], quantile, axis=0)))
         columns = kinds[case.device, kind]
         related.group[index] = group
         related.level[index] = logs[group].mean()
@@ -124,14 +132,14 @@ def _columns(device: str, kind: ReferenceKind) -> list[int]:
     return [column for column, (other, _) in enumerate(references(device)) if other is kind]
 
 
-def _low(blocks: BlockTable) -> Floats:
+def _low(blocks: BlockTable, quantile: float) -> Floats:
     """The logarithm of the low quantile of each case's block minima; NaN without a block."""
     found = np.full(len(blocks.offsets) - 1, NAN)
     with np.errstate(divide="ignore"):  # no time at all has no logarithm
         minimum, counts = np.log(blocks.column("minimum_s")), blocks.counts
     order = np.lexsort((minimum, blocks.cases))
     filled = np.flatnonzero(counts)
-    position = QUANTILE * (counts[filled] - 1)
+    position = quantile * (counts[filled] - 1)
     below = np.floor(position).astype(np.int64)
     above = np.minimum(below + 1, counts[filled] - 1)
     starts, ranked = blocks.offsets[:-1][filled], minimum[order]

@@ -102,7 +102,10 @@ def compare(
     figures = _figures(process_floors(*tables), np.array(limits, dtype=np.float64), precision, in_shift, others)
     if controls is None and same_speed(base.environment) == same_speed(new.environment):
         timed = [second.case for _, second in pairs.values()]
-        sides = [relate(table, timed, run.processes, l2_bytes) for table, run in zip(tables, (base, new), strict=True)]
+        sides = [
+            relate(table, timed, run.processes, l2_bytes, quantile=0.0)
+            for table, run in zip(tables, (base, new), strict=True)
+        ]
         figures = replace(figures, referred=reference_shift(*sides))
     referred = figures.referred
     is_other = referred is not None and referred.is_machine

@@ -14,9 +14,9 @@ import numpy as np
 from convbench.measure.estimate import Floats
 from convbench.measure.references import Related
 
-#: The largest disagreement on one machine, as a ratio minus 1: half of the range of the references' moves. It was at
-#: most 1.2 % in 496 pairs of runs, quiet and with planted noise.
-MOST_DISAGREEMENT = 0.04
+#: The largest disagreement on one machine, as a ratio minus 1: half of the range of the references' moves. With 4 %,
+#: 10 of 14 pairs of runs of the same code were called another machine, with 8 % none (bench/same_code.py).
+MOST_DISAGREEMENT = 0.08
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
