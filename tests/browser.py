@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from missing import give_up
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -49,26 +49,14 @@ def started() -> Iterator[Browser]:
         running.close()
 
 
-#: The browser that runs. Each module that imports the fixture has one of its own, and a process can start one alone.
-_running: list[Browser] = []
-
-
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A running Chromium. Without one the test is skipped, but fails where CI is set."""
-    if _running:  # started for another module, whose fixture ends last
-        yield _running[0]
-        return
     try:
         with started() as running:
-            _running.append(running)
             yield running
-            _running.clear()
     except NoBrowserError as error:
-        reason = f"{error}; to enable this test: {REMEDY}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        give_up(str(error), REMEDY)
 
 
 @dataclass(frozen=True, kw_only=True)

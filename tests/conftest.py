@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from browser import browser as browser
 from commands import command as command
 from hypothesis import settings
+from postgres import running_server as running_server
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")

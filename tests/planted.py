@@ -6,11 +6,11 @@ Every class has nn.Conv2d's constructor and is right but for what its name says.
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  # torch's own custom
 
 Gradients = Callable[[Tensor, Tensor], list[Tensor]]
 
@@ -30,21 +30,25 @@ class WiderPad(torch.nn.Conv2d):
     """One more row and column of padding on each side: the shape grows."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, (1, 1, 1, 1)))
+        return super().forward(torch.nn.functional.pad(x, (1, 1, 1, 1)))
 
 
 class SwappedStride(torch.nn.Conv2d):
     """The strides of height and width are swapped."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride[::-1], self.padding, self.dilation, self.groups)
+        return torch.nn.functional.conv2d(
+            x, self.weight, self.bias, self.stride[::-1], self.padding, self.dilation, self.groups
+        )
 
 
 class SwappedDilation(torch.nn.Conv2d):
     """The dilations of height and width are swapped."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation[::-1], self.groups)
+        return torch.nn.functional.conv2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation[::-1], self.groups
+        )
 
 
 class SlightlyWrong(torch.nn.Conv2d):
@@ -163,12 +167,12 @@ class Noisy(torch.nn.Conv2d):
         return y * (1 + 1e-6 * torch.cos(y))
 
 
-class _Gradients(torch.nn.Conv2d):
+class _Gradients(torch.nn.Conv2d, ABC):
     """Right forward; what `spoil` does to (grad_input, grad_weight, grad_bias) shows in the gradients alone."""
 
+    @abstractmethod
     def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
         """Change what is right; `again` computes the gradients of another x and g."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         return _Spoiled.apply(x, self.weight, self.bias, self)
@@ -275,7 +279,7 @@ class DropsSmall(torch.nn.Conv2d):
     """Numbers below a half are lost; integers are not."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.hardshrink(x.float(), 0.4).to(x.dtype))
+        return super().forward(torch.nn.functional.hardshrink(x.float(), 0.4).to(x.dtype))
 
 
 class GoesWrong(torch.nn.Conv2d):

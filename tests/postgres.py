@@ -23,6 +23,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from missing import give_up
 
 REMEDY = "apt-get install postgresql"
 #: Where Debian puts the programs, by major version; elsewhere they are looked for on the path.
@@ -188,26 +189,14 @@ def started() -> Iterator[Server]:
             server.stop()
 
 
-#: The server that runs. Each module that imports the fixture has one of its own, and one server does for all.
-_running: list[Server] = []
-
-
 @pytest.fixture(scope="session", name="postgres")
 def running_server() -> Iterator[Server]:
     """A running PostgreSQL server. Without one the test is skipped, but fails where CI is set."""
-    if _running:  # started for another module, whose fixture ends last
-        yield _running[0]
-        return
     try:
         with started() as server:
-            _running.append(server)
             yield server
-            _running.clear()
     except NoServerError as error:
-        reason = f"{error}; to enable this test: {REMEDY}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        give_up(str(error), REMEDY)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import two_runs
-from browser import browser, cases_shown, opened, ready, until
+from browser import cases_shown, opened, ready, until
 from browser_scripts import call
 from playwright.sync_api import Browser, Page
 from uncommon import UNCOMMON
@@ -24,7 +24,6 @@ from convbench.report.pages import run as page
 from convbench.report.pages.comparison_table import ordered, table
 from convbench.report.text.compare import verdict_text
 
-__all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.browser
 
 CASES = 62

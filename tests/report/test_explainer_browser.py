@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from browser import Opened, browser, opened
+from browser import Opened, opened
 from browser_scripts import call
 from playwright.sync_api import Browser, Page
 from problems import as_json, some
@@ -22,7 +22,6 @@ from convbench.report.pages import explain as explain_page
 from convbench.report.pages import scripts
 from convbench.report.text import explain as words
 
-__all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.browser
 
 BOTH = pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)])

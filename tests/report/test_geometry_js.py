@@ -8,7 +8,6 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from browser import browser
 from browser_scripts import call
 from playwright.sync_api import Browser, Page
 from problems import as_json, some
@@ -17,7 +16,6 @@ from convbench.model.case import DTYPES, Autocast, Case, MemoryFormat
 from convbench.model.problem import Direction, PaddingMode, Problem
 from convbench.report.text.explain import unread, ways_out
 
-__all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.browser
 
 PROBLEMS = 3000

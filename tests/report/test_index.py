@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import synthetic
-from browser import browser, opened
+from browser import opened
 from commands import store, visits_of
 from page_reader import Read
 from playwright.sync_api import Browser
@@ -23,8 +23,6 @@ from convbench.errors import RequestError, StoreError
 from convbench.model.result import Run, RunState, RunSummary, Status
 from convbench.report.pages import index, rendering
 from convbench.store import Store, Writer
-
-__all__ = ["browser"]  # a fixture
 
 GLANCE = index.Glance(description="what it is for", noise=0.123, findings=("one thing", "another"))
 

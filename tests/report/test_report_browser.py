@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from browser import Opened, browser, cases_shown, opened
+from browser import Opened, cases_shown, opened
 from playwright.sync_api import Browser, Page
 
 from convbench import sweep as sweeps
@@ -29,7 +29,6 @@ from convbench.report.pages import run as report
 from convbench.report.pages.tables import case_table, rows
 from convbench.sweep.parse import parse as parse_sweep
 
-__all__ = ["browser"]  # a fixture
 pytestmark = pytest.mark.browser
 
 CASES = 160

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerators import needs_accelerator
 from golden_files import GOLDEN
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
@@ -239,9 +240,7 @@ def test_a_script_for_a_device_waits_for_it(
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(
-    not (hasattr(torch, "accelerator") and torch.accelerator.is_available()), reason="torch finds no accelerator"
-)
+@needs_accelerator
 @pytest.mark.parametrize(("cache", "direction"), [*itertools.product(Cache, Direction)])
 def test_a_script_runs_on_a_real_device(cache: Cache, direction: Direction, capsys: pytest.CaptureFixture[str]) -> None:
     for device in ("accelerator", str(torch.accelerator.current_accelerator())):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import synthetic
-from browser import browser, opened
+from browser import opened
 from commands import store
 from nights import nights, run_of
 from page_reader import Read
@@ -23,8 +23,6 @@ from convbench.model.result import Run
 from convbench.model.threshold import Thresholds
 from convbench.report.pages import index, trends
 from convbench.store import Store
-
-__all__ = ["browser"]  # a fixture
 
 STEPPED = [1e-3] * 4 + [1.3e-3] * 3
 

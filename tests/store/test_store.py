@@ -31,7 +31,7 @@ import pytest
 import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from postgres import Server, running_server  # noqa: F401  # the fixture `postgres`
+from postgres import Server
 from sqlalchemy import Engine, MetaData, Text, create_engine, event, make_url, select
 from sqlalchemy.exc import OperationalError
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine, Script
-from postgres import Server, running_server  # noqa: F401  # the fixture `postgres`
+from postgres import Server
 
 from convbench import cli
 from convbench import sweep as sweeps

@@ -1,12 +1,12 @@
 """Sweeps: every form a user may write, every mistake with its line, and what the shipped files come to."""
 
-# ruff: noqa: E501  # tables of inputs and the messages they cause read best with one of them per line
-
 from __future__ import annotations
 
 import math
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
@@ -115,7 +115,8 @@ def test_the_contracts_list_of_cases() -> None:
 name: notebook
 axes: {direction: [forward, backward], dtype: [float32, bfloat16]}
 cases:
-  - {in_channels: 3, out_channels: 10, kernel_size: 5, stride: 2, input_size: 64, batch_size: null, label: conv 2, count: 1}
+  - {in_channels: 3, out_channels: 10, kernel_size: 5, stride: 2, input_size: 64,
+     batch_size: null, label: conv 2, count: 1}
 """
     cases = plan(text).cases
     assert [(case.direction, case.dtype) for case in cases] == [
@@ -289,12 +290,15 @@ cases:
         ("{padding: [1, 0]}", [PaddingWord.SAME, (0, 0), (1, 1), (1, 1)]),
         ("{padding: valid}", [PaddingWord.SAME, (0, 0), (1, 1), (1, 1)]),
         ("{padding: 0, kernel_size: 3}", [PaddingWord.SAME, (1, 1), (1, 1)]),
-        ("{padding: 0, kernel_size: [3, 3], dtype: float32, bias: true, batch_size: 1, threads: null}", [PaddingWord.SAME, (1, 1), (1, 1)]),
+        (
+            ("{padding: 0, kernel_size: [3, 3], dtype: float32, bias: true, batch_size: 1, threads: null}"),
+            [PaddingWord.SAME, (1, 1), (1, 1)],
+        ),
         ("{padding: 0, kernel_size: 5}", [PaddingWord.SAME, (0, 0), (1, 1), (1, 1)]),
         ("{padding: 0, batch_size: null}", [PaddingWord.SAME, (0, 0), (1, 1), (1, 1)]),
         ("{padding: 0, threads: 1}", [PaddingWord.SAME, (0, 0), (1, 1), (1, 1)]),
     ],
-)  # fmt: skip
+)
 def test_exclude(entry: str, left: list[object]) -> None:
     planned = plan(f"axes: {{{REQUIRED}, padding: [same, 0, half, 1]}}\nexclude: [{entry}]")
     expected = dict.fromkeys(left)  # `half` and 1 are merged
@@ -340,9 +344,12 @@ def test_rejections_are_merged_alike() -> None:
     assert planned.cases == ()
     assert planned.merged == 2
     assert [(r.label, r.reason) for r in planned.rejections] == [
-        (f"n1 c4 16x16 -> k8 3x3 s1 p0 g3 forward {dtype} contiguous cpu", "in_channels (4) must be divisible by groups (3)")
+        (
+            (f"n1 c4 16x16 -> k8 3x3 s1 p0 g3 forward {dtype} contiguous cpu"),
+            "in_channels (4) must be divisible by groups (3)",
+        )
         for dtype in ("float32", "float64")
-    ]  # fmt: skip
+    ]
 
 
 def test_an_unbatched_image_in_channels_last_is_a_rejection() -> None:
@@ -400,7 +407,10 @@ DEVICES = (
 
 
 def test_the_contracts_mistake() -> None:
-    text = "# a sweep\naxes:\n  in_channels: 3\n  out_channels: 10\n  input_size: 64\n  kernel_size:\n    - 1\n    - 3\n    - three\n"
+    text = (
+        "# a sweep\naxes:\n  in_channels: 3\n  out_channels: 10\n  input_size: 64\n"
+        "  kernel_size:\n    - 1\n    - 3\n    - three\n"
+    )
     with pytest.raises(SweepError) as caught:
         parse_text(text, "configs/sweep.yaml")
     expected = "configs/sweep.yaml:9: axes.kernel_size[2]: expected an integer of at least 1, got 'three'"
@@ -420,24 +430,39 @@ def test_the_contracts_mistake() -> None:
         ("in_channels: 1_000", "axes.in_channels: expected an integer of at least 1, got '1_000'"),
         ("in_channels: '3'", f"axes.in_channels: expected an integer of at least 1, got '3'\n{QUOTES}"),
         ("in_channels: .nan", "axes.in_channels: expected an integer of at least 1, got '.nan'"),
-        ("in_channels: 010", "axes.in_channels: expected an integer of at least 1, got '010'\n  hint: remove the leading zero"),
+        (
+            "in_channels: 010",
+            ("axes.in_channels: expected an integer of at least 1, got '010'\n  hint: remove the leading zero"),
+        ),
         ("in_channels: 1:30", "axes.in_channels: expected an integer of at least 1, got '1:30'"),
         ("in_channels: 2147483648", "axes.in_channels: expected an integer of at most 2147483647, got 2147483648"),
         (f"in_channels: {'9' * 5000}", f"axes.in_channels: expected an integer of at least 1, got '{'9' * 60}...'"),
         ("in_channels: []", "axes.in_channels: expected at least one value, got an empty list"),
-        ("in_channels: [3, [1, 2]]", f"axes.in_channels[1]: expected an integer of at least 1, got a list of 2\n{LISTS}"),
+        (
+            "in_channels: [3, [1, 2]]",
+            (f"axes.in_channels[1]: expected an integer of at least 1, got a list of 2\n{LISTS}"),
+        ),
         ("in_channels: {from: 0, to: 4, times: 2}", "axes.in_channels.from: expected an integer of at least 1, got 0"),
         ("in_channels: {from: 4, to: 2, step: 1}", "axes.in_channels.to: expected an integer of at least 4, got 2"),
         ("in_channels: {from: 1, to: 4, times: 1}", "axes.in_channels.times: expected an integer of at least 2, got 1"),
-        ("in_channels: {from: 1, to: 4, times: 1.5}", "axes.in_channels.times: expected an integer of at least 2, got 1.5"),
+        (
+            "in_channels: {from: 1, to: 4, times: 1.5}",
+            ("axes.in_channels.times: expected an integer of at least 2, got 1.5"),
+        ),
         ("in_channels: {from: 1, to: 4, step: 0}", "axes.in_channels.step: expected an integer of at least 1, got 0"),
-        ("in_channels: {from: 1, to: 4}", "axes.in_channels: expected from, to and either times or step, got from and to"),
+        (
+            "in_channels: {from: 1, to: 4}",
+            ("axes.in_channels: expected from, to and either times or step, got from and to"),
+        ),
         ("in_channels: {}", "axes.in_channels: expected from, to and either times or step, got nothing"),
         (
             "in_channels: {from: 1, to: 4, times: 2, step: 1}",
             "axes.in_channels: expected from, to and either times or step, got from and to and times and step",
         ),
-        ("in_channels: {from: 1, to: 4, stepp: 2}", "axes.in_channels: unknown key 'stepp'\n  hint: did you mean step?"),
+        (
+            "in_channels: {from: 1, to: 4, stepp: 2}",
+            ("axes.in_channels: unknown key 'stepp'\n  hint: did you mean step?"),
+        ),
         (
             "in_channels: {from: 1, to: 2147483647, step: 1}",
             "axes.in_channels: expected at most 1,000,000 points, got 2,147,483,647",
@@ -449,19 +474,49 @@ def test_the_contracts_mistake() -> None:
         ("stride: 0", "axes.stride: expected an integer of at least 1, got 0"),
         ("padding: -1", "axes.padding: expected an integer of at least 0, same, valid or half, got -1"),
         ("padding: [[same, 1]]", "axes.padding[0][0]: expected an integer of at least 0, got 'same'"),
-        ("padding: sam", "axes.padding: expected an integer of at least 0, same, valid or half, got 'sam'\n  hint: did you mean same?"),
+        (
+            "padding: sam",
+            (
+                "axes.padding: expected an integer of at least 0, same, valid "
+                "or half, got 'sam'\n  hint: did you mean same?"
+            ),
+        ),
         ("padding: {from: 0, to: 4, times: 2}", "axes.padding.from: expected an integer of at least 1, got 0"),
-        ("groups: depth", "axes.groups: expected an integer of at least 1 or depthwise, got 'depth'\n  hint: did you mean depthwise?"),
+        (
+            "groups: depth",
+            (
+                "axes.groups: expected an integer of at least 1 or depthwise, got 'depth'\n"
+                "  hint: did you mean depthwise?"
+            ),
+        ),
         ("bias: yes", "axes.bias: expected true or false, got 'yes'\n  hint: did you mean true?"),
         ("bias: 1", "axes.bias: expected true or false, got 1"),
         ("bias: 'true'", f"axes.bias: expected true or false, got 'true'\n{QUOTES}"),
-        ("padding_mode: zero", "axes.padding_mode: expected zeros, reflect, replicate or circular, got 'zero'\n  hint: did you mean zeros?"),
+        (
+            "padding_mode: zero",
+            (
+                "axes.padding_mode: expected zeros, reflect, replicate or "
+                "circular, got 'zero'\n  hint: did you mean zeros?"
+            ),
+        ),
         ("batch_size: 0", "axes.batch_size: expected an integer of at least 1 or null, got 0"),
         ("batch_size: 'null'", f"axes.batch_size: expected an integer of at least 1 or null, got 'null'\n{QUOTES}"),
         ("threads: many", "axes.threads: expected an integer of at least 1 or null, got 'many'"),
-        ("dtype: fp32", "axes.dtype: expected float16, bfloat16, float32 or float64, got 'fp32'\n  hint: did you mean float32?"),
-        ("dtype: {from: 1, to: 2, step: 1}", "axes.dtype: expected float16, bfloat16, float32 or float64, got a mapping"),
-        ("memory_format: nhwc", "axes.memory_format: expected contiguous or channels_last, got 'nhwc'\n  hint: did you mean channels_last?"),
+        (
+            "dtype: fp32",
+            ("axes.dtype: expected float16, bfloat16, float32 or float64, got 'fp32'\n  hint: did you mean float32?"),
+        ),
+        (
+            "dtype: {from: 1, to: 2, step: 1}",
+            ("axes.dtype: expected float16, bfloat16, float32 or float64, got a mapping"),
+        ),
+        (
+            "memory_format: nhwc",
+            (
+                "axes.memory_format: expected contiguous or channels_last, got 'nhwc'\n"
+                "  hint: did you mean channels_last?"
+            ),
+        ),
         ("allocator: fast", "axes.allocator: expected steady or system, got 'fast'"),
         (
             "direction: forwards",
@@ -470,7 +525,10 @@ def test_the_contracts_mistake() -> None:
         ),
         ("device: gpu", "axes.device: expected a device, got 'gpu'\n  hint: did you mean cuda?"),
         ("device: cpu:0", "axes.device: expected a device, got 'cpu:0'\n  hint: cpu takes no index"),
-        ("device: accelerator:1", "axes.device: expected a device, got 'accelerator:1'\n  hint: accelerator takes no index"),
+        (
+            "device: accelerator:1",
+            ("axes.device: expected a device, got 'accelerator:1'\n  hint: accelerator takes no index"),
+        ),
         ("device: cuda:01", f"axes.device: expected a device, got 'cuda:01'\n{DEVICES}"),
         ("device: cuda:128", "axes.device: expected a device, got 'cuda:128'\n  hint: torch counts devices to 127"),
         ("device: abacus", f"axes.device: expected a device, got 'abacus'\n{DEVICES}"),
@@ -486,9 +544,24 @@ def test_the_contracts_mistake() -> None:
             for text in ("torch.nn.Conv3d", "nn.ConvTranspose2d", "torch.Conv1d")
         ),
         ("module: a.b.Conv2d", f"axes.module: expected {MODULE}, got 'a.b.Conv2d'\n  hint: did you mean a.b:Conv2d?"),
-        ("module: a.b.C", "axes.module: expected torch.nn.Conv2d or package.module:Class, got 'a.b.C'\n  hint: did you mean a.b:C?"),
-        ("stride: !!int 3", "axes.stride: YAML tags are not allowed, got 'tag:yaml.org,2002:int'\n  hint: remove it: values are read as they are written"),
-        ("stride: !x 3", "axes.stride: YAML tags are not allowed, got '!x'\n  hint: remove it: values are read as they are written"),
+        (
+            "module: a.b.C",
+            ("axes.module: expected torch.nn.Conv2d or package.module:Class, got 'a.b.C'\n  hint: did you mean a.b:C?"),
+        ),
+        (
+            "stride: !!int 3",
+            (
+                "axes.stride: YAML tags are not allowed, got 'tag:yaml.org,2002:int'\n"
+                "  hint: remove it: values are read as they are written"
+            ),
+        ),
+        (
+            "stride: !x 3",
+            (
+                "axes.stride: YAML tags are not allowed, got '!x'\n"
+                "  hint: remove it: values are read as they are written"
+            ),
+        ),
         ("strides: 3", "axes: unknown key 'strides'\n  hint: did you mean stride?"),
         ("batch: 3", "axes: unknown key 'batch'\n  hint: did you mean batch_size?"),
         ("label: x", "axes: unknown key 'label'\n  hint: it belongs in an entry of cases"),
@@ -497,7 +570,7 @@ def test_the_contracts_mistake() -> None:
         ("zzz: 3", f"axes: unknown key 'zzz'\n  hint: known keys: {', '.join(SETTINGS)}"),
         ("<<: {stride: 1}", f"axes: unknown key '<<'\n  hint: known keys: {', '.join(SETTINGS)}"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_in_an_axis(axis: str, message: str) -> None:
     """The others are given, so that this is the only mistake; it stands on line 6 of the file."""
     given_ = {"in_channels": 4, "out_channels": 8, "kernel_size": 3, "input_size": 16}
@@ -539,7 +612,10 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
         ("axes:\n  stride: 1\n", [f"2: axes: missing {ALL}"]),
         ("cases:\n", ["1: cases: expected a list of mappings, got nothing"]),
         ("cases: []\n", ["1: cases: expected at least one case, got an empty list"]),
-        ("cases: {stride: 1}\n", ["1: cases: expected a list of mappings, got a mapping", "  hint: put a dash before it"]),
+        (
+            "cases: {stride: 1}\n",
+            [("1: cases: expected a list of mappings, got a mapping"), "  hint: put a dash before it"],
+        ),
         ("cases: [3]\n", ["1: cases[0]: expected a mapping of settings, got 3"]),
         ("cases:\n- {stride: 1}\n", [f"2: cases[0]: missing {ALL}", "  hint: add it here or under axes"]),
         (
@@ -547,11 +623,17 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
             ["2: axes: duplicate key 'stride', first on line 1", "4: duplicate key 'name', first on line 3"],
         ),
         (
-            "axes: {in_channels: 3}\ncases:\n- {out_channels: 4, input_size: 8}\n- {out_channels: 4, kernel_size: 3, input_size: 8}\n",
+            (
+                "axes: {in_channels: 3}\ncases:\n- {out_channels: 4, input_size: 8}\n"
+                "- {out_channels: 4, kernel_size: 3, input_size: 8}\n"
+            ),
             ["3: cases[0]: missing kernel_size", "  hint: add it here or under axes"],
         ),
         (
-            f"axes: {{{REQUIRED}}}\ncases:\n- {{kernel_size: [1, 3, 5]}}\n- {{dtype: [float32, float64]}}\n- {{stride: {{from: 1}}}}\n",
+            (
+                f"axes: {{{REQUIRED}}}\ncases:\n- {{kernel_size: [1, 3, 5]}}\n"
+                f"- {{dtype: [float32, float64]}}\n- {{stride: {{from: 1}}}}\n"
+            ),
             [
                 "3: cases[0].kernel_size: expected [height, width], got a list of 3",
                 LISTS,
@@ -561,7 +643,10 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
             ],
         ),
         (
-            f"axes: {{{REQUIRED}}}\ncases:\n- {{label: 3}}\n- {{label: ' '}}\n- {{label: \"a\\nb\"}}\n- {{count: 0}}\n- {{labels: x}}\n",
+            (
+                f"axes: {{{REQUIRED}}}\ncases:\n- {{label: 3}}\n- {{label: ' '}}\n"
+                f'- {{label: "a\\nb"}}\n- {{count: 0}}\n- {{labels: x}}\n'
+            ),
             [
                 "3: cases[0].label: expected text, got 3",
                 "  hint: put it in quotes",
@@ -573,7 +658,10 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
             ],
         ),
         (
-            f"axes: {{{REQUIRED}}}\nexclude:\n- {{}}\n- 3\n- {{kernel_sise: 1}}\n- {{kernel_size: three}}\n- {{label: x}}\n",
+            (
+                f"axes: {{{REQUIRED}}}\nexclude:\n- {{}}\n- 3\n- {{kernel_sise: 1}}\n"
+                f"- {{kernel_size: three}}\n- {{label: x}}\n"
+            ),
             [
                 "3: exclude[0]: expected at least one setting, got an empty mapping",
                 "  hint: an empty entry would exclude every point",
@@ -610,11 +698,15 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
             f"axes: {{{REQUIRED}}}\nname: {'x' * 201}\nmeasure: 3\n",
             [
                 "2: name: expected 1 to 200 characters, got 201",
-                "3: measure: expected a mapping of processes, rounds, precision, max_time, timeout, budget, allocator, got 3",
+                (
+                    "3: measure: expected a mapping of processes, rounds, precision, "
+                    "max_time, timeout, budget, allocator, got 3"
+                ),
             ],
         ),
         (
-            f"axes: {{{REQUIRED}}}\nmeasure:\n  precision: 5\n  processes: 0\n  rounds: 1001\n  max_time: .inf\n  timeout: '60'\n"
+            f"axes: {{{REQUIRED}}}\nmeasure:\n  precision: 5\n  processes: 0\n"
+            "  rounds: 1001\n  max_time: .inf\n  timeout: '60'\n"
             "  allocator: [steady, system]\n  colour: 3\n",
             [
                 "3: measure.precision: expected a number from 0.0001 to 0.5, got 5",
@@ -632,7 +724,8 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
         ),
         (
             f"axes: {{{REQUIRED}}}\ncompare:\n  threshold: 5\n  beyond_l2: x\n  treshold: 0.1\n  thresholds:\n"
-            "    - {dtype: bf16, threshold: 0.08}\n    - {threshold: 0.1}\n    - {dtype: float32}\n    - 3\n    - {dtyp: float32, threshold: 1}\n"
+            "    - {dtype: bf16, threshold: 0.08}\n    - {threshold: 0.1}\n"
+            "    - {dtype: float32}\n    - 3\n    - {dtyp: float32, threshold: 1}\n"
             "threshold: 3\n",
             [
                 "3: compare.threshold: expected a number from 0.005 to 0.99, got 5",
@@ -658,9 +751,12 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
             f"axes: {{{REQUIRED}}}\ncompare: {{thresholds: {{dtype: float32, threshold: 0.1}}}}",
             ["2: compare.thresholds: expected a list of mappings, got a mapping", "  hint: put a dash before it"],
         ),
-        (f"axes: {{{REQUIRED}}}\ncompare: 5", ["2: compare: expected a mapping of threshold, beyond_l2, thresholds, got 5"]),
+        (
+            f"axes: {{{REQUIRED}}}\ncompare: 5",
+            [("2: compare: expected a mapping of threshold, beyond_l2, thresholds, got 5")],
+        ),
     ],
-)  # fmt: skip
+)
 def test_mistakes_in_a_file(text: str, messages: list[str]) -> None:
     expected = [message if message.startswith("  hint") else f"f.yaml:{message}" for message in messages]
     assert mistakes(text) == expected
@@ -669,15 +765,28 @@ def test_mistakes_in_a_file(text: str, messages: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "points"),
     [
-        ("axes: {in_channels: &a {from: 1, to: 1000, step: 1}, out_channels: *a, kernel_size: [1, 2], input_size: 9}", "2,000,000"),
         (
-            "axes:\n  in_channels: &a {from: 1, to: 1000, step: 1}\n  out_channels: *a\n  kernel_size: *a\n  input_size: *a\n"
+            (
+                "axes: {in_channels: &a {from: 1, to: 1000, step: 1}, "
+                "out_channels: *a, kernel_size: [1, 2], input_size: 9}"
+            ),
+            "2,000,000",
+        ),
+        (
+            "axes:\n  in_channels: &a {from: 1, to: 1000, step: 1}\n"
+            "  out_channels: *a\n  kernel_size: *a\n  input_size: *a\n"
             "  stride: *a\n  dilation: *a\n  batch_size: *a\n  groups: *a\n",
             f"{10**24:,}",
         ),
-        (f"axes: {{{REQUIRED}, stride: {{from: 1, to: 600000, step: 1}}}}\ncases: [{{bias: true}}, {{bias: false}}]", "1,200,000"),
+        (
+            (
+                f"axes: {{{REQUIRED}, stride: {{from: 1, to: 600000, step: 1}}}}\n"
+                f"cases: [{{bias: true}}, {{bias: false}}]"
+            ),
+            "1,200,000",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_product_too_large_is_counted_before_it_is_made(text: str, points: str) -> None:
     (message, hint) = mistakes(text)
     assert message.endswith(f": axes: expected at most 1,000,000 points, got {points}")
@@ -889,7 +998,10 @@ def test_what_is_wrong_everywhere_is_reported_fifty_times(text: str) -> None:
     [
         (
             f"axes: {{{REQUIRED}, module: a.{'b' * 197}:C}}",
-            f"1: axes.module: expected torch.nn.Conv2d or package.module:Class, got 'a.{'b' * 58}...'\n  hint: use at most 200 characters",
+            (
+                "1: axes.module: expected torch.nn.Conv2d or package.module:Class, "
+                f"got 'a.{'b' * 58}...'\n  hint: use at most 200 characters"
+            ),
         ),
         (
             f"axes:\n  {{{REQUIRED},\n  env: {{{', '.join(f'V{number}: x' for number in range(101))}}}}}",
@@ -900,11 +1012,17 @@ def test_what_is_wrong_everywhere_is_reported_fifty_times(text: str) -> None:
             "1: axes: expected at most 200,000,000 characters of env over all points, got 401,200,000"
             "\n  hint: remove values, or split the sweep into several files",
         ),
-        ("%TAG !a! b:\n--- 3\n", "1: YAML tags are not allowed, got %TAG\n  hint: remove it: values are read as they are written"),
-        ("# a\r%TAG !a! b:\r--- 3\r", "2: YAML tags are not allowed, got %TAG\n  hint: remove it: values are read as they are written"),
+        (
+            "%TAG !a! b:\n--- 3\n",
+            ("1: YAML tags are not allowed, got %TAG\n  hint: remove it: values are read as they are written"),
+        ),
+        (
+            "# a\r%TAG !a! b:\r--- 3\r",
+            ("2: YAML tags are not allowed, got %TAG\n  hint: remove it: values are read as they are written"),
+        ),
         (f"axes: *{'a' * 100_000}", f"1: axes: the alias *{'a' * 60}... has no anchor above it"),
     ],
-)  # fmt: skip
+)
 def test_what_is_too_long(text: str, message: str) -> None:
     assert "\n".join(mistakes(text)) == f"f.yaml:{message}"
 
@@ -982,11 +1100,12 @@ def test_any_text_is_a_sweep_or_has_mistakes(text: str) -> None:
         assert sweep.axes or sweep.listed
 
 
+WORDS, KEYS = ["same", "float32"], ["from", "to", *SETTINGS]
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["same", "float32"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["from", "to", *SETTINGS]), inner, max_size=4),
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.sampled_from(WORDS)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
     max_leaves=8,
-)  # fmt: skip
+)
 
 
 @pytest.mark.slow
@@ -1027,12 +1146,23 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert error(Path("/dev/zero")) == "/dev/zero: expected at most 100 MiB, got more | give a sweep file"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root, who may read everything, is another user meanwhile."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
 def test_a_file_without_permission(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text("name: x\n")
     path.chmod(0)
-    with pytest.raises(RequestError, match="cannot be read: permission denied"):
+    with as_nobody(), pytest.raises(RequestError, match="cannot be read: permission denied"):
         sweeps.load(path)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from accelerators import needs_accelerator
 
 from convbench.engine.client import Timing
 from convbench.engine.local import LocalEngine
@@ -17,12 +18,7 @@ from convbench.model.problem import Direction, Problem
 from convbench.model.result import RoofKind, Status
 from convbench.worker import devices
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(
-        not (hasattr(torch, "accelerator") and torch.accelerator.is_available()), reason="torch finds no accelerator"
-    ),
-]
+pytestmark = [pytest.mark.gpu, needs_accelerator]
 
 DEADLINE_S = 120.0
 LAYER = Problem(in_channels=64, out_channels=96, kernel_size=(3, 3), input_size=(28, 30), padding=(1, 1), batch_size=8)

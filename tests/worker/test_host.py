@@ -13,11 +13,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from missing import linux
 
 from convbench.worker import host, start
 from convbench.worker.__main__ import MEMORY_SHARE, share_of_memory
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="the files are Linux's")
 Write = Callable[[str, str], None]
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from missing import linux
 
 from convbench import sweep
 from convbench.conduct.processes import Hooks, Processes
@@ -81,7 +82,7 @@ def test_a_worker_tells_of_the_machine_it_runs_on(client: WorkerClient) -> None:
         assert after.load is not None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited and told by Linux")
+@linux
 def test_a_worker_takes_no_more_than_a_share_of_what_is_free_unless_told() -> None:
     free = host.memory_available()
     assert free is not None
@@ -250,7 +251,7 @@ def test_what_one_layer_does_to_its_worker_costs_that_case_alone() -> None:
         assert [visit.facts.check is not None for visit in ours] == [True, False]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory is told by Linux alone")
+@linux
 @pytest.mark.slow
 def test_the_probe_of_the_allocator_and_earlier_layers_leave_no_memory_behind() -> None:
     large = Case(problem=Problem(in_channels=64, out_channels=64, kernel_size=(1, 1), input_size=(512, 512)))
@@ -302,7 +303,7 @@ client.prepare(1, Case(problem=problem, module="misbehaving:HangInC"), check=Tru
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+@linux
 @pytest.mark.slow
 def test_a_worker_dies_with_its_conductor_even_inside_a_hung_call() -> None:
     conductor = subprocess.Popen([sys.executable, "-c", CONDUCTOR], stdout=subprocess.PIPE)
