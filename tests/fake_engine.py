@@ -84,7 +84,7 @@ class Script:
     host: Mapping[str, Json] = field(default_factory=dict)  # what differs from HOST
     states: list[Mapping[str, Json]] = field(default_factory=list)  # one a time it is asked; then STATE
     no_references: set[str] = field(default_factory=set)  # devices
-    machine: Callable[[int], float] = lambda worker: 1.0  # on the times of references, by number of the worker
+    reference_factor: Callable[[int], float] = lambda worker: 1.0  # on the times of references, by number of the worker
     factor: Callable[[int, int], float] = lambda name, worker: 1.0  # on the time, by layer and number of the worker
 
 
@@ -260,7 +260,7 @@ class FakeTransport:
         self._engine.log.append(("references", self._number))
         if message["device"] in script.no_references:
             return {"status": "error", "reason": "RuntimeError: no"}
-        time_s = 1e-4 * script.machine(self._number)
+        time_s = 1e-4 * script.reference_factor(self._number)
         return {"status": "passed", "minima_s": [time_s * (1 + at) for at in range(len(specs))], "busy_s": 0.01}
 
     def _compute_probe(self, message: Message) -> Mapping[str, Json]:

@@ -106,7 +106,9 @@ def _measure(
     """Run all processes and store their visits."""
     known: Mapping[ReferenceKey, tuple[float, ...]] = {}
     with suppress(StoreError):  # a damaged run, or a server that is away, has no record
-        known = records(store.references(environment, schedule.reference_seconds(len(plan.cases), sweep.measure)))
+        known = records(
+            store.processes_with_references(environment, schedule.reference_seconds(len(plan.cases), sweep.measure))
+        )
     begun, history, started = _begin(sweep, plan, store, environment, fresh=fresh, base_id=base_id)
     state = RunState.INTERRUPTED
     ago_s = (datetime.now(UTC) - started).total_seconds()

@@ -84,7 +84,9 @@ def past(
 _LOOKED_AT = 50
 
 
-def references(connection: Connection, place: Place, environment: Environment, block_s: float) -> list[ProcessFacts]:
+def processes_with_references(
+    connection: Connection, place: Place, environment: Environment, block_s: float
+) -> list[ProcessFacts]:
     """The processes of the newest run with such references of this version and such a machine; none without one."""
     columns = schema.runs.c
     query = (

@@ -314,13 +314,13 @@ class Store:
         with self._reading() as connection, _garbage_collection.off():
             return past.past(connection, self._version, self._place, case_id=case_id, run_ids=run_ids)
 
-    def references(self, environment: Environment, block_s: float) -> list[ProcessFacts]:
+    def processes_with_references(self, environment: Environment, block_s: float) -> list[ProcessFacts]:
         """The processes of the newest run with reference layers, such blocks and such a machine; none without one.
 
         Processor, architecture, cores, accelerator, torch and oneDNN are equal.
         """
         with self._reading() as connection:
-            return past.references(connection, self._place, environment, block_s)
+            return past.processes_with_references(connection, self._place, environment, block_s)
 
     def find_case(self, ref: str) -> Case:
         """The case whose id is or begins with `ref`, from any run; raises RunNotFoundError."""

@@ -177,8 +177,8 @@ class _Journaled:
     ) -> str | None:
         return self._server.resumable(digest=digest, version=version, environment=environment, host=host, git=git)
 
-    def references(self, environment: Environment, block_s: float) -> list[ProcessFacts]:
-        return self._server.references(environment, block_s)
+    def processes_with_references(self, environment: Environment, block_s: float) -> list[ProcessFacts]:
+        return self._server.processes_with_references(environment, block_s)
 
     def begin(
         self, run: Run, cases: Sequence[Case], rejections: Sequence[Rejection], writer: Writer, *, digest: str

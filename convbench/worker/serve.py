@@ -223,12 +223,13 @@ class Worker:
 
     def references(self, request: dict[str, Any]) -> dict[str, Any]:
         """The lowest seconds per iteration of a short block of each reference layer, built at the first request."""
-        device = request["device"]
-        if device not in self._references:
-            layers = [Layer(Spec.from_json(spec), devices.resolve(device)) for spec in request["specs"]]
-            self._references[device] = [Prepared(layer, devices.resolve(device)) for layer in layers]
+        name = request["device"]
+        if name not in self._references:
+            device = devices.resolve(name)
+            layers = [Layer(Spec.from_json(spec), device) for spec in request["specs"]]
+            self._references[name] = [Prepared(layer, device) for layer in layers]
         begin, minima = perf_counter(), []
-        for prepared in self._references[device]:
+        for prepared in self._references[name]:
             with prepared.layer.mode():
                 timing = timer.time_block(prepared.step, request["seconds"], prepared.queue, warmup_s=0.0)
                 minima.append(timing.minimum_s)

@@ -37,10 +37,10 @@ def run(database: Path, script: Script) -> Run:
 def test_a_run_knows_the_record_of_the_runs_before_it(tmp_path: Path) -> None:
     """Also of those before the last one, which was slower, and after a run that timed no references."""
     database = tmp_path / "runs.db"
-    first = run(database, Script(machine=lambda worker: 1.0))
-    run(database, Script(machine=lambda worker: 1.5))
+    first = run(database, Script(reference_factor=lambda worker: 1.0))
+    run(database, Script(reference_factor=lambda worker: 1.5))
     run(database, Script(no_references={"cpu"}))
-    last = run(database, Script(machine=lambda worker: 2.0))
+    last = run(database, Script(reference_factor=lambda worker: 2.0))
     assert {one.record_s for facts in first.processes for one in facts.references} == {()}
     [record_s] = {one.record_s for facts in last.processes for one in facts.references}
     assert record_s == pytest.approx([1e-4 * (1 + at) for at in range(8)])

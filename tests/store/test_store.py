@@ -210,7 +210,7 @@ def test_the_references_of_a_machine_are_those_of_its_newest_run_that_has_some(s
         found = ReferenceBlocks(version=version, device="cpu", threads=None, layers=1, block_s=0.02, rows=rows)
         return ProcessFacts(process_index=0, seconds=1.0, references=(found,))
 
-    assert store.references(ENVIRONMENT, 0.02) == []
+    assert store.processes_with_references(ENVIRONMENT, 0.02) == []
     kept = [facts(VERSION, float(minute)) for minute in range(3)]
     for minute, noted in enumerate([*kept, facts(VERSION + 1, 9.0)]):
         store.note_process(begin(store, run=started(minute)), noted)
@@ -218,11 +218,11 @@ def test_the_references_of_a_machine_are_those_of_its_newest_run_that_has_some(s
     other = dataclasses.replace(ENVIRONMENT, torch="2.14.0")
     elsewhere = facts(VERSION, 8.0)
     store.note_process(begin(store, run=dataclasses.replace(started(11), environment=other)), elsewhere)
-    assert store.references(ENVIRONMENT, 0.02) == [kept[2]]
-    assert store.references(other, 0.02) == [elsewhere]
-    assert store.references(dataclasses.replace(ENVIRONMENT, hostname="another"), 0.02) == [kept[2]]
-    assert store.references(dataclasses.replace(ENVIRONMENT, cores=64), 0.02) == []
-    assert store.references(ENVIRONMENT, 0.005) == [], "blocks of another length"
+    assert store.processes_with_references(ENVIRONMENT, 0.02) == [kept[2]]
+    assert store.processes_with_references(other, 0.02) == [elsewhere]
+    assert store.processes_with_references(dataclasses.replace(ENVIRONMENT, hostname="another"), 0.02) == [kept[2]]
+    assert store.processes_with_references(dataclasses.replace(ENVIRONMENT, cores=64), 0.02) == []
+    assert store.processes_with_references(ENVIRONMENT, 0.005) == [], "blocks of another length"
 
 
 @pytest.mark.slow

@@ -213,7 +213,7 @@ class _Figures:
             return np.maximum(np.log1p(self.threshold), np.log(self.noise)) * (1 + ROUNDING)
 
     @property
-    def by_references(self) -> NDArray[np.int64]:
+    def reference_signs(self) -> NDArray[np.int64]:
         """1 for each case that is slower by its references, -1 for one that is faster, 0 for others."""
         assert self.referred is not None
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -328,7 +328,7 @@ _SIGNS = {Verdict.REGRESSED: 1, Verdict.UNCHANGED: 0, Verdict.IMPROVED: -1}
 
 def _agree(figures: _Figures, referred: ReferenceShift, ruled: list[tuple[Verdict, str]]) -> None:
     """Make cases inconclusive whose references give another verdict than the common shift."""
-    signs = figures.by_references.tolist()
+    signs = figures.reference_signs.tolist()
     for place, (verdict, _) in enumerate(ruled):
         if verdict not in _SIGNS:
             continue

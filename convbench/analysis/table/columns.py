@@ -368,7 +368,7 @@ COLUMNS: dict[str, Column] = {
     **_facts("first_call_s", "peak_bytes", "reorder_share"),
     "normalized_s": _number(
         "normalized",
-        "floor at this machine's reference speed: a low quantile of the blocks, corrected by the reference layers",
+        "low quantile of the block minima at this machine's reference speed, by the reference layers",
         lambda r: r.related.normalized_s,
         "s",
     ),
