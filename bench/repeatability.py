@@ -240,10 +240,7 @@ def show(rows: Sequence[dict[str, object]], *, markdown: bool) -> None:
             str(line["tool"]),
             str(line["runs"]),
             f"{float(str(line['median'])) * 1e3:.4f} ms",
-            *(
-                f"{float(str(line[key])):.4f}" if key in line else ""
-                for key in ("cv", "largest", "p95", "normalized_p95")
-            ),
+            *(f"{float(str(line[key])):.4f}" if key in line else "" for key in FIGURES),
             *(f"{float(str(line[key])):.0%}" if key in line else "" for key in ("held", "held_by_all")),
         )
         for line in table
@@ -260,7 +257,7 @@ def show(rows: Sequence[dict[str, object]], *, markdown: bool) -> None:
         if ours is None or theirs is None:
             continue
         limit = targets[layer in IN_MEMORY]
-        told = [f"{ours:.4f} against at most {limit}: {'reached' if ours <= limit else 'MISSED'}"]
+        told = [f"normalized {ours:.4f} against at most {limit}: {'reached' if ours <= limit else 'MISSED'}"]
         if theirs >= WORTH_BEATING:
             told.append(
                 f"{ours / theirs:.2f} of {theirs:.3f}, at most {TARGET_SHARE}: "
@@ -290,9 +287,10 @@ def main() -> None:
     if given.summarise is None:
         threads = None if given.threads == "default" else int(given.threads)
         print(f"results go to {path}", flush=True)
-        threads_told = {row.get("threads", given.threads) for row in rows} | {given.threads}
-        if len(threads_told) > 1:
-            raise SystemExit(f"{path} holds runs with other numbers of threads: {threads_told}")
+        for name, asked in (("threads", given.threads), ("noise", given.noise)):
+            held = {row.get(name, asked) for row in rows} | {asked}
+            if len(held) > 1:
+                raise SystemExit(f"{path} holds runs with another --{name}: {held}")
         have = {(row["turn"], row["tool"]) for row in rows}
         database = path.with_suffix(".db").resolve()
         with noise(seed=len(rows)) if given.noise else nullcontext():

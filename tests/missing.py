@@ -1,4 +1,4 @@
-"""What a machine may lack that some tests need: every skip with its reason, in one place."""
+"""What a machine may lack that tests of several rooms need: Linux, a browser, a server."""
 
 from __future__ import annotations
 

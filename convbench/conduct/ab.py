@@ -142,7 +142,7 @@ def _confirmation(both: _Both, cases: Sequence[Case], chosen: Sequence[int], thr
     """
     l2_bytes, count = both.environments[1].l2_bytes, both.confirming
     first = both.pairs.take(count, chosen, stage="confirmation, pair")
-    beyond = [i for i in chosen if l2_bytes is None or cases[i].bytes > l2_bytes]
+    beyond = [i for i in chosen if not cases[i].fits(l2_bytes)]
     more = both.pairs.take(
         round(count * side_by_side.MORE_BEYOND_L2) - count, beyond, stage="more for layers larger than L2, pair"
     )

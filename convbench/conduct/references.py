@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 
 from convbench.conduct.visiting import Visiting
 from convbench.engine.client import Refusal
 from convbench.errors import WorkerError
+from convbench.measure import schedule
 from convbench.model.references import VERSION, ReferenceKey, references
 from convbench.model.result import ReferenceBlocks
 
@@ -39,17 +41,16 @@ class ReferenceRounds:
 
         The worker with the fewest special settings does it. One that fails is dropped, and this row is missing.
         """
-        by_key: dict[ReferenceKey, Visiting] = {}
-        for visit in sorted(visiting, key=attrgetter("state.position")):
+        usable: dict[ReferenceKey, list[Visiting]] = {}
+        for visit in visiting:
             case = visit.state.case
-            key = (case.device, case.threads)
-            usable = visit.client is not None and visit.client is visit.state.pool.current(case.worker)
-            before = by_key.get(key)
-            if usable and (before is None or case.worker.special_settings < before.state.case.worker.special_settings):
-                by_key[key] = visit
-        for key, visit in by_key.items():
+            if visit.client is not None and visit.client is visit.state.pool.current(case.worker):
+                usable.setdefault((case.device, case.threads), []).append(visit)
+        for key, some in usable.items():
+            visit = min(some, key=attrgetter("state.case.worker.special_settings"))
+            time.sleep(schedule.CHANGE_PAUSE_S)
             assert visit.client is not None
-            start_s = max(0.0, self._clock())
+            start_s = self._clock()
             try:
                 found = visit.client.references(key[0], self._block_s, deadline_s=self._timeout_s)
             except WorkerError:

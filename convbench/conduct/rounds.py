@@ -21,8 +21,6 @@ from convbench.model.result import NAN, Block, Status
 
 #: The note of a case whose worker does not keep freed memory although it should.
 RETURNS_MEMORY = "freed memory goes back to the system"
-#: Pause between blocks of different workers, seconds: the previous worker goes to sleep in it.
-CHANGE_PAUSE_S = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +77,8 @@ class Rounds:
             )
             self._take_probes(visiting[order[0]])
             if self._references:
-                self._references.take([visiting[index] for index in order])
+                self._references.take([visiting[index] for index in wanted])
+                self._last_client = None  # the next block is another worker's, or may be
             for index in order:
                 if due(visiting[index], round_index):
                     self._take_block(visiting[index], place.process_index, round_index)
@@ -165,7 +164,7 @@ class Rounds:
         if client is None:
             return
         if self._last_client is not client:
-            time.sleep(CHANGE_PAUSE_S)
+            time.sleep(schedule.CHANGE_PAUSE_S)
             self._last_client = client
         state, start_s = visit.state, self._clock()
         try:

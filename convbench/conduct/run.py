@@ -6,8 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -15,10 +14,9 @@ from convbench.conduct.described import Capacity, environment_of, plainest
 from convbench.conduct.processes import Hooks, Processes, Progress
 from convbench.engine.git_state import checkout
 from convbench.engine.pool import Engine, WorkerPool
-from convbench.errors import RequestError, StoreError
+from convbench.errors import RequestError
 from convbench.measure import schedule
 from convbench.measure.references import records
-from convbench.model.references import ReferenceKey
 from convbench.model.result import Environment, Run, RunState, Visit
 from convbench.store import Record, Writer, digest, new_run_id, record
 from convbench.sweep import Plan, Sweep
@@ -104,11 +102,8 @@ def _measure(
     base_id: str | None,
 ) -> str:
     """Run all processes and store their visits."""
-    known: Mapping[ReferenceKey, tuple[float, ...]] = {}
-    with suppress(StoreError):  # a damaged run, or a server that is away, has no record
-        known = records(
-            store.processes_with_references(environment, schedule.reference_seconds(len(plan.cases), sweep.measure))
-        )
+    block_s = schedule.reference_seconds(len(plan.cases), sweep.measure)
+    known = records(store.processes_with_references(environment, block_s))
     begun, history, started = _begin(sweep, plan, store, environment, fresh=fresh, base_id=base_id)
     state = RunState.INTERRUPTED
     ago_s = (datetime.now(UTC) - started).total_seconds()

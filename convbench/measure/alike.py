@@ -20,7 +20,8 @@ class ProcessFloors:
     """The process floors of both sides over equal numbers of blocks, (cases, processes), seconds; NaN where missing.
 
     `processes` and `blocks` count what is used of each case per side. `near` is the share of blocks whose minimum is
-    within `NEAR` of their side's floor, on the side with fewer of them.
+    within `NEAR` of their side's floor, on the side with fewer of them. `used` says of each block of either table
+    whether it is used.
     """
 
     base: Floats
@@ -28,6 +29,7 @@ class ProcessFloors:
     processes: Integers
     blocks: Integers
     near: Floats
+    used: tuple[Booleans, Booleans]
 
 
 #: A block whose minimum is within this ratio of its side's floor estimates the floor well enough for a comparison. A
@@ -45,11 +47,14 @@ def process_floors(base: BlockTable, new: BlockTable) -> ProcessFloors:
     common = np.minimum(sides[0].counts[:, :width], sides[1].counts[:, :width])
     kept = [side.kept(common) for side in sides]
     floors = [side.floors(some, common.shape) for side, some in zip(sides, kept, strict=True)]
+    used = sides[0].in_table_order(kept[0]), sides[1].in_table_order(kept[1])
     blocks = common.sum(axis=1)
     near = [side.near(some, _lowest(floor)) for side, some, floor in zip(sides, kept, floors, strict=True)]
     with np.errstate(invalid="ignore"):
         share = np.minimum(*near) / blocks
-    return ProcessFloors(base=floors[0], new=floors[1], processes=(common > 0).sum(axis=1), blocks=blocks, near=share)
+    return ProcessFloors(
+        base=floors[0], new=floors[1], processes=(common > 0).sum(axis=1), blocks=blocks, near=share, used=used
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +107,7 @@ class _Visits:
     """
 
     minimum: Floats
+    order: Integers  # of the blocks, as rows of the table
     starts: Integers  # of each visit among the blocks
     case: Integers  # of each visit
     rank: Integers  # of each visit among those of its case
@@ -113,6 +119,7 @@ class _Visits:
         visit = blocks.cases * (process_index.max(initial=0) + 1) + process_index
         place = visit * (round_index.max(initial=0) + 1) + round_index
         minimum = blocks.column("minimum_s")
+        order = np.arange(len(place))
         if np.any(place[1:] < place[:-1]):
             order = np.argsort(place, kind="stable")
             visit, minimum = visit[order], minimum[order]
@@ -121,12 +128,18 @@ class _Visits:
         rank = np.arange(len(starts)) - np.searchsorted(case, case)
         counts = np.zeros((len(blocks.offsets) - 1, int(rank.max(initial=-1)) + 1), dtype=np.int64)
         counts[case, rank] = np.diff(starts, append=len(minimum))
-        return cls(minimum=minimum, starts=starts, case=case, rank=rank, counts=counts)
+        return cls(minimum=minimum, order=order, starts=starts, case=case, rank=rank, counts=counts)
 
     @property
     def sizes(self) -> Integers:
         """The blocks of each visit."""
         return np.diff(self.starts, append=len(self.minimum))
+
+    def in_table_order(self, kept: Booleans) -> Booleans:
+        """The same for the blocks as rows of the table."""
+        found = np.empty_like(kept)
+        found[self.order] = kept
+        return found
 
     def kept(self, common: Integers) -> Booleans:
         """Whether each block is used: the first `common` blocks of a visit are. `common` is (cases, processes)."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
+from convbench.measure.alike import Booleans
 from convbench.measure.estimate import BlockTable, Floats, Integers
 from convbench.model.case import Case
 from convbench.model.references import VERSION, ReferenceKey, ReferenceKind, kind_of, references
@@ -23,19 +25,29 @@ QUANTILE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Related:
-    """The references of each case, one element per case; logarithms of seconds, NaN where there are none.
+class Levels:
+    """How long the references of each case took beside its blocks.
 
-    - `low` is the low quantile of the case's own block minima.
-    - `level` is how long the references took beside the case, `record` how long at their fastest known.
-    - `logs[group[i]]` are the logarithms of each reference of case i, on which `level` is a mean; group -1 has none.
+    `logs[group[i]]` are the logarithms of the seconds of each reference of case i. Group -1 has none. `kinds[group[i]]`
+    are the device and threads of these references, and their kind.
+    """
+
+    group: Integers
+    logs: tuple[Floats, ...]
+    kinds: tuple[tuple[ReferenceKey, ReferenceKind], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Related:
+    """Each case beside its references, one element per case; logarithms of seconds, NaN where there are none.
+
+    `low` is the low quantile of the case's own block minima. `level` is how long the references took beside the case,
+    `record` how long at their fastest known.
     """
 
     low: Floats
     level: Floats
     record: Floats
-    group: Integers
-    logs: tuple[Floats, ...]
 
     @property
     def normalized_s(self) -> Floats:
@@ -44,15 +56,10 @@ class Related:
             return np.exp(self.low - self.level + self.record)
 
     @property
-    def slowdown(self) -> Floats:
-        """How many times as long as at their fastest the references took beside each case."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            return np.exp(self.level - self.record)
-
-    @property
     def typical_slowdown(self) -> float:
-        """The median slowdown of the cases that have references; NaN without any."""
-        known = self.slowdown[np.isfinite(self.slowdown)]
+        """How many times as long as at their fastest the references of the median case took; NaN without any."""
+        slowdown = np.exp(self.level - self.record)
+        known = slowdown[np.isfinite(slowdown)]
         return float(np.median(known)) if len(known) else NAN
 
 
@@ -83,63 +90,64 @@ def _by_key(processes: Iterable[ProcessFacts]) -> dict[ReferenceKey, list[Refere
 
 
 def relate(
+    blocks: BlockTable, cases: Sequence[Case], processes: Sequence[ProcessFacts], l2_bytes: int | None
+) -> Related:
+    """Each case beside its references; the blocks of the cases are in `blocks` in the same order."""
+    found = levels(blocks, cases, processes, l2_bytes, quantile=QUANTILE)
+    best = records(processes)
+    level = [logs.mean() for logs in found.logs]
+    record = [np.log(np.array(best[key])[list(_columns(key[0], kind))]).mean() for key, kind in found.kinds]
+    return Related(
+        low=_low(blocks), level=np.array([*level, NAN])[found.group], record=np.array([*record, NAN])[found.group]
+    )
+
+
+def levels(
     blocks: BlockTable,
     cases: Sequence[Case],
     processes: Sequence[ProcessFacts],
     l2_bytes: int | None,
     *,
-    quantile: float = QUANTILE,
-) -> Related:
-    """The references of each case, whose blocks are in `blocks` in the same order.
+    quantile: float,
+    used: Booleans | None = None,
+) -> Levels:
+    """The quantile of the references' times of each case, over the rows before its blocks, or before its `used` ones.
 
-    With `quantile` 0 minima are related, which floors are.
+    Cases that have the same rows share a group.
     """
-    total = len(cases)
-    related = Related(
-        low=_low(blocks, quantile),
-        level=np.full(total, NAN),
-        record=np.full(total, NAN),
-        group=np.full(total, -1, dtype=np.int64),
-        logs=(),
-    )
-    best = records(processes)
-    if not best:
-        return related
     nearest, tables = _nearest(blocks, cases, processes)
+    if used is not None:
+        nearest[~used] = -1
+    group = np.full(len(cases), -1, dtype=np.int64)
     logs: list[Floats] = []
     known: dict[tuple[ReferenceKey, ReferenceKind, bytes], int] = {}
-    kinds: dict[tuple[str, ReferenceKind], list[int]] = {}
     for index, case in enumerate(cases):
-        key = (case.device, case.threads)
         rows = nearest[blocks.offsets[index] : blocks.offsets[index + 1]]
         rows = rows[rows >= 0]
-        if key not in best or not len(rows):
+        if not len(rows):
             continue
-        kind = kind_of(case, l2_bytes)
-        group = known.get((key, kind, rows.tobytes()))
-        if group is None:
-            group = known[key, kind, rows.tobytes()] = len(logs)
-            columns = kinds.setdefault((case.device, kind), _columns(case.device, kind))
-            logs.append(np.log(np.quantile(tables[key][rows][:, columns], quantile, axis=0)))
-        columns = kinds[case.device, kind]
-        related.group[index] = group
-        related.level[index] = logs[group].mean()
-        related.record[index] = np.log(np.array(best[key])[columns]).mean()
-    return Related(low=related.low, level=related.level, record=related.record, group=related.group, logs=tuple(logs))
+        key, kind = (case.device, case.threads), kind_of(case, l2_bytes)
+        number = known.setdefault((key, kind, rows.tobytes()), len(known))
+        if number == len(logs):
+            times = tables[key][rows][:, list(_columns(case.device, kind))]
+            logs.append(np.log(np.quantile(times, quantile, axis=0)))
+        group[index] = number
+    return Levels(group=group, logs=tuple(logs), kinds=tuple((key, kind) for key, kind, _ in known))
 
 
-def _columns(device: str, kind: ReferenceKind) -> list[int]:
-    return [column for column, (other, _) in enumerate(references(device)) if other is kind]
+@cache
+def _columns(device: str, kind: ReferenceKind) -> tuple[int, ...]:
+    return tuple(column for column, (other, _) in enumerate(references(device)) if other is kind)
 
 
-def _low(blocks: BlockTable, quantile: float) -> Floats:
+def _low(blocks: BlockTable) -> Floats:
     """The logarithm of the low quantile of each case's block minima; NaN without a block."""
     found = np.full(len(blocks.offsets) - 1, NAN)
     with np.errstate(divide="ignore"):  # no time at all has no logarithm
         minimum, counts = np.log(blocks.column("minimum_s")), blocks.counts
     order = np.lexsort((minimum, blocks.cases))
     filled = np.flatnonzero(counts)
-    position = quantile * (counts[filled] - 1)
+    position = QUANTILE * (counts[filled] - 1)
     below = np.floor(position).astype(np.int64)
     above = np.minimum(below + 1, counts[filled] - 1)
     starts, ranked = blocks.offsets[:-1][filled], minimum[order]

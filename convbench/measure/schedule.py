@@ -31,6 +31,8 @@ def block_seconds(measure: Measure) -> float:
     return min(LONGEST_BLOCK_S, measure.max_time / (measure.processes * measure.rounds))
 
 
+#: Pause between blocks of different workers, seconds: the previous worker goes to sleep in it.
+CHANGE_PAUSE_S = 0.001
 #: In a sweep of more cases than this, the block of a reference layer lasts this share of a case's block. A round of 30
 #: cases becomes at most a tenth longer. In a small sweep references may cost more, and repeat better.
 FEW_CASES = 10

@@ -126,6 +126,10 @@ class Case:
         """The dtype that the kernels compute in."""
         return self.dtype if self.autocast is Autocast.NONE else self.autocast.value
 
+    def fits(self, l2_bytes: int | None) -> bool:
+        """Whether what the case touches stays in a second-level cache of this size; false where that is unknown."""
+        return self.cache is Cache.HOT and l2_bytes is not None and self.bytes <= l2_bytes
+
     @property
     def is_one_backward_kernel(self) -> bool:
         """Whether this is a backward that calls only one kernel of torch, which can be timed alone."""

@@ -13,7 +13,7 @@ from functools import cache
 from operator import attrgetter
 from typing import TypeAlias
 
-from convbench.model.case import Cache, Case
+from convbench.model.case import Case
 from convbench.model.problem import Problem
 
 #: The version of the set. Versions are never compared with each other, so a change of a layer needs a new one.
@@ -80,5 +80,4 @@ def kind_of(case: Case, l2_bytes: int | None) -> ReferenceKind:
     """The references that a case is related to; on a CPU with unknown caches those beyond L2."""
     if case.device != "cpu":
         return ReferenceKind.DEVICE
-    fits = case.cache is Cache.HOT and l2_bytes is not None and case.bytes <= l2_bytes
-    return ReferenceKind.CACHES if fits else ReferenceKind.MEMORY
+    return ReferenceKind.CACHES if case.fits(l2_bytes) else ReferenceKind.MEMORY

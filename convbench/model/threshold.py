@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from convbench.model.case import SETTINGS, Cache, Case, setting
+from convbench.model.case import SETTINGS, Case, setting
 from convbench.model.lookup import Lookup
 from convbench.model.operators.conv import half_padding
 from convbench.model.operators.given import DEPTHWISE, HALF
@@ -56,8 +56,7 @@ class Thresholds:
             return self.specials[max(holding)].threshold
         if case.device != "cpu":
             return self.threshold
-        fits = case.cache is Cache.HOT and l2_bytes is not None and case.bytes <= l2_bytes
-        return self.threshold if fits else self.beyond_l2
+        return self.threshold if case.fits(l2_bytes) else self.beyond_l2
 
 
 def _settings(case: Case) -> dict[str, Hashable]:

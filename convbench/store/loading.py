@@ -65,7 +65,7 @@ def load(connection: Connection, row: AnyRow, version: int, *, checks: bool) -> 
         results=tuple([result for result in results if result is not None]),
         rejections=_rejections(connection, row.key),
         unmeasured=tuple([case for case, result in zip(cases, results, strict=True) if result is None]),
-        processes=processes(connection, row.key),
+        processes=_processes(connection, row.key),
     )
     check_contents(run)
     return run
@@ -226,8 +226,7 @@ def _rejections(connection: Connection, key: int) -> tuple[Rejection, ...]:
     return tuple(Rejection(label=label, reason=reason) for label, reason in rows)
 
 
-def processes(connection: Connection, key: int) -> tuple[ProcessFacts, ...]:
-    """What is known of the processes of a run, in their order."""
+def _processes(connection: Connection, key: int) -> tuple[ProcessFacts, ...]:
     columns = schema.processes.c
     rows = connection.scalars(select(columns.facts).where(columns.run_key == key).order_by(columns.process_index))
     return tuple(process_facts_from_json(stored(facts)) for facts in rows)

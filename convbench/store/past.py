@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
+from convbench.errors import StoreError
 from convbench.model.references import VERSION, same_speed
 from convbench.model.result import (
     NO_FACTS,
@@ -25,7 +27,7 @@ from convbench.model.result import (
     joined,
     merge,
 )
-from convbench.model.serial import check_contents
+from convbench.model.serial import check_contents, process_facts_from_json, stored
 from convbench.model.settings import MOST_INTEGER
 from convbench.store import loading, schema
 from convbench.store.place import Place
@@ -36,6 +38,8 @@ _FACTS = ("implementation", "threads", "precision")
 _PASSED = Status.PASSED.value
 #: Runs queried by id at a time: SQLite takes 32,766 values in one statement, in older versions 999.
 _ASKED = 500
+#: Runs looked at for the reference layers of a machine.
+_LOOKED_AT = 50
 
 
 def past(
@@ -80,29 +84,29 @@ def past(
     return made
 
 
-#: Runs looked at for the newest that has references of a machine.
-_LOOKED_AT = 50
-
-
 def processes_with_references(
     connection: Connection, place: Place, environment: Environment, block_s: float
 ) -> list[ProcessFacts]:
-    """The processes of the newest run with such references of this version and such a machine; none without one."""
-    columns = schema.runs.c
-    query = (
-        select(columns.key, columns.id, columns.environment)
-        .order_by(columns.started_at.desc(), columns.key.desc())
-        .limit(_LOOKED_AT)
-    )
-    for row in connection.execute(query).all():
-        with place.decoding(row.id):
-            if same_speed(environment_of(row)) != same_speed(environment):
-                continue
-            found = loading.processes(connection, row.key)
-            every = [one for facts in found for one in facts.references]
-            if any((one.version, one.block_s) == (VERSION, block_s) for one in every):
-                return list(found)
-    return []
+    """The processes of the newest runs on such a machine, with their references of this version and length of blocks.
+
+    Only the newest `_LOOKED_AT` runs of the database are looked at. A damaged run is left out.
+    """
+    runs, processes = schema.runs.c, schema.processes.c
+    newest = select(runs.key, runs.id, runs.environment).order_by(runs.started_at.desc(), runs.key.desc())
+    ids: dict[int, str] = {}
+    for row in connection.execute(newest.limit(_LOOKED_AT)).all():
+        with suppress(StoreError), place.decoding(row.id):
+            if same_speed(environment_of(row)) == same_speed(environment):
+                ids[row.key] = row.id
+    found = []
+    query = select(processes.run_key, processes.facts).where(processes.run_key.in_(ids))
+    for key, text in connection.execute(query).all():
+        with suppress(StoreError), place.decoding(ids[key]):
+            facts = process_facts_from_json(stored(text))
+            timed = [one for one in facts.references if (one.version, one.block_s) == (VERSION, block_s)]
+            if timed:
+                found.append(replace(facts, references=tuple(timed)))
+    return found
 
 
 def _results(

@@ -315,7 +315,7 @@ class Store:
             return past.past(connection, self._version, self._place, case_id=case_id, run_ids=run_ids)
 
     def processes_with_references(self, environment: Environment, block_s: float) -> list[ProcessFacts]:
-        """The processes of the newest run with reference layers, such blocks and such a machine; none without one.
+        """The processes of the newest runs with reference layers, such blocks and such a machine, with these layers.
 
         Processor, architecture, cores, accelerator, torch and oneDNN are equal.
         """

@@ -176,11 +176,7 @@ class Worker:
         prepared = self._prepared[request["key"]]
         probe = self._probes.compute()
         begin = perf_counter()
-        with prepared.layer.mode():
-            if prepared.queue and prepared.device not in self._steady:
-                timer.steady_clock(prepared.step, prepared.queue)
-                self._steady.add(prepared.device)
-            timing = timer.time_block(prepared.step, request["seconds"], prepared.queue, prepared.between)
+        timing = self._timed(prepared, request["seconds"], timer.WARMUP_S)
         busy = perf_counter() - begin
         self._same_threads()
         return {
@@ -190,6 +186,14 @@ class Worker:
             "compute_probe_s": probe,
             "busy_s": busy,
         }
+
+    def _timed(self, prepared: Prepared, seconds: float, warmup_s: float) -> timer.Timing:
+        """One block, on a device after its clock has been made steady."""
+        with prepared.layer.mode():
+            if prepared.queue and prepared.device not in self._steady:
+                timer.steady_clock(prepared.step, prepared.queue)
+                self._steady.add(prepared.device)
+            return timer.time_block(prepared.step, seconds, prepared.queue, prepared.between, warmup_s=warmup_s)
 
     def verify(self, request: dict[str, Any]) -> dict[str, Any]:
         """Check whether the layer still gives the same results as when it was verified."""
@@ -228,11 +232,8 @@ class Worker:
             device = devices.resolve(name)
             layers = [Layer(Spec.from_json(spec), device) for spec in request["specs"]]
             self._references[name] = [Prepared(layer, device) for layer in layers]
-        begin, minima = perf_counter(), []
-        for prepared in self._references[name]:
-            with prepared.layer.mode():
-                timing = timer.time_block(prepared.step, request["seconds"], prepared.queue, warmup_s=0.0)
-                minima.append(timing.minimum_s)
+        begin = perf_counter()
+        minima = [self._timed(prepared, request["seconds"], 0.0).minimum_s for prepared in self._references[name]]
         return {"status": "passed", "minima_s": minima, "busy_s": perf_counter() - begin}
 
     def twin(self, request: dict[str, Any]) -> dict[str, Any]:

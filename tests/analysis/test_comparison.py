@@ -816,6 +816,43 @@ def test_references_of_another_torch_are_not_used() -> None:
     assert compare(base, upgraded, FIVE).counts == {Verdict.UNCHANGED: 6}
 
 
+def test_references_count_over_the_blocks_that_the_floors_are_over() -> None:
+    """The base has five processes, the last of them on a machine that was twice as fast; the new run has three."""
+    base = with_references([STEADY] * 6)
+    faster = [
+        replace(
+            one,
+            rows=np.multiply(np.frombuffer(one.rows, "<f4").reshape(-1, 9), [1, *[0.5] * 8]).astype("<f4").tobytes(),
+        )
+        for one in base.processes[4].references
+    ]
+    base = replace(base, processes=(*base.processes[:4], replace(base.processes[4], references=tuple(faster))))
+    new = with_references([STEADY[:3]] * 6)
+    assert compare(base, new, FIVE).counts == {Verdict.UNCHANGED: 6}
+    assert compare(base, with_references([STEADY] * 6), FIVE).counts == {Verdict.INCONCLUSIVE: 6}
+
+
+def test_references_with_blocks_of_another_length_are_not_used() -> None:
+    base, new = with_references([STEADY] * 6), with_references([STEADY] * 6, 1.3)
+    longer = tuple(
+        replace(facts, references=tuple(replace(one, block_s=0.1) for one in facts.references))
+        for facts in new.processes
+    )
+    assert compare(base, replace(new, processes=longer), FIVE).counts == {Verdict.UNCHANGED: 6}
+
+
+def test_a_case_without_references_has_one_view_and_the_others_two() -> None:
+    cases = [*SIX[:5], replace(SIX[5], threads=7)]
+    base, new = (synthetic.referred(run([STEADY] * 6, cases), None, rounds=2) for _ in range(2))
+    slower = synthetic.referred(new, {ReferenceKind.MEMORY: 1.3}, rounds=2)
+    only_plain = tuple(
+        replace(facts, references=tuple(one for one in facts.references if one.threads == 1))
+        for facts in slower.processes
+    )
+    found = compare(base, replace(new, processes=only_plain), FIVE)
+    assert [judgment.verdict for judgment in found.judgments] == [*[Verdict.INCONCLUSIVE] * 5, Verdict.UNCHANGED]
+
+
 def test_references_that_disagree_are_another_machine() -> None:
     base, new = with_references([STEADY] * 6), with_references([STEADY] * 6, odd={7: 1.4})
     found = compare(base, new, FIVE)

@@ -17,7 +17,7 @@ from convbench.analysis.comparison.judgment import RunComparison, Verdict
 from convbench.analysis.comparison.side_by_side import CONFIRMATION, FEWEST_PAIRS, MORE_BEYOND_L2, SCREEN, THRESHOLD
 from convbench.cli import exits
 from convbench.cli.progress import RunProgress
-from convbench.conduct import ab, pairs, rounds
+from convbench.conduct import ab, pairs
 from convbench.conduct.described import COHORT_MEMORY_SHARE
 from convbench.conduct.pairs import BLOCK_S, LONGEST_S, ROUNDS, rounds_of
 from convbench.conduct.processes import Progress
@@ -111,7 +111,7 @@ class Pair:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "CHANGE_PAUSE_S", 0.0)
+    monkeypatch.setattr(schedule, "CHANGE_PAUSE_S", 0.0)
 
 
 def counted(result: Result) -> dict[int, int]:

@@ -13,14 +13,14 @@ from convbench.model.result import Run
 from convbench.store import Store
 
 SWEEP = """\
-axes: {in_channels: 3, out_channels: 4, kernel_size: 3, input_size: 8}
+axes: {in_channels: 3, out_channels: 4, kernel_size: 3, input_size: 8, threads: THREADS}
 measure: {processes: 2, rounds: 2, max_time: 0.1}
 """
 
 
-def run(database: Path, script: Script) -> Run:
+def run(database: Path, script: Script, threads: str = "1") -> Run:
     path = database.with_name("sweep.yaml")
-    path.write_text(SWEEP, encoding="utf-8")
+    path.write_text(SWEEP.replace("THREADS", threads), encoding="utf-8")
     loaded = sweeps.load(path)
     run_id = runner.run(
         loaded,
@@ -44,3 +44,16 @@ def test_a_run_knows_the_record_of_the_runs_before_it(tmp_path: Path) -> None:
     assert {one.record_s for facts in first.processes for one in facts.references} == {()}
     [record_s] = {one.record_s for facts in last.processes for one in facts.references}
     assert record_s == pytest.approx([1e-4 * (1 + at) for at in range(8)])
+
+
+def test_the_record_of_a_number_of_threads_outlives_runs_with_another(tmp_path: Path) -> None:
+    database = tmp_path / "runs.db"
+    run(database, Script())
+    run(database, Script(reference_factor=lambda worker: 0.1), threads="2")
+    last = run(database, Script(reference_factor=lambda worker: 2.0), threads="[1, 2, 3]")
+    found = {one.threads: one.record_s for facts in last.processes for one in facts.references}
+    assert found == {
+        1: pytest.approx([1e-4 * (1 + at) for at in range(8)]),
+        2: pytest.approx([1e-5 * (1 + at) for at in range(8)]),
+        3: (),
+    }

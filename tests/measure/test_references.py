@@ -12,7 +12,7 @@ import synthetic
 
 from convbench.analysis.table.columns import Rows
 from convbench.measure import estimate
-from convbench.measure.references import Related, records, relate
+from convbench.measure.references import Related, levels, records, relate
 from convbench.model.case import Cache, Case
 from convbench.model.references import REFERENCES, VERSION, ReferenceKind, kind_of, references
 from convbench.model.result import ProcessFacts, ReferenceBlocks, Run
@@ -59,7 +59,7 @@ def test_what_slows_a_kind_is_taken_out_of_its_cases_alone() -> None:
     later = synthetic.referred(made(SMALL, LARGE), {ReferenceKind.CACHES: 1.25}, record_s=best)
     found = related(later)
     assert found.normalized_s == pytest.approx([floors[0] / 1.25, floors[1]])
-    assert found.slowdown == pytest.approx([1.25, 1.0])
+    assert np.exp(found.level - found.record) == pytest.approx([1.25, 1.0])
     assert found.typical_slowdown == pytest.approx(1.125)
     assert records(later.processes)["cpu", None] == pytest.approx(best)
 
@@ -70,7 +70,7 @@ def test_the_record_is_the_fastest_ever() -> None:
     assert records(run.processes)["cpu", None] == pytest.approx(
         [5e-4 * (1 + at) if at < SMALL_ONES else 1e-3 * (1 + at) for at in range(8)]
     )
-    assert related(run).slowdown == pytest.approx([1.0])
+    assert related(run).typical_slowdown == pytest.approx(1.0)
 
 
 def test_a_block_belongs_to_the_row_before_it_in_its_process() -> None:
@@ -92,7 +92,9 @@ def test_a_block_belongs_to_the_row_before_it_in_its_process() -> None:
     assert found.level[0] == pytest.approx(np.log(np.quantile([1.0, 1.0, 1.0, 3.0, 3.0], 0.1)))
     other = relate(table, [SMALL], [blocks_of(0, first, threads=1)], L2)
     assert math.isnan(other.level[0])
-    assert other.group.tolist() == [-1]
+    only_late = np.array([False, False, False, True, True, *[False] * (len(starts) - 5)])
+    late = levels(table, [SMALL], [blocks_of(0, first)], L2, quantile=0.0, used=only_late)
+    assert late.logs[late.group[0]] == pytest.approx([math.log(3.0)] * SMALL_ONES)
 
 
 def test_other_versions_of_the_references_are_not_used() -> None:

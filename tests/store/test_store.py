@@ -202,27 +202,30 @@ def stored_runs(draw: st.DrawFn) -> tuple[Run, tuple[Case, ...], list[Visit]]:
     return draw(strategies.headers), cases, draw(st.permutations(visits))
 
 
-def test_the_references_of_a_machine_are_those_of_its_newest_run_that_has_some(store: Store) -> None:
-    """Another torch or processor is another machine. Runs without references, or with other versions, do not count."""
+def test_the_references_of_a_machine_are_those_of_all_its_runs(store: Store) -> None:
+    """Another torch or processor is another machine. References of other versions or lengths do not count."""
 
-    def facts(version: int, start_s: float) -> ProcessFacts:
+    def facts(version: int, start_s: float, block_s: float = 0.02) -> ProcessFacts:
         rows = struct.pack("<2f", start_s, 1e-3)
-        found = ReferenceBlocks(version=version, device="cpu", threads=None, layers=1, block_s=0.02, rows=rows)
+        found = ReferenceBlocks(version=version, device="cpu", threads=None, layers=1, block_s=block_s, rows=rows)
         return ProcessFacts(process_index=0, seconds=1.0, references=(found,))
 
-    assert store.processes_with_references(ENVIRONMENT, 0.02) == []
-    kept = [facts(VERSION, float(minute)) for minute in range(3)]
-    for minute, noted in enumerate([*kept, facts(VERSION + 1, 9.0)]):
+    def stored(environment: Environment, block_s: float = 0.02) -> list[float]:
+        every = store.processes_with_references(environment, block_s)
+        return sorted(struct.unpack("<2f", one.rows)[0] for facts in every for one in facts.references)
+
+    assert stored(ENVIRONMENT) == []
+    others = [facts(VERSION + 1, 9.0), facts(VERSION, 7.0, block_s=0.005)]
+    for minute, noted in enumerate([*(facts(VERSION, float(minute)) for minute in range(3)), *others]):
         store.note_process(begin(store, run=started(minute)), noted)
     begin(store, run=started(10))
     other = dataclasses.replace(ENVIRONMENT, torch="2.14.0")
-    elsewhere = facts(VERSION, 8.0)
-    store.note_process(begin(store, run=dataclasses.replace(started(11), environment=other)), elsewhere)
-    assert store.processes_with_references(ENVIRONMENT, 0.02) == [kept[2]]
-    assert store.processes_with_references(other, 0.02) == [elsewhere]
-    assert store.processes_with_references(dataclasses.replace(ENVIRONMENT, hostname="another"), 0.02) == [kept[2]]
-    assert store.processes_with_references(dataclasses.replace(ENVIRONMENT, cores=64), 0.02) == []
-    assert store.processes_with_references(ENVIRONMENT, 0.005) == [], "blocks of another length"
+    store.note_process(begin(store, run=dataclasses.replace(started(11), environment=other)), facts(VERSION, 8.0))
+    assert stored(ENVIRONMENT) == [0.0, 1.0, 2.0]
+    assert stored(ENVIRONMENT, 0.005) == [7.0]
+    assert stored(other) == [8.0]
+    assert stored(dataclasses.replace(ENVIRONMENT, hostname="another")) == [0.0, 1.0, 2.0]
+    assert stored(dataclasses.replace(ENVIRONMENT, cores=64)) == []
 
 
 @pytest.mark.slow

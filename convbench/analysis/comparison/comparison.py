@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from itertools import repeat
 
@@ -34,7 +34,7 @@ from convbench.analysis.comparison.reference_shift import ReferenceShift, refere
 from convbench.errors import NotComparableError
 from convbench.measure import estimate
 from convbench.measure.alike import ProcessFloors, process_floors
-from convbench.measure.references import relate
+from convbench.measure.references import levels
 from convbench.measure.significance import p_values, q_values
 from convbench.model.case import Case
 from convbench.model.instances import instances
@@ -99,32 +99,38 @@ def compare(
     if controls is not None:
         in_shift[:] = [second.case in controls for _, second in pairs.values()]
     others = "all cases" if controls is None else "the controls"
-    figures = _figures(process_floors(*tables), np.array(limits, dtype=np.float64), precision, in_shift, others)
-    if controls is None and same_speed(base.environment) == same_speed(new.environment):
-        timed = [second.case for _, second in pairs.values()]
+    floors = process_floors(*tables)
+    referred = None
+    if controls is None and _have_equal_references(base, new):
+        cases = [second.case for _, second in pairs.values()]
+        # Minima over the blocks that the floors are over.
         sides = [
-            relate(table, timed, run.processes, l2_bytes, quantile=0.0)
-            for table, run in zip(tables, (base, new), strict=True)
+            levels(table, cases, run.processes, l2_bytes, quantile=0.0, used=used)
+            for table, run, used in zip(tables, (base, new), floors.used, strict=True)
         ]
-        figures = replace(figures, referred=reference_shift(*sides))
-    referred = figures.referred
-    is_other = referred is not None and referred.is_machine
-    is_machine = figures.common.is_machine or is_other
+        referred = reference_shift(*sides)
+    figures = _figures(floors, np.array(limits, dtype=np.float64), precision, in_shift, others, referred)
     judgments |= zip(pairs, _judge(list(pairs.values()), figures), strict=True)
     whole = tuple(judgments[place] for place in range(len(found)))
     return Comparison(
         base=side_of(base),
         new=side_of(new),
         judgments=whole,
-        differences=differences(base, new, list(pairs.values()), None if referred else tables),
+        differences=differences(base, new, list(pairs.values()), tables if referred is None else None),
         groups=groups_of(whole),
-        verdict=verdict_of_all(whole, len(pairs) + awaited, is_machine=is_machine),
-        moved=referred.disagreement if referred and is_other else figures.common.moved,
-        is_machine=is_machine,
-        by_references=is_other,
+        verdict=verdict_of_all(whole, len(pairs) + awaited, is_machine=figures.is_machine),
+        moved=referred.disagreement if referred and referred.is_machine else figures.common.moved,
+        is_machine=figures.is_machine,
+        by_references=referred is not None and referred.is_machine,
         longer=figures.longer,
         shift=figures.common.ratio,
     )
+
+
+def _have_equal_references(base: Run, new: Run) -> bool:
+    """Whether the reference layers of both runs took as long on one machine: equal software and lengths of blocks."""
+    lengths = [{one.block_s for facts in run.processes for one in facts.references} for run in (base, new)]
+    return lengths[0] == lengths[1] and same_speed(base.environment) == same_speed(new.environment)
 
 
 class _Absence(Enum):
@@ -199,7 +205,20 @@ class _Figures:
     longer: float
     common: CommonShift
     others: str  # the cases that the common shift is estimated from, in words
-    referred: ReferenceShift | None = None
+    referred: ReferenceShift | None
+
+    @property
+    def is_machine(self) -> bool:
+        """Whether the cases or the references moved too far for one machine."""
+        return self.common.is_machine or (self.referred is not None and self.referred.is_machine)
+
+    @property
+    def as_on_another(self) -> str:
+        """What moved too far for one machine, in words."""
+        if self.referred is not None and self.referred.is_machine:
+            apart = units.percent(self.referred.disagreement)
+            return f"the moves of the reference layers differ by up to {apart} from their middle"
+        return f"half of {self.others} moved by about {units.percent(self.common.moved)}"
 
     @property
     def own(self) -> Floats:
@@ -213,12 +232,14 @@ class _Figures:
             return np.maximum(np.log1p(self.threshold), np.log(self.noise)) * (1 + ROUNDING)
 
     @property
-    def reference_signs(self) -> NDArray[np.int64]:
-        """1 for each case that is slower by its references, -1 for one that is faster, 0 for others."""
-        assert self.referred is not None
+    def reference_signs(self) -> Floats:
+        """1 for each case that is slower by its references, -1 for a faster one, else 0; NaN without references."""
+        if self.referred is None:
+            return np.full(len(self.ratio), np.nan)
         with np.errstate(divide="ignore", invalid="ignore"):
             own = np.log(self.ratio / self.referred.ratio)
-        return (np.sign(own) * (np.abs(own) > self.limit)).astype(np.int64)
+        signs: Floats = np.where(np.isnan(own), np.nan, np.sign(own) * (np.abs(own) > self.limit))
+        return signs
 
     @property
     def is_sensitive(self) -> NDArray[np.bool_]:
@@ -238,7 +259,12 @@ def _most_noise(threshold: Floats) -> Floats:
 
 
 def _figures(
-    floors: ProcessFloors, threshold: Floats, precision: float, in_shift: NDArray[np.bool_], others: str
+    floors: ProcessFloors,
+    threshold: Floats,
+    precision: float,
+    in_shift: NDArray[np.bool_],
+    others: str,
+    referred: ReferenceShift | None,
 ) -> _Figures:
     base_low, base_high, base_u = _extremes(floors.base)
     new_low, new_high, new_u = _extremes(floors.new)
@@ -262,6 +288,7 @@ def _figures(
         longer=_longer(floors, noise, threshold),
         common=common,
         others=others,
+        referred=referred,
     )
 
 
@@ -299,12 +326,13 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
     is_sensitive = figures.is_sensitive
     beyond, moved = figures.own > figures.limit, _moved(figures.ratio) > figures.limit
     plain = is_sensitive & (figures.processes >= FEWEST_PROCESSES) & ~beyond & ~moved & np.isfinite(figures.ratio)
+    if figures.referred is not None and figures.referred.is_machine:
+        plain[:] = False
     ruled = [(Verdict.UNCHANGED, "")] * len(pairs)
     for place in np.flatnonzero(~plain).tolist():
         flags = {"beyond": beyond[place], "moved": moved[place], "is_sensitive": is_sensitive[place]}
         ruled[place] = _rule(figures, place, **{name: bool(flag) for name, flag in flags.items()})
-    if figures.referred:
-        _agree(figures, figures.referred, ruled)
+    _agree(figures, ruled)
     changed = [i for i, (verdict, _) in enumerate(ruled) if verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
     causes = dict(zip(changed, causes_of([pairs[i] for i in changed]), strict=True))
     names = ("base_s", "new_s", "ratio", "low", "high", "noise", "threshold", "q", "processes", "blocks")
@@ -326,20 +354,17 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
 _SIGNS = {Verdict.REGRESSED: 1, Verdict.UNCHANGED: 0, Verdict.IMPROVED: -1}
 
 
-def _agree(figures: _Figures, referred: ReferenceShift, ruled: list[tuple[Verdict, str]]) -> None:
+def _agree(figures: _Figures, ruled: list[tuple[Verdict, str]]) -> None:
     """Make cases inconclusive whose references give another verdict than the common shift."""
-    signs = figures.reference_signs.tolist()
-    for place, (verdict, _) in enumerate(ruled):
-        if verdict not in _SIGNS:
-            continue
-        if referred.is_machine:
-            apart = units.percent(referred.disagreement)
-            reason = f"the moves of the reference layers differ by up to {apart} from their middle: use ab"
-            ruled[place] = (Verdict.INCONCLUSIVE, reason)
-        elif signs[place] != _SIGNS[verdict]:
-            own = units.change(float(figures.ratio[place] / referred.ratio[place]))
-            reason = f"{own} without the move of its reference layers, which gives another verdict: use ab"
-            ruled[place] = (Verdict.INCONCLUSIVE, reason)
+    referred = figures.referred
+    if referred is None:
+        return
+    signs = np.array([_SIGNS.get(verdict, np.nan) for verdict, _ in ruled])
+    other = figures.reference_signs
+    for place in np.flatnonzero(np.isfinite(signs) & np.isfinite(other) & (signs != other)).tolist():
+        own = units.change(float(figures.ratio[place] / referred.ratio[place]))
+        reason = f"{own} without the move of its reference layers, which gives another verdict: use ab"
+        ruled[place] = (Verdict.INCONCLUSIVE, reason)
 
 
 def _rule(figures: _Figures, place: int, *, beyond: bool, moved: bool, is_sensitive: bool) -> tuple[Verdict, str]:
@@ -356,10 +381,8 @@ def _rule(figures: _Figures, place: int, *, beyond: bool, moved: bool, is_sensit
         apart = units.percent(noise - 1)
         return Verdict.INCONCLUSIVE, f"half of a side's processes are {apart} or more over its floor: use ab"
     common = figures.common
-    if common.is_machine:
-        together = units.percent(common.moved)
-        half = f"half of {figures.others} moved by about {together}"
-        return Verdict.INCONCLUSIVE, f"{half}, as on another machine: use ab"
+    if figures.is_machine:
+        return Verdict.INCONCLUSIVE, f"{figures.as_on_another}, as on another machine: use ab"
     shared = f"the common shift of {figures.others}, {units.change(common.ratio)}"
     own = f"{units.change(ratio / common.ratio)} without {shared}"
     if not beyond:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from convbench.measure.estimate import Floats
-from convbench.measure.references import Related
+from convbench.measure.references import Levels
+from convbench.model.result import NAN
 
 #: The largest disagreement on one machine, as a ratio minus 1: half of the range of the references' moves. With 4 %,
 #: 10 of 14 pairs of runs of the same code were called another machine, with 8 % none (bench/same_code.py).
@@ -21,7 +22,7 @@ MOST_DISAGREEMENT = 0.08
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceShift:
-    """By how much the references of each case moved, new over base.
+    """By how much the references of each case moved, new over base; NaN for a case without references on a side.
 
     `disagreement` is half of the range of the moves within a kind, the largest, as a ratio minus 1.
     """
@@ -35,16 +36,13 @@ class ReferenceShift:
         return self.disagreement > MOST_DISAGREEMENT
 
 
-def reference_shift(base: Related, new: Related) -> ReferenceShift | None:
-    """The shift of each case; None where a case has no references on a side, as in runs of older versions."""
-    if not len(base.group) or (base.group < 0).any() or (new.group < 0).any():
-        return None
-    moves: dict[tuple[int, int], tuple[float, float]] = {}
+def reference_shift(base: Levels, new: Levels) -> ReferenceShift | None:
+    """The shift of each case; None where no case has references on both sides, as in runs of older versions."""
     groups = list(zip(base.group.tolist(), new.group.tolist(), strict=True))
-    for before, after in set(groups):
-        moved = new.logs[after] - base.logs[before]
-        moves[before, after] = float(moved.mean()), float(np.ptp(moved)) / 2
+    moves = {(a, b): new.logs[b] - base.logs[a] for a, b in set(groups) if a >= 0 and b >= 0}
+    if not moves:
+        return None
     return ReferenceShift(
-        ratio=np.exp([moves[group][0] for group in groups]),
-        disagreement=math.expm1(max(apart for _, apart in moves.values())),
+        ratio=np.exp([moves[group].mean() if group in moves else NAN for group in groups]),
+        disagreement=math.expm1(max(float(np.ptp(moved)) / 2 for moved in moves.values())),
     )

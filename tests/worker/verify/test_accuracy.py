@@ -95,6 +95,9 @@ def test_a_gradient_of_the_weight_may_be_summed_in_bfloat16_and_small_numbers_ma
     assert "0.06 is allowed" in (lost.reason or "")
     assert on_timed_data(spec(batch, dtype="bfloat16"), "grad_weight") == 4 * ON_TIMED_DATA["bfloat16"]
     assert on_timed_data(spec(batch, dtype="bfloat16"), "output") == ON_TIMED_DATA["bfloat16"]
+    assert on_timed_data(spec(batch, dtype="bfloat16", device="cuda"), "grad_weight") == ON_TIMED_DATA["bfloat16"]
+    few = replace(batch, batch_size=4)
+    assert on_timed_data(spec(few, dtype="bfloat16"), "grad_weight") == ON_TIMED_DATA["bfloat16"]
 
 
 def test_what_was_asked_for_is_what_counts() -> None:
