@@ -427,6 +427,7 @@ _FIRST_RUN_WITHOUT_KEY = "UPDATE runs SET key = ? WHERE rowid = 1"
 @pytest.mark.slow
 @given(statements=changed_databases())
 @example(statements=[(_FIRST_RUN_TWICE, ()), (_FIRST_RUN_WITHOUT_KEY, (None,))])
+@example(statements=[("UPDATE visits SET pass_index = NULL", ())])
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_changed_database_is_sound_or_refused(
     statements: list[tuple[str, tuple[object, ...]]], sound_database: Path, tmp_path: Path
