@@ -141,7 +141,7 @@ def _results(
         query = query.where(cases.case_id == case_id)
     rows = connection.execute(query).all()
     with place.decoding("with a case's history"):
-        names = [column.key for column in query.selected_columns]
+        names = [str(column.key) for column in query.selected_columns]
         loading.check_visits(loading.by_name(names, rows), cases=MOST_INTEGER)
         return [(key, _result(list(some), case_id)) for (key, _), some in itertools.groupby(rows, key=itemgetter(0, 1))]
 
