@@ -103,7 +103,6 @@ def tree(folder: Path, slower: float) -> Path:
 def test_a_slower_tree_under_another_interpreter_is_found(
     command: object, littered: Path, with_torch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(side_by_side, "SCREEN", 2)  # enough to suspect as much
     trees = tree(littered / "a", 1.0), tree(littered / "b", SLOWER)
     for folder in (littered, littered / "elsewhere"):  # found by neither side, for its own folder is first
         folder.mkdir(exist_ok=True)
