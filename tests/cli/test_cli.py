@@ -566,7 +566,7 @@ def test_what_changed_decides_the_exit_code(
     assert (said.code, said.err) == (code, f"page: {PAGE}\n")
     last = said.out.splitlines()[-1]
     assert last.startswith(f"{verdict}: ")
-    assert re.search(r"judged \d+ of 12, smallest detectable change: (\d+\.\d %|-)", last)
+    assert re.search(r"judged \d+ of 12; (a change of \d+\.\d %|no change) would have been seen", last)
 
 
 def test_ci_gets_its_files_and_the_exit_code_it_asks_for(command: Command) -> None:
@@ -702,7 +702,8 @@ def test_ci_init_writes_once_and_over_it_by_force_alone(command: Command, sweep:
     [
         ([], "--github and --gitlab"),
         (["--github", "--gitlab"], "--github and --gitlab"),
-        (["--github"], "configs/quick.yaml"),
+        (["--github"], "configs/sweep.yaml"),
+        (["--github", "--config", "few.yaml"], "few.yaml: measure.processes is 3, and a change needs 4"),
         (["--github", "--config", "absent.yaml"], "absent.yaml"),
         (["--github", "--config", "../sweep.yaml"], "below the root"),
         (["--github", "--config", "/sweep.yaml"], "below the root"),
@@ -714,6 +715,7 @@ def test_ci_init_refuses_what_a_ci_could_not_run(
     command: Command, sweep: Path, arguments: list[str], expected: str
 ) -> None:
     Path("bad.yaml").write_text("axes: {}\n", encoding="utf-8")
+    Path("few.yaml").write_text(f"{SWEEP}measure: {{processes: 3}}\n", encoding="utf-8")
     said = command("ci", "init", *arguments)
     assert (said.code, said.out) == (2, "")
     assert expected in said.err

@@ -118,9 +118,9 @@ def test_a_round_is_one_block_of_every_case_after_one_memory_probe() -> None:
 
 def test_a_settled_case_is_left_out_of_later_processes() -> None:
     recorder, engine = measure([case(1)], measure=Measure(precision=0.01))
-    assert [visit.stop_reason for visit in recorder.visits] == [StopReason.UNFINISHED] * 2 + [StopReason.SETTLED]
-    assert engine.workers == 3
-    assert recorder.progress[-1].visits_planned == recorder.progress[-1].visits_done == 3
+    assert [visit.stop_reason for visit in recorder.visits] == [StopReason.UNFINISHED] * 3 + [StopReason.SETTLED]
+    assert engine.workers == 4
+    assert recorder.progress[-1].visits_planned == recorder.progress[-1].visits_done == 4
 
 
 def test_a_drifting_case_never_settles() -> None:
