@@ -131,9 +131,9 @@ def _summary(seen: Examined) -> str:
     from convbench.report.text.results import results_text
 
     named = [case for finding in seen.findings for case in finding.cases[:1]]
-    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    columns = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
     sentences = [f"- {flat(sentence)}" for sentence in seen.sentences[:PRINTED_FINDINGS]]
-    return "\n".join(filter(None, [results_text(seen.rows, named, width=width), *sentences]))
+    return "\n".join(filter(None, [results_text(seen.rows, named, columns=columns), *sentences]))
 
 
 def _confirmed(sweep: Sweep, base: Run, new: Run, across_environments: bool, command: str) -> RunComparison:

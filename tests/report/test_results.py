@@ -58,13 +58,13 @@ def test_a_case_without_times_comes_last_with_its_status() -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 79, 80, 120])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
-    lines = results_text(Rows(timed(25)), width=width).splitlines()
+    lines = results_text(Rows(timed(25)), columns=width).splitlines()
     assert all(len(line) <= width for line in lines)
     assert ("typical" in lines[1]) == (width >= 80)
 
 
 def test_a_single_case_keeps_its_whole_label() -> None:
     made = timed(1)
-    [heads, one] = results_text(Rows(made)).splitlines()
+    [_, one] = results_text(Rows(made)).splitlines()
     assert one.endswith(made.results[0].case.label)
     assert results_text(Rows(replace(made, results=()))) == ""

@@ -19,17 +19,17 @@ _HEADS = ("floor", "typical", "spread", "rate")
 NARROW = 80
 
 
-def results_text(rows: Rows, named: Sequence[str] = (), *, width: int | None = None) -> str:
+def results_text(rows: Rows, named: Sequence[str] = (), *, columns: int | None = None) -> str:
     """The cases with their floor, typical time, spread and rate; what all labels share stands above them.
 
-    `named` are the ids of cases that findings name, the most important first. No line is longer than `width`.
+    `named` are the ids of cases that findings name, the most important first. No line is longer than `columns`.
     """
     if not rows.cases:
         return ""
     chosen, left = _chosen(rows, named)
     labels, shared = _distinct([case.label for case in rows.cases])
     cells: list[tuple[str, ...]] = [_HEADS, *(_figures(rows, place) for place in chosen)]
-    if width is not None and width < NARROW:
+    if columns is not None and columns < NARROW:
         cells = [(row[0], row[3]) for row in cells]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     names = ["case", *(labels[place] for place in chosen)]
@@ -39,7 +39,7 @@ def results_text(rows: Rows, named: Sequence[str] = (), *, width: int | None = N
     ]
     more = [f"{left} (the report has all)"] if left else []
     every = [f"every case: {shared}"] if shared else []
-    return "\n".join(_cut(line, width) for line in [*every, *lines, *more])
+    return "\n".join(_cut(line, columns) for line in [*every, *lines, *more])
 
 
 def _chosen(rows: Rows, named: Sequence[str]) -> tuple[list[int], str]:
@@ -85,5 +85,5 @@ def _without(words: Sequence[str], common: Collection[str]) -> list[str]:
     return left if "->" not in left or 0 < left.index("->") < len(left) - 1 else [w for w in left if w != "->"]
 
 
-def _cut(line: str, width: int | None) -> str:
-    return line if width is None or len(line) <= width else line[: width - 1] + "…"
+def _cut(line: str, columns: int | None) -> str:
+    return line if columns is None or len(line) <= columns else line[: columns - 1] + "…"
