@@ -12,9 +12,9 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from convbench.engine.client import Json, Message, WorkerClient
+from convbench.engine.forks import START, ForkedProcess, ForkServer, can_fork
 from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutError
 from convbench.model.case import Allocator, WorkerSettings
 from convbench.model.variables import HIDDEN, Variables
@@ -34,6 +34,8 @@ LONGEST_LAST_LINE = 300
 MOST_RECEIVED = 2**22
 #: Interval for checking whether a silent worker is alive, seconds.
 POLL_S = 1.0
+#: Maximum number of processes that fork workers. Each has torch in memory, about 145 MiB, and one environment.
+MOST_SERVERS = 4
 #: Time for a worker to end by itself before it is killed, seconds.
 GRACE_S = 2.0
 
@@ -60,10 +62,6 @@ class Setup:
         return {**inherited, **dict(self.variables)}
 
 
-#: The script that starts a worker under any interpreter.
-START = Path(__file__).resolve().parent.parent / "worker" / "start.py"
-
-
 class LocalEngine:
     """Starts workers as processes of this machine."""
 
@@ -82,16 +80,37 @@ class LocalEngine:
         self._secrets = dict(secrets)
         self._memory_limit = memory_limit
         self._map_thresholds = list(MALLOC_MAP_THRESHOLDS)
+        self._servers: dict[tuple[tuple[str, str], ...], ForkServer] = {}  # by environment, the last used one last
 
     def start(self, settings: WorkerSettings) -> WorkerClient:
         """A client whose worker is starting; `WorkerClient.describe` waits for it."""
         limit = "share" if self._memory_limit is None else str(self._memory_limit)
         setup = self._setup
-        transport = LocalTransport(
-            [setup.python, str(START), str(os.getpid()), limit, *setup.path],
-            environment={**setup.environment, **self.variables(settings)},
-        )
-        return WorkerClient(transport, settings)
+        environment = {**setup.environment, **self.variables(settings)}
+        try:
+            server = self._server(environment) if can_fork() else None
+            process = (
+                FreshProcess([setup.python, str(START), str(os.getpid()), limit, *setup.path], environment)
+                if server is None
+                else server.fork(limit, setup.path)
+            )
+        except OSError as error:
+            raise WorkerStartError(f"cannot start a worker with {setup.python}: {error.strerror}") from None
+        return WorkerClient(LocalTransport(process, python=setup.python), settings)
+
+    def _server(self, environment: Mapping[str, str]) -> ForkServer | None:
+        """The process that forks workers with these variables; None where too many others have workers."""
+        key = tuple(sorted(environment.items()))
+        server = self._servers.pop(key, None)
+        if server is None or not server.is_usable:
+            for other in [other for other in self._servers if self._servers[other].is_idle]:
+                if len(self._servers) >= MOST_SERVERS:
+                    self._servers.pop(other).close()
+            if len(self._servers) >= MOST_SERVERS:
+                return None
+            server = ForkServer(self._setup.python, environment)
+        self._servers[key] = server
+        return server
 
     def fall_back(self) -> bool:
         """Use the next smaller mmap threshold from now on; False if there is none."""
@@ -119,23 +138,34 @@ class LocalEngine:
         return {**variables, **{name: value for name, value in named.items() if value != HIDDEN}}
 
 
-class LocalTransport:
-    """Exchanges JSON lines with a process over pipes. The process has its own session: Ctrl-C does not reach it."""
+class FreshProcess(subprocess.Popen[bytes]):
+    """A worker that is a process of its own, with a session of its own: Ctrl-C does not reach it."""
 
-    def __init__(self, command: list[str], *, environment: Mapping[str, str]) -> None:
-        self._command = command
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                env=dict(environment),
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise WorkerStartError(f"cannot start a worker with {command[0]}: {error.strerror}") from None
+    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
+        super().__init__(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=dict(environment),
+            start_new_session=True,
+        )
+
+    def kill_group(self) -> None:
+        """Kill it and the processes that it started."""
+        os.killpg(self.pid, signal.SIGKILL)
+
+    def release(self) -> None:
+        """Its process id is given back by `wait`."""
+
+
+class LocalTransport:
+    """Exchanges JSON lines with a process over pipes; `python` is its interpreter."""
+
+    def __init__(self, process: FreshProcess | ForkedProcess, *, python: str) -> None:
+        self._python = python
+        self._process = process
         assert self._process.stdin and self._process.stdout and self._process.stderr
         self._requests = self._process.stdin
         self._answers = self._process.stdout.fileno()
@@ -147,7 +177,9 @@ class LocalTransport:
 
     @property
     def pid(self) -> int:
-        """The worker's process id."""
+        """The worker's process id, after its first answer."""
+        self._process.poll()  # the process that forked it tells the id
+        assert self._process.pid is not None
         return self._process.pid
 
     def wait_until_up(self, *, deadline_s: float) -> None:
@@ -160,7 +192,7 @@ class LocalTransport:
             self._read_line(deadline_s)
             self._up = True
         except WorkerDiedError as error:
-            python = self._command[0]
+            python = self._python
             lacks_torch = "No module named 'torch'" in error.message
             raise WorkerStartError(
                 f"the worker did not start: {error}",
@@ -191,7 +223,7 @@ class LocalTransport:
 
     def is_alive(self) -> bool:
         """Whether the process still runs."""
-        return self._process.poll() is None
+        return not self._requests.closed and self._process.poll() is None
 
     def close(self) -> None:
         """Kill the worker: all its results are stored, and unloading torch would take 0.3 s.
@@ -248,7 +280,7 @@ class LocalTransport:
             code = self._process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
             self._kill()
-            code = self._process.returncode
+            code = self._process.wait()
         while self._open_errors and select.select([self._errors], [], [], 0)[0]:
             self._read_errors()
         self._kill()  # child processes of the layer too
@@ -264,9 +296,11 @@ class LocalTransport:
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill_group()
         self._process.kill()
-        self._process.wait()
+        if self._process.pid is not None:
+            self._process.wait()
+        self._process.release()
 
     def _close_pipes(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):

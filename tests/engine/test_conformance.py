@@ -16,7 +16,7 @@ import pytest
 from fake_engine import FakeEngine, Script
 
 from convbench.engine.client import Timing, WorkerClient
-from convbench.engine.local import LocalEngine, LocalTransport, Setup
+from convbench.engine.local import FreshProcess, LocalEngine, LocalTransport, Setup
 from convbench.engine.pool import Engine
 from convbench.errors import RequestError, WorkerDiedError, WorkerError, WorkerStartError, WorkerTimedOutError
 from convbench.model.case import TORCH_MODULE, Case, WorkerSettings
@@ -95,7 +95,8 @@ class PipedEngine:
         self._command = [sys.executable, str(TESTS / "piped_worker.py"), how]
 
     def start(self, settings: WorkerSettings) -> WorkerClient:
-        return WorkerClient(LocalTransport(self._command, environment=os.environ), settings)
+        process = FreshProcess(self._command, os.environ)
+        return WorkerClient(LocalTransport(process, python=sys.executable), settings)
 
     def fall_back(self) -> bool:
         return False

@@ -12,7 +12,7 @@ import pytest
 from fake_engine import Answering
 
 from convbench.engine.client import Timing, WorkerClient
-from convbench.engine.local import LocalEngine, LocalTransport
+from convbench.engine.local import FreshProcess, LocalEngine, LocalTransport
 from convbench.errors import WorkerDiedError
 from convbench.model.case import TORCH_MODULE, Allocator, WorkerSettings
 
@@ -33,7 +33,8 @@ def start() -> Iterator[Start]:
     made: list[LocalTransport] = []
 
     def begin() -> LocalTransport:
-        made.append(LocalTransport([sys.executable, "-c", WORKER], environment=os.environ))
+        process = FreshProcess([sys.executable, "-c", WORKER], os.environ)
+        made.append(LocalTransport(process, python=sys.executable))
         made[-1].wait_until_up(deadline_s=30)
         return made[-1]
 

@@ -16,7 +16,7 @@ import pytest
 from missing import linux
 
 from convbench.worker import host, start
-from convbench.worker.__main__ import MEMORY_SHARE, share_of_memory
+from convbench.worker.setup import MEMORY_SHARE, share_of_memory
 
 Write = Callable[[str, str], None]
 

@@ -29,7 +29,7 @@ from convbench.model.problem import Direction, Problem
 from convbench.model.references import ReferenceKind, references
 from convbench.model.result import Measure, Status, Visit, unpack_blocks
 from convbench.worker import host
-from convbench.worker.__main__ import MEMORY_SHARE
+from convbench.worker.setup import MEMORY_SHARE
 
 HERE = Path(__file__).parent.parent
 DEADLINE_S = 60.0
@@ -90,7 +90,8 @@ def test_a_worker_takes_no_more_than_a_share_of_what_is_free_unless_told() -> No
         pool, settings = WorkerPool(LocalEngine(memory_limit=memory_limit)), WorkerSettings(threads=1)
         before = set(psutil.Process().children())
         pool.client(settings)
-        (worker,) = set(psutil.Process().children()) - before
+        (parent,) = set(psutil.Process().children()) - before
+        (worker,) = parent.children()
         limit, _ = worker.rlimit(psutil.RLIMIT_DATA)
         pool.close()
         if memory_limit is None:
