@@ -46,13 +46,17 @@ problems = st.builds(
     bias=st.booleans(),
     padding_mode=st.sampled_from(problem.PaddingMode),
     batch_size=maybe | st.integers(1, 512),
+    module_output_size=maybe | sides,
 ).map(sound)
 
 
 def fitting(made: case.Case) -> case.Case:
-    """The case with a memory format that its input can have."""
-    unbatched = made.problem.batch_size is None
-    return replace(made, memory_format=case.MemoryFormat.CONTIGUOUS) if unbatched else made
+    """The case with a memory format that its input can have, and an output's size that its module can have."""
+    if made.problem.batch_size is None:
+        made = replace(made, memory_format=case.MemoryFormat.CONTIGUOUS)
+    if made.module == case.TORCH_MODULE:
+        made = replace(made, problem=replace(made.problem, module_output_size=None))
+    return made
 
 
 cases = st.builds(

@@ -251,6 +251,7 @@ def spec(case: Case, seed: int) -> dict[str, Json]:
         **{name: getattr(p if name in PROBLEM_SETTINGS else case, name) for name in _WITH_LAYER},
         "operator": p.operator.name,
         "pads": p.pads,
+        "pads_itself": p.module_output_size is not None,
         "input_shape": p.input_shape,
         "weight_shape": p.weight_shape,
         "output_shape": p.output_shape,

@@ -271,6 +271,9 @@ OF_PROBLEM: dict[str, Setting] = {
         heading="padding mode", about="what the padding is filled with"),
     "batch_size": Setting(kind=Kind(least=1, null=True), default=1, work=True, label="n{}", labelled=True, place=-5,
         absent="unbatched", heading="batch size", about="images at once; empty for one unbatched image"),
+    "module_output_size": Setting(kind=Kind(least=1, spatial=True, null=True), default=None, work=True, label="out{}",
+        sent=Sent.SHAPES, heading="module's output size",
+        about=f"{_SIDES} of the output of a module that pads by itself; empty where torch's formula says it"),
 }
 #: The settings of a case that do not belong to its problem (model/case.py), in the order of its fields.
 OF_CASE: dict[str, Setting] = {

@@ -34,12 +34,16 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A value and the line on which it starts. A mapping holds (line of the key, value). `size` counts its values."""
+    """A value and the line on which it starts. A mapping holds (line of the key, value). `size` counts its values.
+
+    `written` is the text of a hexadecimal number, which may also be a size: `0x3`.
+    """
 
     line: int
     value: Scalar | list[Node] | dict[str, tuple[int, Node]]
     quoted: bool = False
     size: int = 1
+    written: str = ""
 
     def __str__(self) -> str:
         """The value as text for `expected ..., got ...`."""
@@ -227,7 +231,8 @@ class _Composer:
             self._count(size, event, where)
             quoted = bool(event.style)
             value = event.value if quoted else plain(event.value)
-            return Node(line=_line(event), value=value, quoted=quoted, size=size)
+            written = event.value if isinstance(value, int) and event.value.startswith("0x") else ""
+            return Node(line=_line(event), value=value, quoted=quoted, size=size, written=written)
         self._count(1, event, where)
         held: list[Node] | dict[str, tuple[int, Node]]
         if isinstance(event, yaml.SequenceStartEvent):

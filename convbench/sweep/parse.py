@@ -27,6 +27,7 @@ from convbench.model.result import Measure, Run
 from convbench.model.settings import REQUIRED, SETTINGS, TABLE, Allocator, Kind, did_you_mean
 from convbench.model.threshold import BEYOND_L2, Special, Thresholds
 from convbench.model.variables import HIDDEN, Variables, hidden, is_secret
+from convbench.sweep import sizes
 from convbench.sweep.document import (
     UNPRINTABLE,
     Mistakes,
@@ -140,13 +141,10 @@ KINDS: dict[str, Kind] = {name: row.kind for name, row in TABLE.items()}
 
 def read_value(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
     """One value; None after a mistake, which is added to `mistakes`."""
+    node = sizes.listed(node) if kind.spatial else node
     value = node.value
     if isinstance(value, list) and kind.spatial:
-        if len(value) != DEFAULT_OPERATOR.rank:
-            mistakes.expected(DEFAULT_OPERATOR.list_form, node, where, _LISTS)
-        side = Kind(least=kind.least)
-        sides = [read_value(side, inner, f"{where}[{index}]", mistakes) for index, inner in enumerate(value)]
-        return tuple(side for side in sides if isinstance(side, int))
+        return _sides(kind, node, where, mistakes)
     if isinstance(value, dict) and kind.variables:
         return _variables(value, where, mistakes)
     if isinstance(value, str) and kind.variables and is_secret(value, value):
@@ -177,6 +175,18 @@ def read_value(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
     return None
 
 
+def _sides(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> tuple[int, ...]:
+    """A number for each dimension."""
+    assert isinstance(node.value, list)
+    wrong = sizes.wrong_length(node, pads=kind is KINDS["padding"])
+    if wrong:
+        mistakes.add(node.line, where, *wrong)
+        return ()
+    side = Kind(least=kind.least)
+    read = [read_value(side, inner, f"{where}[{index}]", mistakes) for index, inner in enumerate(node.value)]
+    return tuple(number for number in read if isinstance(number, int))
+
+
 def _variables(found: dict[str, tuple[int, Node]], where: str, mistakes: Mistakes) -> Env:
     """Environment variables of a worker, sorted by name."""
     if len(found) > MOST_VARIABLES:
@@ -198,7 +208,6 @@ def _variables(found: dict[str, tuple[int, Node]], where: str, mistakes: Mistake
     return hidden(sorted(read))
 
 
-_LISTS = "lists of values belong under axes"
 _TRUTHS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
@@ -206,9 +215,11 @@ def _hint(kind: Kind, node: Node) -> str | None:
     """A hint at the probably intended value."""
     value = node.value
     if isinstance(value, list) and value:
-        return _LISTS
+        return sizes.LISTS
     if not isinstance(value, str):
         return None
+    if kind.spatial and sizes.is_split(value):
+        return sizes.SPLIT
     if kind.truth and value.lower() in _TRUTHS:
         return f"did you mean {_TRUTHS[value.lower()]}?"
     if node.quoted and value and not isinstance(plain(value), str):

@@ -13,7 +13,8 @@ class Spec(NamedTuple):
 
     `operator` names the layer in torch whose arguments the module takes, and whose results it must give. `pads` are
     (before, after) for each spatial dimension; `padding` is the constructor's argument. Shapes are those of torch's
-    layer: batch, channels and spatial dimensions, without the batch where `batch_size` is None.
+    layer: batch, channels and spatial dimensions, without the batch where `batch_size` is None. The output's shape is
+    declared where `pads_itself` is set; the check then finds the pads (verify/placement.py).
     """
 
     operator: str
@@ -40,6 +41,7 @@ class Spec(NamedTuple):
     cache: str = "hot"
     data: str = "normal"
     autocast: str = "none"
+    pads_itself: bool = False
 
     @property
     def is_torchs(self) -> bool:

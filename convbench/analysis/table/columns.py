@@ -256,7 +256,7 @@ def _setting(name: str) -> Column:
 
     def tuples(rows: Rows) -> list[Value]:
         found = [*map(read, rows.cases)]
-        known = {value: canonical(value) or None for value in set(found)}
+        known = {value: None if value is None else canonical(value) or None for value in set(found)}
         return [known[value] for value in found]
 
     if name == "threads":
