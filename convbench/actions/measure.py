@@ -58,12 +58,14 @@ def run_planned(
 
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
+    listener = listener or runner.Listener()
+    _tell_notes(sweep, plan, listener)
     run_id = runner.run(
         sweep,
         plan,
         engine=LocalEngine(secrets=sweep.secrets),
         db=db,
-        listener=listener or runner.Listener(),
+        listener=listener,
         fresh=fresh,
         base_id=None if base is None else base.id,
     )
@@ -87,6 +89,11 @@ def planned(path: Path) -> tuple[sweeps.Sweep, sweeps.Plan]:
     if plan.cases and sweep.measure.budget is not None:
         sweep = replace(sweep, measure=within_budget(plan.cases, sweep.measure))
     return sweep, plan
+
+
+def _tell_notes(sweep: sweeps.Sweep, plan: sweeps.Plan, listener: Listener) -> None:
+    for note in sweeps.notes(sweep, plan):
+        listener.message(f"note: {note}")
 
 
 def nothing_left(path: str, plan: sweeps.Plan) -> RequestError:
@@ -209,6 +216,7 @@ def ab(
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
     listener = listener or runner.Listener()
+    _tell_notes(sweep, plan, listener)
     if a == b:
         listener.message("note: sides A and B have the same setup, so no difference is expected")
     return measured_side_by_side(

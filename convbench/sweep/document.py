@@ -30,6 +30,10 @@ MOST_MISTAKES = 50
 LONGEST_SHOWN = 60
 
 Scalar = str | int | float | bool | None
+#: The contents of a mapping: (line of the key, value) by key.
+Pairs = dict[str, "tuple[int, Node]"]
+#: YAML's merge key: it gives a mapping the keys and values of other mappings that it does not name itself.
+MERGE_KEY = "<<"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +44,7 @@ class Node:
     """
 
     line: int
-    value: Scalar | list[Node] | dict[str, tuple[int, Node]]
+    value: Scalar | list[Node] | Pairs
     quoted: bool = False
     size: int = 1
     written: str = ""
@@ -234,18 +238,32 @@ class _Composer:
             written = event.value if isinstance(value, int) and event.value.startswith("0x") else ""
             return Node(line=_line(event), value=value, quoted=quoted, size=size, written=written)
         self._count(1, event, where)
-        held: list[Node] | dict[str, tuple[int, Node]]
+        held: list[Node] | Pairs
         if isinstance(event, yaml.SequenceStartEvent):
             held = []
             while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
                 held.append(self._node(item, f"{where}[{len(held)}]", depth + 1))
         else:
-            held = {}
+            own: Pairs = {}
+            merged: Pairs = {}
             while not isinstance(key := next(self._events), yaml.MappingEndEvent):
-                self._pair(key, held, where, depth)
+                self._pair(key, merged if _is_merge(key) else own, where, depth)
+            held = self._inherited(merged, where) | own
         return Node(line=_line(event), value=held, size=self._values - before)
 
-    def _pair(self, event: yaml.Event, mapping: dict[str, tuple[int, Node]], where: str, depth: int) -> None:
+    def _inherited(self, merged: Pairs, where: str) -> Pairs:
+        """What `<<` gives to a mapping; where several mappings have a key, the first one's value."""
+        inherited: Pairs = {}
+        for line, node in merged.values():
+            for each in node.value if isinstance(node.value, list) else [node]:
+                if not isinstance(each.value, dict):
+                    message = f"expected a mapping or a list of mappings, got {each}"
+                    self._mistakes.add(line, below(where, MERGE_KEY), message)
+                    continue
+                inherited |= {key: pair for key, pair in each.value.items() if key not in inherited}
+        return inherited
+
+    def _pair(self, event: yaml.Event, mapping: Pairs, where: str, depth: int) -> None:
         """Read the value of the key that `event` starts into `mapping`."""
         node = self._node(event, where, depth + 1)
         key = event.value if isinstance(event, yaml.ScalarEvent) else str(node)
@@ -257,6 +275,11 @@ class _Composer:
             self._mistakes.add(_line(event), where, f"duplicate key {clipped(key)}, first on line {first}")
         else:
             mapping[key] = (_line(event), value)
+
+
+def _is_merge(event: yaml.Event) -> bool:
+    """Whether a key is a merge key; in quotes it is text."""
+    return isinstance(event, yaml.ScalarEvent) and event.value == MERGE_KEY and not event.style
 
 
 def _line(event: yaml.Event) -> int:

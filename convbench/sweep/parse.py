@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 
 from convbench import units
@@ -23,6 +24,7 @@ from convbench.model.bounds import (
 from convbench.model.case import Env
 from convbench.model.lookup import Entry, name_sets
 from convbench.model.operators import DEFAULT_OPERATOR
+from convbench.model.operators.given import HALF
 from convbench.model.result import Measure, Run
 from convbench.model.settings import REQUIRED, SETTINGS, TABLE, Allocator, Kind, did_you_mean
 from convbench.model.threshold import BEYOND_L2, Special, Thresholds
@@ -83,7 +85,8 @@ class Listed:
 class Sweep:
     """The content of a sweep file. `source` is its text. A file without `cases` has one entry without settings.
 
-    `secrets` are the variables under `env` that hold secrets, as (name, value). Only this field holds their values:
+    An exclusion is one combination of the values that an entry of `exclude` lists; `exclude_places` are the index of that
+    entry and its line. `secrets` are the variables under `env` that hold secrets, as (name, value). Only this field holds their values:
     `source` and cases hide them, so a case does not depend on them.
     """
 
@@ -98,6 +101,7 @@ class Sweep:
     axes: tuple[Axis, ...]
     listed: tuple[Listed, ...]
     exclude: tuple[Values, ...]
+    exclude_places: tuple[tuple[int, int], ...] = ()
     secrets: Variables = field(default=(), repr=False)
 
 
@@ -310,14 +314,15 @@ def parse(text: str, path: str) -> Sweep:
     seed = read_value(Kind(least=0, most=MOST_SEED), top["seed"], "seed", mistakes) if "seed" in top else 0
     axes = _axes(top["axes"], mistakes) if "axes" in top else ()
     listed = _listed(top["cases"], mistakes) if "cases" in top else (Listed(),)
-    exclude = _exclude(top["exclude"], mistakes) if "exclude" in top else ()
+    taken = Taken(axes, listed)
+    exclude = _exclude(top["exclude"], taken, mistakes) if "exclude" in top else ()
     measure, allocator = _measure(top["measure"], mistakes) if "measure" in top else (Measure(), Allocator.STEADY)
-    compare = _compare(top["compare"], mistakes) if "compare" in top else Thresholds()
+    compare = _compare(top["compare"], taken, mistakes) if "compare" in top else Thresholds()
     if isinstance(root.value, dict):
         _require(root, top.get("axes"), top.get("cases"), mistakes)
         points = _limit(axes, listed, top.get("axes") or root, mistakes)
         if "exclude" in top:
-            _limit_sets(exclude, points, top["exclude"], "exclude", mistakes)
+            _limit_sets([given for given, _ in exclude], points, top["exclude"], "exclude", mistakes)
         if "compare" in top:
             wanted = [special.settings for special in compare.specials]
             _limit_sets(wanted, points, top["compare"], "compare.thresholds", mistakes)
@@ -339,7 +344,8 @@ def parse(text: str, path: str) -> Sweep:
         allocator=allocator,
         axes=axes,
         listed=listed,
-        exclude=exclude,
+        exclude=tuple(given for given, _ in exclude),
+        exclude_places=tuple(place for _, place in exclude),
     )
 
 
@@ -421,7 +427,7 @@ def _entries(node: Node, where: str, mistakes: Mistakes) -> list[Node]:
 
 
 def _given(found: dict[str, Node], where: str, mistakes: Mistakes) -> Values:
-    """The settings that an entry of `cases` or `exclude` names."""
+    """The settings that an entry of `cases` names."""
     settings = ((name, inner) for name, inner in found.items() if name in KINDS)
     return tuple((name, read_value(KINDS[name], inner, f"{where}.{name}", mistakes)) for name, inner in settings)
 
@@ -445,15 +451,63 @@ def _listed(node: Node, mistakes: Mistakes) -> tuple[Listed, ...]:
     return tuple(listed)
 
 
-def _exclude(node: Node, mistakes: Mistakes) -> tuple[Values, ...]:
+class Taken:
+    """The values that the settings of a sweep take, under `axes` and in the entries of `cases`."""
+
+    def __init__(self, axes: Sequence[Axis], listed: Sequence[Listed]) -> None:
+        self._values: dict[str, set[Value]] = {axis.name: set(axis.values) for axis in axes}
+        for entry in listed:
+            for name, value in entry.given:
+                self._values.setdefault(name, set()).add(value)
+
+    def is_size(self, name: str, node: Node) -> bool:
+        """Whether a list is one size and not a list of values: two numbers are a size where the sweep has that size.
+
+        The padding `half` may give any size.
+        """
+        sides = [inner.value for inner in node.value] if isinstance(node.value, list) else []
+        if len(sides) != DEFAULT_OPERATOR.rank or not all(type(side) is int for side in sides):
+            return False
+        taken = self._values.get(name, set())
+        return HALF in taken or tuple(sides) in taken
+
+
+def _alternatives(found: dict[str, Node], where: str, taken: Taken, mistakes: Mistakes) -> list[Values]:
+    """The combinations of values that an entry of `exclude` or `thresholds` matches; a setting may have a list."""
+    names = [name for name in found if name in KINDS]
+    every = [_values(name, found[name], f"{where}.{name}", taken, mistakes) for name in names]
+    if math.prod(map(len, every)) > MOST_POINTS:
+        line = min(found[name].line for name in names)
+        mistakes.add(line, where, f"expected at most {units.count(MOST_POINTS)} combinations of values")
+        return []
+    return [tuple(zip(names, values, strict=True)) for values in product(*every)]
+
+
+def _values(name: str, node: Node, where: str, taken: Taken, mistakes: Mistakes) -> list[Value]:
+    """The values of a list, or one value."""
+    kind, value = KINDS[name], node.value
+    if not isinstance(value, list) or (kind.spatial and taken.is_size(name, node)):
+        return [read_value(kind, node, where, mistakes)]
+    if not value:
+        mistakes.expected("at least one value", node, where)
+    return [read_value(kind, inner, f"{where}[{index}]", mistakes) for index, inner in enumerate(value)]
+
+
+def _exclude(node: Node, taken: Taken, mistakes: Mistakes) -> list[tuple[Values, tuple[int, int]]]:
+    """Each combination of values with the index of its entry and its line."""
     exclude = []
     for index, entry in enumerate(_entries(node, "exclude", mistakes)):
         where = f"exclude[{index}]"
         if entry.value == {}:
             mistakes.expected("at least one setting", entry, where, "an empty entry would exclude every point")
         found = _mapping(entry, where, SETTINGS, mistakes, "a mapping of settings")
-        exclude.append(_given(found, where, mistakes))
-    return tuple(exclude)
+        exclude += [(given, (index, entry.line)) for given in _alternatives(found, where, taken, mistakes)]
+        if len(exclude) > MOST_POINTS:
+            mistakes.add(
+                entry.line, where, f"expected at most {units.count(MOST_POINTS)} combinations of values in all"
+            )
+            break
+    return exclude
 
 
 def _measure(node: Node, mistakes: Mistakes) -> tuple[Measure, Allocator]:
@@ -487,7 +541,7 @@ def _measure(node: Node, mistakes: Mistakes) -> tuple[Measure, Allocator]:
     return measure, allocator if isinstance(allocator, Allocator) else Allocator.STEADY
 
 
-def _compare(node: Node, mistakes: Mistakes) -> Thresholds:
+def _compare(node: Node, taken: Taken, mistakes: Mistakes) -> Thresholds:
     found = _mapping(node, "compare", _COMPARE, mistakes, f"a mapping of {', '.join(_COMPARE)}")
 
     def number(name: str, default: float) -> float:
@@ -500,11 +554,15 @@ def _compare(node: Node, mistakes: Mistakes) -> Thresholds:
         beyond_l2=number(
             "beyond_l2", max(BEYOND_L2, threshold)
         ),  # by default no less than for what stays in the caches
-        specials=tuple(_special(entry, f"compare.thresholds[{i}]", mistakes) for i, entry in enumerate(entries)),
+        specials=tuple(
+            special
+            for index, entry in enumerate(entries)
+            for special in _specials(entry, f"compare.thresholds[{index}]", taken, mistakes)
+        ),
     )
 
 
-def _special(entry: Node, where: str, mistakes: Mistakes) -> Special:
+def _specials(entry: Node, where: str, taken: Taken, mistakes: Mistakes) -> list[Special]:
     found = _mapping(entry, where, (*SETTINGS, "threshold"), mistakes, "a mapping of settings and a threshold")
     if isinstance(entry.value, dict) and "threshold" not in entry.value:
         mistakes.add(entry.line, where, "missing threshold")
@@ -512,7 +570,7 @@ def _special(entry: Node, where: str, mistakes: Mistakes) -> Special:
         hint = "set the threshold of all cases with compare.threshold"
         mistakes.add(entry.line, where, "expected at least one setting beside the threshold", hint)
     own = _number(found["threshold"], f"{where}.threshold", *_THRESHOLD, mistakes) if "threshold" in found else 0.0
-    return Special(settings=_given(found, where, mistakes), threshold=own)
+    return [Special(settings=given, threshold=own) for given in _alternatives(found, where, taken, mistakes)]
 
 
 def _require(root: Node, axes: Node | None, cases_: Node | None, mistakes: Mistakes) -> None:

@@ -27,6 +27,7 @@ def plan_text(
     most: int | None,
     workers: int,
     forecast_s: float | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """The plan as text; at most `most` cases are listed (None: all cases and rejections).
 
@@ -47,6 +48,8 @@ def plan_text(
         some = rejections[: None if most is None else MOST_REJECTIONS]
         shown = [f"  {flat(item.label)}: {flat(item.reason)}" for item in some]
         parts.append(f"{heading}\n{_listed(shown, len(rejections) - len(shown))}")
+    if notes:
+        parts.append("\n".join(f"note: {flat(note)}" for note in notes))
     return "\n\n".join(parts)
 
 
