@@ -59,7 +59,7 @@ def run_planned(
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
     listener = listener or runner.Listener()
-    _tell_notes(sweep, plan, listener)
+    _send_notes(sweep, plan, listener)
     run_id = runner.run(
         sweep,
         plan,
@@ -91,7 +91,7 @@ def planned(path: Path) -> tuple[sweeps.Sweep, sweeps.Plan]:
     return sweep, plan
 
 
-def _tell_notes(sweep: sweeps.Sweep, plan: sweeps.Plan, listener: Listener) -> None:
+def _send_notes(sweep: sweeps.Sweep, plan: sweeps.Plan, listener: Listener) -> None:
     for note in sweeps.notes(sweep, plan):
         listener.message(f"note: {note}")
 
@@ -216,7 +216,7 @@ def ab(
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
     listener = listener or runner.Listener()
-    _tell_notes(sweep, plan, listener)
+    _send_notes(sweep, plan, listener)
     if a == b:
         listener.message("note: sides A and B have the same setup, so no difference is expected")
     return measured_side_by_side(

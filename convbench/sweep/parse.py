@@ -85,8 +85,10 @@ class Listed:
 class Sweep:
     """The content of a sweep file. `source` is its text. A file without `cases` has one entry without settings.
 
-    An exclusion is one combination of the values that an entry of `exclude` lists; `exclude_places` are the index of that
-    entry and its line. `secrets` are the variables under `env` that hold secrets, as (name, value). Only this field holds their values:
+    An exclusion is one combination of the values that an entry of `exclude` lists. `exclude_places` are the index of
+    that entry and its line.
+
+    `secrets` are the variables under `env` that hold secrets, as (name, value). Only this field holds their values:
     `source` and cases hide them, so a case does not depend on them.
     """
 

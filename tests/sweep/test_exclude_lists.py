@@ -83,7 +83,8 @@ def test_lists_exclude_what_their_combinations_exclude(
 
 
 def test_thresholds_take_lists() -> None:
-    text = f"axes: {{{REQUIRED}, kernel_size: [1, 3]}}\ncompare: {{thresholds: [{{dtype: [bfloat16, float16], kernel_size: [1, 3], threshold: 0.1}}]}}"
+    axes = f"axes: {{{REQUIRED}, kernel_size: [1, 3]}}\n"
+    text = f"{axes}compare: {{thresholds: [{{dtype: [bfloat16, float16], kernel_size: [1, 3], threshold: 0.1}}]}}"
     assert parse(text).compare.specials == tuple(
         Special(settings=(("dtype", dtype), ("kernel_size", (side, side))), threshold=0.1)
         for dtype in ("bfloat16", "float16")
