@@ -35,7 +35,7 @@ def explain(
     groups: Annotated[str | None, _setting("An integer, or depthwise.")] = None,
     bias: Annotated[str | None, _setting("true or false.")] = None,
     padding_mode: Annotated[str | None, _setting("zeros, reflect, replicate or circular.")] = None,
-    batch_size: Annotated[str | None, _setting("Images per batch; null is one unbatched image.")] = None,
+    batch_size: Annotated[str | None, _setting("Images per batch; null is one unbatched image, 0 none.")] = None,
     module_output_size: Annotated[str | None, _setting("Output size of a module that pads by itself: 9x9.")] = None,
     dtype: Annotated[str | None, _setting("float16, bfloat16, float32 or float64.")] = None,
     memory_format: Annotated[str | None, _setting("contiguous or channels_last.")] = None,

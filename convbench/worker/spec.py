@@ -49,6 +49,11 @@ class Spec(NamedTuple):
         return ":" not in self.module
 
     @property
+    def is_empty(self) -> bool:
+        """Whether the batch has no image."""
+        return self.batch_size == 0
+
+    @property
     def compute_dtype(self) -> str:
         """The dtype that the kernels compute in, which is also the output's."""
         return self.dtype if self.autocast == "none" else self.autocast

@@ -156,7 +156,6 @@ def test_a_setting_survives_an_address(page: Page, problems: list[Problem]) -> N
         "c99999999999999999999-5x5-k4-3x3",
         "c3-5x5-k4-3x3-g0",
         "c3-5x5-k4-3x3-s0x1",
-        "c3-5x5-k4-3x3-n0",
         "c3-5x5-k4-3x3-<b>",
         "c3-5x5-k4-3x3\n",
     ],

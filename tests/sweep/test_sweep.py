@@ -499,8 +499,8 @@ def test_the_contracts_mistake() -> None:
                 "circular, got 'zero'\n  hint: did you mean zeros?"
             ),
         ),
-        ("batch_size: 0", "axes.batch_size: expected an integer of at least 1 or null, got 0"),
-        ("batch_size: 'null'", f"axes.batch_size: expected an integer of at least 1 or null, got 'null'\n{QUOTES}"),
+        ("batch_size: -1", "axes.batch_size: expected an integer of at least 0 or null, got -1"),
+        ("batch_size: 'null'", f"axes.batch_size: expected an integer of at least 0 or null, got 'null'\n{QUOTES}"),
         ("threads: many", "axes.threads: expected an integer of at least 1 or null, got 'many'"),
         (
             "dtype: fp32",

@@ -332,7 +332,7 @@ COLUMNS: dict[str, Column] = {
     "images_per_second": _number(
         "images/s",
         "images per second at the floor",
-        lambda r: r.rates([case.problem.batch_size or 1 for case in r.cases]),
+        lambda r: r.rates([case.problem.images for case in r.cases]),
         "1/s",
     ),
     "attainable_s": _number(

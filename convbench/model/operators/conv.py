@@ -44,7 +44,7 @@ class Convolution:
         Taps on padding with zeros are not counted, as in oneDNN's benchdnn. With other padding modes all taps count.
         They also count where a module pads by itself: its taps on padding are not known.
         """
-        channels = (p.batch_size or 1) * p.out_channels * (p.in_channels // p.groups)
+        channels = p.images * p.out_channels * (p.in_channels // p.groups)
         if p.module_output_size is not None:
             return channels * math.prod(p.module_output_size) * math.prod(p.kernel_size)
         return channels * _taps(_geometry(p), p.padding_mode)

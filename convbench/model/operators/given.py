@@ -70,6 +70,11 @@ class ProblemSettings:
             object.__setattr__(self, "dilation", (1,) * self.rank)
 
     @property
+    def images(self) -> int:
+        """The number of images: one without a batch dimension."""
+        return 1 if self.batch_size is None else self.batch_size
+
+    @property
     def rank(self) -> int:
         """The number of spatial dimensions of the layer."""
         return len(self.kernel_size)

@@ -475,7 +475,9 @@ def _work(case: Case) -> Iterator[str]:
     yield _fill(f"taps of each   {_product(window)} = {units.count(math.prod(window))}  (channels x kernel)")
     yield _fill(f"multiply-adds  {units.count(outputs)} x {units.count(math.prod(window))} = {units.count(taps)}")
     lost = taps - p.multiply_adds
-    if p.module_output_size is not None:
+    if p.images == 0:
+        yield _fill("The batch is empty, so there is nothing to compute.")
+    elif p.module_output_size is not None:
         yield _fill("The module pads by itself, and its taps on padding are not known: every tap counts.")
     elif lost:
         yield _fill(

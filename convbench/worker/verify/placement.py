@@ -19,12 +19,13 @@ def found_pads(layer: Layer) -> Pads | None:
     """(before, after) for each spatial dimension, below 0 where rows are cut off; None where no output shows it.
 
     Each filter gets the weight 1 at its first tap and 0 elsewhere. The input holds the number of each row, so the
-    output says which row the first tap read. Changes the layer's operands.
+    output says which row the first tap read. Without an image nothing is before the input. Changes the layer's
+    operands.
     """
     spec = layer.spec
     pads = []
     for axis, size in enumerate(spec.input_shape[-len(spec.kernel_size) :]):
-        before = _before(_rows_read(layer, axis, size), spec.stride[axis])
+        before = 0 if spec.is_empty else _before(_rows_read(layer, axis, size), spec.stride[axis])
         if before is None:
             return None
         outputs = spec.output_shape[axis - len(spec.kernel_size)]

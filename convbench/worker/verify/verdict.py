@@ -66,7 +66,8 @@ def verify(layer: Layer, *, implementation: str | None = None, precision: str | 
     with torch.no_grad():
         fill(layer, random)
     wrong = Outcome(exact.shape or shape, None, exact.elements, method, "; ".join(exact.reasons), {})
-    wrong = wrong._replace(note="; ".join(filter(None, (placed, exact.note))) or None)
+    notes = (_EMPTY if spec.is_empty else placed, exact.note)
+    wrong = wrong._replace(note="; ".join(filter(None, notes)) or None)
     if exact.reasons and not is_coarse:
         return wrong
     # Copies, because the layer may return the same memory at its next call.
@@ -78,7 +79,9 @@ def verify(layer: Layer, *, implementation: str | None = None, precision: str | 
     if found.reasons:
         return wrong._replace(reason="; ".join(found.reasons))
     why = None if imprecise is None else "; ".join([imprecise, *exact.reasons])
-    return wrong._replace(max_error=found.max_error, reason=None, results=results, imprecise=why)
+    max_error = found.max_error if exact.elements else None
+    return wrong._replace(max_error=max_error, reason=None, results=results, imprecise=why)
 
 
+_EMPTY = "the batch is empty: the check compares shapes, and gradients of weight and bias with zero"
 _NOT_PLACED = "the output reads the input nowhere through the first tap, so the check cannot find where the module pads"

@@ -24,6 +24,7 @@ import {
   dilatedKernelSize,
   firstChannel,
   fromText,
+  leastOf,
   notDrawn,
   outOfRange,
   outputShape,
@@ -144,7 +145,7 @@ class Explainer {
     for (const field of typed) {
       field.addEventListener("input", () => this.readFields());
       this.makeStepper(field, (by) => {
-        const least = field.dataset.setting === "padding" ? 0 : 1;
+        const least = leastOf(field.dataset.setting);
         const value = Number(field.value);
         field.value = String(Math.max(least, (Number.isInteger(value) ? value : least) + by));
         this.readFields();

@@ -471,10 +471,15 @@ export function notDrawn(problem) {
   return `this layer is too large to be drawn: expected at most ${most} rows of padded input and of kernel, got ${found}`;
 }
 
+/** The smallest number of a setting. */
+export function leastOf(name) {
+  return name === "padding" || name === "batch_size" ? 0 : 1;
+}
+
 /** What is wrong with a number for a setting; null where it is valid. */
 export function outOfRange(name, value) {
   if (value === null) return null;
-  const least = name === "padding" ? 0 : 1;
+  const least = leastOf(name);
   if (!Number.isInteger(value) || value < least) return `expected an integer of at least ${least}`;
   return value > LARGEST[name] ? `expected an integer of at most ${LARGEST[name].toLocaleString("en-US")}` : null;
 }
