@@ -9,6 +9,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from convbench.model import case, problem, result
+from convbench.model.samples import BlockSamples, pack_samples
 from convbench.model.variables import RECORDED, is_secret
 
 #: Texts that a database keeps as they are.
@@ -135,6 +136,14 @@ visits = st.builds(
     system_blocks=packed,
     kernel_blocks=packed,
     layout=st.just(result.LAYOUT),
+    samples=st.lists(
+        st.builds(
+            BlockSamples,
+            round_index=st.integers(0, 999),
+            seconds=st.lists(st.floats(2**-99, 2**99, width=32), max_size=4).map(tuple),
+        ),
+        max_size=3,
+    ).map(pack_samples),
     stop_reason=st.sampled_from(result.StopReason),
     complete=st.booleans(),
 )

@@ -112,6 +112,7 @@ class Processes:
             timeout_s=measure.timeout,
             clock=clock,
             references=self._references,
+            samples=measure.samples,
         )
         self._first_batches, self._later_batches = (
             schedule.grouped(

@@ -18,6 +18,7 @@ from convbench.errors import WorkerError, WorkerTimedOutError
 from convbench.measure import schedule
 from convbench.model.case import Allocator
 from convbench.model.result import NAN, Block, Status
+from convbench.model.samples import BlockSamples
 
 #: The note of a case whose worker does not keep freed memory although it should.
 RETURNS_MEMORY = "freed memory goes back to the system"
@@ -35,7 +36,8 @@ class Rounds:
     """Takes blocks. `busy_s` is the sum of seconds in blocks and their warm-up. The caller empties `twin_ratios`.
 
     A block lasts `block_s` seconds; a worker has `timeout_s` seconds for each request. `clock()` gives the start times
-    of blocks. Each round begins with the `references`, if they are given.
+    of blocks. Each round begins with the `references`, if they are given. `samples` is whether those of each case are
+    kept; a companion's are not.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class Rounds:
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
         references: ReferenceRounds | None = None,
+        samples: bool = False,
     ) -> None:
         self._seed = seed
         self._block_s = block_s
         self._timeout_s = timeout_s
         self._clock = clock
         self._references = references
+        self._samples = samples
         self._order = 0
         self._memory_probe_s = NAN
         self._last_client: WorkerClient | None = None
@@ -168,7 +172,8 @@ class Rounds:
             self._last_client = client
         state, start_s = visit.state, self._clock()
         try:
-            timing = client.block(visit.key, self._block_s, deadline_s=self._timeout_s)
+            wanted = self._samples and visit.beside is None
+            timing = client.block(visit.key, self._block_s, deadline_s=self._timeout_s, samples=wanted)
         except WorkerError as error:
             self._end_case(visit, error)
             return
@@ -188,6 +193,8 @@ class Rounds:
                 **timing.facts,
             )
         )
+        if timing.each_s is not None:
+            visit.samples.append(BlockSamples(round_index=round_index, seconds=timing.each_s))
 
     def _end_case(self, visit: Visiting, error: WorkerError) -> None:
         """End a case whose worker failed in it. The next use of the client starts another worker."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 
+from convbench.model.nearest import did_you_mean
 from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.model.operators.given import DEPTHWISE, HALF, ONE_EACH, ZERO_EACH, PaddingMode, PaddingWord
 from convbench.model.problem import Direction
@@ -159,31 +159,6 @@ def module_problem(text: str) -> str | None:
 _ELSEWHERE_MODULE = f"the part before the colon is imported, the class after it takes {TORCH_MODULE}'s arguments"
 #: Names under which torch and its parts are usually imported.
 _TORCHS = ("torch", "nn", "F")
-
-
-#: Number of characters of a word that are compared with known words; the rest is ignored.
-_MOST_COMPARED = 200
-#: Names in other programs, which are not similar to convbench's names.
-_MEANT = {
-    "fp16": "float16",
-    "bf16": "bfloat16",
-    "fp32": "float32",
-    "fp64": "float64",
-    "double": "float64",
-    "nchw": "contiguous",
-    "nhwc": "channels_last",
-    "gpu": "cuda",
-    "rocm": "cuda",
-    "inference": "forward",
-    "training": "train_step",
-}
-
-
-def did_you_mean(word: str, words: tuple[str, ...]) -> str | None:
-    """`did you mean kernel_size?`, None where no known word is similar."""
-    meant = _MEANT.get(word.lower())
-    match = [meant] if meant in words else get_close_matches(word[:_MOST_COMPARED].lower(), words, n=1)
-    return f"did you mean {match[0]}?" if match else None
 
 
 # The rows

@@ -23,10 +23,11 @@ from convbench.model.bounds import (
 )
 from convbench.model.case import Env
 from convbench.model.lookup import Entry, name_sets
+from convbench.model.nearest import did_you_mean
 from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.model.operators.given import HALF
 from convbench.model.result import Measure, Run
-from convbench.model.settings import REQUIRED, SETTINGS, TABLE, Allocator, Kind, did_you_mean
+from convbench.model.settings import REQUIRED, SETTINGS, TABLE, Allocator, Kind
 from convbench.model.threshold import BEYOND_L2, Special, Thresholds
 from convbench.model.variables import HIDDEN, Variables, hidden, is_secret
 from convbench.sweep import sizes
@@ -281,7 +282,7 @@ _NUMBERS = {
     "timeout": (0.1, LONGEST_TIMEOUT_S),
     "budget": (1.0, LONGEST_BUDGET_S),
 }
-_MEASURE = (*_COUNTS, *_NUMBERS, "allocator")
+_MEASURE = (*_COUNTS, *_NUMBERS, "samples", "allocator")
 #: The name of `processes` before 2026-11-28; older files and stored sweeps use it.
 _OLD_PROCESSES = "passes"
 _COMPARE = ("threshold", "beyond_l2", "thresholds")
@@ -539,8 +540,13 @@ def _measure(node: Node, mistakes: Mistakes) -> tuple[Measure, Allocator]:
         max_time=number("max_time") if "max_time" in found else default.max_time,
         timeout=number("timeout") if "timeout" in found else default.timeout,
         budget=number("budget") if "budget" in found else default.budget,
+        samples=_truth(found["samples"], "measure.samples", mistakes) if "samples" in found else default.samples,
     )
     return measure, allocator if isinstance(allocator, Allocator) else Allocator.STEADY
+
+
+def _truth(node: Node, where: str, mistakes: Mistakes) -> bool:
+    return read_value(Kind(truth=True), node, where, mistakes) is True
 
 
 def _compare(node: Node, taken: Taken, mistakes: Mistakes) -> Thresholds:

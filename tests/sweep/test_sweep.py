@@ -700,7 +700,7 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
                 "2: name: expected 1 to 200 characters, got 201",
                 (
                     "3: measure: expected a mapping of processes, rounds, precision, "
-                    "max_time, timeout, budget, allocator, got 3"
+                    "max_time, timeout, budget, samples, allocator, got 3"
                 ),
             ],
         ),
@@ -719,7 +719,7 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
                 "8: measure.allocator: expected steady or system, got a list of 2",
                 LISTS,
                 "9: measure: unknown key 'colour'",
-                "  hint: known keys: processes, rounds, precision, max_time, timeout, budget, allocator",
+                "  hint: known keys: processes, rounds, precision, max_time, timeout, budget, samples, allocator",
             ],
         ),
         (

@@ -91,7 +91,9 @@ def _cost(cases: Sequence[Case], measure: Measure, forecast_s: float | None, wor
         )
     else:
         time = f"time: about {units.duration(forecast_s)}, in {rounds}, going by the last run on this machine"
+    size = units.size(schedule.samples_bytes(cases, measure))
+    kept = f"\nsamples: at most about {size} in the database" if measure.samples else ""
     return (
         f"{time}\nmemory: about {units.size(largest)} for the largest case, and {units.size(workers * worker_bytes)} "
-        f"for {units.plural(workers, 'worker process', 'worker processes')} at a time"
+        f"for {units.plural(workers, 'worker process', 'worker processes')} at a time{kept}"
     )
