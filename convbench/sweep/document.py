@@ -242,7 +242,9 @@ class _Composer:
         if isinstance(event, yaml.SequenceStartEvent):
             held = []
             while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
-                held.append(self._node(item, f"{where}[{len(held)}]", depth + 1))
+                node = self._node(item, f"{where}[{len(held)}]", depth + 1)
+                whole = _rejoined(held[-1], node) if held else None
+                held[-1:] = [whole] if whole else [*held[-1:], node]
         else:
             own: Pairs = {}
             merged: Pairs = {}
@@ -268,13 +270,28 @@ class _Composer:
         node = self._node(event, where, depth + 1)
         key = event.value if isinstance(event, yaml.ScalarEvent) else str(node)
         value = self._node(next(self._events), below(where, key), depth + 1)
-        if not isinstance(event, yaml.ScalarEvent):
+        last = next(reversed(mapping), None)
+        if last is not None and value.value is None and (whole := _rejoined(mapping[last][1], node)):
+            mapping[last] = (mapping[last][0], whole)
+        elif not isinstance(event, yaml.ScalarEvent):
             self._mistakes.expected("text as key", node, where)
         elif key in mapping:
             first = mapping[key][0]
             self._mistakes.add(_line(event), where, f"duplicate key {clipped(key)}, first on line {first}")
         else:
             mapping[key] = (_line(event), value)
+
+
+_OPENED, _CLOSED = re.compile(r"\(\s*[-+]?[0-9]+"), re.compile(r"[-+]?[0-9]+\s*\)")
+
+
+def _rejoined(first: Node, second: Node) -> Node | None:
+    """`(3,3)` from `(3` and `3)`, into which YAML divides it between braces or brackets; None for other values."""
+    one, other = first.value, second.value
+    if first.quoted or second.quoted or not isinstance(one, str) or not isinstance(other, str):
+        return None
+    is_size = _OPENED.fullmatch(one) and _CLOSED.fullmatch(other)
+    return replace(first, value=f"{one},{other}") if is_size else None
 
 
 def _is_merge(event: yaml.Event) -> bool:

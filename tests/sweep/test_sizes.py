@@ -104,8 +104,19 @@ def test_what_is_no_size_is_reported(kernel: str, message: str) -> None:
     assert message in mistakes(layer(kernel))
 
 
-def test_parentheses_that_yaml_divides_get_a_hint() -> None:
-    assert 'write [3, 3] or "(3,3)": YAML divides (3,3) at the comma here' in mistakes("axes: {kernel_size: [(3, 3)]}")
+def test_parentheses_are_read_between_braces_and_brackets_too() -> None:
+    """YAML itself divides them at their comma."""
+    text = (
+        "axes: {in_channels: 4, out_channels: 4, kernel_size: [(3,3), 1, ( 1, 7 )], input_size: (16, 3), stride: (2,3)}"
+    )
+    axes = {axis.name: axis.values for axis in sweep(text).axes}
+    assert axes["kernel_size"] == ((3, 3), (1, 1), (1, 7))
+    assert (axes["input_size"], axes["stride"]) == (((16, 3),), ((2, 3),))
+    listed = sweep(layer("(1,7)")).listed
+    assert listed[0].given == (("kernel_size", (1, 7)),)
+    wrong = mistakes("axes: {kernel_size: [(3, 3, 3), '(3', 3)]}")
+    assert 'write [3, 3] or "(3,3)": YAML divides (3,3) at the comma here' in wrong
+    assert "f.yaml:1: axes.kernel_size[0]: expected an integer of at least 1, got '(3'" in wrong
 
 
 @pytest.mark.parametrize("written", ["[1, 2, 1, 2]", "1,2,1,2", "1x2x1x2", "(1, 2, 1, 2)", "[[1, 2], [1, 2]]"])
