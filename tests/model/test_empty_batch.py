@@ -15,7 +15,7 @@ from convbench.analysis.table.columns import columns
 from convbench.measure.forecast import forecast_s, upper_limit_s
 from convbench.model.case import Case
 from convbench.model.problem import Direction, Problem
-from convbench.model.result import ProcessFacts, Result, Run
+from convbench.model.result import ProcessFacts, Result, Roof, RoofKind, Run
 from convbench.model.serial import case_from_json, to_json
 from convbench.report.export import export
 from convbench.report.pages import run as page
@@ -66,6 +66,18 @@ def test_rates_are_zero() -> None:
     table = columns(run(timed(CASE, 1e-5)))
     assert (table["flops"], table["tflops"], table["images_per_second"]) == ([0], [0.0], [0.0])
     assert table["gbps"][0] == pytest.approx(CASE.bytes / 1e-5 / 1e9, rel=1e-3)
+
+
+def test_nothing_limits_it() -> None:
+    roofs = (
+        Roof(kind=RoofKind.COMPUTE, device="cpu", threads=None, rate=1e11, source="a product", dtype="float32"),
+        Roof(kind=RoofKind.BANDWIDTH, device="cpu", threads=None, rate=1e10, source="a copy", footprint_bytes=2**20),
+    )
+    made = run(timed(CASE, 1e-5), timed(Case(problem=replace(EMPTY, batch_size=2)), 1e-4))
+    table = columns(replace(made, processes=(replace(made.processes[0], roofs=roofs), *made.processes[1:])))
+    assert (table["attainable_s"][0], table["efficiency"][0], table["bound"][0]) == (None, None, None)
+    assert table["bound"][1] == "memory"
+    assert (table["efficiency"][1] or 0) > 0
 
 
 def test_batches_are_compared_with_the_smallest_that_does_work() -> None:
