@@ -248,6 +248,7 @@ class FakeTransport:
             "page_faults": 0.0,
             "compute_probe_s": 3e-4,
             "busy_s": time_s * iterations,
+            **({"each_s": [time_s + number * 1e-9 for number in range(iterations)]} if message.get("samples") else {}),
         }
 
     def _memory_probe(self, message: Message) -> Mapping[str, Json]:

@@ -33,6 +33,45 @@ class WiderPad(torch.nn.Conv2d):
         return super().forward(torch.nn.functional.pad(x, (1, 1, 1, 1)))
 
 
+class PadsItself(torch.nn.Conv2d):
+    """Two more rows above and one more column on the left: right, where its output's size is declared."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.nn.functional.pad(x, (1, 0, 2, 0)))
+
+
+class CutsOff(torch.nn.Conv2d):
+    """The output lacks its first column and its last two rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[..., :-2, 1:]
+
+
+class PadsItselfAndAddsOne(PadsItself):
+    """One element of the output is too large."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x).clone()
+        y[..., 1, 2] += 1
+        return y
+
+
+class GradientOfNothing(torch.nn.Conv2d):
+    """The gradient of the weight is 1 too large, also for a batch without images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight + 0
+        weight.register_hook(lambda gradient: gradient + 1)
+        return torch.nn.functional.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class AlwaysZero(torch.nn.Conv2d):
+    """The output does not depend on the weight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * 0
+
+
 class SwappedStride(torch.nn.Conv2d):
     """The strides of height and width are swapped."""
 

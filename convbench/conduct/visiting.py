@@ -21,6 +21,7 @@ from convbench.model.result import (
     pack_blocks,
     unpack_blocks,
 )
+from convbench.model.samples import BlockSamples, pack_samples, unpack_samples
 
 #: Statuses of cases that are timed. Wrong and imprecise layers are timed too, but not ranked.
 TIMED = frozenset({Status.PASSED, *WRONG})
@@ -99,6 +100,7 @@ class Visiting:
     status: Status = Status.PASSED
     reason: str | None = None
     blocks: list[Block] = field(default_factory=list)
+    samples: list[BlockSamples] = field(default_factory=list)
     system: Visiting | None = None  # the companion with the system's allocator
     kernels: Visiting | None = None  # the companion that calls the kernels of the backward pass without autograd
     beside: Visiting | None = None  # the case of this companion
@@ -112,6 +114,7 @@ class Visiting:
         before = state.cut_short.get(process_index)
         if before is not None:
             visiting.keep(before.blocks, before.layout)
+            visiting.samples = list(unpack_samples(before.samples))
         return visiting
 
     def keep(self, packed: bytes, layout: int) -> None:
@@ -144,5 +147,6 @@ class Visiting:
             blocks=pack_blocks(self.blocks),
             system_blocks=pack_blocks(self.system.blocks) if self.system else b"",
             kernel_blocks=pack_blocks(self.kernels.blocks) if self.kernels else b"",
+            samples=pack_samples(self.samples),
             complete=complete,
         )

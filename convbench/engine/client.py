@@ -18,6 +18,7 @@ from convbench.model.fact import inlined
 from convbench.model.references import references
 from convbench.model.result import NO_FACTS, QUANTILES, BlockFacts, CaseFacts, Roof, Status
 from convbench.model.settings import PROBLEM_SETTINGS, Sent, sent
+from convbench.model.values import MOST_MEASURED
 from convbench.units import LONGEST_TEXT, line
 
 T = TypeVar("T")
@@ -71,9 +72,13 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing(BlockFacts):
-    """One block as the worker measured it. `busy_s` is the time of warm-up and timed iterations, seconds."""
+    """One block as the worker measured it. `busy_s` is the time of warm-up and timed iterations, seconds.
+
+    `each_s` are the samples in their order, None where they were not asked for.
+    """
 
     busy_s: float
+    each_s: tuple[float, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,9 +150,10 @@ class WorkerClient:
             {"op": "peak_memory", "key": key}, deadline_s, lambda answer: _read(CaseFacts, answer).peak_bytes
         )
 
-    def block(self, key: int, seconds: float, *, deadline_s: float) -> Timing | Refusal:
-        """Time one block of the case under `key`."""
-        return self._ask({"op": "block", "key": key, "seconds": seconds}, deadline_s, _timing)
+    def block(self, key: int, seconds: float, *, deadline_s: float, samples: bool = False) -> Timing | Refusal:
+        """Time one block of the case under `key`; with `samples`, also return each sample."""
+        asked: Message = {"samples": True} if samples else {}
+        return self._ask({"op": "block", "key": key, "seconds": seconds, **asked}, deadline_s, _timing)
 
     def memory_probe(self, *, deadline_s: float) -> float:
         """Seconds of one copy that does not fit in the caches."""
@@ -203,6 +209,9 @@ def _timing(answer: Mapping[str, Json]) -> Timing | Refusal:
     times = [getattr(timing, name) for name in QUANTILES]
     if any(low > high * (1 + _ROUNDOFF) for low, high in pairwise(times)):
         raise _senseless("row of times", answer)
+    each = timing.each_s
+    if each is not None and (len(each) != timing.samples or not all(0 < sample < MOST_MEASURED for sample in each)):
+        raise _senseless("list of samples", answer)
     return timing
 
 
@@ -251,6 +260,7 @@ def spec(case: Case, seed: int) -> dict[str, Json]:
         **{name: getattr(p if name in PROBLEM_SETTINGS else case, name) for name in _WITH_LAYER},
         "operator": p.operator.name,
         "pads": p.pads,
+        "pads_itself": p.module_output_size is not None,
         "input_shape": p.input_shape,
         "weight_shape": p.weight_shape,
         "output_shape": p.output_shape,

@@ -13,6 +13,7 @@ from convbench.model.case import DTYPES, Allocator, Cache, Case, WorkerSettings
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import Measure
 from convbench.model.threshold import FEWEST_PROCESSES
+from convbench.model.samples import SAMPLE_BYTES
 
 #: The longest block, seconds: many short blocks find a quiet moment, few long ones do not.
 LONGEST_BLOCK_S = 0.025
@@ -30,6 +31,16 @@ SETTLED_PROCESSES = FEWEST_PROCESSES
 def block_seconds(measure: Measure) -> float:
     """The duration of one block in seconds: max_time divided by all processes and rounds, 25 ms at most."""
     return min(LONGEST_BLOCK_S, measure.max_time / (measure.processes * measure.rounds))
+
+
+#: The shortest sample, seconds: more iterations share one where they are shorter (worker/timer.py).
+SHORTEST_SAMPLE_S = 10e-6
+
+
+def samples_bytes(cases: Sequence[Case], measure: Measure) -> int:
+    """The bytes of the raw samples of a run, at most: those of its fastest cases take as many."""
+    of_block = math.ceil(block_seconds(measure) / SHORTEST_SAMPLE_S) * SAMPLE_BYTES
+    return len(cases) * measure.processes * measure.rounds * of_block
 
 
 #: Pause between blocks of different workers, seconds: the previous worker goes to sleep in it.

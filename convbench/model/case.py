@@ -184,6 +184,8 @@ class Case:
 
     def unsuitable(self) -> str | None:
         """Why the settings do not fit the problem, which is valid; None where they fit."""
+        if self.problem.module_output_size is not None and self.module in OPERATORS:
+            return f"module_output_size is for a module of your own: {self.module} does not pad by itself"
         if self.memory_format is not MemoryFormat.CHANNELS_LAST:
             return None
         return self.problem.operator.channels_last_refusal(self.problem)

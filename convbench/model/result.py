@@ -211,8 +211,8 @@ class Visit:
     """One process of one case: the unit that is stored. Facts that are found once are in the first process's visit.
 
     `system_blocks` are a few more blocks, taken with the system's allocator. `kernel_blocks` time the kernels that the
-    direction calls, without autograd. Both are packed like `blocks`. A visit that is not `complete` holds the blocks
-    taken so far; a resumed run takes the others.
+    direction calls, without autograd. Both are packed like `blocks`. `samples` are those of `blocks`, where they are
+    kept (samples.py). A visit that is not `complete` holds the blocks taken so far; a resumed run takes the others.
     """
 
     case_id: str
@@ -224,6 +224,7 @@ class Visit:
     system_blocks: bytes = b""
     kernel_blocks: bytes = b""
     layout: int = LAYOUT
+    samples: bytes = b""
     stop_reason: StopReason = StopReason.UNFINISHED
     complete: bool = True
 
@@ -295,7 +296,10 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """How to measure, as under `measure:` in YAML. Times are in seconds; `budget` is for the whole sweep."""
+    """How to measure, as under `measure:` in YAML. Times are in seconds; `budget` is for the whole sweep.
+
+    `samples` is whether raw samples are kept.
+    """
 
     precision: float = 0.01
     processes: int = 5
@@ -303,6 +307,7 @@ class Measure:
     max_time: float = 0.5
     timeout: float = 60.0
     budget: float | None = None
+    samples: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

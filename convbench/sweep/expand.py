@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
+from operator import itemgetter
 from typing import Any
 
+from convbench import units
 from convbench.errors import Mistake, RequestError, SweepError
 from convbench.model.case import Case
 from convbench.model.lookup import Lookup
@@ -25,13 +27,17 @@ from convbench.sweep.parse import KINDS, Listed, Sweep, Value, Values, read_valu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The cases and rejections of a sweep: points == excluded + merged + len(cases) + len(rejections)."""
+    """The cases and rejections of a sweep: points == excluded + merged + len(cases) + len(rejections).
+
+    `idle` are the numbers of the sweep's exclusions that match no point.
+    """
 
     cases: tuple[Case, ...]
     rejections: tuple[Rejection, ...]
     points: int
     merged: int
     excluded: int
+    idle: tuple[int, ...] = ()
 
 
 def cases(sweep: Sweep) -> Plan:
@@ -85,7 +91,22 @@ def cases(sweep: Sweep) -> Plan:
         points=points,
         merged=merged,
         excluded=excluded,
+        idle=exclusions.idle(),
     )
+
+
+#: Maximum number of notes about one kind of entry.
+MOST_NOTES = 10
+
+
+def notes(sweep: Sweep, plan: Plan) -> list[str]:
+    """What users should know of a sweep: each entry of `exclude` that matches no point, which may be a mistake."""
+    unmatched = set(plan.idle)
+    at_work = {place for number, place in enumerate(sweep.exclude_places) if number not in unmatched}
+    idle = [place for place in dict.fromkeys(sweep.exclude_places) if place not in at_work]
+    found = [f"{sweep.path}:{line}: exclude[{index}] matches no point" for index, line in idle[:MOST_NOTES]]
+    more = len(idle) - len(found)
+    return [*found, f"{units.count(more)} more entries of exclude match no point"] if more else found
 
 
 def case_of(options: Mapping[str, str]) -> Case:
@@ -157,12 +178,15 @@ class _Exclusions:
     """The entries of `exclude` and the points that they match. Words match as written, numbers by value."""
 
     def __init__(self, exclude: Sequence[Values]) -> None:
-        rest: dict[Values, list[Values]] = {}  # the execution settings of entries, by their problem settings
-        for wanted in exclude:
-            part = tuple(sorted((name, value) for name, value in wanted if name in PROBLEM_SETTINGS))
-            rest.setdefault(part, []).append(tuple(pair for pair in wanted if pair[0] in CASE_SETTINGS))
-        self._problems = Lookup(rest)
-        self._settings = [Lookup(wanted) for wanted in rest.values()]
+        # Problem settings -> execution settings -> the numbers of the entries with these.
+        entries: dict[Values, dict[Values, list[int]]] = {}
+        for number, wanted in enumerate(exclude):
+            part, rest = _among(wanted, PROBLEM_SETTINGS), _among(wanted, CASE_SETTINGS)
+            entries.setdefault(part, {}).setdefault(rest, []).append(number)
+        self._problems = Lookup(entries)
+        self._settings = [Lookup(wanted) for wanted in entries.values()]
+        self._numbers = [[*wanted.values()] for wanted in entries.values()]
+        self._met: set[tuple[int, int]] = set()  # places in `_numbers` of the entries that matched
 
     def matching(self, written: _Settings, problem: Problem) -> tuple[int, ...]:
         """The numbers of the entries' problem settings that match."""
@@ -174,5 +198,20 @@ class _Exclusions:
 
     def left(self, matching: tuple[int, ...], settings: list[_Numbered]) -> list[_Numbered]:
         """The settings that are not excluded for a problem with these matches."""
-        lookups = [self._settings[number] for number in matching]
-        return [each for each in settings if not any(lookup.numbers(each[1]) for lookup in lookups)]
+        kept = []
+        for each in settings:
+            met = [(part, rest) for part in matching for rest in self._settings[part].numbers(each[1])]
+            self._met.update(met)
+            if not met:
+                kept.append(each)
+        return kept
+
+    def idle(self) -> tuple[int, ...]:
+        """The numbers of the entries that have matched no point."""
+        parts = enumerate(self._numbers)
+        left = [rest for part, rests in parts for at, rest in enumerate(rests) if (part, at) not in self._met]
+        return tuple(sorted(number for numbers in left for number in numbers))
+
+
+def _among(wanted: Values, names: Collection[str]) -> Values:
+    return tuple(sorted((pair for pair in wanted if pair[0] in names), key=itemgetter(0)))

@@ -114,6 +114,12 @@ class Layer:
             raise TypeError(f"{self.spec.module} has no tensor `weight`, which {self.spec.operator} has")
         return weight, bias if isinstance(bias, torch.Tensor) else None
 
+    def output_of(self, x: torch.Tensor) -> torch.Tensor:
+        """The module's output for an input, without gradients."""
+        with torch.no_grad(), self._autocast():
+            output: torch.Tensor = self.module(x)
+            return output
+
     @contextlib.contextmanager
     def mode(self) -> Iterator[None]:
         """The modes of torch for iterations: gradients where the direction needs them, autocast for forward."""

@@ -35,7 +35,10 @@ MOST_GROUPS = 2000
 
 
 class Timing(NamedTuple):
-    """One block: seconds per iteration, minor page faults per iteration; `host_s` is the time to launch, or None."""
+    """One block: seconds per iteration, minor page faults per iteration; `host_s` is the time to launch, or None.
+
+    `each_s` are the samples in the order in which they were taken.
+    """
 
     iterations: int
     samples: int
@@ -47,6 +50,7 @@ class Timing(NamedTuple):
     mean_s: float
     host_s: float | None
     page_faults: float
+    each_s: list[float]
 
 
 class Queue(Protocol):
@@ -246,7 +250,8 @@ def _group(shortest_s: float, estimate_s: float) -> int:
 
 
 def _summary(samples_s: list[float], per_sample: int, faults: int, host_s: float | None) -> Timing:
-    ordered = sorted(sample / per_sample for sample in samples_s)
+    each = [sample / per_sample for sample in samples_s]
+    ordered = sorted(each)
     iterations = len(ordered) * per_sample
     return Timing(
         iterations=iterations,
@@ -259,6 +264,7 @@ def _summary(samples_s: list[float], per_sample: int, faults: int, host_s: float
         mean_s=statistics.fmean(ordered),
         host_s=host_s,
         page_faults=faults / iterations,
+        each_s=each,
     )
 
 

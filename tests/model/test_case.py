@@ -122,6 +122,7 @@ def test_label_and_count_describe_and_do_not_identify(case: Case) -> None:
         ("bias", False),
         ("padding_mode", PaddingMode.CIRCULAR),
         ("batch_size", None),
+        ("module_output_size", (9, 11)),
         ("direction", Direction.TRAIN_STEP),
         ("dtype", "float64"),
         ("memory_format", MemoryFormat.CHANNELS_LAST),

@@ -499,8 +499,8 @@ def test_the_contracts_mistake() -> None:
                 "circular, got 'zero'\n  hint: did you mean zeros?"
             ),
         ),
-        ("batch_size: 0", "axes.batch_size: expected an integer of at least 1 or null, got 0"),
-        ("batch_size: 'null'", f"axes.batch_size: expected an integer of at least 1 or null, got 'null'\n{QUOTES}"),
+        ("batch_size: -1", "axes.batch_size: expected an integer of at least 0 or null, got -1"),
+        ("batch_size: 'null'", f"axes.batch_size: expected an integer of at least 0 or null, got 'null'\n{QUOTES}"),
         ("threads: many", "axes.threads: expected an integer of at least 1 or null, got 'many'"),
         (
             "dtype: fp32",
@@ -568,7 +568,7 @@ def test_the_contracts_mistake() -> None:
         ("processes: 3", "axes: unknown key 'processes'\n  hint: it belongs under measure"),
         ("seed: 3", "axes: unknown key 'seed'\n  hint: it belongs at the top level"),
         ("zzz: 3", f"axes: unknown key 'zzz'\n  hint: known keys: {', '.join(SETTINGS)}"),
-        ("<<: {stride: 1}", f"axes: unknown key '<<'\n  hint: known keys: {', '.join(SETTINGS)}"),
+        ("'<<': {stride: 1}", f"axes: unknown key '<<'\n  hint: known keys: {', '.join(SETTINGS)}"),
     ],
 )
 def test_mistakes_in_an_axis(axis: str, message: str) -> None:
@@ -700,7 +700,7 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
                 "2: name: expected 1 to 200 characters, got 201",
                 (
                     "3: measure: expected a mapping of processes, rounds, precision, "
-                    "max_time, timeout, budget, allocator, got 3"
+                    "max_time, timeout, budget, samples, allocator, got 3"
                 ),
             ],
         ),
@@ -719,7 +719,7 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
                 "8: measure.allocator: expected steady or system, got a list of 2",
                 LISTS,
                 "9: measure: unknown key 'colour'",
-                "  hint: known keys: processes, rounds, precision, max_time, timeout, budget, allocator",
+                "  hint: known keys: processes, rounds, precision, max_time, timeout, budget, samples, allocator",
             ],
         ),
         (
@@ -853,6 +853,7 @@ def planned_point_by_point(sweep: Sweep) -> Plan:
     """The plan by its definition: every point is held against every entry of `exclude`, and against all cases."""
     points = excluded = merged = 0
     found: dict[Case, Case] = {}
+    idle = set(range(len(sweep.exclude)))
     for entry in sweep.listed:
         axes = {axis.name: axis.values for axis in sweep.axes} | {name: (value,) for name, value in entry.given}
         axes.setdefault("allocator", (sweep.allocator,))
@@ -871,7 +872,9 @@ def planned_point_by_point(sweep: Sweep) -> Plan:
             def has(name: str, value: object, case: Case = case, written: dict[str, Any] = written) -> bool:
                 return value == setting(case, name) or (name in written and value == written[name])
 
-            if any(all(has(name, value) for name, value in wanted) for wanted in sweep.exclude):
+            matching = [all(has(name, value) for name, value in wanted) for wanted in sweep.exclude]
+            idle -= {number for number, matches in enumerate(matching) if matches}
+            if any(matching):
                 excluded += 1
             elif case in found:
                 merged += 1
@@ -887,6 +890,7 @@ def planned_point_by_point(sweep: Sweep) -> Plan:
         points=points,
         merged=merged,
         excluded=excluded,
+        idle=tuple(sorted(idle)),
     )
 
 

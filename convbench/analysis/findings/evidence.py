@@ -64,7 +64,15 @@ class Evidence:
     def base(self, axis: str) -> object:
         """The value that the others are compared with: the usual one, or the smallest where the usual was not swept."""
         values, usual = self.pairs.values[axis], TABLE[axis].usual
+        if TABLE[axis].work:
+            values = self._with_work(axis) or values
         return usual if usual is not None and usual in values else min(values, key=_by_size)
+
+    def _with_work(self, axis: str) -> list[object]:
+        """The values of a setting with which a case does work: an empty batch has no time per FLOP."""
+        does = self.pairs.table["flops"].to_numpy(dtype=float, na_value=math.inf) > 0
+        codes = np.unique(self.pairs.codes[axis].to_numpy()[does])
+        return [self.pairs.values[axis][code] for code in codes]
 
     def against(self, axis: str, base: object, *, per_flop: bool = False) -> list[tuple[object, MatchedPairs]]:
         """The pairs of every other value of a setting with `base`, the smallest value first."""

@@ -197,7 +197,7 @@ class Comparer:
         at[at == len(groups)] = 0
         paired = ~is_base & (groups[at] == group) if len(groups) else np.zeros(len(group), dtype=bool)
         found = self.compare(bases[at[paired]], position[paired], per_flop=per_flop) if paired.any() else None
-        if found is None:
+        if found is None or not len(found):
             return []
         codes = self.pairs.codes[axis].to_numpy()[found.other]
         order = np.argsort(codes, kind="stable")

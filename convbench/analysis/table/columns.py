@@ -256,7 +256,7 @@ def _setting(name: str) -> Column:
 
     def tuples(rows: Rows) -> list[Value]:
         found = [*map(read, rows.cases)]
-        known = {value: canonical(value) or None for value in set(found)}
+        known = {value: None if value is None else canonical(value) or None for value in set(found)}
         return [known[value] for value in found]
 
     if name == "threads":
@@ -332,7 +332,7 @@ COLUMNS: dict[str, Column] = {
     "images_per_second": _number(
         "images/s",
         "images per second at the floor",
-        lambda r: r.rates([case.problem.batch_size or 1 for case in r.cases]),
+        lambda r: r.rates([case.problem.images for case in r.cases]),
         "1/s",
     ),
     "attainable_s": _number(

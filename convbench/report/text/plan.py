@@ -27,6 +27,7 @@ def plan_text(
     most: int | None,
     workers: int,
     forecast_s: float | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """The plan as text; at most `most` cases are listed (None: all cases and rejections).
 
@@ -47,6 +48,8 @@ def plan_text(
         some = rejections[: None if most is None else MOST_REJECTIONS]
         shown = [f"  {flat(item.label)}: {flat(item.reason)}" for item in some]
         parts.append(f"{heading}\n{_listed(shown, len(rejections) - len(shown))}")
+    if notes:
+        parts.append("\n".join(f"note: {flat(note)}" for note in notes))
     return "\n\n".join(parts)
 
 
@@ -88,7 +91,9 @@ def _cost(cases: Sequence[Case], measure: Measure, forecast_s: float | None, wor
         time = f"time: about {about} at an assumed {assumed}, in {rounds}; after a run here it goes by that run"
     else:
         time = f"time: about {units.duration(forecast_s)}, in {rounds}, going by the last run on this machine"
+    size = units.size(schedule.samples_bytes(cases, measure))
+    kept = f"\nsamples: at most about {size} in the database" if measure.samples else ""
     return (
         f"{time}\nmemory: about {units.size(largest)} for the largest case, and {units.size(workers * worker_bytes)} "
-        f"for {units.plural(workers, 'worker process', 'worker processes')} at a time"
+        f"for {units.plural(workers, 'worker process', 'worker processes')} at a time{kept}"
     )

@@ -14,6 +14,7 @@ from ..spec import Spec
 from .draw import Draw
 from .elements import GATHERED, at_tap, compared, correlation, pairs_of, places_of
 from .integers import Data
+from .judge import of_no_image
 from .shapes import batched, index_text, widened
 from .tolerances import COARSER, EVERYWHERE, PRECISE, ROUNDOFF, least_scale, on_timed_data
 
@@ -36,6 +37,9 @@ class Accuracy(NamedTuple):
 def accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor]) -> Accuracy:
     """The largest errors on the data that is timed. Results that are not finite there are wrong."""
     spec = layer.spec
+    if spec.is_empty:
+        wrong = [of_no_image(name, result)[1] for name, result in results.items()]
+        return Accuracy(0.0, 0.0, "", True, [reason for reason in wrong if reason])
     cpu = {name: batched(spec, name, tensor) for name, tensor in random.items()}
     bias, g = cpu.get("bias"), cpu.get("g")
     data = Data(cpu["x"], cpu["weight"], bias, g, OPERATORS[spec.operator].reference(spec))

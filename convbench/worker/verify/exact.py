@@ -100,7 +100,7 @@ def _changed(layer: Layer, first: dict[str, Tensor], data: Data, method: str) ->
         after = again.get(name)
         if after is None or after.shape != before.shape:
             reasons.append(f"{name} has another shape or is missing in the next call")
-        elif after.data_ptr() == before.data_ptr():
+        elif before.numel() and after.data_ptr() == before.data_ptr():
             reused.append(name)
         elif method == "exact" and not torch.equal(before, after):
             at = (~(before == after)).nonzero()[0]
