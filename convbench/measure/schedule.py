@@ -26,6 +26,12 @@ SETTLED_BLOCKS = 5
 SETTLED_PROCESSES = 3
 
 
+#: A later process compares its results with the first process's check, in about this number of iterations. The second
+#: process always does so. The others do where it takes at most this share of a block, a twentieth of five blocks.
+COMPARED_ITERATIONS = 3
+COMPARED_SHARE = 0.25
+
+
 def block_seconds(measure: Measure) -> float:
     """The duration of one block in seconds: max_time divided by all processes and rounds, 25 ms at most."""
     return min(LONGEST_BLOCK_S, measure.max_time / (measure.processes * measure.rounds))
