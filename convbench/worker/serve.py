@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 import torch
 
-from . import allocator, cold, devices, host, memory, timer
+from . import allocator, cold, devices, held, host, memory, timer
 from .channel import Channel
 from .implementation import implementation
 from .layer import Layer, find_module
@@ -159,7 +159,8 @@ class Worker:
             raise devices.AbsentError(unsuitable)
         layer = Layer(spec, device)
         prepared = Prepared(layer, device)
-        answer: dict[str, Any] = {"status": "passed", "reason": None, "note": layer.note, "digest": request["digest"]}
+        answer: dict[str, Any] = {"status": "passed", "reason": None, "note": layer.note}
+        answer["digest"] = request.get("digest")
         if request["check"]:
             with layer.mode():
                 answer["first_call_s"] = layer.begun_s + timer.first_call(layer.first_step, prepared.queue)
@@ -175,17 +176,18 @@ class Worker:
                 answer.update(status="failed", reason=outcome.reason)
             elif outcome.imprecise is not None:
                 answer.update(status="imprecise", reason=outcome.imprecise)
-        elif request["again"]:
-            wrong = wrong_again(layer, request["digest"])
+        elif request.get("again"):
+            wrong = wrong_again(layer, answer["digest"])
             if wrong is not None:
                 answer.update(status="failed", reason=wrong)
-        if request["repeats"] and answer["status"] != "failed":
-            first = prepared.results if spec.data == "normal" else {}
+        if request.get("repeats") and answer["status"] != "failed":
+            first = prepared.results if spec.times_checked_data else {}
             prepared.repeats = Repeats(layer, is_exact=answer["digest"] is not None, first=first)
         layer.first_step = layer.step  # the first step held a separate graph
-        if spec.data != "normal":
+        if not spec.times_checked_data:
             prepared.normal = {name: tensor.detach().clone() for name, tensor in layer.operands.tensors().items()}
             layer.set_data()
+            answer["note"] = _notes(answer["note"], held.note(layer))
         if spec.cache == "cold":
             answer["note"] = _notes(answer["note"], prepared.go_cold(device))
         answer["timer"] = prepared.timer_name

@@ -40,11 +40,23 @@ class Spec(NamedTuple):
     cache: str = "hot"
     data: str = "normal"
     autocast: str = "none"
+    weights: str = "normal"
+    input_format: str = "same"
 
     @property
     def is_torchs(self) -> bool:
         """Whether the module is torch's; a module of the user is `package.module:Class`."""
         return ":" not in self.module
+
+    @property
+    def input_order(self) -> str:
+        """The memory format of the input; one with gaps has the layer's."""
+        return self.memory_format if self.input_format in ("same", "strided") else self.input_format
+
+    @property
+    def times_checked_data(self) -> bool:
+        """Whether the case is timed on the normal numbers on which it was checked."""
+        return self.data == "normal" and self.weights == "normal"
 
     @property
     def compute_dtype(self) -> str:

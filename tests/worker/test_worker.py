@@ -125,7 +125,8 @@ def test_the_row_says_when_a_gradient_goes_through_autograd(client: WorkerClient
     alone = client.prepare(1, case, check=False, seed=1, deadline_s=DEADLINE_S)
     assert alone.facts.note == "aten.convolution_backward alone"
     own = Case(problem=PROBLEM, direction=Direction.GRAD_INPUT, module="misbehaving:Chatty")
-    assert client.prepare(2, own, check=False, seed=1, deadline_s=DEADLINE_S).facts.note == "through autograd"
+    note = client.prepare(2, own, check=False, seed=1, deadline_s=DEADLINE_S).facts.note
+    assert note == "through autograd; the module's own weights were replaced by normal numbers"
 
 
 def test_what_a_layer_prints_does_not_enter_the_protocol(client: WorkerClient) -> None:
@@ -224,7 +225,8 @@ def test_a_run_finds_layers_that_are_wrong_in_one_call_of_ten() -> None:
     found = merge(rounds, [visit for visit in visits if visit.case_id == rounds.id])
     assert found is not None
     assert (found.status, found.reason) == (Status.PASSED, None)
-    assert found.facts.note == "results differ from call to call by rounding"
+    replaced = "the module's own weights were replaced by normal numbers"
+    assert found.facts.note == f"{replaced}; results differ from call to call by rounding"
 
 
 def test_a_worker_that_cannot_start_says_why() -> None:
