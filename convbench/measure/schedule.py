@@ -85,6 +85,10 @@ CACHE_BYTES = 64 * 2**20
 COPIES_PER_CACHE = 2
 
 
+#: Bytes of an integer of the check.
+INTEGER_BYTES = 1
+
+
 def memory_bytes(case: Case, cache_bytes: int = CACHE_BYTES) -> int:
     """The approximate memory of a prepared case in bytes: operands, results, and reordered copies of both.
 
@@ -92,6 +96,12 @@ def memory_bytes(case: Case, cache_bytes: int = CACHE_BYTES) -> int:
     """
     copies = COPIES_PER_CACHE * cache_bytes if case.cache is Cache.COLD else 0
     return copies + 2 * _elements_held(case.problem, case.direction is Direction.FORWARD) * DTYPES[case.dtype]
+
+
+def check_bytes(case: Case) -> int:
+    """The approximate memory of a case's check beside `memory_bytes`: copies of all operands, and integers for them."""
+    elements = _elements_held(case.problem, case.direction is Direction.FORWARD)
+    return elements * (DTYPES[case.dtype] + INTEGER_BYTES)
 
 
 @lru_cache(maxsize=65536)

@@ -71,7 +71,7 @@ class Layer:
             fan_in = math.prod(spec.weight_shape[1:])
             for parameter in (weight, bias):
                 if parameter is not None:
-                    parameter.copy_(torch.randn(parameter.shape, dtype=dtype, **random) / math.sqrt(fan_in))
+                    parameter.copy_(torch.randn(parameter.shape, dtype=dtype, **random).div_(math.sqrt(fan_in)))
         # Drawn contiguous and then converted, because torch draws nine times slower into channels_last.
         x = self._laid_out(torch.randn(spec.input_shape, dtype=dtype, **random))
         g = y = None

@@ -24,7 +24,7 @@ from .settings import Settings, precision
 from .spec import Spec
 from .verify.afterwards import still_right
 from .verify.repeated import VARIES, Repeats, wrong_again
-from .verify.verdict import verify
+from .verify.verdict import Outcome, verify
 
 NAN = math.nan
 
@@ -167,7 +167,7 @@ class Worker:
             ran = implementation(layer)
             answer.update(implementation=ran.name, reorder_share=ran.reorder_share)
             answer["precision"] = precision(device) if spec.compute_dtype == "float32" else None
-            outcome = verify(layer, implementation=ran.name, precision=answer["precision"])
+            outcome = _checked(layer, ran.name, answer["precision"])
             prepared.results = outcome.results
             answer["digest"] = outcome.digest
             answer["check"] = {name: getattr(outcome, name) for name in _CHECK_FIELDS}
@@ -301,6 +301,20 @@ def serve(channel: Channel) -> None:
         if request is None:
             return
         channel.send(worker.answer(request))
+
+
+def _checked(layer: Layer, implementation: str, precision: str | None) -> Outcome:
+    """The verdict on a layer that has run; says so where not the layer but its check runs out of memory."""
+    try:
+        return verify(layer, implementation=implementation, precision=precision)
+    except Exception as error:
+        status, reason = classify(error)
+        error.__traceback__ = None
+        if status != "out_of_memory":
+            raise
+    needed = sum(tensor.numel() * (tensor.element_size() + 1) for tensor in layer.operands.tensors().values())
+    beside = f"about {needed / 2**30:.2g} GiB beside the layer"
+    raise MemoryError(f"not the layer, which ran, but its check, which needs {beside}: {reason}")
 
 
 def _notes(*notes: str | None) -> str | None:
