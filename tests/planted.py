@@ -448,3 +448,55 @@ class CoarseAndShifted(ComputesIn):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.roll(1, -1))
+
+
+class WrongOnceInTen(torch.nn.Conv2d):
+    """One element is one too large in every tenth call, but for the first thirty."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y + self.error(y)
+
+    def error(self, like: Tensor) -> Tensor:
+        """What this call adds to a result."""
+        self.calls += 1
+        added = torch.zeros_like(like)
+        if self.calls > 30 and self.calls % 10 == 0:
+            added.view(-1)[3 * added.numel() // 7] = 1.0
+        return added
+
+
+class GradientWrongOnceInTen(_Gradients):
+    """The same of the gradient of the weight."""
+
+    calls = 0
+    error = WrongOnceInTen.error
+
+    def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
+        return [grads[0], grads[1] + self.error(grads[1]), *grads[2:]]
+
+
+class LosesATile(torch.nn.Conv2d):
+    """The first row is lost in every tenth call, but for the first thirty."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        y = super().forward(x).clone()
+        if self.calls > 30 and self.calls % 10 == 0:
+            y[..., :1, :] = 0
+        return y
+
+
+class RoundsDifferently(torch.nn.Conv2d):
+    """Right, and every second call rounds numbers with a fraction another way."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        y = super().forward(x)
+        return torch.where(y == y.round(), y, y * (1 + self.calls % 2 * 2**-22))

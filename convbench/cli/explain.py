@@ -51,6 +51,8 @@ def explain(
     deterministic: Annotated[str | None, _setting("true or false.")] = None,
     cudnn_benchmark: Annotated[str | None, _setting("true or false.")] = None,
     env: Annotated[str | None, _setting("Environment variables of the worker: {NAME: value, ...}.")] = None,
+    weights: Annotated[str | None, _setting("normal, given, zeros or denormal.")] = None,
+    input_format: Annotated[str | None, _setting("same, contiguous, channels_last or strided.")] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="The page. [default: reports/explain-<case id>.html]", show_default=False),

@@ -14,14 +14,14 @@ from convbench.model.result import NO_FACTS, Result, Run, Status, StopReason
 def refuse_base(base: Run, new: Run, cases: Sequence[Case], *, across_environments: bool) -> None:
     """Raise the error with which the comparison of `base` with `new` would end, if it is certain already.
 
-    `new` has no results yet; it is going to measure `cases`. What the machine's state decides is known only later.
+    `new` has no results yet; it is going to measure `cases`.
     """
     before = {result.case: result for result in base.results}
     if not any(case in before for case in cases):
         comparison.compare(base, replace(new, unmeasured=tuple(cases)))  # raises where no case is in common
     pairs = [(before[case], _to_come(case)) for case in cases if case in before]
     if not across_environments:
-        refuse(base, new, differences(base, new, pairs, None), momentary=False)
+        refuse(base, new, differences(base, new, pairs))
 
 
 def _to_come(case: Case) -> Result:

@@ -96,7 +96,8 @@ class Rounds:
         """The client in which the case is prepared, after preparing it if necessary; None if that ended the case."""
         state = visit.state
         pool, settings = state.pool, state.case.worker
-        check = not state.checked and visit.facts is None
+        again = state.compares(self._block_s) and not visit.beside
+        check = state.wants_check and visit.facts is None and not visit.beside
         try:
             client = pool.client(settings)
             if visit.client is client:
@@ -108,6 +109,9 @@ class Rounds:
                 seed=self._seed,
                 deadline_s=self._budget.deadline_s(self._timeout_s),
                 kernels=visit.kernels_alone,
+                digest=state.digest,
+                again=again,
+                repeats=not visit.beside and Status.FAILED not in (state.status, visit.status),
             )
         except WorkerError as error:
             self._end_case(visit, error)
@@ -118,13 +122,13 @@ class Rounds:
         if visit.facts is None:
             description = pool.description(settings)
             asked = settings.allocator is Allocator.STEADY and description.host.has_steady_allocator
-            notes = [
-                prepared.facts.note,
-                RETURNS_MEMORY if asked and not description.keeps_memory else None,
-                schedule.APART if state.apart else None,
-            ]
-            visit.facts = replace(prepared.facts, note="; ".join(filter(None, notes)) or None)
+            visit.facts = prepared.facts
+            visit.note(RETURNS_MEMORY if asked and not description.keeps_memory else None)
+            visit.note(schedule.APART if state.apart else None)
             visit.status, visit.reason = prepared.status, prepared.reason
+        elif visit.status is Status.PASSED:  # another worker of the same process
+            visit.status, visit.reason = prepared.status, prepared.reason
+        state.digest, state.compared = state.digest or prepared.digest, state.compared or again
         visit.client = client
         return client
 
@@ -184,6 +188,9 @@ class Rounds:
         if isinstance(timing, Refusal):
             visit.end(timing.status, timing.reason)
             return
+        if timing.wrong is not None:
+            visit.end(Status.FAILED, timing.wrong)
+        visit.note(timing.note)
         self._order += 1
         self.busy_s += timing.busy_s
         state.iteration_s = min(timing.minimum_s, math.inf if state.iteration_s is None else state.iteration_s)

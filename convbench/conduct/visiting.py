@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from convbench.engine.client import WorkerClient
 from convbench.engine.pool import WorkerPool
@@ -18,6 +18,7 @@ from convbench.model.result import (
     Status,
     StopReason,
     Visit,
+    joined_notes,
     pack_blocks,
     unpack_blocks,
 )
@@ -32,7 +33,9 @@ class CaseState:
     """The state of a case during a run; `pool` holds the clients of its workers.
 
     `cut_short` holds the incomplete visits of an interrupted run, by process. `minima` are (process index, block
-    minimum in seconds). `apart` means that the case is not interleaved with all others of its problem.
+    minimum in seconds). `apart` means that the case is not interleaved with all others of its problem. `digest` is the
+    checksum of its results on integers in an earlier process of this run. `compared` is whether a process has compared
+    its own results with it.
     """
 
     position: int
@@ -46,6 +49,8 @@ class CaseState:
     iteration_s: float | None = None
     status: Status = Status.PASSED
     checked: bool = False
+    digest: str | None = None
+    compared: bool = False
     settled: bool = False
 
     def blocks(self, process_index: int, measure: Measure) -> int:
@@ -60,6 +65,16 @@ class CaseState:
     def processes_left(self, measure: Measure, *, since: int) -> int:
         """The expected number of processes from `since` on that visit this case."""
         return sum(self.blocks(index, measure) > 0 for index in range(since, measure.processes))
+
+    @property
+    def wants_check(self) -> bool:
+        """Whether the next process checks in full: the first one, and one that has no digest to compare with."""
+        return not self.checked or (self.digest is None and self.status is Status.PASSED)
+
+    def compares(self, block_s: float) -> bool:
+        """Whether the next process compares its results with the digest: the second, and others where it is cheap."""
+        slow = schedule.COMPARED_ITERATIONS * (self.iteration_s or 0.0) > schedule.COMPARED_SHARE * block_s
+        return self.digest is not None and not (self.compared and slow)
 
     def remember(self, visit: Visit, measure: Measure) -> None:
         """Update the state from a visit; an incomplete one is kept in `cut_short`."""
@@ -125,6 +140,11 @@ class Visiting:
     def end(self, status: Status, reason: str | None) -> None:
         """End the visit: no more blocks are taken."""
         self.status, self.reason = status, reason
+
+    def note(self, text: str | None) -> None:
+        """Add a note to the facts of the case, once."""
+        if text and self.facts:
+            self.facts = replace(self.facts, note=joined_notes(self.facts.note, text))
 
     @property
     def over(self) -> bool:

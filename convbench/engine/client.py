@@ -63,22 +63,29 @@ class Description:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """The result of preparing a case. It is timed only if its status is passed, failed or imprecise."""
+    """The result of preparing a case. It is timed only if its status is passed, failed or imprecise.
+
+    `digest` is a checksum of its exact results on integers, with which other processes can compare theirs, or None.
+    """
 
     status: Status
+    digest: str | None = None
     reason: str | None = None
     facts: CaseFacts = field(default=NO_FACTS, metadata=inlined(CaseFacts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing(BlockFacts):
-    """One block as the worker measured it. `busy_s` is the time of warm-up and timed iterations, seconds.
+    """One block as the worker measured it. `busy_s` is the time of compared, warm-up and timed iterations, seconds.
 
-    `each_s` are the samples in their order, None where they were not asked for.
+    `each_s` are the samples in their order, None where they were not asked for. `wrong` is what is wrong where calls
+    differ from each other, or None. `note` is a fact about how they differ.
     """
 
     busy_s: float
-    each_s: tuple[float, ...] | None
+    each_s: tuple[float, ...] | None = None
+    wrong: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,16 +136,35 @@ class WorkerClient:
             )
 
     def prepare(
-        self, key: int, case: Case, *, check: bool, seed: int, deadline_s: float, kernels: bool = False
+        self,
+        key: int,
+        case: Case,
+        *,
+        check: bool,
+        seed: int,
+        deadline_s: float,
+        kernels: bool = False,
+        digest: str | None = None,
+        again: bool = False,
+        repeats: bool = True,
     ) -> Prepared:
         """Build the layer of a case under `key`; with `check`, verify its results and name its implementation.
 
-        With `kernels` only the kernels of its backward are timed under the key, without autograd.
+        With `kernels` only the kernels of its backward are timed under the key, without autograd. `digest` is that of
+        an earlier check; with `again`, results on integers are compared with it. With `repeats`, each block compares
+        calls.
         """
         asked = spec(case, seed) | ({"direction": KERNELS} if kernels else {})
-        return self._ask(
-            {"op": "prepare", "key": key, "check": check, "spec": asked}, deadline_s, partial(_read, Prepared)
-        )
+        message: Message = {
+            "op": "prepare",
+            "key": key,
+            "check": check,
+            "digest": digest,
+            "again": again,
+            "repeats": repeats,
+            "spec": asked,
+        }
+        return self._ask(message, deadline_s, partial(_read, Prepared))
 
     def verify(self, key: int, *, deadline_s: float) -> Refusal | None:
         """What is wrong where the layer under `key` no longer gives the results of its check, else None."""

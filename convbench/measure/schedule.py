@@ -12,8 +12,8 @@ from typing import TypeAlias, TypeVar
 from convbench.model.case import DTYPES, Allocator, Cache, Case, WorkerSettings
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import Measure
-from convbench.model.threshold import FEWEST_PROCESSES
 from convbench.model.samples import SAMPLE_BYTES
+from convbench.model.threshold import FEWEST_PROCESSES
 
 #: The longest block, seconds: many short blocks find a quiet moment, few long ones do not.
 LONGEST_BLOCK_S = 0.025
@@ -26,6 +26,12 @@ COMPANION_BLOCKS = 3
 #: 5 at most 0.5 %. Blocks of one process are not independent, and a comparison needs so many processes.
 SETTLED_BLOCKS = 5
 SETTLED_PROCESSES = FEWEST_PROCESSES
+
+
+#: A later process compares its results with the first process's check, in about this number of iterations. The second
+#: process always does so. The others do where it takes at most this share of a block, a twentieth of five blocks.
+COMPARED_ITERATIONS = 3
+COMPARED_SHARE = 0.25
 
 
 def block_seconds(measure: Measure) -> float:
@@ -91,6 +97,10 @@ CACHE_BYTES = 64 * 2**20
 COPIES_PER_CACHE = 2
 
 
+#: Bytes of an integer of the check.
+INTEGER_BYTES = 1
+
+
 def memory_bytes(case: Case, cache_bytes: int = CACHE_BYTES) -> int:
     """The approximate memory of a prepared case in bytes: operands, results, and reordered copies of both.
 
@@ -98,6 +108,12 @@ def memory_bytes(case: Case, cache_bytes: int = CACHE_BYTES) -> int:
     """
     copies = COPIES_PER_CACHE * cache_bytes if case.cache is Cache.COLD else 0
     return copies + 2 * _elements_held(case.problem, case.direction is Direction.FORWARD) * DTYPES[case.dtype]
+
+
+def check_bytes(case: Case) -> int:
+    """The approximate memory of a case's check beside `memory_bytes`: copies of all operands, and integers for them."""
+    elements = _elements_held(case.problem, case.direction is Direction.FORWARD)
+    return elements * (DTYPES[case.dtype] + INTEGER_BYTES)
 
 
 @lru_cache(maxsize=65536)

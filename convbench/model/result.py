@@ -252,10 +252,16 @@ def joined(parts: Sequence[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
     )
 
 
+def joined_notes(*notes: str | None) -> str | None:
+    """Notes in one line, each once; None where there are none."""
+    words = [word for note in notes if note for word in note.split("; ")]
+    return "; ".join(dict.fromkeys(words)) or None
+
+
 def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
     """The result of a case, or None where it has no visits.
 
-    The first visit that did not pass decides the status; the blocks of all visits are kept.
+    The first visit that did not pass decides the status; the blocks and the notes of all visits are kept.
     """
     ordered = sorted(visits, key=lambda visit: visit.process_index)
     if not ordered:
@@ -270,14 +276,16 @@ def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
         return joined([(visit.layout, getattr(visit, name)) for visit in ordered])
 
     reason = decisive.reason
-    if reason and decisive.process_index > 0 and decisive.status in UNMEASURED:
+    if reason and decisive.process_index > 0:
         reason = f"in process {decisive.process_index + 1}: {reason}"
+    facts = {each.name: first(each.name) for each in fields(CaseFacts)}
+    facts["note"] = joined_notes(*(visit.facts.note for visit in ordered))
     return Result(
         case=case,
         status=decisive.status,
         reason=reason,
         stop_reason=StopReason.STATUS if decisive.status in UNMEASURED else last.stop_reason,
-        facts=CaseFacts(**{each.name: first(each.name) for each in fields(CaseFacts)}),
+        facts=CaseFacts(**facts),
         **{name: packed(name) for name in PACKED},
     )
 

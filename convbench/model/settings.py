@@ -49,11 +49,29 @@ class Cache(StrEnum):
 
 
 class Data(StrEnum):
-    """What the input and the upstream gradient hold while a layer is timed; weights stay normal."""
+    """What the input and the upstream gradient hold while a layer is timed."""
 
     NORMAL = "normal"
     ZEROS = "zeros"
     DENORMAL = "denormal"
+
+
+class Weights(StrEnum):
+    """What weight and bias hold while a layer is timed; `given` is what the module's constructor put there."""
+
+    NORMAL = "normal"
+    GIVEN = "given"
+    ZEROS = "zeros"
+    DENORMAL = "denormal"
+
+
+class InputFormat(StrEnum):
+    """How the input lies in memory; `same` is the memory format, `strided` a window of a tensor twice as wide."""
+
+    SAME = "same"
+    CONTIGUOUS = "contiguous"
+    CHANNELS_LAST = "channels_last"
+    STRIDED = "strided"
 
 
 class Autocast(StrEnum):
@@ -290,6 +308,11 @@ OF_CASE: dict[str, Setting] = {
         heading="cudnn.benchmark", about="cuDNN tries its algorithms first"),
     "env": Setting(kind=Kind(variables=True), default=(), execution=True, choice=True, phrase="env {}", label="{}",
         process=True, sent=Sent.VARIABLES, heading="variables", about="environment variables of the worker"),
+    "weights": Setting(kind=Kind(words=tuple(Weights)), default=Weights.NORMAL, execution=True, usual=Weights.NORMAL,
+        phrase="weights={}", label="{}-weights", heading="weights", about="what weight and bias hold"),
+    "input_format": Setting(kind=Kind(words=tuple(InputFormat)), default=InputFormat.SAME, execution=True,
+        usual=InputFormat.SAME, choice=True, phrase="input_format={}", label="{}-input",
+        heading="input format", about="how the input lies in memory, where not as memory_format says"),
 }
 # fmt: on
 #: Every setting by its name in YAML.

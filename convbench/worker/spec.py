@@ -42,6 +42,8 @@ class Spec(NamedTuple):
     data: str = "normal"
     autocast: str = "none"
     pads_itself: bool = False
+    weights: str = "normal"
+    input_format: str = "same"
 
     @property
     def is_torchs(self) -> bool:
@@ -52,6 +54,16 @@ class Spec(NamedTuple):
     def is_empty(self) -> bool:
         """Whether the batch has no image."""
         return self.batch_size == 0
+
+    @property
+    def input_order(self) -> str:
+        """The memory format of the input; one with gaps has the layer's."""
+        return self.memory_format if self.input_format in ("same", "strided") else self.input_format
+
+    @property
+    def times_checked_data(self) -> bool:
+        """Whether the case is timed on the normal numbers on which it was checked."""
+        return self.data == "normal" and self.weights == "normal"
 
     @property
     def compute_dtype(self) -> str:

@@ -53,6 +53,21 @@ class Timing(NamedTuple):
     each_s: list[float]
 
 
+class Warm(NamedTuple):
+    """Untimed iterations that ran before a block's warm-up: their number, their seconds, and those of the fastest."""
+
+    iterations: int
+    seconds: float
+    fastest_s: float
+
+    def after(self, seconds: float) -> Warm:
+        """With one more iteration of so many seconds."""
+        return Warm(self.iterations + 1, self.seconds + seconds, min(self.fastest_s, seconds))
+
+
+NOT_WARM = Warm(0, 0.0, float("inf"))
+
+
 class Queue(Protocol):
     """The device's queue of work (see devices.Stream)."""
 
@@ -93,14 +108,18 @@ def steady_clock(step: Step, queue: Queue) -> None:
             return
 
 
-def warm_up(step: Step, queue: Queue | None, seconds: float = WARMUP_S) -> float:
-    """Run untimed iterations for `seconds`, at least `WARMUP_ITERATIONS`.
+def warm_up(step: Step, queue: Queue | None, seconds: float = WARMUP_S, warm: Warm = NOT_WARM) -> float:
+    """Run untimed iterations for `seconds`, at least `WARMUP_ITERATIONS`; those before, in `warm`, count.
+
+    At least one runs, unless all of those before took longer than `WARMUP_ONCE_S`.
 
     Returns the seconds of the fastest one, the first estimate of an iteration. Another one may have been interrupted.
     With its longer time samples would have too few iterations for the clock's resolution.
     """
+    done, spent_before, fastest = warm
+    if done and fastest > WARMUP_ONCE_S:
+        return fastest
     begin = perf_counter_ns()
-    done, fastest = 0, float("inf")
     while True:
         before = perf_counter_ns()
         step()
@@ -108,7 +127,7 @@ def warm_up(step: Step, queue: Queue | None, seconds: float = WARMUP_S) -> float
             queue.synchronize()
         now = perf_counter_ns()
         done += 1
-        last, spent = (now - before) * 1e-9, (now - begin) * 1e-9
+        last, spent = (now - before) * 1e-9, spent_before + (now - begin) * 1e-9
         fastest = min(fastest, last)
         if last > WARMUP_ONCE_S or (done >= WARMUP_ITERATIONS and spent >= seconds):
             return max(fastest, 1e-9)
@@ -121,15 +140,16 @@ def time_block(
     between: Callable[[], None] | None = None,
     *,
     warmup_s: float = WARMUP_S,
+    warm: Warm = NOT_WARM,
 ) -> Timing:
-    """Warm up, then time iterations for `seconds`, at least one sample.
+    """Warm up, then time iterations for `seconds`, at least one sample. Iterations in `warm` count as warm-up.
 
     `between` is queued before each iteration and not timed; it needs a queue.
     """
     collecting = gc.isenabled()
     gc.disable()
     try:
-        estimate = warm_up(step, queue, warmup_s)
+        estimate = warm_up(step, queue, warmup_s, warm)
         if queue is None:
             return _time_on_cpu(step, seconds, estimate)
         if between:

@@ -10,7 +10,16 @@ from itertools import combinations
 from typing import Any
 
 from convbench import units
-from convbench.model.case import DTYPES, PROBLEM_SETTINGS, TORCH_MODULE, Case, MemoryFormat, canonical, setting
+from convbench.model.case import (
+    DTYPES,
+    PROBLEM_SETTINGS,
+    TORCH_MODULE,
+    Case,
+    InputFormat,
+    MemoryFormat,
+    canonical,
+    setting,
+)
 from convbench.model.problem import PRODUCTS, Direction, PaddingMode, PaddingWord, Problem
 
 WIDTH = 100  # columns of the text, so that it fits a terminal and a page of print
@@ -234,6 +243,7 @@ def _candidates(case: Case) -> Iterator[tuple[str, object]]:
         ("batch_size", 1),
         ("module_output_size", None),
         ("memory_format", MemoryFormat.CONTIGUOUS),
+        ("input_format", InputFormat.SAME),
         ("groups", min(divisors, key=lambda d: (abs(d - p.groups), d))),
         ("in_channels", _nearest_multiple(p.in_channels, p.groups)),
         ("out_channels", _nearest_multiple(p.out_channels, p.groups)),

@@ -11,6 +11,7 @@ from ..spec import Spec
 from .draw import Draw
 from .elements import Compared, Correlated, GradWeight, checksum_weights, part_of
 from .integers import Data
+from .parts import pieces
 from .shapes import batched, index_text, result_shapes, unlike, widened
 from .tolerances import NORMWISE
 
@@ -122,11 +123,12 @@ def _far(name: str, compared: Compared, spec: Spec) -> str | None:
 
 def _first_fraction(result: Tensor) -> Tensor | None:
     """The index of the first element that is not an integer (NaN included), or None."""
-    wide = widened(result)
-    rounded = wide.round()
-    if torch.equal(rounded, wide):
-        return None
-    return (rounded != wide).nonzero()[0]
+    for begin, part in pieces(result):
+        wide = widened(part)
+        rounded = wide.round()
+        if not torch.equal(rounded, wide):
+            return (rounded != wide).nonzero()[0] + torch.tensor(begin)
+    return None
 
 
 def number_text(value: float) -> str:

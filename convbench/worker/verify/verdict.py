@@ -23,6 +23,7 @@ class Outcome(NamedTuple):
     where the layer was not compared (accuracy.py). `elements` is the number of elements compared individually.
     `results` are the results on the layer's random data, empty where the layer is wrong. `imprecise` is why a correct
     layer has less precision than requested, or None. `note` is an unusual fact that is not an error, or None.
+    `digest` is a checksum of the results on integers where these are exact, or None.
     """
 
     output_shape: tuple[int, ...] | None
@@ -33,6 +34,7 @@ class Outcome(NamedTuple):
     results: dict[str, Tensor]
     imprecise: str | None = None
     note: str | None = None
+    digest: str | None = None
 
 
 def verify(layer: Layer, *, implementation: str | None = None, precision: str | None = None) -> Outcome:
@@ -80,7 +82,7 @@ def verify(layer: Layer, *, implementation: str | None = None, precision: str | 
         return wrong._replace(reason="; ".join(found.reasons))
     why = None if imprecise is None else "; ".join([imprecise, *exact.reasons])
     max_error = found.max_error if exact.elements else None
-    return wrong._replace(max_error=max_error, reason=None, results=results, imprecise=why)
+    return wrong._replace(max_error=max_error, reason=None, results=results, imprecise=why, digest=exact.digest)
 
 
 _EMPTY = "the batch is empty: the check compares shapes, and gradients of weight and bias with zero"

@@ -73,7 +73,7 @@ const SPEAK_AFTER_MS = 500;
 const SPEAK_PLAYING_MS = 4000;
 
 /**
- * Show the explanation in `host`. `execution` is {direction, dtype}, with autocast and memory_format where they are not
+ * Show the explanation in `host`. `execution` is {direction, dtype}, with autocast, memory_format and input_format where they are not
  * default. `measured` has nearest(problem) -> {label, href, same, differs} or null; without a run it is null. `text` is
  * a reader's setting as passed to `onChange`; the empty text is the problem itself.
  *

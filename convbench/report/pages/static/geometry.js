@@ -206,8 +206,8 @@ function tooLarge(problem) {
 }
 
 /** Why the execution's settings do not fit the problem, which is valid; null where they fit. */
-export function unsuitable(problem, { memory_format: format = "contiguous" } = {}) {
-  if (format !== "channels_last" || problem.batch_size !== null) return null;
+export function unsuitable(problem, { memory_format: format, input_format: input } = {}) {
+  if (![format, input].includes("channels_last") || problem.batch_size !== null) return null;
   return "channels_last needs a batch: an unbatched image has 3 dimensions, the format 4";
 }
 
