@@ -199,6 +199,7 @@ def _variables(found: dict[str, tuple[int, Node]], where: str, mistakes: Mistake
 
 
 _LISTS = "lists of values belong under axes"
+_TIES = "one setting alone can be tied to another: out_channels: in_channels"
 _TRUTHS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
@@ -215,7 +216,7 @@ def _hint(kind: Kind, node: Node) -> str | None:
         return "remove the quotes"
     if kind.least is not None and re.fullmatch("0[0-9]+", value):
         return "remove the leading zero"
-    return did_you_mean(value, kind.words)
+    return did_you_mean(value, kind.words) or (_TIES if value in SETTINGS and kind.least is not None else None)
 
 
 #: Keys of ratios, where users may have given a percentage.
