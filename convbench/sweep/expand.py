@@ -21,7 +21,6 @@ from convbench.sweep.document import (
 )
 from convbench.sweep.parse import KINDS, Listed, Sweep, Value, Values, read_value
 
-
 #: Stands between the labels of equal entries of `cases`.
 BOTH = " + "
 

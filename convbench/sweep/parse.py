@@ -552,6 +552,14 @@ def _too_many(points: int) -> str:
     return f"expected at most {units.count(MOST_POINTS)} points, got {units.count(points)}"
 
 
+def of_run(run: Run) -> Sweep | None:
+    """The sweep of a stored run; None where another version of convbench wrote it and this one cannot read it."""
+    try:
+        return parse(run.source, f"the sweep of run {run.id}")
+    except SweepError:
+        return None
+
+
 def thresholds(run: Run) -> Thresholds:
     """The thresholds of a change in a run's sweep.
 
