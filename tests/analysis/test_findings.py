@@ -208,8 +208,8 @@ def test_small_effects_are_not_told() -> None:
 def test_an_effect_that_is_no_rule_is_told_as_one_that_is_mixed() -> None:
     divided = in_pairs(range(8, 12), lambda c: (1e-3, 2e-3 if c % 2 else 0.4e-3), dtype="float16")
     assert effects(*divided) == [
-        "float16 is faster than float32 in 2 of 4 matched cases (2.50x, at in_channels=8 or 10), slower in 2 (2.00x, at "
-        "in_channels=9 or 11)"
+        "float16 is faster than float32 in 2 of 4 matched cases (2.50x, at in_channels=8 or 10), slower in 2 (2.00x, "
+        "at in_channels=9 or 11)"
     ]
     rare = in_pairs(range(8, 18), lambda c: (1e-3, 0.5e-3 if c < 10 else 1e-3), dtype="bfloat16")
     [found] = of_kind(findings(run(*rare)), FindingKind.EFFECT)

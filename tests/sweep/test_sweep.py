@@ -351,7 +351,7 @@ cases:
 
 
 def test_what_the_axes_give_twice_is_one_layer_and_what_cases_list_twice_is_two() -> None:
-    axes = "axes: {in_channels: 4, out_channels: 8, input_size: 16, kernel_size: [1, 3], padding: [0, half], dtype: float32}\n"
+    axes = "axes: {in_channels: 4, out_channels: 8, input_size: 16, kernel_size: [1, 3], padding: [0, half]}\n"
     assert plan(axes).merged == 1
     assert [c.count for c in plan(axes).cases] == [1, 1, 1]
     twice = plan(axes + "cases: [{label: a, count: 3}, {label: b}, {label: a}]").cases

@@ -19,6 +19,7 @@ from convbench.analysis.findings.finding import listed, setting_text, value_text
 from convbench.analysis.findings.pairs import (
     Comparer,
     Floats,
+    Integers,
     Mask,
     Matched,
     MatchedPairs,
@@ -70,6 +71,7 @@ class Evidence:
     pairs: Matched
     comparer: Comparer
     ids: np.ndarray  # of the ranked cases
+    places: Integers  # of the ranked cases in `table`
 
     @cached_property
     def bound(self) -> Floats:
@@ -163,6 +165,7 @@ def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:
         pairs=pairs,
         comparer=comparer,
         ids=pairs.table["case_id"].to_numpy(dtype=object),
+        places=sound[pairs.positions],
     )
 
 
