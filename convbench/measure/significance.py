@@ -8,10 +8,6 @@ import numpy as np
 
 from convbench.measure.estimate import Floats, Integers
 
-#: Processes a side from which on one case alone can be judged. With n a side from one distribution, all of one side
-#: exceed all of the other in 2 of (2n choose n) comparisons: 2.9 % for 4, 10 % for 3, 33 % for 2.
-FEWEST_PROCESSES = 4
-
 
 def p_values(base: Floats, new: Floats, processes: Integers, factor: Floats) -> Floats:
     """The p-value of each case against "its time changed by a factor of `factor` or less", from its process floors.

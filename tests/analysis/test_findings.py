@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import layer
 
+from convbench import sweep as sweeps
 from convbench.analysis.findings.effects import EXECUTION, WORK
 from convbench.analysis.findings.evidence import Evidence, evidence
 from convbench.analysis.findings.findings import Finding, FindingKind, Trust, Weight, findings, noise_sentence, trust
@@ -222,6 +223,100 @@ def test_an_effect_that_is_no_rule_is_told_as_one_that_is_mixed() -> None:
     assert effects(*once) == [], "one of ten may be an accident"
     few = [replace(result, blocks=blocks_of_processes(result, 3)) for result in rare]
     assert effects(*few) == [], "two of ten may be an accident where three processes timed them"
+
+
+def swept(text: str, seconds_per_flop: Callable[[Case], float], *, processes: int = 5) -> Run:
+    """The run of a sweep, whose cases take so long for each operation."""
+    sweep = sweeps.parse.parse(text, "sweep.yaml")
+    results = [
+        timed(case, case.flops * seconds_per_flop(case), processes=processes) for case in sweeps.cases(sweep).cases
+    ]
+    return replace(run(*results), source=text)
+
+
+DEPTHWISE = """
+axes:
+  in_channels: [32, 64, 128, 256]
+  out_channels: in_channels
+  groups: depthwise
+  kernel_size: [3, 5, 7]
+  padding: half
+  input_size: 28
+"""
+
+
+def test_words_are_compared_as_written() -> None:
+    def cost(case: Case) -> float:
+        return 1e-10 * (32 / case.problem.in_channels) * (3 / case.problem.kernel_size[0])
+
+    told = sentences(findings(swept(DEPTHWISE, cost)), Weight.WORK)
+    assert told == [
+        "in_channels=256 is 8.00x faster per FLOP than in_channels=32 in 3 of 3 matched cases; out_channels and groups "
+        "follow",
+        "kernel_size=7x7 is 2.33x faster per FLOP than kernel_size=3x3 in 4 of 4 matched cases; padding follows",
+    ]
+    rows = ", ".join(f"{{in_channels: {c}, out_channels: {c}}}" for c in (32, 64, 128, 256))
+    numbers = "axes: {groups: depthwise, kernel_size: [3, 5, 7], padding: half, input_size: 28}\n"
+    assert sentences(findings(swept(f"{numbers}cases: [{rows}]", cost)), Weight.WORK) == told, "tied, though unsaid"
+
+
+def test_a_value_that_is_written_as_a_number_and_as_a_word_is_compared_as_both() -> None:
+    text = (
+        "axes: {in_channels: 16, out_channels: 16, kernel_size: [1, 3, 5], padding: [0, half], groups: [1, depthwise], "
+        "input_size: 28}"
+    )
+    made = swept(text, lambda case: 1e-10 / case.problem.kernel_size[0])
+    all_known = known(made)
+    pairs = all_known.pairs
+
+    def compared(axis: str, base: object) -> set[tuple[object, object, str, str]]:
+        return {
+            (base, value, *(str(pairs.table["padding"].iloc[side]) for side in sides))
+            for value, both in all_known.against(axis, base)
+            for sides in zip(both.base, both.other, strict=True)
+        }
+
+    assert compared("kernel_size", "1x1") == {
+        ("1x1", "3x3", "0x0", "0x0"),
+        ("1x1", "3x3", "0x0", "1x1"),
+        ("1x1", "5x5", "0x0", "0x0"),
+        ("1x1", "5x5", "0x0", "2x2"),
+    }
+    assert compared("padding", "0x0") == {("0x0", "half", "0x0", "1x1"), ("0x0", "half", "0x0", "2x2")}
+    assert [value for value, _ in all_known.against("groups", 1)] == ["depthwise"]
+    [(_, both)] = all_known.against("groups", 1)
+    assert len(both) == 5, "each pair once, though 1x1 with padding 0 is written in two ways"
+    numbers = swept(text.replace("half", "1"), lambda _: 1e-10)
+    assert {value for value, _ in known(numbers).against("padding", "0x0")} == {"1x1"}
+
+
+def test_channels_that_are_listed_are_not_taken_for_tied_ones() -> None:
+    text = "axes: {in_channels: [16, 32], out_channels: [16, 32], kernel_size: 3, input_size: 28}"
+    [(value, both)] = known(swept(text, lambda _: 1e-10)).against("in_channels", 16)
+    assert (value, len(both)) == (32, 2)
+
+
+def test_noise_of_few_processes_is_at_least_what_the_probe_shows() -> None:
+    def told(ratio: float, processes: int) -> list[str]:
+        results = []
+        for case, floor_s in ((layer(), 1e-3), (layer(dtype="float16"), ratio * 1e-3)):
+            blocks = synthetic.blocks_of(timed(case, floor_s, processes=processes))
+            slow = [replace(b, compute_probe_s=324e-6 * (1.0 if b.round_index == 0 else 1.8)) for b in blocks]
+            results.append(replace(timed(case, floor_s), blocks=((LAYOUT, pack_blocks(slow)),)))
+        return effects(*results)
+
+    assert (told(1.7, 3), len(told(1.9, 3)), len(told(1.7, 4))) == ([], 1, 1)
+
+
+def test_few_layers_of_many_prove_nothing_in_few_processes() -> None:
+    def slow_ones(processes: int, *kinds: FindingKind) -> int:
+        results = in_pairs(range(3, 13), lambda c: (1e-3, 5e-3 if c == 3 else 1e-3), dtype="bfloat16")
+        back = [timed(layer(c, direction=Direction.BACKWARD), 5e-3 if c == 3 else 2e-3) for c in range(3, 13)]
+        cut = [replace(result, blocks=blocks_of_processes(result, processes)) for result in (*results, *back)]
+        return len(of_kind(findings(run(*cut)), *kinds))
+
+    for kind in (FindingKind.FALLBACK, FindingKind.DIRECTION):
+        assert (slow_ones(3, kind), slow_ones(4, kind)) == (0, 1)
 
 
 def test_wrong_layers_are_never_ranked() -> None:
@@ -666,27 +761,49 @@ def test_layers_far_from_the_roof_are_told_with_what_ran() -> None:
     assert "can do, 3 of them with A and 2 with B; the lowest" in found.sentence
 
 
+def with_system(case: Case, *seconds: float, page_faults: float = 1800.0, probe: float = 1.0) -> Result:
+    """A case of 1 ms, in whose first process three blocks with the system's allocator took so long."""
+    own = timed(case, 1e-3)
+    blocks = [replace(b, compute_probe_s=324e-6 * (probe if b.round_index else 1)) for b in synthetic.blocks_of(own)]
+    taken = [b for b in blocks if b.process_index == 0]
+    system = [replace(b, minimum_s=s, page_faults=page_faults) for b, s in zip(taken, seconds, strict=False)]
+    return replace(own, blocks=((LAYOUT, pack_blocks(blocks)),), system_blocks=((LAYOUT, pack_blocks(system)),))
+
+
+def allocator(*results: Result) -> list[str]:
+    return [finding.sentence for finding in of_kind(findings(run(*results)), FindingKind.ALLOCATOR)]
+
+
 def test_the_systems_allocator_is_told_by_what_it_costs() -> None:
-    own = timed(layer(16), 1e-3)
-    taken = [b for b in synthetic.blocks_of(own) if b.process_index == 0]
-    system = [replace(b, minimum_s=1.5e-3, page_faults=1800.0) for b in taken]
-    dear = replace(own, system_blocks=((LAYOUT, pack_blocks(system[:3])),))
-    same = replace(
-        timed(layer(32), 1e-3), system_blocks=((LAYOUT, pack_blocks(replace(b, minimum_s=1e-3) for b in system[:3])),)
-    )
+    dear = with_system(layer(16), 1.5e-3, 1.6e-3, 1.7e-3)
+    same = with_system(layer(32), 1e-3, 1e-3, 1e-3)
     [found] = of_kind(findings(run(dear, same)), FindingKind.ALLOCATOR)
     assert found.sentence == (
         f"the system's memory allocator costs 50 % in 1 of 2 cases, with 1,800 page faults a call: {dear.case.label}"
     )
     assert (found.cases, found.exceptions) == ((dear.case.id,), ())
-    less = replace(
-        timed(layer(32), 1e-3), system_blocks=((LAYOUT, pack_blocks(replace(b, minimum_s=1.3e-3) for b in system[:3])),)
-    )
-    [found] = of_kind(findings(run(dear, less)), FindingKind.ALLOCATOR)
-    assert found.sentence == (
-        "the system's memory allocator costs more than 10 % in 2 of 2 cases, 40 % in the median of them, at most 50 %, "
-        f"with 1,800 page faults a call: {dear.case.label}"
-    )
+    assert allocator(dear, with_system(layer(32), 1.3e-3, 1.3e-3, 1.3e-3)) == [
+        "the system's memory allocator costs 30 % to 50 % in 2 of 2 cases, the most with 1,800 page faults a call: "
+        f"{dear.case.label}"
+    ]
+    many = [with_system(layer(c), *([1e-3 * (1 + c / 100)] * 3)) for c in range(20, 28)]
+    [told] = allocator(*many)
+    assert "costs 23 % in the median and 20 % to 27 % in 8 of 8 cases, the most with" in told
+
+
+def test_the_allocator_is_not_blamed_for_noise_nor_for_more_than_page_faults_can_cost() -> None:
+    assert len(allocator(with_system(layer(16), 1.459e-3, 1.5e-3, 1.6e-3, page_faults=460.0))) == 1, "1 us each"
+    assert allocator(with_system(layer(16), 1.461e-3, 1.5e-3, 1.6e-3, page_faults=460.0)) == []
+    assert allocator(with_system(layer(16), 15.75e-3, 16e-3, 17e-3, page_faults=1800.0)) == [], "1,475 %, 180 % at most"
+    assert allocator(with_system(layer(16), 1.5e-3, 1.6e-3, 1.7e-3, probe=1.6)) == [], "the probe took 60 % longer"
+    own = with_system(layer(16), 1.5e-3, 1.6e-3, 1.7e-3)
+    slow = [replace(b, minimum_s=1.55e-3) if b.round_index == 1 else b for b in synthetic.blocks_of(own)]
+    assert allocator(replace(own, blocks=((LAYOUT, pack_blocks(slow)),))) == [], "an own block took as long"
+
+
+def test_a_sweep_over_allocators_tells_their_effect_alone() -> None:
+    dear, other = with_system(layer(16), 1.5e-3, 1.6e-3, 1.7e-3), timed(layer(16, allocator=Allocator.SYSTEM), 1.005e-3)
+    assert (len(allocator(dear)), allocator(dear, other)) == (1, [])
 
 
 def test_one_pass_whose_lowest_blocks_disagree_proves_nothing() -> None:

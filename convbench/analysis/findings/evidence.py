@@ -70,6 +70,7 @@ class Evidence:
     table: pd.DataFrame
     pairs: Matched
     comparer: Comparer
+    order: Integers  # the row of each case of `table` among `rows`
     ids: np.ndarray  # of the ranked cases
     places: Integers  # of the ranked cases in `table`
 
@@ -164,6 +165,7 @@ def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:
         table=ordered,
         pairs=pairs,
         comparer=comparer,
+        order=order,
         ids=pairs.table["case_id"].to_numpy(dtype=object),
         places=sound[pairs.positions],
     )

@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from convbench.measure.estimate import BlockTable
-from convbench.measure.significance import FEWEST_PROCESSES
 from convbench.model.case import SETTINGS
+from convbench.model.threshold import FEWEST_PROCESSES
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -221,7 +221,8 @@ class Comparer:
                 ratio *= flops[base] / flops[other]
             noise = np.fmax(common, np.fmax(spread[base], spread[other]))
             noise = with_least_noise(noise, processes, np.fmax(probe[base], probe[other]))
-        known = np.isfinite(ratio) & (ratio > 0)
+        # A case that is written in two ways is no pair with itself.
+        known = np.isfinite(ratio) & (ratio > 0) & (self.rows[base] != self.rows[other])
         return MatchedPairs(base=base, other=other, ratio=ratio, noise=noise, processes=processes).only(known)
 
     def distinct(self, axis: str, pairs: MatchedPairs) -> MatchedPairs:
