@@ -119,11 +119,11 @@ def _effect_of(
     ordered = [(below, words[0]), (above, words[1])]
     ordered.sort(key=lambda part: -int(part[0].sum()))
     (most, word), (fewer, contrary) = ordered
-    sentence = f"{names[0]} is {_told(evidence, axis, names[1], pairs, (most, fewer), (word, contrary))}"
+    sentence = f"{names[0]} is {_comparison(evidence, axis, names[1], pairs, (most, fewer), (word, contrary))}"
     return _effect(evidence, axis, sentence, pairs, most, fewer)
 
 
-def _told(
+def _comparison(
     evidence: Evidence, axis: str, base: str, pairs: MatchedPairs, masks: tuple[Mask, Mask], words: tuple[str, str]
 ) -> str:
     """`1.20x to 3.10x faster than float32 in 5 of 6 matched cases (the largest in n1 c8 ...)`.
@@ -269,7 +269,7 @@ def too_many_threads(evidence: Evidence) -> list[Finding]:
                 fewer_text = f"threads={value_text(fewer)}"
                 sentence = (
                     f"threads={value_text(more)} is too many: "
-                    f"{_told(evidence, 'threads', fewer_text, pairs, masks, ('slower', 'faster'))}"
+                    f"{_comparison(evidence, 'threads', fewer_text, pairs, masks, ('slower', 'faster'))}"
                 )
                 found.append(_effect(evidence, "threads", sentence, pairs, *masks))
     return found

@@ -90,8 +90,8 @@ def allocator(evidence: Evidence) -> list[Finding]:
 def _is_proven(evidence: Evidence, tried: pd.DataFrame) -> Mask:
     """Whether three blocks of one process a side prove the measured cost of each tried case.
 
-    It must exceed what one process leaves open (`with_least_noise`), and every block with the system's allocator must
-    be slower than every own block of the same rounds. Page faults must be able to cost so much: more is noise.
+    It must exceed what one process leaves open (`with_least_noise`). Every block with the system's allocator must be
+    slower than every own block of the same rounds. Page faults must be able to cost so much: more is noise.
     """
     beside, rows = evidence.rows.beside_system, evidence.order[tried.index.to_numpy()]
     system, own, highest = (of[rows] for of in (beside.floor_s, beside.own_s, beside.own_highest_s))

@@ -25,7 +25,7 @@ MOST_WAYS = 3
 #: Layers without a time that a sentence names at most.
 MOST_MISSING = 3
 
-#: The part of a network's time that may be noise is told from here on.
+#: The part of a network's time that may be noise is reported from here on.
 MUCH_DOUBT = 0.1
 
 #: The settings whose combinations are reported one by one.

@@ -155,8 +155,8 @@ class Matched:
     """Cases that can be compared, and numbers for the values of their settings.
 
     `table` has the ranked cases in the frame's order. A case that the sweep writes in two ways, once with a word and
-    once with its number, has a row for each way. `codes` has the same rows and a column per setting, with the position
-    of its value as written in `values`, where an absent value is None. Row i of the table is row `positions[i]` of the
+    once with its number, has a row for each way. `codes` has the same rows and a column per setting. It holds the
+    position of the value as written in `values`, where an absent value is None. Row i of the table is row `positions[i]` of the
     frame.
     """
 

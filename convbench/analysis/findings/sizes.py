@@ -11,7 +11,7 @@ from convbench.analysis.findings.evidence import Evidence
 from convbench.analysis.findings.finding import line
 from convbench.analysis.findings.pairs import Floats, Mask, MatchedPairs
 
-#: A median is told of this many pairs or more. The range of fewer says as much, and hides nothing.
+#: The median of this many pairs or more is reported. The range of fewer says as much, and hides nothing.
 MEDIAN_LEAST = 8
 
 
@@ -40,7 +40,7 @@ class Sizes:
 
     @property
     def has_median(self) -> bool:
-        """Whether the median is told, because the ratios are many and differ."""
+        """Whether the median is reported: of many ratios that differ."""
         return self.varies and len(self.ratios) >= MEDIAN_LEAST
 
     @property

@@ -21,7 +21,7 @@ from convbench.sweep import Sweep, of_run
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """The run's sweep as its file says it. Without a readable file, words are told by the cases alone."""
+    """The run's sweep as its file says it. Without a readable file, words follow from the cases alone."""
 
     sweep: Sweep | None
 
