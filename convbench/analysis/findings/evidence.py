@@ -27,7 +27,7 @@ from convbench.analysis.findings.pairs import (
     matched,
     with_least_noise,
 )
-from convbench.analysis.findings.written import Written, written
+from convbench.analysis.findings.written import Written
 from convbench.analysis.table.columns import Rows
 from convbench.model.following import FOLLOWING
 from convbench.model.result import Run, Status
@@ -155,7 +155,7 @@ def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:
     order = np.lexsort((table["case_id"].to_numpy(dtype=str), table["label"].to_numpy(dtype=str), work))
     ordered = table[list(dict.fromkeys((*_READ, *SETTINGS)))].iloc[order].reset_index(drop=True)
     sound = np.flatnonzero(~_waiting(run, ordered))
-    how = written(run)
+    how = Written(run=run)
     pairs = matched(ordered.iloc[sound], how.as_written([rows.cases[place] for place in order[sound]]))
     comparer = Comparer(pairs=pairs, rounds=RoundMinima(rows.blocks), rows=order[sound[pairs.positions]])
     return Evidence(

@@ -156,8 +156,8 @@ class Matched:
 
     `table` has the ranked cases in the frame's order. A case that the sweep writes in two ways, once with a word and
     once with its number, has a row for each way. `codes` has the same rows and a column per setting. It holds the
-    position of the value as written in `values`, where an absent value is None. Row i of the table is row `positions[i]` of the
-    frame.
+    position of the value as written in `values`, where an absent value is None. Row i of the table is row
+    `positions[i]` of the frame.
     """
 
     table: pd.DataFrame

@@ -23,7 +23,12 @@ from convbench.sweep import Sweep, of_run
 class Written:
     """The run's sweep as its file says it. Without a readable file, words follow from the cases alone."""
 
-    sweep: Sweep | None
+    run: Run
+
+    @cached_property
+    def sweep(self) -> Sweep | None:
+        """The sweep in the file, which is read when it is first needed."""
+        return of_run(self.run)
 
     @cached_property
     def crossed(self) -> tuple[str, ...]:
@@ -85,8 +90,3 @@ class Written:
         """Which cases have a value that the file writes as a number; all that have no word."""
         numbers = self.values(name)
         return np.array([setting(case, name) in numbers for case in cases]) | ~follows
-
-
-def written(run: Run) -> Written:
-    """How the run's sweep writes its settings."""
-    return Written(sweep=of_run(run))
