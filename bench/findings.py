@@ -4,8 +4,8 @@
     python bench/findings.py --db runs.db ID [ID ...]
 
 Each row is RUNS (100) runs of so many processes with five blocks each. No time here was measured: the noise is drawn.
-A quiet machine slows half of the blocks by 30 % in the mean, a busy one 85 % of them by 60 %, and a loaded one all of
-them by 100 %. Each process adds a share of its own to each case, with a standard deviation of 1 %, 8 % or 30 %. `any`
+A quiet machine slows half of the blocks by 30 % in the mean, and a busy one 85 % of them by 60 %. A loaded one slows
+all of them by 100 %. Each process adds a share of its own to each case, with a standard deviation of 1 %, 8 % or 30 %. `any`
 counts runs with a finding where nothing differs. `found` counts runs in which the planted difference is found, `wrong`
 those with a wrong one. The rules are used as they are, and with one process as enough (`fewest` 1).
 
