@@ -101,7 +101,7 @@ def test_sums_are_of_floors_also_where_noise_hides_the_difference() -> None:
     ]
     [found] = best(*results)
     assert found.sentence == (
-        "another memory_format for some layers makes the whole sweep 1.33x faster than contiguous for all: 6.00 ms "
+        "choosing memory_format layer by layer makes the whole sweep 1.33x faster than contiguous for all: 6.00 ms "
         "instead of 8.00 ms. Another setting is better in 1 of 2 layers, channels_last is the best in 1; in 1 layer "
         "noise or missing times hide which is the best. One setting for all, channels_last, differs within noise"
     )
@@ -124,7 +124,7 @@ def test_no_setting_is_named_while_a_faster_one_is_unjudged() -> None:
     judged, noisy = told(two), told(raised(two, 4.0))
     assert "better in 2 of 2 layers, threads=2 is the best in 1. One setting for all, threads=4, is 2.00x fas" in judged
     assert noisy == (
-        "another threads for some layers makes the whole sweep 2.00x faster than threads=1 for all: 4.00 ms instead of "
+        "choosing threads layer by layer makes the whole sweep 2.00x faster than threads=1 for all: 4.00 ms instead of "
         "8.00 ms. Another setting is better in 2 of 2 layers, threads=4 is the best in 1; in 1 layer noise or missing "
         "times hide which is the best. Noise hides which one setting is the best for all"
     )
@@ -140,7 +140,7 @@ def test_a_setting_that_was_not_reached_is_a_rival() -> None:
     cut = replace(synthetic.empty_run(), results=tuple(results), unmeasured=(layer(16, dtype="float16"),))
     [found] = [finding for finding in findings(cut) if finding.kind is FindingKind.BEST]
     assert found.sentence == (
-        "another dtype for some layers makes the whole sweep 2.00x faster than float32 for all: 2.00 ms instead of "
+        "choosing dtype layer by layer makes the whole sweep 2.00x faster than float32 for all: 2.00 ms instead of "
         "4.00 ms. Another setting is better in 1 of 1 layer; in 1 layer noise or missing times hide which is the best"
     )
 

@@ -146,7 +146,7 @@ def _gain(evidence: Evidence, choices: tuple[str, ...], found: _Options) -> list
     counted = ", with each layer as often as it occurs" if (table["count"].to_numpy() != 1).any() else ""
     several = len(evidence.pairs.values["direction"]) > 1
     layers = f"layer{'s' if len(better) > 1 else ''}{' (each direction by itself)' if several else ''}"
-    which = f"another {listed(choices)} for some layers" if hidden else f"the best {listed(choices)} for each layer"
+    which = f"choosing {listed(choices)} layer by layer" if hidden else f"the best {listed(choices)} for each layer"
     known = [name(row) for row in found.chosen[better & ~found.hidden]]
     sentence = (
         f"{which} makes the whole sweep {units.ratio(size)} faster than {usual} for all: {units.seconds(best_s)} "
