@@ -5,9 +5,9 @@
 
 Each row is RUNS (100) runs of so many processes with five blocks each. No time here was measured: the noise is drawn.
 A quiet machine slows half of the blocks by 30 % in the mean, and a busy one 85 % of them by 60 %. A loaded one slows
-all of them by 100 %. Each process adds a share of its own to each case, with a standard deviation of 1 %, 8 % or 30 %. `any`
-counts runs with a finding where nothing differs. `found` counts runs in which the planted difference is found, `wrong`
-those with a wrong one. The rules are used as they are, and with one process as enough (`fewest` 1).
+all of them by 100 %. Each process adds a share of its own to each case, with a standard deviation of 1 %, 8 % or 30 %.
+`any` counts runs with a finding where nothing differs. `found` counts runs in which the planted difference is found,
+`wrong` those with a wrong one. The rules are used as they are, and with one process as enough (`fewest` 1).
 
 With --db, the runs of one sweep in a database are cut to their first 2, 3, 4 and 5 processes. A cliff of a cut run is
 false if the lowest floors of all runs together show less than 80 % of the least cliff.
