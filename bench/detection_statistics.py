@@ -16,13 +16,11 @@ from table import show_table
 TRIALS = {"same": 21, "planted": 6, "ab": 4, "identical": 4}
 #: By how much a third of the cases is slower.
 SLOWER = {"planted": 0.10, "ab": 0.05}
-#: The targets. `compare` must find cases with u (their noise, a factor) up to the first, which this share of cases has.
-#: Then the shares that `compare` and `ab` must find in the caches and beyond L2, and of intervals that hold 1.0.
-QUIET, QUIET_SHARE = 1.04, 0.60
+#: The targets: shares that `compare` and `ab` must find in the caches and beyond L2, and of intervals that hold 1.0.
 FOUND, FOUND_BEYOND = 0.95, 0.90
 HELD = 0.95
-#: The threshold, which 10 % exceeds; by default layers beyond L2 have 12 %. Then the largest u that is judged.
-THRESHOLD, JUDGED = 0.05, 1.09
+#: The threshold, which 10 % exceeds; by default layers beyond L2 have 12 %.
+THRESHOLD = 0.05
 CONFIDENCE = 0.95
 
 Row = dict[str, Any]
@@ -65,13 +63,9 @@ def inconclusive(case: Row) -> bool:
     return case["verdict"] == "inconclusive"
 
 
-def quiet(case: Row) -> bool:
-    return case["noise"] <= QUIET
-
-
 def moved(case: Row) -> bool:
     """Whether the case by itself is slower than threshold and noise allow, whatever all moved by."""
-    return case["noise"] <= JUDGED and case["ratio"] > max(1 + THRESHOLD, case["noise"])
+    return case["ratio"] > max(1 + THRESHOLD, case["noise"])
 
 
 def moved_either_way(case: Row) -> bool:
@@ -126,21 +120,11 @@ def lines_of_same(rows: Sequence[Row]) -> list[Line]:
 
 
 def lines_of_planted(rows: Sequence[Row]) -> list[Line]:
-    planted = cases_of(rows, "at_5", planted=True)
-    heard, loud = [c for c in planted if quiet(c)], [c for c in planted if not quiet(c)]
-    near, far = parted(heard)
-    others = cases_of(rows, "at_5", planted=False)
-    far_by_default = parted([c for c in cases_of(rows, "default", planted=True) if quiet(c)])[1]
+    planted, others = (cases_of(rows, "at_5", planted=which) for which in (True, False))
     return [
-        line(f"cases with u at most {QUIET}", cases_of(rows, "at_5"), quiet, QUIET_SHARE),
-        line(f"10 % slower, u at most {QUIET}, found by a threshold of 5 %", heard, slower, FOUND),
-        line("... in the caches", near, slower),
-        line("... beyond L2", far, slower),
-        line("... by the plain ratios, whatever all moved by", heard, moved),
-        line("... beyond L2, by the default threshold of 12 %", far_by_default, slower),
-        line("10 % slower, u larger: inconclusive", loud, inconclusive),
-        line("... found", loud, slower),
-        line("... called unchanged", loud, lambda case: case["verdict"] == "unchanged", few=True),
+        line("10 % slower, found by a threshold of 5 %", planted, slower, FOUND),
+        line("... inconclusive", planted, inconclusive, few=True),
+        line("... called unchanged", planted, lambda case: case["verdict"] == "unchanged", few=True),
         line("not planted, flagged: not confirmed here", others, flagged, few=True),
         line("... by the plain ratios, whatever all moved by", others, moved_either_way, few=True),
         line("runs called another machine", rows, lambda row: row["at_5"]["is_machine"], few=True),

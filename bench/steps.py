@@ -15,7 +15,7 @@ import sys
 import numpy as np
 
 from convbench.analysis.history import steps
-from convbench.model.threshold import BEYOND_L2, THRESHOLD
+from convbench.model.threshold import BEYOND_L2
 
 
 def drifting(
@@ -56,7 +56,7 @@ def main() -> None:
     many = int(sys.argv[1]) if len(sys.argv) > 1 else 500
     print("layers     runs  noise  corr.    step  at  found  other steps")
     for name, threshold, noises, sizes in (
-        ("in L2", THRESHOLD, (0.01, 0.02, 0.03), (0.10,)),
+        ("in L2", steps.SMALLEST, (0.01, 0.02, 0.03), (0.10,)),
         ("beyond L2", BEYOND_L2, (0.02, 0.036, 0.05), (0.20,)),
     ):
         for deviation in noises:

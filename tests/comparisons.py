@@ -34,7 +34,6 @@ def comparison(*judgments: Judgment, verdict: Verdict = REGRESSED, **about: obje
         groups=(),
         verdict=verdict,
         moved=0.0,
-        is_machine=False,
         longer=1.0,
     )
     return replace(made, **about)
@@ -44,7 +43,7 @@ MIXED = comparison(
     judgment(0, UNCHANGED),
     judgment(1, IMPROVED, 0.5),
     judgment(2, NOT_JUDGED, reason="only in BASE"),
-    judgment(3, INCONCLUSIVE, 1.2, reason="half of a side's processes are 20.0 % or more over its floor: use ab"),
+    judgment(3, INCONCLUSIVE, 1.2, reason="a change of up to 20.0 % would not be seen: use ab"),
     judgment(4, REGRESSED, 1.1),
     judgment(5, NOT_JUDGED, new_status=Status.CRASHED, reason="crashed in NEW: signal 11"),
     judgment(6, REGRESSED, 1.4, causes=(Difference(what="implementation", base="brg", new="ref"),)),

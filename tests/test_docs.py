@@ -239,7 +239,7 @@ def test_the_readme_against_torch_utils_benchmark() -> None:
 def test_bounds_of_what_a_comparison_finds() -> None:
     detection = loaded("detection_statistics")
     rows = table_with(MEASUREMENT, "part | what | found")
-    assert len(rows) == 32
+    assert len(rows) == 26
     for _, what, found, bound, target in rows:
         count, of = map(int, re.findall(r"\d+", found)[:2])
         few, some = f"at most {detection.at_most(count, of):.2%}", f"at least {detection.at_least(count, of):.1%}"

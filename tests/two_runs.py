@@ -86,7 +86,7 @@ def many(count: int) -> RunComparison:
     one = np.frombuffer(synthetic.result(cases[0]).blocks[0][1], dtype="<f4").reshape(-1, len(BLOCK_LAYOUTS[LAYOUT]))
     whole = np.tile(one, (5, 1))
     names = BLOCK_LAYOUTS[LAYOUT]
-    times = [names.index(name) for name in ("minimum_s", "median_s", "compute_probe_s", "start_s")]
+    times = [names.index(name) for name in ("minimum_s", "median_s", "start_s")]
     whole[:, names.index("process_index")] = np.repeat(np.arange(5), len(one))
     chance = np.random.default_rng(1)
     sides = []

@@ -10,6 +10,7 @@ import typer
 
 from convbench.cli.output import say, show
 from convbench.errors import RequestError
+from convbench.model.threshold import FEWEST_PROCESSES
 from convbench.store.files import write_bytes
 from convbench.units import line
 
@@ -26,7 +27,7 @@ def ci_init(
     config: Annotated[
         list[str] | None,
         typer.Option(
-            "--config", metavar="CONFIG", help="A sweep to measure; may be repeated. [default: configs/quick.yaml]"
+            "--config", metavar="CONFIG", help="A sweep to measure; may be repeated. [default: configs/sweep.yaml]"
         ),
     ] = None,
     install: Annotated[
@@ -53,7 +54,7 @@ def ci_init(
         raise RequestError("expected exactly one of --github and --gitlab", hint="give the CI that the workflow is for")
     service = Service.GITHUB if github else Service.GITLAB
     path = Path(PLACES[service]) if output is None else output
-    configs = [_checked(each) for each in config or ["configs/quick.yaml"]]
+    configs = [_checked(each) for each in config or ["configs/sweep.yaml"]]
     if path.exists() and not force:
         raise RequestError(f"{path} exists already", hint="--force overwrites it, -o FILE writes another file")
     text = workflow(
@@ -81,7 +82,12 @@ def _checked(config: str) -> str:
             f"--config {config!r}: expected a path below the root of the repository, with letters, digits and ._/+=-",
             hint="move or rename the sweep file",
         )
-    sweep.load(path)  # reports mistakes now instead of in the first pull request
+    processes = sweep.load(path).measure.processes  # reports mistakes now instead of in the first pull request
+    if processes < FEWEST_PROCESSES:
+        raise RequestError(
+            f"{config}: measure.processes is {processes}, and a change needs {FEWEST_PROCESSES}",
+            hint=f"measure: {{processes: {FEWEST_PROCESSES}}} or more, or another sweep",
+        )
     return path.as_posix()
 
 

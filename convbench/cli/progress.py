@@ -94,7 +94,8 @@ class RunProgress:
         done = progress.visits_done - self._first_done
         if done < 1:
             return ""
-        left_s = (now - self._began) / done * (progress.visits_planned - progress.visits_done)
+        expected_s = (now - self._began) / done * (progress.visits_planned - progress.visits_done)
+        left_s = min(expected_s, progress.most_left_s)
         return f"{units.duration(left_s)} left"
 
     def _make_bar(self) -> None:

@@ -52,15 +52,14 @@ def confirmed(
 
     `launcher` starts workers under the setup of `base`, if it still exists. The confirmation's results replace those of
     the suspected cases. Raises NotComparableError for runs whose environments differ, unless `across_environments`.
-    Differences of the machine's momentary state are accepted if nothing is suspected, or both sides are measured again.
     """
     found = stored.compare(base, new, thresholds)
     if not across_environments:
-        refuse(base, new, found.differences, momentary=False)
+        refuse(base, new, found.differences)
     compared = RunComparison(comparison=found, base=base, new=new)
     suspected = confirmation.suspects(found)
     if not suspected:
-        return replace(compared, comparison=confirmation.without_moments(found))
+        return compared
     controls = [judgment for judgment in found.judgments if judgment.verdict is Verdict.UNCHANGED]
     drawn = random.Random(sweep.seed).sample(range(len(controls)), min(len(suspected), len(controls)))
     controls = [controls[place] for place in sorted(drawn)]
@@ -77,12 +76,9 @@ def confirmed(
                     *(confirmation.control_threshold(judgment) for judgment in controls),
                 ]
                 again = confirm(sweep, cases, (side, here), control=control, threshold=limits, listener=listener)
-                merged = _merged(compared, again, notes=(_beside(side),))
-                return replace(merged, comparison=confirmation.without_moments(merged.comparison))
+                return _merged(compared, again, notes=(_beside(side),))
             except RequestError as error:
                 obstacle = error.message
-    if not across_environments:
-        refuse(base, new, found.differences)
     again = _once_more(sweep, compared, cases, thresholds, engine=engine, control=control, listener=listener)
     return _merged(compared, again, notes=(f"base not measured again: {obstacle}",))
 

@@ -6,6 +6,7 @@ This module does not use databases or reports: `Hooks` receives visits and progr
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TypeAlias
 
+from convbench.conduct.budget import Budget
 from convbench.conduct.references import ReferenceRounds
 from convbench.conduct.rounds import Rounds, RoundsPosition
 from convbench.conduct.visiting import CaseState, Visiting
@@ -39,7 +41,8 @@ class Progress:
     `stage` names the current stage. It is in process (or pair) `process_index` of `processes`, which has visited
     `process_done` of `process_cases`. `visits_planned` of the whole run shrinks as cases settle. `visits_done` counts
     an unfinished cohort in fractions by blocks. `busy_s` is seconds in blocks and their warm-up, `start_s` seconds
-    waiting for workers to start. `is_waiting` means that results wait on this disk because the server does not answer.
+    waiting for workers to start. `most_left_s` is what is left of the budget in seconds. `is_waiting` means that
+    results wait on this disk because the server does not answer.
     """
 
     process_index: int
@@ -54,6 +57,7 @@ class Progress:
     unmeasured: int
     busy_s: float
     start_s: float
+    most_left_s: float = math.inf
     stage: str = "process"
     is_waiting: bool = False
 
@@ -77,7 +81,8 @@ class Processes:
     `memory_limit` bounds the layers of a cohort, in bytes. `most_workers` bounds the workers alive at once.
     `cache_bytes` is the last-level cache. With `has_steady_allocator` the first process also measures with the system's
     allocator. `records` are the lowest times of the reference layers in earlier runs. `clock()` gives the start times
-    of blocks, in seconds.
+    of blocks, in seconds. Where the `budget` is spent, no further case is visited, and cases without a visit are
+    skipped.
     """
 
     def __init__(
@@ -95,8 +100,10 @@ class Processes:
         history: Iterable[Visit] = (),
         records: Mapping[ReferenceKey, tuple[float, ...]] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        budget: Budget | None = None,
     ) -> None:
         self._measure = measure
+        self._budget = budget or Budget()
         self._pool = pool
         self._has_steady_allocator = has_steady_allocator
         self._hooks = hooks
@@ -112,6 +119,7 @@ class Processes:
             timeout_s=measure.timeout,
             clock=clock,
             references=self._references,
+            budget=self._budget,
         )
         self._first_batches, self._later_batches = (
             schedule.grouped(
@@ -131,6 +139,7 @@ class Processes:
         self._process_index = 0
         self._visits_done = 0
         self._under_way = 0.0
+        self._check_s = 0.0
         self._process_cases = 0
         self._process_done = 0
         by_id = {state.id: state for state in self._states}
@@ -149,7 +158,7 @@ class Processes:
             for process_index in range(self._measure.processes):
                 self._process_index = process_index
                 wanting = [state for state in self._states if state.blocks(process_index, self._measure)]
-                if not wanting:
+                if not wanting or self._budget.is_spent():
                     continue
                 self._process_cases, self._process_done = len(wanting), 0
                 workers_by_roof = self._roof_workers(wanting)
@@ -158,7 +167,7 @@ class Processes:
                 for cohorts in self._first_batches if process_index == 0 else self._later_batches:
                     positions = [position for cohort in cohorts for position in cohort.positions]
                     due = [state for i in positions if (state := self._states[i]).blocks(process_index, self._measure)]
-                    if not due:
+                    if not due or (self._budget.is_spent() and began is not None):
                         continue
                     workers = dict.fromkeys(worker for state in due for worker in self._workers(state.case))
                     self._pool.keep(workers)
@@ -170,6 +179,8 @@ class Processes:
                         began, before = time.monotonic() - self._pool.start_s, self._first_state(workers)
                     roofs += self._measure_roofs({key: of for key, of in workers_by_roof.items() if of[0] in workers})
                     for cohort in cohorts:
+                        if self._budget.is_spent():
+                            break
                         self._visit([self._states[position] for position in cohort.positions], cohort.index)
                 after = self._pool.host_state(deadline_s=self._measure.timeout)
                 self._pool.close()
@@ -189,8 +200,19 @@ class Processes:
                 finished = process_index
         finally:
             self._pool.close()
+        self._skip_unreached()
         if finished is not None:
             self._hooks.process_finished(finished)
+
+    def _skip_unreached(self) -> None:
+        """Store a skipped visit of each case that the budget left no time for."""
+        if not self._budget.is_spent():
+            return
+        unreached = [Visiting(state=state) for state in self._states if not (state.done or state.cut_short)]
+        for visit in unreached:
+            visit.end(Status.SKIPPED, self._budget.reason)
+        self._process_index = 0
+        self._store(unreached)
 
     def _first_state(self, workers: Collection[WorkerSettings]) -> HostState:
         """The state of the machine after a worker has started; a worker that does not start ends its cases later."""
@@ -228,8 +250,9 @@ class Processes:
             for state in states
             if state.blocks(self._process_index, self._measure)
         ]
+        self._share_out(len(visiting))
         try:
-            self._measure_together(visiting, cohort)
+            visiting = self._measure_together(visiting, cohort)
             if len(visiting) > 1:
                 for index, visit in enumerate(visiting):
                     if visit.status is Status.OUT_OF_MEMORY:
@@ -243,10 +266,27 @@ class Processes:
             raise
         self._store(visiting)
 
-    def _measure_together(self, visiting: Sequence[Visiting], cohort: int) -> None:
-        for visit in visiting:
+    def _share_out(self, cases: int) -> None:
+        """Give the next `cases` their part of the budget, and keep what later processes need to start."""
+        starts = self._measure.processes - self._process_index - 1
+        kept_s = starts * self._pool.start_s / (self._process_index + 1)
+        self._budget.share(cases / max(cases, self._visits_left), kept_s=kept_s)
+
+    def _measure_together(self, wanted: Sequence[Visiting], cohort: int) -> list[Visiting]:
+        """Measure the visits that the budget leaves time for, and return them."""
+        visiting: list[Visiting] = []
+        spent_s = longest_s = 0.0
+        for visit in wanted:
+            # First blocks and a second check take about as long as preparing; the next case may be the largest.
+            if self._budget.is_spent(spent_s + 2 * longest_s):
+                break
+            began = self._budget.now()
             self._rounds.ready(visit)
+            took_s = self._budget.now() - began
+            spent_s, longest_s = spent_s + took_s, max(longest_s, took_s)
+            visiting.append(visit)
             self._report_progress()
+        self._check_s = spent_s if self._process_index == 0 else 0.0
         # Companions are measured in the same rounds as their case, so that they see the same conditions.
         both = [*visiting, *(beside for visit in visiting for beside in self._companions(visit))]
 
@@ -259,9 +299,11 @@ class Processes:
         self._rounds.take(both, place, rounds=self._measure.rounds, due=self._due, progressed=progressed)
         if self._process_index == 0:
             for visit in visiting:
-                self._rounds.take_peak_memory(visit)
+                if not self._budget.is_share_spent(self._check_s):
+                    self._rounds.take_peak_memory(visit)
             self._rounds.verify(visiting)
         self._pool.release(deadline_s=self._measure.timeout)
+        return visiting
 
     def _workers(self, case: Case) -> tuple[WorkerSettings, ...]:
         """The workers that a case needs in this process."""
@@ -294,7 +336,10 @@ class Processes:
         if visit.beside and (visit.beside.over or round_index >= schedule.COMPANION_BLOCKS):
             return False
         main = visit.beside or visit
-        return not visit.over and round_index < main.state.blocks(self._process_index, self._measure)
+        if visit.over or round_index >= main.state.blocks(self._process_index, self._measure):
+            return False
+        is_first = self._process_index == 0 and round_index == 0 and not visit.beside
+        return is_first or not self._budget.is_share_spent(self._check_s + (main.state.iteration_s or 0.0))
 
     def _store(self, visiting: Sequence[Visiting], *, complete: bool = True) -> None:
         """Store the visits and update the states of their cases."""
@@ -352,6 +397,7 @@ class Processes:
                 unmeasured=sum(self._ended[status] for status in UNMEASURED),
                 busy_s=self._rounds.busy_s + self._references.busy_s,
                 start_s=self._pool.start_s,
+                most_left_s=self._budget.left_s,
             )
         )
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from convbench.conduct.budget import Budget
 from convbench.conduct.references import ReferenceRounds
 from convbench.conduct.visiting import TIMED, Visiting
 from convbench.engine.client import Refusal, WorkerClient
@@ -35,7 +36,8 @@ class Rounds:
     """Takes blocks. `busy_s` is the sum of seconds in blocks and their warm-up. The caller empties `twin_ratios`.
 
     A block lasts `block_s` seconds; a worker has `timeout_s` seconds for each request. `clock()` gives the start times
-    of blocks. Each round begins with the `references`, if they are given.
+    of blocks. Each round begins with the `references`, if they are given. A worker that has not answered when the
+    `budget` is spent is ended, and its case is skipped.
     """
 
     def __init__(
@@ -46,10 +48,12 @@ class Rounds:
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
         references: ReferenceRounds | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._seed = seed
         self._block_s = block_s
         self._timeout_s = timeout_s
+        self._budget = budget or Budget()
         self._clock = clock
         self._references = references
         self._order = 0
@@ -98,7 +102,7 @@ class Rounds:
                 state.case,
                 check=check,
                 seed=self._seed,
-                deadline_s=self._timeout_s,
+                deadline_s=self._budget.deadline_s(self._timeout_s),
                 kernels=visit.kernels_alone,
             )
         except WorkerError as error:
@@ -168,7 +172,7 @@ class Rounds:
             self._last_client = client
         state, start_s = visit.state, self._clock()
         try:
-            timing = client.block(visit.key, self._block_s, deadline_s=self._timeout_s)
+            timing = client.block(visit.key, self._block_s, deadline_s=self._budget.deadline_s(self._timeout_s))
         except WorkerError as error:
             self._end_case(visit, error)
             return
@@ -191,7 +195,10 @@ class Rounds:
 
     def _end_case(self, visit: Visiting, error: WorkerError) -> None:
         """End a case whose worker failed in it. The next use of the client starts another worker."""
-        if isinstance(error, WorkerTimedOutError):
+        if isinstance(error, WorkerTimedOutError) and self._budget.is_spent():
+            if not (visit.blocks or visit.state.done):
+                visit.end(Status.SKIPPED, self._budget.reason)
+        elif isinstance(error, WorkerTimedOutError):
             visit.end(Status.TIMED_OUT, error.message)
         elif error.signal == SIGKILL:
             visit.end(Status.OUT_OF_MEMORY, f"{error.message}: the system was probably out of memory")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from convbench.conduct.budget import Budget
 from convbench.conduct.described import Capacity, environment_of, plainest
 from convbench.conduct.processes import Hooks, Processes, Progress
 from convbench.engine.git_state import checkout
@@ -60,6 +61,7 @@ def run(
     RequestError if that run is `base_id`, the base of a later comparison. The user's modules are imported once before
     anything is stored. On KeyboardInterrupt it keeps the results, marks the run as interrupted and raises again.
     """
+    budget = Budget(sweep.measure.budget)
     pool = WorkerPool(engine, timeout_s=sweep.measure.timeout)
     try:
         settings = plainest(plan.cases)
@@ -80,6 +82,7 @@ def run(
                 pool,
                 environment,
                 capacity,
+                budget=budget,
                 store=store,
                 listener=listener,
                 fresh=fresh,
@@ -96,6 +99,7 @@ def _measure(
     environment: Environment,
     capacity: Capacity,
     *,
+    budget: Budget,
     store: Record,
     listener: Listener,
     fresh: bool,
@@ -126,6 +130,7 @@ def _measure(
         history=history,
         records=known,
         clock=lambda: time.monotonic() - zero,
+        budget=budget,
     )
     try:
         listener.begun(begun)

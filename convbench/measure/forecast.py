@@ -1,8 +1,8 @@
-"""Estimates how long a sweep takes: an upper limit for an unknown machine, a forecast from a stored run. Pure.
+"""Estimates how long a sweep takes: by an assumed speed for an unknown machine, or from a stored run. Pure.
 
 The forecast adds up the schedule's time for each case: blocks, their warm-up, preparing and checking. It takes
 iteration times from the stored run. It scales the sum by the ratio of the stored run's duration to the same sum for
-that run. The upper limit also converts a budget to `max_time`.
+that run. Without a stored run, layers are assumed to run at `ASSUMED_FLOPS_PER_S`.
 """
 
 from __future__ import annotations
@@ -47,40 +47,55 @@ WARMUP_S = 3e-3
 WARMUP_ONCE_S = 10e-3
 #: Seconds to start a worker and import torch on an unknown machine.
 WORKER_START_S = 3.0
-#: Factor of the upper limit for a slow machine.
+#: Factor for a slow machine.
 MARGIN = 1.25
+#: The assumed speed of a layer on an unknown machine: on a CPU for each thread, elsewhere for the device. Layers of
+#: ResNet-50 reached 20 to 60 GFLOP/s on one thread of a shared server, small and grouped ones less.
+ASSUMED_FLOPS_PER_S = 2e10
+ASSUMED_ELSEWHERE = 2e12
 #: The shortest block that a budget may lead to, seconds: 100 samples of 10 us.
 SHORTEST_BLOCK_S = 1e-3
 
 
-def upper_limit_s(cases: Sequence[Case], measure: Measure) -> float:
-    """The upper limit of the cases' duration on an unknown machine, seconds.
+def assumed_s(cases: Sequence[Case], measure: Measure) -> float:
+    """The seconds that the cases take on an unknown machine, at an assumed speed of their layers."""
+    return _unknown_s(cases, measure, [case.flops / _assumed_flops_per_s(case) for case in cases])
 
-    An iteration longer than max_time / 2 may exceed it, because such a case still gets two blocks.
-    """
+
+def _assumed_flops_per_s(case: Case) -> float:
+    return ASSUMED_FLOPS_PER_S * (case.threads or 1) if case.device == "cpu" else ASSUMED_ELSEWHERE
+
+
+def _unknown_s(cases: Sequence[Case], measure: Measure, iterations_s: Iterable[float]) -> float:
+    """The seconds that the cases take on an unknown machine if all are measured to the end."""
     workers = _workers(cases)
-    once = _case_s(0.0, measure, companions=MOST_COMPANIONS)
-    counted = len(cases) * once + _cold_s(cases, measure) + measure.processes * workers * FIRST_LAYER_S
+    once = sum(_case_s(iteration_s, measure, companions=MOST_COMPANIONS) for iteration_s in iterations_s)
+    counted = once + _cold_s(cases, measure) + measure.processes * workers * FIRST_LAYER_S
     return MARGIN * counted + measure.processes * workers * WORKER_START_S
 
 
-def within_budget(cases: Sequence[Case], measure: Measure) -> Measure:
-    """The measure with `max_time` lowered so that the upper limit is within the budget, if there is one.
+def _least_s(cases: Sequence[Case], measure: Measure) -> float:
+    """The same where an iteration takes no time."""
+    return _unknown_s(cases, measure, [0.0] * len(cases))
 
-    Raises RequestError with the smallest sufficient budget.
+
+def within_budget(cases: Sequence[Case], measure: Measure) -> Measure:
+    """The measure with `max_time` lowered so that layers of short iterations stay within the budget, if there is one.
+
+    For the others the run shares out what is left (conduct/budget.py). Raises RequestError with the smallest budget.
     """
     if measure.budget is None:
         return measure
     blocks = measure.processes * measure.rounds
     least = replace(measure, max_time=blocks * SHORTEST_BLOCK_S)
-    # Seconds of the limit per second of max_time: blocks of the case and of its companions.
+    # Seconds of the run per second of max_time: blocks of the case and of its companions.
     slope = MARGIN * len(cases) * (1 + MOST_COMPANIONS * min(schedule.COMPANION_BLOCKS, blocks) / blocks)
-    share = least.max_time + (measure.budget - upper_limit_s(cases, least)) / slope
+    share = least.max_time + (measure.budget - _least_s(cases, least)) / slope
     if share < least.max_time:
         raise RequestError(
             f"a budget of {units.duration(measure.budget)} is too short for {units.plural(len(cases), 'case')} in"
             f" {units.plural(measure.processes, 'process', 'processes')}:"
-            f" they take {math.ceil(upper_limit_s(cases, least))} s",
+            f" they take {math.ceil(_least_s(cases, least))} s",
             hint="raise measure.budget, or lower measure.processes or measure.rounds",
         )
     return replace(measure, max_time=min(measure.max_time, share))

@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar
 from convbench.model.case import DTYPES, Allocator, Cache, Case, WorkerSettings
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import Measure
+from convbench.model.threshold import FEWEST_PROCESSES
 
 #: The longest block, seconds: many short blocks find a quiet moment, few long ones do not.
 LONGEST_BLOCK_S = 0.025
@@ -21,9 +22,9 @@ COHORT_SIZE = 32
 #: enough to show the difference.
 COMPANION_BLOCKS = 3
 #: Blocks and processes that must agree before a case is settled. With 3 blocks the floor was up to 20 % too high, with
-#: 5 at most 0.5 %. Blocks of one process are not independent.
+#: 5 at most 0.5 %. Blocks of one process are not independent, and a comparison needs so many processes.
 SETTLED_BLOCKS = 5
-SETTLED_PROCESSES = 3
+SETTLED_PROCESSES = FEWEST_PROCESSES
 
 
 def block_seconds(measure: Measure) -> float:
@@ -61,7 +62,7 @@ def blocks_in_process(total: int, process_index: int, processes: int) -> int:
 
 
 def is_settled(minima: Iterable[tuple[int, float]], precision: float) -> bool:
-    """Whether the lowest block minima agree: five of them, from three processes, within `precision` of the floor.
+    """Whether the lowest block minima agree: five of them, from four processes, within `precision` of the floor.
 
     `minima` are (process index, block minimum in seconds). Any five blocks count, not only the lowest five: these may
     all come from one fast process, with the other processes slightly above.

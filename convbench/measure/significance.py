@@ -1,12 +1,29 @@
-"""P-values of a rank test on the floors of two runs, and q-values over many cases. Pure."""
+"""Intervals and p-values from the ranks of two runs' process floors, and q-values over many cases. Pure."""
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
 
 from convbench.measure.estimate import Floats, Integers
+
+#: The share of intervals that hold no change where nothing changed.
+HELD = 0.95
+
+
+@lru_cache(maxsize=1024)
+def left_out(processes: int) -> int:
+    """How many of the highest process floors of a side its interval leaves out: 0 of 4, 1 of 5, 3 of 8.
+
+    Let n processes a side come from one distribution. Then one side exceeds the n - k lowest of the other in
+    2 (n + k choose k) / (2n choose n) of the comparisons. That is at most `1 - HELD`.
+    """
+    count = 0
+    while 2 * math.comb(processes + count + 1, count + 1) <= (1 - HELD) * math.comb(2 * processes, processes):
+        count += 1
+    return count
 
 
 def p_values(base: Floats, new: Floats, processes: Integers, factor: Floats) -> Floats:

@@ -50,7 +50,7 @@ class StopReason(StrEnum):
     TIME = "time"  # an iteration is longer than a block: max_time was used up in fewer rounds
     STATUS = "status"  # it ended early: see its status
     INTERRUPTED = "interrupted"  # the user stopped the run
-    UNFINISHED = "unfinished"  # the run has not ended
+    UNFINISHED = "unfinished"  # the run has not ended, or its budget was spent
 
 
 _ABOVE_0 = Number(above=True)

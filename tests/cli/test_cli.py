@@ -91,7 +91,7 @@ def test_plan_shows_cases_rejections_and_cost(command: Command, sweep: Path) -> 
     assert said.out.startswith("two by two: 12 cases of 16 points (4 rejected)\n")
     assert "torch would refuse 4 points, for 1 reason" in said.out
     assert "padding 'same' is not defined for a stride other than 1" in said.out
-    assert "time: at most about" in said.out
+    assert "at an assumed 20.0 GFLOP/s for each thread" in said.out
     assert not list(Path().glob("reports*")), "plan writes nothing"
 
 
@@ -566,7 +566,7 @@ def test_what_changed_decides_the_exit_code(
     assert (said.code, said.err) == (code, f"page: {PAGE}\n")
     last = said.out.splitlines()[-1]
     assert last.startswith(f"{verdict}: ")
-    assert re.search(r"judged \d+ of 12, smallest detectable change: (\d+\.\d %|-)", last)
+    assert re.search(r"judged \d+ of 12; (a change of \d+\.\d %|no change) would have been seen", last)
 
 
 def test_ci_gets_its_files_and_the_exit_code_it_asks_for(command: Command) -> None:
@@ -702,7 +702,8 @@ def test_ci_init_writes_once_and_over_it_by_force_alone(command: Command, sweep:
     [
         ([], "--github and --gitlab"),
         (["--github", "--gitlab"], "--github and --gitlab"),
-        (["--github"], "configs/quick.yaml"),
+        (["--github"], "configs/sweep.yaml"),
+        (["--github", "--config", "few.yaml"], "few.yaml: measure.processes is 3, and a change needs 4"),
         (["--github", "--config", "absent.yaml"], "absent.yaml"),
         (["--github", "--config", "../sweep.yaml"], "below the root"),
         (["--github", "--config", "/sweep.yaml"], "below the root"),
@@ -714,6 +715,7 @@ def test_ci_init_refuses_what_a_ci_could_not_run(
     command: Command, sweep: Path, arguments: list[str], expected: str
 ) -> None:
     Path("bad.yaml").write_text("axes: {}\n", encoding="utf-8")
+    Path("few.yaml").write_text(f"{SWEEP}measure: {{processes: 3}}\n", encoding="utf-8")
     said = command("ci", "init", *arguments)
     assert (said.code, said.out) == (2, "")
     assert expected in said.err

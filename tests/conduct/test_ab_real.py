@@ -120,7 +120,7 @@ def test_a_slower_tree_under_another_interpreter_is_found(
     assert first.startswith("regressed ")
     assert "mine:Conv" in first
     assert last.startswith("regressed: 1 slower ")
-    assert ", 1 unchanged; judged 2 of 2, " in last
+    assert ", 1 unchanged; judged 2 of 2; " in last
     assert f"\ndiffers: module path {trees[0]} -> {trees[1]}\n" in said.out
     assert f"\ndiffers: interpreter {python} -> {sys.executable}\n" in said.out
     assert "1 of 2 cases suspected, measured again beside 1 control" in said.err

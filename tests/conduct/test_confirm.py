@@ -18,7 +18,6 @@ from timed_runs import STEADY, run, times
 from convbench.actions import measure
 from convbench.actions.read import MeasuredRun
 from convbench.analysis.comparison import confirmation
-from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.comparison import compare
 from convbench.analysis.comparison.judgment import How, RunComparison, Verdict
 from convbench.conduct import confirm as against
@@ -157,10 +156,11 @@ def test_an_flagged_control_discredits_all(engines: Engines) -> None:
 
 def test_what_noise_hid_is_suspected_where_it_moved_beyond_the_threshold() -> None:
     apart = [1e-3, 1.1e-3, 1.1e-3, 1.2e-3, 1.3e-3]
-    base = run([STEADY, STEADY, STEADY], id="base")
-    new = run([times(2, apart), apart, STEADY], id="new")
+    base = run([apart, STEADY, STEADY], id="base")
+    new = run([times(1.15, apart), apart, STEADY], id="new")
     found = against.stored.compare(base, new, FIVE)
     assert verdicts(RunComparison(comparison=found, base=base, new=new))[:2] == [Verdict.INCONCLUSIVE] * 2
+    assert [judgment.looks_changed for judgment in found.judgments] == [False] * 3
     assert confirmation.suspects(found) == [found.judgments[0]]
 
 
@@ -181,14 +181,6 @@ def test_a_suspect_that_moved_by_little_is_no_change_where_the_sweep_asks_for_a_
     found = engines.confirmed(base, new, thresholds=loose)
     assert verdicts(found) == [Verdict.UNCHANGED] * 2
     assert verdicts(engines.confirmed(base, new))[0] is Verdict.REGRESSED, "2.5 % counts where 5 % makes a suspect"
-
-
-def test_probes_of_the_runs_own_hours_decide_nothing_after_a_confirmation() -> None:
-    probe = Difference(what="compute probe's floor", base="1 us", new="2 us", decides=True, momentary=True)
-    torch = replace(probe, what="torch", momentary=False)
-    base, new = runs([1.0])
-    found = replace(against.stored.compare(base, new, FIVE), differences=(probe, torch))
-    assert [one.decides for one in confirmation.without_moments(found).differences] == [False, True]
 
 
 @pytest.mark.parametrize(

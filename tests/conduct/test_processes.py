@@ -8,6 +8,7 @@ from fake_engine import GLIBC, FakeEngine, Script
 from numbered_cases import case
 
 from convbench.conduct import processes as processes_module
+from convbench.conduct.budget import Budget
 from convbench.conduct.processes import Hooks, Processes, Progress
 from convbench.engine.client import WorkerClient
 from convbench.engine.pool import WorkerPool
@@ -117,9 +118,9 @@ def test_a_round_is_one_block_of_every_case_after_one_memory_probe() -> None:
 
 def test_a_settled_case_is_left_out_of_later_processes() -> None:
     recorder, engine = measure([case(1)], measure=Measure(precision=0.01))
-    assert [visit.stop_reason for visit in recorder.visits] == [StopReason.UNFINISHED] * 2 + [StopReason.SETTLED]
-    assert engine.workers == 3
-    assert recorder.progress[-1].visits_planned == recorder.progress[-1].visits_done == 3
+    assert [visit.stop_reason for visit in recorder.visits] == [StopReason.UNFINISHED] * 3 + [StopReason.SETTLED]
+    assert engine.workers == 4
+    assert recorder.progress[-1].visits_planned == recorder.progress[-1].visits_done == 4
 
 
 def test_a_drifting_case_never_settles() -> None:
@@ -611,3 +612,57 @@ def test_references_take_a_fifth_of_a_block_in_larger_sweeps() -> None:
         recorder, _ = measure([case(name) for name in range(1, count + 1)], measure=Measure(processes=1, rounds=1))
         [one] = recorder.noted[0].references
         assert one.block_s == pytest.approx(share * 0.025)
+
+
+def within(budget: float, count: int, most: int = 10**12) -> tuple[Recorder, FakeEngine, list[Case]]:
+    """The cases measured within a budget, where each request to a worker takes a second."""
+    recorder, engine, cases = Recorder(), FakeEngine(Script(drift=0.1)), [case(name) for name in range(1, count + 1)]
+    Processes(
+        cases,
+        MEASURE,
+        seed=1,
+        pool=WorkerPool(engine),
+        memory_limit=most,
+        hooks=recorder.hooks(),
+        budget=Budget(budget, now=lambda: float(len(engine.log))),
+    ).run()
+    return recorder, engine, cases
+
+
+def test_a_run_ends_when_its_budget_is_spent_and_every_case_has_had_blocks() -> None:
+    free = len(measure([case(name) for name in range(1, 9)], Script(drift=0.1))[1].log)
+    budget = free // 2
+    recorder, engine, cases = within(budget, 8)
+    assert 0.8 * budget < len(engine.log) <= budget + 8
+    for each in cases:
+        assert sum(len(unpack_blocks(visit.blocks)) for visit in recorder.of(each)) >= 5
+        assert {visit.status for visit in recorder.of(each)} == {Status.PASSED}
+    assert {visit.process_index for visit in recorder.visits} == {0, 1, 2, 3, 4}, "later processes get their share"
+
+
+def test_cases_that_the_budget_leaves_no_time_for_are_skipped_with_the_reason() -> None:
+    recorder, engine, cases = within(30, 100)
+    skipped = [visit for visit in recorder.visits if visit.status is Status.SKIPPED]
+    timed = [visit for visit in recorder.visits if visit.blocks]
+    assert {visit.case_id for visit in (*skipped, *timed)} == {each.id for each in cases}
+    assert 10 <= len(timed) <= 20
+    assert {visit.reason for visit in skipped} == {"the budget of 30 s was spent before this case was measured"}
+    assert len(engine.log) <= 30 + 3 * len(timed)
+
+
+def test_a_worker_that_hangs_when_the_budget_ends_costs_no_timeout() -> None:
+    spent = Budget(0.0)
+    assert spent.deadline_s(600.0) == 1.0
+    assert Budget(5.0, now=lambda: 3.0).deadline_s(600.0) == 3.0
+    recorder, engine = Recorder(), FakeEngine(Script(hang_in_prepare={2}))
+    seconds = iter([0.0, *[1.0] * 3, *[100.0] * 1000])
+    Processes(
+        [case(2)],
+        MEASURE,
+        seed=1,
+        pool=WorkerPool(engine),
+        memory_limit=10**12,
+        hooks=recorder.hooks(),
+        budget=Budget(50.0, now=lambda: next(seconds)),
+    ).run()
+    assert [visit.status for visit in recorder.visits] == [Status.SKIPPED]

@@ -8,7 +8,7 @@ import synthetic
 from convbench import units
 from convbench.errors import RequestError
 from convbench.measure import schedule
-from convbench.measure.forecast import forecast_s, upper_limit_s, within_budget
+from convbench.measure.forecast import ASSUMED_FLOPS_PER_S, assumed_s, forecast_s, within_budget
 from convbench.model.case import Case
 from convbench.model.problem import Problem
 from convbench.model.result import Measure, ProcessFacts, Run, RunState
@@ -24,6 +24,9 @@ def known(seconds: float, count: int = 40) -> Run:
         finished_at=f"2026-11-24T03:{int(seconds + 8) // 60:02}:{(seconds + 8) % 60:09.6f}+00:00",
         processes=tuple(ProcessFacts(process_index=index, seconds=seconds / 5) for index in range(5)),
     )
+
+
+SMALL = Problem(in_channels=8, out_channels=8, kernel_size=(1, 1), input_size=(8, 8))
 
 
 def cases(run: Run) -> list[Case]:
@@ -84,7 +87,10 @@ def test_the_plan_says_where_its_time_comes_from() -> None:
     limit = plan_text(**common, measure=Measure())
     each = schedule.WORKER_START_BYTES + schedule.WORKER_GROWTH_BYTES
     assert f"{units.size(3 * each)} for 3 worker processes at a time" in limit
-    assert "time: at most about" in limit
+    about = units.duration(assumed_s(some, Measure()))
+    assert f"time: about {about} at an assumed 20.0 GFLOP/s for each thread, in 5 processes of 5 rounds" in limit
+    kept = plan_text(**common, measure=Measure(budget=90.0), forecast_s=75.0)
+    assert "time: at most 1 min 30 s, the budget, in up to 5 processes of 5 rounds" in kept
     told = plan_text(**common, measure=Measure(), forecast_s=75.0)
     assert "time: about 1 min 15 s" in told
     assert "last run on this machine" in told
@@ -92,22 +98,36 @@ def test_the_plan_says_where_its_time_comes_from() -> None:
 
 def test_a_run_of_more_cases_and_workers_takes_longer() -> None:
     some = cases(known(20.0))[:2]
-    one, two = upper_limit_s(some[:1], Measure()), upper_limit_s(some, Measure())
+    one, two = assumed_s(some[:1], Measure()), assumed_s(some, Measure())
     assert one > Measure().max_time
     assert two > one
-    assert upper_limit_s([some[0], replace(some[0], threads=7)], Measure()) > two
+    assert assumed_s([some[0], replace(some[0], threads=7)], Measure()) > two
 
 
-def test_a_budget_is_shared_out_and_kept() -> None:
+def test_a_layer_of_long_iterations_takes_as_long_as_its_flops_say() -> None:
+    large = Case(
+        problem=Problem(in_channels=512, out_channels=512, kernel_size=(3, 3), input_size=(224, 224), padding=(1, 1)),
+        threads=1,
+    )
+    iteration_s = large.flops / ASSUMED_FLOPS_PER_S
+    assert iteration_s > 10, "an iteration that is longer than max_time"
+    counted = assumed_s([large], Measure()) - assumed_s([replace(large, problem=SMALL)], Measure())
+    # Two blocks of it and three blocks of each companion, with a warm-up each, and preparing and checking.
+    assert 8 * 2 * iteration_s < counted < 40 * iteration_s
+    assert assumed_s([replace(large, threads=2)], Measure()) < counted
+
+
+def test_a_budget_is_shared_out() -> None:
     some = cases(known(20.0))
     free = Measure()
     assert within_budget(some, free) is free
     ample = replace(free, budget=3600.0)
     assert within_budget(some, ample) == ample
-    tight = replace(free, budget=upper_limit_s(some, free) * 0.8)
-    shared = within_budget(some, tight)
-    assert shared.max_time < free.max_time
-    assert upper_limit_s(some, shared) == pytest.approx(tight.budget)
+    whole = assumed_s(some, free)
+    tight, tighter = (within_budget(some, replace(free, budget=whole * share)) for share in (0.8, 0.7))
+    assert tighter.max_time < tight.max_time < free.max_time
+    assert assumed_s(some, tight) == pytest.approx(whole * 0.8, rel=0.02)
+    assert within_budget(some, replace(free, budget=whole * 0.8, max_time=0.1)).max_time == 0.1
 
 
 def test_a_budget_too_short_names_the_least_that_would_do() -> None:

@@ -53,14 +53,15 @@ def test_two_blocks_of_five_processes_lie_apart() -> None:
     assert [schedule.blocks_in_process(2, index, 5) for index in range(5)] == [1, 0, 1, 0, 0]
 
 
-def test_settled_needs_five_that_agree_from_three_processes() -> None:
-    agreeing = [(0, 1.0), (0, 1.001), (1, 1.002), (2, 1.003), (2, 1.01)]
+def test_settled_needs_five_that_agree_from_four_processes() -> None:
+    agreeing = [(0, 1.0), (0, 1.001), (1, 1.002), (2, 1.003), (3, 1.01)]
     assert schedule.is_settled(agreeing, 0.01)
     assert schedule.is_settled([*agreeing, (1, 5.0)], 0.01), "a slow block does not unsettle"
-    assert schedule.is_settled([(0, 1.0)] * 5 + [(1, 1.001), (2, 1.002)], 0.01), "one process may hold the lowest five"
+    lowest = [(0, 1.0)] * 5
+    assert schedule.is_settled([*lowest, (1, 1.001), (2, 1.002), (3, 1.002)], 0.01), "one process may hold the lowest"
     assert not schedule.is_settled(agreeing[:4], 0.01), "four are too few"
-    assert not schedule.is_settled([(index % 2, value) for index, (_, value) in enumerate(agreeing)], 0.01)
-    assert not schedule.is_settled([*agreeing[:4], (2, 1.0101)], 0.01)
+    assert not schedule.is_settled([(index % 3, value) for index, (_, value) in enumerate(agreeing)], 0.01)
+    assert not schedule.is_settled([*agreeing[:4], (3, 1.0101)], 0.01)
     assert not schedule.is_settled([*agreeing, (1, 0.9)], 0.01), "a new floor unsettles"
 
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def written(service: Service, **about: Any) -> str:
     options: dict[str, Any] = {
-        "configs": ["configs/quick.yaml"],
+        "configs": ["configs/sweep.yaml"],
         "install": "convbench==1.0",
         "output": PLACES[service],
     }
@@ -39,7 +39,7 @@ def test_this_project_uses_what_it_writes() -> None:
     committed = (ROOT / PLACES[Service.GITHUB]).read_text(encoding="utf-8")
     [command] = re.findall(r"^#   (convbench ci init .*)$", committed, re.MULTILINE)
     [version] = re.findall(r"^# of convbench ([^;]*);", committed, re.MULTILINE)
-    assert shlex.split(command)[3:] == ["--github", "--config", "configs/quick.yaml", "--install", "."]
+    assert shlex.split(command)[3:] == ["--github", "--config", "configs/sweep.yaml", "--install", "."]
     assert committed == written(Service.GITHUB, install=".", version=version)
 
 

@@ -73,12 +73,12 @@ def test_one_case_that_changed(ratio: float, said: str) -> None:
 
 def test_verdicts_without_a_change() -> None:
     same = exact([1.0] * 3)
-    assert headline(same.comparison) == "No case moved by 5.0 % or more"
+    assert headline(same.comparison) == "No case moved by 3.0 % or more"
     nothing = exact([1.0] * 2, [Status.FAILED, Status.SKIPPED])
     assert nothing.comparison.verdict is Verdict.INCONCLUSIVE
     assert headline(nothing.comparison) == "Too noisy to judge: 0 of 2 cases could be judged"
     assert "1 case is wrong in the new run." in sentences(nothing)
-    assert "Judged 0 of 2 cases, so no change is detectable." in sentences(nothing)
+    assert "Judged 0 of 2 cases. No change would have been seen." in sentences(nothing)
     coarse = sentences(exact([0.5, 1.0, 1.0], [Status.IMPRECISE, Status.PASSED, Status.PASSED]))
     assert "1 case has less precision than requested in the new run." in coarse
     skipped = exact([1.0], [Status.SKIPPED])
@@ -132,7 +132,7 @@ def test_it_links_to_the_reports_that_lie_beside_it(stored: RunComparison, html:
 @pytest.mark.parametrize("how", [How.STORED, How.CONFIRMED])
 @pytest.mark.parametrize("warned", [False, True])
 def test_what_makes_runs_incomparable_stands_out(how: How, warned: bool) -> None:
-    probe = Difference(what="compute probe's floor", base="1 us", new="2 us", decides=warned, momentary=True)
+    probe = Difference(what="compute probe's floor", base="1 us", new="2 us", decides=warned)
     html = render(exact([1.0], differences=(probe,), how=how))
     assert ("compared anyway (--across-environments)" in html, "makes runs incomparable" in html) == (warned, warned)
     assert "compute probe&#39;s floor" in html

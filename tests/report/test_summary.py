@@ -66,7 +66,7 @@ def test_the_verdict_stands_before_everything() -> None:
     first, _, third, *_ = comparison_summary(MIXED).splitlines()
     assert first == "### convbench, made up: regressed"
     assert third.startswith(
-        "2 slower (most +40.0 %), 1 faster (most -50.0 %), 1 unchanged, 1 inconclusive, 3 not judged"
+        "2 slower (most +40.0 %), 1 faster (most -50.0 %), 1 unchanged, 1 inconclusive (most +20.0 %), 3 not judged"
     )
 
 

@@ -41,7 +41,6 @@ class Difference:
     """What differs between two sides, each side's value as text.
 
     - One that `decides` makes runs incomparable, except with --across-environments.
-    - One that is `momentary` is in the state of the machine. It is absent where both sides are measured side by side.
     - `cases` counts the cases that differ so, None where the runs as such do.
     """
 
@@ -49,7 +48,6 @@ class Difference:
     base: str
     new: str
     decides: bool = False
-    momentary: bool = False
     cases: int | None = None
 
     def __str__(self) -> str:
@@ -84,18 +82,17 @@ def differences(
     base: Run,
     new: Run,
     pairs: Sequence[tuple[Result, Result]],
-    tables: tuple[BlockTable, BlockTable] | None,
+    probed: Sequence[Difference] = (),
 ) -> tuple[Difference, ...]:
     """Every difference between two runs, those that decide first.
 
-    `pairs` are the results of the cases that both sides measured, `tables` their blocks in the same order. Without
-    tables the probes are left out, as where the machine's speed is known better.
+    `pairs` are the results of the cases that both sides measured, `probed` the differences of their `probes`.
     """
     cases = [result.case for result, _ in pairs]
     found = [
         *_environment(base.environment, new.environment, any(case.device != "cpu" for case in cases)),
         *_resolved(pairs),
-        *(_probes(cases, *tables) if tables else ()),
+        *probed,
         *_measure(base.measure, new.measure),
         *_between("convbench", base.version, new.version),
         *_between("commit", _commit(base.git), _commit(new.git)),
@@ -104,9 +101,9 @@ def differences(
     return tuple(sorted(found, key=lambda difference: not difference.decides))
 
 
-def refuse(base: Run, new: Run, found: Sequence[Difference], *, momentary: bool = True) -> None:
-    """Raise NotComparableError where a difference decides; a momentary one only where `momentary`."""
-    decisive = [one for one in found if one.decides and (momentary or not one.momentary)]
+def refuse(base: Run, new: Run, found: Sequence[Difference]) -> None:
+    """Raise NotComparableError where a difference decides."""
+    decisive = [one for one in found if one.decides]
     if decisive:
         others = "; ".join(str(one) for one in found if one not in decisive)
         raise NotComparableError(
@@ -149,7 +146,7 @@ def _resolved(pairs: Sequence[tuple[Result, Result]]) -> list[Difference]:
     return found
 
 
-def _probes(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[Difference]:
+def probes(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[Difference]:
     """Probes whose lowest times differ too much and whose processes do not overlap, in every kind of worker.
 
     Other work on the machine can move the lowest probe of a run by more than another machine would. But it does not
@@ -177,15 +174,7 @@ def _probes(cases: Sequence[Case], base: BlockTable, new: BlockTable) -> list[Di
             nearest = known[moved.argmin()]
             before, after = float(low_before[nearest]), float(low_after[nearest])
             change = f"{units.change(after / before)}, at most {units.percent(limit, 0)} is comparable"
-            found.append(
-                Difference(
-                    what=what,
-                    base=units.seconds(before),
-                    new=f"{units.seconds(after)} ({change})",
-                    decides=True,
-                    momentary=True,
-                )
-            )
+            found.append(Difference(what=what, base=units.seconds(before), new=f"{units.seconds(after)} ({change})"))
     return found
 
 

@@ -2,16 +2,14 @@
 
 The procedure compares each case over equal numbers of processes and blocks (measure/alike.py):
 
-- F is the floor of a side.
-- u is the noise: the median process floor over the lowest, of the side where this is larger.
+- F is the floor of a side. Its interval is that of judgment.py.
 - s is the common shift: the ratio by which half of all cases moved together (common_shift.py).
-
 - r is the move of the case's reference layers (reference_shift.py), where both runs have them and the same torch.
 
-A case is flagged where |ln(F_new / F_base / s)| exceeds both ln u and ln(1 + threshold). Otherwise it is inconclusive
-if u would nearly hide a change of the threshold's size. With u over `MOST_NOISE` it is always inconclusive. It is
-inconclusive too where r in place of s gives another verdict. The
-procedure was simulated on real runs of shared machines with 2 vCPUs, and corrected by the results (docs/decisions.md).
+A case is flagged where |ln(F_new / F_base / s)| exceeds ln(1 + threshold), and where its interval excludes both 1 and
+s. It needs `FEWEST_PROCESSES` processes a side. Otherwise it is inconclusive if it moved as far, or if a change of
+`MOST_UNSEEN` thresholds would not have been seen. It is inconclusive too where r in place of s gives another verdict.
+bench/same_code.py counts how often this errs (docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -28,29 +26,24 @@ from numpy.typing import NDArray
 from convbench import units
 from convbench.analysis.comparison.changes import causes_of, groups_of
 from convbench.analysis.comparison.common_shift import ROUNDING, CommonShift, common_shift, is_reported
-from convbench.analysis.comparison.comparability import differences
-from convbench.analysis.comparison.judgment import Comparison, Judgment, Verdict, side_of, verdict_of_all
+from convbench.analysis.comparison.comparability import differences, probes
+from convbench.analysis.comparison.judgment import MOST_UNSEEN, Comparison, Judgment, Verdict, side_of, verdict_of_all
 from convbench.analysis.comparison.reference_shift import ReferenceShift, reference_shift
 from convbench.errors import NotComparableError
 from convbench.measure import estimate
 from convbench.measure.alike import ProcessFloors, process_floors
 from convbench.measure.references import levels
-from convbench.measure.significance import p_values, q_values
+from convbench.measure.significance import left_out, p_values, q_values
 from convbench.model.case import Case
 from convbench.model.instances import instances
 from convbench.model.references import same_speed
 from convbench.model.result import Result, Run, Status
-from convbench.model.threshold import Thresholds
+from convbench.model.threshold import FEWEST_PROCESSES, Thresholds
 
 Floats = estimate.Floats
 
-#: The largest u that can be judged: on a machine whose processes differ by more, runs differ as much.
-MOST_NOISE = 1.09
-#: A case is called unchanged if ln u is at most this share of ln(1 + threshold): u is at most 1.04 at 5 %.
-MOST_UNSEEN = 0.8
-#: The fewest processes that separate a change from noise: part of the noise stays the same within a process
-#: (docs/measurement.md).
-FEWEST_PROCESSES = 2
+#: The fewest processes on which a case is called unchanged.
+FEWEST_UNCHANGED = 2
 #: In a run that is long enough, a process has a quiet block with this probability. Then the median process nearly
 #: always has one.
 QUIET_CHANCE = 0.75
@@ -109,19 +102,27 @@ def compare(
             for table, run, used in zip(tables, (base, new), floors.used, strict=True)
         ]
         referred = reference_shift(*sides)
-    figures = _figures(floors, np.array(limits, dtype=np.float64), precision, in_shift, others, referred)
+    probed = () if referred else probes([second.case for _, second in pairs.values()], *tables)
+    figures = _figures(
+        floors,
+        np.array(limits, dtype=np.float64),
+        precision=precision,
+        in_shift=in_shift,
+        others=others,
+        referred=referred,
+        probed=str(probed[0]) if probed else "",
+    )
     judgments |= zip(pairs, _judge(list(pairs.values()), figures), strict=True)
     whole = tuple(judgments[place] for place in range(len(found)))
     return Comparison(
         base=side_of(base),
         new=side_of(new),
         judgments=whole,
-        differences=differences(base, new, list(pairs.values()), tables if referred is None else None),
+        differences=differences(base, new, list(pairs.values()), probed),
         groups=groups_of(whole),
-        verdict=verdict_of_all(whole, len(pairs) + awaited, is_machine=figures.is_machine),
-        moved=referred.disagreement if referred and referred.is_machine else figures.common.moved,
-        is_machine=figures.is_machine,
-        by_references=referred is not None and referred.is_machine,
+        verdict=verdict_of_all(whole, len(pairs) + awaited, is_machine=bool(figures.machine)),
+        moved=figures.common.moved,
+        machine=figures.machine,
         longer=figures.longer,
         shift=figures.common.ratio,
     )
@@ -197,7 +198,6 @@ class _Figures:
     ratio: Floats
     low: Floats
     high: Floats
-    noise: Floats
     threshold: Floats
     q: Floats
     processes: estimate.Integers
@@ -206,136 +206,138 @@ class _Figures:
     common: CommonShift
     others: str  # the cases that the common shift is estimated from, in words
     referred: ReferenceShift | None
+    probed: str  # the probe that differs, in words
 
     @property
-    def is_machine(self) -> bool:
-        """Whether the cases or the references moved too far for one machine."""
-        return self.common.is_machine or (self.referred is not None and self.referred.is_machine)
-
-    @property
-    def as_on_another(self) -> str:
-        """What moved too far for one machine, in words."""
+    def machine(self) -> str:
+        """What moved too far for one machine, in words; "" where nothing did."""
         if self.referred is not None and self.referred.is_machine:
             apart = units.percent(self.referred.disagreement)
             return f"the moves of the reference layers differ by up to {apart} from their middle"
-        return f"half of {self.others} moved by about {units.percent(self.common.moved)}"
+        if self.common.is_machine:
+            return f"half of {self.others} moved by about {units.percent(self.common.moved)}"
+        return self.probed
 
-    @property
-    def own(self) -> Floats:
-        """|ln(F_new / F_base / s)| of each case."""
-        return _moved(self.ratio / self.common.ratio)
+    def signs(self, shift: float | Floats) -> tuple[Floats, Floats]:
+        """How each case moved beside `shift`: 1 slower, -1 faster, 0 within the threshold; and where that is certain.
 
-    @property
-    def limit(self) -> Floats:
-        """The largest value of `own` that flags no case. A change that equals the noise is within it, both ways."""
+        The second is 0 where the interval holds the shift.
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.maximum(np.log1p(self.threshold), np.log(self.noise)) * (1 + ROUNDING)
+            own = np.log(self.ratio / shift)
+            signs: Floats = np.sign(own) * (np.abs(own) > np.log1p(self.threshold) * (1 + ROUNDING))
+            excludes = np.where(signs > 0, self.low > shift, self.high < shift)
+        return signs, np.where(excludes, signs, 0)
 
     @property
-    def reference_signs(self) -> Floats:
-        """1 for each case that is slower by its references, -1 for a faster one, else 0; NaN without references."""
-        if self.referred is None:
-            return np.full(len(self.ratio), np.nan)
+    def flags(self) -> Floats:
+        """The direction of each case that changed, 0 of others: certain without the common shift and as measured."""
+        _, certain = self.signs(self.common.ratio)
+        excludes = np.where(certain > 0, self.low > 1, self.high < 1)
+        return np.where(excludes & (self.processes >= FEWEST_PROCESSES), certain, 0)
+
+    @property
+    def unseen(self) -> Floats:
+        """The largest change either way that the interval would have held together with no change, as a ratio."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            own = np.log(self.ratio / self.referred.ratio)
-        signs: Floats = np.where(np.isnan(own), np.nan, np.sign(own) * (np.abs(own) > self.limit))
-        return signs
+            return np.maximum(self.ratio / self.low, self.high / self.ratio)
+
+    def noise(self, signs: Floats) -> Floats:
+        """The same; where the case is flagged, in its direction alone."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            flagged = np.where(signs > 0, self.ratio / self.low, self.high / self.ratio)
+        return np.where(signs == 0, self.unseen, flagged)
 
     @property
     def is_sensitive(self) -> NDArray[np.bool_]:
-        """Whether the noise of each case is low enough to see a change of the threshold's size."""
-        return self.noise <= _most_noise(self.threshold)
+        """Whether each case's interval is narrow enough to call it unchanged."""
+        return _is_sensitive(self.unseen, self.threshold)
 
 
-def _moved(ratio: Floats) -> Floats:
+def _is_sensitive(unseen: Floats, threshold: Floats) -> NDArray[np.bool_]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        moved: Floats = np.abs(np.log(ratio))
-    return moved
-
-
-def _most_noise(threshold: Floats) -> Floats:
-    """The largest u with which a case can be called unchanged."""
-    return np.minimum(MOST_NOISE, np.exp(MOST_UNSEEN * np.log1p(threshold)))
+        sensitive: NDArray[np.bool_] = np.log(unseen) <= MOST_UNSEEN * np.log1p(threshold) * (1 + ROUNDING)
+    return sensitive
 
 
 def _figures(
     floors: ProcessFloors,
     threshold: Floats,
+    *,
     precision: float,
     in_shift: NDArray[np.bool_],
     others: str,
     referred: ReferenceShift | None,
+    probed: str,
 ) -> _Figures:
-    base_low, base_high, base_u = _extremes(floors.base)
-    new_low, new_high, new_u = _extremes(floors.new)
+    base_low, base_high = _extremes(floors.base, floors.processes)
+    new_low, new_high = _extremes(floors.new, floors.processes)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = new_low / base_low
         low, high = new_low / base_high / (1 + precision), new_high / base_low * (1 + precision)
+        unseen = np.maximum(ratio / low, high / ratio)
     common = common_shift(ratio[in_shift])
-    processes = np.where(floors.processes >= FEWEST_PROCESSES, floors.processes, 0)
-    noise = np.fmax(base_u, new_u)
+    processes = np.where(floors.processes >= FEWEST_UNCHANGED, floors.processes, 0)
     return _Figures(
         base_s=base_low,
         new_s=new_low,
         ratio=ratio,
         low=low,
         high=high,
-        noise=noise,
         threshold=threshold,
         q=q_values(p_values(floors.base, floors.new / common.ratio, processes, 1 + threshold)),
         processes=floors.processes,
         blocks=floors.blocks,
-        longer=_longer(floors, noise, threshold),
+        longer=_longer(floors, _is_sensitive(unseen, threshold)),
         common=common,
         others=others,
         referred=referred,
+        probed=probed,
     )
 
 
-def _extremes(floors: Floats) -> tuple[Floats, Floats, Floats]:
-    """The lowest and the highest process floor of each case, and u, the median over the lowest; NaN without any."""
-    ordered = np.sort(floors, axis=1)  # NaN last
-    processes = np.isfinite(ordered).sum(axis=1)
-    if not ordered.shape[1]:
+def _extremes(floors: Floats, processes: estimate.Integers) -> tuple[Floats, Floats]:
+    """The lowest process floor of each case and the highest that its interval counts; NaN without any."""
+    if not floors.shape[1]:
         nothing = np.full(len(floors), np.nan)
-        return nothing, nothing, nothing
-    rows, last = np.arange(len(ordered)), np.maximum(processes - 1, 0)
-    lowest, highest = ordered[:, 0], ordered[rows, last]
-    median = (ordered[rows, last // 2] + ordered[rows, (last + 1) // 2]) / 2
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return lowest, highest, median / lowest
+        return nothing, nothing
+    ordered = np.sort(floors, axis=1)  # NaN last
+    counted = {count: max(count - 1 - left_out(count), 0) for count in np.unique(processes).tolist()}
+    last = np.array([counted[count] for count in processes.tolist()], dtype=np.int64)
+    return ordered[:, 0], ordered[np.arange(len(ordered)), last]
 
 
-def _longer(floors: ProcessFloors, noise: Floats, threshold: Floats) -> float:
+def _longer(floors: ProcessFloors, is_sensitive: NDArray[np.bool_]) -> float:
     """How many times as many blocks per process are needed to judge half of the cases.
 
     If each block is quiet with probability q, a process of r blocks has a quiet one with probability 1 - (1 - q)^r.
     This is set to `QUIET_CHANCE`. Neighbouring blocks are not independent, so the result is a lower limit.
     """
-    if not len(noise):
+    if not len(is_sensitive):
         return 1.0
     with np.errstate(divide="ignore", invalid="ignore"):
         wanted = np.log(1 - QUIET_CHANCE) / np.log1p(-np.minimum(floors.near, 1 - 1e-9))
         factor = np.fmax(wanted * floors.processes / floors.blocks, 1.0)
-    needed = np.where(noise <= _most_noise(threshold), 1.0, factor)
+    needed = np.where(is_sensitive, 1.0, factor)
     return float(np.sort(needed)[(len(needed) - 1) // 2])
 
 
 def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Judgment]:
     """The judgment of every pair, with causes for those that changed."""
-    is_sensitive = figures.is_sensitive
-    beyond, moved = figures.own > figures.limit, _moved(figures.ratio) > figures.limit
-    plain = is_sensitive & (figures.processes >= FEWEST_PROCESSES) & ~beyond & ~moved & np.isfinite(figures.ratio)
-    if figures.referred is not None and figures.referred.is_machine:
+    (signs, _), flags = figures.signs(figures.common.ratio), figures.flags
+    as_measured, _ = figures.signs(1.0)
+    enough = (figures.processes >= FEWEST_UNCHANGED) & figures.is_sensitive & np.isfinite(figures.ratio)
+    plain = enough & (signs == 0) & (as_measured == 0)
+    if figures.machine:
         plain[:] = False
     ruled = [(Verdict.UNCHANGED, "")] * len(pairs)
     for place in np.flatnonzero(~plain).tolist():
-        flags = {"beyond": beyond[place], "moved": moved[place], "is_sensitive": is_sensitive[place]}
-        ruled[place] = _rule(figures, place, **{name: bool(flag) for name, flag in flags.items()})
+        ruled[place] = _rule(figures, place, moved=bool(signs[place]), flag=int(flags[place]))
     _agree(figures, ruled)
     changed = [i for i, (verdict, _) in enumerate(ruled) if verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
     causes = dict(zip(changed, causes_of([pairs[i] for i in changed]), strict=True))
-    names = ("base_s", "new_s", "ratio", "low", "high", "noise", "threshold", "q", "processes", "blocks")
+    names = ("base_s", "new_s", "ratio", "low", "high", "threshold", "q", "processes", "blocks")
+    final = np.array([_SIGNS.get(verdict, 0) for verdict, _ in ruled], dtype=np.float64)
     return instances(
         Judgment,
         len(pairs),
@@ -346,6 +348,7 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
         new_status=repeat(Status.PASSED, len(pairs)),
         causes=[causes.get(i, ()) for i in range(len(pairs))],
         shift=repeat(figures.common.ratio, len(pairs)),
+        noise=figures.noise(final).tolist(),
         **{name: getattr(figures, name).tolist() for name in names},
     )
 
@@ -359,33 +362,37 @@ def _agree(figures: _Figures, ruled: list[tuple[Verdict, str]]) -> None:
     referred = figures.referred
     if referred is None:
         return
-    signs = np.array([_SIGNS.get(verdict, np.nan) for verdict, _ in ruled])
-    other = figures.reference_signs
-    for place in np.flatnonzero(np.isfinite(signs) & np.isfinite(other) & (signs != other)).tolist():
+    verdicts = np.array([_SIGNS.get(verdict, np.nan) for verdict, _ in ruled])
+    _, certain = figures.signs(referred.ratio)
+    differs = np.isfinite(verdicts) & np.isfinite(referred.ratio) & (verdicts != certain)
+    for place in np.flatnonzero(differs).tolist():
         own = units.change(float(figures.ratio[place] / referred.ratio[place]))
         reason = f"{own} without the move of its reference layers, which gives another verdict: use ab"
         ruled[place] = (Verdict.INCONCLUSIVE, reason)
 
 
-def _rule(figures: _Figures, place: int, *, beyond: bool, moved: bool, is_sensitive: bool) -> tuple[Verdict, str]:
+def _rule(figures: _Figures, place: int, *, moved: bool, flag: int) -> tuple[Verdict, str]:
     """The verdict of a case that is not simply unchanged, and the reason.
 
-    It moved `beyond` threshold and noise without the common shift; it `moved` so as measured.
+    It `moved` beyond its threshold without the common shift; `flag` is the direction where that is certain.
     """
-    ratio, noise = float(figures.ratio[place]), float(figures.noise[place])
+    ratio, processes = float(figures.ratio[place]), int(figures.processes[place])
     if not (math.isfinite(ratio) and ratio > 0):
         return Verdict.NOT_JUDGED, "no time to compare"
-    if figures.processes[place] < FEWEST_PROCESSES:
-        return Verdict.INCONCLUSIVE, "one process on a side cannot separate a change from noise: measure more processes"
-    if noise > MOST_NOISE or not (beyond or is_sensitive):
-        apart = units.percent(noise - 1)
-        return Verdict.INCONCLUSIVE, f"half of a side's processes are {apart} or more over its floor: use ab"
+    if figures.machine:
+        return Verdict.INCONCLUSIVE, f"{figures.machine}, as on another machine: use ab"
+    if processes < (FEWEST_PROCESSES if moved else FEWEST_UNCHANGED):
+        on = units.plural(processes, "process", "processes")
+        return Verdict.INCONCLUSIVE, f"measured in {on} of each run, a change needs {FEWEST_PROCESSES}: use ab"
     common = figures.common
-    if figures.is_machine:
-        return Verdict.INCONCLUSIVE, f"{figures.as_on_another}, as on another machine: use ab"
     shared = f"the common shift of {figures.others}, {units.change(common.ratio)}"
     own = f"{units.change(ratio / common.ratio)} without {shared}"
-    if not beyond:
-        return Verdict.UNCHANGED, own
-    is_explained = is_reported(common.ratio) or not moved
-    return (Verdict.REGRESSED if ratio > common.ratio else Verdict.IMPROVED), own if is_explained else ""
+    if flag:
+        is_explained = is_reported(common.ratio) or abs(math.log(ratio)) <= math.log1p(figures.threshold[place])
+        return (Verdict.REGRESSED if flag > 0 else Verdict.IMPROVED), own if is_explained else ""
+    if moved:
+        return Verdict.INCONCLUSIVE, "its interval does not exclude noise alone: use ab"
+    if not figures.is_sensitive[place]:
+        unseen = units.percent(float(figures.unseen[place]) - 1)
+        return Verdict.INCONCLUSIVE, f"a change of up to {unseen} would not be seen: use ab"
+    return Verdict.UNCHANGED, own

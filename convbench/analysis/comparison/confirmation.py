@@ -44,12 +44,6 @@ def control_threshold(judgment: Judgment) -> float:
     return max(SIDE_BY_SIDE, judgment.threshold)
 
 
-def without_moments(comparison: Comparison) -> Comparison:
-    """The comparison where momentary differences do not decide, as no ratio that counts depends on them."""
-    differences = tuple(replace(one, decides=one.decides and not one.momentary) for one in comparison.differences)
-    return replace(comparison, differences=differences)
-
-
 def discredited(comparison: Comparison, moved: Sequence[Judgment]) -> Comparison:
     """The comparison where controls moved: nothing is flagged."""
     first = moved[0]
@@ -90,13 +84,13 @@ def merged(first: Comparison, later: Comparison, *, notes: Sequence[str] = ()) -
         and Status.SKIPPED not in (judgment.base_status, judgment.new_status)
         for judgment in judgments
     )
-    verdict = Verdict.INCONCLUSIVE if later.discredited else verdict_of_all(judgments, awaited, is_machine=False)
+    verdict = Verdict.INCONCLUSIVE if later.discredited else verdict_of_all(judgments, awaited)
     return replace(
         first,
         judgments=judgments,
         groups=groups_of(judgments),
         verdict=verdict,
-        is_machine=False,
+        machine="",
         shift=1.0,
         longer=max(first.longer, later.longer),
         how=How.CONFIRMED,

@@ -33,6 +33,10 @@ class How(StrEnum):
     SIDE_BY_SIDE = "side by side"  # both in the same minutes, in fresh pairs of processes
 
 
+#: A case is called unchanged if a change of this many thresholds, as logarithms, would have been seen.
+MOST_UNSEEN = 2.0
+#: The verdict of all is unchanged or improved if at least this share of the cases with times could be judged.
+FEWEST_JUDGED = 0.75
 #: Verdicts that say whether a case changed.
 JUDGED = frozenset({Verdict.REGRESSED, Verdict.IMPROVED, Verdict.UNCHANGED})
 
@@ -42,25 +46,20 @@ class Judgment:
     """What became of one case. Times are seconds per iteration, over equal numbers of processes and blocks.
 
     `ratio` is new over base, and `low` to `high` is its interval. `low` is the lowest process floor of new over the
-    highest of base. `high` is the highest of new over the lowest of base. The runs' precision widens the interval on
-    both sides, as it does for what a run repeats within (docs/decisions.md).
+    highest of base that counts. `high` is the highest of new that counts over the lowest of base. Which floors count
+    follows from their number (measure/significance.py): noise alone moves an interval beyond no change in at most 5 %.
+    The runs' precision widens the interval on both sides, as it does for what a run repeats within.
 
-    With n processes a side from one distribution, all of one side exceed all of the other in 2 of (2n choose n)
-    comparisons. That is 0.8 % at 5 processes. But the distribution changes with time. 1,344 comparisons of cases with
-    themselves, between 7 runs of 64 cases on a busy and a quiet machine, checked the interval. It held 1 in 95.2 % of
-    them: in 98.7 % within the caches and in 87.4 % in memory. Without the precision it held 1 in 85.3 %. A bootstrap
-    over so few processes is too narrow: no resample has a lower minimum than the sample.
-
-    - `noise` is u. `shift` is the common shift of all cases, new over base: `ratio` over `shift` is judged. Where the
-      new side alone was measured again, it is the common shift of the controls.
+    - `noise` is the smallest change whose interval would have excluded no change, as a ratio.
+    - `shift` is the common shift of all cases, new over base: `ratio` over `shift` is judged. Where the new side alone
+      was measured again, it is the common shift of the controls.
     - `threshold` is a ratio minus 1, and `q` the Benjamini-Hochberg q-value against it.
     - Numbers are NaN where there is nothing to compare.
     - `causes` are other differences between both sides of this case.
     - A status is None where the side does not have the case, or has not reached it.
 
-    Side by side, `processes` counts pairs, `noise` is half of the interval as a factor, and `median_ratio` is the
-    median of the pairs' ratios. `confirmed` cases were measured again after a screen, and the screen's numbers are left
-    out.
+    Side by side, `processes` counts pairs, and `median_ratio` is the median of the pairs' ratios. `confirmed` cases
+    were measured again after a screen, and the screen's numbers are left out.
     """
 
     case: Case
@@ -92,6 +91,14 @@ class Judgment:
     def smallest_seen(self) -> float:
         """The smallest change that would have been seen in this case, as a ratio minus 1."""
         return max(self.threshold, self.noise - 1)
+
+    @property
+    def looks_changed(self) -> bool:
+        """Whether the case could not be judged although its move is beyond its interval and twice its threshold."""
+        if self.verdict is not Verdict.INCONCLUSIVE or not self.ratio > 0:
+            return False
+        is_beyond = self.low > 1 or self.high < 1
+        return is_beyond and abs(math.log(self.own_ratio)) > MOST_UNSEEN * math.log1p(self.threshold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +132,8 @@ class Comparison:
 
     - `judgments` has every case of either run, in the order of the new one, those of the base alone last.
     - `moved` is the move of the shortest half of the measured cases, as a ratio minus 1; 0 where there are none.
-      `is_machine` is true where that is too much for one machine. Where the reference layers show another machine,
-      `by_references` is true, and `moved` is by how much they disagree.
+    - `machine` says what moved too far for one machine: the cases, the reference layers, or a probe. It is "" where
+      nothing did.
     - `shift` is the expected move of each case, new over base; 1 where it cannot be estimated.
     - `longer` is how many times as many blocks per process are needed to judge half of the cases; 1 where half are
       judged. It is computed from the share of quiet blocks.
@@ -141,13 +148,17 @@ class Comparison:
     groups: tuple[Group, ...]
     verdict: Verdict
     moved: float
-    is_machine: bool
     longer: float
+    machine: str = ""
     shift: float = 1.0
     how: How = How.STORED
     notes: tuple[str, ...] = ()
     discredited: bool = False
-    by_references: bool = False
+
+    @property
+    def is_machine(self) -> bool:
+        """Whether something moved too far for one machine: then nothing is judged."""
+        return bool(self.machine)
 
     @property
     def comparable(self) -> bool:
@@ -185,16 +196,19 @@ def side_of(run: Run) -> RunName:
     return RunName(id=run.id, name=run.name, started_at=run.started_at)
 
 
-def verdict_of_all(judgments: Sequence[Judgment], awaited: int, *, is_machine: bool) -> Verdict:
-    """The verdict of all cases: regressed if any case is, else inconclusive if fewer than half could be judged.
+def verdict_of_all(judgments: Sequence[Judgment], awaited: int, *, is_machine: bool = False) -> Verdict:
+    """The verdict of all cases: regressed if any case is, else inconclusive if too few could be judged.
 
-    `awaited` counts the cases that both runs have and neither skipped.
+    One case that looks changed and could not be judged is too much. `awaited` counts the cases that both runs have and
+    neither skipped.
     """
     counts = Counter(judgment.verdict for judgment in judgments)
+    judged = sum(counts[verdict] for verdict in JUDGED)
     if counts[Verdict.REGRESSED]:
         return Verdict.REGRESSED
     if not awaited:
         return Verdict.NOT_JUDGED
-    if is_machine or 2 * sum(counts[verdict] for verdict in JUDGED) < awaited:
+    too_few = 2 * judged < awaited or judged < FEWEST_JUDGED * (judged + counts[Verdict.INCONCLUSIVE])
+    if is_machine or too_few or any(judgment.looks_changed for judgment in judgments):
         return Verdict.INCONCLUSIVE
     return Verdict.IMPROVED if counts[Verdict.IMPROVED] else Verdict.UNCHANGED

@@ -25,6 +25,7 @@ from convbench.measure import estimate
 from convbench.measure.alike import ProcessFloors, process_floors
 from convbench.measure.estimate import Floats, Integers
 from convbench.model.result import Result, Run, Status
+from convbench.model.threshold import FEWEST_PROCESSES
 
 #: A change that counts, as a ratio minus 1.
 THRESHOLD = SIDE_BY_SIDE
@@ -36,7 +37,7 @@ SUSPECTED = 0.6
 #: Resamples for an interval, and the share of them that it contains.
 RESAMPLES, HELD = 2000, 0.95
 #: The fewest pairs that are judged.
-FEWEST_PAIRS = 3
+FEWEST_PAIRS = FEWEST_PROCESSES
 #: Cases resampled at once. They take this times resamples times pairs times 8 bytes of memory.
 _AT_ONCE = 64
 
@@ -49,7 +50,7 @@ class Ratios:
     - `median` is the median of the pairs' ratios; of two in the middle it is the geometric mean.
     - `low` to `high` is an interval that holds both in 95 of 100 bootstrap resamples of the pairs. It is widened for
       few pairs by `widening` (Efron, "Bootstrap methods: another look at the jackknife", 1979).
-    - `noise` is half of that interval, as a factor.
+    - `noise` is the larger distance of `pooled` from an end of that interval, as a factor.
     """
 
     pooled: Floats
@@ -85,7 +86,7 @@ def ratios(base: Sequence[Result], new: Sequence[Result]) -> Ratios:
         pooled = new_s / base_s
         median = np.exp(_median(np.log(floors.new / floors.base)))
         low, high = _intervals(floors)
-        noise = np.sqrt(high / low)
+        noise = np.fmax(1.0, np.maximum(pooled / low, high / pooled))
     return Ratios(
         pooled=pooled,
         median=median,
@@ -234,9 +235,8 @@ def compare(
         judgments=judgments,
         differences=_differences(base, new, places),
         groups=groups_of(judgments),
-        verdict=verdict_of_all(judgments, awaited, is_machine=False),
+        verdict=verdict_of_all(judgments, awaited),
         moved=_typically_moved(found.pooled),
-        is_machine=False,
         longer=_longer(found, [place in again for place in places], limits[places]),
         how=How.SIDE_BY_SIDE,
         notes=("no case was left as a control",) if confirmed and not control else (),
@@ -281,12 +281,21 @@ def _judgment(
         high=float(found.high[at]),
         base_s=float(found.base_s[at]),
         new_s=float(found.new_s[at]),
-        noise=float(found.noise[at]),
+        noise=_noise(found, at, verdict),
         threshold=threshold,
         confirmed=confirmed,
         processes=int(found.pairs[at]),
         blocks=int(found.blocks[at]),
     )
+
+
+def _noise(found: Ratios, at: int, verdict: Verdict) -> float:
+    """The smallest change that the interval would have excluded from no change; a flagged case has one direction."""
+    if verdict is Verdict.REGRESSED:
+        return float(found.pooled[at] / found.low[at])
+    if verdict is Verdict.IMPROVED:
+        return float(found.high[at] / found.pooled[at])
+    return float(found.noise[at])
 
 
 def _not_judged(base: Result, new: Result, names: tuple[str, str]) -> Judgment:
@@ -308,7 +317,7 @@ def _not_judged(base: Result, new: Result, names: tuple[str, str]) -> Judgment:
 def _differences(base: Run, new: Run, places: Sequence[int]) -> tuple[Difference, ...]:
     """The differences of the environments. None of them decides, because their effect is what is measured here."""
     pairs = [(base.results[place], new.results[place]) for place in places]
-    return tuple(replace(one, decides=False) for one in differences(base, new, pairs, None))
+    return tuple(replace(one, decides=False) for one in differences(base, new, pairs))
 
 
 def _longer(found: Ratios, confirmed: Sequence[bool], threshold: Floats) -> float:

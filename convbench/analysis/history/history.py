@@ -15,8 +15,8 @@ import numpy as np
 
 from convbench import units
 from convbench.analysis.comparison.changes import causes_of
-from convbench.analysis.comparison.comparability import Difference, differences
-from convbench.analysis.history.steps import levels
+from convbench.analysis.comparison.comparability import Difference, differences, probes
+from convbench.analysis.history.steps import SMALLEST, levels
 from convbench.measure import estimate
 from convbench.measure.alike import EqualFloors, equal_floors
 from convbench.model.case import Case
@@ -124,7 +124,7 @@ def _series(members: Sequence[tuple[Run, Result]], machine: Machine, thresholds:
     points = _points(members, passed, equal)
     judged = [point for point in points if point.judged]
     l2_bytes = members[-1][0].environment.l2_bytes
-    threshold = thresholds.of(case, l2_bytes)
+    threshold = max(SMALLEST, thresholds.of(case, l2_bytes))
     found = levels([point.floor_s for point in judged], threshold)
     steps = [
         Step(
@@ -174,7 +174,8 @@ def differences_at(steps: Sequence[Step]) -> tuple[Difference, ...]:
     branches = [run.git.branch if run.git else None for run in (before, after)]
     several = len(steps) > 1
     causes = [replace(cause, cases=count) for cause, count in counts.items() if 2 * count >= len(steps)]
-    found = [*differences(before, after, pairs, tables)]
+    cases = [base.case for base, _ in pairs]
+    found = [*differences(before, after, pairs, probes(cases, *tables))]
     found = [*found, *causes] if several else [*causes, *found]
     if branches[0] != branches[1]:
         found.append(Difference(what="branch", base=branches[0] or "none", new=branches[1] or "none"))

@@ -23,6 +23,9 @@ FEWEST = 3
 PENALTY = 3.0
 #: The noise is estimated from differences of runs that are up to so many places apart.
 FARTHEST = 3
+#: The smallest step, as a ratio minus 1. Floors of different days drift by more than those of two runs. With 3 %, one
+#: drifting series in eight was given a step that it did not have; with 5 % it is one in fifty (bench/steps.py).
+SMALLEST = 0.05
 #: The threshold in standard deviations of a floor: 95 of 100 pairs of runs are within it (model/threshold.py).
 _PAIRS = 1.96 * math.sqrt(2)
 #: The median of the absolute value of a normal variable, in standard deviations.

@@ -29,7 +29,7 @@ from convbench.report.pages.policy import policy, script_hash
 from convbench.report.pages.rendering import begun, left_out, when
 from convbench.report.pages.rendering import render as render_page
 from convbench.report.pages.scripts import joined, static
-from convbench.report.text.compare import reasons, size, verdict_text
+from convbench.report.text.compare import reasons, seen_text, size, unjudged, verdict_text
 from convbench.version import __version__
 
 #: Rows of the table, and labels of a group's cases, that the page has as plain HTML for readers without scripts.
@@ -149,13 +149,17 @@ def headline(comparison: Comparison) -> str:
         text += f", {'' if len(some) == 1 else 'the worst ' if slower else 'the most '}{_by(max(some, key=size).ratio)}"
         return text if slower else f"{text}, and none slower"
     if comparison.verdict is Verdict.UNCHANGED:
-        return f"No case moved by {units.percent(comparison.smallest_seen[1])} or more"
+        text = f"No case moved by {units.percent(comparison.smallest_seen[1])} or more"
+        noisy = comparison.counts[Verdict.INCONCLUSIVE]
+        return f"{text}; {units.plural(noisy, 'case')} of {total.split()[0]} could not be judged" if noisy else text
     if comparison.verdict is Verdict.NOT_JUDGED:
         return "Nothing could be judged"
     if comparison.is_machine:
         return "The machine changed: the code cannot be judged"
     if comparison.discredited:
         return "A control moved: nothing is flagged"
+    if any(judgment.looks_changed for judgment in comparison.judgments):
+        return begun(unjudged(comparison))
     return f"Too noisy to judge: {units.count(comparison.judged)} of {total} could be judged"
 
 
@@ -182,13 +186,8 @@ def sentences(compared: RunComparison) -> list[str]:
             f"{units.plural(len(faster), 'case')} got faster, {'' if len(faster) == 1 else 'the most '}{most}."
         )
     texts += [f"{begun(reason)}." for reason in reasons(comparison)]
-    typical, worst = comparison.smallest_seen
     of = f"Judged {units.count(comparison.judged)} of {units.plural(len(comparison.judgments), 'case')}"
-    if math.isnan(typical):
-        texts.append(f"{of}, so no change is detectable.")
-    else:
-        where = f" in half of them, {units.percent(worst)} in all" if worst > typical else ""
-        texts.append(f"{of}. The smallest detectable change is {units.percent(typical)}{where}.")
+    texts.append(f"{of}. {begun(seen_text(comparison))}.")
     return texts + _advice(compared)
 
 

@@ -167,14 +167,9 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
     def values(get: Callable[[Judgment], float]) -> list[Cell]:
         return [value if math.isfinite(value) else None for value in map(get, judgments)]
 
-    aside = how is How.SIDE_BY_SIDE
     seconds: dict[str, object] = {"factor": time[0], "unit": time[1], "significant": 3}
     signed: dict[str, object] = {**_PERCENT, "signed": True}
-    noise = (
-        "half of the interval"
-        if aside
-        else "half of a side's processes are this much or more over its floor, on the noisier side"
-    )
+    noise = "a smaller change would not be seen: the interval would hold no change"
     why = [why_text(judgment) or None for judgment in judgments]
     again: list[Cell] = ["yes" if judgment.confirmed else None for judgment in judgments]
     label, verdict = [j.case.label for j in judgments], [j.verdict.value for j in judgments]

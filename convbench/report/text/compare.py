@@ -52,7 +52,6 @@ def _case(judgment: Judgment) -> str:
             f"{units.change(judgment.ratio):>8} ({units.change(judgment.low)} to {units.change(judgment.high)})",
             f"{units.seconds(judgment.base_s)} -> {units.seconds(judgment.new_s)}",
         ]
-    words += [f"q {units.digits(judgment.q, 2)}"] if not math.isnan(judgment.q) else []
     why = why_text(judgment)
     return "  ".join([*words, judgment.case.id, flat(judgment.case.label)]) + (f": {why}" if why else "")
 
@@ -78,27 +77,33 @@ def difference_text(difference: Difference) -> str:
 
 
 def verdict_text(comparison: Comparison) -> str:
-    """The verdict of all on one line: reasons, number of cases per verdict, smallest detectable change."""
-    typical, worst = comparison.smallest_seen
-    everywhere = f" (in every judged case: {units.percent(worst)})" if worst > typical else ""
+    """The verdict of all on one line: reasons, number of cases per verdict, and which changes would have been seen."""
     return (
         f"{comparison.verdict}: {'; '.join([*reasons(comparison), _counts(comparison)])}; "
-        f"judged {units.count(comparison.judged)} of {units.count(len(comparison.judgments))}, "
-        f"smallest detectable change: {units.percent(typical)}{everywhere}"
+        f"judged {units.count(comparison.judged)} of {units.count(len(comparison.judgments))}; {seen_text(comparison)}"
     )
+
+
+def seen_text(comparison: Comparison) -> str:
+    """`a change of 3.0 % would have been seen in half of the judged cases, 8.1 % in each`."""
+    typical, worst = comparison.smallest_seen
+    if math.isnan(typical):
+        return "no change would have been seen"
+    if units.percent(worst) == units.percent(typical):
+        return f"a change of {units.percent(typical)} would have been seen in each judged case"
+    seen = f"a change of {units.percent(typical)} would have been seen in half of the judged cases"
+    return f"{seen}, {units.percent(worst)} in each"
 
 
 def reasons(comparison: Comparison) -> list[str]:
     """Why the verdict of all is not simply that of its cases, and further notes."""
     notes = [flat(note) for note in comparison.notes]
     if comparison.is_machine:
-        moved = units.percent(comparison.moved)
-        what = "the reference layers disagree by" if comparison.by_references else "half of all cases moved by about"
-        return [f"{what} {moved}: the machine changed, not the code (use ab)", *notes]
+        return [f"{comparison.machine}: the machine changed, not the code (use ab)", *notes]
     if is_reported(comparison.shift):
         together = units.change(comparison.shift)
         notes.insert(0, f"half of all cases moved together by {together}, and each is judged without this common shift")
-    if comparison.verdict is not Verdict.INCONCLUSIVE:
+    if comparison.verdict is not Verdict.INCONCLUSIVE or comparison.discredited:
         return notes
     times = math.ceil(comparison.longer)
     if comparison.how is How.SIDE_BY_SIDE:
@@ -106,7 +111,15 @@ def reasons(comparison: Comparison) -> list[str]:
     else:
         longer = ["use ab", *([f"or take at least {times} times as many rounds"] if times > 1 else [])]
     hint = f" ({', '.join(longer)})" if longer else ""
-    return notes if comparison.discredited else [f"fewer than half of the cases could be judged{hint}", *notes]
+    return [f"{unjudged(comparison)}{hint}", *notes]
+
+
+def unjudged(comparison: Comparison) -> str:
+    """Why a comparison of one machine is inconclusive."""
+    changed = sum(judgment.looks_changed for judgment in comparison.judgments)
+    if changed:
+        return f"{units.plural(changed, 'case looks changed', 'cases look changed')} and could not be judged"
+    return "too few of the cases could be judged"
 
 
 def _counts(comparison: Comparison) -> str:
@@ -117,7 +130,7 @@ def _counts(comparison: Comparison) -> str:
         if not some:
             continue
         words.append(f"{units.count(len(some))} {word}")
-        if verdict in (Verdict.REGRESSED, Verdict.IMPROVED):
+        if verdict in (Verdict.REGRESSED, Verdict.IMPROVED, Verdict.INCONCLUSIVE):
             words[-1] += f" (most {units.change(max(some, key=size).ratio)})"
         if verdict is Verdict.NOT_JUDGED:
             seen = Counter(judgment.reason.partition(":")[0] for judgment in some)

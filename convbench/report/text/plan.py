@@ -80,12 +80,12 @@ def _cost(cases: Sequence[Case], measure: Measure, forecast_s: float | None, wor
     largest = max(schedule.memory_bytes(case) for case in cases)
     worker_bytes = schedule.WORKER_START_BYTES + schedule.WORKER_GROWTH_BYTES
     rounds = f"{units.plural(measure.processes, 'process', 'processes')} of {units.plural(measure.rounds, 'round')}"
-    if forecast_s is None:
-        longest = units.duration(forecast.upper_limit_s(cases, measure))
-        time = (
-            f"time: at most about {longest}, in {rounds}; cases that settle leave early, and cases with an iteration"
-            f" over {units.seconds(measure.max_time / 2)} take longer"
-        )
+    if measure.budget is not None:
+        time = f"time: at most {units.duration(measure.budget)}, the budget, in up to {rounds}"
+    elif forecast_s is None:
+        assumed = f"{units.si(forecast.ASSUMED_FLOPS_PER_S, 'FLOP/s')} for each thread"
+        about = units.duration(forecast.assumed_s(cases, measure))
+        time = f"time: about {about} at an assumed {assumed}, in {rounds}; after a run here it goes by that run"
     else:
         time = f"time: about {units.duration(forecast_s)}, in {rounds}, going by the last run on this machine"
     return (
