@@ -31,7 +31,7 @@ from convbench.model.case import (
 )
 from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
 from convbench.model.result import Measure, Rejection
-from convbench.model.threshold import Special, Thresholds
+from convbench.model.threshold import THRESHOLD, Special, Thresholds
 from convbench.sweep import Plan, Sweep
 from convbench.sweep.parse import MOST_POINTS, Values
 from convbench.sweep.parse import parse as parse_text
@@ -327,7 +327,7 @@ def test_tied_channels_are_equal_in_each_point() -> None:
     assert plan(axes + "cases: [{in_channels: 16}]").merged == 1, "16 is also what the word stands for there"
     threshold = "compare: {thresholds: [{out_channels: in_channels, threshold: 0.2}]}"
     of = parse(axes + threshold).compare.of
-    assert [of(case, 2**20) for case in plan(axes).cases] == [0.2, 0.05, 0.2, 0.05]
+    assert [of(case, 2**20) for case in plan(axes).cases] == [0.2, THRESHOLD, 0.2, THRESHOLD]
 
 
 def test_equal_points_are_measured_once() -> None:
