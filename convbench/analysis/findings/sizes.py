@@ -17,10 +17,10 @@ MEDIAN_LEAST = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Ratios of some pairs, and the label of the pair with the largest."""
+    """Ratios of some pairs, and the label of the pair with the largest, where it has one."""
 
     ratios: Floats
-    largest: str
+    largest: str = ""
 
     @property
     def median(self) -> float:
