@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from convbench.analysis.findings.best import choice_text
 from convbench.analysis.findings.evidence import Evidence
 from convbench.analysis.findings.finding import Finding, FindingKind, Weight, line, listed, setting_text
 from convbench.analysis.findings.trouble import FATES
-from convbench.model.case import CASE_SETTINGS, PROBLEM_SETTINGS, Case, canonical, setting
+from convbench.model.case import CASE_SETTINGS, PROBLEM_SETTINGS, Case, canonical
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import Status
 
@@ -144,13 +145,18 @@ _ANY = object()
 
 
 def _rows(evidence: Evidence, axes: tuple[str, ...]) -> Iterator[tuple[tuple[object, ...], Case, _Row]]:
-    """The key of each case in the order of the table, the case, and what the table has of it."""
+    """The keys of each case in the order of the table, the case, and what the table has of it.
+
+    A case has several keys where the sweep writes its settings in several ways, as 0 and `half` for a kernel of 1.
+    """
     cases, table = {case.id: case for case in evidence.rows.cases}, evidence.table
     columns = (table[name] for name in ("case_id", "name", "label", "status", "count"))
     for row in map(_Row, table["floor_s"].to_numpy(dtype=float), evidence.bound, *columns):
         case = cases[row.case_id]
         fixed = evidence.written.fixed(case) if evidence.written.crossed else ()
-        yield tuple(_ANY if axis in fixed else setting(case, axis) for axis in axes), case, row
+        values = ([_ANY] if axis in fixed else evidence.written.ways(case, axis) for axis in axes)
+        for key in product(*values):
+            yield key, case, row
 
 
 def _fits(known: tuple[object, ...], keys: tuple[object, ...]) -> bool:

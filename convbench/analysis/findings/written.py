@@ -55,8 +55,12 @@ class Written:
     def _naming(self) -> Lookup:
         return Lookup(self._entries)
 
-    def values(self, name: str) -> set[Hashable]:
-        """Every value of a setting in the file, numbers and words as written."""
+    @cached_property
+    def values(self) -> dict[str, set[Hashable]]:
+        """Every value in the file of the settings that have such words, numbers and words as written."""
+        return {name: self._values(name) for name in FOLLOWING}
+
+    def _values(self, name: str) -> set[Hashable]:
         if self.sweep is None:
             return set()
         listed = [dict(entry.given) for entry in self.sweep.listed]
@@ -65,6 +69,15 @@ class Written:
             own = [axis.values for axis in self.sweep.axes if axis.name == name]
             found.update(own[0] if own else (default_for(DEFAULT_OPERATOR.rank, OF_PROBLEM[name].default),))
         return found
+
+    def ways(self, case: Case, name: str) -> list[object]:
+        """A setting of a case as the file writes it: its word, its number, or both."""
+        number = setting(case, name)
+        if name not in self.crossed or name not in FOLLOWING:
+            return [number]
+        has_word = name in words(case.problem) and FOLLOWING[name][0] in self.values[name]
+        has_number = not has_word or number in self.values[name]
+        return [*([number] if has_number else []), *([FOLLOWING[name][0]] if has_word else [])]
 
     def as_written(self, cases: Sequence[Case]) -> dict[str, AsWritten]:
         """For each setting that the file writes as a word: which of the cases have the word, and which the number.
@@ -82,11 +95,11 @@ class Written:
             follows = np.array([name in each for each in has])
             if follows.all():
                 found[name] = AsWritten(word=word, by_word=follows, by_number=np.zeros(len(cases), dtype=bool))
-            elif word in self.values(name):
+            elif word in self.values[name]:
                 found[name] = AsWritten(word=word, by_word=follows, by_number=self._numbered(name, cases, follows))
         return found
 
     def _numbered(self, name: str, cases: Sequence[Case], follows: Mask) -> Mask:
         """Which cases have a value that the file writes as a number; all that have no word."""
-        numbers = self.values(name)
+        numbers = self.values[name]
         return np.array([setting(case, name) in numbers for case in cases]) | ~follows
