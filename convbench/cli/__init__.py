@@ -1,16 +1,56 @@
 """The command line: reads options, prints text and returns an exit code. A verb imports rooms when it needs them."""
 
-from convbench.cli import ab, baseline, check, ci, compare, explain, export, history, plan, report, repro, run, runs
+from collections.abc import Callable, Mapping
+
+from convbench.cli import (
+    ab,
+    baseline,
+    check,
+    ci,
+    compare,
+    explain,
+    export,
+    help,
+    history,
+    plan,
+    report,
+    repro,
+    run,
+    runs,
+)
 from convbench.cli.entry import main
 from convbench.cli.options import app
 
 __all__ = ["main"]
 
-# The order in the help.
-for verb in (
-    *(run.run, plan.plan, check.check, report.report, runs.runs, history.history, export.export),
-    *(compare.compare, ab.ab, explain.explain, repro.repro),
+#: The verbs by purpose, in the order of the help, each with an example.
+VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
+    "Measure": {
+        run.run: "convbench run configs/sweep.yaml --open",
+        plan.plan: "convbench plan configs/sweep.yaml",
+        check.check: "convbench check",
+    },
+    "Read": {
+        report.report: "convbench report latest",
+        runs.runs: "convbench runs",
+        history.history: "convbench history wn6n4d2rsfjv --last 30",
+        export.export: "convbench export latest --format csv -o run.csv",
+    },
+    "Compare": {
+        compare.compare: "convbench compare main latest",
+        ab.ab: "convbench ab configs/sweep.yaml --b-python .venv-new/bin/python",
+    },
+    "Understand one layer": {
+        explain.explain: "convbench explain --in-channels 3 --out-channels 64 --kernel-size 3 --input-size 224",
+        repro.repro: "convbench repro wn6n4d2rsfjv",
+    },
+}
+for purpose, verbs in VERBS.items():
+    for verb, example in verbs.items():
+        app.command(rich_help_panel=purpose, epilog=f"Example: {example}")(verb)
+for group, name, purpose, example in (
+    (baseline.baseline, "baseline", "Compare", "convbench baseline set main latest"),
+    (ci.ci, "ci", "Automate", "convbench ci init --github"),
 ):
-    app.command()(verb)
-app.add_typer(baseline.baseline, name="baseline")
-app.add_typer(ci.ci, name="ci")
+    app.add_typer(group, name=name, rich_help_panel=purpose, epilog=f"Example: {example}")
+app.command("help", rich_help_panel="Help", epilog="Example: convbench help run")(help.help_)

@@ -2,56 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
+from convbench.cli.completion import stored_runs, sweeps
 from convbench.cli.output import say, show
-from convbench.units import LONGEST_TEXT, line, without_credentials
+from convbench.cli.verbs import Verbs
+from convbench.units import LONGEST_TEXT, line
 
 if TYPE_CHECKING:
     from convbench.model.result import Run
 
 
-#: The error that typer raises for every invalid argument; typer does not export this class.
-_UsageError: type[Any] = typer.BadParameter.__mro__[1]
-
-
-class _Verbs(TyperGroup):
-    """The verbs. Typer's error for an invalid argument repeats the argument, which may hold a secret."""
-
-    def make_context(self, *arguments: Any, **named: Any) -> Any:
-        """Read the command line up to the verb."""
-        with _plain_usage_errors():
-            return super().make_context(*arguments, **named)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Read the verb's arguments and run it."""
-        with _plain_usage_errors():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _plain_usage_errors() -> Iterator[None]:
-    """Escape control characters and hide passwords of URLs in typer's error messages."""
-    try:
-        yield
-    except Exception as error:
-        if not isinstance(error, _UsageError):
-            raise
-        error.message = line(without_credentials(error.message), most=LONGEST_TEXT)
-        raise
-
-
 app = typer.Typer(
-    cls=_Verbs,
+    cls=Verbs,
     help="Measure the speed of PyTorch's convolution layers, check their results, and write a report.",
     rich_markup_mode=None,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -60,11 +30,12 @@ _DB_HELP = "The database: a path or an SQLAlchemy URL. [default: reports/convben
 Database = Annotated[str | None, typer.Option("--db", envvar="CONVBENCH_DB", metavar="DB", help=_DB_HELP)]
 STORED_HELP = "latest, a run id or a unique prefix of one, or a baseline's name."
 RUN_HELP = "latest, a run id or a unique prefix of one, a baseline's name, or a JSON export."
-RunRef = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)]
+RunRef = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP, autocompletion=stored_runs)]
 AcrossEnvironments = Annotated[
     bool, typer.Option("--across-environments", help="Compare even if machines or versions differ.")
 ]
-Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The sweep, a YAML file; configs/ has examples.")]
+_CONFIG_HELP = "The sweep, a YAML file; configs/ has examples."
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help=_CONFIG_HELP, autocompletion=sweeps)]
 
 
 class _State:
@@ -90,7 +61,7 @@ def _show_version(value: bool) -> None:
 def _options(
     db: Database = None,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("-V", "--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     _State.db = db

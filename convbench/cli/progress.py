@@ -26,9 +26,10 @@ LINE_S = 15.0
 
 
 class RunProgress:
-    """Shows the progress of a run; `listener` returns the hooks for the runner."""
+    """Shows the progress of a run; `listener` returns the hooks for the runner. `quiet` shows messages alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self.run_id: str | None = None
         self._began = time.monotonic()
         self._last = 0.0
@@ -46,6 +47,8 @@ class RunProgress:
     def begun(self, begun: Begun) -> None:
         """Print which run starts or resumes."""
         self.run_id = begun.run_id
+        if self._quiet:
+            return
         env = begun.environment
         what = units.plural(begun.cases, "case")
         if begun.resumed:
@@ -59,6 +62,8 @@ class RunProgress:
 
     def progressed(self, progress: Progress) -> None:
         """Draw the bar or print a line, unless that was done a moment ago."""
+        if self._quiet:
+            return
         now = time.monotonic()
         if self._terminal and self._bar is None:
             self._make_bar()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import shutil
 import signal
+import sys
+import webbrowser
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +15,14 @@ import typer
 
 from convbench.cli.options import AcrossEnvironments, Config, Database, database_of, write_index
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
-from convbench.cli.output import flush, say, show
+from convbench.cli.output import flush, say, show, show_bytes
 from convbench.cli.page import write_page
 from convbench.errors import ExitCode, RequestError
 from convbench.units import flat, line
 
 if TYPE_CHECKING:
     from convbench.analysis.comparison.judgment import RunComparison
+    from convbench.analysis.findings.findings import Examined
     from convbench.model.result import Run
     from convbench.sweep import Sweep
 
@@ -36,26 +40,32 @@ def run(
         typer.Option("--against", metavar="BASE", help="Compare with this run, and confirm suspected changes."),
     ] = None,
     across_environments: AcrossEnvironments = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the report's path and errors alone.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the run as JSON, as export does, in place of the path.")
+    ] = False,
+    opened: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
     summary: SummaryFile = None,
     junit: JunitFile = None,
     fail_on: FailOnList = None,
     db: Database = None,
 ) -> None:
-    """Measure a sweep and write its report.
+    """Measure a sweep and write its report. CONFIG - reads the sweep from standard input.
 
-    Prints progress to standard error, and the report's path to standard output. Resumes an interrupted run of the same
-    sweep. With --against, it also prints the comparison to standard error and exits as compare does.
+    Prints progress, the cases with their times and the first findings to standard error, and the report's path to
+    standard output. Resumes an interrupted run of the same sweep. With --against, it also prints the comparison to
+    standard error and exits as compare does.
     """
     from convbench.actions import compare as comparing
     from convbench.actions import measure, pages, read
-    from convbench.cli.output import say
     from convbench.cli.progress import RunProgress
     from convbench.conduct import run as runner
+    from convbench.report import export
     from convbench.store import waiting_file
 
     outcome = Outcome.asked(summary, junit, fail_on)
     database = database_of(db)
-    shown = RunProgress()
+    shown = RunProgress(quiet=quiet)
 
     def report_so_far(run_id: str, process_index: int) -> None:
         if process_index == sweep.measure.processes - 1:
@@ -67,7 +77,7 @@ def run(
         except RequestError as error:
             say(f"could not write the report yet, the run continues: {error.message}")
             return
-        if process_index == 0:
+        if process_index == 0 and not quiet:
             say(f"first report, updated after each process: {line(str(path))}")
 
     base = None if against is None else comparing.baseline(against, db=database)
@@ -90,16 +100,22 @@ def run(
     seen = examined(measured.run)
     path = pages.write_report(measured.run, seen=seen)
     findings = seen.sentences
-    for sentence in findings[:PRINTED_FINDINGS]:
-        say(f"- {flat(sentence)}")
+    if not quiet:
+        say(_summary(seen))
     if waiting_file(measured.id).exists():
         say("page of all runs not written: the database does not have this run yet")
     else:
         write_index(measured.run, database, findings)
     if interrupted:
         say(f"interrupted: results are kept; `convbench run {line(str(config))}` resumes the run")
-    show(line(str(path)))
+    if as_json:
+        show_bytes(export.export(measured.run, "json"))
+        say(line(str(path)))
+    else:
+        show(line(str(path)))
     flush()
+    if opened and not webbrowser.open(path.resolve().as_uri()):
+        say("could not open a browser")
     if interrupted or base is None:
         code = outcome.of_run(measured.run, findings)
         raise typer.Exit(ExitCode.INTERRUPTED if interrupted else code)
@@ -108,6 +124,16 @@ def run(
     code = outcome.of_comparison(found.comparison)
     write_page(found, None, no_page=False)
     raise typer.Exit(code)
+
+
+def _summary(seen: Examined) -> str:
+    """The cases with their times and the first findings."""
+    from convbench.report.text.results import results_text
+
+    named = [case for finding in seen.findings for case in finding.cases[:1]]
+    columns = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    sentences = [f"- {flat(sentence)}" for sentence in seen.sentences[:PRINTED_FINDINGS]]
+    return "\n".join(filter(None, [results_text(seen.rows, named, columns=columns), *sentences]))
 
 
 def _confirmed(sweep: Sweep, base: Run, new: Run, across_environments: bool, command: str) -> RunComparison:

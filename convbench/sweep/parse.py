@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import math
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -100,10 +102,14 @@ class Sweep:
     secrets: Variables = field(default=(), repr=False)
 
 
+#: The path that means standard input.
+STANDARD_INPUT = "-"
+
+
 def load(path: Path) -> Sweep:
-    """The sweep in a file; raises RequestError for an unreadable file, SweepError for mistakes."""
+    """The sweep in a file, `-` for standard input; RequestError for an unreadable one, SweepError for mistakes."""
     try:
-        with path.open("rb") as file:
+        with nullcontext(sys.stdin.buffer) if str(path) == STANDARD_INPUT else path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)  # /dev/zero has no end
         if len(data) > MOST_BYTES:
             raise RequestError(f"{path}: expected at most {units.size(MOST_BYTES)}, got more", hint="give a sweep file")

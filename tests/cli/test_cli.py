@@ -22,7 +22,7 @@ from golden_files import GOLDEN, golden
 
 from convbench.actions import measure, pages, read
 from convbench.analysis.findings import findings
-from convbench.cli import entry, exits
+from convbench.cli import completion, entry, exits
 from convbench.cli.run import interrupts_deferred
 from convbench.conduct.run import Begun, Listener
 from convbench.errors import RequestError
@@ -46,6 +46,7 @@ VERBS = (
     "check",
     "baseline",
     "ci",
+    "help",
 )
 
 SWEEP = """\
@@ -73,8 +74,15 @@ def test_help_is_as_it_was_agreed(command: Command, verb: str) -> None:
 
 
 def test_every_verb_has_a_golden_help_and_a_place_in_the_readme(command: Command) -> None:
-    found = re.findall(r"^  (\w+) ", command("--help").out.partition("Commands:")[2], re.MULTILINE)
-    assert sorted(found) == sorted(VERBS)
+    listed = command("--help").out.partition("Measure:")[2]
+    assert sorted(re.findall(r"^  (\w+) ", listed, re.MULTILINE)) == sorted(VERBS)
+    assert re.findall(r"^(\w[\w ]*):$", listed, re.MULTILINE) == [
+        "Read",
+        "Compare",
+        "Understand one layer",
+        "Automate",
+        "Help",
+    ]
     readme = (GOLDEN.parent.parent / "README.md").read_text(encoding="utf-8")
     for verb in VERBS:
         assert f"convbench {verb}" in readme
@@ -82,6 +90,45 @@ def test_every_verb_has_a_golden_help_and_a_place_in_the_readme(command: Command
 
 def test_version(command: Command) -> None:
     assert re.fullmatch(r"convbench \d+\.\d+\.\d+\n", command("--version").out)
+    assert command("-V").out == command("--version").out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_help_ends_in_an_example_of_the_verb_with_options_that_it_has(command: Command, verb: str) -> None:
+    said = command(verb, "-h").out
+    assert said == command("help", verb).out == command(verb, "--help").out
+    words = " ".join(said.partition("Example: ")[2].split()).split()
+    assert words[:2] == ["convbench", verb]
+    own = command("help", *words[1:3]).out if verb in ("baseline", "ci") else said
+    assert all(word in own for word in words if word.startswith("-"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [(["list"], ["runs"]), (["bench", "no.yaml"], ["run", "no.yaml"]), (["no.yaml"], ["run", "no.yaml"])],
+)
+def test_synonyms_and_a_sweeps_path_are_answered(command: Command, asked: list[str], meant: list[str]) -> None:
+    assert command(*asked) == command(*meant)
+    said = command("lst")
+    assert (said.code, "No such command 'lst'" in said.err) == (2, True)
+
+
+def test_a_shell_completes_runs_baselines_and_sweeps(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVBENCH_DB", str(tmp_path / "my.db"))
+    assert completion.stored_runs("") == ["latest"], "without a database it fails in silence"
+    made = synthetic.run(2, troubles=False)
+    store(made, tmp_path / "my.db")
+    command("--db", str(tmp_path / "my.db"), "baseline", "set", "main", "latest")
+    assert completion.stored_runs("") == ["latest", "main", made.id]
+    assert completion.stored_runs("m") == ["main"]
+    (tmp_path / "configs").mkdir()
+    for name in ("a.yaml", "configs/b.yml", "configs/c.txt"):
+        (tmp_path / name).write_text("", encoding="utf-8")
+    assert completion.sweeps("") == ["a.yaml", "configs/", "configs/b.yml"]
+    assert completion.sweeps("configs/") == ["configs/b.yml"]
+    assert completion.sweeps("absent/x") == []
 
 
 def test_plan_shows_cases_rejections_and_cost(command: Command, sweep: Path) -> None:

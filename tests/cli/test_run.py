@@ -41,6 +41,30 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
+def test_a_sweep_from_standard_input_ends_in_a_table_or_in_json(tmp_path: Path) -> None:
+    sweep = SWEEP.replace("processes: 5, rounds: 4", "processes: 1, rounds: 1").replace("[2, 3, 4]", "[2, 3]")
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "convbench", "run", "--fresh", *options, "-"]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=200, input=sweep
+        )
+
+    told = run()
+    path = told.stdout.strip()
+    assert (tmp_path / path).is_file()
+    *_, every, heads, first, _, _, last = [line for line in told.stderr.splitlines() if not line.startswith("- ")]
+    assert every.startswith("every case: ")
+    assert heads.split() == ["floor", "typical", "spread", "rate", "case"]
+    assert "c2 ->" in first and "c3 ->" in last
+    quiet = run("--quiet", "--json")
+    stored = json.loads(quiet.stdout)
+    assert [result["status"] for result in stored["results"]] == ["passed"] * 4
+    [report] = quiet.stderr.splitlines()
+    assert report.endswith(f"{stored['id']}.html") and (tmp_path / report).is_file()
+
+
 def visits(folder: Path) -> int:
     """Visits in the database, without convbench's help; 0 while there is none."""
     path = folder / "reports" / "convbench.db"

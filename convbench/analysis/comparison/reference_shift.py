@@ -7,6 +7,7 @@ not depend on other cases: a change of the code that slows every case does not s
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,8 @@ MOST_DISAGREEMENT = 0.08
 class ReferenceShift:
     """By how much the references of each case moved, new over base; NaN for a case without references on a side.
 
-    `disagreement` is half of the range of the moves within a kind, the largest, as a ratio minus 1.
+    `disagreement` is half of the range of the moves within a kind, as a ratio minus 1: of the median case of the kind
+    where that is largest. A single case has few blocks, and so few rows of references, whose minima are disturbed.
     """
 
     ratio: Floats
@@ -42,7 +44,11 @@ def reference_shift(base: Levels, new: Levels) -> ReferenceShift | None:
     moves = {(a, b): new.logs[b] - base.logs[a] for a, b in set(groups) if a >= 0 and b >= 0}
     if not moves:
         return None
+    apart: dict[object, list[float]] = {}
+    for group in groups:
+        if group in moves:
+            apart.setdefault(base.kinds[group[0]], []).append(float(np.ptp(moves[group])) / 2)
     return ReferenceShift(
         ratio=np.exp([moves[group].mean() if group in moves else NAN for group in groups]),
-        disagreement=math.expm1(max(float(np.ptp(moved)) / 2 for moved in moves.values())),
+        disagreement=math.expm1(max(map(statistics.median, apart.values()))),
     )

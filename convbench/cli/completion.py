@@ -1,0 +1,37 @@
+"""What a shell completes: names of runs, baselines and sweeps. It never fails, as an error would fill the prompt."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+#: Runs that are offered, the newest first.
+MOST_RUNS = 50
+
+
+def stored_runs(incomplete: str) -> list[str]:
+    """`latest`, the baselines and the newest runs of the database that begin so."""
+    names = ["latest"]
+    with suppress(Exception):
+        from convbench.store import Store
+
+        with Store.open(os.environ.get("CONVBENCH_DB")) as store:
+            names += [baseline.name for baseline in store.baselines()]
+            names += [run.id for run in store.runs()[:MOST_RUNS]]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def sweeps(incomplete: str) -> list[str]:
+    """The folders and the YAML files whose path begins so; without a path also those in configs/."""
+    with suppress(OSError):
+        typed = Path(incomplete)
+        folder, begun = (typed, "") if incomplete.endswith("/") else (typed.parent, typed.name)
+        found = [path for path in sorted(folder.iterdir()) if path.name.startswith(begun)]
+        paths = [f"{path}/" if path.is_dir() else str(path) for path in found if path.is_dir() or _is_sweep(path)]
+        return [*paths, *([] if incomplete else map(str, sorted(filter(_is_sweep, Path("configs").glob("*")))))]
+    return []
+
+
+def _is_sweep(path: Path) -> bool:
+    return path.suffix in {".yaml", ".yml"}

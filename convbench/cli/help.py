@@ -1,0 +1,16 @@
+"""The verb that prints the help of another verb."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from convbench.cli.options import app
+
+
+def help_(
+    verb: Annotated[list[str] | None, typer.Argument(metavar="VERB", help="A verb: run, baseline set.")] = None,
+) -> None:
+    """Print the help of a verb, as --help does."""
+    app([*(verb or []), "--help"], prog_name="convbench")

@@ -1,0 +1,89 @@
+"""What `convbench run` prints at its end: the cases with their times, the fastest first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from convbench import units
+from convbench.analysis.table.columns import NOT_REACHED, Rows
+from convbench.model.result import Status
+from convbench.units import flat
+
+#: So many cases are all listed. Of more, so many of the fastest, of the slowest and of those that findings name.
+MOST_CASES = 20
+MOST_OF_A_KIND = 5
+_HEADS = ("floor", "typical", "spread", "rate")
+#: On a narrower terminal typical time and spread are left out, so that the cases fit.
+NARROW = 80
+
+
+def results_text(rows: Rows, named: Sequence[str] = (), *, columns: int | None = None) -> str:
+    """The cases with their floor, typical time, spread and rate; what all labels share stands above them.
+
+    `named` are the ids of cases that findings name, the most important first. No line is longer than `columns`.
+    """
+    if not rows.cases:
+        return ""
+    chosen, left = _chosen(rows, named)
+    labels, shared = _distinct([case.label for case in rows.cases])
+    cells: list[tuple[str, ...]] = [_HEADS, *(_figures(rows, place) for place in chosen)]
+    if columns is not None and columns < NARROW:
+        cells = [(row[0], row[3]) for row in cells]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    names = ["case", *(labels[place] for place in chosen)]
+    lines = [
+        "  ".join([*(cell.rjust(size) for cell, size in zip(row, widths, strict=True)), name])
+        for row, name in zip(cells, names, strict=True)
+    ]
+    more = [f"{left} (the report has all)"] if left else []
+    every = [f"every case: {shared}"] if shared else []
+    return "\n".join(_cut(line, columns) for line in [*every, *lines, *more])
+
+
+def _chosen(rows: Rows, named: Sequence[str]) -> tuple[list[int], str]:
+    """The places of the listed cases, the fastest first and those without a time last; and what is left out."""
+    floors = rows.estimates.floor_s
+    order = np.argsort(np.where(np.isfinite(floors), floors, np.inf), kind="stable").tolist()
+    if len(order) <= MOST_CASES:
+        return order, ""
+    timed = [place for place in order if np.isfinite(floors[place])]
+    place_of = {case.id: place for place, case in enumerate(rows.cases)}
+    found = [place_of[one] for one in dict.fromkeys(named) if one in place_of][:MOST_OF_A_KIND]
+    kept = {*timed[:MOST_OF_A_KIND], *timed[-MOST_OF_A_KIND:], *found}
+    left = len(order) - len(kept)
+    return [place for place in order if place in kept], f"and {units.plural(left, 'case')} more"
+
+
+def _figures(rows: Rows, place: int) -> tuple[str, str, str, str]:
+    """The cells of a case; the status in place of times that it does not have."""
+    figures, result = rows.estimates, rows.results[place]
+    if not np.isfinite(figures.floor_s[place]):
+        status = NOT_REACHED if result is None else result.status.value.replace("_", " ")
+        return (status, "", "", "")
+    wrong = result is not None and result.status is not Status.PASSED
+    return (
+        units.seconds(float(figures.floor_s[place])),
+        units.seconds(float(figures.typical_s[place])),
+        units.percent(float(figures.spread[place])),
+        result.status.value if wrong and result else units.si(float(rows.rates(rows.flops)[place]), "FLOP/s"),
+    )
+
+
+def _distinct(labels: Sequence[str]) -> tuple[list[str], str]:
+    """The labels without the words that all of them have, and these words; a single label stays as it is."""
+    words = [flat(label).split() for label in labels]
+    common = set.intersection(*(set(some) for some in words)) - {"->"} if len(words) > 1 else set()
+    shared = " ".join(word for word in words[0] if word in common)
+    return [" ".join(_without(some, common)) for some in words], shared
+
+
+def _without(words: Sequence[str], common: Collection[str]) -> list[str]:
+    """The words that are not `common`; an arrow stays between two that are left."""
+    left = [word for word in words if word not in common]
+    return left if "->" not in left or 0 < left.index("->") < len(left) - 1 else [w for w in left if w != "->"]
+
+
+def _cut(line: str, columns: int | None) -> str:
+    return line if columns is None or len(line) <= columns else line[: columns - 1] + "…"
