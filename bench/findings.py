@@ -1,4 +1,4 @@
-"""How often findings are wrong: cliffs, the best setting and the allocator's cost, on made-up blocks with known times.
+"""How often findings are wrong: effects, cliffs, the best setting, the allocator's cost, on blocks with known times.
 
     python bench/findings.py [RUNS]
     python bench/findings.py --db runs.db ID [ID ...]
@@ -16,6 +16,7 @@ false if the lowest floors of all runs together show less than 80 % of the least
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ ROUNDS = 5
 MACHINES = {"quiet": (0.5, 0.3, 0.01), "busy": (0.85, 0.6, 0.08), "loaded": (1.0, 1.0, 0.3)}
 PLANTED_CLIFF = 1.9
 PLANTED_GAIN = 1.3
+PLANTED_EFFECT = 1.5
 PLANTED_COST = 0.5
 
 
@@ -135,25 +137,39 @@ def beside(result: Result, machine: str, seed: int, at: str) -> Result:
     return replace(result, system_blocks=((LAYOUT, pack_blocks(system)),))
 
 
+def with_effect(machine: str, processes: int, seed: int, planted: bool) -> str:
+    """One layer with two dtypes, the least from which an effect is reported."""
+    times = [
+        (layer(32, dtype=dtype), 1e-3 / (PLANTED_EFFECT if planted and dtype == "bfloat16" else 1))
+        for dtype in ("float32", "bfloat16")
+    ]
+    found = of_kind(measured(times, machine, processes, seed), FindingKind.EFFECT)
+    if not found:
+        return ""
+    return "found" if planted and "faster" in found[0].sentence else "wrong"
+
+
+#: Each finding's trial, the numbers of processes, and what counts as enough of them.
+TRIALS: dict[str, tuple[Callable[[str, int, int, bool], str], tuple[int, ...], tuple[int, ...]]] = {
+    "effect": (with_effect, (1, 2, 3, 5), (4,)),
+    "allocator": (with_allocator, (5,), (4,)),
+    "cliff": (with_cliff, (2, 3, 4, 5), (1, 4)),
+    "best": (with_best, (2, 3, 4, 5), (1, 4)),
+}
+
+
 def simulated(runs: int) -> None:
     print("finding    machine  processes  fewest    any     found     wrong")
-    kinds: dict[str, Callable[[str, int, int, bool], str]] = {
-        "cliff": with_cliff,
-        "best": with_best,
-        "allocator": with_allocator,
-    }
-    for name, trial in kinds.items():
-        for machine in MACHINES:
-            for processes in (2, 3, 4, 5) if name != "allocator" else (5,):
-                for least in (1, 4) if name != "allocator" else (4,):
-                    with fewest(least):
-                        honest = sum(bool(trial(machine, processes, seed, False)) for seed in range(runs))
-                        seen = Counter(trial(machine, processes, seed, True) for seed in range(runs))
-                    print(
-                        f"{name:9}  {machine:7}  {processes:9}  {least:6}  {honest / runs:6.1%}  "
-                        f"{seen['found'] / runs:6.1%}  {seen['wrong'] / runs:6.1%}",
-                        flush=True,
-                    )
+    for name, (trial, all_processes, all_fewest) in TRIALS.items():
+        for machine, processes, least in itertools.product(MACHINES, all_processes, all_fewest):
+            with fewest(least):
+                honest = sum(bool(trial(machine, processes, seed, False)) for seed in range(runs))
+                seen = Counter(trial(machine, processes, seed, True) for seed in range(runs))
+            print(
+                f"{name:9}  {machine:7}  {processes:9}  {least:6}  {honest / runs:6.1%}  "
+                f"{seen['found'] / runs:6.1%}  {seen['wrong'] / runs:6.1%}",
+                flush=True,
+            )
 
 
 def stored(db: str, ids: list[str]) -> None:

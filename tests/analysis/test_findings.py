@@ -306,6 +306,7 @@ def test_noise_of_few_processes_is_at_least_what_the_probe_shows() -> None:
         return effects(*results)
 
     assert (told(1.7, 3), len(told(1.9, 3)), len(told(1.7, 4))) == ([], 1, 1)
+    assert (told(3.2, 1), len(told(3.3, 1))) == ([], 1), "1.8 times on either side"
 
 
 def test_few_layers_of_many_prove_nothing_in_few_processes() -> None:

@@ -220,7 +220,9 @@ class Comparer:
                 flops = self.pairs.table["flops"].to_numpy(dtype=float, na_value=np.nan)
                 ratio *= flops[base] / flops[other]
             noise = np.fmax(common, np.fmax(spread[base], spread[other]))
-            noise = with_least_noise(noise, processes, np.fmax(probe[base], probe[other]))
+            # One process may have slowed either side alone; of several, the lowest floor is that of a quieter one.
+            slower = np.where(processes < 2, probe[base] * probe[other], np.fmax(probe[base], probe[other]))
+            noise = with_least_noise(noise, processes, slower)
         # A case that is written in two ways is no pair with itself.
         known = np.isfinite(ratio) & (ratio > 0) & (self.rows[base] != self.rows[other])
         return MatchedPairs(base=base, other=other, ratio=ratio, noise=noise, processes=processes).only(known)
