@@ -26,7 +26,7 @@ def _setting(help_text: str) -> typer.models.OptionInfo:
 def explain(
     case: Annotated[str | None, typer.Argument(metavar="CASE", help="The id of a stored case.")] = None,
     in_channels: Annotated[str | None, _setting("Channels of the input.")] = None,
-    out_channels: Annotated[str | None, _setting("Channels of the output.")] = None,
+    out_channels: Annotated[str | None, _setting("An integer, or in_channels.")] = None,
     kernel_size: Annotated[str | None, _setting("An integer, or two: 3x5.")] = None,
     input_size: Annotated[str | None, _setting("An integer, or two: 3x5.")] = None,
     stride: Annotated[str | None, _setting("An integer, or two: 3x5.")] = None,

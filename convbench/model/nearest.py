@@ -29,6 +29,7 @@ _MEANT = {
     **dict.fromkeys(("inputs", "in", "ins", "cin", "inputchannels"), "in_channels"),
     **dict.fromkeys(("image", "imagesize", "resolution"), "input_size"),
     "outputsize": "module_output_size",
+    "inchannels": "depthwise",  # as a number of groups
     "environment": "env",
     "variables": "env",
 }

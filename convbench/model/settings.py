@@ -14,7 +14,15 @@ from enum import StrEnum
 
 from convbench.model.nearest import did_you_mean
 from convbench.model.operators import DEFAULT_OPERATOR
-from convbench.model.operators.given import DEPTHWISE, HALF, ONE_EACH, ZERO_EACH, PaddingMode, PaddingWord
+from convbench.model.operators.given import (
+    DEPTHWISE,
+    HALF,
+    ONE_EACH,
+    TIED,
+    ZERO_EACH,
+    PaddingMode,
+    PaddingWord,
+)
 from convbench.model.problem import Direction
 
 #: torch's class, which runs a case that names no other.
@@ -242,8 +250,8 @@ _SIDES = " x ".join(DEFAULT_OPERATOR.dimensions)
 OF_PROBLEM: dict[str, Setting] = {
     "in_channels": Setting(kind=_SIZE, required=True, work=True, label="c{}", labelled=True, place=-4,
         heading="in channels", about="channels of the input"),
-    "out_channels": Setting(kind=_SIZE, required=True, work=True, label="-> k{}", labelled=True, place=-2,
-        heading="out channels", about="channels of the output"),
+    "out_channels": Setting(kind=Kind(least=1, words=(TIED,)), required=True, work=True, label="-> k{}", labelled=True,
+        place=-2, heading="out channels", about="channels of the output"),
     "kernel_size": Setting(kind=_SPATIAL, required=True, work=True, label="{}", labelled=True, place=-1,
         heading="kernel size", about=f"{_SIDES} of the kernel"),
     "input_size": Setting(kind=_SPATIAL, required=True, work=True, label="{}", labelled=True, place=-3,

@@ -12,9 +12,8 @@ from typing import Any
 from convbench import units
 from convbench.errors import Mistake, RequestError, SweepError
 from convbench.model.case import Case
+from convbench.model.following import resolved
 from convbench.model.lookup import Lookup
-from convbench.model.operators.conv import half_padding
-from convbench.model.operators.given import DEPTHWISE, HALF
 from convbench.model.problem import Problem
 from convbench.model.result import Rejection
 from convbench.model.settings import CASE_SETTINGS, OF_CASE, PROBLEM_SETTINGS, REQUIRED, TABLE
@@ -23,6 +22,9 @@ from convbench.sweep.document import (
     compose,
 )
 from convbench.sweep.parse import KINDS, Listed, Sweep, Value, Values, read_value
+
+#: Stands between the labels of equal entries of `cases`.
+BOTH = " + "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +54,10 @@ def cases(sweep: Sweep) -> Plan:
     problems: dict[Problem, tuple[int, str | None]] = {}  # its number, and torch's reason to refuse it
     combinations: dict[tuple[Value, ...], int] = {}  # of settings: its number
     found: dict[tuple[int, int], Case] = {}  # by both numbers
-    again: dict[tuple[int, int], tuple[int, str | None]] = {}  # of those in `found` that occur again: count and label
+    again: dict[tuple[int, int], list[Listed]] = {}  # of those in `found` that occur again: their entries of `cases`
     reasons: dict[tuple[int, int], str] = {}  # of those in `found` that torch would refuse
     for entry in sweep.listed:
+        here: set[tuple[int, int]] = set()  # the axes may give one layer twice, which is then one layer
         axes = _axes_left(sweep, entry)
         settings: list[_Numbered] = [
             (combinations.setdefault(tuple(chosen[name] for name in CASE_SETTINGS), len(combinations)), chosen)
@@ -62,7 +65,7 @@ def cases(sweep: Sweep) -> Plan:
         ]
         left: dict[tuple[int, ...], list[_Numbered]] = {}  # after the exclusions whose problem part matches
         for written in _product(axes, PROBLEM_SETTINGS):
-            problem = _resolve(written)
+            problem = Problem(**resolved(written))
             matching = exclusions.matching(written, problem)
             if matching not in left:
                 left[matching] = exclusions.left(matching, settings)
@@ -76,15 +79,17 @@ def cases(sweep: Sweep) -> Plan:
                 key = (number, combination)
                 if first := found.get(key):
                     merged += 1
-                    count, label = again.get(key) or (first.count, first.given_label)
-                    again[key] = (count + entry.count, label or entry.label)
+                    if key not in here:
+                        again.setdefault(key, [Listed(label=first.given_label, count=first.count)]).append(entry)
+                        here.add(key)
                     continue
+                here.add(key)
                 case = Case(problem=problem, given_label=entry.label, count=entry.count, **chosen)
                 found[key] = case
                 if reason := refusal or case.unsuitable():
                     reasons[key] = reason
-    for key, (count, label) in again.items():
-        found[key] = replace(found[key], count=count, given_label=label)
+    for key, entries in again.items():
+        found[key] = _merged(found[key], entries)
     return Plan(
         cases=tuple(case for key, case in found.items() if key not in reasons),
         rejections=tuple(Rejection(label=found[key].label, reason=reason) for key, reason in reasons.items()),
@@ -109,6 +114,12 @@ def notes(sweep: Sweep, plan: Plan) -> list[str]:
     return [*found, f"{units.count(more)} more entries of exclude match no point"] if more else found
 
 
+def _merged(case: Case, entries: Sequence[Listed]) -> Case:
+    """The case of equal entries of `cases`: with all their labels, and as often as they count together."""
+    labels = dict.fromkeys(entry.label for entry in entries if entry.label)
+    return replace(case, count=sum(entry.count for entry in entries), given_label=BOTH.join(labels) or None)
+
+
 def case_of(options: Mapping[str, str]) -> Case:
     """The case of settings by name, with values written as in YAML; for the command line.
 
@@ -127,7 +138,7 @@ def case_of(options: Mapping[str, str]) -> Case:
     wrong += [f"missing {', '.join(lacking)}"] if lacking else []
     if wrong:
         raise RequestError(wrong, hint=next((mistake.hint for mistake in found if mistake.hint), None))
-    problem = _resolve({name: value for name, value in read.items() if name in PROBLEM_SETTINGS})
+    problem = Problem(**resolved({name: value for name, value in read.items() if name in PROBLEM_SETTINGS}))
     settings = {name: value for name, value in read.items() if name in CASE_SETTINGS}
     return Case(problem=problem, **settings)
 
@@ -162,16 +173,6 @@ def _product(axes: dict[str, tuple[Value, ...]], among: Collection[str]) -> Iter
     names = [name for name in axes if name in among]
     for values in product(*(axes[name] for name in names)):
         yield dict(zip(names, values, strict=True))
-
-
-def _resolve(written: _Settings) -> Problem:
-    """The problem with numbers in place of `half` and `depthwise`; `same` and `valid` stay words."""
-    resolved = dict(written)
-    if written.get("groups") == DEPTHWISE:
-        resolved["groups"] = written["in_channels"]
-    if written.get("padding") == HALF:
-        resolved["padding"] = half_padding(written["kernel_size"], written.get("dilation"))
-    return Problem(**resolved)
 
 
 class _Exclusions:

@@ -221,6 +221,7 @@ def _variables(found: dict[str, tuple[int, Node]], where: str, mistakes: Mistake
     return hidden(sorted(read))
 
 
+_TIES = "one setting alone can be tied to another: out_channels: in_channels"
 _TRUTHS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
@@ -239,7 +240,7 @@ def _hint(kind: Kind, node: Node) -> str | None:
         return "remove the quotes"
     if kind.least is not None and re.fullmatch("0[0-9]+", value):
         return "remove the leading zero"
-    return did_you_mean(value, kind.words)
+    return did_you_mean(value, kind.words) or (_TIES if value in SETTINGS and kind.least is not None else None)
 
 
 #: Keys of ratios, where users may have given a percentage.
@@ -632,6 +633,14 @@ def _limit_sets(entries: Iterable[Entry], points: int, node: Node, where: str, m
 
 def _too_many(points: int) -> str:
     return f"expected at most {units.count(MOST_POINTS)} points, got {units.count(points)}"
+
+
+def of_run(run: Run) -> Sweep | None:
+    """The sweep of a stored run; None where another version of convbench wrote it and this one cannot read it."""
+    try:
+        return parse(run.source, f"the sweep of run {run.id}")
+    except SweepError:
+        return None
 
 
 def thresholds(run: Run) -> Thresholds:

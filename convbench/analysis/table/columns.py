@@ -57,20 +57,25 @@ class Rows:
         """The blocks with the system's allocator."""
         return estimate.table(result.system_blocks if result else () for result in self.results)
 
+    @cached_property
+    def beside_system(self) -> estimate.Beside:
+        """The blocks with the system's allocator, beside those of the same rounds with the case's own."""
+        return estimate.beside(self.blocks, self.system)
+
     @property
     def allocator_penalty(self) -> estimate.Floats:
         """How much longer each case takes with the system's allocator, as a ratio minus 1."""
-        system, own = estimate.beside(self.blocks, self.system)
+        tried = self.beside_system
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            return system / own - 1
+            return tried.floor_s / tried.own_s - 1
 
     @property
     def overhead_s(self) -> estimate.Floats:
         """Seconds of each backward outside its kernels."""
         kernels = estimate.table(result.kernel_blocks if result else () for result in self.results)
-        alone, own = estimate.beside(self.blocks, kernels)
+        alone = estimate.beside(self.blocks, kernels)
         with np.errstate(over="ignore", invalid="ignore"):
-            return own - alone
+            return alone.own_s - alone.floor_s
 
     @cached_property
     def noise(self) -> estimate.Noise:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-#: Words for numbers that follow from other settings: `padding: half`, and `groups: depthwise` (as many as channels).
+#: Words for numbers that follow from other settings (model/following.py): `padding: half`, `groups: depthwise`, and
+#: `out_channels: in_channels`.
 HALF = "half"
 DEPTHWISE = "depthwise"
+TIED = "in_channels"
 
 
 class PaddingMode(StrEnum):
