@@ -238,7 +238,7 @@ def test_the_older_word_for_processes_is_read_as_before() -> None:
 
 
 def test_what_counts_as_a_change() -> None:
-    assert parse(f"axes: {{{REQUIRED}}}").compare == Thresholds(threshold=0.05, beyond_l2=0.12)
+    assert parse(f"axes: {{{REQUIRED}}}").compare == Thresholds(threshold=0.03, beyond_l2=0.12)
     text = """
 compare:
   threshold: 0.02
