@@ -12,7 +12,7 @@ from synthetic import layer
 from convbench import sweep as sweeps
 from convbench.analysis.findings.findings import findings
 from convbench.analysis.table.columns import columns
-from convbench.measure.forecast import forecast_s, upper_limit_s
+from convbench.measure.forecast import forecast_s, assumed_s
 from convbench.model.case import Case
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import ProcessFacts, Result, Roof, RoofKind, Run
@@ -104,7 +104,7 @@ def test_a_plan_forecasts_it() -> None:
     full = Case(problem=replace(EMPTY, batch_size=2))
     known = run(timed(CASE, 1e-5), timed(full, 1e-4))
     other = Case(problem=replace(EMPTY, in_channels=4))
-    assert upper_limit_s([CASE], known.measure) > 0
+    assert assumed_s([CASE], known.measure) > 0
     assert (forecast_s([CASE, other], known.measure, known) or 0) > 0
     alone = run(timed(CASE, 1e-5))
     assert (forecast_s([CASE, other], alone.measure, alone) or 0) > 0
