@@ -101,6 +101,39 @@ def test_compared_calls_count_as_warm_up() -> None:
     assert warm.seconds < WARMUP_ONCE_S
 
 
+class Device:
+    """A device's queue, on which the work of a call is done when it is awaited."""
+
+    has_events = True
+
+    def __init__(self, layer: Layer) -> None:
+        self.waits = 0
+        results, self._late = layer.results, []
+        layer.results = lambda: self._begun(results())
+
+    def _begun(self, results: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Hand out memory that is not yet written."""
+        self._late = [(tensor, tensor.detach().clone()) for tensor in results.values()]
+        for tensor, _ in self._late:
+            tensor.data.fill_(float("nan"))
+        return results
+
+    def synchronize(self) -> None:
+        self.waits += 1
+        for tensor, values in self._late:
+            tensor.data.copy_(values)
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_calls_on_a_device_are_awaited_before_they_are_compared(direction: str) -> None:
+    layer = Layer(spec(PLAIN, direction), CPU)
+    device = Device(layer)
+    repeats = Repeats(layer, is_exact=True, first={})
+    warm = repeats.look(device)
+    assert (repeats.wrong, repeats.varies) == (None, False)
+    assert device.waits == warm.iterations == repeats.calls
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_another_process_compares_its_results_on_integers_with_the_digest(direction: str, dtype: str) -> None:
