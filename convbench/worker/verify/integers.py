@@ -159,7 +159,9 @@ def _thin_for_grad_input(
 
 
 def _heaviest(g: Tensor, reference: Reference) -> float:
-    """The largest sum of magnitudes of g in any element of grad_input."""
+    """The largest sum of magnitudes of g in any element of grad_input; 0 of an empty batch."""
+    if not len(g):
+        return 0.0
     images = [torch.unflatten(part.abs(), 1, (reference.groups, -1)).sum(2).float() for _, part in parts(g)]
     planes = torch.cat(images).flatten(0, 1)
     kernel = reference.shape.kernel
