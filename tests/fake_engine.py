@@ -17,6 +17,8 @@ CHECKED: Mapping[str, Json] = {
     "method": "exact",
     "reason": None,
 }
+#: The checksum of every layer's results on integers.
+DIGEST = "0123abcd"
 #: What fake workers say of their machine, and how it is.
 HOST: Mapping[str, Json] = {
     "hostname": "somewhere",
@@ -72,6 +74,10 @@ class Script:
     wrong: set[int] = field(default_factory=set)
     imprecise: set[int] = field(default_factory=set)
     wrong_afterwards: set[int] = field(default_factory=set)
+    wrong_again: set[int] = field(default_factory=set)  # in a later process, on integers
+    wrong_in_block: set[int] = field(default_factory=set)
+    varies_in_block: set[int] = field(default_factory=set)
+    without_digest: set[int] = field(default_factory=set)
     interrupt_after_blocks: int | None = None
     unsteady_first: int = 0
     dies_at_roofs: bool = False
@@ -210,12 +216,19 @@ class FakeTransport:
             return {"status": "out_of_memory", "reason": "can't allocate memory"}
         self._layers[key] = name
         answer = {"status": "passed", "reason": None, "note": None, "timer": "perf_counter", "threads": 1}
+        answer["digest"] = message["digest"]
         if message["check"]:
+            answer["digest"] = None if name in script.without_digest | script.wrong else DIGEST
             wrong = "output[0, 0, 0, 0] is 7, should be 9" if name in script.wrong else None
             answer |= {"implementation": "Slow2d", "check": {**CHECKED, "reason": wrong}}
             answer |= {"status": "failed", "reason": wrong} if wrong else {}
             if name in script.imprecise:
                 answer |= {"status": "imprecise", "reason": "less precision than float32"}
+        elif message["again"]:
+            assert message["digest"] == DIGEST
+            self._engine.log.append(("again", name))
+        if message["again"] and name in script.wrong_again:
+            answer |= {"status": "failed", "reason": "output[0] is 7, should be 9"}
         return answer
 
     def _block(self, message: Message) -> Mapping[str, Json]:
@@ -248,6 +261,9 @@ class FakeTransport:
             "page_faults": 0.0,
             "compute_probe_s": 3e-4,
             "busy_s": time_s * iterations,
+            **({"each_s": [time_s + number * 1e-9 for number in range(iterations)]} if message.get("samples") else {}),
+            "wrong": "output changed" if name in engine.script.wrong_in_block else None,
+            "note": "calls differ" if name in engine.script.varies_in_block else None,
         }
 
     def _memory_probe(self, message: Message) -> Mapping[str, Json]:

@@ -37,6 +37,7 @@ def spec(problem: Problem, direction: str = "forward", module: str = "torch.nn.C
         batch_size=problem.batch_size,
         direction=direction,
         module=module,
+        pads_itself=problem.module_output_size is not None,
         **execution,
     )
 

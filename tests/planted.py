@@ -33,6 +33,45 @@ class WiderPad(torch.nn.Conv2d):
         return super().forward(torch.nn.functional.pad(x, (1, 1, 1, 1)))
 
 
+class PadsItself(torch.nn.Conv2d):
+    """Two more rows above and one more column on the left: right, where its output's size is declared."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.nn.functional.pad(x, (1, 0, 2, 0)))
+
+
+class CutsOff(torch.nn.Conv2d):
+    """The output lacks its first column and its last two rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[..., :-2, 1:]
+
+
+class PadsItselfAndAddsOne(PadsItself):
+    """One element of the output is too large."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x).clone()
+        y[..., 1, 2] += 1
+        return y
+
+
+class GradientOfNothing(torch.nn.Conv2d):
+    """The gradient of the weight is 1 too large, also for a batch without images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight + 0
+        weight.register_hook(lambda gradient: gradient + 1)
+        return torch.nn.functional.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class AlwaysZero(torch.nn.Conv2d):
+    """The output does not depend on the weight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * 0
+
+
 class SwappedStride(torch.nn.Conv2d):
     """The strides of height and width are swapped."""
 
@@ -409,3 +448,55 @@ class CoarseAndShifted(ComputesIn):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.roll(1, -1))
+
+
+class WrongOnceInTen(torch.nn.Conv2d):
+    """One element is one too large in every tenth call, but for the first thirty."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y + self.error(y)
+
+    def error(self, like: Tensor) -> Tensor:
+        """What this call adds to a result."""
+        self.calls += 1
+        added = torch.zeros_like(like)
+        if self.calls > 30 and self.calls % 10 == 0:
+            added.view(-1)[3 * added.numel() // 7] = 1.0
+        return added
+
+
+class GradientWrongOnceInTen(_Gradients):
+    """The same of the gradient of the weight."""
+
+    calls = 0
+    error = WrongOnceInTen.error
+
+    def spoil(self, grads: list[Tensor | None], x: Tensor, g: Tensor, again: Gradients) -> list[Tensor | None]:
+        return [grads[0], grads[1] + self.error(grads[1]), *grads[2:]]
+
+
+class LosesATile(torch.nn.Conv2d):
+    """The first row is lost in every tenth call, but for the first thirty."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        y = super().forward(x).clone()
+        if self.calls > 30 and self.calls % 10 == 0:
+            y[..., :1, :] = 0
+        return y
+
+
+class RoundsDifferently(torch.nn.Conv2d):
+    """Right, and every second call rounds numbers with a fraction another way."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        y = super().forward(x)
+        return torch.where(y == y.round(), y, y * (1 + self.calls % 2 * 2**-22))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from convbench.model import case, problem, result
+from convbench.model.samples import BlockSamples, pack_samples
 from convbench.model.variables import RECORDED, is_secret
 
 #: Texts that a database keeps as they are.
@@ -46,13 +47,17 @@ problems = st.builds(
     bias=st.booleans(),
     padding_mode=st.sampled_from(problem.PaddingMode),
     batch_size=maybe | st.integers(1, 512),
+    module_output_size=maybe | sides,
 ).map(sound)
 
 
 def fitting(made: case.Case) -> case.Case:
-    """The case with a memory format that its input can have."""
-    unbatched = made.problem.batch_size is None
-    return replace(made, memory_format=case.MemoryFormat.CONTIGUOUS) if unbatched else made
+    """The case with a memory format that its input can have, and an output's size that its module can have."""
+    if made.problem.batch_size is None:
+        made = replace(made, memory_format=case.MemoryFormat.CONTIGUOUS)
+    if made.module == case.TORCH_MODULE:
+        made = replace(made, problem=replace(made.problem, module_output_size=None))
+    return made
 
 
 cases = st.builds(
@@ -131,6 +136,14 @@ visits = st.builds(
     system_blocks=packed,
     kernel_blocks=packed,
     layout=st.just(result.LAYOUT),
+    samples=st.lists(
+        st.builds(
+            BlockSamples,
+            round_index=st.integers(0, 999),
+            seconds=st.lists(st.floats(2**-99, 2**99, width=32), max_size=4).map(tuple),
+        ),
+        max_size=3,
+    ).map(pack_samples),
     stop_reason=st.sampled_from(result.StopReason),
     complete=st.booleans(),
 )

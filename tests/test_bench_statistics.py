@@ -175,3 +175,18 @@ def test_pairs_that_were_refused_are_counted_and_not_judged(detection: ModuleTyp
     assert lines[0][1] == "1 of 3 (33.3%)"
     flagged = next(line for line in lines if line[0] == "cases flagged")
     assert (flagged[1], flagged[3]) == ("1 of 2 (50.0%)", "MISSED")
+
+
+def test_how_findings_err_is_counted_by_what_was_planted() -> None:
+    bench = loaded("findings")
+    assert [bench.outcome(found, "a") for found in ([], [("a", "b")], [("b", "c")], [("a",), ("b",)])] == [
+        "",
+        "found",
+        "wrong",
+        "wrong",
+    ]
+    assert [bench.with_cliff("quiet", processes, 0, True) for processes in (3, 4)] == ["", "found"]
+    with bench.fewest(1):
+        assert bench.with_cliff("quiet", 3, 0, True) == "found"
+    assert (bench.with_best("quiet", 4, 0, False), bench.with_best("quiet", 4, 0, True)) == ("", "found")
+    assert bench.with_allocator("busy", 5, 0, False) == ""

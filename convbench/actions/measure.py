@@ -33,14 +33,22 @@ def run(
     fresh: bool = False,
     listener: Listener | None = None,
     base: Run | None = None,
+    across_environments: bool = False,
 ) -> MeasuredRun:
     """Measure the sweep in the file `config` and store it in the database `db` (a path or an SQLAlchemy URL).
 
     Resumes an unfinished run of the same sweep unless `fresh`; the caller compares it with `base`. Raises SweepError
     for mistakes in the file. Raises RequestError where no case is left, the database fails, or the run to resume is
-    `base`.
+    `base`. Raises NotComparableError before it measures where the comparison with `base` would certainly raise it.
     """
-    return run_planned(*planned(Path(config)), db=db, fresh=fresh, listener=listener, base=base)
+    return run_planned(
+        *planned(Path(config)),
+        db=db,
+        fresh=fresh,
+        listener=listener,
+        base=base,
+        across_environments=across_environments,
+    )
 
 
 def run_planned(
@@ -51,21 +59,31 @@ def run_planned(
     fresh: bool = False,
     listener: Listener | None = None,
     base: Run | None = None,
+    across_environments: bool = False,
 ) -> MeasuredRun:
     """Measure and store a sweep that `planned` has read. Otherwise as `run`; the file is not read again."""
     from convbench.conduct import run as runner
+    from convbench.conduct.beforehand import refuse_base
     from convbench.engine.local import LocalEngine
+
+    def check(new: Run) -> None:
+        if base is not None and new.id == base.id:
+            raise runner.itself(base.id)
+        if base is not None:
+            refuse_base(base, new, plan.cases, across_environments=across_environments)
 
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
+    listener = listener or runner.Listener()
+    _send_notes(sweep, plan, listener)
     run_id = runner.run(
         sweep,
         plan,
         engine=LocalEngine(secrets=sweep.secrets),
         db=db,
-        listener=listener or runner.Listener(),
+        listener=listener,
         fresh=fresh,
-        base_id=None if base is None else base.id,
+        check=check,
     )
     return measured(run_id, db=db)
 
@@ -87,6 +105,11 @@ def planned(path: Path) -> tuple[sweeps.Sweep, sweeps.Plan]:
     if plan.cases and sweep.measure.budget is not None:
         sweep = replace(sweep, measure=within_budget(plan.cases, sweep.measure))
     return sweep, plan
+
+
+def _send_notes(sweep: sweeps.Sweep, plan: sweeps.Plan, listener: Listener) -> None:
+    for note in sweeps.notes(sweep, plan):
+        listener.message(f"note: {note}")
 
 
 def nothing_left(path: str, plan: sweeps.Plan) -> RequestError:
@@ -176,7 +199,9 @@ def run_against(
     """
     before = baseline(base, db=db)
     sweep, plan = planned(Path(config))
-    measured = run_planned(sweep, plan, db=db, fresh=fresh, listener=listener, base=before)
+    measured = run_planned(
+        sweep, plan, db=db, fresh=fresh, listener=listener, base=before, across_environments=across_environments
+    )
     found = against(sweep, before, measured.run, across_environments=across_environments, listener=listener)
     return measured, found
 
@@ -209,6 +234,7 @@ def ab(
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
     listener = listener or runner.Listener()
+    _send_notes(sweep, plan, listener)
     if a == b:
         listener.message("note: sides A and B have the same setup, so no difference is expected")
     return measured_side_by_side(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from convbench import sweep as sweeps
 from convbench.errors import StoreError
 from convbench.model.result import Run
+from convbench.store import files
 from convbench.store.files import write_bytes
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 #: The folder of reports, relative to the current directory.
 REPORTS = Path("reports")
+
+
+def check_writable(folder: Path = REPORTS) -> None:
+    """Raise RequestError where no page can be written into the folder. Leaves nothing there."""
+    files.check_writable(folder / "report.html")
 
 
 def write_report(run: Run, folder: Path = REPORTS, *, seen: Examined | None = None) -> Path:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas
 
     from convbench.analysis.history.history import Series
+    from convbench.model.samples import VisitSamples
 
 from convbench.actions.pages import REPORTS, write_report
 
@@ -63,6 +64,20 @@ def run_of(ref: str, *, db: str | None, checks: bool = True) -> Run:
 
     with Store.open(db) as store:
         return store.load(ref, checks=checks)
+
+
+def samples(ref: str, *, db: str | None = None) -> tuple[Run, list[VisitSamples]]:
+    """A stored run and its raw samples; raises RequestError where it has none, or is an export."""
+    from convbench.store import Store
+
+    hint = "a sweep keeps them with measure: {samples: true}"
+    if is_export(ref):
+        raise RequestError(f"{ref}: an export of a run has no samples", hint="name the run in the database")
+    with Store.open(db) as store:
+        run, found = store.load(ref, checks=False), store.samples(ref)
+    if not found:
+        raise RequestError(f"run {run.id} has no samples", hint=hint)
+    return run, found
 
 
 def is_export(ref: str) -> bool:

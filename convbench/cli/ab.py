@@ -13,7 +13,7 @@ from convbench.cli.interrupt import sigterm_as_interrupt
 from convbench.cli.options import Config
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.cli.output import flush, say, show
-from convbench.cli.page import PageFile, WithoutPage, check_page, write_page
+from convbench.cli.page import PageFile, WithoutPage, check_default_page, check_page, write_page
 from convbench.errors import RequestError
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ def ab(
         raise RequestError("expected --pairs or --epochs, got both", hint="give --pairs only: both mean the same")
     outcome = Outcome.asked(summary, junit, fail_on)
     check_page(output, no_page=no_page)
+    if output is None and not no_page:
+        check_default_page()
     sides = (_setup("a", a_python, a_path, a_env, a_threads), _setup("b", b_python, b_path, b_env, b_threads))
     shown = RunProgress()
     with sigterm_as_interrupt():

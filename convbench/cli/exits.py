@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from convbench.errors import ExitCode, RequestError
+from convbench.model.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from convbench.analysis.comparison.judgment import Comparison
@@ -43,8 +43,7 @@ def parsed_fail_on(text: str | None) -> frozenset[FailOn]:
     known = [*FailOn, _NOTHING]
     for word in words:
         if word not in EVERYTHING:
-            near = difflib.get_close_matches(word, known, n=1)
-            hint = f"did you mean {near[0]}?" if near and near[0] != word else None
+            hint = None if word == _NOTHING else did_you_mean(word, known)
             wrong = f"{_NOTHING} excludes other words" if word == _NOTHING else f"unknown word {word!r}"
             raise RequestError(f"--fail-on: {wrong}, expected some of {', '.join(known)}", hint=hint)
     return frozenset(FailOn(word) for word in words)

@@ -9,6 +9,7 @@ import typer
 
 from convbench.cli.options import Database, RunRef, database_of
 from convbench.cli.output import show_bytes
+from convbench.errors import RequestError
 from convbench.store.files import check_writable, write_bytes
 
 
@@ -17,19 +18,35 @@ def export(
     form: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="csv, json, parquet, markdown or junit.")
     ] = "csv",
+    samples: Annotated[
+        bool, typer.Option("--samples", help="Export the raw samples that measure.samples kept, as CSV.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write to this file instead of standard output.")
     ] = None,
     db: Database = None,
 ) -> None:
     """Export a run as CSV, JSON, Parquet, Markdown or JUnit XML."""
-    from convbench.actions import read
-    from convbench.report.export import export as exported
-
+    if samples and form != "csv":
+        raise RequestError(f"got --samples and --format {form}", hint="samples are exported as csv")
     if output is not None:
         check_writable(output)
-    content = exported(read.load(run, db=database_of(db)).run, form)
+    content = _samples(run, database_of(db)) if samples else _run(run, form, database_of(db))
     if output is not None:
         write_bytes(output, content)
     else:
         show_bytes(content)
+
+
+def _run(run: str, form: str, db: str | None) -> bytes:
+    from convbench.actions import read
+    from convbench.report.export import export as exported
+
+    return exported(read.load(run, db=db).run, form)
+
+
+def _samples(run: str, db: str | None) -> bytes:
+    from convbench.actions import read
+    from convbench.report.samples import samples_csv
+
+    return samples_csv(*read.samples(run, db=db))

@@ -39,6 +39,16 @@ def check_page(output: Path | None, *, no_page: bool) -> None:
         check_writable(output)
 
 
+def check_default_page() -> None:
+    """Raise RequestError where the default page cannot be written, before minutes are spent on measuring."""
+    from convbench.actions import pages
+
+    try:
+        pages.check_writable()
+    except RequestError as error:
+        raise RequestError(error.lines, hint="-o FILE writes the page elsewhere, --no-page measures without") from None
+
+
 def write_page(compared: RunComparison, output: Path | None, *, no_page: bool) -> None:
     """Write the page and print its path. An error is raised only for a page requested with `-o`, else printed."""
     from convbench import units

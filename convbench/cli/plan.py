@@ -22,6 +22,7 @@ def plan(
     Prints the cases, the points that torch would refuse and why, and time and memory. Measures and writes nothing. The
     time is a forecast if the database holds a run of this machine, otherwise an upper limit.
     """
+    from convbench import sweep as sweeps
     from convbench.actions import measure
     from convbench.report.text.plan import plan_text
 
@@ -39,6 +40,7 @@ def plan(
             most=None if all_cases else 40,
             workers=measure.workers_at_once(planned),
             forecast_s=measure.forecast_s(planned, sweep, db=database_of(db)),
+            notes=sweeps.notes(sweep, planned),
         )
     )
     raise typer.Exit(ExitCode.DONE if planned.cases else ExitCode.WRONG_REQUEST)

@@ -11,6 +11,7 @@ def report(run: RunRef = "latest", db: Database = None) -> None:
     """Write the report of a stored run."""
     from convbench.actions import pages, read
 
+    pages.check_writable()
     database = database_of(db)
     if not read.is_export(run):
         send_waiting_results(database)

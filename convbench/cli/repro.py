@@ -9,7 +9,7 @@ import typer
 
 from convbench.cli.options import Database, database_of
 from convbench.cli.output import show_bytes
-from convbench.store.files import write_bytes
+from convbench.store.files import check_writable, write_bytes
 
 
 def repro(
@@ -27,6 +27,8 @@ def repro(
     from convbench.report.text.repro import repro as script_of
     from convbench.store import Store
 
+    if output is not None:
+        check_writable(output)
     with Store.open(database_of(db)) as store:
         chosen = store.find_case(case)
     content = script_of(chosen, measure.variables_of(chosen)).encode()

@@ -64,6 +64,7 @@ def run(
     from convbench.store import waiting_file
 
     outcome = Outcome.asked(summary, junit, fail_on)
+    pages.check_writable()
     database = database_of(db)
     shown = RunProgress(quiet=quiet)
 
@@ -86,7 +87,15 @@ def run(
         try:
             sweep, plan = measure.planned(config)
             listener = shown.listener(process_finished=runner.Listener(process_finished=report_so_far))
-            measured = measure.run_planned(sweep, plan, db=database, fresh=fresh, listener=listener, base=base)
+            measured = measure.run_planned(
+                sweep,
+                plan,
+                db=database,
+                fresh=fresh,
+                listener=listener,
+                base=base,
+                across_environments=across_environments,
+            )
         except KeyboardInterrupt:
             if shown.run_id is None:
                 raise

@@ -156,7 +156,7 @@ def _once_more(
     )
     pool = WorkerPool(engine, timeout_s=sweep.measure.timeout)
     # Precision 0 prevents cases from settling: the new run must have as many processes as the base.
-    measure = replace(sweep.measure, precision=0.0)
+    measure = replace(sweep.measure, precision=0.0, samples=False)
     try:
         capacity = Capacity.of(pool.description(plainest(cases)))
         Processes(

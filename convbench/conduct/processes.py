@@ -120,6 +120,7 @@ class Processes:
             clock=clock,
             references=self._references,
             budget=self._budget,
+            samples=measure.samples,
         )
         self._first_batches, self._later_batches = (
             schedule.grouped(

@@ -19,6 +19,7 @@ from convbench.errors import WorkerError, WorkerTimedOutError
 from convbench.measure import schedule
 from convbench.model.case import Allocator
 from convbench.model.result import NAN, Block, Status
+from convbench.model.samples import BlockSamples
 
 #: The note of a case whose worker does not keep freed memory although it should.
 RETURNS_MEMORY = "freed memory goes back to the system"
@@ -37,7 +38,8 @@ class Rounds:
 
     A block lasts `block_s` seconds; a worker has `timeout_s` seconds for each request. `clock()` gives the start times
     of blocks. Each round begins with the `references`, if they are given. A worker that has not answered when the
-    `budget` is spent is ended, and its case is skipped.
+    `budget` is spent is ended, and its case is skipped. `samples` is whether those of each case are kept; a companion's
+    are not.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Rounds:
         clock: Callable[[], float] = time.monotonic,
         references: ReferenceRounds | None = None,
         budget: Budget | None = None,
+        samples: bool = False,
     ) -> None:
         self._seed = seed
         self._block_s = block_s
@@ -56,6 +59,7 @@ class Rounds:
         self._budget = budget or Budget()
         self._clock = clock
         self._references = references
+        self._samples = samples
         self._order = 0
         self._memory_probe_s = NAN
         self._last_client: WorkerClient | None = None
@@ -92,7 +96,8 @@ class Rounds:
         """The client in which the case is prepared, after preparing it if necessary; None if that ended the case."""
         state = visit.state
         pool, settings = state.pool, state.case.worker
-        check = not state.checked and visit.facts is None
+        again = state.compares(self._block_s) and not visit.beside
+        check = state.wants_check and visit.facts is None and not visit.beside
         try:
             client = pool.client(settings)
             if visit.client is client:
@@ -104,6 +109,9 @@ class Rounds:
                 seed=self._seed,
                 deadline_s=self._budget.deadline_s(self._timeout_s),
                 kernels=visit.kernels_alone,
+                digest=state.digest,
+                again=again,
+                repeats=not visit.beside and Status.FAILED not in (state.status, visit.status),
             )
         except WorkerError as error:
             self._end_case(visit, error)
@@ -114,13 +122,13 @@ class Rounds:
         if visit.facts is None:
             description = pool.description(settings)
             asked = settings.allocator is Allocator.STEADY and description.host.has_steady_allocator
-            notes = [
-                prepared.facts.note,
-                RETURNS_MEMORY if asked and not description.keeps_memory else None,
-                schedule.APART if state.apart else None,
-            ]
-            visit.facts = replace(prepared.facts, note="; ".join(filter(None, notes)) or None)
+            visit.facts = prepared.facts
+            visit.note(RETURNS_MEMORY if asked and not description.keeps_memory else None)
+            visit.note(schedule.APART if state.apart else None)
             visit.status, visit.reason = prepared.status, prepared.reason
+        elif visit.status is Status.PASSED:  # another worker of the same process
+            visit.status, visit.reason = prepared.status, prepared.reason
+        state.digest, state.compared = state.digest or prepared.digest, state.compared or again
         visit.client = client
         return client
 
@@ -172,13 +180,17 @@ class Rounds:
             self._last_client = client
         state, start_s = visit.state, self._clock()
         try:
-            timing = client.block(visit.key, self._block_s, deadline_s=self._budget.deadline_s(self._timeout_s))
+            wanted, deadline_s = self._samples and visit.beside is None, self._budget.deadline_s(self._timeout_s)
+            timing = client.block(visit.key, self._block_s, deadline_s=deadline_s, samples=wanted)
         except WorkerError as error:
             self._end_case(visit, error)
             return
         if isinstance(timing, Refusal):
             visit.end(timing.status, timing.reason)
             return
+        if timing.wrong is not None:
+            visit.end(Status.FAILED, timing.wrong)
+        visit.note(timing.note)
         self._order += 1
         self.busy_s += timing.busy_s
         state.iteration_s = min(timing.minimum_s, math.inf if state.iteration_s is None else state.iteration_s)
@@ -192,6 +204,8 @@ class Rounds:
                 **timing.facts,
             )
         )
+        if timing.each_s is not None:
+            visit.samples.append(BlockSamples(round_index=round_index, seconds=timing.each_s))
 
     def _end_case(self, visit: Visiting, error: WorkerError) -> None:
         """End a case whose worker failed in it. The next use of the client starts another worker."""

@@ -53,13 +53,13 @@ def run(
     db: str | None,
     listener: Listener,
     fresh: bool = False,
-    base_id: str | None = None,
+    check: Callable[[Run], None] = lambda run: None,
 ) -> str:
     """Measure the plan's cases and store them in the database `db`; returns the run's id.
 
-    Resumes an unfinished run of the same sweep, version and environment whose process has ended, unless `fresh`. Raises
-    RequestError if that run is `base_id`, the base of a later comparison. The user's modules are imported once before
-    anything is stored. On KeyboardInterrupt it keeps the results, marks the run as interrupted and raises again.
+    Resumes an unfinished run of the same sweep, version and environment whose process has ended, unless `fresh`. Before
+    anything of the run is stored it imports the user's modules once, and calls `check` with the run, which has no
+    results yet. On KeyboardInterrupt it keeps the results, marks the run as interrupted and raises again.
     """
     budget = Budget(sweep.measure.budget)
     pool = WorkerPool(engine, timeout_s=sweep.measure.timeout)
@@ -86,7 +86,7 @@ def run(
                 store=store,
                 listener=listener,
                 fresh=fresh,
-                base_id=base_id,
+                check=check,
             )
     finally:
         pool.close()
@@ -103,12 +103,12 @@ def _measure(
     store: Record,
     listener: Listener,
     fresh: bool,
-    base_id: str | None,
+    check: Callable[[Run], None],
 ) -> str:
     """Run all processes and store their visits."""
     block_s = schedule.reference_seconds(len(plan.cases), sweep.measure)
     known = records(store.processes_with_references(environment, block_s))
-    begun, history, started = _begin(sweep, plan, store, environment, fresh=fresh, base_id=base_id)
+    begun, history, started = _begin(sweep, plan, store, environment, fresh=fresh, check=check)
     state = RunState.INTERRUPTED
     ago_s = (datetime.now(UTC) - started).total_seconds()
     zero = time.monotonic() - max(0.0, ago_s)  # 0 if the clock was set back: no block starts before its run
@@ -142,7 +142,13 @@ def _measure(
 
 
 def _begin(
-    sweep: Sweep, plan: Plan, store: Record, environment: Environment, *, fresh: bool, base_id: str | None
+    sweep: Sweep,
+    plan: Plan,
+    store: Record,
+    environment: Environment,
+    *,
+    fresh: bool,
+    check: Callable[[Run], None],
 ) -> tuple[Begun, Sequence[Visit], datetime]:
     """A new run in the store, or a resumed one with its visits; and the time when it started."""
     what = digest(plan.cases, sweep.measure, seed=sweep.seed, name=sweep.name, description=sweep.description)
@@ -154,33 +160,32 @@ def _begin(
         if fresh
         else store.resumable(digest=what, version=__version__, environment=environment, host=host, git=git)
     )
-    if found is not None:
-        if found == base_id:
-            raise itself(base_id)
-        started = datetime.fromisoformat(store.take_over(found, writer))
-        history = [visit for visits in store.visits(found).values() for visit in visits]
-        begun = Begun(
-            run_id=found, resumed=True, visits_kept=len(history), environment=environment, cases=len(plan.cases)
-        )
-        return begun, history, started
-    started = datetime.now(UTC)
+    now = datetime.now(UTC)
     record = Run(
-        id=new_run_id(started),
+        id=found or new_run_id(now),
         name=sweep.name,
         description=sweep.description,
         source=sweep.source,
         seed=sweep.seed,
         measure=sweep.measure,
         version=__version__,
-        started_at=started.isoformat(),
+        started_at=now.isoformat(),
         finished_at=None,
         state=RunState.RUNNING,
         environment=environment,
         git=git,
     )
+    check(record)
+    if found is not None:
+        started = datetime.fromisoformat(store.take_over(found, writer))
+        history = [visit for visits in store.visits(found).values() for visit in visits]
+        begun = Begun(
+            run_id=found, resumed=True, visits_kept=len(history), environment=environment, cases=len(plan.cases)
+        )
+        return begun, history, started
     store.begin(record, plan.cases, plan.rejections, writer, digest=what)
     begun = Begun(run_id=record.id, resumed=False, visits_kept=0, environment=environment, cases=len(plan.cases))
-    return begun, (), started
+    return begun, (), now
 
 
 def itself(run_id: str) -> RequestError:

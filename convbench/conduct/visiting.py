@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from convbench.engine.client import WorkerClient
 from convbench.engine.pool import WorkerPool
@@ -18,9 +18,11 @@ from convbench.model.result import (
     Status,
     StopReason,
     Visit,
+    joined_notes,
     pack_blocks,
     unpack_blocks,
 )
+from convbench.model.samples import BlockSamples, pack_samples, unpack_samples
 
 #: Statuses of cases that are timed. Wrong and imprecise layers are timed too, but not ranked.
 TIMED = frozenset({Status.PASSED, *WRONG})
@@ -31,7 +33,9 @@ class CaseState:
     """The state of a case during a run; `pool` holds the clients of its workers.
 
     `cut_short` holds the incomplete visits of an interrupted run, by process. `minima` are (process index, block
-    minimum in seconds). `apart` means that the case is not interleaved with all others of its problem.
+    minimum in seconds). `apart` means that the case is not interleaved with all others of its problem. `digest` is the
+    checksum of its results on integers in an earlier process of this run. `compared` is whether a process has compared
+    its own results with it.
     """
 
     position: int
@@ -45,6 +49,8 @@ class CaseState:
     iteration_s: float | None = None
     status: Status = Status.PASSED
     checked: bool = False
+    digest: str | None = None
+    compared: bool = False
     settled: bool = False
 
     def blocks(self, process_index: int, measure: Measure) -> int:
@@ -59,6 +65,16 @@ class CaseState:
     def processes_left(self, measure: Measure, *, since: int) -> int:
         """The expected number of processes from `since` on that visit this case."""
         return sum(self.blocks(index, measure) > 0 for index in range(since, measure.processes))
+
+    @property
+    def wants_check(self) -> bool:
+        """Whether the next process checks in full: the first one, and one that has no digest to compare with."""
+        return not self.checked or (self.digest is None and self.status is Status.PASSED)
+
+    def compares(self, block_s: float) -> bool:
+        """Whether the next process compares its results with the digest: the second, and others where it is cheap."""
+        slow = schedule.COMPARED_ITERATIONS * (self.iteration_s or 0.0) > schedule.COMPARED_SHARE * block_s
+        return self.digest is not None and not (self.compared and slow)
 
     def remember(self, visit: Visit, measure: Measure) -> None:
         """Update the state from a visit; an incomplete one is kept in `cut_short`."""
@@ -99,6 +115,7 @@ class Visiting:
     status: Status = Status.PASSED
     reason: str | None = None
     blocks: list[Block] = field(default_factory=list)
+    samples: list[BlockSamples] = field(default_factory=list)
     system: Visiting | None = None  # the companion with the system's allocator
     kernels: Visiting | None = None  # the companion that calls the kernels of the backward pass without autograd
     beside: Visiting | None = None  # the case of this companion
@@ -112,6 +129,7 @@ class Visiting:
         before = state.cut_short.get(process_index)
         if before is not None:
             visiting.keep(before.blocks, before.layout)
+            visiting.samples = list(unpack_samples(before.samples))
         return visiting
 
     def keep(self, packed: bytes, layout: int) -> None:
@@ -122,6 +140,11 @@ class Visiting:
     def end(self, status: Status, reason: str | None) -> None:
         """End the visit: no more blocks are taken."""
         self.status, self.reason = status, reason
+
+    def note(self, text: str | None) -> None:
+        """Add a note to the facts of the case, once."""
+        if text and self.facts:
+            self.facts = replace(self.facts, note=joined_notes(self.facts.note, text))
 
     @property
     def over(self) -> bool:
@@ -144,5 +167,6 @@ class Visiting:
             blocks=pack_blocks(self.blocks),
             system_blocks=pack_blocks(self.system.blocks) if self.system else b"",
             kernel_blocks=pack_blocks(self.kernels.blocks) if self.kernels else b"",
+            samples=pack_samples(self.samples),
             complete=complete,
         )

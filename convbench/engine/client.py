@@ -18,6 +18,7 @@ from convbench.model.fact import inlined
 from convbench.model.references import references
 from convbench.model.result import NO_FACTS, QUANTILES, BlockFacts, CaseFacts, Roof, Status
 from convbench.model.settings import PROBLEM_SETTINGS, Sent, sent
+from convbench.model.values import MOST_MEASURED
 from convbench.units import LONGEST_TEXT, line
 
 T = TypeVar("T")
@@ -62,18 +63,29 @@ class Description:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """The result of preparing a case. It is timed only if its status is passed, failed or imprecise."""
+    """The result of preparing a case. It is timed only if its status is passed, failed or imprecise.
+
+    `digest` is a checksum of its exact results on integers, with which other processes can compare theirs, or None.
+    """
 
     status: Status
+    digest: str | None = None
     reason: str | None = None
     facts: CaseFacts = field(default=NO_FACTS, metadata=inlined(CaseFacts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing(BlockFacts):
-    """One block as the worker measured it. `busy_s` is the time of warm-up and timed iterations, seconds."""
+    """One block as the worker measured it. `busy_s` is the time of compared, warm-up and timed iterations, seconds.
+
+    `each_s` are the samples in their order, None where they were not asked for. `wrong` is what is wrong where calls
+    differ from each other, or None. `note` is a fact about how they differ.
+    """
 
     busy_s: float
+    each_s: tuple[float, ...] | None = None
+    wrong: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,16 +136,35 @@ class WorkerClient:
             )
 
     def prepare(
-        self, key: int, case: Case, *, check: bool, seed: int, deadline_s: float, kernels: bool = False
+        self,
+        key: int,
+        case: Case,
+        *,
+        check: bool,
+        seed: int,
+        deadline_s: float,
+        kernels: bool = False,
+        digest: str | None = None,
+        again: bool = False,
+        repeats: bool = True,
     ) -> Prepared:
         """Build the layer of a case under `key`; with `check`, verify its results and name its implementation.
 
-        With `kernels` only the kernels of its backward are timed under the key, without autograd.
+        With `kernels` only the kernels of its backward are timed under the key, without autograd. `digest` is that of
+        an earlier check; with `again`, results on integers are compared with it. With `repeats`, each block compares
+        calls.
         """
         asked = spec(case, seed) | ({"direction": KERNELS} if kernels else {})
-        return self._ask(
-            {"op": "prepare", "key": key, "check": check, "spec": asked}, deadline_s, partial(_read, Prepared)
-        )
+        message: Message = {
+            "op": "prepare",
+            "key": key,
+            "check": check,
+            "digest": digest,
+            "again": again,
+            "repeats": repeats,
+            "spec": asked,
+        }
+        return self._ask(message, deadline_s, partial(_read, Prepared))
 
     def verify(self, key: int, *, deadline_s: float) -> Refusal | None:
         """What is wrong where the layer under `key` no longer gives the results of its check, else None."""
@@ -145,9 +176,10 @@ class WorkerClient:
             {"op": "peak_memory", "key": key}, deadline_s, lambda answer: _read(CaseFacts, answer).peak_bytes
         )
 
-    def block(self, key: int, seconds: float, *, deadline_s: float) -> Timing | Refusal:
-        """Time one block of the case under `key`."""
-        return self._ask({"op": "block", "key": key, "seconds": seconds}, deadline_s, _timing)
+    def block(self, key: int, seconds: float, *, deadline_s: float, samples: bool = False) -> Timing | Refusal:
+        """Time one block of the case under `key`; with `samples`, also return each sample."""
+        asked: Message = {"samples": True} if samples else {}
+        return self._ask({"op": "block", "key": key, "seconds": seconds, **asked}, deadline_s, _timing)
 
     def memory_probe(self, *, deadline_s: float) -> float:
         """Seconds of one copy that does not fit in the caches."""
@@ -203,6 +235,9 @@ def _timing(answer: Mapping[str, Json]) -> Timing | Refusal:
     times = [getattr(timing, name) for name in QUANTILES]
     if any(low > high * (1 + _ROUNDOFF) for low, high in pairwise(times)):
         raise _senseless("row of times", answer)
+    each = timing.each_s
+    if each is not None and (len(each) != timing.samples or not all(0 < sample < MOST_MEASURED for sample in each)):
+        raise _senseless("list of samples", answer)
     return timing
 
 
@@ -251,6 +286,7 @@ def spec(case: Case, seed: int) -> dict[str, Json]:
         **{name: getattr(p if name in PROBLEM_SETTINGS else case, name) for name in _WITH_LAYER},
         "operator": p.operator.name,
         "pads": p.pads,
+        "pads_itself": p.module_output_size is not None,
         "input_shape": p.input_shape,
         "weight_shape": p.weight_shape,
         "output_shape": p.output_shape,

@@ -141,25 +141,41 @@ def estimate(blocks: BlockTable) -> Estimates:
     )
 
 
-def beside(blocks: BlockTable, companions: BlockTable) -> tuple[Floats, Floats]:
-    """The floors of each case's companion, and of the case itself over the same rounds of the same process, seconds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """Blocks of each case's companion, and those of the case in the same rounds of the same process.
 
-    Both use equal numbers of blocks. NaN for a case without a companion.
+    Times are seconds per iteration, over equal numbers of blocks. NaN for a case without a companion.
     """
+
+    floor_s: Floats  # of the companion
+    own_s: Floats  # the case's lowest
+    own_highest_s: Floats
+
+
+def beside(blocks: BlockTable, companions: BlockTable) -> Beside:
+    """The floors of each case's companion and of the case itself, over the same rounds of the same process."""
     total, counts = len(companions.offsets) - 1, companions.counts
     tried = np.flatnonzero(counts)
     if not len(tried):
-        return np.full(total, NAN), np.full(total, NAN)
+        return Beside(floor_s=np.full(total, NAN), own_s=np.full(total, NAN), own_highest_s=np.full(total, NAN))
     starts = companions.offsets[:-1][tried]
-    floor = _spread_out(_reduce(np.minimum, companions.column("minimum_s"), starts), tried, total)
     process_index = _spread_out(companions.values[starts, _COLUMN["process_index"]], tried, total)
     owner = blocks.cases
     alike = (blocks.column("process_index") == process_index[owner]) & (blocks.column("round_index") < counts[owner])
-    minimum = np.where(alike, blocks.column("minimum_s"), np.inf)
     filled = np.flatnonzero(blocks.counts)
-    own = _spread_out(_reduce(np.minimum, minimum, blocks.offsets[:-1][filled]), filled, total)
-    own[~np.isfinite(own)] = NAN
-    return floor, own
+
+    def own(function: np.ufunc, empty: float) -> Floats:
+        values = np.where(alike, blocks.column("minimum_s"), empty)
+        found = _spread_out(_reduce(function, values, blocks.offsets[:-1][filled]), filled, total)
+        found[~np.isfinite(found)] = NAN
+        return found
+
+    return Beside(
+        floor_s=_spread_out(_reduce(np.minimum, companions.column("minimum_s"), starts), tried, total),
+        own_s=own(np.minimum, np.inf),
+        own_highest_s=own(np.maximum, -np.inf),
+    )
 
 
 def _over_processes(blocks: BlockTable, owner: Integers, minimum: Floats, total: int) -> tuple[Integers, Floats]:

@@ -117,7 +117,9 @@ def forecast_s(cases: Sequence[Case], measure: Measure, known: Run) -> float | N
     if not whole or lost or not measured or not seconds:
         return None
     rates = _rates(measured, times)
-    new = [times.get(case.id) or case.flops / _rate(case, rates) for case in cases]
+    new = [times.get(case.id) or _by_rate(case, rates) for case in cases]
+    if math.inf in new:
+        return None
     unsettled_share = _unsettled_share(known)
     counted = _run_s(measured, [times[case.id] for case in measured], known.measure, unsettled_share)
     starts = measure.processes * _workers(cases) * _start_s(known, seconds)
@@ -181,13 +183,17 @@ def _rates(measured: Sequence[Case], times: dict[str, float]) -> dict[tuple[str,
     """Median FLOP/s by (direction, dtype); the empty key has the median of all cases."""
     found: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
     for case in measured:
-        for key in ((case.direction, case.dtype), ()):
+        for key in ((case.direction, case.dtype), ()) if case.flops else ():
             found[key].append(case.flops / times[case.id])
     return {key: statistics.median(rates) for key, rates in found.items()}
 
 
-def _rate(case: Case, rates: dict[tuple[str, ...], float]) -> float:
-    return rates.get((case.direction, case.dtype)) or rates[()]
+def _by_rate(case: Case, rates: dict[tuple[str, ...], float]) -> float:
+    """Seconds of an iteration of a case that was not measured; infinite where no rate is known."""
+    rate = rates.get((case.direction, case.dtype)) or rates.get(())
+    if not case.flops:
+        return 0.0  # an empty batch
+    return case.flops / rate if rate else math.inf
 
 
 def _start_s(known: Run, seconds: float) -> float:

@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar
 from convbench.model.case import DTYPES, Allocator, Cache, Case, WorkerSettings
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import Measure
+from convbench.model.samples import SAMPLE_BYTES
 from convbench.model.threshold import FEWEST_PROCESSES
 
 #: The longest block, seconds: many short blocks find a quiet moment, few long ones do not.
@@ -27,9 +28,25 @@ SETTLED_BLOCKS = 5
 SETTLED_PROCESSES = FEWEST_PROCESSES
 
 
+#: A later process compares its results with the first process's check, in about this number of iterations. The second
+#: process always does so. The others do where it takes at most this share of a block, a twentieth of five blocks.
+COMPARED_ITERATIONS = 3
+COMPARED_SHARE = 0.25
+
+
 def block_seconds(measure: Measure) -> float:
     """The duration of one block in seconds: max_time divided by all processes and rounds, 25 ms at most."""
     return min(LONGEST_BLOCK_S, measure.max_time / (measure.processes * measure.rounds))
+
+
+#: The shortest sample, seconds: more iterations share one where they are shorter (worker/timer.py).
+SHORTEST_SAMPLE_S = 10e-6
+
+
+def samples_bytes(cases: Sequence[Case], measure: Measure) -> int:
+    """The bytes of the raw samples of a run, at most: those of its fastest cases take as many."""
+    of_block = math.ceil(block_seconds(measure) / SHORTEST_SAMPLE_S) * SAMPLE_BYTES
+    return len(cases) * measure.processes * measure.rounds * of_block
 
 
 #: Pause between blocks of different workers, seconds: the previous worker goes to sleep in it.
@@ -80,6 +97,10 @@ CACHE_BYTES = 64 * 2**20
 COPIES_PER_CACHE = 2
 
 
+#: Bytes of an integer of the check.
+INTEGER_BYTES = 1
+
+
 def memory_bytes(case: Case, cache_bytes: int = CACHE_BYTES) -> int:
     """The approximate memory of a prepared case in bytes: operands, results, and reordered copies of both.
 
@@ -87,6 +108,12 @@ def memory_bytes(case: Case, cache_bytes: int = CACHE_BYTES) -> int:
     """
     copies = COPIES_PER_CACHE * cache_bytes if case.cache is Cache.COLD else 0
     return copies + 2 * _elements_held(case.problem, case.direction is Direction.FORWARD) * DTYPES[case.dtype]
+
+
+def check_bytes(case: Case) -> int:
+    """The approximate memory of a case's check beside `memory_bytes`: copies of all operands, and integers for them."""
+    elements = _elements_held(case.problem, case.direction is Direction.FORWARD)
+    return elements * (DTYPES[case.dtype] + INTEGER_BYTES)
 
 
 @lru_cache(maxsize=65536)

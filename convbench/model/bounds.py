@@ -171,8 +171,8 @@ def _wrong_problem(problem: Problem, document: Mapping[str, Any]) -> str | None:
     offered = problem.operator.name in OPERATORS
     dimensions = problem.rank if offered else DEFAULT_OPERATOR.rank
     pads = problem.padding if isinstance(problem.padding, tuple) else (0,) * dimensions
-    for name in ("kernel_size", "input_size", "stride", "dilation"):
-        if len(getattr(problem, name)) != dimensions:
+    for name in ("kernel_size", "input_size", "stride", "dilation", "module_output_size"):
+        if getattr(problem, name) is not None and len(getattr(problem, name)) != dimensions:
             return expected(f"{name} of {dimensions} integers of at least 1", list(getattr(problem, name)))
     if len(pads) != dimensions:
         return expected(f"padding of {dimensions} integers of at least 0", list(pads))

@@ -30,8 +30,10 @@ from convbench.model.settings import (
     Cache,
     Data,
     Fp32Precision,
+    InputFormat,
     MemoryFormat,
     Setting,
+    Weights,
 )
 from convbench.model.variables import Variables
 
@@ -51,7 +53,9 @@ __all__ = [
     "Data",
     "Env",
     "Fp32Precision",
+    "InputFormat",
     "MemoryFormat",
+    "Weights",
     "WorkerSettings",
     "canonical",
     "setting",
@@ -105,6 +109,8 @@ class Case:
     deterministic: bool = False
     cudnn_benchmark: bool = False
     env: Env = ()
+    weights: Weights = Weights.NORMAL
+    input_format: InputFormat = InputFormat.SAME
     given_label: str | None = field(default=None, compare=False)
     count: int = field(default=1, compare=False)
 
@@ -184,7 +190,9 @@ class Case:
 
     def unsuitable(self) -> str | None:
         """Why the settings do not fit the problem, which is valid; None where they fit."""
-        if self.memory_format is not MemoryFormat.CHANNELS_LAST:
+        if self.problem.module_output_size is not None and self.module in OPERATORS:
+            return f"module_output_size is for a module of your own: {self.module} does not pad by itself"
+        if "channels_last" not in (self.memory_format, self.input_format):
             return None
         return self.problem.operator.channels_last_refusal(self.problem)
 

@@ -51,7 +51,10 @@ class Problem(ProblemSettings):
 
     @property
     def pads(self) -> tuple[tuple[int, int], ...]:
-        """(before, after) for each spatial dimension; `same` puts the odd element after, as torch does."""
+        """(before, after) for each spatial dimension; `same` puts the odd element after, as torch does.
+
+        They follow from `padding`. A module that pads by itself may pad otherwise.
+        """
         return pads(self.padding, self.kernel_size, self.dilation)
 
     @property

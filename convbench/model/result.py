@@ -211,8 +211,8 @@ class Visit:
     """One process of one case: the unit that is stored. Facts that are found once are in the first process's visit.
 
     `system_blocks` are a few more blocks, taken with the system's allocator. `kernel_blocks` time the kernels that the
-    direction calls, without autograd. Both are packed like `blocks`. A visit that is not `complete` holds the blocks
-    taken so far; a resumed run takes the others.
+    direction calls, without autograd. Both are packed like `blocks`. `samples` are those of `blocks`, where they are
+    kept (samples.py). A visit that is not `complete` holds the blocks taken so far; a resumed run takes the others.
     """
 
     case_id: str
@@ -224,6 +224,7 @@ class Visit:
     system_blocks: bytes = b""
     kernel_blocks: bytes = b""
     layout: int = LAYOUT
+    samples: bytes = b""
     stop_reason: StopReason = StopReason.UNFINISHED
     complete: bool = True
 
@@ -251,10 +252,16 @@ def joined(parts: Sequence[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
     )
 
 
+def joined_notes(*notes: str | None) -> str | None:
+    """Notes in one line, each once; None where there are none."""
+    words = [word for note in notes if note for word in note.split("; ")]
+    return "; ".join(dict.fromkeys(words)) or None
+
+
 def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
     """The result of a case, or None where it has no visits.
 
-    The first visit that did not pass decides the status; the blocks of all visits are kept.
+    The first visit that did not pass decides the status; the blocks and the notes of all visits are kept.
     """
     ordered = sorted(visits, key=lambda visit: visit.process_index)
     if not ordered:
@@ -269,14 +276,16 @@ def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
         return joined([(visit.layout, getattr(visit, name)) for visit in ordered])
 
     reason = decisive.reason
-    if reason and decisive.process_index > 0 and decisive.status in UNMEASURED:
+    if reason and decisive.process_index > 0:
         reason = f"in process {decisive.process_index + 1}: {reason}"
+    facts = {each.name: first(each.name) for each in fields(CaseFacts)}
+    facts["note"] = joined_notes(*(visit.facts.note for visit in ordered))
     return Result(
         case=case,
         status=decisive.status,
         reason=reason,
         stop_reason=StopReason.STATUS if decisive.status in UNMEASURED else last.stop_reason,
-        facts=CaseFacts(**{each.name: first(each.name) for each in fields(CaseFacts)}),
+        facts=CaseFacts(**facts),
         **{name: packed(name) for name in PACKED},
     )
 
@@ -295,7 +304,10 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """How to measure, as under `measure:` in YAML. Times are in seconds; `budget` is for the whole sweep."""
+    """How to measure, as under `measure:` in YAML. Times are in seconds; `budget` is for the whole sweep.
+
+    `samples` is whether raw samples are kept.
+    """
 
     precision: float = 0.01
     processes: int = 5
@@ -303,6 +315,7 @@ class Measure:
     max_time: float = 0.5
     timeout: float = 60.0
     budget: float | None = None
+    samples: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

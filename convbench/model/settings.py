@@ -10,11 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 
+from convbench.model.nearest import did_you_mean
 from convbench.model.operators import DEFAULT_OPERATOR
-from convbench.model.operators.given import DEPTHWISE, HALF, ONE_EACH, ZERO_EACH, PaddingMode, PaddingWord
+from convbench.model.operators.given import (
+    DEPTHWISE,
+    HALF,
+    ONE_EACH,
+    TIED,
+    ZERO_EACH,
+    PaddingMode,
+    PaddingWord,
+)
 from convbench.model.problem import Direction
 
 #: torch's class, which runs a case that names no other.
@@ -49,11 +57,29 @@ class Cache(StrEnum):
 
 
 class Data(StrEnum):
-    """What the input and the upstream gradient hold while a layer is timed; weights stay normal."""
+    """What the input and the upstream gradient hold while a layer is timed."""
 
     NORMAL = "normal"
     ZEROS = "zeros"
     DENORMAL = "denormal"
+
+
+class Weights(StrEnum):
+    """What weight and bias hold while a layer is timed; `given` is what the module's constructor put there."""
+
+    NORMAL = "normal"
+    GIVEN = "given"
+    ZEROS = "zeros"
+    DENORMAL = "denormal"
+
+
+class InputFormat(StrEnum):
+    """How the input lies in memory; `same` is the memory format, `strided` a window of a tensor twice as wide."""
+
+    SAME = "same"
+    CONTIGUOUS = "contiguous"
+    CHANNELS_LAST = "channels_last"
+    STRIDED = "strided"
 
 
 class Autocast(StrEnum):
@@ -161,31 +187,6 @@ _ELSEWHERE_MODULE = f"the part before the colon is imported, the class after it 
 _TORCHS = ("torch", "nn", "F")
 
 
-#: Number of characters of a word that are compared with known words; the rest is ignored.
-_MOST_COMPARED = 200
-#: Names in other programs, which are not similar to convbench's names.
-_MEANT = {
-    "fp16": "float16",
-    "bf16": "bfloat16",
-    "fp32": "float32",
-    "fp64": "float64",
-    "double": "float64",
-    "nchw": "contiguous",
-    "nhwc": "channels_last",
-    "gpu": "cuda",
-    "rocm": "cuda",
-    "inference": "forward",
-    "training": "train_step",
-}
-
-
-def did_you_mean(word: str, words: tuple[str, ...]) -> str | None:
-    """`did you mean kernel_size?`, None where no known word is similar."""
-    meant = _MEANT.get(word.lower())
-    match = [meant] if meant in words else get_close_matches(word[:_MOST_COMPARED].lower(), words, n=1)
-    return f"did you mean {match[0]}?" if match else None
-
-
 # The rows
 
 
@@ -249,8 +250,8 @@ _SIDES = " x ".join(DEFAULT_OPERATOR.dimensions)
 OF_PROBLEM: dict[str, Setting] = {
     "in_channels": Setting(kind=_SIZE, required=True, work=True, label="c{}", labelled=True, place=-4,
         heading="in channels", about="channels of the input"),
-    "out_channels": Setting(kind=_SIZE, required=True, work=True, label="-> k{}", labelled=True, place=-2,
-        heading="out channels", about="channels of the output"),
+    "out_channels": Setting(kind=Kind(least=1, words=(TIED,)), required=True, work=True, label="-> k{}", labelled=True,
+        place=-2, heading="out channels", about="channels of the output"),
     "kernel_size": Setting(kind=_SPATIAL, required=True, work=True, label="{}", labelled=True, place=-1,
         heading="kernel size", about=f"{_SIDES} of the kernel"),
     "input_size": Setting(kind=_SPATIAL, required=True, work=True, label="{}", labelled=True, place=-3,
@@ -269,8 +270,12 @@ OF_PROBLEM: dict[str, Setting] = {
     "padding_mode": Setting(kind=Kind(words=tuple(PaddingMode)), default=PaddingMode.ZEROS, execution=True,
         usual=PaddingMode.ZEROS, phrase="padding_mode={}", label="{}",
         heading="padding mode", about="what the padding is filled with"),
-    "batch_size": Setting(kind=Kind(least=1, null=True), default=1, work=True, label="n{}", labelled=True, place=-5,
-        absent="unbatched", heading="batch size", about="images at once; empty for one unbatched image"),
+    "batch_size": Setting(kind=Kind(least=0, null=True), default=1, work=True, label="n{}", labelled=True, place=-5,
+        absent="unbatched", heading="batch size",
+        about="images at once, 0 for an empty batch; no value for one unbatched image"),
+    "module_output_size": Setting(kind=Kind(least=1, spatial=True, null=True), default=None, work=True, label="out{}",
+        sent=Sent.SHAPES, heading="module's output size",
+        about=f"{_SIDES} of the output of a module that pads by itself; empty where torch's formula says it"),
 }
 #: The settings of a case that do not belong to its problem (model/case.py), in the order of its fields.
 OF_CASE: dict[str, Setting] = {
@@ -311,6 +316,11 @@ OF_CASE: dict[str, Setting] = {
         heading="cudnn.benchmark", about="cuDNN tries its algorithms first"),
     "env": Setting(kind=Kind(variables=True), default=(), execution=True, choice=True, phrase="env {}", label="{}",
         process=True, sent=Sent.VARIABLES, heading="variables", about="environment variables of the worker"),
+    "weights": Setting(kind=Kind(words=tuple(Weights)), default=Weights.NORMAL, execution=True, usual=Weights.NORMAL,
+        phrase="weights={}", label="{}-weights", heading="weights", about="what weight and bias hold"),
+    "input_format": Setting(kind=Kind(words=tuple(InputFormat)), default=InputFormat.SAME, execution=True,
+        usual=InputFormat.SAME, choice=True, phrase="input_format={}", label="{}-input",
+        heading="input format", about="how the input lies in memory, where not as memory_format says"),
 }
 # fmt: on
 #: Every setting by its name in YAML.

@@ -9,10 +9,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from convbench.model.case import SETTINGS, Case, setting
+from convbench.model.following import words
 from convbench.model.lookup import Lookup
-from convbench.model.operators.conv import half_padding
-from convbench.model.operators.given import DEPTHWISE, HALF
-from convbench.model.problem import Problem
 
 #: The smallest change of the floor that counts, as a ratio minus 1. Fifteen pairs of runs of the same code on a busy
 #: machine had 1 case of 1,920 beyond it and beyond its interval (bench/same_code.py).
@@ -29,7 +27,7 @@ FEWEST_PROCESSES = 4
 class Special:
     """A threshold for the cases that have all of these settings, as (name, value) pairs.
 
-    Numbers match by value; `half` and `depthwise` match the cases whose number is what the word stands for.
+    Numbers match by value; `half`, `depthwise` and `in_channels` match the cases whose number the word stands for.
     """
 
     settings: tuple[tuple[str, Hashable], ...]
@@ -54,7 +52,7 @@ class Thresholds:
         An unknown cache counts as too small, so that no case is flagged because of it. Accelerators do not share their
         memory with other guests, so `threshold` applies to them.
         """
-        holding = self._lookup.numbers(_settings(case), _words(case.problem)) if self.specials else []
+        holding = self._lookup.numbers(_settings(case), words(case.problem)) if self.specials else []
         if holding:
             return self.specials[max(holding)].threshold
         if case.device != "cpu":
@@ -64,10 +62,3 @@ class Thresholds:
 
 def _settings(case: Case) -> dict[str, Hashable]:
     return {name: setting(case, name) for name in SETTINGS}
-
-
-def _words(problem: Problem) -> dict[str, str]:
-    """The words that match the problem's numbers."""
-    depthwise = problem.groups == problem.in_channels
-    half = problem.padding == half_padding(problem.kernel_size, problem.dilation)
-    return ({"groups": DEPTHWISE} if depthwise else {}) | ({"padding": HALF} if half else {})

@@ -6,7 +6,6 @@ The caller writes the bytes to a file. A new format of a run is one function and
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
 import math
@@ -19,6 +18,7 @@ from convbench import units
 from convbench.analysis.comparison.judgment import JUDGED, Comparison, Judgment, Verdict
 from convbench.analysis.table.columns import COLUMNS, NOT_REACHED, ColumnType, Rows, Value, columns, in_64_bits
 from convbench.errors import RequestError
+from convbench.model.nearest import did_you_mean
 from convbench.model.result import UNMEASURED, WRONG, Run, Status
 from convbench.model.serial import parsed, run_from_json, to_json
 from convbench.model.variables import may_hold_secrets
@@ -28,9 +28,10 @@ from convbench.report.text.markdown import escaped
 def export(run: Run, form: str) -> bytes:
     """The run in the format named `form`, text as UTF-8; raises RequestError where there is no such format."""
     if form not in FORMATS:
-        near = difflib.get_close_matches(form, FORMATS, n=1)
-        hint = f"did you mean {near[0]}?" if near else None
-        raise RequestError(f"unknown format {form!r}, expected one of {', '.join(FORMATS)}", hint=hint)
+        known = tuple(FORMATS)
+        raise RequestError(
+            f"unknown format {form!r}, expected one of {', '.join(known)}", hint=did_you_mean(form, known)
+        )
     return FORMATS[form](run)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -72,17 +73,24 @@ def _is_stream(path: Path) -> bool:
 
 
 def check_writable(path: Path) -> None:
-    """Raise RequestError where `write_bytes` would certainly fail. This function writes nothing."""
+    """Raise RequestError where `write_bytes` would certainly fail. It makes a file to try, and leaves nothing."""
     _refuse_folder(path)
     if _is_stream(path):
         if not os.access(path, os.W_OK):
             raise RequestError(f"cannot write {path}: it may not be written to")
         return
-    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    nearest = next(folder for folder in path.absolute().parents if folder.exists() or folder.is_symlink())
     if not nearest.is_dir():
         raise RequestError(f"cannot write {path}: {nearest} is no folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise RequestError(f"cannot write {path}: nothing may be written in {nearest}")
+    try:
+        if max(map(len, map(os.fsencode, path.parts))) > os.pathconf(nearest, "PC_NAME_MAX"):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        with fresh_file(nearest / path.name):
+            pass
+    except OSError as error:
+        raise RequestError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _refuse_folder(path: Path) -> None:

@@ -37,7 +37,7 @@ def fold(connection: Connection, key: int, start: int) -> None:
     )
     first_of_case = first_of_case.values(blocks=bindparam("every_block"), stop_reason=bindparam("last_reason"))
     rows = connection.execute(
-        select(schema.visits)
+        select(*_COLUMNS, visits.samples.is_not(None).label("has_samples"))
         .where(of_run, visits.position.between(start, start + _CHUNK - 1))
         .order_by(visits.position, visits.process_index)
     ).all()
@@ -66,10 +66,13 @@ def _can_be_one(rows: Sequence[AnyRow]) -> bool:
         bool(later)
         and first.process_index == 0
         and all(row.status == Status.PASSED.value and row.complete and row.layout == first.layout for row in rows)
+        and not any(row.has_samples for row in later)
         and not any(getattr(row, name) for row in later for name in PACKED[1:])
         and all(getattr(row, name) in (None, getattr(first, name)) for row in later for name in _ONCE)
     )
 
 
+#: Samples may have many megabytes, and are not needed here.
+_COLUMNS = [column for column in schema.visits.columns if column.name != "samples"]
 #: Columns whose value `result.merge` takes from the first visit that has one.
 _ONCE = ("reason", "check_result", *CASE_FACTS)

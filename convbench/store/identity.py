@@ -58,6 +58,8 @@ def digest(cases: Iterable[Case], measure: Measure, *, seed: int, name: str = ""
     Runs stored before 2026-11-28 have digests with the key `passes`. It is kept, so that an unfinished one is found.
     """
     settings = {"passes" if key == "processes" else key: value for key, value in asdict(measure).items()}
+    if not measure.samples:
+        del settings["samples"]  # older runs know nothing of it
     state = hashlib.sha256(json.dumps([name, description, seed, settings], sort_keys=True).encode())
     for case in cases:
         state.update(json.dumps([case.id, case.count, case.given_label]).encode())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from operator import attrgetter, itemgetter
 from typing import Any, Generic, TypeVar
@@ -37,6 +37,7 @@ from convbench.model.result import (
     Visit,
     merge,
 )
+from convbench.model.samples import VisitSamples, unpack_samples
 from convbench.model.serial import (
     case_from_json,
     check_contents,
@@ -74,14 +75,30 @@ def load(connection: Connection, row: AnyRow, version: int, *, checks: bool) -> 
 def visits(connection: Connection, key: int, version: int) -> dict[str, list[Visit]]:
     """All visits of a run by case id, in the order of processes; cases without visits are left out."""
     ids = list(positions(connection, key))
-    rows = connection.execute(_visits_of(key, version, checks=True)).all()
+    rows = connection.execute(_visits_of(key, version, checks=True, samples=True)).all()
     check_visits(by_name(_VISIT_NAMES, rows), cases=len(ids))
     made = [_visit(ids[row[0]], row) for row in rows]
     wrong = wrong_blocks([(visit.layout, getattr(visit, name)) for visit in made for name in PACKED])
     if wrong is not None:
         visit = made[wrong[0] // len(PACKED)]
         raise ValueError(f"case {visit.case_id}, process {visit.process_index}: {wrong[1]}")
+    for visit in made:
+        unpack_samples(visit.samples)  # raises ValueError
     return {case_id: list(some) for case_id, some in itertools.groupby(made, key=attrgetter("case_id"))}
+
+
+def samples(connection: Connection, key: int, version: int) -> Iterator[VisitSamples]:
+    """The samples of a run, visit by visit, in the order of cases and processes."""
+    ids = list(positions(connection, key))
+    for row in connection.execute(_visits_of(key, version, checks=False, samples=True)):
+        held = dict(zip(_VISIT_NAMES, row, strict=True))
+        check_visits({name: [value] for name, value in held.items()}, cases=len(ids))
+        if held["samples"]:
+            yield VisitSamples(
+                case_id=ids[held["position"]],
+                process_index=held["process_index"],
+                blocks=unpack_samples(held["samples"]),
+            )
 
 
 def by_name(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
@@ -99,7 +116,7 @@ def check_visits(columns: Mapping[str, Sequence[Any]], *, cases: int) -> None:
         wrong = [value for value in set(columns.get(name, ())) if not isinstance(value, int) or not 0 <= value < most]
         if wrong:
             raise ValueError(f"visits: {name} is {str(wrong[0])[:60]!r}, expected an integer under {most}")
-    for name, kind in (*((name, bytes) for name in PACKED), ("check_result", str)):
+    for name, kind in (*((name, bytes) for name in (*PACKED, "samples")), ("check_result", str)):
         kinds = {*map(type, columns.get(name, ()))} - {kind, type(None)}
         if kinds:
             raise ValueError(f"visits: {name} is of type {kinds.pop().__name__}, expected {kind.__name__}")
@@ -236,6 +253,7 @@ def _processes(connection: Connection, key: int) -> tuple[ProcessFacts, ...]:
 _VISIT_NAMES = (
     *("position", "process_index", "status", "reason", "check_result", "layout", "stop_reason", "complete"),
     *PACKED,
+    "samples",
     *CASE_FACTS,
 )
 
@@ -254,17 +272,23 @@ def _visit(case_id: str, row: Sequence[Any]) -> Visit:
         layout=held["layout"],
         stop_reason=_STOP_REASONS[held["stop_reason"]],
         complete=bool(held["complete"]),
+        samples=held["samples"] or b"",
         **{name: held[name] or b"" for name in PACKED},
     )
 
 
-def _visits_of(key: int, version: int, *, checks: bool) -> Select[*tuple[Any, ...]]:
-    """All visits of a run in the order of cases and processes; without `checks`, their column is null."""
+def _visits_of(key: int, version: int, *, checks: bool, samples: bool = False) -> Select[*tuple[Any, ...]]:
+    """All visits of a run in the order of cases and processes.
+
+    Without `checks` or `samples` their column is null.
+    """
     visits = schema.visits.c
     columns = dict(zip(_VISIT_NAMES, schema.columns(schema.visits, version, *_VISIT_NAMES), strict=True))
     columns["complete"] = type_coerce(visits.complete, Integer).label("complete")  # else SQLAlchemy converts each row
     if not checks:
         columns["check_result"] = null().label("check_result")
+    if not samples:
+        columns["samples"] = null().label("samples")
     return select(*columns.values()).where(visits.run_key == key).order_by(visits.position, visits.process_index)
 
 

@@ -4,6 +4,7 @@ A change needs a new schema version, a migration, and a fixture database in test
 
 - 1: the first release
 - 2: the commit that was checked out where a run was started, named baselines, the database's identity
+- 3: raw samples
 
 A fact of a case (model/result.py) with `since` defines a newer version, whose migration adds its column.
 """
@@ -41,7 +42,7 @@ from convbench.model.result import CASE_FACTS
 from convbench.model.settings import MOST_INTEGER
 from convbench.model.values import Whole, visible
 
-VERSION = max(2, *(row.since for row in CASE_FACTS.values()))
+VERSION = max(3, *(row.since for row in CASE_FACTS.values()))
 
 
 class Words(TypeDecorator[str]):
@@ -215,6 +216,7 @@ visits = Table(
     Column("blocks", Packed, nullable=False),
     Column("system_blocks", Packed),
     Column("kernel_blocks", Packed),
+    Column("samples", Packed, info=since(3)),
     PrimaryKeyConstraint("run_key", "position", "process_index"),
     ForeignKeyConstraint(["run_key", "position"], ["cases.run_key", "cases.position"], ondelete="CASCADE"),
     Index(None, "run_key", "status"),

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, up
 from convbench.errors import RunNotFoundError, StoreError
 from convbench.model.case import Case
 from convbench.model.result import Baseline, Environment, Git, ProcessFacts, Rejection, Run, RunState, RunSummary, Visit
+from convbench.model.samples import VisitSamples
 from convbench.store import loading, opening, past, runs, schema, writing
 from convbench.store.folding import chunks, fold
 from convbench.store.identity import checked_baseline_name
@@ -303,6 +304,13 @@ class Store:
             row = connection.execute(select(*columns).where(schema.runs.c.key == key)).one()
             with self._place.decoding(row.id):
                 return loading.load(connection, row, self._version, checks=checks)
+
+    def samples(self, ref: str) -> list[VisitSamples]:
+        """The raw samples of a run, named as for `load`, in the order of cases and processes; empty without any."""
+        with self._reading() as connection:
+            row = self._find(connection, ref)
+            with self._place.decoding(row.id):
+                return list(loading.samples(connection, row.key, self._version))
 
     def runs(self) -> list[RunSummary]:
         """All stored runs, newest first."""

@@ -90,6 +90,7 @@ def visit_row(key: int, positions: Mapping[str, int], visit: Visit) -> dict[str,
         "blocks": visit.blocks,
         "system_blocks": visit.system_blocks or None,
         "kernel_blocks": visit.kernel_blocks or None,
+        "samples": visit.samples or None,
         **{name: getattr(visit.facts, name) for name in CASE_FACTS},
     }
 

@@ -1,6 +1,6 @@
 """Reads sweeps: YAML text -> Sweep -> cases and rejections."""
 
-from convbench.sweep.expand import Plan, case_of, cases
-from convbench.sweep.parse import KINDS, Sweep, load, thresholds
+from convbench.sweep.expand import Plan, case_of, cases, notes
+from convbench.sweep.parse import KINDS, Sweep, load, of_run, thresholds
 
-__all__ = ["KINDS", "Plan", "Sweep", "case_of", "cases", "load", "thresholds"]
+__all__ = ["KINDS", "Plan", "Sweep", "case_of", "cases", "load", "notes", "of_run", "thresholds"]

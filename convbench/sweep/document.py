@@ -30,16 +30,24 @@ MOST_MISTAKES = 50
 LONGEST_SHOWN = 60
 
 Scalar = str | int | float | bool | None
+#: The contents of a mapping: (line of the key, value) by key.
+Pairs = dict[str, "tuple[int, Node]"]
+#: YAML's merge key: it gives a mapping the keys and values of other mappings that it does not name itself.
+MERGE_KEY = "<<"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A value and the line on which it starts. A mapping holds (line of the key, value). `size` counts its values."""
+    """A value and the line on which it starts. A mapping holds (line of the key, value). `size` counts its values.
+
+    `written` is the text of a hexadecimal number, which may also be a size: `0x3`.
+    """
 
     line: int
-    value: Scalar | list[Node] | dict[str, tuple[int, Node]]
+    value: Scalar | list[Node] | Pairs
     quoted: bool = False
     size: int = 1
+    written: str = ""
 
     def __str__(self) -> str:
         """The value as text for `expected ..., got ...`."""
@@ -227,31 +235,68 @@ class _Composer:
             self._count(size, event, where)
             quoted = bool(event.style)
             value = event.value if quoted else plain(event.value)
-            return Node(line=_line(event), value=value, quoted=quoted, size=size)
+            written = event.value if isinstance(value, int) and event.value.startswith("0x") else ""
+            return Node(line=_line(event), value=value, quoted=quoted, size=size, written=written)
         self._count(1, event, where)
-        held: list[Node] | dict[str, tuple[int, Node]]
+        held: list[Node] | Pairs
         if isinstance(event, yaml.SequenceStartEvent):
             held = []
             while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
-                held.append(self._node(item, f"{where}[{len(held)}]", depth + 1))
+                node = self._node(item, f"{where}[{len(held)}]", depth + 1)
+                whole = _rejoined(held[-1], node) if held else None
+                held[-1:] = [whole] if whole else [*held[-1:], node]
         else:
-            held = {}
+            own: Pairs = {}
+            merged: Pairs = {}
             while not isinstance(key := next(self._events), yaml.MappingEndEvent):
-                self._pair(key, held, where, depth)
+                self._pair(key, merged if _is_merge(key) else own, where, depth)
+            held = self._inherited(merged, where) | own
         return Node(line=_line(event), value=held, size=self._values - before)
 
-    def _pair(self, event: yaml.Event, mapping: dict[str, tuple[int, Node]], where: str, depth: int) -> None:
+    def _inherited(self, merged: Pairs, where: str) -> Pairs:
+        """What `<<` gives to a mapping; where several mappings have a key, the first one's value."""
+        inherited: Pairs = {}
+        for line, node in merged.values():
+            for each in node.value if isinstance(node.value, list) else [node]:
+                if not isinstance(each.value, dict):
+                    message = f"expected a mapping or a list of mappings, got {each}"
+                    self._mistakes.add(line, below(where, MERGE_KEY), message)
+                    continue
+                inherited |= {key: pair for key, pair in each.value.items() if key not in inherited}
+        return inherited
+
+    def _pair(self, event: yaml.Event, mapping: Pairs, where: str, depth: int) -> None:
         """Read the value of the key that `event` starts into `mapping`."""
         node = self._node(event, where, depth + 1)
         key = event.value if isinstance(event, yaml.ScalarEvent) else str(node)
         value = self._node(next(self._events), below(where, key), depth + 1)
-        if not isinstance(event, yaml.ScalarEvent):
+        last = next(reversed(mapping), None)
+        if last is not None and value.value is None and (whole := _rejoined(mapping[last][1], node)):
+            mapping[last] = (mapping[last][0], whole)
+        elif not isinstance(event, yaml.ScalarEvent):
             self._mistakes.expected("text as key", node, where)
         elif key in mapping:
             first = mapping[key][0]
             self._mistakes.add(_line(event), where, f"duplicate key {clipped(key)}, first on line {first}")
         else:
             mapping[key] = (_line(event), value)
+
+
+_OPENED, _CLOSED = re.compile(r"\(\s*[-+]?[0-9]+"), re.compile(r"[-+]?[0-9]+\s*\)")
+
+
+def _rejoined(first: Node, second: Node) -> Node | None:
+    """`(3,3)` from `(3` and `3)`, into which YAML divides it between braces or brackets; None for other values."""
+    one, other = first.value, second.value
+    if first.quoted or second.quoted or not isinstance(one, str) or not isinstance(other, str):
+        return None
+    is_size = _OPENED.fullmatch(one) and _CLOSED.fullmatch(other)
+    return replace(first, value=f"{one},{other}") if is_size else None
+
+
+def _is_merge(event: yaml.Event) -> bool:
+    """Whether a key is a merge key; in quotes it is text."""
+    return isinstance(event, yaml.ScalarEvent) and event.value == MERGE_KEY and not event.style
 
 
 def _line(event: yaml.Event) -> int:

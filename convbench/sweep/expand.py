@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
+from operator import itemgetter
 from typing import Any
 
+from convbench import units
 from convbench.errors import Mistake, RequestError, SweepError
 from convbench.model.case import Case
+from convbench.model.following import resolved
 from convbench.model.lookup import Lookup
-from convbench.model.operators.conv import half_padding
-from convbench.model.operators.given import DEPTHWISE, HALF
 from convbench.model.problem import Problem
 from convbench.model.result import Rejection
 from convbench.model.settings import CASE_SETTINGS, OF_CASE, PROBLEM_SETTINGS, REQUIRED, TABLE
@@ -22,16 +23,23 @@ from convbench.sweep.document import (
 )
 from convbench.sweep.parse import KINDS, Listed, Sweep, Value, Values, read_value
 
+#: Stands between the labels of equal entries of `cases`.
+BOTH = " + "
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The cases and rejections of a sweep: points == excluded + merged + len(cases) + len(rejections)."""
+    """The cases and rejections of a sweep: points == excluded + merged + len(cases) + len(rejections).
+
+    `idle` are the numbers of the sweep's exclusions that match no point.
+    """
 
     cases: tuple[Case, ...]
     rejections: tuple[Rejection, ...]
     points: int
     merged: int
     excluded: int
+    idle: tuple[int, ...] = ()
 
 
 def cases(sweep: Sweep) -> Plan:
@@ -46,9 +54,10 @@ def cases(sweep: Sweep) -> Plan:
     problems: dict[Problem, tuple[int, str | None]] = {}  # its number, and torch's reason to refuse it
     combinations: dict[tuple[Value, ...], int] = {}  # of settings: its number
     found: dict[tuple[int, int], Case] = {}  # by both numbers
-    again: dict[tuple[int, int], tuple[int, str | None]] = {}  # of those in `found` that occur again: count and label
+    again: dict[tuple[int, int], list[Listed]] = {}  # of those in `found` that occur again: their entries of `cases`
     reasons: dict[tuple[int, int], str] = {}  # of those in `found` that torch would refuse
     for entry in sweep.listed:
+        here: set[tuple[int, int]] = set()  # the axes may give one layer twice, which is then one layer
         axes = _axes_left(sweep, entry)
         settings: list[_Numbered] = [
             (combinations.setdefault(tuple(chosen[name] for name in CASE_SETTINGS), len(combinations)), chosen)
@@ -56,7 +65,7 @@ def cases(sweep: Sweep) -> Plan:
         ]
         left: dict[tuple[int, ...], list[_Numbered]] = {}  # after the exclusions whose problem part matches
         for written in _product(axes, PROBLEM_SETTINGS):
-            problem = _resolve(written)
+            problem = Problem(**resolved(written))
             matching = exclusions.matching(written, problem)
             if matching not in left:
                 left[matching] = exclusions.left(matching, settings)
@@ -70,22 +79,45 @@ def cases(sweep: Sweep) -> Plan:
                 key = (number, combination)
                 if first := found.get(key):
                     merged += 1
-                    count, label = again.get(key) or (first.count, first.given_label)
-                    again[key] = (count + entry.count, label or entry.label)
+                    if key not in here:
+                        again.setdefault(key, [Listed(label=first.given_label, count=first.count)]).append(entry)
+                        here.add(key)
                     continue
+                here.add(key)
                 case = Case(problem=problem, given_label=entry.label, count=entry.count, **chosen)
                 found[key] = case
                 if reason := refusal or case.unsuitable():
                     reasons[key] = reason
-    for key, (count, label) in again.items():
-        found[key] = replace(found[key], count=count, given_label=label)
+    for key, entries in again.items():
+        found[key] = _merged(found[key], entries)
     return Plan(
         cases=tuple(case for key, case in found.items() if key not in reasons),
         rejections=tuple(Rejection(label=found[key].label, reason=reason) for key, reason in reasons.items()),
         points=points,
         merged=merged,
         excluded=excluded,
+        idle=exclusions.idle(),
     )
+
+
+#: Maximum number of notes about one kind of entry.
+MOST_NOTES = 10
+
+
+def notes(sweep: Sweep, plan: Plan) -> list[str]:
+    """What users should know of a sweep: each entry of `exclude` that matches no point, which may be a mistake."""
+    unmatched = set(plan.idle)
+    at_work = {place for number, place in enumerate(sweep.exclude_places) if number not in unmatched}
+    idle = [place for place in dict.fromkeys(sweep.exclude_places) if place not in at_work]
+    found = [f"{sweep.path}:{line}: exclude[{index}] matches no point" for index, line in idle[:MOST_NOTES]]
+    more = len(idle) - len(found)
+    return [*found, f"{units.count(more)} more entries of exclude match no point"] if more else found
+
+
+def _merged(case: Case, entries: Sequence[Listed]) -> Case:
+    """The case of equal entries of `cases`: with all their labels, and as often as they count together."""
+    labels = dict.fromkeys(entry.label for entry in entries if entry.label)
+    return replace(case, count=sum(entry.count for entry in entries), given_label=BOTH.join(labels) or None)
 
 
 def case_of(options: Mapping[str, str]) -> Case:
@@ -106,7 +138,7 @@ def case_of(options: Mapping[str, str]) -> Case:
     wrong += [f"missing {', '.join(lacking)}"] if lacking else []
     if wrong:
         raise RequestError(wrong, hint=next((mistake.hint for mistake in found if mistake.hint), None))
-    problem = _resolve({name: value for name, value in read.items() if name in PROBLEM_SETTINGS})
+    problem = Problem(**resolved({name: value for name, value in read.items() if name in PROBLEM_SETTINGS}))
     settings = {name: value for name, value in read.items() if name in CASE_SETTINGS}
     return Case(problem=problem, **settings)
 
@@ -143,26 +175,19 @@ def _product(axes: dict[str, tuple[Value, ...]], among: Collection[str]) -> Iter
         yield dict(zip(names, values, strict=True))
 
 
-def _resolve(written: _Settings) -> Problem:
-    """The problem with numbers in place of `half` and `depthwise`; `same` and `valid` stay words."""
-    resolved = dict(written)
-    if written.get("groups") == DEPTHWISE:
-        resolved["groups"] = written["in_channels"]
-    if written.get("padding") == HALF:
-        resolved["padding"] = half_padding(written["kernel_size"], written.get("dilation"))
-    return Problem(**resolved)
-
-
 class _Exclusions:
     """The entries of `exclude` and the points that they match. Words match as written, numbers by value."""
 
     def __init__(self, exclude: Sequence[Values]) -> None:
-        rest: dict[Values, list[Values]] = {}  # the execution settings of entries, by their problem settings
-        for wanted in exclude:
-            part = tuple(sorted((name, value) for name, value in wanted if name in PROBLEM_SETTINGS))
-            rest.setdefault(part, []).append(tuple(pair for pair in wanted if pair[0] in CASE_SETTINGS))
-        self._problems = Lookup(rest)
-        self._settings = [Lookup(wanted) for wanted in rest.values()]
+        # Problem settings -> execution settings -> the numbers of the entries with these.
+        entries: dict[Values, dict[Values, list[int]]] = {}
+        for number, wanted in enumerate(exclude):
+            part, rest = _among(wanted, PROBLEM_SETTINGS), _among(wanted, CASE_SETTINGS)
+            entries.setdefault(part, {}).setdefault(rest, []).append(number)
+        self._problems = Lookup(entries)
+        self._settings = [Lookup(wanted) for wanted in entries.values()]
+        self._numbers = [[*wanted.values()] for wanted in entries.values()]
+        self._met: set[tuple[int, int]] = set()  # places in `_numbers` of the entries that matched
 
     def matching(self, written: _Settings, problem: Problem) -> tuple[int, ...]:
         """The numbers of the entries' problem settings that match."""
@@ -174,5 +199,20 @@ class _Exclusions:
 
     def left(self, matching: tuple[int, ...], settings: list[_Numbered]) -> list[_Numbered]:
         """The settings that are not excluded for a problem with these matches."""
-        lookups = [self._settings[number] for number in matching]
-        return [each for each in settings if not any(lookup.numbers(each[1]) for lookup in lookups)]
+        kept = []
+        for each in settings:
+            met = [(part, rest) for part in matching for rest in self._settings[part].numbers(each[1])]
+            self._met.update(met)
+            if not met:
+                kept.append(each)
+        return kept
+
+    def idle(self) -> tuple[int, ...]:
+        """The numbers of the entries that have matched no point."""
+        parts = enumerate(self._numbers)
+        left = [rest for part, rests in parts for at, rest in enumerate(rests) if (part, at) not in self._met]
+        return tuple(sorted(number for numbers in left for number in numbers))
+
+
+def _among(wanted: Values, names: Collection[str]) -> Values:
+    return tuple(sorted((pair for pair in wanted if pair[0] in names), key=itemgetter(0)))

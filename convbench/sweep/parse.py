@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 
 from convbench import units
@@ -24,11 +25,14 @@ from convbench.model.bounds import (
 )
 from convbench.model.case import Env
 from convbench.model.lookup import Entry, name_sets
+from convbench.model.nearest import did_you_mean
 from convbench.model.operators import DEFAULT_OPERATOR
+from convbench.model.operators.given import HALF
 from convbench.model.result import Measure, Run
-from convbench.model.settings import REQUIRED, SETTINGS, TABLE, Allocator, Kind, did_you_mean
+from convbench.model.settings import REQUIRED, SETTINGS, TABLE, Allocator, Kind
 from convbench.model.threshold import BEYOND_L2, Special, Thresholds
 from convbench.model.variables import HIDDEN, Variables, hidden, is_secret
+from convbench.sweep import sizes
 from convbench.sweep.document import (
     UNPRINTABLE,
     Mistakes,
@@ -84,6 +88,9 @@ class Listed:
 class Sweep:
     """The content of a sweep file. `source` is its text. A file without `cases` has one entry without settings.
 
+    An exclusion is one combination of the values that an entry of `exclude` lists. `exclude_places` are the index of
+    that entry and its line.
+
     `secrets` are the variables under `env` that hold secrets, as (name, value). Only this field holds their values:
     `source` and cases hide them, so a case does not depend on them.
     """
@@ -99,6 +106,7 @@ class Sweep:
     axes: tuple[Axis, ...]
     listed: tuple[Listed, ...]
     exclude: tuple[Values, ...]
+    exclude_places: tuple[tuple[int, int], ...] = ()
     secrets: Variables = field(default=(), repr=False)
 
 
@@ -146,13 +154,10 @@ KINDS: dict[str, Kind] = {name: row.kind for name, row in TABLE.items()}
 
 def read_value(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
     """One value; None after a mistake, which is added to `mistakes`."""
+    node = sizes.listed(node) if kind.spatial else node
     value = node.value
     if isinstance(value, list) and kind.spatial:
-        if len(value) != DEFAULT_OPERATOR.rank:
-            mistakes.expected(DEFAULT_OPERATOR.list_form, node, where, _LISTS)
-        side = Kind(least=kind.least)
-        sides = [read_value(side, inner, f"{where}[{index}]", mistakes) for index, inner in enumerate(value)]
-        return tuple(side for side in sides if isinstance(side, int))
+        return _sides(kind, node, where, mistakes)
     if isinstance(value, dict) and kind.variables:
         return _variables(value, where, mistakes)
     if isinstance(value, str) and kind.variables and is_secret(value, value):
@@ -183,6 +188,18 @@ def read_value(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> Value:
     return None
 
 
+def _sides(kind: Kind, node: Node, where: str, mistakes: Mistakes) -> tuple[int, ...]:
+    """A number for each dimension."""
+    assert isinstance(node.value, list)
+    wrong = sizes.wrong_length(node, pads=kind is KINDS["padding"])
+    if wrong:
+        mistakes.add(node.line, where, *wrong)
+        return ()
+    side = Kind(least=kind.least)
+    read = [read_value(side, inner, f"{where}[{index}]", mistakes) for index, inner in enumerate(node.value)]
+    return tuple(number for number in read if isinstance(number, int))
+
+
 def _variables(found: dict[str, tuple[int, Node]], where: str, mistakes: Mistakes) -> Env:
     """Environment variables of a worker, sorted by name."""
     if len(found) > MOST_VARIABLES:
@@ -204,7 +221,7 @@ def _variables(found: dict[str, tuple[int, Node]], where: str, mistakes: Mistake
     return hidden(sorted(read))
 
 
-_LISTS = "lists of values belong under axes"
+_TIES = "one setting alone can be tied to another: out_channels: in_channels"
 _TRUTHS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
@@ -212,16 +229,18 @@ def _hint(kind: Kind, node: Node) -> str | None:
     """A hint at the probably intended value."""
     value = node.value
     if isinstance(value, list) and value:
-        return _LISTS
+        return sizes.LISTS
     if not isinstance(value, str):
         return None
+    if kind.spatial and sizes.is_split(value):
+        return sizes.SPLIT
     if kind.truth and value.lower() in _TRUTHS:
         return f"did you mean {_TRUTHS[value.lower()]}?"
     if node.quoted and value and not isinstance(plain(value), str):
         return "remove the quotes"
     if kind.least is not None and re.fullmatch("0[0-9]+", value):
         return "remove the leading zero"
-    return did_you_mean(value, kind.words)
+    return did_you_mean(value, kind.words) or (_TIES if value in SETTINGS and kind.least is not None else None)
 
 
 #: Keys of ratios, where users may have given a percentage.
@@ -270,7 +289,7 @@ _NUMBERS = {
     "timeout": (0.1, LONGEST_TIMEOUT_S),
     "budget": (1.0, LONGEST_BUDGET_S),
 }
-_MEASURE = (*_COUNTS, *_NUMBERS, "allocator")
+_MEASURE = (*_COUNTS, *_NUMBERS, "samples", "allocator")
 #: The name of `processes` before 2026-11-28; older files and stored sweeps use it.
 _OLD_PROCESSES = "passes"
 _COMPARE = ("threshold", "beyond_l2", "thresholds")
@@ -305,14 +324,15 @@ def parse(text: str, path: str) -> Sweep:
     seed = read_value(Kind(least=0, most=MOST_SEED), top["seed"], "seed", mistakes) if "seed" in top else 0
     axes = _axes(top["axes"], mistakes) if "axes" in top else ()
     listed = _listed(top["cases"], mistakes) if "cases" in top else (Listed(),)
-    exclude = _exclude(top["exclude"], mistakes) if "exclude" in top else ()
+    taken = Taken(axes, listed)
+    exclude = _exclude(top["exclude"], taken, mistakes) if "exclude" in top else ()
     measure, allocator = _measure(top["measure"], mistakes) if "measure" in top else (Measure(), Allocator.STEADY)
-    compare = _compare(top["compare"], mistakes) if "compare" in top else Thresholds()
+    compare = _compare(top["compare"], taken, mistakes) if "compare" in top else Thresholds()
     if isinstance(root.value, dict):
         _require(root, top.get("axes"), top.get("cases"), mistakes)
         points = _limit(axes, listed, top.get("axes") or root, mistakes)
         if "exclude" in top:
-            _limit_sets(exclude, points, top["exclude"], "exclude", mistakes)
+            _limit_sets([given for given, _ in exclude], points, top["exclude"], "exclude", mistakes)
         if "compare" in top:
             wanted = [special.settings for special in compare.specials]
             _limit_sets(wanted, points, top["compare"], "compare.thresholds", mistakes)
@@ -334,7 +354,8 @@ def parse(text: str, path: str) -> Sweep:
         allocator=allocator,
         axes=axes,
         listed=listed,
-        exclude=exclude,
+        exclude=tuple(given for given, _ in exclude),
+        exclude_places=tuple(place for _, place in exclude),
     )
 
 
@@ -416,7 +437,7 @@ def _entries(node: Node, where: str, mistakes: Mistakes) -> list[Node]:
 
 
 def _given(found: dict[str, Node], where: str, mistakes: Mistakes) -> Values:
-    """The settings that an entry of `cases` or `exclude` names."""
+    """The settings that an entry of `cases` names."""
     settings = ((name, inner) for name, inner in found.items() if name in KINDS)
     return tuple((name, read_value(KINDS[name], inner, f"{where}.{name}", mistakes)) for name, inner in settings)
 
@@ -440,15 +461,63 @@ def _listed(node: Node, mistakes: Mistakes) -> tuple[Listed, ...]:
     return tuple(listed)
 
 
-def _exclude(node: Node, mistakes: Mistakes) -> tuple[Values, ...]:
+class Taken:
+    """The values that the settings of a sweep take, under `axes` and in the entries of `cases`."""
+
+    def __init__(self, axes: Sequence[Axis], listed: Sequence[Listed]) -> None:
+        self._values: dict[str, set[Value]] = {axis.name: set(axis.values) for axis in axes}
+        for entry in listed:
+            for name, value in entry.given:
+                self._values.setdefault(name, set()).add(value)
+
+    def is_size(self, name: str, node: Node) -> bool:
+        """Whether a list is one size and not a list of values: two numbers are a size where the sweep has that size.
+
+        The padding `half` may give any size.
+        """
+        sides = [inner.value for inner in node.value] if isinstance(node.value, list) else []
+        if len(sides) != DEFAULT_OPERATOR.rank or not all(type(side) is int for side in sides):
+            return False
+        taken = self._values.get(name, set())
+        return HALF in taken or tuple(sides) in taken
+
+
+def _alternatives(found: dict[str, Node], where: str, taken: Taken, mistakes: Mistakes) -> list[Values]:
+    """The combinations of values that an entry of `exclude` or `thresholds` matches; a setting may have a list."""
+    names = [name for name in found if name in KINDS]
+    every = [_values(name, found[name], f"{where}.{name}", taken, mistakes) for name in names]
+    if math.prod(map(len, every)) > MOST_POINTS:
+        line = min(found[name].line for name in names)
+        mistakes.add(line, where, f"expected at most {units.count(MOST_POINTS)} combinations of values")
+        return []
+    return [tuple(zip(names, values, strict=True)) for values in product(*every)]
+
+
+def _values(name: str, node: Node, where: str, taken: Taken, mistakes: Mistakes) -> list[Value]:
+    """The values of a list, or one value."""
+    kind, value = KINDS[name], node.value
+    if not isinstance(value, list) or (kind.spatial and taken.is_size(name, node)):
+        return [read_value(kind, node, where, mistakes)]
+    if not value:
+        mistakes.expected("at least one value", node, where)
+    return [read_value(kind, inner, f"{where}[{index}]", mistakes) for index, inner in enumerate(value)]
+
+
+def _exclude(node: Node, taken: Taken, mistakes: Mistakes) -> list[tuple[Values, tuple[int, int]]]:
+    """Each combination of values with the index of its entry and its line."""
     exclude = []
     for index, entry in enumerate(_entries(node, "exclude", mistakes)):
         where = f"exclude[{index}]"
         if entry.value == {}:
             mistakes.expected("at least one setting", entry, where, "an empty entry would exclude every point")
         found = _mapping(entry, where, SETTINGS, mistakes, "a mapping of settings")
-        exclude.append(_given(found, where, mistakes))
-    return tuple(exclude)
+        exclude += [(given, (index, entry.line)) for given in _alternatives(found, where, taken, mistakes)]
+        if len(exclude) > MOST_POINTS:
+            mistakes.add(
+                entry.line, where, f"expected at most {units.count(MOST_POINTS)} combinations of values in all"
+            )
+            break
+    return exclude
 
 
 def _measure(node: Node, mistakes: Mistakes) -> tuple[Measure, Allocator]:
@@ -478,11 +547,16 @@ def _measure(node: Node, mistakes: Mistakes) -> tuple[Measure, Allocator]:
         max_time=number("max_time") if "max_time" in found else default.max_time,
         timeout=number("timeout") if "timeout" in found else default.timeout,
         budget=number("budget") if "budget" in found else default.budget,
+        samples=_truth(found["samples"], "measure.samples", mistakes) if "samples" in found else default.samples,
     )
     return measure, allocator if isinstance(allocator, Allocator) else Allocator.STEADY
 
 
-def _compare(node: Node, mistakes: Mistakes) -> Thresholds:
+def _truth(node: Node, where: str, mistakes: Mistakes) -> bool:
+    return read_value(Kind(truth=True), node, where, mistakes) is True
+
+
+def _compare(node: Node, taken: Taken, mistakes: Mistakes) -> Thresholds:
     found = _mapping(node, "compare", _COMPARE, mistakes, f"a mapping of {', '.join(_COMPARE)}")
 
     def number(name: str, default: float) -> float:
@@ -495,11 +569,15 @@ def _compare(node: Node, mistakes: Mistakes) -> Thresholds:
         beyond_l2=number(
             "beyond_l2", max(BEYOND_L2, threshold)
         ),  # by default no less than for what stays in the caches
-        specials=tuple(_special(entry, f"compare.thresholds[{i}]", mistakes) for i, entry in enumerate(entries)),
+        specials=tuple(
+            special
+            for index, entry in enumerate(entries)
+            for special in _specials(entry, f"compare.thresholds[{index}]", taken, mistakes)
+        ),
     )
 
 
-def _special(entry: Node, where: str, mistakes: Mistakes) -> Special:
+def _specials(entry: Node, where: str, taken: Taken, mistakes: Mistakes) -> list[Special]:
     found = _mapping(entry, where, (*SETTINGS, "threshold"), mistakes, "a mapping of settings and a threshold")
     if isinstance(entry.value, dict) and "threshold" not in entry.value:
         mistakes.add(entry.line, where, "missing threshold")
@@ -507,7 +585,7 @@ def _special(entry: Node, where: str, mistakes: Mistakes) -> Special:
         hint = "set the threshold of all cases with compare.threshold"
         mistakes.add(entry.line, where, "expected at least one setting beside the threshold", hint)
     own = _number(found["threshold"], f"{where}.threshold", *_THRESHOLD, mistakes) if "threshold" in found else 0.0
-    return Special(settings=_given(found, where, mistakes), threshold=own)
+    return [Special(settings=given, threshold=own) for given in _alternatives(found, where, taken, mistakes)]
 
 
 def _require(root: Node, axes: Node | None, cases_: Node | None, mistakes: Mistakes) -> None:
@@ -555,6 +633,14 @@ def _limit_sets(entries: Iterable[Entry], points: int, node: Node, where: str, m
 
 def _too_many(points: int) -> str:
     return f"expected at most {units.count(MOST_POINTS)} points, got {units.count(points)}"
+
+
+def of_run(run: Run) -> Sweep | None:
+    """The sweep of a stored run; None where another version of convbench wrote it and this one cannot read it."""
+    try:
+        return parse(run.source, f"the sweep of run {run.id}")
+    except SweepError:
+        return None
 
 
 def thresholds(run: Run) -> Thresholds:

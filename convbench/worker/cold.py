@@ -9,7 +9,7 @@ from typing import Any, Callable
 import torch
 
 from . import host
-from .layer import Layer, Operands, Step
+from .layer import Layer, Operands, Step, copy_of
 
 #: Assumed size of the last-level cache where it is unknown, bytes.
 UNKNOWN_CACHE_BYTES = 64 * 2**20
@@ -61,9 +61,9 @@ def _on_copy(layer: Layer) -> Step:
     own: dict[str, Any] = layer.module._parameters  # the dict that `module.weight` reads
     hot = layer.operands
     # Other tensors of a user's module stay in the caches; `stays_hot` reports them.
-    weight = _copy(hot.weight) if "weight" in own else hot.weight
-    bias = _copy(hot.bias) if "bias" in own else hot.bias
-    operands = Operands(_copy(hot.x), weight, bias, _copy(hot.g))
+    weight = copy_of(hot.weight) if "weight" in own else hot.weight
+    bias = copy_of(hot.bias) if "bias" in own else hot.bias
+    operands = Operands(copy_of(hot.x), weight, bias, copy_of(hot.g))
     parameters = {name: tensor for name, tensor in (("weight", weight), ("bias", bias)) if name in own}
     layer.use(operands)
     layer.build_graph(operands)
@@ -78,11 +78,6 @@ def _on_copy(layer: Layer) -> Step:
         return step()
 
     return with_parameters
-
-
-def _copy(tensor: Any) -> Any:
-    """A copy of a tensor with its strides, as a leaf with the same `requires_grad`; None for None."""
-    return None if tensor is None else tensor.detach().clone().requires_grad_(tensor.requires_grad)
 
 
 def flush(device: torch.device) -> Callable[[], None]:

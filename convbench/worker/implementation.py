@@ -56,7 +56,7 @@ def _backend(layer: Layer) -> str | None:
         if any(before != after for before, after in spec.pads) or spec.padding_mode != "zeros":
             # torch first pads the input itself, then convolves the larger input without padding.
             shape = (*x.shape[:2], *(size + sum(pad) for size, pad in zip(x.shape[2:], spec.pads)))
-            x = torch.empty(shape, dtype=dtype, device=x.device, memory_format=operator.layout(spec))
+            x = torch.empty(shape, dtype=dtype, device=x.device, memory_format=operator.layout(spec.input_order))
             pads = [0] * len(spec.pads)
         try:
             chosen = select(x, weight, bias, *operator.aten(spec, pads))

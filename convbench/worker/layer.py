@@ -54,11 +54,10 @@ class Layer:
     def __init__(self, spec: Spec, device: torch.device) -> None:
         self.spec = spec
         self.grad = spec.direction != "forward"
-        self.note: str | None = None
         self._device_type = device.type
         self._operator = OPERATORS[spec.operator]
         dtype = getattr(torch, spec.dtype)
-        layout = self._operator.layout(spec)
+        layout = self._operator.layout(spec.memory_format)
         generator = torch.Generator(device).manual_seed(spec.seed)
         random: dict[str, Any] = {"generator": generator, "device": device}
 
@@ -67,13 +66,14 @@ class Layer:
         if spec.memory_format == "channels_last":
             self.module = module.to(memory_format=layout)
         weight, bias = self._parameters()
+        self._given = [copy_of(tensor) for tensor in (weight, bias)] if spec.weights == "given" else [None, None]
         with torch.no_grad():
             fan_in = math.prod(spec.weight_shape[1:])
             for parameter in (weight, bias):
                 if parameter is not None:
-                    parameter.copy_(torch.randn(parameter.shape, dtype=dtype, **random) / math.sqrt(fan_in))
+                    parameter.copy_(torch.randn(parameter.shape, dtype=dtype, **random).div_(math.sqrt(fan_in)))
         # Drawn contiguous and then converted, because torch draws nine times slower into channels_last.
-        x = torch.randn(spec.input_shape, dtype=dtype, **random).contiguous(memory_format=layout)
+        x = self._laid_out(torch.randn(spec.input_shape, dtype=dtype, **random))
         g = y = None
         self.begun_s = 0.0
         if self.grad:
@@ -86,18 +86,45 @@ class Layer:
             g = torch.empty_like(y, requires_grad=False).copy_(torch.randn(y.shape, dtype=y.dtype, **random))
         self.operands = Operands(x, weight, bias, g)
         self._kernels_alone = self._kernels_apply()
-        if self._kernels_alone:
-            self.note = KERNEL_ALONE
-        elif spec.direction in ("grad_input", "grad_weight"):
-            self.note = "through autograd"
+        self.note = self._noted()
         self.step = self.step_on(self.operands)
         self.first_step = self._rest_of_training(y) if spec.direction == "train_step" and y is not None else self.step
         self.rebuild()
 
+    def _noted(self) -> str | None:
+        """What readers of the times must know about the direction and the weights."""
+        notes = []
+        if self._kernels_alone:
+            notes.append(KERNEL_ALONE)
+        elif self.spec.direction in ("grad_input", "grad_weight"):
+            notes.append("through autograd")
+        if self.spec.weights == "normal" and not self.spec.is_torchs:
+            notes.append(REPLACED)
+        return "; ".join(notes) or None
+
+    def _laid_out(self, x: torch.Tensor) -> torch.Tensor:
+        """The input in its format; a strided one is the left half of a tensor twice as wide, so that rows have gaps."""
+        spec = self.spec
+        layout = self._operator.layout(spec.input_order)
+        if spec.input_format != "strided":
+            return x.contiguous(memory_format=layout)
+        wide = (*x.shape[:-1], 2 * x.shape[-1])
+        return torch.empty(wide, dtype=x.dtype, device=x.device, memory_format=layout)[..., : x.shape[-1]].copy_(x)
+
     def _built(self, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
-        """The module, with uninitialized parameters where it is torch's."""
+        """The module; where its own weights are timed, they are the same in each process."""
+        if self.spec.weights != "given":
+            return self._constructed(device, dtype)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.spec.seed)
+            return self._constructed(device, dtype)
+
+    def _constructed(self, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
+        """The module; torch's has uninitialized parameters where others are timed."""
         spec, operator = self.spec, self._operator
         channels, arguments = (spec.in_channels, spec.out_channels), operator.arguments(spec)
+        if spec.is_torchs and spec.weights == "given":
+            return operator.layer(*channels, device=device, dtype=dtype, **arguments)
         if spec.is_torchs:
             skip_init: Any = torch.nn.utils.skip_init  # torch has no types for it
             own: torch.nn.Module = skip_init(operator.layer, *channels, device=device, dtype=dtype, **arguments)
@@ -113,6 +140,12 @@ class Layer:
         if not isinstance(weight, torch.Tensor):
             raise TypeError(f"{self.spec.module} has no tensor `weight`, which {self.spec.operator} has")
         return weight, bias if isinstance(bias, torch.Tensor) else None
+
+    def output_of(self, x: torch.Tensor) -> torch.Tensor:
+        """The module's output for an input, without gradients."""
+        with torch.no_grad(), self._autocast():
+            output: torch.Tensor = self.module(x)
+            return output
 
     @contextlib.contextmanager
     def mode(self) -> Iterator[None]:
@@ -140,14 +173,18 @@ class Layer:
                 operands.y = self.module(operands.x)
 
     def set_data(self) -> None:
-        """Set the input and the upstream gradient to the values with which the case is timed."""
-        if self.spec.data == "normal":
+        """Set the operands to the values with which the case is timed."""
+        spec, of = self.spec, self.operands
+        if spec.times_checked_data:
             return
         with torch.no_grad():
-            for tensor in (self.operands.x, self.operands.g):
-                if tensor is not None:
+            for tensor in (of.x, of.g):
+                if tensor is not None and spec.data != "normal":
                     # Normally distributed numbers times this factor are denormal, except for a few.
-                    tensor.mul_(0.0 if self.spec.data == "zeros" else torch.finfo(tensor.dtype).tiny / 4)
+                    tensor.mul_(0.0 if spec.data == "zeros" else torch.finfo(tensor.dtype).tiny / 4)
+            for tensor, given in zip((of.weight, of.bias), self._given):
+                if tensor is not None:
+                    _set_weights(tensor, spec.weights, given)
         self.rebuild()
 
     def results(self) -> dict[str, torch.Tensor]:
@@ -237,6 +274,25 @@ class Layer:
         return y
 
 
+def copy_of(tensor: Any) -> Any:
+    """A copy of a tensor with its strides, as a leaf with the same `requires_grad`; None for None."""
+    if tensor is None:
+        return None
+    copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+    return copy.copy_(tensor.detach()).requires_grad_(tensor.requires_grad)
+
+
+def _set_weights(tensor: torch.Tensor, kind: str, given: torch.Tensor | None) -> None:
+    """Set weight or bias to `given` values, to zeros, or to numbers that are all denormal, of either sign."""
+    if kind == "zeros":
+        tensor.zero_()
+    elif kind == "denormal":
+        half = torch.full_like(tensor, torch.finfo(tensor.dtype).tiny / 2)
+        tensor.copy_(torch.copysign(half, tensor))
+    elif given is not None:
+        tensor.copy_(given)
+
+
 def _clear(operands: Operands) -> None:
     for leaf in operands.leaves:
         leaf.grad = None
@@ -252,6 +308,8 @@ PRODUCES = {
 }
 _GRADIENTS = ("grad_input", "grad_weight", "grad_bias")
 KERNEL_ALONE = "aten.convolution_backward alone"
+#: The note of a user's module that is timed with other weights than its own.
+REPLACED = "the module's own weights were replaced by normal numbers"
 #: A direction that no case has: only the kernels of backward, without autograd.
 KERNELS = "kernels"
 #: Whether aten's kernel computes the gradients of (the input, weight and bias).

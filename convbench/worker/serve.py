@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 import torch
 
-from . import allocator, cold, devices, host, memory, timer
+from . import allocator, cold, devices, held, host, memory, timer
 from .channel import Channel
 from .implementation import implementation
 from .layer import Layer, find_module
@@ -23,7 +23,8 @@ from .roofs import measure_roofs
 from .settings import Settings, precision
 from .spec import Spec
 from .verify.afterwards import still_right
-from .verify.verdict import verify
+from .verify.repeated import VARIES, Repeats, wrong_again
+from .verify.verdict import Outcome, verify
 
 NAN = math.nan
 
@@ -53,6 +54,15 @@ class Prepared:
         self.between: Callable[[], None] | None = None
         self.results: dict[str, torch.Tensor] = {}  # on normal data, where the layer was checked and is correct
         self.normal: dict[str, torch.Tensor] = {}  # the normal data, where other data are timed
+        self.repeats: Repeats | None = None  # None where later calls are not compared
+
+    def look(self) -> timer.Warm:
+        """Compare a few calls with the first one; returns how far this has warmed up the timed step."""
+        if self.repeats is None:
+            return timer.NOT_WARM
+        self.layer.use(self.layer.operands)
+        warm = self.repeats.look(self.queue)
+        return warm if self.step is self.layer.step else timer.NOT_WARM
 
     def go_cold(self, device: torch.device) -> str | None:
         """Make each iteration read its operands from memory; returns a note about operands that are not, or None."""
@@ -137,7 +147,11 @@ class Worker:
         return {"status": "passed"}
 
     def prepare(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Build the layer; with `check`, verify its results and name its implementation before anything is timed."""
+        """Build the layer; with `check`, verify its results and name its implementation before anything is timed.
+
+        With `again`, compare its results on integers with the `digest` of an earlier check; a layer without a digest is
+        not exact on them. With `repeats`, each block first compares calls.
+        """
         spec = Spec.from_json(request["spec"])
         device = devices.resolve(spec.device)
         unsuitable = self._settings.unsuitable(spec, device)
@@ -146,24 +160,34 @@ class Worker:
         layer = Layer(spec, device)
         prepared = Prepared(layer, device)
         answer: dict[str, Any] = {"status": "passed", "reason": None, "note": layer.note}
+        answer["digest"] = request.get("digest")
         if request["check"]:
             with layer.mode():
                 answer["first_call_s"] = layer.begun_s + timer.first_call(layer.first_step, prepared.queue)
             ran = implementation(layer)
             answer.update(implementation=ran.name, reorder_share=ran.reorder_share)
             answer["precision"] = precision(device) if spec.compute_dtype == "float32" else None
-            outcome = verify(layer, implementation=ran.name, precision=answer["precision"])
+            outcome = _checked(layer, ran.name, answer["precision"])
             prepared.results = outcome.results
+            answer["digest"] = outcome.digest
             answer["check"] = {name: getattr(outcome, name) for name in _CHECK_FIELDS}
             answer["note"] = _notes(layer.note, outcome.note)
             if outcome.reason is not None:
                 answer.update(status="failed", reason=outcome.reason)
             elif outcome.imprecise is not None:
                 answer.update(status="imprecise", reason=outcome.imprecise)
+        elif request.get("again"):
+            wrong = wrong_again(layer, answer["digest"])
+            if wrong is not None:
+                answer.update(status="failed", reason=wrong)
+        if request.get("repeats") and answer["status"] != "failed":
+            first = prepared.results if spec.times_checked_data else {}
+            prepared.repeats = Repeats(layer, is_exact=answer["digest"] is not None, first=first)
         layer.first_step = layer.step  # the first step held a separate graph
-        if spec.data != "normal":
+        if not spec.times_checked_data:
             prepared.normal = {name: tensor.detach().clone() for name, tensor in layer.operands.tensors().items()}
             layer.set_data()
+            answer["note"] = _notes(answer["note"], held.note(layer))
         if spec.cache == "cold":
             answer["note"] = _notes(answer["note"], prepared.go_cold(device))
         answer["timer"] = prepared.timer_name
@@ -172,28 +196,42 @@ class Worker:
         return answer
 
     def block(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The compute probe, then one block; `busy_s` is the time of warm-up and timed iterations."""
+        """The compute probe, a few calls compared with the first one, then one block.
+
+        `busy_s` is the time of compared, warm-up and timed iterations. Where the request asks for `samples`, `each_s`
+        has them.
+        """
         prepared = self._prepared[request["key"]]
         probe = self._probes.compute()
         begin = perf_counter()
-        timing = self._timed(prepared, request["seconds"], timer.WARMUP_S)
+        warm, repeats = prepared.look(), prepared.repeats
+        timing = self._timed(prepared, request["seconds"], timer.WARMUP_S, warm)
         busy = perf_counter() - begin
         self._same_threads()
+        facts = timing._asdict()
+        if not request.get("samples"):
+            del facts["each_s"]
         return {
             "status": "passed",
-            **timing._asdict(),
+            "wrong": repeats.wrong if repeats else None,
+            "note": VARIES if repeats and repeats.varies and not repeats.wrong else None,
+            **facts,
             "host_s": NAN if timing.host_s is None else timing.host_s,
             "compute_probe_s": probe,
             "busy_s": busy,
         }
 
-    def _timed(self, prepared: Prepared, seconds: float, warmup_s: float) -> timer.Timing:
+    def _timed(
+        self, prepared: Prepared, seconds: float, warmup_s: float, warm: timer.Warm = timer.NOT_WARM
+    ) -> timer.Timing:
         """One block, on a device after its clock has been made steady."""
         with prepared.layer.mode():
             if prepared.queue and prepared.device not in self._steady:
                 timer.steady_clock(prepared.step, prepared.queue)
                 self._steady.add(prepared.device)
-            return timer.time_block(prepared.step, seconds, prepared.queue, prepared.between, warmup_s=warmup_s)
+            return timer.time_block(
+                prepared.step, seconds, prepared.queue, prepared.between, warmup_s=warmup_s, warm=warm
+            )
 
     def verify(self, request: dict[str, Any]) -> dict[str, Any]:
         """Check whether the layer still gives the same results as when it was verified."""
@@ -267,6 +305,20 @@ def serve(channel: Channel) -> None:
         if request is None:
             return
         channel.send(worker.answer(request))
+
+
+def _checked(layer: Layer, implementation: str, precision: str | None) -> Outcome:
+    """The verdict on a layer that has run; says so where not the layer but its check runs out of memory."""
+    try:
+        return verify(layer, implementation=implementation, precision=precision)
+    except Exception as error:
+        status, reason = classify(error)
+        error.__traceback__ = None
+        if status != "out_of_memory":
+            raise
+    needed = sum(tensor.numel() * (tensor.element_size() + 1) for tensor in layer.operands.tensors().values())
+    beside = f"about {needed / 2**30:.2g} GiB beside the layer"
+    raise MemoryError(f"not the layer, which ran, but its check, which needs {beside}: {reason}")
 
 
 def _notes(*notes: str | None) -> str | None:

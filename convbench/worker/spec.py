@@ -13,7 +13,8 @@ class Spec(NamedTuple):
 
     `operator` names the layer in torch whose arguments the module takes, and whose results it must give. `pads` are
     (before, after) for each spatial dimension; `padding` is the constructor's argument. Shapes are those of torch's
-    layer: batch, channels and spatial dimensions, without the batch where `batch_size` is None.
+    layer: batch, channels and spatial dimensions, without the batch where `batch_size` is None. The output's shape is
+    declared where `pads_itself` is set; the check then finds the pads (verify/placement.py).
     """
 
     operator: str
@@ -40,11 +41,29 @@ class Spec(NamedTuple):
     cache: str = "hot"
     data: str = "normal"
     autocast: str = "none"
+    pads_itself: bool = False
+    weights: str = "normal"
+    input_format: str = "same"
 
     @property
     def is_torchs(self) -> bool:
         """Whether the module is torch's; a module of the user is `package.module:Class`."""
         return ":" not in self.module
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the batch has no image."""
+        return self.batch_size == 0
+
+    @property
+    def input_order(self) -> str:
+        """The memory format of the input; one with gaps has the layer's."""
+        return self.memory_format if self.input_format in ("same", "strided") else self.input_format
+
+    @property
+    def times_checked_data(self) -> bool:
+        """Whether the case is timed on the normal numbers on which it was checked."""
+        return self.data == "normal" and self.weights == "normal"
 
     @property
     def compute_dtype(self) -> str:

@@ -35,7 +35,10 @@ MOST_GROUPS = 2000
 
 
 class Timing(NamedTuple):
-    """One block: seconds per iteration, minor page faults per iteration; `host_s` is the time to launch, or None."""
+    """One block: seconds per iteration, minor page faults per iteration; `host_s` is the time to launch, or None.
+
+    `each_s` are the samples in the order in which they were taken.
+    """
 
     iterations: int
     samples: int
@@ -47,6 +50,22 @@ class Timing(NamedTuple):
     mean_s: float
     host_s: float | None
     page_faults: float
+    each_s: list[float]
+
+
+class Warm(NamedTuple):
+    """Untimed iterations that ran before a block's warm-up: their number, their seconds, and those of the fastest."""
+
+    iterations: int
+    seconds: float
+    fastest_s: float
+
+    def after(self, seconds: float) -> Warm:
+        """With one more iteration of so many seconds."""
+        return Warm(self.iterations + 1, self.seconds + seconds, min(self.fastest_s, seconds))
+
+
+NOT_WARM = Warm(0, 0.0, float("inf"))
 
 
 class Queue(Protocol):
@@ -89,14 +108,18 @@ def steady_clock(step: Step, queue: Queue) -> None:
             return
 
 
-def warm_up(step: Step, queue: Queue | None, seconds: float = WARMUP_S) -> float:
-    """Run untimed iterations for `seconds`, at least `WARMUP_ITERATIONS`.
+def warm_up(step: Step, queue: Queue | None, seconds: float = WARMUP_S, warm: Warm = NOT_WARM) -> float:
+    """Run untimed iterations for `seconds`, at least `WARMUP_ITERATIONS`; those before, in `warm`, count.
+
+    At least one runs, unless all of those before took longer than `WARMUP_ONCE_S`.
 
     Returns the seconds of the fastest one, the first estimate of an iteration. Another one may have been interrupted.
     With its longer time samples would have too few iterations for the clock's resolution.
     """
+    done, spent_before, fastest = warm
+    if done and fastest > WARMUP_ONCE_S:
+        return fastest
     begin = perf_counter_ns()
-    done, fastest = 0, float("inf")
     while True:
         before = perf_counter_ns()
         step()
@@ -104,7 +127,7 @@ def warm_up(step: Step, queue: Queue | None, seconds: float = WARMUP_S) -> float
             queue.synchronize()
         now = perf_counter_ns()
         done += 1
-        last, spent = (now - before) * 1e-9, (now - begin) * 1e-9
+        last, spent = (now - before) * 1e-9, spent_before + (now - begin) * 1e-9
         fastest = min(fastest, last)
         if last > WARMUP_ONCE_S or (done >= WARMUP_ITERATIONS and spent >= seconds):
             return max(fastest, 1e-9)
@@ -117,15 +140,16 @@ def time_block(
     between: Callable[[], None] | None = None,
     *,
     warmup_s: float = WARMUP_S,
+    warm: Warm = NOT_WARM,
 ) -> Timing:
-    """Warm up, then time iterations for `seconds`, at least one sample.
+    """Warm up, then time iterations for `seconds`, at least one sample. Iterations in `warm` count as warm-up.
 
     `between` is queued before each iteration and not timed; it needs a queue.
     """
     collecting = gc.isenabled()
     gc.disable()
     try:
-        estimate = warm_up(step, queue, warmup_s)
+        estimate = warm_up(step, queue, warmup_s, warm)
         if queue is None:
             return _time_on_cpu(step, seconds, estimate)
         if between:
@@ -246,7 +270,8 @@ def _group(shortest_s: float, estimate_s: float) -> int:
 
 
 def _summary(samples_s: list[float], per_sample: int, faults: int, host_s: float | None) -> Timing:
-    ordered = sorted(sample / per_sample for sample in samples_s)
+    each = [sample / per_sample for sample in samples_s]
+    ordered = sorted(each)
     iterations = len(ordered) * per_sample
     return Timing(
         iterations=iterations,
@@ -259,6 +284,7 @@ def _summary(samples_s: list[float], per_sample: int, faults: int, host_s: float
         mean_s=statistics.fmean(ordered),
         host_s=host_s,
         page_faults=faults / iterations,
+        each_s=each,
     )
 
 

@@ -85,6 +85,66 @@ def test_nothing_within_noise_is_a_gain() -> None:
     assert best(timed(layer(16), 1e-3), replace(shaky, blocks=((LAYOUT, pack_blocks(wide)),))) == []
 
 
+def raised(result: Result, factor: float) -> Result:
+    """The result with a process that was so many times slower."""
+    blocks = synthetic.blocks_of(result)
+    made = [replace(b, minimum_s=b.minimum_s * (factor if b.process_index == 1 else 1)) for b in blocks]
+    return replace(result, blocks=((LAYOUT, pack_blocks(made)),))
+
+
+def test_sums_are_of_floors_also_where_noise_hides_the_difference() -> None:
+    results = [
+        timed(layer(16), 4e-3),
+        timed(layer(16, memory_format=LAST), 2e-3),
+        timed(layer(32), 4e-3),
+        raised(timed(layer(32, memory_format=LAST), 13.04e-3), 5.0),
+    ]
+    [found] = best(*results)
+    assert found.sentence == (
+        "choosing memory_format layer by layer makes the whole sweep 1.33x faster than contiguous for all: 6.00 ms "
+        "instead of 8.00 ms. Another setting is better in 1 of 2 layers, channels_last is the best in 1; in 1 layer "
+        "noise or missing times hide which is the best. One setting for all, channels_last, differs within noise"
+    )
+    slower = [*results[:3], timed(layer(32, memory_format=LAST), 13.04e-3)]
+    [found] = best(*slower)
+    assert found.sentence.endswith("One setting for all, channels_last, is 1.88x slower"), "15.04 ms to 8 ms"
+
+
+def with_threads(case: Case, floor_s: float) -> Result:
+    return synthetic.with_facts(timed(case, floor_s), threads=case.threads)
+
+
+def test_no_setting_is_named_while_a_faster_one_is_unjudged() -> None:
+    def told(two: Result) -> str:
+        four = [with_threads(layer(c, threads=t), s) for c in (16, 32) for t, s in ((1, 4e-3), (4, 2e-3))]
+        [found] = best(*four, two, with_threads(layer(32, threads=2), 3e-3))
+        return found.sentence
+
+    two = with_threads(layer(16, threads=2), 1.5e-3)
+    judged, noisy = told(two), told(raised(two, 4.0))
+    assert "better in 2 of 2 layers, threads=2 is the best in 1. One setting for all, threads=4, is 2.00x fas" in judged
+    assert noisy == (
+        "choosing threads layer by layer makes the whole sweep 2.00x faster than threads=1 for all: 4.00 ms instead of "
+        "8.00 ms. Another setting is better in 2 of 2 layers, threads=4 is the best in 1; in 1 layer noise or missing "
+        "times hide which is the best. Noise hides which one setting is the best for all"
+    )
+    few = raised(two, 1.0)
+    once = replace(few, blocks=((LAYOUT, pack_blocks(b for b in synthetic.blocks_of(few) if b.process_index < 3)),))
+    assert "hide which is the best" in told(once), "three processes judge no case"
+
+
+def test_a_setting_that_was_not_reached_is_a_rival() -> None:
+    results = [timed(layer(16), 4e-3), timed(layer(16, dtype="bfloat16"), 2e-3)]
+    [whole] = best(*results)
+    assert "always bfloat16" in whole.sentence
+    cut = replace(synthetic.empty_run(), results=tuple(results), unmeasured=(layer(16, dtype="float16"),))
+    [found] = [finding for finding in findings(cut) if finding.kind is FindingKind.BEST]
+    assert found.sentence == (
+        "choosing dtype layer by layer makes the whole sweep 2.00x faster than float32 for all: 2.00 ms instead of "
+        "4.00 ms. Another setting is better in 1 of 1 layer; in 1 layer noise or missing times hide which is the best"
+    )
+
+
 def test_what_was_not_measured_or_is_wrong_is_chosen_by_nobody() -> None:
     wrong = replace(timed(layer(16, memory_format=LAST), 1e-6), status=Status.FAILED, reason="wrong")
     assert best(timed(layer(16), 1e-3), wrong, timed(layer(32), 1e-3)) == []

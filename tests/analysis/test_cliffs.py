@@ -51,6 +51,28 @@ def test_a_cliff_of_some_layers_says_which() -> None:
     assert found.exceptions == () and found.paired
 
 
+def test_a_cliff_needs_as_many_processes_as_a_comparison_and_no_overlap() -> None:
+    def told(processes: int, wobble: float = 1.0) -> int:
+        results = []
+        for c in (64, 65):
+            blocks = synthetic.blocks((2.0 if c == 65 else 1.0) * layer(c).flops / 50e9, noise=0.0, processes=processes)
+            made = [replace(b, minimum_s=b.minimum_s * (wobble if b.process_index == 1 else 1)) for b in blocks]
+            results.append(synthetic.result(layer(c), made=tuple(made)))
+        return len(cliffs(*results))
+
+    assert [told(n) for n in (1, 2, 3, 4, 5)] == [0, 0, 0, 1, 1]
+    assert (told(5, wobble=1.9), told(5, wobble=2.2)) == (1, 0)
+
+
+def test_cliffs_of_different_sizes_have_a_range_and_name_the_largest() -> None:
+    results = [timed(layer(c, k), (1.6 + k / 10) if c == 65 else 1.0) for c in (64, 65) for k in (1, 3, 5)]
+    [found] = [finding for finding in cliffs(*results) if finding.axis == "in_channels"]
+    assert found.sentence == (
+        "in_channels=65 takes 1.70x to 2.10x the time per FLOP of in_channels=64 in 3 of 3 matched cases: the largest "
+        f"ratio is that of {layer(65, 5).label}, which ran Mkldnn jit:avx512_core"
+    )
+
+
 def test_what_is_told_as_a_cliff_is_not_told_again() -> None:
     made = replace(synthetic.empty_run(), results=tuple(timed(layer(c), 2.0 if c == 65 else 1.0) for c in (64, 65)))
     assert [f.kind for f in findings(made) if f.axis == "in_channels"] == [FindingKind.CLIFF]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import synthetic
 
+from convbench import sweep as sweeps
 from convbench.analysis.findings.findings import Finding, FindingKind, Weight, findings
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction
-from convbench.model.result import Result, Run, Status
+from convbench.model.result import LAYOUT, Result, Run, Status, pack_blocks
 
 BACKWARD = Direction.BACKWARD
 
@@ -56,6 +58,63 @@ def test_a_layer_without_a_name_is_told_by_its_sizes() -> None:
 
 def test_a_sweep_without_counts_is_no_network() -> None:
     assert network(*(timed(layer(c), 1e-3) for c in (8, 9))) == []
+
+
+def swept(text: str, seconds: Callable[[Case], float]) -> list[str]:
+    """What is told of the networks of a sweep."""
+    cases = sweeps.cases(sweeps.parse.parse(text, "sweep.yaml")).cases
+    made = replace(run(*(timed(case, seconds(case)) for case in cases)), source=text)
+    return [found.sentence for found in findings(made) if found.kind is FindingKind.NETWORK]
+
+
+LAYERS = """
+axes: {in_channels: 8, kernel_size: 3, input_size: 28, batch_size: [1, 8]}
+cases:
+  - {label: stem, out_channels: 16}
+  - {label: head, out_channels: 32, count: 3}
+"""
+
+
+def test_each_value_of_an_axis_that_changes_the_work_is_a_network() -> None:
+    def seconds(case: Case) -> float:
+        return 1e-3 * (case.problem.batch_size or 1)
+
+    assert swept(LAYERS, seconds) == [
+        "with batch_size=1 the network spends 75 % of its time in head (3 times, 3.00 of 4.00 ms)",
+        "with batch_size=8 the network spends 75 % of its time in head (3 times, 24.0 of 32.0 ms)",
+    ]
+    with_own = LAYERS + "  - {label: query, out_channels: 16, batch_size: 4, count: 2}\n"
+    assert swept(with_own, seconds) == [
+        "with batch_size=1 the network spends 67 % of its time in query (2 times, 8.00 of 12.0 ms)",
+        "with batch_size=8 the network spends 60 % of its time in head (3 times, 24.0 of 40.0 ms)",
+    ], "a layer with its own batch size is in both"
+    both = LAYERS.replace("batch_size: [1, 8]", "batch_size: [1, 8], dtype: [float32, bfloat16], bias: [true, false]")
+    assert [sentence.partition(" the network")[0] for sentence in swept(both, seconds)] == [
+        f"with bias={bias} batch_size={batch} bfloat16" for batch in (1, 8) for bias in ("true", "false")
+    ], "the fastest of each"
+
+
+def test_a_network_with_a_word_is_one_network() -> None:
+    text = LAYERS.replace("batch_size: [1, 8]", "padding: [0, half]").replace("kernel_size: 3, ", "")
+    text = text.replace("label: stem, ", "label: stem, kernel_size: 1, ").replace("head, ", "head, kernel_size: 3, ")
+    assert swept(text, lambda case: 1e-3 * (1 + max(case.problem.padding))) == [
+        "with padding=0x0 the network spends 75 % of its time in head (3 times, 3.00 of 4.00 ms)",
+        "with padding=half the network spends 86 % of its time in head (3 times, 6.00 of 7.00 ms)",
+    ]
+
+
+def test_what_the_axes_give_twice_is_no_network() -> None:
+    text = "axes: {in_channels: 8, out_channels: 8, kernel_size: [1, 3], padding: [0, half], input_size: 28}"
+    assert swept(text, lambda _: 1e-3) == []
+    twice = "axes: {in_channels: 8, out_channels: 8, kernel_size: 1, input_size: 28}\ncases: [{label: a}, {label: b}]"
+    assert swept(twice, lambda _: 1e-3) == ["the network spends 100 % of its time in a + b (2 times, 2.00 of 2.00 ms)"]
+
+
+def test_a_time_that_noise_leaves_in_doubt_is_said_to_be_so() -> None:
+    one = synthetic.result(layer(8, "stem", count=2), made=synthetic.blocks(1e-3, processes=1, noise=0.0))
+    slow = [replace(b, compute_probe_s=324e-6 * (1.5 if b.round_index else 1.0)) for b in synthetic.blocks_of(one)]
+    [found] = network(replace(one, blocks=((LAYOUT, pack_blocks(slow)),)))
+    assert found.sentence.endswith("; noise leaves 50 % of this time in doubt")
 
 
 def test_directions_are_told_together_and_alone() -> None:

@@ -98,6 +98,10 @@ if sys.argv[1:] == ["baseline", "list"]:
 telling = ("run", "baseline", "set", "--against")
 asked = [word for word in sys.argv[1:] if word in telling or word.startswith(("main", "baseline:", "2"))]
 log.open("a").write(" ".join(asked) + "\\n")
+if sys.argv[1] == "run" and os.environ["CODE"] == "refused":
+    refuses = "--against" in sys.argv
+    print("" if refuses else "reports/speed-20261126-032301-k7q2.html")
+    sys.exit(4 if refuses else 1)
 if sys.argv[1] == "run":
     print("reports/speed-20261126-032301-k7q2.html" if os.environ["CODE"] != "2" else "")
     sys.exit(int(os.environ["CODE"]))
@@ -138,6 +142,22 @@ def test_when_a_run_becomes_the_baseline(
     assert (tmp_path / "home" / "calls").read_text().splitlines() == [
         "run" + (f" --against baseline:{MAIN}" if against else ""),
         *([f"baseline set {MAIN} 20261126-032301-k7q2"] if is_set else []),
+    ]
+
+
+def test_a_baseline_that_is_refused_before_measuring_is_replaced(machine: dict[str, str], tmp_path: Path) -> None:
+    work = tmp_path / "environment" / "bin"
+    work.mkdir(parents=True)
+    program(work, "convbench", HISTORIAN)
+    variables = {"WORK": str(tmp_path), "CONFIG": "speed.yaml", "FAIL_ON": "none", "ACCEPT": "", "CODE": "refused"}
+    script = (TEMPLATES / "history.sh").read_text(encoding="utf-8")
+    baselines = {"BASELINES": f"baseline  run\n{MAIN}  3"}
+    done = functions(f'{script}\nexit "$code"', machine, tmp_path, **variables, **baselines)
+    assert done.returncode == 4, done.stderr
+    assert (tmp_path / "home" / "calls").read_text().splitlines() == [
+        f"run --against baseline:{MAIN}",
+        "run",
+        f"baseline set {MAIN} 20261126-032301-k7q2",
     ]
 
 

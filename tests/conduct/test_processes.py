@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -240,7 +241,7 @@ def test_an_interrupt_keeps_what_was_measured_and_a_resume_completes_it(after: i
     resumed, engine = measure(cases, Script(drift=0.1), history=recorder.visits)
     both = sorted((visit.case_id, visit.process_index) for visit in complete + resumed.visits)
     assert both == sorted((each.id, index) for each in cases for index in range(5))
-    assert len(engine.asked("check")) == (0 if complete else 2)
+    assert len(engine.asked("check")) == 2, "a resume has no digest to compare with"
     assert engine.blocks == 2 * 25 - after, "no block is taken twice"
     for each in cases:
         taken = [
@@ -458,6 +459,46 @@ def test_a_layer_that_is_wrong_after_it_was_timed_is_failed() -> None:
     assert processes_of(wrong) == [0, 1, 2, 3, 4], "timed all the same"
     assert engine.asked("verify") == [1, 2], "in the first process alone"
     assert all(visit.status is Status.PASSED for visit in recorder.of(case(2)))
+
+
+def test_every_process_compares_its_results_with_those_of_the_check() -> None:
+    _, engine = measure([case(1), case(2)], Script(drift=0.1, wrong={2}))
+    assert engine.asked("again") == [1] * 4, "not those of a layer that failed"
+    recorder, _ = measure([case(1)], Script(drift=0.1, wrong_again={1}))
+    wrong = merge(case(1), recorder.of(case(1)))
+    assert wrong is not None
+    assert (wrong.status, wrong.reason) == (Status.FAILED, "in process 2: output[0] is 7, should be 9")
+    assert processes_of(wrong) == [0, 1, 2, 3, 4]
+
+
+def test_of_a_slow_layer_the_second_process_alone_compares_its_results() -> None:
+    _, engine = measure([case(1), case(2)], Script(iteration_s={1: 1.6e-3, 2: 1.7e-3}, drift=0.01))
+    assert sorted(engine.asked("again")) == [1, 1, 1, 1, 2], "three iterations are a quarter of a block of 20 ms"
+
+
+def test_without_a_digest_every_process_checks_in_full() -> None:
+    _, engine = measure([case(1)], Script(without_digest={1}, drift=0.1))
+    assert engine.asked("check") == [1] * 5
+    assert engine.asked("again") == []
+
+
+def test_a_layer_whose_calls_differ_is_failed_in_its_block_and_timed_all_the_same() -> None:
+    recorder, engine = measure([case(1), case(2)], Script(wrong_in_block={1}, varies_in_block={2}, drift=0.1))
+    wrong, varies = (merge(case(i), recorder.of(case(i))) for i in (1, 2))
+    assert wrong is not None and varies is not None
+    assert (wrong.status, wrong.reason) == (Status.FAILED, "output changed")
+    assert processes_of(wrong) == [0, 1, 2, 3, 4]
+    assert (varies.status, varies.facts.note) == (Status.PASSED, "calls differ")
+    assert engine.asked("verify") == [2]
+
+
+def test_the_notes_of_all_processes_are_kept_each_once() -> None:
+    recorder, _ = measure([case(1)], Script(varies_in_block={1}, drift=0.1))
+    visits = recorder.of(case(1))
+    later = [replace(visit, facts=replace(visit.facts, note="calls differ; another")) for visit in visits[1:]]
+    merged = merge(case(1), [visits[0], *later])
+    assert merged is not None
+    assert merged.facts.note == "calls differ; another"
 
 
 def test_one_slow_block_does_not_decide_how_many_a_case_gets() -> None:

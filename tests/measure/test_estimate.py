@@ -195,13 +195,13 @@ def test_what_was_measured_beside_a_case_is_compared_with_as_many_of_its_blocks_
         block(process_index=0, round_index=0, minimum_s=2.0),
         block(process_index=0, round_index=1, minimum_s=1.5),
     ]
-    beside, own = estimate.beside(table(steady), table(system))
-    assert (beside.tolist(), own.tolist()) == ([1.5], [1.0])
+    tried = estimate.beside(table(steady), table(system))
+    assert (tried.floor_s.tolist(), tried.own_s.tolist(), tried.own_highest_s.tolist()) == ([1.5], [1.0], [1.25])
 
 
 def test_a_case_with_nothing_beside_it_has_nothing_to_compare() -> None:
     one_block = [block(minimum_s=1.0)]
-    beside, own = estimate.beside(table(one_block, [], one_block), table([], one_block, one_block))
-    assert np.isnan((beside / own)[:2]).all()
-    assert (beside[2], own[2]) == (1.0, 1.0)
-    assert np.isnan(estimate.beside(table(one_block), table([]))[0]).all()
+    tried = estimate.beside(table(one_block, [], one_block), table([], one_block, one_block))
+    assert np.isnan((tried.floor_s / tried.own_s)[:2]).all()
+    assert (tried.floor_s[2], tried.own_s[2], tried.own_highest_s[2]) == (1.0, 1.0, 1.0)
+    assert np.isnan(estimate.beside(table(one_block), table([])).floor_s).all()

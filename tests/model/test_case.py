@@ -17,7 +17,9 @@ from convbench.model.case import (
     Case,
     Data,
     Fp32Precision,
+    InputFormat,
     MemoryFormat,
+    Weights,
     WorkerSettings,
     setting,
 )
@@ -122,6 +124,7 @@ def test_label_and_count_describe_and_do_not_identify(case: Case) -> None:
         ("bias", False),
         ("padding_mode", PaddingMode.CIRCULAR),
         ("batch_size", None),
+        ("module_output_size", (9, 11)),
         ("direction", Direction.TRAIN_STEP),
         ("dtype", "float64"),
         ("memory_format", MemoryFormat.CHANNELS_LAST),
@@ -136,6 +139,8 @@ def test_label_and_count_describe_and_do_not_identify(case: Case) -> None:
         ("deterministic", True),
         ("cudnn_benchmark", True),
         ("env", (("ONEDNN_MAX_CPU_ISA", "AVX2"),)),
+        ("weights", Weights.GIVEN),
+        ("input_format", InputFormat.STRIDED),
     ],
 )
 def test_every_setting_is_part_of_the_id(name: str, value: object) -> None:
@@ -226,3 +231,9 @@ def test_bytes_count_what_autocast_makes_narrower() -> None:
     assert replace(case, autocast=Autocast.BFLOAT16).bytes == case.bytes - 2 * output
     train = replace(case, direction=Direction.TRAIN_STEP)
     assert replace(train, autocast=Autocast.FLOAT16).bytes == train.bytes - 2 * 2 * output
+
+
+def test_other_weights_and_another_input_stand_at_the_end_of_a_label() -> None:
+    case = Case(problem=PLAIN, weights=Weights.GIVEN, input_format=InputFormat.STRIDED)
+    assert case.label == f"{Case(problem=PLAIN).label} given-weights strided-input"
+    assert Case(problem=PLAIN, weights=Weights.NORMAL, input_format=InputFormat.SAME).id == Case(problem=PLAIN).id

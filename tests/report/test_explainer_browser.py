@@ -413,6 +413,19 @@ def test_a_layer_too_large_to_draw_is_told_and_an_example_shown(
         assert "on 1 image of 1x5x5" in page.locator(".cx-constructor").inner_text()
 
 
+def test_a_module_that_pads_by_itself_is_not_drawn(browser: Browser, tmp_path: Path) -> None:
+    with shown(browser, tmp_path, replace(PLAIN, module_output_size=(9, 9))) as page:
+        assert "a module that pads by itself is not drawn; shown is an example" in page.inner_text(".cx-mistakes")
+
+
+def test_an_empty_batch_is_shown(browser: Browser, tmp_path: Path) -> None:
+    with shown(browser, tmp_path, replace(PLAIN, batch_size=0)) as page:
+        assert page.inner_text(".cx-mistakes") == ""
+        assert "on 0 images of " in page.inner_text(".cx-constructor")
+        assert "(0, " in page.inner_text(".cx-facts")
+        assert page.input_value('[data-setting="batch_size"]') == "0"
+
+
 @pytest.mark.parametrize("text", ["", "three", "-3", "0", "1.5", "1e9", "NaN", "99999999999999999999", "<b>", "∞"])
 def test_nonsense_is_told_and_costs_nothing(browser: Browser, tmp_path: Path, text: str) -> None:
     with shown(browser, tmp_path, PLAIN) as page:

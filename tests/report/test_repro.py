@@ -25,7 +25,18 @@ from torch.utils._pytree import tree_map
 
 from convbench.engine.client import spec
 from convbench.engine.local import LocalEngine
-from convbench.model.case import DTYPES, Allocator, Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat
+from convbench.model.case import (
+    DTYPES,
+    Allocator,
+    Autocast,
+    Cache,
+    Case,
+    Data,
+    Fp32Precision,
+    InputFormat,
+    MemoryFormat,
+    Weights,
+)
 from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
 from convbench.report.text.repro import repro
 from convbench.worker import cold
@@ -60,6 +71,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "their module": {"module": "planted:Honest"},
     "their cold module": {"module": "planted:Honest", "cache": Cache.COLD, "dtype": "bfloat16"},
     "bias that is none": {"module": "test_repro:WithoutBias"},
+    **{f"{weights.value} weights": {"weights": weights} for weights in Weights},
+    "their given weights": {"weights": Weights.GIVEN, "module": "planted:Honest"},
+    "their zeros": {"weights": Weights.ZEROS, "module": "planted:Honest"},
+    **{f"{word.value} input": {"input_format": word} for word in InputFormat},
+    "strided input of channels_last": {
+        "input_format": InputFormat.STRIDED,
+        "memory_format": MemoryFormat.CHANNELS_LAST,
+        "cache": Cache.COLD,
+    },
+    "contiguous input of channels_last": {
+        "input_format": InputFormat.CONTIGUOUS,
+        "memory_format": MemoryFormat.CHANNELS_LAST,
+    },
 }
 CASES = {
     **{

@@ -147,3 +147,20 @@ def test_standard_output_by_its_name_is_written_to_and_not_replaced(tmp_path: Pa
         subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
     assert (tmp_path / "out").read_bytes() == b"told"
     assert Path("/dev/stdout").readlink() == link
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc")
+def test_a_folder_that_refuses_files_is_told_before_also_to_root() -> None:
+    with pytest.raises(RequestError, match=r"cannot write /proc/new\.md: "):
+        check_writable(Path("/proc/new.md"))
+
+
+def test_a_link_to_no_folder_is_told_before(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(RequestError, match="link is no folder"):
+        check_writable(tmp_path / "link" / "new.md")
+
+
+def test_a_long_name_of_a_folder_that_is_not_there_is_told_before(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="File name too long"):
+        check_writable(tmp_path / "not there" / ("x" * 300) / "new.md")

@@ -64,6 +64,7 @@ from convbench.model.result import (
     merge,
     pack_blocks,
 )
+from convbench.model.samples import BlockSamples, pack_samples
 from convbench.store import Store, Writer, digest, loading, new_run_id, opening, patience
 from convbench.store import schema as store_schema
 from convbench.store.place import Place
@@ -1327,6 +1328,7 @@ def known_run(version: int) -> tuple[Run, list[Visit]]:
             note="a note",
             stop_reason=StopReason.ROUNDS,
             system_blocks=pack_blocks([BLOCK] * 3),
+            samples=pack_samples([BlockSamples(round_index=0, seconds=(0.5, 0.25))]) if version >= 3 else b"",
         ),
         visit(CASES[0], 1, threads=1, stop_reason=StopReason.SETTLED),
         visit(

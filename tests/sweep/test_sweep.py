@@ -31,7 +31,7 @@ from convbench.model.case import (
 )
 from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
 from convbench.model.result import Measure, Rejection
-from convbench.model.threshold import Special, Thresholds
+from convbench.model.threshold import THRESHOLD, Special, Thresholds
 from convbench.sweep import Plan, Sweep
 from convbench.sweep.parse import MOST_POINTS, Values
 from convbench.sweep.parse import parse as parse_text
@@ -238,7 +238,7 @@ def test_the_older_word_for_processes_is_read_as_before() -> None:
 
 
 def test_what_counts_as_a_change() -> None:
-    assert parse(f"axes: {{{REQUIRED}}}").compare == Thresholds(threshold=0.05, beyond_l2=0.12)
+    assert parse(f"axes: {{{REQUIRED}}}").compare == Thresholds(threshold=0.03, beyond_l2=0.12)
     text = """
 compare:
   threshold: 0.02
@@ -319,6 +319,17 @@ def test_exclude_takes_words_as_written_and_any_entry() -> None:
     assert (everything.cases, everything.excluded) == ((), 12)
 
 
+def test_tied_channels_are_equal_in_each_point() -> None:
+    axes = "axes: {in_channels: [4, 8], out_channels: [in_channels, 16], kernel_size: 3, input_size: 16}\n"
+    tied = [(c.problem.in_channels, c.problem.out_channels) for c in plan(axes).cases]
+    assert tied == [(4, 4), (4, 16), (8, 8), (8, 16)]
+    assert plan(axes + "exclude: [{out_channels: in_channels}]").excluded == 2
+    assert plan(axes + "cases: [{in_channels: 16}]").merged == 1, "16 is also what the word stands for there"
+    threshold = "compare: {thresholds: [{out_channels: in_channels, threshold: 0.2}]}"
+    of = parse(axes + threshold).compare.of
+    assert [of(case, 2**20) for case in plan(axes).cases] == [0.2, THRESHOLD, 0.2, THRESHOLD]
+
+
 def test_equal_points_are_measured_once() -> None:
     planned = plan(
         """
@@ -332,11 +343,19 @@ cases:
     )
     assert planned.merged == 4
     assert [(c.given_label, c.count, c.dtype) for c in planned.cases] == [
-        ("first", 8, "float32"),
-        ("first", 8, "float64"),
+        ("first + second", 8, "float32"),
+        ("first + second", 8, "float64"),
         (None, 1, "float32"),
         (None, 1, "float64"),
     ]
+
+
+def test_what_the_axes_give_twice_is_one_layer_and_what_cases_list_twice_is_two() -> None:
+    axes = "axes: {in_channels: 4, out_channels: 8, input_size: 16, kernel_size: [1, 3], padding: [0, half]}\n"
+    assert plan(axes).merged == 1
+    assert [c.count for c in plan(axes).cases] == [1, 1, 1]
+    twice = plan(axes + "cases: [{label: a, count: 3}, {label: b}, {label: a}]").cases
+    assert [(c.count, c.given_label) for c in twice] == [(5, "a + b")] * 3
 
 
 def test_rejections_are_merged_alike() -> None:
@@ -483,6 +502,27 @@ def test_the_contracts_mistake() -> None:
         ),
         ("padding: {from: 0, to: 4, times: 2}", "axes.padding.from: expected an integer of at least 1, got 0"),
         (
+            "groups: in_channels",
+            (
+                "axes.groups: expected an integer of at least 1 or depthwise, got 'in_channels'\n"
+                "  hint: did you mean depthwise?"
+            ),
+        ),
+        (
+            "stride: kernel_size",
+            (
+                "axes.stride: expected an integer of at least 1, got 'kernel_size'\n"
+                "  hint: one setting alone can be tied to another: out_channels: in_channels"
+            ),
+        ),
+        (
+            "out_channels: in_chanels",
+            (
+                "axes.out_channels: expected an integer of at least 1 or in_channels, got 'in_chanels'\n"
+                "  hint: did you mean in_channels?"
+            ),
+        ),
+        (
             "groups: depth",
             (
                 "axes.groups: expected an integer of at least 1 or depthwise, got 'depth'\n"
@@ -499,8 +539,8 @@ def test_the_contracts_mistake() -> None:
                 "circular, got 'zero'\n  hint: did you mean zeros?"
             ),
         ),
-        ("batch_size: 0", "axes.batch_size: expected an integer of at least 1 or null, got 0"),
-        ("batch_size: 'null'", f"axes.batch_size: expected an integer of at least 1 or null, got 'null'\n{QUOTES}"),
+        ("batch_size: -1", "axes.batch_size: expected an integer of at least 0 or null, got -1"),
+        ("batch_size: 'null'", f"axes.batch_size: expected an integer of at least 0 or null, got 'null'\n{QUOTES}"),
         ("threads: many", "axes.threads: expected an integer of at least 1 or null, got 'many'"),
         (
             "dtype: fp32",
@@ -568,7 +608,7 @@ def test_the_contracts_mistake() -> None:
         ("processes: 3", "axes: unknown key 'processes'\n  hint: it belongs under measure"),
         ("seed: 3", "axes: unknown key 'seed'\n  hint: it belongs at the top level"),
         ("zzz: 3", f"axes: unknown key 'zzz'\n  hint: known keys: {', '.join(SETTINGS)}"),
-        ("<<: {stride: 1}", f"axes: unknown key '<<'\n  hint: known keys: {', '.join(SETTINGS)}"),
+        ("'<<': {stride: 1}", f"axes: unknown key '<<'\n  hint: known keys: {', '.join(SETTINGS)}"),
     ],
 )
 def test_mistakes_in_an_axis(axis: str, message: str) -> None:
@@ -700,7 +740,7 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
                 "2: name: expected 1 to 200 characters, got 201",
                 (
                     "3: measure: expected a mapping of processes, rounds, precision, "
-                    "max_time, timeout, budget, allocator, got 3"
+                    "max_time, timeout, budget, samples, allocator, got 3"
                 ),
             ],
         ),
@@ -719,7 +759,7 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
                 "8: measure.allocator: expected steady or system, got a list of 2",
                 LISTS,
                 "9: measure: unknown key 'colour'",
-                "  hint: known keys: processes, rounds, precision, max_time, timeout, budget, allocator",
+                "  hint: known keys: processes, rounds, precision, max_time, timeout, budget, samples, allocator",
             ],
         ),
         (
@@ -817,7 +857,7 @@ def test_a_million_points_are_allowed() -> None:
 #: A few values of some settings, words and equal numbers among them, as they are written.
 POOL: dict[str, list[object]] = {
     "in_channels": [1, 2, 4],
-    "out_channels": [2, 4],
+    "out_channels": [2, 4, "in_channels"],
     "kernel_size": [1, 3, [1, 3]],
     "stride": [1, [2, 1]],
     "padding": [0, 1, [0, 1], "half", "same"],
@@ -853,7 +893,9 @@ def planned_point_by_point(sweep: Sweep) -> Plan:
     """The plan by its definition: every point is held against every entry of `exclude`, and against all cases."""
     points = excluded = merged = 0
     found: dict[Case, Case] = {}
+    idle = set(range(len(sweep.exclude)))
     for entry in sweep.listed:
+        here: set[Case] = set()
         axes = {axis.name: axis.values for axis in sweep.axes} | {name: (value,) for name, value in entry.given}
         axes.setdefault("allocator", (sweep.allocator,))
         names = sorted(axes, key=lambda name: name in CASE_SETTINGS)  # which vary fastest
@@ -861,6 +903,8 @@ def planned_point_by_point(sweep: Sweep) -> Plan:
             points += 1
             written = dict(zip(names, values_, strict=True))
             numbers: dict[str, Any] = dict(written)
+            if written["out_channels"] == "in_channels":
+                numbers["out_channels"] = written["in_channels"]
             if written.get("groups") == "depthwise":
                 numbers["groups"] = written["in_channels"]
             if written.get("padding") == "half":
@@ -871,15 +915,21 @@ def planned_point_by_point(sweep: Sweep) -> Plan:
             def has(name: str, value: object, case: Case = case, written: dict[str, Any] = written) -> bool:
                 return value == setting(case, name) or (name in written and value == written[name])
 
-            if any(all(has(name, value) for name, value in wanted) for wanted in sweep.exclude):
+            matching = [all(has(name, value) for name, value in wanted) for wanted in sweep.exclude]
+            idle -= {number for number, matches in enumerate(matching) if matches}
+            if any(matching):
                 excluded += 1
             elif case in found:
                 merged += 1
                 first = found[case]
-                label, count = first.given_label or entry.label, first.count + entry.count
-                found[case] = replace(first, given_label=label, count=count)
+                if case not in here:
+                    labels = [*(first.given_label or "").split(" + "), entry.label or ""]
+                    label = " + ".join(dict.fromkeys(label for label in labels if label)) or None
+                    found[case] = replace(first, given_label=label, count=first.count + entry.count)
+                here.add(case)
             else:
                 found[case] = replace(case, given_label=entry.label, count=entry.count)
+                here.add(case)
     refused = {case: reason for case in found.values() if (reason := case.refusal())}
     return Plan(
         cases=tuple(case for case in found.values() if case not in refused),
@@ -887,6 +937,7 @@ def planned_point_by_point(sweep: Sweep) -> Plan:
         points=points,
         merged=merged,
         excluded=excluded,
+        idle=tuple(sorted(idle)),
     )
 
 
@@ -942,8 +993,8 @@ def test_a_point_that_occurs_again_is_not_copied_each_time(monkeypatch: pytest.M
     monkeypatch.setattr(
         "convbench.sweep.expand.replace", lambda first, **values: copied.append(first) or replace(first, **values)
     )
-    values_ = ", ".join(["1"] * 5000)
-    cases = over(f"stride: [{values_}], threads: [1, 2]")
+    rows = ", ".join(["{stride: 1}"] * 5000)
+    cases = plan(f"axes: {{{REQUIRED}, threads: [1, 2]}}\ncases: [{rows}]").cases
     assert [(case.count, case.threads) for case in cases] == [(5000, 1), (5000, 2)]
     assert len(copied) == 2
 

@@ -13,7 +13,17 @@ from accelerators import needs_accelerator
 from convbench.engine.client import Timing
 from convbench.engine.local import LocalEngine
 from convbench.engine.pool import WorkerPool
-from convbench.model.case import Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat, WorkerSettings
+from convbench.model.case import (
+    Autocast,
+    Cache,
+    Case,
+    Data,
+    Fp32Precision,
+    InputFormat,
+    MemoryFormat,
+    Weights,
+    WorkerSettings,
+)
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import RoofKind, Status
 from convbench.worker import devices
@@ -60,9 +70,24 @@ def test_a_larger_layer_takes_longer_than_its_launch(pool: WorkerPool) -> None:
     assert flops / timing.minimum_s < 3e15, "no device computes so fast"
 
 
+@pytest.mark.parametrize("direction", Direction)
+def test_a_layer_that_is_wrong_in_one_call_of_ten_is_found(pool: WorkerPool, direction: Direction) -> None:
+    name = "WrongOnceInTen" if direction is Direction.FORWARD else "GradientWrongOnceInTen"
+    case = Case(problem=LAYER, device="accelerator", direction=direction, module=f"planted:{name}")
+    client = pool.client(case.worker)
+    prepared = client.prepare(3, case, check=True, seed=1, deadline_s=DEADLINE_S)
+    assert (prepared.status, prepared.reason) == (Status.PASSED, None)
+    found = [client.block(3, 0.02, deadline_s=DEADLINE_S) for _ in range(25)]
+    is_wrong = [isinstance(timing, Timing) and timing.wrong is not None for timing in found]
+    assert any(is_wrong) or direction is Direction.GRAD_INPUT
+
+
 @pytest.mark.parametrize(
     "settings",
     [
+        {"weights": Weights.GIVEN},
+        {"weights": Weights.DENORMAL},
+        *({"input_format": each} for each in InputFormat),
         {"cache": Cache.COLD},
         {"data": Data.ZEROS},
         {"autocast": Autocast.BFLOAT16},

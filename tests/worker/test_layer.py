@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from convbench.engine.client import KERNELS, spec
-from convbench.model.case import Autocast, Cache, Case, Data
+from convbench.model.case import Autocast, Cache, Case, Data, InputFormat, MemoryFormat, Weights
 from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
 from convbench.model.settings import TABLE, Sent, sent
-from convbench.worker import cold, memory, timer
-from convbench.worker.layer import Layer
+from convbench.worker import cold, held, memory, timer
+from convbench.worker.layer import Layer, copy_of
 from convbench.worker.serve import Worker
 from convbench.worker.settings import Settings, precision
 from convbench.worker.spec import Spec
@@ -48,9 +48,10 @@ def test_the_worker_knows_what_it_is_told_once() -> None:
 
 
 def test_a_spec_is_what_a_worker_is_told_of_a_layer() -> None:
-    computed = {"operator", "pads", "input_shape", "weight_shape", "output_shape", "seed"}
+    computed = {"operator", "pads", "input_shape", "weight_shape", "output_shape", "seed", "pads_itself"}
     assert set(Spec._fields) == set(spec(Case(problem=PLAIN), 0)) == {*sent(Sent.LAYER), *computed}
-    assert {name: TABLE[name].default for name in Spec._field_defaults} == Spec._field_defaults
+    defaults = {name: TABLE[name].default for name in Spec._field_defaults if name not in computed}
+    assert defaults | {"pads_itself": False} == Spec._field_defaults
 
 
 def test_a_worker_refuses_a_setting_that_it_does_not_know() -> None:
@@ -170,7 +171,9 @@ def test_what_a_module_keeps_in_the_caches_is_told(module: str, cache: Cache, to
     answer = worker.answer({"op": "prepare", "key": 1, "spec": spec(case, 0), "check": True})
     assert answer["status"] == "passed", answer["reason"]
     note = answer["note"]
-    assert note == (f"{told} the module keeps elsewhere than in its own weight and bias" if told else None)
+    replaced = "the module's own weights were replaced by normal numbers"
+    kept = f"{told} the module keeps elsewhere than in its own weight and bias"
+    assert note == (f"{replaced}; {kept}" if told else replaced)
 
 
 def test_the_last_level_cache_is_within_reason() -> None:
@@ -360,3 +363,142 @@ def test_autocast_of_a_narrow_layer_is_judged_by_what_its_gradients_hold(directi
     assert (
         verify(made(problem=problem, direction=direction, dtype="float16", autocast=Autocast.BFLOAT16)).reason is None
     )
+
+
+class Denormal(torch.nn.Conv2d):
+    """Weights that are denormal, as its author wrote them; the bias is 1."""
+
+    def __init__(self, *channels: int, **rest: object) -> None:
+        super().__init__(*channels, **rest)
+        with torch.no_grad():
+            self.weight.fill_(torch.finfo(torch.float32).tiny / 8)
+            if self.bias is not None:
+                self.bias.fill_(1.0)
+
+
+def prepared(case: Case) -> tuple[dict[str, object], Layer]:
+    """What a worker answers about a case with its check, and the layer that it times."""
+    worker = Worker()
+    assert worker.answer({"op": "describe", **Settings(threads=1)._asdict()})["status"] == "passed"
+    answer = worker.answer({"op": "prepare", "key": 1, "spec": spec(case, 0), "check": True, "repeats": True})
+    assert answer["status"] == "passed", answer["reason"]
+    assert worker.answer({"op": "block", "key": 1, "seconds": 0.001})["wrong"] is None
+    return answer, worker._prepared[1].layer
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("cache", Cache)
+def test_a_modules_given_weights_are_timed_as_its_author_wrote_them(
+    direction: Direction, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cold, "last_level_cache_bytes", lambda: 2**14)
+    case = Case(problem=PLAIN, module=f"{__name__}:Denormal", direction=direction, cache=cache, weights=Weights.GIVEN)
+    answer, layer = prepared(case)
+    weight, bias = layer.operands.weight.detach(), layer.operands.bias.detach()
+    assert torch.equal(weight, torch.full_like(weight, torch.finfo(torch.float32).tiny / 8))
+    assert torch.equal(bias, torch.ones_like(bias))
+    assert f"{weight.numel()} of {weight.numel() + bias.numel()} weights are denormal" in str(answer["note"])
+    assert "replaced" not in str(answer["note"])
+    assert answer["check"]["method"] == "exact"
+
+
+def test_where_a_modules_weights_are_replaced_the_row_says_so() -> None:
+    answer, layer = prepared(Case(problem=PLAIN, module=f"{__name__}:Denormal"))
+    assert answer["note"] == "the module's own weights were replaced by normal numbers"
+    assert layer.operands.weight.std() > 0.05
+    assert prepared(Case(problem=PLAIN))[0]["note"] is None
+
+
+@pytest.mark.parametrize("module", ["torch.nn.Conv2d", f"{__name__}:Bare"])
+def test_given_weights_are_the_constructors_and_equal_in_each_process(module: str) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    case = Case(problem=PLAIN, module=module, weights=Weights.GIVEN)
+    first, second = (prepared(case)[1].operands for _ in range(2))
+    assert torch.equal(first.weight, second.weight)
+    assert torch.equal(first.bias, second.bias)
+    bound = (6 * 9) ** -0.5  # torch draws uniformly within it
+    assert 0.9 * bound < float(first.weight.detach().abs().max()) <= bound
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize("direction", [Direction.FORWARD, Direction.BACKWARD, Direction.TRAIN_STEP])
+def test_weights_are_all_denormal_or_zero_where_a_case_asks(dtype: str, direction: Direction) -> None:
+    case = Case(problem=PLAIN, dtype=dtype, direction=direction)
+    answer, layer = prepared(replace(case, weights=Weights.DENORMAL))
+    for tensor in (layer.operands.weight, layer.operands.bias):
+        assert held.denormals(tensor) == tensor.numel()
+        assert len(set(tensor.detach().sign().flatten().tolist())) == 2, "of either sign"
+    assert answer["note"] is None
+    _, layer = prepared(replace(case, weights=Weights.ZEROS))
+    assert all(not tensor.any() for tensor in (layer.operands.weight, layer.operands.bias))
+    assert layer.operands.x.detach().abs().max() > 1, "the input stays normal"
+
+
+def test_a_layer_of_other_weights_is_right_after_it_was_timed() -> None:
+    worker = Worker()
+    assert worker.answer({"op": "describe", **Settings(threads=1)._asdict()})["status"] == "passed"
+    for weights in Weights:
+        asked_for = spec(Case(problem=PLAIN, weights=weights), 0)
+        worker.answer({"op": "prepare", "key": 1, "spec": asked_for, "check": True, "repeats": True})
+        assert worker.answer({"op": "block", "key": 1, "seconds": 0.001})["wrong"] is None
+        assert worker.answer({"op": "verify", "key": 1}) == {"status": "passed", "reason": None}
+
+
+def test_a_process_that_flushes_denormal_numbers_says_so() -> None:
+    case = Case(problem=PLAIN, weights=Weights.DENORMAL)
+    layer = made(weights=Weights.DENORMAL)
+    layer.set_data()
+    assert held.note(layer) is None
+    assert not held.flushes(layer.operands.x)
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush them")
+    try:
+        assert held.flushes(layer.operands.x)
+        assert held.denormals(layer.operands.weight) == layer.operands.weight.numel(), "seen by their bits"
+        assert "flushed to zero" in str(prepared(case)[0]["note"])
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("memory_format", MemoryFormat)
+@pytest.mark.parametrize("input_format", InputFormat)
+def test_the_input_lies_as_its_own_format_says(
+    direction: Direction, memory_format: MemoryFormat, input_format: InputFormat
+) -> None:
+    case = Case(problem=PLAIN, direction=direction, memory_format=memory_format, input_format=input_format)
+    answer, layer = prepared(case)
+    x, weight = layer.operands.x, layer.operands.weight
+    formats = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+    assert weight.is_contiguous(memory_format=formats[memory_format])
+    _, c, h, w = PLAIN.input_shape
+    gap = 2 if input_format == "strided" else 1
+    order = memory_format if input_format in ("same", "strided") else input_format
+    contiguous, channels_last = (c * h * w * gap, h * w * gap, w * gap, 1), (h * w * c * gap, 1, w * c * gap, c)
+    expected = contiguous if order == "contiguous" else channels_last
+    assert x.stride() == expected
+    assert x.is_leaf
+    assert answer["check"]["reason"] is None
+    assert cold._on_copy(layer) is not None
+    assert copy_of(x).stride() == expected
+
+
+def test_the_normal_numbers_are_the_same_in_every_format_of_the_input() -> None:
+    values = [Layer(asked(Case(problem=PLAIN))._replace(input_format=each), CPU).operands.x for each in InputFormat]
+    assert all(torch.equal(values[0], other) for other in values)
+
+
+def test_an_unbatched_input_can_have_gaps_and_no_channels_last() -> None:
+    unbatched = replace(PLAIN, batch_size=None)
+    _, layer = prepared(Case(problem=unbatched, input_format=InputFormat.STRIDED))
+    assert not layer.operands.x.is_contiguous()
+    refused = Case(problem=unbatched, input_format=InputFormat.CHANNELS_LAST).refusal()
+    assert refused is not None
+    assert "needs a batch" in refused
+
+
+def test_a_wrong_layer_is_found_in_an_input_with_gaps() -> None:
+    case = Case(problem=PLAIN, module="planted:PadOffByOne", input_format=InputFormat.STRIDED)
+    assert verify(Layer(asked(case), CPU)).reason is not None

@@ -189,6 +189,21 @@ def test_short_iterations_are_grouped_into_samples_and_long_ones_run_once() -> N
     assert (long.iterations, len(long_calls)) == (1, 2), "one warm-up iteration is enough for a long one"
 
 
+def test_iterations_before_a_block_count_as_its_warm_up() -> None:
+    calls: list[None] = []
+    long = timer.NOT_WARM.after(0.012)
+    timer.time_block(lambda: calls.append(time.sleep(0.012)), 0.001, warm=long)
+    assert len(calls) == 1, "none but the timed one, after one that was long"
+    assert timer.warm_up(lambda: None, None, warm=long.after(0.011)) == 0.011, "the fastest of those before"
+    short = timer.Warm(iterations=5, seconds=2.9e-3, fastest_s=1.0)
+    calls.clear()
+    timer.warm_up(lambda: calls.append(time.sleep(2e-4)), None, warm=short._replace(fastest_s=5e-4))
+    assert len(calls) == 1, "one call more, which fills the 3 ms"
+    calls.clear()
+    timer.warm_up(lambda: calls.append(time.sleep(2e-4)), None, warm=short._replace(seconds=1.9e-3, fastest_s=5e-4))
+    assert 2 <= len(calls) <= 6
+
+
 def test_an_interrupted_warm_up_makes_no_short_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(
         [0, *(tick for start in (0, 1_000_000, 2_000_000) for tick in (start, start + 200)), 2_999_000, 3_100_000]

@@ -27,7 +27,7 @@ from convbench.errors import RequestError, WorkerStartError
 from convbench.model.case import DTYPES, Allocator, Case, MemoryFormat, WorkerSettings
 from convbench.model.problem import Direction, Problem
 from convbench.model.references import ReferenceKind, references
-from convbench.model.result import Measure, Status, Visit, unpack_blocks
+from convbench.model.result import Measure, Status, Visit, merge, unpack_blocks
 from convbench.worker import host
 from convbench.worker.setup import MEMORY_SHARE
 
@@ -126,7 +126,8 @@ def test_the_row_says_when_a_gradient_goes_through_autograd(client: WorkerClient
     alone = client.prepare(1, case, check=False, seed=1, deadline_s=DEADLINE_S)
     assert alone.facts.note == "aten.convolution_backward alone"
     own = Case(problem=PROBLEM, direction=Direction.GRAD_INPUT, module="misbehaving:Chatty")
-    assert client.prepare(2, own, check=False, seed=1, deadline_s=DEADLINE_S).facts.note == "through autograd"
+    note = client.prepare(2, own, check=False, seed=1, deadline_s=DEADLINE_S).facts.note
+    assert note == "through autograd; the module's own weights were replaced by normal numbers"
 
 
 def test_what_a_layer_prints_does_not_enter_the_protocol(client: WorkerClient) -> None:
@@ -195,6 +196,38 @@ def test_the_same_seed_gives_the_same_data_in_another_process(client: WorkerClie
     check = client.prepare(1, case, check=True, seed=6, deadline_s=DEADLINE_S).facts.check
     assert check is not None
     assert check.max_error not in errors
+
+
+@pytest.mark.slow
+def test_a_run_finds_layers_that_are_wrong_in_one_call_of_ten() -> None:
+    """With the usual settings; both layers pass their check. The third differs by rounding alone, and says so."""
+    wrong = [
+        Case(problem=PROBLEM, module="planted:WrongOnceInTen", threads=1),
+        Case(problem=PROBLEM, module="planted:GradientWrongOnceInTen", direction=Direction.BACKWARD, threads=1),
+    ]
+    rounds = Case(problem=PROBLEM, module="planted:RoundsDifferently", threads=1)
+    visits: list[Visit] = []
+    hooks = Hooks(
+        stored=lambda some: visits.extend(visit for visit in some if visit.complete),
+        progressed=lambda progress: None,
+        process_noted=lambda facts: None,
+        process_finished=lambda index: None,
+    )
+    pool = WorkerPool(LocalEngine(memory_limit=3 * 2**29))
+    Processes([*wrong, rounds], Measure(processes=2), seed=1, pool=pool, memory_limit=10**12, hooks=hooks).run()
+    for case in wrong:
+        found = merge(case, [visit for visit in visits if visit.case_id == case.id])
+        assert found is not None
+        assert found.facts.check is not None
+        assert found.facts.check.reason is None, "its check saw right calls alone"
+        assert found.status is Status.FAILED
+        assert "call" in (found.reason or "")
+        assert found.blocks, "timed all the same"
+    found = merge(rounds, [visit for visit in visits if visit.case_id == rounds.id])
+    assert found is not None
+    assert (found.status, found.reason) == (Status.PASSED, None)
+    replaced = "the module's own weights were replaced by normal numbers"
+    assert found.facts.note == f"{replaced}; results differ from call to call by rounding"
 
 
 def test_a_worker_that_cannot_start_says_why() -> None:

@@ -25,8 +25,8 @@ MOST_DISAGREEMENT = 0.08
 class ReferenceShift:
     """By how much the references of each case moved, new over base; NaN for a case without references on a side.
 
-    `disagreement` is half of the range of the moves within a kind, as a ratio minus 1: of the median case of the kind
-    where that is largest. A single case has few blocks, and so few rows of references, whose minima are disturbed.
+    `disagreement` is half of the range of the moves within a kind, as a ratio minus 1. It is that of the median case
+    of the kind where that is largest. One case may have few rows of references, whose minima are disturbed.
     """
 
     ratio: Floats

@@ -1,12 +1,15 @@
 """The best setting of each layer, and what choosing it gains over the whole sweep.
 
 A layer here is everything that one cannot choose. That is the problem, the direction, and the settings of the
-measurement (cache, data) and of the result (bias, padding mode, deterministic). Each setting is compared with the usual
-setting of the same layer.
+measurement (cache, data) and of the result (bias, padding mode, deterministic). Times are sums of the floors that the
+table shows. A setting is chosen for a layer where it is faster than the usual one by more than noise. It is called the
+best where every other setting was judged against it too.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +18,8 @@ from convbench import units
 from convbench.analysis.findings.effects import SMALLEST_EFFECT
 from convbench.analysis.findings.evidence import Evidence
 from convbench.analysis.findings.finding import Finding, FindingKind, Weight, listed, value_text
-from convbench.analysis.findings.pairs import Floats, Integers, MatchedPairs
-from convbench.model.settings import TABLE
+from convbench.analysis.findings.pairs import RANKED, Floats, Integers, Mask
+from convbench.model.settings import SETTINGS, TABLE
 
 #: Settings that one may choose for a given layer.
 CHOICES = tuple(name for name, row in TABLE.items() if row.choice)
@@ -25,63 +28,113 @@ CHOICES = tuple(name for name, row in TABLE.items() if row.choice)
 def best(evidence: Evidence) -> list[Finding]:
     """`the best dtype for each layer makes the whole sweep 1.4x faster ...`: one finding, or none within noise."""
     choices = tuple(axis for axis in CHOICES if axis in evidence.pairs.swept())
-    alternatives = _alternatives(evidence, choices) if choices else None
-    return _gain(evidence, choices, alternatives) if alternatives and len(alternatives.pairs) else []
+    options = _options(evidence, choices) if choices else None
+    return _gain(evidence, choices, options) if options else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Alternatives:
-    """Every layer with every other setting, paired with the usual setting.
+class _Options:
+    """The layers that were measured with the usual setting, and their cases with every setting.
 
-    `layer` and `setting` number the layer and the setting of each pair. `ratio` is the time over the usual setting's
-    time, and 1 where both differ by little or within noise. `usual` are the positions of the cases with the usual
-    setting.
+    - `rows` are the cases, as positions in `Matched.table`; `layer` and `setting` number theirs. `noise` is that of the
+      pair with the usual setting, infinite where they were not compared.
+    - `usual` and `chosen` are the cases of each layer with the usual and the chosen setting. The chosen one is the
+      fastest of those that are faster than the usual one by more than noise, else the usual one.
+    - `hidden` are the layers of which it is not known that the chosen setting is the best.
+    - `lacking` is whether any setting of any layer was not measured or not judged at all.
     """
 
-    pairs: MatchedPairs
+    rows: Integers
     layer: Integers
     setting: Integers
-    ratio: Floats
+    noise: Floats
     usual: Integers
+    chosen: Integers
+    hidden: Mask
+    lacking: bool
 
 
-def _alternatives(evidence: Evidence, choices: tuple[str, ...]) -> _Alternatives | None:
+def _options(evidence: Evidence, choices: tuple[str, ...]) -> _Options | None:
     matched = evidence.pairs
-    settings = matched.groups(axis for axis in matched.swept() if axis not in choices)
-    _, layer = np.unique(matched.groups(choices), return_inverse=True)
+    rows = np.flatnonzero(matched.once)
+    settings = matched.groups(axis for axis in matched.swept() if axis not in choices)[rows]
+    _, layer = np.unique(matched.groups(choices)[rows], return_inverse=True)
     _, setting = np.unique(settings, return_inverse=True)
     # A sweep may ask for one point twice (one thread, and one by default). The first of them counts.
-    _, once = np.unique(layer * (int(setting.max(initial=0)) + 1) + setting, return_index=True)
-    usual = np.ones(len(layer), dtype=bool)
+    _, first = np.unique(layer * (int(setting.max(initial=0)) + 1) + setting, return_index=True)
+    rows, layer, setting = rows[first], layer[first], setting[first]
+    is_usual = np.ones(len(rows), dtype=bool)
     for axis in choices:
-        usual &= matched.codes[axis].to_numpy() == matched.values[axis].index(evidence.base(axis))
-    bases = once[usual[once]]
-    if not len(bases):
-        return None
-    base_of = np.full(int(layer.max()) + 1, -1)
-    base_of[layer[bases]] = bases
-    others = once[~usual[once] & (base_of[layer[once]] >= 0)]
-    pairs = evidence.comparer.compare(base_of[layer[others]], others)
-    differs = pairs.faster(SMALLEST_EFFECT) | pairs.slower(SMALLEST_EFFECT)
-    return _Alternatives(
-        pairs=pairs,
-        layer=layer[pairs.other],
-        setting=setting[pairs.other],
-        ratio=np.where(differs, pairs.ratio, 1.0),
-        usual=bases,
+        is_usual &= matched.codes[axis].to_numpy()[rows] == matched.values[axis].index(evidence.base(axis))
+    kept = np.isin(layer, layer[is_usual])
+    rows, setting, is_usual = rows[kept], setting[kept], is_usual[kept]
+    numbers, layer = np.unique(layer[kept], return_inverse=True)
+    if len(rows) == len(numbers):
+        return None  # no other setting was measured
+    usual = np.zeros(len(numbers), dtype=np.int64)
+    usual[layer[is_usual]] = rows[is_usual]
+    noise, gain, _ = _against(evidence, usual[layer], rows)
+    floor = matched.table["floor_s"].to_numpy(dtype=float)[rows]
+    # The usual case or a faster one of each layer, the fastest first.
+    order = np.lexsort((np.where(gain | is_usual, floor, np.inf), layer))
+    chosen = rows[order[np.unique(layer[order], return_index=True)[1]]]
+    _, _, beaten = _against(evidence, chosen[layer], rows)
+    unjudged = ~beaten & (rows != chosen[layer])
+    missing = _unmeasured(evidence, choices, rows[is_usual])[np.argsort(layer[is_usual])]
+    hidden = missing | (np.bincount(layer[unjudged], minlength=len(numbers)) > 0)
+    return _Options(
+        rows=rows,
+        layer=layer,
+        setting=setting,
+        noise=noise,
+        usual=usual,
+        chosen=chosen,
+        hidden=hidden,
+        lacking=bool(missing.any() or np.isinf(noise).any()),
     )
 
 
-def _gain(evidence: Evidence, choices: tuple[str, ...], found: _Alternatives) -> list[Finding]:
-    pairs = found.pairs
+def _against(evidence: Evidence, base: Integers, other: Integers) -> tuple[Floats, Mask, Mask]:
+    """For pairs of cases: their noise, where `other` is faster, and where it cannot be faster by `SMALLEST_EFFECT`.
+
+    Pairs that were not timed together in enough processes are neither, and have infinite noise.
+    """
+    noise = np.where(base == other, 0.0, np.inf)
+    faster, beaten = np.zeros(len(base), dtype=bool), np.zeros(len(base), dtype=bool)
+    differ = np.flatnonzero(base != other)
+    pairs = evidence.comparer.compare(base[differ], other[differ])
+    place = differ[np.flatnonzero(np.isin(other[differ], pairs.other))]
+    sure = place[pairs.alone]
+    judged = pairs.only(pairs.alone)
+    noise[sure] = judged.noise
+    faster[sure] = judged.faster(SMALLEST_EFFECT)
+    beaten[sure] = judged.slower() | (judged.ratio * SMALLEST_EFFECT > 1 + judged.noise)
+    return noise, faster, beaten
+
+
+def _unmeasured(evidence: Evidence, choices: tuple[str, ...], usual: Integers) -> Mask:
+    """The layers of the `usual` cases with a setting that was not reached or whose times prove nothing."""
+    table = evidence.table
+    compared = np.zeros(len(table), dtype=bool)
+    compared[evidence.places] = True
+    status = table["status"]
+    waiting = status.isna().to_numpy(dtype=bool) | ((status == RANKED).fillna(False).to_numpy(dtype=bool) & ~compared)
+    if not waiting.any():
+        return np.zeros(len(usual), dtype=bool)
+    # How many threads torch would have used is not known of a case that was not reached.
+    apart = {*choices, "threads"} if table["threads"][waiting].isna().any() else choices
+    fixed = [axis for axis in SETTINGS if axis not in apart and table[axis].nunique(dropna=False) > 1]
+    if not fixed:
+        return np.ones(len(usual), dtype=bool)
+    layer = table.groupby(fixed, dropna=False, sort=False).ngroup().to_numpy()
+    return np.isin(layer[evidence.places[usual]], layer[waiting])
+
+
+def _gain(evidence: Evidence, choices: tuple[str, ...], found: _Options) -> list[Finding]:
     table = evidence.pairs.table
     cost = table["floor_s"].to_numpy(dtype=float) * table["count"].to_numpy(dtype=float)
-    usual_s = float(cost[found.usual].sum())
-    # The pairs of each layer, its best first.
-    order = np.lexsort((pairs.other, found.ratio, found.layer))
-    tops = order[np.unique(found.layer[order], return_index=True)[1]]
-    better = tops[found.ratio[tops] < 1]
-    best_s = usual_s - float((cost[pairs.base[better]] * (1 - found.ratio[better])).sum())
+    usual_s, best_s = float(cost[found.usual].sum()), float(cost[found.chosen].sum())
+    better = found.chosen != found.usual
     size = usual_s / best_s
     if size < SMALLEST_EFFECT:
         return []
@@ -89,26 +142,21 @@ def _gain(evidence: Evidence, choices: tuple[str, ...], found: _Alternatives) ->
     def name(position: int) -> str:
         return " ".join(choice_text(axis, table[axis].iloc[position]) for axis in choices)
 
-    settings, counts = np.unique(found.setting[better], return_counts=True)
-    favourite = settings[counts.argmax()]
-    one, one_size = _one_for_all(found, cost, usual_s)
-    usual = name(int(found.usual[0]))
+    usual, hidden = name(int(found.usual[0])), int(found.hidden.sum())
     counted = ", with each layer as often as it occurs" if (table["count"].to_numpy() != 1).any() else ""
     several = len(evidence.pairs.values["direction"]) > 1
-    layers = f"layer{'s' if len(tops) > 1 else ''}{' (each direction by itself)' if several else ''}"
+    layers = f"layer{'s' if len(better) > 1 else ''}{' (each direction by itself)' if several else ''}"
+    which = f"choosing {listed(choices)} layer by layer" if hidden else f"the best {listed(choices)} for each layer"
+    known = [name(row) for row in found.chosen[better & ~found.hidden]]
     sentence = (
-        f"the best {listed(choices)} for each layer makes the whole sweep {units.ratio(size)} faster than {usual} for "
-        f"all: {units.seconds(best_s)} instead of {units.seconds(usual_s)}{counted}. Another setting is better in "
-        f"{units.count(len(better))} of {units.count(len(tops))} {layers}"
+        f"{which} makes the whole sweep {units.ratio(size)} faster than {usual} for all: {units.seconds(best_s)} "
+        f"instead of {units.seconds(usual_s)}{counted}. Another setting is better in {units.count(int(better.sum()))} "
+        f"of {units.count(len(better))} {layers}{_favourite(known, hidden)}"
     )
-    if len(settings) > 1:
-        example = name(int(pairs.other[better][found.setting[better] == favourite][0]))
-        sentence += f", {example} is the best in {units.count(int(counts.max()))}"
-    else:
-        sentence += f", always {name(int(pairs.other[better][0]))}"
-    if len(settings) > 1 or len(better) < len(tops):
-        gain = f"is {units.ratio(one_size)} faster" if one_size >= SMALLEST_EFFECT else "gains less than 5 %"
-        sentence += f". One setting for all, {name(one)}, {gain}"
+    if hidden:
+        sentence += f"; in {units.plural(hidden, 'layer')} noise or missing times hide which is the best"
+    if hidden or len(set(map(name, found.chosen))) > 1:
+        sentence += _one_for_all(found, cost, usual_s, name)
     return [
         Finding(
             weight=Weight.EFFECT,
@@ -116,17 +164,50 @@ def _gain(evidence: Evidence, choices: tuple[str, ...], found: _Alternatives) ->
             size=size,
             sentence=sentence,
             axis=choices[0] if len(choices) == 1 else None,
-            cases=tuple(map(str, table["case_id"].iloc[np.sort(pairs.other[better])])),
-            share=len(better) / len(tops),
+            cases=tuple(map(str, table["case_id"].iloc[np.sort(found.chosen[better])])),
+            share=float(better.mean()),
         )
     ]
 
 
-def _one_for_all(found: _Alternatives, cost: Floats, usual_s: float) -> tuple[int, float]:
-    """(a case of the setting that saves most time if all its layers use it, how many times faster the sweep is)."""
-    saved = np.bincount(found.setting, weights=cost[found.pairs.base] * (1 - found.ratio))
-    top = int(found.setting[np.argmax(saved[found.setting])])
-    return int(found.pairs.other[found.setting == top][0]), usual_s / (usual_s - float(saved[top]))
+def _favourite(names: list[str], hidden: int) -> str:
+    """`, always bfloat16`, or `, bfloat16 is the best in 3`: of the layers whose best is known."""
+    if not names:
+        return ""
+    [(most, times)] = Counter(sorted(names)).most_common(1)
+    return f", always {most}" if times == len(names) and not hidden else f", {most} is the best in {units.count(times)}"
+
+
+def _one_for_all(found: _Options, cost: Floats, usual_s: float, name: Callable[[int], str]) -> str:
+    """`. One setting for all, bfloat16, is 1.14x faster`: the setting with the lowest sum, where that is known.
+
+    "" where any setting lacks a layer's time: the best one may be among them.
+    """
+    total, sooner, later, seen = (
+        np.bincount(found.setting, weights=weights)
+        for weights in (
+            cost[found.rows],
+            cost[found.rows] / (1 + found.noise),
+            cost[found.rows] * (1 + found.noise),
+            np.ones(len(found.rows)),
+        )
+    )
+    own = found.setting[found.rows == found.usual[0]][0]
+    others = np.flatnonzero((seen == len(found.usual)) & (np.arange(len(seen)) != own))
+    if found.lacking or not len(others):
+        return ""
+    top = int(others[np.argmin(total[others])])
+    rivals = others[others != top]
+    if (sooner[rivals] * SMALLEST_EFFECT < total[top]).any():
+        return ". Noise hides which one setting is the best for all"
+    size = usual_s / float(total[top])
+    if 1 / SMALLEST_EFFECT < size < SMALLEST_EFFECT:
+        gain = "gains less than 5 %"
+    elif sooner[top] < usual_s < later[top]:
+        gain = "differs within noise"
+    else:
+        gain = f"is {units.ratio(size)} faster" if size > 1 else f"is {units.ratio(1 / size)} slower"
+    return f". One setting for all, {name(int(found.rows[found.setting == top][0]))}, {gain}"
 
 
 def choice_text(axis: str, value: object) -> str:

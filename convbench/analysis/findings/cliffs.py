@@ -20,7 +20,8 @@ from convbench.analysis.findings.finding import (
     setting_text,
     value_text,
 )
-from convbench.analysis.findings.pairs import MatchedPairs
+from convbench.analysis.findings.pairs import Mask, MatchedPairs
+from convbench.analysis.findings.sizes import sizes
 
 #: A size is called a cliff from this ratio of its time per FLOP to that of the next smaller size on. Blocked kernels
 #: show ratios below 1.5 at every size that is not a multiple of their vectors.
@@ -54,7 +55,8 @@ def _along(evidence: Evidence, axis: str) -> list[Finding]:
     size = sizes[code[position]]
     neighbours = np.flatnonzero((group[1:] == group[:-1]) & (size[1:] <= NEIGHBOUR * size[:-1]))
     pairs = evidence.comparer.compare(position[neighbours], position[neighbours + 1], per_flop=True)
-    is_cliff = pairs.slower(CLIFF_RATIO)
+    pairs = evidence.comparer.distinct(axis, pairs)
+    is_cliff = _is_cliff(pairs)
     steps = code[pairs.base] * len(values) + code[pairs.other]
     found = []
     for step in np.unique(steps[is_cliff]).tolist():
@@ -66,23 +68,29 @@ def _along(evidence: Evidence, axis: str) -> list[Finding]:
     return [*shown, _others(axis, found[len(shown) :])] if len(found) > len(shown) else shown
 
 
+def _is_cliff(pairs: MatchedPairs) -> Mask:
+    """Which pairs are cliffs by themselves: by the interval and the number of processes that a comparison needs."""
+    return pairs.slower(CLIFF_RATIO) & pairs.alone
+
+
 def _cliff(evidence: Evidence, axis: str, smaller: object, larger: object, pairs: MatchedPairs) -> Finding:
-    is_cliff = pairs.slower(CLIFF_RATIO)
-    size = float(np.exp(np.median(np.log(pairs.ratio[is_cliff]))))
+    is_cliff = _is_cliff(pairs)
+    size, place = sizes(evidence, pairs, is_cliff), evidence.place(axis, pairs, is_cliff)
     sentence = (
-        f"{setting_text(axis, larger)} takes {units.ratio(size)} the time per FLOP of "
-        f"{setting_text(axis, smaller)} in {of_matched(int(is_cliff.sum()), len(pairs))}"
-        f"{aside(evidence.place(axis, pairs, is_cliff))}"
+        f"{setting_text(axis, larger)} takes {size.size} the time per FLOP of {setting_text(axis, smaller)} in "
+        f"{'the median of ' if size.has_median else ''}{of_matched(int(is_cliff.sum()), len(pairs))}"
+        f"{aside(', '.join(part for part in (place, size.range if size.has_median else '') if part))}"
     )
-    if is_cliff.sum() < len(pairs) or len(pairs) == 1:
+    if is_cliff.sum() < len(pairs) or len(pairs) == 1 or size.varies:
         highest = int(np.where(is_cliff, pairs.ratio, 0).argmax())
         ran = line(evidence.ran(pairs.other[[highest]])[0])
         several = "the largest ratio is that of " if is_cliff.sum() > 1 else ""
         sentence += f": {several}{line(evidence.label(int(pairs.other[highest])))}{f', which ran {ran}' if ran else ''}"
+    sentence += evidence.followers(axis, pairs)
     return Finding(
         weight=Weight.EFFECT,
         kind=FindingKind.CLIFF,
-        size=size,
+        size=size.median,
         sentence=sentence,
         axis=axis,
         cases=evidence.cases(pairs, is_cliff),

@@ -25,7 +25,10 @@ from convbench.analysis.findings.finding import (
     value_text,
 )
 from convbench.analysis.findings.pairs import Mask, MatchedPairs
+from convbench.analysis.findings.sizes import Sizes, sizes
+from convbench.analysis.findings.trouble import FATES
 from convbench.model.problem import PRODUCTS, Direction
+from convbench.model.result import Status
 from convbench.model.settings import OF_CASE, OF_PROBLEM, TABLE
 
 #: Effects below this ratio are not reported, even where they exceed the noise. A minimum falls by up to 1.8 % with more
@@ -37,7 +40,9 @@ SMALLEST_EFFECT = 1.05
 FALLBACK_RATIO = 3.0
 #: A direction is reported from this ratio to its share of the work on. On a CPU 1.3 to 1.9 is usual for backward.
 OUT_OF_LINE = 2.0
-#: An effect that more than this share of the pairs shows is reported as general.
+#: Two modules are as fast as each other if they differ by less than this ratio, even at the end of their noise.
+AS_FAST = 1.10
+#: An effect that more than this share of the pairs shows is general.
 MOST = 0.5
 #: An effect that half of the pairs or fewer show is reported from this share and this number of pairs on. A single pair
 #: may be chance.
@@ -54,6 +59,8 @@ UNKNOWN = "unknown"
 EXECUTION = tuple(name for name, row in (OF_CASE | OF_PROBLEM).items() if row.execution)
 #: Settings that change the amount of work. They are compared by time per FLOP.
 WORK = tuple(name for name, row in TABLE.items() if row.work)
+#: What became of the cases of a setting that its effect leaves out.
+_FATES = {**FATES, Status.FAILED: "computed a wrong result", Status.IMPRECISE: "computed in less precision"}
 #: Settings whose findings have a kind of their own.
 _KINDS = {"threads": FindingKind.THREADS, "module": FindingKind.MODULE}
 #: Settings that choose the type in which the kernels compute.
@@ -69,7 +76,8 @@ def execution(evidence: Evidence) -> list[Finding]:
             for value, pairs in evidence.against(axis, base):
                 effects = _faster_or_slower(evidence, axis, base, value, pairs)
                 if axis == "module" and not effects:
-                    effects = [_as_fast(evidence, base, value, pairs)]
+                    as_fast = _as_fast(evidence, base, value, pairs)
+                    effects = [as_fast] if as_fast else []
                 found += effects
     return found
 
@@ -79,98 +87,94 @@ def _faster_or_slower(evidence: Evidence, axis: str, base: object, other: object
     fallback = _fallback(evidence, axis, names, pairs) if axis in _TYPES else None
     if fallback and fallback.share > MOST:
         return [fallback]
-    general = _general_or_mixed(evidence, axis, names, pairs, ("faster", "slower"))
-    return [finding for finding in (fallback, general) if finding]
+    effect = _effect_of(evidence, axis, names, pairs, ("faster", "slower"))
+    lost = lost_with(evidence, axis, other)
+    found = [finding for finding in (fallback, effect) if finding]
+    return [replace(finding, sentence=finding.sentence + lost) for finding in found]
 
 
-def _general_or_mixed(
+def lost_with(evidence: Evidence, axis: str, value: object) -> str:
+    """`; 1 of its 12 cases crashed, 2 are wrong`: what a value of a setting could not do anywhere in the run."""
+    column = evidence.table[axis]
+    own = evidence.table[(column.isna() if value is None else column == value).fillna(False).to_numpy(dtype=bool)]
+    counts = own["status"].value_counts()
+    fates = [f"{units.count(int(counts[status]))} {word}" for status, word in _FATES.items() if status in counts]
+    return f"; of its {units.plural(len(own), 'case')} {listed(fates)}" if fates else ""
+
+
+def _effect_of(
     evidence: Evidence, axis: str, names: list[str], pairs: MatchedPairs, words: tuple[str, str]
 ) -> Finding | None:
-    """The effect that most of the pairs show, else the effects that many of them show, else None.
+    """The effect that most of the pairs show, or that many show; None where there is neither.
 
-    `words` are used for a ratio below 1 and above 1.
+    `words` are used for a ratio below 1 and above 1. Few of many pairs may differ by chance, so only pairs that prove
+    something by themselves count there.
     """
-    below, above = pairs.faster(), pairs.slower()
-    median = _median(pairs.ratio)
-    agree, against = (below, above) if median < 1 else (above, below)
-    size = max(median, 1 / median)
-    if size < SMALLEST_EFFECT or agree.mean() <= MOST:
-        return _mixed(evidence, axis, names, pairs, words)
-    both = words if median < 1 else words[::-1]
-    where = _where(evidence, axis, pairs, agree, against, both)
-    sentence = f"{names[0]} is {units.ratio(size)} {both[0]} than {names[1]} {where}"
-    return _effect(evidence, axis, size, sentence, pairs, agree, against)
+    least = SMALLEST_EFFECT
+    below, above = pairs.faster(least), pairs.slower(least)
+    if (below | above).mean() <= MOST:
+        below, above = below & pairs.alone, above & pairs.alone
+        if (below | above).sum() < max(MIXED_LEAST, MIXED_SHARE * len(pairs)):
+            return None
+    ordered = [(below, words[0]), (above, words[1])]
+    ordered.sort(key=lambda part: -int(part[0].sum()))
+    (most, word), (fewer, contrary) = ordered
+    sentence = f"{names[0]} is {_comparison(evidence, axis, names[1], pairs, (most, fewer), (word, contrary))}"
+    return _effect(evidence, axis, sentence, pairs, most, fewer)
 
 
-def _where(
-    evidence: Evidence, axis: str, pairs: MatchedPairs, agree: Mask, against: Mask, words: tuple[str, str]
+def _comparison(
+    evidence: Evidence, axis: str, base: str, pairs: MatchedPairs, masks: tuple[Mask, Mask], words: tuple[str, str]
 ) -> str:
-    """`in 34 of 36 matched cases, 2 within noise`; where some pairs contradict the effect, all of them are counted.
+    """`1.20x to 3.10x faster than float32 in 5 of 6 matched cases (the largest in n1 c8 ...)`.
 
-    Then it is `in the median of 64 matched cases: faster in 49 (1.49x), slower in 14 (2.16x, all at in_channels=3), 1
-    within noise`.
+    Where pairs disagree, the split comes first: `faster than float32 in 7 of 12 matched cases (2.00x), slower in 5
+    (1.10x to 65.0x, at in_channels=3, the largest in n1 c3 ...)`.
     """
-    if against.any():
-        agreeing, contrary = (word.partition(" ")[0] for word in words)
-        place = evidence.place(axis, pairs, against)
+    some, contrary = masks
+    size, place = sizes(evidence, pairs, some), evidence.place(axis, pairs, some)
+    of_all = of_matched(int(some.sum()), len(pairs))
+    if contrary.any():
+        other, there = sizes(evidence, pairs, contrary), evidence.place(axis, pairs, contrary)
         text = (
-            f"in the median of {units.plural(len(pairs), 'matched case')}: {agreeing} in "
-            f"{units.count(int(agree.sum()))} ({units.ratio(_size(pairs, agree))}), {contrary} in "
-            f"{units.count(int(against.sum()))} ({units.ratio(_size(pairs, against))}{', ' + place if place else ''})"
+            f"{words[0]} than {base} in {of_all}{aside(size.with_place(place))}, {words[1].partition(' ')[0]} in "
+            f"{units.count(int(contrary.sum()))}{aside(other.with_place(there))}"
         )
     else:
-        text = f"in {of_matched(int(agree.sum()), len(pairs))}"
-    rest = int(len(pairs) - agree.sum() - against.sum())
-    return f"{text}, {units.count(rest)} within noise" if rest else text
+        middle = "the median of " if size.has_median else ""
+        text = f"{size.size} {words[0]} than {base} in {middle}{of_all}{aside(_joined(place, *size.rest))}"
+    return text + _others(int(len(pairs) - some.sum() - contrary.sum())) + evidence.followers(axis, pairs)
 
 
-def _mixed(
-    evidence: Evidence, axis: str, names: list[str], pairs: MatchedPairs, words: tuple[str, str]
-) -> Finding | None:
-    """An effect that exceeds the noise in many of the pairs, but not in most of them."""
-    masks = pairs.faster(SMALLEST_EFFECT), pairs.slower(SMALLEST_EFFECT)
-    clear = masks[0] | masks[1]
-    if clear.sum() < max(MIXED_LEAST, MIXED_SHARE * len(pairs)):
-        return None
-    parts = [
-        f"{units.ratio(_size(pairs, mask))} {word.partition(' ')[0]} in {units.count(int(mask.sum()))}"
-        f"{aside(evidence.place(axis, pairs, mask))}"
-        for mask, word in zip(masks, words, strict=True)
-        if mask.any()
-    ]
-    rest = int(len(pairs) - clear.sum())
-    others = f"{'the other differs' if rest == 1 else 'the others differ'} by less than 5 % or within noise"
-    median = _median(pairs.ratio)
-    size = max(median, 1 / median)
-    middle = f"in the median of {units.plural(len(pairs), 'matched case')}"
-    if size < SMALLEST_EFFECT:
-        start = f"{names[0]} differs little from {names[1]} {middle}, but is"
-    else:
-        start = f"{names[0]} is {units.ratio(size)} {words[median > 1]} than {names[1]} {middle}, but varies:"
-    sentence = f"{start} {', '.join(parts)}{'; ' + others if rest else ''}"
-    largest = max(_size(pairs, mask) for mask in masks if mask.any())
-    found = _effect(evidence, axis, largest, sentence, pairs, clear)
-    return replace(found, share=float(clear.mean()))
+def _joined(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+def _others(rest: int) -> str:
+    if not rest:
+        return ""
+    others = "the other differs" if rest == 1 else f"the other {units.count(rest)} differ"
+    return f"; {others} by less than {units.percent(SMALLEST_EFFECT - 1, 0)} or within noise"
 
 
 def _effect(
-    evidence: Evidence,
-    axis: str,
-    size: float,
-    sentence: str,
-    pairs: MatchedPairs,
-    some: Mask,
-    against: Mask | None = None,
+    evidence: Evidence, axis: str, sentence: str, pairs: MatchedPairs, some: Mask, against: Mask | None = None
 ) -> Finding:
-    """A finding on some of the pairs. The pairs `against` contradict it by more than noise."""
+    """A finding on some of the pairs. The pairs `against` contradict it by more than noise.
+
+    Where neither are most of the pairs, both show the finding: that it is mixed.
+    """
+    contrary = np.zeros(len(pairs), dtype=bool) if against is None else against
+    shown = some if some.mean() > MOST else some | contrary
     return Finding(
         weight=Weight.EFFECT if axis in EXECUTION else Weight.WORK,
         kind=_KINDS.get(axis, FindingKind.EFFECT if axis in EXECUTION else FindingKind.WORK),
-        size=size,
+        size=sizes(evidence, pairs, some).median,
         sentence=sentence,
         axis=axis,
-        cases=evidence.cases(pairs, some),
-        exceptions=() if against is None else evidence.cases(pairs, against),
+        cases=evidence.cases(pairs, shown),
+        exceptions=evidence.cases(pairs, contrary & ~shown),
+        share=float(shown.mean()),
         paired=True,
     )
 
@@ -181,27 +185,26 @@ def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: MatchedPai
     Where it is slow in few of them, the first half is left out: there is fast code, but not for these layers.
     """
     slow = pairs.slower(FALLBACK_RATIO)
+    is_general = slow.mean() > MOST
+    slow = slow if is_general else slow & pairs.alone
     if not slow.any():
         return None
-    size = _size(pairs, slow)
-    is_general = slow.mean() > MOST
+    size, place = sizes(evidence, pairs, slow), evidence.place(axis, pairs, slow)
     slowly = "has no fast code here: it " if is_general else ""
     sentence = (
-        f"{names[0]} {slowly}takes {units.ratio(size)} as long as {names[1]} "
-        f"in {of_matched(int(slow.sum()), len(pairs))}{aside(evidence.place(axis, pairs, slow))}"
+        f"{names[0]} {slowly}takes {size.size} as long as {names[1]} in "
+        f"{'the median of ' if size.has_median else ''}{of_matched(int(slow.sum()), len(pairs))}"
+        f"{aside(_joined(place, *size.rest))}{_ran(evidence, pairs, slow)}"
     )
-    ran, counts = np.unique(evidence.ran(pairs.other[slow]).astype(str), return_counts=True)
-    names_of = [line(str(ran[at])) for at in np.argsort(-counts, kind="stable") if ran[at] not in ("", UNKNOWN)]
-    if names_of:
-        sentence += f", with {listed([*names_of[:MOST_NAMED], *(['others'] if len(names_of) > MOST_NAMED else [])])}"
     # Where it is slow for a few layers, the others contradict nothing and have a finding of their own.
-    faster = pairs.faster() & is_general
+    faster = pairs.faster(SMALLEST_EFFECT) & is_general
     if faster.any():
-        sentence += f"; it is faster in {units.count(int(faster.sum()))} ({units.ratio(_size(pairs, faster))})"
+        gain = sizes(evidence, pairs, faster)
+        sentence += f"; it is faster in {units.count(int(faster.sum()))} ({gain.with_place('')})"
     return Finding(
         weight=Weight.EFFECT,
         kind=FindingKind.FALLBACK,
-        size=size,
+        size=size.median,
         sentence=sentence,
         axis=axis,
         cases=evidence.cases(pairs, slow),
@@ -211,15 +214,46 @@ def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: MatchedPai
     )
 
 
-def _as_fast(evidence: Evidence, base: object, other: object, pairs: MatchedPairs) -> Finding:
-    """The user's module against torch's, where both are equally fast."""
-    differ = pairs.faster(SMALLEST_EFFECT) | pairs.slower(SMALLEST_EFFECT)
+def _ran(evidence: Evidence, pairs: MatchedPairs, some: Mask) -> str:
+    """`, with Slow2d and x`: the implementations that ran on the other side of some pairs, the most frequent first."""
+    ran, counts = np.unique(evidence.ran(pairs.other[some]).astype(str), return_counts=True)
+    names = [line(str(ran[at])) for at in np.argsort(-counts, kind="stable") if ran[at] not in ("", UNKNOWN)]
+    others = ["others"] if len(names) > MOST_NAMED else []
+    return f", with {listed([*names[:MOST_NAMED], *others])}" if names else ""
+
+
+def _as_fast(evidence: Evidence, base: object, other: object, pairs: MatchedPairs) -> Finding | None:
+    """The user's module against torch's, where both are equally fast or noise hides which is faster.
+
+    None for a module that crashed, hung or was wrong anywhere: what it computes elsewhere is no substitute.
+    """
+    if lost_with(evidence, "module", other):
+        return None
+    farthest = np.maximum(pairs.ratio, 1 / pairs.ratio) * (1 + pairs.noise)
+    differs = pairs.faster(SMALLEST_EFFECT) | pairs.slower(SMALLEST_EFFECT)
+    alike = (farthest <= AS_FAST) & ~differs
+    hidden = ~alike & ~differs
+    if alike.mean() > MOST:
+        sentence = (
+            f"{value_text(other)} is as fast as {value_text(base)} in {of_matched(int(alike.sum()), len(pairs))}: with "
+            f"their noise they differ by less than {units.percent(AS_FAST - 1, 0)}{_but(differs, hidden)}"
+        )
+        return replace(_effect(evidence, "module", sentence, pairs, alike, differs), size=1.0)
+    if not hidden.any():
+        return None
     sentence = (
-        f"{value_text(other)} is as fast as {value_text(base)} in {of_matched(int((~differ).sum()), len(pairs))}: "
-        f"they differ by less than {units.percent(SMALLEST_EFFECT - 1, 0)} or within noise, and the median ratio "
-        f"of times is {units.ratio(_median(pairs.ratio))}"
+        f"noise hides whether {value_text(other)} is as fast as {value_text(base)} in "
+        f"{of_matched(int(hidden.sum()), len(pairs))}: they may differ by up to "
+        f"{units.percent(float(farthest[hidden].max()) - 1, 0)}"
     )
-    return _effect(evidence, "module", 1.0, sentence, pairs, ~differ, differ)
+    return replace(_effect(evidence, "module", sentence, pairs, hidden), size=1.0, weight=Weight.NOTE)
+
+
+def _but(differs: Mask, hidden: Mask) -> str:
+    """`; 1 differs by more, noise hides more in 2`."""
+    parts = [f"{units.count(int(differs.sum()))} differ by more"] if differs.any() else []
+    parts += [f"noise hides more in {units.count(int(hidden.sum()))}"] if hidden.any() else []
+    return f"; {', '.join(parts)}" if parts else ""
 
 
 def too_many_threads(evidence: Evidence) -> list[Finding]:
@@ -231,14 +265,13 @@ def too_many_threads(evidence: Evidence) -> list[Finding]:
             continue  # the effect against one thread reports it
         for value, pairs in evidence.against("threads", fewer):
             if value == more and pairs.slower(SMALLEST_EFFECT).mean() > MOST:
-                slower, faster = pairs.slower(), pairs.faster()
-                size = _median(pairs.ratio)
+                masks = pairs.slower(SMALLEST_EFFECT), pairs.faster(SMALLEST_EFFECT)
+                fewer_text = f"threads={value_text(fewer)}"
                 sentence = (
-                    f"threads={value_text(more)} is too many: {units.ratio(size)} slower than "
-                    f"threads={value_text(fewer)} "
-                    f"{_where(evidence, 'threads', pairs, slower, faster, ('slower', 'faster'))}"
+                    f"threads={value_text(more)} is too many: "
+                    f"{_comparison(evidence, 'threads', fewer_text, pairs, masks, ('slower', 'faster'))}"
                 )
-                found.append(_effect(evidence, "threads", size, sentence, pairs, slower, faster))
+                found.append(_effect(evidence, "threads", sentence, pairs, *masks))
     return found
 
 
@@ -280,35 +313,42 @@ def directions(evidence: Evidence) -> list[Finding]:
     found = []
     for value, pairs in evidence.against("direction", Direction.FORWARD):
         direction = Direction(str(value))
-        work = PRODUCTS[direction]
-        share = MatchedPairs(base=pairs.base, other=pairs.other, ratio=pairs.ratio / work, noise=pairs.noise)
-        for out, more in ((share.slower(OUT_OF_LINE), True), (share.faster(OUT_OF_LINE), False)):
-            if not out.any():
-                continue
-            sentence = (
-                f"{direction.value} takes {'' if more else 'only '}{units.ratio(_median(pairs.ratio[out]))} as long as "
-                f"forward in {of_matched(int(out.sum()), len(pairs), 'matched layer')}"
-                f"{aside(evidence.place('direction', pairs, out))}, for {work}x the work"
-            )
-            if out.sum() < len(pairs):
-                farthest = int(np.where(out, np.abs(np.log(share.ratio)), 0).argmax())
-                ran = line(evidence.ran(pairs.other[[farthest]])[0]) or "an unknown kernel"
-                sentence += (
-                    f"; the farthest from it is {line(evidence.label(int(pairs.other[farthest])))}, which ran {ran}"
-                )
-            found.append(
-                Finding(
-                    weight=Weight.WORK,
-                    kind=FindingKind.DIRECTION,
-                    size=_size(share, out),
-                    sentence=sentence,
-                    axis="direction",
-                    cases=evidence.cases(pairs, out),
-                    share=float(out.mean()),
-                    paired=True,
-                )
-            )
+        share = replace(pairs, ratio=pairs.ratio / PRODUCTS[direction])
+        masks = (share.slower(OUT_OF_LINE), share.faster(OUT_OF_LINE))
+        # Few of many pairs may differ by chance.
+        sure = [mask if mask.mean() > MOST else mask & pairs.alone for mask in masks]
+        found += [
+            _direction(evidence, direction, pairs, mask, only)
+            for mask, only in zip(sure, ("", "only "), strict=True)
+            if mask.any()
+        ]
     return found
+
+
+def _direction(evidence: Evidence, direction: Direction, pairs: MatchedPairs, out: Mask, only: str) -> Finding:
+    share = replace(pairs, ratio=pairs.ratio / PRODUCTS[direction])
+    farthest = int(np.where(out, np.abs(np.log(share.ratio)), 0).argmax())
+    label = line(evidence.label(int(pairs.other[farthest])))
+    size = Sizes(ratios=pairs.ratio[out], largest=label)
+    sentence = (
+        f"{direction.value} takes {only}{size.size} as long as forward in {'the median of ' if size.has_median else ''}"
+        f"{of_matched(int(out.sum()), len(pairs), 'matched layer')}"
+        f"{aside(_joined(evidence.place('direction', pairs, out), size.range if size.has_median else ''))}, for "
+        f"{PRODUCTS[direction]}x the work"
+    )
+    if out.sum() < len(pairs) or size.varies:
+        ran = line(evidence.ran(pairs.other[[farthest]])[0]) or "an unknown kernel"
+        sentence += f"; the farthest from it is {label}, which ran {ran}"
+    return Finding(
+        weight=Weight.WORK,
+        kind=FindingKind.DIRECTION,
+        size=sizes(evidence, share, out).median,
+        sentence=sentence,
+        axis="direction",
+        cases=evidence.cases(pairs, out),
+        share=float(out.mean()),
+        paired=True,
+    )
 
 
 def work(evidence: Evidence) -> list[Finding]:
@@ -321,7 +361,7 @@ def work(evidence: Evidence) -> list[Finding]:
         if axis in evidence.pairs.swept():
             base = evidence.base(axis)
             effects = [
-                _general_or_mixed(
+                _effect_of(
                     evidence,
                     axis,
                     [setting_text(axis, value), setting_text(axis, base)],
@@ -332,14 +372,3 @@ def work(evidence: Evidence) -> list[Finding]:
             ]
             found += sorted((finding for finding in effects if finding), key=lambda finding: -finding.importance)[:1]
     return found
-
-
-def _median(ratios: np.ndarray) -> float:
-    """The median on a logarithmic scale, whose inverse is the median of the inverse ratios."""
-    return float(np.exp(np.median(np.log(ratios))))
-
-
-def _size(pairs: MatchedPairs, some: Mask) -> float:
-    """The median ratio of some pairs as a number of at least 1."""
-    median = _median(pairs.ratio[some])
-    return max(median, 1 / median)

@@ -9,14 +9,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from convbench.analysis.findings.finding import listed, setting_text, value_text
-from convbench.analysis.findings.pairs import Comparer, Mask, Matched, MatchedPairs, RoundMinima, matched
+from convbench.analysis.findings.pairs import (
+    Comparer,
+    Floats,
+    Integers,
+    Mask,
+    Matched,
+    MatchedPairs,
+    RoundMinima,
+    matched,
+    with_least_noise,
+)
+from convbench.analysis.findings.written import Written
 from convbench.analysis.table.columns import Rows
+from convbench.model.following import FOLLOWING
 from convbench.model.result import Run, Status
 from convbench.model.settings import SETTINGS, TABLE
 
@@ -30,6 +43,7 @@ _READ = (
     "floor_s",
     "spread",
     "support",
+    "processes",
     "flops",
     "tflops",
     "max_error",
@@ -46,16 +60,26 @@ _READ = (
 MOST_NAMED = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """A run as findings read it. `table` has a row per case; `pairs` has the ranked cases in the same order."""
 
     run: Run
+    written: Written
     rows: Rows
     table: pd.DataFrame
     pairs: Matched
     comparer: Comparer
+    order: Integers  # the row of each case of `table` among `rows`
     ids: np.ndarray  # of the ranked cases
+    places: Integers  # of the ranked cases in `table`
+
+    @cached_property
+    def bound(self) -> Floats:
+        """How much of each case's floor may be noise, as a ratio minus 1: see `with_least_noise`."""
+        spread, probe = (self.table[name].to_numpy(dtype=float) for name in ("spread", "noise"))
+        processes = self.table["processes"].to_numpy(dtype=np.int64, na_value=0)
+        return with_least_noise(spread, processes, probe)
 
     def of_status(self, *statuses: Status) -> pd.DataFrame:
         """The cases with one of these statuses."""
@@ -64,7 +88,15 @@ class Evidence:
     def base(self, axis: str) -> object:
         """The value that the others are compared with: the usual one, or the smallest where the usual was not swept."""
         values, usual = self.pairs.values[axis], TABLE[axis].usual
+        if TABLE[axis].work:
+            values = self._with_work(axis) or values
         return usual if usual is not None and usual in values else min(values, key=_by_size)
+
+    def _with_work(self, axis: str) -> list[object]:
+        """The values of a setting with which a case does work: an empty batch has no time per FLOP."""
+        does = self.pairs.table["flops"].to_numpy(dtype=float, na_value=math.inf) > 0
+        codes = np.unique(self.pairs.codes[axis].to_numpy()[does])
+        return [self.pairs.values[axis][code] for code in codes]
 
     def against(self, axis: str, base: object, *, per_flop: bool = False) -> list[tuple[object, MatchedPairs]]:
         """The pairs of every other value of a setting with `base`, the smallest value first."""
@@ -73,7 +105,7 @@ class Evidence:
     def cases(self, pairs: MatchedPairs, some: Mask) -> tuple[str, ...]:
         """The ids of both sides of some pairs."""
         positions = np.stack([pairs.base[some], pairs.other[some]], axis=1).ravel()
-        return tuple(self.ids[np.unique(positions)].tolist())
+        return tuple(dict.fromkeys(self.ids[np.unique(positions)].tolist()))
 
     def label(self, position: int) -> str:
         """The label of a ranked case."""
@@ -83,6 +115,16 @@ class Evidence:
         """The implementations of some ranked cases; "" where none is known."""
         ran: np.ndarray = self.pairs.table["implementation"].iloc[positions].fillna("").to_numpy(dtype=object)
         return ran
+
+    def followers(self, axis: str, pairs: MatchedPairs) -> str:
+        """`; out_channels and groups follow`: settings that follow the axis as written, and differ in some pairs."""
+        table = self.pairs.table
+        names = [
+            name
+            for name in FOLLOWING
+            if name != axis and (table[name].to_numpy()[pairs.base] != table[name].to_numpy()[pairs.other]).any()
+        ]
+        return f"; {listed(names)} {'follows' if len(names) == 1 else 'follow'}" if names else ""
 
     def place(self, axis: str, pairs: MatchedPairs, some: Mask) -> str:
         """The setting that some of the pairs share: `at in_channels=3`, `unbatched`; "" where there is none.
@@ -121,15 +163,19 @@ def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:
     order = np.lexsort((table["case_id"].to_numpy(dtype=str), table["label"].to_numpy(dtype=str), work))
     ordered = table[list(dict.fromkeys((*_READ, *SETTINGS)))].iloc[order].reset_index(drop=True)
     sound = np.flatnonzero(~_waiting(run, ordered))
-    pairs = matched(ordered.iloc[sound])
+    how = Written(run=run)
+    pairs = matched(ordered.iloc[sound], how.as_written([rows.cases[place] for place in order[sound]]))
     comparer = Comparer(pairs=pairs, rounds=RoundMinima(rows.blocks), rows=order[sound[pairs.positions]])
     return Evidence(
         run=run,
+        written=how,
         rows=rows,
         table=ordered,
         pairs=pairs,
         comparer=comparer,
+        order=order,
         ids=pairs.table["case_id"].to_numpy(dtype=object),
+        places=sound[pairs.positions],
     )
 
 

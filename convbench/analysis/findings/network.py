@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
 from convbench import units
 from convbench.analysis.findings.best import choice_text
 from convbench.analysis.findings.evidence import Evidence
-from convbench.analysis.findings.finding import Finding, FindingKind, Weight, line, listed
+from convbench.analysis.findings.finding import Finding, FindingKind, Weight, line, listed, setting_text
 from convbench.analysis.findings.trouble import FATES
-from convbench.model.case import CASE_SETTINGS, Case, canonical, setting
+from convbench.model.case import CASE_SETTINGS, PROBLEM_SETTINGS, Case, canonical
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import Status
 
@@ -23,6 +25,9 @@ MOST_LAYERS = 5
 MOST_WAYS = 3
 #: Layers without a time that a sentence names at most.
 MOST_MISSING = 3
+
+#: The part of a network's time that may be noise is reported from here on.
+MUCH_DOUBT = 0.1
 
 #: The settings whose combinations are reported one by one.
 _AXES = tuple(axis for axis in CASE_SETTINGS if axis != "direction")
@@ -45,6 +50,7 @@ class _Layer:
     name: str
     count: int
     seconds: dict[Direction, float] = field(default_factory=dict)
+    doubt: dict[Direction, float] = field(default_factory=dict)  # the part of `seconds` that may be noise
     missing: dict[Direction, str] = field(default_factory=dict)
     ids: dict[Direction, str] = field(default_factory=dict)
 
@@ -53,53 +59,124 @@ class _Layer:
         return sum(self.seconds.get(direction, 0.0) for direction in directions)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """The layers of one network with one combination of settings; `network` are the values that make the network."""
+
+    name: str
+    network: tuple[object, ...]
+    layers: list[_Layer]
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """The directions that its time is made of."""
+        return _whole({direction for layer in self.layers for direction in layer.seconds})
+
+    @property
+    def seconds(self) -> float:
+        """Its time."""
+        return sum(layer.total(self.directions) for layer in self.layers)
+
+    @property
+    def missing(self) -> str:
+        """The layers that its time leaves out, in words."""
+        return _missing(self.layers, self.directions)
+
+
 def network(evidence: Evidence) -> list[Finding]:
-    """`the network spends 12 % of its time in layer3 3x3 (36.1 of 309 ms) ...` where layers are counted."""
+    """`the network spends 12 % of its time in layer3 3x3 (36.1 of 309 ms) ...` where layers are counted.
+
+    Where the axes multiply all layers by a setting of their problems, as by two batch sizes, each value is a network.
+    """
     if not (evidence.table["count"] > 1).any():
         return []
-    ways = _ways(evidence)
-    settings = list(zip(*ways, strict=True))
-    swept = [place for place, values in enumerate(settings) if len(set(values)) > 1]
-    found = []
-    for way, layers in ways.items():
-        directions = _whole({direction for layer in layers for direction in layer.seconds})
-        total = sum(layer.total(directions) for layer in layers)
-        if total:
-            name = " ".join(choice_text(_AXES[place], _value(way[place])) for place in swept)
-            found.append((total, _missing(layers, directions), name, layers, directions))
-    slowest = max((total for total, *_ in found), default=0.0)
+    networks: defaultdict[tuple[object, ...], list[_Way]] = defaultdict(list)
+    for way in _ways(evidence):
+        if way.seconds:
+            networks[way.network].append(way)
+    return [finding for ways in networks.values() for finding in _fastest(ways, max(1, MOST_WAYS // len(networks)))]
+
+
+def _fastest(ways: list[_Way], most: int) -> list[Finding]:
+    """The findings on the fastest ways of one network."""
+    slowest = max(way.seconds for way in ways)
     # A combination without some layers looks faster than it is, so it comes last.
-    found.sort(key=lambda each: (bool(each[1]), each[0], each[2]))
-    return [
-        _finding(name, layers, directions, missing, size=1.0 if missing else slowest / total)
-        for total, missing, name, layers, directions in found[:MOST_WAYS]
-    ]
+    ways.sort(key=lambda way: (bool(way.missing), way.seconds, way.name))
+    return [_finding(way, size=1.0 if way.missing else slowest / way.seconds) for way in ways[:most]]
 
 
 def _value(value: object) -> object:
-    """A setting as in the table: environment variables are one text."""
+    """A setting as in the table: environment variables and sizes are one text."""
     return canonical(value) or None if isinstance(value, tuple) else value
 
 
-def _ways(evidence: Evidence) -> dict[tuple[object, ...], list[_Layer]]:
-    """The layers of each combination of settings, in the order of the table."""
-    cases = {case.id: case for case in evidence.rows.cases}
-    table = evidence.table
-    floors = table["floor_s"].to_numpy(dtype=float)
-    ways: defaultdict[tuple[object, ...], dict[Problem, _Layer]] = defaultdict(dict)
+def _ways(evidence: Evidence) -> list[_Way]:
+    """The layers of each network with each combination of settings, in the order of the table."""
+    crossed = evidence.written.crossed
+    axes = (*crossed, *_AXES)
+    ways: dict[tuple[object, ...], dict[Problem, _Layer]] = {}
+    # Layers whose own entry names a crossed setting come last: they belong to every network that the others make.
+    for keys, case, row in sorted(_rows(evidence, axes), key=lambda each: _ANY in each[0]):
+        for key in [known for known in ways if _fits(known, keys)] if _ANY in keys else [keys]:
+            _add(ways.setdefault(key, {}), case, row)
+    swept = [place for place, values in enumerate(zip(*ways, strict=True)) if len(set(values)) > 1]
+    return [
+        _Way(
+            name=" ".join(_axis_text(axes[place], key[place]) for place in swept),
+            network=key[: len(crossed)],
+            layers=list(layers.values()),
+        )
+        for key, layers in ways.items()
+    ]
+
+
+class _Row(NamedTuple):
+    floor_s: float
+    bound: float
+    case_id: str
+    name: object
+    label: str
+    status: object
+    often: int
+
+
+#: In the key of a layer: it belongs to the networks of every value.
+_ANY = object()
+
+
+def _rows(evidence: Evidence, axes: tuple[str, ...]) -> Iterator[tuple[tuple[object, ...], Case, _Row]]:
+    """The keys of each case in the order of the table, the case, and what the table has of it.
+
+    A case has several keys where the sweep writes its settings in several ways, as 0 and `half` for a kernel of 1.
+    """
+    cases, table = {case.id: case for case in evidence.rows.cases}, evidence.table
     columns = (table[name] for name in ("case_id", "name", "label", "status", "count"))
-    for floor_s, case_id, name, label, status, count in zip(floors, *columns, strict=True):
-        case: Case = cases[case_id]
-        layers = ways[tuple(setting(case, axis) for axis in _AXES)]
-        words = name if isinstance(name, str) else str(label).partition(f" {case.direction.value} ")[0]
-        layer = layers.setdefault(case.problem, _Layer(name=line(words), count=int(count)))
-        layer.ids[case.direction] = str(case_id)
-        ended = Status(status) if isinstance(status, str) else None
-        if ended is Status.PASSED and np.isfinite(floor_s):
-            layer.seconds[case.direction] = float(floor_s) * int(count)
-        else:
-            layer.missing[case.direction] = _WHY[ended] if ended else _WAITING
-    return {way: list(layers.values()) for way, layers in ways.items()}
+    for row in map(_Row, table["floor_s"].to_numpy(dtype=float), evidence.bound, *columns):
+        case = cases[row.case_id]
+        fixed = evidence.written.fixed(case) if evidence.written.crossed else ()
+        values = ([_ANY] if axis in fixed else evidence.written.ways(case, axis) for axis in axes)
+        for key in product(*values):
+            yield key, case, row
+
+
+def _fits(known: tuple[object, ...], keys: tuple[object, ...]) -> bool:
+    return all(key is _ANY or key == value for key, value in zip(keys, known, strict=True))
+
+
+def _add(layers: dict[Problem, _Layer], case: Case, row: _Row) -> None:
+    words = row.name if isinstance(row.name, str) else row.label.partition(f" {case.direction.value} ")[0]
+    layer = layers.setdefault(case.problem, _Layer(name=line(words), count=int(row.often)))
+    layer.ids[case.direction] = row.case_id
+    ended = Status(row.status) if isinstance(row.status, str) else None
+    if ended is Status.PASSED and np.isfinite(row.floor_s):
+        layer.seconds[case.direction] = row.floor_s * int(row.often)
+        layer.doubt[case.direction] = row.floor_s * int(row.often) * row.bound
+    else:
+        layer.missing[case.direction] = _WHY[ended] if ended else _WAITING
+
+
+def _axis_text(axis: str, value: object) -> str:
+    return setting_text(axis, _value(value)) if axis in PROBLEM_SETTINGS else choice_text(axis, _value(value))
 
 
 def _whole(measured: set[Direction]) -> tuple[Direction, ...]:
@@ -111,18 +188,17 @@ def _whole(measured: set[Direction]) -> tuple[Direction, ...]:
     return tuple(direction for direction in (Direction.FORWARD, *backward) if direction in measured)
 
 
-def _finding(
-    way: str, layers: list[_Layer], directions: tuple[Direction, ...], missing: str, *, size: float
-) -> Finding:
-    total = sum(layer.total(directions) for layer in layers)
+def _finding(way: _Way, *, size: float) -> Finding:
+    layers, directions, missing = way.layers, way.directions, way.missing
+    total = way.seconds
     order = sorted(layers, key=lambda layer: -layer.total(directions))
     top, first = order[0], order[:MOST_LAYERS]
     factor, _ = units.time_unit(total)
     often = f"{units.count(top.count)} times, " if top.count > 1 else ""
     what = "" if directions == (Direction.FORWARD,) else f", {listed([each.value for each in directions])}"
     sentence = (
-        f"{f'with {way} ' if way else ''}the network spends {_percent(top.total(directions), total)} of its time in "
-        f"{top.name} ({often}{units.digits(top.total(directions) * factor)} of {units.seconds(total)}{what})"
+        f"{f'with {way.name} ' if way.name else ''}the network spends {_percent(top.total(directions), total)} of its "
+        f"time in {top.name} ({often}{units.digits(top.total(directions) * factor)} of {units.seconds(total)}{what})"
     )
     if len(order) > MOST_LAYERS:
         share = _percent(sum(layer.total(directions) for layer in first), total)
@@ -134,9 +210,15 @@ def _finding(
         weight=Weight.NETWORK,
         kind=FindingKind.NETWORK,
         size=size,
-        sentence=sentence + (f"; {missing}" if missing else ""),
+        sentence=sentence + _within(layers, directions, total) + (f"; {missing}" if missing else ""),
         cases=tuple(layer.ids[direction] for layer in first for direction in directions if direction in layer.seconds),
     )
+
+
+def _within(layers: list[_Layer], directions: tuple[Direction, ...], total: float) -> str:
+    """`; noise leaves 12 % of this time in doubt`, where that is much."""
+    doubt = sum(layer.doubt.get(direction, 0.0) for layer in layers for direction in directions) / total
+    return f"; noise leaves {units.percent(doubt, 0)} of this time in doubt" if doubt > MUCH_DOUBT else ""
 
 
 def _alone(direction: Direction, layers: list[_Layer]) -> str:

@@ -5,7 +5,7 @@ A pair may differ in any column of the frame that is a setting. The findings cho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from convbench.measure.estimate import BlockTable
 from convbench.model.case import SETTINGS
+from convbench.model.threshold import FEWEST_PROCESSES
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -28,6 +29,7 @@ RANKED = "passed"
 
 #: Pairs whose blocks are compared at once: 2**16 pairs of 25 blocks take 13 MB.
 AT_ONCE = 2**16
+_NO_WORDS: Mapping[str, AsWritten] = {}
 #: Numbers of groups stay below this, so that another setting does not overflow 64 bits.
 MOST_GROUPS = 2**31
 
@@ -37,13 +39,15 @@ class MatchedPairs:
     """Pairs of cases, as positions in `Matched.table`, and how they compare over the rounds that both have.
 
     `ratio` is the time (or time per FLOP) of other over base. `noise` is the largest spread of either side: that over
-    all its processes, or that over the common rounds.
+    all its processes, or that over the common rounds. Fewer than `FEWEST_PROCESSES` show too little of the spread. Then
+    `with_least_noise` applies. `processes` counts those that timed both sides.
     """
 
     base: Integers
     other: Integers
     ratio: Floats
     noise: Floats
+    processes: Integers
 
     def __len__(self) -> int:
         return len(self.ratio)
@@ -51,8 +55,17 @@ class MatchedPairs:
     def only(self, some: Mask | Integers) -> MatchedPairs:
         """Some of the pairs."""
         return MatchedPairs(
-            base=self.base[some], other=self.other[some], ratio=self.ratio[some], noise=self.noise[some]
+            base=self.base[some],
+            other=self.other[some],
+            ratio=self.ratio[some],
+            noise=self.noise[some],
+            processes=self.processes[some],
         )
+
+    @property
+    def alone(self) -> Mask:
+        """The pairs that prove something by themselves: enough processes timed both sides."""
+        return self.processes >= FEWEST_PROCESSES
 
     def slower(self, least: float = 1.0) -> Mask:
         """Where the other side takes at least `least` times as long, by more than noise."""
@@ -61,6 +74,15 @@ class MatchedPairs:
     def faster(self, least: float = 1.0) -> Mask:
         """Where the base takes at least `least` times as long, by more than noise."""
         return (self.ratio * (1 + self.noise) < 1) & (self.ratio * least <= 1)
+
+
+def with_least_noise(spread: Floats, processes: Integers, probe: Floats) -> Floats:
+    """The spread of processes, and more where fewer than `FEWEST_PROCESSES` show too little of it.
+
+    Then noise is at least `ONE_PROCESS_SPREAD`, and at least how much slower the `probe` was than at its fastest.
+    """
+    least = np.fmax(np.fmax(spread, ONE_PROCESS_SPREAD), probe - 1)
+    return np.where(processes < FEWEST_PROCESSES, least, spread)
 
 
 class RoundMinima:
@@ -79,15 +101,15 @@ class RoundMinima:
         self._minimum[blocks.cases, place] = blocks.column("minimum_s")
         self._starts = np.flatnonzero(np.diff(present // most, prepend=-1))
 
-    def floors(self, first: Integers, second: Integers) -> tuple[Floats, Floats, Floats]:
-        """For pairs of cases, given as positions: the floor of each side and the larger spread of both.
+    def floors(self, first: Integers, second: Integers) -> tuple[Floats, Floats, Floats, Integers]:
+        """For pairs of cases, given as positions: each side's floor, the larger spread of both, and the processes.
 
         They are over the rounds that both have; NaN where a pair has none. Where one process has all these rounds, its
-        two lowest blocks replace two processes, and the spread is at least `ONE_PROCESS_SPREAD`.
+        two lowest blocks replace two processes.
         """
-        found = np.full((3, len(first)), np.nan)
+        found, processes = np.full((3, len(first)), np.nan), np.zeros(len(first), dtype=np.int64)
         if not self._minimum.shape[1]:
-            return found[0], found[1], found[2]
+            return found[0], found[1], found[2], processes
         for start in range(0, len(first), AT_ONCE):
             part = slice(start, start + AT_ONCE)
             a, b = self._minimum[first[part]], self._minimum[second[part]]
@@ -100,12 +122,13 @@ class RoundMinima:
                 high = np.where(np.isfinite(by_process), by_process, 0).max(axis=1)
                 with np.errstate(divide="ignore", invalid="ignore"):
                     spread = high / low - 1
-                one = np.flatnonzero(np.isfinite(by_process).sum(axis=1) == 1)
+                processes[part] = np.isfinite(by_process).sum(axis=1)
+                one = np.flatnonzero(processes[part] == 1)
                 if len(one):
-                    spread[one] = np.maximum(_two_lowest(side[one]), ONE_PROCESS_SPREAD)
+                    spread[one] = _two_lowest(side[one])
                 found[row, part] = low
                 found[2, part] = np.fmax(found[2, part], spread)
-        return found[0], found[1], found[2]
+        return found[0], found[1], found[2], processes
 
 
 def _two_lowest(minima: NDArray[np.float32]) -> Floats:
@@ -119,18 +142,34 @@ def _two_lowest(minima: NDArray[np.float32]) -> Floats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AsWritten:
+    """The rows of a frame in which a setting has the word `word`, and those in which it has its number."""
+
+    word: str
+    by_word: Mask
+    by_number: Mask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Matched:
     """Cases that can be compared, and numbers for the values of their settings.
 
-    `table` has a row per ranked case, in the frame's order. `codes` has the same rows and a column per setting, with
-    the position of its value in `values`, where an absent value is None. Row i of the table is row `positions[i]` of
-    the frame.
+    `table` has the ranked cases in the frame's order. A case that the sweep writes in two ways, once with a word and
+    once with its number, has a row for each way. `codes` has the same rows and a column per setting. It holds the
+    position of the value as written in `values`, where an absent value is None. Row i of the table is row
+    `positions[i]` of the frame.
     """
 
     table: pd.DataFrame
     codes: pd.DataFrame
     values: dict[str, list[object]]
     positions: Integers
+
+    @property
+    def once(self) -> Mask:
+        """The first row of each case."""
+        first: Mask = np.diff(self.positions, prepend=-1) != 0
+        return first
 
     def swept(self) -> tuple[str, ...]:
         """The settings with more than one value."""
@@ -173,16 +212,28 @@ class Comparer:
 
     def compare(self, base: Integers, other: Integers, *, per_flop: bool = False) -> MatchedPairs:
         """The comparison of each pair; pairs without a round in common are left out."""
-        floor_a, floor_b, common = self.rounds.floors(self.rows[base], self.rows[other])
-        spread = self.pairs.table["spread"].to_numpy(dtype=float)
+        floor_a, floor_b, common, processes = self.rounds.floors(self.rows[base], self.rows[other])
+        spread, probe = (self.pairs.table[name].to_numpy(dtype=float) for name in ("spread", "noise"))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             ratio = floor_b / floor_a
             if per_flop:
                 flops = self.pairs.table["flops"].to_numpy(dtype=float, na_value=np.nan)
                 ratio *= flops[base] / flops[other]
             noise = np.fmax(common, np.fmax(spread[base], spread[other]))
-        known = np.isfinite(ratio) & (ratio > 0)
-        return MatchedPairs(base=base[known], other=other[known], ratio=ratio[known], noise=noise[known])
+            # One process may have slowed either side alone; of several, the lowest floor is that of a quieter one.
+            slower = np.where(processes < 2, probe[base] * probe[other], np.fmax(probe[base], probe[other]))
+            noise = with_least_noise(noise, processes, slower)
+        # A case that is written in two ways is no pair with itself.
+        known = np.isfinite(ratio) & (ratio > 0) & (self.rows[base] != self.rows[other])
+        return MatchedPairs(base=base, other=other, ratio=ratio, noise=noise, processes=processes).only(known)
+
+    def distinct(self, axis: str, pairs: MatchedPairs) -> MatchedPairs:
+        """The pairs along an axis without those of the same cases and values, written in another way."""
+        if self.pairs.once.all():
+            return pairs
+        positions, codes = self.pairs.positions, self.pairs.codes[axis].to_numpy()
+        keys = np.stack([positions[pairs.base], positions[pairs.other], codes[pairs.base], codes[pairs.other]])
+        return pairs.only(np.sort(np.unique(keys, axis=1, return_index=True)[1]))
 
     def against(self, axis: str, base: object, *, per_flop: bool = False) -> list[tuple[object, MatchedPairs]]:
         """The pairs that differ in `axis` alone, one side with the value `base`, for each other value.
@@ -197,8 +248,9 @@ class Comparer:
         at[at == len(groups)] = 0
         paired = ~is_base & (groups[at] == group) if len(groups) else np.zeros(len(group), dtype=bool)
         found = self.compare(bases[at[paired]], position[paired], per_flop=per_flop) if paired.any() else None
-        if found is None:
+        if found is None or not len(found):
             return []
+        found = self.distinct(axis, found)
         codes = self.pairs.codes[axis].to_numpy()[found.other]
         order = np.argsort(codes, kind="stable")
         distinct, starts = np.unique(codes[order], return_index=True)
@@ -206,14 +258,31 @@ class Comparer:
         return [(self.pairs.values[axis][c], found.only(part)) for c, part in zip(distinct, parts, strict=True)]
 
 
-def matched(frame: pd.DataFrame) -> Matched:
-    """The ranked cases of a frame, ready to be paired."""
+def matched(frame: pd.DataFrame, words: Mapping[str, AsWritten] = _NO_WORDS) -> Matched:
+    """The ranked cases of a frame, ready to be paired; `words` are the words of settings by name."""
     ranked = (frame["status"] == RANKED).fillna(False).to_numpy(dtype=bool) & (frame["floor_s"] > 0).to_numpy()
-    table = frame[ranked].reset_index(drop=True)
-    factors = {axis: pd.factorize(table[axis], use_na_sentinel=False) for axis in SETTINGS}
+    rows, by_word = _ways(np.flatnonzero(ranked), words)
+    table = frame.iloc[rows].reset_index(drop=True)
+    columns = {axis: table[axis] for axis in SETTINGS}
+    for name, mask in by_word.items():
+        columns[name] = columns[name].astype(object).mask(mask, words[name].word)
+    factors = {axis: pd.factorize(column, use_na_sentinel=False) for axis, column in columns.items()}
     return Matched(
         table=table,
         codes=pd.DataFrame({axis: codes for axis, (codes, _) in factors.items()}),
         values={axis: [None if pd.isna(value) else value for value in values] for axis, (_, values) in factors.items()},
-        positions=np.flatnonzero(ranked),
+        positions=rows,
     )
+
+
+def _ways(rows: Integers, words: Mapping[str, AsWritten]) -> tuple[Integers, dict[str, Mask]]:
+    """The rows, once for each way in which they are written, and where each setting has its word."""
+    chosen: dict[str, Mask] = {}
+    for name, written in words.items():
+        both = np.flatnonzero((written.by_word & written.by_number)[rows])
+        twice = np.concatenate([np.arange(len(rows)), both])
+        has_word = np.concatenate([(written.by_word & ~written.by_number)[rows], np.ones(len(both), dtype=bool)])
+        order = np.argsort(rows[twice], kind="stable")
+        rows = rows[twice][order]
+        chosen = {other: mask[twice][order] for other, mask in chosen.items()} | {name: has_word[order]}
+    return rows, chosen

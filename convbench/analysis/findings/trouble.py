@@ -11,6 +11,7 @@ import pandas as pd
 from convbench import units
 from convbench.analysis.findings.evidence import Evidence
 from convbench.analysis.findings.finding import Finding, FindingKind, Weight, farthest, first, ids, line
+from convbench.analysis.findings.sizes import Sizes
 from convbench.measure import schedule
 from convbench.model.result import WRONG, Status
 
@@ -257,15 +258,15 @@ def _oversubscribed(evidence: Evidence) -> list[Finding]:
     slower = [ratio for ratio in ratios if ratio > 1]
     if not slower:
         return []
-    median = float(np.median(slower))
+    size = Sizes(ratios=np.array(slower))
     sentence = (
         f"more threads than free cores: in {len(slower)} of {units.plural(len(ratios), 'process', 'processes')} a "
-        f"matrix product took {units.ratio(median)} as long with all threads as with one. Measure with fewer threads"
+        f"matrix product took {size.size} as long with all threads as with one. Measure with fewer threads"
     )
     if len(slower) == len(ratios):
         sentence += "; cases with as many threads as cores are left out of all comparisons here"
     is_wide = len(slower) > MOST * len(ratios)
-    return [_noise(median, sentence, is_wide=is_wide, kind=FindingKind.THREADS, axis="threads")]
+    return [_noise(size.median, sentence, is_wide=is_wide, kind=FindingKind.THREADS, axis="threads")]
 
 
 def notes(evidence: Evidence) -> list[Finding]:

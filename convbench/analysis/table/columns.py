@@ -57,20 +57,25 @@ class Rows:
         """The blocks with the system's allocator."""
         return estimate.table(result.system_blocks if result else () for result in self.results)
 
+    @cached_property
+    def beside_system(self) -> estimate.Beside:
+        """The blocks with the system's allocator, beside those of the same rounds with the case's own."""
+        return estimate.beside(self.blocks, self.system)
+
     @property
     def allocator_penalty(self) -> estimate.Floats:
         """How much longer each case takes with the system's allocator, as a ratio minus 1."""
-        system, own = estimate.beside(self.blocks, self.system)
+        tried = self.beside_system
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            return system / own - 1
+            return tried.floor_s / tried.own_s - 1
 
     @property
     def overhead_s(self) -> estimate.Floats:
         """Seconds of each backward outside its kernels."""
         kernels = estimate.table(result.kernel_blocks if result else () for result in self.results)
-        alone, own = estimate.beside(self.blocks, kernels)
+        alone = estimate.beside(self.blocks, kernels)
         with np.errstate(over="ignore", invalid="ignore"):
-            return own - alone
+            return alone.own_s - alone.floor_s
 
     @cached_property
     def noise(self) -> estimate.Noise:
@@ -256,7 +261,7 @@ def _setting(name: str) -> Column:
 
     def tuples(rows: Rows) -> list[Value]:
         found = [*map(read, rows.cases)]
-        known = {value: canonical(value) or None for value in set(found)}
+        known = {value: None if value is None else canonical(value) or None for value in set(found)}
         return [known[value] for value in found]
 
     if name == "threads":
@@ -332,7 +337,7 @@ COLUMNS: dict[str, Column] = {
     "images_per_second": _number(
         "images/s",
         "images per second at the floor",
-        lambda r: r.rates([case.problem.batch_size or 1 for case in r.cases]),
+        lambda r: r.rates([case.problem.images for case in r.cases]),
         "1/s",
     ),
     "attainable_s": _number(

@@ -65,9 +65,10 @@ def limits(
         )
         footprint = moved if cache is Cache.HOT else np.maximum(moved, max(copies[device, threads]))
         compute_s, memory_s = flops / rate, moved / np.interp(np.log2(footprint), *line)
-        attainable[indices] = np.maximum(compute_s, memory_s)
-        for index, longer in zip(indices, (compute_s >= memory_s).tolist(), strict=True):
-            bound[index] = COMPUTE if longer else MEMORY
+        works = flops > 0  # an empty batch attains nothing
+        attainable[indices] = np.where(works, np.maximum(compute_s, memory_s), np.nan)
+        for index, does, longer in zip(indices, works.tolist(), (compute_s >= memory_s).tolist(), strict=True):
+            bound[index] = (COMPUTE if longer else MEMORY) if does else None
     return Limits(attainable_s=attainable, bound=bound)
 
 

@@ -31,8 +31,8 @@ class Convolution:
         return f"[{', '.join(self.dimensions)}]"
 
     def output_size(self, p: ProblemSettings) -> tuple[int, ...]:
-        """floor((input + pads - dilation * (kernel - 1) - 1) / stride) + 1, from torch's manual."""
-        return _output_size(_geometry(p))
+        """floor((input + pads - dilation * (kernel - 1) - 1) / stride) + 1, from torch's manual; or as declared."""
+        return p.module_output_size or _output_size(_geometry(p))
 
     def weight_shape(self, p: ProblemSettings) -> tuple[int, ...]:
         """(out_channels, in_channels / groups, *kernel_size)."""
@@ -42,19 +42,23 @@ class Convolution:
         """Multiply-adds of one forward pass.
 
         Taps on padding with zeros are not counted, as in oneDNN's benchdnn. With other padding modes all taps count.
+        They also count where a module pads by itself: its taps on padding are not known.
         """
-        channels = (p.batch_size or 1) * p.out_channels * (p.in_channels // p.groups)
+        channels = p.images * p.out_channels * (p.in_channels // p.groups)
+        if p.module_output_size is not None:
+            return channels * math.prod(p.module_output_size) * math.prod(p.kernel_size)
         return channels * _taps(_geometry(p), p.padding_mode)
 
     def refusal(self, p: ProblemSettings) -> str | None:
         """Why torch would refuse this layer on its input; None where torch would run it.
 
-        The order is torch's: the constructor's errors first, then those of the first call.
+        The order is torch's: the constructor's errors first, then those of the first call. Where a module pads by
+        itself, its geometry is not known.
         """
         for name, channels in (("in_channels", p.in_channels), ("out_channels", p.out_channels)):
             if channels % p.groups:
                 return f"{name} ({channels}) must be divisible by groups ({p.groups})"
-        return _refusal(_geometry(p), p.padding_mode, self.dimensions)
+        return None if p.module_output_size else _refusal(_geometry(p), p.padding_mode, self.dimensions)
 
     def channels_last_refusal(self, p: ProblemSettings) -> str | None:
         """Why the input cannot have torch's memory format with the channels last; None where it can."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-#: Words for numbers that follow from other settings: `padding: half`, and `groups: depthwise` (as many as channels).
+#: Words for numbers that follow from other settings (model/following.py): `padding: half`, `groups: depthwise`, and
+#: `out_channels: in_channels`.
 HALF = "half"
 DEPTHWISE = "depthwise"
+TIED = "in_channels"
 
 
 class PaddingMode(StrEnum):
@@ -42,7 +44,10 @@ def default_for(rank: int, default: object) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemSettings:
-    """The settings of one layer. Sizes are in elements; `batch_size` None is one image without a batch dimension."""
+    """The settings of one layer. Sizes are in elements; `batch_size` None is one image without a batch dimension.
+
+    `module_output_size` is the output's size of a module that pads by itself; None where the formula says it.
+    """
 
     in_channels: int
     out_channels: int
@@ -55,6 +60,7 @@ class ProblemSettings:
     bias: bool = True
     padding_mode: PaddingMode = PaddingMode.ZEROS
     batch_size: int | None = 1
+    module_output_size: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         # Not a loop over names: for 100,000 layers a loop would take a tenth of the time of planning.
@@ -64,6 +70,11 @@ class ProblemSettings:
             object.__setattr__(self, "padding", (0,) * self.rank)
         if self.dilation is ONE_EACH:
             object.__setattr__(self, "dilation", (1,) * self.rank)
+
+    @property
+    def images(self) -> int:
+        """The number of images: one without a batch dimension."""
+        return 1 if self.batch_size is None else self.batch_size
 
     @property
     def rank(self) -> int:

@@ -29,6 +29,7 @@ def render(case: Case) -> str:
         "dtype": case.dtype,
         "autocast": case.autocast.value,
         "memory_format": case.memory_format.value,
+        "input_format": case.input_format.value,
     }
     return render_page(
         "explain.html.j2",

@@ -25,7 +25,7 @@ def case_mapping(case: Case) -> str:
 
 def measure_mapping(measure: Measure) -> str:
     """The `measure:` of a run on one line; without the budget, which was for the whole sweep."""
-    names = [f.name for f in fields(Measure) if f.name != "budget"]
+    names = [f.name for f in fields(Measure) if f.name not in ("budget", "samples")]
     return "{" + ", ".join(f"{name}: {getattr(measure, name)}" for name in names) + "}"
 
 

@@ -10,7 +10,16 @@ from itertools import combinations
 from typing import Any
 
 from convbench import units
-from convbench.model.case import DTYPES, PROBLEM_SETTINGS, TORCH_MODULE, Case, MemoryFormat, canonical, setting
+from convbench.model.case import (
+    DTYPES,
+    PROBLEM_SETTINGS,
+    TORCH_MODULE,
+    Case,
+    InputFormat,
+    MemoryFormat,
+    canonical,
+    setting,
+)
 from convbench.model.problem import PRODUCTS, Direction, PaddingMode, PaddingWord, Problem
 
 WIDTH = 100  # columns of the text, so that it fits a terminal and a page of print
@@ -232,7 +241,9 @@ def _candidates(case: Case) -> Iterator[tuple[str, object]]:
     limit = {PaddingMode.REFLECT: -1, PaddingMode.CIRCULAR: 0}.get(p.padding_mode)
     proposals: list[tuple[str, object]] = [
         ("batch_size", 1),
+        ("module_output_size", None),
         ("memory_format", MemoryFormat.CONTIGUOUS),
+        ("input_format", InputFormat.SAME),
         ("groups", min(divisors, key=lambda d: (abs(d - p.groups), d))),
         ("in_channels", _nearest_multiple(p.in_channels, p.groups)),
         ("out_channels", _nearest_multiple(p.out_channels, p.groups)),
@@ -322,6 +333,9 @@ def summary_text(case: Case) -> str:
 
 
 def _output_size(p: Problem) -> Iterator[str]:
+    if p.module_output_size is not None:
+        yield _fill(f"{units.pair(p.module_output_size)}, as declared: the module pads by itself.")
+        return
     yield _fill(_FORMULA)
     yield ""
     axes = {name: axis for axis, name in enumerate(p.operator.dimensions)}
@@ -395,6 +409,9 @@ def places_text(rows: tuple[int, ...]) -> str:
 
 def _padding(p: Problem) -> Iterator[str]:
     word = f"padding='{p.padding.value}'" if isinstance(p.padding, PaddingWord) else f"padding={_argument(p.padding)}"
+    if p.module_output_size is not None:
+        yield _fill(f"{word} is an argument of the module, which pads by itself: the check before timing finds how.")
+        return
     if not any(before or after for before, after in p.pads):
         same = " (a 1x1 kernel needs none)" if p.padding is PaddingWord.SAME else ""
         yield _fill(f"{word}: none{same}. The window never leaves the input.")
@@ -468,7 +485,11 @@ def _work(case: Case) -> Iterator[str]:
     yield _fill(f"taps of each   {_product(window)} = {units.count(math.prod(window))}  (channels x kernel)")
     yield _fill(f"multiply-adds  {units.count(outputs)} x {units.count(math.prod(window))} = {units.count(taps)}")
     lost = taps - p.multiply_adds
-    if lost:
+    if p.images == 0:
+        yield _fill("The batch is empty, so there is nothing to compute.")
+    elif p.module_output_size is not None:
+        yield _fill("The module pads by itself, and its taps on padding are not known: every tap counts.")
+    elif lost:
         yield _fill(
             f"on zeros       {units.count(lost)} ({units.percent(lost / taps)}) of these taps fall on padding, are no "
             f"work, and are not counted: {units.count(p.multiply_adds)} remain",

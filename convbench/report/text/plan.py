@@ -27,6 +27,7 @@ def plan_text(
     most: int | None,
     workers: int,
     forecast_s: float | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """The plan as text; at most `most` cases are listed (None: all cases and rejections).
 
@@ -47,6 +48,8 @@ def plan_text(
         some = rejections[: None if most is None else MOST_REJECTIONS]
         shown = [f"  {flat(item.label)}: {flat(item.reason)}" for item in some]
         parts.append(f"{heading}\n{_listed(shown, len(rejections) - len(shown))}")
+    if notes:
+        parts.append("\n".join(f"note: {flat(note)}" for note in notes))
     return "\n\n".join(parts)
 
 
@@ -77,7 +80,7 @@ def _listed(lines: Sequence[str], more: int) -> str:
 
 
 def _cost(cases: Sequence[Case], measure: Measure, forecast_s: float | None, workers: int) -> str:
-    largest = max(schedule.memory_bytes(case) for case in cases)
+    largest = max(schedule.memory_bytes(case) + schedule.check_bytes(case) for case in cases)
     worker_bytes = schedule.WORKER_START_BYTES + schedule.WORKER_GROWTH_BYTES
     rounds = f"{units.plural(measure.processes, 'process', 'processes')} of {units.plural(measure.rounds, 'round')}"
     if measure.budget is not None:
@@ -88,7 +91,10 @@ def _cost(cases: Sequence[Case], measure: Measure, forecast_s: float | None, wor
         time = f"time: about {about} at an assumed {assumed}, in {rounds}; after a run here it goes by that run"
     else:
         time = f"time: about {units.duration(forecast_s)}, in {rounds}, going by the last run on this machine"
+    held = units.size(workers * worker_bytes)
+    size = units.size(schedule.samples_bytes(cases, measure))
+    kept = f"\nsamples: at most about {size} in the database" if measure.samples else ""
     return (
-        f"{time}\nmemory: about {units.size(largest)} for the largest case, and {units.size(workers * worker_bytes)} "
-        f"for {units.plural(workers, 'worker process', 'worker processes')} at a time"
+        f"{time}\nmemory: about {units.size(largest)} for the largest case with its check, and {held} for "
+        f"{units.plural(workers, 'worker process', 'worker processes')} at a time{kept}"
     )

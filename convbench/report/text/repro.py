@@ -14,7 +14,17 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from convbench.model.case import TORCH_MODULE, Autocast, Cache, Case, Data, Fp32Precision, MemoryFormat
+from convbench.model.case import (
+    TORCH_MODULE,
+    Autocast,
+    Cache,
+    Case,
+    Data,
+    Fp32Precision,
+    InputFormat,
+    MemoryFormat,
+    Weights,
+)
 from convbench.model.problem import Direction, PaddingMode, Problem
 from convbench.model.variables import HIDDEN
 
@@ -35,6 +45,8 @@ _OWN_MODULE = ("cuda", "xpu", "mps")
 #: The backend that computes float32 convolutions on a device. Its precision is set there since torch 2.9.
 _BACKENDS = {"cpu": "mkldnn", "cuda": "cudnn", "accelerator": "cudnn"}
 
+#: Formats of the input in which its memory format is that of the layer.
+_AS_THE_LAYER = (InputFormat.SAME, InputFormat.STRIDED)
 #: Whether a direction computes (grad_input, grad_weight).
 _WANTED = {Direction.GRAD_INPUT: (True, False), Direction.GRAD_WEIGHT: (False, True)}
 
@@ -114,26 +126,54 @@ class _Script:
 
     def operands(self) -> list[str]:
         """The layer, its input, and the other operands of its direction."""
-        case, p = self._case, self._p
+        case = self._case
         channels_last = case.memory_format is MemoryFormat.CHANNELS_LAST
         lines = self._device()
         lines += self._layer()
         if channels_last:
             lines.append("layer = layer.to(memory_format=torch.channels_last)")
-        std = f"std={math.prod(p.weight_shape[1:])}**-0.5"
-        lines.append(f"torch.nn.init.normal_(layer.weight, {std})")
-        if not self._of_torch:
-            lines.append('bias = getattr(layer, "bias", None)')
-            lines += ["if isinstance(bias, torch.Tensor):", f"    torch.nn.init.normal_(bias, {std})"]
-        elif p.bias:
-            lines.append(f"torch.nn.init.normal_(layer.bias, {std})")
-        make = "zeros" if case.data is Data.ZEROS else "randn"
-        layout = ".contiguous(memory_format=torch.channels_last)" if channels_last else ""
-        lines.append(f"x = torch.{make}({_call([*map(str, p.input_shape), *self._kind])}){layout}")
-        lines += self._denormal("x")
+        lines += self._weights()
+        lines += self._input()
         if self._grad:
             lines += self._graph()
         return lines
+
+    def _weights(self) -> list[str]:
+        """Lines that set weight and bias; none for those of the module."""
+        set_to = None if self._case.weights is Weights.GIVEN else self._set_to
+        lines = [set_to.format("layer.weight")] if set_to else []
+        if not self._of_torch:
+            lines.append('bias = getattr(layer, "bias", None)')
+            lines += ["if isinstance(bias, torch.Tensor):", f"    {set_to.format('bias')}"] if set_to else []
+        elif self._p.bias and set_to:
+            lines.append(set_to.format("layer.bias"))
+        return lines
+
+    @property
+    def _set_to(self) -> str:
+        """The line that sets a tensor, with {} in its place."""
+        fan_in = math.prod(self._p.weight_shape[1:])
+        if self._case.weights is Weights.ZEROS:
+            return "torch.nn.init.zeros_({})"
+        if self._case.weights is Weights.DENORMAL:
+            return "torch.nn.init.normal_({0}).data.sign_().mul_(torch.finfo({0}.dtype).tiny / 2)"
+        return f"torch.nn.init.normal_({{}}, std={fan_in}**-0.5)"
+
+    def _input(self) -> list[str]:
+        """The input in its format."""
+        case = self._case
+        make = "zeros" if case.data is Data.ZEROS else "randn"
+        asked = case.memory_format if case.input_format in _AS_THE_LAYER else case.input_format
+        layout = "memory_format=torch.channels_last" if asked == "channels_last" else ""
+        lines = [f"x = torch.{make}({_call([*map(str, self._p.input_shape), *self._kind])})"]
+        if case.input_format is InputFormat.STRIDED:
+            *front, width = map(str, self._p.input_shape)
+            shape = _call([*front, str(2 * int(width))])
+            lines.append(f"wide = torch.empty({_call([f'({shape})', *self._kind, *[layout] * bool(layout)])})")
+            lines.append(f"x = wide[..., :{width}].copy_(x)  # rows with gaps between them")
+        elif layout:
+            lines[-1] += f".contiguous({layout})"
+        return lines + self._denormal("x")
 
     def _device(self) -> list[str]:
         if self._case.device == "accelerator":

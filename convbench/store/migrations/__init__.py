@@ -13,12 +13,14 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Column, Connection
 
+from convbench.model.result import CASE_FACTS
 from convbench.store import schema
-from convbench.store.migrations import v2_git_and_baselines
+from convbench.store.migrations import v2_git_and_baselines, v3_samples
 
 #: The migration to each version from the one before, except for the columns of facts.
 STEPS: Mapping[int, Callable[[Operations], None]] = {
     2: v2_git_and_baselines.upgrade,
+    3: v3_samples.upgrade,
 }
 
 
@@ -28,6 +30,6 @@ def upgrade(connection: Connection, found: int) -> None:
     for version in range(found + 1, schema.VERSION + 1):
         if version in STEPS:
             STEPS[version](operations)
-        for column in schema.visits.columns:
+        for column in (schema.visits.c[name] for name in CASE_FACTS):
             if column.info.get("since") == version:
                 operations.add_column(schema.visits.name, Column(column.name, column.type))

@@ -65,9 +65,9 @@ class Convolution:
         names = ("kernel_size", "stride", "padding", "dilation", "groups", "bias", "padding_mode")
         return {name: getattr(spec, name) for name in names}
 
-    def layout(self, spec: Spec) -> torch.memory_format:
-        """The memory format of the layer's tensors."""
-        return self.channels_last if spec.memory_format == "channels_last" else torch.contiguous_format
+    def layout(self, name: str) -> torch.memory_format:
+        """The memory format with this name."""
+        return self.channels_last if name == "channels_last" else torch.contiguous_format
 
     def aten(self, spec: Spec, pads: list[int]) -> tuple[Any, ...]:
         """The arguments of torch's kernels after their tensors, with this padding on both sides.

@@ -19,6 +19,8 @@ from torch import Tensor
 
 #: Elements of a float64 working copy: 512 KiB, which fits in the second-level cache.
 _CHUNK = 1 << 16
+#: Elements of filters that are combined at a time: their copy in float64 takes 32 MiB.
+_FILTERS = 1 << 22
 
 
 class Geometry(NamedTuple):
@@ -98,15 +100,20 @@ def patches(source: Tensor, taps: tuple[Tensor, ...], places: Places) -> Tensor:
             index = (index.unsqueeze(2) * extent + axis.clamp(min=0).unsqueeze(1)).flatten(1)
             inside = (inside.unsqueeze(2) & (axis >= 0).unsqueeze(1)).flatten(1)
         read = images[places.image.unsqueeze(1), :, index] * inside.unsqueeze(2).to(source.dtype)
+        read = read.float() if read.dtype == torch.int8 else read  # sums of int8 could be too large for it
         found = read if found is None else found.add_(read)
     assert found is not None
     return found
 
 
-def products(read: Tensor, weight: Tensor, places: Places) -> Tensor:
-    """Sums over channels and taps of the elements from `patches`: (M, groups, T), in the dtype of `read`."""
+def products(read: Tensor, weight: Tensor, places: Places, *, magnitudes: bool = False) -> Tensor:
+    """Sums over channels and taps of the elements from `patches`: (M, groups, T), in the dtype of `read`.
+
+    With `magnitudes` those of the weights are taken.
+    """
     groups, summed = weight.shape[:2]
     chosen = weight.flatten(3)[:, :, places.channels].to(read.dtype)  # (G, K, T, taps)
+    chosen = chosen.abs_() if magnitudes else chosen
     columns = chosen.permute(0, 3, 1, 2).reshape(groups, -1, len(places.channels))
     rows = torch.unflatten(read, 2, (groups, summed)).permute(2, 0, 1, 3).reshape(groups, len(read), -1)
     return torch.bmm(rows, columns).transpose(0, 1)
@@ -148,36 +155,63 @@ def checksum(of: Correlation, images: Tensor, channels: Tensor) -> Tensor:
     The images are summed first, then the filters, so that only one image and one filter are convolved. That takes
     C * prod(kernel) * positions multiply-adds instead of N * C_out times as many (Freivalds 1977, for convolution).
     """
-    groups, summed, results = of.weight.shape[:3]
-    source = combine(of.source, images, None)  # (C, *spatial)
+    groups, _, results = of.weight.shape[:3]
     by_group = channels.to(torch.float64).view(groups, 1, results)
-    # (G, 1, R) @ (G, K, R, taps): the sum of the filters of each group
-    filters = torch.matmul(by_group.unsqueeze(1), of.weight.flatten(3).to(torch.float64)).squeeze(2)  # (G, K, taps)
-    planes = filters.reshape(groups * summed, -1).t() @ source.flatten(1)  # (taps, positions of the source)
-    found = gather(planes.view(*(table.shape[1] for table in of.taps), *source.shape[1:]), of.taps)
+    filters = _combined(of.weight.flatten(3), by_group)  # (G, K, taps)
+    planes = _convolved(filters.flatten(0, 1), of.source, images)  # (taps, positions of the source)
+    found = gather(planes.view(*(table.shape[1] for table in of.taps), *of.source.shape[2:]), of.taps)
     if of.bias is not None:
         found = found + images.sum() * (channels * of.bias.to(torch.float64)).sum()
     return found
 
 
+def _convolved(filters: Tensor, source: Tensor, images: Tensor) -> Tensor:
+    """Filters (C, taps) times the weighted sum of the images of the source (N, C, *spatial): (taps, positions)."""
+    positions = math.prod(source.shape[2:])
+    step = max(1, _FILTERS // positions)
+    total = torch.zeros(filters.shape[1], positions, dtype=torch.float64)
+    for at in range(0, len(filters), step):
+        summed = combine(source[:, at : at + step], images, None).flatten(1)
+        total.addmm_(filters[at : at + step].t(), summed)
+    return total
+
+
+def _combined(weight: Tensor, by_group: Tensor) -> Tensor:
+    """The sum of the filters (G, K, R, taps) of each group with weights (G, 1, R), in float64: (G, K, taps)."""
+    groups, summed, results, taps = weight.shape
+    step = max(1, _FILTERS // (groups * summed * taps))
+    total = torch.zeros(groups, summed, taps, dtype=torch.float64)
+    for at in range(0, results, step):
+        part = weight[:, :, at : at + step].to(torch.float64)
+        total += torch.matmul(by_group[:, :, at : at + step].unsqueeze(1), part).squeeze(2)
+    return total
+
+
 def combine(tensor: Tensor, first: Tensor, second: Tensor | None) -> Tensor:
     """Sum over a of first[a] * tensor[a], or over a, b of first[a] * second[b] * tensor[a, b], in float64."""
-    shape = tensor.shape
+    shape, channels_last = tensor.shape, tensor.dim() > 2 and tensor.movedim(1, -1).is_contiguous()
     if second is None:
-        rows, weights, rest = tensor.reshape(shape[0], -1), first, shape[1:]
-    elif tensor.is_contiguous() or tensor.dim() < 3 or not tensor.movedim(1, -1).is_contiguous():
-        rows = tensor.reshape(shape[0] * shape[1], -1)
-        weights, rest = torch.outer(first, second).flatten(), shape[2:]
-    else:  # channels last: the rows are channels
+        return _rows(tensor.reshape(shape[0], -1), first).view(shape[1:])
+    if channels_last and not tensor.is_contiguous():  # the rows are channels
         pixels = tensor.movedim(1, -1).reshape(-1, shape[1])
         step = max(1, _CHUNK // shape[1])
         sums = [pixels[at : at + step].to(torch.float64) @ second for at in range(0, len(pixels), step)]
         return (first @ torch.cat(sums).view(shape[0], -1)).view(shape[2:])
+    step = max(1, _CHUNK // max(1, tensor[0].numel()))
+    total = torch.zeros(math.prod(shape[2:]), dtype=torch.float64)
+    for at in range(0, shape[0], step):
+        part, weights = tensor[at : at + step], torch.outer(first[at : at + step], second)
+        total += _rows(part.reshape(weights.numel(), -1), weights.flatten())
+    return total.view(shape[2:])
+
+
+def _rows(rows: Tensor, weights: Tensor) -> Tensor:
+    """The weighted sum of rows, in float64; some rows at a time are converted."""
     step = max(1, _CHUNK // max(1, rows.shape[1]))
     total = torch.zeros(rows.shape[1], dtype=torch.float64)
     for at in range(0, len(rows), step):
         total += weights[at : at + step] @ rows[at : at + step].to(torch.float64)
-    return total.view(rest)
+    return total
 
 
 def grad_bias(g: Tensor) -> Tensor:
@@ -219,14 +253,12 @@ def grad_weight_checksum(
     elements_per_image = max(read[0].numel(), held[0].numel())
     step = max(1, 4 * _CHUNK // elements_per_image)
     for at in range(0, images, step):
-        source = torch.unflatten(read[at : at + step].to(torch.float64), 1, (groups, -1)).flatten(3)
-        summed = torch.matmul(second, source) if len(second) > 1 else source.squeeze(2) * second
-        summed = torch.unflatten(summed, 2, read.shape[2:])  # (n, G, *spatial)
+        source = torch.unflatten(read[at : at + step], 1, (groups, -1)).flatten(3)
+        summed = torch.unflatten(_weighted(second.view(1, 1, -1), source), 2, read.shape[2:])  # (n, G, *spatial)
         for axis, table in enumerate(shape.padded):
             summed = _select(summed, 2 + axis, table)
-        fixed = torch.unflatten(held[at : at + step].to(torch.float64), 1, (groups, -1)).flatten(3)
-        left = torch.matmul(by_group, fixed).squeeze(2) if by_group.shape[2] > 1 else fixed.squeeze(2) * by_group[:, 0]
-        left = torch.unflatten(left, 2, shape.outputs)
+        fixed = torch.unflatten(held[at : at + step], 1, (groups, -1)).flatten(3)
+        left = torch.unflatten(_weighted(by_group, fixed), 2, shape.outputs)
         scratch = torch.empty_like(left)
         sums = []
         for tap in itertools.product(*(range(side) for side in shape.kernel)):
@@ -238,6 +270,18 @@ def grad_weight_checksum(
             sums.append(torch.mul(view, left, out=scratch).sum())
         found += torch.stack(sums)
     return found.view(shape.kernel)
+
+
+def _weighted(weights: Tensor, planes: Tensor) -> Tensor:
+    """The sum of planes (n, G, C, positions) over channels, with weights (1 or G, 1, C), in float64."""
+    if planes.shape[2] == 1:
+        return planes.squeeze(2).to(torch.float64) * weights[:, 0]
+    step = max(1, _FILTERS // max(1, planes[:, :, 0].numel()))
+    total = torch.zeros(*planes.shape[:2], planes.shape[3], dtype=torch.float64)
+    for at in range(0, planes.shape[2], step):
+        part = planes[:, :, at : at + step].to(torch.float64)
+        total += torch.matmul(weights[:, :, at : at + step], part).squeeze(2)
+    return total
 
 
 def _padded(size: int, pad: tuple[int, int], mode: str) -> Tensor:

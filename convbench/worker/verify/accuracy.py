@@ -14,6 +14,8 @@ from ..spec import Spec
 from .draw import Draw
 from .elements import GATHERED, at_tap, compared, correlation, pairs_of, places_of
 from .integers import Data
+from .judge import of_no_image
+from .parts import pieces
 from .shapes import batched, index_text, widened
 from .tolerances import COARSER, EVERYWHERE, PRECISE, ROUNDOFF, least_scale, on_timed_data
 
@@ -36,6 +38,9 @@ class Accuracy(NamedTuple):
 def accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor]) -> Accuracy:
     """The largest errors on the data that is timed. Results that are not finite there are wrong."""
     spec = layer.spec
+    if spec.is_empty:
+        wrong = [of_no_image(name, result)[1] for name, result in results.items()]
+        return Accuracy(0.0, 0.0, "", True, [reason for reason in wrong if reason])
     cpu = {name: batched(spec, name, tensor) for name, tensor in random.items()}
     bias, g = cpu.get("bias"), cpu.get("g")
     data = Data(cpu["x"], cpu["weight"], bias, g, OPERATORS[spec.operator].reference(spec))
@@ -45,8 +50,7 @@ def accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor]
         if name not in results:
             continue
         result = batched(spec, name, results[name])
-        low, high = (float(value) for value in torch.aminmax(widened(result)))
-        if not (math.isfinite(low) and math.isfinite(high)):
+        if not all(math.isfinite(value) for _, part in pieces(result) for value in torch.aminmax(widened(part))):
             at = (~torch.isfinite(results[name])).nonzero()[0]
             reasons.append(f"{name}{index_text(at.tolist())} is {float(results[name][tuple(at)])} on the timed data")
             continue
@@ -107,9 +111,10 @@ def _errors(name: str, result: Tensor, data: Data, draw: Draw, least: float) -> 
         points = held.numel() // held.shape[1]
         groups = torch.randperm(every, generator=draw.generator)[: max(1, GATHERED // points)]
         some = torch.randperm(held.shape[1] // every, generator=draw.generator)[: max(1, 4 // len(groups))]
-        held = torch.unflatten(held, 1, (every, -1))[:, groups][:, :, some].flatten(1, 2)
+        chosen = (groups.unsqueeze(1), some)
+        held = torch.unflatten(held, 1, (every, -1))[:, chosen[0], chosen[1]].flatten(1, 2)
         read = torch.unflatten(read, 1, (every, -1))[:, groups]
-        rows = torch.unflatten(result, 0, (every, -1))[groups][:, some].flatten(0, 1)
+        rows = torch.unflatten(result, 0, (every, -1))[chosen].flatten(0, 1)
         for channel, tap in pairs_of(draw, read.shape[2], shape.kernel, 4)[:4]:
             # One channel at a time: a float64 copy of all channels would take longer than the comparison.
             plane = read[:, :, channel]
@@ -127,7 +132,7 @@ def _errors(name: str, result: Tensor, data: Data, draw: Draw, least: float) -> 
         read = read.abs_()
     else:  # elements that one tap sums can cancel, so take their magnitudes before
         read = reference.patches(of.source.abs(), of.taps, places).to(torch.float64)
-    scale = reference.products(read, of.weight.abs(), places)
+    scale = reference.products(read, of.weight, places, magnitudes=True)
     if of.bias is not None:
         added = torch.unflatten(of.bias.to(torch.float64), 0, (data.reference.groups, -1))[:, places.channels]
         value, scale = value + added, scale + added.abs()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor
 
 from ..layer import PRODUCES, Layer
-from .shapes import widened
+from .bits import distance
 from .tolerances import ON_TIMED_DATA, least_scale
 
 
@@ -35,11 +32,10 @@ def still_right(layer: Layer, before: dict[str, Tensor]) -> str | None:
         found = after.get(name)
         if found is None or found.shape != was.shape:
             return f"{name} was right before it was timed and has another shape afterwards"
-        wide = widened(expected)
+        if not was.numel():
+            continue
         # 2b - y may cancel, so its rounding error is compared with the norm of y.
-        norm = max(float(torch.linalg.vector_norm(tensor)) for tensor in (wide, widened(was)))
-        least = least_scale(spec) * math.sqrt(was.numel())
-        distance = float(torch.linalg.vector_norm(widened(found) - wide)) / max(norm, least)
-        if not distance <= ON_TIMED_DATA[spec.coarsest_dtype]:
-            return f"{name} was right before it was timed and is {distance:.2g} of its norm away from that afterwards"
+        far = distance(found, expected, least_scale(spec), beside=was)
+        if not far <= ON_TIMED_DATA[spec.coarsest_dtype]:
+            return f"{name} was right before it was timed and is {far:.2g} of its norm away from that afterwards"
     return None

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..operators import reference
 from .draw import Draw
 from .integers import Data
+from .parts import parts
 
 _LARGEST_WEIGHT = 2**13 - 1  # of the checksum: 4096 odd numbers of each sign
 #: Number of values that are read for the elements that are compared individually.
@@ -31,10 +32,11 @@ class Correlated:
 
     def __init__(self, data: Data, name: str) -> None:
         self.of = correlation(data, name)
-        weight = self.of.weight.abs()
+        weight = self.of.weight
         largest = reference.meetings(self.of.taps) * (2 if name == "output" else 1)
         over = (1, *range(3, weight.dim()))
-        self.bound = float(weight.sum(over).max()) * largest + (0 if self.of.bias is None else 4)
+        heaviest = max(float(part.abs().sum(over, dtype=torch.float32).max()) for _, part in parts(weight, 2))
+        self.bound = heaviest * largest + (0 if self.of.bias is None else 4)
         self.images, self.results = self.of.source.shape[0], weight.shape[2]
         self.sides = self.images, weight.shape[0] * self.results
 

@@ -17,6 +17,7 @@ from ..operators.conv import Reference
 from ..operators.reference import gather, meetings
 from ..spec import SIGNIFICANT_BITS, Spec
 from .draw import Draw
+from .parts import parts
 
 #: float32 on an accelerator: TF32 keeps 11 significant bits.
 EXACT_BITS_TF32 = 11
@@ -40,7 +41,7 @@ class Data(NamedTuple):
 
 
 def integers(spec: Spec, turn: int = 0, limit: int | None = None) -> Data:
-    """Small integers for a layer: x in -2..2, w and g in -1..1, the bias in -4..4, as float32 on the CPU.
+    """Small integers for a layer: x in -2..2, w and g in -1..1 as int8, the bias in -4..4 as float32, on the CPU.
 
     Elements are set to zero until every partial sum of every result is at most `limit` (None: `exact_limit`). In each
     turn other weights are zero.
@@ -51,7 +52,7 @@ def integers(spec: Spec, turn: int = 0, limit: int | None = None) -> Data:
     reference = OPERATORS[spec.operator].reference(spec)
     filters = reference.filters(_ternary(draw, spec.weight_shape))
     bias = (draw.bits(spec.out_channels, 7) - 3.5).sign() * (draw.bits(spec.out_channels, 3) + 1) if spec.bias else None
-    x = draw.bits(math.prod(spec.input_shape), 7).sub_(3).clamp_(-2, 2).view(spec.input_shape)
+    x = draw.bits(math.prod(spec.input_shape), 7, torch.int8).sub_(3).clamp_(-2, 2).view(spec.input_shape)
     g = _ternary(draw, spec.output_shape) if spec.direction != "forward" else None
     x, g = (x, g) if spec.batch_size is not None else (x.unsqueeze(0), None if g is None else g.unsqueeze(0))
 
@@ -65,13 +66,13 @@ def integers(spec: Spec, turn: int = 0, limit: int | None = None) -> Data:
     if heavy:
         of_channel = spec.out_channels // spec.groups * math.prod(spec.kernel_size)
         classes = max(classes, math.ceil(of_channel / max(LEAST_WEIGHTS, limit // meetings(reference.input_taps))))
-    filters, turns = _one_class(draw, filters, classes, turn, spec.out_channels // spec.groups)
+    turns = _one_class(draw, filters, classes, turn, spec.out_channels // spec.groups)
     if "output" in produced:
-        filters = _thin(draw, filters.flatten(1), (1,), allowed).view(filters.shape)
+        for _, rows in parts(filters.flatten(1)):
+            rows.copy_(_thin(draw, rows, (1,), allowed))
     if g is not None and heavy:
         filters, g = _thin_for_grad_input(draw, filters, g, reference, limit)
-    weight = reference.weight(filters).float()
-    return Data(x.float(), weight, None if bias is None else bias.float(), g, reference, turns)
+    return Data(x, reference.weight(filters), bias, g, reference, turns)
 
 
 def exact_limit(spec: Spec) -> int:
@@ -82,25 +83,25 @@ def exact_limit(spec: Spec) -> int:
 
 def _ternary(draw: Draw, shape: tuple[int, ...]) -> Tensor:
     """Random numbers of -1, 0, 1, 1. They are asymmetric, so that few sums are zero and hide a wrong factor."""
-    return draw.bits(math.prod(shape), 3).sub_(1).clamp_(max=1).view(shape)
+    return draw.bits(math.prod(shape), 3, torch.int8).sub_(1).clamp_(max=1).view(shape)
 
 
-def _one_class(draw: Draw, filters: Tensor, classes: int, turn: int, per_group: int) -> tuple[Tensor, int]:
-    """Filters with zeros except for one class of (channel, tap); each filter of a group has another class.
+def _one_class(draw: Draw, filters: Tensor, classes: int, turn: int, per_group: int) -> int:
+    """Set filters to zero except for one class of (channel, tap); each filter of a group has another class.
 
-    The other weights are -1 or 1. Also returns the number of turns until each (channel, tap) has had a weight other
-    than 0. That is one turn, if a group has at least as many filters, and a filter as many weights, as there are
-    classes.
+    The other weights are -1 or 1. Returns the number of turns until each (channel, tap) has had a weight other than 0.
+    That is one turn, if a group has at least as many filters, and a filter as many weights, as there are classes.
     """
     if classes == 1:
-        return filters, 1
+        return 1
     rows = filters.flatten(1)
-    own = torch.randperm(rows.shape[1], generator=draw.generator).remainder(classes)
+    own = torch.randperm(rows.shape[1], generator=draw.generator).remainder(classes).to(torch.int32)
     step = min(per_group, rows.shape[1], classes)
     of_filter = torch.arange(rows.shape[0]).remainder(per_group).unsqueeze(1)
-    kept = (own + of_filter + turn * step).remainder(classes) == 0
-    dense = torch.where(rows == 0, torch.ones_like(rows), rows)
-    return (dense * kept).view(filters.shape), math.ceil(classes / step)
+    kept = (-(of_filter + turn * step)).remainder(classes).to(torch.int32)
+    for at, part in parts(rows):
+        part.masked_fill_(part == 0, 1).mul_(own == kept[at : at + len(part)])
+    return math.ceil(classes / step)
 
 
 def _thin(draw: Draw, values: Tensor, over: tuple[int, ...], allowed: Tensor | float) -> Tensor:
@@ -130,11 +131,11 @@ def _thin_upstream(draw: Draw, g: Tensor, allowed: int) -> Tensor:
     quota = max(1, allowed // images)
     stretches = (torch.rand(images, channels, quota, generator=draw.generator) + torch.arange(quota)) / quota
     places = (stretches * positions).long().clamp_(max=positions - 1)
-    signs = draw.bits(places.numel(), 3).sub_(0.5).sign_().view(places.shape)
+    signs = draw.bits(places.numel(), 3).sub_(0.5).sign_().to(g.dtype).view(places.shape)
     if allowed < images:
         turn = (torch.arange(images).unsqueeze(1) - torch.arange(channels) * allowed).remainder(images)
         signs = signs * (turn < allowed).unsqueeze(2)
-    return torch.zeros_like(flat).scatter_(2, places, signs).view(g.shape)
+    return flat.zero_().scatter_(2, places, signs).view(g.shape)
 
 
 def _thin_for_grad_input(
@@ -147,18 +148,22 @@ def _thin_for_grad_input(
     grouped = torch.unflatten(filters, 0, (reference.groups, -1))
     over = (1, *range(3, grouped.dim()))
     allowed = limit // meetings(reference.input_taps)
-    if float(grouped.abs().sum(over).max()) <= allowed:
+    sums = sum(part.abs().sum(over) for _, part in parts(grouped, 1))
+    if float(torch.as_tensor(sums).max()) <= allowed:
         return filters, g
     if allowed >= LEAST_WEIGHTS:
         return _thin(draw, grouped, over, allowed).view(filters.shape), g
     while _heaviest(g, reference) > limit:  # padding repeats the border so often that no weight would remain
-        g = g * draw.keep(g, 0.7)
+        g = g * draw.keep(g, 0.7).to(g.dtype)
     return filters, g
 
 
 def _heaviest(g: Tensor, reference: Reference) -> float:
-    """The largest sum of magnitudes of g in any element of grad_input."""
-    planes = torch.unflatten(g.abs(), 1, (reference.groups, -1)).sum(2).flatten(0, 1)
+    """The largest sum of magnitudes of g in any element of grad_input; 0 of an empty batch."""
+    if not len(g):
+        return 0.0
+    images = [torch.unflatten(part.abs(), 1, (reference.groups, -1)).sum(2).float() for _, part in parts(g)]
+    planes = torch.cat(images).flatten(0, 1)
     kernel = reference.shape.kernel
     taps = planes.view(*(1 for _ in kernel), *planes.shape)
     worst = 0.0

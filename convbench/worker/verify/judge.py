@@ -11,6 +11,7 @@ from ..spec import Spec
 from .draw import Draw
 from .elements import Compared, Correlated, GradWeight, checksum_weights, part_of
 from .integers import Data
+from .parts import pieces
 from .shapes import batched, index_text, result_shapes, unlike, widened
 from .tolerances import NORMWISE
 
@@ -36,6 +37,8 @@ def judge(spec: Spec, results: dict[str, Tensor], data: Data, method: str) -> tu
 
 def judge_values(spec: Spec, name: str, tensor: Tensor, data: Data, method: str) -> tuple[int, str | None]:
     """The number of compared elements of one result, and its error or None."""
+    if spec.is_empty:
+        return of_no_image(name, tensor)
     result = batched(spec, name, tensor)
     draw = Draw(spec.seed + 1)
     unbatched = name in ("output", "grad_input") and spec.batch_size is None
@@ -75,6 +78,16 @@ def judge_values(spec: Spec, name: str, tensor: Tensor, data: Data, method: str)
     return len(compared.found), reason
 
 
+def of_no_image(name: str, tensor: Tensor) -> tuple[int, str | None]:
+    """As `judge_values` for an empty batch: output and input gradient have no element, sums over no image are zero."""
+    wrong = (~(tensor == 0)).nonzero()
+    if not len(wrong):
+        return tensor.numel(), None
+    at = wrong[0].tolist()
+    value = number_text(float(tensor[tuple(at)]))
+    return tensor.numel(), f"{name}{index_text(at)} is {value}, should be 0 (the batch is empty)"
+
+
 def _behind(part: Correlated | GradWeight, result: Tensor, flagged: Tensor, work: torch.dtype) -> Compared:
     """The elements that are summed in these checksums."""
     found = [part.behind(result, torch.cat([torch.zeros(2, dtype=torch.int64), at]), work) for at in flagged]
@@ -110,11 +123,12 @@ def _far(name: str, compared: Compared, spec: Spec) -> str | None:
 
 def _first_fraction(result: Tensor) -> Tensor | None:
     """The index of the first element that is not an integer (NaN included), or None."""
-    wide = widened(result)
-    rounded = wide.round()
-    if torch.equal(rounded, wide):
-        return None
-    return (rounded != wide).nonzero()[0]
+    for begin, part in pieces(result):
+        wide = widened(part)
+        rounded = wide.round()
+        if not torch.equal(rounded, wide):
+            return (rounded != wide).nonzero()[0] + torch.tensor(begin)
+    return None
 
 
 def number_text(value: float) -> str:

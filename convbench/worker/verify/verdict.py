@@ -11,6 +11,7 @@ from ..layer import Layer
 from .accuracy import accuracy, imprecision
 from .exact import fill, on_integers
 from .integers import exact_limit
+from .placement import found_pads
 from .shapes import built_output, wrong_build
 from .tolerances import COARSEST_EXACT, PRECISE
 
@@ -22,6 +23,7 @@ class Outcome(NamedTuple):
     where the layer was not compared (accuracy.py). `elements` is the number of elements compared individually.
     `results` are the results on the layer's random data, empty where the layer is wrong. `imprecise` is why a correct
     layer has less precision than requested, or None. `note` is an unusual fact that is not an error, or None.
+    `digest` is a checksum of the results on integers where these are exact, or None.
     """
 
     output_shape: tuple[int, ...] | None
@@ -32,6 +34,7 @@ class Outcome(NamedTuple):
     results: dict[str, Tensor]
     imprecise: str | None = None
     note: str | None = None
+    digest: str | None = None
 
 
 def verify(layer: Layer, *, implementation: str | None = None, precision: str | None = None) -> Outcome:
@@ -51,12 +54,22 @@ def verify(layer: Layer, *, implementation: str | None = None, precision: str | 
         return Outcome(shape, None, 0, method, misbuilt, {})
 
     random = {key: tensor.detach().clone() for key, tensor in layer.operands.tensors().items()}
+    placed = None
+    if spec.pads_itself:
+        pads = found_pads(layer)
+        if pads is None:
+            return Outcome(shape, None, 0, method, _NOT_PLACED, {})
+        layer.spec = spec = spec._replace(pads=pads)
+        first = tuple(-before for before, _ in pads)
+        placed = f"its first output reads the input from {first} on, which the check takes as right"
     exact = on_integers(layer, method, exact_limit(spec))
     may_be_coarse = method == "exact" and spec.coarsest_dtype in PRECISE
     is_coarse = bool(exact.reasons and may_be_coarse and not on_integers(layer, method, COARSEST_EXACT).reasons)
     with torch.no_grad():
         fill(layer, random)
-    wrong = Outcome(exact.shape or shape, None, exact.elements, method, "; ".join(exact.reasons), {}, note=exact.note)
+    wrong = Outcome(exact.shape or shape, None, exact.elements, method, "; ".join(exact.reasons), {})
+    notes = (_EMPTY if spec.is_empty else placed, exact.note)
+    wrong = wrong._replace(note="; ".join(filter(None, notes)) or None)
     if exact.reasons and not is_coarse:
         return wrong
     # Copies, because the layer may return the same memory at its next call.
@@ -68,4 +81,9 @@ def verify(layer: Layer, *, implementation: str | None = None, precision: str | 
     if found.reasons:
         return wrong._replace(reason="; ".join(found.reasons))
     why = None if imprecise is None else "; ".join([imprecise, *exact.reasons])
-    return wrong._replace(max_error=found.max_error, reason=None, results=results, imprecise=why)
+    max_error = found.max_error if exact.elements else None
+    return wrong._replace(max_error=max_error, reason=None, results=results, imprecise=why, digest=exact.digest)
+
+
+_EMPTY = "the batch is empty: the check compares shapes, and gradients of weight and bias with zero"
+_NOT_PLACED = "the output reads the input nowhere through the first tap, so the check cannot find where the module pads"

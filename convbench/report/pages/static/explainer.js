@@ -24,6 +24,8 @@ import {
   dilatedKernelSize,
   firstChannel,
   fromText,
+  leastOf,
+  notDrawn,
   outOfRange,
   outputShape,
   outputSize,
@@ -34,7 +36,6 @@ import {
   refusal,
   rowsRead,
   sourceOf,
-  tooLargeToDraw,
   toText,
   unsuitable,
   waysOut,
@@ -72,7 +73,7 @@ const SPEAK_AFTER_MS = 500;
 const SPEAK_PLAYING_MS = 4000;
 
 /**
- * Show the explanation in `host`. `execution` is {direction, dtype}, with autocast and memory_format where they are not
+ * Show the explanation in `host`. `execution` is {direction, dtype}, with autocast, memory_format and input_format where they are not
  * default. `measured` has nearest(problem) -> {label, href, same, differs} or null; without a run it is null. `text` is
  * a reader's setting as passed to `onChange`; the empty text is the problem itself.
  *
@@ -130,7 +131,7 @@ class Explainer {
   // Settings
 
   show(problem, execution, text) {
-    const reason = tooLargeToDraw(problem);
+    const reason = notDrawn(problem);
     this.base = reason ? fromText(EXAMPLES[0][1]) : problem;
     this.execution = execution;
     this.drawn = null;
@@ -144,7 +145,7 @@ class Explainer {
     for (const field of typed) {
       field.addEventListener("input", () => this.readFields());
       this.makeStepper(field, (by) => {
-        const least = field.dataset.setting === "padding" ? 0 : 1;
+        const least = leastOf(field.dataset.setting);
         const value = Number(field.value);
         field.value = String(Math.max(least, (Number.isInteger(value) ? value : least) + by));
         this.readFields();
@@ -240,6 +241,7 @@ class Explainer {
       bias: this.field("bias").checked,
       padding_mode: this.field("padding_mode").value,
       batch_size: this.field("unbatched").checked ? null : number("batch_size"),
+      module_output_size: null,
     };
     this.showMistakes(mistakes);
     if (mistakes.length) {
@@ -443,7 +445,7 @@ class Explainer {
     entries.push(["tap", "a tap of the kernel"]);
     if (this.extent.join() !== problem.kernel_size.join())
       entries.push(["window", "the dilated kernel; between its taps it reads nothing"]);
-    if (this.read.some((rows) => rows.includes(false))) entries.push(["unread", "never read"]);
+    if (this.read.some((rows) => rows.includes(0))) entries.push(["unread", "never read"]);
     entries.push(["done", "output written"], ["now", "output of this step"]);
     entries.push(["reader", "outputs that read the input under the pointer"]);
     this.find(".cx-legend").replaceChildren(
@@ -538,7 +540,7 @@ class Explainer {
   /** The rows at the end of an axis that flooring leaves unread, for the map. */
   leftOver(axis) {
     const size = paddedSize(this.drawn);
-    const used = this.read[axis].lastIndexOf(true) + 1;
+    const used = this.read[axis].lastIndexOf(1) + 1;
     const start = [0, 0];
     start[axis] = used;
     const extent = [...size];

@@ -20,6 +20,7 @@ import {
   parameters,
   productsOf,
   tapPosition,
+  tapsOnInput,
   travel,
   unread,
   weightShape,
@@ -174,15 +175,6 @@ export function stepText(problem, outChannel, place) {
   const margin = on === all ? "" : `, ${countText(all - on)} of ${pluralText(all, "tap")} on the margin`;
   const value = tooManyProducts(problem) ? "" : ` Its value is ${countText(outputValue(problem, outChannel, place))}.`;
   return `Output row ${place[0]}, column ${place[1]} reads input ${spans.join(", ")}${margin}.${value}`;
-}
-
-function tapsOnInput(problem, axis, out) {
-  let number = 0;
-  for (let tap = 0; tap < problem.kernel_size[axis]; tap++) {
-    const at = tapPosition(problem, axis, out, tap);
-    if (at >= 0 && at < problem.input_size[axis]) number++;
-  }
-  return number;
 }
 
 /** The outputs that read a place of the padded input. */

@@ -84,23 +84,49 @@ export function parameters(problem) {
 export function multiplyAdds(problem) {
   const outputs = outputSize(problem);
   const taps = outputs.map((out, axis) =>
-    problem.padding_mode === "zeros" ? realTaps(problem, axis) : out * problem.kernel_size[axis],
+    problem.padding_mode === "zeros" ? realTaps(problem, axis) : BigInt(out) * BigInt(problem.kernel_size[axis]),
   );
   return elements([problem.batch_size ?? 1, problem.out_channels, channelsPerGroup(problem), ...taps]);
 }
 
 /** The number of (output, tap) pairs along one axis that read the input and not the padding. */
 function realTaps(problem, axis) {
-  const stride = problem.stride[axis];
-  const out = outputSize(problem)[axis];
-  let taps = 0;
-  for (let tap = 0; tap < problem.kernel_size[axis]; tap++) {
-    const offset = pads(problem)[axis][0] - tap * problem.dilation[axis];
-    const first = Math.max(0, Math.ceil(offset / stride));
-    const last = Math.min(out - 1, Math.floor((problem.input_size[axis] - 1 + offset) / stride));
-    taps += Math.max(0, last - first + 1);
+  const before = pads(problem)[axis][0];
+  return pairsBelow(problem, axis, before + problem.input_size[axis]) - pairsBelow(problem, axis, before);
+}
+
+/** The number of (output, tap) pairs along one axis with output * stride + tap * dilation < end. It has no loop. */
+function pairsBelow(problem, axis, end) {
+  const [out, kernel, stride, dilation] = [
+    outputSize(problem)[axis],
+    problem.kernel_size[axis],
+    problem.stride[axis],
+    problem.dilation[axis],
+  ].map(BigInt);
+  if (out < 1n) return 0n;
+  const within = (number) => (number < 0n ? 0n : number > kernel ? kernel : number);
+  const last = BigInt(end);
+  const whole = within(-floorDivided((out - 1n) * stride - last, dilation)); // the taps below for all outputs
+  const some = within(-floorDivided(-last, dilation)); // the taps below for at least one output
+  const first = last - (some - 1n) * dilation + stride - 1n;
+  return out * whole + floorSum(some - whole, dilation, first, stride);
+}
+
+function floorDivided(number, divisor) {
+  return number / divisor - (number % divisor < 0n ? 1n : 0n);
+}
+
+/** The sum of (factor * i + first) / divisor, rounded down, over i from 0 to count - 1; by Euclid's algorithm. */
+function floorSum(count, factor, first, divisor) {
+  let total = 0n;
+  for (;;) {
+    total += ((count * (count - 1n)) / 2n) * (factor / divisor) + count * floorDivided(first, divisor);
+    [factor, first] = [factor % divisor, first - floorDivided(first, divisor) * divisor];
+    const end = factor * count + first;
+    if (end < divisor) return total;
+    [count, first] = [end / divisor, end % divisor];
+    [factor, divisor] = [divisor, factor];
   }
-  return taps;
 }
 
 /** Floating-point operations of one iteration; a multiply-add is 2, the bias is not counted. */
@@ -180,8 +206,8 @@ function tooLarge(problem) {
 }
 
 /** Why the execution's settings do not fit the problem, which is valid; null where they fit. */
-export function unsuitable(problem, { memory_format: format = "contiguous" } = {}) {
-  if (format !== "channels_last" || problem.batch_size !== null) return null;
+export function unsuitable(problem, { memory_format: format, input_format: input } = {}) {
+  if (![format, input].includes("channels_last") || problem.batch_size !== null) return null;
   return "channels_last needs a batch: an unbatched image has 3 dimensions, the format 4";
 }
 
@@ -300,15 +326,31 @@ export function sourceOf(problem, axis, position) {
   }
 }
 
+/** The taps along an axis of which one output reads a row from `first` to `last` of the padded input: [from, to]. */
+function tapsBetween(problem, axis, first, last) {
+  const dilation = problem.dilation[axis];
+  return [
+    Math.max(0, Math.ceil(first / dilation)),
+    Math.min(problem.kernel_size[axis] - 1, Math.floor(last / dilation)),
+  ];
+}
+
+/** How many taps of an output read the input along an axis, and not the margin. */
+export function tapsOnInput(problem, axis, out) {
+  const before = pads(problem)[axis][0] - out * problem.stride[axis];
+  const [from, to] = tapsBetween(problem, axis, before, before + problem.input_size[axis] - 1);
+  return Math.max(0, to - from + 1);
+}
+
 /** The outputs along an axis that read a position. */
 export function readersOf(problem, axis, position) {
   const padded = position + pads(problem)[axis][0];
-  const out = outputSize(problem)[axis];
+  const [stride, dilation] = [problem.stride[axis], problem.dilation[axis]];
+  const [from, to] = tapsBetween(problem, axis, padded - (outputSize(problem)[axis] - 1) * stride, padded);
   const found = [];
-  for (let tap = problem.kernel_size[axis] - 1; tap >= 0; tap--) {
-    const start = padded - tap * problem.dilation[axis];
-    const place = start / problem.stride[axis];
-    if (Number.isInteger(place) && place >= 0 && place < out) found.push(place);
+  for (let tap = to; tap >= from; tap--) {
+    const place = (padded - tap * dilation) / stride;
+    if (Number.isInteger(place)) found.push(place);
   }
   return found;
 }
@@ -327,30 +369,36 @@ export function readersOfElement(problem, axis, row) {
   return [...found].sort((a, b) => a - b);
 }
 
-/** For every row of the padded input along an axis, whether a tap reads it. */
+/** For every row of the padded input along an axis: 1 where a tap reads it, else 0. */
 export function rowsRead(problem, axis) {
-  const stride = problem.stride[axis];
+  const [stride, dilation, kernel] = [problem.stride[axis], problem.dilation[axis], problem.kernel_size[axis]];
   const length = paddedSize(problem)[axis];
-  const out = outputSize(problem)[axis];
+  const reach = outputSize(problem)[axis] * stride;
   // A tap reads every `stride`-th row of an interval: mark the ends of the intervals, then sum along the rows.
   const marks = new Int32Array(length + stride);
-  for (let tap = 0; tap < problem.kernel_size[axis]; tap++) {
-    const first = tap * problem.dilation[axis];
+  for (let tap = 0, first = 0; tap < kernel; tap++, first += dilation) {
     marks[first] += 1;
-    marks[first + out * stride] -= 1;
+    marks[first + reach] -= 1;
   }
   for (let row = stride; row < length; row++) marks[row] += marks[row - stride];
-  return Array.from(marks.subarray(0, length), (number) => number > 0);
+  return Uint8Array.from(marks.subarray(0, length).map(Math.sign));
 }
 
 /** The rows of the input that no tap reads along an axis, including their copies on the margin. */
 export function unread(problem, axis) {
-  const read = new Set();
+  const size = problem.input_size[axis];
   const before = pads(problem)[axis][0];
-  for (const [row, touched] of rowsRead(problem, axis).entries()) {
-    if (touched) read.add(sourceOf(problem, axis, row - before));
-  }
-  return Array.from({ length: problem.input_size[axis] }, (_, row) => row).filter((row) => !read.has(row));
+  const touched = rowsRead(problem, axis);
+  const read = touched.slice(before, before + size);
+  const readCopy = (row) => {
+    const source = touched[row] ? sourceOf(problem, axis, row - before) : null;
+    if (source !== null) read[source] = 1;
+  };
+  for (let row = 0; row < before; row++) readCopy(row);
+  for (let row = before + size; row < touched.length; row++) readCopy(row);
+  const rows = [];
+  for (let row = 0; row < size; row++) if (!read[row]) rows.push(row);
+  return rows;
 }
 
 /**
@@ -392,6 +440,7 @@ export function fromText(text) {
     bias: !found[10],
     padding_mode: found[11] ?? "zeros",
     batch_size: found[12] ? null : Number(found[13] ?? 1),
+    module_output_size: null,
   };
   const fits = (name) => [problem[name]].flat().every((value) => outOfRange(name, value) === null);
   return Object.keys(LARGEST).every((name) => typeof problem[name] === "string" || fits(name)) ? problem : null;
@@ -414,17 +463,23 @@ const LARGEST = {
 const MOST_DRAWN = 10_000_000;
 
 /** Why a layer cannot be drawn; null where it can. All layers that a reader may set can be drawn. */
-export function tooLargeToDraw(problem) {
+export function notDrawn(problem) {
+  if (problem.module_output_size !== null) return "a module that pads by itself is not drawn";
   const largest = Math.max(...paddedSize(problem), ...dilatedKernelSize(problem));
   if (largest <= MOST_DRAWN) return null;
   const [found, most] = [largest, MOST_DRAWN].map((rows) => rows.toLocaleString("en-US"));
   return `this layer is too large to be drawn: expected at most ${most} rows of padded input and of kernel, got ${found}`;
 }
 
+/** The smallest number of a setting. */
+export function leastOf(name) {
+  return name === "padding" || name === "batch_size" ? 0 : 1;
+}
+
 /** What is wrong with a number for a setting; null where it is valid. */
 export function outOfRange(name, value) {
   if (value === null) return null;
-  const least = name === "padding" ? 0 : 1;
+  const least = leastOf(name);
   if (!Number.isInteger(value) || value < least) return `expected an integer of at least ${least}`;
   return value > LARGEST[name] ? `expected an integer of at most ${LARGEST[name].toLocaleString("en-US")}` : null;
 }

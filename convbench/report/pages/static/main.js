@@ -41,7 +41,7 @@ async function start() {
   };
   const executionOf = (row) =>
     Object.fromEntries(
-      ["direction", "dtype", "autocast", "memory_format"].map((name) => [name, cases.value(name, row)]),
+      ["direction", "dtype", "autocast", "memory_format", "input_format"].map((name) => [name, cases.value(name, row)]),
     );
   const explain = (row) => {
     remember("layer", null);

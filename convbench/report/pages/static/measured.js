@@ -7,7 +7,8 @@ export function problemOf(cases, row) {
   return Object.fromEntries(cases.problem.map((name) => [name, sides(value(name))]));
 }
 
-const sidesText = (value) => (Array.isArray(value) ? value.join("x") : value === null ? "unbatched" : String(value));
+const sidesText = (value) => (Array.isArray(value) ? value.join("x") : String(value));
+const wordOf = (name, value) => (name === "batch_size" && value === null ? "unbatched" : sidesText(value));
 
 /** The distance of two problems: 1 for each setting that differs, plus the distance of its numbers. */
 export function distance(one, other) {
@@ -42,7 +43,7 @@ export class Measured {
     if (!found) return null;
     const differs = Object.keys(problem)
       .filter((name) => sidesText(problem[name]) !== sidesText(found.problem[name]))
-      .map((name) => `${name} ${sidesText(found.problem[name])} instead of ${sidesText(problem[name])}`);
+      .map((name) => `${name} ${wordOf(name, found.problem[name])} instead of ${wordOf(name, problem[name])}`);
     return {
       row: found.row,
       label: this.cases.value("label", found.row),
