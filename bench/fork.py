@@ -1,10 +1,11 @@
 """Whether a worker forked from a process that has imported torch measures what a fresh process measures, and how soon.
 
-    python bench/fork.py [TURNS]        default: 12
+    python bench/fork.py [RUNS]        default: 6
 
-Each turn takes one fresh process and one forked process, in alternating order. Both time the same six layers on one
-thread: five blocks of 25 ms each, the layers in turn. A row has the median over the turns of the process floors, forked
-over fresh, and their spread among the processes of a kind. The last lines have the seconds until the first answer.
+A run is five fresh processes and five processes forked from one parent, in alternating order; each run has a parent of
+its own. All time the same six layers on one thread: five blocks of 25 ms each, the layers in turn. A row has the median
+of the process floors, forked over fresh, and of the lowest. Then the 95th percentile of |ln(a/b)| over all pairs of
+runs, by the floor of a run's five processes. The last lines have the seconds until torch can be used.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
+from repeatability import p95_of_pairs
 from table import show_table
 
 #: Batch, channels in, channels out, kernel, stride, padding, input size.
@@ -29,6 +32,8 @@ LAYERS = (
     (8, 64, 64, 3, 1, 1, 56),
 )
 BLOCKS, BLOCK_S = 5, 0.025
+#: Processes of each kind in a run.
+PROCESSES = 5
 #: What convbench sets for its workers, so that malloc keeps freed memory.
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
@@ -82,9 +87,8 @@ def fork_on_request() -> None:
         os.waitpid(child, 0)
 
 
-def main() -> None:
-    turns = int(sys.argv[1]) if len(sys.argv) > 1 else 12
-    environment = {**os.environ, **MALLOC}
+def measured(environment: dict[str, str]) -> dict[str, list[tuple[float, list[float]]]]:
+    """One run: the answers of its fresh and of its forked processes."""
     command = [sys.executable, __file__]
     parent = subprocess.Popen(
         [*command, "fork"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -92,12 +96,11 @@ def main() -> None:
     assert parent.stdin and parent.stdout
     assert parent.stdout.readline() == "ready\n"
     found: dict[str, list[tuple[float, list[float]]]] = {"fresh": [], "forked": []}
-    for turn in range(turns):
+    for turn in range(PROCESSES):
         for kind in ("fresh", "forked") if turn % 2 else ("forked", "fresh"):
             if kind == "fresh":
-                done = subprocess.run(
-                    [*command, "fresh", str(time.time())], capture_output=True, text=True, check=True, env=environment
-                )
+                fresh = [*command, "fresh", str(time.time())]
+                done = subprocess.run(fresh, capture_output=True, text=True, check=True, env=environment)
                 found[kind].append(json.loads(done.stdout))
             else:
                 parent.stdin.write(f"{time.time()}\n")
@@ -105,23 +108,35 @@ def main() -> None:
                 found[kind].append(json.loads(parent.stdout.readline()))
     parent.stdin.close()
     parent.wait()
+    return found
+
+
+def p95_of_runs(floors: Sequence[Sequence[float]]) -> float:
+    """The 95th percentile of |ln(a/b)| over all pairs of runs; `floors` are the process floors of each run."""
+    return p95_of_pairs([min(run) for run in floors])
+
+
+def main() -> None:
+    runs = [measured({**os.environ, **MALLOC}) for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 6)]
     rows = []
     for at, layer in enumerate(LAYERS):
-        fresh, forked = ([one[at] for _, one in found[kind]] for kind in ("fresh", "forked"))
-        spread = [statistics.quantiles(side, n=4) for side in (fresh, forked)]
+        fresh, forked = ([[one[at] for _, one in run[kind]] for run in runs] for kind in ("fresh", "forked"))
+        every, others = ([floor for run in side for floor in run] for side in (fresh, forked))
         rows.append(
             (
                 "-".join(map(str, layer)),
-                f"{statistics.median(fresh) * 1e6:.1f}",
-                f"{statistics.median(forked) / statistics.median(fresh):.4f}",
-                f"{min(forked) / min(fresh):.4f}",
-                *(f"{(quartiles[2] - quartiles[0]) / quartiles[1]:.4f}" for quartiles in spread),
+                f"{statistics.median(every) * 1e6:.1f}",
+                f"{statistics.median(others) / statistics.median(every):.4f}",
+                f"{min(others) / min(every):.4f}",
+                f"{p95_of_runs(fresh):.4f}",
+                f"{p95_of_runs(forked):.4f}",
             )
         )
-    heads = ("layer", "fresh, us", "median, forked/fresh", "lowest", "spread, fresh", "spread, forked")
+    heads = ("layer", "fresh, us", "median, forked/fresh", "lowest", "p95, fresh", "p95, forked")
     show_table(heads, rows, markdown=False)
-    for kind, some in found.items():
-        print(f"{kind}: torch can be used after {statistics.median(ready for ready, _ in some):.3f} s")
+    for kind in ("fresh", "forked"):
+        ready = statistics.median(seconds for run in runs for seconds, _ in run[kind])
+        print(f"{kind}: torch can be used after {ready:.3f} s")
 
 
 if __name__ == "__main__":
