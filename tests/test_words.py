@@ -24,6 +24,7 @@ WORDS = {
 #: Where `pass` is the field's word, or means that something is right or goes through.
 PHRASES = (
     "forward pass",
+    "pass_fds=",
     "backward pass",
     "did not pass",
     "cannot pass",

@@ -59,8 +59,8 @@ class ForkServer:
         finally:
             theirs.close()
         self.close = weakref.finalize(self, _end, self._control, self._process)
-        self._asked: deque[ForkedProcess] = deque()  # whose process id has not been told yet
-        self._told: dict[int, ForkedProcess] = {}
+        self._asked: deque[ForkedProcess] = deque()  # whose process id is not known yet
+        self._known: dict[int, ForkedProcess] = {}
 
     @property
     def is_usable(self) -> bool:
@@ -71,7 +71,7 @@ class ForkServer:
     def is_idle(self) -> bool:
         """Whether none of its workers is alive."""
         self.receive(0.0)
-        return not self._asked and all(worker.code is not None for worker in self._told.values())
+        return not self._asked and all(worker.code is not None for worker in self._known.values())
 
     def fork(self, memory_limit: str, folders: tuple[str, ...]) -> ForkedProcess:
         """A worker that is being forked; its standard streams are pipes to it."""
@@ -80,7 +80,7 @@ class ForkServer:
         outer, inner = (writes, answers[0], errors[0]), (reads, answers[1], errors[1])
         worker = ForkedProcess(self, outer)
         request = {"memory_limit": memory_limit, "folders": list(folders), "cwd": str(Path.cwd())}
-        with suppress(OSError):  # it has ended: the closed pipes say so
+        with suppress(OSError):  # it has ended: the closed pipes show it
             socket.send_fds(self._control, [json.dumps(request).encode()], list(inner))
             self._asked.append(worker)
         for descriptor in inner:
@@ -102,9 +102,9 @@ class ForkServer:
             if "forked" in message:
                 worker = self._asked.popleft()
                 worker.pid = message["forked"]
-                self._told[worker.pid] = worker
+                self._known[worker.pid] = worker
             else:
-                worker = self._told[message["ended"]]
+                worker = self._known[message["ended"]]
                 worker.code = message["code"]
                 if worker.stdin.closed:  # it was closed while it was being forked
                     worker.release()
@@ -116,7 +116,7 @@ class ForkServer:
 
     def reap(self, pid: int) -> None:
         """Give a worker's process id back to the system."""
-        self._told.pop(pid, None)
+        self._known.pop(pid, None)
         with suppress(OSError):  # it has ended, and its workers with it
             self._control.send(json.dumps({"reap": pid}).encode())
 

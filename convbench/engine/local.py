@@ -178,7 +178,7 @@ class LocalTransport:
     @property
     def pid(self) -> int:
         """The worker's process id, after its first answer."""
-        self._process.poll()  # the process that forked it tells the id
+        self._process.poll()  # receives the id from the process that forked it
         assert self._process.pid is not None
         return self._process.pid
 

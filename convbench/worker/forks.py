@@ -40,7 +40,7 @@ def main() -> None:
 
 
 class Forks:
-    """The forked workers: their process ids by the descriptors that tell their end."""
+    """The forked workers: their process ids by the descriptors that become readable at their end."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -53,7 +53,7 @@ class Forks:
         while True:
             for descriptor, _ in self._poll.poll():
                 if descriptor in self._alive:
-                    self._tell_end(descriptor)
+                    self._report_end(descriptor)
                 elif not self._answer():
                     return
 
@@ -100,8 +100,8 @@ class Forks:
                 sys.stderr.flush()
             os._exit(code)
 
-    def _tell_end(self, descriptor: int) -> None:
-        """Tell how a worker ended; it is reaped on request, so that its process id names no other process before."""
+    def _report_end(self, descriptor: int) -> None:
+        """Report how a worker ended; it is reaped on request, so that its process id names no other process before."""
         ended = os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOWAIT)
         pid = self._alive.pop(descriptor)
         self._poll.unregister(descriptor)
