@@ -12,7 +12,7 @@ from synthetic import layer
 from convbench import sweep as sweeps
 from convbench.analysis.findings.findings import findings
 from convbench.analysis.table.columns import columns
-from convbench.measure.forecast import forecast_s, assumed_s
+from convbench.measure.forecast import assumed_s, forecast_s
 from convbench.model.case import Case
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import ProcessFacts, Result, Roof, RoofKind, Run
