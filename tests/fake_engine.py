@@ -97,6 +97,9 @@ class Script:
 class FakeEngine:
     """Counts workers and keeps the log of everything they were asked."""
 
+    def close(self) -> None:
+        """It keeps nothing beside its workers."""
+
     def __init__(self, script: Script | None = None, *, secrets: Variables = ()) -> None:
         self.script = script or Script()
         self.secrets = secrets

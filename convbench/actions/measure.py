@@ -6,6 +6,7 @@ Only this module decides where workers run: conduct/ receives the engine that st
 from __future__ import annotations
 
 import socket
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -76,15 +77,8 @@ def run_planned(
         raise nothing_left(sweep.path, plan)
     listener = listener or runner.Listener()
     _send_notes(sweep, plan, listener)
-    run_id = runner.run(
-        sweep,
-        plan,
-        engine=LocalEngine(secrets=sweep.secrets),
-        db=db,
-        listener=listener,
-        fresh=fresh,
-        check=check,
-    )
+    with closing(LocalEngine(secrets=sweep.secrets)) as engine:
+        run_id = runner.run(sweep, plan, engine=engine, db=db, listener=listener, fresh=fresh, check=check)
     return measured(run_id, db=db)
 
 
@@ -172,16 +166,17 @@ def against(
 
     if base.id == new.id:
         raise runner.itself(base.id)
-    return confirmed(
-        sweep,
-        base,
-        new,
-        sweeps.thresholds(new),
-        across_environments=across_environments,
-        engine=LocalEngine(secrets=sweep.secrets),
-        launcher=partial(LocalEngine, secrets=sweep.secrets),
-        listener=listener or runner.Listener(),
-    )
+    with closing(LocalEngine(secrets=sweep.secrets)) as engine:
+        return confirmed(
+            sweep,
+            base,
+            new,
+            sweeps.thresholds(new),
+            across_environments=across_environments,
+            engine=engine,
+            launcher=partial(LocalEngine, secrets=sweep.secrets),
+            listener=listener or runner.Listener(),
+        )
 
 
 def run_against(
@@ -237,18 +232,22 @@ def ab(
     _send_notes(sweep, plan, listener)
     if a == b:
         listener.message("note: sides A and B have the same setup, so no difference is expected")
-    return measured_side_by_side(
-        sweep,
-        plan.cases,
-        (
-            Side(name="A", setup=a, engine=LocalEngine(a, secrets=sweep.secrets), git=_git(a)),
-            Side(name="B", setup=b, engine=LocalEngine(b, secrets=sweep.secrets), git=_git(b)),
-        ),
-        listener=listener,
-        threshold=side_by_side.THRESHOLD if threshold is None else threshold,
-        pairs=side_by_side.CONFIRMATION if pairs is None else pairs,
-        rejections=plan.rejections,
-    )
+    with (
+        closing(LocalEngine(a, secrets=sweep.secrets)) as first,
+        closing(LocalEngine(b, secrets=sweep.secrets)) as last,
+    ):
+        return measured_side_by_side(
+            sweep,
+            plan.cases,
+            (
+                Side(name="A", setup=a, engine=first, git=_git(a)),
+                Side(name="B", setup=b, engine=last, git=_git(b)),
+            ),
+            listener=listener,
+            threshold=side_by_side.THRESHOLD if threshold is None else threshold,
+            pairs=side_by_side.CONFIRMATION if pairs is None else pairs,
+            rejections=plan.rejections,
+        )
 
 
 def check() -> list[Remark]:
@@ -256,7 +255,8 @@ def check() -> list[Remark]:
     from convbench.conduct.doctor import check_machine
     from convbench.engine.local import LocalEngine
 
-    return check_machine(LocalEngine())
+    with closing(LocalEngine()) as engine:
+        return check_machine(engine)
 
 
 def variables_of(case: Case) -> dict[str, str]:

@@ -12,7 +12,7 @@ import random
 import socket
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,7 +97,8 @@ def base_side(base: Run, cases: Sequence[Case], launcher: Launcher) -> Iterator[
     elif cut := [name for name, value in environment.variables if not is_whole(value)]:
         yield None, f"the value of {', '.join(cut)} was not stored completely"
     elif all(case.module in OPERATORS for case in cases):
-        yield _side(base, executable, (), launcher), ""
+        with _side(base, executable, (), launcher) as side:
+            yield side, ""
     elif base.git is None:
         yield None, "its modules were not under git"
     elif base.git.dirty:
@@ -107,7 +108,8 @@ def base_side(base: Run, cases: Sequence[Case], launcher: Launcher) -> Iterator[
             if path is None:
                 yield None, f"git does not have its commit {base.git.commit[:12]}"
             else:
-                yield _side(base, executable, path, launcher), ""
+                with _side(base, executable, path, launcher) as side:
+                    yield side, ""
 
 
 def _beside(side: Side) -> str:
@@ -116,17 +118,14 @@ def _beside(side: Side) -> str:
     return f"suspected cases measured again side by side with BASE{commit}"
 
 
-def _side(base: Run, executable: str, path: tuple[str, ...], launcher: Launcher) -> Side:
+@contextmanager
+def _side(base: Run, executable: str, path: tuple[str, ...], launcher: Launcher) -> Iterator[Side]:
+    """The environment of a stored run as a side, with an engine that is closed afterwards."""
     own = dict(base.environment.variables)
     ours = dict(recorded(os.environ.items()))
     setup = Setup(python=executable, path=path, variables=base.environment.variables, unset=tuple(set(ours) - set(own)))
-    return Side(
-        name="BASE",
-        setup=setup,
-        engine=launcher(setup),
-        git=base.git,
-        recorded=base.environment,
-    )
+    with closing(launcher(setup)) as engine:
+        yield Side(name="BASE", setup=setup, engine=engine, git=base.git, recorded=base.environment)
 
 
 def _once_more(

@@ -59,8 +59,9 @@ class ForkServer:
         finally:
             theirs.close()
         self.close = weakref.finalize(self, _end, self._control, self._process)
-        self._asked: deque[ForkedProcess] = deque()  # whose process id is not known yet
-        self._known: dict[int, ForkedProcess] = {}
+        # Workers refer to this object, so that it ends after them. It must not keep them.
+        self._asked: deque[weakref.ref[ForkedProcess]] = deque()  # whose process id is not known yet
+        self._known: weakref.WeakValueDictionary[int, ForkedProcess] = weakref.WeakValueDictionary()
 
     @property
     def is_usable(self) -> bool:
@@ -71,7 +72,7 @@ class ForkServer:
     def is_idle(self) -> bool:
         """Whether none of its workers is alive."""
         self.receive(0.0)
-        return not self._asked and all(worker.code is not None for worker in self._known.values())
+        return not self._asked and all(worker.code is not None for worker in list(self._known.values()))
 
     def fork(self, memory_limit: str, folders: tuple[str, ...]) -> ForkedProcess:
         """A worker that is being forked; its standard streams are pipes to it."""
@@ -82,15 +83,15 @@ class ForkServer:
         request = {"memory_limit": memory_limit, "folders": list(folders), "cwd": str(Path.cwd())}
         with suppress(OSError):  # it has ended: the closed pipes show it
             socket.send_fds(self._control, [json.dumps(request).encode()], list(inner))
-            self._asked.append(worker)
+            self._asked.append(weakref.ref(worker))
         for descriptor in inner:
             os.close(descriptor)
         return worker
 
     def receive(self, timeout_s: float) -> bool:
-        """Take the messages that are there, after at most `timeout_s` seconds; False where none came."""
+        """Take the messages that are there, after at most `timeout_s` seconds; False where none came or `close` ran."""
         came = False
-        while select.select([self._control], [], [], 0.0 if came else timeout_s)[0]:
+        while self._control.fileno() >= 0 and select.select([self._control], [], [], 0.0 if came else timeout_s)[0]:
             try:
                 data = self._control.recv(_MOST_BYTES)
             except OSError:
@@ -100,14 +101,16 @@ class ForkServer:
             came = True
             message = json.loads(data)
             if "forked" in message:
-                worker = self._asked.popleft()
-                worker.pid = message["forked"]
-                self._known[worker.pid] = worker
-            else:
-                worker = self._known[message["ended"]]
+                worker = self._asked.popleft()()
+                if worker is not None:
+                    worker.pid = message["forked"]
+                    self._known[worker.pid] = worker
+                continue
+            worker = self._known.get(message["ended"])
+            if worker is None or worker.stdin.closed:  # nobody asks how it ended
+                self.reap(message["ended"])
+            if worker is not None:
                 worker.code = message["code"]
-                if worker.stdin.closed:  # it was closed while it was being forked
-                    worker.release()
         return came
 
     def code(self) -> int | None:

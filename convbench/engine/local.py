@@ -119,6 +119,11 @@ class LocalEngine:
         self._map_thresholds.pop(0)
         return True
 
+    def close(self) -> None:
+        """End the processes that fork workers, and their workers."""
+        while self._servers:
+            self._servers.popitem()[1].close()
+
     def variables(self, settings: WorkerSettings) -> dict[str, str]:
         """The environment variables for the settings; those that a case names have priority.
 

@@ -32,6 +32,9 @@ class Engine(Protocol):
     def fall_back(self) -> bool:
         """Change the settings of a steady allocator; False if there are no others. Few calls return True."""
 
+    def close(self) -> None:
+        """End what the engine keeps beside its workers; `start` may still be called."""
+
 
 class WorkerPool:
     """Clients by their settings. `start_s` is the sum of seconds spent waiting for workers to start.

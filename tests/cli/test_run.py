@@ -215,7 +215,9 @@ measure: {processes: 1, rounds: 2, max_time: 0.02, timeout: 20}
     assert coarse.blocks and coarse.facts.check is not None and (coarse.facts.check.max_error or 0) > 1000
     assert "less precision than float32: output is " in str(coarse.reason)
     assert f"{coarse.facts.check.max_error:,.0f} roundoffs" in str(coarse.reason)
-    assert statuses["reused"].facts.note == "returns the same buffer for output at every call"
+    assert statuses["reused"].facts.note == (
+        "the module's own weights were replaced by normal numbers; returns the same buffer for output at every call"
+    )
     assert 'data-status="imprecise">imprecise</span>' in page
     assert "1 of 4 cases is wrong, 1 imprecise" in page
     assert "computed in less precision than requested" in page

@@ -224,7 +224,7 @@ def test_ctrl_c_ends_with_130_and_leaves_no_worker(tmp_path: Path) -> None:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("screen, pair 1 of ")
         workers = psutil.Process(process.pid).children(recursive=True)
-        assert len(workers) == 2
+        assert len(workers) == 4, "two, and the processes that forked them"
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     finally:
