@@ -5,7 +5,7 @@
 A worker in this process prepares each layer as a later process of a run does. `compare` is the time before a block
 without its calls, which replace a part of the warm-up. `again` is the time of comparing with the first process's
 check. The least of all turns counts. The last columns tell how often a run finds a layer that is wrong in one call of
-ten. They count the blocks of five processes, and those of three, where a case settles.
+ten. They count the blocks of five processes, and those of four, where a case settles.
 """
 
 from __future__ import annotations

@@ -248,6 +248,15 @@ def test_bounds_of_what_a_comparison_finds() -> None:
         assert target in ("", "reached"), what
 
 
+def test_how_often_a_layer_that_is_wrong_in_one_call_of_ten_is_found() -> None:
+    bench = loaded("repeated_calls")
+    for iteration, calls, *found in table_with(text_of("docs/checks.md"), "iteration | calls compared before a block"):
+        seconds = float(iteration.split()[0]) * 1e-3
+        for share, processes in zip(found, (5, 4), strict=True):
+            at_least = math.floor(1e5 * bench._found(float(calls), seconds, processes)) / 1e3
+            assert float(share.split()[0]) == pytest.approx(at_least, abs=2e-3), (iteration, processes)
+
+
 def test_the_bench_prints_the_rows_that_are_told() -> None:
     detection = loaded("detection_statistics")
     printed = {line[0] for lines in detection.PARTS.values() for line in lines([])}
