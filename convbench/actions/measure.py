@@ -144,7 +144,7 @@ def forecast_s(plan: sweeps.Plan, sweep: sweeps.Sweep, *, db: str | None = None)
                 if run.host == host and run.state is RunState.FINISHED and run.cases <= MOST_KNOWN_CASES:
                     return forecast.forecast_s(plan.cases, sweep.measure, store.load(run.id))
     except StoreError:
-        pass  # no database yet, or an unreadable one: the plan shows an upper limit instead
+        pass  # no database yet, or an unreadable one: the plan assumes a speed instead
     return None
 
 

@@ -21,7 +21,8 @@ def history(
     """Show a case's floor over runs, and its steps.
 
     Prints one series per machine (processor, architecture, cores, accelerator). A step is a change of the floor that
-    exceeds the comparison's threshold and lasts for three runs or more. Each step lists what else changed there.
+    exceeds 5 % and the comparison's threshold, and lasts for three runs or more. Each step lists what else changed
+    there.
     """
     from convbench.actions import read
     from convbench.report.text.history import history_text

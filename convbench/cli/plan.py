@@ -20,7 +20,7 @@ def plan(
     """Show what a run would measure.
 
     Prints the cases, the points that torch would refuse and why, and time and memory. Measures and writes nothing. The
-    time is a forecast if the database holds a run of this machine, otherwise an upper limit.
+    time is a forecast if the database holds a run of this machine. Otherwise it assumes a speed.
     """
     from convbench import sweep as sweeps
     from convbench.actions import measure

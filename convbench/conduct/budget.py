@@ -24,6 +24,11 @@ class Budget:
         self._ends = math.inf if seconds is None else now() + max(0.0, seconds - END_S)
         self._share_ends = math.inf
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit."""
+        return self._seconds is not None
+
     def is_spent(self, more_s: float = 0.0) -> bool:
         """Whether the budget is spent, or would be after `more_s` further seconds."""
         return self.now() + more_s >= self._ends

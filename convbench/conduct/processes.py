@@ -207,7 +207,7 @@ class Processes:
 
     def _skip_unreached(self) -> None:
         """Store a skipped visit of each case that the budget left no time for."""
-        if not self._budget.is_spent():
+        if not self._budget.is_limited:
             return
         unreached = [Visiting(state=state) for state in self._states if not (state.done or state.cut_short)]
         for visit in unreached:
@@ -251,6 +251,8 @@ class Processes:
             for state in states
             if state.blocks(self._process_index, self._measure)
         ]
+        if not visiting:
+            return
         self._share_out(len(visiting))
         try:
             visiting = self._measure_together(visiting, cohort)
@@ -259,8 +261,8 @@ class Processes:
                     if visit.status is Status.OUT_OF_MEMORY:
                         # A fresh worker has the memory that the other cases occupied.
                         self._pool.drop(visit.state.case.worker)
-                        visiting[index] = Visiting.of(visit.state, self._process_index)
-                        self._measure_together([visiting[index]], cohort)
+                        again = Visiting.of(visit.state, self._process_index)
+                        visiting[index] = next(iter(self._measure_together([again], cohort)), visit)
         except (KeyboardInterrupt, ConvbenchError):
             self._store([visit for visit in visiting if visit.blocks and not visit.over], complete=False)
             self._store([visit for visit in visiting if visit.over])
@@ -339,7 +341,7 @@ class Processes:
         main = visit.beside or visit
         if visit.over or round_index >= main.state.blocks(self._process_index, self._measure):
             return False
-        is_first = self._process_index == 0 and round_index == 0 and not visit.beside
+        is_first = round_index == 0 and not (visit.beside or main.state.minima or main.blocks)
         return is_first or not self._budget.is_share_spent(self._check_s + (main.state.iteration_s or 0.0))
 
     def _store(self, visiting: Sequence[Visiting], *, complete: bool = True) -> None:

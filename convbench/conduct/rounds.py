@@ -140,7 +140,7 @@ class Rounds:
             right = visit.status in (Status.PASSED, Status.IMPRECISE)
             if right and visit.facts and visit.facts.check and visit.client and alive:
                 try:
-                    wrong = visit.client.verify(visit.key, deadline_s=self._timeout_s)
+                    wrong = visit.client.verify(visit.key, deadline_s=self._budget.deadline_s(self._timeout_s))
                 except WorkerError:
                     pool.drop(settings)
                 else:
@@ -152,7 +152,7 @@ class Rounds:
         client = self.ready(visit) if visit.blocks and not visit.over else None
         if client is not None and visit.facts is not None:
             try:
-                found = client.peak_memory(visit.key, deadline_s=self._timeout_s)
+                found = client.peak_memory(visit.key, deadline_s=self._budget.deadline_s(self._timeout_s))
                 visit.facts = replace(visit.facts, peak_bytes=found)
             except WorkerError:
                 visit.state.pool.drop(visit.state.case.worker)
@@ -164,7 +164,7 @@ class Rounds:
             return
         pool = visit.state.pool
         try:
-            self._memory_probe_s = client.memory_probe(deadline_s=self._timeout_s)
+            self._memory_probe_s = client.memory_probe(deadline_s=self._budget.deadline_s(self._timeout_s))
             description = pool.description(settings)
             if description.threads >= description.host.cores:
                 self.twin_ratios.append(client.twin_ratio(deadline_s=self._timeout_s))

@@ -86,7 +86,8 @@ class CaseState:
         self.done.add(visit.process_index)
         self.minima += [(block.process_index, block.minimum_s) for block in blocks]
         self.iteration_s = min((minimum for _, minimum in self.minima), default=None)
-        if self.status is Status.PASSED or visit.status in UNMEASURED:
+        is_worse = self.status is Status.IMPRECISE and visit.status is Status.FAILED
+        if self.status is Status.PASSED or is_worse or visit.status in UNMEASURED:
             self.status = visit.status
         self.checked = self.checked or visit.facts.check is not None
         self.settled = schedule.is_settled(self.minima, measure.precision)

@@ -28,7 +28,13 @@ START = Path(__file__).resolve().parent.parent / "worker" / "start.py"
 
 def can_fork() -> bool:
     """Whether this system has what forking needs: process descriptors, and descriptors sent over a socket (Linux)."""
-    return sys.platform == "linux" and hasattr(os, "pidfd_open")
+    if sys.platform != "linux":
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):  # an old kernel, or a sandbox
+        return False
+    return True
 
 
 class ForkServer:
@@ -59,6 +65,7 @@ class ForkServer:
         finally:
             theirs.close()
         self.close = weakref.finalize(self, _end, self._control, self._process)
+        self.has_forked = False
         # Workers refer to this object, so that it ends after them. It must not keep them.
         self._asked: deque[weakref.ref[ForkedProcess]] = deque()  # whose process id is not known yet
         self._known: weakref.WeakValueDictionary[int, ForkedProcess] = weakref.WeakValueDictionary()
@@ -101,6 +108,7 @@ class ForkServer:
             came = True
             message = json.loads(data)
             if "forked" in message:
+                self.has_forked = True
                 worker = self._asked.popleft()()
                 if worker is not None:
                     worker.pid = message["forked"]
@@ -163,14 +171,13 @@ class ForkedProcess:
 
     def kill(self) -> None:
         """Kill it; one that is still being forked ends by itself, as its pipe is closed."""
-        self._server.receive(0.0)
-        if self.pid is not None and self.code is None:
+        if self.poll() is None and self.pid is not None:
             os.kill(self.pid, signal.SIGKILL)
 
     def kill_group(self) -> None:
         """Kill it and the processes that it started. Its process id is its own until `release`."""
         self._server.receive(0.0)
-        if self.pid is not None:
+        if self.pid is not None and self._server.is_usable:  # otherwise the kernel has ended it, and freed its id
             os.killpg(self.pid, signal.SIGKILL)
 
     def release(self) -> None:

@@ -80,6 +80,7 @@ class LocalEngine:
         self._secrets = dict(secrets)
         self._memory_limit = memory_limit
         self._map_thresholds = list(MALLOC_MAP_THRESHOLDS)
+        self._can_fork = can_fork()
         self._servers: dict[tuple[tuple[str, str], ...], ForkServer] = {}  # by environment, the last used one last
 
     def start(self, settings: WorkerSettings) -> WorkerClient:
@@ -88,7 +89,7 @@ class LocalEngine:
         setup = self._setup
         environment = {**setup.environment, **self.variables(settings)}
         try:
-            server = self._server(environment) if can_fork() else None
+            server = self._server(environment) if self._can_fork else None
             process = (
                 FreshProcess([setup.python, str(START), str(os.getpid()), limit, *setup.path], environment)
                 if server is None
@@ -102,6 +103,9 @@ class LocalEngine:
         """The process that forks workers with these variables; None where too many others have workers."""
         key = tuple(sorted(environment.items()))
         server = self._servers.pop(key, None)
+        if server is not None and not server.is_usable and not server.has_forked:
+            self._can_fork = False  # a fresh process may start where it did not, or say why
+            return None
         if server is None or not server.is_usable:
             for other in [other for other in self._servers if self._servers[other].is_idle]:
                 if len(self._servers) >= MOST_SERVERS:

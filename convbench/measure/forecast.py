@@ -37,8 +37,8 @@ CHECK_S = 0.015
 MEMORY_ITERATIONS = 3
 #: Seconds to build the copies of a small layer for a cold cache; larger ones have fewer.
 COLD_S = 0.5
-#: Assumed share of cases not settled after three processes, if the stored run had only three. Three sweeps had 0.45 to
-#: 0.59.
+#: Assumed share of cases not settled after the fewest processes, if the stored run had no more. Three sweeps had 0.45
+#: to 0.59 after three, which were enough then.
 UNSETTLED_SHARE = 0.55
 #: Maximum number of companions of a case: the system's allocator, and the kernels of a backward pass.
 MOST_COMPANIONS = 2
@@ -131,7 +131,7 @@ def _workers(cases: Iterable[Case]) -> int:
 
 
 def _unsettled_share(known: Run) -> float:
-    """The share of cases not settled in a process after the first three."""
+    """The share of cases not settled in a process after the first ones, in which none can settle."""
     later = known.measure.processes - schedule.SETTLED_PROCESSES
     if later < 1:
         return UNSETTLED_SHARE

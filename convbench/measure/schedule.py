@@ -66,10 +66,10 @@ def blocks_in_run(iteration_s: float, measure: Measure) -> int:
     """The number of blocks of a case over all processes.
 
     It is all rounds of all processes, unless an iteration is longer than a block. Then it is as many as fit into
-    `max_time`, but at least two (one if there is one process).
+    `max_time`, but at least one in each of `FEWEST_PROCESSES` processes, or in all if there are fewer.
     """
     affordable = math.floor(measure.max_time / max(block_seconds(measure), iteration_s) + 1e-9)
-    return max(min(2, measure.processes), min(measure.processes * measure.rounds, affordable))
+    return max(min(FEWEST_PROCESSES, measure.processes), min(measure.processes * measure.rounds, affordable))
 
 
 def blocks_in_process(total: int, process_index: int, processes: int) -> int:
@@ -168,9 +168,10 @@ WORKER_MEMORY_SHARE = 0.3
 def workers_at_once(free_bytes: int, start_bytes: int | None = None) -> int:
     """The maximum number of workers alive at once with `free_bytes` of free memory.
 
-    `start_bytes` is the private memory of a worker after its start; None means WORKER_START_BYTES.
+    `start_bytes` is the private memory of a worker after its start. It counts as WORKER_START_BYTES at least: a forked
+    worker shares torch with its parent, which is one for each environment.
     """
-    worker_bytes = (WORKER_START_BYTES if start_bytes is None else start_bytes) + WORKER_GROWTH_BYTES
+    worker_bytes = max(WORKER_START_BYTES, start_bytes or 0) + WORKER_GROWTH_BYTES
     fitting = int(free_bytes * WORKER_MEMORY_SHARE) // worker_bytes
     return max(FEWEST_WORKERS, min(MOST_WORKERS, fitting))
 

@@ -261,12 +261,15 @@ def joined_notes(*notes: str | None) -> str | None:
 def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
     """The result of a case, or None where it has no visits.
 
-    The first visit that did not pass decides the status; the blocks and the notes of all visits are kept.
+    The first visit that did not pass decides the status, but a wrong result comes before an imprecise one. The blocks
+    and the notes of all visits are kept.
     """
     ordered = sorted(visits, key=lambda visit: visit.process_index)
     if not ordered:
         return None
     decisive = next((visit for visit in ordered if visit.status is not Status.PASSED), ordered[0])
+    if decisive.status is Status.IMPRECISE:
+        decisive = next((visit for visit in ordered if visit.status is Status.FAILED), decisive)
     last = ordered[-1]
 
     def first(name: str) -> Any:

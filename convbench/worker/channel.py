@@ -28,7 +28,7 @@ class Channel:
 def private_channel() -> Channel:
     """Use copies of descriptors 0 and 1 for the protocol, and redirect 1 to 2 so that a C library cannot print into it.
 
-    This must run before torch is imported. Descriptor 0 becomes the null device, so a layer that reads input gets none.
+    Descriptor 0 becomes the null device, so a layer that reads input gets none.
     """
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")

@@ -30,6 +30,7 @@ def main() -> None:
     """Answer requests until the conductor closes the socket."""
     control = socket.socket(fileno=int(sys.argv[2]))
     die_with(int(sys.argv[3]))
+    os.close(os.pidfd_open(os.getpid()))  # fails here, where the error is seen, if this interpreter has none
     from . import serve  # noqa: F401  torch and the worker's modules, which every worker needs
 
     null = os.open(os.devnull, os.O_RDWR)

@@ -132,7 +132,8 @@ def test_a_drifting_case_never_settles() -> None:
 def test_a_slow_case_gets_fewer_rounds_and_says_why() -> None:
     slow, fast = case(1), case(2)
     recorder, _ = measure([slow, fast], Script(iteration_s={1: 0.3}, drift=0.1))
-    assert [(visit.process_index, len(unpack_blocks(visit.blocks))) for visit in recorder.of(slow)] == [(0, 1), (2, 1)]
+    counts = [(visit.process_index, len(unpack_blocks(visit.blocks))) for visit in recorder.of(slow)]
+    assert counts == [(0, 1), (1, 1), (2, 1), (3, 1)], "as many processes as a comparison needs"
     assert recorder.of(slow)[-1].stop_reason is StopReason.TIME
     assert len(recorder.of(fast)) == 5
 
@@ -689,6 +690,25 @@ def test_cases_that_the_budget_leaves_no_time_for_are_skipped_with_the_reason() 
     assert 10 <= len(timed) <= 20
     assert {visit.reason for visit in skipped} == {"the budget of 30 s was spent before this case was measured"}
     assert len(engine.log) <= 30 + 3 * len(timed)
+
+
+def test_a_cohort_without_due_cases_beside_one_that_goes_on_ends_no_run() -> None:
+    """The second cohort is wrong in its first process's block and ends; the first one drifts and goes on."""
+    cases = [case(1), case(2)]
+    one = max(schedule.memory_bytes(each) for each in cases)
+    recorder, _ = measure(cases, Script(drift=0.1, raises={2}), memory_limit=one)
+    assert len({visit.process_index for visit in recorder.of(cases[0])}) == 5
+    assert len({visit.process_index for visit in recorder.of(cases[1])}) == 1
+
+
+def test_a_case_that_only_its_preparing_had_time_for_is_skipped_not_passed() -> None:
+    for budget in range(3, 40):
+        recorder, _, cases = within(budget, 6, most=1)
+        for each in cases:
+            visits = recorder.of(each)
+            assert visits, budget
+            timed = any(visit.blocks for visit in visits)
+            assert timed == (visits[0].status is Status.PASSED), budget
 
 
 def test_a_worker_that_hangs_when_the_budget_ends_costs_no_timeout() -> None:

@@ -31,9 +31,9 @@ def test_a_block_is_an_equal_share_of_max_time_but_25_ms_at_most(measure: Measur
 
 @pytest.mark.parametrize(
     ("iteration_s", "blocks"),
-    [(1e-6, 25), (0.02, 25), (0.0201, 24), (0.1, 5), (0.25, 2), (0.3, 2), (10.0, 2)],
+    [(1e-6, 25), (0.02, 25), (0.0201, 24), (0.1, 5), (0.25, 4), (0.3, 4), (10.0, 4)],
 )
-def test_a_slow_case_gets_fewer_blocks_but_two(iteration_s: float, blocks: int) -> None:
+def test_a_slow_case_gets_fewer_blocks_but_four(iteration_s: float, blocks: int) -> None:
     assert schedule.blocks_in_run(iteration_s, DEFAULT) == blocks
 
 

@@ -63,6 +63,16 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert ("typical" in lines[1]) == (width >= 80)
 
 
+def test_a_number_that_means_two_settings_stays_in_every_case() -> None:
+    cases = [
+        replace(case, problem=replace(case.problem, kernel_size=(7, 7), input_size=(size, size), padding=(0, 0)))
+        for case, size in zip(synthetic.cases(2), (7, 14), strict=True)
+    ]
+    every, _, first, last = results_text(Rows(run([STEADY, times(2)], cases))).splitlines()
+    assert "7x7" not in every
+    assert "7x7 -> 7x7" in first and "14x14 -> 7x7" in last
+
+
 def test_a_single_case_keeps_its_whole_label() -> None:
     made = timed(1)
     [_, one] = results_text(Rows(made)).splitlines()

@@ -42,8 +42,6 @@ from convbench.model.threshold import FEWEST_PROCESSES, Thresholds
 
 Floats = estimate.Floats
 
-#: The fewest processes on which a case is called unchanged.
-FEWEST_UNCHANGED = 2
 #: In a run that is long enough, a process has a quiet block with this probability. Then the median process nearly
 #: always has one.
 QUIET_CHANCE = 0.75
@@ -102,7 +100,9 @@ def compare(
             for table, run, used in zip(tables, (base, new), floors.used, strict=True)
         ]
         referred = reference_shift(*sides)
-    probed = () if referred else probes([second.case for _, second in pairs.values()], *tables)
+    # The probe of another processor or torch is another piece of work, and controls show the machine better.
+    has_probes = referred is None and controls is None and same_speed(base.environment) == same_speed(new.environment)
+    probed = probes([second.case for _, second in pairs.values()], *tables) if has_probes else ()
     figures = _figures(
         floors,
         np.array(limits, dtype=np.float64),
@@ -202,7 +202,7 @@ class _Figures:
     q: Floats
     processes: estimate.Integers
     blocks: estimate.Integers
-    longer: float
+    floors: ProcessFloors
     common: CommonShift
     others: str  # the cases that the common shift is estimated from, in words
     referred: ReferenceShift | None
@@ -238,9 +238,10 @@ class _Figures:
 
     @property
     def unseen(self) -> Floats:
-        """The largest change either way that the interval would have held together with no change, as a ratio."""
+        """The largest change either way whose interval would have held no change or the common shift, as a ratio."""
+        shift = max(self.common.ratio, 1 / self.common.ratio)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.maximum(self.ratio / self.low, self.high / self.ratio)
+            return np.maximum(self.ratio / self.low, self.high / self.ratio) * shift
 
     def noise(self, signs: Floats) -> Floats:
         """The same; where the case is flagged, in its direction alone."""
@@ -251,13 +252,14 @@ class _Figures:
     @property
     def is_sensitive(self) -> NDArray[np.bool_]:
         """Whether each case's interval is narrow enough to call it unchanged."""
-        return _is_sensitive(self.unseen, self.threshold)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            narrow = np.log(self.unseen) <= MOST_UNSEEN * np.log1p(self.threshold) * (1 + ROUNDING)
+        return narrow & (self.processes >= FEWEST_PROCESSES)
 
-
-def _is_sensitive(unseen: Floats, threshold: Floats) -> NDArray[np.bool_]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sensitive: NDArray[np.bool_] = np.log(unseen) <= MOST_UNSEEN * np.log1p(threshold) * (1 + ROUNDING)
-    return sensitive
+    @property
+    def longer(self) -> float:
+        """How many times as many blocks per process are needed to judge half of the cases."""
+        return _longer(self.floors, self.is_sensitive)
 
 
 def _figures(
@@ -275,9 +277,8 @@ def _figures(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = new_low / base_low
         low, high = new_low / base_high / (1 + precision), new_high / base_low * (1 + precision)
-        unseen = np.maximum(ratio / low, high / ratio)
     common = common_shift(ratio[in_shift])
-    processes = np.where(floors.processes >= FEWEST_UNCHANGED, floors.processes, 0)
+    processes = np.where(floors.processes > 1, floors.processes, 0)  # one alone has no rank
     return _Figures(
         base_s=base_low,
         new_s=new_low,
@@ -288,7 +289,7 @@ def _figures(
         q=q_values(p_values(floors.base, floors.new / common.ratio, processes, 1 + threshold)),
         processes=floors.processes,
         blocks=floors.blocks,
-        longer=_longer(floors, _is_sensitive(unseen, threshold)),
+        floors=floors,
         common=common,
         others=others,
         referred=referred,
@@ -326,8 +327,7 @@ def _judge(pairs: Sequence[tuple[Result, Result]], figures: _Figures) -> list[Ju
     """The judgment of every pair, with causes for those that changed."""
     (signs, _), flags = figures.signs(figures.common.ratio), figures.flags
     as_measured, _ = figures.signs(1.0)
-    enough = (figures.processes >= FEWEST_UNCHANGED) & figures.is_sensitive & np.isfinite(figures.ratio)
-    plain = enough & (signs == 0) & (as_measured == 0)
+    plain = figures.is_sensitive & np.isfinite(figures.ratio) & (signs == 0) & (as_measured == 0)
     if figures.machine:
         plain[:] = False
     ruled = [(Verdict.UNCHANGED, "")] * len(pairs)
@@ -381,9 +381,9 @@ def _rule(figures: _Figures, place: int, *, moved: bool, flag: int) -> tuple[Ver
         return Verdict.NOT_JUDGED, "no time to compare"
     if figures.machine:
         return Verdict.INCONCLUSIVE, f"{figures.machine}, as on another machine: use ab"
-    if processes < (FEWEST_PROCESSES if moved else FEWEST_UNCHANGED):
+    if processes < FEWEST_PROCESSES:
         on = units.plural(processes, "process", "processes")
-        return Verdict.INCONCLUSIVE, f"measured in {on} of each run, a change needs {FEWEST_PROCESSES}: use ab"
+        return Verdict.INCONCLUSIVE, f"measured in {on} of each run, a judgment needs {FEWEST_PROCESSES}: use ab"
     common = figures.common
     shared = f"the common shift of {figures.others}, {units.change(common.ratio)}"
     own = f"{units.change(ratio / common.ratio)} without {shared}"

@@ -50,7 +50,7 @@ class Judgment:
     follows from their number (measure/significance.py): noise alone moves an interval beyond no change in at most 5 %.
     The runs' precision widens the interval on both sides, as it does for what a run repeats within.
 
-    - `noise` is the smallest change whose interval would have excluded no change, as a ratio.
+    - `noise` is the smallest change whose interval would have excluded no change and the common shift, as a ratio.
     - `shift` is the common shift of all cases, new over base: `ratio` over `shift` is judged. Where the new side alone
       was measured again, it is the common shift of the controls.
     - `threshold` is a ratio minus 1, and `q` the Benjamini-Hochberg q-value against it.
@@ -97,7 +97,7 @@ class Judgment:
         """Whether the case could not be judged although its move is beyond its interval and twice its threshold."""
         if self.verdict is not Verdict.INCONCLUSIVE or not self.ratio > 0:
             return False
-        is_beyond = self.low > 1 or self.high < 1
+        is_beyond = self.low > min(1.0, self.shift) or self.high < max(1.0, self.shift)
         return is_beyond and abs(math.log(self.own_ratio)) > MOST_UNSEEN * math.log1p(self.threshold)
 
 

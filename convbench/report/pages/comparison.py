@@ -149,9 +149,9 @@ def headline(comparison: Comparison) -> str:
         text += f", {'' if len(some) == 1 else 'the worst ' if slower else 'the most '}{_by(max(some, key=size).ratio)}"
         return text if slower else f"{text}, and none slower"
     if comparison.verdict is Verdict.UNCHANGED:
-        text = f"No case moved by {units.percent(comparison.smallest_seen[1])} or more"
-        noisy = comparison.counts[Verdict.INCONCLUSIVE]
-        return f"{text}; {units.plural(noisy, 'case')} of {total.split()[0]} could not be judged" if noisy else text
+        left = len(comparison.judgments) - comparison.judged
+        text = f"No {'judged ' if left else ''}case moved by {units.percent(comparison.smallest_seen[1])} or more"
+        return f"{text}; {units.count(left)} of {total} could not be judged" if left else text
     if comparison.verdict is Verdict.NOT_JUDGED:
         return "Nothing could be judged"
     if comparison.is_machine:

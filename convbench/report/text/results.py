@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -74,9 +75,15 @@ def _figures(rows: Rows, place: int) -> tuple[str, str, str, str]:
 def _distinct(labels: Sequence[str]) -> tuple[list[str], str]:
     """The labels without the words that all of them have, and these words; a single label stays as it is."""
     words = [flat(label).split() for label in labels]
-    common = set.intersection(*(set(some) for some in words)) - {"->"} if len(words) > 1 else set()
+    common = _common(words) if len(words) > 1 else set()
     shared = " ".join(word for word in words[0] if word in common)
     return [" ".join(_without(some, common)) for some in words], shared
+
+
+def _common(words: Sequence[Sequence[str]]) -> set[str]:
+    """The words that stand once in every label. One that stands twice in some may mean two settings, as `7x7` does."""
+    counts = [Counter(some) for some in words]
+    return {word for word in counts[0] if word != "->" and all(count[word] == 1 for count in counts)}
 
 
 def _without(words: Sequence[str], common: Collection[str]) -> list[str]:
