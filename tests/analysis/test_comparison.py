@@ -69,7 +69,7 @@ def test_a_change_within_the_noise_of_either_side_is_none() -> None:
     for judgment in (only(pair([apart], [times(1.07)])), only(pair([times(1.07)], [apart]))):
         assert judgment.verdict is Verdict.INCONCLUSIVE
         assert judgment.low < 1 < judgment.high
-        assert judgment.reason == "its interval does not exclude noise alone: use ab"
+        assert judgment.reason == "its interval contains 0 %: use ab"
     assert only(pair([apart], [times(1.1)])).verdict is Verdict.REGRESSED
     assert only(pair([STEADY], [times(1.07, apart)])).verdict is Verdict.REGRESSED, "all are above those of the base"
     assert only(pair([STEADY], [apart])).smallest_seen == pytest.approx(1.08 * 1.01 - 1, rel=1e-5)

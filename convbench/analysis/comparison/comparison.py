@@ -391,7 +391,8 @@ def _rule(figures: _Figures, place: int, *, moved: bool, flag: int) -> tuple[Ver
         is_explained = is_reported(common.ratio) or abs(math.log(ratio)) <= math.log1p(figures.threshold[place])
         return (Verdict.REGRESSED if flag > 0 else Verdict.IMPROVED), own if is_explained else ""
     if moved:
-        return Verdict.INCONCLUSIVE, "its interval does not exclude noise alone: use ab"
+        held = "0 %" if figures.low[place] <= 1 <= figures.high[place] else "the common shift"
+        return Verdict.INCONCLUSIVE, f"its interval contains {held}: use ab"
     if not figures.is_sensitive[place]:
         unseen = units.percent(float(figures.unseen[place]) - 1)
         return Verdict.INCONCLUSIVE, f"a change of up to {unseen} would not be seen: use ab"
