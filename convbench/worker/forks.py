@@ -19,6 +19,7 @@ import os
 import select
 import socket
 import sys
+from typing import Any
 
 from .setup import become_worker, die_with
 
@@ -79,7 +80,7 @@ class Forks:
         self._send({"forked": pid})
         return True
 
-    def _become(self, request: dict[str, object], descriptors: list[int]) -> None:
+    def _become(self, request: dict[str, Any], descriptors: list[int]) -> None:
         """Turn this forked process into a worker; it ends here."""
         code = 1
         try:
@@ -90,7 +91,7 @@ class Forks:
             for descriptor in (*descriptors, *self._alive, self._control.detach()):
                 os.close(descriptor)
             os.chdir(str(request["cwd"]))
-            become_worker(server, str(request["memory_limit"]), request["folders"])  # type: ignore[arg-type]
+            become_worker(server, str(request["memory_limit"]), request["folders"])
             code = 0
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 1
