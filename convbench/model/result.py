@@ -279,7 +279,7 @@ def merge(case: Case, visits: Iterable[Visit]) -> Result | None:
         return joined([(visit.layout, getattr(visit, name)) for visit in ordered])
 
     reason = decisive.reason
-    if reason and decisive.process_index > 0:
+    if reason and decisive.status is not Status.PASSED and decisive.process_index > 0:
         reason = f"in process {decisive.process_index + 1}: {reason}"
     facts = {each.name: first(each.name) for each in fields(CaseFacts)}
     facts["note"] = joined_notes(*(visit.facts.note for visit in ordered))

@@ -35,6 +35,7 @@ from convbench.model.result import (
     Status,
     StopReason,
     Visit,
+    joined_notes,
     merge,
 )
 from convbench.model.samples import VisitSamples, unpack_samples
@@ -314,7 +315,8 @@ def _results(
             CaseFacts,
             len(alone),
             check=_checks(columns["check_result"]),
-            **{name: columns[name] for name in CASE_FACTS},
+            **{name: columns[name] for name in CASE_FACTS}
+            | {"note": [note if note is None else joined_notes(note) for note in columns["note"]]},
         )
         results = instances(
             Result,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, and_, case, func, select
 from sqlalchemy.sql import ColumnElement
 
 from convbench.errors import NotComparableError, RunNotFoundError
@@ -203,12 +203,18 @@ def _summary(row: AnyRow, cases: int, statuses: Mapping[str, int], place: Place)
 
 def _statuses(connection: Connection) -> dict[int, dict[str, int]]:
     """The number of cases of each run by status, as stored. The rule is that of `result.merge`: the first visit that
-    did not pass decides.
+    did not pass decides, but a wrong result comes before an imprecise one.
     """
     visits = schema.visits.c
     visited = select(visits.run_key, func.count(visits.position.distinct())).group_by(visits.run_key)
+    failed = case((visits.status == Status.FAILED.value, 1), else_=0)
     first = (
-        select(visits.run_key, visits.position, func.min(visits.process_index).label("process_index"))
+        select(
+            visits.run_key,
+            visits.position,
+            func.min(visits.process_index).label("process_index"),
+            func.max(failed).label("failed"),
+        )
         .where(visits.status != Status.PASSED.value)
         .group_by(visits.run_key, visits.position)
         .subquery()
@@ -216,12 +222,13 @@ def _statuses(connection: Connection) -> dict[int, dict[str, int]]:
     decisive: list[ColumnElement[bool]] = [
         visits[name] == first.c[name] for name in ("run_key", "position", "process_index")
     ]
-    others = (
-        select(visits.run_key, visits.status, func.count()).where(*decisive).group_by(visits.run_key, visits.status)
-    )
+    wrong = and_(visits.status == Status.IMPRECISE.value, first.c.failed == 1)
+    status = case((wrong, Status.FAILED.value), else_=visits.status).label("decided")
+    each = select(visits.run_key, status).where(*decisive).subquery()
+    others = select(each.c.run_key, each.c.decided, func.count()).group_by(each.c.run_key, each.c.decided)
     found: defaultdict[int, dict[str, int]] = defaultdict(dict)
-    for key, status, count in connection.execute(others):
-        found[key][status] = count
+    for key, name, count in connection.execute(others):
+        found[key][name] = count
     for key, count in connection.execute(visited):
         passed = count - sum(found[key].values())
         if passed:
