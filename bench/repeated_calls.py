@@ -2,10 +2,11 @@
 
     python bench/repeated_calls.py [--markdown] [--turns 5]
 
-A worker in this process prepares each layer as a later process of a run does. `compare` is the time before a block
-without its calls, which replace a part of the warm-up. `again` is the time of comparing with the first process's
-check. The least of all turns counts. The last columns tell how often a run finds a layer that is wrong in one call of
-ten. They count the blocks of five processes, and those of four, where a case settles.
+A worker in this process prepares each layer as a later process of a run does. `compare` is the time before and after a
+block without its calls. Those before replace a part of the warm-up, and the one after is the last timed call. `again`
+is the time of comparing with the first process's check. The least of all turns counts. The last columns tell how often
+a run finds a layer that is wrong in one call of ten. They count the blocks of five processes, and those of four, where
+a case settles.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from convbench.measure import schedule
 from convbench.model.case import Case
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import Measure
+from convbench.worker import timer
 from convbench.worker.layer import Layer
 from convbench.worker.spec import Spec
 from convbench.worker.timer import Warm
@@ -63,7 +65,7 @@ def _row(case: Case, turns: int) -> list[str]:
     assert digest is not None
     again_s = min(_seconds(lambda: wrong_again(layer, digest))[0] for _ in range(turns))
     looks = [look for _ in range(turns) for look in _looks(layer)]
-    compare_s = min(look_s - warm.seconds for look_s, warm in looks)
+    compare_s = min(look_s - warm.seconds for look_s, warm in looks) + min(_after(layer) for _ in range(turns))
     iteration_s = min(warm.fastest_s for _, warm in looks)
     calls = sum(warm.iterations for _, warm in looks) / len(looks)
     measure = Measure()
@@ -87,6 +89,14 @@ def _looks(layer: Layer) -> list[tuple[float, Warm]]:
     return [_seconds(lambda: repeats.look(None)) for _ in range(ROUNDS)][1:]
 
 
+def _after(layer: Layer) -> float:
+    """Seconds of comparing the last timed call of a block with the first call."""
+    repeats = Repeats(layer, is_exact=True, first={})
+    repeats.look(None)
+    results = layer.results()
+    return _seconds(lambda: repeats.look_after(results))[0]
+
+
 def _seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     begin = perf_counter()
     found = work()
@@ -102,13 +112,15 @@ def _comparing(iteration_s: float, processes: int) -> int:
 def _found(calls: float, iteration_s: float, processes: int) -> float:
     """The probability that this many processes find a layer whose calls are wrong independently of each other.
 
-    A process misses it where all of its calls are right, or all wrong. The first process has the check besides.
+    A process misses it where all of its calls are right, or all wrong. The first process has the check besides. A block
+    compares `calls` before it, and its last timed call where each call is a sample.
     """
     measure = Measure()
     blocks = schedule.blocks_in_run(iteration_s, measure)
+    of_block = calls + (iteration_s >= timer.SHORTEST_SAMPLE_S)
     missed = RIGHT ** (OF_CHECK + _comparing(iteration_s, processes))
     for process_index in range(processes):
-        compared = calls * schedule.blocks_in_process(blocks, process_index, measure.processes)
+        compared = of_block * schedule.blocks_in_process(blocks, process_index, measure.processes)
         missed *= RIGHT**compared + (WRONG**compared if process_index and compared else 0.0)
     return 1 - missed
 

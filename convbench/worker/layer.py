@@ -189,15 +189,20 @@ class Layer:
 
     def results(self) -> dict[str, torch.Tensor]:
         """Run the step once; its results by name: output, grad_input, grad_weight, grad_bias."""
-        direction = self.spec.direction
         with self.mode():
-            if direction == "train_step":
-                output = self._train(self.operands)
-                grads = [leaf.grad for leaf in self.operands.leaves]
-                _clear(self.operands)
-                found = dict(zip(_GRADIENTS, grads))
-                return {"output": output.detach(), **{k: v for k, v in found.items() if v is not None}}
-            produced = self.step()
+            return self.named(self.step())
+
+    def named(self, produced: Any) -> dict[str, torch.Tensor]:
+        """The results by name of the call of `step` that returned `produced`, if no other call came after it.
+
+        A train step leaves its gradients in the operands, from which they are taken.
+        """
+        direction = self.spec.direction
+        if direction == "train_step":
+            grads = [leaf.grad for leaf in self.operands.leaves]
+            clear(self.operands)
+            found = dict(zip(_GRADIENTS, grads))
+            return {"output": produced.detach(), **{k: v for k, v in found.items() if v is not None}}
         if direction == "forward":
             return {"output": produced}
         names = PRODUCES.get(direction, _GRADIENTS)
@@ -219,9 +224,9 @@ class Layer:
         if direction == "train_step":
             train = self._train
 
-            def train_step() -> None:
-                train(operands)
-                _clear(operands)
+            def train_step() -> Any:
+                clear(operands)
+                return train(operands)
 
             return train_step
         if self._kernels_alone:
@@ -259,7 +264,7 @@ class Layer:
 
         def rest() -> None:
             kept.pop().backward(self.operands.g)
-            _clear(self.operands)
+            clear(self.operands)
 
         return rest
 
@@ -293,7 +298,8 @@ def _set_weights(tensor: torch.Tensor, kind: str, given: torch.Tensor | None) ->
         tensor.copy_(given)
 
 
-def _clear(operands: Operands) -> None:
+def clear(operands: Operands) -> None:
+    """Drop the gradients that a train step left."""
     for leaf in operands.leaves:
         leaf.grad = None
 

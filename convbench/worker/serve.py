@@ -17,7 +17,7 @@ import torch
 from . import allocator, cold, devices, held, host, memory, timer
 from .channel import Channel
 from .implementation import implementation
-from .layer import Layer, find_module
+from .layer import Layer, clear, find_module
 from .probe import Probes
 from .roofs import measure_roofs
 from .settings import Settings, precision
@@ -63,6 +63,13 @@ class Prepared:
         self.layer.use(self.layer.operands)
         warm = self.repeats.look(self.queue)
         return warm if self.step is self.layer.step else timer.NOT_WARM
+
+    def look_after(self, last: Any) -> None:
+        """Compare the last timed call, which returned `last`, and drop the gradients that a train step left."""
+        if self.step is self.layer.step:
+            if self.repeats and last is not None:
+                self.repeats.look_after(self.layer.named(last))
+            clear(self.layer.operands)
 
     def go_cold(self, device: torch.device) -> str | None:
         """Make each iteration read its operands from memory; returns a note about operands that are not, or None."""
@@ -196,7 +203,7 @@ class Worker:
         return answer
 
     def block(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The compute probe, a few calls compared with the first one, then one block.
+        """The compute probe, a few calls compared with the first one, one block, then its last call compared too.
 
         `busy_s` is the time of compared, warm-up and timed iterations. Where the request asks for `samples`, `each_s`
         has them.
@@ -208,7 +215,9 @@ class Worker:
         timing = self._timed(prepared, request["seconds"], timer.WARMUP_S, warm)
         busy = perf_counter() - begin
         self._same_threads()
-        facts = timing._asdict()
+        prepared.look_after(timing.last)
+        facts = timing._replace(last=None)._asdict()
+        del facts["last"]
         if not request.get("samples"):
             del facts["each_s"]
         return {

@@ -37,7 +37,8 @@ MOST_GROUPS = 2000
 class Timing(NamedTuple):
     """One block: seconds per iteration, minor page faults per iteration; `host_s` is the time to launch, or None.
 
-    `each_s` are the samples in the order in which they were taken.
+    `each_s` are the samples in the order in which they were taken. `last` is what the last iteration returned, where
+    each iteration is a sample on a CPU, else None.
     """
 
     iterations: int
@@ -51,6 +52,7 @@ class Timing(NamedTuple):
     host_s: float | None
     page_faults: float
     each_s: list[float]
+    last: Any = None
 
 
 class Warm(NamedTuple):
@@ -168,11 +170,13 @@ def _time_on_cpu(step: Step, seconds: float, estimate: float) -> Timing:
     add = samples.append
     per_sample = _group(SHORTEST_SAMPLE_S, estimate)
     faults = _minor_faults()
+    last = None
     end = now() + int(seconds * 1e9)
     if per_sample == 1:
         while True:
             before = now()
-            step()
+            last = None  # frees it first, as without `last`: the next result then gets the same memory
+            last = step()
             after = now()
             add(after - before)
             if after >= end:
@@ -187,7 +191,7 @@ def _time_on_cpu(step: Step, seconds: float, estimate: float) -> Timing:
             if after >= end:
                 break
     faults = _minor_faults() - faults
-    return _summary([sample * 1e-9 for sample in samples], per_sample, faults, None)
+    return _summary([sample * 1e-9 for sample in samples], per_sample, faults, None)._replace(last=last)
 
 
 def _time_with_events(step: Step, seconds: float, estimate: float, queue: Queue) -> Timing:

@@ -296,10 +296,10 @@ def test_the_first_call_is_the_first(direction: Direction) -> None:
     layer = made(direction=direction, module="test_layer:SlowFirst")
     with layer.mode():
         first_s = layer.begun_s + timer.first_call(layer.first_step, None)
+        assert all(leaf.grad is None for leaf in layer.operands.leaves)
         second_s = timer.first_call(layer.step, None)
     assert first_s >= 0.05
     assert second_s < first_s
-    assert all(leaf.grad is None for leaf in layer.operands.leaves)
 
 
 def request(worker: Worker, case: Case, *, check: bool = True) -> dict[str, object]:
@@ -502,3 +502,29 @@ def test_an_unbatched_input_can_have_gaps_and_no_channels_last() -> None:
 def test_a_wrong_layer_is_found_in_an_input_with_gaps() -> None:
     case = Case(problem=PLAIN, module="planted:PadOffByOne", input_format=InputFormat.STRIDED)
     assert verify(Layer(asked(case), CPU)).reason is not None
+
+
+class WrongWhenTimed(torch.nn.Conv2d):
+    """So slow that one call warms a block up and one is timed; each second call is wrong."""
+
+    calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        time.sleep(0.012)
+        return super().forward(x) * (1.5 if self.calls % 2 == 0 else 1.0)
+
+
+@pytest.mark.parametrize("direction", [Direction.FORWARD, Direction.TRAIN_STEP])
+def test_the_last_timed_call_is_compared_with_the_first(direction: Direction) -> None:
+    worker = Worker()
+    assert worker.answer({"op": "describe", **Settings(threads=1)._asdict()})["status"] == "passed"
+    case = Case(problem=PLAIN, module=f"{__name__}:WrongWhenTimed", direction=direction)
+    worker.answer({"op": "prepare", "key": 1, "spec": spec(case, 0), "check": False, "repeats": True})
+    layer = worker._prepared[1].layer
+    layer.module.calls = 0
+    answer = worker.answer({"op": "block", "key": 1, "seconds": 0.001})
+    assert (answer["iterations"], layer.module.calls) == (1, 2)
+    assert answer["wrong"].startswith("output of call 2 on the timed data is 0.5 of its norm")
+    assert "last" not in answer
+    assert all(leaf.grad is None for leaf in layer.operands.leaves), "a train step's gradients are not kept"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+import weakref
 from dataclasses import dataclass
 
 import pytest
@@ -184,9 +185,24 @@ def test_a_block_on_the_cpu_counts_what_it_ran() -> None:
 def test_short_iterations_are_grouped_into_samples_and_long_ones_run_once() -> None:
     short = timer.time_block(lambda: None, 0.002)
     assert short.iterations > 10 * short.samples
+    assert short.last is None
     long_calls = []
     long = timer.time_block(lambda: long_calls.append(time.sleep(0.012)), 0.001)
     assert (long.iterations, len(long_calls)) == (1, 2), "one warm-up iteration is enough for a long one"
+
+
+def test_the_last_result_is_kept_and_freed_before_the_next_iteration() -> None:
+    alive: list[weakref.ref[set[int]]] = []
+
+    def step() -> set[int]:
+        assert not any(result() for result in alive), "a second result would get other memory"
+        result = {len(alive)}
+        alive.append(weakref.ref(result))
+        time.sleep(1e-4)
+        return result
+
+    timing = timer.time_block(step, 0.005)
+    assert timing.last == {len(alive) - 1}
 
 
 def test_iterations_before_a_block_count_as_its_warm_up() -> None:

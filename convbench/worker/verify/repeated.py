@@ -59,6 +59,11 @@ class Repeats:
                 break
         return warm
 
+    def look_after(self, results: dict[str, Tensor]) -> None:
+        """Compare the last timed call of a block, whose results these are."""
+        if self.wrong is None:
+            self._compare(results)
+
     def _compare(self, results: dict[str, Tensor]) -> None:
         """Compare one call with the first one. Where they differ a little, integers decide."""
         self.calls += 1
@@ -66,6 +71,7 @@ class Repeats:
             # Copies, because the layer may return the same memory at its next call.
             self._first = {name: tensor.detach().clone() for name, tensor in results.items()}
             return
+        varied = self.varies
         for name, before in self._first.items():
             after = results.get(name)
             if after is None or after.shape != before.shape:
@@ -81,7 +87,7 @@ class Repeats:
                         f"first call, {allowed:.2g} is allowed"
                     )
                     return
-        if self.varies and self._is_exact:
+        if self.varies and not varied and self._is_exact:
             self._on_integers(TRIALS, TRIALS_S)
 
     def _on_integers(self, most: int, seconds: float) -> None:
