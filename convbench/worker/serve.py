@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import platform
+import sys
 from time import perf_counter
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 import torch
 
@@ -18,7 +20,7 @@ from . import allocator, cold, devices, held, host, memory, timer
 from .channel import Channel
 from .implementation import implementation
 from .layer import Layer, clear, find_module
-from .probe import Probes
+from .probe import Probes, product
 from .roofs import measure_roofs
 from .settings import Settings, precision
 from .spec import Spec
@@ -35,7 +37,17 @@ MOST_READ = 100_000
 _CHECK_FIELDS = ("output_shape", "max_error", "elements", "method", "reason")
 
 #: Parts of the messages about failed allocations, by the allocators below torch.
-_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "bad_alloc", "Cannot allocate memory")
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "out of memory",
+    "not enough memory",
+    "bad_alloc",
+    "Cannot allocate memory",
+    "nable to find an engine",
+    "_ALLOC_FAILED",
+)
+#: Parts of the messages of errors after which a process can no longer use its device.
+_LASTING = ("CUDA error", "HIP error", "CUDNN_STATUS_EXECUTION_FAILED", "device-side assert", "illegal memory access")
 #: Parts of torch's messages that a device or dtype has no kernel.
 _ABSENT = ("not implemented for", "is not currently implemented for", "is not supported on", "does not support")
 
@@ -96,6 +108,7 @@ class Worker:
         self._settings = Settings()
         self._threads = torch.get_num_threads()
         self._steady: set[str] = set()  # devices whose clock frequency has become steady
+        self._used_until_s: dict[str, float] = {}  # devices, and when they were last busy
         self._probes = Probes()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "describe": self.describe,
@@ -118,11 +131,20 @@ class Worker:
         try:
             return self._operations[request["op"]](request)
         except Exception as error:  # the layer's code may raise any exception; the answer reports it
+            if _is_lasting(error):
+                _end(error)
             status, reason = classify(error, torchs=":" not in request.get("spec", {}).get("module", ""))
             error.__traceback__ = None  # its frames keep the tensors of the failed layer
-        self._prepared.pop(request.get("key", -1), None)
+        if request["op"] in ("prepare", "block"):
+            self._prepared.pop(request.get("key", -1), None)
         gc.collect()
+        if status == "out_of_memory":
+            self._empty_caches()
         return {"status": status, "reason": reason}
+
+    def _empty_caches(self) -> None:
+        for name in self._used_until_s:
+            devices.empty_cache(torch.device(name))
 
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Apply the settings, then describe the machine, the software and the devices of this process."""
@@ -166,6 +188,8 @@ class Worker:
             raise devices.AbsentError(unsuitable)
         layer = Layer(spec, device)
         prepared = Prepared(layer, device)
+        if prepared.queue:
+            self._used_until_s.setdefault(prepared.device, -math.inf)
         answer: dict[str, Any] = {"status": "passed", "reason": None, "note": layer.note}
         answer["digest"] = request.get("digest")
         if request["check"]:
@@ -183,7 +207,10 @@ class Worker:
                 answer.update(status="failed", reason=outcome.reason)
             elif outcome.imprecise is not None:
                 answer.update(status="imprecise", reason=outcome.imprecise)
-        elif request.get("again"):
+        elif prepared.queue:
+            with layer.mode():
+                timer.first_call(layer.first_step, prepared.queue)  # it may load libraries, and is no estimate
+        if request.get("again") and not request["check"]:
             wrong = wrong_again(layer, answer["digest"])
             if wrong is not None:
                 answer.update(status="failed", reason=wrong)
@@ -233,14 +260,25 @@ class Worker:
     def _timed(
         self, prepared: Prepared, seconds: float, warmup_s: float, warm: timer.Warm = timer.NOT_WARM
     ) -> timer.Timing:
-        """One block, on a device after its clock has been made steady."""
+        """One block, on a device after its clock has been made steady, and after a longer warm-up if it was idle."""
+        queue, device = prepared.queue, prepared.device
         with prepared.layer.mode():
-            if prepared.queue and prepared.device not in self._steady:
-                timer.steady_clock(prepared.step, prepared.queue)
-                self._steady.add(prepared.device)
-            return timer.time_block(
-                prepared.step, seconds, prepared.queue, prepared.between, warmup_s=warmup_s, warm=warm
-            )
+            if queue is not None and warmup_s:
+                self._make_steady(device, queue)
+                if perf_counter() - self._used_until_s.get(device, -math.inf) > timer.IDLE_S:
+                    warmup_s = timer.DEVICE_WARMUP_S
+            timing = timer.time_block(prepared.step, seconds, queue, prepared.between, warmup_s=warmup_s, warm=warm)
+        if queue is not None:
+            self._used_until_s[device] = perf_counter()
+        return timing
+
+    def _make_steady(self, device: str, queue: timer.Queue) -> None:
+        """Keep a device busy with a fixed product until its clock frequency is steady, once in this process."""
+        if device not in self._steady:
+            with torch.no_grad():
+                timer.steady_clock(product(torch.device(device), queue.synchronize), queue)
+            self._steady.add(device)
+            self._used_until_s[device] = perf_counter()
 
     def verify(self, request: dict[str, Any]) -> dict[str, Any]:
         """Check whether the layer still gives the same results as when it was verified."""
@@ -290,9 +328,12 @@ class Worker:
     def roofs(self, request: dict[str, Any]) -> dict[str, Any]:
         """The highest rates of this machine in these dtypes."""
         device = devices.resolve(request["device"])
-        synchronize = devices.Stream(device).synchronize if device.type != "cpu" else lambda: None
-        found = measure_roofs(request["dtypes"], device, synchronize)
+        queue = None if device.type == "cpu" else devices.Stream(device)
+        if queue is not None:
+            self._make_steady(str(device), queue)
+        found = measure_roofs(request["dtypes"], device, queue)
         allocator.trim()
+        self._empty_caches()
         return {"status": "passed", "roofs": [roof._asdict() for roof in found]}
 
     def release(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -300,6 +341,7 @@ class Worker:
         self._prepared.clear()
         gc.collect()
         allocator.trim()
+        self._empty_caches()
         return {"status": "passed"}
 
 
@@ -349,6 +391,23 @@ def classify(error: Exception, *, torchs: bool = True) -> tuple[str, str]:
         return "skipped", text
     name = _cut(str(type(error).__name__))
     return "error", f"{name}: {text}" if text else name
+
+
+def _is_lasting(error: Exception) -> bool:
+    """Whether the process can no longer use its device, so that another one must measure the next case."""
+    whole = _words(error)
+    if any(words in whole for words in _OUT_OF_MEMORY) or isinstance(error, _torch_oom()):
+        return False
+    lasting = getattr(torch, "AcceleratorError", None)
+    return (lasting is not None and isinstance(error, lasting)) or any(words in whole for words in _LASTING)
+
+
+def _end(error: Exception) -> NoReturn:
+    """End this process, whose last line says why: the conductor then starts another one."""
+    lines = [line for line in _words(error).splitlines() if line.strip()] or [type(error).__name__]
+    sys.stderr.write(f"{lines[0]}\n")
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _words(error: Exception) -> str:

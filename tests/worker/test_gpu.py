@@ -1,4 +1,4 @@
-"""The whole way on a real accelerator; skipped where torch finds none."""
+"""The whole way on an accelerator (accelerators.py)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from accelerators import needs_accelerator
+from accelerators import Accelerator
 
 from convbench.engine.client import Timing
-from convbench.engine.local import LocalEngine
 from convbench.engine.pool import WorkerPool
 from convbench.model.case import (
     Autocast,
@@ -28,18 +27,18 @@ from convbench.model.problem import Direction, Problem
 from convbench.model.result import RoofKind, Status
 from convbench.worker import devices
 
-pytestmark = [pytest.mark.gpu, needs_accelerator]
+pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 
 DEADLINE_S = 120.0
-LAYER = Problem(in_channels=64, out_channels=96, kernel_size=(3, 3), input_size=(28, 30), padding=(1, 1), batch_size=8)
+LAYER = Problem(in_channels=6, out_channels=8, kernel_size=(3, 3), input_size=(7, 9), padding=(1, 1), batch_size=2)
 LARGE = Problem(
     in_channels=256, out_channels=256, kernel_size=(3, 3), input_size=(56, 56), padding=(1, 1), batch_size=32
 )
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[WorkerPool]:
-    made = WorkerPool(LocalEngine())
+def pool(accelerator: Accelerator) -> Iterator[WorkerPool]:
+    made = WorkerPool(accelerator.engine())
     yield made
     made.close()
 
