@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,8 +26,8 @@ class Accelerator:
         return not self.variables
 
     def engine(self) -> LocalEngine:
-        """An engine whose workers find it."""
-        return LocalEngine(Setup(variables=tuple(self.variables.items())))
+        """An engine whose workers find it, and the modules of tests/."""
+        return LocalEngine(Setup(variables=tuple(self.variables.items()), path=(str(Path(__file__).parent),)))
 
 
 @pytest.fixture(scope="session")

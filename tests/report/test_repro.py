@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import torch
-from accelerators import needs_accelerator
+from accelerators import Accelerator
 from golden_files import GOLDEN
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
@@ -263,13 +263,32 @@ def test_a_script_for_a_device_waits_for_it(
     assert ("filler" in names) == (cache is Cache.COLD)
 
 
+#: Executes the scripts of a JSON list in one process, which takes seconds to find its device.
+EXECUTE = """
+import json, sys
+for text in json.load(sys.stdin):
+    exec(compile(text, "repro.py", "exec"), {"__name__": "__main__"})
+"""
+
+
 @pytest.mark.gpu
-@needs_accelerator
-@pytest.mark.parametrize(("cache", "direction"), [*itertools.product(Cache, Direction)])
-def test_a_script_runs_on_a_real_device(cache: Cache, direction: Direction, capsys: pytest.CaptureFixture[str]) -> None:
-    for device in ("accelerator", str(torch.accelerator.current_accelerator())):
-        executed(repro(Case(problem=PLAIN, device=device, cache=cache, direction=direction)))
-        assert SAID.search(capsys.readouterr().out)
+@pytest.mark.slow
+def test_a_script_runs_on_a_device(accelerator: Accelerator) -> None:
+    problem = Problem(in_channels=4, out_channels=6, kernel_size=(3, 3), input_size=(8, 8), batch_size=2)
+    scripts = [
+        repro(Case(problem=problem, device=device, cache=cache, direction=direction))
+        for device in ("accelerator", f"{accelerator.kind}:0")
+        for cache, direction in itertools.product(Cache, Direction)
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", EXECUTE],
+        input=json.dumps(scripts),
+        env={**os.environ, **accelerator.variables},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(SAID.findall(done.stdout)) == len(scripts)
 
 
 @pytest.mark.parametrize("name", ["their module forward", "cold backward", "plain grad_weight"])

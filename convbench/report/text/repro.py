@@ -317,26 +317,39 @@ class _Script:
         own = self._backend != "torch.accelerator"
         event = f"{self._backend}.Event(enable_timing=True)" if own else "torch.Event(device, enable_timing=True)"
         stream = "" if self._backend == "torch.mps" else f"{self._backend}.current_stream(device)"
-        lines = ["cache = 2**26  # bytes"]
+        lines = ["cache = 2**28  # bytes, where it is unknown"]
         if self._backend in ("torch.cuda", "torch.xpu"):
-            lines = [f"properties = {self._backend}.get_device_properties(device)"]
-            lines.append('cache = getattr(properties, "L2_cache_size", 0) or 2**26')
+            known = 'getattr(properties, "L2_cache_size", 0)'
+            is_cuda = self._backend == "torch.cuda"
+            known = f"torch.version.hip is None and {known} or 2**28" if is_cuda else f"max(2**28, {known})"
+            lines = [f"properties = {self._backend}.get_device_properties(device)", f"cache = {known}  # bytes"]
+        events = [
+            f"first, second = {event}, {event}",
+            f"first.record({stream})",
+            "step()",
+            f"second.record({stream})",
+            self._synchronize,
+            "return first.elapsed_time(second) * 1e-3",
+        ]
+        clock = [
+            self._synchronize,
+            "begin = time.perf_counter()",
+            "step()",
+            self._synchronize,
+            "return time.perf_counter() - begin",
+        ]
+        flush = ["filler.zero_()", "filler.sum()"]
+        head = ["", "# Overwritten and read before each iteration: twice the last-level cache.", *lines]
+        head.append("filler = torch.empty(2 * cache // 4, device=device)")
+        if own:
+            return [*head, "", "", "def timed():", *_indented([*flush, *events]), ""]
+        asked = [f"event = {event}", f"event.record({stream})", self._synchronize, "event.elapsed_time(event)"]
         return [
-            "",
-            "# Overwritten and read before each iteration: twice the last-level cache.",
-            *lines,
-            "filler = torch.empty(2 * cache // 4, device=device)",
-            "",
-            "",
-            "def timed():",
-            "    filler.zero_()",
-            "    filler.sum()",
-            f"    first, second = {event}, {event}",
-            f"    first.record({stream})",
-            "    step()",
-            f"    second.record({stream})",
-            f"    {self._synchronize}",
-            "    return first.elapsed_time(second) * 1e-3",
+            *[*head, "", "", "def has_events():", "    try:", *_indented(_indented(asked))],
+            *["    except RuntimeError:", "        return False  # of this backend", "    return True", "", ""],
+            *["def timed_by_events():", *_indented([*flush, *events]), "", ""],
+            *["def timed_by_clock():", *_indented([*flush, *clock]), "", ""],
+            "timed = timed_by_events if has_events() else timed_by_clock",
             "",
         ]
 
