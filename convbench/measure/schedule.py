@@ -133,26 +133,30 @@ def cohorts(cases: Sequence[Case], *, memory_limit: int, cache_bytes: int = CACH
     """Divide the cases into cohorts, in the order of the sweep.
 
     Cases of one problem differ only in settings whose effect is to be measured. They stay in one cohort, as only
-    interleaved cases see the same drift. A cohort may become larger for this; only lack of memory divides them.
+    interleaved cases see the same drift. A cohort may become larger for this; only lack of memory divides them. Each
+    device has cohorts of its own, because an accelerator that waits for cases of the CPU lowers its clock.
     """
-    by_problem: dict[Problem, list[int]] = {}
-    for position, case in enumerate(cases):
-        by_problem.setdefault(case.problem, []).append(position)
-    groups: list[list[int]] = [[]]
-    held = 0
-    for positions in by_problem.values():
-        sizes = [memory_bytes(cases[position], cache_bytes) for position in positions]
-        too_many = len(groups[-1]) + len(positions) > COHORT_SIZE
-        if groups[-1] and (too_many or held + sum(sizes) > memory_limit):
-            groups.append([])
-            held = 0
-        for position, size in zip(positions, sizes, strict=True):
-            if groups[-1] and held + size > memory_limit:
+    groups: list[list[int]] = []
+    for device in dict.fromkeys(case.device for case in cases):
+        groups.append([])
+        held = 0
+        by_problem: dict[Problem, list[int]] = {}
+        for position, case in enumerate(cases):
+            if case.device == device:
+                by_problem.setdefault(case.problem, []).append(position)
+        for positions in by_problem.values():
+            sizes = [memory_bytes(cases[position], cache_bytes) for position in positions]
+            too_many = len(groups[-1]) + len(positions) > COHORT_SIZE
+            if groups[-1] and (too_many or held + sum(sizes) > memory_limit):
                 groups.append([])
                 held = 0
-            groups[-1].append(position)
-            held += size
-    return tuple(Cohort(index=i, positions=tuple(group)) for i, group in enumerate(groups) if group)
+            for position, size in zip(positions, sizes, strict=True):
+                if groups[-1] and held + size > memory_limit:
+                    groups.append([])
+                    held = 0
+                groups[-1].append(position)
+                held += size
+    return tuple(Cohort(index=i, positions=tuple(group)) for i, group in enumerate(groups))
 
 
 #: Maximum and minimum of worker processes alive at once: a case and its companion need two.
@@ -269,12 +273,12 @@ APART = "not interleaved with all other settings of its layer, which did not fit
 
 
 def apart(cases: Sequence[Case], batches: Batches) -> frozenset[int]:
-    """The positions of cases that are not interleaved with all others of their problem."""
-    where: dict[Problem, set[int]] = {}
+    """The positions of cases that are not interleaved with all others of their problem on their device."""
+    where: dict[tuple[Problem, str], set[int]] = {}
     for cohort in (cohort for batch in batches for cohort in batch):
-        for position in cohort.positions:
-            where.setdefault(cases[position].problem, set()).add(cohort.index)
-    return frozenset(i for i, case in enumerate(cases) if len(where[case.problem]) > 1)
+        for case in (cases[position] for position in cohort.positions):
+            where.setdefault((case.problem, case.device), set()).add(cohort.index)
+    return frozenset(i for i, case in enumerate(cases) if len(where[case.problem, case.device]) > 1)
 
 
 def shuffled(items: Sequence[int], *, seed: int, process_index: int, cohort: int, round_index: int) -> list[int]:
