@@ -198,7 +198,7 @@ class Worker:
             ran = implementation(layer)
             answer.update(implementation=ran.name, reorder_share=ran.reorder_share)
             answer["precision"] = precision(device) if spec.compute_dtype == "float32" else None
-            outcome = _checked(layer, ran.name, answer["precision"])
+            outcome = _checked(layer, ran.is_inexact, answer["precision"])
             prepared.results = outcome.results
             answer["digest"] = outcome.digest
             answer["check"] = {name: getattr(outcome, name) for name in _CHECK_FIELDS}
@@ -358,10 +358,10 @@ def serve(channel: Channel) -> None:
         channel.send(worker.answer(request))
 
 
-def _checked(layer: Layer, implementation: str, precision: str | None) -> Outcome:
+def _checked(layer: Layer, is_inexact: bool, precision: str | None) -> Outcome:
     """The verdict on a layer that has run; says so where not the layer but its check runs out of memory."""
     try:
-        return verify(layer, implementation=implementation, precision=precision)
+        return verify(layer, is_inexact=is_inexact, precision=precision)
     except Exception as error:
         status, reason = classify(error)
         error.__traceback__ = None

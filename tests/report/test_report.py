@@ -203,8 +203,8 @@ def test_what_was_judged_by_norm_is_not_called_exact(run: Run) -> None:
     start = "Before timing, shapes and values of each case were compared with exact arithmetic"
     for results, some in (
         (exact, ""),
-        ((*exact[:2], *normed[2:]), " (1 case by norm alone)"),
-        (normed, " (all by norm alone)"),
+        ((*exact[:2], *normed[2:]), " (1 case with kernels that are not exact)"),
+        (normed, " (all with kernels that are not exact)"),
     ):
         assert _tile(replace(run, results=results), "Correctness").detail == f"{start}{some}, on the same tensors."
 
