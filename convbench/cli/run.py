@@ -59,9 +59,7 @@ def run(
     from convbench.actions import compare as comparing
     from convbench.actions import measure, pages, read
     from convbench.cli.progress import RunProgress
-    from convbench.conduct import run as runner
-    from convbench.report import export
-    from convbench.store import waiting_file
+    from convbench.conduct.listening import Listener
 
     outcome = Outcome.asked(summary, junit, fail_on)
     pages.check_writable()
@@ -86,7 +84,7 @@ def run(
     with sigterm_as_interrupt():
         try:
             sweep, plan = measure.planned(config)
-            listener = shown.listener(process_finished=runner.Listener(process_finished=report_so_far))
+            listener = shown.listener(process_finished=Listener(process_finished=report_so_far))
             measured = measure.run_planned(
                 sweep,
                 plan,
@@ -105,6 +103,8 @@ def run(
             shown.close()
     _load_report()
     from convbench.analysis.findings.findings import examined  # its imports are loaded by now
+    from convbench.report import export
+    from convbench.store import waiting_file
 
     seen = examined(measured.run)
     path = pages.write_report(measured.run, seen=seen)

@@ -29,7 +29,7 @@ from convbench.model.references import ReferenceKey
 from convbench.model.result import UNMEASURED, Measure, ProcessFacts, ReferenceBlocks, Roof, Status, StopReason, Visit
 
 #: Interval for storing blocks of an unfinished cohort, seconds.
-STORE_EVERY_S = 2.0
+STORE_EVERY_S = 1.0
 #: Device, number of threads and precision of float32: each combination has roofs of its own.
 _RoofKey: TypeAlias = tuple[str, int | None, Fp32Precision]
 
@@ -136,7 +136,7 @@ class Processes:
         self._states = [
             CaseState(position=i, case=case, id=case.id, pool=pool, apart=i in apart) for i, case in enumerate(cases)
         ]
-        self._stored_at = time.monotonic()
+        self._stored_at = -math.inf  # the first block is stored at once
         self._process_index = 0
         self._visits_done = 0
         self._under_way = 0.0
@@ -295,8 +295,8 @@ class Processes:
 
         def progressed(round_index: int) -> None:
             self._under_way = len(visiting) * (round_index + 1) / (self._measure.rounds + 1)
-            self._report_progress()
             self._store_so_far(visiting)
+            self._report_progress()
 
         place = RoundsPosition(process_index=self._process_index, cohort=cohort)
         self._rounds.take(both, place, rounds=self._measure.rounds, due=self._due, progressed=progressed)

@@ -24,7 +24,7 @@ from convbench.actions import measure, pages, read
 from convbench.analysis.findings import findings
 from convbench.cli import completion, entry, exits
 from convbench.cli.run import interrupts_deferred
-from convbench.conduct.run import Begun, Listener
+from convbench.conduct.listening import Begun, Listener
 from convbench.errors import RequestError
 from convbench.model.case import CASE_SETTINGS, TORCH_MODULE, Case
 from convbench.model.problem import Problem

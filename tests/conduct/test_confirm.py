@@ -21,7 +21,7 @@ from convbench.analysis.comparison import confirmation
 from convbench.analysis.comparison.comparison import compare
 from convbench.analysis.comparison.judgment import How, RunComparison, Verdict
 from convbench.conduct import confirm as against
-from convbench.conduct.run import Listener
+from convbench.conduct.listening import Listener
 from convbench.engine.git_state import as_of, checkout
 from convbench.engine.local import LocalEngine, Setup
 from convbench.errors import NotComparableError, RequestError, StoreError

@@ -28,7 +28,7 @@ def results_text(rows: Rows, named: Sequence[str] = (), *, columns: int | None =
     if not rows.cases:
         return ""
     chosen, left = _chosen(rows, named)
-    labels, shared = _distinct([case.label for case in rows.cases])
+    labels, shared = distinct([case.label for case in rows.cases])
     cells: list[tuple[str, ...]] = [_HEADS, *(_figures(rows, place) for place in chosen)]
     if columns is not None and columns < NARROW:
         cells = [(row[0], row[3]) for row in cells]
@@ -72,7 +72,7 @@ def _figures(rows: Rows, place: int) -> tuple[str, str, str, str]:
     )
 
 
-def _distinct(labels: Sequence[str]) -> tuple[list[str], str]:
+def distinct(labels: Sequence[str]) -> tuple[list[str], str]:
     """The labels without the words that all of them have, and these words; a single label stays as it is."""
     words = [flat(label).split() for label in labels]
     common = _common(words) if len(words) > 1 else set()

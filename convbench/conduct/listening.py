@@ -1,0 +1,30 @@
+"""What a run says while it is measured. Without the database, so that the command line can import it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from convbench.conduct.processes import Progress
+from convbench.model.result import Environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A run has started or resumed; `visits_kept` counts the visits of the interrupted run."""
+
+    run_id: str
+    resumed: bool
+    visits_kept: int
+    environment: Environment
+    cases: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Callbacks of the runner, always called between blocks; `message` receives lines for the user."""
+
+    begun: Callable[[Begun], None] = lambda begun: None
+    progressed: Callable[[Progress], None] = lambda progress: None
+    process_finished: Callable[[str, int], None] = lambda run_id, process_index: None
+    message: Callable[[str], None] = lambda line: None
