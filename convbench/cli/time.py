@@ -17,7 +17,7 @@ from convbench.units import flat
 
 if TYPE_CHECKING:
     from convbench.model.result import Run
-    from convbench.sweep import Sweep
+    from convbench.sweep import Plan, Sweep
 
 
 def time(
@@ -47,7 +47,7 @@ def time(
         say(f"torch would refuse {flat(rejection.label)}: {flat(rejection.reason)}")
 
     def so_far(run_id: str) -> str:
-        return painted(_text(measure.measured(run_id, db=database).run, sweep, sys.stderr), sys.stderr)
+        return painted(_text(measure.measured(run_id, db=database).run, sweep, plan, sys.stderr), sys.stderr)
 
     shown = RunProgress(above=so_far)
     interrupted = False
@@ -61,7 +61,7 @@ def time(
             measured = measure.measured(shown.run_id, db=database)
         finally:
             shown.close()
-    show(_text(measured.run, sweep, sys.stdout))
+    show(_text(measured.run, sweep, plan, sys.stdout))
     flush()
     if interrupted:
         say("interrupted: results are kept; the same command resumes the run")
@@ -69,11 +69,11 @@ def time(
     raise typer.Exit(ExitCode.INTERRUPTED if interrupted else exits.of_run(measured.run))
 
 
-def _text(run: Run, sweep: Sweep, stream: TextIO) -> str:
+def _text(run: Run, sweep: Sweep, plan: Plan, stream: TextIO) -> str:
     """The table of the cases and what is faster, as wide as the stream."""
     from convbench.actions import timing
     from convbench.report.text.timing import answer_text, times_text
 
     rows, found = timing.answer(run, sweep)
     width = columns(stream)
-    return "\n".join(filter(None, [times_text(rows, width), answer_text(run, found, width)]))
+    return "\n".join(filter(None, [times_text(rows, plan.cases, width), answer_text(run, found, width)]))

@@ -9,7 +9,7 @@ import numpy as np
 from convbench import units
 from convbench.analysis.faster import Slower
 from convbench.analysis.table.columns import NOT_REACHED, Rows
-from convbench.model.case import canonical
+from convbench.model.case import Case, canonical
 from convbench.model.result import Run, StopReason
 from convbench.model.settings import TABLE
 from convbench.model.threshold import FEWEST_PROCESSES
@@ -20,13 +20,14 @@ _HEADS = ("floor", "typical", "spread", "rate", "of roof", "check", "case", "imp
 _FIGURES = range(5)
 
 
-def times_text(rows: Rows, columns: int | None = None) -> str:
-    """A line a case in the order of the options: its times, its rate, its share of the roof, its check, its code.
+def times_text(rows: Rows, order: Sequence[Case], columns: int | None = None) -> str:
+    """A line a case in this order: its times, its rate, its share of the roof, its check, its code.
 
     What all labels share stands above them. No line is longer than `columns`.
     """
     labels, shared = distinct([case.label for case in rows.cases])
-    cells = [(*_HEADS[:6], "case", _HEADS[7]), *(_cells(rows, at, labels[at]) for at in range(len(rows.cases)))]
+    place = {case: at for at, case in enumerate(rows.cases)}
+    cells = [_HEADS, *(_cells(rows, place[case], labels[place[case]]) for case in order)]
     above = [folded(f"every case: {shared}", columns)] if shared else []
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADS))]
     if columns is None or sum(widths) + 2 * (len(widths) - 1) <= columns:
