@@ -689,7 +689,9 @@ def test_runs_that_cannot_be_compared_are_4_with_all_that_differs(command: Comma
 @pytest.mark.parametrize(
     ("base", "new", "code", "said"),
     [
-        ("20200101", OTHER, 4, "no such baseline: no run '20200101'"),
+        ("20200101", OTHER, 2, "no run '20200101'"),
+        ("main", OTHER, 2, "there is no baseline 'main'"),
+        ("baseline:main", OTHER, 2, "there is no baseline 'main'"),
         (OTHER, "20200101", 2, "no run '20200101'"),
         ("absent.json", OTHER, 2, "absent.json"),
         ("latest", "latest", 0, ""),
