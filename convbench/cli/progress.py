@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from convbench import units
 from convbench.cli.output import say
 from convbench.conduct.listening import Begun, Listener
-from convbench.conduct.processes import Progress
+from convbench.conduct.processes import STORE_EVERY_S, Progress
 from convbench.errors import RequestError
+from convbench.measure.left import Spent, left_s
 from convbench.units import flat
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class RunProgress:
         self._began = time.monotonic()
         self._last = 0.0
         self._stage: str | None = None
-        self._first_done = 0.0
+        self._first: Progress | None = None  # of the stage
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._terminal = sys.stderr.isatty()
@@ -54,7 +55,14 @@ class RunProgress:
     def listener(self, *, process_finished: Listener | None = None) -> Listener:
         """Hooks that show progress. The hook of `process_finished` is called as well."""
         after = process_finished.process_finished if process_finished else (lambda run_id, process_index: None)
-        return Listener(begun=self.begun, progressed=self.progressed, process_finished=after, message=self._say)
+        every_s = READ_S if self._above and self._terminal else STORE_EVERY_S
+        return Listener(
+            begun=self.begun,
+            progressed=self.progressed,
+            process_finished=after,
+            message=self._say,
+            store_every_s=every_s,
+        )
 
     def begun(self, begun: Begun) -> None:
         """Print which run starts or resumes."""
@@ -80,7 +88,7 @@ class RunProgress:
         if self._terminal and self._bar is None:
             self._make_bar()
         if self._stage != progress.stage:
-            self._stage, self._first_done, self._began = progress.stage, progress.visits_done, now
+            self._stage, self._first, self._began = progress.stage, progress, now
         if now - self._last < (REDRAW_S if self._bar else LINE_S):
             return
         self._last = now
@@ -124,12 +132,19 @@ class RunProgress:
             self._bar = None
 
     def _time_left(self, progress: Progress, now: float) -> str:
-        done = progress.visits_done - self._first_done
-        if done < 1:
+        first = self._first
+        if first is None or progress.visits_done - first.visits_done < 1:
             return ""
-        expected_s = (now - self._began) / done * (progress.visits_planned - progress.visits_done)
-        left_s = min(expected_s, progress.most_left_s)
-        return f"{units.duration(left_s)} left"
+        spent = Spent(
+            seconds=now - self._began,
+            visits=progress.visits_done - first.visits_done,
+            tried=first.untried - progress.untried,
+            lost=progress.lost - first.lost,
+            lost_s=progress.lost_s - first.lost_s,
+        )
+        visits = progress.visits_planned - progress.visits_done
+        expected_s = left_s(spent, visits=visits, untried=progress.untried, processes=progress.processes)
+        return "" if expected_s is None else f"{units.duration(min(expected_s, progress.most_left_s))} left"
 
     def _make_bar(self) -> None:
         from rich.console import Console

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from convbench.conduct.processes import Progress
+from convbench.conduct.processes import STORE_EVERY_S, Progress
 from convbench.model.result import Environment
 
 
@@ -22,9 +22,13 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """Callbacks of the runner, always called between blocks; `message` receives lines for the user."""
+    """Callbacks of the runner, always called between blocks; `message` receives lines for the user.
+
+    A listener that reads what is stored while it is measured may have it stored more often, by `store_every_s`.
+    """
 
     begun: Callable[[Begun], None] = lambda begun: None
     progressed: Callable[[Progress], None] = lambda progress: None
     process_finished: Callable[[str, int], None] = lambda run_id, process_index: None
     message: Callable[[str], None] = lambda line: None
+    store_every_s: float = STORE_EVERY_S

@@ -111,6 +111,7 @@ def _measure(
         records=known,
         clock=lambda: time.monotonic() - zero,
         budget=budget,
+        store_every_s=listener.store_every_s,
     )
     try:
         listener.begun(begun)
