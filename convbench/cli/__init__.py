@@ -46,7 +46,9 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
         ab.ab: "convbench ab configs/sweep.yaml --b-python .venv-new/bin/python",
     },
     "Understand one layer": {
-        explain.explain: "convbench explain --in-channels 3 --out-channels 64 --kernel-size 3 --input-size 224",
+        with_settings(
+            explain.explain
+        ): "convbench explain --in-channels 3 --out-channels 64 --kernel-size 3 --input-size 224",
         repro.repro: "convbench repro wn6n4d2rsfjv",
     },
 }

@@ -41,10 +41,15 @@ def with_settings(verb: Callable[..., None], *, repeated: bool = False) -> Calla
 
 def _help(row: Setting) -> str:
     """`Type of every tensor: float16, bfloat16, float32 or float64.`"""
-    return f"{row.about[0].upper()}{row.about[1:]}: {_values(row.kind)}."
+    first, *others = row.about.split(" ")
+    about = " ".join([first.capitalize() if first.islower() else first, *others])
+    return f"{about}: {_values(row.kind, row.default)}."
 
 
-def _values(kind: Kind) -> str:
+def _values(kind: Kind, default: object) -> str:
     if kind.variables:
         return "{NAME: value, ...}"
-    return kind.name.replace("an integer", "an integer, or two as 3x5,") if kind.spatial else kind.name
+    if kind.text and str(default) not in kind.name:
+        return f"{kind.name}, such as {default}"
+    integer = f"an integer of at least {kind.least}"
+    return kind.name.replace(integer, f"{integer} (or two: 3x5)") if kind.spatial else kind.name

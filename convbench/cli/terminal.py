@@ -15,9 +15,10 @@ COLOURS: Mapping[str, str] = {
     **dict.fromkeys(("improved", "passed"), _GREEN),
     **dict.fromkeys(("inconclusive", "imprecise"), _YELLOW),
 }
-#: Such a word where it begins a line, or is the whole cell of a table.
+#: Such a word where it begins a line, is the whole cell of a table or follows its head; and a step of a history.
 _WORDS = "|".join(COLOURS)
-_VERDICT = re.compile(rf"(?m)^(?:{_WORDS})\b|(?<=  )(?:{_WORDS})(?=  |$)")
+_VERDICT = re.compile(rf"(?m)^(?:{_WORDS})\b|(?:(?<=  )|(?<=check ))(?:{_WORDS})(?=  |,|$)|^step ([-+])\S+ %")
+_STEPS = {"+": _RED, "-": _GREEN}
 
 
 def columns(stream: TextIO) -> int | None:
@@ -34,4 +35,9 @@ def painted(text: str, stream: TextIO) -> str:
     """The text with its verdicts and statuses in colours, where the stream may have them."""
     if not has_colours(stream):
         return text
-    return _VERDICT.sub(lambda found: f"\x1b[{COLOURS[found[0]]}m{found[0]}\x1b[0m", text)
+    return _VERDICT.sub(_in_colour, text)
+
+
+def _in_colour(found: re.Match[str]) -> str:
+    colour = _STEPS[found[1]] if found[1] else COLOURS[found[0]]
+    return f"\x1b[{colour}m{found[0]}\x1b[0m"

@@ -36,7 +36,8 @@ def table(rows: Sequence[tuple[str, ...]], columns: int | None = None, *, right:
 
 def _stacked(heads: tuple[str, ...], row: tuple[str, ...], columns: int) -> str:
     """The first cell, and below it the others with their heads."""
-    others = [f"{head} {cell}".replace(" ", _TIE) for head, cell in zip(heads[1:], row[1:], strict=True) if cell]
+    named = [f"{head} {cell}".strip() for head, cell in zip(heads[1:], row[1:], strict=True) if cell]
+    others = [one.replace(" ", _TIE) if len(one) < columns - 2 else one for one in named]
     return "\n".join([folded(row[0], columns, indent=2), *_wrapped(", ".join(others), columns, "  ")])
 
 
