@@ -12,7 +12,6 @@ import synthetic
 from commands import Command, store
 from nights import nights
 from terminal import CONTROL, on_terminal
-from timed_runs import STEADY, run, times
 
 from convbench.model.result import Git, Run, Status
 
@@ -21,10 +20,18 @@ FIGURE = re.compile(r"[-+]?\d[\d.,]*(?:x| %| [num]?s| [kMGT]?FLOP/s)?")
 
 
 def compared() -> list[Run]:
-    cases = synthetic.cases(8)
-    base = run([STEADY] * 8, cases, id="20261101-010101-base")
-    new = run([times(factor) for factor in (1.5, 0.5, 1, 1, 1, 1, 1, 1)], cases, id="20261102-010101-newr")
-    noisy = replace(new, results=(*new.results[:7], replace(new.results[7], status=Status.FAILED, reason="is wrong")))
+    cases = synthetic.cases(12)
+    sides = []
+    for side, factors in (("base", [1.0]), ("new", [1.4, 1.4, 0.7, 0.7, 1.0])):
+        made = [
+            synthetic.noisy_blocks(synthetic.floor_s(case) * factors[min(at, len(factors) - 1)], seed=f"{side} {at}")
+            for at, case in enumerate(cases)
+        ]
+        results = [synthetic.result(case, made=blocks) for case, blocks in zip(cases, made, strict=True)]
+        run_id = {"base": "20261101-010101-base", "new": "20261102-010101-newr"}[side]
+        sides.append(replace(synthetic.empty_run(), id=run_id, results=tuple(results)))
+    base, new = sides
+    noisy = replace(new, results=(*new.results[:11], replace(new.results[11], status=Status.FAILED, reason="is wrong")))
     git = Git(commit="0123456789abcdef" * 2 + "01234567", dirty=True, branch="a/branch/with/a/long/name")
     return [base, replace(noisy, git=git)]
 
@@ -38,7 +45,7 @@ def stepped() -> list[Run]:
     [
         (compared, ("compare", "20261101-010101-base", "latest", "--no-page"), {"regressed": "31", "improved": "32"}),
         (compared, ("runs",), {}),
-        (stepped, ("history", "CASE"), {"step +40.0 %": "31"}),
+        (stepped, ("history", "CASE"), {"step +39.9 %": "31"}),
         (stepped, ("baseline", "list"), {}),
     ],
     ids=["compare", "runs", "history", "baseline list"],
