@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from convbench.cli.completion import words
 from convbench.model.settings import TABLE, Kind, Setting
 
 
@@ -26,7 +27,13 @@ def with_settings(verb: Callable[..., None], *, repeated: bool = False) -> Calla
             parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[parameter.name]))
             continue
         for name, row in TABLE.items():
-            option = typer.Option(f"--{name.replace('_', '-')}", metavar="VALUE", help=_help(row), show_default=False)
+            option = typer.Option(
+                f"--{name.replace('_', '-')}",
+                metavar="VALUE",
+                help=_help(row),
+                show_default=False,
+                autocompletion=_completion(row.kind),
+            )
             parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]))
 
     @wraps(verb)
@@ -37,6 +44,13 @@ def with_settings(verb: Callable[..., None], *, repeated: bool = False) -> Calla
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads the options from it
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def _completion(kind: Kind) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        return words(kind, incomplete)
+
+    return complete
 
 
 def _help(row: Setting) -> str:

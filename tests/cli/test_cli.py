@@ -17,18 +17,22 @@ from pathlib import Path
 
 import pytest
 import synthetic
+import typer
 from commands import Command, Said, store
 from golden_files import GOLDEN, golden
+from typer.main import get_command
 
 from convbench.actions import measure, pages, read
 from convbench.analysis.findings import findings
 from convbench.cli import completion, entry, exits
+from convbench.cli.options import app
 from convbench.cli.run import interrupts_deferred
 from convbench.conduct.listening import Begun, Listener
 from convbench.errors import RequestError
 from convbench.model.case import CASE_SETTINGS, TORCH_MODULE, Case
 from convbench.model.problem import Problem
 from convbench.model.result import Git, Rejection, Run, Status
+from convbench.model.settings import TABLE
 from convbench.report.export import export
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
@@ -130,6 +134,14 @@ def test_a_shell_completes_runs_baselines_and_sweeps(
     assert completion.sweeps("") == ["a.yaml", "configs/", "configs/b.yml"]
     assert completion.sweeps("configs/") == ["configs/b.yml"]
     assert completion.sweeps("absent/x") == []
+
+
+def test_a_shell_completes_the_words_of_a_setting() -> None:
+    [dtype] = [option for option in get_command(app).commands["time"].params if "--dtype" in option.opts]
+    context = typer.Context(get_command(app).commands["time"])
+    assert [item.value for item in dtype.shell_complete(context, "float")] == ["float16", "float32", "float64"]
+    assert completion.words(TABLE["bias"].kind, "") == ["true", "false"]
+    assert completion.words(TABLE["batch_size"].kind, "") == ["null"]
 
 
 def test_plan_shows_cases_rejections_and_cost(command: Command, sweep: Path) -> None:
