@@ -13,6 +13,9 @@ import typer
 from convbench.cli.completion import words
 from convbench.model.settings import TABLE, Kind, Setting
 
+#: The longest sentence of a help text, in words.
+LONGEST_SENTENCE = 25
+
 
 def with_settings(verb: Callable[..., None], *, repeated: bool = False) -> Callable[..., None]:
     """The verb with an option for each setting in place of its parameter `settings`, which gets the texts given.
@@ -57,7 +60,10 @@ def _help(row: Setting) -> str:
     """`Type of every tensor: float16, bfloat16, float32 or float64.`"""
     first, *others = row.about.split(" ")
     about = " ".join([first.capitalize() if first.islower() else first, *others])
-    return f"{about}: {_values(row.kind, row.default)}."
+    values = _values(row.kind, row.default)
+    if len(f"{about} {values}".split()) > LONGEST_SENTENCE:
+        return f"{about}. {values[0].upper()}{values[1:]}."
+    return f"{about}: {values}."
 
 
 def _values(kind: Kind, default: object) -> str:
