@@ -114,6 +114,9 @@ class FakeEngine:
         self.now = 0.0  # seconds that blocks and timeouts took
         self.transports: list[FakeTransport] = []
 
+    def warm_up(self, settings: WorkerSettings) -> None:
+        """Nothing takes time in it."""
+
     def start(self, settings: WorkerSettings) -> WorkerClient:
         self.workers += 1
         self.transports.append(FakeTransport(self, self.workers))
