@@ -66,7 +66,8 @@ def test_files_that_a_page_names_exist(path: Path) -> None:
     named = set(re.findall(name + bare, path.read_text(encoding="utf-8")))
     files = [f"/{file.relative_to(ROOT)}" for part in ("convbench", "bench", "tests", "configs", "docs", ".github")
              for file in (ROOT / part).rglob("*")]  # fmt: skip
-    assert {name for name in named if not any(file.endswith(f"/{name}") for file in files)} == set()
+    files += [f"/{file.name}" for file in ROOT.glob("*.md")]
+    assert {name for name in named if not any(file.endswith(f"/{name.removeprefix('../')}") for file in files)} == set()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -79,10 +80,11 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}, link
 
 
-def test_every_option_of_an_example_exists() -> None:
+@pytest.mark.parametrize(("page", "least"), [("README.md", 20), ("docs/first-minute.md", 3)])
+def test_every_option_of_an_example_exists(page: str, least: int) -> None:
     verbs = typer.main.get_command(app).commands
-    examples = re.findall(rf"convbench ((?:{'|'.join(verbs)})\b[^`\n#]*)", README)
-    assert len(examples) > len(verbs)
+    examples = re.findall(rf"convbench ((?:{'|'.join(verbs)})\b[^`\n#]*)", text_of(page))
+    assert len(examples) >= least
     for example in examples:
         verb, *rest = example.split()
         command = verbs[verb]

@@ -17,15 +17,20 @@ from convbench.cli import (
     repro,
     run,
     runs,
+    time,
 )
 from convbench.cli.entry import main
 from convbench.cli.options import app
+from convbench.cli.settings import with_settings
 
 __all__ = ["main"]
 
 #: The verbs by purpose, in the order of the help, each with an example.
 VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
     "Measure": {
+        with_settings(time.time, repeated=True): (
+            "convbench time 3 64 --kernel-size 3 --input-size 224 --dtype float32 --dtype bfloat16"
+        ),
         run.run: "convbench run configs/sweep.yaml --open",
         plan.plan: "convbench plan configs/sweep.yaml",
         check.check: "convbench check",
@@ -41,7 +46,9 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
         ab.ab: "convbench ab configs/sweep.yaml --b-python .venv-new/bin/python",
     },
     "Understand one layer": {
-        explain.explain: "convbench explain --in-channels 3 --out-channels 64 --kernel-size 3 --input-size 224",
+        with_settings(
+            explain.explain
+        ): "convbench explain --in-channels 3 --out-channels 64 --kernel-size 3 --input-size 224",
         repro.repro: "convbench repro wn6n4d2rsfjv",
     },
 }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 from convbench.cli.options import Database, database_of, send_waiting_results
 from convbench.cli.output import show
+from convbench.cli.terminal import columns
 
 
 def runs(db: Database = None) -> None:
@@ -13,4 +16,4 @@ def runs(db: Database = None) -> None:
 
     send_waiting_results(database_of(db))
     with Store.open(database_of(db)) as store:
-        show(runs_text(store.runs()))
+        show(runs_text(store.runs(), columns(sys.stdout)))

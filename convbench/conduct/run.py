@@ -7,12 +7,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from convbench.conduct.budget import Budget
 from convbench.conduct.described import Capacity, environment_of, plainest
-from convbench.conduct.processes import Hooks, Processes, Progress
+from convbench.conduct.listening import Begun, Listener
+from convbench.conduct.processes import Hooks, Processes
 from convbench.engine.git_state import checkout
 from convbench.engine.pool import Engine, WorkerPool
 from convbench.errors import RequestError
@@ -22,27 +23,6 @@ from convbench.model.result import Environment, Run, RunState, Visit
 from convbench.store import Record, Writer, digest, new_run_id, record
 from convbench.sweep import Plan, Sweep
 from convbench.version import __version__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
-    """A run has started or resumed; `visits_kept` counts the visits of the interrupted run."""
-
-    run_id: str
-    resumed: bool
-    visits_kept: int
-    environment: Environment
-    cases: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """Callbacks of the runner, always called between blocks; `message` receives lines for the user."""
-
-    begun: Callable[[Begun], None] = lambda begun: None
-    progressed: Callable[[Progress], None] = lambda progress: None
-    process_finished: Callable[[str, int], None] = lambda run_id, process_index: None
-    message: Callable[[str], None] = lambda line: None
 
 
 def run(
@@ -131,6 +111,7 @@ def _measure(
         records=known,
         clock=lambda: time.monotonic() - zero,
         budget=budget,
+        store_every_s=listener.store_every_s,
     )
     try:
         listener.begun(begun)

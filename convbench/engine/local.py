@@ -83,6 +83,12 @@ class LocalEngine:
         self._can_fork = can_fork()
         self._servers: dict[tuple[tuple[str, str], ...], ForkServer] = {}  # by environment, the last used one last
 
+    def warm_up(self, settings: WorkerSettings) -> None:
+        """Start to import torch for workers of these settings; `start` reports an error."""
+        if self._can_fork:
+            with contextlib.suppress(OSError):
+                self._server({**self._setup.environment, **self.variables(settings)})
+
     def start(self, settings: WorkerSettings) -> WorkerClient:
         """A client whose worker is starting; `WorkerClient.describe` waits for it."""
         limit = "share" if self._memory_limit is None else str(self._memory_limit)

@@ -21,7 +21,7 @@ from convbench.errors import RequestError
 from convbench.measure import schedule
 from convbench.measure.estimate import estimate, table
 from convbench.model.case import Cache, Case
-from convbench.model.result import UNMEASURED, Measure, Run, RunState
+from convbench.model.result import UNMEASURED, Measure, Run, RunState, Status
 
 #: Seconds per block besides the block itself: probe, messages, statistics.
 AROUND_BLOCK_S = 1.5e-3
@@ -109,21 +109,24 @@ def forecast_s(cases: Sequence[Case], measure: Measure, known: Run) -> float | N
     """
     times = _iteration_times(known)
     measured = [result.case for result in known.results if result.case.id in times]
-    seconds = sum(facts.seconds for facts in known.processes)
+    # A case that timed out did so once, and takes as long again; other cases that were lost end at once.
+    late = {result.case.id for result in known.results if result.status is Status.TIMED_OUT}
+    lost = {result.case.id for result in known.results if result.status in UNMEASURED}
+    whole_s = sum(facts.seconds for facts in known.processes)
+    seconds = whole_s - len(late) * known.measure.timeout
     whole = known.state is RunState.FINISHED and len(known.processes) >= known.measure.processes
-    lost = any(
-        result.status in UNMEASURED for result in known.results
-    )  # a timeout adds time that another sweep does not take
-    if not whole or lost or not measured or not seconds:
+    if not whole or not measured or seconds <= 0:
         return None
+    late_s = sum(case.id in late for case in cases) * measure.timeout
+    cases = [case for case in cases if case.id not in lost]
     rates = _rates(measured, times)
     new = [times.get(case.id) or _by_rate(case, rates) for case in cases]
     if math.inf in new:
         return None
     unsettled_share = _unsettled_share(known)
     counted = _run_s(measured, [times[case.id] for case in measured], known.measure, unsettled_share)
-    starts = measure.processes * _workers(cases) * _start_s(known, seconds)
-    return _run_s(cases, new, measure, unsettled_share) * seconds / counted + starts
+    starts = measure.processes * _workers(cases) * _start_s(known, whole_s)
+    return _run_s(cases, new, measure, unsettled_share) * seconds / counted + starts + late_s
 
 
 def _workers(cases: Iterable[Case]) -> int:
@@ -173,10 +176,11 @@ def _case_s(iteration_s: float, measure: Measure, *, companions: int, share: flo
 
 
 def _iteration_times(known: Run) -> dict[str, float]:
-    """Typical seconds per iteration by case id."""
+    """Typical seconds per iteration by case id, of cases that were measured to the end."""
     typical = estimate(table(result.blocks for result in known.results)).typical_s
     pairs = zip(known.results, typical, strict=True)
-    return {result.case.id: float(value) for result, value in pairs if np.isfinite(value)}
+    timed = ((result, value) for result, value in pairs if result.status not in UNMEASURED)
+    return {result.case.id: float(value) for result, value in timed if np.isfinite(value)}
 
 
 def _rates(measured: Sequence[Case], times: dict[str, float]) -> dict[tuple[str, ...], float]:

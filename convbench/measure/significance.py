@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -24,6 +25,45 @@ def left_out(processes: int) -> int:
     while 2 * math.comb(processes + count + 1, count + 1) <= (1 - HELD) * math.comb(2 * processes, processes):
         count += 1
     return count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratios:
+    """How many times as long `new` takes as `base`, and the interval that the processes allow; one element a case.
+
+    Where nothing changed, `HELD` of the intervals hold 1. NaN without a process on both sides.
+    """
+
+    base_s: Floats  # the lowest process floor
+    new_s: Floats
+    ratio: Floats
+    low: Floats
+    high: Floats
+
+
+def ratios(base: Floats, new: Floats, processes: Integers, *, precision: float) -> Ratios:
+    """The ratios of process floors, (cases, processes) in seconds, NaN last; floors repeat within `precision`."""
+    base_low, base_high = _extremes(base, processes)
+    new_low, new_high = _extremes(new, processes)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return Ratios(
+            base_s=base_low,
+            new_s=new_low,
+            ratio=new_low / base_low,
+            low=new_low / base_high / (1 + precision),
+            high=new_high / base_low * (1 + precision),
+        )
+
+
+def _extremes(floors: Floats, processes: Integers) -> tuple[Floats, Floats]:
+    """The lowest process floor of each case and the highest that its interval counts; NaN without any."""
+    if not floors.shape[1]:
+        nothing = np.full(len(floors), np.nan)
+        return nothing, nothing
+    ordered = np.sort(floors, axis=1)  # NaN last
+    counted = {count: max(count - 1 - left_out(count), 0) for count in np.unique(processes).tolist()}
+    last = np.array([counted[count] for count in processes.tolist()], dtype=np.int64)
+    return ordered[:, 0], ordered[np.arange(len(ordered)), last]
 
 
 def p_values(base: Floats, new: Floats, processes: Integers, factor: Floats) -> Floats:

@@ -272,7 +272,7 @@ class Store:
         return Baseline(name=name, run_id=run.id, set_at=set_at)
 
     def remove_baseline(self, name: str) -> None:
-        """Remove a baseline; its run stays. NotComparableError where there is no such baseline."""
+        """Remove a baseline; its run stays. RunNotFoundError where there is no such baseline."""
         with self._writing() as connection:
             if not connection.execute(delete(schema.baselines).where(schema.baselines.c.name == name)).rowcount:
                 raise runs.no_baseline(connection, name, self._version, self._place)
@@ -295,8 +295,8 @@ class Store:
         """A run with its results. Without `checks`, results have the status of cases but not what checks found.
 
         `ref` is `latest` (the run started last), an id, a unique prefix of one, or a baseline, with or without the
-        prefix `baseline:`. Raises RunNotFoundError where no run or several runs match, and NotComparableError where
-        there is no such baseline.
+        prefix `baseline:`. Raises RunNotFoundError where no run or several runs match, or where there is no such
+        baseline.
         """
         with self._reading() as connection, _garbage_collection.off():
             key = self._find(connection, ref).key

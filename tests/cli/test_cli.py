@@ -17,22 +17,27 @@ from pathlib import Path
 
 import pytest
 import synthetic
+import typer
 from commands import Command, Said, store
 from golden_files import GOLDEN, golden
+from typer.main import get_command
 
 from convbench.actions import measure, pages, read
 from convbench.analysis.findings import findings
 from convbench.cli import completion, entry, exits
+from convbench.cli.options import app
 from convbench.cli.run import interrupts_deferred
-from convbench.conduct.run import Begun, Listener
+from convbench.conduct.listening import Begun, Listener
 from convbench.errors import RequestError
 from convbench.model.case import CASE_SETTINGS, TORCH_MODULE, Case
 from convbench.model.problem import Problem
 from convbench.model.result import Git, Rejection, Run, Status
+from convbench.model.settings import TABLE
 from convbench.report.export import export
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 VERBS = (
+    "time",
     "run",
     "plan",
     "report",
@@ -129,6 +134,14 @@ def test_a_shell_completes_runs_baselines_and_sweeps(
     assert completion.sweeps("") == ["a.yaml", "configs/", "configs/b.yml"]
     assert completion.sweeps("configs/") == ["configs/b.yml"]
     assert completion.sweeps("absent/x") == []
+
+
+def test_a_shell_completes_the_words_of_a_setting() -> None:
+    [dtype] = [option for option in get_command(app).commands["time"].params if "--dtype" in option.opts]
+    context = typer.Context(get_command(app).commands["time"])
+    assert [item.value for item in dtype.shell_complete(context, "float")] == ["float16", "float32", "float64"]
+    assert completion.words(TABLE["bias"].kind, "") == ["true", "false"]
+    assert completion.words(TABLE["batch_size"].kind, "") == ["null"]
 
 
 def test_plan_shows_cases_rejections_and_cost(command: Command, sweep: Path) -> None:
@@ -310,15 +323,15 @@ def test_a_baseline_is_accepted_wherever_a_run_is(command: Command, tmp_path: Pa
     assert (said.code, said.out, said.err) == (0, "", "")
     for verb in ("export", "report", "compare"):
         said = command("--db", "my.db", verb, "baseline:main", *(["latest"] if verb == "compare" else []))
-        assert (said.code, said.out) == (4, "")
+        assert (said.code, said.out) == (2, "")
         assert "there is no baseline 'main' in my.db" in said.err
 
 
-def test_a_baseline_that_is_not_set_is_4(command: Command, tmp_path: Path) -> None:
+def test_a_baseline_that_is_not_set_is_a_wrong_request(command: Command, tmp_path: Path) -> None:
     store(synthetic.run(3, troubles=False), tmp_path / "my.db")
     for arguments in (["export", "nightly"], ["baseline", "remove", "nightly"], ["baseline", "set", "main", "nightly"]):
         said = command("--db", "my.db", *arguments)
-        assert (said.code, said.out) == (4, "")
+        assert (said.code, said.out) == (2, "")
         assert "there is no baseline 'nightly'" in said.err
     assert command("--db", "my.db", "baseline", "set", "latest", "latest").code == 2
 
@@ -689,7 +702,9 @@ def test_runs_that_cannot_be_compared_are_4_with_all_that_differs(command: Comma
 @pytest.mark.parametrize(
     ("base", "new", "code", "said"),
     [
-        ("20200101", OTHER, 4, "no such baseline: no run '20200101'"),
+        ("20200101", OTHER, 2, "no run '20200101'"),
+        ("main", OTHER, 2, "there is no baseline 'main'"),
+        ("baseline:main", OTHER, 2, "there is no baseline 'main'"),
         (OTHER, "20200101", 2, "no run '20200101'"),
         ("absent.json", OTHER, 2, "absent.json"),
         ("latest", "latest", 0, ""),

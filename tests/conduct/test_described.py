@@ -16,6 +16,7 @@ from convbench import units
 from convbench.conduct import run as runner
 from convbench.conduct.described import COHORT_MEMORY_SHARE, Capacity, environment_of, plainest
 from convbench.conduct.doctor import check_machine, remarks_text
+from convbench.conduct.listening import Begun, Listener
 from convbench.engine.client import Description
 from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
@@ -70,8 +71,8 @@ def test_a_run_is_described_by_its_worker_alone(tmp_path: Path, monkeypatch: pyt
     """The environment has no facts of the conductor's own machine."""
     monkeypatch.chdir(tmp_path)
     sweep = parse_sweep("axes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4}\n", "made up")
-    begun: list[runner.Begun] = []
-    listener = runner.Listener(begun=begun.append)
+    begun: list[Begun] = []
+    listener = Listener(begun=begun.append)
     engine = FakeEngine(Script(host=ELSEWHERE))
     runner.run(sweep, sweeps.cases(sweep), engine=engine, db=str(tmp_path / "t.db"), listener=listener)
     (environment,) = (each.environment for each in begun)
@@ -100,7 +101,7 @@ def test_no_more_workers_start_than_the_workers_machine_holds(
     sweep = parse_sweep(f"{text}measure: {{processes: 1, rounds: 1}}\n", "made up")
     engine = FakeEngine(Script(host={"available_bytes": free}))
     db = str(tmp_path / "t.db")
-    runner.run(sweep, sweeps.cases(sweep), engine=engine, db=db, listener=runner.Listener())
+    runner.run(sweep, sweeps.cases(sweep), engine=engine, db=db, listener=Listener())
     assert engine.most_alive == most
 
 

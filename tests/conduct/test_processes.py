@@ -727,3 +727,21 @@ def test_a_worker_that_hangs_when_the_budget_ends_costs_no_timeout() -> None:
         budget=Budget(50.0, now=lambda: next(seconds)),
     ).run()
     assert [visit.status for visit in recorder.visits] == [Status.SKIPPED]
+
+
+def test_who_reads_along_has_every_block_stored() -> None:
+    recorder, engine = Recorder(), FakeEngine()
+    cases = [case(1), case(2)]
+    processes = Processes(
+        cases,
+        Measure(precision=1e-6, processes=1, rounds=3),
+        seed=1,
+        pool=WorkerPool(engine),
+        memory_limit=10**12,
+        hooks=recorder.hooks(),
+        store_every_s=0.0,
+    )
+    processes.run()
+    of_first = [visit for visit in recorder.of(cases[0]) if not visit.complete]
+    assert {len(unpack_blocks(visit.blocks, visit.layout)) for visit in of_first} == {1, 2, 3}
+    assert [visit.complete for visit in recorder.visits].count(True) == 2

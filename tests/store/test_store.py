@@ -35,7 +35,7 @@ from postgres import Server
 from sqlalchemy import Engine, MetaData, Text, create_engine, event, make_url, select
 from sqlalchemy.exc import OperationalError
 
-from convbench.errors import DatabaseError, NotComparableError, RequestError, RunNotFoundError, StoreError
+from convbench.errors import DatabaseError, RequestError, RunNotFoundError, StoreError
 from convbench.model.case import Case
 from convbench.model.problem import Direction, PaddingWord, Problem
 from convbench.model.references import VERSION
@@ -681,7 +681,7 @@ def test_baseline_is_set_moved_listed_and_removed(store: Store) -> None:
 def test_baseline_that_is_not_set_is_told_with_those_that_are(store: Store, act: Callable[[Store], object]) -> None:
     begin(store)
     store.set_baseline("nightly", "latest", set_at=WHEN)
-    with pytest.raises(NotComparableError, match="there is no baseline 'main'") as caught:
+    with pytest.raises(RunNotFoundError, match="there is no baseline 'main'") as caught:
         act(store)
     assert "set are nightly" in (caught.value.hint or "")
 

@@ -33,7 +33,7 @@ from convbench.errors import NotComparableError
 from convbench.measure import estimate
 from convbench.measure.alike import ProcessFloors, process_floors
 from convbench.measure.references import levels
-from convbench.measure.significance import left_out, p_values, q_values
+from convbench.measure.significance import p_values, q_values, ratios
 from convbench.model.case import Case
 from convbench.model.instances import instances
 from convbench.model.references import same_speed
@@ -272,19 +272,15 @@ def _figures(
     referred: ReferenceShift | None,
     probed: str,
 ) -> _Figures:
-    base_low, base_high = _extremes(floors.base, floors.processes)
-    new_low, new_high = _extremes(floors.new, floors.processes)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = new_low / base_low
-        low, high = new_low / base_high / (1 + precision), new_high / base_low * (1 + precision)
-    common = common_shift(ratio[in_shift])
+    found = ratios(floors.base, floors.new, floors.processes, precision=precision)
+    common = common_shift(found.ratio[in_shift])
     processes = np.where(floors.processes > 1, floors.processes, 0)  # one alone has no rank
     return _Figures(
-        base_s=base_low,
-        new_s=new_low,
-        ratio=ratio,
-        low=low,
-        high=high,
+        base_s=found.base_s,
+        new_s=found.new_s,
+        ratio=found.ratio,
+        low=found.low,
+        high=found.high,
         threshold=threshold,
         q=q_values(p_values(floors.base, floors.new / common.ratio, processes, 1 + threshold)),
         processes=floors.processes,
@@ -295,17 +291,6 @@ def _figures(
         referred=referred,
         probed=probed,
     )
-
-
-def _extremes(floors: Floats, processes: estimate.Integers) -> tuple[Floats, Floats]:
-    """The lowest process floor of each case and the highest that its interval counts; NaN without any."""
-    if not floors.shape[1]:
-        nothing = np.full(len(floors), np.nan)
-        return nothing, nothing
-    ordered = np.sort(floors, axis=1)  # NaN last
-    counted = {count: max(count - 1 - left_out(count), 0) for count in np.unique(processes).tolist()}
-    last = np.array([counted[count] for count in processes.tolist()], dtype=np.int64)
-    return ordered[:, 0], ordered[np.arange(len(ordered)), last]
 
 
 def _longer(floors: ProcessFloors, is_sensitive: NDArray[np.bool_]) -> float:
