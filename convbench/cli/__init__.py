@@ -35,6 +35,7 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
         runs.runs: "convbench runs",
         history.history: "convbench history wn6n4d2rsfjv --last 30",
         export.export: "convbench export latest --format csv -o run.csv",
+        runs.prune: "convbench prune --keep 100 --older 90d",
     },
     "Compare": {
         compare.compare: "convbench compare main latest",

@@ -37,6 +37,7 @@ VERBS = (
     "plan",
     "report",
     "runs",
+    "prune",
     "history",
     "export",
     "compare",
