@@ -12,11 +12,13 @@ from convbench.cli import (
     export,
     help,
     history,
+    init,
     plan,
     report,
     repro,
     run,
     runs,
+    schema,
 )
 from convbench.cli.entry import main
 from convbench.cli.options import app
@@ -28,6 +30,8 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
     "Measure": {
         run.run: "convbench run configs/sweep.yaml --open",
         plan.plan: "convbench plan configs/sweep.yaml",
+        init.init: "convbench init sweep.yaml",
+        schema.schema: "convbench schema -o sweep.schema.json",
         check.check: "convbench check",
     },
     "Read": {

@@ -35,6 +35,8 @@ CONFIGS = Path(__file__).parent.parent.parent / "configs"
 VERBS = (
     "run",
     "plan",
+    "init",
+    "schema",
     "report",
     "runs",
     "prune",
