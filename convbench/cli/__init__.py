@@ -7,6 +7,8 @@ from convbench.cli import (
     baseline,
     check,
     ci,
+    ci_nightly,
+    ci_pull_request,
     compare,
     explain,
     export,
@@ -53,6 +55,12 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
 for purpose, verbs in VERBS.items():
     for verb, example in verbs.items():
         app.command(rich_help_panel=purpose, epilog=f"Example: {example}")(verb)
+for name, verb, example in (
+    ("init", ci.init, "convbench ci init --github"),
+    ("pull-request", ci_pull_request.pull_request, "convbench ci pull-request configs/sweep.yaml --dry-run"),
+    ("nightly", ci_nightly.nightly, "convbench ci nightly configs/sweep.yaml --dry-run"),
+):
+    ci.ci.command(name, epilog=f"Example: {example}")(verb)
 for group, name, purpose, example in (
     (baseline.baseline, "baseline", "Compare", "convbench baseline set main latest"),
     (ci.ci, "ci", "Automate", "convbench ci init --github"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -32,19 +32,23 @@ def init(
     On a terminal, it asks three questions first: the layer, its input, and what to compare. Beside the sweep it writes
     sweep.schema.json, by which editors complete and check sweeps.
     """
-    from convbench.report.text.starter import sweep_text
-    from convbench.sweep.schema import FILE
-
     if output.exists() and not force:
         raise RequestError(f"{output} exists already", hint="--force overwrites it; or name another file")
     check_writable(output)
     asks = not yes and sys.stdin.isatty() and sys.stderr.isatty()
-    given, compared = _asked() if asks else (LAYER, COMPARED)
-    text = sweep_text(path=str(output), name=output.stem, schema=FILE, given=given, compared=compared)
-    write_bytes(output, text.encode())
-    write_bytes(output.with_name(FILE), schema_file())
+    write_sweep(output, *(_asked() if asks else ()))
     show(line(str(output)))
     say(f"next: convbench run {line(str(output))}")
+
+
+def write_sweep(path: Path, given: Mapping[str, str] = LAYER, compared: str = COMPARED) -> None:
+    """Write a sweep of these settings, and the schema beside it."""
+    from convbench.report.text.starter import sweep_text
+    from convbench.sweep.schema import FILE
+
+    text = sweep_text(path=str(path), name=path.stem, schema=FILE, given=given, compared=compared)
+    write_bytes(path, text.encode())
+    write_bytes(path.with_name(FILE), schema_file())
 
 
 def _asked() -> tuple[dict[str, str], str]:
