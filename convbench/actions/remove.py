@@ -59,7 +59,8 @@ def prune(
 ) -> Removal:
     """Delete the runs that are not among the newest `keep` and began more than `older` before `now`, and their pages.
 
-    Protected runs stay. RequestError without `keep` and `older`.
+    Protected runs stay. With `older`, the pages of comparisons by `ab` go too, which stores no runs. RequestError
+    without `keep` and `older`.
     """
     if keep is None and older is None:
         raise RequestError(
@@ -72,7 +73,8 @@ def prune(
         ]
         protected = _protected(store)
     kept = tuple((run.id, protected[run.id]) for run in chosen if run.id in protected)
-    return _remove(tuple(run for run in chosen if run.id not in protected), kept, db, dry_run, folder)
+    chosen = [run for run in chosen if run.id not in protected]
+    return _remove(tuple(chosen), kept, db, dry_run, folder, _pages_of_ab(folder, until))
 
 
 def _protected(store: Store) -> dict[str, str]:
@@ -82,17 +84,37 @@ def _protected(store: Store) -> dict[str, str]:
     return store.protected() | sent_later
 
 
+#: The page of an `ab`: its sides have the time of their beginning in place of ids.
+_OF_AB = re.compile(r"compare-\d{8}-\d{6}-a-(\d{8}-\d{6})-b\.html")
+
+
+def _pages_of_ab(folder: Path, until: datetime | None) -> list[Path]:
+    """The pages of comparisons by `ab` that began before `until`."""
+    if until is None:
+        return []
+    named = [(path, _OF_AB.fullmatch(path.name)) for path in sorted(folder.glob("compare-*.html"))]
+    last = until.astimezone(UTC).strftime("%Y%m%d-%H%M%S")
+    return [path for path, match in named if match and match[1] < last]
+
+
 def _remove(
-    runs: tuple[RunSummary, ...], kept: tuple[tuple[str, str], ...], db: str | None, dry_run: bool, folder: Path
+    runs: tuple[RunSummary, ...],
+    kept: tuple[tuple[str, str], ...],
+    db: str | None,
+    dry_run: bool,
+    folder: Path,
+    more: Sequence[Path] = (),
 ) -> Removal:
-    """Delete runs, then their pages, then write the page of all runs again where there is one."""
-    pages = tuple(sorted(path for run in runs for path in folder.glob(f"*-{run.id}.html") if path.is_file()))
+    """Delete runs, then their pages and `more`, then write the page of all runs again where there is one."""
+    pages = (*more, *sorted(path for run in runs for path in folder.glob(f"*-{run.id}.html") if path.is_file()))
     page_bytes = sum(page.stat().st_size for page in pages)
-    if runs and not dry_run:
+    if dry_run:
+        return Removal(runs=runs, pages=pages, page_bytes=page_bytes, kept=kept)
+    if runs:
         with Store.change(db) as store:
             store.delete({run.id for run in runs})
-        for page in pages:
-            page.unlink(missing_ok=True)
-        if (folder / INDEX).exists():
-            write_index(folder, db=db)
+    for page in pages:
+        page.unlink(missing_ok=True)
+    if runs and (folder / INDEX).exists():
+        write_index(folder, db=db)
     return Removal(runs=runs, pages=pages, page_bytes=page_bytes, kept=kept)

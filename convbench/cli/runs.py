@@ -60,7 +60,7 @@ def prune(
     """Delete old runs and their pages.
 
     With both options, a run must be beyond the newest N and older than AGE. A baseline and a run that is being written
-    are never deleted. The pages are those in reports/ that end with the run's id.
+    are never deleted. The pages are those in reports/ that end with the run's id, and old ones of ab.
     """
     from convbench.actions import remove
 

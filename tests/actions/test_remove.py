@@ -160,3 +160,13 @@ def test_what_stays_is_said(four: list[str], command: Command) -> None:
     assert said.err == f"run {four[-1]} stays: it is the baseline main\n"
     assert said.out.splitlines()[0].split()[0] == four[2]
     assert said.out.splitlines()[-1] == "deleted: 1 run, 0 pages"
+
+
+def test_pages_of_ab_go_by_the_time_in_their_name(four: list[str]) -> None:
+    pages = [Path("reports", f"compare-{day}-120000-a-{day}-120000-b.html") for day in ("20261128", "20260101")]
+    for page in pages:
+        page.touch()
+    assert remove.prune(keep=4, now=NOW).pages == ()
+    assert remove.prune(keep=4, older=timedelta(days=30), now=NOW, dry_run=True).pages == (pages[1],)
+    remove.prune(keep=4, older=timedelta(days=30), now=NOW)
+    assert [page.exists() for page in pages] == [True, False]
