@@ -83,7 +83,8 @@ def _files_of(commit: str, checkout: Path) -> Files:
 @contextmanager
 def made(plan: PullRequest, *, work: Path, keep: bool) -> Iterator[None]:
     """Both sides exist inside the block; afterwards their folders are removed unless `keep`."""
-    if work.exists() and any(work.iterdir()):
+    work.mkdir(mode=0o700, parents=True, exist_ok=keep)  # a temporary folder must be ours alone
+    if any(work.iterdir()):
         raise RequestError(f"{work} is not empty", hint="--work takes a new or empty folder")
     try:
         for command in plan.commands:

@@ -75,6 +75,7 @@ def nightly(
         return
     if database is not None:
         os.environ["CONVBENCH_DB"] = database  # a command line would show its password
+    folder.mkdir(mode=0o700, parents=True, exist_ok=work is not None)  # a temporary folder must be ours alone
     try:
         for step in steps:
             step.done()

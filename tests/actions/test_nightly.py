@@ -192,6 +192,16 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(command: Command, tm
     assert said.out.startswith(f"baseline: {name}, run 20261124-000000-bbbb, which this run replaces\n")
 
 
+@pytest.mark.parametrize(("value", "accepts"), [("true", True), ("false", False), ("", False)])
+def test_a_service_accepts_by_a_variable(
+    command: Command, monkeypatch: pytest.MonkeyPatch, value: str, accepts: bool
+) -> None:
+    Path("requirements.txt").touch()
+    monkeypatch.setenv("CONVBENCH_ACCEPT", value)
+    said = command("ci", "nightly", "speed.yaml", "--dry-run", "--install", "x")
+    assert said.code == 0 and ("--in-place --accept" in said.out) == accepts
+
+
 def test_a_mistake_in_the_sweep_is_reported_before_anything_is_built(command: Command) -> None:
     Path("bad.yaml").write_text("axes: {}\n", encoding="utf-8")
     for verb in ("nightly", "pull-request"):

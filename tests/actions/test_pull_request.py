@@ -92,6 +92,9 @@ def test_a_command_that_fails_ends_it_and_leaves_nothing(
     with pytest.raises(RequestError, match="is not empty"), pull_request.made(plan, work=work, keep=True):
         raise AssertionError("nothing was made")
     assert (work / "mine").exists()
+    with pytest.raises(FileExistsError), pull_request.made(plan, work=work, keep=False):
+        raise AssertionError("a temporary folder is new: somebody else may have made this one")
+    assert (work / "mine").exists()
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(
