@@ -7,16 +7,20 @@ from convbench.cli import (
     baseline,
     check,
     ci,
+    ci_nightly,
+    ci_pull_request,
     compare,
     explain,
     export,
     help,
     history,
+    init,
     plan,
     report,
     repro,
     run,
     runs,
+    schema,
     time,
 )
 from convbench.cli.entry import main
@@ -33,6 +37,8 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
         ),
         run.run: "convbench run configs/sweep.yaml --open",
         plan.plan: "convbench plan configs/sweep.yaml",
+        init.init: "convbench init sweep.yaml",
+        schema.schema: "convbench schema -o sweep.schema.json",
         check.check: "convbench check",
     },
     "Read": {
@@ -40,6 +46,7 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
         runs.runs: "convbench runs",
         history.history: "convbench history wn6n4d2rsfjv --last 30",
         export.export: "convbench export latest --format csv -o run.csv",
+        runs.prune: "convbench prune --keep 100 --older 90d",
     },
     "Compare": {
         compare.compare: "convbench compare main latest",
@@ -55,6 +62,12 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
 for purpose, verbs in VERBS.items():
     for verb, example in verbs.items():
         app.command(rich_help_panel=purpose, epilog=f"Example: {example}")(verb)
+for name, verb, example in (
+    ("init", ci.init, "convbench ci init --github"),
+    ("pull-request", ci_pull_request.pull_request, "convbench ci pull-request configs/sweep.yaml --dry-run"),
+    ("nightly", ci_nightly.nightly, "convbench ci nightly configs/sweep.yaml --dry-run"),
+):
+    ci.ci.command(name, epilog=f"Example: {example}")(verb)
 for group, name, purpose, example in (
     (baseline.baseline, "baseline", "Compare", "convbench baseline set main latest"),
     (ci.ci, "ci", "Automate", "convbench ci init --github"),

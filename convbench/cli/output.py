@@ -52,5 +52,15 @@ def say(text: str) -> None:
         print(painted(safe(text), sys.stderr), file=sys.stderr, flush=True)
 
 
+def ask(question: str) -> str | None:
+    """The line that a user types behind a question on standard error; None at the end of standard input."""
+    with suppress(OSError):
+        print(safe(question), end=" ", file=sys.stderr, flush=True)
+    try:
+        return input()
+    except EOFError:
+        return None
+
+
 def _output_error(error: OSError) -> OutputError:
     return OutputError(error.strerror or str(error), is_closed=isinstance(error, BrokenPipeError))

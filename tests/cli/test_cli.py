@@ -40,8 +40,11 @@ VERBS = (
     "time",
     "run",
     "plan",
+    "init",
+    "schema",
     "report",
     "runs",
+    "prune",
     "history",
     "export",
     "compare",
@@ -71,7 +74,9 @@ def sweep(command: Command, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS, "baseline set", "baseline list", "baseline remove", "ci init"])
+@pytest.mark.parametrize(
+    "verb", ["", *VERBS, "baseline set", "baseline list", "baseline remove", "ci init", "ci pull-request", "ci nightly"]
+)
 def test_help_is_as_it_was_agreed(command: Command, verb: str) -> None:
     said = command(*verb.split(), "--help")
     assert said.code == 0
@@ -741,17 +746,20 @@ def test_the_sweep_says_what_counts_as_a_change(command: Command) -> None:
 
 
 def test_ci_init_writes_once_and_over_it_by_force_alone(command: Command, sweep: Path) -> None:
-    written = command("ci", "init", "--github", "--config", "./sweep.yaml", "--install", "x==1")
+    one = ("ci", "init", "--github", "--config", "./sweep.yaml", "--install", "x==1")
+    written = command(*one)
     workflow = Path(".github/workflows/convbench.yml")
     assert (written.code, written.out) == (0, f"{workflow}\n")
-    assert "not the root of a git repository" in written.err
+    assert "not the root of a git repository" in written.err and "a job needs a lock file" in written.err
     text = workflow.read_text(encoding="utf-8")
     assert 'config: ["sweep.yaml"]' in text
+    assert command(*one).code == 0, "the same once more"
     again = command("ci", "init", "--github", "--config", "sweep.yaml", "--install", "y==2")
     assert (again.code, again.out) == (2, "")
     assert "exists already" in again.err and "--force" in again.err
     assert workflow.read_text(encoding="utf-8") == text
     Path(".git").mkdir()
+    Path("requirements.txt").touch()
     forced = command("ci", "init", "--github", "--config", "sweep.yaml", "--install", "y==2", "--force")
     assert (forced.code, forced.err) == (0, "")
     assert 'CONVBENCH: "y==2"' in workflow.read_text(encoding="utf-8")
@@ -760,12 +768,24 @@ def test_ci_init_writes_once_and_over_it_by_force_alone(command: Command, sweep:
     assert "include: [{local: ci/convbench.yml}]" in other.err
 
 
+def test_ci_init_needs_no_options(command: Command, sweep: Path) -> None:
+    said = command("ci", "init")
+    assert (said.code, said.out) == (0, ".github/workflows/convbench.yml\n")
+    assert 'config: ["sweep.yaml"]' in Path(".github/workflows/convbench.yml").read_text(encoding="utf-8")
+
+
+def test_ci_init_begins_a_sweep_where_there_is_none(command: Command) -> None:
+    said = command("ci", "init", "--gitlab", "--install", "x")
+    assert said.code == 0, said.err
+    assert "this repository has no sweep; configs/sweep.yaml is one to begin with" in said.err
+    assert 'CONFIG: ["configs/sweep.yaml"]' in Path(".gitlab-ci-convbench.yml").read_text(encoding="utf-8")
+    assert command("plan", "configs/sweep.yaml").code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "--github and --gitlab"),
         (["--github", "--gitlab"], "--github and --gitlab"),
-        (["--github"], "configs/sweep.yaml"),
         (["--github", "--config", "few.yaml"], "few.yaml: measure.processes is 3, and a change needs 4"),
         (["--github", "--config", "absent.yaml"], "absent.yaml"),
         (["--github", "--config", "../sweep.yaml"], "below the root"),

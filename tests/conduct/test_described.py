@@ -121,3 +121,31 @@ def test_a_check_reports_of_the_workers_machine() -> None:
     assert f"WARN  memory      {units.size(2**30)} free for layers" in text
     unknown = check_machine(FakeEngine(Script(host={"available_bytes": None})), probing_s=0.0)
     assert "free memory unknown" in remarks_text(unknown)
+
+
+@pytest.mark.parametrize(
+    ("axis", "cores", "said"),
+    [
+        ("", 2, "note: threads is null for 1 case: torch would use 2 threads on 2 cores; if another program runs too"),
+        ("threads: [1, null]", 2, "note: threads is null for 1 case: torch would use 2 threads on 2 cores"),
+        ("threads: 2", 2, None),
+        ("", 77, None),
+        ("", 1, "note: threads is null for 1 case: torch would use 2 threads on 1 core"),
+    ],
+)
+def test_torchs_own_number_of_threads_is_warned_of_before_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, axis: str, cores: int, said: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    text = f"axes: {{in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4, {axis}}}\n"
+    sweep = parse_sweep(f"{text}measure: {{processes: 1, rounds: 1}}\n", "made up")
+    heard: list[str] = []
+    listener = runner.Listener(begun=lambda begun: heard.append("begun"), message=heard.append)
+    engine = FakeEngine(Script(host={"cores": cores}))
+    runner.run(sweep, sweeps.cases(sweep), engine=engine, db=str(tmp_path / "t.db"), listener=listener)
+    if said is None:
+        assert heard == ["begun"]
+    else:
+        assert heard[0].startswith(said) and heard[0].endswith("; in the sweep: threads: 1"), heard
+        assert heard[1:] == ["begun"]

@@ -693,6 +693,22 @@ def test_baseline_may_not_be_called_what_means_something_else(store: Store, name
         store.set_baseline(name, "latest", set_at=WHEN)
 
 
+def test_runs_are_deleted_all_or_none_and_a_baseline_stays(store: Store) -> None:
+    first, second, third = (begin(store, run=started(minute), writer=GONE) for minute in (10, 20, 30))
+    alive = begin(store, run=started(40), writer=ME)
+    store.set_baseline("main", first, set_at=WHEN)
+    assert store.protected() == {first: "it is the baseline main", alive: f"a process on {HOST} is writing it"}
+    for kept in (first, alive):
+        with pytest.raises(RequestError, match=f"run {kept} stays"):
+            store.delete({second, kept})
+    assert [run.id for run in store.runs()] == [alive, third, second, first]
+    store.delete({second, third})
+    assert [run.id for run in store.runs()] == [alive, first]
+    assert len(store.load(first).unmeasured) == len(CASES), "what belongs to other runs stays"
+    with pytest.raises(RunNotFoundError):
+        store.visits(second)
+
+
 # ---- SQLite
 
 
