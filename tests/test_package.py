@@ -19,11 +19,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 #: What a user does first with it, in a folder with LAYER alone, and what the command then prints among other things.
-FIRST_COMMAND, PRINTED = ("run", "layer.yaml"), r"GFLOP/s +n1 c3 16x16 -> k8 3x3"
-LAYER = """\
-axes: {in_channels: 3, out_channels: 8, kernel_size: 3, input_size: 16, threads: 1}
-measure: {processes: 1, rounds: 2, max_time: 0.1}
-"""
+#: What somebody who has just installed the package types first, and what it must print.
+FIRST_COMMAND = ("time", "3", "8", "--kernel-size", "3", "--input-size", "16")
+PRINTED = r"GFLOP/s .* passed +forward"
 #: What the wheel must hold beside Python's modules.
 DATA = ("py.typed", "report/pages/templates/report.html.j2", "report/pages/static/report.css", "report/ci/templates/")
 
@@ -113,7 +111,7 @@ def test_the_wheel_runs_in_an_environment_with_what_it_asks_for_alone(built: tup
     ran(*pip, "install", "--no-index", "--disable-pip-version-check", wheel, folder=folder)
     where = ran(python, "-c", "import convbench; print(convbench.__file__)", folder=folder)
     assert where.startswith(str(site)), where
-    (folder / "layer.yaml").write_text(LAYER, encoding="utf-8")
     said = ran(environment / "bin" / "convbench", *FIRST_COMMAND, folder=folder)
     assert re.search(PRINTED, said), said
+    ran(environment / "bin" / "convbench", "report", "latest", folder=folder)
     assert list((folder / "reports").glob("*.html"))
