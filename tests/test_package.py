@@ -18,7 +18,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-#: What a user does first with it, in a folder with LAYER alone, and what the command then prints among other things.
 #: What somebody who has just installed the package types first, and what it must print.
 FIRST_COMMAND = ("time", "3", "8", "--kernel-size", "3", "--input-size", "16")
 PRINTED = r"GFLOP/s .* passed +forward"
