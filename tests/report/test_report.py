@@ -24,6 +24,7 @@ from convbench.analysis.table.frame import frame
 from convbench.model.case import Case
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import (
+    UNMEASURED,
     Measure,
     ProcessFacts,
     Rejection,
@@ -39,7 +40,7 @@ from convbench.report.pages import figures, rendering
 from convbench.report.pages import run as page
 from convbench.report.pages.figures import Scale
 from convbench.report.pages.rerun import case_mapping, measure_mapping
-from convbench.report.pages.tables import case_table, refusals, rows, troubles
+from convbench.report.pages.tables import by_weight, case_table, refusals, rows, troubles
 from convbench.sweep.parse import parse as parse_sweep
 
 
@@ -138,6 +139,7 @@ def test_libraries_travel_once_and_small(html: str) -> None:
 
 def test_every_case_rejection_and_reason_is_in_the_page(run: Run, html: str) -> None:
     escaped = rendering.templates().from_string("{{ text }}")
+    html = html.replace(str(rendering.unbroken("->")), "-&gt;")
     texts = [result.case.label for result in run.results]
     texts += [result.reason for result in run.results if result.reason]
     texts += [text for rejection in run.rejections for text in (rejection.label, rejection.reason)]
@@ -276,12 +278,30 @@ def test_refusals_are_grouped_by_reason_the_most_frequent_first() -> None:
 def test_the_columns_of_the_table(run: Run) -> None:
     columns = {column.name: column for column in case_table(frame(run))}
     shown = {name for name, column in columns.items() if column.shown}
-    assert {"kernel_size", "stride", "padding", "batch_size", "direction", "dtype", "memory_format"} <= shown
-    assert "bias" not in shown and "count" not in shown and {"bias", "count", "p95_s", "case_id"} <= set(columns)
+    assert {"label", "status", "floor_s", "typical_s", "spread", "tflops", "implementation"} == shown
+    assert {column.name for column in columns.values() if column.narrow} == {"label", "status", "floor_s"}
+    assert {"bias", "count", "p95_s", "case_id", "kernel_size", "dtype"} <= set(columns)
+    names = list(columns)
+    assert names.index("implementation") < names.index("stride") < names.index("gbps") < names.index("p95_s")
     assert columns["floor_s"].unit == "us" and columns["tflops"].heading == "GFLOP/s"
     assert columns["floor_s"].show(12.34567e-6) == "12.3" and columns["floor_s"].show(4.56789e-3) == "4,568"
     assert columns["spread"].show(0.0123) == "1.2" and columns["spread"].show(None) == ""
     assert columns["flops"].show(1_849_688_064) == "1,850" and columns["flops"].unit == "MFLOP"
+
+
+def test_the_table_begins_with_what_is_wrong_and_what_takes_the_most_time(run: Run) -> None:
+    made = synthetic.run(120, unmeasured=3)
+    table = frame(
+        replace(
+            made, results=tuple(replace(r, case=replace(r.case, count=1 + i % 5)) for i, r in enumerate(made.results))
+        )
+    )
+    ordered = table.iloc[by_weight(table)]
+    statuses = ordered["status"].fillna("not reached").tolist()
+    order = ["failed", "passed", *(status for status in Status if status in UNMEASURED), "skipped", "not reached"]
+    assert statuses == sorted(statuses, key=order.index) and set(statuses) == set(order)
+    total = (ordered["floor_s"] * ordered["count"])[ordered["status"] == "passed"].tolist()
+    assert total == sorted(total, reverse=True) and len(total) > 20
 
 
 def test_rows_for_readers_without_scripts(run: Run) -> None:

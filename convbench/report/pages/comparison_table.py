@@ -174,9 +174,15 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
     again: list[Cell] = ["yes" if judgment.confirmed else None for judgment in judgments]
     label, verdict = [j.case.label for j in judgments], [j.verdict.value for j in judgments]
     return [
-        _column("label", "case", "the case in words, after the label that the sweep gives it", label),
-        _column("verdict", "verdict", "the judgment of the case", verdict, kind=DisplayKind.STATUS),
-        _column("change", "change", "the new floor over the base's, minus 1", values(lambda j: j.ratio - 1), **signed),
+        _column("label", "case", "the case in words, after the label that the sweep gives it", label, narrow=True),
+        _column("verdict", "verdict", "the judgment of the case", verdict, kind=DisplayKind.STATUS, narrow=True),
+        _column(
+            "change",
+            "change",
+            "the new floor over the base's, minus 1",
+            values(lambda j: j.ratio - 1),
+            **signed | {"narrow": True},
+        ),
         _column("low", "from", "the lower end of the change's interval", values(lambda j: j.low - 1), **signed),
         _column("high", "to", "the upper end of the change's interval", values(lambda j: j.high - 1), **signed),
         _column("base_s", "base", "the base's floor, per iteration", values(lambda j: j.base_s), **seconds),
@@ -191,7 +197,14 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
         ),
         _column("noise", "noise", noise, values(lambda j: j.noise - 1), **_PERCENT),
         _column("threshold", "threshold", "the smallest change that counts", values(lambda j: j.threshold), **_PERCENT),
-        _column("q", "q", "the false discovery rate at which it would count", values(lambda j: j.q), significant=2),
+        _column(
+            "q",
+            "q",
+            "the false discovery rate at which it would count",
+            values(lambda j: j.q),
+            significant=2,
+            shown=False,
+        ),
         _column(
             "again", "measured again", "whether the case was suspected and measured again", again, kind=DisplayKind.WORD
         ),
@@ -199,7 +212,7 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
 
 
 def _settings(run: Run, cases: Sequence[Case]) -> list[FilledColumn]:
-    """The settings that differ among the cases. They are not printed, as the case's name has them."""
+    """The settings that differ among the cases: hidden columns, as the case's name has them."""
     known = Rows(replace(run, results=(), unmeasured=tuple(cases)))
     found = []
     for name in SETTINGS:
@@ -210,7 +223,7 @@ def _settings(run: Run, cases: Sequence[Case]) -> list[FilledColumn]:
         is_number = column.kind is ColumnType.INTEGER
         cells: list[Cell] = [value if is_number or value is None else canonical(value) for value in values]
         kind = DisplayKind.NUMBER if is_number else DisplayKind.WORD
-        found.append(_column(name, TABLE[name].heading, column.about, cells, kind=kind, printed=False))
+        found.append(_column(name, TABLE[name].heading, column.about, cells, kind=kind, shown=False))
     return found
 
 

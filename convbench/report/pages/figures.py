@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from convbench import units
 from convbench.analysis.findings.evidence import number
 from convbench.analysis.findings.pairs import Matched, matched
-from convbench.model.case import canonical
+from convbench.model.case import Case, canonical
 from convbench.model.problem import PaddingWord
 from convbench.model.result import RoofKind, Run
 from convbench.model.settings import SETTINGS, TABLE
@@ -186,18 +186,20 @@ def ranking_summary(frame: pd.DataFrame) -> str | None:
     return summary + f"; typically a case took {units.percent(ratio - 1)} longer than its floor."
 
 
+#: What a roof of compute holds for: device, threads, precision of float32, dtype.
+_Roof = tuple[str, int | None, str, str]
+
+
+def roof_codes(run: Run, cases: Sequence[Case]) -> NDArray[np.int16]:
+    """The position of each case's roof among `ceilings`, -1 where none was measured for it."""
+    places = {key: place for place, key in enumerate(_roofs(run)[0])}
+    keys = ((case.device, case.threads, str(case.fp32_precision), case.compute_dtype) for case in cases)
+    return np.array([places.get(key, -1) for key in keys], dtype=np.int16)
+
+
 def ceilings(run: Run) -> tuple[Ceiling, ...]:
     """The highest roofs of all processes, by dtype and kind of worker."""
-    compute: dict[tuple[str, int | None, str, str], float] = {}
-    copies: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
-    for roof in (roof for facts in run.processes for roof in facts.roofs):
-        where = (roof.device, roof.threads)
-        if roof.kind is RoofKind.COMPUTE:
-            key = (*where, str(roof.precision), str(roof.dtype))
-            compute[key] = max(compute.get(key, 0.0), roof.rate)
-        elif roof.footprint_bytes:
-            known = copies[where]
-            known[roof.footprint_bytes] = max(known.get(roof.footprint_bytes, 0.0), roof.rate)
+    compute, copies = _roofs(run)
     several = {
         "device": len({key[0] for key in compute}) > 1,
         "threads": len({key[1] for key in compute}) > 1,
@@ -211,6 +213,21 @@ def ceilings(run: Run) -> tuple[Ceiling, ...]:
         )
         for key, rate in compute.items()
     )
+
+
+def _roofs(run: Run) -> tuple[dict[_Roof, float], defaultdict[tuple[str, int | None], dict[int, float]]]:
+    """The highest FLOP/s of each kind of roof; the highest bytes/s of each kind of worker, by the bytes of a copy."""
+    compute: dict[_Roof, float] = {}
+    copies: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
+    for roof in (roof for facts in run.processes for roof in facts.roofs):
+        where = (roof.device, roof.threads)
+        if roof.kind is RoofKind.COMPUTE:
+            key = (*where, str(roof.precision), str(roof.dtype))
+            compute[key] = max(compute.get(key, 0.0), roof.rate)
+        elif roof.footprint_bytes:
+            known = copies[where]
+            known[roof.footprint_bytes] = max(known.get(roof.footprint_bytes, 0.0), roof.rate)
+    return compute, copies
 
 
 def _ceiling_name(device: str, threads: int | None, precision: str, dtype: str, *, several: dict[str, bool]) -> str:

@@ -20,6 +20,7 @@ from convbench.analysis.findings.findings import Examined, Finding, Trust, exami
 from convbench.analysis.table.columns import Rows
 from convbench.model.result import UNMEASURED, WRONG, ProcessFacts, Run, RunState, Status
 from convbench.model.settings import PROBLEM_SETTINGS
+from convbench.report.glossary import meanings
 from convbench.report.pages import figures
 from convbench.report.pages.libraries import datatables, datatables_style, plotly
 from convbench.report.pages.payload import Payload, blocks_into, cases_into
@@ -28,7 +29,7 @@ from convbench.report.pages.rendering import begun, left_out, when
 from convbench.report.pages.rendering import render as render_page
 from convbench.report.pages.rerun import case_mapping, measure_mapping
 from convbench.report.pages.scripts import joined, static
-from convbench.report.pages.tables import TableColumn, case_table, left_on_screen, refusals, rows, troubles
+from convbench.report.pages.tables import TableColumn, by_weight, case_table, refusals, rows, troubles
 
 #: Rows of the table of cases, and labels of refused or waiting points, that the page has as plain HTML for readers
 #: without scripts. The interactive table has all cases.
@@ -116,9 +117,8 @@ def render(run: Run, seen: Examined | None = None) -> str:
         numbers=figures.numbers(table, axes),
         ranking=figures.ranking_summary(table),
         columns=[column for column in columns if column.shown],
-        rows=rows(table, columns, PLAIN_ROWS),
+        rows=rows(table.iloc[by_weight(table)], columns, PLAIN_ROWS),
         rows_left=left_out(len(table), PLAIN_ROWS, "case"),
-        left_on_screen=left_on_screen(columns),
         refused=units.plural(len(run.rejections), "point"),
         refusals=[
             (reason, units.count(len(labels)), labels[:PLAIN_LABELS], left_out(len(labels), PLAIN_LABELS, "point"))
@@ -338,6 +338,7 @@ def _data(
 
     payload.head = {
         "length": len(table),
+        "order": payload.add(by_weight(table)),
         "columns": [asdict(column) for column in columns],
         "cases": cases,
         "axes": [
@@ -361,6 +362,8 @@ def _data(
         ],
         "problem": PROBLEM_SETTINGS,
         "ceilings": [asdict(ceiling) for ceiling in figures.ceilings(run)],
+        "roofs": payload.add(figures.roof_codes(run, known.cases)),
+        "meanings": {name: meanings(name) for name in table["implementation"].dropna().unique()},
         "measure": measure_mapping(run.measure),
         "seed": run.seed,
     }

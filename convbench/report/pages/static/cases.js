@@ -27,9 +27,12 @@ export class Cases {
       cases: array(cases),
       exceptions: array(exceptions),
     }));
+    this.roofs = head.roofs ? array(head.roofs) : null;
     this.grouped = new Map();
     this.rowOf = new Map();
     for (let row = 0; row < this.length; row += 1) this.rowOf.set(this.value("case_id", row), row);
+    /** All rows in the order of the table. */
+    this.order = head.order ? array(head.order) : this.rows();
     this.ranked = this.rows().filter((row) => this.value("status", row) === "passed" && this.value("floor_s", row) > 0);
   }
 
@@ -103,6 +106,12 @@ export class Cases {
       count = numbers.size;
     }
     return { groups, count };
+  }
+
+  /** The roof of compute that a row belongs to; null where none was measured for it. */
+  roofOf(row) {
+    const code = this.roofs?.[row] ?? -1;
+    return code < 0 ? null : this.head.ceilings[code];
   }
 
   /** The value of an axis in a row, as text. */

@@ -65,10 +65,11 @@ export async function showCases({ cases, blocks, selection, kinds, casePage }) {
 /** Show the view in the address and follow the page's links; `follow(link)` is true if it handled the link. */
 export function followCases({ page, pictures, openId, toTable, keep }, follow = () => false) {
   document.addEventListener("click", (event) => {
-    const link = event.target.closest("a[href^='#']");
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab opens the link itself
+    const link = event.target.closest("a[href*='#']");
+    if (!link || link.pathname !== location.pathname) return;
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab opens the link itself
     event.preventDefault();
-    const target = link.getAttribute("href").slice(1);
+    const target = link.hash.slice(1);
     if (!target.includes("="))
       goTo(document.getElementById(target)); // a place in the page: the address keeps the view
     else if (link.dataset.only) toTable(link.dataset.only);

@@ -3,14 +3,13 @@
 import { CasePage } from "./casepage.js";
 import { Blocks, Cases } from "./cases.js";
 import { followCases, showCases } from "./caseview.js";
-import { mountExplainer } from "./explainer.js";
+import { ExplainPage } from "./explain_page.js";
 import { formatCount } from "./format.js";
 import { readPayload } from "./load.js";
-import { Measured, problemOf } from "./measured.js";
 import { choose } from "./pictures.js";
 import { RUN_PICTURES } from "./run_pictures.js";
-import { begin, goTo } from "./shell.js";
-import { remember, viewed } from "./view.js";
+import { begin } from "./shell.js";
+import { viewed, whenViewed } from "./view.js";
 
 /** The rows of a link `finding:3`, `exceptions:3` or `rows:1,2,3`: {rows, text}, or null for all rows. */
 function selection(cases, link) {
@@ -39,38 +38,25 @@ async function start() {
     blocksRead ??= readPayload("blocks").then((payload) => new Blocks(payload));
     return blocksRead;
   };
-  const executionOf = (row) =>
-    Object.fromEntries(
-      ["direction", "dtype", "autocast", "memory_format", "input_format"].map((name) => [name, cases.value(name, row)]),
-    );
-  const explain = (row) => {
-    remember("layer", null);
-    explainer.show(problemOf(cases, row), executionOf(row));
-    goTo(document.getElementById("explain"));
-  };
   const shown = await showCases({
     cases,
     blocks,
     selection: (link) => selection(cases, link),
     kinds: RUN_PICTURES,
-    casePage: (shared) => new CasePage({ ...shared, explain }),
+    casePage: (shared) => new CasePage(shared),
   });
-  const first = cases.rowOf.get(viewed("case")) ?? cases.ranked[0] ?? 0;
-  const explainer = cases.length
-    ? mountExplainer(document.getElementById("explainer"), {
-        problem: problemOf(cases, first),
-        execution: executionOf(first),
-        measured: new Measured(cases),
-        text: viewed("layer"),
-        onChange: (text) => remember("layer", text || null),
-      })
-    : null;
+  const explained = new ExplainPage(cases);
+  whenViewed("explain", (id) => explained.show(id));
   followCases(shown, ({ dataset }) => {
-    if (dataset.axis) choose(shown.pictures, "explore", { x: dataset.axis });
+    if (dataset.explain !== undefined) {
+      shown.page.close();
+      explained.open(dataset.explain);
+    } else if (dataset.axis) choose(shown.pictures, "explore", { x: dataset.axis });
     else if (dataset.row) shown.page.open(Number(dataset.row));
     else return false;
     return true;
   });
+  explained.show(viewed("explain"));
 }
 
 begin(start);
