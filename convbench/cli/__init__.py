@@ -12,6 +12,7 @@ from convbench.cli import (
     export,
     help,
     history,
+    picture,
     plan,
     report,
     repro,
@@ -35,6 +36,7 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
         runs.runs: "convbench runs",
         history.history: "convbench history wn6n4d2rsfjv --last 30",
         export.export: "convbench export latest --format csv -o run.csv",
+        picture.picture: "convbench picture latest --of ratio --setting dtype -o dtype.svg",
     },
     "Compare": {
         compare.compare: "convbench compare main latest",

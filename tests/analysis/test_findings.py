@@ -799,6 +799,8 @@ def test_the_systems_allocator_is_told_by_what_it_costs() -> None:
     many = [with_system(layer(c), *([1e-3 * (1 + c / 100)] * 3)) for c in range(20, 28)]
     [told] = allocator(*many)
     assert "costs 23 % in the median and 20 % to 27 % in 8 of 8 cases, the most with" in told
+    [huge] = allocator(dear, with_system(layer(64), *([0.358] * 3), page_faults=1e6))
+    assert "costs 1.50x to 358x the time in 2 of 2 cases" in huge, "a large cost is no figure in percent"
 
 
 def test_the_allocator_is_not_blamed_for_noise_nor_for_more_than_page_faults_can_cost() -> None:

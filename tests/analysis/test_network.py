@@ -149,6 +149,9 @@ def test_a_time_that_noise_leaves_in_doubt_is_said_to_be_so() -> None:
     slow = [replace(b, compute_probe_s=324e-6 * (1.5 if b.round_index else 1.0)) for b in synthetic.blocks_of(one)]
     [found] = network(replace(one, blocks=((LAYOUT, pack_blocks(slow)),)))
     assert found.sentence.endswith("; noise leaves 50 % of this time in doubt")
+    wild = [replace(b, compute_probe_s=324e-6 * (358 if b.round_index else 1.0)) for b in synthetic.blocks_of(one)]
+    [found] = network(replace(one, blocks=((LAYOUT, pack_blocks(wild)),)))
+    assert found.sentence.endswith("; noise leaves all of this time in doubt"), "no figure like 35,700 %"
 
 
 def test_directions_are_told_together_and_alone() -> None:

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from convbench.analysis.findings.effects import WORK, told_apart
+from convbench.analysis.findings.effects import WORK, differing
 from convbench.analysis.findings.evidence import Evidence
 from convbench.analysis.findings.finding import Finding
 from convbench.analysis.findings.pairs import Floats, Integers, MatchedPairs
@@ -29,8 +29,8 @@ class Measure(StrEnum):
 class Contrast:
     """The matched pairs that differ in `axis` alone: `base` on one side, `other` on the other side.
 
-    `base_rows` and `other_rows` are rows of the run's frame. `ratio` is the time (or time per FLOP) of other over base,
-    and `noise` how much of it may be noise, as a ratio minus 1. `verdict` is 1 where the other side is faster by more
+    `base_rows` and `other_rows` are rows of the run's frame. `ratio` is the time (or time per FLOP) of other over base.
+    `noise` is how much of it may be noise, as a ratio minus 1. `verdict` is 1 where the other side is faster by more
     than noise, -1 where it is slower, else 0. `effect` is the median change of the time, as a logarithm without sign.
     """
 
@@ -68,7 +68,7 @@ def contrasts(evidence: Evidence, found: Iterable[Finding]) -> tuple[Contrast, .
 
 def _contrast(evidence: Evidence, axis: str, base: object, other: object, pairs: MatchedPairs) -> Contrast:
     rows, floor = evidence.comparer.rows, evidence.pairs.table["floor_s"].to_numpy(dtype=float)
-    faster, slower, _ = told_apart(pairs)
+    faster, slower, _ = differing(pairs)
     measure = Measure.LONGER if axis == "direction" else Measure.PER_FLOP if axis in WORK else Measure.TIME
     return Contrast(
         axis=axis,

@@ -102,7 +102,7 @@ def lost_with(evidence: Evidence, axis: str, value: object) -> str:
     return f"; of its {units.plural(len(own), 'case')} {listed(fates)}" if fates else ""
 
 
-def told_apart(pairs: MatchedPairs) -> tuple[Mask, Mask, bool]:
+def differing(pairs: MatchedPairs) -> tuple[Mask, Mask, bool]:
     """Where the other side is faster and where it is slower; and whether these are all that differ.
 
     Few of many pairs may differ by chance, so only pairs that prove something by themselves count there.
@@ -120,7 +120,7 @@ def _effect_of(
 
     `words` are used for a ratio below 1 and above 1.
     """
-    below, above, are_all = told_apart(pairs)
+    below, above, are_all = differing(pairs)
     if (below | above).mean() <= MOST and (below | above).sum() < max(MIXED_LEAST, MIXED_SHARE * len(pairs)):
         return None
     ordered = [(below, words[0]), (above, words[1])]
@@ -263,7 +263,7 @@ def _as_fast(evidence: Evidence, base: object, other: object, pairs: MatchedPair
     sentence = (
         f"noise hides whether {value_text(other)} is as fast as {value_text(base)} in "
         f"{of_matched(int(hidden.sum()), len(pairs))}: they may differ by up to "
-        f"{units.percent(float(farthest[hidden].max()) - 1, 0)}"
+        f"{units.apart(float(farthest[hidden].max()) - 1, 0)}"
     )
     return replace(_effect(evidence, "module", sentence, pairs, hidden), size=1.0, weight=Weight.NOTE)
 

@@ -104,7 +104,7 @@ def _is_proven(evidence: Evidence, tried: pd.DataFrame) -> Mask:
 
 
 def _percents(costs: Floats) -> str:
-    """`12 % to 60 %`, of many cases `25 % in the median and 12 % to 60 %`; where some is large `1.1x to 358x the time`."""
+    """`12 % to 60 %`, of many cases `25 % in the median and 12 % to 60 %`; of large costs `1.1x to 358x the time`."""
     large = costs.max() >= 1
 
     def text(cost: float) -> str:

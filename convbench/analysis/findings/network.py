@@ -18,7 +18,7 @@ import pandas as pd
 
 from convbench import units
 from convbench.analysis.findings.best import choice_text
-from convbench.analysis.findings.effects import SMALLEST_EFFECT
+from convbench.analysis.findings.effects import MOST, SMALLEST_EFFECT
 from convbench.analysis.findings.evidence import Evidence
 from convbench.analysis.findings.finding import Finding, FindingKind, Weight, line, listed, setting_text
 from convbench.analysis.findings.trouble import FATES
@@ -114,8 +114,9 @@ def network(evidence: Evidence) -> list[Finding]:
 
 
 def is_network(table: pd.DataFrame) -> bool:
-    """Whether the cases of a frame are the layers of a network: some occur several times, or they have names."""
-    return bool((table["count"] > 1).any()) or table["name"].nunique() > 1
+    """Whether the cases of a frame are the layers of a network: some occur several times, or most have names."""
+    named = table["name"].notna().mean() > MOST and table["name"].nunique() > 1
+    return bool((table["count"] > 1).any() or named)
 
 
 def _fastest(ways: list[_Way], most: int) -> list[Finding]:
@@ -291,7 +292,8 @@ def _percents(*shares: float) -> tuple[str, ...]:
 def _within(layers: list[_Layer], directions: tuple[Direction, ...], total: float) -> str:
     """`; noise leaves 12 % of this time in doubt`, where that is much."""
     doubt = sum(layer.doubt.get(direction, 0.0) for layer in layers for direction in directions) / total
-    return f"; noise leaves {units.percent(doubt, 0)} of this time in doubt" if doubt > MUCH_DOUBT else ""
+    much = "all" if doubt >= 1 else units.percent(doubt, 0)
+    return f"; noise leaves {much} of this time in doubt" if doubt > MUCH_DOUBT else ""
 
 
 def _alone(direction: Direction, layers: list[_Layer]) -> str:
