@@ -28,14 +28,21 @@ def check_writable(folder: Path = REPORTS) -> None:
     files.check_writable(folder / "report.html")
 
 
-def write_report(run: Run, folder: Path = REPORTS, *, seen: Examined | None = None) -> Path:
-    """Write the run's report into `folder` atomically, and return its path.
+def report_path(run: Run, folder: Path = REPORTS) -> Path:
+    """Where the run's report is written."""
+    from convbench.report.pages import run as page
+
+    return folder / page.file_name(run)
+
+
+def write_report(run: Run, path: Path | None = None, *, seen: Examined | None = None) -> Path:
+    """Write the run's report atomically, and return its path. The default path is in `reports/`.
 
     `seen` holds the findings where the caller has computed them already.
     """
     from convbench.report.pages import run as page
 
-    path = folder / page.file_name(run)
+    path = path or report_path(run)
     write_bytes(path, page.render(run, seen).encode())
     return path
 

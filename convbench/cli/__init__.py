@@ -15,6 +15,7 @@ from convbench.cli import (
     help,
     history,
     init,
+    picture,
     plan,
     report,
     repro,
@@ -47,6 +48,7 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
         history.history: "convbench history wn6n4d2rsfjv --last 30",
         export.export: "convbench export latest --format csv -o run.csv",
         runs.prune: "convbench prune --keep 100 --older 90d",
+        picture.picture: "convbench picture latest --of ratio --setting dtype -o dtype.svg",
     },
     "Compare": {
         compare.compare: "convbench compare main latest",

@@ -17,7 +17,16 @@ from synthetic import layer
 from convbench import sweep as sweeps
 from convbench.analysis.findings.effects import EXECUTION, WORK
 from convbench.analysis.findings.evidence import Evidence, evidence
-from convbench.analysis.findings.findings import Finding, FindingKind, Trust, Weight, findings, noise_sentence, trust
+from convbench.analysis.findings.findings import (
+    Finding,
+    FindingKind,
+    Trust,
+    Weight,
+    findings,
+    noise_sentence,
+    trust,
+    with_details,
+)
 from convbench.analysis.table.columns import Rows
 from convbench.analysis.table.frame import frame
 from convbench.measure import schedule
@@ -54,7 +63,7 @@ def sentences(found: list[Finding], weight: Weight) -> list[str]:
 
 
 def of_kind(found: list[Finding], *kinds: FindingKind) -> list[Finding]:
-    return [finding for finding in found if finding.kind in kinds]
+    return [finding for finding in with_details(found) if finding.kind in kinds]
 
 
 def effects(*results: Result) -> list[str]:
@@ -604,12 +613,12 @@ def test_cases_measured_while_the_machine_was_noisier_are_reported() -> None:
 
 def test_what_the_system_tells_of_disturbances_is_told() -> None:
     facts = (
-        ProcessFacts(process_index=0, seconds=1.0, stolen=0.03, throttled=2),
+        ProcessFacts(process_index=0, seconds=1.0, stolen=0.07, throttled=2),
         ProcessFacts(process_index=1, seconds=1.0),
     )
     told = of_kind(findings(replace(run(timed(layer(), 1e-3)), processes=facts)), FindingKind.NOISE)
     assert [(finding.weight, finding.sentence) for finding in told] == [
-        (Weight.NOTE, "3.0 % of the processor's time went to other guests of the host in one process"),
+        (Weight.NOTE, "7.0 % of the processor's time went to other guests of the host in one process"),
         (
             Weight.NOTE,
             "the processor was slowed down 2 times during the run, because of heat or a quota of its control group",
@@ -790,6 +799,8 @@ def test_the_systems_allocator_is_told_by_what_it_costs() -> None:
     many = [with_system(layer(c), *([1e-3 * (1 + c / 100)] * 3)) for c in range(20, 28)]
     [told] = allocator(*many)
     assert "costs 23 % in the median and 20 % to 27 % in 8 of 8 cases, the most with" in told
+    [huge] = allocator(dear, with_system(layer(64), *([0.358] * 3), page_faults=1e6))
+    assert "costs 1.50x to 358x the time in 2 of 2 cases" in huge, "a large cost is no figure in percent"
 
 
 def test_the_allocator_is_not_blamed_for_noise_nor_for_more_than_page_faults_can_cost() -> None:

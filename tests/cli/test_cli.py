@@ -24,6 +24,7 @@ from typer.main import get_command
 
 from convbench.actions import measure, pages, read
 from convbench.analysis.findings import findings
+from convbench.analysis.findings.evidence import Evidence
 from convbench.cli import completion, entry, exits
 from convbench.cli.options import app
 from convbench.cli.run import interrupts_deferred
@@ -47,6 +48,7 @@ VERBS = (
     "prune",
     "history",
     "export",
+    "picture",
     "compare",
     "ab",
     "explain",
@@ -309,6 +311,38 @@ def test_report_and_export_take_a_prefix_and_an_exported_run(command: Command, t
     written = command("report", "run.json").out.strip()
     assert Path(written).read_text(encoding="utf-8").startswith("<!doctype html>")
     assert Path(written).parent == Path("reports")
+    elsewhere = command("report", "run.json", "-o", "pages/mine.html")
+    assert (elsewhere.code, elsewhere.out) == (0, "pages/mine.html\n")
+    assert Path("pages/mine.html").read_bytes() == Path(written).read_bytes()
+    Path("folder").mkdir()
+    assert command("report", "run.json", "-o", "folder").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--of", "ratios"), "there is no picture 'ratios'\n  hint: did you mean ratio?"),
+        (("--of", "noise", "--setting", "dtype"), "the picture noise has no setting to choose"),
+        (("-o", "x.pdf"), "cannot save a picture as x.pdf\n  hint: name a file that ends in .svg or .png"),
+    ],
+)
+def test_a_picture_that_cannot_be_is_refused_before_a_browser_starts(
+    command: Command, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    store(synthetic.run(4, troubles=False), tmp_path / "my.db")
+    said = command("--db", "my.db", "picture", "latest", *arguments)
+    assert (said.code, said.out) == (2, "")
+    assert message in said.err
+
+
+def test_a_picture_without_playwright_says_what_to_install(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(synthetic.run(4, troubles=False), tmp_path / "my.db")
+    monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
+    said = command("--db", "my.db", "picture")
+    assert (said.code, said.out) == (2, "")
+    assert "saving a picture needs playwright\n  hint: pip install 'convbench[picture]'" in said.err
 
 
 def test_a_baseline_is_accepted_wherever_a_run_is(command: Command, tmp_path: Path) -> None:
@@ -365,14 +399,14 @@ def test_what_is_found_in_a_run_is_found_once(
 ) -> None:
     made = store(synthetic.run(4, troubles=False), Path("reports/convbench.db"))
     monkeypatch.setattr(measure, "run_planned", lambda *about, **rest: read.load(made.id))
-    found = findings.findings
+    found = findings.evidence
     looked: list[str] = []
 
-    def counted(run: Run, *about: object, **rest: object) -> list[findings.Finding]:
+    def counted(run: Run, *about: object) -> Evidence:
         looked.append(run.id)
-        return found(run, *about, **rest)
+        return found(run, *about)
 
-    monkeypatch.setattr(findings, "findings", counted)
+    monkeypatch.setattr(findings, "evidence", counted)
     assert command(*verb).code == 0
     assert looked == [made.id]
 
