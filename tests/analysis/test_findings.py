@@ -41,6 +41,7 @@ from convbench.model.result import (
     Run,
     Status,
     pack_blocks,
+    unpack_blocks,
 )
 
 
@@ -881,3 +882,17 @@ def test_a_planted_effect_is_found_with_its_size_and_direction(ratio: float, see
     assert ("faster" in found.sentence) == (ratio < 1)
     assert found.exceptions == () and len(results) / 2 < len(found.cases) <= len(results)
     assert np.all(np.isin(found.cases, [result.case.id for result in results]))
+
+
+def test_layers_that_take_longer_to_launch_than_to_run_are_launch_bound() -> None:
+    def launched(case: Case, host_s: float) -> Result:
+        result = timed(replace(case, device="cuda"), 4e-6)
+        blocks = [replace(block, host_s=host_s) for _, packed in result.blocks for block in unpack_blocks(packed)]
+        return replace(result, blocks=((LAYOUT, pack_blocks(blocks)),))
+
+    found = findings(run(launched(layer(8), 20e-6), launched(layer(16), 12e-6), launched(layer(32), 1e-6)))
+    (said,) = (finding for finding in found if finding.kind is FindingKind.LAUNCH)
+    assert said.sentence.startswith("2 of 3 cases are launch-bound: ")
+    assert "a graph would save up to 8.00 us to 16.0 us of each call" in said.sentence
+    assert said.cases == tuple(replace(layer(channels), device="cuda").id for channels in (8, 16))
+    assert not [one for one in findings(run(timed(layer(8), 4e-6))) if one.kind is FindingKind.LAUNCH]

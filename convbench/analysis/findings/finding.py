@@ -42,6 +42,7 @@ class FindingKind(StrEnum):
     CLIFF = "cliff"  # a size that takes much more time per FLOP than the next smaller one
     DIRECTION = "direction"  # a direction that takes unusually long or short for its work
     ROOF = "roof"  # layers far below what the machine can do
+    LAUNCH = "launch"  # layers of a device that take longer to launch than to run
     ALLOCATOR = "allocator"  # what the system's allocator costs
     FALLBACK = "fallback"  # a dtype that torch runs with slow code
     THREADS = "threads"  # how threads change the time, and where they are too many

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from convbench.analysis.findings import best, cliffs, effects, limits, network, trouble
+from convbench.analysis.findings import best, cliffs, effects, launches, limits, network, trouble
 from convbench.analysis.findings.contrasts import Contrast, contrasts
 from convbench.analysis.findings.evidence import Evidence, evidence
 from convbench.analysis.findings.finding import Finding, FindingKind, Weight, with_details
@@ -82,6 +82,7 @@ def _found(known: Evidence) -> list[Finding]:
         *best.best(known, effects.execution(known)),
         *effects.too_many_threads(known),
         *limits.allocator(known),
+        *launches.launch_bound(known),
         *steps,
         *limits.far_from_roof(known),
         *effects.directions(known),
