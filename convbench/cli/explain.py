@@ -53,6 +53,8 @@ def explain(
     env: Annotated[str | None, _setting("Environment variables of the worker: {NAME: value, ...}.")] = None,
     weights: Annotated[str | None, _setting("normal, given, zeros or denormal.")] = None,
     input_format: Annotated[str | None, _setting("same, contiguous, channels_last or strided.")] = None,
+    execution: Annotated[str | None, _setting("eager, compiled or graph.")] = None,
+    compile_mode: Annotated[str | None, _setting("default, max-autotune or max-autotune-no-cudagraphs.")] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="The page. [default: reports/explain-<case id>.html]", show_default=False),

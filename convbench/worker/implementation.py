@@ -31,11 +31,12 @@ def implementation(layer: Layer) -> Ran:
     """The implementation of an untimed call: `Mkldnn jit:avx512_core`, `Slow2d`, or `unknown`."""
     share = None
     if layer.operands.x.device.type == "cpu":
-        kernels, share = kernels_and_reorders(_onednn_lines(layer.results))
+        kernels, share = kernels_and_reorders(_onednn_lines(layer.run))
     else:
         kernels = _profiled_kernels(layer)
     backend = _backend(layer)
-    words = ([backend] if backend else []) + kernels
+    compiler = ["inductor"] if layer.spec.execution == "compiled" else []
+    words = compiler + ([backend] if backend else []) + kernels
     return Ran(" ".join(dict.fromkeys(words)) or UNKNOWN, share)
 
 
@@ -114,10 +115,10 @@ def _profiled_kernels(layer: Layer) -> list[str]:
     profiler = torch.profiler
     activity = getattr(profiler.ProfilerActivity, layer.operands.x.device.type.upper(), None)
     if activity is None:
-        layer.results()
+        layer.run()
         return []
     with profiler.profile(activities=[activity]) as profile:
-        layer.results()
+        layer.run()
         devices.Stream(layer.operands.x.device).synchronize()
     times: dict[str, float] = {}
     for event in profile.events() or ():

@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 import torch
 
-from . import allocator, cold, devices, held, host, memory, timer
+from . import allocator, cold, compiled, devices, graphs, held, host, memory, timer
 from .channel import Channel
 from .implementation import implementation
 from .layer import Layer, clear, find_module
@@ -161,16 +161,20 @@ class Worker:
         """
         spec = Spec.from_json(request["spec"])
         device = devices.resolve(spec.device)
-        unsuitable = self._settings.unsuitable(spec, device)
+        unsuitable = self._settings.unsuitable(spec, device) or _not_executed(spec, device)
         if unsuitable:
             raise devices.AbsentError(unsuitable)
+        if spec.execution == "compiled":
+            compiled.load(device)
         layer = Layer(spec, device)
         prepared = Prepared(layer, device)
-        answer: dict[str, Any] = {"status": "passed", "reason": None, "note": layer.note}
-        answer["digest"] = request.get("digest")
-        if request["check"]:
+        answer: dict[str, Any] = {"status": "passed", "reason": None, "digest": request.get("digest")}
+        if request["check"] or spec.execution == "compiled":
             with layer.mode():
-                answer["first_call_s"] = layer.begun_s + timer.first_call(layer.first_step, prepared.queue)
+                first_call_s = layer.begun_s + timer.first_call(layer.first_step, prepared.queue)
+        answer["note"] = layer.note
+        if request["check"]:
+            answer["first_call_s"] = first_call_s
             ran = implementation(layer)
             answer.update(implementation=ran.name, reorder_share=ran.reorder_share)
             answer["precision"] = precision(device) if spec.compute_dtype == "float32" else None
@@ -262,7 +266,10 @@ class Worker:
 
     def peak_memory(self, request: dict[str, Any]) -> dict[str, Any]:
         """Bytes that one iteration needs in addition to its operands and results."""
-        return {"status": "passed", "peak_bytes": memory.peak_bytes(self._prepared[request["key"]].layer)}
+        layer = self._prepared[request["key"]].layer
+        # A graph allocates at its capture alone, in a pool of its own.
+        found = None if layer.spec.execution == "graph" else memory.peak_bytes(layer)
+        return {"status": "passed", "peak_bytes": found}
 
     def compute_probe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Seconds of one small matrix product."""
@@ -328,6 +335,12 @@ def _checked(layer: Layer, implementation: str, precision: str | None) -> Outcom
     needed = sum(tensor.numel() * (tensor.element_size() + 1) for tensor in layer.operands.tensors().values())
     beside = f"about {needed / 2**30:.2g} GiB beside the layer"
     raise MemoryError(f"not the layer, which ran, but its check, which needs {beside}: {reason}")
+
+
+def _not_executed(spec: Spec, device: torch.device) -> str | None:
+    """Why the layer cannot be compiled or captured here, as the case asks; None where it can."""
+    refusals = {"compiled": compiled.refusal, "graph": graphs.refusal}
+    return refusals[spec.execution](spec, device) if spec.execution in refusals else None
 
 
 def _notes(*notes: str | None) -> str | None:
