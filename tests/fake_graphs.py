@@ -44,7 +44,7 @@ class FakeGraph(TorchDispatchMode):
         with torch.no_grad():
             for func, args, kwargs, kept in self.ran:
                 again = func(*args, **kwargs)
-                pairs = [(kept, again)] if isinstance(kept, torch.Tensor) else zip(kept or (), again or ())
+                pairs = [(kept, again)] if isinstance(kept, torch.Tensor) else zip(kept or (), again or (), strict=True)
                 for before, after in pairs:
                     if before is not None and before.data_ptr() != after.data_ptr():
                         before.detach().copy_(after)

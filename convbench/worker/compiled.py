@@ -83,7 +83,31 @@ def load(device: torch.device) -> None:
     config: Any = torch._dynamo.config
     config.error_on_recompile = True
     config.fail_on_recompile_limit_hit = True
-    torch.compile(lambda x: x + 1, fullgraph=True, dynamic=False)(torch.zeros(64, device=device))
+    _compile(lambda x: x + 1, "default")(torch.zeros(64, device=device))
+
+
+def _compile(function: Any, mode: str) -> Callable[[torch.Tensor], Any]:
+    """The compiled function, with a code object of its own, which no other call shares."""
+    name = f"layer_{next(_NUMBERS)}"
+    code = function.__code__.replace(co_name=name)
+    own = types.FunctionType(code, function.__globals__, name, None, function.__closure__)
+    return torch.compile(own, fullgraph=True, dynamic=False, mode=mode)
+
+
+class CompiledAgainError(Exception):
+    """Some later call of a layer does not fit the code that was compiled for the first one."""
+
+
+def explained(error: Exception) -> Exception:
+    """The error with its reason on the first line, where it is one of torch's compiler; other errors as they are."""
+    kind = type(error).__name__
+    if kind == "RecompileError":
+        last = str(error).strip().splitlines()[-1].strip(" -")
+        return CompiledAgainError(
+            f"a later call would have compiled the layer again: {last.partition(': ')[2] or last}"
+        )
+    inner = getattr(error, "inner_exception", None) if kind in ("BackendCompilerFailed", "InductorError") else None
+    return inner if isinstance(inner, Exception) else error
 
 
 class Compiled:
@@ -97,12 +121,7 @@ class Compiled:
         def call(x: torch.Tensor) -> Any:
             return module(x)
 
-        name = f"layer_{next(_NUMBERS)}"
-        own = call.__code__.replace(co_name=name)  # torch.compile(module) would share a code object with other modules
-        function = types.FunctionType(own, call.__globals__, name, None, call.__closure__)
-        self.forward: Callable[[torch.Tensor], Any] = torch.compile(
-            function, fullgraph=True, dynamic=False, mode=spec.compile_mode
-        )
+        self.forward = _compile(call, spec.compile_mode)  # torch.compile(module) would share code with other modules
         self._spec = spec
         self.code: list[str] = []
 

@@ -118,7 +118,9 @@ class Worker:
         try:
             return self._operations[request["op"]](request)
         except Exception as error:  # the layer's code may raise any exception; the answer reports it
-            status, reason = classify(error, torchs=":" not in request.get("spec", {}).get("module", ""))
+            status, reason = classify(
+                compiled.explained(error), torchs=":" not in request.get("spec", {}).get("module", "")
+            )
             error.__traceback__ = None  # its frames keep the tensors of the failed layer
         self._prepared.pop(request.get("key", -1), None)
         gc.collect()

@@ -43,6 +43,7 @@ _READ = (
     "floor_s",
     "spread",
     "support",
+    "first_call_s",
     "processes",
     "flops",
     "tflops",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from convbench.analysis.findings import best, cliffs, effects, limits, network, trouble
+from convbench.analysis.findings import best, cliffs, compiling, effects, limits, network, trouble
 from convbench.analysis.findings.evidence import evidence
 from convbench.analysis.findings.finding import Finding, FindingKind, Weight
 from convbench.analysis.findings.trouble import NOISY_RATIO, Trust, noise_sentence, trust
@@ -68,6 +68,7 @@ def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None =
         *network.network(known),
         *best.best(known),
         *effects.execution(known),
+        *compiling.paid_for_itself(known),
         *effects.too_many_threads(known),
         *limits.allocator(known),
         *steps,
