@@ -26,6 +26,8 @@ _NUMBERS = itertools.count(1)
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 #: inductor's classes that keep compiled code in memory, by its text.
 _IN_MEMORY = ("CppCodeCache", "CppPythonBindingsCodeCache", "PyCodeCache")
+#: inductor's functions that register its devices, and that look one up.
+_DEVICES = ("init_backend_registration", "get_scheduling_for_device")
 #: A tensor that generated code allocates: its shape and its strides.
 _ALLOCATED = re.compile(r"= empty_strided\w*\(\(([\d, ]*)\), \(([\d, ]*)\)")
 
@@ -70,7 +72,18 @@ def _no_compiler(device_type: str) -> str | None:
 
         if not has_triton():
             return "torch.compile needs Triton on cuda, and cannot use one here"
-    return None
+    return None if _generates_code(device_type) else f"torch's compiler generates no code for {device_type}"
+
+
+def _generates_code(device_type: str) -> bool:
+    """Whether inductor knows the device; true where torch does not say so."""
+    from torch._inductor.codegen import common
+
+    register, find = (getattr(common, name, None) for name in _DEVICES)
+    if register is None or find is None:
+        return True
+    register()
+    return find(device_type) is not None
 
 
 def _too_old() -> str:

@@ -198,6 +198,13 @@ def test_without_a_compiler_a_case_is_skipped_with_the_reason(monkeypatch: pytes
     assert "needs a C++ compiler" in answer["reason"]
 
 
+def test_a_device_that_the_compiler_does_not_know_is_refused() -> None:
+    assert compiled._no_compiler("cpu") is None or "C++" in str(compiled._no_compiler("cpu"))
+    assert "generates no code for hpu" in (
+        compiled.refusal(spec(PLAIN, execution="compiled"), torch.device("hpu")) or ""
+    )
+
+
 def test_graphs_of_max_autotune_are_refused_where_a_backward_is_repeated() -> None:
     cuda = torch.device("cuda")
     asked = spec(PLAIN, "backward", execution="compiled", compile_mode="max-autotune")

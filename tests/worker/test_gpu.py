@@ -13,11 +13,14 @@ from accelerators import needs_accelerator
 from convbench.engine.client import Timing
 from convbench.engine.local import LocalEngine
 from convbench.engine.pool import WorkerPool
+from convbench.measure import schedule
 from convbench.model.case import (
     Autocast,
     Cache,
     Case,
+    CompileMode,
     Data,
+    Execution,
     Fp32Precision,
     InputFormat,
     MemoryFormat,
@@ -97,6 +100,29 @@ def test_a_layer_that_is_wrong_in_one_call_of_ten_is_found(pool: WorkerPool, dir
 )
 def test_settings_of_execution_run(pool: WorkerPool, settings: dict[str, object]) -> None:
     measured(pool, Case(problem=LAYER, device="accelerator", **settings))
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"execution": Execution.GRAPH},
+        {"execution": Execution.COMPILED},
+        {"execution": Execution.COMPILED, "compile_mode": CompileMode.MAX_AUTOTUNE},
+    ],
+)
+def test_compiled_and_captured_layers_are_right_where_the_device_has_them(
+    pool: WorkerPool, settings: dict[str, object], direction: Direction
+) -> None:
+    case = Case(problem=LAYER, device="accelerator", direction=direction, **settings)
+    limit_s = schedule.prepare_limit_s(case, DEADLINE_S)
+    prepared = pool.client(case.worker).prepare(4, case, check=True, seed=1, deadline_s=limit_s)
+    if prepared.status is Status.SKIPPED:
+        pytest.skip(str(prepared.reason))
+    assert (prepared.status, prepared.reason) == (Status.PASSED, None)
+    timing = pool.client(case.worker).block(4, 0.02, deadline_s=DEADLINE_S)
+    assert isinstance(timing, Timing)
+    assert pool.client(case.worker).verify(4, deadline_s=DEADLINE_S) is None
 
 
 def test_what_ran_and_its_memory_are_told(pool: WorkerPool) -> None:
