@@ -37,8 +37,8 @@ CHECK_S = 0.015
 MEMORY_ITERATIONS = 3
 #: Seconds to build the copies of a small layer for a cold cache; larger ones have fewer.
 COLD_S = 0.5
-#: Seconds of torch's compiler: what a worker loads before its first compiled layer, a layer in the first process, and
-#: the same layer in later ones, which find its code. With max-autotune the compiler tries kernels.
+#: Seconds of torch's compiler: what a worker loads before its first compiled layer, then a layer in the first process.
+#: Later processes find the code of the same layer. With max-autotune the compiler tries kernels.
 COMPILER_START_S = 8.0
 COMPILE_S = 2.0
 COMPILED_AGAIN_S = 0.3

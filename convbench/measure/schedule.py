@@ -49,8 +49,8 @@ def samples_bytes(cases: Sequence[Case], measure: Measure) -> int:
     return len(cases) * measure.processes * measure.rounds * of_block
 
 
-#: Seconds that a worker has to compile a layer, beyond those of a request: compiling took 71 s on a machine with five
-#: busy processes a core, 8 s of these for the layer. With max-autotune the compiler tries kernels.
+#: Seconds that a worker has to compile a layer, beyond those of a request. Loading the compiler took 63 s and a layer
+#: 8 s beside five busy processes a core. With max-autotune the compiler tries kernels.
 COMPILE_LIMIT_S = 300.0
 AUTOTUNE_LIMIT_S = 1800.0
 
