@@ -36,7 +36,8 @@ class RoundsPosition:
 class Rounds:
     """Takes blocks. `busy_s` is the sum of seconds in blocks and their warm-up. The caller empties `twin_ratios`.
 
-    A block lasts `block_s` seconds; a worker has `timeout_s` seconds for each request. `clock()` gives the start times
+    A block lasts `block_s` seconds; a worker has `timeout_s` seconds for each request, and more to
+    compile a layer. `clock()` gives the start times
     of blocks. Each round begins with the `references`, if they are given. A worker that has not answered when the
     `budget` is spent is ended, and its case is skipped. `samples` is whether those of each case are kept; a companion's
     are not. `lost_s` is the sum of seconds in requests that ended a case.
@@ -109,7 +110,7 @@ class Rounds:
                 state.case,
                 check=check,
                 seed=self._seed,
-                deadline_s=self._budget.deadline_s(self._timeout_s),
+                deadline_s=self._budget.deadline_s(schedule.prepare_limit_s(state.case, self._timeout_s)),
                 kernels=visit.kernels_alone,
                 digest=state.digest,
                 again=again,

@@ -20,7 +20,7 @@ from convbench import units
 from convbench.errors import RequestError
 from convbench.measure import schedule
 from convbench.measure.estimate import estimate, table
-from convbench.model.case import Cache, Case
+from convbench.model.case import Cache, Case, CompileMode, Execution
 from convbench.model.result import UNMEASURED, Measure, Run, RunState, Status
 
 #: Seconds per block besides the block itself: probe, messages, statistics.
@@ -37,6 +37,12 @@ CHECK_S = 0.015
 MEMORY_ITERATIONS = 3
 #: Seconds to build the copies of a small layer for a cold cache; larger ones have fewer.
 COLD_S = 0.5
+#: Seconds of torch's compiler: what a worker loads before its first compiled layer, then a layer in the first process.
+#: Later processes find the code of the same layer. With max-autotune the compiler tries kernels.
+COMPILER_START_S = 8.0
+COMPILE_S = 2.0
+COMPILED_AGAIN_S = 0.3
+AUTOTUNE = 10
 #: Assumed share of cases not settled after the fewest processes, if the stored run had no more. Three sweeps had 0.45
 #: to 0.59 after three, which were enough then.
 UNSETTLED_SHARE = 0.55
@@ -70,7 +76,7 @@ def _unknown_s(cases: Sequence[Case], measure: Measure, iterations_s: Iterable[f
     """The seconds that the cases take on an unknown machine if all are measured to the end."""
     workers = _workers(cases)
     once = sum(_case_s(iteration_s, measure, companions=MOST_COMPANIONS) for iteration_s in iterations_s)
-    counted = once + _cold_s(cases, measure) + measure.processes * workers * FIRST_LAYER_S
+    counted = once + _cold_s(cases, measure) + _compile_s(cases, measure) + measure.processes * workers * FIRST_LAYER_S
     return MARGIN * counted + measure.processes * workers * WORKER_START_S
 
 
@@ -156,12 +162,25 @@ def _run_s(cases: Sequence[Case], iterations_s: Sequence[float], measure: Measur
         _case_s(time, measure, companions=beside, share=share)
         for time, beside in zip(iterations_s, companions, strict=True)
     )
-    return counted + _cold_s(cases, measure) + measure.processes * _workers(cases) * FIRST_LAYER_S
+    return (
+        counted
+        + _cold_s(cases, measure)
+        + _compile_s(cases, measure)
+        + measure.processes * _workers(cases) * FIRST_LAYER_S
+    )
 
 
 def _cold_s(cases: Iterable[Case], measure: Measure) -> float:
     """Seconds to build the copies of cases with a cold cache, and of their companions."""
     return sum(case.cache is Cache.COLD for case in cases) * (measure.processes + MOST_COMPANIONS) * COLD_S
+
+
+def _compile_s(cases: Sequence[Case], measure: Measure) -> float:
+    """Seconds to compile the cases that ask for it, and to load the compiler in each of their workers."""
+    compiled = [case for case in cases if case.execution is Execution.COMPILED]
+    tried = sum(1 if case.compile_mode is CompileMode.DEFAULT else AUTOTUNE for case in compiled)
+    again = (measure.processes - 1) * len(compiled) * COMPILED_AGAIN_S
+    return tried * COMPILE_S + again + measure.processes * _workers(compiled) * COMPILER_START_S
 
 
 def _case_s(iteration_s: float, measure: Measure, *, companions: int, share: float = 1.0) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
-from convbench.model.case import DTYPES, Allocator, Cache, Case, WorkerSettings
+from convbench.model.case import DTYPES, Allocator, Cache, Case, CompileMode, Execution, WorkerSettings
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import Measure
 from convbench.model.samples import SAMPLE_BYTES
@@ -47,6 +47,19 @@ def samples_bytes(cases: Sequence[Case], measure: Measure) -> int:
     """The bytes of the raw samples of a run, at most: those of its fastest cases take as many."""
     of_block = math.ceil(block_seconds(measure) / SHORTEST_SAMPLE_S) * SAMPLE_BYTES
     return len(cases) * measure.processes * measure.rounds * of_block
+
+
+#: Seconds that a worker has to compile a layer, beyond those of a request. Loading the compiler took 63 s and a layer
+#: 8 s beside five busy processes a core. With max-autotune the compiler tries kernels.
+COMPILE_LIMIT_S = 300.0
+AUTOTUNE_LIMIT_S = 1800.0
+
+
+def prepare_limit_s(case: Case, timeout_s: float) -> float:
+    """The seconds that a worker has to prepare a case, where it has `timeout_s` for other requests."""
+    if case.execution is not Execution.COMPILED:
+        return timeout_s
+    return timeout_s + (COMPILE_LIMIT_S if case.compile_mode is CompileMode.DEFAULT else AUTOTUNE_LIMIT_S)
 
 
 #: Pause between blocks of different workers, seconds: the previous worker goes to sleep in it.
@@ -181,8 +194,16 @@ def workers_at_once(free_bytes: int, start_bytes: int | None = None) -> int:
 
 
 def variants(case: Case, *, process_index: int, has_steady_allocator: bool) -> tuple[Case, ...]:
-    """The case, and in the first process the same case with the system's allocator, if that differs."""
-    steady = case.allocator is Allocator.STEADY and case.device == "cpu" and has_steady_allocator
+    """The case, and in the first process the same case with the system's allocator, if that differs.
+
+    A compiled case has none: it would be compiled again in that worker.
+    """
+    steady = (
+        case.execution is Execution.EAGER
+        and case.allocator is Allocator.STEADY
+        and case.device == "cpu"
+        and has_steady_allocator
+    )
     if process_index or not steady:
         return (case,)
     return (case, replace(case, allocator=Allocator.SYSTEM))

@@ -99,6 +99,22 @@ class Fp32Precision(StrEnum):
     BF16 = "bf16"
 
 
+class Execution(StrEnum):
+    """How torch runs the layer: call by call, compiled by `torch.compile`, or as one CUDA graph that is replayed."""
+
+    EAGER = "eager"
+    COMPILED = "compiled"
+    GRAPH = "graph"
+
+
+class CompileMode(StrEnum):
+    """The `mode` of `torch.compile`, by torch's names."""
+
+    DEFAULT = "default"
+    MAX_AUTOTUNE = "max-autotune"
+    MAX_AUTOTUNE_NO_CUDAGRAPHS = "max-autotune-no-cudagraphs"
+
+
 #: The dtypes of layers -> bytes per element.
 DTYPES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
@@ -328,6 +344,12 @@ OF_CASE: dict[str, Setting] = {
     "input_format": Setting(kind=Kind(words=tuple(InputFormat)), default=InputFormat.SAME, execution=True,
         usual=InputFormat.SAME, choice=True, phrase="input_format={}", label="{}-input",
         heading="input format", about="how the input lies in memory, where not as memory_format says"),
+    "execution": Setting(kind=Kind(words=tuple(Execution)), default=Execution.EAGER, execution=True,
+        usual=Execution.EAGER, choice=True, phrase="{}", label="{}", process=True,
+        heading="execution", about="run eagerly, compiled by torch.compile, or replayed as a CUDA graph"),
+    "compile_mode": Setting(kind=Kind(words=tuple(CompileMode)), default=CompileMode.DEFAULT, execution=True,
+        usual=CompileMode.DEFAULT, choice=True, phrase="compile_mode={}", label="{}",
+        heading="compile mode", about="the mode of torch.compile"),
 }
 # fmt: on
 #: Every setting by its name in YAML.

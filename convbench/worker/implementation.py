@@ -44,7 +44,7 @@ class Ran(NamedTuple):
 def implementation(layer: Layer) -> Ran:
     """The implementation of an untimed call: `Mkldnn jit:avx512_core`, `Slow2d`, or `unknown`."""
     if layer.operands.x.device.type == "cpu":
-        kernels, share = kernels_and_reorders(_onednn_lines(layer.results))
+        kernels, share = kernels_and_reorders(_onednn_lines(layer.run))
         shown = kernels
     else:
         times = _profiled_times(layer)
@@ -52,7 +52,8 @@ def implementation(layer: Layer) -> Ran:
         shown = [short_name(name) for name in kernels[:MOST_KERNELS]]
         share = layout_share(times)
     backend = _backend(layer)
-    words = ([backend] if backend else []) + shown
+    compiler = ["inductor"] if layer.spec.execution == "compiled" else []
+    words = compiler + ([backend] if backend else []) + shown
     is_inexact = any(_INEXACT.search(name) for name in (*words, *kernels))
     return Ran(" ".join(dict.fromkeys(words)) or UNKNOWN, share, is_inexact)
 
@@ -138,11 +139,11 @@ def _profiled_times(layer: Layer) -> dict[str, float]:
     profiler = torch.profiler
     activity = getattr(profiler.ProfilerActivity, layer.operands.x.device.type.upper(), None)
     if activity is None:
-        layer.results()
+        layer.run()
         return {}
     os.environ.setdefault("TEARDOWN_CUPTI", "1")  # else a GPU's kernels stay slower after the profiler has ended
     with profiler.profile(activities=[activity]) as profile:
-        layer.results()
+        layer.run()
         devices.Stream(layer.operands.x.device).synchronize()
     times: dict[str, float] = {}
     for event in profile.events() or ():

@@ -16,7 +16,7 @@ from typing import Any, Callable, NoReturn
 
 import torch
 
-from . import allocator, cold, devices, held, host, memory, timer
+from . import allocator, cold, compiled, devices, graphs, held, host, memory, timer
 from .channel import Channel
 from .implementation import implementation
 from .layer import Layer, clear, find_module
@@ -133,7 +133,8 @@ class Worker:
         except Exception as error:  # the layer's code may raise any exception; the answer reports it
             if _is_lasting(error):
                 _end(error)
-            status, reason = classify(error, torchs=":" not in request.get("spec", {}).get("module", ""))
+            torchs = ":" not in request.get("spec", {}).get("module", "")
+            status, reason = classify(compiled.explained(error), torchs=torchs)
             error.__traceback__ = None  # its frames keep the tensors of the failed layer
         if request["op"] in ("prepare", "block"):
             self._prepared.pop(request.get("key", -1), None)
@@ -183,18 +184,23 @@ class Worker:
         """
         spec = Spec.from_json(request["spec"])
         device = devices.resolve(spec.device)
-        unsuitable = self._settings.unsuitable(spec, device)
+        unsuitable = self._settings.unsuitable(spec, device) or _not_executed(spec, device)
         if unsuitable:
             raise devices.AbsentError(unsuitable)
+        if spec.execution == "compiled":
+            compiled.load(device)
         layer = Layer(spec, device)
         prepared = Prepared(layer, device)
         if prepared.queue:
             self._used_until_s.setdefault(prepared.device, -math.inf)
-        answer: dict[str, Any] = {"status": "passed", "reason": None, "note": layer.note}
-        answer["digest"] = request.get("digest")
-        if request["check"]:
+        answer: dict[str, Any] = {"status": "passed", "reason": None, "digest": request.get("digest")}
+        if request["check"] or prepared.queue or spec.execution == "compiled":
+            # A first call may load libraries, and is no estimate.
             with layer.mode():
-                answer["first_call_s"] = layer.begun_s + timer.first_call(layer.first_step, prepared.queue)
+                first_call_s = layer.begun_s + timer.first_call(layer.first_step, prepared.queue)
+        answer["note"] = layer.note
+        if request["check"]:
+            answer["first_call_s"] = first_call_s
             ran = implementation(layer)
             answer.update(implementation=ran.name, reorder_share=ran.reorder_share)
             answer["precision"] = precision(device) if spec.compute_dtype == "float32" else None
@@ -207,9 +213,6 @@ class Worker:
                 answer.update(status="failed", reason=outcome.reason)
             elif outcome.imprecise is not None:
                 answer.update(status="imprecise", reason=outcome.imprecise)
-        elif prepared.queue:
-            with layer.mode():
-                timer.first_call(layer.first_step, prepared.queue)  # it may load libraries, and is no estimate
         if request.get("again") and not request["check"]:
             wrong = wrong_again(layer, answer["digest"])
             if wrong is not None:
@@ -300,7 +303,10 @@ class Worker:
 
     def peak_memory(self, request: dict[str, Any]) -> dict[str, Any]:
         """Bytes that one iteration needs in addition to its operands and results."""
-        return {"status": "passed", "peak_bytes": memory.peak_bytes(self._prepared[request["key"]].layer)}
+        layer = self._prepared[request["key"]].layer
+        # A graph allocates at its capture alone, in a pool of its own.
+        found = None if layer.spec.execution == "graph" else memory.peak_bytes(layer)
+        return {"status": "passed", "peak_bytes": found}
 
     def compute_probe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Seconds of one small matrix product."""
@@ -370,6 +376,12 @@ def _checked(layer: Layer, is_inexact: bool, precision: str | None) -> Outcome:
     needed = sum(tensor.numel() * (tensor.element_size() + 1) for tensor in layer.operands.tensors().values())
     beside = f"about {needed / 2**30:.2g} GiB beside the layer"
     raise MemoryError(f"not the layer, which ran, but its check, which needs {beside}: {reason}")
+
+
+def _not_executed(spec: Spec, device: torch.device) -> str | None:
+    """Why the layer cannot be compiled or captured here, as the case asks; None where it can."""
+    refusals = {"compiled": compiled.refusal, "graph": graphs.refusal}
+    return refusals[spec.execution](spec, device) if spec.execution in refusals else None
 
 
 def _notes(*notes: str | None) -> str | None:

@@ -30,7 +30,7 @@ from convbench.analysis.findings.findings import (
 from convbench.analysis.table.columns import Rows
 from convbench.analysis.table.frame import frame
 from convbench.measure import schedule
-from convbench.model.case import SETTINGS, TORCH_MODULE, Allocator, Case, MemoryFormat
+from convbench.model.case import SETTINGS, TORCH_MODULE, Allocator, Case, Execution, MemoryFormat
 from convbench.model.problem import Direction, PaddingMode
 from convbench.model.result import (
     LAYOUT,
@@ -896,3 +896,39 @@ def test_layers_that_take_longer_to_launch_than_to_run_are_launch_bound() -> Non
     assert "a graph would save up to 7.91 us to 15.9 us of each call" in said.sentence, "against the typical time"
     assert said.cases == tuple(replace(layer(channels), device="cuda").id for channels in (8, 16))
     assert not [one for one in findings(run(timed(layer(8), 4e-6))) if one.kind is FindingKind.LAUNCH]
+
+
+def first_calls(gain: float, first_s: float = 3.0) -> list[Result]:
+    """Six layers of 1 ms, each eager and compiled to be so many times as fast."""
+    made = in_pairs(range(3, 9), lambda c: (1e-3, 1e-3 / gain), execution=Execution.COMPILED)
+    firsts = [first_s if result.case.execution is Execution.COMPILED else 0.01 for result in made]
+    return [synthetic.with_facts(result, first_call_s=first) for result, first in zip(made, firsts, strict=True)]
+
+
+def test_what_compiling_gains_and_when_it_has_paid_for_itself() -> None:
+    found = findings(run(*first_calls(2.0)))
+    [gain] = [each for each in of_kind(found, FindingKind.EFFECT) if each.axis == "execution"]
+    assert gain.sentence == "compiled is 2.00x faster than eager in 6 of 6 matched cases"
+    [paid] = of_kind(found, FindingKind.COMPILING)
+    assert paid.sentence == (
+        "compiling adds 2.99 s to the first call, and has paid for itself after 5,980 calls in the 6 of 6 matched "
+        "cases that it makes faster"
+    )
+    assert len(paid.cases) == 12
+
+
+def test_compiling_that_gains_nothing_never_pays_for_itself() -> None:
+    slower = findings(run(*first_calls(0.5)))
+    assert not of_kind(slower, FindingKind.COMPILING)
+    assert effects(*first_calls(0.5)) == ["compiled is 2.00x slower than eager in 6 of 6 matched cases"]
+    assert not of_kind(findings(run(*first_calls(1.01))), FindingKind.COMPILING), "a gain within noise"
+
+
+def test_a_graph_says_what_capturing_it_costs() -> None:
+    made = in_pairs(range(3, 9), lambda c: (1e-3, 5e-4), execution=Execution.GRAPH)
+    results = [
+        synthetic.with_facts(each, first_call_s=0.1 if each.case.execution is Execution.GRAPH else 0.05)
+        for each in made
+    ]
+    [paid] = of_kind(findings(run(*results)), FindingKind.COMPILING)
+    assert paid.sentence.startswith("capturing a graph adds 50.0 ms to the first call")

@@ -565,6 +565,7 @@ def test_explain_reports_the_id_of_the_case_with_all_its_settings(command: Comma
     settings |= {"cache": "cold", "data": "zeros", "autocast": "bfloat16", "fp32_precision": "tf32"}
     settings |= {"deterministic": True, "cudnn_benchmark": True, "env": (("A", "1"),)}
     settings |= {"weights": "given", "input_format": "strided"}
+    settings |= {"execution": "compiled", "compile_mode": "max-autotune"}
     layer = Problem(in_channels=8, out_channels=16, kernel_size=(3, 3), input_size=(16, 16))
     assert {"direction", "dtype", "memory_format", *settings} == set(CASE_SETTINGS)
     written = {"env": "{A: '1'}", "deterministic": "true", "cudnn_benchmark": "true"}

@@ -110,7 +110,7 @@ ADDED = [
 """,
     ),
     ("model/case.py", "    given_label: str | None =", '    algorithm: str = "direct"\n    streams: int = 1\n'),
-    ("model/case.py", "    module: str = TORCH_MODULE\n\n", "    streams: int = 1\n"),
+    ("model/case.py", "    execution: Execution = Execution.EAGER\n\n", "    streams: int = 1\n"),
     ("model/case.py", "            env=self.env,\n", "            streams=self.streams,\n"),
     ("worker/spec.py", '    autocast: str = "none"\n', '    algorithm: str = "direct"\n'),
     ("worker/settings.py", "    cudnn_benchmark: bool = False\n", "    streams: int = 1\n"),

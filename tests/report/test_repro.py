@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fake_graphs
 import pytest
 import torch
 from accelerators import Accelerator
@@ -31,7 +32,9 @@ from convbench.model.case import (
     Autocast,
     Cache,
     Case,
+    CompileMode,
     Data,
+    Execution,
     Fp32Precision,
     InputFormat,
     MemoryFormat,
@@ -261,6 +264,55 @@ def test_a_script_for_a_device_waits_for_it(
     assert SAID.search(capsys.readouterr().out)
     assert len(waited) >= 3 and set(waited) == {CPU}
     assert ("filler" in names) == (cache is Cache.COLD)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(("cache", "direction"), [*itertools.product(Cache, Direction)])
+def test_a_script_compiles_as_a_worker_does(
+    cache: Cache, direction: Direction, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compile_, asked = torch.compile, []
+
+    def traced(layer: torch.nn.Module, **options: Any) -> Any:
+        asked.append(options)
+        return compile_(layer, fullgraph=True, dynamic=False, backend="aot_eager")
+
+    monkeypatch.setattr(torch, "compile", traced)
+    mode = CompileMode.MAX_AUTOTUNE
+    case = Case(problem=PLAIN, cache=cache, direction=direction, execution=Execution.COMPILED, compile_mode=mode)
+    torch.compiler.reset()
+    config: Any = torch._functorch.config
+    with config.patch(donated_buffer=True):
+        names = executed(few_copies(repro(case)))
+        donates = config.donated_buffer
+    torch.compiler.reset()
+    assert SAID.search(capsys.readouterr().out)
+    assert asked == [{"fullgraph": True, "dynamic": False, "mode": "max-autotune"}]
+    repeats = direction not in (Direction.FORWARD, Direction.TRAIN_STEP)
+    assert donates is not repeats
+    ours = Layer(Spec.from_json(json.loads(json.dumps(spec(case, 0)))), CPU)
+    wanted = [parameter.requires_grad for parameter in ours.module.parameters()]
+    assert [parameter.requires_grad for parameter in names["layer"].parameters()] == wanted
+    if repeats:
+        assert names["x"].requires_grad == ours.operands.x.requires_grad
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_a_script_captures_a_graph_as_a_worker_does(
+    direction: Direction, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    log = fake_graphs.install(monkeypatch)
+    text = repro(Case(problem=PLAIN, device="cuda", direction=direction, execution=Execution.GRAPH))
+    names = executed(text.replace('torch.device("cuda")', 'torch.device("cpu")'))
+    assert SAID.search(capsys.readouterr().out)
+    assert log == ["1 waits for 0", "runs on 1", "runs on 0", "0 waits for 1", "captures on 1", "captured"]
+    assert names["graph"].replays >= 7, "the graph is timed"
+    ran = [str(func) for func, *_ in names["graph"].ran]
+    case = Case(problem=PLAIN, direction=direction, execution=Execution.GRAPH)
+    ours: Any = Layer(Spec.from_json(json.loads(json.dumps(spec(case, 0)))), CPU).step
+    assert ran == [str(func) for func, *_ in ours.__self__.ran]
+    assert sum("convolution_backward" in name for name in ran) == (direction is not Direction.FORWARD)
 
 
 #: Executes the scripts of a JSON list in one process, which takes seconds to find its device.

@@ -13,11 +13,14 @@ from accelerators import Accelerator
 
 from convbench.engine.client import Timing
 from convbench.engine.pool import WorkerPool
+from convbench.measure import schedule
 from convbench.model.case import (
     Autocast,
     Cache,
     Case,
+    CompileMode,
     Data,
+    Execution,
     Fp32Precision,
     InputFormat,
     MemoryFormat,
@@ -122,6 +125,29 @@ def test_settings_of_execution_run_or_are_skipped_with_a_reason(
     prepared = pool.client(case.worker).prepare(4, case, check=True, seed=1, deadline_s=DEADLINE_S)
     assert prepared.status is Status.SKIPPED
     assert accelerator.kind in str(prepared.reason)
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"execution": Execution.GRAPH},
+        {"execution": Execution.COMPILED},
+        {"execution": Execution.COMPILED, "compile_mode": CompileMode.MAX_AUTOTUNE},
+    ],
+)
+def test_compiled_and_captured_layers_are_right_where_the_device_has_them(
+    pool: WorkerPool, layers: tuple[Problem, Problem], settings: dict[str, object], direction: Direction
+) -> None:
+    case = Case(problem=layers[0], device="accelerator", direction=direction, **settings)
+    limit_s = schedule.prepare_limit_s(case, DEADLINE_S)
+    prepared = pool.client(case.worker).prepare(4, case, check=True, seed=1, deadline_s=limit_s)
+    if prepared.status is Status.SKIPPED:
+        pytest.skip(str(prepared.reason))
+    assert (prepared.status, prepared.reason) == (Status.PASSED, None)
+    timing = pool.client(case.worker).block(4, 0.02, deadline_s=DEADLINE_S)
+    assert isinstance(timing, Timing)
+    assert pool.client(case.worker).verify(4, deadline_s=DEADLINE_S) is None
 
 
 def test_what_ran_and_its_memory_are_reported(

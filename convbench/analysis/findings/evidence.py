@@ -44,6 +44,7 @@ _READ = (
     "typical_s",
     "spread",
     "support",
+    "first_call_s",
     "processes",
     "flops",
     "tflops",

@@ -46,6 +46,7 @@ class FindingKind(StrEnum):
     ALLOCATOR = "allocator"  # what the system's allocator costs
     FALLBACK = "fallback"  # a dtype that torch runs with slow code
     THREADS = "threads"  # how threads change the time, and where they are too many
+    COMPILING = "compiling"  # after how many calls a compiled layer has paid for itself
     MODULE = "module"  # the user's own module against torch's
     WORK = "work"  # how the time per FLOP changes with a size
     RIGHT = "right"  # all results are right

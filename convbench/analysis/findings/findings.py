@@ -11,7 +11,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from convbench.analysis.findings import best, cliffs, effects, launches, limits, network, trouble
+from convbench.analysis.findings import best, cliffs, compiling, effects, launches, limits, network, trouble
 from convbench.analysis.findings.contrasts import Contrast, contrasts
 from convbench.analysis.findings.evidence import Evidence, evidence
 from convbench.analysis.findings.finding import Finding, FindingKind, Weight, with_details
@@ -80,6 +80,7 @@ def _found(known: Evidence) -> list[Finding]:
         *trouble.unmeasured(known),
         *network.network(known),
         *best.best(known, effects.execution(known)),
+        *compiling.paid_for_itself(known),
         *effects.too_many_threads(known),
         *limits.allocator(known),
         *launches.launch_bound(known),
