@@ -15,6 +15,7 @@ import torch
 from compilers import needs_compiler
 from layers import CPU, DIRECTIONS, HONEST, PLAIN, spec
 
+from convbench import sweep
 from convbench.engine.client import Timing, WorkerClient
 from convbench.engine.local import LocalEngine, LocalTransport
 from convbench.model.case import Allocator, Cache, Case, Execution, WorkerSettings
@@ -84,6 +85,20 @@ def test_every_direction_is_right_when_it_is_compiled(direction: str, dtype: str
     timing = worker.answer({"op": "block", "key": 1, "seconds": 0.002})
     assert (timing["status"], timing["wrong"]) == ("passed", None)
     assert worker.answer({"op": "verify", "key": 1}) == {"status": "passed", "reason": None}
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_the_layers_of_quick_are_right_when_they_are_compiled(direction: str) -> None:
+    """bench/compiled_layers.py does the same with every layer of configs/, which takes some minutes."""
+    quick = sweep.load(Path(__file__).parents[2] / "configs" / "quick.yaml")
+    problems = dict.fromkeys(case.problem for case in sweep.cases(quick).cases)
+    assert len(problems) == 4
+    for problem in problems:
+        for dtype in ("float32", "bfloat16"):
+            answer = prepared(Worker(), spec(problem, direction, dtype=dtype, execution="compiled"))
+            assert (answer["status"], answer["reason"]) == ("passed", None), problem
 
 
 @needs_compiler
