@@ -1,6 +1,7 @@
 # make run     set up, measure configs/sweep.yaml, write the report
 # make test    set up with the test tools, run every check and test
 # make quick   the tests that need neither a browser, a server, nor more than two seconds, in under a minute
+# make gpu     hold what convbench says of an accelerator against what must be true there; needs a torch that finds one
 # make clean   remove the environment and what tools left behind
 #
 # Nothing is installed twice: the stamps below are older than what they depend on only when that has changed.
@@ -14,7 +15,7 @@ SETUP := pyproject.toml constraints.txt Makefile
 # How many processes run the tests; each file stays with one, since its tests share workers, browsers and databases.
 PROCESSES ?= 2
 
-.PHONY: run test quick lint browser postgres vulkan compiler clean
+.PHONY: run test quick lint browser postgres vulkan compiler gpu clean
 
 run: $(VENV)/.installed
 	$(VENV)/bin/convbench run configs/sweep.yaml
@@ -81,6 +82,11 @@ compiler: $(VENV)/.installed-dev
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ >/dev/null; } || \
 	  echo "no C++ compiler: its tests are skipped; to have them run: apt-get install g++"
+
+# In the environment of the Python that finds the accelerator, if it has what convbench needs; else in .venv.
+gpu:
+	@if $(PYTHON) -c 'import torch, typer, sqlalchemy, pandas' 2>/dev/null; then PYTHONPATH=. $(PYTHON) bench/gpu.py --markdown; \
+	  else $(MAKE) $(VENV)/.installed && $(VENV)/bin/python bench/gpu.py --markdown; fi
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -202,11 +202,12 @@ def test_a_wrong_layer_is_wrong_when_it_is_compiled(traced_alone: None) -> None:
     assert answer["status"] == "failed"
 
 
-def test_without_a_compiler_a_case_is_skipped_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/nowhere/g++",))
+def test_without_a_compiler_a_case_is_skipped_with_the_reason() -> None:
     compiled._no_compiler.cache_clear()
     try:
-        answer = prepared(Worker(), spec(PLAIN, execution="compiled"))
+        # monkeypatch would delete the option afterwards: its holder is a class.
+        with torch._inductor.config.patch({"cpp.cxx": ("/nowhere/g++",)}):
+            answer = prepared(Worker(), spec(PLAIN, execution="compiled"))
     finally:
         compiled._no_compiler.cache_clear()
     assert answer["status"] == "skipped"

@@ -255,22 +255,25 @@ def test_host_time_shows_where_launching_is_the_longer_one(on_fake_clock) -> Non
     assert timing.host_s > 1e-6
 
 
-def test_a_block_on_the_cpu_counts_what_it_ran() -> None:
-    calls = []
-    timing = timer.time_block(lambda: calls.append(time.sleep(1e-4)), 0.005)
+def test_a_block_on_the_cpu_counts_what_it_ran(on_fake_clock) -> None:
+    calls: list[None] = []
+    clock = on_fake_clock(FakeAccelerator(work_s=0.0, launch_s=1e-4))
+    timing = timer.time_block(lambda: calls.append(clock.step()), 0.005)
     warm_up = len(calls) - timing.iterations
-    assert timing.samples == timing.iterations >= 1
-    assert warm_up >= timer.WARMUP_ITERATIONS
-    assert 1e-4 <= timing.minimum_s <= timing.q1_s <= timing.median_s <= timing.q3_s <= timing.p95_s
+    assert timing.samples == timing.iterations == 50
+    assert warm_up == timer.WARMUP_S / 1e-4
+    assert 1e-4 == pytest.approx(timing.minimum_s) == pytest.approx(timing.p95_s)
+    assert timing.minimum_s <= timing.q1_s <= timing.median_s <= timing.q3_s <= timing.p95_s
     assert timing.host_s is None
 
 
-def test_short_iterations_are_grouped_into_samples_and_long_ones_run_once() -> None:
+def test_short_iterations_are_grouped_into_samples_and_long_ones_run_once(on_fake_clock) -> None:
     short = timer.time_block(lambda: None, 0.002)
     assert short.iterations > 10 * short.samples
     assert short.last is None
-    long_calls = []
-    long = timer.time_block(lambda: long_calls.append(time.sleep(0.012)), 0.001)
+    clock = on_fake_clock(FakeAccelerator(work_s=0.0, launch_s=0.012))
+    long_calls: list[None] = []
+    long = timer.time_block(lambda: long_calls.append(clock.step()), 0.001)
     assert (long.iterations, len(long_calls)) == (1, 2), "one warm-up iteration is enough for a long one"
 
 
@@ -288,19 +291,17 @@ def test_the_last_result_is_kept_and_freed_before_the_next_iteration() -> None:
     assert timing.last == {len(alive) - 1}
 
 
-def test_iterations_before_a_block_count_as_its_warm_up() -> None:
-    calls: list[None] = []
+def test_iterations_before_a_block_count_as_its_warm_up(on_fake_clock) -> None:
+    clock = on_fake_clock(FakeAccelerator(work_s=0.0, launch_s=0.012))
     long = timer.NOT_WARM.after(0.012)
-    timer.time_block(lambda: calls.append(time.sleep(0.012)), 0.001, warm=long)
-    assert len(calls) == 1, "none but the timed one, after one that was long"
+    timer.time_block(clock.step, 0.001, warm=long)
+    assert clock.launches == 1, "none but the timed one, after one that was long"
     assert timer.warm_up(lambda: None, None, warm=long.after(0.011)) == 0.011, "the fastest of those before"
-    short = timer.Warm(iterations=5, seconds=2.9e-3, fastest_s=1.0)
-    calls.clear()
-    timer.warm_up(lambda: calls.append(time.sleep(2e-4)), None, warm=short._replace(fastest_s=5e-4))
-    assert len(calls) == 1, "one call more, which fills the 3 ms"
-    calls.clear()
-    timer.warm_up(lambda: calls.append(time.sleep(2e-4)), None, warm=short._replace(seconds=1.9e-3, fastest_s=5e-4))
-    assert 2 <= len(calls) <= 6
+    short = timer.Warm(iterations=5, seconds=2.9e-3, fastest_s=5e-4)
+    for seconds, calls in ((2.9e-3, 1), (1.9e-3, 6)):
+        clock = on_fake_clock(FakeAccelerator(work_s=0.0, launch_s=2e-4))
+        timer.warm_up(clock.step, None, warm=short._replace(seconds=seconds))
+        assert clock.launches == calls, "as many calls more as fill the 3 ms"
 
 
 def test_an_interrupted_warm_up_makes_no_short_samples(monkeypatch: pytest.MonkeyPatch) -> None:

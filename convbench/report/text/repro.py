@@ -386,25 +386,22 @@ class _Script:
             self._synchronize,
             "return first.elapsed_time(second) * 1e-3",
         ]
-        clock = [
-            self._synchronize,
-            "begin = time.perf_counter()",
-            "step()",
-            self._synchronize,
-            "return time.perf_counter() - begin",
-        ]
         flush = ["filler.zero_()", "filler.sum()"]
-        head = ["", "# Overwritten and read before each iteration: twice the last-level cache.", *lines]
-        head.append("filler = torch.empty(2 * cache // 4, device=device)")
-        if own:
-            return [*head, "", "", "def timed():", *_indented([*flush, *events]), ""]
-        asked = [f"event = {event}", f"event.record({stream})", self._synchronize, "event.elapsed_time(event)"]
+        body = [*flush, *events]
+        if not own:
+            clock = [*flush, self._synchronize, "begin = time.perf_counter()", "step()", self._synchronize]
+            clock.append("return time.perf_counter() - begin")
+            refused = "except RuntimeError:  # the events of this device measure no time"
+            body = [*flush, "try:", *_indented(events), refused, *_indented(clock)]
         return [
-            *[*head, "", "", "def has_events():", "    try:", *_indented(_indented(asked))],
-            *["    except RuntimeError:", "        return False  # of this backend", "    return True", "", ""],
-            *["def timed_by_events():", *_indented([*flush, *events]), "", ""],
-            *["def timed_by_clock():", *_indented([*flush, *clock]), "", ""],
-            "timed = timed_by_events if has_events() else timed_by_clock",
+            "",
+            "# Overwritten and read before each iteration: twice the last-level cache.",
+            *lines,
+            "filler = torch.empty(2 * cache // 4, device=device)",
+            "",
+            "",
+            "def timed():",
+            *_indented(body),
             "",
         ]
 
