@@ -21,6 +21,7 @@ from convbench.cli.ci_results import (
     forget_results,
     temporary,
 )
+from convbench.cli.exits import parsed_fail_on
 from convbench.cli.interrupt import sigterm_as_interrupt
 from convbench.cli.options import Config, Database, database_of, write_index
 from convbench.cli.outcome import Outcome
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from convbench.engine.commands import Command
 
 
+@sigterm_as_interrupt()  # also while the environment is built, so that it is not left
 def nightly(
     config: Config,
     accept: Annotated[
@@ -60,7 +62,8 @@ def nightly(
     from convbench.actions.ci_setup import installed_here
     from convbench.engine.commands import Command
 
-    measure.planned(config)  # a mistake in it is reported before an environment is built
+    parsed_fail_on(fail_on)  # mistakes are reported before an environment is built
+    measure.planned(config)
     database = database_of(db)
     if in_place:
         _measure_tonight(config, database, accept=accept, fail_on=fail_on, dry_run=dry_run)
@@ -100,11 +103,10 @@ def _measure_tonight(config: Path, db: str | None, *, accept: bool, fail_on: str
     outcome = Outcome.asked(SUMMARY, JUNIT, fail_on)
     pages.check_writable()
     shown = RunProgress()
-    with sigterm_as_interrupt():
-        try:
-            found = nights.night(config, db=db, accept=accept, listener=shown.listener())
-        finally:
-            shown.close()
+    try:
+        found = nights.night(config, db=db, accept=accept, listener=shown.listener())
+    finally:
+        shown.close()
     from convbench.analysis.findings.findings import examined  # loads pandas, which is slow
 
     seen = examined(found.run)

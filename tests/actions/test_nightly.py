@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import synthetic
 from commands import Command, store
+from signals import harmless_sigterm, stopped_at_venv
 from two_runs import moved_together
 
 from convbench.actions import measure, nightly
@@ -223,3 +224,25 @@ def test_a_password_of_the_database_stands_in_no_command(command: Command, monke
     assert said.code == 3, "that of the command which measures"
     assert os.environ["CONVBENCH_DB"].startswith("postgresql://joe:s3cret"), "which gets it so"
     assert seen[-1].endswith("--in-place") and not [each for each in seen if "s3cret" in each]
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"], ["--in-place"]])
+def test_a_wrong_option_is_reported_before_anything_is_built(
+    command: Command, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    Path("requirements.txt").touch()
+    monkeypatch.setattr(commands.Command, "run", lambda self: pytest.fail("something was started"))
+    said = command("ci", "nightly", "speed.yaml", "--install", "x", "--fail-on", "regresion", *options)
+    assert said.code == 2 and "did you mean regression?" in said.err
+
+
+def test_sigterm_while_the_environment_is_built_leaves_nothing(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Path("requirements.txt").touch()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("RUNNER_TEMP", str(tmp_path / "temporary"))
+    monkeypatch.setattr(commands.Command, "run", stopped_at_venv(commands.Command.run))
+    with harmless_sigterm():
+        assert command("ci", "nightly", "speed.yaml", "--install", "x").code == 130
+    assert not list((tmp_path / "temporary").iterdir())
