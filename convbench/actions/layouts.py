@@ -1,4 +1,4 @@
-"""Where a project's package lies: whether a checkout's own folders surely import it."""
+"""Where a project's package lies: whether a checkout's own folders certainly import it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BACKENDS = ("setuptools", "poetry", "hatch", "flit", "pdm", "uv")
 
 
 def imported_from_checkout(files: Callable[[str], str | None], pyproject: Mapping[str, Any]) -> bool:
-    """Whether the package of the project surely lies in the checkout's root or in its folder `src`.
+    """Whether the package of the project certainly lies in the checkout's root or in its folder `src`.
 
     It does where the project and its package have the same name, and no setting of its build moves a package.
     """

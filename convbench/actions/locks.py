@@ -31,7 +31,7 @@ _PLAIN_BUILDS = re.compile(
 _LOCAL = re.compile(
     r"\bfile:|\b(path|directory|editable|virtual) *= *\"|\bregistry *= *\"(?!https?:)|\btype *= *\"(directory|file)\""
 )
-#: A comment of a list of requirements, and the lines of one that surely name no file: a package, or an option.
+#: A comment of a list of requirements, and the lines of one that certainly name no file: a package, or an option.
 _COMMENT = re.compile(r"(^|\s)#.*", re.MULTILINE)
 _NOT_LOCAL = re.compile(
     r"\\?$|--(hash|pre|prefer-binary|only-binary|no-binary|require-hashes|no-index|trusted-host)\b"

@@ -55,7 +55,8 @@ def nightly(
     """Measure a branch and compare it with its baseline.
 
     Builds an environment from the lock file, installs convbench in it, and measures there. Stores the run. The first
-    run becomes the baseline of its sweep and processor. It stays until a run is accepted, or cannot be compared.
+    run in which every case is right becomes the baseline of its sweep and processor. It stays until you accept another
+    run, or until such a run cannot be compared with it.
     """
     from convbench.actions import measure
     from convbench.actions import nightly as nights
@@ -93,7 +94,7 @@ def _measure_tonight(config: Path, db: str | None, *, accept: bool, fail_on: str
     from convbench.actions import nightly as nights
     from convbench.actions import pages
     from convbench.cli.progress import RunProgress
-    from convbench.report.ci.texts import replaced_text
+    from convbench.report.ci.texts import incomparable_text
     from convbench.report.text.compare import compare_text
 
     if dry_run:
@@ -119,7 +120,7 @@ def _measure_tonight(config: Path, db: str | None, *, accept: bool, fail_on: str
         code = outcome.of_comparison(found.compared.comparison)
         write_page(found.compared, None, no_page=False)
     if found.refused is not None:
-        text = replaced_text(found.baseline, found.refused)
+        text = incomparable_text(found.baseline, found.refused, replaced=found.sets)
         say(text)
         write_bytes(SUMMARY, SUMMARY.read_bytes() + f"\n{text}\n".encode())
     if found.sets:
