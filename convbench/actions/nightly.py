@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: Characters of a baseline's name (BASELINE_NAME), and of the digest at the end of one that is cut.
 _LONGEST_NAME, _DIGEST = 100, 8
 #: Where a repository was cloned from: the path on the server, without user and password.
-_REMOTE = re.compile(r"(?:\w+://[^/]+/|[^/:]+:)(.+?)(?:\.git)?/?")
+_REMOTE = re.compile(r"(?:\w+://[^/]+/|[^/:]+:(?!//))(.+?)(?:\.git)?/?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +62,13 @@ def baseline_name(place: str, cpu: str) -> str:
 
 def place_of(config: Path) -> str:
     """The repository where it is known, and the sweep's path in it: `team/layers/configs/quick.yaml`."""
-    folder, path = Path.cwd(), config.absolute()
+    folder, path = Path.cwd(), config.parent.resolve() / config.name
     root = (answer(("git", "rev-parse", "--show-toplevel"), folder) or "").strip()
     remote = (answer(("git", "remote", "get-url", "origin"), folder) or "").strip() if root else ""
     cloned = _REMOTE.fullmatch(remote)
     known = (os.environ.get(name) for name in ("GITHUB_REPOSITORY", "CI_PROJECT_PATH"))
     repository = next(filter(None, known), cloned[1] if cloned else "")
-    below = Path(os.path.relpath(path.resolve(), Path(root or folder).resolve())).as_posix()
+    below = Path(os.path.relpath(path, Path(root or folder).resolve())).as_posix()
     return f"{repository}/{below}".lstrip("/")
 
 

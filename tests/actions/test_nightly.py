@@ -177,6 +177,8 @@ def test_a_sweeps_place_has_its_repository_where_it_is_known(tmp_path: Path, mon
     (tmp_path / "configs").mkdir()
     git(tmp_path, "remote", "add", "origin", "/srv/repositories/here")
     assert nightly.place_of(config) == "configs/quick.yaml", "a folder's name is not the repository's"
+    git(tmp_path, "remote", "set-url", "origin", "file:///srv/repositories/here")
+    assert nightly.place_of(config) == "configs/quick.yaml"
     for remote in ("https://joe:s3cret@example.org/team/layers.git", "git@example.org:team/layers.git"):
         git(tmp_path, "remote", "set-url", "origin", remote)
         assert nightly.place_of(config) == "team/layers/configs/quick.yaml"
