@@ -17,8 +17,11 @@ from convbench.report.ci.workflow import Service
 
 #: Characters allowed in a sweep's path: the workflow uses it in cache keys and comment markers.
 _PATH = re.compile(r"[\w./+=-]+")
-#: Where sweeps usually lie, the first pattern that finds one counts.
-_USUAL = ("configs/sweep.yaml", "configs/*.yaml", "*.yaml")
+#: Where sweeps usually lie, the first pattern that finds one counts; and the sweep of a repository that has none.
+_USUAL = ("configs/*.yaml", "*.yaml")
+FIRST_SWEEP = "configs/sweep.yaml"
+#: User and password in a URL. Without `http`, a user alone is no secret: `ssh://git@host`.
+_CREDENTIALS = re.compile(r"(?<=https://)[^/?#\s]*@|(?<=http://)[^/?#\s]*@|(?<=://)[^/?#\s@]*:[^/?#\s]*@")
 
 
 def service_of(folder: Path) -> Service:
@@ -29,18 +32,26 @@ def service_of(folder: Path) -> Service:
     return Service.GITLAB if (folder / ".gitlab-ci.yml").exists() or "gitlab" in remote else Service.GITHUB
 
 
-def sweeps_in(folder: Path) -> list[str]:
-    """The sweeps that a comparison can use: the usual one, else all in `configs/`, else those in the folder itself."""
+def sweeps_in(folder: Path) -> tuple[list[str], list[str]]:
+    """The sweeps that a comparison can use, all in `configs/` or else those in the folder itself, and notes.
+
+    A note says why a file in `configs/` is left out. Raises an error where none can be used and the first sweep exists.
+    """
+    notes = []
     for pattern in _USUAL:
         found = []
         for path in sorted(folder.glob(pattern)):
+            name = path.relative_to(folder).as_posix()
             try:
-                found.append(checked(path.relative_to(folder).as_posix(), folder))
-            except RequestError:
-                continue  # not a sweep, or of too few processes
+                found.append(checked(name, folder))
+            except RequestError as error:
+                if "/" in name:  # elsewhere, files of other programs are no news
+                    notes.append(f"left out: {error.lines[0]}")
         if found:
-            return found
-    return []
+            return found, notes
+    if (folder / FIRST_SWEEP).exists():
+        checked(FIRST_SWEEP, folder)
+    return [], notes
 
 
 def checked(config: str, folder: Path) -> str:
@@ -71,12 +82,12 @@ def installed_from(folder: Path) -> tuple[str, Sequence[str]]:
     checkout = Path(unquote(urlsplit(wanted).path))
     remote = (answer(("git", "remote", "get-url", "origin"), checkout) or "").strip() if checkout.is_dir() else ""
     commit = (answer(("git", "rev-parse", "HEAD"), checkout) or "").strip() if remote.startswith("https://") else ""
-    elsewhere = f"git+{remote}@{commit}" if commit else f"convbench=={distribution('convbench').version}"
+    elsewhere = f"git+{_public(remote)}@{commit}" if commit else f"convbench=={distribution('convbench').version}"
     return elsewhere, (f"convbench is installed from {checkout} here; CI installs {elsewhere}, or --install WHAT",)
 
 
 def installed_here(folder: Path) -> str:
-    """The pip requirement that repeats this installation on this machine (PEP 610)."""
+    """The pip requirement that repeats this installation on this machine (PEP 610), without user and password."""
     installed = distribution("convbench")
     origin = json.loads(installed.read_text("direct_url.json") or "{}")
     url, vcs = origin.get("url"), origin.get("vcs_info")
@@ -84,4 +95,18 @@ def installed_here(folder: Path) -> str:
         return f"convbench=={installed.version}"
     if url == folder.absolute().as_uri():
         return "."
-    return f"{vcs['vcs']}+{url}@{vcs['commit_id']}" if vcs else str(url)
+    return _public(f"{vcs['vcs']}+{url}@{vcs['commit_id']}" if vcs else str(url))
+
+
+def without_password(option: str, value: str) -> str:
+    """The value of an option, which the workflow will contain; RequestError where it contains a password."""
+    if _CREDENTIALS.search(value):
+        raise RequestError(
+            f"{option}: expected a URL without user and password, since everyone who reads the workflow would see them",
+            hint="keep it in a secret of the CI, and have the workflow set pip's variable PIP_EXTRA_INDEX_URL to it",
+        )
+    return value
+
+
+def _public(url: str) -> str:
+    return _CREDENTIALS.sub("", url)

@@ -6,9 +6,11 @@ import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from convbench.actions.layouts import imported_from_checkout
 from convbench.engine.commands import Command
 from convbench.errors import RequestError
 
@@ -25,11 +27,16 @@ _PROJECT = ("pyproject.toml", "setup.cfg", "setup.py")
 _PLAIN_BUILDS = re.compile(
     r"(setuptools|setuptools[-_]scm|wheel|hatchling|hatch-vcs|flit[-_]core|poetry[-_]core|uv[-_]build|pdm[-_]backend)\b"
 )
-#: What names a file or folder of the checkout, whose contents the lock file does not say.
+#: What names a file or folder of the checkout in the locks of tools, whose contents the lock file does not say.
 _LOCAL = re.compile(
-    r"^\s*(-e|-r|-c|--editable|--requirement|--constraint)\b|^\s*[./]|\bfile:|@ *[./]"
-    r"|\b(path|directory|editable|virtual) *= *\"(?!\.\")|\btype *= *\"(directory|file)\"",
-    re.MULTILINE,
+    r"\bfile:|\b(path|directory|editable|virtual) *= *\"|\bregistry *= *\"(?!https?:)|\btype *= *\"(directory|file)\""
+)
+#: A comment of a list of requirements, and the lines of one that certainly name no file: a package, or an option.
+_COMMENT = re.compile(r"(^|\s)#.*", re.MULTILINE)
+_NOT_LOCAL = re.compile(
+    r"\\?$|--(hash|pre|prefer-binary|only-binary|no-binary|require-hashes|no-index|trusted-host)\b"
+    r"|(--index-url|--extra-index-url|--find-links|-i|-f)[ =]*https?:"
+    r"|(?![^\s@]+\.(whl|zip|tgz|tar(\.\w+)?)(\s|$))\w[\w.-]*\s*(\[[^]]*\]\s*)?([;=<>!~(\\]|--hash|$|@\s*(git\+)?(https?|ssh):)"
 )
 
 
@@ -63,22 +70,31 @@ def why_separate(base: Files, head: Files) -> str | None:
     text = base(lock) or ""
     if lock_of(head, "the head") != lock or head(lock) != text:
         return f"the lock file differs ({lock})"
-    if _LOCAL.search(text):
+    if _names_files(lock, text):
         return f"{lock} names files of the checkout"
-    if lock in _WITH_PROJECT:
+    if lock in _WITH_PROJECT and not (lock == "uv.lock" and 'virtual = "."' in text):
         for name in _PROJECT:
             if base(name) != head(name):
                 return f"{name} differs"
-        if base("setup.py") is not None or _compiles(base("pyproject.toml") or ""):
+        try:
+            tables = tomllib.loads(base("pyproject.toml") or "")
+        except tomllib.TOMLDecodeError:
+            return "pyproject.toml is no TOML"
+        if base("setup.py") is not None or _compiles(tables):
             return "the project may compile code"
+        if not (imported_from_checkout(base, tables) and imported_from_checkout(head, tables)):
+            return "the project's package may lie outside the root and src"  # both sides would import the base's
     return None
 
 
-def _compiles(pyproject: str) -> bool:
-    try:
-        tables = tomllib.loads(pyproject)
-    except tomllib.TOMLDecodeError:
-        return True
+def _names_files(lock: str, text: str) -> bool:
+    if lock in ("uv.lock", "poetry.lock", "pylock.toml"):  # in uv's, a dot alone is the project itself
+        return _LOCAL.search(text.replace('"."', "") if lock == "uv.lock" else text) is not None
+    lines = _COMMENT.sub("", text).splitlines()
+    return "file:" in text or not all(_NOT_LOCAL.match(line.strip()) for line in lines)
+
+
+def _compiles(tables: Mapping[str, Any]) -> bool:
     tools = tables.get("tool", {})
     declared = "ext-modules" in tools.get("setuptools", {}) or "build" in tools.get("poetry", {})
     hooks = "hooks" in tools.get("hatch", {}).get("build", {})

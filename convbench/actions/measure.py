@@ -218,6 +218,14 @@ def run_against(
     return measured, found
 
 
+def check_pairs(pairs: int | None) -> None:
+    """RequestError for a number of confirming pairs that `ab` cannot measure."""
+    from convbench.analysis.comparison import side_by_side
+
+    if pairs is not None and not side_by_side.FEWEST_PAIRS <= pairs <= 1000:
+        raise RequestError(f"pairs {pairs}: expected {side_by_side.FEWEST_PAIRS} to 1000")
+
+
 def ab(
     config: str | Path,
     a: Setup,
@@ -240,8 +248,7 @@ def ab(
 
     if threshold is not None and not 0 < threshold < 1:
         raise RequestError(f"threshold {threshold:g}: expected a ratio above 0 and under 1, for example 0.025 (2.5 %)")
-    if pairs is not None and not side_by_side.FEWEST_PAIRS <= pairs <= 1000:
-        raise RequestError(f"pairs {pairs}: expected {side_by_side.FEWEST_PAIRS} to 1000")
+    check_pairs(pairs)
     sweep, plan = planned(Path(config))
     if not plan.cases:
         raise nothing_left(sweep.path, plan)

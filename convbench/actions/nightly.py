@@ -5,6 +5,7 @@ If the baseline moved every night, a layer could get slower in small steps witho
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from convbench.actions import compare, measure
 from convbench.actions.locks import files_in, installing, lock_of
-from convbench.engine.commands import Command
+from convbench.engine.commands import Command, answer
 from convbench.errors import NotComparableError, StoreError
 from convbench.model.result import UNMEASURED, WRONG, Run
 from convbench.store import Store
@@ -22,6 +23,12 @@ from convbench.store import Store
 if TYPE_CHECKING:
     from convbench.analysis.comparison.judgment import RunComparison
     from convbench.conduct.listening import Listener
+
+
+#: Characters of a baseline's name (BASELINE_NAME), and of the digest at the end of one that is cut.
+_LONGEST_NAME, _DIGEST = 100, 8
+#: Where a repository was cloned from: the path on the server, without user and password.
+_REMOTE = re.compile(r"(?:\w+://[^/]+/|[^/:]+:(?!//))(.+?)(?:\.git)?/?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +45,31 @@ class Night:
     sets: bool
 
 
-def baseline_name(config: Path, cpu: str) -> str:
-    """The name of a sweep's baseline on a processor: `main/quick/AMD-EPYC-7763-64-Core-Processor`.
+def baseline_name(place: str, cpu: str) -> str:
+    """The name of a sweep's baseline on a processor: `main/team/layers/configs/quick/AMD-EPYC-7763-64-Core-Processor`.
 
-    Hosted runners have several processors, and convbench does not compare times of different ones.
+    `place` is the repository and the sweep's path in it, since one database may serve many. Hosted runners have several
+    processors, and convbench does not compare times of different ones. A name that would be too long, or a place with
+    other characters, gets a digest: two places never share a name.
     """
-    return re.sub(r"[^A-Za-z0-9._/]+", "-", f"main/{config.stem}/{cpu or 'unknown'}")[:100]
+    whole = f"main/{place.removesuffix('.yaml')}/{cpu or 'unknown'}"
+    name = re.sub(r"[^A-Za-z0-9._/-]+", "-", whole)
+    if len(name) <= _LONGEST_NAME and re.fullmatch(r"[A-Za-z0-9._/-]+", place):
+        return name
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:_DIGEST]
+    return f"{name[: _LONGEST_NAME - _DIGEST - 1]}-{digest}"
+
+
+def place_of(config: Path) -> str:
+    """The repository where it is known, and the sweep's path in it: `team/layers/configs/quick.yaml`."""
+    folder, path = Path.cwd(), config.parent.resolve() / config.name
+    root = (answer(("git", "rev-parse", "--show-toplevel"), folder) or "").strip()
+    remote = (answer(("git", "remote", "get-url", "origin"), folder) or "").strip() if root else ""
+    cloned = _REMOTE.fullmatch(remote)
+    known = (os.environ.get(name) for name in ("GITHUB_REPOSITORY", "CI_PROJECT_PATH"))
+    repository = next(filter(None, known), cloned[1] if cloned else "")
+    below = Path(os.path.relpath(path, Path(root or folder).resolve())).as_posix()
+    return f"{repository}/{below}".lstrip("/")
 
 
 def building(config: Path, *, install: str, work: Path, folder: Path) -> tuple[Command, ...]:
@@ -70,7 +96,7 @@ def name_here(config: Path) -> str:
     from convbench.engine.client import read_host
     from convbench.worker import host
 
-    return baseline_name(config, read_host(host.facts()).cpu)
+    return baseline_name(place_of(config), read_host(host.facts()).cpu)
 
 
 def stored_baseline(name: str, *, db: str | None) -> str | None:
@@ -85,8 +111,8 @@ def stored_baseline(name: str, *, db: str | None) -> str | None:
 def night(config: Path, *, db: str | None, accept: bool = False, listener: Listener | None = None) -> Night:
     """Measure and store the sweep in this environment, and compare it with its baseline unless `accept`.
 
-    A first run becomes the baseline if every case is right. So does an accepted run. So does one that cannot be
-    compared, as when the lock file changed: the pull request that changed it was judged side by side.
+    A first run becomes the baseline if every case is right. So does one that cannot be compared, as when the lock file
+    changed: the pull request that changed it was judged side by side. An accepted run becomes it whatever it contains.
     """
     name = name_here(config)
     with Store.create(db) as store:
@@ -106,7 +132,7 @@ def night(config: Path, *, db: str | None, accept: bool = False, listener: Liste
             refused = error.message
     bad = {*WRONG, *UNMEASURED}
     is_right = not measured.run.unmeasured and not any(result.status in bad for result in measured.run.results)
-    sets = accept or refused is not None or (not known and is_right)
+    sets = accept or (is_right and (not known or refused is not None))
     return Night(run=measured.run, baseline=name, compared=compared, refused=refused, sets=sets)
 
 

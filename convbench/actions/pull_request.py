@@ -53,9 +53,11 @@ def planned(target: str, *, work: Path, head: Path) -> PullRequest:
             hint="run this in a checkout with all commits: fetch-depth: 0 on GitHub, GIT_DEPTH: 0 on GitLab",
         )
     before, after = _files_of(base_commit, head), files_in(head)
+    # Where the project lies in its repository.
+    below = (answer(("git", "rev-parse", "--show-prefix"), head) or "").strip()
     why_two = why_separate(before, after)
     has_src = answer(("git", "cat-file", "-e", f"{base_commit}:./src"), head) is not None
-    checkout, environment = work / "base", work / "base-environment"
+    checkout, environment = work / "base" / below, work / "base-environment"
     base = Side(
         checkout=checkout,
         path=(checkout / "src", checkout) if has_src else (checkout,),
@@ -68,7 +70,7 @@ def planned(target: str, *, work: Path, head: Path) -> PullRequest:
         lock=lock_of(after, "the head"),
         environment=environment if why_two is None else work / "head-environment",
     )
-    added = Command(words=("git", "worktree", "add", "--detach", str(checkout), base_commit), folder=head)
+    added = Command(words=("git", "worktree", "add", "--detach", str(work / "base"), base_commit), folder=head)
     commands = [added, *installing(base.lock, checkout, base.environment, work / "tools")]
     if why_two is not None:
         again = installing(changed.lock, head, changed.environment, work / "tools")

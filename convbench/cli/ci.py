@@ -9,13 +9,10 @@ import typer
 
 from convbench.cli.output import say, show
 from convbench.errors import RequestError
-from convbench.store.files import write_bytes
+from convbench.store.files import check_writable, write_bytes
 from convbench.units import line
 
 ci = typer.Typer(help="Check layer speed in a CI.", rich_markup_mode=None, no_args_is_help=True)
-
-#: The sweep of a repository that has none.
-FIRST_SWEEP = Path("configs/sweep.yaml")
 
 
 def init(
@@ -59,25 +56,25 @@ def init(
         raise RequestError("got --github and --gitlab", hint="give the CI that the workflow is for")
     service = Service.GITHUB if github else Service.GITLAB if gitlab else ci_setup.service_of(here)
     path = Path(PLACES[service]) if output is None else output
-    configs = [ci_setup.checked(each, here) for each in config] if config else ci_setup.sweeps_in(here)
-    if not configs:
-        configs = [FIRST_SWEEP.as_posix()]
-        write_sweep(FIRST_SWEEP)
-        say(f"note: this repository has no sweep; {FIRST_SWEEP} is one to begin with")
-    wanted, notes = (install, ()) if install is not None else ci_setup.installed_from(here)
+    configs, notes = ([ci_setup.checked(each, here) for each in config], []) if config else ci_setup.sweeps_in(here)
+    wanted, more = (install, ()) if install is not None else ci_setup.installed_from(here)
     text = workflow(
         service,
-        configs=list(dict.fromkeys(configs)),
-        install=wanted,
-        index=extra_index,
+        configs=list(dict.fromkeys(configs)) or [ci_setup.FIRST_SWEEP],
+        install=ci_setup.without_password("--install", wanted),
+        index=None if extra_index is None else ci_setup.without_password("--extra-index", extra_index),
         output=path.as_posix(),
         version=__version__,
     ).encode()
     if path.exists() and path.read_bytes() != text and not force:
         raise RequestError(f"{path} exists already", hint="--force overwrites it, -o FILE writes another file")
+    check_writable(path)
+    if not configs:
+        write_sweep(Path(ci_setup.FIRST_SWEEP))
+        say(f"note: this repository has no sweep; {ci_setup.FIRST_SWEEP} is one to begin with")
     write_bytes(path, text)
     show(line(str(path)))
-    for note in notes:
+    for note in (*notes, *more):
         say(f"note: {note}")
     if not Path(".git").exists():
         say("note: this folder is not the root of a git repository; CI reads the workflow from there")

@@ -21,6 +21,7 @@ from convbench.cli.ci_results import (
     forget_results,
     temporary,
 )
+from convbench.cli.exits import parsed_fail_on
 from convbench.cli.interrupt import sigterm_as_interrupt
 from convbench.cli.options import Config, Database, database_of, write_index
 from convbench.cli.outcome import Outcome
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from convbench.engine.commands import Command
 
 
+@sigterm_as_interrupt()  # also while the environment is built, so that it is not left
 def nightly(
     config: Config,
     accept: Annotated[
@@ -53,14 +55,16 @@ def nightly(
     """Measure a branch and compare it with its baseline.
 
     Builds an environment from the lock file, installs convbench in it, and measures there. Stores the run. The first
-    run becomes the baseline of its sweep and processor. It stays until a run is accepted, or cannot be compared.
+    run in which every case is right becomes the baseline of its sweep and processor. It stays until you accept another
+    run, or until such a run cannot be compared with it.
     """
     from convbench.actions import measure
     from convbench.actions import nightly as nights
     from convbench.actions.ci_setup import installed_here
     from convbench.engine.commands import Command
 
-    measure.planned(config)  # a mistake in it is reported before an environment is built
+    parsed_fail_on(fail_on)  # mistakes are reported before an environment is built
+    measure.planned(config)
     database = database_of(db)
     if in_place:
         _measure_tonight(config, database, accept=accept, fail_on=fail_on, dry_run=dry_run)
@@ -90,7 +94,7 @@ def _measure_tonight(config: Path, db: str | None, *, accept: bool, fail_on: str
     from convbench.actions import nightly as nights
     from convbench.actions import pages
     from convbench.cli.progress import RunProgress
-    from convbench.report.ci.texts import replaced_text
+    from convbench.report.ci.texts import incomparable_text
     from convbench.report.text.compare import compare_text
 
     if dry_run:
@@ -100,11 +104,10 @@ def _measure_tonight(config: Path, db: str | None, *, accept: bool, fail_on: str
     outcome = Outcome.asked(SUMMARY, JUNIT, fail_on)
     pages.check_writable()
     shown = RunProgress()
-    with sigterm_as_interrupt():
-        try:
-            found = nights.night(config, db=db, accept=accept, listener=shown.listener())
-        finally:
-            shown.close()
+    try:
+        found = nights.night(config, db=db, accept=accept, listener=shown.listener())
+    finally:
+        shown.close()
     from convbench.analysis.findings.findings import examined  # loads pandas, which is slow
 
     seen = examined(found.run)
@@ -117,7 +120,7 @@ def _measure_tonight(config: Path, db: str | None, *, accept: bool, fail_on: str
         code = outcome.of_comparison(found.compared.comparison)
         write_page(found.compared, None, no_page=False)
     if found.refused is not None:
-        text = replaced_text(found.baseline, found.refused)
+        text = incomparable_text(found.baseline, found.refused, replaced=found.sets)
         say(text)
         write_bytes(SUMMARY, SUMMARY.read_bytes() + f"\n{text}\n".encode())
     if found.sets:

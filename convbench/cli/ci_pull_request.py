@@ -25,6 +25,8 @@ from convbench.cli.ci_results import (
     forget_results,
     temporary,
 )
+from convbench.cli.exits import parsed_fail_on
+from convbench.cli.interrupt import sigterm_as_interrupt
 from convbench.cli.options import Config
 from convbench.cli.output import say, show
 from convbench.errors import RequestError
@@ -33,10 +35,18 @@ from convbench.units import plural
 if TYPE_CHECKING:
     from convbench.actions.pull_request import PullRequest
 
-#: Variables of a job that the code which it measures does not need.
-_SECRETS = ("CONVBENCH_DB", "CONVBENCH_TOKEN", "GH_TOKEN", "GITHUB_TOKEN")
+#: Secret variables of a job that the code which it measures does not need: ours, GitHub's and GitLab's.
+_NAMES = """
+CONVBENCH_DB CONVBENCH_TOKEN PGPASSWORD
+GH_TOKEN GITHUB_TOKEN GH_ENTERPRISE_TOKEN GITHUB_ENTERPRISE_TOKEN ACTIONS_RUNTIME_TOKEN
+ACTIONS_ID_TOKEN_REQUEST_TOKEN ACTIONS_ID_TOKEN_REQUEST_URL
+CI_JOB_TOKEN CI_BUILD_TOKEN CI_JOB_JWT CI_JOB_JWT_V1 CI_JOB_JWT_V2 CI_REPOSITORY_URL CI_REGISTRY_PASSWORD
+CI_DEPLOY_PASSWORD CI_DEPENDENCY_PROXY_PASSWORD CI_RUNNER_SHORT_TOKEN GITLAB_TOKEN
+"""
+_SECRETS = _NAMES.split()
 
 
+@sigterm_as_interrupt()  # also while environments are built, so that none is left
 def pull_request(
     config: Config,
     target: Annotated[
@@ -57,7 +67,9 @@ def pull_request(
     from convbench.actions import measure
     from convbench.actions import pull_request as requests
 
-    _, cases = measure.planned(config)  # a mistake in it is reported before environments are built
+    parsed_fail_on(fail_on)  # mistakes are reported before environments are built
+    measure.check_pairs(pairs)
+    _, cases = measure.planned(config)
     folder = work.absolute() if work else temporary()
     plan = requests.planned(target, work=folder, head=Path.cwd())
     if dry_run:
@@ -99,7 +111,10 @@ def _show_plan(config: Path, cases: int, plan: PullRequest) -> None:
 
 
 def _without_secrets() -> dict[str, str]:
-    """Take the job's secrets out of the environment of what it starts; returns the variables as they were."""
+    """Take the services' tokens out of the environment of what it starts; returns the variables as they were.
+
+    What runs as the same user can still find them elsewhere, as in `/proc` (docs/ci.md).
+    """
     before = dict(os.environ)
     for name in _SECRETS:
         os.environ.pop(name, None)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,26 +29,50 @@ class Command:
         return " ".join([*named, shlex.join(self.words), *into])
 
     def run(self) -> int:
-        """Run it and return its exit code; RequestError where there is no such program."""
+        """Run it and return its exit code; RequestError where there is no such program.
+
+        On Ctrl-C, the command ends in its own way first: one that measures keeps its results.
+        """
         try:
             with (self.output or Path(os.devnull)).open("wb") as file:
-                done = subprocess.run(
+                started = subprocess.Popen(
                     self.words,
                     cwd=self.folder,
                     env={**os.environ, **dict(self.variables)},
                     stdin=subprocess.DEVNULL,
                     stdout=2 if self.output is None else file,
-                    check=False,
+                    process_group=0,  # Ctrl-C reaches us alone, so that the command gets one signal, from us
                 )
         except OSError as error:
             raise RequestError(f"{self.words[0]}: {error.strerror}") from None
-        return done.returncode
+        try:
+            return started.wait()
+        except KeyboardInterrupt:
+            _interrupt(started)
+            raise
 
     def done(self) -> None:
         """Run it; RequestError where it fails."""
         code = self.run()
         if code:
             raise RequestError(f"`{self}` ended with exit code {code}", hint="its own messages above say why")
+
+
+def _interrupt(started: subprocess.Popen[bytes]) -> None:
+    """Interrupt a command with all that it started, and wait for its orderly end; a second signal kills it."""
+    ignores = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # and so does the command
+    try:
+        _send(started, signal.SIGTERM if ignores else signal.SIGINT)
+        started.wait()
+    except KeyboardInterrupt:
+        _send(started, signal.SIGKILL)
+        started.wait()
+
+
+def _send(started: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    if started.poll() is None:  # else its number may be another's
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, number)
 
 
 def answer(words: tuple[str, ...], folder: Path) -> str | None:

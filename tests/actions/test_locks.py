@@ -11,6 +11,7 @@ from convbench.actions.locks import LOCKS, Files, files_in, installing, lock_of,
 from convbench.errors import RequestError
 
 PLAIN = '[build-system]\nrequires = ["setuptools>=77", "wheel"]\nbuild-backend = "setuptools.build_meta"\n'
+MINE = PLAIN + '[project]\nname = "mine"\n'
 
 
 def files(**texts: str) -> Files:
@@ -76,8 +77,8 @@ def test_a_tool_that_is_not_there_gets_an_environment_of_its_own(monkeypatch: py
             None,
         ),
         (
-            files(constraints__txt="a\n", pyproject__toml=PLAIN),
-            files(constraints__txt="a\n", pyproject__toml=PLAIN),
+            files(constraints__txt="a\n", pyproject__toml=MINE, mine__py=""),
+            files(constraints__txt="a\n", pyproject__toml=MINE, mine__py="changed"),
             None,
         ),
         (
@@ -101,6 +102,17 @@ def test_one_environment_serves_both_sides_where_their_packages_are_the_same(
         ("requirements.txt", "-e .\n"),
         ("requirements.txt", "./wheels/torch-1.0-py3-none-any.whl\n"),
         ("requirements.txt", "mine @ file:///srv/mine\n"),
+        ("requirements.txt", "torch==2\npackages/lay\n"),
+        ("requirements.txt", "-rmore.txt\n"),
+        ("requirements.lock", "-cmore.txt\n"),
+        ("constraints.txt", "dist/x.whl\n"),
+        ("requirements.txt", "x-1.0-py3-none-any.whl --hash=sha256:ab\n"),
+        ("requirements.txt", "--find-links wheels\ntorch==2\n"),
+        ("requirements.txt", "--find-links=wheels\n"),
+        ("requirements.txt", "-e.\n"),
+        ("requirements.txt", "mine @ ./mine\n"),
+        ("pylock.toml", '[packages.directory]\npath = "."\n'),
+        ("uv.lock", '[[package]]\nname = "torch"\nsource = { registry = "wheels" }\n'),
         ("pylock.toml", '[[packages]]\nname = "mine"\ndirectory = "packages/mine"\n'),
         ("uv.lock", '[[package]]\nname = "mine"\nsource = { editable = "packages/mine" }\n'),
         ("poetry.lock", '[package.source]\ntype = "directory"\nurl = "mine"\n'),
@@ -113,7 +125,84 @@ def test_what_lies_in_the_checkout_is_not_known_by_the_lock_file(lock: str, text
 
 def test_the_project_itself_in_uvs_lock_is_no_such_file() -> None:
     text = '[[package]]\nname = "mine"\nsource = { editable = "." }\n[[package]]\nname = "torch"\nversion = "2.13.0"\n'
-    same = {"uv.lock": text, "pyproject.toml": PLAIN}.get
+    same = {"uv.lock": text, "pyproject.toml": MINE, "src/mine/__init__.py": ""}.get
+    assert why_separate(same, same) is None
+
+
+REQUIREMENTS = """\
+# made by a tool, from -r requirements.in
+--index-url https://example.org/simple
+--extra-index-url=https://example.org/cpu
+-f https://example.org/wheels.html
+--pre
+torch==2.13.0 \\
+    --hash=sha256:ab \\
+    --hash=sha256:cd
+    # via -r requirements.in
+
+numpy >= 2 ; python_version > "3.11"  # fast
+pandas[performance] ==3.0
+layers @ git+https://example.org/layers@ab12
+other@https://example.org/other-1.0-py3-none-any.whl
+scipy
+"""
+
+
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements.lock"])
+def test_a_list_of_packages_names_no_files(lock: str) -> None:
+    same = {lock: REQUIREMENTS}.get
+    assert why_separate(same, same) is None
+
+
+@pytest.mark.parametrize(
+    ("lock", "pyproject", "package", "shares"),
+    [
+        ("constraints.txt", MINE, "mine/__init__.py", True),
+        ("constraints.txt", MINE, "src/mine/__init__.py", True),
+        ("constraints.txt", MINE, "src/mine.py", True),
+        ("constraints.txt", MINE.replace("mine", "my-layers.x"), "my_layers_x/__init__.py", True),
+        ("constraints.txt", MINE, "python/mine/__init__.py", False),
+        ("constraints.txt", MINE, "other/__init__.py", False),
+        ("constraints.txt", PLAIN, "mine/__init__.py", False),
+        # A package of this name in the root may be another than the one that is installed.
+        ("constraints.txt", MINE + '[tool.setuptools.packages.find]\nwhere = ["python"]\n', "mine/__init__.py", False),
+        ("constraints.txt", MINE + '[tool.setuptools.packages.find]\nwhere = ["src"]\n', "src/mine/__init__.py", True),
+        ("constraints.txt", MINE + '[tool.setuptools.package-dir]\n"" = "lib"\n', "mine/__init__.py", False),
+        ("constraints.txt", MINE + '[tool.setuptools]\npackages = ["mine"]\n', "mine/__init__.py", True),
+        ("constraints.txt", MINE + '[tool.hatch.build.sources]\n"src/mine" = "mine"\n', "src/mine/__init__.py", False),
+        ("constraints.txt", MINE + '[tool.pdm.build]\npackage-dir = "lib"\n', "mine/__init__.py", False),
+        ("uv.lock", MINE + '[tool.uv.build-backend]\nmodule-root = "python"\n', "mine/__init__.py", False),
+        ("uv.lock", MINE + '[tool.uv.build-backend]\nmodule-root = ""\n', "mine/__init__.py", True),
+        ("poetry.lock", '[tool.poetry]\nname = "mine"\n', "mine/__init__.py", True),
+        (
+            "poetry.lock",
+            '[tool.poetry]\nname = "mine"\npackages = [{include = "mine", from = "lib"}]\n',
+            "mine/__init__.py",
+            False,
+        ),
+        (
+            "poetry.lock",
+            '[tool.poetry]\nname = "mine"\npackages = [{include = "mine", from = "src"}]\n',
+            "src/mine/__init__.py",
+            True,
+        ),
+    ],
+)
+def test_a_package_that_a_side_may_not_import_from_its_checkout_is_installed_for_each_side(
+    lock: str, pyproject: str, package: str, shares: bool
+) -> None:
+    same = {lock: "", "pyproject.toml": pyproject, package: ""}
+    why = None if shares else "the project's package may lie outside the root and src"
+    assert why_separate(same.get, same.get) == why
+    moved = {**same, "pyproject.toml": pyproject}
+    del moved[package]
+    assert why_separate(same.get, moved.get) == "the project's package may lie outside the root and src"
+    setup = {**same, "setup.cfg": "[options.packages.find]\nwhere = python\n"}.get
+    assert why_separate(setup, setup) == "the project's package may lie outside the root and src"
+
+
+def test_a_project_that_uv_does_not_install_may_lie_anywhere() -> None:
+    same = {"uv.lock": 'source = { virtual = "." }\n', "pyproject.toml": MINE, "python/mine.py": ""}.get
     assert why_separate(same, same) is None
 
 
@@ -131,4 +220,5 @@ def test_the_project_itself_in_uvs_lock_is_no_such_file() -> None:
 )
 def test_a_project_that_may_compile_code_is_built_on_each_side(name: str, text: str) -> None:
     same = {"constraints.txt": "a==1\n", "pyproject.toml": PLAIN, name: text}.get
-    assert why_separate(same, same) == "the project may compile code"
+    expected = "pyproject.toml is no TOML" if "not toml" in text else "the project may compile code"
+    assert why_separate(same, same) == expected

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import synthetic
+from ci_user import git
 from commands import Command, store
+from signals import harmless_sigterm, stopped_at_venv
 from two_runs import moved_together
 
 from convbench.actions import measure, nightly
@@ -28,7 +31,8 @@ DB = "reports/convbench.db"
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    for name in ("GITHUB_STEP_SUMMARY", "GITHUB_REPOSITORY", "CI_PROJECT_PATH"):
+        monkeypatch.delenv(name, raising=False)
     Path("speed.yaml").write_text(SWEEP, encoding="utf-8")
 
 
@@ -123,6 +127,22 @@ def test_a_run_that_cannot_be_compared_replaces_the_baseline(monkeypatch: pytest
     assert baselines() == {name: other.id}
 
 
+@pytest.mark.parametrize("status", [Status.FAILED, Status.IMPRECISE, Status.CRASHED])
+def test_a_wrong_run_that_cannot_be_compared_leaves_the_baseline(
+    monkeypatch: pytest.MonkeyPatch, status: Status, command: Command
+) -> None:
+    one, other = two_runs()
+    bad = replace(other, results=(replace(other.results[0], status=status), *other.results[1:]))
+    nights = Nights(monkeypatch, one, bad)
+    name = nights.night().baseline
+    nights.after = "torch differs"
+    said = command("ci", "nightly", "speed.yaml", "--in-place")
+    assert said.code in (1, 3) and "from now on" not in said.err
+    text = "torch differs. The baseline stays, since not every case of this run is right."
+    assert text in said.err and text in ci_results.SUMMARY.read_text(encoding="utf-8")
+    assert baselines() == {name: one.id}
+
+
 def test_a_baseline_of_another_processor_is_not_this_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = two_runs()
     nights = Nights(monkeypatch, one, other)
@@ -132,14 +152,42 @@ def test_a_baseline_of_another_processor_is_not_this_ones(monkeypatch: pytest.Mo
 
 
 def test_a_baseline_may_have_the_name_it_gets() -> None:
-    for config, name in (
-        ("configs/quick.yaml", "main/quick/A-Processor-2.4GHz"),
-        ("a b/größe.v2.yaml", "main/gr-e.v2/A-Processor-2.4GHz"),
-        ("x" * 200 + ".yaml", "main/" + "x" * 95),
+    for place, name in (
+        ("configs/quick.yaml", "main/configs/quick/A-Processor-2.4GHz"),
+        ("team/layers/quick.yml", "main/team/layers/quick.yml/A-Processor-2.4GHz"),
+        ("a b/größe.v2.yaml", "main/a-b/gr-e.v2/A-Processor-2.4GHz-"),
+        ("x" * 200 + ".yaml", "main/" + "x" * 86 + "-"),
     ):
-        assert nightly.baseline_name(Path(config), "A Processor @ 2.4GHz") == name
-        assert checked_baseline_name(name) == name
-    assert nightly.baseline_name(Path("quick.yaml"), "") == "main/quick/unknown"
+        made = nightly.baseline_name(place, "A Processor @ 2.4GHz")
+        assert made == name or (name.endswith("-") and re.fullmatch(re.escape(name) + "[0-9a-f]{8}", made))
+        assert checked_baseline_name(made) == made
+    assert nightly.baseline_name("quick.yaml", "") == "main/quick/unknown"
+
+
+def test_two_sweeps_never_share_a_baseline() -> None:
+    places = ["a/x.yaml", "b/x.yaml", "r/a/x.yaml", "a/x.yml", "a b.yaml", "a-b.yaml", "é.yaml", "è.yaml", "-.yaml"]
+    places += ["x" * 150 + each for each in ("a.yaml", "b.yaml", "c.yml")]
+    assert len({nightly.baseline_name(place, "A Processor") for place in places}) == len(places)
+
+
+def test_a_sweeps_place_has_its_repository_where_it_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Path("configs/quick.yaml")
+    assert nightly.place_of(config) == "configs/quick.yaml"
+    git(tmp_path, "init", "-q")
+    (tmp_path / "configs").mkdir()
+    git(tmp_path, "remote", "add", "origin", "/srv/repositories/here")
+    assert nightly.place_of(config) == "configs/quick.yaml", "a folder's name is not the repository's"
+    git(tmp_path, "remote", "set-url", "origin", "file:///srv/repositories/here")
+    assert nightly.place_of(config) == "configs/quick.yaml"
+    for remote in ("https://joe:s3cret@example.org/team/layers.git", "git@example.org:team/layers.git"):
+        git(tmp_path, "remote", "set-url", "origin", remote)
+        assert nightly.place_of(config) == "team/layers/configs/quick.yaml"
+    for name in ("CI_PROJECT_PATH", "GITHUB_REPOSITORY"):
+        monkeypatch.setenv(name, f"{name}/other")
+        assert nightly.place_of(config) == f"{name}/other/configs/quick.yaml"
+    monkeypatch.chdir("configs")
+    assert nightly.place_of(Path("quick.yaml")) == nightly.place_of(Path.cwd() / "quick.yaml")
+    assert nightly.place_of(Path("quick.yaml")) == "GITHUB_REPOSITORY/other/configs/quick.yaml"
 
 
 def test_the_verb_leaves_what_a_ci_needs(monkeypatch: pytest.MonkeyPatch, command: Command, tmp_path: Path) -> None:
@@ -223,3 +271,25 @@ def test_a_password_of_the_database_stands_in_no_command(command: Command, monke
     assert said.code == 3, "that of the command which measures"
     assert os.environ["CONVBENCH_DB"].startswith("postgresql://joe:s3cret"), "which gets it so"
     assert seen[-1].endswith("--in-place") and not [each for each in seen if "s3cret" in each]
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"], ["--in-place"]])
+def test_a_wrong_option_is_reported_before_anything_is_built(
+    command: Command, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    Path("requirements.txt").touch()
+    monkeypatch.setattr(commands.Command, "run", lambda self: pytest.fail("something was started"))
+    said = command("ci", "nightly", "speed.yaml", "--install", "x", "--fail-on", "regresion", *options)
+    assert said.code == 2 and "did you mean regression?" in said.err
+
+
+def test_sigterm_while_the_environment_is_built_leaves_nothing(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Path("requirements.txt").touch()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("RUNNER_TEMP", str(tmp_path / "temporary"))
+    monkeypatch.setattr(commands.Command, "run", stopped_at_venv(commands.Command.run))
+    with harmless_sigterm():
+        assert command("ci", "nightly", "speed.yaml", "--install", "x").code == 130
+    assert not list((tmp_path / "temporary").iterdir())

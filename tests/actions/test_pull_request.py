@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 from ci_user import Repository, git, wheel
 from commands import Command
+from signals import harmless_sigterm, stopped_at_venv
 
 from convbench.actions import pull_request
 from convbench.engine import commands
@@ -40,6 +42,23 @@ def test_a_folder_of_sources_comes_first(repository: Repository, tmp_path: Path)
     git(repository.folder, "commit", "-qm", "sources")
     plan = pull_request.planned("HEAD", work=tmp_path / "work", head=repository.folder)
     assert plan.base.path == (plan.base.checkout / "src", plan.base.checkout)
+
+
+def test_a_project_in_a_folder_of_its_repository_is_built_from_there(repository: Repository, tmp_path: Path) -> None:
+    project = repository.folder / "packages" / "layers"
+    (project / "src").mkdir(parents=True)
+    for name in ("requirements.txt", "src/layers.py"):
+        (project / name).write_text("", encoding="utf-8")
+    git(repository.folder, "add", ".")
+    git(repository.folder, "commit", "-qm", "a project below the root")
+    work = tmp_path / "work"
+    plan = pull_request.planned("HEAD", work=work, head=project)
+    assert plan.base.checkout == work / "base" / "packages" / "layers"
+    assert plan.base.path == (plan.base.checkout / "src", plan.base.checkout)
+    assert plan.commands[0].words[-2] == str(work / "base"), "the worktree has the whole repository"
+    assert {command.folder for command in plan.commands[1:]} == {plan.base.checkout}
+    plan.commands[0].done()
+    assert (plan.base.path[0] / "layers.py").is_file()
 
 
 @pytest.mark.parametrize("target", ["nothing", "0" * 40, "--help"])
@@ -138,3 +157,62 @@ def test_what_an_earlier_comparison_left_is_not_published(
     assert said.code == 2 and "ended with exit code 1" in said.err
     assert shown.read_text(encoding="utf-8") == "convbench could not compare; the log says why.\n"
     assert not list(old.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [(["--fail-on", "regresion"], "did you mean regression?"), (["--pairs", "1"], "pairs 1: expected")],
+)
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_wrong_option_is_reported_before_anything_is_built(
+    repository: Repository,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    expected: str,
+    dry: list[str],
+) -> None:
+    monkeypatch.chdir(repository.folder)
+    monkeypatch.setattr(commands.Command, "run", lambda self: pytest.fail("something was started"))
+    said = command("ci", "pull-request", "configs/speed.yaml", *arguments, *dry)
+    assert said.code == 2 and expected in said.err
+
+
+def test_sigterm_while_environments_are_built_leaves_nothing(
+    repository: Repository, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(repository.folder)
+    monkeypatch.setenv("RUNNER_TEMP", str(tmp_path / "temporary"))
+    monkeypatch.setattr(commands.Command, "run", stopped_at_venv(commands.Command.run))
+    with harmless_sigterm():
+        assert command("ci", "pull-request", "configs/speed.yaml").code == 130
+    assert not list((tmp_path / "temporary").iterdir())
+    assert git(repository.folder, "worktree", "list").count("\n") == 0
+
+
+SECRETS = [
+    "CONVBENCH_TOKEN",
+    "GITHUB_TOKEN",
+    "CI_JOB_TOKEN",
+    "CI_REGISTRY_PASSWORD",
+    "CI_REPOSITORY_URL",
+    "CONVBENCH_DB",
+]
+
+
+def test_what_is_started_gets_no_token_of_the_service(
+    repository: Repository, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository.folder)
+    for name in (*SECRETS, "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.setenv(name, "s3cret")
+    seen: list[str] = []
+
+    def run(self: commands.Command) -> int:
+        seen.extend(os.environ)
+        return 1
+
+    monkeypatch.setattr(commands.Command, "run", run)
+    assert command("ci", "pull-request", "configs/speed.yaml").code == 2
+    assert "PIP_EXTRA_INDEX_URL" in seen, "a build needs its index"
+    assert not set(SECRETS) & set(seen)

@@ -118,7 +118,7 @@ def test_the_history_is_compared_with_a_baseline_that_stays(
     assert first.exit_code == 0, first.log
     assert first.summary.startswith("### convbench, speed: 1 passed\n")
     [(name, baseline)] = baselines(repository)
-    assert name.startswith("main/speed/")
+    assert name.startswith("main/team/layers/configs/speed/")
     assert sorted(path.suffix for path in (first.artifacts["convbench-nightly-0"]).glob("*.html")) == [".html"] * 2
     assert not list((tmp_path / "runner" / "temp").iterdir()), "the environment is removed"
 
@@ -155,7 +155,7 @@ def test_a_schedule_of_gitlab_measures_and_sets_the_first_baseline(
     done = service.run("convbench nightly")
     assert done.exit_code == 0, done.log
     [(name, _)] = baselines(repository)
-    assert name.startswith("main/speed/")
+    assert name.startswith("main/configs/speed/")
     assert (repository.folder / "convbench-out" / "junit.xml").exists()
 
 

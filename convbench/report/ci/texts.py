@@ -27,6 +27,11 @@ def comment_text(config: str, summary: str) -> str:
     return f"{marker(config)}\n{summary}"
 
 
-def replaced_text(baseline: str, reason: str) -> str:
-    """What a night's summary says where the run replaces a baseline that cannot be compared."""
-    return f"Not comparable with {baseline}: {reason}. This run is the new baseline."
+def incomparable_text(baseline: str, reason: str, *, replaced: bool) -> str:
+    """What a night's summary says where the baseline cannot be compared. `replaced`: by this run."""
+    then = (
+        "This run is the new baseline."
+        if replaced
+        else "The baseline stays, since not every case of this run is right."
+    )
+    return f"Not comparable with {baseline}: {reason}. {then}"

@@ -13,6 +13,8 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
+from convbench.report.ci.texts import marker
+
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -56,6 +58,7 @@ def workflow(
         command=shlex.join(command),
         version=version,
         configs=f"[{', '.join(map(_quoted, configs))}]",
+        markers=_quoted("\n".join(map(marker, configs))),
         install=_quoted(install),
         index=f"# {_INDEX}: ..." if index is None else f"{_INDEX}: {_quoted(index)}",
         output=output,
