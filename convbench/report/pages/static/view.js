@@ -27,8 +27,8 @@ export function remember(key, value, { usual = null, entry = false } = {}) {
 }
 
 /**
- * A link to a view of this page, for the dialog. It has the file's name, because axe-core takes links to places in the
- * page for skip links where a dialog has scrolled them out of sight.
+ * A link to a view of this page, for the dialog. It has the file's name: where a dialog has scrolled other links out of
+ * sight, axe-core takes them for skip links.
  */
 export function linkTo(view) {
   return `${location.pathname.split("/").pop()}#${view}`;
