@@ -52,6 +52,7 @@ def prune(
     *,
     keep: int | None = None,
     older: timedelta | None = None,
+    ab_pages: bool = False,
     db: str | None = None,
     dry_run: bool = False,
     now: datetime | None = None,
@@ -59,13 +60,16 @@ def prune(
 ) -> Removal:
     """Delete the runs that are not among the newest `keep` and began more than `older` before `now`, and their pages.
 
-    Protected runs stay. With `older`, the pages of comparisons by `ab` go too, which stores no runs. RequestError
-    without `keep` and `older`.
+    Protected runs stay. With `ab_pages`, the pages of comparisons by `ab` that began before that go too, whatever the
+    database: `ab` stores no runs, so they are its only record. RequestError without `keep` and `older`, and for
+    `ab_pages` without `older`.
     """
     if keep is None and older is None:
         raise RequestError(
             "expected --keep or --older, got neither", hint="like: convbench prune --keep 100 --older 90d"
         )
+    if ab_pages and older is None:
+        raise RequestError("--ab-pages needs --older", hint="like: convbench prune --older 90d --ab-pages")
     until = (now or datetime.now(UTC)) - older if older is not None else None
     with Store.open(db) as store:
         chosen = [
@@ -74,7 +78,7 @@ def prune(
         protected = _protected(store)
     kept = tuple((run.id, protected[run.id]) for run in chosen if run.id in protected)
     chosen = [run for run in chosen if run.id not in protected]
-    return _remove(tuple(chosen), kept, db, dry_run, folder, _pages_of_ab(folder, until))
+    return _remove(tuple(chosen), kept, db, dry_run, folder, _pages_of_ab(folder, until) if ab_pages and until else [])
 
 
 def _protected(store: Store) -> dict[str, str]:
@@ -88,10 +92,8 @@ def _protected(store: Store) -> dict[str, str]:
 _OF_AB = re.compile(r"compare-\d{8}-\d{6}-a-(\d{8}-\d{6})-b\.html")
 
 
-def _pages_of_ab(folder: Path, until: datetime | None) -> list[Path]:
+def _pages_of_ab(folder: Path, until: datetime) -> list[Path]:
     """The pages of comparisons by `ab` that began before `until`."""
-    if until is None:
-        return []
     named = [(path, _OF_AB.fullmatch(path.name)) for path in sorted(folder.glob("compare-*.html"))]
     last = until.astimezone(UTC).strftime("%Y%m%d-%H%M%S")
     return [path for path, match in named if match and match[1] < last]

@@ -19,6 +19,9 @@ from convbench.model.result import Run, Status
 from convbench.model.threshold import FEWEST_PROCESSES
 from convbench.sweep import Sweep, points
 
+#: Settings by name with their values, as a sweep writes them.
+_Written = tuple[tuple[str, object], ...]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slower:
@@ -29,7 +32,7 @@ class Slower:
     """
 
     axis: str
-    others: tuple[tuple[str, object], ...]
+    others: _Written
     fastest: object
     value: object
     ratio: float = np.nan
@@ -53,22 +56,34 @@ class Slower:
 def slower(run: Run, rows: Rows, sweep: Sweep) -> list[Slower]:
     """Each value but the fastest, for every setting with several values except direction, layer by layer.
 
-    Values whose case no process has reached are left out.
+    Values whose case no process has reached are left out. Values that mean the same case count as the first of them,
+    and so do layers.
     """
     place = {case: at for at, case in enumerate(rows.cases)}
     several = [axis.name for axis in sweep.axes if len(set(axis.values)) > 1]
-    layers: dict[tuple[str, tuple[tuple[str, object], ...]], dict[object, int]] = {}
+    layers: dict[tuple[str, _Written], dict[object, int]] = {}
     for chosen, case in points(sweep):
         for axis in several:
             if axis != "direction" and case in place:
-                others = tuple((name, chosen[name]) for name in several if name != axis)
-                layers.setdefault((axis, others), {})[chosen[axis]] = place[case]
-    return [one for (axis, others), at in layers.items() for one in _of_layer(run, rows, axis, others, at)]
+                others: _Written = tuple((name, chosen[name]) for name in several if name != axis)
+                at = layers.setdefault((axis, others), {})
+                if place[case] not in at.values():
+                    at[chosen[axis]] = place[case]
+    distinct: dict[tuple[str, frozenset[int]], tuple[_Written, dict[object, int]]] = {}
+    for (axis, others), at in layers.items():
+        if len(at) > 1:
+            distinct.setdefault((axis, frozenset(at.values())), (others, at))
+    written = {(axis, value) for (axis, _), (_, at) in distinct.items() for value in at}
+    written |= {other for others, _ in distinct.values() for other in others}
+    differ = {name for name in several if sum(axis == name for axis, _ in written) > 1}
+    return [
+        one
+        for (axis, _), (others, at) in distinct.items()
+        for one in _of_layer(run, rows, axis, tuple(other for other in others if other[0] in differ), at)
+    ]
 
 
-def _of_layer(
-    run: Run, rows: Rows, axis: str, others: tuple[tuple[str, object], ...], at: dict[object, int]
-) -> list[Slower]:
+def _of_layer(run: Run, rows: Rows, axis: str, others: _Written, at: dict[object, int]) -> list[Slower]:
     """The values of one layer, by their rows `at`: the next fastest first, and those without a right result last."""
     statuses = {value: result.status for value, row in at.items() if (result := rows.results[row])}
     floors = {value: float(rows.estimates.floor_s[at[value]]) for value in statuses}
@@ -77,10 +92,13 @@ def _of_layer(
     found = [
         _compared(run, rows, Slower(axis=axis, others=others, fastest=fastest, value=value), at)
         for value in timed
-        if at[value] != at[fastest]
+        if value != fastest
     ]
+    ordered = sorted(found, key=attrgetter("ratio"))
+    # Over the blocks that both sides have, the other value may be the faster one.
+    swapped = [replace(one, fastest=one.value, value=one.fastest) if one.ratio < 1 else None for one in ordered]
     return [
-        *sorted(found, key=attrgetter("ratio")),
+        *(_compared(run, rows, new, at) if new else one for one, new in zip(ordered, swapped, strict=True)),
         *(
             Slower(axis=axis, others=others, fastest=fastest, value=value, status=status)
             for value, status in statuses.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,13 +33,25 @@ def init(
     On a terminal, it asks three questions first: the layer, its input, and what to compare. Beside the sweep it writes
     sweep.schema.json, by which editors complete and check sweeps.
     """
-    if output.exists() and not force:
-        raise RequestError(f"{output} exists already", hint="--force overwrites it; or name another file")
+    _check_new(output, force=force)
     check_writable(output)
     asks = not yes and sys.stdin.isatty() and sys.stderr.isatty()
     write_sweep(output, *(_asked() if asks else ()))
     show(line(str(output)))
-    say(f"next: convbench run {line(str(output))}")
+    say(f"next: convbench run {line(shlex.quote(str(output)))}")
+
+
+def _check_new(output: Path, *, force: bool) -> None:
+    """Raise RequestError where a file of the user would be lost. The schema that lies there already is none."""
+    from convbench.sweep.schema import FILE
+
+    if output.name == FILE:
+        raise RequestError(f"{FILE} is the name of the schema beside the sweep", hint="name another file")
+    schema = output.with_name(FILE)
+    for path in (output, schema):
+        is_ours = path == schema and path.is_file() and path.read_bytes() == schema_file()
+        if path.exists() and not is_ours and not force:
+            raise RequestError(f"{path} exists already", hint="--force overwrites it; or name another file")
 
 
 def write_sweep(path: Path, given: Mapping[str, str] = LAYER, compared: str = COMPARED) -> None:
@@ -54,7 +67,9 @@ def write_sweep(path: Path, given: Mapping[str, str] = LAYER, compared: str = CO
 def _asked() -> tuple[dict[str, str], str]:
     """The layer and what to compare, as a user on a terminal answers."""
     from convbench import sweep
+    from convbench.model.case import canonical
     from convbench.model.nearest import did_you_mean
+    from convbench.model.operators.given import HALF
     from convbench.report.text.starter import COMPARED as CHOICES
     from convbench.report.text.starter import NOTHING
 
@@ -63,10 +78,12 @@ def _asked() -> tuple[dict[str, str], str]:
         if len(values) != len(names):
             raise RequestError(f"expected {len(names)} values with a space between them, got {len(values)}")
         given = dict(zip(names, values, strict=True))
-        refusal = sweep.case_of(given | others).problem.refusal()
+        problem = sweep.case_of(given | others | {"padding": HALF}).problem
+        refusal = problem.refusal()
         if refusal is not None:
             raise RequestError(refusal)
-        return given
+        # In a sweep, brackets hold several values.
+        return {name: canonical(getattr(problem, name)) if text[0] == "[" else text for name, text in given.items()}
 
     def choice(answer: str) -> str:
         known = [*CHOICES, NOTHING]

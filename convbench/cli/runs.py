@@ -56,19 +56,22 @@ def prune(
         str | None,
         typer.Option("--older", metavar="AGE", help="Keep what began within this age: 36h, 90d or 8w."),
     ] = None,
+    ab_pages: Annotated[
+        bool, typer.Option("--ab-pages", help="With --older: delete older pages of ab too, their only record.")
+    ] = False,
     dry_run: DryRun = False,
     db: Database = None,
 ) -> None:
     """Delete old runs and their pages.
 
     With both options, a run must be beyond the newest N and older than AGE. A baseline and a run that is being written
-    are never deleted. The pages are those in reports/ that end with the run's id, and old ones of ab.
+    are never deleted. The pages are those in reports/ that end with the run's id. Pages of ab have no run.
     """
     from convbench.actions import remove
 
     age = None if older is None else remove.age(older)
     send_waiting_results(database_of(db))
-    removal = remove.prune(keep=keep, older=age, db=database_of(db), dry_run=dry_run)
+    removal = remove.prune(keep=keep, older=age, ab_pages=ab_pages, db=database_of(db), dry_run=dry_run)
     _report(removal, dry_run=dry_run)
 
 
@@ -77,4 +80,4 @@ def _report(removal: Removal, *, dry_run: bool) -> None:
 
     for run_id, reason in removal.kept:
         say(f"run {run_id} stays: {reason}")
-    show(removal_text(removal.runs, len(removal.pages), removal.page_bytes, dry_run=dry_run))
+    show(removal_text(removal.runs, [page.name for page in removal.pages], removal.page_bytes, dry_run=dry_run))

@@ -136,6 +136,7 @@ def test_the_file_becomes_smaller_unless_a_process_writes_it(four: list[str]) ->
         (["runs", "--dry-run"], "--dry-run needs --delete"),
         (["runs", "--delete", "2019"], "no run '2019' is stored"),
         (["prune"], "expected --keep or --older"),
+        (["prune", "--keep", "0", "--ab-pages"], "--ab-pages needs --older"),
         (["prune", "--older", "90"], "a number of hours, days or weeks"),
         (["prune", "--older", "0.5d"], "a number of hours, days or weeks"),
         (["prune", "--keep", "-1"], "greater than or equal to 0"),
@@ -162,11 +163,19 @@ def test_what_stays_is_said(four: list[str], command: Command) -> None:
     assert said.out.splitlines()[-1] == "deleted: 1 run, 0 pages"
 
 
-def test_pages_of_ab_go_by_the_time_in_their_name(four: list[str]) -> None:
+def test_pages_of_ab_go_by_the_time_in_their_name_where_that_is_asked_for(four: list[str], command: Command) -> None:
     pages = [Path("reports", f"compare-{day}-120000-a-{day}-120000-b.html") for day in ("20261128", "20260101")]
     for page in pages:
         page.touch()
-    assert remove.prune(keep=4, now=NOW).pages == ()
-    assert remove.prune(keep=4, older=timedelta(days=30), now=NOW, dry_run=True).pages == (pages[1],)
-    remove.prune(keep=4, older=timedelta(days=30), now=NOW)
+    month = timedelta(days=30)
+    assert remove.prune(keep=4, older=month, now=NOW).pages == ()
+    assert remove.prune(keep=4, older=month, ab_pages=True, now=NOW, dry_run=True).pages == (pages[1],)
+    assert [page.exists() for page in pages] == [True, True]
+    remove.prune(keep=4, older=month, ab_pages=True, now=NOW)
     assert [page.exists() for page in pages] == [True, False]
+    old = Path("reports", "compare-19990101-120000-a-19990101-120000-b.html")
+    old.touch()
+    for more, done in (["--dry-run"], "would be deleted"), ([], "deleted"):
+        said = command("prune", "--keep", "4", "--older", "9000d", "--ab-pages", *more)
+        assert said.out.splitlines() == [old.name, f"{done}: 0 runs, 1 page of 0 B"]
+    assert not old.exists()

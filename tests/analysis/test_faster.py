@@ -67,9 +67,10 @@ def test_fewer_processes_than_a_comparison_needs_show_nothing(processes: int) ->
 def test_unequal_numbers_of_processes_are_compared_over_equal_numbers() -> None:
     fifth_is_lower = [*times(2)[:4], 0.5e-3]
     [one] = answered(TYPES, [fifth_is_lower, STEADY[:4]])
-    assert (one.fastest, one.processes) == ("float32", 4)
-    assert one.ratio == pytest.approx(0.5), "the fifth process has no counterpart"
-    assert not one.is_shown
+    assert (one.fastest, one.value, one.processes) == ("bfloat16", "float32", 4), "the fifth has no counterpart"
+    assert one.ratio == pytest.approx(2.0) and one.is_shown
+    [line] = said(TYPES, [fifth_is_lower, STEADY[:4]])
+    assert line.startswith("bfloat16 ran 2.00x faster than float32 (1.9")
 
 
 def test_each_other_value_is_compared_with_the_fastest_the_nearest_first() -> None:
@@ -118,11 +119,47 @@ def test_values_that_are_wrong_or_were_not_reached_are_not_ranked() -> None:
     assert timing.answer(early, sweep)[1] == []
 
 
+@pytest.mark.parametrize("columns", [40, 100, 200, None])
+def test_a_case_without_a_right_result_says_why(columns: int | None) -> None:
+    measured, sweep = made(TYPES, [STEADY, STEADY])
+    crashed = replace(measured.results[1], status=Status.CRASHED, reason="signal 11\nin conv2d", blocks=())
+    some = replace(measured, results=(measured.results[0], crashed))
+    rows, _ = timing.answer(some, sweep)
+    lines = times_text(rows, [result.case for result in some.results], columns).splitlines()
+    assert lines[-1] == "bfloat16 crashed: signal 11 in conv2d"
+    assert sum("signal 11" in line for line in lines) == 1
+
+
+def test_a_batch_without_work_is_compared_by_time_alone() -> None:
+    assert said({"batch_size": ["0", "1"]}, [STEADY, times(2)]) == [
+        "batch_size=1 took 2.00x as long as batch_size=0 (1.94 to 2.06)"
+    ]
+
+
+def test_values_that_mean_the_same_case_are_one() -> None:
+    same = {**TYPES, "padding": ["1", "half"]}
+    assert said(same, [times(2), STEADY]) == ["bfloat16 ran 2.00x faster than float32 (1.94 to 2.06)"]
+    assert said({"padding": ["1", "half"]}, [STEADY]) == []
+    lines = said({"padding": ["1", "half"], "kernel_size": ["3", "5"]}, [STEADY, times(3), times(2)])
+    assert [line.partition(" took")[0] for line in lines] == [
+        "padding=1x1: kernel_size=5x5",
+        "padding=half: kernel_size=5x5",
+        "kernel_size=5x5: padding=1x1",
+    ]
+
+
+def test_no_variables_are_written_as_in_yaml() -> None:
+    [line] = said({"env": ["{}", "{A: b}"]}, [STEADY, times(2)])
+    assert line.startswith("env {} ran 2.00x faster than env A=b (")
+
+
 def test_one_case_alone_has_no_answer_and_an_unsettled_one_says_so() -> None:
     measured, sweep = made({}, [STEADY])
     assert answer_text(measured, timing.answer(measured, sweep)[1]) == ""
     unsettled = replace(measured, results=tuple(replace(r, stop_reason=StopReason.ROUNDS) for r in measured.results))
-    assert answer_text(unsettled, []) == "1 of 1 case did not settle: floors of processes differ by more than 1 %"
+    assert answer_text(unsettled, []) == (
+        "1 of 1 case did not settle: the lowest times had not agreed within 1 % when the rounds or the time ended"
+    )
 
 
 def test_settings_make_a_sweep_with_their_defaults() -> None:

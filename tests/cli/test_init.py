@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from commands import Command
 from convbench import sweep as sweeps
 from convbench.model.settings import SETTINGS
 from convbench.sweep.schema import FILE
+from convbench.units import line
 
 
 def axes(path: Path) -> dict[str, tuple[object, ...]]:
@@ -52,6 +54,37 @@ def test_a_file_is_overwritten_by_force_alone(command: Command, tmp_path: Path) 
     assert (tmp_path / "folder" / FILE).exists()
 
 
+def test_a_schema_that_differs_is_overwritten_by_force_alone(command: Command, tmp_path: Path) -> None:
+    assert (command("init", "a.yaml").code, command("init", "b.yaml").code) == (0, 0), "the same schema is no loss"
+    schema = tmp_path / FILE
+    schema.write_text("mine", encoding="utf-8")
+    said = command("init", "c.yaml")
+    assert said.code == 2 and f"{FILE} exists already" in said.err
+    assert schema.read_text(encoding="utf-8") == "mine" and not (tmp_path / "c.yaml").exists()
+    assert command("init", "c.yaml", "--force").code == 0
+    assert "axes" in schema.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("more", [(), ("--force",)])
+def test_a_sweep_has_another_name_than_its_schema(command: Command, tmp_path: Path, more: tuple[str, ...]) -> None:
+    said = command("init", f"q/{FILE}", *more)
+    assert said.code == 2 and "is the name of the schema" in said.err
+    assert not (tmp_path / "q").exists()
+
+
+@pytest.mark.parametrize("name", ["😀.yaml", "a b.yaml", "a'b\\n.yaml", "é\x7f.yaml", os.fsdecode(b"\xff.yaml")])
+def test_any_name_is_read_again_and_runs(command: Command, tmp_path: Path, name: str) -> None:
+    said = command("init", name)
+    assert said.code == 0
+    assert sweeps.load(tmp_path / name).name == line(name.removesuffix(".yaml"))
+    printed = [said.err.removeprefix("next: ").strip()]
+    printed += re.findall(
+        r"^#     (convbench (?:plan|run) .*?)  +\w+", (tmp_path / name).read_text("utf-8"), re.MULTILINE
+    )
+    assert len(printed) == 3
+    assert [shlex.split(each)[2:] for each in printed] == [[line(name)]] * 3
+
+
 def on_a_terminal(folder: Path, answers: str, *arguments: str, code: int = 0) -> str:
     """What the command shows on a terminal where a user types the answers, and ends with this exit code."""
     ours, theirs = os.openpty()
@@ -72,6 +105,8 @@ def on_a_terminal(folder: Path, answers: str, *arguments: str, code: int = 0) ->
     [
         ("\n\n\n", {"in_channels": (3,), "kernel_size": ((3, 3),), "dtype": ("float32", "bfloat16")}),
         ("16 in_channels 1x7\n28 8\nnothing\n", {"out_channels": ("in_channels",), "kernel_size": ((1, 7),)}),
+        ("3 64 [1,7]\n[9,7] 1\ndtype\n", {"kernel_size": ((1, 7),), "input_size": ((9, 7),)}),
+        ("3 64 9\n4 1\nnothing\n", {"kernel_size": ((9, 9),), "input_size": ((4, 4),), "padding": ("half",)}),
         ("\n28 8\nmemory_format\n", {"batch_size": (8,), "memory_format": ("contiguous", "channels_last")}),
         ("\n\nkernel_size\n", {"kernel_size": ((1, 1), (3, 3), (5, 5)), "padding": ("half",)}),
     ],
@@ -84,11 +119,11 @@ def test_the_answers_are_in_the_sweep(tmp_path: Path, answers: str, expected: di
 
 
 def test_a_wrong_answer_is_asked_for_again(tmp_path: Path) -> None:
-    shown = on_a_terminal(tmp_path, "3 64\n3 64 three\n3 64 9\n4 1\n56 1\ndtpe\ndtype\n")
+    shown = on_a_terminal(tmp_path, "3 64\n3 64 three\n3 64 10\n1 1\n56 1\ndtpe\ndtype\n")
     assert "expected 3 values with a space between them, got 2" in shown
     assert "--kernel-size: expected an integer of at least 1, got 'three'" in shown
     assert "the kernel" in shown and "did you mean dtype?" in shown
-    assert axes(tmp_path / "sweep.yaml")["kernel_size"] == ((9, 9),)
+    assert axes(tmp_path / "sweep.yaml")["kernel_size"] == ((10, 10),)
 
 
 def test_nothing_is_asked_where_that_is_wanted(tmp_path: Path) -> None:

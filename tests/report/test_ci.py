@@ -56,7 +56,7 @@ def test_every_sweep_is_measured(service: Service) -> None:
 
 @pytest.mark.parametrize("service", Service)
 @pytest.mark.parametrize(
-    "install", ['a"b: #c', "$(touch x)", "git+https://example.org/x@v1", "é\\n", "${{ github.token }}"]
+    "install", ['a"b: #c', "$(touch x)", "git+https://example.org/x@v1", "é\\n", "😀", "${{ github.token }}"]
 )
 def test_what_is_installed_is_a_value_and_no_shell(service: Service, install: str) -> None:
     made = loaded(service, install=install)

@@ -67,7 +67,7 @@ def workflow(
 
 def _quoted(text: str) -> str:
     """Any text as a YAML string: YAML reads JSON's strings."""
-    return json.dumps(text)
+    return json.dumps(text, ensure_ascii=False)
 
 
 @cache

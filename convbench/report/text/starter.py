@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 
 from convbench.model.operators.given import PerDimension
@@ -61,8 +62,8 @@ def sweep_text(*, path: str, schema: str, name: str, given: Mapping[str, str], c
     chosen = {setting: value for setting, value in values.items() if setting not in REQUIRED}
     return _TEXT.format(
         schema=schema,
-        path=line(path),
-        name=json.dumps(name),
+        path=line(shlex.quote(path)),
+        name=json.dumps(line(name), ensure_ascii=False),  # YAML takes no escaped halves of a character
         required="\n".join(_line(setting, values[setting]) for setting in REQUIRED),
         chosen="\n".join(_line(setting, value) for setting, value in chosen.items()),
         others="\n".join(_line(name, _default(row), "# ") for name, row in TABLE.items() if name not in values),

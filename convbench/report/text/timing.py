@@ -10,7 +10,7 @@ from convbench import units
 from convbench.analysis.faster import Slower
 from convbench.analysis.table.columns import NOT_REACHED, Rows
 from convbench.model.case import Case, canonical
-from convbench.model.result import Run, StopReason
+from convbench.model.result import Run, Status, StopReason
 from convbench.model.settings import TABLE
 from convbench.model.threshold import FEWEST_PROCESSES
 from convbench.report.text.results import distinct
@@ -23,20 +23,32 @@ _FIGURES = range(5)
 def times_text(rows: Rows, order: Sequence[Case], columns: int | None = None) -> str:
     """A line a case in this order: its times, its rate, its share of the roof, its check, its code.
 
-    What all labels share stands above them. No line is longer than `columns`.
+    What all labels share stands above them, and below them why a case has no right result. No line is longer than
+    `columns`.
     """
     labels, shared = distinct([case.label for case in rows.cases])
     place = {case: at for at, case in enumerate(rows.cases)}
     cells = [_HEADS, *(_cells(rows, place[case], labels[place[case]]) for case in order)]
     above = [folded(f"every case: {shared}", columns)] if shared else []
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADS))]
+    reasons = [folded(_reason(rows, place[case], labels[place[case]]), columns) for case in order]
+    below = [reason for reason in reasons if reason]
     if columns is None or sum(widths) + 2 * (len(widths) - 1) <= columns:
-        return "\n".join([*above, table(cells, right=_FIGURES)])
+        return "\n".join([*above, table(cells, right=_FIGURES), *below])
     if sum(widths[:-1]) + 2 * (len(widths) - 2) <= columns:
         ran = [folded(f"{row[6]}: {row[7]}", columns) for row in cells[1:] if row[7]]
-        return "\n".join([*above, table([row[:-1] for row in cells], right=_FIGURES), *ran])
+        return "\n".join([*above, table([row[:-1] for row in cells], right=_FIGURES), *ran, *below])
     stacked = [(row[6], *row[:6], row[7]) for row in cells]
-    return "\n".join([*above, table(stacked, columns)])
+    return "\n".join([*above, table(stacked, columns), *below])
+
+
+def _reason(rows: Rows, at: int, label: str) -> str:
+    """Why a case has no right result: `bfloat16 crashed: signal 11`; "" where it has one or gives no reason."""
+    result = rows.results[at]
+    if result is None or result.status is Status.PASSED or not result.reason:
+        return ""
+    reason = units.line(units.flat(result.reason), most=units.LONGEST_TEXT)
+    return f"{label} {result.status.value.replace('_', ' ')}: {reason}"
 
 
 def _cells(rows: Rows, at: int, label: str) -> tuple[str, ...]:
@@ -65,8 +77,8 @@ def answer_text(run: Run, found: Sequence[Slower], columns: int | None = None) -
     if unsettled:
         of = units.plural(len(run.results), "case")
         lines.append(
-            f"{units.count(len(unsettled))} of {of} did not settle: floors of processes differ by more than "
-            f"{units.percent(run.measure.precision, 0)}"
+            f"{units.count(len(unsettled))} of {of} did not settle: the lowest times had not agreed within "
+            f"{units.percent(run.measure.precision, 0)} when the rounds or the time ended"
         )
     return "\n".join(folded(line, columns) for line in lines)
 
@@ -84,8 +96,8 @@ def _sentence(one: Slower) -> str:
     if not one.is_shown:
         return f"{start}no difference is shown between {fastest} and {value} {interval}"
     if one.work != 1:
-        work = f"for {units.ratio(one.work)} the work"
-        return f"{start}{value} took {units.ratio(one.ratio)} as long as {fastest} {interval}, {work}"
+        work = f", for {units.ratio(one.work)} the work" if np.isfinite(one.work) else ""
+        return f"{start}{value} took {units.ratio(one.ratio)} as long as {fastest} {interval}{work}"
     return f"{start}{fastest} ran {units.ratio(one.ratio)} faster than {value} {interval}"
 
 
@@ -94,5 +106,5 @@ def _named(axis: str, value: object) -> str:
     row = TABLE[axis]
     if value is None and row.absent:
         return row.absent
-    text = units.flat(canonical(value))
+    text = units.flat(canonical(value)) or "{}"
     return row.phrase.format(text) if row.phrase else f"{axis}={text}"
