@@ -341,7 +341,7 @@ class Processes:
         main = visit.beside or visit
         if visit.over or round_index >= main.state.blocks(self._process_index, self._measure):
             return False
-        is_first = round_index == 0 and not (visit.beside or main.state.minima or main.blocks)
+        is_first = round_index == 0 and not (visit.beside or main.state.times or main.blocks)
         return is_first or not self._budget.is_share_spent(self._check_s + (main.state.iteration_s or 0.0))
 
     def _store(self, visiting: Sequence[Visiting], *, complete: bool = True) -> None:

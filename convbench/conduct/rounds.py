@@ -193,7 +193,9 @@ class Rounds:
         visit.note(timing.note)
         self._order += 1
         self.busy_s += timing.busy_s
-        state.iteration_s = min(timing.minimum_s, math.inf if state.iteration_s is None else state.iteration_s)
+        state.iteration_s = min(
+            getattr(timing, state.lead.column), math.inf if state.iteration_s is None else state.iteration_s
+        )
         visit.blocks.append(
             Block(
                 process_index=process_index,

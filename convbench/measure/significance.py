@@ -1,4 +1,4 @@
-"""Intervals and p-values from the ranks of two runs' process floors, and q-values over many cases. Pure."""
+"""Intervals and p-values from the ranks of the times of two runs' processes, and q-values over many cases. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HELD = 0.95
 
 @lru_cache(maxsize=1024)
 def left_out(processes: int) -> int:
-    """How many of the highest process floors of a side its interval leaves out: 0 of 4, 1 of 5, 3 of 8.
+    """How many of the highest times of a side's processes its interval leaves out: 0 of 4, 1 of 5, 3 of 8.
 
     Let n processes a side come from one distribution. Then one side exceeds the n - k lowest of the other in
     2 (n + k choose k) / (2n choose n) of the comparisons. That is at most `1 - HELD`.
@@ -27,7 +27,7 @@ def left_out(processes: int) -> int:
 
 
 def p_values(base: Floats, new: Floats, processes: Integers, factor: Floats) -> Floats:
-    """The p-value of each case against "its time changed by a factor of `factor` or less", from its process floors.
+    """The p-value of each case against "its time changed by a factor of `factor` or less", from its processes' times.
 
     `base` and `new` are (cases, processes), in seconds, with the first `processes` of each row filled. The test is the
     exact one-sided Mann-Whitney U in the direction that fits better. Mann and Whitney, "On a test of whether one of two

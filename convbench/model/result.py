@@ -45,7 +45,7 @@ UNMEASURED = frozenset({Status.OUT_OF_MEMORY, Status.TIMED_OUT, Status.CRASHED, 
 class StopReason(StrEnum):
     """Why no more blocks of a case were taken."""
 
-    SETTLED = "settled"  # its lowest block minima agree within the requested precision
+    SETTLED = "settled"  # its blocks agree within the requested precision
     ROUNDS = "rounds"  # every planned process and round is done
     TIME = "time"  # an iteration is longer than a block: max_time was used up in fewer rounds
     STATUS = "status"  # it ended early: see its status
@@ -374,9 +374,9 @@ class ReferenceBlocks:
     """What the reference layers took in one process, in the worker of one device and number of threads.
 
     `rows` holds a row per round of each cohort: float32, little endian. A row begins with its start in seconds since
-    the run's start. Then follows the lowest time, in seconds per iteration, of each of the `layers` references of this
-    version. Each was timed in a block of `block_s` seconds. `record_s` are the lowest times known when the run began,
-    from the machine's earlier runs. It is empty in a first run.
+    the run's start. Then follows the leading time (lead.py), in seconds per iteration, of each of the `layers`
+    references of this version. Each was timed in a block of `block_s` seconds. `record_s` are the lowest times known
+    when the run began, from the machine's earlier runs. It is empty in a first run.
     """
 
     version: int

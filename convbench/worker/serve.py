@@ -273,15 +273,20 @@ class Worker:
         return {"status": "passed", "memory_probe_s": self._probes.memory()}
 
     def references(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The lowest seconds per iteration of a short block of each reference layer, built at the first request."""
+        """The lowest and the median time of a short block of each reference layer, which the first request builds."""
         name = request["device"]
         if name not in self._references:
             device = devices.resolve(name)
             layers = [Layer(Spec.from_json(spec), device) for spec in request["specs"]]
             self._references[name] = [Prepared(layer, device) for layer in layers]
         begin = perf_counter()
-        minima = [self._timed(prepared, request["seconds"], 0.0).minimum_s for prepared in self._references[name]]
-        return {"status": "passed", "minima_s": minima, "busy_s": perf_counter() - begin}
+        timings = [self._timed(prepared, request["seconds"], 0.0) for prepared in self._references[name]]
+        return {
+            "status": "passed",
+            "minima_s": [timing.minimum_s for timing in timings],
+            "medians_s": [timing.median_s for timing in timings],
+            "busy_s": perf_counter() - begin,
+        }
 
     def twin(self, request: dict[str, Any]) -> dict[str, Any]:
         """The compute probe's time with all threads divided by its time with one."""

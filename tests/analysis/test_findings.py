@@ -501,7 +501,7 @@ def test_pairs_differ_in_one_setting_alone() -> None:
                 assert same.all() == (name != axis)
             assert (left[axis].isna() if base is None else left[axis] == base).all()
             assert (right[axis].isna() if value is None else right[axis] == value).all()
-            expected = right["floor_s"] / left["floor_s"]
+            expected = right["time_s"] / left["time_s"]
             pd.testing.assert_series_equal(pd.Series(both.ratio), expected, check_names=False)
 
 

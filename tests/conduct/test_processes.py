@@ -14,7 +14,7 @@ from convbench.conduct.processes import Hooks, Processes, Progress
 from convbench.engine.client import WorkerClient
 from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
-from convbench.measure.references import minima as rows_of
+from convbench.measure.references import leading_times as rows_of
 from convbench.model.case import Allocator, Case, WorkerSettings
 from convbench.model.problem import Direction
 from convbench.model.result import (
@@ -647,6 +647,8 @@ def test_an_accelerator_has_references_of_its_own() -> None:
     [facts] = recorder.noted
     assert {one.device: one.layers for one in facts.references} == {"cuda:1": 3, "cpu": 8}
     assert all(len(rows_of(one)[0]) == 2 for one in facts.references)
+    first = {one.device: rows_of(one)[1][0, 0] for one in facts.references}
+    assert first == pytest.approx({"cuda:1": 2e-4, "cpu": 1e-4}), "the medians of a device, the minima of a CPU"
 
 
 def test_references_take_a_fifth_of_a_block_in_larger_sweeps() -> None:

@@ -23,7 +23,7 @@ FLOORS_DISAGREE = 0.25
 FEW = 0.1
 #: Noise in more than this share of a run is reported before the findings about times.
 MOST = 0.5
-#: Below this share of blocks near the floor, the floor may be an outlier.
+#: Below this share of blocks near the time, the time may be an outlier.
 WEAK_SUPPORT = 0.1
 #: A case is reported above this ratio of its noise to the median case's noise, if the noise is also so far over 1.
 NOISIER = 1.25
@@ -114,8 +114,8 @@ class Trust(StrEnum):
 
     UNKNOWN = "unknown"  # no probe ran
     QUIET = "quiet"
-    NOISY = "noisy"  # the floors of the processes still agree
-    REPEAT = "repeat"  # the floors of the processes disagree
+    NOISY = "noisy"  # the times of the processes still agree
+    REPEAT = "repeat"  # the times of the processes disagree
 
 
 def trust(ratio: float, spreads: pd.Series) -> Trust:
@@ -172,22 +172,23 @@ def _disagreeing(evidence: Evidence) -> list[Finding]:
     apart = known[known["spread"] > FLOORS_DISAGREE]
     if len(apart) <= FEW * len(known):
         return []
+    some = f"{units.count(len(apart))} of {units.plural(len(known), 'case')}"
     sentence = (
-        f"in {units.count(len(apart))} of {units.plural(len(known), 'case')} the floors of the processes differ by "
-        f"more than {units.percent(FLOORS_DISAGREE, 0)}: repeat the run when the machine is less busy; {first(apart)}"
+        f"in {some} the {evidence.lead}s of the processes differ by more than {units.percent(FLOORS_DISAGREE, 0)}: "
+        f"repeat the run when the machine is less busy; {first(apart)}"
     )
     share = len(apart) / len(known)
     return [_noise(1 + share, sentence, is_wide=share > MOST, cases=ids(apart))]
 
 
 def _weak_support(evidence: Evidence) -> list[Finding]:
-    measured = evidence.table[evidence.table["floor_s"].notna()]
+    measured = evidence.table[evidence.table["time_s"].notna()]
     weak = measured[measured["support"] < WEAK_SUPPORT]
     if weak.empty:
         return []
     sentence = (
         f"in {units.count(len(weak))} of {units.plural(len(measured), 'case')} fewer than 10 % of the blocks are "
-        f"within 3 % of the floor, so the floor may be an outlier: {first(weak)}"
+        f"within 3 % of the {evidence.lead}, so the {evidence.lead} may be an outlier: {first(weak)}"
     )
     share = len(weak) / len(measured)
     return [_noise(1 + share, sentence, is_wide=share > MOST, cases=ids(weak))]

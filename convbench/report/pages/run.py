@@ -18,6 +18,7 @@ from markupsafe import Markup
 from convbench import units
 from convbench.analysis.findings.findings import Examined, Finding, Trust, examined, trust
 from convbench.analysis.table.columns import Rows
+from convbench.model.lead import leading_word
 from convbench.model.result import UNMEASURED, WRONG, ProcessFacts, Run, RunState, Status
 from convbench.model.settings import PROBLEM_SETTINGS
 from convbench.report.pages import figures
@@ -43,7 +44,7 @@ FIRST_FINDINGS = 8
 _TRUST = {
     Trust.UNKNOWN: ("Unknown: no probe ran", "plain"),
     Trust.QUIET: ("Quiet", "good"),
-    Trust.NOISY: ("Noisy, floors agree", "warn"),
+    Trust.NOISY: ("Noisy, {word}s agree", "warn"),
     Trust.REPEAT: ("Noisy: repeat the run", "bad"),
 }
 _STYLES = ("report.css", "explainer.css")
@@ -112,6 +113,7 @@ def render(run: Run, seen: Examined | None = None) -> str:
         troubles=lost[:PLAIN_ROWS],
         troubles_count=units.plural(len(lost), "case"),
         troubles_left=left_out(len(lost), PLAIN_ROWS, "case"),
+        lead=leading_word(table["device"]),
         network=bool((table["count"] > 1).any()),
         numbers=figures.numbers(table, axes),
         ranking=figures.ranking_summary(table),
@@ -199,21 +201,23 @@ def _noise(known: Rows, table: pd.DataFrame) -> AnswerTile:
         )
     if len(spreads):
         half, most = (units.percent(float(spreads.quantile(share))) for share in (0.5, 0.9))
-        several = f"half of the floors agree within {half}, 90 % of them within {most}"
+        word = leading_word(table["device"])
+        several = f"half of the {word}s agree within {half}, 90 % of them within {most}"
         sentences.append(
-            f"From process to process {several if len(spreads) > 1 else f'the floors agree within {half}'}."
+            f"From process to process {several if len(spreads) > 1 else f'the {word}s agree within {half}'}."
         )
     if not sentences:
         return AnswerTile(title="Noise", answer="Unknown", detail="Nothing was timed.", mood="plain")
     state = trust(noise.ratio, spreads)
     answer, mood = _TRUST[state]
+    answer = answer.format(word=leading_word(table["device"]))
     if state is Trust.NOISY and spreads.empty:
         answer = "Noisy: one process is not enough"
     return AnswerTile(title="Noise", answer=answer, detail=" ".join(sentences).replace(" %", "\u00a0%"), mood=mood)
 
 
 def _extent(run: Run, table: pd.DataFrame) -> AnswerTile:
-    timed = int(table["floor_s"].notna().sum())
+    timed = int(table["time_s"].notna().sum())
     lost = _count(table, *UNMEASURED)
     parts = [
         (lost, f"{units.count(lost)} could not be measured"),
@@ -232,15 +236,15 @@ def _extent(run: Run, table: pd.DataFrame) -> AnswerTile:
 
 def _range(table: pd.DataFrame) -> AnswerTile:
     passed = table[(table["status"] == Status.PASSED.value).fillna(False).to_numpy(dtype=bool)]
-    floors, rates = passed["floor_s"].dropna(), passed["tflops"].dropna()
-    if floors.empty:
+    times, rates = passed["time_s"].dropna(), passed["tflops"].dropna()
+    if times.empty:
         return AnswerTile(title="Time", answer="No time", detail="No case passed.", mood="plain")
-    low, high = units.seconds(floors.min()), units.seconds(floors.max())
+    low, high = units.seconds(times.min()), units.seconds(times.max())
     best = units.si(float(rates.max()) * 1e12, "FLOP/s") if len(rates) else "-"
     return AnswerTile(
         title="Time",
-        answer=low if len(floors) == 1 else f"{low} to {high}",
-        detail=f"Floors of one iteration. The highest rate is {best}.",
+        answer=low if len(times) == 1 else f"{low} to {high}",
+        detail=f"{begun(leading_word(table['device']))}s of one iteration. The highest rate is {best}.",
         mood="plain",
     )
 
@@ -337,6 +341,7 @@ def _data(
 
     payload.head = {
         "length": len(table),
+        "lead": leading_word(table["device"]),
         "columns": [asdict(column) for column in columns],
         "cases": cases,
         "axes": [

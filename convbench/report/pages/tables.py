@@ -10,6 +10,7 @@ import pandas as pd
 from convbench import units
 from convbench.analysis.table.columns import COLUMNS, ColumnType
 from convbench.model.case import SETTINGS
+from convbench.model.lead import leading_word
 from convbench.model.result import Run, Status
 
 #: Text in the table where no process has reached the case.
@@ -67,6 +68,12 @@ class Trouble:
 
 #: The first columns, in this order. Then come swept settings, then `_FIGURES`, then hidden columns.
 _LEADING = ("label", "status", "count", "floor_s", "typical_s", "spread", "tflops", "efficiency", "bound")
+#: The times among them by what leads, the leading one first.
+_TIMES = {
+    "floor": ("floor_s", "typical_s"),
+    "median": ("typical_s", "floor_s"),
+    "time": ("time_s", "leads", "floor_s", "typical_s"),
+}
 _FIGURES = (
     "support",
     "gbps",
@@ -79,7 +86,7 @@ _FIGURES = (
     "implementation",
 )
 #: The columns that are shown at first and printed. Settings are not printed, as the case's name has them.
-_PRINTED = frozenset({*_LEADING, "support", "max_error", "implementation"})
+_PRINTED = frozenset({*_LEADING, *_TIMES["time"], "support", "max_error", "implementation"})
 #: Ratios that are shown as percent, with their decimals.
 _PERCENT = {
     "spread": 1,
@@ -99,18 +106,21 @@ _ROUGH = frozenset({"max_error", "framework_overhead_s", "first_call_s", "peak_b
 
 def case_table(frame: pd.DataFrame) -> tuple[TableColumn, ...]:
     """The columns of the table of all cases, shown before hidden ones; columns without values are left out."""
-    measured = frame["floor_s"].dropna()
+    measured = frame["time_s"].dropna()
+    lead = leading_word(frame["device"])
     scale = _Scale(
         time=units.time_unit(float(measured.median()) if len(measured) else 1.0),
         rate=(1.0, "TFLOP/s") if frame["tflops"].max() >= 1 else (1e3, "GFLOP/s"),
     )
     swept = [name for name in SETTINGS if frame[name].nunique(dropna=False) > 1]
-    leading = [name for name in _LEADING if name != "count" or (frame["count"] > 1).any()]
+    times = [name for name in _LEADING if name not in _TIMES["floor"]]
+    times[_LEADING.index("floor_s") : _LEADING.index("floor_s")] = _TIMES[lead]
+    leading = [name for name in times if name != "count" or (frame["count"] > 1).any()]
     shown = [name for name in dict.fromkeys((*leading, *swept, *_FIGURES)) if frame[name].notna().any()]
     shown = [name for name in shown if name not in ("efficiency", "bound") or frame["efficiency"].notna().any()]
     rest = [name for name in COLUMNS if name not in shown and frame[name].notna().any()]
-    columns = [_column(name, scale, setting=name in swept) for name in shown]
-    return (*columns, *(_column(name, scale, shown=False) for name in rest))
+    columns = [_column(name, scale, setting=name in swept, lead=lead) for name in shown]
+    return (*columns, *(_column(name, scale, shown=False, lead=lead) for name in rest))
 
 
 def left_on_screen(columns: tuple[TableColumn, ...]) -> str:
@@ -136,10 +146,10 @@ class _Scale:
     rate: tuple[float, str]
 
 
-def _column(name: str, scale: _Scale, *, setting: bool = False, shown: bool = True) -> TableColumn:
+def _column(name: str, scale: _Scale, *, setting: bool = False, shown: bool = True, lead: str = "floor") -> TableColumn:
     known = COLUMNS[name]
     kind, factor, unit, significant, decimals = DisplayKind.TEXT, 1.0, known.unit, None, 0
-    heading = _HEADINGS.get(name, known.heading)
+    heading = "median" if name == "typical_s" and lead == "median" else _HEADINGS.get(name, known.heading)
     if known.kind in (ColumnType.INTEGER, ColumnType.NUMBER):
         kind = DisplayKind.NUMBER
         significant = {ColumnType.INTEGER: None, ColumnType.NUMBER: 2 if name in _ROUGH else 3}[known.kind]

@@ -4,7 +4,7 @@ import { CaseDialog } from "./casedialog.js";
 import { baseLayout, histogram, logAxis, plainAxis } from "./charts.js";
 import { palette, paper, theme } from "./colours.js";
 import { copyButton, element } from "./dom.js";
-import { formatNumber, formatSeconds } from "./format.js";
+import { capitalised, formatNumber, formatSeconds } from "./format.js";
 import { runPacked } from "./load.js";
 import { commandsOf, sweepOf } from "./rerun.js";
 
@@ -44,15 +44,27 @@ export function neighbours(cases, row) {
   });
 }
 
-/** Another case's floor beside this one: `1.31x slower`, or that the difference is within the spread. */
+/** Another case's time beside this one: `1.31x slower`, or that the difference is within the spread. */
 export function comparison(cases, row, other) {
-  const [own, its] = [cases.value("floor_s", row), cases.value("floor_s", other)];
+  const [own, its] = [cases.value(cases.time, row), cases.value(cases.time, other)];
   if (row === other) return "this case";
   if (own === null || its === null) return cases.text("status", other);
   const ratio = its / own;
   const spread = Math.max(cases.value("spread", row) ?? 0.1, cases.value("spread", other) ?? 0.1);
   if (Math.abs(Math.log(ratio)) <= Math.log1p(spread)) return "equal within the spread";
   return ratio > 1 ? `${formatNumber(ratio, 3, 0)}x slower` : `${formatNumber(1 / ratio, 3, 0)}x faster`;
+}
+
+/** The columns of a case's times, the leading one first. */
+function timesOf(cases) {
+  return (
+    { floor: ["floor_s", "typical_s"], median: ["typical_s", "floor_s"] }[cases.lead] ?? [
+      "time_s",
+      "leads",
+      "floor_s",
+      "typical_s",
+    ]
+  );
 }
 
 /** {traces, layout} of a case's blocks in the order of time, with their distribution beside them. */
@@ -65,6 +77,7 @@ export function blocksPicture(cases, blocks, row, look) {
   const seconds = (name, block) => (blocks.ratio(name, block) ?? Number.NaN) * floor;
   const minima = own.map((block) => seconds("minimum", block));
   const medians = own.map((block) => seconds("median", block));
+  const byMedian = cases.leads(row) === "median";
   const times = own.map((block) => blocks.time(block));
   const processes = own.map((block) => blocks.processes[block] + 1);
   const dots = (name, y, marker) => ({
@@ -96,9 +109,9 @@ export function blocksPicture(cases, blocks, row, look) {
     {
       type: "scatter",
       mode: "lines",
-      ...histogram(minima.filter((value) => value > 0)),
+      ...histogram((byMedian ? medians : minima).filter((value) => value > 0)),
       xaxis: "x2",
-      line: { color: colours[0], width: 1, shape: "vh" },
+      line: { color: colours[byMedian ? 1 : 0], width: 1, shape: "vh" },
       fill: "tozerox",
       hoverinfo: "skip",
       showlegend: false,
@@ -191,7 +204,7 @@ export class CasePage extends CaseDialog {
   /** The main figures. */
   figures(row) {
     const { cases } = this;
-    const names = ["floor_s", "typical_s", "spread", "support", "tflops", "efficiency", "images_per_second"];
+    const names = [...timesOf(cases), "spread", "support", "tflops", "efficiency", "images_per_second"];
     const shown = names.filter((name) => cases.value(name, row) !== null);
     const text = (name) =>
       name.endsWith("_s")
@@ -213,7 +226,7 @@ export class CasePage extends CaseDialog {
 
   blocksText(row) {
     const text = (name) => this.cases.text(name, row);
-    return `${text("blocks")} blocks in ${text("processes")} processes; floor ${text("floor_s")}, typical ${text("typical_s")} ${this.cases.spec.get("floor_s").unit}`;
+    return `${text("blocks")} blocks in ${text("processes")} processes; floor ${text("floor_s")}, ${this.cases.spec.get("typical_s").heading} ${text("typical_s")} ${this.cases.spec.get("floor_s").unit}`;
   }
 
   /** The implementation that ran, and its limit. */
@@ -259,13 +272,13 @@ export class CasePage extends CaseDialog {
           element(
             "td",
             { class: "number" },
-            cases.value("floor_s", other) === null ? "-" : formatSeconds(cases.value("floor_s", other)),
+            cases.value(cases.time, other) === null ? "-" : formatSeconds(cases.value(cases.time, other)),
           ),
           element("td", {}, comparison(cases, row, other)),
         ),
       ),
     );
-    const head = ["Setting", "Value", "Floor", "Compared with this case"].map((text, i) =>
+    const head = ["Setting", "Value", capitalised(cases.lead), "Compared with this case"].map((text, i) =>
       element("th", { scope: "col", class: i === 2 ? "number" : null }, text),
     );
     return [
