@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 from convbench import units
-from convbench.engine.client import Description
+from convbench.engine.client import Description, Devices
 from convbench.engine.machine import Host
 from convbench.engine.pool import Engine, WorkerPool
 from convbench.model.case import WorkerSettings
@@ -25,6 +25,7 @@ NOISY_SHARE = 0.5
 STEAL = 0.01
 #: Maximum time for one request, seconds.
 DEADLINE_S = 60.0
+_CPU_ONLY = "cpu only: torch finds no accelerator, so its cases are skipped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ def check_machine(engine: Engine, *, probing_s: float = PROBING_S) -> list[Remar
         before = pool.host_state(deadline_s=DEADLINE_S)
         probes = _run_probes(pool, one, probing_s)
         after = pool.host_state(deadline_s=DEADLINE_S)
+        found = pool.client(one).devices(["accelerator"], deadline_s=DEADLINE_S)
     finally:
         pool.close()
     host = steady.host
@@ -57,7 +59,7 @@ def check_machine(engine: Engine, *, probing_s: float = PROBING_S) -> list[Remar
         _frequency(host.governor, host.boost),
         noise(probes, stolen=after.stolen_since(before), load=after.load, cores=host.cores),
         _memory(host),
-        _devices(steady.accelerator),
+        _devices(found),
     ]
 
 
@@ -151,6 +153,7 @@ def _memory(host: Host) -> Remark:
     return Remark(topic="memory", good=good, text=f"{units.size(host.available_bytes)} free for layers", fix=fix)
 
 
-def _devices(accelerator: str | None) -> Remark:
-    text = accelerator or "cpu only: torch finds no accelerator, so its cases are skipped"
+def _devices(found: Devices) -> Remark:
+    software = "".join(f", {name} {version}" for name, version in found.software)
+    text = f"{found.accelerator}{software}" if found.accelerator else _CPU_ONLY
     return Remark(topic="devices", good=True, text=text)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from convbench.conduct.budget import Budget
-from convbench.conduct.described import Capacity, environment_of, plainest
+from convbench.conduct.described import Capacity, devices_of, environment_of, plainest
 from convbench.conduct.processes import Hooks, Processes, Progress
 from convbench.engine.git_state import checkout
 from convbench.engine.pool import Engine, WorkerPool
@@ -72,8 +72,9 @@ def run(
         capacity = Capacity.of(description)
         pool.start(workers[: capacity.most_workers])
         pool.find_modules(workers, deadline_s=sweep.measure.timeout)
+        devices = devices_of(pool, plan.cases, deadline_s=sweep.measure.timeout)
         environment = environment_of(
-            description, allocator=settings.allocator, executable=sys.executable, variables=dict(os.environ)
+            description, devices, allocator=settings.allocator, executable=sys.executable, variables=dict(os.environ)
         )
         with record(db, message=listener.message) as store:
             return _measure(

@@ -322,8 +322,22 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device that cases were measured on, by the name that they have for it, e.g. `cuda:1`."""
+
+    name: str
+    model: str
+    memory_bytes: int | None = None
+    uuid: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """The machine and the software that a run was measured on. Numbers are None where the system reports none."""
+    """The machine and the software that a run was measured on. Numbers are None where the system reports none.
+
+    `accelerator`, `devices` and the software below the devices are known where a case runs on a device. The software
+    is (name, version): cuDNN, CUDA, driver, ROCm, MIOpen.
+    """
 
     hostname: str
     system: str
@@ -342,6 +356,8 @@ class Environment:
     allocator: str
     variables: tuple[tuple[str, str], ...] = ()  # environment variables that change what torch does
     executable: str | None = None  # the interpreter of the workers
+    devices: tuple[Device, ...] = ()
+    device_software: tuple[tuple[str, str], ...] = ()
 
 
 class RoofKind(StrEnum):

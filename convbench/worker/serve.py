@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 import torch
 
-from . import allocator, cold, devices, held, host, memory, timer
+from . import accelerators, allocator, cold, devices, held, host, memory, timer
 from .channel import Channel
 from .implementation import implementation
 from .layer import Layer, clear, find_module
@@ -99,6 +99,7 @@ class Worker:
         self._probes = Probes()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "describe": self.describe,
+            "devices": self.devices,
             "host_state": self.host_state,
             "find_module": self.find_module,
             "prepare": self.prepare,
@@ -125,7 +126,7 @@ class Worker:
         return {"status": status, "reason": reason}
 
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Apply the settings, then describe the machine, the software and the devices of this process."""
+        """Apply the settings, then describe the machine and the software of this process, but no device."""
         self._settings = Settings(**{name: value for name, value in request.items() if name != "op"})
         self._settings.apply()
         self._threads = torch.get_num_threads()
@@ -137,12 +138,15 @@ class Worker:
             "python": platform.python_version(),
             "onednn": _onednn_version(),
             "cpu_capability": capability() if capability else None,
-            "accelerator": devices.describe(),
             "threads": torch.get_num_threads(),
             "keeps_memory": allocator.keeps_memory(),
             "memory_bytes": allocator.private_bytes(),
             "host": host.facts(),
         }
+
+    def devices(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What these devices are, and the software below them."""
+        return {"status": "passed", **accelerators.describe(request["names"])}
 
     def host_state(self, request: dict[str, Any]) -> dict[str, Any]:
         """The machine's momentary state."""

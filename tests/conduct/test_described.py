@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import sys
 from dataclasses import fields
@@ -14,15 +15,18 @@ from test_processes import case
 from convbench import sweep as sweeps
 from convbench import units
 from convbench.conduct import run as runner
-from convbench.conduct.described import COHORT_MEMORY_SHARE, Capacity, environment_of, plainest
+from convbench.conduct.described import COHORT_MEMORY_SHARE, Capacity, devices_of, environment_of, plainest
 from convbench.conduct.doctor import check_machine, remarks_text
-from convbench.engine.client import Description
+from convbench.engine.client import Description, Devices
 from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
 from convbench.model.case import Allocator, WorkerSettings
-from convbench.model.result import Environment
+from convbench.model.result import Device, Environment
 from convbench.sweep.parse import parse as parse_sweep
 
+FOUND = Devices(
+    accelerator="cuda: H100 x2", devices=(Device(name="cuda:1", model="H100"),), software=(("cuDNN", "9.10.2"),)
+)
 #: A machine that this one is not.
 ELSEWHERE = {
     "hostname": "elsewhere",
@@ -56,14 +60,37 @@ def described(script: Script) -> Description:
 def test_an_environment_is_the_workers(allocator: Allocator, unsteady: int, told: str) -> None:
     found = environment_of(
         described(Script(host=ELSEWHERE, unsteady_first=unsteady)),
+        FOUND,
         allocator=allocator,
         executable="/their/python",
         variables={"OMP_NUM_THREADS": "3", "HOME": "/root"},
     )
     assert {name: getattr(found, name) for name in ELSEWHERE} == ELSEWHERE
     assert (found.allocator, found.executable, found.variables) == (told, "/their/python", (("OMP_NUM_THREADS", "3"),))
-    others = {field.name for field in fields(Environment)} - {*ELSEWHERE, "allocator", "executable", "variables"}
-    assert others == {"python", "torch", "onednn", "accelerator", "cpu_capability"}, "the software, as it was told"
+    assert (found.accelerator, found.devices, found.device_software) == (
+        FOUND.accelerator,
+        FOUND.devices,
+        FOUND.software,
+    )
+    told_apart = {*ELSEWHERE, "allocator", "executable", "variables", "accelerator", "devices", "device_software"}
+    others = {field.name for field in fields(Environment)} - told_apart
+    assert others == {"python", "torch", "onednn", "cpu_capability"}, "the software, as it was told"
+
+
+def test_only_a_run_with_cases_on_a_device_asks_a_worker_for_devices() -> None:
+    """The look starts CUDA. The worker that is asked has such a case, and one that cannot say costs no run."""
+    engine = FakeEngine(Script(devices=True))
+    with contextlib.closing(WorkerPool(engine)) as pool:
+        pool.description(WorkerSettings())
+        assert devices_of(pool, [case(1), case(2, threads=1)], deadline_s=1.0) == Devices()
+        assert engine.asked("devices") == []
+        there = [case(1), case(2, device="cuda:1", threads=3), case(3, device="cuda", threads=3)]
+        found = devices_of(pool, there, deadline_s=1.0)
+        assert [each.name for each in found.devices] == ["cuda", "cuda:1"]
+        assert found.software == (("cuDNN", "9.10.2"),)
+        assert pool.current(WorkerSettings(threads=3)) is not None
+        engine.script.devices = False
+        assert devices_of(pool, there, deadline_s=1.0) == Devices()
 
 
 def test_a_run_is_described_by_its_worker_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,6 +282,8 @@ def facts_of(run: Run, slowdown: float) -> list[tuple[str, str]]:
         ("memory", units.size(e.memory_bytes)),
         ("caches", f"L2 {units.size(e.l2_bytes)}, L3 {units.size(e.l3_bytes)}"),
         ("accelerator", e.accelerator or "none"),
+        *((device.name, f"{device.model}, {units.size(device.memory_bytes)}") for device in e.devices),
+        *e.device_software,
         ("host", e.hostname),
         ("system", f"{e.system}, {e.machine}, {e.libc}"),
         ("torch", e.torch),
