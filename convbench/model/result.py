@@ -148,10 +148,11 @@ def unpack_blocks(packed: bytes, layout: int = LAYOUT) -> tuple[Block, ...]:
 class Check:
     """What the check before timing found.
 
-    `max_error` is the largest |y - reference| / (sum|x||w| + |b|), in units of the dtype's roundoff. It is taken over
-    the compared elements of the random data that is timed. The divisor is at least the dtype's smallest normal number.
-    `elements` is the number of elements that were compared individually. `method` is how results were compared: `exact`
-    (integers, equal to the last bit) or `normwise`. `reason` is None where the result is correct.
+    `max_error` is the largest |y - reference| / (sum|x||w| + |b|), in units of the roundoff of the dtype. For float32
+    it is that of the precision that torch used (TF32, bf16). It is taken over the compared elements of the random data
+    that is timed. The divisor is at least the dtype's smallest normal number. `elements` is the number of elements that
+    were compared individually. `method` is how results were compared: `exact` (integers, equal to the last bit) or
+    `normwise`. `reason` is None where the result is correct.
     """
 
     output_shape: tuple[int, ...] | None = field(
@@ -160,7 +161,7 @@ class Check:
     max_error: float | None = field(
         metadata=fact(
             "max error",
-            "largest error over its bound sum|x||w| + |b|, in units of the dtype's roundoff",
+            "largest error over its bound sum|x||w| + |b|, in units of the roundoff of the precision used",
             bound=Number(high=math.inf, unknown=True),
         )
     )

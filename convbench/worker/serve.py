@@ -37,7 +37,13 @@ _CHECK_FIELDS = ("output_shape", "max_error", "elements", "method", "reason")
 #: Parts of the messages about failed allocations, by the allocators below torch.
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "bad_alloc", "Cannot allocate memory")
 #: Parts of torch's messages that a device or dtype has no kernel.
-_ABSENT = ("not implemented for", "is not currently implemented for", "is not supported on", "does not support")
+_ABSENT = (
+    "not implemented for",
+    "is not currently implemented for",
+    "is not supported on",
+    "does not support",
+    "does not have a deterministic implementation",
+)
 
 
 class Prepared:

@@ -48,6 +48,7 @@ _READ = (
     "flops",
     "tflops",
     "max_error",
+    "resolved_precision",
     "implementation",
     "efficiency",
     "allocator_penalty",

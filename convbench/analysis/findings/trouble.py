@@ -13,6 +13,7 @@ from convbench.analysis.findings.evidence import Evidence
 from convbench.analysis.findings.finding import Finding, FindingKind, Weight, farthest, first, ids, line
 from convbench.analysis.findings.sizes import Sizes
 from convbench.measure import schedule
+from convbench.model.case import Fp32Precision
 from convbench.model.result import WRONG, Status
 
 #: A machine is called noisy above this ratio of the probe's median to its floor. It was 1.06-1.27 in busy hours.
@@ -36,6 +37,8 @@ SLOWER = 0.02
 #: The check uses the distance from the reference instead (docs/checks.md), as this figure hides a coarse format in long
 #: sums.
 ROUGH = 256.0
+#: The precisions of float32 that are coarser than its dtype.
+COARSE = (Fp32Precision.TF32.value, Fp32Precision.BF16.value)
 LARGEST_SHOWN = 1e15
 
 #: What happened to a case that could not be measured.
@@ -67,10 +70,13 @@ def wrong(evidence: Evidence) -> list[Finding]:
 def inaccurate(evidence: Evidence) -> list[Finding]:
     """Right results that are far less exact than their dtype allows.
 
-    An older convbench had no status `imprecise`: it stored such cases as passed, and `ROUGH` finds them.
+    An older convbench had no status `imprecise`: it stored such cases as passed, and `ROUGH` finds them. It also had
+    errors of TF32 and bf16 in units of float32, so these are left out.
     """
     right = evidence.of_status(Status.PASSED, Status.IMPRECISE)
-    is_rough = right["max_error"].between(ROUGH, LARGEST_SHOWN) | (right["status"] == Status.IMPRECISE.value)
+    is_coarse = right["resolved_precision"].isin(COARSE)
+    is_rough = right["max_error"].between(ROUGH, LARGEST_SHOWN) & ~is_coarse
+    is_rough |= right["status"] == Status.IMPRECISE.value
     rough = right[is_rough.to_numpy(dtype=bool)].sort_values("max_error", ascending=False, kind="stable")
     if rough.empty:
         return []

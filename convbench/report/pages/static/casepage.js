@@ -8,10 +8,15 @@ import { capitalised, formatNumber, formatSeconds } from "./format.js";
 import { runPacked } from "./load.js";
 import { commandsOf, sweepOf } from "./rerun.js";
 
-/** Unit roundoff of each dtype: half the distance from 1 to the next number. */
-const ROUNDOFF = { float64: 53, float32: 24, float16: 11, bfloat16: 8 };
+/** Unit roundoff of each dtype and precision: half the distance from 1 to the next number. */
+const ROUNDOFF = { float64: 53, float32: 24, float16: 11, bfloat16: 8, ieee: 24, tf32: 11, bf16: 8 };
 /** Columns that the page of a case shows in other places. */
 const ELSEWHERE = new Set(["label", "case_id", "status", "reason", "name", "yaml"]);
+
+/** The precision of a float32 layer; on a device where torch does not say, it may be TF32 (worker/verify/tolerances.py). */
+function usedPrecision(cases, row) {
+  return cases.value("resolved_precision", row) ?? (cases.leads(row) === "floor" ? "ieee" : "tf32");
+}
 
 /** The result of the check, in a sentence. */
 export function checkText(cases, row) {
@@ -24,7 +29,8 @@ export function checkText(cases, row) {
     value("method") === "exact"
       ? "Every element was exact on small integers, whose sum is the same in every order of summation."
       : "Its kernel is not exact on integers (Winograd, FFT), so the norm of its error was checked.";
-  const bits = ROUNDOFF[value("autocast") === "none" ? value("dtype") : value("autocast")] ?? ROUNDOFF.float32;
+  const dtype = value("autocast") === "none" ? value("dtype") : value("autocast");
+  const bits = ROUNDOFF[dtype === "float32" ? usedPrecision(cases, row) : dtype] ?? ROUNDOFF.float32;
   const error = value("max_error");
   if (error === null) return how;
   const share = error * 2 ** -bits;
