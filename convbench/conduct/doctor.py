@@ -8,10 +8,12 @@ import time
 from dataclasses import dataclass
 
 from convbench import units
+from convbench.engine import nvidia
 from convbench.engine.client import Description, Devices
 from convbench.engine.machine import Host
 from convbench.engine.pool import Engine, WorkerPool
 from convbench.model.case import WorkerSettings
+from convbench.model.result import DeviceState
 
 #: How long probes run, seconds.
 PROBING_S = 4.0
@@ -60,6 +62,7 @@ def check_machine(engine: Engine, *, probing_s: float = PROBING_S) -> list[Remar
         noise(probes, stolen=after.stolen_since(before), load=after.load, cores=host.cores),
         _memory(host),
         _devices(found),
+        *clocks(found),
     ]
 
 
@@ -151,6 +154,31 @@ def _memory(host: Host) -> Remark:
     good = host.available_bytes >= 2 * 2**30
     fix = None if good else "stop other programs on this machine, or measure smaller layers"
     return Remark(topic="memory", good=good, text=f"{units.size(host.available_bytes)} free for layers", fix=fix)
+
+
+def clocks(found: Devices) -> list[Remark]:
+    """What NVIDIA's library says of each device; where it is absent, how to get it."""
+    if not any(name == "CUDA" for name, _ in found.software):
+        return []
+    known = nvidia.opened(found.devices)
+    if known is None:
+        fix = None if nvidia.is_installed() else "pip install 'convbench[nvidia]'"
+        return [Remark(topic="clock", good=True, text="clock, power and heat of the device are unknown", fix=fix)]
+    try:
+        states = [known.state(device.name) for device in found.devices if device.name in known.names]
+    finally:
+        known.close()
+    return [_clock(state) for state in states]
+
+
+def _clock(state: DeviceState) -> Remark:
+    if state.other_processes:
+        fix = "stop other programs on this device (nvidia-smi lists them)"
+    elif state.slowdowns:
+        fix = "cool the device, or raise its power limit"
+    else:
+        fix = None
+    return Remark(topic="clock", good=fix is None, text=f"{state.device}: {state}", fix=fix)
 
 
 def _devices(found: Devices) -> Remark:

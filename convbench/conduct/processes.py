@@ -21,12 +21,23 @@ from convbench.conduct.references import ReferenceRounds
 from convbench.conduct.rounds import Rounds, RoundsPosition
 from convbench.conduct.visiting import CaseState, Visiting
 from convbench.engine.machine import HostState
+from convbench.engine.nvidia import Nvidia
 from convbench.engine.pool import WorkerPool
 from convbench.errors import ConvbenchError, WorkerError
 from convbench.measure import schedule
 from convbench.model.case import Case, Fp32Precision, WorkerSettings
 from convbench.model.references import ReferenceKey
-from convbench.model.result import UNMEASURED, Measure, ProcessFacts, ReferenceBlocks, Roof, Status, StopReason, Visit
+from convbench.model.result import (
+    UNMEASURED,
+    DeviceState,
+    Measure,
+    ProcessFacts,
+    ReferenceBlocks,
+    Roof,
+    Status,
+    StopReason,
+    Visit,
+)
 
 #: Interval for storing blocks of an unfinished cohort, seconds.
 STORE_EVERY_S = 2.0
@@ -82,7 +93,7 @@ class Processes:
     `cache_bytes` is the last-level cache. With `has_steady_allocator` the first process also measures with the system's
     allocator. `records` are the lowest times of the reference layers in earlier runs. `clock()` gives the start times
     of blocks, in seconds. Where the `budget` is spent, no further case is visited, and cases without a visit are
-    skipped.
+    skipped. `nvidia` reads the clocks of devices.
     """
 
     def __init__(
@@ -101,7 +112,9 @@ class Processes:
         records: Mapping[ReferenceKey, tuple[float, ...]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         budget: Budget | None = None,
+        nvidia: Nvidia | None = None,
     ) -> None:
+        self._nvidia = nvidia
         self._measure = measure
         self._budget = budget or Budget()
         self._pool = pool
@@ -121,6 +134,7 @@ class Processes:
             references=self._references,
             budget=self._budget,
             samples=measure.samples,
+            nvidia=nvidia,
         )
         self._first_batches, self._later_batches = (
             schedule.grouped(
@@ -195,6 +209,7 @@ class Processes:
                         roofs=tuple(roofs),
                         twin_ratios=self._rounds.twin_ratios,
                         references=self._references.taken(),
+                        device_states=self._nvidia.taken() if self._nvidia else (),
                     )
                 )
                 self._rounds.twin_ratios = []
@@ -414,6 +429,7 @@ def _facts(
     roofs: tuple[Roof, ...],
     twin_ratios: Sequence[float],
     references: tuple[ReferenceBlocks, ...],
+    device_states: tuple[DeviceState, ...],
 ) -> ProcessFacts:
     """The state of the machine during a process that took `seconds`."""
     return ProcessFacts(
@@ -426,4 +442,5 @@ def _facts(
         throttled=after.throttled_since(before),
         twin_ratio=statistics.median(twin_ratios) if twin_ratios else None,
         references=references,
+        device_states=device_states,
     )

@@ -14,6 +14,7 @@ from convbench.conduct.budget import Budget
 from convbench.conduct.references import ReferenceRounds
 from convbench.conduct.visiting import TIMED, Visiting
 from convbench.engine.client import Refusal, WorkerClient
+from convbench.engine.nvidia import Nvidia
 from convbench.engine.pool import SIGKILL
 from convbench.errors import WorkerError, WorkerTimedOutError
 from convbench.measure import schedule
@@ -39,7 +40,7 @@ class Rounds:
     A block lasts `block_s` seconds; a worker has `timeout_s` seconds for each request. `clock()` gives the start times
     of blocks. Each round begins with the `references`, if they are given. A worker that has not answered when the
     `budget` is spent is ended, and its case is skipped. `samples` is whether those of each case are kept; a companion's
-    are not.
+    are not. `nvidia` reads the clocks of devices after their blocks.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Rounds:
         references: ReferenceRounds | None = None,
         budget: Budget | None = None,
         samples: bool = False,
+        nvidia: Nvidia | None = None,
     ) -> None:
         self._seed = seed
         self._block_s = block_s
@@ -60,6 +62,8 @@ class Rounds:
         self._clock = clock
         self._references = references
         self._samples = samples
+        self._nvidia = nvidia
+        self._looked: set[str] = set()  # devices whose state was read in this round
         self._order = 0
         self._memory_probe_s = NAN
         self._last_client: WorkerClient | None = None
@@ -84,6 +88,7 @@ class Rounds:
                 wanted, seed=self._seed, process_index=place.process_index, cohort=place.cohort, round_index=round_index
             )
             self._take_probes(visiting[order[0]])
+            self._looked.clear()
             if self._references:
                 self._references.take([visiting[index] for index in wanted])
                 self._last_client = None  # the next block is another worker's, or may be
@@ -203,11 +208,22 @@ class Rounds:
                 order=self._order,
                 start_s=start_s,
                 memory_probe_s=self._memory_probe_s,
-                **timing.facts,
+                **timing.facts | self._after_block(visit),
             )
         )
         if timing.each_s is not None:
             visit.samples.append(BlockSamples(round_index=round_index, seconds=timing.each_s))
+
+    def _after_block(self, visit: Visiting) -> dict[str, float]:
+        """What the library of the device says after a block, and once a round of its whole state."""
+        device = visit.state.case.device
+        if self._nvidia is None or device == "cpu":
+            return {}
+        found = self._nvidia.after_block(device)
+        if device not in self._looked:
+            self._looked.add(device)
+            self._nvidia.look(device)
+        return found
 
     def _end_case(self, visit: Visiting, error: WorkerError) -> None:
         """End a case whose worker failed in it. The next use of the client starts another worker."""

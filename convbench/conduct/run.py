@@ -14,6 +14,7 @@ from convbench.conduct.budget import Budget
 from convbench.conduct.described import Capacity, devices_of, environment_of, plainest
 from convbench.conduct.processes import Hooks, Processes, Progress
 from convbench.engine.git_state import checkout
+from convbench.engine.nvidia import Nvidia, opened
 from convbench.engine.pool import Engine, WorkerPool
 from convbench.errors import RequestError
 from convbench.measure import schedule
@@ -63,6 +64,7 @@ def run(
     """
     budget = Budget(sweep.measure.budget)
     pool = WorkerPool(engine, timeout_s=sweep.measure.timeout)
+    nvidia: Nvidia | None = None
     try:
         settings = plainest(plan.cases)
         workers = list(dict.fromkeys([settings, *(case.worker for case in plan.cases)]))
@@ -76,6 +78,7 @@ def run(
         environment = environment_of(
             description, devices, allocator=settings.allocator, executable=sys.executable, variables=dict(os.environ)
         )
+        nvidia = opened(devices.devices)
         with record(db, message=listener.message) as store:
             return _measure(
                 sweep,
@@ -83,6 +86,7 @@ def run(
                 pool,
                 environment,
                 capacity,
+                nvidia,
                 budget=budget,
                 store=store,
                 listener=listener,
@@ -91,6 +95,8 @@ def run(
             )
     finally:
         pool.close()
+        if nvidia:
+            nvidia.close()
 
 
 def _measure(
@@ -99,6 +105,7 @@ def _measure(
     pool: WorkerPool,
     environment: Environment,
     capacity: Capacity,
+    nvidia: Nvidia | None,
     *,
     budget: Budget,
     store: Record,
@@ -122,6 +129,7 @@ def _measure(
         most_workers=capacity.most_workers,
         cache_bytes=capacity.cache_bytes,
         has_steady_allocator=capacity.has_steady_allocator,
+        nvidia=nvidia,
         hooks=Hooks(
             stored=lambda visits: store.append(begun.run_id, visits),
             progressed=lambda progress: listener.progressed(replace(progress, is_waiting=store.is_waiting)),

@@ -276,6 +276,34 @@ def _spread_out(values: NDArray[np.generic], positions: Integers, total: int, *,
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Throttled:
+    """What lowered clocks of devices cost, one element per case; NaN where no block says whether its clock was lowered.
+
+    `share` is the share of such blocks. `cost` is their leading time over that of the case's other blocks, minus 1. It
+    is NaN where all blocks are alike.
+    """
+
+    share: Floats
+    cost: Floats
+
+
+def throttled(blocks: BlockTable) -> Throttled:
+    """The blocks whose device lowered its clock, and what that cost."""
+    total, flag = len(blocks.offsets) - 1, blocks.column("throttled")
+    owner, leading = blocks.cases, blocks.leading
+    known = np.bincount(owner[np.isfinite(flag)], minlength=total)
+    slow = np.bincount(owner[flag == 1], minlength=total)
+
+    def time(some: Booleans) -> Floats:
+        starts = np.flatnonzero(np.diff(owner[some], prepend=-1))
+        filled = owner[some][starts]
+        return _spread_out(leading_of(leading[some], starts, blocks.by_median[filled]), filled, total)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return Throttled(share=slow / np.where(known > 0, known, NAN), cost=time(flag == 1) / time(flag == 0) - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
     """The machine's noise, from the compute probe that ran before each block; NaN without a probe.
 

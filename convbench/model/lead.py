@@ -1,8 +1,8 @@
 """Which figure of its blocks leads for a case: the one that ranks it, and that comparisons and histories judge.
 
 On a CPU noise only adds time, so the lowest block minimum, the floor, shows what the code needs. On a device the lowest
-time is the start of a block, before the device lowers its clock: a B200 multiplied matrices at 1450 TFLOP/s in
-iterations 10 to 19 and at 1237 in 70 to 79. There the median of the block medians leads.
+time is the start of a block, before the device lowers its clock. A B200 multiplied matrices at 1450 TFLOP/s in
+iterations 10 to 19, and at 1237 in iterations 70 to 79. There the median of the block medians leads.
 """
 
 from __future__ import annotations

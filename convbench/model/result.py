@@ -15,6 +15,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, get_type_hints
 
+from convbench import units
 from convbench.model.case import Case, Fp32Precision
 from convbench.model.fact import fact, facts_of, inlined
 from convbench.model.settings import MOST_INTEGER
@@ -97,7 +98,9 @@ BLOCK_FACTS = facts_of(BlockFacts)
 class Block(BlockFacts):
     """The facts of a block, and its place in the run.
 
-    `start_s` counts from the start of the run. `memory_probe_s` was measured in the same round, or is NaN.
+    `start_s` counts from the start of the run. `memory_probe_s` was measured in the same round, or is NaN. The device's
+    library was read after the block (engine/nvidia.py): the clock of its multiprocessors, and whether that had been
+    lowered for heat or power, 1 or 0. Both are NaN where they are unknown.
     """
 
     process_index: int
@@ -105,19 +108,23 @@ class Block(BlockFacts):
     order: int
     start_s: float
     memory_probe_s: float
+    clock_hz: float = field(default=NAN, metadata=fact(bound=Number(unknown=True), since=2))
+    throttled: float = field(default=NAN, metadata=fact(bound=Number(high=1.0, unknown=True), since=2))
 
 
 #: The columns of a packed block, float32, little endian, in this order. All versions stay readable.
 #:   1  the first release
-#: Each fact with `since` defines a newer version.
+#:   2  clock_hz, throttled
+#: Each fact of a block with `since` defines a newer version.
 _FIRST_LAYOUT = (
     *("process_index", "round_index", "order", "start_s", "iterations", "samples"),
     *("minimum_s", "q1_s", "median_s", "q3_s", "p95_s", "mean_s", "host_s"),
     *("compute_probe_s", "memory_probe_s", "page_faults"),
 )
-LAYOUT = max(row.since for row in BLOCK_FACTS.values())
+_NEWER = dict(sorted(((name, row.since) for name, row in facts_of(Block).items() if row.since > 1), key=itemgetter(1)))
+LAYOUT = max([1, *_NEWER.values()])
 BLOCK_LAYOUTS: dict[int, tuple[str, ...]] = {
-    layout: (*_FIRST_LAYOUT, *(name for name, row in BLOCK_FACTS.items() if 1 < row.since <= layout))
+    layout: (*_FIRST_LAYOUT, *(name for name, since in _NEWER.items() if since <= layout))
     for layout in range(1, LAYOUT + 1)
 }
 _INTEGERS = frozenset(name for name, kind in get_type_hints(Block).items() if kind is int)
@@ -139,9 +146,14 @@ def unpack_blocks(packed: bytes, layout: int = LAYOUT) -> tuple[Block, ...]:
     if len(packed) % row.size:
         raise ValueError(f"{len(packed)} bytes are no whole number of blocks of {row.size} bytes")
     return tuple(
-        Block(**{n: int(v) if n in _INTEGERS else v for n, v in zip(columns, values, strict=True)})
+        Block(**{name: _read(name, value) for name, value in zip(columns, values, strict=True)})
         for values in row.iter_unpack(packed)
     )
+
+
+def _read(name: str, value: float) -> Any:
+    """A value of a block; an unknown one is the object NAN, so that equal blocks are equal."""
+    return int(value) if name in _INTEGERS else value if value == value else NAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -406,6 +418,40 @@ class ReferenceBlocks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceState:
+    """The state of a device during a process of a run; None where it is unknown.
+
+    Clocks are medians over blocks or rounds: `sm_hz` of the multiprocessors, which can reach `most_sm_hz`, and
+    `memory_hz`. Power and temperature are the highest read. `slowdowns` are the reasons for which the clock was
+    lowered. `other_processes` counts compute processes that are not of the run.
+    """
+
+    device: str
+    sm_hz: float | None = None
+    most_sm_hz: float | None = None
+    memory_hz: float | None = None
+    power_w: float | None = None
+    power_limit_w: float | None = None
+    temperature_c: float | None = None
+    slowdowns: tuple[str, ...] = ()
+    other_processes: int | None = None
+
+    def __str__(self) -> str:
+        """`SM clock 1.2 GHz of 1.98 GHz, memory clock 2.6 GHz, 412 W of 700 W, 61 °C, lowered by: heat`, as known."""
+        limit = "" if self.power_limit_w is None else f" of {self.power_limit_w:.0f} W"
+        most = "" if self.most_sm_hz is None else f" of {units.si(self.most_sm_hz, 'Hz')}"
+        parts = [
+            None if self.sm_hz is None else f"SM clock {units.si(self.sm_hz, 'Hz')}{most}",
+            None if self.memory_hz is None else f"memory clock {units.si(self.memory_hz, 'Hz')}",
+            None if self.power_w is None else f"{self.power_w:.0f} W{limit}",
+            None if self.temperature_c is None else f"{self.temperature_c:.0f} °C",
+            f"clock lowered by: {', '.join(self.slowdowns)}" if self.slowdowns else None,
+            units.plural(self.other_processes, "other process", "other processes") if self.other_processes else None,
+        ]
+        return ", ".join(filter(None, parts)) or "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessFacts:
     """What is known about one process in addition to its visits: its seconds after its workers had started, and the
     machine's state during them.
@@ -427,6 +473,7 @@ class ProcessFacts:
     throttled: int | None = None
     twin_ratio: float | None = None
     references: tuple[ReferenceBlocks, ...] = ()
+    device_states: tuple[DeviceState, ...] = ()
 
 
 class RunState(StrEnum):

@@ -41,9 +41,8 @@ def describe(names: list[str]) -> dict[str, Any]:
 
 def _device(name: str, device: torch.device) -> dict[str, Any]:
     backend = devices.backend(device)
-    index = device.index
-    if index is None:
-        index = _of(backend, "current_device") or 0
+    # Its type says that it has an index always; without one it is the current device.
+    index = _of(backend, "current_device") or 0 if str(device) == device.type else device.index
     properties = _of(backend, "get_device_properties", index)
     uuid = getattr(properties, "uuid", None)
     return {

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from fake_engine import HOST, FakeEngine, Script
+from fake_nvml import FakeCard, install
 from test_processes import case
 
 from convbench import sweep as sweeps
 from convbench import units
 from convbench.conduct import run as runner
 from convbench.conduct.described import COHORT_MEMORY_SHARE, Capacity, devices_of, environment_of, plainest
-from convbench.conduct.doctor import check_machine, remarks_text
+from convbench.conduct.doctor import check_machine, clocks, remarks_text
 from convbench.engine.client import Description, Devices
 from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
@@ -147,3 +149,33 @@ def test_a_check_reports_of_the_workers_machine() -> None:
     assert f"WARN  memory      {units.size(2**30)} free for layers" in text
     unknown = check_machine(FakeEngine(Script(host={"available_bytes": None})), probing_s=0.0)
     assert "free memory unknown" in remarks_text(unknown)
+
+
+def test_a_check_reads_the_clocks_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lowers them, and others on the device, is a warning; without the library, how to get it."""
+    found = Devices(
+        accelerator="cuda: H100 x1",
+        devices=(Device(name="accelerator", model="H100", uuid="0000-1111"),),
+        software=(("CUDA", "12.8"),),
+    )
+    install(monkeypatch, FakeCard(reasons=[0x20]))
+    assert remarks_text(clocks(found)).splitlines() == [
+        "WARN  clock       accelerator: SM clock 1.98 GHz of 1.98 GHz, memory clock 2.62 GHz, 412 W of 700 W, 61 °C, "
+        "clock lowered by: heat",
+        f"{'':18}-> cool the device, or raise its power limit",
+    ]
+    install(monkeypatch, FakeCard(pids=[os.getppid()]))
+    assert remarks_text(clocks(found)).endswith("-> stop other programs on this device (nvidia-smi lists them)")
+    install(monkeypatch, FakeCard())
+    [remark] = clocks(found)
+    assert remark.good and remark.fix is None
+    assert clocks(replace(found, software=(("ROCm", "6.2"),))) == []
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr("convbench.engine.nvidia.is_installed", lambda: False)
+    assert remarks_text(clocks(found)).endswith("-> pip install 'convbench[nvidia]'")
+
+
+def test_a_check_asks_a_worker_for_devices() -> None:
+    engine = FakeEngine(Script(devices=True))
+    assert "cuda: H100 x2, cuDNN 9.10.2" in remarks_text(check_machine(engine, probing_s=0.0))
+    assert "cpu only: torch finds no accelerator" in remarks_text(check_machine(FakeEngine(), probing_s=0.0))

@@ -17,7 +17,7 @@ from convbench import units
 from convbench.errors import NotComparableError
 from convbench.measure.estimate import BlockTable, Floats, Integers
 from convbench.model.case import Case
-from convbench.model.result import Environment, Git, Measure, ProcessFacts, Result, Run
+from convbench.model.result import DeviceState, Environment, Git, Measure, ProcessFacts, Result, Run
 from convbench.model.settings import PROCESS_SETTINGS
 
 #: The lowest probes of comparable runs differ by at most this, as ratios minus 1. A product in the second-level cache
@@ -236,10 +236,22 @@ def _state(base: Sequence[ProcessFacts], new: Sequence[ProcessFacts]) -> list[Di
     before, after = (_median([facts.stolen for facts in side]) for side in (base, new))
     if before is not None and after is not None and abs(after - before) > SAME_STOLEN:
         found += _between("time given to other guests", units.percent(before), units.percent(after))
+    clocks = [
+        {name: _median([state.sm_hz for state in states if state.device == name]) for name in _names(states)}
+        for states in ([state for facts in side for state in facts.device_states] for side in (base, new))
+    ]
+    for name, before in clocks[0].items():
+        after = clocks[1].get(name)
+        if before and after and abs(math.log(after / before)) > math.log1p(SAME_FREQUENCY):
+            found += _between(f"SM clock of {name}", units.si(before, "Hz"), units.si(after, "Hz"))
     counts = [[facts.throttled for facts in side if facts.throttled is not None] for side in (base, new)]
     if counts[0] and counts[1]:
         found += _between("times slowed down for heat or quota", *(units.count(sum(side)) for side in counts))
     return found
+
+
+def _names(states: Sequence[DeviceState]) -> list[str]:
+    return list(dict.fromkeys(state.device for state in states))
 
 
 def _median(values: Sequence[float | None]) -> float | None:

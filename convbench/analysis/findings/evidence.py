@@ -54,6 +54,7 @@ _READ = (
     "allocator_penalty",
     "system_page_faults",
     "noise",
+    "throttled_share",
     "note",
     "count",
 )

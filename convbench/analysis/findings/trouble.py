@@ -155,6 +155,8 @@ def noise(evidence: Evidence) -> list[Finding]:
         *_noisier(evidence),
         *_apart(evidence),
         *_machine(evidence),
+        *_throttled(evidence),
+        *_other_processes(evidence),
         *_oversubscribed(evidence),
     ]
 
@@ -232,6 +234,59 @@ def _apart(evidence: Evidence) -> list[Finding]:
         f"settings include changes of the machine in between: {first(parted)}"
     )
     return [_noise(1 + len(parted) / len(table), sentence, cases=ids(parted))]
+
+
+def _throttled(evidence: Evidence) -> list[Finding]:
+    """Blocks whose device lowered its clock for heat or power, and what that cost."""
+    table = evidence.table
+    slow = table[table["throttled_share"] > 0].sort_values("throttled_share", ascending=False, kind="stable")
+    if slow.empty:
+        return []
+    rows = evidence.order[slow.index.to_numpy()]
+    states = [state for facts in evidence.run.processes for state in facts.device_states]
+    reasons = list(dict.fromkeys(reason for state in states for reason in state.slowdowns))
+    why = f" ({', '.join(reasons)})" if reasons else ""
+    costs = evidence.rows.throttled.cost[rows]
+    known = costs[np.isfinite(costs)]
+    share = len(slow) / int(table["throttled_share"].notna().sum())
+    blocks = float(np.average(slow["throttled_share"]))
+    sentence = (
+        f"the device lowered its clock{why} in {units.percent(blocks, 0)} of the blocks of "
+        f"{units.plural(len(slow), 'case')}: "
+    )
+    if len(known):
+        sentence += (
+            f"these blocks took {units.change(float(np.median(known)) + 1)} in the median of "
+            f"{units.plural(len(known), 'case')} beside the case's other blocks; {farthest(slow)}"
+        )
+    else:
+        clocks = [(state.sm_hz, state.most_sm_hz) for state in states if state.sm_hz and state.most_sm_hz]
+        sentence += f"no case has other blocks to compare them with{_clock(clocks)}; {farthest(slow)}"
+    return [_noise(1 + share, sentence, is_wide=blocks * share > MOST, cases=ids(slow))]
+
+
+def _clock(clocks: list[tuple[float, float]]) -> str:
+    """`, and the SM clock was 1.2 GHz of 1.98 GHz`: of the process where it was lowest."""
+    if not clocks:
+        return ""
+    clock, most = min(clocks)
+    return f", and the SM clock was {units.si(clock, 'Hz')} of {units.si(most, 'Hz')}"
+
+
+def _other_processes(evidence: Evidence) -> list[Finding]:
+    """Other programs that computed on a device during the run."""
+    most: dict[str, int] = {}
+    for state in (state for facts in evidence.run.processes for state in facts.device_states):
+        most[state.device] = max(most.get(state.device, 0), state.other_processes or 0)
+    return [
+        _noise(
+            1.0 + others,
+            f"{units.plural(others, 'other process was', 'other processes were')} on {device} during the run, and "
+            "could use it at the same time",
+        )
+        for device, others in most.items()
+        if others
+    ]
 
 
 def _machine(evidence: Evidence) -> list[Finding]:

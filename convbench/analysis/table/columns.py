@@ -84,6 +84,11 @@ class Rows:
         return estimate.noise(self.blocks, [case.worker for case in self.cases])
 
     @cached_property
+    def throttled(self) -> estimate.Throttled:
+        """The blocks whose device lowered its clock for heat or power."""
+        return estimate.throttled(self.blocks)
+
+    @cached_property
     def related(self) -> Related:
         """The reference layers of each case, and its time at the machine's reference speed."""
         return relate(self.blocks, self.cases, self._processes, self._l2_bytes)
@@ -374,7 +379,7 @@ COLUMNS: dict[str, Column] = {
     **_facts("first_call_s", "peak_bytes", "reorder_share"),
     "normalized_s": _number(
         "normalized",
-        "time at this machine's reference speed, by the reference layers: a low quantile of the block minima, "
+        "time at this machine's reference speed, by the reference layers. It is a low quantile of the block minima, "
         "or on a device the median of the blocks",
         lambda r: r.related.normalized_s,
         "s",
@@ -389,6 +394,11 @@ COLUMNS: dict[str, Column] = {
         "the time that ranks the case: its floor, or on a device its typical time",
         lambda r: r.estimates.time_s,
         "s",
+    ),
+    "throttled_share": _number(
+        "throttled",
+        "share of blocks after which the device had lowered its clock for heat or power",
+        lambda r: r.throttled.share,
     ),
     "leads": _text("time is the", "the figure that the time is: floor or median", lambda c: lead_of(c.device).value),
 }

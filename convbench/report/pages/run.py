@@ -309,6 +309,7 @@ def facts_of(run: Run, slowdown: float) -> list[tuple[str, str]]:
 
 def _state_facts(processes: tuple[ProcessFacts, ...]) -> list[tuple[str, str]]:
     """(name, value) of the machine's state during each process, as far as the system reports it."""
+    states = [state for facts in processes for state in facts.device_states]
 
     def fact(name: str, values: list[float | None], text: Callable[[float], str]) -> list[tuple[str, str]]:
         return [(name, ", ".join("-" if value is None else text(value) for value in values))] if any(values) else []
@@ -317,6 +318,10 @@ def _state_facts(processes: tuple[ProcessFacts, ...]) -> list[tuple[str, str]]:
         *fact("load, each process", [facts.load for facts in processes], lambda value: f"{value:.1f}"),
         *fact("stolen by other guests", [facts.stolen for facts in processes], units.percent),
         *fact("frequency", [facts.frequency_hz for facts in processes], lambda value: units.si(value, "Hz")),
+        *(
+            (f"{device}, each process", "; ".join(str(state) for state in states if state.device == device))
+            for device in dict.fromkeys(state.device for state in states)
+        ),
         *fact("slowed down (times)", [facts.throttled for facts in processes], lambda value: units.count(int(value))),
     ]
 

@@ -86,6 +86,7 @@ export function blocksPicture(cases, blocks, row, look) {
   const byMedian = cases.leads(row) === "median";
   const times = own.map((block) => blocks.time(block));
   const processes = own.map((block) => blocks.processes[block] + 1);
+  const lowered = own.map((block) => blocks.throttled[block]);
   const dots = (name, y, marker) => ({
     type: "scatter",
     mode: "markers",
@@ -93,15 +94,21 @@ export function blocksPicture(cases, blocks, row, look) {
     x: times,
     y,
     text: y.map(
-      (value, i) => `process ${processes[i]}, ${formatNumber(times[i], 3, 0)} s<br>${name} ${formatSeconds(value, 4)}`,
+      (value, i) =>
+        `process ${processes[i]}, ${formatNumber(times[i], 3, 0)} s<br>${name} ${formatSeconds(value, 4)}` +
+        (lowered[i] ? "<br>the device had lowered its clock" : ""),
     ),
     hovertemplate: "%{text}<extra></extra>",
     marker,
     showlegend: true,
   });
   const traces = [
-    dots("minimum", minima, { color: colours[0], size: 7 }),
-    dots("median", medians, { color: colours[1], size: 7, symbol: "circle-open" }),
+    dots("minimum", minima, { color: colours[0], size: 7, symbol: lowered.map((one) => (one ? "x" : "circle")) }),
+    dots("median", medians, {
+      color: colours[1],
+      size: 7,
+      symbol: lowered.map((one) => (one ? "x-open" : "circle-open")),
+    }),
     {
       type: "scatter",
       mode: "lines",

@@ -131,6 +131,8 @@ export class Blocks {
     this.steps = { minimum: array(head.minimum), median: array(head.median), probe: array(head.probe) };
     this.times = array(head.times);
     this.processes = array(head.processes);
+    /** 1 where the device had lowered its clock for heat or power. */
+    this.throttled = array(head.throttled);
   }
 
   /** The positions of a case's blocks. */
