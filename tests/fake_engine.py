@@ -197,7 +197,7 @@ class FakeTransport:
         if there is False:
             self._die(WorkerDiedError("the worker was ended by SIGSEGV", signal=11))
         found: list[Json] = [
-            {"name": name, "model": "H100", "memory_bytes": 80 * 2**30, "uuid": None} for name in names
+            {"name": name, "model": "H100", "memory_bytes": 80 * 2**30, "uuid": "0000-1111"} for name in names
         ]
         if not there:
             return {"status": "passed", "accelerator": None, "devices": [], "software": []}

@@ -16,6 +16,7 @@ from test_processes import case
 
 from convbench import sweep as sweeps
 from convbench import units
+from convbench.analysis.table.columns import columns
 from convbench.conduct import run as runner
 from convbench.conduct.described import COHORT_MEMORY_SHARE, Capacity, devices_of, environment_of, plainest
 from convbench.conduct.doctor import check_machine, clocks, remarks_text
@@ -24,6 +25,7 @@ from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
 from convbench.model.case import Allocator, WorkerSettings
 from convbench.model.result import Device, Environment
+from convbench.store import Store
 from convbench.sweep.parse import parse as parse_sweep
 
 FOUND = Devices(
@@ -179,3 +181,26 @@ def test_a_check_asks_a_worker_for_devices() -> None:
     engine = FakeEngine(Script(devices=True))
     assert "cuda: H100 x2, cuDNN 9.10.2" in remarks_text(check_machine(engine, probing_s=0.0))
     assert "cpu only: torch finds no accelerator" in remarks_text(check_machine(FakeEngine(), probing_s=0.0))
+
+
+def test_a_run_stores_its_devices_and_their_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    called = install(monkeypatch, FakeCard(reasons=[0x04]))
+    text = "axes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4, device: ['cuda:1', cpu]}\n"
+    sweep = parse_sweep(f"{text}measure: {{processes: 2, rounds: 2}}\n", "made up")
+    db = str(tmp_path / "t.db")
+    engine = FakeEngine(Script(devices=True))
+    runner.run(sweep, sweeps.cases(sweep), engine=engine, db=db, listener=runner.Listener())
+    with Store.open(db) as store:
+        loaded = store.load("latest")
+    assert loaded.environment.accelerator == "cuda: H100 x2"
+    assert [(each.name, each.model, each.uuid) for each in loaded.environment.devices] == [
+        ("cuda:1", "H100", "0000-1111")
+    ]
+    assert loaded.environment.device_software == (("cuDNN", "9.10.2"),)
+    states = [state for facts in loaded.processes for state in facts.device_states]
+    assert [(state.device, state.slowdowns, state.power_w) for state in states] == [
+        ("cuda:1", ("power limit",), 412.0)
+    ] * 2
+    assert columns(loaded)["throttled_share"] == [1.0, None]
+    assert called[-1] == "nvmlShutdown"

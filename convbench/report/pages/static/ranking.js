@@ -55,7 +55,7 @@ export function rankingPicture(cases, rows, { colour }, look) {
     showgrid: false,
     range: [0.5 - total * 0.01, total * 1.01 + 0.5],
     tickformat: ",d",
-    ...(total < 3 ? { tickvals: ranks.map((rank) => rank + 1) } : {}),
+    ...(total < 8 ? { tickvals: ranks.map((rank) => rank + 1) } : {}),
   };
   layout.xaxis.title = { ...layout.xaxis.title, text: "Rank" };
   layout.yaxis = logAxis(
