@@ -99,8 +99,8 @@ class Block(BlockFacts):
     """The facts of a block, and its place in the run.
 
     `start_s` counts from the start of the run. `memory_probe_s` was measured in the same round, or is NaN. The device's
-    library was read after the block (engine/nvidia.py): the clock of its multiprocessors, and whether that had been
-    lowered for heat or power, 1 or 0. Both are NaN where they are unknown.
+    library was read after the block (engine/nvidia.py). `clock_hz` is the clock of its multiprocessors. `throttled` is
+    1 where that had been lowered for heat or power, else 0. Both are NaN where they are unknown.
     """
 
     process_index: int
