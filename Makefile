@@ -14,12 +14,12 @@ SETUP := pyproject.toml constraints.txt Makefile
 # How many processes run the tests; each file stays with one, since its tests share workers, browsers and databases.
 PROCESSES ?= 2
 
-.PHONY: run test quick lint browser postgres clean
+.PHONY: run test quick lint browser postgres vulkan compiler clean
 
 run: $(VENV)/.installed
 	$(VENV)/bin/convbench run configs/sweep.yaml
 
-test: $(VENV)/.installed-dev browser postgres lint
+test: $(VENV)/.installed-dev browser postgres vulkan compiler lint
 	$(VENV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations 15
 
 quick: $(VENV)/.installed-dev
@@ -64,6 +64,23 @@ postgres: $(VENV)/.installed-dev
 	    sed -i 's/^#* *create_main_cluster.*/create_main_cluster = false/' $(CLUSTERS) && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
 	  echo "no PostgreSQL: its tests are skipped; to have them run: apt-get install postgresql"
+
+# An asynchronous device for the tests marked `gpu`, played by the CPU: Mesa's Vulkan driver, and torch's backend for it,
+# which is made for one version of torch and registers itself in those tests alone.
+vulkan: $(VENV)/.installed-dev
+	@$(VENV)/bin/python -m tests.vulkan >/dev/null 2>&1 || \
+	  { { ls /usr/share/vulkan/icd.d/lvp_icd* >/dev/null 2>&1 || \
+	      { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mesa-vulkan-drivers >/dev/null; }; } && \
+	    $(PIP) --no-deps torchvulkan; } || \
+	  echo "no Vulkan device: its tests are skipped; to have them run: apt-get install mesa-vulkan-drivers"
+
+# A C++ compiler for the tests of compiled layers, likewise.
+compiler: $(VENV)/.installed-dev
+	@$(VENV)/bin/python -m tests.compilers >/dev/null 2>&1 || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ >/dev/null; } || \
+	  echo "no C++ compiler: its tests are skipped; to have them run: apt-get install g++"
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -41,8 +41,8 @@ from convbench.actions import measure, read
 from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.comparison import compare
 from convbench.analysis.comparison.judgment import Comparison, Judgment, RunComparison
-from convbench.conduct import run as runner
 from convbench.conduct.ab import Side, confirm
+from convbench.conduct.listening import Listener
 from convbench.engine.git_state import checkout
 from convbench.engine.local import LocalEngine, Setup
 from convbench.errors import NotComparableError
@@ -200,7 +200,7 @@ class Study:
     def identical(self, trial: int) -> Row:
         sweep, plan = self.plan
         a, b = (Side(name=name, setup=Setup(), engine=LocalEngine()) for name in "AB")
-        found = confirm(replace(sweep, seed=trial), plan.cases, (a, b), control=(), listener=runner.Listener())
+        found = confirm(replace(sweep, seed=trial), plan.cases, (a, b), control=(), listener=Listener())
         screens = []
         for first in range(0, side_by_side.CONFIRMATION, side_by_side.SCREEN):
             pairs = slice(first, first + side_by_side.SCREEN)

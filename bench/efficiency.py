@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convbench.actions import measure, read
-from convbench.conduct import run as runner
+from convbench.conduct.listening import Begun, Listener
 from convbench.conduct.processes import Progress
 
 
@@ -25,8 +25,8 @@ class Clock:
     start_s_before: float | None = None
     last: Progress | None = None
 
-    def listener(self, db: str, folder: Path) -> runner.Listener:
-        def begun(what: runner.Begun) -> None:
+    def listener(self, db: str, folder: Path) -> Listener:
+        def begun(what: Begun) -> None:
             self.begun = time.monotonic()
 
         def progressed(progress: Progress) -> None:
@@ -37,7 +37,7 @@ class Clock:
         def report(run_id: str, process_index: int) -> None:
             read.load(run_id, db=db).write_report(folder)
 
-        return runner.Listener(begun=begun, progressed=progressed, process_finished=report)
+        return Listener(begun=begun, progressed=progressed, process_finished=report)
 
 
 def main() -> None:

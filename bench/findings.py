@@ -34,7 +34,7 @@ from synthetic import blocks_of, layer
 
 from convbench.actions import read
 from convbench.analysis.findings import cliffs, pairs
-from convbench.analysis.findings.findings import Finding, FindingKind, findings
+from convbench.analysis.findings.findings import Finding, FindingKind, findings, with_details
 from convbench.measure import estimate
 from convbench.model.case import Case
 from convbench.model.result import LAYOUT, Block, Result, Run, pack_blocks
@@ -76,7 +76,7 @@ def measured(made: list[tuple[Case, float]], machine: str, processes: int, seed:
 
 
 def of_kind(run: Run, kind: FindingKind) -> list[Finding]:
-    return [finding for finding in findings(run) if finding.kind is kind]
+    return [finding for finding in with_details(findings(run)) if finding.kind is kind]
 
 
 @contextmanager

@@ -6,8 +6,8 @@ ConvbenchError                  70  A fault in convbench, where no subclass fits
 │   ├── StoreError               2  The database cannot be used.
 │   │   ├── DatabaseError        2  The database refused a statement, or did not answer.
 │   │   └── TakenOverError       2  Another process has resumed the run.
-│   └── RunNotFoundError         2  No stored run has this id or name.
-├── NotComparableError           4  Two runs, or a run and its baseline, cannot be compared.
+│   └── RunNotFoundError         2  No stored run, baseline or case has this id or name.
+├── NotComparableError           4  Two runs cannot be compared.
 └── WorkerError                     A worker did not answer a request; the case in it gets the status.
     ├── WorkerDiedError             The worker's process ended.
     ├── WorkerTimedOutError         The worker missed the deadline and was killed.
@@ -103,11 +103,11 @@ class TakenOverError(StoreError):
 
 
 class RunNotFoundError(RequestError):
-    """No stored run has this id, prefix or baseline name."""
+    """No stored run has this id, prefix or baseline name; or no stored case has this id."""
 
 
 class NotComparableError(ConvbenchError):
-    """Two runs cannot be compared, or the baseline does not exist."""
+    """Two runs cannot be compared."""
 
     exit_code = ExitCode.NOT_COMPARABLE
 

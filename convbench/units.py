@@ -113,6 +113,11 @@ def ratio(value: float) -> str:
     return f"{digits(value)}x"
 
 
+def apart(spread: float, decimals: int = 1) -> str:
+    """How far two times are apart, as a ratio minus 1: `12.3 %`, and `358x` where percent would be hard to read."""
+    return percent(spread, decimals) if spread < 1 else ratio(1 + spread)
+
+
 def pair(values: tuple[int, ...] | str) -> str:
     """A tuple as `3x3`; a word as it is."""
     return values if isinstance(values, str) else "x".join(str(value) for value in values)

@@ -40,13 +40,11 @@ class GitHub:
     home: Path
     known: Mapping[str, object]
     environment: Mapping[str, str]
-    exported: dict[str, str] = field(default_factory=dict)
 
-    def run(self, name: str, *, leave_out: str | None = None, **known: object) -> Done | None:
+    def run(self, name: str, **known: object) -> Done | None:
         """The job's steps; None where its condition says no.
 
-        The step called `leave_out` is taken for done: what it made in an earlier job of this machine, and wrote into
-        GITHUB_ENV, is still there. `known` are further values of expressions, with `__` for a dot.
+        `known` are further values of expressions, with `__` for a dot.
         """
         self._values = {**self.known, **{key.replace("__", "."): value for key, value in known.items()}}
         job, done = self.workflow["jobs"][name], Done()
@@ -61,16 +59,13 @@ class GitHub:
             "GITHUB_REPOSITORY": str(self._values["github.repository"]),
             "GITHUB_WORKSPACE": str(self.checkout),
             "RUNNER_TEMP": str(runner_temp),
-            **self._texts(self.workflow.get("env", {})),
-            **self._texts(job.get("env", {})),
         }
+        for given in (self.workflow.get("env", {}), job.get("env", {})):  # a job's may use the workflow's
+            self._environment |= self._texts(given)
         for step in job["steps"]:
-            if step["name"] == leave_out:
-                self._environment.update(self.exported)
-                continue
             if not self._wanted(step, failed=done.failed):
                 continue
-            done.steps.append(step["name"])
+            done.steps.append(step.get("uses", "").partition("@")[0] or step["run"].splitlines()[0])
             if "uses" in step:
                 self._use(step["uses"].partition("@")[0], self._texts(step.get("with", {})), done)
             else:
@@ -83,7 +78,7 @@ class GitHub:
         return (stays or not failed) and self._true(condition)
 
     def _script(self, step: Mapping[str, Any], done: Done) -> None:
-        files = {name: self.home / name for name in ("GITHUB_ENV", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
+        files = {name: self.home / name for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
         for path in files.values():
             path.write_text("", encoding="utf-8")
         script = self.home / "script.sh"
@@ -91,11 +86,8 @@ class GitHub:
         environment = {**self._environment, **self._texts(step.get("env", {}))}
         environment |= {name: str(path) for name, path in files.items()}
         ran = _shell([*BASH, str(script)], self.checkout, environment)
-        done.log += f"--- {step['name']}\n{ran.stdout}"
+        done.log += f"--- {done.steps[-1]}\n{ran.stdout}"
         done.summary += files["GITHUB_STEP_SUMMARY"].read_text(encoding="utf-8")
-        for line in files["GITHUB_ENV"].read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition("=")
-            self._environment[name] = self.exported[name] = value
         if ran.returncode and not done.failed:
             done.failed, done.exit_code = True, ran.returncode
 
@@ -180,23 +172,16 @@ class GitLab:
     checkout: Path
     environment: Mapping[str, str]
 
-    def run(self, name: str, *, after_alone: bool = False, **variables: str) -> Done:
-        """The job's scripts in one shell, then what comes after, in another."""
+    def run(self, name: str, **variables: str) -> Done:
+        """The job's scripts in one shell."""
         job = {**self.configuration[self.configuration[name].get("extends", name)], **self.configuration[name]}
         configs = job["parallel"]["matrix"][0]["CONFIG"]
         environment = {**self.environment, "CI": "true", "GITLAB_CI": "true", "CI_PROJECT_DIR": str(self.checkout)}
         environment |= {key: str(value) for key, value in job["variables"].items()}
         environment |= {"CONFIG": configs[0], **variables}
-        done = Done()
-        if not after_alone:
-            script = "\n".join([*job["before_script"], *job["script"]])
-            ran = _shell([*BASH, "-c", script], self.checkout, environment)
-            done.failed, done.exit_code, done.log = bool(ran.returncode), ran.returncode, ran.stdout
-        if "after_script" in job:
-            after = _shell([*BASH, "-c", "\n".join(job["after_script"])], self.checkout, environment)
-            done.log += after.stdout
-            assert after.returncode == 0, after.stdout
-        return done
+        script = "\n".join([*job["before_script"], *job["script"]])
+        ran = _shell([*BASH, "-c", script], self.checkout, environment)
+        return Done(failed=bool(ran.returncode), exit_code=ran.returncode, log=ran.stdout)
 
 
 def _shell(command: list[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

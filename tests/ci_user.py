@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.parse import parse_qs
 
 import yaml
 
@@ -64,12 +70,14 @@ def lock(version: str) -> str:
 
 #: convbench with few pairs: the layer is twice as slow, and the interval of four tells that beside other tests.
 FEW_PAIRS = """\
+import os
 import sys
 from convbench.cli import main as convbench
 
 
 def main():
-    if sys.argv[1] == "ab":
+    sys.executable = os.environ["PYTHON_OF_TESTS"]
+    if sys.argv[1:3] == ["ci", "pull-request"]:
         from convbench.analysis.comparison import side_by_side
         side_by_side.SCREEN = 1
         sys.argv += ["--pairs", "4"]
@@ -131,29 +139,70 @@ def program(folder: Path, name: str, text: str) -> None:
     path.chmod(0o755)
 
 
-#: GitLab's notes, as far as the script asks: list, create, change.
-CURL = """\
-import json, os, pathlib, sys
-store = pathlib.Path(os.environ["HOME"], "notes.json")
-notes = json.loads(store.read_text()) if store.exists() else [{"id": 1, "body": "somebody's own"}]
-assert "PRIVATE-TOKEN: the token" in sys.argv and "--fail" in sys.argv
-url = next(word for word in sys.argv if word.startswith("https://"))
-place = "https://gitlab.example/api/v4/projects/12/merge_requests/7/notes"
-if "--request" not in sys.argv:
-    assert url == place + "?sort=asc&per_page=100"
-    print(json.dumps(notes))
-    sys.exit()
-name, _, file = sys.argv[sys.argv.index("--data-urlencode") + 1].partition("@")
-assert name == "body"
-body = pathlib.Path(file).read_text(encoding="utf-8")
-if sys.argv[sys.argv.index("--request") + 1] == "POST":
-    assert url == place
-    notes.append({"id": 1 + len(notes), "body": body, "edits": 0})
-else:
-    [note] = [note for note in notes if url == f"{place}/{note['id']}"]
-    note.update(body=body, edits=note["edits"] + 1)
-store.write_text(json.dumps(notes))
-"""
+class Notes(BaseHTTPRequestHandler):
+    """GitLab's notes, as far as convbench asks: list, create, change."""
+
+    server: NotesServer
+
+    def _answered(self, answer: object) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def _body(self) -> str:
+        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        return parse_qs(form, strict_parsing=True)["body"][0]
+
+    def do_GET(self) -> None:
+        assert self.headers["PRIVATE-TOKEN"] == "the token"
+        place, _, query = self.path.partition("?")
+        assert place == NOTES and query.startswith("sort=asc&per_page=100&page=")
+        page = int(query.rpartition("=")[2])
+        self._answered(self.server.notes[100 * (page - 1) : 100 * page])
+
+    def do_POST(self) -> None:
+        assert (self.headers["PRIVATE-TOKEN"], self.path) == ("the token", NOTES)
+        self.server.notes.append({"id": 1 + len(self.server.notes), "body": self._body(), "edits": 0})
+        self._answered({})
+
+    def do_PUT(self) -> None:
+        assert self.headers["PRIVATE-TOKEN"] == "the token"
+        [note] = [note for note in self.server.notes if self.path == f"{NOTES}/{note['id']}"]
+        note.update(body=self._body(), edits=note["edits"] + 1)
+        self._answered({})
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+NOTES = "/api/v4/projects/12/merge_requests/7/notes"
+
+
+class NotesServer(ThreadingHTTPServer):
+    """A GitLab on this machine. `others` notes are there already."""
+
+    def __init__(self, others: int) -> None:
+        super().__init__(("127.0.0.1", 0), Notes)
+        self.notes: list[dict[str, Any]] = [{"id": 1 + at, "body": "somebody's own"} for at in range(others)]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What GitLab gives the job of a merge request."""
+        api = f"http://127.0.0.1:{self.server_port}/api/v4"
+        return {"CI_API_V4_URL": api, "CI_PROJECT_ID": "12", "CI_MERGE_REQUEST_IID": "7"}
+
+
+@contextmanager
+def gitlab(others: int = 1) -> Iterator[NotesServer]:
+    with NotesServer(others) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
 
 #: GitHub's command, as far as comments go: `gh api [--paginate] [--method M] URL [--jq FILTER] [--field body=@FILE]`.
 GH = """\
@@ -179,10 +228,10 @@ store.write_text(json.dumps(comments))
 """
 
 
-#: A runner's Python, but that an environment is a copy of one made once: the same files, in a tenth of the time.
+#: A Python whose environments are copies of one made once: the same files, in a tenth of the time.
 PYTHON = """\
 import os, shutil, sys
-if sys.argv[1:3] == ["-m", "venv"] and len(sys.argv) == 4:
+if sys.argv[1:3] == ["-m", "venv"]:
     shutil.copytree({made!r}, sys.argv[3], symlinks=True, copy_function=os.link)  # nobody changes a file in place
 else:
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
@@ -190,20 +239,21 @@ else:
 
 
 def runner(folder: Path, environment: Path) -> dict[str, str]:
-    """The variables of a machine below `folder`: no index to install from, a `python`, and what a service has there.
+    """The variables of a machine below `folder`: no index to install from, a Python, and what a service has there.
 
-    `environment` is one that Python made.
+    `environment` is one that Python made. The machine's Python is a copy of it.
     """
-    home, programs = folder / "home", folder / "programs"
+    home, programs, python = folder / "home", folder / "programs", folder / "python"
     home.mkdir()
     programs.mkdir()
+    shutil.copytree(environment, python, symlinks=True, copy_function=os.link)  # nobody changes a file in place
     program(programs, "gh", GH)
-    program(programs, "curl", CURL)
-    program(programs, "lscpu", "print('CPU(s): 2\\n  Model name:   A Processor @ 2.4GHz')")
-    program(programs, "python", PYTHON.format(made=str(environment), python=os.path.realpath(sys.executable)))
-    (programs / "python3").symlink_to(programs / "python")
+    program(programs, "quick-python", PYTHON.format(made=str(environment), python=str(python / "bin" / "python")))
+    pip = f"import os, sys\nos.execv({str(python / 'bin/python')!r}, ['python', '-m', 'pip', *sys.argv[1:]])\n"
+    program(programs, "pip", pip)
     return {
-        "PATH": f"{programs}:{os.defpath}",
+        "PATH": f"{programs}:{python}/bin:{os.defpath}",
+        "PYTHON_OF_TESTS": str(programs / "quick-python"),
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "PIP_NO_INDEX": "1",

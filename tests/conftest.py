@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from accelerators import accelerator as accelerator
 from browser import browser as browser
 from commands import command as command
 from hypothesis import settings

@@ -112,7 +112,11 @@ class FakeEngine:
         self.falls = 0
         self.most_alive = 0
         self.late = 0  # requests to workers that are gone
+        self.now = 0.0  # seconds that blocks and timeouts took
         self.transports: list[FakeTransport] = []
+
+    def warm_up(self, settings: WorkerSettings) -> None:
+        """Nothing takes time in it."""
 
     def start(self, settings: WorkerSettings) -> WorkerClient:
         self.workers += 1
@@ -226,6 +230,7 @@ class FakeTransport:
         assert isinstance(key, int)
         self._engine.log.append(("check" if message["check"] else "prepare", name))
         if name in script.hang_in_prepare:
+            self._engine.now += 60.0
             self._die(WorkerTimedOutError("no answer within 60 s"))
         if name in script.raises:
             return {"status": "error", "reason": "ValueError: no"}
@@ -268,6 +273,7 @@ class FakeTransport:
         if engine.blocks == 1 and engine.script.slow_first_block_s:
             time_s = engine.script.slow_first_block_s
         iterations = max(1, round(seconds / time_s))
+        engine.now += time_s * iterations
         quantiles = ("minimum_s", "q1_s", "median_s", "q3_s", "p95_s", "mean_s")
         return {
             "status": "passed",

@@ -53,6 +53,19 @@ class Hungry(torch.nn.Conv2d):
             eaten.append(torch.ones(64 * 2**20, dtype=torch.uint8))
 
 
+class BreaksTheDevice(torch.nn.Conv2d):
+    """Right at first. Then an error after which CUDA refuses everything that this process asks."""
+
+    calls = 0
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        time.sleep(1e-3)
+        if self.calls > 20:
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors ...")
+        return super().forward(input)
+
+
 class Raising(torch.nn.Conv2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         raise ValueError("this layer does not want to\nand says so at length")

@@ -14,7 +14,7 @@ class Read(HTMLParser):
         self.links: list[str] = []
         self.tags: list[str] = []
         self.open: list[str] = []
-        self.feed(html)
+        self.feed(html.replace('<span class="arrow">-&gt;</span>', "-&gt;"))  # keeps an arrow on one line
         self.close()
         assert self.open == []
 
@@ -22,12 +22,12 @@ class Read(HTMLParser):
         self.tags.append(tag)
         self.links += [value or "" for name, value in attrs if name in ("href", "src")]
         assert not [name for name, _ in attrs if name.startswith("on") or name == "style"]
-        if tag != "meta":
+        if tag not in ("meta", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if data.strip() and "style" not in self.open:
+        if data.strip() and not {"style", "script"} & set(self.open):
             self.texts.append(" ".join(data.split()))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import typer
+from ci_user import git
 from commands import Command
 from test_bench_statistics import loaded
 
@@ -34,8 +37,11 @@ def text_of(name: str) -> str:
 
 
 README, MEASUREMENT = text_of("README.md"), text_of("docs/measurement.md")
-#: README on one line, so that a sentence is found wherever its lines break.
-FLAT = " ".join(README.split())
+#: The pages for users: README and those that it leads to for a task.
+OTHERS = ("architecture.md", "checks.md", "decisions.md", "measurement.md")
+GUIDES = {path.name: path.read_text(encoding="utf-8") for path in PAGES if path.name not in OTHERS}
+#: Their text on one line, so that a sentence is found wherever its lines break.
+FLAT = " ".join(" ".join(GUIDES.values()).split())
 
 
 def blocks(text: str) -> list[str]:
@@ -66,7 +72,8 @@ def test_files_that_a_page_names_exist(path: Path) -> None:
     named = set(re.findall(name + bare, path.read_text(encoding="utf-8")))
     files = [f"/{file.relative_to(ROOT)}" for part in ("convbench", "bench", "tests", "configs", "docs", ".github")
              for file in (ROOT / part).rglob("*")]  # fmt: skip
-    assert {name for name in named if not any(file.endswith(f"/{name}") for file in files)} == set()
+    files += [f"/{file.name}" for file in ROOT.glob("*.md")]
+    assert {name for name in named if not any(file.endswith(f"/{name.removeprefix('../')}") for file in files)} == set()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -81,7 +88,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_every_option_of_an_example_exists() -> None:
     verbs = typer.main.get_command(app).commands
-    examples = re.findall(rf"convbench ((?:{'|'.join(verbs)})\b[^`\n#]*)", README)
+    examples = re.findall(rf"convbench ((?:{'|'.join(verbs)})\b[^`\n#]*)", "\n".join(GUIDES.values()))
     assert len(examples) > len(verbs)
     for example in examples:
         verb, *rest = example.split()
@@ -99,7 +106,10 @@ def test_every_make_target_exists() -> None:
 def test_python_example_uses_what_the_package_offers() -> None:
     (example,) = (block for block in blocks(README) if block.startswith("import convbench"))
     compile(example, "README.md", "exec")
-    used = {*re.findall(r"convbench\.(\w+)", example), *re.findall(r"`(\w+)`", FLAT.partition("Also `compare`")[1])}
+    used = {
+        *re.findall(r"convbench\.(\w+)", example),
+        *re.findall(r"`(\w+)`", " ".join(README.split()).partition("Also `compare`")[1]),
+    }
     assert {"run", "Setup", "ab", "compare"} == used
     assert used <= set(convbench.__all__)
 
@@ -121,7 +131,7 @@ def test_the_exit_codes() -> None:
 
 
 def test_the_words_of_fail_on() -> None:
-    row = next(cells for cells in table_with(README, "option | what it does") if "--fail-on" in cells[0])
+    row = next(cells for cells in table_with(GUIDES["ci.md"], "option | what it does") if "--fail-on" in cells[0])
     assert set(re.findall(r"[a-z_]{5,}", row[0].partition(" ")[2] + row[1])) >= set(FailOn)
 
 
@@ -140,9 +150,40 @@ def test_a_plan_begins_as_in_the_readme(command: Command) -> None:
     assert said.out.startswith(example.partition("\n")[2])
 
 
-def test_a_comparison_is_told_as_in_the_readme() -> None:
-    (example,) = (block for block in blocks(README) if block.startswith("regressed "))
+def test_a_comparison_is_told_as_in_its_page() -> None:
+    (example,) = (block for block in blocks(GUIDES["upgrading-torch.md"]) if block.startswith("regressed "))
     assert set(example.splitlines()) <= set(text_of("tests/golden/compare.txt").splitlines())
+
+
+def test_the_sweep_and_the_classes_of_own_modules_belong_together(tmp_path: Path) -> None:
+    module, sweep, output, *_ = blocks(GUIDES["own-module.md"])
+    (tmp_path / "pointwise.yaml").write_text(sweep, encoding="utf-8")
+    cases = sweeps.cases(sweeps.load(tmp_path / "pointwise.yaml")).cases
+    named = {case.module.partition(":")[2] for case in cases} - {""}
+    defined = {node.name for node in ast.walk(ast.parse(module)) if isinstance(node, ast.ClassDef)}
+    assert named == defined
+    rows = [line for line in output.splitlines() if re.match(r" *\d.* us", line)]
+    assert len(rows) == len(cases)
+
+
+def test_what_a_pull_request_would_do_is_as_in_its_page(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (example,) = (block for block in blocks(GUIDES["ci.md"]) if block.startswith("$ convbench ci pull-request"))
+    first, *lines = example.splitlines()
+    folder = tmp_path / "layers"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    command("init", "--yes", "configs/sweep.yaml")
+    (folder / "requirements.txt").write_text("torch==2.13.0\n", encoding="utf-8")
+    for words in (("init", "-q", "-b", "main"), ("add", "."), ("commit", "-qm", "begun")):
+        git(folder, *words)
+    said = command(*first.split()[2:])
+    (commit,) = re.findall(r"base: commit (\w+)", said.out)
+    (told,) = re.findall(r"base: commit (\w+)", example)
+    for here, there in ((str(folder), "/srv/layers"), (sys.executable, "/srv/env/bin/python"), (commit, told)):
+        said.out = said.out.replace(here, there)
+    assert said.out.splitlines() == lines
 
 
 @pytest.mark.parametrize(("path", "about"), table_with(README, "file | what it measures"))
@@ -171,7 +212,7 @@ def test_cases_of_a_shipped_sweep(path: str, about: str) -> None:
         f"at most {waiting.TRIES_SHARE:.0%} of a run".replace("%", " %"),
     ],
 )
-def test_a_figure_of_the_readme_is_the_codes(sentence: str) -> None:
+def test_a_figure_of_a_guide_is_the_codes(sentence: str) -> None:
     assert sentence in FLAT
 
 

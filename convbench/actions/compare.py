@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convbench import sweep as sweeps
-from convbench.errors import NotComparableError, RunNotFoundError
 from convbench.model.result import Run
 
 if TYPE_CHECKING:
@@ -17,8 +16,8 @@ from convbench.actions.read import LATEST, run_of
 def compare(base: str, new: str = LATEST, *, db: str | None = None, across_environments: bool = False) -> RunComparison:
     """Compare the runs `base` and `new`, each named as for `load`. Returns the comparison and both runs without checks.
 
-    The new run's sweep gives the thresholds. Raises NotComparableError where the baseline does not exist or the runs
-    have no case in common. Different environments raise it too, unless `across_environments`.
+    The new run's sweep gives the thresholds. Raises NotComparableError where the runs have no case in common. Different
+    environments raise it too, unless `across_environments`.
     """
     from convbench.analysis.comparison import comparison
     from convbench.analysis.comparison.comparability import refuse
@@ -32,11 +31,5 @@ def compare(base: str, new: str = LATEST, *, db: str | None = None, across_envir
 
 
 def baseline(ref: str, *, db: str | None = None) -> Run:
-    """The run to compare with, named as for `load`; raises NotComparableError where it does not exist.
-
-    A comparison needs times and statuses only: the results of checks are not read.
-    """
-    try:
-        return run_of(ref, db=db, checks=False)
-    except RunNotFoundError as error:
-        raise NotComparableError(f"no such baseline: {error.message}", hint=error.hint) from None
+    """The run to compare with, named as for `load`. The results of checks, which no comparison needs, are not read."""
+    return run_of(ref, db=db, checks=False)

@@ -19,8 +19,8 @@ from convbench.model.result import Git, Run, RunState
 if TYPE_CHECKING:
     from convbench.analysis.comparison.judgment import RunComparison
     from convbench.conduct.doctor import Remark
-    from convbench.conduct.run import Listener
-    from convbench.engine.local import Setup
+    from convbench.conduct.listening import Listener
+    from convbench.engine.local import LocalEngine, Setup
     from convbench.model.case import Case
 
 from convbench.actions.compare import baseline
@@ -63,9 +63,29 @@ def run_planned(
     across_environments: bool = False,
 ) -> MeasuredRun:
     """Measure and store a sweep that `planned` has read. Otherwise as `run`; the file is not read again."""
+    from convbench.conduct.described import plainest
+    from convbench.engine.local import LocalEngine
+
+    if not plan.cases:
+        raise nothing_left(sweep.path, plan)
+    with closing(LocalEngine(secrets=sweep.secrets)) as engine:
+        engine.warm_up(plainest(plan.cases))  # it imports torch while this process imports the database's modules
+        return _run(sweep, plan, engine, db, fresh, listener, base, across_environments)
+
+
+def _run(
+    sweep: sweeps.Sweep,
+    plan: sweeps.Plan,
+    engine: LocalEngine,
+    db: str | None,
+    fresh: bool,
+    listener: Listener | None,
+    base: Run | None,
+    across_environments: bool,
+) -> MeasuredRun:
     from convbench.conduct import run as runner
     from convbench.conduct.beforehand import refuse_base
-    from convbench.engine.local import LocalEngine
+    from convbench.conduct.listening import Listener
 
     def check(new: Run) -> None:
         if base is not None and new.id == base.id:
@@ -73,13 +93,9 @@ def run_planned(
         if base is not None:
             refuse_base(base, new, plan.cases, across_environments=across_environments)
 
-    if not plan.cases:
-        raise nothing_left(sweep.path, plan)
-    listener = listener or runner.Listener()
+    listener = listener or Listener()
     _send_notes(sweep, plan, listener)
-    with closing(LocalEngine(secrets=sweep.secrets)) as engine:
-        run_id = runner.run(sweep, plan, engine=engine, db=db, listener=listener, fresh=fresh, check=check)
-    return measured(run_id, db=db)
+    return measured(runner.run(sweep, plan, engine=engine, db=db, listener=listener, fresh=fresh, check=check), db=db)
 
 
 def measured(run_id: str, *, db: str | None = None) -> MeasuredRun:
@@ -162,6 +178,7 @@ def against(
     """
     from convbench.conduct import run as runner
     from convbench.conduct.confirm import confirmed
+    from convbench.conduct.listening import Listener
     from convbench.engine.local import LocalEngine
 
     if base.id == new.id:
@@ -175,7 +192,7 @@ def against(
             across_environments=across_environments,
             engine=engine,
             launcher=partial(LocalEngine, secrets=sweep.secrets),
-            listener=listener or runner.Listener(),
+            listener=listener or Listener(),
         )
 
 
@@ -216,9 +233,9 @@ def ab(
     stored. Raises SweepError for mistakes in the file, RequestError where no case is left or a side cannot measure.
     """
     from convbench.analysis.comparison import side_by_side
-    from convbench.conduct import run as runner
     from convbench.conduct.ab import Side
     from convbench.conduct.ab import ab as measured_side_by_side
+    from convbench.conduct.listening import Listener
     from convbench.engine.local import LocalEngine
 
     if threshold is not None and not 0 < threshold < 1:
@@ -228,7 +245,7 @@ def ab(
     sweep, plan = planned(Path(config))
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
-    listener = listener or runner.Listener()
+    listener = listener or Listener()
     _send_notes(sweep, plan, listener)
     if a == b:
         listener.message("note: sides A and B have the same setup, so no difference is expected")

@@ -28,14 +28,21 @@ def check_writable(folder: Path = REPORTS) -> None:
     files.check_writable(folder / "report.html")
 
 
-def write_report(run: Run, folder: Path = REPORTS, *, seen: Examined | None = None) -> Path:
-    """Write the run's report into `folder` atomically, and return its path.
+def report_path(run: Run, folder: Path = REPORTS) -> Path:
+    """Where the run's report is written."""
+    from convbench.report.pages import run as page
+
+    return folder / page.file_name(run)
+
+
+def write_report(run: Run, path: Path | None = None, *, seen: Examined | None = None) -> Path:
+    """Write the run's report atomically, and return its path. The default path is in `reports/`.
 
     `seen` holds the findings where the caller has computed them already.
     """
     from convbench.report.pages import run as page
 
-    path = folder / page.file_name(run)
+    path = path or report_path(run)
     write_bytes(path, page.render(run, seen).encode())
     return path
 
@@ -56,7 +63,7 @@ def write_comparison(compared: RunComparison, path: Path | None = None) -> Path:
     return path
 
 
-#: The page of all runs, and a cache of the findings in finished runs. Both are in the folder of the reports.
+#: The page of all runs, and a cache of the findings and verdicts of finished runs. Both lie in the reports' folder.
 INDEX, KEPT = "index.html", "index.json"
 
 
@@ -83,17 +90,20 @@ def write_index(
 ) -> Path:
     """Write the page of all runs in the database `db` into `folder`, where their reports are, and return its path.
 
-    `run` is a run that is loaded already, `findings` are its sentences if known. Computing findings of other runs takes
-    `examine_s` seconds at most. Raises RequestError where the database or the folder cannot be used.
+    `run` is a run that is loaded already, `findings` are its sentences if known. Computing trends, findings of other
+    runs and verdicts takes `examine_s` seconds each at most. Raises RequestError where the database or the folder
+    cannot be used.
     """
     from convbench.actions.trending import sweeps_over_time
-    from convbench.report.pages import index
+    from convbench.actions.verdicts import verdicts
+    from convbench.report.pages import index, index_cache
     from convbench.store import Store
     from convbench.version import __version__
 
     text = _kept_text(folder / KEPT)
-    kept, kept_sweeps = index.kept_glances(text, __version__), index.kept_trends(text, __version__)
-    seen: dict[str, index.Glance] = {}
+    kept, kept_sweeps = index_cache.kept_glances(text, __version__), index_cache.kept_trends(text, __version__)
+    kept_verdicts = index_cache.kept_verdicts(text, __version__)
+    seen: dict[str, index_cache.Glance] = {}
     with Store.open(db) as store:
         stored = store.runs()
         over_time = sweeps_over_time(store, stored, kept_sweeps, thresholds=sweeps.thresholds, seconds=examine_s)
@@ -104,23 +114,37 @@ def write_index(
             at_hand = run if run is not None and run.id == summary.id else None
             is_over = summary.finished_at is not None  # findings of an unfinished run would soon be out of date
             if at_hand is not None and findings is not None:
-                seen[summary.id] = index.glance(at_hand, findings)
+                seen[summary.id] = index_cache.glance(at_hand, findings)
             elif before is not None and before[0] == summary.finished_at:
                 seen[summary.id] = before[1]
             elif summary.cases <= MOST_EXAMINED_CASES and (at_hand or (is_over and time.monotonic() < until)):
                 with suppress(StoreError):  # the page shows an unreadable run as not examined
-                    seen[summary.id] = index.glance(at_hand or store.load(summary.id))
-    files = index.reports((summary.id for summary in shown), (path.name for path in folder.glob("*.html")))
+                    seen[summary.id] = index_cache.glance(at_hand or store.load(summary.id))
+        judged = verdicts(store, shown, stored, kept_verdicts, most_cases=MOST_EXAMINED_CASES, seconds=examine_s)
+    names = [path.name for path in folder.glob("*.html")]
+    files = index.reports((summary.id for summary in shown), names)
     entries = [
-        index.RunEntry(run=summary, glance=seen.get(summary.id), report=files.get(summary.id)) for summary in shown
+        index.RunEntry(
+            run=summary,
+            glance=seen.get(summary.id),
+            report=files.get(summary.id),
+            judged=judged.get(summary.id),
+        )
+        for summary in shown
     ]
     path = folder / INDEX
-    html = index.render(entries, older=len(stored) - len(shown), version=__version__, sweeps=over_time)
+    html = index.render(
+        entries,
+        older=len(stored) - len(shown),
+        version=__version__,
+        sweeps=over_time,
+        pages=index.compared((summary.id for summary in shown), names),
+    )
     write_bytes(path, html.encode())
     ended = {summary.id: summary.finished_at for summary in shown if summary.finished_at is not None}
     now = {run_id: (ended[run_id], glance) for run_id, glance in seen.items() if run_id in ended}
-    if (now, over_time) != (kept, kept_sweeps):
-        write_bytes(folder / KEPT, index.kept_text(now, __version__, over_time).encode())
+    if (now, over_time, judged) != (kept, kept_sweeps, kept_verdicts):
+        write_bytes(folder / KEPT, index_cache.kept_text(now, __version__, over_time, judged).encode())
     return path
 
 

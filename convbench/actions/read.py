@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convbench.analysis.history.history import Series
     from convbench.model.samples import VisitSamples
 
-from convbench.actions.pages import REPORTS, write_report
+from convbench.actions.pages import REPORTS, report_path, write_report
 
 #: The reference of the run that was started last.
 LATEST = "latest"
@@ -42,7 +42,7 @@ class MeasuredRun:
 
     def write_report(self, folder: Path = REPORTS) -> Path:
         """Write the report and return its path."""
-        return write_report(self.run, folder)
+        return write_report(self.run, report_path(self.run, folder))
 
 
 def load(ref: str = LATEST, *, db: str | None = None) -> MeasuredRun:

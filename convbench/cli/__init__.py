@@ -7,27 +7,39 @@ from convbench.cli import (
     baseline,
     check,
     ci,
+    ci_nightly,
+    ci_pull_request,
     compare,
     explain,
     export,
     help,
     history,
+    init,
+    picture,
     plan,
     report,
     repro,
     run,
     runs,
+    schema,
+    time,
 )
 from convbench.cli.entry import main
 from convbench.cli.options import app
+from convbench.cli.settings import with_settings
 
 __all__ = ["main"]
 
 #: The verbs by purpose, in the order of the help, each with an example.
 VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
     "Measure": {
+        with_settings(time.time, repeated=True): (
+            "convbench time 3 64 --kernel-size 3 --input-size 224 --dtype float32 --dtype bfloat16"
+        ),
         run.run: "convbench run configs/sweep.yaml --open",
         plan.plan: "convbench plan configs/sweep.yaml",
+        init.init: "convbench init sweep.yaml",
+        schema.schema: "convbench schema -o sweep.schema.json",
         check.check: "convbench check",
     },
     "Read": {
@@ -35,19 +47,29 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
         runs.runs: "convbench runs",
         history.history: "convbench history wn6n4d2rsfjv --last 30",
         export.export: "convbench export latest --format csv -o run.csv",
+        runs.prune: "convbench prune --keep 100 --older 90d",
+        picture.picture: "convbench picture latest --of ratio --setting dtype -o dtype.svg",
     },
     "Compare": {
         compare.compare: "convbench compare main latest",
         ab.ab: "convbench ab configs/sweep.yaml --b-python .venv-new/bin/python",
     },
     "Understand one layer": {
-        explain.explain: "convbench explain --in-channels 3 --out-channels 64 --kernel-size 3 --input-size 224",
+        with_settings(
+            explain.explain
+        ): "convbench explain --in-channels 3 --out-channels 64 --kernel-size 3 --input-size 224",
         repro.repro: "convbench repro wn6n4d2rsfjv",
     },
 }
 for purpose, verbs in VERBS.items():
     for verb, example in verbs.items():
         app.command(rich_help_panel=purpose, epilog=f"Example: {example}")(verb)
+for name, verb, example in (
+    ("init", ci.init, "convbench ci init --github"),
+    ("pull-request", ci_pull_request.pull_request, "convbench ci pull-request configs/sweep.yaml --dry-run"),
+    ("nightly", ci_nightly.nightly, "convbench ci nightly configs/sweep.yaml --dry-run"),
+):
+    ci.ci.command(name, epilog=f"Example: {example}")(verb)
 for group, name, purpose, example in (
     (baseline.baseline, "baseline", "Compare", "convbench baseline set main latest"),
     (ci.ci, "ci", "Automate", "convbench ci init --github"),

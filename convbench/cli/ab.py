@@ -14,6 +14,7 @@ from convbench.cli.options import Config
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.cli.output import flush, say, show
 from convbench.cli.page import PageFile, WithoutPage, check_default_page, check_page, write_page
+from convbench.cli.terminal import columns
 from convbench.errors import RequestError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def ab(
             raise
         finally:
             shown.close()
-    show(compare_text(found.comparison))
+    show(compare_text(found.comparison, columns(sys.stdout)))
     code = outcome.of_comparison(found.comparison)
     try:
         flush()

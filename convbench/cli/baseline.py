@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from convbench.cli.options import STORED_HELP, Database, database_of, send_waiting_results
 from convbench.cli.output import show
+from convbench.cli.terminal import columns
 from convbench.errors import RequestError
 from convbench.units import line
 
@@ -53,7 +55,7 @@ def baseline_list(db: Database = None) -> None:
     from convbench.store import Store
 
     with Store.open(database_of(db)) as store:
-        show(baselines_text(store.baselines()))
+        show(baselines_text(store.baselines(), columns(sys.stdout)))
 
 
 @baseline.command("remove")

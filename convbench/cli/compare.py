@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from convbench.cli.options import RUN_HELP, AcrossEnvironments, Database, databa
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.cli.output import flush, show
 from convbench.cli.page import PageFile, WithoutPage, check_page, write_page
+from convbench.cli.terminal import columns
 
 
 def compare(
@@ -37,7 +39,7 @@ def compare(
     check_page(output, no_page=no_page)
     gc.disable()  # there are millions of blocks and no garbage among them
     found = comparing.compare(base, new, db=database_of(db), across_environments=across_environments)
-    show(compare_text(found.comparison))
+    show(compare_text(found.comparison, columns(sys.stdout)))
     gc.freeze()  # otherwise Python walks through all objects once more at exit
     code = outcome.of_comparison(found.comparison)
     try:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convbench.model.settings import Kind
 
 #: Runs that are offered, the newest first.
 MOST_RUNS = 50
@@ -33,6 +37,12 @@ def sweeps(incomplete: str) -> list[str]:
         paths = [f"{path}/" if path.is_dir() else str(path) for path in found if path.is_dir() or _is_sweep(path)]
         return [*paths, *([] if incomplete else map(str, sorted(filter(_is_sweep, Path("configs").glob("*")))))]
     return []
+
+
+def words(kind: Kind, incomplete: str) -> list[str]:
+    """The words of a setting's values that begin so."""
+    known = [*map(str, kind.words), *(["true", "false"] if kind.truth else []), *(["null"] if kind.null else [])]
+    return [word for word in known if word.startswith(incomplete)]
 
 
 def _is_sweep(path: Path) -> bool:

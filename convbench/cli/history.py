@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from convbench.cli.options import Database, database_of, send_waiting_results
 from convbench.cli.output import show
+from convbench.cli.terminal import columns
 
 
 def history(
@@ -28,4 +30,5 @@ def history(
     from convbench.report.text.history import history_text
 
     send_waiting_results(database_of(db))
-    show(history_text(read.history(case, db=database_of(db), branch=branch, last=last)))
+    found = read.history(case, db=database_of(db), branch=branch, last=last)
+    show(history_text(found, columns(sys.stdout)))

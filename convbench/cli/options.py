@@ -34,7 +34,7 @@ RunRef = Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP, autocomplet
 AcrossEnvironments = Annotated[
     bool, typer.Option("--across-environments", help="Compare even if machines or versions differ.")
 ]
-_CONFIG_HELP = "The sweep, a YAML file; configs/ has examples."
+_CONFIG_HELP = "The sweep, a YAML file; `convbench init` writes one."
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help=_CONFIG_HELP, autocompletion=sweeps)]
 
 

@@ -1,10 +1,11 @@
-"""The only module that prints. It escapes control characters."""
+"""The only module that prints. It escapes control characters, and colours verdicts on a terminal."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import suppress
 
+from convbench.cli.terminal import painted
 from convbench.units import safe
 
 
@@ -20,7 +21,7 @@ class OutputError(Exception):
 def show(text: str) -> None:
     """Print a text and a line feed to standard output; raises OutputError where that fails."""
     try:
-        print(safe(text))
+        print(painted(safe(text), sys.stdout))
     except OSError as error:
         raise _output_error(error) from error
 
@@ -48,7 +49,17 @@ def flush() -> None:
 def say(text: str) -> None:
     """Print a text and a line feed to standard error; errors are ignored."""
     with suppress(OSError):
-        print(safe(text), file=sys.stderr, flush=True)
+        print(painted(safe(text), sys.stderr), file=sys.stderr, flush=True)
+
+
+def ask(question: str) -> str | None:
+    """The line that a user types behind a question on standard error; None at the end of standard input."""
+    with suppress(OSError):
+        print(safe(question), end=" ", file=sys.stderr, flush=True)
+    try:
+        return input()
+    except EOFError:
+        return None
 
 
 def _output_error(error: OSError) -> OutputError:

@@ -1,4 +1,4 @@
-"""Shows a run's progress on standard error: a bar on a terminal, plain lines elsewhere.
+"""Shows a run's progress on standard error: a bar on a terminal, plain lines elsewhere. A text may stand above the bar.
 
 It is drawn only by the runner's hooks, which run between blocks; there is no refresh thread.
 """
@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from convbench import units
 from convbench.cli.output import say
-from convbench.conduct.processes import Progress
-from convbench.conduct.run import Begun, Listener
+from convbench.conduct.listening import Begun, Listener
+from convbench.conduct.processes import STORE_EVERY_S, Progress
+from convbench.errors import RequestError
+from convbench.measure.left import Spent, left_s
 from convbench.units import flat
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
@@ -23,18 +28,26 @@ if TYPE_CHECKING:
 REDRAW_S = 0.25
 #: Time between two plain lines, seconds.
 LINE_S = 15.0
+#: Time between two readings of the text above the bar, seconds: it is made of what is stored.
+READ_S = 0.5
 
 
 class RunProgress:
-    """Shows the progress of a run; `listener` returns the hooks for the runner. `quiet` shows messages alone."""
+    """Shows the progress of a run; `listener` returns the hooks for the runner. `quiet` shows messages alone.
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    `above` returns the text above the bar, which may have colours, for the id of the run.
+    """
+
+    def __init__(self, *, quiet: bool = False, above: Callable[[str], str] | None = None) -> None:
         self._quiet = quiet
+        self._above = above
+        self._text = ""
+        self._read_at = 0.0
         self.run_id: str | None = None
         self._began = time.monotonic()
         self._last = 0.0
         self._stage: str | None = None
-        self._first_done = 0.0
+        self._first: Progress | None = None  # of the stage
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._terminal = sys.stderr.isatty()
@@ -42,7 +55,14 @@ class RunProgress:
     def listener(self, *, process_finished: Listener | None = None) -> Listener:
         """Hooks that show progress. The hook of `process_finished` is called as well."""
         after = process_finished.process_finished if process_finished else (lambda run_id, process_index: None)
-        return Listener(begun=self.begun, progressed=self.progressed, process_finished=after, message=say)
+        every_s = READ_S if self._above and self._terminal else STORE_EVERY_S
+        return Listener(
+            begun=self.begun,
+            progressed=self.progressed,
+            process_finished=after,
+            message=self._say,
+            store_every_s=every_s,
+        )
 
     def begun(self, begun: Begun) -> None:
         """Print which run starts or resumes."""
@@ -68,7 +88,7 @@ class RunProgress:
         if self._terminal and self._bar is None:
             self._make_bar()
         if self._stage != progress.stage:
-            self._stage, self._first_done, self._began = progress.stage, progress.visits_done, now
+            self._stage, self._first, self._began = progress.stage, progress, now
         if now - self._last < (REDRAW_S if self._bar else LINE_S):
             return
         self._last = now
@@ -83,11 +103,27 @@ class RunProgress:
         text = f"{progress.stage} {progress.process_index + 1} of {progress.processes}"
         cases = f"{progress.process_done} of {units.plural(progress.process_cases, 'case')}"
         if self._bar and self._task is not None:
+            self._read(now)
             done, planned = progress.visits_done, progress.visits_planned
             self._bar.update(self._task, completed=done, total=planned, what=text, cases=cases + problems, left=left)
             self._bar.refresh()
         else:
             say(f"{text}: {cases}{problems}{', ' if left else ''}{left}")
+
+    def _read(self, now: float) -> None:
+        """Read the text above the bar again, unless that was done a moment ago or fails."""
+        if self._above and self.run_id and now - self._read_at >= READ_S:
+            with suppress(RequestError):
+                self._text = self._above(self.run_id)
+            self._read_at = time.monotonic()
+
+    def _say(self, text: str) -> None:
+        """Print a line, without the bar at its place."""
+        if self._bar:
+            self._bar.stop()
+        say(text)
+        if self._bar:
+            self._bar.start()
 
     def close(self) -> None:
         """Remove the bar."""
@@ -96,19 +132,36 @@ class RunProgress:
             self._bar = None
 
     def _time_left(self, progress: Progress, now: float) -> str:
-        done = progress.visits_done - self._first_done
-        if done < 1:
+        first = self._first
+        if first is None or progress.visits_done - first.visits_done < 1:
             return ""
-        expected_s = (now - self._began) / done * (progress.visits_planned - progress.visits_done)
-        left_s = min(expected_s, progress.most_left_s)
-        return f"{units.duration(left_s)} left"
+        spent = Spent(
+            seconds=now - self._began,
+            visits=progress.visits_done - first.visits_done,
+            tried=first.untried - progress.untried,
+            lost=progress.lost - first.lost,
+            lost_s=progress.lost_s - first.lost_s,
+        )
+        visits = progress.visits_planned - progress.visits_done
+        expected_s = left_s(spent, visits=visits, untried=progress.untried, processes=progress.processes)
+        return "" if expected_s is None else f"{units.duration(min(expected_s, progress.most_left_s))} left"
 
     def _make_bar(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bar
+        from rich.text import Text
 
-        self._bar = Bar(
+        shown = self
+
+        class BelowText(Bar):
+            def get_renderables(self) -> Iterable[RenderableType]:
+                """The text above the bar, and the bar."""
+                if shown._text:
+                    yield Text.from_ansi(shown._text)
+                yield from super().get_renderables()
+
+        self._bar = BelowText(
             TextColumn("{task.fields[what]}"),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[cases]}"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import shutil
 import signal
 import sys
 import webbrowser
@@ -17,6 +16,7 @@ from convbench.cli.options import AcrossEnvironments, Config, Database, database
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.cli.output import flush, say, show, show_bytes
 from convbench.cli.page import write_page
+from convbench.cli.terminal import columns
 from convbench.errors import ExitCode, RequestError
 from convbench.units import flat, line
 
@@ -59,9 +59,7 @@ def run(
     from convbench.actions import compare as comparing
     from convbench.actions import measure, pages, read
     from convbench.cli.progress import RunProgress
-    from convbench.conduct import run as runner
-    from convbench.report import export
-    from convbench.store import waiting_file
+    from convbench.conduct.listening import Listener
 
     outcome = Outcome.asked(summary, junit, fail_on)
     pages.check_writable()
@@ -86,7 +84,7 @@ def run(
     with sigterm_as_interrupt():
         try:
             sweep, plan = measure.planned(config)
-            listener = shown.listener(process_finished=runner.Listener(process_finished=report_so_far))
+            listener = shown.listener(process_finished=Listener(process_finished=report_so_far))
             measured = measure.run_planned(
                 sweep,
                 plan,
@@ -105,6 +103,8 @@ def run(
             shown.close()
     _load_report()
     from convbench.analysis.findings.findings import examined  # its imports are loaded by now
+    from convbench.report import export
+    from convbench.store import waiting_file
 
     seen = examined(measured.run)
     path = pages.write_report(measured.run, seen=seen)
@@ -138,11 +138,12 @@ def run(
 def _summary(seen: Examined) -> str:
     """The cases with their times and the first findings."""
     from convbench.report.text.results import results_text
+    from convbench.report.text.tables import folded
 
     named = [case for finding in seen.findings for case in finding.cases[:1]]
-    columns = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
-    sentences = [f"- {flat(sentence)}" for sentence in seen.sentences[:PRINTED_FINDINGS]]
-    return "\n".join(filter(None, [results_text(seen.rows, named, columns=columns), *sentences]))
+    width = columns(sys.stderr)
+    sentences = [folded(f"- {flat(sentence)}", width) for sentence in seen.sentences[:PRINTED_FINDINGS]]
+    return "\n".join(filter(None, [results_text(seen.rows, named, columns=width), *sentences]))
 
 
 def _confirmed(sweep: Sweep, base: Run, new: Run, across_environments: bool, command: str) -> RunComparison:
@@ -163,7 +164,7 @@ def _confirmed(sweep: Sweep, base: Run, new: Run, across_environments: bool, com
             raise
         finally:
             shown.close()
-    say(compare_text(found.comparison))
+    say(compare_text(found.comparison, columns(sys.stderr)))
     return found
 
 

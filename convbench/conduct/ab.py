@@ -15,8 +15,8 @@ from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import RunComparison
 from convbench.conduct.described import Capacity, devices_of, environment_of, plainest
+from convbench.conduct.listening import Listener
 from convbench.conduct.pairs import BLOCK_S, ROUNDS, PairVisits, ProcessPairs
-from convbench.conduct.run import Listener
 from convbench.engine.client import Description, Devices
 from convbench.engine.local import Setup
 from convbench.engine.pool import Engine, WorkerPool

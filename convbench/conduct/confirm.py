@@ -23,8 +23,8 @@ from convbench.analysis.comparison.comparability import refuse
 from convbench.analysis.comparison.judgment import RunComparison, Verdict
 from convbench.conduct.ab import Launcher, Side, confirm
 from convbench.conduct.described import Capacity, plainest
+from convbench.conduct.listening import Listener
 from convbench.conduct.processes import Hooks, Processes
-from convbench.conduct.run import Listener
 from convbench.engine.git_state import as_of
 from convbench.engine.local import Setup
 from convbench.engine.pool import Engine, WorkerPool

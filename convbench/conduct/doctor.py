@@ -56,7 +56,7 @@ def check_machine(engine: Engine, *, probing_s: float = PROBING_S) -> list[Remar
     host = steady.host
     return [
         _processor(steady),
-        _threads(default.threads, host.cores, os.environ.get("OMP_NUM_THREADS")),
+        threads_remark(default.threads, host.cores),
         _allocator(keeps_memory=steady.keeps_memory),
         _frequency(host.governor, host.boost),
         noise(probes, stolen=after.stolen_since(before), load=after.load, cores=host.cores),
@@ -114,7 +114,9 @@ def _processor(description: Description) -> Remark:
     return Remark(topic="processor", good=True, text=text)
 
 
-def _threads(default: int, cores: int, variable: str | None) -> Remark:
+def threads_remark(default: int, cores: int) -> Remark:
+    """The remark on the number of threads that torch uses where a sweep gives none."""
+    variable = os.environ.get("OMP_NUM_THREADS")
     text = f"torch would use {units.plural(default, 'thread')} on {units.plural(cores, 'core')}"
     text += f" (OMP_NUM_THREADS={variable})" if variable else ""
     if default > max(1, cores - 1):

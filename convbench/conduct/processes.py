@@ -53,7 +53,8 @@ class Progress:
     `process_done` of `process_cases`. `visits_planned` of the whole run shrinks as cases settle. `visits_done` counts
     an unfinished cohort in fractions by blocks. `busy_s` is seconds in blocks and their warm-up, `start_s` seconds
     waiting for workers to start. `most_left_s` is what is left of the budget in seconds. `is_waiting` means that
-    results wait on this disk because the server does not answer.
+    results wait on this disk because the server does not answer. `untried` cases have no visit yet. Of the cases that
+    were visited for the first time since the run began or was resumed, `lost` could not be measured, in `lost_s`.
     """
 
     process_index: int
@@ -69,6 +70,9 @@ class Progress:
     busy_s: float
     start_s: float
     most_left_s: float = math.inf
+    untried: int = 0
+    lost: int = 0
+    lost_s: float = 0.0
     stage: str = "process"
     is_waiting: bool = False
 
@@ -93,7 +97,8 @@ class Processes:
     `cache_bytes` is the last-level cache. With `has_steady_allocator` the first process also measures with the system's
     allocator. `records` are the lowest times of the reference layers in earlier runs. `clock()` gives the start times
     of blocks, in seconds. Where the `budget` is spent, no further case is visited, and cases without a visit are
-    skipped. `nvidia` reads the clocks of devices.
+    skipped. Blocks of an unfinished cohort are stored every `store_every_s` seconds. `nvidia` reads the clocks of
+    devices.
     """
 
     def __init__(
@@ -113,6 +118,7 @@ class Processes:
         clock: Callable[[], float] = time.monotonic,
         budget: Budget | None = None,
         nvidia: Nvidia | None = None,
+        store_every_s: float = STORE_EVERY_S,
     ) -> None:
         self._nvidia = nvidia
         self._measure = measure
@@ -150,10 +156,12 @@ class Processes:
         self._states = [
             CaseState(position=i, case=case, id=case.id, pool=pool, apart=i in apart) for i, case in enumerate(cases)
         ]
+        self._store_every_s = store_every_s
         self._stored_at = time.monotonic()
         self._process_index = 0
         self._visits_done = 0
         self._under_way = 0.0
+        self._first_under_way = self._lost_under_way = 0  # cases that are visited for the first time now; and lost now
         self._check_s = 0.0
         self._process_cases = 0
         self._process_done = 0
@@ -161,6 +169,8 @@ class Processes:
         for visit in history:
             by_id[visit.case_id].remember(visit, measure)
         self._ended = Counter(state.status for state in self._states)
+        self._untried = sum(not state.done for state in self._states)
+        self._lost = 0
         self._visits_left = sum(state.processes_left(measure, since=0) for state in self._states)
 
     def run(self) -> None:
@@ -310,8 +320,10 @@ class Processes:
 
         def progressed(round_index: int) -> None:
             self._under_way = len(visiting) * (round_index + 1) / (self._measure.rounds + 1)
-            self._report_progress()
+            self._first_under_way = sum(not visit.state.done for visit in visiting)
+            self._lost_under_way = sum(visit.status in UNMEASURED for visit in visiting)
             self._store_so_far(visiting)
+            self._report_progress()
 
         place = RoundsPosition(process_index=self._process_index, cohort=cohort)
         self._rounds.take(both, place, rounds=self._measure.rounds, due=self._due, progressed=progressed)
@@ -366,6 +378,9 @@ class Processes:
             state = visiting_case.state
             visit = visiting_case.visit(self._process_index, complete=complete)
             before, status = state.processes_left(self._measure, since=self._process_index), state.status
+            if complete:
+                self._untried -= not state.done
+                self._lost += visit.status in UNMEASURED
             state.remember(visit, self._measure)
             self._visits_left += state.processes_left(self._measure, since=self._process_index) - before
             self._ended[status] -= 1
@@ -376,13 +391,14 @@ class Processes:
             self._visits_done += len(visits)
             self._process_done += len(visits)
             self._under_way = 0.0
+            self._first_under_way = self._lost_under_way = 0
             self._store_visits(visits)
             self._report_progress()
 
     def _store_so_far(self, visiting: Sequence[Visiting]) -> None:
         """Store the blocks taken so far every few seconds, so that a kill loses at most these seconds."""
         now = time.monotonic()
-        if now - self._stored_at >= STORE_EVERY_S:
+        if now - self._stored_at >= self._store_every_s:
             self._store_visits(
                 [
                     visit.visit(self._process_index, complete=False)
@@ -416,6 +432,9 @@ class Processes:
                 busy_s=self._rounds.busy_s + self._references.busy_s,
                 start_s=self._pool.start_s,
                 most_left_s=self._budget.left_s,
+                untried=self._untried - self._first_under_way,
+                lost=self._lost + self._lost_under_way,
+                lost_s=self._rounds.lost_s,
             )
         )
 

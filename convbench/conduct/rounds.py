@@ -37,10 +37,12 @@ class RoundsPosition:
 class Rounds:
     """Takes blocks. `busy_s` is the sum of seconds in blocks and their warm-up. The caller empties `twin_ratios`.
 
-    A block lasts `block_s` seconds; a worker has `timeout_s` seconds for each request. `clock()` gives the start times
+    A block lasts `block_s` seconds; a worker has `timeout_s` seconds for each request, and more to
+    compile a layer. `clock()` gives the start times
     of blocks. Each round begins with the `references`, if they are given. A worker that has not answered when the
     `budget` is spent is ended, and its case is skipped. `samples` is whether those of each case are kept; a companion's
-    are not. `nvidia` reads the clocks of devices after their blocks.
+    are not. `lost_s` is the sum of seconds in requests that ended a case. `nvidia` reads the clocks of devices after
+    their blocks.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Rounds:
         self._memory_probe_s = NAN
         self._last_client: WorkerClient | None = None
         self.busy_s = 0.0
+        self.lost_s = 0.0
         self.twin_ratios: list[float] = []
 
     def take(
@@ -103,6 +106,7 @@ class Rounds:
         pool, settings = state.pool, state.case.worker
         again = state.compares(self._block_s) and not visit.beside
         check = state.wants_check and visit.facts is None and not visit.beside
+        began = self._clock()
         try:
             client = pool.client(settings)
             if visit.client is client:
@@ -112,14 +116,14 @@ class Rounds:
                 state.case,
                 check=check,
                 seed=self._seed,
-                deadline_s=self._budget.deadline_s(self._timeout_s),
+                deadline_s=self._budget.deadline_s(schedule.prepare_limit_s(state.case, self._timeout_s)),
                 kernels=visit.kernels_alone,
                 digest=state.digest,
                 again=again,
                 repeats=not visit.beside and Status.FAILED not in (state.status, visit.status),
             )
         except WorkerError as error:
-            self._end_case(visit, error)
+            self._end_case(visit, error, began)
             return None
         if prepared.status not in TIMED:
             visit.end(prepared.status, prepared.reason)
@@ -188,7 +192,7 @@ class Rounds:
             wanted, deadline_s = self._samples and visit.beside is None, self._budget.deadline_s(self._timeout_s)
             timing = client.block(visit.key, self._block_s, deadline_s=deadline_s, samples=wanted)
         except WorkerError as error:
-            self._end_case(visit, error)
+            self._end_case(visit, error, start_s)
             return
         if isinstance(timing, Refusal):
             visit.end(timing.status, timing.reason)
@@ -225,8 +229,9 @@ class Rounds:
             self._nvidia.look(device)
         return found
 
-    def _end_case(self, visit: Visiting, error: WorkerError) -> None:
-        """End a case whose worker failed in it. The next use of the client starts another worker."""
+    def _end_case(self, visit: Visiting, error: WorkerError, began: float) -> None:
+        """End a case whose worker failed in a request that began then. The next use of the client starts another."""
+        self.lost_s += self._clock() - began
         if isinstance(error, WorkerTimedOutError) and self._budget.is_spent():
             if not (visit.blocks or visit.state.done):
                 visit.end(Status.SKIPPED, self._budget.reason)

@@ -7,43 +7,27 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from convbench import units
 from convbench.conduct.budget import Budget
 from convbench.conduct.described import Capacity, devices_of, environment_of, plainest
-from convbench.conduct.processes import Hooks, Processes, Progress
+from convbench.conduct.doctor import threads_remark
+from convbench.conduct.listening import Begun, Listener
+from convbench.conduct.processes import Hooks, Processes
+from convbench.engine.client import Description
 from convbench.engine.git_state import checkout
 from convbench.engine.nvidia import Nvidia, opened
 from convbench.engine.pool import Engine, WorkerPool
 from convbench.errors import RequestError
 from convbench.measure import schedule
 from convbench.measure.references import records
+from convbench.model.case import WorkerSettings
 from convbench.model.result import Environment, Run, RunState, Visit
 from convbench.store import Record, Writer, digest, new_run_id, record
 from convbench.sweep import Plan, Sweep
 from convbench.version import __version__
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
-    """A run has started or resumed; `visits_kept` counts the visits of the interrupted run."""
-
-    run_id: str
-    resumed: bool
-    visits_kept: int
-    environment: Environment
-    cases: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """Callbacks of the runner, always called between blocks; `message` receives lines for the user."""
-
-    begun: Callable[[Begun], None] = lambda begun: None
-    progressed: Callable[[Progress], None] = lambda progress: None
-    process_finished: Callable[[str, int], None] = lambda run_id, process_index: None
-    message: Callable[[str], None] = lambda line: None
 
 
 def run(
@@ -73,6 +57,7 @@ def run(
         description = pool.description(settings)
         capacity = Capacity.of(description)
         pool.start(workers[: capacity.most_workers])
+        _warn_of_threads(plan, settings, description, listener)
         pool.find_modules(workers, deadline_s=sweep.measure.timeout)
         devices = devices_of(pool, plan.cases, deadline_s=sweep.measure.timeout)
         environment = environment_of(
@@ -97,6 +82,16 @@ def run(
         pool.close()
         if nvidia:
             nvidia.close()
+
+
+def _warn_of_threads(plan: Plan, first: WorkerSettings, description: Description, listener: Listener) -> None:
+    """Send a note where cases leave the number of threads to torch and that is too many for a shared machine."""
+    undecided = sum(case.threads is None for case in plan.cases)
+    cores = description.host.cores
+    remark = threads_remark(description.threads if first.threads is None else cores, cores)
+    if undecided and not remark.good:
+        which = f"threads is null for {units.plural(undecided, 'case')}"
+        listener.message(f"note: {which}: {remark.text}; {remark.fix}")
 
 
 def _measure(
@@ -140,6 +135,7 @@ def _measure(
         records=known,
         clock=lambda: time.monotonic() - zero,
         budget=budget,
+        store_every_s=listener.store_every_s,
     )
     try:
         listener.begun(begun)

@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from convbench.engine.client import Json, Message, WorkerClient
 from convbench.engine.forks import START, ForkedProcess, ForkServer, can_fork
 from convbench.errors import WorkerDiedError, WorkerStartError, WorkerTimedOutError
-from convbench.model.case import Allocator, WorkerSettings
+from convbench.model.case import Allocator, Execution, WorkerSettings
 from convbench.model.variables import HIDDEN, Variables
 
 #: Settings with which glibc's malloc keeps freed memory, bytes: the mmap threshold, the trim threshold and the top pad.
@@ -26,6 +27,8 @@ MALLOC_TRIM_THRESHOLD = 1 << 33
 MALLOC_TOP_PAD = 1 << 26
 #: The value that torch requires for deterministic algorithms on CUDA (torch.use_deterministic_algorithms).
 CUBLAS_WORKSPACE = ":4096:8"
+#: torch compiles in the worker itself: processes and threads of a compiler would run during blocks.
+COMPILE_THREADS = "1"
 #: How much of a worker's standard error is kept to explain its death, bytes.
 TAIL_BYTES = 4000
 #: Maximum length of the last line of standard error in a message, characters.
@@ -82,12 +85,19 @@ class LocalEngine:
         self._map_thresholds = list(MALLOC_MAP_THRESHOLDS)
         self._can_fork = can_fork()
         self._servers: dict[tuple[tuple[str, str], ...], ForkServer] = {}  # by environment, the last used one last
+        self._compiled: tempfile.TemporaryDirectory[str] | None = None  # the compiler's cache
+
+    def warm_up(self, settings: WorkerSettings) -> None:
+        """Start to import torch for workers of these settings; `start` reports an error."""
+        if self._can_fork:
+            with contextlib.suppress(OSError):
+                self._server({**self._setup.environment, **self.variables(settings)})
 
     def start(self, settings: WorkerSettings) -> WorkerClient:
         """A client whose worker is starting; `WorkerClient.describe` waits for it."""
         limit = "share" if self._memory_limit is None else str(self._memory_limit)
         setup = self._setup
-        environment = {**setup.environment, **self.variables(settings)}
+        environment = {**setup.environment, **self._cache_of(settings), **self.variables(settings)}
         try:
             server = self._server(environment) if self._can_fork else None
             process = (
@@ -98,6 +108,13 @@ class LocalEngine:
         except OSError as error:
             raise WorkerStartError(f"cannot start a worker with {setup.python}: {error.strerror}") from None
         return WorkerClient(LocalTransport(process, python=setup.python), settings)
+
+    def _cache_of(self, settings: WorkerSettings) -> dict[str, str]:
+        """The variable for a folder of compiled code, which this engine's workers share and which it removes."""
+        if settings.execution is not Execution.COMPILED:
+            return {}
+        self._compiled = self._compiled or tempfile.TemporaryDirectory(prefix="convbench-", ignore_cleanup_errors=True)
+        return {"TORCHINDUCTOR_CACHE_DIR": self._compiled.name}
 
     def _server(self, environment: Mapping[str, str]) -> ForkServer | None:
         """The process that forks workers with these variables; None where too many others have workers."""
@@ -124,9 +141,12 @@ class LocalEngine:
         return True
 
     def close(self) -> None:
-        """End the processes that fork workers, and their workers."""
+        """End the processes that fork workers, and their workers, and remove what they compiled."""
         while self._servers:
             self._servers.popitem()[1].close()
+        if self._compiled is not None:
+            self._compiled.cleanup()
+            self._compiled = None
 
     def variables(self, settings: WorkerSettings) -> dict[str, str]:
         """The environment variables for the settings; those that a case names have priority.
@@ -143,6 +163,8 @@ class LocalEngine:
             }
         if settings.deterministic:
             variables["CUBLAS_WORKSPACE_CONFIG"] = CUBLAS_WORKSPACE
+        if settings.execution is Execution.COMPILED:
+            variables["TORCHINDUCTOR_COMPILE_THREADS"] = COMPILE_THREADS
         named = {name: self._secrets.get(name, value) for name, value in settings.env}
         return {**variables, **{name: value for name, value in named.items() if value != HIDDEN}}
 

@@ -20,8 +20,8 @@ from convbench import units
 from convbench.errors import RequestError
 from convbench.measure import schedule
 from convbench.measure.estimate import estimate, table
-from convbench.model.case import Cache, Case
-from convbench.model.result import UNMEASURED, Measure, Run, RunState
+from convbench.model.case import Cache, Case, CompileMode, Execution
+from convbench.model.result import UNMEASURED, Measure, Run, RunState, Status
 
 #: Seconds per block besides the block itself: probe, messages, statistics.
 AROUND_BLOCK_S = 1.5e-3
@@ -37,6 +37,12 @@ CHECK_S = 0.015
 MEMORY_ITERATIONS = 3
 #: Seconds to build the copies of a small layer for a cold cache; larger ones have fewer.
 COLD_S = 0.5
+#: Seconds of torch's compiler: what a worker loads before its first compiled layer, then a layer in the first process.
+#: Later processes find the code of the same layer. With max-autotune the compiler tries kernels.
+COMPILER_START_S = 8.0
+COMPILE_S = 2.0
+COMPILED_AGAIN_S = 0.3
+AUTOTUNE = 10
 #: Assumed share of cases not settled after the fewest processes, if the stored run had no more. Three sweeps had 0.45
 #: to 0.59 after three, which were enough then.
 UNSETTLED_SHARE = 0.55
@@ -70,7 +76,7 @@ def _unknown_s(cases: Sequence[Case], measure: Measure, iterations_s: Iterable[f
     """The seconds that the cases take on an unknown machine if all are measured to the end."""
     workers = _workers(cases)
     once = sum(_case_s(iteration_s, measure, companions=MOST_COMPANIONS) for iteration_s in iterations_s)
-    counted = once + _cold_s(cases, measure) + measure.processes * workers * FIRST_LAYER_S
+    counted = once + _cold_s(cases, measure) + _compile_s(cases, measure) + measure.processes * workers * FIRST_LAYER_S
     return MARGIN * counted + measure.processes * workers * WORKER_START_S
 
 
@@ -109,21 +115,24 @@ def forecast_s(cases: Sequence[Case], measure: Measure, known: Run) -> float | N
     """
     times = _iteration_times(known)
     measured = [result.case for result in known.results if result.case.id in times]
-    seconds = sum(facts.seconds for facts in known.processes)
+    # A case that timed out did so once, and takes as long again; other cases that were lost end at once.
+    late = {result.case.id for result in known.results if result.status is Status.TIMED_OUT}
+    lost = {result.case.id for result in known.results if result.status in UNMEASURED}
+    whole_s = sum(facts.seconds for facts in known.processes)
+    seconds = whole_s - len(late) * known.measure.timeout
     whole = known.state is RunState.FINISHED and len(known.processes) >= known.measure.processes
-    lost = any(
-        result.status in UNMEASURED for result in known.results
-    )  # a timeout adds time that another sweep does not take
-    if not whole or lost or not measured or not seconds:
+    if not whole or not measured or seconds <= 0:
         return None
+    late_s = sum(case.id in late for case in cases) * measure.timeout
+    cases = [case for case in cases if case.id not in lost]
     rates = _rates(measured, times)
     new = [times.get(case.id) or _by_rate(case, rates) for case in cases]
     if math.inf in new:
         return None
     unsettled_share = _unsettled_share(known)
     counted = _run_s(measured, [times[case.id] for case in measured], known.measure, unsettled_share)
-    starts = measure.processes * _workers(cases) * _start_s(known, seconds)
-    return _run_s(cases, new, measure, unsettled_share) * seconds / counted + starts
+    starts = measure.processes * _workers(cases) * _start_s(known, whole_s)
+    return _run_s(cases, new, measure, unsettled_share) * seconds / counted + starts + late_s
 
 
 def _workers(cases: Iterable[Case]) -> int:
@@ -153,12 +162,25 @@ def _run_s(cases: Sequence[Case], iterations_s: Sequence[float], measure: Measur
         _case_s(time, measure, companions=beside, share=share)
         for time, beside in zip(iterations_s, companions, strict=True)
     )
-    return counted + _cold_s(cases, measure) + measure.processes * _workers(cases) * FIRST_LAYER_S
+    return (
+        counted
+        + _cold_s(cases, measure)
+        + _compile_s(cases, measure)
+        + measure.processes * _workers(cases) * FIRST_LAYER_S
+    )
 
 
 def _cold_s(cases: Iterable[Case], measure: Measure) -> float:
     """Seconds to build the copies of cases with a cold cache, and of their companions."""
     return sum(case.cache is Cache.COLD for case in cases) * (measure.processes + MOST_COMPANIONS) * COLD_S
+
+
+def _compile_s(cases: Sequence[Case], measure: Measure) -> float:
+    """Seconds to compile the cases that ask for it, and to load the compiler in each of their workers."""
+    compiled = [case for case in cases if case.execution is Execution.COMPILED]
+    tried = sum(1 if case.compile_mode is CompileMode.DEFAULT else AUTOTUNE for case in compiled)
+    again = (measure.processes - 1) * len(compiled) * COMPILED_AGAIN_S
+    return tried * COMPILE_S + again + measure.processes * _workers(compiled) * COMPILER_START_S
 
 
 def _case_s(iteration_s: float, measure: Measure, *, companions: int, share: float = 1.0) -> float:
@@ -173,10 +195,11 @@ def _case_s(iteration_s: float, measure: Measure, *, companions: int, share: flo
 
 
 def _iteration_times(known: Run) -> dict[str, float]:
-    """Typical seconds per iteration by case id."""
+    """Typical seconds per iteration by case id, of cases that were measured to the end."""
     typical = estimate(table(known.results)).typical_s
     pairs = zip(known.results, typical, strict=True)
-    return {result.case.id: float(value) for result, value in pairs if np.isfinite(value)}
+    timed = ((result, value) for result, value in pairs if result.status not in UNMEASURED)
+    return {result.case.id: float(value) for result, value in timed if np.isfinite(value)}
 
 
 def _rates(measured: Sequence[Case], times: dict[str, float]) -> dict[tuple[str, ...], float]:

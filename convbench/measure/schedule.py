@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
-from convbench.model.case import DTYPES, Allocator, Cache, Case, WorkerSettings
+from convbench.model.case import DTYPES, Allocator, Cache, Case, CompileMode, Execution, WorkerSettings
 from convbench.model.lead import Lead
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import Measure
@@ -48,6 +48,19 @@ def samples_bytes(cases: Sequence[Case], measure: Measure) -> int:
     """The bytes of the raw samples of a run, at most: those of its fastest cases take as many."""
     of_block = math.ceil(block_seconds(measure) / SHORTEST_SAMPLE_S) * SAMPLE_BYTES
     return len(cases) * measure.processes * measure.rounds * of_block
+
+
+#: Seconds that a worker has to compile a layer, beyond those of a request. Loading the compiler took 63 s and a layer
+#: 8 s beside five busy processes a core. With max-autotune the compiler tries kernels.
+COMPILE_LIMIT_S = 300.0
+AUTOTUNE_LIMIT_S = 1800.0
+
+
+def prepare_limit_s(case: Case, timeout_s: float) -> float:
+    """The seconds that a worker has to prepare a case, where it has `timeout_s` for other requests."""
+    if case.execution is not Execution.COMPILED:
+        return timeout_s
+    return timeout_s + (COMPILE_LIMIT_S if case.compile_mode is CompileMode.DEFAULT else AUTOTUNE_LIMIT_S)
 
 
 #: Pause between blocks of different workers, seconds: the previous worker goes to sleep in it.
@@ -145,26 +158,30 @@ def cohorts(cases: Sequence[Case], *, memory_limit: int, cache_bytes: int = CACH
     """Divide the cases into cohorts, in the order of the sweep.
 
     Cases of one problem differ only in settings whose effect is to be measured. They stay in one cohort, as only
-    interleaved cases see the same drift. A cohort may become larger for this; only lack of memory divides them.
+    interleaved cases see the same drift. A cohort may become larger for this; only lack of memory divides them. Each
+    device has cohorts of its own, because an accelerator that waits for cases of the CPU lowers its clock.
     """
-    by_problem: dict[Problem, list[int]] = {}
-    for position, case in enumerate(cases):
-        by_problem.setdefault(case.problem, []).append(position)
-    groups: list[list[int]] = [[]]
-    held = 0
-    for positions in by_problem.values():
-        sizes = [memory_bytes(cases[position], cache_bytes) for position in positions]
-        too_many = len(groups[-1]) + len(positions) > COHORT_SIZE
-        if groups[-1] and (too_many or held + sum(sizes) > memory_limit):
-            groups.append([])
-            held = 0
-        for position, size in zip(positions, sizes, strict=True):
-            if groups[-1] and held + size > memory_limit:
+    groups: list[list[int]] = []
+    for device in dict.fromkeys(case.device for case in cases):
+        groups.append([])
+        held = 0
+        by_problem: dict[Problem, list[int]] = {}
+        for position, case in enumerate(cases):
+            if case.device == device:
+                by_problem.setdefault(case.problem, []).append(position)
+        for positions in by_problem.values():
+            sizes = [memory_bytes(cases[position], cache_bytes) for position in positions]
+            too_many = len(groups[-1]) + len(positions) > COHORT_SIZE
+            if groups[-1] and (too_many or held + sum(sizes) > memory_limit):
                 groups.append([])
                 held = 0
-            groups[-1].append(position)
-            held += size
-    return tuple(Cohort(index=i, positions=tuple(group)) for i, group in enumerate(groups) if group)
+            for position, size in zip(positions, sizes, strict=True):
+                if groups[-1] and held + size > memory_limit:
+                    groups.append([])
+                    held = 0
+                groups[-1].append(position)
+                held += size
+    return tuple(Cohort(index=i, positions=tuple(group)) for i, group in enumerate(groups))
 
 
 #: Maximum and minimum of worker processes alive at once: a case and its companion need two.
@@ -189,8 +206,16 @@ def workers_at_once(free_bytes: int, start_bytes: int | None = None) -> int:
 
 
 def variants(case: Case, *, process_index: int, has_steady_allocator: bool) -> tuple[Case, ...]:
-    """The case, and in the first process the same case with the system's allocator, if that differs."""
-    steady = case.allocator is Allocator.STEADY and case.device == "cpu" and has_steady_allocator
+    """The case, and in the first process the same case with the system's allocator, if that differs.
+
+    A compiled case has none: it would be compiled again in that worker.
+    """
+    steady = (
+        case.execution is Execution.EAGER
+        and case.allocator is Allocator.STEADY
+        and case.device == "cpu"
+        and has_steady_allocator
+    )
     if process_index or not steady:
         return (case,)
     return (case, replace(case, allocator=Allocator.SYSTEM))
@@ -281,12 +306,12 @@ APART = "not interleaved with all other settings of its layer, which did not fit
 
 
 def apart(cases: Sequence[Case], batches: Batches) -> frozenset[int]:
-    """The positions of cases that are not interleaved with all others of their problem."""
-    where: dict[Problem, set[int]] = {}
+    """The positions of cases that are not interleaved with all others of their problem on their device."""
+    where: dict[tuple[Problem, str], set[int]] = {}
     for cohort in (cohort for batch in batches for cohort in batch):
-        for position in cohort.positions:
-            where.setdefault(cases[position].problem, set()).add(cohort.index)
-    return frozenset(i for i, case in enumerate(cases) if len(where[case.problem]) > 1)
+        for case in (cases[position] for position in cohort.positions):
+            where.setdefault((case.problem, case.device), set()).add(cohort.index)
+    return frozenset(i for i, case in enumerate(cases) if len(where[case.problem, case.device]) > 1)
 
 
 def shuffled(items: Sequence[int], *, seed: int, process_index: int, cohort: int, round_index: int) -> list[int]:

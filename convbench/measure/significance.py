@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from convbench.measure.alike import ProcessTimes
 from convbench.measure.estimate import Floats, Integers
 
 #: The share of intervals that hold no change where nothing changed.
@@ -24,6 +26,40 @@ def left_out(processes: int) -> int:
     while 2 * math.comb(processes + count + 1, count + 1) <= (1 - HELD) * math.comb(2 * processes, processes):
         count += 1
     return count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratios:
+    """How many times as long `new` takes as `base`, and the interval that the processes allow; one element a case.
+
+    Where nothing changed, `HELD` of the intervals hold 1. NaN without a process on both sides.
+    """
+
+    ratio: Floats
+    low: Floats
+    high: Floats
+
+
+def ratios(times: ProcessTimes, *, precision: float) -> Ratios:
+    """The ratios of the cases' times, and their intervals; times of a case repeat within `precision`."""
+    base_low, base_high = _extremes(times.base, times.processes)
+    new_low, new_high = _extremes(times.new, times.processes)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = times.new_s / times.base_s
+        low, high = new_low / base_high / (1 + precision), new_high / base_low * (1 + precision)
+    # With many processes the counted ones are fewer than half, and a median may lie above them.
+    return Ratios(ratio=ratio, low=np.minimum(low, ratio), high=np.maximum(high, ratio))
+
+
+def _extremes(times: Floats, processes: Integers) -> tuple[Floats, Floats]:
+    """The lowest time of a process of each case and the highest that its interval counts; NaN without any."""
+    if not times.shape[1]:
+        nothing = np.full(len(times), np.nan)
+        return nothing, nothing
+    ordered = np.sort(times, axis=1)  # NaN last
+    counted = {count: max(count - 1 - left_out(count), 0) for count in np.unique(processes).tolist()}
+    last = np.array([counted[count] for count in processes.tolist()], dtype=np.int64)
+    return ordered[:, 0], ordered[np.arange(len(ordered)), last]
 
 
 def p_values(base: Floats, new: Floats, processes: Integers, factor: Floats) -> Floats:

@@ -28,7 +28,9 @@ from convbench.model.settings import (
     Allocator,
     Autocast,
     Cache,
+    CompileMode,
     Data,
+    Execution,
     Fp32Precision,
     InputFormat,
     MemoryFormat,
@@ -50,8 +52,10 @@ __all__ = [
     "Autocast",
     "Cache",
     "Case",
+    "CompileMode",
     "Data",
     "Env",
+    "Execution",
     "Fp32Precision",
     "InputFormat",
     "MemoryFormat",
@@ -70,6 +74,7 @@ class WorkerSettings:
     """Settings that apply to a whole process: cases that differ in one of them need separate workers.
 
     `module` is one: the user's code may change settings of the whole process (its threads, its default device).
+    `execution` is one: torch's compiler loads much code, which a process of eager layers does not have.
     """
 
     threads: int | None = None
@@ -79,11 +84,17 @@ class WorkerSettings:
     cudnn_benchmark: bool = False
     env: Env = ()
     module: str = TORCH_MODULE
+    execution: Execution = Execution.EAGER
 
     @property
     def special_settings(self) -> tuple[bool, ...]:
         """Settings that may make a process slower, or keep it from starting; the smallest tuple where none is set."""
-        return (self.module not in OPERATORS, bool(self.env), self.deterministic)
+        return (
+            self.module not in OPERATORS,
+            bool(self.env),
+            self.deterministic,
+            self.execution is not Execution.EAGER,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +122,8 @@ class Case:
     env: Env = ()
     weights: Weights = Weights.NORMAL
     input_format: InputFormat = InputFormat.SAME
+    execution: Execution = Execution.EAGER
+    compile_mode: CompileMode = CompileMode.DEFAULT
     given_label: str | None = field(default=None, compare=False)
     count: int = field(default=1, compare=False)
 
@@ -125,6 +138,7 @@ class Case:
             cudnn_benchmark=self.cudnn_benchmark,
             env=self.env,
             module=self.module,
+            execution=self.execution,
         )
 
     @property
@@ -141,6 +155,7 @@ class Case:
         """Whether this is a backward that calls only one kernel of torch, which can be timed alone."""
         return (
             self.direction is Direction.BACKWARD
+            and self.execution is Execution.EAGER
             and self.module in OPERATORS
             and self.autocast is Autocast.NONE
             and self.problem.padding_mode is PaddingMode.ZEROS
@@ -192,6 +207,12 @@ class Case:
         """Why the settings do not fit the problem, which is valid; None where they fit."""
         if self.problem.module_output_size is not None and self.module in OPERATORS:
             return f"module_output_size is for a module of your own: {self.module} does not pad by itself"
+        if self.execution is Execution.GRAPH and self.cache is Cache.COLD:
+            return "execution: graph replays the same addresses, so cache: cold has no graph to replay on its copies"
+        if self.compile_mode is not CompileMode.DEFAULT and self.execution is not Execution.COMPILED:
+            own = self.execution is Execution.GRAPH and self.compile_mode is CompileMode.MAX_AUTOTUNE
+            why = f"{self.compile_mode} captures graphs by itself" if own else f"{self.execution} compiles nothing"
+            return f"compile_mode is for execution: compiled; {why}"
         if "channels_last" not in (self.memory_format, self.input_format):
             return None
         return self.problem.operator.channels_last_refusal(self.problem)

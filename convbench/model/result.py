@@ -163,8 +163,8 @@ class Check:
     `max_error` is the largest |y - reference| / (sum|x||w| + |b|), in units of the roundoff of the dtype. For float32
     it is that of the precision that torch used (TF32, bf16). It is taken over the compared elements of the random data
     that is timed. The divisor is at least the dtype's smallest normal number. `elements` is the number of elements that
-    were compared individually. `method` is how results were compared: `exact` (integers, equal to the last bit) or
-    `normwise`. `reason` is None where the result is correct.
+    were compared individually. `method` is how results were compared: `exact` (integers, equal to the last bit),
+    `rounded` or `normwise`. `reason` is None where the result is correct.
     """
 
     output_shape: tuple[int, ...] | None = field(
@@ -178,7 +178,7 @@ class Check:
         )
     )
     elements: int
-    method: str = field(metadata=fact("check", "how the result was checked: exact, or normwise"))
+    method: str = field(metadata=fact("check", "how the result was checked: exact, rounded or normwise"))
     reason: str | None = None
 
 
@@ -203,7 +203,7 @@ class CaseFacts:
     )
     reorder_share: float | None = field(
         default=None,
-        metadata=fact("reorders", "share of oneDNN's time that it spends on changing layouts", bound=Number(high=1.0)),
+        metadata=fact("reorders", "share of the kernels' time that changes layouts", bound=Number(high=1.0)),
     )
     first_call_s: float | None = field(
         default=None, metadata=fact("first call", "the first iteration in a process", unit="s")

@@ -99,6 +99,22 @@ class Fp32Precision(StrEnum):
     BF16 = "bf16"
 
 
+class Execution(StrEnum):
+    """How torch runs the layer: call by call, compiled by `torch.compile`, or as one CUDA graph that is replayed."""
+
+    EAGER = "eager"
+    COMPILED = "compiled"
+    GRAPH = "graph"
+
+
+class CompileMode(StrEnum):
+    """The `mode` of `torch.compile`, by torch's names."""
+
+    DEFAULT = "default"
+    MAX_AUTOTUNE = "max-autotune"
+    MAX_AUTOTUNE_NO_CUDAGRAPHS = "max-autotune-no-cudagraphs"
+
+
 #: The dtypes of layers -> bytes per element.
 DTYPES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
@@ -131,6 +147,7 @@ class Kind:
     variables: bool = False  # a mapping from environment variables to their values
     text: Callable[[str], str | None] | None = None  # what is wrong with free text; None where it is valid
     like: str = ""  # a description of valid free text
+    pattern: str = ""  # the same as an expression that editors know, for letters of all scripts
 
     @property
     def name(self) -> str:
@@ -147,6 +164,8 @@ class Kind:
 _DEVICE = re.compile(r"([a-z]+)(?::(0|[1-9][0-9]{0,2}))?")
 _LAST_DEVICE = 127  # torch keeps the index in 8 bits
 _WITHOUT_INDEX = ("cpu", "accelerator")
+_INDEXED = "|".join(name for name in DEVICES if name not in _WITHOUT_INDEX)
+_DEVICE_PATTERN = f"^({'|'.join(_WITHOUT_INDEX)}|({_INDEXED})(:([0-9]|[1-9][0-9]|1[01][0-9]|12[0-7]))?)$"
 
 
 def device_problem(text: str) -> str | None:
@@ -182,6 +201,9 @@ def module_problem(text: str) -> str | None:
     return f"did you mean {'.'.join(dotted[:-1])}:{dotted[-1]}?"
 
 
+_NAME_PATTERN = "[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*"
+_NAMES_PATTERN = rf"{_NAME_PATTERN}(\.{_NAME_PATTERN})*"
+_MODULE_PATTERN = f"^({re.escape(TORCH_MODULE)}|{_NAMES_PATTERN}:{_NAMES_PATTERN})$"
 _ELSEWHERE_MODULE = f"the part before the colon is imported, the class after it takes {TORCH_MODULE}'s arguments"
 #: Names under which torch and its parts are usually imported.
 _TORCHS = ("torch", "nn", "F")
@@ -286,14 +308,15 @@ OF_CASE: dict[str, Setting] = {
     "memory_format": Setting(kind=Kind(words=tuple(MemoryFormat)), default=MemoryFormat.CONTIGUOUS, execution=True,
         usual=MemoryFormat.CONTIGUOUS, choice=True, phrase="{}", label="{}", labelled=True,
         heading="memory format", about="how tensors lie in memory"),
-    "device": Setting(kind=Kind(text=device_problem, like="a device"), default="cpu", execution=True, usual="cpu",
-        choice=True, phrase="{}", label="{}", labelled=True, heading="device", about="where it runs"),
+    "device": Setting(kind=Kind(text=device_problem, like="a device", pattern=_DEVICE_PATTERN), default="cpu",
+        execution=True, usual="cpu", choice=True, phrase="{}", label="{}", labelled=True,
+        heading="device", about="where it runs"),
     "threads": Setting(kind=Kind(least=1, null=True), default=None, execution=True, usual=1, choice=True,
         phrase="threads={}", label="t{}", process=True, sent=Sent.PROCESS,
         heading="threads", about="threads that torch used"),
-    "module": Setting(kind=Kind(text=module_problem, like=f"{TORCH_MODULE} or package.module:Class"),
-        default=TORCH_MODULE, execution=True, usual=TORCH_MODULE, choice=True, phrase="{}", label="{}", place=1,
-        process=True, heading="module", about="the layer's class"),
+    "module": Setting(kind=Kind(text=module_problem, like=f"{TORCH_MODULE} or package.module:Class",
+        pattern=_MODULE_PATTERN), default=TORCH_MODULE, execution=True, usual=TORCH_MODULE, choice=True, phrase="{}",
+        label="{}", place=1, process=True, heading="module", about="the layer's class"),
     "allocator": Setting(kind=Kind(words=tuple(Allocator)), default=Allocator.STEADY, execution=True,
         usual=Allocator.STEADY, choice=True, phrase="the {} allocator", label="{}-allocator",
         process=True, sent=Sent.VARIABLES, heading="allocator", about="whether malloc keeps freed memory"),
@@ -321,6 +344,12 @@ OF_CASE: dict[str, Setting] = {
     "input_format": Setting(kind=Kind(words=tuple(InputFormat)), default=InputFormat.SAME, execution=True,
         usual=InputFormat.SAME, choice=True, phrase="input_format={}", label="{}-input",
         heading="input format", about="how the input lies in memory, where not as memory_format says"),
+    "execution": Setting(kind=Kind(words=tuple(Execution)), default=Execution.EAGER, execution=True,
+        usual=Execution.EAGER, choice=True, phrase="{}", label="{}", process=True,
+        heading="execution", about="run eagerly, compiled by torch.compile, or replayed as a CUDA graph"),
+    "compile_mode": Setting(kind=Kind(words=tuple(CompileMode)), default=CompileMode.DEFAULT, execution=True,
+        usual=CompileMode.DEFAULT, choice=True, phrase="compile_mode={}", label="{}",
+        heading="compile mode", about="the mode of torch.compile"),
 }
 # fmt: on
 #: Every setting by its name in YAML.

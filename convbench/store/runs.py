@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Row, and_, case, func, select
 from sqlalchemy.sql import ColumnElement
 
-from convbench.errors import NotComparableError, RunNotFoundError
+from convbench.errors import RunNotFoundError
 from convbench.model.reading import reader
 from convbench.model.result import Baseline, Environment, Git, Run, RunState, RunSummary, Status
 from convbench.model.serial import (
@@ -110,7 +110,7 @@ _PLAIN = ("id", "name", "description", "source", "version", "started_at", "finis
 def find(connection: Connection, ref: str, version: int, place: Place) -> AnyRow:
     """(key, id, name) of the run that `ref` refers to in a database of a schema version.
 
-    Raises RunNotFoundError where no run or several runs match, and NotComparableError where there is no such baseline.
+    Raises RunNotFoundError where no run or several runs match, or where there is no such baseline.
     """
     runs = schema.runs.c
     rows = connection.execute(
@@ -159,11 +159,11 @@ def baselines(connection: Connection, version: int, place: Place) -> list[Baseli
     return found
 
 
-def no_baseline(connection: Connection, name: str, version: int, place: Place) -> NotComparableError:
+def no_baseline(connection: Connection, name: str, version: int, place: Place) -> RunNotFoundError:
     """The error that there is no baseline of this name; it lists those that there are."""
     names = ", ".join(baseline.name for baseline in baselines(connection, version, place))
     there_are = f"; set are {names}" if names else ""
-    return NotComparableError(
+    return RunNotFoundError(
         f"there is no baseline {name!r} in {place}",
         hint=f"`convbench baseline set {name} RUN` sets one{there_are}; ids of runs begin with a digit",
     )

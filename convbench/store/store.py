@@ -16,7 +16,7 @@ from convbench.errors import RunNotFoundError, StoreError
 from convbench.model.case import Case
 from convbench.model.result import Baseline, Environment, Git, ProcessFacts, Rejection, Run, RunState, RunSummary, Visit
 from convbench.model.samples import VisitSamples
-from convbench.store import loading, opening, past, runs, schema, writing
+from convbench.store import deleting, loading, opening, past, runs, schema, writing
 from convbench.store.folding import chunks, fold
 from convbench.store.identity import checked_baseline_name
 from convbench.store.place import DEFAULT, Place
@@ -234,6 +234,21 @@ class Store:
         ended = {"state": state.value, "finished_at": finished_at, **values}
         connection.execute(update(schema.runs).where(schema.runs.c.key == key).values(**ended))
 
+    # ---- deleting
+
+    def protected(self) -> dict[str, str]:
+        """The runs that cannot be deleted, each with the reason: it is a baseline, or a process writes it."""
+        with self._reading() as connection:
+            return deleting.protected(connection, self._version, self._place)
+
+    def delete(self, run_ids: Collection[str]) -> None:
+        """Delete all these runs or none; RequestError where one is protected. An SQLite file becomes smaller."""
+        with self._writing() as connection:
+            deleting.delete_runs(connection, run_ids, self._version, self._place)
+            busy = deleting.being_written(connection, self._version, self._place)
+        if not busy:  # it takes seconds for a large file, and a process that measures would wait
+            deleting.shrink(self._engine)
+
     # ---- from one database to another
 
     def is_being_written(self, run_id: str) -> bool:
@@ -272,7 +287,7 @@ class Store:
         return Baseline(name=name, run_id=run.id, set_at=set_at)
 
     def remove_baseline(self, name: str) -> None:
-        """Remove a baseline; its run stays. NotComparableError where there is no such baseline."""
+        """Remove a baseline; its run stays. RunNotFoundError where there is no such baseline."""
         with self._writing() as connection:
             if not connection.execute(delete(schema.baselines).where(schema.baselines.c.name == name)).rowcount:
                 raise runs.no_baseline(connection, name, self._version, self._place)
@@ -295,8 +310,8 @@ class Store:
         """A run with its results. Without `checks`, results have the status of cases but not what checks found.
 
         `ref` is `latest` (the run started last), an id, a unique prefix of one, or a baseline, with or without the
-        prefix `baseline:`. Raises RunNotFoundError where no run or several runs match, and NotComparableError where
-        there is no such baseline.
+        prefix `baseline:`. Raises RunNotFoundError where no run or several runs match, or where there is no such
+        baseline.
         """
         with self._reading() as connection, _garbage_collection.off():
             key = self._find(connection, ref).key
@@ -311,6 +326,11 @@ class Store:
             row = self._find(connection, ref)
             with self._place.decoding(row.id):
                 return list(loading.samples(connection, row.key, self._version))
+
+    def run_id(self, ref: str) -> str:
+        """The id of the run that `ref` names, as for `load`."""
+        with self._reading() as connection:
+            return str(self._find(connection, ref).id)
 
     def runs(self) -> list[RunSummary]:
         """All stored runs, newest first."""

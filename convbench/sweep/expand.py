@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
 from operator import itemgetter
 from typing import Any
 
 from convbench import units
-from convbench.errors import Mistake, RequestError, SweepError
 from convbench.model.case import Case
 from convbench.model.following import resolved
 from convbench.model.lookup import Lookup
 from convbench.model.problem import Problem
 from convbench.model.result import Rejection
-from convbench.model.settings import CASE_SETTINGS, OF_CASE, PROBLEM_SETTINGS, REQUIRED, TABLE
-from convbench.sweep.document import (
-    Mistakes,
-    compose,
-)
-from convbench.sweep.parse import KINDS, Listed, Sweep, Value, Values, read_value
+from convbench.model.settings import CASE_SETTINGS, OF_CASE, PROBLEM_SETTINGS, TABLE
+from convbench.sweep.parse import Listed, Sweep, Value, Values
 
 #: Stands between the labels of equal entries of `cases`.
 BOTH = " + "
@@ -120,37 +114,17 @@ def _merged(case: Case, entries: Sequence[Listed]) -> Case:
     return replace(case, count=sum(entry.count for entry in entries), given_label=BOTH.join(labels) or None)
 
 
-def case_of(options: Mapping[str, str]) -> Case:
-    """The case of settings by name, with values written as in YAML; for the command line.
-
-    Raises RequestError with all mistakes: `--kernel-size: expected an integer of at least 1, got 'three'`. A case that
-    torch would refuse is no mistake here; see Case.refusal.
-    """
-    read: _Settings = {}
-    found: list[Mistake] = []
-    for name, text in options.items():
-        mistakes = Mistakes(path=_option(name))
-        with suppress(SweepError):
-            read[name] = read_value(KINDS[name], compose(text, mistakes), "", mistakes)
-        found += mistakes.found
-    wrong = [f"{_place(mistake)}: {mistake.message}" for mistake in found]
-    lacking = [_option(name) for name in REQUIRED if name not in options]
-    wrong += [f"missing {', '.join(lacking)}"] if lacking else []
-    if wrong:
-        raise RequestError(wrong, hint=next((mistake.hint for mistake in found if mistake.hint), None))
-    problem = Problem(**resolved({name: value for name, value in read.items() if name in PROBLEM_SETTINGS}))
-    settings = {name: value for name, value in read.items() if name in CASE_SETTINGS}
-    return Case(problem=problem, **settings)
+def points(sweep: Sweep) -> Iterator[tuple[dict[str, Value], Case]]:
+    """Every point of a sweep without exclusions: its values as written, and its case, which torch may refuse."""
+    for entry in sweep.listed:
+        axes = _axes_left(sweep, entry)
+        yield from ((chosen, case_at(chosen)) for chosen in _product(axes, axes))
 
 
-def _place(mistake: Mistake) -> str:
-    """The option and the place in its value: `--env.A`, `--padding[1]`."""
-    dot = "" if mistake.where[:1] in ("", "[") else "."
-    return f"{mistake.path}{dot}{mistake.where}"
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def case_at(written: Mapping[str, Any]) -> Case:
+    """The case of settings by name, as a sweep writes them."""
+    problem = Problem(**resolved({name: value for name, value in written.items() if name in PROBLEM_SETTINGS}))
+    return Case(problem=problem, **{name: value for name, value in written.items() if name in CASE_SETTINGS})
 
 
 #: Values by the names of settings. Each was read by its setting's kind, which the types cannot say.

@@ -282,24 +282,24 @@ _TOP = ("name", "description", "seed", "axes", "cases", "exclude", "measure", "c
 _LISTED_ONLY = ("label", "count")
 
 #: The numbers under `measure` and their bounds: counts, seconds and ratios.
-_COUNTS = {"processes": (1, MOST_PROCESSES), "rounds": (1, MOST_ROUNDS)}
-_NUMBERS = {
+COUNTS = {"processes": (1, MOST_PROCESSES), "rounds": (1, MOST_ROUNDS)}
+NUMBERS = {
     "precision": (1e-4, 0.5),
     "max_time": (1e-3, LONGEST_TIME_S),
     "timeout": (0.1, LONGEST_TIMEOUT_S),
     "budget": (1.0, LONGEST_BUDGET_S),
 }
-_MEASURE = (*_COUNTS, *_NUMBERS, "samples", "allocator")
+MEASURE = (*COUNTS, *NUMBERS, "samples", "allocator")
 #: The name of `processes` before 2026-11-28; older files and stored sweeps use it.
 _OLD_PROCESSES = "passes"
 _COMPARE = ("threshold", "beyond_l2", "thresholds")
 #: The bounds of a threshold, ratios minus 1. No floor repeats better than the lower; a value from 1 on is a percentage.
-_THRESHOLD = (0.005, 0.99)
+THRESHOLD = (0.005, 0.99)
 
 #: The right place of each key, for hints at misplaced keys.
 _PLACES = {
     **dict.fromkeys(SETTINGS, "under axes"),
-    **dict.fromkeys(_MEASURE[:-1], "under measure"),
+    **dict.fromkeys(MEASURE[:-1], "under measure"),
     _OLD_PROCESSES: "under measure, as processes",
     **dict.fromkeys(_COMPARE, "under compare"),
     **dict.fromkeys(_LISTED_ONLY, "in an entry of cases"),
@@ -312,7 +312,7 @@ def parse(text: str, path: str) -> Sweep:
     mistakes = Mistakes(path)
     root = compose(text, mistakes)
     if root.value is None:
-        mistakes.add(root.line, "", "expected a sweep, got an empty file", "start from one in configs/")
+        mistakes.add(root.line, "", "expected a sweep, got an empty file", "`convbench init` writes one to begin with")
         raise mistakes.error()
     top = _mapping(root, "", _TOP, mistakes, "a mapping with axes or cases")
 
@@ -523,19 +523,19 @@ def _exclude(node: Node, taken: Taken, mistakes: Mistakes) -> list[tuple[Values,
 def _measure(node: Node, mistakes: Mistakes) -> tuple[Measure, Allocator]:
     given = node.value if isinstance(node.value, dict) else {}
     older = (_OLD_PROCESSES,) if _OLD_PROCESSES in given else ()
-    found = _mapping(node, "measure", (*_MEASURE, *older), mistakes, f"a mapping of {', '.join(_MEASURE)}")
+    found = _mapping(node, "measure", (*MEASURE, *older), mistakes, f"a mapping of {', '.join(MEASURE)}")
     if older and "processes" in given:
         line = max(given[name][0] for name in ("processes", *older))
         mistakes.add(line, "measure", f"expected processes or {_OLD_PROCESSES}, got both", "give processes only")
     default = Measure()
 
     def count(name: str, written: str) -> int:
-        least, most = _COUNTS[name]
+        least, most = COUNTS[name]
         value = read_value(Kind(least=least, most=most), found[written], f"measure.{written}", mistakes)
         return value if isinstance(value, int) else least
 
     def number(name: str) -> float:
-        return _number(found[name], f"measure.{name}", *_NUMBERS[name], mistakes)
+        return _number(found[name], f"measure.{name}", *NUMBERS[name], mistakes)
 
     allocator: Value = Allocator.STEADY
     if "allocator" in found:
@@ -560,7 +560,7 @@ def _compare(node: Node, taken: Taken, mistakes: Mistakes) -> Thresholds:
     found = _mapping(node, "compare", _COMPARE, mistakes, f"a mapping of {', '.join(_COMPARE)}")
 
     def number(name: str, default: float) -> float:
-        return _number(found[name], f"compare.{name}", *_THRESHOLD, mistakes) if name in found else default
+        return _number(found[name], f"compare.{name}", *THRESHOLD, mistakes) if name in found else default
 
     threshold = number("threshold", Thresholds().threshold)
     entries = _entries(found["thresholds"], "compare.thresholds", mistakes) if "thresholds" in found else []
@@ -584,7 +584,7 @@ def _specials(entry: Node, where: str, taken: Taken, mistakes: Mistakes) -> list
     elif isinstance(entry.value, dict) and len(entry.value) == 1:
         hint = "set the threshold of all cases with compare.threshold"
         mistakes.add(entry.line, where, "expected at least one setting beside the threshold", hint)
-    own = _number(found["threshold"], f"{where}.threshold", *_THRESHOLD, mistakes) if "threshold" in found else 0.0
+    own = _number(found["threshold"], f"{where}.threshold", *THRESHOLD, mistakes) if "threshold" in found else 0.0
     return [Special(settings=given, threshold=own) for given in _alternatives(found, where, taken, mistakes)]
 
 

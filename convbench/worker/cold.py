@@ -11,8 +11,10 @@ import torch
 from . import host
 from .layer import Layer, Operands, Step, copy_of
 
-#: Assumed size of the last-level cache where it is unknown, bytes.
+#: Assumed size of a CPU's last-level cache where it is unknown, bytes.
 UNKNOWN_CACHE_BYTES = 64 * 2**20
+#: That of an accelerator, unless it is NVIDIA's, whose L2 is the last. AMD's MI300 has 256 MiB behind its L2.
+LEAST_DEVICE_BYTES = 256 * 2**20
 #: Largest assumed size, also where the system reports more, bytes: a virtual machine may report the host's whole cache.
 LARGEST_CACHE_BYTES = 256 * 2**20
 #: Size of the Python and torch objects of a copy, which also use the caches, bytes.
@@ -82,7 +84,9 @@ def _on_copy(layer: Layer) -> Step:
 
 def flush(device: torch.device) -> Callable[[], None]:
     """A function that replaces the data in an accelerator's caches: it writes and reads a buffer larger than them."""
-    cache_bytes = getattr(_properties(device), "L2_cache_size", 0) or UNKNOWN_CACHE_BYTES
+    known = getattr(_properties(device), "L2_cache_size", 0)
+    is_last = bool(known) and device.type == "cuda" and getattr(torch.version, "hip", None) is None
+    cache_bytes = known if is_last else max(known, LEAST_DEVICE_BYTES)
     buffer = torch.empty(BEYOND * cache_bytes // 4, dtype=torch.float32, device=device)
 
     def fill() -> None:

@@ -6,6 +6,7 @@ Where an older torch lacks these, the backend's module, for example `torch.cuda`
 
 from __future__ import annotations
 
+import contextlib
 from types import ModuleType
 from typing import Any
 
@@ -60,13 +61,24 @@ def device_count(device: torch.device) -> int:
     return count
 
 
+#: Cycles of the sleep that shows how many a device takes in a second; some milliseconds.
+_CYCLES = 5_000_000
+
+
 class Stream:
-    """The device's queue of work for the timer: record events, wait for all work, read the time between two events."""
+    """The device's queue of work for the timer: record events, wait for all work, read the time between two events.
+
+    `can_hold` is whether the device can be made to wait while work is launched, which CUDA alone can.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._backend: Any = getattr(torch, "accelerator", None) or backend(device)
+        self._stream = self._backend.current_stream(device)
+        self._events: list[Any] = []
+        self._cycles_per_s = 0.0
         self.has_events = self._events_work()
+        self.can_hold = self.has_events and device.type == "cuda" and hasattr(torch.cuda, "_sleep")
 
     def _event(self) -> Any:
         event = vars(torch).get("Event")
@@ -77,17 +89,40 @@ class Stream:
     def _events_work(self) -> bool:
         """Whether this backend measures the time between two events; some have events without elapsed_time."""
         try:
-            first, second = self.mark(), self.mark()
+            first, second = self.events(2)
             self.synchronize()
             return self.seconds_between(first, second) >= 0
         except (RuntimeError, AttributeError, TypeError):  # errors of backends without such events
             return False
 
-    def mark(self) -> Any:
+    def events(self, count: int) -> list[Any]:
+        """So many events of this queue, each recorded at least once: the first time takes longer, and the memory."""
+        while len(self._events) < count:
+            self._events.append(self._event())
+            self.record(self._events[-1])
+        return self._events[:count]
+
+    def record(self, event: Any) -> None:
         """Record an event after all work launched so far."""
-        event = self._event()
-        event.record(self._backend.current_stream(self._device))
-        return event
+        event.record(self._stream)
+
+    def hold(self, seconds: float) -> None:
+        """Make the device do nothing for so long, before what is launched next."""
+        sleep: Any = getattr(torch.cuda, "_sleep")  # noqa: B009 - torch has no types for it
+        with torch.cuda.device(self._device):
+            if not self._cycles_per_s:
+                first, second = self.events(2)
+                self.record(first)
+                sleep(_CYCLES)
+                self.record(second)
+                self.synchronize()
+                self._cycles_per_s = _CYCLES / self.seconds_between(first, second)
+            sleep(max(1, int(seconds * self._cycles_per_s)))
+
+    def is_reached(self, event: Any) -> bool:
+        """Whether the device has done everything before the event."""
+        reached: bool = event.query()
+        return reached
 
     def synchronize(self) -> None:
         """Wait until all work launched so far is done."""
@@ -97,3 +132,12 @@ class Stream:
         """Device time between two events, seconds; call `synchronize` first."""
         milliseconds: float = first.elapsed_time(second)
         return milliseconds * 1e-3
+
+
+def empty_cache(device: torch.device) -> None:
+    """Return memory that torch's allocator keeps for the device to the device, where its backend can."""
+    backends: list[Any] = [getattr(torch, "accelerator", None), getattr(torch, device.type, None)]
+    for backend in backends:
+        with contextlib.suppress(AttributeError, RuntimeError):  # a backend without it
+            backend.empty_cache()
+            return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 import tempfile
 from typing import Any, Callable, NamedTuple
@@ -20,23 +21,47 @@ MOST_KERNELS = 3
 LONGEST_NAME = 80
 
 
+#: Names of kernels that are not exact on integers. MIOpen's Winograd is `miopenSp3AsmConv...`, cuDNN's FFT multiplies
+#: by `cgemm`, and its Winograd is `winograd`, `Winograd` or `wino`.
+_INEXACT = re.compile(r"wino|fft|sp3asmconv|cgemm", re.IGNORECASE)
+#: Names of kernels that change the layout of a tensor for another one.
+_TRANSFORM = re.compile(
+    r"nchwToNhwc|nhwcToNchw|transposeNCHW|transpose_nchw|SubTensorOp|batched_transpose", re.IGNORECASE
+)
+
+
 class Ran(NamedTuple):
-    """The name of the implementation, and the share of oneDNN's time in reorders; None where oneDNN reports nothing."""
+    """The name of the implementation, and the share of the time in changes of layout; None where nothing reports it.
+
+    `is_inexact` is whether one of its kernels, also of those that the name leaves out, need not be exact on integers.
+    """
 
     name: str
     reorder_share: float | None
+    is_inexact: bool = False
 
 
 def implementation(layer: Layer) -> Ran:
     """The implementation of an untimed call: `Mkldnn jit:avx512_core`, `Slow2d`, or `unknown`."""
-    share = None
     if layer.operands.x.device.type == "cpu":
-        kernels, share = kernels_and_reorders(_onednn_lines(layer.results))
+        kernels, share = kernels_and_reorders(_onednn_lines(layer.run))
+        shown = kernels
     else:
-        kernels = _profiled_kernels(layer)
+        times = _profiled_times(layer)
+        kernels = sorted(times, key=lambda name: -times[name])
+        shown = [short_name(name) for name in kernels[:MOST_KERNELS]]
+        share = layout_share(times)
     backend = _backend(layer)
-    words = ([backend] if backend else []) + kernels
-    return Ran(" ".join(dict.fromkeys(words)) or UNKNOWN, share)
+    compiler = ["inductor"] if layer.spec.execution == "compiled" else []
+    words = compiler + ([backend] if backend else []) + shown
+    is_inexact = any(_INEXACT.search(name) for name in (*words, *kernels))
+    return Ran(" ".join(dict.fromkeys(words)) or UNKNOWN, share, is_inexact)
+
+
+def layout_share(times: dict[str, float]) -> float | None:
+    """The share of the kernels that change layouts in the time of all; None without kernels."""
+    total = sum(times.values())
+    return sum(time for name, time in times.items() if _TRANSFORM.search(name)) / total if total else None
 
 
 def _backend(layer: Layer) -> str | None:
@@ -109,23 +134,23 @@ def _milliseconds(text: str) -> float:
         return 0.0
 
 
-def _profiled_kernels(layer: Layer) -> list[str]:
-    """The kernels that ran on an accelerator, the longest first, by torch's profiler; empty where it reports none."""
+def _profiled_times(layer: Layer) -> dict[str, float]:
+    """The time of each kernel that ran on an accelerator, by its full name; empty where torch's profiler sees none."""
     profiler = torch.profiler
     activity = getattr(profiler.ProfilerActivity, layer.operands.x.device.type.upper(), None)
     if activity is None:
-        layer.results()
-        return []
+        layer.run()
+        return {}
+    os.environ.setdefault("TEARDOWN_CUPTI", "1")  # else a GPU's kernels stay slower after the profiler has ended
     with profiler.profile(activities=[activity]) as profile:
-        layer.results()
+        layer.run()
         devices.Stream(layer.operands.x.device).synchronize()
     times: dict[str, float] = {}
     for event in profile.events() or ():
-        if "CPU" not in str(event.device_type):
+        if "CPU" not in str(event.device_type) and not event.name.startswith("Mem"):
             spent = getattr(event, "device_time", None) or getattr(event, "cuda_time", None) or 0.0
             times[event.name] = times.get(event.name, 0.0) + float(spent)
-    longest = sorted((name for name in times if not name.startswith("Mem")), key=lambda name: -times[name])
-    return [short_name(name) for name in longest[:MOST_KERNELS]]
+    return times
 
 
 def short_name(kernel: str) -> str:

@@ -11,6 +11,8 @@ from typing import Any, Callable
 
 import torch
 
+from .compiled import Compiled, captures_graphs
+from .graphs import Captured
 from .operators import OPERATORS
 from .spec import Spec
 
@@ -54,7 +56,7 @@ class Layer:
     def __init__(self, spec: Spec, device: torch.device) -> None:
         self.spec = spec
         self.grad = spec.direction != "forward"
-        self._device_type = device.type
+        self._device = device
         self._operator = OPERATORS[spec.operator]
         dtype = getattr(torch, spec.dtype)
         layout = self._operator.layout(spec.memory_format)
@@ -72,31 +74,66 @@ class Layer:
             for parameter in (weight, bias):
                 if parameter is not None:
                     parameter.copy_(torch.randn(parameter.shape, dtype=dtype, **random).div_(math.sqrt(fan_in)))
+        of_input, of_weight = _KERNEL_MASKS.get(spec.direction, (True, True))
+        self._compiled = Compiled(self.module, spec) if spec.execution == "compiled" else None
+        if self._compiled:
+            self.module.requires_grad_(self.grad and of_weight)  # compiled backward computes every gradient that it may
+        #: The module, or what torch compiled of it.
+        self._forward: Callable[[torch.Tensor], Any] = self._compiled.forward if self._compiled else self.module
+        self._overwrites = self._compiled is not None and captures_graphs(spec, device)
         # Drawn contiguous and then converted, because torch draws nine times slower into channels_last.
         x = self._laid_out(torch.randn(spec.input_shape, dtype=dtype, **random))
         g = y = None
-        self.begun_s = 0.0
+        self.begun_s, is_graph = 0.0, spec.execution == "graph"
         if self.grad:
-            x.requires_grad_()
+            x.requires_grad_(self._compiled is None or of_input)
             before = perf_counter()
-            with self._autocast():
-                y = self.module(x)
-            # A train step begins with forward, so the first call consists of this forward and of `first_step`.
-            self.begun_s = perf_counter() - before if spec.direction == "train_step" else 0.0
+            # A graph's gradients must not hang on what ran on another stream.
+            with self._on_device(), torch.set_grad_enabled(not is_graph), self._autocast(), self._compiling():
+                y = self._forward(x)
+            # A train step begins with forward, and compiling does, so the first call is this forward and `first_step`.
+            if spec.direction == "train_step" or self._compiled:
+                self.begun_s = perf_counter() - before
             g = torch.empty_like(y, requires_grad=False).copy_(torch.randn(y.shape, dtype=y.dtype, **random))
         self.operands = Operands(x, weight, bias, g)
         self._kernels_alone = self._kernels_apply()
         self.note = self._noted()
         self.step = self.step_on(self.operands)
         self.first_step = self._rest_of_training(y) if spec.direction == "train_step" and y is not None else self.step
+        self._captured = None
+        if is_graph:
+            before = perf_counter()
+            with self.mode():
+                self._captured = Captured(self.step, self.named)
+            self.step = self.first_step = self._captured.replay
+            self.begun_s += perf_counter() - before
+        if self._compiled:
+            self.first_step = self._compiling_step(self._compiled, self.first_step)
         self.rebuild()
+
+    def _compiling(self) -> contextlib.AbstractContextManager[None]:
+        """The context of a call that may compile the layer."""
+        return self._compiled.compiling() if self._compiled else contextlib.nullcontext()
+
+    def _compiling_step(self, compiled: Compiled, step: Step) -> Step:
+        """The first step of a compiled layer: it compiles what is left, and notes how inductor lays tensors out."""
+
+        def first_step() -> Any:
+            with compiled.compiling():
+                produced = step()
+            self.note = "; ".join(filter(None, (self.note, compiled.layouts()))) or None
+            return produced
+
+        return first_step
 
     def _noted(self) -> str | None:
         """What readers of the times must know about the direction and the weights."""
         notes = []
         if self._kernels_alone:
             notes.append(KERNEL_ALONE)
-        elif self.spec.direction in ("grad_input", "grad_weight"):
+        elif self.spec.direction in ("grad_input", "grad_weight") or (
+            self._compiled and self.spec.direction in _REPEATED
+        ):
             notes.append("through autograd")
         if self.spec.weights == "normal" and not self.spec.is_torchs:
             notes.append(REPLACED)
@@ -151,15 +188,21 @@ class Layer:
     def mode(self) -> Iterator[None]:
         """The modes of torch for iterations: gradients where the direction needs them, autocast for forward."""
         forward = self.spec.direction == "forward"
-        with torch.set_grad_enabled(self.grad), self._autocast() if forward else contextlib.nullcontext():
+        autocast = self._autocast() if forward else contextlib.nullcontext()
+        with self._on_device(), torch.set_grad_enabled(self.grad), autocast:
             yield
+
+    def _on_device(self) -> contextlib.AbstractContextManager[Any]:
+        """The layer's device as the current one, on whose streams compiled code and graphs run."""
+        is_eager = self.spec.execution == "eager"
+        return contextlib.nullcontext() if is_eager or self._device.type != "cuda" else torch.cuda.device(self._device)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The case's autocast. Its cache is off, so that each iteration casts the weight, as in training."""
         if self.spec.autocast == "none":
             return contextlib.nullcontext()
         dtype = getattr(torch, self.spec.autocast)
-        return torch.autocast(self._device_type, dtype=dtype, cache_enabled=False)
+        return torch.autocast(self._device.type, dtype=dtype, cache_enabled=False)
 
     def rebuild(self) -> None:
         """Build the graph again after values were copied into the operands; this is not timed."""
@@ -167,10 +210,10 @@ class Layer:
 
     def build_graph(self, operands: Operands) -> None:
         """Run forward on these operands where the direction needs its graph; they must be the module's."""
-        if self.spec.direction in ("backward", "grad_input", "grad_weight") and not self._kernels_alone:
+        if self.spec.direction in _REPEATED and not self._kernels_alone:
             operands.y = None
             with torch.enable_grad(), self._autocast():
-                operands.y = self.module(operands.x)
+                operands.y = self._forward(operands.x)
 
     def set_data(self) -> None:
         """Set the operands to the values with which the case is timed."""
@@ -190,7 +233,17 @@ class Layer:
     def results(self) -> dict[str, torch.Tensor]:
         """Run the step once; its results by name: output, grad_input, grad_weight, grad_bias."""
         with self.mode():
-            return self.named(self.step())
+            if self._captured:
+                return self._captured.results()
+            found = self.named(self.step())
+        # The memory of a graph's results is overwritten by the next call.
+        return {name: tensor.clone() for name, tensor in found.items()} if self._overwrites else found
+
+    def run(self) -> None:
+        """Run the step once, and nothing else; its results are dropped."""
+        with self.mode():
+            self.step()
+        clear(self.operands)
 
     def named(self, produced: Any) -> dict[str, torch.Tensor]:
         """The results by name of the call of `step` that returned `produced`, if no other call came after it.
@@ -218,9 +271,9 @@ class Layer:
 
     def step_on(self, operands: Operands) -> Step:
         """One iteration of the timed computation on these operands, which must be the module's while it runs."""
-        direction, x, g, module = self.spec.direction, operands.x, operands.g, self.module
+        direction, x, g, forward = self.spec.direction, operands.x, operands.g, self._forward
         if direction == "forward":
-            return lambda: module(x)
+            return lambda: forward(x)
         if direction == "train_step":
             train = self._train
 
@@ -237,13 +290,14 @@ class Layer:
         return lambda: grad(operands.y, wanted, g, retain_graph=True)
 
     def _kernels_apply(self) -> bool:
-        """Whether only aten's kernel is timed: for torch's module, equal zero padding on both sides, and no casts."""
+        """Whether only aten's kernel is timed; a graph has no other backward than the kernel."""
         spec = self.spec
-        symmetric = all(before == after for before, after in spec.pads)
-        alike = spec.is_torchs and spec.padding_mode == "zeros" and symmetric and spec.autocast == "none"
-        if spec.direction == KERNELS and not alike:
+        if spec.direction == KERNELS and not spec.has_one_backward_kernel:
             raise ValueError("this layer's backward is not one kernel call")
-        return alike and spec.direction in _KERNEL_MASKS
+        if spec.execution == "compiled":
+            return False
+        of_graph = spec.execution == "graph" and spec.direction == "backward"
+        return spec.has_one_backward_kernel and (spec.direction in _KERNEL_MASKS or of_graph)
 
     def _kernel_step(self, operands: Operands) -> Step:
         spec = self.spec
@@ -253,7 +307,7 @@ class Layer:
         if spec.batch_size is None:
             x, g = x.unsqueeze(0), g.unsqueeze(0)
         bias_sizes = [spec.out_channels] if spec.bias else None
-        of_input, of_weight = _KERNEL_MASKS[spec.direction]
+        of_input, of_weight = _KERNEL_MASKS.get(spec.direction, (True, True))
         mask = [of_input, of_weight, of_weight and spec.bias]
         rest = (bias_sizes, *self._operator.aten(spec, [before for before, _ in spec.pads]), mask)
         return lambda: backward(g, x, weight, *rest)
@@ -271,10 +325,10 @@ class Layer:
     def _train(self, operands: Operands) -> Any:
         """Forward and backward; returns the output, a tensor."""
         if self.spec.autocast == "none":
-            y = self.module(operands.x)
+            y = self._forward(operands.x)
         else:
             with self._autocast():
-                y = self.module(operands.x)
+                y = self._forward(operands.x)
         y.backward(operands.g)
         return y
 
@@ -284,7 +338,10 @@ def copy_of(tensor: Any) -> Any:
     if tensor is None:
         return None
     copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
-    return copy.copy_(tensor.detach()).requires_grad_(tensor.requires_grad)
+    copy.copy_(tensor.detach())
+    if isinstance(tensor, torch.nn.Parameter):  # a compiled module takes no other kind of tensor for one
+        return torch.nn.Parameter(copy, requires_grad=tensor.requires_grad)
+    return copy.requires_grad_(tensor.requires_grad)
 
 
 def _set_weights(tensor: torch.Tensor, kind: str, given: torch.Tensor | None) -> None:
@@ -316,6 +373,8 @@ _GRADIENTS = ("grad_input", "grad_weight", "grad_bias")
 KERNEL_ALONE = "aten.convolution_backward alone"
 #: The note of a user's module that is timed with other weights than its own.
 REPLACED = "the module's own weights were replaced by normal numbers"
+#: The directions that repeat a backward on one graph.
+_REPEATED = ("backward", "grad_input", "grad_weight")
 #: A direction that no case has: only the kernels of backward, without autograd.
 KERNELS = "kernels"
 #: Whether aten's kernel computes the gradients of (the input, weight and bias).

@@ -44,15 +44,20 @@ def _bytes(results: dict[str, torch.Tensor]) -> int:
 
 def _on_accelerator(layer: Layer) -> int | None:
     device = layer.operands.x.device
-    backend: Any = getattr(torch, "accelerator", None)
-    if not hasattr(backend, "max_memory_allocated"):
-        backend = getattr(torch, device.type)
-    if not hasattr(backend, "max_memory_allocated"):
-        return None
+    for backend in (getattr(torch, "accelerator", None), getattr(torch, device.type, None)):
+        try:
+            return _counted(layer, backend, device)
+        except (AttributeError, RuntimeError):  # this backend counts no memory, or has too little for another iteration
+            continue
+    return None
+
+
+def _counted(layer: Layer, backend: Any, device: torch.device) -> int | None:
+    """From the backend's statistics; None where they do not count the operands."""
     backend.synchronize(device)
     backend.reset_peak_memory_stats(device)
     before: int = backend.memory_allocated(device)
     results = layer.results()
     backend.synchronize(device)
     peak: int = backend.max_memory_allocated(device)
-    return max(0, peak - before - _bytes(results))
+    return max(0, peak - before - _bytes(results)) if before > 0 else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
+from typing import Any, Callable
 
 import torch
 
@@ -12,6 +14,9 @@ COMPUTE_SIZE = 256
 TWIN_CALLS = 3
 #: Size of a copy that does not fit in the caches.
 MEMORY_BYTES = 64 * 2**20
+#: A product that keeps a device busy takes at least so many seconds, or has the largest size.
+BUSY_S = 1e-3
+LARGEST_PRODUCT = 4096
 
 
 class Probes:
@@ -52,3 +57,19 @@ class Probes:
         before = perf_counter()
         self._target.copy_(self._source)
         return perf_counter() - before
+
+
+def product(device: torch.device, synchronize: Callable[[], None]) -> Callable[[], Any]:
+    """A float32 matrix product on the device that takes about a millisecond or longer: 256 a side, doubled until so."""
+    size = COMPUTE_SIZE
+    while True:
+        square = torch.ones(size, size, device=device)
+        step = partial(torch.mm, square, square)
+        step()
+        synchronize()
+        before = perf_counter()
+        step()
+        synchronize()
+        if perf_counter() - before >= BUSY_S or size >= LARGEST_PRODUCT:
+            return step
+        size *= 2

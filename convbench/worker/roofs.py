@@ -9,6 +9,7 @@ from typing import Any, Callable, NamedTuple
 import torch
 
 from .operators import DEFAULT_OPERATOR
+from .timer import Queue, first_call, time_block
 
 #: Time limit for one candidate, with its warm-up, seconds; a slow candidate runs once.
 CANDIDATE_S = 0.01
@@ -23,13 +24,16 @@ class Sizes(NamedTuple):
     matrix: int  # side of the square matrices
     layers: tuple[tuple[int, int, int], ...]  # (images, channels, size) of 3x3 convolutions with efficient kernels
     footprints: tuple[int, ...]  # bytes of a copy, source and target together
-    calls: int  # calls between two readings of the clock
 
 
 #: 0.2 GFLOP each; copies of sizes from the first-level cache to memory.
-ON_CPU = Sizes(512, ((1, 128, 28), (1, 64, 56)), tuple(2**power for power in range(15, 28)), 1)
+ON_CPU = Sizes(512, ((1, 128, 28), (1, 64, 56)), tuple(2**power for power in range(15, 28)))
 #: 100 GFLOP each; copies of sizes up to far more than the last-level cache.
-ON_ACCELERATOR = Sizes(4096, ((32, 256, 56), (64, 128, 56)), tuple(2**power for power in range(18, 31)), 10)
+ON_ACCELERATOR = Sizes(4096, ((32, 256, 56), (64, 128, 56)), tuple(2**power for power in range(18, 31)))
+
+
+#: A device that takes longer than this for a float32 product of 1,024 is as slow as a CPU, and gets its sizes, seconds.
+SLOW_S = 0.01
 
 
 class Roof(NamedTuple):
@@ -42,26 +46,26 @@ class Roof(NamedTuple):
     footprint_bytes: int | None
 
 
-def measure_roofs(dtypes: list[str], device: torch.device, synchronize: Callable[[], None]) -> list[Roof]:
+def measure_roofs(dtypes: list[str], device: torch.device, queue: Queue | None) -> list[Roof]:
     """A compute roof for each dtype and a bandwidth roof for each footprint.
 
     A dtype without a kernel gets float32's roof, and so does one with a lower rate than float32, except float64.
     """
-    sizes = ON_CPU if device.type == "cpu" else ON_ACCELERATOR
+    sizes = ON_CPU if queue is None or _is_slow(device, queue) else ON_ACCELERATOR
     with torch.no_grad():
-        single = _compute("float32", device, synchronize, sizes)
+        single = _compute("float32", device, queue, sizes)
         found = []
         for dtype in dtypes:
-            own = single if dtype == "float32" else _compute(dtype, device, synchronize, sizes, single)
+            own = single if dtype == "float32" else _compute(dtype, device, queue, sizes, single)
             if own is None or (dtype != "float64" and single is not None and own.rate < single.rate):
                 # The hardware does not support this dtype, so its rate is not a limit of the machine.
                 own = single and single._replace(dtype=dtype, source=f"float32, {single.source}")
             found += [own] if own else []
-        return found + _bandwidth(device, synchronize, sizes)
+        return found + _bandwidth(device, queue, sizes)
 
 
 def _compute(
-    dtype: str, device: torch.device, synchronize: Callable[[], None], sizes: Sizes, single: Roof | None = None
+    dtype: str, device: torch.device, queue: Queue | None, sizes: Sizes, single: Roof | None = None
 ) -> Roof | None:
     """The highest rate of a matrix product and some convolutions; None where the device has none in this dtype."""
     kind = getattr(torch, dtype)
@@ -85,7 +89,7 @@ def _compute(
         if best and single and best.rate * NOT_WORTH < single.rate:
             break
         try:
-            rate = flops / _fastest(step, synchronize, sizes.calls)
+            rate = flops / _fastest(step, queue)
         except RuntimeError:
             continue  # no kernel for this dtype here
         if best is None or rate > best.rate:
@@ -93,7 +97,7 @@ def _compute(
     return best
 
 
-def _bandwidth(device: torch.device, synchronize: Callable[[], None], sizes: Sizes) -> list[Roof]:
+def _bandwidth(device: torch.device, queue: Queue | None, sizes: Sizes) -> list[Roof]:
     """The rate of a copy at each footprint, in bytes read and written per second."""
     source = torch.zeros(sizes.footprints[-1] // 2, dtype=torch.uint8, device=device)
     target = torch.zeros_like(source)
@@ -101,24 +105,25 @@ def _bandwidth(device: torch.device, synchronize: Callable[[], None], sizes: Siz
     for footprint in sizes.footprints:
         half = footprint // 2
         a, b = source[:half], target[:half]
-        seconds = _fastest(partial(b.copy_, a), synchronize, sizes.calls, CANDIDATE_S / 4)
+        seconds = _fastest(partial(b.copy_, a), queue, CANDIDATE_S / 4)
         found.append(Roof("bandwidth", footprint / seconds, "copy", None, footprint))
     return found
 
 
-def _fastest(
-    step: Callable[[], Any], synchronize: Callable[[], None], calls: int, limit_s: float = CANDIDATE_S
-) -> float:
-    """Seconds of the fastest call, timed in groups of `calls`; at least one group after a warm-up call."""
-    step()
-    synchronize()
+def _is_slow(device: torch.device, queue: Queue) -> bool:
+    square = torch.ones(1024, 1024, device=device)
+    multiply = partial(torch.mm, square, square)
+    first_call(multiply, queue)
+    return first_call(multiply, queue) > SLOW_S
+
+
+def _fastest(step: Callable[[], Any], queue: Queue | None, limit_s: float = CANDIDATE_S) -> float:
+    """Seconds of the fastest call within `limit_s`, after a warm-up call."""
+    first_call(step, queue)
+    if queue is not None:
+        return time_block(step, limit_s, queue, warmup_s=0.0).minimum_s
     fastest, end = float("inf"), perf_counter() + limit_s
     while True:
-        before = perf_counter()
-        for _ in range(calls):
-            step()
-        synchronize()
-        after = perf_counter()
-        fastest = min(fastest, (after - before) / calls)
-        if after >= end:
+        fastest = min(fastest, first_call(step, None))
+        if perf_counter() >= end:
             return fastest

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import platform
+import sys
 from time import perf_counter
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 import torch
 
-from . import accelerators, allocator, cold, devices, held, host, memory, timer
+from . import accelerators, allocator, cold, compiled, devices, graphs, held, host, memory, timer
 from .channel import Channel
 from .implementation import implementation
 from .layer import Layer, clear, find_module
-from .probe import Probes
+from .probe import Probes, product
 from .roofs import measure_roofs
 from .settings import Settings, precision
 from .spec import Spec
@@ -35,7 +37,17 @@ MOST_READ = 100_000
 _CHECK_FIELDS = ("output_shape", "max_error", "elements", "method", "reason")
 
 #: Parts of the messages about failed allocations, by the allocators below torch.
-_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "bad_alloc", "Cannot allocate memory")
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "out of memory",
+    "not enough memory",
+    "bad_alloc",
+    "Cannot allocate memory",
+    "nable to find an engine",
+    "_ALLOC_FAILED",
+)
+#: Parts of the messages of errors after which a process can no longer use its device.
+_LASTING = ("CUDA error", "HIP error", "CUDNN_STATUS_EXECUTION_FAILED", "device-side assert", "illegal memory access")
 #: Parts of torch's messages that a device or dtype has no kernel.
 _ABSENT = (
     "not implemented for",
@@ -102,6 +114,7 @@ class Worker:
         self._settings = Settings()
         self._threads = torch.get_num_threads()
         self._steady: set[str] = set()  # devices whose clock frequency has become steady
+        self._used_until_s: dict[str, float] = {}  # devices, and when they were last busy
         self._probes = Probes()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "describe": self.describe,
@@ -125,11 +138,21 @@ class Worker:
         try:
             return self._operations[request["op"]](request)
         except Exception as error:  # the layer's code may raise any exception; the answer reports it
-            status, reason = classify(error, torchs=":" not in request.get("spec", {}).get("module", ""))
+            if _is_lasting(error):
+                _end(error)
+            torchs = ":" not in request.get("spec", {}).get("module", "")
+            status, reason = classify(compiled.explained(error), torchs=torchs)
             error.__traceback__ = None  # its frames keep the tensors of the failed layer
-        self._prepared.pop(request.get("key", -1), None)
+        if request["op"] in ("prepare", "block"):
+            self._prepared.pop(request.get("key", -1), None)
         gc.collect()
+        if status == "out_of_memory":
+            self._empty_caches()
         return {"status": status, "reason": reason}
+
+    def _empty_caches(self) -> None:
+        for name in self._used_until_s:
+            devices.empty_cache(torch.device(name))
 
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Apply the settings, then describe the machine and the software of this process, but no device."""
@@ -171,20 +194,27 @@ class Worker:
         """
         spec = Spec.from_json(request["spec"])
         device = devices.resolve(spec.device)
-        unsuitable = self._settings.unsuitable(spec, device)
+        unsuitable = self._settings.unsuitable(spec, device) or _not_executed(spec, device)
         if unsuitable:
             raise devices.AbsentError(unsuitable)
+        if spec.execution == "compiled":
+            compiled.load(device)
         layer = Layer(spec, device)
         prepared = Prepared(layer, device)
-        answer: dict[str, Any] = {"status": "passed", "reason": None, "note": layer.note}
-        answer["digest"] = request.get("digest")
-        if request["check"]:
+        if prepared.queue:
+            self._used_until_s.setdefault(prepared.device, -math.inf)
+        answer: dict[str, Any] = {"status": "passed", "reason": None, "digest": request.get("digest")}
+        if request["check"] or prepared.queue or spec.execution == "compiled":
+            # A first call may load libraries, and is no estimate.
             with layer.mode():
-                answer["first_call_s"] = layer.begun_s + timer.first_call(layer.first_step, prepared.queue)
+                first_call_s = layer.begun_s + timer.first_call(layer.first_step, prepared.queue)
+        answer["note"] = layer.note
+        if request["check"]:
+            answer["first_call_s"] = first_call_s
             ran = implementation(layer)
             answer.update(implementation=ran.name, reorder_share=ran.reorder_share)
             answer["precision"] = precision(device) if spec.compute_dtype == "float32" else None
-            outcome = _checked(layer, ran.name, answer["precision"])
+            outcome = _checked(layer, ran.is_inexact, answer["precision"])
             prepared.results = outcome.results
             answer["digest"] = outcome.digest
             answer["check"] = {name: getattr(outcome, name) for name in _CHECK_FIELDS}
@@ -193,7 +223,7 @@ class Worker:
                 answer.update(status="failed", reason=outcome.reason)
             elif outcome.imprecise is not None:
                 answer.update(status="imprecise", reason=outcome.imprecise)
-        elif request.get("again"):
+        if request.get("again") and not request["check"]:
             wrong = wrong_again(layer, answer["digest"])
             if wrong is not None:
                 answer.update(status="failed", reason=wrong)
@@ -243,14 +273,25 @@ class Worker:
     def _timed(
         self, prepared: Prepared, seconds: float, warmup_s: float, warm: timer.Warm = timer.NOT_WARM
     ) -> timer.Timing:
-        """One block, on a device after its clock has been made steady."""
+        """One block, on a device after its clock has been made steady, and after a longer warm-up if it was idle."""
+        queue, device = prepared.queue, prepared.device
         with prepared.layer.mode():
-            if prepared.queue and prepared.device not in self._steady:
-                timer.steady_clock(prepared.step, prepared.queue)
-                self._steady.add(prepared.device)
-            return timer.time_block(
-                prepared.step, seconds, prepared.queue, prepared.between, warmup_s=warmup_s, warm=warm
-            )
+            if queue is not None and warmup_s:
+                self._make_steady(device, queue)
+                if perf_counter() - self._used_until_s.get(device, -math.inf) > timer.IDLE_S:
+                    warmup_s = timer.DEVICE_WARMUP_S
+            timing = timer.time_block(prepared.step, seconds, queue, prepared.between, warmup_s=warmup_s, warm=warm)
+        if queue is not None:
+            self._used_until_s[device] = perf_counter()
+        return timing
+
+    def _make_steady(self, device: str, queue: timer.Queue) -> None:
+        """Keep a device busy with a fixed product until its clock frequency is steady, once in this process."""
+        if device not in self._steady:
+            with torch.no_grad():
+                timer.steady_clock(product(torch.device(device), queue.synchronize), queue)
+            self._steady.add(device)
+            self._used_until_s[device] = perf_counter()
 
     def verify(self, request: dict[str, Any]) -> dict[str, Any]:
         """Check whether the layer still gives the same results as when it was verified."""
@@ -272,7 +313,10 @@ class Worker:
 
     def peak_memory(self, request: dict[str, Any]) -> dict[str, Any]:
         """Bytes that one iteration needs in addition to its operands and results."""
-        return {"status": "passed", "peak_bytes": memory.peak_bytes(self._prepared[request["key"]].layer)}
+        layer = self._prepared[request["key"]].layer
+        # A graph allocates at its capture alone, in a pool of its own.
+        found = None if layer.spec.execution == "graph" else memory.peak_bytes(layer)
+        return {"status": "passed", "peak_bytes": found}
 
     def compute_probe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Seconds of one small matrix product."""
@@ -305,9 +349,12 @@ class Worker:
     def roofs(self, request: dict[str, Any]) -> dict[str, Any]:
         """The highest rates of this machine in these dtypes."""
         device = devices.resolve(request["device"])
-        synchronize = devices.Stream(device).synchronize if device.type != "cpu" else lambda: None
-        found = measure_roofs(request["dtypes"], device, synchronize)
+        queue = None if device.type == "cpu" else devices.Stream(device)
+        if queue is not None:
+            self._make_steady(str(device), queue)
+        found = measure_roofs(request["dtypes"], device, queue)
         allocator.trim()
+        self._empty_caches()
         return {"status": "passed", "roofs": [roof._asdict() for roof in found]}
 
     def release(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -315,6 +362,7 @@ class Worker:
         self._prepared.clear()
         gc.collect()
         allocator.trim()
+        self._empty_caches()
         return {"status": "passed"}
 
 
@@ -331,10 +379,10 @@ def serve(channel: Channel) -> None:
         channel.send(worker.answer(request))
 
 
-def _checked(layer: Layer, implementation: str, precision: str | None) -> Outcome:
+def _checked(layer: Layer, is_inexact: bool, precision: str | None) -> Outcome:
     """The verdict on a layer that has run; says so where not the layer but its check runs out of memory."""
     try:
-        return verify(layer, implementation=implementation, precision=precision)
+        return verify(layer, is_inexact=is_inexact, precision=precision)
     except Exception as error:
         status, reason = classify(error)
         error.__traceback__ = None
@@ -343,6 +391,12 @@ def _checked(layer: Layer, implementation: str, precision: str | None) -> Outcom
     needed = sum(tensor.numel() * (tensor.element_size() + 1) for tensor in layer.operands.tensors().values())
     beside = f"about {needed / 2**30:.2g} GiB beside the layer"
     raise MemoryError(f"not the layer, which ran, but its check, which needs {beside}: {reason}")
+
+
+def _not_executed(spec: Spec, device: torch.device) -> str | None:
+    """Why the layer cannot be compiled or captured here, as the case asks; None where it can."""
+    refusals = {"compiled": compiled.refusal, "graph": graphs.refusal}
+    return refusals[spec.execution](spec, device) if spec.execution in refusals else None
 
 
 def _notes(*notes: str | None) -> str | None:
@@ -364,6 +418,23 @@ def classify(error: Exception, *, torchs: bool = True) -> tuple[str, str]:
         return "skipped", text
     name = _cut(str(type(error).__name__))
     return "error", f"{name}: {text}" if text else name
+
+
+def _is_lasting(error: Exception) -> bool:
+    """Whether the process can no longer use its device, so that another one must measure the next case."""
+    whole = _words(error)
+    if any(words in whole for words in _OUT_OF_MEMORY) or isinstance(error, _torch_oom()):
+        return False
+    lasting = getattr(torch, "AcceleratorError", None)
+    return (lasting is not None and isinstance(error, lasting)) or any(words in whole for words in _LASTING)
+
+
+def _end(error: Exception) -> NoReturn:
+    """End this process, whose last line says why: the conductor then starts another one."""
+    lines = [line for line in _words(error).splitlines() if line.strip()] or [type(error).__name__]
+    sys.stderr.write(f"{lines[0]}\n")
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _words(error: Exception) -> str:

@@ -44,6 +44,8 @@ class Spec(NamedTuple):
     pads_itself: bool = False
     weights: str = "normal"
     input_format: str = "same"
+    execution: str = "eager"
+    compile_mode: str = "default"
 
     @property
     def is_torchs(self) -> bool:
@@ -64,6 +66,12 @@ class Spec(NamedTuple):
     def times_checked_data(self) -> bool:
         """Whether the case is timed on the normal numbers on which it was checked."""
         return self.data == "normal" and self.weights == "normal"
+
+    @property
+    def has_one_backward_kernel(self) -> bool:
+        """Whether backward is one call of aten's kernel: torch's module, equal zero padding on both sides, no casts."""
+        symmetric = all(before == after for before, after in self.pads)
+        return self.is_torchs and self.padding_mode == "zeros" and symmetric and self.autocast == "none"
 
     @property
     def compute_dtype(self) -> str:

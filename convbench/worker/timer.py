@@ -1,8 +1,9 @@
 """Times one block: untimed warm-up, then samples until the block is full, with garbage collection off.
 
 A sample is one iteration, or as many as the clock's resolution needs. On a CPU the clock is read around each sample. On
-an accelerator events are recorded around groups of iterations. The device is awaited once at the end of the block, and
-the events' times are read after that.
+an accelerator events are recorded around groups of iterations. They exist before, and their times are read after the
+device is awaited. Where launching takes longer than the work, the device is held until the launches are queued. Then
+the work runs without gaps, so that device time and host time are two figures.
 """
 
 from __future__ import annotations
@@ -18,12 +19,24 @@ Step = Callable[[], Any]
 
 #: Shortest sample on a CPU, seconds: perf_counter_ns takes 50 ns and the loop as much, together 1 % of 10 us.
 SHORTEST_SAMPLE_S = 10e-6
-#: Shortest group between two events on an accelerator, seconds: the resolution of events is about 0.5 us.
-SHORTEST_GROUP_S = 50e-6
+#: Shortest group between two events on an accelerator, seconds: the resolution of events is about 0.5 us, 0.25 % of it.
+SHORTEST_GROUP_S = 200e-6
+#: An iteration of more seconds, with its wait, is not probed further: the wait takes about 10 us of it.
+LONG_S = 2e-3
+#: Launching limits where the device takes less than this multiple of the time to launch.
+LAUNCH_BOUND = 1.2
+#: Maximum number of launches behind a hold: CUDA's queue takes about a thousand before launching blocks.
+MOST_HELD = 500
+#: The time of a hold as a multiple of the expected time to launch what is behind it; doubled where that was too short.
+HOLD_MARGIN = 1.5
+HOLD_TRIES = 4
 #: Warm-up before a block: at least this number of iterations and of seconds, or one iteration above the last value.
 WARMUP_ITERATIONS = 2
 WARMUP_S = 3e-3
 WARMUP_ONCE_S = 10e-3
+#: The warm-up of a device that was idle for longer than the second value, seconds; Triton's `do_bench` takes as much.
+DEVICE_WARMUP_S = 25e-3
+IDLE_S = 10e-3
 #: An accelerator's clock frequency is steady when this number of groups of this duration agree within this ratio. The
 #: last value limits the seconds spent on it. Boost clocks follow load and temperature within a few hundred ms.
 STEADY_GROUPS = 4
@@ -74,9 +87,19 @@ class Queue(Protocol):
     """The device's queue of work (see devices.Stream)."""
 
     has_events: bool
+    can_hold: bool
 
-    def mark(self) -> Any:
-        """Record an event in the queue."""
+    def events(self, count: int) -> list[Any]:
+        """So many events, which exist and were recorded before."""
+
+    def record(self, event: Any) -> None:
+        """Record an event after all work launched so far."""
+
+    def hold(self, seconds: float) -> None:
+        """Make the device do nothing for so long, before what is launched next."""
+
+    def is_reached(self, event: Any) -> bool:
+        """Whether the device has done everything before the event."""
 
     def synchronize(self) -> None:
         """Wait until the queue is empty."""
@@ -95,8 +118,12 @@ def first_call(step: Step, queue: Queue | None) -> float:
 
 
 def steady_clock(step: Step, queue: Queue) -> None:
-    """Keep a device busy until its clock is steady, so that successive groups take equal times, or until time is up."""
-    calls = _group(STEADY_GROUP_S, warm_up(step, queue))
+    """Keep a device busy until its clock is steady, so that successive groups take equal times, or until time is up.
+
+    The first call, which may load libraries, is not an estimate.
+    """
+    first_call(step, queue)
+    calls = _group(STEADY_GROUP_S, first_call(step, queue))
     end = perf_counter_ns() + int(STEADY_LIMIT_S * 1e9)
     spent: list[int] = []
     while True:
@@ -108,6 +135,7 @@ def steady_clock(step: Step, queue: Queue) -> None:
         spent = [*spent, after - before][-STEADY_GROUPS:]
         if after >= end or (len(spent) == STEADY_GROUPS and max(spent) <= (1 + STEADY_RATIO) * min(spent)):
             return
+        calls = _group(STEADY_GROUP_S, min(spent) * 1e-9 / calls)
 
 
 def warm_up(step: Step, queue: Queue | None, seconds: float = WARMUP_S, warm: Warm = NOT_WARM) -> float:
@@ -191,32 +219,73 @@ def _time_on_cpu(step: Step, seconds: float, estimate: float) -> Timing:
             if after >= end:
                 break
     faults = _minor_faults() - faults
-    return _summary([sample * 1e-9 for sample in samples], per_sample, faults, None)._replace(last=last)
+    return _summary([sample * 1e-9 / per_sample for sample in samples], per_sample, faults, None)._replace(last=last)
+
+
+class _Launched(NamedTuple):
+    """Groups of iterations: device seconds of each, and the host's seconds to launch one iteration."""
+
+    groups_s: list[float]
+    host_s: float
+    held: bool  # whether the device began after all were launched
 
 
 def _time_with_events(step: Step, seconds: float, estimate: float, queue: Queue) -> Timing:
-    """Time groups of iterations between events. The estimate includes a wait, so a short group gives a better one."""
-    probe = _group(SHORTEST_GROUP_S, estimate)
-    first = queue.mark()
-    for _ in repeat(None, 4 * probe):
-        step()
-    second = queue.mark()
-    queue.synchronize()
-    estimate = max(queue.seconds_between(first, second) / (4 * probe), 1e-9)
-    per_group = _group(SHORTEST_GROUP_S, estimate)
+    """Time groups of iterations between events, behind a hold where launching takes longer than the work."""
+    held_s = 0.0
+    if estimate < LONG_S:
+        count = min(MOST_HELD, 4 * _group(SHORTEST_GROUP_S, estimate))
+        probed = _launch(step, queue, 1, count, 0.0)
+        [estimate] = probed.groups_s
+        if queue.can_hold and estimate < LAUNCH_BOUND * probed.host_s:
+            held_s = HOLD_MARGIN * probed.host_s
+            probed, held_s = _held(step, queue, 1, count, held_s)
+            [estimate] = probed.groups_s
+        estimate = max(estimate, 1e-9)
+    per_group = min(MOST_HELD, _group(SHORTEST_GROUP_S, estimate))
     groups = max(1, min(MOST_GROUPS, round(seconds / (estimate * per_group))))
     faults = _minor_faults()
-    begin = perf_counter_ns()
-    marks = [queue.mark()]
-    for _ in repeat(None, groups):
+    if not held_s:
+        taken = [_launch(step, queue, groups, per_group, 0.0)]
+    else:
+        taken, end = [], perf_counter_ns() + int(seconds * 1e9)
+        at_once = min(groups, MOST_HELD // per_group)
+        while not taken or (perf_counter_ns() < end and sum(len(some.groups_s) for some in taken) < groups):
+            some, held_s = _held(step, queue, at_once, per_group, held_s)
+            taken.append(some)
+    faults = _minor_faults() - faults
+    host_s = statistics.fmean([some.host_s for some in taken])
+    return _summary([group for some in taken for group in some.groups_s], per_group, faults, host_s)
+
+
+def _held(step: Step, queue: Queue, groups: int, per_group: int, held_s: float) -> tuple[_Launched, float]:
+    """Groups behind a hold of `held_s` for each iteration, which grows where it was too short; also the last value."""
+    for last in (*[False] * (HOLD_TRIES - 1), True):
+        launched = _launch(step, queue, groups, per_group, held_s * groups * per_group)
+        if launched.held or last:
+            break
+        held_s *= 2
+    return launched, held_s
+
+
+def _launch(step: Step, queue: Queue, groups: int, per_group: int, hold_s: float) -> _Launched:
+    """Launch groups of iterations between events, behind a hold of `hold_s` seconds, and wait for them."""
+    now = perf_counter_ns
+    first, *others = queue.events(groups + 1)
+    launching = 0
+    if hold_s:
+        queue.hold(hold_s)
+    queue.record(first)
+    for event in others:
+        before = now()
         for _ in repeat(None, per_group):
             step()
-        marks.append(queue.mark())
-    launched = perf_counter_ns()
+        launching += now() - before
+        queue.record(event)
+    held = not queue.is_reached(first)
     queue.synchronize()
-    faults = _minor_faults() - faults
-    samples = [queue.seconds_between(a, b) for a, b in zip(marks, marks[1:])]
-    return _summary(samples, per_group, faults, (launched - begin) * 1e-9 / (groups * per_group))
+    each = [queue.seconds_between(a, b) / per_group for a, b in zip([first, *others], others)]
+    return _Launched(each, launching * 1e-9 / (groups * per_group), held)
 
 
 def _time_each(step: Step, seconds: float, queue: Queue, between: Callable[[], None]) -> Timing:
@@ -237,14 +306,15 @@ def _time_each(step: Step, seconds: float, queue: Queue, between: Callable[[], N
             queue.synchronize()
             samples.append(first_call(step, queue))
         return _summary(samples, 1, _minor_faults() - faults, None)
-    pairs, launching = [], 0
-    for _ in repeat(None, count):
+    events, launching = queue.events(2 * count), 0
+    pairs = list(zip(events[::2], events[1::2]))
+    for first, second in pairs:
         between()
-        first = queue.mark()
+        queue.record(first)
         before = perf_counter_ns()
         step()
         launching += perf_counter_ns() - before
-        pairs.append((first, queue.mark()))
+        queue.record(second)
     queue.synchronize()
     faults = _minor_faults() - faults
     return _summary([queue.seconds_between(*pair) for pair in pairs], 1, faults, launching * 1e-9 / count)
@@ -262,7 +332,7 @@ def _time_synchronized(step: Step, seconds: float, estimate: float, queue: Queue
             step()
         queue.synchronize()
         after = perf_counter_ns()
-        samples.append((after - before) * 1e-9)
+        samples.append((after - before) * 1e-9 / per_group)
         if after >= end:
             break
     return _summary(samples, per_group, _minor_faults() - faults, None)
@@ -273,9 +343,9 @@ def _group(shortest_s: float, estimate_s: float) -> int:
     return max(1, -int(-shortest_s // estimate_s))
 
 
-def _summary(samples_s: list[float], per_sample: int, faults: int, host_s: float | None) -> Timing:
-    each = [sample / per_sample for sample in samples_s]
-    ordered = sorted(each)
+def _summary(each_s: list[float], per_sample: int, faults: int, host_s: float | None) -> Timing:
+    """The figures of a block from the seconds per iteration of its samples, which have `per_sample` iterations."""
+    ordered = sorted(each_s)
     iterations = len(ordered) * per_sample
     return Timing(
         iterations=iterations,
@@ -288,7 +358,7 @@ def _summary(samples_s: list[float], per_sample: int, faults: int, host_s: float
         mean_s=statistics.fmean(ordered),
         host_s=host_s,
         page_faults=faults / iterations,
-        each_s=each,
+        each_s=each_s,
     )
 
 

@@ -17,11 +17,20 @@ from synthetic import layer
 from convbench import sweep as sweeps
 from convbench.analysis.findings.effects import EXECUTION, WORK
 from convbench.analysis.findings.evidence import Evidence, evidence
-from convbench.analysis.findings.findings import Finding, FindingKind, Trust, Weight, findings, noise_sentence, trust
+from convbench.analysis.findings.findings import (
+    Finding,
+    FindingKind,
+    Trust,
+    Weight,
+    findings,
+    noise_sentence,
+    trust,
+    with_details,
+)
 from convbench.analysis.table.columns import Rows
 from convbench.analysis.table.frame import frame
 from convbench.measure import schedule
-from convbench.model.case import SETTINGS, TORCH_MODULE, Allocator, Case, MemoryFormat
+from convbench.model.case import SETTINGS, TORCH_MODULE, Allocator, Case, Execution, MemoryFormat
 from convbench.model.problem import Direction, PaddingMode
 from convbench.model.result import (
     LAYOUT,
@@ -32,6 +41,7 @@ from convbench.model.result import (
     Run,
     Status,
     pack_blocks,
+    unpack_blocks,
 )
 
 
@@ -54,7 +64,7 @@ def sentences(found: list[Finding], weight: Weight) -> list[str]:
 
 
 def of_kind(found: list[Finding], *kinds: FindingKind) -> list[Finding]:
-    return [finding for finding in found if finding.kind in kinds]
+    return [finding for finding in with_details(found) if finding.kind in kinds]
 
 
 def effects(*results: Result) -> list[str]:
@@ -604,12 +614,12 @@ def test_cases_measured_while_the_machine_was_noisier_are_reported() -> None:
 
 def test_what_the_system_tells_of_disturbances_is_told() -> None:
     facts = (
-        ProcessFacts(process_index=0, seconds=1.0, stolen=0.03, throttled=2),
+        ProcessFacts(process_index=0, seconds=1.0, stolen=0.07, throttled=2),
         ProcessFacts(process_index=1, seconds=1.0),
     )
     told = of_kind(findings(replace(run(timed(layer(), 1e-3)), processes=facts)), FindingKind.NOISE)
     assert [(finding.weight, finding.sentence) for finding in told] == [
-        (Weight.NOTE, "3.0 % of the processor's time went to other guests of the host in one process"),
+        (Weight.NOTE, "7.0 % of the processor's time went to other guests of the host in one process"),
         (
             Weight.NOTE,
             "the processor was slowed down 2 times during the run, because of heat or a quota of its control group",
@@ -792,6 +802,8 @@ def test_the_systems_allocator_is_told_by_what_it_costs() -> None:
     many = [with_system(layer(c), *([1e-3 * (1 + c / 100)] * 3)) for c in range(20, 28)]
     [told] = allocator(*many)
     assert "costs 23 % in the median and 20 % to 27 % in 8 of 8 cases, the most with" in told
+    [huge] = allocator(dear, with_system(layer(64), *([0.358] * 3), page_faults=1e6))
+    assert "costs 1.50x to 358x the time in 2 of 2 cases" in huge, "a large cost is no figure in percent"
 
 
 def test_the_allocator_is_not_blamed_for_noise_nor_for_more_than_page_faults_can_cost() -> None:
@@ -872,3 +884,53 @@ def test_a_planted_effect_is_found_with_its_size_and_direction(ratio: float, see
     assert ("faster" in found.sentence) == (ratio < 1)
     assert found.exceptions == () and len(results) / 2 < len(found.cases) <= len(results)
     assert np.all(np.isin(found.cases, [result.case.id for result in results]))
+
+
+def test_layers_that_take_longer_to_launch_than_to_run_are_launch_bound() -> None:
+    def launched(case: Case, host_s: float) -> Result:
+        result = timed(replace(case, device="cuda"), 4e-6)
+        blocks = [replace(block, host_s=host_s) for _, packed in result.blocks for block in unpack_blocks(packed)]
+        return replace(result, blocks=((LAYOUT, pack_blocks(blocks)),))
+
+    found = findings(run(launched(layer(8), 20e-6), launched(layer(16), 12e-6), launched(layer(32), 1e-6)))
+    (said,) = (finding for finding in found if finding.kind is FindingKind.LAUNCH)
+    assert said.sentence.startswith("2 of 3 cases are launch-bound: ")
+    assert "a graph would save up to 7.91 us to 15.9 us of each call" in said.sentence, "against the typical time"
+    assert said.cases == tuple(replace(layer(channels), device="cuda").id for channels in (8, 16))
+    assert not [one for one in findings(run(timed(layer(8), 4e-6))) if one.kind is FindingKind.LAUNCH]
+
+
+def first_calls(gain: float, first_s: float = 3.0) -> list[Result]:
+    """Six layers of 1 ms, each eager and compiled to be so many times as fast."""
+    made = in_pairs(range(3, 9), lambda c: (1e-3, 1e-3 / gain), execution=Execution.COMPILED)
+    firsts = [first_s if result.case.execution is Execution.COMPILED else 0.01 for result in made]
+    return [synthetic.with_facts(result, first_call_s=first) for result, first in zip(made, firsts, strict=True)]
+
+
+def test_what_compiling_gains_and_when_it_has_paid_for_itself() -> None:
+    found = findings(run(*first_calls(2.0)))
+    [gain] = [each for each in of_kind(found, FindingKind.EFFECT) if each.axis == "execution"]
+    assert gain.sentence == "compiled is 2.00x faster than eager in 6 of 6 matched cases"
+    [paid] = of_kind(found, FindingKind.COMPILING)
+    assert paid.sentence == (
+        "compiling adds 2.99 s to the first call, and has paid for itself after 5,980 calls in the 6 of 6 matched "
+        "cases that it makes faster"
+    )
+    assert len(paid.cases) == 12
+
+
+def test_compiling_that_gains_nothing_never_pays_for_itself() -> None:
+    slower = findings(run(*first_calls(0.5)))
+    assert not of_kind(slower, FindingKind.COMPILING)
+    assert effects(*first_calls(0.5)) == ["compiled is 2.00x slower than eager in 6 of 6 matched cases"]
+    assert not of_kind(findings(run(*first_calls(1.01))), FindingKind.COMPILING), "a gain within noise"
+
+
+def test_a_graph_says_what_capturing_it_costs() -> None:
+    made = in_pairs(range(3, 9), lambda c: (1e-3, 5e-4), execution=Execution.GRAPH)
+    results = [
+        synthetic.with_facts(each, first_call_s=0.1 if each.case.execution is Execution.GRAPH else 0.05)
+        for each in made
+    ]
+    [paid] = of_kind(findings(run(*results)), FindingKind.COMPILING)
+    assert paid.sentence.startswith("capturing a graph adds 50.0 ms to the first call")

@@ -9,10 +9,11 @@ import pytest
 import synthetic
 
 from convbench import sweep as sweeps
-from convbench.analysis.findings.findings import Finding, FindingKind, Weight, findings
+from convbench import units
+from convbench.analysis.findings.findings import Finding, FindingKind, Weight, findings, with_details
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction
-from convbench.model.result import LAYOUT, Result, Run, Status, pack_blocks
+from convbench.model.result import LAYOUT, ProcessFacts, Result, Roof, RoofKind, Run, Status, pack_blocks
 
 BACKWARD = Direction.BACKWARD
 
@@ -34,7 +35,8 @@ def run(*results: Result, unmeasured: tuple[Case, ...] = ()) -> Run:
 
 
 def network(*results: Result, unmeasured: tuple[Case, ...] = ()) -> list[Finding]:
-    return [found for found in findings(run(*results, unmeasured=unmeasured)) if found.kind is FindingKind.NETWORK]
+    made = with_details(findings(run(*results, unmeasured=unmeasured)))
+    return [found for found in made if found.kind is FindingKind.NETWORK]
 
 
 def test_a_layer_counts_as_often_as_it_occurs() -> None:
@@ -56,15 +58,47 @@ def test_a_layer_without_a_name_is_told_by_its_sizes() -> None:
     )
 
 
-def test_a_sweep_without_counts_is_no_network() -> None:
+def test_a_sweep_without_counts_and_names_is_no_network() -> None:
     assert network(*(timed(layer(c), 1e-3) for c in (8, 9))) == []
+    [found] = network(*(timed(layer(c, f"layer {c}"), 1e-3) for c in (8, 9)))
+    assert found.sentence.startswith("the network spends 50 % of its time in layer 8 ("), "names make one too"
+
+
+def test_the_layers_worth_fixing_first_are_those_that_reach_less_than_similar_ones() -> None:
+    roofs = (
+        Roof(kind=RoofKind.COMPUTE, rate=1e11, device="cpu", threads=1, source="made up", dtype="float32"),
+        Roof(kind=RoofKind.BANDWIDTH, rate=1e13, device="cpu", threads=1, source="made up", footprint_bytes=2**20),
+    )
+    share = {16: 0.5, 32: 0.5, 48: 0.1, 64: 0.5, 80: 0.49}
+
+    def made(kernel: int) -> list[Result]:
+        cases = [layer(c, f"c{c}", count=2, kernel_size=(kernel, kernel), threads=1) for c in share]
+        return [
+            synthetic.with_facts(timed(case, case.flops / 1e11 / share[case.problem.in_channels]), threads=1)
+            for case in cases
+        ]
+
+    known = replace(run(*made(3)), processes=(ProcessFacts(process_index=0, seconds=1.0, roofs=roofs),))
+    found = [each for each in findings(known) if each.sentence.startswith("worth")]
+    [slow] = [result for result in known.results if result.case.problem.in_channels == 48]
+    saved = 2 * slow.case.flops / 1e11 * (1 / 0.1 - 1 / 0.5)
+    total = sum(2 * result.case.flops / 1e11 / share[result.case.problem.in_channels] for result in known.results)
+    assert [each.sentence for each in found] == [
+        f"worth fixing first, of {units.seconds(total)}: c48 forward would save {units.seconds(saved)} if it reached "
+        "what similar layers reach (50 % of the roof, not 10 %)"
+    ]
+    assert found[0].cases == (slow.case.id,)
+    few = replace(known, results=known.results[:3])
+    assert not any(each.sentence.startswith("worth") for each in findings(few)), "two others show nothing"
+    other = replace(known, results=(*made(5)[:2], *made(5)[3:], slow))
+    assert not any(each.sentence.startswith("worth") for each in findings(other)), "a 5x5 is not similar to a 3x3"
 
 
 def swept(text: str, seconds: Callable[[Case], float]) -> list[str]:
     """What is told of the networks of a sweep."""
     cases = sweeps.cases(sweeps.parse.parse(text, "sweep.yaml")).cases
     made = replace(run(*(timed(case, seconds(case)) for case in cases)), source=text)
-    return [found.sentence for found in findings(made) if found.kind is FindingKind.NETWORK]
+    return [found.sentence for found in with_details(findings(made)) if found.kind is FindingKind.NETWORK]
 
 
 LAYERS = """
@@ -115,6 +149,9 @@ def test_a_time_that_noise_leaves_in_doubt_is_said_to_be_so() -> None:
     slow = [replace(b, compute_probe_s=324e-6 * (1.5 if b.round_index else 1.0)) for b in synthetic.blocks_of(one)]
     [found] = network(replace(one, blocks=((LAYOUT, pack_blocks(slow)),)))
     assert found.sentence.endswith("; noise leaves 50 % of this time in doubt")
+    wild = [replace(b, compute_probe_s=324e-6 * (358 if b.round_index else 1.0)) for b in synthetic.blocks_of(one)]
+    [found] = network(replace(one, blocks=((LAYOUT, pack_blocks(wild)),)))
+    assert found.sentence.endswith("; noise leaves all of this time in doubt"), "no figure like 35,700 %"
 
 
 def test_directions_are_told_together_and_alone() -> None:

@@ -11,25 +11,11 @@ from xml.etree import ElementTree
 
 import pytest
 from ci_services import Done, GitHub, GitLab
-from ci_user import Repository, git, runner, wheel
+from ci_user import Repository, git, gitlab, runner
 
 from convbench.report.ci.workflow import Service
 
-#: convbench as far as the shell around it goes: it notes how it was called and leaves what was asked for.
-NOTING = """\
-import json, pathlib, sys
-
-
-def main():
-    if sys.argv[1:] == ["baseline", "list"]:
-        print("baseline", "main/speed/A-Processor-2.4GHz", sep="\\n")
-        return
-    pathlib.Path("called.json").write_text(json.dumps(sys.argv[1:]))
-    options = dict(zip(sys.argv, sys.argv[1:]))
-    pathlib.Path(options["--summary"]).write_text("### something\\n")
-    pathlib.Path(options["--junit"]).write_text("<testsuites/>")
-    sys.exit(3)
-"""
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -77,21 +63,20 @@ def ran(done: Done | None) -> Done:
     return done
 
 
-@pytest.mark.slow
 def test_a_pull_request_with_a_slower_layer_fails_and_says_so(
     repository: Repository, machine: dict[str, str], tmp_path: Path
 ) -> None:
+    work = tmp_path / "work"
     service = GitHub(
         workflow=repository.written(Service.GITHUB),
         checkout=repository.folder,
         home=tmp_path / "runner",
         known=on_pull_request(repository),
-        environment=machine,
+        environment={**machine, "CONVBENCH_WORK": str(work)},
     )
-    assert service.run("history") is None
+    assert service.run("nightly") is None
     done = ran(service.run("pull-request"))
     assert done.exit_code == 1, done.log
-    work = tmp_path / "runner" / "temp" / "convbench"
     assert git(work / "base", "rev-parse", "HEAD") == repository.base, "where the branch began, not where main is now"
     for side, version in (("base", "1.0"), ("head", "1.1")):
         assert which_lock(work / f"{side}-environment") == version
@@ -103,7 +88,7 @@ def test_a_pull_request_with_a_slower_layer_fails_and_says_so(
     failure = test.find("failure")
     assert failure is not None and failure.attrib["type"] == "regressed"
     assert (kept / "comparison.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert done.steps[-1] == "Keep the results"
+    assert done.steps[-1] == "actions/upload-artifact"
 
     for edits in (0, 1):  # a later push
         commented = ran(service.run("comment"))
@@ -117,7 +102,6 @@ def test_a_pull_request_with_a_slower_layer_fails_and_says_so(
     assert not list(tmp_path.rglob("pwned"))
 
 
-@pytest.mark.slow
 def test_the_history_is_compared_with_a_baseline_that_stays(
     repository: Repository, machine: dict[str, str], tmp_path: Path
 ) -> None:
@@ -130,83 +114,53 @@ def test_the_history_is_compared_with_a_baseline_that_stays(
     )
     assert service.run("pull-request", github__run_id=1) is None
     assert service.run("comment", github__run_id=1, github__event__pull_request__head__repo__full_name="") is None
-    first = ran(service.run("history", github__run_id=1))
+    first = ran(service.run("nightly", github__run_id=1))
     assert first.exit_code == 0, first.log
     assert first.summary.startswith("### convbench, speed: 1 passed\n")
     [(name, baseline)] = baselines(repository)
     assert name.startswith("main/speed/")
-    assert sorted(path.suffix for path in (first.artifacts["convbench-history-0"]).glob("*.html")) == [".html"] * 2
+    assert sorted(path.suffix for path in (first.artifacts["convbench-nightly-0"]).glob("*.html")) == [".html"] * 2
+    assert not list((tmp_path / "runner" / "temp").iterdir()), "the environment is removed"
 
-    built = "Build the environment"
     (repository.folder / "reports" / "convbench.db").unlink()
-    second = ran(service.run("history", leave_out=built, github__run_id=2))
+    second = ran(service.run("nightly", github__run_id=2))
     assert second.exit_code == 0, second.log
     assert "From stored runs" in second.summary
     assert baselines(repository) == [(name, baseline)], "a baseline that moved along would hide what creeps"
 
 
-@pytest.mark.slow
 def test_a_merge_request_is_measured_from_both_lock_files_and_noted_once(
     repository: Repository, machine: dict[str, str], tmp_path: Path
 ) -> None:
-    files = {"noting.py": NOTING}
-    wheel(repository.folder / "wheels", "convbench-from-here", "1.0", files, command="convbench = noting:main")
     git(repository.folder, "checkout", "-q", repository.head)
     service = GitLab(configuration=repository.written(Service.GITLAB), checkout=repository.folder, environment=machine)
-    about = {
-        "CI_MERGE_REQUEST_DIFF_BASE_SHA": repository.base,
-        "CI_MERGE_REQUEST_IID": "7",
-        "CI_PROJECT_ID": "12",
-        "CI_API_V4_URL": "https://gitlab.example/api/v4",
-        "TMPDIR": str(tmp_path),
-    }
-    done = service.run("convbench merge request", **about)
-    assert done.exit_code == 3, done.log
-    [work] = tmp_path.glob("tmp.*")
-    assert called(repository) == [
-        *("ab", "configs/speed.yaml"),
-        *("--a-python", f"{work}/base-environment/bin/python", "--a-path", f"{work}/base"),
-        *("--b-python", f"{work}/head-environment/bin/python", "--b-path", str(repository.folder)),
-        *("--output", "convbench-out/comparison.html"),
-        *("--summary", "convbench-out/summary.md", "--junit", "convbench-out/junit.xml"),
-        *("--fail-on", "regression,failed,imprecise,crashed,timed_out,out_of_memory,error"),
-    ]
-    for side, version in (("base", "1.0"), ("head", "1.1")):
-        assert which_lock(work / f"{side}-environment") == version
-    assert not (tmp_path / "home" / "notes.json").exists(), "without a token nothing is noted"
-    for edits in (0, 1):
-        service.run("convbench merge request", after_alone=True, **about, CONVBENCH_TOKEN="the token")
-        own, ours = json.loads((tmp_path / "home" / "notes.json").read_text(encoding="utf-8"))
-        assert own["body"] == "somebody's own"
-        assert (ours["edits"], ours["body"]) == (edits, "<!-- convbench configs/speed.yaml -->\n### something\n")
+    work = tmp_path / "work"
+    with gitlab(others=100) as server:  # the service sends 100 at once
+        about = {"CI_MERGE_REQUEST_DIFF_BASE_SHA": repository.base, "CONVBENCH_TOKEN": "the token", **server.variables}
+        done = service.run("convbench merge request", CONVBENCH_WORK=str(work), **about)
+        assert done.exit_code == 1, done.log
+        for side, version in (("base", "1.0"), ("head", "1.1")):
+            assert which_lock(work / f"{side}-environment") == version
+        summary = (repository.folder / "convbench-out" / "summary.md").read_text(encoding="utf-8")
+        assert summary.startswith("### convbench, speed: regressed\n")
+        assert server.notes[:100] == [{"id": 1 + at, "body": "somebody's own"} for at in range(100)]
+        [ours] = server.notes[100:]
+        assert (ours["edits"], ours["body"]) == (0, "<!-- convbench configs/speed.yaml -->\n" + summary)
 
 
-@pytest.mark.slow
-def test_a_schedule_of_gitlab_compares_with_the_baseline_of_its_processor(
-    repository: Repository, machine: dict[str, str], tmp_path: Path
+def test_a_schedule_of_gitlab_measures_and_sets_the_first_baseline(
+    repository: Repository, machine: dict[str, str]
 ) -> None:
-    files = {"noting.py": NOTING}
-    wheel(repository.folder / "wheels", "convbench-from-here", "1.0", files, command="convbench = noting:main")
     service = GitLab(configuration=repository.written(Service.GITLAB), checkout=repository.folder, environment=machine)
-    done = service.run("convbench history", TMPDIR=str(tmp_path))
-    assert done.exit_code == 3, done.log
-    options = [
-        *("--summary", "convbench-out/summary.md", "--junit", "convbench-out/junit.xml"),
-        *("--fail-on", "regression,failed,imprecise,crashed,timed_out,out_of_memory,error"),
-    ]
-    against = ["--against", "baseline:main/speed/A-Processor-2.4GHz"]
-    assert called(repository) == ["run", "configs/speed.yaml", *options, *against]
-
-
-def called(repository: Repository) -> list[str]:
-    """The arguments that convbench was last called with."""
-    found = json.loads((repository.folder / "called.json").read_text(encoding="utf-8"))
-    assert isinstance(found, list)
-    return found
+    done = service.run("convbench nightly")
+    assert done.exit_code == 0, done.log
+    [(name, _)] = baselines(repository)
+    assert name.startswith("main/speed/")
+    assert (repository.folder / "convbench-out" / "junit.xml").exists()
 
 
 def which_lock(environment: Path) -> str:
-    asked = [environment / "bin/python", "-c", "import which_lock; print(which_lock.version)"]
+    asked = [str(environment / "bin/python"), "-c", "import which_lock; print(which_lock.version)"]
     return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
 
 

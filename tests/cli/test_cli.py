@@ -17,28 +17,38 @@ from pathlib import Path
 
 import pytest
 import synthetic
+import typer
 from commands import Command, Said, store
 from golden_files import GOLDEN, golden
+from typer.main import get_command
 
 from convbench.actions import measure, pages, read
 from convbench.analysis.findings import findings
+from convbench.analysis.findings.evidence import Evidence
 from convbench.cli import completion, entry, exits
+from convbench.cli.options import app
 from convbench.cli.run import interrupts_deferred
-from convbench.conduct.run import Begun, Listener
+from convbench.conduct.listening import Begun, Listener
 from convbench.errors import RequestError
 from convbench.model.case import CASE_SETTINGS, TORCH_MODULE, Case
 from convbench.model.problem import Problem
 from convbench.model.result import Git, Rejection, Run, Status
+from convbench.model.settings import TABLE
 from convbench.report.export import export
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 VERBS = (
+    "time",
     "run",
     "plan",
+    "init",
+    "schema",
     "report",
     "runs",
+    "prune",
     "history",
     "export",
+    "picture",
     "compare",
     "ab",
     "explain",
@@ -66,7 +76,9 @@ def sweep(command: Command, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS, "baseline set", "baseline list", "baseline remove", "ci init"])
+@pytest.mark.parametrize(
+    "verb", ["", *VERBS, "baseline set", "baseline list", "baseline remove", "ci init", "ci pull-request", "ci nightly"]
+)
 def test_help_is_as_it_was_agreed(command: Command, verb: str) -> None:
     said = command(*verb.split(), "--help")
     assert said.code == 0
@@ -129,6 +141,14 @@ def test_a_shell_completes_runs_baselines_and_sweeps(
     assert completion.sweeps("") == ["a.yaml", "configs/", "configs/b.yml"]
     assert completion.sweeps("configs/") == ["configs/b.yml"]
     assert completion.sweeps("absent/x") == []
+
+
+def test_a_shell_completes_the_words_of_a_setting() -> None:
+    [dtype] = [option for option in get_command(app).commands["time"].params if "--dtype" in option.opts]
+    context = typer.Context(get_command(app).commands["time"])
+    assert [item.value for item in dtype.shell_complete(context, "float")] == ["float16", "float32", "float64"]
+    assert completion.words(TABLE["bias"].kind, "") == ["true", "false"]
+    assert completion.words(TABLE["batch_size"].kind, "") == ["null"]
 
 
 def test_plan_shows_cases_rejections_and_cost(command: Command, sweep: Path) -> None:
@@ -291,6 +311,38 @@ def test_report_and_export_take_a_prefix_and_an_exported_run(command: Command, t
     written = command("report", "run.json").out.strip()
     assert Path(written).read_text(encoding="utf-8").startswith("<!doctype html>")
     assert Path(written).parent == Path("reports")
+    elsewhere = command("report", "run.json", "-o", "pages/mine.html")
+    assert (elsewhere.code, elsewhere.out) == (0, "pages/mine.html\n")
+    assert Path("pages/mine.html").read_bytes() == Path(written).read_bytes()
+    Path("folder").mkdir()
+    assert command("report", "run.json", "-o", "folder").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--of", "ratios"), "there is no picture 'ratios'\n  hint: did you mean ratio?"),
+        (("--of", "noise", "--setting", "dtype"), "the picture noise has no setting to choose"),
+        (("-o", "x.pdf"), "cannot save a picture as x.pdf\n  hint: name a file that ends in .svg or .png"),
+    ],
+)
+def test_a_picture_that_cannot_be_is_refused_before_a_browser_starts(
+    command: Command, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    store(synthetic.run(4, troubles=False), tmp_path / "my.db")
+    said = command("--db", "my.db", "picture", "latest", *arguments)
+    assert (said.code, said.out) == (2, "")
+    assert message in said.err
+
+
+def test_a_picture_without_playwright_says_what_to_install(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(synthetic.run(4, troubles=False), tmp_path / "my.db")
+    monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
+    said = command("--db", "my.db", "picture")
+    assert (said.code, said.out) == (2, "")
+    assert "saving a picture needs playwright\n  hint: pip install 'convbench[picture]'" in said.err
 
 
 def test_a_baseline_is_accepted_wherever_a_run_is(command: Command, tmp_path: Path) -> None:
@@ -310,15 +362,15 @@ def test_a_baseline_is_accepted_wherever_a_run_is(command: Command, tmp_path: Pa
     assert (said.code, said.out, said.err) == (0, "", "")
     for verb in ("export", "report", "compare"):
         said = command("--db", "my.db", verb, "baseline:main", *(["latest"] if verb == "compare" else []))
-        assert (said.code, said.out) == (4, "")
+        assert (said.code, said.out) == (2, "")
         assert "there is no baseline 'main' in my.db" in said.err
 
 
-def test_a_baseline_that_is_not_set_is_4(command: Command, tmp_path: Path) -> None:
+def test_a_baseline_that_is_not_set_is_a_wrong_request(command: Command, tmp_path: Path) -> None:
     store(synthetic.run(3, troubles=False), tmp_path / "my.db")
     for arguments in (["export", "nightly"], ["baseline", "remove", "nightly"], ["baseline", "set", "main", "nightly"]):
         said = command("--db", "my.db", *arguments)
-        assert (said.code, said.out) == (4, "")
+        assert (said.code, said.out) == (2, "")
         assert "there is no baseline 'nightly'" in said.err
     assert command("--db", "my.db", "baseline", "set", "latest", "latest").code == 2
 
@@ -347,14 +399,14 @@ def test_what_is_found_in_a_run_is_found_once(
 ) -> None:
     made = store(synthetic.run(4, troubles=False), Path("reports/convbench.db"))
     monkeypatch.setattr(measure, "run_planned", lambda *about, **rest: read.load(made.id))
-    found = findings.findings
+    found = findings.evidence
     looked: list[str] = []
 
-    def counted(run: Run, *about: object, **rest: object) -> list[findings.Finding]:
+    def counted(run: Run, *about: object) -> Evidence:
         looked.append(run.id)
-        return found(run, *about, **rest)
+        return found(run, *about)
 
-    monkeypatch.setattr(findings, "findings", counted)
+    monkeypatch.setattr(findings, "evidence", counted)
     assert command(*verb).code == 0
     assert looked == [made.id]
 
@@ -379,7 +431,8 @@ def test_run_writes_the_page_of_all_runs_at_its_end(
     assert Path("junit.xml").read_text(encoding="utf-8").count("<testcase ") == 4
     page = Path("reports/index.html").read_text(encoding="utf-8")
     assert f'href="./{Path(said.out.strip()).name}"' in page
-    assert made.state.value in page
+    shown = f'<span class="run-state">{made.state}</span>' in page
+    assert shown == (made.state != "finished")  # only what is unusual is said
 
 
 def test_a_run_that_is_not_comparable_with_its_base_is_kept_and_reported(
@@ -512,6 +565,7 @@ def test_explain_reports_the_id_of_the_case_with_all_its_settings(command: Comma
     settings |= {"cache": "cold", "data": "zeros", "autocast": "bfloat16", "fp32_precision": "tf32"}
     settings |= {"deterministic": True, "cudnn_benchmark": True, "env": (("A", "1"),)}
     settings |= {"weights": "given", "input_format": "strided"}
+    settings |= {"execution": "compiled", "compile_mode": "max-autotune"}
     layer = Problem(in_channels=8, out_channels=16, kernel_size=(3, 3), input_size=(16, 16))
     assert {"direction", "dtype", "memory_format", *settings} == set(CASE_SETTINGS)
     written = {"env": "{A: '1'}", "deterministic": "true", "cudnn_benchmark": "true"}
@@ -689,7 +743,9 @@ def test_runs_that_cannot_be_compared_are_4_with_all_that_differs(command: Comma
 @pytest.mark.parametrize(
     ("base", "new", "code", "said"),
     [
-        ("20200101", OTHER, 4, "no such baseline: no run '20200101'"),
+        ("20200101", OTHER, 2, "no run '20200101'"),
+        ("main", OTHER, 2, "there is no baseline 'main'"),
+        ("baseline:main", OTHER, 2, "there is no baseline 'main'"),
         (OTHER, "20200101", 2, "no run '20200101'"),
         ("absent.json", OTHER, 2, "absent.json"),
         ("latest", "latest", 0, ""),
@@ -726,17 +782,20 @@ def test_the_sweep_says_what_counts_as_a_change(command: Command) -> None:
 
 
 def test_ci_init_writes_once_and_over_it_by_force_alone(command: Command, sweep: Path) -> None:
-    written = command("ci", "init", "--github", "--config", "./sweep.yaml", "--install", "x==1")
+    one = ("ci", "init", "--github", "--config", "./sweep.yaml", "--install", "x==1")
+    written = command(*one)
     workflow = Path(".github/workflows/convbench.yml")
     assert (written.code, written.out) == (0, f"{workflow}\n")
-    assert "not the root of a git repository" in written.err
+    assert "not the root of a git repository" in written.err and "a job needs a lock file" in written.err
     text = workflow.read_text(encoding="utf-8")
     assert 'config: ["sweep.yaml"]' in text
+    assert command(*one).code == 0, "the same once more"
     again = command("ci", "init", "--github", "--config", "sweep.yaml", "--install", "y==2")
     assert (again.code, again.out) == (2, "")
     assert "exists already" in again.err and "--force" in again.err
     assert workflow.read_text(encoding="utf-8") == text
     Path(".git").mkdir()
+    Path("requirements.txt").touch()
     forced = command("ci", "init", "--github", "--config", "sweep.yaml", "--install", "y==2", "--force")
     assert (forced.code, forced.err) == (0, "")
     assert 'CONVBENCH: "y==2"' in workflow.read_text(encoding="utf-8")
@@ -745,12 +804,24 @@ def test_ci_init_writes_once_and_over_it_by_force_alone(command: Command, sweep:
     assert "include: [{local: ci/convbench.yml}]" in other.err
 
 
+def test_ci_init_needs_no_options(command: Command, sweep: Path) -> None:
+    said = command("ci", "init")
+    assert (said.code, said.out) == (0, ".github/workflows/convbench.yml\n")
+    assert 'config: ["sweep.yaml"]' in Path(".github/workflows/convbench.yml").read_text(encoding="utf-8")
+
+
+def test_ci_init_begins_a_sweep_where_there_is_none(command: Command) -> None:
+    said = command("ci", "init", "--gitlab", "--install", "x")
+    assert said.code == 0, said.err
+    assert "this repository has no sweep; configs/sweep.yaml is one to begin with" in said.err
+    assert 'CONFIG: ["configs/sweep.yaml"]' in Path(".gitlab-ci-convbench.yml").read_text(encoding="utf-8")
+    assert command("plan", "configs/sweep.yaml").code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "--github and --gitlab"),
         (["--github", "--gitlab"], "--github and --gitlab"),
-        (["--github"], "configs/sweep.yaml"),
         (["--github", "--config", "few.yaml"], "few.yaml: measure.processes is 3, and a change needs 4"),
         (["--github", "--config", "absent.yaml"], "absent.yaml"),
         (["--github", "--config", "../sweep.yaml"], "below the root"),

@@ -19,9 +19,9 @@ from convbench.cli import exits
 from convbench.cli.progress import RunProgress
 from convbench.conduct import ab, pairs
 from convbench.conduct.described import COHORT_MEMORY_SHARE
+from convbench.conduct.listening import Listener
 from convbench.conduct.pairs import BLOCK_S, LONGEST_S, ROUNDS, rounds_of
 from convbench.conduct.processes import Progress
-from convbench.conduct.run import Listener
 from convbench.engine.client import WorkerClient
 from convbench.engine.local import LocalEngine, Setup
 from convbench.errors import ExitCode, RequestError

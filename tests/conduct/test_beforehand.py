@@ -15,6 +15,7 @@ from convbench.analysis.comparison.comparability import refuse
 from convbench.analysis.comparison.comparison import compare
 from convbench.conduct import run as runner
 from convbench.conduct.beforehand import refuse_base
+from convbench.conduct.listening import Listener
 from convbench.errors import NotComparableError
 from convbench.model.case import Case
 from convbench.model.result import Run
@@ -91,14 +92,14 @@ def test_a_resumed_run_is_checked_under_its_own_id(tmp_path: Path, monkeypatch: 
 
     checked: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        listener = runner.Listener(progressed=stop)
+        listener = Listener(progressed=stop)
         runner.run(SWEEP, PLAN, engine=FakeEngine(Script()), db="my.db", listener=listener)
     again = runner.run(
         SWEEP,
         PLAN,
         engine=FakeEngine(Script()),
         db="my.db",
-        listener=runner.Listener(),
+        listener=Listener(),
         check=lambda run: checked.append(run.id),
     )
     assert checked == [again]

@@ -21,10 +21,10 @@ from convbench.analysis.comparison import confirmation
 from convbench.analysis.comparison.comparison import compare
 from convbench.analysis.comparison.judgment import How, RunComparison, Verdict
 from convbench.conduct import confirm as against
-from convbench.conduct.run import Listener
+from convbench.conduct.listening import Listener
 from convbench.engine.git_state import as_of, checkout
 from convbench.engine.local import LocalEngine, Setup
-from convbench.errors import NotComparableError, RequestError, StoreError
+from convbench.errors import NotComparableError, RequestError, RunNotFoundError, StoreError
 from convbench.model.case import Case
 from convbench.model.result import Environment, Git, Run, unpack_blocks
 from convbench.model.threshold import Thresholds
@@ -307,7 +307,7 @@ def test_a_base_that_is_not_there_is_reported_before_anything_is_measured(
     Path("sweep.yaml").write_text(LAYER)
     with pytest.raises(StoreError, match="there is no database"):
         measure.run_against("sweep.yaml", "main")
-    with Store.create("reports/convbench.db"), pytest.raises(NotComparableError, match="no such baseline"):
+    with Store.create("reports/convbench.db"), pytest.raises(RunNotFoundError, match="no run is stored"):
         measure.run_against("sweep.yaml", "main")
     base, new = runs([1.0])
     with pytest.raises(RequestError, match="cannot be compared with itself"):

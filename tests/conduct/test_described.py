@@ -20,6 +20,7 @@ from convbench.analysis.table.columns import columns
 from convbench.conduct import run as runner
 from convbench.conduct.described import COHORT_MEMORY_SHARE, Capacity, devices_of, environment_of, plainest
 from convbench.conduct.doctor import check_machine, clocks, remarks_text
+from convbench.conduct.listening import Begun, Listener
 from convbench.engine.client import Description, Devices
 from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
@@ -101,8 +102,8 @@ def test_a_run_is_described_by_its_worker_alone(tmp_path: Path, monkeypatch: pyt
     """The environment has no facts of the conductor's own machine."""
     monkeypatch.chdir(tmp_path)
     sweep = parse_sweep("axes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4}\n", "made up")
-    begun: list[runner.Begun] = []
-    listener = runner.Listener(begun=begun.append)
+    begun: list[Begun] = []
+    listener = Listener(begun=begun.append)
     engine = FakeEngine(Script(host=ELSEWHERE))
     runner.run(sweep, sweeps.cases(sweep), engine=engine, db=str(tmp_path / "t.db"), listener=listener)
     (environment,) = (each.environment for each in begun)
@@ -131,7 +132,7 @@ def test_no_more_workers_start_than_the_workers_machine_holds(
     sweep = parse_sweep(f"{text}measure: {{processes: 1, rounds: 1}}\n", "made up")
     engine = FakeEngine(Script(host={"available_bytes": free}))
     db = str(tmp_path / "t.db")
-    runner.run(sweep, sweeps.cases(sweep), engine=engine, db=db, listener=runner.Listener())
+    runner.run(sweep, sweeps.cases(sweep), engine=engine, db=db, listener=Listener())
     assert engine.most_alive == most
 
 
@@ -204,3 +205,31 @@ def test_a_run_stores_its_devices_and_their_states(tmp_path: Path, monkeypatch: 
     ] * 2
     assert columns(loaded)["throttled_share"] == [1.0, None]
     assert called[-1] == "nvmlShutdown"
+
+
+@pytest.mark.parametrize(
+    ("axis", "cores", "said"),
+    [
+        ("", 2, "note: threads is null for 1 case: torch would use 2 threads on 2 cores; if another program runs too"),
+        ("threads: [1, null]", 2, "note: threads is null for 1 case: torch would use 2 threads on 2 cores"),
+        ("threads: 2", 2, None),
+        ("", 77, None),
+        ("", 1, "note: threads is null for 1 case: torch would use 2 threads on 1 core"),
+    ],
+)
+def test_torchs_own_number_of_threads_is_warned_of_before_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, axis: str, cores: int, said: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    text = f"axes: {{in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4, {axis}}}\n"
+    sweep = parse_sweep(f"{text}measure: {{processes: 1, rounds: 1}}\n", "made up")
+    heard: list[str] = []
+    listener = runner.Listener(begun=lambda begun: heard.append("begun"), message=heard.append)
+    engine = FakeEngine(Script(host={"cores": cores}))
+    runner.run(sweep, sweeps.cases(sweep), engine=engine, db=str(tmp_path / "t.db"), listener=listener)
+    if said is None:
+        assert heard == ["begun"]
+    else:
+        assert heard[0].startswith(said) and heard[0].endswith("; in the sweep: threads: 1"), heard
+        assert heard[1:] == ["begun"]

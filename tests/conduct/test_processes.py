@@ -758,3 +758,21 @@ def test_the_librarys_readings_go_to_blocks_and_processes(monkeypatch: pytest.Mo
     assert all(math.isnan(block.throttled) for block in on_cpu)
     assert called.count("nvmlDeviceGetPowerUsage") == 6
     assert [[state.slowdowns for state in facts.device_states] for facts in recorder.noted] == [[("power limit",)]] * 2
+
+
+def test_who_reads_along_has_every_block_stored() -> None:
+    recorder, engine = Recorder(), FakeEngine()
+    cases = [case(1), case(2)]
+    processes = Processes(
+        cases,
+        Measure(precision=1e-6, processes=1, rounds=3),
+        seed=1,
+        pool=WorkerPool(engine),
+        memory_limit=10**12,
+        hooks=recorder.hooks(),
+        store_every_s=0.0,
+    )
+    processes.run()
+    of_first = [visit for visit in recorder.of(cases[0]) if not visit.complete]
+    assert {len(unpack_blocks(visit.blocks, visit.layout)) for visit in of_first} == {1, 2, 3}
+    assert [visit.complete for visit in recorder.visits].count(True) == 2

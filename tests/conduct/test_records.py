@@ -9,6 +9,7 @@ from fake_engine import FakeEngine, Script
 
 from convbench import sweep as sweeps
 from convbench.conduct import run as runner
+from convbench.conduct.listening import Listener
 from convbench.model.result import Run
 from convbench.store import Store
 
@@ -27,7 +28,7 @@ def run(database: Path, script: Script, threads: str = "1") -> Run:
         sweeps.cases(loaded),
         engine=FakeEngine(script),
         db=str(database),
-        listener=runner.Listener(),
+        listener=Listener(),
         fresh=True,
     )
     with Store.open(str(database)) as store:

@@ -20,6 +20,7 @@ from layers import PLAIN, spec
 from convbench import sweep as sweeps
 from convbench.actions import measure, read
 from convbench.conduct import run as runner
+from convbench.conduct.listening import Listener
 from convbench.engine.client import WorkerClient
 from convbench.errors import RequestError, WorkerDiedError
 from convbench.measure.schedule import block_seconds, samples_bytes
@@ -45,7 +46,7 @@ def sweep(text: str = TEXT) -> Sweep:
 def measured(text: str = TEXT, script: Script | None = None, *, db: str = "my.db") -> str:
     made = sweep(text)
     engine = FakeEngine(script or Script())
-    return runner.run(made, sweeps.cases(made), engine=engine, db=db, listener=runner.Listener())
+    return runner.run(made, sweeps.cases(made), engine=engine, db=db, listener=Listener())
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ import pytest
 from convbench.engine import local
 from convbench.engine.forks import can_fork
 from convbench.engine.local import FreshProcess, LocalEngine, LocalTransport
+from convbench.errors import WorkerStartError
 from convbench.model.case import Allocator, WorkerSettings
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="needs Linux's process descriptors")
@@ -46,6 +47,23 @@ def test_workers_of_one_environment_have_one_parent_which_stays() -> None:
     assert parent(third) == before
     for transport in (third, other):
         transport.close()
+
+
+def test_the_import_that_was_begun_before_serves_the_first_worker() -> None:
+    engine = LocalEngine()
+    engine.warm_up(STEADY)
+    [warm] = [child.pid for child in psutil.Process().children() if "fork" in child.cmdline()]
+    transport = started(engine, STEADY)
+    assert parent(transport) == warm
+    transport.close()
+    engine.close()
+
+
+def test_warming_up_leaves_an_interpreter_that_is_missing_to_the_start_of_a_worker() -> None:
+    engine = LocalEngine(local.Setup(python="/absent/python"))
+    engine.warm_up(STEADY)
+    with pytest.raises(WorkerStartError, match="cannot start a worker with /absent/python"):
+        engine.start(STEADY)
 
 
 def test_a_worker_that_was_closed_is_gone_and_its_parent_ends_with_the_engine() -> None:

@@ -8,8 +8,16 @@ import synthetic
 from convbench import units
 from convbench.errors import RequestError
 from convbench.measure import schedule
-from convbench.measure.forecast import ASSUMED_FLOPS_PER_S, assumed_s, forecast_s, within_budget
-from convbench.model.case import Case
+from convbench.measure.forecast import (
+    ASSUMED_FLOPS_PER_S,
+    AUTOTUNE,
+    COMPILE_S,
+    COMPILER_START_S,
+    assumed_s,
+    forecast_s,
+    within_budget,
+)
+from convbench.model.case import Case, CompileMode, Execution
 from convbench.model.problem import Problem
 from convbench.model.result import Measure, ProcessFacts, Run, RunState
 from convbench.report.text.plan import plan_text
@@ -102,6 +110,27 @@ def test_a_run_of_more_cases_and_workers_takes_longer() -> None:
     assert one > Measure().max_time
     assert two > one
     assert assumed_s([some[0], replace(some[0], threads=7)], Measure()) > two
+
+
+def test_compiling_takes_longer_and_trying_kernels_longer_still() -> None:
+    eager = cases(known(20.0))[0]
+    compiled = replace(eager, execution=Execution.COMPILED)
+    tried = replace(compiled, compile_mode=CompileMode.MAX_AUTOTUNE)
+    times = [assumed_s([case], Measure()) for case in (eager, compiled, tried)]
+    assert times[1] > times[0] + Measure().processes * COMPILER_START_S
+    assert times[2] > times[1] + (AUTOTUNE - 1) * COMPILE_S
+    whole = known(20.0)
+    assert (forecast_s([compiled], Measure(), whole) or 0) > (forecast_s([eager], Measure(), whole) or 0)
+
+
+def test_a_worker_has_longer_to_prepare_a_compiled_case_than_an_eager_one() -> None:
+    eager = cases(known(20.0))[0]
+    compiled = replace(eager, execution=Execution.COMPILED)
+    assert schedule.prepare_limit_s(eager, 7.0) == 7.0
+    assert schedule.prepare_limit_s(replace(eager, execution=Execution.GRAPH), 7.0) == 7.0
+    assert schedule.prepare_limit_s(compiled, 7.0) == 7.0 + schedule.COMPILE_LIMIT_S
+    tried = replace(compiled, compile_mode=CompileMode.MAX_AUTOTUNE)
+    assert schedule.prepare_limit_s(tried, 7.0) == 7.0 + schedule.AUTOTUNE_LIMIT_S
 
 
 def test_a_layer_of_long_iterations_takes_as_long_as_its_flops_say() -> None:

@@ -101,6 +101,15 @@ def test_memory_parts_cohorts_and_one_large_case_is_alone() -> None:
     assert [cohort.positions for cohort in cohorts] == [(0, 1), (2,), (3,)]
 
 
+def test_each_device_has_cohorts_of_its_own_and_its_cases_are_not_apart() -> None:
+    cases = [case(channels, device=device) for channels in range(1, 5) for device in ("cpu", "cuda:0", "cuda:1")]
+    cohorts = schedule.cohorts(cases, memory_limit=10**12)
+    assert [cohort.positions for cohort in cohorts] == [(0, 3, 6, 9), (1, 4, 7, 10), (2, 5, 8, 11)]
+    assert schedule.cohorts([], memory_limit=1) == ()
+    batches = (cohorts,)
+    assert schedule.apart(cases, batches) == frozenset()
+
+
 def test_a_gradient_holds_more_memory_than_a_forward() -> None:
     assert schedule.memory_bytes(case(direction=Direction.BACKWARD)) > schedule.memory_bytes(case())
 

@@ -15,7 +15,9 @@ from convbench.model.case import (
     Autocast,
     Cache,
     Case,
+    CompileMode,
     Data,
+    Execution,
     Fp32Precision,
     InputFormat,
     MemoryFormat,
@@ -141,6 +143,8 @@ def test_label_and_count_describe_and_do_not_identify(case: Case) -> None:
         ("env", (("ONEDNN_MAX_CPU_ISA", "AVX2"),)),
         ("weights", Weights.GIVEN),
         ("input_format", InputFormat.STRIDED),
+        ("execution", Execution.COMPILED),
+        ("compile_mode", CompileMode.MAX_AUTOTUNE),
     ],
 )
 def test_every_setting_is_part_of_the_id(name: str, value: object) -> None:
@@ -237,3 +241,30 @@ def test_other_weights_and_another_input_stand_at_the_end_of_a_label() -> None:
     case = Case(problem=PLAIN, weights=Weights.GIVEN, input_format=InputFormat.STRIDED)
     assert case.label == f"{Case(problem=PLAIN).label} given-weights strided-input"
     assert Case(problem=PLAIN, weights=Weights.NORMAL, input_format=InputFormat.SAME).id == Case(problem=PLAIN).id
+
+
+def test_execution_is_written_at_the_end_of_a_label_and_eager_changes_no_id() -> None:
+    case = Case(problem=PLAIN, execution=Execution.COMPILED, compile_mode=CompileMode.MAX_AUTOTUNE)
+    assert case.label == f"{Case(problem=PLAIN).label} compiled max-autotune"
+    eager = Case(problem=PLAIN, execution=Execution.EAGER, compile_mode=CompileMode.DEFAULT)
+    assert eager.id == Case(problem=PLAIN).id
+    assert case.refusal() is None
+    assert case.worker != eager.worker
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"execution": Execution.GRAPH, "cache": Cache.COLD}, "graph replays the same addresses"),
+        ({"execution": Execution.GRAPH, "compile_mode": CompileMode.MAX_AUTOTUNE}, "captures graphs by itself"),
+        ({"compile_mode": CompileMode.MAX_AUTOTUNE}, "eager compiles nothing"),
+    ],
+)
+def test_executions_that_do_not_fit_other_settings_are_refused(settings: dict[str, object], reason: str) -> None:
+    assert reason in (Case(problem=PLAIN, **settings).refusal() or "")
+
+
+def test_only_an_eager_backward_has_its_kernel_timed_beside_it() -> None:
+    case = Case(problem=PLAIN, direction=Direction.BACKWARD)
+    assert case.is_one_backward_kernel
+    assert not replace(case, execution=Execution.COMPILED).is_one_backward_kernel

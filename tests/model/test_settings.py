@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import inspect
 import json
 from dataclasses import MISSING, fields
 from pathlib import Path
 
 import package_copy
 import pytest
+import typer
 
 from convbench import sweep
-from convbench.cli.explain import explain
+from convbench.cli.options import app
 from convbench.model.case import Case, WorkerSettings
 from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.model.operators.given import PerDimension, default_for
@@ -68,8 +68,10 @@ def test_a_worker_has_the_settings_of_its_process() -> None:
         assert all(getattr(case.worker, name) == getattr(case, name) for name in PROCESS_SETTINGS)
 
 
-def test_explain_has_an_option_for_every_setting() -> None:
-    assert set(inspect.signature(explain).parameters) - {"case", "output", "db"} == set(SETTINGS)
+@pytest.mark.parametrize("verb", ["explain", "time"])
+def test_a_verb_on_one_layer_has_an_option_for_every_setting(verb: str) -> None:
+    options = {name for option in typer.main.get_command(app).commands[verb].params for name in option.opts}
+    assert {f"--{name.replace('_', '-')}" for name in SETTINGS} <= options
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -108,7 +110,7 @@ ADDED = [
 """,
     ),
     ("model/case.py", "    given_label: str | None =", '    algorithm: str = "direct"\n    streams: int = 1\n'),
-    ("model/case.py", "    module: str = TORCH_MODULE\n\n", "    streams: int = 1\n"),
+    ("model/case.py", "    execution: Execution = Execution.EAGER\n\n", "    streams: int = 1\n"),
     ("model/case.py", "            env=self.env,\n", "            streams=self.streams,\n"),
     ("worker/spec.py", '    autocast: str = "none"\n', '    algorithm: str = "direct"\n'),
     ("worker/settings.py", "    cudnn_benchmark: bool = False\n", "    streams: int = 1\n"),

@@ -282,7 +282,11 @@ def test_the_page_of_a_case_has_both_sides(browser: Browser, compared: RunCompar
         assert [len(t["x"]) for t in marks] == [25, 25]
         cells = shown.locator("#case-sides tr[data-name=implementation] td").all_inner_texts()
         assert cells == [base.facts.implementation, new.facts.implementation]
-        assert shown.locator("#case-sides tr[data-name=status] td").all_inner_texts() == ["passed", "passed"]
+        assert shown.locator("#case-sides tr[data-name=status]").count() == 0
+        assert shown.locator("#case-same tr[data-name=status]").count() == 1 and not shown.is_visible("#case-same")
+        shown.get_by_text("The same on both sides").last.click()
+        assert shown.locator("#case-same tr[data-name=status] td").all_inner_texts() == ["passed", "passed"]
+        assert shown.locator("#case-same tr:not([data-name=status]) td").count() > 3
         links = shown.locator("#case-reports a").evaluate_all("all => all.map((a) => a.getAttribute('href'))")
         assert links == [f"{page.file_name(compared.new)}#case={worst.case.id}"]
         shown.locator("#case-groups a").first.click()
@@ -316,7 +320,7 @@ def test_a_case_that_one_side_lacks(browser: Browser, compared: RunComparison, f
         assert "(25) are not compared" in shown.inner_text("#case-blocks-summary")
         _open(shown, failed)
         assert shown.inner_text("#case-why") == failed.reason
-        assert shown.locator("#case-sides tr[data-name=status] td").all_inner_texts() == ["failed", "failed"]
+        assert shown.locator("#case-same tr[data-name=status] td").all_text_contents() == ["failed", "failed"]
         assert shown.locator("dialog b, dialog img, dialog script").count() == 0
 
 

@@ -146,6 +146,21 @@ def judged(text: Payload, judgment: Judgment, row: int) -> dict[str, object]:
     return {name: column(text, name)[row] for name in text.head["cases"]}
 
 
+def test_only_what_differs_between_the_runs_is_listed(stored: RunComparison, html: str) -> None:
+    sides = html[html.index('id="sides"') : html.index('id="pictures"')]
+    listed, _, folded = sides.partition('<details id="same">')
+    for what in ("run", "started", "commit", "host"):
+        assert f'<th scope="row">{what}</th>' in listed and f"<dt>{what}</dt>" not in folded
+    for what in ("sweep", "branch", "processor", "torch", "Python", "convbench"):
+        assert f'<th scope="row">{what}</th>' not in listed and f"<dt>{what}</dt>" in folded
+    assert "open" not in folded.partition(">")[0]
+
+
+def test_the_words_of_a_comparison_are_explained(html: str) -> None:
+    words = re.findall(r"<dt>(.*?)</dt>", html[html.index('id="reading"') :])
+    assert {"control", "flagged", "threshold", "noise", "q", "verdicts"} <= set(words)
+
+
 @pytest.mark.parametrize("made", [two_runs.stored, two_runs.aside])
 def test_the_scripts_get_the_numbers_of_the_comparison(made: object) -> None:
     compared: RunComparison = made()
@@ -161,7 +176,8 @@ def test_the_scripts_get_the_numbers_of_the_comparison(made: object) -> None:
     for name, field in numbers.items():
         offset = 0.0 if name in ("base_s", "new_s", "q") else 1.0
         values = [getattr(judgment, field) - offset for judgment in judgments]
-        assert column(text, name) == [None if np.isnan(value) else value for value in values], name
+        expected = [None if np.isnan(value) else value for value in values]
+        assert column(text, name) == (pytest.approx(expected, rel=1e-6) if name == "q" else expected), name
     assert ("median_change" in text.head["cases"]) == ("again" in text.head["cases"]) == aside
     assert text.head["process"] == ("pair" if aside else "process")
     for at, group in enumerate(compared.comparison.groups):

@@ -700,3 +700,77 @@ def test_the_words_are_those_of_the_text(browser: Browser) -> None:
         )
         for problem, way in ways
     ]
+
+
+# The picture
+
+
+def test_the_picture_is_convolved_as_torch_does(browser: Browser) -> None:
+    import torch
+
+    page = browser.new_page()
+    (pixels,) = call(page, "explainer_picture.js", "picturePixels", [[]])
+    picture = torch.tensor(pixels, dtype=torch.float64).reshape(1, 1, 96, 96)
+    assert picture.min() >= 0 and picture.max() <= 1 and len(picture.unique()) > 100
+    layers: list[dict[str, object]] = [
+        {"kernel_size": (3, 3), "padding": (1, 1)},
+        {"kernel_size": (5, 3), "stride": (2, 3), "padding": (0, 2), "padding_mode": PaddingMode.REFLECT},
+        {"kernel_size": (3, 3), "dilation": (4, 2), "padding": PaddingWord.SAME},
+        {"kernel_size": (4, 4), "padding": (3, 3), "padding_mode": PaddingMode.CIRCULAR},
+        {"kernel_size": (1, 1), "stride": (2, 2)},
+    ]
+    for settings in layers:
+        problem = replace(PLAIN, **{"padding": (0, 0), **settings})
+        filters = call(page, "explainer_picture.js", "filtersOf", [[list(problem.kernel_size)]])[0]
+        assert isinstance(filters, list) and len(filters) == (1 if problem.kernel_size == (1, 1) else 4)
+        layer = torch.nn.Conv2d(
+            1,
+            1,
+            problem.kernel_size,
+            stride=problem.stride,
+            padding=problem.padding if isinstance(problem.padding, tuple) else problem.padding.value,
+            dilation=problem.dilation,
+            padding_mode=problem.padding_mode.value,
+            bias=False,
+            dtype=torch.float64,
+        )
+        for each in filters:
+            layer.weight.data = torch.tensor(each["weights"], dtype=torch.float64).reshape(layer.weight.shape)
+            (found,) = call(page, "explainer_picture.js", "convolved", [[as_json(problem), each["weights"]]])
+            assert isinstance(found, dict)
+            expected = layer(picture)[0, 0].detach()
+            assert found["size"] == list(expected.shape)
+            assert found["values"] == pytest.approx(expected.flatten().tolist(), abs=1e-6)
+    page.close()
+
+
+def test_edges_give_edges_and_a_blur_none(browser: Browser) -> None:
+    page = browser.new_page()
+    filters = {each["name"]: each for each in call(page, "explainer_picture.js", "filtersOf", [[[3, 3]]])[0]}  # type: ignore[attr-defined]
+    assert filters["edges across"]["weights"] == [-1, 0, 1, -2, 0, 2, -1, 0, 1]
+    assert filters["edges down"]["weights"] == [-1, -2, -1, 0, 0, 0, 1, 2, 1]
+    assert sum(filters["blur"]["weights"]) == pytest.approx(1) == sum(filters["sharpen"]["weights"])
+    names = [each["name"] for each in call(page, "explainer_picture.js", "filtersOf", [[[1, 7]]])[0]]  # type: ignore[attr-defined]
+    assert names == ["edges across", "blur", "sharpen"], "a row of taps sees no edge down"
+    page.close()
+
+
+@BOTH
+def test_the_picture_follows_the_layer(browser: Browser, tmp_path: Path, scheme: str, width: int) -> None:
+    with shown(browser, tmp_path, PLAIN, scheme=scheme, width=width) as page:
+        grey = """(selector) => {
+            const context = document.querySelector(selector).getContext("2d");
+            return new Set(context.getImageData(20, 20, 60, 60).data).size;
+        }"""
+        assert page.evaluate(grey, ".cx-picture-input canvas") > 20
+        assert page.evaluate(grey, ".cx-picture-result canvas") > 20
+        before = page.evaluate("document.querySelector('.cx-picture-result canvas').toDataURL()")
+        page.select_option(".cx-filter", "blur")
+        assert page.evaluate("document.querySelector('.cx-picture-result canvas').toDataURL()") != before
+        assert page.locator(".cx-picture-filter td").all_inner_texts() == ["0.11"] * 9
+        page.fill("#cx-stride0", "2")
+        assert page.inner_text(".cx-picture-result figcaption") == "result, 48 \u00d7 48"
+        assert page.input_value(".cx-filter") == "blur", "the reader's filter stays"
+        page.fill("#cx-kernel_size0", "300")
+        page.fill("#cx-input_size0", "400")
+        assert "No picture" in page.inner_text(".cx-picture-words") and not page.is_visible(".cx-pictures")

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import synthetic
-from browser import opened
+import two_runs
+from browser import opened, ready
 from commands import store, visits_of
 from page_reader import Read
 from playwright.sync_api import Browser
@@ -20,11 +21,11 @@ from convbench import __version__
 from convbench.actions import pages
 from convbench.analysis.findings.findings import findings
 from convbench.errors import RequestError, StoreError
-from convbench.model.result import Run, RunState, RunSummary, Status
-from convbench.report.pages import index, rendering
+from convbench.model.result import Git, Run, RunState, RunSummary, Status
+from convbench.report.pages import index, index_cache, rendering
 from convbench.store import Store, Writer
 
-GLANCE = index.Glance(description="what it is for", noise=0.123, findings=("one thing", "another"))
+GLANCE = index_cache.Glance(description="what it is for", noise=0.123, findings=("one thing", "another"))
 
 
 def summary(**changes: Any) -> RunSummary:
@@ -48,19 +49,39 @@ def page(*entries: index.RunEntry, older: int = 0) -> str:
     return index.render(entries, older=older, version="0.1.0")
 
 
-def entry(glance: index.Glance | None = GLANCE, report: str | None = None, **changes: Any) -> index.RunEntry:
+def entry(glance: index_cache.Glance | None = GLANCE, report: str | None = None, **changes: Any) -> index.RunEntry:
     return index.RunEntry(run=summary(**changes), glance=glance, report=report)
 
 
-def test_a_run_is_told_with_its_findings_and_linked() -> None:
-    read = Read(page(entry(report="nightly-20261124-033000-ab12.html")))
+def test_a_run_is_a_row_with_its_facts_and_a_link() -> None:
+    git = Git(commit="0123456789abcdef", branch="faster", dirty=True)
+    html = page(entry(report="nightly-20261124-033000-ab12.html", git=git))
+    read = Read(html)
     for text in (
-        *("1 run, newest first.", "nightly", "what it is for", "24 November 2026, 03:30 UTC", "finished"),
-        *("12 cases measured", "One thing.", "Another.", "laptop", "AMD EPYC 7B13", "2.13.0+cpu", "12.3 %"),
+        *("1 run, newest first.", "nightly", "24 November 2026, 03:30 UTC", "20261124-033000-ab12", "12"),
+        *("laptop", "AMD EPYC 7B13", "2.13.0+cpu", "12.3 %", "0123456789 with changes", "faster"),
     ):
         assert text in read.texts
-    assert read.links == ["./nightly-20261124-033000-ab12.html"]
-    assert "script" not in read.tags
+    assert read.links == ["#runs", "./nightly-20261124-033000-ab12.html"]
+    headings = ["run", "sweep", "machine", "commit", "branch", "torch", "cases", "verdict", "noise"]
+    assert [text for text in read.texts if text in headings] == headings
+    assert "finished" not in read.texts, "nothing is said of what is usual"
+
+
+def test_a_sweep_says_what_its_newest_run_found_and_no_sentence_twice() -> None:
+    newest = replace(GLANCE, findings=("one thing", "another"))
+    older = replace(GLANCE, findings=("one thing", "something old"))
+    other = replace(GLANCE, findings=("one thing", "of its own"))
+    runs = [entry(newest), entry(older, id="b"), entry(other, id="c", name="weekly")]
+    read = Read(page(*runs))
+    assert [text for text in read.texts if text in ("One thing.", "Another.", "Of its own.", "Something old.")] == [
+        "One thing.",
+        "Another.",
+        "Of its own.",
+    ]
+    assert "what it is for" in read.texts
+    unknown = Read(page(entry(None), entry(older, id="b")))
+    assert "Something old." in unknown.texts, "the newest run that was looked into"
 
 
 def test_what_went_wrong_is_counted() -> None:
@@ -76,7 +97,7 @@ def test_what_went_wrong_is_counted() -> None:
     }
     read = Read(page(entry(cases=2000, statuses=statuses, state=RunState.INTERRUPTED)))
     for text in (
-        *("1,010 of 2,000 cases measured", "2 wrong", "8 imprecise", "18 lost", "7 skipped", "965 not reached"),
+        *("1,010 of 2,000", "2 wrong", "8 imprecise", "18 lost", "7 skipped", "965 not reached"),
         "interrupted",
     ):
         assert text in read.texts
@@ -85,21 +106,37 @@ def test_what_went_wrong_is_counted() -> None:
     assert not [text for text in quiet.texts if re.search(r"\d (wrong|imprecise|lost|skipped|not reached)", text)]
 
 
-def test_a_run_without_report_names_the_command() -> None:
-    read = Read(page(entry()))
-    assert read.links == []
-    assert "convbench report 20261124-033000-ab12" in read.texts
+def test_a_verdict_names_its_baseline_and_links_the_page_of_the_comparison() -> None:
+    judged = index_cache.Judged(
+        base_id="20261101-033000-aa00", base_name="main", finished_at="x", verdict="regressed", detail="3 slower"
+    )
+    names = [
+        "compare-20261101-033000-aa00-20261124-033000-ab12.html",
+        "compare-x-y.html",
+        "compare-.html",
+        "other.html",
+    ]
+    pages = index.compared(["20261101-033000-aa00", "20261124-033000-ab12"], names)
+    assert pages == {"20261101-033000-aa00 20261124-033000-ab12": f"./{names[0]}"}
+    html = index.render([replace(entry(), judged=judged)], older=0, version="1", pages=pages)
+    read = Read(html)
+    assert {"regressed", "against main"} <= set(read.texts) and f"./{names[0]}" in read.links
+    assert 'title="3 slower"' in html
+    assert "against main" not in Read(page(entry())).texts
+
+
+def test_what_is_usual_of_runs_is_said_once_below_the_table() -> None:
+    texts = Read(page(entry(), entry(id="b"))).texts
+    assert texts.count("convbench report RUN") == 1 and texts.count("convbench baseline set NAME RUN") == 1
+    judged = index_cache.Judged(base_id="a", base_name="main", finished_at="x", verdict="unchanged", detail="")
+    whole = Read(index.render([replace(entry(report="x.html"), judged=judged)], older=0, version="1"))
+    assert not {"convbench report RUN", "convbench baseline set NAME RUN"} & set(whole.texts)
 
 
 def test_what_is_not_known_is_said() -> None:
-    assert "Findings are not shown here." in Read(page(entry(glance=None))).texts
-    told = Read(page(entry(glance=None, report="x.html"))).texts
-    assert "Findings are not shown here; see its report." in told
-    assert "The run is in progress." in Read(page(entry(glance=None, state=RunState.RUNNING))).texts
-    told = Read(page(entry(glance=replace(GLANCE, findings=("bfloat16 is fast", f"so lo{rendering.ELLIPSIS}"))))).texts
+    told = Read(page(entry(replace(GLANCE, findings=("bfloat16 is fast", f"so lo{rendering.ELLIPSIS}"))))).texts
     assert {"bfloat16 is fast.", f"So lo{rendering.ELLIPSIS}"} <= set(told), "as in the report"
-    silent = Read(page(entry(glance=index.Glance(description="", noise=None, findings=()))))
-    assert "No findings." in silent.texts and "noise" not in silent.texts
+    assert not any("%" in text for text in Read(page(entry(replace(GLANCE, noise=None)))).texts)
     assert "No run is stored." in Read(page()).texts
     assert any(text.startswith("And 1,234 older runs") for text in Read(page(entry(), older=1234)).texts)
     assert "1,235 runs, newest first." in Read(page(entry(), older=1234)).texts
@@ -107,25 +144,38 @@ def test_what_is_not_known_is_said() -> None:
 
 @pytest.mark.parametrize("hostile", [*synthetic.HOSTILE, "\ud800 half", "' onclick='x", "</style><script>1</script>"])
 def test_hostile_text_is_text(hostile: str) -> None:
-    glance = index.Glance(description=hostile, noise=None, findings=(hostile,))
-    changes = dict.fromkeys(("id", "name", "host", "cpu", "torch", "started_at"), hostile)
-    html = page(entry(glance=glance, report=f"{hostile}.html", **changes))
+    glance = index_cache.Glance(description=hostile, noise=None, findings=(hostile,))
+    changes: dict[str, Any] = dict.fromkeys(("id", "name", "host", "cpu", "torch", "started_at"), hostile)
+    git = Git(commit=hostile, branch=hostile)
+    judged = index_cache.Judged(
+        base_id=hostile, base_name=hostile, finished_at=hostile, verdict="regressed", detail=hostile
+    )
+    pages = {f"{hostile} {hostile}": "./x.html"}
+    made = replace(entry(glance=glance, report=f"{hostile}.html", git=git, **changes), judged=judged)
+    html = index.render([made], older=0, version="1", pages=pages)
     html.encode()
-    plain = page(entry(glance=replace(glance, findings=("x",)), report="x.html"))
-    assert Read(html).tags == Read(plain).tags
-    assert all(re.fullmatch(r"\./[\w.%~-]+", link) for link in Read(html).links)
+    plain = replace(
+        entry(
+            glance=replace(glance, description="x", findings=("x",)), report="x.html", git=Git(commit="x", branch="x")
+        ),
+        judged=replace(judged, base_id="a"),
+    )
+    linked = {"a 20261124-033000-ab12": "./x.html"}
+    assert Read(html).tags == Read(index.render([plain], older=0, version="1", pages=linked)).tags
+    assert all(re.fullmatch(r"#runs|\./[\w.%~-]+", link) for link in Read(html).links)
 
 
 def test_no_address_but_one_beside_the_page_is_linked() -> None:
     for name in ("javascript:alert(1)-x.html", "//elsewhere/-x.html", "..-x.html"):
-        (link,) = Read(page(entry(report=name))).links
+        (_, link) = Read(page(entry(report=name))).links
         assert link.startswith("./") and ":" not in link
 
 
-def test_the_policy_allows_this_style_alone(tmp_path: Path) -> None:
+def test_the_policy_allows_this_style_and_script_alone() -> None:
     html = page(entry())
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)
     assert policy and policy[1].startswith("default-src &#39;none&#39;; style-src &#39;sha256-")
+    assert policy[1].count("script-src") == policy[1].count("script-src &#39;sha256-") == 1
     assert "unsafe" not in policy[1]
 
 
@@ -150,27 +200,27 @@ def test_reports_are_found_by_their_runs() -> None:
 
 def test_a_glance_is_the_first_findings() -> None:
     run = replace(synthetic.run(24), description="\n  first line \nsecond line")
-    seen = index.glance(run)
+    seen = index_cache.glance(run)
     assert seen.description == "first line"
-    assert len(seen.findings) == index.MOST_FINDINGS
+    assert len(seen.findings) == index_cache.MOST_FINDINGS
     assert seen.noise is not None and 0 <= seen.noise < 1
     told = [finding.sentence for finding in findings(run)]
     assert [text[:50] for text in seen.findings] == [" ".join(text.split())[:50] for text in told[: len(seen.findings)]]
-    assert index.glance(run, ["known"]) == replace(seen, findings=("known",))
-    assert index.glance(run, ["long " * 1000]).findings[0].endswith("long\N{HORIZONTAL ELLIPSIS}")
-    empty = index.glance(replace(synthetic.empty_run(), description=" \n"))
+    assert index_cache.glance(run, ["known"]) == replace(seen, findings=("known",))
+    assert index_cache.glance(run, ["long " * 1000]).findings[0].endswith("long\N{HORIZONTAL ELLIPSIS}")
+    empty = index_cache.glance(replace(synthetic.empty_run(), description=" \n"))
     assert (empty.description, empty.noise) == ("", None)
 
 
 def test_what_is_kept_comes_back() -> None:
-    glances = {"a": ("then", GLANCE), "\ud800": ("", index.Glance(description="", noise=None, findings=()))}
-    text = index.kept_text(glances, "1.0")
+    glances = {"a": ("then", GLANCE), "\ud800": ("", index_cache.Glance(description="", noise=None, findings=()))}
+    text = index_cache.kept_text(glances, "1.0")
     text.encode()
-    assert index.kept_glances(text, "1.0") == glances
-    assert index.kept_glances(text, "1.1") == {}, "another convbench may find something else"
+    assert index_cache.kept_glances(text, "1.0") == glances
+    assert index_cache.kept_glances(text, "1.1") == {}, "another convbench may find something else"
 
 
-GOOD = json.loads(index.kept_text({"a": ("then", GLANCE)}, "1.0"))
+GOOD = json.loads(index_cache.kept_text({"a": ("then", GLANCE)}, "1.0"))
 
 
 @pytest.mark.parametrize(
@@ -189,14 +239,14 @@ GOOD = json.loads(index.kept_text({"a": ("then", GLANCE)}, "1.0"))
     ],
 )
 def test_a_file_that_reads_otherwise_is_as_good_as_none(text: str) -> None:
-    assert index.kept_glances(text, "1.0") == {}
+    assert index_cache.kept_glances(text, "1.0") == {}
 
 
 def test_what_is_kept_is_bounded() -> None:
     many = {"a": {**GOOD["runs"]["a"], "findings": [3, None, "x" * 100_000, "y", "z"], "description": "d" * 100_000}}
-    (_, glance) = index.kept_glances(json.dumps({**GOOD, "runs": many}), "1.0")["a"]
-    assert len(glance.findings) <= index.MOST_FINDINGS
-    assert max(map(len, (*glance.findings, glance.description))) <= index.MOST_CHARACTERS
+    (_, glance) = index_cache.kept_glances(json.dumps({**GOOD, "runs": many}), "1.0")["a"]
+    assert len(glance.findings) <= index_cache.MOST_FINDINGS
+    assert max(map(len, (*glance.findings, glance.description))) <= index_cache.MOST_CHARACTERS
 
 
 # ---- written to disk
@@ -226,9 +276,9 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     loaded: list[str] = []
     load = Store.load
 
-    def noted(self: Store, ref: str) -> Run:
+    def noted(self: Store, ref: str, *, checks: bool = True) -> Run:
         loaded.append(ref)
-        return load(self, ref)
+        return load(self, ref, checks=checks)
 
     monkeypatch.setattr(Store, "load", noted)
     return loaded
@@ -245,7 +295,7 @@ def test_finished_runs_are_looked_into_once(tmp_path: Path, database: str, looks
     runs = [store(numbered(number), Path(database)) for number in range(3)]
     first = written(tmp_path, database)
     assert looks == [run.id for run in reversed(runs)], "the newest first"
-    assert [text for text in first if text.startswith("run ") and text != "run"] == ["run 2", "run 1", "run 0"]
+    assert [text for text in first if text in {run.id for run in runs}] == [run.id for run in reversed(runs)]
     assert written(tmp_path, database) == first
     assert len(looks) == 3
     newer = store(numbered(7), Path(database))
@@ -279,13 +329,12 @@ def test_what_would_take_long_is_not_looked_at(
     tmp_path: Path, database: str, looks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store(numbered(1), Path(database))
-    remark = "Findings are not shown here."
-    assert remark in written(tmp_path, database, examine_s=0.0)
+    assert "Sweeps" not in written(tmp_path, database, examine_s=0.0)
     monkeypatch.setattr(pages, "MOST_EXAMINED_CASES", 3)
     large = store(numbered(2), Path(database))
-    assert written(tmp_path, database, run=large).count(remark) == 2
+    assert "Sweeps" not in written(tmp_path, database, run=large)
     assert looks == []
-    assert written(tmp_path, database, run=large, findings=["known"]).count(remark) == 1
+    assert "Known." in written(tmp_path, database, run=large, findings=["known"])
 
 
 def test_a_run_that_may_go_on_is_not_kept(tmp_path: Path, database: str, looks: list[str]) -> None:
@@ -294,10 +343,62 @@ def test_a_run_that_may_go_on_is_not_kept(tmp_path: Path, database: str, looks: 
         opened_store.begin(run, [result.case for result in run.results], (), Writer.of_this_process(), digest="x")
         opened_store.append(run.id, visits_of(run.results[0]))
         texts = written(tmp_path, database)
-        assert {"running", "1 of 4 cases measured", "3 not reached", "The run is in progress."} <= set(texts)
+        assert {"running", "1 of 4", "3 not reached"} <= set(texts)
         assert "So far." in written(tmp_path, database, run=run, findings=["so far"])
     assert not (tmp_path / "index.json").exists()
     assert looks == []
+
+
+def test_runs_are_judged_against_the_baseline_of_their_sweep_once(
+    tmp_path: Path, database: str, looks: list[str]
+) -> None:
+    base, new = two_runs.runs(24, hostile=False, troubles=False)
+    other = replace(numbered(5), started_at="2026-11-26T00:00:00+00:00")
+    for run in (base, new, other):
+        store(run, Path(database))
+    texts = written(tmp_path, database)
+    assert not {"regressed", "against main"} & set(texts), "there is no baseline"
+    with Store.create(database) as opened_store:
+        opened_store.set_baseline("main", base.id, set_at="2026-11-25T10:00:00+00:00")
+    looks.clear()
+    assert written(tmp_path, database).count("against main") == 1, "not of itself, and not of another sweep"
+    assert "regressed" in written(tmp_path, database)
+    assert looks == [base.id, new.id], "then it is kept"
+    kept = json.loads((tmp_path / "index.json").read_text(encoding="utf-8"))
+    assert kept["verdicts"][new.id]["detail"].startswith("regressed: ")
+    with Store.create(database) as opened_store:
+        opened_store.set_baseline("release", base.id, set_at="2026-11-26T10:00:00+00:00")
+    assert "against release" in written(tmp_path, database), "the one named last"
+
+
+def test_runs_that_cannot_be_compared_say_so(tmp_path: Path, database: str) -> None:
+    base, new = two_runs.runs(8, hostile=False, troubles=False)
+    store(base, Path(database))
+    store(replace(new, environment=replace(new.environment, torch="2.99.0")), Path(database))
+    with Store.create(database) as opened_store:
+        opened_store.set_baseline("main", base.id, set_at="2026-11-25T10:00:00+00:00")
+    assert "not comparable" in written(tmp_path, database)
+    assert "torch" in (tmp_path / "index.html").read_text(encoding="utf-8").partition('data-status="not comparable"')[2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"verdict": "fine"},
+        {"verdict": None},
+        {"base_id": 3},
+        {"detail": ["x"]},
+        {"finished_at": None},
+        {"base_name": {}},
+    ],
+)
+def test_a_verdict_that_reads_otherwise_is_as_good_as_none(change: dict[str, object]) -> None:
+    judged = index_cache.Judged(base_id="a", base_name="b", finished_at="c", verdict="unchanged", detail="x" * 9999)
+    document = json.loads(index_cache.kept_text({}, "1.0", verdicts={"r": judged}))
+    kept = index_cache.kept_verdicts(json.dumps(document), "1.0")
+    assert kept["r"].base_id == "a" and len(kept["r"].detail) == index_cache.MOST_CHARACTERS
+    document["verdicts"]["r"].update(change)
+    assert index_cache.kept_verdicts(json.dumps(document), "1.0") == {}
 
 
 def test_reports_in_the_folder_are_linked(tmp_path: Path, database: str) -> None:
@@ -305,8 +406,9 @@ def test_reports_in_the_folder_are_linked(tmp_path: Path, database: str) -> None
     name = f"run-1-{runs[1].id}.html"
     (tmp_path / name).touch()
     html = pages.write_index(tmp_path, db=database).read_text(encoding="utf-8")
-    assert Read(html).links == [f"./{name}"]
-    assert f"convbench report {runs[0].id}" in Read(html).texts
+    linked = [link for link in Read(html).links if link != "#runs"]
+    assert linked == [f"./{name}"] and "convbench report RUN" in Read(html).texts
+    assert {run.id for run in runs} <= set(Read(html).texts)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"{}", b"[" * 1000, b'{"layout": 2, "runs": {"a": 1}}', None])
@@ -315,7 +417,7 @@ def test_whatever_lies_beside_the_page_is_put_right(tmp_path: Path, database: st
     if content is not None:
         (tmp_path / "index.json").write_bytes(content)
     written(tmp_path, database)
-    kept = index.kept_glances((tmp_path / "index.json").read_text(encoding="utf-8"), __version__)
+    kept = index_cache.kept_glances((tmp_path / "index.json").read_text(encoding="utf-8"), __version__)
     assert list(kept) == [run.id]
 
 
@@ -352,7 +454,7 @@ def test_only_the_newest_are_on_the_page(tmp_path: Path, database: str, monkeypa
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "index.html"
-    long = index.Glance(description="word " * 60, noise=0.02, findings=tuple(f"{text} " * 9 for text in "abc"))
+    long = index_cache.Glance(description="word " * 60, noise=0.02, findings=tuple(f"{text} " * 9 for text in "abc"))
     name = "a_name_without_any_blank_to_break_it_at" * 4
     path.write_text(
         page(entry(report="nightly-20261124-033000-ab12.html"), entry(glance=long, name=name, host=name, cpu=name)),
@@ -362,14 +464,62 @@ def file(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.browser
+def test_two_ticks_lead_to_a_comparison_and_filters_to_some_runs(browser: Browser, tmp_path: Path) -> None:
+    ids = [f"2026112{day}-033000-ab12" for day in (4, 3, 2, 1)]
+    git = [Git(commit="c", branch=branch) for branch in ("main", "faster", "main", "main")]
+    runs = [
+        entry(
+            id=run_id, git=one, cpu="EPYC" if run_id < ids[1] else "Xeon", name="old" if run_id == ids[3] else "nightly"
+        )
+        for run_id, one in zip(ids, git, strict=True)
+    ]
+    there = {f"{ids[3]} {ids[1]}": "./compare-x.html"}
+    path = tmp_path / "index.html"
+    path.write_text(index.render(runs, older=0, version="1", pages=there), encoding="utf-8")
+    with ready(browser, path) as shown:
+        ticks, told = shown.locator(".tick"), shown.locator("#compared")
+        ticks.nth(2).check()
+        assert told.count() == 0
+        ticks.nth(0).check()
+        assert told.locator("code").inner_text() == f"convbench compare {ids[2]} {ids[0]}", "the older one is the base"
+        assert shown.evaluate("document.getElementById('compared').previousElementSibling.dataset.run") == ids[0]
+        told.get_by_role("button", name="Copy").click()
+        told.get_by_role("button", name="Copied").wait_for()
+        ticks.nth(3).check()
+        assert [ticks.nth(at).is_checked() for at in range(4)] == [True, False, False, True]
+        ticks.nth(1).check()
+        assert told.locator("a").get_attribute("href") == "./compare-x.html" and told.locator("code").count() == 0
+        ticks.nth(1).uncheck()
+        assert told.count() == 0
+        seen = shown.locator("#run-table tbody tr:visible")
+        shown.select_option("select[name=branch]", "main")
+        shown.select_option("select[name=machine]", "EPYC")
+        assert seen.count() == 2 and shown.inner_text("#shown") == "2 of 4 runs"
+        assert shown.locator("select").count() == 3, "without verdicts there is nothing to choose"
+        shown.fill("input[name=search]", "NIGHTLY epyc")
+        assert seen.count() == 1
+        view = shown.url.partition("#")[2]
+    with ready(browser, path, view=view) as shown:
+        assert shown.locator("#run-table tbody tr:visible").count() == 1, "a link keeps the filters"
+    with ready(browser, path, view="branch=none&search=") as shown:
+        assert shown.locator("#run-table tbody tr:visible").count() == 4
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
 def test_the_page_fits_and_fetches_nothing(browser: Browser, file: Path, width: int, scheme: str) -> None:
     with opened(browser, file, width=width, scheme=scheme, scripts="off") as seen:
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
         paper = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, paper[4:-1].split(","))) < 150) == (scheme == "dark")
-        assert seen.page.get_by_role("article", name="nightly").get_by_role("list", name="Findings").count() == 1
-        seen.page.keyboard.press("Tab")
-        assert seen.page.evaluate("document.activeElement.textContent") == "nightly"
+        found = seen.page.get_by_role("article", name="nightly").get_by_role("list")
+        assert found.get_attribute("aria-label") == "What the newest run found"
+        for words in ("Skip to the runs", "", "20261124-033000-ab12"):  # the second is the table, which may scroll
+            seen.page.keyboard.press("Tab")
+            text = seen.page.evaluate("document.activeElement.textContent")
+            assert text.strip() == words or not words
+        headings = [text.lower() for text in seen.page.locator("#run-table thead th:visible").all_inner_texts()]
+        assert headings == (["run", "sweep", "verdict"] if width == 390 else headings) and len(headings) in (3, 9)
+        assert seen.page.locator(".tick:visible, .filters:visible").count() == 0
         assert seen.console == []
         assert seen.requests == [file.as_uri()]

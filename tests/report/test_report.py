@@ -18,12 +18,14 @@ from payloads import payload
 
 from convbench import sweep as sweeps
 from convbench import units
-from convbench.analysis.findings.findings import findings
+from convbench.analysis.findings.effects import EXECUTION
+from convbench.analysis.findings.findings import FindingKind, Weight, examined, with_details
 from convbench.analysis.table.columns import COLUMNS, ColumnType, Rows
 from convbench.analysis.table.frame import frame
 from convbench.model.case import Case
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import (
+    UNMEASURED,
     Measure,
     ProcessFacts,
     Rejection,
@@ -39,7 +41,7 @@ from convbench.report.pages import figures, rendering
 from convbench.report.pages import run as page
 from convbench.report.pages.figures import Scale
 from convbench.report.pages.rerun import case_mapping, measure_mapping
-from convbench.report.pages.tables import case_table, refusals, rows, troubles
+from convbench.report.pages.tables import by_weight, case_table, refusals, rows, troubles
 from convbench.sweep.parse import parse as parse_sweep
 
 
@@ -98,7 +100,7 @@ def test_file_names(name: str, expected: str) -> None:
 def test_user_text_makes_no_element(run: Run, html: str) -> None:
     reader = _Reader(html)
     assert reader.text["h1"] == run.name
-    assert len(reader.all("script")) == 6 and not reader.all("img") and not reader.all("b") and not reader.all("i")
+    assert len(reader.all("script")) == 7 and not reader.all("img") and not reader.all("b") and not reader.all("i")
     assert not any(name.startswith("on") for _, attributes in reader.elements for name in attributes)
     assert payload(html, "data").column("label") == [result.case.label for result in run.results]
 
@@ -138,6 +140,7 @@ def test_libraries_travel_once_and_small(html: str) -> None:
 
 def test_every_case_rejection_and_reason_is_in_the_page(run: Run, html: str) -> None:
     escaped = rendering.templates().from_string("{{ text }}")
+    html = html.replace(str(rendering.unbroken("->")), "-&gt;")
     texts = [result.case.label for result in run.results]
     texts += [result.reason for result in run.results if result.reason]
     texts += [text for rejection in run.rejections for text in (rejection.label, rejection.reason)]
@@ -203,8 +206,8 @@ def test_what_was_judged_by_norm_is_not_called_exact(run: Run) -> None:
     start = "Before timing, shapes and values of each case were compared with exact arithmetic"
     for results, some in (
         (exact, ""),
-        ((*exact[:2], *normed[2:]), " (1 case by norm alone)"),
-        (normed, " (all by norm alone)"),
+        ((*exact[:2], *normed[2:]), " (1 case with kernels that are not exact)"),
+        (normed, " (all with kernels that are not exact)"),
     ):
         assert _tile(replace(run, results=results), "Correctness").detail == f"{start}{some}, on the same tensors."
 
@@ -276,12 +279,30 @@ def test_refusals_are_grouped_by_reason_the_most_frequent_first() -> None:
 def test_the_columns_of_the_table(run: Run) -> None:
     columns = {column.name: column for column in case_table(frame(run))}
     shown = {name for name, column in columns.items() if column.shown}
-    assert {"kernel_size", "stride", "padding", "batch_size", "direction", "dtype", "memory_format"} <= shown
-    assert "bias" not in shown and "count" not in shown and {"bias", "count", "p95_s", "case_id"} <= set(columns)
+    assert {"label", "status", "floor_s", "typical_s", "spread", "tflops", "implementation"} == shown
+    assert {column.name for column in columns.values() if column.narrow} == {"label", "status", "floor_s"}
+    assert {"bias", "count", "p95_s", "case_id", "kernel_size", "dtype"} <= set(columns)
+    names = list(columns)
+    assert names.index("implementation") < names.index("stride") < names.index("gbps") < names.index("p95_s")
     assert columns["floor_s"].unit == "us" and columns["tflops"].heading == "GFLOP/s"
     assert columns["floor_s"].show(12.34567e-6) == "12.3" and columns["floor_s"].show(4.56789e-3) == "4,568"
     assert columns["spread"].show(0.0123) == "1.2" and columns["spread"].show(None) == ""
     assert columns["flops"].show(1_849_688_064) == "1,850" and columns["flops"].unit == "MFLOP"
+
+
+def test_the_table_begins_with_what_is_wrong_and_what_takes_the_most_time(run: Run) -> None:
+    made = synthetic.run(120, unmeasured=3)
+    table = frame(
+        replace(
+            made, results=tuple(replace(r, case=replace(r.case, count=1 + i % 5)) for i, r in enumerate(made.results))
+        )
+    )
+    ordered = table.iloc[by_weight(table)]
+    statuses = ordered["status"].fillna("not reached").tolist()
+    order = ["failed", "passed", *(status for status in Status if status in UNMEASURED), "skipped", "not reached"]
+    assert statuses == sorted(statuses, key=order.index) and set(statuses) == set(order)
+    total = (ordered["floor_s"] * ordered["count"])[ordered["status"] == "passed"].tolist()
+    assert total == sorted(total, reverse=True) and len(total) > 20
 
 
 def test_rows_for_readers_without_scripts(run: Run) -> None:
@@ -337,23 +358,60 @@ def test_the_page_carries_every_block(run: Run, html: str) -> None:
 def test_findings_are_linked_to_their_cases(run: Run, html: str) -> None:
     carried = payload(html, "data")
     ids = carried.column("case_id")
-    found = findings(run)
-    assert len(found) == len(carried.head["findings"]) > 3
-    shown = page.finding_views(found, frame(run))
-    for finding, told, link in zip(found, carried.head["findings"], shown, strict=True):
-        if finding.paired:  # the sentence counts pairs, and so does the link
-            assert link.cases == units.plural(len(finding.cases) // 2, "pair of cases", "pairs of cases")
-            assert (
-                re.search(rf"\b{units.count(len(finding.cases) // 2)}\b", finding.sentence)
-                or "no rule" in finding.sentence
-            )
-        elif finding.cases:
-            assert link.cases == units.plural(len(finding.cases), "case")
-        assert bool(link.exceptions) == bool(finding.exceptions)
-        assert link.exceptions == "" or link.exceptions.endswith(" to the contrary")
+    seen = examined(run)
+    found = list(with_details(seen.findings))
+    assert len(found) == len(carried.head["findings"]) > len(seen.findings) > 3
+    for finding, told in zip(found, carried.head["findings"], strict=True):
         assert told["sentence"] == finding.sentence
         assert {ids[row] for row in carried.array(told["cases"])} == set(finding.cases)
-        assert {ids[row] for row in carried.array(told["exceptions"])} == set(finding.exceptions)
+    top, rest = page.finding_views(seen)
+    links = {link["data-contrast"]: link["href"] for link in _Reader(html).all("a") if "data-contrast" in link}
+    views = [view for each in (*top, *rest) for view in (each, *each.details)]
+    assert len(views) == len(found), "no case of this run is called right, so all findings are shown"
+    for view in views:
+        finding = found[view.number]
+        if view.contrast is None:
+            assert view.cases == (units.plural(len(finding.cases), "case") if finding.cases else "")
+            continue
+        contrast = seen.contrasts[view.contrast]
+        assert (contrast.axis, contrast.base, contrast.other) == (finding.axis, *finding.values)
+        if view.cases:
+            assert view.cases == units.plural(len(contrast), "pair") and links[str(view.contrast)] == f"#{view.link}"
+    assert any(each.details and not each.details[0].cases for each in top), "one link for a headline and its detail"
+
+
+def test_the_page_carries_every_pair_that_proves_a_finding(run: Run, html: str) -> None:
+    seen = examined(run)
+    head, carried = payload(html, "data").head, payload(html, "pairs")
+    arrays = {name: carried.array(told) for name, told in carried.head.items()}
+    assert [each["pairs"] for each in head["contrasts"]] == [len(each) for each in seen.contrasts]
+    assert sum(each["pairs"] for each in head["contrasts"]) == len(arrays["base"]) > 50
+    start = 0
+    for told, contrast in zip(head["contrasts"], seen.contrasts, strict=True):
+        part = slice(start, start + len(contrast))
+        assert told["values"] == page.values_text(contrast)
+        assert arrays["base"][part].tolist() == contrast.base_rows.tolist()
+        assert arrays["other"][part].tolist() == contrast.other_rows.tolist()
+        assert np.exp(arrays["ratio"][part] * 5e-4) == pytest.approx(contrast.ratio, rel=3e-4)
+        assert np.exp(arrays["noise"][part] * 1e-4) == pytest.approx(1 + contrast.noise, rel=1e-4)
+        assert arrays["verdict"][part].tolist() == contrast.verdict.tolist()
+        start = part.stop
+    first = seen.contrasts[head["first"]]
+    leading = next(each for each in with_details(seen.findings) if each.values and each.axis in EXECUTION)
+    assert (first.axis, first.base, first.other) == (leading.axis, *leading.values)
+
+
+def test_first_findings_hold_no_notes_and_the_tile_alone_says_that_all_is_right() -> None:
+    made = replace(synthetic.empty_run(), results=tuple(synthetic.result(case) for case in synthetic.cases(40)))
+    seen = examined(made)
+    assert any(each.kind is FindingKind.RIGHT for each in seen.findings)
+    top, rest = page.finding_views(seen)
+    weights = {number: each.weight for number, each in enumerate(with_details(seen.findings))}
+    assert top and all(weights[view.number] < Weight.NOTE for view in top)
+    assert rest and not any("right result" in view.sentence for view in (*top, *rest))
+    alone = examined(replace(made, results=made.results[:1]))
+    shown, folded = page.finding_views(alone)
+    assert shown and not folded, "notes are shown where there is nothing else"
 
 
 def test_a_case_as_yaml_is_the_same_case() -> None:
@@ -475,6 +533,20 @@ def test_numbers_of_a_column(value: float | None, significant: int | None, decim
 def test_the_unit_that_suits_a_time() -> None:
     assert [units.time_unit(value)[1] for value in (3.0, 4e-3, 5e-6, 6e-9, 0.0)] == ["s", "ms", "us", "ns", "ns"]
     assert units.time_unit(4e-3)[0] == pytest.approx(1e3)
+
+
+def test_large_spreads_are_ratios() -> None:
+    spreads = (0.0123, 0.999, 1.0, 357.73)
+    assert [units.apart(spread) for spread in spreads] == ["1.2 %", "99.9 %", "2.00x", "359x"]
+    made = synthetic.run(3, troubles=False)
+    wide = [
+        replace(b, minimum_s=b.minimum_s * (400 if b.process_index else 1)) for b in synthetic.blocks(1e-3, noise=0.0)
+    ]
+    results = tuple(synthetic.result(result.case, made=tuple(wide)) for result in made.results)
+    run = replace(made, results=results)
+    known = Rows(run)
+    noise = next(tile for tile in page.tiles_of(run, known, frame(run, rows=known)) if tile.title == "Noise")
+    assert re.search(r"agree within \d{3}x, 90\s% of them within \d{3}x", noise.detail)
 
 
 def test_how_the_machine_was_meanwhile_is_told_where_the_system_tells() -> None:

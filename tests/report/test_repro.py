@@ -16,9 +16,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fake_graphs
 import pytest
 import torch
-from accelerators import needs_accelerator
+from accelerators import Accelerator
 from golden_files import GOLDEN
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
@@ -31,7 +32,9 @@ from convbench.model.case import (
     Autocast,
     Cache,
     Case,
+    CompileMode,
     Data,
+    Execution,
     Fp32Precision,
     InputFormat,
     MemoryFormat,
@@ -263,13 +266,81 @@ def test_a_script_for_a_device_waits_for_it(
     assert ("filler" in names) == (cache is Cache.COLD)
 
 
-@pytest.mark.gpu
-@needs_accelerator
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(("cache", "direction"), [*itertools.product(Cache, Direction)])
-def test_a_script_runs_on_a_real_device(cache: Cache, direction: Direction, capsys: pytest.CaptureFixture[str]) -> None:
-    for device in ("accelerator", str(torch.accelerator.current_accelerator())):
-        executed(repro(Case(problem=PLAIN, device=device, cache=cache, direction=direction)))
-        assert SAID.search(capsys.readouterr().out)
+def test_a_script_compiles_as_a_worker_does(
+    cache: Cache, direction: Direction, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compile_, asked = torch.compile, []
+
+    def traced(layer: torch.nn.Module, **options: Any) -> Any:
+        asked.append(options)
+        return compile_(layer, fullgraph=True, dynamic=False, backend="aot_eager")
+
+    monkeypatch.setattr(torch, "compile", traced)
+    mode = CompileMode.MAX_AUTOTUNE
+    case = Case(problem=PLAIN, cache=cache, direction=direction, execution=Execution.COMPILED, compile_mode=mode)
+    torch.compiler.reset()
+    config: Any = torch._functorch.config
+    with config.patch(donated_buffer=True):
+        names = executed(few_copies(repro(case)))
+        donates = config.donated_buffer
+    torch.compiler.reset()
+    assert SAID.search(capsys.readouterr().out)
+    assert asked == [{"fullgraph": True, "dynamic": False, "mode": "max-autotune"}]
+    repeats = direction not in (Direction.FORWARD, Direction.TRAIN_STEP)
+    assert donates is not repeats
+    ours = Layer(Spec.from_json(json.loads(json.dumps(spec(case, 0)))), CPU)
+    wanted = [parameter.requires_grad for parameter in ours.module.parameters()]
+    assert [parameter.requires_grad for parameter in names["layer"].parameters()] == wanted
+    if repeats:
+        assert names["x"].requires_grad == ours.operands.x.requires_grad
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_a_script_captures_a_graph_as_a_worker_does(
+    direction: Direction, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    log = fake_graphs.install(monkeypatch)
+    text = repro(Case(problem=PLAIN, device="cuda", direction=direction, execution=Execution.GRAPH))
+    names = executed(text.replace('torch.device("cuda")', 'torch.device("cpu")'))
+    assert SAID.search(capsys.readouterr().out)
+    assert log == ["1 waits for 0", "runs on 1", "runs on 0", "0 waits for 1", "captures on 1", "captured"]
+    assert names["graph"].replays >= 7, "the graph is timed"
+    ran = [str(func) for func, *_ in names["graph"].ran]
+    case = Case(problem=PLAIN, direction=direction, execution=Execution.GRAPH)
+    ours: Any = Layer(Spec.from_json(json.loads(json.dumps(spec(case, 0)))), CPU).step
+    assert ran == [str(func) for func, *_ in ours.__self__.ran]
+    assert sum("convolution_backward" in name for name in ran) == (direction is not Direction.FORWARD)
+
+
+#: Executes the scripts of a JSON list in one process, which takes seconds to find its device.
+EXECUTE = """
+import json, sys
+for text in json.load(sys.stdin):
+    exec(compile(text, "repro.py", "exec"), {"__name__": "__main__"})
+"""
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_a_script_runs_on_a_device(accelerator: Accelerator) -> None:
+    problem = Problem(in_channels=4, out_channels=6, kernel_size=(3, 3), input_size=(8, 8), batch_size=2)
+    scripts = [
+        repro(Case(problem=problem, device=device, cache=cache, direction=direction))
+        for device in ("accelerator", f"{accelerator.kind}:0")
+        for cache, direction in itertools.product(Cache, Direction)
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", EXECUTE],
+        input=json.dumps(scripts),
+        env={**os.environ, **accelerator.variables},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(SAID.findall(done.stdout)) == len(scripts)
 
 
 @pytest.mark.parametrize("name", ["their module forward", "cold backward", "plain grad_weight"])

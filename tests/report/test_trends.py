@@ -19,9 +19,9 @@ from convbench import __version__
 from convbench.actions import pages, trending
 from convbench.analysis.history.history import history
 from convbench.analysis.history.history import trends as trends_of
-from convbench.model.result import Run
+from convbench.model.result import Run, RunState, RunSummary
 from convbench.model.threshold import Thresholds
-from convbench.report.pages import index, trends
+from convbench.report.pages import index, index_cache, trends
 from convbench.store import Store
 
 STEPPED = [1e-3] * 4 + [1.3e-3] * 3
@@ -60,33 +60,42 @@ def test_a_step_is_told_with_its_cases_and_what_differs(stepped: trends.Line) ->
 def test_the_page_draws_the_line_and_says_it_in_words(stepped: trends.Line) -> None:
     html = page(stepped)
     read = Read(html)
-    assert {"Over time", "nightly", "AMD EPYC 7B13, x86_64, 2 cores"} <= set(read.texts)
+    assert {"Sweeps", "nightly", "AMD EPYC 7B13, x86_64, 2 cores"} <= set(read.texts)
     assert any(
         text.startswith("4 cases in 7 runs from 1 November 2026 to 7 November 2026; median") for text in read.texts
     )
     assert any(text.startswith("4 of 4 cases slower") for text in read.texts)
     assert read.tags.count("circle") == 7
     assert html.count('class="mark slower"') == 1
-    assert "script" not in read.tags
     steady = Read(page(line_of(nights([1e-3] * 3))))
     assert any(text.endswith("against the first run. It takes six runs to detect a step.") for text in steady.texts)
-    assert "Over time" not in Read(index.render([], older=0, version="0.1.0")).texts
+    assert "Sweeps" not in Read(index.render([], older=0, version="0.1.0")).texts
 
 
 def test_the_line_lies_in_its_picture(stepped: trends.Line) -> None:
     for line in (stepped, line_of(nights([1e-3, 1e-3])), line_of(nights([1e-3, 9e-3, 1e-6]))):
-        seen = trends.shown("x", line, {})
+        seen = trends.shown(line, {})
         assert len(seen.spots) == len(line.dots)
         assert all(0 <= float(spot.x) <= trends.WIDTH and 0 <= float(spot.y) <= trends.HEIGHT for spot in seen.spots)
         assert [float(spot.x) for spot in seen.spots] == sorted(float(spot.x) for spot in seen.spots)
-    low, high = (float(trends.shown("x", stepped, {}).spots[place].y) for place in (0, -1))
+    low, high = (float(trends.shown(stepped, {}).spots[place].y) for place in (0, -1))
     assert high < low, "slower is higher"
 
 
+def test_a_point_links_the_report_of_its_run(stepped: trends.Line) -> None:
+    spots = trends.shown(stepped, {"20261105-033000-ab05": "./there.html"}).spots
+    assert [spot.href for spot in spots] == [None] * 4 + ["./there.html"] + [None] * 2
+    about = {"name": "nightly", "started_at": "", "finished_at": "", "host": "", "cpu": "", "torch": ""}
+    run = RunSummary(id="20261105-033000-ab05", state=RunState.FINISHED, cases=4, statuses={}, **about)
+    entry = index.RunEntry(run=run, glance=None, report="there.html")
+    html = index.render([entry], older=0, version="1", sweeps={"nightly": swept(stepped)})
+    assert re.search(r'<a href="./there.html" tabindex="-1" aria-label="5 November 2026[^"]*ab05: \+\d', html)
+
+
 def test_a_step_links_the_report_of_its_run(stepped: trends.Line) -> None:
-    (move,) = trends.shown("x", stepped, {"20261105-033000-ab05": "./there.html"}).moves
+    (move,) = trends.shown(stepped, {"20261105-033000-ab05": "./there.html"}).moves
     assert move[1] == "./there.html"
-    (move,) = trends.shown("x", stepped, {}).moves
+    (move,) = trends.shown(stepped, {}).moves
     assert move[1] is None
 
 
@@ -106,9 +115,9 @@ def test_hostile_text_is_text(stepped: trends.Line, hostile: str) -> None:
 
 def test_what_is_kept_comes_back(stepped: trends.Line) -> None:
     sweeps = {"a": swept(stepped), "\ud800": trends.SweepTrend(of=(), lines=())}
-    text = index.kept_text({}, "1.0", sweeps)
-    assert index.kept_trends(text, "1.0") == sweeps
-    assert index.kept_trends(text, "1.1") == {}
+    text = index_cache.kept_text({}, "1.0", sweeps)
+    assert index_cache.kept_trends(text, "1.0") == sweeps
+    assert index_cache.kept_trends(text, "1.1") == {}
 
 
 GOOD = {
@@ -198,11 +207,13 @@ def test_trends_are_found_out_once_and_again_after_another_run(tmp_path: Path, d
     store(run_of(10, 1.3e-3, torch="2.13.0", many=3), Path(database))
     assert "3 cases in 8 runs" in written(tmp_path, database)
     assert looks == [7, 8]
-    assert list(index.kept_trends((tmp_path / "index.json").read_text(encoding="utf-8"), __version__)) == ["nightly"]
+    assert list(index_cache.kept_trends((tmp_path / "index.json").read_text(encoding="utf-8"), __version__)) == [
+        "nightly"
+    ]
 
 
 def test_without_time_what_was_kept_stands(tmp_path: Path, database: str, looks: list[int]) -> None:
-    assert "Over time" not in written(tmp_path, database, examine_s=0.0)
+    assert 'class="trend"' not in written(tmp_path, database, examine_s=0.0)
     written(tmp_path, database)
     store(run_of(10, 1.3e-3, many=3), Path(database))
     assert "3 cases in 7 runs" in written(tmp_path, database, examine_s=0.0)
@@ -215,7 +226,7 @@ def test_what_is_read_of_a_sweep_is_bounded(
     monkeypatch.setattr(trending, "MOST_FLOORS", 10)
     assert "3 cases in 3 runs from 5 November 2026" in written(tmp_path, database)
     monkeypatch.setattr(trending, "MOST_FLOORS", 5)
-    assert "Over time" not in written(tmp_path, database)
+    assert 'class="trend"' not in written(tmp_path, database)
     assert looks == [3]
 
 
@@ -237,9 +248,9 @@ def test_the_line_fits_and_names_itself(
     path.write_text(index.render([], older=0, version="0.1.0", sweeps=sweeps), encoding="utf-8")
     with opened(browser, path, width=width, scheme=scheme, scripts="off") as seen:
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
-        picture = seen.page.get_by_role("article", name="nightly").get_by_role("img")
+        picture = seen.page.get_by_role("article", name="nightly").locator("svg")
         assert (picture.get_attribute("aria-label") or "").startswith("4 cases in 7 runs")
         scale = seen.page.locator(".trend-scale").first.bounding_box()
-        words = seen.page.locator("figcaption").first.bounding_box()
+        words = seen.page.locator(".trend > .note").first.bounding_box()
         assert scale and words and scale["y"] + scale["height"] <= words["y"]
         assert seen.console == []

@@ -55,7 +55,7 @@ from convbench.report.export import FORMATS, comparison_to_junit, export, read_j
 from convbench.report.pages import comparison as comparison_page
 from convbench.report.pages import explain as explain_page
 from convbench.report.pages import run as page
-from convbench.report.pages.index import glance
+from convbench.report.pages.index_cache import glance
 from convbench.report.text.compare import compare_text
 from convbench.report.text.explain import explain
 from convbench.report.text.history import history_text

@@ -35,7 +35,7 @@ from postgres import Server
 from sqlalchemy import Engine, MetaData, Text, create_engine, event, make_url, select
 from sqlalchemy.exc import OperationalError
 
-from convbench.errors import DatabaseError, NotComparableError, RequestError, RunNotFoundError, StoreError
+from convbench.errors import DatabaseError, RequestError, RunNotFoundError, StoreError
 from convbench.model.case import Case
 from convbench.model.problem import Direction, PaddingWord, Problem
 from convbench.model.references import VERSION
@@ -683,7 +683,7 @@ def test_baseline_is_set_moved_listed_and_removed(store: Store) -> None:
 def test_baseline_that_is_not_set_is_told_with_those_that_are(store: Store, act: Callable[[Store], object]) -> None:
     begin(store)
     store.set_baseline("nightly", "latest", set_at=WHEN)
-    with pytest.raises(NotComparableError, match="there is no baseline 'main'") as caught:
+    with pytest.raises(RunNotFoundError, match="there is no baseline 'main'") as caught:
         act(store)
     assert "set are nightly" in (caught.value.hint or "")
 
@@ -693,6 +693,22 @@ def test_baseline_may_not_be_called_what_means_something_else(store: Store, name
     begin(store)
     with pytest.raises(RequestError, match="a baseline cannot be called"):
         store.set_baseline(name, "latest", set_at=WHEN)
+
+
+def test_runs_are_deleted_all_or_none_and_a_baseline_stays(store: Store) -> None:
+    first, second, third = (begin(store, run=started(minute), writer=GONE) for minute in (10, 20, 30))
+    alive = begin(store, run=started(40), writer=ME)
+    store.set_baseline("main", first, set_at=WHEN)
+    assert store.protected() == {first: "it is the baseline main", alive: f"a process on {HOST} is writing it"}
+    for kept in (first, alive):
+        with pytest.raises(RequestError, match=f"run {kept} stays"):
+            store.delete({second, kept})
+    assert [run.id for run in store.runs()] == [alive, third, second, first]
+    store.delete({second, third})
+    assert [run.id for run in store.runs()] == [alive, first]
+    assert len(store.load(first).unmeasured) == len(CASES), "what belongs to other runs stays"
+    with pytest.raises(RunNotFoundError):
+        store.visits(second)
 
 
 # ---- SQLite

@@ -20,6 +20,7 @@ from postgres import Server
 from convbench import cli
 from convbench import sweep as sweeps
 from convbench.conduct import run as runner
+from convbench.conduct.listening import Listener
 from convbench.conduct.processes import Progress
 from convbench.engine.client import WorkerClient
 from convbench.errors import DatabaseError
@@ -69,10 +70,8 @@ class Told:
         for visits in [visits for visits in self.at if progress.visits_done >= visits]:
             self.at.pop(visits)()
 
-    def listener(self) -> runner.Listener:
-        return runner.Listener(
-            progressed=self.progressed, message=self.lines.append, process_finished=self.process_finished
-        )
+    def listener(self) -> Listener:
+        return Listener(progressed=self.progressed, message=self.lines.append, process_finished=self.process_finished)
 
 
 def measure(url: str, told: Told | None = None) -> str:

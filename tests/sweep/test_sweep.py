@@ -624,8 +624,11 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "messages"),
     [
-        ("", ["1: expected a sweep, got an empty file", "  hint: start from one in configs/"]),
-        ("# nothing\n\n", ["1: expected a sweep, got an empty file", "  hint: start from one in configs/"]),
+        ("", ["1: expected a sweep, got an empty file", "  hint: `convbench init` writes one to begin with"]),
+        (
+            "# nothing\n\n",
+            ["1: expected a sweep, got an empty file", "  hint: `convbench init` writes one to begin with"],
+        ),
         ("- 3\n", ["1: expected a mapping with axes or cases, got a list of 1"]),
         ("hello", ["1: expected a mapping with axes or cases, got 'hello'"]),
         ("name: x\n", ["1: expected axes or cases, got neither"]),

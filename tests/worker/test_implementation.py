@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ import torch
 from convbench.engine.client import spec
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction, Problem
-from convbench.worker.implementation import implementation, kernels_and_reorders, short_name
+from convbench.worker import implementation as implementations
+from convbench.worker.implementation import implementation, kernels_and_reorders, layout_share, short_name
 from convbench.worker.layer import Layer
 from convbench.worker.spec import Spec
 
@@ -50,3 +52,37 @@ def test_a_layer_that_onednn_runs_is_named_by_it(direction: Direction) -> None:
     assert ran.name.startswith("Mkldnn ")
     assert len(ran.name.split()) > 1
     assert ran.reorder_share is not None and 0 <= ran.reorder_share < 1
+
+
+#: Names as profilers show them: cuDNN's, CUTLASS's, torch's own, MIOpen's.
+TIMES = {
+    "void cutlass_cudnn::Kernel<cutlass_tensorop_s1688fprop_optimized_tf32_128x64_nhwc>(Params)": 60.0,
+    "void cudnn::ops::nchwToNhwcKernel<float, float, float, false>(Params)": 25.0,
+    "void cudnn::ops::nhwcToNchwKernel<float, float, float>(Params)": 10.0,
+    "void at::native::vectorized_elementwise_kernel<4, at::native::AddFunctor>(int)": 5.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("fourth", "is_inexact"),
+    [
+        ("miopenSp3AsmConv_v30_3_1_gfx9_fp32_f3x2_stride1", True),
+        ("void cudnn::winograd_nonfused::winogradForwardFilter4x4<float, float>(Params)", True),
+        ("_ampere_scudnn_winograd_128x128_ldg1_ldg4_relu_tile148t_nt_v1", True),
+        ("void fft2d_r2c_32x32<float, false, 1u, false>(float2*)", True),
+        ("ampere_cgemm_64x64_tn", True),
+        ("void at::native::conv_depthwise2d_forward_kernel<3>(PackedTensorAccessor)", False),
+    ],
+)
+def test_all_kernels_decide_whether_results_must_be_exact(
+    fourth: str, is_inexact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = SimpleNamespace(device=torch.device("cuda"))
+    layer = SimpleNamespace(operands=SimpleNamespace(x=x), spec=SimpleNamespace(is_torchs=False))
+    monkeypatch.setattr(implementations, "_profiled_times", lambda layer: {**TIMES, fourth: 0.5})
+    ran = implementation(layer)
+    assert ran.is_inexact == is_inexact
+    assert fourth.split("<")[0] not in ran.name, "only the three longest are shown"
+    assert "cutlass_cudnn::Kernel" in ran.name
+    assert ran.reorder_share == pytest.approx(35 / 100.5)
+    assert layout_share({}) is None

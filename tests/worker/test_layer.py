@@ -6,6 +6,7 @@ import itertools
 import json
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -277,6 +278,26 @@ def test_a_tiny_layer_has_no_more_copies_than_can_be_built(monkeypatch: pytest.M
         for _ in range(120):
             step()
     assert len(seen) == 50
+
+
+@pytest.mark.parametrize(
+    ("kind", "hip", "l2_bytes", "expected"),
+    [
+        ("cuda", None, 2**20, 2**21),
+        ("cuda", None, 0, 2**29),
+        ("cuda", "6.4", 2**22, 2**29),
+        ("xpu", None, 2**30, 2**31),
+    ],
+)
+def test_a_devices_flush_is_larger_than_its_last_cache(
+    kind: str, hip: str | None, l2_bytes: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    monkeypatch.setattr(torch.version, "hip", hip)
+    monkeypatch.setattr(cold, "_properties", lambda device: SimpleNamespace(L2_cache_size=l2_bytes))
+    monkeypatch.setattr(torch, "empty", lambda count, **_: held.append(4 * count))
+    cold.flush(torch.device(kind))
+    assert held == [expected]
 
 
 class SlowFirst(torch.nn.Conv2d):

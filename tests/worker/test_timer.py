@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 import weakref
+from collections import deque
 from dataclasses import dataclass
 
 import pytest
@@ -15,29 +16,67 @@ from convbench.worker import timer
 class FakeAccelerator:
     """A device whose work finishes later than its launch returns, on a clock of its own.
 
-    Launching costs `launch_s` of the host's time, the work `work_s` of the device's. A mark read before the device has
-    reached it raises, as elapsed_time does.
+    Launching costs `launch_s` of the host's time, the work `work_s` of the device's, and to make an event `event_s` of
+    the host's. A mark read before the device has reached it raises, as elapsed_time does. Where `longest` launches are
+    queued, the next one waits.
     """
 
-    def __init__(self, *, work_s: float, launch_s: float = 1e-6, has_events: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        work_s: float,
+        launch_s: float = 1e-6,
+        has_events: bool = True,
+        can_hold: bool = False,
+        event_s: float = 0.0,
+        longest: int = 1024,
+    ) -> None:
         self.has_events = has_events
+        self.can_hold = can_hold
         self.work_s = work_s
         self.launch_s = launch_s
+        self.event_s = event_s
+        self.longest = longest
         self.host_s = 0.0
         self.busy_until_s = 0.0
         self.synchronized_at_s = -1.0
         self.launches = 0
         self.unread_launches = 0
         self.synchronizations = 0
+        self.holds: list[float] = []
+        self.waiting: deque[float] = deque()
+        self.made: list[Mark] = []
 
     def step(self) -> None:
         self.launches += 1
         self.unread_launches += 1
         self.host_s += self.launch_s
-        self.busy_until_s = max(self.host_s, self.busy_until_s) + self.work_s
+        self.queue(self.work_s)
 
-    def mark(self) -> Mark:
-        return Mark(reached_s=max(self.host_s, self.busy_until_s))
+    def queue(self, seconds: float) -> None:
+        """Work that takes so long, after all that is queued; beyond `longest` the host waits for room."""
+        while self.waiting and self.waiting[0] <= self.host_s:
+            self.waiting.popleft()
+        if len(self.waiting) >= self.longest:
+            self.host_s = self.waiting.popleft()
+        self.busy_until_s = max(self.host_s, self.busy_until_s) + seconds
+        self.waiting.append(self.busy_until_s)
+
+    def events(self, count: int) -> list[Mark]:
+        while len(self.made) < count:
+            self.host_s += self.event_s
+            self.made.append(Mark(reached_s=self.host_s))
+        return self.made[:count]
+
+    def record(self, event: Mark) -> None:
+        event.reached_s = max(self.host_s, self.busy_until_s)
+
+    def hold(self, seconds: float) -> None:
+        self.holds.append(seconds)
+        self.queue(seconds)
+
+    def is_reached(self, event: Mark) -> bool:
+        return event.reached_s <= self.host_s
 
     def synchronize(self) -> None:
         self.synchronizations += 1
@@ -88,7 +127,7 @@ def test_the_clock_is_not_read_before_the_work_is_done(on_fake_clock, monkeypatc
 
 
 def test_without_waiting_a_wall_clock_would_see_launches_only(on_fake_clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    device = on_fake_clock(FakeAccelerator(work_s=1e-3, has_events=False))
+    device = on_fake_clock(FakeAccelerator(work_s=1e-3, has_events=False, longest=10**6))
     monkeypatch.setattr(device, "synchronize", lambda: None)
     timing = timer.time_block(device.step, 0.002, device)
     assert timing.median_s < 1e-5, "what the tests above would catch"
@@ -102,8 +141,52 @@ def test_one_wait_a_block_once_its_size_is_known(on_fake_clock) -> None:
     assert device.synchronizations <= warm_up_waits + 2
 
 
+@pytest.mark.parametrize(("work_s", "launch_s"), [(3e-6, 21e-6), (1e-6, 20e-6), (4e-5, 60e-6), (15e-6, 20e-6)])
+def test_a_launch_bound_kernels_time_is_the_devices_and_the_launch_stands_beside(
+    on_fake_clock, work_s: float, launch_s: float
+) -> None:
+    device = on_fake_clock(FakeAccelerator(work_s=work_s, launch_s=launch_s, event_s=3e-6, can_hold=True))
+    timing = timer.time_block(device.step, 0.02, device)
+    assert timing.minimum_s == pytest.approx(work_s, rel=1e-6)
+    assert timing.p95_s == pytest.approx(work_s, rel=1e-6)
+    assert timing.host_s == pytest.approx(launch_s, rel=1e-3), "events are made before, not between launches"
+    assert device.host_s < 0.02 * 4, "launching counts into the block's length"
+    cold = timer.time_block(device.step, 0.02, device, lambda: device.queue(1e-3))
+    assert cold.minimum_s == pytest.approx(timing.minimum_s, rel=1e-6), "cold and hot are comparable"
+
+
+def test_a_hold_that_was_too_short_is_made_longer_and_its_groups_do_not_count(on_fake_clock) -> None:
+    device = on_fake_clock(FakeAccelerator(work_s=3e-6, launch_s=10e-6, can_hold=True))
+    steps = iter(range(10**6))
+
+    def slower() -> None:
+        if next(steps) > 3000:
+            device.launch_s = 25e-6  # longer than the margin allows
+        device.step()
+
+    timing = timer.time_block(slower, 0.05, device)
+    assert timing.p95_s == pytest.approx(3e-6, rel=1e-6)
+    per_launch = {round(hold / 500 * 1e6) for hold in device.holds[1:]}
+    assert len(per_launch) > 1
+
+
+@pytest.mark.parametrize("can_hold", [True, False])
+def test_a_kernel_that_takes_longer_than_its_launch_is_not_held(on_fake_clock, can_hold: bool) -> None:
+    device = on_fake_clock(FakeAccelerator(work_s=1e-4, launch_s=2e-5, can_hold=can_hold))
+    timing = timer.time_block(device.step, 0.02, device)
+    assert (timing.minimum_s, device.holds) == (pytest.approx(1e-4), [])
+    assert timing.host_s == pytest.approx(2e-5)
+
+
+def test_a_long_iteration_is_not_probed_again(on_fake_clock) -> None:
+    device = on_fake_clock(FakeAccelerator(work_s=0.05))
+    timing = timer.time_block(device.step, 0.02, device)
+    assert (timing.iterations, device.launches) == (1, 2)
+
+
 def test_groups_between_events_last_long_enough(on_fake_clock) -> None:
     device = on_fake_clock(FakeAccelerator(work_s=3e-6, launch_s=1e-6))
+    assert timer.SHORTEST_GROUP_S == 200e-6
     timing = timer.time_block(device.step, 0.02, device)
     assert timing.iterations / timing.samples * 3e-6 >= timer.SHORTEST_GROUP_S * 0.99
     assert timing.samples <= timer.MOST_GROUPS

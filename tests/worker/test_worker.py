@@ -20,15 +20,15 @@ from missing import linux
 
 from convbench import sweep
 from convbench.conduct.processes import Hooks, Processes
-from convbench.engine.client import ReferenceTimes, Refusal, Timing, WorkerClient
+from convbench.engine.client import ReferenceTimes, Refusal, Timing, WorkerClient, spec
 from convbench.engine.local import LocalEngine, Setup
 from convbench.engine.pool import WorkerPool
-from convbench.errors import RequestError, WorkerStartError
+from convbench.errors import RequestError, WorkerDiedError, WorkerStartError
 from convbench.model.case import DTYPES, Allocator, Case, MemoryFormat, WorkerSettings
 from convbench.model.problem import Direction, Problem
 from convbench.model.references import ReferenceKind, references
 from convbench.model.result import Measure, Status, Visit, merge, unpack_blocks
-from convbench.worker import host
+from convbench.worker import host, memory, serve
 from convbench.worker.setup import MEMORY_SHARE
 
 HERE = Path(__file__).parent.parent
@@ -119,6 +119,53 @@ def test_a_layer_is_checked_and_timed_in_every_direction(
     assert isinstance(timing, Timing)
     assert 0 < timing.minimum_s <= timing.median_s
     assert timing.samples >= 1
+
+
+def test_a_process_whose_device_is_broken_ends_and_says_why() -> None:
+    pool = WorkerPool(LocalEngine())
+    case = Case(problem=PROBLEM, module="misbehaving:BreaksTheDevice", threads=1)
+    client = pool.client(case.worker)
+    assert client.prepare(1, case, check=False, seed=1, deadline_s=DEADLINE_S).status is Status.PASSED
+    with pytest.raises(WorkerDiedError, match=r"CUDA error: an illegal memory access was encountered\)$"):
+        for _ in range(3):
+            client.block(1, 0.05, deadline_s=DEADLINE_S)
+    pool.drop(case.worker)
+    assert pool.client(case.worker).describe(deadline_s=DEADLINE_S).threads == 1, "another one goes on"
+    pool.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", "out_of_memory"),
+        ("GET was unable to find an engine to execute this computation", "out_of_memory"),
+        ("Unable to find an engine to execute this computation", "out_of_memory"),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "out_of_memory"),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "out_of_memory"),
+        ("CUDA error: out of memory", "out_of_memory"),
+        ("CUDA error: device-side assert triggered", None),
+        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", None),
+        ("HIP error: the operation cannot be performed in the present state", None),
+        ("expected a 4D input", "error"),
+    ],
+)
+def test_errors_of_devices_are_no_memory_or_end_the_process(words: str, status: str | None) -> None:
+    error = RuntimeError(words)
+    assert serve._is_lasting(error) == (status is None)
+    assert status is None or serve.classify(error)[0] == status
+
+
+def test_a_layer_whose_memory_cannot_be_counted_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = serve.Worker()
+    asked = spec(Case(problem=PROBLEM, threads=1), 1)
+    assert worker.answer({"op": "prepare", "key": 1, "spec": asked, "check": True})["status"] == "passed"
+
+    def fails(layer: object) -> int:
+        raise RuntimeError("this allocator counts nothing")
+
+    monkeypatch.setattr(memory, "peak_bytes", fails)
+    assert worker.answer({"op": "peak_memory", "key": 1})["status"] == "error"
+    assert worker.answer({"op": "verify", "key": 1}) == {"status": "passed", "reason": None}
 
 
 def test_the_row_says_when_a_gradient_goes_through_autograd(client: WorkerClient) -> None:

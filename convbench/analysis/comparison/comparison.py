@@ -34,7 +34,7 @@ from convbench.errors import NotComparableError
 from convbench.measure import estimate
 from convbench.measure.alike import ProcessTimes, process_times
 from convbench.measure.references import levels
-from convbench.measure.significance import left_out, p_values, q_values
+from convbench.measure.significance import p_values, q_values, ratios
 from convbench.model.case import Case
 from convbench.model.instances import instances
 from convbench.model.references import same_speed
@@ -273,21 +273,15 @@ def _figures(
     referred: ReferenceShift | None,
     probed: str,
 ) -> _Figures:
-    base_low, base_high = _extremes(times.base, times.processes)
-    new_low, new_high = _extremes(times.new, times.processes)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = times.new_s / times.base_s
-        low, high = new_low / base_high / (1 + precision), new_high / base_low * (1 + precision)
-        # With many processes the counted ones are fewer than half, and a median may lie above them.
-        low, high = np.minimum(low, ratio), np.maximum(high, ratio)
-    common = common_shift(ratio[in_shift])
+    found = ratios(times, precision=precision)
+    common = common_shift(found.ratio[in_shift])
     processes = np.where(times.processes > 1, times.processes, 0)  # one alone has no rank
     return _Figures(
         base_s=times.base_s,
         new_s=times.new_s,
-        ratio=ratio,
-        low=low,
-        high=high,
+        ratio=found.ratio,
+        low=found.low,
+        high=found.high,
         threshold=threshold,
         q=q_values(p_values(times.base, times.new / common.ratio, processes, 1 + threshold)),
         processes=times.processes,
@@ -298,17 +292,6 @@ def _figures(
         referred=referred,
         probed=probed,
     )
-
-
-def _extremes(times: Floats, processes: estimate.Integers) -> tuple[Floats, Floats]:
-    """The lowest time of a process of each case and the highest that its interval counts; NaN without any."""
-    if not times.shape[1]:
-        nothing = np.full(len(times), np.nan)
-        return nothing, nothing
-    ordered = np.sort(times, axis=1)  # NaN last
-    counted = {count: max(count - 1 - left_out(count), 0) for count in np.unique(processes).tolist()}
-    last = np.array([counted[count] for count in processes.tolist()], dtype=np.int64)
-    return ordered[:, 0], ordered[np.arange(len(ordered)), last]
 
 
 def _longer(times: ProcessTimes, is_sensitive: NDArray[np.bool_]) -> float:

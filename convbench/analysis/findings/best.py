@@ -1,4 +1,4 @@
-"""The best setting of each layer, and what choosing it gains over the whole sweep.
+"""One headline a setting: what the best value for each layer, and one for all, gain over the whole sweep.
 
 A layer here is everything that one cannot choose. That is the problem, the direction, and the settings of the
 measurement (cache, data) and of the result (bias, padding mode, deterministic). Times are sums of those that rank the
@@ -8,28 +8,42 @@ called the best where every other setting was judged against it too.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from convbench import units
 from convbench.analysis.findings.effects import SMALLEST_EFFECT
 from convbench.analysis.findings.evidence import Evidence
-from convbench.analysis.findings.finding import Finding, FindingKind, Weight, listed, value_text
+from convbench.analysis.findings.finding import Finding, FindingKind, Weight, value_text
 from convbench.analysis.findings.pairs import RANKED, Floats, Integers, Mask
+from convbench.analysis.findings.precision import precision
 from convbench.model.settings import SETTINGS, TABLE
 
 #: Settings that one may choose for a given layer.
 CHOICES = tuple(name for name, row in TABLE.items() if row.choice)
 
 
-def best(evidence: Evidence) -> list[Finding]:
-    """`the best dtype for each layer makes the whole sweep 1.4x faster ...`: one finding, or none within noise."""
-    choices = tuple(axis for axis in CHOICES if axis in evidence.pairs.swept())
-    options = _options(evidence, choices) if choices else None
-    return _gain(evidence, choices, options) if options else []
+#: Findings on two values of a setting that stand below the setting's headline.
+_BELOW = (FindingKind.EFFECT, FindingKind.THREADS, FindingKind.MODULE)
+
+
+def best(evidence: Evidence, effects: Sequence[Finding]) -> list[Finding]:
+    """`the best dtype for each layer makes the whole sweep 1.4x faster ...`: a headline for each setting, or none.
+
+    The `effects` of the setting on matched pairs become its details; those of settings without a headline stay.
+    """
+    rest, headlines = list(effects), []
+    for axis in CHOICES:
+        options = _options(evidence, (axis,)) if axis in evidence.pairs.swept() else None
+        headline = _gain(evidence, axis, options) if options else None
+        if headline:
+            below = tuple(effect for effect in rest if effect.axis == axis and effect.kind in _BELOW)
+            rest = [effect for effect in rest if effect not in below]
+            headlines.append(replace(headline, details=below))
+    return [*headlines, *rest]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,59 +144,72 @@ def _unmeasured(evidence: Evidence, choices: tuple[str, ...], usual: Integers) -
     return np.isin(layer[evidence.places[usual]], layer[waiting])
 
 
-def _gain(evidence: Evidence, choices: tuple[str, ...], found: _Options) -> list[Finding]:
+def _gain(evidence: Evidence, axis: str, found: _Options) -> Finding | None:
     table = evidence.pairs.table
     cost = table["time_s"].to_numpy(dtype=float) * table["count"].to_numpy(dtype=float)
     usual_s, best_s = float(cost[found.usual].sum()), float(cost[found.chosen].sum())
     better = found.chosen != found.usual
     size = usual_s / best_s
     if size < SMALLEST_EFFECT:
-        return []
+        return None
 
     def name(position: int) -> str:
-        return " ".join(choice_text(axis, table[axis].iloc[position]) for axis in choices)
+        return choice_text(axis, table[axis].iloc[position])
 
     usual, hidden = name(int(found.usual[0])), int(found.hidden.sum())
+    names = set(map(name, found.chosen))
+    always = len(names) == 1 and not hidden
+    one = None if always else _one_for_all(found, cost, usual_s)
+    which = f"choosing {axis} layer by layer" if hidden else f"the best {axis} for each layer"
+    more = f", always {names.pop()}" if always else ""
+    if one and one.is_proven and one.seconds < best_s:  # layer by layer, only proven gains are chosen
+        which, best_s, size = f"{name(one.row)} for all", one.seconds, usual_s / one.seconds
+    elif one:
+        more = f". One value for all, {name(one.row)}, {one.gain}" if one.gain else _UNKNOWN
     counted = ", with each layer as often as it occurs" if (table["count"].to_numpy() != 1).any() else ""
-    several = len(evidence.pairs.values["direction"]) > 1
-    layers = f"layer{'s' if len(better) > 1 else ''}{' (each direction by itself)' if several else ''}"
-    which = f"choosing {listed(choices)} layer by layer" if hidden else f"the best {listed(choices)} for each layer"
-    known = [name(row) for row in found.chosen[better & ~found.hidden]]
+    doubt = f"; in {units.plural(hidden, 'layer')} noise or missing times hide which is the best" if hidden else ""
     sentence = (
-        f"{which} makes the whole sweep {units.ratio(size)} faster than {usual} for all: {units.seconds(best_s)} "
-        f"instead of {units.seconds(usual_s)}{counted}. Another setting is better in {units.count(int(better.sum()))} "
-        f"of {units.count(len(better))} {layers}{_favourite(known, hidden)}"
+        f"{which} makes the whole sweep {units.ratio(size)} faster than {usual}: {units.seconds(best_s)} instead of "
+        f"{units.seconds(usual_s)}{counted}{doubt}{more}"
     )
-    if hidden:
-        sentence += f"; in {units.plural(hidden, 'layer')} noise or missing times hide which is the best"
-    if hidden or len(set(map(name, found.chosen))) > 1:
-        sentence += _one_for_all(found, cost, usual_s, name)
-    return [
-        Finding(
-            weight=Weight.EFFECT,
-            kind=FindingKind.BEST,
-            size=size,
-            sentence=sentence,
-            axis=choices[0] if len(choices) == 1 else None,
-            cases=tuple(map(str, table["case_id"].iloc[np.sort(found.chosen[better])])),
-            share=float(better.mean()),
-        )
-    ]
+    chosen = table[axis].iloc[found.chosen[better]]
+    usual_value, most = evidence.base(axis), chosen.mode(dropna=False).astype(object).tolist()[0]
+    values = usual_value, None if pd.isna(most) else most
+    return Finding(
+        weight=Weight.EFFECT,
+        kind=FindingKind.BEST,
+        size=size,
+        sentence=sentence + precision(evidence, axis, *values),
+        axis=axis,
+        cases=tuple(map(str, table["case_id"].iloc[np.sort(found.chosen[better])])),
+        share=float(better.mean()),
+        values=values,
+    )
 
 
-def _favourite(names: list[str], hidden: int) -> str:
-    """`, always bfloat16`, or `, bfloat16 is the best in 3`: of the layers whose best is known."""
-    if not names:
-        return ""
-    [(most, times)] = Counter(sorted(names)).most_common(1)
-    return f", always {most}" if times == len(names) and not hidden else f", {most} is the best in {units.count(times)}"
+#: Where noise hides which value is the best for all layers.
+_UNKNOWN = ". Noise hides which value is the best for all"
 
 
-def _one_for_all(found: _Options, cost: Floats, usual_s: float, name: Callable[[int], str]) -> str:
-    """`. One setting for all, bfloat16, is 1.14x faster`: the setting with the lowest sum, where that is known.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _One:
+    """The value that makes the lowest sum if all layers take it: one of its cases, the sum, and the gain in words.
 
-    "" where any setting lacks a layer's time: the best one may be among them.
+    `gain` is "" where noise hides which value that is.
     """
+
+    row: int
+    seconds: float
+    gain: str
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether it gains by more than noise."""
+        return self.gain.endswith("faster")
+
+
+def _one_for_all(found: _Options, cost: Floats, usual_s: float) -> _One | None:
+    """The best value for all; None where any setting lacks a layer's time: the best one may be among them."""
     total, sooner, later, seen = (
         np.bincount(found.setting, weights=weights)
         for weights in (
@@ -195,19 +222,19 @@ def _one_for_all(found: _Options, cost: Floats, usual_s: float, name: Callable[[
     own = found.setting[found.rows == found.usual[0]][0]
     others = np.flatnonzero((seen == len(found.usual)) & (np.arange(len(seen)) != own))
     if found.lacking or not len(others):
-        return ""
+        return None
     top = int(others[np.argmin(total[others])])
     rivals = others[others != top]
-    if (sooner[rivals] * SMALLEST_EFFECT < total[top]).any():
-        return ". Noise hides which one setting is the best for all"
     size = usual_s / float(total[top])
-    if 1 / SMALLEST_EFFECT < size < SMALLEST_EFFECT:
+    if (sooner[rivals] * SMALLEST_EFFECT < total[top]).any():
+        gain = ""
+    elif 1 / SMALLEST_EFFECT < size < SMALLEST_EFFECT:
         gain = "gains less than 5 %"
     elif sooner[top] < usual_s < later[top]:
         gain = "differs within noise"
     else:
         gain = f"is {units.ratio(size)} faster" if size > 1 else f"is {units.ratio(1 / size)} slower"
-    return f". One setting for all, {name(int(found.rows[found.setting == top][0]))}, {gain}"
+    return _One(row=int(found.rows[found.setting == top][0]), seconds=float(total[top]), gain=gain)
 
 
 def choice_text(axis: str, value: object) -> str:

@@ -96,6 +96,7 @@ def _cliff(evidence: Evidence, axis: str, smaller: object, larger: object, pairs
         cases=evidence.cases(pairs, is_cliff),
         share=float(is_cliff.mean()),
         paired=True,
+        values=evidence.sides(axis, pairs),
     )
 
 

@@ -102,22 +102,27 @@ def lost_with(evidence: Evidence, axis: str, value: object) -> str:
     return f"; of its {units.plural(len(own), 'case')} {listed(fates)}" if fates else ""
 
 
+def differing(pairs: MatchedPairs) -> tuple[Mask, Mask, bool]:
+    """Where the other side is faster and where it is slower; and whether these are all that differ.
+
+    Few of many pairs may differ by chance, so only pairs that prove something by themselves count there.
+    """
+    below, above = pairs.faster(SMALLEST_EFFECT), pairs.slower(SMALLEST_EFFECT)
+    if (below | above).mean() > MOST:
+        return below, above, True
+    return below & pairs.alone, above & pairs.alone, bool(pairs.alone[below | above].all())
+
+
 def _effect_of(
     evidence: Evidence, axis: str, names: list[str], pairs: MatchedPairs, words: tuple[str, str]
 ) -> Finding | None:
     """The effect that most of the pairs show, or that many show; None where there is neither.
 
-    `words` are used for a ratio below 1 and above 1. Few of many pairs may differ by chance, so only pairs that prove
-    something by themselves count there.
+    `words` are used for a ratio below 1 and above 1.
     """
-    least = SMALLEST_EFFECT
-    below, above = pairs.faster(least), pairs.slower(least)
-    are_all = True
-    if (below | above).mean() <= MOST:
-        are_all = bool(pairs.alone[below | above].all())
-        below, above = below & pairs.alone, above & pairs.alone
-        if (below | above).sum() < max(MIXED_LEAST, MIXED_SHARE * len(pairs)):
-            return None
+    below, above, are_all = differing(pairs)
+    if (below | above).mean() <= MOST and (below | above).sum() < max(MIXED_LEAST, MIXED_SHARE * len(pairs)):
+        return None
     ordered = [(below, words[0]), (above, words[1])]
     ordered.sort(key=lambda part: -int(part[0].sum()))
     (most, word), (fewer, contrary) = ordered
@@ -188,6 +193,7 @@ def _effect(
         exceptions=evidence.cases(pairs, contrary & ~shown),
         share=float(shown.mean()),
         paired=True,
+        values=evidence.sides(axis, pairs),
     )
 
 
@@ -223,6 +229,7 @@ def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: MatchedPai
         exceptions=evidence.cases(pairs, faster),
         share=float(slow.mean()),
         paired=True,
+        values=evidence.sides(axis, pairs),
     )
 
 
@@ -256,7 +263,7 @@ def _as_fast(evidence: Evidence, base: object, other: object, pairs: MatchedPair
     sentence = (
         f"noise hides whether {value_text(other)} is as fast as {value_text(base)} in "
         f"{of_matched(int(hidden.sum()), len(pairs))}: they may differ by up to "
-        f"{units.percent(float(farthest[hidden].max()) - 1, 0)}"
+        f"{units.apart(float(farthest[hidden].max()) - 1, 0)}"
     )
     return replace(_effect(evidence, "module", sentence, pairs, hidden), size=1.0, weight=Weight.NOTE)
 
@@ -314,6 +321,7 @@ def other_code(evidence: Evidence) -> list[Finding]:
                     cases=evidence.cases(pairs, changed),
                     share=float(changed.mean()),
                     paired=True,
+                    values=(base, value),
                 )
             )
     return found
@@ -363,6 +371,7 @@ def _direction(evidence: Evidence, direction: Direction, pairs: MatchedPairs, ou
         cases=evidence.cases(pairs, out),
         share=float(out.mean()),
         paired=True,
+        values=(Direction.FORWARD, direction),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -42,8 +42,10 @@ _READ = (
     "status",
     "reason",
     "time_s",
+    "typical_s",
     "spread",
     "support",
+    "first_call_s",
     "processes",
     "flops",
     "tflops",
@@ -52,6 +54,8 @@ _READ = (
     "implementation",
     "efficiency",
     "allocator_penalty",
+    "bound",
+    "host_s",
     "system_page_faults",
     "noise",
     "throttled_share",
@@ -76,6 +80,8 @@ class Evidence:
     order: Integers  # the row of each case of `table` among `rows`
     ids: np.ndarray  # of the ranked cases
     places: Integers  # of the ranked cases in `table`
+    #: The pairs of each setting and base that were asked for before.
+    known: dict[tuple[str, object, bool], list[tuple[object, MatchedPairs]]] = field(default_factory=dict)
 
     @cached_property
     def bound(self) -> Floats:
@@ -108,7 +114,16 @@ class Evidence:
 
     def against(self, axis: str, base: object, *, per_flop: bool = False) -> list[tuple[object, MatchedPairs]]:
         """The pairs of every other value of a setting with `base`, the smallest value first."""
-        return sorted(self.comparer.against(axis, base, per_flop=per_flop), key=lambda other: _by_size(other[0]))
+        key = axis, base, per_flop
+        if key not in self.known:
+            found = self.comparer.against(axis, base, per_flop=per_flop)
+            self.known[key] = sorted(found, key=lambda other: _by_size(other[0]))
+        return self.known[key]
+
+    def sides(self, axis: str, pairs: MatchedPairs) -> tuple[object, object]:
+        """The two values of a setting that some pairs compare, the base first."""
+        values, codes = self.pairs.values[axis], self.pairs.codes[axis].to_numpy()
+        return values[codes[pairs.base[0]]], values[codes[pairs.other[0]]]
 
     def cases(self, pairs: MatchedPairs, some: Mask) -> tuple[str, ...]:
         """The ids of both sides of some pairs."""

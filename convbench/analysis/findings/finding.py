@@ -6,7 +6,7 @@ Findings are ranked by weight, then by importance: the size of the ratio, and th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -42,11 +42,14 @@ class FindingKind(StrEnum):
     CLIFF = "cliff"  # a size that takes much more time per FLOP than the next smaller one
     DIRECTION = "direction"  # a direction that takes unusually long or short for its work
     ROOF = "roof"  # layers far below what the machine can do
+    LAUNCH = "launch"  # layers of a device that take longer to launch than to run
     ALLOCATOR = "allocator"  # what the system's allocator costs
     FALLBACK = "fallback"  # a dtype that torch runs with slow code
     THREADS = "threads"  # how threads change the time, and where they are too many
+    COMPILING = "compiling"  # after how many calls a compiled layer has paid for itself
     MODULE = "module"  # the user's own module against torch's
     WORK = "work"  # how the time per FLOP changes with a size
+    RIGHT = "right"  # all results are right
     NOTE = "note"  # other facts
 
 
@@ -60,6 +63,8 @@ class Finding:
     - `axis` is the setting it is about, where there is one.
     - `cases` are the ids of the cases that show it. `exceptions` show the opposite by more than noise.
     - Where it is `paired`, both hold the two sides of matched pairs: twice as many ids as the sentence counts pairs.
+    - `values` are the two values of `axis` that it compares, the base first, where it compares two.
+    - `details` are findings that say more on the same question. They have no rank of their own.
     """
 
     weight: Weight
@@ -71,11 +76,20 @@ class Finding:
     exceptions: tuple[str, ...] = ()
     share: float = 1.0
     paired: bool = False
+    values: tuple[object, object] | None = None
+    details: tuple[Finding, ...] = ()
 
     @property
     def importance(self) -> float:
         """The rank among findings of one weight: the logarithm of the size, times the share that shows it."""
         return math.log(max(self.size, 1.0)) * self.share
+
+
+def with_details(found: Iterable[Finding]) -> Iterator[Finding]:
+    """The findings, each before its details."""
+    for finding in found:
+        yield finding
+        yield from finding.details
 
 
 def line(text: str) -> str:

@@ -7,12 +7,14 @@ of blocks. The difference exceeds the spread of both sides (pairs.py).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
-from convbench.analysis.findings import best, cliffs, effects, limits, network, trouble
-from convbench.analysis.findings.evidence import evidence
-from convbench.analysis.findings.finding import Finding, FindingKind, Weight
+from convbench.analysis.findings import best, cliffs, compiling, effects, launches, limits, network, trouble
+from convbench.analysis.findings.contrasts import Contrast, contrasts
+from convbench.analysis.findings.evidence import Evidence, evidence
+from convbench.analysis.findings.finding import Finding, FindingKind, Weight, with_details
 from convbench.analysis.findings.trouble import NOISY_RATIO, Trust, noise_sentence, trust
 from convbench.analysis.table.columns import Rows
 from convbench.analysis.table.frame import frame
@@ -29,28 +31,36 @@ __all__ = [
     "findings",
     "noise_sentence",
     "trust",
+    "with_details",
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Examined:
     """The rows, the frame and the findings of a run, computed once for all reports on it."""
 
     rows: Rows
     table: pd.DataFrame
+    evidence: Evidence
     findings: tuple[Finding, ...]
 
     @property
     def sentences(self) -> list[str]:
-        """The findings' sentences, the most important first."""
-        return [finding.sentence for finding in self.findings]
+        """The findings' sentences, the most important first, each before those of its details."""
+        return [finding.sentence for finding in with_details(self.findings)]
+
+    @cached_property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """The pairs that prove the findings."""
+        return contrasts(self.evidence, with_details(self.findings))
 
 
 def examined(run: Run) -> Examined:
     """The rows, the frame and the findings of a run."""
     rows = Rows(run)
     table = frame(run, rows=rows)
-    return Examined(rows=rows, table=table, findings=tuple(findings(run, table, rows=rows)))
+    known = evidence(run, table, rows)
+    return Examined(rows=rows, table=table, evidence=known, findings=tuple(_found(known)))
 
 
 def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None = None) -> list[Finding]:
@@ -59,17 +69,21 @@ def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None =
     `table` is the run's frame and `rows` its rows, where the caller has them.
     """
     rows = Rows(run) if rows is None else rows
-    known = evidence(run, frame(run, rows=rows) if table is None else table, rows)
+    return _found(evidence(run, frame(run, rows=rows) if table is None else table, rows))
+
+
+def _found(known: Evidence) -> list[Finding]:
     steps = cliffs.cliffs(known)
     found = [
         *trouble.wrong(known),
         *trouble.inaccurate(known),
         *trouble.unmeasured(known),
         *network.network(known),
-        *best.best(known),
-        *effects.execution(known),
+        *best.best(known, effects.execution(known)),
+        *compiling.paid_for_itself(known),
         *effects.too_many_threads(known),
         *limits.allocator(known),
+        *launches.launch_bound(known),
         *steps,
         *limits.far_from_roof(known),
         *effects.directions(known),

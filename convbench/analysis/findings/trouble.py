@@ -30,7 +30,7 @@ WEAK_SUPPORT = 0.1
 NOISIER = 1.25
 NOISIER_LEAST = 0.25
 #: The processor's time that went to other guests is reported above this share.
-STOLEN = 0.01
+STOLEN = 0.05
 #: The reference layers of a run are slower than at their fastest known from this ratio minus 1 on.
 SLOWER = 0.02
 #: An error of so many units of roundoff is more than summation in the layer's own dtype makes, which is a few units.
@@ -335,8 +335,8 @@ def notes(evidence: Evidence) -> list[Finding]:
     """Other facts about the whole run, the most important first."""
     run, found = evidence.run, []
 
-    def note(sentence: str, cases: tuple[str, ...] = ()) -> None:
-        found.append(Finding(weight=Weight.NOTE, kind=FindingKind.NOTE, size=1.0, sentence=sentence, cases=cases))
+    def note(sentence: str, cases: tuple[str, ...] = (), kind: FindingKind = FindingKind.NOTE) -> None:
+        found.append(Finding(weight=Weight.NOTE, kind=kind, size=1.0, sentence=sentence, cases=cases))
 
     skipped, passed = evidence.of_status(Status.SKIPPED), evidence.of_status(Status.PASSED)
     if run.unmeasured:
@@ -350,7 +350,7 @@ def notes(evidence: Evidence) -> list[Finding]:
         note(f"torch would refuse {points} of the sweep: {line(refused.label)}: {line(refused.reason)}")
     if not passed.empty and len(passed) == len(evidence.table):
         all_of_them = "the case" if len(passed) == 1 else f"all {units.count(len(passed))} cases"
-        note(f"{all_of_them} computed the right result", ids(passed))
+        note(f"{all_of_them} computed the right result", ids(passed), FindingKind.RIGHT)
     if passed["tflops"].notna().any():
         best = passed.iloc[int(passed["tflops"].argmax())]
         rate = units.si(float(best["tflops"]) * 1e12, "FLOP/s")

@@ -1,6 +1,6 @@
 """The workflow that `convbench ci init` writes, made from templates. Pure.
 
-Users read and change the result, so the templates explain the reason of each step.
+Users read and change the result. What its commands do, `convbench ci pull-request` and `convbench ci nightly` say.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shlex
 import string
-import textwrap
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
@@ -29,8 +28,8 @@ PLACES: dict[Service, str] = {
     Service.GITHUB: ".github/workflows/convbench.yml",
     Service.GITLAB: ".gitlab-ci-convbench.yml",
 }
-#: The indents of the shell's functions and of the history's steps in each template, in spaces.
-_INDENTS: dict[Service, tuple[int, int]] = {Service.GITHUB: (4, 10), Service.GITLAB: (6, 6)}
+#: pip's variable for a further index.
+_INDEX = "PIP_EXTRA_INDEX_URL"
 
 
 class _Template(string.Template):
@@ -39,26 +38,27 @@ class _Template(string.Template):
     delimiter = "@@"
 
 
-def workflow(service: Service, *, configs: Sequence[str], install: str, output: str, version: str) -> str:
+def workflow(
+    service: Service, *, configs: Sequence[str], install: str, output: str, version: str, index: str | None = None
+) -> str:
     """The workflow's text. Its first lines contain the command that writes it again.
 
-    `configs` are the sweeps' paths from the root of the repository. `install` is pip's argument for convbench. `output`
-    is the workflow's own path.
+    `configs` are the sweeps' paths from the root of the repository. `install` is pip's argument for convbench, and
+    `index` a further index for pip. `output` is the workflow's own path.
     """
     command = ["convbench", "ci", "init", f"--{service}"]
     command += [word for config in configs for word in ("--config", config)]
     command += ["--install", install]
+    command += [] if index is None else ["--extra-index", index]
     if output != PLACES[service]:
         command += ["--output", output]
-    functions, history = _INDENTS[service]
     return _Template(_read(f"{service}.yml")).substitute(
         command=shlex.join(command),
         version=version,
         configs=f"[{', '.join(map(_quoted, configs))}]",
         install=_quoted(install),
+        index=f"# {_INDEX}: ..." if index is None else f"{_INDEX}: {_quoted(index)}",
         output=output,
-        functions=textwrap.indent(_read("functions.sh"), " " * functions),
-        history=textwrap.indent(_read("history.sh"), " " * history).rstrip("\n"),
     )
 
 

@@ -7,7 +7,6 @@ runs and runs measured side by side. It contains libraries, data and scripts, as
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from convbench.model.lead import leading_word
 from convbench.model.result import UNMEASURED, Run, Status
 from convbench.report.pages import run as page
 from convbench.report.pages.comparison_table import SIDES, Table, processes_of, table
+from convbench.report.pages.index import slug
 from convbench.report.pages.libraries import datatables, datatables_style, plotly
 from convbench.report.pages.payload import Payload, blocks_into
 from convbench.report.pages.policy import policy, script_hash
@@ -87,9 +87,8 @@ class GroupView:
 
 
 def file_name(comparison: Comparison) -> str:
-    """`compare-<base id>-<new id>.html`; an id from a file cannot name another folder."""
-    ids = (re.sub(r"[^A-Za-z0-9]+", "-", side.id)[:60] for side in (comparison.base, comparison.new))
-    return f"compare-{'-'.join(ids)}.html"
+    """`compare-<base id>-<new id>.html`."""
+    return f"compare-{slug(comparison.base.id)}-{slug(comparison.new.id)}.html"
 
 
 def render(compared: RunComparison, reports: Collection[str] = ()) -> str:
@@ -102,6 +101,7 @@ def render(compared: RunComparison, reports: Collection[str] = ()) -> str:
     rows = table(compared)
     links = [name if (name := page.file_name(run)) in reports else None for run in runs]
     groups = _groups(comparison)
+    facts = _facts(runs, comparison.how)
     differing = [_difference(one) for one in comparison.differences]
     script = Markup(joined(_ENTRY))
     libraries = (plotly(), datatables())
@@ -125,7 +125,8 @@ def render(compared: RunComparison, reports: Collection[str] = ()) -> str:
         line=verdict_text(comparison),
         tiles=_tiles(comparison),
         how=_HOW[comparison.how],
-        facts=_facts(runs, comparison.how),
+        facts=[fact for fact in facts if fact[1] != fact[2]],
+        same=[(what, value) for what, value, other in facts if value == other],
         links=links,
         differences=differing,
         decides=any(decides for *_, decides in differing),

@@ -177,10 +177,14 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
     label, verdict = [j.case.label for j in judgments], [j.verdict.value for j in judgments]
     word = leading_word(judgment.case.device for judgment in judgments)
     return [
-        _column("label", "case", "the case in words, after the label that the sweep gives it", label),
-        _column("verdict", "verdict", "the judgment of the case", verdict, kind=DisplayKind.STATUS),
+        _column("label", "case", "the case in words, after the label that the sweep gives it", label, narrow=True),
+        _column("verdict", "verdict", "the judgment of the case", verdict, kind=DisplayKind.STATUS, narrow=True),
         _column(
-            "change", "change", f"the new {word} over the base's, minus 1", values(lambda j: j.ratio - 1), **signed
+            "change",
+            "change",
+            f"the new {word} over the base's, minus 1",
+            values(lambda j: j.ratio - 1),
+            **signed | {"narrow": True},
         ),
         _column("low", "from", "the lower end of the change's interval", values(lambda j: j.low - 1), **signed),
         _column("high", "to", "the upper end of the change's interval", values(lambda j: j.high - 1), **signed),
@@ -196,7 +200,14 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
         ),
         _column("noise", "noise", noise, values(lambda j: j.noise - 1), **_PERCENT),
         _column("threshold", "threshold", "the smallest change that counts", values(lambda j: j.threshold), **_PERCENT),
-        _column("q", "q", "the false discovery rate at which it would count", values(lambda j: j.q), significant=2),
+        _column(
+            "q",
+            "q",
+            "the false discovery rate at which it would count",
+            values(lambda j: j.q),
+            significant=2,
+            shown=False,
+        ),
         _column(
             "again", "measured again", "whether the case was suspected and measured again", again, kind=DisplayKind.WORD
         ),
@@ -204,7 +215,7 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
 
 
 def _settings(run: Run, cases: Sequence[Case]) -> list[FilledColumn]:
-    """The settings that differ among the cases. They are not printed, as the case's name has them."""
+    """The settings that differ among the cases: hidden columns, as the case's name has them."""
     known = Rows(replace(run, results=(), unmeasured=tuple(cases)))
     found = []
     for name in SETTINGS:
@@ -215,7 +226,7 @@ def _settings(run: Run, cases: Sequence[Case]) -> list[FilledColumn]:
         is_number = column.kind is ColumnType.INTEGER
         cells: list[Cell] = [value if is_number or value is None else canonical(value) for value in values]
         kind = DisplayKind.NUMBER if is_number else DisplayKind.WORD
-        found.append(_column(name, TABLE[name].heading, column.about, cells, kind=kind, printed=False))
+        found.append(_column(name, TABLE[name].heading, column.about, cells, kind=kind, shown=False))
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -18,9 +18,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from convbench import units
+from convbench.analysis.findings.contrasts import Contrast
 from convbench.analysis.findings.evidence import number
-from convbench.analysis.findings.pairs import Matched, matched
-from convbench.model.case import canonical
+from convbench.analysis.findings.pairs import AsWritten, Matched, matched
+from convbench.model.case import Case, canonical
 from convbench.model.problem import PaddingWord
 from convbench.model.result import RoofKind, Run
 from convbench.model.settings import SETTINGS, TABLE
@@ -32,6 +33,7 @@ LOG_RANGE = 8
 MOST_VALUES = 40
 #: Rows of a table of numbers at most; of more values some are left out.
 MOST_ROWS = 24
+_NO_WORDS: Mapping[str, AsWritten] = {}
 
 
 class Scale(StrEnum):
@@ -47,7 +49,9 @@ class PlotAxis:
     """A swept setting: its different values in the order of pictures.
 
     `places` are their coordinates on an axis of `scale`, and `texts` their labels. `codes` is the position of each
-    case's value among them, with the shape (cases of the frame,).
+    case's value among them, with the shape (cases of the frame,). `written` are the same codes, with one more code for
+    the word that a sweep writes instead of numbers, as `half`. It is None where the sweep writes numbers. `effect` is
+    how much the setting changes the time, as a logarithm.
     """
 
     name: str
@@ -56,6 +60,8 @@ class PlotAxis:
     places: tuple[float, ...]
     texts: tuple[str, ...]
     codes: NDArray[np.int32]
+    written: NDArray[np.int32] | None = None
+    effect: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +87,13 @@ class Ceiling:
     copies: tuple[tuple[int, float], ...]
 
 
-def axes(frame: pd.DataFrame) -> tuple[PlotAxis, ...]:
-    """The settings with more than one value among the cases of a frame, in the settings' order."""
+def axes(
+    frame: pd.DataFrame, words: Mapping[str, AsWritten] = _NO_WORDS, contrasts: Sequence[Contrast] = ()
+) -> tuple[PlotAxis, ...]:
+    """The settings with more than one value among the cases of a frame, in the settings' order.
+
+    `words` are those of the sweep for the same cases.
+    """
     found = []
     for name in SETTINGS:
         codes, uniques = pd.factorize(frame[name], use_na_sentinel=False)
@@ -93,22 +104,27 @@ def axes(frame: pd.DataFrame) -> tuple[PlotAxis, ...]:
         place = np.empty(len(order), dtype=np.int32)
         place[order] = np.arange(len(order), dtype=np.int32)
         ordered = [values[position] for position in order]
+        has_word = words[name].by_word & ~words[name].by_number if name in words else None
         found.append(
             PlotAxis(
                 name=name,
                 title=begun(TABLE[name].heading),
                 scale=scale,
                 places=tuple(float(i) if scale is Scale.WORDS else number(v) for i, v in enumerate(ordered)),
-                texts=tuple(_text(value, name) for value in ordered),
+                texts=tuple(value_text(value, name) for value in ordered),
                 codes=place[codes],
+                written=None if has_word is None else np.where(has_word, np.int32(len(order)), place[codes]),
+                effect=max((each.effect for each in contrasts if each.axis == name), default=0.0),
             )
         )
     return tuple(found)
 
 
-def numbers(frame: pd.DataFrame, axes: Sequence[PlotAxis]) -> tuple[Numbers, ...]:
+def numbers(
+    frame: pd.DataFrame, axes: Sequence[PlotAxis], words: Mapping[str, AsWritten] = _NO_WORDS
+) -> tuple[Numbers, ...]:
     """A table of numbers for each setting where some layer was measured at every value."""
-    pairs = matched(frame)
+    pairs = matched(frame, words)
     return tuple(table for axis in axes if (table := _numbers(pairs, axis)) is not None)
 
 
@@ -183,21 +199,23 @@ def ranking_summary(frame: pd.DataFrame) -> str | None:
     span = f"from {units.seconds(times.min())} to {units.seconds(times.max())}" if len(passed) > 1 else ""
     ratio = float(np.median(passed["typical_s"] / passed["floor_s"]))
     summary = f"{units.plural(len(passed), 'case')} {span}".strip()
-    return summary + f"; typically a case took {units.percent(ratio - 1)} longer than its floor."
+    return summary + f"; typically a case took {units.ratio(ratio)} as long as at its floor."
+
+
+#: What a roof of compute holds for: device, threads, precision of float32, dtype.
+_Roof = tuple[str, int | None, str, str]
+
+
+def roof_codes(run: Run, cases: Sequence[Case]) -> NDArray[np.int16]:
+    """The position of each case's roof among `ceilings`, -1 where none was measured for it."""
+    places = {key: place for place, key in enumerate(_roofs(run)[0])}
+    keys = ((case.device, case.threads, str(case.fp32_precision), case.compute_dtype) for case in cases)
+    return np.array([places.get(key, -1) for key in keys], dtype=np.int16)
 
 
 def ceilings(run: Run) -> tuple[Ceiling, ...]:
     """The highest roofs of all processes, by dtype and kind of worker."""
-    compute: dict[tuple[str, int | None, str, str], float] = {}
-    copies: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
-    for roof in (roof for facts in run.processes for roof in facts.roofs):
-        where = (roof.device, roof.threads)
-        if roof.kind is RoofKind.COMPUTE:
-            key = (*where, str(roof.precision), str(roof.dtype))
-            compute[key] = max(compute.get(key, 0.0), roof.rate)
-        elif roof.footprint_bytes:
-            known = copies[where]
-            known[roof.footprint_bytes] = max(known.get(roof.footprint_bytes, 0.0), roof.rate)
+    compute, copies = _roofs(run)
     several = {
         "device": len({key[0] for key in compute}) > 1,
         "threads": len({key[1] for key in compute}) > 1,
@@ -211,6 +229,21 @@ def ceilings(run: Run) -> tuple[Ceiling, ...]:
         )
         for key, rate in compute.items()
     )
+
+
+def _roofs(run: Run) -> tuple[dict[_Roof, float], defaultdict[tuple[str, int | None], dict[int, float]]]:
+    """The highest FLOP/s of each kind of roof; the highest bytes/s of each kind of worker, by the bytes of a copy."""
+    compute: dict[_Roof, float] = {}
+    copies: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
+    for roof in (roof for facts in run.processes for roof in facts.roofs):
+        where = (roof.device, roof.threads)
+        if roof.kind is RoofKind.COMPUTE:
+            key = (*where, str(roof.precision), str(roof.dtype))
+            compute[key] = max(compute.get(key, 0.0), roof.rate)
+        elif roof.footprint_bytes:
+            known = copies[where]
+            known[roof.footprint_bytes] = max(known.get(roof.footprint_bytes, 0.0), roof.rate)
+    return compute, copies
 
 
 def _ceiling_name(device: str, threads: int | None, precision: str, dtype: str, *, several: dict[str, bool]) -> str:
@@ -243,7 +276,8 @@ def _word_order(value: Any, position: int) -> tuple[int, float]:
     return 1, float(value)
 
 
-def _text(value: object, axis: str) -> str:
+def value_text(value: object, axis: str) -> str:
+    """The value of a setting as pictures name it."""
     if value is None:
         return TABLE[axis].absent or ("none" if TABLE[axis].kind.variables else "default")
     if isinstance(value, bool | np.bool_):

@@ -1,13 +1,10 @@
-"""The page of all stored runs, newest first: a description, the findings and the report of each. Pure.
+"""The page of all stored runs: how each sweep moved, and a table of the runs, newest first. Pure.
 
-Computing findings requires loading the run, so they are cached in a small file beside the page. This module makes and
-reads its text, and validates every value in it.
+A reader filters the table and ticks two runs to compare them (static/index_main.js). Without scripts it is a table.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,64 +13,32 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from convbench import units
-from convbench.measure import estimate
-from convbench.model.result import UNMEASURED, Run, RunState, RunSummary, Status
+from convbench.model.result import UNMEASURED, RunState, RunSummary, Status
 from convbench.report.pages import trends
-from convbench.report.pages.policy import style_policy
-from convbench.report.pages.rendering import ELLIPSIS, begun, shortened, when
+from convbench.report.pages.index_cache import Glance, Judged
+from convbench.report.pages.policy import json_text, script_hash, style_policy
+from convbench.report.pages.rendering import ELLIPSIS, begun, when
 from convbench.report.pages.rendering import render as render_page
-from convbench.report.pages.scripts import static
+from convbench.report.pages.scripts import joined, static
 
 #: Runs on the page; `convbench runs` lists all. 500 runs make a page of about 1 MB.
 MOST_RUNS = 500
-#: Findings of each run and characters of a sentence at most: the run's report has the rest.
-MOST_FINDINGS = 3
-MOST_CHARACTERS = 400
-
-#: The layout of the file beside the page. Files of other layouts are ignored.
-_LAYOUT = 2
+#: Characters of a commit in the table.
+_COMMIT = 10
 _STYLES = ("report.css", "index.css")
+_ENTRY = "index_main.js"
 #: The beginning of the name of a comparison's page, which also ends with a run's id (comparison.py).
 _OF_TWO_RUNS = re.compile(r"compare-\d{8}(t|-)\d{6}-\w+-\d{8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Glance:
-    """A run in brief: the first line of its description, its first findings by weight, and its noise.
-
-    `noise` is the median probe over the fastest probe, minus 1; None where no probe ran.
-    """
-
-    description: str
-    noise: float | None
-    findings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunEntry:
-    """One run on the page. `glance` is None if the run was not loaded, `report` if there is no such file."""
+    """One run on the page. `glance` and `judged` are None if unknown, `report` if there is no such file."""
 
     run: RunSummary
     glance: Glance | None
     report: str | None
-
-
-def glance(run: Run, findings: Sequence[str] | None = None) -> Glance:
-    """A run in brief; `findings` are its sentences where the caller has them."""
-    if findings is None:
-        from convbench.analysis.findings.findings import (
-            findings as found,  # loads pandas, which cached glances do not need
-        )
-
-        findings = [finding.sentence for finding in found(run)]
-    blocks = estimate.table(run.results)
-    noise = estimate.noise(blocks, [result.case.worker for result in run.results]).ratio - 1
-    lines = run.description.strip().splitlines()
-    return Glance(
-        description=shortened(lines[0], MOST_CHARACTERS) if lines else "",
-        noise=noise if math.isfinite(noise) else None,
-        findings=tuple(shortened(sentence, MOST_CHARACTERS) for sentence in findings[:MOST_FINDINGS]),
-    )
+    judged: Judged | None = None
 
 
 def reports(run_ids: Iterable[str], file_names: Iterable[str]) -> dict[str, str]:
@@ -93,119 +58,146 @@ def reports(run_ids: Iterable[str], file_names: Iterable[str]) -> dict[str, str]
     return found
 
 
-def kept_text(
-    glances: Mapping[str, tuple[str, Glance]], version: str, sweeps: Mapping[str, trends.SweepTrend] | None = None
-) -> str:
-    """The text of the cache file for this version of convbench.
-
-    It holds (time of finishing, glance) of runs by their ids, and the sweeps' trends by their names.
-    """
-    runs = {
-        run_id: {
-            "finished_at": finished_at,
-            "description": seen.description,
-            "noise": seen.noise,
-            "findings": list(seen.findings),
-        }
-        for run_id, (finished_at, seen) in glances.items()
-    }
-    document = {"layout": _LAYOUT, "version": version, "runs": runs, "trends": trends.to_json(sweeps or {})}
-    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+def compared(run_ids: Iterable[str], file_names: Iterable[str]) -> dict[str, str]:
+    """The pages of comparisons among these files, by `<base id> <new id>`: `compare-<base id>-<new id>.html`."""
+    by_slug = {slug(run_id): run_id for run_id in run_ids}
+    found = {}
+    for name in file_names:
+        stem = name.removesuffix(".html").removeprefix("compare-")
+        for at in (match.start() for match in re.finditer("-", stem)):
+            base, new = by_slug.get(stem[:at]), by_slug.get(stem[at + 1 :])
+            if base and new and name == f"compare-{stem}.html":
+                found[f"{base} {new}"] = _href(name)
+    return found
 
 
-def kept_glances(text: str, version: str) -> dict[str, tuple[str, Glance]]:
-    """The glances in a text by `kept_text`, without invalid ones; none if another version of convbench wrote it."""
-    runs = _document(text, version).get("runs")
-    found = {run_id: _kept(fields) for run_id, fields in runs.items()} if isinstance(runs, dict) else {}
-    return {run_id: kept for run_id, kept in found.items() if kept is not None}
-
-
-def kept_trends(text: str, version: str) -> dict[str, trends.SweepTrend]:
-    """The trends in a text by `kept_text`, likewise."""
-    return trends.from_json(_document(text, version).get("trends"))
-
-
-def _document(text: str, version: str) -> dict[str, object]:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(document, dict) or (document.get("layout"), document.get("version")) != (_LAYOUT, version):
-        return {}
-    return document
-
-
-def _kept(fields: object) -> tuple[str, Glance] | None:
-    if not isinstance(fields, dict):
-        return None
-    finished_at, description = fields.get("finished_at"), fields.get("description")
-    noise, findings = fields.get("noise"), fields.get("findings")
-    if not isinstance(finished_at, str) or not isinstance(description, str) or not isinstance(findings, list):
-        return None
-    if noise is not None and not (isinstance(noise, float) and math.isfinite(noise)):
-        return None
-    sentences = tuple(
-        shortened(sentence, MOST_CHARACTERS) for sentence in findings[:MOST_FINDINGS] if isinstance(sentence, str)
-    )
-    return finished_at, Glance(description=shortened(description, MOST_CHARACTERS), noise=noise, findings=sentences)
-
-
-def render(
-    entries: Sequence[RunEntry], *, older: int, version: str, sweeps: Mapping[str, trends.SweepTrend] | None = None
-) -> str:
-    """The page as HTML text, encodable as UTF-8; `older` counts the stored runs that are not among the entries."""
-    hrefs = {entry.run.id: _href(entry.report) for entry in entries if entry.report}
-    lines = [trends.shown(name, one, hrefs) for name, sweep in (sweeps or {}).items() for one in sweep.lines]
-    style = "".join(static(name) for name in _STYLES)
-    return render_page(
-        "index.html.j2",
-        policy=style_policy(style),
-        style=Markup(style),
-        version=version,
-        summary=_summary(entries, older),
-        lines=lines,
-        size=(trends.WIDTH, trends.HEIGHT),
-        runs=[_shown(entry) for entry in entries],
-        older=units.plural(older, "older run") if older else "",
-    )
+def slug(run_id: str) -> str:
+    """A run's id as a part of a file's name; an id from a file cannot name another folder."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", run_id)[:60]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _RunView:
-    """One run as ready strings. `statuses` are (mood, text), a mood being good, bad or plain."""
+class SweepView:
+    """A sweep as the page shows it: its lines by machine, and what its newest run found."""
+
+    name: str
+    description: str
+    lines: list[trends.LineView]
+    findings: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """One run as ready strings. `counts` are (mood, text), a mood being bad or plain.
+
+    `verdict` is (verdict, baseline's name, detail, link of the page or None), or None without one.
+    """
 
     id: str
-    name: str
     href: str | None
     started_at: str
     when: str
     state: str
-    mood: str
-    description: str
+    sweep: str
+    machine: str
+    host: str
+    commit: str
+    branch: str
+    torch: str
     counts: list[tuple[str, str]]
-    facts: list[tuple[str, str]]
-    findings: Sequence[str]
-    remark: str
+    verdict: tuple[str, str, str, str | None] | None
+    noise: str
 
 
-def _shown(entry: RunEntry) -> _RunView:
-    run, seen = entry.run, entry.glance
-    facts = [("host", run.host), ("processor", run.cpu), ("torch", run.torch), ("run", run.id)]
-    if seen and seen.noise is not None:
-        facts.insert(-1, ("noise", units.percent(seen.noise)))
-    return _RunView(
+def render(
+    entries: Sequence[RunEntry],
+    *,
+    older: int,
+    version: str,
+    sweeps: Mapping[str, trends.SweepTrend] | None = None,
+    pages: Mapping[str, str] | None = None,
+) -> str:
+    """The page as HTML text, encodable as UTF-8.
+
+    `older` counts the stored runs that are not among the entries. `pages` are links to comparisons, as of `compared`.
+    """
+    pages = pages or {}
+    style, script = "".join(static(name) for name in _STYLES), Markup(joined(_ENTRY))
+    runs = [_shown(entry, pages) for entry in entries]
+    values = {
+        "sweep": [run.sweep for run in runs],
+        "machine": [run.machine for run in runs],
+        "branch": [run.branch for run in runs],
+        "verdict": [run.verdict[0] if run.verdict else "" for run in runs],
+    }
+    choices = [(name, begun(name), sorted({*some} - {""})) for name, some in values.items()]
+    return render_page(
+        "index.html.j2",
+        policy=style_policy(style, script_hash(str(script))),
+        style=Markup(style),
+        script=script,
+        pages=json_text(pages),
+        version=version,
+        summary=_summary(entries, older),
+        sweeps=_sweeps(entries, sweeps or {}),
+        size=(trends.WIDTH, trends.HEIGHT),
+        choices=[choice for choice in choices if len(choice[2]) > 1],
+        runs=runs,
+        without_report=any(run.href is None for run in runs),
+        without_verdict=any(run.verdict is None for run in runs),
+        older=units.plural(older, "older run") if older else "",
+    )
+
+
+def _sweeps(entries: Sequence[RunEntry], sweeps: Mapping[str, trends.SweepTrend]) -> list[SweepView]:
+    """The sweeps with the newest runs. A sentence that an earlier sweep has is left out."""
+    hrefs = {entry.run.id: _href(entry.report) for entry in entries if entry.report}
+    newest: dict[str, Glance | None] = dict.fromkeys(sweeps)
+    for entry in entries:
+        if newest.get(entry.run.name) is None:
+            newest[entry.run.name] = entry.glance
+    found, said = [], set[str]()
+    for name, glance in list(newest.items())[: trends.MOST_SWEEPS]:
+        sentences = [text for text in (glance.findings if glance else ()) if text not in said]
+        said.update(sentences)
+        trend = sweeps.get(name)
+        view = SweepView(
+            name=one_line(name),
+            description=glance.description if glance else "",
+            lines=[trends.shown(one, hrefs) for one in trend.lines] if trend else [],
+            findings=[_sentence(text) for text in sentences],
+        )
+        if view.lines or view.findings:
+            found.append(view)
+    return found
+
+
+def one_line(name: str) -> str:
+    """A sweep's name on one line."""
+    return " ".join(name.split()) or "without a name"
+
+
+def _shown(entry: RunEntry, pages: Mapping[str, str]) -> RunView:
+    run, seen, judged, git = entry.run, entry.glance, entry.judged, entry.run.git
+    verdict = None
+    if judged is not None:
+        page = pages.get(f"{judged.base_id} {run.id}")
+        verdict = (judged.verdict, judged.base_name, judged.detail, page)
+    return RunView(
         id=run.id,
-        name=" ".join(run.name.split()) or run.id,
         href=_href(entry.report) if entry.report else None,
         started_at=run.started_at,
         when=when(run.started_at),
-        state=run.state.value,
-        mood="good" if run.state is RunState.FINISHED else "plain",
-        description=seen.description if seen else "",
+        state="" if run.state is RunState.FINISHED else run.state.value,
+        sweep=one_line(run.name),
+        machine=run.cpu,
+        host=run.host,
+        commit=git.commit[:_COMMIT] + (" with changes" if git.dirty else "") if git else "",
+        branch=(git.branch or "") if git else "",
+        torch=run.torch,
         counts=_counts(run),
-        facts=facts,
-        findings=[_sentence(text) for text in seen.findings] if seen else [],
-        remark=_remark(entry),
+        verdict=verdict,
+        noise=units.percent(seen.noise) if seen and seen.noise is not None else "",
     )
 
 
@@ -220,7 +212,7 @@ def _counts(run: RunSummary) -> list[tuple[str, str]]:
     skipped = run.statuses.get(Status.SKIPPED, 0)
     waiting = run.cases - sum(run.statuses.values())
     of = f"{units.count(run.measured)} of " if run.measured != run.cases else ""
-    counts = [("plain", f"{of}{units.plural(run.cases, 'case')} measured", 1)]
+    counts = [("plain", f"{of}{units.count(run.cases)}", 1)]
     counts += [
         ("bad", f"{units.count(run.failed)} wrong", run.failed),
         ("bad", f"{units.count(run.imprecise)} imprecise", run.imprecise),
@@ -229,15 +221,6 @@ def _counts(run: RunSummary) -> list[tuple[str, str]]:
         ("plain", f"{units.count(waiting)} not reached", waiting),
     ]
     return [(mood, text) for mood, text, number in counts if number]
-
-
-def _remark(entry: RunEntry) -> str:
-    """Why the run has no findings here; "" where it has some."""
-    if entry.glance is None:
-        if entry.run.state is RunState.RUNNING:
-            return "The run is in progress."
-        return "Findings are not shown here; see its report." if entry.report else "Findings are not shown here."
-    return "" if entry.glance.findings else "No findings."
 
 
 def _summary(entries: Sequence[RunEntry], older: int) -> str:

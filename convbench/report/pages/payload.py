@@ -15,12 +15,15 @@ import base64
 import gzip
 import json
 import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from convbench.analysis.findings.contrasts import Contrast
 from convbench.analysis.table.columns import COLUMNS, ColumnType
 from convbench.measure.estimate import BlockTable
 
@@ -30,6 +33,8 @@ _ALIGN = 8
 
 #: Ratios to a floor are stored as steps of their natural logarithm: of 0.01 %, up to a ratio of 700.
 RATIO_STEP = 1e-4
+#: Ratios of pairs are steps of 0.05 %, in both directions, up to a ratio of 13 million.
+PAIR_STEP = 5e-4
 #: The largest step means this ratio or more. The one after it means "not measured".
 MOST_STEPS = 65534
 NO_RATIO = 65535
@@ -115,6 +120,22 @@ def blocks_into(payload: Payload, blocks: BlockTable, floors: NDArray[np.float64
         "times": payload.add(np.round(start / last * 65535).astype(np.uint16)),
         "processes": payload.add(blocks.column("process_index").astype(np.uint16)),
         "throttled": payload.add((blocks.column("throttled") == 1).astype(np.uint8)),
+    }
+
+
+def pairs_into(payload: Payload, contrasts: Sequence[Contrast]) -> dict[str, object]:
+    """The pairs of all contrasts, one contrast after the other: rows of both cases, ratio, noise and verdict."""
+
+    def joined(parts: Iterable[NDArray[np.generic]]) -> NDArray[Any]:
+        return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+
+    ratio = joined(np.log(each.ratio) / PAIR_STEP for each in contrasts)
+    return {
+        "base": payload.add(joined(each.base_rows for each in contrasts).astype(np.int32)),
+        "other": payload.add(joined(each.other_rows for each in contrasts).astype(np.int32)),
+        "ratio": payload.add(np.clip(np.round(ratio), -32767, 32767).astype(np.int16)),
+        "noise": payload.add(_steps(joined(1 + each.noise for each in contrasts).astype(np.float64))),
+        "verdict": payload.add(joined(each.verdict for each in contrasts).astype(np.int8)),
     }
 
 

@@ -19,9 +19,10 @@ def policy(hashes: Iterable[str]) -> str:
     )
 
 
-def style_policy(style: str) -> str:
-    """The content security policy of a page without scripts: this style sheet, and no requests."""
-    return f"default-src 'none'; style-src '{script_hash(style)}'; base-uri 'none'; form-action 'none'"
+def style_policy(style: str, script: str) -> str:
+    """The content security policy of a page with this style sheet and a script of this hash, and no requests."""
+    sources = f"style-src '{script_hash(style)}'; script-src '{script}'"
+    return f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
 
 
 def script_hash(text: str) -> str:

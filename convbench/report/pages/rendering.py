@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 from convbench import units
 
@@ -18,13 +19,20 @@ _TEMPLATES = Path(__file__).parent / "templates"
 @cache
 def templates() -> jinja2.Environment:
     """The pages' templates; all text is escaped."""
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["unbroken"] = unbroken
+    return made
+
+
+def unbroken(text: str) -> Markup:
+    """The text as HTML in which no line breaks within an arrow `->`, as element() in static/dom.js has it."""
+    return Markup('<span class="arrow">-&gt;</span>').join(escape(part) for part in text.split("->"))
 
 
 def render(template: str, **context: object) -> str:

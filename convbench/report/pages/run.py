@@ -10,26 +10,39 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
 from convbench import units
-from convbench.analysis.findings.findings import Examined, Finding, Trust, examined, trust
+from convbench.analysis.findings.contrasts import Contrast, Measure
+from convbench.analysis.findings.findings import (
+    Examined,
+    Finding,
+    FindingKind,
+    Trust,
+    Weight,
+    examined,
+    trust,
+    with_details,
+)
+from convbench.analysis.findings.network import is_network
 from convbench.analysis.table.columns import Rows
 from convbench.model.lead import leading_word
 from convbench.model.result import UNMEASURED, WRONG, ProcessFacts, Run, RunState, Status
 from convbench.model.settings import PROBLEM_SETTINGS
+from convbench.report.glossary import meanings
 from convbench.report.pages import figures
 from convbench.report.pages.libraries import datatables, datatables_style, plotly
-from convbench.report.pages.payload import Payload, blocks_into, cases_into
+from convbench.report.pages.payload import Payload, blocks_into, cases_into, pairs_into
 from convbench.report.pages.policy import policy, script_hash
 from convbench.report.pages.rendering import begun, left_out, when
 from convbench.report.pages.rendering import render as render_page
 from convbench.report.pages.rerun import case_mapping, measure_mapping
 from convbench.report.pages.scripts import joined, static
-from convbench.report.pages.tables import TableColumn, case_table, left_on_screen, refusals, rows, troubles
+from convbench.report.pages.tables import TableColumn, by_weight, case_table, refusals, rows, troubles
 
 #: Rows of the table of cases, and labels of refused or waiting points, that the page has as plain HTML for readers
 #: without scripts. The interactive table has all cases.
@@ -37,7 +50,7 @@ PLAIN_ROWS = 200
 PLAIN_LABELS = 20
 #: Cases named below a finding for readers without scripts.
 PLAIN_EVIDENCE = 6
-#: Findings outside the fold; a click opens the rest.
+#: Findings outside the fold; a click opens the rest. Notes are in the fold.
 FIRST_FINDINGS = 8
 
 #: (answer, mood) of the tile on noise.
@@ -63,16 +76,20 @@ class AnswerTile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingView:
-    """A finding as the page shows it: its number, the texts of its links, the labels of some of its cases."""
+    """A finding as the page shows it: its number, the text and target of its link, the labels of some of its cases.
+
+    `contrast` is the number of the contrast whose pairs prove it, and `link` the view that shows these.
+    """
 
     number: int
     kind: str
     sentence: str
-    axis: str | None
     cases: str
-    exceptions: str
+    contrast: int | None
+    link: str
     labels: tuple[str, ...]
     left: str
+    details: tuple[FindingView, ...]
 
 
 def file_name(run: Run) -> str:
@@ -84,10 +101,11 @@ def file_name(run: Run) -> str:
 def render(run: Run, seen: Examined | None = None) -> str:
     """The whole report as HTML text, encodable as UTF-8; `seen` are its findings where the caller has them."""
     seen = examined(run) if seen is None else seen
-    known, table, found = seen.rows, seen.table, seen.findings
+    known, table = seen.rows, seen.table
     columns = case_table(table)
-    axes = figures.axes(table)
-    views = finding_views(found, table)
+    words = seen.evidence.written.as_written(known.cases)
+    axes = figures.axes(table, words, seen.contrasts)
+    top, rest = finding_views(seen)
     script = Markup(joined(_ENTRY))
     libraries = (plotly(), datatables())
     lost = troubles(run)
@@ -102,25 +120,27 @@ def render(run: Run, seen: Examined | None = None) -> str:
         script=script,
         libraries=libraries,
         library_style=datatables_style(),
-        data=Markup(_data(run, known, table, columns, axes, found)),
+        data=Markup(_data(run, seen, columns, axes)),
+        pairs=Markup(_pairs(seen.contrasts)),
         blocks=Markup(_blocks(known)),
         when=when(run.started_at),
         machine=machine_text(run, table),
         stage=_stage(run, table),
         tiles=tiles_of(run, known, table),
-        findings=views[:FIRST_FINDINGS],
-        more_findings=views[FIRST_FINDINGS:],
+        findings=top,
+        more_findings=rest,
         troubles=lost[:PLAIN_ROWS],
         troubles_count=units.plural(len(lost), "case"),
         troubles_left=left_out(len(lost), PLAIN_ROWS, "case"),
         lead=leading_word(table["device"]),
-        network=bool((table["count"] > 1).any()),
-        numbers=figures.numbers(table, axes),
+        network=is_network(table),
+        single=len(table) == 1,
+        compared=bool(seen.contrasts),
+        numbers=figures.numbers(table, axes, words),
         ranking=figures.ranking_summary(table),
         columns=[column for column in columns if column.shown],
-        rows=rows(table, columns, PLAIN_ROWS),
+        rows=rows(table.iloc[by_weight(table)], columns, PLAIN_ROWS),
         rows_left=left_out(len(table), PLAIN_ROWS, "case"),
-        left_on_screen=left_on_screen(columns),
         refused=units.plural(len(run.rejections), "point"),
         refusals=[
             (reason, units.count(len(labels)), labels[:PLAIN_LABELS], left_out(len(labels), PLAIN_LABELS, "point"))
@@ -133,29 +153,45 @@ def render(run: Run, seen: Examined | None = None) -> str:
     )
 
 
-def finding_views(found: tuple[Finding, ...], table: pd.DataFrame) -> list[FindingView]:
-    """The findings as the page shows them, with the labels of their cases from the run's frame."""
-    labels = dict(zip(table["case_id"], table["label"], strict=True))
-    return [
-        FindingView(
-            number=number,
+def finding_views(seen: Examined) -> tuple[list[FindingView], list[FindingView]]:
+    """The findings as the page shows them: those outside the fold, and those in it.
+
+    The tile on correctness says already that all results are right.
+    """
+    labels = dict(zip(seen.table["case_id"], seen.table["label"], strict=True))
+    numbers = {id(finding): number for number, finding in enumerate(with_details(seen.findings))}
+    contrasts = {(each.axis, each.base, each.other): number for number, each in enumerate(seen.contrasts)}
+
+    def view(finding: Finding, linked: int | None = None) -> FindingView:
+        place = contrasts.get((finding.axis, *finding.values)) if finding.axis and finding.values else None
+        contrast = None if place is None else seen.contrasts[place]
+        cases = units.plural(len(finding.cases), "case") if finding.cases else ""
+        return FindingView(
+            number=numbers[id(finding)],
             kind=str(finding.kind),
             sentence=begun(finding.sentence),
-            axis=finding.axis,
-            cases=_shown(finding, finding.cases),
-            exceptions=f"{_shown(finding, finding.exceptions)} with the opposite" if finding.exceptions else "",
+            # A detail whose pairs the headline links to needs no link of its own.
+            cases=cases if contrast is None else "" if place == linked else units.plural(len(contrast), "pair"),
+            contrast=place,
+            link="" if contrast is None else pairs_link(contrast),
             labels=tuple(" ".join(labels[name].split()) for name in finding.cases[:PLAIN_EVIDENCE]),
             left=left_out(len(finding.cases), PLAIN_EVIDENCE, "case"),
+            details=tuple(view(detail, place) for detail in finding.details),
         )
-        for number, finding in enumerate(found)
-    ]
+
+    shown = [finding for finding in seen.findings if finding.kind is not FindingKind.RIGHT]
+    top = [finding for finding in shown if finding.weight < Weight.NOTE][:FIRST_FINDINGS] or shown[:FIRST_FINDINGS]
+    return [view(finding) for finding in top], [view(finding) for finding in shown if finding not in top]
 
 
-def _shown(finding: Finding, cases: tuple[str, ...]) -> str:
-    """The text of a link to some cases of a finding, counted as in its sentence: `49 pairs of cases`; "" for none."""
-    if not finding.paired:
-        return units.plural(len(cases), "case") if cases else ""
-    return units.plural(len(cases) // 2, "pair of cases", "pairs of cases") if cases else ""
+def pairs_link(contrast: Contrast) -> str:
+    """The view that shows the pairs of a contrast."""
+    return urlencode({"ratio.axis": contrast.axis, "ratio.values": values_text(contrast), "pairs": "shown"})
+
+
+def values_text(contrast: Contrast) -> str:
+    """`bfloat16 over float32`: the name of a contrast among those of its setting."""
+    return " over ".join(figures.value_text(value, contrast.axis) for value in (contrast.other, contrast.base))
 
 
 def tiles_of(run: Run, known: Rows, table: pd.DataFrame) -> list[AnswerTile]:
@@ -172,8 +208,9 @@ def _right(table: pd.DataFrame) -> AnswerTile:
     checked = _count(table, Status.PASSED) + failed + imprecise
     if not checked:
         return AnswerTile(title="Correctness", answer="Nothing was checked", detail="No case ran.", mood="bad")
-    by_norm = int(((table["method"] == "normwise") & table["status"].isin([Status.PASSED, *WRONG])).sum())
-    some = f" ({'all' if by_norm == checked else units.plural(by_norm, 'case')} by norm alone)" if by_norm else ""
+    inexact = table["method"].isin(["rounded", "normwise"]) & table["status"].isin([Status.PASSED, *WRONG])
+    several = "all" if inexact.sum() == checked else units.plural(int(inexact.sum()), "case")
+    some = f" ({several} with kernels that are not exact)" if inexact.any() else ""
     how = (
         f"Before timing, shapes and values of each case were compared with exact arithmetic{some}, on the same tensors"
     )
@@ -196,11 +233,11 @@ def _noise(known: Rows, table: pd.DataFrame) -> AnswerTile:
     sentences = []
     if noise.probes:
         sentences.append(
-            f"The probe, a fixed piece of work, took {units.percent(noise.ratio - 1)} longer in the median than at its "
+            f"The probe, a fixed piece of work, took {units.ratio(noise.ratio)} as long in the median as at its "
             f"fastest. {units.percent(noise.quiet, 0)} of the blocks ran while the machine was quiet."
         )
     if len(spreads):
-        half, most = (units.percent(float(spreads.quantile(share))) for share in (0.5, 0.9))
+        half, most = (units.apart(float(spreads.quantile(share))) for share in (0.5, 0.9))
         word = leading_word(table["device"])
         several = f"half of the {word}s agree within {half}, 90 % of them within {most}"
         sentences.append(
@@ -326,15 +363,9 @@ def _state_facts(processes: tuple[ProcessFacts, ...]) -> list[tuple[str, str]]:
     ]
 
 
-def _data(
-    run: Run,
-    known: Rows,
-    table: pd.DataFrame,
-    columns: tuple[TableColumn, ...],
-    axes: tuple[figures.PlotAxis, ...],
-    found: tuple[Finding, ...],
-) -> str:
+def _data(run: Run, seen: Examined, columns: tuple[TableColumn, ...], axes: tuple[figures.PlotAxis, ...]) -> str:
     """The payload that the page's scripts read first: columns, the settings' order, findings, roofs."""
+    known, table = seen.rows, seen.table
     payload = Payload()
     cases = cases_into(payload, table)
     cases["yaml"] = {
@@ -349,6 +380,7 @@ def _data(
     payload.head = {
         "length": len(table),
         "lead": leading_word(table["device"]),
+        "order": payload.add(by_weight(table)),
         "columns": [asdict(column) for column in columns],
         "cases": cases,
         "axes": [
@@ -359,22 +391,52 @@ def _data(
                 "places": axis.places,
                 "texts": axis.texts,
                 "codes": payload.add(axis.codes),
+                "written": None if axis.written is None else payload.add(axis.written),
+                "effect": axis.effect,
             }
             for axis in axes
         ],
         "findings": [
-            {
-                "sentence": finding.sentence,
-                "cases": places(finding.cases),
-                "exceptions": places(finding.exceptions),
-            }
-            for finding in found
+            {"sentence": finding.sentence, "cases": places(finding.cases)} for finding in with_details(seen.findings)
         ],
+        "contrasts": [
+            {
+                "axis": each.axis,
+                "values": values_text(each),
+                "base": figures.value_text(each.base, each.axis),
+                "other": figures.value_text(each.other, each.axis),
+                "measure": each.measure,
+                "pairs": len(each),
+            }
+            for each in seen.contrasts
+        ],
+        "first": first_contrast(seen),
+        "network": is_network(table),
         "problem": PROBLEM_SETTINGS,
         "ceilings": [asdict(ceiling) for ceiling in figures.ceilings(run)],
+        "roofs": payload.add(figures.roof_codes(run, known.cases)),
+        "meanings": {name: meanings(name) for name in table["implementation"].dropna().unique()},
         "measure": measure_mapping(run.measure),
         "seed": run.seed,
     }
+    return payload.text()
+
+
+def first_contrast(seen: Examined) -> int:
+    """The contrast that pictures show first: that of the first finding on a setting of execution, else the largest."""
+    named = {(each.axis, each.base, each.other): number for number, each in enumerate(seen.contrasts)}
+    equal_work = [number for number, each in enumerate(seen.contrasts) if each.measure is Measure.TIME]
+    for finding in with_details(seen.findings):
+        number = named.get((finding.axis, *finding.values)) if finding.axis and finding.values else None
+        if number in equal_work:
+            return number
+    return max(equal_work or range(len(seen.contrasts)), key=lambda number: seen.contrasts[number].effect, default=0)
+
+
+def _pairs(contrasts: tuple[Contrast, ...]) -> str:
+    """The payload that the page's scripts read for the picture of ratios: every pair."""
+    payload = Payload()
+    payload.head = pairs_into(payload, contrasts)
     return payload.text()
 
 

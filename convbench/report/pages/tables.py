@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from convbench import units
 from convbench.analysis.table.columns import COLUMNS, ColumnType
 from convbench.model.case import SETTINGS
 from convbench.model.lead import leading_word
-from convbench.model.result import Run, Status
+from convbench.model.result import UNMEASURED, WRONG, Run, Status
 
 #: Text in the table where no process has reached the case.
 NOT_REACHED = "not reached"
@@ -32,8 +34,8 @@ class DisplayKind(StrEnum):
 class TableColumn:
     """One column of the table of cases. Numbers are shown times `factor`, in `unit`.
 
-    A column that is not `shown` is hidden at first. `signed` numbers are changes and have a plus sign. A column that is
-    not `printed` is left out on paper, where the table would be too wide.
+    A column that is not `shown` is hidden at first; a phone shows those that are `narrow`. `signed` numbers are changes
+    and have a plus sign.
     """
 
     name: str
@@ -45,7 +47,7 @@ class TableColumn:
     significant: int | None = None
     decimals: int = 0
     shown: bool = True
-    printed: bool = True
+    narrow: bool = False
     signed: bool = False
 
     def show(self, value: Cell) -> str:
@@ -66,9 +68,11 @@ class Trouble:
     reason: str
 
 
-#: The first columns, in this order. Then come swept settings, then `_FIGURES`, then hidden columns.
-_LEADING = ("label", "status", "count", "floor_s", "typical_s", "spread", "tflops", "efficiency", "bound")
-#: The times among them by what leads, the leading one first.
+#: The columns that are shown at first, in this order: they fit into 1440 pixels and on paper. Hidden ones follow: swept
+#: settings, which each case's name has, then `_FIGURES`, then all others.
+_BEFORE_TIMES = ("label", "status", "count")
+_AFTER_TIMES = ("spread", "tflops", "efficiency", "bound", "implementation")
+#: The times between them by what leads, the leading one first.
 _TIMES = {
     "floor": ("floor_s", "typical_s"),
     "median": ("typical_s", "floor_s"),
@@ -83,10 +87,7 @@ _FIGURES = (
     "first_call_s",
     "peak_bytes",
     "reorder_share",
-    "implementation",
 )
-#: The columns that are shown at first and printed. Settings are not printed, as the case's name has them.
-_PRINTED = frozenset({*_LEADING, *_TIMES["time"], "support", "max_error", "implementation"})
 #: Ratios that are shown as percent, with their decimals.
 _PERCENT = {
     "spread": 1,
@@ -113,22 +114,26 @@ def case_table(frame: pd.DataFrame) -> tuple[TableColumn, ...]:
         rate=(1.0, "TFLOP/s") if frame["tflops"].max() >= 1 else (1e3, "GFLOP/s"),
     )
     swept = [name for name in SETTINGS if frame[name].nunique(dropna=False) > 1]
-    times = [name for name in _LEADING if name not in _TIMES["floor"]]
-    times[_LEADING.index("floor_s") : _LEADING.index("floor_s")] = _TIMES[lead]
-    leading = [name for name in times if name != "count" or (frame["count"] > 1).any()]
-    shown = [name for name in dict.fromkeys((*leading, *swept, *_FIGURES)) if frame[name].notna().any()]
-    shown = [name for name in shown if name not in ("efficiency", "bound") or frame["efficiency"].notna().any()]
-    rest = [name for name in COLUMNS if name not in shown and frame[name].notna().any()]
-    columns = [_column(name, scale, setting=name in swept, lead=lead) for name in shown]
-    return (*columns, *(_column(name, scale, shown=False, lead=lead) for name in rest))
+    known = [name for name in COLUMNS if frame[name].notna().any()]
+    known = [name for name in known if name not in ("efficiency", "bound") or frame["efficiency"].notna().any()]
+    first = (*_BEFORE_TIMES, *_TIMES[lead], *_AFTER_TIMES)
+    shown = [name for name in first if name in known and (name != "count" or (frame["count"] > 1).any())]
+    order = dict.fromkeys((*shown, *swept, *_FIGURES, *known))
+    return tuple(
+        _column(name, scale, setting=name in swept, shown=name in shown, lead=lead) for name in order if name in known
+    )
 
 
-def left_on_screen(columns: tuple[TableColumn, ...]) -> str:
-    """The columns that the printed table leaves out, in words; "" where there are none."""
-    unprinted = [column for column in columns if column.shown and not column.printed]
-    figures = [column.heading for column in unprinted if column.name not in SETTINGS]
-    settings = "the settings, which each case's name has" if len(figures) < len(unprinted) else ""
-    return ", ".join(part for part in (settings, *figures) if part)
+#: The order of cases by their status: what is wrong comes first, what did not run last.
+_BY_STATUS = (*WRONG, Status.PASSED, *(status for status in Status if status in UNMEASURED), Status.SKIPPED)
+
+
+def by_weight(frame: pd.DataFrame) -> NDArray[np.int32]:
+    """The rows in the order of the table: wrong results, the most time (times count), what did not run."""
+    places = {status.value: place for place, status in enumerate(_BY_STATUS)}
+    rank = frame["status"].map(places).astype(float).fillna(len(places)).to_numpy()
+    time = (frame["time_s"].astype(float) * frame["count"].astype(float)).fillna(0.0).to_numpy()
+    return np.lexsort((-time, rank)).astype(np.int32)
 
 
 def rows(frame: pd.DataFrame, columns: tuple[TableColumn, ...], most: int) -> list[list[tuple[TableColumn, str]]]:
@@ -176,7 +181,7 @@ def _column(name: str, scale: _Scale, *, setting: bool = False, shown: bool = Tr
         significant=significant,
         decimals=decimals,
         shown=shown,
-        printed=name in _PRINTED or not shown,
+        narrow=name in ("label", "status", _TIMES[lead][0]),  # what a phone shows
     )
 
 

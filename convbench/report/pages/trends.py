@@ -172,7 +172,7 @@ def _is(values: object, *kinds: type) -> bool:
 
 
 #: The size of a line's picture in its own units, and the margin around the dots.
-WIDTH, HEIGHT = 560, 96
+WIDTH, HEIGHT = 320, 64
 _SIDE = 8
 #: The scale covers at least this change either way, as a ratio minus 1, so that noise looks small.
 _LEAST = 0.05
@@ -180,11 +180,12 @@ _LEAST = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spot:
-    """One run's place in the picture, and its title."""
+    """One run's place in the picture, its title, and the link to its report or None."""
 
     x: str
     y: str
     title: str
+    href: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +200,6 @@ class Mark:
 class LineView:
     """One line as ready strings. `moves` are (mood, link or None, sentence); `first_y` is the position of no change."""
 
-    name: str
     machine: str
     summary: str
     points: str
@@ -212,7 +212,7 @@ class LineView:
     earlier: str
 
 
-def shown(name: str, one: Line, hrefs: Mapping[str, str]) -> LineView:
+def shown(one: Line, hrefs: Mapping[str, str]) -> LineView:
     """A line for the page; `hrefs` are the reports of runs that have one."""
     logs = [math.log(dot.ratio) for dot in one.dots]
     high = max(*logs, math.log1p(_LEAST))
@@ -225,12 +225,16 @@ def shown(name: str, one: Line, hrefs: Mapping[str, str]) -> LineView:
         return f"{_SIDE + (high - value) / (high - low) * (HEIGHT - 2 * _SIDE):.1f}"
 
     spots = [
-        Spot(x=x(place), y=y(value), title=f"{when(dot.started_at)}, run {dot.run_id}: {units.change(dot.ratio)}")
+        Spot(
+            x=x(place),
+            y=y(value),
+            title=f"{when(dot.started_at)}, run {dot.run_id}: {units.change(dot.ratio)}",
+            href=hrefs.get(dot.run_id),
+        )
         for place, (dot, value) in enumerate(zip(one.dots, logs, strict=True))
     ]
     between = {after.run_id: place + 0.5 for place, (_, after) in enumerate(pairwise(one.dots))}
     return LineView(
-        name=" ".join(name.split()) or "without a name",
         machine=one.machine,
         summary=_summary(one),
         points=" ".join(f"{spot.x},{spot.y}" for spot in spots),

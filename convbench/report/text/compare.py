@@ -9,6 +9,7 @@ from convbench import units
 from convbench.analysis.comparison.common_shift import is_reported
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import Comparison, Group, How, Judgment, Verdict
+from convbench.report.text.tables import folded
 from convbench.units import flat
 
 #: The verdicts that get a line for each case, in this order.
@@ -24,10 +25,11 @@ _WORDS = {
 }
 
 
-def compare_text(comparison: Comparison) -> str:
+def compare_text(comparison: Comparison, columns: int | None = None) -> str:
     """One line per case that is not unchanged, the largest change first; the groups; what differs; the verdict of all.
 
-    The verdict is the first word of each case's line and of the last line. No line is wrapped or shortened.
+    The verdict is the first word of each case's line and of the last line. A line that is longer than
+    `columns` is wrapped; none is shortened.
     """
     listed = [judgment for judgment in comparison.judgments if judgment.verdict in _LISTED]
     listed.sort(key=lambda judgment: (_LISTED.index(judgment.verdict), -size(judgment)))
@@ -37,7 +39,7 @@ def compare_text(comparison: Comparison) -> str:
         [difference_text(difference) for difference in comparison.differences],
         [verdict_text(comparison)],
     ]
-    return "\n\n".join("\n".join(part) for part in parts if part)
+    return folded("\n\n".join("\n".join(part) for part in parts if part), columns)
 
 
 def size(judgment: Judgment) -> float:

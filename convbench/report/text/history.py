@@ -11,7 +11,8 @@ from convbench.analysis.history.history import Point, Series, Step, differences_
 from convbench.analysis.history.steps import FEWEST
 from convbench.model.lead import leading_word
 from convbench.model.result import Status
-from convbench.report.text.runs import minute, short_commit, table
+from convbench.report.text.runs import minute, short_commit
+from convbench.report.text.tables import folded, table
 from convbench.units import flat
 
 #: From the lowest time to the highest.
@@ -22,15 +23,18 @@ _LEAST_SPAN = 0.1
 _WIDEST = 60
 
 
-def history_text(series: Sequence[Series]) -> str:
-    """The case, then for each machine a line a run, the oldest first, and a sentence a step. No line is wrapped."""
+def history_text(series: Sequence[Series], columns: int | None = None) -> str:
+    """The case, then for each machine a line a run, the oldest first, and a sentence a step.
+
+    No line is longer than `columns`.
+    """
     case = series[-1].case
     parts = [f"{case.id}  {flat(case.label)}"]
-    parts += [_machine(one) for one in series]
-    return "\n\n".join(parts)
+    parts += [_machine(one, columns) for one in series]
+    return folded("\n\n".join(parts), columns)
 
 
-def _machine(series: Series) -> str:
+def _machine(series: Series, columns: int | None) -> str:
     judged = series.judged
     bars = f"  {sparkline([point.time_s for point in judged[-_WIDEST:]])}" if len(judged) > 1 else ""
     head = f"{flat(str(series.machine))}: {units.plural(len(series.points), 'run')}{bars}"
@@ -42,7 +46,7 @@ def _machine(series: Series) -> str:
         rows.append(_row(point, last if point.judged else None))
         last = point if point.judged else last
     kept = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
-    lines = table([tuple(row[column] for column in kept) for row in rows])
+    lines = table([tuple(row[column] for column in kept) for row in rows], columns)
     return "\n".join([head, lines, *_closing(series)])
 
 

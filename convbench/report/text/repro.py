@@ -19,7 +19,9 @@ from convbench.model.case import (
     Autocast,
     Cache,
     Case,
+    CompileMode,
     Data,
+    Execution,
     Fp32Precision,
     InputFormat,
     MemoryFormat,
@@ -63,6 +65,7 @@ def repro(case: Case, variables: Mapping[str, str] | None = None) -> str:
         script.settings(),
         script.operands(),
         script.step(),
+        *([script.capture()] if case.execution is Execution.GRAPH else []),
         script.timing(),
         script.loop(),
     ]
@@ -81,9 +84,12 @@ class _Script:
         kind = case.device.partition(":")[0]
         self._on_cpu = kind == "cpu"
         self._backend = f"torch.{kind}" if kind in _OWN_MODULE else "torch.accelerator"
-        self._kernel_alone = (
-            case.direction in _WANTED and replace(case, direction=Direction.BACKWARD).is_one_backward_kernel
-        )
+        self._compiles, self._captures = (case.execution is kind for kind in (Execution.COMPILED, Execution.GRAPH))
+        self._is_eager = case.execution is Execution.EAGER
+        one = replace(case, direction=Direction.BACKWARD, execution=Execution.EAGER).is_one_backward_kernel
+        repeated = (*_WANTED, Direction.BACKWARD) if self._captures else _WANTED
+        self._kernel_alone = case.direction in repeated and one and not self._compiles
+        self._forward = "forward" if self._compiles else "layer"
         self._copies = self._on_cpu and case.cache is Cache.COLD
         self._flushes = not self._on_cpu and case.cache is Cache.COLD
         self._grad = case.direction is not Direction.FORWARD
@@ -133,10 +139,24 @@ class _Script:
         if channels_last:
             lines.append("layer = layer.to(memory_format=torch.channels_last)")
         lines += self._weights()
+        lines += self._compiled() if self._compiles else []
         lines += self._input()
         if self._grad:
             lines += self._graph()
         return lines
+
+    def _compiled(self) -> list[str]:
+        """Lines that compile the layer, as in worker/compiled.py."""
+        case = self._case
+        _, of_weight = _WANTED.get(case.direction, (True, True))
+        lines = []
+        if case.direction in (*_WANTED, Direction.BACKWARD):
+            lines = ["torch._functorch.config.donated_buffer = False  # backward runs again on the same graph"]
+        if not (self._grad and of_weight):
+            lines.append("layer.requires_grad_(False)")
+        mode = [] if case.compile_mode is CompileMode.DEFAULT else [f'mode="{case.compile_mode.value}"']
+        arguments = _call(["layer", "fullgraph=True", "dynamic=False", *mode])
+        return [*lines, f"forward = torch.compile({arguments})"]
 
     def _weights(self) -> list[str]:
         """Lines that set weight and bias; none for those of the module."""
@@ -178,7 +198,10 @@ class _Script:
     def _device(self) -> list[str]:
         if self._case.device == "accelerator":
             return ["device = torch.accelerator.current_accelerator()"]
-        return [] if self._on_cpu else [f'device = torch.device("{self._case.device}")']
+        current = (
+            ["torch.cuda.set_device(device)"] if self._case.device.startswith("cuda:") and not self._is_eager else []
+        )
+        return [] if self._on_cpu else [f'device = torch.device("{self._case.device}")', *current]
 
     @property
     def _kind(self) -> list[str]:
@@ -222,7 +245,11 @@ class _Script:
             if self._p.batch_size is None:
                 lines.append("x, g = x.unsqueeze(0), g.unsqueeze(0)")
             return lines
-        lines = ["x.requires_grad_()", *self._autocast("y = layer(x)"), f"g = {like}(y)", *self._denormal("g")]
+        if self._captures:
+            lines = ["x.requires_grad_()", "with torch.no_grad():", *_indented(self._autocast(f"g = {like}(layer(x))"))]
+            return [*lines, *self._denormal("g"), *self._leaves("x")]
+        lines = [] if self._compiles and self._case.direction is Direction.GRAD_WEIGHT else ["x.requires_grad_()"]
+        lines += [*self._autocast(f"y = {self._forward}(x)"), f"g = {like}(y)", *self._denormal("g")]
         return lines + self._leaves("x")
 
     def _leaves(self, x: str) -> list[str]:
@@ -247,17 +274,45 @@ class _Script:
         copies, taken = self._rotation() if self._copies else ([], [])
         return [*copies, "", "", "def step():", *_indented([*taken, *self._body()])]
 
+    def capture(self) -> list[str]:
+        """The step as a CUDA graph, as in worker/graphs.py."""
+        modes = "".join(f", {mode}" for mode in self._modes)
+        return [
+            "",
+            "stream = torch.cuda.Stream()",
+            "stream.wait_stream(torch.cuda.current_stream())",
+            f"with torch.cuda.stream(stream){modes}:",
+            "    for _ in range(3):",
+            "        step()",
+            "torch.cuda.current_stream().wait_stream(stream)",
+            "graph = torch.cuda.CUDAGraph()",
+            f"with torch.cuda.graph(graph, stream=stream){modes}:",
+            "    results = step()",
+        ]
+
+    @property
+    def _modes(self) -> list[str]:
+        """The modes of torch in which iterations run."""
+        if self._grad:
+            return []
+        return ["torch.no_grad()", *[self._cast] * (self._case.autocast is not Autocast.NONE)]
+
     def _body(self) -> list[str]:
         """One iteration, as in worker/layer.py."""
         direction = self._case.direction
         if direction is Direction.FORWARD:
-            return ["return layer(x)"]
+            return [f"return {self._forward}(x)"]
         if direction is Direction.TRAIN_STEP:
-            return [*self._autocast("y = layer(x)"), "y.backward(g)", "for leaf in leaves:", "    leaf.grad = None"]
+            return [
+                *self._autocast(f"y = {self._forward}(x)"),
+                "y.backward(g)",
+                "for leaf in leaves:",
+                "    leaf.grad = None",
+            ]
         if not self._kernel_alone:
             return ["return torch.autograd.grad(y, leaves, g, retain_graph=True)"]
         p = self._p
-        of_input, of_weight = _WANTED[direction]
+        of_input, of_weight = _WANTED.get(direction, (True, True))
         pads = [before for before, _ in p.pads]
         bias_sizes = [p.out_channels] if p.bias else None
         geometry = f"{bias_sizes}, {list(p.stride)}, {pads}, {list(p.dilation)}, False, {[0] * len(pads)}, {p.groups}"
@@ -285,7 +340,7 @@ class _Script:
         if direction is Direction.FORWARD:
             lines.append("turn = itertools.cycle([copy.deepcopy((x, layer._parameters)) for _ in range(count)])")
             return lines, ["x, parameters = next(turn)", hand_over]
-        begin = self._autocast("y = layer(x)") if direction is not Direction.TRAIN_STEP else []
+        begin = self._autocast(f"y = {self._forward}(x)") if direction is not Direction.TRAIN_STEP else []
         taken = "x, g, leaves, parameters" if direction is Direction.TRAIN_STEP else "y, g, leaves"
         own_bias = (
             [] if self._of_torch or direction is Direction.GRAD_INPUT else ['bias = getattr(layer, "bias", None)']
@@ -307,7 +362,7 @@ class _Script:
             "def timed(count):",
             "    begin = time.perf_counter()",
             "    for _ in range(count):",
-            "        step()",
+            "        graph.replay()" if self._captures else "        step()",
             *_indented(synchronize),
             "    return (time.perf_counter() - begin) / count",
             "",
@@ -317,26 +372,39 @@ class _Script:
         own = self._backend != "torch.accelerator"
         event = f"{self._backend}.Event(enable_timing=True)" if own else "torch.Event(device, enable_timing=True)"
         stream = "" if self._backend == "torch.mps" else f"{self._backend}.current_stream(device)"
-        lines = ["cache = 2**26  # bytes"]
+        lines = ["cache = 2**28  # bytes, where it is unknown"]
         if self._backend in ("torch.cuda", "torch.xpu"):
-            lines = [f"properties = {self._backend}.get_device_properties(device)"]
-            lines.append('cache = getattr(properties, "L2_cache_size", 0) or 2**26')
+            known = 'getattr(properties, "L2_cache_size", 0)'
+            is_cuda = self._backend == "torch.cuda"
+            known = f"torch.version.hip is None and {known} or 2**28" if is_cuda else f"max(2**28, {known})"
+            lines = [f"properties = {self._backend}.get_device_properties(device)", f"cache = {known}  # bytes"]
+        events = [
+            f"first, second = {event}, {event}",
+            f"first.record({stream})",
+            "step()",
+            f"second.record({stream})",
+            self._synchronize,
+            "return first.elapsed_time(second) * 1e-3",
+        ]
+        clock = [
+            self._synchronize,
+            "begin = time.perf_counter()",
+            "step()",
+            self._synchronize,
+            "return time.perf_counter() - begin",
+        ]
+        flush = ["filler.zero_()", "filler.sum()"]
+        head = ["", "# Overwritten and read before each iteration: twice the last-level cache.", *lines]
+        head.append("filler = torch.empty(2 * cache // 4, device=device)")
+        if own:
+            return [*head, "", "", "def timed():", *_indented([*flush, *events]), ""]
+        asked = [f"event = {event}", f"event.record({stream})", self._synchronize, "event.elapsed_time(event)"]
         return [
-            "",
-            "# Overwritten and read before each iteration: twice the last-level cache.",
-            *lines,
-            "filler = torch.empty(2 * cache // 4, device=device)",
-            "",
-            "",
-            "def timed():",
-            "    filler.zero_()",
-            "    filler.sum()",
-            f"    first, second = {event}, {event}",
-            f"    first.record({stream})",
-            "    step()",
-            f"    second.record({stream})",
-            f"    {self._synchronize}",
-            "    return first.elapsed_time(second) * 1e-3",
+            *[*head, "", "", "def has_events():", "    try:", *_indented(_indented(asked))],
+            *["    except RuntimeError:", "        return False  # of this backend", "    return True", "", ""],
+            *["def timed_by_events():", *_indented([*flush, *events]), "", ""],
+            *["def timed_by_clock():", *_indented([*flush, *clock]), "", ""],
+            "timed = timed_by_events if has_events() else timed_by_clock",
             "",
         ]
 
@@ -358,11 +426,8 @@ class _Script:
             "while not times or time.perf_counter() < end:",
             f"    times.append({call})",
         ]
-        modes = ["torch.no_grad()"] if not self._grad else []
-        if not self._grad and self._case.autocast is not Autocast.NONE:
-            modes.append(self._cast)
-        if modes:
-            lines = [f"with {', '.join(modes)}:", *_indented(lines)]
+        if self._modes:
+            lines = [f"with {', '.join(self._modes)}:", *_indented(lines)]
         return [
             f"seconds = float(sys.argv[1]) if len(sys.argv) > 1 else {SECONDS}",
             *lines,

@@ -11,13 +11,12 @@ from convbench import units
 from convbench.analysis.table.columns import NOT_REACHED, Rows
 from convbench.model.result import Status
 from convbench.report.text import times
+from convbench.report.text.tables import folded, table
 from convbench.units import flat
 
 #: So many cases are all listed. Of more, so many of the fastest, of the slowest and of those that findings name.
 MOST_CASES = 20
 MOST_OF_A_KIND = 5
-#: On a narrower terminal the second figure and the spread are left out, so that the cases fit.
-NARROW = 80
 
 
 def results_text(rows: Rows, named: Sequence[str] = (), *, columns: int | None = None) -> str:
@@ -28,22 +27,12 @@ def results_text(rows: Rows, named: Sequence[str] = (), *, columns: int | None =
     if not rows.cases:
         return ""
     chosen, left = _chosen(rows, named)
-    labels, shared = _distinct([case.label for case in rows.cases])
-    cells: list[tuple[str, ...]] = [
-        (*times.heads(rows.cases), "spread", "rate"),
-        *(_figures(rows, place) for place in chosen),
-    ]
-    if columns is not None and columns < NARROW:
-        cells = [(row[0], row[3]) for row in cells]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    names = ["case", *(labels[place] for place in chosen)]
-    lines = [
-        "  ".join([*(cell.rjust(size) for cell, size in zip(row, widths, strict=True)), name])
-        for row, name in zip(cells, names, strict=True)
-    ]
+    labels, shared = distinct([case.label for case in rows.cases])
+    heads = (*times.heads(rows.cases), "spread", "rate", "case")
+    lines = [heads, *((*_figures(rows, place), labels[place]) for place in chosen)]
     more = [f"{left} (the report has all)"] if left else []
-    every = [f"every case: {shared}"] if shared else []
-    return "\n".join(_cut(line, columns) for line in [*every, *lines, *more])
+    every = [folded(f"every case: {shared}", columns)] if shared else []
+    return "\n".join([*every, table(lines, columns, right=range(4)), *more])
 
 
 def _chosen(rows: Rows, named: Sequence[str]) -> tuple[list[int], str]:
@@ -74,7 +63,7 @@ def _figures(rows: Rows, place: int) -> tuple[str, str, str, str]:
     )
 
 
-def _distinct(labels: Sequence[str]) -> tuple[list[str], str]:
+def distinct(labels: Sequence[str]) -> tuple[list[str], str]:
     """The labels without the words that all of them have, and these words; a single label stays as it is."""
     words = [flat(label).split() for label in labels]
     common = _common(words) if len(words) > 1 else set()
@@ -92,7 +81,3 @@ def _without(words: Sequence[str], common: Collection[str]) -> list[str]:
     """The words that are not `common`; an arrow stays between two that are left."""
     left = [word for word in words if word not in common]
     return left if "->" not in left or 0 < left.index("->") < len(left) - 1 else [w for w in left if w != "->"]
-
-
-def _cut(line: str, columns: int | None) -> str:
-    return line if columns is None or len(line) <= columns else line[: columns - 1] + "…"

@@ -7,11 +7,14 @@ from datetime import datetime
 
 from convbench import units
 from convbench.model.result import Baseline, Git, RunSummary
-from convbench.units import flat
+from convbench.report.text.tables import table
 
 
-def runs_text(runs: Sequence[RunSummary]) -> str:
-    """One line a run, never wrapped. Columns for imprecise cases, commit and branch are there if a run has any."""
+def runs_text(runs: Sequence[RunSummary], columns: int | None = None) -> str:
+    """One line a run, or several where that is wider than `columns`.
+
+    Columns for imprecise cases, commit and branch are there if a run has any.
+    """
     if not runs:
         return "no runs are stored yet; `convbench run CONFIG` makes one"
     rows: list[tuple[str, ...]] = [
@@ -36,7 +39,16 @@ def runs_text(runs: Sequence[RunSummary]) -> str:
     kept = [
         column for column, head in enumerate(rows[0]) if head not in _SPARSE or any(row[column] for row in rows[1:])
     ]
-    return table([tuple(row[column] for column in kept) for row in rows])
+    return table([tuple(row[column] for column in kept) for row in rows], columns)
+
+
+def removal_text(runs: Sequence[RunSummary], pages: int, page_bytes: int, *, dry_run: bool) -> str:
+    """Deleted runs, one a line, then how many they are with their pages; `dry_run` where nothing was deleted yet."""
+    rows = [(run.id, minute(run.started_at), run.name) for run in runs]
+    done = "would be deleted" if dry_run else "deleted"
+    sized = f" of {units.size(page_bytes)}" if pages else ""
+    total = f"{done}: {units.plural(len(runs), 'run')}, {units.plural(pages, 'page')}{sized}"
+    return "\n".join([table(rows), total] if rows else [total])
 
 
 #: Columns that are left out where they are empty for all runs.
@@ -48,13 +60,13 @@ def short_commit(git: Git | None) -> str:
     return git.commit[:10] + ("+" if git.dirty else "") if git else ""
 
 
-def baselines_text(baselines: Sequence[Baseline]) -> str:
+def baselines_text(baselines: Sequence[Baseline], columns: int | None = None) -> str:
     """One line a baseline."""
     if not baselines:
         return "no baselines are set yet; `convbench baseline set NAME RUN` sets one"
     rows = [("baseline", "run", "set (UTC)")]
     rows += [(baseline.name, baseline.run_id, minute(baseline.set_at)) for baseline in baselines]
-    return table(rows)
+    return table(rows, columns)
 
 
 def minute(time: str) -> str:
@@ -63,11 +75,3 @@ def minute(time: str) -> str:
         return datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M")
     except ValueError:
         return time
-
-
-def table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Rows of equally many cells as columns, two spaces apart; a cell's text is on one line."""
-    rows = [tuple(flat(cell) for cell in row) for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    return "\n".join(lines)

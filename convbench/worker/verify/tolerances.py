@@ -16,6 +16,9 @@ _OF_PRECISION = {"tf32": 2.0**-11, "bf16": 2.0**-8}
 #: digits of float32. In float16 and bfloat16 the transformed tiles are rounded a second time.
 NORMWISE = {"float64": 1e-12, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 
+#: The sums of magnitudes up to which such a kernel must round to the reference in float32: 1e-4 of 2^11 is 0.2.
+MOST_ROUNDED = 1 << 11
+
 #: Limits of ||y - ref|| / ||ref|| on the random data that is timed. A layer above them is wrong, although it is correct
 #: on integers. For example, it returns an old result or ignores small numbers. The limits of float32 and float64 allow
 #: operands and results rounded to bfloat16 (observed: 7.5e-3), that of float16 allows sums in float16. Correct bfloat16

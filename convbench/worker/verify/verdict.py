@@ -13,7 +13,7 @@ from .exact import fill, on_integers
 from .integers import exact_limit
 from .placement import found_pads
 from .shapes import built_output, wrong_build
-from .tolerances import COARSEST_EXACT, PRECISE
+from .tolerances import COARSEST_EXACT, MOST_ROUNDED, PRECISE
 
 
 class Outcome(NamedTuple):
@@ -37,16 +37,18 @@ class Outcome(NamedTuple):
     digest: str | None = None
 
 
-def verify(layer: Layer, *, implementation: str | None = None, precision: str | None = None) -> Outcome:
+def verify(layer: Layer, *, is_inexact: bool = False, precision: str | None = None) -> Outcome:
     """Verify shapes and values of all results of `layer.step`; afterwards restore the layer's random data.
 
-    `implementation` names the kernel; kernels that are not exact on integers (Winograd, FFT) are compared normwise.
+    `is_inexact` is whether its kernels need not be exact on integers (Winograd, FFT). In float32 and float64 they must
+    then round to the reference, in coarser dtypes they are compared normwise.
     `precision` is what torch resolved for float32 (`ieee`, `tf32`, `bf16`), which float32 results may have. Raises the
     exceptions of the step.
     """
-    name = (implementation or "").lower()
-    method = "normwise" if "winograd" in name or "fft" in name else "exact"
     spec = layer.spec
+    method = "exact"
+    if is_inexact:
+        method = "rounded" if spec.coarsest_dtype in ("float32", "float64") else "normwise"
     built = built_output(layer)
     shape = None if built is None else tuple(built.shape)
     misbuilt = wrong_build(layer)
@@ -62,7 +64,8 @@ def verify(layer: Layer, *, implementation: str | None = None, precision: str | 
         layer.spec = spec = spec._replace(pads=pads)
         first = tuple(-before for before, _ in pads)
         placed = f"its first output reads the input from {first} on, which the check takes as right"
-    exact = on_integers(layer, method, exact_limit(spec))
+    limit = min(exact_limit(spec), MOST_ROUNDED) if method == "rounded" else exact_limit(spec)
+    exact = on_integers(layer, method, limit)
     may_be_coarse = method == "exact" and spec.coarsest_dtype in PRECISE
     is_coarse = bool(exact.reasons and may_be_coarse and not on_integers(layer, method, COARSEST_EXACT).reasons)
     with torch.no_grad():

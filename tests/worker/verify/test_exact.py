@@ -39,13 +39,13 @@ def test_the_same_buffer_at_every_call_is_noted_and_no_mistake(
     for _ in range(3):
         layer.results()
     assert still_right(layer, outcome.results) is None
-    for method in ("winograd", ""):
-        assert verify(layer, implementation=method).reason is None
+    for is_inexact in (True, False):
+        assert verify(layer, is_inexact=is_inexact).reason is None
 
 
 def test_a_buffer_that_is_handed_out_again_unwritten_is_found() -> None:
-    for implementation in (None, "winograd"):
-        outcome = verify(Layer(spec(PLAIN, "forward", "planted:StaleBuffer"), CPU), implementation=implementation)
+    for is_inexact in (False, True):
+        outcome = verify(Layer(spec(PLAIN, "forward", "planted:StaleBuffer"), CPU), is_inexact=is_inexact)
         assert "in the next call" in (outcome.reason or "")
 
 
@@ -88,14 +88,16 @@ def test_checksums_find_what_the_sample_leaves_out() -> None:
     assert found < elements / 4
 
 
-def test_inexact_kernels_are_judged_normwise() -> None:
-    def judge(module: str, direction: str = "forward") -> Outcome:
-        return verify(Layer(spec(PLAIN, direction, f"planted:{module}"), CPU), implementation="some_winograd_4x4")
+def test_inexact_kernels_must_round_to_the_reference_or_are_judged_normwise() -> None:
+    def judge(module: str, direction: str = "forward", dtype: str = "float32") -> Outcome:
+        return verify(Layer(spec(PLAIN, direction, f"planted:{module}", dtype=dtype), CPU), is_inexact=True)
 
     assert run(PLAIN, "forward", "Noisy").reason is not None
     for direction in DIRECTIONS:
         outcome = judge("Noisy", direction)
-        assert (outcome.method, outcome.reason) == ("normwise", None)
-    assert "of its norm away" in (judge("PadOffByOne").reason or "")
-    assert "of its norm away" in (judge("OneNan").reason or "")
+        assert (outcome.method, outcome.reason) == ("rounded", None)
+    assert (judge("Honest", dtype="bfloat16").method, judge("Honest", dtype="bfloat16").reason) == ("normwise", None)
+    assert "of its norm away" in (judge("PadOffByOne", dtype="bfloat16").reason or "")
+    for module in ("PadOffByOne", "OneNan", "AlwaysZero"):
+        assert ", should be " in (judge(module).reason or ""), "each element must round to it"
     assert "grad_weight" in (judge("ImageLeftOut", "grad_weight").reason or "")

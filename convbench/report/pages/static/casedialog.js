@@ -16,7 +16,7 @@ export class CaseDialog {
       this.onClose();
     });
     this.dialog.addEventListener("click", (event) => {
-      if (event.target === this.dialog) this.dialog.close(); // a click beside it
+      if (event.target === this.dialog) this.close(); // a click beside it
     });
     this.dialog.addEventListener("keydown", (event) => {
       if (event.target.closest("input, select, textarea, pre, .scroll")) return;
@@ -44,7 +44,18 @@ export class CaseDialog {
   }
 
   close() {
-    if (this.dialog.open) this.dialog.close();
+    if (this.dialog.open && !this.isInPage) this.dialog.close();
+  }
+
+  /** Show the only case as a part of the page. */
+  openIn(place) {
+    this.isInPage = true;
+    this.dialog.classList.add("in-page");
+    place.append(this.dialog);
+    this.dialog.open = true;
+    this.row = 0;
+    this.fill(0);
+    this.draw(0);
   }
 
   /** The next or the previous case in the order of the table. */
@@ -71,7 +82,11 @@ export class CaseDialog {
           button("Close", "Close this case", () => this.close()),
         ),
       ),
-      element("h2", { id: "case-title", tabindex: "-1", autofocus: "" }, this.cases.value("label", row)),
+      element(
+        "h2",
+        { id: "case-title", tabindex: "-1", autofocus: this.isInPage ? null : "" },
+        this.cases.value("label", row),
+      ),
       ...this.content(row),
     ];
     this.dialog.replaceChildren(...parts.filter(Boolean));

@@ -4,9 +4,11 @@ import { CaseDialog } from "./casedialog.js";
 import { baseLayout, histogram, logAxis, plainAxis } from "./charts.js";
 import { palette, paper, theme } from "./colours.js";
 import { copyButton, element } from "./dom.js";
-import { capitalised, formatNumber, formatSeconds } from "./format.js";
+import { capitalised, formatNumber, formatSeconds, formatSi } from "./format.js";
 import { runPacked } from "./load.js";
 import { commandsOf, sweepOf } from "./rerun.js";
+import { linkTo } from "./view.js";
+import { nearestFaster } from "./why.js";
 
 /** Unit roundoff of each dtype and precision: half the distance from 1 to the next number. */
 const ROUNDOFF = { float64: 53, float32: 24, float16: 11, bfloat16: 8, ieee: 24, tf32: 11, bf16: 8 };
@@ -148,11 +150,6 @@ export function blocksPicture(cases, blocks, row, look) {
 
 /** The dialog of a case of a run. */
 export class CasePage extends CaseDialog {
-  constructor({ explain, ...rest }) {
-    super(rest);
-    this.explain = explain;
-  }
-
   get statusColumn() {
     return "status";
   }
@@ -176,15 +173,8 @@ export class CasePage extends CaseDialog {
         {},
         `${cases.value("expected_output_shape", row)} numbers out. `,
         element(
-          "button",
-          {
-            type: "button",
-            "aria-label": "Show this convolution explained",
-            onclick: () => {
-              this.close();
-              this.explain(row);
-            },
-          },
+          "a",
+          { href: linkTo(`explain=${cases.value("case_id", row)}`), dataset: { explain: cases.value("case_id", row) } },
           "Show how it is computed",
         ),
       ),
@@ -247,18 +237,51 @@ export class CasePage extends CaseDialog {
     const { cases } = this;
     const value = (name) => cases.value(name, row);
     const sentences = [];
-    if (value("implementation")) sentences.push(`torch ran ${value("implementation")}.`);
+    const implementation = value("implementation");
+    if (implementation) sentences.push(`torch ran ${implementation}.`);
     if (value("efficiency") !== null) {
       sentences.push(
         `It reaches ${cases.text("efficiency", row)} % of what the machine's roofs allow, which is ${formatSeconds(value("attainable_s"))}. ` +
-          `The nearer roof is ${value("bound")}.`,
+          `The nearer roof is ${value("bound")}${this.roofText(row)}.`,
       );
     }
     if (value("over_roof")) sentences.push(`It is faster than the roofs allow: ${value("over_roof")}.`);
     if (value("note")) sentences.push(`${value("note")}.`);
-    return sentences.length
-      ? [element("h3", {}, "What ran"), element("p", { id: "case-ran" }, sentences.join(" "))]
-      : [];
+    if (!sentences.length) return [];
+    const words = Object.entries(cases.head.meanings[implementation] ?? {}).map(([word, text]) =>
+      element("div", {}, element("dt", {}, element("code", {}, word)), element("dd", {}, text)),
+    );
+    return [
+      element("h3", {}, "What ran"),
+      element("p", { id: "case-ran" }, sentences.join(" ")),
+      words.length ? element("dl", { class: "meanings", id: "case-meanings" }, words) : null,
+      ...this.faster(row),
+    ];
+  }
+
+  /** The roof of compute that the case belongs to, in words. */
+  roofText(row) {
+    const roof = this.cases.roofOf(row);
+    return roof ? `; its roof of compute is that of ${roof.name}, ${formatSi(roof.flops_per_s)}FLOP/s` : "";
+  }
+
+  /** The nearest case that is faster per FLOP, and what differs. */
+  faster(row) {
+    const { cases } = this;
+    if (!cases.ranked.includes(row) || cases.ranked.length < 2) return [];
+    const found = nearestFaster(cases, row);
+    const none = "No case of this run with the same direction and dtype is faster per FLOP.";
+    if (!found) return [element("p", { id: "case-faster" }, none)];
+    const id = cases.value("case_id", found.row);
+    const link = element(
+      "a",
+      { href: linkTo(`case=${id}`), dataset: { row: found.row } },
+      cases.value("label", found.row),
+    );
+    const ran = [found.row, row].map((each) => cases.value("implementation", each));
+    const differs = [...found.differs, ...(ran[0] === ran[1] ? [] : [`implementation ${ran[0]} instead of ${ran[1]}`])];
+    const size = `, ${formatNumber(found.ratio, 3, 0)}x the FLOP/s of this case. What differs: ${differs.join("; ")}.`;
+    return [element("p", { id: "case-faster" }, "The nearest case that is faster per FLOP: ", link, size)];
   }
 
   neighbourTable(row) {
@@ -278,7 +301,7 @@ export class CasePage extends CaseDialog {
               ? cases.axisText(axis, other)
               : element(
                   "a",
-                  { href: `#case=${cases.value("case_id", other)}`, dataset: { row: other } },
+                  { href: linkTo(`case=${cases.value("case_id", other)}`), dataset: { row: other } },
                   cases.axisText(axis, other),
                 ),
           ),

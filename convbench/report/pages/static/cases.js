@@ -24,16 +24,28 @@ export class Cases {
       const codes = entry.codes ? array(entry.codes) : null;
       this.columns.set(name, { numbers: entry.array ? array(entry.array) : null, values: entry.values, codes });
     }
-    this.axes = head.axes.map((axis) => ({ ...axis, codes: array(axis.codes) }));
-    this.axis = new Map(this.axes.map((axis) => [axis.name, axis]));
-    this.findings = head.findings.map(({ cases, exceptions, ...rest }) => ({
-      ...rest,
-      cases: array(cases),
-      exceptions: array(exceptions),
+    this.axes = head.axes.map((axis) => ({
+      ...axis,
+      codes: array(axis.codes),
+      written: axis.written ? array(axis.written) : null, // with a code for the word that the sweep writes
     }));
+    this.axis = new Map(this.axes.map((axis) => [axis.name, axis]));
+    this.findings = head.findings.map(({ cases, ...rest }) => ({ ...rest, cases: array(cases) }));
+    /** Two values of a setting each, and where their pairs begin among all pairs. */
+    this.contrasts = [];
+    let start = 0;
+    for (const contrast of head.contrasts ?? []) {
+      this.contrasts.push({ ...contrast, start });
+      start += contrast.pairs;
+    }
+    this.first = this.contrasts[head.first] ?? null;
+    this.isNetwork = head.network;
+    this.roofs = head.roofs ? array(head.roofs) : null;
     this.grouped = new Map();
     this.rowOf = new Map();
     for (let row = 0; row < this.length; row += 1) this.rowOf.set(this.value("case_id", row), row);
+    /** All rows in the order of the table. */
+    this.order = head.order ? array(head.order) : this.rows();
     this.ranked = this.rows().filter((row) => this.value("status", row) === "passed" && this.value(this.time, row) > 0);
   }
 
@@ -100,9 +112,10 @@ export class Cases {
     for (const axis of this.axes) {
       if (except.includes(axis.name)) continue;
       const numbers = new Map();
-      const size = axis.texts.length;
+      const size = axis.texts.length + 1;
+      const codes = axis.written ?? axis.codes;
       for (let row = 0; row < this.length; row += 1) {
-        const key = groups[row] * size + axis.codes[row];
+        const key = groups[row] * size + codes[row];
         let number = numbers.get(key);
         if (number === undefined) {
           number = numbers.size;
@@ -115,9 +128,35 @@ export class Cases {
     return { groups, count };
   }
 
+  /** The roof of compute that a row belongs to; null where none was measured for it. */
+  roofOf(row) {
+    const code = this.roofs?.[row] ?? -1;
+    return code < 0 ? null : this.head.ceilings[code];
+  }
+
   /** The value of an axis in a row, as text. */
   axisText(axis, row) {
     return axis.texts[axis.codes[row]];
+  }
+}
+
+/** Ratios of pairs are steps of this size of their logarithm (convbench/report/pages/payload.py). */
+const PAIR_STEP = 5e-4;
+
+/** The matched pairs of all contrasts. */
+export class Pairs {
+  constructor({ head, array }) {
+    for (const [name, entry] of Object.entries(head)) this[name] = array(entry);
+  }
+
+  /** The pairs of a contrast: {base, other, ratio, noise, verdict}, `ratio` the time of other over base. */
+  of({ start, pairs }) {
+    return Array.from({ length: pairs }, (_, i) => {
+      const at = start + i;
+      const noise = this.noise[at] === NO_RATIO ? 0 : Math.expm1(this.noise[at] * RATIO_STEP);
+      const ratio = Math.exp(this.ratio[at] * PAIR_STEP);
+      return { base: this.base[at], other: this.other[at], ratio, noise, verdict: this.verdict[at] };
+    });
   }
 }
 

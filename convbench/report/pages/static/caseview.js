@@ -9,11 +9,11 @@ import { followLinks, remember, viewed, whenViewed } from "./view.js";
 const TYPING_MS = 250;
 
 /**
- * The cases of a page. `selection(link)` gives {rows, text} of a link, or null for all cases. `kinds` are the pictures,
+ * The cases of a page. `sources` are read for pictures that need them. `selection(link)` gives {rows, text} of a link, or null for all cases. `kinds` are the pictures,
  * as the argument of `Pictures`. `casePage(shared)` makes the page of a case. Returns {page, pictures, openId, toTable,
  * keep}.
  */
-export async function showCases({ cases, blocks, selection, kinds, casePage }) {
+export async function showCases({ cases, blocks, sources = {}, selection, kinds, casePage }) {
   const only = document.getElementById("only-shown");
   only.checked = viewed("pictures") === "shown";
   let pictures = null;
@@ -46,7 +46,7 @@ export async function showCases({ cases, blocks, selection, kinds, casePage }) {
   pictures = new Pictures({
     pictures: kinds,
     cases,
-    blocks,
+    sources,
     rows: () => {
       if (!only.checked) return cases.ranked;
       const shown = new Set(table.rows());
@@ -65,10 +65,11 @@ export async function showCases({ cases, blocks, selection, kinds, casePage }) {
 /** Show the view in the address and follow the page's links; `follow(link)` is true if it handled the link. */
 export function followCases({ page, pictures, openId, toTable, keep }, follow = () => false) {
   document.addEventListener("click", (event) => {
-    const link = event.target.closest("a[href^='#']");
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab opens the link itself
+    const link = event.target.closest("a[href*='#']");
+    if (!link || link.pathname !== location.pathname) return;
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab opens the link itself
     event.preventDefault();
-    const target = link.getAttribute("href").slice(1);
+    const target = link.hash.slice(1);
     if (!target.includes("="))
       goTo(document.getElementById(target)); // a place in the page: the address keeps the view
     else if (link.dataset.only) toTable(link.dataset.only);

@@ -57,7 +57,9 @@ export function describeRow(cases, row) {
     const unit = metric.name.endsWith("_s") || metric.name === "efficiency" ? `${metric.title.toLowerCase()} ` : "";
     lines.push(unit + metricText(metric, cases.value(metric.name, row)));
   }
-  if (cases.value("spread", row) !== null) lines.push(`spread ${cases.text("spread", row)} %`);
+  const spread = cases.value("spread", row);
+  if (spread !== null)
+    lines.push(`spread ${spread < 1 ? `${cases.text("spread", row)} %` : `${formatNumber(1 + spread, 3, 0)}x`}`);
   for (const name of ["implementation", "note"]) {
     const text = cases.value(name, row);
     if (text) lines.push(escapePlotly(text));

@@ -1,8 +1,11 @@
 // Colours that colour-blind readers can distinguish, on light and on dark backgrounds.
 
-/** Okabe and Ito's palette for values without an order; the lighter of each pair on a dark background. */
+/**
+ * Okabe and Ito's palette for values without an order; the lighter of each pair on a dark background. Their orange is
+ * darker here, so that text in it has enough contrast.
+ */
 const DISTINCT = {
-  light: ["#0072b2", "#d55e00", "#009e73", "#a8478a", "#8a6d00", "#3a9bd6", "#5b5f67", "#7a3b00"],
+  light: ["#0072b2", "#bf5200", "#009e73", "#a8478a", "#8a6d00", "#3a9bd6", "#5b5f67", "#7a3b00"],
   dark: ["#56b4e9", "#f08a4b", "#2fc79b", "#dd9bc0", "#f0e442", "#3a8fd6", "#a4abb6", "#c98a5a"],
 };
 /** Viridis for values with an order, without the end that is invisible on the background. */

@@ -8,6 +8,7 @@ import { changeLines, factor, hasRatio } from "./comparison_ratios.js";
 import { element } from "./dom.js";
 import { escapePlotly, formatChange, formatNumber, formatSeconds } from "./format.js";
 import { runPacked } from "./load.js";
+import { linkTo } from "./view.js";
 
 const SIDES = ["base", "new"];
 const NARROW = 620; // pixels: in narrower plots the sides are one below the other
@@ -236,7 +237,7 @@ export class ComparisonCase extends CaseDialog {
             class: "plot",
             id: "case-blocks",
             role: "img",
-            "aria-label": changeLines(cases, row).join(", "),
+            "aria-label": ["Blocks of both sides", ...changeLines(cases, row)].join(", "),
           })
         : null,
       timed && kept ? element("p", { class: "note", id: "case-blocks-summary" }) : null,
@@ -248,7 +249,7 @@ export class ComparisonCase extends CaseDialog {
           )
         : null,
       element("h3", {}, "Both sides"),
-      this.sides(row),
+      ...this.sides(row),
       ...this.links(row),
       ...this.settings(row),
     ];
@@ -289,14 +290,14 @@ export class ComparisonCase extends CaseDialog {
     const links = own.map(([group, at]) =>
       element(
         "a",
-        { href: `#only=group:${at}`, dataset: { only: `group:${at}` } },
+        { href: linkTo(`only=group:${at}`), dataset: { only: `group:${at}` } },
         `${group.text} (${group.cases.length})`,
       ),
     );
     return [element("h3", {}, "Changed with"), element("p", { class: "case-links", id: "case-groups" }, links)];
   }
 
-  /** A table of both sides, with a row for each figure that one of them has. */
+  /** Tables of both sides, with a row for each figure that one of them has: what differs, and the rest folded. */
   sides(row) {
     const { cases } = this;
     const common = cases.specs.filter(({ name }) => name.startsWith("base_") && name !== "base_s");
@@ -323,17 +324,29 @@ export class ComparisonCase extends CaseDialog {
           element("td", {}, other),
         );
       });
-    const head = ["base", "new"].map((side) => element("th", { scope: "col" }, side));
-    return element(
-      "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Both sides" },
+    const table = (id, label, rows) =>
       element(
-        "table",
-        { class: "plain", id: "case-sides" },
-        element("thead", {}, element("tr", {}, element("td", {}), ...head)),
-        element("tbody", {}, body),
-      ),
+        "div",
+        { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+        element(
+          "table",
+          { class: "plain", id },
+          element(
+            "thead",
+            {},
+            element("tr", {}, element("td", {}), ...SIDES.map((side) => element("th", { scope: "col" }, side))),
+          ),
+          element("tbody", {}, rows),
+        ),
+      );
+    const [differing, same] = [true, false].map((differs) =>
+      body.filter((each) => (each.className === "differs") === differs),
     );
+    const fold = element("summary", {}, `The same on both sides (${same.length})`);
+    return [
+      differing.length ? table("case-sides", "What differs", differing) : element("p", {}, "Nothing else differs."),
+      same.length ? element("details", {}, fold, table("case-same", "The same on both sides", same)) : null,
+    ];
   }
 
   /** Links to the case in each side's own report, where that is beside this page. */

@@ -9,20 +9,34 @@ export function element(tag, properties = {}, ...children) {
     else if (name === "dataset") Object.assign(made.dataset, value);
     else made.setAttribute(name, value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  made.append(...children.flat().flatMap((child) => (typeof child === "string" ? unbroken(child) : (child ?? []))));
   return made;
+}
+
+/** The parts of a text, each arrow `->` in an element that is not broken across lines. */
+function unbroken(text) {
+  return text.split("->").flatMap((part, i) => {
+    if (!i) return [part];
+    const arrow = document.createElement("span");
+    arrow.className = "arrow";
+    arrow.textContent = "->";
+    return [arrow, part];
+  });
 }
 
 /** A button that copies a text and confirms it. */
 export function copyButton(text) {
   const button = element("button", { type: "button", class: "copy" }, "Copy");
-  button.addEventListener("click", async () => {
-    button.textContent = (await copied(text())) ? "Copied" : "Select it and press Ctrl+C";
-    setTimeout(() => {
-      button.textContent = "Copy";
-    }, 2000);
-  });
+  button.addEventListener("click", () => confirmCopy(button, text()));
   return button;
+}
+
+/** Copy a text, and say so on the button for two seconds. */
+export async function confirmCopy(button, text) {
+  button.textContent = (await copied(text)) ? "Copied" : "Select it and press Ctrl+C";
+  setTimeout(() => {
+    button.textContent = "Copy";
+  }, 2000);
 }
 
 /** Copy by the browser's clipboard, or by a selection where a page from disk may not use the clipboard. */

@@ -3,6 +3,7 @@
 
 import { element } from "./dom.js";
 import { CanvasGrid, cellSize, drawChannels, readPalette, watchTheme } from "./explainer_grids.js";
+import { PicturePanel } from "./explainer_picture.js";
 import {
   axisNotes,
   channelsText,
@@ -42,7 +43,7 @@ import {
 } from "./geometry.js";
 import { biasValue, channelSum, outputValue, paddedValue, productsInOutput, tapsOf, weightValue } from "./samples.js";
 
-/** Example layers, each for one feature. */
+/** Example layers, each for one feature. The second is what the explainer shows where no layer is asked for. */
 const EXAMPLES = [
   ["3x3 on 5x5", "c1-5x5-k1-3x3"],
   ["padding", "c1-5x5-k1-3x3-p1x1"],
@@ -71,6 +72,11 @@ const GLIDE_MS = 160;
 /** The shortest time between two sentences for a screen reader: when the reader moves the kernel, when it plays. */
 const SPEAK_AFTER_MS = 500;
 const SPEAK_PLAYING_MS = 4000;
+
+/** The layer that the explainer shows where no layer is asked for: 3x3 with padding. */
+export function usualExample() {
+  return fromText(EXAMPLES[1][1]);
+}
 
 /**
  * Show the explanation in `host`. `execution` is {direction, dtype}, with autocast, memory_format and input_format where they are not
@@ -102,6 +108,7 @@ class Explainer {
     this.input = new CanvasGrid(this.find(".cx-input .cx-canvas"), this.find(".cx-input .cx-map"));
     this.kernel = new CanvasGrid(this.find(".cx-kernel .cx-canvas"), null);
     this.output = new CanvasGrid(this.find(".cx-output .cx-canvas"), this.find(".cx-output .cx-map"));
+    this.picture = new PicturePanel(this.find(".cx-picture"));
     host.hidden = false;
     this.find(".cx-sum").open = host.clientWidth >= NARROW; // it is taller than a small screen
     this.listenToSettings();
@@ -110,7 +117,9 @@ class Explainer {
     watchTheme(() => {
       this.palette = readPalette(host);
       this.redraw();
-      if (this.drawn) this.drawStrips();
+      if (!this.drawn) return;
+      this.drawStrips();
+      this.picture.show(this.drawn, this.palette);
     });
     new ResizeObserver(() => {
       if (!this.drawn || host.clientWidth === this.width) return;
@@ -132,7 +141,7 @@ class Explainer {
 
   show(problem, execution, text) {
     const reason = notDrawn(problem);
-    this.base = reason ? fromText(EXAMPLES[0][1]) : problem;
+    this.base = reason ? usualExample() : problem;
     this.execution = execution;
     this.drawn = null;
     this.adopt((text && fromText(text)) || this.base);
@@ -382,6 +391,7 @@ class Explainer {
     this.nameGrids();
     this.showLegend();
     this.layOut();
+    this.picture.show(problem, this.palette);
     this.showChannels();
     this.moved();
   }
@@ -490,6 +500,7 @@ class Explainer {
     this.drawInput();
     this.drawKernel();
     this.drawOutput();
+    this.picture.mark(this.place.map((at, axis) => at / this.outSize[axis]));
   }
 
   drawInput() {

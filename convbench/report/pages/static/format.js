@@ -61,6 +61,11 @@ export function escapeHtml(text) {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
+/** Text as HTML whose arrows `->` are not broken across lines, as element() in dom.js makes them. */
+export function unbrokenHtml(text) {
+  return escapeHtml(text).replaceAll("-&#62;", '<span class="arrow">-&#62;</span>');
+}
+
 /** Text for plotly, which interprets tags and named entities; broken into lines. */
 export function escapePlotly(text, width = 46) {
   const lines = [];

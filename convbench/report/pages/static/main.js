@@ -1,18 +1,17 @@
 // The page is complete without scripts. This adds the interactive table, the pictures and the pages of cases.
 
 import { CasePage } from "./casepage.js";
-import { Blocks, Cases } from "./cases.js";
+import { Blocks, Cases, Pairs } from "./cases.js";
 import { followCases, showCases } from "./caseview.js";
-import { mountExplainer } from "./explainer.js";
+import { ExplainPage } from "./explain_page.js";
 import { formatCount } from "./format.js";
 import { readPayload } from "./load.js";
-import { Measured, problemOf } from "./measured.js";
 import { choose } from "./pictures.js";
 import { RUN_PICTURES } from "./run_pictures.js";
 import { begin, goTo } from "./shell.js";
-import { remember, viewed } from "./view.js";
+import { remember, viewed, whenViewed } from "./view.js";
 
-/** The rows of a link `finding:3`, `exceptions:3` or `rows:1,2,3`: {rows, text}, or null for all rows. */
+/** The rows of a link `finding:3` or `rows:1,2,3`: {rows, text}, or null for all rows. */
 function selection(cases, link) {
   const [kind, rest] = (link ?? "").split(/:(.*)/s);
   if (kind === "rows") {
@@ -26,10 +25,8 @@ function selection(cases, link) {
     return rows.size ? { rows, text: `the ${formatCount(rows.size)} cases that you chose` } : null;
   }
   const finding = /^\d+$/.test(rest ?? "") ? cases.findings[Number(rest)] : null;
-  if (!finding || !["finding", "exceptions"].includes(kind)) return null;
-  const rows = kind === "finding" ? finding.cases : finding.exceptions;
-  const name = kind === "finding" ? "the cases behind" : "the cases with the opposite of";
-  return { rows: new Set(rows), text: `${name} “${finding.sentence}”` };
+  if (!finding || kind !== "finding") return null;
+  return { rows: new Set(finding.cases), text: `the cases behind “${finding.sentence}”` };
 }
 
 async function start() {
@@ -39,38 +36,38 @@ async function start() {
     blocksRead ??= readPayload("blocks").then((payload) => new Blocks(payload));
     return blocksRead;
   };
-  const executionOf = (row) =>
-    Object.fromEntries(
-      ["direction", "dtype", "autocast", "memory_format", "input_format"].map((name) => [name, cases.value(name, row)]),
-    );
-  const explain = (row) => {
-    remember("layer", null);
-    explainer.show(problemOf(cases, row), executionOf(row));
-    goTo(document.getElementById("explain"));
-  };
   const shown = await showCases({
     cases,
     blocks,
+    sources: { blocks, pairs: async () => new Pairs(await readPayload("pairs")) },
     selection: (link) => selection(cases, link),
     kinds: RUN_PICTURES,
-    casePage: (shared) => new CasePage({ ...shared, explain }),
+    casePage: (shared) => new CasePage(shared),
   });
-  const first = cases.rowOf.get(viewed("case")) ?? cases.ranked[0] ?? 0;
-  const explainer = cases.length
-    ? mountExplainer(document.getElementById("explainer"), {
-        problem: problemOf(cases, first),
-        execution: executionOf(first),
-        measured: new Measured(cases),
-        text: viewed("layer"),
-        onChange: (text) => remember("layer", text || null),
-      })
-    : null;
+  const explained = new ExplainPage(cases);
+  whenViewed("explain", (id) => explained.show(id));
+  const table = document.querySelector("#picture-ratio details");
+  const showPairs = ({ axis, values }) => {
+    shown.page.close();
+    table.open = true;
+    choose(shown.pictures, "ratio", { axis, values });
+  };
+  if (table) {
+    table.addEventListener("toggle", () => remember("pairs", table.open ? "shown" : null));
+    table.open = viewed("pairs") === "shown";
+    if (table.open) goTo(document.getElementById("picture-ratio"));
+  }
+  if (cases.length === 1) shown.page.openIn(document.getElementById("single"));
   followCases(shown, ({ dataset }) => {
-    if (dataset.axis) choose(shown.pictures, "explore", { x: dataset.axis });
+    if (dataset.explain !== undefined) {
+      shown.page.close();
+      explained.open(dataset.explain);
+    } else if (dataset.contrast) showPairs(cases.contrasts[dataset.contrast]);
     else if (dataset.row) shown.page.open(Number(dataset.row));
     else return false;
     return true;
   });
+  explained.show(viewed("explain"));
 }
 
 begin(start);

@@ -1,6 +1,6 @@
 // The pictures of a page: the choices in each, and drawing them when they come into view.
 
-import { theme } from "./colours.js";
+import { paper, theme } from "./colours.js";
 import { unescapePlotly } from "./format.js";
 import { runPacked } from "./load.js";
 import { remember, viewed } from "./view.js";
@@ -23,14 +23,18 @@ function choiceOf(name, { controls: controlsOf }, cases) {
  *
  * - `applies` says whether the picture has something to show for these cases.
  * - `controls` are {key, label, options, usual} in their order, given the choices so far.
- * - `draw` gives {traces, layout, summary} for {cases, rows, blocks, choice, look}.
+ * - `needs` names the source that it draws from beside the cases; `sources` has functions that read them by name.
+ * - `draw` gives {traces, layout, summary, fold} for {cases, rows, source, choice, look}. A `fold` is {title, content}: the
+ *   figure's details, made when they are opened.
  *
  * Pictures near the view are drawn first, one after the other, with their latest choices. The others are drawn when the
  * browser is idle.
  */
 export class Pictures {
-  constructor({ pictures, cases, blocks, rows, openCase, openRows }) {
-    Object.assign(this, { pictures, cases, blocks, rows, openCase, openRows, library: null, queue: Promise.resolve() });
+  constructor({ pictures, cases, sources, rows, openCase, openRows }) {
+    Object.assign(this, { pictures, cases, sources, rows, openCase, openRows, library: null });
+    this.queue = Promise.resolve();
+    this.read = {};
     this.figures = [...document.querySelectorAll("[data-picture]")].filter((figure) => {
       const applies = pictures[figure.dataset.picture].applies(cases);
       figure.hidden = !applies;
@@ -56,7 +60,35 @@ export class Pictures {
     for (const figure of this.figures) {
       watch.observe(figure);
       resized.observe(figure.querySelector(".plot"));
+      figure.querySelector("details")?.addEventListener("toggle", ({ target }) => showFold(target));
     }
+    globalThis.addEventListener("beforeprint", () => this.drawNowAll());
+    document.addEventListener("keydown", (event) => this.printKey(event));
+  }
+
+  /** The browser prints as soon as the page has been asked, so what can be drawn is drawn at once. */
+  drawNowAll() {
+    if (!globalThis.Plotly) return;
+    for (const figure of this.outdated()) {
+      const { needs } = this.pictures[figure.dataset.picture];
+      if (!needs || this.read[needs]) this.drawNow(figure);
+    }
+  }
+
+  /** The usual key for printing waits until all pictures are drawn. */
+  async printKey(event) {
+    if (event.key !== "p" || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
+    const outdated = this.outdated();
+    if (!outdated.length) return;
+    event.preventDefault();
+    for (const figure of outdated) this.draw(figure);
+    await this.queue;
+    globalThis.print();
+  }
+
+  /** The figures whose drawing does not show their choices. */
+  outdated() {
+    return this.figures.filter((figure) => figure.dataset.drawn !== this.wanted(figure));
   }
 
   /** {controls, choice} of a picture. */
@@ -83,7 +115,7 @@ export class Pictures {
   /** Draw the outdated pictures out of view when the browser is idle. */
   drawRest() {
     idle().then(() => {
-      const next = this.figures.find((figure) => figure.dataset.drawn !== this.wanted(figure));
+      const [next] = this.outdated();
       if (next) this.draw(next).then(() => this.drawRest());
     });
   }
@@ -98,34 +130,41 @@ export class Pictures {
     this.library ??= idle().then(() => runPacked("plotly")); // it takes long, so the reader's first click comes first
     this.queue = this.queue.then(async () => {
       await this.library;
-      const wanted = this.wanted(figure);
-      if (figure.dataset.drawn !== wanted) {
-        await this.drawNow(figure);
-        figure.dataset.drawn = wanted;
-        figure.dataset.theme = theme();
-      }
+      const { needs } = this.pictures[figure.dataset.picture];
+      if (needs) this.read[needs] ??= await this.sources[needs]();
+      if (figure.dataset.drawn !== this.wanted(figure)) this.drawNow(figure);
     });
     return this.queue;
   }
 
-  async drawNow(figure) {
+  /** Draws at once; the library and the picture's source have been read. */
+  drawNow(figure) {
+    const wanted = this.wanted(figure);
     const name = figure.dataset.picture;
     const plot = figure.querySelector(".plot");
     const look = { theme: theme(), width: plot.clientWidth, height: plot.clientWidth < 560 ? 300 : 360 };
     const { choice } = this.choice(name);
-    const { cases, blocks } = this;
-    const { traces, layout, summary } = await this.pictures[name].draw({
-      cases,
-      rows: this.rows(),
-      blocks,
-      choice,
-      look,
-    });
+    const { draw, needs } = this.pictures[name];
+    const source = needs ? this.read[needs] : null;
+    const { traces, layout, summary, fold } = draw({ cases: this.cases, rows: this.rows(), source, choice, look });
+    layout.margin.t = Math.max(layout.margin.t, SAVE_HEIGHT);
+    layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: paper(look.theme).muted, activecolor: paper(look.theme).ink };
     for (const trace of traces) trace.showlegend ??= false; // legends name values, not traces
     plot.style.height = `${layout.height}px`;
-    await globalThis.Plotly.react(plot, traces, layout, { displayModeBar: false });
+    globalThis.Plotly.react(plot, traces, layout, saving());
     figure.querySelector(".summary").textContent = summary;
     plot.setAttribute("aria-label", `${summary} Arrow keys move from dot to dot, Enter opens the case.`);
+    plot.image = (format) => globalThis.Plotly.toImage(asSaved(plot), { format, ...SAVED });
+    const details = figure.querySelector("details");
+    if (details) {
+      details.hidden = !fold;
+      details.fold = fold;
+      details.dataset.stale = "true";
+      if (fold) details.querySelector("summary").textContent = fold.title;
+      showFold(details);
+    }
+    figure.dataset.drawn = wanted;
+    figure.dataset.theme = look.theme;
     if (!plot.dataset.listening) {
       plot.dataset.listening = "true";
       plot.on("plotly_click", ({ points: [point] }) => {
@@ -166,6 +205,48 @@ export class Pictures {
     );
     if (focused) box.querySelector(`select[name="${focused}"]`)?.focus();
   }
+}
+
+/** Fill an open fold with the content of the latest drawing. */
+function showFold(details) {
+  if (!details.open || !details.fold || !details.dataset.stale) return;
+  delete details.dataset.stale;
+  details.replaceChildren(details.querySelector("summary"), details.fold.content());
+}
+
+/** Room above every picture for the buttons that save it, pixels. */
+const SAVE_HEIGHT = 24;
+const SAVED = { width: null, height: null, scale: 2 };
+const FORMATS = ["svg", "png"];
+let savingConfig = null;
+
+/** Plotly's configuration: two buttons, which save the picture. It is one object, so that plotly redraws nothing for it. */
+function saving() {
+  savingConfig ??= {
+    displayModeBar: true,
+    displaylogo: false,
+    modeBarButtons: [
+      FORMATS.map((format) => ({
+        name: format,
+        title: `Save as ${format.toUpperCase()}`,
+        icon: {
+          svg: `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 34 16" width="34" height="16"><text x="17" y="13" text-anchor="middle" font-family="system-ui, sans-serif" font-size="13">${format.toUpperCase()}</text></svg>`,
+        },
+        click: (plot) => {
+          const page = document.querySelector("title").dataset.file;
+          const filename = `${page}-${plot.closest("[data-picture]").dataset.picture}`;
+          globalThis.Plotly.downloadImage(asSaved(plot), { format, filename, ...SAVED });
+        },
+      })),
+    ],
+  };
+  return savingConfig;
+}
+
+/** A drawn picture with the page's background. */
+function asSaved({ data, layout }) {
+  const background = getComputedStyle(document.body).backgroundColor;
+  return { data, layout: { ...layout, paper_bgcolor: background, plot_bgcolor: background } };
 }
 
 /** Arrow keys point at one dot after the other, and screen readers read it. Enter opens its case. */

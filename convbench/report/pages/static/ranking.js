@@ -4,7 +4,7 @@ import { median, thinned } from "./cases.js";
 import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, plainAxis } from "./charts.js";
 import { palette, paper } from "./colours.js";
 import { MOST_COLOURS } from "./explore.js";
-import { formatCount, formatNumber, formatSeconds } from "./format.js";
+import { formatChange, formatCount, formatNumber, formatSeconds } from "./format.js";
 
 const MOST_CASES = 1000;
 const MOST_BLOCKS = 2500;
@@ -105,7 +105,7 @@ export function noisePicture(cases, rows, blocks, look) {
       text: some.map(
         ([block, row]) =>
           `${describeRow(cases, row)}<br>process ${blocks.processes[block] + 1}: this block took ` +
-          `${formatNumber(ratio(block, row), 4, 0)}x the ${cases.leads(row)}`,
+          `${formatChange(ratio(block, row))} against the ${cases.leads(row)}`,
       ),
       hovertemplate: "%{text}<extra></extra>",
       marker: { color: colours[0], size: some.length > 600 ? 4 : 6, opacity: 0.55 },
@@ -117,7 +117,8 @@ export function noisePicture(cases, rows, blocks, look) {
       name: "the probe, a fixed piece of work",
       x: probe.map(([time]) => time),
       y: probe.map(([, ratio]) => ratio),
-      hovertemplate: "probe %{y:.3f}x its fastest<extra></extra>",
+      text: probe.map(([, ratio]) => `probe ${formatChange(ratio)} against its fastest`),
+      hovertemplate: "%{text}<extra></extra>",
       line: { color: colours[1], width: 2 },
       showlegend: true,
     },
@@ -126,7 +127,7 @@ export function noisePicture(cases, rows, blocks, look) {
   layout.xaxis = { ...plainAxis(ink), showgrid: false, rangemode: "tozero" };
   layout.xaxis.title = { ...layout.xaxis.title, text: "Seconds since the run began" };
   const ratios = [...traces[0].y, ...traces[1].y].filter((value) => value !== null);
-  layout.yaxis = logAxis(ink, [1, ...ratios], (value, digits) => `${formatNumber(value, Math.max(digits, 2), 0)}x`);
+  layout.yaxis = logAxis(ink, [1, ...ratios], (value) => (value === 1 ? "0 %" : formatChange(value)));
   layout.shapes = processStarts(blocks, all).map((time) => ({
     type: "line",
     x0: time,

@@ -7,6 +7,17 @@ import { MOST_COLOURS } from "./explore.js";
 import { escapePlotly, formatCount, formatNumber, formatSi } from "./format.js";
 
 const DASHES = ["solid", "dash", "dashdot", "longdash"];
+/** A dot has the shape of its roof: plotly's names, and the characters beside the roofs' names. */
+const SHAPES = [
+  ["circle", "\u25cf"],
+  ["square", "\u25a0"],
+  ["diamond", "\u25c6"],
+  ["triangle-up", "\u25b2"],
+  ["triangle-down", "\u25bc"],
+  ["pentagon", "\u2b1f"],
+];
+/** The shape of a dot without a roof. */
+const NO_ROOF = "circle-open";
 
 /** The FLOP/s that a roof allows at an intensity (FLOP per byte), at the rate of the largest copy. */
 export function allowed(ceiling, intensity) {
@@ -35,8 +46,10 @@ export function rooflinePicture(cases, rows, { colour }, look) {
   const traces = ceilings.map((ceiling, i) =>
     roofTrace(ceiling, from, to, { color: ink.muted, dash: DASHES[i % DASHES.length] }),
   );
-  layout.annotations = ceilings.map((ceiling) => ({
-    text: `${escapePlotly(ceiling.name)} ${formatSi(ceiling.flops_per_s, 3)}FLOP/s`,
+  const several = ceilings.length > 1;
+  const shapeOf = (i) => SHAPES[i % SHAPES.length];
+  layout.annotations = ceilings.map((ceiling, i) => ({
+    text: `${several ? `${shapeOf(i)[1]} ` : ""}${escapePlotly(ceiling.name)} ${formatSi(ceiling.flops_per_s, 3)}FLOP/s`,
     x: 1,
     xref: "paper",
     xanchor: "right",
@@ -56,14 +69,21 @@ export function rooflinePicture(cases, rows, { colour }, look) {
     text: some.map((row) => {
       const share = cases.value("efficiency", row);
       const bound = cases.value("bound", row);
+      const own = cases.roofOf(row);
       const roof =
         share === null
           ? ""
-          : `<br>${formatNumber(share * 100, 3, 0)} % of what the roofs allow; the nearer one is ${bound}`;
+          : `<br>${formatNumber(share * 100, 3, 0)} % of what the roofs allow; the nearer one is ${bound}` +
+            `<br>its roof of compute is that of ${escapePlotly(own.name)}`;
       return `${describeRow(cases, row)}<br>${formatNumber(intensity(row), 3, 0)} FLOP per byte${roof}`;
     }),
     hovertemplate: "%{text}<extra></extra>",
-    marker: { color: some.map((row) => colours[codes(row)]), size: some.length > 300 ? 5 : 8, opacity: 0.8 },
+    marker: {
+      color: some.map((row) => colours[codes(row)]),
+      symbol: some.map((row) => (cases.roofOf(row) ? shapeOf(ceilings.indexOf(cases.roofOf(row)))[0] : NO_ROOF)),
+      size: some.length > 300 ? 5 : 8,
+      opacity: 0.8,
+    },
   });
   if (names.length && names.length <= MOST_COLOURS) {
     traces.push(...legendTraces(names, colours));
@@ -88,7 +108,8 @@ export function rooflinePicture(cases, rows, { colour }, look) {
     : "No roof was measured in this run.";
   const dots =
     some.length < whole.length ? ` ${formatCount(some.length)} of ${formatCount(whole.length)} cases are drawn.` : "";
-  return { traces, layout, summary: `A dot is a case. ${roofs}${dots}` };
+  const dot = several ? "A dot is a case, and has the shape that its roof's name shows." : "A dot is a case.";
+  return { traces, layout, summary: `${dot} ${roofs}${dots}` };
 }
 
 /** The colours of the dots: by a setting, or by the nearer roof. */

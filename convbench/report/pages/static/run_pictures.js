@@ -3,8 +3,9 @@
 import { metricsOf } from "./charts.js";
 import { explorePicture } from "./explore.js";
 import { heatPicture } from "./heatmap.js";
-import { isNetwork, networkPicture, ways } from "./network.js";
+import { EACH_WAY, networkPicture, ways } from "./network.js";
 import { noisePicture, rankingPicture } from "./ranking.js";
+import { speedupPicture } from "./ratio.js";
 import { rooflinePicture } from "./roofline.js";
 import { sidesPicture } from "./sides.js";
 
@@ -17,6 +18,11 @@ function axisOptions(cases, except = []) {
     .map(({ name, title }) => ({ value: name, text: title }));
 }
 
+/** A text of some, the first one where it is not among them. */
+function oneOf(texts, wanted) {
+  return texts.includes(wanted) ? wanted : texts[0];
+}
+
 function withNone(options) {
   return [{ value: NONE, text: "nothing" }, ...options];
 }
@@ -25,10 +31,16 @@ function metricOptions(cases) {
   return metricsOf(cases).map(({ name, title }) => ({ value: name, text: title }));
 }
 
-/** Axes, the most useful first: those with an order, then those with more values. */
-function byInterest(cases) {
-  const order = (axis) => (axis.scale === "words" ? 0 : 1000) + Math.min(axis.texts.length, 999);
+/** Axes, those that change the time most first. The direction comes last: it is a colour. */
+function byEffect(cases) {
+  const order = (axis) => (axis.name === "direction" ? -1 : axis.effect);
   return [...cases.axes].sort((a, b) => order(b) - order(a)).map(({ name }) => name);
+}
+
+/** Axes some of whose values have matched pairs. */
+function comparedAxes(cases) {
+  const compared = new Set(cases.contrasts.map(({ axis }) => axis));
+  return axisOptions(cases).filter(({ value }) => compared.has(value));
 }
 
 /** The default axis for colours: the direction, else one with few values. */
@@ -40,10 +52,34 @@ function usualColour(cases, except) {
 
 /** The pictures, as the argument of `Pictures`. */
 export const RUN_PICTURES = {
+  ratio: {
+    applies: (cases) => cases.contrasts.length > 0,
+    needs: "pairs",
+    controls: (cases, chosen) => {
+      const axis = chosen.axis ?? cases.first.axis;
+      const values = cases.contrasts.filter((each) => each.axis === axis).map((each) => each.values);
+      return [
+        { key: "axis", label: "Setting", options: comparedAxes(cases), usual: cases.first.axis },
+        {
+          key: "values",
+          label: "values",
+          options: values.map((text) => ({ value: text, text })),
+          usual: axis === cases.first.axis ? cases.first.values : values[0],
+        },
+        {
+          key: "colour",
+          label: "coloured by",
+          options: withNone(axisOptions(cases, [axis])),
+          usual: usualColour(cases, [axis]),
+        },
+      ];
+    },
+    draw: ({ cases, rows, source, choice, look }) => speedupPicture(cases, rows, source, choice, look),
+  },
   explore: {
     applies: (cases) => cases.axes.length > 0,
     controls: (cases, chosen) => {
-      const [first] = byInterest(cases);
+      const [first] = byEffect(cases);
       const x = chosen.x ?? first;
       const colour = chosen.colour ?? usualColour(cases, [x]);
       const rest = [x, colour];
@@ -64,7 +100,7 @@ export const RUN_PICTURES = {
   heat: {
     applies: (cases) => cases.axes.length > 1,
     controls: (cases, chosen) => {
-      const [first, second] = byInterest(cases);
+      const [first, second] = byEffect(cases);
       const x = chosen.x ?? first;
       return [
         {
@@ -80,16 +116,26 @@ export const RUN_PICTURES = {
     draw: ({ cases, rows, choice, look }) => heatPicture(cases, rows, choice, look),
   },
   sides: {
-    applies: (cases) => cases.axes.length > 0,
+    applies: (cases) => comparedAxes(cases).length > 0,
     controls: (cases, chosen) => {
-      const usual = cases.axis.has("direction") ? "direction" : cases.axes[0].name;
+      const usual = cases.first.axis;
       const axis = cases.axis.get(chosen.axis ?? usual);
+      const compared = cases.contrasts.filter((each) => each.axis === axis.name);
+      const contrast = axis.name === usual ? cases.first : compared[0];
       const values = (except) => axis.texts.filter((text) => text !== except).map((text) => ({ value: text, text }));
-      const first = axis.texts.includes(chosen.first) ? chosen.first : axis.texts[0];
+      const first = axis.texts.includes(chosen.first) ? chosen.first : oneOf(axis.texts, contrast.base);
       return [
-        { key: "axis", label: "Compare values of", options: axisOptions(cases), usual },
-        { key: "first", label: "across", options: values(), usual: axis.texts[0] },
-        { key: "second", label: "up", options: values(first), usual: axis.texts.find((text) => text !== first) },
+        { key: "axis", label: "Compare values of", options: comparedAxes(cases), usual },
+        { key: "first", label: "across", options: values(), usual: oneOf(axis.texts, contrast.base) },
+        {
+          key: "second",
+          label: "up",
+          options: values(first),
+          usual: oneOf(
+            axis.texts.filter((text) => text !== first),
+            contrast.other,
+          ),
+        },
         {
           key: "colour",
           label: "coloured by",
@@ -112,10 +158,13 @@ export const RUN_PICTURES = {
     draw: ({ cases, rows, choice, look }) => rooflinePicture(cases, rows, choice, look),
   },
   network: {
-    applies: isNetwork,
+    applies: (cases) => cases.isNetwork && cases.ranked.length > 0,
     controls: (cases) => {
       const options = ways(cases, cases.ranked).map(({ text }) => ({ value: text, text }));
-      return options.length > 1 ? [{ key: "way", label: "The network as", options, usual: options[0].value }] : [];
+      const each = { value: EACH_WAY, text: "all, side by side" };
+      return options.length > 1
+        ? [{ key: "way", label: "The network with", options: [each, ...options], usual: EACH_WAY }]
+        : [];
     },
     draw: ({ cases, rows, choice, look }) => networkPicture(cases, rows, choice, look),
   },
@@ -130,7 +179,8 @@ export const RUN_PICTURES = {
   },
   noise: {
     applies: (cases) => cases.ranked.length > 0,
+    needs: "blocks",
     controls: () => [],
-    draw: async ({ cases, rows, blocks, look }) => noisePicture(cases, rows, await blocks(), look),
+    draw: ({ cases, rows, source, look }) => noisePicture(cases, rows, source, look),
   },
 };

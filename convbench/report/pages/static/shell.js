@@ -66,7 +66,7 @@ export function keepOver(table, selection) {
 function unfoldForPrint() {
   let opened = [];
   globalThis.addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("main details:not([open], .unscripted)")].filter(
+    opened = [...document.querySelectorAll("main details:not([open], .unscripted, .pairs)")].filter(
       (each) => !each.closest("#explain"),
     );
     for (const details of opened) details.open = true;

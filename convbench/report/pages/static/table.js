@@ -1,14 +1,21 @@
 // The table of all cases: DataTables over the page's data. It has sorting, search, a filter for each column, a choice of
 // columns, copy and download. The link keeps the reader's settings.
 
-import { element } from "./dom.js";
-import { escapeHtml } from "./format.js";
+import { confirmCopy, element } from "./dom.js";
+import { escapeHtml, unbrokenHtml } from "./format.js";
 import { runPacked, stylePacked } from "./load.js";
 import { remember, viewed } from "./view.js";
 
 const PAGE = 25;
 const LONGEST_PAGE = 500;
 const LENGTHS = [PAGE, 100, LONGEST_PAGE];
+/** Narrower windows than this, in pixels, show three columns at first. */
+const NARROW_WINDOW = 560;
+
+/** Whether a column is shown at first in this window. */
+function atFirst(column) {
+  return innerWidth < NARROW_WINDOW ? column.narrow : column.shown;
+}
 
 /** Order numbers with absent ones last, in both directions; the text of an absent one is empty. */
 function defineOrder(DataTable) {
@@ -42,11 +49,8 @@ function tableColumn(cases, column, searched) {
     name: column.name,
     ariaTitle: `${column.heading}${unit}`,
     type: number ? "measured" : "string",
-    visible: column.shown,
-    className: [
-      number ? "number" : column.name === "label" ? "label" : `text of-${column.name}`,
-      column.printed ? "" : "unprinted",
-    ].join(" "),
+    visible: atFirst(column),
+    className: number ? "number" : column.name === "label" ? "label" : `text of-${column.name}`,
     columnControl: [{ extend: "dropdown", text: `Filter ${column.heading}`, icon: "search", content: [search] }],
     data: (row, purpose, _, { col }) => {
       if (purpose === "filter" && !searched.has(col)) return "";
@@ -62,15 +66,15 @@ function tableColumn(cases, column, searched) {
       if (purpose !== "display") return escaped;
       if (column.kind === "status") return `<span class="status" data-status="${escaped}">${escaped}</span>`;
       if (column.name === "label")
-        return `<a href="#case=${cases.value("case_id", row)}" data-row="${row}">${escaped}</a>`;
-      return escaped;
+        return `<a href="#case=${cases.value("case_id", row)}" data-row="${row}">${unbrokenHtml(text)}</a>`;
+      return unbrokenHtml(text);
     },
   };
 }
 
 /** The part of the table's state for the link: only differences from the initial state. */
 function kept(state, cases) {
-  const columns = state.columns.flatMap(({ visible }, i) => (visible === cases.specs[i].shown ? [] : [i]));
+  const columns = state.columns.flatMap(({ visible }, i) => (visible === atFirst(cases.specs[i]) ? [] : [i]));
   const filters = Object.fromEntries(Object.entries(state.columnControl ?? {}).filter(([, filter]) => isSet(filter)));
   const changes = {};
   if (state.search.search) changes.search = state.search.search;
@@ -90,13 +94,16 @@ function isSet({ searchInput, searchList }) {
 
 /**
  * The columns that are searched. Hidden columns are not, and their texts are not made. Exceptions are the case's id, which
- * is an argument of commands, and columns whose filter comes from a link.
+ * is an argument of commands, and columns whose filter comes from a link. So are settings, whose lists of values are made
+ * once.
  */
 function searchedColumns(state, cases) {
-  const visible = (i) => (state ? state.columns[i].visible : cases.specs[i].shown);
+  const visible = (i) => (state ? state.columns[i].visible : atFirst(cases.specs[i]));
   const filtered = (i) => state && isSet(state.columnControl[i] ?? {});
   const all = cases.specs.map((_, i) => i);
-  return new Set(all.filter((i) => visible(i) || filtered(i) || cases.specs[i].name === "case_id"));
+  return new Set(
+    all.filter((i) => visible(i) || filtered(i) || cases.specs[i].kind === "word" || cases.specs[i].name === "case_id"),
+  );
 }
 
 const isPlain = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
@@ -127,7 +134,7 @@ function restored(text, cases) {
       regex: false,
       caseInsensitive: true,
     },
-    columns: cases.specs.map(({ name, shown }, i) => ({ name, visible: toggled.has(i) ? !shown : shown })),
+    columns: cases.specs.map((spec, i) => ({ name: spec.name, visible: toggled.has(i) !== atFirst(spec) })),
     columnControl: Object.fromEntries(filters.filter(([i, filter]) => isColumn(Number(i)) && isPlain(filter))),
   };
 }
@@ -164,7 +171,7 @@ export async function showTable(cases, name, changed) {
     format: { header: (_, column) => cases.specs[column].name, body },
   });
   const table = new DataTable(host, {
-    data: cases.rows(),
+    data: [...cases.order],
     columns: cases.specs.map((column) => tableColumn(cases, column, searched)),
     order: [],
     pageLength: PAGE,
@@ -176,17 +183,11 @@ export async function showTable(cases, name, changed) {
     stateSaveCallback: (_, state) => remember("table", kept(state, cases)),
     stateLoadCallback: () => state,
     layout: {
-      topStart: "search",
-      topEnd: {
+      top2Start: "search",
+      top2End: {
         buttons: [
           { extend: "colvis", text: "Columns", columns: ":not(:first-child)", background: false },
-          {
-            extend: "copyHtml5",
-            text: "Copy",
-            title: null,
-            messageTop: null,
-            exportOptions: sent((cell) => cell.replace(/\s+/g, " ").trim()),
-          },
+          { text: "Copy", action: (_, api, button) => copyShown(api, button[0], sent) },
           {
             extend: "csvHtml5",
             text: "CSV",
@@ -196,7 +197,9 @@ export async function showTable(cases, name, changed) {
           },
         ],
       },
-      bottomStart: ["pageLength", "info"],
+      topStart: ["pageLength", "info"],
+      topEnd: "paging", // above the table: the keyboard reaches it before the columns and the rows
+      bottomStart: null,
       bottomEnd: "paging",
     },
     language: {
@@ -211,7 +214,12 @@ export async function showTable(cases, name, changed) {
     },
   });
   let last = [];
-  const rows = () => table.rows({ search: "applied", order: "index" }).data().toArray();
+  const rows = () =>
+    table
+      .rows({ search: "applied" })
+      .data()
+      .toArray()
+      .sort((a, b) => a - b);
   const notify = () => {
     const found = rows();
     const same = found.length === last.length && found.every((row, i) => row === last[i]);
@@ -219,6 +227,10 @@ export async function showTable(cases, name, changed) {
     if (!same) changed();
   };
   table.on("draw", notify);
+  const namePaging = () =>
+    box.querySelector(".dt-layout-table ~ * .dt-paging nav")?.setAttribute("aria-label", "Pages, below");
+  table.on("draw", namePaging);
+  namePaging();
   printWhole(table);
   table.on("column-visibility", (_, __, column, visible) => {
     if (visible && !searched.has(column)) {
@@ -234,6 +246,12 @@ export async function showTable(cases, name, changed) {
       table.search.fixed("only", set ? (_, row) => set.has(row) : null).draw();
     },
   };
+}
+
+/** Copy the visible columns of the rows that the filters keep, as lines with tabs; the button confirms it. */
+function copyShown(api, button, sent) {
+  const { header, body } = api.buttons.exportData(sent((cell) => cell.replace(/\s+/g, " ").trim()));
+  confirmCopy(button, [header, ...body].map((cells) => cells.join("\t")).join("\n"));
 }
 
 /** Print as many rows as the longest page has, because paper has no paging. */

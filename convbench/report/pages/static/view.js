@@ -26,6 +26,14 @@ export function remember(key, value, { usual = null, entry = false } = {}) {
   history[entry ? "pushState" : "replaceState"](OWN, "", url);
 }
 
+/**
+ * A link to a view of this page, for the dialog. It has the file's name, because axe-core takes links to places in the
+ * page for skip links where a dialog has scrolled them out of sight.
+ */
+export function linkTo(view) {
+  return `${location.pathname.split("/").pop()}#${view}`;
+}
+
 /** Call `listener` with the new value when a link, or going back, changes the value of a key. */
 export function whenViewed(key, listener) {
   listeners.set(key, listener);

@@ -1,0 +1,58 @@
+"""Deletes runs, but never one that a baseline names or a process is writing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+from contextlib import suppress
+
+from sqlalchemy import Connection, Engine, delete, select
+
+from convbench.errors import RequestError
+from convbench.model.result import RunState
+from convbench.store import runs, schema
+from convbench.store.place import Place
+
+
+def being_written(connection: Connection, version: int, place: Place) -> dict[str, str]:
+    """The runs without an end whose writer may be alive, each with the reason why it stays."""
+    columns = schema.columns(schema.runs, version)
+    found = {}
+    for row in connection.execute(select(*columns).where(schema.runs.c.state == RunState.RUNNING.value)):
+        with place.decoding(row.id):
+            if row.finished_at is None and not runs.is_free(row):
+                found[row.id] = f"a process on {row.writer_host} is writing it"
+    return found
+
+
+def protected(connection: Connection, version: int, place: Place) -> dict[str, str]:
+    """The runs that cannot be deleted, each with the reason: `it is the baseline main`."""
+    baselines = runs.baselines(connection, version, place)
+    named = {baseline.run_id: f"it is the baseline {baseline.name}" for baseline in baselines}
+    return being_written(connection, version, place) | named
+
+
+def delete_runs(connection: Connection, run_ids: Collection[str], version: int, place: Place) -> None:
+    """Delete these runs and all that was stored of them; RequestError where one is protected, and then none is."""
+    columns = schema.runs.c
+    chosen = [key for key, run_id in connection.execute(select(columns.key, columns.id)) if run_id in run_ids]
+    for key in chosen:  # on a server, nobody may name or resume the run meanwhile; SQLite has one writer anyway
+        connection.execute(select(columns.key).where(columns.key == key).with_for_update())
+    kept = protected(connection, version, place)
+    for run_id in sorted(run_ids):
+        if run_id in kept:
+            raise RequestError(f"run {run_id} stays: {kept[run_id]}", hint="nothing was deleted")
+    for key in chosen:  # the other tables follow by ON DELETE CASCADE
+        connection.execute(delete(schema.runs).where(columns.key == key))
+
+
+def shrink(engine: Engine) -> None:
+    """Give the space of deleted runs back to the disk. On a server and after an error, later runs fill it instead."""
+    if engine.dialect.name != "sqlite":
+        return
+    connection = engine.raw_connection()  # VACUUM is not possible inside a transaction
+    try:
+        with suppress(sqlite3.Error):
+            connection.cursor().execute("VACUUM")
+    finally:
+        connection.close()
