@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -100,16 +101,22 @@ def test_findings_compare_medians() -> None:
         (ON_DEVICE, synthetic.device_blocks(STEADY, start=0.4e-3)),
         (half, synthetic.device_blocks(times(0.5), start=0.45e-3)),
     )
-    [effect] = [each for each in examined(made).findings if each.axis == "dtype" and each.kind == "effect"]
-    assert effect.size == pytest.approx(2.0, rel=0.01)
-    assert "float16 is 2.0" in effect.sentence, effect.sentence
+    seen = examined(made)
+    [pairs] = seen.contrasts
+    assert pairs.axis == "dtype" and pairs.verdict.tolist() == [1]
+    assert pairs.ratio == pytest.approx([0.5], rel=0.01) and pairs.effect == pytest.approx(math.log(2), rel=0.02)
+    [best] = [each for each in seen.findings if each.axis == "dtype"]
+    assert "2.00x faster than float32: 501 us instead of 1.00 ms" in best.sentence, best.sentence
 
 
 def test_findings_pair_a_case_on_the_cpu_with_one_on_a_device_each_by_its_own_figure() -> None:
     cpu = replace(ON_DEVICE, device="cpu")
     made = run_of((cpu, synthetic.blocks(4e-3, noise=0.0)), (ON_DEVICE, synthetic.device_blocks(STEADY, start=0.4e-3)))
-    [effect] = [each for each in examined(made).findings if each.axis == "device" and each.kind == "effect"]
-    assert effect.size == pytest.approx(4.0, rel=0.01), effect.sentence
+    seen = examined(made)
+    [pairs] = seen.contrasts
+    assert pairs.axis == "device" and pairs.ratio == pytest.approx([0.25], rel=0.01)
+    [best] = [each for each in seen.findings if each.axis == "device"]
+    assert best.size == pytest.approx(4.0, rel=0.01), best.sentence
 
 
 def test_one_process_of_a_device_leaves_its_range_open() -> None:
@@ -122,7 +129,8 @@ def test_one_process_of_a_device_leaves_its_range_open() -> None:
         )
     ]
     found = examined(run_of((ON_DEVICE, synthetic.device_blocks([1e-3], start=0.1e-3)), (slower, wide)))
-    assert not [each for each in found.findings if each.kind == "effect"], "1.2x is within 1.6x"
+    assert [pairs.verdict.tolist() for pairs in found.contrasts] == [[0]], "1.2x is within 1.6x"
+    assert not [each for each in found.findings if each.axis == "dtype"]
 
 
 def test_a_comparison_judges_medians_and_says_so() -> None:
@@ -211,5 +219,4 @@ def test_many_threads_drop_cases_of_the_cpu_alone() -> None:
         blocks = [synthetic.device_blocks(times(factor), start=factor * 1e-3) for factor in (1.0, 0.5)]
         made = run_of(*zip(cases, blocks, strict=True), processes=facts)
         made = replace(made, results=tuple(synthetic.with_facts(result, threads=2) for result in made.results))
-        effects = [each for each in examined(made).findings if each.axis == "dtype" and each.kind == "effect"]
-        assert len(effects) == known, device
+        assert [each.axis for each in examined(made).findings if each.axis == "dtype"] == ["dtype"] * known, device
