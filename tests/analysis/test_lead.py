@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import synthetic
 
+from convbench.actions import timing
 from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.comparison import compare
 from convbench.analysis.comparison.judgment import Verdict
@@ -18,12 +19,13 @@ from convbench.analysis.history.history import history
 from convbench.analysis.table.columns import Rows, columns
 from convbench.model.case import Case
 from convbench.model.lead import Lead, lead_of, leading_word
-from convbench.model.result import Block, ProcessFacts, Run, pack_blocks
+from convbench.model.result import Block, ProcessFacts, Run, StopReason, pack_blocks
 from convbench.model.threshold import Thresholds
 from convbench.report.export import to_junit, to_markdown
 from convbench.report.text.history import history_text
 from convbench.report.text.results import results_text
 from convbench.report.text.summary import comparison_summary
+from convbench.report.text.timing import answer_text, times_text
 
 ON_DEVICE = synthetic.layer(16, device="cuda:0", given_label="steady")
 THROTTLED = synthetic.layer(32, device="cuda:0", given_label="throttled")
@@ -117,6 +119,36 @@ def test_findings_pair_a_case_on_the_cpu_with_one_on_a_device_each_by_its_own_fi
     assert pairs.axis == "device" and pairs.ratio == pytest.approx([0.25], rel=0.01)
     [best] = [each for each in seen.findings if each.axis == "device"]
     assert best.size == pytest.approx(4.0, rel=0.01), best.sentence
+
+
+def test_time_says_what_is_faster_by_medians() -> None:
+    """The half as long dtype has the slower start; the heads and the ratio are those of medians."""
+    layer = {name: ["8"] for name in ("in_channels", "out_channels", "input_size")}
+    options = {**layer, "kernel_size": ["1"], "direction": ["forward"], "device": ["cuda"]}
+    sweep, plan = timing.planned({**options, "dtype": ["float32", "float16"]})
+    blocks = [synthetic.device_blocks(times(factor), start=start) for factor, start in ((1.0, 4e-4), (0.5, 4.5e-4))]
+    made = run_of(*zip(plan.cases, blocks, strict=True))
+    results = tuple(replace(result, stop_reason=StopReason.ROUNDS) for result in made.results)
+    made = replace(made, results=results, source=sweep.source)
+    rows, found = timing.answer(made, sweep)
+    [one] = found
+    assert (one.fastest, one.value) == ("float16", "float32")
+    assert one.ratio == pytest.approx(2.0) and 1 < one.low < one.ratio < one.high
+    assert times_text(rows, plan.cases).splitlines()[1].split()[:3] == ["median", "floor", "spread"]
+    assert "2 of 2 cases did not settle: medians of processes differ" in answer_text(made, found)
+
+
+def test_errors_are_in_the_precision_that_torch_used() -> None:
+    """Of equal numbers of units, TF32's are as large as float16's, and 2**13 times those of full float32."""
+    half = synthetic.layer(16, device="cuda:0", dtype="float16")
+    made = run_of(
+        (ON_DEVICE, synthetic.device_blocks(STEADY, start=5e-4)),
+        (half, synthetic.device_blocks(times(0.5), start=2e-4)),
+    )
+    for used, said in ((None, "1 times"), ("tf32", "1 times"), ("ieee", "8,200 times")):
+        full, other = made.results
+        seen = examined(replace(made, results=(synthetic.with_facts(full, precision=used), other)))
+        assert any(f"{said} that with float32" in each.sentence for each in seen.findings), used
 
 
 def test_one_process_of_a_device_leaves_its_range_open() -> None:

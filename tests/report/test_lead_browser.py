@@ -63,6 +63,11 @@ def test_a_report_of_a_device_ranks_and_draws_medians(browser: Browser, tmp_path
         assert summary.startswith("100 % of the blocks are within 3 % of their case's median.")
         assert all(0.99 < ratio < 1.01 for ratio in _dots(traces))
         assert "Time (median)" in page.locator("#picture-explore").inner_text()
+        traces, summary = _picture(page, "ratio")
+        assert _dots(traces) == pytest.approx([2.0], rel=1e-3)
+        page.locator("#picture-ratio details.pairs summary").first.click()
+        pairs = page.locator("#picture-ratio table").inner_text()
+        assert "Times are medians." in pairs and "1.00 ms" in pairs and "501 us" in pairs
         page.evaluate(f"location.hash = 'case={DEVICE.results[0].case.id}'")
         page.wait_for_selector("#case-blocks[data-drawn]")
         figures = page.locator(".case-figures dt").all_inner_texts()
@@ -74,7 +79,7 @@ def test_a_report_of_a_device_ranks_and_draws_medians(browser: Browser, tmp_path
 def test_a_report_of_cpu_and_device_names_the_figure_of_each_case(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text(run_page.render(MIXED), encoding="utf-8")
-    with ready(browser, file, width=390) as page:
+    with ready(browser, file) as page:
         heads = [each.inner_text().split("\n")[0] for each in page.locator("#case-table thead th").all()]
         first = next(at for at, head in enumerate(heads) if head.startswith("time"))
         assert heads[first + 1].startswith("time is the")
