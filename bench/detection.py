@@ -47,7 +47,7 @@ from convbench.engine.git_state import checkout
 from convbench.engine.local import LocalEngine, Setup
 from convbench.errors import NotComparableError
 from convbench.measure import estimate
-from convbench.measure.alike import process_floors
+from convbench.measure.alike import process_times
 from convbench.model.case import Case
 from convbench.model.result import Result, Run, unpack_blocks
 from convbench.model.threshold import Thresholds
@@ -262,7 +262,7 @@ def only(run: Run, pairs: slice) -> list[Result]:
 
 def pair_floors(found: RunComparison) -> list[list[list[float | None]]]:
     """The floors of each case's pairs on either side: what any other rule would have to go by."""
-    both = process_floors(*(estimate.table(result.blocks for result in run.results) for run in (found.base, found.new)))
+    both = process_times(*(estimate.table(run.results) for run in (found.base, found.new)))
     return [
         [[None if value != value else float(f"{value:.6g}") for value in row] for row in side.tolist()]
         for side in (both.base, both.new)

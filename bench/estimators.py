@@ -23,9 +23,10 @@ import numpy as np
 from repeatability import p95_of_pairs
 
 from convbench.measure.estimate import Floats
-from convbench.measure.references import minima
+from convbench.measure.references import leading_times
 from convbench.measure.schedule import is_settled
 from convbench.model.case import Case
+from convbench.model.lead import Lead
 from convbench.model.references import ReferenceKind, kind_of, references
 from convbench.model.result import Block, Run, RunState, unpack_blocks
 from convbench.store import Store
@@ -165,7 +166,7 @@ def centred(logs: Sequence[Floats]) -> Floats:
 def reference_levels(run: Run, case: Case, share: float, kinds: Sequence[ReferenceKind]) -> Floats:
     """The logarithm of this quantile of the times of each reference of these kinds, over the whole run."""
     rows = [
-        minima(one)[1]
+        leading_times(one)[1]
         for facts in run.processes
         for one in facts.references
         if (one.device, one.threads) == (case.device, case.threads)
@@ -179,7 +180,7 @@ def until_settled(blocks: Blocks, precision: float) -> Blocks:
     processes = sorted({block.process_index for block in blocks})
     for last in processes:
         taken = [block for block in blocks if block.process_index <= last]
-        if is_settled([(block.process_index, block.minimum_s) for block in taken], precision):
+        if is_settled([(block.process_index, block.minimum_s) for block in taken], precision, Lead.FLOOR):
             return taken
     return blocks
 

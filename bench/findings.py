@@ -177,7 +177,7 @@ def stored(db: str, ids: list[str]) -> None:
     all_runs = [read.load(run_id, db=db).run for run_id in ids]
     floors: dict[str, float] = {}
     for run in all_runs:
-        figures = estimate.estimate(estimate.table(result.blocks for result in run.results))
+        figures = estimate.estimate(estimate.table(run.results))
         for result, floor_s in zip(run.results, figures.floor_s.tolist(), strict=True):
             per_flop = floor_s / result.case.flops
             floors[result.case.id] = min(floors.get(result.case.id, per_flop), per_flop)

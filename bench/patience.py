@@ -31,7 +31,7 @@ FIRST, PATIENCE, PRECISION = 5, 0.2, 0.01
 
 def process_floors(run: Run) -> tuple[Floats, Floats]:
     """Logarithms of the process floors, (cases, processes): as measured, and related to the process's references."""
-    table = estimate.table(result.blocks for result in run.results)
+    table = estimate.table(run.results)
     process, minimum = table.integers("process_index"), np.log(table.column("minimum_s"))
     cases = [result.case for result in run.results]
     plain = np.full((len(cases), len(run.processes)), np.nan)

@@ -89,6 +89,7 @@ class Script:
     killed_in_find_module: set[str] = field(default_factory=set)
     host: Mapping[str, Json] = field(default_factory=dict)  # what differs from HOST
     states: list[Mapping[str, Json]] = field(default_factory=list)  # one a time it is asked; then STATE
+    devices: bool | None = None  # whether devices are there; False: the worker dies of the question
     no_references: set[str] = field(default_factory=set)  # devices
     reference_factor: Callable[[int], float] = lambda worker: 1.0  # on the times of references, by number of the worker
     factor: Callable[[int, int], float] = lambda name, worker: 1.0  # on the time, by layer and number of the worker
@@ -188,11 +189,24 @@ class FakeTransport:
             "python": "3.11.7",
             "onednn": None,
             "cpu_capability": None,
-            "accelerator": None,
             "threads": message["threads"] or 2,
             "keeps_memory": steady,
             "host": {**HOST, **self._engine.script.host},
         }
+
+    def _devices(self, message: Message) -> Mapping[str, Json]:
+        names, there = message["names"], self._engine.script.devices
+        assert isinstance(names, list)
+        self._engine.log.append(("devices", self._number))
+        if there is False:
+            self._die(WorkerDiedError("the worker was ended by SIGSEGV", signal=11))
+        found: list[Json] = [
+            {"name": name, "model": "H100", "memory_bytes": 80 * 2**30, "uuid": "0000-1111"} for name in names
+        ]
+        if not there:
+            return {"status": "passed", "accelerator": None, "devices": [], "software": []}
+        software: list[Json] = [["cuDNN", "9.10.2"]]
+        return {"status": "passed", "accelerator": "cuda: H100 x2", "devices": found, "software": software}
 
     def _host_state(self, message: Message) -> Mapping[str, Json]:
         states = self._engine.script.states
@@ -286,7 +300,8 @@ class FakeTransport:
         if message["device"] in script.no_references:
             return {"status": "error", "reason": "RuntimeError: no"}
         time_s = 1e-4 * script.reference_factor(self._number)
-        return {"status": "passed", "minima_s": [time_s * (1 + at) for at in range(len(specs))], "busy_s": 0.01}
+        times = [time_s * (1 + at) for at in range(len(specs))]
+        return {"status": "passed", "minima_s": times, "medians_s": [2 * each for each in times], "busy_s": 0.01}
 
     def _compute_probe(self, message: Message) -> Mapping[str, Json]:
         return {"status": "passed", "compute_probe_s": 3e-4}

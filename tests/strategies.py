@@ -102,6 +102,7 @@ blocks = st.builds(
         "order": st.integers(0, 2**24),
         "iterations": st.integers(1, 2**24),
         "samples": st.integers(1, 2**24),
+        "throttled": st.sampled_from([0.0, 1.0]),
     },
 ).map(rising)
 packed = st.lists(blocks, max_size=3).map(result.pack_blocks)

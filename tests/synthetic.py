@@ -149,6 +149,34 @@ def noisy_blocks(
     return tuple(replace(b, **{name: getattr(b, name) * shares[b.process_index] for name in times}) for b in made)
 
 
+def device_blocks(
+    steady: Sequence[float], *, start: float, rounds: int = 5, chance: random.Random | None = None
+) -> tuple[Block, ...]:
+    """Blocks of a device whose median is the `steady` one of its process, and whose first samples take `start`.
+
+    With `chance` medians differ by 0.1 %.
+    """
+    made = blocks(1.0, processes=len(steady), rounds=rounds, noise=0.0)
+    found = []
+    for block in made:
+        level = steady[block.process_index] * (1 + (chance.gauss(0, 0.001) if chance else 0.0))
+        found.append(
+            replace(
+                block,
+                minimum_s=start,
+                q1_s=level,
+                median_s=level,
+                q3_s=level,
+                p95_s=level * 1.01,
+                mean_s=level,
+                compute_probe_s=NAN,
+                memory_probe_s=NAN,
+                page_faults=0.0,
+            )
+        )
+    return tuple(found)
+
+
 def result(
     case: Case,
     *,

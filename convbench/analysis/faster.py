@@ -1,7 +1,7 @@
 """Which value of a setting is the fastest for a layer, and by how much the others are slower. Pure, without pandas.
 
 Two cases of one run differ in one setting alone. They are compared over equal numbers of blocks of equal numbers of
-processes (measure/alike.py), by the interval that process floors allow (measure/significance.py).
+processes (measure/alike.py), by the interval that the times of processes allow (measure/significance.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from operator import attrgetter
 import numpy as np
 
 from convbench.analysis.table.columns import Rows
-from convbench.measure.alike import process_floors
+from convbench.measure.alike import process_times
 from convbench.measure.estimate import table
 from convbench.measure.significance import ratios
 from convbench.model.result import Run, Status
@@ -86,9 +86,9 @@ def slower(run: Run, rows: Rows, sweep: Sweep) -> list[Slower]:
 def _of_layer(run: Run, rows: Rows, axis: str, others: _Written, at: dict[object, int]) -> list[Slower]:
     """The values of one layer, by their rows `at`: the next fastest first, and those without a right result last."""
     statuses = {value: result.status for value, row in at.items() if (result := rows.results[row])}
-    floors = {value: float(rows.estimates.floor_s[at[value]]) for value in statuses}
-    timed = [value for value, status in statuses.items() if status is Status.PASSED and np.isfinite(floors[value])]
-    fastest = min(timed, key=floors.__getitem__, default=None)
+    times = {value: float(rows.estimates.time_s[at[value]]) for value in statuses}
+    timed = [value for value, status in statuses.items() if status is Status.PASSED and np.isfinite(times[value])]
+    fastest = min(timed, key=times.__getitem__, default=None)
     found = [
         _compared(run, rows, Slower(axis=axis, others=others, fastest=fastest, value=value), at)
         for value in timed
@@ -110,8 +110,8 @@ def _of_layer(run: Run, rows: Rows, axis: str, others: _Written, at: dict[object
 def _compared(run: Run, rows: Rows, pair: Slower, at: dict[object, int]) -> Slower:
     """The pair with its ratio, over the blocks that both sides have."""
     base, other = at[pair.fastest], at[pair.value]
-    floors = process_floors(*(table([result.blocks] if (result := rows.results[row]) else []) for row in (base, other)))
-    found = ratios(floors.base, floors.new, floors.processes, precision=run.measure.precision)
+    times = process_times(*(table([rows.results[row]]) for row in (base, other)))
+    found = ratios(times, precision=run.measure.precision)
     ratio, low, high = (float(values[0]) for values in (found.ratio, found.low, found.high))
     work = rows.flops[other] / rows.flops[base] if rows.flops[base] else np.nan
-    return replace(pair, ratio=ratio, low=low, high=high, work=work, processes=int(floors.processes[0]))
+    return replace(pair, ratio=ratio, low=low, high=high, work=work, processes=int(times.processes[0]))

@@ -14,10 +14,10 @@ from convbench import units
 from convbench.analysis.comparison import side_by_side
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import RunComparison
-from convbench.conduct.described import Capacity, environment_of, plainest
+from convbench.conduct.described import Capacity, devices_of, environment_of, plainest
 from convbench.conduct.listening import Listener
 from convbench.conduct.pairs import BLOCK_S, ROUNDS, PairVisits, ProcessPairs
-from convbench.engine.client import Description
+from convbench.engine.client import Description, Devices
 from convbench.engine.local import Setup
 from convbench.engine.pool import Engine, WorkerPool
 from convbench.errors import RequestError, WorkerError
@@ -243,8 +243,14 @@ def _conducted(
                 each.find_modules(workers, deadline_s=sweep.measure.timeout)
         named = {name for side in sides for name, _ in side.setup.variables}
         environments = tuple(
-            _environment(side, description, plainest(some).allocator, named)
-            for side, description, some in zip(sides, descriptions, own, strict=True)
+            _environment(
+                side,
+                description,
+                devices_of(each, some, deadline_s=sweep.measure.timeout),
+                plainest(some).allocator,
+                named,
+            )
+            for side, description, each, some in zip(sides, descriptions, pool, own, strict=True)
         )
         yield _Both(
             sweep=sweep,
@@ -281,13 +287,16 @@ def _naming_side(side: Side) -> Iterator[None]:
         raise RequestError(f"side {side.name}: {error.message}", hint=hint) from None
 
 
-def _environment(side: Side, description: Description, allocator: Allocator, named: Collection[str]) -> Environment:
+def _environment(
+    side: Side, description: Description, devices: Devices, allocator: Allocator, named: Collection[str]
+) -> Environment:
     """The environment of a side, as its plainest worker describes it; `allocator` is the requested one.
 
     Always includes the variables in `named`. Raises RequestError where the software differs from the recorded one.
     """
     found = environment_of(
         description,
+        devices,
         allocator=allocator,
         executable=side.setup.python,
         variables=side.setup.environment,

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 
-from convbench.engine.client import Description
+from convbench.engine.client import NO_DEVICES, Description, Devices
+from convbench.engine.pool import WorkerPool
+from convbench.errors import WorkerError
 from convbench.measure import schedule
 from convbench.model.case import Allocator, Case, WorkerSettings
 from convbench.model.result import Environment
@@ -50,10 +52,31 @@ class Capacity:
         )
 
 
+def devices_of(pool: WorkerPool, cases: Iterable[Case], *, deadline_s: float) -> Devices:
+    """What the devices of the cases are, as a worker of theirs describes them; no worker is asked without any.
+
+    A worker that fails at this is replaced; its cases will show why.
+    """
+    there = [case for case in cases if case.device != "cpu"]
+    if not there:
+        return NO_DEVICES
+    settings = plainest(there)
+    try:
+        return pool.client(settings).devices(sorted({case.device for case in there}), deadline_s=deadline_s)
+    except WorkerError:
+        pool.drop(settings)
+        return NO_DEVICES
+
+
 def environment_of(
-    description: Description, *, allocator: Allocator, executable: str, variables: Mapping[str, str]
+    description: Description,
+    devices: Devices,
+    *,
+    allocator: Allocator,
+    executable: str,
+    variables: Mapping[str, str],
 ) -> Environment:
-    """The environment of a worker that `executable` started with these environment variables.
+    """The environment of a worker with these devices that `executable` started with these environment variables.
 
     `allocator` is the requested one; the description says how it behaves.
     """
@@ -71,11 +94,13 @@ def environment_of(
         torch=description.torch,
         onednn=description.onednn,
         libc=host.libc,
-        accelerator=description.accelerator,
+        accelerator=devices.accelerator,
         cpu_capability=description.cpu_capability,
         allocator=_allocator(allocator, description),
         variables=recorded(variables.items()),
         executable=executable,
+        devices=devices.devices,
+        device_software=devices.software,
     )
 
 

@@ -8,10 +8,12 @@ import time
 from dataclasses import dataclass
 
 from convbench import units
-from convbench.engine.client import Description
+from convbench.engine import nvidia
+from convbench.engine.client import Description, Devices
 from convbench.engine.machine import Host
 from convbench.engine.pool import Engine, WorkerPool
 from convbench.model.case import WorkerSettings
+from convbench.model.result import DeviceState
 
 #: How long probes run, seconds.
 PROBING_S = 4.0
@@ -25,6 +27,7 @@ NOISY_SHARE = 0.5
 STEAL = 0.01
 #: Maximum time for one request, seconds.
 DEADLINE_S = 60.0
+_CPU_ONLY = "cpu only: torch finds no accelerator, so its cases are skipped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ def check_machine(engine: Engine, *, probing_s: float = PROBING_S) -> list[Remar
         before = pool.host_state(deadline_s=DEADLINE_S)
         probes = _run_probes(pool, one, probing_s)
         after = pool.host_state(deadline_s=DEADLINE_S)
+        found = pool.client(one).devices(["accelerator"], deadline_s=DEADLINE_S)
     finally:
         pool.close()
     host = steady.host
@@ -57,7 +61,8 @@ def check_machine(engine: Engine, *, probing_s: float = PROBING_S) -> list[Remar
         _frequency(host.governor, host.boost),
         noise(probes, stolen=after.stolen_since(before), load=after.load, cores=host.cores),
         _memory(host),
-        _devices(steady.accelerator),
+        _devices(found),
+        *clocks(found),
     ]
 
 
@@ -153,6 +158,32 @@ def _memory(host: Host) -> Remark:
     return Remark(topic="memory", good=good, text=f"{units.size(host.available_bytes)} free for layers", fix=fix)
 
 
-def _devices(accelerator: str | None) -> Remark:
-    text = accelerator or "cpu only: torch finds no accelerator, so its cases are skipped"
+def clocks(found: Devices) -> list[Remark]:
+    """What NVIDIA's library says of each device; where it is absent, how to get it."""
+    if not any(name == "CUDA" for name, _ in found.software):
+        return []
+    known = nvidia.opened(found.devices)
+    if known is None:
+        fix = None if nvidia.is_installed() else "pip install 'convbench[nvidia]'"
+        return [Remark(topic="clock", good=True, text="clock, power and heat of the device are unknown", fix=fix)]
+    try:
+        states = [known.state(device.name) for device in found.devices if device.name in known.names]
+    finally:
+        known.close()
+    return [_clock(state) for state in states]
+
+
+def _clock(state: DeviceState) -> Remark:
+    if state.other_processes:
+        fix = "stop other programs on this device (nvidia-smi lists them)"
+    elif state.slowdowns:
+        fix = "cool the device, or raise its power limit"
+    else:
+        fix = None
+    return Remark(topic="clock", good=fix is None, text=f"{state.device}: {state}", fix=fix)
+
+
+def _devices(found: Devices) -> Remark:
+    software = "".join(f", {name} {version}" for name, version in found.software)
+    text = f"{found.accelerator}{software}" if found.accelerator else _CPU_ONLY
     return Remark(topic="devices", good=True, text=text)

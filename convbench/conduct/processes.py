@@ -21,12 +21,23 @@ from convbench.conduct.references import ReferenceRounds
 from convbench.conduct.rounds import Rounds, RoundsPosition
 from convbench.conduct.visiting import CaseState, Visiting
 from convbench.engine.machine import HostState
+from convbench.engine.nvidia import Nvidia
 from convbench.engine.pool import WorkerPool
 from convbench.errors import ConvbenchError, WorkerError
 from convbench.measure import schedule
 from convbench.model.case import Case, Fp32Precision, WorkerSettings
 from convbench.model.references import ReferenceKey
-from convbench.model.result import UNMEASURED, Measure, ProcessFacts, ReferenceBlocks, Roof, Status, StopReason, Visit
+from convbench.model.result import (
+    UNMEASURED,
+    DeviceState,
+    Measure,
+    ProcessFacts,
+    ReferenceBlocks,
+    Roof,
+    Status,
+    StopReason,
+    Visit,
+)
 
 #: Interval for storing blocks of an unfinished cohort, seconds.
 STORE_EVERY_S = 2.0
@@ -86,7 +97,8 @@ class Processes:
     `cache_bytes` is the last-level cache. With `has_steady_allocator` the first process also measures with the system's
     allocator. `records` are the lowest times of the reference layers in earlier runs. `clock()` gives the start times
     of blocks, in seconds. Where the `budget` is spent, no further case is visited, and cases without a visit are
-    skipped. Blocks of an unfinished cohort are stored every `store_every_s` seconds.
+    skipped. Blocks of an unfinished cohort are stored every `store_every_s` seconds. `nvidia` reads the clocks of
+    devices.
     """
 
     def __init__(
@@ -105,8 +117,10 @@ class Processes:
         records: Mapping[ReferenceKey, tuple[float, ...]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         budget: Budget | None = None,
+        nvidia: Nvidia | None = None,
         store_every_s: float = STORE_EVERY_S,
     ) -> None:
+        self._nvidia = nvidia
         self._measure = measure
         self._budget = budget or Budget()
         self._pool = pool
@@ -126,6 +140,7 @@ class Processes:
             references=self._references,
             budget=self._budget,
             samples=measure.samples,
+            nvidia=nvidia,
         )
         self._first_batches, self._later_batches = (
             schedule.grouped(
@@ -204,6 +219,7 @@ class Processes:
                         roofs=tuple(roofs),
                         twin_ratios=self._rounds.twin_ratios,
                         references=self._references.taken(),
+                        device_states=self._nvidia.taken() if self._nvidia else (),
                     )
                 )
                 self._rounds.twin_ratios = []
@@ -352,7 +368,7 @@ class Processes:
         main = visit.beside or visit
         if visit.over or round_index >= main.state.blocks(self._process_index, self._measure):
             return False
-        is_first = round_index == 0 and not (visit.beside or main.state.minima or main.blocks)
+        is_first = round_index == 0 and not (visit.beside or main.state.times or main.blocks)
         return is_first or not self._budget.is_share_spent(self._check_s + (main.state.iteration_s or 0.0))
 
     def _store(self, visiting: Sequence[Visiting], *, complete: bool = True) -> None:
@@ -432,6 +448,7 @@ def _facts(
     roofs: tuple[Roof, ...],
     twin_ratios: Sequence[float],
     references: tuple[ReferenceBlocks, ...],
+    device_states: tuple[DeviceState, ...],
 ) -> ProcessFacts:
     """The state of the machine during a process that took `seconds`."""
     return ProcessFacts(
@@ -444,4 +461,5 @@ def _facts(
         throttled=after.throttled_since(before),
         twin_ratio=statistics.median(twin_ratios) if twin_ratios else None,
         references=references,
+        device_states=device_states,
     )

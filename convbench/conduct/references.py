@@ -11,6 +11,7 @@ from convbench.conduct.visiting import Visiting
 from convbench.engine.client import Refusal
 from convbench.errors import WorkerError
 from convbench.measure import schedule
+from convbench.model.lead import Lead, lead_of
 from convbench.model.references import VERSION, ReferenceKey, references
 from convbench.model.result import ReferenceBlocks
 
@@ -58,7 +59,8 @@ class ReferenceRounds:
                 continue
             if not isinstance(found, Refusal):
                 self.busy_s += found.busy_s
-                row = struct.pack(f"<{1 + len(found.minima_s)}f", start_s, *found.minima_s)
+                times = found.minima_s if lead_of(key[0]) is Lead.FLOOR else found.medians_s
+                row = struct.pack(f"<{1 + len(times)}f", start_s, *times)
                 self._rows.setdefault(key, []).append(row)
 
     def taken(self) -> tuple[ReferenceBlocks, ...]:

@@ -14,6 +14,7 @@ from convbench.conduct.budget import Budget
 from convbench.conduct.references import ReferenceRounds
 from convbench.conduct.visiting import TIMED, Visiting
 from convbench.engine.client import Refusal, WorkerClient
+from convbench.engine.nvidia import Nvidia
 from convbench.engine.pool import SIGKILL
 from convbench.errors import WorkerError, WorkerTimedOutError
 from convbench.measure import schedule
@@ -40,7 +41,8 @@ class Rounds:
     compile a layer. `clock()` gives the start times
     of blocks. Each round begins with the `references`, if they are given. A worker that has not answered when the
     `budget` is spent is ended, and its case is skipped. `samples` is whether those of each case are kept; a companion's
-    are not. `lost_s` is the sum of seconds in requests that ended a case.
+    are not. `lost_s` is the sum of seconds in requests that ended a case. `nvidia` reads the clocks of devices after
+    their blocks.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Rounds:
         references: ReferenceRounds | None = None,
         budget: Budget | None = None,
         samples: bool = False,
+        nvidia: Nvidia | None = None,
     ) -> None:
         self._seed = seed
         self._block_s = block_s
@@ -61,6 +64,8 @@ class Rounds:
         self._clock = clock
         self._references = references
         self._samples = samples
+        self._nvidia = nvidia
+        self._looked: set[str] = set()  # devices whose state was read in this round
         self._order = 0
         self._memory_probe_s = NAN
         self._last_client: WorkerClient | None = None
@@ -86,6 +91,7 @@ class Rounds:
                 wanted, seed=self._seed, process_index=place.process_index, cohort=place.cohort, round_index=round_index
             )
             self._take_probes(visiting[order[0]])
+            self._looked.clear()
             if self._references:
                 self._references.take([visiting[index] for index in wanted])
                 self._last_client = None  # the next block is another worker's, or may be
@@ -196,7 +202,9 @@ class Rounds:
         visit.note(timing.note)
         self._order += 1
         self.busy_s += timing.busy_s
-        state.iteration_s = min(timing.minimum_s, math.inf if state.iteration_s is None else state.iteration_s)
+        state.iteration_s = min(
+            getattr(timing, state.lead.column), math.inf if state.iteration_s is None else state.iteration_s
+        )
         visit.blocks.append(
             Block(
                 process_index=process_index,
@@ -204,11 +212,22 @@ class Rounds:
                 order=self._order,
                 start_s=start_s,
                 memory_probe_s=self._memory_probe_s,
-                **timing.facts,
+                **timing.facts | self._after_block(visit),
             )
         )
         if timing.each_s is not None:
             visit.samples.append(BlockSamples(round_index=round_index, seconds=timing.each_s))
+
+    def _after_block(self, visit: Visiting) -> dict[str, float]:
+        """What the library of the device says after a block, and once a round of its whole state."""
+        device = visit.state.case.device
+        if self._nvidia is None or device == "cpu":
+            return {}
+        found = self._nvidia.after_block(device)
+        if device not in self._looked:
+            self._looked.add(device)
+            self._nvidia.look(device)
+        return found
 
     def _end_case(self, visit: Visiting, error: WorkerError, began: float) -> None:
         """End a case whose worker failed in a request that began then. The next use of the client starts another."""

@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 
 from convbench import units
 from convbench.conduct.budget import Budget
-from convbench.conduct.described import Capacity, environment_of, plainest
+from convbench.conduct.described import Capacity, devices_of, environment_of, plainest
 from convbench.conduct.doctor import threads_remark
 from convbench.conduct.listening import Begun, Listener
 from convbench.conduct.processes import Hooks, Processes
 from convbench.engine.client import Description
 from convbench.engine.git_state import checkout
+from convbench.engine.nvidia import Nvidia, opened
 from convbench.engine.pool import Engine, WorkerPool
 from convbench.errors import RequestError
 from convbench.measure import schedule
@@ -47,6 +48,7 @@ def run(
     """
     budget = Budget(sweep.measure.budget)
     pool = WorkerPool(engine, timeout_s=sweep.measure.timeout)
+    nvidia: Nvidia | None = None
     try:
         settings = plainest(plan.cases)
         workers = list(dict.fromkeys([settings, *(case.worker for case in plan.cases)]))
@@ -57,9 +59,11 @@ def run(
         pool.start(workers[: capacity.most_workers])
         _warn_of_threads(plan, settings, description, listener)
         pool.find_modules(workers, deadline_s=sweep.measure.timeout)
+        devices = devices_of(pool, plan.cases, deadline_s=sweep.measure.timeout)
         environment = environment_of(
-            description, allocator=settings.allocator, executable=sys.executable, variables=dict(os.environ)
+            description, devices, allocator=settings.allocator, executable=sys.executable, variables=dict(os.environ)
         )
+        nvidia = opened(devices.devices)
         with record(db, message=listener.message) as store:
             return _measure(
                 sweep,
@@ -67,6 +71,7 @@ def run(
                 pool,
                 environment,
                 capacity,
+                nvidia,
                 budget=budget,
                 store=store,
                 listener=listener,
@@ -75,6 +80,8 @@ def run(
             )
     finally:
         pool.close()
+        if nvidia:
+            nvidia.close()
 
 
 def _warn_of_threads(plan: Plan, first: WorkerSettings, description: Description, listener: Listener) -> None:
@@ -93,6 +100,7 @@ def _measure(
     pool: WorkerPool,
     environment: Environment,
     capacity: Capacity,
+    nvidia: Nvidia | None,
     *,
     budget: Budget,
     store: Record,
@@ -116,6 +124,7 @@ def _measure(
         most_workers=capacity.most_workers,
         cache_bytes=capacity.cache_bytes,
         has_steady_allocator=capacity.has_steady_allocator,
+        nvidia=nvidia,
         hooks=Hooks(
             stored=lambda visits: store.append(begun.run_id, visits),
             progressed=lambda progress: listener.progressed(replace(progress, is_waiting=store.is_waiting)),

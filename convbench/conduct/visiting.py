@@ -8,6 +8,7 @@ from convbench.engine.client import WorkerClient
 from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
 from convbench.model.case import Case
+from convbench.model.lead import Lead, lead_of
 from convbench.model.result import (
     NO_FACTS,
     UNMEASURED,
@@ -32,10 +33,10 @@ TIMED = frozenset({Status.PASSED, *WRONG})
 class CaseState:
     """The state of a case during a run; `pool` holds the clients of its workers.
 
-    `cut_short` holds the incomplete visits of an interrupted run, by process. `minima` are (process index, block
-    minimum in seconds). `apart` means that the case is not interleaved with all others of its problem. `digest` is the
-    checksum of its results on integers in an earlier process of this run. `compared` is whether a process has compared
-    its own results with it.
+    `cut_short` holds the incomplete visits of an interrupted run, by process. `times` are (process index, leading
+    time of a block in seconds). `apart` means that the case is not interleaved with all others of its problem. `digest`
+    is the checksum of its results on integers in an earlier process of this run. `compared` is whether a process has
+    compared its own results with it.
     """
 
     position: int
@@ -45,13 +46,18 @@ class CaseState:
     apart: bool = False
     done: set[int] = field(default_factory=set)
     cut_short: dict[int, Visit] = field(default_factory=dict)
-    minima: list[tuple[int, float]] = field(default_factory=list)
+    times: list[tuple[int, float]] = field(default_factory=list)
     iteration_s: float | None = None
     status: Status = Status.PASSED
     checked: bool = False
     digest: str | None = None
     compared: bool = False
     settled: bool = False
+
+    @property
+    def lead(self) -> Lead:
+        """The figure of its blocks that leads."""
+        return lead_of(self.case.device)
 
     def blocks(self, process_index: int, measure: Measure) -> int:
         """Blocks of this case in this process: all rounds while its speed is unknown, 0 after it has ended."""
@@ -84,13 +90,13 @@ class CaseState:
         self.cut_short.pop(visit.process_index, None)
         blocks = unpack_blocks(visit.blocks, visit.layout)
         self.done.add(visit.process_index)
-        self.minima += [(block.process_index, block.minimum_s) for block in blocks]
-        self.iteration_s = min((minimum for _, minimum in self.minima), default=None)
+        self.times += [(block.process_index, getattr(block, self.lead.column)) for block in blocks]
+        self.iteration_s = min((time for _, time in self.times), default=None)
         is_worse = self.status is Status.IMPRECISE and visit.status is Status.FAILED
         if self.status is Status.PASSED or is_worse or visit.status in UNMEASURED:
             self.status = visit.status
         self.checked = self.checked or visit.facts.check is not None
-        self.settled = schedule.is_settled(self.minima, measure.precision)
+        self.settled = schedule.is_settled(self.times, measure.precision, self.lead)
 
     def stop_reason(self, measure: Measure, *, since: int) -> StopReason:
         """Why no more blocks follow from process `since` on, or `unfinished`."""

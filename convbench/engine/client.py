@@ -16,7 +16,7 @@ from convbench.model import reading
 from convbench.model.case import Case, WorkerSettings
 from convbench.model.fact import inlined
 from convbench.model.references import references
-from convbench.model.result import NO_FACTS, QUANTILES, BlockFacts, CaseFacts, Roof, Status
+from convbench.model.result import NO_FACTS, QUANTILES, BlockFacts, CaseFacts, Device, Roof, Status
 from convbench.model.settings import PROBLEM_SETTINGS, Sent, sent
 from convbench.model.values import MOST_MEASURED
 from convbench.units import LONGEST_TEXT, line
@@ -55,10 +55,21 @@ class Description:
     python: str
     onednn: str | None
     cpu_capability: str | None
-    accelerator: str | None
     threads: int
     keeps_memory: bool
     memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Devices:
+    """The devices of a run as a worker describes them, and the software below them as (name, version)."""
+
+    accelerator: str | None = None
+    devices: tuple[Device, ...] = ()
+    software: tuple[tuple[str, str], ...] = ()
+
+
+NO_DEVICES = Devices()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +109,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceTimes:
-    """The lowest seconds per iteration of each reference layer; `busy_s` is warm-up and blocks, seconds."""
+    """The lowest and the median seconds per iteration of each reference layer.
+
+    `busy_s` is warm-up and blocks, seconds.
+    """
 
     minima_s: tuple[float, ...]
+    medians_s: tuple[float, ...]
     busy_s: float
 
 
@@ -117,6 +132,11 @@ class WorkerClient:
         settings = self._settings
         request: Message = {"op": "describe", **{name: getattr(settings, name) for name in _OF_PROCESS}}
         return self._ask(request, deadline_s, partial(_read, Description))
+
+    def devices(self, names: Sequence[str], *, deadline_s: float) -> Devices:
+        """What these devices are; empty where the worker cannot say."""
+        message: Message = {"op": "devices", "names": list(names)}
+        return self._ask(message, deadline_s, lambda answer: NO_DEVICES if _refusal(answer) else _read(Devices, answer))
 
     def host_state(self, *, deadline_s: float) -> HostState:
         """The momentary state of the worker's machine."""
@@ -246,7 +266,9 @@ def _reference_times(answer: Mapping[str, Json], *, layers: int) -> ReferenceTim
     if refusal is not None:
         return refusal
     found = _read(ReferenceTimes, answer)
-    if len(found.minima_s) != layers or not all(0 < value < math.inf for value in found.minima_s):
+    for times in (found.minima_s, found.medians_s):
+        if len(times) == layers and all(0 < value < math.inf for value in times):
+            continue
         raise _senseless("row of reference times", answer)
     return found
 

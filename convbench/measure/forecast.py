@@ -144,7 +144,7 @@ def _unsettled_share(known: Run) -> float:
     later = known.measure.processes - schedule.SETTLED_PROCESSES
     if later < 1:
         return UNSETTLED_SHARE
-    processes = estimate(table(result.blocks for result in known.results)).processes
+    processes = estimate(table(known.results)).processes
     timed = processes[processes > 0]
     stayed = np.clip(timed - schedule.SETTLED_PROCESSES, 0, None).sum()
     return float(stayed / (later * len(timed))) if len(timed) else UNSETTLED_SHARE
@@ -196,7 +196,7 @@ def _case_s(iteration_s: float, measure: Measure, *, companions: int, share: flo
 
 def _iteration_times(known: Run) -> dict[str, float]:
     """Typical seconds per iteration by case id, of cases that were measured to the end."""
-    typical = estimate(table(result.blocks for result in known.results)).typical_s
+    typical = estimate(table(known.results)).typical_s
     pairs = zip(known.results, typical, strict=True)
     timed = ((result, value) for result, value in pairs if result.status not in UNMEASURED)
     return {result.case.id: float(value) for result, value in timed if np.isfinite(value)}

@@ -2,7 +2,7 @@
 
 A block belongs to the last row of references before it, which is of the same round. So the references that a case is
 related to saw the same seconds as its blocks, and are as many. A level is the mean over the references of one kind of
-the logarithm of a low quantile of their times.
+the logarithm of a low quantile of their times. On a device it is the median of their medians (model/lead.py).
 """
 
 from __future__ import annotations
@@ -13,15 +13,21 @@ from functools import cache
 
 import numpy as np
 
-from convbench.measure.alike import Booleans
-from convbench.measure.estimate import BlockTable, Floats, Integers
+from convbench.measure.estimate import BlockTable, Booleans, Floats, Integers
 from convbench.model.case import Case
+from convbench.model.lead import Lead, lead_of
 from convbench.model.references import VERSION, ReferenceKey, ReferenceKind, kind_of, references
 from convbench.model.result import NAN, ProcessFacts, ReferenceBlocks
 
 #: The quantile of block minima that is related. A minimum may be one lucky block; a median is slower in noise.
 #: bench/estimators.py compares them.
 QUANTILE = 0.1
+MIDDLE = 0.5
+
+
+def _quantile(lead: Lead, of_floors: float) -> float:
+    """The quantile of the blocks' leading times that is related."""
+    return of_floors if lead is Lead.FLOOR else MIDDLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +47,8 @@ class Levels:
 class Related:
     """Each case beside its references, one element per case; logarithms of seconds, NaN where there are none.
 
-    `low` is the low quantile of the case's own block minima. `level` is how long the references took beside the case,
-    `record` how long at their fastest known.
+    `low` is the quantile of the leading times of the case's own blocks. `level` is how long the references took beside
+    the case, `record` how long at their fastest known.
     """
 
     low: Floats
@@ -63,8 +69,8 @@ class Related:
         return float(np.median(known)) if len(known) else NAN
 
 
-def minima(found: ReferenceBlocks) -> tuple[Floats, Floats]:
-    """The starts (rows,) and the lowest times (rows, layers) of the references, in seconds."""
+def leading_times(found: ReferenceBlocks) -> tuple[Floats, Floats]:
+    """The starts (rows,) and the leading times (rows, layers) of the references, in seconds."""
     rows = np.frombuffer(found.rows, dtype="<f4").reshape(-1, 1 + found.layers).astype(np.float64)
     return rows[:, 0], rows[:, 1:]
 
@@ -73,10 +79,10 @@ def records(processes: Iterable[ProcessFacts]) -> dict[ReferenceKey, tuple[float
     """The fastest known times of each reference: the record at the run's begin, or what the run itself reached."""
     found: dict[ReferenceKey, Floats] = {}
     for key, rows in _by_key(processes).items():
-        times = np.concatenate([minima(one)[1] for one in rows])
+        times = np.concatenate([leading_times(one)[1] for one in rows])
         known = [np.array(one.record_s) for one in rows if one.record_s]
         if len(times):
-            found[key] = np.min([np.quantile(times, QUANTILE, axis=0), *known], axis=0)
+            found[key] = np.min([np.quantile(times, _quantile(lead_of(key[0]), QUANTILE), axis=0), *known], axis=0)
     return {key: tuple(values.tolist()) for key, values in found.items()}
 
 
@@ -113,6 +119,7 @@ def levels(
 ) -> Levels:
     """The quantile of the references' times of each case, over the rows before its blocks, or before its `used` ones.
 
+    `quantile` is that of cases whose floor leads.
     Cases that have the same rows share a group.
     """
     nearest, tables = _nearest(blocks, cases, processes)
@@ -130,7 +137,7 @@ def levels(
         number = known.setdefault((key, kind, rows.tobytes()), len(known))
         if number == len(logs):
             times = tables[key][rows][:, list(_columns(case.device, kind))]
-            logs.append(np.log(np.quantile(times, quantile, axis=0)))
+            logs.append(np.log(np.quantile(times, _quantile(lead_of(case.device), quantile), axis=0)))
         group[index] = number
     return Levels(group=group, logs=tuple(logs), kinds=tuple((key, kind) for key, kind, _ in known))
 
@@ -141,16 +148,16 @@ def _columns(device: str, kind: ReferenceKind) -> tuple[int, ...]:
 
 
 def _low(blocks: BlockTable) -> Floats:
-    """The logarithm of the low quantile of each case's block minima; NaN without a block."""
+    """The logarithm of the related quantile of the leading times of each case's blocks; NaN without a block."""
     found = np.full(len(blocks.offsets) - 1, NAN)
     with np.errstate(divide="ignore"):  # no time at all has no logarithm
-        minimum, counts = np.log(blocks.column("minimum_s")), blocks.counts
-    order = np.lexsort((minimum, blocks.cases))
+        leading, counts = np.log(blocks.leading), blocks.counts
+    order = np.lexsort((leading, blocks.cases))
     filled = np.flatnonzero(counts)
-    position = QUANTILE * (counts[filled] - 1)
+    position = np.where(blocks.by_median[filled], MIDDLE, QUANTILE) * (counts[filled] - 1)
     below = np.floor(position).astype(np.int64)
     above = np.minimum(below + 1, counts[filled] - 1)
-    starts, ranked = blocks.offsets[:-1][filled], minimum[order]
+    starts, ranked = blocks.offsets[:-1][filled], leading[order]
     low, high = ranked[starts + below], ranked[starts + above]
     with np.errstate(invalid="ignore"):
         found[filled] = low + (position - below) * (high - low)
@@ -170,7 +177,7 @@ def _nearest(
         for key, found in _by_key([facts]).items():
             held = tables.setdefault(key, [])
             before = sum(map(len, held))
-            starts, rows = (np.concatenate(parts) for parts in zip(*map(minima, found), strict=True))
+            starts, rows = (np.concatenate(parts) for parts in zip(*map(leading_times, found), strict=True))
             order = np.argsort(starts, kind="stable")
             held.append(rows[order])
             mine = np.flatnonzero((key_of == numbers[key]) & (process == facts.process_index))

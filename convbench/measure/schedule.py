@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
 from convbench.model.case import DTYPES, Allocator, Cache, Case, CompileMode, Execution, WorkerSettings
+from convbench.model.lead import Lead
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import Measure
 from convbench.model.samples import SAMPLE_BYTES
@@ -91,16 +92,27 @@ def blocks_in_process(total: int, process_index: int, processes: int) -> int:
     return (total * (process_index + 1) + processes - 1) // processes - before
 
 
-def is_settled(minima: Iterable[tuple[int, float]], precision: float) -> bool:
-    """Whether the lowest block minima agree: five of them, from four processes, within `precision` of the floor.
+def is_settled(times: Iterable[tuple[int, float]], precision: float, lead: Lead) -> bool:
+    """Whether the leading times of the blocks agree, given as (process index, seconds).
 
-    `minima` are (process index, block minimum in seconds). Any five blocks count, not only the lowest five: these may
-    all come from one fast process, with the other processes slightly above.
+    Where the floor leads, five of them, from four processes, are within `precision` of the lowest. Any five blocks
+    count, not only the lowest five: these may all come from one fast process, with the other processes slightly above.
+    Where the median leads, the medians of four processes, and of more than half of all, are within `precision` of the
+    median of all blocks.
     """
-    known = list(minima)
+    known = list(times)
     if len(known) < SETTLED_BLOCKS:
         return False
-    limit = min(value for _, value in known) * (1 + precision)
+    time = lead.of(value for _, value in known)
+    if lead is Lead.MEDIAN:
+        by_process: dict[int, list[float]] = {}
+        for process_index, value in known:
+            by_process.setdefault(process_index, []).append(value)
+        agree = [
+            time <= own * (1 + precision) and own <= time * (1 + precision) for own in map(lead.of, by_process.values())
+        ]
+        return sum(agree) >= max(SETTLED_PROCESSES, len(agree) // 2 + 1)
+    limit = time * (1 + precision)
     agreeing = [process_index for process_index, value in known if value <= limit]
     return len(agreeing) >= SETTLED_BLOCKS and len(set(agreeing)) >= SETTLED_PROCESSES
 

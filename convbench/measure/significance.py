@@ -1,4 +1,4 @@
-"""Intervals and p-values from the ranks of two runs' process floors, and q-values over many cases. Pure."""
+"""Intervals and p-values from the ranks of the times of two runs' processes, and q-values over many cases. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from convbench.measure.alike import ProcessTimes
 from convbench.measure.estimate import Floats, Integers
 
 #: The share of intervals that hold no change where nothing changed.
@@ -16,7 +17,7 @@ HELD = 0.95
 
 @lru_cache(maxsize=1024)
 def left_out(processes: int) -> int:
-    """How many of the highest process floors of a side its interval leaves out: 0 of 4, 1 of 5, 3 of 8.
+    """How many of the highest times of a side's processes its interval leaves out: 0 of 4, 1 of 5, 3 of 8.
 
     Let n processes a side come from one distribution. Then one side exceeds the n - k lowest of the other in
     2 (n + k choose k) / (2n choose n) of the comparisons. That is at most `1 - HELD`.
@@ -34,40 +35,35 @@ class Ratios:
     Where nothing changed, `HELD` of the intervals hold 1. NaN without a process on both sides.
     """
 
-    base_s: Floats  # the lowest process floor
-    new_s: Floats
     ratio: Floats
     low: Floats
     high: Floats
 
 
-def ratios(base: Floats, new: Floats, processes: Integers, *, precision: float) -> Ratios:
-    """The ratios of process floors, (cases, processes) in seconds, NaN last; floors repeat within `precision`."""
-    base_low, base_high = _extremes(base, processes)
-    new_low, new_high = _extremes(new, processes)
+def ratios(times: ProcessTimes, *, precision: float) -> Ratios:
+    """The ratios of the cases' times, and their intervals; times of a case repeat within `precision`."""
+    base_low, base_high = _extremes(times.base, times.processes)
+    new_low, new_high = _extremes(times.new, times.processes)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return Ratios(
-            base_s=base_low,
-            new_s=new_low,
-            ratio=new_low / base_low,
-            low=new_low / base_high / (1 + precision),
-            high=new_high / base_low * (1 + precision),
-        )
+        ratio = times.new_s / times.base_s
+        low, high = new_low / base_high / (1 + precision), new_high / base_low * (1 + precision)
+    # With many processes the counted ones are fewer than half, and a median may lie above them.
+    return Ratios(ratio=ratio, low=np.minimum(low, ratio), high=np.maximum(high, ratio))
 
 
-def _extremes(floors: Floats, processes: Integers) -> tuple[Floats, Floats]:
-    """The lowest process floor of each case and the highest that its interval counts; NaN without any."""
-    if not floors.shape[1]:
-        nothing = np.full(len(floors), np.nan)
+def _extremes(times: Floats, processes: Integers) -> tuple[Floats, Floats]:
+    """The lowest time of a process of each case and the highest that its interval counts; NaN without any."""
+    if not times.shape[1]:
+        nothing = np.full(len(times), np.nan)
         return nothing, nothing
-    ordered = np.sort(floors, axis=1)  # NaN last
+    ordered = np.sort(times, axis=1)  # NaN last
     counted = {count: max(count - 1 - left_out(count), 0) for count in np.unique(processes).tolist()}
     last = np.array([counted[count] for count in processes.tolist()], dtype=np.int64)
     return ordered[:, 0], ordered[np.arange(len(ordered)), last]
 
 
 def p_values(base: Floats, new: Floats, processes: Integers, factor: Floats) -> Floats:
-    """The p-value of each case against "its time changed by a factor of `factor` or less", from its process floors.
+    """The p-value of each case against "its time changed by a factor of `factor` or less", from its processes' times.
 
     `base` and `new` are (cases, processes), in seconds, with the first `processes` of each row filled. The test is the
     exact one-sided Mann-Whitney U in the direction that fits better. Mann and Whitney, "On a test of whether one of two

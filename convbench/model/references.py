@@ -23,7 +23,7 @@ ReferenceKey: TypeAlias = "tuple[str, int | None]"
 
 
 #: What must be equal for the references to show the machine alone: another torch has other kernels for them too.
-same_speed = attrgetter("cpu", "machine", "cores", "accelerator", "torch", "onednn")
+same_speed = attrgetter("cpu", "machine", "cores", "accelerator", "device_software", "torch", "onednn")
 
 
 class ReferenceKind(StrEnum):

@@ -15,6 +15,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, get_type_hints
 
+from convbench import units
 from convbench.model.case import Case, Fp32Precision
 from convbench.model.fact import fact, facts_of, inlined
 from convbench.model.settings import MOST_INTEGER
@@ -45,7 +46,7 @@ UNMEASURED = frozenset({Status.OUT_OF_MEMORY, Status.TIMED_OUT, Status.CRASHED, 
 class StopReason(StrEnum):
     """Why no more blocks of a case were taken."""
 
-    SETTLED = "settled"  # its lowest block minima agree within the requested precision
+    SETTLED = "settled"  # its blocks agree within the requested precision
     ROUNDS = "rounds"  # every planned process and round is done
     TIME = "time"  # an iteration is longer than a block: max_time was used up in fewer rounds
     STATUS = "status"  # it ended early: see its status
@@ -97,7 +98,9 @@ BLOCK_FACTS = facts_of(BlockFacts)
 class Block(BlockFacts):
     """The facts of a block, and its place in the run.
 
-    `start_s` counts from the start of the run. `memory_probe_s` was measured in the same round, or is NaN.
+    `start_s` counts from the start of the run. `memory_probe_s` was measured in the same round, or is NaN. The device's
+    library was read after the block (engine/nvidia.py). `clock_hz` is the clock of its multiprocessors. `throttled` is
+    1 where that had been lowered for heat or power, else 0. Both are NaN where they are unknown.
     """
 
     process_index: int
@@ -105,19 +108,23 @@ class Block(BlockFacts):
     order: int
     start_s: float
     memory_probe_s: float
+    clock_hz: float = field(default=NAN, metadata=fact(bound=Number(unknown=True), since=2))
+    throttled: float = field(default=NAN, metadata=fact(bound=Number(high=1.0, unknown=True), since=2))
 
 
 #: The columns of a packed block, float32, little endian, in this order. All versions stay readable.
 #:   1  the first release
-#: Each fact with `since` defines a newer version.
+#:   2  clock_hz, throttled
+#: Each fact of a block with `since` defines a newer version.
 _FIRST_LAYOUT = (
     *("process_index", "round_index", "order", "start_s", "iterations", "samples"),
     *("minimum_s", "q1_s", "median_s", "q3_s", "p95_s", "mean_s", "host_s"),
     *("compute_probe_s", "memory_probe_s", "page_faults"),
 )
-LAYOUT = max(row.since for row in BLOCK_FACTS.values())
+_NEWER = dict(sorted(((name, row.since) for name, row in facts_of(Block).items() if row.since > 1), key=itemgetter(1)))
+LAYOUT = max([1, *_NEWER.values()])
 BLOCK_LAYOUTS: dict[int, tuple[str, ...]] = {
-    layout: (*_FIRST_LAYOUT, *(name for name, row in BLOCK_FACTS.items() if 1 < row.since <= layout))
+    layout: (*_FIRST_LAYOUT, *(name for name, since in _NEWER.items() if since <= layout))
     for layout in range(1, LAYOUT + 1)
 }
 _INTEGERS = frozenset(name for name, kind in get_type_hints(Block).items() if kind is int)
@@ -139,19 +146,25 @@ def unpack_blocks(packed: bytes, layout: int = LAYOUT) -> tuple[Block, ...]:
     if len(packed) % row.size:
         raise ValueError(f"{len(packed)} bytes are no whole number of blocks of {row.size} bytes")
     return tuple(
-        Block(**{n: int(v) if n in _INTEGERS else v for n, v in zip(columns, values, strict=True)})
+        Block(**{name: _read(name, value) for name, value in zip(columns, values, strict=True)})
         for values in row.iter_unpack(packed)
     )
+
+
+def _read(name: str, value: float) -> Any:
+    """A value of a block; an unknown one is the object NAN, so that equal blocks are equal."""
+    return int(value) if name in _INTEGERS else value if value == value else NAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """What the check before timing found.
 
-    `max_error` is the largest |y - reference| / (sum|x||w| + |b|), in units of the dtype's roundoff. It is taken over
-    the compared elements of the random data that is timed. The divisor is at least the dtype's smallest normal number.
-    `elements` is the number of elements that were compared individually. `method` is how results were compared: `exact`
-    (integers, equal to the last bit), `rounded` or `normwise`. `reason` is None where the result is correct.
+    `max_error` is the largest |y - reference| / (sum|x||w| + |b|), in units of the roundoff of the dtype. For float32
+    it is that of the precision that torch used (TF32, bf16). It is taken over the compared elements of the random data
+    that is timed. The divisor is at least the dtype's smallest normal number. `elements` is the number of elements that
+    were compared individually. `method` is how results were compared: `exact` (integers, equal to the last bit),
+    `rounded` or `normwise`. `reason` is None where the result is correct.
     """
 
     output_shape: tuple[int, ...] | None = field(
@@ -160,7 +173,7 @@ class Check:
     max_error: float | None = field(
         metadata=fact(
             "max error",
-            "largest error over its bound sum|x||w| + |b|, in units of the dtype's roundoff",
+            "largest error over its bound sum|x||w| + |b|, in units of the roundoff of the precision used",
             bound=Number(high=math.inf, unknown=True),
         )
     )
@@ -322,8 +335,22 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device that cases were measured on, by the name that they have for it, e.g. `cuda:1`."""
+
+    name: str
+    model: str
+    memory_bytes: int | None = None
+    uuid: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """The machine and the software that a run was measured on. Numbers are None where the system reports none."""
+    """The machine and the software that a run was measured on. Numbers are None where the system reports none.
+
+    `accelerator`, `devices` and the software below the devices are known where a case runs on a device. The software
+    is (name, version): cuDNN, CUDA, driver, ROCm, MIOpen.
+    """
 
     hostname: str
     system: str
@@ -342,6 +369,8 @@ class Environment:
     allocator: str
     variables: tuple[tuple[str, str], ...] = ()  # environment variables that change what torch does
     executable: str | None = None  # the interpreter of the workers
+    devices: tuple[Device, ...] = ()
+    device_software: tuple[tuple[str, str], ...] = ()
 
 
 class RoofKind(StrEnum):
@@ -374,9 +403,9 @@ class ReferenceBlocks:
     """What the reference layers took in one process, in the worker of one device and number of threads.
 
     `rows` holds a row per round of each cohort: float32, little endian. A row begins with its start in seconds since
-    the run's start. Then follows the lowest time, in seconds per iteration, of each of the `layers` references of this
-    version. Each was timed in a block of `block_s` seconds. `record_s` are the lowest times known when the run began,
-    from the machine's earlier runs. It is empty in a first run.
+    the run's start. Then follows the leading time (lead.py), in seconds per iteration, of each of the `layers`
+    references of this version. Each was timed in a block of `block_s` seconds. `record_s` are the lowest times known
+    when the run began, from the machine's earlier runs. It is empty in a first run.
     """
 
     version: int
@@ -386,6 +415,40 @@ class ReferenceBlocks:
     block_s: float
     rows: bytes
     record_s: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceState:
+    """The state of a device during a process of a run; None where it is unknown.
+
+    Clocks are medians over blocks or rounds: `sm_hz` of the multiprocessors, which can reach `most_sm_hz`, and
+    `memory_hz`. Power and temperature are the highest read. `slowdowns` are the reasons for which the clock was
+    lowered. `other_processes` counts compute processes that are not of the run.
+    """
+
+    device: str
+    sm_hz: float | None = None
+    most_sm_hz: float | None = None
+    memory_hz: float | None = None
+    power_w: float | None = None
+    power_limit_w: float | None = None
+    temperature_c: float | None = None
+    slowdowns: tuple[str, ...] = ()
+    other_processes: int | None = None
+
+    def __str__(self) -> str:
+        """`SM clock 1.2 GHz of 1.98 GHz, memory clock 2.6 GHz, 412 W of 700 W, 61 °C, lowered by: heat`, as known."""
+        limit = "" if self.power_limit_w is None else f" of {self.power_limit_w:.0f} W"
+        most = "" if self.most_sm_hz is None else f" of {units.si(self.most_sm_hz, 'Hz')}"
+        parts = [
+            None if self.sm_hz is None else f"SM clock {units.si(self.sm_hz, 'Hz')}{most}",
+            None if self.memory_hz is None else f"memory clock {units.si(self.memory_hz, 'Hz')}",
+            None if self.power_w is None else f"{self.power_w:.0f} W{limit}",
+            None if self.temperature_c is None else f"{self.temperature_c:.0f} °C",
+            f"clock lowered by: {', '.join(self.slowdowns)}" if self.slowdowns else None,
+            units.plural(self.other_processes, "other process", "other processes") if self.other_processes else None,
+        ]
+        return ", ".join(filter(None, parts)) or "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -410,6 +473,7 @@ class ProcessFacts:
     throttled: int | None = None
     twin_ratio: float | None = None
     references: tuple[ReferenceBlocks, ...] = ()
+    device_states: tuple[DeviceState, ...] = ()
 
 
 class RunState(StrEnum):

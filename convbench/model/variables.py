@@ -15,7 +15,7 @@ _ELLIPSIS = "…"
 Variables = tuple[tuple[str, str], ...]
 
 #: The variables that are stored: those that torch, Python and the libraries below them read, and that change a layer's
-#: time or its results. No others are stored: another variable that begins with NVIDIA_ or TORCH_ may be a secret.
+#: time or its results. Of others that begin as in `_PREFIXES` the name is stored, and the value where it is a switch.
 _RECORDED = """
 OMP_NUM_THREADS OMP_THREAD_LIMIT OMP_DYNAMIC OMP_NESTED OMP_MAX_ACTIVE_LEVELS OMP_PROC_BIND OMP_PLACES OMP_SCHEDULE
 OMP_WAIT_POLICY OMP_STACKSIZE OMP_CANCELLATION OMP_DEFAULT_DEVICE
@@ -75,6 +75,10 @@ TCMALLOC_RELEASE_RATE TCMALLOC_MAX_TOTAL_THREAD_CACHE_BYTES MIMALLOC_ALLOW_LARGE
 PYTHONMALLOC PYTHONOPTIMIZE PYTHON_GIL PYTHON_JIT PYTHONTRACEMALLOC
 """
 RECORDED = frozenset(_RECORDED.split())
+#: The libraries below devices read many variables, and each release adds some. Others have such names too, and may hold
+#: anything: only numbers and words that switch something are no secrets for certain.
+_PREFIXES = ("CUDNN_", "CUBLAS_", "HIP_", "MIOPEN_", "NVIDIA_")
+_SWITCH = re.compile(r"-?\d{1,9}(\.\d{1,9})?|true|false|on|off|yes|no|all|none|void|enabled?|disabled?", re.IGNORECASE)
 
 #: Parts of the names of secrets, in upper or lower case; the last ones are whole words between underscores.
 _SECRET = re.compile(
@@ -112,7 +116,13 @@ def shown(variables: Iterable[tuple[str, str]]) -> Variables:
 
 def recorded(variables: Iterable[tuple[str, str]]) -> Variables:
     """The variables that change what torch does, as they are stored."""
-    return shown((name, value) for name, value in variables if name in RECORDED)
+    known, others = [], []
+    for name, value in variables:
+        if name in RECORDED:
+            known.append((name, value))
+        elif name.startswith(_PREFIXES) and not is_secret(name, value):
+            others.append((name, value if _SWITCH.fullmatch(value) else HIDDEN))
+    return shown([*known, *others])
 
 
 def is_whole(value: str) -> bool:

@@ -22,6 +22,7 @@ from convbench.model.nearest import did_you_mean
 from convbench.model.result import UNMEASURED, WRONG, Run, Status
 from convbench.model.serial import parsed, run_from_json, to_json
 from convbench.model.variables import may_hold_secrets
+from convbench.report.text import times
 from convbench.report.text.markdown import escaped
 
 
@@ -149,12 +150,13 @@ def to_markdown(run: Run) -> bytes:
     rates = rows.rates(rows.flops)
     env = run.environment
     noise = rows.noise.ratio
+    leading, beside = times.heads(rows.cases)
     lines = [
         f"**{escaped(run.name)}** ({escaped(run.id)}): {units.plural(len(rows.cases), 'case')} on "
         f"{escaped(env.cpu)}, torch {escaped(env.torch)}, convbench {escaped(run.version)}"
         + (f", compute probe {units.ratio(noise)} its floor" if noise == noise else ""),
         "",
-        "| case | status | floor | typical | spread | FLOP/s | implementation |",
+        f"| case | status | {leading} | {beside} | spread | FLOP/s | implementation |",
         "|---|---|--:|--:|--:|--:|---|",
     ]
     for i, (case, result) in enumerate(zip(rows.cases, rows.results, strict=True)):
@@ -163,8 +165,7 @@ def to_markdown(run: Run) -> bytes:
         cells = [
             escaped(case.label),
             escaped(str(reason)),
-            units.seconds(float(figures.floor_s[i])),
-            units.seconds(float(figures.typical_s[i])),
+            *times.cells(rows, i),
             units.percent(float(figures.spread[i])),
             units.si(rates[i], "FLOP/s"),
             escaped(str(implementations[i] or "")),
@@ -176,8 +177,9 @@ def to_markdown(run: Run) -> bytes:
 def to_junit(run: Run) -> bytes:
     """One test case per case: a failure where it is wrong or imprecise, an error where it could not be measured.
 
-    A test case's time is the floor in seconds, so a CI's history of times shows floors. The other figures are
-    properties. Cases not reached yet are skipped. Characters that XML 1.0 refuses (control characters) are removed.
+    A test case's time is the leading one in seconds (model/lead.py), and so is a CI's history of times. The other
+    figures are properties. Cases not reached yet are skipped. Characters that XML 1.0 refuses (control characters) are
+    removed.
     """
     table = columns(run)
     statuses = table["status"]
@@ -193,9 +195,9 @@ def to_junit(run: Run) -> bytes:
     )
     for i, status in enumerate(statuses):
         test = ElementTree.SubElement(suite, "testcase", classname=_xml(run.name), name=_xml(str(table["label"][i])))
-        floor = table["floor_s"][i]
-        if isinstance(floor, float):
-            test.set("time", f"{floor:.9f}")
+        time = table["time_s"][i]
+        if isinstance(time, float):
+            test.set("time", f"{time:.9f}")
         properties = ElementTree.SubElement(test, "properties")
         for name in _PROPERTIES:
             text = _CELL[COLUMNS[name].kind](table[name][i])
@@ -214,7 +216,7 @@ def to_junit(run: Run) -> bytes:
 def comparison_to_junit(comparison: Comparison) -> bytes:
     """One test case per case: a failure where it regressed, is wrong or imprecise, an error where it was not measured.
 
-    Cases that could not be judged are skipped, with the reason. A test case's time is the new side's floor in seconds.
+    Cases that could not be judged are skipped, with the reason. A test case's time is the new side's in seconds.
     """
     name = _xml(comparison.new.name)
     suite = ElementTree.Element("testsuite", name=name, timestamp=_xml(comparison.new.started_at))

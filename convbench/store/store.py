@@ -345,7 +345,7 @@ class Store:
     def processes_with_references(self, environment: Environment, block_s: float) -> list[ProcessFacts]:
         """The processes of the newest runs with reference layers, such blocks and such a machine, with these layers.
 
-        Processor, architecture, cores, accelerator, torch and oneDNN are equal.
+        Processor, architecture, cores, accelerator and its software, torch and oneDNN are equal.
         """
         with self._reading() as connection:
             return past.processes_with_references(connection, self._place, environment, block_s)

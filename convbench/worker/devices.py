@@ -35,16 +35,6 @@ def resolve(name: str) -> torch.device:
     return device
 
 
-def describe() -> str | None:
-    """The name of the accelerator that torch finds, or None."""
-    current = _current_accelerator()
-    if current is None:
-        return None
-    get_name = getattr(_backend(current), "get_device_name", None)
-    name = get_name() if get_name else current.type
-    return f"{current.type}: {name} x{device_count(current)}"
-
-
 def _current_accelerator() -> torch.device | None:
     accelerator = getattr(torch, "accelerator", None)
     if accelerator is not None:
@@ -58,16 +48,16 @@ def _current_accelerator() -> torch.device | None:
     return None
 
 
-def _backend(device: torch.device) -> ModuleType:
+def backend(device: torch.device) -> ModuleType:
     """The backend's module, which in an older torch replaces `torch.accelerator`."""
-    backend: ModuleType = getattr(torch, device.type)
-    return backend
+    module: ModuleType = getattr(torch, device.type)
+    return module
 
 
 def device_count(device: torch.device) -> int:
     """The number of devices of this type."""
     accelerator = getattr(torch, "accelerator", None)
-    count: int = accelerator.device_count() if accelerator else _backend(device).device_count()
+    count: int = accelerator.device_count() if accelerator else backend(device).device_count()
     return count
 
 
@@ -83,7 +73,7 @@ class Stream:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._backend: Any = getattr(torch, "accelerator", None) or _backend(device)
+        self._backend: Any = getattr(torch, "accelerator", None) or backend(device)
         self._stream = self._backend.current_stream(device)
         self._events: list[Any] = []
         self._cycles_per_s = 0.0
@@ -93,7 +83,7 @@ class Stream:
     def _event(self) -> Any:
         event = vars(torch).get("Event")
         if event is None:
-            return _backend(self._device).Event(enable_timing=True)
+            return backend(self._device).Event(enable_timing=True)
         return event(self._device.type, enable_timing=True)
 
     def _events_work(self) -> bool:

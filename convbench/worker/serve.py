@@ -16,7 +16,7 @@ from typing import Any, Callable, NoReturn
 
 import torch
 
-from . import allocator, cold, compiled, devices, graphs, held, host, memory, timer
+from . import accelerators, allocator, cold, compiled, devices, graphs, held, host, memory, timer
 from .channel import Channel
 from .implementation import implementation
 from .layer import Layer, clear, find_module
@@ -49,7 +49,13 @@ _OUT_OF_MEMORY = (
 #: Parts of the messages of errors after which a process can no longer use its device.
 _LASTING = ("CUDA error", "HIP error", "CUDNN_STATUS_EXECUTION_FAILED", "device-side assert", "illegal memory access")
 #: Parts of torch's messages that a device or dtype has no kernel.
-_ABSENT = ("not implemented for", "is not currently implemented for", "is not supported on", "does not support")
+_ABSENT = (
+    "not implemented for",
+    "is not currently implemented for",
+    "is not supported on",
+    "does not support",
+    "does not have a deterministic implementation",
+)
 
 
 class Prepared:
@@ -112,6 +118,7 @@ class Worker:
         self._probes = Probes()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "describe": self.describe,
+            "devices": self.devices,
             "host_state": self.host_state,
             "find_module": self.find_module,
             "prepare": self.prepare,
@@ -148,7 +155,7 @@ class Worker:
             devices.empty_cache(torch.device(name))
 
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Apply the settings, then describe the machine, the software and the devices of this process."""
+        """Apply the settings, then describe the machine and the software of this process, but no device."""
         self._settings = Settings(**{name: value for name, value in request.items() if name != "op"})
         self._settings.apply()
         self._threads = torch.get_num_threads()
@@ -160,12 +167,15 @@ class Worker:
             "python": platform.python_version(),
             "onednn": _onednn_version(),
             "cpu_capability": capability() if capability else None,
-            "accelerator": devices.describe(),
             "threads": torch.get_num_threads(),
             "keeps_memory": allocator.keeps_memory(),
             "memory_bytes": allocator.private_bytes(),
             "host": host.facts(),
         }
+
+    def devices(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What these devices are, and the software below them."""
+        return {"status": "passed", **accelerators.describe(request["names"])}
 
     def host_state(self, request: dict[str, Any]) -> dict[str, Any]:
         """The machine's momentary state."""
@@ -317,15 +327,20 @@ class Worker:
         return {"status": "passed", "memory_probe_s": self._probes.memory()}
 
     def references(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The lowest seconds per iteration of a short block of each reference layer, built at the first request."""
+        """The lowest and the median time of a short block of each reference layer, which the first request builds."""
         name = request["device"]
         if name not in self._references:
             device = devices.resolve(name)
             layers = [Layer(Spec.from_json(spec), device) for spec in request["specs"]]
             self._references[name] = [Prepared(layer, device) for layer in layers]
         begin = perf_counter()
-        minima = [self._timed(prepared, request["seconds"], 0.0).minimum_s for prepared in self._references[name]]
-        return {"status": "passed", "minima_s": minima, "busy_s": perf_counter() - begin}
+        timings = [self._timed(prepared, request["seconds"], 0.0) for prepared in self._references[name]]
+        return {
+            "status": "passed",
+            "minima_s": [timing.minimum_s for timing in timings],
+            "medians_s": [timing.median_s for timing in timings],
+            "busy_s": perf_counter() - begin,
+        }
 
     def twin(self, request: dict[str, Any]) -> dict[str, Any]:
         """The compute probe's time with all threads divided by its time with one."""

@@ -6,6 +6,7 @@ torch 2.9 has `fp32_precision` per backend; earlier versions have only a switch 
 from __future__ import annotations
 
 import contextlib
+import warnings
 from typing import Any, NamedTuple
 
 import torch
@@ -42,6 +43,8 @@ class Settings(NamedTuple):
             return f"autocast to {spec.autocast} leaves a {spec.dtype} layer alone"
         if self.cudnn_benchmark and device.type != "cuda":
             return f"cudnn_benchmark means nothing on {device.type}"
+        if spec.autocast != "none" and not _autocasts(device.type, getattr(torch, spec.autocast)):
+            return f"torch has no autocast to {spec.autocast} on {device.type}"
         if self.fp32_precision == DEFAULT:
             return None
         if spec.dtype != "float32" or spec.autocast != "none":
@@ -50,6 +53,17 @@ class Settings(NamedTuple):
         if resolved != self.fp32_precision:
             return f"torch cannot compute float32 convolutions as {self.fp32_precision} on {device.type}"
         return None
+
+
+def _autocasts(device_type: str, dtype: torch.dtype) -> bool:
+    """Whether autocast to this dtype works there; elsewhere torch switches it off with a warning, or raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with torch.autocast(device_type, dtype=dtype):
+                return torch.is_autocast_enabled(device_type)
+        except (RuntimeError, AssertionError, AttributeError):  # a backend without autocast raises one of these
+            return False
 
 
 def precision(device: torch.device) -> str | None:

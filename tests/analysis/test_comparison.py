@@ -23,7 +23,7 @@ from convbench.errors import NotComparableError
 from convbench.model.case import Cache, Case, MemoryFormat
 from convbench.model.problem import PaddingWord, Problem
 from convbench.model.references import ReferenceKind
-from convbench.model.result import LAYOUT, Block, Git, ProcessFacts, Rejection, Run, Status, pack_blocks
+from convbench.model.result import LAYOUT, Block, Device, Git, ProcessFacts, Rejection, Run, Status, pack_blocks
 from convbench.model.threshold import Special, Thresholds
 from convbench.report.text.compare import compare_text, verdict_text
 
@@ -919,3 +919,37 @@ def test_probes_decide_nothing_where_references_do_and_decide_where_one_side_has
     assert found.comparable, "the state of the machine refuses no comparison"
     assert found.verdict is Verdict.INCONCLUSIVE
     assert found.machine == "compute probe's floor 300 us -> 330 us (+10.0 %, at most 1 % is comparable)"
+
+
+def _device_run(software: dict[str, str], model: str = "H100", uuid: str = "a", **about: object) -> Run:
+    made = run([STEADY], [synthetic.layer(16, device="cuda:1")], **about)
+    environment = replace(
+        made.environment,
+        accelerator="cuda: H100 x2",
+        devices=(Device(name="cuda:1", model=model, memory_bytes=80 * 2**30, uuid=uuid),),
+        device_software=tuple(software.items()),
+    )
+    return replace(made, environment=environment)
+
+
+def test_another_cudnn_or_device_makes_runs_of_a_device_incomparable_and_is_named() -> None:
+    base = _device_run({"CUDA": "12.8", "cuDNN": "9.10.2", "driver": "570.1"})
+    found = compare(base, _device_run({"CUDA": "12.8", "cuDNN": "9.11.0", "driver": "575.2"}, uuid="b"))
+    told = {str(one): one.decides for one in found.differences}
+    assert told == {"cuDNN 9.10.2 -> 9.11.0": True, "driver 570.1 -> 575.2": False, "UUID of cuda:1 a -> b": False}
+    other = compare(base, _device_run(dict(base.environment.device_software), model="H200"))
+    assert [str(one) for one in other.differences] == ["cuda:1 H100 -> H200"]
+    assert not other.comparable
+    older = replace(base, environment=replace(base.environment, devices=(), device_software=()))
+    assert {str(one) for one in compare(older, base).differences} == {
+        "CUDA unknown -> 12.8",
+        "cuDNN unknown -> 9.10.2",
+        "driver unknown -> 570.1",
+    }
+    assert compare(older, base).comparable, "what an older convbench did not store does not decide"
+
+
+def test_the_software_of_a_device_is_no_difference_of_cases_on_the_cpu() -> None:
+    made = run([STEADY])
+    newer = replace(made, environment=replace(made.environment, device_software=(("cuDNN", "9.10.2"),)))
+    assert compare(made, newer).differences == ()

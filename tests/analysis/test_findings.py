@@ -511,7 +511,7 @@ def test_pairs_differ_in_one_setting_alone() -> None:
                 assert same.all() == (name != axis)
             assert (left[axis].isna() if base is None else left[axis] == base).all()
             assert (right[axis].isna() if value is None else right[axis] == value).all()
-            expected = right["floor_s"] / left["floor_s"]
+            expected = right["time_s"] / left["time_s"]
             pd.testing.assert_series_equal(pd.Series(both.ratio), expected, check_names=False)
 
 
@@ -638,6 +638,8 @@ def test_results_of_little_precision_are_told() -> None:
     )
     assert (found.cases, found.exceptions) == ((rough.case.id,), ())
     assert findings(run(exact, rough))[0] == found
+    in_tf32 = synthetic.with_facts(rough, precision="tf32")
+    assert not of_kind(findings(run(exact, in_tf32)), FindingKind.INACCURATE), "an older convbench: units of float32"
     told = replace(rough, status=Status.IMPRECISE, reason="less precision than float32")
     [again] = of_kind(findings(run(exact, told)), FindingKind.INACCURATE)
     assert again == replace(found, sentence=f"{found.sentence}: less precision than float32"), (

@@ -20,7 +20,8 @@ from convbench.analysis.history import history, steps
 from convbench.analysis.history.history import Series, differences_at, trends
 from convbench.errors import RequestError, RunNotFoundError
 from convbench.measure import estimate
-from convbench.measure.alike import equal_floors
+from convbench.measure.alike import equal_times
+from convbench.model.lead import Lead
 from convbench.model.result import LAYOUT, Git, Run, Status, pack_blocks
 from convbench.model.threshold import Thresholds
 from convbench.report.text.history import history_text, sparkline
@@ -42,7 +43,7 @@ def test_a_step_stands_where_the_level_changes() -> None:
     floors = [level * (1 + chance.gauss(0, 0.01)) for level in [1.0] * 5 + [1.1] * 4 + [0.8] * 3]
     found = steps.levels(floors, 0.05)
     assert [(level.start, level.stop) for level in found] == [(0, 5), (5, 9), (9, 12)]
-    assert [level.floor_s for level in found] == pytest.approx([1.0, 1.1, 0.8], rel=0.02)
+    assert [level.time_s for level in found] == pytest.approx([1.0, 1.1, 0.8], rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_noise_is_told_from_steps_and_never_taken_for_none() -> None:
 
 
 def floors_of(*runs: Sequence[Sequence[float]]) -> tuple[list[float], list[bool], int, int]:
-    """`equal_floors` of runs, each given as its processes' block minima."""
+    """`equal_times` of runs, each given as its processes' block minima."""
     (one,) = blocks(1.0, processes=1, rounds=1)
     held = [
         [
@@ -97,8 +98,8 @@ def floors_of(*runs: Sequence[Sequence[float]]) -> tuple[list[float], list[bool]
         ]
         for processes in runs
     ]
-    equal = equal_floors(estimate.table(held))
-    return equal.floor_s.tolist(), equal.alike.tolist(), equal.processes, equal.blocks
+    equal = equal_times(estimate.table_of(held, [Lead.FLOOR] * len(held)))
+    return equal.time_s.tolist(), equal.alike.tolist(), equal.processes, equal.blocks
 
 
 def test_floors_are_over_the_blocks_that_all_runs_have() -> None:
@@ -165,7 +166,7 @@ def test_only_what_passed_is_judged() -> None:
     failed = replace(runs[3], results=(replace(runs[3].results[0], status=Status.FAILED, reason="wrong"),))
     series = only([*runs[:3], failed, *runs[4:]])
     assert [point.judged for point in series.points] == [True] * 3 + [False] + [True] * 3
-    assert str(series.points[3].floor_s) == "nan"
+    assert str(series.points[3].time_s) == "nan"
     assert series.steps == ()
 
 

@@ -145,9 +145,36 @@ def test_what_does_not_is_reported(name: str) -> None:
 
 def test_of_a_machine_the_variables_of_the_list_alone_are_stored_and_no_endless_value() -> None:
     variables = {**SECRETS, "OMP_NUM_THREADS": "2", "LD_PRELOAD": "x" * 100_000}
-    (long_name, long), threads = recorded(variables.items())
-    assert (long_name, len(long), is_whole(long)) == ("LD_PRELOAD", LONGEST, False)
-    assert threads == ("OMP_NUM_THREADS", "2")
+    found = dict(recorded(variables.items()))
+    assert {name for name, value in found.items() if value == HIDDEN} == {
+        "CUDNN_MIRROR",
+        "NVIDIA_ACCOUNT",
+        "NVIDIA_LICENSE",
+    }, "libraries below devices read such names, so these are stored, but no value"
+    assert (len(found["LD_PRELOAD"]), is_whole(found["LD_PRELOAD"])) == (LONGEST, False)
+    assert found["OMP_NUM_THREADS"] == "2"
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "stored"),
+    [
+        ("CUDNN_NEW_SWITCH", "1", "1"),
+        ("CUBLAS_NEW_SIZE", "4096", "4096"),
+        ("HIP_FORCE", "true", "true"),
+        ("MIOPEN_DEBUG_NEW", "0", "0"),
+        ("NVIDIA_DRIVER_CAPABILITIES", "all", "all"),
+        ("NVIDIA_NOTE", "hunter2", HIDDEN),
+        ("CUDNN_PATH", "/home/me/cudnn", HIDDEN),
+        ("NVIDIA_API_KEY", "1", None),
+        ("MIOPEN_TOKEN", "1", None),
+        ("OTHER_SWITCH", "1", None),
+    ],
+)
+def test_of_the_libraries_below_devices_every_variable_is_named_and_switches_are_stored(
+    name: str, value: str, stored: str | None
+) -> None:
+    assert dict(recorded([(name, value)])) == ({} if stored is None else {name: stored})
 
 
 def test_a_secret_of_a_sweep_reaches_the_worker_and_is_nowhere_else() -> None:
@@ -243,7 +270,7 @@ def test_old_exports_and_databases_are_read_without_their_secrets(tmp_path: Path
     written = export(old, "json")
     assert b"hunter2" in written
     read = read_json(written.decode())
-    assert read.environment.variables == (("OMP_NUM_THREADS", "2"),)
+    assert read.environment.variables == (("NVIDIA_NOTE", HIDDEN), ("OMP_NUM_THREADS", "2"))
     assert read.results[0].case.env == (("A_KEY", HIDDEN), ("B", "x"))
     assert b"hunter2" not in export(read, "json")
     assert sweeps.thresholds(read).threshold == 0.1

@@ -1,23 +1,28 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from fake_engine import GLIBC, FakeEngine, Script
+from fake_nvml import FakeCard, install
 from numbered_cases import case
 
 from convbench.conduct import processes as processes_module
 from convbench.conduct.budget import Budget
 from convbench.conduct.processes import Hooks, Processes, Progress
 from convbench.engine.client import WorkerClient
+from convbench.engine.nvidia import opened
 from convbench.engine.pool import WorkerPool
 from convbench.measure import schedule
-from convbench.measure.references import minima as rows_of
+from convbench.measure.references import leading_times as rows_of
 from convbench.model.case import Allocator, Case, WorkerSettings
 from convbench.model.problem import Direction
 from convbench.model.result import (
+    Device,
     Measure,
     ProcessFacts,
     Result,
@@ -647,6 +652,8 @@ def test_an_accelerator_has_references_of_its_own() -> None:
     [facts] = recorder.noted
     assert {one.device: one.layers for one in facts.references} == {"cuda:1": 3, "cpu": 8}
     assert all(len(rows_of(one)[0]) == 2 for one in facts.references)
+    first = {one.device: rows_of(one)[1][0, 0] for one in facts.references}
+    assert first == pytest.approx({"cuda:1": 2e-4, "cpu": 1e-4}), "the medians of a device, the minima of a CPU"
 
 
 def test_references_take_a_fifth_of_a_block_in_larger_sweeps() -> None:
@@ -727,6 +734,30 @@ def test_a_worker_that_hangs_when_the_budget_ends_costs_no_timeout() -> None:
         budget=Budget(50.0, now=lambda: next(seconds)),
     ).run()
     assert [visit.status for visit in recorder.visits] == [Status.SKIPPED]
+
+
+def test_the_librarys_readings_go_to_blocks_and_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each block of the device its clock, once a round its state; none for the CPU."""
+    card = FakeCard(sm_mhz=[1980, 1200], reasons=[0, 0x04])
+    called = install(monkeypatch, card)
+    nvidia = opened([Device(name="cuda:1", model="H100", uuid="0000-1111")])
+    cases, engine, recorder = [case(3, device="cuda:1"), case(4)], FakeEngine(Script(drift=0.1)), Recorder()
+    Processes(
+        cases,
+        Measure(processes=2, rounds=3),
+        seed=1,
+        pool=WorkerPool(engine),
+        memory_limit=10**12,
+        hooks=recorder.hooks(),
+        nvidia=nvidia,
+    ).run()
+    blocks = [block for visit in recorder.of(cases[0]) for block in unpack_blocks(visit.blocks)]
+    assert [block.throttled for block in blocks] == [0.0] + [1.0] * 5
+    assert {block.clock_hz for block in blocks[1:]} == {float(np.float32(1.2e9))}
+    on_cpu = [block for visit in recorder.of(cases[1]) for block in unpack_blocks(visit.blocks)]
+    assert all(math.isnan(block.throttled) for block in on_cpu)
+    assert called.count("nvmlDeviceGetPowerUsage") == 6
+    assert [[state.slowdowns for state in facts.device_states] for facts in recorder.noted] == [[("power limit",)]] * 2
 
 
 def test_who_reads_along_has_every_block_stored() -> None:

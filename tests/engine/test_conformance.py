@@ -154,6 +154,7 @@ def measured(client: WorkerClient, case: Case, *, deadline_s: float = DEADLINE_S
 
 REQUESTS: dict[str, Callable[[WorkerClient], object]] = {
     "describe": lambda client: client.describe(deadline_s=DEADLINE_S),
+    "devices": lambda client: client.devices(["accelerator"], deadline_s=DEADLINE_S),
     "host_state": lambda client: client.host_state(deadline_s=DEADLINE_S),
     "find_module": lambda client: client.find_module("torch.nn:Conv2d", deadline_s=DEADLINE_S),
     "prepare": lambda client: client.prepare(KEY, layer(1), check=False, seed=1, deadline_s=DEADLINE_S),

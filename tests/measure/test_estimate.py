@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from convbench.measure import estimate
+from convbench.model.lead import Lead
 from convbench.model.result import BLOCK_LAYOUTS, LAYOUT, NAN, Block, pack_blocks
 
 
@@ -24,8 +25,9 @@ def block(**given: float) -> Block:
     return Block(**(fields | given))
 
 
-def table(*cases: list[Block]) -> estimate.BlockTable:
-    return estimate.table([[(LAYOUT, pack_blocks(blocks))] if blocks else [] for blocks in cases])
+def table(*cases: list[Block], lead: Lead = Lead.FLOOR) -> estimate.BlockTable:
+    parts = [[(LAYOUT, pack_blocks(blocks))] if blocks else [] for blocks in cases]
+    return estimate.table_of(parts, [lead] * len(parts))
 
 
 def by_name(figures: estimate.Estimates) -> dict[str, NDArray[np.generic]]:
@@ -134,13 +136,13 @@ def test_many_cases_at_once_are_the_same_as_one_by_one_in_plain_python(cases: li
 def test_the_visits_of_a_case_are_one_group() -> None:
     blocks = list(synthetic.blocks(1e-3))
     visits = [(LAYOUT, pack_blocks([b for b in blocks if b.process_index == p])) for p in range(5)]
-    assert estimate.estimate(estimate.table([visits])).floor_s == one(blocks)["floor_s"]
+    assert estimate.estimate(estimate.table_of([visits], [Lead.FLOOR])).floor_s == one(blocks)["floor_s"]
 
 
 def test_an_older_layout_is_read_by_the_names_of_its_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BLOCK_LAYOUTS, -1, ("median_s", "gone", "minimum_s", "process_index", "samples"))
     old = np.array([[2.0, 9.0, 1.0, 3.0, 7.0]], dtype="<f4").tobytes()
-    read = estimate.table([[(-1, old), (LAYOUT, pack_blocks([block(minimum_s=0.5)]))]])
+    read = estimate.table_of([[(-1, old), (LAYOUT, pack_blocks([block(minimum_s=0.5)]))]], [Lead.FLOOR])
     figures = estimate.estimate(read)
     assert (figures.floor_s[0], figures.processes[0], figures.samples[0]) == (0.5, 2, 17)
     assert np.isnan(read.column("compute_probe_s")[0])
@@ -149,9 +151,9 @@ def test_an_older_layout_is_read_by_the_names_of_its_columns(monkeypatch: pytest
 def test_torn_rows_and_unknown_layouts_are_refused() -> None:
     packed = pack_blocks([block()])
     with pytest.raises(ValueError, match="not a whole number of rows"):
-        estimate.table([[(LAYOUT, packed[:-4])]])
+        estimate.table_of([[(LAYOUT, packed[:-4])]], [Lead.FLOOR])
     with pytest.raises(ValueError, match="unknown block layout 99"):
-        estimate.table([[(99, packed)]])
+        estimate.table_of([[(99, packed)]], [Lead.FLOOR])
 
 
 def test_noise_compares_probes_of_one_kind_of_worker_only() -> None:
@@ -196,12 +198,12 @@ def test_what_was_measured_beside_a_case_is_compared_with_as_many_of_its_blocks_
         block(process_index=0, round_index=1, minimum_s=1.5),
     ]
     tried = estimate.beside(table(steady), table(system))
-    assert (tried.floor_s.tolist(), tried.own_s.tolist(), tried.own_highest_s.tolist()) == ([1.5], [1.0], [1.25])
+    assert (tried.time_s.tolist(), tried.own_s.tolist(), tried.own_highest_s.tolist()) == ([1.5], [1.0], [1.25])
 
 
 def test_a_case_with_nothing_beside_it_has_nothing_to_compare() -> None:
     one_block = [block(minimum_s=1.0)]
     tried = estimate.beside(table(one_block, [], one_block), table([], one_block, one_block))
-    assert np.isnan((tried.floor_s / tried.own_s)[:2]).all()
-    assert (tried.floor_s[2], tried.own_s[2], tried.own_highest_s[2]) == (1.0, 1.0, 1.0)
-    assert np.isnan(estimate.beside(table(one_block), table([])).floor_s).all()
+    assert np.isnan((tried.time_s / tried.own_s)[:2]).all()
+    assert (tried.time_s[2], tried.own_s[2], tried.own_highest_s[2]) == (1.0, 1.0, 1.0)
+    assert np.isnan(estimate.beside(table(one_block), table([])).time_s).all()

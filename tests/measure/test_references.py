@@ -30,7 +30,7 @@ def made(*cases: Case) -> Run:
 
 def related(run: Run) -> Related:
     cases = [result.case for result in run.results]
-    return relate(estimate.table(result.blocks for result in run.results), cases, run.processes, L2)
+    return relate(estimate.table(run.results), cases, run.processes, L2)
 
 
 def test_a_case_belongs_to_the_references_of_what_it_shares_with_others() -> None:
@@ -84,7 +84,7 @@ def test_a_block_belongs_to_the_row_before_it_in_its_process() -> None:
         return ProcessFacts(process_index=process_index, seconds=1.0, references=(found,))
 
     [made_of] = made(SMALL).results
-    table = estimate.table([made_of.blocks])
+    table = estimate.table([made_of])
     starts = table.column("start_s")
     assert starts[:5].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
     first = rows((0.0, 1.0), (2.5, 3.0), (4.5, 100.0))  # the blocks at 0, 1 and 2 s, those at 3 and 4 s, none
@@ -109,7 +109,7 @@ def test_other_versions_of_the_references_are_not_used() -> None:
 
 def test_the_low_quantile_is_numpys() -> None:
     run = synthetic.run(40)
-    table = estimate.table(result.blocks for result in run.results)
+    table = estimate.table(run.results)
     found = related(run).low
     for index in range(len(run.results)):
         minima = table.column("minimum_s")[table.offsets[index] : table.offsets[index + 1]]

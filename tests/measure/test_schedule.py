@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from convbench.measure import schedule
 from convbench.model.case import Case, MemoryFormat
+from convbench.model.lead import Lead
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import Measure
 
@@ -55,14 +56,27 @@ def test_two_blocks_of_five_processes_lie_apart() -> None:
 
 def test_settled_needs_five_that_agree_from_four_processes() -> None:
     agreeing = [(0, 1.0), (0, 1.001), (1, 1.002), (2, 1.003), (3, 1.01)]
-    assert schedule.is_settled(agreeing, 0.01)
-    assert schedule.is_settled([*agreeing, (1, 5.0)], 0.01), "a slow block does not unsettle"
+    assert schedule.is_settled(agreeing, 0.01, Lead.FLOOR)
+    assert schedule.is_settled([*agreeing, (1, 5.0)], 0.01, Lead.FLOOR), "a slow block does not unsettle"
     lowest = [(0, 1.0)] * 5
-    assert schedule.is_settled([*lowest, (1, 1.001), (2, 1.002), (3, 1.002)], 0.01), "one process may hold the lowest"
-    assert not schedule.is_settled(agreeing[:4], 0.01), "four are too few"
-    assert not schedule.is_settled([(index % 3, value) for index, (_, value) in enumerate(agreeing)], 0.01)
-    assert not schedule.is_settled([*agreeing[:4], (3, 1.0101)], 0.01)
-    assert not schedule.is_settled([*agreeing, (1, 0.9)], 0.01), "a new floor unsettles"
+    assert schedule.is_settled([*lowest, (1, 1.001), (2, 1.002), (3, 1.002)], 0.01, Lead.FLOOR), (
+        "one process may hold the lowest"
+    )
+    assert not schedule.is_settled(agreeing[:4], 0.01, Lead.FLOOR), "four are too few"
+    assert not schedule.is_settled([(index % 3, value) for index, (_, value) in enumerate(agreeing)], 0.01, Lead.FLOOR)
+    assert not schedule.is_settled([*agreeing[:4], (3, 1.0101)], 0.01, Lead.FLOOR)
+    assert not schedule.is_settled([*agreeing, (1, 0.9)], 0.01, Lead.FLOOR), "a new floor unsettles"
+
+
+def test_a_device_is_settled_when_the_medians_of_most_processes_agree() -> None:
+    agreeing = [(process_index, 1.0 + 0.004 * process_index) for process_index in range(4)] * 2
+    assert schedule.is_settled(agreeing, 0.01, Lead.MEDIAN)
+    assert schedule.is_settled([*agreeing, (4, 0.5)], 0.01, Lead.MEDIAN), "one process may differ"
+    assert schedule.is_settled([*agreeing, (0, 0.1), (1, 0.1)], 0.01, Lead.MEDIAN), "a fast start does not unsettle"
+    assert not schedule.is_settled(agreeing[:4], 0.01, Lead.MEDIAN), "four blocks are too few"
+    assert not schedule.is_settled([(index % 3, 1.0) for index in range(9)], 0.01, Lead.MEDIAN)
+    apart = [(process_index, 1.0 + 0.02 * process_index) for process_index in range(5)] * 2
+    assert not schedule.is_settled(apart, 0.01, Lead.MEDIAN)
 
 
 def test_cases_of_one_problem_share_a_cohort_wherever_they_stand() -> None:

@@ -170,7 +170,7 @@ ADDED = [
         "\n    @property\n    def facts(self)",
         """    switches: float = field(
         default=NAN,
-        metadata=fact("switches", "context switches per iteration", bound=Number(unknown=True), since=2),
+        metadata=fact("switches", "context switches per iteration", bound=Number(unknown=True), since=3),
     )
 """,
     ),
@@ -219,7 +219,7 @@ with Store.create(sys.argv[1]) as store:
     ])
     store.finish(run.id, RunState.FINISHED, "2027-01-01T00:00:00+00:00")
     told["new"] = written(store.load(run.id))
-told["layouts"] = [BLOCK_LAYOUTS[2][:-1] == BLOCK_LAYOUTS[1], BLOCK_LAYOUTS[2][-1], [layout for layout, _ in old]]
+told["layouts"] = [BLOCK_LAYOUTS[3][:-1] == BLOCK_LAYOUTS[2], BLOCK_LAYOUTS[3][-1], [layout for layout, _ in old]]
 print(json.dumps(told))
 """
 

@@ -256,7 +256,7 @@ def test_sorting_searching_filtering_and_links_to_some(browser: Browser, compare
 
 def _floors(base: Result, new: Result) -> list[list[float]]:
     """The process floors that are compared, of both sides."""
-    found = alike.process_floors(*(estimate.table([result.blocks]) for result in (base, new)))
+    found = alike.process_times(*(estimate.table([result]) for result in (base, new)))
     return [[value for value in side[0].tolist() if not math.isnan(value)] for side in (found.base, found.new)]
 
 

@@ -196,7 +196,7 @@ def test_both_sides_of_each_case(stored: RunComparison, html: str) -> None:
     text = data(html)
     for side, run in (("base", stored.base), ("new", stored.new)):
         known = {result.case.id: result for result in run.results}
-        figures = {id_: estimate.estimate(estimate.table([result.blocks])) for id_, result in known.items()}
+        figures = {id_: estimate.estimate(estimate.table([result])) for id_, result in known.items()}
         for row, id_ in enumerate(column(text, "case_id")):
             result = known.get(str(id_))
             status = column(text, f"{side}_status")[row]
@@ -214,7 +214,7 @@ def test_the_blocks_of_both_sides(stored: RunComparison, html: str) -> None:
     for side, run in (("base", stored.base), ("new", stored.new)):
         known = {result.case.id: result for result in run.results}
         ids = [str(id_) for id_ in column(text, "case_id")]
-        whole = estimate.table(known[id_].blocks if id_ in known else () for id_ in ids)
+        whole = estimate.table(known.get(id_) for id_ in ids)
         told = blocks.head[side]
         assert blocks.array(told["counts"]).tolist() == whole.counts.tolist()
         floors = np.array([value or np.nan for value in column(text, f"{side}_floor_s")])

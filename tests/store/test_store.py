@@ -44,6 +44,7 @@ from convbench.model.result import (
     CASE_FACTS,
     LAYOUT,
     NO_FACTS,
+    PACKED,
     Baseline,
     Block,
     Check,
@@ -63,6 +64,7 @@ from convbench.model.result import (
     joined,
     merge,
     pack_blocks,
+    unpack_blocks,
 )
 from convbench.model.samples import BlockSamples, pack_samples
 from convbench.store import Store, Writer, digest, loading, new_run_id, opening, patience
@@ -1366,8 +1368,22 @@ def make_known(path: Path) -> None:
         store.set_baseline("main", run.id, set_at="2026-11-24T03:20:00+00:00")
 
 
-def assert_known(url: str, version: int) -> None:
+def in_first_layout(visit: Visit) -> Visit:
+    """The visit with its blocks in the layout that these databases have."""
+    row = struct.Struct(f"<{len(BLOCK_LAYOUTS[1])}f")
+    packed = {
+        name: b"".join(
+            row.pack(*(getattr(block, column) for column in BLOCK_LAYOUTS[1]))
+            for block in unpack_blocks(getattr(visit, name), visit.layout)
+        )
+        for name in PACKED
+    }
+    return dataclasses.replace(visit, layout=1, **packed)
+
+
+def assert_known(url: str, version: int, *, layout: int = 1) -> None:
     run, visits = known_run(version)
+    visits = [in_first_layout(visit) if layout == 1 else visit for visit in visits]
     results = [merge(case, [v for v in visits if v.case_id == case.id]) for case in CASES]
     expected = dataclasses.replace(
         run,
@@ -1532,7 +1548,7 @@ def test_tables_of_the_fixture_are_those_of_the_schema(tmp_path: Path) -> None:
             connection.close()
 
     make_known(tmp_path / "new.db")
-    assert_known(str(tmp_path / "new.db"), store_schema.VERSION)
+    assert_known(str(tmp_path / "new.db"), store_schema.VERSION, layout=LAYOUT)
     copy = tmp_path / "copy.db"
     shutil.copyfile(DATA / f"schema_v{store_schema.VERSION}.db", copy)
     assert tables(copy) == tables(tmp_path / "new.db")

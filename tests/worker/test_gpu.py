@@ -29,7 +29,7 @@ from convbench.model.case import (
 )
 from convbench.model.problem import Direction, Problem
 from convbench.model.result import RoofKind, Status
-from convbench.worker import devices
+from convbench.worker import accelerators, devices
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 
@@ -208,4 +208,4 @@ def test_events_measure_time_and_the_queue_waits(accelerator: Accelerator) -> No
     stream.synchronize()
     if stream.has_events:
         assert stream.seconds_between(first, second) > 0
-    assert json.dumps(devices.describe())
+    assert json.dumps(accelerators.describe(["accelerator"]))

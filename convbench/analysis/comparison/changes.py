@@ -24,7 +24,7 @@ PAGE_FAULTS, PAGE_FAULTS_RATIO = 1.0, 2.0
 def causes_of(pairs: Sequence[tuple[Result, Result]]) -> list[tuple[Difference, ...]]:
     """What else differs between both sides of each case: the implementation and the page faults."""
     before, after = (
-        estimate.estimate(estimate.table(pair[side].blocks for pair in pairs)).median_block["page_faults"].tolist()
+        estimate.estimate(estimate.table(pair[side] for pair in pairs)).median_block["page_faults"].tolist()
         for side in (0, 1)
     )
     found = []

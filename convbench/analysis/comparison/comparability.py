@@ -17,7 +17,7 @@ from convbench import units
 from convbench.errors import NotComparableError
 from convbench.measure.estimate import BlockTable, Floats, Integers
 from convbench.model.case import Case
-from convbench.model.result import Environment, Git, Measure, ProcessFacts, Result, Run
+from convbench.model.result import DeviceState, Environment, Git, Measure, ProcessFacts, Result, Run
 from convbench.model.settings import PROCESS_SETTINGS
 
 #: The lowest probes of comparable runs differ by at most this, as ratios minus 1. A product in the second-level cache
@@ -74,6 +74,8 @@ _FIELDS: dict[str, tuple[str, bool]] = {
     "python": ("Python", False),
     "executable": ("interpreter", False),
 }
+#: Software below devices whose versions do not decide.
+_HARMLESS = ("driver",)
 #: Those of them that are sizes in bytes.
 _SIZES = ("memory_bytes", "l2_bytes", "l3_bytes")
 
@@ -128,9 +130,27 @@ def _environment(base: Environment, new: Environment, accelerated: bool) -> list
             values = [None if value is None else units.size(value) for value in values]
         found += _between(what, *values, decides=decides)
     found += _between("accelerator", base.accelerator, new.accelerator, decides=accelerated)
+    found += _devices(base, new) if accelerated else []
     variables = [dict(side.variables) for side in (base, new)]
     for name in sorted({*variables[0], *variables[1]}):
         found += _between(name, *(side.get(name, "not set") for side in variables))
+    return found
+
+
+def _devices(base: Environment, new: Environment) -> list[Difference]:
+    """What differs between the devices, and the software below them; one that a side does not know never decides."""
+    found = []
+    software = [dict(side.device_software) for side in (base, new)]
+    for name in dict.fromkeys(key for side in software for key in side):
+        versions = [side.get(name) for side in software]
+        found += _between(name, *versions, decides=None not in versions and name not in _HARMLESS)
+    known = [{device.name: device for device in side.devices} for side in (base, new)]
+    for name in [name for name in known[0] if name in known[1]]:
+        before, after = known[0][name], known[1][name]
+        sizes = [None if each.memory_bytes is None else units.size(each.memory_bytes) for each in (before, after)]
+        found += _between(name, before.model, after.model, decides=True)
+        found += _between(f"memory of {name}", *sizes)
+        found += _between(f"UUID of {name}", before.uuid, after.uuid)
     return found
 
 
@@ -216,10 +236,22 @@ def _state(base: Sequence[ProcessFacts], new: Sequence[ProcessFacts]) -> list[Di
     before, after = (_median([facts.stolen for facts in side]) for side in (base, new))
     if before is not None and after is not None and abs(after - before) > SAME_STOLEN:
         found += _between("time given to other guests", units.percent(before), units.percent(after))
+    clocks = [
+        {name: _median([state.sm_hz for state in states if state.device == name]) for name in _names(states)}
+        for states in ([state for facts in side for state in facts.device_states] for side in (base, new))
+    ]
+    for name, before in clocks[0].items():
+        after = clocks[1].get(name)
+        if before and after and abs(math.log(after / before)) > math.log1p(SAME_FREQUENCY):
+            found += _between(f"SM clock of {name}", units.si(before, "Hz"), units.si(after, "Hz"))
     counts = [[facts.throttled for facts in side if facts.throttled is not None] for side in (base, new)]
     if counts[0] and counts[1]:
         found += _between("times slowed down for heat or quota", *(units.count(sum(side)) for side in counts))
     return found
+
+
+def _names(states: Sequence[DeviceState]) -> list[str]:
+    return list(dict.fromkeys(state.device for state in states))
 
 
 def _median(values: Sequence[float | None]) -> float | None:

@@ -2,7 +2,8 @@
 
 The procedure compares each case over equal numbers of processes and blocks (measure/alike.py):
 
-- F is the floor of a side. Its interval is that of judgment.py.
+- F is the leading time of a side (model/lead.py): its floor, or its median on a device. Its interval is that of
+  judgment.py.
 - s is the common shift: the ratio by which half of all cases moved together (common_shift.py).
 - r is the move of the case's reference layers (reference_shift.py), where both runs have them and the same torch.
 
@@ -31,7 +32,7 @@ from convbench.analysis.comparison.judgment import MOST_UNSEEN, Comparison, Judg
 from convbench.analysis.comparison.reference_shift import ReferenceShift, reference_shift
 from convbench.errors import NotComparableError
 from convbench.measure import estimate
-from convbench.measure.alike import ProcessFloors, process_floors
+from convbench.measure.alike import ProcessTimes, process_times
 from convbench.measure.references import levels
 from convbench.measure.significance import p_values, q_values, ratios
 from convbench.model.case import Case
@@ -79,8 +80,8 @@ def compare(
             reason=reason or "",
         )
     tables = (
-        estimate.table(first.blocks for first, _ in pairs.values()),
-        estimate.table(second.blocks for _, second in pairs.values()),
+        estimate.table(first for first, _ in pairs.values()),
+        estimate.table(second for _, second in pairs.values()),
     )
     l2_bytes = smaller(base.environment.l2_bytes, new.environment.l2_bytes)
     threshold_of = (thresholds or Thresholds()).of
@@ -90,21 +91,21 @@ def compare(
     if controls is not None:
         in_shift[:] = [second.case in controls for _, second in pairs.values()]
     others = "all cases" if controls is None else "the controls"
-    floors = process_floors(*tables)
+    times = process_times(*tables)
     referred = None
     if controls is None and _have_equal_references(base, new):
         cases = [second.case for _, second in pairs.values()]
-        # Minima over the blocks that the floors are over.
+        # Over the blocks that the times are over, and the same figure of them.
         sides = [
             levels(table, cases, run.processes, l2_bytes, quantile=0.0, used=used)
-            for table, run, used in zip(tables, (base, new), floors.used, strict=True)
+            for table, run, used in zip(tables, (base, new), times.used, strict=True)
         ]
         referred = reference_shift(*sides)
     # The probe of another processor or torch is another piece of work, and controls show the machine better.
     has_probes = referred is None and controls is None and same_speed(base.environment) == same_speed(new.environment)
     probed = probes([second.case for _, second in pairs.values()], *tables) if has_probes else ()
     figures = _figures(
-        floors,
+        times,
         np.array(limits, dtype=np.float64),
         precision=precision,
         in_shift=in_shift,
@@ -202,7 +203,7 @@ class _Figures:
     q: Floats
     processes: estimate.Integers
     blocks: estimate.Integers
-    floors: ProcessFloors
+    times: ProcessTimes
     common: CommonShift
     others: str  # the cases that the common shift is estimated from, in words
     referred: ReferenceShift | None
@@ -259,11 +260,11 @@ class _Figures:
     @property
     def longer(self) -> float:
         """How many times as many blocks per process are needed to judge half of the cases."""
-        return _longer(self.floors, self.is_sensitive)
+        return _longer(self.times, self.is_sensitive)
 
 
 def _figures(
-    floors: ProcessFloors,
+    times: ProcessTimes,
     threshold: Floats,
     *,
     precision: float,
@@ -272,20 +273,20 @@ def _figures(
     referred: ReferenceShift | None,
     probed: str,
 ) -> _Figures:
-    found = ratios(floors.base, floors.new, floors.processes, precision=precision)
+    found = ratios(times, precision=precision)
     common = common_shift(found.ratio[in_shift])
-    processes = np.where(floors.processes > 1, floors.processes, 0)  # one alone has no rank
+    processes = np.where(times.processes > 1, times.processes, 0)  # one alone has no rank
     return _Figures(
-        base_s=found.base_s,
-        new_s=found.new_s,
+        base_s=times.base_s,
+        new_s=times.new_s,
         ratio=found.ratio,
         low=found.low,
         high=found.high,
         threshold=threshold,
-        q=q_values(p_values(floors.base, floors.new / common.ratio, processes, 1 + threshold)),
-        processes=floors.processes,
-        blocks=floors.blocks,
-        floors=floors,
+        q=q_values(p_values(times.base, times.new / common.ratio, processes, 1 + threshold)),
+        processes=times.processes,
+        blocks=times.blocks,
+        times=times,
         common=common,
         others=others,
         referred=referred,
@@ -293,7 +294,7 @@ def _figures(
     )
 
 
-def _longer(floors: ProcessFloors, is_sensitive: NDArray[np.bool_]) -> float:
+def _longer(times: ProcessTimes, is_sensitive: NDArray[np.bool_]) -> float:
     """How many times as many blocks per process are needed to judge half of the cases.
 
     If each block is quiet with probability q, a process of r blocks has a quiet one with probability 1 - (1 - q)^r.
@@ -302,8 +303,8 @@ def _longer(floors: ProcessFloors, is_sensitive: NDArray[np.bool_]) -> float:
     if not len(is_sensitive):
         return 1.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        wanted = np.log(1 - QUIET_CHANCE) / np.log1p(-np.minimum(floors.near, 1 - 1e-9))
-        factor = np.fmax(wanted * floors.processes / floors.blocks, 1.0)
+        wanted = np.log(1 - QUIET_CHANCE) / np.log1p(-np.minimum(times.near, 1 - 1e-9))
+        factor = np.fmax(wanted * times.processes / times.blocks, 1.0)
     needed = np.where(is_sensitive, 1.0, factor)
     return float(np.sort(needed)[(len(needed) - 1) // 2])
 

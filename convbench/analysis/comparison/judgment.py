@@ -45,8 +45,8 @@ JUDGED = frozenset({Verdict.REGRESSED, Verdict.IMPROVED, Verdict.UNCHANGED})
 class Judgment:
     """What became of one case. Times are seconds per iteration, over equal numbers of processes and blocks.
 
-    `ratio` is new over base, and `low` to `high` is its interval. `low` is the lowest process floor of new over the
-    highest of base that counts. `high` is the highest of new that counts over the lowest of base. Which floors count
+    `ratio` is new over base, and `low` to `high` is its interval. `low` is the lowest time of a process of new over
+    the highest of base that counts. `high` is the highest of new that counts over the lowest of base. Which times count
     follows from their number (measure/significance.py): noise alone moves an interval beyond no change in at most 5 %.
     The runs' precision widens the interval on both sides, as it does for what a run repeats within.
 

@@ -1,7 +1,7 @@
 """The differences of two environments measured side by side: suspected cases, flagged cases, intervals. Pure.
 
 A pair is two fresh processes, one of each environment, whose blocks alternate (conduct/pairs.py). Two ratios are
-compared with the threshold: that of the floors over all pairs, and the median of the pairs' ratios. A case is flagged
+compared with the threshold: that of the times over all pairs, and the median of the pairs' ratios. A case is flagged
 where both exceed it and their interval excludes 1. Simulated with 12 pairs, 2.5 % and no interval, false alarms were
 4e-5 per case and side. A planted change of 5 % was found in 90-100 %.
 """
@@ -22,8 +22,9 @@ from convbench.analysis.comparison.comparability import Difference, differences
 from convbench.analysis.comparison.confirmation import FLAGGED, SIDE_BY_SIDE, discredited
 from convbench.analysis.comparison.judgment import Comparison, How, Judgment, Verdict, side_of, verdict_of_all
 from convbench.measure import estimate
-from convbench.measure.alike import ProcessFloors, process_floors
+from convbench.measure.alike import ProcessTimes, process_times
 from convbench.measure.estimate import Floats, Integers
+from convbench.model.lead import lead_of
 from convbench.model.result import Result, Run, Status
 from convbench.model.threshold import FEWEST_PROCESSES
 
@@ -46,7 +47,7 @@ _AT_ONCE = 64
 class Ratios:
     """The ratios of each case, new over base, one element a case. NaN where there is no pair.
 
-    - `pooled` is the ratio of the floors over all pairs.
+    - `pooled` is the ratio of the leading times over all pairs.
     - `median` is the median of the pairs' ratios; of two in the middle it is the geometric mean.
     - `low` to `high` is an interval that holds both in 95 of 100 bootstrap resamples of the pairs. It is widened for
       few pairs by `widening` (Efron, "Bootstrap methods: another look at the jackknife", 1979).
@@ -64,7 +65,7 @@ class Ratios:
     blocks: Integers
 
     def beyond(self, threshold: float | Floats) -> tuple[Integers, Integers]:
-        """The direction of each case, by floors and by median: -1, 0 or 1. Within the threshold it is 0.
+        """The direction of each case, by leading times and by median pair: -1, 0 or 1. Within the threshold it is 0.
 
         A threshold is a ratio minus 1: one for all, or one element a case.
         """
@@ -80,59 +81,43 @@ class Ratios:
 
 def ratios(base: Sequence[Result], new: Sequence[Result]) -> Ratios:
     """The ratios of cases that both sides measured, in the same order. Processes of equal number are a pair."""
-    floors = process_floors(*(estimate.table(result.blocks for result in side) for side in (base, new)))
+    times = process_times(*map(estimate.table, (base, new)))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        base_s, new_s = _lowest(floors.base), _lowest(floors.new)
-        pooled = new_s / base_s
-        median = np.exp(_median(np.log(floors.new / floors.base)))
-        low, high = _intervals(floors)
+        pooled = times.new_s / times.base_s
+        median = np.exp(estimate.median_along(np.log(times.new / times.base)))
+        low, high = _intervals(times)
         noise = np.fmax(1.0, np.maximum(pooled / low, high / pooled))
     return Ratios(
         pooled=pooled,
         median=median,
         low=low,
         high=high,
-        base_s=base_s,
-        new_s=new_s,
+        base_s=times.base_s,
+        new_s=times.new_s,
         noise=noise,
-        pairs=floors.processes,
-        blocks=floors.blocks,
+        pairs=times.processes,
+        blocks=times.blocks,
     )
 
 
-def _lowest(floors: Floats) -> Floats:
-    lowest: Floats = np.min(floors, axis=1, initial=np.inf, where=np.isfinite(floors))
-    return np.where(np.isfinite(lowest), lowest, np.nan)
-
-
-def _median(values: Floats) -> Floats:
-    """The median of each row over its finite values; NaN where it has none."""
-    ordered = np.sort(values, axis=-1)  # NaN last
-    known = np.isfinite(ordered).sum(axis=-1)
-    last = np.maximum(known - 1, 0)
-    low, high = (
-        np.take_along_axis(ordered, at[..., np.newaxis], axis=-1)[..., 0] for at in (last // 2, (last + 1) // 2)
-    )
-    return np.where(known > 0, (low + high) / 2, np.nan)
-
-
-def _intervals(floors: ProcessFloors) -> tuple[Floats, Floats]:
+def _intervals(times: ProcessTimes) -> tuple[Floats, Floats]:
     """The interval of each case, from resamples of its pairs. The seed is fixed: the same blocks give the same result.
 
     It is computed from logarithms: with the sides swapped the interval is the inverse.
     """
-    base, new = np.log(floors.base), np.log(floors.new)
-    cases = len(floors.base)
+    base, new = np.log(times.base), np.log(times.new)
+    cases = len(times.base)
     low, high = np.full(cases, np.nan), np.full(cases, np.nan)
     generator = np.random.default_rng(0)
     tail = (1 - HELD) / 2 * 100
-    for count in np.unique(floors.processes[floors.processes > 0]).tolist():
+    for count in np.unique(times.processes[times.processes > 0]).tolist():
         drawn = generator.integers(count, size=(RESAMPLES, count))
-        some = np.flatnonzero(floors.processes == count)
+        some = np.flatnonzero(times.processes == count)
         for start in range(0, len(some), _AT_ONCE):
             part = some[start : start + _AT_ONCE]
             before, after = base[part][:, drawn], new[part][:, drawn]  # (cases, resamples, pairs)
-            both = np.stack([after.min(axis=2) - before.min(axis=2), np.median(after - before, axis=2)])
+            own = [estimate.leading_along(side, times.by_median[part]) for side in (before, after)]
+            both = np.stack([own[1] - own[0], np.median(after - before, axis=2)])
             low[part] = np.percentile(both.min(axis=0), tail, axis=1)
             high[part] = np.percentile(both.max(axis=0), 100 - tail, axis=1)
             middle, half = (low[part] + high[part]) / 2, (high[part] - low[part]) / 2 * widening(count)
@@ -165,20 +150,20 @@ def suspects(base: Run, new: Run, threshold: float = THRESHOLD) -> list[int]:
     """The positions of the cases that a screen suspects, among those that passed on both sides."""
     places = _measured(base.results, new.results)
     found = ratios([base.results[i] for i in places], [new.results[i] for i in places])
-    by_floor, by_median = found.beyond(threshold * SUSPECTED)
-    return [place for place, one, other in zip(places, by_floor, by_median, strict=True) if one or other]
+    by_time, by_median = found.beyond(threshold * SUSPECTED)
+    return [place for place, one, other in zip(places, by_time, by_median, strict=True) if one or other]
 
 
 def undecided(base: Sequence[Result], new: Sequence[Result], thresholds: Sequence[float]) -> list[int]:
     """The positions of the results that need more pairs for a decision.
 
-    There floors and median pair disagree, or both flag the case although the interval contains 1.
+    There leading times and median pair disagree, or both flag the case although the interval contains 1.
     """
     places = _measured(base, new)
     found = ratios([base[i] for i in places], [new[i] for i in places])
-    by_floor, by_median = found.beyond(np.array([thresholds[i] for i in places], dtype=np.float64))
-    unsure = (by_floor != 0) & (found.low <= 1) & (found.high >= 1)
-    return [places[at] for at in np.flatnonzero((by_floor != by_median) | unsure).tolist()]
+    by_time, by_median = found.beyond(np.array([thresholds[i] for i in places], dtype=np.float64))
+    unsure = (by_time != 0) & (found.low <= 1) & (found.high >= 1)
+    return [places[at] for at in np.flatnonzero((by_time != by_median) | unsure).tolist()]
 
 
 def controls(base: Run, new: Run, suspected: Collection[int], *, seed: int) -> list[int]:
@@ -253,22 +238,23 @@ def _typically_moved(pooled: Floats) -> float:
 def _judgment(
     result: Result, found: Ratios, at: int, threshold: float, moved: tuple[int, int], *, confirmed: bool
 ) -> Judgment:
-    """The judgment of one case that both sides measured; `moved` is its direction, by floors and by median."""
-    by_floor, by_median = moved
+    """The judgment of one case that both sides measured; `moved` is its direction, by times and by median pair."""
+    by_time, by_median = moved
     pooled, median = float(found.pooled[at]), float(found.median[at])
     verdict, reason = Verdict.UNCHANGED, ""
     if not (math.isfinite(pooled) and pooled > 0):
         verdict, reason = Verdict.NOT_JUDGED, "no time to compare"
     elif found.pairs[at] < FEWEST_PAIRS:
         verdict, reason = Verdict.INCONCLUSIVE, "too few pairs to separate a change from noise"
-    elif confirmed and by_floor and by_floor == by_median and found.low[at] <= 1 <= found.high[at]:
+    elif confirmed and by_time and by_time == by_median and found.low[at] <= 1 <= found.high[at]:
         verdict = Verdict.INCONCLUSIVE
         reason = f"both moved by about {units.change(pooled)}, but their interval contains 0 %: measure again"
-    elif confirmed and by_floor and by_floor == by_median:
-        verdict = Verdict.REGRESSED if by_floor > 0 else Verdict.IMPROVED
-    elif confirmed and (by_floor or by_median):
+    elif confirmed and by_time and by_time == by_median:
+        verdict = Verdict.REGRESSED if by_time > 0 else Verdict.IMPROVED
+    elif confirmed and (by_time or by_median):
         verdict = Verdict.INCONCLUSIVE
-        reason = f"the floors moved by {units.change(pooled)}, the median pair by {units.change(median)}: measure again"
+        what = f"the {lead_of(result.case.device)}s moved by {units.change(pooled)}"
+        reason = f"{what}, the median pair by {units.change(median)}: measure again"
     return Judgment(
         case=result.case,
         verdict=verdict,

@@ -1,9 +1,9 @@
 """One headline a setting: what the best value for each layer, and one for all, gain over the whole sweep.
 
 A layer here is everything that one cannot choose. That is the problem, the direction, and the settings of the
-measurement (cache, data) and of the result (bias, padding mode, deterministic). Times are sums of the floors that the
-table shows. A setting is chosen for a layer where it is faster than the usual one by more than noise. It is called the
-best where every other setting was judged against it too.
+measurement (cache, data) and of the result (bias, padding mode, deterministic). Times are sums of those that rank the
+cases in the table. A setting is chosen for a layer where it is faster than the usual one by more than noise. It is
+called the best where every other setting was judged against it too.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ def _options(evidence: Evidence, choices: tuple[str, ...]) -> _Options | None:
     usual = np.zeros(len(numbers), dtype=np.int64)
     usual[layer[is_usual]] = rows[is_usual]
     noise, gain, _ = _against(evidence, usual[layer], rows)
-    floor = matched.table["floor_s"].to_numpy(dtype=float)[rows]
+    time = matched.table["time_s"].to_numpy(dtype=float)[rows]
     # The usual case or a faster one of each layer, the fastest first.
-    order = np.lexsort((np.where(gain | is_usual, floor, np.inf), layer))
+    order = np.lexsort((np.where(gain | is_usual, time, np.inf), layer))
     chosen = rows[order[np.unique(layer[order], return_index=True)[1]]]
     _, _, beaten = _against(evidence, chosen[layer], rows)
     unjudged = ~beaten & (rows != chosen[layer])
@@ -146,7 +146,7 @@ def _unmeasured(evidence: Evidence, choices: tuple[str, ...], usual: Integers) -
 
 def _gain(evidence: Evidence, axis: str, found: _Options) -> Finding | None:
     table = evidence.pairs.table
-    cost = table["floor_s"].to_numpy(dtype=float) * table["count"].to_numpy(dtype=float)
+    cost = table["time_s"].to_numpy(dtype=float) * table["count"].to_numpy(dtype=float)
     usual_s, best_s = float(cost[found.usual].sum()), float(cost[found.chosen].sum())
     better = found.chosen != found.usual
     size = usual_s / best_s

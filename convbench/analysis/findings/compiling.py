@@ -21,18 +21,18 @@ def paid_for_itself(evidence: Evidence) -> list[Finding]:
     """`compiling takes 1.2 s to 3.4 s more in the first call, and has paid for itself after 900 to 12,000 calls`.
 
     What a layer must save is its first call's time beyond the first call of the eager one. It saves the difference of
-    their floors at each call. Pairs whose difference is noise save nothing that is known.
+    their leading times at each call. Pairs whose difference is noise save nothing that is known.
     """
     if Execution.EAGER not in evidence.pairs.values["execution"]:
         return []
     found = []
-    first, floors = (evidence.pairs.table[name].to_numpy(dtype=float) for name in ("first_call_s", "floor_s"))
+    first, times = (evidence.pairs.table[name].to_numpy(dtype=float) for name in ("first_call_s", "time_s"))
     for value, pairs in evidence.against("execution", Execution.EAGER):
         more = first[pairs.other] - first[pairs.base]
         some = pairs.faster(SMALLEST_EFFECT) & (more > 0)
         if not some.any():
             continue
-        saved = floors[pairs.base] * (1 - pairs.ratio)
+        saved = times[pairs.base] * (1 - pairs.ratio)
         calls = np.ceil(more[some] / saved[some])
         sentence = (
             f"{_WORDS[Execution(str(value))]} adds {_range(more[some], units.seconds)} to the first call, and has paid "

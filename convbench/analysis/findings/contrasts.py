@@ -67,7 +67,7 @@ def contrasts(evidence: Evidence, found: Iterable[Finding]) -> tuple[Contrast, .
 
 
 def _contrast(evidence: Evidence, axis: str, base: object, other: object, pairs: MatchedPairs) -> Contrast:
-    rows, floor = evidence.comparer.rows, evidence.pairs.table["floor_s"].to_numpy(dtype=float)
+    rows, time = evidence.comparer.rows, evidence.pairs.table["time_s"].to_numpy(dtype=float)
     faster, slower, _ = differing(pairs)
     measure = Measure.LONGER if axis == "direction" else Measure.PER_FLOP if axis in WORK else Measure.TIME
     return Contrast(
@@ -80,5 +80,5 @@ def _contrast(evidence: Evidence, axis: str, base: object, other: object, pairs:
         ratio=pairs.ratio,
         noise=pairs.noise,
         verdict=faster.astype(np.int64) - slower,
-        effect=abs(float(np.median(np.log(floor[pairs.other] / floor[pairs.base])))),
+        effect=abs(float(np.median(np.log(time[pairs.other] / time[pairs.base])))),
     )

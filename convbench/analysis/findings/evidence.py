@@ -23,13 +23,14 @@ from convbench.analysis.findings.pairs import (
     Mask,
     Matched,
     MatchedPairs,
-    RoundMinima,
+    RoundTimes,
     matched,
     with_least_noise,
 )
 from convbench.analysis.findings.written import Written
 from convbench.analysis.table.columns import Rows
 from convbench.model.following import FOLLOWING
+from convbench.model.lead import leading_word
 from convbench.model.result import Run, Status
 from convbench.model.settings import SETTINGS, TABLE
 
@@ -40,7 +41,7 @@ _READ = (
     "name",
     "status",
     "reason",
-    "floor_s",
+    "time_s",
     "typical_s",
     "spread",
     "support",
@@ -49,6 +50,7 @@ _READ = (
     "flops",
     "tflops",
     "max_error",
+    "resolved_precision",
     "implementation",
     "efficiency",
     "allocator_penalty",
@@ -56,6 +58,7 @@ _READ = (
     "host_s",
     "system_page_faults",
     "noise",
+    "throttled_share",
     "note",
     "count",
 )
@@ -82,10 +85,15 @@ class Evidence:
 
     @cached_property
     def bound(self) -> Floats:
-        """How much of each case's floor may be noise, as a ratio minus 1: see `with_least_noise`."""
+        """How much of each case's time may be noise, as a ratio minus 1: see `with_least_noise`."""
         spread, probe = (self.table[name].to_numpy(dtype=float) for name in ("spread", "noise"))
         processes = self.table["processes"].to_numpy(dtype=np.int64, na_value=0)
         return with_least_noise(spread, processes, probe)
+
+    @cached_property
+    def lead(self) -> str:
+        """The word for the leading times of all cases."""
+        return leading_word(self.table["device"])
 
     def of_status(self, *statuses: Status) -> pd.DataFrame:
         """The cases with one of these statuses."""
@@ -180,7 +188,7 @@ def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:
     sound = np.flatnonzero(~_waiting(run, ordered))
     how = Written(run=run)
     pairs = matched(ordered.iloc[sound], how.as_written([rows.cases[place] for place in order[sound]]))
-    comparer = Comparer(pairs=pairs, rounds=RoundMinima(rows.blocks), rows=order[sound[pairs.positions]])
+    comparer = Comparer(pairs=pairs, rounds=RoundTimes(rows.blocks), rows=order[sound[pairs.positions]])
     return Evidence(
         run=run,
         written=how,
@@ -195,7 +203,7 @@ def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:
 
 
 def _waiting(run: Run, table: pd.DataFrame) -> Mask:
-    """Cases whose threads waited for cores in every process: floors then grow a hundredfold.
+    """Cases on the CPU whose threads waited for cores in every process: their times then grow a hundredfold.
 
     Where only some processes waited, the spread shows it.
     """
@@ -203,7 +211,7 @@ def _waiting(run: Run, table: pd.DataFrame) -> Mask:
     if not ratios or min(ratios) <= 1:
         return np.zeros(len(table), dtype=bool)
     waiting: Mask = (table["threads"] >= max(run.environment.cores, 2)).fillna(False).to_numpy(dtype=bool)
-    return waiting
+    return waiting & (table["device"] == "cpu").to_numpy(dtype=bool)
 
 
 def number(value: Any) -> float:

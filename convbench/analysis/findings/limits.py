@@ -94,7 +94,7 @@ def _is_proven(evidence: Evidence, tried: pd.DataFrame) -> Mask:
     slower than every own block of the same rounds. Page faults must be able to cost so much: more is noise.
     """
     beside, rows = evidence.rows.beside_system, evidence.order[tried.index.to_numpy()]
-    system, own, highest = (of[rows] for of in (beside.floor_s, beside.own_s, beside.own_highest_s))
+    system, own, highest = (of[rows] for of in (beside.time_s, beside.own_s, beside.own_highest_s))
     cost, faults, spread, probe = (
         tried[name].to_numpy(dtype=float) for name in ("allocator_penalty", "system_page_faults", "spread", "noise")
     )

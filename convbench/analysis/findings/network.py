@@ -1,4 +1,4 @@
-"""Where a network's time goes: floor times count of its layers, for each combination of settings.
+"""Where a network's time goes: time times count of its layers, for each combination of settings.
 
 Also which layers are worth fixing first: those that reach less of their roof than similar layers of the network.
 """
@@ -154,7 +154,7 @@ def _ways(evidence: Evidence) -> list[_Way]:
 
 
 class _Row(NamedTuple):
-    floor_s: float
+    time_s: float
     bound: float
     case_id: str
     name: object
@@ -176,7 +176,7 @@ def _rows(evidence: Evidence, axes: tuple[str, ...]) -> Iterator[tuple[tuple[obj
     cases, table = {case.id: case for case in evidence.rows.cases}, evidence.table
     columns = (table[name] for name in ("case_id", "name", "label", "status", "count"))
     efficiency = evidence.table["efficiency"].to_numpy(dtype=float, na_value=np.nan)
-    for row in map(_Row, table["floor_s"].to_numpy(dtype=float), evidence.bound, *columns, efficiency):
+    for row in map(_Row, table["time_s"].to_numpy(dtype=float), evidence.bound, *columns, efficiency):
         case = cases[row.case_id]
         fixed = evidence.written.fixed(case) if evidence.written.crossed else ()
         values = ([_ANY] if axis in fixed else evidence.written.ways(case, axis) for axis in axes)
@@ -195,9 +195,9 @@ def _add(layers: dict[Problem, _Layer], case: Case, row: _Row) -> None:
     layer = layers.setdefault(problem, _Layer(name=line(words), count=int(row.often), kind=kind))
     layer.ids[case.direction] = row.case_id
     ended = Status(row.status) if isinstance(row.status, str) else None
-    if ended is Status.PASSED and np.isfinite(row.floor_s):
-        layer.seconds[case.direction] = row.floor_s * int(row.often)
-        layer.doubt[case.direction] = row.floor_s * int(row.often) * row.bound
+    if ended is Status.PASSED and np.isfinite(row.time_s):
+        layer.seconds[case.direction] = row.time_s * int(row.often)
+        layer.doubt[case.direction] = row.time_s * int(row.often) * row.bound
         layer.efficiency[case.direction] = row.efficiency
     else:
         layer.missing[case.direction] = _WHY[ended] if ended else _WAITING

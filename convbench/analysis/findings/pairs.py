@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from convbench.measure.estimate import BlockTable
+from convbench.measure.estimate import BlockTable, median_along
 from convbench.model.case import SETTINGS
 from convbench.model.threshold import FEWEST_PROCESSES
 
@@ -85,11 +86,11 @@ def with_least_noise(spread: Floats, processes: Integers, probe: Floats) -> Floa
     return np.where(processes < FEWEST_PROCESSES, least, spread)
 
 
-class RoundMinima:
-    """The block minima of every case by process and round.
+class RoundTimes:
+    """The leading times of the blocks of every case by process and round.
 
     A minimum falls with the number of blocks, so only equal numbers may be compared. Two cases are compared over the
-    rounds that both have.
+    rounds that both have, each by its own leading figure.
     """
 
     def __init__(self, blocks: BlockTable) -> None:
@@ -97,38 +98,57 @@ class RoundMinima:
         processes, rounds = (blocks.column(name).astype(np.int64) for name in ("process_index", "round_index"))
         most = int(rounds.max()) + 1 if len(rounds) else 1
         present, place = np.unique(processes * most + rounds, return_inverse=True)
-        self._minimum = np.full((cases, len(present)), np.inf, dtype=np.float32)
-        self._minimum[blocks.cases, place] = blocks.column("minimum_s")
+        self._leading = np.full((cases, len(present)), np.inf, dtype=np.float32)
+        self._leading[blocks.cases, place] = blocks.leading
+        self._by_median = blocks.by_median
         self._starts = np.flatnonzero(np.diff(present // most, prepend=-1))
 
-    def floors(self, first: Integers, second: Integers) -> tuple[Floats, Floats, Floats, Integers]:
-        """For pairs of cases, given as positions: each side's floor, the larger spread of both, and the processes.
+    def times(self, first: Integers, second: Integers) -> tuple[Floats, Floats, Floats, Integers]:
+        """For pairs of cases, given as positions: each side's time, the larger spread of both, and the processes.
 
         They are over the rounds that both have; NaN where a pair has none. Where one process has all these rounds, its
-        two lowest blocks replace two processes.
+        two lowest blocks replace two processes, or all of its blocks where the median leads.
         """
         found, processes = np.full((3, len(first)), np.nan), np.zeros(len(first), dtype=np.int64)
-        if not self._minimum.shape[1]:
+        if not self._leading.shape[1]:
             return found[0], found[1], found[2], processes
         for start in range(0, len(first), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            a, b = self._minimum[first[part]], self._minimum[second[part]]
-            apart = ~(np.isfinite(a) & np.isfinite(b))
-            for row, side in enumerate((a, b)):
+            places = (first[part], second[part])
+            sides = [self._leading[some] for some in places]
+            apart = ~(np.isfinite(sides[0]) & np.isfinite(sides[1]))
+            for row, (some, side) in enumerate(zip(places, sides, strict=True)):
                 side[apart] = np.inf
                 by_process = np.minimum.reduceat(side, self._starts, axis=1).astype(np.float64)
-                low = by_process.min(axis=1)
-                low[np.isinf(low)] = np.nan
-                high = np.where(np.isfinite(by_process), by_process, 0).max(axis=1)
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    spread = high / low - 1
+                time = by_process.min(axis=1)
+                by_median = self._by_median[some]
+                if by_median.any():
+                    blocks = side[by_median].astype(np.float64)
+                    by_process[by_median] = self._medians(blocks)
+                    time[by_median] = median_along(blocks)
+                time[np.isinf(time)] = np.nan
                 processes[part] = np.isfinite(by_process).sum(axis=1)
+                spread = _range(by_process)
                 one = np.flatnonzero(processes[part] == 1)
                 if len(one):
-                    spread[one] = _two_lowest(side[one])
-                found[row, part] = low
+                    spread[one] = np.where(by_median[one], _range(side[one]), _two_lowest(side[one]))
+                found[row, part] = time
                 found[2, part] = np.fmax(found[2, part], spread)
         return found[0], found[1], found[2], processes
+
+    def _medians(self, blocks: Floats) -> Floats:
+        """The median of each case's blocks in each process, infinite without one."""
+        parts = np.split(blocks, self._starts[1:], axis=1)
+        return np.nan_to_num(np.stack([median_along(part) for part in parts], axis=1), nan=np.inf)
+
+
+def _range(times: NDArray[np.floating[Any]]) -> Floats:
+    """The highest over the lowest finite time of each row, minus 1; NaN without any."""
+    known = np.isfinite(times)
+    low = np.where(known.any(axis=1), times.min(axis=1), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread: Floats = np.where(known, times, 0).max(axis=1).astype(np.float64) / low - 1
+    return spread
 
 
 def _two_lowest(minima: NDArray[np.float32]) -> Floats:
@@ -207,20 +227,20 @@ class Comparer:
     """Compares matched cases by their blocks. Row i of the table of `pairs` is row `rows[i]` of `rounds`."""
 
     pairs: Matched
-    rounds: RoundMinima
+    rounds: RoundTimes
     rows: Integers
 
     def compare(self, base: Integers, other: Integers, *, per_flop: bool = False) -> MatchedPairs:
         """The comparison of each pair; pairs without a round in common are left out."""
-        floor_a, floor_b, common, processes = self.rounds.floors(self.rows[base], self.rows[other])
+        time_a, time_b, common, processes = self.rounds.times(self.rows[base], self.rows[other])
         spread, probe = (self.pairs.table[name].to_numpy(dtype=float) for name in ("spread", "noise"))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            ratio = floor_b / floor_a
+            ratio = time_b / time_a
             if per_flop:
                 flops = self.pairs.table["flops"].to_numpy(dtype=float, na_value=np.nan)
                 ratio *= flops[base] / flops[other]
             noise = np.fmax(common, np.fmax(spread[base], spread[other]))
-            # One process may have slowed either side alone; of several, the lowest floor is that of a quieter one.
+            # One process may have slowed either side alone; of several, the lowest time is that of a quieter one.
             slower = np.where(processes < 2, probe[base] * probe[other], np.fmax(probe[base], probe[other]))
             noise = with_least_noise(noise, processes, slower)
         # A case that is written in two ways is no pair with itself.
@@ -260,7 +280,7 @@ class Comparer:
 
 def matched(frame: pd.DataFrame, words: Mapping[str, AsWritten] = _NO_WORDS) -> Matched:
     """The ranked cases of a frame, ready to be paired; `words` are the words of settings by name."""
-    ranked = (frame["status"] == RANKED).fillna(False).to_numpy(dtype=bool) & (frame["floor_s"] > 0).to_numpy()
+    ranked = (frame["status"] == RANKED).fillna(False).to_numpy(dtype=bool) & (frame["time_s"] > 0).to_numpy()
     rows, by_word = _ways(np.flatnonzero(ranked), words)
     table = frame.iloc[rows].reset_index(drop=True)
     columns = {axis: table[axis] for axis in SETTINGS}

@@ -14,8 +14,8 @@ from convbench.model.settings import Autocast
 
 #: Settings whose values compute in different precision.
 SETTINGS = ("dtype", "autocast", "fp32_precision")
-#: Bits of a dtype's unit roundoff, in which the check gives its errors (docs/checks.md).
-ROUNDOFF_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
+#: Bits of the unit roundoff of a dtype or precision, in which the check gives its errors (docs/checks.md).
+ROUNDOFF_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8, "ieee": 24, "tf32": 11, "bf16": 8}
 
 
 def precision(evidence: Evidence, axis: str, base: object, other: object) -> str:
@@ -41,6 +41,9 @@ def _largest_error(evidence: Evidence, axis: str, value: object) -> float:
     table = evidence.table
     own = table[((table[axis] == value) & (table["status"] == RANKED)).fillna(False).to_numpy(dtype=bool)]
     computed = own["dtype"].where(own["autocast"] == Autocast.NONE.value, own["autocast"])
+    # On a device that does not say how torch computes float32, it may be TF32 (worker/verify/tolerances.py).
+    used = own["resolved_precision"].fillna(own["device"].eq("cpu").map({True: "ieee", False: "tf32"}))
+    computed = used.where(computed == "float32", computed)
     roundoff = computed.map(lambda dtype: 2.0 ** -ROUNDOFF_BITS.get(str(dtype), 24)).to_numpy(dtype=float)
     errors = own["max_error"].to_numpy(dtype=float, na_value=math.nan) * roundoff
     known = errors[np.isfinite(errors)]

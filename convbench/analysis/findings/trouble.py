@@ -13,6 +13,7 @@ from convbench.analysis.findings.evidence import Evidence
 from convbench.analysis.findings.finding import Finding, FindingKind, Weight, farthest, first, ids, line
 from convbench.analysis.findings.sizes import Sizes
 from convbench.measure import schedule
+from convbench.model.case import Fp32Precision
 from convbench.model.result import WRONG, Status
 
 #: A machine is called noisy above this ratio of the probe's median to its floor. It was 1.06-1.27 in busy hours.
@@ -23,7 +24,7 @@ FLOORS_DISAGREE = 0.25
 FEW = 0.1
 #: Noise in more than this share of a run is reported before the findings about times.
 MOST = 0.5
-#: Below this share of blocks near the floor, the floor may be an outlier.
+#: Below this share of blocks near the time, the time may be an outlier.
 WEAK_SUPPORT = 0.1
 #: A case is reported above this ratio of its noise to the median case's noise, if the noise is also so far over 1.
 NOISIER = 1.25
@@ -36,6 +37,8 @@ SLOWER = 0.02
 #: The check uses the distance from the reference instead (docs/checks.md), as this figure hides a coarse format in long
 #: sums.
 ROUGH = 256.0
+#: The precisions of float32 that are coarser than its dtype.
+COARSE = (Fp32Precision.TF32.value, Fp32Precision.BF16.value)
 LARGEST_SHOWN = 1e15
 
 #: What happened to a case that could not be measured.
@@ -67,10 +70,13 @@ def wrong(evidence: Evidence) -> list[Finding]:
 def inaccurate(evidence: Evidence) -> list[Finding]:
     """Right results that are far less exact than their dtype allows.
 
-    An older convbench had no status `imprecise`: it stored such cases as passed, and `ROUGH` finds them.
+    An older convbench had no status `imprecise`: it stored such cases as passed, and `ROUGH` finds them. It also had
+    errors of TF32 and bf16 in units of float32, so these are left out.
     """
     right = evidence.of_status(Status.PASSED, Status.IMPRECISE)
-    is_rough = right["max_error"].between(ROUGH, LARGEST_SHOWN) | (right["status"] == Status.IMPRECISE.value)
+    is_coarse = right["resolved_precision"].isin(COARSE)
+    is_rough = right["max_error"].between(ROUGH, LARGEST_SHOWN) & ~is_coarse
+    is_rough |= right["status"] == Status.IMPRECISE.value
     rough = right[is_rough.to_numpy(dtype=bool)].sort_values("max_error", ascending=False, kind="stable")
     if rough.empty:
         return []
@@ -114,8 +120,8 @@ class Trust(StrEnum):
 
     UNKNOWN = "unknown"  # no probe ran
     QUIET = "quiet"
-    NOISY = "noisy"  # the floors of the processes still agree
-    REPEAT = "repeat"  # the floors of the processes disagree
+    NOISY = "noisy"  # the times of the processes still agree
+    REPEAT = "repeat"  # the times of the processes disagree
 
 
 def trust(ratio: float, spreads: pd.Series) -> Trust:
@@ -149,6 +155,8 @@ def noise(evidence: Evidence) -> list[Finding]:
         *_noisier(evidence),
         *_apart(evidence),
         *_machine(evidence),
+        *_throttled(evidence),
+        *_other_processes(evidence),
         *_oversubscribed(evidence),
     ]
 
@@ -172,22 +180,23 @@ def _disagreeing(evidence: Evidence) -> list[Finding]:
     apart = known[known["spread"] > FLOORS_DISAGREE]
     if len(apart) <= FEW * len(known):
         return []
+    some = f"{units.count(len(apart))} of {units.plural(len(known), 'case')}"
     sentence = (
-        f"in {units.count(len(apart))} of {units.plural(len(known), 'case')} the floors of the processes differ by "
-        f"more than {units.percent(FLOORS_DISAGREE, 0)}: repeat the run when the machine is less busy; {first(apart)}"
+        f"in {some} the {evidence.lead}s of the processes differ by more than {units.percent(FLOORS_DISAGREE, 0)}: "
+        f"repeat the run when the machine is less busy; {first(apart)}"
     )
     share = len(apart) / len(known)
     return [_noise(1 + share, sentence, is_wide=share > MOST, cases=ids(apart))]
 
 
 def _weak_support(evidence: Evidence) -> list[Finding]:
-    measured = evidence.table[evidence.table["floor_s"].notna()]
+    measured = evidence.table[evidence.table["time_s"].notna()]
     weak = measured[measured["support"] < WEAK_SUPPORT]
     if weak.empty:
         return []
     sentence = (
         f"in {units.count(len(weak))} of {units.plural(len(measured), 'case')} fewer than 10 % of the blocks are "
-        f"within 3 % of the floor, so the floor may be an outlier: {first(weak)}"
+        f"within 3 % of the {evidence.lead}, so the {evidence.lead} may be an outlier: {first(weak)}"
     )
     share = len(weak) / len(measured)
     return [_noise(1 + share, sentence, is_wide=share > MOST, cases=ids(weak))]
@@ -225,6 +234,59 @@ def _apart(evidence: Evidence) -> list[Finding]:
         f"settings include changes of the machine in between: {first(parted)}"
     )
     return [_noise(1 + len(parted) / len(table), sentence, cases=ids(parted))]
+
+
+def _throttled(evidence: Evidence) -> list[Finding]:
+    """Blocks whose device lowered its clock for heat or power, and what that cost."""
+    table = evidence.table
+    slow = table[table["throttled_share"] > 0].sort_values("throttled_share", ascending=False, kind="stable")
+    if slow.empty:
+        return []
+    rows = evidence.order[slow.index.to_numpy()]
+    states = [state for facts in evidence.run.processes for state in facts.device_states]
+    reasons = list(dict.fromkeys(reason for state in states for reason in state.slowdowns))
+    why = f" ({', '.join(reasons)})" if reasons else ""
+    costs = evidence.rows.throttled.cost[rows]
+    known = costs[np.isfinite(costs)]
+    share = len(slow) / int(table["throttled_share"].notna().sum())
+    blocks = float(np.average(slow["throttled_share"]))
+    sentence = (
+        f"the device lowered its clock{why} in {units.percent(blocks, 0)} of the blocks of "
+        f"{units.plural(len(slow), 'case')}: "
+    )
+    if len(known):
+        sentence += (
+            f"these blocks took {units.change(float(np.median(known)) + 1)} in the median of "
+            f"{units.plural(len(known), 'case')} beside the case's other blocks; {farthest(slow)}"
+        )
+    else:
+        clocks = [(state.sm_hz, state.most_sm_hz) for state in states if state.sm_hz and state.most_sm_hz]
+        sentence += f"no case has other blocks to compare them with{_clock(clocks)}; {farthest(slow)}"
+    return [_noise(1 + share, sentence, is_wide=blocks * share > MOST, cases=ids(slow))]
+
+
+def _clock(clocks: list[tuple[float, float]]) -> str:
+    """`, and the SM clock was 1.2 GHz of 1.98 GHz`: of the process where it was lowest."""
+    if not clocks:
+        return ""
+    clock, most = min(clocks)
+    return f", and the SM clock was {units.si(clock, 'Hz')} of {units.si(most, 'Hz')}"
+
+
+def _other_processes(evidence: Evidence) -> list[Finding]:
+    """Other programs that computed on a device during the run."""
+    most: dict[str, int] = {}
+    for state in (state for facts in evidence.run.processes for state in facts.device_states):
+        most[state.device] = max(most.get(state.device, 0), state.other_processes or 0)
+    return [
+        _noise(
+            1.0 + others,
+            f"{units.plural(others, 'other process was', 'other processes were')} on {device} during the run, and "
+            "could use it at the same time",
+        )
+        for device, others in most.items()
+        if others
+    ]
 
 
 def _machine(evidence: Evidence) -> list[Finding]:

@@ -1,1 +1,1 @@
-"""A case's floor over runs, and its steps."""
+"""A case's time over runs, and its steps."""

@@ -1,4 +1,4 @@
-"""A case's floor over runs: one series for each machine, its steps, and what else changed at a step. Pure.
+"""A case's time over runs: one series for each machine, its steps, and what else changed at a step. Pure.
 
 Another machine starts another series. Other software or another setting does not: a user wants to see the step that an
 upgrade of torch makes, with the upgrade beside it.
@@ -18,7 +18,7 @@ from convbench.analysis.comparison.changes import causes_of
 from convbench.analysis.comparison.comparability import Difference, differences, probes
 from convbench.analysis.history.steps import SMALLEST, levels
 from convbench.measure import estimate
-from convbench.measure.alike import EqualFloors, equal_floors
+from convbench.measure.alike import EqualTimes, equal_times
 from convbench.model.case import Case
 from convbench.model.result import NAN, Environment, Result, Run, Status
 from convbench.model.threshold import Thresholds
@@ -26,7 +26,7 @@ from convbench.model.threshold import Thresholds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What must be equal to compare floors over time. It is the same on all runners of one kind, without host names."""
+    """What must be equal to compare two times. It is the same on all runners of one kind, without host names."""
 
     cpu: str
     architecture: str
@@ -40,7 +40,7 @@ class Machine:
 
 
 def machine_of(environment: Environment, case: Case) -> Machine:
-    """The machine that a case's floor belongs to; the accelerator is part of it where the case ran there."""
+    """The machine that a case's time belongs to; the accelerator is part of it where the case ran there."""
     return Machine(
         cpu=environment.cpu,
         architecture=environment.machine,
@@ -51,22 +51,22 @@ def machine_of(environment: Environment, case: Case) -> Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One run of the series. `floor_s` is NaN where the case did not pass.
+    """One run of the series. `time_s` is NaN where the case did not pass.
 
-    Steps are searched in points that are `judged`: their floors are over equal numbers of processes and blocks.
+    Steps are searched in points that are `judged`: their times are over equal numbers of processes and blocks.
     """
 
     run: Run
     result: Result
-    floor_s: float
+    time_s: float
     judged: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A lasting change of the floor between two neighbouring judged points.
+    """A lasting change of the time between two neighbouring judged points.
 
-    `base_s` and `new_s` are the median floors of the `base_runs` and `new_runs` runs on either side, up to the next
+    `base_s` and `new_s` are the median times of the `base_runs` and `new_runs` runs on either side, up to the next
     step.
     """
 
@@ -79,13 +79,13 @@ class Step:
 
     @property
     def ratio(self) -> float:
-        """The new floor over the old one."""
+        """The new time over the old one."""
         return self.new_s / self.base_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A case on one machine, oldest run first. Judged floors are over `processes`, and `blocks` blocks in all."""
+    """A case on one machine, oldest run first. Judged times are over `processes`, and `blocks` blocks in all."""
 
     case: Case
     machine: Machine
@@ -97,7 +97,7 @@ class Series:
 
     @property
     def judged(self) -> tuple[Point, ...]:
-        """The points whose floors may be compared with each other."""
+        """The points whose times may be compared with each other."""
         return tuple(point for point in self.points if point.judged)
 
 
@@ -120,18 +120,18 @@ def history(runs: Sequence[Run], thresholds: Thresholds) -> tuple[Series, ...]:
 def _series(members: Sequence[tuple[Run, Result]], machine: Machine, thresholds: Thresholds) -> Series:
     case = members[-1][1].case
     passed = [(run, result) for run, result in members if result.status is Status.PASSED and result.blocks]
-    equal = equal_floors(estimate.table(result.blocks for _, result in passed))
+    equal = equal_times(estimate.table(result for _, result in passed))
     points = _points(members, passed, equal)
     judged = [point for point in points if point.judged]
     l2_bytes = members[-1][0].environment.l2_bytes
     threshold = max(SMALLEST, thresholds.of(case, l2_bytes))
-    found = levels([point.floor_s for point in judged], threshold)
+    found = levels([point.time_s for point in judged], threshold)
     steps = [
         Step(
             before=judged[base.stop - 1],
             after=judged[new.start],
-            base_s=base.floor_s,
-            new_s=new.floor_s,
+            base_s=base.time_s,
+            new_s=new.time_s,
             base_runs=base.stop - base.start,
             new_runs=new.stop - new.start,
         )
@@ -149,15 +149,15 @@ def _series(members: Sequence[tuple[Run, Result]], machine: Machine, thresholds:
 
 
 def _points(
-    members: Sequence[tuple[Run, Result]], passed: Sequence[tuple[Run, Result]], equal: EqualFloors
+    members: Sequence[tuple[Run, Result]], passed: Sequence[tuple[Run, Result]], equal: EqualTimes
 ) -> list[Point]:
-    floors = dict(
-        zip((run.id for run, _ in passed), zip(equal.floor_s.tolist(), equal.alike.tolist(), strict=True), strict=True)
+    times = dict(
+        zip((run.id for run, _ in passed), zip(equal.time_s.tolist(), equal.alike.tolist(), strict=True), strict=True)
     )
     made = []
     for run, result in members:
-        floor_s, alike = floors.get(run.id, (NAN, False))
-        made.append(Point(run=run, result=result, floor_s=floor_s, judged=alike))
+        time_s, alike = times.get(run.id, (NAN, False))
+        made.append(Point(run=run, result=result, time_s=time_s, judged=alike))
     return made
 
 
@@ -170,7 +170,7 @@ def differences_at(steps: Sequence[Step]) -> tuple[Difference, ...]:
     before, after = steps[0].before.run, steps[0].after.run
     pairs = [(step.before.result, step.after.result) for step in steps]
     counts = Counter(cause for causes in causes_of(pairs) for cause in causes)
-    tables = (estimate.table(base.blocks for base, _ in pairs), estimate.table(new.blocks for _, new in pairs))
+    tables = (estimate.table(base for base, _ in pairs), estimate.table(new for _, new in pairs))
     branches = [run.git.branch if run.git else None for run in (before, after)]
     several = len(steps) > 1
     causes = [replace(cause, cases=count) for cause, count in counts.items() if 2 * count >= len(steps)]
@@ -184,7 +184,7 @@ def differences_at(steps: Sequence[Step]) -> tuple[Difference, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """One run of a trend: the median over its judged cases of the floor over that of the case's first judged run."""
+    """One run of a trend: the median over its judged cases of the time over that of the case's first judged run."""
 
     run: Run
     ratio: float
@@ -223,10 +223,10 @@ def _trend(machine: Machine, series: Sequence[Series]) -> Trend:
     ratios: dict[str, list[float]] = {}
     moved: dict[tuple[str, str, bool], list[Step]] = {}
     for one in series:
-        first = one.judged[0].floor_s
+        first = one.judged[0].time_s
         for point in one.judged:
             runs[point.run.id] = point.run
-            ratios.setdefault(point.run.id, []).append(point.floor_s / first)
+            ratios.setdefault(point.run.id, []).append(point.time_s / first)
         for step in one.steps:
             moved.setdefault((step.before.run.id, step.after.run.id, step.ratio > 1), []).append(step)
     ordered = sorted(runs.values(), key=lambda run: (run.started_at, run.id))

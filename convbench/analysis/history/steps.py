@@ -1,4 +1,4 @@
-"""Lasting steps of a series of floors: change points of its logarithm. Pure.
+"""Lasting steps of a series of times: change points of its logarithm. Pure.
 
 `ruptures` searches for them (PELT: Killick, Fearnhead and Eckley, "Optimal detection of changepoints with a linear
 computational cost", 2012). This module decides what counts as a step: it exceeds the noise and the threshold of a
@@ -34,33 +34,33 @@ _MEDIAN = 0.6745
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """The median floor of runs `start` up to `stop`, seconds, between two steps or an end of the series."""
+    """The median time of runs `start` up to `stop`, seconds, between two steps or an end of the series."""
 
     start: int
     stop: int
-    floor_s: float
+    time_s: float
 
 
-def levels(floors_s: Sequence[float], threshold: float) -> tuple[Level, ...]:
-    """The levels of a series of positive floors, oldest first: one more than steps, none where it is empty.
+def levels(times_s: Sequence[float], threshold: float) -> tuple[Level, ...]:
+    """The levels of a series of positive times, oldest first: one more than steps, none where it is empty.
 
     Neighbouring levels differ by more than `threshold`, a ratio minus 1, and have `FEWEST` runs or more.
     """
-    if not floors_s:
+    if not times_s:
         return ()
-    logs = np.log(np.asarray(floors_s, dtype=np.float64))
+    logs = np.log(np.asarray(times_s, dtype=np.float64))
     least = math.log1p(threshold)
     bounds = [0, len(logs)]
     if len(logs) >= 2 * FEWEST and float(np.ptp(logs)) > least:  # else there is no step, and ruptures is not loaded
         bounds = _merged(logs, [0, *_found(logs, least)], least)
     return tuple(
-        Level(start=start, stop=stop, floor_s=math.exp(float(np.median(logs[start:stop]))))
+        Level(start=start, stop=stop, time_s=math.exp(float(np.median(logs[start:stop]))))
         for start, stop in itertools.pairwise(bounds)
     )
 
 
 def noise(logs: Floats, least: float) -> float:
-    """The standard deviation of the floors' logarithm about their level.
+    """The standard deviation of the times' logarithm about their level.
 
     It is estimated from the median difference from run to run, which a few steps do not change. Where there are enough
     runs, differences of runs two and three apart count too: noise that lasts a day does not show between neighbours.

@@ -20,6 +20,7 @@ from convbench.measure import estimate
 from convbench.measure.references import Related, relate
 from convbench.model.case import Case, canonical
 from convbench.model.fact import Fact
+from convbench.model.lead import lead_of
 from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.model.problem import Problem
 from convbench.model.result import BLOCK_FACTS, CASE_FACTS, CHECK_FACTS, Result, Run
@@ -36,26 +37,26 @@ class Rows:
     def __init__(self, run: Run) -> None:
         self.cases: tuple[Case, ...] = (*(result.case for result in run.results), *run.unmeasured)
         self.results: tuple[Result | None, ...] = (*run.results, *(None for _ in run.unmeasured))
-        self.blocks = estimate.table(result.blocks if result else () for result in self.results)
+        self.blocks = estimate.table(self.results)
         self._processes = run.processes
         self._l2_bytes = run.environment.l2_bytes
         self._precision = run.measure.precision
 
     @cached_property
     def estimates(self) -> estimate.Estimates:
-        """Floor, typical time, spread and further estimates of each case."""
+        """Leading time, floor, typical time, spread and further estimates of each case."""
         return estimate.estimate(self.blocks)
 
     @property
     def repeats_within(self) -> estimate.Floats:
-        """The next run's floor is within this ratio minus 1 in 9 of 10 runs, by spread and precision."""
+        """The next run's time is within this ratio minus 1 in 9 of 10 runs, by spread and precision."""
         with np.errstate(over="ignore", invalid="ignore"):
             return (1 + self.estimates.spread) * (1 + self._precision) - 1
 
     @cached_property
     def system(self) -> estimate.BlockTable:
         """The blocks with the system's allocator."""
-        return estimate.table(result.system_blocks if result else () for result in self.results)
+        return estimate.table(self.results, "system_blocks")
 
     @cached_property
     def beside_system(self) -> estimate.Beside:
@@ -67,20 +68,25 @@ class Rows:
         """How much longer each case takes with the system's allocator, as a ratio minus 1."""
         tried = self.beside_system
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            return tried.floor_s / tried.own_s - 1
+            return tried.time_s / tried.own_s - 1
 
     @property
     def overhead_s(self) -> estimate.Floats:
         """Seconds of each backward outside its kernels."""
-        kernels = estimate.table(result.kernel_blocks if result else () for result in self.results)
+        kernels = estimate.table(self.results, "kernel_blocks")
         alone = estimate.beside(self.blocks, kernels)
         with np.errstate(over="ignore", invalid="ignore"):
-            return alone.own_s - alone.floor_s
+            return alone.own_s - alone.time_s
 
     @cached_property
     def noise(self) -> estimate.Noise:
         """The noise by the compute probe, whose work is equal only within one kind of worker."""
         return estimate.noise(self.blocks, [case.worker for case in self.cases])
+
+    @cached_property
+    def throttled(self) -> estimate.Throttled:
+        """The blocks whose device lowered its clock for heat or power."""
+        return estimate.throttled(self.blocks)
 
     @cached_property
     def related(self) -> Related:
@@ -96,14 +102,14 @@ class Rows:
     def bound(self) -> list[str | None]:
         """The nearer roof of each case, or `launch` where the host launches it more slowly than the device runs it."""
         figures = self.estimates
-        launching = (figures.median_block["host_s"] > figures.floor_s).tolist()
+        launching = (figures.median_block["host_s"] > figures.time_s).tolist()
         return [metrics.LAUNCH if late else roof for late, roof in zip(launching, self.limits.bound, strict=True)]
 
     @cached_property
     def efficiency(self) -> estimate.Floats:
-        """Attainable time over the floor of each case."""
+        """Attainable time over the leading time of each case."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self.limits.attainable_s / self.estimates.floor_s
+            return self.limits.attainable_s / self.estimates.time_s
 
     @cached_property
     def flops(self) -> list[int]:
@@ -116,9 +122,9 @@ class Rows:
         return [case.bytes for case in self.cases]
 
     def rates(self, work: list[int]) -> estimate.Floats:
-        """Work per second at the floor."""
+        """Work per second at the leading time."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(work, dtype=np.float64) / self.estimates.floor_s
+            return np.asarray(work, dtype=np.float64) / self.estimates.time_s
 
 
 class ColumnType(StrEnum):
@@ -302,8 +308,8 @@ COLUMNS: dict[str, Column] = {
     "typical_s": _number(
         "typical", "usual time on this machine: the median of blocks", lambda r: r.estimates.typical_s, "s"
     ),
-    "spread": _number("spread", "highest process floor over the lowest, minus 1", lambda r: r.estimates.spread),
-    "support": _number("support", "share of blocks within 3 % of the floor", lambda r: r.estimates.support),
+    "spread": _number("spread", "highest time of a process over the lowest, minus 1", lambda r: r.estimates.spread),
+    "support": _number("support", "share of blocks within 3 % of the time", lambda r: r.estimates.support),
     "processes": _count("processes", "fresh processes that timed it", lambda r: r.estimates.processes.tolist()),
     "blocks": _count("blocks", "blocks timed", lambda r: r.estimates.blocks.tolist()),
     "samples": _count("samples", "timed stretches in all blocks", lambda r: r.estimates.samples.tolist()),
@@ -316,8 +322,8 @@ COLUMNS: dict[str, Column] = {
     "bytes": _count(
         "bytes", "bytes of one iteration: every operand read once, every result written once", lambda r: r.bytes, "B"
     ),
-    "tflops": _number("TFLOP/s", "operations per second at the floor", lambda r: r.rates(r.flops) / 1e12, "TFLOP/s"),
-    "gbps": _number("GB/s", "bytes per second at the floor", lambda r: r.rates(r.bytes) / 1e9, "GB/s"),
+    "tflops": _number("TFLOP/s", "operations per second at the time", lambda r: r.rates(r.flops) / 1e12, "TFLOP/s"),
+    "gbps": _number("GB/s", "bytes per second at the time", lambda r: r.rates(r.bytes) / 1e9, "GB/s"),
     **_facts("page_faults", "implementation"),
     "stop_reason": _result("stopped by", "why no more blocks were measured", lambda r: r.stop_reason.value),
     "count": _integer("count", "times the layer occurs in the network", lambda c: c.count),
@@ -330,13 +336,13 @@ COLUMNS: dict[str, Column] = {
     **_facts("method", "timer", "note"),
     "repeats_within": _number(
         "repeats within",
-        "the next run's floor is within this ratio of this one in 9 of 10 runs",
+        "the next run's time is within this ratio of this one in 9 of 10 runs",
         lambda r: r.repeats_within,
     ),
     **_facts("p95_s", "host_s"),
     "images_per_second": _number(
         "images/s",
-        "images per second at the floor",
+        "images per second at the time",
         lambda r: r.rates([case.problem.images for case in r.cases]),
         "1/s",
     ),
@@ -346,7 +352,7 @@ COLUMNS: dict[str, Column] = {
         lambda r: r.limits.attainable_s,
         "s",
     ),
-    "efficiency": _number("efficiency", "attainable time over the floor, as a ratio", lambda r: r.efficiency),
+    "efficiency": _number("efficiency", "attainable time over the time, as a ratio", lambda r: r.efficiency),
     "bound": _words(
         "nearer roof",
         "the roof that allows less, compute or memory; efficiency is the distance from it. "
@@ -373,7 +379,8 @@ COLUMNS: dict[str, Column] = {
     **_facts("first_call_s", "peak_bytes", "reorder_share"),
     "normalized_s": _number(
         "normalized",
-        "low quantile of the block minima at this machine's reference speed, by the reference layers",
+        "time at this machine's reference speed, by the reference layers. It is a low quantile of the block minima, "
+        "or on a device the median of the blocks",
         lambda r: r.related.normalized_s,
         "s",
     ),
@@ -382,6 +389,18 @@ COLUMNS: dict[str, Column] = {
         "how many times slower the probe was around this case's blocks than at its fastest",
         lambda r: r.noise.of_case,
     ),
+    "time_s": _number(
+        "time",
+        "the time that ranks the case: its floor, or on a device its typical time",
+        lambda r: r.estimates.time_s,
+        "s",
+    ),
+    "throttled_share": _number(
+        "throttled",
+        "share of blocks after which the device had lowered its clock for heat or power",
+        lambda r: r.throttled.share,
+    ),
+    "leads": _text("time is the", "the figure that the time is: floor or median", lambda c: lead_of(c.device).value),
 }
 
 # The columns of new settings and facts come last, so the others keep their places.

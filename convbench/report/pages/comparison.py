@@ -19,6 +19,7 @@ from convbench.analysis.comparison.common_shift import is_reported
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import Comparison, Group, How, Judgment, RunComparison, Verdict
 from convbench.measure import estimate
+from convbench.model.lead import leading_word
 from convbench.model.result import UNMEASURED, Run, Status
 from convbench.report.pages import run as page
 from convbench.report.pages.comparison_table import SIDES, Table, processes_of, table
@@ -115,6 +116,7 @@ def render(compared: RunComparison, reports: Collection[str] = ()) -> str:
         library_style=datatables_style(),
         data=Markup(_data(comparison, rows, links)),
         blocks=Markup(_blocks(rows)),
+        lead=_lead(comparison),
         name=compared.new.name,
         headline=headline(comparison),
         mood=_MOODS.get(comparison.verdict, "warn"),
@@ -320,9 +322,15 @@ def _data(comparison: Comparison, rows: Table, links: Sequence[str | None]) -> s
         "reports": links,
         "process": processes_of(comparison.how)[0],
         "packed": _packed(rows),
+        "lead": _lead(comparison),
         "shift": comparison.shift if is_reported(comparison.shift) else 1.0,
     }
     return payload.text()
+
+
+def _lead(comparison: Comparison) -> str:
+    """The word for the times that are compared."""
+    return leading_word(judgment.case.device for judgment in comparison.judgments)
 
 
 def _packed(rows: Table) -> int:
@@ -343,4 +351,4 @@ def _blocks(rows: Table) -> str:
 
 def _first(blocks: estimate.BlockTable, cases: int) -> estimate.BlockTable:
     offsets = blocks.offsets[: cases + 1]
-    return estimate.BlockTable(values=blocks.values[: offsets[-1]], offsets=offsets)
+    return estimate.BlockTable(values=blocks.values[: offsets[-1]], offsets=offsets, by_median=blocks.by_median[:cases])

@@ -18,6 +18,7 @@ from convbench.analysis.comparison.judgment import Comparison, How, Judgment, Ru
 from convbench.analysis.table.columns import COLUMNS, ColumnType, Rows, numbers
 from convbench.measure import estimate
 from convbench.model.case import Case, canonical
+from convbench.model.lead import leading_word
 from convbench.model.result import Result, Run
 from convbench.model.settings import SETTINGS, TABLE
 from convbench.report.pages.payload import Payload, words_into
@@ -71,8 +72,8 @@ def table(compared: RunComparison) -> Table:
     comparison = compared.comparison
     judgments = ordered(comparison)
     sides = [_SideColumns.of(run, judgments) for run in (compared.base, compared.new)]
-    floors = [judgment.base_s for judgment in judgments if math.isfinite(judgment.base_s)]
-    time = units.time_unit(float(np.median(floors)) if floors else 1.0)
+    times = [judgment.base_s for judgment in judgments if math.isfinite(judgment.base_s)]
+    time = units.time_unit(float(np.median(times)) if times else 1.0)
     columns = [
         *_judged(judgments, comparison.how, time),
         *_settings(compared.new, [judgment.case for judgment in judgments]),
@@ -111,7 +112,7 @@ class _SideColumns:
     def of(cls, run: Run, judgments: Sequence[Judgment]) -> _SideColumns:
         known = {result.case: result for result in run.results}
         results = [known.get(judgment.case) for judgment in judgments]
-        blocks = estimate.table(result.blocks if result else () for result in results)
+        blocks = estimate.table(results)
         return cls(results=results, blocks=blocks, figures=estimate.estimate(blocks))
 
     def columns(self, side: str, time: tuple[float, str]) -> list[FilledColumn]:
@@ -138,10 +139,11 @@ class _SideColumns:
             column("reason", "reason", "why it did not pass", of_result(lambda r: r.reason)),
             column("floor_s", "floor, all blocks", "the lowest block minimum", numbers(figures.floor_s), **seconds),
             column("typical_s", "typical", "the median of blocks", numbers(figures.typical_s), **seconds),
+            column("time_s", "time, all blocks", "the time that leads", numbers(figures.time_s), **seconds),
             column(
                 "spread",
                 "spread",
-                "highest process floor over the lowest, minus 1",
+                "highest time of a process over the lowest, minus 1",
                 numbers(figures.spread),
                 **_PERCENT,
             ),
@@ -173,20 +175,21 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
     why = [why_text(judgment) or None for judgment in judgments]
     again: list[Cell] = ["yes" if judgment.confirmed else None for judgment in judgments]
     label, verdict = [j.case.label for j in judgments], [j.verdict.value for j in judgments]
+    word = leading_word(judgment.case.device for judgment in judgments)
     return [
         _column("label", "case", "the case in words, after the label that the sweep gives it", label, narrow=True),
         _column("verdict", "verdict", "the judgment of the case", verdict, kind=DisplayKind.STATUS, narrow=True),
         _column(
             "change",
             "change",
-            "the new floor over the base's, minus 1",
+            f"the new {word} over the base's, minus 1",
             values(lambda j: j.ratio - 1),
             **signed | {"narrow": True},
         ),
         _column("low", "from", "the lower end of the change's interval", values(lambda j: j.low - 1), **signed),
         _column("high", "to", "the upper end of the change's interval", values(lambda j: j.high - 1), **signed),
-        _column("base_s", "base", "the base's floor, per iteration", values(lambda j: j.base_s), **seconds),
-        _column("new_s", "new", "the new floor, per iteration", values(lambda j: j.new_s), **seconds),
+        _column("base_s", "base", f"the base's {word}, per iteration", values(lambda j: j.base_s), **seconds),
+        _column("new_s", "new", f"the new {word}, per iteration", values(lambda j: j.new_s), **seconds),
         _column("why", "why", "the reason of the verdict, and what else differs in this case", why),
         _column(
             "median_change",

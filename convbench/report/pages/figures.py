@@ -66,7 +66,7 @@ class PlotAxis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
-    """The geometric mean of the floors of the layers measured at every value of a setting, by direction.
+    """The geometric mean of the times of the layers measured at every value of a setting, by direction.
 
     `rows` are (value, a time for each direction). A time is a dash if no layer was measured at every value.
     """
@@ -163,7 +163,7 @@ def _panels(pairs: Matched, axis: PlotAxis) -> Iterator[_Panel]:
             "group": pairs.codes.groupby(rest, sort=False).ngroup().to_numpy(),
             "panel": 0 if axis.name == "direction" else pairs.codes["direction"].to_numpy(),
             "place": axis.codes[pairs.positions],
-            "floor": pairs.table["floor_s"].to_numpy(dtype=float),
+            "time": pairs.table["time_s"].to_numpy(dtype=float),
         }
     ).drop_duplicates(["group", "place"])
     directions = pairs.values["direction"]
@@ -171,7 +171,7 @@ def _panels(pairs: Matched, axis: PlotAxis) -> Iterator[_Panel]:
         panel = points[points["panel"] == code]
         sizes = panel.groupby("group")["place"].transform("size")
         complete = panel[(sizes == len(axis.texts)).to_numpy()]
-        middle = np.exp(np.log(complete["floor"]).groupby(complete["place"]).mean())
+        middle = np.exp(np.log(complete["time"]).groupby(complete["place"]).mean())
         yield _Panel(
             title="all directions" if axis.name == "direction" else str(directions[code]),
             middle=tuple(float(value) for value in middle),
@@ -191,13 +191,13 @@ def _summary(texts: tuple[str, ...], panels: tuple[_Panel, ...]) -> str:
 
 
 def ranking_summary(frame: pd.DataFrame) -> str | None:
-    """The range of the floors of passed cases, in a sentence; None where none passed."""
+    """The range of the times of passed cases, in a sentence; None where none passed."""
     passed = matched(frame).table
     if passed.empty:
         return None
-    floors = passed["floor_s"]
-    span = f"from {units.seconds(floors.min())} to {units.seconds(floors.max())}" if len(passed) > 1 else ""
-    ratio = float(np.median(passed["typical_s"] / floors))
+    times = passed["time_s"]
+    span = f"from {units.seconds(times.min())} to {units.seconds(times.max())}" if len(passed) > 1 else ""
+    ratio = float(np.median(passed["typical_s"] / passed["floor_s"]))
     summary = f"{units.plural(len(passed), 'case')} {span}".strip()
     return summary + f"; typically a case took {units.ratio(ratio)} as long as at its floor."
 

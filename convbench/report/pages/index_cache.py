@@ -72,7 +72,7 @@ def glance(run: Run, findings: Sequence[str] | None = None) -> Glance:
         )
 
         findings = [finding.sentence for finding in found(run)]
-    blocks = estimate.table(result.blocks for result in run.results)
+    blocks = estimate.table(run.results)
     noise = estimate.noise(blocks, [result.case.worker for result in run.results]).ratio - 1
     lines = run.description.strip().splitlines()
     return Glance(

@@ -98,7 +98,8 @@ def words_into(payload: Payload, series: pd.Series) -> dict[str, object]:
 
 
 def blocks_into(payload: Payload, blocks: BlockTable, floors: NDArray[np.float64]) -> dict[str, object]:
-    """The blocks of every case: `counts` per case, then minimum, median, probe, time and process of each block.
+    """The blocks of every case: `counts` per case, then minimum, median, probe, time, process of each block, and
+    whether its device lowered its clock.
 
     Minimum and median are ratios to the case's floor, and the probe is a ratio to the lowest probe of the run. `times`
     are fractions of `seconds`, the time at which the last block began.
@@ -118,6 +119,7 @@ def blocks_into(payload: Payload, blocks: BlockTable, floors: NDArray[np.float64
         "probe": payload.add(_steps(probe / (known.min() if len(known) else 1.0))),
         "times": payload.add(np.round(start / last * 65535).astype(np.uint16)),
         "processes": payload.add(blocks.column("process_index").astype(np.uint16)),
+        "throttled": payload.add((blocks.column("throttled") == 1).astype(np.uint8)),
     }
 
 

@@ -30,6 +30,7 @@ from convbench.analysis.findings.findings import (
 )
 from convbench.analysis.findings.network import is_network
 from convbench.analysis.table.columns import Rows
+from convbench.model.lead import leading_word
 from convbench.model.result import UNMEASURED, WRONG, ProcessFacts, Run, RunState, Status
 from convbench.model.settings import PROBLEM_SETTINGS
 from convbench.report.glossary import meanings
@@ -56,7 +57,7 @@ FIRST_FINDINGS = 8
 _TRUST = {
     Trust.UNKNOWN: ("Unknown: no probe ran", "plain"),
     Trust.QUIET: ("Quiet", "good"),
-    Trust.NOISY: ("Noisy, floors agree", "warn"),
+    Trust.NOISY: ("Noisy, {word}s agree", "warn"),
     Trust.REPEAT: ("Noisy: repeat the run", "bad"),
 }
 _STYLES = ("report.css", "explainer.css")
@@ -131,6 +132,7 @@ def render(run: Run, seen: Examined | None = None) -> str:
         troubles=lost[:PLAIN_ROWS],
         troubles_count=units.plural(len(lost), "case"),
         troubles_left=left_out(len(lost), PLAIN_ROWS, "case"),
+        lead=leading_word(table["device"]),
         network=is_network(table),
         single=len(table) == 1,
         compared=bool(seen.contrasts),
@@ -236,21 +238,23 @@ def _noise(known: Rows, table: pd.DataFrame) -> AnswerTile:
         )
     if len(spreads):
         half, most = (units.apart(float(spreads.quantile(share))) for share in (0.5, 0.9))
-        several = f"half of the floors agree within {half}, 90 % of them within {most}"
+        word = leading_word(table["device"])
+        several = f"half of the {word}s agree within {half}, 90 % of them within {most}"
         sentences.append(
-            f"From process to process {several if len(spreads) > 1 else f'the floors agree within {half}'}."
+            f"From process to process {several if len(spreads) > 1 else f'the {word}s agree within {half}'}."
         )
     if not sentences:
         return AnswerTile(title="Noise", answer="Unknown", detail="Nothing was timed.", mood="plain")
     state = trust(noise.ratio, spreads)
     answer, mood = _TRUST[state]
+    answer = answer.format(word=leading_word(table["device"]))
     if state is Trust.NOISY and spreads.empty:
         answer = "Noisy: one process is not enough"
     return AnswerTile(title="Noise", answer=answer, detail=" ".join(sentences).replace(" %", "\u00a0%"), mood=mood)
 
 
 def _extent(run: Run, table: pd.DataFrame) -> AnswerTile:
-    timed = int(table["floor_s"].notna().sum())
+    timed = int(table["time_s"].notna().sum())
     lost = _count(table, *UNMEASURED)
     parts = [
         (lost, f"{units.count(lost)} could not be measured"),
@@ -269,15 +273,15 @@ def _extent(run: Run, table: pd.DataFrame) -> AnswerTile:
 
 def _range(table: pd.DataFrame) -> AnswerTile:
     passed = table[(table["status"] == Status.PASSED.value).fillna(False).to_numpy(dtype=bool)]
-    floors, rates = passed["floor_s"].dropna(), passed["tflops"].dropna()
-    if floors.empty:
+    times, rates = passed["time_s"].dropna(), passed["tflops"].dropna()
+    if times.empty:
         return AnswerTile(title="Time", answer="No time", detail="No case passed.", mood="plain")
-    low, high = units.seconds(floors.min()), units.seconds(floors.max())
+    low, high = units.seconds(times.min()), units.seconds(times.max())
     best = units.si(float(rates.max()) * 1e12, "FLOP/s") if len(rates) else "-"
     return AnswerTile(
         title="Time",
-        answer=low if len(floors) == 1 else f"{low} to {high}",
-        detail=f"Floors of one iteration. The highest rate is {best}.",
+        answer=low if len(times) == 1 else f"{low} to {high}",
+        detail=f"{begun(leading_word(table['device']))}s of one iteration. The highest rate is {best}.",
         mood="plain",
     )
 
@@ -315,6 +319,8 @@ def facts_of(run: Run, slowdown: float) -> list[tuple[str, str]]:
         ("memory", units.size(e.memory_bytes)),
         ("caches", f"L2 {units.size(e.l2_bytes)}, L3 {units.size(e.l3_bytes)}"),
         ("accelerator", e.accelerator or "none"),
+        *((device.name, f"{device.model}, {units.size(device.memory_bytes)}") for device in e.devices),
+        *e.device_software,
         ("host", e.hostname),
         ("system", f"{e.system}, {e.machine}, {e.libc}"),
         ("torch", e.torch),
@@ -340,6 +346,7 @@ def facts_of(run: Run, slowdown: float) -> list[tuple[str, str]]:
 
 def _state_facts(processes: tuple[ProcessFacts, ...]) -> list[tuple[str, str]]:
     """(name, value) of the machine's state during each process, as far as the system reports it."""
+    states = [state for facts in processes for state in facts.device_states]
 
     def fact(name: str, values: list[float | None], text: Callable[[float], str]) -> list[tuple[str, str]]:
         return [(name, ", ".join("-" if value is None else text(value) for value in values))] if any(values) else []
@@ -348,6 +355,10 @@ def _state_facts(processes: tuple[ProcessFacts, ...]) -> list[tuple[str, str]]:
         *fact("load, each process", [facts.load for facts in processes], lambda value: f"{value:.1f}"),
         *fact("stolen by other guests", [facts.stolen for facts in processes], units.percent),
         *fact("frequency", [facts.frequency_hz for facts in processes], lambda value: units.si(value, "Hz")),
+        *(
+            (f"{device}, each process", "; ".join(str(state) for state in states if state.device == device))
+            for device in dict.fromkeys(state.device for state in states)
+        ),
         *fact("slowed down (times)", [facts.throttled for facts in processes], lambda value: units.count(int(value))),
     ]
 
@@ -368,6 +379,7 @@ def _data(run: Run, seen: Examined, columns: tuple[TableColumn, ...], axes: tupl
 
     payload.head = {
         "length": len(table),
+        "lead": leading_word(table["device"]),
         "order": payload.add(by_weight(table)),
         "columns": [asdict(column) for column in columns],
         "cases": cases,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from convbench import units
 from convbench.analysis.table.columns import COLUMNS, ColumnType
 from convbench.model.case import SETTINGS
+from convbench.model.lead import leading_word
 from convbench.model.result import UNMEASURED, WRONG, Run, Status
 
 #: Text in the table where no process has reached the case.
@@ -69,20 +70,14 @@ class Trouble:
 
 #: The columns that are shown at first, in this order: they fit into 1440 pixels and on paper. Hidden ones follow: swept
 #: settings, which each case's name has, then `_FIGURES`, then all others.
-_SHOWN = (
-    "label",
-    "status",
-    "count",
-    "floor_s",
-    "typical_s",
-    "spread",
-    "tflops",
-    "efficiency",
-    "bound",
-    "implementation",
-)
-#: The columns that a phone shows.
-_NARROW = frozenset({"label", "status", "floor_s"})
+_BEFORE_TIMES = ("label", "status", "count")
+_AFTER_TIMES = ("spread", "tflops", "efficiency", "bound", "implementation")
+#: The times between them by what leads, the leading one first.
+_TIMES = {
+    "floor": ("floor_s", "typical_s"),
+    "median": ("typical_s", "floor_s"),
+    "time": ("time_s", "leads", "floor_s", "typical_s"),
+}
 _FIGURES = (
     "support",
     "gbps",
@@ -112,7 +107,8 @@ _ROUGH = frozenset({"max_error", "framework_overhead_s", "first_call_s", "peak_b
 
 def case_table(frame: pd.DataFrame) -> tuple[TableColumn, ...]:
     """The columns of the table of all cases, shown before hidden ones; columns without values are left out."""
-    measured = frame["floor_s"].dropna()
+    measured = frame["time_s"].dropna()
+    lead = leading_word(frame["device"])
     scale = _Scale(
         time=units.time_unit(float(measured.median()) if len(measured) else 1.0),
         rate=(1.0, "TFLOP/s") if frame["tflops"].max() >= 1 else (1e3, "GFLOP/s"),
@@ -120,9 +116,12 @@ def case_table(frame: pd.DataFrame) -> tuple[TableColumn, ...]:
     swept = [name for name in SETTINGS if frame[name].nunique(dropna=False) > 1]
     known = [name for name in COLUMNS if frame[name].notna().any()]
     known = [name for name in known if name not in ("efficiency", "bound") or frame["efficiency"].notna().any()]
-    shown = [name for name in _SHOWN if name in known and (name != "count" or (frame["count"] > 1).any())]
+    first = (*_BEFORE_TIMES, *_TIMES[lead], *_AFTER_TIMES)
+    shown = [name for name in first if name in known and (name != "count" or (frame["count"] > 1).any())]
     order = dict.fromkeys((*shown, *swept, *_FIGURES, *known))
-    return tuple(_column(name, scale, setting=name in swept, shown=name in shown) for name in order if name in known)
+    return tuple(
+        _column(name, scale, setting=name in swept, shown=name in shown, lead=lead) for name in order if name in known
+    )
 
 
 #: The order of cases by their status: what is wrong comes first, what did not run last.
@@ -130,10 +129,10 @@ _BY_STATUS = (*WRONG, Status.PASSED, *(status for status in Status if status in 
 
 
 def by_weight(frame: pd.DataFrame) -> NDArray[np.int32]:
-    """The rows in the order of the table: wrong results, the most time (floor times count), what did not run."""
+    """The rows in the order of the table: wrong results, the most time (times count), what did not run."""
     places = {status.value: place for place, status in enumerate(_BY_STATUS)}
     rank = frame["status"].map(places).astype(float).fillna(len(places)).to_numpy()
-    time = (frame["floor_s"].astype(float) * frame["count"].astype(float)).fillna(0.0).to_numpy()
+    time = (frame["time_s"].astype(float) * frame["count"].astype(float)).fillna(0.0).to_numpy()
     return np.lexsort((-time, rank)).astype(np.int32)
 
 
@@ -152,10 +151,10 @@ class _Scale:
     rate: tuple[float, str]
 
 
-def _column(name: str, scale: _Scale, *, setting: bool = False, shown: bool = True) -> TableColumn:
+def _column(name: str, scale: _Scale, *, setting: bool = False, shown: bool = True, lead: str = "floor") -> TableColumn:
     known = COLUMNS[name]
     kind, factor, unit, significant, decimals = DisplayKind.TEXT, 1.0, known.unit, None, 0
-    heading = _HEADINGS.get(name, known.heading)
+    heading = "median" if name == "typical_s" and lead == "median" else _HEADINGS.get(name, known.heading)
     if known.kind in (ColumnType.INTEGER, ColumnType.NUMBER):
         kind = DisplayKind.NUMBER
         significant = {ColumnType.INTEGER: None, ColumnType.NUMBER: 2 if name in _ROUGH else 3}[known.kind]
@@ -182,7 +181,7 @@ def _column(name: str, scale: _Scale, *, setting: bool = False, shown: bool = Tr
         significant=significant,
         decimals=decimals,
         shown=shown,
-        narrow=name in _NARROW,
+        narrow=name in ("label", "status", _TIMES[lead][0]),  # what a phone shows
     )
 
 

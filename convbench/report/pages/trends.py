@@ -29,7 +29,7 @@ _NAMED = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dot:
-    """One run of a line: the median floor of its cases, over that of each case's first run here."""
+    """One run of a line: the median time of its cases, over that of each case's first run here."""
 
     run_id: str
     started_at: str
@@ -255,7 +255,7 @@ def _summary(one: Line) -> str:
     return (
         f"{units.plural(one.cases, 'case')} in {units.plural(len(one.dots), 'run')} "
         f"{'on ' + days[0] if days[0] == days[1] else f'from {days[0]} to {days[1]}'}; "
-        f"median floor {units.change(last.ratio)} against the first run.{no_steps}"
+        f"median time {units.change(last.ratio)} against the first run.{no_steps}"
     )
 
 

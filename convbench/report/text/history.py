@@ -1,4 +1,4 @@
-"""What `convbench history CASE` prints: the floor over the runs of each machine, and the steps in it."""
+"""What `convbench history CASE` prints: the time over the runs of each machine, and the steps in it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from convbench import units
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.history.history import Point, Series, Step, differences_at
 from convbench.analysis.history.steps import FEWEST
+from convbench.model.lead import leading_word
 from convbench.model.result import Status
 from convbench.report.text.runs import minute, short_commit
 from convbench.report.text.tables import folded, table
 from convbench.units import flat
 
-#: From the lowest floor to the highest.
+#: From the lowest time to the highest.
 _BARS = "▁▂▃▄▅▆▇█"
-#: The smallest span of floors that fills the bars, as a logarithm: steadier floors get low bars.
+#: The smallest span of times that fills the bars, as a logarithm: steadier times get low bars.
 _LEAST_SPAN = 0.1
 #: Runs in the line of bars, the newest.
 _WIDEST = 60
@@ -35,9 +36,11 @@ def history_text(series: Sequence[Series], columns: int | None = None) -> str:
 
 def _machine(series: Series, columns: int | None) -> str:
     judged = series.judged
-    bars = f"  {sparkline([point.floor_s for point in judged[-_WIDEST:]])}" if len(judged) > 1 else ""
+    bars = f"  {sparkline([point.time_s for point in judged[-_WIDEST:]])}" if len(judged) > 1 else ""
     head = f"{flat(str(series.machine))}: {units.plural(len(series.points), 'run')}{bars}"
-    rows: list[tuple[str, ...]] = [("started (UTC)", "run", "commit", "branch", "torch", "floor", "change", "")]
+    rows: list[tuple[str, ...]] = [
+        ("started (UTC)", "run", "commit", "branch", "torch", leading_word([series.case.device]), "change", "")
+    ]
     last: Point | None = None
     for point in series.points:
         rows.append(_row(point, last if point.judged else None))
@@ -55,8 +58,8 @@ def _row(point: Point, before: Point | None) -> tuple[str, ...]:
         short_commit(run.git),
         (run.git.branch if run.git else None) or "",
         run.environment.torch,
-        units.seconds(point.floor_s) if not math.isnan(point.floor_s) else str(point.result.status),
-        units.change(point.floor_s / before.floor_s) if before else "",
+        units.seconds(point.time_s) if not math.isnan(point.time_s) else str(point.result.status),
+        units.change(point.time_s / before.time_s) if before else "",
         _note(point),
     )
 
@@ -67,7 +70,7 @@ def _note(point: Point) -> str:
         return ""
     if point.result.status is not Status.PASSED:
         return point.result.reason or ""
-    return "too few blocks to compare with the others" if not math.isnan(point.floor_s) else "no blocks"
+    return "too few blocks to compare with the others" if not math.isnan(point.time_s) else "no blocks"
 
 
 def _closing(series: Series) -> list[str]:
@@ -75,7 +78,7 @@ def _closing(series: Series) -> list[str]:
     if len(judged) < 2:
         return []
     processes = units.plural(series.processes, "process", "processes")
-    over = f"floors over {units.plural(series.blocks, 'block')} of {processes}"
+    over = f"{leading_word([series.case.device])}s over {units.plural(series.blocks, 'block')} of {processes}"
     if series.steps:
         return [*(step_text(step) for step in series.steps), over]
     if len(judged) < 2 * FEWEST:
@@ -85,9 +88,9 @@ def _closing(series: Series) -> list[str]:
 
 def step_text(step: Step) -> str:
     """`step +30.1 % from run 20261124-... to run 20261125-...: 1.00 ms -> 1.30 ms, median of 4 and of 3 runs; ...`."""
-    floors = f"{units.seconds(step.base_s)} -> {units.seconds(step.new_s)}"
+    times = f"{units.seconds(step.base_s)} -> {units.seconds(step.new_s)}"
     between = f"from run {step.before.run.id} to run {step.after.run.id}"
-    parts = [f"{floors}, median of {units.count(step.base_runs)} and of {units.plural(step.new_runs, 'run')}"]
+    parts = [f"{times}, median of {units.count(step.base_runs)} and of {units.plural(step.new_runs, 'run')}"]
     parts += differences_text(differences_at([step]))
     return flat(f"step {units.change(step.ratio)} {between}: {'; '.join(parts)}")
 
@@ -106,9 +109,9 @@ def _short(commit: str) -> str:
     return " ".join([name[:10], *rest])
 
 
-def sparkline(floors_s: Sequence[float]) -> str:
-    """Floors as a line of bars, low to high, on a logarithmic scale of 10 % or more."""
-    logs = [math.log(floor) for floor in floors_s]
+def sparkline(times_s: Sequence[float]) -> str:
+    """Times as a line of bars, low to high, on a logarithmic scale of 10 % or more."""
+    logs = [math.log(each) for each in times_s]
     lowest = min(logs)
     span = max(max(logs) - lowest, _LEAST_SPAN)
     return "".join(_BARS[min(len(_BARS) - 1, int((value - lowest) / span * len(_BARS)))] for value in logs)

@@ -10,17 +10,17 @@ import numpy as np
 from convbench import units
 from convbench.analysis.table.columns import NOT_REACHED, Rows
 from convbench.model.result import Status
+from convbench.report.text import times
 from convbench.report.text.tables import folded, table
 from convbench.units import flat
 
 #: So many cases are all listed. Of more, so many of the fastest, of the slowest and of those that findings name.
 MOST_CASES = 20
 MOST_OF_A_KIND = 5
-_HEADS = ("floor", "typical", "spread", "rate", "case")
 
 
 def results_text(rows: Rows, named: Sequence[str] = (), *, columns: int | None = None) -> str:
-    """The cases with their floor, typical time, spread and rate; what all labels share stands above them.
+    """The cases with their leading and their other time, spread and rate; what all labels share stands above them.
 
     `named` are the ids of cases that findings name, the most important first. No line is longer than `columns`.
     """
@@ -28,7 +28,8 @@ def results_text(rows: Rows, named: Sequence[str] = (), *, columns: int | None =
         return ""
     chosen, left = _chosen(rows, named)
     labels, shared = distinct([case.label for case in rows.cases])
-    lines = [_HEADS, *((*_figures(rows, place), labels[place]) for place in chosen)]
+    heads = (*times.heads(rows.cases), "spread", "rate", "case")
+    lines = [heads, *((*_figures(rows, place), labels[place]) for place in chosen)]
     more = [f"{left} (the report has all)"] if left else []
     every = [folded(f"every case: {shared}", columns)] if shared else []
     return "\n".join([*every, table(lines, columns, right=range(4)), *more])
@@ -36,11 +37,11 @@ def results_text(rows: Rows, named: Sequence[str] = (), *, columns: int | None =
 
 def _chosen(rows: Rows, named: Sequence[str]) -> tuple[list[int], str]:
     """The places of the listed cases, the fastest first and those without a time last; and what is left out."""
-    floors = rows.estimates.floor_s
-    order = np.argsort(np.where(np.isfinite(floors), floors, np.inf), kind="stable").tolist()
+    seconds = rows.estimates.time_s
+    order = np.argsort(np.where(np.isfinite(seconds), seconds, np.inf), kind="stable").tolist()
     if len(order) <= MOST_CASES:
         return order, ""
-    timed = [place for place in order if np.isfinite(floors[place])]
+    timed = [place for place in order if np.isfinite(seconds[place])]
     place_of = {case.id: place for place, case in enumerate(rows.cases)}
     found = [place_of[one] for one in dict.fromkeys(named) if one in place_of][:MOST_OF_A_KIND]
     kept = {*timed[:MOST_OF_A_KIND], *timed[-MOST_OF_A_KIND:], *found}
@@ -51,13 +52,12 @@ def _chosen(rows: Rows, named: Sequence[str]) -> tuple[list[int], str]:
 def _figures(rows: Rows, place: int) -> tuple[str, str, str, str]:
     """The cells of a case; the status in place of times that it does not have."""
     figures, result = rows.estimates, rows.results[place]
-    if not np.isfinite(figures.floor_s[place]):
+    if not np.isfinite(figures.time_s[place]):
         status = NOT_REACHED if result is None else result.status.value.replace("_", " ")
         return (status, "", "", "")
     wrong = result is not None and result.status is not Status.PASSED
     return (
-        units.seconds(float(figures.floor_s[place])),
-        units.seconds(float(figures.typical_s[place])),
+        *times.cells(rows, place),
         units.percent(float(figures.spread[place])),
         result.status.value if wrong and result else units.si(float(rows.rates(rows.flops)[place]), "FLOP/s"),
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from convbench import units
 from convbench.analysis.comparison.judgment import Comparison, How, Judgment, Verdict
+from convbench.model.lead import leading_word
 from convbench.model.result import UNMEASURED, WRONG, Run, Status
 from convbench.report.text.compare import difference_text, group_text, size, verdict_text, why_text
 from convbench.report.text.markdown import escaped
@@ -44,7 +45,8 @@ def comparison_summary(comparison: Comparison, *, most: int = MOST) -> str:
     differing = [difference_text(each).removeprefix("differs: ") for each in comparison.differences]
     lines += _list("Other differences", differing)
     judgments = worst_first(comparison)
-    header = ["| verdict | change | interval | floor | case | why |", "|---|--:|---|---|---|---|"]
+    word = leading_word(judgment.case.device for judgment in judgments)
+    header = [f"| verdict | change | interval | {word} | case | why |", "|---|--:|---|---|---|---|"]
     return _with_table(lines, header, map(_row, judgments), len(judgments), most)
 
 
@@ -97,14 +99,14 @@ def _sides(comparison: Comparison) -> str:
 
 
 def _row(judgment: Judgment) -> str:
-    change = interval = floor = ""
+    change = interval = times = ""
     if not math.isnan(judgment.ratio):
         change = units.change(judgment.ratio)
         interval = f"{units.change(judgment.low)} to {units.change(judgment.high)}"
-        floor = f"{units.seconds(judgment.base_s)} -> {units.seconds(judgment.new_s)}"
+        times = f"{units.seconds(judgment.base_s)} -> {units.seconds(judgment.new_s)}"
     verdict = judgment.new_status.value if judgment.new_status in WRONG else judgment.verdict.value
     case = f"{_cell(judgment.case.label)} {judgment.case.id}"
-    return _cells(verdict, change, interval, floor, case, _cell(why_text(judgment)))
+    return _cells(verdict, change, interval, times, case, _cell(why_text(judgment)))
 
 
 def _cell(text: str) -> str:

@@ -10,13 +10,15 @@ from convbench import units
 from convbench.analysis.faster import Slower
 from convbench.analysis.table.columns import NOT_REACHED, Rows
 from convbench.model.case import Case, canonical
+from convbench.model.lead import leading_word
 from convbench.model.result import Run, Status, StopReason
 from convbench.model.settings import TABLE
 from convbench.model.threshold import FEWEST_PROCESSES
+from convbench.report.text import times
 from convbench.report.text.results import distinct
 from convbench.report.text.tables import folded, table
 
-_HEADS = ("floor", "typical", "spread", "rate", "of roof", "check", "case", "implementation")
+_HEADS = ("spread", "rate", "of roof", "check", "case", "implementation")
 _FIGURES = range(5)
 
 
@@ -28,9 +30,9 @@ def times_text(rows: Rows, order: Sequence[Case], columns: int | None = None) ->
     """
     labels, shared = distinct([case.label for case in rows.cases])
     place = {case: at for at, case in enumerate(rows.cases)}
-    cells = [_HEADS, *(_cells(rows, place[case], labels[place[case]]) for case in order)]
+    cells = [(*times.heads(rows.cases), *_HEADS), *(_cells(rows, place[case], labels[place[case]]) for case in order)]
     above = [folded(f"every case: {shared}", columns)] if shared else []
-    widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADS))]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     reasons = [folded(_reason(rows, place[case], labels[place[case]]), columns) for case in order]
     below = [reason for reason in reasons if reason]
     if columns is None or sum(widths) + 2 * (len(widths) - 1) <= columns:
@@ -53,14 +55,13 @@ def _reason(rows: Rows, at: int, label: str) -> str:
 
 def _cells(rows: Rows, at: int, label: str) -> tuple[str, ...]:
     figures, result = rows.estimates, rows.results[at]
-    floor, efficiency = float(figures.floor_s[at]), float(rows.efficiency[at])
+    efficiency = float(rows.efficiency[at])
     status = NOT_REACHED if result is None else result.status.value.replace("_", " ")
     has_check = result is not None and (result.facts.check is not None or status != "passed")
-    timed = bool(np.isfinite(floor))
+    timed = bool(np.isfinite(figures.time_s[at]))
     bound = rows.bound[at]
     return (
-        units.seconds(floor),
-        units.seconds(float(figures.typical_s[at])),
+        *times.cells(rows, at),
         units.percent(float(figures.spread[at])),
         units.si(float(rows.rates(rows.flops)[at]), "FLOP/s") if timed else "-",
         units.percent(efficiency, 0) + (f" {bound}" if bound and np.isfinite(efficiency) else ""),
@@ -76,8 +77,10 @@ def answer_text(run: Run, found: Sequence[Slower], columns: int | None = None) -
     unsettled = [result for result in run.results if result.stop_reason in (StopReason.ROUNDS, StopReason.TIME)]
     if unsettled:
         of = units.plural(len(run.results), "case")
+        word = leading_word(result.case.device for result in unsettled)
+        which = "the lowest times" if word == "floor" else f"the {word}s of processes"
         lines.append(
-            f"{units.count(len(unsettled))} of {of} did not settle: the lowest times had not agreed within "
+            f"{units.count(len(unsettled))} of {of} did not settle: {which} had not agreed within "
             f"{units.percent(run.measure.precision, 0)} when the rounds or the time ended"
         )
     return "\n".join(folded(line, columns) for line in lines)

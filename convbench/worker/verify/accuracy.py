@@ -17,11 +17,11 @@ from .integers import Data
 from .judge import of_no_image
 from .parts import pieces
 from .shapes import batched, index_text, widened
-from .tolerances import COARSER, EVERYWHERE, PRECISE, ROUNDOFF, least_scale, on_timed_data
+from .tolerances import COARSER, EVERYWHERE, PRECISE, error_unit, least_scale, on_timed_data, used_precision
 
 
 class Accuracy(NamedTuple):
-    """The errors of the layer on the data that is timed; `max_error` is in units of roundoff.
+    """The errors of the layer on the data that is timed; `max_error` is in units of the roundoff of the precision used.
 
     `farthest` names the result with the largest distance from its reference, `distance` is this distance. `everywhere`
     is whether most of its elements differ, and not only a few. `reasons` are the errors for which the layer is wrong:
@@ -35,8 +35,13 @@ class Accuracy(NamedTuple):
     reasons: list[str]
 
 
-def accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor]) -> Accuracy:
-    """The largest errors on the data that is timed. Results that are not finite there are wrong."""
+def accuracy(
+    layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor], precision: str | None = None
+) -> Accuracy:
+    """The largest errors on the data that is timed, for the `precision` that torch resolved for float32.
+
+    Results that are not finite there are wrong.
+    """
     spec = layer.spec
     if spec.is_empty:
         wrong = [of_no_image(name, result)[1] for name, result in results.items()]
@@ -65,18 +70,13 @@ def accuracy(layer: Layer, results: dict[str, Tensor], random: dict[str, Tensor]
         largest = max(largest, *(error.largest for error in errors))
         if off > distance:
             distance, farthest, everywhere = off, name, _everywhere(errors)
-    return Accuracy(largest / ROUNDOFF[spec.coarsest_dtype], distance, farthest, everywhere, reasons)
+    return Accuracy(largest / error_unit(spec, precision), distance, farthest, everywhere, reasons)
 
 
 def imprecision(spec: Spec, found: Accuracy, precision: str | None) -> str | None:
-    """Why the layer has less precision than requested; None where it has enough.
-
-    An accelerator with an unknown precision of float32 may use TF32.
-    """
-    asked = spec.coarsest_dtype
-    if asked == "float32":
-        default = "ieee" if spec.device.startswith("cpu") else "tf32"
-        asked = {"ieee": "float32"}.get(precision or default, precision or default)
+    """Why the layer has less precision than requested; None where it has enough."""
+    used = used_precision(spec, precision)
+    asked = spec.coarsest_dtype if used in (None, "ieee") else used
     allowed = PRECISE.get(asked)
     if allowed is None or found.distance <= allowed:
         return None

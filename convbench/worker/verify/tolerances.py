@@ -8,8 +8,10 @@ import torch
 
 from ..spec import SIGNIFICANT_BITS, Spec
 
-#: Half the distance from 1 to the next larger number, which is the unit of `Outcome.max_error`.
+#: Half the distance from 1 to the next larger number, which is the unit of `Outcome.max_error`. A float32 layer may
+#: compute with operands in TF32 or bfloat16.
 ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+_OF_PRECISION = {"tf32": 2.0**-11, "bf16": 2.0**-8}
 #: ||y - ref|| / ||ref|| that Winograd and FFT kernels may have. The large tiles, F(4x4) and F(6x6), lose two to three
 #: digits of float32. In float16 and bfloat16 the transformed tiles are rounded a second time.
 NORMWISE = {"float64": 1e-12, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
@@ -39,6 +41,22 @@ COARSEST_EXACT = 1 << SIGNIFICANT_BITS["bfloat16"]
 EVERYWHERE = 0.05
 #: (distance, the format with at most this distance); bfloat16 has more.
 COARSER = ((1e-4, "float32"), (1.5e-3, "TF32 or float16"))
+
+
+def used_precision(spec: Spec, precision: str | None) -> str | None:
+    """The precision of a float32 layer, where torch resolved `precision`; None for layers of other dtypes.
+
+    An accelerator with an unknown precision of float32 may use TF32.
+    """
+    if spec.coarsest_dtype != "float32":
+        return None
+    return precision or ("ieee" if spec.device.startswith("cpu") else "tf32")
+
+
+def error_unit(spec: Spec, precision: str | None) -> float:
+    """The unit of `Outcome.max_error`: the roundoff of the precision that the layer computes in."""
+    used = used_precision(spec, precision)
+    return _OF_PRECISION.get(used or "", ROUNDOFF[spec.coarsest_dtype])
 
 
 def on_timed_data(spec: Spec, name: str) -> float:

@@ -19,8 +19,8 @@ from .tolerances import COARSEST_EXACT, MOST_ROUNDED, PRECISE
 class Outcome(NamedTuple):
     """What the check found; `reason` is None where the layer is correct.
 
-    `max_error` is the largest error in a sample of the data that is timed, in units of the dtype's roundoff. It is None
-    where the layer was not compared (accuracy.py). `elements` is the number of elements compared individually.
+    `max_error` is the largest error in a sample of the data that is timed, in units of roundoff (`error_unit`). It is
+    None where the layer was not compared (accuracy.py). `elements` is the number of elements compared individually.
     `results` are the results on the layer's random data, empty where the layer is wrong. `imprecise` is why a correct
     layer has less precision than requested, or None. `note` is an unusual fact that is not an error, or None.
     `digest` is a checksum of the results on integers where these are exact, or None.
@@ -77,7 +77,7 @@ def verify(layer: Layer, *, is_inexact: bool = False, precision: str | None = No
         return wrong
     # Copies, because the layer may return the same memory at its next call.
     results = {name: tensor.detach().clone() for name, tensor in layer.results().items()}
-    found = accuracy(layer, results, random)
+    found = accuracy(layer, results, random, precision)
     imprecise = imprecision(spec, found, precision)
     if is_coarse and (found.reasons or imprecise is None or not found.everywhere):
         return wrong

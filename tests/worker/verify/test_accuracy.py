@@ -11,7 +11,7 @@ from layers import CPU, DIRECTIONS, DTYPES, PLAIN, PRECISION, run, spec
 from convbench.model.problem import PaddingMode, Problem
 from convbench.worker.layer import Layer
 from convbench.worker.verify.accuracy import Accuracy, imprecision, relative
-from convbench.worker.verify.tolerances import ON_TIMED_DATA, ROUNDOFF, least_scale, on_timed_data
+from convbench.worker.verify.tolerances import ON_TIMED_DATA, ROUNDOFF, error_unit, least_scale, on_timed_data
 from convbench.worker.verify.verdict import verify
 
 DEPTHWISE = replace(PLAIN, in_channels=32, out_channels=32, groups=32, stride=(4, 4), input_size=(28, 28))
@@ -125,6 +125,33 @@ def test_what_was_asked_for_is_what_counts() -> None:
     plain = spec(PRECISION)
     assert imprecision(plain, tf32, "tf32") is None
     assert "TF32 or float16 gives about so much" in (imprecision(plain, tf32, "ieee") or "")
+
+
+def test_an_error_is_in_units_of_the_precision_that_was_used() -> None:
+    """A float32 layer whose operands are rounded to bfloat16 has an error of a few roundoffs of bfloat16."""
+    layer = Layer(spec(PRECISION, "forward", "planted:ComputesInBfloat16"), CPU)
+    errors = {precision: verify(layer, precision=precision).max_error for precision in (None, "ieee", "tf32", "bf16")}
+    assert errors[None] == errors["ieee"] and (errors["ieee"] or 0) > 256
+    assert errors["tf32"] == pytest.approx((errors["ieee"] or 0) * 2.0**-13)
+    assert errors["bf16"] == pytest.approx((errors["ieee"] or 0) * 2.0**-16)
+    assert 0 < (errors["bf16"] or 0) < 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "precision", "unit"),
+    [
+        ({"device": "cuda"}, None, 2.0**-11),
+        ({"device": "cuda"}, "ieee", 2.0**-24),
+        ({"device": "cpu"}, None, 2.0**-24),
+        ({"device": "cuda", "dtype": "bfloat16"}, "tf32", 2.0**-8),
+        ({"device": "cuda", "autocast": "float16"}, "tf32", 2.0**-11),
+        ({"device": "cuda", "dtype": "float64"}, "tf32", 2.0**-53),
+    ],
+)
+def test_only_float32_has_another_unit_than_its_dtypes(
+    settings: dict[str, str], precision: str | None, unit: float
+) -> None:
+    assert error_unit(spec(PRECISION, **settings), precision) == unit
 
 
 def test_a_float64_layer_that_computes_in_float32_isimprecision() -> None:

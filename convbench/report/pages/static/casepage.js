@@ -4,16 +4,21 @@ import { CaseDialog } from "./casedialog.js";
 import { baseLayout, histogram, logAxis, plainAxis } from "./charts.js";
 import { palette, paper, theme } from "./colours.js";
 import { copyButton, element } from "./dom.js";
-import { formatNumber, formatSeconds, formatSi } from "./format.js";
+import { capitalised, formatNumber, formatSeconds, formatSi } from "./format.js";
 import { runPacked } from "./load.js";
 import { commandsOf, sweepOf } from "./rerun.js";
 import { linkTo } from "./view.js";
 import { nearestFaster } from "./why.js";
 
-/** Unit roundoff of each dtype: half the distance from 1 to the next number. */
-const ROUNDOFF = { float64: 53, float32: 24, float16: 11, bfloat16: 8 };
+/** Unit roundoff of each dtype and precision: half the distance from 1 to the next number. */
+const ROUNDOFF = { float64: 53, float32: 24, float16: 11, bfloat16: 8, ieee: 24, tf32: 11, bf16: 8 };
 /** Columns that the page of a case shows in other places. */
 const ELSEWHERE = new Set(["label", "case_id", "status", "reason", "name", "yaml"]);
+
+/** The precision of a float32 layer; on a device where torch does not say, it may be TF32 (worker/verify/tolerances.py). */
+function usedPrecision(cases, row) {
+  return cases.value("resolved_precision", row) ?? (cases.leads(row) === "floor" ? "ieee" : "tf32");
+}
 
 /** The result of the check, in a sentence. */
 export function checkText(cases, row) {
@@ -26,7 +31,8 @@ export function checkText(cases, row) {
     value("method") === "exact"
       ? "Every element was exact on small integers, whose sum is the same in every order of summation."
       : "Its kernel is not exact on integers (Winograd, FFT), so the norm of its error was checked.";
-  const bits = ROUNDOFF[value("autocast") === "none" ? value("dtype") : value("autocast")] ?? ROUNDOFF.float32;
+  const dtype = value("autocast") === "none" ? value("dtype") : value("autocast");
+  const bits = ROUNDOFF[dtype === "float32" ? usedPrecision(cases, row) : dtype] ?? ROUNDOFF.float32;
   const error = value("max_error");
   if (error === null) return how;
   const share = error * 2 ** -bits;
@@ -46,15 +52,27 @@ export function neighbours(cases, row) {
   });
 }
 
-/** Another case's floor beside this one: `1.31x slower`, or that the difference is within the spread. */
+/** Another case's time beside this one: `1.31x slower`, or that the difference is within the spread. */
 export function comparison(cases, row, other) {
-  const [own, its] = [cases.value("floor_s", row), cases.value("floor_s", other)];
+  const [own, its] = [cases.value(cases.time, row), cases.value(cases.time, other)];
   if (row === other) return "this case";
   if (own === null || its === null) return cases.text("status", other);
   const ratio = its / own;
   const spread = Math.max(cases.value("spread", row) ?? 0.1, cases.value("spread", other) ?? 0.1);
   if (Math.abs(Math.log(ratio)) <= Math.log1p(spread)) return "equal within the spread";
   return ratio > 1 ? `${formatNumber(ratio, 3, 0)}x slower` : `${formatNumber(1 / ratio, 3, 0)}x faster`;
+}
+
+/** The columns of a case's times, the leading one first. */
+function timesOf(cases) {
+  return (
+    { floor: ["floor_s", "typical_s"], median: ["typical_s", "floor_s"] }[cases.lead] ?? [
+      "time_s",
+      "leads",
+      "floor_s",
+      "typical_s",
+    ]
+  );
 }
 
 /** {traces, layout} of a case's blocks in the order of time, with their distribution beside them. */
@@ -67,8 +85,10 @@ export function blocksPicture(cases, blocks, row, look) {
   const seconds = (name, block) => (blocks.ratio(name, block) ?? Number.NaN) * floor;
   const minima = own.map((block) => seconds("minimum", block));
   const medians = own.map((block) => seconds("median", block));
+  const byMedian = cases.leads(row) === "median";
   const times = own.map((block) => blocks.time(block));
   const processes = own.map((block) => blocks.processes[block] + 1);
+  const lowered = own.map((block) => blocks.throttled[block]);
   const dots = (name, y, marker) => ({
     type: "scatter",
     mode: "markers",
@@ -76,15 +96,21 @@ export function blocksPicture(cases, blocks, row, look) {
     x: times,
     y,
     text: y.map(
-      (value, i) => `process ${processes[i]}, ${formatNumber(times[i], 3, 0)} s<br>${name} ${formatSeconds(value, 4)}`,
+      (value, i) =>
+        `process ${processes[i]}, ${formatNumber(times[i], 3, 0)} s<br>${name} ${formatSeconds(value, 4)}` +
+        (lowered[i] ? "<br>the device had lowered its clock" : ""),
     ),
     hovertemplate: "%{text}<extra></extra>",
     marker,
     showlegend: true,
   });
   const traces = [
-    dots("minimum", minima, { color: colours[0], size: 7 }),
-    dots("median", medians, { color: colours[1], size: 7, symbol: "circle-open" }),
+    dots("minimum", minima, { color: colours[0], size: 7, symbol: lowered.map((one) => (one ? "x" : "circle")) }),
+    dots("median", medians, {
+      color: colours[1],
+      size: 7,
+      symbol: lowered.map((one) => (one ? "x-open" : "circle-open")),
+    }),
     {
       type: "scatter",
       mode: "lines",
@@ -98,9 +124,9 @@ export function blocksPicture(cases, blocks, row, look) {
     {
       type: "scatter",
       mode: "lines",
-      ...histogram(minima.filter((value) => value > 0)),
+      ...histogram((byMedian ? medians : minima).filter((value) => value > 0)),
       xaxis: "x2",
-      line: { color: colours[0], width: 1, shape: "vh" },
+      line: { color: colours[byMedian ? 1 : 0], width: 1, shape: "vh" },
       fill: "tozerox",
       hoverinfo: "skip",
       showlegend: false,
@@ -181,7 +207,7 @@ export class CasePage extends CaseDialog {
   /** The main figures. */
   figures(row) {
     const { cases } = this;
-    const names = ["floor_s", "typical_s", "spread", "support", "tflops", "efficiency", "images_per_second"];
+    const names = [...timesOf(cases), "spread", "support", "tflops", "efficiency", "images_per_second"];
     const shown = names.filter((name) => cases.value(name, row) !== null);
     const text = (name) =>
       name.endsWith("_s")
@@ -203,7 +229,7 @@ export class CasePage extends CaseDialog {
 
   blocksText(row) {
     const text = (name) => this.cases.text(name, row);
-    return `${text("blocks")} blocks in ${text("processes")} processes; floor ${text("floor_s")}, typical ${text("typical_s")} ${this.cases.spec.get("floor_s").unit}`;
+    return `${text("blocks")} blocks in ${text("processes")} processes; floor ${text("floor_s")}, ${this.cases.spec.get("typical_s").heading} ${text("typical_s")} ${this.cases.spec.get("floor_s").unit}`;
   }
 
   /** The implementation that ran, and its limit. */
@@ -282,13 +308,13 @@ export class CasePage extends CaseDialog {
           element(
             "td",
             { class: "number" },
-            cases.value("floor_s", other) === null ? "-" : formatSeconds(cases.value("floor_s", other)),
+            cases.value(cases.time, other) === null ? "-" : formatSeconds(cases.value(cases.time, other)),
           ),
           element("td", {}, comparison(cases, row, other)),
         ),
       ),
     );
-    const head = ["Setting", "Value", "Floor", "Compared with this case"].map((text, i) =>
+    const head = ["Setting", "Value", capitalised(cases.lead), "Compared with this case"].map((text, i) =>
       element("th", { scope: "col", class: i === 2 ? "number" : null }, text),
     );
     return [

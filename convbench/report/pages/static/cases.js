@@ -13,6 +13,10 @@ export class Cases {
     /** The settings of the problem; all others are settings of execution. */
     this.problem = head.problem;
     this.length = head.length;
+    /** The word for the leading times of all cases: floor, median, or time where some have one and some the other. */
+    this.lead = head.lead;
+    /** The column that cases are ranked by. */
+    this.time = { floor: "floor_s", median: "typical_s", time: "time_s" }[head.lead];
     this.specs = head.columns;
     this.spec = new Map(head.columns.map((column) => [column.name, column]));
     this.columns = new Map();
@@ -42,7 +46,7 @@ export class Cases {
     for (let row = 0; row < this.length; row += 1) this.rowOf.set(this.value("case_id", row), row);
     /** All rows in the order of the table. */
     this.order = head.order ? array(head.order) : this.rows();
-    this.ranked = this.rows().filter((row) => this.value("status", row) === "passed" && this.value("floor_s", row) > 0);
+    this.ranked = this.rows().filter((row) => this.value("status", row) === "passed" && this.value(this.time, row) > 0);
   }
 
   /** All rows. */
@@ -52,6 +56,12 @@ export class Cases {
 
   has(name) {
     return this.columns.has(name);
+  }
+
+  /** The leading figure of a row: floor, or median on a device (convbench/model/lead.py). */
+  leads(row) {
+    if (this.lead !== "time") return this.lead;
+    return this.value("device", row) === "cpu" ? "floor" : "median";
   }
 
   /** A cell: a number, text, true or false; null where there is none. */
@@ -160,6 +170,8 @@ export class Blocks {
     this.steps = { minimum: array(head.minimum), median: array(head.median), probe: array(head.probe) };
     this.times = array(head.times);
     this.processes = array(head.processes);
+    /** 1 where the device had lowered its clock for heat or power. */
+    this.throttled = array(head.throttled);
   }
 
   /** The positions of a case's blocks. */
@@ -171,6 +183,11 @@ export class Blocks {
   ratio(name, block) {
     const steps = this.steps[name][block];
     return steps === NO_RATIO ? null : Math.exp(steps * RATIO_STEP);
+  }
+
+  /** The block's leading time as a ratio to the floor. */
+  leading(cases, row, block) {
+    return this.ratio(cases.leads(row) === "floor" ? "minimum" : "median", block);
   }
 
   /** Seconds from the start of the run. */

@@ -7,18 +7,38 @@ import { escapePlotly, formatNumber, formatSeconds, formatSi } from "./format.js
 export const MOST_DOTS = 2500;
 
 /** Figures that a picture can show: a column, its name in controls, whether its axis is logarithmic, its SI unit. */
-export const METRICS = [
-  { name: "floor_s", title: "Time (floor)", log: true },
-  { name: "typical_s", title: "Time (typical)", log: true },
+const METRICS = [
   { name: "tflops", title: "FLOP/s", log: false, unit: "FLOP/s", factor: 1e12 },
   { name: "efficiency", title: "Efficiency", log: false },
   { name: "gbps", title: "Bytes/s", log: false, unit: "B/s", factor: 1e9 },
   { name: "images_per_second", title: "Images/s", log: true },
 ];
 
+/** Times that a picture can show, by the word for what leads: the leading one first. */
+const TIMES = {
+  floor: [
+    { name: "floor_s", title: "Time (floor)", log: true },
+    { name: "typical_s", title: "Time (typical)", log: true },
+  ],
+  median: [
+    { name: "typical_s", title: "Time (median)", log: true },
+    { name: "floor_s", title: "Time (floor)", log: true },
+  ],
+  time: [
+    { name: "time_s", title: "Time (floor, or median on a device)", log: true },
+    { name: "floor_s", title: "Time (floor)", log: true },
+    { name: "typical_s", title: "Time (typical)", log: true },
+  ],
+};
+
 /** The figures that some case has. */
 export function metricsOf(cases) {
-  return METRICS.filter((metric) => cases.has(metric.name));
+  return [...TIMES[cases.lead], ...METRICS].filter((metric) => cases.has(metric.name));
+}
+
+/** A figure by its column. */
+export function metricNamed(cases, name) {
+  return metricsOf(cases).find((metric) => metric.name === name);
 }
 
 /** A figure as text with its unit. */

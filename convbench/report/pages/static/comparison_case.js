@@ -1,6 +1,7 @@
 // One case of a comparison: its verdict and reason, both sides' blocks in the order of time, both sides' figures.
 
 import { CaseDialog } from "./casedialog.js";
+import { median } from "./cases.js";
 import { baseLayout, histogram, logAxis, plainAxis, roundSteps } from "./charts.js";
 import { palette, paper, theme } from "./colours.js";
 import { changeLines, factor, hasRatio } from "./comparison_ratios.js";
@@ -13,7 +14,7 @@ const SIDES = ["base", "new"];
 const NARROW = 620; // pixels: in narrower plots the sides are one below the other
 
 /**
- * The blocks of a row on both sides: for each side {blocks: [{block, process, seconds, median, counted}], processes}.
+ * The blocks of a row on both sides: for each side {blocks: [{block, process, seconds, minimum, median, counted}], processes}. Seconds are the leading time.
  * Counted blocks are those that both sides have: the first processes of each side, and the first blocks of each process
  * (convbench/measure/alike.py).
  */
@@ -26,7 +27,8 @@ export function bothSides(cases, blocks, row) {
       const found = {
         process,
         time: blocks[side].time(block),
-        seconds: (blocks[side].ratio("minimum", block) ?? Number.NaN) * floor,
+        seconds: (blocks[side].leading(cases, row, block) ?? Number.NaN) * floor,
+        minimum: (blocks[side].ratio("minimum", block) ?? Number.NaN) * floor,
         median: (blocks[side].ratio("median", block) ?? Number.NaN) * floor,
         probe: (blocks[side].ratio("probe", block) ?? Number.NaN) * floor,
       };
@@ -36,6 +38,7 @@ export function bothSides(cases, blocks, row) {
     });
     return { side, blocks: all, processes: [...processes.entries()].sort(([a], [b]) => a - b).map(([, own]) => own) };
   });
+  const leading = cases.leads(row) === "floor" ? (numbers) => Math.min(...numbers) : median;
   const [base, other] = sides;
   for (const each of [base, other]) {
     const its = each === base ? other : base;
@@ -45,11 +48,11 @@ export function bothSides(cases, blocks, row) {
         block.counted = at < common;
       });
     });
-    each.floors = each.processes
+    each.lines = each.processes
       .map((own) => own.filter(({ counted }) => counted))
       .filter((own) => own.length)
       .map((own) => ({
-        floor: Math.min(...own.map(({ seconds }) => seconds)),
+        seconds: leading(own.map(({ seconds }) => seconds)),
         from: own[0].time,
         to: own.at(-1).time,
         process: own[0].process,
@@ -78,11 +81,11 @@ export function sidesOfCase(cases, blocks, row, look) {
   const sides = bothSides(cases, blocks, row).filter((each) => each.blocks.length);
   const narrow = look.width < NARROW;
   const word = cases.processWord;
-  const floors = sides.flatMap((each) => each.floors.map(({ floor }) => floor));
-  const minima = sides.flatMap((each) => each.blocks.map(({ seconds }) => seconds)).filter((each) => each > 0);
-  if (!minima.length) return { traces: [], layout, summary: "No block has a time." };
-  const bottom = Math.min(...minima);
-  const top = Math.max(quantile(minima, 0.9), ...floors, bottom * 1.01) * 1.01;
+  const levels = sides.flatMap((each) => each.lines.map(({ seconds }) => seconds));
+  const times = sides.flatMap((each) => each.blocks.map(({ seconds }) => seconds)).filter((each) => each > 0);
+  if (!times.length) return { traces: [], layout, summary: "No block has a time." };
+  const bottom = Math.min(...times);
+  const top = Math.max(quantile(times, 0.9), ...levels, bottom * 1.01) * 1.01;
   const traces = [];
   const step = sides.length > 1 && !narrow ? 0.4 : 0.8;
   sides.forEach((each, index) => {
@@ -98,9 +101,9 @@ export function sidesOfCase(cases, blocks, row, look) {
         x: own.map(({ time }) => time),
         y: own.map(({ seconds }) => seconds),
         text: own.map(
-          ({ process, time, seconds, median }) =>
-            `${each.side}, ${word} ${process + 1}, ${formatNumber(time, 3, 0)} s<br>minimum ${formatSeconds(seconds, 4)}` +
-            `<br>median ${formatSeconds(median, 4)}${counted ? "" : "<br>not compared: the other side has fewer blocks"}`,
+          ({ process, time, minimum, median: middle }) =>
+            `${each.side}, ${word} ${process + 1}, ${formatNumber(time, 3, 0)} s<br>minimum ${formatSeconds(minimum, 4)}` +
+            `<br>median ${formatSeconds(middle, 4)}${counted ? "" : "<br>not compared: the other side has fewer blocks"}`,
         ),
         hovertemplate: "%{text}<extra></extra>",
         marker,
@@ -110,9 +113,9 @@ export function sidesOfCase(cases, blocks, row, look) {
     traces.push(marks(true, { color: colour, size: 7, symbol: index ? "square" : "circle", opacity: 0.75 }));
     traces.push(marks(false, { color: colour, size: 7, symbol: index ? "square-open" : "circle-open" }));
     const lasts = Math.max(...each.blocks.map(({ time }) => time)) || 1;
-    const steps = each.floors.flatMap(({ floor, from, to }) => [
-      [from - lasts * 0.008, floor],
-      [to + lasts * 0.008, floor],
+    const steps = each.lines.flatMap(({ seconds, from, to }) => [
+      [from - lasts * 0.008, seconds],
+      [to + lasts * 0.008, seconds],
       [null, null],
     ]);
     traces.push({
@@ -198,10 +201,10 @@ export function sidesOfCase(cases, blocks, row, look) {
     }
     layout.xaxis9.title = { ...layout.xaxis9.title, text: "Blocks" };
   }
-  const above = minima.filter((each) => each > top).length;
+  const above = times.filter((each) => each > top).length;
   const left = sides.reduce((sum, each) => sum + each.blocks.filter(({ counted }) => !counted).length, 0);
   const summary =
-    `A mark is a block's minimum, and a line is the floor of a ${word}. The dotted line is the probe, a fixed piece of work.` +
+    `A mark is a block's ${cases.leads(row) === "floor" ? "minimum" : "median"}, and a line is the ${cases.leads(row)} of a ${word}. The dotted line is the probe, a fixed piece of work.` +
     (left ? ` Hollow marks (${left}) are not compared: the other side has fewer blocks.` : "") +
     (above ? ` ${above} slower blocks are above the picture.` : "");
   return { traces, layout, summary };

@@ -118,7 +118,7 @@ export function ratioPicture(cases, rows, { over, reach }, look) {
   layout.showlegend = true;
   if (place) {
     layout.xaxis = logAxis(ink, rows.map(place), formatSeconds);
-    layout.xaxis.title = { ...layout.xaxis.title, text: "Base floor" };
+    layout.xaxis.title = { ...layout.xaxis.title, text: `Base ${cases.lead}` };
   } else {
     const total = rows.length;
     layout.xaxis = {
@@ -193,13 +193,13 @@ function bandsOf(thresholds, shift, ink, theme) {
 export const COMPARISON_PICTURES = {
   ratios: {
     applies: (cases) => cases.ranked.length > 0,
-    controls: () => [
+    controls: (cases) => [
       {
         key: "over",
         label: "Ordered by",
         options: [
           { value: "change", text: "change" },
-          { value: "base", text: "base floor" },
+          { value: "base", text: `base ${cases.lead}` },
         ],
         usual: "change",
       },

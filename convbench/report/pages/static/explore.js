@@ -6,8 +6,8 @@ import {
   coloursOf,
   describeRow,
   legendTraces,
-  METRICS,
   metricAxis,
+  metricNamed,
   metricText,
   panels,
   settingAxis,
@@ -61,7 +61,7 @@ export function series(cases, rows, { x, y, colour, split }) {
 export function explorePicture(cases, rows, choice, look) {
   const { x, y, colour, split } = choice;
   const [axis, colourAxis, splitAxis] = [x, colour, split].map((name) => cases.axis.get(name));
-  const metric = METRICS.find(({ name }) => name === y);
+  const metric = metricNamed(cases, y);
   const found = series(cases, rows, choice);
   const [ink, colours] = [paper(look.theme), coloursOf(look, colourAxis)];
   const shown = [...new Set(found.map(({ panel }) => panel))];

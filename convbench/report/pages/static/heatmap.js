@@ -1,7 +1,7 @@
 // A heat map of a figure over any two settings.
 
 import { geometricMean } from "./cases.js";
-import { baseLayout, METRICS, metricText, plainAxis, rateTicks, thinTexts } from "./charts.js";
+import { baseLayout, metricNamed, metricText, plainAxis, rateTicks, thinTexts } from "./charts.js";
 import { HEAT, paper } from "./colours.js";
 import { escapePlotly, formatCount, formatNumber } from "./format.js";
 
@@ -36,7 +36,7 @@ export function cells(cases, rows, { x, y, metric }) {
 
 /** {traces, layout, summary} of the picture. A cell's custom data are its rows. */
 export function heatPicture(cases, rows, choice, look) {
-  const metric = METRICS.find(({ name }) => name === choice.metric);
+  const metric = metricNamed(cases, choice.metric);
   const [across, down] = [cases.axis.get(choice.x), cases.axis.get(choice.y)];
   const { grid, matched } = cells(cases, rows, choice);
   const ink = paper(look.theme);

@@ -1,4 +1,4 @@
-// Where a network's time goes: each layer's floor times how often it occurs.
+// Where a network's time goes: each layer's time times how often it occurs.
 
 import { baseLayout, coloursOf, describeRow, legendTraces, plainAxis, roundSteps } from "./charts.js";
 import { palette, paper } from "./colours.js";
@@ -36,7 +36,7 @@ export function shares(cases, rows, across = []) {
     if (!layers.has(groups[row])) layers.set(groups[row], { group: groups[row], rows: [], seconds: 0 });
     const layer = layers.get(groups[row]);
     layer.rows.push(row);
-    layer.seconds += cases.value("floor_s", row) * cases.value("count", row);
+    layer.seconds += cases.value(cases.time, row) * cases.value("count", row);
   }
   return [...layers.values()].sort((a, b) => b.seconds - a.seconds);
 }
@@ -72,10 +72,10 @@ export function networkPicture(cases, rows, { way }, look) {
       type: "bar",
       orientation: "h",
       y: some.map(([place]) => place),
-      x: some.map(([, row]) => cases.value("floor_s", row) * cases.value("count", row)),
+      x: some.map(([, row]) => cases.value(cases.time, row) * cases.value("count", row)),
       customdata: some.map(([, row]) => row),
       text: some.map(([, row]) => {
-        const seconds = cases.value("floor_s", row) * cases.value("count", row);
+        const seconds = cases.value(cases.time, row) * cases.value("count", row);
         const share = formatNumber((seconds / total) * 100, 2, 0);
         return `${describeRow(cases, row)}<br>${formatCount(cases.value("count", row))} times: <b>${formatSeconds(seconds)}</b>, ${share} %`;
       }),
@@ -112,7 +112,7 @@ export function networkPicture(cases, rows, { way }, look) {
   const summary = [
     `${missing.length ? "The layers below" : "All layers"}, as often as they occur, take ${formatSeconds(total)}`,
     chosen.text === "as measured" ? "" : ` (${chosen.text})`,
-    ": floors times counts",
+    `: ${cases.lead}s times counts`,
     direction ? `; ${each(cases, chosen.rows, direction)}` : "",
     ".",
     missing.length ? ` Left out, because they did not pass or are not shown: ${missing.join(", ")}.` : "",
@@ -210,7 +210,7 @@ function shortName(cases, row, look) {
 function each(cases, rows, direction) {
   const sums = direction.texts.map((text, code) => {
     const some = rows.filter((row) => direction.codes[row] === code);
-    return [text, some.reduce((sum, row) => sum + cases.value("floor_s", row) * cases.value("count", row), 0)];
+    return [text, some.reduce((sum, row) => sum + cases.value(cases.time, row) * cases.value("count", row), 0)];
   });
   return sums.flatMap(([text, seconds]) => (seconds ? [`${text} ${formatSeconds(seconds)}`] : [])).join(", ");
 }

@@ -1,4 +1,4 @@
-// All cases from the fastest to the slowest, floor beside typical time; and all blocks over time, to see the noise.
+// All cases from the fastest to the slowest, leading time beside the other; and all blocks over time, to see the noise.
 
 import { median, thinned } from "./cases.js";
 import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, plainAxis } from "./charts.js";
@@ -11,14 +11,14 @@ const MOST_BLOCKS = 2500;
 /** Slices of the run; the picture shows the probe's median in each. */
 const SLICES = 120;
 
-/** {traces, layout, summary}: a dot is a case's floor, and the line above it ends at its typical time. */
+/** {traces, layout, summary}: a dot is a case's leading time, and the line from it ends at the other one. */
 export function rankingPicture(cases, rows, { colour }, look) {
   const layout = baseLayout(look);
   if (!rows.length) return { traces: [], layout, summary: "No case passed." };
   const ink = paper(look.theme);
   const axis = cases.axis.get(colour);
   const colours = coloursOf(look, axis);
-  const sorted = [...rows].sort((a, b) => cases.value("floor_s", a) - cases.value("floor_s", b));
+  const sorted = [...rows].sort((a, b) => cases.value(cases.time, a) - cases.value(cases.time, b));
   const ranks = thinned(
     sorted.map((_, rank) => rank),
     MOST_CASES,
@@ -34,7 +34,7 @@ export function rankingPicture(cases, rows, { colour }, look) {
       type: "scatter",
       mode: "markers",
       x: ranks.map((rank) => rank + 1),
-      y: ranks.map((rank) => cases.value("floor_s", sorted[rank])),
+      y: ranks.map((rank) => cases.value(cases.time, sorted[rank])),
       customdata: ranks.map((rank) => sorted[rank]),
       text: ranks.map((rank) => describeRow(cases, sorted[rank])),
       hovertemplate: "%{text}<extra></extra>",
@@ -55,7 +55,7 @@ export function rankingPicture(cases, rows, { colour }, look) {
     showgrid: false,
     range: [0.5 - total * 0.01, total * 1.01 + 0.5],
     tickformat: ",d",
-    ...(total < 3 ? { tickvals: ranks.map((rank) => rank + 1) } : {}),
+    ...(total < 8 ? { tickvals: ranks.map((rank) => rank + 1) } : {}),
   };
   layout.xaxis.title = { ...layout.xaxis.title, text: "Rank" };
   layout.yaxis = logAxis(
@@ -63,19 +63,24 @@ export function rankingPicture(cases, rows, { colour }, look) {
     stems.y.filter((value) => value > 0),
     formatSeconds,
   );
-  const [low, high] = extent(rows.map((row) => cases.value("floor_s", row)));
+  const [low, high] = extent(rows.map((row) => cases.value(cases.time, row)));
   const ratio = median(rows.map((row) => cases.value("typical_s", row) / cases.value("floor_s", row)));
   const typical = formatNumber((ratio - 1) * 100, 3, 0);
+  const meaning = {
+    floor: "floor, and the line above it ends at its typical time",
+    median: "median, and the line below it ends at its floor. The median is",
+    time: "time, and the line goes from its floor to its typical time",
+  };
   const range =
     total === 1
       ? `1 case, ${formatSeconds(low)}`
       : `${formatCount(total)} cases, ${formatSeconds(low)} to ${formatSeconds(high)}`;
   const dots = ranks.length < total ? ` ${formatCount(ranks.length)} of them are drawn.` : "";
-  const summary = `${range}. A dot is a case's floor, and the line above it ends at its typical time: ${typical} % longer${total === 1 ? "" : " in the median"}.${dots}`;
+  const summary = `${range}. A dot is a case's ${meaning[cases.lead]}: ${typical} % longer${total === 1 ? "" : " in the median"}.${dots}`;
   return { traces, layout, summary };
 }
 
-/** {traces, layout, summary}: blocks in the order of time, as ratios to their case's floor, and the probe among them. */
+/** {traces, layout, summary}: blocks in the order of time, as ratios to their case's time, and the probe among them. */
 export function noisePicture(cases, rows, blocks, look) {
   const layout = baseLayout(look);
   const all = [];
@@ -85,18 +90,22 @@ export function noisePicture(cases, rows, blocks, look) {
   const colours = palette(look.theme, 2, false);
   const some = thinned(all, MOST_BLOCKS);
   const probe = probeLine(blocks, all);
+  const ratio = (block, row) => {
+    const found = blocks.leading(cases, row, block);
+    return found === null ? null : (found * cases.value("floor_s", row)) / cases.value(cases.time, row);
+  };
   const traces = [
     {
       type: "scatter",
       mode: "markers",
-      name: "a block: its minimum over the case's floor",
+      name: `a block: its ${{ floor: "minimum", median: "median", time: "time" }[cases.lead]} over the case's ${cases.lead}`,
       x: some.map(([block]) => blocks.time(block)),
-      y: some.map(([block]) => blocks.ratio("minimum", block)),
+      y: some.map(([block, row]) => ratio(block, row)),
       customdata: some.map(([, row]) => row),
       text: some.map(
         ([block, row]) =>
           `${describeRow(cases, row)}<br>process ${blocks.processes[block] + 1}: this block took ` +
-          `${formatChange(blocks.ratio("minimum", block))} against the floor`,
+          `${formatChange(ratio(block, row))} against the ${cases.leads(row)}`,
       ),
       hovertemplate: "%{text}<extra></extra>",
       marker: { color: colours[0], size: some.length > 600 ? 4 : 6, opacity: 0.55 },
@@ -128,10 +137,11 @@ export function noisePicture(cases, rows, blocks, look) {
     yref: "paper",
     line: { color: ink.grid, width: 1, dash: "dot" },
   }));
-  const quiet = all.filter(([block]) => blocks.ratio("minimum", block) <= 1.03).length / all.length;
+  const quiet =
+    all.filter(([block, row]) => Math.abs(Math.log(ratio(block, row))) <= Math.log(1.03)).length / all.length;
   const dots =
     some.length < all.length ? ` ${formatCount(some.length)} of ${formatCount(all.length)} blocks are drawn.` : "";
-  const summary = `${formatNumber(quiet * 100, null, 0)} % of the blocks are within 3 % of their case's floor. A dotted line is the start of a process.${dots}`;
+  const summary = `${formatNumber(quiet * 100, null, 0)} % of the blocks are within 3 % of their case's ${cases.lead}. A dotted line is the start of a process.${dots}`;
   return { traces, layout, summary };
 }
 

@@ -161,7 +161,7 @@ function drawnPairs(cases, contrast, some, color) {
 
 function describePair(cases, contrast, { base, other, value, low, high }) {
   const { heading } = MEASURES[contrast.measure];
-  const time = (row) => formatSeconds(cases.value("floor_s", row));
+  const time = (row) => formatSeconds(cases.value(cases.time, row));
   return [
     describeRow(cases, other),
     `<b>${written(value)}</b> ${heading} (${written(low)} to ${written(high)})`,
@@ -190,7 +190,7 @@ export function pairTable(cases, contrast, found) {
         ),
       ),
       ...[pair.base, pair.other].map((each) =>
-        element("td", { class: "number" }, formatSeconds(cases.value("floor_s", each))),
+        element("td", { class: "number" }, formatSeconds(cases.value(cases.time, each))),
       ),
       element("td", { class: "number" }, written(pair.value)),
       element("td", { class: "number" }, `${written(pair.low)} to ${written(pair.high)}`),
@@ -219,7 +219,7 @@ export function pairTable(cases, contrast, found) {
     element(
       "caption",
       {},
-      "Times are floors. Ratios are over the rounds that both cases have. A verdict is beyond noise and at least 5 %.",
+      `Times are ${cases.lead === "time" ? "leading times" : `${cases.lead}s`}. Ratios are over the rounds that both cases have. A verdict is beyond noise and at least 5 %.`,
     ),
     element("thead", {}, element("tr", {}, heads)),
     element("tbody", {}, first.map(row), last.length ? gap : null, last.map(row)),

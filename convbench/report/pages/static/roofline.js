@@ -30,7 +30,7 @@ export function rooflinePicture(cases, rows, { colour }, look) {
   const layout = baseLayout(look);
   layout.margin.l = 72; // the axis has a title
   const ink = paper(look.theme);
-  const rate = (row) => cases.value("flops", row) / cases.value("floor_s", row);
+  const rate = (row) => cases.value("flops", row) / cases.value(cases.time, row);
   const intensity = (row) => cases.value("flops", row) / cases.value("bytes", row);
   const whole = rows.filter((row) => cases.value("flops", row) > 0 && cases.value("bytes", row) > 0);
   if (!whole.length) return { traces: [], layout, summary: "None of these cases has operations." };

@@ -84,7 +84,7 @@ export const RUN_PICTURES = {
       const colour = chosen.colour ?? usualColour(cases, [x]);
       const rest = [x, colour];
       return [
-        { key: "y", label: "Show", options: metricOptions(cases), usual: "floor_s" },
+        { key: "y", label: "Show", options: metricOptions(cases), usual: cases.time },
         { key: "x", label: "over", options: axisOptions(cases), usual: first },
         {
           key: "colour",
@@ -107,7 +107,7 @@ export const RUN_PICTURES = {
           key: "metric",
           label: "Show",
           options: metricOptions(cases),
-          usual: cases.has("tflops") ? "tflops" : "floor_s",
+          usual: cases.has("tflops") ? "tflops" : cases.time,
         },
         { key: "x", label: "over", options: axisOptions(cases), usual: first },
         { key: "y", label: "and", options: axisOptions(cases, [x]), usual: x === second ? first : second },

@@ -1,7 +1,7 @@
 // Each layer at two values of a setting, for example forward and backward.
 
 import { median, thinned } from "./cases.js";
-import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, MOST_DOTS } from "./charts.js";
+import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, MOST_DOTS, metricNamed } from "./charts.js";
 import { paper } from "./colours.js";
 import { MOST_COLOURS } from "./explore.js";
 import { escapePlotly, formatCount, formatNumber, formatSeconds } from "./format.js";
@@ -48,13 +48,13 @@ export function sidesPicture(cases, rows, { axis, first, second, colour }, look)
   const colours = coloursOf(look, colourAxis);
   const named = colourAxis && colourAxis.texts.length <= MOST_COLOURS;
   if (!named) layout.margin.t = 10;
-  const floor = (row) => cases.value("floor_s", row);
+  const time = (row) => cases.value(cases.time, row);
   const some = thinned(
-    [...pairs].sort(([a], [b]) => floor(a) - floor(b)),
+    [...pairs].sort(([a], [b]) => time(a) - time(b)),
     MOST_DOTS,
   );
-  const xs = some.map(([a]) => floor(a));
-  const ys = some.map(([, b]) => floor(b));
+  const xs = some.map(([a]) => time(a));
+  const ys = some.map(([, b]) => time(b));
   const traces = guides(extent([...xs, ...ys]), ink);
   traces.push({
     type: "scatter",
@@ -63,8 +63,8 @@ export function sidesPicture(cases, rows, { axis, first, second, colour }, look)
     y: ys,
     customdata: some.map(([, b]) => b),
     text: some.map(([a, b]) => {
-      const ratio = `${formatNumber(floor(b) / floor(a), 3, 0)}x`;
-      return `${describeRow(cases, b)}<br><b>${ratio}</b> the ${formatSeconds(floor(a))} of ${escapePlotly(first)}`;
+      const ratio = `${formatNumber(time(b) / time(a), 3, 0)}x`;
+      return `${describeRow(cases, b)}<br><b>${ratio}</b> the ${formatSeconds(time(a))} of ${escapePlotly(first)}`;
     }),
     hovertemplate: "%{text}<extra></extra>",
     marker: {
@@ -80,7 +80,8 @@ export function sidesPicture(cases, rows, { axis, first, second, colour }, look)
   }
   layout.xaxis = logAxis(ink, xs, formatSeconds);
   layout.yaxis = logAxis(ink, ys, formatSeconds);
-  const timeAt = (value) => escapePlotly(`Time (floor), ${setting.title.toLowerCase()} ${value}`);
+  const timeAt = (value) =>
+    escapePlotly(`${metricNamed(cases, cases.time).title}, ${setting.title.toLowerCase()} ${value}`);
   layout.xaxis.title = {
     ...layout.xaxis.title,
     text: timeAt(first),
@@ -90,10 +91,10 @@ export function sidesPicture(cases, rows, { axis, first, second, colour }, look)
     text: timeAt(second),
   };
   const size = sizeText(
-    pairs.map(([a, b]) => floor(b) / floor(a)),
+    pairs.map(([a, b]) => time(b) / time(a)),
     first,
   );
-  const slower = pairs.filter(([a, b]) => floor(b) > floor(a)).length;
+  const slower = pairs.filter(([a, b]) => time(b) > time(a)).length;
   const dots = some.length < pairs.length ? ` ${formatCount(some.length)} of them are drawn.` : "";
   const summary = `${second} takes ${size}, longer in ${formatCount(slower)}. The lines are at 1x, 2x and 3x.${dots}`;
   return { traces, layout, summary };

@@ -3,8 +3,8 @@
 /** Settings of the work and of its precision: a case that differs in one of them is no example of a faster layer. */
 const SAME = new Set(["direction", "dtype", "autocast"]);
 
-/** FLOP/s of a case at its floor. */
-const rateOf = (cases, row) => cases.value("flops", row) / cases.value("floor_s", row);
+/** FLOP/s of a case at its leading time. */
+const rateOf = (cases, row) => cases.value("flops", row) / cases.value(cases.time, row);
 
 /** The distance of two cases: 1 for each setting that differs, plus the distance of its numbers. */
 function distanceOf(axes, one, other) {
