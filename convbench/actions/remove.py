@@ -60,9 +60,9 @@ def prune(
 ) -> Removal:
     """Delete the runs that are not among the newest `keep` and began more than `older` before `now`, and their pages.
 
-    Protected runs stay. With `ab_pages`, the pages of comparisons by `ab` that began before that go too, whatever the
-    database: `ab` stores no runs, so they are its only record. RequestError without `keep` and `older`, and for
-    `ab_pages` without `older`.
+    Protected runs stay. With `ab_pages`, the pages of comparisons by `ab` that are as old go too, of any database.
+    `ab` stores no runs, so they are its only record. RequestError without `keep` and `older`, and for `ab_pages`
+    without `older`.
     """
     if keep is None and older is None:
         raise RequestError(

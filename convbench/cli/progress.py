@@ -1,4 +1,4 @@
-"""Shows a run's progress on standard error: a bar on a terminal, plain lines elsewhere. A text may stand above the bar.
+"""Shows a run's progress on standard error: a bar on a terminal, plain lines elsewhere. A text may stand below the bar.
 
 It is drawn only by the runner's hooks, which run between blocks; there is no refresh thread.
 """
@@ -28,19 +28,20 @@ if TYPE_CHECKING:
 REDRAW_S = 0.25
 #: Time between two plain lines, seconds.
 LINE_S = 15.0
-#: Time between two readings of the text above the bar, seconds: it is made of what is stored.
+#: Time between two readings of the text below the bar, seconds: it is made of what is stored.
 READ_S = 0.5
 
 
 class RunProgress:
     """Shows the progress of a run; `listener` returns the hooks for the runner. `quiet` shows messages alone.
 
-    `above` returns the text above the bar, which may have colours, for the id of the run.
+    `below` returns the text below the bar, which may have colours, for the id of the run. A terminal that is lower than
+    both shows the bar and where the text begins.
     """
 
-    def __init__(self, *, quiet: bool = False, above: Callable[[str], str] | None = None) -> None:
+    def __init__(self, *, quiet: bool = False, below: Callable[[str], str] | None = None) -> None:
         self._quiet = quiet
-        self._above = above
+        self._below = below
         self._text = ""
         self._read_at = 0.0
         self.run_id: str | None = None
@@ -55,7 +56,7 @@ class RunProgress:
     def listener(self, *, process_finished: Listener | None = None) -> Listener:
         """Hooks that show progress. The hook of `process_finished` is called as well."""
         after = process_finished.process_finished if process_finished else (lambda run_id, process_index: None)
-        every_s = READ_S if self._above and self._terminal else STORE_EVERY_S
+        every_s = READ_S if self._below and self._terminal else STORE_EVERY_S
         return Listener(
             begun=self.begun,
             progressed=self.progressed,
@@ -111,10 +112,10 @@ class RunProgress:
             say(f"{text}: {cases}{problems}{', ' if left else ''}{left}")
 
     def _read(self, now: float) -> None:
-        """Read the text above the bar again, unless that was done a moment ago or fails."""
-        if self._above and self.run_id and now - self._read_at >= READ_S:
+        """Read the text below the bar again, unless that was done a moment ago or fails."""
+        if self._below and self.run_id and now - self._read_at >= READ_S:
             with suppress(RequestError):
-                self._text = self._above(self.run_id)
+                self._text = self._below(self.run_id)
             self._read_at = time.monotonic()
 
     def _say(self, text: str) -> None:
@@ -154,14 +155,14 @@ class RunProgress:
 
         shown = self
 
-        class BelowText(Bar):
+        class AboveText(Bar):
             def get_renderables(self) -> Iterable[RenderableType]:
-                """The text above the bar, and the bar."""
+                """The bar, and the text below it."""
+                yield from super().get_renderables()
                 if shown._text:
                     yield Text.from_ansi(shown._text)
-                yield from super().get_renderables()
 
-        self._bar = BelowText(
+        self._bar = AboveText(
             TextColumn("{task.fields[what]}"),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[cases]}"),

@@ -49,7 +49,7 @@ def time(
     def so_far(run_id: str) -> str:
         return painted(_text(measure.measured(run_id, db=database).run, sweep, plan, sys.stderr), sys.stderr)
 
-    shown = RunProgress(above=so_far)
+    shown = RunProgress(below=so_far)
     interrupted = False
     with sigterm_as_interrupt():
         try:

@@ -400,10 +400,11 @@ def test_a_noisy_machine_is_said_to_be_one() -> None:
         replace(b, compute_probe_s=324e-6 * (1.0 if b.round_index == 0 else 1.31)) for b in synthetic.blocks(1e-3)
     )
     found = findings(run(synthetic.result(layer(), made=noisy)))
-    told = "the probe, a fixed piece of work, took {}x as long in the median as at its fastest"
-    assert f"the machine was noisy: {told.format(1.31)}" in sentences(found, Weight.NOTE)
+    told = "the probe, a fixed piece of work, took {} in the median {} at its fastest"
+    assert f"the machine was noisy: {told.format('31.0 % longer', 'than')}" in sentences(found, Weight.NOTE)
     assert of_kind(findings(run(result)), FindingKind.NOISE) == []
-    assert noise_sentence(1.02) == f"the machine was quiet: {told.format(1.02)}"
+    assert noise_sentence(1.02) == f"the machine was quiet: {told.format('2.0 % longer', 'than')}"
+    assert noise_sentence(2.5) == f"the machine was noisy: {told.format('2.50x as long', 'as')}"
     assert "unknown" in noise_sentence(float("nan"))
 
 

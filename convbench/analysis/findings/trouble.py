@@ -138,10 +138,13 @@ def noise_sentence(ratio: float) -> str:
     if math.isnan(ratio):
         return "the noise of the machine is unknown: no probe ran"
     word = "noisy" if ratio > NOISY_RATIO else "quiet"
-    return (
-        f"the machine was {word}: the probe, a fixed piece of work, took {units.ratio(ratio)} as long in the median "
-        f"as at its fastest"
-    )
+    return f"the machine was {word}: the probe, a fixed piece of work, took {probe_time(ratio)}"
+
+
+def probe_time(ratio: float) -> str:
+    """The probe's median over its fastest time, in percent like a spread where that is easy to read."""
+    longer = f"{units.percent(ratio - 1)} longer in the median than" if ratio < 2 else ""
+    return f"{longer or f'{units.ratio(ratio)} as long in the median as'} at its fastest"
 
 
 def noise(evidence: Evidence) -> list[Finding]:

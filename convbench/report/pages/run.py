@@ -29,6 +29,7 @@ from convbench.analysis.findings.findings import (
     with_details,
 )
 from convbench.analysis.findings.network import is_network
+from convbench.analysis.findings.trouble import probe_time
 from convbench.analysis.table.columns import Rows
 from convbench.model.lead import leading_word
 from convbench.model.result import UNMEASURED, WRONG, ProcessFacts, Run, RunState, Status
@@ -233,8 +234,8 @@ def _noise(known: Rows, table: pd.DataFrame) -> AnswerTile:
     sentences = []
     if noise.probes:
         sentences.append(
-            f"The probe, a fixed piece of work, took {units.ratio(noise.ratio)} as long in the median as at its "
-            f"fastest. {units.percent(noise.quiet, 0)} of the blocks ran while the machine was quiet."
+            f"The probe, a fixed piece of work, took {probe_time(noise.ratio)}. "
+            f"{units.percent(noise.quiet, 0)} of the blocks ran while the machine was quiet."
         )
     if len(spreads):
         half, most = (units.apart(float(spreads.quantile(share))) for share in (0.5, 0.9))
