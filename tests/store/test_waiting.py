@@ -37,6 +37,7 @@ axes:
   in_channels: {from: 1, to: 40, step: 1}
   out_channels: 1
   kernel_size: 1
+  threads: 1
   input_size: 4
   direction: [forward, backward]
 measure: {processes: 3, rounds: 2, max_time: 0.1, precision: 0.0001}
