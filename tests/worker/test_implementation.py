@@ -78,7 +78,7 @@ def test_all_kernels_decide_whether_results_must_be_exact(
     fourth: str, is_inexact: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = SimpleNamespace(device=torch.device("cuda"))
-    layer = SimpleNamespace(operands=SimpleNamespace(x=x), spec=SimpleNamespace(is_torchs=False))
+    layer = SimpleNamespace(operands=SimpleNamespace(x=x), spec=SimpleNamespace(is_torchs=False, execution="eager"))
     monkeypatch.setattr(implementations, "_profiled_times", lambda layer: {**TIMES, fourth: 0.5})
     ran = implementation(layer)
     assert ran.is_inexact == is_inexact
