@@ -76,7 +76,7 @@ def answer(began: float) -> str:
 
 def fork_on_request() -> None:
     """Import torch, then fork a child for each line of standard input; the child prints its answer."""
-    import torch  # noqa: F401  imported, and nothing else
+    import torch  # noqa: F401 - only the import is wanted: the children use it
 
     print("ready", flush=True)
     for line in sys.stdin:

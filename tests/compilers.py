@@ -9,6 +9,7 @@ import sys
 import pytest
 
 HAS_COMPILER = shutil.which(os.environ.get("CXX", "g++")) is not None
+#: Where torch can compile nothing, every such case is skipped; that has a test of its own.
 needs_compiler = pytest.mark.skipif(
     not HAS_COMPILER, reason="no C++ compiler; to have these tests: apt-get install g++"
 )

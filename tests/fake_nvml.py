@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import types
 from dataclasses import dataclass, field
+from typing import Any
 
 import pynvml
 import pytest
@@ -64,7 +65,8 @@ def install(monkeypatch: pytest.MonkeyPatch, *cards: FakeCard) -> list[str]:
     def noted(name: str) -> object:
         def function(*arguments: object) -> object:
             called.append(name)
-            return made[name](*arguments)  # type: ignore[operator]
+            made_function: Any = made[name]
+            return made_function(*arguments)
 
         return function
 

@@ -181,7 +181,7 @@ def test_what_a_pull_request_would_do_is_as_in_its_page(
     said = command(*first.split()[2:])
     (commit,) = re.findall(r"base: commit (\w+)", said.out)
     (told,) = re.findall(r"base: commit (\w+)", example)
-    for here, there in ((str(folder), "/srv/layers"), (sys.executable, "/srv/env/bin/python"), (commit, told)):
+    for here, there in ((str(folder), "/home/ci/layers"), (sys.executable, "/home/ci/env/bin/python"), (commit, told)):
         said.out = said.out.replace(here, there)
     assert said.out.splitlines() == lines
 

@@ -35,7 +35,7 @@ _LOCAL = re.compile(
 _COMMENT = re.compile(r"(^|\s)#.*", re.MULTILINE)
 _NOT_LOCAL = re.compile(
     r"\\?$|--(hash|pre|prefer-binary|only-binary|no-binary|require-hashes|no-index|trusted-host)\b"
-    r"|(--index-url|--extra-index-url|--find-links|-i|-f)[ =]*https?:"
+    r"|-[\w-]+[ =]*https?:"
     r"|(?![^\s@]+\.(whl|zip|tgz|tar(\.\w+)?)(\s|$))\w[\w.-]*\s*(\[[^]]*\]\s*)?([;=<>!~(\\]|--hash|$|@\s*(git\+)?(https?|ssh):)"
 )
 

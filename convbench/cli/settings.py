@@ -44,7 +44,8 @@ def with_settings(verb: Callable[..., None], *, repeated: bool = False) -> Calla
         given = {name: value for name in TABLE if (value := arguments.pop(name))}
         verb(settings=given, **arguments)
 
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads the options from it
+    # typer reads the options from the signature, which functions have no type for.
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 

@@ -60,7 +60,8 @@ class Nvidia:
             return {}
         bits, clock = self._slowdowns(watched.handle), self._clock(watched.handle, "NVML_CLOCK_SM")
         before, watched.counters = watched.counters, self._counters(watched.handle)
-        grew = [now > then for then, now in zip(before, watched.counters, strict=False) if None not in (then, now)]  # type: ignore[operator]
+        pairs = zip(before, watched.counters, strict=False)
+        grew = [now > then for then, now in pairs if then is not None and now is not None]
         watched.reasons |= {reason for bit, reason in SLOWDOWNS.items() if (bits or 0) & bit}
         known = bits is not None or bool(grew)
         throttled = any(grew) or any((bits or 0) & bit for bit in SLOWDOWNS)

@@ -58,7 +58,7 @@ def _of(backend: Any, name: str, *arguments: Any) -> Any:
     function = getattr(backend, name, None)
     try:
         return function(*arguments) if function else None
-    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError):  # each backend refuses in its own way
         return None
 
 

@@ -108,7 +108,7 @@ class Stream:
 
     def hold(self, seconds: float) -> None:
         """Make the device do nothing for so long, before what is launched next."""
-        sleep: Any = getattr(torch.cuda, "_sleep")  # noqa: B009 - torch has no types for it
+        sleep: Any = vars(torch.cuda)["_sleep"]
         with torch.cuda.device(self._device):
             if not self._cycles_per_s:
                 first, second = self.events(2)

@@ -32,7 +32,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[2]))
     die_with(int(sys.argv[3]))
     os.close(os.pidfd_open(os.getpid()))  # fails here, where the error is seen, if this interpreter has none
-    from . import serve  # noqa: F401  torch and the worker's modules, which every worker needs
+    from . import serve  # noqa: F401 - its import of torch and the worker's modules is what forked workers share
 
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # errors of the import went to the first worker's standard error

@@ -107,8 +107,8 @@ def test_one_environment_serves_both_sides_where_their_packages_are_the_same(
         ("requirements.lock", "-cmore.txt\n"),
         ("constraints.txt", "dist/x.whl\n"),
         ("requirements.txt", "x-1.0-py3-none-any.whl --hash=sha256:ab\n"),
-        ("requirements.txt", "--find-links wheels\ntorch==2\n"),
-        ("requirements.txt", "--find-links=wheels\n"),
+        ("requirements.txt", "-f wheels\ntorch==2\n"),
+        ("requirements.txt", "-fwheels\n"),
         ("requirements.txt", "-e.\n"),
         ("requirements.txt", "mine @ ./mine\n"),
         ("pylock.toml", '[packages.directory]\npath = "."\n'),
@@ -131,8 +131,7 @@ def test_the_project_itself_in_uvs_lock_is_no_such_file() -> None:
 
 REQUIREMENTS = """\
 # made by a tool, from -r requirements.in
---index-url https://example.org/simple
---extra-index-url=https://example.org/cpu
+-i https://example.org/simple
 -f https://example.org/wheels.html
 --pre
 torch==2.13.0 \\

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import Opened, opened
@@ -746,11 +747,12 @@ def test_the_picture_is_convolved_as_torch_does(browser: Browser) -> None:
 
 def test_edges_give_edges_and_a_blur_none(browser: Browser) -> None:
     page = browser.new_page()
-    filters = {each["name"]: each for each in call(page, "explainer_picture.js", "filtersOf", [[[3, 3]]])[0]}  # type: ignore[attr-defined]
+    found: Any = call(page, "explainer_picture.js", "filtersOf", [[[3, 3]], [[1, 7]]])
+    filters = {each["name"]: each for each in found[0]}
     assert filters["edges across"]["weights"] == [-1, 0, 1, -2, 0, 2, -1, 0, 1]
     assert filters["edges down"]["weights"] == [-1, -2, -1, 0, 0, 0, 1, 2, 1]
     assert sum(filters["blur"]["weights"]) == pytest.approx(1) == sum(filters["sharpen"]["weights"])
-    names = [each["name"] for each in call(page, "explainer_picture.js", "filtersOf", [[[1, 7]]])[0]]  # type: ignore[attr-defined]
+    names = [each["name"] for each in found[1]]
     assert names == ["edges across", "blur", "sharpen"], "a row of taps sees no edge down"
     page.close()
 
