@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "convbench"
 HOUSE: tuple[tuple[str, ...], ...] = (
     ("errors", "units", "version"),
     ("model",),
-    ("measure", "sweep"),
+    ("measure", "sweep", "workloads"),
     ("analysis", "worker", "engine", "store"),
     ("report", "conduct"),
     ("actions",),

@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -85,7 +87,7 @@ class LocalEngine:
         self._map_thresholds = list(MALLOC_MAP_THRESHOLDS)
         self._can_fork = can_fork()
         self._servers: dict[tuple[tuple[str, str], ...], ForkServer] = {}  # by environment, the last used one last
-        self._compiled: tempfile.TemporaryDirectory[str] | None = None  # the compiler's cache
+        self._compiled: str | None = None  # the folder of the compiler's cache
 
     def warm_up(self, settings: WorkerSettings) -> None:
         """Start to import torch for workers of these settings; `start` reports an error."""
@@ -113,8 +115,10 @@ class LocalEngine:
         """The variable for a folder of compiled code, which this engine's workers share and which it removes."""
         if settings.execution is not Execution.COMPILED:
             return {}
-        self._compiled = self._compiled or tempfile.TemporaryDirectory(prefix="convbench-", ignore_cleanup_errors=True)
-        return {"TORCHINDUCTOR_CACHE_DIR": self._compiled.name}
+        if self._compiled is None:
+            self._compiled = tempfile.mkdtemp(prefix="convbench-")
+            self._remove_compiled = weakref.finalize(self, shutil.rmtree, self._compiled, ignore_errors=True)
+        return {"TORCHINDUCTOR_CACHE_DIR": self._compiled}
 
     def _server(self, environment: Mapping[str, str]) -> ForkServer | None:
         """The process that forks workers with these variables; None where too many others have workers."""
@@ -145,7 +149,7 @@ class LocalEngine:
         while self._servers:
             self._servers.popitem()[1].close()
         if self._compiled is not None:
-            self._compiled.cleanup()
+            self._remove_compiled()
             self._compiled = None
 
     def variables(self, settings: WorkerSettings) -> dict[str, str]:

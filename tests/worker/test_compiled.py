@@ -256,7 +256,7 @@ def test_a_worker_compiles_alone_and_its_engine_removes_what_it_compiled() -> No
         children = "".join(path.read_text() for path in Path(f"/proc/{transport.pid}/task").glob("*/children"))
         assert not children.split(), "no process of the compiler is left beside the blocks"
         assert engine._compiled is not None
-        folder = Path(engine._compiled.name)
+        folder = Path(engine._compiled)
         sizes.append(len(list(folder.rglob("*.so"))))
         found.append(ready.facts.first_call_s)
         client.close()
@@ -275,6 +275,12 @@ def test_only_workers_that_compile_have_the_compilers_variables() -> None:
     assert engine._cache_of(WorkerSettings()) == {}
     assert engine._compiled is None
     named = engine._cache_of(WorkerSettings(execution=Execution.COMPILED))
-    assert Path(named[compiled.FOLDER]).is_dir()
+    folder = Path(named[compiled.FOLDER])
+    assert folder.is_dir()
     engine.close()
+    assert not folder.exists()
+    forgotten = LocalEngine()
+    folder = Path(forgotten._cache_of(WorkerSettings(execution=Execution.COMPILED))[compiled.FOLDER])
+    del forgotten
+    assert not folder.exists(), "an engine that nobody closed leaves nothing, and warns of nothing"
     assert not Path(named[compiled.FOLDER]).exists()

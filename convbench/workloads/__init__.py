@@ -1,0 +1,1 @@
+"""Captured networks and lists of shapes -> cases -> the text of a sweep. Pure."""

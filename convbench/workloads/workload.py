@@ -1,0 +1,70 @@
+"""The convolutions of a network or of a list of shapes: each one a case, or refused with a reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from convbench.model.case import Case
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """What a workload contains that no case can describe.
+
+    `place` is `line 12` of a file or the path of a module. Equal kinds have one `reason`, so that they can be counted.
+    """
+
+    place: str
+    reason: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What was read from one network or one file, in the order in which it was found.
+
+    `source` says in one line where it comes from. `cases` are as they were found: equal ones may occur again, each with
+    its label (the path of the module, or the name in the file) and its count. `notes` are what a reader of the sweep
+    should know beside the reasons of `refused`.
+    """
+
+    name: str
+    source: str
+    cases: tuple[Case, ...]
+    refused: tuple[Refused, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> int:
+        """How many convolutions were found: those that became cases, and those that were refused."""
+        return sum(case.count for case in self.cases) + sum(each.count for each in self.refused)
+
+    @property
+    def distinct(self) -> int:
+        """How many different cases there are."""
+        return len(set(self.cases))
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How often each reason to refuse occurs, the most frequent first."""
+        found: Counter[str] = Counter()
+        for each in self.refused:
+            found[each.reason] += each.count
+        return dict(found.most_common())
+
+
+def folded(cases: Iterable[Case]) -> dict[Case, list[str]]:
+    """The distinct cases in order, with the labels of all their occurrences; each has the first label and the sum."""
+    labels: dict[Case, list[str]] = {}
+    counts: Counter[Case] = Counter()
+    for case in cases:
+        found = labels.setdefault(case, [])
+        if case.given_label and case.given_label not in found:
+            found.append(case.given_label)
+        counts[case] += case.count
+    return {
+        replace(case, given_label=found[0] if found else None, count=counts[case]): found
+        for case, found in labels.items()
+    }

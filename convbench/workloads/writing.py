@@ -1,0 +1,131 @@
+"""The text of a sweep that measures a workload, for people to read and change."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from convbench import units
+from convbench.model.case import Case, setting
+from convbench.model.operators.given import default_for
+from convbench.model.problem import Direction
+from convbench.model.settings import REQUIRED, SETTINGS, TABLE
+from convbench.workloads.workload import Workload, folded
+
+#: The width of comments, characters.
+WIDTH = 100
+#: How many labels of equal layers a comment names.
+MOST_LABELS = 8
+#: How many places a reason to refuse names.
+MOST_PLACES = 3
+
+
+def sweep_text(workload: Workload, *, measure: Mapping[str, Any] | None = None) -> str:
+    """The workload as a sweep: equal cases once, with their count; settings that all have in common under `axes`.
+
+    Several directions of one layer are an axis where most layers have the same ones. `measure` is the section of that
+    name. ValueError where there is no case.
+    """
+    cases = folded(workload.cases)
+    if not cases:
+        raise ValueError("a sweep needs a case")
+    layers = _by_layer(cases)
+    directions = Counter(tuple(directions) for directions, _ in layers.values()).most_common(1)[0][0]
+    common = _common(list(cases))
+    axes = {name: [value] if isinstance(value, list) else value for name, value in common.items()}
+    axes["direction"] = [str(each) for each in directions] if len(directions) > 1 else str(directions[0])
+    lines = [*_head(workload), f"name: {_flow(units.line(workload.name))}", ""]
+    if measure:
+        lines += [f"measure: {_flow(dict(measure))}", ""]
+    lines += ["# These settings apply to every layer below.", "axes:"]
+    lines += [f"  {name}: {_flow(value)}" for name, value in axes.items()]
+    lines += ["", "cases:"]
+    for case, (found, labels) in layers.items():
+        if len(labels) > 1:
+            more = f" and {units.count(len(labels) - MOST_LABELS)} more" if len(labels) > MOST_LABELS else ""
+            lines += _comment(f"the same layer: {', '.join(labels[:MOST_LABELS])}{more}", "  # ")
+        row = _row(case, common)
+        for direction in [None] if tuple(found) == directions else found:
+            own = {} if direction is None else {"direction": str(direction)}
+            lines.append(f"  - {_flow({**row, **own, 'count': case.count})}")
+    return "\n".join(lines) + "\n"
+
+
+def _by_layer(cases: Mapping[Case, list[str]]) -> dict[Case, tuple[list[Direction], list[str]]]:
+    """The cases that differ in direction alone as one, with these directions; they must occur equally often."""
+    layers: dict[tuple[Case, int], tuple[Case, list[Direction], list[str]]] = {}
+    for case, labels in cases.items():
+        key = (replace(case, direction=Direction.FORWARD), case.count)
+        _, directions, named = layers.setdefault(key, (case, [], []))
+        directions.append(case.direction)
+        named += [label for label in labels if label not in named]
+    return {case: (directions, labels) for case, directions, labels in layers.values()}
+
+
+def _common(cases: list[Case]) -> dict[str, Any]:
+    """The settings, directions aside, that all cases give the same value, which is not the default."""
+    values = {name: {setting(case, name) for case in cases} for name in SETTINGS if name != "direction"}
+    rank = cases[0].problem.rank
+    return {
+        name: _plain(value)
+        for name, found in values.items()
+        if len(found) == 1 and name not in REQUIRED
+        for value in found
+        if value != default_for(rank, TABLE[name].default)
+    }
+
+
+def _row(case: Case, common: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of `cases`: the settings that are neither common nor default."""
+    row: dict[str, Any] = {"label": case.given_label} if case.given_label else {}
+    for name in SETTINGS:
+        value = setting(case, name)
+        if name in common or name == "direction" or value == default_for(case.problem.rank, TABLE[name].default):
+            continue
+        row[name] = _plain(value)
+    return row
+
+
+def _plain(value: object) -> Any:
+    """A value as a sweep writes it: `3` for equal numbers of all dimensions, `[1, 3]` for others."""
+    if isinstance(value, tuple) and value and all(isinstance(each, tuple) for each in value):
+        return dict(value)
+    if isinstance(value, tuple):
+        return value[0] if len(set(value)) == 1 else list(value)
+    return str(value) if isinstance(value, str) else value
+
+
+def _flow(value: Any) -> str:
+    """A value as YAML on one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _head(workload: Workload) -> list[str]:
+    """Comments: what the list comes from, how much of it became cases, what was refused and why."""
+    refused = sum(each.count for each in workload.refused)
+    counts = f"read {units.count(workload.read)}, distinct {units.count(workload.distinct)}"
+    paragraphs = [workload.source, f"{counts}, refused {units.count(refused)}", *workload.notes]
+    paragraphs += [
+        f"refused {units.count(count)}: {reason} ({_places(workload, reason)})"
+        for reason, count in workload.reasons.items()
+    ]
+    return [line for text in paragraphs for line in _comment(text, "# ")] + [""]
+
+
+def _places(workload: Workload, reason: str) -> str:
+    places = [each.place for each in workload.refused if each.reason == reason]
+    more = f" and {units.count(len(places) - MOST_PLACES)} more" if len(places) > MOST_PLACES else ""
+    return ", ".join(places[:MOST_PLACES]) + more
+
+
+def _comment(text: str, mark: str) -> Iterator[str]:
+    """A text as comment lines; what it holds cannot end the comment."""
+    rest = " " * (len(mark) - 2) + "#   "
+    wrapped = textwrap.wrap(units.line(text), WIDTH, break_on_hyphens=False) or [""]
+    yield from (f"{mark if at == 0 else rest}{line}" for at, line in enumerate(wrapped))

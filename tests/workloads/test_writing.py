@@ -1,0 +1,97 @@
+"""The sweep that is written for a workload: it holds the same layers, and says what is not in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import strategies
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convbench.model.case import Case, MemoryFormat
+from convbench.model.problem import Direction, Problem
+from convbench.sweep.expand import cases
+from convbench.sweep.parse import parse
+from convbench.workloads.workload import Refused, Workload, folded
+from convbench.workloads.writing import sweep_text
+
+STEM = Problem(in_channels=3, out_channels=64, kernel_size=(7, 7), input_size=(224, 224), stride=(2, 2), bias=False)
+BLOCK = Problem(in_channels=64, out_channels=64, kernel_size=(1, 3), input_size=(56, 48), padding=(0, 1), bias=False)
+
+
+def expanded(text: str) -> list[Case]:
+    return list(cases(parse(text, "written.yaml")).cases)
+
+
+def described(found: list[Case]) -> set[tuple[str, str | None, int]]:
+    return {(case.id, case.given_label, case.count) for case in found}
+
+
+def workload(*found: Case, **rest: object) -> Workload:
+    return Workload(name="net", source="from a test", cases=found, **rest)  # type: ignore[arg-type]  # rest is typed below
+
+
+def test_equal_layers_are_one_entry_with_the_first_label_and_their_number() -> None:
+    layers = [Case(problem=BLOCK, given_label=f"layer1.{at}.conv2") for at in range(3)]
+    made = workload(Case(problem=STEM, given_label="conv1"), *layers)
+    assert (made.read, made.distinct) == (4, 2)
+    text = sweep_text(made)
+    assert described(expanded(text)) == described(list(folded(made.cases)))
+    assert (
+        "- {label: layer1.0.conv2, in_channels: 64, out_channels: 64, kernel_size: [1, 3], input_size: [56, 48],"
+        in text
+    )
+    assert "  # the same layer: layer1.0.conv2, layer1.1.conv2, layer1.2.conv2\n" in text
+    assert "axes:\n  bias: false\n  direction: forward\n" in text, "what all have in common is written once"
+
+
+def test_directions_that_most_layers_have_are_an_axis_and_others_stand_with_their_layer() -> None:
+    both = [
+        Case(problem=problem, direction=direction, given_label=name)
+        for name, problem in (("a", BLOCK), ("b", replace(BLOCK, in_channels=32)))
+        for direction in (Direction.FORWARD, Direction.BACKWARD)
+    ]
+    first = [
+        Case(problem=STEM, direction=direction, given_label="stem")
+        for direction in (Direction.FORWARD, Direction.GRAD_WEIGHT)
+    ]
+    text = sweep_text(workload(*first, *both))
+    assert "  direction: [forward, backward]\n" in text
+    assert text.count("label: stem") == 2
+    assert text.count("label: a") == 1
+    assert described(expanded(text)) == described([*first, *both])
+
+
+def test_the_head_says_what_was_read_and_why_the_rest_is_missing() -> None:
+    refused = [Refused(place=f"line {at}", reason="uneven padding:\n1 left, 2 right") for at in range(7)]
+    text = sweep_text(workload(Case(problem=STEM), refused=tuple(refused), notes=("a note", "name: not a key\nx: 1")))
+    head = text[: text.index("name: net")]
+    assert all(line.startswith("#") or not line for line in head.splitlines())
+    assert "# read 8, distinct 1, refused 7\n" in head
+    assert "(line 0, line 1, line 2 and 4 more)" in head.replace("\n#   ", " ")
+    assert expanded(text) == [Case(problem=STEM)]
+
+
+def test_settings_of_a_run_and_its_measure_are_written() -> None:
+    found = Case(problem=STEM, dtype="bfloat16", memory_format=MemoryFormat.CHANNELS_LAST, env=(("A", "b c"),))
+    sweep = parse(sweep_text(workload(found), measure={"budget": 60}), "written.yaml")
+    assert list(cases(sweep).cases) == [found]
+    assert sweep.measure.budget == 60
+
+
+def test_a_workload_without_cases_has_no_sweep() -> None:
+    with pytest.raises(ValueError, match="case"):
+        sweep_text(workload())
+
+
+@given(st.lists(strategies.cases, min_size=1, max_size=6))
+def test_any_cases_come_back(found: list[Case]) -> None:
+    """But those that a sweep cannot say: refused ones, and names and variables that a file may not hold."""
+    kept = [
+        replace(case, given_label=f"layer {at % 3}", env=(), count=at + 1)
+        for at, case in enumerate(found)
+        if case.refusal() is None
+    ]
+    if kept:
+        assert described(expanded(sweep_text(workload(*kept)))) == described(list(folded(kept)))
