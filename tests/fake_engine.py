@@ -92,6 +92,7 @@ class Script:
     devices: bool | None = None  # whether devices are there; False: the worker dies of the question
     no_references: set[str] = field(default_factory=set)  # devices
     reference_factor: Callable[[int], float] = lambda worker: 1.0  # on the times of references, by number of the worker
+    implementation: Callable[[int], str] = lambda worker: "Slow2d"  # by number of the worker
     factor: Callable[[int, int], float] = lambda name, worker: 1.0  # on the time, by layer and number of the worker
 
 
@@ -242,7 +243,7 @@ class FakeTransport:
         if message["check"]:
             answer["digest"] = None if name in script.without_digest | script.wrong else DIGEST
             wrong = "output[0, 0, 0, 0] is 7, should be 9" if name in script.wrong else None
-            answer |= {"implementation": "Slow2d", "check": {**CHECKED, "reason": wrong}}
+            answer |= {"implementation": script.implementation(self._number), "check": {**CHECKED, "reason": wrong}}
             answer |= {"status": "failed", "reason": wrong} if wrong else {}
             if name in script.imprecise:
                 answer |= {"status": "imprecise", "reason": "less precision than float32"}

@@ -134,6 +134,7 @@ class Rounds:
             visit.facts = prepared.facts
             visit.note(RETURNS_MEMORY if asked and not description.keeps_memory else None)
             visit.note(schedule.APART if state.apart else None)
+            visit.note(state.changed_implementation(prepared.facts.implementation))
             visit.status, visit.reason = prepared.status, prepared.reason
         elif visit.status is Status.PASSED:  # another worker of the same process
             visit.status, visit.reason = prepared.status, prepared.reason

@@ -212,6 +212,10 @@ class CaseFacts:
         default=None,
         metadata=fact("peak memory", "memory of an iteration besides its operands and results", unit="B"),
     )
+    kernels: str | None = field(
+        default=None,
+        metadata=fact("kernels", "full names of an accelerator's kernels, the longest time first", since=4),
+    )
 
 
 #: The facts of a case that are single values, unlike `check`.

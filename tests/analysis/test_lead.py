@@ -148,7 +148,9 @@ def test_errors_are_in_the_precision_that_torch_used() -> None:
     for used, said in ((None, ""), ("tf32", ""), ("ieee", "8,200 times")):
         full, other = made.results
         seen = examined(replace(made, results=(synthetic.with_facts(full, precision=used), other)))
-        [precision] = [each.sentence.partition(". Precision differs")[2] for each in seen.findings if each.kind == "best"]
+        [precision] = [
+            each.sentence.partition(". Precision differs")[2] for each in seen.findings if each.kind == "best"
+        ]
         assert f"{said} that with float32" in precision if said else not precision, used
 
 

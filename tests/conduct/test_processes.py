@@ -488,6 +488,18 @@ def test_without_a_digest_every_process_checks_in_full() -> None:
     assert engine.asked("again") == []
 
 
+def test_where_cudnn_chooses_anew_every_process_checks_and_names_what_it_ran() -> None:
+    chosen = replace(case(1), cudnn_benchmark=True)
+    script = Script(implementation=lambda worker: "Cudnn implicit" if worker < 3 else "Cudnn winograd", drift=0.1)
+    recorder, engine = measure([chosen, case(2)], script)
+    assert engine.asked("check").count(1) == 5
+    assert engine.asked("check").count(2) == 1
+    merged = merge(chosen, recorder.of(chosen))
+    assert merged is not None
+    assert merged.facts.implementation == "Cudnn implicit"
+    assert merged.facts.note == "not every process ran the same kernels: one ran Cudnn winograd"
+
+
 def test_a_layer_whose_calls_differ_is_failed_in_its_block_and_timed_all_the_same() -> None:
     recorder, engine = measure([case(1), case(2)], Script(wrong_in_block={1}, varies_in_block={2}, drift=0.1))
     wrong, varies = (merge(case(i), recorder.of(case(i))) for i in (1, 2))
