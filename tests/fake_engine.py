@@ -205,9 +205,16 @@ class FakeTransport:
             {"name": name, "model": "H100", "memory_bytes": 80 * 2**30, "uuid": "0000-1111"} for name in names
         ]
         if not there:
-            return {"status": "passed", "accelerator": None, "devices": [], "software": []}
+            return {"status": "passed", "accelerator": None, "devices": [], "software": [], "free_bytes": []}
         software: list[Json] = [["cuDNN", "9.10.2"]]
-        return {"status": "passed", "accelerator": "cuda: H100 x2", "devices": found, "software": software}
+        free = [[each["name"], 2**36] for each in found]
+        return {
+            "status": "passed",
+            "accelerator": "cuda: H100 x2",
+            "devices": found,
+            "software": software,
+            "free_bytes": free,
+        }
 
     def _host_state(self, message: Message) -> Mapping[str, Json]:
         states = self._engine.script.states

@@ -93,12 +93,12 @@ class Hooks:
 class Processes:
     """All processes over the given cases. `history` holds the visits of an interrupted run.
 
-    `memory_limit` bounds the layers of a cohort, in bytes. `most_workers` bounds the workers alive at once.
-    `cache_bytes` is the last-level cache. With `has_steady_allocator` the first process also measures with the system's
-    allocator. `records` are the lowest times of the reference layers in earlier runs. `clock()` gives the start times
-    of blocks, in seconds. Where the `budget` is spent, no further case is visited, and cases without a visit are
-    skipped. Blocks of an unfinished cohort are stored every `store_every_s` seconds. `nvidia` reads the clocks of
-    devices.
+    `memory_limit` bounds the layers of a cohort, in bytes; those in `device_limits` bound it on devices. `most_workers`
+    bounds the workers alive at once. `cache_bytes` is the last-level cache. With `has_steady_allocator` the first
+    process also measures with the system's allocator. `records` are the lowest times of the reference layers in earlier
+    runs. `clock()` gives the start times of blocks, in seconds. Where the `budget` is spent, no further case is
+    visited, and cases without a visit are skipped. Blocks of an unfinished cohort are stored every `store_every_s`
+    seconds. `nvidia` reads the clocks of devices.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class Processes:
         seed: int,
         pool: WorkerPool,
         memory_limit: int,
+        device_limits: Mapping[str, int] = schedule.NO_LIMITS,
         hooks: Hooks,
         most_workers: int = schedule.MOST_WORKERS,
         cache_bytes: int = schedule.CACHE_BYTES,
@@ -148,6 +149,7 @@ class Processes:
                 partial(schedule.workers_of, process_index=process_index, has_steady_allocator=has_steady_allocator),
                 most_workers=most_workers,
                 memory_limit=memory_limit,
+                device_limits=device_limits,
                 cache_bytes=cache_bytes,
             )
             for process_index in (0, 1)

@@ -62,11 +62,15 @@ class Description:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Devices:
-    """The devices of a run as a worker describes them, and the software below them as (name, version)."""
+    """The devices of a run as a worker describes them, and the software below them as (name, version).
+
+    `free_bytes` is their free memory as (name, bytes), without those that do not report it.
+    """
 
     accelerator: str | None = None
     devices: tuple[Device, ...] = ()
     software: tuple[tuple[str, str], ...] = ()
+    free_bytes: tuple[tuple[str, int], ...] = ()
 
 
 NO_DEVICES = Devices()

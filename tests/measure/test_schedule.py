@@ -101,6 +101,13 @@ def test_memory_parts_cohorts_and_one_large_case_is_alone() -> None:
     assert [cohort.positions for cohort in cohorts] == [(0, 1), (2,), (3,)]
 
 
+def test_a_devices_own_memory_parts_its_cohorts() -> None:
+    cases = [case(channels, device=device) for channels in (8, 9, 10) for device in ("cpu", "cuda:0", "cuda:1")]
+    each = schedule.memory_bytes(cases[-1])
+    cohorts = schedule.cohorts(cases, memory_limit=9 * each, device_limits={"cuda:0": 2 * each, "cuda:1": 1})
+    assert [cohort.positions for cohort in cohorts] == [(0, 3, 6), (1, 4), (7,), (2,), (5,), (8,)]
+
+
 def test_each_device_has_cohorts_of_its_own_and_its_cases_are_not_apart() -> None:
     cases = [case(channels, device=device) for channels in range(1, 5) for device in ("cpu", "cuda:0", "cuda:1")]
     cohorts = schedule.cohorts(cases, memory_limit=10**12)

@@ -44,6 +44,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
         get_device_properties=lambda index: properties,
         device_count=lambda: 2,
         is_available=lambda: True,
+        mem_get_info=lambda index: ((10 + index) * 2**30, 80 * 2**30),
     )
     monkeypatch.setattr(torch, "cuda", made)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
@@ -64,6 +65,7 @@ def test_every_device_of_the_run_is_named_with_the_software_below(
     assert [(each["name"], each["model"]) for each in found["devices"]] == [("cuda:0", "H100"), ("cuda", "H101")]
     assert {(each["memory_bytes"], each["uuid"]) for each in found["devices"]} == {(80 * 2**30, "0000-1111")}
     assert found["accelerator"] == "cuda: H100 x2"
+    assert found["free_bytes"] == [("cuda:0", 10 * 2**30), ("cuda", 11 * 2**30)]
     assert found["software"] == [("CUDA", "12.8"), ("cuDNN", "9.10.2"), ("driver", "570.86.15")]
 
 
@@ -101,4 +103,5 @@ def test_without_a_device_nothing_is_told() -> None:
             "accelerator": None,
             "devices": [],
             "software": [],
+            "free_bytes": [],
         }
