@@ -78,6 +78,7 @@ class Script:
     wrong_in_block: set[int] = field(default_factory=set)
     varies_in_block: set[int] = field(default_factory=set)
     without_digest: set[int] = field(default_factory=set)
+    clock_hz: float | None = None  # of a device that counts its cycles
     interrupt_after_blocks: int | None = None
     unsteady_first: int = 0
     dies_at_roofs: bool = False
@@ -292,6 +293,7 @@ class FakeTransport:
             "page_faults": 0.0,
             "compute_probe_s": 3e-4,
             "busy_s": time_s * iterations,
+            "clock_hz": engine.script.clock_hz,
             **({"each_s": [time_s + number * 1e-9 for number in range(iterations)]} if message.get("samples") else {}),
             "wrong": "output changed" if name in engine.script.wrong_in_block else None,
             "note": "calls differ" if name in engine.script.varies_in_block else None,

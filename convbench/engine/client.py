@@ -93,12 +93,14 @@ class Prepared:
 class Timing(BlockFacts):
     """One block as the worker measured it. `busy_s` is the time of compared, warm-up and timed iterations, seconds.
 
-    `each_s` are the samples in their order, None where they were not asked for. `wrong` is what is wrong where calls
+    `each_s` are the samples in their order, None where they were not asked for. `clock_hz` is the clock of the device's
+    multiprocessors after the block, None where the worker cannot measure it. `wrong` is what is wrong where calls
     differ from each other, or None. `note` is a fact about how they differ.
     """
 
     busy_s: float
     each_s: tuple[float, ...] | None = None
+    clock_hz: float | None = None
     wrong: str | None = None
     note: str | None = None
 

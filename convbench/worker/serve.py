@@ -267,6 +267,7 @@ class Worker:
             **facts,
             "host_s": NAN if timing.host_s is None else timing.host_s,
             "compute_probe_s": probe,
+            "clock_hz": prepared.queue.clock_hz() if prepared.queue else None,
             "busy_s": busy,
         }
 

@@ -748,12 +748,19 @@ def test_a_worker_that_hangs_when_the_budget_ends_costs_no_timeout() -> None:
     assert [visit.status for visit in recorder.visits] == [Status.SKIPPED]
 
 
-def test_the_librarys_readings_go_to_blocks_and_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After each block of the device its clock, once a round its state; none for the CPU."""
+@pytest.mark.parametrize("counted_hz", [None, 1.5e9])
+def test_the_librarys_readings_go_to_blocks_and_processes(
+    monkeypatch: pytest.MonkeyPatch, counted_hz: float | None
+) -> None:
+    """After each block of the device its clock, once a round its state; none for the CPU.
+
+    The clock that the worker counted on the device itself is more direct.
+    """
     card = FakeCard(sm_mhz=[1980, 1200], reasons=[0, 0x04])
     called = install(monkeypatch, card)
     nvidia = opened([Device(name="cuda:1", model="H100", uuid="0000-1111")])
-    cases, engine, recorder = [case(3, device="cuda:1"), case(4)], FakeEngine(Script(drift=0.1)), Recorder()
+    cases, recorder = [case(3, device="cuda:1"), case(4)], Recorder()
+    engine = FakeEngine(Script(drift=0.1, clock_hz=counted_hz))
     Processes(
         cases,
         Measure(processes=2, rounds=3),
@@ -765,7 +772,7 @@ def test_the_librarys_readings_go_to_blocks_and_processes(monkeypatch: pytest.Mo
     ).run()
     blocks = [block for visit in recorder.of(cases[0]) for block in unpack_blocks(visit.blocks)]
     assert [block.throttled for block in blocks] == [0.0] + [1.0] * 5
-    assert {block.clock_hz for block in blocks[1:]} == {float(np.float32(1.2e9))}
+    assert {block.clock_hz for block in blocks[1:]} == {float(np.float32(counted_hz or 1.2e9))}
     on_cpu = [block for visit in recorder.of(cases[1]) for block in unpack_blocks(visit.blocks)]
     assert all(math.isnan(block.throttled) for block in on_cpu)
     assert called.count("nvmlDeviceGetPowerUsage") == 6

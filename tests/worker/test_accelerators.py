@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,33 @@ def test_without_a_device_nothing_is_told() -> None:
             "software": [],
             "free_bytes": [],
         }
+
+
+def test_a_kernel_that_counts_cycles_shows_the_clock_and_how_long_to_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, slept, clock = [0.0], [], [1.98e9]
+
+    class Event:
+        def record(self, stream: object) -> None:
+            self.at = now[0]
+
+        def elapsed_time(self, other: Event) -> float:
+            return (other.at - self.at) * 1e3
+
+    def sleep(cycles: int) -> None:
+        slept.append(cycles)
+        now[0] += cycles / clock[0]
+
+    made = types.SimpleNamespace(_sleep=sleep, device=lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(torch, "cuda", made)
+    monkeypatch.setattr(torch, "Event", lambda kind, enable_timing: Event(), raising=False)
+    held = types.SimpleNamespace(current_stream=lambda device: None, synchronize=lambda device: None)
+    monkeypatch.setattr(torch, "accelerator", held)
+    stream = devices.Stream(torch.device("cuda:0"))
+    assert stream.can_hold
+    stream.hold(1e-3)
+    assert slept[-1] == pytest.approx(1.98e6, rel=1e-6)
+    clock[0] = 1.2e9  # the device has become hot
+    assert stream.clock_hz() == pytest.approx(1.2e9)
+    monkeypatch.setattr(torch.version, "hip", "6.2")
+    assert stream.clock_hz() is None
+    assert devices.Stream.clock_hz(types.SimpleNamespace(can_hold=False)) is None
