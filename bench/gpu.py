@@ -24,21 +24,18 @@ import torch
 from table import show_table
 
 import convbench
-from convbench.worker import devices, timer
+from convbench.worker import accelerators, devices, timer
 from convbench.worker.probe import product
 
 #: Layers beside which a device is slow: a float32 product of 1,024 takes longer there, seconds.
 SLOW_S = 0.01
-FAST = {"small": (2, 32, 14), "large": (64, 256, 56), "overhead": (1, 8, 4)}
-SLOW = {"small": (1, 4, 7), "large": (2, 8, 14), "overhead": (1, 2, 4)}
+#: (batch size, channels, height and width). The first of several layers of one kind is the smaller one.
+FAST = {"small": [(2, 32, 14), (8, 64, 28)], "large": [(32, 128, 56), (64, 256, 56)], "overhead": [(1, 8, 4)]}
+SLOW = {"small": [(1, 4, 7)], "large": [(2, 8, 14)], "overhead": [(1, 2, 4)]}
 
-HEAD = """
-name: {name}
-axes:
-  device: {device}
-"""
 LAYER = "{{batch_size: {0}, in_channels: {1}, out_channels: {1}, input_size: {2}, kernel_size: 3, padding: 1}}"
-MEASURE = "measure: {processes: 4, rounds: 5, max_time: 0.4}\n"
+#: On a fast device the ten minutes of all sweeps allow this; a slow one shows that each claim can be made.
+MEASURE = {True: "{processes: 4, rounds: 5, max_time: 0.2}", False: "{processes: 1, rounds: 1, max_time: 0.01}"}
 
 #: Layers that misbehave on the device, for `module:`; {module} is this text's name.
 FAULTS = '''
@@ -86,7 +83,8 @@ def main() -> int:
         print(f"{claim.claim}: {claim.figure}", file=sys.stderr, flush=True)
         claims.append(claim)
     words = {True: "yes", False: "NO", None: "not shown here"}
-    print(f"{devices.describe()}, torch {torch.__version__}, convbench {convbench.__version__}\n")
+    known = accelerators.describe([options.device])["accelerator"]
+    print(f"{known}, torch {torch.__version__}, convbench {convbench.__version__}\n")
     rows = [[claim.claim, claim.figure, words[claim.holds]] for claim in claims]
     show_table(("claim", "figure", "holds"), rows, markdown=options.markdown)
     print("\n".join(map(str, bench.reports)))
@@ -156,7 +154,7 @@ class Bench:
         }
         run = self._run("dtypes", ("small", "large"), axes)
         yield from self._sound("dtypes, formats and directions", run)
-        best = run[(run.input_height == self.layers["large"][2]) & (run.direction == "forward")]
+        best = run[self._is_largest(run, "large") & (run.direction == "forward")]
         share = best.efficiency.max()
         yield Claim("a large layer is below the best product", f"{share:.1%} of the roof", bool(share <= 1.05))
         half = best[best.dtype == "bfloat16"].efficiency.max()
@@ -172,12 +170,17 @@ class Bench:
             ("autocast", {"autocast": ["none", "bfloat16"]}, ("large",)),
             ("cudnn_benchmark", {"cudnn_benchmark": [False, True]}, ("large",)),
             ("deterministic", {"deterministic": [False, True], "direction": ["forward", "backward"]}, ("small",)),
+            ("execution", {"execution": ["eager", "compiled", "graph"]}, ("small", "large")),
+            *(
+                (("both devices", {"device": [f"{self.device.type}:0", f"{self.device.type}:1"]}, ("large",)),)
+                * (devices.device_count(self.device) > 1)
+            ),
         ):
             run = self._run(name, layers, axes)
             yield from self._sound(name, run)
             setting = next(iter(axes))
             timed = run[run.status == "passed"]
-            times = timed[timed.input_height == self.layers[layers[-1]][2]].groupby(setting).typical_s.min()
+            times = timed[self._is_largest(timed, layers[-1])].groupby(setting).typical_s.min()
             usual = str(axes[setting][0])
             for value, seconds in times.items():
                 if str(value) != usual and usual in map(str, times.index):
@@ -205,6 +208,11 @@ class Bench:
         yield Claim("memory that is not there ends its case", statuses[modules[1]], statuses[modules[1]] in MEMORY)
         yield Claim("torch's layer beside them is right", statuses[modules[2]], statuses[modules[2]] == "passed")
 
+    def _is_largest(self, run: pd.DataFrame, layer: str) -> pd.Series:
+        """Which cases are of the largest layer of a kind."""
+        _, channels, side = self.layers[layer][-1]
+        return (run.input_height == side) & (run.in_channels == channels)
+
     def _sound(self, name: str, run: pd.DataFrame) -> Iterator[Claim]:
         counted = run.status.value_counts().to_dict()
         figure = ", ".join(f"{count} {status}" for status, count in counted.items())
@@ -212,9 +220,10 @@ class Bench:
 
     def _run(self, name: str, layers: tuple[str, ...], axes: dict[str, list[Any]]) -> pd.DataFrame:
         """The table of a sweep over these axes, which is measured and reported."""
-        text = HEAD.format(name=f"gpu-{name.replace(' ', '-')}", device=self.name)
-        text += "".join(f"  {axis}: [{', '.join(map(_word, values))}]\n" for axis, values in axes.items())
-        text += "cases:\n" + "".join(f"  - {LAYER.format(*self.layers[layer])}\n" for layer in layers) + MEASURE
+        own = {"device": [self.name], **axes}
+        text = f"name: gpu-{name.replace(' ', '-')}\nmeasure: {MEASURE[self.is_fast]}\naxes:\n"
+        text += "".join(f"  {axis}: [{', '.join(map(_word, values))}]\n" for axis, values in own.items())
+        text += "cases:\n" + "".join(f"  - {LAYER.format(*size)}\n" for layer in layers for size in self.layers[layer])
         path = self.folder / f"{name.replace(' ', '-')}.yaml"
         path.write_text(text)
         done = convbench.run(path, db=str(self.folder / "gpu.db"), fresh=True)

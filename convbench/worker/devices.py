@@ -61,8 +61,8 @@ def device_count(device: torch.device) -> int:
     return count
 
 
-#: Cycles of the sleep that shows how many a device takes in a second: half a millisecond at 2 GHz, so that the few
-#: microseconds of both events change the figure by less than 1 %.
+#: Cycles of the sleep that shows how many a device takes in a second: half a millisecond at 2 GHz. The few microseconds
+#: of both events change the figure by less than 1 %.
 _CYCLES = 1_000_000
 
 
