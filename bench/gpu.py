@@ -10,7 +10,9 @@ minutes on a GPU, and nothing but convbench and torch. A device that a CPU plays
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -36,6 +38,9 @@ SLOW = {"small": [(1, 4, 7)], "large": [(2, 8, 14)], "overhead": [(1, 2, 4)]}
 LAYER = "{{batch_size: {0}, in_channels: {1}, out_channels: {1}, input_size: {2}, kernel_size: 3, padding: 1}}"
 #: On a fast device the ten minutes of all sweeps allow this; a slow one shows that each claim can be made.
 MEASURE = {True: "{processes: 4, rounds: 5, max_time: 0.2}", False: "{processes: 1, rounds: 1, max_time: 0.01}"}
+
+#: What the tests import beside convbench.
+TESTS_IMPORT = ("pytest", "hypothesis", "playwright")
 
 #: Layers that misbehave on the device, for `module:`; {module} is this text's name.
 FAULTS = '''
@@ -109,10 +114,23 @@ class Bench:
 
     def claims(self) -> Iterator[Claim]:
         """Each claim, as soon as it is known."""
+        yield self._tests()
         yield from self._events()
         yield from self._dtypes()
         yield from self._settings()
         yield from self._faults()
+
+    def _tests(self) -> Claim:
+        """The tests marked `gpu`, in a process of their own, where the packages are there that they import."""
+        claim = "the tests marked gpu hold"
+        missing = [name for name in TESTS_IMPORT if importlib.util.find_spec(name) is None]
+        if missing:
+            return Claim(claim, f"not run without {', '.join(missing)}", None)
+        root = Path(__file__).parent.parent
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests"]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        [*_, last] = done.stdout.strip().splitlines() or [done.stderr.strip()[-60:]]
+        return Claim(claim, last.strip("= "), done.returncode == 0)
 
     def _events(self) -> Iterator[Claim]:
         """Events against a wall clock over a second, and a clock that is read early."""
