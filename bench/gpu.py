@@ -26,6 +26,7 @@ import torch
 from table import show_table
 
 import convbench
+from convbench.model.case import DEVICES
 from convbench.worker import accelerators, devices, timer
 from convbench.worker.probe import product
 
@@ -189,10 +190,7 @@ class Bench:
             ("cudnn_benchmark", {"cudnn_benchmark": [False, True]}, ("large",)),
             ("deterministic", {"deterministic": [False, True], "direction": ["forward", "backward"]}, ("small",)),
             ("execution", {"execution": ["eager", "compiled", "graph"]}, ("small", "large")),
-            *(
-                (("both devices", {"device": [f"{self.device.type}:0", f"{self.device.type}:1"]}, ("large",)),)
-                * (devices.device_count(self.device) > 1)
-            ),
+            *self._both_devices(),
         ):
             run = self._run(name, layers, axes)
             yield from self._sound(name, run)
@@ -210,6 +208,12 @@ class Bench:
         figure = f"{device_s * 1e6:.1f} us on the device, {host_s * 1e6:.1f} us to launch"
         known = self.queue.can_hold
         yield Claim("a launch-bound layer's time is the device's", figure, bool(device_s < host_s) if known else None)
+
+    def _both_devices(self) -> list[tuple[str, dict[str, list[Any]], tuple[str, ...]]]:
+        """A sweep over the first two devices, where there are two. A third-party backend may have renamed its type."""
+        kind = self.device.type if self.device.type in DEVICES else "privateuseone"
+        names = [f"{kind}:0", f"{kind}:1"]
+        return [("both devices", {"device": names}, ("large",))] if devices.device_count(self.device) > 1 else []
 
     def _faults(self) -> Iterator[Claim]:
         """Planted faults cost their own case alone."""

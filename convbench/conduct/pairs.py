@@ -208,10 +208,7 @@ class ProcessPairs:
             device_limits={name: limit // 2 for name, limit in self._device_limits.items()},
             cache_bytes=self._cache_bytes,
         )
-        return tuple(
-            tuple(replace(cohort, positions=tuple(wanted[i] for i in cohort.positions)) for cohort in batch)
-            for batch in found
-        )
+        return schedule.placed(found, wanted)
 
     def _report_progress(self, done: float) -> None:
         """Report `done` finished cases of the pair, in fractions by rounds; a repeated case does not lower it."""

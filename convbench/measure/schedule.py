@@ -317,6 +317,38 @@ def grouped(
     return tuple(found)
 
 
+#: The part of a network's budget that all cases share equally; the rest goes by count times work.
+EQUAL_PART = 0.5
+
+
+def budget_weights(cases: Sequence[Case]) -> tuple[float, ...]:
+    """The share of a budget for each case, relative to the mean: more for the costly layers of a network.
+
+    Cases with labels or counts are a network. Their cost is count times FLOPs.
+    """
+    costs = [case.count * case.flops for case in cases]
+    if not any(case.count > 1 or case.given_label for case in cases) or not any(costs):
+        return (1.0,) * len(cases)
+    mean = sum(costs) / len(costs)
+    return tuple(EQUAL_PART + (1 - EQUAL_PART) * cost / mean for cost in costs)
+
+
+def heaviest_first(cases: Sequence[Case], weights: Sequence[float]) -> list[int]:
+    """The positions of the cases, those of the problems with the largest weights first; equal ones keep their order."""
+    sums: dict[Problem, float] = {}
+    for case, weight in zip(cases, weights, strict=True):
+        sums[case.problem] = sums.get(case.problem, 0.0) + weight
+    return sorted(range(len(cases)), key=lambda position: -sums[cases[position].problem])
+
+
+def placed(batches: Batches, order: Sequence[int]) -> Batches:
+    """Batches of the cases in this order, with the positions that stand in it."""
+    return tuple(
+        tuple(replace(cohort, positions=tuple(order[i] for i in cohort.positions)) for cohort in batch)
+        for batch in batches
+    )
+
+
 #: The note of a case that is not interleaved with all other settings of its layer.
 APART = "not interleaved with all other settings of its layer, which did not fit at once"
 

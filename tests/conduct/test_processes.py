@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -675,9 +675,10 @@ def test_references_take_a_fifth_of_a_block_in_larger_sweeps() -> None:
         assert one.block_s == pytest.approx(share * 0.025)
 
 
-def within(budget: float, count: int, most: int = 10**12) -> tuple[Recorder, FakeEngine, list[Case]]:
+def within(budget: float, count: int, most: int = 10**12, **settings: Any) -> tuple[Recorder, FakeEngine, list[Case]]:
     """The cases measured within a budget, where each request to a worker takes a second."""
-    recorder, engine, cases = Recorder(), FakeEngine(Script(drift=0.1)), [case(name) for name in range(1, count + 1)]
+    recorder, engine = Recorder(), FakeEngine(Script(drift=0.1))
+    cases = [replace(case(name), **settings) for name in range(1, count + 1)]
     Processes(
         cases,
         MEASURE,
@@ -709,6 +710,18 @@ def test_cases_that_the_budget_leaves_no_time_for_are_skipped_with_the_reason() 
     assert 10 <= len(timed) <= 20
     assert {visit.reason for visit in skipped} == {"the budget of 30 s was spent before this case was measured"}
     assert len(engine.log) <= 30 + 3 * len(timed)
+
+
+def test_a_budget_goes_to_the_costly_layers_of_a_network_first() -> None:
+    """The work grows with the name. Of other sweeps the first cases are measured."""
+    for settings, wanted in (({"given_label": "a layer"}, range(100, 80, -1)), ({}, range(1, 21))):
+        recorder, _, cases = within(30, 100, **settings)
+        timed = {visit.case_id for visit in recorder.visits if visit.blocks}
+        assert timed and timed <= {cases[name - 1].id for name in wanted}, settings
+    recorder, _, cases = within(800, 40, most=schedule.memory_bytes(case(40)) * 8, given_label="a layer")
+    blocks = [sum(len(unpack_blocks(visit.blocks)) for visit in recorder.of(each)) for each in cases]
+    assert min(blocks) >= 1, "every layer is measured"
+    assert sum(blocks[20:]) > 1.5 * sum(blocks[:20]), "the costly half gets more"
 
 
 def test_a_cohort_without_due_cases_beside_one_that_goes_on_ends_no_run() -> None:
