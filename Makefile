@@ -13,7 +13,9 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 SETUP := pyproject.toml constraints.txt Makefile
 # How many processes run the tests; each file stays with one, since its tests share workers, browsers and databases.
+# tests/conftest.py orders the files.
 PROCESSES ?= 2
+SPREAD := --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test quick lint browser postgres vulkan compiler gpu clean
 
@@ -21,10 +23,10 @@ run: $(VENV)/.installed
 	$(VENV)/bin/convbench run configs/sweep.yaml
 
 test: $(VENV)/.installed-dev browser postgres vulkan compiler lint
-	$(VENV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations 15
+	$(VENV)/bin/python -m pytest $(SPREAD) --durations 30
 
 quick: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist loadfile -m "not slow and not browser and not postgres"
+	$(VENV)/bin/python -m pytest $(SPREAD) -m "not slow and not browser and not postgres"
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
