@@ -166,7 +166,7 @@ def answers(evidence: Evidence, networks: Sequence[list[Way]]) -> tuple[Answers,
 
 
 def _answers(evidence: Evidence, ways: list[Way], copies: Copies, *, several: bool) -> Answers | None:
-    usual = _usual(ways)
+    usual = usual_of(ways)
     parts = tuple(part for part in Part if any(often(part, layer.counts) for layer in usual.layers))
     if not usual.is_trained:
         parts = parts[:1]
@@ -201,7 +201,7 @@ def _name(way: Way) -> str:
     return " ".join(word for word in way.name.split() if word not in own)
 
 
-def _usual(ways: Sequence[Way]) -> Way:
+def usual_of(ways: Sequence[Way]) -> Way:
     """The way with the most usual values, of those with all layers where there are such."""
     values = {axis: [way.settings[axis] for way in ways] for axis in ways[0].settings}
     usual = {axis: _usual_value(axis, found) for axis, found in values.items()}

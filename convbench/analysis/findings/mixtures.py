@@ -1,8 +1,9 @@
 """The best setting for each layer of a network, with the changes of layout and dtype that a mixture needs between them.
 
 A change is a copy of the tensor between two neighbours in the order of the sweep. A training step copies its gradient
-back too. Each border is paid as often as the more frequent of its two layers occurs. In a block that repeats, the border
-behind it so stands for the way back to its first layer. Other operations between layers are not known and not counted.
+back too. Each border is paid as often as the more frequent of its two layers occurs. So in a block that repeats, the
+border behind it stands for the way back to its first layer. Other operations between layers are not known and not
+counted.
 """
 
 from __future__ import annotations

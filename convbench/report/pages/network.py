@@ -14,28 +14,11 @@ from convbench.analysis.findings.findings import Examined, FindingKind, with_det
 from convbench.analysis.findings.layers import Way
 from convbench.analysis.findings.network import missing_text, percent_of
 from convbench.analysis.network.parts import Part
+from convbench.report.pages.plain import Row, Table
 from convbench.report.pages.rendering import begun
 
 #: Networks that get tables; a sweep over batch sizes may have more.
 MOST_NETWORKS = 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A row of a table: its name, which may link to a case, and its cells."""
-
-    name: str
-    cells: tuple[str, ...]
-    case_id: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A table of the section. `heads` has the name of the rows first."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,23 @@
+"""Plain tables of a page: names, which may link to cases, and texts (templates/tables.html.j2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row of a table: its name, which may link to a case, and its cells."""
+
+    name: str
+    cells: tuple[str, ...]
+    case_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table. `heads` has the name of the rows first."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[Row, ...]
