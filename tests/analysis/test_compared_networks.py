@@ -89,17 +89,19 @@ def test_layers_of_other_shapes_are_matched_by_path() -> None:
 def test_the_text_has_the_sums_first_then_matched_layers_then_those_of_one_side() -> None:
     paragraphs = compare_text(compared(BASE, NEW)).split("\n\n")
     assert paragraphs[0] == "one forward: 16.0 ms -> 8.00 ms (0.500x)"
-    assert paragraphs[1].startswith("matched by path: body.0.conv: 4.00 ms -> 1.00 ms (0.250x): n1 c16 28x28 -> k32")
-    assert " => n1 c8 28x28 -> k32" in paragraphs[1]
-    assert "head.conv" in paragraphs[2] and "tail.conv" in paragraphs[2] and "body" not in paragraphs[2]
-    assert paragraphs[3] == "1 case only in BASE takes 2.00 ms\n1 case only in NEW takes 3.00 ms"
+    assert paragraphs[1] == (
+        "matched by path: 4.00 ms -> 1.00 ms (0.250x), body.0.conv: n1 c8 28x28 -> k32 3x3 s1 p0 forward float32 "
+        "contiguous cpu t1: in_channels 16 -> 8"
+    )
+    assert paragraphs[2] == "1 case only in BASE takes 2.00 ms\n1 case only in NEW takes 3.00 ms"
+    assert "head.conv" in paragraphs[3] and "tail.conv" in paragraphs[3] and "body" not in paragraphs[3]
     assert paragraphs[-1].startswith("unchanged: ")
 
 
 def test_the_markdown_has_the_sums_too() -> None:
     text = comparison_summary(compared(BASE, NEW))
     assert "**The network**\n\n- one forward: 16.0 ms -&gt; 8.00 ms (0.500x)" in text.replace("->", "-&gt;")
-    assert "matched by path: body.0.conv" in text
+    assert "in_channels 16 -> 8" in text
 
 
 def test_a_layer_that_occurs_in_other_numbers_counts_so() -> None:

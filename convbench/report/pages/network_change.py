@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from convbench import units
 from convbench.analysis.comparison.sums import Alone, NetworkChange, Recounted, Reshaped, Sum
-from convbench.model.case import Case
 from convbench.report.pages.plain import Row, Table
 from convbench.report.pages.rendering import left_out
-from convbench.report.text.compare import by_size, times_text
+from convbench.report.text.compare import by_size, differing_settings, times_text
 
 #: Rows of one table; the table of all cases has the others.
 MOST_ROWS = 60
@@ -61,23 +60,23 @@ def _sums(sums: Sequence[Sum]) -> Table:
 def _reshaped(found: Sequence[Reshaped]) -> Table:
     rows = tuple(
         Row(
-            name=each.new.given_label or "",
+            name=each.new.label,
             case_id=each.new.id,
             cells=(
-                _shape(each.base),
-                _shape(each.new),
                 _often(each),
                 units.seconds(each.base_s),
                 units.seconds(each.new_s),
                 units.ratio(each.ratio) if math.isfinite(each.ratio) else "-",
             ),
+            text=", ".join(differing_settings(each)),
         )
         for each in found[:MOST_ROWS]
     )
     return Table(
         title=_title("Matched by path, with another shape or other settings", found),
-        heads=("layer", "base", "new", "times", "base", "new", "new over base"),
+        heads=("layer in new", "times", "base", "new", "new over base"),
         rows=rows,
+        text="what differs",
     )
 
 
@@ -109,7 +108,3 @@ def _title(title: str, found: Sequence[object]) -> str:
 def _often(each: Reshaped) -> str:
     before, after = each.base.count, each.new.count
     return units.count(after) if before == after else f"{units.count(before)} -> {units.count(after)}"
-
-
-def _shape(case: Case) -> str:
-    return " ".join(replace(case, given_label=None).label.split())

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from convbench import units
 from convbench.analysis.comparison.common_shift import is_reported
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import Comparison, Group, How, Judgment, Verdict
 from convbench.analysis.comparison.sums import NetworkChange, Recounted, Reshaped, Sum
+from convbench.model.case import SETTINGS, canonical, setting
 from convbench.report.text.tables import folded
 from convbench.units import flat
 
@@ -32,8 +32,7 @@ def compare_text(comparison: Comparison, columns: int | None = None) -> str:
     """One line per case that is not unchanged, the largest change first; the groups; what differs; the verdict of all.
 
     The verdict is the first word of each judged case's line and of the last line. A line that is longer than `columns`
-    is wrapped; none is shortened. Of networks the sums come first. Layers that are matched by path come after the cases
-    that changed, before those of one side.
+    is wrapped; none is shortened. Of networks the sums come first, then layers that are matched by path.
     """
     network = comparison.network
     matched = {case for each in network.reshaped for case in (each.base, each.new)} if network else set()
@@ -50,14 +49,13 @@ def compare_text(comparison: Comparison, columns: int | None = None) -> str:
 
 
 def _network_parts(network: NetworkChange, listed: Sequence[Judgment]) -> list[list[str]]:
-    """The sums, the cases that changed, layers that are not equal, then the cases of one side."""
+    """The sums, layers that are not equal, what the cases of one side take, then the cases as of any two runs."""
     return [
         [sum_text(each) for each in network.sums],
-        [_case(judgment) for judgment in listed if judgment.verdict is not Verdict.NOT_JUDGED],
         [reshaped_text(each) for each in by_size(network.reshaped)],
         [recounted_text(each) for each in network.recounted],
-        [_case(judgment) for judgment in listed if judgment.verdict is Verdict.NOT_JUDGED],
         alone_texts(network),
+        [_case(judgment) for judgment in listed],
     ]
 
 
@@ -82,13 +80,22 @@ def by_size(reshaped: Iterable[Reshaped]) -> list[Reshaped]:
 
 
 def reshaped_text(each: Reshaped) -> str:
-    """`matched by path: layer1.0.conv2: 1.20 ms -> 900 us (0.75x), 3 times -> 2 times: <shape> -> <shape>`."""
+    """`matched by path: 1.20 ms -> 900 us (0.750x), 3 times -> 2 times, <label>: in_channels 64 -> 48`."""
     times = f"{units.seconds(each.base_s)} -> {units.seconds(each.new_s)}"
     ratio = f" ({units.ratio(each.ratio)})" if math.isfinite(each.ratio) else ""
     often = times_text(each.base.count, each.new.count) if each.base.count != each.new.count else ""
-    shapes = [flat(replace(case, given_label=None).label) for case in (each.base, each.new)]
-    label = flat(each.new.given_label or "")
-    return f"matched by path: {label}: {times}{ratio}{f', {often}' if often else ''}: {shapes[0]} => {shapes[1]}"
+    counts = f", {often}" if often else ""
+    return f"matched by path: {times}{ratio}{counts}, {flat(each.new.label)}: {', '.join(differing_settings(each))}"
+
+
+def differing_settings(each: Reshaped) -> list[str]:
+    """`in_channels 64 -> 48`: every setting in which two layers differ, the base's value first."""
+    values = [(name, setting(each.base, name), setting(each.new, name)) for name in SETTINGS]
+    return [f"{name} {_plain(before)} -> {_plain(after)}" for name, before, after in values if before != after]
+
+
+def _plain(value: object) -> str:
+    return canonical(value) or "none"
 
 
 def recounted_text(each: Recounted) -> str:
