@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import synthetic
+from hypothesis import given
+from hypothesis import strategies as st
 
 from convbench import sweep as sweeps
 from convbench import units
 from convbench.analysis.findings.findings import Finding, FindingKind, Weight, findings, with_details
+from convbench.analysis.findings.network import median_without
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction
 from convbench.model.result import LAYOUT, ProcessFacts, Result, Roof, RoofKind, Run, Status, pack_blocks
@@ -101,6 +105,13 @@ def swept(text: str, seconds: Callable[[Case], float]) -> list[str]:
     cases = sweeps.cases(sweeps.parse.parse(text, "sweep.yaml")).cases
     made = replace(run(*(timed(case, seconds(case)) for case in cases)), source=text)
     return [found.sentence for found in with_details(findings(made)) if found.kind is FindingKind.NETWORK]
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=9).map(sorted))
+def test_the_median_of_the_others(ordered: list[float]) -> None:
+    for place, one in enumerate(ordered):
+        others = ordered[:place] + ordered[place + 1 :]
+        assert median_without(ordered, one) == pytest.approx(statistics.median(others))
 
 
 LAYERS = """

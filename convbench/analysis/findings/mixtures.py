@@ -45,28 +45,23 @@ class Mixture:
 def lowest(seconds: Sequence[Sequence[float]], border: Callable[[int, int, int], float]) -> tuple[int, ...]:
     """The option of each place that makes the lowest sum of times and borders.
 
-    `seconds` has the times of the options of each place, infinite where it has no such option. `border` gives the time
+    `seconds` has the times of the options of each place, infinite where one may not be chosen. `border` gives the time
     between a place and the one before, by the place and both options.
     """
     if not seconds:
         return ()
-    sums, before = list(seconds[0]), list[list[int]]()
+    sums = {option: each for option, each in enumerate(seconds[0]) if math.isfinite(each)}
+    before = list[dict[int, int]]()
     for place in range(1, len(seconds)):
-        steps = [
-            min(range(len(sums)), key=lambda option: sums[option] + border(place, option, own))
-            if math.isfinite(seconds[place][own])
-            else 0
-            for own in range(len(seconds[place]))
-        ]
-        sums = [
-            sums[step] + border(place, step, own) + seconds[place][own]
-            if math.isfinite(seconds[place][own])
-            else math.inf
-            for own, step in enumerate(steps)
-        ]
+        steps, after = dict[int, int](), dict[int, float]()
+        for own, each in enumerate(seconds[place]):
+            if math.isfinite(each):
+                ways = {option: taken + border(place, option, own) for option, taken in sums.items()}
+                steps[own] = min(ways, key=ways.__getitem__)
+                after[own] = ways[steps[own]] + each
         before.append(steps)
-    last = min(range(len(sums)), key=sums.__getitem__)
-    chosen = [last]
+        sums = after
+    chosen = [min(sums, key=sums.__getitem__)]
     for steps in reversed(before):
         chosen.append(steps[chosen[-1]])
     return tuple(reversed(chosen))
