@@ -147,8 +147,10 @@ def test_what_one_setting_for_all_gains() -> None:
     [(4.1, 5, Proof.SMALL), (8.0, 5, Proof.SLOWER), (3.8, 1, Proof.NOISE), (1.0, 1, Proof.FASTER)],
 )
 def test_how_sure_a_gain_is(last: float, processes: int, proof: Proof) -> None:
-    [change] = answered(*ways({"a.0": (4.0, last), "b.0": (4.0, last)}, processes=processes)).changes
+    found = answered(*ways({"a.0": (4.0, last), "b.0": (4.0, last)}, processes=processes))
+    [change] = found.changes
     assert change.proof[Part.FORWARD] is proof
+    assert (found.fastest is change.way) == (proof is Proof.FASTER)
 
 
 def test_a_setting_without_all_layers_is_no_gain() -> None:

@@ -123,7 +123,7 @@ class Answers:
 
     - `name` are the values that make it one of several, "" for the only one.
     - `parts` are those that were measured; `usual` is the way with the usual settings, and `fastest` that with the
-      least time of the last part. They may be the same.
+      least time of the last part. They are the same where the difference is small or may be noise.
     - `stages`, `kinds` and `fixes` are by way: the usual, then the fastest where it is another one.
     """
 
@@ -176,6 +176,8 @@ def _answers(evidence: Evidence, ways: list[Way], copies: Copies, *, several: bo
     complete = [way for way in ways if math.isfinite(way.of(part))]
     fastest = min(complete, key=lambda way: way.of(part), default=usual)
     compared = _Compared(evidence)
+    if compared.proof(usual, fastest, part) in (Proof.NOISE, Proof.SMALL):
+        fastest = usual
     shown = [usual] if fastest is usual else [usual, fastest]
     return Answers(
         name=_name(usual) if several else "",
