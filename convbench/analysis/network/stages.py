@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from convbench.sweep.expand import BOTH
 
@@ -54,9 +54,3 @@ def _named(names: Sequence[str], seconds: Sequence[float]) -> list[str]:
         taken[name] += each if each == each else 0.0
     kept = set(sorted(taken, key=lambda name: -taken[name])[: MOST - 1])
     return [name if name in kept else OTHERS for name in names]
-
-
-def by_path(labels: Mapping[str, object]) -> dict[str, str]:
-    """Each label's module path -> the label, for paths that only one label has."""
-    paths = Counter(map(path_of, labels))
-    return {path_of(label): label for label in labels if path_of(label) and paths[path_of(label)] == 1}
