@@ -176,6 +176,7 @@ def against(
 
     Measures suspected cases and as many controls again. Raises the errors of `compare`.
     """
+    from convbench.analysis.comparison.networks import with_networks
     from convbench.conduct import run as runner
     from convbench.conduct.confirm import confirmed
     from convbench.conduct.listening import Listener
@@ -184,7 +185,7 @@ def against(
     if base.id == new.id:
         raise runner.itself(base.id)
     with closing(LocalEngine(secrets=sweep.secrets)) as engine:
-        return confirmed(
+        found = confirmed(
             sweep,
             base,
             new,
@@ -194,6 +195,7 @@ def against(
             launcher=partial(LocalEngine, secrets=sweep.secrets),
             listener=listener or Listener(),
         )
+    return replace(found, comparison=with_networks(found.comparison, found.base, found.new))
 
 
 def run_against(

@@ -48,16 +48,18 @@ def test_each_layer_has_its_own_best_setting() -> None:
 
 
 def test_layers_count_as_often_as_they_occur() -> None:
-    often = {"count": 9}
+    often, back = {"count": 9}, {"direction": Direction.BACKWARD}
     results = [
-        timed(layer(16, **often), 1e-3),
-        timed(layer(16, memory_format=LAST, **often), 0.5e-3),
-        timed(layer(32), 1e-3),
-        timed(layer(32, memory_format=LAST), 1e-3),
+        timed(layer(16, **often, **back), 1e-3),
+        timed(layer(16, memory_format=LAST, **often, **back), 0.5e-3),
+        timed(layer(32, **back), 1e-3),
+        timed(layer(32, memory_format=LAST, **back), 1e-3),
     ]
     [found] = best(*results)
     assert found.size == pytest.approx(10 / 5.5)
     assert ": 5.50 ms instead of 10.0 ms, with each layer as often as it occurs. " in found.sentence
+    forward = [replace(each, case=replace(each.case, direction=Direction.FORWARD)) for each in results]
+    assert best(*forward) == [], "the answers about the network say it, with the layout changes"
 
 
 def test_each_setting_has_one_headline() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import synthetic
+from hypothesis import given
+from hypothesis import strategies as st
 
 from convbench import sweep as sweeps
 from convbench import units
 from convbench.analysis.findings.findings import Finding, FindingKind, Weight, findings, with_details
+from convbench.analysis.findings.network import median_without
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction
 from convbench.model.result import LAYOUT, ProcessFacts, Result, Roof, RoofKind, Run, Status, pack_blocks
@@ -46,7 +50,9 @@ def test_a_layer_counts_as_often_as_it_occurs() -> None:
         "the network spends 30 % of its time in layer 2 (3 times, 3.00 of 10.0 ms), 70 % in the 5 layers that take most"
     )
     assert found.cases[0] == results[2].case.id and len(found.cases) == 5
-    assert findings(run(*results))[0] == found, "it is what was learned first"
+    time, second = findings(run(*results))[:2]
+    assert time.kind is FindingKind.STEP, "how long it takes comes first"
+    assert second == found, "then comes where the time goes"
     assert (found.weight, found.exceptions, found.size) == (Weight.NETWORK, (), 1.0)
 
 
@@ -64,7 +70,7 @@ def test_a_sweep_without_counts_and_names_is_no_network() -> None:
     assert found.sentence.startswith("the network spends 50 % of its time in layer 8 ("), "names make one too"
 
 
-def test_the_layers_worth_fixing_first_are_those_that_reach_less_than_similar_ones() -> None:
+def test_layers_are_out_of_line_that_reach_less_than_similar_ones() -> None:
     roofs = (
         Roof(kind=RoofKind.COMPUTE, rate=1e11, device="cpu", threads=1, source="made up", dtype="float32"),
         Roof(kind=RoofKind.BANDWIDTH, rate=1e13, device="cpu", threads=1, source="made up", footprint_bytes=2**20),
@@ -79,19 +85,19 @@ def test_the_layers_worth_fixing_first_are_those_that_reach_less_than_similar_on
         ]
 
     known = replace(run(*made(3)), processes=(ProcessFacts(process_index=0, seconds=1.0, roofs=roofs),))
-    found = [each for each in findings(known) if each.sentence.startswith("worth")]
+    found = [each for each in findings(known) if each.sentence.startswith("out of line")]
     [slow] = [result for result in known.results if result.case.problem.in_channels == 48]
     saved = 2 * slow.case.flops / 1e11 * (1 / 0.1 - 1 / 0.5)
     total = sum(2 * result.case.flops / 1e11 / share[result.case.problem.in_channels] for result in known.results)
     assert [each.sentence for each in found] == [
-        f"worth fixing first, of {units.seconds(total)}: c48 forward would save {units.seconds(saved)} if it reached "
+        f"out of line, of {units.seconds(total)}: c48 forward would save {units.seconds(saved)} if it reached "
         "what similar layers reach (50 % of the roof, not 10 %)"
     ]
     assert found[0].cases == (slow.case.id,)
     few = replace(known, results=known.results[:3])
-    assert not any(each.sentence.startswith("worth") for each in findings(few)), "two others show nothing"
+    assert not any(each.sentence.startswith("out of line") for each in findings(few)), "two others show nothing"
     other = replace(known, results=(*made(5)[:2], *made(5)[3:], slow))
-    assert not any(each.sentence.startswith("worth") for each in findings(other)), "a 5x5 is not similar to a 3x3"
+    assert not any(each.sentence.startswith("out of line") for each in findings(other)), "a 5x5 is not similar to a 3x3"
 
 
 def swept(text: str, seconds: Callable[[Case], float]) -> list[str]:
@@ -99,6 +105,13 @@ def swept(text: str, seconds: Callable[[Case], float]) -> list[str]:
     cases = sweeps.cases(sweeps.parse.parse(text, "sweep.yaml")).cases
     made = replace(run(*(timed(case, seconds(case)) for case in cases)), source=text)
     return [found.sentence for found in with_details(findings(made)) if found.kind is FindingKind.NETWORK]
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=9).map(sorted))
+def test_the_median_of_the_others(ordered: list[float]) -> None:
+    for place, one in enumerate(ordered):
+        others = ordered[:place] + ordered[place + 1 :]
+        assert median_without(ordered, one) == pytest.approx(statistics.median(others))
 
 
 LAYERS = """

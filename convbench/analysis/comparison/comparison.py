@@ -29,6 +29,7 @@ from convbench.analysis.comparison.changes import causes_of, groups_of
 from convbench.analysis.comparison.common_shift import ROUNDING, CommonShift, common_shift, is_reported
 from convbench.analysis.comparison.comparability import differences, probes
 from convbench.analysis.comparison.judgment import MOST_UNSEEN, Comparison, Judgment, Verdict, side_of, verdict_of_all
+from convbench.analysis.comparison.matching import by_path
 from convbench.analysis.comparison.reference_shift import ReferenceShift, reference_shift
 from convbench.errors import NotComparableError
 from convbench.measure import estimate
@@ -55,10 +56,13 @@ def compare(
 
     Where the other cases were chosen because they moved, the common shift is estimated from the `controls` alone.
     Runs on different environments are compared too: see `Comparison.comparable`. Raises NotComparableError where the
-    runs have no case in common.
+    runs have no case in common, and no label either by which networks are matched.
     """
     found = _side_by_side(base, new)
-    if not any(first is not _ABSENT and second is not _ABSENT for _, first, second in found):
+    if not any(first is not _ABSENT and second is not _ABSENT for _, first, second in found) and not by_path(
+        [case for case, first, _ in found if first is not _ABSENT],
+        [case for case, _, second in found if second is not _ABSENT],
+    ):
         raise NotComparableError(
             f"{base.id} and {new.id} have no case in common", hint="compare runs of the same sweep, or of parts of it"
         )

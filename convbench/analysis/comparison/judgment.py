@@ -11,6 +11,7 @@ from enum import StrEnum
 import numpy as np
 
 from convbench.analysis.comparison.comparability import Difference
+from convbench.analysis.comparison.sums import NetworkChange
 from convbench.model.case import Case
 from convbench.model.result import Run, Status
 
@@ -138,6 +139,7 @@ class Comparison:
     - `longer` is how many times as many blocks per process are needed to judge half of the cases; 1 where half are
       judged. It is computed from the share of quiet blocks.
     - `notes` are further facts for the reader: `base not measured again`.
+    - `network` is what changed between two networks as wholes, None where a side is none (networks.py).
     - Where a control moved, the comparison is `discredited` and nothing is flagged.
     """
 
@@ -154,6 +156,7 @@ class Comparison:
     how: How = How.STORED
     notes: tuple[str, ...] = ()
     discredited: bool = False
+    network: NetworkChange | None = None
 
     @property
     def is_machine(self) -> bool:

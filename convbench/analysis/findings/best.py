@@ -8,7 +8,7 @@ called the best where every other setting was judged against it too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,8 @@ import pandas as pd
 from convbench import units
 from convbench.analysis.findings.effects import SMALLEST_EFFECT
 from convbench.analysis.findings.evidence import Evidence
-from convbench.analysis.findings.finding import Finding, FindingKind, Weight, value_text
+from convbench.analysis.findings.finding import Finding, FindingKind, Weight
+from convbench.analysis.findings.layers import choice_text
 from convbench.analysis.findings.pairs import RANKED, Floats, Integers, Mask
 from convbench.analysis.findings.precision import precision
 from convbench.model.settings import SETTINGS, TABLE
@@ -30,14 +31,17 @@ CHOICES = tuple(name for name, row in TABLE.items() if row.choice)
 _BELOW = (FindingKind.EFFECT, FindingKind.THREADS, FindingKind.MODULE)
 
 
-def best(evidence: Evidence, effects: Sequence[Finding]) -> list[Finding]:
+def best(evidence: Evidence, effects: Sequence[Finding], said: Collection[str] = ()) -> list[Finding]:
     """`the best dtype for each layer makes the whole sweep 1.4x faster ...`: a headline for each setting, or none.
+
+    Settings that were `said` have none: the answers about a network count what a mixture pays between layers.
 
     The `effects` of the setting on matched pairs become its details; those of settings without a headline stay.
     """
     rest, headlines = list(effects), []
     for axis in CHOICES:
-        options = _options(evidence, (axis,)) if axis in evidence.pairs.swept() else None
+        is_asked = axis in evidence.pairs.swept() and axis not in said
+        options = _options(evidence, (axis,)) if is_asked else None
         headline = _gain(evidence, axis, options) if options else None
         if headline:
             below = tuple(effect for effect in rest if effect.axis == axis and effect.kind in _BELOW)
@@ -235,8 +239,3 @@ def _one_for_all(found: _Options, cost: Floats, usual_s: float) -> _One | None:
     else:
         gain = f"is {units.ratio(size)} faster" if size > 1 else f"is {units.ratio(1 / size)} slower"
     return _One(row=int(found.rows[found.setting == top][0]), seconds=float(total[top]), gain=gain)
-
-
-def choice_text(axis: str, value: object) -> str:
-    """A value in the name of a combination of settings: `bfloat16`, `threads=2`."""
-    return value_text(value) if TABLE[axis].is_clear_alone else f"{axis}={value_text(value)}"

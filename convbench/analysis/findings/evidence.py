@@ -141,13 +141,17 @@ class Evidence:
 
     def followers(self, axis: str, pairs: MatchedPairs) -> str:
         """`; out_channels and groups follow`: settings that follow the axis as written, and differ in some pairs."""
-        table = self.pairs.table
         names = [
             name
-            for name in FOLLOWING
-            if name != axis and (table[name].to_numpy()[pairs.base] != table[name].to_numpy()[pairs.other]).any()
+            for name, values in self._following.items()
+            if name != axis and (values[pairs.base] != values[pairs.other]).any()
         ]
         return f"; {listed(names)} {'follows' if len(names) == 1 else 'follow'}" if names else ""
+
+    @cached_property
+    def _following(self) -> dict[str, np.ndarray]:
+        """The columns of the settings that may follow others; made once, because lists of layers have many values."""
+        return {name: self.pairs.table[name].to_numpy() for name in FOLLOWING}
 
     def place(self, axis: str, pairs: MatchedPairs, some: Mask) -> str:
         """The setting that some of the pairs share: `at in_channels=3`, `unbatched`; "" where there is none.

@@ -23,10 +23,11 @@ class Weight(IntEnum):
     WRONG = 0  # a layer computes a wrong result, or a far less exact one than its dtype allows
     UNMEASURED = 1  # a case could not be measured although it should have been
     NOISE = 2  # the machine was so noisy that most other findings are doubtful
-    NETWORK = 3  # where a network's time goes
-    EFFECT = 4  # how a setting that one can choose changes the time
-    WORK = 5  # how the time changes with the layer's work
-    NOTE = 6  # other facts
+    ANSWER = 3  # how long a network takes and what to change in it
+    NETWORK = 4  # where a network's time goes
+    EFFECT = 5  # how a setting that one can choose changes the time
+    WORK = 6  # how the time changes with the layer's work
+    NOTE = 7  # other facts
 
 
 class FindingKind(StrEnum):
@@ -36,7 +37,11 @@ class FindingKind(StrEnum):
     INACCURATE = "inaccurate"  # right results that are far less exact than the dtype allows
     UNMEASURED = "unmeasured"  # crashed, timed out, out of memory, error
     NOISE = "noise"  # how reliable the numbers are
+    STEP = "step"  # how long a forward and a training step of a network take
+    CHANGE = "change"  # what other settings gain in a network
+    FIX = "fix"  # the layers of a network that are worth fixing first
     NETWORK = "network"  # where a network's time goes
+    OUTLIER = "outlier"  # the layers of a network that reach less than similar ones
     EFFECT = "effect"  # how a setting of execution changes the time
     BEST = "best"  # the best setting per layer and what it gains
     CLIFF = "cliff"  # a size that takes much more time per FLOP than the next smaller one

@@ -6,15 +6,19 @@ of blocks. The difference exceeds the spread of both sides (pairs.py).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
 
 from convbench.analysis.findings import best, cliffs, compiling, effects, launches, limits, network, trouble
+from convbench.analysis.findings.answering import answering
+from convbench.analysis.findings.answers import Answers, answers
 from convbench.analysis.findings.contrasts import Contrast, contrasts
 from convbench.analysis.findings.evidence import Evidence, evidence
 from convbench.analysis.findings.finding import Finding, FindingKind, Weight, with_details
+from convbench.analysis.findings.layers import Way, networks
 from convbench.analysis.findings.trouble import NOISY_RATIO, Trust, noise_sentence, trust
 from convbench.analysis.table.columns import Rows
 from convbench.analysis.table.frame import frame
@@ -42,6 +46,7 @@ class Examined:
     rows: Rows
     table: pd.DataFrame
     evidence: Evidence
+    answers: tuple[Answers, ...]
     findings: tuple[Finding, ...]
 
     @property
@@ -60,7 +65,9 @@ def examined(run: Run) -> Examined:
     rows = Rows(run)
     table = frame(run, rows=rows)
     known = evidence(run, table, rows)
-    return Examined(rows=rows, table=table, evidence=known, findings=tuple(_found(known)))
+    ways = networks(known)
+    found = answers(known, ways)
+    return Examined(rows=rows, table=table, evidence=known, answers=found, findings=tuple(_found(known, ways, found)))
 
 
 def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None = None) -> list[Finding]:
@@ -69,17 +76,20 @@ def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None =
     `table` is the run's frame and `rows` its rows, where the caller has them.
     """
     rows = Rows(run) if rows is None else rows
-    return _found(evidence(run, frame(run, rows=rows) if table is None else table, rows))
+    known = evidence(run, frame(run, rows=rows) if table is None else table, rows)
+    ways = networks(known)
+    return _found(known, ways, answers(known, ways))
 
 
-def _found(known: Evidence) -> list[Finding]:
+def _found(known: Evidence, ways: Sequence[list[Way]], answered: Sequence[Answers]) -> list[Finding]:
     steps = cliffs.cliffs(known)
     found = [
         *trouble.wrong(known),
         *trouble.inaccurate(known),
         *trouble.unmeasured(known),
-        *network.network(known),
-        *best.best(known, effects.execution(known)),
+        *answering(answered),
+        *network.network(ways),
+        *best.best(known, effects.execution(known), {axis for each in answered for axis in each.axes}),
         *compiling.paid_for_itself(known),
         *effects.too_many_threads(known),
         *limits.allocator(known),

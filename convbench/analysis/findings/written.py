@@ -46,6 +46,17 @@ class Written:
         found = self._naming.numbers({name: setting(case, name) for name in TABLE}, words(case.problem))
         return frozenset(name for number in found for name, _ in self._entries[number] if name in self.crossed)
 
+    def named(self, case: Case) -> frozenset[str]:
+        """All settings that the case's own entry of `cases` names; none without a readable file."""
+        if self.sweep is None:
+            return frozenset()
+        found = self._every.numbers({name: setting(case, name) for name in TABLE}, words(case.problem))
+        return frozenset(name for number in found for name, _ in self.sweep.listed[number].given)
+
+    @cached_property
+    def _every(self) -> Lookup:
+        return Lookup([entry.given for entry in self.sweep.listed] if self.sweep else [])
+
     @cached_property
     def _entries(self) -> list[tuple[tuple[str, Hashable], ...]]:
         listed = self.sweep.listed if self.sweep else ()

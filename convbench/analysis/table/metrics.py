@@ -42,29 +42,24 @@ def limits(
     largest copy.
     """
     compute: defaultdict[tuple[object, ...], float] = defaultdict(float)
-    copies: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
     for roof in (roof for facts in processes for roof in facts.roofs):
         if roof.kind is RoofKind.COMPUTE:
             key = (roof.device, roof.threads, roof.precision, roof.dtype)
             compute[key] = max(compute[key], roof.rate)
-        elif roof.footprint_bytes:
-            known = copies[roof.device, roof.threads]
-            known[roof.footprint_bytes] = max(known.get(roof.footprint_bytes, 0.0), roof.rate)
-    lines = {key: _line(known) for key, known in copies.items()}
+    copies = Copies(processes)
     attainable = np.full(len(cases), np.nan)
     bound: list[str | None] = [None] * len(cases)
     alike: defaultdict[tuple[str, int | None, Fp32Precision, str, Cache], list[int]] = defaultdict(list)
     for index, case in enumerate(cases):
         alike[case.device, case.threads, case.fp32_precision, case.compute_dtype, case.cache].append(index)
     for (device, threads, precision, dtype, cache), indices in alike.items():
-        rate, line = compute.get((device, threads, precision, dtype)), lines.get((device, threads))
-        if not rate or line is None:
+        rate = compute.get((device, threads, precision, dtype))
+        if not rate or not copies.knows(device, threads):
             continue
         flops, moved = (
             np.array([work[index] for index in indices], dtype=np.float64) for work in (all_flops, all_bytes)
         )
-        footprint = moved if cache is Cache.HOT else np.maximum(moved, max(copies[device, threads]))
-        compute_s, memory_s = flops / rate, moved / np.interp(np.log2(footprint), *line)
+        compute_s, memory_s = flops / rate, copies.seconds(device, threads, moved, is_cold=cache is not Cache.HOT)
         works = flops > 0  # an empty batch attains nothing
         attainable[indices] = np.where(works, np.maximum(compute_s, memory_s), np.nan)
         for index, does, longer in zip(indices, works.tolist(), (compute_s >= memory_s).tolist(), strict=True):
@@ -72,9 +67,42 @@ def limits(
     return Limits(attainable_s=attainable, bound=bound)
 
 
-def _line(known: dict[int, float]) -> tuple[list[float], list[float]]:
-    """(log2 of bytes, bytes/s) of the measured copies, by size."""
-    return [math.log2(footprint) for footprint in sorted(known)], [known[footprint] for footprint in sorted(known)]
+class Copies:
+    """How long a copy takes on each device with each number of threads, by the run's bandwidth roofs.
+
+    Noise only lowers a measured roof, so the highest of several processes counts. The rate at a size is interpolated
+    between the measured copies, in the logarithm of bytes.
+    """
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, processes: Sequence[ProcessFacts]) -> None:
+        known: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
+        for roof in (roof for facts in processes for roof in facts.roofs):
+            if roof.kind is RoofKind.BANDWIDTH and roof.footprint_bytes:
+                rates = known[roof.device, roof.threads]
+                rates[roof.footprint_bytes] = max(rates.get(roof.footprint_bytes, 0.0), roof.rate)
+        #: (log2 of bytes, bytes/s) of the measured copies, by size.
+        self._lines = {
+            key: ([math.log2(size) for size in sorted(rates)], [rates[size] for size in sorted(rates)])
+            for key, rates in known.items()
+        }
+
+    def knows(self, device: str, threads: int | None) -> bool:
+        """Whether copies were measured there."""
+        return (device, threads) in self._lines
+
+    def seconds(self, device: str, threads: int | None, moved: Floats, *, is_cold: bool = False) -> Floats:
+        """The seconds in which as many bytes are read and written together; NaN where no copy was measured.
+
+        With `is_cold` the rate is that of the largest copy, at least.
+        """
+        if not self.knows(device, threads):
+            return np.full(len(moved), np.nan)
+        sizes, rates = self._lines[device, threads]
+        with np.errstate(divide="ignore"):  # an empty batch moves nothing
+            footprint = np.maximum(np.log2(moved), sizes[-1]) if is_cold else np.log2(moved)
+        return moved / np.interp(footprint, sizes, rates)
 
 
 def over_roof(efficiency: float, bound: str | None, implementation: str | None) -> str | None:

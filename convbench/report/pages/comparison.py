@@ -25,12 +25,13 @@ from convbench.report.pages import run as page
 from convbench.report.pages.comparison_table import SIDES, Table, processes_of, table
 from convbench.report.pages.index import slug
 from convbench.report.pages.libraries import datatables, datatables_style, plotly
+from convbench.report.pages.network_change import network_change_view
 from convbench.report.pages.payload import Payload, blocks_into
 from convbench.report.pages.policy import policy, script_hash
 from convbench.report.pages.rendering import begun, left_out, when
 from convbench.report.pages.rendering import render as render_page
 from convbench.report.pages.scripts import joined, static
-from convbench.report.text.compare import reasons, seen_text, size, unjudged, verdict_text
+from convbench.report.text.compare import reasons, seen_text, size, sum_text, unjudged, verdict_text
 from convbench.version import __version__
 
 #: Rows of the table, and labels of a group's cases, that the page has as plain HTML for readers without scripts.
@@ -119,6 +120,7 @@ def render(compared: RunComparison, reports: Collection[str] = ()) -> str:
         lead=_lead(comparison),
         name=compared.new.name,
         headline=headline(comparison),
+        network=network_change_view(comparison.network),
         mood=_MOODS.get(comparison.verdict, "warn"),
         sentences=sentences(compared),
         worst=_worst(comparison),
@@ -156,7 +158,8 @@ def headline(comparison: Comparison) -> str:
         text = f"No {'judged ' if left else ''}case moved by {units.percent(comparison.smallest_seen[1])} or more"
         return f"{text}; {units.count(left)} of {total} could not be judged" if left else text
     if comparison.verdict is Verdict.NOT_JUDGED:
-        return "Nothing could be judged"
+        sums = comparison.network.sums if comparison.network else ()
+        return begun(sum_text(sums[-1])) if sums else "Nothing could be judged"
     if comparison.is_machine:
         return "The machine changed: the code cannot be judged"
     if comparison.discredited:

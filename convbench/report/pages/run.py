@@ -28,7 +28,7 @@ from convbench.analysis.findings.findings import (
     trust,
     with_details,
 )
-from convbench.analysis.findings.network import is_network
+from convbench.analysis.findings.layers import is_network
 from convbench.analysis.findings.trouble import probe_time
 from convbench.analysis.table.columns import Rows
 from convbench.model.lead import leading_word
@@ -37,6 +37,7 @@ from convbench.model.settings import PROBLEM_SETTINGS
 from convbench.report.glossary import meanings
 from convbench.report.pages import figures
 from convbench.report.pages.libraries import datatables, datatables_style, plotly
+from convbench.report.pages.network import network_views
 from convbench.report.pages.payload import Payload, blocks_into, cases_into, pairs_into
 from convbench.report.pages.policy import policy, script_hash
 from convbench.report.pages.rendering import begun, left_out, when
@@ -107,6 +108,7 @@ def render(run: Run, seen: Examined | None = None) -> str:
     words = seen.evidence.written.as_written(known.cases)
     axes = figures.axes(table, words, seen.contrasts)
     top, rest = finding_views(seen)
+    answered = network_views(seen)
     script = Markup(joined(_ENTRY))
     libraries = (plotly(), datatables())
     lost = troubles(run)
@@ -130,6 +132,7 @@ def render(run: Run, seen: Examined | None = None) -> str:
         tiles=tiles_of(run, known, table),
         findings=top,
         more_findings=rest,
+        answers=answered,
         troubles=lost[:PLAIN_ROWS],
         troubles_count=units.plural(len(lost), "case"),
         troubles_left=left_out(len(lost), PLAIN_ROWS, "case"),

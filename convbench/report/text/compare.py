@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from convbench import units
 from convbench.analysis.comparison.common_shift import is_reported
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import Comparison, Group, How, Judgment, Verdict
+from convbench.analysis.comparison.sums import NetworkChange, Recounted, Reshaped, Sum
+from convbench.model.case import SETTINGS, canonical, setting
 from convbench.report.text.tables import folded
 from convbench.units import flat
 
@@ -28,18 +31,92 @@ _WORDS = {
 def compare_text(comparison: Comparison, columns: int | None = None) -> str:
     """One line per case that is not unchanged, the largest change first; the groups; what differs; the verdict of all.
 
-    The verdict is the first word of each case's line and of the last line. A line that is longer than
-    `columns` is wrapped; none is shortened.
+    The verdict is the first word of each judged case's line and of the last line. A line that is longer than `columns`
+    is wrapped; none is shortened. Of networks the sums come first, then layers that are matched by path.
     """
+    network = comparison.network
+    matched = {case for each in network.reshaped for case in (each.base, each.new)} if network else set()
     listed = [judgment for judgment in comparison.judgments if judgment.verdict in _LISTED]
+    listed = [judgment for judgment in listed if judgment.case not in matched]
     listed.sort(key=lambda judgment: (_LISTED.index(judgment.verdict), -size(judgment)))
     parts = [
-        [_case(judgment) for judgment in listed],
+        *(_network_parts(network, listed) if network else [[_case(judgment) for judgment in listed]]),
         [group_text(group) for group in comparison.groups],
         [difference_text(difference) for difference in comparison.differences],
         [verdict_text(comparison)],
     ]
     return folded("\n\n".join("\n".join(part) for part in parts if part), columns)
+
+
+def _network_parts(network: NetworkChange, listed: Sequence[Judgment]) -> list[list[str]]:
+    """The sums, layers that are not equal, what the cases of one side take, then the cases as of any two runs."""
+    return [
+        [sum_text(each) for each in network.sums],
+        [reshaped_text(each) for each in by_size(network.reshaped)],
+        [recounted_text(each) for each in network.recounted],
+        alone_texts(network),
+        [_case(judgment) for judgment in listed],
+    ]
+
+
+def sum_text(each: Sum) -> str:
+    """`one forward: 21.3 ms -> 18.9 ms (0.89x)`, with what the sums leave out."""
+    lacks = [
+        f"{flat(words)} in {side}" for words, side in ((each.base_lacks, "BASE"), (each.new_lacks, "NEW")) if words
+    ]
+    how = f" with {flat(each.name)}" if each.name else ""
+    times = f"{units.seconds(each.base_s)} -> {units.seconds(each.new_s)} ({units.ratio(each.ratio)})"
+    return f"one {each.part}{how}: {times}{''.join(f'; {words}' for words in lacks)}"
+
+
+def by_size(reshaped: Iterable[Reshaped]) -> list[Reshaped]:
+    """The layers matched by path, the largest change of the network's time first, those without a time last."""
+
+    def change(each: Reshaped) -> float:
+        moved = each.new_s * each.new.count - each.base_s * each.base.count
+        return -abs(moved) if math.isfinite(moved) else math.inf
+
+    return sorted(reshaped, key=change)
+
+
+def reshaped_text(each: Reshaped) -> str:
+    """`matched by path: 1.20 ms -> 900 us (0.750x), 3 times -> 2 times, <label>: in_channels 64 -> 48`."""
+    times = f"{units.seconds(each.base_s)} -> {units.seconds(each.new_s)}"
+    ratio = f" ({units.ratio(each.ratio)})" if math.isfinite(each.ratio) else ""
+    often = times_text(each.base.count, each.new.count) if each.base.count != each.new.count else ""
+    counts = f", {often}" if often else ""
+    return f"matched by path: {times}{ratio}{counts}, {flat(each.new.label)}: {', '.join(differing_settings(each))}"
+
+
+def differing_settings(each: Reshaped) -> list[str]:
+    """`in_channels 64 -> 48`: every setting in which two layers differ, the base's value first."""
+    values = [(name, setting(each.base, name), setting(each.new, name)) for name in SETTINGS]
+    return [f"{name} {_plain(before)} -> {_plain(after)}" for name, before, after in values if before != after]
+
+
+def _plain(value: object) -> str:
+    return canonical(value) or "none"
+
+
+def recounted_text(each: Recounted) -> str:
+    """`layer1.0.conv2 forward occurs 3 times -> 2 times`."""
+    return f"{flat(each.case.label)} occurs {times_text(each.before, each.after)}"
+
+
+def times_text(before: int, after: int) -> str:
+    """`3 times -> 2 times`."""
+    return f"{units.plural(before, 'time')} -> {units.plural(after, 'time')}"
+
+
+def alone_texts(network: NetworkChange) -> list[str]:
+    """`2 cases only in BASE take 1.20 ms`: what the cases of one side add to the sums."""
+    texts = []
+    for some, side in ((network.only_base, "BASE"), (network.only_new, "NEW")):
+        known = [each.seconds for each in some if math.isfinite(each.seconds)]
+        if known:
+            verb = "takes" if len(known) == 1 else "take"
+            texts.append(f"{units.plural(len(known), 'case')} only in {side} {verb} {units.seconds(sum(known))}")
+    return texts
 
 
 def size(judgment: Judgment) -> float:

@@ -13,7 +13,16 @@ from convbench import units
 from convbench.analysis.comparison.judgment import Comparison, How, Judgment, Verdict
 from convbench.model.lead import leading_word
 from convbench.model.result import UNMEASURED, WRONG, Run, Status
-from convbench.report.text.compare import difference_text, group_text, size, verdict_text, why_text
+from convbench.report.text.compare import (
+    by_size,
+    difference_text,
+    group_text,
+    reshaped_text,
+    size,
+    sum_text,
+    verdict_text,
+    why_text,
+)
 from convbench.report.text.markdown import escaped
 from convbench.report.text.runs import minute
 
@@ -41,6 +50,9 @@ def comparison_summary(comparison: Comparison, *, most: int = MOST) -> str:
         "",
         _sides(comparison),
     ]
+    if comparison.network:
+        lines += _list("The network", [sum_text(each) for each in comparison.network.sums])
+        lines += _list("Matched by path", [reshaped_text(each) for each in by_size(comparison.network.reshaped)])
     lines += _list("Changes that belong together", [group_text(group) for group in comparison.groups])
     differing = [difference_text(each).removeprefix("differs: ") for each in comparison.differences]
     lines += _list("Other differences", differing)

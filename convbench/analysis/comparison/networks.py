@@ -1,0 +1,144 @@
+"""What changed between two networks, or in one: the sums over all layers, and layers of other shapes. Pure.
+
+Equal cases have a judgment each (comparison.py). The sums take the times of these judgments, over equal numbers of
+blocks, and the own times of all other cases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from convbench.analysis.comparison.judgment import Comparison, Verdict
+from convbench.analysis.comparison.matching import by_path
+from convbench.analysis.comparison.sums import Alone, NetworkChange, Recounted, Reshaped, Sum
+from convbench.analysis.findings.answers import known, usual_of
+from convbench.analysis.findings.evidence import evidence
+from convbench.analysis.findings.layers import Way, networks, setting_name
+from convbench.analysis.findings.network import missing_text
+from convbench.analysis.network.parts import Part, often
+from convbench.analysis.table.columns import Rows
+from convbench.analysis.table.frame import frame
+from convbench.model.case import Case, setting
+from convbench.model.result import Run
+
+#: The reason of cases that are matched by path instead of being judged.
+BY_PATH = "matched by path"
+
+
+def with_networks(comparison: Comparison, base: Run, new: Run) -> Comparison:
+    """The comparison with what changed between the networks of both runs; unchanged where either is none.
+
+    Cases that are matched by path keep their verdict, that nothing is judged, and their reason says it.
+    """
+    if not (_has_layers(base) and _has_layers(new)):
+        return comparison
+    judged = [judgment for judgment in comparison.judgments if math.isfinite(judgment.ratio)]
+    before = _Side(base, {judgment.case.id: judgment.base_s for judgment in judged})
+    after = _Side(new, {judgment.case.id: judgment.new_s for judgment in judged})
+    if not (before.ways and after.ways):
+        return comparison
+    pairs = by_path([*before.cases.values()], [*after.cases.values()])
+    matched = {case for pair in pairs for case in pair}
+    judgments = tuple(
+        replace(judgment, reason=BY_PATH)
+        if judgment.verdict is Verdict.NOT_JUDGED and judgment.case in matched
+        else judgment
+        for judgment in comparison.judgments
+    )
+    common = [(before.cases[name], after.cases[name]) for name in after.cases if name in before.cases]
+    found = NetworkChange(
+        sums=tuple(_sums(before, after)),
+        reshaped=tuple(
+            Reshaped(base=first, new=second, base_s=before.time_s[first.id], new_s=after.time_s[second.id])
+            for first, second in pairs
+        ),
+        recounted=tuple(
+            Recounted(case=second, before=first.count, after=second.count)
+            for first, second in common
+            if first.count != second.count
+        ),
+        only_base=before.alone(after, matched),
+        only_new=after.alone(before, matched),
+    )
+    return replace(comparison, judgments=judgments, network=found)
+
+
+def _has_layers(run: Run) -> bool:
+    """Whether a run may be of a network, found without its table: some cases have labels or occur several times."""
+    return any(case.given_label or case.count > 1 for case in _cases(run))
+
+
+def _cases(run: Run) -> list[Case]:
+    return [*(result.case for result in run.results), *run.unmeasured]
+
+
+class _Side:
+    """The cases, times and ways of one run; `judged` are the times of cases that both runs have, by id."""
+
+    def __init__(self, run: Run, judged: Mapping[str, float]) -> None:
+        rows = Rows(run)
+        known = evidence(run, frame(run, rows=rows), rows)
+        self.cases = {case.id: case for case in rows.cases}
+        self.time_s = dict(zip(self.cases, rows.estimates.time_s.tolist(), strict=True)) | dict(judged)
+        ways = [way for found in networks(known) for way in found]
+        self.ways = sorted(ways, key=lambda way: min(layer.place for layer in way.layers))
+        self._crossed = known.written.crossed
+        self._fixed: dict[str, set[object]] = {}
+        for layer in (layer for way in self.ways for layer in way.layers):
+            for direction in layer.time_s:
+                layer.time_s[direction] = self.time_s[layer.ids[direction]]
+
+    def values(self, way: Way) -> dict[str, object]:
+        """The settings of a way by name, those that make the network among them."""
+        return dict(zip(self._crossed, way.network, strict=True)) | way.settings
+
+    def fixed(self, axis: str) -> set[object]:
+        """The values of a setting that was not swept."""
+        if axis not in self._fixed:
+            self._fixed[axis] = {setting(case, axis) for case in self.cases.values()}
+        return self._fixed[axis]
+
+    def alone(self, other: _Side, matched: set[Case]) -> tuple[Alone, ...]:
+        """The cases that neither the other side nor a match has, those that take most first."""
+        found = [
+            Alone(case=case, seconds=self.time_s[name] * case.count)
+            for name, case in self.cases.items()
+            if name not in other.cases and case not in matched
+        ]
+        return tuple(sorted(found, key=lambda each: -each.seconds if math.isfinite(each.seconds) else math.inf))
+
+
+def _sums(before: _Side, after: _Side) -> list[Sum]:
+    """The sums of every part of the ways with equal settings; where there are none, of those with the usual ones."""
+    pairs = [(first, second) for first in before.ways for second in after.ways if _agree(before, first, after, second)]
+    pairs = pairs or [(usual_of(before.ways), usual_of(after.ways))]
+    found = []
+    for first, second in pairs:
+        named = {**before.values(first), **after.values(second)}
+        name = " ".join(setting_name(axis, value) for axis, value in named.items()) if len(pairs) > 1 else ""
+        for part in Part:
+            sums = [_seconds(way, part) for way in (first, second)]
+            if all(map(math.isfinite, sums)):
+                lacks = [missing_text(way.layers) for way in (first, second)]
+                found.append(
+                    Sum(part=part, name=name, base_s=sums[0], new_s=sums[1], base_lacks=lacks[0], new_lacks=lacks[1])
+                )
+    return found
+
+
+def _seconds(way: Way, part: Part) -> float:
+    """The time of a part without the layers that have none; NaN where it was not measured."""
+    measured = any(often(part, layer.counts) for layer in way.layers) and (part is Part.FORWARD or way.is_trained)
+    return (known(way, part) or math.nan) if measured else math.nan
+
+
+def _agree(before: _Side, first: Way, after: _Side, second: Way) -> bool:
+    """Whether two ways have the same settings, of those that either run swept."""
+    sides = before.values(first), after.values(second)
+    return all(_value(sides[0], before, axis) & _value(sides[1], after, axis) for axis in {**sides[0], **sides[1]})
+
+
+def _value(values: Mapping[str, object], side: _Side, axis: str) -> set[object]:
+    return {values[axis]} if axis in values else side.fixed(axis)

@@ -1,0 +1,202 @@
+"""Two networks compared: sums that are computed by hand, layers matched by module path, and layers of one side."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import synthetic
+
+from convbench.analysis.comparison.comparison import compare
+from convbench.analysis.comparison.judgment import Comparison, Verdict
+from convbench.analysis.comparison.matching import by_path
+from convbench.analysis.comparison.networks import BY_PATH, with_networks
+from convbench.errors import NotComparableError
+from convbench.model.case import Case, MemoryFormat
+from convbench.model.problem import Direction
+from convbench.model.result import Result, Run, Status
+from convbench.report.text.compare import compare_text
+from convbench.report.text.summary import comparison_summary
+
+BACKWARD, GRAD_WEIGHT = Direction.BACKWARD, Direction.GRAD_WEIGHT
+LAST = MemoryFormat.CHANNELS_LAST
+MS = 1e-3
+
+
+def layer(name: str | None, in_channels: int, count: int = 1, **given: object) -> Case:
+    return synthetic.layer(in_channels, given_label=name, count=count, threads=1, **given)
+
+
+def timed(case: Case, floor_s: float) -> Result:
+    made = synthetic.blocks(1.0, noise=0.0)
+    return synthetic.result(case, made=tuple(replace(block, minimum_s=floor_s) for block in made))
+
+
+def run(*results: Result, name: str = "base") -> Run:
+    return replace(synthetic.empty_run(), id=f"20261124-{name}", name=name, source="", results=results)
+
+
+def compared(base: Run, new: Run) -> Comparison:
+    return with_networks(compare(base, new), base, new)
+
+
+STEM = layer("stem.conv", 3)
+#: Forward 2 + 3 * 4 + 2 * 1 = 16 ms.
+BASE = run(
+    timed(STEM, 2 * MS),
+    timed(layer("body.0.conv", 16, 3), 4 * MS),
+    timed(layer("head.conv", 40, 2), 1 * MS),
+)
+#: The body is narrower and the head is gone: 2 + 3 * 1 + 3 = 8 ms.
+NEW = run(
+    timed(STEM, 2 * MS),
+    timed(layer("body.0.conv", 8, 3), 1 * MS),
+    timed(layer("tail.conv", 50), 3 * MS),
+    name="new",
+)
+
+
+def test_the_sums_of_two_networks() -> None:
+    found = compared(BASE, NEW).network
+    assert found is not None
+    [total] = found.sums
+    assert (total.part, total.name) == ("forward", "")
+    assert (total.base_s, total.new_s, total.ratio) == pytest.approx((16 * MS, 8 * MS, 0.5))
+
+
+def test_layers_of_other_shapes_are_matched_by_path() -> None:
+    comparison = compared(BASE, NEW)
+    assert comparison.network is not None
+    [body] = comparison.network.reshaped
+    assert (body.base.problem.in_channels, body.new.problem.in_channels) == (16, 8)
+    assert (body.base_s, body.new_s, body.ratio) == pytest.approx((4 * MS, 1 * MS, 0.25))
+    assert [(each.case.given_label, each.seconds) for each in comparison.network.only_base] == [
+        ("head.conv", pytest.approx(2 * MS))
+    ]
+    assert [(each.case.given_label, each.seconds) for each in comparison.network.only_new] == [
+        ("tail.conv", pytest.approx(3 * MS))
+    ]
+    verdicts = {judgment.case.given_label: (judgment.verdict, judgment.reason) for judgment in comparison.judgments}
+    assert verdicts == {
+        "stem.conv": (Verdict.UNCHANGED, ""),
+        "body.0.conv": (Verdict.NOT_JUDGED, BY_PATH),
+        "tail.conv": (Verdict.NOT_JUDGED, "only in NEW"),
+        "head.conv": (Verdict.NOT_JUDGED, "only in BASE"),
+    }
+
+
+def test_the_text_has_the_sums_first_then_matched_layers_then_those_of_one_side() -> None:
+    paragraphs = compare_text(compared(BASE, NEW)).split("\n\n")
+    assert paragraphs[0] == "one forward: 16.0 ms -> 8.00 ms (0.500x)"
+    assert paragraphs[1] == (
+        "matched by path: 4.00 ms -> 1.00 ms (0.250x), body.0.conv: n1 c8 28x28 -> k32 3x3 s1 p0 forward float32 "
+        "contiguous cpu t1: in_channels 16 -> 8"
+    )
+    assert paragraphs[2] == "1 case only in BASE takes 2.00 ms\n1 case only in NEW takes 3.00 ms"
+    assert "head.conv" in paragraphs[3] and "tail.conv" in paragraphs[3] and "body" not in paragraphs[3]
+    assert paragraphs[-1].startswith("unchanged: ")
+
+
+def test_the_markdown_has_the_sums_too() -> None:
+    text = comparison_summary(compared(BASE, NEW))
+    assert "**The network**\n\n- one forward: 16.0 ms -&gt; 8.00 ms (0.500x)" in text.replace("->", "-&gt;")
+    assert "in_channels 16 -> 8" in text
+
+
+def test_a_layer_that_occurs_in_other_numbers_counts_so() -> None:
+    body = layer("body.0.conv", 16, 3)
+    before = run(timed(STEM, 2 * MS), timed(body, 4 * MS))
+    after = run(timed(STEM, 2 * MS), timed(replace(body, count=2), 4 * MS), name="new")
+    comparison = compared(before, after)
+    assert comparison.network is not None
+    [total] = comparison.network.sums
+    assert (total.base_s, total.new_s) == pytest.approx((14 * MS, 10 * MS))
+    [one] = comparison.network.recounted
+    assert (one.before, one.after) == (3, 2)
+    assert "body.0.conv: n1 c16 28x28 -> k32 3x3 s1 p0 forward float32 contiguous cpu t1 occurs 3 times -> 2 times" in (
+        compare_text(comparison)
+    )
+
+
+def test_training_steps_are_added_up_too() -> None:
+    def network(name: str, channels: int, factor: float) -> Run:
+        return run(
+            timed(STEM, 2 * MS),
+            timed(replace(STEM, direction=GRAD_WEIGHT), 1 * MS),
+            timed(layer("body.0.conv", channels, 3), 4 * factor * MS),
+            timed(layer("body.0.conv", channels, 3, direction=BACKWARD), 8 * factor * MS),
+            name=name,
+        )
+
+    found = compared(network("base", 16, 1.0), network("new", 8, 0.5)).network
+    assert found is not None
+    assert [(each.part, each.base_s, each.new_s) for each in found.sums] == [
+        ("forward", pytest.approx(14 * MS), pytest.approx(8 * MS)),
+        ("training step", pytest.approx(39 * MS), pytest.approx(21 * MS)),
+    ]
+    assert [each.new.direction for each in found.reshaped] == [Direction.FORWARD, BACKWARD]
+
+
+def test_ways_with_equal_settings_are_compared() -> None:
+    def both(name: str, factor: float) -> Run:
+        cases = [
+            (layer(path, channels, memory_format=memory_format), ms)
+            for path, channels in (("a.0", 8), ("b.0", 9))
+            for memory_format, ms in zip(MemoryFormat, (2.0, 1.0), strict=True)
+        ]
+        return run(*(timed(case, ms * factor * MS) for case, ms in cases), name=name)
+
+    found = compared(both("base", 1.0), both("new", 2.0)).network
+    assert found is not None
+    assert [(each.name, each.base_s, each.new_s) for each in found.sums] == [
+        ("contiguous", pytest.approx(4 * MS), pytest.approx(8 * MS)),
+        ("channels_last", pytest.approx(2 * MS), pytest.approx(4 * MS)),
+    ]
+    one = both("new", 2.0)
+    one = replace(one, results=tuple(each for each in one.results if each.case.memory_format is LAST))
+    found = compared(both("base", 1.0), one).network
+    assert found is not None
+    assert [(each.base_s, each.new_s) for each in found.sums] == [(pytest.approx(2 * MS), pytest.approx(4 * MS))]
+
+
+def test_a_change_of_a_setting_alone_is_matched_by_path() -> None:
+    pairs = [("a.0", 8), ("b.0", 9)]
+    before = run(*(timed(layer(path, channels), 2 * MS) for path, channels in pairs))
+    after = run(*(timed(layer(path, channels, memory_format=LAST), 1 * MS) for path, channels in pairs), name="new")
+    comparison = compared(before, after)
+    assert comparison.network is not None
+    assert len(comparison.network.reshaped) == 2
+    [total] = comparison.network.sums
+    assert total.ratio == pytest.approx(0.5)
+    assert comparison.verdict is Verdict.NOT_JUDGED, "no equal case, no verdict"
+
+
+def test_a_layer_without_a_time_is_left_out_of_its_sum_and_said() -> None:
+    lost = synthetic.result(layer("body.0.conv", 8, 3), status=Status.CRASHED, reason="signal 11")
+    found = compared(BASE, run(timed(STEM, 2 * MS), lost, name="new"))
+    assert found.network is not None
+    [body] = found.network.reshaped
+    assert math.isnan(body.new_s)
+    assert compare_text(found).startswith(
+        "one forward: 16.0 ms -> 2.00 ms (0.125x); without body.0.conv, which crashed in NEW"
+    )
+
+
+def test_what_is_no_network_is_compared_as_before() -> None:
+    before = run(timed(layer(None, 8), 1 * MS), timed(layer(None, 9), 1 * MS))
+    after = replace(before, id="20261124-new")
+    assert compared(before, after) == compare(before, after)
+    with pytest.raises(NotComparableError, match="no case in common"):
+        compare(before, run(timed(layer(None, 10), 1 * MS)))
+    with pytest.raises(NotComparableError, match="no case in common"):
+        compare(before, run(timed(layer("a.0", 10), 1 * MS)))
+
+
+def test_a_label_of_several_cases_decides_nothing() -> None:
+    base = [layer("a", 8), layer("a", 9), layer("b", 8, memory_format=LAST), layer("b", 10)]
+    new = [layer("a", 11), layer("b", 12, memory_format=LAST), layer("b", 13), layer("c + d", 14)]
+    assert by_path(base, new) == [(base[2], new[1]), (base[3], new[2])]
+    assert by_path([layer("c", 20)], new) == [(layer("c", 20), new[3])], "of equal layers the first label counts"
+    assert by_path([layer("b", 20, direction=BACKWARD)], [layer("b", 21)]) == []
+    assert by_path(base, base) == []
