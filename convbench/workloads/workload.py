@@ -25,10 +25,10 @@ class Refused:
 class Workload:
     """What was read from one network or one file, in the order in which it was found.
 
-    `source` says in one line where it comes from. `cases` are as they were found, and equal ones may occur again.
-    Each has its count and its label, which is the path of the module or the name in the file. `notes` are what a reader of the sweep
-    should know beside the reasons of `refused`. `said` is what the source says about single cases, such as times, and
-    `description` what it says about all of them.
+    `source` says in one line where it comes from. `cases` are as they were found, and equal ones may occur again. Each
+    has its count and its label, which is the path of the module or the name in the file. `notes` are what a reader of
+    the sweep should know beside the reasons of `refused`. `said` is what the source says about single cases, such as
+    times, and `description` what it says about all of them.
     """
 
     name: str

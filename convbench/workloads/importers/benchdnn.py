@@ -119,7 +119,7 @@ def _words(line: str) -> Iterator[str]:
 
 def _word(word: str, place: str, source: Source, state: _State, above: tuple[str, ...]) -> Iterator[Found]:
     if not word.startswith("--"):
-        yield from _descriptor(word, state)
+        yield from _descriptor(word, place, state)
         return
     name, _, value = word[2:].partition("=")
     name = OTHER_NAMES.get(name, name)
@@ -147,16 +147,23 @@ def _batch(name: str, place: str, source: Source, state: _State, above: tuple[st
     yield from _file(opened, state, (*above, name))
 
 
-def _descriptor(text: str, state: _State) -> Iterator[Found]:
-    """The layers of a descriptor: one for each combination of options that differ for torch."""
+def _descriptor(text: str, place: str, state: _State) -> Iterator[Found]:
+    """The layers of a descriptor: one for each combination of options that differ for torch.
+
+    A combination that no layer has does not keep the others out.
+    """
     if state.driver != "conv":
         raise NotTakenError(f"it is for benchdnn's driver {state.driver}, which measures no convolutions")
     sizes = {name: value.split(",") for name, value in state.options.items()}
-    cases: dict[Case, int] = {}
+    found: dict[Found, None] = {}
     for combination in product(*sizes.values()):
-        case, count = _case(text, dict(zip(sizes, combination, strict=True)))
-        cases.setdefault(case, count)
-    yield from (Layer(case=case, count=count) for case, count in cases.items())
+        try:
+            case, count = _case(text, dict(zip(sizes, combination, strict=True)))
+        except NotTakenError as error:
+            found[Refused(place=place, reason=str(error))] = None
+        else:
+            found[Layer(case=case, count=count)] = None
+    yield from found
 
 
 def _case(text: str, option: Mapping[str, str]) -> tuple[Case, int]:
@@ -197,11 +204,14 @@ def _format(source: str, destination: str) -> MemoryFormat:
 
 
 def _named(name: str | None) -> tuple[str | None, int]:
-    """The label and the count of `"res2a*4"`. Raises NotTakenError for quotes that are not closed."""
+    """The label and the count of `"res2a*4"`. Raises NotTakenError for quotes that are not closed.
+
+    oneDNN's lists from frameworks join the names of one problem in several networks: `"a*2&b"` occurs 3 times.
+    """
     if not name:
         return None, 1
     if name.startswith('"') != name.endswith('"') or name == '"':
         raise NotTakenError("its name has one quotation mark")
-    text = name.strip('"')
-    count = _COUNT.search(text)
-    return label_of(text[: count.start()] if count else text), max(1, int(count[1])) if count else 1
+    parts = name.strip('"').split("&")
+    counts = [max(1, int(found[1])) if (found := _COUNT.search(part)) else 1 for part in parts]
+    return label_of("&".join(_COUNT.sub("", part) for part in parts)), sum(counts)

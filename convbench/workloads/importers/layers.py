@@ -64,13 +64,14 @@ Found: TypeAlias = Layer | Refused | Note | Steps
 
 def dtype_of(*names: str) -> str:
     """The dtype that all tensors have, by torch's name. Raises NotTakenError for others, and for several."""
-    different = list(dict.fromkeys(names))
-    if len(different) != 1:
+    different = []
+    for name in dict.fromkeys(names):
+        if name.lower() not in DTYPES:
+            raise NotTakenError(f"its dtype {units.line(name, most=40)} is not one that convbench measures")
+        different.append(DTYPES[name.lower()])
+    if len(set(different)) != 1:
         raise NotTakenError(f"its tensors have several dtypes ({', '.join(different)}): a layer of torch has one")
-    dtype = DTYPES.get(different[0].lower())
-    if dtype is None:
-        raise NotTakenError(f"its dtype {units.line(different[0], most=40)} is not one that convbench measures")
-    return dtype
+    return different[0]
 
 
 def label_of(text: str) -> str | None:

@@ -84,6 +84,8 @@ WORDS: Mapping[str, str] = {"conv": "float32", "convfp16": "float16", "convbfp16
 #: What `-F` adds up.
 FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS = 1, 2, 4
 
+#: Words of a shell that end a command: `> log`, `2>&1`, `| tee log`, `\`.
+_SHELL = re.compile(r"\d?[<>]|[|&;]|\\$")
 _COMMAND = re.compile(r"MIOpenDriver(?:\.exe)?[\"']?\s+(\w+)(.*)")
 
 
@@ -140,6 +142,8 @@ def _given(rest: str) -> dict[str, str]:
     given: dict[str, str] = {}
     words = iter(rest.split())
     for word in words:
+        if _SHELL.match(word):
+            break
         if not word.startswith("-"):
             raise NotTakenError("its command has a word that is no option")
         name, equals, value = word.lstrip("-").partition("=")

@@ -92,12 +92,24 @@ def _loaded(source: Source) -> onnx.ModelProto:
         raise RequestError(f"{source.name} is no complete ONNX file", hint=hint) from None
     if not model.graph.node:
         raise RequestError(f"{source.name} has no graph", hint="export the model again")
+    _check_version(model, source.name)
     for tensor in model.graph.initializer:
         if _elements(tensor.dims) > MOST_VALUES:
             for field in ("raw_data", "float_data", "double_data", "int32_data", "external_data"):
                 tensor.ClearField(field)
             tensor.data_location = onnx.TensorProto.DEFAULT
     return model
+
+
+def _check_version(model: onnx.ModelProto, name: str) -> None:
+    """Raise RequestError for operators of a version that the installed onnx does not know: they may mean otherwise."""
+    import onnx
+
+    known = onnx.defs.onnx_opset_version()
+    version = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=known)
+    if version > known:
+        message = f"{name} is of version {version} of ONNX's operators, and onnx {onnx.__version__} knows {known}"
+        raise RequestError(message, hint="pip install -U onnx, or export the model for an older version")
 
 
 def _elements(dims: Sequence[int]) -> int:
