@@ -23,7 +23,7 @@ from convbench.workloads.importers import (
     profiler,
 )
 from convbench.workloads.importers.gathering import workload
-from convbench.workloads.importers.layers import Found
+from convbench.workloads.importers.layers import Found, label_of
 from convbench.workloads.importers.source import NOT_TEXT, Source
 from convbench.workloads.workload import Workload
 
@@ -74,7 +74,10 @@ def imported(source: Source, *, name: str, form: str | None = None, sizes: Mappi
         raise RequestError(f"--size is for ONNX files, and {source.name} is in the format {form}")
     reader = FORMATS[form]
     made = workload(
-        reader.read(source, sizes or {}), name=name, source=f"from {source.name} ({form})", subject=reader.SUBJECT
+        reader.read(source, sizes or {}),
+        name=label_of(name) or form,
+        source=f"from {source.name} ({form})",
+        subject=reader.SUBJECT,
     )
     if not made.cases:
         raise RequestError([f"{source.name} has no convolution that can be measured ({form})", *summary(made)[1:]])

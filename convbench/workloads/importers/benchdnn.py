@@ -30,7 +30,6 @@ DIRECTIONS: Mapping[str, tuple[Direction, bool]] = {
     "BWD_D": (Direction.GRAD_INPUT, False),
     "BWD_W": (Direction.GRAD_WEIGHT, False),
     "BWD_WB": (Direction.GRAD_WEIGHT, True),
-    "BWD_DW": (Direction.BACKWARD, False),
 }
 #: Options that change what a descriptor means -> benchdnn's defaults.
 DEFAULTS: Mapping[str, str] = {"dir": "FWD_B", "dt": "f32", "bia-dt": "", "mb": "0", "stag": "any", "dtag": "any"}

@@ -17,12 +17,12 @@ from convbench.workloads.importers.layers import Found, Layer, NotTakenError, la
 from convbench.workloads.importers.source import Source
 from convbench.workloads.workload import Refused
 
-EXAMPLE = "case_id,label,status,...: the columns of `convbench export RUN --format csv`"
+EXAMPLE = "case_id,label,status,reason,direction,batch_size,in_channels,out_channels,..."
 SUBJECT = "the export"
 #: Columns that every such file has.
 NEEDED = ("case_id", "label", "direction", "in_channels", "out_channels", "stride", "padding", "dtype", "count")
-#: Digits of the largest count.
-LONGEST_NUMBER = 16
+#: Digits of the largest number.
+LONGEST_NUMBER = 15
 #: Before a text that begins so, an export writes an apostrophe (report/export.py).
 FORMULA = ("=", "+", "-", "@", "\t", "\n")
 #: Settings that have a column for each dimension.
@@ -55,7 +55,8 @@ def read(source: Source, sizes: Mapping[str, int]) -> Iterator[Found]:
 def _layer(cells: Mapping[str, str]) -> Layer:
     document: dict[str, Json] = {name: _value(name, cells) for name in CASE_SETTINGS if name in cells}
     problem: dict[str, Json] = {name: _value(name, cells) for name in PROBLEM_SETTINGS if _is_there(name, cells)}
-    count = _integer(cells["count"])
+    if not (count := _integer(cells["count"])):
+        raise NotTakenError("its count is 0")
     try:
         made = case_from_json({**document, "problem": problem})
     except RequestError as error:

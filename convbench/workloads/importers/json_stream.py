@@ -11,6 +11,7 @@ from convbench import units
 
 #: The longest entry, characters.
 LONGEST_ENTRY = 2**26
+_OF_NUMBERS = "+-.0123456789eE"
 _BLANK = " \t\r\n"
 
 
@@ -103,10 +104,11 @@ class _Text:
                 value, end = self._decode.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 problem = error.msg
-            except RecursionError:
-                raise NotJsonError("it is nested too deep") from None
+            except (RecursionError, ValueError):  # ValueError: a number of thousands of digits
+                raise NotJsonError("it is nested too deep, or has too long a number") from None
             else:
-                if end < len(self._text):
+                # The rest of a number may be in the next piece.
+                if end < len(self._text) and self._text[end] not in _OF_NUMBERS:
                     self._at = end
                     return value
                 problem = "it ends in the middle"

@@ -17,8 +17,8 @@ from convbench.model.problem import Problem
 from convbench.model.settings import MOST_INTEGER
 from convbench.workloads.workload import Refused
 
-#: The longest label of a sweep, characters (sweep/parse.py).
-LONGEST_LABEL = 200
+#: The longest name and label of a sweep, characters (sweep/parse.py).
+LONGEST_NAME = 200
 #: The dtypes of the formats -> torch's.
 DTYPES: Mapping[str, str] = {
     **dict.fromkeys(("f64", "fp64", "double", "float64"), "float64"),
@@ -75,8 +75,8 @@ def dtype_of(*names: str) -> str:
 
 
 def label_of(text: str) -> str | None:
-    """A name of the file as the label of a case: on one line, cut to `LONGEST_LABEL`; None for an empty one."""
-    return units.flat(text)[:LONGEST_LABEL] or None
+    """A name of the file as the label of a case: on one line, cut to `LONGEST_NAME`; None for an empty one."""
+    return units.flat(text)[:LONGEST_NAME] or None
 
 
 def problem(

@@ -86,11 +86,11 @@ class _Reading:
         positional, named = self._items(")", depth)
         if name != "T":
             return name
-        shape, dtype, strides = *positional[:2], named.get("stride")
+        if len(positional) != 2 or not isinstance(positional[1], str):
+            raise NotALiteralError("a tensor needs a shape and a dtype")
+        strides = named.get("stride")
         given = None if strides is None else whole(strides)
-        if not isinstance(dtype, str):
-            raise NotALiteralError("a tensor has no dtype")
-        return Tensor(shape=whole(shape), dtype=dtype, strides=given)
+        return Tensor(shape=whole(positional[0]), dtype=positional[1], strides=given)
 
     def _items(self, closing: str, depth: int, *, colons: bool = False) -> tuple[list[Value], dict[str, Value]]:
         """The values up to a mark, and those with a name before `=` or `:`."""

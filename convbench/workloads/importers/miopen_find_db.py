@@ -7,6 +7,7 @@ For B and W the first tensor is the output's gradient, so that the line begins w
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 
@@ -30,7 +31,9 @@ _KEY = re.compile(
     r"-(?P<layout>[A-Z0-9]+(?:-[A-Z0-9]+-[A-Z0-9]+)?)-(?P<dtype>[A-Z0-9]+)-(?P<direction>[FBW])(?:_g(?P<groups>\d+))?"
 )
 _DTYPES = re.compile(r"BF16|FP16|FP32|FP64|INT8|INT32|FP8|BFP8")
-_DETECT = re.compile(rf"^\d+(?:-\d+){{2,3}}-{_SIDES}-\d+-[0-9x-]+-[A-Z0-9-]+-[FBW](?:_g\d+)?=", re.MULTILINE)
+_DETECT = re.compile(
+    rf"^\d+(?:-\d+){{2,3}}-{_SIDES}-\d+-[0-9x-]{{1,99}}-[A-Z0-9-]{{1,40}}-[FBW](?:_g\d+)?=", re.MULTILINE
+)
 
 
 def detects(source: Source) -> bool:
@@ -67,9 +70,9 @@ def _case(key: str) -> Case:
         stride=_whole(found["stride"].split("x")),
         padding=_whole(found["padding"].split("x")),
         dilation=_whole(found["dilation"].split("x")),
-        groups=int(found["groups"] or 1),
+        groups=_whole([found["groups"] or "1"])[0],
         bias=found["bias"] != "0",
-        batch_size=int(found["batch"]),
+        batch_size=_whole([found["batch"]])[0],
         output_size=result[1:],
     )
     dtypes = _DTYPES.findall(found["dtype"])
@@ -78,6 +81,7 @@ def _case(key: str) -> Case:
 
 
 def _whole(words: list[str]) -> list[int]:
+    """The numbers; of too many digits the first, which are out of range too."""
     return [int(word[:18]) for word in words]
 
 
@@ -97,6 +101,6 @@ def _fastest(solvers: str) -> float | None:
 
 def _milliseconds(solver: str) -> float | None:
     for field in solver.partition(":")[2].split(",")[:2]:
-        if re.fullmatch(r"\d+(\.\d*)?(e[-+]?\d+)?", field):
+        if re.fullmatch(r"\d+(\.\d*)?(e[-+]?\d+)?", field) and math.isfinite(float(field)):
             return float(field)
     return None

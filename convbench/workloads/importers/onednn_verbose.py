@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -109,12 +110,20 @@ def _template(text: str) -> tuple[str, ...] | None:
     if ",graph," in before:
         return None
     found = tuple(name.strip() for name in names.split(",") if name.strip() != "timestamp")
-    return found if set(FIELDS) <= set(found) else None
+    return found if set(FIELDS) <= set(found) and found[-1] == FIELDS[-1] else None
 
 
 def _call(text: str, fields: tuple[str, ...]) -> Layer | None:
     """The call of a convolution; None for a line that is none. Raises NotTakenError for one that is no case."""
-    marker, *parts = text.split(",")
+    begin, _, time = text.rpartition(",")
+    case = _case(begin, fields)
+    return None if case is None else Layer(case=case, seconds=_seconds(time))
+
+
+@lru_cache(maxsize=4096)
+def _case(begin: str, fields: tuple[str, ...]) -> Case | None:
+    """The case of a line without its time, so that equal calls are read once; None for a line that is no call."""
+    marker, *parts = begin.split(",")
     if parts and _VERSION.fullmatch(parts[0]):
         version = parts.pop(0)
         if version not in VERSIONS:
@@ -127,27 +136,26 @@ def _call(text: str, fields: tuple[str, ...]) -> Layer | None:
         return None
     if marker.startswith("mkldnn"):
         raise NotTakenError("it is of oneDNN before 1.0, whose lines name no dtypes")
-    if len(parts) != len(fields):
+    if len(parts) != len(fields) - 1:
         raise NotTakenError(INCOMPLETE)
-    values = dict(zip(fields, parts, strict=True))
+    values = dict(zip(fields, parts, strict=False))
     if values["primitive"] == "deconvolution" and values["operation"] == "exec":
         raise NotTakenError(TRANSPOSED)
     if values["primitive"] != "convolution" or values["operation"] != "exec":
         return None
-    case = _case(*(values[name] for name in ("prop_kind", "memory_descriptors", "attributes", "problem_desc")))
-    return Layer(case=case, seconds=_seconds(values["exec_time"]))
+    return _described(*(values[name] for name in ("prop_kind", "memory_descriptors", "attributes", "problem_desc")))
 
 
 def _seconds(text: str) -> float:
     """The time of a line, which is in milliseconds."""
-    if not _NUMBER.fullmatch(text.strip()):
+    if not _NUMBER.fullmatch(text.strip()) or not math.isfinite(float(text)):
         raise NotTakenError(INCOMPLETE)
     return float(text) * 1e-3
 
 
 @lru_cache(maxsize=4096)
-def _case(prop_kind: str, tensors: str, attributes: str, problem: str) -> Case:
-    """The case of a line, whose time is left out so that equal calls are read once."""
+def _described(prop_kind: str, tensors: str, attributes: str, problem: str) -> Case:
+    """The case of these fields, which are the same for equal calls also where each line has the time of day."""
     direction = DIRECTIONS.get(prop_kind)
     if direction is None:
         raise NotTakenError(INCOMPLETE if not prop_kind else "its propagation kind is not known")

@@ -25,7 +25,7 @@ OPERATORS: Mapping[str, Callable[[Sequence[Value]], Case]] = {
     "aten.convolution_backward.default": aten.backward,
 }
 _OPERATOR = re.compile(r"Operator:\s*(\S+)")
-_CALLS = re.compile(r"cnt:\s*(\d{1,18}),\s*(.*)")
+_CALLS = re.compile(r"cnt:\s*([1-9]\d{0,14}),\s*(.*)")
 _DETECT = re.compile(r"^Operator:\s*\S+\s*\ncnt:\s*\d+", re.MULTILINE)
 
 

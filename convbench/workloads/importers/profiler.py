@@ -30,6 +30,8 @@ _NO_CONCRETE = (
     "the trace has no Concrete Inputs, so that stride and padding are unknown: record it with torch 2.1 or newer"
 )
 _ON_DEVICE = "times are left out: the trace is of a device, and its calls of operators launch kernels alone"
+#: The longest time of an event, microseconds: a year.
+LONGEST_US = 366 * 86400 * 1e6
 #: The kind of an event that ran on a device.
 _KERNEL = "kernel"
 
@@ -73,7 +75,8 @@ def read(source: Source, sizes: Mapping[str, int]) -> Iterator[Found]:
 def _seconds(event: dict[str, Any]) -> float:
     """The time of an event, which is in microseconds."""
     duration = event.get("dur", 0)
-    return float(duration) * 1e-6 if isinstance(duration, int | float) else 0.0
+    is_time = isinstance(duration, int | float) and 0 <= duration <= LONGEST_US
+    return float(duration) * 1e-6 if is_time else 0.0
 
 
 def _case(name: str, arguments: object) -> Case:

@@ -11,6 +11,7 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import BinaryIO
 
 from convbench import units
@@ -65,7 +66,7 @@ class Source:
         except OSError as error:
             raise RequestError(f"cannot read {self.name}: {error.strerror or error}") from None
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The head as text."""
         return self.head.decode("utf-8-sig", errors="replace")
