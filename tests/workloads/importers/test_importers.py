@@ -6,13 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-import test_miopen
-import test_onednn_verbose
-import test_operator_inputs
-import test_profiler
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from imports import read, source
+from other_programs import DIALECTS, EVENT, FIND_DB, MIOPEN_DRIVER, OPERATOR_INPUTS, operator_log, trace
 
 from convbench.errors import RequestError
 from convbench.sweep.expand import cases
@@ -23,11 +20,11 @@ from convbench.workloads.writing import sweep_text
 GUIDE = Path(__file__).parent.parent.parent.parent / "docs" / "import.md"
 #: A file of each format that is text.
 FILES = {
-    "trace": test_profiler.trace(test_profiler.FORWARD),
-    "onednn-verbose": "\n".join(test_onednn_verbose.DIALECTS.values()),
-    "miopen-driver": test_miopen.COMMAND,
-    "miopen-find-db": test_miopen.FORWARD,
-    "operator-inputs": test_operator_inputs.log(test_operator_inputs.FORWARD),
+    "trace": trace(EVENT),
+    "onednn-verbose": "\n".join(DIALECTS.values()),
+    "miopen-driver": MIOPEN_DRIVER,
+    "miopen-find-db": FIND_DB,
+    "operator-inputs": operator_log(OPERATOR_INPUTS),
     "deepbench": "std::make_tuple(700, 161, 1, 4, 32, 20, 5, 0, 0, 2, 2),",
     "benchdnn": '--dir=FWD_D,BWD_W --dt=bf16\ng4mb8ic256ih56oc512oh28kh1sh2ph0n"a*3"\n',
 }

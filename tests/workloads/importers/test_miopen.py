@@ -6,20 +6,17 @@ from dataclasses import replace
 
 import pytest
 from imports import layer, only, read
+from other_programs import FIND_DB, FIND_DB_REST, MIOPEN_DRIVER
 
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction
 
-COMMAND = (
-    "MIOpen(HIP): Command [LogCmdConvolution] MIOpenDriver.exe convbfp16 -n 32 -c 64 -H 56 -W 40 -k 128 -y 3 -x 5 "
-    "-p 1 -q 2 -u 2 -v 1 -l 1 -j 1 --in_layout NHWC --fil_layout NHWC --out_layout NHWC -m conv -g 2 -F 1 -t 1"
-)
 PROBLEM = layer((64, 128), (3, 5), (56, 40), stride=(2, 1), padding=(1, 2), groups=2, bias=False, batch_size=32)
 CASE = Case(problem=PROBLEM, dtype="bfloat16", memory_format=MemoryFormat.CHANNELS_LAST)
 
 
 def test_a_command_is_a_layer() -> None:
-    assert only(COMMAND) == CASE
+    assert only(MIOPEN_DRIVER) == CASE
 
 
 @pytest.mark.parametrize(
@@ -36,7 +33,7 @@ def test_a_command_is_a_layer() -> None:
     ],
 )
 def test_options_of_a_command(old: str, new: str, changed: Case) -> None:
-    assert only(COMMAND.replace(old, new)) == changed
+    assert only(MIOPEN_DRIVER.replace(old, new)) == changed
 
 
 def test_the_drivers_own_defaults() -> None:
@@ -62,28 +59,27 @@ def test_the_drivers_own_defaults() -> None:
     ],
 )
 def test_a_command_that_is_no_layer_is_refused_with_its_line(old: str, new: str, reason: str) -> None:
-    made = read(f"{COMMAND}\n{COMMAND.replace(old, new)}\n")
+    made = read(f"{MIOPEN_DRIVER}\n{MIOPEN_DRIVER.replace(old, new)}\n")
     [refused] = made.refused
     assert refused.place == "line 2"
     assert refused.reason.startswith(reason)
 
 
-REST = "32-1x2-2x1-1x1-0-NCHW-FP16"
-#: Lines for one layer: 56x40 gives 28x40 with padding 1x2 and a kernel of 3x5.
-FORWARD = f"64-56-40-3x5-128-28-40-{REST}-F=ConvAsm:0.5,0,algo;ConvHip:0.125,4096,algo"
 PLAIN = replace(CASE, problem=replace(PROBLEM, groups=1), dtype="float16", memory_format=MemoryFormat.CONTIGUOUS)
 
 
 def test_a_line_of_the_find_db_is_a_layer_with_the_time_of_its_fastest_solver() -> None:
-    made = read(FORWARD)
+    made = read(FIND_DB)
     assert made.cases == (PLAIN,)
     assert [text for _, text in made.said] == ["the find-db says 125 us each, 1 call"]
 
 
 @pytest.mark.parametrize(("word", "direction"), [("B", Direction.GRAD_INPUT), ("W", Direction.GRAD_WEIGHT)])
 def test_lines_of_backward_begin_with_the_outputs_sizes(word: str, direction: Direction) -> None:
-    assert only(f"128-28-40-3x5-64-56-40-{REST}-{word}=ConvHip:0.25,0,algo") == replace(PLAIN, direction=direction)
-    swapped = read(f"{FORWARD}\n64-56-40-3x5-128-28-40-{REST}-{word}=ConvHip:0.25,0,algo")
+    assert only(f"128-28-40-3x5-64-56-40-{FIND_DB_REST}-{word}=ConvHip:0.25,0,algo") == replace(
+        PLAIN, direction=direction
+    )
+    swapped = read(f"{FIND_DB}\n64-56-40-3x5-128-28-40-{FIND_DB_REST}-{word}=ConvHip:0.25,0,algo")
     assert [refused.place for refused in swapped.refused] == ["line 2"], (
         "sizes that are not swapped give no such output"
     )
@@ -100,12 +96,12 @@ def test_lines_of_backward_begin_with_the_outputs_sizes(word: str, direction: Di
     ],
 )
 def test_forms_of_a_key(old: str, new: str, changed: Case) -> None:
-    assert only(FORWARD.replace(old, new)) == changed
+    assert only(FIND_DB.replace(old, new)) == changed
 
 
 def test_old_files_name_the_algorithm_before_the_solver() -> None:
     made = read(
-        FORWARD.partition("=")[0] + "=FwdAlgoDirect:ConvOcl,0.75,0,FwdAlgoDirect,<unused>;gemm:gemm,0.5,9,rocBlas"
+        FIND_DB.partition("=")[0] + "=FwdAlgoDirect:ConvOcl,0.75,0,FwdAlgoDirect,<unused>;gemm:gemm,0.5,9,rocBlas"
     )
     assert [text for _, text in made.said] == ["the find-db says 500 us each, 1 call"]
 
@@ -114,14 +110,14 @@ def test_old_files_name_the_algorithm_before_the_solver() -> None:
     ("line", "reason"),
     [
         ("8-9-9-9-3x3x3-8-7-7-7-32-0x0x0-1x1x1-1x1x1-0-NCDHW-FP16-F=a:1,0,b", "it has 3 spatial dimensions"),
-        (FORWARD.replace("FP16", "INT8"), "its dtype INT8 is not one"),
-        (FORWARD.replace("NCHW", "NHWC-NCHW-NHWC"), "its tensors have different layouts"),
-        (FORWARD.replace("-F=", "-X="), "its key is no problem of a convolution"),
-        (FORWARD.partition("=")[0], "it is incomplete"),
-        (FORWARD.replace("28-40", "29-40"), "its padding differs between two sides"),
+        (FIND_DB.replace("FP16", "INT8"), "its dtype INT8 is not one"),
+        (FIND_DB.replace("NCHW", "NHWC-NCHW-NHWC"), "its tensors have different layouts"),
+        (FIND_DB.replace("-F=", "-X="), "its key is no problem of a convolution"),
+        (FIND_DB.partition("=")[0], "it is incomplete"),
+        (FIND_DB.replace("28-40", "29-40"), "its padding differs between two sides"),
     ],
 )
 def test_a_line_that_is_no_layer_is_refused(line: str, reason: str) -> None:
-    made = read(f"{FORWARD}\n{line}\n")
+    made = read(f"{FIND_DB}\n{line}\n")
     [refused] = made.refused
     assert (refused.place, refused.reason[: len(reason)]) == ("line 2", reason)

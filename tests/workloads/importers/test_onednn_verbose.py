@@ -8,29 +8,15 @@ import sys
 from dataclasses import replace
 
 import pytest
-from imports import layer, only, read
+from imports import layer, only, read, source
+from other_programs import DIALECTS, SIZES, Repeated
 
 from convbench.errors import RequestError
 from convbench.model.case import Case, Fp32Precision
 from convbench.model.problem import Direction
-from convbench.workloads.importers import detected
+from convbench.workloads.importers import detected, imported
 from convbench.workloads.importers.source import Source
 
-SIZES = "mb2_ic3oc8_ih32oh16kh3sh2dh0ph1_iw32ow16kw3sw2dw0pw1"
-OLD = "src_f32::blocked:abcd:f0 wei_f32::blocked:Acdb8a:f0 bia_f32::blocked:a:f0 dst_f32::blocked:aBcd8b:f0"
-V0 = OLD.replace("::blocked", ":a:blocked")
-V1 = V0.replace("_f32:", ":f32:")
-REST = f"jit:avx2,forward_training,{{}},,alg:convolution_direct,{SIZES},0.0625"
-DIALECTS = {
-    "1.6": f"dnnl_verbose,exec,cpu,convolution,{REST.format(OLD)}",
-    "2.0 with times": f"dnnl_verbose,1607393646348.667969,exec,cpu,convolution,{REST.format(OLD)}",
-    "3.1": f"onednn_verbose,exec,cpu,convolution,{REST.format(OLD)}",
-    "3.3": f"onednn_verbose,primitive,exec,cpu,convolution,{REST.format(V0)}",
-    "3.3 with times": f"onednn_verbose,1691157318098.3,primitive,exec,cpu,convolution,{REST.format(V0)}",
-    "v0": f"onednn_verbose,v0,primitive,exec,cpu,convolution,{REST.format(V0)}",
-    "v1": f"onednn_verbose,v1,primitive,exec,gpu:0,convolution,{REST.format(V1)}",
-    "v1 with times": f"onednn_verbose,v1,1795986941794.873047,primitive,exec,cpu,convolution,{REST.format(V1)}",
-}
 PROBLEM = layer((3, 8), 3, 32, stride=2, padding=1, batch_size=2)
 
 
@@ -108,24 +94,7 @@ def test_a_log_of_created_primitives_alone_says_what_to_do() -> None:
         read(DIALECTS["v1"].replace(",exec,", ",create:cache_miss,"))
 
 
-class Repeated:
-    """A file of one line repeated many times, made while it is read."""
-
-    def __init__(self, line: bytes, times: int) -> None:
-        self._line, self._left = line, len(line) * times
-        self.largest = 0
-
-    def read(self, size: int) -> bytes:
-        self.largest = max(self.largest, size)
-        size = min(size, self._left)
-        begin = -self._left % len(self._line)
-        self._left -= size
-        return (self._line * (size // len(self._line) + 2))[begin : begin + size]
-
-
 def test_a_long_log_is_read_piece_by_piece() -> None:
-    from convbench.workloads.importers import imported
-
     stream = Repeated(DIALECTS["v1"].encode() + b"\n", 20_000)
     made = imported(Source("long.log", stream), name="long")  # type: ignore[arg-type]  # reads as a file does
     assert [case.count for case in made.cases] == [20_000]
@@ -163,6 +132,4 @@ def test_what_torch_prints_is_read(variables: dict[str, str]) -> None:
 
 
 def test_a_log_is_found_behind_other_output() -> None:
-    from imports import source
-
     assert detected(source("step\n" * 10_000 + DIALECTS["1.6"])) == "onednn-verbose"

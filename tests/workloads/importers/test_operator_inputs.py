@@ -8,14 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from imports import layer, read
+from other_programs import OPERATOR_INPUTS, operator_log
 
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction
 from convbench.workloads.importers.literals import NotALiteralError, Tensor, parse
 
-FORWARD = (
-    "cnt: 3, ((T([8, 64, 28, 30], f16), T([32, 16, 3, 3], f16), None, [2, 2], [1, 1], [1, 1], False, [0, 0], 4), {})"
-)
 BACKWARD = (
     "cnt: 2, ((T([8, 32, 14, 15], f16, stride=(6720, 1, 480, 32)), T([8, 64, 28, 30], f16,"
     " stride=(53760, 1, 1920, 64)), T([32, 16, 3, 3], f16, stride=(144, 1, 48, 16)), [0], [2, 2], [1, 1],"
@@ -25,12 +23,8 @@ PROBLEM = layer((64, 32), 3, (28, 30), stride=2, padding=1, groups=4, bias=False
 CASE = Case(problem=PROBLEM, dtype="float16")
 
 
-def log(*lines: str, operator: str = "aten.convolution.default") -> str:
-    return "\n".join(["Operator: aten.add.Tensor", "cnt: 9, ((T([2], f16), 1), {})", f"Operator: {operator}", *lines])
-
-
 def test_calls_are_layers_with_their_counts() -> None:
-    made = read(log(FORWARD, "Operator: aten.convolution_backward.default", BACKWARD))
+    made = read(operator_log(OPERATOR_INPUTS, "Operator: aten.convolution_backward.default", BACKWARD))
     assert [(case, case.count) for case in made.cases] == [
         (CASE, 3),
         (replace(CASE, direction=Direction.BACKWARD, memory_format=MemoryFormat.CHANNELS_LAST), 2),
@@ -47,7 +41,7 @@ def test_calls_are_layers_with_their_counts() -> None:
     ],
 )
 def test_a_mask_says_what_a_backward_computes(mask: str, direction: Direction, bias: bool) -> None:
-    text = log(BACKWARD.replace("[True, True, False]", mask), operator="aten.convolution_backward.default")
+    text = operator_log(BACKWARD.replace("[True, True, False]", mask), operator="aten.convolution_backward.default")
     [case] = read(text).cases
     assert (case.direction, case.problem.bias) == (direction, bias)
 
@@ -55,25 +49,28 @@ def test_a_mask_says_what_a_backward_computes(mask: str, direction: Direction, b
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (FORWARD.replace("False", "True"), "it is transposed"),
-        (FORWARD.replace("[8, 64, 28, 30]", "[8, 64, 28]").replace("3, 3]", "3]"), "it has 1 spatial dimension"),
-        (FORWARD.replace("f16), T", "f16, stride=(1, 2, 3, 4)), T"), "one of its tensors is a view"),
-        (FORWARD.replace("f16", "i8"), "its dtype i8 is not one"),
-        (FORWARD[:-30], "its arguments cannot be read"),
-        (FORWARD.replace("cnt: 3, ", ""), "expected `cnt: N"),
-        (FORWARD.replace("None", "__import__('os').system('false')"), "its arguments cannot be read"),
-        (FORWARD.replace(", 4)", ")"), "it is incomplete"),
+        (OPERATOR_INPUTS.replace("False", "True"), "it is transposed"),
+        (
+            OPERATOR_INPUTS.replace("[8, 64, 28, 30]", "[8, 64, 28]").replace("3, 3]", "3]"),
+            "it has 1 spatial dimension",
+        ),
+        (OPERATOR_INPUTS.replace("f16), T", "f16, stride=(1, 2, 3, 4)), T"), "one of its tensors is a view"),
+        (OPERATOR_INPUTS.replace("f16", "i8"), "its dtype i8 is not one"),
+        (OPERATOR_INPUTS[:-30], "its arguments cannot be read"),
+        (OPERATOR_INPUTS.replace("cnt: 3, ", ""), "expected `cnt: N"),
+        (OPERATOR_INPUTS.replace("None", "__import__('os').system('false')"), "its arguments cannot be read"),
+        (OPERATOR_INPUTS.replace(", 4)", ")"), "it is incomplete"),
     ],
 )
 def test_a_call_that_is_no_layer_is_refused_with_its_line(line: str, reason: str) -> None:
-    made = read(log(FORWARD, line))
+    made = read(operator_log(OPERATOR_INPUTS, line))
     [refused] = made.refused
     assert (refused.place, refused.reason[: len(reason)]) == ("line 5", reason)
     assert made.cases == (CASE,)
 
 
 def test_another_operator_of_convolutions_is_refused() -> None:
-    made = read(log(FORWARD, "Operator: aten._slow_conv2d_forward.default", FORWARD))
+    made = read(operator_log(OPERATOR_INPUTS, "Operator: aten._slow_conv2d_forward.default", OPERATOR_INPUTS))
     assert made.reasons == {"it is of another operator than aten.convolution.default and its backward": 1}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from imports import layer, read
+from other_programs import EVENT, trace
 
 from convbench.errors import RequestError
 from convbench.model.case import Case, InputFormat, MemoryFormat
@@ -68,48 +69,32 @@ def test_a_trace_without_shapes_says_how_to_record_one(tmp_path: Path) -> None:
         read(recorded(tmp_path / "trace.json", "none"))
 
 
-FORWARD: dict[str, Any] = {
-    "ph": "X",
-    "cat": "cpu_op",
-    "name": "aten::convolution",
-    "dur": 1500.0,
-    "args": {
-        "Input Dims": [[2, 4, 9, 8], [6, 4, 3, 3], [6], [], [], [], [], [], []],
-        "Input type": ["float", "float", "float", *["ScalarList"] * 3, "Scalar", "ScalarList", "Scalar"],
-        "Input Strides": [[288, 72, 8, 1], [36, 9, 3, 1], [1], [], [], [], [], [], []],
-        "Concrete Inputs": ["", "", "", "[1, 2]", "[1]", "[1, 1]", "False", "[0, 0]", "1"],
-    },
-}
 CASE = Case(problem=layer((4, 6), 3, (9, 8), stride=(1, 2), padding=1, batch_size=2))
 
 
 def changed(**columns: list[object]) -> dict[str, Any]:
     """The event with other entries of its arguments, which are named with `_` for a blank."""
-    arguments = FORWARD["args"] | {name.replace("_", " "): value for name, value in columns.items()}
-    return FORWARD | {"args": {name: value for name, value in arguments.items() if value is not None}}
-
-
-def trace(*events: object, **rest: object) -> str:
-    return json.dumps({"schemaVersion": 1, "deviceProperties": [], "traceEvents": list(events), **rest})
+    arguments = EVENT["args"] | {name.replace("_", " "): value for name, value in columns.items()}
+    return EVENT | {"args": {name: value for name, value in arguments.items() if value is not None}}
 
 
 def test_an_event_is_a_layer_with_its_time() -> None:
-    other = {"ph": "X", "name": "aten::conv2d", "args": FORWARD["args"]}
-    made = read(trace(other, FORWARD, {"ph": "M", "name": "process_name"}, FORWARD, traceName="x"))
+    other = {"ph": "X", "name": "aten::conv2d", "args": EVENT["args"]}
+    made = read(trace(other, EVENT, {"ph": "M", "name": "process_name"}, EVENT, traceName="x"))
     assert made.cases == (CASE,)
     assert made.said == ((CASE, "the trace says 1.50 ms each, 2 calls"),)
-    assert read(json.dumps([FORWARD])).cases == (CASE,), "a trace may be the list alone"
+    assert read(json.dumps([EVENT])).cases == (CASE,), "a trace may be the list alone"
 
 
 def test_times_of_calls_that_launch_kernels_are_left_out() -> None:
-    made = read(trace(FORWARD, {"ph": "X", "cat": "kernel", "name": "implicit_gemm", "dur": 9}))
+    made = read(trace(EVENT, {"ph": "X", "cat": "kernel", "name": "implicit_gemm", "dur": 9}))
     assert (made.cases, made.said, made.description) == ((CASE,), (), "")
     assert any("launch kernels alone" in note for note in made.notes)
 
 
 def test_steps_that_differ_are_not_divided() -> None:
     steps = [{"ph": "X", "name": f"ProfilerStep#{at}"} for at in (5, 6)]
-    made = read(trace(*steps, FORWARD, FORWARD, FORWARD))
+    made = read(trace(*steps, EVENT, EVENT, EVENT))
     assert made.cases[0].count == 3
     assert "the file holds 2 steps that differ; counts are those of all steps" in made.notes
 
@@ -152,11 +137,11 @@ def test_strides_say_the_memory_format(strides: list[list[int]], formats: tuple[
     ],
 )
 def test_an_event_that_is_no_layer_is_refused_with_its_place(event: dict[str, Any], reason: str) -> None:
-    [refused] = read(trace(FORWARD, event)).refused
+    [refused] = read(trace(EVENT, event)).refused
     assert (refused.place, refused.reason[: len(reason)]) == ("event 1", reason)
 
 
-WHOLE = trace(*[FORWARD] * 50)
+WHOLE = trace(*[EVENT] * 50)
 
 
 @pytest.mark.parametrize("content", [WHOLE[: len(WHOLE) // 2], WHOLE[:-1], WHOLE.replace("},", "}; ", 1), WHOLE + "]"])

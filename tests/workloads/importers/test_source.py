@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 from imports import read, source
-from test_onednn_verbose import DIALECTS, Repeated
+from other_programs import DIALECTS, Repeated
 
 from convbench.errors import RequestError
 from convbench.workloads.importers import imported
@@ -29,7 +29,7 @@ def test_compressed_files_are_read_as_what_is_in_them(packed: Callable[[bytes], 
         read(packed(content)[:-30])
 
 
-@pytest.mark.parametrize("content", ["", "\n  \n", gzip.compress(b"")])
+@pytest.mark.parametrize("content", ["", "\n  \n", gzip.compress(b"")], ids=["empty", "blank", "packed"])
 def test_an_empty_file_is_one_error(content: str | bytes) -> None:
     with pytest.raises(RequestError, match="given is empty"):
         read(content)
@@ -39,7 +39,9 @@ def test_a_mark_of_utf_8_and_other_line_ends_are_taken() -> None:
     assert read(b"\xef\xbb\xbf" + LINE.replace("\n", "\r\n").encode() * 2).read == 2
 
 
-@pytest.mark.parametrize("content", [LINE.encode("utf-16"), b"\x7fELF" + bytes(900), bytes(range(256)) * 9])
+@pytest.mark.parametrize(
+    "content", [LINE.encode("utf-16"), b"\x7fELF" + bytes(900), bytes(range(256)) * 9], ids=["UTF-16", "ELF", "bytes"]
+)
 def test_a_binary_file_says_what_to_do(content: bytes) -> None:
     for form in (None, "benchdnn"):
         with pytest.raises(RequestError) as error:
