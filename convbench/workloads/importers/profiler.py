@@ -24,11 +24,14 @@ OPERATORS: Mapping[str, Callable[[Sequence[Value]], Case]] = {
     "aten::convolution": aten.forward,
     "aten::convolution_backward": aten.backward,
 }
+#: Calls that a compiler makes in the place of a convolution and its neighbours.
+_FUSED = re.compile(r"\w+::\w*convolution_(pointwise|(add_)?relu)\w*")
 _STEP = re.compile(r"ProfilerStep#\d+")
 _NO_SHAPES = "the trace has no shapes: record it with torch.profiler.profile(record_shapes=True)"
 _NO_CONCRETE = (
     "the trace has no Concrete Inputs, so that stride and padding are unknown: record it with torch 2.1 or newer"
 )
+_WITH_OTHERS = "it is fused with other work by a compiler, and its event has not all of its sizes"
 _ON_DEVICE = "times are left out: the trace is of a device, and its calls of operators launch kernels alone"
 #: The longest time of an event, microseconds: a year.
 LONGEST_US = 366 * 86400 * 1e6
@@ -53,6 +56,8 @@ def read(source: Source, sizes: Mapping[str, int]) -> Iterator[Found]:
             on_device = on_device or event.get("cat") == _KERNEL
             if _STEP.fullmatch(name):
                 steps.add(name)
+            elif _FUSED.fullmatch(name):
+                yield Refused(place=f"event {at}", reason=_WITH_OTHERS)
             elif name in OPERATORS and event.get("ph") == "X":
                 try:
                     case = _case(name, event.get("args"))

@@ -92,6 +92,12 @@ def test_times_of_calls_that_launch_kernels_are_left_out() -> None:
     assert any("launch kernels alone" in note for note in made.notes)
 
 
+@pytest.mark.parametrize("name", ["mkldnn::_convolution_pointwise", "aten::cudnn_convolution_add_relu"])
+def test_a_call_that_a_compiler_fused_is_refused(name: str) -> None:
+    made = read(trace(EVENT, EVENT | {"name": name}))
+    assert made.reasons == {"it is fused with other work by a compiler, and its event has not all of its sizes": 1}
+
+
 def test_steps_that_differ_are_not_divided() -> None:
     steps = [{"ph": "X", "name": f"ProfilerStep#{at}"} for at in (5, 6)]
     made = read(trace(*steps, EVENT, EVENT, EVENT))
