@@ -1,6 +1,7 @@
 """Whether every layer of configs/ is right when torch.compile compiles it, and what compiling takes and gains.
 
-    python bench/compiled_layers.py [--markdown] [--seconds 0.05] [--only quick]
+    python bench/compiled_layers.py [--markdown] [--seconds 0.05] [--only quick] [--dtype bfloat16]
+                                    [--direction backward]
 
 One worker compiles each distinct layer in float32 and bfloat16, forward and backward. A second one runs it eagerly. The
 check of both is a run's. A block of each follows, in turn. Their floors say how many times as fast the compiled layer
@@ -72,10 +73,12 @@ def main() -> int:
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--seconds", type=float, default=0.05, help="of a block")
     parser.add_argument("--only", default="", help="part of a sweep's name")
+    parser.add_argument("--dtype", choices=DTYPES, action="append", help="repeat for several [default: both]")
+    parser.add_argument("--direction", choices=DIRECTIONS, type=Direction, action="append", help="likewise")
     options = parser.parse_args()
     rows, wrong = [], []
-    for dtype in DTYPES:
-        for direction in DIRECTIONS:
+    for dtype in options.dtype or DTYPES:
+        for direction in options.direction or DIRECTIONS:
             firsts, gains, count = [], [], 0
             with closing(LocalEngine()) as engine:
                 pool = WorkerPool(engine)

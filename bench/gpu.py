@@ -10,7 +10,9 @@ minutes on a GPU, and nothing but convbench and torch. A device that a CPU plays
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,21 +26,22 @@ import torch
 from table import show_table
 
 import convbench
-from convbench.worker import devices, timer
+from convbench.model.case import DEVICES
+from convbench.worker import accelerators, devices, timer
 from convbench.worker.probe import product
 
 #: Layers beside which a device is slow: a float32 product of 1,024 takes longer there, seconds.
 SLOW_S = 0.01
-FAST = {"small": (2, 32, 14), "large": (64, 256, 56), "overhead": (1, 8, 4)}
-SLOW = {"small": (1, 4, 7), "large": (2, 8, 14), "overhead": (1, 2, 4)}
+#: (batch size, channels, height and width). The first of several layers of one kind is the smaller one.
+FAST = {"small": [(2, 32, 14), (8, 64, 28)], "large": [(32, 128, 56), (64, 256, 56)], "overhead": [(1, 8, 4)]}
+SLOW = {"small": [(1, 4, 7)], "large": [(2, 8, 14)], "overhead": [(1, 2, 4)]}
 
-HEAD = """
-name: {name}
-axes:
-  device: {device}
-"""
 LAYER = "{{batch_size: {0}, in_channels: {1}, out_channels: {1}, input_size: {2}, kernel_size: 3, padding: 1}}"
-MEASURE = "measure: {processes: 4, rounds: 5, max_time: 0.4}\n"
+#: On a fast device the ten minutes of all sweeps allow this; a slow one shows that each claim can be made.
+MEASURE = {True: "{processes: 4, rounds: 5, max_time: 0.2}", False: "{processes: 1, rounds: 1, max_time: 0.01}"}
+
+#: What the tests import beside convbench.
+TESTS_IMPORT = ("pytest", "hypothesis", "playwright")
 
 #: Layers that misbehave on the device, for `module:`; {module} is this text's name.
 FAULTS = '''
@@ -86,7 +89,8 @@ def main() -> int:
         print(f"{claim.claim}: {claim.figure}", file=sys.stderr, flush=True)
         claims.append(claim)
     words = {True: "yes", False: "NO", None: "not shown here"}
-    print(f"{devices.describe()}, torch {torch.__version__}, convbench {convbench.__version__}\n")
+    known = accelerators.describe([options.device])["accelerator"]
+    print(f"{known}, torch {torch.__version__}, convbench {convbench.__version__}\n")
     rows = [[claim.claim, claim.figure, words[claim.holds]] for claim in claims]
     show_table(("claim", "figure", "holds"), rows, markdown=options.markdown)
     print("\n".join(map(str, bench.reports)))
@@ -111,10 +115,23 @@ class Bench:
 
     def claims(self) -> Iterator[Claim]:
         """Each claim, as soon as it is known."""
+        yield self._tests()
         yield from self._events()
         yield from self._dtypes()
         yield from self._settings()
         yield from self._faults()
+
+    def _tests(self) -> Claim:
+        """The tests marked `gpu`, in a process of their own, where the packages are there that they import."""
+        claim = "the tests marked gpu hold"
+        missing = [name for name in TESTS_IMPORT if importlib.util.find_spec(name) is None]
+        if missing:
+            return Claim(claim, f"not run without {', '.join(missing)}", None)
+        root = Path(__file__).parent.parent
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests"]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        [*_, last] = done.stdout.strip().splitlines() or [done.stderr.strip()[-60:]]
+        return Claim(claim, last.strip("= "), done.returncode == 0)
 
     def _events(self) -> Iterator[Claim]:
         """Events against a wall clock over a second, and a clock that is read early."""
@@ -156,7 +173,7 @@ class Bench:
         }
         run = self._run("dtypes", ("small", "large"), axes)
         yield from self._sound("dtypes, formats and directions", run)
-        best = run[(run.input_height == self.layers["large"][2]) & (run.direction == "forward")]
+        best = run[self._is_largest(run, "large") & (run.direction == "forward")]
         share = best.efficiency.max()
         yield Claim("a large layer is below the best product", f"{share:.1%} of the roof", bool(share <= 1.05))
         half = best[best.dtype == "bfloat16"].efficiency.max()
@@ -172,12 +189,14 @@ class Bench:
             ("autocast", {"autocast": ["none", "bfloat16"]}, ("large",)),
             ("cudnn_benchmark", {"cudnn_benchmark": [False, True]}, ("large",)),
             ("deterministic", {"deterministic": [False, True], "direction": ["forward", "backward"]}, ("small",)),
+            ("execution", {"execution": ["eager", "compiled", "graph"]}, ("small", "large")),
+            *self._both_devices(),
         ):
             run = self._run(name, layers, axes)
             yield from self._sound(name, run)
             setting = next(iter(axes))
             timed = run[run.status == "passed"]
-            times = timed[timed.input_height == self.layers[layers[-1]][2]].groupby(setting).typical_s.min()
+            times = timed[self._is_largest(timed, layers[-1])].groupby(setting).typical_s.min()
             usual = str(axes[setting][0])
             for value, seconds in times.items():
                 if str(value) != usual and usual in map(str, times.index):
@@ -189,6 +208,12 @@ class Bench:
         figure = f"{device_s * 1e6:.1f} us on the device, {host_s * 1e6:.1f} us to launch"
         known = self.queue.can_hold
         yield Claim("a launch-bound layer's time is the device's", figure, bool(device_s < host_s) if known else None)
+
+    def _both_devices(self) -> list[tuple[str, dict[str, list[Any]], tuple[str, ...]]]:
+        """A sweep over the first two devices, where there are two. A third-party backend may have renamed its type."""
+        kind = self.device.type if self.device.type in DEVICES else "privateuseone"
+        names = [f"{kind}:0", f"{kind}:1"]
+        return [("both devices", {"device": names}, ("large",))] if devices.device_count(self.device) > 1 else []
 
     def _faults(self) -> Iterator[Claim]:
         """Planted faults cost their own case alone."""
@@ -205,6 +230,11 @@ class Bench:
         yield Claim("memory that is not there ends its case", statuses[modules[1]], statuses[modules[1]] in MEMORY)
         yield Claim("torch's layer beside them is right", statuses[modules[2]], statuses[modules[2]] == "passed")
 
+    def _is_largest(self, run: pd.DataFrame, layer: str) -> pd.Series:
+        """Which cases are of the largest layer of a kind."""
+        _, channels, side = self.layers[layer][-1]
+        return (run.input_height == side) & (run.in_channels == channels)
+
     def _sound(self, name: str, run: pd.DataFrame) -> Iterator[Claim]:
         counted = run.status.value_counts().to_dict()
         figure = ", ".join(f"{count} {status}" for status, count in counted.items())
@@ -212,9 +242,10 @@ class Bench:
 
     def _run(self, name: str, layers: tuple[str, ...], axes: dict[str, list[Any]]) -> pd.DataFrame:
         """The table of a sweep over these axes, which is measured and reported."""
-        text = HEAD.format(name=f"gpu-{name.replace(' ', '-')}", device=self.name)
-        text += "".join(f"  {axis}: [{', '.join(map(_word, values))}]\n" for axis, values in axes.items())
-        text += "cases:\n" + "".join(f"  - {LAYER.format(*self.layers[layer])}\n" for layer in layers) + MEASURE
+        own = {"device": [self.name], **axes}
+        text = f"name: gpu-{name.replace(' ', '-')}\nmeasure: {MEASURE[self.is_fast]}\naxes:\n"
+        text += "".join(f"  {axis}: [{', '.join(map(_word, values))}]\n" for axis, values in own.items())
+        text += "cases:\n" + "".join(f"  - {LAYER.format(*size)}\n" for layer in layers for size in self.layers[layer])
         path = self.folder / f"{name.replace(' ', '-')}.yaml"
         path.write_text(text)
         done = convbench.run(path, db=str(self.folder / "gpu.db"), fresh=True)

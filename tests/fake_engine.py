@@ -78,6 +78,7 @@ class Script:
     wrong_in_block: set[int] = field(default_factory=set)
     varies_in_block: set[int] = field(default_factory=set)
     without_digest: set[int] = field(default_factory=set)
+    clock_hz: float | None = None  # of a device that counts its cycles
     interrupt_after_blocks: int | None = None
     unsteady_first: int = 0
     dies_at_roofs: bool = False
@@ -92,6 +93,7 @@ class Script:
     devices: bool | None = None  # whether devices are there; False: the worker dies of the question
     no_references: set[str] = field(default_factory=set)  # devices
     reference_factor: Callable[[int], float] = lambda worker: 1.0  # on the times of references, by number of the worker
+    implementation: Callable[[int], str] = lambda worker: "Slow2d"  # by number of the worker
     factor: Callable[[int, int], float] = lambda name, worker: 1.0  # on the time, by layer and number of the worker
 
 
@@ -204,9 +206,16 @@ class FakeTransport:
             {"name": name, "model": "H100", "memory_bytes": 80 * 2**30, "uuid": "0000-1111"} for name in names
         ]
         if not there:
-            return {"status": "passed", "accelerator": None, "devices": [], "software": []}
+            return {"status": "passed", "accelerator": None, "devices": [], "software": [], "free_bytes": []}
         software: list[Json] = [["cuDNN", "9.10.2"]]
-        return {"status": "passed", "accelerator": "cuda: H100 x2", "devices": found, "software": software}
+        free = [[each["name"], 2**36] for each in found]
+        return {
+            "status": "passed",
+            "accelerator": "cuda: H100 x2",
+            "devices": found,
+            "software": software,
+            "free_bytes": free,
+        }
 
     def _host_state(self, message: Message) -> Mapping[str, Json]:
         states = self._engine.script.states
@@ -242,7 +251,7 @@ class FakeTransport:
         if message["check"]:
             answer["digest"] = None if name in script.without_digest | script.wrong else DIGEST
             wrong = "output[0, 0, 0, 0] is 7, should be 9" if name in script.wrong else None
-            answer |= {"implementation": "Slow2d", "check": {**CHECKED, "reason": wrong}}
+            answer |= {"implementation": script.implementation(self._number), "check": {**CHECKED, "reason": wrong}}
             answer |= {"status": "failed", "reason": wrong} if wrong else {}
             if name in script.imprecise:
                 answer |= {"status": "imprecise", "reason": "less precision than float32"}
@@ -284,6 +293,7 @@ class FakeTransport:
             "page_faults": 0.0,
             "compute_probe_s": 3e-4,
             "busy_s": time_s * iterations,
+            "clock_hz": engine.script.clock_hz,
             **({"each_s": [time_s + number * 1e-9 for number in range(iterations)]} if message.get("samples") else {}),
             "wrong": "output changed" if name in engine.script.wrong_in_block else None,
             "note": "calls differ" if name in engine.script.varies_in_block else None,

@@ -125,6 +125,7 @@ facts = st.builds(
     reorder_share=maybe | shares,
     first_call_s=maybe | times,
     peak_bytes=maybe | st.integers(0, 2**60),
+    kernels=maybe | texts,
 )
 visits = st.builds(
     result.Visit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from convbench.cli.options import Database, database_of
 from convbench.cli.output import flush, say, show
+from convbench.cli.terminal import columns
 from convbench.errors import ExitCode, RequestError
 from convbench.store.files import write_bytes
 from convbench.units import line
@@ -33,6 +35,7 @@ def explain(
     """
     from convbench import sweep as sweeps
     from convbench.report.text.explain import explain as explained
+    from convbench.report.text.tables import folded
 
     if case is None:
         chosen = sweeps.case_of(settings)
@@ -43,7 +46,7 @@ def explain(
 
         with Store.open(database_of(db)) as store:
             chosen = store.find_case(case)
-    show(str(explained(chosen)))
+    show(folded(str(explained(chosen)), columns(sys.stdout)))
     flush()
     _write_explanation(chosen, output)
     raise typer.Exit(ExitCode.WRONG_REQUEST if chosen.refusal() else ExitCode.DONE)

@@ -242,15 +242,12 @@ def _conducted(
                 each.start(list(workers)[: most_workers // 2])
                 each.find_modules(workers, deadline_s=sweep.measure.timeout)
         named = {name for side in sides for name, _ in side.setup.variables}
+        devices = [
+            devices_of(each, some, deadline_s=sweep.measure.timeout) for each, some in zip(pool, own, strict=True)
+        ]
         environments = tuple(
-            _environment(
-                side,
-                description,
-                devices_of(each, some, deadline_s=sweep.measure.timeout),
-                plainest(some).allocator,
-                named,
-            )
-            for side, description, each, some in zip(sides, descriptions, pool, own, strict=True)
+            _environment(side, description, found, plainest(some).allocator, named)
+            for side, description, found, some in zip(sides, descriptions, devices, own, strict=True)
         )
         yield _Both(
             sweep=sweep,
@@ -262,6 +259,7 @@ def _conducted(
                 seed=sweep.seed,
                 timeout_s=sweep.measure.timeout,
                 memory_limit=min(capacity.memory_limit for capacity in capacities),
+                device_limits=capacities[0].with_devices(devices[0]).device_limits,
                 most_workers=most_workers,
                 cache_bytes=max(capacity.cache_bytes for capacity in capacities),
                 progressed=listener.progressed,

@@ -6,7 +6,7 @@ The conductor's own machine is not used.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from convbench.engine.client import NO_DEVICES, Description, Devices
@@ -30,7 +30,8 @@ def plainest(cases: Iterable[Case]) -> WorkerSettings:
 class Capacity:
     """Limits of a machine. `memory_limit` and `cache_bytes` are in bytes.
 
-    `most_workers` is the maximum number of workers alive at once. `memory_limit` bounds the layers of a cohort.
+    `most_workers` is the maximum number of workers alive at once. `memory_limit` bounds the layers of a cohort, and
+    `device_limits` those on a device that reports its free memory, in bytes.
     `cache_bytes` is the last-level cache. `has_steady_allocator` says whether the steady allocator differs from the
     system's.
     """
@@ -39,6 +40,7 @@ class Capacity:
     memory_limit: int
     cache_bytes: int
     has_steady_allocator: bool
+    device_limits: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, description: Description) -> Capacity:
@@ -50,6 +52,11 @@ class Capacity:
             cache_bytes=host.l3_bytes or schedule.CACHE_BYTES,
             has_steady_allocator=host.has_steady_allocator,
         )
+
+    def with_devices(self, devices: Devices) -> Capacity:
+        """The limits of the machine with these devices."""
+        limits = {name: int(free * COHORT_MEMORY_SHARE) for name, free in devices.free_bytes}
+        return replace(self, device_limits=limits)
 
 
 def devices_of(pool: WorkerPool, cases: Iterable[Case], *, deadline_s: float) -> Devices:

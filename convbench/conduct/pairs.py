@@ -74,8 +74,9 @@ class ProcessPairs:
     """Takes pairs of the given cases, which both sides have in the same order.
 
     `timeout_s` bounds each request to a worker, in seconds. `memory_limit` bounds the layers of both sides together, in
-    bytes. `most_workers` bounds the workers of both sides alive at once. `cache_bytes` is the last-level cache.
-    If a side cannot measure a case, or its result is wrong, later pairs leave it out on both sides.
+    bytes, and those in `device_limits` bound it on devices. `most_workers` bounds the workers of both sides alive at
+    once. `cache_bytes` is the last-level cache. If a side cannot measure a case, or its result is wrong, later pairs
+    leave it out on both sides.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class ProcessPairs:
         seed: int,
         timeout_s: float,
         memory_limit: int,
+        device_limits: Mapping[str, int] = schedule.NO_LIMITS,
         most_workers: int = schedule.MOST_WORKERS,
         cache_bytes: int = schedule.CACHE_BYTES,
         progressed: Callable[[Progress], None],
@@ -93,6 +95,7 @@ class ProcessPairs:
         self._sides = _side(*sides[0]), _side(*sides[1])
         self._timeout_s = timeout_s
         self._memory_limit = memory_limit
+        self._device_limits = device_limits
         self._most_workers = most_workers
         self._cache_bytes = cache_bytes
         self._progressed = progressed
@@ -202,12 +205,10 @@ class ProcessPairs:
             lambda case: (("A", case.worker), ("B", other[case].worker)),
             most_workers=self._most_workers,
             memory_limit=self._memory_limit // 2,
+            device_limits={name: limit // 2 for name, limit in self._device_limits.items()},
             cache_bytes=self._cache_bytes,
         )
-        return tuple(
-            tuple(replace(cohort, positions=tuple(wanted[i] for i in cohort.positions)) for cohort in batch)
-            for batch in found
-        )
+        return schedule.placed(found, wanted)
 
     def _report_progress(self, done: float) -> None:
         """Report `done` finished cases of the pair, in fractions by rounds; a repeated case does not lower it."""

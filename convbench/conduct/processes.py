@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import attrgetter
+from operator import attrgetter, mul
 from typing import TypeAlias
 
 from convbench.conduct.budget import Budget
@@ -93,12 +93,12 @@ class Hooks:
 class Processes:
     """All processes over the given cases. `history` holds the visits of an interrupted run.
 
-    `memory_limit` bounds the layers of a cohort, in bytes. `most_workers` bounds the workers alive at once.
-    `cache_bytes` is the last-level cache. With `has_steady_allocator` the first process also measures with the system's
-    allocator. `records` are the lowest times of the reference layers in earlier runs. `clock()` gives the start times
-    of blocks, in seconds. Where the `budget` is spent, no further case is visited, and cases without a visit are
-    skipped. Blocks of an unfinished cohort are stored every `store_every_s` seconds. `nvidia` reads the clocks of
-    devices.
+    `memory_limit` bounds the layers of a cohort, in bytes; those in `device_limits` bound it on devices. `most_workers`
+    bounds the workers alive at once. `cache_bytes` is the last-level cache. With `has_steady_allocator` the first
+    process also measures with the system's allocator. `records` are the lowest times of the reference layers in earlier
+    runs. `clock()` gives the start times of blocks, in seconds. Where the `budget` is spent, no further case is
+    visited, and cases without a visit are skipped. Blocks of an unfinished cohort are stored every `store_every_s`
+    seconds. `nvidia` reads the clocks of devices.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class Processes:
         seed: int,
         pool: WorkerPool,
         memory_limit: int,
+        device_limits: Mapping[str, int] = schedule.NO_LIMITS,
         hooks: Hooks,
         most_workers: int = schedule.MOST_WORKERS,
         cache_bytes: int = schedule.CACHE_BYTES,
@@ -142,13 +143,22 @@ class Processes:
             samples=measure.samples,
             nvidia=nvidia,
         )
+        is_limited = self._budget.is_limited
+        self._weights = schedule.budget_weights(cases) if is_limited else (1.0,) * len(cases)
+        order = schedule.heaviest_first(cases, self._weights)
         self._first_batches, self._later_batches = (
-            schedule.grouped(
-                cases,
-                partial(schedule.workers_of, process_index=process_index, has_steady_allocator=has_steady_allocator),
-                most_workers=most_workers,
-                memory_limit=memory_limit,
-                cache_bytes=cache_bytes,
+            schedule.placed(
+                schedule.grouped(
+                    [cases[position] for position in order],
+                    partial(
+                        schedule.workers_of, process_index=process_index, has_steady_allocator=has_steady_allocator
+                    ),
+                    most_workers=most_workers,
+                    memory_limit=memory_limit,
+                    device_limits=device_limits,
+                    cache_bytes=cache_bytes,
+                ),
+                order,
             )
             for process_index in (0, 1)
         )
@@ -171,7 +181,9 @@ class Processes:
         self._ended = Counter(state.status for state in self._states)
         self._untried = sum(not state.done for state in self._states)
         self._lost = 0
-        self._visits_left = sum(state.processes_left(measure, since=0) for state in self._states)
+        left = [state.processes_left(measure, since=0) for state in self._states]
+        self._visits_left = sum(left)
+        self._weight_left = sum(map(mul, self._weights, left))
 
     def run(self) -> None:
         """Visit all cohorts in all processes.
@@ -278,7 +290,7 @@ class Processes:
         ]
         if not visiting:
             return
-        self._share_out(len(visiting))
+        self._share_out([visit.state for visit in visiting])
         try:
             visiting = self._measure_together(visiting, cohort)
             if len(visiting) > 1:
@@ -294,11 +306,12 @@ class Processes:
             raise
         self._store(visiting)
 
-    def _share_out(self, cases: int) -> None:
-        """Give the next `cases` their part of the budget, and keep what later processes need to start."""
+    def _share_out(self, states: Sequence[CaseState]) -> None:
+        """Give the next cases their part of the budget, and keep what later processes need to start."""
         starts = self._measure.processes - self._process_index - 1
         kept_s = starts * self._pool.start_s / (self._process_index + 1)
-        self._budget.share(cases / max(cases, self._visits_left), kept_s=kept_s)
+        here = sum(self._weights[state.position] for state in states)
+        self._budget.share(here / max(here, self._weight_left), kept_s=kept_s)
 
     def _measure_together(self, wanted: Sequence[Visiting], cohort: int) -> list[Visiting]:
         """Measure the visits that the budget leaves time for, and return them."""
@@ -382,7 +395,9 @@ class Processes:
                 self._untried -= not state.done
                 self._lost += visit.status in UNMEASURED
             state.remember(visit, self._measure)
-            self._visits_left += state.processes_left(self._measure, since=self._process_index) - before
+            fewer = before - state.processes_left(self._measure, since=self._process_index)
+            self._visits_left -= fewer
+            self._weight_left -= fewer * self._weights[state.position]
             self._ended[status] -= 1
             self._ended[state.status] += 1
             reason = state.stop_reason(self._measure, since=self._process_index) if complete else StopReason.INTERRUPTED

@@ -134,6 +134,7 @@ class Rounds:
             visit.facts = prepared.facts
             visit.note(RETURNS_MEMORY if asked and not description.keeps_memory else None)
             visit.note(schedule.APART if state.apart else None)
+            visit.note(state.changed_implementation(prepared.facts.implementation))
             visit.status, visit.reason = prepared.status, prepared.reason
         elif visit.status is Status.PASSED:  # another worker of the same process
             visit.status, visit.reason = prepared.status, prepared.reason
@@ -212,22 +213,26 @@ class Rounds:
                 order=self._order,
                 start_s=start_s,
                 memory_probe_s=self._memory_probe_s,
-                **timing.facts | self._after_block(visit),
+                **timing.facts | self._after_block(visit, timing.clock_hz),
             )
         )
         if timing.each_s is not None:
             visit.samples.append(BlockSamples(round_index=round_index, seconds=timing.each_s))
 
-    def _after_block(self, visit: Visiting) -> dict[str, float]:
-        """What the library of the device says after a block, and once a round of its whole state."""
+    def _after_block(self, visit: Visiting, clock_hz: float | None) -> dict[str, float]:
+        """What is known of the device after a block: `clock_hz`, as the worker measured it if it can, and `throttled`.
+
+        Once a round, the library of the device reads its whole state.
+        """
+        measured = {} if clock_hz is None else {"clock_hz": clock_hz}
         device = visit.state.case.device
         if self._nvidia is None or device == "cpu":
-            return {}
+            return measured
         found = self._nvidia.after_block(device)
         if device not in self._looked:
             self._looked.add(device)
             self._nvidia.look(device)
-        return found
+        return found | measured
 
     def _end_case(self, visit: Visiting, error: WorkerError, began: float) -> None:
         """End a case whose worker failed in a request that began then. The next use of the client starts another."""

@@ -36,7 +36,7 @@ class CaseState:
     `cut_short` holds the incomplete visits of an interrupted run, by process. `times` are (process index, leading
     time of a block in seconds). `apart` means that the case is not interleaved with all others of its problem. `digest`
     is the checksum of its results on integers in an earlier process of this run. `compared` is whether a process has
-    compared its own results with it.
+    compared its own results with it. `implementation` is what the first process that checked it ran.
     """
 
     position: int
@@ -52,6 +52,7 @@ class CaseState:
     checked: bool = False
     digest: str | None = None
     compared: bool = False
+    implementation: str | None = None
     settled: bool = False
 
     @property
@@ -74,8 +75,17 @@ class CaseState:
 
     @property
     def wants_check(self) -> bool:
-        """Whether the next process checks in full: the first one, and one that has no digest to compare with."""
-        return not self.checked or (self.digest is None and self.status is Status.PASSED)
+        """Whether the next process checks in full and names the implementation.
+
+        The first one does, and one that has no digest to compare with. Where cuDNN tries its algorithms in each
+        process, each of them may choose another one.
+        """
+        return not self.checked or self.case.cudnn_benchmark or (self.digest is None and self.status is Status.PASSED)
+
+    def changed_implementation(self, ran: str | None) -> str | None:
+        """A note where this process ran another implementation than the first one that named its own."""
+        self.implementation = self.implementation or ran
+        return None if ran in (None, self.implementation) else f"not every process ran the same kernels: one ran {ran}"
 
     def compares(self, block_s: float) -> bool:
         """Whether the next process compares its results with the digest: the second, and others where it is cheap."""

@@ -62,11 +62,15 @@ class Description:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Devices:
-    """The devices of a run as a worker describes them, and the software below them as (name, version)."""
+    """The devices of a run as a worker describes them, and the software below them as (name, version).
+
+    `free_bytes` is their free memory as (name, bytes), without those that do not report it.
+    """
 
     accelerator: str | None = None
     devices: tuple[Device, ...] = ()
     software: tuple[tuple[str, str], ...] = ()
+    free_bytes: tuple[tuple[str, int], ...] = ()
 
 
 NO_DEVICES = Devices()
@@ -89,12 +93,14 @@ class Prepared:
 class Timing(BlockFacts):
     """One block as the worker measured it. `busy_s` is the time of compared, warm-up and timed iterations, seconds.
 
-    `each_s` are the samples in their order, None where they were not asked for. `wrong` is what is wrong where calls
+    `each_s` are the samples in their order, None where they were not asked for. `clock_hz` is the clock of the device's
+    multiprocessors after the block, None where the worker cannot measure it. `wrong` is what is wrong where calls
     differ from each other, or None. `note` is a fact about how they differ.
     """
 
     busy_s: float
     each_s: tuple[float, ...] | None = None
+    clock_hz: float | None = None
     wrong: str | None = None
     note: str | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias, TypeVar
@@ -146,6 +146,10 @@ def _elements_held(problem: Problem, forward_only: bool) -> int:
     return problem.elements_moved(Direction.FORWARD if forward_only else Direction.TRAIN_STEP)
 
 
+#: The memory of devices is that of the machine where they do not report their own.
+NO_LIMITS: Mapping[str, int] = {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cohort:
     """Cases measured interleaved, by their positions in the sweep."""
@@ -154,15 +158,23 @@ class Cohort:
     positions: tuple[int, ...]
 
 
-def cohorts(cases: Sequence[Case], *, memory_limit: int, cache_bytes: int = CACHE_BYTES) -> tuple[Cohort, ...]:
+def cohorts(
+    cases: Sequence[Case],
+    *,
+    memory_limit: int,
+    device_limits: Mapping[str, int] = NO_LIMITS,
+    cache_bytes: int = CACHE_BYTES,
+) -> tuple[Cohort, ...]:
     """Divide the cases into cohorts, in the order of the sweep.
 
     Cases of one problem differ only in settings whose effect is to be measured. They stay in one cohort, as only
     interleaved cases see the same drift. A cohort may become larger for this; only lack of memory divides them. Each
-    device has cohorts of its own, because an accelerator that waits for cases of the CPU lowers its clock.
+    device has cohorts of its own, because an accelerator that waits for cases of the CPU lowers its clock. Its memory
+    is that of `device_limits` in bytes, else `memory_limit`.
     """
     groups: list[list[int]] = []
     for device in dict.fromkeys(case.device for case in cases):
+        limit = device_limits.get(device, memory_limit)
         groups.append([])
         held = 0
         by_problem: dict[Problem, list[int]] = {}
@@ -172,11 +184,11 @@ def cohorts(cases: Sequence[Case], *, memory_limit: int, cache_bytes: int = CACH
         for positions in by_problem.values():
             sizes = [memory_bytes(cases[position], cache_bytes) for position in positions]
             too_many = len(groups[-1]) + len(positions) > COHORT_SIZE
-            if groups[-1] and (too_many or held + sum(sizes) > memory_limit):
+            if groups[-1] and (too_many or held + sum(sizes) > limit):
                 groups.append([])
                 held = 0
             for position, size in zip(positions, sizes, strict=True):
-                if groups[-1] and held + size > memory_limit:
+                if groups[-1] and held + size > limit:
                     groups.append([])
                     held = 0
                 groups[-1].append(position)
@@ -284,6 +296,7 @@ def grouped(
     *,
     most_workers: int,
     memory_limit: int,
+    device_limits: Mapping[str, int] = NO_LIMITS,
     cache_bytes: int = CACHE_BYTES,
 ) -> Batches:
     """Divide the cases into batches and these into cohorts; cohorts are numbered across batches."""
@@ -294,11 +307,46 @@ def grouped(
             tuple(
                 Cohort(index=before + cohort.index, positions=tuple(positions[i] for i in cohort.positions))
                 for cohort in cohorts(
-                    [cases[position] for position in positions], memory_limit=memory_limit, cache_bytes=cache_bytes
+                    [cases[position] for position in positions],
+                    memory_limit=memory_limit,
+                    device_limits=device_limits,
+                    cache_bytes=cache_bytes,
                 )
             )
         )
     return tuple(found)
+
+
+#: The part of a network's budget that all cases share equally; the rest goes by count times work.
+EQUAL_PART = 0.5
+
+
+def budget_weights(cases: Sequence[Case]) -> tuple[float, ...]:
+    """The share of a budget for each case, relative to the mean: more for the costly layers of a network.
+
+    Cases with labels or counts are a network. Their cost is count times FLOPs.
+    """
+    costs = [case.count * case.flops for case in cases]
+    if not any(case.count > 1 or case.given_label for case in cases) or not any(costs):
+        return (1.0,) * len(cases)
+    mean = sum(costs) / len(costs)
+    return tuple(EQUAL_PART + (1 - EQUAL_PART) * cost / mean for cost in costs)
+
+
+def heaviest_first(cases: Sequence[Case], weights: Sequence[float]) -> list[int]:
+    """The positions of the cases, those of the problems with the largest weights first; equal ones keep their order."""
+    sums: dict[Problem, float] = {}
+    for case, weight in zip(cases, weights, strict=True):
+        sums[case.problem] = sums.get(case.problem, 0.0) + weight
+    return sorted(range(len(cases)), key=lambda position: -sums[cases[position].problem])
+
+
+def placed(batches: Batches, order: Sequence[int]) -> Batches:
+    """Batches of the cases in this order, with the positions that stand in it."""
+    return tuple(
+        tuple(replace(cohort, positions=tuple(order[i] for i in cohort.positions)) for cohort in batch)
+        for batch in batches
+    )
 
 
 #: The note of a case that is not interleaved with all other settings of its layer.

@@ -98,9 +98,10 @@ BLOCK_FACTS = facts_of(BlockFacts)
 class Block(BlockFacts):
     """The facts of a block, and its place in the run.
 
-    `start_s` counts from the start of the run. `memory_probe_s` was measured in the same round, or is NaN. The device's
-    library was read after the block (engine/nvidia.py). `clock_hz` is the clock of its multiprocessors. `throttled` is
-    1 where that had been lowered for heat or power, else 0. Both are NaN where they are unknown.
+    `start_s` counts from the start of the run. `memory_probe_s` was measured in the same round, or is NaN. `clock_hz`
+    is the clock of the device's multiprocessors after the block: by a kernel that counts its cycles, else by the
+    device's library (engine/nvidia.py). By the library, `throttled` is 1 where it had been lowered for heat or power,
+    else 0. Both are NaN where they are unknown.
     """
 
     process_index: int
@@ -211,6 +212,10 @@ class CaseFacts:
     peak_bytes: int | None = field(
         default=None,
         metadata=fact("peak memory", "memory of an iteration besides its operands and results", unit="B"),
+    )
+    kernels: str | None = field(
+        default=None,
+        metadata=fact("kernels", "full names of an accelerator's kernels, the longest time first", since=4),
     )
 
 

@@ -155,7 +155,7 @@ def to_markdown(run: Run) -> bytes:
     lines = [
         f"**{escaped(run.name)}** ({escaped(run.id)}): {units.plural(len(rows.cases), 'case')} on "
         f"{escaped(env.cpu)}, torch {escaped(env.torch)}, convbench {escaped(run.version)}"
-        + (f", compute probe {units.ratio(noise)} its floor" if noise == noise else ""),
+        + (f", probe {units.apart(noise - 1)} over its fastest" if noise == noise else ""),
         "",
         f"| case | status | {leading} | {beside} | spread | FLOP/s | implementation |",
         "|---|---|--:|--:|--:|--:|---|",

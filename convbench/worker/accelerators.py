@@ -23,26 +23,37 @@ _DRIVERS = (
 
 
 def describe(names: list[str]) -> dict[str, Any]:
-    """The devices with these names that are there, and the software below them as (name, version)."""
-    found = []
+    """The devices with these names that are there, and the software below them as (name, version).
+
+    `free_bytes` is their free memory as (name, bytes), where the backend reports it.
+    """
+    found, free = [], []
     for name in names:
         with contextlib.suppress(devices.AbsentError):
-            found.append(_device(name, devices.resolve(name)))
+            device = devices.resolve(name)
+            found.append(_device(name, device))
+            memory = _of(devices.backend(device), "mem_get_info", _index(device))
+            free += [(name, memory[0])] if memory else []
     if not found:
-        return {"accelerator": None, "devices": [], "software": []}
+        return {"accelerator": None, "devices": [], "software": [], "free_bytes": []}
     device = devices.resolve(found[0]["name"])
     count = devices.device_count(device)
     return {
         "accelerator": f"{device.type}: {found[0]['model']} x{count}",
         "devices": found,
         "software": _software(device, devices.backend(device)),
+        "free_bytes": free,
     }
+
+
+def _index(device: torch.device) -> int:
+    """The index of a device. Its type says that it has one always; without one it is the current device."""
+    return _of(devices.backend(device), "current_device") or 0 if str(device) == device.type else device.index
 
 
 def _device(name: str, device: torch.device) -> dict[str, Any]:
     backend = devices.backend(device)
-    # Its type says that it has an index always; without one it is the current device.
-    index = _of(backend, "current_device") or 0 if str(device) == device.type else device.index
+    index = _index(device)
     properties = _of(backend, "get_device_properties", index)
     uuid = getattr(properties, "uuid", None)
     return {

@@ -19,7 +19,8 @@ UNKNOWN = "unknown"
 #: Maximum number of kernels that are named per call, and of characters of each name.
 MOST_KERNELS = 3
 LONGEST_NAME = 80
-
+#: Stands between the full names of kernels, which may hold commas, spaces and colons.
+BETWEEN_KERNELS = "; "
 
 #: Names of kernels that are not exact on integers. MIOpen's Winograd is `miopenSp3AsmConv...`, cuDNN's FFT multiplies
 #: by `cgemm`, and its Winograd is `winograd`, `Winograd` or `wino`.
@@ -34,28 +35,30 @@ class Ran(NamedTuple):
     """The name of the implementation, and the share of the time in changes of layout; None where nothing reports it.
 
     `is_inexact` is whether one of its kernels, also of those that the name leaves out, need not be exact on integers.
+    `kernels` are the full names of an accelerator's kernels, the longest time first, where its profiler names them.
     """
 
     name: str
     reorder_share: float | None
     is_inexact: bool = False
+    kernels: str | None = None
 
 
 def implementation(layer: Layer) -> Ran:
     """The implementation of an untimed call: `Mkldnn jit:avx512_core`, `Slow2d`, or `unknown`."""
     if layer.operands.x.device.type == "cpu":
         kernels, share = kernels_and_reorders(_onednn_lines(layer.run))
-        shown = kernels
+        shown, full = kernels, None
     else:
         times = _profiled_times(layer)
         kernels = sorted(times, key=lambda name: -times[name])
         shown = [short_name(name) for name in kernels[:MOST_KERNELS]]
-        share = layout_share(times)
+        share, full = layout_share(times), BETWEEN_KERNELS.join(kernels) or None
     backend = _backend(layer)
     compiler = ["inductor"] if layer.spec.execution == "compiled" else []
     words = compiler + ([backend] if backend else []) + shown
     is_inexact = any(_INEXACT.search(name) for name in (*words, *kernels))
-    return Ran(" ".join(dict.fromkeys(words)) or UNKNOWN, share, is_inexact)
+    return Ran(" ".join(dict.fromkeys(words)) or UNKNOWN, share, is_inexact, full)
 
 
 def layout_share(times: dict[str, float]) -> float | None:

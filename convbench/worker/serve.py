@@ -212,7 +212,7 @@ class Worker:
         if request["check"]:
             answer["first_call_s"] = first_call_s
             ran = implementation(layer)
-            answer.update(implementation=ran.name, reorder_share=ran.reorder_share)
+            answer.update(implementation=ran.name, reorder_share=ran.reorder_share, kernels=ran.kernels)
             answer["precision"] = precision(device) if spec.compute_dtype == "float32" else None
             outcome = _checked(layer, ran.is_inexact, answer["precision"])
             prepared.results = outcome.results
@@ -267,6 +267,7 @@ class Worker:
             **facts,
             "host_s": NAN if timing.host_s is None else timing.host_s,
             "compute_probe_s": probe,
+            "clock_hz": prepared.queue.clock_hz() if prepared.queue else None,
             "busy_s": busy,
         }
 

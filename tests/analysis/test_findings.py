@@ -607,8 +607,8 @@ def test_cases_measured_while_the_machine_was_noisier_are_reported() -> None:
     results[3] = replace(results[3], blocks=((LAYOUT, pack_blocks(slow)),))
     told = [said for said in sentences(findings(run(*results)), Weight.NOTE) if "noisier" in said]
     assert told == [
-        "1 case was measured while the machine was noisier. Around its blocks the probe took up to 1.80x as long as at "
-        f"its fastest, around those of the median case 1.00x: {results[3].case.label}"
+        "1 case was measured while the machine was noisier. Around its blocks the probe's time was up to 80.0 % over "
+        f"its fastest, around those of the median case 0.0 %: {results[3].case.label}"
     ]
     assert not any("noisier" in finding.sentence for finding in findings(run(*results[:3])))
 

@@ -16,6 +16,7 @@ from terminal import CONTROL, on_terminal
 from convbench.model.result import Git, Run, Status
 
 WIDTH = 60
+CONFIGS = Path(__file__).parent.parent.parent / "configs"
 FIGURE = re.compile(r"[-+]?\d[\d.,]*(?:x| %| [num]?s| [kMGT]?FLOP/s)?")
 
 
@@ -47,8 +48,10 @@ def stepped() -> list[Run]:
         (compared, ("runs",), {}),
         (stepped, ("history", "CASE"), {"step +39.9 %": "31"}),
         (stepped, ("baseline", "list"), {}),
+        (compared, ("plan", str(CONFIGS / "quick.yaml")), {}),
+        (compared, ("explain", "CASE", "-o", "layer.html"), {}),
     ],
-    ids=["compare", "runs", "history", "baseline list"],
+    ids=["compare", "runs", "history", "baseline list", "plan", "explain"],
 )
 def test_a_narrow_terminal_gets_every_figure_in_lines_that_fit(
     command: Command,

@@ -118,6 +118,9 @@ def test_there_is_room_for_what_the_workers_machine_holds() -> None:
     assert capacity.memory_limit == int(free * COHORT_MEMORY_SHARE)
     assert capacity.most_workers == schedule.workers_at_once(free) == schedule.MOST_WORKERS
     assert capacity.cache_bytes == HOST["l3_bytes"]
+    devices = Devices(free_bytes=(("cuda:0", 100), ("cuda:1", 10)))
+    assert capacity.with_devices(devices).device_limits == {"cuda:0": 40, "cuda:1": 4}
+    assert capacity.with_devices(Devices()) == capacity
     small = Capacity.of(described(Script(host={"available_bytes": 0, "l3_bytes": None})))
     assert (small.memory_limit, small.most_workers) == (0, schedule.FEWEST_WORKERS)
     assert small.cache_bytes == schedule.CACHE_BYTES

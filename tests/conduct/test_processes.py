@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -488,6 +488,18 @@ def test_without_a_digest_every_process_checks_in_full() -> None:
     assert engine.asked("again") == []
 
 
+def test_where_cudnn_chooses_anew_every_process_checks_and_names_what_it_ran() -> None:
+    chosen = replace(case(1), cudnn_benchmark=True)
+    script = Script(implementation=lambda worker: "Cudnn implicit" if worker < 3 else "Cudnn winograd", drift=0.1)
+    recorder, engine = measure([chosen, case(2)], script)
+    assert engine.asked("check").count(1) == 5
+    assert engine.asked("check").count(2) == 1
+    merged = merge(chosen, recorder.of(chosen))
+    assert merged is not None
+    assert merged.facts.implementation == "Cudnn implicit"
+    assert merged.facts.note == "not every process ran the same kernels: one ran Cudnn winograd"
+
+
 def test_a_layer_whose_calls_differ_is_failed_in_its_block_and_timed_all_the_same() -> None:
     recorder, engine = measure([case(1), case(2)], Script(wrong_in_block={1}, varies_in_block={2}, drift=0.1))
     wrong, varies = (merge(case(i), recorder.of(case(i))) for i in (1, 2))
@@ -663,9 +675,10 @@ def test_references_take_a_fifth_of_a_block_in_larger_sweeps() -> None:
         assert one.block_s == pytest.approx(share * 0.025)
 
 
-def within(budget: float, count: int, most: int = 10**12) -> tuple[Recorder, FakeEngine, list[Case]]:
+def within(budget: float, count: int, most: int = 10**12, **settings: Any) -> tuple[Recorder, FakeEngine, list[Case]]:
     """The cases measured within a budget, where each request to a worker takes a second."""
-    recorder, engine, cases = Recorder(), FakeEngine(Script(drift=0.1)), [case(name) for name in range(1, count + 1)]
+    recorder, engine = Recorder(), FakeEngine(Script(drift=0.1))
+    cases = [replace(case(name), **settings) for name in range(1, count + 1)]
     Processes(
         cases,
         MEASURE,
@@ -697,6 +710,18 @@ def test_cases_that_the_budget_leaves_no_time_for_are_skipped_with_the_reason() 
     assert 10 <= len(timed) <= 20
     assert {visit.reason for visit in skipped} == {"the budget of 30 s was spent before this case was measured"}
     assert len(engine.log) <= 30 + 3 * len(timed)
+
+
+def test_a_budget_goes_to_the_costly_layers_of_a_network_first() -> None:
+    """The work grows with the name. Of other sweeps the first cases are measured."""
+    for settings, wanted in (({"given_label": "a layer"}, range(100, 80, -1)), ({}, range(1, 21))):
+        recorder, _, cases = within(30, 100, **settings)
+        timed = {visit.case_id for visit in recorder.visits if visit.blocks}
+        assert timed and timed <= {cases[name - 1].id for name in wanted}, settings
+    recorder, _, cases = within(800, 40, most=schedule.memory_bytes(case(40)) * 8, given_label="a layer")
+    blocks = [sum(len(unpack_blocks(visit.blocks)) for visit in recorder.of(each)) for each in cases]
+    assert min(blocks) >= 1, "every layer is measured"
+    assert sum(blocks[20:]) > 1.5 * sum(blocks[:20]), "the costly half gets more"
 
 
 def test_a_cohort_without_due_cases_beside_one_that_goes_on_ends_no_run() -> None:
@@ -736,12 +761,19 @@ def test_a_worker_that_hangs_when_the_budget_ends_costs_no_timeout() -> None:
     assert [visit.status for visit in recorder.visits] == [Status.SKIPPED]
 
 
-def test_the_librarys_readings_go_to_blocks_and_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After each block of the device its clock, once a round its state; none for the CPU."""
+@pytest.mark.parametrize("counted_hz", [None, 1.5e9])
+def test_the_librarys_readings_go_to_blocks_and_processes(
+    monkeypatch: pytest.MonkeyPatch, counted_hz: float | None
+) -> None:
+    """After each block of the device its clock, once a round its state; none for the CPU.
+
+    The clock that the worker counted on the device itself is more direct.
+    """
     card = FakeCard(sm_mhz=[1980, 1200], reasons=[0, 0x04])
     called = install(monkeypatch, card)
     nvidia = opened([Device(name="cuda:1", model="H100", uuid="0000-1111")])
-    cases, engine, recorder = [case(3, device="cuda:1"), case(4)], FakeEngine(Script(drift=0.1)), Recorder()
+    cases, recorder = [case(3, device="cuda:1"), case(4)], Recorder()
+    engine = FakeEngine(Script(drift=0.1, clock_hz=counted_hz))
     Processes(
         cases,
         Measure(processes=2, rounds=3),
@@ -753,7 +785,7 @@ def test_the_librarys_readings_go_to_blocks_and_processes(monkeypatch: pytest.Mo
     ).run()
     blocks = [block for visit in recorder.of(cases[0]) for block in unpack_blocks(visit.blocks)]
     assert [block.throttled for block in blocks] == [0.0] + [1.0] * 5
-    assert {block.clock_hz for block in blocks[1:]} == {float(np.float32(1.2e9))}
+    assert {block.clock_hz for block in blocks[1:]} == {float(np.float32(counted_hz or 1.2e9))}
     on_cpu = [block for visit in recorder.of(cases[1]) for block in unpack_blocks(visit.blocks)]
     assert all(math.isnan(block.throttled) for block in on_cpu)
     assert called.count("nvmlDeviceGetPowerUsage") == 6

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,6 +101,25 @@ def test_memory_parts_cohorts_and_one_large_case_is_alone() -> None:
     each = schedule.memory_bytes(cases[1])
     cohorts = schedule.cohorts(cases, memory_limit=3 * each)
     assert [cohort.positions for cohort in cohorts] == [(0, 1), (2,), (3,)]
+
+
+def test_a_networks_budget_goes_half_by_count_times_work() -> None:
+    one, three = case(8), case(24)
+    assert schedule.budget_weights([one, three]) == (1.0, 1.0), "no network"
+    assert schedule.budget_weights([replace(one, given_label="a"), three]) == pytest.approx((0.75, 1.25))
+    assert schedule.budget_weights([replace(one, count=3), three]) == pytest.approx((1.0, 1.0))
+    assert schedule.budget_weights([]) == ()
+    both = [one, three, replace(one, dtype="bfloat16"), replace(three, dtype="bfloat16")]
+    assert schedule.heaviest_first(both, (0.75, 1.25, 0.75, 1.25)) == [1, 3, 0, 2]
+    batches = ((schedule.Cohort(index=0, positions=(0, 2)),), (schedule.Cohort(index=1, positions=(1,)),))
+    assert [each.positions for [each] in schedule.placed(batches, [5, 7, 9])] == [(5, 9), (7,)]
+
+
+def test_a_devices_own_memory_parts_its_cohorts() -> None:
+    cases = [case(channels, device=device) for channels in (8, 9, 10) for device in ("cpu", "cuda:0", "cuda:1")]
+    each = schedule.memory_bytes(cases[-1])
+    cohorts = schedule.cohorts(cases, memory_limit=9 * each, device_limits={"cuda:0": 2 * each, "cuda:1": 1})
+    assert [cohort.positions for cohort in cohorts] == [(0, 3, 6), (1, 4), (7,), (2,), (5,), (8,)]
 
 
 def test_each_device_has_cohorts_of_its_own_and_its_cases_are_not_apart() -> None:

@@ -1346,6 +1346,7 @@ def known_run(version: int) -> tuple[Run, list[Visit]]:
             note="a note",
             stop_reason=StopReason.ROUNDS,
             system_blocks=pack_blocks([BLOCK] * 3),
+            kernels="void gemm<float, 128>(Params); nchwToNhwc" if version >= 4 else None,
             samples=pack_samples([BlockSamples(round_index=0, seconds=(0.5, 0.25))]) if version >= 3 else b"",
         ),
         visit(CASES[0], 1, threads=1, stop_reason=StopReason.SETTLED),
@@ -1368,22 +1369,26 @@ def make_known(path: Path) -> None:
         store.set_baseline("main", run.id, set_at="2026-11-24T03:20:00+00:00")
 
 
-def in_first_layout(visit: Visit) -> Visit:
-    """The visit with its blocks in the layout that these databases have."""
-    row = struct.Struct(f"<{len(BLOCK_LAYOUTS[1])}f")
+#: The layout of blocks in the databases of each schema version.
+LAYOUTS = {1: 1, 2: 1, 3: 1, 4: 2}
+
+
+def in_layout(visit: Visit, layout: int) -> Visit:
+    """The visit with its blocks in a layout."""
+    row = struct.Struct(f"<{len(BLOCK_LAYOUTS[layout])}f")
     packed = {
         name: b"".join(
-            row.pack(*(getattr(block, column) for column in BLOCK_LAYOUTS[1]))
+            row.pack(*(getattr(block, column) for column in BLOCK_LAYOUTS[layout]))
             for block in unpack_blocks(getattr(visit, name), visit.layout)
         )
         for name in PACKED
     }
-    return dataclasses.replace(visit, layout=1, **packed)
+    return dataclasses.replace(visit, layout=layout, **packed)
 
 
-def assert_known(url: str, version: int, *, layout: int = 1) -> None:
+def assert_known(url: str, version: int) -> None:
     run, visits = known_run(version)
-    visits = [in_first_layout(visit) if layout == 1 else visit for visit in visits]
+    visits = [in_layout(visit, LAYOUTS[version]) for visit in visits]
     results = [merge(case, [v for v in visits if v.case_id == case.id]) for case in CASES]
     expected = dataclasses.replace(
         run,
@@ -1519,7 +1524,8 @@ def test_upgrade_that_fails_leaves_the_database_as_it_was(tmp_path: Path, monkey
 def test_every_version_has_its_step_and_a_database_of_today_needs_no_alembic(path: Path) -> None:
     from convbench.store import migrations
 
-    assert list(migrations.STEPS) == list(range(2, store_schema.VERSION + 1))
+    facts = {row.since for row in CASE_FACTS.values()}
+    assert sorted(facts - {1} | set(migrations.STEPS)) == list(range(2, store_schema.VERSION + 1))
     filled(path)
     code = """
         with Store.create(sys.argv[1]) as store:
@@ -1548,7 +1554,7 @@ def test_tables_of_the_fixture_are_those_of_the_schema(tmp_path: Path) -> None:
             connection.close()
 
     make_known(tmp_path / "new.db")
-    assert_known(str(tmp_path / "new.db"), store_schema.VERSION, layout=LAYOUT)
+    assert_known(str(tmp_path / "new.db"), store_schema.VERSION)
     copy = tmp_path / "copy.db"
     shutil.copyfile(DATA / f"schema_v{store_schema.VERSION}.db", copy)
     assert tables(copy) == tables(tmp_path / "new.db")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
         get_device_properties=lambda index: properties,
         device_count=lambda: 2,
         is_available=lambda: True,
+        mem_get_info=lambda index: ((10 + index) * 2**30, 80 * 2**30),
     )
     monkeypatch.setattr(torch, "cuda", made)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
@@ -64,6 +66,7 @@ def test_every_device_of_the_run_is_named_with_the_software_below(
     assert [(each["name"], each["model"]) for each in found["devices"]] == [("cuda:0", "H100"), ("cuda", "H101")]
     assert {(each["memory_bytes"], each["uuid"]) for each in found["devices"]} == {(80 * 2**30, "0000-1111")}
     assert found["accelerator"] == "cuda: H100 x2"
+    assert found["free_bytes"] == [("cuda:0", 10 * 2**30), ("cuda", 11 * 2**30)]
     assert found["software"] == [("CUDA", "12.8"), ("cuDNN", "9.10.2"), ("driver", "570.86.15")]
 
 
@@ -101,4 +104,35 @@ def test_without_a_device_nothing_is_told() -> None:
             "accelerator": None,
             "devices": [],
             "software": [],
+            "free_bytes": [],
         }
+
+
+def test_a_kernel_that_counts_cycles_shows_the_clock_and_how_long_to_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, slept, clock = [0.0], [], [1.98e9]
+
+    class Event:
+        def record(self, stream: object) -> None:
+            self.at = now[0]
+
+        def elapsed_time(self, other: Event) -> float:
+            return (other.at - self.at) * 1e3
+
+    def sleep(cycles: int) -> None:
+        slept.append(cycles)
+        now[0] += cycles / clock[0]
+
+    made = types.SimpleNamespace(_sleep=sleep, device=lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(torch, "cuda", made)
+    monkeypatch.setattr(torch, "Event", lambda kind, enable_timing: Event(), raising=False)
+    held = types.SimpleNamespace(current_stream=lambda device: None, synchronize=lambda device: None)
+    monkeypatch.setattr(torch, "accelerator", held)
+    stream = devices.Stream(torch.device("cuda:0"))
+    assert stream.can_hold
+    stream.hold(1e-3)
+    assert slept[-1] == pytest.approx(1.98e6, rel=1e-6)
+    clock[0] = 1.2e9  # the device has become hot
+    assert stream.clock_hz() == pytest.approx(1.2e9)
+    monkeypatch.setattr(torch.version, "hip", "6.2")
+    assert stream.clock_hz() is None
+    assert devices.Stream.clock_hz(types.SimpleNamespace(can_hold=False)) is None

@@ -85,4 +85,6 @@ def test_all_kernels_decide_whether_results_must_be_exact(
     assert fourth.split("<")[0] not in ran.name, "only the three longest are shown"
     assert "cutlass_cudnn::Kernel" in ran.name
     assert ran.reorder_share == pytest.approx(35 / 100.5)
+    times = {**TIMES, fourth: 0.5}
+    assert ran.kernels == "; ".join(sorted(times, key=lambda name: -times[name])), "all are stored, by full names"
     assert layout_share({}) is None

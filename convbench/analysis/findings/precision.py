@@ -16,6 +16,8 @@ from convbench.model.settings import Autocast
 SETTINGS = ("dtype", "autocast", "fp32_precision")
 #: Bits of the unit roundoff of a dtype or precision, in which the check gives its errors (docs/checks.md).
 ROUNDOFF_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8, "ieee": 24, "tf32": 11, "bf16": 8}
+#: Largest errors that differ by less than this factor are of one precision: float16 and TF32 have the same bits.
+ALIKE = 2.0
 
 
 def precision(evidence: Evidence, axis: str, base: object, other: object) -> str:
@@ -26,7 +28,7 @@ def precision(evidence: Evidence, axis: str, base: object, other: object) -> str
     if axis not in SETTINGS:
         return ""
     one, two = (_largest_error(evidence, axis, value) for value in (base, other))
-    if not two or math.isnan(one):
+    if not two or math.isnan(one) or max(one, two) < ALIKE * min(one, two):
         return ""
     times = f"{float(f'{two / one:.2g}'):,g}" if one else ""
     than = f"{times} times that with {value_text(base)}" if one else f"and {value_text(base)} has none"

@@ -215,12 +215,12 @@ def _noisier(evidence: Evidence) -> list[Finding]:
     bad = known[is_bad].sort_values("noise", ascending=False, kind="stable")
     if bad.empty:
         return []
-    worst = units.ratio(float(bad["noise"].iloc[0]))
+    worst = units.apart(float(bad["noise"].iloc[0]) - 1)
     whose = "its" if len(bad) == 1 else "their"
     sentence = (
         f"{units.plural(len(bad), 'case was', 'cases were')} measured while the machine was noisier. Around {whose} "
-        f"blocks the probe took up to {worst} as long as at its fastest, around those of the median case "
-        f"{units.ratio(usual)}: {farthest(bad)}"
+        f"blocks the probe's time was up to {worst} over its fastest, around those of the median case "
+        f"{units.apart(usual - 1)}: {farthest(bad)}"
     )
     return [_noise(1 + len(bad) / len(known), sentence, cases=ids(bad))]
 

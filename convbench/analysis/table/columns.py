@@ -376,7 +376,7 @@ COLUMNS: dict[str, Column] = {
         lambda r: r.overhead_s,
         "s",
     ),
-    **_facts("first_call_s", "peak_bytes", "reorder_share"),
+    **_facts("first_call_s", "peak_bytes", "reorder_share", "kernels"),
     "normalized_s": _number(
         "normalized",
         "time at this machine's reference speed, by the reference layers. It is a low quantile of the block minima, "
