@@ -24,6 +24,10 @@ OPERATORS: Mapping[str, Callable[[Sequence[Value]], Case]] = {
     "aten::convolution": aten.forward,
     "aten::convolution_backward": aten.backward,
 }
+#: Where an event has what is needed of its arguments.
+_COLUMNS = ("Input Dims", "Input type", "Input Strides", "Concrete Inputs")
+#: How many different calls are remembered.
+MOST_KNOWN = 4096
 #: Calls that a compiler makes in the place of a convolution and its neighbours.
 _FUSED = re.compile(r"\w+::\w*convolution_(pointwise|(add_)?relu)\w*")
 _STEP = re.compile(r"ProfilerStep#\d+")
@@ -46,6 +50,7 @@ def detects(source: Source) -> bool:
 
 def read(source: Source, sizes: Mapping[str, int]) -> Iterator[Found]:
     """Each call of a convolution. Raises RequestError for a trace that is cut or no JSON."""
+    cases = _Cases()
     steps: set[str] = set()
     layers: dict[Case, tuple[int, float]] = {}
     on_device = False
@@ -60,7 +65,7 @@ def read(source: Source, sizes: Mapping[str, int]) -> Iterator[Found]:
                 yield Refused(place=f"event {at}", reason=_WITH_OTHERS)
             elif name in OPERATORS and event.get("ph") == "X":
                 try:
-                    case = _case(name, event.get("args"))
+                    case = cases.of(name, event.get("args"))
                 except NotTakenError as error:
                     yield Refused(place=f"event {at}", reason=str(error))
                 else:
@@ -84,12 +89,29 @@ def _seconds(event: dict[str, Any]) -> float:
     return float(duration) * 1e-6 if is_time else 0.0
 
 
-def _case(name: str, arguments: object) -> Case:
-    if not isinstance(arguments, dict) or "Input Dims" not in arguments:
-        raise NotTakenError(_NO_SHAPES)
-    if not arguments.get("Concrete Inputs"):
-        raise NotTakenError(_NO_CONCRETE)
-    columns = [arguments.get(key) for key in ("Input Dims", "Input type", "Input Strides", "Concrete Inputs")]
+class _Cases:
+    """The cases of calls. Equal calls are read once: to read one takes longer than to decode its JSON."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Case] = {}
+
+    def of(self, name: str, arguments: object) -> Case:
+        """The case of a call by its arguments in the trace. Raises NotTakenError."""
+        if not isinstance(arguments, dict) or "Input Dims" not in arguments:
+            raise NotTakenError(_NO_SHAPES)
+        if not arguments.get("Concrete Inputs"):
+            raise NotTakenError(_NO_CONCRETE)
+        columns = [arguments.get(key) for key in _COLUMNS]
+        key = f"{name} {columns}"
+        case = self._known.get(key)
+        if case is None:
+            case = _case(name, columns)
+            if len(self._known) < MOST_KNOWN:
+                self._known[key] = case
+        return case
+
+
+def _case(name: str, columns: list[object]) -> Case:
     dims, types, strides, concrete = (column if isinstance(column, list) else [] for column in columns)
     strides = strides or [None] * len(dims)
     if not len(dims) == len(types) == len(strides) == len(concrete):
