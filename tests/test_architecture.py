@@ -156,9 +156,10 @@ def test_machines_are_described_by_workers_alone(path: Path) -> None:
     assert "platform" not in names or path.parts[1] == "worker", path
 
 
-#: What may name an operator and its dimensions: the operators, the explainer, and the script of `repro`.
+#: What may name an operator and its dimensions: the operators, the explainer, the script of `repro`, and the readers of
+#: other programs' files, which have these words.
 OF_OPERATORS = re.compile(
-    r"(model|worker)/operators/|report/(text|pages)/explain\.py|report/text/repro\.py"
+    r"(model|worker)/operators/|workloads/importers/|report/(text|pages)/explain\.py|report/text/repro\.py"
     r"|static/(explainer\w*|geometry|samples)\.js|templates/explain(er)?\.html\.j2"
 )
 TEXTS = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in (".py", ".js", ".j2", ".sh", ".yml")]

@@ -22,7 +22,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "convbench"
-ROOMS = ("actions", "analysis", "cli", "conduct", "engine", "measure", "model", "report", "store", "sweep", "worker")
+ROOMS = (
+    *("actions", "analysis", "cli", "conduct", "engine", "measure", "model", "report", "store", "sweep", "worker"),
+    "workloads",
+)
 MOST_WORDS = 25
 #: Words of literature, in prose and in names; plain words say the same.
 LITERARY = re.compile(

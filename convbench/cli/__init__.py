@@ -14,6 +14,7 @@ from convbench.cli import (
     export,
     help,
     history,
+    importing,
     init,
     picture,
     plan,
@@ -39,6 +40,7 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
         run.run: "convbench run configs/sweep.yaml --open",
         plan.plan: "convbench plan configs/sweep.yaml",
         init.init: "convbench init sweep.yaml",
+        importing.import_: "convbench import model.onnx --size batch=8 -o model.yaml",
         schema.schema: "convbench schema -o sweep.schema.json",
         check.check: "convbench check",
     },
@@ -63,7 +65,8 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
 }
 for purpose, verbs in VERBS.items():
     for verb, example in verbs.items():
-        app.command(rich_help_panel=purpose, epilog=f"Example: {example}")(verb)
+        # A verb that is a word of Python is a function with an underscore behind it.
+        app.command(verb.__name__.rstrip("_"), rich_help_panel=purpose, epilog=f"Example: {example}")(verb)
 for name, verb, example in (
     ("init", ci.init, "convbench ci init --github"),
     ("pull-request", ci_pull_request.pull_request, "convbench ci pull-request configs/sweep.yaml --dry-run"),

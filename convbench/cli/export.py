@@ -16,7 +16,7 @@ from convbench.store.files import check_writable, write_bytes
 def export(
     run: RunRef = "latest",
     form: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="csv, json, parquet, markdown or junit.")
+        str, typer.Option("--format", metavar="FORMAT", help="csv, json, parquet, markdown, junit or benchdnn.")
     ] = "csv",
     samples: Annotated[
         bool, typer.Option("--samples", help="Export the raw samples that measure.samples kept, as CSV.")
@@ -26,7 +26,7 @@ def export(
     ] = None,
     db: Database = None,
 ) -> None:
-    """Export a run as CSV, JSON, Parquet, Markdown or JUnit XML."""
+    """Export a run: CSV, JSON, Parquet, Markdown, JUnit, benchdnn."""
     if samples and form != "csv":
         raise RequestError(f"got --samples and --format {form}", hint="samples are exported as csv")
     if output is not None:

@@ -1,4 +1,4 @@
-"""A run as csv, json, parquet, markdown or junit XML; a comparison as junit. Pure: from a run to bytes.
+"""A run as csv, json, parquet, markdown, junit XML or benchdnn; a comparison as junit. Pure: from a run to bytes.
 
 The caller writes the bytes to a file. A new format of a run is one function and one line in `FORMATS`.
 """
@@ -24,6 +24,7 @@ from convbench.model.serial import parsed, run_from_json, to_json
 from convbench.model.variables import may_hold_secrets
 from convbench.report.text import times
 from convbench.report.text.markdown import escaped
+from convbench.workloads.benchdnn_lines import line_of
 
 
 def export(run: Run, form: str) -> bytes:
@@ -213,6 +214,17 @@ def to_junit(run: Run) -> bytes:
     return _document(suite)
 
 
+def to_benchdnn(run: Run) -> bytes:
+    """A batch file of oneDNN's benchmark: a line for each case, and a comment for each that it cannot run."""
+    lines = [f"# {units.line(run.name)} ({run.id}), for benchdnn --conv --batch=FILE"]
+    for case in Rows(run).cases:
+        try:
+            lines.append(line_of(case))
+        except ValueError as error:
+            lines.append(f"# left out, {error}: {units.line(case.label)}")
+    return _utf8("\n".join(lines) + "\n")
+
+
 def comparison_to_junit(comparison: Comparison) -> bytes:
     """One test case per case: a failure where it regressed, is wrong or imprecise, an error where it was not measured.
 
@@ -312,4 +324,5 @@ FORMATS: dict[str, Callable[[Run], bytes]] = {
     "parquet": to_parquet,
     "markdown": to_markdown,
     "junit": to_junit,
+    "benchdnn": to_benchdnn,
 }

@@ -25,9 +25,10 @@ class Refused:
 class Workload:
     """What was read from one network or one file, in the order in which it was found.
 
-    `source` says in one line where it comes from. `cases` are as they were found: equal ones may occur again, each with
-    its label (the path of the module, or the name in the file) and its count. `notes` are what a reader of the sweep
-    should know beside the reasons of `refused`.
+    `source` says in one line where it comes from. `cases` are as they were found, and equal ones may occur again. Each
+    has its count and its label, which is the path of the module or the name in the file. `notes` are what a reader of
+    the sweep should know beside the reasons of `refused`. `said` is what the source says about single cases, such as
+    times, and `description` what it says about all of them.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Workload:
     cases: tuple[Case, ...]
     refused: tuple[Refused, ...] = ()
     notes: tuple[str, ...] = ()
+    said: tuple[tuple[Case, str], ...] = ()
+    description: str = ""
 
     @property
     def read(self) -> int:

@@ -39,13 +39,19 @@ def sweep_text(workload: Workload, *, measure: Mapping[str, Any] | None = None) 
     common = _common(list(cases))
     axes = {name: [value] if isinstance(value, list) else value for name, value in common.items()}
     axes["direction"] = [str(each) for each in directions] if len(directions) > 1 else str(directions[0])
-    lines = [*_head(workload), f"name: {_flow(units.line(workload.name))}", ""]
+    lines = [*_head(workload), f"name: {_flow(units.line(workload.name))}"]
+    lines += [f"description: {_flow(units.line(workload.description))}"] if workload.description else []
+    lines.append("")
     if measure:
         lines += [f"measure: {_flow(dict(measure))}", ""]
     lines += ["# These settings apply to every layer below.", "axes:"]
     lines += [f"  {name}: {_flow(value)}" for name, value in axes.items()]
     lines += ["", "cases:"]
+    said = {(_undirected(case), case.direction): text for case, text in workload.said}
     for case, (found, labels) in layers.items():
+        for each in found:
+            text = said.get((_undirected(case), each))
+            lines += _comment(f"{each}: {text}" if len(found) > 1 else text, "  # ") if text else []
         if len(labels) > 1:
             more = f" and {units.count(len(labels) - MOST_LABELS)} more" if len(labels) > MOST_LABELS else ""
             lines += _comment(f"the same layer: {', '.join(labels[:MOST_LABELS])}{more}", "  # ")
@@ -60,11 +66,16 @@ def _by_layer(cases: Mapping[Case, list[str]]) -> dict[Case, tuple[list[Directio
     """The cases that differ in direction alone as one, with these directions; they must occur equally often."""
     layers: dict[tuple[Case, int], tuple[Case, list[Direction], list[str]]] = {}
     for case, labels in cases.items():
-        key = (replace(case, direction=Direction.FORWARD), case.count)
+        key = (_undirected(case), case.count)
         _, directions, named = layers.setdefault(key, (case, [], []))
         directions.append(case.direction)
         named += [label for label in labels if label not in named]
     return {case: (directions, labels) for case, directions, labels in layers.values()}
+
+
+def _undirected(case: Case) -> Case:
+    """The case by its layer alone."""
+    return replace(case, direction=Direction.FORWARD)
 
 
 def _common(cases: list[Case]) -> dict[str, Any]:
@@ -119,9 +130,9 @@ def _head(workload: Workload) -> list[str]:
 
 
 def _places(workload: Workload, reason: str) -> str:
-    places = [each.place for each in workload.refused if each.reason == reason]
-    more = f" and {units.count(len(places) - MOST_PLACES)} more" if len(places) > MOST_PLACES else ""
-    return ", ".join(places[:MOST_PLACES]) + more
+    refused = [each for each in workload.refused if each.reason == reason]
+    rest = sum(each.count for each in refused[MOST_PLACES:])
+    return ", ".join(each.place for each in refused[:MOST_PLACES]) + (f" and {units.count(rest)} more" if rest else "")
 
 
 def _comment(text: str, mark: str) -> Iterator[str]:

@@ -42,6 +42,7 @@ VERBS = (
     "run",
     "plan",
     "init",
+    "import",
     "schema",
     "report",
     "runs",

@@ -246,6 +246,14 @@ def test_junit_is_xml_whatever_the_names(run: Run) -> None:
     assert len(suite.findall("testcase")) == 3
 
 
+def test_lines_of_benchdnn_have_every_case_or_say_why_not() -> None:
+    text = export(RUN, "benchdnn").decode()
+    cases = [*(result.case for result in RUN.results), *RUN.unmeasured]
+    lines = [line for line in text.splitlines() if line.startswith("--reset ")]
+    reasons = [line for line in text.splitlines() if line.startswith("# left out, ")]
+    assert (len(lines) + len(reasons), bool(lines), bool(reasons)) == (len(cases), True, True)
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_run_without_cases_can_be_exported(form: str) -> None:
     assert export(synthetic.empty_run(), form)
@@ -253,7 +261,7 @@ def test_a_run_without_cases_can_be_exported(form: str) -> None:
 
 @pytest.mark.parametrize(("form", "hint"), [("cvs", "did you mean csv?"), ("excel", None), ("", None)])
 def test_an_unknown_format_names_the_known_ones(form: str, hint: str | None) -> None:
-    with pytest.raises(RequestError, match="expected one of csv, json, parquet, markdown, junit") as refused:
+    with pytest.raises(RequestError, match="expected one of csv, json, parquet, markdown, junit, benchdnn") as refused:
         export(RUN, form)
     assert refused.value.hint == hint
 

@@ -73,6 +73,23 @@ def test_the_head_says_what_was_read_and_why_the_rest_is_missing() -> None:
     assert expanded(text) == [Case(problem=STEM)]
 
 
+def test_places_that_are_counted_together_are_many() -> None:
+    refused = [Refused(place=f"line {at}", reason="odd") for at in range(4)]
+    refused.append(Refused(place="behind line 3", reason="odd", count=96))
+    text = sweep_text(workload(Case(problem=STEM), refused=tuple(refused)))
+    assert "# refused 100: odd (line 0, line 1, line 2 and 97 more)\n" in text
+
+
+def test_what_the_source_says_of_a_layer_stands_above_it() -> None:
+    forward, backward = Case(problem=STEM), Case(problem=STEM, direction=Direction.BACKWARD)
+    other = Case(problem=BLOCK)
+    said = ((backward, "the log says 2 ms"), (other, "the log says 3 ms"))
+    text = sweep_text(workload(forward, backward, other, said=said, description="5 ms: in all"))
+    assert "\n  # backward: the log says 2 ms\n  - {in_channels: 3," in text
+    assert "\n  # the log says 3 ms\n  - {in_channels: 64," in text
+    assert parse(text, "written.yaml").description == "5 ms: in all"
+
+
 def test_settings_of_a_run_and_its_measure_are_written() -> None:
     found = Case(problem=STEM, dtype="bfloat16", memory_format=MemoryFormat.CHANNELS_LAST, env=(("A", "b c"),))
     sweep = parse(sweep_text(workload(found), measure={"budget": 60}), "written.yaml")
