@@ -757,7 +757,7 @@ def test_the_page_is_whole_without_scripts(browser: Browser, run: Run, file: Pat
         page = seen.page
         assert page.locator("#case-table tbody tr").count() == CASES
         assert page.locator("#troubles tbody tr").count() == sum(r.status is not Status.PASSED for r in run.results)
-        assert page.locator(".findings > li").count() == len(findings(run))
+        assert page.locator("ol.findings > li").count() == len(findings(run))
         page.locator("#finding-0 summary").click()
         assert page.locator("#finding-0 .labels li").count() >= 1
         assert page.locator(".plot:visible, .controls:visible, #explain:visible, .evidence:visible").count() == 0
