@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from convbench.cli import (
     ab,
     baseline,
+    capture,
     check,
     ci,
     ci_nightly,
@@ -38,6 +39,7 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
         ),
         run.run: "convbench run configs/sweep.yaml --open",
         plan.plan: "convbench plan configs/sweep.yaml",
+        capture.capture: "convbench capture net.py:Net --input 8x3x224x224 -o net.yaml",
         init.init: "convbench init sweep.yaml",
         schema.schema: "convbench schema -o sweep.schema.json",
         check.check: "convbench check",

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import host
-from .channel import private_channel
+from .channel import Channel, private_channel
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 #: The share of the free memory that a worker may take. The rest is for the conductor and the system, so that memory
@@ -29,15 +29,21 @@ def become_worker(parent: int, memory_limit: str, folders: Sequence[str]) -> Non
 
     `parent` is the process with which this one ends. `memory_limit` is in bytes, 0 for none, or `share`.
     """
-    limit = share_of_memory() if memory_limit == "share" else int(memory_limit)
-    channel = private_channel()
-    die_with(parent)
-    _limit_memory(limit)
+    channel = begin(parent, memory_limit)
     from .serve import serve
 
     sys.path[:0] = folders or [str(Path.cwd())]
     channel.send({"status": "passed"})
     serve(channel)
+
+
+def begin(parent: int, memory_limit: str) -> Channel:
+    """Tie this process to its parent, limit its memory, and return its channel to the conductor."""
+    limit = share_of_memory() if memory_limit == "share" else int(memory_limit)
+    channel = private_channel()
+    die_with(parent)
+    _limit_memory(limit)
+    return channel
 
 
 def share_of_memory() -> int:

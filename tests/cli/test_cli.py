@@ -41,6 +41,7 @@ VERBS = (
     "time",
     "run",
     "plan",
+    "capture",
     "init",
     "schema",
     "report",
