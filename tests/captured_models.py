@@ -124,6 +124,18 @@ class Reading(nn.Module):
         return self.layer(x) / self.largest
 
 
+class Viewing(nn.Module):
+    """Its constructor keeps a view of a weight that is no parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3)
+        self.scale = self.layer.weight.detach()[:, :1, :1, :1].flatten()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x).movedim(1, 3) @ self.scale
+
+
 class Caching(nn.Module):
     """Keeps what it computed, counts its calls and changes a buffer."""
 

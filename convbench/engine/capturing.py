@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from convbench.engine.forks import START
-from convbench.engine.local import FreshProcess, LocalTransport, Setup
-from convbench.errors import RequestError, WorkerDiedError, WorkerStartError, WorkerTimedOutError
+from convbench.engine.local import Setup, start_capture
+from convbench.errors import RequestError, WorkerDiedError, WorkerTimedOutError
 
 #: Maximum time to import torch, seconds. 2.5 s are usual.
 START_S = 60.0
@@ -22,13 +20,7 @@ def capture(message: Mapping[str, Any]) -> Mapping[str, Any]:
 
     Raises RequestError where the model cannot be captured, and WorkerStartError where the process does not start.
     """
-    setup = Setup()
-    command = [setup.python, str(START), "capture", str(os.getpid()), "share", *setup.path]
-    try:
-        process = FreshProcess(command, setup.environment)
-    except OSError as error:
-        raise WorkerStartError(f"cannot start a worker with {setup.python}: {error.strerror}") from None
-    with closing(LocalTransport(process, python=setup.python)) as transport:
+    with closing(start_capture(Setup())) as transport:
         transport.wait_until_up(deadline_s=START_S)
         try:
             answer: Mapping[str, Any] = transport.request(message, deadline_s=DEADLINE_S)

@@ -39,11 +39,16 @@ def become_worker(parent: int, memory_limit: str, folders: Sequence[str]) -> Non
 
 def begin(parent: int, memory_limit: str) -> Channel:
     """Tie this process to its parent, limit its memory, and return its channel to the conductor."""
-    limit = share_of_memory() if memory_limit == "share" else int(memory_limit)
+    limit = bytes_of(memory_limit)
     channel = private_channel()
     die_with(parent)
-    _limit_memory(limit)
+    limit_memory(limit)
     return channel
+
+
+def bytes_of(memory_limit: str) -> int:
+    """The memory limit in bytes, 0 for none."""
+    return share_of_memory() if memory_limit == "share" else int(memory_limit)
 
 
 def share_of_memory() -> int:
@@ -60,7 +65,7 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def _limit_memory(limit: int) -> None:
+def limit_memory(limit: int) -> None:
     """Make allocations fail at `limit` bytes (0: none), and make this process the OOM killer's first choice.
 
     RLIMIT_DATA counts private writable memory, without the address space that an accelerator's runtime reserves.

@@ -47,6 +47,7 @@ def captured(
         raise CaptureError(f"expected a torch.nn.Module, got a {type(model).__name__}")
     modules = Modules(model)
     recorder = Recorder(modules)
+    has_weights = not any(each.is_meta for each in model.parameters())
     with contextlib.ExitStack() as stack:
         stack.enter_context(_unchanged(model))
         stack.enter_context(warnings.catch_warnings())
@@ -68,7 +69,10 @@ def captured(
         except (CaptureError, KeyboardInterrupt):
             raise
         except BaseException as error:  # SystemExit too
-            raise _problem(error, model, modules.place, is_backward=recorder.is_backward) from error
+            inner = modules.place or type(model).__name__
+            if not has_weights and "meta" in str(error):
+                raise NeedsWeightsError(f"in {inner}: {described(error)}") from error
+            raise _problem(error, model, inner, is_backward=recorder.is_backward) from error
         parameters = sum(each.numel() for each in model.parameters())
     return {**recorder.answer(), "model": type(model).__name__, "parameters": parameters}
 
@@ -214,7 +218,7 @@ def _tensors(value: Any, seen: set[int]) -> Iterator[torch.Tensor]:
 def _problem(error: BaseException, model: nn.Module, path: str, *, is_backward: bool) -> CaptureError:
     """What went wrong in a run, with the module in which it did, and what to do."""
     name, text = type(error).__name__, str(error)
-    where = f"in {path or type(model).__name__}{place(error)}"
+    where = f"in {path}{place(error)}"
     if name in _NEEDS_NUMBERS:
         reason = f"the model decides on numbers that it computes, {where}: {described(error)}"
         return CaptureError(reason, hint="--real runs it on real numbers; they are zeros, or what --inputs returns")
@@ -223,8 +227,6 @@ def _problem(error: BaseException, model: nn.Module, path: str, *, is_backward: 
         return CaptureError(reason, hint="register it with torch.library.register_fake, or let --real run it")
     what = "the backward pass" if is_backward else "the forward pass"
     reason = f"{what} failed {where}: {described(error)}"
-    if "meta" in text.lower() and any(each.is_meta for each in model.parameters()):
-        return NeedsWeightsError(reason)
     if "cuda" in text.lower() or "nvidia" in text.lower():
         return CaptureError(reason, hint="a capture runs on the processor: build the model without a device of its own")
     if isinstance(error, MemoryError) or "allocate memory" in text:

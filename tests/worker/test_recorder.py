@@ -199,6 +199,9 @@ def test_a_model_that_needs_its_weights_is_built_with_them() -> None:
     answer = answered("Reading")
     assert "item" in answer["for_real"]
     assert [path for path, _ in found(answer)] == ["layer"]
+    viewing = answered("Viewing")
+    assert "meta" in viewing["for_real"]
+    assert [path for path, _ in found(viewing)] == ["layer"]
 
 
 @pytest.mark.parametrize("name", ["Plain", "plain", "in_hand"])
