@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convbench import sweep as sweeps
+from convbench import units
+from convbench.actions import measure as measuring
 from convbench.errors import RequestError
-from convbench.units import line
+from convbench.model.case import Case
+from convbench.model.problem import Problem
+from convbench.sweep.parse import parse
 from convbench.workloads.workload import Workload
 
 if TYPE_CHECKING:
     from convbench.workloads.request import Request
+
+#: What `convbench run --model` compares: the choices that everybody has.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "dtype": ("float32", "bfloat16"),
+    "memory_format": ("contiguous", "channels_last"),
+}
+#: The seconds that a run of a model may take by default.
+BUDGET_S = 150.0
+#: Bytes that count as much as one FLOP where layers are ordered by their cost: a core computes about ten FLOP in the
+#: time in which it reads one byte from memory.
+FLOPS_PER_BYTE = 10
 
 
 class CapturedModel(Workload):
@@ -89,5 +108,52 @@ def sweep_of(
 
     if not workload.cases:
         reasons = [f"{count} {reason}" for reason, count in workload.reasons.items()]
-        raise RequestError(f"{line(workload.name)} has no convolution that convbench can measure", hint=reasons)
+        raise RequestError(f"{units.line(workload.name)} has no convolution that convbench can measure", hint=reasons)
     return sweep_text(workload, measure=measure, axes=axes)
+
+
+def planned(request: Request, *, budget_s: float = BUDGET_S) -> tuple[sweeps.Sweep, sweeps.Plan]:
+    """The sweep that measures a model with the usual choices (CHOICES), and its plan.
+
+    Where the budget is too short for all layers, it has the most costly ones. Raises RequestError where the model
+    cannot be captured, or the budget is too short for a single layer.
+    """
+    found = captured(request)
+    costs = _costs(found.cases)
+    layers = sorted(costs, key=lambda layer: costs[layer], reverse=True)
+
+    def sweep_with(number: int) -> sweeps.Sweep:
+        return parse(_text(found, layers[:number], budget_s), request.model)
+
+    fitting = bisect_left(range(1, len(layers) + 1), True, key=lambda number: not _fits(sweep_with(number)))
+    return measuring.with_plan(sweep_with(max(fitting, 1)))
+
+
+def _costs(cases: Iterable[Case]) -> dict[Problem, float]:
+    """What a network spends in each layer, in FLOPs of the same time, over all directions and occurrences."""
+    costs: Counter[Problem] = Counter()
+    for case in cases:
+        costs[case.problem] += case.count * max(case.flops, FLOPS_PER_BYTE * case.bytes)
+    return dict(costs)
+
+
+def _fits(sweep: sweeps.Sweep) -> bool:
+    try:
+        measuring.with_plan(sweep)
+    except RequestError:  # the budget is too short
+        return False
+    return True
+
+
+def _text(found: Workload, layers: Collection[Problem], budget_s: float) -> str:
+    """The sweep of these layers with the usual choices, and the model's own dtype where it is another one."""
+    kept = [case for case in found.cases if case.problem in layers]
+    axes = {**CHOICES, "dtype": list(dict.fromkeys([*CHOICES["dtype"], *(case.dtype for case in kept)]))}
+    notes = found.notes
+    if len(kept) < len(found.cases):
+        work = [sum(case.flops * case.count for case in cases) for cases in (kept, found.cases)]
+        notes += (
+            f"Without {units.plural(len(_costs(found.cases)) - len(layers), 'layer')} of the least cost, which compute"
+            f" {units.percent(1 - work[0] / work[1])} of the work: {budget_s:g} s are too short for them.",
+        )
+    return sweep_of(replace(found, cases=tuple(kept), notes=notes), measure={"budget": budget_s}, axes=axes)

@@ -29,6 +29,11 @@ ChannelsLastOption = Annotated[bool, typer.Option("--channels-last", help=_CHANN
 _REAL_HELP = "Run the model on real numbers, for one that decides on them. It needs memory and time."
 RealOption = Annotated[bool, typer.Option("--real", help=_REAL_HELP)]
 
+_BUDGET_HELP = "Seconds that the run of a model may take, the most costly layers first. [default: 150]"
+BudgetOption = Annotated[
+    float | None, typer.Option("--budget", metavar="SECONDS", help=_BUDGET_HELP, show_default=False)
+]
+
 #: The dtypes of `--autocast`.
 AUTOCASTS = ("bfloat16", "float16")
 

@@ -121,3 +121,48 @@ def test_a_model_of_forty_gigabytes_needs_little_memory(tmp_path: Path) -> None:
         cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert int(done.stdout.split()[-1]) < 700 * 1024, "KiB"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["run"], "missing CONFIG"),
+        (["run", "a.yaml", "--model", "net.py:Net", "--input", "3"], "got CONFIG and --model"),
+        (["run", "a.yaml", "--input", "3"], "--input is for a model"),
+        (["run", "a.yaml", "--train"], "--train is for a model"),
+        (["run", "a.yaml", "--budget", "9"], "--budget is for a model"),
+        (["run", "--model", "net.py:Net", "--input", "3", "--budget", "0"], "--budget 0: expected 1 to"),
+        (["time", "3", "4", "--model", "net.py:Net", "--input", "3"], "got channels and --model"),
+        (["time", "3", "4", "--arg", "a=3"], "--arg is for a model"),
+        (
+            ["time", "--model", "a:b", "--input", "3", "--autocast", "bfloat16", "--autocast", "none"],
+            "--autocast twice",
+        ),
+    ],
+)
+def test_wrong_options_of_a_model(command: Command, arguments: list[str], error: str) -> None:
+    said = command(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert error in said.err
+    assert not Path("reports").exists()
+
+
+@pytest.mark.slow
+def test_a_model_is_measured_in_one_go(command: Command, tmp_path: Path) -> None:
+    said = command("run", "--quiet", "--model", f"{FILE}:Plain", "--input", IMAGES, "--budget", "15")
+    assert said.code == 0, said.err
+    assert (tmp_path / said.out.strip()).is_file()
+    run = convbench.load("latest").run
+    assert f"convbench capture {FILE}:Plain --input {IMAGES}" in " ".join(run.source.replace("\n#  ", "").split())
+    seen = {(result.case.given_label, result.case.dtype, str(result.case.memory_format)) for result in run.results}
+    assert len(seen) == len(run.results) == 8
+
+
+@pytest.mark.slow
+def test_the_convolutions_of_a_model_are_timed(command: Command) -> None:
+    said = command(
+        "time", "--model", f"{FILE}:Plain", "--input", IMAGES, "--autocast", "bfloat16", "--direction", "forward"
+    )
+    assert said.code == 0, said.err
+    assert "stem: c3 16x16" in said.out and "blocks.0: " in said.out
+    assert {result.case.dtype for result in convbench.load("latest").run.results} == {"bfloat16"}
