@@ -189,6 +189,24 @@ class Large(nn.Module):
         return self.first(x)
 
 
+class Ten(nn.Sequential):
+    """Ten different convolutions, all large enough for oneDNN."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(3, 32, 7, stride=2, padding=3, bias=False),
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.Conv2d(32, 64, 1, stride=2),
+            nn.Conv2d(64, 64, 3, padding=1, groups=64),
+            nn.Conv2d(64, 64, 3, padding=2, dilation=2),
+            nn.Conv2d(64, 96, (1, 5), padding=(0, 2), stride=(1, 2)),
+            nn.Conv2d(96, 64, (5, 1), stride=(2, 1)),
+            nn.Conv2d(64, 64, 3, padding="same", groups=4),
+            nn.Conv2d(64, 128, 3, padding=1, padding_mode="reflect"),
+            nn.Conv2d(128, 64, 4, padding="same"),
+        )
+
+
 def plain(width: int) -> nn.Module:
     """A function that makes a model; what it prints is not an answer."""
     print("building", flush=True)
