@@ -66,9 +66,10 @@ class Padded(nn.Module):
         self.reflect = nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")
         self.same = nn.Conv2d(4, 4, 4, padding="same")
         self.odd = nn.Conv2d(4, 4, 3, padding="same")
+        self.none = nn.Conv2d(4, 4, 3, padding="valid")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.odd(self.same(self.reflect(x)))
+        return self.none(functional.pad(self.odd(self.same(self.reflect(x))), (0, 0)))
 
 
 class Inference(Padded):

@@ -86,10 +86,11 @@ def test_an_input_that_is_padded_before_names_the_operator(model: type[nn.Module
         ("reflect", "reflection_pad2d", (0, 0), 18),
         ("same", "constant_pad_nd", (1, 1), 17),
         ("odd", None, (1, 1), 16),
+        ("none", None, (0, 0), 16),
     ]
     assert seen == expected
     cast = run(model(), autocast="bfloat16")
-    assert [each["padded"] for _, each in cast] == ["reflection_pad2d", "constant_pad_nd", None]
+    assert [each["padded"] for _, each in cast] == ["reflection_pad2d", "constant_pad_nd", None, None]
 
 
 @pytest.mark.parametrize("autocast", [None, "bfloat16"])

@@ -52,7 +52,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
             self._backward(*args)
         elif looks:
             self.others.add(name)
-        elif "pad" in name and "backward" not in name and isinstance(result, torch.Tensor):
+        elif "pad" in name and "backward" not in name and _differ(result, args[0]):
             self._padded[id(result)] = result, name.partition("::")[2]
         elif name in _CASTS and id(args[0]) in self._padded:
             self._padded[id(result)] = result, self._padded[id(args[0])][1]
@@ -125,16 +125,26 @@ def _record(x: torch.Tensor, weight: torch.Tensor, output: torch.Tensor, bias: b
         "weight_strides": list(weight.stride()),
         "output_shape": list(output.shape),
         "output_strides": list(output.stride()),
-        "stride": list(stride),
-        "padding": list(padding),
-        "dilation": list(dilation),
+        "stride": _for_each(stride, x),
+        "padding": _for_each(padding, x),
+        "dilation": _for_each(dilation, x),
         "transposed": transposed,
-        "output_padding": list(output_padding),
+        "output_padding": _for_each(output_padding, x),
         "groups": groups,
         "bias": bias,
         "dtype": str(x.dtype).partition(".")[2],
         "device": x.device.type,
     }
+
+
+def _for_each(numbers: list[int], x: torch.Tensor) -> list[int]:
+    """A number for each spatial dimension: torch also takes one for all."""
+    return list(numbers) * (x.dim() - 2) if len(numbers) == 1 else list(numbers)
+
+
+def _differ(result: Any, x: Any) -> bool:
+    """Whether an operator that pads has added something."""
+    return isinstance(result, torch.Tensor) and isinstance(x, torch.Tensor) and result.shape != x.shape
 
 
 def _without_wrapper(path: str) -> str:
