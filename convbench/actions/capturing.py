@@ -28,8 +28,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 #: The seconds that a run of a model may take by default.
 BUDGET_S = 150.0
-#: Bytes that count as much as one FLOP where layers are ordered by their cost: a core computes about ten FLOP in the
-#: time in which it reads one byte from memory.
+#: A core reads one byte from memory in about the time of this many FLOP. Layers are ordered by the larger of both.
 FLOPS_PER_BYTE = 10
 
 

@@ -222,7 +222,7 @@ def _notes(answer: Mapping[str, Any], found: Sequence[tuple[str, Convolution]], 
     trained = any(each.mask is not None for _, each in found)
     notes = [
         f"{answer['model']}: {units.count(int(answer['parameters']))} parameters. Its convolutions compute"
-        f" {units.si(total, 'FLOP')} in one {'training step' if trained else 'forward pass'}."
+        f" {units.si(total, 'FLOP')} in one {'training step' if trained else 'forward pass'}, with taps on padding."
     ]
     if answer.get("for_real"):
         notes.append(f"Built with its weights, because building it without them failed: {answer['for_real']}")

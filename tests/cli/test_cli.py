@@ -42,6 +42,7 @@ VERBS = (
     "run",
     "plan",
     "capture",
+    "networks",
     "init",
     "schema",
     "report",

@@ -158,7 +158,7 @@ def test_notes_say_what_a_case_does_not() -> None:
         others=["torchvision::deform"],
     )
     for part in (
-        "Net: 1,234,567 parameters. Its convolutions compute 207 kFLOP in one training step.",
+        "Net: 1,234,567 parameters. Its convolutions compute 207 kFLOP in one training step, with taps on padding.",
         "Built with its weights, because building it without them failed: RuntimeError: no numbers",
         "1 input was padded before the convolution, by reflection_pad2d: a. Their cases have the padded input.",
         "One image without a batch went to a.",
@@ -169,7 +169,10 @@ def test_notes_say_what_a_case_does_not() -> None:
     ):
         assert part in noted(found)
     plain = made(*[record(*LAYER)] * 5, paths=list("abcde"))
-    assert noted(plain) == "Net: 1,234,567 parameters. Its convolutions compute 207 kFLOP in one forward pass."
+    assert (
+        noted(plain)
+        == "Net: 1,234,567 parameters. Its convolutions compute 207 kFLOP in one forward pass, with taps on padding."
+    )
     padded = made(*[record(*LAYER, padded="constant_pad_nd")] * 5, paths=list("abcde"))
     assert "5 inputs were padded before the convolution, by constant_pad_nd: a, b, c and 2 more." in noted(padded)
 
