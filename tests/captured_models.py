@@ -219,6 +219,11 @@ def pair() -> tuple[nn.Module, str]:
     return Plain(), "and a name"
 
 
+def on_gpu() -> torch.Tensor:
+    """As a torch without CUDA answers."""
+    raise AssertionError("Torch not compiled with CUDA enabled")
+
+
 def batch() -> dict[str, torch.Tensor]:
     """What `Named` takes."""
     return {"x": torch.zeros(2, 3, 8, 8), "ids": torch.zeros(2, dtype=torch.int64)}

@@ -137,6 +137,9 @@ def test_a_compiled_model_is_run_eagerly() -> None:
 
 def test_a_script_is_captured() -> None:
     with pytest.deprecated_call():
+        inner = torch.jit.script(nn.Conv2d(3, 4, 3))
+    assert [path for path, _ in run(nn.Sequential(inner, nn.Conv2d(4, 4, 3)))] == ["", "1"]
+    with pytest.deprecated_call():
         scripted = torch.jit.trace(models.Plain().eval(), torch.zeros(models.IMAGES))
     assert [each["weight_shape"] for _, each in run(scripted)] == [(8, 3, 3, 3), (8, 4, 1, 3), (8, 4, 1, 3)]
 
@@ -248,6 +251,17 @@ def test_what_cannot_be_built(name: str, rest: dict[str, Any], reason: str, hint
         answered(name, **rest)
     assert reason in raised.value.reason
     assert hint is None or hint in str(raised.value.hint)
+
+
+def test_a_graphics_processor_is_not_needed() -> None:
+    class Elsewhere(models.Plain):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("Torch not compiled with CUDA enabled")
+
+    for attempt in (lambda: run(Elsewhere()), lambda: building.inputs([], f"{FILE}:on_gpu")):
+        with pytest.raises(CaptureError, match="CUDA") as raised:
+            attempt()
+        assert raised.value.hint == "a capture runs on the processor: build the model without a device of its own"
 
 
 @pytest.mark.parametrize(

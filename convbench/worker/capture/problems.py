@@ -38,7 +38,13 @@ def of_error(what: str, *, hint: str | None = None) -> Iterator[None]:
     except (CaptureError, KeyboardInterrupt):
         raise
     except BaseException as error:  # SystemExit too: a script that is imported may end
-        raise CaptureError(f"{what}{place(error)}: {described(error)}", hint=hint) from error
+        raise CaptureError(f"{what}{place(error)}: {described(error)}", hint=of_device(error) or hint) from error
+
+
+def of_device(error: BaseException) -> str | None:
+    """What to do where the code wants a graphics processor; None for any other error."""
+    wants_one = any(word in str(error).lower() for word in ("cuda", "nvidia"))
+    return "a capture runs on the processor: build the model without a device of its own" if wants_one else None
 
 
 def described(error: BaseException) -> str:

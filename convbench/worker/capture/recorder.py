@@ -5,6 +5,7 @@ The calls are seen below autocast and autograd, so dtypes and the masks of gradi
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import defaultdict
 from typing import Any
@@ -164,8 +165,9 @@ class Modules:
 
     def __enter__(self) -> Modules:
         for module in self._model.modules():
-            self._handles.append(module.register_forward_pre_hook(self._before, prepend=True))
-            self._handles.append(module.register_forward_hook(self._after))
+            with contextlib.suppress(RuntimeError):  # a module of TorchScript takes none: its caller is named
+                self._handles.append(module.register_forward_pre_hook(self._before, prepend=True))
+                self._handles.append(module.register_forward_hook(self._after))
         return self
 
     def __exit__(self, *_: object) -> None:

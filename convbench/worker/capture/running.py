@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from .problems import CaptureError, arguments_of, described, place
+from .problems import CaptureError, arguments_of, described, of_device, place
 from .recorder import Modules, Recorder
 
 #: The largest buffer whose numbers the model may read, elements; larger ones are fake.
@@ -227,8 +227,8 @@ def _problem(error: BaseException, model: nn.Module, path: str, *, is_backward: 
         return CaptureError(reason, hint="register it with torch.library.register_fake, or let --real run it")
     what = "the backward pass" if is_backward else "the forward pass"
     reason = f"{what} failed {where}: {described(error)}"
-    if "cuda" in text.lower() or "nvidia" in text.lower():
-        return CaptureError(reason, hint="a capture runs on the processor: build the model without a device of its own")
+    if of_device(error):
+        return CaptureError(reason, hint=of_device(error))
     if isinstance(error, MemoryError) or "allocate memory" in text:
         return CaptureError(reason, hint="run it without --real, or on a machine with more memory")
     return CaptureError(reason, hint=f"check the inputs: forward takes {arguments_of(model.forward) or 'nothing'}")
