@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from convbench.version import __version__
 
 if TYPE_CHECKING:
-    from convbench.api import ab, compare, history, load, run, run_against
+    from convbench.api import ab, capture, compare, history, load, run, run_against
     from convbench.engine.local import Setup
 
-__all__ = ["Setup", "__version__", "ab", "compare", "history", "load", "run", "run_against"]
+__all__ = ["Setup", "__version__", "ab", "capture", "compare", "history", "load", "run", "run_against"]
 
 _MODULES = {
     "Setup": "convbench.engine.local",
-    **dict.fromkeys(("ab", "compare", "history", "load", "run", "run_against"), "convbench.api"),
+    **dict.fromkeys(("ab", "capture", "compare", "history", "load", "run", "run_against"), "convbench.api"),
 }
 
 

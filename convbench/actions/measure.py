@@ -108,9 +108,13 @@ def measured(run_id: str, *, db: str | None = None) -> MeasuredRun:
 
 def planned(path: Path) -> tuple[sweeps.Sweep, sweeps.Plan]:
     """The sweep in a file and its plan. Where the sweep has a budget, `max_time` is lowered to keep it."""
+    return with_plan(sweeps.load(path))
+
+
+def with_plan(sweep: sweeps.Sweep) -> tuple[sweeps.Sweep, sweeps.Plan]:
+    """The sweep and its plan, as `planned`."""
     from convbench.measure.forecast import within_budget
 
-    sweep = sweeps.load(path)
     plan = sweeps.cases(sweep)
     if plan.cases and sweep.measure.budget is not None:
         sweep = replace(sweep, measure=within_budget(plan.cases, sweep.measure))

@@ -37,6 +37,10 @@ AcrossEnvironments = Annotated[
 _CONFIG_HELP = "The sweep, a YAML file; `convbench init` writes one."
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help=_CONFIG_HELP, autocompletion=sweeps)]
 
+OptionalConfig = Annotated[
+    Path | None, typer.Argument(metavar="CONFIG", help=_CONFIG_HELP, autocompletion=sweeps, show_default=False)
+]
+
 
 class _State:
     """The value of `--db` given before the verb."""

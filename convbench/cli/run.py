@@ -8,23 +8,39 @@ import signal
 import sys
 import webbrowser
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convbench.cli.options import AcrossEnvironments, Config, Database, database_of, write_index
+from convbench.cli.model_options import (
+    ArgumentOption,
+    AutocastOption,
+    BudgetOption,
+    ChannelsLastOption,
+    InputOption,
+    InputsOption,
+    ModelOption,
+    ModelOptions,
+    RealOption,
+    TrainOption,
+)
+from convbench.cli.options import AcrossEnvironments, Database, OptionalConfig, database_of, write_index
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.cli.output import flush, say, show, show_bytes
 from convbench.cli.page import write_page
 from convbench.cli.terminal import columns
 from convbench.errors import ExitCode, RequestError
+from convbench.model.bounds import LONGEST_BUDGET_S
 from convbench.units import flat, line
 
 if TYPE_CHECKING:
     from convbench.analysis.comparison.judgment import RunComparison
     from convbench.analysis.findings.findings import Examined
     from convbench.model.result import Run
-    from convbench.sweep import Sweep
+    from convbench.sweep import Plan, Sweep
+    from convbench.workloads.request import Request
 
 from convbench.cli.interrupt import sigterm_as_interrupt
 
@@ -33,7 +49,16 @@ PRINTED_FINDINGS = 3
 
 
 def run(
-    config: Config,
+    config: OptionalConfig = None,
+    model: ModelOption = None,
+    inputs: InputOption = None,
+    inputs_from: InputsOption = None,
+    arguments: ArgumentOption = None,
+    train: TrainOption = False,
+    autocast: AutocastOption = None,
+    channels_last: ChannelsLastOption = False,
+    real: RealOption = False,
+    budget: BudgetOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start a new run instead of resuming.")] = False,
     against: Annotated[
         str | None,
@@ -55,12 +80,25 @@ def run(
     Prints progress, the cases with their times and the first findings to standard error, and the report's path to
     standard output. Resumes an interrupted run of the same sweep. With --against, it also prints the comparison to
     standard error and exits as compare does.
+
+    With --model and --input, it captures the convolutions of a model as `convbench capture` does, and compares dtypes
+    and memory formats of each.
     """
     from convbench.actions import compare as comparing
     from convbench.actions import measure, pages, read
     from convbench.cli.progress import RunProgress
     from convbench.conduct.listening import Listener
 
+    options = ModelOptions(
+        inputs=inputs,
+        inputs_from=inputs_from,
+        arguments=arguments,
+        train=train,
+        autocast=autocast,
+        channels_last=channels_last,
+        real=real,
+    )
+    wanted = _Wanted.asked(config, options.request(model), budget)
     outcome = Outcome.asked(summary, junit, fail_on)
     pages.check_writable()
     database = database_of(db)
@@ -83,7 +121,7 @@ def run(
     interrupted = False
     with sigterm_as_interrupt():
         try:
-            sweep, plan = measure.planned(config)
+            sweep, plan = wanted.planned()
             listener = shown.listener(process_finished=Listener(process_finished=report_so_far))
             measured = measure.run_planned(
                 sweep,
@@ -116,7 +154,7 @@ def run(
     else:
         write_index(measured.run, database, findings)
     if interrupted:
-        say(f"interrupted: results are kept; `convbench run {line(str(config))}` resumes the run")
+        say(f"interrupted: results are kept; {wanted.command} resumes the run")
     if as_json:
         show_bytes(export.export(measured.run, "json"))
         say(line(str(path)))
@@ -133,6 +171,41 @@ def run(
     code = outcome.of_comparison(found.comparison)
     write_page(found, None, no_page=False)
     raise typer.Exit(code)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What to measure: a sweep's file, or a model."""
+
+    config: Path | None = None
+    request: Request | None = None
+    budget_s: float | None = None
+
+    @classmethod
+    def asked(cls, config: Path | None, request: Request | None, budget_s: float | None) -> _Wanted:
+        """What the arguments say; RequestError for both, for neither, and for a budget that a file has of its own."""
+        if (config is None) == (request is None):
+            got = "missing CONFIG" if config is None else "got CONFIG and --model"
+            raise RequestError(got, hint="give a sweep, or a model with --model and --input")
+        if request is None and budget_s is not None:
+            raise RequestError("--budget is for a model", hint="a sweep has measure.budget")
+        if budget_s is not None and not 1 <= budget_s <= LONGEST_BUDGET_S:
+            raise RequestError(f"--budget {budget_s:g}: expected 1 to {LONGEST_BUDGET_S:g} seconds")
+        return cls(config=config, request=request, budget_s=budget_s)
+
+    def planned(self) -> tuple[Sweep, Plan]:
+        """The sweep and its plan."""
+        from convbench.actions import capturing, measure
+
+        if self.request is None:
+            assert self.config is not None
+            return measure.planned(self.config)
+        return capturing.planned(self.request, budget_s=self.budget_s or capturing.BUDGET_S)
+
+    @property
+    def command(self) -> str:
+        """The command that measures the same again."""
+        return "the same command" if self.config is None else f"`convbench run {line(str(self.config))}`"
 
 
 def _summary(seen: Examined) -> str:

@@ -9,6 +9,16 @@ import typer
 
 from convbench.cli import exits
 from convbench.cli.interrupt import sigterm_as_interrupt
+from convbench.cli.model_options import (
+    ArgumentOption,
+    ChannelsLastOption,
+    InputOption,
+    InputsOption,
+    ModelOption,
+    ModelOptions,
+    RealOption,
+    TrainOption,
+)
 from convbench.cli.options import Database, database_of
 from convbench.cli.output import flush, say, show
 from convbench.cli.terminal import columns, painted
@@ -24,6 +34,13 @@ def time(
     settings: dict[str, list[str]],
     in_: Annotated[str | None, typer.Argument(metavar="IN", help="Channels of the input.")] = None,
     out: Annotated[str | None, typer.Argument(metavar="OUT", help="Channels of the output.")] = None,
+    model: ModelOption = None,
+    inputs: InputOption = None,
+    inputs_from: InputsOption = None,
+    arguments: ArgumentOption = None,
+    train: TrainOption = False,
+    channels_last: ChannelsLastOption = False,
+    real: RealOption = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start a new run instead of resuming.")] = False,
     db: Database = None,
 ) -> None:
@@ -32,9 +49,24 @@ def time(
     An option that is repeated gives one case for each value, and the end says which value is faster. Values are written
     as in YAML. Unless given, direction is forward and backward, and threads is 1. On a terminal, the times are shown
     while they are measured. Ctrl-C ends early and keeps them. The run is stored; prints the command for its report.
+
+    With --model and --input, it times the convolutions of a model. --autocast is then that of the whole model.
     """
     from convbench.actions import measure, timing
     from convbench.cli.progress import RunProgress
+
+    if model is not None and (in_ is not None or out is not None):
+        raise RequestError("got channels and --model", hint="give one or the other")
+    options = ModelOptions(
+        inputs=inputs,
+        inputs_from=inputs_from,
+        arguments=arguments,
+        train=train,
+        autocast=None if model is None else _only(settings.pop("autocast", [])),
+        channels_last=channels_last,
+        real=real,
+    )
+    request = options.request(model)
 
     for name, value in (("in_channels", in_), ("out_channels", out)):
         if value is not None and name in settings:
@@ -42,7 +74,7 @@ def time(
         if value is not None:
             settings[name] = [value]
     database = database_of(db)
-    sweep, plan = timing.planned(settings)
+    sweep, plan = timing.planned(settings) if request is None else timing.planned_model(request, settings)
     for rejection in plan.rejections if plan.cases else ():
         say(f"torch would refuse {flat(rejection.label)}: {flat(rejection.reason)}")
 
@@ -67,6 +99,13 @@ def time(
         say("interrupted: results are kept; the same command resumes the run")
     say(f"report: `convbench report {measured.id}`{' with the same --db' if db is not None else ''}")
     raise typer.Exit(ExitCode.INTERRUPTED if interrupted else exits.of_run(measured.run))
+
+
+def _only(values: list[str]) -> str | None:
+    """The value of an option that a model takes once; None where it was not given."""
+    if len(values) > 1:
+        raise RequestError("got --autocast twice with --model", hint="time it once with each")
+    return values[0] if values else None
 
 
 def _text(run: Run, sweep: Sweep, plan: Plan, stream: TextIO) -> str:

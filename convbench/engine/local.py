@@ -173,6 +173,17 @@ class LocalEngine:
         return {**variables, **{name: value for name, value in named.items() if value != HIDDEN}}
 
 
+def start_capture(setup: Setup) -> LocalTransport:
+    """Start a process that captures one model (worker/capture/process.py); WorkerStartError where that fails."""
+    try:
+        process = FreshProcess(
+            [setup.python, str(START), "capture", str(os.getpid()), "share", *setup.path], setup.environment
+        )
+    except OSError as error:
+        raise WorkerStartError(f"cannot start a worker with {setup.python}: {error.strerror}") from None
+    return LocalTransport(process, python=setup.python)
+
+
 class FreshProcess(subprocess.Popen[bytes]):
     """A worker that is a process of its own, with a session of its own: Ctrl-C does not reach it."""
 

@@ -1,7 +1,7 @@
 """Reads sweeps: YAML text -> Sweep -> cases and rejections."""
 
 from convbench.sweep.expand import Plan, cases, notes, points
-from convbench.sweep.options import case_of, sweep_of
+from convbench.sweep.options import case_of, sweep_of, values_of
 from convbench.sweep.parse import KINDS, Sweep, load, of_run, thresholds
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "points",
     "sweep_of",
     "thresholds",
+    "values_of",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from operator import attrgetter
 from typing import Any
@@ -42,7 +42,14 @@ def sweep_of(options: Mapping[str, Sequence[str]], measure: Mapping[str, float])
     return parse(yaml.safe_dump(content, sort_keys=False, default_flow_style=None, allow_unicode=True), "the options")
 
 
-def _read(options: Mapping[str, Sequence[str]]) -> dict[str, tuple[list[Node], list[Value]]]:
+def values_of(options: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
+    """The values of settings, each as a sweep has it; raises RequestError with all mistakes. None is required."""
+    return {name: [_plain(node) for node in nodes] for name, (nodes, _) in _read(options, required=()).items()}
+
+
+def _read(
+    options: Mapping[str, Sequence[str]], required: Collection[str] = REQUIRED
+) -> dict[str, tuple[list[Node], list[Value]]]:
     """The values of each setting, as YAML's nodes and as read; raises RequestError with all mistakes."""
     read: dict[str, tuple[list[Node], list[Value]]] = {}
     found: list[Mistake] = []
@@ -53,7 +60,7 @@ def _read(options: Mapping[str, Sequence[str]]) -> dict[str, tuple[list[Node], l
             read[name] = nodes, [read_value(KINDS[name], node, "", mistakes) for node in nodes]
         found += mistakes.found
     wrong = [f"{_place(mistake)}: {mistake.message}" for mistake in found]
-    lacking = [_option(name) for name in REQUIRED if name not in options]
+    lacking = [_option(name) for name in required if name not in options]
     wrong += [f"missing {', '.join(lacking)}"] if lacking else []
     if wrong:
         raise RequestError(wrong, hint=next(filter(None, map(attrgetter("hint"), found)), None))

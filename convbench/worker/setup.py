@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import host
-from .channel import private_channel
+from .channel import Channel, private_channel
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 #: The share of the free memory that a worker may take. The rest is for the conductor and the system, so that memory
@@ -29,15 +29,26 @@ def become_worker(parent: int, memory_limit: str, folders: Sequence[str]) -> Non
 
     `parent` is the process with which this one ends. `memory_limit` is in bytes, 0 for none, or `share`.
     """
-    limit = share_of_memory() if memory_limit == "share" else int(memory_limit)
-    channel = private_channel()
-    die_with(parent)
-    _limit_memory(limit)
+    channel = begin(parent, memory_limit)
     from .serve import serve
 
     sys.path[:0] = folders or [str(Path.cwd())]
     channel.send({"status": "passed"})
     serve(channel)
+
+
+def begin(parent: int, memory_limit: str) -> Channel:
+    """Tie this process to its parent, limit its memory, and return its channel to the conductor."""
+    limit = bytes_of(memory_limit)
+    channel = private_channel()
+    die_with(parent)
+    limit_memory(limit)
+    return channel
+
+
+def bytes_of(memory_limit: str) -> int:
+    """The memory limit in bytes, 0 for none."""
+    return share_of_memory() if memory_limit == "share" else int(memory_limit)
 
 
 def share_of_memory() -> int:
@@ -54,7 +65,7 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def _limit_memory(limit: int) -> None:
+def limit_memory(limit: int) -> None:
     """Make allocations fail at `limit` bytes (0: none), and make this process the OOM killer's first choice.
 
     RLIMIT_DATA counts private writable memory, without the address space that an accelerator's runtime reserves.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from convbench import units
 from convbench.model.case import Case, setting
 from convbench.model.operators.given import default_for
 from convbench.model.problem import Direction
-from convbench.model.settings import REQUIRED, SETTINGS, TABLE
+from convbench.model.settings import PROBLEM_SETTINGS, REQUIRED, SETTINGS, TABLE
 from convbench.workloads.workload import Workload, folded
 
 #: The width of comments, characters.
@@ -25,27 +25,36 @@ MOST_LABELS = 8
 MOST_PLACES = 3
 
 
-def sweep_text(workload: Workload, *, measure: Mapping[str, Any] | None = None) -> str:
+def sweep_text(
+    workload: Workload,
+    *,
+    measure: Mapping[str, Any] | None = None,
+    axes: Mapping[str, Sequence[Any]] | None = None,
+) -> str:
     """The workload as a sweep: equal cases once, with their count; settings that all have in common under `axes`.
 
     Several directions of one layer are an axis where most layers have the same ones. `measure` is the section of that
-    name. ValueError where there is no case.
+    name. `axes` are values of settings, as YAML has them, that every case takes in place of its own. ValueError where
+    there is no case.
     """
-    cases = folded(workload.cases)
+    chosen = dict(axes or {})
+    cases = folded(_without(case, chosen) for case in workload.cases)
     if not cases:
         raise ValueError("a sweep needs a case")
     layers = _by_layer(cases)
     directions = Counter(tuple(directions) for directions, _ in layers.values()).most_common(1)[0][0]
     common = _common(list(cases))
-    axes = {name: [value] if isinstance(value, list) else value for name, value in common.items()}
-    axes["direction"] = [str(each) for each in directions] if len(directions) > 1 else str(directions[0])
+    written = {name: [value] if isinstance(value, list) else value for name, value in common.items()}
+    if "direction" not in chosen:
+        written["direction"] = [str(each) for each in directions] if len(directions) > 1 else str(directions[0])
+    written |= {name: values[0] if len(values) == 1 else list(values) for name, values in chosen.items()}
     lines = [*_head(workload), f"name: {_flow(units.line(workload.name))}"]
     lines += [f"description: {_flow(units.line(workload.description))}"] if workload.description else []
     lines.append("")
     if measure:
         lines += [f"measure: {_flow(dict(measure))}", ""]
     lines += ["# These settings apply to every layer below.", "axes:"]
-    lines += [f"  {name}: {_flow(value)}" for name, value in axes.items()]
+    lines += [f"  {name}: {_flow(value)}" for name, value in written.items()]
     lines += ["", "cases:"]
     said = {(_undirected(case), case.direction): text for case, text in workload.said}
     for case, (found, labels) in layers.items():
@@ -60,6 +69,14 @@ def sweep_text(workload: Workload, *, measure: Mapping[str, Any] | None = None) 
             own = {} if direction is None else {"direction": str(direction)}
             lines.append(f"  - {_flow({**row, **own, 'count': case.count})}")
     return "\n".join(lines) + "\n"
+
+
+def _without(case: Case, names: Iterable[str]) -> Case:
+    """The case with the defaults of these settings, which its sweep names elsewhere."""
+    defaults: dict[str, Any] = {name: default_for(case.problem.rank, TABLE[name].default) for name in names}
+    problem = {name: value for name, value in defaults.items() if name in PROBLEM_SETTINGS}
+    rest = {name: value for name, value in defaults.items() if name not in PROBLEM_SETTINGS}
+    return replace(case, problem=replace(case.problem, **problem), **rest)
 
 
 def _by_layer(cases: Mapping[Case, list[str]]) -> dict[Case, tuple[list[Direction], list[str]]]:
@@ -130,9 +147,12 @@ def _head(workload: Workload) -> list[str]:
 
 
 def _places(workload: Workload, reason: str) -> str:
-    refused = [each for each in workload.refused if each.reason == reason]
-    rest = sum(each.count for each in refused[MOST_PLACES:])
-    return ", ".join(each.place for each in refused[:MOST_PLACES]) + (f" and {units.count(rest)} more" if rest else "")
+    counts: Counter[str] = Counter()
+    for each in workload.refused:
+        if each.reason == reason:
+            counts[each.place] += each.count
+    rest = sum(list(counts.values())[MOST_PLACES:])
+    return ", ".join(list(counts)[:MOST_PLACES]) + (f" and {units.count(rest)} more" if rest else "")
 
 
 def _comment(text: str, mark: str) -> Iterator[str]:

@@ -41,6 +41,8 @@ VERBS = (
     "time",
     "run",
     "plan",
+    "capture",
+    "networks",
     "init",
     "import",
     "schema",

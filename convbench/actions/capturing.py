@@ -1,0 +1,158 @@
+"""Captures the convolutions of a model: of one that is named in a process of its own, of one in hand in this one."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convbench import sweep as sweeps
+from convbench import units
+from convbench.actions import measure as measuring
+from convbench.errors import RequestError
+from convbench.model.case import Case
+from convbench.model.problem import Problem
+from convbench.sweep.parse import parse
+from convbench.workloads.workload import Workload
+
+if TYPE_CHECKING:
+    from convbench.workloads.request import Request
+
+#: What `convbench run --model` compares: the choices that everybody has.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "dtype": ("float32", "bfloat16"),
+    "memory_format": ("contiguous", "channels_last"),
+}
+#: The seconds that a run of a model may take by default.
+BUDGET_S = 150.0
+#: A core reads one byte from memory in about the time of this many FLOP. Layers are ordered by the larger of both.
+FLOPS_PER_BYTE = 10
+
+
+class CapturedModel(Workload):
+    """The workload of a model, which can be written as a sweep."""
+
+    __slots__ = ()
+
+    def sweep(self) -> str:
+        """The text of a sweep that measures it; raises RequestError where no convolution is left to measure."""
+        return sweep_of(self)
+
+    def write(self, path: str | Path) -> Path:
+        """Write the sweep to a file; raises RequestError."""
+        from convbench.store.files import write_bytes
+
+        path = Path(path)
+        write_bytes(path, self.sweep().encode())
+        return path
+
+
+def captured(request: Request) -> CapturedModel:
+    """The convolutions of a model that is named; it is imported and run in a process of its own.
+
+    Raises RequestError where that fails, or where it computes no convolution.
+    """
+    from convbench.engine.capturing import capture as answered
+
+    source = f"Captured with: {request.command}"
+    answer = answered(request.message())
+    return _workload(answer, name=request.name, source=source, channels_last=request.channels_last)
+
+
+def capture(
+    model: Any,
+    *inputs: object,
+    train: bool = False,
+    name: str | None = None,
+    real: bool = False,
+    **named: object,
+) -> CapturedModel:
+    """The convolutions of a model in hand, called with `inputs` and `named`: tensors, or tuples and lists of them.
+
+    It runs in this process under fake tensors: it computes no numbers, and the model stays as it is. It runs in
+    evaluation mode, or with `train` in training mode with a backward pass. A `torch.autocast` around this call applies.
+    `name` is that of the sweep, by default the model's class. With `real` the model runs on real numbers, for a model
+    that decides on them. Raises RequestError where the model fails, or computes no convolution.
+    """
+    from convbench.worker.capture.problems import CaptureError
+    from convbench.worker.capture.running import captured as answered
+
+    try:
+        answer = answered(model, inputs, named, train=train, real=real)
+    except CaptureError as problem:
+        raise RequestError(problem.reason, hint=problem.hint) from problem
+    kind = type(model).__name__
+    source = f"Captured from a {kind} in Python, {'a training step' if train else 'forward'}."
+    return _workload(answer, name=name or kind, source=source)
+
+
+def _workload(answer: Mapping[str, Any], *, name: str, source: str, channels_last: bool = False) -> CapturedModel:
+    from convbench.workloads.captured import workload
+
+    made = workload(answer, name=name, source=source, channels_last=channels_last)
+    return CapturedModel(name=made.name, source=made.source, cases=made.cases, refused=made.refused, notes=made.notes)
+
+
+def sweep_of(
+    workload: Workload,
+    *,
+    measure: Mapping[str, Any] | None = None,
+    axes: Mapping[str, Sequence[Any]] | None = None,
+) -> str:
+    """The text of a sweep; raises RequestError with all reasons where no convolution is left to measure."""
+    from convbench.workloads.writing import sweep_text
+
+    if not workload.cases:
+        reasons = [f"{count} {reason}" for reason, count in workload.reasons.items()]
+        raise RequestError(f"{units.line(workload.name)} has no convolution that convbench can measure", hint=reasons)
+    return sweep_text(workload, measure=measure, axes=axes)
+
+
+def planned(request: Request, *, budget_s: float = BUDGET_S) -> tuple[sweeps.Sweep, sweeps.Plan]:
+    """The sweep that measures a model with the usual choices (CHOICES), and its plan.
+
+    Where the budget is too short for all layers, it has the most costly ones. Raises RequestError where the model
+    cannot be captured, or the budget is too short for a single layer.
+    """
+    found = captured(request)
+    costs = _costs(found.cases)
+    layers = sorted(costs, key=lambda layer: costs[layer], reverse=True)
+
+    def sweep_with(number: int) -> sweeps.Sweep:
+        return parse(_text(found, layers[:number], budget_s), request.model)
+
+    fitting = bisect_left(range(1, len(layers) + 1), True, key=lambda number: not _fits(sweep_with(number)))
+    return measuring.with_plan(sweep_with(max(fitting, 1)))
+
+
+def _costs(cases: Iterable[Case]) -> dict[Problem, float]:
+    """What a network spends in each layer, in FLOPs of the same time, over all directions and occurrences."""
+    costs: Counter[Problem] = Counter()
+    for case in cases:
+        costs[case.problem] += case.count * max(case.flops, FLOPS_PER_BYTE * case.bytes)
+    return dict(costs)
+
+
+def _fits(sweep: sweeps.Sweep) -> bool:
+    try:
+        measuring.with_plan(sweep)
+    except RequestError:  # the budget is too short
+        return False
+    return True
+
+
+def _text(found: Workload, layers: Collection[Problem], budget_s: float) -> str:
+    """The sweep of these layers with the usual choices, and the model's own dtype where it is another one."""
+    kept = [case for case in found.cases if case.problem in layers]
+    axes = {**CHOICES, "dtype": list(dict.fromkeys([*CHOICES["dtype"], *(case.dtype for case in kept)]))}
+    notes = found.notes
+    if len(kept) < len(found.cases):
+        work = [sum(case.flops * case.count for case in cases) for cases in (kept, found.cases)]
+        notes += (
+            f"Without {units.plural(len(_costs(found.cases)) - len(layers), 'layer')} of the least cost, which compute"
+            f" {units.percent(1 - work[0] / work[1])} of the work: {budget_s:g} s are too short for them.",
+        )
+    return sweep_of(replace(found, cases=tuple(kept), notes=notes), measure={"budget": budget_s}, axes=axes)
