@@ -18,7 +18,7 @@ import pytest
 from missing import give_up
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 #: Nothing that the browser does of its own accord may look like a request of the page.
 ARGUMENTS = (
     "--no-sandbox",

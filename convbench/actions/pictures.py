@@ -35,7 +35,7 @@ PICTURES = {
 FORMATS = ("svg", "png")
 
 #: Names of the browser on PATH; without one, playwright takes the one that it has installed itself.
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
 #: Playwright's name for a screen of 1280x720 pixels, on which pictures have their full size.
 _DEVICE = "Desktop Chrome"
 _TIMEOUT_MS = 120_000

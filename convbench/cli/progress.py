@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
+    from convbench.actions.read import MeasuredRun
+
 #: Time between two drawings of the bar, seconds: drawing takes some milliseconds.
 REDRAW_S = 0.25
 #: Time between two plain lines, seconds.
@@ -64,6 +66,22 @@ class RunProgress:
             message=self._say,
             store_every_s=every_s,
         )
+
+    def measured(self, run: Callable[[], MeasuredRun], database: str | None) -> tuple[MeasuredRun, bool]:
+        """What `run` measured and False; after an interrupt what is stored of it and True.
+
+        Raises KeyboardInterrupt where it was interrupted before it began.
+        """
+        from convbench.actions import measure
+
+        try:
+            return run(), False
+        except KeyboardInterrupt:
+            if self.run_id is None:
+                raise
+            return measure.measured(self.run_id, db=database), True
+        finally:
+            self.close()
 
     def begun(self, begun: Begun) -> None:
         """Print which run starts or resumes."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convbench.cli.interrupt import sigterm_as_interrupt
 from convbench.cli.model_options import (
     ArgumentOption,
     AutocastOption,
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from convbench.model.result import Run
     from convbench.sweep import Plan, Sweep
     from convbench.workloads.request import Request
-
-from convbench.cli.interrupt import sigterm_as_interrupt
 
 #: Number of findings printed to standard error, the most important first.
 PRINTED_FINDINGS = 3
@@ -118,27 +117,20 @@ def run(
             say(f"first report, updated after each process: {line(str(path))}")
 
     base = None if against is None else comparing.baseline(against, db=database)
-    interrupted = False
     with sigterm_as_interrupt():
-        try:
-            sweep, plan = wanted.planned()
-            listener = shown.listener(process_finished=Listener(process_finished=report_so_far))
-            measured = measure.run_planned(
+        sweep, plan = wanted.planned()
+        measured, interrupted = shown.measured(
+            lambda: measure.run_planned(
                 sweep,
                 plan,
                 db=database,
                 fresh=fresh,
-                listener=listener,
+                listener=shown.listener(process_finished=Listener(process_finished=report_so_far)),
                 base=base,
                 across_environments=across_environments,
-            )
-        except KeyboardInterrupt:
-            if shown.run_id is None:
-                raise
-            interrupted = True
-            measured = measure.measured(shown.run_id, db=database)
-        finally:
-            shown.close()
+            ),
+            database,
+        )
     _load_report()
     from convbench.analysis.findings.findings import examined  # its imports are loaded by now
     from convbench.report import export

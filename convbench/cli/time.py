@@ -82,17 +82,10 @@ def time(
         return painted(_text(measure.measured(run_id, db=database).run, sweep, plan, sys.stderr), sys.stderr)
 
     shown = RunProgress(below=so_far)
-    interrupted = False
     with sigterm_as_interrupt():
-        try:
-            measured = measure.run_planned(sweep, plan, db=database, fresh=fresh, listener=shown.listener())
-        except KeyboardInterrupt:
-            if shown.run_id is None:
-                raise
-            interrupted = True
-            measured = measure.measured(shown.run_id, db=database)
-        finally:
-            shown.close()
+        measured, interrupted = shown.measured(
+            lambda: measure.run_planned(sweep, plan, db=database, fresh=fresh, listener=shown.listener()), database
+        )
     show(_text(measured.run, sweep, plan, sys.stdout))
     flush()
     if interrupted:

@@ -48,7 +48,7 @@ def test_a_layer_that_is_wrong_in_one_call_of_ten_is_found(module: str, directio
     layer = Layer(spec(PLAIN, direction, f"planted:{module}"), CPU)
     assert verify(layer).reason is None
     data = {name: tensor.detach().clone() for name, tensor in layer.operands.tensors().items()}
-    repeats = looked_at(layer)
+    repeats = looked_at(layer, 45)  # on a busy machine each compares one call alone
     assert repeats.wrong is not None
     assert repeats.wrong.startswith(result)
     assert repeats.calls <= 41, "every wrong call but the first, which the check saw, is compared"
