@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
@@ -81,6 +83,8 @@ def time(
     def so_far(run_id: str) -> str:
         return painted(_text(measure.measured(run_id, db=database).run, sweep, plan, sys.stderr), sys.stderr)
 
+    # What writes the table is imported while the workers import torch.
+    Thread(target=_load, daemon=True).start()
     shown = RunProgress(below=so_far)
     with sigterm_as_interrupt():
         measured, interrupted = shown.measured(
@@ -92,6 +96,11 @@ def time(
         say("interrupted: results are kept; the same command resumes the run")
     say(f"report: `convbench report {measured.id}`{' with the same --db' if db is not None else ''}")
     raise typer.Exit(ExitCode.INTERRUPTED if interrupted else exits.of_run(measured.run))
+
+
+def _load() -> None:
+    importlib.import_module("convbench.analysis.faster")
+    importlib.import_module("convbench.report.text.timing")
 
 
 def _only(values: list[str]) -> str | None:

@@ -90,6 +90,8 @@ class Rounds:
             order = schedule.shuffled(
                 wanted, seed=self._seed, process_index=place.process_index, cohort=place.cohort, round_index=round_index
             )
+            # Workers that are still starting come last, so that the first figures of a run do not wait for them.
+            order.sort(key=lambda index: not visiting[index].has_started)
             self._take_probes(visiting[order[0]])
             self._looked.clear()
             if self._references:

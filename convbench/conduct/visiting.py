@@ -164,6 +164,11 @@ class Visiting:
             self.facts = replace(self.facts, note=joined_notes(self.facts.note, text))
 
     @property
+    def has_started(self) -> bool:
+        """Whether the worker of the case has started."""
+        return self.state.pool.has_started(self.state.case.worker)
+
+    @property
     def over(self) -> bool:
         """Whether the case has ended: no more blocks are taken."""
         return self.status not in TIMED

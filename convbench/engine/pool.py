@@ -96,6 +96,10 @@ class WorkerPool:
             self.start([settings])
             return self._pool[settings].describe(deadline_s=self._start_deadline_s)
 
+    def has_started(self, settings: WorkerSettings) -> bool:
+        """Whether the worker of these settings has answered, so that nobody waits for its start."""
+        return settings in self._described
+
     def current(self, settings: WorkerSettings) -> WorkerClient | None:
         """The present client for these settings, or None."""
         return self._pool.get(settings)
