@@ -54,10 +54,11 @@ def test_a_sweep_from_standard_input_ends_in_a_table_or_in_json(tmp_path: Path) 
     told = run()
     path = told.stdout.strip()
     assert (tmp_path / path).is_file()
-    *_, every, heads, first, _, _, last = [line for line in told.stderr.splitlines() if not line.startswith("- ")]
+    *_, every, heads, one, two, three, four = [line for line in told.stderr.splitlines() if not line.startswith("- ")]
     assert every.startswith("every case: ")
     assert heads.split() == ["floor", "typical", "spread", "rate", "case"]
-    assert "c2 ->" in first and "c3 ->" in last
+    table = (one, two, three, four)
+    assert [sum(f"{channels} ->" in line for line in table) for channels in ("c2", "c3")] == [2, 2]
     quiet = run("--quiet", "--json")
     stored = json.loads(quiet.stdout)
     assert [result["status"] for result in stored["results"]] == ["passed"] * 4
