@@ -45,7 +45,7 @@ def with_settings(verb: Callable[..., None], *, repeated: bool = False) -> Calla
         verb(settings=given, **arguments)
 
     # typer reads the options from the signature, which functions have no type for.
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # see above
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 

@@ -93,11 +93,11 @@ def without_weights() -> Iterator[None]:
             meta.__dict__.update(registered.__dict__)
             self._parameters[name] = meta
 
-    nn.Module.register_parameter = on_meta  # type: ignore[assignment, method-assign]  # undone below
+    nn.Module.register_parameter = on_meta  # type: ignore[assignment, method-assign]  # for the time of this block
     try:
         yield
     finally:
-        nn.Module.register_parameter = register  # type: ignore[method-assign]  # as it was
+        nn.Module.register_parameter = register  # type: ignore[method-assign]  # the same function again
 
 
 def inputs(wanted: list[Any], named: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
