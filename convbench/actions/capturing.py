@@ -28,8 +28,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 #: The seconds that a run of a model may take by default.
 BUDGET_S = 150.0
-#: A core reads one byte from memory in about the time of this many FLOP. Layers are ordered by the larger of both.
-FLOPS_PER_BYTE = 10
 
 
 class CapturedModel(Workload):
@@ -125,14 +123,21 @@ def planned(request: Request, *, budget_s: float = BUDGET_S) -> tuple[sweeps.Swe
         return parse(_text(found, layers[:number], budget_s), request.model)
 
     fitting = bisect_left(range(1, len(layers) + 1), True, key=lambda number: not _fits(sweep_with(number)))
-    return measuring.with_plan(sweep_with(max(fitting, 1)))
+    if not fitting:
+        raise RequestError(
+            f"a budget of {units.duration(budget_s)} is too short for a single layer of {units.line(request.model)}",
+            hint="give more seconds with --budget",
+        )
+    return measuring.with_plan(sweep_with(fitting))
 
 
 def _costs(cases: Iterable[Case]) -> dict[Problem, float]:
-    """What a network spends in each layer, in FLOPs of the same time, over all directions and occurrences."""
+    """What a network spends in each layer over all directions and occurrences, see `schedule.cost`."""
+    from convbench.measure.schedule import cost
+
     costs: Counter[Problem] = Counter()
     for case in cases:
-        costs[case.problem] += case.count * max(case.flops, FLOPS_PER_BYTE * case.bytes)
+        costs[case.problem] += cost(case)
     return dict(costs)
 
 

@@ -317,20 +317,29 @@ def grouped(
     return tuple(found)
 
 
-#: The part of a network's budget that all cases share equally; the rest goes by count times work.
+#: The part of a network's budget that all cases share equally; the rest goes by `cost`.
 EQUAL_PART = 0.5
+
+
+#: A core reads one byte from memory in about the time of this many FLOP.
+FLOPS_PER_BYTE = 10
+
+
+def cost(case: Case) -> float:
+    """What a network spends in a case, in FLOPs of the same time: count times the larger of FLOPs and bytes moved."""
+    return case.count * max(case.flops, FLOPS_PER_BYTE * case.bytes)
 
 
 def budget_weights(cases: Sequence[Case]) -> tuple[float, ...]:
     """The share of a budget for each case, relative to the mean: more for the costly layers of a network.
 
-    Cases with labels or counts are a network. Their cost is count times FLOPs.
+    Cases with labels or counts are a network.
     """
-    costs = [case.count * case.flops for case in cases]
+    costs = [cost(case) for case in cases]
     if not any(case.count > 1 or case.given_label for case in cases) or not any(costs):
         return (1.0,) * len(cases)
     mean = sum(costs) / len(costs)
-    return tuple(EQUAL_PART + (1 - EQUAL_PART) * cost / mean for cost in costs)
+    return tuple(EQUAL_PART + (1 - EQUAL_PART) * each / mean for each in costs)
 
 
 def heaviest_first(cases: Sequence[Case], weights: Sequence[float]) -> list[int]:

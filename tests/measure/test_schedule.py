@@ -105,6 +105,9 @@ def test_memory_parts_cohorts_and_one_large_case_is_alone() -> None:
 
 def test_a_networks_budget_goes_half_by_count_times_work() -> None:
     one, three = case(8), case(24)
+    assert schedule.cost(replace(three, count=3)) == 3 * three.flops
+    moved = Case(problem=Problem(in_channels=8, out_channels=8, kernel_size=(1, 1), input_size=(16, 16), groups=8))
+    assert schedule.cost(moved) == 10 * moved.bytes > moved.flops, "bytes take longer than FLOPs"
     assert schedule.budget_weights([one, three]) == (1.0, 1.0), "no network"
     assert schedule.budget_weights([replace(one, given_label="a"), three]) == pytest.approx((0.75, 1.25))
     assert schedule.budget_weights([replace(one, count=3), three]) == pytest.approx((1.0, 1.0))
