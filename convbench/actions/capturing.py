@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -135,10 +134,10 @@ def _costs(cases: Iterable[Case]) -> dict[Problem, float]:
     """What a network spends in each layer over all directions and occurrences, see `schedule.cost`."""
     from convbench.measure.schedule import cost
 
-    costs: Counter[Problem] = Counter()
+    costs: dict[Problem, float] = {}
     for case in cases:
-        costs[case.problem] += cost(case)
-    return dict(costs)
+        costs[case.problem] = costs.get(case.problem, 0.0) + cost(case)
+    return costs
 
 
 def _fits(sweep: sweeps.Sweep) -> bool:

@@ -12,6 +12,9 @@ from convbench.analysis.comparison.comparison import compare
 from convbench.analysis.comparison.judgment import Comparison, Verdict
 from convbench.analysis.comparison.matching import by_path
 from convbench.analysis.comparison.networks import BY_PATH, with_networks
+from convbench.analysis.findings.evidence import evidence
+from convbench.analysis.table.columns import Rows
+from convbench.analysis.table.frame import frame
 from convbench.errors import NotComparableError
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction
@@ -65,6 +68,32 @@ def test_the_sums_of_two_networks() -> None:
     assert (total.base_s, total.new_s, total.ratio) == pytest.approx((16 * MS, 8 * MS, 0.5))
 
 
+def test_the_interval_of_a_sum_adds_up_the_noise_of_its_layers() -> None:
+    comparison = compared(BASE, NEW)
+    assert comparison.network is not None
+    [stem] = [each for each in comparison.judgments if each.case.id == STEM.id]
+    [total] = comparison.network.sums
+    assert stem.low < 1 < stem.high
+    noise = {run.name: _noise(run) for run in (BASE, NEW)}
+    body, head = (noise["base"][layer("body.0.conv", 16, 3).id], noise["base"][layer("head.conv", 40, 2).id])
+    longest = (2 + 12 * (1 + body) + 2 * (1 + head)) * MS
+    narrow, tail = (noise["new"][layer("body.0.conv", 8, 3).id], noise["new"][layer("tail.conv", 50).id])
+    soonest = (2 * stem.low + 3 / (1 + narrow) + 3 / (1 + tail)) * MS
+    assert total.low == pytest.approx(soonest / longest)
+    assert total.low < 0.5 < total.high
+
+
+def _noise(run: Run) -> dict[str, float]:
+    rows = Rows(run)
+    known = evidence(run, frame(run, rows=rows), rows)
+    return dict(zip(known.table["case_id"], known.bound.tolist(), strict=True))
+
+
+def test_equal_networks_have_a_sum_whose_interval_holds_no_change() -> None:
+    [total] = compared(BASE, replace(BASE, id="20261124-again")).network.sums  # type: ignore[union-attr]  # it has sums
+    assert total.low <= 1 <= total.high
+
+
 def test_layers_of_other_shapes_are_matched_by_path() -> None:
     comparison = compared(BASE, NEW)
     assert comparison.network is not None
@@ -88,7 +117,7 @@ def test_layers_of_other_shapes_are_matched_by_path() -> None:
 
 def test_the_text_has_the_sums_first_then_matched_layers_then_those_of_one_side() -> None:
     paragraphs = compare_text(compared(BASE, NEW)).split("\n\n")
-    assert paragraphs[0] == "one forward: 16.0 ms -> 8.00 ms (0.500x)"
+    assert paragraphs[0] == "one forward: 16.0 ms -> 8.00 ms (0.500x, 0.499x to 0.501x)"
     assert paragraphs[1] == (
         "matched by path: 4.00 ms -> 1.00 ms (0.250x), body.0.conv: n1 c8 28x28 -> k32 3x3 s1 p0 forward float32 "
         "contiguous cpu t1: in_channels 16 -> 8"
@@ -99,9 +128,9 @@ def test_the_text_has_the_sums_first_then_matched_layers_then_those_of_one_side(
 
 
 def test_the_markdown_has_the_sums_too() -> None:
-    text = comparison_summary(compared(BASE, NEW))
-    assert "**The network**\n\n- one forward: 16.0 ms -&gt; 8.00 ms (0.500x)" in text.replace("->", "-&gt;")
-    assert "in_channels 16 -> 8" in text
+    text = comparison_summary(compared(BASE, NEW)).replace("->", "-&gt;")
+    assert "**The network**\n\n- one forward: 16.0 ms -&gt; 8.00 ms (0.500x, 0.499x to 0.501x)" in text
+    assert "in_channels 16 -&gt; 8" in text
 
 
 def test_a_layer_that_occurs_in_other_numbers_counts_so() -> None:
@@ -179,7 +208,7 @@ def test_a_layer_without_a_time_is_left_out_of_its_sum_and_said() -> None:
     [body] = found.network.reshaped
     assert math.isnan(body.new_s)
     assert compare_text(found).startswith(
-        "one forward: 16.0 ms -> 2.00 ms (0.125x); without body.0.conv, which crashed in NEW"
+        "one forward: 16.0 ms -> 2.00 ms (0.125x, 0.124x to 0.126x); without body.0.conv, which crashed in NEW"
     )
 
 

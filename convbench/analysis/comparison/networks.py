@@ -1,7 +1,7 @@
 """What changed between two networks, or in one: the sums over all layers, and layers of other shapes. Pure.
 
-Equal cases have a judgment each (comparison.py). The sums take the times of these judgments, over equal numbers of
-blocks, and the own times of all other cases.
+Equal cases have a judgment each (comparison.py). The sums take the times and intervals of these judgments, over equal
+numbers of blocks. All other cases have their own times, and the noise of these.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from convbench.analysis.comparison.judgment import Comparison, Verdict
 from convbench.analysis.comparison.matching import by_path
@@ -35,8 +36,8 @@ def with_networks(comparison: Comparison, base: Run, new: Run) -> Comparison:
     if not (_has_layers(base) and _has_layers(new)):
         return comparison
     judged = [judgment for judgment in comparison.judgments if math.isfinite(judgment.ratio)]
-    before = _Side(base, {judgment.case.id: judgment.base_s for judgment in judged})
-    after = _Side(new, {judgment.case.id: judgment.new_s for judgment in judged})
+    before = _Side(base, {one.case.id: _Time(one.base_s, one.base_s, one.base_s) for one in judged})
+    after = _Side(new, {one.case.id: _Time(one.new_s, one.base_s * one.low, one.base_s * one.high) for one in judged})
     if not (before.ways and after.ways):
         return comparison
     pairs = by_path([*before.cases.values()], [*after.cases.values()])
@@ -51,7 +52,7 @@ def with_networks(comparison: Comparison, base: Run, new: Run) -> Comparison:
     found = NetworkChange(
         sums=tuple(_sums(before, after)),
         reshaped=tuple(
-            Reshaped(base=first, new=second, base_s=before.time_s[first.id], new_s=after.time_s[second.id])
+            Reshaped(base=first, new=second, base_s=before.times[first.id].s, new_s=after.times[second.id].s)
             for first, second in pairs
         ),
         recounted=tuple(
@@ -74,21 +75,33 @@ def _cases(run: Run) -> list[Case]:
     return [*(result.case for result in run.results), *run.unmeasured]
 
 
+class _Time(NamedTuple):
+    """The seconds of one iteration, and between which they may lie."""
+
+    s: float
+    low: float
+    high: float
+
+
 class _Side:
     """The cases, times and ways of one run; `judged` are the times of cases that both runs have, by id."""
 
-    def __init__(self, run: Run, judged: Mapping[str, float]) -> None:
+    def __init__(self, run: Run, judged: Mapping[str, _Time]) -> None:
         rows = Rows(run)
         known = evidence(run, frame(run, rows=rows), rows)
         self.cases = {case.id: case for case in rows.cases}
-        self.time_s = dict(zip(self.cases, rows.estimates.time_s.tolist(), strict=True)) | dict(judged)
+        noise = dict(zip(known.table["case_id"], known.bound.tolist(), strict=True))
+        self.times = {
+            name: judged.get(name, _Time(s, s / (1 + noise[name]), s * (1 + noise[name])))
+            for name, s in zip(self.cases, rows.estimates.time_s.tolist(), strict=True)
+        }
         ways = [way for found in networks(known) for way in found]
         self.ways = sorted(ways, key=lambda way: min(layer.place for layer in way.layers))
         self._crossed = known.written.crossed
         self._fixed: dict[str, set[object]] = {}
         for layer in (layer for way in self.ways for layer in way.layers):
             for direction in layer.time_s:
-                layer.time_s[direction] = self.time_s[layer.ids[direction]]
+                layer.time_s[direction] = self.times[layer.ids[direction]].s
 
     def values(self, way: Way) -> dict[str, object]:
         """The settings of a way by name, those that make the network among them."""
@@ -100,10 +113,20 @@ class _Side:
             self._fixed[axis] = {setting(case, axis) for case in self.cases.values()}
         return self._fixed[axis]
 
+    def span(self, way: Way, part: Part) -> tuple[float, float]:
+        """Between which seconds the part of a way may lie, without the layers that have no time."""
+        timed = [
+            (self.times[layer.ids[each]], count)
+            for layer in way.layers
+            if math.isfinite(layer.of(part))
+            for each, count in often(part, layer.counts).items()
+        ]
+        return sum(time.low * count for time, count in timed), sum(time.high * count for time, count in timed)
+
     def alone(self, other: _Side, matched: set[Case]) -> tuple[Alone, ...]:
         """The cases that neither the other side nor a match has, those that take most first."""
         found = [
-            Alone(case=case, seconds=self.time_s[name] * case.count)
+            Alone(case=case, seconds=self.times[name].s * case.count)
             for name, case in self.cases.items()
             if name not in other.cases and case not in matched
         ]
@@ -122,8 +145,18 @@ def _sums(before: _Side, after: _Side) -> list[Sum]:
             sums = [_seconds(way, part) for way in (first, second)]
             if all(map(math.isfinite, sums)):
                 lacks = [missing_text(way.layers) for way in (first, second)]
+                (shortest, longest), (soonest, latest) = before.span(first, part), after.span(second, part)
                 found.append(
-                    Sum(part=part, name=name, base_s=sums[0], new_s=sums[1], base_lacks=lacks[0], new_lacks=lacks[1])
+                    Sum(
+                        part=part,
+                        name=name,
+                        base_s=sums[0],
+                        new_s=sums[1],
+                        low=soonest / longest,
+                        high=latest / shortest,
+                        base_lacks=lacks[0],
+                        new_lacks=lacks[1],
+                    )
                 )
     return found
 

@@ -12,6 +12,7 @@ from convbench.model.case import Case
 class Sum:
     """The seconds of one part of both networks, NaN where a side has no time of it.
 
+    `low` to `high` is the interval of `ratio`: the noise of all layers is added up, as if it moved them together.
     `name` are the settings of both sides, "" where there is one way to run them. `base_lacks` and `new_lacks` say which
     layers the sums leave out, "" where there are none.
     """
@@ -20,6 +21,8 @@ class Sum:
     name: str
     base_s: float
     new_s: float
+    low: float
+    high: float
     base_lacks: str = ""
     new_lacks: str = ""
 

@@ -60,13 +60,19 @@ def _network_parts(network: NetworkChange, listed: Sequence[Judgment]) -> list[l
 
 
 def sum_text(each: Sum) -> str:
-    """`one forward: 21.3 ms -> 18.9 ms (0.89x)`, with what the sums leave out."""
+    """`one forward: 21.3 ms -> 18.9 ms (0.887x, 0.861x to 0.914x)`, with what the sums leave out."""
     lacks = [
         f"{flat(words)} in {side}" for words, side in ((each.base_lacks, "BASE"), (each.new_lacks, "NEW")) if words
     ]
     how = f" with {flat(each.name)}" if each.name else ""
-    times = f"{units.seconds(each.base_s)} -> {units.seconds(each.new_s)} ({units.ratio(each.ratio)})"
+    times = f"{units.seconds(each.base_s)} -> {units.seconds(each.new_s)} ({ratio_text(each)})"
     return f"one {each.part}{how}: {times}{''.join(f'; {words}' for words in lacks)}"
+
+
+def ratio_text(each: Sum) -> str:
+    """`0.887x, 0.861x to 0.914x`: new over base, and between what it lies where that is more than one number."""
+    ratio, low, high = map(units.ratio, (each.ratio, each.low, each.high))
+    return ratio if low == ratio == high else f"{ratio}, {low} to {high}"
 
 
 def by_size(reshaped: Iterable[Reshaped]) -> list[Reshaped]:
