@@ -201,14 +201,18 @@ class _Wanted:
 
 
 def _summary(seen: Examined) -> str:
-    """The cases with their times and the first findings."""
+    """The cases with their times, what a network can gain, and the first findings."""
+    from convbench.report.text.network import network_text
     from convbench.report.text.results import results_text
     from convbench.report.text.tables import folded
 
     named = [case for finding in seen.findings for case in finding.cases[:1]]
     width = columns(sys.stderr)
-    sentences = [folded(f"- {flat(sentence)}", width) for sentence in seen.sentences[:PRINTED_FINDINGS]]
-    return "\n".join(filter(None, [results_text(seen.rows, named, columns=width), *sentences]))
+    networks = [network_text(each, width) for each in seen.answers[:1]]
+    # The table of a network holds what the details of the first finding say.
+    found = [each.sentence for each in seen.findings] if networks else seen.sentences
+    sentences = [folded(f"- {flat(sentence)}", width) for sentence in found[:PRINTED_FINDINGS]]
+    return "\n\n".join(filter(None, [results_text(seen.rows, named, columns=width), *networks, "\n".join(sentences)]))
 
 
 def _confirmed(sweep: Sweep, base: Run, new: Run, across_environments: bool, command: str) -> RunComparison:

@@ -85,7 +85,7 @@ def _view(found: Answers, outliers: tuple[Outlier, ...]) -> NetworkView:
 def _mixtures(found: Answers) -> list[str]:
     """A sentence for each mixture that some layers would make, and one for all others together."""
     made = [each for each in found.mixtures if each.different]
-    texts = [begun(f"{_of(each.part, found)}{mixture_text(each)}") for each in made]
+    texts = [begun(mixture_text(each, f"the {each.part}")) for each in made]
     none = dict.fromkeys(axis for each in found.mixtures if not each.different for axis in each.axes)
     if none and not made:
         texts.append(
@@ -93,10 +93,6 @@ def _mixtures(found: Answers) -> list[str]:
             "with another one by more than noise"
         )
     return texts
-
-
-def _of(part: Part, found: Answers) -> str:
-    return f"of the {part}, " if len(found.parts) > 1 else ""
 
 
 def _tiles(found: Answers) -> tuple[Tile, ...]:
