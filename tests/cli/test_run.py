@@ -54,7 +54,9 @@ def test_a_sweep_from_standard_input_ends_in_a_table_or_in_json(tmp_path: Path) 
     told = run()
     path = told.stdout.strip()
     assert (tmp_path / path).is_file()
-    *_, every, heads, one, two, three, four = [line for line in told.stderr.splitlines() if not line.startswith("- ")]
+    *_, every, heads, one, two, three, four = [
+        line for line in told.stderr.splitlines() if line and not line.startswith("- ")
+    ]
     assert every.startswith("every case: ")
     assert heads.split() == ["floor", "typical", "spread", "rate", "case"]
     table = (one, two, three, four)
