@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from convbench.errors import RequestError
 from convbench.model.case import Case
 from convbench.model.problem import Problem
 from convbench.sweep.parse import parse
-from convbench.workloads.workload import Workload
+from convbench.workloads.workload import Refused, Workload
 
 if TYPE_CHECKING:
     from convbench.workloads.request import Request
@@ -103,9 +103,14 @@ def sweep_of(
     from convbench.workloads.writing import sweep_text
 
     if not workload.cases:
-        reasons = [f"{count} {reason}" for reason, count in workload.reasons.items()]
-        raise RequestError(f"{units.line(workload.name)} has no convolution that convbench can measure", hint=reasons)
+        raise nothing_left(workload)
     return sweep_text(workload, measure=measure, axes=axes)
+
+
+def nothing_left(workload: Workload) -> RequestError:
+    """The error for a workload without a convolution that can be measured, with all reasons."""
+    reasons = [f"{count} {reason}" for reason, count in workload.reasons.items()]
+    return RequestError(f"{units.line(workload.name)} has no convolution that convbench can measure", hint=reasons)
 
 
 def planned(request: Request, *, budget_s: float = BUDGET_S) -> tuple[sweeps.Sweep, sweeps.Plan]:
@@ -115,6 +120,8 @@ def planned(request: Request, *, budget_s: float = BUDGET_S) -> tuple[sweeps.Swe
     cannot be captured, or the budget is too short for a single layer.
     """
     found = captured(request)
+    if not found.cases:
+        raise nothing_left(found)
     costs = _costs(found.cases)
     layers = sorted(costs, key=lambda layer: costs[layer], reverse=True)
 
@@ -150,13 +157,19 @@ def _fits(sweep: sweeps.Sweep) -> bool:
 
 def _text(found: Workload, layers: Collection[Problem], budget_s: float) -> str:
     """The sweep of these layers with the usual choices, and the model's own dtype where it is another one."""
-    kept = [case for case in found.cases if case.problem in layers]
+    kept = tuple(case for case in found.cases if case.problem in layers)
     axes = {**CHOICES, "dtype": list(dict.fromkeys([*CHOICES["dtype"], *(case.dtype for case in kept)]))}
-    notes = found.notes
-    if len(kept) < len(found.cases):
-        work = [sum(case.flops * case.count for case in cases) for cases in (kept, found.cases)]
-        notes += (
-            f"Without {units.plural(len(_costs(found.cases)) - len(layers), 'layer')} of the least cost, which compute"
-            f" {units.percent(1 - work[0] / work[1])} of the work: {budget_s:g} s are too short for them.",
-        )
-    return sweep_of(replace(found, cases=tuple(kept), notes=notes), measure={"budget": budget_s}, axes=axes)
+    refused = found.refused + tuple(
+        _dropped(found, layers, f"a budget of {units.duration(budget_s)} is too short for layers that cost so little")
+    )
+    return sweep_of(replace(found, cases=kept, refused=refused), measure={"budget": budget_s}, axes=axes)
+
+
+def _dropped(found: Workload, layers: Collection[Problem], reason: str) -> Iterator[Refused]:
+    """The cases of other layers, with their shares of the whole work."""
+    measurable = 1.0 - sum(each.work or 0.0 for each in found.refused)
+    total = sum(case.flops * case.count for case in found.cases)
+    for case in found.cases:
+        if case.problem not in layers:
+            work = measurable * case.flops * case.count / total if total else 0.0
+            yield Refused(place=case.given_label or case.label, reason=reason, count=case.count, work=work)

@@ -209,10 +209,11 @@ def _summary(seen: Examined) -> str:
     named = [case for finding in seen.findings for case in finding.cases[:1]]
     width = columns(sys.stderr)
     networks = [network_text(each, width) for each in seen.answers[:1]]
-    # The table of a network holds what the details of the first finding say.
+    # The tables of a network hold what the details of its finding say.
     found = [each.sentence for each in seen.findings] if networks else seen.sentences
     sentences = [folded(f"- {flat(sentence)}", width) for sentence in found[:PRINTED_FINDINGS]]
-    return "\n\n".join(filter(None, [results_text(seen.rows, named, columns=width), *networks, "\n".join(sentences)]))
+    cases = results_text(seen.rows, named, columns=width)
+    return "\n\n".join(filter(None, [cases, "\n".join(sentences), *networks]))
 
 
 def _confirmed(sweep: Sweep, base: Run, new: Run, across_environments: bool, command: str) -> RunComparison:

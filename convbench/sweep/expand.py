@@ -99,13 +99,17 @@ MOST_NOTES = 10
 
 
 def notes(sweep: Sweep, plan: Plan) -> list[str]:
-    """What users should know of a sweep: each entry of `exclude` that matches no point, which may be a mistake."""
+    """What users should know of a sweep: what it leaves out of a network, and idle entries of `exclude`.
+
+    An entry of `exclude` that matches no point may be a mistake.
+    """
     unmatched = set(plan.idle)
     at_work = {place for number, place in enumerate(sweep.exclude_places) if number not in unmatched}
     idle = [place for place in dict.fromkeys(sweep.exclude_places) if place not in at_work]
     found = [f"{sweep.path}:{line}: exclude[{index}] matches no point" for index, line in idle[:MOST_NOTES]]
     more = len(idle) - len(found)
-    return [*found, f"{units.count(more)} more entries of exclude match no point"] if more else found
+    found += [f"{units.count(more)} more entries of exclude match no point"] if more else []
+    return [*(f"left out {each}" for each in sweep.left_out[:MOST_NOTES]), *found]
 
 
 def _merged(case: Case, entries: Sequence[Listed]) -> Case:

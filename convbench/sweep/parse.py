@@ -85,6 +85,23 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Convolutions of a network that are none of the sweep's cases, and the reason.
+
+    `work` is their share of the work of the whole network, from 0 to 1; None where it is unknown.
+    """
+
+    count: int
+    reason: str
+    work: float | None = None
+
+    def __str__(self) -> str:
+        """`23 convolutions with 45 % of the work: a budget of 25 s is too short for them`."""
+        work = "" if self.work is None else f" with {units.percent(self.work)} of the work"
+        return f"{units.plural(self.count, 'convolution')}{work}: {units.flat(self.reason)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
     """The content of a sweep file. `source` is its text. A file without `cases` has one entry without settings.
 
@@ -107,6 +124,7 @@ class Sweep:
     listed: tuple[Listed, ...]
     exclude: tuple[Values, ...]
     exclude_places: tuple[tuple[int, int], ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     secrets: Variables = field(default=(), repr=False)
 
 
@@ -278,7 +296,8 @@ _CONTROL = re.compile(f"{UNPRINTABLE.pattern}|[\r\x85]")
 
 # The keys of a file
 
-_TOP = ("name", "description", "seed", "axes", "cases", "exclude", "measure", "compare")
+_TOP = ("name", "description", "seed", "axes", "cases", "exclude", "left_out", "measure", "compare")
+_LEFT_OUT = ("count", "work", "reason")
 _LISTED_ONLY = ("label", "count")
 
 #: The numbers under `measure` and their bounds: counts, seconds and ratios.
@@ -326,6 +345,7 @@ def parse(text: str, path: str) -> Sweep:
     listed = _listed(top["cases"], mistakes) if "cases" in top else (Listed(),)
     taken = Taken(axes, listed)
     exclude = _exclude(top["exclude"], taken, mistakes) if "exclude" in top else ()
+    left_out = _left_out(top["left_out"], mistakes) if "left_out" in top else ()
     measure, allocator = _measure(top["measure"], mistakes) if "measure" in top else (Measure(), Allocator.STEADY)
     compare = _compare(top["compare"], taken, mistakes) if "compare" in top else Thresholds()
     if isinstance(root.value, dict):
@@ -356,6 +376,7 @@ def parse(text: str, path: str) -> Sweep:
         listed=listed,
         exclude=tuple(given for given, _ in exclude),
         exclude_places=tuple(place for _, place in exclude),
+        left_out=left_out,
     )
 
 
@@ -518,6 +539,27 @@ def _exclude(node: Node, taken: Taken, mistakes: Mistakes) -> list[tuple[Values,
             )
             break
     return exclude
+
+
+def _left_out(node: Node, mistakes: Mistakes) -> tuple[LeftOut, ...]:
+    """The entries of `left_out`, each with a reason."""
+    read = []
+    for index, entry in enumerate(_entries(node, "left_out", mistakes)):
+        where = f"left_out[{index}]"
+        found = _mapping(entry, where, _LEFT_OUT, mistakes, "a mapping of count, work and reason")
+        if isinstance(entry.value, dict) and "reason" not in entry.value:
+            mistakes.add(entry.line, where, "missing reason")
+        count = read_value(Kind(least=1), found["count"], f"{where}.count", mistakes) if "count" in found else 1
+        read.append(
+            LeftOut(
+                count=count if isinstance(count, int) else 1,
+                reason=_text(found["reason"], f"{where}.reason", mistakes, longest=LONGEST_DESCRIPTION)
+                if "reason" in found
+                else "",
+                work=_number(found["work"], f"{where}.work", 0.0, 1.0, mistakes) if "work" in found else None,
+            )
+        )
+    return tuple(read)
 
 
 def _measure(node: Node, mistakes: Mistakes) -> tuple[Measure, Allocator]:

@@ -50,6 +50,7 @@ def schema() -> Schema:
         "axes": _mapping(axes, least=1) | {"description": "settings and their values; a sweep measures the product"},
         "cases": _list(_mapping({**entry, "label": label, "count": count})) | {"description": "layers, one an entry"},
         "exclude": _list(_mapping(any_of, least=1), least=0) | {"description": "points to leave out"},
+        "left_out": _list(_left_out(), least=0) | {"description": "convolutions of the network that are no cases"},
         "measure": _measure() | {"description": "how to measure"},
         "compare": _compare(any_of) | {"description": "what counts as a change"},
     }
@@ -62,6 +63,16 @@ def schema() -> Schema:
         "then": without_cases,
         "definitions": {name: {"anyOf": _forms(row.kind)} for name, row in TABLE.items()},
     }
+
+
+def _left_out() -> Schema:
+    """An entry of `left_out`."""
+    about = {
+        "count": _integer(Kind(least=1)) | {"description": "how many they are", "default": 1},
+        "work": _number(0.0, 1.0) | {"description": "their share of the network's work, 0.1 is 10 %"},
+        "reason": _text(parse.LONGEST_DESCRIPTION) | {"description": "why they are no cases"},
+    }
+    return {**_mapping(about), "required": ["reason"]}
 
 
 def _described(row: Setting, forms: list[Schema]) -> Schema:

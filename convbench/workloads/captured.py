@@ -161,18 +161,12 @@ def workload(answer: Mapping[str, Any], *, name: str, source: str, channels_last
             cases.append(case)
         else:
             left_out.append((label, case, each.flops))
-    work = {reason: sum(flops for _, other, flops in left_out if other == reason) for _, reason, _ in left_out}
     refused = [
-        Refused(place=label, reason=f"{reason}; {_share(work[reason], total)} of the work of all convolutions")
-        for label, reason, _ in left_out
+        Refused(place=label, reason=reason, work=flops / total if total else 0.0) for label, reason, flops in left_out
     ]
     return Workload(
         name=name, source=source, cases=tuple(cases), refused=tuple(refused), notes=_notes(answer, found, total)
     )
-
-
-def _share(part: int, total: int) -> str:
-    return units.percent(part / total if total else 0.0)
 
 
 def _label(path: str, model: str) -> str:

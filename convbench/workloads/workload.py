@@ -14,11 +14,13 @@ class Refused:
     """What a workload contains that no case can describe.
 
     `place` is `line 12` of a file or the path of a module. Equal kinds have one `reason`, so that they can be counted.
+    `work` is its share of the work of the whole workload, from 0 to 1; None where that is unknown.
     """
 
     place: str
     reason: str
     count: int = 1
+    work: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

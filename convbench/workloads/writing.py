@@ -55,6 +55,9 @@ def sweep_text(
         lines += [f"measure: {_flow(dict(measure))}", ""]
     lines += ["# These settings apply to every layer below.", "axes:"]
     lines += [f"  {name}: {_flow(value)}" for name, value in written.items()]
+    if workload.refused:
+        lines += ["", "# What no case measures.", "left_out:"]
+        lines += [f"  - {_flow(entry)}" for entry in _left_out(workload)]
     lines += ["", "cases:"]
     said = {(_undirected(case), case.direction): text for case, text in workload.said}
     for case, (found, labels) in layers.items():
@@ -135,15 +138,22 @@ def _flow(value: Any) -> str:
 
 
 def _head(workload: Workload) -> list[str]:
-    """Comments: what the list comes from, how much of it became cases, what was refused and why."""
-    refused = sum(each.count for each in workload.refused)
+    """Comments: what the list comes from, how much of it became cases, and what a reader should know."""
+    left_out = sum(each.count for each in workload.refused)
     counts = f"read {units.count(workload.read)}, distinct {units.count(workload.distinct)}"
-    paragraphs = [workload.source, f"{counts}, refused {units.count(refused)}", *workload.notes]
-    paragraphs += [
-        f"refused {units.count(count)}: {reason} ({_places(workload, reason)})"
-        for reason, count in workload.reasons.items()
-    ]
+    paragraphs = [workload.source, f"{counts}, left out {units.count(left_out)}", *workload.notes]
     return [line for text in paragraphs for line in _comment(text, "# ")] + [""]
+
+
+def _left_out(workload: Workload) -> Iterator[dict[str, Any]]:
+    """An entry for each reason: how many convolutions it leaves out, their share of the work, and where they are."""
+    for reason, count in workload.reasons.items():
+        shares = [each.work for each in workload.refused if each.reason == reason]
+        known = [share for share in shares if share is not None]
+        entry: dict[str, Any] = {"count": count}
+        if len(known) == len(shares):
+            entry["work"] = round(sum(known), 4)
+        yield {**entry, "reason": units.line(f"{reason} ({_places(workload, reason)})")}
 
 
 def _places(workload: Workload, reason: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from convbench import sweep as sweeps
 from convbench.actions import capturing, timing
 from convbench.errors import RequestError
 from convbench.model.case import Case
@@ -55,13 +56,29 @@ def test_a_short_budget_measures_the_layers_that_cost_most(found: list[Case]) ->
     kept = [case.given_label for case in found if case.given_label in labels]
     assert 5 < len(kept) < 100
     assert kept == [f"c{channels}" for channels in range(208 - len(kept) + 1, 208)] + ["c7"]
-    left = 201 - len(kept)
-    head = " ".join(sweep.source[: sweep.source.index("name: ")].replace("\n#  ", "").split())
-    assert f"Without {left} layers of the least cost, which compute" in head
-    assert "60 s are too short for them." in head
+    [left_out] = sweep.left_out
+    assert left_out.count == 201 - len(kept)
+    assert left_out.reason.startswith(
+        "a budget of 1 min 0 s is too short for layers that cost so little (c8, c9, c10 and"
+    )
+    dropped = sum(case.flops for case in found if case.given_label not in labels)
+    assert left_out.work == pytest.approx(dropped / sum(case.flops * case.count for case in found), abs=1e-4)
+    assert f"left out {left_out}" in sweeps.notes(sweep, plan)
     with pytest.raises(RequestError, match=r"a budget of 1.*s is too short for a single layer of net.py:Net") as caught:
         capturing.planned(REQUEST, budget_s=1.0)
     assert caught.value.hint == "give more seconds with --budget"
+
+
+def test_a_model_without_a_layer_to_measure_says_why_and_not_that_the_budget_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nothing = capturing.CapturedModel(
+        name="net", source="a test", cases=(), refused=(Refused(place="a", reason="Conv1d", count=2),)
+    )
+    monkeypatch.setattr(capturing, "captured", lambda request: nothing)
+    with pytest.raises(RequestError, match=r"^net has no convolution that convbench can measure$") as caught:
+        capturing.planned(REQUEST)
+    assert caught.value.hint == "2 Conv1d"
 
 
 def test_settings_of_time_replace_those_of_the_model(found: list[Case]) -> None:

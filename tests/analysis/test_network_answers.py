@@ -181,7 +181,7 @@ def test_a_mixture_pays_for_its_layout_changes() -> None:
     assert whole == "channels_last for all layers: the forward takes 18.0 ms, 1.50x slower"
     assert text == (
         "the best memory_format for each layer: the forward takes 11.0 ms, 1.09x faster than contiguous for all (12.0 "
-        "ms). This includes 2 changes of layout or dtype (1.00 ms). Most comes from b.0 with channels_last"
+        "ms). This includes 2 changes of layout (1.00 ms). Most comes from b.0 with channels_last"
     )
 
 
@@ -200,7 +200,7 @@ def test_a_mixture_whose_copies_are_unknown_says_so() -> None:
     assert (mixed.is_counted, mixed.is_gain, mixed.changes) == (False, False, 2)
     _, text = sentences(examined(run(*results)), FindingKind.CHANGE)
     assert text == (
-        "the best memory_format for each layer: the forward takes 10.0 ms at least. Its 2 changes of layout or dtype "
+        "the best memory_format for each layer: the forward takes 10.0 ms at least. Its 2 changes of layout "
         "are not counted, because no copy was measured"
     )
 

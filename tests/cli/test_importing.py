@@ -42,7 +42,7 @@ def test_a_sweep_goes_to_standard_output_and_counts_to_standard_error(command: C
     [case] = cases(parse(said.out, "standard output")).cases
     assert case == Case(problem=layer((4, 4), 3, 8, padding=1, bias=False))
     assert (case.given_label, case.count) == ("stem", 3)
-    assert said.out.startswith("# from shapes (benchdnn)\n# read 5, distinct 1, refused 2\n")
+    assert said.out.startswith("# from shapes (benchdnn)\n# read 5, distinct 1, left out 2\n")
     assert "\nname: shapes\n" in said.out
 
 

@@ -18,6 +18,7 @@ from convbench.report.pages.network import network_views
 from convbench.report.pages.network_change import network_change_view
 from convbench.report.pages.plain import Table
 from convbench.report.pages.run import render
+from convbench.report.text.network import network_text
 
 
 def cells(table: Table) -> dict[str, tuple[str, ...]]:
@@ -45,6 +46,24 @@ def test_the_section_answers_in_order() -> None:
         "Worth fixing first with channels_last",
     ]
     assert view.fixes[0].rows[0].cells[:3] == ("2", "10.0 ms", "50 %")
+
+
+def test_convolutions_that_are_no_cases_are_said_wherever_sums_stand() -> None:
+    source = "axes: {out_channels: 8, kernel_size: 1, input_size: 8}\ncases:\n- {in_channels: 4}\nleft_out:\n"
+    source += "- {count: 2, work: 0.25, reason: a transposed one}\n- {work: 0.05, reason: a Conv1d}\n"
+    run = replace(network(), source=source)
+    seen = examined(run)
+    [view] = network_views(seen)
+    assert view.tiles[2].answer == "4 of 7"
+    assert "The sums are without 2 convolutions with 25.0 % of the work: a transposed one." in view.notes
+    assert seen.sentences[0].startswith("one forward spends 8.00 ms in 4 of 7 convolutions, one training step 20.0 ms")
+    assert seen.sentences[0].endswith("; without 30.0 % of the work")
+    assert network_text(seen.answers[0]).endswith("\nleft out 1 convolution with 5.0 % of the work: a Conv1d")
+    assert "3 convolutions of the network left out." in Read(render(run).replace("<br>", " ")).texts
+    other = replace(network("new"), source=source)
+    compared = with_networks(compare(run, other), run, other)
+    assert compared.network is not None
+    assert {each.base_lacks for each in compared.network.sums} == {"without 30.0 % of the work"}
 
 
 def test_the_page_has_the_section_and_links_to_its_cases() -> None:
@@ -76,8 +95,8 @@ def test_the_page_of_a_comparison_has_the_sums_first() -> None:
     view = network_change_view(found.comparison.network)
     assert view is not None
     assert cells(view.sums) == {
-        "one forward with contiguous": ("8.00 ms", "12.0 ms", "1.50x, 1.50x to 1.51x"),
-        "one forward with channels_last": ("4.00 ms", "10.0 ms", "2.50x"),
+        "one forward with contiguous": ("8.00 ms", "12.0 ms", "1.50x slower (1.50x to 1.51x)"),
+        "one forward with channels_last": ("4.00 ms", "10.0 ms", "2.50x slower"),
     }
     matched, alone = view.tables
     assert [row.text for row in matched.rows] == ["in_channels 24 -> 48"] * 2
@@ -101,5 +120,7 @@ def test_a_comparison_without_equal_cases_has_the_sum_as_its_headline() -> None:
     )
     found = with_networks(compare(base, other), base, other)
     assert found.verdict is Verdict.NOT_JUDGED
-    assert comparison_page.headline(found).startswith("One forward with channels_last: 4.00 ms -> 2.00 ms (0.500x)")
+    assert comparison_page.headline(found).startswith(
+        "One forward with channels_last: 4.00 ms -> 2.00 ms, 2.00x faster"
+    )
     assert network_change_view(None) is None

@@ -1363,3 +1363,29 @@ def test_what_is_no_environment_variable_is_reported(env: str, said: str) -> Non
     with pytest.raises(SweepError) as told:
         plan(f"axes: {{{REQUIRED}, env: {env}}}")
     assert said in str(told.value)
+
+
+LAYER = "axes: {" + REQUIRED + "}\n"
+
+
+def test_what_a_network_has_beside_the_cases_stands_under_left_out() -> None:
+    found = parse(f"{LAYER}left_out:\n- {{reason: no Conv2d}}\n- {{count: 3, work: 0.125, reason: too small}}\n")
+    assert [str(each) for each in found.left_out] == [
+        "1 convolution: no Conv2d",
+        "3 convolutions with 12.5 % of the work: too small",
+    ]
+    assert sweeps.notes(found, sweeps.cases(found)) == [f"left out {each}" for each in found.left_out]
+    assert parse(LAYER).left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{count: 2}", "left_out[0]: missing reason"),
+        ("{count: 0, reason: x}", "left_out[0].count: expected an integer of at least 1, got 0"),
+        ("{work: 3, reason: x}", "left_out[0].work: expected a number from 0 to 1, got 3"),
+        ("{why: x, reason: x}", "left_out[0]: unknown key 'why'\n  hint: known keys: count, work, reason"),
+    ],
+)
+def test_mistakes_in_what_is_left_out(entry: str, message: str) -> None:
+    assert "\n".join(mistakes(f"{LAYER}left_out: [{entry}]\n")) == f"f.yaml:2: {message}"

@@ -68,16 +68,19 @@ def test_the_head_says_what_was_read_and_why_the_rest_is_missing() -> None:
     text = sweep_text(workload(Case(problem=STEM), refused=tuple(refused), notes=("a note", "name: not a key\nx: 1")))
     head = text[: text.index("name: net")]
     assert all(line.startswith("#") or not line for line in head.splitlines())
-    assert "# read 8, distinct 1, refused 7\n" in head
-    assert "(line 0, line 1, line 2 and 4 more)" in head.replace("\n#   ", " ")
+    assert "# read 8, distinct 1, left out 7\n" in head
+    [left_out] = parse(text, "net.yaml").left_out
+    assert (left_out.count, left_out.work) == (7, None)
+    assert left_out.reason == "uneven padding:\\n1 left, 2 right (line 0, line 1, line 2 and 4 more)"
     assert expanded(text) == [Case(problem=STEM)]
 
 
 def test_places_that_are_counted_together_are_many() -> None:
-    refused = [Refused(place=f"line {at}", reason="odd") for at in range(4)]
-    refused.append(Refused(place="behind line 3", reason="odd", count=96))
+    refused = [Refused(place=f"line {at}", reason="odd", work=0.125) for at in range(4)]
+    refused.append(Refused(place="behind line 3", reason="odd", count=96, work=0.1))
     text = sweep_text(workload(Case(problem=STEM), refused=tuple(refused)))
-    assert "# refused 100: odd (line 0, line 1, line 2 and 97 more)\n" in text
+    [left_out] = parse(text, "net.yaml").left_out
+    assert str(left_out) == "100 convolutions with 60.0 % of the work: odd (line 0, line 1, line 2 and 97 more)"
 
 
 def test_what_the_source_says_of_a_layer_stands_above_it() -> None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from convbench.analysis.comparison.judgment import Comparison, Verdict
 from convbench.analysis.comparison.matching import by_path
 from convbench.analysis.comparison.sums import Alone, NetworkChange, Recounted, Reshaped, Sum
+from convbench.analysis.findings.answering import left_out_text
 from convbench.analysis.findings.answers import known, usual_of
 from convbench.analysis.findings.evidence import evidence
 from convbench.analysis.findings.layers import Way, networks, setting_name
@@ -98,6 +99,7 @@ class _Side:
         ways = [way for found in networks(known) for way in found]
         self.ways = sorted(ways, key=lambda way: min(layer.place for layer in way.layers))
         self._crossed = known.written.crossed
+        self._left_out = known.written.left_out
         self._fixed: dict[str, set[object]] = {}
         for layer in (layer for way in self.ways for layer in way.layers):
             for direction in layer.time_s:
@@ -123,6 +125,10 @@ class _Side:
         ]
         return sum(time.low * count for time, count in timed), sum(time.high * count for time, count in timed)
 
+    def lacks(self, way: Way) -> str:
+        """What a sum leaves out: layers without a time, and convolutions of the network that are no cases."""
+        return "; ".join(filter(None, [missing_text(way.layers), left_out_text(self._left_out)]))
+
     def alone(self, other: _Side, matched: set[Case]) -> tuple[Alone, ...]:
         """The cases that neither the other side nor a match has, those that take most first."""
         found = [
@@ -144,7 +150,7 @@ def _sums(before: _Side, after: _Side) -> list[Sum]:
         for part in Part:
             sums = [_seconds(way, part) for way in (first, second)]
             if all(map(math.isfinite, sums)):
-                lacks = [missing_text(way.layers) for way in (first, second)]
+                lacks = [side.lacks(way) for side, way in ((before, first), (after, second))]
                 (shortest, longest), (soonest, latest) = before.span(first, part), after.span(second, part)
                 found.append(
                     Sum(

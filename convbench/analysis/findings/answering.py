@@ -9,6 +9,7 @@ from convbench.analysis.findings.answers import MOST_NAMED, Answers, Change, Fix
 from convbench.analysis.findings.finding import Finding, FindingKind, Weight, aside, listed
 from convbench.analysis.findings.network import missing_text, percent_of
 from convbench.analysis.network.parts import Part, often
+from convbench.sweep import LeftOut
 
 #: A part with its article.
 _ONE = {Part.FORWARD: "one forward", Part.STEP: "one training step"}
@@ -26,11 +27,11 @@ def _time(found: Answers) -> Finding:
     words = first.replace(_ONE[found.parts[0]], f"{_ONE[found.parts[0]]} spends", 1)
     how = f" with {usual.name}" if usual.name else ""
     missing = missing_text(usual.layers)
-    left_out = f"; {missing}" if missing else ""
+    missing = "".join(f"; {words}" for words in filter(None, [missing, left_out_text(found.left_out)]))
     more_times = "".join(f", {each}" for each in more)
     sentence = (
-        f"{words} in {units.plural(found.count, 'convolution')}{more_times}{how}"
-        f"{_most(found.stages[0], part, 'stage')}{_most(found.kinds[0], part, 'layers of kind')}{left_out}"
+        f"{words} in {found.count_text} {'convolution' if found.count_text == '1' else 'convolutions'}{more_times}{how}"
+        f"{_most(found.stages[0], part, 'stage')}{_most(found.kinds[0], part, 'layers of kind')}{missing}"
     )
     below = [*(_change(found, each) for each in found.changes), *_mixtures(found), *_fix(found)]
     return Finding(
@@ -43,6 +44,16 @@ def _time(found: Answers) -> Finding:
         ),
         details=tuple(below),
     )
+
+
+def left_out_text(left_out: Sequence[LeftOut]) -> str:
+    """`without 45 % of the work`, of all reasons together; `without 12 convolutions` where a share is unknown."""
+    shares = [each.work for each in left_out]
+    if not left_out:
+        return ""
+    if None in shares:
+        return f"without {units.plural(sum(each.count for each in left_out), 'convolution')}"
+    return f"without {units.percent(sum(share or 0.0 for share in shares))} of the work"
 
 
 def _most(groups: Sequence[Group], part: Part, word: str) -> str:
@@ -119,8 +130,10 @@ def mixture_text(mixed: Mixed, part: str) -> str:
 
 
 def changes_text(mixed: Mixed) -> str:
-    """`3 changes of layout or dtype`: what a mixture pays for between its layers."""
-    return units.plural(mixed.changes, "change of layout or dtype", "changes of layout or dtype")
+    """`3 changes of layout`, `3 changes of layout or dtype`: what a mixture pays for between its layers."""
+    kinds = [kind for axis, kind in (("memory_format", "layout"), ("dtype", "dtype")) if axis in mixed.axes]
+    what = " or ".join(kinds or ["layout or dtype"])
+    return units.plural(mixed.changes, f"change of {what}", f"changes of {what}")
 
 
 def _fix(found: Answers) -> list[Finding]:

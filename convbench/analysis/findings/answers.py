@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from convbench import units
 from convbench.analysis.findings.effects import SMALLEST_EFFECT
 from convbench.analysis.findings.evidence import Evidence, in_order
 from convbench.analysis.findings.layers import Layer, Way, setting_name
@@ -18,6 +19,7 @@ from convbench.analysis.network.parts import Part, often
 from convbench.analysis.network.stages import stages
 from convbench.analysis.table.metrics import Copies
 from convbench.model.settings import TABLE
+from convbench.sweep import LeftOut
 
 #: The layers that are named as worth fixing first.
 MOST_FIXED = 5
@@ -25,6 +27,8 @@ MOST_FIXED = 5
 LEAST_MIXED = 1.01
 #: Combinations of settings that a mixture chooses from at most, the fastest ones.
 MOST_OPTIONS = 16
+#: Combinations of settings that are shown at most, beside those that differ in one setting and the fastest.
+MOST_COMBINED = 6
 #: Layers of a mixture that are named.
 MOST_NAMED = 3
 
@@ -70,6 +74,7 @@ class Mixed:
 
     `base` is the best one for all, which takes `base_s`. `seconds` includes `copies_s`; that is NaN where the changes
     could not be counted. `different` are the layers that differ from the base, with their value, most gained first.
+    `base_proof` is what is known of the base against the usual settings.
     """
 
     axes: tuple[str, ...]
@@ -80,6 +85,7 @@ class Mixed:
     copies_s: float
     changes: int
     different: tuple[tuple[str, str], ...]
+    base_proof: Proof = Proof.FASTER
 
     @property
     def ratio(self) -> float:
@@ -125,6 +131,7 @@ class Answers:
     - `parts` are those that were measured; `usual` is the way with the usual settings, and `fastest` that with the
       least time of the last part. They are the same where the difference is small or may be noise.
     - `stages`, `kinds` and `fixes` are by way: the usual, then the fastest where it is another one.
+    - `left_out` are the convolutions of the network that are no cases of the sweep.
     """
 
     name: str
@@ -136,6 +143,7 @@ class Answers:
     fixes: tuple[tuple[Fix, ...], ...]
     changes: tuple[Change, ...]
     mixtures: tuple[Mixed, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def part(self) -> Part:
@@ -154,8 +162,18 @@ class Answers:
 
     @property
     def count(self) -> int:
-        """The convolutions of the network."""
+        """The convolutions of the network that are cases."""
         return sum(layer.count for layer in self.usual.layers)
+
+    @property
+    def count_text(self) -> str:
+        """`53`; `30 of 53` where convolutions of the network are left out."""
+        left_out = sum(each.count for each in self.left_out)
+        return (
+            f"{units.count(self.count)} of {units.count(self.count + left_out)}"
+            if left_out
+            else units.count(self.count)
+        )
 
 
 def answers(evidence: Evidence, networks: Sequence[list[Way]]) -> tuple[Answers, ...]:
@@ -189,6 +207,7 @@ def _answers(evidence: Evidence, ways: list[Way], copies: Copies, *, several: bo
         fixes=tuple(fixes(way, part) for way in shown),
         changes=tuple(_changes(compared, usual, ways, fastest, parts)),
         mixtures=tuple(each for some in parts for each in _mixtures(compared, usual, ways, some, copies)),
+        left_out=evidence.written.left_out,
     )
 
 
@@ -348,11 +367,19 @@ def _differing(usual: Way, way: Way) -> tuple[str, ...]:
 
 
 def _changes(compared: _Compared, usual: Way, ways: Sequence[Way], fastest: Way, parts: Sequence[Part]) -> list[Change]:
-    """Every other value of a setting that one may choose, with the rest as usual; then the fastest combination."""
+    """Every other value of a setting that one may choose, with the rest as usual; then combinations of them.
+
+    Of many combinations it is the fastest alone.
+    """
     single = [way for way in ways if len(axes := _differing(usual, way)) == 1 and TABLE[axes[0]].choice]
-    whole = [fastest] if len(_differing(usual, fastest)) > 1 else []
+    combined = [
+        way for way in ways if len(axes := _differing(usual, way)) > 1 and all(TABLE[axis].choice for axis in axes)
+    ]
+    if len(combined) > MOST_COMBINED:
+        combined = []
+    whole = [fastest] if len(_differing(usual, fastest)) > 1 and fastest not in combined else []
     found = []
-    for way in [*single, *whole]:
+    for way in [*single, *combined, *whole]:
         seconds = {part: way.of(part) for part in parts}
         axes = _differing(usual, way)
         found.append(
@@ -412,4 +439,5 @@ def _mixed(
         copies_s=best.copies_s,
         changes=best.changes,
         different=tuple((chain[at][0].name, value(best.chosen[at])) for at in other),
+        base_proof=Proof.FASTER if base is usual else compared.proof(usual, base, part),
     )

@@ -16,7 +16,7 @@ from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.model.operators.given import default_for
 from convbench.model.result import Run
 from convbench.model.settings import OF_PROBLEM, PROBLEM_SETTINGS, TABLE
-from convbench.sweep import Sweep, of_run
+from convbench.sweep import LeftOut, Sweep, of_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,12 @@ class Written:
     def sweep(self) -> Sweep | None:
         """The sweep in the file, which is read when it is first needed."""
         return of_run(self.run)
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The convolutions of the network that are no cases."""
+        # Most files have none, and reading a long one takes a second.
+        return self.sweep.left_out if "left_out:" in self.run.source and self.sweep is not None else ()
 
     @cached_property
     def crossed(self) -> tuple[str, ...]:

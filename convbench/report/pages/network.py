@@ -14,6 +14,7 @@ from convbench.analysis.findings.findings import Examined, FindingKind, with_det
 from convbench.analysis.findings.layers import Way
 from convbench.analysis.findings.network import missing_text, percent_of
 from convbench.analysis.network.parts import Part
+from convbench.analysis.network.paths import without_common
 from convbench.report.pages.plain import Row, Table
 from convbench.report.pages.rendering import begun
 
@@ -111,7 +112,7 @@ def _tiles(found: Answers) -> tuple[Tile, ...]:
         *tiles,
         Tile(
             title="Convolutions",
-            answer=units.count(found.count),
+            answer=found.count_text,
             detail=f"{places}, {units.si(2.0 * work, 'FLOP')} in one forward.",
         ),
     )
@@ -129,6 +130,7 @@ def _notes(found: Answers) -> tuple[str, ...]:
     missing = missing_text(found.usual.layers)
     if missing:
         notes.append(f"The sums are {missing}.")
+    notes += [f"The sums are without {each}." for each in found.left_out]
     if any(layer.count > 1 for layer in found.usual.layers):
         notes.append("Equal layers are one row, and all of them count in the stage of the first.")
     return tuple(notes)
@@ -141,12 +143,14 @@ def _groups(found: Answers, title: str, head: str, groups: Sequence[Sequence[Gro
     heads = [head, "layers", *(word for part in found.parts for word in (str(part), "share"))]
     heads += [f"with {found.fastest.name}"] if other else []
     rows = []
-    for group in groups[0]:
+    module, names = without_common([group.name for group in groups[0]])
+    heads[0] += f" in {module}" if module else ""
+    for group, name in zip(groups[0], names, strict=True):
         cells = [units.count(group.count)]
         for part in found.parts:
             cells += [units.seconds(group.seconds[part]), _share(group.seconds[part], total[part])]
         cells += [units.seconds(other[group.name].seconds[found.part])] if group.name in other else []
-        rows.append(Row(name=group.name, cells=tuple(cells)))
+        rows.append(Row(name=name, cells=tuple(cells)))
     return Table(title=title, heads=tuple(heads), rows=tuple(rows))
 
 
@@ -170,9 +174,10 @@ def _changes(found: Answers) -> Table:
 
 def _fixes(found: Answers, way: Way, fixes: Sequence[Fix]) -> Table:
     total = known(way, found.part)
+    module, names = without_common([fix.layer.name for fix in fixes])
     rows = tuple(
         Row(
-            name=fix.layer.name,
+            name=name,
             case_id=fix.case_id,
             cells=(
                 units.count(fix.layer.count),
@@ -183,11 +188,19 @@ def _fixes(found: Answers, way: Way, fixes: Sequence[Fix]) -> Table:
                 fix.bound,
             ),
         )
-        for fix in fixes
+        for fix, name in zip(fixes, names, strict=True)
     )
     how = f" with {way.name}" if way.name else ""
     return Table(
         title=f"Worth fixing first{how}",
-        heads=("layer", "times", f"of a {found.part}", "share", "the roofs allow", "would save", "nearer roof"),
+        heads=(
+            f"layer in {module}" if module else "layer",
+            "times",
+            f"of a {found.part}",
+            "share",
+            "the roofs allow",
+            "would save",
+            "nearer roof",
+        ),
         rows=rows,
     )

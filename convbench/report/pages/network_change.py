@@ -10,7 +10,7 @@ from convbench import units
 from convbench.analysis.comparison.sums import Alone, NetworkChange, Recounted, Reshaped, Sum
 from convbench.report.pages.plain import Row, Table
 from convbench.report.pages.rendering import left_out
-from convbench.report.text.compare import by_size, differing_settings, ratio_text, times_text
+from convbench.report.text.compare import by_size, differing_settings, moved_text, times_text
 
 #: Rows of one table; the table of all cases has the others.
 MOST_ROWS = 60
@@ -50,11 +50,11 @@ def _sums(sums: Sequence[Sum]) -> Table:
     rows = tuple(
         Row(
             name=f"one {each.part}{f' with {each.name}' if each.name else ''}",
-            cells=(units.seconds(each.base_s), units.seconds(each.new_s), ratio_text(each)),
+            cells=(units.seconds(each.base_s), units.seconds(each.new_s), moved_text(each)),
         )
         for each in sums
     )
-    return Table(title="Sums over all layers", heads=("all convolutions", "base", "new", "new over base"), rows=rows)
+    return Table(title="Sums over all layers", heads=("all convolutions", "base", "new", "change"), rows=rows)
 
 
 def _reshaped(found: Sequence[Reshaped]) -> Table:

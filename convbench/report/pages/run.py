@@ -129,7 +129,7 @@ def render(run: Run, seen: Examined | None = None) -> str:
         when=when(run.started_at),
         machine=machine_text(run, table),
         stage=_stage(run, table),
-        tiles=tiles_of(run, known, table),
+        tiles=tiles_of(run, known, table, sum(each.count for each in seen.evidence.written.left_out)),
         findings=top,
         more_findings=rest,
         answers=answered,
@@ -198,9 +198,9 @@ def values_text(contrast: Contrast) -> str:
     return " over ".join(figures.value_text(value, contrast.axis) for value in (contrast.other, contrast.base))
 
 
-def tiles_of(run: Run, known: Rows, table: pd.DataFrame) -> list[AnswerTile]:
-    """The answers at the head of the report."""
-    return [_right(table), _noise(known, table), _extent(run, table), _range(table)]
+def tiles_of(run: Run, known: Rows, table: pd.DataFrame, left_out: int = 0) -> list[AnswerTile]:
+    """The answers at the head of the report. `left_out` counts the network's convolutions that are no cases."""
+    return [_right(table), _noise(known, table), _extent(run, table, left_out), _range(table)]
 
 
 def _count(table: pd.DataFrame, *statuses: Status) -> int:
@@ -257,7 +257,7 @@ def _noise(known: Rows, table: pd.DataFrame) -> AnswerTile:
     return AnswerTile(title="Noise", answer=answer, detail=" ".join(sentences).replace(" %", "\u00a0%"), mood=mood)
 
 
-def _extent(run: Run, table: pd.DataFrame) -> AnswerTile:
+def _extent(run: Run, table: pd.DataFrame, left_out: int) -> AnswerTile:
     timed = int(table["time_s"].notna().sum())
     lost = _count(table, *UNMEASURED)
     parts = [
@@ -265,13 +265,14 @@ def _extent(run: Run, table: pd.DataFrame) -> AnswerTile:
         (_count(table, Status.SKIPPED), f"{units.count(_count(table, Status.SKIPPED))} skipped"),
         (len(run.unmeasured), f"{units.count(len(run.unmeasured))} not reached yet"),
         (len(run.rejections), f"{units.plural(len(run.rejections), 'point')} of the sweep refused by torch"),
+        (left_out, f"{units.plural(left_out, 'convolution')} of the network left out"),
     ]
     detail = "; ".join(text for number, text in parts if number)
     return AnswerTile(
         title="Measured",
         answer=f"{units.count(timed)} of {units.plural(len(table), 'case')} timed",
         detail=f"{detail}." if detail else "Nothing was left out.",
-        mood="bad" if lost else "warn" if run.unmeasured else "good",
+        mood="bad" if lost else "warn" if run.unmeasured or left_out else "good",
     )
 
 

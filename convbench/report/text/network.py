@@ -6,11 +6,12 @@ import math
 
 from convbench import units
 from convbench.analysis.findings.answering import change_verdict
-from convbench.analysis.findings.answers import Answers, known
+from convbench.analysis.findings.answers import Answers, Proof, known
 from convbench.analysis.findings.finding import listed
 from convbench.analysis.findings.network import percent_of
 from convbench.analysis.network.parts import Part
-from convbench.report.text.tables import table
+from convbench.analysis.network.paths import without_common
+from convbench.report.text.tables import folded, table
 
 #: What a part takes where a way lacks layers.
 _NONE = "-"
@@ -22,7 +23,8 @@ def network_text(found: Answers, columns: int | None = None) -> str:
     No line is longer than `columns`.
     """
     settings = [_settings(found, part, columns) for part in found.parts] if found.changes else []
-    return "\n\n".join(filter(None, [*settings, _fixes(found, columns)]))
+    left_out = "\n".join(folded(f"left out {each}", columns) for each in found.left_out)
+    return "\n\n".join(filter(None, [*settings, _fixes(found, columns), left_out]))
 
 
 def _settings(found: Answers, part: Part, columns: int | None) -> str:
@@ -36,7 +38,8 @@ def _settings(found: Answers, part: Part, columns: int | None) -> str:
         rows.append((takes, change_verdict(change, part), f"{change.name} for all layers"))
     for mixed in found.mixtures:
         if mixed.part is part and mixed.is_gain:
-            faster = f"{units.ratio(usual_s / mixed.seconds)} faster"
+            proven = mixed.base_proof is Proof.FASTER
+            faster = f"{units.ratio(usual_s / mixed.seconds)} faster" if proven else str(mixed.base_proof)
             rows.append((units.seconds(mixed.seconds), faster, f"the best {listed(mixed.axes)} for each layer"))
     return table(rows, columns, right=range(1))
 
@@ -48,8 +51,10 @@ def _fixes(found: Answers, columns: int | None) -> str:
         return ""
     total = known(way, found.part)
     how = f" with {way.name}" if way.name else ""
-    rows = [("times", "takes", "would save", f"worth fixing first in one {found.part}{how}")]
-    for fix in fixes:
+    module, names = without_common([fix.layer.name for fix in fixes])
+    inside = f", all in {module}" if module else ""
+    rows = [("times", "takes", "would save", f"worth fixing first in one {found.part}{how}{inside}")]
+    for fix, name in zip(fixes, names, strict=True):
         saved = f"{units.seconds(fix.saved_s)} ({percent_of(fix.saved_s, total)})"
-        rows.append((units.count(fix.layer.count), units.seconds(fix.seconds), saved, fix.layer.name))
+        rows.append((units.count(fix.layer.count), units.seconds(fix.seconds), saved, name))
     return table(rows, columns, right=range(3))
