@@ -4,7 +4,7 @@
 
 The sweep has two processes of one round with blocks of 1 ms, so that what a layer costs beside its blocks prevails. The
 run is killed with SIGKILL after KILL_S seconds, and the same command resumes it. The memory of the conductor and of its
-workers is read every five seconds: the first quarter of the readings beside the last one shows whether it grows.
+workers is read every five seconds. The first quarter of the readings beside the last one shows whether it grows.
 """
 
 from __future__ import annotations
