@@ -334,7 +334,7 @@ def test_a_script_runs_on_a_device(accelerator: Accelerator) -> None:
     ]
     scripts = [repro(case) if accelerator.is_real else few_copies(repro(case)) for case in cases]
     done = subprocess.run(
-        [sys.executable, "-c", EXECUTE],
+        [sys.executable, "-c", EXECUTE, "0.01"],
         input=json.dumps(scripts),
         env={**os.environ, **accelerator.variables},
         capture_output=True,

@@ -265,7 +265,7 @@ def test_what_is_not_changed_can_be_used() -> None:
 
 @pytest.mark.slow
 @given(mutants())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_a_changed_export_is_a_sound_run_or_refused(document: dict[str, Any]) -> None:
     run = read_or_refused(lambda: read_json(json.dumps(document)))
     if run is not None:
@@ -428,7 +428,7 @@ _FIRST_RUN_WITHOUT_KEY = "UPDATE runs SET key = ? WHERE rowid = 1"
 @given(statements=changed_databases())
 @example(statements=[(_FIRST_RUN_TWICE, ()), (_FIRST_RUN_WITHOUT_KEY, (None,))])
 @example(statements=[("UPDATE visits SET pass_index = NULL", ())])
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_changed_database_is_sound_or_refused(
     statements: list[tuple[str, tuple[object, ...]]], sound_database: Path, tmp_path: Path
 ) -> None:
