@@ -86,9 +86,7 @@ def past(
     return made
 
 
-def device_states(
-    connection: Connection, ids: Mapping[int, str], place: Place
-) -> dict[int, tuple[ProcessFacts, ...]]:
+def device_states(connection: Connection, ids: Mapping[int, str], place: Place) -> dict[int, tuple[ProcessFacts, ...]]:
     """The processes of runs, given as key -> id, by key: with the states of their devices, without anything else."""
     columns, found = schema.processes.c, defaultdict[int, list[ProcessFacts]](list)
     keys = sorted(ids)
