@@ -299,6 +299,8 @@ shards = st.builds(
     run_ids=st.lists(ids, max_size=2).map(tuple),
     case_ids=case_ids,
     note=maybe | texts,
+    device=texts,
+    boot=maybe | texts,
 )
 campaigns = st.builds(
     campaign.Campaign,

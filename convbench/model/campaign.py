@@ -123,7 +123,8 @@ class Shard:
 
     `run_ids` are its runs in the order in which they began: one that moved to another host has several. `case_ids` are
     its cases without the controls; empty in a campaign where every machine measures all cases. `host` is None until one
-    is chosen. `note` says what the user should know: that it moved, why it failed.
+    is chosen. `note` says what the user should know: that it moved, why it failed. `device` is `cpu`, or the UUID of
+    the host's device that it holds. `boot` is the host's boot id when its newest run began; None where it is unknown.
     """
 
     position: int
@@ -133,6 +134,8 @@ class Shard:
     run_ids: tuple[str, ...] = ()
     case_ids: tuple[str, ...] = ()
     note: str | None = None
+    device: str = "cpu"
+    boot: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,17 +6,18 @@ import gc
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 
 from convbench.errors import RunNotFoundError, StoreError
+from convbench.model.campaign import Campaign, CampaignState, Shard
 from convbench.model.case import Case
 from convbench.model.result import Baseline, Environment, Git, ProcessFacts, Rejection, Run, RunState, RunSummary, Visit
 from convbench.model.samples import VisitSamples
-from convbench.store import deleting, loading, opening, past, runs, schema, writing
+from convbench.store import campaigns, deleting, loading, opening, past, runs, schema, writing
 from convbench.store.folding import chunks, fold
 from convbench.store.identity import checked_baseline_name
 from convbench.store.place import DEFAULT, Place
@@ -35,6 +36,7 @@ class Store:
         self._place = place
         self._version = version
         self._claims: dict[str, _Claim] = {}
+        self._conducted: dict[str, tuple[int, Writer]] = {}  # the keys of campaigns, and who conducts them
 
     @classmethod
     def create(cls, url_or_path: str | None = None) -> Store:
@@ -271,6 +273,60 @@ class Store:
             if run is None:
                 raise RunNotFoundError(f"no run {run_id} is stored in {self._place}")
             writing.send(here, there, run, self._version)
+
+    # ---- campaigns
+
+    def begin_campaign(self, campaign: Campaign, writer: Writer) -> None:
+        """Store a new campaign with its shards, and make `writer` the only process that may change it."""
+        with self._writing() as connection:
+            key = campaigns.begin(connection, campaign, writer)
+        self._conducted[campaign.id] = (key, writer)
+
+    def take_over_campaign(self, ref: str, writer: Writer) -> Campaign:
+        """Go on with an unfinished campaign, named as for `campaign`: only `writer` may change it from now on.
+
+        Raises StoreError where it is finished, or where another process conducts it.
+        """
+        with self._writing() as connection:
+            row = campaigns.take_over(connection, ref, writer, self._version, self._place)
+            found = campaigns.load(connection, row, self._place)
+        self._conducted[found.id] = (row.key, writer)
+        return replace(found, state=CampaignState.RUNNING, finished_at=None)
+
+    def update_shard(self, campaign_id: str, shard: Shard) -> None:
+        """Store the state of a shard, its host, its runs and its note."""
+        with self._changing(campaign_id) as (connection, key):
+            campaigns.update_shard(connection, key, shard)
+
+    def finish_campaign(self, campaign_id: str, state: CampaignState, finished_at: str) -> None:
+        """Store how a campaign ended, and give it up: another process may then go on with it if it is unfinished."""
+        with self._changing(campaign_id) as (connection, key):
+            campaigns.finish(connection, key, state, finished_at)
+        del self._conducted[campaign_id]
+
+    @contextmanager
+    def _changing(self, campaign_id: str) -> Iterator[tuple[Connection, int]]:
+        """A transaction that changes a campaign of this process, and the campaign's key."""
+        if campaign_id not in self._conducted:
+            raise StoreError(f"campaign {campaign_id} was not begun or taken over here")
+        key, writer = self._conducted[campaign_id]
+        with self._writing() as connection:
+            campaigns.defend(connection, key, campaign_id, writer)
+            yield connection, key
+
+    def campaign(self, ref: str = "latest") -> Campaign:
+        """A campaign with its shards. `ref` is `latest` (the one begun last), an id, or a unique prefix of one.
+
+        Raises RunNotFoundError where no campaign or several match.
+        """
+        with self._reading() as connection:
+            row = campaigns.find(connection, ref, self._version, self._place)
+            return campaigns.load(connection, row, self._place)
+
+    def campaigns(self) -> list[Campaign]:
+        """All campaigns with their shards, newest first; none in a database of an older schema."""
+        with self._reading() as connection:
+            return campaigns.every(connection, self._version, self._place)
 
     # ---- baselines
 
