@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from convbench import units
-from convbench.model.result import Environment, ProcessFacts
+from convbench.model.result import Environment, ProcessFacts, RunState
 
 #: Characters of a machine key's id: 32 bits, so that 1,000 machines have different ids with a probability of 99.99 %.
 ID_LENGTH = 8
@@ -156,3 +156,16 @@ class Campaign:
     state: CampaignState
     controls: tuple[str, ...] = ()
     shards: tuple[Shard, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineRun:
+    """A stored run as a list of machines needs it. Times are ISO 8601 in UTC."""
+
+    run_id: str
+    name: str
+    state: RunState
+    started_at: str
+    finished_at: str | None
+    host: str
+    machine: MachineKey

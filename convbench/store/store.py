@@ -13,11 +13,11 @@ from typing import Self
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 
 from convbench.errors import RunNotFoundError, StoreError
-from convbench.model.campaign import Campaign, CampaignState, Shard
+from convbench.model.campaign import Campaign, CampaignState, MachineRun, Shard
 from convbench.model.case import Case
 from convbench.model.result import Baseline, Environment, Git, ProcessFacts, Rejection, Run, RunState, RunSummary, Visit
 from convbench.model.samples import VisitSamples
-from convbench.store import campaigns, deleting, loading, opening, past, runs, schema, writing
+from convbench.store import campaigns, deleting, loading, machines, opening, past, runs, schema, writing
 from convbench.store.folding import chunks, fold
 from convbench.store.identity import checked_baseline_name
 from convbench.store.place import DEFAULT, Place
@@ -392,6 +392,11 @@ class Store:
         """All stored runs, newest first."""
         with self._reading() as connection:
             return runs.summaries(connection, self._version, self._place)
+
+    def machine_runs(self, *, name: str | None = None) -> list[MachineRun]:
+        """All runs with the machines that measured them, newest first; with `name` only those of this sweep."""
+        with self._reading() as connection:
+            return machines.machine_runs(connection, self._version, self._place, name=name)
 
     def past(self, *, case_id: str | None = None, run_ids: Collection[str] | None = None) -> list[Run]:
         """Runs, oldest first, with the results of one case or of all cases; `past.past` lists what they hold."""

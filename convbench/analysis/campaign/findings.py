@@ -39,11 +39,15 @@ class CampaignKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignFinding:
-    """One fact about a campaign. `rows` are the cases that show it, as rows of the view; empty where none do."""
+    """One fact about a campaign. `rows` are the cases that show it, as rows of the view; empty where none do.
+
+    `values` are the setting and the two values whose ordering turns round, the base first.
+    """
 
     kind: CampaignKind
     sentence: str
     rows: tuple[int, ...] = ()
+    values: tuple[str, object, object] | None = None
 
 
 def campaign_findings(view: CampaignView) -> tuple[CampaignFinding, ...]:
@@ -74,11 +78,9 @@ def _best(view: CampaignView) -> Iterable[CampaignFinding]:
         yield CampaignFinding(kind=CampaignKind.TROUBLE, sentence=sentence)
         return
     for machine, rows in _wins(ranked):
-        sentence = (
-            f"{view.names[machine]} is the fastest of {len(view.members)} machines in "
-            f"{units.count(len(rows))} of {units.plural(total, 'case')}: the next one takes {_times(ranked.lead[rows])} as "
-            "long"
-        )
+        where = f"in {units.count(len(rows))} of {units.plural(total, 'case')}"
+        behind = f"the next one takes {_times(ranked.lead[rows])} as long"
+        sentence = f"{view.names[machine]} is the fastest of {len(view.members)} machines {where}: {behind}"
         yield CampaignFinding(kind=CampaignKind.BEST, sentence=sentence, rows=tuple(rows.tolist()))
     hidden = np.flatnonzero(ranked.whole & ~ranked.alone)
     if len(hidden):
@@ -140,7 +142,8 @@ def _turn(view: CampaignView, one: Across) -> CampaignFinding:
         sentence = f"whether {other} or {base} is faster differs between machines in {of}"
     place = {case: row for row, case in enumerate(view.cases)}
     rows = sorted({place[case] for at in one.turned.tolist() for case in one.pairs[at]})
-    return CampaignFinding(kind=CampaignKind.TURN, sentence=sentence, rows=tuple(rows))
+    values = one.axis, one.base, one.other
+    return CampaignFinding(kind=CampaignKind.TURN, sentence=sentence, rows=tuple(rows), values=values)
 
 
 # Costs

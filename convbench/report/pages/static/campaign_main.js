@@ -1,0 +1,66 @@
+// The page of a campaign: the table of cases, the pictures of its machines, the page of a case.
+
+import { CampaignCase } from "./campaign_case.js";
+import { CAMPAIGN_PICTURES } from "./campaign_pictures.js";
+import { Cases } from "./cases.js";
+import { followCases, showCases } from "./caseview.js";
+import { formatCount } from "./format.js";
+import { readPayload } from "./load.js";
+import { choose } from "./pictures.js";
+import { begin } from "./shell.js";
+
+/** The rows of a link `finding:3` or `rows:1,2,3`: {rows, text}, or null for all rows. */
+function chosenCases(cases, link) {
+  const [kind, rest] = (link ?? "").split(/:(.*)/s);
+  if (kind === "rows") {
+    const rows = new Set(
+      (rest ?? "")
+        .split(",")
+        .filter((row) => /^\d+$/.test(row))
+        .map(Number),
+    );
+    for (const row of rows) if (row >= cases.length) rows.delete(row);
+    return rows.size ? { rows, text: `the ${formatCount(rows.size)} cases that you chose` } : null;
+  }
+  const finding = kind === "finding" && /^\d+$/.test(rest ?? "") ? cases.findings[Number(rest)] : null;
+  return finding ? { rows: new Set(finding.cases), text: `the cases behind “${finding.sentence}”` } : null;
+}
+
+/** Add to the cases what only a campaign has: its machines, the comparisons of settings, the best machine of a row. */
+function withMachines(cases, { head, array }) {
+  cases.machines = head.machines;
+  cases.dtypes = head.dtypes.values;
+  cases.dtypeCodes = array(head.dtypes.codes);
+  cases.across = head.across.map((one) => ({ ...one, bases: array(one.bases), others: array(one.others) }));
+  const best = array(head.best);
+  cases.best = (row) => best[row];
+  cases.ranked = cases.rows().filter((row) => cases.best(row) >= 0);
+  return cases;
+}
+
+async function start() {
+  const payload = await readPayload("data");
+  const cases = withMachines(new Cases(payload), payload);
+  const pairs = async () => {
+    const { head, array } = await readPayload("pairs");
+    return head.across.map((one) =>
+      Object.fromEntries(Object.entries(one).map(([name, entry]) => [name, array(entry)])),
+    );
+  };
+  const shown = await showCases({
+    cases,
+    blocks: null,
+    sources: { pairs },
+    selection: (link) => chosenCases(cases, link),
+    kinds: CAMPAIGN_PICTURES,
+    casePage: (shared) => new CampaignCase(shared),
+  });
+  followCases(shown, ({ dataset }) => {
+    if (!dataset.contrast) return false;
+    shown.page.close();
+    choose(shown.pictures, "across", { values: cases.across[Number(dataset.contrast)].values });
+    return true;
+  });
+}
+
+begin(start);
