@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, select
 
 from convbench.model.campaign import MachineRun, machine_key
+from convbench.model.result import ProcessFacts
+from convbench.model.serial import process_facts_from_json, stored
 from convbench.store import schema
-from convbench.store.past import device_states
+from convbench.store.past import ASKED, device_states
 from convbench.store.place import Place
 from convbench.store.runs import run_of
 
@@ -33,3 +37,21 @@ def machine_runs(connection: Connection, version: int, place: Place, *, name: st
         )
         for key, run in found.items()
     ]
+
+
+def processes(connection: Connection, run_ids: Collection[str], place: Place) -> dict[str, tuple[ProcessFacts, ...]]:
+    """The processes of some runs, by the run's id; a run without any is left out."""
+    runs, columns = schema.runs.c, schema.processes.c
+    found: dict[str, list[ProcessFacts]] = {}
+    ids = sorted(run_ids)
+    for start in range(0, len(ids), ASKED):
+        query = (
+            select(runs.id, columns.facts)
+            .join_from(schema.processes, schema.runs, columns.run_key == runs.key)
+            .where(runs.id.in_(ids[start : start + ASKED]))
+            .order_by(runs.key, columns.process_index)
+        )
+        for run_id, text in connection.execute(query).all():
+            with place.decoding(run_id):
+                found.setdefault(run_id, []).append(process_facts_from_json(stored(text)))
+    return {run_id: tuple(some) for run_id, some in found.items()}

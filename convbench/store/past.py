@@ -37,7 +37,7 @@ from convbench.store.runs import environment_of, run_of
 _FACTS = ("implementation", "threads", "precision")
 _PASSED = Status.PASSED.value
 #: Runs queried by id at a time: SQLite takes 32,766 values in one statement, in older versions 999.
-_ASKED = 500
+ASKED = 500
 #: Runs looked at for the reference layers of a machine.
 _LOOKED_AT = 50
 
@@ -61,7 +61,7 @@ def past(
     if case_id is not None:
         wanted = wanted.where(runs.c.key.in_(select(cases.run_key).where(cases.case_id == case_id)))
     ids = None if run_ids is None else sorted(run_ids)
-    asked = [None] if ids is None else [ids[start : start + _ASKED] for start in range(0, len(ids), _ASKED)]
+    asked = [None] if ids is None else [ids[start : start + ASKED] for start in range(0, len(ids), ASKED)]
     found: dict[int, Run] = {}
     for some in asked:
         for row in connection.execute(wanted if some is None else wanted.where(runs.c.id.in_(some))).all():
@@ -71,8 +71,8 @@ def past(
                 found[row.key] = run_of(row)
     keys = sorted(found, key=lambda key: (found[key].started_at, key))
     results: dict[int, list[Result]] = defaultdict(list)
-    for start in range(0, len(keys), _ASKED):
-        for key, result in _results(connection, keys[start : start + _ASKED], case_id, place, version):
+    for start in range(0, len(keys), ASKED):
+        for key, result in _results(connection, keys[start : start + ASKED], case_id, place, version):
             results[key].append(result)
     states = device_states(connection, {key: run.id for key, run in found.items() if run.environment.devices}, place)
     made = []
@@ -90,8 +90,8 @@ def device_states(connection: Connection, ids: Mapping[int, str], place: Place) 
     """The processes of runs, given as key -> id, by key: with the states of their devices, without anything else."""
     columns, found = schema.processes.c, defaultdict[int, list[ProcessFacts]](list)
     keys = sorted(ids)
-    for start in range(0, len(keys), _ASKED):
-        some = columns.run_key.in_(keys[start : start + _ASKED])
+    for start in range(0, len(keys), ASKED):
+        some = columns.run_key.in_(keys[start : start + ASKED])
         query = select(columns.run_key, columns.facts).where(some).order_by(columns.run_key, columns.process_index)
         for key, text in connection.execute(query).all():
             with place.decoding(ids[key]):

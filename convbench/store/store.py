@@ -398,6 +398,11 @@ class Store:
         with self._reading() as connection:
             return machines.machine_runs(connection, self._version, self._place, name=name)
 
+    def processes(self, run_ids: Collection[str]) -> dict[str, tuple[ProcessFacts, ...]]:
+        """The processes of some runs, by the run's id; a run without any is left out."""
+        with self._reading() as connection:
+            return machines.processes(connection, run_ids, self._place)
+
     def past(self, *, case_id: str | None = None, run_ids: Collection[str] | None = None) -> list[Run]:
         """Runs, oldest first, with the results of one case or of all cases; `past.past` lists what they hold."""
         with self._reading() as connection, _garbage_collection.off():

@@ -233,7 +233,7 @@ def _turns(view: CampaignView) -> Table | None:
         rows.append(Row(name=contrast_text(one), cells=(*cells, turned)))
     return Table(
         title="Two values of a setting on every machine",
-        heads=("faster value", *view.names, "turn round"),
+        heads=("setting", *view.names, "turn round"),
         rows=tuple(rows),
     )
 

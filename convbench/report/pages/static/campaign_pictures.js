@@ -10,6 +10,9 @@ import { escapePlotly, formatCount, formatNumber, formatSeconds, formatSi } from
 const MARKS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "hexagon", "star"];
 const LINES = ["solid", "dash", "dashdot", "longdash", "dot"];
 
+/** Narrower pictures have short titles: the buttons that save them stand beside these, in pixels. */
+const NARROW = 560;
+
 const times = (value) => `${formatNumber(value, 3, 0)}x`;
 const markOf = (machine) => MARKS[machine % MARKS.length];
 const colours = (cases, look) => palette(look.theme, cases.machines.length, false);
@@ -104,7 +107,10 @@ export function acrossPicture(cases, rows, pairs, { values, order }, look) {
   layout.xaxis = { ...plainAxis(ink), showgrid: false, range: [1 - Math.max(0.5, last * 0.02), last * 1.02 + 0.5] };
   layout.xaxis.tickformat = ",d";
   layout.xaxis.nticks = Math.min(8, last + 1);
-  layout.xaxis.title = { ...layout.xaxis.title, text: escapePlotly(`Layers, by the speed-up on ${order}`, 60) };
+  layout.xaxis.title = {
+    ...layout.xaxis.title,
+    text: look.width < NARROW ? "Layers" : escapePlotly(`Layers, by the speed-up on ${order}`, 60),
+  };
   layout.shapes = [
     { type: "line", xref: "paper", x0: 0, x1: 1, y0: 1, y1: 1, line: { color: ink.ink, width: 1.5 }, layer: "below" },
   ];
@@ -130,7 +136,7 @@ export function acrossPicture(cases, rows, pairs, { values, order }, look) {
   const summary =
     `${one.other} over ${one.base}, of ${formatCount(last)} matched ${last === 1 ? "layer" : "layers"}. ` +
     `The ordering turns round in ${formatCount(turned)}. Dots above each other are one layer on several machines; ` +
-    `hollow ones are within noise or less than 5 % apart.${drawn}`;
+    `hollow ones are within noise or less than 5\u00a0% apart.${drawn}`;
   return { traces: withLegend(cases, layout, look, traces), layout, summary };
 }
 
@@ -160,7 +166,7 @@ export function behindPicture(cases, rows, look) {
   });
   layout.margin.l = 72;
   layout.xaxis = logAxis(ink, ordered.map(least), formatSeconds);
-  layout.xaxis.title = { ...layout.xaxis.title, text: "Time of the best machine" };
+  layout.xaxis.title = { ...layout.xaxis.title, text: look.width < NARROW ? "Best time" : "Time of the best machine" };
   layout.yaxis = logAxis(
     ink,
     [...traces.flatMap(({ y }) => y), 1.05],
