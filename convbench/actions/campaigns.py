@@ -17,10 +17,12 @@ from convbench.store.files import write_bytes
 if TYPE_CHECKING:
     from convbench.analysis.campaign.findings import CampaignFinding
     from convbench.analysis.campaign.gathering import Gathered
+    from convbench.analysis.campaign.members import Member
     from convbench.analysis.campaign.view import CampaignView
     from convbench.store import Store
 
 from convbench.actions.pages import REPORTS
+from convbench.actions.read import LATEST, is_export
 
 #: The id of a campaign, or its beginning.
 _ID = re.compile(r"c\d{8}(?:-[\w-]*)?")
@@ -75,9 +77,30 @@ def is_id(ref: str) -> bool:
     return _ID.fullmatch(ref) is not None
 
 
-def is_campaign(store: Store, ref: str) -> bool:
-    """Whether `ref` names a campaign: by its id, or by the name of a sweep with a finished run."""
-    return is_id(ref) or any(run.state is RunState.FINISHED for run in store.machine_runs(name=ref))
+def members_of(ref: str, *, db: str | None = None) -> tuple[Member, ...]:
+    """The machines of the campaign that `ref` names, as for `campaign`, with their runs."""
+    from convbench.analysis.campaign.members import members
+    from convbench.store import Store
+
+    with Store.open(db) as store:
+        return members(gathered(store, ref).runs)
+
+
+def names_campaign(ref: str, *, db: str | None = None) -> bool:
+    """Whether a name is a campaign's: its id, or the name of a sweep with a finished run, of which no baseline has it.
+
+    Ids of runs begin with a digit.
+    """
+    from convbench.store import Store
+
+    if is_id(ref):
+        return True
+    if ref == LATEST or ref[:1].isdigit() or ref.startswith("baseline:") or is_export(ref):
+        return False
+    with Store.open(db) as store:
+        if ref in {one.name for one in store.baselines()}:
+            return False
+        return any(run.state is RunState.FINISHED for run in store.machine_runs(name=ref))
 
 
 def write_campaign(

@@ -40,9 +40,11 @@ class Control:
 class Split:
     """The hosts that shared a sweep, in the order of their shards, and their control cases.
 
-    `moved` is each host's median over the controls of its time over the median of all hosts.
+    `run_id` is the id of the run that was made of theirs. `moved` is each host's median over the controls of its time
+    over the median of all hosts.
     """
 
+    run_id: str
     hosts: tuple[str, ...]
     controls: tuple[Control, ...]
     moved: tuple[float, ...]
@@ -105,7 +107,7 @@ def merged(runs: Sequence[tuple[str, Run]], controls: Collection[str], *, id: st
         unmeasured=tuple(waiting),
         processes=_processes([run for _, run in runs]),
     )
-    return whole, _split(runs, controls)
+    return whole, _split(runs, controls, id)
 
 
 def _processes(runs: Sequence[Run]) -> tuple[ProcessFacts, ...]:
@@ -124,7 +126,7 @@ def _processes(runs: Sequence[Run]) -> tuple[ProcessFacts, ...]:
     return tuple(found)
 
 
-def _split(runs: Sequence[tuple[str, Run]], controls: Collection[str]) -> Split:
+def _split(runs: Sequence[tuple[str, Run]], controls: Collection[str], run_id: str) -> Split:
     sides = [{result.case.id: result for result in run.results if result.case.id in controls} for _, run in runs]
     names = [name for name in dict.fromkeys(name for side in sides for name in side) if _on_all(name, sides)]
     found = tuple(_control([side[name] for side in sides]) for name in names)
@@ -132,7 +134,8 @@ def _split(runs: Sequence[tuple[str, Run]], controls: Collection[str]) -> Split:
     moved = np.full(len(runs), np.nan)
     if len(found):
         moved = np.median(times / np.median(times, axis=1, keepdims=True), axis=0)
-    return Split(hosts=tuple(host for host, _ in runs), controls=found, moved=tuple(moved.tolist()))
+    hosts = tuple(host for host, _ in runs)
+    return Split(run_id=run_id, hosts=hosts, controls=found, moved=tuple(moved.tolist()))
 
 
 def _on_all(name: str, sides: Sequence[dict[str, Result]]) -> bool:
