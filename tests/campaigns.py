@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import synthetic
+from commands import visits_of
 
+from convbench.model.campaign import Campaign, CampaignState, How, Shard, ShardState, machine_key
 from convbench.model.case import Case, MemoryFormat
+from convbench.model.problem import Direction
 from convbench.model.result import (
     Device,
     DeviceState,
@@ -23,6 +27,7 @@ from convbench.model.result import (
     Run,
     Status,
 )
+from convbench.store import Store, Writer
 
 EPYC = replace(synthetic.environment(), hostname="epyc-1")
 XEON = replace(EPYC, hostname="xeon-1", cpu="Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz", cores=4)
@@ -112,3 +117,65 @@ def on_gpu(made: Run, *, watts: float = 700.0) -> Run:
         environment=replace(made.environment, devices=(GPU,), accelerator=GPU.model),
         processes=tuple(replace(facts, device_states=(state,)) for facts in made.processes),
     )
+
+
+def layers(*machines: Environment, counts: Sequence[int] = (3, 1, 2)) -> list[tuple[Run, tuple[str, ...]]]:
+    """The runs of a counted network, forward and backward, on some machines."""
+    cases = [
+        synthetic.layer(16 * (at + 1), direction=direction, count=count, given_label=f"layer{at}", threads=1)
+        for at, count in enumerate(counts)
+        for direction in (Direction.FORWARD, Direction.BACKWARD)
+    ]
+    return [(run(each, cases, name="net"), (each.hostname,)) for each in machines]
+
+
+def stored(runs: Sequence[Run], path: Path) -> None:
+    """Put runs with their processes into a database."""
+    with Store.create(str(path)) as opened:
+        for made in runs:
+            cases = [result.case for result in made.results]
+            opened.begin(made, cases, made.rejections, Writer.of_this_process(), digest="made up")
+            opened.append(made.id, [visit for result in made.results for visit in visits_of(result)])
+            for facts in made.processes:
+                opened.note_process(made.id, facts)
+            opened.finish(made.id, made.state, made.finished_at or made.started_at)
+
+
+def conducted(
+    runs: Sequence[Run], *, how: How = How.EACH, id: str = "c20261124-033000-k7q2", **about: object
+) -> Campaign:
+    """The finished campaign of some runs, a shard each."""
+    shards = tuple(
+        Shard(
+            position=position,
+            machine=machine_key(one.environment, one.processes),
+            state=ShardState.FINISHED,
+            host=one.environment.hostname,
+            run_ids=(one.id,),
+        )
+        for position, one in enumerate(runs)
+    )
+    campaign = Campaign(
+        id=id,
+        name=runs[0].name,
+        how=how,
+        source=runs[0].source,
+        started_at=runs[0].started_at,
+        finished_at=runs[0].finished_at,
+        state=CampaignState.FINISHED,
+        shards=shards,
+    )
+    return replace(campaign, **about)
+
+
+def shared(
+    count: int = 24, controls: int = 6, *, factor: float = 1.0, process: float = 0.01
+) -> tuple[list[Run], tuple[str, ...]]:
+    """The runs of two hosts of one key that shared the cases, the second slower by a factor, and the controls' ids."""
+    cases = synthetic.cases(count)
+    common, rest = cases[:controls], cases[controls:]
+    hosts = [replace(EPYC, hostname=f"epyc-{number}") for number in (1, 2)]
+    runs = [
+        run(host, [*common, *rest[at::2]], factor=(1.0, factor)[at], process=process) for at, host in enumerate(hosts)
+    ]
+    return runs, tuple(case.id for case in common)

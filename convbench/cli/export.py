@@ -47,10 +47,9 @@ def _content(run: str, form: str, db: str | None, *, samples: bool) -> bytes:
     if not campaigns.names_campaign(run, db=db):
         return _samples(run, db) if samples else _run(run, form, db)
     if samples or form != "csv":
-        what = "--samples" if samples else f"--format {form}"
-        raise RequestError(
-            f"{run} is a campaign, got {what}", hint="a campaign is exported as csv; name one of its runs"
-        )
+        got = "--samples" if samples else f"--format {form}"
+        hint = "a campaign is exported as csv; name one of its runs"
+        raise RequestError(f"{run} is a campaign, got {got}", hint=hint)
     from convbench.report.export import campaign_to_csv
 
     return campaign_to_csv(campaigns.members_of(run, db=db))

@@ -203,7 +203,7 @@ def _trouble(view: CampaignView) -> Iterable[CampaignFinding]:
             yield CampaignFinding(kind=CampaignKind.TROUBLE, sentence=sentence)
     for what, values in view.software:
         named = [f"{value} on {_named(view.names, values, value)}" for value in dict.fromkeys(values)]
-        sentence = f"the machines differ in {what} too: {listed(named)}"
+        sentence = f"the machines differ in {what} too: {'; '.join(named)}"
         yield CampaignFinding(kind=CampaignKind.TROUBLE, sentence=sentence)
 
 

@@ -83,6 +83,14 @@ def _pieces(shard: Shard, runs: Mapping[str, Run]) -> list[tuple[str, Run]]:
     return found
 
 
+_STATES = {
+    ShardState.WAITING: "waits",
+    ShardState.RUNNING: "is running",
+    ShardState.INTERRUPTED: "was interrupted",
+    ShardState.FAILED: "failed",
+}
+
+
 def _notes(campaign: Campaign, runs: Mapping[str, Run]) -> Iterable[str]:
     """What the reader should know: shards that have not finished, that moved, or that have no run."""
     names = names_of([shard.machine for shard in campaign.shards], [() for _ in campaign.shards])
@@ -93,6 +101,6 @@ def _notes(campaign: Campaign, runs: Mapping[str, Run]) -> Iterable[str]:
         if not any(run_id in runs for run_id in shard.run_ids):
             yield f"the shard of {where} has no run yet"
         elif shard.state is not ShardState.FINISHED:
-            yield f"the shard of {where} is {shard.state}"
+            yield f"the shard of {where} {_STATES[shard.state]}"
         if shard.note:
             yield f"of the shard of {where}: {units.flat(shard.note)}"

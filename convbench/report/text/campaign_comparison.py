@@ -6,10 +6,12 @@ from convbench import units
 from convbench.analysis.campaign.comparing import CampaignComparison, MachineComparison
 from convbench.report.text.compare import compare_text
 from convbench.report.text.markdown import escaped
-from convbench.report.text.summary import comparison_summary
+from convbench.report.text.summary import MOST, comparison_summary
 from convbench.report.text.tables import folded
 
 NOT_COMPARABLE = "not comparable"
+#: Characters kept free for the text after the machines.
+_CLOSING = 100
 
 
 def campaigns_text(found: CampaignComparison, columns: int | None = None) -> str:
@@ -38,10 +40,20 @@ def _verdict(one: MachineComparison) -> str:
     return str(one.compared.comparison.verdict)
 
 
-def campaign_summary(found: CampaignComparison) -> str:
-    """The summary of each machine's comparison in Markdown, below the machine's name."""
-    parts = []
+def campaign_summary(found: CampaignComparison, *, most: int = MOST) -> str:
+    """A verdict a machine, then the summary of each machine's comparison in Markdown, below the machine's name.
+
+    At most `most` characters: machines whose summaries do not fit are counted.
+    """
+    lines = [f"- {escaped(one.name)}: {escaped(_verdict(one))}" for one in found.machines]
+    text = "\n".join([*lines, *(f"- {escaped(line)}" for line in _alone(found)), ""])[: most - _CLOSING]
+    left = 0
     for one in found.machines:
-        text = _verdict(one) if one.compared is None else comparison_summary(one.compared.comparison)
-        parts.append(f"## {escaped(one.name)}\n\n{text.strip()}\n")
-    return "\n".join([*parts, *(f"{escaped(line)}\n" for line in _alone(found))])
+        if one.compared is None:
+            continue
+        part = f"\n## {escaped(one.name)}\n\n{comparison_summary(one.compared.comparison, most=most)}"
+        if len(text) + len(part) > most - _CLOSING:
+            left += 1
+        else:
+            text += part
+    return f"{text}\n{units.plural(left, 'machine')} left out here for lack of room\n" if left else text
