@@ -72,12 +72,16 @@ def run(
     process: float = 0.003,
     processes: int = 5,
     broken: Sequence[Case] = (),
+    only: Sequence[Case] = (),
 ) -> Run:
-    """A finished run of these cases on a machine; `factor` makes it slower, and the `broken` cases crash."""
+    """A finished run of these cases on a machine; the `broken` cases crash.
+
+    `factor` makes all of them slower, or `only` some.
+    """
     results = [
         synthetic.result(case, status=Status.CRASHED, reason="the worker ended by signal 11")
         if case in broken
-        else _timed(case, environment, factor, process, processes)
+        else _timed(case, environment, factor if case in (only or cases) else 1.0, process, processes)
         for case in cases
     ]
     return replace(
@@ -129,7 +133,7 @@ def layers(*machines: Environment, counts: Sequence[int] = (3, 1, 2)) -> list[tu
     return [(run(each, cases, name="net"), (each.hostname,)) for each in machines]
 
 
-def stored(runs: Sequence[Run], path: Path) -> None:
+def stored(runs: Sequence[Run], path: Path | str) -> None:
     """Put runs with their processes into a database."""
     with Store.create(str(path)) as opened:
         for made in runs:
