@@ -24,7 +24,8 @@ class Ranking:
     """The machines of each case by their weighted times. Arrays are (cases, machines) unless said otherwise.
 
     `best` is the machine with the lowest, -1 where none has a right result (cases,). `ratio` is a machine's over that
-    of the best one, and `low` to `high` its interval: 1 of the best itself, NaN of a machine without a right result.
+    of the best one, and `low` to `high` its interval. They are 1 of the best itself, and NaN of a machine without a
+    right result.
     """
 
     best: Integers

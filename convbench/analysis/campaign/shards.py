@@ -1,7 +1,7 @@
 """Runs of hosts that shared the cases of a sweep: made one run, and how far their control cases lie apart. Pure.
 
-Every host also measured the control cases. Where these lie farther apart than they repeat on one host, the hosts do not
-count as one machine, and the runs are not one run.
+Every host also measured the control cases. Where these lie farther apart than they repeat on one host, the runs
+are not one run.
 """
 
 from __future__ import annotations
