@@ -22,8 +22,8 @@ class Across:
     """Two values of a setting on every machine, for all matched pairs of any machine.
 
     `base` and `other` are the values. `pairs` are the two cases of each pair. `ratio` is the time of other over base.
-    `noise` is what may be noise in it, as a ratio minus 1. Both are NaN on a machine without the pair. `verdict` is 1 where
-    the other value is faster by more than noise, -1 where it is slower, else 0. All three are (pairs, machines).
+    `noise` is what may be noise in it, as a ratio minus 1. Both are NaN on a machine without the pair. `verdict` is 1
+    where the other value is faster by more than noise, -1 where it is slower, else 0. All are (pairs, machines).
     """
 
     axis: str
