@@ -197,6 +197,19 @@ def test_a_network_has_a_sum_for_each_machine() -> None:
     assert "AMD EPYC 7B13 takes 1.25x as long" in found[0]
 
 
+def test_a_network_within_noise_says_so() -> None:
+    layers = [result.case for result in campaigns.layers(EPYC)[0][0].results]
+    other = replace(EPYC, cores=4)
+    for process, factor, alike in ((0.05, 1.02, True), (0.001, 1.1, False)):
+        runs = [
+            (campaigns.run(each, layers, name="net", factor=much, process=process), (str(each.cores),))
+            for each, much in ((EPYC, 1.0), (other, factor))
+        ]
+        made = viewed(runs)
+        assert [each.is_alike(0, 1) for each in made.networks] == [alike, alike]
+        assert ("within noise" in sentences(made, CampaignKind.NETWORK)[0]) == alike
+
+
 def test_a_network_that_lacks_a_layer_is_not_the_best() -> None:
     (epyc, _), (xeon, _) = campaigns.layers(EPYC, XEON)
     lost = [xeon.results[0].case]

@@ -115,7 +115,7 @@ def _networks(view: CampaignView) -> Iterable[CampaignFinding]:
         others = sorted(whole, key=lambda at: each.seconds[at])
         ahead = "; ".join(
             f"{view.names[at]} takes {units.ratio(each.seconds[at] / each.seconds[best])} as long "
-            f"({units.seconds(each.seconds[at])})"
+            f"({units.seconds(each.seconds[at])}{', within noise' if each.is_alike(at, best) else ''})"
             for at in others
         )
         sentence = f"{_part(each)} takes {units.seconds(each.seconds[best])} on {view.names[best]}, the least; {ahead}"

@@ -17,13 +17,15 @@ from convbench.analysis.network.parts import Part, often
 class NetworkTime:
     """A part of a network with one combination of settings. Tuples have an element for each machine.
 
-    `seconds` are NaN where the machine has no time of it. `lacks` says which layers a sum leaves out, "" where it is
-    complete. `images` are those of one forward, None where its layers differ in that.
+    `seconds` are NaN where the machine has no time of it, and `noise` is the share of them that may be noise: that of
+    all layers, added up. `lacks` says which layers a sum leaves out, "" where it is complete. `images` are those of one
+    forward, None where its layers differ in that.
     """
 
     name: str
     part: Part
     seconds: tuple[float, ...]
+    noise: tuple[float, ...]
     lacks: tuple[str, ...]
     images: int | None
 
@@ -37,6 +39,11 @@ class NetworkTime:
         ]
         return min(whole)[1] if len(whole) > 1 else None
 
+    def is_alike(self, one: int, other: int) -> bool:
+        """Whether two machines take the same time within noise."""
+        low, high = sorted((self.seconds[one], self.seconds[other]))
+        return high <= low * (1 + max(self.noise[one], self.noise[other]))
+
 
 def network_times(seen: Sequence[Examined]) -> tuple[NetworkTime, ...]:
     """The parts of every network that a machine has a time of, in the order of the first machine's sweep."""
@@ -48,10 +55,14 @@ def network_times(seen: Sequence[Examined]) -> tuple[NetworkTime, ...]:
         for part in Part:
             seconds = tuple(_seconds(way, part) for way in ways)
             if any(map(math.isfinite, seconds)):
-                lacks = tuple("" if way is None else missing_text(way.layers) for way in ways)
                 found.append(
                     NetworkTime(
-                        name=name, part=part, seconds=seconds, lacks=lacks, images=_images([way for way in ways if way])
+                        name=name,
+                        part=part,
+                        seconds=seconds,
+                        noise=tuple(_noise(way, part) for way in ways),
+                        lacks=tuple("" if way is None else missing_text(way.layers) for way in ways),
+                        images=_images([way for way in ways if way]),
                     )
                 )
     return tuple(found)
@@ -62,6 +73,15 @@ def _seconds(way: Way | None, part: Part) -> float:
     if way is None or not any(often(part, layer.counts) for layer in way.layers):
         return math.nan
     return (known(way, part) or math.nan) if part is Part.FORWARD or way.is_trained else math.nan
+
+
+def _noise(way: Way | None, part: Part) -> float:
+    """The share of the time of a part that may be noise; NaN without a time."""
+    seconds = _seconds(way, part)
+    if way is None or not seconds > 0:
+        return math.nan
+    counted = ((layer, often(part, layer.counts)) for layer in way.layers)
+    return sum(layer.doubt.get(each, 0.0) * count for layer, some in counted for each, count in some.items()) / seconds
 
 
 def _images(ways: Iterable[Way]) -> int | None:
