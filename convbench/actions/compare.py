@@ -75,12 +75,12 @@ def compare_campaigns(
     found = paired(before, after)
     if not found.pairs:
         raise NotComparableError(
-            f"{before.id} and {after.id} have no machine in common",
+            f"{before} and {after} have no machine in common",
             hint=f"{base} is of {', '.join(found.only_base)}; {new} is of {', '.join(found.only_new)}",
         )
     return CampaignComparison(
-        base=before.id,
-        new=after.id,
+        base=str(before),
+        new=str(after),
         machines=tuple(_machine(pair, across_environments) for pair in found.pairs),
         only_base=found.only_base,
         only_new=found.only_new,

@@ -31,7 +31,7 @@ def campaign(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="The page to write. [default: reports/campaign-<name>-<id>.html]", show_default=False
+            "-o", "--output", help="The page to write. [default: reports/campaign-<name>.html]", show_default=False
         ),
     ] = None,
     no_page: WithoutPage = False,

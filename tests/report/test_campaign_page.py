@@ -17,6 +17,7 @@ from convbench.analysis.campaign.gathering import of_campaign
 from convbench.analysis.campaign.turns import turns
 from convbench.analysis.campaign.view import CampaignView, view
 from convbench.model.campaign import How
+from convbench.report.pages import index
 from convbench.report.pages import run as run_page
 from convbench.report.pages.campaign import file_name, render
 from convbench.report.pages.campaign_table import MOST_SHOWN, best_name, case_columns
@@ -140,3 +141,14 @@ def test_hostile_names_do_not_escape() -> None:
 
 def test_letters() -> None:
     assert letters(28)[:2] == ["A", "B"] and letters(28)[25:] == ["Z", "AA", "AB"]
+
+
+def test_no_page_of_a_campaign_is_taken_for_a_runs_report(three: CampaignView) -> None:
+    for made in (three, replace_id(three, None)):
+        ids = [run.id for run in three.runs] + [str(three.id).removeprefix("c")]
+        assert index.reports(ids, [file_name(made)]) == {}
+    assert file_name(replace_id(three, None)) == "campaign-three-b-machines-b.html"
+
+
+def replace_id(made: CampaignView, id: str | None) -> CampaignView:
+    return replace(made, id=id)

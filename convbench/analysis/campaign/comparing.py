@@ -43,7 +43,7 @@ class MachineComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignComparison:
-    """The machines of two campaigns, each compared on its own. `base` and `new` are the ids of the campaigns."""
+    """The machines of two campaigns, each compared on its own. `base` and `new` name the campaigns."""
 
     base: str
     new: str
@@ -71,4 +71,4 @@ def paired(base: Gathered, new: Gathered) -> Paired:
 def _refusal(campaign: Gathered, member: Member) -> str:
     """Why the run of a machine is not one run; "" where it is."""
     apart = [split for split in campaign.splits if split.run_id == member.run.id and not split.is_one]
-    return f"{campaign.id}: {apart[0]}" if apart else ""
+    return f"{campaign}: {apart[0]}" if apart else ""

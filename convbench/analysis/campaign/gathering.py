@@ -16,15 +16,19 @@ from convbench.model.result import Run, RunState
 class Gathered:
     """The runs of a campaign, each with the hosts that measured it.
 
-    `id` names the campaign in files. `splits` are those of machines whose hosts shared the cases out, and `notes` what
-    the reader should know of it.
+    `id` is that of a stored campaign, None of the newest runs of a sweep. `splits` are those of machines whose hosts
+    shared the cases out, and `notes` what the reader should know of it.
     """
 
-    id: str
+    id: str | None
     name: str
     runs: tuple[tuple[Run, tuple[str, ...]], ...]
     splits: tuple[Split, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The campaign's id, or the name of the sweep."""
+        return self.id or self.name
 
 
 def newest(runs: Iterable[MachineRun], *, all_hosts: bool = False) -> tuple[MachineRun, ...]:
@@ -38,7 +42,7 @@ def newest(runs: Iterable[MachineRun], *, all_hosts: bool = False) -> tuple[Mach
 
 def of_newest(runs: Sequence[Run]) -> Gathered:
     """The campaign of some runs of one sweep, the newest first, each of another machine or host."""
-    return Gathered(id=runs[0].id, name=runs[0].name, runs=tuple((run, (run.environment.hostname,)) for run in runs))
+    return Gathered(id=None, name=runs[0].name, runs=tuple((run, (run.environment.hostname,)) for run in runs))
 
 
 def of_campaign(campaign: Campaign, runs: Mapping[str, Run]) -> Gathered:

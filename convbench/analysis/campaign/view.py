@@ -29,12 +29,12 @@ _NO_PRICES: Mapping[str, float] = {}
 class CampaignView:
     """The machines of a campaign and their cases. Arrays are (cases, machines), in the order of `cases` and `members`.
 
-    `name` is the sweep's, and `id` names the campaign in files: its id, or that of its newest run. `cases` are those of
+    `name` is the sweep's. `id` is that of a stored campaign, None of the newest runs of a sweep. `cases` are those of
     all machines, in the sweep's order. `prices` are those of an hour of each machine, NaN where unknown. `splits` are
     the machines whose hosts shared the cases out, and `notes` what the reader should know of the campaign.
     """
 
-    id: str
+    id: str | None
     name: str
     members: tuple[Member, ...]
     seen: tuple[Examined, ...]
@@ -116,7 +116,7 @@ def view(
     runs: Sequence[tuple[Run, Sequence[str]]],
     *,
     name: str,
-    id: str,
+    id: str | None = None,
     prices: Mapping[str, float] = _NO_PRICES,
     splits: Sequence[Split] = (),
     notes: Sequence[str] = (),

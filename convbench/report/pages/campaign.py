@@ -80,9 +80,10 @@ class OwnFindings:
 
 
 def file_name(view: CampaignView) -> str:
-    """`campaign-<name>-<id>.html`."""
+    """`campaign-<name>-<id>.html`, without an id for the newest runs of a sweep. It ends with no run's id."""
     name = re.sub(r"[^a-z0-9]+", "-", view.name.lower()).strip("-")[:60].strip("-")
-    return f"campaign-{name or 'runs'}-{slug(view.id)}.html"
+    parts = ["campaign", name or "runs", *([slug(view.id)] if view.id else [])]
+    return f"{'-'.join(parts)}.html"
 
 
 def render(view: CampaignView, reports: Collection[str] = (), *, found: Sequence[CampaignFinding] | None = None) -> str:
@@ -111,7 +112,7 @@ def render(view: CampaignView, reports: Collection[str] = (), *, found: Sequence
         data=Markup(_data(view, found, columns, order)),
         pairs=Markup(_pairs(view.across)),
         name=view.name,
-        id=view.id,
+        which="the newest run of each" if view.id is None else f"campaign {view.id}",
         head=head_text(view).removeprefix(f"{units.flat(view.name)}: "),
         tiles=_tiles(view),
         findings=findings[:FIRST_FINDINGS],
