@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
+from convbench import units
 from convbench.cli.completion import campaigns
 from convbench.cli.options import Database, database_of, send_waiting_results
 from convbench.cli.output import say, show
-from convbench.cli.page import WithoutPage, check_page
+from convbench.cli.page import MOST_CASES, WithoutPage, check_page
 from convbench.cli.terminal import columns
 from convbench.store.files import check_writable
 from convbench.units import line
@@ -59,6 +60,9 @@ def campaign(
     found = campaign_findings(view)
     show(campaign_text(view, found, columns(sys.stdout)))
     if no_page:
+        return
+    if output is None and len(view.cases) > MOST_CASES:
+        say(f"no page written for {units.plural(len(view.cases), 'case')}; request one with -o FILE")
         return
     path = reading.write_campaign(view, output, found=found)
     show(line(str(path)))

@@ -296,3 +296,12 @@ def test_a_shell_completes_sweeps_and_campaigns(
     assert completion.campaigns("th") == [NAME]
     monkeypatch.setenv("CONVBENCH_DB", "postgresql://nobody@nowhere/nothing")
     assert completion.campaigns("") == [], "a server may be slow to answer"
+
+
+def test_a_page_of_many_cases_is_written_on_request(
+    command: Command, monkeypatch: pytest.MonkeyPatch, runs: list[Run]
+) -> None:
+    monkeypatch.setattr("convbench.cli.campaign.MOST_CASES", 10)
+    said = command("campaign", NAME)
+    assert said.code == 0 and "no page written for 24 cases; request one with -o FILE" in said.err
+    assert command("campaign", NAME, "-o", "x.html").out.endswith("\nx.html\n")
