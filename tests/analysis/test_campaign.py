@@ -120,7 +120,7 @@ def test_a_machine_with_a_wrong_or_missing_result_is_never_the_best() -> None:
     assert (seen.ranking.best[:3] != 1).all() and not seen.ranking.ranked[:3, 1].any()
     assert math.isnan(seen.time_s[list(seen.cases).index(broken[0]), 2])
     assert sentences(seen, CampaignKind.TROUBLE) == [
-        "on Intel Xeon Platinum 8481C 3 crashed",
+        "3 cases without a right result on Intel Xeon Platinum 8481C: 3 crashed",
         "Neoverse-V2 did not measure 1 case",
     ]
     assert " of 5 cases" in sentences(seen, CampaignKind.BEST)[0], "cases that all machines have"
@@ -208,6 +208,13 @@ def test_a_network_within_noise_says_so() -> None:
         made = viewed(runs)
         assert [each.is_alike(0, 1) for each in made.networks] == [alike, alike]
         assert ("within noise" in sentences(made, CampaignKind.NETWORK)[0]) == alike
+
+
+def test_a_sentence_names_few_of_many_machines() -> None:
+    machines = [replace(EPYC, hostname=f"h{cores}", cores=cores) for cores in (1, 2, 3, 4, 5, 6)]
+    seen = viewed(campaigns.layers(*machines))
+    assert sentences(seen, CampaignKind.NETWORK)[0].endswith("; 2 more machines")
+    assert sentences(seen, CampaignKind.NETWORK)[0].count(" as long ") == 3
 
 
 def test_a_network_that_lacks_a_layer_is_not_the_best() -> None:

@@ -25,6 +25,9 @@ from convbench.analysis.findings.trouble import FATES, Trust, trust
 from convbench.measure.estimate import Integers
 from convbench.model.result import UNMEASURED, WRONG, Status
 
+#: Machines that a sentence names of some; the tables have all.
+MOST_NAMED = 3
+
 
 class CampaignKind(StrEnum):
     """What a finding on a campaign is about."""
@@ -113,13 +116,21 @@ def _networks(view: CampaignView) -> Iterable[CampaignFinding]:
             at for at, lack in enumerate(each.lacks) if not lack and math.isfinite(each.seconds[at]) and at != best
         ]
         others = sorted(whole, key=lambda at: each.seconds[at])
-        ahead = "; ".join(
+        behind = [
             f"{view.names[at]} takes {units.ratio(each.seconds[at] / each.seconds[best])} as long "
             f"({units.seconds(each.seconds[at])}{', within noise' if each.is_alike(at, best) else ''})"
             for at in others
-        )
-        sentence = f"{_part(each)} takes {units.seconds(each.seconds[best])} on {view.names[best]}, the least; {ahead}"
+        ]
+        least = f"{_part(each)} takes {units.seconds(each.seconds[best])} on {view.names[best]}, the least"
+        sentence = "; ".join([least, *_some(behind, "machine")])
         yield CampaignFinding(kind=CampaignKind.NETWORK, sentence=sentence)
+
+
+def _some(texts: Sequence[str], noun: str) -> list[str]:
+    """The first texts, and how many more there are: `4 more machines`."""
+    if len(texts) <= MOST_NAMED:
+        return [*texts]
+    return [*texts[:MOST_NAMED], f"{units.count(len(texts) - MOST_NAMED)} more {noun}s"]
 
 
 def _part(each: NetworkTime) -> str:
@@ -134,7 +145,8 @@ def _turn(view: CampaignView, one: Across) -> CampaignFinding:
     base, other = (choice_text(one.axis, value) for value in (one.base, one.other))
     of = of_matched(len(one.turned), one.shared, "matched layer")
     wins, loses = (
-        listed([f"{view.names[at]} ({units.ratio(one.middle(at))})" for at in side]) for side in (one.wins, one.loses)
+        listed(_some([f"{view.names[at]} ({units.ratio(one.middle(at))})" for at in side], "machine"))
+        for side in (one.wins, one.loses)
     )
     if wins and loses:
         sentence = f"{other} wins over {base} on {wins}, and loses on {loses}, in {of}"
@@ -163,7 +175,9 @@ def _costs(view: CampaignView) -> Iterable[CampaignFinding]:
         known = sorted(((images, at) for images, at in found if math.isfinite(images)), reverse=True)
         if len(known) > 1:
             (most, best), *others = known
-            rest = ", ".join(f"{units.si(images, '').strip()} on {view.names[at]}" for images, at in others)
+            rest = ", ".join(
+                _some([f"{units.si(images, '').strip()} on {view.names[at]}" for images, at in others], "machine")
+            )
             sentence = (
                 f"of {_part(each)}, a dollar pays for {units.si(most, '').strip()} images on {view.names[best]}, {rest}"
             )
@@ -190,9 +204,8 @@ def _trouble(view: CampaignView) -> Iterable[CampaignFinding]:
         if lost:
             counts = Counter(status for _, status in lost)
             what = listed([f"{units.count(count)} {_fate(status)}" for status, count in counts.most_common()])
-            yield CampaignFinding(
-                kind=CampaignKind.TROUBLE, sentence=f"on {name} {what}", rows=tuple(row for row, _ in lost)
-            )
+            sentence = f"{units.plural(len(lost), 'case')} without a right result on {name}: {what}"
+            yield CampaignFinding(kind=CampaignKind.TROUBLE, sentence=sentence, rows=tuple(row for row, _ in lost))
         absent = tuple(row for row, result in enumerate(results) if result is None or result.status is Status.SKIPPED)
         if absent and len(view.members) > 1:
             cases = units.plural(len(absent), "case")
