@@ -17,8 +17,8 @@ from convbench.analysis.network.parts import Part, often
 class NetworkTime:
     """A part of a network with one combination of settings. Tuples have an element for each machine.
 
-    `seconds` are NaN where the machine has no time of it, and `noise` is the share of them that may be noise: that of
-    all layers, added up. `lacks` says which layers a sum leaves out, "" where it is complete. `images` are those of one
+    `seconds` are NaN where the machine has no time of it. `noise` is the share of them that may be noise: that of all
+    layers, added up. `lacks` says which layers a sum leaves out, "" where it is complete. `images` are those of one
     forward, None where its layers differ in that.
     """
 
