@@ -17,7 +17,7 @@ from convbench.analysis.campaign.comparing import paired
 from convbench.analysis.campaign.findings import CampaignKind, campaign_findings
 from convbench.analysis.campaign.gathering import Gathered, newest, of_campaign, of_newest
 from convbench.analysis.campaign.known import MOST_READ, known_machines, to_read
-from convbench.analysis.campaign.shards import merged
+from convbench.analysis.campaign.shards import MOST_SPREAD, merged
 from convbench.analysis.campaign.view import view
 from convbench.analysis.findings.findings import examined
 from convbench.analysis.table.columns import columns
@@ -69,7 +69,7 @@ def test_beyond_the_controls_spread_it_is_not_one_run_and_says_so() -> None:
     seen = view(found.runs, name=found.name, id=found.id, splits=found.splits)
     first = campaign_findings(seen)[0]
     assert first.kind is CampaignKind.HOSTS
-    apart = units.percent(found.splits[0].apart)
+    apart = units.apart(found.splits[0].apart)
     assert first.sentence.startswith(f"6 control cases: the hosts epyc-1, epyc-2 lie {apart} apart, beyond the cases' ")
     assert first.sentence.endswith("This is not one run: times of different hosts are not comparable")
 
@@ -79,6 +79,13 @@ def test_a_wider_spread_of_the_controls_allows_more() -> None:
     _, split = merged([(run.environment.hostname, run) for run in runs], controls, id="c1-0")
     assert split.is_one and split.spread > split.apart
     assert "within the cases' spread" in str(split)
+
+
+def test_a_spread_that_is_too_wide_proves_nothing() -> None:
+    runs, controls = campaigns.shared(24, factor=1.05, process=0.8)
+    _, split = merged([(run.environment.hostname, run) for run in runs], controls, id="c1-0")
+    assert split.spread > MOST_SPREAD and not split.is_one
+    assert "too noisy to say whether they are one machine" in str(split)
 
 
 def test_without_a_common_control_nothing_says_that_hosts_are_one_machine() -> None:
