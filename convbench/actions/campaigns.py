@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from convbench.store import Store
 
 from convbench.actions.pages import REPORTS
-from convbench.actions.read import LATEST, is_export
 
 #: The id of a campaign, or its beginning.
 _ID = re.compile(r"c\d{8}(?:-[\w-]*)?")
@@ -84,23 +83,6 @@ def members_of(ref: str, *, db: str | None = None) -> tuple[Member, ...]:
 
     with Store.open(db) as store:
         return members(gathered(store, ref).runs)
-
-
-def names_campaign(ref: str, *, db: str | None = None) -> bool:
-    """Whether a name is a campaign's: its id, or the name of a sweep with a finished run, of which no baseline has it.
-
-    Ids of runs begin with a digit.
-    """
-    from convbench.store import Store
-
-    if is_id(ref):
-        return True
-    if ref == LATEST or ref[:1].isdigit() or ref.startswith("baseline:") or is_export(ref):
-        return False
-    with Store.open(db) as store:
-        if ref in {one.name for one in store.baselines()}:
-            return False
-        return any(run.state is RunState.FINISHED for run in store.machine_runs(name=ref))
 
 
 def write_campaign(

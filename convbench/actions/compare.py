@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from convbench.analysis.campaign.comparing import CampaignComparison, MachineComparison, MachinePair
     from convbench.analysis.comparison.judgment import RunComparison
 
-from convbench.actions.campaigns import gathered, names_campaign
+from convbench.actions.campaigns import gathered
+from convbench.actions.naming import names_campaign
 from convbench.actions.read import LATEST, run_of
 
 

@@ -42,9 +42,10 @@ def export(
 
 
 def _content(run: str, form: str, db: str | None, *, samples: bool) -> bytes:
-    from convbench.actions import campaigns
+    from convbench.actions import campaigns, naming
 
-    if not campaigns.names_campaign(run, db=db):
+    is_campaign = naming.names_campaign(run, db=db)
+    if not is_campaign or (campaigns.is_id(run) and not samples and form != "csv"):
         return _samples(run, db) if samples else _run(run, form, db)
     if samples or form != "csv":
         got = "--samples" if samples else f"--format {form}"

@@ -305,3 +305,22 @@ def test_a_page_of_many_cases_is_written_on_request(
     said = command("campaign", NAME)
     assert said.code == 0 and "no page written for 24 cases; request one with -o FILE" in said.err
     assert command("campaign", NAME, "-o", "x.html").out.endswith("\nx.html\n")
+
+
+def test_a_shared_sweep_reads_as_one_run(command: Command, tmp_path: Path) -> None:
+    made, controls = campaigns.shared(24)
+    _store(tmp_path, made)
+    name = _conduct(tmp_path, made, how=How.SPLIT, controls=controls)
+    path = command("report", name).out.strip()
+    assert path == f"reports/{NAME}-{name}-0.html" and "All 24 cases are right" in Path(path).read_text(
+        encoding="utf-8"
+    )
+    exported = json.loads(command("export", name, "--format", "json").out)
+    assert {result["host"] for result in exported["results"]} == {"epyc-1", "epyc-2"}
+    said = command("campaign", name)
+    assert f'href="{NAME}-{name}-0.html"' in Path(said.out.splitlines()[-1]).read_text(encoding="utf-8")
+    others = [campaigns.run(each, synthetic.cases(4)) for each in (XEON, ARM)]
+    _store(tmp_path, others)
+    several = _conduct(tmp_path, others, id="c20261128-033000-seve")
+    wrong = command("report", several)
+    assert wrong.code == 2 and f"campaign {several} has 2 machines, and a run has one" in wrong.err

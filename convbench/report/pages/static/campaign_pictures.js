@@ -5,6 +5,7 @@ import { thinned } from "./cases.js";
 import { baseLayout, extent, legendTraces, logAxis, MOST_DOTS, plainAxis } from "./charts.js";
 import { palette, paper } from "./colours.js";
 import { escapePlotly, formatCount, formatNumber, formatSeconds, formatSi } from "./format.js";
+import { allowed } from "./roofline.js";
 
 /** A machine has a shape beside its colour. */
 const MARKS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "hexagon", "star"];
@@ -180,11 +181,6 @@ export function behindPicture(cases, rows, look) {
   return { traces: withLegend(cases, layout, look, traces), layout, summary };
 }
 
-/** The FLOP/s that a roof allows at an intensity, in FLOP per byte, at the rate of the largest copy. */
-function allowedBy({ flops_per_s: flops, copies }, intensity) {
-  return Math.min(flops, intensity * (copies.at(-1)?.[1] ?? Number.POSITIVE_INFINITY));
-}
-
 /** Every machine's roofs of one dtype in one plot (Williams, Waterman and Patterson, 2009), and its cases below them. */
 export function rooflinesPicture(cases, rows, { dtype }, look) {
   const layout = baseLayout(look);
@@ -232,7 +228,7 @@ export function rooflinesPicture(cases, rows, { dtype }, look) {
         type: "scatter",
         mode: "lines",
         x,
-        y: x.map((value) => allowedBy(roof, value)),
+        y: x.map((value) => allowed(roof, value)),
         line: { color: all[machine], width: 2, dash: LINES[at % LINES.length] },
         text: x.map(() => text),
         hovertemplate: "%{text}<extra></extra>",
