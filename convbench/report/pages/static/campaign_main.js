@@ -4,27 +4,10 @@ import { CampaignCase } from "./campaign_case.js";
 import { CAMPAIGN_PICTURES } from "./campaign_pictures.js";
 import { Cases } from "./cases.js";
 import { followCases, showCases } from "./caseview.js";
-import { formatCount } from "./format.js";
 import { readPayload } from "./load.js";
 import { choose } from "./pictures.js";
+import { selection } from "./selection.js";
 import { begin } from "./shell.js";
-
-/** The rows of a link `finding:3` or `rows:1,2,3`: {rows, text}, or null for all rows. */
-function chosenCases(cases, link) {
-  const [kind, rest] = (link ?? "").split(/:(.*)/s);
-  if (kind === "rows") {
-    const rows = new Set(
-      (rest ?? "")
-        .split(",")
-        .filter((row) => /^\d+$/.test(row))
-        .map(Number),
-    );
-    for (const row of rows) if (row >= cases.length) rows.delete(row);
-    return rows.size ? { rows, text: `the ${formatCount(rows.size)} cases that you chose` } : null;
-  }
-  const finding = kind === "finding" && /^\d+$/.test(rest ?? "") ? cases.findings[Number(rest)] : null;
-  return finding ? { rows: new Set(finding.cases), text: `the cases behind “${finding.sentence}”` } : null;
-}
 
 /** Add to the cases what only a campaign has: its machines, the comparisons of settings, the best machine of a row. */
 function withMachines(cases, { head, array }) {
@@ -51,7 +34,7 @@ async function start() {
     cases,
     blocks: null,
     sources: { pairs },
-    selection: (link) => chosenCases(cases, link),
+    selection: (link) => selection(cases, link),
     kinds: CAMPAIGN_PICTURES,
     casePage: (shared) => new CampaignCase(shared),
   });

@@ -2,7 +2,7 @@
 
 import { behind, columnOf } from "./campaign_case.js";
 import { thinned } from "./cases.js";
-import { baseLayout, extent, legendTraces, logAxis, MOST_DOTS, plainAxis } from "./charts.js";
+import { baseLayout, besideOne, extent, legendTraces, logAxis, MOST_DOTS, plainAxis } from "./charts.js";
 import { palette, paper } from "./colours.js";
 import { escapePlotly, formatCount, formatNumber, formatSeconds, formatSi } from "./format.js";
 import { allowed } from "./roofline.js";
@@ -115,20 +115,7 @@ export function acrossPicture(cases, rows, pairs, { values, order }, look) {
   layout.shapes = [
     { type: "line", xref: "paper", x0: 0, x1: 1, y0: 1, y1: 1, line: { color: ink.ink, width: 1.5 }, layer: "below" },
   ];
-  layout.annotations = [
-    ["faster", 6, "bottom"],
-    ["slower", -6, "top"],
-  ].map(([text, yshift, yanchor]) => ({
-    text,
-    xref: "paper",
-    x: 1,
-    y: 0, // log10 of 1x
-    yshift,
-    xanchor: "right",
-    yanchor,
-    showarrow: false,
-    font: { size: 12, color: ink.muted },
-  }));
+  layout.annotations = besideOne(ink, "faster", "slower");
   const turned = kept.filter((pair) => {
     const verdicts = cases.machines.map((_, machine) => at("verdict", machine, pair));
     return verdicts.includes(1) && verdicts.includes(-1);
