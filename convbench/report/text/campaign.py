@@ -12,6 +12,7 @@ from convbench import units
 from convbench.analysis.campaign.findings import CampaignFinding
 from convbench.analysis.campaign.view import CampaignView
 from convbench.analysis.table.roofs import Roofs
+from convbench.measure.references import disturbance
 from convbench.model.lead import leading_word
 from convbench.model.result import Status
 from convbench.report.text.results import distinct
@@ -54,15 +55,15 @@ def _letter(at: int) -> str:
 
 
 def _machines(view: CampaignView) -> list[tuple[str, ...]]:
-    """A row a machine: its letter, its key, run, noise, best roofs and hosts."""
+    """A row a machine: its letter, its key, run, noise as `convbench machines` has it, best roofs and hosts."""
     priced = any(math.isfinite(price) for price in view.prices)
     heads = ("", "machine", "cores", "key", "run", "noise", "roofs", *(("an hour",) if priced else ()), "host")
     rows: list[tuple[str, ...]] = [heads]
-    for letter, member, seen, roofs, price in zip(
-        letters(len(view.members)), view.members, view.seen, view.roofs, view.prices, strict=True
+    for letter, member, roofs, price in zip(
+        letters(len(view.members)), view.members, view.roofs, view.prices, strict=True
     ):
         cost = (f"${price:,.2f}" if math.isfinite(price) else "",) if priced else ()
-        noise = seen.rows.noise.ratio
+        noise = disturbance(member.run.processes)
         rows.append(
             (
                 letter,
@@ -70,7 +71,7 @@ def _machines(view: CampaignView) -> list[tuple[str, ...]]:
                 units.count(member.key.cores),
                 member.key.id,
                 member.run.id,
-                units.apart(noise - 1) if math.isfinite(noise) else "-",
+                units.apart(noise) if math.isfinite(noise) else "-",
                 roofs_text(roofs),
                 *cost,
                 ", ".join(member.hosts),
