@@ -81,6 +81,7 @@ cases = st.builds(
     ).map(lambda found: tuple(sorted(found.items()))),
     given_label=maybe | texts,
     count=st.integers(1, 2**40),
+    labels=st.lists(texts, max_size=3).map(tuple),
 ).map(fitting)
 
 _single = st.floats(0, 2**99, width=32)

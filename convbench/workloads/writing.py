@@ -15,12 +15,11 @@ from convbench.model.case import Case, setting
 from convbench.model.operators.given import default_for
 from convbench.model.problem import Direction
 from convbench.model.settings import PROBLEM_SETTINGS, REQUIRED, SETTINGS, TABLE
+from convbench.sweep.parse import MOST_LABELS
 from convbench.workloads.workload import Workload, folded
 
 #: The width of comments, characters.
 WIDTH = 100
-#: How many labels of equal layers a comment names.
-MOST_LABELS = 8
 #: How many places a reason to refuse names.
 MOST_PLACES = 3
 
@@ -64,14 +63,31 @@ def sweep_text(
         for each in found:
             text = said.get((_undirected(case), each))
             lines += _comment(f"{each}: {text}" if len(found) > 1 else text, "  # ") if text else []
-        if len(labels) > 1:
-            more = f" and {units.count(len(labels) - MOST_LABELS)} more" if len(labels) > MOST_LABELS else ""
-            lines += _comment(f"the same layer: {', '.join(labels[:MOST_LABELS])}{more}", "  # ")
+        if len(labels) > MOST_LABELS:
+            more = f"{units.count(len(labels) - MOST_LABELS)} more layers are equal to this one"
+            lines += _comment(f"{more}; a sweep names {units.count(MOST_LABELS)} at most", "  # ")
         row = _row(case, common)
         for direction in [None] if tuple(found) == directions else found:
             own = {} if direction is None else {"direction": str(direction)}
-            lines.append(f"  - {_flow({**row, **own, 'count': case.count})}")
+            lines += _entry({**row, **own, "count": case.count}, labels[:MOST_LABELS])
     return "\n".join(lines) + "\n"
+
+
+def _entry(row: Mapping[str, Any], labels: Sequence[str]) -> Iterator[str]:
+    """An entry of `cases`: its settings on one line, then the labels of equal layers where there are several."""
+    written = f"  - {_flow(dict(row))}"
+    if len(labels) < 2:
+        yield written
+        return
+    yield f"{written.removesuffix('}')},"
+    line = "     labels: ["
+    for at, label in enumerate(labels):
+        word = _flow(label) + ("]}" if at == len(labels) - 1 else ",")
+        if at and len(line) + 1 + len(word) > WIDTH:
+            yield line
+            line = "       "
+        line += word if line.endswith("[") else f" {word}"
+    yield line
 
 
 def _without(case: Case, names: Iterable[str]) -> Case:
@@ -83,13 +99,12 @@ def _without(case: Case, names: Iterable[str]) -> Case:
 
 
 def _by_layer(cases: Mapping[Case, list[str]]) -> dict[Case, tuple[list[Direction], list[str]]]:
-    """The cases that differ in direction alone as one, with these directions; they must occur equally often."""
-    layers: dict[tuple[Case, int], tuple[Case, list[Direction], list[str]]] = {}
+    """The cases that differ in direction alone as one, with these directions; they must have equal counts and labels."""
+    layers: dict[tuple[Case, int, frozenset[str]], tuple[Case, list[Direction], list[str]]] = {}
     for case, labels in cases.items():
-        key = (_undirected(case), case.count)
-        _, directions, named = layers.setdefault(key, (case, [], []))
+        key = (_undirected(case), case.count, frozenset(labels))
+        _, directions, _ = layers.setdefault(key, (case, [], labels))
         directions.append(case.direction)
-        named += [label for label in labels if label not in named]
     return {case: (directions, labels) for case, directions, labels in layers.values()}
 
 

@@ -1643,6 +1643,15 @@ def test_digests_of_unfinished_runs_that_were_stored_before_stay() -> None:
     assert found == "7bd415d2a599e1dfd4e1c3d6030170e66eb83f6e617f5f7f530bdd8c90a473d7"
 
 
+def test_labels_of_equal_layers_are_stored(tmp_path: Path) -> None:
+    named = dataclasses.replace(CASES[0], labels=("conv 1", "conv 'ä'"))
+    path = str(tmp_path / "runs.db")
+    with Store.create(path) as store:
+        store.begin(RUN, (named, *CASES[1:]), (), ME, digest="d")
+    with Store.open(path) as store:
+        assert [case.labels for case in store.load("latest").unmeasured] == [named.labels, (), (), ()]
+
+
 def test_digest_tells_sweeps_apart_by_what_they_measure() -> None:
     base = digest(CASES, Measure(), seed=1)
     assert base == digest(list(CASES), Measure(), seed=1)
@@ -1653,6 +1662,7 @@ def test_digest_tells_sweeps_apart_by_what_they_measure() -> None:
         digest(CASES, Measure(), seed=1, name="n"),
         digest([dataclasses.replace(case, count=3) for case in CASES], Measure(), seed=1),
         digest([dataclasses.replace(case, given_label=None) for case in CASES], Measure(), seed=1),
+        digest([dataclasses.replace(case, labels=("conv 1", "conv 2")) for case in CASES], Measure(), seed=1),
     ]
     assert len({base, *others}) == len(others) + 1
 
