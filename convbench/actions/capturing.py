@@ -110,7 +110,10 @@ def sweep_of(
 def nothing_left(workload: Workload) -> RequestError:
     """The error for a workload without a convolution that can be measured, with all reasons."""
     reasons = [f"{count} {reason}" for reason, count in workload.reasons.items()]
-    return RequestError(f"{units.line(workload.name)} has no convolution that convbench can measure", hint=reasons)
+    return RequestError(
+        f"{units.line(workload.name)} has no convolution that convbench can measure",
+        hint=[*reasons, "name a model that has a torch.nn.Conv2d, or calls torch.nn.functional.conv2d"],
+    )
 
 
 def planned(request: Request, *, budget_s: float = BUDGET_S) -> tuple[sweeps.Sweep, sweeps.Plan]:

@@ -78,9 +78,7 @@ def cases(sweep: Sweep) -> Plan:
                         here.add(key)
                     continue
                 here.add(key)
-                case = Case(
-                    problem=problem, given_label=entry.label, labels=entry.labels, count=entry.count, **chosen
-                )
+                case = Case(problem=problem, given_label=entry.label, labels=entry.labels, count=entry.count, **chosen)
                 found[key] = case
                 if reason := refusal or case.unsuitable():
                     reasons[key] = reason

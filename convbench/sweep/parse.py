@@ -59,7 +59,8 @@ LONGEST_VARIABLE = 4096
 MOST_VARIABLES = 100
 #: Maximum number of labels of one entry of `cases`.
 MOST_LABELS = 1000
-#: Maximum characters of the environment variables of all points together, and of their `labels`: each point has its own.
+#: Maximum characters of the environment variables of all points together, because every label contains its own; and of
+#: the `labels` of all points together, because each point is stored with its own.
 MOST_CHARACTERS = 200_000_000
 #: Maximum of points times different sets of settings in the entries of a list: each point looks up each set.
 MOST_LOOKUPS = 20 * MOST_POINTS

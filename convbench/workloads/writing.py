@@ -99,7 +99,7 @@ def _without(case: Case, names: Iterable[str]) -> Case:
 
 
 def _by_layer(cases: Mapping[Case, list[str]]) -> dict[Case, tuple[list[Direction], list[str]]]:
-    """The cases that differ in direction alone as one, with these directions; they must have equal counts and labels."""
+    """The cases that differ in direction alone as one, with these directions; counts and labels must be equal."""
     layers: dict[tuple[Case, int, frozenset[str]], tuple[Case, list[Direction], list[str]]] = {}
     for case, labels in cases.items():
         key = (_undirected(case), case.count, frozenset(labels))

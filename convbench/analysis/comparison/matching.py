@@ -31,7 +31,9 @@ def by_path(base: Sequence[Case], new: Sequence[Case]) -> list[tuple[Case, Case]
                 _match(name[0], (first, before[name]), (second, after[name]), found)
     order = {case: at for at, case in enumerate(new)}
     pairs = sorted(found.items(), key=lambda each: order[each[0][1]])
-    return [(_part(cases[0], pair.paths, pair.before), _part(cases[1], pair.paths, pair.after)) for cases, pair in pairs]
+    return [
+        (_part(cases[0], pair.paths, pair.before), _part(cases[1], pair.paths, pair.after)) for cases, pair in pairs
+    ]
 
 
 def paths(case: Case) -> tuple[str, ...]:
@@ -96,9 +98,7 @@ class _Side:
         return taken
 
 
-def _match(
-    path: str, base: tuple[_Side, Case], new: tuple[_Side, Case], found: dict[tuple[Case, Case], _Pair]
-) -> None:
+def _match(path: str, base: tuple[_Side, Case], new: tuple[_Side, Case], found: dict[tuple[Case, Case], _Pair]) -> None:
     """Match what two cases have of a path, where both still have occurrences."""
     (first, before), (second, after) = base, new
     if not (first.left[before] and second.left[after]):

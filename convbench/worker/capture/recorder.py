@@ -11,6 +11,7 @@ from collections import defaultdict
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Record = dict[str, Any]
@@ -23,6 +24,8 @@ _ARGUMENTS = 9
 _LIKE_ONE = re.compile(r"conv(?!ert)")
 #: Operators that change the dtype, the second one in inference mode.
 _CASTS = ("aten::_to_copy", "aten::to")
+#: The functions of Python that pad in a mode.
+_PADS = (torch.nn.functional.pad, torch._C._nn.pad)
 #: The kernel of operators that torch implements by others. In inference mode it calls the others unseen.
 _COMPOSITE = "CompositeImplicitAutograd"
 
@@ -83,7 +86,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         caller = self._modules.caller()
         if self.is_backward and caller is None:  # computed again for a checkpoint, outside the modules
             caller = next(reversed(self._callers[signature]), None)
-        caller = caller or ("", 1)
+        caller = caller or self._modules.outside()
         self._callers[signature].append(caller)
         self._add(caller, _record(x, weight, output, bias is not None, settings), mask=None, padded=self._pad_of(x))
 
@@ -108,8 +111,28 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         key = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in record.items())
         self._found.append((self._records.setdefault(key, len(self._records)), *caller))
 
+    def padded_by(self, result: Any, x: Any, operator: str) -> None:
+        """Record that an operator which the recorder does not see has padded `x`."""
+        if _differ(result, x):
+            self._padded.setdefault(id(result), (result, operator))
+
     def _pad_of(self, x: torch.Tensor) -> str | None:
         return self._padded[id(x)][1] if id(x) in self._padded else None
+
+
+class Paddings(TorchFunctionMode):
+    """Tells a recorder of circular padding: torch implements it by copies, so that no operator below autograd pads."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types there
+        self._recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in _PADS and args:
+            mode = (kwargs or {}).get("mode", args[2] if len(args) > 2 else "constant")
+            self._recorder.padded_by(result, args[0], f"pad with mode {mode}")
+        return result
 
 
 def _signature(x: torch.Tensor, weight: torch.Tensor, settings: Any) -> tuple[Any, ...]:
@@ -162,6 +185,7 @@ class Modules:
         self._running: list[tuple[str, list[int]]] = []  # each with the number of its own convolutions so far
         self._handles: list[Any] = []
         self._unbatched: set[str] = set()
+        self._outside = 0
 
     def __enter__(self) -> Modules:
         for module in self._model.modules():
@@ -186,6 +210,11 @@ class Modules:
         path, counted = self._running[-1]
         counted[0] += 1
         return path, counted[0]
+
+    def outside(self) -> tuple[str, int]:
+        """The model itself and which of its convolutions this one is, where no module runs that can be hooked."""
+        self._outside += 1
+        return "", self._outside
 
     def facts(self, path: str) -> Record:
         """What the arguments of a convolution do not show: whether its module got one image without a batch."""
