@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import defaultdict
+from functools import cache
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -30,6 +32,19 @@ _PADS = (torch.nn.functional.pad, torch._C._nn.pad)
 _COMPOSITE = "CompositeImplicitAutograd"
 
 
+#: Asks a fake tensor for its device.
+_DEVICE, _META = torch.ops.prim.device.default, torch.device("meta")
+
+
+@cache
+def _kind(func: Any) -> tuple[str, bool, bool]:
+    """Of an operator: its name, whether it looks like a convolution, and whether it is one that hides others."""
+    name = func._schema.name
+    looks = _LIKE_ONE.search(name) is not None
+    asks = looks or "pad" in name
+    return name, looks, asks and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE)
+
+
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types there
     """Records while it is entered; `modules` says which module is running. `is_backward` is set by the caller."""
 
@@ -43,10 +58,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         self._callers: defaultdict[tuple[Any, ...], list[tuple[str, int]]] = defaultdict(list)
         self._padded: dict[int, tuple[torch.Tensor, str]] = {}  # kept, so that no other tensor has their ids
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: models run eagerly here, and the wrapper that torch puts around each call takes longer than the call."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func._schema.name
-        looks = _LIKE_ONE.search(name) is not None
-        if (looks or "pad" in name) and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE):
+        if func is _DEVICE and isinstance(args[0], FakeTensor):  # two thirds of all calls; as FakeTensorMode answers
+            return _META if args[0].fake_mode.in_kernel_invocation else args[0].fake_device
+        name, looks, is_whole = _kind(func)
+        if is_whole:
             with self:
                 return func.decompose(*args, **(kwargs or {}))
         result = func(*args, **(kwargs or {}))
