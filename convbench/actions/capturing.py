@@ -12,7 +12,7 @@ from convbench import sweep as sweeps
 from convbench import units
 from convbench.actions import measure as measuring
 from convbench.errors import RequestError
-from convbench.model.case import Case
+from convbench.model.case import TORCH_MODULE, Case
 from convbench.model.problem import Problem
 from convbench.sweep.parse import parse
 from convbench.workloads.workload import Refused, Workload
@@ -112,7 +112,7 @@ def nothing_left(workload: Workload) -> RequestError:
     reasons = [f"{count} {reason}" for reason, count in workload.reasons.items()]
     return RequestError(
         f"{units.line(workload.name)} has no convolution that convbench can measure",
-        hint=[*reasons, "name a model that has a torch.nn.Conv2d, or calls torch.nn.functional.conv2d"],
+        hint=[*reasons, f"name a model that has a {TORCH_MODULE}, or calls its function"],
     )
 
 

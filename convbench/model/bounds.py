@@ -55,6 +55,8 @@ from convbench.model.variables import HIDDEN
 MOST_SEED_READ = 2**128
 #: Processes and rounds of a run; `ab` counts its pairs as processes, and may take more.
 MOST_PROCESSES, MOST_ROUNDS, MOST_PAIRS = 100, 1000, 10_000
+#: Maximum number of labels of one entry of `cases` in a sweep.
+MOST_LABELS = 1000
 #: Seconds: `max_time`, `timeout` and `budget` of a sweep.
 LONGEST_TIME_S, LONGEST_TIMEOUT_S, LONGEST_BUDGET_S = 3600.0, 86_400.0, 30 * 86_400.0
 

@@ -19,6 +19,7 @@ from convbench.model.bounds import (
     LONGEST_BUDGET_S,
     LONGEST_TIME_S,
     LONGEST_TIMEOUT_S,
+    MOST_LABELS,
     MOST_PROCESSES,
     MOST_ROUNDS,
     VARIABLE,
@@ -57,10 +58,8 @@ LONGEST_DESCRIPTION = 100_000
 LONGEST_VARIABLE = 4096
 #: Maximum number of environment variables in an `env`.
 MOST_VARIABLES = 100
-#: Maximum number of labels of one entry of `cases`.
-MOST_LABELS = 1000
-#: Maximum characters of the environment variables of all points together, because every label contains its own; and of
-#: the `labels` of all points together, because each point is stored with its own.
+#: Maximum characters of the environment variables of all points together: every label contains its own. The `labels` of
+#: all points together have the same maximum: each point is stored with its own.
 MOST_CHARACTERS = 200_000_000
 #: Maximum of points times different sets of settings in the entries of a list: each point looks up each set.
 MOST_LOOKUPS = 20 * MOST_POINTS

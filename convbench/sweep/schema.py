@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convbench.model.bounds import VARIABLE
+from convbench.model.bounds import MOST_LABELS, VARIABLE
 from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.model.operators.given import PerDimension
 from convbench.model.settings import REQUIRED, TABLE, Kind, Setting
@@ -42,7 +42,7 @@ def schema() -> Schema:
     entry = {name: _described(row, [_value(name)]) for name, row in TABLE.items()}
     label = _text(parse.LONGEST_NAME) | {"description": "the layer's name in the report"}
     labels = _list(_text(parse.LONGEST_NAME)) | {
-        "maxItems": parse.MOST_LABELS,
+        "maxItems": MOST_LABELS,
         "description": "the names of all equal layers, which count says",
     }
     count = _integer(Kind(least=1)) | {"description": "how often the layer occurs in its network"}

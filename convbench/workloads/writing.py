@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import yaml
 
 from convbench import units
+from convbench.model.bounds import MOST_LABELS
 from convbench.model.case import Case, setting
 from convbench.model.operators.given import default_for
 from convbench.model.problem import Direction
 from convbench.model.settings import PROBLEM_SETTINGS, REQUIRED, SETTINGS, TABLE
-from convbench.sweep.parse import MOST_LABELS
 from convbench.workloads.workload import Workload, folded
 
 #: The width of comments, characters.
@@ -90,8 +90,12 @@ def _entry(row: Mapping[str, Any], labels: Sequence[str]) -> Iterator[str]:
     yield line
 
 
-def _without(case: Case, names: Iterable[str]) -> Case:
-    """The case with the defaults of these settings, which its sweep names elsewhere."""
+def _without(case: Case, names: Collection[str]) -> Case:
+    """The case with the defaults of these settings, which its sweep names elsewhere.
+
+    Where that names memory formats, the input has the layer's: a format of its own was said of one of them.
+    """
+    names = {*names, "input_format"} if "memory_format" in names else names
     defaults: dict[str, Any] = {name: default_for(case.problem.rank, TABLE[name].default) for name in names}
     problem = {name: value for name, value in defaults.items() if name in PROBLEM_SETTINGS}
     rest = {name: value for name, value in defaults.items() if name not in PROBLEM_SETTINGS}

@@ -9,10 +9,11 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convbench.model.case import Case, MemoryFormat
+from convbench.model.bounds import MOST_LABELS
+from convbench.model.case import Case, InputFormat, MemoryFormat
 from convbench.model.problem import Direction, Problem
 from convbench.sweep.expand import cases
-from convbench.sweep.parse import MOST_LABELS, parse
+from convbench.sweep.parse import parse
 from convbench.workloads.workload import Refused, Workload, folded
 from convbench.workloads.writing import sweep_text
 
@@ -98,6 +99,17 @@ def test_settings_of_a_run_and_its_measure_are_written() -> None:
     sweep = parse(sweep_text(workload(found), measure={"budget": 60}), "written.yaml")
     assert list(cases(sweep).cases) == [found]
     assert sweep.measure.budget == 60
+
+
+def test_an_input_has_the_formats_that_a_sweep_names_for_all_layers() -> None:
+    last = Case(problem=BLOCK, input_format=InputFormat.CHANNELS_LAST, given_label="a")
+    formats = ["contiguous", "channels_last"]
+    [*found] = expanded(
+        sweep_text(workload(last, Case(problem=BLOCK, given_label="b")), axes={"memory_format": formats})
+    )
+    assert [(str(case.memory_format), case.input_format, case.count) for case in found] == [
+        (each, InputFormat.SAME, 2) for each in formats
+    ]
 
 
 def test_a_workload_without_cases_has_no_sweep() -> None:

@@ -39,8 +39,8 @@ class Sum:
 class Reshaped:
     """A layer with the same module path and direction on both sides, but another shape or other settings.
 
-    Times are seconds per iteration, NaN where there is none. The counts of the cases say how often each occurs with
-    this path, which is less than in its network where only some of several equal layers changed.
+    Times are seconds per iteration, NaN where there is none. The counts of the cases are the occurrences that are
+    matched: of several equal layers only some may have changed.
     """
 
     base: Case

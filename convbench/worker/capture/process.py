@@ -35,7 +35,7 @@ def answer(request: dict[str, Any], before_real: Callable[[], None] = lambda: No
     """The convolutions of the requested model; raises CaptureError.
 
     The model is built without weights. Where that fails it is built for real, after a call of `before_real`, and
-    `for_real` says why. Where both fail, the first error is told, unless only the missing weights caused it.
+    `for_real` says why. Where both fail, the message has the first error, unless only the missing weights caused it.
     """
     from torch import nn
 
@@ -66,6 +66,6 @@ def answer(request: dict[str, Any], before_real: Callable[[], None] = lambda: No
     except (CaptureError, KeyboardInterrupt):
         raise
     except BaseException as error:  # SystemExit too
-        told = error if first is None or "meta" in str(first) else first
-        raise building_failed(told, thing) from error
+        cause = error if first is None or "meta" in str(first) else first
+        raise building_failed(cause, thing) from error
     return {**captured(model, inputs, named, **options), "for_real": why}

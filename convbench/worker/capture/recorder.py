@@ -142,10 +142,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
 
 
 class Paddings(TorchFunctionMode):
-    """Tells a recorder of circular padding: torch implements it by copies, so that no operator below autograd pads."""
+    """Gives a recorder circular padding: torch implements it by copies, so that no operator below autograd pads."""
 
     def __init__(self, recorder: Recorder) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types there
+        super().__init__()
         self._recorder = recorder
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
