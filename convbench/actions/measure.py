@@ -6,7 +6,8 @@ Only this module decides where workers run: conduct/ receives the engine that st
 from __future__ import annotations
 
 import socket
-from contextlib import closing
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from convbench.conduct.listening import Listener
     from convbench.engine.local import LocalEngine, Setup
     from convbench.model.case import Case
+    from convbench.store import OpenedRecord
 
 from convbench.actions.compare import baseline
 from convbench.actions.read import MeasuredRun, load
@@ -61,16 +63,30 @@ def run_planned(
     listener: Listener | None = None,
     base: Run | None = None,
     across_environments: bool = False,
+    opened_record: OpenedRecord | None = None,
 ) -> MeasuredRun:
-    """Measure and store a sweep that `planned` has read. Otherwise as `run`; the file is not read again."""
+    """Measure and store a sweep that `planned` has read. Otherwise as `run`; the file is not read again.
+
+    `opened_record` opens the database in place of `store.record`.
+    """
     from convbench.conduct.described import plainest
+    from convbench.conduct.listening import Listener
     from convbench.engine.local import LocalEngine
 
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
-    with closing(LocalEngine(secrets=sweep.secrets)) as engine:
+    listener = listener or Listener()
+    with _processor(sweep, plan.cases, listener), closing(LocalEngine(secrets=sweep.secrets)) as engine:
         engine.warm_up(plainest(plan.cases))  # it imports torch while this process imports the database's modules
-        return _run(sweep, plan, engine, db, fresh, listener, base, across_environments)
+        return _run(sweep, plan, engine, db, fresh, listener, base, across_environments, opened_record)
+
+
+def _processor(sweep: sweeps.Sweep, cases: Iterable[Case], listener: Listener) -> AbstractContextManager[None]:
+    """Hold this host's processor where cases run on it: while it is measured, no second run starts its workers here."""
+    from convbench.engine.device_locks import PROCESSOR, held
+
+    devices = [PROCESSOR] if any(case.device == PROCESSOR for case in cases) else []
+    return held(devices, what=sweep.name or sweep.path, waiting=listener.waiting, message=listener.message)
 
 
 def _run(
@@ -79,13 +95,14 @@ def _run(
     engine: LocalEngine,
     db: str | None,
     fresh: bool,
-    listener: Listener | None,
+    listener: Listener,
     base: Run | None,
     across_environments: bool,
+    opened_record: OpenedRecord | None,
 ) -> MeasuredRun:
     from convbench.conduct import run as runner
     from convbench.conduct.beforehand import refuse_base
-    from convbench.conduct.listening import Listener
+    from convbench.store import record
 
     def check(new: Run) -> None:
         if base is not None and new.id == base.id:
@@ -93,9 +110,18 @@ def _run(
         if base is not None:
             refuse_base(base, new, plan.cases, across_environments=across_environments)
 
-    listener = listener or Listener()
     _send_notes(sweep, plan, listener)
-    return measured(runner.run(sweep, plan, engine=engine, db=db, listener=listener, fresh=fresh, check=check), db=db)
+    run_id = runner.run(
+        sweep,
+        plan,
+        engine=engine,
+        db=db,
+        listener=listener,
+        fresh=fresh,
+        check=check,
+        opened_record=opened_record or record,
+    )
+    return measured(run_id, db=db)
 
 
 def measured(run_id: str, *, db: str | None = None) -> MeasuredRun:
@@ -188,7 +214,9 @@ def against(
 
     if base.id == new.id:
         raise runner.itself(base.id)
-    with closing(LocalEngine(secrets=sweep.secrets)) as engine:
+    listener = listener or Listener()
+    measured_again = [result.case for result in new.results]
+    with _processor(sweep, measured_again, listener), closing(LocalEngine(secrets=sweep.secrets)) as engine:
         found = confirmed(
             sweep,
             base,
@@ -197,7 +225,7 @@ def against(
             across_environments=across_environments,
             engine=engine,
             launcher=partial(LocalEngine, secrets=sweep.secrets),
-            listener=listener or Listener(),
+            listener=listener,
         )
     return replace(found, comparison=with_networks(found.comparison, found.base, found.new))
 
@@ -263,6 +291,7 @@ def ab(
     if a == b:
         listener.message("note: sides A and B have the same setup, so no difference is expected")
     with (
+        _processor(sweep, plan.cases, listener),
         closing(LocalEngine(a, secrets=sweep.secrets)) as first,
         closing(LocalEngine(b, secrets=sweep.secrets)) as last,
     ):

@@ -18,6 +18,7 @@ from convbench.conduct.described import Capacity, devices_of, environment_of, pl
 from convbench.conduct.listening import Listener
 from convbench.conduct.pairs import BLOCK_S, ROUNDS, PairVisits, ProcessPairs
 from convbench.engine.client import Description, Devices
+from convbench.engine.device_locks import held
 from convbench.engine.local import Setup
 from convbench.engine.pool import Engine, WorkerPool
 from convbench.errors import RequestError, WorkerError
@@ -249,25 +250,27 @@ def _conducted(
             _environment(side, description, found, plainest(some).allocator, named)
             for side, description, found, some in zip(sides, descriptions, devices, own, strict=True)
         )
-        yield _Both(
-            sweep=sweep,
-            cases=tuple(cases),
-            sides=sides,
-            environments=environments,
-            pairs=ProcessPairs(
-                ((pool[0], own[0]), (pool[1], own[1])),
-                seed=sweep.seed,
-                timeout_s=sweep.measure.timeout,
-                memory_limit=min(capacity.memory_limit for capacity in capacities),
-                device_limits=capacities[0].with_devices(devices[0]).device_limits,
-                most_workers=most_workers,
-                cache_bytes=max(capacity.cache_bytes for capacity in capacities),
-                progressed=listener.progressed,
-                clock=lambda: time.monotonic() - zero,
-            ),
-            confirming=pairs,
-            began=began,
-        )
+        locks = [one.uuid or one.name for found in devices for one in found.devices]
+        with held(locks, what=sweep.name, waiting=listener.waiting, message=listener.message):
+            yield _Both(
+                sweep=sweep,
+                cases=tuple(cases),
+                sides=sides,
+                environments=environments,
+                pairs=ProcessPairs(
+                    ((pool[0], own[0]), (pool[1], own[1])),
+                    seed=sweep.seed,
+                    timeout_s=sweep.measure.timeout,
+                    memory_limit=min(capacity.memory_limit for capacity in capacities),
+                    device_limits=capacities[0].with_devices(devices[0]).device_limits,
+                    most_workers=most_workers,
+                    cache_bytes=max(capacity.cache_bytes for capacity in capacities),
+                    progressed=listener.progressed,
+                    clock=lambda: time.monotonic() - zero,
+                ),
+                confirming=pairs,
+                began=began,
+            )
     finally:
         for each in pool:
             each.close()

@@ -24,6 +24,8 @@ class Begun:
 class Listener:
     """Callbacks of the runner, always called between blocks; `message` receives lines for the user.
 
+    `waiting` receives a line before the runner waits for another run on this host, and may raise to refuse that.
+
     A listener that reads what is stored while it is measured may have it stored more often, by `store_every_s`.
     """
 
@@ -31,4 +33,5 @@ class Listener:
     progressed: Callable[[Progress], None] = lambda progress: None
     process_finished: Callable[[str, int], None] = lambda run_id, process_index: None
     message: Callable[[str], None] = lambda line: None
+    waiting: Callable[[str], None] = lambda line: None
     store_every_s: float = STORE_EVERY_S

@@ -17,6 +17,7 @@ from convbench.conduct.doctor import threads_remark
 from convbench.conduct.listening import Begun, Listener
 from convbench.conduct.processes import Hooks, Processes
 from convbench.engine.client import Description
+from convbench.engine.device_locks import held
 from convbench.engine.git_state import checkout
 from convbench.engine.nvidia import Nvidia, opened
 from convbench.engine.pool import Engine, WorkerPool
@@ -25,7 +26,7 @@ from convbench.measure import schedule
 from convbench.measure.references import records
 from convbench.model.case import WorkerSettings
 from convbench.model.result import Environment, Run, RunState, Visit
-from convbench.store import Record, Writer, digest, new_run_id, record
+from convbench.store import OpenedRecord, Record, Writer, digest, new_run_id, record
 from convbench.sweep import Plan, Sweep
 from convbench.version import __version__
 
@@ -39,12 +40,14 @@ def run(
     listener: Listener,
     fresh: bool = False,
     check: Callable[[Run], None] = lambda run: None,
+    opened_record: OpenedRecord = record,
 ) -> str:
     """Measure the plan's cases and store them in the database `db`; returns the run's id.
 
     Resumes an unfinished run of the same sweep, version and environment whose process has ended, unless `fresh`. Before
     anything of the run is stored it imports the user's modules once, and calls `check` with the run, which has no
-    results yet. On KeyboardInterrupt it keeps the results, marks the run as interrupted and raises again.
+    results yet. `opened_record` opens the database. On KeyboardInterrupt it keeps the results, marks the run as
+    interrupted and raises again.
     """
     budget = Budget(sweep.measure.budget)
     pool = WorkerPool(engine, timeout_s=sweep.measure.timeout)
@@ -64,7 +67,15 @@ def run(
             description, devices, allocator=settings.allocator, executable=sys.executable, variables=dict(os.environ)
         )
         nvidia = opened(devices.devices)
-        with record(db, message=listener.message) as store:
+        with (
+            held(
+                [one.uuid or one.name for one in devices.devices],
+                what=sweep.name,
+                waiting=listener.waiting,
+                message=listener.message,
+            ),
+            opened_record(db, message=listener.message) as store,
+        ):
             return _measure(
                 sweep,
                 plan,

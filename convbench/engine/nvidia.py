@@ -164,6 +164,33 @@ def opened(devices: Iterable[Device]) -> Nvidia | None:
     return found or None
 
 
+def every_device() -> list[tuple[Device, float | None]]:
+    """All devices of this host that the library knows, named by their UUIDs, each with its power limit in watts.
+
+    Empty without the library or without a device.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    library, found = Nvidia(pynvml, {}), []
+    try:
+        for index in range(library._ask("nvmlDeviceGetCount") or 0):
+            handle = library._ask("nvmlDeviceGetHandleByIndex", index)
+            uuid, model = library._ask("nvmlDeviceGetUUID", handle), library._ask("nvmlDeviceGetName", handle)
+            memory = library._ask("nvmlDeviceGetMemoryInfo", handle)
+            if uuid and model:
+                device = Device(name=uuid, model=model, memory_bytes=memory and int(memory.total), uuid=uuid)
+                found.append((device, _scaled(library._ask("nvmlDeviceGetEnforcedPowerLimit", handle), 1e-3)))
+    finally:
+        library.close()
+    return found
+
+
 def is_installed() -> bool:
     """Whether the library can be imported."""
     from importlib.util import find_spec

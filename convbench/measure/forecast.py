@@ -85,6 +85,24 @@ def _least_s(cases: Sequence[Case], measure: Measure) -> float:
     return _unknown_s(cases, measure, [0.0] * len(cases))
 
 
+def shares_s(cases: Sequence[Case], measure: Measure, known: Run | None = None) -> dict[str, float]:
+    """The forecast seconds of each case by its id, without the start of workers: by which hosts share a sweep out.
+
+    Iteration times come from the run `known`, which may be of any machine: only their ratios matter. Other cases, and
+    all cases without such a run, have the assumed speed.
+    """
+    times = {} if known is None else _iteration_times(known)
+    rates = _rates([result.case for result in known.results if result.case.id in times], times) if known else {}
+    found = {}
+    for case in cases:
+        iteration_s = times.get(case.id) or (_by_rate(case, rates) if rates else math.inf)
+        if math.isinf(iteration_s):
+            iteration_s = case.flops / _assumed_flops_per_s(case)
+        companions = 1 + case.is_one_backward_kernel
+        found[case.id] = _case_s(iteration_s, measure, companions=companions) + _compile_s([case], measure)
+    return found
+
+
 def within_budget(cases: Sequence[Case], measure: Measure) -> Measure:
     """The measure with `max_time` lowered so that layers of short iterations stay within the budget, if there is one.
 

@@ -33,6 +33,7 @@ from convbench.model.result import (
     ProcessFacts,
     Result,
     Run,
+    Visit,
 )
 from convbench.model.values import expected, shortened, visible
 from convbench.model.variables import recorded
@@ -130,6 +131,7 @@ case_from_json = reader(Case)
 check_from_json = reader(Check)
 _environment_from_json = reader(Environment)
 process_facts_from_json = reader(ProcessFacts)
+visit_from_json = reader(Visit)
 baseline_from_json = reader(Baseline)
 git_from_json = reader(Git)
 machine_key_from_json = reader(MachineKey)

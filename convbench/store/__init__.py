@@ -9,14 +9,17 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from convbench.store.forwarding import Forwarded
     from convbench.store.identity import digest, new_run_id
     from convbench.store.place import DEFAULT
     from convbench.store.store import Store
-    from convbench.store.waiting import Record, record, send_waiting, waiting_file
+    from convbench.store.waiting import OpenedRecord, Record, record, send_waiting, waiting_file
     from convbench.store.writer import Writer
 
 __all__ = [
     "DEFAULT",
+    "Forwarded",
+    "OpenedRecord",
     "Record",
     "Store",
     "Writer",
@@ -30,8 +33,9 @@ __all__ = [
 _MODULES = {
     **dict.fromkeys(("digest", "new_run_id"), "identity"),
     "DEFAULT": "place",
+    "Forwarded": "forwarding",
     "Store": "store",
-    **dict.fromkeys(("Record", "record", "send_waiting", "waiting_file"), "waiting"),
+    **dict.fromkeys(("OpenedRecord", "Record", "record", "send_waiting", "waiting_file"), "waiting"),
     "Writer": "writer",
 }
 

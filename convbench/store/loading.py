@@ -60,14 +60,14 @@ def load(connection: Connection, row: AnyRow, version: int, *, checks: bool) -> 
 
     The database has this version of the schema.
     """
-    cases = _cases(connection, row.key)
+    cases = cases_of_run(connection, row.key)
     results = _results(connection, row.key, cases, version, checks=checks)
     run = replace(
         run_of(row),
         results=tuple([result for result in results if result is not None]),
         rejections=_rejections(connection, row.key),
         unmeasured=tuple([case for case, result in zip(cases, results, strict=True) if result is None]),
-        processes=_processes(connection, row.key),
+        processes=processes_of_run(connection, row.key),
     )
     check_contents(run)
     return run
@@ -223,7 +223,7 @@ def _check_positions(found: Sequence[object]) -> None:
         raise ValueError(f"its {len(found)} cases are not at the positions from 0 to {len(found) - 1}")
 
 
-def _cases(connection: Connection, key: int) -> list[Case]:
+def cases_of_run(connection: Connection, key: int) -> list[Case]:
     """The cases of a run in the sweep's order."""
     columns = schema.cases.c
     rows = connection.execute(
@@ -244,7 +244,8 @@ def _rejections(connection: Connection, key: int) -> tuple[Rejection, ...]:
     return tuple(Rejection(label=label, reason=reason) for label, reason in rows)
 
 
-def _processes(connection: Connection, key: int) -> tuple[ProcessFacts, ...]:
+def processes_of_run(connection: Connection, key: int) -> tuple[ProcessFacts, ...]:
+    """The facts of a run's processes, in their order."""
     columns = schema.processes.c
     rows = connection.scalars(select(columns.facts).where(columns.run_key == key).order_by(columns.process_index))
     return tuple(process_facts_from_json(stored(facts)) for facts in rows)

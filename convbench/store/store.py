@@ -100,13 +100,24 @@ class Store:
     # ---- writing
 
     def begin(
-        self, run: Run, cases: Sequence[Case], rejections: Sequence[Rejection], writer: Writer, *, digest: str
+        self,
+        run: Run,
+        cases: Sequence[Case],
+        rejections: Sequence[Rejection],
+        writer: Writer,
+        *,
+        digest: str,
+        host: str | None = None,
     ) -> None:
-        """Store a new run with all its cases, without results, and make `writer` the only process that may append."""
+        """Store a new run with all its cases, without results, and make `writer` the only process that may append.
+
+        `host` is where it is measured, if that is not the writer's.
+        """
         positions: dict[str, int] = {}
         with self._writing() as connection:
             key = connection.execute(
-                insert(schema.runs).returning(schema.runs.c.key), writing.run_row(run, writer, digest)
+                insert(schema.runs).returning(schema.runs.c.key),
+                writing.run_row(run, writer, digest, host or writer.host),
             ).scalar_one()
             writing.insert_all(connection, schema.rejections, writing.rejection_rows(key, rejections))
             writing.insert_all(connection, schema.cases, writing.case_rows(key, cases, positions))
@@ -361,6 +372,19 @@ class Store:
         """
         with self._reading() as connection, self._place.decoding(run_id):
             return loading.visits(connection, self._find(connection, run_id).key, self._version)
+
+    def head(self, run_id: str) -> tuple[Run, tuple[Case, ...], str]:
+        """A run without its results, all its cases in their order, and its digest."""
+        columns = schema.columns(schema.runs, self._version)
+        with self._reading() as connection, self._place.decoding(run_id):
+            key = self._find(connection, run_id).key
+            row = connection.execute(select(*columns).where(schema.runs.c.key == key)).one()
+            return runs.run_of(row), tuple(loading.cases_of_run(connection, key)), str(row.digest)
+
+    def processes(self, run_id: str) -> tuple[ProcessFacts, ...]:
+        """The facts of a run's processes that have ended."""
+        with self._reading() as connection, self._place.decoding(run_id):
+            return loading.processes_of_run(connection, self._find(connection, run_id).key)
 
     def load(self, ref: str, *, checks: bool = True) -> Run:
         """A run with its results. Without `checks`, results have the status of cases but not what checks found.

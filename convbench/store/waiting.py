@@ -14,12 +14,13 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 from convbench.errors import DatabaseError, RequestError, StoreError, TakenOverError
 from convbench.model.case import Case
 from convbench.model.result import Environment, Git, ProcessFacts, Rejection, Run, RunState, Visit
 from convbench.store.files import fresh_file
+from convbench.store.forwarding import Forwarded
 from convbench.store.patience import answering_within
 from convbench.store.place import DEFAULT, Place
 from convbench.store.store import Store
@@ -292,4 +293,11 @@ class _Journaled:
 
 
 #: The database to which a runner writes a run.
-Record: TypeAlias = Store | _Journaled
+Record: TypeAlias = Store | _Journaled | Forwarded
+
+
+class OpenedRecord(Protocol):
+    """What opens the database to which a runner writes, as `record` does."""
+
+    def __call__(self, url_or_path: str | None, *, message: Callable[[str], None]) -> Record:
+        """The database; `message` receives lines for the user."""

@@ -31,16 +31,17 @@ class Writer:
         started = _started(pid)
         if started is None:  # /proc is hidden from this process, so no other process can read it either
             started = 0.0
-        return cls(host=socket.gethostname(), boot=_boot(), pid=pid, started=started)
+        return cls(host=socket.gethostname(), boot=boot_id(), pid=pid, started=started)
 
     def is_gone(self) -> bool:
         """Whether this process has certainly ended; False for processes of other hosts, of which nothing is known."""
         if self.host != socket.gethostname():
             return False
-        return self.boot != _boot() or _started(self.pid) != self.started
+        return self.boot != boot_id() or _started(self.pid) != self.started
 
 
-def _boot() -> str:
+def boot_id() -> str:
+    """The kernel's id of the time since this machine was started; empty where the system has none."""
     if sys.platform != "linux":
         return ""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

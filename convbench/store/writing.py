@@ -33,8 +33,8 @@ def _compact(document: Json) -> str:
     return json.dumps(document, separators=(",", ":"), allow_nan=False)
 
 
-def run_row(run: Run, writer: Writer, digest: str) -> dict[str, object]:
-    """The row of a run that `writer` begins."""
+def run_row(run: Run, writer: Writer, digest: str, host: str) -> dict[str, object]:
+    """The row of a run that `writer` begins, and that is measured on `host`."""
     return {
         "id": run.id,
         "name": run.name,
@@ -48,7 +48,7 @@ def run_row(run: Run, writer: Writer, digest: str) -> dict[str, object]:
         "state": run.state.value,
         "environment": dumps(run.environment),
         "digest": digest,
-        "host": writer.host,
+        "host": host,
         **writer_columns(writer),
         **git_columns(run.git),
     }

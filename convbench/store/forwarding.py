@@ -1,0 +1,100 @@
+"""A run that is written to a file on this host, and told as it is stored: the caller of a campaign stores it too.
+
+The file has everything first, so that what could not be told is still there when the run goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Protocol, Self
+
+from convbench.model.case import Case
+from convbench.model.result import Environment, Git, ProcessFacts, Rejection, Run, RunState, Visit
+from convbench.store.store import Store
+from convbench.store.writer import Writer
+
+
+class Told(Protocol):
+    """Who is told of a run: everything in the order in which it is stored."""
+
+    def run(self, run: Run, cases: Sequence[Case], digest: str) -> None:
+        """A run without results begins, or goes on, with these cases."""
+
+    def visits(self, run_id: str, visits: Sequence[Visit]) -> None:
+        """Visits that were stored; one told again replaces the first."""
+
+    def process(self, run_id: str, facts: ProcessFacts) -> None:
+        """The facts of a process that were stored."""
+
+    def ended(self, run_id: str, state: RunState, finished_at: str) -> None:
+        """How the run ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """A store of one run that tells what it stores. A run that goes on is told from its beginning."""
+
+    store: Store
+    told: Told
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.store.close()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether results wait for a server: what is told waits elsewhere."""
+        return False
+
+    def resumable(
+        self, *, digest: str, version: str, environment: Environment, host: str, git: Git | None = None
+    ) -> str | None:
+        """As `Store.resumable`."""
+        return self.store.resumable(digest=digest, version=version, environment=environment, host=host, git=git)
+
+    def processes_with_references(self, environment: Environment, block_s: float) -> list[ProcessFacts]:
+        """As `Store.processes_with_references`."""
+        return self.store.processes_with_references(environment, block_s)
+
+    def begin(
+        self, run: Run, cases: Sequence[Case], rejections: Sequence[Rejection], writer: Writer, *, digest: str
+    ) -> None:
+        """Store a new run, and tell it."""
+        self.store.begin(run, cases, rejections, writer, digest=digest)
+        self.told.run(run, cases, digest)
+
+    def take_over(self, run_id: str, writer: Writer) -> str:
+        """Resume a run, and tell all that is stored of it."""
+        started_at = self.store.take_over(run_id, writer)
+        run, cases, digest = self.store.head(run_id)
+        self.told.run(replace(run, state=RunState.RUNNING, finished_at=None), cases, digest)
+        for visits in self.store.visits(run_id).values():
+            self.told.visits(run_id, visits)
+        for facts in self.store.processes(run_id):
+            self.told.process(run_id, facts)
+        return started_at
+
+    def append(self, run_id: str, visits: Sequence[Visit]) -> None:
+        """Store visits, and tell them."""
+        self.store.append(run_id, visits)
+        self.told.visits(run_id, visits)
+
+    def note_process(self, run_id: str, facts: ProcessFacts) -> None:
+        """Store the facts of a process, and tell them."""
+        self.store.note_process(run_id, facts)
+        self.told.process(run_id, facts)
+
+    def finish(self, run_id: str, state: RunState, finished_at: str) -> None:
+        """Store how the run ended, and tell it."""
+        self.store.finish(run_id, state, finished_at)
+        self.told.ended(run_id, state, finished_at)
+
+    def visits(self, run_id: str) -> dict[str, list[Visit]]:
+        """As `Store.visits`."""
+        return self.store.visits(run_id)
