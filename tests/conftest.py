@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
 import signal
+import tempfile
 from collections import Counter
 
 import pytest
@@ -18,6 +22,11 @@ settings.load_profile("shared machine")
 # A shell that is not interactive starts background jobs with SIGINT ignored, and what they start inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Runs of one machine take turns. Processes of pytest do not: each has a folder of its own for the locks.
+_LOCKS = tempfile.mkdtemp(prefix="convbench-locks-")
+os.environ["CONVBENCH_LOCKS"] = _LOCKS
+atexit.register(shutil.rmtree, _LOCKS, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

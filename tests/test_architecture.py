@@ -19,7 +19,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("model",),
     ("measure", "sweep", "workloads"),
     ("analysis", "worker", "engine", "store"),
-    ("report", "conduct"),
+    ("report", "conduct", "fleet"),
     ("actions",),
     ("api", "cli"),
     ("__init__", "__main__"),
@@ -121,6 +121,12 @@ def test_the_worker_needs_torch_and_the_standard_library_alone(path: Path) -> No
 def test_torch_is_imported_in_the_worker_alone(path: Path) -> None:
     if path.parts[1] != "worker":
         assert not [name for name, _ in imports(path) if name.split(".")[0] == "torch"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_ray_is_known_in_one_module(path: Path) -> None:
+    if path.as_posix() != "convbench/fleet/ray.py":
+        assert not [name for name, _ in imports(path) if name.split(".")[0] == "ray"]
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if p.parts[1] in ("worker", "__init__.py")], ids=str)

@@ -39,8 +39,9 @@ PROGRESS_S = 1.0
 
 def main() -> int:
     """Measure what the order on standard input asks for; returns the exit code."""
-    # A shell that is not interactive, and Ray, may have started this process with SIGINT ignored.
+    # A shell that is not interactive starts processes with SIGINT ignored, Ray with SIGINT blocked.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     teller = Teller(os.dup(sys.stdout.fileno()))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no line of ours
     text = sys.stdin.buffer.readline().decode()

@@ -12,8 +12,7 @@ from convbench.fleet.messages import HostDevice
 from convbench.model.campaign import How, MachineKey, Shard, ShardState
 from convbench.model.case import Case
 
-#: The fewest cases that every shard of a shared sweep measures, so that hosts can be compared: a median of six is
-#: beside the truth by chance no further than one of three.
+#: The fewest cases that every shard of a shared sweep measures, so that its hosts can be compared.
 FEWEST_CONTROLS = 6
 #: The part of a sweep's cases that are controls, where that is more.
 CONTROLS_SHARE = 0.02

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from convbench.store.forwarding import Forwarded
-    from convbench.store.identity import digest, new_run_id
+    from convbench.store.identity import digest, new_campaign_id, new_run_id
     from convbench.store.place import DEFAULT
     from convbench.store.store import Store
     from convbench.store.waiting import OpenedRecord, Record, record, send_waiting, waiting_file
@@ -24,6 +24,7 @@ __all__ = [
     "Store",
     "Writer",
     "digest",
+    "new_campaign_id",
     "new_run_id",
     "record",
     "send_waiting",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    **dict.fromkeys(("digest", "new_run_id"), "identity"),
+    **dict.fromkeys(("digest", "new_campaign_id", "new_run_id"), "identity"),
     "DEFAULT": "place",
     "Forwarded": "forwarding",
     "Store": "store",

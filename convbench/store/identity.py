@@ -51,6 +51,11 @@ def new_run_id(now: datetime) -> str:
     return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{tail}"
 
 
+def new_campaign_id(now: datetime) -> str:
+    """`c20261124-031502-k7q2`: a `c` before what the id of a run could be."""
+    return f"c{new_run_id(now)}"
+
+
 def digest(cases: Iterable[Case], measure: Measure, *, seed: int, name: str = "", description: str = "") -> str:
     """64 hex digits, equal for sweeps with the same ordered cases, counts, labels, measure, seed, name and description.
 
