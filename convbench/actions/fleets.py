@@ -111,6 +111,8 @@ def resume(
     listener = listener or FleetListener()
     with Store.open(db) as store:
         stored = store.campaign(ref)
+    if stored.state is CampaignState.FINISHED:
+        raise RequestError(f"campaign {stored.id} is finished", hint="`convbench fleet run CONFIG` begins another one")
     sweep, plan = with_plan(parse(stored.source, stored.name))
     _refuse_secrets(sweep)
     modules = _modules(plan.cases)

@@ -14,6 +14,7 @@ from convbench.cli import (
     compare,
     explain,
     export,
+    fleet,
     help,
     history,
     importing,
@@ -81,7 +82,14 @@ for name, verb, example in (
     ("nightly", ci_nightly.nightly, "convbench ci nightly configs/sweep.yaml --dry-run"),
 ):
     ci.ci.command(name, epilog=f"Example: {example}")(verb)
+for name, verb, example in (
+    ("run", fleet.run, "convbench fleet run configs/sweep.yaml --address ray://head:10001"),
+    ("resume", fleet.resume, "convbench fleet resume latest --address ray://head:10001"),
+    ("status", fleet.status, "convbench fleet status latest"),
+):
+    fleet.fleet.command(name, epilog=f"Example: {example}")(verb)
 for group, name, purpose, example in (
+    (fleet.fleet, "fleet", "Measure", "convbench fleet run configs/sweep.yaml --address local"),
     (baseline.baseline, "baseline", "Compare", "convbench baseline set main latest"),
     (ci.ci, "ci", "Automate", "convbench ci init --github"),
 ):

@@ -42,6 +42,19 @@ def campaigns(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def stored_campaigns(incomplete: str) -> list[str]:
+    """`latest`, and the newest campaigns of the database whose ids begin so."""
+    names = ["latest"]
+    if "://" in os.environ.get("CONVBENCH_DB", ""):
+        return []  # a server may be slow to answer
+    with suppress(Exception):
+        from convbench.store import Store
+
+        with Store.open(os.environ.get("CONVBENCH_DB")) as store:
+            names += [campaign.id for campaign in store.campaigns()[:MOST_RUNS]]
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def sweeps(incomplete: str) -> list[str]:
     """The folders and the YAML files whose path begins so; without a path also those in configs/."""
     with suppress(OSError):

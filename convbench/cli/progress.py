@@ -38,11 +38,12 @@ class RunProgress:
     """Shows the progress of a run; `listener` returns the hooks for the runner. `quiet` shows messages alone.
 
     `below` returns the text below the bar, which may have colours, for the id of the run. A terminal that is lower than
-    both shows the bar and where the text begins.
+    both shows the bar and where the text begins. Without `waits` a run that would wait for another one is refused.
     """
 
-    def __init__(self, *, quiet: bool = False, below: Callable[[str], str] | None = None) -> None:
+    def __init__(self, *, quiet: bool = False, below: Callable[[str], str] | None = None, waits: bool = True) -> None:
         self._quiet = quiet
+        self._waits = waits
         self._below = below
         self._text = ""
         self._read_at = 0.0
@@ -64,6 +65,7 @@ class RunProgress:
             progressed=self.progressed,
             process_finished=after,
             message=self._say,
+            waiting=self._waiting,
             store_every_s=every_s,
         )
 
@@ -143,6 +145,12 @@ class RunProgress:
         say(text)
         if self._bar:
             self._bar.start()
+
+    def _waiting(self, text: str) -> None:
+        """Say for whom the run waits; RequestError where it may not wait."""
+        if not self._waits:
+            raise RequestError(text, hint="without --no-wait, the run waits until that one has ended")
+        self._say(f"waiting: {text}")
 
     def close(self) -> None:
         """Remove the bar."""

@@ -64,6 +64,9 @@ def run(
         typer.Option("--against", metavar="BASE", help="Compare with this run, and confirm suspected changes."),
     ] = None,
     across_environments: AcrossEnvironments = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Refuse if another run measures on this host, instead of waiting.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the report's path and errors alone.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the run as JSON, as export does, in place of the path.")
@@ -101,7 +104,7 @@ def run(
     outcome = Outcome.asked(summary, junit, fail_on)
     pages.check_writable()
     database = database_of(db)
-    shown = RunProgress(quiet=quiet)
+    shown = RunProgress(quiet=quiet, waits=not no_wait)
 
     def report_so_far(run_id: str, process_index: int) -> None:
         if process_index == sweep.measure.processes - 1:

@@ -82,6 +82,7 @@ class _Position:
     deaths: int = 0
     failure: str | None = None
     has_failed: bool = False
+    has_begun: bool = False
     is_held: bool = False
     text: str = "waiting"
     done: float = 0.0
@@ -201,7 +202,7 @@ class Caller:
             return
         position.ticket, position.order, position.at = ticket, order, at
         position.lost_at, position.is_held, position.failure, position.has_failed = None, False, None, False
-        position.text = "starting"
+        position.text, position.has_begun = "starting", False
         if note:
             self._note(position, note)
         self._change(position, state=ShardState.RUNNING, host=at.host, device=at.device, boot=at.boot)
@@ -272,8 +273,8 @@ class Caller:
             self._compare_keys(position, begun)
         elif event == messages.BEGUN:
             self._begun(position, str(line.get("run_id")))
-            position.text = "resumed" if line.get("resumed") else "begun"
-        elif event == messages.VISITS:
+            position.text, position.has_begun = "resumed" if line.get("resumed") else "begun", True
+        elif event == messages.VISITS and position.has_begun:  # before, those of earlier are told again
             position.deaths = 0
         elif event == messages.PROGRESS:
             self._hear_progress(position, line)
