@@ -60,6 +60,11 @@ def install(monkeypatch: pytest.MonkeyPatch, *cards: FakeCard) -> list[str]:
             violationTime=_next(card.throttled_ns) if policy == pynvml.NVML_PERF_POLICY_POWER else 0
         ),
         "nvmlDeviceGetComputeRunningProcesses": processes,
+        "nvmlDeviceGetCount": lambda: len(cards),
+        "nvmlDeviceGetHandleByIndex": lambda index: cards[index],
+        "nvmlDeviceGetUUID": lambda card: card.uuid,
+        "nvmlDeviceGetName": lambda card: "NVIDIA H200",
+        "nvmlDeviceGetMemoryInfo": lambda card: types.SimpleNamespace(total=140 * 2**30),
     }
 
     def noted(name: str) -> object:
