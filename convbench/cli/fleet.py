@@ -6,6 +6,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -163,7 +165,8 @@ def _conducted(conduct: Callable[[FleetListener, Callable[[Campaign], None]], Ca
         say(campaign_text(campaign, columns(sys.stderr)))
 
     try:
-        with sigterm_as_interrupt():
+        # Ray prints errors of its processes to standard output; what follows from them is told as a message.
+        with sigterm_as_interrupt(), redirect_stdout(StringIO()):
             found = conduct(FleetListener(message=shown.message, progressed=shown.progressed), begun)
     except KeyboardInterrupt:
         shown.close()
