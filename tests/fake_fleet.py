@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,10 +12,12 @@ from convbench.fleet import messages
 from convbench.fleet.engine import Event, FleetLostError, Lost, Over, Said
 from convbench.fleet.messages import HostDevice, Order
 from convbench.model.campaign import MachineKey
+from convbench.model.references import VERSION
 from convbench.model.result import (
     NO_FACTS,
     Environment,
     ProcessFacts,
+    ReferenceBlocks,
     Run,
     RunState,
     Status,
@@ -55,6 +58,13 @@ def environment(at: HostDevice) -> Environment:
         cpu_capability=None,
         allocator="steady",
     )
+
+
+def references(factor: float) -> ReferenceBlocks:
+    """Ten rounds of eight reference layers, which took `factor` times as long as usual."""
+    rows = [(float(start), *(1e-3 * factor * number for number in range(1, 9))) for start in range(10)]
+    packed = b"".join(struct.pack("<9f", *row) for row in rows)
+    return ReferenceBlocks(version=VERSION, device="cpu", threads=1, layers=8, block_s=0.02, rows=packed)
 
 
 @dataclass
@@ -104,6 +114,7 @@ class FakeFleet:
     stopped: list[int] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
     closed: bool = False
+    factor: float = 1.0  # on the times of the reference layers
 
     def clock(self) -> float:
         return self.now
@@ -150,7 +161,7 @@ class FakeFleet:
             seed=0,
             measure=dataclasses.replace(sweep.measure, processes=self.processes),
             version=__version__,
-            started_at="2026-11-24T03:15:00+00:00",
+            started_at=f"2026-11-24T03:15:{self.runs:02}+00:00",
             finished_at=None,
             state=RunState.RUNNING,
             environment=environment(at),
@@ -217,7 +228,7 @@ class FakeFleet:
             self.measured[kept.run.id, visit.case_id, index] += 1
             kept.measured.add((visit.case_id, index))
         self._say(shard, messages.line(messages.VISITS, run_id=kept.run.id, visits=visits))
-        facts = ProcessFacts(process_index=index, seconds=1.0)
+        facts = ProcessFacts(process_index=index, seconds=1.0, references=(references(self.factor),))
         self._say(shard, messages.line(messages.PROCESS, run_id=kept.run.id, facts=facts))
 
     def _say(self, shard: Shard, line: str) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convbench import sweep as sweeps
+from convbench import units
 from convbench.actions.measure import nothing_left, planned, with_plan
 from convbench.engine.git_state import checkout
 from convbench.errors import RequestError
@@ -16,7 +18,7 @@ from convbench.fleet.campaign import PATIENCE_S, Caller, FleetListener, Work
 from convbench.fleet.engine import Fleet
 from convbench.fleet.home import Home
 from convbench.fleet.shares import Wanted, chosen, device_kind, shared_out, whole_sweep
-from convbench.model.campaign import Campaign, CampaignState, How
+from convbench.model.campaign import Campaign, CampaignState, How, Shard
 from convbench.model.case import Case
 from convbench.model.operators import OPERATORS
 from convbench.model.result import RunState
@@ -62,7 +64,7 @@ def run(
     modules = _modules(plan.cases)
     with _engine(opened, address, insecure, modules, listener) as fleet, Store.create(db) as store:
         there = fleet.hosts()
-        slow = frozenset(host.host for host in there if is_slow(store, host.host))
+        slow = frozenset(name for name in {each.host for each in there} if slowdown(store, name))
         wanted = Wanted(how=how, where=tuple(where), device=kind, every_host=every_host, avoided=slow)
         at = chosen(there, wanted)
         for host in sorted(slow & {each.host for each in at}):
@@ -143,7 +145,15 @@ def _conducted(
 ) -> Campaign:
     on_server = Place.of(db or DEFAULT).path is None
     work = Work(source=sweep.source, path=sweep.path, db=db if on_server else None, with_modules=modules is not None)
-    caller = Caller(campaign=campaign, work=work, fleet=fleet, home=home, listener=listener, patience_s=patience_s)
+    caller = Caller(
+        campaign=campaign,
+        work=work,
+        fleet=fleet,
+        home=home,
+        listener=listener,
+        patience_s=patience_s,
+        remark=partial(_remark, home.store),
+    )
     return caller.run()
 
 
@@ -193,6 +203,33 @@ def _seconds(sweep: sweeps.Sweep, plan: sweeps.Plan, store: Store) -> dict[str, 
     return shares_s(plan.cases, sweep.measure)
 
 
-def is_slow(store: Store, host: str) -> bool:
-    """Whether the newest finished run of a host was slower than the host's own history allows."""
-    return False
+def slowdown(store: Store, host: str, run_id: str | None = None) -> tuple[float, int] | None:
+    """How many times as long as in the slowest earlier run the reference layers took on a host, and how many runs.
+
+    It is asked of the run, or of the host's newest finished one. None where its own history allows it.
+    """
+    from convbench.analysis.history import hosts
+
+    runs = [run for run in store.runs() if run.host == host and run.state is RunState.FINISHED]
+    asked = next((run for run in runs if run_id in (None, run.id)), None)
+    if asked is None:
+        return None
+    alike = [run for run in runs if (run.cpu, run.torch) == (asked.cpu, asked.torch)]
+    earlier = [run.id for run in alike if run.started_at < asked.started_at][: hosts.MOST_RUNS]
+    if len(earlier) < hosts.FEWEST_RUNS:
+        return None
+    found = hosts.slowdown(store.processes(asked.id), [store.processes(each) for each in earlier])
+    return None if found is None else (found, len(earlier))
+
+
+def _remark(store: Store, shard: Shard) -> str | None:
+    """What to say of the host of a shard that has finished, where it was slower than its history allows."""
+    run = store.head(shard.run_ids[-1])[0]
+    found = slowdown(store, run.environment.hostname, run.id)
+    if found is None:
+        return None
+    ratio, runs = found
+    return (
+        f"reference layers took {ratio:.2f} times as long as in the slowest of the host's"
+        f" {units.plural(runs, 'earlier run')}: its times are beyond its own history"
+    )

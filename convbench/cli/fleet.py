@@ -205,7 +205,7 @@ class ShardLines:
             return
         for each in shards:
             at, text = self._said.get(each.shard.position, (float("-inf"), ""))
-            if each.text != text and (now - at >= LINE_S or text in ("", "waiting")):
+            if each.text != text and (now - at >= LINE_S or text == "" or each.is_over):
                 self._said[each.shard.position] = now, each.text
                 say(str(each))
 

@@ -45,9 +45,15 @@ class ShardProgress:
     done: float
     planned: float
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing follows for this shard."""
+        return self.shard.state in _OVER
+
     def __str__(self) -> str:
         """`shard 1, node7: process 2 of 5, 12 of 60 visits`."""
-        visits = f", {self.done:.0f} of {units.plural(round(self.planned), 'visit')}" if self.planned else ""
+        unfinished = self.planned and not self.is_over
+        visits = f", {self.done:.0f} of {units.plural(round(self.planned), 'visit')}" if unfinished else ""
         return f"shard {self.shard.position + 1}, {self.shard.host}: {self.text}{visits}"
 
 
@@ -96,7 +102,10 @@ class _Position:
 
 @dataclass(slots=True, kw_only=True)
 class Caller:
-    """The one process that conducts a campaign, which `home` has stored already."""
+    """The one process that conducts a campaign, which `home` has stored already.
+
+    `remark` returns what the user should know of the host of a shard that has finished, None where there is nothing.
+    """
 
     campaign: Campaign
     work: Work
@@ -104,6 +113,7 @@ class Caller:
     home: Home
     listener: FleetListener = field(default_factory=FleetListener)
     patience_s: float = PATIENCE_S
+    remark: Callable[[Shard], str | None] = lambda shard: None
     clock: Callable[[], float] = time.monotonic
     _positions: list[_Position] = field(default_factory=list)
 
@@ -325,6 +335,9 @@ class Caller:
             self.fleet.release(ticket, forget=finished)
         if finished:
             position.text = "finished"
+            remark = self.remark(position.shard)
+            if remark is not None:
+                self._note(position, remark)
             self._change(position, state=ShardState.FINISHED)
         elif position.has_failed:
             self._fail(position, position.failure or "it failed")

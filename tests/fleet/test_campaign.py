@@ -390,6 +390,20 @@ def test_finished_campaign_is_not_resumed(conducted: Callable[..., Conducted]) -
         made.resume()
 
 
+def test_host_beyond_its_own_history_is_told_and_then_passed_over(conducted: Callable[..., Conducted]) -> None:
+    made = conducted(host("a"))
+    for _ in range(3):
+        assert made.run().shards[0].note is None
+    made.fleet.factor = 1.5
+    (shard,) = made.run().shards
+    note = "reference layers took 1.50 times as long as in the slowest of the host's 3 earlier runs"
+    assert shard.note == f"{note}: its times are beyond its own history"
+    made.fleet.join(host("b"))
+    assert [shard.host for shard in made.run().shards] == ["b"]
+    assert sorted(shard.host or "" for shard in made.run(every_host=True).shards) == ["a", "b"]
+    assert made.said("host a was slower in its last run than its own history allows")
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

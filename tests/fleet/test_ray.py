@@ -182,7 +182,7 @@ def assert_in_turns(runs: list[Run]) -> None:
             for layout, packed in result.blocks:
                 for block in unpack_blocks(packed, layout):
                     start = began + block.start_s
-                    spans.append((start, start + block.iterations * block.floor_s, number))
+                    spans.append((start, start + block.iterations * block.mean_s, number))
     spans.sort()
     for (_, end, one), (start, _, other) in pairwise(spans):
         # A block's start is stored as a float32, which has steps of 8 us after 100 s.
@@ -229,7 +229,7 @@ def test_killed_nodes_cost_what_was_in_flight_and_go_on_when_they_are_back(calle
 def test_killed_caller_ends_its_shards_and_is_resumed_as_is_one_that_was_interrupted(
     caller: Caller, hosts: Hosts, state: Path
 ) -> None:
-    caller.sweep = SWEEP.replace("processes: 2", "processes: 4")
+    caller.sweep = SWEEP.replace("processes: 2", "processes: 3")
     process = caller.start("run", "plain.yaml", "--where", "group=one")
     caller.wait(lambda: (run := caller.run_of("a")) is not None and blocks_of(run), process)
     refused = caller.start("resume")
@@ -262,4 +262,4 @@ def test_killed_caller_ends_its_shards_and_is_resumed_as_is_one_that_was_interru
     assert (campaign.state, campaign.shards[0].note) == (CampaignState.FINISHED, None)
     assert "OMP_NUM_THREADS" not in dict(run.environment.variables), "what Ray sets does not reach workers"
     assert {result.facts.threads for result in run.results} == {1}
-    assert not list(state.rglob("run.db")), "hosts keep nothing that has arrived"
+    assert not list((state / "convbench" / "fleet").glob(campaign.id)), "hosts keep nothing that has arrived"
