@@ -26,6 +26,7 @@ from convbench.fleet.messages import Order
 from convbench.model.case import Case
 from convbench.model.result import ProcessFacts, Run, RunState, Visit
 from convbench.store import Forwarded, Store
+from convbench.store.forwarding import tell
 from convbench.sweep import Plan, Sweep
 from convbench.sweep.parse import parse
 
@@ -74,10 +75,28 @@ def measure(order: Order, teller: Teller) -> None:
     def opened_record(url_or_path: str | None, *, message: Callable[[str], None]) -> Forwarded:
         return Forwarded(Store.create(url_or_path), teller)
 
+    if not order.fresh and told_again(plan, teller):
+        return
     if order.fresh:  # an earlier run of this shard here went on elsewhere, and the caller has what was sent of it
         for path in Path().glob(f"{FILE}*"):
             path.unlink()
     run_planned(sweep, plan, db=FILE, fresh=order.fresh, listener=listener, opened_record=opened_record)
+
+
+def told_again(plan: Plan, teller: Teller) -> bool:
+    """Tell the run of these cases that has finished here before its end could be told; False where there is none."""
+    if not Path(FILE).exists():
+        return False
+    with Store.open(FILE) as store:
+        finished = [run for run in store.runs()[:1] if run.state is RunState.FINISHED]
+        for summary in finished:
+            run, cases, _ = store.head(summary.id)
+            if tuple(cases) == tuple(plan.cases) and run.finished_at is not None:
+                tell(store, run.id, teller, state=RunState.RUNNING)
+                teller.say(messages.BEGUN, run_id=run.id, resumed=True, kept=len(cases))
+                teller.ended(run.id, run.state, run.finished_at)
+                return True
+    return False
 
 
 def restricted(sweep: Sweep, plan: Plan, *, case_ids: Sequence[str]) -> tuple[Sweep, Plan]:

@@ -72,12 +72,7 @@ class Forwarded:
     def take_over(self, run_id: str, writer: Writer) -> str:
         """Resume a run, and tell all that is stored of it."""
         started_at = self.store.take_over(run_id, writer)
-        run, cases, digest = self.store.head(run_id)
-        self.told.run(replace(run, state=RunState.RUNNING, finished_at=None), cases, digest)
-        for visits in self.store.visits(run_id).values():
-            self.told.visits(run_id, visits)
-        for facts in self.store.processes(run_id):
-            self.told.process(run_id, facts)
+        tell(self.store, run_id, self.told, state=RunState.RUNNING)
         return started_at
 
     def append(self, run_id: str, visits: Sequence[Visit]) -> None:
@@ -91,10 +86,20 @@ class Forwarded:
         self.told.process(run_id, facts)
 
     def finish(self, run_id: str, state: RunState, finished_at: str) -> None:
-        """Store how the run ended, and tell it."""
-        self.store.finish(run_id, state, finished_at)
+        """Store how the run ended, and tell it. Its visits stay as they were told: they may have to be told again."""
+        self.store.note_end(run_id, state, finished_at)
         self.told.ended(run_id, state, finished_at)
 
     def visits(self, run_id: str) -> dict[str, list[Visit]]:
         """As `Store.visits`."""
         return self.store.visits(run_id)
+
+
+def tell(store: Store, run_id: str, told: Told, *, state: RunState) -> None:
+    """Tell all that is stored of a run, in this state without an end."""
+    run, cases, digest = store.head(run_id)
+    told.run(replace(run, state=state, finished_at=None), cases, digest)
+    for visits in store.visits(run_id).values():
+        told.visits(run_id, visits)
+    for facts in store.processes(run_id):
+        told.process(run_id, facts)

@@ -61,6 +61,7 @@ VERBS = (
     "check",
     "baseline",
     "ci",
+    "fleet",
     "help",
 )
 
@@ -82,7 +83,13 @@ def sweep(command: Command, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "verb", ["", *VERBS, "baseline set", "baseline list", "baseline remove", "ci init", "ci pull-request", "ci nightly"]
+    "verb",
+    [
+        "",
+        *VERBS,
+        *("baseline set", "baseline list", "baseline remove", "ci init", "ci pull-request", "ci nightly"),
+        *("fleet run", "fleet resume", "fleet status"),
+    ],
 )
 def test_help_is_as_it_was_agreed(command: Command, verb: str) -> None:
     said = command(*verb.split(), "--help")
@@ -116,7 +123,7 @@ def test_every_help_ends_in_an_example_of_the_verb_with_options_that_it_has(comm
     assert said == command("help", verb).out == command(verb, "--help").out
     words = " ".join(said.partition("Example: ")[2].split()).split()
     assert words[:2] == ["convbench", verb]
-    own = command("help", *words[1:3]).out if verb in ("baseline", "ci") else said
+    own = command("help", *words[1:3]).out if verb in ("baseline", "ci", "fleet") else said
     assert all(word in own for word in words if word.startswith("-"))
 
 

@@ -179,6 +179,21 @@ def test_runner_that_dies_goes_on_at_its_host_where_it_was(conducted: Callable[.
     made.assert_whole()
 
 
+def test_run_whose_end_did_not_arrive_is_told_again_and_not_measured(conducted: Callable[..., Conducted]) -> None:
+    made = conducted(host("a"))
+
+    def end_unheard() -> None:
+        (shard,) = made.fleet.shards.values()
+        made.fleet._advance(shard)
+        assert shard.kept.is_finished
+        made.fleet.kill_runner("a")
+
+    made.fleet.at_step = {3: end_unheard}
+    campaign = made.run()
+    assert (campaign.state, len(campaign.shards[0].run_ids)) == (CampaignState.FINISHED, 1)
+    made.assert_whole()
+
+
 def test_lost_host_that_comes_back_in_time_goes_on(conducted: Callable[..., Conducted]) -> None:
     made = conducted(host("a"), host("b"))
     made.fleet.at_step = {2: lambda: made.fleet.leave("a"), 5: lambda: made.fleet.join(host("a"))}

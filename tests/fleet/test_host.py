@@ -169,6 +169,13 @@ def test_shard_ends_with_its_caller_keeps_what_it_has_and_goes_on_later(tmp_path
     assert len(told_again) >= 3, "what may not have arrived is told once more"
     assert lines[-1]["state"] == "finished"
 
+    with shard_process(tmp_path, order) as once_more:
+        said = heard(once_more)
+        assert once_more.wait(60) == 0
+    assert [line["event"] for line in said[-2:]] == [messages.BEGUN, messages.ENDED]
+    assert said[-1] == lines[-1], "an end that did not arrive is told again, and nothing is measured"
+    assert [line["event"] for line in said].count(messages.VISITS) == 2
+
 
 def _processes_of(session: int) -> list[str]:
     """What still runs in a session, some moments after it should have ended."""

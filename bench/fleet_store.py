@@ -1,0 +1,89 @@
+"""What many hosts ask of one PostgreSQL database: rows and bytes a case, rows a second, and reading it all back.
+
+    python bench/fleet_store.py [CASES] [WRITERS]        10,000 and 4 by default; 5 visits of 5 blocks a case
+
+A server of its own is started (tests/postgres.py). Writers are processes that append visits in cohorts of 32 as fast as
+they can, each into a run of its own. The end multiplies this by 200 hosts of 100,000 cases each.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+import store_speed
+from postgres import Server, started
+
+from convbench import units
+
+HOSTS, CASES_A_HOST = 200, 100_000
+#: What `convbench run configs/sweep.yaml` takes for a case: 128 cases in 100 s (README.md).
+SECONDS_A_CASE = 100 / 128
+
+
+def main(cases: int, writers: int) -> None:
+    print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
+    with started() as server:
+        url = server.new_database()
+        name = url.rpartition("/")[2]
+        with multiprocessing.Pool(1) as pool:
+            pool.apply(write, (url, 32))  # makes the tables
+        empty = size(server, name)
+        start = time.perf_counter()
+        with multiprocessing.Pool(writers) as pool:
+            alone = pool.starmap(write, [(url, cases)] * writers)
+        taken = time.perf_counter() - start
+        rows = writers * cases * store_speed.PROCESSES
+        stored = size(server, name) - empty
+        server.execute(name, "VACUUM FULL")
+        folded = size(server, name) - empty
+        print(f"{writers} writers of {units.count(cases)} cases: {rows / max(alone):,.0f} rows/s, {taken:.0f} s in all")
+        print(f"a case has {stored / writers / cases:,.0f} bytes while runs are written and folded, then"
+              f" {folded / writers / cases:,.0f}")  # fmt: skip
+        start = time.perf_counter()
+        with multiprocessing.Pool(1) as pool:
+            seconds, peak = pool.apply(read, (url,))
+        print(f"one run of {units.count(cases)} cases is read in {seconds:.1f} s, in {units.size(peak)} of memory")
+    needed = HOSTS * store_speed.PROCESSES / SECONDS_A_CASE
+    every = HOSTS * CASES_A_HOST
+    print(
+        f"\n{HOSTS} hosts of {units.count(CASES_A_HOST)} cases, {units.duration(CASES_A_HOST * SECONDS_A_CASE)} each:"
+    )
+    print(f"  rows a second {needed:,.0f} of {rows / max(alone):,.0f}")
+    print(f"  bytes a second {units.size(needed * stored / rows)}")
+    print(f"  bytes in the end {units.size(every * folded / writers / cases)}")
+    read_s, memory = units.duration(every / cases * seconds), units.size(every / cases * peak)
+    print(f"  read into one process {read_s}, {memory} of memory")
+
+
+def write(url: str, cases: int) -> float:
+    """Write a run; the seconds of its appends."""
+    return store_speed.step("append", url, cases)
+
+
+def read(url: str) -> tuple[float, float]:
+    """Load the newest run; its seconds, and the growth of this process in bytes."""
+    from convbench.store import Store
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    with Store.open(url) as store:
+        run = store.load("latest")
+    assert run.results
+    return time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024.0
+
+
+def size(server: Server, name: str) -> int:
+    (row,) = server.execute("postgres", f"SELECT pg_database_size('{name}')")
+    return int(str(row[0]))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:3]) if len(sys.argv) > 2 else (10_000, 4))
