@@ -15,6 +15,7 @@ import signal
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -382,7 +383,9 @@ def _connected(address: str, modules: Path | None) -> Any:
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters follows as an error
+            ray.init(address=address, **options)
     except ImportError as error:  # a client's address needs packages that plain Ray lacks
         raise RequestError(f"{shown(address)} needs the Python package {error.name!r}", hint=EXTRA) from None
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError, ray.exceptions.RayError) as error:

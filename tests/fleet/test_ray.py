@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,10 +23,11 @@ from typing import Any
 import psutil
 import pytest
 from missing import linux
+from postgres import Server
 
 from convbench.fleet.ray import HOST_LABEL
 from convbench.model.campaign import Campaign, CampaignState
-from convbench.model.result import Run, RunState, unpack_blocks
+from convbench.model.result import Run, RunState, Status, unpack_blocks
 from convbench.store import Store
 
 pytestmark = [linux, pytest.mark.slow]
@@ -40,12 +42,20 @@ measure: {processes: 2, rounds: 2, max_time: 0.02}
 PATIENCE_S = 120.0
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @dataclass
 class Hosts:
     """The nodes of a cluster by the names that their labels give them."""
 
     cluster: Any
     nodes: dict[str, Any] = field(default_factory=dict)
+    client_port: int = field(default_factory=_free_port)
 
     @property
     def address(self) -> str:
@@ -53,7 +63,9 @@ class Hosts:
 
     def join(self, name: str, **labels: str) -> None:
         options = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "labels": {HOST_LABEL: name, **labels}}
-        self.nodes[name] = self.cluster.add_node(include_dashboard=False, **options)
+        if not self.nodes:  # the first one is the head
+            options |= {"ray_client_server_port": self.client_port, "include_dashboard": False}
+        self.nodes[name] = self.cluster.add_node(**options)
 
     def kill(self, name: str) -> None:
         """Kill a node's raylet as `kill -9` does, and all that Ray runs below it."""
@@ -263,3 +275,21 @@ def test_killed_caller_ends_its_shards_and_is_resumed_as_is_one_that_was_interru
     assert "OMP_NUM_THREADS" not in dict(run.environment.variables), "what Ray sets does not reach workers"
     assert {result.facts.threads for result in run.results} == {1}
     assert not list((state / "convbench" / "fleet").glob(campaign.id)), "hosts keep nothing that has arrived"
+
+
+@pytest.mark.postgres
+def test_hosts_write_to_a_server_themselves_and_modules_come_along(
+    caller: Caller, hosts: Hosts, state: Path, postgres: Server
+) -> None:
+    """Through Ray's client, as from a machine that is no node."""
+    caller.db = postgres.new_database()
+    caller.address = f"ray://127.0.0.1:{hosts.client_port}"
+    (caller.folder / "mine.py").write_text("import torch\n\n\nclass Mine(torch.nn.Conv2d):\n    pass\n")
+    caller.sweep = SWEEP.replace("threads: 1", "threads: 1, module: mine:Mine").replace("[1, 2, 3, 4]", "[1]")
+    said = caller.finished(caller.start("run", "plain.yaml", "--where", "group=one"))
+    (run,) = caller.runs()
+    assert (run.state, {result.case.module for result in run.results}) == (RunState.FINISHED, {"mine:Mine"})
+    assert {result.status for result in run.results} == {Status.PASSED}
+    assert caller.campaign().state is CampaignState.FINISHED
+    assert postgres.password not in said
+    assert not list((state / "convbench" / "fleet").glob(caller.campaign().id))
