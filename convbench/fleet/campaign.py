@@ -206,8 +206,8 @@ class Caller:
         ticket = self.fleet.start(at, order)
         if ticket is None:
             if not position.is_held:
-                self._tell(f"{self._named(position)} waits: another campaign holds {at}")
-            position.is_held, position.text = True, "waiting for another campaign"
+                self._tell(f"{self._named(position)} waits: another campaign, or the caller before, still holds {at}")
+            position.is_held, position.text = True, "waiting for the device"
             position.not_before = self.clock() + RESTART_S
             return
         position.ticket, position.order, position.at = ticket, order, at

@@ -16,8 +16,8 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -225,20 +225,21 @@ class RayFleet:
         on_processor = at.device == "cpu"
         runner = self._ray.remote(on_host.Runner)
         try:
-            actor = runner.options(
-                name=f"{at.host} {at.device}",
-                namespace=NAMESPACE,
-                num_cpus=at.cpus if on_processor else 0,
-                num_gpus=0 if on_processor else min(1.0, at.gpus),
-                max_restarts=0,
-                max_task_retries=0,
-                max_concurrency=4,  # `stop` is obeyed while `lines` waits
-                scheduling_strategy=_only(at.node),
-            ).remote()
-        except ValueError:  # the name is taken
+            with _head():
+                actor = runner.options(
+                    name=f"{at.host} {at.device}",
+                    namespace=NAMESPACE,
+                    num_cpus=at.cpus if on_processor else 0,
+                    num_gpus=0 if on_processor else min(1.0, at.gpus),
+                    max_restarts=0,
+                    max_task_retries=0,
+                    max_concurrency=4,  # `stop` is obeyed while `lines` waits
+                    scheduling_strategy=_only(at.node),
+                ).remote()
+                awaited = actor.start.remote(messages.order_text(order))
+        except ValueError:  # the name is taken; Ray's client learns that when it calls the actor
             return None
         self._tickets += 1
-        awaited = actor.start.remote(messages.order_text(order))
         self._started[self._tickets] = _Started(at=at, actor=actor, awaited=awaited)
         return self._tickets
 
@@ -252,9 +253,10 @@ class RayFleet:
         if not refs:
             time.sleep(timeout_s)
             return []
-        ready, _ = self._ray.wait(list(refs), num_returns=len(refs), timeout=0)
-        if not ready:
-            ready, _ = self._ray.wait(list(refs), num_returns=1, timeout=timeout_s)
+        with _head():
+            ready, _ = self._ray.wait(list(refs), num_returns=len(refs), timeout=0)
+            if not ready:
+                ready, _ = self._ray.wait(list(refs), num_returns=1, timeout=timeout_s)
         if not ready:
             self.hosts()  # raises where the head is gone, which `wait` does not tell
         return [event for ref in ready for event in self._received(refs[ref])]
@@ -263,7 +265,8 @@ class RayFleet:
         started = self._started[ticket]
         exceptions = self._ray.exceptions
         try:
-            answer = self._ray.get(started.awaited)
+            with _head():
+                answer = self._ray.get(started.awaited)
         except exceptions.ActorUnavailableError as error:
             return self._unreachable(ticket, started, error)
         except exceptions.RayError as error:
@@ -400,6 +403,23 @@ def _connected(address: str, modules: Path | None) -> Any:
     return ray
 
 
+@contextmanager
+def _head() -> Iterator[None]:
+    """Turn the error that Ray's client is cut off into a FleetLostError."""
+    try:
+        yield
+    except ConnectionError as error:
+        raise _lost_head(str(error)) from None
+
+
+def _lost_head(reason: str) -> FleetLostError:
+    said = reason.strip().splitlines()
+    return FleetLostError(
+        f"the head of Ray's cluster is lost{': ' if said else ''}{said[0][:300] if said else ''}",
+        hint="shards end by themselves; when it is back, `convbench fleet resume ID` goes on",
+    )
+
+
 def _within(seconds: float, asked: Callable[[], T]) -> T:
     """What a call returns within these seconds. Raises FleetLostError where it does not: Ray itself waits for ever."""
     found: list[T] = []
@@ -416,8 +436,4 @@ def _within(seconds: float, asked: Callable[[], T]) -> T:
     thread.join(seconds)
     if found:
         return found[0]
-    reason = str(errors[0]).splitlines()[:1] if errors else [f"no answer within {seconds:g} s"]
-    raise FleetLostError(
-        f"the head of Ray's cluster is lost: {' '.join(reason)[:300]}",
-        hint="shards end by themselves; when it is back, `convbench fleet resume ID` goes on",
-    )
+    raise _lost_head(str(errors[0]) if errors else f"no answer within {seconds:g} s")

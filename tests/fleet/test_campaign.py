@@ -338,7 +338,7 @@ def test_device_that_another_campaign_holds_is_waited_for(conducted: Callable[..
     made.fleet.busy_elsewhere = {"a"}
     made.fleet.at_step = {8: made.fleet.busy_elsewhere.clear}
     assert made.run().state is CampaignState.FINISHED
-    assert [message for message in made.messages if "another campaign holds a" in message] != []
+    assert [message for message in made.messages if "still holds a" in message] != []
     assert len(made.messages) == 1, "it is said once"
 
 
