@@ -30,7 +30,13 @@ from convbench.model.campaign import Campaign, CampaignState
 from convbench.model.result import Run, RunState, Status, unpack_blocks
 from convbench.store import Store
 
-pytestmark = [linux, pytest.mark.slow]
+pytestmark = [
+    linux,
+    pytest.mark.slow,
+    # Ray leaves the logs of the client's server open in the process that starts a head.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
 
 #: Eight of the plainest layers: six controls, and one case for each of two hosts.
 SWEEP = """
