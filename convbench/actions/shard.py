@@ -1,4 +1,4 @@
-"""The process of a shard on its host: an ordinary run, which tells on standard output what it stores.
+"""The process of a shard on its host: an ordinary run, which writes to standard output what it stores.
 
 `python -m convbench.actions.shard` reads an order (fleet/messages.py) from the first line of standard input. When
 standard input ends, so does the run: it is interrupted as by Ctrl-C. So no shard outlives whoever asked for it.
@@ -45,6 +45,7 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     teller = Teller(os.dup(sys.stdout.fileno()))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no line of ours
+    _take_priority(sys.argv[1:], teller)
     text = sys.stdin.buffer.readline().decode()
     threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
     try:
@@ -169,6 +170,27 @@ class Teller:
     def ended(self, run_id: str, state: RunState, finished_at: str) -> None:
         """Tell how the run ended."""
         self.say(messages.ENDED, run_id=run_id, state=state, finished_at=finished_at)
+
+
+def _take_priority(arguments: Sequence[str], teller: Teller) -> None:
+    """Take the niceness and the readiness to be killed for memory that the arguments name, if there are any.
+
+    Only an administrator may lower a niceness: for others it stays, and the user is told.
+    """
+    if len(arguments) != 2:
+        return
+    niceness, killed_first = arguments
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(killed_first)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, int(niceness))
+    except PermissionError:
+        lower = os.getpriority(os.PRIO_PROCESS, 0)
+        teller.text(
+            messages.MESSAGE,
+            f"note: Ray gives its processes a low priority here (niceness {lower}), so that other programs disturb the"
+            " run; start Ray with RAY_worker_niceness=0",
+        )
 
 
 def _interrupt_at_end_of_input() -> None:

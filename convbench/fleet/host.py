@@ -32,6 +32,8 @@ SHARD = "convbench.actions.shard"
 #: What the engine's processes have in their environment that is not the host's: secrets, and threads set by Ray.
 _OF_ENGINE = re.compile(r"RAY_|SPT_NOENV$|PYTHONBREAKPOINT$")
 _SET_BY_ENGINE = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+#: The allocator that Ray loads into its own processes: layers that allocate take up to a quarter less time with it.
+_PRELOADED, _ALLOCATOR_OF_ENGINE = "LD_PRELOAD", re.compile(r"/ray/core/libjemalloc")
 #: The variable by which CUDA shows a process one device alone.
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 #: How much of a shard's standard error is kept, bytes, and of its last line, characters.
@@ -81,6 +83,9 @@ def environment(order: Order, environ: Mapping[str, str], of_engine: bytes | Non
         pairs = (part.split(b"=", 1) for part in of_engine.split(b"\0") if b"=" in part)
         base = {os.fsdecode(name): os.fsdecode(value) for name, value in pairs}
     base = {name: value for name, value in base.items() if not _OF_ENGINE.match(name)}
+    preloaded = [path for path in re.split(r"[ :]", base.pop(_PRELOADED, "")) if not _ALLOCATOR_OF_ENGINE.search(path)]
+    if any(preloaded):
+        base[_PRELOADED] = ":".join(filter(None, preloaded))
     if order.device != "cpu":
         base[_VISIBLE] = order.device
     if order.with_modules:  # the engine has copied them to the current folder of its processes
@@ -88,12 +93,28 @@ def environment(order: Order, environ: Mapping[str, str], of_engine: bytes | Non
     return base
 
 
+def _engine_pid() -> str:
+    """The process id of Ray's raylet on this host."""
+    return os.environ.get("RAY_RAYLET_PID") or str(os.getppid())
+
+
 def engine_environment() -> bytes | None:
     """The environment in which Ray's raylet was started on this host; None where the system does not show it."""
-    pid = os.environ.get("RAY_RAYLET_PID") or str(os.getppid())
     with suppress(OSError):
-        return Path("/proc", pid, "environ").read_bytes()
+        return Path("/proc", _engine_pid(), "environ").read_bytes()
     return None
+
+
+def engine_priority() -> list[str]:
+    """The niceness and the readiness to be killed for memory of Ray's raylet; empty where the system does not show it.
+
+    Ray gives its other processes a niceness of 15, and has the kernel kill them first. A shard takes the raylet's.
+    """
+    with suppress(OSError, ValueError):
+        pid = _engine_pid()
+        killed_first = Path("/proc", pid, "oom_score_adj").read_text().strip()
+        return [str(os.getpriority(os.PRIO_PROCESS, int(pid))), killed_first]
+    return []
 
 
 def folder(order: Order, environ: Mapping[str, str]) -> Path:
@@ -126,7 +147,7 @@ class Runner:
                 self._code = 130
                 return self._answer()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", SHARD],
+                [sys.executable, "-m", SHARD, *engine_priority()],
                 cwd=self._folder,
                 env=own,
                 stdin=subprocess.PIPE,

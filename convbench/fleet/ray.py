@@ -384,6 +384,7 @@ def _connected(address: str, modules: Path | None) -> Any:
         options["runtime_env"] = {"working_dir": str(modules), "excludes": list(EXCLUDED)}
     if address == "local":
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        options["_system_config"] = {"worker_niceness": 0}  # as an ordinary run here has
     at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings():
