@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+import psutil
 import store_speed
 from postgres import Server, started
 
@@ -36,15 +37,17 @@ def main(cases: int, writers: int) -> None:
         with multiprocessing.Pool(1) as pool:
             pool.apply(write, (url, 32))  # makes the tables
         empty = size(server, name)
-        start = time.perf_counter()
+        start, before = time.perf_counter(), processor_s(server)
         with multiprocessing.Pool(writers) as pool:
             alone = pool.starmap(write, [(url, cases)] * writers)
         taken = time.perf_counter() - start
         rows = writers * cases * store_speed.PROCESSES
         stored = size(server, name) - empty
+        of_server = (processor_s(server) - before) / rows
         server.execute(name, "VACUUM FULL")
         folded = size(server, name) - empty
         print(f"{writers} writers of {units.count(cases)} cases: {rows / max(alone):,.0f} rows/s, {taken:.0f} s in all")
+        print(f"of that the server takes {units.seconds(of_server)} of processor time a row")
         print(f"a case has {stored / writers / cases:,.0f} bytes while runs are written and folded, then"
               f" {folded / writers / cases:,.0f}")  # fmt: skip
         start = time.perf_counter()
@@ -56,7 +59,7 @@ def main(cases: int, writers: int) -> None:
     print(
         f"\n{HOSTS} hosts of {units.count(CASES_A_HOST)} cases, {units.duration(CASES_A_HOST * SECONDS_A_CASE)} each:"
     )
-    print(f"  rows a second {needed:,.0f} of {rows / max(alone):,.0f}")
+    print(f"  rows a second {needed:,.0f}, which take {needed * of_server:.1f} cores of the server")
     print(f"  bytes a second {units.size(needed * stored / rows)}")
     print(f"  bytes in the end {units.size(every * folded / writers / cases)}")
     read_s, memory = units.duration(every / cases * seconds), units.size(every / cases * peak)
@@ -78,6 +81,15 @@ def read(url: str) -> tuple[float, float]:
         run = store.load("latest")
     assert run.results
     return time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024.0
+
+
+def processor_s(server: Server) -> float:
+    """Seconds of processor time that the server's processes have taken, those that have ended included."""
+    assert server._process is not None
+    first = psutil.Process(server._process.pid)
+    ended, running = first.cpu_times(), [child.cpu_times() for child in first.children()]
+    mine = ended.user + ended.system + ended.children_user + ended.children_system
+    return float(mine + sum(times.user + times.system for times in running))
 
 
 def size(server: Server, name: str) -> int:

@@ -1,7 +1,7 @@
 """The process of a shard on its host: an ordinary run, which writes to standard output what it stores.
 
 `python -m convbench.actions.shard` reads an order (fleet/messages.py) from the first line of standard input. When
-standard input ends, so does the run: it is interrupted as by Ctrl-C. So no shard outlives whoever asked for it.
+standard input ends, so does the run: it is interrupted as by Ctrl-C. So no shard outlives its caller.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from convbench.fleet.messages import Order
 from convbench.model.case import Case
 from convbench.model.result import ProcessFacts, Run, RunState, Visit
 from convbench.store import Forwarded, Store
-from convbench.store.forwarding import tell
+from convbench.store.forwarding import send_all
 from convbench.sweep import Plan, Sweep
 from convbench.sweep.parse import parse
 
@@ -43,40 +43,40 @@ def main() -> int:
     # A shell that is not interactive starts processes with SIGINT ignored, Ray with SIGINT blocked.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-    teller = Teller(os.dup(sys.stdout.fileno()))
+    sender = Sender(os.dup(sys.stdout.fileno()))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no line of ours
-    _take_priority(sys.argv[1:], teller)
+    _take_priority(sys.argv[1:], sender)
     text = sys.stdin.buffer.readline().decode()
     threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
     try:
         order = messages.order_of(text)
-        measure(order, teller)
+        measure(order, sender)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except ConvbenchError as error:
         # What the disk or the server refuses now may work later; other errors would only come again.
-        teller.say(messages.FAILED, message=error.message, hint=error.hint, retry=isinstance(error, StoreError))
+        sender.say(messages.FAILED, message=error.message, hint=error.hint, retry=isinstance(error, StoreError))
         return error.exit_code
     return ExitCode.DONE
 
 
-def measure(order: Order, teller: Teller) -> None:
-    """Run the sweep of the order, or its cases, and tell of it. Raises the errors of `run`."""
+def measure(order: Order, sender: Sender) -> None:
+    """Run the sweep of the order, or its cases, and send what it stores. Raises the errors of `run`."""
     sweep, plan = restricted(*with_plan(parse(order.source, order.path)), case_ids=order.case_ids)
     listener = Listener(
-        begun=teller.begun,
-        progressed=teller.progressed,
-        message=partial(teller.text, messages.MESSAGE),
-        waiting=partial(teller.text, messages.WAITING),
+        begun=sender.begun,
+        progressed=sender.progressed,
+        message=partial(sender.text, messages.MESSAGE),
+        waiting=partial(sender.text, messages.WAITING),
     )
     if order.db is not None:
         run_planned(sweep, plan, db=order.db, fresh=order.fresh, listener=listener)
         return
 
     def opened_record(url_or_path: str | None, *, message: Callable[[str], None]) -> Forwarded:
-        return Forwarded(Store.create(url_or_path), teller)
+        return Forwarded(Store.create(url_or_path), sender)
 
-    if not order.fresh and told_again(plan, teller):
+    if not order.fresh and sent_again(plan, sender):
         return
     if order.fresh:  # an earlier run of this shard here went on elsewhere, and the caller has what was sent of it
         for path in Path().glob(f"{FILE}*"):
@@ -84,8 +84,8 @@ def measure(order: Order, teller: Teller) -> None:
     run_planned(sweep, plan, db=FILE, fresh=order.fresh, listener=listener, opened_record=opened_record)
 
 
-def told_again(plan: Plan, teller: Teller) -> bool:
-    """Tell the run of these cases that has finished here before its end could be told; False where there is none."""
+def sent_again(plan: Plan, sender: Sender) -> bool:
+    """Send the run of these cases that finished here before its end could be sent; False where there is none."""
     if not Path(FILE).exists():
         return False
     with Store.open(FILE) as store:
@@ -93,9 +93,9 @@ def told_again(plan: Plan, teller: Teller) -> bool:
         for summary in finished:
             run, cases, _ = store.head(summary.id)
             if tuple(cases) == tuple(plan.cases) and run.finished_at is not None:
-                tell(store, run.id, teller, state=RunState.RUNNING)
-                teller.say(messages.BEGUN, run_id=run.id, resumed=True, kept=len(cases))
-                teller.ended(run.id, run.state, run.finished_at)
+                send_all(store, run.id, sender, state=RunState.RUNNING)
+                sender.say(messages.BEGUN, run_id=run.id, resumed=True, kept=len(cases))
+                sender.ended(run.id, run.state, run.finished_at)
                 return True
     return False
 
@@ -118,8 +118,8 @@ def restricted(sweep: Sweep, plan: Plan, *, case_ids: Sequence[str]) -> tuple[Sw
 
 
 @dataclass(slots=True)
-class Teller:
-    """Writes lines to a file descriptor. It is called between blocks, so that telling disturbs none."""
+class Sender:
+    """Writes lines to a file descriptor. It is called between blocks, so that writing disturbs none."""
 
     descriptor: int
     last: float = 0.0
@@ -132,15 +132,15 @@ class Teller:
                 data = data[os.write(self.descriptor, data) :]
 
     def text(self, event: str, text: str) -> None:
-        """Tell a line for the user."""
+        """Send a line for the user."""
         self.say(event, text=text)
 
     def begun(self, begun: Begun) -> None:
-        """Tell that the run has begun or goes on."""
+        """Send that the run has begun or goes on."""
         self.say(messages.BEGUN, run_id=begun.run_id, resumed=begun.resumed, kept=begun.visits_kept)
 
     def progressed(self, progress: Progress) -> None:
-        """Tell how far the run is, unless that was told a moment ago."""
+        """Send how far the run is, unless that was sent a moment ago."""
         now = time.monotonic()
         if now - self.last < PROGRESS_S:
             return
@@ -155,27 +155,27 @@ class Teller:
         )
 
     def run(self, run: Run, cases: Sequence[Case], digest: str) -> None:
-        """Tell the run's head. The caller has the cases themselves: their ids are enough."""
+        """Send the run's head. The caller has the cases themselves: their ids are enough."""
         self.say(messages.RUN, run=run, digest=digest, cases=[case.id for case in cases])
 
     def visits(self, run_id: str, visits: Sequence[Visit]) -> None:
-        """Tell visits."""
+        """Send visits."""
         if visits:
             self.say(messages.VISITS, run_id=run_id, visits=list(visits))
 
     def process(self, run_id: str, facts: ProcessFacts) -> None:
-        """Tell the facts of a process."""
+        """Send the facts of a process."""
         self.say(messages.PROCESS, run_id=run_id, facts=facts)
 
     def ended(self, run_id: str, state: RunState, finished_at: str) -> None:
-        """Tell how the run ended."""
+        """Send how the run ended."""
         self.say(messages.ENDED, run_id=run_id, state=state, finished_at=finished_at)
 
 
-def _take_priority(arguments: Sequence[str], teller: Teller) -> None:
+def _take_priority(arguments: Sequence[str], sender: Sender) -> None:
     """Take the niceness and the readiness to be killed for memory that the arguments name, if there are any.
 
-    Only an administrator may lower a niceness: for others it stays, and the user is told.
+    Only an administrator may lower a niceness: for others it stays, and the user gets a note.
     """
     if len(arguments) != 2:
         return
@@ -186,7 +186,7 @@ def _take_priority(arguments: Sequence[str], teller: Teller) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, int(niceness))
     except PermissionError:
         lower = os.getpriority(os.PRIO_PROCESS, 0)
-        teller.text(
+        sender.text(
             messages.MESSAGE,
             f"note: Ray gives its processes a low priority here (niceness {lower}), so that other programs disturb the"
             " run; start Ray with RAY_worker_niceness=0",

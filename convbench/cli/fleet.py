@@ -165,7 +165,7 @@ def _conducted(conduct: Callable[[FleetListener, Callable[[Campaign], None]], Ca
         say(campaign_text(campaign, columns(sys.stderr)))
 
     try:
-        # Ray prints errors of its processes to standard output; what follows from them is told as a message.
+        # Ray prints errors of its processes to standard output; what follows from them is a message of ours.
         with sigterm_as_interrupt(), redirect_stdout(StringIO()):
             found = conduct(FleetListener(message=shown.message, progressed=shown.progressed), begun)
     except KeyboardInterrupt:

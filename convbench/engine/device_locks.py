@@ -1,7 +1,7 @@
 """One run at a time on a device of this host: a lock that people, CI and fleets take, and that ends with its process.
 
 The lock is flock(2) on a file. It is the host's, not a user's: each user's runs wait for those of the others. A file
-names its holder, so that whoever waits can be told for whom.
+names its holder, so that the user of a run that waits can see why.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class Caller:
             try:
                 self._cancel()
             finally:
-                with suppress(StoreError):  # the error that ended the campaign is the one to tell
+                with suppress(StoreError):  # the error that ended the campaign is the one that counts
                     self.home.finish(self._state, _now())
             raise
         state = self._state
@@ -180,7 +180,7 @@ class Caller:
         if position.lost_at is None:
             position.lost_at = now
             position.text = "waiting for its host"
-            self._tell(f"{self._named(position)} waits up to {units.duration(self.patience_s)} for host {shard.host}")
+            self._say(f"{self._named(position)} waits up to {units.duration(self.patience_s)} for host {shard.host}")
         if now - position.lost_at < self.patience_s:
             return None
         alike = [host for host in hosts if host.machine == shard.machine]
@@ -206,7 +206,7 @@ class Caller:
         ticket = self.fleet.start(at, order)
         if ticket is None:
             if not position.is_held:
-                self._tell(f"{self._named(position)} waits: another campaign, or the caller before, still holds {at}")
+                self._say(f"{self._named(position)} waits: another campaign, or the caller before, still holds {at}")
             position.is_held, position.text = True, "waiting for the device"
             position.not_before = self.clock() + RESTART_S
             return
@@ -284,15 +284,15 @@ class Caller:
         elif event == messages.BEGUN:
             self._begun(position, str(line.get("run_id")))
             position.text, position.has_begun = "resumed" if line.get("resumed") else "begun", True
-        elif event == messages.VISITS and position.has_begun:  # before, those of earlier are told again
+        elif event == messages.VISITS and position.has_begun:  # before, earlier ones are sent again
             position.deaths = 0
         elif event == messages.PROGRESS:
             self._hear_progress(position, line)
         elif event == messages.MESSAGE:
-            self._tell(f"{self._named(position)}: {line.get('text')}")
+            self._say(f"{self._named(position)}: {line.get('text')}")
         elif event == messages.WAITING:
             position.text = "waiting for the device"
-            self._tell(f"{self._named(position)} waits: {line.get('text')}")
+            self._say(f"{self._named(position)} waits: {line.get('text')}")
         elif event == messages.FAILED:
             hint = f" (hint: {line['hint']})" if line.get("hint") else ""
             position.failure, position.has_failed = f"{line.get('message')}{hint}", not line.get("retry")
@@ -321,7 +321,7 @@ class Caller:
         self._change(position, run_ids=(*shard.run_ids, run_id))
 
     def _compare_keys(self, position: _Position, run: Run) -> None:
-        """Tell where the worker found another machine than the host said; power limits are known later."""
+        """Say where the worker found another machine than the host said; power limits are known later."""
         found, said = machine_key(run.environment), position.shard.machine
         if (found.cpu, found.architecture, found.cores) != (said.cpu, said.architecture, said.cores):
             self._note(position, f"its worker ran on {found}, the host said {said}")
@@ -360,7 +360,7 @@ class Caller:
             return
         position.not_before = self.clock() + RESTART_S * 2 ** (position.deaths - 1)
         position.text = "waiting to go on"
-        self._tell(f"{self._named(position)} ended early: {reason}; it will go on")
+        self._say(f"{self._named(position)} ended early: {reason}; it will go on")
         self._end_run(position)
         self._change(position, state=ShardState.WAITING)
 
@@ -389,7 +389,7 @@ class Caller:
                 for event in self.fleet.events(EVENTS_S):
                     self._last_words(event)
         except RequestError as error:
-            self._tell(f"what shards have not sent stays on their hosts: {error.message}")
+            self._say(f"what shards have not sent stays on their hosts: {error.message}")
         for position in self._positions:
             if not position.is_over:
                 self._end_run(position)
@@ -411,23 +411,23 @@ class Caller:
         if finished:
             self._change(position, state=ShardState.FINISHED)
 
-    # ---- what is kept and told
+    # ---- what is kept and said
 
     def _change(self, position: _Position, **changes: Any) -> None:
         position.shard = replace(position.shard, **changes)
         self.home.note(position.shard)
 
     def _note(self, position: _Position, text: str) -> None:
-        """Add to the shard's note, and tell it. The note is stored with the next change."""
+        """Add to the shard's note, and say it. The note is stored with the next change."""
         note = position.shard.note
         position.shard = replace(position.shard, note=text if not note else f"{note}; {text}")
-        self._tell(f"{self._named(position)}: {text}")
+        self._say(f"{self._named(position)}: {text}")
 
     def _named(self, position: _Position) -> str:
         host = f" on {position.shard.host}" if position.shard.host else ""
         return f"shard {position.shard.position + 1}{host}"
 
-    def _tell(self, text: str) -> None:
+    def _say(self, text: str) -> None:
         self.listener.message(text)
 
 

@@ -1,4 +1,4 @@
-"""What a campaign's caller and the hosts tell each other: text alone, JSON of these dataclasses. Pure.
+"""What a campaign's caller and the hosts send each other: text alone, JSON of these dataclasses. Pure.
 
 A host gets an order, which is the sweep's text and what to do with it. A shard answers with lines, one JSON object
 each, in the order in which things happened. They are read like an exported file: every value is checked.
@@ -22,7 +22,7 @@ class Order:
     """What a shard measures. `source` is the sweep's text, `path` its file's name in messages.
 
     `case_ids` are the only cases to measure; all of the sweep where there are none. With `db`, an SQLAlchemy URL, the
-    run is written there. Without, it is written to a file on the host and told line by line. `fresh` begins a new run;
+    run is written there. Without, it is written to a file on the host and sent line by line. `fresh` begins a new run;
     otherwise an unfinished one of the same cases goes on.
     """
 
@@ -92,7 +92,7 @@ FAILED = "failed"  # message, hint, retry
 
 
 def line(event: str, **entries: object) -> str:
-    """One line that a shard tells."""
+    """One line that a shard sends."""
     return json.dumps({"event": event, **{name: to_json(value, defaults=False) for name, value in entries.items()}})
 
 

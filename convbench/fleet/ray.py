@@ -48,7 +48,7 @@ HOSTS_S = 2.0
 LINES_S = 5.0
 #: How long an actor that cannot be reached may stay so before it counts as lost, seconds.
 UNREACHABLE_S = 60.0
-#: After this time without the processors or devices that a shard asks Ray for, the user is told, seconds.
+#: After this time without the processors or devices that a shard asks Ray for, the user gets a message, seconds.
 PENDING_S = 15.0
 #: The smallest memory for objects that Ray accepts is 75 MiB; what shards send is taken from it at once.
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -128,7 +128,7 @@ class _Started:
     has_begun: bool = False
     began: float = field(default_factory=time.monotonic)
     unreachable_since: float | None = None
-    is_told: bool = False
+    is_said: bool = False
 
 
 class RayFleet:
@@ -199,7 +199,7 @@ class RayFleet:
         return task.options(num_cpus=0, max_retries=0, scheduling_strategy=_only(node_id)).remote()
 
     def _answered(self, node_id: str, node: Mapping[str, Any] | None, answer: Any) -> None:
-        """Keep what a host says; a host that cannot measure is told once."""
+        """Keep what a host says; a host that cannot measure gets one message."""
         if node is None:
             return
         name = str(node["Labels"].get(HOST_LABEL) or node["NodeManagerHostname"])
@@ -221,7 +221,7 @@ class RayFleet:
     # ---- shards
 
     def start(self, at: HostDevice, order: Order) -> int | None:
-        """Start a shard on its host. Where it waits for processors that other work of Ray holds, the user is told."""
+        """Start a shard on its host; a message says where it waits for processors that other work of Ray holds."""
         on_processor = at.device == "cpu"
         runner = self._ray.remote(on_host.Runner)
         try:
@@ -248,7 +248,7 @@ class RayFleet:
         if not self._started:
             time.sleep(timeout_s)
             return []
-        self._tell_pending()
+        self._say_pending()
         refs = {started.awaited: ticket for ticket, started in self._started.items() if started.awaited is not None}
         if not refs:
             time.sleep(timeout_s)
@@ -258,7 +258,7 @@ class RayFleet:
             if not ready:
                 ready, _ = self._ray.wait(list(refs), num_returns=1, timeout=timeout_s)
         if not ready:
-            self.hosts()  # raises where the head is gone, which `wait` does not tell
+            self.hosts()  # raises where the head is gone, which `wait` does not show
         return [event for ref in ready for event in self._received(refs[ref])]
 
     def _received(self, ticket: int) -> list[Event]:
@@ -302,11 +302,11 @@ class RayFleet:
             return f"host {started.at.host} left the cluster"
         return f"what runs it on host {started.at.host} ended ({error.__class__.__name__})"
 
-    def _tell_pending(self) -> None:
+    def _say_pending(self) -> None:
         now = time.monotonic()
         for started in self._started.values():
-            if not started.has_begun and not started.is_told and now - started.began > PENDING_S:
-                started.is_told = True
+            if not started.has_begun and not started.is_said and now - started.began > PENDING_S:
+                started.is_said = True
                 what = "processors" if started.at.device == "cpu" else "devices"
                 self._message(f"host {started.at.host}: the shard waits for {what} that other work of Ray holds")
 

@@ -1,6 +1,6 @@
-"""A run that is written to a file on this host, and told as it is stored: the caller of a campaign stores it too.
+"""A run that is written to a file on this host, and sent as it is stored: the caller of a campaign stores it too.
 
-The file has everything first, so that what could not be told is still there when the run goes on.
+The file has everything first, so that what could not be sent is still there when the run goes on.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from convbench.store.store import Store
 from convbench.store.writer import Writer
 
 
-class Told(Protocol):
-    """Who is told of a run: everything in the order in which it is stored."""
+class Receiver(Protocol):
+    """What receives a run: everything in the order in which it is stored."""
 
     def run(self, run: Run, cases: Sequence[Case], digest: str) -> None:
         """A run without results begins, or goes on, with these cases."""
 
     def visits(self, run_id: str, visits: Sequence[Visit]) -> None:
-        """Visits that were stored; one told again replaces the first."""
+        """Visits that were stored; one that comes again replaces the first."""
 
     def process(self, run_id: str, facts: ProcessFacts) -> None:
         """The facts of a process that were stored."""
@@ -34,10 +34,10 @@ class Told(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """A store of one run that tells what it stores. A run that goes on is told from its beginning."""
+    """A store of one run that sends what it stores. A run that goes on is sent from its beginning."""
 
     store: Store
-    told: Told
+    receiver: Receiver
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +49,7 @@ class Forwarded:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether results wait for a server: what is told waits elsewhere."""
+        """Whether results wait for a server: what is sent waits elsewhere."""
         return False
 
     def resumable(
@@ -65,41 +65,41 @@ class Forwarded:
     def begin(
         self, run: Run, cases: Sequence[Case], rejections: Sequence[Rejection], writer: Writer, *, digest: str
     ) -> None:
-        """Store a new run, and tell it."""
+        """Store a new run, and send it."""
         self.store.begin(run, cases, rejections, writer, digest=digest)
-        self.told.run(run, cases, digest)
+        self.receiver.run(run, cases, digest)
 
     def take_over(self, run_id: str, writer: Writer) -> str:
-        """Resume a run, and tell all that is stored of it."""
+        """Resume a run, and send all that is stored of it."""
         started_at = self.store.take_over(run_id, writer)
-        tell(self.store, run_id, self.told, state=RunState.RUNNING)
+        send_all(self.store, run_id, self.receiver, state=RunState.RUNNING)
         return started_at
 
     def append(self, run_id: str, visits: Sequence[Visit]) -> None:
-        """Store visits, and tell them."""
+        """Store visits, and send them."""
         self.store.append(run_id, visits)
-        self.told.visits(run_id, visits)
+        self.receiver.visits(run_id, visits)
 
     def note_process(self, run_id: str, facts: ProcessFacts) -> None:
-        """Store the facts of a process, and tell them."""
+        """Store the facts of a process, and send them."""
         self.store.note_process(run_id, facts)
-        self.told.process(run_id, facts)
+        self.receiver.process(run_id, facts)
 
     def finish(self, run_id: str, state: RunState, finished_at: str) -> None:
-        """Store how the run ended, and tell it. Its visits stay as they were told: they may have to be told again."""
+        """Store how the run ended, and send it. Its visits stay as they were sent: they may have to be sent again."""
         self.store.note_end(run_id, state, finished_at)
-        self.told.ended(run_id, state, finished_at)
+        self.receiver.ended(run_id, state, finished_at)
 
     def visits(self, run_id: str) -> dict[str, list[Visit]]:
         """As `Store.visits`."""
         return self.store.visits(run_id)
 
 
-def tell(store: Store, run_id: str, told: Told, *, state: RunState) -> None:
-    """Tell all that is stored of a run, in this state without an end."""
+def send_all(store: Store, run_id: str, receiver: Receiver, *, state: RunState) -> None:
+    """Send all that is stored of a run, in this state without an end."""
     run, cases, digest = store.head(run_id)
-    told.run(replace(run, state=state, finished_at=None), cases, digest)
+    receiver.run(replace(run, state=state, finished_at=None), cases, digest)
     for visits in store.visits(run_id).values():
-        told.visits(run_id, visits)
+        receiver.visits(run_id, visits)
     for facts in store.processes(run_id):
-        told.process(run_id, facts)
+        receiver.process(run_id, facts)
