@@ -13,6 +13,7 @@ import os
 import resource
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -86,8 +87,12 @@ def read(url: str) -> tuple[float, float]:
 def processor_s(server: Server) -> float:
     """Seconds of processor time that the server's processes have taken, those that have ended included."""
     assert server._process is not None
-    first = psutil.Process(server._process.pid)
-    ended, running = first.cpu_times(), [child.cpu_times() for child in first.children()]
+    time.sleep(1.0)  # so that processes of closed connections have ended
+    first, running = psutil.Process(server._process.pid), []
+    for child in first.children():
+        with suppress(psutil.NoSuchProcess):
+            running.append(child.cpu_times())
+    ended = first.cpu_times()
     mine = ended.user + ended.system + ended.children_user + ended.children_system
     return float(mine + sum(times.user + times.system for times in running))
 
