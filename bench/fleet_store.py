@@ -12,8 +12,10 @@ import multiprocessing
 import os
 import resource
 import sys
+import tempfile
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -24,6 +26,7 @@ import store_speed
 from postgres import Server, started
 
 from convbench import units
+from convbench.model.result import RunState
 
 HOSTS, CASES_A_HOST = 200, 100_000
 #: What `convbench run configs/sweep.yaml` takes for a case: 128 cases in 100 s (README.md).
@@ -55,16 +58,44 @@ def main(cases: int, writers: int) -> None:
         with multiprocessing.Pool(1) as pool:
             seconds, peak = pool.apply(read, (url,))
         print(f"one run of {units.count(cases)} cases is read in {seconds:.1f} s, in {units.size(peak)} of memory")
+    through_ray = received(cases)
+    print(f"the caller of a fleet stores {through_ray:,.0f} rows/s in SQLite")
     needed = HOSTS * store_speed.PROCESSES / SECONDS_A_CASE
     every = HOSTS * CASES_A_HOST
     print(
         f"\n{HOSTS} hosts of {units.count(CASES_A_HOST)} cases, {units.duration(CASES_A_HOST * SECONDS_A_CASE)} each:"
     )
     print(f"  rows a second {needed:,.0f}, which take {needed * of_server:.1f} cores of the server")
+    hosts = through_ray * SECONDS_A_CASE / store_speed.PROCESSES
+    print(f"  hosts that one caller serves without --db {hosts:,.0f}")
     print(f"  bytes a second {units.size(needed * stored / rows)}")
     print(f"  bytes in the end {units.size(every * folded / writers / cases)}")
     read_s, memory = units.duration(every / cases * seconds), units.size(every / cases * peak)
     print(f"  read into one process {read_s}, {memory} of memory")
+
+
+def received(cases: int) -> float:
+    """Rows a second that the caller of a fleet stores in SQLite, from the lines of a shard."""
+    from convbench.fleet import messages
+    from convbench.fleet.home import Home
+    from convbench.store import Store
+
+    with tempfile.TemporaryDirectory() as folder:
+        store_speed.step("append", f"{folder}/host.db", cases)
+        lines: list[str] = []
+        with Store.open(f"{folder}/host.db") as store:
+            run, every, digest = store.head(store.runs()[0].id)
+            head = replace(run, state=RunState.RUNNING, finished_at=None)
+            lines.append(messages.line(messages.RUN, run=head, digest=digest, cases=[case.id for case in every]))
+            visits = [visit for some in store.visits(run.id).values() for visit in some]
+        for start in range(0, len(visits), 32):
+            lines.append(messages.line(messages.VISITS, run_id=run.id, visits=visits[start : start + 32]))
+        with Store.create(f"{folder}/home.db") as store:
+            home = Home(store=store, campaign_id="c", cases={case.id: case for case in every})
+            start_s = time.perf_counter()
+            for line in lines:
+                home.receive(messages.read_line(line))
+            return len(visits) / (time.perf_counter() - start_s)
 
 
 def write(url: str, cases: int) -> float:

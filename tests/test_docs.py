@@ -17,10 +17,14 @@ from test_bench_statistics import loaded
 
 import convbench
 from convbench import sweep as sweeps
+from convbench import units
 from convbench.analysis.comparison import common_shift, reference_shift, side_by_side
 from convbench.cli.exits import FailOn
 from convbench.cli.options import app
 from convbench.errors import ExitCode
+from convbench.fleet import shares
+from convbench.fleet.campaign import PATIENCE_S
+from convbench.fleet.ray import HEAD_S
 from convbench.model import campaign, threshold
 from convbench.model.case import CASE_SETTINGS, SETTINGS
 from convbench.model.problem import Direction
@@ -210,6 +214,11 @@ def test_cases_of_a_shipped_sweep(path: str, about: str) -> None:
         f"than the usual {side_by_side.CONFIRMATION}.",
         f"silent for {waiting.TRY_S:.0f} s counts as away",
         f"at most {waiting.TRIES_SHARE:.0%} of a run".replace("%", " %"),
+        f"waits for it for `--patience` seconds ({PATIENCE_S:.0f})",
+        f"the command ends after {HEAD_S:.0f} s",
+        f"controls: {['six'][shares.FEWEST_CONTROLS - 6]} cases, or {shares.CONTROLS_SHARE:.0%} of them".replace(
+            "%", " %"
+        ),
     ],
 )
 def test_a_figure_of_a_guide_is_the_codes(sentence: str) -> None:
@@ -275,6 +284,21 @@ def test_the_readme_against_torch_utils_benchmark() -> None:
     assert noisy[1:] == [f"{side:.0%}".replace("%", " %") for side in max(epyc)]
     for seconds in wall[1:]:
         assert seconds in " ".join(MEASUREMENT.split())
+
+
+def test_what_many_hosts_ask_of_a_database_is_the_product_of_its_parts() -> None:
+    bench = loaded("fleet_store")
+    rows, cores, written, stays, back = table_with(text_of("docs/fleet.md"), "part | measured")
+    cases, a_second = bench.HOSTS * bench.CASES_A_HOST, bench.HOSTS * 5 / bench.SECONDS_A_CASE
+    assert f"a case in {bench.SECONDS_A_CASE:.2f} s" in rows[1]
+    lasts = units.duration(bench.CASES_A_HOST * bench.SECONDS_A_CASE)
+    assert rows[2] == f"{a_second:,.0f} rows a second, for {lasts}"
+    assert cores[2] == f"{a_second * float(cores[1].split()[0]) * 1e-6:.1f} cores"
+    assert written[2] == f"{a_second / 5 * float(written[1].split()[0]) * 1e-3:.1f} MB a second"
+    assert stays[2] == f"{cases * float(stays[1].split()[0]) * 1e-6:.0f} GB"
+    of, seconds, mebibytes = (float(number.replace(",", "")) for number in re.findall(r"[\d,.]+\d", back[1]))
+    assert (round(cases / of * seconds / 1800), round(cases / of * mebibytes / 1024, -2)) == (1, 200)
+    assert "half an hour, and 200 GiB" in back[2]
 
 
 def test_bounds_of_what_a_comparison_finds() -> None:
