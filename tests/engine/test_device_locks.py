@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import Command
 
 from convbench.engine import device_locks
 from convbench.engine.device_locks import held, lock_file
@@ -114,3 +115,17 @@ def test_link_is_not_followed(tmp_path: Path) -> None:
     with held(["cpu"], what="mine", waiting=refuse, message=said.append):
         assert len(said) == 1
     assert target.read_text() == "mine"
+
+
+def test_run_that_may_not_wait_is_refused_before_it_starts_a_worker(
+    command: Command, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from convbench.engine.local import LocalEngine
+
+    monkeypatch.setattr(LocalEngine, "start", lambda *_: pytest.fail("a worker starts"))
+    monkeypatch.setattr(LocalEngine, "warm_up", lambda *_: pytest.fail("torch is imported"))
+    Path("sweep.yaml").write_text("axes: {in_channels: 1, out_channels: 1, kernel_size: 1, input_size: 4}\n")
+    said = command("run", "sweep.yaml", "--no-wait")
+    assert said.code == 2
+    assert f"in use by another run: nightly, process {holder.pid} of" in said.err
+    assert "hint: without --no-wait, the run waits until that one has ended" in said.err
