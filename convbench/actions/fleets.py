@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from convbench import sweep as sweeps
 from convbench import units
+from convbench.actions.campaigns import gathered
 from convbench.actions.measure import nothing_left, planned, with_plan
 from convbench.engine.git_state import checkout
 from convbench.errors import RequestError
@@ -154,7 +155,11 @@ def _conducted(
         patience_s=patience_s,
         remark=partial(_remark, home.store),
     )
-    return caller.run()
+    found = caller.run()
+    if found.how is How.SPLIT and any(shard.run_ids for shard in found.shards):
+        for split in gathered(home.store, found.id, checks=False).splits:
+            listener.message(str(split))
+    return found
 
 
 def _home(store: Store, campaign: Campaign, plan: sweeps.Plan) -> Home:
@@ -218,7 +223,8 @@ def slowdown(store: Store, host: str, run_id: str | None = None) -> tuple[float,
     earlier = [run.id for run in alike if run.started_at < asked.started_at][: hosts.MOST_RUNS]
     if len(earlier) < hosts.FEWEST_RUNS:
         return None
-    found = hosts.slowdown(store.processes(asked.id), [store.processes(each) for each in earlier])
+    known = store.processes([asked.id, *earlier])
+    found = hosts.slowdown(known.get(asked.id, ()), [known.get(each, ()) for each in earlier])
     return None if found is None else (found, len(earlier))
 
 

@@ -178,7 +178,7 @@ def _conducted(conduct: Callable[[FleetListener, Callable[[Campaign], None]], Ca
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     finally:
         shown.close()
-    say(f"campaign {found.id}: {shards_of(found.shards)}")
+    say(f"campaign {found.id}: {shards_of(found.shards)}; `convbench campaign {found.id}` shows its machines")
     if found.state is not CampaignState.FINISHED:
         say(f"not all was measured: `convbench fleet status {found.id}` says why, `convbench fleet resume` goes on")
     show(found.id)

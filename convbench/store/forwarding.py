@@ -101,5 +101,5 @@ def send_all(store: Store, run_id: str, receiver: Receiver, *, state: RunState) 
     receiver.run(replace(run, state=state, finished_at=None), cases, digest)
     for visits in store.visits(run_id).values():
         receiver.visits(run_id, visits)
-    for facts in store.processes(run_id):
+    for facts in store.processes([run_id]).get(run_id, ()):
         receiver.process(run_id, facts)

@@ -381,11 +381,6 @@ class Store:
             row = connection.execute(select(*columns).where(schema.runs.c.key == key)).one()
             return runs.run_of(row), tuple(loading.cases_of_run(connection, key)), str(row.digest)
 
-    def processes(self, run_id: str) -> tuple[ProcessFacts, ...]:
-        """The facts of a run's processes that have ended."""
-        with self._reading() as connection, self._place.decoding(run_id):
-            return loading.processes_of_run(connection, self._find(connection, run_id).key)
-
     def load(self, ref: str, *, checks: bool = True) -> Run:
         """A run with its results. Without `checks`, results have the status of cases but not what checks found.
 

@@ -157,6 +157,7 @@ def test_hosts_of_one_key_share_the_cases_and_have_their_controls_in_common(
         for shard in campaign.shards:
             run = store.load(shard.run_ids[0])
             assert {result.case.id for result in run.results} == set(campaign.controls) | set(shard.case_ids)
+    assert made.said("no control case has a time on every host of a, b"), "scripted hosts take no blocks"
     made.assert_whole()
 
 

@@ -230,6 +230,7 @@ def test_killed_nodes_cost_what_was_in_flight_and_go_on_when_they_are_back(calle
     campaign = caller.campaign()
     assert campaign.state is CampaignState.FINISHED
     assert len(campaign.controls) == 6
+    assert "6 control cases: the hosts b, c lie" in " ".join(said.split())
     for shard in campaign.shards:
         assert shard.host is not None
         assert f"on {shard.host} ended early" in said
