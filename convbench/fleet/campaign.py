@@ -16,7 +16,7 @@ from typing import Any
 from convbench import units
 from convbench.errors import ExitCode, RequestError, StoreError
 from convbench.fleet import messages
-from convbench.fleet.engine import Event, Fleet, Lost, Over, Said
+from convbench.fleet.engine import Event, Fleet, FleetLostError, Lost, Over, Said
 from convbench.fleet.home import Home
 from convbench.fleet.messages import HostDevice, Order
 from convbench.model.campaign import Campaign, CampaignState, Shard, ShardState, machine_key
@@ -130,17 +130,19 @@ class Caller:
             while not all(position.is_over for position in self._positions):
                 self._place()
                 self._take(self.fleet.events(EVENTS_S))
-        except BaseException:
+        except BaseException as error:
             try:
                 self._cancel()
             finally:
                 with suppress(StoreError):  # the error that ended the campaign is the one that counts
                     self.home.finish(self._state, _now())
-            raise
-        state = self._state
-        self.home.finish(state, _now())
+            # Shards go on for a while without the head, and may have finished.
+            if not (isinstance(error, FleetLostError) and self._state is CampaignState.FINISHED):
+                raise
+        else:
+            self.home.finish(self._state, _now())
         return replace(
-            self.campaign, state=state, finished_at=_now(), shards=tuple(each.shard for each in self._positions)
+            self.campaign, state=self._state, finished_at=_now(), shards=tuple(each.shard for each in self._positions)
         )
 
     @property

@@ -13,7 +13,7 @@ from fake_fleet import KEY, OTHER_KEY, FakeFleet, host
 from convbench.actions import fleets
 from convbench.errors import RequestError
 from convbench.fleet.campaign import MOST_DEATHS, FleetListener, ShardProgress
-from convbench.fleet.engine import Said
+from convbench.fleet.engine import FleetLostError, Said
 from convbench.fleet.messages import HostDevice
 from convbench.model.campaign import Campaign, CampaignState, How, ShardState
 from convbench.model.result import RunState
@@ -331,6 +331,24 @@ def test_lost_head_ends_the_campaign_and_resume_receives_what_hosts_kept(
     made.fleet.is_lost = False
     made.fleet.shards.clear()
     assert made.resume().state is CampaignState.FINISHED
+    made.assert_whole()
+
+
+def test_head_that_is_lost_while_the_last_lines_arrive_is_no_error(conducted: Callable[..., Conducted]) -> None:
+    """What runs on hosts can be asked for a while without the head."""
+    made = conducted(host("a"))
+    (shards, hosts) = made.fleet.shards, made.fleet.hosts
+
+    def hosts_or_lost() -> tuple[HostDevice, ...]:
+        if any(len(shard.kept.measured) == 20 for shard in shards.values()):
+            raise FleetLostError("the head is lost")
+        return hosts()
+
+    made.fleet.hosts = hosts_or_lost  # type: ignore[method-assign]  # a test's stand-in
+    made.fleet.stop = made.fleet.stopped.append  # type: ignore[method-assign]  # it has finished before
+    assert made.run().state is CampaignState.FINISHED
+    assert made.fleet.stopped == [1]
+    assert made.stored().state is CampaignState.FINISHED
     made.assert_whole()
 
 
