@@ -49,10 +49,21 @@ def test_workers_of_one_environment_have_one_parent_which_stays() -> None:
         transport.close()
 
 
+def _forking() -> list[int]:
+    """The children of this process from which workers are forked, once their command is known."""
+    end = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end:
+        found = [child.pid for child in psutil.Process().children() if "fork" in child.cmdline()]
+        if found:
+            return found
+        time.sleep(0.01)
+    return []
+
+
 def test_the_import_that_was_begun_before_serves_the_first_worker() -> None:
     engine = LocalEngine()
     engine.warm_up(STEADY)
-    [warm] = [child.pid for child in psutil.Process().children() if "fork" in child.cmdline()]
+    [warm] = _forking()
     transport = started(engine, STEADY)
     assert parent(transport) == warm
     transport.close()
