@@ -23,7 +23,20 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "convbench"
 ROOMS = (
-    *("actions", "analysis", "cli", "conduct", "engine", "measure", "model", "report", "store", "sweep", "worker"),
+    *(
+        "actions",
+        "analysis",
+        "cli",
+        "conduct",
+        "engine",
+        "measure",
+        "model",
+        "report",
+        "store",
+        "sweep",
+        "web",
+        "worker",
+    ),
     "workloads",
 )
 MOST_WORDS = 25

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, tuple_
 
-from convbench.errors import RequestError
+from convbench.errors import RequestError, RunNotFoundError
 from convbench.model.result import Environment, Run, RunState, RunSummary
 from convbench.store import runs, schema
 from convbench.store.place import Place
@@ -85,6 +85,63 @@ def listed(store: Store, filters: Filters, *, after: str | None = None, most: in
         found = [run for run in found if run.summary.state is filters.state]
     last = rows[most - 1] if len(rows) > most else None
     return Listed(runs=found, after=None if last is None else f"{last.started_at}_{last.key}")
+
+
+def one(store: Store, run_id: str) -> ListedRun:
+    """The run with this id as the list has it; raises RunNotFoundError."""
+    refresh(store)
+    query = (
+        select(schema.runs, _listed.cases, _listed.statuses, _listed.machine)
+        .join_from(schema.runs, schema.listed_runs, _runs.key == _listed.run_key)
+        .where(_runs.id == run_id)
+    )
+    with store.reading() as connection:
+        row = connection.execute(query).one_or_none()
+        if row is None:
+            raise RunNotFoundError(f"no run {run_id!r} is stored in {store.at}")
+        counted = _counted(connection, [row.key]) if row.finished_at is None else {}
+    return _listed_run(row, counted.get(row.key), store.at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedMachine:
+    """A machine that has runs: the names of its hosts, the number of runs, and the newest one."""
+
+    machine: str
+    hosts: Sequence[str]
+    runs: int
+    first_at: str
+    last_at: str
+    last_run_id: str
+
+
+def machines(store: Store) -> list[ListedMachine]:
+    """The machines that have runs, the one that measured last first."""
+    refresh(store)
+    joined = schema.runs.join(schema.listed_runs, _runs.key == _listed.run_key)
+    counted = (
+        select(_listed.machine, func.count(), func.min(_runs.started_at), func.max(_runs.started_at))
+        .select_from(joined)
+        .group_by(_listed.machine)
+        .order_by(func.max(_runs.started_at).desc())
+    )
+    hosts = select(_listed.machine, _runs.host).select_from(joined).distinct().order_by(_runs.host)
+    newest = select(_runs.id).select_from(joined).order_by(_runs.started_at.desc(), _runs.key.desc()).limit(1)
+    with store.reading() as connection:
+        named: dict[str, list[str]] = {}
+        for machine, host in connection.execute(hosts):
+            named.setdefault(machine, []).append(host)
+        return [
+            ListedMachine(
+                machine=machine,
+                hosts=named.get(machine, []),
+                runs=number,
+                first_at=first,
+                last_at=last,
+                last_run_id=connection.execute(newest.where(_listed.machine == machine)).scalar_one(),
+            )
+            for machine, number, first, last in connection.execute(counted).all()
+        ]
 
 
 def values(store: Store, *, most: int = 200) -> dict[str, list[str]]:

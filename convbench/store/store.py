@@ -347,6 +347,16 @@ class Store:
         ended_at: str | None = row.finished_at
         return ended_at
 
+    def sweep_of(self, run_id: str) -> str:
+        """The text of the sweep of the run with this id, without values of secrets; raises RunNotFoundError."""
+        with self.reading() as connection:
+            columns = schema.columns(schema.runs, self._version)
+            row = connection.execute(select(*columns).where(schema.runs.c.id == run_id)).one_or_none()
+        if row is None:
+            raise RunNotFoundError(f"no run {run_id!r} is stored in {self._place}")
+        with self._place.decoding(run_id):
+            return runs.run_of(row).source
+
     def runs(self) -> list[RunSummary]:
         """All stored runs, newest first."""
         with self.reading() as connection:

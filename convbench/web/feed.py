@@ -13,7 +13,7 @@ class Feed:
     """Who waits for the events of which job. `notify` may be called from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal, which stops the service, may come inside it
         self._waiting: defaultdict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = defaultdict(set)
         self.is_closed = False
 

@@ -7,17 +7,23 @@ stay until newer ones need their place. Their names come from the database, neve
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convbench.actions.jobs import Checked, checked
 from convbench.errors import ConvbenchError, RequestError
 from convbench.store.files import write_bytes
 from convbench.store.store import Store
 from convbench.version import __version__
+from convbench.web.answers import CompareAnswer, JudgmentAnswer
 from convbench.web.helper import Helper
+
+if TYPE_CHECKING:
+    from convbench.analysis.comparison.judgment import RunComparison
 
 #: Seconds that a page, and the check of a sweep, may take.
 PAGE_S, CHECK_S = 120.0, 20.0
@@ -49,6 +55,11 @@ class Pages:
     def comparison(self, base_id: str, new_id: str, *, across: bool = False) -> bytes:
         """The page of a comparison of the runs with these ids."""
         return self._made("comparison", (base_id, new_id), "across" if across else "")
+
+    def compared(self, base_id: str, new_id: str, *, across: bool = False) -> CompareAnswer:
+        """A comparison of the runs with these ids."""
+        made = self._made("compared", (base_id, new_id), "across" if across else "")
+        return CompareAnswer.model_validate_json(made)
 
     def export(self, run_id: str, form: str) -> bytes:
         """The run in a format of `convbench export`."""
@@ -105,12 +116,16 @@ def _make(path: str, kind: str, run_ids: tuple[str, ...], form: str, db: str | N
     """Make one file, in the process for it. The ids are those of stored runs, so they name no file."""
     from convbench.store import Store
 
-    if kind == "comparison":
+    if kind in ("comparison", "compared"):
         from convbench.actions.compare import compare
-        from convbench.report.pages import comparison as comparison_page
 
         compared = compare(*run_ids, db=db, across_environments=bool(form))
-        content = comparison_page.render(compared, ()).encode()
+        if kind == "compared":
+            content = _answer(compared).model_dump_json().encode()
+        else:
+            from convbench.report.pages import comparison as comparison_page
+
+            content = comparison_page.render(compared, ()).encode()
     else:
         with Store.open(db) as store:
             run = store.load(run_ids[0])
@@ -125,3 +140,36 @@ def _make(path: str, kind: str, run_ids: tuple[str, ...], form: str, db: str | N
         else:
             raise ConvbenchError(f"nothing called {kind} is made")
     write_bytes(Path(path), content)
+
+
+def _answer(compared: RunComparison) -> CompareAnswer:
+    from convbench.report.text.compare import compare_text
+
+    found = compared.comparison
+    return CompareAnswer(
+        base=found.base.id,
+        new=found.new.id,
+        verdict=found.verdict.value,
+        text=compare_text(found),
+        comparable=found.comparable,
+        differences=[str(difference) for difference in found.differences],
+        counts={verdict.value: number for verdict, number in found.counts.items()},
+        judgments=[
+            JudgmentAnswer(
+                case_id=one.case.id,
+                label=one.case.label,
+                verdict=one.verdict.value,
+                reason=one.reason,
+                ratio=_finite(one.ratio),
+                low=_finite(one.low),
+                high=_finite(one.high),
+                base_s=_finite(one.base_s),
+                new_s=_finite(one.new_s),
+            )
+            for one in found.judgments
+        ],
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
