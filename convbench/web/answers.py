@@ -13,6 +13,9 @@ from convbench.model.result import Baseline, Git, RunState
 from convbench.model.token import Scope, Token, Write
 from convbench.store.listing import ListedRun
 
+#: Where the API begins; below it answers are for programs.
+API = "/api/v1"
+
 SweepText = Annotated[str, Field(min_length=1, max_length=MOST_BYTES, description="The sweep's YAML text.")]
 
 

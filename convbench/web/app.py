@@ -11,13 +11,10 @@ from starlette.exceptions import HTTPException
 from convbench.errors import ConvbenchError
 from convbench.version import __version__
 from convbench.web import problems
-from convbench.web.answers import Problem
+from convbench.web.answers import API, Problem
 from convbench.web.around import Around
 from convbench.web.routes import jobs, operating, pages, runs, sweeps, tokens
 from convbench.web.state import Service
-
-#: Where the API begins, and where its description is.
-API = "/api/v1"
 
 _DESCRIPTION = (
     "Measured runs of convolution layers: browse and compare them, and submit sweeps. "
@@ -47,7 +44,6 @@ def application(service: Service) -> FastAPI:
         openapi_url=f"{API}/openapi.json",
         docs_url=None,
         redoc_url=None,
-        root_path=service.settings.root_path,
         root_path_in_servers=False,
         servers=[{"url": service.settings.root_path or "/"}],
     )

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from convbench import units
 from convbench.actions.jobs import now
 from convbench.errors import RequestError
+from convbench.web.answers import API
 from convbench.web.logs import logger
 from convbench.web.state import Service
 
@@ -80,7 +81,6 @@ class Around:
         if name is None:
             return
         client = scope.get("client") or ("",)
-        route = getattr(scope.get("route"), "path", "")
         target = ", ".join(map(str, scope.get("path_params", {}).values()))
         target = scope["state"].get("target", target)
 
@@ -90,7 +90,7 @@ class Around:
                     at=now(),
                     who=name,
                     address=client[0],
-                    action=f"{scope['method']} {route}",
+                    action=f"{scope['method']} {_route(scope)}",
                     target=target,
                     status=status,
                 )
@@ -98,11 +98,20 @@ class Around:
         await anyio.to_thread.run_sync(write)
 
     def _note(self, scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "none")
+        route = _route(scope)
         self._service.metrics.answered(scope["method"], route, status, seconds)
         if route not in _UNLOGGED:
             facts = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 1)}
             logger.info("answered", extra={"facts": facts})
+
+
+def _route(scope: MutableMapping[str, Any]) -> str:
+    """The pattern of a request's path, `/api/v1/jobs/{job_id}`; "none" where there is no such path."""
+    pattern: str | None = getattr(scope.get("route"), "path", None)
+    if pattern is None:
+        return "none"
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    return f"{API}{pattern}" if path.startswith(f"{API}/") and not pattern.startswith(API) else pattern
 
 
 def _limited(scope: MutableMapping[str, Any], receive: Receive) -> Receive:

@@ -36,6 +36,8 @@ PATIENCE_S = 30.0
 #: Lines of the log, and cases that are shown as they arrive, per job. Progress goes on beyond them.
 MOST_LINES, MOST_ARRIVED = 5000, 1000
 
+#: The command that measures a sweep; its file follows.
+COMMAND = (sys.executable, "-m", "convbench", "run")
 #: The line by which a run says its id when it begins or goes on (cli/progress.py).
 _BEGUN = re.compile(r"(?:resuming )?run (\d{8}-\d{6}-\w+): ")
 #: The exit codes after which the run is stored with all that could be measured.
@@ -77,10 +79,9 @@ class Measuring:
         with tempfile.TemporaryDirectory(prefix="convbench-job-") as folder:
             path = Path(folder) / FILE
             path.write_text(self._job.sweep, encoding="utf-8")
-            words = (sys.executable, "-m", "convbench", "run", str(path), "--no-page", *base)
             try:
                 child = subprocess.Popen(
-                    words,
+                    (*COMMAND, str(path), "--no-page", *base),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,

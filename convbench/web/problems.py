@@ -20,14 +20,12 @@ from convbench.errors import (
     TokenNotFoundError,
 )
 from convbench.units import without_credentials
-from convbench.web.answers import MistakeAnswer, Problem
+from convbench.web.answers import API, MistakeAnswer, Problem
 from convbench.web.helper import BusyError
 from convbench.web.logs import logger
 from convbench.web.views.frame import problem_page
 
 MEDIA_TYPE = "application/problem+json"
-#: Below this path answers are for programs.
-API = "/api/"
 #: Seconds after which a client may try again where the service or its database is busy.
 RETRY_S = 5
 
@@ -126,7 +124,7 @@ def answer(request: Request, problem: Problem, headers: dict[str, str] | None = 
         given["WWW-Authenticate"] = "Bearer"
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         given["Retry-After"] = str(RETRY_S)
-    if request.url.path.removeprefix(request.scope.get("root_path", "")).startswith(API):
+    if request.url.path.removeprefix(request.scope.get("root_path", "")).startswith(f"{API}/"):
         return JSONResponse(
             problem.model_dump(exclude_none=True), status_code=problem.status, media_type=MEDIA_TYPE, headers=given
         )

@@ -46,6 +46,7 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
         lower_this_thread()  # after the runner: what it measures keeps its priority
         config = uvicorn.Config(
             application(service),
+            root_path=settings.root_path,
             access_log=False,
             log_config=None,
             server_header=False,

@@ -16,6 +16,7 @@ from convbench.errors import StoreError
 from convbench.model.job import Job, JobState
 from convbench.web.access import Reader, Submitter
 from convbench.web.answers import JobAnswer, JobList, JobRequest, WholeJob
+from convbench.web.helper import BusyError
 from convbench.web.problems import NothingMoreError
 from convbench.web.state import Service, TheService
 
@@ -124,7 +125,7 @@ def _after(
     if last_event_id is not None and last_event_id.isascii() and last_event_id.isdecimal():
         after = min(int(last_event_id), MOST_KEY)
     if service.feed.streams >= MOST_STREAMS:
-        raise StoreError(f"{MOST_STREAMS} streams of events are open", hint="close some, or ask for the job's state")
+        raise BusyError(f"{MOST_STREAMS} streams of events are open", hint="close some, or ask for the job's state")
     if job.is_over and not service.jobs.events(job_id, after=after, most=1):
         raise NothingMoreError
     return after
@@ -144,14 +145,14 @@ async def events(
         while not service.feed.is_closed:
             changed.clear()
             try:
+                is_over = (await run_in_threadpool(service.jobs.get, job_id)).is_over  # before its last events are read
                 found = await run_in_threadpool(service.jobs.events, job_id, after=after)
-                is_over = not found and (await run_in_threadpool(service.jobs.get, job_id)).is_over
             except StoreError:  # the reader comes again, and the database may be back
                 return
             for event in found:
                 after = event.key
                 yield ServerSentEvent(raw_data=event.data, event=event.kind.value, id=str(event.key))
-            if is_over:
+            if is_over and not found:
                 yield ServerSentEvent(raw_data="{}", event="end")
                 return
             if not found:
