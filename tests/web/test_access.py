@@ -11,14 +11,22 @@ from service import HERE, serving
 from starlette.testclient import TestClient
 
 from convbench.actions import tokens as verbs
+from convbench.actions.jobs import checked
 from convbench.errors import RequestError
 from convbench.store import Store
+from convbench.web.pages import Pages
 from convbench.web.server import refuse_open
 from convbench.web.settings import Settings, is_loopback
 from convbench.web.state import Service
 
 JOB = {"sweep": service.TINY}
 READ, WRITE, ADMIN = "/api/v1/runs", "/api/v1/jobs", "/api/v1/tokens"
+
+
+@pytest.fixture(autouse=True)
+def checks_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps are checked in this process, which spares each test the start of another one."""
+    monkeypatch.setattr(Pages, "check", lambda self, text: checked(text))
 
 
 @pytest.fixture
