@@ -19,7 +19,9 @@ def serve(
     host: Annotated[
         str, typer.Option("--host", metavar="HOST", help="The address to listen on; another one needs a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = 8321,
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="The port; 0 takes a free one.")
+    ] = 8321,
     root_path: Annotated[
         str, typer.Option("--root-path", metavar="PATH", help="Where a proxy serves it: /bench.")
     ] = "",

@@ -23,7 +23,7 @@ def token_create(
     scope: Annotated[
         list[str] | None, typer.Option("--scope", metavar="SCOPE", help=_SCOPES, show_default=False)
     ] = None,
-    days: Annotated[int, typer.Option("--days", help="Days until it expires.")] = 365,
+    days: Annotated[int, typer.Option("--days", metavar="DAYS", help="Days until it expires.")] = 365,
     db: Database = None,
 ) -> None:
     """Create a token and print it. It cannot be shown again.

@@ -1,7 +1,7 @@
 """The rows of jobs and of what happened to them.
 
 A state changes only by `UPDATE ... WHERE state = expected`, so that no answer that comes late can undo another one.
-Whoever changes a job or adds an event holds its row, so that the events of a job get their keys in order.
+A transaction that changes a job or adds an event holds its row, so the events of a job get their keys in order.
 """
 
 from __future__ import annotations

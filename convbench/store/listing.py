@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, or_, select, tuple_
 
 from convbench.errors import RequestError, RunNotFoundError
-from convbench.model.result import Environment, Run, RunState, RunSummary
+from convbench.model.result import Environment, Run, RunState, RunSummary, Status
 from convbench.store import runs, schema
 from convbench.store.place import Place
 from convbench.store.runs import AnyRow
@@ -70,11 +71,7 @@ def listed(store: Store, filters: Filters, *, after: str | None = None, most: in
     Raises RequestError where `after` is no such place.
     """
     refresh(store)
-    query = (
-        select(schema.runs, _listed.cases, _listed.statuses, _listed.machine)
-        .join_from(schema.runs, schema.listed_runs, _runs.key == _listed.run_key)
-        .where(*_conditions(filters))
-    )
+    query = _rows().where(*_conditions(filters))
     if after is not None:
         query = query.where(tuple_(_runs.started_at, _runs.key) < tuple_(*_place(after)))
     with store.reading() as connection:
@@ -90,11 +87,7 @@ def listed(store: Store, filters: Filters, *, after: str | None = None, most: in
 def one(store: Store, run_id: str) -> ListedRun:
     """The run with this id as the list has it; raises RunNotFoundError."""
     refresh(store)
-    query = (
-        select(schema.runs, _listed.cases, _listed.statuses, _listed.machine)
-        .join_from(schema.runs, schema.listed_runs, _runs.key == _listed.run_key)
-        .where(_runs.id == run_id)
-    )
+    query = _rows().where(_runs.id == run_id)
     with store.reading() as connection:
         row = connection.execute(query).one_or_none()
         if row is None:
@@ -161,7 +154,7 @@ def refresh(store: Store) -> int:
     """Make the rows that are missing or out of date; returns how many it made."""
     made = 0
     stale = (
-        select(schema.runs)
+        select(_runs.key)
         .outerjoin(schema.listed_runs, _runs.key == _listed.run_key)
         .where(or_(_listed.run_key.is_(None), _listed.finished_at.is_distinct_from(_runs.finished_at)))
         .order_by(_runs.key)
@@ -169,19 +162,19 @@ def refresh(store: Store) -> int:
     )
     while True:
         with store.reading() as connection:
-            rows = connection.execute(stale).all()
-            if not rows:
+            keys = connection.execute(stale).scalars().all()
+            if not keys:
                 return made
-            cases = _cases(connection, [row.key for row in rows])
-            statuses = runs.statuses(connection, [row.key for row in rows])
+            rows = connection.execute(select(schema.runs).where(_runs.key.in_(keys)).order_by(_runs.key)).all()
+            cases, statuses = _cases(connection, keys), runs.statuses(connection, keys)
         new = [_row(row, cases.get(row.key, 0), statuses.get(row.key, {}), store.at) for row in rows]
         with store.writing() as connection:
-            connection.execute(delete(schema.listed_runs).where(_listed.run_key.in_([row.key for row in rows])))
-            there = set(connection.execute(select(_runs.key).where(_runs.key.in_([row.key for row in rows]))).scalars())
+            connection.execute(delete(schema.listed_runs).where(_listed.run_key.in_(keys)))
+            there = set(connection.execute(select(_runs.key).where(_runs.key.in_(keys))).scalars())
             kept = [row for row in new if row["run_key"] in there]
             if kept:
                 connection.execute(insert(schema.listed_runs), kept)
-        made += len(rows)
+        made += len(keys)
 
 
 def _row(row: AnyRow, cases: int, statuses: Mapping[str, int], place: Place) -> dict[str, object]:
@@ -243,6 +236,34 @@ def _counted(connection: Connection, keys: Sequence[int]) -> dict[int, dict[str,
     return runs.statuses(connection, keys) if keys else {}
 
 
+#: The columns of a run that its line in a list needs. The environment is not among them: to read it takes longest.
+_COLUMNS = (
+    *(_runs[name] for name in ("key", "id", "name", "state", "started_at", "finished_at", "host")),
+    *(_runs[name] for name in ("git_commit", "git_branch", "git_dirty")),
+    *(_runs[name] for name in ("writer_host", "writer_boot", "writer_pid", "writer_started")),
+)
+
+
+def _rows() -> Select[Any]:
+    """The runs with what their lines need, without an order."""
+    columns = (*_COLUMNS, _listed.cases, _listed.statuses, _listed.cpu, _listed.machine, _listed.torch)
+    return select(*columns).join_from(schema.runs, schema.listed_runs, _runs.key == _listed.run_key)
+
+
 def _listed_run(row: AnyRow, counted: Mapping[str, int] | None, place: Place) -> ListedRun:
-    statuses = json.loads(row.statuses) if counted is None else counted
-    return ListedRun(summary=runs.summary(row, row.cases, statuses, place), machine=row.machine)
+    statuses: Mapping[str, int] = json.loads(row.statuses) if counted is None else counted
+    with place.decoding(row.id):
+        summary = RunSummary(
+            id=row.id,
+            name=row.name,
+            state=runs.state_of(row),
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            host=row.host,
+            cpu=row.cpu,
+            torch=row.torch,
+            cases=row.cases,
+            statuses={Status(status): number for status, number in statuses.items()},
+            git=runs.git_of(row),
+        )
+    return ListedRun(summary=summary, machine=row.machine)

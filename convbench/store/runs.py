@@ -176,15 +176,14 @@ def summaries(connection: Connection, version: int, place: Place) -> list[RunSum
     cases: dict[int, int] = dict(counted.all())
     found = statuses(connection)
     return [
-        summary(row, cases.get(row.key, 0), found.get(row.key, {}), place)
+        _summary(row, cases.get(row.key, 0), found.get(row.key, {}), place)
         for row in connection.execute(
             select(*schema.columns(runs, version)).order_by(runs.c.started_at.desc(), runs.c.key.desc())
         )
     ]
 
 
-def summary(row: AnyRow, cases: int, statuses: Mapping[str, int], place: Place) -> RunSummary:
-    """The line of a list for the run of a row, with its number of cases and those of each status."""
+def _summary(row: AnyRow, cases: int, statuses: Mapping[str, int], place: Place) -> RunSummary:
     with place.decoding(row.id):
         run = run_of(row)
         return RunSummary(

@@ -4,7 +4,8 @@
 - Without a token, anybody may read where the service listens on this machine alone, or was started with --public-read.
 - Where there is no token at all and only this machine is served, its user may do everything.
 - A page of another site can send requests here. So a request without a bearer token may write only from a page of this
-  service, and read without a token only under a name of this machine: another name may be made to lead here.
+  service.
+- A name of another site may be made to lead here. So a request without a token must use a name of this machine.
 """
 
 from __future__ import annotations

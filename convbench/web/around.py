@@ -76,7 +76,7 @@ class Around:
             self._note(scope, status, time.monotonic() - began if seconds is None else seconds)
 
     async def _audit(self, scope: MutableMapping[str, Any], status: int) -> None:
-        """Add a write to the list of writes, whoever sent it and however it ended; not where nobody was let in."""
+        """Add a write to the list of writes, with its status; not where nobody was let in."""
         name = scope["state"].get("who")
         if name is None:
             return

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from convbench.actions.jobs import now
 from convbench.errors import RequestError, StoreError
 from convbench.model.job import EventKind, Job, JobState
-from convbench.store import send_waiting
+from convbench.store import listing, send_waiting
 from convbench.store.jobs import Jobs
 from convbench.store.store import Store
 from convbench.store.writer import Writer
@@ -85,6 +85,7 @@ class Runner:
                 if not recovered:
                     self._recover()
                     recovered = True
+                    listing.refresh(self._store)  # the first list then waits for nothing
                 while not self._stopping and (job := self._claimed()):
                     self._begin(job)
                 self._make_pages()

@@ -12,6 +12,7 @@ import uvicorn
 from convbench.actions.jobs import now
 from convbench.errors import RequestError
 from convbench.store import Store
+from convbench.store.backup import copy_before_upgrade
 from convbench.store.tokens import Tokens
 from convbench.web.app import application
 from convbench.web.feed import Feed
@@ -32,6 +33,7 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
     Raises RequestError where the address cannot be used, and where others would reach a service without any token.
     """
     with contextlib.ExitStack() as stack:
+        copy = copy_before_upgrade(settings.db)
         store = stack.enter_context(Store.create(settings.db))
         refuse_open(store, settings)
         listening = stack.enter_context(contextlib.closing(_listening(settings)))
@@ -56,6 +58,8 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         started(f"http://{shown}:{port}{settings.root_path}/")
+        if copy is not None:
+            logger.info("the tables were upgraded; a copy is kept", extra={"facts": {"copy": str(copy)}})
         logger.info("the service starts", extra={"facts": {"host": host, "port": port, "database": store.place}})
         _Server(config, feed).run(sockets=[listening])
         logger.info("the service stops")

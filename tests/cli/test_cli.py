@@ -58,6 +58,8 @@ VERBS = (
     "repro",
     "check",
     "baseline",
+    "serve",
+    "token",
     "ci",
     "help",
 )
@@ -80,7 +82,11 @@ def sweep(command: Command, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "verb", ["", *VERBS, "baseline set", "baseline list", "baseline remove", "ci init", "ci pull-request", "ci nightly"]
+    "verb",
+    [
+        *("", *VERBS, "baseline set", "baseline list", "baseline remove"),
+        *("token create", "token list", "token revoke", "ci init", "ci pull-request", "ci nightly"),
+    ],
 )
 def test_help_is_as_it_was_agreed(command: Command, verb: str) -> None:
     said = command(*verb.split(), "--help")
@@ -94,6 +100,7 @@ def test_every_verb_has_a_golden_help_and_a_place_in_the_readme(command: Command
     assert re.findall(r"^(\w[\w ]*):$", listed, re.MULTILINE) == [
         "Read",
         "Compare",
+        "Serve",
         "Understand one layer",
         "Automate",
         "Help",
@@ -114,7 +121,7 @@ def test_every_help_ends_in_an_example_of_the_verb_with_options_that_it_has(comm
     assert said == command("help", verb).out == command(verb, "--help").out
     words = " ".join(said.partition("Example: ")[2].split()).split()
     assert words[:2] == ["convbench", verb]
-    own = command("help", *words[1:3]).out if verb in ("baseline", "ci") else said
+    own = command("help", *words[1:3]).out if verb in ("baseline", "ci", "token") else said
     assert all(word in own for word in words if word.startswith("-"))
 
 

@@ -67,7 +67,7 @@ from convbench.model.result import (
     unpack_blocks,
 )
 from convbench.model.samples import BlockSamples, pack_samples
-from convbench.store import Store, Writer, digest, loading, new_run_id, opening, patience
+from convbench.store import Store, Writer, backup, digest, loading, new_run_id, opening, patience
 from convbench.store import schema as store_schema
 from convbench.store.place import Place
 
@@ -1456,6 +1456,20 @@ def test_older_schema_is_upgraded_when_it_is_opened_to_write(tmp_path: Path, ver
     with Store.create(str(copy)):
         pass
     assert_upgraded(str(copy), version)
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_a_copy_is_kept_of_a_database_that_will_be_upgraded(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "runs.db"
+    assert backup.copy_before_upgrade(str(path)) is None, "there is none yet"
+    shutil.copyfile(DATA / f"schema_v{version}.db", path)
+    copy = backup.copy_before_upgrade(str(path))
+    assert copy == tmp_path / f"runs.db.schema-{version}"
+    assert_known(str(copy), version)
+    with Store.create(str(path)):
+        assert backup.copy_before_upgrade(str(path)) is None, "it is upgraded"
+    assert_known(str(copy), version)
+    assert sorted(each.name for each in tmp_path.glob("*.part")) == []
 
 
 def tables_as_of(path: Path, url: str) -> None:

@@ -18,8 +18,8 @@ from convbench.web.state import TheService
 
 router = APIRouter(tags=["runs"])
 
-#: The policy of a page that holds texts of users and scripts: an origin of its own, so that a hostile label cannot use
-#: the reader's cookie. A click on a link for a file still saves it.
+#: The policy of a page that holds texts of users and scripts. It gets an origin of its own, so a hostile label cannot
+#: use the reader's cookie. A click on a link for a file still saves it.
 SANDBOX = "sandbox allow-scripts allow-downloads; frame-ancestors 'self'"
 
 RunRef = Annotated[

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 
 from convbench.actions import jobs as verbs
 from convbench.errors import RequestError
 from convbench.sweep import shipped_sweeps
-from convbench.web.access import Reader
+from convbench.web.access import Reader, Submitter
 from convbench.web.answers import CheckAnswer, ShippedSweep, SweepRequest
 from convbench.web.problems import NotThereError
 from convbench.web.state import TheService
@@ -33,8 +33,9 @@ def get_sweep(reader: Reader, name: Annotated[str, Path(min_length=1, max_length
 
 
 @router.post("/sweeps/check")
-def check(service: TheService, reader: Reader, body: SweepRequest) -> CheckAnswer:
+def check(service: TheService, sender: Submitter, request: Request, body: SweepRequest) -> CheckAnswer:
     """Check a sweep's text: what it would measure, or all its mistakes with their lines."""
+    request.state.who = None  # it writes nothing, so the list of writes leaves it out
     found = service.pages.check(body.sweep)
     refused = None
     try:
