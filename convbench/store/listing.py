@@ -7,6 +7,7 @@ is being written is counted whenever it is listed.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -150,8 +151,17 @@ def values(store: Store, *, most: int = 200) -> dict[str, list[str]]:
     return found
 
 
+#: One thread makes rows; another one that lists runs meanwhile waits for them instead of making them too.
+_refreshing = threading.Lock()
+
+
 def refresh(store: Store) -> int:
     """Make the rows that are missing or out of date; returns how many it made."""
+    with _refreshing:
+        return _refresh(store)
+
+
+def _refresh(store: Store) -> int:
     made = 0
     stale = (
         select(_runs.key)

@@ -120,7 +120,7 @@ def needs(scope: Scope) -> Callable[..., Who]:
     def found(request: Request, service: TheService, _: Annotated[object, Depends(_bearer)] = None) -> Who:
         sender = who(request, service)
         if not sender.may(scope):
-            status = HTTPStatus.FORBIDDEN if sender.scopes or sender.has_token else HTTPStatus.UNAUTHORIZED
+            status = HTTPStatus.FORBIDDEN if sender.has_token else HTTPStatus.UNAUTHORIZED
             raise DeniedError(
                 status, f"this needs the scope `{scope}`", hint="give a token that has it: `convbench token create`"
             )

@@ -18,7 +18,7 @@ from convbench.web.state import Service
 
 _DESCRIPTION = (
     "Measured runs of convolution layers: browse and compare them, and submit sweeps. "
-    "Errors are `application/problem+json`."
+    "Errors are `application/problem+json`. A service for its own machine alone needs no token, any other one does."
 )
 #: The errors that any operation may answer with, by status.
 _ERRORS = {
@@ -83,6 +83,8 @@ def _with_errors(description: dict[str, Any]) -> dict[str, Any]:
     content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for operations in description["paths"].values():
         for operation in operations.values():
+            if "security" in operation:  # whether a token is needed depends on how the service was started
+                operation["security"] = [*operation["security"], {}]
             operation["responses"] |= {
                 status: {"description": text, "content": content} for status, text in _ERRORS.items()
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 
 from fastapi import Request
@@ -98,8 +99,22 @@ def of_http(request: Request, error: Exception) -> Response:
     """The answer to an error of the framework: no such path, another method, a body that is too large."""
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
+    headers = dict(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed(request)):
+        headers["Allow"] = ", ".join(allowed)
     found = Problem(title=status.phrase, status=status, detail=str(error.detail))
-    return answer(request, found, dict(error.headers or {}))
+    return answer(request, found, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of a path of the API; the framework names those of one route alone."""
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    paths = request.app.openapi()["paths"]
+    found: set[str] = set()
+    for pattern, operations in {path: paths[path]}.items() if path in paths else paths.items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", pattern), path):
+            found.update(method.upper() for method in operations)
+    return sorted(found)
 
 
 def of_fault(request: Request, error: Exception) -> Response:

@@ -56,7 +56,7 @@ def test_this_machines_user_may_do_everything_while_there_is_no_token_then_read(
     with serving(db) as (client, served):
         assert asked(client) == [200, 201, 200]
         token(served, "read")
-        assert asked(client) == [200, 403, 403]
+        assert asked(client) == [200, 401, 401]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_others_need_a_token_even_to_read(db: Path) -> None:
 def test_public_read_lets_everybody_read_and_nothing_else(db: Path) -> None:
     with serving(db, host="0.0.0.0", address="192.0.2.7", url="http://bench", public_read=True) as (client, served):
         token(served, "admin")
-        assert asked(client) == [200, 403, 403]
+        assert asked(client) == [200, 401, 401]
 
 
 @pytest.mark.parametrize("host", ["evil.example", "bench", "127.0.0.1.evil.example", "", "[::2]:8321"])

@@ -195,6 +195,8 @@ def test_what_is_not_there_and_what_cannot_be_done_are_problems(client: TestClie
     problem(client.post(f"{V1}/jobs", json={"sweep": service.TINY, "against": "none"}), 404)
     wrong = problem(client.delete(f"{V1}/jobs"), 405)
     assert wrong["title"] == "Method Not Allowed"
+    assert client.delete(f"{V1}/jobs").headers["allow"] == "GET, POST"
+    assert client.delete(f"{V1}/jobs/x/cancel").headers["allow"] == "POST"
     for query in ("limit=0", "limit=x", "state=unknown", f"after={'x' * 101}", f"text={'x' * 301}"):
         problem(client.get(f"{V1}/runs?{query}"), 422)
     problem(client.get(f"{V1}/runs?after=x"), 400)
