@@ -7,6 +7,7 @@ ConvbenchError                  70  A fault in convbench, where no subclass fits
 │   │   ├── DatabaseError        2  The database refused a statement, or did not answer.
 │   │   └── TakenOverError       2  Another process has resumed the run.
 │   ├── RunNotFoundError         2  No stored run, baseline or case has this id or name.
+│   ├── ConflictError            2  The request contradicts what is stored.
 │   ├── JobNotFoundError         2  The service has no job with this id.
 │   └── TokenNotFoundError       2  The service has no token with this prefix.
 ├── NotComparableError           4  Two runs cannot be compared.
@@ -110,6 +111,10 @@ class TakenOverError(StoreError):
 
 class RunNotFoundError(RequestError):
     """No stored run has this id, prefix or baseline name; or no stored case has this id."""
+
+
+class ConflictError(RequestError):
+    """The request contradicts what is stored: a job that has ended cannot be cancelled."""
 
 
 class JobNotFoundError(RequestError):

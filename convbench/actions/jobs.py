@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from convbench import units
-from convbench.errors import RequestError
+from convbench.errors import ConflictError, RequestError
 from convbench.model.case import Case
 from convbench.model.job import Job, JobState
 from convbench.model.settings import TABLE
@@ -109,7 +109,7 @@ def submit(
     """Store a job for a sweep's text, which `checked` and `refuse_code` have found right; returns it and True.
 
     Where a job has this idempotency key already, returns that one and False; another sweep under the same key raises
-    RequestError. Raises RunNotFoundError where the run or baseline `against` is not stored.
+    ConflictError. Raises RunNotFoundError where the run or baseline `against` is not stored.
     """
     if against is not None:
         store.run_id(against)
@@ -130,7 +130,7 @@ def submit(
     )
     stored, is_new = Jobs(store).add(job, idempotency_key=idempotency_key)
     if not is_new and stored.sweep != text:
-        raise RequestError(
+        raise ConflictError(
             f"the idempotency key is that of job {stored.id}, whose sweep is another one",
             hint="give each submission a key of its own",
         )
@@ -157,12 +157,12 @@ def again(
 def cancel(store: Store, job_id: str) -> Job:
     """Cancel a queued job at once, or ask the service to cancel a running one; raises JobNotFoundError.
 
-    What was measured stays. RequestError where the job has ended.
+    What was measured stays. ConflictError where the job has ended.
     """
     job = Jobs(store).cancel(job_id, now())
     if job.state is JobState.CANCELLED or job.cancelling:
         return job
-    raise RequestError(f"job {job_id} is {job.state.value} and cannot be cancelled any more")
+    raise ConflictError(f"job {job_id} is {job.state.value} and cannot be cancelled any more")
 
 
 def now() -> str:

@@ -16,9 +16,12 @@ from convbench.store.tokens import Tokens
 #: Days until a token expires, unless its maker says otherwise, and at most.
 USUAL_DAYS = 365
 MOST_DAYS = 3650
+#: The most characters of a token's name.
+LONGEST_NAME = 100
 #: What an entry of the list of writes says of a token that was created or revoked by the command.
 COMMAND = "the command on the service's machine"
-_NAME = re.compile(r"[\w.@ +-]{1,100}")
+#: The names that a token may have.
+NAME = r"[A-Za-z0-9_.@+-]+( [A-Za-z0-9_.@+-]+)*"
 
 
 def create(store: Store, name: str, scopes: Sequence[str], *, days: int = USUAL_DAYS) -> tuple[Token, str]:
@@ -26,9 +29,10 @@ def create(store: Store, name: str, scopes: Sequence[str], *, days: int = USUAL_
 
     Raises RequestError for a name, a scope or a number of days that cannot be.
     """
-    if not _NAME.fullmatch(name) or name != name.strip():
+    if not re.fullmatch(NAME, name) or len(name) > LONGEST_NAME:
         raise RequestError(
-            f"a token cannot be called {name!r}", hint="1 to 100 letters, digits, spaces and . _ @ + -, like `ci main`"
+            f"a token cannot be called {name!r}",
+            hint="letters, digits, . _ @ + - and single spaces, 100 at most: `ci main`",
         )
     if not 1 <= days <= MOST_DAYS:
         raise RequestError(f"days {days}: expected 1 to {MOST_DAYS}")

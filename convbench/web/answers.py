@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from convbench.actions.jobs import MOST_BYTES, PRIORITIES, Checked
-from convbench.actions.tokens import MOST_DAYS, USUAL_DAYS
+from convbench.actions.tokens import LONGEST_NAME, MOST_DAYS, NAME, USUAL_DAYS
+from convbench.errors import Mistake
 from convbench.model.job import Job, JobState
 from convbench.model.result import Baseline, Git, RunState
 from convbench.model.token import Scope, Token, Write
@@ -32,6 +34,11 @@ class MistakeAnswer(BaseModel):
     where: str
     message: str
     hint: str | None = None
+
+    @classmethod
+    def of(cls, mistake: Mistake) -> Self:
+        """The answer for a mistake."""
+        return cls(line=mistake.line, where=mistake.where, message=mistake.message, hint=mistake.hint)
 
 
 class Problem(BaseModel):
@@ -108,7 +115,10 @@ class SweepRequest(_Given):
 
 
 class CheckAnswer(BaseModel):
-    """What a sweep would measure. `labels` are those of its first cases; `code` names code of the sweep's author."""
+    """What a sweep would measure, or what is wrong with it.
+
+    `labels` are those of its first cases; `code` names code of the sweep's author. A sweep with mistakes has no cases.
+    """
 
     name: str
     cases: int
@@ -116,6 +126,7 @@ class CheckAnswer(BaseModel):
     devices: list[str]
     labels: list[str]
     code: list[str]
+    mistakes: list[MistakeAnswer]
     refused: str | None = Field(description="Why this service does not measure it; null where it does.")
 
     @classmethod
@@ -128,8 +139,15 @@ class CheckAnswer(BaseModel):
             devices=list(found.devices),
             labels=list(found.labels),
             code=list(found.code),
+            mistakes=[],
             refused=refused,
         )
+
+    @classmethod
+    def of_wrong(cls, refused: str, mistakes: Sequence[Mistake] = ()) -> Self:
+        """The answer for a sweep that cannot be measured."""
+        wrong = [MistakeAnswer.of(mistake) for mistake in mistakes]
+        return cls(name="", cases=0, rejections=0, devices=[], labels=[], code=[], mistakes=wrong, refused=refused)
 
 
 class ShippedSweep(BaseModel):
@@ -276,7 +294,7 @@ class WhoAnswer(BaseModel):
 class TokenRequest(_Given):
     """A token that is to be created."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=f"^{NAME}$")]
     scopes: list[Scope] = Field(min_length=1)
     days: int = Field(default=USUAL_DAYS, ge=1, le=MOST_DAYS, description="Days until it expires.")
 

@@ -27,7 +27,7 @@ _ERRORS = {
     "403": "The token does not allow it, or the request comes from another site.",
     "404": "What the request names is not there.",
     "408": "The body came too slowly.",
-    "409": "The two runs cannot be compared.",
+    "409": "It contradicts what is stored, or the two runs cannot be compared.",
     "413": "The body is too large.",
     "422": "A parameter, the body or the sweep is wrong.",
     "500": "The service has a fault.",

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from convbench.errors import (
+    ConflictError,
     ConvbenchError,
     DatabaseError,
     JobNotFoundError,
@@ -55,6 +56,7 @@ _STATUSES: tuple[tuple[type[ConvbenchError], HTTPStatus], ...] = (
     (NotThereError, HTTPStatus.NOT_FOUND),
     (SweepError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (NotComparableError, HTTPStatus.CONFLICT),
+    (ConflictError, HTTPStatus.CONFLICT),
     (DatabaseError, HTTPStatus.SERVICE_UNAVAILABLE),
     (BusyError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
@@ -72,9 +74,7 @@ def of_error(request: Request, error: Exception) -> Response:
             logger.error("a fault", extra={"facts": {"error": error.message}})
     mistakes = None
     if isinstance(error, SweepError):
-        mistakes = [
-            MistakeAnswer(line=one.line, where=one.where, message=one.message, hint=one.hint) for one in error.mistakes
-        ]
+        mistakes = [MistakeAnswer.of(one) for one in error.mistakes]
     found = Problem(
         title=status.phrase,
         status=status,

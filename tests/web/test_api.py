@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 
 from convbench.model.job import EventKind, JobState
 from convbench.report.export import read_json
+from convbench.store import Writer
 from convbench.sweep import shipped_sweeps
 from convbench.web import around, pages
 from convbench.web.routes import jobs as job_routes
@@ -70,10 +71,15 @@ def test_a_sweep_becomes_a_job(served: tuple[TestClient, Service]) -> None:
     assert client.get(f"{V1}/jobs", params={"state": "failed"}).json() == {"jobs": [], "before": None}
     cancelled = client.post(f"{V1}/jobs/{job['id']}/cancel")
     assert cancelled.json()["state"] == "cancelled"
+    assert client.post(f"{V1}/jobs/{job['id']}/cancel").json() == cancelled.json(), "twice is as once"
     again = client.post(f"{V1}/jobs/{job['id']}/again")
     assert (again.status_code, again.json()["against"], again.json()["priority"]) == (201, "main", 3)
     assert again.json()["id"] != job["id"]
     assert made.jobs.get(again.json()["id"]).sweep == service.TINY
+    me = Writer.of_this_process()
+    claimed = made.jobs.claim(me, host="here", now="9999")
+    assert claimed is not None and made.jobs.end(claimed.id, me, JobState.MEASURED, "9999")
+    assert "cannot be cancelled" in str(problem(client.post(f"{V1}/jobs/{claimed.id}/cancel"), 409)["detail"])
 
 
 def test_a_submission_that_is_sent_twice_is_one_job(client: TestClient) -> None:
@@ -83,7 +89,7 @@ def test_a_submission_that_is_sent_twice_is_one_job(client: TestClient) -> None:
     first, second = send(), send()
     assert (first.status_code, second.status_code) == (201, 200)  # type: ignore[attr-defined]
     assert first.json()["id"] == second.json()["id"]  # type: ignore[attr-defined]
-    assert "another one" in str(problem(send(f"{service.TINY}# other\n"), 400)["detail"])
+    assert "another one" in str(problem(send(f"{service.TINY}# other\n"), 409)["detail"])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +116,11 @@ def test_a_sweep_that_cannot_be_a_job_is_refused_with_the_reason(
 
 def test_mistakes_come_with_their_lines(client: TestClient) -> None:
     text = "name: x\naxes:\n  in_channels: 3\n  kernel_size: three\n"
-    found = client.post(f"{V1}/sweeps/check", json={"sweep": text}).json()
+    answer = client.post(f"{V1}/sweeps/check", json={"sweep": text})
+    found = answer.json()
+    assert (answer.status_code, found["cases"]) == (HTTPStatus.OK, 0) and found["refused"]
+    mistakes = [{name: value for name, value in one.items() if value is not None} for one in found["mistakes"]]
+    assert mistakes == problem(client.post(f"{V1}/jobs", json={"sweep": text}), 422)["mistakes"]
     places = [(one["line"], one["where"]) for one in found["mistakes"]]
     assert (4, "axes.kernel_size") in places and len(places) == 2
 
@@ -135,6 +145,9 @@ def test_a_check_says_what_would_be_measured(client: TestClient) -> None:
     found = client.post(f"{V1}/sweeps/check", json={"sweep": CODE}).json()
     assert (found["name"], found["cases"], found["code"]) == ("code", 2, ["module: evil:Layer"])
     assert "--trust-modules" not in found["refused"] and "does not run" in found["refused"]
+    nothing = "axes: {in_channels: 3, out_channels: 4, kernel_size: 9, input_size: 8}"
+    left = client.post(f"{V1}/sweeps/check", json={"sweep": nothing}).json()
+    assert left["mistakes"] == [] and "nothing is left" in left["refused"]
     plain = client.post(f"{V1}/sweeps/check", json={"sweep": service.TINY}).json()
     assert plain["refused"] is None and len(plain["labels"]) == 1
 
@@ -199,7 +212,7 @@ def test_what_is_not_there_and_what_cannot_be_done_are_problems(client: TestClie
     assert client.delete(f"{V1}/jobs/x/cancel").headers["allow"] == "POST"
     for query in ("limit=0", "limit=x", "state=unknown", f"after={'x' * 101}", f"text={'x' * 301}"):
         problem(client.get(f"{V1}/runs?{query}"), 422)
-    problem(client.get(f"{V1}/runs?after=x"), 400)
+    problem(client.get(f"{V1}/runs?after=x"), 422)
     problem(client.get(f"{V1}/jobs?before={2**31}"), 422)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -38,7 +38,11 @@ IdempotencyKey = Annotated[
 ]
 
 
-@router.post("/jobs", status_code=HTTPStatus.CREATED)
+#: The answer to a submission whose key was used before.
+_BEFORE: dict[int | str, dict[str, Any]] = {200: {"model": JobAnswer, "description": "The job that has this key."}}
+
+
+@router.post("/jobs", status_code=HTTPStatus.CREATED, responses=_BEFORE)
 def submit(
     service: TheService,
     sender: Submitter,
@@ -97,7 +101,7 @@ def cancel(service: TheService, sender: Submitter, job_id: JobId) -> JobAnswer:
     return JobAnswer.of(job)
 
 
-@router.post("/jobs/{job_id}/again", status_code=HTTPStatus.CREATED)
+@router.post("/jobs/{job_id}/again", status_code=HTTPStatus.CREATED, responses=_BEFORE)
 def again(
     service: TheService,
     sender: Submitter,

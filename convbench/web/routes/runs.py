@@ -63,7 +63,10 @@ def filters(
 
 
 TheFilters = Annotated[Filters, Depends(filters)]
-After = Annotated[str | None, Query(min_length=1, max_length=100, description="Where the page before ended.")]
+After = Annotated[
+    str | None,
+    Query(max_length=100, pattern=r"^[0-9A-Z:.+-]+_[0-9]{1,18}$", description="Where the page before ended."),
+]
 
 
 @router.get("/runs")

@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from convbench.actions import jobs as verbs
-from convbench.errors import RequestError
+from convbench.errors import RequestError, SweepError
 from convbench.sweep import shipped_sweeps
 from convbench.web.access import Reader, Submitter
 from convbench.web.answers import CheckAnswer, ShippedSweep, SweepRequest
+from convbench.web.helper import BusyError, TooLongError
 from convbench.web.problems import NotThereError
 from convbench.web.state import TheService
 
@@ -36,7 +37,14 @@ def get_sweep(reader: Reader, name: Annotated[str, Path(min_length=1, max_length
 def check(service: TheService, sender: Submitter, request: Request, body: SweepRequest) -> CheckAnswer:
     """Check a sweep's text: what it would measure, or all its mistakes with their lines."""
     request.state.who = None  # it writes nothing, so the list of writes leaves it out
-    found = service.pages.check(body.sweep)
+    try:
+        found = service.pages.check(body.sweep)
+    except SweepError as error:
+        return CheckAnswer.of_wrong(error.message, error.mistakes)
+    except (BusyError, TooLongError):
+        raise
+    except RequestError as error:
+        return CheckAnswer.of_wrong(error.message)
     refused = None
     try:
         verbs.refuse_code(found, trust_modules=service.settings.trust_modules)

@@ -47,6 +47,10 @@ function submitForm(form) {
 }
 
 function showChecked(place, found) {
+  if (found.mistakes.length || !found.cases) {
+    showProblem(place, { detail: found.refused, mistakes: found.mistakes });
+    return;
+  }
   const left = found.cases - found.labels.length;
   place.replaceChildren(
     element(
