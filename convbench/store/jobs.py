@@ -7,6 +7,7 @@ A transaction that changes a job or adds an event holds its row, so the events o
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -94,21 +95,24 @@ class Jobs:
 
     # ---- what the service that runs jobs does
 
-    def claim(self, owner: Writer, *, host: str, now: str, busy: Collection[str] = ()) -> Job | None:
-        """Make the next job of this host the owner's and RUNNING; None where there is none.
+    def claim(self, owner: Writer, now: str) -> Job | None:
+        """Make the next job for the owner's host the owner's and RUNNING; None where there is none.
 
-        Left out are jobs for other hosts, jobs whose next try comes later, and those on devices that are `busy`. Of
-        several services that ask at once, each gets another job.
+        Left out are jobs for other hosts, those whose next try comes later, and those on a device that a running job of
+        this host has, whichever service runs it. Of several services that ask at once, each gets another job.
         """
         wanted = [
             _jobs.state == JobState.QUEUED.value,
-            or_(_jobs.host.is_(None), _jobs.host == host),
+            or_(_jobs.host.is_(None), _jobs.host == owner.host),
             or_(_jobs.not_before.is_(None), _jobs.not_before <= now),
         ]
-        query = select(schema.jobs).where(*wanted).order_by(*_ORDER).with_for_update(skip_locked=True)
+        running = select(_jobs.devices).where(_jobs.state == JobState.RUNNING.value, _jobs.owner_host == owner.host)
         with self._store.writing() as connection:
-            for row in connection.execute(query.limit(1) if not busy else query):
-                if set(busy) & set(row.devices.split(",")):
+            _one_at_a_time(connection, owner.host)
+            busy = {device for devices in connection.execute(running).scalars() for device in devices.split(",")}
+            query = select(schema.jobs).where(*wanted).order_by(*_ORDER).with_for_update(skip_locked=True)
+            for row in connection.execute(query if busy else query.limit(1)):
+                if busy & set(row.devices.split(",")):
                     continue
                 values = {"started_at": row.started_at or now, **_writer("owner", owner), **_writer("child", None)}
                 if _change(connection, row.key, (JobState.QUEUED,), JobState.RUNNING, now, **values):
@@ -242,6 +246,14 @@ class Jobs:
             connection.execute(delete(schema.jobs).where(_jobs.key == row.key))
 
 
+def _one_at_a_time(connection: Connection, host: str) -> None:
+    """Let one service of a host claim at a time, until the transaction ends. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_CLAIMING, zlib.crc32(host.encode()) - 2**31)))
+
+
+#: The first number of the advisory locks of claims on a PostgreSQL server: the letters "jobs".
+_CLAIMING = int.from_bytes(b"jobs", "big")
 #: The order in which jobs are measured: by priority, then as they were submitted.
 _ORDER = (_jobs.priority.desc(), _jobs.key)
 

@@ -6,7 +6,6 @@ running is ended and queued again when a service comes back; `convbench run` the
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,7 +36,6 @@ AGAIN_S = 5.0
 class _Running:
     measuring: Measuring
     thread: threading.Thread
-    devices: frozenset[str]
 
 
 class Runner:
@@ -111,9 +109,7 @@ class Runner:
                 self._feed.notify(owned.job.id)
 
     def _claimed(self) -> Job | None:
-        with self._lock:
-            busy = {device for one in self._running.values() for device in one.devices}
-        job = self._jobs.claim(self.owner, host=socket.gethostname(), now=now(), busy=busy)
+        job = self._jobs.claim(self.owner, now())
         if job is not None:
             self._feed.notify(job.id)
         return job
@@ -122,7 +118,7 @@ class Runner:
         measuring = Measuring(self._store, job, self.owner, db=self._db, notify=self._feed.notify)
         thread = threading.Thread(target=self._measure, args=(job, measuring), name=job.id, daemon=True)
         with self._lock:
-            self._running[job.id] = _Running(measuring, thread, frozenset(job.devices))
+            self._running[job.id] = _Running(measuring, thread)
         logger.info("a job begins", extra={"facts": {"job": job.id, "sweep": job.name}})
         thread.start()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from postgres import Server
@@ -19,7 +19,7 @@ from convbench.store import Store, Writer
 from convbench.store.jobs import Jobs
 
 ME = Writer.of_this_process()
-OTHER = dataclasses.replace(ME, pid=ME.pid + 1)
+OTHER = replace(ME, pid=ME.pid + 1)
 NOW = "2026-11-30T12:00:00.000000+00:00"
 LATER = "2026-11-30T12:01:00.000000+00:00"
 
@@ -59,11 +59,11 @@ def job(number: int = 0, **changes: object) -> Job:
         submitted_at=NOW,
         submitted_by="ci",
     )
-    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def claimed(jobs: Jobs, **more: object) -> Job | None:
-    return jobs.claim(**{"owner": ME, "host": "here", "now": NOW, **more})  # type: ignore[arg-type]
+def claimed(jobs: Jobs, owner: Writer = ME, now: str = NOW) -> Job | None:
+    return jobs.claim(owner, now)
 
 
 def states(jobs: Jobs, job_id: str) -> list[str]:
@@ -95,15 +95,19 @@ def test_submissions_with_one_key_at_the_same_time_are_one_job(jobs: Jobs) -> No
 
 def test_the_queue_goes_by_priority_then_by_time_and_leaves_out_what_is_not_for_here(jobs: Jobs) -> None:
     for added in (
-        *(job(0), job(1, priority=5), job(2, host="elsewhere", priority=9), job(3, host="here")),
+        *(job(0), job(1, priority=5), job(2, host="elsewhere", priority=9), job(3, host=ME.host)),
         *(job(4, not_before=LATER, priority=9), job(5, devices=("cuda:0",))),
     ):
         jobs.add(added)
     assert [each.id for each in jobs.queue()] == ["j2", "j4", "j1", "j0", "j3", "j5"]
-    found = [claimed(jobs), claimed(jobs, busy={"cpu"}), claimed(jobs, busy={"cpu"}), claimed(jobs), claimed(jobs)]
-    assert [each and each.id for each in found] == ["j1", "j5", None, "j0", "j3"]
-    assert claimed(jobs) is None and claimed(jobs, now=LATER) == jobs.get("j4")
-    assert [each.id for each in jobs.queue()] == ["j4", "j1", "j0", "j3", "j5", "j2"], "the running ones first"
+    found = [claimed(jobs), claimed(jobs), claimed(jobs, OTHER)]
+    assert [each and each.id for each in found] == ["j1", "j5", None], "one job at a time on a device of a host"
+    assert [each.id for each in jobs.queue()][:2] == ["j1", "j5"], "the running ones first"
+    order = []
+    for now in (NOW, NOW, LATER):
+        jobs.end("j1" if not order else order[-1], ME, JobState.MEASURED, NOW)
+        order.append(str((one := claimed(jobs, now=now)) and one.id))
+    assert order == ["j0", "j3", "j4"] and claimed(jobs, replace(ME, host="elsewhere")) == jobs.get("j2")
 
 
 def test_many_claimants_get_each_job_once(jobs: Jobs) -> None:
@@ -111,9 +115,9 @@ def test_many_claimants_get_each_job_once(jobs: Jobs) -> None:
         jobs.add(job(number))
 
     def work(number: int) -> list[str]:
-        owner = dataclasses.replace(ME, pid=number + 1)
+        owner = replace(ME, host=f"host {number}")
         found = []
-        while one := claimed(jobs, owner=owner):
+        while one := claimed(jobs, owner):
             found.append(one.id)
             assert jobs.end(one.id, owner, JobState.MEASURED, NOW)
         return found
@@ -155,7 +159,7 @@ def test_the_third_failure_ends_a_job_and_a_lost_service_is_none(jobs: Jobs) -> 
 def test_who_runs_a_job_and_what_measures_it_are_known(jobs: Jobs) -> None:
     jobs.add(job())
     claimed(jobs)
-    jobs.note_child("j0", ME, dataclasses.replace(OTHER, host=ME.host, boot=ME.boot))
+    jobs.note_child("j0", ME, replace(OTHER, host=ME.host, boot=ME.boot))
     jobs.note_run("j0", "20261130-120000-ab12")
     [owned] = jobs.running()
     assert (owned.owner, owned.child and owned.child.pid, owned.job.run_id) == (ME, OTHER.pid, "20261130-120000-ab12")

@@ -77,7 +77,7 @@ def test_a_sweep_becomes_a_job(served: tuple[TestClient, Service]) -> None:
     assert again.json()["id"] != job["id"]
     assert made.jobs.get(again.json()["id"]).sweep == service.TINY
     me = Writer.of_this_process()
-    claimed = made.jobs.claim(me, host="here", now="9999")
+    claimed = made.jobs.claim(me, "9999")
     assert claimed is not None and made.jobs.end(claimed.id, me, JobState.MEASURED, "9999")
     assert "cannot be cancelled" in str(problem(client.post(f"{V1}/jobs/{claimed.id}/cancel"), 409)["detail"])
 

@@ -183,11 +183,11 @@ def test_what_a_killed_service_left_is_ended_and_queued_again(
     started = measuring.started(orphan.pid)
     assert started is not None
     job = submitted(store)
-    Jobs(store).claim(gone, host="here", now="9999")
+    Jobs(store).claim(gone, "9999")
     Jobs(store).note_child(job.id, gone, replace(gone, pid=orphan.pid, started=started))
     other = submitted(store, host="elsewhere")
     far = replace(gone, host="elsewhere")
-    Jobs(store).claim(far, host="elsewhere", now="9999")
+    Jobs(store).claim(far, "9999")
     script(BEGUN)
     with running(store, made=lambda run_id: b""):
         until(job, store, JobState.REPORTED)
@@ -198,11 +198,11 @@ def test_what_a_killed_service_left_is_ended_and_queued_again(
 
 def test_one_job_at_a_time_measures_on_a_device(store: Store, script: Callable[[str], None], tmp_path: Path) -> None:
     script(f"{BEGUN}at = open({str(tmp_path / 'at')!r}, 'a')\nat.write('+')\ntime.sleep(0.3)\nat.write('-')")
-    with running(store, made=lambda run_id: b""):
-        jobs = [submitted(store) for _ in range(3)]
+    with running(store, made=lambda run_id: b""), running(store, made=lambda run_id: b""):  # two services on a database
+        jobs = [submitted(store) for _ in range(4)]
         for job in jobs:
             until(job, store, JobState.REPORTED)
-    assert (tmp_path / "at").read_text() == "+-+-+-"
+    assert (tmp_path / "at").read_text() == "+-" * 4
 
 
 def test_a_page_that_fails_loses_nothing(store: Store, script: Callable[[str], None]) -> None:
