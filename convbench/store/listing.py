@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, or_, select, tuple_
 
 from convbench.errors import RequestError, RunNotFoundError
-from convbench.model.result import Environment, Run, RunState, RunSummary, Status
-from convbench.store import runs, schema
+from convbench.model.result import Environment, Roof, Run, RunState, RunSummary, Status
+from convbench.store import loading, runs, schema
 from convbench.store.place import Place
 from convbench.store.runs import AnyRow
 from convbench.store.store import Store
@@ -99,7 +99,10 @@ def one(store: Store, run_id: str) -> ListedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedMachine:
-    """A machine that has runs: the names of its hosts, the number of runs, and the newest one."""
+    """A machine that has runs: the names of its hosts, the number of runs, and the newest one.
+
+    `roofs` are the highest rates that the processes of its newest finished run measured, one of each kind and dtype.
+    """
 
     machine: str
     hosts: Sequence[str]
@@ -107,6 +110,7 @@ class ListedMachine:
     first_at: str
     last_at: str
     last_run_id: str
+    roofs: Sequence[Roof]
 
 
 def machines(store: Store) -> list[ListedMachine]:
@@ -120,22 +124,43 @@ def machines(store: Store) -> list[ListedMachine]:
         .order_by(func.max(_runs.started_at).desc())
     )
     hosts = select(_listed.machine, _runs.host).select_from(joined).distinct().order_by(_runs.host)
-    newest = select(_runs.id).select_from(joined).order_by(_runs.started_at.desc(), _runs.key.desc()).limit(1)
+    newest = (
+        select(_runs.key, _runs.id).select_from(joined).order_by(_runs.started_at.desc(), _runs.key.desc()).limit(1)
+    )
     with store.reading() as connection:
         named: dict[str, list[str]] = {}
         for machine, host in connection.execute(hosts):
             named.setdefault(machine, []).append(host)
-        return [
-            ListedMachine(
-                machine=machine,
-                hosts=named.get(machine, []),
-                runs=number,
-                first_at=first,
-                last_at=last,
-                last_run_id=connection.execute(newest.where(_listed.machine == machine)).scalar_one(),
+        found = []
+        for machine, number, first, last in connection.execute(counted).all():
+            of_it = newest.where(_listed.machine == machine)
+            ended = connection.execute(of_it.where(_runs.state == RunState.FINISHED.value)).one_or_none()
+            found.append(
+                ListedMachine(
+                    machine=machine,
+                    hosts=named.get(machine, []),
+                    runs=number,
+                    first_at=first,
+                    last_at=last,
+                    last_run_id=connection.execute(of_it).one().id,
+                    roofs=_roofs(connection, ended, store.at) if ended else (),
+                )
             )
-            for machine, number, first, last in connection.execute(counted).all()
-        ]
+        return found
+
+
+def _roofs(connection: Connection, row: AnyRow, place: Place) -> Sequence[Roof]:
+    """The highest rates in a run, compute before bandwidth, one of each device, kind, dtype and number of threads.
+
+    Of the bandwidths, those with the largest footprint count: smaller ones are those of caches.
+    """
+    best: dict[tuple[object, ...], Roof] = {}
+    with place.decoding(row.id):
+        for facts in loading.processes(connection, row.key):
+            for roof in facts.roofs:
+                kind = (roof.kind.value != "compute", roof.device, roof.dtype or "", roof.threads or 0)
+                best[kind] = max(best.get(kind, roof), roof, key=lambda one: (one.footprint_bytes or 0, one.rate))
+    return [best[kind] for kind in sorted(best)]
 
 
 def values(store: Store, *, most: int = 200) -> dict[str, list[str]]:

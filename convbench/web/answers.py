@@ -11,9 +11,9 @@ from convbench.actions.jobs import MOST_BYTES, PRIORITIES, Checked
 from convbench.actions.tokens import LONGEST_NAME, MOST_DAYS, NAME, USUAL_DAYS
 from convbench.errors import Mistake
 from convbench.model.job import Job, JobState
-from convbench.model.result import Baseline, Git, RunState
+from convbench.model.result import Baseline, Git, Roof, RoofKind, RunState
 from convbench.model.token import Scope, Token, Write
-from convbench.store.listing import ListedRun
+from convbench.store.listing import ListedMachine, ListedRun
 
 #: Where the API begins; below it answers are for programs.
 API = "/api/v1"
@@ -234,8 +234,23 @@ class WholeRun(RunAnswer):
     sweep: str = Field(description="The sweep's YAML text; values of secrets are left out.")
 
 
+class RoofAnswer(BaseModel):
+    """The highest rate that a run measured, in FLOP/s or bytes/s."""
+
+    kind: RoofKind
+    device: str
+    threads: int | None
+    dtype: str | None
+    rate: float
+
+    @classmethod
+    def of(cls, roof: Roof) -> Self:
+        """The answer for a roof."""
+        return cls(**{name: getattr(roof, name) for name in cls.model_fields})
+
+
 class MachineAnswer(BaseModel):
-    """A machine with runs: its hosts, the number of its runs, and the newest one. Rates are per second."""
+    """A machine with runs: its hosts, how many runs, the newest one, and the roofs of the last finished one."""
 
     machine: str
     hosts: list[str]
@@ -243,6 +258,13 @@ class MachineAnswer(BaseModel):
     first_at: str
     last_at: str
     last_run_id: str
+    roofs: list[RoofAnswer]
+
+    @classmethod
+    def of(cls, machine: ListedMachine) -> Self:
+        """The answer for a machine."""
+        plain = {name: getattr(machine, name) for name in cls.model_fields if name not in ("hosts", "roofs")}
+        return cls(**plain, hosts=list(machine.hosts), roofs=[RoofAnswer.of(roof) for roof in machine.roofs])
 
 
 # ---- comparisons

@@ -12,7 +12,7 @@ import synthetic
 from commands import visits_of
 
 from convbench.errors import RequestError, RunNotFoundError
-from convbench.model.result import Git, Run, RunState, Status
+from convbench.model.result import Git, ProcessFacts, Roof, RoofKind, Run, RunState, Status
 from convbench.store import Store, Writer, listing
 from convbench.store.listing import Filters
 
@@ -96,6 +96,21 @@ def test_a_deleted_run_leaves_the_list(store: Store) -> None:
     assert ids(store) == ["0002", "0001"]
     with pytest.raises(RunNotFoundError):
         listing.one(store, run_id)
+
+
+def test_a_machine_has_the_roofs_of_its_newest_finished_run(store: Store) -> None:
+    made = replace(service.run_of(8), state=RunState.RUNNING, finished_at=None)
+    store.begin(made, [result.case for result in made.results], (), Writer.of_this_process(), digest="d")
+    compute = Roof(kind=RoofKind.COMPUTE, device="cpu", threads=1, rate=1e11, source="product", dtype="float32")
+    copy = Roof(kind=RoofKind.BANDWIDTH, device="cpu", threads=1, rate=8e10, source="copy", footprint_bytes=2**15)
+    memory = replace(copy, rate=1e10, footprint_bytes=2**28)
+    for index, roofs in enumerate(
+        ((copy, compute), (replace(compute, rate=1.2e11), memory, replace(memory, rate=9e9)))
+    ):
+        store.note_process(made.id, ProcessFacts(process_index=index, seconds=1.0, roofs=roofs))
+    assert not listing.machines(store)[0].roofs, "it is not finished"
+    store.finish(made.id, RunState.FINISHED, "2026-11-24T04:00:00+00:00")
+    assert listing.machines(store)[0].roofs == [replace(compute, rate=1.2e11), memory]
 
 
 def test_what_filters_can_have_and_the_machines(store: Store) -> None:

@@ -151,14 +151,4 @@ def _page(request: Request, content: bytes, version: str) -> Response:
 @router.get("/machines")
 def machines(service: TheService, reader: Reader) -> list[MachineAnswer]:
     """List the machines that have runs, the one that measured last first."""
-    return [
-        MachineAnswer(
-            machine=one.machine,
-            hosts=list(one.hosts),
-            runs=one.runs,
-            first_at=one.first_at,
-            last_at=one.last_at,
-            last_run_id=one.last_run_id,
-        )
-        for one in listing.machines(service.store)
-    ]
+    return [MachineAnswer.of(one) for one in listing.machines(service.store)]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from urllib.parse import urlencode
 
 from convbench import units
-from convbench.model.result import UNMEASURED, RunState, RunSummary, Status
+from convbench.model.result import UNMEASURED, Roof, RoofKind, RunState, RunSummary, Status
 from convbench.report.pages.rendering import when
 from convbench.store.listing import Filters, Listed, ListedMachine, ListedRun
 
@@ -107,6 +107,7 @@ class MachineRow:
     first: str
     last: str
     last_run_id: str
+    roofs: Sequence[str]
 
 
 def machine_row(one: ListedMachine) -> MachineRow:
@@ -118,4 +119,12 @@ def machine_row(one: ListedMachine) -> MachineRow:
         first=when(one.first_at),
         last=when(one.last_at),
         last_run_id=one.last_run_id,
+        roofs=[_roof(roof) for roof in one.roofs],
     )
+
+
+def _roof(roof: Roof) -> str:
+    """`float32 116 GFLOP/s on cpu, 1 thread`."""
+    rate = units.si(roof.rate, "FLOP/s" if roof.kind is RoofKind.COMPUTE else "B/s")
+    threads = f", {units.plural(roof.threads, 'thread')}" if roof.threads else ""
+    return f"{roof.dtype or 'bandwidth'} {rate} on {roof.device}{threads}"
