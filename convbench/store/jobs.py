@@ -98,8 +98,9 @@ class Jobs:
     def claim(self, owner: Writer, now: str) -> Job | None:
         """Make the next job for the owner's host the owner's and RUNNING; None where there is none.
 
-        Left out are jobs for other hosts, those whose next try comes later, and those on a device that a running job of
-        this host has, whichever service runs it. Of several services that ask at once, each gets another job.
+        Left out are jobs for other hosts, and those whose next try comes later. A job on a device that a running job of
+        this host has waits, whichever service runs that one. Of several services that ask at once, each gets another
+        job.
         """
         wanted = [
             _jobs.state == JobState.QUEUED.value,
