@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -35,6 +35,9 @@ class Store:
         self._place = place
         self._version = version
         self._claims: dict[str, _Claim] = {}
+        # An SQLite file has one writer at a time. Threads of one process wait here for each other, and at once go on;
+        # SQLite itself looks again after pauses of up to 100 ms. A server's database has many writers.
+        self._one_writer: AbstractContextManager[object] = nullcontext() if place.path is None else threading.Lock()
 
     @classmethod
     def create(cls, url_or_path: str | None = None) -> Store:
@@ -415,7 +418,7 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction that may write, for this room; an error rolls it back."""
-        with self._place.explaining(), self._engine.begin() as connection:
+        with self._one_writer, self._place.explaining(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
