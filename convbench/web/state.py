@@ -45,7 +45,7 @@ class Service:
             self.runner.wake()
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 

@@ -39,7 +39,7 @@ FORMATS = {
 Form = Literal["csv", "json", "parquet", "markdown", "junit", "benchdnn"]
 
 
-def filters(
+async def filters(
     sweep: _Word = None,
     machine: _Word = None,
     host: _Word = None,
@@ -49,7 +49,7 @@ def filters(
     state: RunState | None = None,
     text: Annotated[str | None, Query(max_length=300, description="Words of the id, name, machine, branch.")] = None,
 ) -> Filters:
-    """The filters of a list in its URL; an empty one is none."""
+    """The filters of a list in its URL; an empty one is none. Async, since it needs no other thread."""
     return Filters(
         sweep=sweep or None,
         machine=machine or None,
