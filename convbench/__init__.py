@@ -16,14 +16,27 @@ from typing import TYPE_CHECKING
 from convbench.version import __version__
 
 if TYPE_CHECKING:
-    from convbench.api import ab, capture, compare, history, load, run, run_against
+    from convbench.api import ab, campaign, capture, compare, history, load, machines, run, run_against
     from convbench.engine.local import Setup
 
-__all__ = ["Setup", "__version__", "ab", "capture", "compare", "history", "load", "run", "run_against"]
+_VERBS = ("ab", "campaign", "capture", "compare", "history", "load", "machines", "run", "run_against")
+__all__ = [
+    "Setup",
+    "__version__",
+    "ab",
+    "campaign",
+    "capture",
+    "compare",
+    "history",
+    "load",
+    "machines",
+    "run",
+    "run_against",
+]
 
 _MODULES = {
     "Setup": "convbench.engine.local",
-    **dict.fromkeys(("ab", "capture", "compare", "history", "load", "run", "run_against"), "convbench.api"),
+    **dict.fromkeys(_VERBS, "convbench.api"),
 }
 
 

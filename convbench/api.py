@@ -1,8 +1,22 @@
 """The Python API: the verbs as functions, which `import convbench` provides."""
 
+from convbench.actions.campaigns import campaign
 from convbench.actions.capturing import CapturedModel, capture
 from convbench.actions.compare import compare
+from convbench.actions.machines import machines
 from convbench.actions.measure import ab, run, run_against
 from convbench.actions.read import MeasuredRun, history, load
 
-__all__ = ["CapturedModel", "MeasuredRun", "ab", "capture", "compare", "history", "load", "run", "run_against"]
+__all__ = [
+    "CapturedModel",
+    "MeasuredRun",
+    "ab",
+    "campaign",
+    "capture",
+    "compare",
+    "history",
+    "load",
+    "machines",
+    "run",
+    "run_against",
+]

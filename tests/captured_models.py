@@ -67,8 +67,12 @@ class Padded(nn.Module):
         self.same = nn.Conv2d(4, 4, 4, padding="same")
         self.odd = nn.Conv2d(4, 4, 3, padding="same")
         self.none = nn.Conv2d(4, 4, 3, padding="valid")
+        self.around = nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.around(self._before(x))
+
+    def _before(self, x: torch.Tensor) -> torch.Tensor:
         return self.none(functional.pad(self.odd(self.same(self.reflect(x))), (0, 0)))
 
 
@@ -231,3 +235,26 @@ def batch() -> dict[str, torch.Tensor]:
 
 in_hand = Plain()
 number = 3
+
+
+def fails() -> nn.Module:
+    """Takes no arguments and fails."""
+    raise ValueError("boom")
+
+
+_calls: list[int] = []
+
+
+def compiles() -> nn.Module:
+    """Fails as an extension for CUDA does, whose second error hides the first."""
+    _calls.append(1)
+    if len(_calls) % 2:
+        raise OSError("CUDA_HOME environment variable is not set.")
+    raise ImportError("x.so: cannot open shared object file")
+
+
+def lacks() -> nn.Module:
+    """Needs a package that is missing."""
+    import no_such_package  # type: ignore[import-not-found]  # it is missing on purpose
+
+    return no_such_package.Net()

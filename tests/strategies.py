@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from convbench.model import case, problem, result
+from convbench.model import campaign, case, problem, result
 from convbench.model.samples import BlockSamples, pack_samples
 from convbench.model.variables import RECORDED, is_secret
 
@@ -81,6 +81,7 @@ cases = st.builds(
     ).map(lambda found: tuple(sorted(found.items()))),
     given_label=maybe | texts,
     count=st.integers(1, 2**40),
+    labels=st.lists(texts, max_size=3).map(tuple),
 ).map(fitting)
 
 _single = st.floats(0, 2**99, width=32)
@@ -273,3 +274,44 @@ runs = st.builds(
     unmeasured=st.lists(cases, max_size=2).map(tuple),
     processes=st.lists(process_facts, max_size=2).map(tuple),
 ).map(distinct)
+
+
+ids = st.from_regex(r"2026[0-9]{4}-[0-9]{6}-[a-z2-7]{4}", fullmatch=True)
+case_ids = st.lists(st.from_regex(r"[a-z2-7]{12}", fullmatch=True), max_size=2).map(tuple)
+device_kinds = st.builds(
+    campaign.DeviceKind,
+    model=texts,
+    memory_gib=maybe | st.integers(0, 1000),
+    power_limit_w=maybe | st.integers(0, 2000),
+)
+machine_keys = st.builds(
+    campaign.MachineKey,
+    cpu=texts,
+    architecture=texts,
+    cores=st.integers(1, 999),
+    devices=st.lists(device_kinds, max_size=2).map(tuple),
+)
+shards = st.builds(
+    campaign.Shard,
+    position=st.integers(0, 999),
+    machine=machine_keys,
+    state=st.sampled_from(campaign.ShardState),
+    host=maybe | texts,
+    run_ids=st.lists(ids, max_size=2).map(tuple),
+    case_ids=case_ids,
+    note=maybe | texts,
+    device=texts,
+    boot=maybe | texts,
+)
+campaigns = st.builds(
+    campaign.Campaign,
+    id=ids.map("c{}".format),
+    name=texts,
+    how=st.sampled_from(campaign.How),
+    source=texts,
+    started_at=st.just("2026-11-24T03:15:02+00:00"),
+    finished_at=maybe | st.just("2026-11-24T03:18:02+00:00"),
+    state=st.sampled_from(campaign.CampaignState),
+    controls=case_ids,
+    shards=st.lists(shards, max_size=2).map(tuple),
+)

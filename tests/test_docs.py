@@ -21,7 +21,7 @@ from convbench.analysis.comparison import common_shift, reference_shift, side_by
 from convbench.cli.exits import FailOn
 from convbench.cli.options import app
 from convbench.errors import ExitCode
-from convbench.model import threshold
+from convbench.model import campaign, threshold
 from convbench.model.case import CASE_SETTINGS, SETTINGS
 from convbench.model.problem import Direction
 from convbench.report.text import summary
@@ -314,3 +314,10 @@ def test_sweeps_that_plan_faster_are_as_many_times_faster_as_told() -> None:
 def test_more_processes_repeat_better_as_told() -> None:
     ((_, *told),) = table_with(text_of("docs/decisions.md"), "processes x 5 rounds")
     assert all(float(few) >= float(many) - 0.002 for few, many in pairwise(told))
+
+
+def test_the_page_on_campaigns_says_how_long_the_id_of_a_machine_key_is() -> None:
+    words = {6: "six", 8: "eight", 12: "twelve"}
+    assert f"The key's id is {words[campaign.ID_LENGTH]} hexadecimal digits." in " ".join(
+        GUIDES["campaigns.md"].split()
+    )

@@ -12,7 +12,7 @@ from convbench import sweep as sweeps
 from convbench import units
 from convbench.actions import measure as measuring
 from convbench.errors import RequestError
-from convbench.model.case import Case
+from convbench.model.case import TORCH_MODULE, Case
 from convbench.model.problem import Problem
 from convbench.sweep.parse import parse
 from convbench.workloads.workload import Refused, Workload
@@ -110,7 +110,10 @@ def sweep_of(
 def nothing_left(workload: Workload) -> RequestError:
     """The error for a workload without a convolution that can be measured, with all reasons."""
     reasons = [f"{count} {reason}" for reason, count in workload.reasons.items()]
-    return RequestError(f"{units.line(workload.name)} has no convolution that convbench can measure", hint=reasons)
+    return RequestError(
+        f"{units.line(workload.name)} has no convolution that convbench can measure",
+        hint=[*reasons, f"name a model that has a {TORCH_MODULE}, or calls its function"],
+    )
 
 
 def planned(request: Request, *, budget_s: float = BUDGET_S) -> tuple[sweeps.Sweep, sweeps.Plan]:

@@ -46,7 +46,7 @@ def _source(path: Path | BinaryIO) -> Iterator[Source]:
             def beside(other: str) -> Source:
                 return of(file.parent / other, other)
 
-            return Source(shown, opened.enter_context(_open(file)), beside)
+            return Source(shown, opened.enter_context(_open(file)), beside, identity=str(file.resolve()))
 
         if isinstance(path, Path):
             yield of(path, str(path))

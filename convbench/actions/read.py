@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from convbench.analysis.history.history import Series
     from convbench.model.samples import VisitSamples
+    from convbench.store import Store
 
+from convbench.actions.campaigns import gathered, is_id
 from convbench.actions.pages import REPORTS, report_path, write_report
 
 #: The reference of the run that was started last.
@@ -46,7 +48,10 @@ class MeasuredRun:
 
 
 def load(ref: str = LATEST, *, db: str | None = None) -> MeasuredRun:
-    """The run that `ref` names: `latest`, a run id or a unique prefix of one, a baseline's name, or a JSON export."""
+    """The run that `ref` names: `latest`, a run id or a unique prefix of one, a baseline's name, or a JSON export.
+
+    The id of a campaign of one machine key names the run that its hosts measured together.
+    """
     return MeasuredRun(run=run_of(ref, db=db))
 
 
@@ -63,7 +68,18 @@ def run_of(ref: str, *, db: str | None, checks: bool = True) -> Run:
     from convbench.store import Store
 
     with Store.open(db) as store:
-        return store.load(ref, checks=checks)
+        return _of_campaign(store, ref, checks=checks) if is_id(ref) else store.load(ref, checks=checks)
+
+
+def _of_campaign(store: Store, ref: str, *, checks: bool) -> Run:
+    """The only run of a campaign; RequestError where it has several machines."""
+    found = gathered(store, ref, checks=checks)
+    if len(found.runs) != 1:
+        raise RequestError(
+            f"campaign {found} has {len(found.runs)} machines, and a run has one",
+            hint=f"`convbench campaign {found}` shows them, with the id of each run",
+        )
+    return found.runs[0][0]
 
 
 def samples(ref: str, *, db: str | None = None) -> tuple[Run, list[VisitSamples]]:

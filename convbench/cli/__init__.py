@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from convbench.cli import (
     ab,
     baseline,
+    campaign,
     capture,
     check,
     ci,
@@ -17,6 +18,7 @@ from convbench.cli import (
     history,
     importing,
     init,
+    machines,
     networks,
     picture,
     plan,
@@ -53,6 +55,7 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
     "Read": {
         report.report: "convbench report latest",
         runs.runs: "convbench runs",
+        machines.machines: "convbench machines",
         history.history: "convbench history wn6n4d2rsfjv --last 30",
         export.export: "convbench export latest --format csv -o run.csv",
         runs.prune: "convbench prune --keep 100 --older 90d",
@@ -60,6 +63,7 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
     },
     "Compare": {
         compare.compare: "convbench compare main latest",
+        campaign.campaign: "convbench campaign resnet50 --price build-3=1.20",
         ab.ab: "convbench ab configs/sweep.yaml --b-python .venv-new/bin/python",
     },
     "Serve": {

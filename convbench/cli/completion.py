@@ -28,6 +28,20 @@ def stored_runs(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def campaigns(incomplete: str) -> list[str]:
+    """The names of sweeps with stored runs and the ids of campaigns that begin so."""
+    if "://" in os.environ.get("CONVBENCH_DB", ""):
+        return []  # a server may be slow to answer
+    names: list[str] = []
+    with suppress(Exception):
+        from convbench.store import Store
+
+        with Store.open(os.environ.get("CONVBENCH_DB")) as store:
+            names += [campaign.id for campaign in store.campaigns()[:MOST_RUNS]]
+            names += dict.fromkeys(run.name for run in store.machine_runs())
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def sweeps(incomplete: str) -> list[str]:
     """The folders and the YAML files whose path begins so; without a path also those in configs/."""
     with suppress(OSError):

@@ -67,6 +67,21 @@ def of_comparison(comparison: Comparison, counted: Collection[FailOn] = EVERYTHI
     return ExitCode.TOO_NOISY if noisy else ExitCode.DONE
 
 
+#: The exit codes of machines that are judged on their own, the worst first.
+_WORST = (
+    ExitCode.FAILED_OR_REGRESSED,
+    ExitCode.NOT_COMPARABLE,
+    ExitCode.NOT_MEASURED,
+    ExitCode.TOO_NOISY,
+    ExitCode.DONE,
+)
+
+
+def worst(codes: Collection[ExitCode]) -> ExitCode:
+    """The worst of some exit codes of comparisons; DONE where there are none."""
+    return next((code for code in _WORST if code in codes), ExitCode.DONE)
+
+
 def _of_statuses(statuses: Collection[Status | None], counted: Collection[FailOn]) -> ExitCode:
     from convbench.model.result import UNMEASURED, WRONG
 

@@ -22,7 +22,7 @@ def history(
 ) -> None:
     """Show a case's floor over runs, and its steps.
 
-    Prints one series per machine (processor, architecture, cores, accelerator). A step is a change of the floor that
+    Prints one series per machine (processor, architecture, cores, devices). A step is a change of the floor that
     exceeds 5 % and the comparison's threshold, and lasts for three runs or more. Each step lists what else changed
     there.
     """

@@ -18,6 +18,7 @@ from convbench.errors import ExitCode
 from convbench.store.files import check_writable, write_bytes
 
 if TYPE_CHECKING:
+    from convbench.analysis.campaign.comparing import CampaignComparison
     from convbench.analysis.comparison.judgment import Comparison
     from convbench.model.result import Run
 
@@ -64,6 +65,20 @@ class Outcome:
 
             write_bytes(self.junit, comparison_to_junit(comparison))
         return exits.of_comparison(comparison, self.counted)
+
+    def of_campaigns(self, found: CampaignComparison) -> ExitCode:
+        """The same for two campaigns: the worst exit code of all machines, and files with a part for each."""
+        compared = [(one.name, one.compared.comparison) for one in found.machines if one.compared is not None]
+        if self.summary is not None:
+            from convbench.report.text.campaign_comparison import campaign_summary
+
+            _write(self.summary, campaign_summary(found))
+        if self.junit is not None:
+            from convbench.report.export import comparisons_to_junit
+
+            write_bytes(self.junit, comparisons_to_junit(compared))
+        codes = [exits.of_comparison(comparison, self.counted) for _, comparison in compared]
+        return exits.worst([*codes, *(ExitCode.NOT_COMPARABLE for one in found.machines if one.compared is None)])
 
     def of_run(self, run: Run, findings: Sequence[str] = ()) -> ExitCode:
         """The same for a single run; `findings` are its sentences, the most important first."""

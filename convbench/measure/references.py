@@ -184,3 +184,16 @@ def _nearest(
             at = np.searchsorted(starts[order], start[mine], side="right") - 1
             nearest[mine] = np.where(at < 0, -1, before + at)
     return nearest, {key: np.concatenate(held) for key, held in tables.items()}
+
+
+def disturbance(processes: Iterable[ProcessFacts]) -> float:
+    """How much longer the references took than at their fastest in these processes, as the median of all, minus 1.
+
+    NaN where no process timed references.
+    """
+    found = []
+    for rows in _by_key(processes).values():
+        times = np.concatenate([leading_times(one)[1] for one in rows])
+        if len(times):
+            found.append((times / times.min(axis=0)).ravel())
+    return float(np.median(np.concatenate(found))) - 1 if found else NAN

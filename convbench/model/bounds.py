@@ -19,6 +19,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from convbench.model.campaign import Campaign, DeviceKind, MachineKey, Shard
 from convbench.model.case import Case
 from convbench.model.fact import facts_of
 from convbench.model.operators import DEFAULT_OPERATOR, OPERATORS
@@ -54,6 +55,8 @@ from convbench.model.variables import HIDDEN
 MOST_SEED_READ = 2**128
 #: Processes and rounds of a run; `ab` counts its pairs as processes, and may take more.
 MOST_PROCESSES, MOST_ROUNDS, MOST_PAIRS = 100, 1000, 10_000
+#: Maximum number of labels of one entry of `cases` in a sweep.
+MOST_LABELS = 1000
 #: Seconds: `max_time`, `timeout` and `budget` of a sweep.
 LONGEST_TIME_S, LONGEST_TIMEOUT_S, LONGEST_BUDGET_S = 3600.0, 86_400.0, 30 * 86_400.0
 
@@ -77,6 +80,7 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 CASE_ID = re.compile(r"[a-z2-7]{12}")
 
 _RUN_ID = Words(what="letters and digits with single . _ - between them, at most 100 in all", fits=RUN_ID.fullmatch)
+_CASE_ID = Words(what="12 letters and digits", fits=CASE_ID.fullmatch)
 _TIME = Words(what="a time like 2026-11-24T03:15:02+00:00", fits=_is_time)
 #: Reference layers of one device, of any version.
 MOST_REFERENCES = 100
@@ -112,7 +116,7 @@ BOUNDS: dict[type, dict[str, Bound]] = {
         "order": Whole(high=MOST_COUNTED),
         "memory_probe_s": Number(unknown=True),
     },
-    Visit: {"case_id": Words(what="12 letters and digits", fits=CASE_ID.fullmatch)},
+    Visit: {"case_id": _CASE_ID},
     Measure: {
         "precision": Number(above=True, high=1.0),
         "processes": Whole(low=1, high=MOST_PROCESSES),
@@ -150,6 +154,10 @@ BOUNDS: dict[type, dict[str, Bound]] = {
         "started_at": _TIME,
         "finished_at": _TIME,
     },
+    MachineKey: {"cores": _SIZE},
+    DeviceKind: {"memory_gib": Whole(high=MOST_INTEGER), "power_limit_w": Whole(high=MOST_INTEGER)},
+    Shard: {"run_ids": _RUN_ID, "case_ids": _CASE_ID},
+    Campaign: {"id": _RUN_ID, "started_at": _TIME, "finished_at": _TIME, "controls": _CASE_ID},
 }
 
 

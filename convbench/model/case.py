@@ -101,8 +101,9 @@ class WorkerSettings:
 class Case:
     """A problem with its direction and execution settings.
 
-    `threads` None is torch's default. `count` is how often the layer occurs in a network. `given_label` and `count`
-    describe the case but do not identify it: equality and the id ignore them.
+    `threads` None is torch's default. `count` is how often the layer occurs in a network. `labels` are those of all
+    equal layers where there are several, such as their module paths; `given_label` is the one that is shown. These
+    three describe the case but do not identify it: equality and the id ignore them.
     """
 
     problem: Problem
@@ -126,6 +127,7 @@ class Case:
     compile_mode: CompileMode = CompileMode.DEFAULT
     given_label: str | None = field(default=None, compare=False)
     count: int = field(default=1, compare=False)
+    labels: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def worker(self) -> WorkerSettings:

@@ -7,14 +7,15 @@ of the machine, so each kind has references of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from enum import StrEnum
 from functools import cache
-from operator import attrgetter
 from typing import TypeAlias
 
+from convbench.model.campaign import machine_key
 from convbench.model.case import Case
 from convbench.model.problem import Problem
+from convbench.model.result import Environment
 
 #: The version of the set. Versions are never compared with each other, so a change of a layer needs a new one.
 VERSION = 1
@@ -22,8 +23,9 @@ VERSION = 1
 ReferenceKey: TypeAlias = "tuple[str, int | None]"
 
 
-#: What must be equal for the references to show the machine alone: another torch has other kernels for them too.
-same_speed = attrgetter("cpu", "machine", "cores", "accelerator", "device_software", "torch", "onednn")
+def same_speed(environment: Environment) -> Hashable:
+    """What must be equal for the references to show the machine alone: another torch has other kernels for them too."""
+    return machine_key(environment), environment.device_software, environment.torch, environment.onednn
 
 
 class ReferenceKind(StrEnum):

@@ -249,7 +249,10 @@ class Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """All visits of one case combined; the fields are those of a Visit."""
+    """All visits of one case combined; the fields are those of a Visit.
+
+    `host` is known where several hosts shared the cases of one run (analysis/campaign/shards.py).
+    """
 
     case: Case
     status: Status
@@ -259,6 +262,7 @@ class Result:
     blocks: tuple[tuple[int, bytes], ...]  # (layout, packed), in the order of processes, see `joined`
     system_blocks: tuple[tuple[int, bytes], ...] = ()
     kernel_blocks: tuple[tuple[int, bytes], ...] = ()
+    host: str | None = None
 
 
 def joined(parts: Sequence[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:

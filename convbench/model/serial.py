@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from convbench.errors import RequestError
 from convbench.model.bounds import wrong_blocks
+from convbench.model.campaign import Campaign, MachineKey, Shard
 from convbench.model.case import Case
 from convbench.model.instances import instances
 from convbench.model.problem import Problem
@@ -131,6 +132,9 @@ _environment_from_json = reader(Environment)
 process_facts_from_json = reader(ProcessFacts)
 baseline_from_json = reader(Baseline)
 git_from_json = reader(Git)
+machine_key_from_json = reader(MachineKey)
+shard_from_json = reader(Shard)
+campaign_from_json = reader(Campaign)
 text_from_json: Callable[[Json], str] = reader(str)
 
 

@@ -11,10 +11,11 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from xml.etree import ElementTree
 
 from convbench import units
+from convbench.analysis.campaign.members import Member
 from convbench.analysis.comparison.judgment import JUDGED, Comparison, Judgment, Verdict
 from convbench.analysis.table.columns import COLUMNS, NOT_REACHED, ColumnType, Rows, Value, columns, in_64_bits
 from convbench.errors import RequestError
@@ -53,6 +54,23 @@ def to_csv(run: Run) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(zip(*cells, strict=True))
+    return _utf8(text.getvalue())
+
+
+#: The columns of a campaign's CSV before those of its runs.
+_OF_MEMBER = ("machine", "machine_key", "hosts", "run")
+
+
+def campaign_to_csv(members: Sequence[Member]) -> bytes:
+    """The rows of the CSV of each machine's run, one machine after the other, behind columns that name the machine."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*_OF_MEMBER, *COLUMNS))
+    for member in members:
+        named = (member.name, member.key.id, ", ".join(member.hosts), member.run.id)
+        start = tuple(map(_text_cell, named))
+        cells = [_cells(COLUMNS[name].kind, values) for name, values in columns(member.run).items()]
+        writer.writerows((*start, *row) for row in zip(*cells, strict=True))
     return _utf8(text.getvalue())
 
 
@@ -230,7 +248,16 @@ def comparison_to_junit(comparison: Comparison) -> bytes:
 
     Cases that could not be judged are skipped, with the reason. A test case's time is the new side's in seconds.
     """
-    name = _xml(comparison.new.name)
+    return _document(_suite_of(comparison, comparison.new.name))
+
+
+def comparisons_to_junit(compared: Sequence[tuple[str, Comparison]]) -> bytes:
+    """The same for the machines of two campaigns, given with their names: a test suite for each."""
+    return _document(*(_suite_of(comparison, f"{comparison.new.name} on {name}") for name, comparison in compared))
+
+
+def _suite_of(comparison: Comparison, title: str) -> ElementTree.Element:
+    name = _xml(title)
     suite = ElementTree.Element("testsuite", name=name, timestamp=_xml(comparison.new.started_at))
     outcomes: Counter[str | None] = Counter()
     for judgment in comparison.judgments:
@@ -257,7 +284,7 @@ def comparison_to_junit(comparison: Comparison) -> bytes:
     suite.set("tests", str(len(comparison.judgments)))
     for kind, plural in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
         suite.set(plural, str(outcomes[kind]))
-    return _document(suite)
+    return suite
 
 
 def _outcome(judgment: Judgment) -> tuple[str | None, str]:
@@ -277,9 +304,9 @@ def _change(judgment: Judgment) -> str:
     )
 
 
-def _document(suite: ElementTree.Element) -> bytes:
+def _document(*suites_: ElementTree.Element) -> bytes:
     suites = ElementTree.Element("testsuites", name="convbench")
-    suites.append(suite)
+    suites.extend(suites_)
     ElementTree.indent(suites)
     document: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
     return document + b"\n"

@@ -62,5 +62,6 @@ def digest(cases: Iterable[Case], measure: Measure, *, seed: int, name: str = ""
         del settings["samples"]  # older runs know nothing of it
     state = hashlib.sha256(json.dumps([name, description, seed, settings], sort_keys=True).encode())
     for case in cases:
-        state.update(json.dumps([case.id, case.count, case.given_label]).encode())
+        labels = [list(case.labels)] if case.labels else []  # older runs have none
+        state.update(json.dumps([case.id, case.count, case.given_label, *labels]).encode())
     return state.hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from operator import itemgetter
@@ -37,7 +37,7 @@ from convbench.store.runs import environment_of, run_of
 _FACTS = ("implementation", "threads", "precision")
 _PASSED = Status.PASSED.value
 #: Runs queried by id at a time: SQLite takes 32,766 values in one statement, in older versions 999.
-_ASKED = 500
+ASKED = 500
 #: Runs looked at for the reference layers of a machine.
 _LOOKED_AT = 50
 
@@ -53,14 +53,15 @@ def past(
     """Runs in a database of a schema version, oldest first, with the results of one case or of all cases.
 
     With `case_id` only runs that measured the case, with `run_ids` only these runs. Results hold blocks, status and
-    reasons, implementation, threads and precision. Runs hold no processes, rejections or unmeasured cases.
+    reasons, implementation, threads and precision. Runs hold no rejections and no unmeasured cases. Of processes they
+    hold the states of devices alone, because a machine's key has the power limit.
     """
     runs, cases = schema.runs, schema.cases.c
     wanted = select(*schema.columns(runs, version))
     if case_id is not None:
         wanted = wanted.where(runs.c.key.in_(select(cases.run_key).where(cases.case_id == case_id)))
     ids = None if run_ids is None else sorted(run_ids)
-    asked = [None] if ids is None else [ids[start : start + _ASKED] for start in range(0, len(ids), _ASKED)]
+    asked = [None] if ids is None else [ids[start : start + ASKED] for start in range(0, len(ids), ASKED)]
     found: dict[int, Run] = {}
     for some in asked:
         for row in connection.execute(wanted if some is None else wanted.where(runs.c.id.in_(some))).all():
@@ -70,18 +71,36 @@ def past(
                 found[row.key] = run_of(row)
     keys = sorted(found, key=lambda key: (found[key].started_at, key))
     results: dict[int, list[Result]] = defaultdict(list)
-    for start in range(0, len(keys), _ASKED):
-        for key, result in _results(connection, keys[start : start + _ASKED], case_id, place, version):
+    for start in range(0, len(keys), ASKED):
+        for key, result in _results(connection, keys[start : start + ASKED], case_id, place, version):
             results[key].append(result)
+    states = device_states(connection, {key: run.id for key, run in found.items() if run.environment.devices}, place)
     made = []
     for key in keys:
         if case_id is not None and key not in results:
             continue  # it has no visits yet
-        run = replace(found[key], results=tuple(results[key]))
+        run = replace(found[key], results=tuple(results[key]), processes=states.get(key, ()))
         with place.decoding(run.id):
             check_contents(run)
         made.append(run)
     return made
+
+
+def device_states(connection: Connection, ids: Mapping[int, str], place: Place) -> dict[int, tuple[ProcessFacts, ...]]:
+    """The processes of runs, given as key -> id, by key: with the states of their devices, without anything else."""
+    columns, found = schema.processes.c, defaultdict[int, list[ProcessFacts]](list)
+    keys = sorted(ids)
+    for start in range(0, len(keys), ASKED):
+        some = columns.run_key.in_(keys[start : start + ASKED])
+        query = select(columns.run_key, columns.facts).where(some).order_by(columns.run_key, columns.process_index)
+        for key, text in connection.execute(query).all():
+            with place.decoding(ids[key]):
+                facts = process_facts_from_json(stored(text))
+            states = ProcessFacts(
+                process_index=facts.process_index, seconds=facts.seconds, device_states=facts.device_states
+            )
+            found[key].append(states)
+    return {key: tuple(some) for key, some in found.items()}
 
 
 def processes_with_references(

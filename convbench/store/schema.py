@@ -5,7 +5,7 @@ A change needs a new schema version, a migration, and a fixture database in test
 - 1: the first release
 - 2: the commit that was checked out where a run was started, named baselines, the database's identity
 - 3: raw samples
-- 5: campaigns (store/migrations/v5_campaigns.py)
+- 5: campaigns and their shards
 - 6: what the service keeps: jobs with their events, tokens, the list of writes, and the list of runs
 
 A fact of a case (model/result.py) with `since` defines a newer version, whose migration adds its column.
@@ -226,6 +226,45 @@ visits = Table(
     sqlite_with_rowid=False,
 )
 
+#: The first version whose databases have campaigns.
+CAMPAIGNS_SINCE = 5
+#: One row per campaign (model/campaign.py); `controls` is a JSON list. The writer is the process that conducts it.
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("id", Words, nullable=False, unique=True),
+    Column("name", Words, nullable=False),
+    Column("how", Words, nullable=False),
+    Column("source", Words, nullable=False),
+    Column("version", Words, nullable=False),
+    Column("started_at", Words, nullable=False),
+    Column("finished_at", Words),
+    Column("state", Words, nullable=False),
+    Column("controls", Words, nullable=False),
+    Column("writer_host", Words),
+    Column("writer_boot", Words),
+    Column("writer_pid", Integer),
+    Column("writer_started", Double),
+)
+
+#: The shards of each campaign. `machine`, `run_ids` and `case_ids` are JSON. A run may be deleted and its shard stay.
+shards = Table(
+    "shards",
+    metadata,
+    Column("campaign_key", ForeignKey("campaigns.key", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False, autoincrement=False),
+    Column("machine", Words, nullable=False),
+    Column("state", Words, nullable=False),
+    Column("host", Words),
+    Column("device", Words, nullable=False),
+    Column("boot", Words),
+    Column("run_ids", Words, nullable=False),
+    Column("case_ids", Words, nullable=False),
+    Column("note", Words),
+    PrimaryKeyConstraint("campaign_key", "position"),
+    sqlite_with_rowid=False,
+)
 
 #: The first version whose databases hold what the service keeps: the five tables below.
 SERVICE_SINCE = 6

@@ -6,17 +6,18 @@ import gc
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 
 from convbench.errors import RunNotFoundError, StoreError
+from convbench.model.campaign import Campaign, CampaignState, MachineRun, Shard
 from convbench.model.case import Case
 from convbench.model.result import Baseline, Environment, Git, ProcessFacts, Rejection, Run, RunState, RunSummary, Visit
 from convbench.model.samples import VisitSamples
-from convbench.store import deleting, loading, opening, past, runs, schema, writing
+from convbench.store import campaigns, deleting, loading, machines, opening, past, runs, schema, writing
 from convbench.store.folding import chunks, fold
 from convbench.store.identity import checked_baseline_name
 from convbench.store.place import DEFAULT, Place
@@ -35,6 +36,7 @@ class Store:
         self._place = place
         self._version = version
         self._claims: dict[str, _Claim] = {}
+        self._conducted: dict[str, tuple[int, Writer]] = {}  # the keys of campaigns, and who conducts them
         # An SQLite file has one writer at a time. Threads of one process wait here for each other, and at once go on;
         # SQLite itself looks again after pauses of up to 100 ms. A server's database has many writers.
         self._one_writer: AbstractContextManager[object] = nullcontext() if place.path is None else threading.Lock()
@@ -280,6 +282,60 @@ class Store:
                 raise RunNotFoundError(f"no run {run_id} is stored in {self._place}")
             writing.send(here, there, run, self._version)
 
+    # ---- campaigns
+
+    def begin_campaign(self, campaign: Campaign, writer: Writer) -> None:
+        """Store a new campaign with its shards, and make `writer` the only process that may change it."""
+        with self.writing() as connection:
+            key = campaigns.begin(connection, campaign, writer)
+        self._conducted[campaign.id] = (key, writer)
+
+    def take_over_campaign(self, ref: str, writer: Writer) -> Campaign:
+        """Go on with an unfinished campaign, named as for `campaign`: only `writer` may change it from now on.
+
+        Raises StoreError where it is finished, or where another process conducts it.
+        """
+        with self.writing() as connection:
+            row = campaigns.take_over(connection, ref, writer, self._version, self._place)
+            found = campaigns.load(connection, row, self._place)
+        self._conducted[found.id] = (row.key, writer)
+        return replace(found, state=CampaignState.RUNNING, finished_at=None)
+
+    def update_shard(self, campaign_id: str, shard: Shard) -> None:
+        """Store the state of a shard, its host, its runs and its note."""
+        with self._changing(campaign_id) as (connection, key):
+            campaigns.update_shard(connection, key, shard)
+
+    def finish_campaign(self, campaign_id: str, state: CampaignState, finished_at: str) -> None:
+        """Store how a campaign ended, and give it up: another process may then go on with it if it is unfinished."""
+        with self._changing(campaign_id) as (connection, key):
+            campaigns.finish(connection, key, state, finished_at)
+        del self._conducted[campaign_id]
+
+    @contextmanager
+    def _changing(self, campaign_id: str) -> Iterator[tuple[Connection, int]]:
+        """A transaction that changes a campaign of this process, and the campaign's key."""
+        if campaign_id not in self._conducted:
+            raise StoreError(f"campaign {campaign_id} was not begun or taken over here")
+        key, writer = self._conducted[campaign_id]
+        with self.writing() as connection:
+            campaigns.defend(connection, key, campaign_id, writer)
+            yield connection, key
+
+    def campaign(self, ref: str = "latest") -> Campaign:
+        """A campaign with its shards. `ref` is `latest` (the one begun last), an id, or a unique prefix of one.
+
+        Raises RunNotFoundError where no campaign or several match.
+        """
+        with self.reading() as connection:
+            row = campaigns.find(connection, ref, self._version, self._place)
+            return campaigns.load(connection, row, self._place)
+
+    def campaigns(self) -> list[Campaign]:
+        """All campaigns with their shards, newest first; none in a database of an older schema."""
+        with self.reading() as connection:
+            return campaigns.every(connection, self._version, self._place)
+
     # ---- baselines
 
     def set_baseline(self, name: str, ref: str, *, set_at: str) -> Baseline:
@@ -364,6 +420,16 @@ class Store:
         """All stored runs, newest first."""
         with self.reading() as connection:
             return runs.summaries(connection, self._version, self._place)
+
+    def machine_runs(self, *, name: str | None = None) -> list[MachineRun]:
+        """All runs with the machines that measured them, newest first; with `name` only those of this sweep."""
+        with self.reading() as connection:
+            return machines.machine_runs(connection, self._version, self._place, name=name)
+
+    def processes(self, run_ids: Collection[str]) -> dict[str, tuple[ProcessFacts, ...]]:
+        """The processes of some runs, by the run's id; a run without any is left out."""
+        with self.reading() as connection:
+            return machines.processes(connection, run_ids, self._place)
 
     def past(self, *, case_id: str | None = None, run_ids: Collection[str] | None = None) -> list[Run]:
         """Runs, oldest first, with the results of one case or of all cases; `past.past` lists what they hold."""

@@ -74,11 +74,11 @@ def cases(sweep: Sweep) -> Plan:
                 if first := found.get(key):
                     merged += 1
                     if key not in here:
-                        again.setdefault(key, [Listed(label=first.given_label, count=first.count)]).append(entry)
+                        again.setdefault(key, [_entry(first)]).append(entry)
                         here.add(key)
                     continue
                 here.add(key)
-                case = Case(problem=problem, given_label=entry.label, count=entry.count, **chosen)
+                case = Case(problem=problem, given_label=entry.label, labels=entry.labels, count=entry.count, **chosen)
                 found[key] = case
                 if reason := refusal or case.unsuitable():
                     reasons[key] = reason
@@ -114,8 +114,24 @@ def notes(sweep: Sweep, plan: Plan) -> list[str]:
 
 def _merged(case: Case, entries: Sequence[Listed]) -> Case:
     """The case of equal entries of `cases`: with all their labels, and as often as they count together."""
-    labels = dict.fromkeys(entry.label for entry in entries if entry.label)
-    return replace(case, count=sum(entry.count for entry in entries), given_label=BOTH.join(labels) or None)
+    shown = dict.fromkeys(entry.label for entry in entries if entry.label)
+    named = dict.fromkeys(label for entry in entries for label in entry.labels or shown_labels(entry.label))
+    return replace(
+        case,
+        count=sum(entry.count for entry in entries),
+        given_label=BOTH.join(shown) or None,
+        labels=tuple(named) if any(entry.labels for entry in entries) else (),
+    )
+
+
+def _entry(case: Case) -> Listed:
+    """The entry of `cases` from which a case was made, as far as `_merged` needs it."""
+    return Listed(label=case.given_label, labels=case.labels, count=case.count)
+
+
+def shown_labels(label: str | None) -> tuple[str, ...]:
+    """The labels of equal entries of `cases` in the one that is shown for them."""
+    return tuple(label.split(BOTH)) if label else ()
 
 
 def points(sweep: Sweep) -> Iterator[tuple[dict[str, Value], Case]]:

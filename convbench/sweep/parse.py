@@ -19,6 +19,7 @@ from convbench.model.bounds import (
     LONGEST_BUDGET_S,
     LONGEST_TIME_S,
     LONGEST_TIMEOUT_S,
+    MOST_LABELS,
     MOST_PROCESSES,
     MOST_ROUNDS,
     VARIABLE,
@@ -57,7 +58,8 @@ LONGEST_DESCRIPTION = 100_000
 LONGEST_VARIABLE = 4096
 #: Maximum number of environment variables in an `env`.
 MOST_VARIABLES = 100
-#: Maximum characters of the environment variables of all points together: every label contains its own.
+#: Maximum characters of the environment variables of all points together: every label contains its own. The `labels` of
+#: all points together have the same maximum: each point is stored with its own.
 MOST_CHARACTERS = 200_000_000
 #: Maximum of points times different sets of settings in the entries of a list: each point looks up each set.
 MOST_LOOKUPS = 20 * MOST_POINTS
@@ -77,10 +79,14 @@ class Axis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """An entry of `cases`: the settings it names, multiplied by the axes it does not name."""
+    """An entry of `cases`: the settings it names, multiplied by the axes it does not name.
+
+    `labels` are those of all equal layers, `label` the one that is shown.
+    """
 
     given: Values = ()
     label: str | None = None
+    labels: tuple[str, ...] = ()
     count: int = 1
 
 
@@ -298,7 +304,7 @@ _CONTROL = re.compile(f"{UNPRINTABLE.pattern}|[\r\x85]")
 
 _TOP = ("name", "description", "seed", "axes", "cases", "exclude", "left_out", "measure", "compare")
 _LEFT_OUT = ("count", "work", "reason")
-_LISTED_ONLY = ("label", "count")
+_LISTED_ONLY = ("label", "labels", "count")
 
 #: The numbers under `measure` and their bounds: counts, seconds and ratios.
 COUNTS = {"processes": (1, MOST_PROCESSES), "rounds": (1, MOST_ROUNDS)}
@@ -472,14 +478,33 @@ def _listed(node: Node, mistakes: Mistakes) -> tuple[Listed, ...]:
         found = _mapping(entry, where, (*SETTINGS, *_LISTED_ONLY), mistakes, "a mapping of settings")
         label, count = found.get("label"), found.get("count")
         times = read_value(Kind(least=1), count, f"{where}.count", mistakes) if count else 1
+        labels = _labels(found["labels"], f"{where}.labels", mistakes) if "labels" in found else ()
         listed.append(
             Listed(
                 given=_given(found, where, mistakes),
-                label=_text(label, f"{where}.label", mistakes, longest=LONGEST_NAME, lines=False) if label else None,
+                label=_label(label, f"{where}.label", mistakes) if label else next(iter(labels), None),
+                labels=labels,
                 count=times if isinstance(times, int) else 1,
             )
         )
     return tuple(listed)
+
+
+def _labels(node: Node, where: str, mistakes: Mistakes) -> tuple[str, ...]:
+    """The different labels of equal layers, in their order."""
+    found = node.value
+    if not isinstance(found, list) or not found:
+        mistakes.expected("a list of labels", node, where)
+        return ()
+    if len(found) > MOST_LABELS:
+        most = f"expected at most {units.count(MOST_LABELS)} labels, got {units.count(len(found))}"
+        mistakes.add(node.line, where, most, "leave some out: count says how often the layer occurs")
+        return ()
+    return tuple(dict.fromkeys(_label(each, f"{where}[{at}]", mistakes) for at, each in enumerate(found)))
+
+
+def _label(node: Node, where: str, mistakes: Mistakes) -> str:
+    return _text(node, where, mistakes, longest=LONGEST_NAME, lines=False)
 
 
 class Taken:
@@ -648,9 +673,12 @@ def _require(root: Node, axes: Node | None, cases_: Node | None, mistakes: Mista
 
 def _limit(axes: Sequence[Axis], listed: Sequence[Listed], node: Node, mistakes: Mistakes) -> int:
     """Count the points before creating them, and check the number and the length of their labels."""
-    points = 0
-    for named in (dict(entry.given) for entry in listed):
-        points += math.prod(len(axis.values) for axis in axes if axis.name not in named)
+    points = characters = 0
+    for entry in listed:
+        named = dict(entry.given)
+        own = math.prod(len(axis.values) for axis in axes if axis.name not in named)
+        points += own
+        characters += own * sum(map(len, entry.labels))
     hint = "remove values, or split the sweep into several files"
     if points > MOST_POINTS:
         mistakes.add(node.line, "axes", _too_many(points), hint)
@@ -661,6 +689,9 @@ def _limit(axes: Sequence[Axis], listed: Sequence[Listed], node: Node, mistakes:
     if points * longest > MOST_CHARACTERS:
         most = f"expected at most {units.count(MOST_CHARACTERS)} characters of env over all points"
         mistakes.add(node.line, "axes", f"{most}, got {units.count(points * longest)}", hint)
+    if characters > MOST_CHARACTERS:
+        most = f"expected at most {units.count(MOST_CHARACTERS)} characters of labels over all points"
+        mistakes.add(node.line, "axes", f"{most}, got {units.count(characters)}", hint)
     return points
 
 

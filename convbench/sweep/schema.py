@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convbench.model.bounds import VARIABLE
+from convbench.model.bounds import MOST_LABELS, VARIABLE
 from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.model.operators.given import PerDimension
 from convbench.model.settings import REQUIRED, TABLE, Kind, Setting
@@ -41,6 +41,10 @@ def schema() -> Schema:
             for name, row in TABLE.items()}  # fmt: skip
     entry = {name: _described(row, [_value(name)]) for name, row in TABLE.items()}
     label = _text(parse.LONGEST_NAME) | {"description": "the layer's name in the report"}
+    labels = _list(_text(parse.LONGEST_NAME)) | {
+        "maxItems": MOST_LABELS,
+        "description": "the names of all equal layers, which count says",
+    }
     count = _integer(Kind(least=1)) | {"description": "how often the layer occurs in its network"}
     any_of = {name: {"anyOf": [_value(name), _list(_value(name))]} for name in TABLE}
     top = {
@@ -48,7 +52,8 @@ def schema() -> Schema:
         "description": _text(parse.LONGEST_DESCRIPTION) | {"description": "text for the report"},
         "seed": _integer(Kind(least=0, most=parse.MOST_SEED)) | {"default": 0},
         "axes": _mapping(axes, least=1) | {"description": "settings and their values; a sweep measures the product"},
-        "cases": _list(_mapping({**entry, "label": label, "count": count})) | {"description": "layers, one an entry"},
+        "cases": _list(_mapping({**entry, "label": label, "labels": labels, "count": count}))
+        | {"description": "layers, one an entry"},
         "exclude": _list(_mapping(any_of, least=1), least=0) | {"description": "points to leave out"},
         "left_out": _list(_left_out(), least=0) | {"description": "convolutions of the network that are no cases"},
         "measure": _measure() | {"description": "how to measure"},

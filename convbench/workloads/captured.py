@@ -10,9 +10,10 @@ from typing import Any
 
 from convbench import units
 from convbench.errors import RequestError
-from convbench.model.case import DTYPES, TORCH_MODULE, Case, InputFormat, MemoryFormat
+from convbench.model.case import DTYPES, Case, InputFormat, MemoryFormat
 from convbench.model.operators import DEFAULT_OPERATOR
 from convbench.model.problem import Direction, Problem
+from convbench.workloads import strides
 from convbench.workloads.workload import Refused, Workload
 
 #: Maximum characters of a label in a sweep.
@@ -81,50 +82,25 @@ class Convolution:
         """Whether a backward leaves out the gradient of the bias that it has: the bias is frozen."""
         return self.mask is not None and self.bias and not self.mask[2]
 
-    def memory_format(self, otherwise: MemoryFormat) -> MemoryFormat:
-        """The format in which torch computes, by the strides; `otherwise` where they fit both.
-
-        torch takes channels_last where input or weight have it. The output of a forward shows it best.
-        """
-        tensors = [self.input_format, _format(self.weight_shape, self.weight_strides)]
-        output = _format(self.output_shape, self.output_strides)
-        if self.mask is None and output is not None:
-            return output
-        if MemoryFormat.CHANNELS_LAST in tensors:
-            return MemoryFormat.CHANNELS_LAST
-        return next(filter(None, [*tensors, output]), otherwise)
-
-    @property
-    def input_format(self) -> MemoryFormat | None:
-        """The memory format of the input; None where its strides fit both, or none."""
-        return _format(self.input_shape, self.input_strides)
+    def formats(self, otherwise: MemoryFormat) -> tuple[MemoryFormat, InputFormat]:
+        """The layer's memory format and its input's, by the strides; `otherwise` where they fit both formats."""
+        return strides.formats(
+            strides.only_format(self.input_shape, self.input_strides),
+            strides.only_format(self.weight_shape, self.weight_strides),
+            strides.only_format(self.output_shape, self.output_strides),
+            otherwise,
+        )
 
     @property
     def is_view(self) -> bool:
         """Whether the input is a view whose elements lie in neither format."""
-        return not any(_lies(self.input_shape, self.input_strides, order) for order in _orders(self.rank).values())
+        return not strides.fitting_formats(self.input_shape, self.input_strides)
 
-
-def _orders(rank: int) -> dict[MemoryFormat, _Ints]:
-    """The dimensions of a tensor by format, the outermost in memory first."""
-    spatial = tuple(range(2, rank + 2))
-    return {MemoryFormat.CONTIGUOUS: (0, 1, *spatial), MemoryFormat.CHANNELS_LAST: (0, *spatial, 1)}
-
-
-def _format(shape: _Ints, strides: _Ints) -> MemoryFormat | None:
-    """The only memory format that the strides fit; None where they fit both, or none."""
-    fitting = [name for name, order in _orders(len(shape) - 2).items() if _lies(shape, strides, order)]
-    return fitting[0] if len(fitting) == 1 else None
-
-
-def _lies(shape: _Ints, strides: _Ints, order: _Ints) -> bool:
-    """Whether the elements lie densely in this order; the stride of a dimension with one element means nothing."""
-    step = 1
-    for dimension in reversed(order):
-        if shape[dimension] != 1 and strides[dimension] != step:
-            return False
-        step *= shape[dimension]
-    return True
+    @property
+    def geometry(self) -> tuple[object, ...]:
+        """What is the same for all calls of one layer on inputs of one size, forward and backward."""
+        kernel = (self.weight_shape, self.stride, self.padding, self.dilation, self.output_padding, self.groups)
+        return self.input_shape, self.transposed, *kernel
 
 
 def convolutions(answer: Mapping[str, Any]) -> list[tuple[str, Convolution]]:
@@ -146,7 +122,7 @@ def workload(answer: Mapping[str, Any], *, name: str, source: str, channels_last
 
     Raises RequestError where the model computed no convolution.
     """
-    found = [(_label(path, str(answer["model"])), each) for path, each in convolutions(answer)]
+    found = _labelled(convolutions(answer), str(answer["model"]))
     if not found:
         also = f"; not read: {', '.join(answer['others'])}" if answer["others"] else ""
         hint = "give a model, or inputs, that lead through one"
@@ -169,6 +145,18 @@ def workload(answer: Mapping[str, Any], *, name: str, source: str, channels_last
     )
 
 
+def _labelled(found: Sequence[tuple[str, Convolution]], model: str) -> list[tuple[str, Convolution]]:
+    """Each convolution with its label. A module that is called on inputs of several sizes has a number for each."""
+    calls: dict[str, dict[tuple[object, ...], int]] = {}
+    for path, each in found:
+        sizes = calls.setdefault(path, {})
+        sizes.setdefault(each.geometry, len(sizes) + 1)
+    return [
+        (_label(f"{path}#{calls[path][each.geometry]}" if len(calls[path]) > 1 else path, model), each)
+        for path, each in found
+    ]
+
+
 def _label(path: str, model: str) -> str:
     """The path of the module as a label: the model's class for the model itself."""
     label = units.line(f"{model}{path}" if not path or path.startswith("#") else path)
@@ -177,10 +165,8 @@ def _label(path: str, model: str) -> str:
 
 def _case(label: str, each: Convolution, otherwise: MemoryFormat) -> Case | str:
     """The case, or why there is none."""
-    if each.transposed:
-        return f"transposed, which {TORCH_MODULE} is not"
-    if each.rank != DEFAULT_OPERATOR.rank:
-        return f"over {units.plural(each.rank, 'dimension')}, which {TORCH_MODULE} is not"
+    if each.transposed or each.rank != DEFAULT_OPERATOR.rank:
+        return f"Conv{'Transpose' if each.transposed else ''}{each.rank}d, which convbench does not measure"
     if each.dtype not in DTYPES:
         return f"computed in {each.dtype}, which is not one of {', '.join(DTYPES)}"
     if each.direction is None:
@@ -198,13 +184,13 @@ def _case(label: str, each: Convolution, otherwise: MemoryFormat) -> Case | str:
         bias=each.bias,
         batch_size=batch,
     )
-    lies = each.memory_format(otherwise)
+    memory_format, input_format = each.formats(otherwise)
     case = Case(
         problem=problem,
         direction=each.direction,
         dtype=each.dtype,
-        memory_format=lies,
-        input_format=InputFormat(each.input_format) if each.input_format not in (None, lies) else InputFormat.SAME,
+        memory_format=memory_format,
+        input_format=input_format,
         threads=THREADS,
         given_label=label,
     )
@@ -224,26 +210,36 @@ def _notes(answer: Mapping[str, Any], found: Sequence[tuple[str, Convolution]], 
         padded = [label for label, each in found if each.padded == operator]
         notes.append(
             f"{units.plural(len(padded), 'input was', 'inputs were')} padded before the convolution, by {operator}:"
-            f" {_named(padded)}. Their cases have the padded input."
+            f" {_named(padded)}. {_theirs(padded)} the padded input."
         )
-    unbatched = [label for label, each in found if each.unbatched]
+    unbatched = [label for label, each in found if each.unbatched and each.input_shape[0] == 1]
     if unbatched:
-        notes.append(f"One image without a batch went to {_named(unbatched)}. Their cases have a batch of 1.")
+        notes.append(f"One image without a batch went to {_named(unbatched)}. {_theirs(unbatched)} a batch of 1.")
+    mapped = [label for label, each in found if each.unbatched and each.input_shape[0] != 1]
+    if mapped:
+        notes.append(
+            f"torch.vmap made one call of several in {_named(mapped)}. {_theirs(mapped)} all of their images as batch."
+        )
     views = [label for label, each in found if each.rank == DEFAULT_OPERATOR.rank and each.is_view]
     if views:
-        notes.append(f"The input is a view of another tensor in {_named(views)}. Their cases have a dense input.")
+        notes.append(f"The input is a view of another tensor in {_named(views)}. {_theirs(views)} a dense input.")
     again = [label for label, each in found if each.again]
     if again:
+        whose = "Its count includes" if len(set(again)) == 1 else "Their counts include"
         notes.append(
             f"{units.plural(len(again), 'forward was', 'forwards were')} computed again in the backward pass, as"
-            f" activation checkpointing does: {_named(again)}. Their counts include this."
+            f" activation checkpointing does: {_named(again)}. {whose} this."
         )
     frozen = [label for label, each in found if each.lacks_bias_gradient]
     if frozen:
-        notes.append(f"The bias is frozen in {_named(frozen)}. Their cases compute its gradient too.")
+        notes.append(f"The bias is frozen in {_named(frozen)}. {_theirs(frozen)} the gradient of the bias too.")
     if answer["others"]:
         notes.append(f"Operators that were not read: {', '.join(answer['others'])}.")
     return tuple(notes)
+
+
+def _theirs(labels: Iterable[str]) -> str:
+    return "Its case has" if len(set(labels)) == 1 else "Their cases have"
 
 
 def _named(labels: Iterable[str]) -> str:

@@ -61,15 +61,23 @@ class Workload:
 
 
 def folded(cases: Iterable[Case]) -> dict[Case, list[str]]:
-    """The distinct cases in order, with the labels of all their occurrences; each has the first label and the sum."""
-    labels: dict[Case, list[str]] = {}
+    """The distinct cases in order, with the labels of all their occurrences; each has the first label and the sum.
+
+    Where there are several labels, the case has them too.
+    """
+    labels: dict[Case, dict[str, None]] = {}
     counts: Counter[Case] = Counter()
     for case in cases:
-        found = labels.setdefault(case, [])
-        if case.given_label and case.given_label not in found:
-            found.append(case.given_label)
+        found = labels.setdefault(case, {})
+        named = case.labels or ((case.given_label,) if case.given_label else ())
+        found.update(dict.fromkeys(named))
         counts[case] += case.count
     return {
-        replace(case, given_label=found[0] if found else None, count=counts[case]): found
+        replace(
+            case,
+            given_label=next(iter(found), None),
+            labels=tuple(found) if len(found) > 1 else (),
+            count=counts[case],
+        ): list(found)
         for case, found in labels.items()
     }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import yaml
 
 from convbench import units
+from convbench.model.bounds import MOST_LABELS
 from convbench.model.case import Case, setting
 from convbench.model.operators.given import default_for
 from convbench.model.problem import Direction
@@ -19,8 +20,6 @@ from convbench.workloads.workload import Workload, folded
 
 #: The width of comments, characters.
 WIDTH = 100
-#: How many labels of equal layers a comment names.
-MOST_LABELS = 8
 #: How many places a reason to refuse names.
 MOST_PLACES = 3
 
@@ -64,18 +63,39 @@ def sweep_text(
         for each in found:
             text = said.get((_undirected(case), each))
             lines += _comment(f"{each}: {text}" if len(found) > 1 else text, "  # ") if text else []
-        if len(labels) > 1:
-            more = f" and {units.count(len(labels) - MOST_LABELS)} more" if len(labels) > MOST_LABELS else ""
-            lines += _comment(f"the same layer: {', '.join(labels[:MOST_LABELS])}{more}", "  # ")
+        if len(labels) > MOST_LABELS:
+            more = f"{units.count(len(labels) - MOST_LABELS)} more layers are equal to this one"
+            lines += _comment(f"{more}; a sweep names {units.count(MOST_LABELS)} at most", "  # ")
         row = _row(case, common)
         for direction in [None] if tuple(found) == directions else found:
             own = {} if direction is None else {"direction": str(direction)}
-            lines.append(f"  - {_flow({**row, **own, 'count': case.count})}")
+            lines += _entry({**row, **own, "count": case.count}, labels[:MOST_LABELS])
     return "\n".join(lines) + "\n"
 
 
-def _without(case: Case, names: Iterable[str]) -> Case:
-    """The case with the defaults of these settings, which its sweep names elsewhere."""
+def _entry(row: Mapping[str, Any], labels: Sequence[str]) -> Iterator[str]:
+    """An entry of `cases`: its settings on one line, then the labels of equal layers where there are several."""
+    written = f"  - {_flow(dict(row))}"
+    if len(labels) < 2:
+        yield written
+        return
+    yield f"{written.removesuffix('}')},"
+    line = "     labels: ["
+    for at, label in enumerate(labels):
+        word = _flow(label) + ("]}" if at == len(labels) - 1 else ",")
+        if at and len(line) + 1 + len(word) > WIDTH:
+            yield line
+            line = "       "
+        line += word if line.endswith("[") else f" {word}"
+    yield line
+
+
+def _without(case: Case, names: Collection[str]) -> Case:
+    """The case with the defaults of these settings, which its sweep names elsewhere.
+
+    Where that names memory formats, the input has the layer's: a format of its own was said of one of them.
+    """
+    names = {*names, "input_format"} if "memory_format" in names else names
     defaults: dict[str, Any] = {name: default_for(case.problem.rank, TABLE[name].default) for name in names}
     problem = {name: value for name, value in defaults.items() if name in PROBLEM_SETTINGS}
     rest = {name: value for name, value in defaults.items() if name not in PROBLEM_SETTINGS}
@@ -83,13 +103,12 @@ def _without(case: Case, names: Iterable[str]) -> Case:
 
 
 def _by_layer(cases: Mapping[Case, list[str]]) -> dict[Case, tuple[list[Direction], list[str]]]:
-    """The cases that differ in direction alone as one, with these directions; they must occur equally often."""
-    layers: dict[tuple[Case, int], tuple[Case, list[Direction], list[str]]] = {}
+    """The cases that differ in direction alone as one, with these directions; counts and labels must be equal."""
+    layers: dict[tuple[Case, int, frozenset[str]], tuple[Case, list[Direction], list[str]]] = {}
     for case, labels in cases.items():
-        key = (_undirected(case), case.count)
-        _, directions, named = layers.setdefault(key, (case, [], []))
+        key = (_undirected(case), case.count, frozenset(labels))
+        _, directions, _ = layers.setdefault(key, (case, [], labels))
         directions.append(case.direction)
-        named += [label for label in labels if label not in named]
     return {case: (directions, labels) for case, directions, labels in layers.values()}
 
 

@@ -15,6 +15,10 @@ from convbench.workloads.workload import Refused, Workload
 REQUEST = Request(model="net.py:Net", inputs_from="net.py:batch")
 
 
+#: What to do where no layer is left.
+OTHER = "name a model that has a torch.nn.Conv2d, or calls its function"
+
+
 def layer(channels: int, *, count: int = 1, dtype: str = "float32", size: int = 14) -> Case:
     problem = Problem(in_channels=channels, out_channels=channels, kernel_size=(3, 3), input_size=(size, size))
     return Case(problem=problem, dtype=dtype, threads=1, count=count, given_label=f"c{channels}")
@@ -78,7 +82,7 @@ def test_a_model_without_a_layer_to_measure_says_why_and_not_that_the_budget_is_
     monkeypatch.setattr(capturing, "captured", lambda request: nothing)
     with pytest.raises(RequestError, match=r"^net has no convolution that convbench can measure$") as caught:
         capturing.planned(REQUEST)
-    assert caught.value.hint == "2 Conv1d"
+    assert caught.value.hint == f"2 Conv1d\n        {OTHER}"
 
 
 def test_settings_of_time_replace_those_of_the_model(found: list[Case]) -> None:
@@ -101,4 +105,4 @@ def test_a_model_of_which_nothing_is_left_says_why() -> None:
     with pytest.raises(RequestError) as raised:
         capturing.sweep_of(Workload(name="net", source="a test", cases=(), refused=(refused,)))
     assert raised.value.message == "net has no convolution that convbench can measure"
-    assert raised.value.hint == "2 transposed, which it is not"
+    assert raised.value.hint == f"2 transposed, which it is not\n        {OTHER}"

@@ -11,7 +11,8 @@ import synthetic
 from convbench.analysis.comparison.comparison import compare
 from convbench.analysis.comparison.judgment import Comparison, Verdict
 from convbench.analysis.comparison.matching import by_path
-from convbench.analysis.comparison.networks import BY_PATH, with_networks
+from convbench.analysis.comparison.networks import with_networks
+from convbench.analysis.comparison.sums import BY_PATH
 from convbench.analysis.findings.evidence import evidence
 from convbench.analysis.table.columns import Rows
 from convbench.analysis.table.frame import frame
@@ -229,3 +230,63 @@ def test_a_label_of_several_cases_decides_nothing() -> None:
     assert by_path([layer("c", 20)], new) == [(layer("c", 20), new[3])], "of equal layers the first label counts"
     assert by_path([layer("b", 20, direction=BACKWARD)], [layer("b", 21)]) == []
     assert by_path(base, base) == []
+
+
+def folded(case: Case, *labels: str) -> Case:
+    return replace(case, given_label=labels[0], labels=labels if len(labels) > 1 else (), count=len(labels))
+
+
+def matched(base: list[Case], new: list[Case]) -> list[tuple[str, int, int, int, int]]:
+    """(path, channels before and after, occurrences before and after) of each pair."""
+    return [
+        (second.given_label or "", first.problem.in_channels, second.problem.in_channels, first.count, second.count)
+        for first, second in by_path(base, new)
+    ]
+
+
+PLAIN, CHANGED, OTHER = layer("", 32), layer("", 33), layer("", 34)
+
+
+def test_one_of_four_equal_layers_is_matched_by_its_own_path() -> None:
+    base = [STEM, folded(PLAIN, "b.0", "b.1", "b.2", "b.3")]
+    new = [STEM, folded(PLAIN, "b.0", "b.1", "b.3"), folded(CHANGED, "b.2")]
+    assert matched(base, new) == [("b.2", 32, 33, 1, 1)]
+    assert matched(new, base) == [("b.2", 33, 32, 1, 1)]
+    comparison = compared(run(*(timed(case, 4 * MS) for case in base)), run(*(timed(case, 6 * MS) for case in new)))
+    found = comparison.network
+    assert found is not None
+    assert (found.recounted, found.only_base, found.only_new) == ((), (), ())
+    [block] = found.reshaped
+    assert (block.new.given_label, block.base.count, block.new.count) == ("b.2", 1, 1)
+    text = compare_text(comparison)
+    assert "(1.50x), b.2: n1 c33" in text
+    assert "in_channels 32 -> 33" in text
+    assert "regressed" in text.splitlines()[4], "the equal ones keep their line"
+
+
+def test_all_and_some_of_the_equal_layers_may_change() -> None:
+    base = [folded(PLAIN, "b.0", "b.1", "b.2", "b.3")]
+    assert matched(base, [folded(CHANGED, "b.0", "b.1", "b.2", "b.3")]) == [("b.0", 32, 33, 4, 4)]
+    split = [folded(CHANGED, "b.0", "b.2", "c.0"), folded(OTHER, "b.1"), folded(PLAIN, "b.3")]
+    assert matched(base, split) == [("b.0", 32, 33, 2, 2), ("b.1", 32, 34, 1, 1)]
+    found = compared(run(*(timed(case, MS) for case in base)), run(*(timed(case, MS) for case in split))).network
+    assert found is not None
+    assert [(each.case.given_label, each.case.count) for each in found.only_new] == [("c.0", 1)]
+    assert found.recounted == ()
+    fewer = [folded(CHANGED, "b.0"), folded(PLAIN, "b.3")]
+    found = compared(run(*(timed(case, MS) for case in base)), run(*(timed(case, MS) for case in fewer))).network
+    assert found is not None
+    assert [(each.case.given_label, each.before, each.after) for each in found.recounted] == [("b.3", 4, 1)]
+
+
+def test_layers_that_only_move_are_equal() -> None:
+    base = [folded(PLAIN, "b.0"), folded(CHANGED, "b.1")]
+    assert matched(base, [folded(OTHER, "b.0"), folded(PLAIN, "b.1"), folded(CHANGED, "b.2")]) == []
+
+
+def test_a_run_without_all_paths_is_matched_as_a_whole() -> None:
+    older = [replace(PLAIN, given_label="b.0", count=3)]
+    assert matched(older, [folded(CHANGED, "b.0", "b.1", "b.2")]) == [("b.0", 32, 33, 3, 3)]
+    assert matched([replace(PLAIN, given_label="b.0 + b.1", count=2)], [folded(CHANGED, "b.1")]) == [
+        ("b.1", 32, 33, 1, 1)
+    ]

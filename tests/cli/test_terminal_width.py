@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import campaigns
 import pytest
 import synthetic
 from commands import Command, store
@@ -37,6 +38,10 @@ def compared() -> list[Run]:
     return [base, replace(noisy, git=git)]
 
 
+def machines() -> list[Run]:
+    return [run for run, _ in campaigns.runs(24)]
+
+
 def stepped() -> list[Run]:
     return nights([1e-3] * 6 + [1.4e-3] * 6)
 
@@ -50,8 +55,10 @@ def stepped() -> list[Run]:
         (stepped, ("baseline", "list"), {}),
         (compared, ("plan", str(CONFIGS / "quick.yaml")), {}),
         (compared, ("explain", "CASE", "-o", "layer.html"), {}),
+        (machines, ("campaign", "three-machines", "--no-page"), {}),
+        (machines, ("machines",), {}),
     ],
-    ids=["compare", "runs", "history", "baseline list", "plan", "explain"],
+    ids=["compare", "runs", "history", "baseline list", "plan", "explain", "campaign", "machines"],
 )
 def test_a_narrow_terminal_gets_every_figure_in_lines_that_fit(
     command: Command,

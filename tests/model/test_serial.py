@@ -51,6 +51,9 @@ KINDS = {
     "measure": (strategies.measures, reading.reader(Measure)),
     "process facts": (strategies.process_facts, serial.process_facts_from_json),
     "environment": (strategies.environments, serial.environment_from_json),
+    "machine key": (strategies.machine_keys, serial.machine_key_from_json),
+    "shard": (strategies.shards, serial.shard_from_json),
+    "campaign": (strategies.campaigns, serial.campaign_from_json),
 }
 
 

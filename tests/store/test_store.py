@@ -36,6 +36,7 @@ from sqlalchemy import Engine, MetaData, Text, create_engine, event, make_url, s
 from sqlalchemy.exc import OperationalError
 
 from convbench.errors import DatabaseError, RequestError, RunNotFoundError, StoreError
+from convbench.model.campaign import Campaign, CampaignState, DeviceKind, How, MachineKey, Shard, ShardState
 from convbench.model.case import Case
 from convbench.model.problem import Direction, PaddingWord, Problem
 from convbench.model.references import VERSION
@@ -1317,8 +1318,43 @@ def test_server_that_came_back_between_two_appends_is_used_again(postgres: Serve
 GIT = Git(commit="0123456789abcdef0123456789abcdef01234567", branch="main", dirty=True)
 
 
+#: Two hosts of one kind share out the cases of a sweep; one of them was lost.
+CAMPAIGN = Campaign(
+    id="c20261124-031500-abcd",
+    name="first",
+    how=How.SPLIT,
+    source="name: first # ä\n",
+    started_at="2026-11-24T03:15:00+00:00",
+    finished_at="2026-11-24T03:19:00+00:00",
+    state=CampaignState.INTERRUPTED,
+    controls=tuple(case.id for case in CASES[:2]),
+    shards=(
+        Shard(
+            position=0,
+            machine=MachineKey(cpu="AMD EPYC", architecture="x86_64", cores=2, devices=(DeviceKind(model="H200"),)),
+            state=ShardState.FINISHED,
+            host="a",
+            run_ids=(RUN.id,),
+            case_ids=(CASES[2].id,),
+            device="GPU-0b1c",
+            boot="8d6c",
+        ),
+        Shard(
+            position=1,
+            machine=MachineKey(cpu="AMD EPYC", architecture="x86_64", cores=2),
+            state=ShardState.INTERRUPTED,
+            case_ids=(CASES[3].id,),
+            note="host b was lost: ä",
+        ),
+    ),
+)
+
+
 def known_run(version: int) -> tuple[Run, list[Visit]]:
-    """What tests/data/schema_v<version>.db holds: the run as it was begun, and its visits; since 2 a baseline."""
+    """What tests/data/schema_v<version>.db holds: the run as it was begun, and its visits; since 2 a baseline.
+
+    Since 5 it also holds CAMPAIGN.
+    """
     checked = Check(output_shape=(8, 32, 33), max_error=0.5, elements=2048, method="exact")
     wrong = dataclasses.replace(checked, max_error=float("inf"), reason="output[0, 1, 2] is 3.0, should be 2.0")
     processes = (
@@ -1367,6 +1403,8 @@ def make_known(path: Path) -> None:
             store.note_process(run.id, facts)
         store.finish(run.id, RunState.FINISHED, "2026-11-24T03:18:00+00:00")
         store.set_baseline("main", run.id, set_at="2026-11-24T03:20:00+00:00")
+        store.begin_campaign(CAMPAIGN, GONE)
+        store.finish_campaign(CAMPAIGN.id, CAMPAIGN.state, "2026-11-24T03:19:00+00:00")
 
 
 #: The layout of blocks in the databases of each schema version.
@@ -1401,6 +1439,7 @@ def assert_known(url: str, version: int) -> None:
         assert dataclasses.asdict(store.load("latest")) == dataclasses.asdict(expected)
         assert [(summary.id, summary.git) for summary in store.runs()] == [(run.id, expected.git)]
         assert [baseline.name for baseline in store.baselines()] == ["main"] * (version >= 2)
+        assert store.campaigns() == [CAMPAIGN] * (version >= 5)
 
 
 def test_what_is_known_of_a_process_is_stored_and_the_last_word_counts(store: Store) -> None:
@@ -1618,6 +1657,15 @@ def test_digests_of_unfinished_runs_that_were_stored_before_stay() -> None:
     assert found == "7bd415d2a599e1dfd4e1c3d6030170e66eb83f6e617f5f7f530bdd8c90a473d7"
 
 
+def test_labels_of_equal_layers_are_stored(tmp_path: Path) -> None:
+    named = dataclasses.replace(CASES[0], labels=("conv 1", "conv 'ä'"))
+    path = str(tmp_path / "runs.db")
+    with Store.create(path) as store:
+        store.begin(RUN, (named, *CASES[1:]), (), ME, digest="d")
+    with Store.open(path) as store:
+        assert [case.labels for case in store.load("latest").unmeasured] == [named.labels, (), (), ()]
+
+
 def test_digest_tells_sweeps_apart_by_what_they_measure() -> None:
     base = digest(CASES, Measure(), seed=1)
     assert base == digest(list(CASES), Measure(), seed=1)
@@ -1628,6 +1676,7 @@ def test_digest_tells_sweeps_apart_by_what_they_measure() -> None:
         digest(CASES, Measure(), seed=1, name="n"),
         digest([dataclasses.replace(case, count=3) for case in CASES], Measure(), seed=1),
         digest([dataclasses.replace(case, given_label=None) for case in CASES], Measure(), seed=1),
+        digest([dataclasses.replace(case, labels=("conv 1", "conv 2")) for case in CASES], Measure(), seed=1),
     ]
     assert len({base, *others}) == len(others) + 1
 

@@ -358,6 +358,17 @@ def test_what_the_axes_give_twice_is_one_layer_and_what_cases_list_twice_is_two(
     assert [(c.count, c.given_label) for c in twice] == [(5, "a + b")] * 3
 
 
+def test_labels_of_equal_layers_are_kept_and_no_part_of_an_id() -> None:
+    axes = "axes: {in_channels: 4, out_channels: 8, input_size: 16, kernel_size: 1, dtype: [float32, float64]}\n"
+    planned = plan(axes + "cases: [{labels: [a, b, a], count: 3}]").cases
+    assert [(c.given_label, c.labels, c.count) for c in planned] == [("a", ("a", "b"), 3)] * 2
+    assert [c.id for c in planned] == [c.id for c in plan(axes + "cases: [{label: z}]").cases]
+    named = plan(axes + "cases: [{label: mine, labels: [a, b]}, {label: c + d}, {labels: [e, a]}, {count: 2}]").cases
+    assert [(c.given_label, c.labels, c.count) for c in named] == [
+        ("mine + c + d + e", ("a", "b", "c", "d", "e"), 5)
+    ] * 2
+
+
 def test_rejections_are_merged_alike() -> None:
     planned = plan(f"axes: {{{REQUIRED}, groups: 3, stride: [1, 1], dtype: [float32, float64]}}")
     assert planned.cases == ()
@@ -688,7 +699,8 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
         (
             (
                 f"axes: {{{REQUIRED}}}\ncases:\n- {{label: 3}}\n- {{label: ' '}}\n"
-                f'- {{label: "a\\nb"}}\n- {{count: 0}}\n- {{labels: x}}\n'
+                f'- {{label: "a\\nb"}}\n- {{count: 0}}\n- {{lables: x}}\n- {{labels: x}}\n'
+                f"- {{labels: []}}\n- {{labels: [a, 3, '']}}\n"
             ),
             [
                 "3: cases[0].label: expected text, got 3",
@@ -696,8 +708,13 @@ def test_mistakes_in_an_axis(axis: str, message: str) -> None:
                 "4: cases[1].label: expected 1 to 200 characters, got none",
                 "5: cases[2].label: expected one line of text, got 'a\\nb'",
                 "6: cases[3].count: expected an integer of at least 1, got 0",
-                "7: cases[4]: unknown key 'labels'",
-                "  hint: did you mean label?",
+                "7: cases[4]: unknown key 'lables'",
+                "  hint: did you mean labels?",
+                "8: cases[5].labels: expected a list of labels, got 'x'",
+                "9: cases[6].labels: expected a list of labels, got an empty list",
+                "10: cases[7].labels[1]: expected text, got 3",
+                "  hint: put it in quotes",
+                "10: cases[7].labels[2]: expected 1 to 200 characters, got none",
             ],
         ),
         (
@@ -1064,6 +1081,17 @@ def test_what_is_wrong_everywhere_is_reported_fifty_times(text: str) -> None:
         (
             f"axes: {{{REQUIRED}, env: {{A: {'x' * 4000}}}, stride: {{from: 1, to: 100000, step: 1}}}}",
             "1: axes: expected at most 200,000,000 characters of env over all points, got 401,200,000"
+            "\n  hint: remove values, or split the sweep into several files",
+        ),
+        (
+            f"axes: {{{REQUIRED}}}\ncases: [{{labels: [{', '.join(f'l{number}' for number in range(1001))}]}}]",
+            "2: cases[0].labels: expected at most 1,000 labels, got 1,001"
+            "\n  hint: leave some out: count says how often the layer occurs",
+        ),
+        (
+            f"axes: {{{REQUIRED}, stride: {{from: 1, to: 2000, step: 1}}}}\n"
+            f"cases: [{{labels: [{', '.join(f'{number:04}{chr(120) * 196}' for number in range(1000))}]}}]",
+            "1: axes: expected at most 200,000,000 characters of labels over all points, got 400,000,000"
             "\n  hint: remove values, or split the sweep into several files",
         ),
         (

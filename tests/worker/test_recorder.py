@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import captured_models as models
@@ -87,10 +88,11 @@ def test_an_input_that_is_padded_before_names_the_operator(model: type[nn.Module
         ("same", "constant_pad_nd", (1, 1), 17),
         ("odd", None, (1, 1), 16),
         ("none", None, (0, 0), 16),
+        ("around", "pad with mode circular", (0, 0), 16),
     ]
     assert seen == expected
     cast = run(model(), autocast="bfloat16")
-    assert [each["padded"] for _, each in cast] == ["reflection_pad2d", "constant_pad_nd", None, None]
+    assert [each["padded"] for _, each in cast] == [name for _, name, *_ in expected]
 
 
 @pytest.mark.parametrize("autocast", [None, "bfloat16"])
@@ -141,7 +143,18 @@ def test_a_script_is_captured() -> None:
     assert [path for path, _ in run(nn.Sequential(inner, nn.Conv2d(4, 4, 3)))] == ["", "1"]
     with pytest.deprecated_call():
         scripted = torch.jit.trace(models.Plain().eval(), torch.zeros(models.IMAGES))
-    assert [each["weight_shape"] for _, each in run(scripted)] == [(8, 3, 3, 3), (8, 4, 1, 3), (8, 4, 1, 3)]
+    assert [(path, each["weight_shape"]) for path, each in run(scripted)] == [
+        ("#1", (8, 3, 3, 3)), ("#2", (8, 4, 1, 3)), ("#3", (8, 4, 1, 3)),
+    ]  # fmt: skip
+
+
+def test_images_under_vmap_are_a_batch() -> None:
+    class Mapped(models.Padded):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.vmap(super().forward)(x)
+
+    mapped = run(Mapped())
+    assert {(each["unbatched"], each["input_shape"][0]) for _, each in mapped} == {(True, models.IMAGES[0])}
 
 
 @pytest.mark.parametrize(
@@ -185,6 +198,39 @@ def test_an_operator_of_unknown_shape_is_named() -> None:
         run(Custom())
     assert "register_fake" in str(raised.value.hint)
     assert len(run(Custom(), real=True)) == 3
+
+
+def test_a_custom_operator_without_a_fake_is_named() -> None:
+    @torch.library.custom_op("convbench_test::no_fake", mutates_args=())
+    def no_fake(x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    class Custom(models.Plain):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(no_fake(x))
+
+    with pytest.raises(
+        CaptureError, match=r"operator returns is not known, in Custom at .*convbench_test::no_fake"
+    ) as raised:
+        run(Custom())
+    assert "register_fake" in str(raised.value.hint) and "--real" in str(raised.value.hint)
+    assert len(run(Custom(), real=True)) == 3
+
+
+def test_a_model_that_reads_the_memory_of_a_tensor_runs_on_real_ones() -> None:
+    class ThroughNumpy(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(x.numpy().copy())
+
+    class Model(models.Plain):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(ThroughNumpy.apply(x))
+
+    with pytest.raises(CaptureError, match="reads the memory of a tensor") as raised:
+        run(Model())
+    assert "--real" in str(raised.value.hint)
+    assert len(run(Model(), real=True)) == 3
 
 
 def test_a_model_that_decides_on_numbers_runs_on_real_ones() -> None:
@@ -231,13 +277,18 @@ def test_a_class_with_a_configuration_gets_one_of_the_arguments() -> None:
         def __init__(self, config: Configuration) -> None:
             super().__init__(config.width)
 
-    assert building.model(Configured, {"width": 6}, "Configured").stem.out_channels == 6
+    assert building.model(Configured, {"width": 6}).stem.out_channels == 6
 
 
 @pytest.mark.parametrize(
     ("name", "rest", "reason", "hint"),
     [
         ("Absent", {}, f"{FILE} has no Absent", "it has Branching, Caching"),
+        ("Brunching", {}, f"{FILE} has no Brunching", "did you mean Branching?"),
+        ("Plain", {"inputs": [[None, [2**31 - 1] * 4, "float32"]]}, "the inputs cannot be made", "give smaller sizes"),
+        ("fails", {}, "building it failed at captured_models.py", "call it in Python"),
+        ("compiles", {}, "CUDA_HOME environment variable is not set", "its kernels need a graphics processor"),
+        ("lacks", {}, "No module named 'no_such_package'", "install what provides no_such_package"),
         ("number", {}, "is of type int; expected a module", None),
         ("pair", {}, "returned an object of type tuple; expected a torch.nn.Module", "returns the module alone"),
         ("in_hand", {"arguments": {"width": 3}}, "is a module already", "leave out --arg"),
@@ -279,7 +330,33 @@ def test_what_cannot_be_imported(tmp_path: Any, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(CaptureError) as raised:
         building.found(f"{path}:Net")
     assert reason.format(path=path) in raised.value.reason
-    with pytest.raises(CaptureError, match="no such file"):
-        building.found(f"{tmp_path}/absent.py:Net")
-    with pytest.raises(CaptureError, match="No module named 'no_such_package'"):
-        building.found("no_such_package:Net")
+    assert raised.value.hint and ("install what provides no_such_module" in raised.value.hint) == (
+        "import no" in content
+    )
+
+
+def test_what_is_not_there_is_looked_for_under_similar_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name, content in (("nets.py", ""), ("empty.py", " \n"), ("plain.py", "import os\n")):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+
+    def refused(name: str) -> tuple[str, str]:
+        with pytest.raises(CaptureError) as raised:
+            building.found(name)
+        return raised.value.reason, str(raised.value.hint)
+
+    absent = tmp_path / "net.py"
+    assert refused(f"{absent}:Net") == (f"{absent}: no such file", "did you mean nets.py?")
+    assert refused(f"{tmp_path}/zzz.py:Net")[1] == f"this folder is {Path.cwd()}"
+    assert refused(f"{tmp_path}/empty.py:Net")[0] == f"{tmp_path}/empty.py is empty"
+    assert refused(f"{tmp_path}/plain.py:Net") == (
+        f"{tmp_path}/plain.py has no Net", "it defines no class and no function"
+    )  # fmt: skip
+    assert refused("no_such_package:Net") == (
+        "no module is called no_such_package", "install it in this environment, or name a file: path/to/net.py:Net"
+    )  # fmt: skip
+    assert refused("captured_model:Net")[1] == "did you mean captured_models?"
+    assert refused("torch.no_such_part:Net")[0] == "no module is called torch.no_such_part"
+    assert refused("torch.nn:Conv2dd") == ("torch.nn has no Conv2dd", "did you mean Conv2d, Conv3d or Conv1d?")
+    (tmp_path / "others.py").write_text("from os.path import join\n", encoding="utf-8")
+    assert "none of its 1 names is similar: python -c 'import others;" in refused(f"{tmp_path}/others.py:Net")[1]

@@ -86,6 +86,19 @@ def test_labels_are_paths_and_the_class_for_the_model_itself() -> None:
     assert [case.given_label for case in found.cases] == ["Net", "Net#2", "a.b#1", f"...{'x' * 197}"]
 
 
+def test_a_module_that_is_called_on_several_sizes_has_a_label_for_each() -> None:
+    small = record((2, 4, 6, 6), (8, 4, 3, 3), (2, 8, 4, 4))
+    both = [{**each, "mask": mask} for mask in (None, [True, True, True]) for each in (record(*LAYER), small)]
+    found = made(*both, record(*LAYER), paths=["head.0"] * 4 + ["one"])
+    assert [(case.given_label, case.problem.input_size, str(case.direction)) for case in found.cases] == [
+        ("head.0#1", (8, 8), "forward"),
+        ("head.0#2", (6, 6), "forward"),
+        ("head.0#1", (8, 8), "backward"),
+        ("head.0#2", (6, 6), "backward"),
+        ("one", (8, 8), "forward"),
+    ]
+
+
 CONTIGUOUS, LAST = MemoryFormat.CONTIGUOUS, MemoryFormat.CHANNELS_LAST
 ONE = ((2, 1, 8, 8), (8, 1, 1, 1), (2, 8, 8, 8))
 
@@ -98,6 +111,14 @@ ONE = ((2, 1, 8, 8), (8, 1, 1, 1), (2, 8, 8, 8))
         (record(*LAYER, lies=channels_last, mask=[True, True, True]), LAST, InputFormat.SAME),
         # A contiguous image meets weights in channels_last: torch converts it.
         (record(*LAYER, lies=channels_last, input_strides=contiguous(LAYER[0])), LAST, InputFormat.CONTIGUOUS),
+        # An input in channels_last meets contiguous weights: torch converts them.
+        (
+            record(*LAYER, lies=channels_last, weight_strides=contiguous(LAYER[1])),
+            CONTIGUOUS,
+            InputFormat.CHANNELS_LAST,
+        ),
+        # A 1x1 kernel: the input shows it.
+        (record((2, 4, 8, 8), (8, 4, 1, 1), (2, 8, 8, 8), lies=channels_last), LAST, InputFormat.SAME),
         # One channel, and a 1x1 kernel: the output shows it.
         (record(*ONE, lies=channels_last), LAST, InputFormat.SAME),
         (record(*ONE), CONTIGUOUS, InputFormat.SAME),
@@ -138,8 +159,8 @@ def test_what_no_case_can_be_is_refused_with_its_share_of_the_work() -> None:
     assert (found.read, found.distinct) == (7, 1)
     shares = {each.place: (each.reason, each.work) for each in found.refused}
     assert shares == {
-        **dict.fromkeys(("b", "c"), ("over 1 dimension, which torch.nn.Conv2d is not", pytest.approx(2304 / total))),
-        "d": ("transposed, which torch.nn.Conv2d is not", pytest.approx(18432 / total)),
+        **dict.fromkeys(("b", "c"), ("Conv1d, which convbench does not measure", pytest.approx(2304 / total))),
+        "d": ("ConvTranspose2d, which convbench does not measure", pytest.approx(18432 / total)),
         "e": (
             "computed in complex64, which is not one of float16, bfloat16, float32, float64",
             pytest.approx(41472 / total),
@@ -150,24 +171,29 @@ def test_what_no_case_can_be_is_refused_with_its_share_of_the_work() -> None:
     assert [each.place for each in found.refused] == ["b", "c", "d", "e", "f", "g"]
 
 
+ALONE = ((1, 4, 8, 8), (8, 4, 3, 3), (1, 8, 6, 6))
+
+
 def test_notes_say_what_a_case_does_not() -> None:
     found = made(
-        record(*LAYER, padded="reflection_pad2d", unbatched=True),
+        record(*ALONE, padded="reflection_pad2d", unbatched=True),
         record(*LAYER, again=True),
         record(*LAYER, mask=[True, True, False]),
         record(*LAYER, input_strides=[512, 64, 8, 2]),
-        paths=["a", "b", "c", "d"],
+        record(*LAYER, unbatched=True),
+        paths=["a", "b", "c", "d", "e"],
         for_real="RuntimeError: no numbers",
         others=["torchvision::deform"],
     )
     for part in (
-        "Net: 1,234,567 parameters. Its convolutions compute 207 kFLOP in one training step, with taps on padding.",
+        "Net: 1,234,567 parameters. Its convolutions compute 228 kFLOP in one training step, with taps on padding.",
         "Built with its weights, because building it without them failed: RuntimeError: no numbers",
-        "1 input was padded before the convolution, by reflection_pad2d: a. Their cases have the padded input.",
-        "One image without a batch went to a.",
-        "The input is a view of another tensor in d.",
-        "1 forward was computed again in the backward pass, as activation checkpointing does: b.",
-        "The bias is frozen in c.",
+        "1 input was padded before the convolution, by reflection_pad2d: a. Its case has the padded input.",
+        "One image without a batch went to a. Its case has a batch of 1.",
+        "torch.vmap made one call of several in e. Its case has all of their images as batch.",
+        "The input is a view of another tensor in d. Its case has a dense input.",
+        "1 forward was computed again in the backward pass, as activation checkpointing does: b. Its count includes",
+        "The bias is frozen in c. Its case has the gradient of the bias too.",
         "Operators that were not read: torchvision::deform.",
     ):
         assert part in noted(found)
@@ -177,7 +203,18 @@ def test_notes_say_what_a_case_does_not() -> None:
         == "Net: 1,234,567 parameters. Its convolutions compute 207 kFLOP in one forward pass, with taps on padding."
     )
     padded = made(*[record(*LAYER, padded="constant_pad_nd")] * 5, paths=list("abcde"))
-    assert "5 inputs were padded before the convolution, by constant_pad_nd: a, b, c and 2 more." in noted(padded)
+    assert (
+        "5 inputs were padded before the convolution, by constant_pad_nd: a, b, c and 2 more. Their cases have"
+        in noted(padded)
+    )
+
+
+def test_equal_layers_of_different_padding_are_each_named() -> None:
+    ways = ("reflection_pad2d", "pad with mode circular", None)
+    found = made(*(record(*LAYER, padded=way) for way in ways), paths=["a", "b", "c"])
+    assert found.distinct == 1
+    assert "by reflection_pad2d: a. Its case" in noted(found)
+    assert "by pad with mode circular: b. Its case" in noted(found)
 
 
 def test_a_model_without_convolutions_is_an_error() -> None:

@@ -9,7 +9,8 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convbench.model.case import Case, MemoryFormat
+from convbench.model.bounds import MOST_LABELS
+from convbench.model.case import Case, InputFormat, MemoryFormat
 from convbench.model.problem import Direction, Problem
 from convbench.sweep.expand import cases
 from convbench.sweep.parse import parse
@@ -24,8 +25,8 @@ def expanded(text: str) -> list[Case]:
     return list(cases(parse(text, "written.yaml")).cases)
 
 
-def described(found: list[Case]) -> set[tuple[str, str | None, int]]:
-    return {(case.id, case.given_label, case.count) for case in found}
+def described(found: list[Case]) -> set[tuple[str, str | None, tuple[str, ...], int]]:
+    return {(case.id, case.given_label, case.labels, case.count) for case in found}
 
 
 def workload(*found: Case, **rest: object) -> Workload:
@@ -42,7 +43,7 @@ def test_equal_layers_are_one_entry_with_the_first_label_and_their_number() -> N
         "- {label: layer1.0.conv2, in_channels: 64, out_channels: 64, kernel_size: [1, 3], input_size: [56, 48],"
         in text
     )
-    assert "  # the same layer: layer1.0.conv2, layer1.1.conv2, layer1.2.conv2\n" in text
+    assert " count: 3,\n     labels: [layer1.0.conv2, layer1.1.conv2, layer1.2.conv2]}\n" in text
     assert "axes:\n  bias: false\n  direction: forward\n" in text, "what all have in common is written once"
 
 
@@ -100,6 +101,17 @@ def test_settings_of_a_run_and_its_measure_are_written() -> None:
     assert sweep.measure.budget == 60
 
 
+def test_an_input_has_the_formats_that_a_sweep_names_for_all_layers() -> None:
+    last = Case(problem=BLOCK, input_format=InputFormat.CHANNELS_LAST, given_label="a")
+    formats = ["contiguous", "channels_last"]
+    [*found] = expanded(
+        sweep_text(workload(last, Case(problem=BLOCK, given_label="b")), axes={"memory_format": formats})
+    )
+    assert [(str(case.memory_format), case.input_format, case.count) for case in found] == [
+        (each, InputFormat.SAME, 2) for each in formats
+    ]
+
+
 def test_a_workload_without_cases_has_no_sweep() -> None:
     with pytest.raises(ValueError, match="case"):
         sweep_text(workload())
@@ -109,9 +121,34 @@ def test_a_workload_without_cases_has_no_sweep() -> None:
 def test_any_cases_come_back(found: list[Case]) -> None:
     """But those that a sweep cannot say: refused ones, and names and variables that a file may not hold."""
     kept = [
-        replace(case, given_label=f"layer {at % 3}", env=(), count=at + 1)
+        replace(case, given_label=f"layer {at % 3}", labels=(), env=(), count=at + 1)
         for at, case in enumerate(found)
         if case.refusal() is None
     ]
     if kept:
         assert described(expanded(sweep_text(workload(*kept)))) == described(list(folded(kept)))
+
+
+def test_all_labels_of_equal_layers_come_back() -> None:
+    names = [f"blocks.{at}: 'x', [{'y' * (at % 40)}]" for at in range(60)]
+    text = sweep_text(workload(*(Case(problem=BLOCK, given_label=name) for name in names)))
+    [case] = expanded(text)
+    assert (case.given_label, case.count, case.labels) == (names[0], 60, tuple(names))
+    assert max(map(len, text.splitlines())) < 140
+
+
+def test_more_labels_than_a_sweep_may_have_are_counted() -> None:
+    made = workload(*(Case(problem=BLOCK, given_label=f"b{at}") for at in range(MOST_LABELS + 5)))
+    text = sweep_text(made)
+    [case] = expanded(text)
+    assert (case.count, len(case.labels)) == (MOST_LABELS + 5, MOST_LABELS)
+    assert "  # 5 more layers are equal to this one; a sweep names 1,000 at most\n" in text
+
+
+def test_directions_of_different_layers_are_entries_of_their_own() -> None:
+    found = [
+        Case(problem=BLOCK, direction=direction, given_label=name)
+        for direction, name in ((Direction.FORWARD, "a"), (Direction.FORWARD, "b"), (Direction.BACKWARD, "b"),
+                                (Direction.BACKWARD, "c"))
+    ]  # fmt: skip
+    assert described(expanded(sweep_text(workload(*found)))) == described(list(folded(found)))

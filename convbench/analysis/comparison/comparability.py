@@ -74,6 +74,8 @@ _FIELDS: dict[str, tuple[str, bool]] = {
     "python": ("Python", False),
     "executable": ("interpreter", False),
 }
+#: The software whose difference makes runs incomparable, by its field of an environment.
+COMPARED_SOFTWARE = {name: _FIELDS[name][0] for name in ("torch", "onednn", "allocator")}
 #: Software below devices whose versions do not decide.
 _HARMLESS = ("driver",)
 #: Those of them that are sizes in bytes.

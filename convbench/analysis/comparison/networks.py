@@ -7,13 +7,13 @@ numbers of blocks. All other cases have their own times, and the noise of these.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from convbench.analysis.comparison.judgment import Comparison, Verdict
-from convbench.analysis.comparison.matching import by_path
-from convbench.analysis.comparison.sums import Alone, NetworkChange, Recounted, Reshaped, Sum
+from convbench.analysis.comparison.matching import by_path, without_part
+from convbench.analysis.comparison.sums import BY_PATH, Alone, NetworkChange, Recounted, Reshaped, Sum
 from convbench.analysis.findings.answering import left_out_text
 from convbench.analysis.findings.answers import known, usual_of
 from convbench.analysis.findings.evidence import evidence
@@ -24,9 +24,6 @@ from convbench.analysis.table.columns import Rows
 from convbench.analysis.table.frame import frame
 from convbench.model.case import Case, setting
 from convbench.model.result import Run
-
-#: The reason of cases that are matched by path instead of being judged.
-BY_PATH = "matched by path"
 
 
 def with_networks(comparison: Comparison, base: Run, new: Run) -> Comparison:
@@ -42,27 +39,23 @@ def with_networks(comparison: Comparison, base: Run, new: Run) -> Comparison:
     if not (before.ways and after.ways):
         return comparison
     pairs = by_path([*before.cases.values()], [*after.cases.values()])
-    matched = {case for pair in pairs for case in pair}
+    equal = before.cases.keys() & after.cases.keys()
+    matched = {case for pair in pairs for case in pair if case.id not in equal}
     judgments = tuple(
         replace(judgment, reason=BY_PATH)
         if judgment.verdict is Verdict.NOT_JUDGED and judgment.case in matched
         else judgment
         for judgment in comparison.judgments
     )
-    common = [(before.cases[name], after.cases[name]) for name in after.cases if name in before.cases]
     found = NetworkChange(
         sums=tuple(_sums(before, after)),
         reshaped=tuple(
             Reshaped(base=first, new=second, base_s=before.times[first.id].s, new_s=after.times[second.id].s)
             for first, second in pairs
         ),
-        recounted=tuple(
-            Recounted(case=second, before=first.count, after=second.count)
-            for first, second in common
-            if first.count != second.count
-        ),
-        only_base=before.alone(after, matched),
-        only_new=after.alone(before, matched),
+        recounted=tuple(_recounted(before, after, pairs)),
+        only_base=before.alone(after, [first for first, _ in pairs]),
+        only_new=after.alone(before, [second for _, second in pairs]),
     )
     return replace(comparison, judgments=judgments, network=found)
 
@@ -129,14 +122,34 @@ class _Side:
         """What a sum leaves out: layers without a time, and convolutions of the network that are no cases."""
         return "; ".join(filter(None, [missing_text(way.layers), left_out_text(self._left_out)]))
 
-    def alone(self, other: _Side, matched: set[Case]) -> tuple[Alone, ...]:
-        """The cases that neither the other side nor a match has, those that take most first."""
+    def alone(self, other: _Side, matched: Sequence[Case]) -> tuple[Alone, ...]:
+        """The cases that the other side lacks, without the parts that are matched; those that take most first."""
+        parts = _by_case(matched)
         found = [
-            Alone(case=case, seconds=self.times[name].s * case.count)
+            Alone(case=left, seconds=self.times[name].s * left.count)
             for name, case in self.cases.items()
-            if name not in other.cases and case not in matched
+            if name not in other.cases and (left := without_part(case, parts.get(case, []))) is not None
         ]
         return tuple(sorted(found, key=lambda each: -each.seconds if math.isfinite(each.seconds) else math.inf))
+
+
+def _recounted(before: _Side, after: _Side, pairs: Sequence[tuple[Case, Case]]) -> Iterator[Recounted]:
+    """The equal cases whose number changed by more than what is matched by path."""
+    gone, come = (_by_case(side) for side in zip(*pairs, strict=True)) if pairs else ({}, {})
+    for name, case in after.cases.items():
+        if name in before.cases:
+            was = before.cases[name].count
+            explained = sum(part.count for part in come.get(case, [])) - sum(part.count for part in gone.get(case, []))
+            if case.count != was + explained:
+                yield Recounted(case=case, before=was, after=case.count)
+
+
+def _by_case(parts: Iterable[Case]) -> dict[Case, list[Case]]:
+    """The parts of each case."""
+    found: dict[Case, list[Case]] = {}
+    for part in parts:
+        found.setdefault(part, []).append(part)
+    return found
 
 
 def _sums(before: _Side, after: _Side) -> list[Sum]:

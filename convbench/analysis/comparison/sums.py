@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from convbench.analysis.network.parts import Part
 from convbench.model.case import Case
 
+#: The reason of cases that are matched by path instead of being judged.
+BY_PATH = "matched by path"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sum:
@@ -36,7 +39,8 @@ class Sum:
 class Reshaped:
     """A layer with the same module path and direction on both sides, but another shape or other settings.
 
-    Times are seconds per iteration, NaN where there is none. The counts of the cases say how often each occurs.
+    Times are seconds per iteration, NaN where there is none. The counts of the cases are the occurrences that are
+    matched: of several equal layers only some may have changed.
     """
 
     base: Case

@@ -13,40 +13,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from convbench import units
 from convbench.analysis.comparison.changes import causes_of
 from convbench.analysis.comparison.comparability import Difference, differences, probes
 from convbench.analysis.history.steps import SMALLEST, levels
 from convbench.measure import estimate
 from convbench.measure.alike import EqualTimes, equal_times
+from convbench.model.campaign import MachineKey, machine_key
 from convbench.model.case import Case
-from convbench.model.result import NAN, Environment, Result, Run, Status
+from convbench.model.result import NAN, Result, Run, Status
 from convbench.model.threshold import Thresholds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What must be equal to compare two times. It is the same on all runners of one kind, without host names."""
-
-    cpu: str
-    architecture: str
-    cores: int
-    accelerator: str | None
-
-    def __str__(self) -> str:
-        """`AMD EPYC 7B13, x86_64, 2 cores`."""
-        parts = [self.cpu, self.architecture, units.plural(self.cores, "core")]
-        return " ".join(", ".join([*parts, *([self.accelerator] if self.accelerator else [])]).split())
-
-
-def machine_of(environment: Environment, case: Case) -> Machine:
-    """The machine that a case's time belongs to; the accelerator is part of it where the case ran there."""
-    return Machine(
-        cpu=environment.cpu,
-        architecture=environment.machine,
-        cores=environment.cores,
-        accelerator=environment.accelerator if case.device != "cpu" else None,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +63,7 @@ class Series:
     """A case on one machine, oldest run first. Judged times are over `processes`, and `blocks` blocks in all."""
 
     case: Case
-    machine: Machine
+    machine: MachineKey
     points: tuple[Point, ...]
     steps: tuple[Step, ...]
     threshold: float
@@ -103,21 +78,22 @@ class Series:
 
 def history(runs: Sequence[Run], thresholds: Thresholds) -> tuple[Series, ...]:
     """The series of every case and machine of these runs, oldest first, in the order in which they begin."""
-    found: dict[tuple[str, Machine], list[tuple[Run, Result]]] = {}
+    found: dict[tuple[str, MachineKey], list[tuple[Run, Result]]] = {}
     ids: dict[int, str] = {}  # by the addresses of cases: stored runs share them, and ids are slow hashes
     for run in runs:
-        machines: dict[bool, Machine] = {}
+        machines: dict[str, MachineKey] = {}
         for result in run.results:
             case = result.case
             case_id = ids.get(id(case)) or ids.setdefault(id(case), case.id)
-            machine = machines.get(case.device == "cpu")
+            machine = machines.get(case.device)
             if machine is None:
-                machine = machines[case.device == "cpu"] = machine_of(run.environment, case)
+                machine = machine_key(run.environment, run.processes, device=case.device)
+                machines[case.device] = machine
             found.setdefault((case_id, machine), []).append((run, result))
     return tuple(_series(members, machine, thresholds) for (_, machine), members in found.items())
 
 
-def _series(members: Sequence[tuple[Run, Result]], machine: Machine, thresholds: Thresholds) -> Series:
+def _series(members: Sequence[tuple[Run, Result]], machine: MachineKey, thresholds: Thresholds) -> Series:
     case = members[-1][1].case
     passed = [(run, result) for run, result in members if result.status is Status.PASSED and result.blocks]
     equal = equal_times(estimate.table(result for _, result in passed))
@@ -203,7 +179,7 @@ class Move:
 class Trend:
     """How a sweep's cases move over the runs on one machine. `cases` counts those that more than one run judged."""
 
-    machine: Machine
+    machine: MachineKey
     moments: tuple[Moment, ...]
     moves: tuple[Move, ...]  # the newest first
     cases: int
@@ -211,14 +187,14 @@ class Trend:
 
 def trends(series: Sequence[Series]) -> tuple[Trend, ...]:
     """The trend on each machine where a case was judged in two runs or more."""
-    machines: dict[Machine, list[Series]] = {}
+    machines: dict[MachineKey, list[Series]] = {}
     for one in series:
         if len(one.judged) > 1:
             machines.setdefault(one.machine, []).append(one)
     return tuple(_trend(machine, some) for machine, some in machines.items())
 
 
-def _trend(machine: Machine, series: Sequence[Series]) -> Trend:
+def _trend(machine: MachineKey, series: Sequence[Series]) -> Trend:
     runs: dict[str, Run] = {}
     ratios: dict[str, list[float]] = {}
     moved: dict[tuple[str, str, bool], list[Step]] = {}

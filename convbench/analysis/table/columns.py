@@ -403,6 +403,9 @@ COLUMNS: dict[str, Column] = {
     "leads": _text("time is the", "the figure that the time is: floor or median", lambda c: lead_of(c.device).value),
 }
 
+COLUMNS["host"] = _result(
+    "measured on", "the host that measured it, where several hosts shared the cases of a run", lambda r: r.host
+)
 # The columns of new settings and facts come last, so the others keep their places.
 COLUMNS |= _facts(*(name for name in _FACTS if name not in COLUMNS))
 COLUMNS |= _settings(*(name for name in SETTINGS if name not in COLUMNS))

@@ -63,7 +63,7 @@ class Table:
             "length": len(self.judgments),
             "settings": [column.spec.name for column in self.columns if column.spec.name in SETTINGS],
             "columns": [asdict(column.spec) for column in self.columns],
-            "cases": {column.spec.name: _into(payload, column) for column in self.columns},
+            "cases": {column.spec.name: column_into(payload, column) for column in self.columns},
         }
 
 
@@ -76,7 +76,7 @@ def table(compared: RunComparison) -> Table:
     time = units.time_unit(float(np.median(times)) if times else 1.0)
     columns = [
         *_judged(judgments, comparison.how, time),
-        *_settings(compared.new, [judgment.case for judgment in judgments]),
+        *settings_columns(compared.new, [judgment.case for judgment in judgments]),
         *_more(judgments, processes_of(comparison.how)[1]),
         *(column for side, name in zip(sides, SIDES, strict=True) for column in side.columns(name, time)),
     ]
@@ -119,7 +119,7 @@ class _SideColumns:
         """Hidden columns that the reader may show. The page of a case shows them side by side."""
 
         def column(name: str, heading: str, about: str, values: Sequence[Cell], **how: object) -> FilledColumn:
-            return _column(
+            return filled(
                 f"{side}_{name}", f"{side} {heading}", f"{about}, on the {side}'s side", values, **hidden | how
             )
 
@@ -177,30 +177,30 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
     label, verdict = [j.case.label for j in judgments], [j.verdict.value for j in judgments]
     word = leading_word(judgment.case.device for judgment in judgments)
     return [
-        _column("label", "case", "the case in words, after the label that the sweep gives it", label, narrow=True),
-        _column("verdict", "verdict", "the judgment of the case", verdict, kind=DisplayKind.STATUS, narrow=True),
-        _column(
+        filled("label", "case", "the case in words, after the label that the sweep gives it", label, narrow=True),
+        filled("verdict", "verdict", "the judgment of the case", verdict, kind=DisplayKind.STATUS, narrow=True),
+        filled(
             "change",
             "change",
             f"the new {word} over the base's, minus 1",
             values(lambda j: j.ratio - 1),
             **signed | {"narrow": True},
         ),
-        _column("low", "from", "the lower end of the change's interval", values(lambda j: j.low - 1), **signed),
-        _column("high", "to", "the upper end of the change's interval", values(lambda j: j.high - 1), **signed),
-        _column("base_s", "base", f"the base's {word}, per iteration", values(lambda j: j.base_s), **seconds),
-        _column("new_s", "new", f"the new {word}, per iteration", values(lambda j: j.new_s), **seconds),
-        _column("why", "why", "the reason of the verdict, and what else differs in this case", why),
-        _column(
+        filled("low", "from", "the lower end of the change's interval", values(lambda j: j.low - 1), **signed),
+        filled("high", "to", "the upper end of the change's interval", values(lambda j: j.high - 1), **signed),
+        filled("base_s", "base", f"the base's {word}, per iteration", values(lambda j: j.base_s), **seconds),
+        filled("new_s", "new", f"the new {word}, per iteration", values(lambda j: j.new_s), **seconds),
+        filled("why", "why", "the reason of the verdict, and what else differs in this case", why),
+        filled(
             "median_change",
             "median pair",
             "the median of the pairs' changes",
             values(lambda j: j.median_ratio - 1),
             **signed,
         ),
-        _column("noise", "noise", noise, values(lambda j: j.noise - 1), **_PERCENT),
-        _column("threshold", "threshold", "the smallest change that counts", values(lambda j: j.threshold), **_PERCENT),
-        _column(
+        filled("noise", "noise", noise, values(lambda j: j.noise - 1), **_PERCENT),
+        filled("threshold", "threshold", "the smallest change that counts", values(lambda j: j.threshold), **_PERCENT),
+        filled(
             "q",
             "q",
             "the false discovery rate at which it would count",
@@ -208,13 +208,13 @@ def _judged(judgments: Sequence[Judgment], how: How, time: tuple[float, str]) ->
             significant=2,
             shown=False,
         ),
-        _column(
+        filled(
             "again", "measured again", "whether the case was suspected and measured again", again, kind=DisplayKind.WORD
         ),
     ]
 
 
-def _settings(run: Run, cases: Sequence[Case]) -> list[FilledColumn]:
+def settings_columns(run: Run, cases: Sequence[Case]) -> list[FilledColumn]:
     """The settings that differ among the cases: hidden columns, as the case's name has them."""
     known = Rows(replace(run, results=(), unmeasured=tuple(cases)))
     found = []
@@ -226,7 +226,7 @@ def _settings(run: Run, cases: Sequence[Case]) -> list[FilledColumn]:
         is_number = column.kind is ColumnType.INTEGER
         cells: list[Cell] = [value if is_number or value is None else canonical(value) for value in values]
         kind = DisplayKind.NUMBER if is_number else DisplayKind.WORD
-        found.append(_column(name, TABLE[name].heading, column.about, cells, kind=kind, shown=False))
+        found.append(filled(name, TABLE[name].heading, column.about, cells, kind=kind, shown=False))
     return found
 
 
@@ -234,21 +234,20 @@ def _more(judgments: Sequence[Judgment], several: str) -> list[FilledColumn]:
     """Hidden columns that are searched or shown on demand."""
     ids, processes, blocks = zip(*((j.case.id, j.processes or None, j.blocks or None) for j in judgments), strict=True)
     return [
-        _column("case_id", "id", "short stable hash of the settings", ids, shown=False),
-        _column(
-            "processes", f"{several} compared", f"{several} of each side that are compared", processes, shown=False
-        ),
-        _column("blocks", "blocks compared", "blocks of each side that are compared", blocks, shown=False),
+        filled("case_id", "id", "short stable hash of the settings", ids, shown=False),
+        filled("processes", f"{several} compared", f"{several} of each side that are compared", processes, shown=False),
+        filled("blocks", "blocks compared", "blocks of each side that are compared", blocks, shown=False),
     ]
 
 
-def _column(name: str, heading: str, about: str, values: Sequence[Cell], **how: Any) -> FilledColumn:
+def filled(name: str, heading: str, about: str, values: Sequence[Cell], **how: Any) -> FilledColumn:
+    """A column with these cells; `how` are further fields of its description."""
     kind = DisplayKind.NUMBER if any(isinstance(value, int | float) for value in values) else DisplayKind.TEXT
     spec = TableColumn(name=name, heading=heading, about=about, **{"kind": kind, **how})
     return FilledColumn(spec=spec, values=values)
 
 
-def _into(payload: Payload, column: FilledColumn) -> dict[str, object]:
+def column_into(payload: Payload, column: FilledColumn) -> dict[str, object]:
     """A column for the page's scripts. Numbers that are shown at first stay float64, as the scripts format them."""
     if column.spec.kind is not DisplayKind.NUMBER:
         return words_into(payload, pd.Series(list(column.values), dtype="object"))

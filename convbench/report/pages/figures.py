@@ -7,7 +7,6 @@ each setting's values, the roofs, and the tables of numbers for readers without 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,9 +20,10 @@ from convbench import units
 from convbench.analysis.findings.contrasts import Contrast
 from convbench.analysis.findings.evidence import number
 from convbench.analysis.findings.pairs import AsWritten, Matched, matched
+from convbench.analysis.table.roofs import ComputeRoof, highest
 from convbench.model.case import Case, canonical
 from convbench.model.problem import PaddingWord
-from convbench.model.result import RoofKind, Run
+from convbench.model.result import Run
 from convbench.model.settings import SETTINGS, TABLE
 from convbench.report.pages.rendering import begun
 
@@ -202,20 +202,17 @@ def ranking_summary(frame: pd.DataFrame) -> str | None:
     return summary + f"; typically a case took {units.ratio(ratio)} as long as at its floor."
 
 
-#: What a roof of compute holds for: device, threads, precision of float32, dtype.
-_Roof = tuple[str, int | None, str, str]
-
-
 def roof_codes(run: Run, cases: Sequence[Case]) -> NDArray[np.int16]:
     """The position of each case's roof among `ceilings`, -1 where none was measured for it."""
-    places = {key: place for place, key in enumerate(_roofs(run)[0])}
-    keys = ((case.device, case.threads, str(case.fp32_precision), case.compute_dtype) for case in cases)
+    places = {key: place for place, key in enumerate(highest(run.processes).compute)}
+    keys = (ComputeRoof(case.device, case.threads, str(case.fp32_precision), case.compute_dtype) for case in cases)
     return np.array([places.get(key, -1) for key in keys], dtype=np.int16)
 
 
 def ceilings(run: Run) -> tuple[Ceiling, ...]:
     """The highest roofs of all processes, by dtype and kind of worker."""
-    compute, copies = _roofs(run)
+    roofs = highest(run.processes)
+    compute = roofs.compute
     several = {
         "device": len({key[0] for key in compute}) > 1,
         "threads": len({key[1] for key in compute}) > 1,
@@ -225,25 +222,10 @@ def ceilings(run: Run) -> tuple[Ceiling, ...]:
         Ceiling(
             name=_ceiling_name(*key, several=several),
             flops_per_s=rate,
-            copies=tuple(sorted(copies[key[0], key[1]].items())),
+            copies=tuple(sorted(roofs.copies.get((key.device, key.threads), {}).items())),
         )
         for key, rate in compute.items()
     )
-
-
-def _roofs(run: Run) -> tuple[dict[_Roof, float], defaultdict[tuple[str, int | None], dict[int, float]]]:
-    """The highest FLOP/s of each kind of roof; the highest bytes/s of each kind of worker, by the bytes of a copy."""
-    compute: dict[_Roof, float] = {}
-    copies: defaultdict[tuple[str, int | None], dict[int, float]] = defaultdict(dict)
-    for roof in (roof for facts in run.processes for roof in facts.roofs):
-        where = (roof.device, roof.threads)
-        if roof.kind is RoofKind.COMPUTE:
-            key = (*where, str(roof.precision), str(roof.dtype))
-            compute[key] = max(compute.get(key, 0.0), roof.rate)
-        elif roof.footprint_bytes:
-            known = copies[where]
-            known[roof.footprint_bytes] = max(known.get(roof.footprint_bytes, 0.0), roof.rate)
-    return compute, copies
 
 
 def _ceiling_name(device: str, threads: int | None, precision: str, dtype: str, *, several: dict[str, bool]) -> str:

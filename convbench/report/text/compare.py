@@ -10,7 +10,7 @@ from convbench import units
 from convbench.analysis.comparison.common_shift import is_reported
 from convbench.analysis.comparison.comparability import Difference
 from convbench.analysis.comparison.judgment import Comparison, Group, How, Judgment, Verdict
-from convbench.analysis.comparison.sums import NetworkChange, Recounted, Reshaped, Sum
+from convbench.analysis.comparison.sums import BY_PATH, NetworkChange, Recounted, Reshaped, Sum
 from convbench.model.case import SETTINGS, canonical, setting
 from convbench.report.text.tables import folded
 from convbench.units import flat
@@ -35,9 +35,8 @@ def compare_text(comparison: Comparison, columns: int | None = None) -> str:
     is wrapped; none is shortened. Of networks the sums come first, then layers that are matched by path.
     """
     network = comparison.network
-    matched = {case for each in network.reshaped for case in (each.base, each.new)} if network else set()
     listed = [judgment for judgment in comparison.judgments if judgment.verdict in _LISTED]
-    listed = [judgment for judgment in listed if judgment.case not in matched]
+    listed = [judgment for judgment in listed if judgment.reason != BY_PATH]
     listed.sort(key=lambda judgment: (_LISTED.index(judgment.verdict), -size(judgment)))
     parts = [
         *(_network_parts(network, listed) if network else [[_case(judgment) for judgment in listed]]),

@@ -5,39 +5,71 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import pkgutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
-from .problems import CaptureError, of_error
+from .problems import CaptureError, of_error, one_of
 
 
 def found(name: str) -> Any:
     """What `package.module:name` or `file.py:name` names; raises CaptureError."""
     path, _, attribute = name.rpartition(":")
     is_file = path.endswith(".py")
-    what_to_do = f"see how Python runs it: python {path if is_file else f'-m {path}'}"
-    with of_error(f"cannot import {path}", hint=what_to_do):
-        module = _file(Path(path)) if is_file else importlib.import_module(path)
+    command = f"python {path}" if is_file else f"python -c 'import {path}'"
+    with of_error(f"cannot import {path}", hint=f"see how Python runs it: {command}"):
+        module = _file(Path(path)) if is_file else _module(path)
     thing: Any = module
     for part in attribute.split("."):
-        if not hasattr(thing, part):
-            offered = sorted(name for name, value in vars(module).items() if _is_own(value, module))
-            raise CaptureError(
-                f"{path} has no {attribute}", hint=f"it has {', '.join(offered[:10])}" if offered else None
-            )
-        thing = getattr(thing, part)
+        with of_error(f"cannot import {path}:{attribute}"):  # a package may import what it has only now
+            thing = getattr(thing, part, _ABSENT)
+        if thing is _ABSENT:
+            raise CaptureError(f"{path} has no {attribute}", hint=_offered(module, attribute))
     return thing
+
+
+_ABSENT = object()
+
+
+def _offered(module: Any, attribute: str) -> str:
+    """What a module has in place of a name: similar names, else its own classes and functions."""
+    held = vars(module)
+    names = [each for each in dir(module) if each[0] != "_" and not isinstance(held.get(each), ModuleType)]
+    if similar := one_of(attribute, names):
+        return similar
+    if own := sorted(name for name, value in held.items() if _is_own(value, module)):
+        return f"it has {', '.join(own[:10])}"
+    name = module.__name__
+    how = f"none of its {len(names)} names is similar: python -c 'import {name}; print(dir({name}))' lists them"
+    return how if names else "it defines no class and no function"
+
+
+def _module(name: str) -> Any:
+    """An installed module, or one of the current folder."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # another module that it imports is missing
+        similar = one_of(name, [each.name for each in pkgutil.iter_modules()])
+        what_to_do = "install it in this environment, or name a file: path/to/net.py:Net"
+        raise CaptureError(f"no module is called {error.name}", hint=similar or what_to_do) from None
 
 
 def _file(path: Path) -> Any:
     """A module from a file, whose folder becomes importable as for a script."""
     if not path.is_file():
-        raise CaptureError(f"{path}: no such file")
+        files = [each.name for each in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        similar = one_of(path.name, files)
+        raise CaptureError(f"{path}: no such file", hint=similar or f"this folder is {Path.cwd()}")
+    if not path.read_bytes().strip():
+        raise CaptureError(f"{path} is empty", hint="write a class or a function there that makes the model")
     sys.path.insert(0, str(path.resolve().parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec and spec.loader
@@ -52,18 +84,19 @@ def _is_own(value: object, module: object) -> bool:
     return callable(value) and getattr(value, "__module__", None) == getattr(module, "__name__", "")
 
 
-def model(thing: Any, arguments: dict[str, Any], name: str) -> nn.Module:
+def model(thing: Any, arguments: dict[str, Any]) -> nn.Module:
     """The module that `thing` is or returns; raises CaptureError.
 
     A class of transformers takes a configuration, which is made from the arguments.
     """
     if isinstance(thing, nn.Module):
         if arguments:
-            raise CaptureError(f"{name} is a module already and takes no arguments", hint="leave out --arg")
+            raise CaptureError("it is a module already and takes no arguments", hint="leave out --arg")
         return thing
     if not callable(thing):
         raise CaptureError(
-            f"{name} is of type {type(thing).__name__}; expected a module, or what returns one when called"
+            f"it is of type {type(thing).__name__}; expected a module, or what returns one when called",
+            hint="name a class, a function or a model",
         )
     configured = getattr(thing, "config_class", None)
     if isinstance(thing, type) and callable(configured) and "config" not in arguments:
@@ -71,7 +104,7 @@ def model(thing: Any, arguments: dict[str, Any], name: str) -> nn.Module:
     built = thing(**arguments)
     if not isinstance(built, nn.Module):
         raise CaptureError(
-            f"{name} returned an object of type {type(built).__name__}; expected a torch.nn.Module",
+            f"it returned an object of type {type(built).__name__}; expected a torch.nn.Module",
             hint="write a function that returns the module alone, and name that",
         )
     return built
@@ -100,13 +133,16 @@ def without_weights() -> Iterator[None]:
         nn.Module.register_parameter = register  # type: ignore[method-assign]  # the same function again
 
 
-def inputs(wanted: list[Any], named: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def inputs(wanted: list[Any], named: str | None, *, real: bool = True) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of the model: from shapes and dtypes as [name or None, shape, dtype], or from a user's function.
 
-    Numbers are zeros and truths are true; they are valid indices for any table.
+    Numbers are zeros and truths are true; they are valid indices for any table. Where they are not `real`, they have no
+    memory.
     """
     if named is None:
-        made = [(name, _tensor(shape, getattr(torch, dtype))) for name, shape, dtype in wanted]
+        made = [
+            (name, _tensor(shape, getattr(torch, dtype), "cpu" if real else "meta")) for name, shape, dtype in wanted
+        ]
         return tuple(each for name, each in made if name is None), {name: each for name, each in made if name}
     thing = found(named)
     with of_error(f"{named} failed", hint="it is called without arguments, and returns what the model is called with"):
@@ -116,5 +152,6 @@ def inputs(wanted: list[Any], named: str | None) -> tuple[tuple[Any, ...], dict[
     return (tuple(made_by_user), {}) if isinstance(made_by_user, (tuple, list)) else ((made_by_user,), {})
 
 
-def _tensor(shape: list[int], dtype: torch.dtype) -> torch.Tensor:
-    return torch.ones(shape, dtype=dtype) if dtype is torch.bool else torch.zeros(shape, dtype=dtype)
+def _tensor(shape: list[int], dtype: torch.dtype, device: str) -> torch.Tensor:
+    make = torch.ones if dtype is torch.bool else torch.zeros
+    return make(shape, dtype=dtype, device=device)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import inspect
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<fr
 _PYTHON, _INSTALLED = sysconfig.get_path("stdlib"), "-packages"
 #: The longest list of arguments in a hint, characters.
 _LONGEST_ARGUMENTS = 300
+#: How many similar names a hint has, and from which ratio of difflib on a name is similar.
+MOST_MEANT, SIMILAR = 3, 0.75
 #: Characters of an error's text that are kept.
 LONGEST = 600
 
@@ -38,13 +41,49 @@ def of_error(what: str, *, hint: str | None = None) -> Iterator[None]:
     except (CaptureError, KeyboardInterrupt):
         raise
     except BaseException as error:  # SystemExit too: a script that is imported may end
-        raise CaptureError(f"{what}{place(error)}: {described(error)}", hint=of_device(error) or hint) from error
+        raise CaptureError(
+            f"{what}{place(error)}: {described(error)}", hint=of_device(error) or of_import(error) or hint
+        ) from error
 
 
 def of_device(error: BaseException) -> str | None:
-    """What to do where the code wants a graphics processor; None for any other error."""
-    wants_one = any(word in str(error).lower() for word in ("cuda", "nvidia"))
+    """What to do where the code wants a graphics processor or its compiler; None for any other error."""
+    text = str(error).lower()
+    if any(word in text for word in ("cuda_home", "nvcc", "rocm_home", "hipcc")) or _is_of_triton(error):
+        return "its kernels need a graphics processor: build the model with kernels for the processor, or without them"
+    wants_one = any(word in text for word in ("cuda", "nvidia"))
     return "a capture runs on the processor: build the model without a device of its own" if wants_one else None
+
+
+def _is_of_triton(error: BaseException) -> bool:
+    return isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] == "triton"
+
+
+def building_failed(error: BaseException, thing: Any) -> CaptureError:
+    """Why what the user named cannot be called, with its arguments where it takes some."""
+    takes = arguments_of(thing)
+    hint = (
+        of_device(error)
+        or of_import(error)
+        or (f"--arg NAME=VALUE gives its arguments: {takes}" if takes else "call it in Python to see this error alone")
+    )
+    return CaptureError(f"building it failed{place(error)}: {described(error)}", hint=hint)
+
+
+def of_import(error: BaseException) -> str | None:
+    """What to do where a module is missing; None for any other error."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return None
+    return f"install what provides {error.name}, or run in the folder that has it"
+
+
+def one_of(word: str, words: Iterable[str]) -> str | None:
+    """`did you mean Net, Nets or Next?`: at most three similar words, None without any."""
+    known = {each.lower(): each for each in sorted(words)}
+    near = [known[each] for each in difflib.get_close_matches(word.lower(), known, MOST_MEANT, SIMILAR)]
+    if not near:
+        return None
+    return f"did you mean {' or '.join(filter(None, (', '.join(near[:-1]), near[-1])))}?"
 
 
 def described(error: BaseException) -> str:

@@ -35,33 +35,37 @@ def answer(request: dict[str, Any], before_real: Callable[[], None] = lambda: No
     """The convolutions of the requested model; raises CaptureError.
 
     The model is built without weights. Where that fails it is built for real, after a call of `before_real`, and
-    `for_real` says why.
+    `for_real` says why. Where both fail, the message has the first error, unless only the missing weights caused it.
     """
     from torch import nn
 
     from . import building
-    from .problems import CaptureError, arguments_of, described, of_error
+    from .problems import CaptureError, building_failed, described, of_error
     from .running import NeedsWeightsError, captured
 
     name, arguments = request["model"], request["arguments"]
     thing = building.found(name)
-    with of_error("the inputs cannot be made"):
-        inputs, named = building.inputs(request["inputs"], request["inputs_from"])
+    with of_error("the inputs cannot be made", hint="give smaller sizes with --input"):
+        inputs, named = building.inputs(request["inputs"], request["inputs_from"], real=request["real"])
     options = {key: request[key] for key in ("train", "autocast", "channels_last", "real")}
-    why = None
+    why, first = None, None
     if not request["real"] and not isinstance(thing, nn.Module):
         try:
             with building.without_weights():
-                model = building.model(thing, arguments, name)
+                model = building.model(thing, arguments)
             return {**captured(model, inputs, named, **options), "for_real": None}
         except NeedsWeightsError as error:
             why = error.reason
         except CaptureError:
             raise
         except Exception as error:
-            why = described(error)
+            why, first = described(error), error
     before_real()
-    hint = f"--arg NAME=VALUE gives its arguments: {arguments_of(thing) or 'none'}"
-    with of_error(f"building {name} failed", hint=hint):
-        model = building.model(thing, arguments, name)
+    try:
+        model = building.model(thing, arguments)
+    except (CaptureError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # SystemExit too
+        cause = error if first is None or "meta" in str(first) else first
+        raise building_failed(cause, thing) from error
     return {**captured(model, inputs, named, **options), "for_real": why}

@@ -8,9 +8,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import defaultdict
+from functools import cache
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Record = dict[str, Any]
@@ -23,8 +26,23 @@ _ARGUMENTS = 9
 _LIKE_ONE = re.compile(r"conv(?!ert)")
 #: Operators that change the dtype, the second one in inference mode.
 _CASTS = ("aten::_to_copy", "aten::to")
+#: The functions of Python that pad in a mode.
+_PADS = (torch.nn.functional.pad, torch._C._nn.pad)
 #: The kernel of operators that torch implements by others. In inference mode it calls the others unseen.
 _COMPOSITE = "CompositeImplicitAutograd"
+
+
+#: Asks a fake tensor for its device.
+_DEVICE, _META = torch.ops.prim.device.default, torch.device("meta")
+
+
+@cache
+def _kind(func: Any) -> tuple[str, bool, bool]:
+    """Of an operator: its name, whether it looks like a convolution, and whether it is one that hides others."""
+    name = func._schema.name
+    looks = _LIKE_ONE.search(name) is not None
+    asks = looks or "pad" in name
+    return name, looks, asks and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE)
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types there
@@ -40,10 +58,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         self._callers: defaultdict[tuple[Any, ...], list[tuple[str, int]]] = defaultdict(list)
         self._padded: dict[int, tuple[torch.Tensor, str]] = {}  # kept, so that no other tensor has their ids
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: models run eagerly here, and the wrapper that torch puts around each call takes longer than the call."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func._schema.name
-        looks = _LIKE_ONE.search(name) is not None
-        if (looks or "pad" in name) and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE):
+        if func is _DEVICE and isinstance(args[0], FakeTensor):  # two thirds of all calls; as FakeTensorMode answers
+            return _META if args[0].fake_mode.in_kernel_invocation else args[0].fake_device
+        name, looks, is_whole = _kind(func)
+        if is_whole:
             with self:
                 return func.decompose(*args, **(kwargs or {}))
         result = func(*args, **(kwargs or {}))
@@ -83,7 +107,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         caller = self._modules.caller()
         if self.is_backward and caller is None:  # computed again for a checkpoint, outside the modules
             caller = next(reversed(self._callers[signature]), None)
-        caller = caller or ("", 1)
+        caller = caller or self._modules.outside()
         self._callers[signature].append(caller)
         self._add(caller, _record(x, weight, output, bias is not None, settings), mask=None, padded=self._pad_of(x))
 
@@ -108,8 +132,28 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
         key = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in record.items())
         self._found.append((self._records.setdefault(key, len(self._records)), *caller))
 
+    def padded_by(self, result: Any, x: Any, operator: str) -> None:
+        """Record that an operator which the recorder does not see has padded `x`."""
+        if _differ(result, x):
+            self._padded.setdefault(id(result), (result, operator))
+
     def _pad_of(self, x: torch.Tensor) -> str | None:
         return self._padded[id(x)][1] if id(x) in self._padded else None
+
+
+class Paddings(TorchFunctionMode):
+    """Gives a recorder circular padding: torch implements it by copies, so that no operator below autograd pads."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in _PADS and args:
+            mode = (kwargs or {}).get("mode", args[2] if len(args) > 2 else "constant")
+            self._recorder.padded_by(result, args[0], f"pad with mode {mode}")
+        return result
 
 
 def _signature(x: torch.Tensor, weight: torch.Tensor, settings: Any) -> tuple[Any, ...]:
@@ -162,6 +206,7 @@ class Modules:
         self._running: list[tuple[str, list[int]]] = []  # each with the number of its own convolutions so far
         self._handles: list[Any] = []
         self._unbatched: set[str] = set()
+        self._outside = 0
 
     def __enter__(self) -> Modules:
         for module in self._model.modules():
@@ -186,6 +231,11 @@ class Modules:
         path, counted = self._running[-1]
         counted[0] += 1
         return path, counted[0]
+
+    def outside(self) -> tuple[str, int]:
+        """The model itself and which of its convolutions this one is, where no module runs that can be hooked."""
+        self._outside += 1
+        return "", self._outside
 
     def facts(self, path: str) -> Record:
         """What the arguments of a convolution do not show: whether its module got one image without a batch."""

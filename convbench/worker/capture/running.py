@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import warnings
 from collections import OrderedDict
@@ -14,14 +15,20 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from .problems import CaptureError, arguments_of, described, of_device, place
-from .recorder import Modules, Recorder
+from .recorder import Modules, Paddings, Recorder
 
 #: The largest buffer whose numbers the model may read, elements; larger ones are fake.
 MOST_COPIED = 1 << 20
 #: Errors of torch where code reads numbers that a fake tensor does not have.
 _NEEDS_NUMBERS = ("DataDependentOutputException", "DynamicOutputShapeException", "GuardOnDataDependentSymNode")
-#: Errors of torch where an operator does not say which shape it returns.
+#: Errors of torch where an operator does not say which shape it returns, by their types and by their texts.
 _UNKNOWN_OPERATOR = ("UnsupportedOperatorException", "UnsupportedFakeTensorException", "UnsupportedMutationAliasing")
+_NO_FAKE = re.compile("fake impl|register_fake|meta kernel|abstract impl", re.IGNORECASE)
+#: Texts of errors where code wants the memory of a tensor that has none: `.numpy()`, `.data_ptr()`, `.tolist()`.
+_NEEDS_MEMORY = re.compile(
+    r"\.(numpy|data_ptr|tolist|storage)\(\)|not supported for tensor subclasses|Cannot access (data pointer|storage)"
+    r"|data pointer of Tensor|doesn't have storage|does not have storage"
+)
 
 
 class NeedsWeightsError(CaptureError):
@@ -57,7 +64,7 @@ def captured(
         model.train(train)
         try:
             convert = _Real(channels_last=channels_last) if real else _Fake(channels_last=channels_last)
-            for context in (convert, recorder, modules, torch.set_grad_enabled(train)):
+            for context in (convert, recorder, Paddings(recorder), modules, torch.set_grad_enabled(train)):
                 stack.enter_context(context)
             _replace(model, convert)
             args, kwargs = convert.nested(tuple(inputs)), convert.nested(dict(named))
@@ -222,9 +229,12 @@ def _problem(error: BaseException, model: nn.Module, path: str, *, is_backward: 
     if name in _NEEDS_NUMBERS:
         reason = f"the model decides on numbers that it computes, {where}: {described(error)}"
         return CaptureError(reason, hint="--real runs it on real numbers; they are zeros, or what --inputs returns")
-    if name in _UNKNOWN_OPERATOR:
+    if name in _UNKNOWN_OPERATOR or _NO_FAKE.search(text):
         reason = f"the shape that an operator returns is not known, {where}: {described(error)}"
         return CaptureError(reason, hint="register it with torch.library.register_fake, or let --real run it")
+    if _NEEDS_MEMORY.search(text):
+        reason = f"the model reads the memory of a tensor, which has none, {where}: {described(error)}"
+        return CaptureError(reason, hint="--real runs it on real numbers, with its weights")
     what = "the backward pass" if is_backward else "the forward pass"
     reason = f"{what} failed {where}: {described(error)}"
     if of_device(error):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from convbench.model.case import Case, InputFormat, MemoryFormat
 from convbench.model.problem import Direction
+from convbench.workloads import strides
 from convbench.workloads.importers.layers import INCOMPLETE, TRANSPOSED, UNEQUAL_PADS, NotTakenError, dtype_of, problem
 from convbench.workloads.importers.literals import NotALiteralError, Tensor, Value, whole
 
@@ -96,38 +97,17 @@ def _each(value: Value, rank: int) -> tuple[int, ...]:
 
 
 def _formats(x: Tensor, weight: Tensor) -> tuple[MemoryFormat, InputFormat]:
-    """The layer's memory format, and the input's where it is another one.
-
-    The weight's strides say the layer's, unless both formats have them, as for a kernel of one element.
-    """
-    of_input, of_weight = _format(x), _format(weight)
-    memory_format = of_weight or of_input or MemoryFormat.CONTIGUOUS
-    same = of_input is None or of_input is memory_format
-    return memory_format, InputFormat.SAME if same else InputFormat(of_input or "")
+    """The layer's memory format, and the input's where it is another one."""
+    return strides.formats(_format(x), _format(weight))
 
 
 def _format(tensor: Tensor) -> MemoryFormat | None:
     """The format that the strides say; None where both formats have these strides. Raises NotTakenError for a view."""
     if tensor.strides is None:
         return MemoryFormat.CONTIGUOUS if min(tensor.shape, default=0) > 0 else None
-    batch, channels, *sides = range(len(tensor.shape))
-    orders = {
-        MemoryFormat.CONTIGUOUS: [batch, channels, *sides],
-        MemoryFormat.CHANNELS_LAST: [batch, *sides, channels],
-    }
-    fitting = [name for name, order in orders.items() if _lies(tensor, order)]
+    if len(tensor.strides) != len(tensor.shape):
+        raise NotTakenError(INCOMPLETE)
+    fitting = strides.fitting_formats(tensor.shape, tensor.strides)
     if not fitting:
         raise NotTakenError("one of its tensors is a view that lies in none of torch's memory formats")
     return fitting[0] if len(fitting) == 1 else None
-
-
-def _lies(tensor: Tensor, order: list[int]) -> bool:
-    """Whether the elements lie without gaps in this order of dimensions; a dimension of 1 has any stride."""
-    strides, expected = tensor.strides or (), 1
-    if len(strides) != len(tensor.shape):
-        raise NotTakenError(INCOMPLETE)
-    for dimension in reversed(order):
-        if tensor.shape[dimension] != 1 and strides[dimension] != expected:
-            return False
-        expected *= tensor.shape[dimension]
-    return True

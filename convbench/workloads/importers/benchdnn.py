@@ -136,14 +136,18 @@ def _word(word: str, place: str, source: Source, state: _State, above: tuple[str
 
 def _batch(name: str, place: str, source: Source, state: _State, above: tuple[str, ...]) -> Iterator[Found]:
     """Another batch file. What it sets stays in force behind it, as in benchdnn."""
-    if name in above or len(above) >= DEEPEST:
-        raise NotTakenError(f"--batch={units.line(name, most=100)} leads back to itself")
+    shown = f"--batch={units.line(name, most=100)}"
+    if len(above) >= DEEPEST:
+        raise NotTakenError(f"{shown} is more than {DEEPEST} batch files deep")
     try:
         opened = source.beside(name)
     except RequestError as error:
         yield Refused(place=place, reason=error.message)
         return
-    yield from _file(opened, state, (*above, name))
+    over = (*above, source.identity)
+    if opened.identity in over:
+        raise NotTakenError(f"{shown} leads back to itself")
+    yield from _file(opened, state, over)
 
 
 def _descriptor(text: str, place: str, state: _State) -> Iterator[Found]:

@@ -18,6 +18,7 @@ from convbench.workloads.importers.source import Source
 from convbench.workloads.workload import Refused
 
 EXAMPLE = "64-56-56-3x3-64-56-56-32-1x1-1x1-1x1-0-NCHW-FP16-F=ConvAsm3x3U:0.041,0,miopenConvolutionFwdAlgoDirect"
+EXAMPLE_SOLVER = "ConvAsm3x3U:0.041,..."
 SUBJECT = "the find-db"
 DIRECTIONS: Mapping[str, Direction] = {
     "F": Direction.FORWARD,
@@ -30,6 +31,9 @@ _KEY = re.compile(
     rf"-(?P<padding>{_SIDES})-(?P<stride>{_SIDES})-(?P<dilation>{_SIDES})-(?P<bias>\d)"
     r"-(?P<layout>[A-Z0-9]+(?:-[A-Z0-9]+-[A-Z0-9]+)?)-(?P<dtype>[A-Z0-9]+)-(?P<direction>[FBW])(?:_g(?P<groups>\d+))?"
 )
+_NUMBER = re.compile(r"\d+(\.\d*)?(e[-+]?\d+)?")
+#: The name of a solver in older files, where it stands before the time.
+_NAME = re.compile(r"[A-Za-z_][\w<>]*")
 _DTYPES = re.compile(r"BF16|FP16|FP32|FP64|INT8|INT32|FP8|BFP8")
 _DETECT = re.compile(
     rf"^\d+(?:-\d+){{2,3}}-{_SIDES}-\d+-[0-9x-]{{1,99}}-[A-Z0-9-]{{1,40}}-[FBW](?:_g\d+)?=", re.MULTILINE
@@ -94,13 +98,23 @@ def _format(layouts: list[str]) -> MemoryFormat:
 
 
 def _fastest(solvers: str) -> float | None:
-    """Seconds of the fastest solver: `solver:ms,...`, or `algorithm:solver,ms,...` in older files. None without one."""
-    times = [time for solver in solvers.split(";") if (time := _milliseconds(solver)) is not None]
+    """Seconds of the fastest solver: `solver:ms,...`, or `algorithm:solver,ms,...` in older files. None without one.
+
+    Raises NotTakenError where a solver is in neither form, or has no time above 0.
+    """
+    times = [_milliseconds(solver) for solver in solvers.split(";") if solver.strip()]
     return min(times) * 1e-3 if times else None
 
 
-def _milliseconds(solver: str) -> float | None:
-    for field in solver.partition(":")[2].split(",")[:2]:
-        if re.fullmatch(r"\d+(\.\d*)?(e[-+]?\d+)?", field) and math.isfinite(float(field)):
-            return float(field)
-    return None
+def _milliseconds(solver: str) -> float:
+    name, colon, rest = solver.strip().partition(":")
+    first, *others = rest.split(",")
+    for field in (first, *others[:1]):
+        if name and colon and _NUMBER.fullmatch(field):
+            time = float(field)
+            if math.isfinite(time) and time > 0:
+                return time
+            break
+        if not _NAME.fullmatch(first):
+            break
+    raise NotTakenError(f"one of its solvers has no time above 0: expected {EXAMPLE_SOLVER}")

@@ -32,11 +32,22 @@ _COMPRESSED: tuple[tuple[bytes, Callable[[BinaryIO], io.BufferedIOBase]], ...] =
 
 
 class Source:
-    """One file. `beside` opens another file that a line names, relative to this one."""
+    """One file. `beside` opens another file that a line names, relative to this one.
 
-    def __init__(self, name: str, stream: BinaryIO, beside: Callable[[str], Source] | None = None) -> None:
+    `identity` is the same for all names of one file, by default the name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stream: BinaryIO,
+        beside: Callable[[str], Source] | None = None,
+        *,
+        identity: str | None = None,
+    ) -> None:
         """Read the head; raises RequestError for an empty file, and where the system cannot read it."""
         self.name = name
+        self.identity = name if identity is None else identity
         self._beside = beside
         self._stream: io.BufferedIOBase = io.BufferedReader(_Again(b"", stream), PIECE_BYTES)
         self.head = self._first()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import strategies
 from hypothesis import given
 from imports import layer, only, read, source
 
+from convbench.actions.importing import imported as imported_file
 from convbench.errors import RequestError
 from convbench.model.case import Case, MemoryFormat
 from convbench.model.problem import Direction, PaddingMode, PaddingWord, Problem
@@ -144,6 +146,16 @@ def test_batch_files_that_lack_or_lead_back_are_refused() -> None:
     assert [(each.place, each.reason) for each in made.refused] == [
         ("b:2", "--batch=b leads back to itself"),
         ("line 3", "cannot read absent: no such file"),
+    ]
+
+
+def test_a_batch_file_that_names_itself_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "self.txt").write_text("--batch=self.txt\n--batch=./self.txt\nmb1ic4ih8oc4kh3\n", encoding="utf-8")
+    made = imported_file(tmp_path / "self.txt")
+    assert [case.count for case in made.cases] == [1]
+    assert [(each.place, each.reason) for each in made.refused] == [
+        ("line 1", "--batch=self.txt leads back to itself"),
+        ("line 2", "--batch=./self.txt leads back to itself"),
     ]
 
 

@@ -114,6 +114,17 @@ def test_old_files_name_the_algorithm_before_the_solver() -> None:
         (FIND_DB.replace("NCHW", "NHWC-NCHW-NHWC"), "its tensors have different layouts"),
         (FIND_DB.replace("-F=", "-X="), "its key is no problem of a convolution"),
         (FIND_DB.partition("=")[0], "it is incomplete"),
+        *(
+            (f"{FIND_DB.partition('=')[0]}={solvers}", "one of its solvers has no time above 0")
+            for solvers in (
+                "algo:ConvB:0.041,0",
+                "ConvB:0,0,algo",
+                "ConvB,0.5",
+                "ConvB:-1,2",
+                "ConvB:1e999",
+                "a:b:1,2;c:3",
+            )
+        ),
         (FIND_DB.replace("28-40", "29-40"), "its padding differs between two sides"),
     ],
 )

@@ -271,6 +271,24 @@ export function legendTraces(names, colours) {
   }));
 }
 
+/** Words above and below the line of 1x of a logarithmic y axis. */
+export function besideOne(colours, above, below) {
+  return [
+    [above, 6, "bottom"],
+    [below, -6, "top"],
+  ].map(([text, yshift, yanchor]) => ({
+    text,
+    xref: "paper",
+    x: 1,
+    y: 0, // log10 of 1x
+    yshift,
+    xanchor: "right",
+    yanchor,
+    showarrow: false,
+    font: { size: 12, color: colours.muted },
+  }));
+}
+
 const BINS = 24;
 
 /** {x, y} of a horizontal histogram: counts, and the edges of bins of one ratio. */

@@ -4,30 +4,12 @@ import { CasePage } from "./casepage.js";
 import { Blocks, Cases, Pairs } from "./cases.js";
 import { followCases, showCases } from "./caseview.js";
 import { ExplainPage } from "./explain_page.js";
-import { formatCount } from "./format.js";
 import { readPayload } from "./load.js";
 import { choose } from "./pictures.js";
 import { RUN_PICTURES } from "./run_pictures.js";
+import { selection } from "./selection.js";
 import { begin, goTo } from "./shell.js";
 import { remember, viewed, whenViewed } from "./view.js";
-
-/** The rows of a link `finding:3` or `rows:1,2,3`: {rows, text}, or null for all rows. */
-function selection(cases, link) {
-  const [kind, rest] = (link ?? "").split(/:(.*)/s);
-  if (kind === "rows") {
-    const rows = new Set(
-      (rest ?? "")
-        .split(",")
-        .filter((row) => /^\d+$/.test(row))
-        .map(Number),
-    );
-    for (const row of rows) if (row >= cases.length) rows.delete(row);
-    return rows.size ? { rows, text: `the ${formatCount(rows.size)} cases that you chose` } : null;
-  }
-  const finding = /^\d+$/.test(rest ?? "") ? cases.findings[Number(rest)] : null;
-  if (!finding || kind !== "finding") return null;
-  return { rows: new Set(finding.cases), text: `the cases behind “${finding.sentence}”` };
-}
 
 async function start() {
   const cases = new Cases(await readPayload("data"));

@@ -1,7 +1,17 @@
 // How much faster each layer is at one value of a setting than at another: the picture, and the table of its pairs.
 
 import { median, thinned } from "./cases.js";
-import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, MOST_DOTS, plainAxis } from "./charts.js";
+import {
+  baseLayout,
+  besideOne,
+  coloursOf,
+  describeRow,
+  extent,
+  legendTraces,
+  logAxis,
+  MOST_DOTS,
+  plainAxis,
+} from "./charts.js";
 import { paper } from "./colours.js";
 import { element } from "./dom.js";
 import { MOST_COLOURS } from "./explore.js";
@@ -105,20 +115,7 @@ export function speedupPicture(cases, rows, pairs, { axis, values, colour }, loo
   layout.shapes = [
     { type: "line", xref: "paper", x0: 0, x1: 1, y0: 1, y1: 1, line: { color: ink.ink, width: 1.5 }, layer: "below" },
   ];
-  layout.annotations = [
-    [measure.above, 6, "bottom"],
-    [measure.below, -6, "top"],
-  ].map(([text, yshift, yanchor]) => ({
-    text,
-    xref: "paper",
-    x: 1,
-    y: 0, // log10 of 1x
-    yshift,
-    xanchor: "right",
-    yanchor,
-    showarrow: false,
-    font: { size: 12, color: ink.muted },
-  }));
+  layout.annotations = besideOne(ink, measure.above, measure.below);
   const dots = some.length < last ? ` ${formatCount(some.length)} of them are drawn.` : "";
   const summary = `${ratioText(found, contrast)} Hollow dots are within noise or less than 5 % apart.${dots}`;
   return {
