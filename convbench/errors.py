@@ -6,7 +6,10 @@ ConvbenchError                  70  A fault in convbench, where no subclass fits
 │   ├── StoreError               2  The database cannot be used.
 │   │   ├── DatabaseError        2  The database refused a statement, or did not answer.
 │   │   └── TakenOverError       2  Another process has resumed the run.
-│   └── RunNotFoundError         2  No stored run, baseline or case has this id or name.
+│   ├── RunNotFoundError         2  No stored run, baseline or case has this id or name.
+│   ├── ConflictError            2  The request contradicts what is stored.
+│   ├── JobNotFoundError         2  The service has no job with this id.
+│   └── TokenNotFoundError       2  The service has no token with this prefix.
 ├── NotComparableError           4  Two runs cannot be compared.
 └── WorkerError                     A worker did not answer a request; the case in it gets the status.
     ├── WorkerDiedError             The worker's process ended.
@@ -89,6 +92,10 @@ class SweepError(RequestError):
         super().__init__([text for mistake in mistakes for text in mistake.lines], hint=hint)
         self.mistakes = mistakes
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """How it travels between processes: `args` holds its text alone."""
+        return type(self), (self.mistakes,), self.__dict__
+
 
 class StoreError(RequestError):
     """The database cannot be opened, read or written."""
@@ -104,6 +111,18 @@ class TakenOverError(StoreError):
 
 class RunNotFoundError(RequestError):
     """No stored run has this id, prefix or baseline name; or no stored case has this id."""
+
+
+class ConflictError(RequestError):
+    """The request contradicts what is stored: a job that has ended cannot be cancelled."""
+
+
+class JobNotFoundError(RequestError):
+    """The service has no job with this id."""
+
+
+class TokenNotFoundError(RequestError):
+    """The service has no token with this prefix."""
 
 
 class NotComparableError(ConvbenchError):

@@ -21,7 +21,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("analysis", "worker", "engine", "store"),
     ("report", "conduct", "fleet"),
     ("actions",),
-    ("api", "cli"),
+    ("api", "cli", "web"),
     ("__init__", "__main__"),
 )
 #: What may lie in the package's root beside the rooms.

@@ -35,6 +35,7 @@ ROOMS = (
         "report",
         "store",
         "sweep",
+        "web",
         "worker",
     ),
     "workloads",

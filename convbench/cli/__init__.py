@@ -28,7 +28,9 @@ from convbench.cli import (
     run,
     runs,
     schema,
+    serve,
     time,
+    token,
 )
 from convbench.cli.entry import main
 from convbench.cli.options import app
@@ -65,6 +67,9 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
         campaign.campaign: "convbench campaign resnet50 --price build-3=1.20",
         ab.ab: "convbench ab configs/sweep.yaml --b-python .venv-new/bin/python",
     },
+    "Serve": {
+        serve.serve: "convbench serve --port 8321",
+    },
     "Understand one layer": {
         with_settings(
             explain.explain
@@ -92,6 +97,7 @@ for group, name, purpose, example in (
     (fleet.fleet, "fleet", "Measure", "convbench fleet run configs/sweep.yaml --address local"),
     (baseline.baseline, "baseline", "Compare", "convbench baseline set main latest"),
     (ci.ci, "ci", "Automate", "convbench ci init --github"),
+    (token.token, "token", "Serve", "convbench token create ci --scope submit"),
 ):
     app.add_typer(group, name=name, rich_help_panel=purpose, epilog=f"Example: {example}")
 app.command("help", rich_help_panel="Help", epilog="Example: convbench help run")(help.help_)

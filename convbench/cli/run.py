@@ -72,6 +72,9 @@ def run(
         bool, typer.Option("--json", help="Print the run as JSON, as export does, in place of the path.")
     ] = False,
     opened: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
+    no_page: Annotated[
+        bool, typer.Option("--no-page", help="Write no page, and print the run's id in place of the path.")
+    ] = False,
     summary: SummaryFile = None,
     junit: JunitFile = None,
     fail_on: FailOnList = None,
@@ -102,12 +105,15 @@ def run(
     )
     wanted = _Wanted.asked(config, options.request(model), budget)
     outcome = Outcome.asked(summary, junit, fail_on)
-    pages.check_writable()
+    if no_page and opened:
+        raise RequestError("got --no-page and --open", hint="give one or the other")
+    if not no_page:
+        pages.check_writable()
     database = database_of(db)
     shown = RunProgress(quiet=quiet, waits=not no_wait)
 
     def report_so_far(run_id: str, process_index: int) -> None:
-        if process_index == sweep.measure.processes - 1:
+        if no_page or process_index == sweep.measure.processes - 1:
             return  # the final report follows immediately
         _load_report()
         try:
@@ -140,23 +146,24 @@ def run(
     from convbench.store import waiting_file
 
     seen = examined(measured.run)
-    path = pages.write_report(measured.run, seen=seen)
+    path = None if no_page else pages.write_report(measured.run, seen=seen)
+    result = measured.id if path is None else line(str(path))
     findings = seen.sentences
     if not quiet:
         say(_summary(seen))
-    if waiting_file(measured.id).exists():
+    if path and waiting_file(measured.id).exists():
         say("page of all runs not written: the database does not have this run yet")
-    else:
+    elif path:
         write_index(measured.run, database, findings)
     if interrupted:
         say(f"interrupted: results are kept; {wanted.command} resumes the run")
     if as_json:
         show_bytes(export.export(measured.run, "json"))
-        say(line(str(path)))
+        say(result)
     else:
-        show(line(str(path)))
+        show(result)
     flush()
-    if opened and not webbrowser.open(path.resolve().as_uri()):
+    if path and opened and not webbrowser.open(path.resolve().as_uri()):
         say("could not open a browser")
     if interrupted or base is None:
         code = outcome.of_run(measured.run, findings)
@@ -164,7 +171,7 @@ def run(
     command = f"convbench compare {against if against and read.is_export(against) else base.id} {measured.id}"
     found = _confirmed(sweep, base, measured.run, across_environments, command)
     code = outcome.of_comparison(found.comparison)
-    write_page(found, None, no_page=False)
+    write_page(found, None, no_page=no_page)
     raise typer.Exit(code)
 
 

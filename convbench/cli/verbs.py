@@ -25,7 +25,7 @@ SYNONYMS = {
     "doctor": "check",
 }
 #: The headings of the help, in its order; a verb's `rich_help_panel` is one of them.
-PURPOSES = ("Measure", "Read", "Compare", "Understand one layer", "Automate", "Help")
+PURPOSES = ("Measure", "Read", "Compare", "Serve", "Understand one layer", "Automate", "Help")
 #: Endings of sweeps: `convbench sweep.yaml` runs it.
 SWEEPS = (".yaml", ".yml")
 

@@ -67,7 +67,7 @@ def load(connection: Connection, row: AnyRow, version: int, *, checks: bool) -> 
         results=tuple([result for result in results if result is not None]),
         rejections=_rejections(connection, row.key),
         unmeasured=tuple([case for case, result in zip(cases, results, strict=True) if result is None]),
-        processes=processes_of_run(connection, row.key),
+        processes=processes(connection, row.key),
     )
     check_contents(run)
     return run
@@ -244,7 +244,7 @@ def _rejections(connection: Connection, key: int) -> tuple[Rejection, ...]:
     return tuple(Rejection(label=label, reason=reason) for label, reason in rows)
 
 
-def processes_of_run(connection: Connection, key: int) -> tuple[ProcessFacts, ...]:
+def processes(connection: Connection, key: int) -> tuple[ProcessFacts, ...]:
     """The facts of a run's processes, in their order."""
     columns = schema.processes.c
     rows = connection.scalars(select(columns.facts).where(columns.run_key == key).order_by(columns.process_index))

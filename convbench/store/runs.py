@@ -174,9 +174,9 @@ def summaries(connection: Connection, version: int, place: Place) -> list[RunSum
     runs = schema.runs
     counted = connection.execute(select(schema.cases.c.run_key, func.count()).group_by(schema.cases.c.run_key))
     cases: dict[int, int] = dict(counted.all())
-    statuses = _statuses(connection)
+    found = statuses(connection)
     return [
-        _summary(row, cases.get(row.key, 0), statuses.get(row.key, {}), place)
+        _summary(row, cases.get(row.key, 0), found.get(row.key, {}), place)
         for row in connection.execute(
             select(*schema.columns(runs, version)).order_by(runs.c.started_at.desc(), runs.c.key.desc())
         )
@@ -201,12 +201,15 @@ def _summary(row: AnyRow, cases: int, statuses: Mapping[str, int], place: Place)
         )
 
 
-def _statuses(connection: Connection) -> dict[int, dict[str, int]]:
-    """The number of cases of each run by status, as stored. The rule is that of `result.merge`: the first visit that
-    did not pass decides, but a wrong result comes before an imprecise one.
+def statuses(connection: Connection, keys: Sequence[int] | None = None) -> dict[int, dict[str, int]]:
+    """The number of cases of each run by status, as stored: of all runs, or of those with these keys.
+
+    The rule is that of `result.merge`: the first visit that did not pass decides, but a wrong result comes before an
+    imprecise one.
     """
     visits = schema.visits.c
-    visited = select(visits.run_key, func.count(visits.position.distinct())).group_by(visits.run_key)
+    of = [] if keys is None else [visits.run_key.in_(keys)]
+    visited = select(visits.run_key, func.count(visits.position.distinct())).where(*of).group_by(visits.run_key)
     failed = case((visits.status == Status.FAILED.value, 1), else_=0)
     first = (
         select(
@@ -215,7 +218,7 @@ def _statuses(connection: Connection) -> dict[int, dict[str, int]]:
             func.min(visits.process_index).label("process_index"),
             func.max(failed).label("failed"),
         )
-        .where(visits.status != Status.PASSED.value)
+        .where(visits.status != Status.PASSED.value, *of)
         .group_by(visits.run_key, visits.position)
         .subquery()
     )
@@ -224,7 +227,7 @@ def _statuses(connection: Connection) -> dict[int, dict[str, int]]:
     ]
     wrong = and_(visits.status == Status.IMPRECISE.value, first.c.failed == 1)
     status = case((wrong, Status.FAILED.value), else_=visits.status).label("decided")
-    each = select(visits.run_key, status).where(*decisive).subquery()
+    each = select(visits.run_key, status).where(*decisive, *of).subquery()
     others = select(each.c.run_key, each.c.decided, func.count()).group_by(each.c.run_key, each.c.decided)
     found: defaultdict[int, dict[str, int]] = defaultdict(dict)
     for key, name, count in connection.execute(others):

@@ -6,6 +6,7 @@ A change needs a new schema version, a migration, and a fixture database in test
 - 2: the commit that was checked out where a run was started, named baselines, the database's identity
 - 3: raw samples
 - 5: campaigns and their shards
+- 6: what the service keeps: jobs with their events, tokens, the list of writes, and the list of runs
 
 A fact of a case (model/result.py) with `since` defines a newer version, whose migration adds its column.
 """
@@ -43,7 +44,7 @@ from convbench.model.result import CASE_FACTS
 from convbench.model.settings import MOST_INTEGER
 from convbench.model.values import Whole, visible
 
-VERSION = max(5, *(row.since for row in CASE_FACTS.values()))
+VERSION = max(6, *(row.since for row in CASE_FACTS.values()))
 
 
 class Words(TypeDecorator[str]):
@@ -137,6 +138,7 @@ runs = Table(
     Column("git_commit", Words, info=since(2)),
     Column("git_branch", Words, info=since(2)),
     Column("git_dirty", Boolean, info=since(2)),
+    Index(None, "started_at", "key"),
 )
 
 #: The first version whose databases have baselines, which are names for runs.
@@ -261,5 +263,97 @@ shards = Table(
     Column("case_ids", Words, nullable=False),
     Column("note", Words),
     PrimaryKeyConstraint("campaign_key", "position"),
+    sqlite_with_rowid=False,
+)
+
+#: The first version whose databases hold what the service keeps: the five tables below.
+SERVICE_SINCE = 6
+#: One row per job. `sweep` is the text of its sweep, `devices` their names with commas between. The owner is the
+#: service that runs it, and the child is the process that measures; both are null while there is none.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("id", Words, nullable=False, unique=True),
+    Column("idempotency_key", Words, unique=True),
+    Column("state", Words, nullable=False),
+    Column("name", Words, nullable=False),
+    Column("sweep", Words, nullable=False),
+    Column("cases", Integer, nullable=False),
+    Column("devices", Words, nullable=False),
+    Column("host", Words),
+    Column("against", Words),
+    Column("priority", Integer, nullable=False),
+    Column("submitted_at", Words, nullable=False),
+    Column("submitted_by", Words, nullable=False),
+    Column("not_before", Words),
+    Column("started_at", Words),
+    Column("ended_at", Words),
+    Column("tries", Integer, nullable=False),
+    Column("page_tries", Integer, nullable=False),
+    Column("cancelling", Boolean, nullable=False),
+    Column("run_id", Words),
+    Column("exit_code", Integer),
+    Column("reason", Words),
+    Column("owner_host", Words),
+    Column("owner_boot", Words),
+    Column("owner_pid", Integer),
+    Column("owner_started", Double),
+    Column("child_pid", Integer),
+    Column("child_started", Double),
+    Index(None, "state"),
+)
+#: What happened to a job, in order. `key` is the id of a server-sent event; SQLite never uses one twice.
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("job_key", ForeignKey("jobs.key", ondelete="CASCADE"), nullable=False),
+    Column("at", Words, nullable=False),
+    Column("kind", Words, nullable=False),
+    Column("data", Words, nullable=False),
+    Index(None, "job_key", "key"),
+    sqlite_autoincrement=True,
+)
+#: Tokens of the service. `hash` is the SHA-256 of the whole token in hexadecimal; `scopes` has commas between.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("name", Words, nullable=False),
+    Column("prefix", Words, nullable=False, unique=True),
+    Column("hash", Words, nullable=False, unique=True),
+    Column("scopes", Words, nullable=False),
+    Column("created_at", Words, nullable=False),
+    Column("expires_at", Words),
+    Column("revoked_at", Words),
+)
+#: Every write by the service or by its token verbs: who, what, of which thing, and the status of the answer.
+audit = Table(
+    "audit",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("at", Words, nullable=False),
+    Column("who", Words, nullable=False),
+    Column("address", Words, nullable=False),
+    Column("action", Words, nullable=False),
+    Column("target", Words, nullable=False),
+    Column("status", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+#: What the list of runs shows and filters by, one row per run, made when a list is read. It is out of date where
+#: `finished_at` is not that of the run. `search` is lower case; `statuses` is JSON, the number of cases by status.
+listed_runs = Table(
+    "listed_runs",
+    metadata,
+    Column("run_key", ForeignKey("runs.key", ondelete="CASCADE"), nullable=False),
+    Column("finished_at", Words),
+    Column("cases", Integer, nullable=False),
+    Column("statuses", Words, nullable=False),
+    Column("cpu", Words, nullable=False),
+    Column("machine", Words, nullable=False),
+    Column("torch", Words, nullable=False),
+    Column("search", Words, nullable=False),
+    PrimaryKeyConstraint("run_key"),
     sqlite_with_rowid=False,
 )

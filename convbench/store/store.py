@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -37,6 +37,9 @@ class Store:
         self._version = version
         self._claims: dict[str, _Claim] = {}
         self._conducted: dict[str, tuple[int, Writer]] = {}  # the keys of campaigns, and who conducts them
+        # An SQLite file has one writer at a time. Threads of one process wait here for each other, and at once go on;
+        # SQLite itself looks again after pauses of up to 100 ms. A server's database has many writers.
+        self._one_writer: AbstractContextManager[object] = nullcontext() if place.path is None else threading.Lock()
 
     @classmethod
     def create(cls, url_or_path: str | None = None) -> Store:
@@ -63,6 +66,11 @@ class Store:
         return str(self._place)
 
     @property
+    def at(self) -> Place:
+        """The place of the database, for this room: it explains errors."""
+        return self._place
+
+    @property
     def is_file(self) -> bool:
         """Whether it is a file on this machine, and not a server, which may become unreachable."""
         return self._place.path is not None
@@ -76,13 +84,13 @@ class Store:
         """A unique name of this database, whatever its path or URL; None in a database of schema version 1."""
         if self._version < schema.IDENTITY_SINCE:
             return None
-        with self._reading() as connection:
+        with self.reading() as connection:
             identity: str | None = connection.execute(select(schema.schema.c.identity)).scalar_one()
             return identity
 
     def take_identity(self, identity: str | None) -> None:
         """Give this database the identity of another one."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(update(schema.schema).values(identity=identity))
 
     def close(self) -> None:
@@ -114,7 +122,7 @@ class Store:
         `host` is where it is measured, if that is not the writer's.
         """
         positions: dict[str, int] = {}
-        with self._writing() as connection:
+        with self.writing() as connection:
             key = connection.execute(
                 insert(schema.runs).returning(schema.runs.c.key),
                 writing.run_row(run, writer, digest, host or writer.host),
@@ -143,7 +151,7 @@ class Store:
             )
             .order_by(columns.started_at.desc(), columns.key.desc())
         )
-        with self._reading() as connection:
+        with self.reading() as connection:
             for row in connection.execute(wanted).all():
                 with self._place.decoding(row.id):
                     same = row.git_commit in commits and runs.environment_of(row) == environment
@@ -157,7 +165,7 @@ class Store:
         Raises StoreError where the run is finished, or where another process writes it.
         """
         columns = schema.runs.c
-        with self._writing() as connection:
+        with self.writing() as connection:
             row = connection.execute(select(schema.runs).where(columns.id == run_id)).one_or_none()
             if row is None:
                 raise RunNotFoundError(f"no run {run_id} is stored in {self._place}")
@@ -185,7 +193,7 @@ class Store:
 
     def claim(self, run_id: str, writer: Writer) -> None:
         """Continue a run that `writer` already writes, after the run was copied to this database."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             key = self._find(connection, run_id).key
             self._claims[run_id] = _Claim(key=key, writer=writer, positions=loading.positions(connection, key))
 
@@ -203,7 +211,7 @@ class Store:
             columns.position == bindparam("its_position"),
             columns.process_index == bindparam("its_process"),
         )
-        with self._writing() as connection:
+        with self.writing() as connection:
             self._defend(connection, run_id)
             connection.execute(
                 same,
@@ -217,7 +225,7 @@ class Store:
     def note_process(self, run_id: str, facts: ProcessFacts) -> None:
         """Store the facts of a process, and replace those that are stored."""
         claim, columns = self._claim(run_id), schema.processes.c
-        with self._writing() as connection:
+        with self.writing() as connection:
             self._defend(connection, run_id)
             same = columns.run_key == claim.key, columns.process_index == facts.process_index
             connection.execute(delete(schema.processes).where(*same))
@@ -227,18 +235,18 @@ class Store:
     def finish(self, run_id: str, state: RunState, finished_at: str) -> None:
         """Store how a run ended, and give up writing it: another process may then resume it if it is unfinished."""
         claim = self._claim(run_id)
-        with self._writing() as connection:
+        with self.writing() as connection:
             self._end(connection, run_id, state, finished_at, **runs.writer_columns(None))
             parts = chunks(connection, claim.key) if state is RunState.FINISHED else ()
         del self._claims[run_id]
         with suppress(StoreError):  # visits that are not folded load the same
             for start in parts:  # one transaction each, because other processes write here too
-                with self._writing() as connection:
+                with self.writing() as connection:
                     fold(connection, claim.key, start)
 
     def note_end(self, run_id: str, state: RunState, finished_at: str) -> None:
         """Store how a run ended and keep this process as its writer, which `send` compares later."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             self._end(connection, run_id, state, finished_at)
 
     def _end(self, connection: Connection, run_id: str, state: RunState, finished_at: str, **values: object) -> None:
@@ -251,12 +259,12 @@ class Store:
 
     def protected(self) -> dict[str, str]:
         """The runs that cannot be deleted, each with the reason: it is a baseline, or a process writes it."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return deleting.protected(connection, self._version, self._place)
 
     def delete(self, run_ids: Collection[str]) -> None:
         """Delete all these runs or none; RequestError where one is protected. An SQLite file becomes smaller."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             deleting.delete_runs(connection, run_ids, self._version, self._place)
             busy = deleting.being_written(connection, self._version, self._place)
         if not busy:  # it takes seconds for a large file, and a process that measures would wait
@@ -266,7 +274,7 @@ class Store:
 
     def is_being_written(self, run_id: str) -> bool:
         """Whether the run has no end yet and its writer may still be alive."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             columns = schema.columns(schema.runs, self._version)
             row = connection.execute(select(*columns).where(schema.runs.c.id == run_id)).one_or_none()
             with self._place.decoding(run_id):
@@ -278,7 +286,7 @@ class Store:
         It copies the run itself, visits and facts of processes where they are missing, and how the run ended. Raises
         RunNotFoundError where the run is not here, and TakenOverError where another process has resumed it there.
         """
-        with self._reading() as here, to._writing() as there:
+        with self.reading() as here, to.writing() as there:
             every = schema.columns(schema.runs, self._version)
             run = here.execute(select(*every).where(schema.runs.c.id == run_id)).one_or_none()
             if run is None:
@@ -289,7 +297,7 @@ class Store:
 
     def begin_campaign(self, campaign: Campaign, writer: Writer) -> None:
         """Store a new campaign with its shards, and make `writer` the only process that may change it."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             key = campaigns.begin(connection, campaign, writer)
         self._conducted[campaign.id] = (key, writer)
 
@@ -298,7 +306,7 @@ class Store:
 
         Raises StoreError where it is finished, or where another process conducts it.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             row = campaigns.take_over(connection, ref, writer, self._version, self._place)
             found = campaigns.load(connection, row, self._place)
         self._conducted[found.id] = (row.key, writer)
@@ -321,7 +329,7 @@ class Store:
         if campaign_id not in self._conducted:
             raise StoreError(f"campaign {campaign_id} was not begun or taken over here")
         key, writer = self._conducted[campaign_id]
-        with self._writing() as connection:
+        with self.writing() as connection:
             campaigns.defend(connection, key, campaign_id, writer)
             yield connection, key
 
@@ -330,13 +338,13 @@ class Store:
 
         Raises RunNotFoundError where no campaign or several match.
         """
-        with self._reading() as connection:
+        with self.reading() as connection:
             row = campaigns.find(connection, ref, self._version, self._place)
             return campaigns.load(connection, row, self._place)
 
     def campaigns(self) -> list[Campaign]:
         """All campaigns with their shards, newest first; none in a database of an older schema."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return campaigns.every(connection, self._version, self._place)
 
     # ---- baselines
@@ -345,7 +353,7 @@ class Store:
         """Set or change the baseline `name` to the run that `ref` refers to now. RequestError for an invalid name."""
         columns = schema.baselines.c
         checked_baseline_name(name)
-        with self._writing() as connection:
+        with self.writing() as connection:
             run = self._find(connection, ref)
             values = {"run_key": run.key, "set_at": set_at}
             changed = connection.execute(update(schema.baselines).where(columns.name == name).values(values))
@@ -355,13 +363,13 @@ class Store:
 
     def remove_baseline(self, name: str) -> None:
         """Remove a baseline; its run stays. RunNotFoundError where there is no such baseline."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             if not connection.execute(delete(schema.baselines).where(schema.baselines.c.name == name)).rowcount:
                 raise runs.no_baseline(connection, name, self._version, self._place)
 
     def baselines(self) -> list[Baseline]:
         """All baselines, by name."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return runs.baselines(connection, self._version, self._place)
 
     # ---- reading
@@ -370,13 +378,13 @@ class Store:
         """All visits of a run by case id, in the order of processes; cases without visits are left out. In a finished
         run one visit may hold the blocks of all processes.
         """
-        with self._reading() as connection, self._place.decoding(run_id):
+        with self.reading() as connection, self._place.decoding(run_id):
             return loading.visits(connection, self._find(connection, run_id).key, self._version)
 
     def head(self, run_id: str) -> tuple[Run, tuple[Case, ...], str]:
         """A run without its results, all its cases in their order, and its digest."""
         columns = schema.columns(schema.runs, self._version)
-        with self._reading() as connection, self._place.decoding(run_id):
+        with self.reading() as connection, self._place.decoding(run_id):
             key = self._find(connection, run_id).key
             row = connection.execute(select(*columns).where(schema.runs.c.key == key)).one()
             return runs.run_of(row), tuple(loading.cases_of_run(connection, key)), str(row.digest)
@@ -388,7 +396,7 @@ class Store:
         prefix `baseline:`. Raises RunNotFoundError where no run or several runs match, or where there is no such
         baseline.
         """
-        with self._reading() as connection, _garbage_collection.off():
+        with self.reading() as connection, _garbage_collection.off():
             key = self._find(connection, ref).key
             columns = schema.columns(schema.runs, self._version)
             row = connection.execute(select(*columns).where(schema.runs.c.key == key)).one()
@@ -397,34 +405,54 @@ class Store:
 
     def samples(self, ref: str) -> list[VisitSamples]:
         """The raw samples of a run, named as for `load`, in the order of cases and processes; empty without any."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             row = self._find(connection, ref)
             with self._place.decoding(row.id):
                 return list(loading.samples(connection, row.key, self._version))
 
     def run_id(self, ref: str) -> str:
         """The id of the run that `ref` names, as for `load`."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return str(self._find(connection, ref).id)
+
+    def ended_at(self, run_id: str) -> str | None:
+        """When the run with this id ended, None where it has not; raises RunNotFoundError where there is none."""
+        with self.reading() as connection:
+            columns = schema.runs.c
+            row = connection.execute(select(columns.finished_at).where(columns.id == run_id)).one_or_none()
+        if row is None:
+            raise RunNotFoundError(f"no run {run_id!r} is stored in {self._place}")
+        ended_at: str | None = row.finished_at
+        return ended_at
+
+    def sweep_of(self, run_id: str) -> str:
+        """The text of the sweep of the run with this id, without values of secrets; raises RunNotFoundError."""
+        with self.reading() as connection:
+            columns = schema.columns(schema.runs, self._version)
+            row = connection.execute(select(*columns).where(schema.runs.c.id == run_id)).one_or_none()
+        if row is None:
+            raise RunNotFoundError(f"no run {run_id!r} is stored in {self._place}")
+        with self._place.decoding(run_id):
+            return runs.run_of(row).source
 
     def runs(self) -> list[RunSummary]:
         """All stored runs, newest first."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return runs.summaries(connection, self._version, self._place)
 
     def machine_runs(self, *, name: str | None = None) -> list[MachineRun]:
         """All runs with the machines that measured them, newest first; with `name` only those of this sweep."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return machines.machine_runs(connection, self._version, self._place, name=name)
 
     def processes(self, run_ids: Collection[str]) -> dict[str, tuple[ProcessFacts, ...]]:
         """The processes of some runs, by the run's id; a run without any is left out."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return machines.processes(connection, run_ids, self._place)
 
     def past(self, *, case_id: str | None = None, run_ids: Collection[str] | None = None) -> list[Run]:
         """Runs, oldest first, with the results of one case or of all cases; `past.past` lists what they hold."""
-        with self._reading() as connection, _garbage_collection.off():
+        with self.reading() as connection, _garbage_collection.off():
             return past.past(connection, self._version, self._place, case_id=case_id, run_ids=run_ids)
 
     def processes_with_references(self, environment: Environment, block_s: float) -> list[ProcessFacts]:
@@ -432,7 +460,7 @@ class Store:
 
         Processor, architecture, cores, accelerator and its software, torch and oneDNN are equal.
         """
-        with self._reading() as connection:
+        with self.reading() as connection:
             return past.processes_with_references(connection, self._place, environment, block_s)
 
     def find_case(self, ref: str) -> Case:
@@ -442,7 +470,7 @@ class Store:
         query = (
             select(columns.case_id, columns.problem, columns.settings).where(begins).order_by(columns.run_key.desc())
         )
-        with self._reading() as connection, self._place.decoding(f"with case {ref}"):
+        with self.reading() as connection, self._place.decoding(f"with case {ref}"):
             found = {row.case_id: row for row in reversed(connection.execute(query).all())}
             if len(found) != 1:
                 matches = f"begins the ids of {len(found)} cases" if found else "is the id of no case"
@@ -473,14 +501,14 @@ class Store:
             raise writing.taken_over(run_id)
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """One transaction that may write; an error rolls it back."""
-        with self._place.explaining(), self._engine.begin() as connection:
+    def writing(self) -> Iterator[Connection]:
+        """One transaction that may write, for this room; an error rolls it back."""
+        with self._one_writer, self._place.explaining(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """One transaction that reads a snapshot, taken at its first query."""
+    def reading(self) -> Iterator[Connection]:
+        """One transaction that reads a snapshot, taken at its first query; for this room."""
         with (
             self._place.explaining(),
             self._engine.connect().execution_options(**opening.reading(self._engine), yield_per=_CHUNK) as connection,

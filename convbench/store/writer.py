@@ -28,16 +28,16 @@ class Writer:
     def of_this_process(cls) -> Writer:
         """The running process."""
         pid = os.getpid()
-        started = _started(pid)
-        if started is None:  # /proc is hidden from this process, so no other process can read it either
-            started = 0.0
-        return cls(host=socket.gethostname(), boot=boot_id(), pid=pid, started=started)
+        began = started(pid)
+        if began is None:  # /proc is hidden from this process, so no other process can read it either
+            began = 0.0
+        return cls(host=socket.gethostname(), boot=boot_id(), pid=pid, started=began)
 
     def is_gone(self) -> bool:
         """Whether this process has certainly ended; False for processes of other hosts, of which nothing is known."""
         if self.host != socket.gethostname():
             return False
-        return self.boot != boot_id() or _started(self.pid) != self.started
+        return self.boot != boot_id() or started(self.pid) != self.started
 
 
 def boot_id() -> str:
@@ -47,7 +47,7 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def _started(pid: int) -> float | None:
+def started(pid: int) -> float | None:
     """When the process with this id started, None where there is none. A zombie counts as none."""
     if sys.platform != "linux":
         try:

@@ -60,6 +60,8 @@ VERBS = (
     "repro",
     "check",
     "baseline",
+    "serve",
+    "token",
     "ci",
     "fleet",
     "help",
@@ -85,9 +87,8 @@ def sweep(command: Command, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "verb",
     [
-        "",
-        *VERBS,
-        *("baseline set", "baseline list", "baseline remove", "ci init", "ci pull-request", "ci nightly"),
+        *("", *VERBS, "baseline set", "baseline list", "baseline remove"),
+        *("token create", "token list", "token revoke", "ci init", "ci pull-request", "ci nightly"),
         *("fleet run", "fleet resume", "fleet status"),
     ],
 )
@@ -103,6 +104,7 @@ def test_every_verb_has_a_golden_help_and_a_place_in_the_readme(command: Command
     assert re.findall(r"^(\w[\w ]*):$", listed, re.MULTILINE) == [
         "Read",
         "Compare",
+        "Serve",
         "Understand one layer",
         "Automate",
         "Help",
@@ -123,7 +125,7 @@ def test_every_help_ends_in_an_example_of_the_verb_with_options_that_it_has(comm
     assert said == command("help", verb).out == command(verb, "--help").out
     words = " ".join(said.partition("Example: ")[2].split()).split()
     assert words[:2] == ["convbench", verb]
-    own = command("help", *words[1:3]).out if verb in ("baseline", "ci", "fleet") else said
+    own = command("help", *words[1:3]).out if verb in ("baseline", "ci", "fleet", "token") else said
     assert all(word in own for word in words if word.startswith("-"))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from convbench.report.pages import scripts
 
-ENTRIES = ("main.js", "explain_main.js", "comparison_main.js", "index_main.js", "campaign_main.js")
+ENTRIES = ("main.js", "explain_main.js", "comparison_main.js", "index_main.js", "campaign_main.js", "service_main.js")
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

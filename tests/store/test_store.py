@@ -68,7 +68,7 @@ from convbench.model.result import (
     unpack_blocks,
 )
 from convbench.model.samples import BlockSamples, pack_samples
-from convbench.store import Store, Writer, digest, loading, new_run_id, opening, patience
+from convbench.store import Store, Writer, backup, digest, loading, new_run_id, opening, patience
 from convbench.store import schema as store_schema
 from convbench.store.place import Place
 
@@ -955,7 +955,7 @@ def test_disk_that_refuses_to_write_is_one_error_and_what_was_stored_stays(path:
         import resource
         with Store.create(sys.argv[1]) as store:
             run_id = begin(store)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (800_000, 800_000))
             try:
                 for appended in range(1000):
                     store.append(run_id, [visit(case, appended, blocks=pack_blocks([BLOCK] * 25)) for case in CASES])
@@ -1408,7 +1408,7 @@ def make_known(path: Path) -> None:
 
 
 #: The layout of blocks in the databases of each schema version.
-LAYOUTS = {1: 1, 2: 1, 3: 1, 4: 2, 5: 2}
+LAYOUTS = {1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 6: 2}
 
 
 def in_layout(visit: Visit, layout: int) -> Visit:
@@ -1495,6 +1495,20 @@ def test_older_schema_is_upgraded_when_it_is_opened_to_write(tmp_path: Path, ver
     with Store.create(str(copy)):
         pass
     assert_upgraded(str(copy), version)
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_a_copy_is_kept_of_a_database_that_will_be_upgraded(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "runs.db"
+    assert backup.copy_before_upgrade(str(path)) is None, "there is none yet"
+    shutil.copyfile(DATA / f"schema_v{version}.db", path)
+    copy = backup.copy_before_upgrade(str(path))
+    assert copy == tmp_path / f"runs.db.schema-{version}"
+    assert_known(str(copy), version)
+    with Store.create(str(path)):
+        assert backup.copy_before_upgrade(str(path)) is None, "it is upgraded"
+    assert_known(str(copy), version)
+    assert sorted(each.name for each in tmp_path.glob("*.part")) == []
 
 
 def tables_as_of(path: Path, url: str) -> None:

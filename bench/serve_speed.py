@@ -1,0 +1,148 @@
+"""How fast and how small `convbench serve` is, with 1,000 made-up runs of 500 cases each.
+
+`python bench/serve_speed.py [RUNS] [CASES]` fills a database in a temporary folder and starts the service on it. It
+prints a table: for each page its time and size, then memory and processor time while nothing happens. 20 readers at
+once ask for lists too.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+import synthetic
+from commands import store as store_run
+from sqlalchemy import create_engine, text
+
+from convbench.store import schema
+
+RUNS, CASES = 1000, 500
+#: Readers of a list at once, and how often each asks.
+READERS, TIMES = 20, 20
+#: The tables that hold a run.
+TABLES = [schema.runs.name, *(t.name for t in (schema.cases, schema.visits, schema.processes, schema.rejections))]
+#: How long the idle service is watched, seconds.
+IDLE_S = 20.0
+
+
+def filled(path: Path, runs: int, cases: int) -> None:
+    """A database with one made-up run, and copies of its rows under other ids and times."""
+    store_run(synthetic.run(cases, troubles=False), path)
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        columns = {
+            table: [row[1] for row in connection.execute(text(f"PRAGMA table_info({table})"))] for table in TABLES
+        }
+        plain = [name for name in columns["runs"] if name not in ("key", "id", "name", "started_at", "finished_at")]
+        for number in range(2, runs + 1):
+            at = f"2026-{1 + number // 28 // 24 % 12:02}-{1 + number // 24 % 28:02}T{number % 24:02}:00:00+00:00"
+            connection.execute(
+                text(
+                    f"INSERT INTO runs (key, id, name, started_at, finished_at, {', '.join(plain)}) "
+                    f"SELECT :key, :id, :name, :at, :at, {', '.join(plain)} FROM runs WHERE key = 1"
+                ),
+                {"key": number, "id": f"{at[:10].replace('-', '')}-{number:06}-{number:04}", "at": at}
+                | {"name": f"sweep {number % 7}"},
+            )
+            for table in TABLES[1:]:
+                others = ", ".join(name for name in columns[table] if name != "run_key")
+                connection.execute(
+                    text(
+                        f"INSERT INTO {table} (run_key, {others}) SELECT :key, {others} FROM {table} WHERE run_key = 1"
+                    ),
+                    {"key": number},
+                )
+    engine.dispose()
+
+
+def timed(address: str, path: str) -> tuple[float, int]:
+    """Seconds until a page has arrived, and its bytes."""
+    began = time.perf_counter()
+    with urllib.request.urlopen(f"{address}{path}") as answer:
+        size = len(answer.read())
+    return time.perf_counter() - began, size
+
+
+def row(*cells: str) -> None:
+    print(f"| {' | '.join(cells)} |")
+
+
+def main() -> None:
+    runs, cases = (int(word) for word in (sys.argv[1:] + [RUNS, CASES][len(sys.argv) - 1 :])[:2])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "runs.db"
+        began = time.monotonic()
+        filled(path, runs, cases)
+        print(
+            f"{runs} runs of {cases} cases: {path.stat().st_size / 2**20:.0f} MiB, {time.monotonic() - began:.0f} s\n"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "convbench", "serve", "--port", "0", "--db", str(path)],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://[^/]+", process.stdout.readline())
+            assert found is not None
+            measure(found[0], psutil.Process(process.pid))
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def measure(address: str, process: psutil.Process) -> None:
+    """Print a row for each figure."""
+    row("what", "time", "size")
+    row("---", "--:", "--:")
+    first, size = timed(address, "/runs")
+    row("the first list, which counts the cases of all runs once", f"{first:.2f} s", f"{size / 1000:.0f} kB")
+    run_id = re.search(r"/runs/(\d{8}-\d{6}-\w+)", urllib.request.urlopen(f"{address}/runs").read().decode())
+    assert run_id is not None
+    for what, page in (
+        ("list of runs", "/runs"),
+        ("filtered list", "/runs?sweep=sweep+3&text=epyc"),
+        ("one run", f"/runs/{run_id[1]}"),
+        ("jobs", "/jobs"),
+        ("machines", "/machines"),
+        ("list by the API", "/api/v1/runs"),
+    ):
+        some = [timed(address, page) for _ in range(10)]
+        row(what, f"{statistics.median(each[0] for each in some) * 1000:.0f} ms", f"{some[0][1] / 1000:.0f} kB")
+    row("report, made", f"{timed(address, f'/api/v1/runs/{run_id[1]}/report')[0]:.2f} s", "")
+    seconds, size = timed(address, f"/api/v1/runs/{run_id[1]}/report")
+    row("report, again", f"{seconds * 1000:.0f} ms", f"{size / 1000:.0f} kB")
+    with ThreadPoolExecutor(READERS) as readers:
+        some = list(readers.map(lambda _: timed(address, "/api/v1/runs")[0], range(READERS * TIMES)))
+    some.sort()
+    row(f"list by the API, {READERS} readers: median", f"{statistics.median(some) * 1000:.0f} ms", "")
+    row(f"list by the API, {READERS} readers: 99 of 100 within", f"{some[int(0.99 * len(some))] * 1000:.0f} ms", "")
+    time.sleep(75)  # processes that make pages end when nothing needs them for a minute
+    before = process.cpu_times()
+    time.sleep(IDLE_S)
+    after = process.cpu_times()
+    used = after.user + after.system - before.user - before.system
+    below = [child.memory_info().rss for child in process.children(recursive=True)]
+    row("idle: processor time of one core", f"{100 * used / IDLE_S:.2f} %", "")
+    row(
+        f"idle: memory, with {len(below)} processes beside",
+        "",
+        f"{(process.memory_info().rss + sum(below)) / 2**20:.0f} MiB",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Jobs of the service as verbs: what a submitted sweep would measure, submit it, cancel it, submit it again."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from convbench import units
+from convbench.errors import ConflictError, RequestError
+from convbench.model.case import Case
+from convbench.model.job import Job, JobState
+from convbench.model.settings import TABLE
+from convbench.store.identity import new_run_id
+from convbench.store.jobs import Jobs
+from convbench.store.store import Store
+from convbench.sweep.parse import parse
+
+#: The name of the file that mistakes in a submitted text name, and of a sweep that has no name.
+FILE = "sweep.yaml"
+#: Maximum size of a submitted sweep, bytes, and of its cases. The reports of more cases take too long for a browser.
+MOST_BYTES = 2**20
+MOST_CASES = 20_000
+#: Maximum of the first cases of a sweep whose labels a check returns.
+SHOWN_CASES = 20
+#: The bounds of a job's priority; 0 is the usual one.
+PRIORITIES = (-100, 100)
+
+#: The class of torch that a case measures unless its sweep names another one.
+_TORCH_MODULE = TABLE["module"].default
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What a sweep would measure. `code` names what in it is code of its author.
+
+    `has_secrets` is whether it holds values of variables that look like secrets; a job must not store these.
+    """
+
+    name: str
+    cases: int
+    rejections: int
+    devices: tuple[str, ...]
+    labels: tuple[str, ...]
+    code: tuple[str, ...] = ()
+    has_secrets: bool = False
+
+
+def checked(text: str) -> Checked:
+    """What the sweep in `text` would measure.
+
+    Raises SweepError with all mistakes and RequestError where no case is left or too many are.
+    """
+    from convbench.actions.measure import nothing_left, with_plan
+
+    sweep, plan = with_plan(parse(text, FILE))
+    if not plan.cases:
+        raise nothing_left(sweep.path, plan)
+    if len(plan.cases) > MOST_CASES:
+        most = units.count(MOST_CASES)
+        raise RequestError(
+            f"the sweep has {units.plural(len(plan.cases), 'case')}, a job has {most} at most",
+            hint="split it, or measure it with `convbench run`",
+        )
+    return Checked(
+        name=sweep.name,
+        cases=len(plan.cases),
+        rejections=len(plan.rejections),
+        devices=tuple(dict.fromkeys(case.device for case in plan.cases)),
+        labels=tuple(case.label for case in plan.cases[:SHOWN_CASES]),
+        code=tuple(dict.fromkeys(name for case in plan.cases for name in _code(case))),
+        has_secrets=bool(sweep.secrets),
+    )
+
+
+def _code(case: Case) -> Sequence[str]:
+    """What in a case is its author's code: a module that is imported, variables that a worker starts with."""
+    module = () if case.module == _TORCH_MODULE else (f"module: {case.module}",)
+    return (*module, *(f"env: {name}" for name, _ in case.env))
+
+
+def refuse_code(found: Checked, *, trust_modules: bool) -> None:
+    """Raise RequestError for a sweep that the service must not measure: it holds secrets, or code it does not trust."""
+    if found.has_secrets:
+        raise RequestError(
+            "the sweep holds values of variables that look like secrets, and a job is stored as it is",
+            hint="set them where the service runs, and leave them out of the sweep",
+        )
+    if found.code and not trust_modules:
+        some = ", ".join(found.code[:3]) + (" and more" if len(found.code) > 3 else "")
+        raise RequestError(
+            f"the sweep names code of its own ({some}), which this service does not run",
+            hint="start the service with --trust-modules if everybody with the scope `submit` may run code there",
+        )
+
+
+def submit(
+    store: Store,
+    text: str,
+    found: Checked,
+    *,
+    by: str,
+    host: str | None = None,
+    against: str | None = None,
+    priority: int = 0,
+    idempotency_key: str | None = None,
+) -> tuple[Job, bool]:
+    """Store a job for a sweep's text, which `checked` and `refuse_code` have found right; returns it and True.
+
+    Where a job has this idempotency key already, returns that one and False; another sweep under the same key raises
+    ConflictError. Raises RunNotFoundError where the run or baseline `against` is not stored.
+    """
+    if against is not None:
+        store.run_id(against)
+    if not PRIORITIES[0] <= priority <= PRIORITIES[1]:
+        raise RequestError(f"priority {priority}: expected {PRIORITIES[0]} to {PRIORITIES[1]}")
+    job = Job(
+        id=_new_id(),
+        state=JobState.QUEUED,
+        name=found.name,
+        sweep=text,
+        cases=found.cases,
+        devices=found.devices,
+        host=host,
+        against=against,
+        priority=priority,
+        submitted_at=now(),
+        submitted_by=by,
+    )
+    stored, is_new = Jobs(store).add(job, idempotency_key=idempotency_key)
+    if not is_new and stored.sweep != text:
+        raise ConflictError(
+            f"the idempotency key is that of job {stored.id}, whose sweep is another one",
+            hint="give each submission a key of its own",
+        )
+    return stored, is_new
+
+
+def again(
+    store: Store, job_id: str, found: Checked, *, by: str, idempotency_key: str | None = None
+) -> tuple[Job, bool]:
+    """Submit the sweep of a job once more, for the same machine and baseline; raises JobNotFoundError."""
+    job = Jobs(store).get(job_id)
+    return submit(
+        store,
+        job.sweep,
+        found,
+        by=by,
+        host=job.host,
+        against=job.against,
+        priority=job.priority,
+        idempotency_key=idempotency_key,
+    )
+
+
+def cancel(store: Store, job_id: str) -> Job:
+    """Cancel a queued job at once, or ask the service to cancel a running one; raises JobNotFoundError.
+
+    What was measured stays. ConflictError where the job has ended.
+    """
+    job = Jobs(store).cancel(job_id, now())
+    if job.state is JobState.CANCELLED or job.cancelling:
+        return job
+    raise ConflictError(f"job {job_id} is {job.state.value} and cannot be cancelled any more")
+
+
+def now() -> str:
+    """The time as it is stored: ISO 8601 in UTC, to the microsecond, so that texts sort by time."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _new_id() -> str:
+    """`j20261130-105501-k7q2ab`: no run's id begins so."""
+    return f"j{new_run_id(datetime.now(UTC))}{secrets.token_hex(2)}"

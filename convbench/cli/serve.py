@@ -1,0 +1,71 @@
+"""The verb that starts the service."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated
+
+import typer
+
+from convbench.cli.options import Database, database_of
+from convbench.cli.output import flush, show
+from convbench.errors import RequestError
+
+#: The module of the service. It stands beside this room and needs the extra `serve`, so its name is looked up here.
+_SERVICE = "convbench.web"
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option("--host", metavar="HOST", help="The address to listen on; another one needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="The port; 0 takes a free one.")
+    ] = 8321,
+    root_path: Annotated[
+        str, typer.Option("--root-path", metavar="PATH", help="Where a proxy serves it: /bench.")
+    ] = "",
+    public_read: Annotated[
+        bool, typer.Option("--public-read", help="Let everybody who reaches it read without a token.")
+    ] = False,
+    trust_modules: Annotated[
+        bool,
+        typer.Option("--trust-modules", help="Measure sweeps with modules and variables of their authors: their code."),
+    ] = False,
+    db: Database = None,
+) -> None:
+    """Serve the stored runs in a browser, and measure sweeps that are submitted there.
+
+    It serves this machine alone unless --host says otherwise. Stop it with Ctrl-C: what it measures is kept, and goes
+    on when it comes back. Needs the extra `serve`.
+    """
+    try:
+        settings = importlib.import_module(f"{_SERVICE}.settings")
+        server = importlib.import_module(f"{_SERVICE}.server")
+    except ImportError as error:
+        raise RequestError(
+            f"`convbench serve` needs the Python package {error.name!r}", hint="pip install 'convbench[serve]'"
+        ) from error
+
+    def started(address: str) -> None:
+        show(f"convbench serves {address} until Ctrl-C")
+        flush()
+
+    server.serve(
+        settings.Settings(
+            db=database_of(db),
+            host=host,
+            port=port,
+            root_path=_checked_root(root_path),
+            public_read=public_read,
+            trust_modules=trust_modules,
+        ),
+        started=started,
+    )
+
+
+def _checked_root(path: str) -> str:
+    """The path without a slash at its end; RequestError for one that does not begin with a slash."""
+    if path and (not path.startswith("/") or any(character in path for character in "?#\"'<> ")):
+        raise RequestError(f"--root-path {path}: expected a path like /bench")
+    return path.rstrip("/")

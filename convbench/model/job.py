@@ -1,0 +1,78 @@
+"""Jobs of the service: a sweep that is to be measured, its states, and what happened to it. Frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """The state of a job. Measuring and the making of its page are separate, so no page can lose what was measured."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    MEASURED = "measured"
+    REPORTED = "reported"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+#: The states that nothing follows.
+ENDED = frozenset({JobState.REPORTED, JobState.FAILED, JobState.CANCELLED})
+#: The number of failures that end a job, or end the making of its page.
+MOST_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as stored. Times are ISO 8601 in UTC; `cases` is the number that its sweep has.
+
+    `host` is the machine that must measure it, None for any; `against` names the run to compare with. Jobs with a
+    higher `priority` come first. `tries` and `page_tries` count failures. `cancelling` is whether somebody has asked
+    to cancel it while it runs. `reason` says why it failed, or why its page did.
+    """
+
+    id: str
+    state: JobState
+    name: str
+    sweep: str
+    cases: int
+    devices: tuple[str, ...]
+    host: str | None
+    against: str | None
+    priority: int
+    submitted_at: str
+    submitted_by: str
+    not_before: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    tries: int = 0
+    page_tries: int = 0
+    cancelling: bool = False
+    run_id: str | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ENDED or (self.state is JobState.MEASURED and self.page_tries >= MOST_TRIES)
+
+
+class EventKind(StrEnum):
+    """What happened to a job: its state changed, its run began or went on, a case was measured, a line was printed."""
+
+    STATE = "state"
+    PROGRESS = "progress"
+    CASE = "case"
+    LOG = "log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent:
+    """Something that happened to a job. `key` rises with every event of the database; `data` is JSON."""
+
+    key: int
+    at: str
+    kind: EventKind
+    data: str

@@ -1,0 +1,85 @@
+// The page of a job: what happens to it is added as it comes. Nothing that is there moves but the line of progress.
+
+import { element } from "./dom.js";
+import { formatCount, formatSeconds } from "./format.js";
+import { ask, serviceRoot, showProblem } from "./service_api.js";
+
+/** The page of a job, if it is one: its events, and its buttons. */
+export function showJob() {
+  const page = document.querySelector("[data-page='job']");
+  if (!page) return;
+  const { job } = page.dataset;
+  follow(page, job);
+  const said = page.querySelector(".ways .said");
+  for (const button of page.querySelectorAll("[data-act]")) {
+    button.addEventListener("click", async () => {
+      try {
+        const answer = await ask("POST", `/jobs/${job}/${button.dataset.act}`);
+        if (button.dataset.act === "again") location.assign(`${serviceRoot}/jobs/${answer.id}`);
+        else said.textContent = answer.state === "cancelled" ? "" : "It is being cancelled.";
+      } catch (problem) {
+        showProblem(said, problem);
+      }
+    });
+  }
+}
+
+/** Follow the events of a job. The browser comes back by itself after a break, with the id of the last event. */
+function follow(page, job) {
+  const source = new EventSource(`${serviceRoot}/api/v1/jobs/${job}/events`);
+  const handlers = {
+    state: (data) => showState(page, job, data),
+    case: (data) => showCase(page, data),
+    progress: (data) => showProgress(page, data),
+    log: ({ line }) => page.querySelector("#log").append(`${line}\n`),
+  };
+  for (const [kind, handler] of Object.entries(handlers)) {
+    source.addEventListener(kind, (event) => handler(JSON.parse(event.data)));
+  }
+  source.addEventListener("end", () => {
+    source.close();
+    page.dataset.over = "true";
+  });
+}
+
+async function showState(page, job, { state, reason }) {
+  const shown = page.querySelector("#state");
+  shown.textContent = state;
+  shown.dataset.state = state;
+  page.querySelector("#meaning").textContent =
+    page.querySelector(`#meanings [data-state="${state}"]`)?.textContent ?? "";
+  const why = page.querySelector("#reason");
+  why.textContent = reason ?? "";
+  why.hidden = !reason;
+  const ended = ["reported", "failed", "cancelled"].includes(state) || (state === "measured" && reason);
+  const [cancel, again] = ["cancel", "again"].map((act) => page.querySelector(`[data-act='${act}']`));
+  if (cancel) cancel.hidden = !["queued", "running"].includes(state);
+  if (again) again.hidden = !ended;
+  if (["reported", "measured"].includes(state) && !page.querySelector("#to-run")) {
+    const { run_id: run } = await ask("GET", `/jobs/${job}`);
+    if (run && !page.querySelector("#to-run")) {
+      const link = element("a", { class: "main", id: "to-run", href: `${serviceRoot}/runs/${run}` }, "Read the report");
+      page.querySelector("#ways").append(link);
+    }
+  }
+}
+
+function showCase(page, { label, status, fastest_s: fastest }) {
+  page
+    .querySelector("#arrived tbody")
+    .append(
+      element(
+        "tr",
+        {},
+        element("td", {}, label),
+        element("td", {}, element("span", { class: "status", dataset: { status } }, status)),
+        element("td", { class: "number" }, fastest === null ? "" : formatSeconds(fastest)),
+      ),
+    );
+}
+
+function showProgress(page, { cases, seen, visits, planned }) {
+  page.querySelector("#progress").value = planned ? Math.min(1, visits / planned) : 0;
+  page.querySelector("#done").textContent =
+    `${formatCount(seen)} of ${formatCount(cases)} cases, ${formatCount(visits)} of ${formatCount(planned)} visits`;
+}

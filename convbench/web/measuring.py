@@ -1,0 +1,249 @@
+"""Measures one job by a subprocess of `convbench run`: its log, its progress, how it is cancelled, how it ended."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from convbench.actions.jobs import FILE, now
+from convbench.errors import ExitCode, RequestError, StoreError
+from convbench.model.job import EventKind, Job
+from convbench.store.jobs import Jobs
+from convbench.store.progress import arrived, progress_of
+from convbench.store.store import Store
+from convbench.store.writer import Writer, started
+from convbench.units import LONGEST_TEXT, line
+from convbench.web.priority import lower_this_thread
+
+#: Seconds between two looks at what is stored of the run. A run stores its visits every two seconds.
+LOOK_S = 2.0
+#: Seconds between two looks at the output, and at whether somebody cancels the job.
+TURN_S, CANCEL_S = 0.25, 1.0
+#: Seconds that the subprocess has after SIGINT to store what it measured; after them it is killed.
+PATIENCE_S = 30.0
+#: Lines of the log, and cases that are shown as they arrive, per job. Progress goes on beyond them.
+MOST_LINES, MOST_ARRIVED = 5000, 1000
+
+#: The command that measures a sweep; its file follows.
+COMMAND = (sys.executable, "-m", "convbench", "run")
+#: The line by which a run says its id when it begins or goes on (cli/progress.py).
+_BEGUN = re.compile(r"(?:resuming )?run (\d{8}-\d{6}-\w+): ")
+#: The exit codes after which the run is stored with all that could be measured.
+_MEASURED = (ExitCode.DONE, ExitCode.FAILED_OR_REGRESSED, ExitCode.NOT_MEASURED, ExitCode.TOO_NOISY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How the measuring of a job ended. `why_not` is None where it was measured, else the reason."""
+
+    code: int
+    run_id: str | None
+    why_not: str | None
+
+
+class Measuring:
+    """The measuring of one job. `measure` blocks until the subprocess has ended; `interrupt` may come from any thread.
+
+    `notify` is called with the job's id after each event that is stored.
+    """
+
+    def __init__(self, store: Store, job: Job, owner: Writer, *, db: str | None, notify: Callable[[str], None]) -> None:
+        self._store, self._jobs = store, Jobs(store)
+        self._job, self._owner, self._db, self._notify = job, owner, db, notify
+        self._interrupted = threading.Event()
+        self._run_id: str | None = None
+        self._lines = 0
+        self._arrived: set[int] = set()
+        self._shown: tuple[int, int] | None = None
+        self._asked_at = 0.0
+
+    def interrupt(self) -> None:
+        """Have the subprocess store what it measured, and end."""
+        self._interrupted.set()
+
+    def measure(self) -> Ended:
+        """Measure the job; raises RequestError where the subprocess cannot start, or its baseline is not stored."""
+        base = () if self._job.against is None else ("--against", self._store.run_id(self._job.against))
+        with tempfile.TemporaryDirectory(prefix="convbench-job-") as folder:
+            path = Path(folder) / FILE
+            path.write_text(self._job.sweep, encoding="utf-8")
+            try:
+                child = subprocess.Popen(
+                    (*COMMAND, str(path), "--no-page", *base),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    env=_variables(self._db),
+                    start_new_session=True,  # Ctrl-C is for the service, which interrupts this process itself
+                )
+            except OSError as error:
+                raise RequestError(f"cannot start `convbench run`: {error.strerror}") from error
+            lower_this_thread()  # what follows must not disturb what is measured, and the subprocess has started
+            with child:
+                try:
+                    return self._watch(child)
+                except BaseException:
+                    kill(child.pid)
+                    raise
+
+    def _watch(self, child: subprocess.Popen[bytes]) -> Ended:
+        self._store_child(child.pid)
+        assert child.stdout is not None
+        lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        reader = threading.Thread(target=_read, args=(child.stdout, lines), daemon=True)
+        reader.start()
+        looked = asked = 0.0
+        is_open = True
+        while is_open:
+            some, is_open = _taken(lines)
+            self._log(some)
+            if self._interrupted.is_set() or self._is_cancelled():
+                asked = self._press(child, asked)
+            if time.monotonic() - looked >= LOOK_S:
+                self._look()
+                looked = time.monotonic()
+        reader.join()
+        code = child.wait()
+        self._look()
+        return Ended(code=code, run_id=self._run_id, why_not=self._why_not(code))
+
+    def _store_child(self, pid: int) -> None:
+        """Store which process measures, so that a service that comes after a crash of this one can end it."""
+        child = Writer(host=self._owner.host, boot=self._owner.boot, pid=pid, started=started(pid) or 0.0)
+        self._jobs.note_child(self._job.id, self._owner, child)
+
+    def _press(self, child: subprocess.Popen[bytes], asked: float) -> float:
+        """Interrupt the subprocess once, and kill it when it has not ended for long; returns when it was asked."""
+        if not asked:
+            child.send_signal(signal.SIGINT)
+            return time.monotonic()
+        if time.monotonic() - asked > PATIENCE_S:
+            kill(child.pid)
+        return asked
+
+    def _is_cancelled(self) -> bool:
+        if time.monotonic() - self._asked_at < CANCEL_S:
+            return False
+        self._asked_at = time.monotonic()
+        with suppress(RequestError):  # the database may be away for a minute
+            if self._jobs.get(self._job.id).cancelling:
+                self._interrupted.set()
+        return self._interrupted.is_set()
+
+    # ---- what is said of it
+
+    def _log(self, lines: list[str]) -> None:
+        events: list[tuple[EventKind, Mapping[str, object]]] = []
+        for text in lines:
+            begun = _BEGUN.match(text)
+            if begun and begun[1] != self._run_id:
+                self._run_id = begun[1]
+                with suppress(RequestError):
+                    self._jobs.note_run(self._job.id, self._run_id)
+            if self._lines < MOST_LINES:
+                events.append((EventKind.LOG, {"line": line(text, most=LONGEST_TEXT)}))
+            elif self._lines == MOST_LINES:
+                events.append((EventKind.LOG, {"line": f"the log has {MOST_LINES} lines at most; more are left out"}))
+            self._lines += 1
+        self._note(events)
+
+    def _look(self) -> None:
+        """Note how far the run is and which cases have arrived; nothing where the database is away."""
+        if self._run_id is None:
+            return
+        with suppress(StoreError):
+            progress = progress_of(self._store, self._run_id)
+            if progress is None or (progress.seen, progress.visits) == self._shown:
+                return
+            self._shown = (progress.seen, progress.visits)
+            new = arrived(self._store, self._run_id, self._arrived, most=MOST_ARRIVED - len(self._arrived))
+            self._arrived.update(case.position for case in new)
+            events: list[tuple[EventKind, Mapping[str, object]]] = [
+                (
+                    EventKind.CASE,
+                    {
+                        "id": case.case_id,
+                        "label": case.label,
+                        "status": case.status.value,
+                        "fastest_s": case.fastest_s,
+                    },
+                )
+                for case in new
+            ]
+            done = {"cases": progress.cases, "seen": progress.seen}
+            done |= {"visits": progress.visits, "planned": progress.planned}
+            self._note([*events, (EventKind.PROGRESS, done)])
+
+    def _note(self, events: list[tuple[EventKind, Mapping[str, object]]]) -> None:
+        if events:
+            with suppress(RequestError):  # a database that is away loses lines of the log, and nothing measured
+                self._jobs.note(self._job.id, now(), events)
+                self._notify(self._job.id)
+
+    def _why_not(self, code: int) -> str | None:
+        if code in _MEASURED and self._run_id is not None:
+            return None
+        if code == ExitCode.INTERRUPTED:
+            return "it was interrupted"
+        if code < 0:
+            return f"`convbench run` was ended by signal {-code}"
+        if code in _MEASURED:
+            return "`convbench run` named no run"
+        return f"`convbench run` ended with exit code {code}; the log says why"
+
+
+def _variables(db: str | None) -> dict[str, str]:
+    """The variables of the subprocess. The database goes there, because others can read a command line."""
+    given = {} if db is None else {"CONVBENCH_DB": db}
+    return {**os.environ, **given, "NO_COLOR": "1", "COLUMNS": "160"}
+
+
+def _read(output: IO[bytes], lines: queue.SimpleQueue[str | None]) -> None:
+    for text in iter(lambda: output.readline(1 << 16), b""):
+        lines.put(text.decode("utf-8", "replace").rstrip("\r\n"))
+    lines.put(None)
+
+
+def _taken(lines: queue.SimpleQueue[str | None]) -> tuple[list[str], bool]:
+    """The lines that came within a turn, and whether more may come."""
+    found = list(_waiting(lines))
+    return [text for text in found if text is not None], None not in found
+
+
+def _waiting(lines: queue.SimpleQueue[str | None]) -> Iterator[str | None]:
+    with suppress(queue.Empty):
+        yield lines.get(timeout=TURN_S)
+        while True:
+            yield lines.get_nowait()
+
+
+def kill(pid: int) -> None:
+    """Kill a process that `measure` started, with all that it started in its session."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def end_orphan(child: Writer) -> None:
+    """End the process that measured for a service that was killed: it stores what it has, or is killed."""
+    if child.is_gone():
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(child.pid, signal.SIGINT)
+    end = time.monotonic() + PATIENCE_S
+    while not child.is_gone():
+        if time.monotonic() > end:
+            kill(child.pid)
+            return
+        time.sleep(0.1)

@@ -1,0 +1,148 @@
+"""Errors as answers: `application/problem+json` (RFC 9457) for the API, a page for a browser."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from convbench.errors import (
+    ConflictError,
+    ConvbenchError,
+    DatabaseError,
+    JobNotFoundError,
+    NotComparableError,
+    RequestError,
+    RunNotFoundError,
+    SweepError,
+    TokenNotFoundError,
+)
+from convbench.units import without_credentials
+from convbench.web.answers import API, MistakeAnswer, Problem
+from convbench.web.helper import BusyError
+from convbench.web.logs import logger
+from convbench.web.views.frame import problem_page
+
+MEDIA_TYPE = "application/problem+json"
+#: Seconds after which a client may try again where the service or its database is busy.
+RETRY_S = 5
+
+
+class NothingMoreError(Exception):
+    """A stream of events has ended: 204 keeps a browser from asking for it again."""
+
+
+class NotThereError(RequestError):
+    """What the request names is not there."""
+
+
+class DeniedError(ConvbenchError):
+    """The request may not do this: 401 where a token is missing or wrong, 403 where it is of no use."""
+
+    def __init__(self, status: HTTPStatus, message: str, *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+#: The status of the answer to each error of convbench; the first class that fits decides.
+_STATUSES: tuple[tuple[type[ConvbenchError], HTTPStatus], ...] = (
+    (RunNotFoundError, HTTPStatus.NOT_FOUND),
+    (JobNotFoundError, HTTPStatus.NOT_FOUND),
+    (TokenNotFoundError, HTTPStatus.NOT_FOUND),
+    (NotThereError, HTTPStatus.NOT_FOUND),
+    (SweepError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (NotComparableError, HTTPStatus.CONFLICT),
+    (ConflictError, HTTPStatus.CONFLICT),
+    (DatabaseError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (BusyError, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+
+def of_error(request: Request, error: Exception) -> Response:
+    """The answer to an error of convbench."""
+    assert isinstance(error, ConvbenchError)
+    if isinstance(error, DeniedError):
+        status = error.status
+    else:
+        status = next((status for kind, status in _STATUSES if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
+        if error.exit_code >= 70:
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            logger.error("a fault", extra={"facts": {"error": error.message}})
+    mistakes = None
+    if isinstance(error, SweepError):
+        mistakes = [MistakeAnswer.of(one) for one in error.mistakes]
+    found = Problem(
+        title=status.phrase,
+        status=status,
+        detail=without_credentials(error.message),
+        hint=error.hint and without_credentials(error.hint),
+        mistakes=mistakes,
+    )
+    return answer(request, found)
+
+
+def of_invalid(request: Request, error: Exception) -> Response:
+    """The answer to a request whose parameters or body are not as the API has them."""
+    assert isinstance(error, RequestValidationError)
+    wrong = [
+        f"{'.'.join(map(str, one['loc']))}: {one['msg']}".encode("utf-8", "replace").decode() for one in error.errors()
+    ]
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    return answer(request, Problem(title=status.phrase, status=status, detail="; ".join(wrong[:10])))
+
+
+def of_http(request: Request, error: Exception) -> Response:
+    """The answer to an error of the framework: no such path, another method, a body that is too large."""
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    headers = dict(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed(request)):
+        headers["Allow"] = ", ".join(allowed)
+    found = Problem(title=status.phrase, status=status, detail=str(error.detail))
+    return answer(request, found, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of a path of the API; the framework names those of one route alone."""
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    paths = request.app.openapi()["paths"]
+    found: set[str] = set()
+    for pattern, operations in {path: paths[path]}.items() if path in paths else paths.items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", pattern), path):
+            found.update(method.upper() for method in operations)
+    return sorted(found)
+
+
+def of_fault(request: Request, error: Exception) -> Response:
+    """The answer to a fault of the service, which the log has with its traceback."""
+    logger.error("a fault while a request was answered", exc_info=error)
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    found = Problem(
+        title=status.phrase, status=status, detail="the service has a fault", hint="its log has the reason; report it"
+    )
+    return answer(request, found)
+
+
+def of_nothing_more(request: Request, error: Exception) -> Response:
+    """The answer to a stream that has ended."""
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def answer(request: Request, problem: Problem, headers: dict[str, str] | None = None) -> Response:
+    """The problem as JSON, or as a page for a browser outside the API."""
+    given = dict(headers or {})
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        given["WWW-Authenticate"] = "Bearer"
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        given["Retry-After"] = str(RETRY_S)
+    if request.url.path.removeprefix(request.scope.get("root_path", "")).startswith(f"{API}/"):
+        return JSONResponse(
+            problem.model_dump(exclude_none=True), status_code=problem.status, media_type=MEDIA_TYPE, headers=given
+        )
+    asks = problem.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    page = problem_page(request, problem.title, problem.detail, problem.hint, asks_for_token=asks)
+    return HTMLResponse(page, status_code=problem.status, headers=given)

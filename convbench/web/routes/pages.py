@@ -1,0 +1,180 @@
+"""The pages for a browser. Each asks for what its URL names, and writes go through the API."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from convbench.errors import NotComparableError
+from convbench.report.pages.rendering import when
+from convbench.store import listing
+from convbench.sweep import shipped_sweeps
+from convbench.web.access import Reader, Who, who
+from convbench.web.problems import NotThereError
+from convbench.web.routes.jobs import MOST_KEY, JobId
+from convbench.web.routes.runs import FORMATS, After, RunRef, TheFilters
+from convbench.web.state import TheService
+from convbench.web.views import frame
+from convbench.web.views import jobs as job_views
+from convbench.web.views import runs as run_views
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+#: Seconds that a browser keeps the style and the script, whose names change with them.
+_YEAR_S = 365 * 24 * 3600
+
+
+def _page(request: Request, reader: Who, template: str, title: str, **context: object) -> str:
+    return frame.page(request, template, title=title, reader=reader.name, scopes=reader.scopes, **context)
+
+
+@router.get("/")
+def first(service: TheService, reader: Reader, request: Request) -> Response:
+    """Lead to the runs, or offer a first measurement where nothing is stored."""
+    root = request.scope.get("root_path", "")
+    jobs, _ = service.jobs.list(most=1)
+    if jobs or listing.listed(service.store, listing.Filters(), most=1).runs:
+        return RedirectResponse(f"{root}/runs", status_code=HTTPStatus.SEE_OTHER)
+    sweep = shipped_sweeps.text_of("quick")
+    return HTMLResponse(_page(request, reader, "service_first.html.j2", "A first measurement", sweep=sweep))
+
+
+@router.get("/runs")
+def runs(service: TheService, reader: Reader, request: Request, wanted: TheFilters, after: After = None) -> str:
+    """Show the list of runs."""
+    found = listing.listed(service.store, wanted, after=after, most=50)
+    context = run_views.context(found, wanted, listing.values(service.store))
+    return _page(request, reader, "service_runs.html.j2", "Runs", **context)
+
+
+@router.get("/runs/{run}")
+def run(service: TheService, reader: Reader, request: Request, run: RunRef) -> str:
+    """Show a run: its facts, its exports, and its report."""
+    found = listing.one(service.store, service.store.run_id(run))
+    baselines = service.store.baselines()
+    own = [baseline.name for baseline in baselines if baseline.run_id == found.summary.id]
+    others = [baseline.name for baseline in baselines if baseline.run_id != found.summary.id]
+    row = run_views.row(found)
+    title = f"{row.sweep}, {row.when}"
+    return _page(request, reader, "service_run.html.j2", title, run=row, own=own, others=others, formats=list(FORMATS))
+
+
+@router.get("/compare")
+def compare(
+    service: TheService,
+    reader: Reader,
+    request: Request,
+    base: Annotated[str, Query(max_length=200)] = "",
+    new: Annotated[str, Query(max_length=200)] = "",
+    across_environments: bool = False,
+) -> str:
+    """Show two runs compared, or why they cannot be compared."""
+    query, refused = "", ""
+    if base and new:
+        base, new = service.store.run_id(base), service.store.run_id(new)
+        query = urlencode({"base": base, "new": new} | ({"across_environments": "true"} if across_environments else {}))
+        try:
+            service.pages.comparison(base, new, across=across_environments)
+        except NotComparableError as error:
+            refused = error.message
+    return _page(
+        request,
+        reader,
+        "service_compare.html.j2",
+        "Two runs compared",
+        base=base,
+        new=new,
+        query=query,
+        refused=refused,
+        baselines=[baseline.name for baseline in service.store.baselines()],
+        across_environments=across_environments,
+    )
+
+
+@router.get("/jobs")
+def jobs(
+    service: TheService,
+    reader: Reader,
+    request: Request,
+    before: Annotated[int | None, Query(ge=1, le=MOST_KEY)] = None,
+) -> str:
+    """Show the queue, and the jobs that have ended."""
+    queue = [job_views.row(job) for job in service.jobs.queue()]
+    some, older = service.jobs.list(before=before, most=50)
+    ended = [job_views.row(job) for job in some if job.is_over]
+    return _page(request, reader, "service_jobs.html.j2", "Jobs", queue=queue, ended=ended, older=older)
+
+
+@router.get("/jobs/{job_id}")
+def job(service: TheService, reader: Reader, request: Request, job_id: JobId) -> str:
+    """Show a job. What happens to it is added as it comes."""
+    found = service.jobs.get(job_id)
+    row = job_views.row(found)
+    return _page(
+        request,
+        reader,
+        "service_job.html.j2",
+        f"Job: {row.sweep}",
+        job=row,
+        sweep=found.sweep,
+        meanings={state.value: text for state, text in job_views.MEANINGS.items()},
+    )
+
+
+@router.get("/measure")
+def measure(
+    service: TheService, reader: Reader, request: Request, sweep: Annotated[str, Query(max_length=100)] = "quick"
+) -> str:
+    """Show the form that submits a sweep."""
+    if sweep not in shipped_sweeps.NAMES:
+        raise NotThereError(f"no sweep {sweep!r} comes with convbench")
+    shipped = {name: shipped_sweeps.text_of(name) for name in shipped_sweeps.NAMES}
+    names = [baseline.name for baseline in service.store.baselines()]
+    return _page(request, reader, "service_measure.html.j2", "Measure", shipped=shipped, chosen=sweep, baselines=names)
+
+
+@router.get("/machines")
+def machines(service: TheService, reader: Reader, request: Request) -> str:
+    """Show the machines that have runs."""
+    rows = [run_views.machine_row(one) for one in listing.machines(service.store)]
+    return _page(request, reader, "service_machines.html.j2", "Machines", machines=rows)
+
+
+@router.get("/tokens")
+def tokens(service: TheService, reader: Reader, request: Request) -> str:
+    """Show the tokens and the list of writes to an administrator, and to anybody the field for a token."""
+    context: dict[str, object] = {"tokens": [], "writes": []}
+    if "admin" in reader.scopes:
+        context["tokens"] = [
+            (token, ", ".join(sorted(token.scopes)), when(token.created_at), _ends(token.expires_at, token.revoked_at))
+            for token in service.tokens.list()
+        ]
+        context["writes"] = [(write, when(write.at)) for write in service.tokens.writes(most=50)]
+    return _page(request, reader, "service_tokens.html.j2", "Tokens", **context)
+
+
+def _ends(expires_at: str | None, revoked_at: str | None) -> str:
+    if revoked_at is not None:
+        return f"revoked {when(revoked_at)}"
+    return "never" if expires_at is None else when(expires_at)
+
+
+@router.get("/sign-in")
+def sign_in(service: TheService, request: Request) -> str:
+    """Show the field for a token, to anybody."""
+    sender = who(request, service)
+    return frame.page(request, "service_sign_in.html.j2", title="Give a token", sender=sender.name)
+
+
+@router.get("/static/{name}")
+def static(name: Annotated[str, Path(max_length=100)]) -> Response:
+    """Get the style sheet or the script."""
+    found = frame.assets().get(name)
+    if found is None:
+        raise NotThereError("there is no such file")
+    headers = {"cache-control": f"public, max-age={_YEAR_S}, immutable"}
+    return Response(found[1], media_type=found[0], headers=headers)

@@ -1,0 +1,204 @@
+"""Runs the jobs of this host: claims them, measures one at a time per device, and has the page of each made.
+
+The runner is the only one that claims jobs for this host and database while it lives. What a killed service left
+running is ended and queued again when a service comes back; `convbench run` then goes on with the unfinished run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from convbench.actions.jobs import now
+from convbench.errors import RequestError, StoreError
+from convbench.model.job import EventKind, Job, JobState
+from convbench.store import listing, send_waiting
+from convbench.store.jobs import Jobs
+from convbench.store.store import Store
+from convbench.store.writer import Writer
+from convbench.web.feed import Feed
+from convbench.web.logs import logger
+from convbench.web.measuring import Measuring, end_orphan
+from convbench.web.pages import Pages
+
+#: Seconds between two looks for jobs that another process submitted; the service's own ones are seen at once.
+LOOK_S = 10.0
+#: Seconds before a database that is away is tried again.
+AWAY_S = 5.0
+#: Seconds before a failed job is tried again, times the number of its failures.
+AGAIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    measuring: Measuring
+    thread: threading.Thread
+
+
+class Runner:
+    """Runs the jobs of this host in threads of its own, until `stop`."""
+
+    def __init__(self, store: Store, feed: Feed, pages: Pages, *, db: str | None) -> None:
+        self._store, self._jobs, self._feed, self._pages, self._db = store, Jobs(store), feed, pages, db
+        self.owner = Writer.of_this_process()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._lock = threading.Lock()
+        self._running: dict[str, _Running] = {}
+        self._thread = threading.Thread(target=self._loop, name="runner", daemon=True)
+
+    def start(self) -> None:
+        """Begin to run jobs. Threads inherit their priority: call it before that of the service is lowered."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look for jobs now: one was submitted or cancelled."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Interrupt what is measured, and return when it is stored. The jobs go on when a service comes back."""
+        self._stopping = True
+        self._wake.set()
+        with self._lock:
+            running = list(self._running.values())
+        for one in running:
+            one.measuring.interrupt()
+        for one in running:
+            one.thread.join()
+        self._thread.join()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs jobs."""
+        return self._thread.is_alive()
+
+    def _loop(self) -> None:
+        recovered = False
+        while not self._stopping:
+            pause_s = LOOK_S
+            try:
+                if not recovered:
+                    self._recover()
+                    recovered = True
+                    listing.refresh(self._store)  # the first list then waits for nothing
+                while not self._stopping and (job := self._claimed()):
+                    self._begin(job)
+                self._make_pages()
+                self._pages.rest()
+            except StoreError as error:
+                logger.warning("the database cannot be used; it is tried again", extra={"facts": _facts(error)})
+                pause_s = AWAY_S
+            except Exception:
+                logger.exception("a fault of the runner")
+                pause_s = AWAY_S
+            self._wake.wait(pause_s)
+            self._wake.clear()
+
+    def _recover(self) -> None:
+        """Queue again what services of this host left running when they were killed."""
+        for owned in self._jobs.running():
+            if owned.owner is None or not owned.owner.is_gone():
+                continue  # a service that lives, or one of another host, of which nothing is known
+            if owned.child is not None:
+                end_orphan(owned.child)
+            if self._jobs.requeue(owned, now()):
+                logger.info("a job of a service that had ended is queued again", extra={"facts": {"job": owned.job.id}})
+                self._feed.notify(owned.job.id)
+
+    def _claimed(self) -> Job | None:
+        job = self._jobs.claim(self.owner, now())
+        if job is not None:
+            self._feed.notify(job.id)
+        return job
+
+    def _begin(self, job: Job) -> None:
+        measuring = Measuring(self._store, job, self.owner, db=self._db, notify=self._feed.notify)
+        thread = threading.Thread(target=self._measure, args=(job, measuring), name=job.id, daemon=True)
+        with self._lock:
+            self._running[job.id] = _Running(measuring, thread)
+        logger.info("a job begins", extra={"facts": {"job": job.id, "sweep": job.name}})
+        thread.start()
+
+    def _measure(self, job: Job, measuring: Measuring) -> None:
+        try:
+            if self._stopping:
+                measuring.interrupt()
+            try:
+                ended = measuring.measure()
+                code, why_not = ended.code, ended.why_not
+            except RequestError as error:
+                code, why_not = None, error.message
+            self._until_stored(lambda: self._end(job, code, why_not))
+            logger.info("a job ended", extra={"facts": {"job": job.id, "code": code, "reason": why_not}})
+        except Exception:
+            logger.exception("a fault while a job was measured")
+            self._until_stored(lambda: self._fail(job, "a fault of the service; its log says more", None))
+        finally:
+            with self._lock:
+                del self._running[job.id]
+            self._feed.notify(job.id)
+            self._wake.set()
+
+    def _end(self, job: Job, code: int | None, why_not: str | None) -> None:
+        if why_not is None:
+            self._jobs.end(job.id, self.owner, JobState.MEASURED, now(), code=code)
+        elif self._jobs.get(job.id).cancelling:
+            self._jobs.end(job.id, self.owner, JobState.CANCELLED, now(), code=code)
+        elif self._stopping:  # a service that stops is no failure of the job
+            self._jobs.end(job.id, self.owner, JobState.QUEUED, now())
+        else:
+            self._fail(job, why_not, code)
+
+    def _fail(self, job: Job, reason: str, code: int | None) -> None:
+        again_at = datetime.now(UTC) + timedelta(seconds=AGAIN_S * (job.tries + 1))
+        self._jobs.fail(
+            job.id, self.owner, now(), reason, again_at=again_at.isoformat(timespec="microseconds"), code=code
+        )
+
+    def _until_stored(self, write: Callable[[], object]) -> None:
+        """Store how a job ended, however long the database is away; not while the service stops."""
+        while True:
+            try:
+                write()
+                return
+            except StoreError as error:
+                logger.warning("how a job ended cannot be stored yet", extra={"facts": _facts(error)})
+                if self._stopping:
+                    return
+                self._wake.wait(AWAY_S)
+
+    def _make_pages(self) -> None:
+        """Make the pages of the jobs that are measured, while nothing is measured on this host.
+
+        A server's database may lack a run whose results wait on this disk; they are sent first.
+        """
+        with self._lock:
+            if self._running:
+                return
+        jobs = self._jobs.without_page()
+        if jobs:
+            send_waiting(self._db, message=logger.info)
+        for job in jobs:
+            if self._stopping:
+                return
+            assert job.run_id is not None
+            try:
+                self._pages.report(job.run_id)
+            except RequestError as error:
+                with suppress(StoreError):
+                    self._jobs.note(job.id, now(), [(EventKind.LOG, {"line": error.message})])
+                again = self._jobs.page_failed(job.id, now(), error.message)
+                logger.warning("a page could not be made", extra={"facts": {"job": job.id, **_facts(error)}})
+                if again:
+                    self._wake.wait(AWAY_S)
+                    self._wake.set()
+            else:
+                self._jobs.reported(job.id, now())
+            self._feed.notify(job.id)
+
+
+def _facts(error: RequestError) -> dict[str, object]:
+    return {"error": error.message, "hint": error.hint}

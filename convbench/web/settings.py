@@ -1,0 +1,41 @@
+"""How a service was started. Frozen data."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+#: The host and port of a service unless its user says otherwise.
+HOST, PORT = "127.0.0.1", 8321
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a service was started.
+
+    `db` is the database as for other verbs. `root_path` is where a proxy serves it, `/bench`, and "" without one.
+    `public_read` lets everybody read; `trust_modules` lets everybody with the scope `submit` run code here.
+    """
+
+    db: str | None = None
+    host: str = HOST
+    port: int = PORT
+    root_path: str = ""
+    public_read: bool = False
+    trust_modules: bool = False
+    measures: bool = True
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's own."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,54 @@
+"""What the routes of a service share, and how they get it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from convbench.store.jobs import Jobs
+from convbench.store.store import Store
+from convbench.store.tokens import Tokens
+from convbench.web.feed import Feed
+from convbench.web.metrics import Metrics
+from convbench.web.pages import Pages
+from convbench.web.runner import Runner
+from convbench.web.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A running service. `runner` is None where it measures nothing itself."""
+
+    settings: Settings
+    store: Store
+    pages: Pages
+    feed: Feed
+    runner: Runner | None
+    metrics: Metrics = field(default_factory=Metrics)
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs in its database."""
+        return Jobs(self.store)
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens in its database."""
+        return Tokens(self.store)
+
+    def job_changed(self, job_id: str) -> None:
+        """Wake what waits for a job: its streams, and the runner."""
+        self.feed.notify(job_id)
+        if self.runner is not None:
+            self.runner.wake()
+
+
+async def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+#: The parameter by which a route gets the service.
+TheService = Annotated[Service, Depends(_service)]

@@ -1,0 +1,1 @@
+"""Pages for a browser: what is stored, as ready strings for the templates in report/pages/templates."""

@@ -1,0 +1,229 @@
+"""The runner of jobs: what it does when measuring ends well, badly, or not at all. The command is a script here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import service
+
+from convbench.actions.jobs import Checked, submit
+from convbench.errors import RequestError
+from convbench.model.job import MOST_TRIES, EventKind, Job, JobState
+from convbench.store import Store, Writer
+from convbench.store.jobs import Jobs
+from convbench.web import measuring, runner
+from convbench.web.feed import Feed
+from convbench.web.pages import Pages
+from convbench.web.runner import Runner
+
+RUN = service.run_of(1)
+FOUND = Checked(name="quick", cases=1, rejections=0, devices=("cpu",), labels=())
+#: What a script says when its run begins, and how it waits for Ctrl-C as `convbench run` does.
+BEGUN = f"print('run {RUN.id}: 12 cases', file=sys.stderr, flush=True)\n"
+WAITS = "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('kept'); sys.exit(130)\n"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing waits for long."""
+    monkeypatch.chdir(tmp_path)
+    for module, name, value in (
+        (runner, "AGAIN_S", 0.0),
+        (runner, "AWAY_S", 0.1),
+        (runner, "LOOK_S", 0.2),
+        (measuring, "TURN_S", 0.02),
+        (measuring, "CANCEL_S", 0.05),
+        (measuring, "LOOK_S", 0.05),
+    ):
+        monkeypatch.setattr(module, name, value)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    service.filled(tmp_path / "runs.db", RUN)
+    with Store.create(str(tmp_path / "runs.db")) as opened:
+        yield opened
+
+
+@contextmanager
+def running(store: Store, *, made: Callable[[str], bytes] | None = None) -> Iterator[Runner]:
+    """A runner whose pages are made by a function."""
+    pages = Pages(store, store.place)
+    if made is not None:
+        pages.report = made  # type: ignore[method-assign]
+    one = Runner(store, Feed(), pages, db=store.place)
+    one.start()
+    try:
+        yield one
+    finally:
+        one.stop()
+        pages.close()
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sets what measures a job: lines of Python."""
+
+    def set_(code: str) -> None:
+        text = f"import os, sys, time\n{textwrap.dedent(code)}"
+        monkeypatch.setattr(measuring, "COMMAND", (sys.executable, "-c", text))
+
+    return set_
+
+
+def until(job: Job, store: Store, *states: JobState) -> Job:
+    """The job once it is in one of these states."""
+    end = time.monotonic() + 30
+    while (found := Jobs(store).get(job.id)).state not in states:
+        assert time.monotonic() < end, found
+        time.sleep(0.01)
+    return found
+
+
+def submitted(store: Store, **more: object) -> Job:
+    return submit(store, service.TINY, FOUND, by="ci", **more)[0]  # type: ignore[arg-type]
+
+
+def states(store: Store, job: Job) -> list[str]:
+    events = Jobs(store).events(job.id)
+    return [json.loads(event.data)["state"] for event in events if event.kind is EventKind.STATE]
+
+
+def log(store: Store, job: Job) -> list[str]:
+    return [json.loads(one.data)["line"] for one in Jobs(store).events(job.id) if one.kind is EventKind.LOG]
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 5])
+def test_what_was_measured_is_reported_whatever_its_results_are(
+    store: Store, script: Callable[[str], None], code: int
+) -> None:
+    script(f"{BEGUN}print(open(sys.argv[1]).read())\nprint(*sys.argv[2:])\nsys.exit({code})")
+    made = []
+    with running(store, made=lambda run_id: made.append(run_id) or b""):  # type: ignore[func-returns-value]
+        job = until(submitted(store, against=RUN.id[:-1]), store, JobState.REPORTED)
+    assert (job.run_id, job.exit_code, made) == (RUN.id, code, [RUN.id])
+    assert states(store, job) == ["queued", "running", "measured", "reported"]
+    assert log(store, job)[1:5] == [*service.TINY.splitlines(), ""]
+    assert log(store, job)[-1] == f"--no-page --against {RUN.id}"
+    assert {json.loads(one.data)["label"] for one in Jobs(store).events(job.id) if one.kind is EventKind.CASE} == {
+        result.case.label for result in RUN.results
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (f"{BEGUN}sys.exit(2)", "exit code 2"),
+        ("os.kill(os.getpid(), 9)", "signal 9"),
+        ("sys.exit(0)", "named no run"),
+        (f"{BEGUN}sys.exit(130)", "interrupted"),
+    ],
+)
+def test_the_third_failure_ends_a_job(store: Store, script: Callable[[str], None], code: str, reason: str) -> None:
+    script(code)
+    with running(store):
+        job = until(submitted(store), store, JobState.FAILED)
+    assert job.tries == MOST_TRIES and reason in (job.reason or "")
+    assert states(store, job) == ["queued", "running"] * MOST_TRIES + ["failed"]
+
+
+def test_a_running_job_is_interrupted_when_it_is_cancelled(store: Store, script: Callable[[str], None]) -> None:
+    script(BEGUN + WAITS)
+    with running(store):
+        job = submitted(store)
+        until(job, store, JobState.RUNNING)
+        while not log(store, job):
+            time.sleep(0.01)
+        Jobs(store).cancel(job.id, "2026-11-30")
+        ended = until(job, store, JobState.CANCELLED)
+    assert log(store, job)[-1] == "kept" and (ended.run_id, ended.tries) == (RUN.id, 0)
+
+
+def test_what_does_not_end_when_it_is_interrupted_is_killed(
+    store: Store, script: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "PATIENCE_S", 0.1)
+    script(f"import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{BEGUN}time.sleep(60)")
+    with running(store):
+        job = submitted(store)
+        until(job, store, JobState.RUNNING)
+        while not log(store, job):
+            time.sleep(0.01)
+        Jobs(store).cancel(job.id, "2026-11-30")
+        assert until(job, store, JobState.CANCELLED).exit_code == -9
+
+
+def test_a_service_that_stops_queues_its_job_again(store: Store, script: Callable[[str], None]) -> None:
+    script(BEGUN + WAITS)
+    job = submitted(store)
+    with running(store):
+        until(job, store, JobState.RUNNING)
+        while not log(store, job):
+            time.sleep(0.01)
+    assert states(store, job) == ["queued", "running", "queued"] and Jobs(store).get(job.id).tries == 0
+    script(f"{BEGUN}")
+    with running(store, made=lambda run_id: b""):
+        until(job, store, JobState.REPORTED)
+
+
+def test_what_a_killed_service_left_is_ended_and_queued_again(
+    store: Store, script: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = replace(Writer.of_this_process(), started=0.5)
+    orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    started = measuring.started(orphan.pid)
+    assert started is not None
+    job = submitted(store)
+    Jobs(store).claim(gone, "9999")
+    Jobs(store).note_child(job.id, gone, replace(gone, pid=orphan.pid, started=started))
+    other = submitted(store, host="elsewhere")
+    far = replace(gone, host="elsewhere")
+    Jobs(store).claim(far, "9999")
+    script(BEGUN)
+    with running(store, made=lambda run_id: b""):
+        until(job, store, JobState.REPORTED)
+        assert orphan.wait(30) != 0, "it does not measure beside its successor"
+    assert states(store, job) == ["queued", "running", "queued", "running", "measured", "reported"]
+    assert Jobs(store).get(other.id).state is JobState.RUNNING, "nothing is known of services on other hosts"
+
+
+def test_one_job_at_a_time_measures_on_a_device(store: Store, script: Callable[[str], None], tmp_path: Path) -> None:
+    script(f"{BEGUN}at = open({str(tmp_path / 'at')!r}, 'a')\nat.write('+')\ntime.sleep(0.3)\nat.write('-')")
+    with running(store, made=lambda run_id: b""), running(store, made=lambda run_id: b""):  # two services on a database
+        jobs = [submitted(store) for _ in range(4)]
+        for job in jobs:
+            until(job, store, JobState.REPORTED)
+    assert (tmp_path / "at").read_text() == "+-" * 4
+
+
+def test_a_page_that_fails_loses_nothing(store: Store, script: Callable[[str], None]) -> None:
+    def fails(run_id: str) -> bytes:
+        raise RequestError("no room for the page")
+
+    script(BEGUN)
+    with running(store, made=fails):
+        job = submitted(store)
+        end = time.monotonic() + 30
+        while not (kept := Jobs(store).get(job.id)).is_over:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert (kept.state, kept.run_id, kept.page_tries, kept.tries) == (JobState.MEASURED, RUN.id, MOST_TRIES, 0)
+    assert "no room for the page" in (kept.reason or "")
+
+
+def test_a_baseline_that_is_gone_is_a_failure_with_its_reason(store: Store, script: Callable[[str], None]) -> None:
+    store.set_baseline("main", RUN.id, set_at="2026-11-30T00:00:00+00:00")
+    job = submitted(store, against="main")
+    store.remove_baseline("main")
+    script(BEGUN)
+    with running(store):
+        assert "no baseline 'main'" in (until(job, store, JobState.FAILED).reason or "")

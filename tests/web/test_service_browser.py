@@ -1,0 +1,172 @@
+"""The service in a real browser, with a server and runs of its own: the first minute, and what it survives."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import service
+from accessibility import violations
+from browser import until
+from playwright.sync_api import Browser, Page
+from service import started
+
+from convbench.actions import tokens
+from convbench.store import Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+WIDTHS = (1440, 390)
+#: Four layers in three processes, which take some seconds.
+LONGER = """\
+name: longer
+axes: {in_channels: [3, 8], out_channels: 4, kernel_size: [1, 3], input_size: 32, threads: 1}
+measure: {processes: 3, rounds: 5, max_time: 0.2, precision: 0.0005}
+"""
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that complains of nothing."""
+    context = browser.new_context(viewport={"width": WIDTHS[0], "height": 900})
+    opened = context.new_page()
+    said: list[str] = []
+    opened.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    yield opened
+    context.close()
+    # The browser itself says when an answer is a problem, and axe-core looks into frames that are closed to it.
+    usual = ("the server responded with a status of 422", "Failed to execute 'postMessage' on 'DOMWindow'")
+    assert [text for text in said if not any(part in text for part in usual)] == []
+
+
+def checked(page: Page, name: str) -> None:
+    """The page at both widths: axe finds nothing, and nothing is wider than the window."""
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        assert violations(page) == [], name
+        wide = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{name} at {width}: {wide} pixels too wide"
+        if folder := os.environ.get("CONVBENCH_SHOTS"):
+            page.screenshot(path=f"{folder}/{name}-{width}.png", full_page=True)
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+
+
+def test_the_first_minute_from_an_empty_folder_to_a_comparison(browser: Browser, page: Page, tmp_path: Path) -> None:
+    with started(tmp_path) as (address, _):
+        page.goto(address)
+        until(page, "() => document.documentElement.dataset.ready")
+        assert page.get_by_role("button", name="Measure quick").is_visible()
+        checked(page, "first")
+        page.get_by_role("link", name="write a sweep of your own").click()
+        page.wait_for_url("**/measure")
+        page.locator("#sweep").fill("axes: {in_channels: three}\n")
+        page.get_by_role("button", name="Check").click()
+        until(page, "() => document.querySelector('.said li')")
+        assert "line 1" in page.locator(".said li").first.inner_text()
+        checked(page, "measure")
+        for number in (1, 2):
+            if number == 2:
+                page.goto(f"{address}/measure")
+            page.locator("#sweep").fill(service.TINY)
+            page.get_by_role("button", name="Measure", exact=True).click()
+            page.wait_for_url("**/jobs/j*")
+            until(page, "() => document.querySelectorAll('#arrived tbody tr').length === 1")
+            until(page, "() => document.getElementById('state').textContent === 'reported'")
+        assert "1 of 1 cases" in page.locator("#done").inner_text()
+        assert page.locator("#log").inner_text().startswith("run 20")
+        checked(page, "job")
+        page.get_by_role("link", name="Read the report").click()
+        page.wait_for_url("**/runs/2*")
+        frame = page.frame_locator("iframe.report")
+        frame.locator("h1").first.wait_for()
+        assert "tiny" in frame.locator("h1").first.inner_text()
+        checked(page, "run")
+        page.get_by_role("link", name="Runs").click()
+        page.wait_for_url("**/runs")
+        for box in page.locator("#run-table .tick").all():
+            box.check()
+        checked(page, "runs")
+        page.locator("#compared a").click()
+        page.wait_for_url("**/compare?*")
+        page.frame_locator("iframe.report").locator("h1").first.wait_for()
+        checked(page, "compare")
+        for path in ("jobs", "machines", "tokens", "sign-in", "runs/none"):
+            opened = browser.new_page()  # where a status of 404 is no complaint of the page
+            opened.goto(f"{address}/{path}")
+            until(opened, "() => document.documentElement.dataset.ready")
+            checked(opened, path.replace("/", "-"))
+            opened.close()
+
+
+def test_a_token_is_pasted_once_and_a_hostile_label_cannot_use_it(browser: Browser, tmp_path: Path) -> None:
+    """The report of a run whose label is a script, opened by somebody who may do everything."""
+    label = "<img src=x onerror=\"fetch('/api/v1/tokens').then(r => r.text()).then(t => document.title = t)\">"
+    made = service.run_of(1)
+    results = tuple(replace(each, case=replace(each.case, given_label=label)) for each in made.results)
+    db = service.filled(tmp_path / "reports" / "convbench.db", replace(made, results=results))
+    with Store.create(str(db)) as store:
+        text = tokens.create(store, "admin", ["admin"])[1]
+    with started(tmp_path) as (address, _):
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"{address}/tokens")
+        assert page.get_by_text("Tokens are for those with the scope admin").is_visible()
+        page.goto(f"{address}/sign-in")
+        page.locator("input[name=token]").fill(text)
+        page.get_by_role("button", name="Keep it in this browser").click()
+        page.get_by_text("You are admin here").wait_for()
+        page.goto(f"{address}/tokens")
+        assert page.locator("table").first.get_by_text("admin").first.is_visible()
+        assert page.evaluate("() => document.cookie") == ""
+        page.goto(f"{address}/api/v1/runs/latest/report")
+        page.wait_for_selector("html[data-ready]")
+        assert page.evaluate("() => self.origin") == "null", "an origin of its own"
+        reached = """async (path) => {
+            try { return (await fetch(path, {credentials: 'include'})).status } catch { return 'refused' }
+        }"""
+        assert page.evaluate(reached, f"{address}/api/v1/tokens") == "refused"
+        assert "cvb_" not in page.title() and "admin" not in page.title()
+        context.close()
+
+
+def ask(address: str, path: str, body: object = None) -> dict[str, object]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{address}/api/v1{path}", data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        found: dict[str, object] = json.load(answer)
+    return found
+
+
+def test_a_job_whose_service_was_killed_goes_on_once_when_it_comes_back(tmp_path: Path) -> None:
+    with started(tmp_path) as (address, process):
+        job_id = ask(address, "/jobs", {"sweep": LONGER})["id"]
+        end = time.monotonic() + 60
+        while not (job := ask(address, f"/jobs/{job_id}"))["run_id"] or not _has_visits(tmp_path, str(job["run_id"])):
+            assert time.monotonic() < end, job
+            time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with started(tmp_path) as (address, process):
+        end = time.monotonic() + 120
+        while (again := ask(address, f"/jobs/{job_id}"))["state"] not in ("reported", "failed"):
+            assert time.monotonic() < end, again
+            time.sleep(0.2)
+        process.terminate()
+        assert process.wait(30) == 0, "it stops without an error"
+    assert (again["state"], again["run_id"], again["tries"]) == ("reported", job["run_id"], 0)
+    with Store.open(str(tmp_path / "reports" / "convbench.db")) as store:
+        [run] = store.runs()
+        assert run.cases == sum(run.statuses.values()) == 4
+
+
+def _has_visits(folder: Path, run_id: str) -> bool:
+    with Store.open(str(folder / "reports" / "convbench.db")) as store:
+        return bool(store.visits(run_id))
