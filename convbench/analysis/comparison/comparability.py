@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -220,8 +220,18 @@ def _extremes(probe: Floats, client: Integers, process_index: Integers, pool: in
 
 
 def _measure(base: Measure, new: Measure) -> list[Difference]:
-    names = ("processes", "rounds", "max_time", "precision")
-    return [one for name in names for one in _between(f"measure.{name}", getattr(base, name), getattr(new, name))]
+    texts: dict[str, Callable[[float], str]] = {
+        "processes": str,
+        "rounds": str,
+        "max_time": units.seconds,
+        "precision": units.percent,
+    }
+    return [
+        one
+        for name, text in texts.items()
+        if getattr(base, name) != getattr(new, name)
+        for one in _between(f"measure.{name}", text(getattr(base, name)), text(getattr(new, name)))
+    ]
 
 
 def _commit(git: Git | None) -> str | None:

@@ -113,7 +113,7 @@ def _tiles(found: Answers) -> tuple[Tile, ...]:
         Tile(
             title="Convolutions",
             answer=found.count_text,
-            detail=f"{places}, {units.si(2.0 * work, 'FLOP')} in one forward.",
+            detail=f"{places}, {units.si(2.0 * work, 'FLOP')} in one forward, without taps on padding.",
         ),
     )
 
