@@ -643,7 +643,7 @@ def test_settings_and_the_state_of_the_machine_are_named() -> None:
     )
     found = compare(one, other)
     assert [str(difference) for difference in found.differences] == [
-        "measure.max_time 0.5 -> 1.0",
+        "measure.max_time 500 ms -> 1.00 s",
         "convbench 0.1.0 -> 0.2.0",
         "commit unknown -> ab12cd with changes",
         "frequency 3.00 GHz -> 2.50 GHz",
