@@ -1,6 +1,6 @@
 # make run     set up, measure configs/sweep.yaml, write the report
 # make test    set up with the test tools, run every check and test
-# make quick   the tests that need neither a browser, a server, nor more than two seconds, in under a minute
+# make quick   the tests that need neither a browser nor a server and are not marked slow
 # make gpu     hold what convbench says of an accelerator against what must be true there; needs a torch that finds one
 # make clean   remove the environment and what tools left behind
 #
@@ -12,9 +12,10 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 SETUP := pyproject.toml constraints.txt Makefile
-# How many processes run the tests; each file stays with one, since its tests share workers, browsers and databases.
+# How many processes run the tests: one more than two cores, because many tests wait. Each file stays with one, since its
+# tests share workers, browsers and databases.
 # tests/conftest.py orders the files.
-PROCESSES ?= 2
+PROCESSES ?= 3
 SPREAD := --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test quick lint browser postgres vulkan compiler gpu clean
