@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from convbench.version import __version__
 
 if TYPE_CHECKING:
-    from convbench.api import ab, campaign, capture, compare, history, load, machines, run, run_against
+    from convbench.api import ab, campaign, capture, compare, connect, history, load, machines, run, run_against
     from convbench.engine.local import Setup
 
-_VERBS = ("ab", "campaign", "capture", "compare", "history", "load", "machines", "run", "run_against")
+_VERBS = ("ab", "campaign", "capture", "compare", "connect", "history", "load", "machines", "run", "run_against")
 __all__ = [
     "Setup",
     "__version__",
@@ -27,6 +27,7 @@ __all__ = [
     "campaign",
     "capture",
     "compare",
+    "connect",
     "history",
     "load",
     "machines",

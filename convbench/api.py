@@ -3,6 +3,7 @@
 from convbench.actions.campaigns import campaign
 from convbench.actions.capturing import CapturedModel, capture
 from convbench.actions.compare import compare
+from convbench.actions.connecting import ServiceComparison, ServiceConnection, ServiceJob, connect
 from convbench.actions.machines import machines
 from convbench.actions.measure import ab, run, run_against
 from convbench.actions.read import MeasuredRun, history, load
@@ -10,10 +11,14 @@ from convbench.actions.read import MeasuredRun, history, load
 __all__ = [
     "CapturedModel",
     "MeasuredRun",
+    "ServiceComparison",
+    "ServiceConnection",
+    "ServiceJob",
     "ab",
     "campaign",
     "capture",
     "compare",
+    "connect",
     "history",
     "load",
     "machines",

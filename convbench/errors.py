@@ -9,6 +9,7 @@ ConvbenchError                  70  A fault in convbench, where no subclass fits
 │   ├── RunNotFoundError         2  No stored run, baseline or case has this id or name.
 │   ├── ConflictError            2  The request contradicts what is stored.
 │   ├── JobNotFoundError         2  The service has no job with this id.
+│   ├── ScheduleNotFoundError    2  The service has no schedule with this id.
 │   └── TokenNotFoundError       2  The service has no token with this prefix.
 ├── NotComparableError           4  Two runs cannot be compared.
 └── WorkerError                     A worker did not answer a request; the case in it gets the status.
@@ -119,6 +120,10 @@ class ConflictError(RequestError):
 
 class JobNotFoundError(RequestError):
     """The service has no job with this id."""
+
+
+class ScheduleNotFoundError(RequestError):
+    """The service has no schedule with this id."""
 
 
 class TokenNotFoundError(RequestError):

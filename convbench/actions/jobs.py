@@ -115,7 +115,31 @@ def submit(
         store.run_id(against)
     if not PRIORITIES[0] <= priority <= PRIORITIES[1]:
         raise RequestError(f"priority {priority}: expected {PRIORITIES[0]} to {PRIORITIES[1]}")
-    job = Job(
+    made_at = datetime.now(UTC)
+    job = new_job(text, found, by=by, at=made_at, host=host, against=against, priority=priority)
+    stored, is_new = Jobs(store).add(job, idempotency_key=idempotency_key)
+    if not is_new and stored.sweep != text:
+        raise ConflictError(
+            f"the idempotency key is that of job {stored.id}, whose sweep is another one",
+            hint="give each submission a key of its own",
+        )
+    return stored, is_new
+
+
+def new_job(
+    text: str,
+    found: Checked,
+    *,
+    by: str,
+    at: datetime,
+    host: str | None = None,
+    against: str | None = None,
+    priority: int = 0,
+    schedule_id: str | None = None,
+    due_at: str | None = None,
+) -> Job:
+    """A queued job with an id of its own, which is not stored yet."""
+    return Job(
         id=_new_id(),
         state=JobState.QUEUED,
         name=found.name,
@@ -125,16 +149,11 @@ def submit(
         host=host,
         against=against,
         priority=priority,
-        submitted_at=now(),
+        submitted_at=at.astimezone(UTC).isoformat(timespec="microseconds"),
         submitted_by=by,
+        schedule_id=schedule_id,
+        due_at=due_at,
     )
-    stored, is_new = Jobs(store).add(job, idempotency_key=idempotency_key)
-    if not is_new and stored.sweep != text:
-        raise ConflictError(
-            f"the idempotency key is that of job {stored.id}, whose sweep is another one",
-            hint="give each submission a key of its own",
-        )
-    return stored, is_new
 
 
 def again(

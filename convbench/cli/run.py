@@ -78,6 +78,9 @@ def run(
     summary: SummaryFile = None,
     junit: JunitFile = None,
     fail_on: FailOnList = None,
+    judged: Annotated[
+        Path | None, typer.Option("--judged", hidden=True)
+    ] = None,  # by it the service learns the verdict
     db: Database = None,
 ) -> None:
     """Measure a sweep and write its report. CONFIG - reads the sweep from standard input.
@@ -91,6 +94,7 @@ def run(
     """
     from convbench.actions import compare as comparing
     from convbench.actions import measure, pages, read
+    from convbench.actions.judged import write_judged
     from convbench.cli.progress import RunProgress
     from convbench.conduct.listening import Listener
 
@@ -171,6 +175,8 @@ def run(
     command = f"convbench compare {against if against and read.is_export(against) else base.id} {measured.id}"
     found = _confirmed(sweep, base, measured.run, across_environments, command)
     code = outcome.of_comparison(found.comparison)
+    if judged is not None:
+        write_judged(judged, found.comparison)
     write_page(found, None, no_page=no_page)
     raise typer.Exit(code)
 

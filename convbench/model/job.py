@@ -29,7 +29,8 @@ class Job:
 
     `host` is the machine that must measure it, None for any; `against` names the run to compare with. Jobs with a
     higher `priority` come first. `tries` and `page_tries` count failures. `cancelling` is whether somebody has asked
-    to cancel it while it runs. `reason` says why it failed, or why its page did.
+    to cancel it while it runs. `reason` says why it failed, or why its page did. `schedule_id` is the schedule that it
+    belongs to, and `due_at` the time for which it was due there.
     """
 
     id: str
@@ -52,6 +53,8 @@ class Job:
     run_id: str | None = None
     exit_code: int | None = None
     reason: str | None = None
+    schedule_id: str | None = None
+    due_at: str | None = None
 
     @property
     def is_over(self) -> bool:

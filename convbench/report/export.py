@@ -68,7 +68,7 @@ def campaign_to_csv(members: Sequence[Member]) -> bytes:
     writer.writerow((*_OF_MEMBER, *COLUMNS))
     for member in members:
         named = (member.name, member.key.id, ", ".join(member.hosts), member.run.id)
-        start = tuple(map(_text_cell, named))
+        start = tuple(map(text_cell, named))
         cells = [_cells(COLUMNS[name].kind, values) for name, values in columns(member.run).items()]
         writer.writerows((*start, *row) for row in zip(*cells, strict=True))
     return _utf8(text.getvalue())
@@ -83,7 +83,8 @@ def _cells(kind: ColumnType, values: list[Value]) -> list[str]:
     return [known[value] for value in values]
 
 
-def _text_cell(value: Value) -> str:
+def text_cell(value: Value) -> str:
+    """A text as a cell of csv that no spreadsheet reads as a formula; "" for None."""
     # Python's csv does not quote a lone \r, and its readers end the row there.
     text = "" if value is None else str(value).replace("\r\n", "\n").replace("\r", "\n")
     return f"'{text}" if text.startswith(_FORMULA) else text
@@ -94,7 +95,7 @@ def _plain_cell(value: Value) -> str:
 
 
 _CELL: dict[ColumnType, Callable[[Value], str]] = {
-    ColumnType.TEXT: _text_cell,
+    ColumnType.TEXT: text_cell,
     ColumnType.INTEGER: _plain_cell,
     ColumnType.NUMBER: lambda value: units.plain(value) if isinstance(value, float) else "",
     ColumnType.BOOLEAN: lambda value: _plain_cell(value).lower(),

@@ -16,9 +16,11 @@ from sqlalchemy.exc import IntegrityError
 
 from convbench.errors import JobNotFoundError, StoreError
 from convbench.model.job import ENDED, MOST_TRIES, EventKind, Job, JobEvent, JobState
+from convbench.model.schedule import JobVerdict
 from convbench.store import schema
 from convbench.store.runs import AnyRow
 from convbench.store.store import Store
+from convbench.store.verdicts import insert_verdict
 from convbench.store.writer import Writer
 
 _jobs, _events = schema.jobs.c, schema.job_events.c
@@ -43,14 +45,12 @@ class Jobs:
 
     def add(self, job: Job, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
         """Store a new job; returns it and True, or the job that has this idempotency key already and False."""
-        row = _row(job) | {"idempotency_key": idempotency_key}
         try:
             with self._store.writing() as connection:
                 before = _with_key(connection, idempotency_key)
                 if before is not None:
                     return before, False
-                key = connection.execute(insert(schema.jobs).returning(_jobs.key), row).scalar_one()
-                _note(connection, key, job.submitted_at, EventKind.STATE, {"state": job.state.value})
+                insert_job(connection, job, idempotency_key)
                 return job, True
         except StoreError as error:
             if not isinstance(error.__cause__, IntegrityError):
@@ -133,15 +133,29 @@ class Jobs:
             connection.execute(update(schema.jobs).where(_jobs.id == job_id).values(run_id=run_id))
 
     def end(
-        self, job_id: str, owner: Writer, to: JobState, now: str, *, reason: str | None = None, code: int | None = None
+        self,
+        job_id: str,
+        owner: Writer,
+        to: JobState,
+        now: str,
+        *,
+        reason: str | None = None,
+        code: int | None = None,
+        verdict: JobVerdict | None = None,
     ) -> bool:
-        """Change a job that this owner runs from RUNNING to another state; False where it is not so any more."""
+        """Change a job that this owner runs from RUNNING to another state; False where it is not so any more.
+
+        The verdict on its run is stored with it, and the baseline that its run becomes.
+        """
         values = {"reason": reason, "exit_code": code, **_writer("owner", None), **_writer("child", None)}
         with self._store.writing() as connection:
             row = _found(connection, job_id)
             over = {"ended_at": now} if to in ENDED else {}
             own = _is_owner(owner)
-            return _change(connection, row.key, (JobState.RUNNING,), to, now, *own, **values, **over)
+            changed = _change(connection, row.key, (JobState.RUNNING,), to, now, *own, **values, **over)
+            if changed and verdict is not None:
+                insert_verdict(connection, verdict)
+            return changed
 
     def fail(
         self, job_id: str, owner: Writer, now: str, reason: str, *, again_at: str, code: int | None = None
@@ -245,6 +259,13 @@ class Jobs:
             if not _job(row).is_over:
                 raise StoreError(f"job {job_id} has not ended", hint="cancel it first")
             connection.execute(delete(schema.jobs).where(_jobs.key == row.key))
+
+
+def insert_job(connection: Connection, job: Job, idempotency_key: str | None = None) -> None:
+    """Store a new job in a transaction that is open."""
+    row = _row(job) | {"idempotency_key": idempotency_key}
+    key = connection.execute(insert(schema.jobs).returning(_jobs.key), row).scalar_one()
+    _note(connection, key, job.submitted_at, EventKind.STATE, {"state": job.state.value})
 
 
 def _one_at_a_time(connection: Connection, host: str) -> None:

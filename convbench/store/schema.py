@@ -6,7 +6,8 @@ A change needs a new schema version, a migration, and a fixture database in test
 - 2: the commit that was checked out where a run was started, named baselines, the database's identity
 - 3: raw samples
 - 5: campaigns and their shards
-- 6: what the service keeps: jobs with their events, tokens, the list of writes, and the list of runs
+- 6: what the service keeps: jobs with their events, schedules, verdicts, acceptances, tokens, the list of writes, and
+  the list of runs
 
 A fact of a case (model/result.py) with `since` defines a newer version, whose migration adds its column.
 """
@@ -266,10 +267,11 @@ shards = Table(
     sqlite_with_rowid=False,
 )
 
-#: The first version whose databases hold what the service keeps: the five tables below.
+#: The first version whose databases hold what the service keeps: the eight tables below.
 SERVICE_SINCE = 6
 #: One row per job. `sweep` is the text of its sweep, `devices` their names with commas between. The owner is the
-#: service that runs it, and the child is the process that measures; both are null while there is none.
+#: service that runs it, and the child is the process that measures; both are null while there is none. A schedule's job
+#: has the time for which it was due, null where somebody asked for it; the schedule itself may be deleted.
 jobs = Table(
     "jobs",
     metadata,
@@ -301,6 +303,8 @@ jobs = Table(
     Column("owner_started", Double),
     Column("child_pid", Integer),
     Column("child_started", Double),
+    Column("schedule_id", Words),
+    Column("due_at", Words),
     Index(None, "state"),
 )
 #: What happened to a job, in order. `key` is the id of a server-sent event; SQLite never uses one twice.
@@ -314,6 +318,62 @@ job_events = Table(
     Column("data", Words, nullable=False),
     Index(None, "job_key", "key"),
     sqlite_autoincrement=True,
+)
+#: One row per schedule (model/schedule.py). `next_at` is when it is due, in UTC. Whoever changes it from the time that
+#: is due to the following one queues the job, in one transaction.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("id", Words, nullable=False, unique=True),
+    Column("name", Words, nullable=False),
+    Column("cron", Words, nullable=False),
+    Column("zone", Words, nullable=False),
+    Column("sweep", Words, nullable=False),
+    Column("sweep_name", Words, nullable=False),
+    Column("host", Words, nullable=False),
+    Column("baseline", Words, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("made_at", Words, nullable=False),
+    Column("made_by", Words, nullable=False),
+    Column("next_at", Words, nullable=False),
+    Column("last_at", Words),
+    Column("last_job_id", Words),
+    Column("reason", Words),
+    Index(None, "next_at"),
+)
+#: What a job's run became of its baseline, after suspected changes were measured again: one row per job at most.
+#: `changes` is JSON: the changed cases. The run and the baseline may be deleted, and the verdict stays.
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("job_id", Words, nullable=False, unique=True),
+    Column("schedule_id", Words),
+    Column("at", Words, nullable=False),
+    Column("sweep_name", Words, nullable=False),
+    Column("baseline", Words, nullable=False),
+    Column("base_id", Words),
+    Column("run_id", Words, nullable=False),
+    Column("verdict", Words, nullable=False),
+    Column("text", Words, nullable=False),
+    Column("changes", Words, nullable=False),
+    Index(None, "run_id"),
+)
+#: Who made which run a baseline in place of which other one, when and why.
+acceptances = Table(
+    "acceptances",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("at", Words, nullable=False),
+    Column("who", Words, nullable=False),
+    Column("baseline", Words, nullable=False),
+    Column("before_id", Words, nullable=False),
+    Column("run_id", Words, nullable=False),
+    Column("sweep_name", Words, nullable=False),
+    Column("reason", Words, nullable=False),
+    Index(None, "run_id"),
 )
 #: Tokens of the service. `hash` is the SHA-256 of the whole token in hexadecimal; `scopes` has commas between.
 tokens = Table(

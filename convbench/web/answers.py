@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from convbench.actions.cron import LONGEST_CRON
 from convbench.actions.jobs import MOST_BYTES, PRIORITIES, Checked
+from convbench.actions.schedules import LONGEST_NAME as LONGEST_SCHEDULE
+from convbench.actions.schedules import LONGEST_REASON
 from convbench.actions.tokens import LONGEST_NAME, MOST_DAYS, NAME, USUAL_DAYS
 from convbench.errors import Mistake
 from convbench.model.job import Job, JobState
 from convbench.model.result import Baseline, Git, Roof, RoofKind, RunState
+from convbench.model.schedule import Acceptance, ChangedCase, JobVerdict, Schedule
 from convbench.model.token import Scope, Token, Write
 from convbench.store.listing import ListedMachine, ListedRun
 
@@ -88,6 +93,8 @@ class JobAnswer(BaseModel):
     run_id: str | None
     exit_code: int | None
     reason: str | None
+    schedule_id: str | None
+    due_at: str | None
 
     @classmethod
     def of(cls, job: Job) -> Self:
@@ -106,6 +113,135 @@ class JobList(BaseModel):
 
     jobs: list[JobAnswer]
     before: int | None
+
+
+# ---- schedules
+
+
+class ScheduleRequest(_Given):
+    """A sweep that is to be measured again and again, each run compared with a baseline."""
+
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_SCHEDULE)]
+    cron: Annotated[str, Field(min_length=1, max_length=LONGEST_CRON, description="Five fields, or `@daily`.")]
+    zone: Annotated[str, Field(min_length=1, max_length=60)] = Field(
+        default="UTC", description="A name of the IANA time zone database, such as `Europe/Berlin`."
+    )
+    sweep: SweepText
+    host: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+        default=None, description="The name of the host that measures it; without it, the host of this service."
+    )
+    baseline: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+        default=None,
+        description="The baseline. Where there is none, the first run in which every case is right becomes it.",
+    )
+    priority: int = Field(default=0, ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher comes first.")
+
+
+class ScheduleAnswer(BaseModel):
+    """A schedule. Times are ISO 8601 in UTC; `next_times` are the next five, none while it is paused.
+
+    `last_at` is the time for which it was due last; `reason` says why that time had no job.
+    """
+
+    id: str
+    name: str
+    cron: str
+    zone: str
+    sweep_name: str
+    host: str
+    baseline: str
+    priority: int
+    paused: bool
+    made_at: str
+    made_by: str
+    last_at: str | None
+    last_job_id: str | None
+    reason: str | None
+    next_times: list[str]
+
+    @classmethod
+    def of(cls, schedule: Schedule, times: Sequence[datetime]) -> Self:
+        """The answer for a schedule that is due at these times."""
+        plain = {name: getattr(schedule, name) for name in cls.model_fields if hasattr(schedule, name)}
+        return cls(**plain, next_times=[time.isoformat() for time in times])
+
+
+class WholeSchedule(ScheduleAnswer):
+    """A schedule with the text of its sweep."""
+
+    sweep: str
+
+
+class CronAnswer(BaseModel):
+    """The next times of cron's words in a time zone: ISO 8601 in UTC, and as people there read them."""
+
+    times: list[str]
+    local: list[str]
+
+
+class ChangedAnswer(BaseModel):
+    """A case that changed: new over base, with the interval of this ratio."""
+
+    case_id: str
+    label: str
+    verdict: str
+    ratio: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, changed: ChangedCase) -> Self:
+        """The answer for a changed case."""
+        return cls(**{name: getattr(changed, name) for name in cls.model_fields})
+
+
+class VerdictAnswer(BaseModel):
+    """What a job's run became of its baseline, after suspected changes were measured again."""
+
+    job_id: str
+    schedule_id: str | None
+    at: str
+    sweep_name: str
+    baseline: str
+    base_id: str | None
+    run_id: str
+    verdict: str
+    text: str
+    changes: list[ChangedAnswer]
+
+    @classmethod
+    def of(cls, verdict: JobVerdict) -> Self:
+        """The answer for a verdict."""
+        plain = {name: getattr(verdict, name) for name in cls.model_fields if name != "changes"}
+        return cls(**plain, changes=[ChangedAnswer.of(one) for one in verdict.changes])
+
+
+class AcceptanceRequest(_Given):
+    """A run that is to be the baseline, and why."""
+
+    baseline: Annotated[str, Field(min_length=1, max_length=100)]
+    run: Annotated[str, Field(min_length=1, max_length=200, description="The run, as in paths.")]
+    reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
+    expected: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="The id of the run that was the baseline when the person looked."
+    )
+
+
+class AcceptanceAnswer(BaseModel):
+    """Who made which run the baseline in place of which other one, when and why."""
+
+    at: str
+    who: str
+    baseline: str
+    before_id: str
+    run_id: str
+    sweep_name: str
+    reason: str
+
+    @classmethod
+    def of(cls, acceptance: Acceptance) -> Self:
+        """The answer for an acceptance."""
+        return cls(**{name: getattr(acceptance, name) for name in cls.model_fields})
 
 
 class SweepRequest(_Given):

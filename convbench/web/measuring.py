@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from convbench.actions.jobs import FILE, now
-from convbench.errors import ExitCode, RequestError, StoreError
+from convbench.actions.judged import Judged, read_judged
+from convbench.errors import ExitCode, RequestError, RunNotFoundError, StoreError
 from convbench.model.job import EventKind, Job
 from convbench.store.jobs import Jobs
 from convbench.store.progress import arrived, progress_of
@@ -46,11 +47,16 @@ _MEASURED = (ExitCode.DONE, ExitCode.FAILED_OR_REGRESSED, ExitCode.NOT_MEASURED,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How the measuring of a job ended. `why_not` is None where it was measured, else the reason."""
+    """How the measuring of a job ended. `why_not` is None where it was measured, else the reason.
+
+    `judged` is the verdict on its run; `refused` is why a schedule's run was compared with nothing.
+    """
 
     code: int
     run_id: str | None
     why_not: str | None
+    judged: Judged | None = None
+    refused: str | None = None
 
 
 class Measuring:
@@ -74,14 +80,31 @@ class Measuring:
         self._interrupted.set()
 
     def measure(self) -> Ended:
-        """Measure the job; raises RequestError where the subprocess cannot start, or its baseline is not stored."""
-        base = () if self._job.against is None else ("--against", self._store.run_id(self._job.against))
+        """Measure the job; raises RequestError where the subprocess cannot start, or its baseline is not stored.
+
+        A schedule's run is measured without a comparison where there is no baseline yet, or where both cannot be
+        compared, which is known before anything is measured.
+        """
+        try:
+            base_id = None if self._job.against is None else self._store.run_id(self._job.against)
+        except RunNotFoundError:
+            if self._job.schedule_id is None:
+                raise
+            return replace(self._measured(None), refused=f"there is no baseline {self._job.against}")
+        ended = self._measured(base_id)
+        if ended.code == ExitCode.NOT_COMPARABLE and self._job.schedule_id is not None:
+            return replace(self._measured(None), refused=f"run {base_id} cannot be compared; the log says why")
+        return ended
+
+    def _measured(self, base_id: str | None) -> Ended:
+        base = () if base_id is None else ("--against", base_id)
         with tempfile.TemporaryDirectory(prefix="convbench-job-") as folder:
             path = Path(folder) / FILE
             path.write_text(self._job.sweep, encoding="utf-8")
+            judged = Path(folder) / "judged.json"
             try:
                 child = subprocess.Popen(
-                    (*COMMAND, str(path), "--no-page", *base),
+                    (*COMMAND, str(path), "--no-page", *base, *(("--judged", str(judged)) if base else ())),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -93,10 +116,11 @@ class Measuring:
             lower_this_thread()  # what follows must not disturb what is measured, and the subprocess has started
             with child:
                 try:
-                    return self._watch(child)
+                    ended = self._watch(child)
                 except BaseException:
                     kill(child.pid)
                     raise
+            return replace(ended, judged=read_judged(judged)) if ended.why_not is None else ended
 
     def _watch(self, child: subprocess.Popen[bytes]) -> Ended:
         self._store_child(child.pid)

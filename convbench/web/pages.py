@@ -11,10 +11,11 @@ import math
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convbench.actions.jobs import Checked, checked
+from convbench.actions.jobs import Checked, checked, refuse_code
 from convbench.errors import ConvbenchError, RequestError
 from convbench.store.files import write_bytes
 from convbench.store.store import Store
@@ -24,6 +25,7 @@ from convbench.web.helper import Helper
 
 if TYPE_CHECKING:
     from convbench.analysis.comparison.judgment import RunComparison
+    from convbench.report.lists import Cell
 
 #: Seconds that a page, and the check of a sweep, may take.
 PAGE_S, CHECK_S = 120.0, 20.0
@@ -48,6 +50,12 @@ class Pages:
         found: Checked = self._checks.call(checked, text, timeout_s=CHECK_S)
         return found
 
+    def check_trusted(self, text: str, *, trust_modules: bool) -> Checked:
+        """The same for a sweep that this service is to measure; RequestError for code that it does not trust."""
+        found = self.check(text)
+        refuse_code(found, trust_modules=trust_modules)
+        return found
+
     def report(self, run_id: str) -> bytes:
         """The report of the run with this id, as it is stored now."""
         return self._made("report", (run_id,))
@@ -64,6 +72,11 @@ class Pages:
     def export(self, run_id: str, form: str) -> bytes:
         """The run in a format of `convbench export`."""
         return self._made("export", (run_id,), form)
+
+    def listed(self, rows: Sequence[Mapping[str, Cell]], columns: Sequence[str], form: str) -> bytes:
+        """Rows of a list in a format of report/lists.py."""
+        made: bytes = self._pages.call(_listed, rows, columns, form, timeout_s=PAGE_S)
+        return made
 
     def rest(self) -> None:
         """Give memory back that nothing has needed for a while."""
@@ -110,6 +123,12 @@ class Pages:
             ):
                 _, oldest = self._kept.popitem(last=False)
                 oldest.unlink(missing_ok=True)
+
+
+def _listed(rows: Sequence[Mapping[str, Cell]], columns: Sequence[str], form: str) -> bytes:
+    from convbench.report.lists import listed
+
+    return listed(rows, columns, form)
 
 
 def _make(path: str, kind: str, run_ids: tuple[str, ...], form: str, db: str | None) -> None:

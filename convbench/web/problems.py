@@ -18,6 +18,7 @@ from convbench.errors import (
     NotComparableError,
     RequestError,
     RunNotFoundError,
+    ScheduleNotFoundError,
     SweepError,
     TokenNotFoundError,
 )
@@ -52,6 +53,7 @@ class DeniedError(ConvbenchError):
 _STATUSES: tuple[tuple[type[ConvbenchError], HTTPStatus], ...] = (
     (RunNotFoundError, HTTPStatus.NOT_FOUND),
     (JobNotFoundError, HTTPStatus.NOT_FOUND),
+    (ScheduleNotFoundError, HTTPStatus.NOT_FOUND),
     (TokenNotFoundError, HTTPStatus.NOT_FOUND),
     (NotThereError, HTTPStatus.NOT_FOUND),
     (SweepError, HTTPStatus.UNPROCESSABLE_ENTITY),

@@ -12,16 +12,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from convbench.actions.jobs import now
-from convbench.errors import RequestError, StoreError
+from convbench.actions import schedules
+from convbench.actions.jobs import Checked, now
+from convbench.errors import RequestError, RunNotFoundError, StoreError
 from convbench.model.job import EventKind, Job, JobState
+from convbench.model.schedule import JobVerdict
 from convbench.store import listing, send_waiting
 from convbench.store.jobs import Jobs
 from convbench.store.store import Store
 from convbench.store.writer import Writer
 from convbench.web.feed import Feed
 from convbench.web.logs import logger
-from convbench.web.measuring import Measuring, end_orphan
+from convbench.web.measuring import Ended, Measuring, end_orphan
 from convbench.web.pages import Pages
 
 #: Seconds between two looks for jobs that another process submitted; the service's own ones are seen at once.
@@ -41,8 +43,18 @@ class _Running:
 class Runner:
     """Runs the jobs of this host in threads of its own, until `stop`."""
 
-    def __init__(self, store: Store, feed: Feed, pages: Pages, *, db: str | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        feed: Feed,
+        pages: Pages,
+        *,
+        db: str | None,
+        schedule_check: Callable[[str], Checked] | None = None,
+    ) -> None:
+        """`schedule_check` says what the sweep of a schedule would measure; without it no schedule is due here."""
         self._store, self._jobs, self._feed, self._pages, self._db = store, Jobs(store), feed, pages, db
+        self._schedule_check = schedule_check
         self.owner = Writer.of_this_process()
         self._wake = threading.Event()
         self._stopping = False
@@ -84,6 +96,7 @@ class Runner:
                     self._recover()
                     recovered = True
                     listing.refresh(self._store)  # the first list then waits for nothing
+                self._queue_due()
                 while not self._stopping and (job := self._claimed()):
                     self._begin(job)
                 self._make_pages()
@@ -126,12 +139,13 @@ class Runner:
         try:
             if self._stopping:
                 measuring.interrupt()
+            ended: Ended | None = None
             try:
                 ended = measuring.measure()
                 code, why_not = ended.code, ended.why_not
             except RequestError as error:
                 code, why_not = None, error.message
-            self._until_stored(lambda: self._end(job, code, why_not))
+            self._until_stored(lambda: self._end(job, code, why_not, ended))
             logger.info("a job ended", extra={"facts": {"job": job.id, "code": code, "reason": why_not}})
         except Exception:
             logger.exception("a fault while a job was measured")
@@ -142,15 +156,43 @@ class Runner:
             self._feed.notify(job.id)
             self._wake.set()
 
-    def _end(self, job: Job, code: int | None, why_not: str | None) -> None:
-        if why_not is None:
-            self._jobs.end(job.id, self.owner, JobState.MEASURED, now(), code=code)
+    def _end(self, job: Job, code: int | None, why_not: str | None, ended: Ended | None) -> None:
+        if why_not is None and ended is not None:
+            verdict = self._verdict(job, ended)
+            self._jobs.end(job.id, self.owner, JobState.MEASURED, now(), code=code, verdict=verdict)
         elif self._jobs.get(job.id).cancelling:
             self._jobs.end(job.id, self.owner, JobState.CANCELLED, now(), code=code)
         elif self._stopping:  # a service that stops is no failure of the job
             self._jobs.end(job.id, self.owner, JobState.QUEUED, now())
         else:
-            self._fail(job, why_not, code)
+            self._fail(job, why_not or "it was not measured", code)
+
+    def _verdict(self, job: Job, ended: Ended) -> JobVerdict | None:
+        """What the run became of its baseline; None where the job has none, and where the run is not stored yet."""
+        found = ended.judged
+        if ended.run_id is None:
+            return None
+        try:
+            return schedules.verdict_of(
+                self._store,
+                job,
+                ended.run_id,
+                base_id=found and found.base_id,
+                verdict=found and found.verdict,
+                text=found.text if found else ended.refused or "it was compared with nothing",
+                changes=found.changes if found else (),
+                at=now(),
+            )
+        except RunNotFoundError:  # its results wait on this disk
+            return None
+
+    def _queue_due(self) -> None:
+        """Queue the jobs of the schedules that are due, for whichever host they are."""
+        if self._schedule_check is None:
+            return
+        for job in schedules.queue_due(self._store, datetime.now(UTC), self._schedule_check):
+            logger.info("a schedule is due", extra={"facts": {"job": job.id, "schedule": job.schedule_id}})
+            self._feed.notify(job.id)
 
     def _fail(self, job: Job, reason: str, code: int | None) -> None:
         again_at = datetime.now(UTC) + timedelta(seconds=AGAIN_S * (job.tries + 1))

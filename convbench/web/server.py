@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -40,7 +41,8 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
         log_to_standard_error()
         feed, pages = Feed(), Pages(store, settings.db)
         stack.callback(pages.close)
-        runner = Runner(store, feed, pages, db=settings.db) if settings.measures else None
+        trusted = partial(pages.check_trusted, trust_modules=settings.trust_modules)
+        runner = Runner(store, feed, pages, db=settings.db, schedule_check=trusted) if settings.measures else None
         service = Service(settings=settings, store=store, pages=pages, feed=feed, runner=runner)
         if runner is not None:
             runner.start()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from convbench.actions.jobs import Checked
 from convbench.store.jobs import Jobs
+from convbench.store.schedules import Schedules
 from convbench.store.store import Store
 from convbench.store.tokens import Tokens
 from convbench.web.feed import Feed
@@ -34,9 +37,23 @@ class Service:
         return Jobs(self.store)
 
     @property
+    def schedules(self) -> Schedules:
+        """The schedules in its database."""
+        return Schedules(self.store)
+
+    def trusted(self, text: str) -> Checked:
+        """What a sweep would measure; RequestError where this service must not measure it."""
+        return self.pages.check_trusted(text, trust_modules=self.settings.trust_modules)
+
+    @property
     def tokens(self) -> Tokens:
         """The tokens in its database."""
         return Tokens(self.store)
+
+    @property
+    def host(self) -> str:
+        """The name of its host, as jobs and schedules name it."""
+        return socket.gethostname()
 
     def job_changed(self, job_id: str) -> None:
         """Wake what waits for a job: its streams, and the runner."""

@@ -68,9 +68,11 @@ from convbench.model.result import (
     unpack_blocks,
 )
 from convbench.model.samples import BlockSamples, pack_samples
+from convbench.model.schedule import Schedule
 from convbench.store import Store, Writer, backup, digest, loading, new_run_id, opening, patience
 from convbench.store import schema as store_schema
 from convbench.store.place import Place
+from convbench.store.schedules import Schedules
 
 DATA = Path(__file__).parent.parent / "data"
 ME = Writer.of_this_process()
@@ -1350,10 +1352,27 @@ CAMPAIGN = Campaign(
 )
 
 
+#: What databases since version 6 hold of the service.
+SCHEDULE = Schedule(
+    id="s20261124-031600-ab12cd34",
+    name="nightly",
+    cron="30 2 * * *",
+    zone="Europe/Berlin",
+    sweep="name: ä\n",
+    sweep_name="ä",
+    host="a",
+    baseline="main",
+    priority=1,
+    made_at="2026-11-24T03:16:00.000000+00:00",
+    made_by="ann",
+    next_at="2026-11-25T01:30:00.000000+00:00",
+)
+
+
 def known_run(version: int) -> tuple[Run, list[Visit]]:
     """What tests/data/schema_v<version>.db holds: the run as it was begun, and its visits; since 2 a baseline.
 
-    Since 5 it also holds CAMPAIGN.
+    Since 5 it also holds CAMPAIGN, and since 6 SCHEDULE.
     """
     checked = Check(output_shape=(8, 32, 33), max_error=0.5, elements=2048, method="exact")
     wrong = dataclasses.replace(checked, max_error=float("inf"), reason="output[0, 1, 2] is 3.0, should be 2.0")
@@ -1405,6 +1424,7 @@ def make_known(path: Path) -> None:
         store.set_baseline("main", run.id, set_at="2026-11-24T03:20:00+00:00")
         store.begin_campaign(CAMPAIGN, GONE)
         store.finish_campaign(CAMPAIGN.id, CAMPAIGN.state, "2026-11-24T03:19:00+00:00")
+        Schedules(store).add(SCHEDULE)
 
 
 #: The layout of blocks in the databases of each schema version.
@@ -1440,6 +1460,8 @@ def assert_known(url: str, version: int) -> None:
         assert [(summary.id, summary.git) for summary in store.runs()] == [(run.id, expected.git)]
         assert [baseline.name for baseline in store.baselines()] == ["main"] * (version >= 2)
         assert store.campaigns() == [CAMPAIGN] * (version >= 5)
+        if version >= store_schema.SERVICE_SINCE:
+            assert Schedules(store).list() == [SCHEDULE]
 
 
 def test_what_is_known_of_a_process_is_stored_and_the_last_word_counts(store: Store) -> None:

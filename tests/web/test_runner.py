@@ -113,7 +113,7 @@ def test_what_was_measured_is_reported_whatever_its_results_are(
     assert (job.run_id, job.exit_code, made) == (RUN.id, code, [RUN.id])
     assert states(store, job) == ["queued", "running", "measured", "reported"]
     assert log(store, job)[1:5] == [*service.TINY.splitlines(), ""]
-    assert log(store, job)[-1] == f"--no-page --against {RUN.id}"
+    assert log(store, job)[-1].startswith(f"--no-page --against {RUN.id} --judged ")
     assert {json.loads(one.data)["label"] for one in Jobs(store).events(job.id) if one.kind is EventKind.CASE} == {
         result.case.label for result in RUN.results
     }

@@ -1,4 +1,4 @@
-"""Version 6: what the service keeps: jobs with their events, tokens, the list of writes, and the list of runs."""
+"""Version 6: what the service keeps: jobs, schedules, verdicts, acceptances, tokens, writes, and the list of runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy import (
 
 
 def upgrade(operations: Operations) -> None:
-    """Version 5 to 6: five new tables, and an index by which the newest runs are found."""
+    """Version 5 to 6: eight new tables, and an index by which the newest runs are found."""
     words = Text().with_variant(Text(collation="C"), "postgresql")
     operations.create_index("ix_runs_started_at_key", "runs", ["started_at", "key"])
     operations.create_table(
@@ -41,6 +41,7 @@ def upgrade(operations: Operations) -> None:
         Column("owner_started", Double),
         Column("child_pid", Integer),
         Column("child_started", Double),
+        *(Column(name, words) for name in ("schedule_id", "due_at")),
         PrimaryKeyConstraint("key", name="pk_jobs"),
         UniqueConstraint("id", name="uq_jobs_id"),
         UniqueConstraint("idempotency_key", name="uq_jobs_idempotency_key"),
@@ -56,6 +57,39 @@ def upgrade(operations: Operations) -> None:
         sqlite_autoincrement=True,
     )
     operations.create_index("ix_job_events_job_key_key", "job_events", ["job_key", "key"])
+    operations.create_table(
+        "schedules",
+        Column("key", Integer, nullable=False),
+        *(Column(name, words, nullable=False) for name in ("id", "name", "cron", "zone", "sweep", "sweep_name")),
+        *(Column(name, words, nullable=False) for name in ("host", "baseline")),
+        Column("priority", Integer, nullable=False),
+        Column("paused", Boolean, nullable=False),
+        *(Column(name, words, nullable=False) for name in ("made_at", "made_by", "next_at")),
+        *(Column(name, words) for name in ("last_at", "last_job_id", "reason")),
+        PrimaryKeyConstraint("key", name="pk_schedules"),
+        UniqueConstraint("id", name="uq_schedules_id"),
+    )
+    operations.create_index("ix_schedules_next_at", "schedules", ["next_at"])
+    operations.create_table(
+        "verdicts",
+        Column("key", Integer, nullable=False),
+        Column("job_id", words, nullable=False),
+        Column("schedule_id", words),
+        *(Column(name, words, nullable=False) for name in ("at", "sweep_name", "baseline")),
+        Column("base_id", words),
+        *(Column(name, words, nullable=False) for name in ("run_id", "verdict", "text", "changes")),
+        PrimaryKeyConstraint("key", name="pk_verdicts"),
+        UniqueConstraint("job_id", name="uq_verdicts_job_id"),
+    )
+    operations.create_index("ix_verdicts_run_id", "verdicts", ["run_id"])
+    operations.create_table(
+        "acceptances",
+        Column("key", Integer, nullable=False),
+        *(Column(name, words, nullable=False) for name in ("at", "who", "baseline", "before_id", "run_id")),
+        *(Column(name, words, nullable=False) for name in ("sweep_name", "reason")),
+        PrimaryKeyConstraint("key", name="pk_acceptances"),
+    )
+    operations.create_index("ix_acceptances_run_id", "acceptances", ["run_id"])
     operations.create_table(
         "tokens",
         Column("key", Integer, nullable=False),

@@ -52,8 +52,7 @@ def submit(
     idempotency_key: IdempotencyKey = None,
 ) -> JobAnswer:
     """Submit a sweep. 201 for a new job; 200 for the one that has this idempotency key already."""
-    found = service.pages.check(body.sweep)
-    verbs.refuse_code(found, trust_modules=service.settings.trust_modules)
+    found = service.trusted(body.sweep)
     job, is_new = verbs.submit(
         service.store,
         body.sweep,
@@ -111,8 +110,7 @@ def again(
     idempotency_key: IdempotencyKey = None,
 ) -> JobAnswer:
     """Submit the sweep of a job once more."""
-    found = service.pages.check(service.jobs.get(job_id).sweep)
-    verbs.refuse_code(found, trust_modules=service.settings.trust_modules)
+    found = service.trusted(service.jobs.get(job_id).sweep)
     job, is_new = verbs.again(service.store, job_id, found, by=sender.name, idempotency_key=idempotency_key)
     return _submitted(service, request, response, job, is_new=is_new)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import urlencode
@@ -9,18 +10,21 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from convbench.actions.schedules import next_times
 from convbench.errors import NotComparableError
 from convbench.report.pages.rendering import when
-from convbench.store import listing
+from convbench.store import listing, verdicts
 from convbench.sweep import shipped_sweeps
 from convbench.web.access import Reader, Who, who
 from convbench.web.problems import NotThereError
 from convbench.web.routes.jobs import MOST_KEY, JobId
 from convbench.web.routes.runs import FORMATS, After, RunRef, TheFilters
+from convbench.web.routes.schedules import ScheduleId
 from convbench.web.state import TheService
 from convbench.web.views import frame
 from convbench.web.views import jobs as job_views
 from convbench.web.views import runs as run_views
+from convbench.web.views import schedules as schedule_views
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -47,7 +51,13 @@ def first(service: TheService, reader: Reader, request: Request) -> Response:
 def runs(service: TheService, reader: Reader, request: Request, wanted: TheFilters, after: After = None) -> str:
     """Show the list of runs."""
     found = listing.listed(service.store, wanted, after=after, most=50)
-    context = run_views.context(found, wanted, listing.values(service.store))
+    ids = [run.summary.id for run in found.runs]
+    marks: dict[str, list[str]] = {}
+    for one in verdicts.verdicts(service.store, run_ids=ids):
+        marks.setdefault(one.run_id, []).append(one.verdict)
+    for accepted in verdicts.acceptances(service.store, run_ids=ids):
+        marks.setdefault(accepted.run_id, []).append("accepted")
+    context = run_views.context(found, wanted, listing.values(service.store)) | {"marks": marks}
     return _page(request, reader, "service_runs.html.j2", "Runs", **context)
 
 
@@ -59,8 +69,20 @@ def run(service: TheService, reader: Reader, request: Request, run: RunRef) -> s
     own = [baseline.name for baseline in baselines if baseline.run_id == found.summary.id]
     others = [baseline.name for baseline in baselines if baseline.run_id != found.summary.id]
     row = run_views.row(found)
-    title = f"{row.sweep}, {row.when}"
-    return _page(request, reader, "service_run.html.j2", title, run=row, own=own, others=others, formats=list(FORMATS))
+    return _page(
+        request,
+        reader,
+        "service_run.html.j2",
+        f"{row.sweep}, {row.when}",
+        run=row,
+        own=own,
+        others=others,
+        formats=list(FORMATS),
+        verdicts=[schedule_views.verdict_row(one) for one in verdicts.verdicts(service.store, run_ids=[row.id])],
+        acceptances=[
+            schedule_views.acceptance_row(one) for one in verdicts.acceptances(service.store, run_ids=[row.id])
+        ],
+    )
 
 
 @router.get("/compare")
@@ -91,6 +113,7 @@ def compare(
         query=query,
         refused=refused,
         baselines=[baseline.name for baseline in service.store.baselines()],
+        accepting=[one.name for one in service.store.baselines() if query and base != new and one.run_id == base],
         across_environments=across_environments,
     )
 
@@ -135,6 +158,46 @@ def measure(
     shipped = {name: shipped_sweeps.text_of(name) for name in shipped_sweeps.NAMES}
     names = [baseline.name for baseline in service.store.baselines()]
     return _page(request, reader, "service_measure.html.j2", "Measure", shipped=shipped, chosen=sweep, baselines=names)
+
+
+@router.get("/schedules")
+def schedules(
+    service: TheService, reader: Reader, request: Request, sweep: Annotated[str, Query(max_length=100)] = "quick"
+) -> str:
+    """Show the schedules, and the form that makes one."""
+    if sweep not in shipped_sweeps.NAMES:
+        raise NotThereError(f"no sweep {sweep!r} comes with convbench")
+    at = datetime.now(UTC)
+    return _page(
+        request,
+        reader,
+        "service_schedules.html.j2",
+        "Schedules",
+        schedules=[schedule_views.row(one, next_times(one, at)) for one in service.schedules.list()],
+        shipped=list(shipped_sweeps.NAMES),
+        chosen=sweep,
+        sweep=shipped_sweeps.text_of(sweep),
+        baselines=[baseline.name for baseline in service.store.baselines()],
+        host=service.host,
+    )
+
+
+@router.get("/schedules/{schedule_id}")
+def schedule(service: TheService, reader: Reader, request: Request, schedule_id: ScheduleId) -> str:
+    """Show a schedule: its next times, and what became of its baseline each time."""
+    found = service.schedules.get(schedule_id)
+    return _page(
+        request,
+        reader,
+        "service_schedule.html.j2",
+        f"Schedule: {found.name}",
+        schedule=schedule_views.row(found, next_times(found, datetime.now(UTC))),
+        sweep=found.sweep,
+        verdicts=[schedule_views.verdict_row(one) for one in verdicts.verdicts(service.store, schedule_id=found.id)],
+        acceptances=[
+            schedule_views.acceptance_row(one) for one in verdicts.acceptances(service.store, baseline=found.baseline)
+        ],
+    )
 
 
 @router.get("/machines")

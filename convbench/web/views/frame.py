@@ -20,6 +20,7 @@ _WAYS = (
     ("/runs", "Runs"),
     ("/jobs", "Jobs"),
     ("/measure", "Measure"),
+    ("/schedules", "Schedules"),
     ("/machines", "Machines"),
     ("/tokens", "Tokens"),
 )

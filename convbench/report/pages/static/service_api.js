@@ -17,6 +17,7 @@ export async function ask(method, path, body, headers = {}) {
   } catch {
     throw { detail: "The service does not answer.", hint: "Is it running?" };
   }
+  if (response.status === 204) return undefined;
   const answer = await response
     .json()
     .catch(() => ({ detail: `The service answered with status ${response.status}.` }));

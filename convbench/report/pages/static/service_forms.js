@@ -2,6 +2,7 @@
 
 import { copyButton, element } from "./dom.js";
 import { ask, serviceRoot, showProblem } from "./service_api.js";
+import { scheduleOf, showTimes } from "./service_schedules.js";
 
 /** Let a form send its values by `send`; what came of it is said in its own line. Twice at once it sends nothing. */
 function sending(form, send) {
@@ -39,10 +40,33 @@ function submitForm(form) {
       showProblem(said, problem);
     }
   });
+  fillFromFile(form);
+}
+
+/** Let a field for a file fill the field of the sweep. */
+function fillFromFile(form) {
   form.querySelector("[data-fills]")?.addEventListener("change", async ({ target }) => {
     const file = target.files[0];
     if (file) form.elements.sweep.value = await file.text();
     form.dispatchEvent(new Event("input"));
+  });
+}
+
+/** The form that makes a schedule. */
+function scheduleForm(form) {
+  fillFromFile(form);
+  showTimes(form);
+  sending(form, async (values) => {
+    const { id } = await ask("POST", "/schedules", scheduleOf(values));
+    location.assign(`${serviceRoot}/schedules/${id}`);
+  });
+}
+
+/** The form that accepts a change: the new run becomes the baseline that the reader has compared it with. */
+function acceptForm(form) {
+  sending(form, async (values) => {
+    const { run_id: run } = await ask("POST", "/acceptances", Object.fromEntries(values));
+    location.assign(`${serviceRoot}/runs/${run}`);
   });
 }
 
@@ -112,6 +136,12 @@ function sessionForm(form) {
 
 /** Every form of the page, by what it is for. */
 export function showForms() {
-  const kinds = { submit: submitForm, token: tokenForm, session: sessionForm };
+  const kinds = {
+    submit: submitForm,
+    schedule: scheduleForm,
+    accept: acceptForm,
+    token: tokenForm,
+    session: sessionForm,
+  };
   for (const form of document.querySelectorAll("[data-form]")) kinds[form.dataset.form](form);
 }

@@ -4,6 +4,7 @@ import { element } from "./dom.js";
 import { serviceRoot } from "./service_api.js";
 import { showForms } from "./service_forms.js";
 import { showJob } from "./service_job.js";
+import { showSchedule } from "./service_schedules.js";
 
 let chosenRuns = [];
 
@@ -25,5 +26,6 @@ function tickRun(box) {
 document.documentElement.classList.add("scripted");
 showForms();
 showJob();
+showSchedule();
 for (const box of document.querySelectorAll("#run-table .tick")) box.addEventListener("change", () => tickRun(box));
 document.documentElement.dataset.ready = "true";
