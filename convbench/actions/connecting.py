@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from convbench.actions.read import MeasuredRun
 from convbench.errors import RequestError
 from convbench.model.job import ENDED, JobState
+from convbench.units import without_credentials
 
 if TYPE_CHECKING:
     import pandas
@@ -63,7 +64,9 @@ def connect(url: str, token: str | None = None) -> ServiceConnection:
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        raise RequestError(f"{url!r} is no address of a service", hint="such as http://127.0.0.1:8321")
+        raise RequestError(
+            f"{without_credentials(url)!r} is no address of a service", hint="such as http://127.0.0.1:8321"
+        )
     made = ServiceConnection(url.rstrip("/"), token or os.environ.get(TOKEN_VARIABLE) or None)
     made.check()
     return made

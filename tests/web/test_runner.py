@@ -10,22 +10,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import service
 
+from convbench.actions import schedules
 from convbench.actions.jobs import Checked, submit
 from convbench.errors import RequestError
 from convbench.model.job import MOST_TRIES, EventKind, Job, JobState
-from convbench.store import Store, Writer
+from convbench.store import Store, Writer, verdicts
 from convbench.store.jobs import Jobs
+from convbench.store.schedules import Schedules
 from convbench.web import measuring, runner
 from convbench.web.feed import Feed
 from convbench.web.pages import Pages
 from convbench.web.runner import Runner
 
 RUN = service.run_of(1)
+ME = Writer.of_this_process()
 FOUND = Checked(name="quick", cases=1, rejections=0, devices=("cpu",), labels=())
 #: What a script says when its run begins, and how it waits for Ctrl-C as `convbench run` does.
 BEGUN = f"print('run {RUN.id}: 12 cases', file=sys.stderr, flush=True)\n"
@@ -55,12 +59,17 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @contextmanager
-def running(store: Store, *, made: Callable[[str], bytes] | None = None) -> Iterator[Runner]:
-    """A runner whose pages are made by a function."""
+def running(
+    store: Store,
+    *,
+    made: Callable[[str], bytes] | None = None,
+    schedule_check: Callable[[str], Checked] | None = None,
+) -> Iterator[Runner]:
+    """A runner whose pages are made by a function; schedules are due where another one checks their sweeps."""
     pages = Pages(store, store.place)
     if made is not None:
         pages.report = made  # type: ignore[method-assign]
-    one = Runner(store, Feed(), pages, db=store.place)
+    one = Runner(store, Feed(), pages, db=store.place, schedule_check=schedule_check)
     one.start()
     try:
         yield one
@@ -227,3 +236,74 @@ def test_a_baseline_that_is_gone_is_a_failure_with_its_reason(store: Store, scri
     script(BEGUN)
     with running(store):
         assert "no baseline 'main'" in (until(job, store, JobState.FAILED).reason or "")
+
+
+# ---- the jobs of schedules
+
+JUDGES = """\
+import json
+if '--judged' in sys.argv:
+    change = {'case_id': 'c', 'label': 'x', 'verdict': 'regressed', 'ratio': 1.2, 'low': 1.1, 'high': 1.3}
+    found = {'base_id': sys.argv[sys.argv.index('--against') + 1], 'verdict': 'regressed', 'text': 'worse'}
+    open(sys.argv[sys.argv.index('--judged') + 1], 'w').write(json.dumps({**found, 'changes': [change]}))
+"""
+
+
+def scheduled(store: Store, baseline: str) -> Job:
+    """A job of a schedule with this baseline, queued by the schedule's verb."""
+    at = datetime.now(UTC)
+    wanted = schedules.Wanted(
+        name=baseline, cron="0 0 1 1 *", zone="UTC", sweep=service.TINY, host=ME.host, baseline=baseline
+    )
+    made = schedules.make(store, wanted, FOUND, by="ann", at=at)
+    return schedules.run_now(store, made.id, lambda text: FOUND, by="ann", at=at)
+
+
+def test_the_first_run_of_a_schedule_is_compared_with_nothing_and_becomes_its_baseline(
+    store: Store, script: Callable[[str], None]
+) -> None:
+    script(f"{BEGUN}{JUDGES}print(*sys.argv[2:])")
+    with running(store, made=lambda run_id: b""):
+        job = until(scheduled(store, "new"), store, JobState.REPORTED)
+    assert log(store, job)[-1] == "--no-page"
+    assert [(one.name, one.run_id) for one in store.baselines()] == [("new", RUN.id)]
+    [verdict] = verdicts.verdicts(store, schedule_id=job.schedule_id)
+    assert verdict.verdict == schedules.BASELINE_SET and verdict.text.startswith("there is no baseline new: run ")
+
+
+def test_a_later_run_is_judged_and_leaves_the_baseline(store: Store, script: Callable[[str], None]) -> None:
+    store.set_baseline("old", RUN.id, set_at="2026-11-30T00:00:00+00:00")
+    script(f"{BEGUN}{JUDGES}sys.exit(1)")
+    with running(store, made=lambda run_id: b""):
+        job = until(scheduled(store, "old"), store, JobState.REPORTED)
+    [verdict] = verdicts.verdicts(store, schedule_id=job.schedule_id)
+    assert (verdict.verdict, verdict.text, verdict.base_id) == ("regressed", "worse", RUN.id)
+    assert [change.ratio for change in verdict.changes] == [1.2]
+
+
+def test_a_run_that_cannot_be_compared_is_measured_anyway_and_becomes_the_baseline(
+    store: Store, script: Callable[[str], None]
+) -> None:
+    store.set_baseline("old", RUN.id, set_at="2026-11-30T00:00:00+00:00")
+    script(f"if '--against' in sys.argv:\n    print('torch differs'); sys.exit(4)\n{BEGUN}")
+    with running(store, made=lambda run_id: b""):
+        job = until(scheduled(store, "old"), store, JobState.REPORTED)
+    assert (job.tries, log(store, job)[0]) == (0, "torch differs")
+    [verdict] = verdicts.verdicts(store)
+    assert verdict.verdict == schedules.BASELINE_SET and "cannot be compared" in verdict.text
+    assert store.baselines()[0].set_at == verdict.at
+
+
+def test_the_runner_queues_what_is_due(store: Store, script: Callable[[str], None]) -> None:
+    script(BEGUN)
+    wanted = schedules.Wanted(
+        name="due", cron="* * * * *", zone="UTC", sweep=service.TINY, host=ME.host, baseline="due"
+    )
+    made = schedules.make(store, wanted, FOUND, by="ann", at=datetime.now(UTC) - timedelta(days=3))
+    with running(store, made=lambda run_id: b"", schedule_check=lambda text: FOUND):
+        end = time.monotonic() + 30
+        while (job_id := Schedules(store).get(made.id).last_job_id) is None:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        job = until(Jobs(store).get(job_id), store, JobState.REPORTED)
+    assert job.due_at == made.next_at and job.submitted_by == "schedule due"

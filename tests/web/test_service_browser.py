@@ -137,6 +137,47 @@ def test_a_token_is_pasted_once_and_a_hostile_label_cannot_use_it(browser: Brows
         context.close()
 
 
+def test_from_a_schedule_to_an_accepted_change(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(service.TINY, encoding="utf-8")
+    with started(tmp_path) as (address, _):
+        page.goto(f"{address}/schedules")
+        page.locator("[data-shows='times']").filter(has_text="Next: ").wait_for()
+        page.locator("input[name=cron]").fill("30 25 * * *")
+        page.locator("[data-shows='times']").filter(has_text="bad hour").wait_for()
+        checked(page, "schedules-empty")
+        page.locator("input[name=cron]").fill("30 2 * * *")
+        page.locator("input[name=zone]").fill("Europe/Berlin")
+        page.locator("input[name=name]").fill("nightly")
+        page.locator("input[type=file]").set_input_files(tmp_path / "tiny.yaml")
+        until(page, "() => document.querySelector('#sweep').value.startsWith('name: tiny')")
+        page.get_by_role("button", name="Make the schedule").click()
+        page.get_by_role("heading", name="Schedule: nightly").wait_for()
+        here = page.url
+        for _ in range(2):
+            page.goto(here)
+            page.get_by_role("button", name="Run now").click()
+            page.get_by_role("heading", name="Job: tiny").wait_for()
+            page.locator("#state[data-state='reported']").wait_for(timeout=120_000)
+        page.goto(here)
+        rows = page.locator("tbody tr")
+        assert rows.count() == 2 and "baseline set" in rows.nth(1).inner_text()
+        checked(page, "schedule")
+        page.get_by_role("link", name="compare with schedule/nightly").first.click()
+        page.get_by_role("textbox", name="Reason").fill("another kernel")
+        checked(page, "accept")
+        page.get_by_role("button", name="Accept").click()
+        page.get_by_text("Reason: another kernel").wait_for()
+        checked(page, "accepted")
+        page.goto(f"{address}/schedules")
+        checked(page, "schedules")
+        page.goto(here)
+        page.get_by_role("button", name="Pause").click()
+        page.get_by_role("button", name="Go on").wait_for()
+        page.get_by_role("button", name="Delete").click()
+        page.get_by_role("button", name="Delete").click()
+        page.get_by_text("There is no schedule").wait_for()
+
+
 def ask(address: str, path: str, body: object = None) -> dict[str, object]:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{address}/api/v1{path}", data, {"Content-Type": "application/json"})
