@@ -173,10 +173,14 @@ class WholeSchedule(ScheduleAnswer):
 
 
 class CronAnswer(BaseModel):
-    """The next times of cron's words in a time zone: ISO 8601 in UTC, and as people there read them."""
+    """The next times of cron's words in a time zone: ISO 8601 in UTC, and as people there read them.
+
+    `refused` says why there are none, null where there are some.
+    """
 
     times: list[str]
     local: list[str]
+    refused: str | None = None
 
 
 class ChangedAnswer(BaseModel):

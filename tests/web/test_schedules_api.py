@@ -130,7 +130,8 @@ def test_a_schedule_that_cannot_be_is_a_problem(client: TestClient, change: dict
 def test_crons_words_are_shown_as_times(client: TestClient) -> None:
     found = client.get(f"{V1}/cron", params={"cron": "30 2 * * *", "zone": "Europe/Berlin"}).json()
     assert len(found["times"]) == 5 and all(", 02:30 CE" in text for text in found["local"])
-    assert client.get(f"{V1}/cron", params={"cron": "x"}).status_code == 400
+    wrong = client.get(f"{V1}/cron", params={"cron": "30 25 * * *"}).json()
+    assert (wrong["times"], wrong["local"]) == ([], []) and "bad hour" in wrong["refused"]
 
 
 def test_a_change_is_accepted_with_a_reason_and_shown(client: TestClient, made: Service) -> None:

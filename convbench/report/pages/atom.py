@@ -40,7 +40,8 @@ def atom(entries: Sequence[Entry], *, feed_id: str, title: str, link: str, updat
         _link(node, entry.link, "alternate")
         _add(ElementTree.SubElement(node, f"{{{_ATOM}}}author"), "name", entry.author)
         _add(node, "content", entry.text).set("type", "text")
-    return ElementTree.tostring(feed, encoding="utf-8", xml_declaration=True) + b"\n"
+    made: bytes = ElementTree.tostring(feed, encoding="utf-8", xml_declaration=True)
+    return made + b"\n"
 
 
 def _add(parent: ElementTree.Element, name: str, text: str) -> ElementTree.Element:

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Query, Request
 
 from convbench.actions import schedules as verbs
 from convbench.actions.cron import LONGEST_CRON, SHOWN_TIMES, following, zone_of
+from convbench.errors import RequestError
 from convbench.model.schedule import Schedule
 from convbench.store import verdicts as stored_verdicts
 from convbench.web.access import Reader, Submitter
@@ -107,9 +108,12 @@ def cron(
     cron: Annotated[str, Query(min_length=1, max_length=LONGEST_CRON, description="Five fields, or `@daily`.")],
     zone: Annotated[str, Query(min_length=1, max_length=60)] = "UTC",
 ) -> CronAnswer:
-    """Say when cron's words are due next in a time zone: five times."""
-    here = zone_of(zone)
-    times = list(islice(following(cron, zone, datetime.now(UTC)), SHOWN_TIMES))
+    """Say when cron's words are due next in a time zone: five times, or what is wrong with the words."""
+    try:
+        here = zone_of(zone)
+        times = list(islice(following(cron, zone, datetime.now(UTC)), SHOWN_TIMES))
+    except RequestError as error:
+        return CronAnswer(times=[], local=[], refused="; ".join(filter(None, (error.message, error.hint))))
     local = [f"{time.astimezone(here):%A, %-d %B %Y, %H:%M %Z}" for time in times]
     return CronAnswer(times=[time.isoformat() for time in times], local=local)
 

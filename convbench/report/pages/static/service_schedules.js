@@ -17,9 +17,10 @@ export function showTimes(form) {
     const query = new URLSearchParams({ cron: form.elements.cron.value, zone: form.elements.zone.value });
     let text;
     try {
-      text = `Next: ${(await ask("GET", `/cron?${query}`)).local.join("; ")}.`;
+      const { local, refused } = await ask("GET", `/cron?${query}`);
+      text = refused ?? `Next: ${local.join("; ")}.`;
     } catch (problem) {
-      text = [problem.detail, problem.hint].filter(Boolean).join("; ");
+      text = problem.detail;
     }
     if (mine === asked) place.textContent = text;
   };
