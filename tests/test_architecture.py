@@ -163,9 +163,9 @@ def test_machines_are_described_by_workers_alone(path: Path) -> None:
 
 
 #: What may name an operator and its dimensions: the operators, the explainer, the script of `repro`, and the readers of
-#: other programs' files, which have these words.
+#: other programs' files, which have these words. The sides of a badge are pixels.
 OF_OPERATORS = re.compile(
-    r"(model|worker)/operators/|workloads/importers/|report/(text|pages)/explain\.py|report/text/repro\.py"
+    r"(model|worker)/operators/|workloads/importers/|report/(text|pages)/explain\.py|report/pages/badge\.py|report/text/repro\.py"
     r"|static/(explainer\w*|geometry|samples)\.js|templates/explain(er)?\.html\.j2"
 )
 TEXTS = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in (".py", ".js", ".j2", ".sh", ".yml")]

@@ -73,8 +73,8 @@ class Schedules:
                 job, reason = None, f"job {before} of the time before has not ended"
             if job is not None:
                 insert_job(connection, job)
-            told = {"reason": reason} if job is None else {"last_job_id": job.id}
-            connection.execute(update(schema.schedules).where(_schedules.id == schedule.id).values(told))
+            changed = {"reason": reason} if job is None else {"last_job_id": job.id}
+            connection.execute(update(schema.schedules).where(_schedules.id == schedule.id).values(changed))
             return job
 
     def queue(self, schedule_id: str, job: Job) -> None:
@@ -82,8 +82,8 @@ class Schedules:
         with self._store.writing() as connection:
             _found(connection, schedule_id)
             insert_job(connection, job)
-            told = update(schema.schedules).where(_schedules.id == schedule_id)
-            connection.execute(told.values(last_job_id=job.id, reason=None))
+            changed = update(schema.schedules).where(_schedules.id == schedule_id)
+            connection.execute(changed.values(last_job_id=job.id, reason=None))
 
     def set_next(self, schedule_id: str, next_at: str, *, paused: bool, last_at: str | None) -> Schedule:
         """Pause a schedule or let it go on, from this time; raises ScheduleNotFoundError."""

@@ -319,8 +319,8 @@ job_events = Table(
     Index(None, "job_key", "key"),
     sqlite_autoincrement=True,
 )
-#: One row per schedule (model/schedule.py). `next_at` is when it is due, in UTC. Whoever changes it from the time that
-#: is due to the following one queues the job, in one transaction.
+#: One row per schedule (model/schedule.py). `next_at` is when it is due, in UTC. The service that changes it from the
+#: time that is due to the following one queues the job, in one transaction.
 schedules = Table(
     "schedules",
     metadata,

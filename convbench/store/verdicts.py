@@ -77,8 +77,9 @@ def accept(
 ) -> Acceptance:
     """Make the run that `ref` names the baseline, and store who did so and why.
 
-    Raises RunNotFoundError where there is no such baseline or run. Raises ConflictError for a run that is not finished
-    or is the baseline already, and where the baseline is another run than `expected`, which the person saw.
+    `expected` is the baseline's run that the person saw, None where that does not matter. Raises RunNotFoundError where
+    there is no such baseline or run. Raises ConflictError for a run that is not finished or is the baseline already.
+    It is raised too where the baseline is another run than `expected`.
     """
     run_id = store.run_id(ref)
     with store.writing() as connection:

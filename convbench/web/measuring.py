@@ -82,7 +82,7 @@ class Measuring:
     def measure(self) -> Ended:
         """Measure the job; raises RequestError where the subprocess cannot start, or its baseline is not stored.
 
-        A schedule's run is measured without a comparison where there is no baseline yet, or where both cannot be
+        A schedule's run is measured without a comparison where there is no baseline yet. So it is where both cannot be
         compared, which is known before anything is measured.
         """
         try:
