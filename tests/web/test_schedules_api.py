@@ -95,6 +95,7 @@ def test_a_schedule_is_made_shown_paused_run_and_deleted(client: TestClient, mad
     assert client.post(f"{path}/resume").json()["next_times"] == found["next_times"]
     job = client.post(f"{path}/run").json()
     assert (job["schedule_id"], job["due_at"], job["against"]) == (found["id"], None, "schedule/nightly")
+    assert f'href="/schedules/{found["id"]}"' in client.get(f"/jobs/{job['id']}").text
     client.post(f"{V1}/jobs/{job['id']}/cancel")
     assert client.post(f"{V1}/schedules", json=BODY).status_code == 409
     written = [(one["action"], one["target"]) for one in client.get(f"{V1}/writes").json()]
@@ -244,6 +245,8 @@ def test_the_feed_has_confirmed_changes_and_acceptances(client: TestClient, made
 
 def test_lists_are_files_of_what_is_shown(client: TestClient, made: Service) -> None:
     shown = client.get(f"{V1}/runs", params={"sweep": "nightly"}).json()["runs"]
+    page = client.get("/runs", params={"sweep": "nightly"}).text
+    assert 'href="/api/v1/lists/runs.parquet?sweep=nightly"' in page and 'href="/changes.atom"' in page
     query = {"sweep": "nightly"}
     rows = client.get(f"{V1}/lists/runs.json", params=query).json()
     assert [row["id"] for row in rows] == [run["id"] for run in shown] and rows[0]["measured"] == 12

@@ -34,6 +34,7 @@ class JobRow:
     ended: str
     run_id: str
     against: str
+    schedule_id: str
     tries: str
     reason: str
     can_cancel: bool
@@ -54,6 +55,7 @@ def row(job: Job) -> JobRow:
         ended=when(job.ended_at) if job.ended_at else "",
         run_id=job.run_id or "",
         against=job.against or "",
+        schedule_id=job.schedule_id or "",
         tries=f"{units.plural(job.tries, 'failure')} of {MOST_TRIES}" if job.tries else "",
         reason=job.reason or "",
         can_cancel=job.state in (JobState.QUEUED, JobState.RUNNING) and not job.cancelling,

@@ -89,6 +89,7 @@ def context(found: Listed, wanted: Filters, values: Mapping[str, Sequence[str]])
         "states": [state.value for state in RunState],
         "wanted": {name: given.get(name, "") for name in ("text", "commit", "state", "host")},
         "is_filtered": bool(given),
+        "query": urlencode(given),
         "older": f"?{urlencode({**given, 'after': found.after})}" if found.after else None,
     }
 
