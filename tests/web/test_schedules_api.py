@@ -234,6 +234,7 @@ def test_the_feed_has_confirmed_changes_and_acceptances(client: TestClient, made
     entries = feed.findall(f"{atom}entry")
     ids = [entry.findtext(f"{atom}id") or "" for entry in entries]
     assert len(set(ids)) == len(ids) and not any(job_id in each for each in ids)
+    assert all(each.startswith(f"tag:convbench,2026:{made.store.identity()}/") for each in ids)
     assert feed.findtext(f"{atom}updated") == entries[0].findtext(f"{atom}updated") == "2026-12-01T00:00:00+00:00"
     assert "Reason: why <script>alert(1)</script>" in (entries[0].findtext(f"{atom}content") or "")
     links = [link.attrib["href"] for entry in entries for link in entry.findall(f"{atom}link")]

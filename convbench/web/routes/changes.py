@@ -82,7 +82,7 @@ def _verdict(service: Service, sweep: str, machine: str | None) -> str:
 def changes(service: TheService, reader: Reader, request: Request) -> Response:
     """Get the feed of confirmed changes and acceptances, the newest first."""
     root = str(request.base_url).rstrip("/")
-    identity = f"tag:convbench,2026:{service.store.identity}"
+    identity = f"tag:convbench,2026:{service.store.identity()}"
     found = [
         *(
             _of_verdict(one, identity, root)
@@ -109,7 +109,7 @@ def _of_verdict(one: JobVerdict, identity: str, root: str) -> Entry:
     return Entry(
         id=f"{identity}/verdict/{one.job_id}",
         at=one.at,
-        title=f"{one.sweep_name}: {one.verdict} against {one.baseline}",
+        title=f"{one.sweep_name}: {one.verdict}" + (f" against {one.baseline}" if one.base_id else f", {one.baseline}"),
         text=f"{one.text}\n{cases}".rstrip(),
         link=f"{root}/compare?{compared}" if one.base_id else f"{root}/runs/{quote(one.run_id)}",
         author="convbench",
