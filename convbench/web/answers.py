@@ -21,7 +21,7 @@ API = "/api/v1"
 SweepText = Annotated[str, Field(min_length=1, max_length=MOST_BYTES, description="The sweep's YAML text.")]
 
 
-class _Given(BaseModel):
+class Given(BaseModel):
     """A body of a request: unknown entries are mistakes."""
 
     model_config = ConfigDict(extra="forbid")
@@ -55,7 +55,7 @@ class Problem(BaseModel):
 # ---- jobs
 
 
-class JobRequest(_Given):
+class JobRequest(Given):
     """A sweep that is to be measured."""
 
     sweep: SweepText
@@ -108,7 +108,7 @@ class JobList(BaseModel):
     before: int | None
 
 
-class SweepRequest(_Given):
+class SweepRequest(Given):
     """A sweep that is to be checked."""
 
     sweep: SweepText
@@ -300,7 +300,7 @@ class CompareAnswer(BaseModel):
 # ---- access
 
 
-class SessionRequest(_Given):
+class SessionRequest(Given):
     """A token that the browser keeps as a cookie."""
 
     token: Annotated[str, Field(min_length=1, max_length=200)]
@@ -313,7 +313,7 @@ class WhoAnswer(BaseModel):
     scopes: list[Scope]
 
 
-class TokenRequest(_Given):
+class TokenRequest(Given):
     """A token that is to be created."""
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=f"^{NAME}$")]

@@ -13,7 +13,7 @@ from convbench.version import __version__
 from convbench.web import problems
 from convbench.web.answers import API, Problem
 from convbench.web.around import Around
-from convbench.web.routes import jobs, operating, pages, runs, sweeps, tokens
+from convbench.web.routes import jobs, operating, pages, runs, sweeps, tokens, uploads
 from convbench.web.state import Service
 
 _DESCRIPTION = (
@@ -29,6 +29,7 @@ _ERRORS = {
     "408": "The body came too slowly.",
     "409": "It contradicts what is stored, or the two runs cannot be compared.",
     "413": "The body is too large.",
+    "415": "The body is compressed in a way that is not known.",
     "422": "A parameter, the body or the sweep is wrong.",
     "500": "The service has a fault.",
     "503": "The service or its database cannot answer now.",
@@ -48,7 +49,7 @@ def application(service: Service) -> FastAPI:
         servers=[{"url": service.settings.root_path or "/"}],
     )
     app.state.service = service
-    for router in (jobs.router, runs.router, sweeps.router, tokens.router):
+    for router in (jobs.router, runs.router, uploads.router, sweeps.router, tokens.router):
         app.include_router(router, prefix=API)
     app.include_router(operating.router)
     app.include_router(pages.router)

@@ -11,11 +11,16 @@ import math
 import tempfile
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convbench.actions.jobs import Checked, checked
+from convbench.actions.jobs import MOST_BYTES, Checked, checked
 from convbench.errors import ConvbenchError, RequestError
+from convbench.model.reading import Json
+from convbench.model.result import Run
+from convbench.model.serial import run_from_json
+from convbench.model.variables import may_hold_secrets
 from convbench.store.files import write_bytes
 from convbench.store.store import Store
 from convbench.version import __version__
@@ -47,6 +52,21 @@ class Pages:
         """What a submitted sweep would measure; raises SweepError with all mistakes."""
         found: Checked = self._checks.call(checked, text, timeout_s=CHECK_S)
         return found
+
+    def head(self, document: Json) -> Run:
+        """A run that is sent here, without its contents and without values of secrets; RequestError where it is none.
+
+        Its sweep is read in a process with limits, since anybody may have written it.
+        """
+        run = run_from_json(document)
+        if run.results or run.unmeasured or run.processes:
+            raise RequestError("expected a run without results and processes", hint="they follow")
+        if len(run.source) > MOST_BYTES:
+            raise RequestError(f"the text of the sweep has {len(run.source)} characters, {MOST_BYTES} at most")
+        if may_hold_secrets(run.source):
+            source: str = self._checks.call(_source_of_today, run.source, timeout_s=CHECK_S)
+            return replace(run, source=source)
+        return run
 
     def report(self, run_id: str) -> bytes:
         """The report of the run with this id, as it is stored now."""
@@ -110,6 +130,13 @@ class Pages:
             ):
                 _, oldest = self._kept.popitem(last=False)
                 oldest.unlink(missing_ok=True)
+
+
+def _source_of_today(source: str) -> str:
+    """The text of a sweep without values of secrets, in the process for it."""
+    from convbench.sweep.document import without_secrets
+
+    return without_secrets(source)[0]
 
 
 def _make(path: str, kind: str, run_ids: tuple[str, ...], form: str, db: str | None) -> None:

@@ -19,6 +19,7 @@ from convbench.web.feed import Feed
 from convbench.web.logs import log_to_standard_error, logger
 from convbench.web.pages import Pages
 from convbench.web.priority import lower_this_thread
+from convbench.web.retention import Retention
 from convbench.web.runner import Runner
 from convbench.web.settings import Settings
 from convbench.web.state import Service
@@ -45,6 +46,10 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
         if runner is not None:
             runner.start()
             stack.callback(runner.stop)
+        if settings.deletes:
+            retention = Retention(store, settings)
+            retention.start()
+            stack.callback(retention.stop)
         lower_this_thread()  # after the runner: what it measures keeps its priority
         config = uvicorn.Config(
             application(service),
