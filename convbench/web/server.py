@@ -43,6 +43,7 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
         stack.callback(pages.close)
         runner = Runner(store, feed, pages, db=settings.db) if settings.measures else None
         service = Service(settings=settings, store=store, pages=pages, feed=feed, runner=runner)
+        stack.callback(service.kept.close)
         if runner is not None:
             runner.start()
             stack.callback(runner.stop)

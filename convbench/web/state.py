@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -11,6 +12,7 @@ from convbench.store.jobs import Jobs
 from convbench.store.store import Store
 from convbench.store.tokens import Tokens
 from convbench.web.feed import Feed
+from convbench.web.kept import Kept
 from convbench.web.metrics import Metrics
 from convbench.web.pages import Pages
 from convbench.web.runner import Runner
@@ -27,6 +29,11 @@ class Service:
     feed: Feed
     runner: Runner | None
     metrics: Metrics = field(default_factory=Metrics)
+
+    @cached_property
+    def kept(self) -> Kept:
+        """Answers that are kept while nothing changes."""
+        return Kept(self.store)
 
     @property
     def jobs(self) -> Jobs:

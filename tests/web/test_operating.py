@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+import sys
 import threading
+from configparser import ConfigParser
 from datetime import timedelta
 from pathlib import Path
 
@@ -78,3 +83,25 @@ def test_a_backup_replaces_nothing_and_a_server_has_its_own_program(command: Com
     assert said.code == 2 and "cannot copy" in said.err
     said = command("backup", str(tmp_path / "x"), "--db", "postgresql://joe:s3cret@127.0.0.1:1/runs")
     assert said.code == 2 and "pg_dump" in said.err and "s3cret" not in said.err
+
+
+UNIT = re.compile(r"```ini\n(.*?)```", re.DOTALL)
+
+
+def test_the_unit_of_systemd_is_valid_and_its_options_are_those_of_the_verb(command: Command, tmp_path: Path) -> None:
+    found = UNIT.search((Path(__file__).parents[2] / "docs" / "service.md").read_text(encoding="utf-8"))
+    assert found is not None
+    unit = ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]  # the documented way to keep capitals
+    unit.read_string(found[1])
+    program, verb, *words = unit["Service"]["ExecStart"].split()
+    assert (Path(program).name, verb) == ("convbench", "serve")
+    known = command("serve", "--help").out
+    assert all(word in known for word in words if word.startswith("--"))
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed here, so only the options are checked")
+    path = tmp_path / "convbench.service"
+    path.write_text(found[1].replace(program, sys.executable).replace("User=convbench\n", ""), encoding="utf-8")
+    said = subprocess.run([analyze, "verify", path], capture_output=True, text=True, timeout=60)
+    assert said.returncode == 0 and path.name not in said.stderr, said.stderr
