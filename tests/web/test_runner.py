@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,7 @@ import pytest
 import service
 
 from convbench.actions.jobs import Checked, submit
+from convbench.engine.device_locks import held
 from convbench.errors import RequestError
 from convbench.model.job import MOST_TRIES, EventKind, Job, JobState
 from convbench.store import Store, Writer
@@ -227,3 +229,23 @@ def test_a_baseline_that_is_gone_is_a_failure_with_its_reason(store: Store, scri
     script(BEGUN)
     with running(store):
         assert "no baseline 'main'" in (until(job, store, JobState.FAILED).reason or "")
+
+
+@pytest.mark.slow
+def test_a_job_waits_for_a_persons_run_on_its_device_and_says_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The real command: it takes seconds. The lock is that of this test alone."""
+    monkeypatch.setenv("CONVBENCH_LOCKS", str(tmp_path / "locks"))
+    with running(store, made=lambda run_id: b"") as one:
+        with held(["cpu"], what="resnet50", waiting=pytest.fail, message=pytest.fail):
+            job = submitted(store)
+            one.wake()
+            end = time.monotonic() + 60
+            while not any("in use by another run" in line for line in log(store, job)):
+                assert time.monotonic() < end, log(store, job)
+                time.sleep(0.05)
+            said = next(line for line in log(store, job) if "in use by another run" in line)
+            assert "the processor" in said and f"resnet50, process {os.getpid()} of " in said
+            assert Jobs(store).get(job.id).run_id is None, "nothing is measured meanwhile"
+        assert until(job, store, JobState.REPORTED, JobState.FAILED).state is JobState.REPORTED, log(store, job)
