@@ -1,4 +1,4 @@
-"""Tells whether anything in an SQLite database has changed, without reading it."""
+"""Finds whether anything in an SQLite database has changed, without reading it."""
 
 from __future__ import annotations
 

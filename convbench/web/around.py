@@ -194,8 +194,8 @@ def _limited(scope: MutableMapping[str, Any], receive: Receive, most: int) -> Re
 def _unpacker(encoding: bytes) -> Callable[[bytes, int, bool], bytes]:
     """A function that unpacks a piece of a body: given the most bytes to return, and whether it is the last one.
 
-    It returns more bytes than the body may have where there are more, and never many more: a small body may unpack to
-    a huge one. Raises HTTPException for a body that is not packed as `encoding` says.
+    The piece may have more than the most bytes; the rest is left out, since a small body may unpack to a huge one.
+    Raises HTTPException for a body that is not packed as `encoding` says.
     """
     if encoding.lower() == b"identity":
         return lambda piece, most, is_last: piece

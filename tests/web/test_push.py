@@ -15,6 +15,7 @@ import synthetic
 import uvicorn
 from commands import Command, visits_of
 from commands import store as store_run
+from postgres import Server
 from service import serving
 from starlette.testclient import TestClient
 
@@ -79,6 +80,16 @@ def test_a_run_is_there_as_it_was_measured_and_once(
     assert client.get(f"{V1}/runs/{run.id}/export?format=json").status_code == 200
     written = [write.action for write in made.tokens.writes()]
     assert written.count(f"PUT {V1}/runs/{{run_id}}/upload") == 2 and len(written) == 3, "its beginnings, and its end"
+
+
+@pytest.mark.postgres
+def test_a_server_receives_a_run_as_a_file_does(postgres: Server, tmp_path: Path, small_parts: None) -> None:
+    run = store_run(synthetic.run(12, seed=5), tmp_path / "here.db")
+    with serving(postgres.new_database()) as (client, made), listening(client) as address:  # type: ignore[arg-type]  # a URL
+        assert push(address, run.id, tmp_path / "here.db").sent == 3
+        assert push(address, run.id, tmp_path / "here.db") == replace(THERE, run_id=run.id)
+        with Store.open(str(tmp_path / "here.db")) as here:
+            assert made.store.load(run.id) == here.load(run.id)
 
 
 def test_an_unfinished_run_goes_on_and_only_what_changed_is_sent(
