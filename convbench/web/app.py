@@ -13,6 +13,7 @@ from convbench.version import __version__
 from convbench.web import problems
 from convbench.web.answers import API, Problem
 from convbench.web.around import Around
+from convbench.web.keeping import Keeping
 from convbench.web.routes import jobs, operating, pages, runs, sweeps, tokens, uploads
 from convbench.web.state import Service
 
@@ -53,7 +54,8 @@ def application(service: Service) -> FastAPI:
         app.include_router(router, prefix=API)
     app.include_router(operating.router)
     app.include_router(pages.router)
-    app.add_middleware(Around, service=service)
+    app.add_middleware(Keeping, service=service)
+    app.add_middleware(Around, service=service)  # around the other one, since it was added last
     for kind, handler in (
         (ConvbenchError, problems.of_error),
         (RequestValidationError, problems.of_invalid),

@@ -17,7 +17,6 @@ from convbench import units
 from convbench.actions.jobs import now
 from convbench.errors import ConvbenchError, RequestError
 from convbench.model.token import Scope
-from convbench.web import kept
 from convbench.web.access import who
 from convbench.web.answers import API
 from convbench.web.logs import logger
@@ -66,17 +65,6 @@ class Around:
         status = HTTPStatus.INTERNAL_SERVER_ERROR.value
         seconds: float | None = None
 
-        counter, key, keeping = None, None, list[Message]()
-        if scope["method"] == "GET" and (counter := self._service.kept.counter()) is not None:
-            key = kept.key_of(scope)
-            found = self._service.kept.get(key, counter)
-            if found is not None:
-                scope["route"] = found.route
-                await send({"type": "http.response.start", "status": 200, "headers": found.headers})
-                await send({"type": "http.response.body", "body": found.body})
-                self._note(scope, HTTPStatus.OK, time.monotonic() - began)
-                return
-
         async def sent(message: Message) -> None:
             nonlocal status, seconds
             if message["type"] == "http.response.start":
@@ -87,8 +75,6 @@ class Around:
                     *((k.encode(), v.encode()) for k, v in _SAFETY.items() if k.encode() not in there),
                 ]
                 await self._audit(scope, status)  # before the client can see the answer
-            if counter is not None and status == HTTPStatus.OK and kept.is_to_be_kept(scope):
-                keeping.append(message)
             await send(message)
 
         try:
@@ -96,16 +82,8 @@ class Around:
             if _UPLOAD in scope["path"] and await anyio.to_thread.run_sync(self._may_upload, scope):
                 most = MOST_UPLOAD
             await self._app(scope, _limited(scope, receive, most), sent)
-            if keeping and not keeping[-1].get("more_body", False):
-                await anyio.to_thread.run_sync(self._keep, scope, key, counter, keeping)
         finally:
             self._note(scope, status, time.monotonic() - began if seconds is None else seconds)
-
-    def _keep(self, scope: MutableMapping[str, Any], key: object, counter: object, messages: list[Message]) -> None:
-        start, *rest = messages
-        body = b"".join(message.get("body", b"") for message in rest)
-        with suppress(RequestError):  # where the database is away, nothing is kept
-            self._service.kept.put(key, counter, kept.Answer(start["headers"], body, scope.get("route")))
 
     def _may_upload(self, scope: MutableMapping[str, Any]) -> bool:
         """Whether the sender may send runs. The route answers those who may not; a body is read before it."""
