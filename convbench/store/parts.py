@@ -1,7 +1,7 @@
 """A run in parts, as `convbench push` sends it: cases one after the other, each with its visits; read from a database.
 
-A part is named by its first case's position and the number of its cases. Where two databases
-hold the same of it, its fingerprint is the same. So a run that went on sends only what changed.
+A part is named by its first case's position and the number of its cases. Where two databases hold the same of it, its
+fingerprint is the same. So a run that went on sends only what changed.
 """
 
 from __future__ import annotations
