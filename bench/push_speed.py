@@ -1,7 +1,7 @@
 """How long `convbench push` takes for a made-up run.
 
-`python bench/push_speed.py [CASES]` stores a run of 100,000 cases, starts the service on an empty database, and pushes
-the run twice: all of it, and then again as an unfinished run that has not changed. It prints a table.
+`python bench/push_speed.py [CASES]` stores an unfinished run of 100,000 cases, and starts the service on an empty
+database. It pushes the run twice; the second time nothing has changed. It prints a table.
 """
 
 from __future__ import annotations

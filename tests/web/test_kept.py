@@ -19,7 +19,7 @@ from convbench.model.token import Scope
 from convbench.store import Store, Writer, listing
 from convbench.store.changes import Changes
 from convbench.store.place import Place
-from convbench.web import kept
+from convbench.web import access, kept
 from convbench.web.state import Service
 
 V1 = "/api/v1"
@@ -120,8 +120,8 @@ def test_an_expired_token_reads_nothing_that_was_kept(
     for _ in range(3):
         assert client.get(f"{V1}/runs", headers=bearer).status_code == 200
     assert made_anew == [f"{V1}/runs"]
-    for module in ("convbench.web.kept", "convbench.web.access"):
-        monkeypatch.setattr(f"{module}.now", lambda: "2099-01-01T00:00:00+00:00")
+    for module in (kept, access):
+        monkeypatch.setattr(module, "now", lambda: "2099-01-01T00:00:00+00:00")
     assert client.get(f"{V1}/runs", headers=bearer).status_code == 401
 
 
