@@ -17,6 +17,8 @@ from convbench.report.ci.workflow import Service
 
 #: Characters allowed in a sweep's path: the workflow uses it in cache keys and comment markers.
 _PATH = re.compile(r"[\w./+=-]+")
+#: Characters of a service's address that mean nothing in YAML and the shell.
+_ADDRESS = re.compile(r"https?://[\w.:/-]+", re.ASCII)
 #: Where sweeps usually lie, the first pattern that finds one counts; and the sweep of a repository that has none.
 _USUAL = ("configs/*.yaml", "*.yaml")
 FIRST_SWEEP = "configs/sweep.yaml"
@@ -106,6 +108,14 @@ def without_password(option: str, value: str) -> str:
             hint="keep it in a secret of the CI, and have the workflow set pip's variable PIP_EXTRA_INDEX_URL to it",
         )
     return value
+
+
+def service_address(url: str) -> str:
+    """The address of a service, which the workflow will contain; RequestError where it is none."""
+    parts = urlsplit(without_password("--push", url))
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _ADDRESS.fullmatch(url):
+        raise RequestError("--push: expected the address of a service", hint="like https://bench.example.org")
+    return url
 
 
 def _public(url: str) -> str:

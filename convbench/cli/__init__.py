@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from convbench.cli import (
     ab,
+    backup,
     baseline,
     campaign,
     capture,
@@ -23,6 +24,7 @@ from convbench.cli import (
     networks,
     picture,
     plan,
+    push,
     report,
     repro,
     run,
@@ -69,6 +71,8 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
     },
     "Serve": {
         serve.serve: "convbench serve --port 8321",
+        push.push: "convbench push latest --to https://bench.example.org",
+        backup.backup: "convbench backup runs-copy.db",
     },
     "Understand one layer": {
         with_settings(

@@ -34,6 +34,10 @@ def init(
         str | None,
         typer.Option("--extra-index", metavar="URL", help="A further index for pip: that of torch's CPU builds."),
     ] = None,
+    push: Annotated[
+        str | None,
+        typer.Option("--push", metavar="URL", help="Send each night's run to the service at this address."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="The file to write. [default: where the CI expects it]"),
@@ -48,7 +52,7 @@ def init(
     from convbench.actions import ci_setup
     from convbench.actions.locks import LOCKS
     from convbench.cli.init import write_sweep
-    from convbench.report.ci.workflow import PLACES, Service, workflow
+    from convbench.report.ci.workflow import PLACES, PUSH_TOKEN, Service, workflow
     from convbench.version import __version__
 
     here = Path()
@@ -63,6 +67,7 @@ def init(
         configs=list(dict.fromkeys(configs)) or [ci_setup.FIRST_SWEEP],
         install=ci_setup.without_password("--install", wanted),
         index=None if extra_index is None else ci_setup.without_password("--extra-index", extra_index),
+        push=None if push is None else ci_setup.service_address(push),
         output=path.as_posix(),
         version=__version__,
     ).encode()
@@ -80,5 +85,9 @@ def init(
         say("note: this folder is not the root of a git repository; CI reads the workflow from there")
     if not any(Path(lock).is_file() for lock in LOCKS):
         say(f"note: a job needs a lock file, one of {', '.join(LOCKS)}; `pip freeze > requirements.txt` makes one")
+    if push is not None:
+        say(
+            f"note: the CI needs the secret {PUSH_TOKEN}, a token; `convbench token create ci --scope report` makes one"
+        )
     if service is Service.GITLAB:
         say(f"note: add this line to .gitlab-ci.yml: include: [{{local: {line(path.as_posix())}}}]")

@@ -32,13 +32,23 @@ def serve(
         bool,
         typer.Option("--trust-modules", help="Measure sweeps with modules and variables of their authors: their code."),
     ] = False,
+    keep: Annotated[
+        int | None, typer.Option("--keep", metavar="N", min=0, help="Delete old runs beyond the newest N, every hour.")
+    ] = None,
+    older: Annotated[
+        str | None,
+        typer.Option("--older", metavar="AGE", help="Delete only what began before this age: 36h, 90d or 8w."),
+    ] = None,
     db: Database = None,
 ) -> None:
     """Serve the stored runs in a browser, and measure sweeps that are submitted there.
 
     It serves this machine alone unless --host says otherwise. Stop it with Ctrl-C: what it measures is kept, and goes
-    on when it comes back. Needs the extra `serve`.
+    on when it comes back. With --keep or --older, it deletes old runs as `convbench prune` does.
+    Needs the extra `serve`.
     """
+    from convbench.actions.remove import age
+
     try:
         settings = importlib.import_module(f"{_SERVICE}.settings")
         server = importlib.import_module(f"{_SERVICE}.server")
@@ -59,6 +69,8 @@ def serve(
             root_path=_checked_root(root_path),
             public_read=public_read,
             trust_modules=trust_modules,
+            keep=keep,
+            older=None if older is None else age(older),
         ),
         started=started,
     )

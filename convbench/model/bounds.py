@@ -61,7 +61,8 @@ MOST_LABELS = 1000
 LONGEST_TIME_S, LONGEST_TIMEOUT_S, LONGEST_BUDGET_S = 3600.0, 86_400.0, 30 * 86_400.0
 
 
-def _is_time(text: str) -> bool:
+def is_time(text: str) -> bool:
+    """Whether a text is a time with a zone, in ISO 8601."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -81,7 +82,7 @@ CASE_ID = re.compile(r"[a-z2-7]{12}")
 
 _RUN_ID = Words(what="letters and digits with single . _ - between them, at most 100 in all", fits=RUN_ID.fullmatch)
 _CASE_ID = Words(what="12 letters and digits", fits=CASE_ID.fullmatch)
-_TIME = Words(what="a time like 2026-11-24T03:15:02+00:00", fits=_is_time)
+_TIME = Words(what="a time like 2026-11-24T03:15:02+00:00", fits=is_time)
 #: Reference layers of one device, of any version.
 MOST_REFERENCES = 100
 _DEVICES = Words(

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from convbench.errors import StoreError
+from convbench.errors import RequestError, StoreError
 from convbench.store import opening, schema
 from convbench.store.files import fresh_file
 from convbench.store.place import DEFAULT, Place
@@ -28,6 +28,25 @@ def copy_before_upgrade(url_or_path: str | None = None) -> Path | None:
         return None
     _copy(place, place.path, target)
     return target
+
+
+def copy(target: Path, url_or_path: str | None = None) -> int:
+    """Copy a database to a new file, as it is at one moment, while others read and write it; returns its bytes.
+
+    Raises RequestError where the target exists and for a server's database, and StoreError where the copy fails.
+    """
+    place = Place.of(url_or_path or DEFAULT)
+    if place.path is None:
+        raise RequestError(
+            f"{place} is on a server, which is copied by its own program",
+            hint="pg_dump --format=custom --file=FILE DATABASE",
+        )
+    if target.exists() or target.is_symlink():
+        raise RequestError(f"{target} exists already", hint="give a new file")
+    engine, _ = opening.open_to_read(place)
+    engine.dispose()
+    _copy(place, place.path, target)
+    return target.stat().st_size
 
 
 def _copy(place: Place, source: Path, target: Path) -> None:

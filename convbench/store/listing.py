@@ -54,10 +54,14 @@ class ListedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A page of the list, the newest run first. `after` is where the next page begins, None on the last one."""
+    """A page of the list, the newest run first. `after` is where the next page begins, None on the last one.
+
+    `is_settled` is whether only the database says what is in it: no process writes one of the runs.
+    """
 
     runs: Sequence[ListedRun]
     after: str | None
+    is_settled: bool
 
 
 def machine_of(environment: Environment) -> str:
@@ -79,10 +83,12 @@ def listed(store: Store, filters: Filters, *, after: str | None = None, most: in
         rows = connection.execute(query.order_by(_runs.started_at.desc(), _runs.key.desc()).limit(most + 1)).all()
         counted = _counted(connection, [row.key for row in rows if row.finished_at is None])
     found = [_listed_run(row, counted.get(row.key), store.at) for row in rows[:most]]
+    is_settled = all(run.summary.state is not RunState.RUNNING for run in found)
     if filters.state is not None:  # a run whose writer was killed is interrupted, which no column says
         found = [run for run in found if run.summary.state is filters.state]
     last = rows[most - 1] if len(rows) > most else None
-    return Listed(runs=found, after=None if last is None else f"{last.started_at}_{last.key}")
+    after = None if last is None else f"{last.started_at}_{last.key}"
+    return Listed(runs=found, after=after, is_settled=is_settled)
 
 
 def one(store: Store, run_id: str) -> ListedRun:

@@ -65,7 +65,7 @@ def load(connection: Connection, row: AnyRow, version: int, *, checks: bool) -> 
     run = replace(
         run_of(row),
         results=tuple([result for result in results if result is not None]),
-        rejections=_rejections(connection, row.key),
+        rejections=rejections(connection, row.key),
         unmeasured=tuple([case for case, result in zip(cases, results, strict=True) if result is None]),
         processes=processes(connection, row.key),
     )
@@ -75,17 +75,31 @@ def load(connection: Connection, row: AnyRow, version: int, *, checks: bool) -> 
 
 def visits(connection: Connection, key: int, version: int) -> dict[str, list[Visit]]:
     """All visits of a run by case id, in the order of processes; cases without visits are left out."""
-    ids = list(positions(connection, key))
-    rows = connection.execute(_visits_of(key, version, checks=True, samples=True)).all()
+    return visits_of(connection, key, version, list(positions(connection, key)))
+
+
+def visits_of(
+    connection: Connection, key: int, version: int, ids: Sequence[str], *, first: int = 0, end: int | None = None
+) -> dict[str, list[Visit]]:
+    """As `visits`, of the cases from position `first` to before `end`. `ids` are those of all cases, by position."""
+    query = _visits_of(key, version, checks=True, samples=True)
+    if end is not None:
+        query = query.where(schema.visits.c.position >= first, schema.visits.c.position < end)
+    rows = connection.execute(query).all()
     check_visits(by_name(_VISIT_NAMES, rows), cases=len(ids))
     made = [_visit(ids[row[0]], row) for row in rows]
-    wrong = wrong_blocks([(visit.layout, getattr(visit, name)) for visit in made for name in PACKED])
-    if wrong is not None:
-        visit = made[wrong[0] // len(PACKED)]
-        raise ValueError(f"case {visit.case_id}, process {visit.process_index}: {wrong[1]}")
-    for visit in made:
-        unpack_samples(visit.samples)  # raises ValueError
+    check_packed(made)
     return {case_id: list(some) for case_id, some in itertools.groupby(made, key=attrgetter("case_id"))}
+
+
+def check_packed(visits: Sequence[Visit]) -> None:
+    """Raise ValueError where the blocks or samples of a visit are not values that a sweep can measure."""
+    wrong = wrong_blocks([(visit.layout, getattr(visit, name)) for visit in visits for name in PACKED])
+    if wrong is not None:
+        visit = visits[wrong[0] // len(PACKED)]
+        raise ValueError(f"case {visit.case_id}, process {visit.process_index}: {wrong[1]}")
+    for visit in visits:
+        unpack_samples(visit.samples)  # raises ValueError
 
 
 def samples(connection: Connection, key: int, version: int) -> Iterator[VisitSamples]:
@@ -235,7 +249,8 @@ def cases_of_run(connection: Connection, key: int) -> list[Case]:
     return _cases_of([(problem, settings) for problem, settings, _ in rows])
 
 
-def _rejections(connection: Connection, key: int) -> tuple[Rejection, ...]:
+def rejections(connection: Connection, key: int) -> tuple[Rejection, ...]:
+    """The points that torch refused in the sweep of a run, in their order."""
     columns = schema.rejections.c
     rows = connection.execute(
         select(columns.label, columns.reason).where(columns.run_key == key).order_by(columns.position)

@@ -71,6 +71,11 @@ class Store:
         return self._place
 
     @property
+    def version(self) -> int:
+        """The version of the schema of the database."""
+        return self._version
+
+    @property
     def is_file(self) -> bool:
         """Whether it is a file on this machine, and not a server, which may become unreachable."""
         return self._place.path is not None

@@ -76,6 +76,13 @@ class Tokens:
         with self._store.reading() as connection:
             return bool(connection.execute(select(func.count()).select_from(schema.tokens).where(*valid)).scalar())
 
+    def next_expiry(self, now: str) -> str | None:
+        """When the next valid token expires; None where none will."""
+        later = (_tokens.revoked_at.is_(None), _tokens.expires_at > now)
+        with self._store.reading() as connection:
+            found: str | None = connection.execute(select(func.min(_tokens.expires_at)).where(*later)).scalar()
+            return found
+
     def revoke(self, prefix: str, now: str) -> Token:
         """Revoke the token with this prefix at once; a token that is revoked stays so. Raises TokenNotFoundError."""
         with self._store.writing() as connection:

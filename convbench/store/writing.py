@@ -25,16 +25,17 @@ _CHUNK = 1000
 
 def dumps(value: object) -> str:
     """The JSON that is stored for a part of a run."""
-    return _compact(to_json(value, defaults=False))
+    return compact(to_json(value, defaults=False))
 
 
-def _compact(document: Json) -> str:
+def compact(document: Json) -> str:
+    """JSON without spaces, as it is stored."""
     # ASCII, so that every database stores any text inside and returns it unchanged.
     return json.dumps(document, separators=(",", ":"), allow_nan=False)
 
 
-def run_row(run: Run, writer: Writer, digest: str, host: str) -> dict[str, object]:
-    """The row of a run that `writer` begins, and that is measured on `host`."""
+def run_row(run: Run, writer: Writer | None, digest: str, host: str) -> dict[str, object]:
+    """The row of a run that `writer` begins, None where no process of this host does; it is measured on `host`."""
     return {
         "id": run.id,
         "name": run.name,
@@ -54,16 +55,18 @@ def run_row(run: Run, writer: Writer, digest: str, host: str) -> dict[str, objec
     }
 
 
-def case_rows(key: int, cases: Iterable[Case], positions: dict[str, int]) -> Iterator[dict[str, object]]:
-    """The rows of a run's cases; adds the position of each case to `positions`."""
-    for position, case in enumerate(cases):
+def case_rows(
+    key: int, cases: Iterable[Case], positions: dict[str, int], *, first: int = 0
+) -> Iterator[dict[str, object]]:
+    """The rows of a run's cases from position `first`; adds the position of each case to `positions`."""
+    for position, case in enumerate(cases, first):
         document = to_json(case, defaults=False)
         assert isinstance(document, dict)
         case_id = document.pop("id")
         assert isinstance(case_id, str)
         positions[case_id] = position
-        problem = _compact(document.pop("problem"))
-        settings = _compact(document)
+        problem = compact(document.pop("problem"))
+        settings = compact(document)
         yield {"run_key": key, "position": position, "case_id": case_id, "problem": problem, "settings": settings}
 
 

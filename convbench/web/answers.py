@@ -26,7 +26,7 @@ API = "/api/v1"
 SweepText = Annotated[str, Field(min_length=1, max_length=MOST_BYTES, description="The sweep's YAML text.")]
 
 
-class _Given(BaseModel):
+class Given(BaseModel):
     """A body of a request: unknown entries are mistakes."""
 
     model_config = ConfigDict(extra="forbid")
@@ -60,7 +60,7 @@ class Problem(BaseModel):
 # ---- jobs
 
 
-class JobRequest(_Given):
+class JobRequest(Given):
     """A sweep that is to be measured."""
 
     sweep: SweepText
@@ -118,7 +118,7 @@ class JobList(BaseModel):
 # ---- schedules
 
 
-class ScheduleRequest(_Given):
+class ScheduleRequest(Given):
     """A sweep that is to be measured again and again, each run compared with a baseline."""
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_SCHEDULE)]
@@ -220,7 +220,7 @@ class VerdictAnswer(BaseModel):
         return cls(**plain, changes=[ChangedAnswer.of(one) for one in verdict.changes])
 
 
-class AcceptanceRequest(_Given):
+class AcceptanceRequest(Given):
     """A run that is to be the baseline, and why."""
 
     baseline: Annotated[str, Field(min_length=1, max_length=100)]
@@ -248,7 +248,7 @@ class AcceptanceAnswer(BaseModel):
         return cls(**{name: getattr(acceptance, name) for name in cls.model_fields})
 
 
-class SweepRequest(_Given):
+class SweepRequest(Given):
     """A sweep that is to be checked."""
 
     sweep: SweepText
@@ -440,7 +440,7 @@ class CompareAnswer(BaseModel):
 # ---- access
 
 
-class SessionRequest(_Given):
+class SessionRequest(Given):
     """A token that the browser keeps as a cookie."""
 
     token: Annotated[str, Field(min_length=1, max_length=200)]
@@ -453,7 +453,7 @@ class WhoAnswer(BaseModel):
     scopes: list[Scope]
 
 
-class TokenRequest(_Given):
+class TokenRequest(Given):
     """A token that is to be created."""
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=f"^{NAME}$")]

@@ -13,6 +13,7 @@ from convbench.version import __version__
 from convbench.web import problems
 from convbench.web.answers import API, Problem
 from convbench.web.around import Around
+from convbench.web.keeping import Keeping
 from convbench.web.routes import (
     acceptances,
     changes,
@@ -24,6 +25,7 @@ from convbench.web.routes import (
     schedules,
     sweeps,
     tokens,
+    uploads,
 )
 from convbench.web.state import Service
 
@@ -40,6 +42,7 @@ _ERRORS = {
     "408": "The body came too slowly.",
     "409": "It contradicts what is stored, or the two runs cannot be compared.",
     "413": "The body is too large.",
+    "415": "The body is compressed in a way that is not known.",
     "422": "A parameter, the body or the sweep is wrong.",
     "500": "The service has a fault.",
     "503": "The service or its database cannot answer now.",
@@ -66,6 +69,7 @@ def application(service: Service) -> FastAPI:
         changes.router,
         lists.router,
         runs.router,
+        uploads.router,
         sweeps.router,
         tokens.router,
     ):
@@ -73,7 +77,8 @@ def application(service: Service) -> FastAPI:
     app.include_router(operating.router)
     app.include_router(changes.feed_router)
     app.include_router(pages.router)
-    app.add_middleware(Around, service=service)
+    app.add_middleware(Keeping, service=service)
+    app.add_middleware(Around, service=service)  # around the other one, since it was added last
     for kind, handler in (
         (ConvbenchError, problems.of_error),
         (RequestValidationError, problems.of_invalid),

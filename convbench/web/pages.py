@@ -12,11 +12,16 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convbench.actions.jobs import Checked, checked, refuse_code
+from convbench.actions.jobs import MOST_BYTES, Checked, checked, refuse_code
 from convbench.errors import ConvbenchError, RequestError
+from convbench.model.reading import Json
+from convbench.model.result import Run
+from convbench.model.serial import run_from_json
+from convbench.model.variables import may_hold_secrets
 from convbench.store.files import write_bytes
 from convbench.store.store import Store
 from convbench.version import __version__
@@ -55,6 +60,21 @@ class Pages:
         found = self.check(text)
         refuse_code(found, trust_modules=trust_modules)
         return found
+
+    def head(self, document: Json) -> Run:
+        """A run that is sent here, without its contents and without values of secrets; RequestError where it is none.
+
+        Its sweep is read in a process with limits, since anybody may have written it.
+        """
+        run = run_from_json(document)
+        if run.results or run.unmeasured or run.processes:
+            raise RequestError("expected a run without results and processes", hint="they follow")
+        if len(run.source) > MOST_BYTES:
+            raise RequestError(f"the text of the sweep has {len(run.source)} characters, {MOST_BYTES} at most")
+        if may_hold_secrets(run.source):
+            source: str = self._checks.call(_source_of_today, run.source, timeout_s=CHECK_S)
+            return replace(run, source=source)
+        return run
 
     def report(self, run_id: str) -> bytes:
         """The report of the run with this id, as it is stored now."""
@@ -129,6 +149,13 @@ def _listed(rows: Sequence[Mapping[str, Cell]], columns: Sequence[str], form: st
     from convbench.report.lists import listed
 
     return listed(rows, columns, form)
+
+
+def _source_of_today(source: str) -> str:
+    """The text of a sweep without values of secrets, in the process for it."""
+    from convbench.sweep.document import without_secrets
+
+    return without_secrets(source)[0]
 
 
 def _make(path: str, kind: str, run_ids: tuple[str, ...], form: str, db: str | None) -> None:

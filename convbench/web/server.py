@@ -20,6 +20,7 @@ from convbench.web.feed import Feed
 from convbench.web.logs import log_to_standard_error, logger
 from convbench.web.pages import Pages
 from convbench.web.priority import lower_this_thread
+from convbench.web.retention import Retention
 from convbench.web.runner import Runner
 from convbench.web.settings import Settings
 from convbench.web.state import Service
@@ -44,9 +45,14 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
         trusted = partial(pages.check_trusted, trust_modules=settings.trust_modules)
         runner = Runner(store, feed, pages, db=settings.db, schedule_check=trusted) if settings.measures else None
         service = Service(settings=settings, store=store, pages=pages, feed=feed, runner=runner)
+        stack.callback(service.kept.close)
         if runner is not None:
             runner.start()
             stack.callback(runner.stop)
+        if settings.deletes:
+            retention = Retention(store, settings)
+            retention.start()
+            stack.callback(retention.stop)
         lower_this_thread()  # after the runner: what it measures keeps its priority
         config = uvicorn.Config(
             application(service),
@@ -79,7 +85,8 @@ def refuse_open(store: Store, settings: Settings) -> None:
 def _listening(settings: Settings) -> socket.socket:
     try:
         info = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        made = socket.socket(info[0], info[1])
+        # With its protocol: asyncio sets TCP_NODELAY only then. Without it each answer would wait 40 ms for the client.
+        made = socket.socket(*info[:3])
     except OSError as error:
         raise RequestError(f"--host {settings.host}: {error.strerror or error}") from error
     try:

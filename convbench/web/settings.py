@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from datetime import timedelta
 
 #: The host and port of a service unless its user says otherwise.
 HOST, PORT = "127.0.0.1", 8321
@@ -15,6 +16,7 @@ class Settings:
 
     `db` is the database as for other verbs. `root_path` is where a proxy serves it, `/bench`, and "" without one.
     `public_read` lets everybody read; `trust_modules` lets everybody with the scope `submit` run code here.
+    The service deletes the runs beyond the newest `keep` that began more than `older` ago; none where both are None.
     """
 
     db: str | None = None
@@ -24,6 +26,13 @@ class Settings:
     public_read: bool = False
     trust_modules: bool = False
     measures: bool = True
+    keep: int | None = None
+    older: timedelta | None = None
+
+    @property
+    def deletes(self) -> bool:
+        """Whether it deletes old runs."""
+        return self.keep is not None or self.older is not None
 
     @property
     def is_local(self) -> bool:

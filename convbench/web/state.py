@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -14,6 +15,7 @@ from convbench.store.schedules import Schedules
 from convbench.store.store import Store
 from convbench.store.tokens import Tokens
 from convbench.web.feed import Feed
+from convbench.web.kept import Kept
 from convbench.web.metrics import Metrics
 from convbench.web.pages import Pages
 from convbench.web.runner import Runner
@@ -30,6 +32,11 @@ class Service:
     feed: Feed
     runner: Runner | None
     metrics: Metrics = field(default_factory=Metrics)
+
+    @cached_property
+    def kept(self) -> Kept:
+        """Answers that are kept while nothing changes."""
+        return Kept(self.store)
 
     @property
     def jobs(self) -> Jobs:

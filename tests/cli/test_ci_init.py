@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from commands import Command
 
 SWEEP = "axes: {in_channels: 3, out_channels: 4, kernel_size: 1, input_size: 8}\n"
@@ -54,3 +55,24 @@ def test_all_sweeps_in_configs_are_taken_and_what_is_left_out_is_noted(command: 
     assert said.code == 0, said.err
     assert 'config: ["configs/other.yaml", "configs/sweep.yaml"]' in WORKFLOW.read_text(encoding="utf-8")
     assert "note: left out: configs/quick.yaml: measure.processes is 2" in said.err
+
+
+@pytest.mark.parametrize(("service", "where"), [("--github", WORKFLOW), ("--gitlab", Path(".gitlab-ci-convbench.yml"))])
+def test_a_nights_run_is_sent_to_a_service_by_one_line_more(command: Command, service: str, where: Path) -> None:
+    command("ci", "init", service, "--install", "x")
+    before = where.read_text(encoding="utf-8").splitlines()
+    said = command("ci", "init", service, "--install", "x", "--push", "https://bench.example.org", "--force")
+    assert said.code == 0 and "CONVBENCH_SERVICE_TOKEN" in said.err
+    text = where.read_text(encoding="utf-8")
+    new = [line for line in text.splitlines() if line not in before and not line.startswith("#")]
+    assert len(new) == 1 and 'convbench push latest --to "https://bench.example.org"' in new[0]
+    nightly = yaml.safe_load(text)
+    steps = nightly["jobs"]["nightly"]["steps"] if service == "--github" else nightly["convbench nightly"]
+    assert "CONVBENCH_SERVICE_TOKEN" in str(steps)
+
+
+@pytest.mark.parametrize("address", ["bench.example.org", "https://joe:s3cret@x", "https://x/$(id)", "https://x/' y"])
+def test_an_address_that_is_none_gets_into_no_workflow(command: Command, address: str) -> None:
+    said = command("ci", "init", "--install", "x", "--push", address)
+    assert said.code == 2 and "--push" in said.err and "s3cret" not in said.err
+    assert not WORKFLOW.exists()

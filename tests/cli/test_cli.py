@@ -61,6 +61,8 @@ VERBS = (
     "check",
     "baseline",
     "serve",
+    "push",
+    "backup",
     "token",
     "ci",
     "fleet",

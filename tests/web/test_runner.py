@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -18,6 +19,7 @@ import service
 
 from convbench.actions import schedules
 from convbench.actions.jobs import Checked, submit
+from convbench.engine.device_locks import held
 from convbench.errors import RequestError
 from convbench.model.job import MOST_TRIES, EventKind, Job, JobState
 from convbench.store import Store, Writer, verdicts
@@ -307,3 +309,23 @@ def test_the_runner_queues_what_is_due(store: Store, script: Callable[[str], Non
             time.sleep(0.01)
         job = until(Jobs(store).get(job_id), store, JobState.REPORTED)
     assert job.due_at == made.next_at and job.submitted_by == "schedule due"
+
+
+@pytest.mark.slow
+def test_a_job_waits_for_a_persons_run_on_its_device_and_says_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The real command: it takes seconds. The lock is that of this test alone."""
+    monkeypatch.setenv("CONVBENCH_LOCKS", str(tmp_path / "locks"))
+    with running(store, made=lambda run_id: b"") as one:
+        with held(["cpu"], what="resnet50", waiting=pytest.fail, message=pytest.fail):
+            job = submitted(store)
+            one.wake()
+            end = time.monotonic() + 60
+            while not any("in use by another run" in line for line in log(store, job)):
+                assert time.monotonic() < end, log(store, job)
+                time.sleep(0.05)
+            said = next(line for line in log(store, job) if "in use by another run" in line)
+            assert "the processor" in said and f"resnet50, process {os.getpid()} of " in said
+            assert Jobs(store).get(job.id).run_id is None, "nothing is measured meanwhile"
+        assert until(job, store, JobState.REPORTED, JobState.FAILED).state is JobState.REPORTED, log(store, job)

@@ -40,18 +40,41 @@ class _Template(string.Template):
     delimiter = "@@"
 
 
+#: The secret of the CI with the token of the service. On GitLab, CONVBENCH_TOKEN is that of the notes.
+PUSH_TOKEN = "CONVBENCH_SERVICE_TOKEN"
+#: The line that sends a night's run, also where it became slower.
+_PUSHES: dict[Service, str] = {
+    Service.GITHUB: (
+        '\n      - {if: always(), run: convbench push latest --to "@@{address}", '
+        'env: {CONVBENCH_TOKEN: "${{ secrets.@@{secret} }}"}}'
+    ),
+    Service.GITLAB: (
+        """\n  after_script: ['CONVBENCH_TOKEN="$@@{secret}" convbench push latest --to "@@{address}"']"""
+    ),
+}
+
+
 def workflow(
-    service: Service, *, configs: Sequence[str], install: str, output: str, version: str, index: str | None = None
+    service: Service,
+    *,
+    configs: Sequence[str],
+    install: str,
+    output: str,
+    version: str,
+    index: str | None = None,
+    push: str | None = None,
 ) -> str:
     """The workflow's text. Its first lines contain the command that writes it again.
 
     `configs` are the sweeps' paths from the root of the repository. `install` is pip's argument for convbench, and
-    `index` a further index for pip. `output` is the workflow's own path.
+    `index` a further index for pip. `push` is the address of a service that gets each night's run. `output` is the
+    workflow's own path.
     """
     command = ["convbench", "ci", "init", f"--{service}"]
     command += [word for config in configs for word in ("--config", config)]
     command += ["--install", install]
     command += [] if index is None else ["--extra-index", index]
+    command += [] if push is None else ["--push", push]
     if output != PLACES[service]:
         command += ["--output", output]
     return _Template(_read(f"{service}.yml")).substitute(
@@ -62,6 +85,7 @@ def workflow(
         install=_quoted(install),
         index=f"# {_INDEX}: ..." if index is None else f"{_INDEX}: {_quoted(index)}",
         output=output,
+        push="" if push is None else _Template(_PUSHES[service]).substitute(address=push, secret=PUSH_TOKEN),
     )
 
 

@@ -17,6 +17,7 @@ from convbench.model.job import Job, JobState
 from convbench.web.access import Reader, Submitter
 from convbench.web.answers import JobAnswer, JobList, JobRequest, WholeJob
 from convbench.web.helper import BusyError
+from convbench.web.kept import may_be_kept
 from convbench.web.problems import NothingMoreError
 from convbench.web.state import Service, TheService
 
@@ -77,11 +78,13 @@ def _submitted(service: Service, request: Request, response: Response, job: Job,
 def list_jobs(
     service: TheService,
     reader: Reader,
+    request: Request,
     state: Annotated[list[JobState] | None, Query(description="Only jobs in these states.")] = None,
     before: Annotated[int | None, Query(ge=1, le=MOST_KEY, description="Where the page before ended.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> JobList:
     """List jobs, the newest first."""
+    may_be_kept(request)
     jobs, last = service.jobs.list(states=state or (), before=before, most=limit)
     return JobList(jobs=[JobAnswer.of(job) for job in jobs], before=last)
 

@@ -16,6 +16,7 @@ from convbench.report.pages.rendering import when
 from convbench.store import listing, verdicts
 from convbench.sweep import shipped_sweeps
 from convbench.web.access import Reader, Who, who
+from convbench.web.kept import may_be_kept
 from convbench.web.problems import NotThereError
 from convbench.web.routes.jobs import MOST_KEY, JobId
 from convbench.web.routes.runs import FORMATS, After, RunRef, TheFilters
@@ -51,6 +52,7 @@ def first(service: TheService, reader: Reader, request: Request) -> Response:
 def runs(service: TheService, reader: Reader, request: Request, wanted: TheFilters, after: After = None) -> str:
     """Show the list of runs."""
     found = listing.listed(service.store, wanted, after=after, most=50)
+    may_be_kept(request, if_true=found.is_settled)
     ids = [run.summary.id for run in found.runs]
     marks: dict[str, list[str]] = {}
     for one in verdicts.verdicts(service.store, run_ids=ids):
@@ -126,6 +128,7 @@ def jobs(
     before: Annotated[int | None, Query(ge=1, le=MOST_KEY)] = None,
 ) -> str:
     """Show the queue, and the jobs that have ended."""
+    may_be_kept(request)
     queue = [job_views.row(job) for job in service.jobs.queue()]
     some, older = service.jobs.list(before=before, most=50)
     ended = [job_views.row(job) for job in some if job.is_over]
@@ -203,6 +206,7 @@ def schedule(service: TheService, reader: Reader, request: Request, schedule_id:
 @router.get("/machines")
 def machines(service: TheService, reader: Reader, request: Request) -> str:
     """Show the machines that have runs."""
+    may_be_kept(request)
     rows = [run_views.machine_row(one) for one in listing.machines(service.store)]
     return _page(request, reader, "service_machines.html.j2", "Machines", machines=rows)
 

@@ -14,6 +14,7 @@ from convbench.store import listing
 from convbench.store.listing import Filters
 from convbench.web.access import Reader
 from convbench.web.answers import CompareAnswer, MachineAnswer, RunAnswer, RunList, WholeRun
+from convbench.web.kept import may_be_kept
 from convbench.web.state import TheService
 
 router = APIRouter(tags=["runs"])
@@ -73,12 +74,14 @@ After = Annotated[
 def list_runs(
     service: TheService,
     reader: Reader,
+    request: Request,
     wanted: TheFilters,
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> RunList:
     """List runs, the newest first, without their results."""
     found = listing.listed(service.store, wanted, after=after, most=limit)
+    may_be_kept(request, if_true=found.is_settled)
     return RunList(runs=[RunAnswer.of(run) for run in found.runs], after=found.after)
 
 
@@ -149,6 +152,7 @@ def _page(request: Request, content: bytes, version: str) -> Response:
 
 
 @router.get("/machines")
-def machines(service: TheService, reader: Reader) -> list[MachineAnswer]:
+def machines(service: TheService, reader: Reader, request: Request) -> list[MachineAnswer]:
     """List the machines that have runs, the one that measured last first."""
+    may_be_kept(request)
     return [MachineAnswer.of(one) for one in listing.machines(service.store)]
