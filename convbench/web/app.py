@@ -13,7 +13,7 @@ from convbench.version import __version__
 from convbench.web import problems
 from convbench.web.answers import API, Problem
 from convbench.web.around import Around
-from convbench.web.routes import jobs, operating, pages, runs, sweeps, tokens
+from convbench.web.routes import jobs, operating, over_time, over_time_pages, pages, runs, sweeps, tokens
 from convbench.web.state import Service
 
 _DESCRIPTION = (
@@ -48,10 +48,11 @@ def application(service: Service) -> FastAPI:
         servers=[{"url": service.settings.root_path or "/"}],
     )
     app.state.service = service
-    for router in (jobs.router, runs.router, sweeps.router, tokens.router):
+    for router in (jobs.router, runs.router, over_time.router, sweeps.router, tokens.router):
         app.include_router(router, prefix=API)
     app.include_router(operating.router)
     app.include_router(pages.router)
+    app.include_router(over_time_pages.router)
     app.add_middleware(Around, service=service)
     for kind, handler in (
         (ConvbenchError, problems.of_error),

@@ -14,18 +14,22 @@ from convbench.report.pages.rendering import when
 from convbench.store import listing
 from convbench.sweep import shipped_sweeps
 from convbench.web.access import Reader, Who, who
+from convbench.web.over_time import NOISY_RUNS
 from convbench.web.problems import NotThereError
 from convbench.web.routes.jobs import MOST_KEY, JobId
 from convbench.web.routes.runs import FORMATS, After, RunRef, TheFilters
 from convbench.web.state import TheService
 from convbench.web.views import frame
 from convbench.web.views import jobs as job_views
+from convbench.web.views import over_time as over_time_views
 from convbench.web.views import runs as run_views
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 #: Seconds that a browser keeps the style and the script, whose names change with them.
 _YEAR_S = 365 * 24 * 3600
+#: Layers that the page of a run links to.
+_MOST_LAYERS = 200
 
 
 def _page(request: Request, reader: Who, template: str, title: str, **context: object) -> str:
@@ -60,7 +64,19 @@ def run(service: TheService, reader: Reader, request: Request, run: RunRef) -> s
     others = [baseline.name for baseline in baselines if baseline.run_id != found.summary.id]
     row = run_views.row(found)
     title = f"{row.sweep}, {row.when}"
-    return _page(request, reader, "service_run.html.j2", title, run=row, own=own, others=others, formats=list(FORMATS))
+    layers = service.pages.over_time.layers(found.summary.id)
+    return _page(
+        request,
+        reader,
+        "service_run.html.j2",
+        title,
+        run=row,
+        own=own,
+        others=others,
+        formats=list(FORMATS),
+        layers=layers[:_MOST_LAYERS],
+        more_layers=len(layers) > _MOST_LAYERS,
+    )
 
 
 @router.get("/compare")
@@ -139,9 +155,22 @@ def measure(
 
 @router.get("/machines")
 def machines(service: TheService, reader: Reader, request: Request) -> str:
-    """Show the machines that have runs."""
-    rows = [run_views.machine_row(one) for one in listing.machines(service.store)]
-    return _page(request, reader, "service_machines.html.j2", "Machines", machines=rows)
+    """Show the machines that have runs, and their noise over time."""
+    noise = service.pages.over_time.noise()
+    rows = [
+        (run_views.machine_row(one), over_time_views.noise(noise.runs.get(one.machine, ())))
+        for one in listing.machines(service.store)
+    ]
+    return _page(
+        request,
+        reader,
+        "service_machines.html.j2",
+        "Machines",
+        machines=rows,
+        size=over_time_views.NOISE_SIZE,
+        most=NOISY_RUNS,
+        waiting=noise.waiting,
+    )
 
 
 @router.get("/tokens")
