@@ -134,12 +134,12 @@ class OverTime:
 
         What is not computed by then is computed later, for the next reader.
         """
-        wanted = {
+        wanted: dict[tuple[str, ...], Group] = {
             (one.sweep, one.machine): one
             for one in groups
             if len(one.runs) >= FEWEST_RUNS and one.runs[0].started_at >= since
         }
-        tasks = {
+        tasks: dict[tuple[str, ...], Task[tuple[Change, ...]]] = {
             name: Task(
                 tuple((run.run_id, run.finished_at) for run in one.runs),
                 over_time.changes,
@@ -167,7 +167,7 @@ class OverTime:
             if len(of_machine) < NOISY_RUNS:
                 of_machine.append(run)
         work: Callable[..., float | None] = over_time.noise
-        tasks = {
+        tasks: dict[tuple[str, ...], Task[float | None]] = {
             (run.run_id,): Task(run.finished_at, work, (run.run_id, self._db)) for some in runs.values() for run in some
         }
         found = self._noises.get(tasks, wait_s=wait_s)
