@@ -7,6 +7,7 @@ once ask for lists too.
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 import subprocess
@@ -119,6 +120,22 @@ def measure(address: str, process: psutil.Process) -> None:
         ("jobs", "/jobs"),
         ("machines", "/machines"),
         ("list by the API", "/api/v1/runs"),
+    ):
+        some = [timed(address, page) for _ in range(10)]
+        row(what, f"{statistics.median(each[0] for each in some) * 1000:.0f} ms", f"{some[0][1] / 1000:.0f} kB")
+    first, _ = timed(address, "/changes?since=2026-01-01")
+    row("changes since a day, nothing computed", f"{first * 1000:.0f} ms", "")
+    began = time.monotonic()
+    while json.load(urllib.request.urlopen(f"{address}/api/v1/changes?since=2026-01-01"))["waiting"]:
+        pass
+    row("all changes computed, beside the service", f"{first + time.monotonic() - began:.1f} s", "")
+    layer = json.load(urllib.request.urlopen(f"{address}/api/v1/layers?limit=1"))["layers"][0]["case_id"]
+    first, _ = timed(address, f"/layers/{layer}")
+    row("a layer, the first time", f"{first * 1000:.0f} ms", "")
+    for what, page in (
+        ("changes since a day", "/changes?since=2026-01-01"),
+        ("a layer", f"/layers/{layer}"),
+        ("layers", "/layers"),
     ):
         some = [timed(address, page) for _ in range(10)]
         row(what, f"{statistics.median(each[0] for each in some) * 1000:.0f} ms", f"{some[0][1] / 1000:.0f} kB")

@@ -117,6 +117,16 @@ class Change:
     layers: tuple[MovedLayer, ...]
 
 
+def prepare() -> None:
+    """Load what a history needs, which takes a second or two."""
+    from convbench.actions import read
+    from convbench.analysis.history.steps import levels
+    from convbench.store import Store
+
+    assert read and Store
+    levels((1.0, 1.0, 1.0, 2.0, 2.0, 2.0), 0.05)  # a step, so that the search is loaded
+
+
 def layer(case_id: str, db: str | None = None) -> LayerHistory:
     """The history of the case with this id, or the only one that begins with it.
 

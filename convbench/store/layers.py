@@ -43,6 +43,19 @@ def ids(store: Store) -> list[str]:
         return [one for one in connection.execute(select(found.c.case_id)).scalars() if one is not None]
 
 
+def newest(store: Store) -> tuple[int, str] | None:
+    """The key and the id of the run that was stored last, None without runs."""
+    with store.reading() as connection:
+        row = connection.execute(select(_runs.key, _runs.id).order_by(_runs.key.desc()).limit(1)).one_or_none()
+    return None if row is None else (row.key, row.id)
+
+
+def ids_since(store: Store, key: int) -> list[str]:
+    """The ids of the cases of runs whose key is `key` or higher, each once."""
+    with store.reading() as connection:
+        return list(connection.execute(select(_cases.case_id).where(_cases.run_key >= key).distinct()).scalars())
+
+
 def ids_of_run(store: Store, run_id: str) -> list[str]:
     """The ids of a run's cases, in the order of its sweep."""
     query = select(_cases.case_id).join_from(schema.cases, schema.runs, _cases.run_key == _runs.key)

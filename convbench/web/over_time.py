@@ -8,11 +8,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from convbench.actions import over_time
 from convbench.actions.over_time import Change, LayerHistory
-from convbench.errors import RunNotFoundError
+from convbench.errors import ConvbenchError, RunNotFoundError
 from convbench.store import layers, listing
 from convbench.store.layers import Layer
 from convbench.store.listing import EndedRun
@@ -83,7 +84,8 @@ class OverTime:
         self._noises = Background[float | None](self._own, timeout_s=NOISE_S)
         self._lock = threading.Lock()
         self._histories: OrderedDict[str, tuple[object, LayerHistory]] = OrderedDict()
-        self._labels: dict[str, Layer] = {}
+        self._labels: Mapping[str, Layer] = {}
+        self._labels_of: tuple[int, str] | None = None
 
     def layer(self, case_id: str) -> LayerHistory:
         """The history of the layer with this id; raises RunNotFoundError where no run has it."""
@@ -103,20 +105,35 @@ class OverTime:
                     self._histories.popitem(last=False)
         return found
 
+    def prepare(self) -> None:
+        """Start the process that computes histories of layers, where a reader may ask for one next."""
+        if not self._helper.is_running:
+            threading.Thread(target=self._prepare, name="prepare", daemon=True).start()
+
+    def _prepare(self) -> None:
+        with suppress(ConvbenchError):  # the reader that asks for a layer is told
+            self._helper.call(over_time.prepare, timeout_s=LAYER_S)
+
     def layers(self, run_id: str | None = None) -> list[Layer]:
         """All layers by their labels, or those of a run in the order of its sweep."""
         wanted = layers.ids(self._store) if run_id is None else layers.ids_of_run(self._store, run_id)
-        with self._lock:
-            known = self._labels
-        new = [one for one in wanted if one not in known]
-        if new:
-            known = {**known, **{one.case_id: one for one in layers.layers(self._store, new)}}
-        if run_id is None:
-            known = {one: known[one] for one in wanted if one in known}  # without those that were deleted
-        with self._lock:
-            self._labels = known
+        known = self._labelled(wanted)
         found = [known[one] for one in wanted if one in known]
         return found if run_id is not None else sorted(found, key=lambda one: (one.label, one.case_id))
+
+    def _labelled(self, case_ids: Sequence[str]) -> Mapping[str, Layer]:
+        """Layers by id, with the label that the newest run gives each. Those that are known are not read again."""
+        with self._lock:
+            known, newest = self._labels, self._labels_of
+        now = layers.newest(self._store)
+        new = {one for one in case_ids if one not in known}
+        if newest is not None and now is not None and now != newest:
+            new |= set(layers.ids_since(self._store, min(now[0], newest[0])))
+        if new:
+            known = {**known, **{one.case_id: one for one in layers.layers(self._store, new)}}
+        with self._lock:
+            self._labels, self._labels_of = known, now
+        return known
 
     def groups(self) -> list[Group]:
         """The groups of finished runs, the one with the newest run first."""

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 import service
-import synthetic
 from commands import visits_of
 from postgres import Server
 
@@ -48,12 +47,24 @@ def run_of(number: int, cases: slice, **changes: object) -> Run:
 
 def test_each_layer_is_listed_once_with_its_label(store: Store) -> None:
     assert layers.ids(store) == []
-    every = {case.id: case.label for case in synthetic.cases(12)}
+    every = {result.case.id: result.case.label for result in service.run_of(1).results}
     for number in (1, 2):
         put(store, run_of(number, slice(8 * number - 8, 12)))
     assert layers.ids(store) == sorted(every)
     found = layers.layers(store, [*every, "aaaaaaaaaaaa"])
     assert {one.case_id: one.label for one in found} == every
+
+
+def test_layers_of_runs_since_one(store: Store) -> None:
+    assert layers.newest(store) is None
+    for number in (1, 2):
+        put(store, run_of(number, slice(4 * number - 4, 4 * number)))
+    key, run_id = layers.newest(store) or (0, "")
+    assert run_id == service.run_of(2).id
+    cases = [result.case.id for result in service.run_of(1).results]
+    assert sorted(layers.ids_since(store, key)) == sorted(cases[4:8])
+    assert sorted(layers.ids_since(store, key - 1)) == sorted(cases[:8])
+    assert layers.ids_since(store, key + 1) == []
 
 
 def test_a_run_has_its_layers_in_the_order_of_its_sweep(store: Store) -> None:

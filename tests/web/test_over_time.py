@@ -185,3 +185,14 @@ def test_the_noise_of_a_machine_is_a_line(served: tuple[TestClient, Service]) ->
     assert started == sorted(started)
     page = client.get("/machines").text
     assert page.count("<circle") == 19 and "in the last of 19 runs" in page
+
+
+def test_a_layer_has_the_label_that_its_newest_run_gives(tmp_path: Path) -> None:
+    first, second = nights.nights([1e-3, 1e-3])
+    with serving(service.filled(tmp_path / "runs.db", first)) as (client, _):
+        before = client.get(f"{V1}/layers").json()["layers"][0]["label"]
+        result = second.results[0]
+        named = replace(result, case=replace(result.case, given_label="stem"))
+        service.filled(tmp_path / "runs.db", replace(second, results=(named,)))
+        [layer] = client.get(f"{V1}/layers", params={"text": "stem"}).json()["layers"]
+        assert (layer["label"], layer["runs"]) == (f"stem: {before}", 2)

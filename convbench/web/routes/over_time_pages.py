@@ -47,6 +47,7 @@ def layers(
 ) -> str:
     """Show the layers, by words of their labels."""
     found = listed(service, text, run, after, MOST_LAYERS)
+    service.pages.over_time.prepare()
     return _page(
         request,
         reader,
@@ -89,6 +90,7 @@ def changes(
         root = request.scope.get("root_path", "")
         return RedirectResponse(f"{root}/changes{query}", status_code=HTTPStatus.SEE_OTHER)
     found = changed(service, since, sweep, machine)
+    service.pages.over_time.prepare()
     groups = service.pages.over_time.groups()
     parts = [
         (title, [views.change(one) for one in some[:MOST_CHANGES]], left_out(len(some), MOST_CHANGES, "smaller change"))

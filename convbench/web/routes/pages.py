@@ -65,6 +65,7 @@ def run(service: TheService, reader: Reader, request: Request, run: RunRef) -> s
     row = run_views.row(found)
     title = f"{row.sweep}, {row.when}"
     layers = service.pages.over_time.layers(found.summary.id)
+    service.pages.over_time.prepare()
     return _page(
         request,
         reader,
