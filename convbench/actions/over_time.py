@@ -5,6 +5,7 @@ Each function opens the database itself, so that a process beside a service can 
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,11 +120,10 @@ class Change:
 
 def prepare() -> None:
     """Load what a history needs, which takes a second or two."""
-    from convbench.actions import read
     from convbench.analysis.history.steps import levels
-    from convbench.store import Store
 
-    assert read and Store
+    for name in ("convbench.actions.read", "convbench.analysis.history.history", "convbench.store"):
+        importlib.import_module(name)
     levels((1.0, 1.0, 1.0, 2.0, 2.0, 2.0), 0.05)  # a step, so that the search is loaded
 
 

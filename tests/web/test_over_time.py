@@ -14,6 +14,7 @@ import service
 from service import serving
 from starlette.testclient import TestClient
 
+from convbench.analysis.history import steps
 from convbench.model.result import Run
 from convbench.web import over_time
 from convbench.web.answers_over_time import ChangesAnswer
@@ -196,3 +197,11 @@ def test_a_layer_has_the_label_that_its_newest_run_gives(tmp_path: Path) -> None
         service.filled(tmp_path / "runs.db", replace(second, results=(named,)))
         [layer] = client.get(f"{V1}/layers", params={"text": "stem"}).json()["layers"]
         assert (layer["label"], layer["runs"]) == (f"stem: {before}", 2)
+
+
+def test_the_page_on_the_service_says_how_many_runs_are_looked_at() -> None:
+    page = " ".join((Path(__file__).parent.parent.parent / "docs" / "service.md").read_text(encoding="utf-8").split())
+    assert f"For a sweep of 500 cases it looks at the newest {over_time.MOST_RESULTS // 500} runs" in page
+    assert f"Fewer cases allow more runs, up to {over_time.MOST_RUNS:,}." in page
+    assert f"A step lasts for {steps.FEWEST} runs or more. It exceeds {steps.SMALLEST:.0%}".replace("%", " %") in page
+    assert over_time.FEWEST_RUNS == 2 * steps.FEWEST
