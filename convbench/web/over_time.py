@@ -52,8 +52,8 @@ class Group:
 class Changes:
     """Changes at runs that began on a day or later: the slower ones, then the faster ones, each the largest first.
 
-    `waiting` are groups of runs whose changes are still computed, `short` those without older runs to look at, and
-    `failed` says of groups why they cannot be read.
+    `waiting` are groups of runs whose changes are still computed. `short` are those of which older runs are not looked
+    at. `failed` are those that cannot be read, and why.
     """
 
     slower: tuple[Change, ...]
@@ -111,7 +111,7 @@ class OverTime:
             threading.Thread(target=self._prepare, name="prepare", daemon=True).start()
 
     def _prepare(self) -> None:
-        with suppress(ConvbenchError):  # the reader that asks for a layer is told
+        with suppress(ConvbenchError):  # a reader that asks for a layer gets the error
             self._helper.call(over_time.prepare, timeout_s=LAYER_S)
 
     def layers(self, run_id: str | None = None) -> list[Layer]:

@@ -152,13 +152,13 @@ def _title(started_at: str, run_id: str, figure: str) -> str:
     return f"{when(started_at)}, run {run_id}: {figure}"
 
 
-def _places(heights: Sequence[float], size: tuple[int, int]) -> list[tuple[str, str]]:
+def _places(shares: Sequence[float], size: tuple[int, int]) -> list[tuple[str, str]]:
     """(x, y) of values from 0, at the bottom, to 1."""
-    width, height = size
-    between = (width - 2 * _SIDE) / max(1, len(heights) - 1)
+    across, down = size
+    between = (across - 2 * _SIDE) / max(1, len(shares) - 1)
     return [
-        (f"{_SIDE + place * between:.1f}", f"{_SIDE + (1 - value) * (height - 2 * _SIDE):.1f}")
-        for place, value in enumerate(heights)
+        (f"{_SIDE + place * between:.1f}", f"{_SIDE + (1 - value) * (down - 2 * _SIDE):.1f}")
+        for place, value in enumerate(shares)
     ]
 
 
