@@ -197,10 +197,10 @@ def _note(point: LayerPoint) -> str:
 def _step(step: LayerStep) -> StepRow:
     size, times = units.change(step.ratio), f"{units.seconds(step.base_s)} -> {units.seconds(step.new_s)}"
     runs = f"median of {units.count(step.base_runs)} and of {units.plural(step.new_runs, 'run')}"
-    changed = "; ".join(step.differences) or "no other difference is known"
+    changed = "; ".join(step.differences or ("no other difference is known",))
     return StepRow(
         mood=_mood(step.ratio),
-        sentence=f"{size} since {when(step.at)}: {times}, {runs}. {changed[:1].upper()}{changed[1:]}.",
+        sentence=f"{size} since {when(step.at)}: {times}, {runs}; {changed}.",
         base=step.base_run_id,
         new=step.new_run_id,
     )
