@@ -29,7 +29,7 @@ from convbench.web.views import over_time as views
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 #: Layers on a page, and changes in each direction.
-MOST_LAYERS, MOST_CHANGES = 100, 60
+MOST_LAYERS, MOST_CHANGES = 100, 30
 
 
 def _page(request: Request, reader: Who, template: str, title: str, **context: object) -> str:

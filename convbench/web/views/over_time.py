@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from convbench import units
 from convbench.actions.over_time import Change, LayerHistory, LayerPoint, LayerSeries, LayerStep
-from convbench.report.pages.rendering import left_out, when
+from convbench.report.pages.rendering import left_out, shortened, when
 from convbench.report.pages.trends import no_step
 from convbench.store.listing import EndedRun
 
@@ -18,10 +18,10 @@ LAYER_SIZE, NOISE_SIZE = (960, 200), (200, 40)
 _SIDE = 8.0
 #: The scale covers at least this change either way, as a ratio minus 1, so that noise looks small.
 _LEAST = 0.05
-#: Runs of a machine in its picture and table, the newest. 200 rows make 80 kB.
+#: Runs in the pictures and tables of a layer, the newest of each machine: 200 make 150 kB.
 MOST_POINTS = 200
-#: Layers that a change names in its row, and characters of a commit.
-_NAMED, _COMMIT = 3, 10
+#: Layers and differences that a change names in its row, characters of a name or label there, and those of a commit.
+_NAMED, _DIFFERENCES, _CHARACTERS, _COMMIT = 3, 8, 160, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,19 +89,20 @@ class SeriesView:
 def layer(history: LayerHistory) -> list[SeriesView]:
     """A layer on each machine, the one with the newest run first."""
     ordered = sorted(history.series, key=lambda one: one.points[-1].started_at, reverse=True)
-    return [_series(one, history.figure) for one in ordered]
+    most = max(2, MOST_POINTS // len(ordered))
+    return [_series(one, history.figure, most) for one in ordered]
 
 
-def _series(series: LayerSeries, figure: str) -> SeriesView:
+def _series(series: LayerSeries, figure: str, most: int) -> SeriesView:
     judged = [point for point in series.points if point.judged]
-    shown = series.points[-MOST_POINTS:]
+    shown = series.points[-most:]
     moods = {step.new_run_id: _mood(step.ratio) for step in series.steps}
     over = f"{units.plural(series.blocks, 'block')} of {units.plural(series.processes, 'process', 'processes')}"
     return SeriesView(
         id=series.machine_id,
         machine=series.machine,
         summary=_summary(series, judged),
-        picture=_picture(judged[-MOST_POINTS:], moods) if len(judged) > 1 else None,
+        picture=_picture(judged[-most:], moods) if len(judged) > 1 else None,
         steps=[_step(step) for step in reversed(series.steps)],
         points=list(reversed(_rows(shown, moods))),
         older=left_out(len(series.points), len(shown), "run"),
@@ -173,7 +174,7 @@ def _rows(points: Sequence[LayerPoint], moods: Mapping[str, str]) -> list[PointR
             PointRow(
                 run_id=point.run_id,
                 when=when(point.started_at),
-                sweep=_one_line(point.sweep),
+                sweep=_short(point.sweep),
                 host=point.host,
                 commit=(point.commit or "")[:_COMMIT],
                 branch=point.branch or "",
@@ -210,8 +211,8 @@ def _mood(ratio: float) -> str:
     return "slower" if ratio > 1 else "faster"
 
 
-def _one_line(name: str) -> str:
-    return " ".join(name.split()) or "without a name"
+def _short(name: str) -> str:
+    return shortened(name, _CHARACTERS) or "without a name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,17 +234,23 @@ class ChangeRow:
 
 def change(one: Change) -> ChangeRow:
     """A change as a row."""
+    differences = [shortened(text, _CHARACTERS) for text in one.differences[:_DIFFERENCES]]
+    if rest := left_out(len(one.differences), _DIFFERENCES, "difference"):
+        differences.append(rest)
     return ChangeRow(
         size=units.change(one.ratio),
         mood=_mood(one.ratio),
-        sweep=_one_line(one.sweep),
+        sweep=_short(one.sweep),
         cases=f"{units.count(one.stepped)} of {units.plural(one.cases, 'case')}",
         machine=one.machine,
         when=when(one.new_at),
         base=one.base_run_id,
         new=one.new_run_id,
-        differences=one.differences or ("no other difference is known",),
-        layers=[(layer.case_id, layer.label, units.change(layer.ratio)) for layer in one.layers[:_NAMED]],
+        differences=differences or ("no other difference is known",),
+        layers=[
+            (layer.case_id, shortened(layer.label, _CHARACTERS), units.change(layer.ratio))
+            for layer in one.layers[:_NAMED]
+        ],
         more=left_out(one.stepped, min(_NAMED, len(one.layers)), "case"),
     )
 

@@ -22,6 +22,8 @@ from convbench.web.state import Service
 
 V1 = "/api/v1"
 LONG_S = 60.0
+#: Maximum size of a page, characters.
+MOST_PAGE = 200_000
 HOSTILE = "<script>alert('sweep')</script>"
 
 
@@ -197,6 +199,26 @@ def test_a_layer_has_the_label_that_its_newest_run_gives(tmp_path: Path) -> None
         service.filled(tmp_path / "runs.db", replace(second, results=(named,)))
         [layer] = client.get(f"{V1}/layers", params={"text": "stem"}).json()["layers"]
         assert (layer["label"], layer["runs"]) == (f"stem: {before}", 2)
+
+
+def test_pages_of_many_runs_stay_small(served: tuple[TestClient, Service], monkeypatch: pytest.MonkeyPatch) -> None:
+    client, made = served
+    case_id = nights.nights([1e-3])[0].results[0].case.id
+    history = made.pages.over_time.layer(case_id)
+    [series] = history.series
+    points = series.points[:6] * 200
+    several = tuple(replace(series, machine=f"machine {number}", points=points) for number in range(4))
+    monkeypatch.setattr(made.pages.over_time, "layer", lambda _: replace(history, series=several))
+    page = client.get(f"/layers/{case_id}").text
+    assert len(page) < MOST_PAGE and page.count("and 1,150 more runs are as JSON") == 4
+    found = made.pages.over_time.changes("2026-11-01", made.pages.over_time.groups(), wait_s=LONG_S)
+    [slower] = found.slower
+    wide = replace(slower, sweep="s" * 5000, differences=tuple("d" * 500 for _ in range(50)))
+    many = replace(found, slower=(wide,) * 300, faster=found.faster * 300)
+    monkeypatch.setattr(made.pages.over_time, "changes", lambda *_: many)
+    page = client.get("/changes", params={"since": "2026-11-01"}).text
+    assert len(page) < MOST_PAGE and page.count("And 270 more smaller changes") == 2
+    assert "and 42 more differences" in page
 
 
 def test_the_page_on_the_service_says_how_many_runs_are_looked_at() -> None:
