@@ -41,19 +41,20 @@ class Task(Generic[T]):
 class Found(Generic[T]):
     """What is there of the values that were asked for, by name.
 
-    `failed` says why a value cannot be made, and `waiting` are the names of those that are missing or outdated.
+    `failed` are the errors of values that cannot be made. `waiting` are the names of those that are missing or
+    outdated.
     """
 
     values: Mapping[tuple[str, ...], T]
-    failed: Mapping[tuple[str, ...], str]
+    failed: Mapping[tuple[str, ...], ConvbenchError]
     waiting: tuple[tuple[str, ...], ...]
 
 
 class Background(Generic[T]):
-    """Values by name. `timeout_s` is the longest time that one may take, seconds."""
+    """Values by name, `most` of them. `timeout_s` is the longest time that one may take, seconds."""
 
-    def __init__(self, helper: Helper, *, timeout_s: float) -> None:
-        self._helper, self._timeout_s = helper, timeout_s
+    def __init__(self, helper: Helper, *, timeout_s: float, most: int = MOST_KEPT) -> None:
+        self._helper, self._timeout_s, self._most = helper, timeout_s, most
         self._changed = threading.Condition()
         self._queue: OrderedDict[tuple[str, ...], Task[T]] = OrderedDict()
         self._kept: OrderedDict[tuple[str, ...], tuple[object, T | ConvbenchError]] = OrderedDict()
@@ -65,15 +66,16 @@ class Background(Generic[T]):
         with self._changed:
             for name, task in tasks.items():
                 if self._is_missing(name, task):
-                    self._queue[name] = task
+                    if not self._closed:
+                        self._queue[name] = task
                 else:
                     self._kept.move_to_end(name)
             self._start()
-            self._changed.wait_for(lambda: not self._missing(tasks), wait_s)
+            self._changed.wait_for(lambda: not any(name in self._queue for name in tasks), wait_s)
             there = {name: self._kept[name][1] for name in tasks if name in self._kept}
             return Found(
                 values={name: value for name, value in there.items() if not isinstance(value, ConvbenchError)},
-                failed={name: value.message for name, value in there.items() if isinstance(value, ConvbenchError)},
+                failed={name: value for name, value in there.items() if isinstance(value, ConvbenchError)},
                 waiting=tuple(self._missing(tasks)),
             )
 
@@ -114,6 +116,6 @@ class Background(Generic[T]):
                     del self._queue[name]
                 self._kept[name] = (_AGAIN if isinstance(value, _PASSING) else task.state, value)
                 self._kept.move_to_end(name)
-                while len(self._kept) > MOST_KEPT:
+                while len(self._kept) > self._most:
                     self._kept.popitem(last=False)
                 self._changed.notify_all()

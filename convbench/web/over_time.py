@@ -6,7 +6,7 @@ Values are computed in processes beside the service and kept as long as the runs
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,8 +23,10 @@ from convbench.web.helper import Helper
 
 #: Seconds that a layer, the changes of a sweep, and the noise of a run may take.
 LAYER_S, CHANGES_S, NOISE_S = 60.0, 300.0, 60.0
-#: Seconds that a reader waits for what is not computed yet.
+#: Seconds that a reader of a page waits for what is not computed yet.
 WAIT_S = 0.5
+#: Seconds that the history of a layer stays as it is while a run with it is being written.
+FRESH_S = 10.0
 #: The fewest runs with a step: two levels of three runs each.
 FEWEST_RUNS = 6
 #: Results that the changes of one sweep on one machine are computed from, which takes 3 s. More cases get fewer runs.
@@ -83,27 +85,26 @@ class OverTime:
         self._changes = Background[tuple[Change, ...]](self._own, timeout_s=CHANGES_S)
         self._noises = Background[float | None](self._own, timeout_s=NOISE_S)
         self._lock = threading.Lock()
-        self._histories: OrderedDict[str, tuple[object, LayerHistory]] = OrderedDict()
+        self._histories = Background[LayerHistory](helper, timeout_s=LAYER_S, most=MOST_LAYERS)
         self._labels: Mapping[str, Layer] = {}
         self._labels_of: tuple[int, str] | None = None
 
-    def layer(self, case_id: str) -> LayerHistory:
-        """The history of the layer with this id; raises RunNotFoundError where no run has it."""
+    def layer(self, case_id: str, *, wait_s: float = LAYER_S) -> LayerHistory | None:
+        """The history of the layer with this id; None where it is not computed within `wait_s` seconds.
+
+        While a run is being written, what is there may be some seconds old. Raises RunNotFoundError where no run has
+        the layer, and the error of the computation.
+        """
         state = layers.state(self._store, case_id)
         if not state:
             raise RunNotFoundError(f"no run has a layer {case_id!r}", hint="search for it at /layers")
-        with self._lock:
-            kept = self._histories.get(case_id)
-        if kept is not None and kept[0] == state:
-            return kept[1]
-        found: LayerHistory = self._helper.call(over_time.layer, case_id, self._db, timeout_s=LAYER_S)
-        if not state[-1]:  # else more results come
-            with self._lock:
-                self._histories[case_id] = (state, found)
-                self._histories.move_to_end(case_id)
-                while len(self._histories) > MOST_LAYERS:
-                    self._histories.popitem(last=False)
-        return found
+        if state[-1]:  # more results come
+            state = (*state, int(time.monotonic() // FRESH_S))
+        task = Task(state, over_time.layer, (case_id, self._db))
+        found = self._histories.get({(case_id,): task}, wait_s=wait_s)
+        for error in found.failed.values():
+            raise error.with_traceback(None)  # it is kept, and would keep the frames of every reader
+        return found.values.get((case_id,))
 
     def prepare(self) -> None:
         """Start the process that computes histories of layers, where a reader may ask for one next."""
@@ -173,7 +174,7 @@ class OverTime:
             faster=tuple(faster),
             waiting=tuple(wanted[name] for name in found.waiting),
             short=tuple(one for one in wanted.values() if one.is_cut and one.runs[-1].started_at > since),
-            failed=tuple((wanted[name], why) for name, why in found.failed.items()),
+            failed=tuple((wanted[name], error.message) for name, error in found.failed.items()),
         )
 
     def noise(self, *, wait_s: float = WAIT_S) -> Noise:
@@ -202,6 +203,7 @@ class OverTime:
 
     def close(self) -> None:
         """End what is computed."""
+        self._histories.close()
         self._changes.close()
         self._noises.close()
         self._own.close()

@@ -144,9 +144,24 @@ def test_a_layer_over_time_by_the_api_and_as_a_page(client: TestClient) -> None:
     [series] = found["series"]
     assert (found["case_id"], found["figure"], len(series["points"])) == (case_id, "floor", 19)
     assert {point["sweep"] for point in series["points"]} == {"nightly", "few", HOSTILE}
-    page = client.get(f"/layers/{case_id}").text
-    assert "<script>alert" not in page
+    answer = client.get(f"/layers/{case_id}")
+    page = answer.text
+    assert "<script>alert" not in page and "refresh" not in answer.headers
     assert all(f'href="/runs/{point["run_id"]}"' in page for point in series["points"])
+
+
+def test_a_layer_that_is_still_being_read_is_asked_for_again(
+    served: tuple[TestClient, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, made = served
+    case_id = nights.nights([1e-3], many=2)[0].results[1].case.id
+    assert made.pages.over_time.layer(case_id, wait_s=0.0) is None
+    assert made.pages.over_time.layer(case_id) is not None
+    monkeypatch.setattr(made.pages.over_time, "layer", lambda *_, **__: None)
+    answer = client.get(f"/layers/{case_id}")
+    assert answer.headers["refresh"] == "1" and "still being read" in answer.text
+    answer = client.get(f"{V1}/layers/{case_id}/history")
+    assert (answer.status_code, "retry-after" in answer.headers) == (HTTPStatus.SERVICE_UNAVAILABLE, True)
 
 
 @pytest.mark.parametrize(("path", "status"), [("aaaaaaaaaaaa", 404), ("nothing", 422), ("AAAAAAAAAAAA", 422)])
@@ -205,10 +220,11 @@ def test_pages_of_many_runs_stay_small(served: tuple[TestClient, Service], monke
     client, made = served
     case_id = nights.nights([1e-3])[0].results[0].case.id
     history = made.pages.over_time.layer(case_id)
+    assert history is not None
     [series] = history.series
     points = series.points[:6] * 200
     several = tuple(replace(series, machine=f"machine {number}", points=points) for number in range(4))
-    monkeypatch.setattr(made.pages.over_time, "layer", lambda _: replace(history, series=several))
+    monkeypatch.setattr(made.pages.over_time, "layer", lambda *_, **__: replace(history, series=several))
     page = client.get(f"/layers/{case_id}").text
     assert len(page) < MOST_PAGE and page.count("and 1,150 more runs are as JSON") == 4
     found = made.pages.over_time.changes("2026-11-01", made.pages.over_time.groups(), wait_s=LONG_S)

@@ -128,7 +128,7 @@ def test_what_got_slower_leads_to_the_layer_and_to_the_run(page: Page, tmp_path:
         checked(page, "changes")
         slower.locator(".moved a").first.click()
         page.wait_for_url("**/layers/*")
-        assert page.locator(".moves li.slower").count() == 1
+        page.locator(".moves li.slower").wait_for()
         checked(page, "layer")
         page.locator(".layer-line a").last.click()
         page.wait_for_url(f"**/runs/{runs[-1].id}")

@@ -19,6 +19,7 @@ from convbench.web.answers_over_time import (
     MachineNoise,
     NoisePoint,
 )
+from convbench.web.helper import BusyError
 from convbench.web.over_time import Changes
 from convbench.web.state import Service, TheService
 
@@ -90,7 +91,10 @@ def list_layers(
 @router.get("/layers/{layer_id}/history")
 def layer_history(service: TheService, reader: Reader, layer_id: LayerId) -> LayerHistoryAnswer:
     """Get a layer over all runs that measured it, by machine, with its steps."""
-    return LayerHistoryAnswer.model_validate(service.pages.over_time.layer(layer_id))
+    found = service.pages.over_time.layer(layer_id)
+    if found is None:
+        raise BusyError("the runs of this layer are still being read", hint="try again in a minute")
+    return LayerHistoryAnswer.model_validate(found)
 
 
 @router.get("/changes")

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from convbench import units
 from convbench.report.pages.rendering import left_out, when
 from convbench.web.access import Reader, Who
-from convbench.web.over_time import Group
+from convbench.web.over_time import WAIT_S, Group
 from convbench.web.routes.over_time import (
     AfterLayer,
     LayerId,
@@ -30,6 +30,8 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 #: Layers on a page, and changes in each direction.
 MOST_LAYERS, MOST_CHANGES = 100, 30
+#: Seconds after which a browser asks again for a page that has nothing to show yet.
+AGAIN_S = 1
 
 
 def _page(request: Request, reader: Who, template: str, title: str, **context: object) -> str:
@@ -61,10 +63,16 @@ def layers(
 
 
 @router.get("/layers/{layer_id}")
-def layer(service: TheService, reader: Reader, request: Request, layer_id: LayerId) -> str:
-    """Show a layer over time on each machine, with its steps, and the run behind each point."""
-    history = service.pages.over_time.layer(layer_id)
-    return _page(
+def layer(service: TheService, reader: Reader, request: Request, layer_id: LayerId) -> Response:
+    """Show a layer over time on each machine, with its steps, and the run behind each point.
+
+    Where its runs are still being read, the page says so alone, and the browser asks for it again.
+    """
+    history = service.pages.over_time.layer(layer_id, wait_s=WAIT_S)
+    if history is None:
+        page = _page(request, reader, "service_layer_waiting.html.j2", f"Layer {layer_id}", here=f"/layers/{layer_id}")
+        return HTMLResponse(page, headers={"Refresh": str(AGAIN_S)})
+    page = _page(
         request,
         reader,
         "service_layer.html.j2",
@@ -73,6 +81,7 @@ def layer(service: TheService, reader: Reader, request: Request, layer_id: Layer
         series=views.layer(history),
         size=views.LAYER_SIZE,
     )
+    return HTMLResponse(page)
 
 
 @router.get("/changes")
