@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import re
 import statistics
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -26,9 +28,12 @@ import synthetic
 from commands import store as store_run
 from sqlalchemy import create_engine, text
 
+from convbench.model.result import Result
 from convbench.store import schema
 
 RUNS, CASES = 1000, 500
+#: Runs that are made up, with other noise each; the sweeps that get slower, by their numbers.
+VARIANTS, CHANGED = 6, (1, 3)
 #: Readers of a list at once, and how often each asks.
 READERS, TIMES = 20, 100
 #: The tables that hold a run.
@@ -38,33 +43,45 @@ IDLE_S = 20.0
 
 
 def filled(path: Path, runs: int, cases: int) -> None:
-    """A database with one made-up run, and copies of its rows under other ids and times."""
-    store_run(synthetic.run(cases, troubles=False), path)
+    """A database with some made-up runs, and copies of their rows under other ids and times.
+
+    In the second half two of the seven sweeps have copies of runs in which every fifth case takes 1.3 times as long.
+    """
+    for seed in range(VARIANTS):
+        store_run(replace(synthetic.run(cases, troubles=False, seed=seed), id=f"20260101-000000-{seed:04}"), path)
+    for seed in range(VARIANTS):
+        made = synthetic.run(cases, troubles=False, seed=seed)
+        slower = [slowed(result, seed) if place % 5 == 0 else result for place, result in enumerate(made.results)]
+        store_run(replace(made, id=f"20260101-000001-{seed:04}", results=tuple(slower)), path)
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         columns = {
             table: [row[1] for row in connection.execute(text(f"PRAGMA table_info({table})"))] for table in TABLES
         }
         plain = [name for name in columns["runs"] if name not in ("key", "id", "name", "started_at", "finished_at")]
-        for number in range(2, runs + 1):
+        for number in range(2 * VARIANTS + 1, runs + 1):
+            changed = number % 7 in CHANGED and number > runs // 2
+            of = 1 + number % VARIANTS + (VARIANTS if changed else 0)
             at = f"2026-{1 + number // 28 // 24 % 12:02}-{1 + number // 24 % 28:02}T{number % 24:02}:00:00+00:00"
             connection.execute(
                 text(
                     f"INSERT INTO runs (key, id, name, started_at, finished_at, {', '.join(plain)}) "
-                    f"SELECT :key, :id, :name, :at, :at, {', '.join(plain)} FROM runs WHERE key = 1"
+                    f"SELECT :key, :id, :name, :at, :at, {', '.join(plain)} FROM runs WHERE key = :of"
                 ),
-                {"key": number, "id": f"{at[:10].replace('-', '')}-{number:06}-{number:04}", "at": at}
+                {"key": number, "of": of, "id": f"{at[:10].replace('-', '')}-{number:06}-{number:04}", "at": at}
                 | {"name": f"sweep {number % 7}"},
             )
             for table in TABLES[1:]:
                 others = ", ".join(name for name in columns[table] if name != "run_key")
-                connection.execute(
-                    text(
-                        f"INSERT INTO {table} (run_key, {others}) SELECT :key, {others} FROM {table} WHERE run_key = 1"
-                    ),
-                    {"key": number},
-                )
+                copied = f"SELECT :key, {others} FROM {table} WHERE run_key = :of"
+                connection.execute(text(f"INSERT INTO {table} (run_key, {others}) {copied}"), {"key": number, "of": of})
     engine.dispose()
+
+
+def slowed(result: Result, seed: int) -> Result:
+    """The result with blocks that take 1.3 times as long."""
+    floor = 1.3 * synthetic.floor_s(result.case)
+    return synthetic.result(result.case, made=synthetic.blocks(floor, seed=seed), stop_reason=result.stop_reason)
 
 
 def timed(address: str, path: str) -> tuple[float, int]:
@@ -142,6 +159,23 @@ def measure(address: str, process: psutil.Process) -> None:
         ("jobs", "/jobs"),
         ("machines", "/machines"),
         ("list by the API", "/api/v1/runs"),
+    ):
+        some = [timed(address, page) for _ in range(10)]
+        row(what, f"{statistics.median(each[0] for each in some) * 1000:.0f} ms", f"{some[0][1] / 1000:.0f} kB")
+    first, _ = timed(address, "/changes?since=2026-01-01")
+    row("changes since a day, nothing computed", f"{first * 1000:.0f} ms", "")
+    began = time.monotonic()
+    while json.load(urllib.request.urlopen(f"{address}/api/v1/changes?since=2026-01-01"))["waiting"]:
+        pass
+    row("all changes computed, beside the service", f"{first + time.monotonic() - began:.1f} s", "")
+    layer = json.load(urllib.request.urlopen(f"{address}/api/v1/layers?limit=1"))["layers"][0]["case_id"]
+    first, _ = timed(address, f"/layers/{layer}")
+    row("a layer, not computed", f"{first * 1000:.0f} ms", "")
+    row("its history, computed", f"{timed(address, f'/api/v1/layers/{layer}/history')[0] + first:.1f} s", "")
+    for what, page in (
+        ("changes since a day", "/changes?since=2026-01-01"),
+        ("a layer", f"/layers/{layer}"),
+        ("layers", "/layers"),
     ):
         some = [timed(address, page) for _ in range(10)]
         row(what, f"{statistics.median(each[0] for each in some) * 1000:.0f} ms", f"{some[0][1] / 1000:.0f} kB")

@@ -104,6 +104,28 @@ def one(store: Store, run_id: str) -> ListedRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndedRun:
+    """A finished run without anything that takes long to read. `finished_at` is its time of finishing."""
+
+    run_id: str
+    sweep: str
+    machine: str
+    started_at: str
+    finished_at: str
+    cases: int
+
+
+def ended(store: Store) -> list[EndedRun]:
+    """The runs that have ended, the newest first."""
+    refresh(store)
+    columns = (_runs.id, _runs.name, _listed.machine, _runs.started_at, _runs.finished_at, _listed.cases)
+    query = select(*columns).join_from(schema.runs, schema.listed_runs, _runs.key == _listed.run_key)
+    query = query.where(_runs.finished_at.is_not(None)).order_by(_runs.started_at.desc(), _runs.key.desc())
+    with store.reading() as connection:
+        return [EndedRun(**dict(zip(EndedRun.__slots__, row, strict=True))) for row in connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListedMachine:
     """A machine that has runs: the names of its hosts, the number of runs, and the newest one.
 

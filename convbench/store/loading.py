@@ -175,7 +175,8 @@ class Known(Generic[_Stored, T]):
             if len(known) > MOST_KNOWN:
                 known.clear()
             new = [one for one in dict.fromkeys(stored) if one not in known]
-            known.update(zip(new, self._read(new), strict=True))
+            if new:  # a history asks for one case at a time, nearly all of them known
+                known.update(zip(new, self._read(new), strict=True))
             return [known[one] for one in stored]
 
 

@@ -20,6 +20,8 @@ from convbench.web.routes import (
     jobs,
     lists,
     operating,
+    over_time,
+    over_time_pages,
     pages,
     runs,
     schedules,
@@ -70,6 +72,7 @@ def application(service: Service) -> FastAPI:
         lists.router,
         runs.router,
         uploads.router,
+        over_time.router,
         sweeps.router,
         tokens.router,
     ):
@@ -77,6 +80,7 @@ def application(service: Service) -> FastAPI:
     app.include_router(operating.router)
     app.include_router(changes.feed_router)
     app.include_router(pages.router)
+    app.include_router(over_time_pages.router)
     app.add_middleware(Keeping, service=service)
     app.add_middleware(Around, service=service)  # around the other one, since it was added last
     for kind, handler in (

@@ -63,6 +63,11 @@ class Helper:
             raise answer
         return answer
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process, which may be busy."""
+        return self._process is not None
+
     def rest(self) -> None:
         """End the process where it was idle for a while."""
         if self._process is not None and self._lock.acquire(blocking=False):

@@ -27,6 +27,7 @@ from convbench.store.store import Store
 from convbench.version import __version__
 from convbench.web.answers import CompareAnswer, JudgmentAnswer
 from convbench.web.helper import Helper
+from convbench.web.over_time import OverTime
 
 if TYPE_CHECKING:
     from convbench.analysis.comparison.judgment import RunComparison
@@ -49,6 +50,8 @@ class Pages:
         self._kept: OrderedDict[str, Path] = OrderedDict()
         self._lock = threading.Lock()
         self._pages, self._checks = Helper(), Helper(most_bytes=CHECK_BYTES)
+        #: What moved over time, which the same process computes where it is quick.
+        self.over_time = OverTime(store, db, self._pages)
 
     def check(self, text: str) -> Checked:
         """What a submitted sweep would measure; raises SweepError with all mistakes."""
@@ -101,11 +104,13 @@ class Pages:
     def rest(self) -> None:
         """Give memory back that nothing has needed for a while."""
         self._pages.rest()
+        self.over_time.rest()
         self._checks.rest()
 
     def close(self) -> None:
         """End the processes, and remove the files."""
         self._pages.close()
+        self.over_time.close()
         self._checks.close()
         self._folder.cleanup()
 

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import nights
 import pytest
 import service
+import synthetic
 from accessibility import violations
 from browser import until
 from playwright.sync_api import Browser, Page
@@ -98,12 +100,53 @@ def test_the_first_minute_from_an_empty_folder_to_a_comparison(browser: Browser,
         page.wait_for_url("**/compare?*")
         page.frame_locator("iframe.report").locator("h1").first.wait_for()
         checked(page, "compare")
-        for path in ("jobs", "machines", "tokens", "sign-in", "runs/none"):
+        for path in ("jobs", "layers", "changes", "machines", "tokens", "sign-in", "runs/none"):
             opened = browser.new_page()  # where a status of 404 is no complaint of the page
             opened.goto(f"{address}/{path}")
             until(opened, "() => document.documentElement.dataset.ready")
             checked(opened, path.replace("/", "-"))
             opened.close()
+
+
+def test_what_got_slower_leads_to_the_layer_and_to_the_run(page: Page, tmp_path: Path) -> None:
+    """Twelve nights: at the seventh torch is another one and all layers take longer, at the tenth one gets faster."""
+    runs = nights.nights([1e-3] * 6 + [1.3e-3] * 6, upgrade=7, many=5)
+    for number in range(9, 12):
+        made = synthetic.blocks(8e-4, processes=3, rounds=4, noise=0.2, seed=number)
+        first = synthetic.result(runs[number].results[0].case, made=made)
+        runs[number] = replace(runs[number], results=(first, *runs[number].results[1:]))
+    service.filled(tmp_path / "reports" / "convbench.db", *runs)
+    with started(tmp_path) as (address, _):
+        page.goto(f"{address}/changes?since=2026-11-02")
+        end = time.monotonic() + 60
+        while not page.locator("table.changes").count():
+            assert time.monotonic() < end, page.locator("main").inner_text()
+            page.get_by_role("link", name="Show the page again").click()
+        slower, faster = page.locator("table.changes").all()
+        assert "+30.0 %" in slower.inner_text() and "torch 2.12.0" in slower.inner_text()
+        assert "1 of 5 cases" in faster.inner_text()
+        checked(page, "changes")
+        slower.locator(".moved a").first.click()
+        page.wait_for_url("**/layers/*")
+        page.locator(".moves li.slower").wait_for()
+        checked(page, "layer")
+        page.locator(".layer-line a").last.click()
+        page.wait_for_url(f"**/runs/{runs[-1].id}")
+        page.get_by_text("Its layers over time").click()
+        checked(page, "run-layers")
+        page.locator(".own-layers a").first.click()
+        page.wait_for_url("**/layers/*")
+        page.get_by_role("link", name="Layers", exact=True).click()
+        page.locator("input[name=text]").fill("bfloat16 forward")
+        page.get_by_role("button", name="Show").click()
+        page.wait_for_url("**/layers?text=bfloat16*")
+        assert page.locator("table.layers tbody tr").count() == 1
+        checked(page, "layers")
+        page.goto(f"{address}/machines")
+        while not page.locator(".noise svg").count():
+            assert time.monotonic() < end
+            page.get_by_role("link", name="Show the page again").click()
+        checked(page, "machines-noise")
 
 
 def test_a_token_is_pasted_once_and_a_hostile_label_cannot_use_it(browser: Browser, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from convbench.store import listing, verdicts
 from convbench.sweep import shipped_sweeps
 from convbench.web.access import Reader, Who, who
 from convbench.web.kept import may_be_kept
+from convbench.web.over_time import NOISY_RUNS
 from convbench.web.problems import NotThereError
 from convbench.web.routes.jobs import MOST_KEY, JobId
 from convbench.web.routes.runs import FORMATS, After, RunRef, TheFilters
@@ -24,6 +25,7 @@ from convbench.web.routes.schedules import ScheduleId
 from convbench.web.state import TheService
 from convbench.web.views import frame
 from convbench.web.views import jobs as job_views
+from convbench.web.views import over_time as over_time_views
 from convbench.web.views import runs as run_views
 from convbench.web.views import schedules as schedule_views
 
@@ -31,6 +33,8 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 #: Seconds that a browser keeps the style and the script, whose names change with them.
 _YEAR_S = 365 * 24 * 3600
+#: Layers that the page of a run links to.
+_MOST_LAYERS = 200
 
 
 def _page(request: Request, reader: Who, template: str, title: str, **context: object) -> str:
@@ -71,11 +75,14 @@ def run(service: TheService, reader: Reader, request: Request, run: RunRef) -> s
     own = [baseline.name for baseline in baselines if baseline.run_id == found.summary.id]
     others = [baseline.name for baseline in baselines if baseline.run_id != found.summary.id]
     row = run_views.row(found)
+    title = f"{row.sweep}, {row.when}"
+    layers = service.pages.over_time.layers(found.summary.id)
+    service.pages.over_time.prepare()
     return _page(
         request,
         reader,
         "service_run.html.j2",
-        f"{row.sweep}, {row.when}",
+        title,
         run=row,
         own=own,
         others=others,
@@ -84,6 +91,8 @@ def run(service: TheService, reader: Reader, request: Request, run: RunRef) -> s
         acceptances=[
             schedule_views.acceptance_row(one) for one in verdicts.acceptances(service.store, run_ids=[row.id])
         ],
+        layers=layers[:_MOST_LAYERS],
+        more_layers=len(layers) > _MOST_LAYERS,
     )
 
 
@@ -205,10 +214,23 @@ def schedule(service: TheService, reader: Reader, request: Request, schedule_id:
 
 @router.get("/machines")
 def machines(service: TheService, reader: Reader, request: Request) -> str:
-    """Show the machines that have runs."""
-    may_be_kept(request)
-    rows = [run_views.machine_row(one) for one in listing.machines(service.store)]
-    return _page(request, reader, "service_machines.html.j2", "Machines", machines=rows)
+    """Show the machines that have runs, and their noise over time."""
+    noise = service.pages.over_time.noise()
+    may_be_kept(request, if_true=not noise.waiting)
+    rows = [
+        (run_views.machine_row(one), over_time_views.noise(noise.runs.get(one.machine, ())))
+        for one in listing.machines(service.store)
+    ]
+    return _page(
+        request,
+        reader,
+        "service_machines.html.j2",
+        "Machines",
+        machines=rows,
+        size=over_time_views.NOISE_SIZE,
+        most=NOISY_RUNS,
+        waiting=noise.waiting,
+    )
 
 
 @router.get("/tokens")

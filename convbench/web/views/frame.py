@@ -18,6 +18,8 @@ _ENTRY = "service_main.js"
 #: The pages that every page leads to: path, and text.
 _WAYS = (
     ("/runs", "Runs"),
+    ("/changes", "Changes"),
+    ("/layers", "Layers"),
     ("/jobs", "Jobs"),
     ("/measure", "Measure"),
     ("/schedules", "Schedules"),
