@@ -48,6 +48,8 @@ HOSTS_S = 2.0
 LINES_S = 5.0
 #: How long an actor that cannot be reached may stay so before it counts as lost, seconds.
 UNREACHABLE_S = 60.0
+#: How often a client asks a head that cannot start a server for it in time.
+CLIENT_ATTEMPTS = 3
 #: After this time without the processors or devices that a shard asks Ray for, the user gets a message, seconds.
 PENDING_S = 15.0
 #: The smallest memory for objects that Ray accepts is 75 MiB; what shards send is taken from it at once.
@@ -389,7 +391,7 @@ def _connected(address: str, modules: Path | None) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters follows as an error
-            ray.init(address=address, **options)
+            _begin(ray, address, options)
     except ImportError as error:  # a client's address needs packages that plain Ray lacks
         raise RequestError(f"{shown(address)} needs the Python package {error.name!r}", hint=EXTRA) from None
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError, ray.exceptions.RayError) as error:
@@ -419,6 +421,20 @@ def _lost_head(reason: str) -> FleetLostError:
         f"the head of Ray's cluster is lost{': ' if said else ''}{said[0][:300] if said else ''}",
         hint="shards end by themselves; when it is back, `convbench fleet resume ID` goes on",
     )
+
+
+def _begin(ray: Any, address: str, options: Mapping[str, Any]) -> None:
+    """Connect. The head of a busy host may take longer to start a client's server than Ray waits: then try again."""
+    attempts = CLIENT_ATTEMPTS if address.startswith("ray://") else 1
+    for attempt in range(1, attempts + 1):
+        try:
+            ray.init(address=address, **options)
+            return
+        except ConnectionError as error:
+            if attempt == attempts or "Initialization failure" not in str(error):
+                raise
+            with suppress(Exception):  # what is left of the attempt, in whatever state it is
+                ray.shutdown()
 
 
 def _within(seconds: float, asked: Callable[[], T]) -> T:

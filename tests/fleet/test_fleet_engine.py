@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -227,3 +228,23 @@ def test_messages_are_read_as_they_were_written() -> None:
     assert messages.order_of(messages.order_text(order)) == order
     with pytest.raises(RequestError):
         messages.order_of('{"campaign": 1}')
+
+
+@pytest.mark.parametrize(
+    ("address", "failures", "attempts"), [("ray://head:1", 2, 3), ("ray://head:1", 3, 3), ("auto", 1, 1)]
+)
+def test_head_that_starts_no_server_in_time_is_asked_again(address: str, failures: int, attempts: int) -> None:
+    asked: list[str] = []
+
+    class Busy:
+        def init(self, *, address: str) -> None:
+            asked.append(address)
+            if len(asked) <= failures:
+                raise ConnectionAbortedError("Initialization failure from server: too late")
+
+        def shutdown(self) -> None:
+            pass
+
+    with pytest.raises(ConnectionAbortedError) if failures >= attempts else nullcontext():
+        ray._begin(Busy(), address, {})
+    assert asked == [address] * attempts
