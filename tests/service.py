@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import processes
 import synthetic
@@ -33,13 +34,13 @@ HERE = "http://127.0.0.1:8321"
 
 @contextmanager
 def serving(
-    db: Path, *, address: str = "127.0.0.1", url: str = HERE, root: str = "", **settings: object
+    db: Path, *, address: str = "127.0.0.1", url: str = HERE, root: str = "", **settings: Any
 ) -> Iterator[tuple[TestClient, Service]]:
     """A client of a service on this database that measures nothing; the client's requests come from `address`."""
     with Store.create(str(db)) as store:
         pages = Pages(store, str(db))
         service = Service(
-            settings=Settings(db=str(db), measures=False, root_path=root, **settings),  # type: ignore[arg-type]
+            settings=Settings(db=str(db), measures=False, root_path=root, **settings),
             store=store,
             pages=pages,
             feed=Feed(),
@@ -59,12 +60,12 @@ def serving(
             pages.close()
 
 
-def run_of(number: int, **changes: object) -> Run:
+def run_of(number: int, **changes: Any) -> Run:
     """A made-up run of twelve cases; its id and the time of its beginning rise with the number."""
     made = synthetic.run(12, seed=number, troubles=False)
     at = f"2026-11-{1 + number // 1440:02}T{number // 60 % 24:02}:{number % 60:02}:00+00:00"
     run_id = f"202611{1 + number // 1440:02}-{number // 60 % 24:02}{number % 60:02}00-{number % 10000:04}"
-    return replace(made, **{"id": run_id, "name": "nightly", "started_at": at, "finished_at": at, **changes})  # type: ignore[arg-type]
+    return replace(made, **{"id": run_id, "name": "nightly", "started_at": at, "finished_at": at, **changes})
 
 
 def filled(db: Path, *runs: Run) -> Path:

@@ -99,8 +99,7 @@ def application(service: Service) -> FastAPI:
             app.openapi_schema = _with_errors(made())
         return app.openapi_schema
 
-    # FastAPI's documentation sets its own function in this way.
-    app.openapi = described  # type: ignore[method-assign]
+    app.openapi = described  # type: ignore[method-assign]  # the way that FastAPI's documentation shows
     return app
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import service
@@ -64,8 +65,8 @@ def time(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def made(store: Store, at: str, **changes: object) -> Schedule:
-    return verbs.make(store, replace(WANTED, **changes), FOUND, by="ann", at=time(at))  # type: ignore[arg-type]
+def made(store: Store, at: str, **changes: Any) -> Schedule:
+    return verbs.make(store, replace(WANTED, **changes), FOUND, by="ann", at=time(at))
 
 
 def queued(store: Store, at: datetime) -> list[str]:
@@ -236,9 +237,9 @@ def runs(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def job(**changes: object) -> Job:
+def job(**changes: Any) -> Job:
     made = verbs.new_job(service.TINY, FOUND, by="ann", at=time("2026-11-30T12:00"), against="main")
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 def ended(store: Store, one: Job, run: int, judged: Judged | None = None, text: str = "there is no baseline") -> None:

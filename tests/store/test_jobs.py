@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from postgres import Server
@@ -45,7 +46,7 @@ def jobs(store: Store) -> Jobs:
     return Jobs(store)
 
 
-def job(number: int = 0, **changes: object) -> Job:
+def job(number: int = 0, **changes: Any) -> Job:
     made = Job(
         id=f"j{number}",
         state=JobState.QUEUED,
@@ -59,7 +60,7 @@ def job(number: int = 0, **changes: object) -> Job:
         submitted_at=NOW,
         submitted_by="ci",
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 def claimed(jobs: Jobs, owner: Writer = ME, now: str = NOW) -> Job | None:

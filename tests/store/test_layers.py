@@ -6,6 +6,7 @@ import itertools
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import service
@@ -40,9 +41,9 @@ def put(store: Store, run: Run, *, finish: bool = True) -> None:
         store.finish(run.id, RunState.FINISHED, run.started_at)
 
 
-def run_of(number: int, cases: slice, **changes: object) -> Run:
+def run_of(number: int, cases: slice, **changes: Any) -> Run:
     made = service.run_of(number)
-    return replace(made, results=made.results[cases], finished_at=None, **changes)  # type: ignore[arg-type]
+    return replace(made, results=made.results[cases], finished_at=None, **changes)
 
 
 def test_each_layer_is_listed_once_with_its_label(store: Store) -> None:

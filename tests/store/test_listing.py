@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import service
@@ -31,8 +32,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def ids(store: Store, after: str | None = None, most: int = 50, **filters: object) -> list[str]:
-    found = listing.listed(store, Filters(**filters), after=after, most=most)  # type: ignore[arg-type]
+def ids(store: Store, after: str | None = None, most: int = 50, **filters: Any) -> list[str]:
+    found = listing.listed(store, Filters(**filters), after=after, most=most)
     return [run.summary.id[-4:] for run in found.runs]
 
 

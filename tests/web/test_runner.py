@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import service
@@ -70,7 +71,7 @@ def running(
     """A runner whose pages are made by a function; schedules are due where another one checks their sweeps."""
     pages = Pages(store, store.place)
     if made is not None:
-        pages.report = made  # type: ignore[method-assign]
+        pages.report = made  # type: ignore[method-assign]  # a stand-in
     one = Runner(store, Feed(), pages, db=store.place, schedule_check=schedule_check)
     one.start()
     try:
@@ -100,8 +101,8 @@ def until(job: Job, store: Store, *states: JobState) -> Job:
     return found
 
 
-def submitted(store: Store, **more: object) -> Job:
-    return submit(store, service.TINY, FOUND, by="ci", **more)[0]  # type: ignore[arg-type]
+def submitted(store: Store, **more: Any) -> Job:
+    return submit(store, service.TINY, FOUND, by="ci", **more)[0]
 
 
 def states(store: Store, job: Job) -> list[str]:
@@ -119,7 +120,7 @@ def test_what_was_measured_is_reported_whatever_its_results_are(
 ) -> None:
     script(f"{BEGUN}print(open(sys.argv[1]).read())\nprint(*sys.argv[2:])\nsys.exit({code})")
     made = []
-    with running(store, made=lambda run_id: made.append(run_id) or b""):  # type: ignore[func-returns-value]
+    with running(store, made=lambda run_id: made.append(run_id) or b""):  # type: ignore[func-returns-value]  # None
         job = until(submitted(store, against=RUN.id[:-1]), store, JobState.REPORTED)
     assert (job.run_id, job.exit_code, made) == (RUN.id, code, [RUN.id])
     assert states(store, job) == ["queued", "running", "measured", "reported"]

@@ -64,7 +64,7 @@ def test_calls_are_counted_and_their_times_added() -> None:
     ],
 )
 def test_what_a_line_says_beside_its_sizes(old: str, new: str, changes: dict[str, object]) -> None:
-    assert only(DIALECTS["v1"].replace(old, new)) == Case(**({"problem": PROBLEM} | changes))  # type: ignore[arg-type]
+    assert only(DIALECTS["v1"].replace(old, new)) == Case(**({"problem": PROBLEM} | changes))
 
 
 @pytest.mark.parametrize(
