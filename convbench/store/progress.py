@@ -1,21 +1,23 @@
-"""How far a run is, while a process measures it: visits so far, and the cases that arrived. It reads few columns."""
+"""How far a run is: visits so far, and the cases that arrived. It reads few columns."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
-from convbench.model.result import Status, unpack_blocks
+from convbench.model.result import RunState, Status, unpack_blocks
 from convbench.store import loading, schema
-from convbench.store.runs import run_of
+from convbench.store.runs import AnyRow, run_of
 from convbench.store.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
-    """A case with its first visit. `fastest_s` is its fastest sample so far, seconds; None where it was not timed."""
+    """A case with visits. `fastest_s` is its fastest sample so far, seconds; None where it was not timed."""
 
     position: int
     case_id: str
@@ -46,9 +48,19 @@ def progress_of(store: Store, run_id: str) -> RunProgress | None:
             visits.run_key == row.key, visits.complete
         )
         done, seen = connection.execute(counted).one()
+        if row.state == RunState.FINISHED.value:  # its visits may be folded into one row per case
+            with store.at.decoding(run_id):
+                done = _folded(connection, row.key)
         with store.at.decoding(run_id):
             processes = run_of(row).measure.processes
     return RunProgress(cases=total, seen=seen, visits=done, planned=total * processes)
+
+
+def _folded(connection: Connection, run_key: int) -> int:
+    """The number of complete visits of a run, counting the processes in each row."""
+    visits = schema.visits.c
+    rows = connection.execute(select(visits.blocks, visits.layout).where(visits.run_key == run_key, visits.complete))
+    return sum(max(1, len({block.process_index for block in unpack_blocks(row.blocks, row.layout)})) for row in rows)
 
 
 def arrived(store: Store, run_id: str, known: Collection[int], *, most: int) -> Sequence[Arrived]:
@@ -70,15 +82,19 @@ def arrived(store: Store, run_id: str, known: Collection[int], *, most: int) -> 
             .where(cases.run_key == key, cases.position.in_(new))
             .order_by(cases.position, visits.process_index)
         )
-        first = {row.position: row for row in reversed(connection.execute(query).all())}
+        rows = connection.execute(query).all()
         with store.at.decoding(run_id):
-            return [
-                Arrived(
-                    position=position,
-                    case_id=row.case_id,
-                    label=loading.case(row.problem, row.settings, case_id=row.case_id).label,
-                    status=Status(row.status),
-                    fastest_s=min((block.minimum_s for block in unpack_blocks(row.blocks, row.layout)), default=None),
-                )
-                for position, row in sorted(first.items())
-            ]
+            return [_arrived(tuple(some)) for _, some in itertools.groupby(rows, key=attrgetter("position"))]
+
+
+def _arrived(rows: Sequence[AnyRow]) -> Arrived:
+    """A case by the rows of its visits, the first process first."""
+    first = rows[0]
+    blocks = (block for row in rows for block in unpack_blocks(row.blocks, row.layout))
+    return Arrived(
+        position=first.position,
+        case_id=first.case_id,
+        label=loading.case(first.problem, first.settings, case_id=first.case_id).label,
+        status=Status(first.status),
+        fastest_s=min((block.minimum_s for block in blocks), default=None),
+    )

@@ -140,7 +140,7 @@ class Measuring:
                 looked = time.monotonic()
         reader.join()
         code = child.wait()
-        self._look()
+        self._look(again=True)
         return Ended(code=code, run_id=self._run_id, why_not=self._why_not(code))
 
     def _store_child(self, pid: int) -> None:
@@ -183,16 +183,20 @@ class Measuring:
             self._lines += 1
         self._note(events)
 
-    def _look(self) -> None:
-        """Note how far the run is and which cases have arrived; nothing where the database is away."""
+    def _look(self, *, again: bool = False) -> None:
+        """Note how far the run is and which cases have arrived; nothing where the database is away.
+
+        With `again` the cases that arrived before are noted once more, with the fastest sample of all processes.
+        """
         if self._run_id is None:
             return
         with suppress(StoreError):
             progress = progress_of(self._store, self._run_id)
-            if progress is None or (progress.seen, progress.visits) == self._shown:
+            if progress is None or (not again and (progress.seen, progress.visits) == self._shown):
                 return
             self._shown = (progress.seen, progress.visits)
-            new = arrived(self._store, self._run_id, self._arrived, most=MOST_ARRIVED - len(self._arrived))
+            known: set[int] = set() if again else self._arrived
+            new = arrived(self._store, self._run_id, known, most=MOST_ARRIVED - len(known))
             self._arrived.update(case.position for case in new)
             events: list[tuple[EventKind, Mapping[str, object]]] = [
                 (

@@ -69,7 +69,7 @@ from convbench.model.result import (
 )
 from convbench.model.samples import BlockSamples, pack_samples
 from convbench.model.schedule import Schedule
-from convbench.store import Store, Writer, backup, digest, loading, new_run_id, opening, patience
+from convbench.store import Store, Writer, backup, digest, loading, new_run_id, opening, patience, progress
 from convbench.store import schema as store_schema
 from convbench.store.place import Place
 from convbench.store.schedules import Schedules
@@ -318,6 +318,22 @@ def test_visits_of_a_run_that_may_go_on_stay_as_they_are(store: Store) -> None:
     stored = store.visits(run_id)
     assert stored[CASES[0].id] == [dataclasses.replace(every[0], blocks=every[0].blocks * 4)]
     assert len(stored[CASES[1].id]) == 2, "one was cut short"
+
+
+def test_folded_visits_count_as_progress_and_the_fastest_sample_is_that_of_all_processes(store: Store) -> None:
+    run_id = begin(store, cases=CASES[:2])
+    for number in range(3):
+        block = dataclasses.replace(BLOCK, process_index=number, minimum_s=(3 - number) * 2.0**-10)
+        store.append(run_id, [visit(case, number, blocks=pack_blocks([block] * 2)) for case in CASES[:2]])
+        if number == 0:
+            assert [case.fastest_s for case in progress.arrived(store, run_id, (), most=9)] == [3 * 2.0**-10] * 2
+    before = progress.progress_of(store, run_id)
+    assert before is not None and (before.seen, before.visits) == (2, 6)
+    store.finish(run_id, RunState.FINISHED, "2026-11-24T03:16:00+00:00")
+    assert [len(some) for some in store.visits(run_id).values()] == [1, 1]
+    assert progress.progress_of(store, run_id) == before
+    assert [case.fastest_s for case in progress.arrived(store, run_id, (), most=9)] == [2.0**-10] * 2
+    assert [case.position for case in progress.arrived(store, run_id, {0}, most=9)] == [1]
 
 
 @given(strategies.raw_texts)

@@ -64,16 +64,25 @@ async function showState(page, job, { state, reason }) {
   }
 }
 
-function showCase(page, { label, status, fastest_s: fastest }) {
+/** Add a case, or show its newer time where it is there. */
+function showCase(page, { id, label, status, fastest_s: fastest }) {
+  const shown = fastest === null ? "" : formatSeconds(fastest);
+  const known = page.querySelector(`#arrived tr[data-case="${id}"]`);
+  if (known) {
+    known.querySelector(".status").textContent = status;
+    known.querySelector(".status").dataset.status = status;
+    known.querySelector(".number").textContent = shown;
+    return;
+  }
   page
     .querySelector("#arrived tbody")
     .append(
       element(
         "tr",
-        {},
+        { dataset: { case: id } },
         element("td", {}, label),
         element("td", {}, element("span", { class: "status", dataset: { status } }, status)),
-        element("td", { class: "number" }, fastest === null ? "" : formatSeconds(fastest)),
+        element("td", { class: "number" }, shown),
       ),
     );
 }
