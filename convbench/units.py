@@ -115,7 +115,7 @@ def ratio(value: float) -> str:
 
 def apart(spread: float, decimals: int = 1) -> str:
     """How far two times are apart, as a ratio minus 1: `12.3 %`, and `358x` where percent would be hard to read."""
-    return percent(spread, decimals) if spread < 1 else ratio(1 + spread)
+    return ratio(1 + spread) if spread >= 1 else percent(spread, decimals)
 
 
 def pair(values: tuple[int, ...] | str) -> str:

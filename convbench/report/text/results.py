@@ -58,7 +58,7 @@ def _figures(rows: Rows, place: int) -> tuple[str, str, str, str]:
     wrong = result is not None and result.status is not Status.PASSED
     return (
         *times.cells(rows, place),
-        units.percent(float(figures.spread[place])),
+        units.apart(float(figures.spread[place])),
         result.status.value if wrong and result else units.si(float(rows.rates(rows.flops)[place]), "FLOP/s"),
     )
 

@@ -62,7 +62,7 @@ def _cells(rows: Rows, at: int, label: str) -> tuple[str, ...]:
     bound = rows.bound[at]
     return (
         *times.cells(rows, at),
-        units.percent(float(figures.spread[at])),
+        units.apart(float(figures.spread[at])),
         units.si(float(rows.rates(rows.flops)[at]), "FLOP/s") if timed else "-",
         units.percent(efficiency, 0) + (f" {bound}" if bound and np.isfinite(efficiency) else ""),
         status if has_check or result is None else "",
