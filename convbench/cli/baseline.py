@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from convbench.cli.completion import baselines, stored_runs
 from convbench.cli.options import STORED_HELP, Database, database_of, send_waiting_results
 from convbench.cli.output import show
 from convbench.cli.terminal import columns
@@ -19,14 +20,17 @@ baseline = typer.Typer(
 
 
 BaselineName = Annotated[
-    str, typer.Argument(metavar="NAME", help="A name that begins with a letter: main, release/1.2.")
+    str,
+    typer.Argument(
+        metavar="NAME", help="A name that begins with a letter: main, release/1.2.", autocompletion=baselines
+    ),
 ]
 
 
 @baseline.command("set")
 def baseline_set(
     name: BaselineName,
-    run: Annotated[str, typer.Argument(metavar="RUN", help=STORED_HELP)],
+    run: Annotated[str, typer.Argument(metavar="RUN", help=STORED_HELP, autocompletion=stored_runs)],
     db: Database = None,
 ) -> None:
     """Give a stored run a name.

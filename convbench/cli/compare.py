@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from convbench.cli.completion import stored_runs
 from convbench.cli.options import RUN_HELP, AcrossEnvironments, Database, database_of
 from convbench.cli.outcome import FailOnList, JunitFile, Outcome, SummaryFile
 from convbench.cli.output import flush, show
@@ -18,8 +19,13 @@ from convbench.errors import RequestError
 
 
 def compare(
-    base: Annotated[str, typer.Argument(metavar="BASE", help="The run to compare with, in any form allowed for NEW.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help=RUN_HELP)],
+    base: Annotated[
+        str,
+        typer.Argument(
+            metavar="BASE", help="The run to compare with, in any form allowed for NEW.", autocompletion=stored_runs
+        ),
+    ],
+    new: Annotated[str, typer.Argument(metavar="NEW", help=RUN_HELP, autocompletion=stored_runs)],
     across_environments: AcrossEnvironments = False,
     summary: SummaryFile = None,
     junit: JunitFile = None,

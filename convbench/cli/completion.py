@@ -1,14 +1,16 @@
-"""What a shell completes: names of runs, baselines and sweeps. It never fails, as an error would fill the prompt."""
+"""What a shell completes: verbs, runs, baselines and sweeps. It never fails, as an error would fill the prompt."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from convbench.model.settings import Kind
+    from convbench.store import Store
 
 #: Runs that are offered, the newest first.
 MOST_RUNS = 50
@@ -16,43 +18,33 @@ MOST_RUNS = 50
 
 def stored_runs(incomplete: str) -> list[str]:
     """`latest`, the baselines and the newest runs of the database that begin so."""
-    names = ["latest"]
-    if "://" in os.environ.get("CONVBENCH_DB", ""):
-        return []  # a server may be slow to answer
-    with suppress(Exception):
-        from convbench.store import Store
+    return _begun(incomplete, _stored(lambda store: ["latest", *_baselines(store), *_runs(store)], ["latest"]))
 
-        with Store.open(os.environ.get("CONVBENCH_DB")) as store:
-            names += [baseline.name for baseline in store.baselines()]
-            names += [run.id for run in store.runs()[:MOST_RUNS]]
-    return [name for name in names if name.startswith(incomplete)]
+
+def baselines(incomplete: str) -> list[str]:
+    """The baselines of the database that begin so."""
+    return _begun(incomplete, _stored(_baselines, []))
 
 
 def campaigns(incomplete: str) -> list[str]:
     """The names of sweeps with stored runs and the ids of campaigns that begin so."""
-    if "://" in os.environ.get("CONVBENCH_DB", ""):
-        return []  # a server may be slow to answer
-    names: list[str] = []
-    with suppress(Exception):
-        from convbench.store import Store
-
-        with Store.open(os.environ.get("CONVBENCH_DB")) as store:
-            names += [campaign.id for campaign in store.campaigns()[:MOST_RUNS]]
-            names += dict.fromkeys(run.name for run in store.machine_runs())
-    return [name for name in names if name.startswith(incomplete)]
+    return _begun(
+        incomplete,
+        _stored(lambda store: [*_campaigns(store), *dict.fromkeys(run.name for run in store.machine_runs())], []),
+    )
 
 
 def stored_campaigns(incomplete: str) -> list[str]:
     """`latest`, and the newest campaigns of the database whose ids begin so."""
-    names = ["latest"]
-    if "://" in os.environ.get("CONVBENCH_DB", ""):
-        return []  # a server may be slow to answer
-    with suppress(Exception):
-        from convbench.store import Store
+    return _begun(incomplete, _stored(lambda store: ["latest", *_campaigns(store)], ["latest"]))
 
-        with Store.open(os.environ.get("CONVBENCH_DB")) as store:
-            names += [campaign.id for campaign in store.campaigns()[:MOST_RUNS]]
-    return [name for name in names if name.startswith(incomplete)]
+
+def verbs(incomplete: str) -> list[str]:
+    """The verbs that begin so."""
+    from convbench.cli.options import app
+
+    names = [*(one.name for one in app.registered_commands), *(one.name for one in app.registered_groups)]
+    return _begun(incomplete, sorted(filter(None, names)))
 
 
 def sweeps(incomplete: str) -> list[str]:
@@ -74,3 +66,32 @@ def words(kind: Kind, incomplete: str) -> list[str]:
 
 def _is_sweep(path: Path) -> bool:
     return path.suffix in {".yaml", ".yml"}
+
+
+def _stored(names: Callable[[Store], list[str]], without: list[str]) -> list[str]:
+    """Names in the database; `without` one that can be read. A server may be slow to answer, and gives none."""
+    database = os.environ.get("CONVBENCH_DB")
+    if database and "://" in database:
+        return []
+    with suppress(Exception):
+        from convbench.store import Store
+
+        with Store.open(database) as store:
+            return names(store)
+    return without
+
+
+def _baselines(store: Store) -> list[str]:
+    return [baseline.name for baseline in store.baselines()]
+
+
+def _runs(store: Store) -> list[str]:
+    return [run.id for run in store.runs()[:MOST_RUNS]]
+
+
+def _campaigns(store: Store) -> list[str]:
+    return [campaign.id for campaign in store.campaigns()[:MOST_RUNS]]
+
+
+def _begun(incomplete: str, names: list[str]) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]

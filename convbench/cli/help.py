@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
+from convbench.cli.completion import verbs
 from convbench.cli.options import app
 
 
 def help_(
-    verb: Annotated[list[str] | None, typer.Argument(metavar="VERB", help="A verb: run, baseline set.")] = None,
+    verb: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="VERB", help="A verb: run, baseline set.", autocompletion=verbs),
+    ] = None,
 ) -> None:
     """Print the help of a verb, as --help does."""
     app([*(verb or []), "--help"], prog_name="convbench")

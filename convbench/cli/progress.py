@@ -150,7 +150,8 @@ class RunProgress:
         """Say for whom the run waits; RequestError where it may not wait."""
         if not self._waits:
             raise RequestError(text, hint="without --no-wait, the run waits until that one has ended")
-        self._say(f"waiting: {text}")
+        if not self._quiet:
+            self._say(f"waiting: {text}")
 
     def close(self) -> None:
         """Remove the bar."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convbench.cli.completion import stored_runs
 from convbench.cli.interrupt import sigterm_as_interrupt
 from convbench.cli.model_options import (
     ArgumentOption,
@@ -61,7 +62,12 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start a new run instead of resuming.")] = False,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="BASE", help="Compare with this run, and confirm suspected changes."),
+        typer.Option(
+            "--against",
+            metavar="BASE",
+            help="Compare with this run, and confirm suspected changes.",
+            autocompletion=stored_runs,
+        ),
     ] = None,
     across_environments: AcrossEnvironments = False,
     no_wait: Annotated[

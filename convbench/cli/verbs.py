@@ -21,8 +21,12 @@ SYNONYMS = {
     "list": "runs",
     "ls": "runs",
     "show": "report",
+    "open": "report",
+    "plot": "picture",
     "diff": "compare",
     "doctor": "check",
+    "clean": "prune",
+    "server": "serve",
 }
 #: The headings of the help, in its order; a verb's `rich_help_panel` is one of them.
 PURPOSES = ("Measure", "Read", "Compare", "Serve", "Understand one layer", "Automate", "Help")
@@ -66,7 +70,12 @@ def _plain_usage_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not isinstance(error, _UsageError):
+        if not isinstance(error, _UsageError) or _is_help(error):
             raise
         error.message = line(without_credentials(error.message), most=LONGEST_TEXT)
         raise
+
+
+def _is_help(error: Any) -> bool:
+    """Whether an error is the help, which is the answer to a command without a verb."""
+    return error.ctx is not None and error.message == error.ctx.get_help()

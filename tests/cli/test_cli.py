@@ -35,6 +35,7 @@ from convbench.model.problem import Problem
 from convbench.model.result import Git, Rejection, Run, Status
 from convbench.model.settings import TABLE
 from convbench.report.export import export
+from convbench.store import Store
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 VERBS = (
@@ -131,6 +132,32 @@ def test_every_help_ends_in_an_example_of_the_verb_with_options_that_it_has(comm
     assert all(word in own for word in words if word.startswith("-"))
 
 
+def test_a_command_without_a_verb_answers_with_its_help(command: Command) -> None:
+    for words in ((), ("baseline",), ("ci",), ("fleet",), ("token",)):
+        said = command(*words)
+        assert (said.code, said.out) == (2, "")
+        assert said.err.strip() == command(*words, "--help").out.strip()
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["compare ", "compare main ", "run sweep.yaml --against ", "baseline set x ", "baseline remove ", "report "],
+)
+def test_a_shell_completes_a_run_wherever_a_verb_takes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argument: str
+) -> None:
+    monkeypatch.setenv("CONVBENCH_DB", str(tmp_path / "my.db"))
+    store(synthetic.run(2, troubles=False), tmp_path / "my.db")
+    with Store.change(str(tmp_path / "my.db")) as changed:
+        changed.set_baseline("main", "latest", set_at="2026-11-24T03:16:00+00:00")
+    words = f"convbench {argument}"
+    monkeypatch.setenv("_CONVBENCH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+    entry.exit_code_of(lambda: app(prog_name="convbench"))
+    assert "main" in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize(
     ("asked", "meant"),
     [(["list"], ["runs"]), (["bench", "no.yaml"], ["run", "no.yaml"]), (["no.yaml"], ["run", "no.yaml"])],
@@ -151,6 +178,8 @@ def test_a_shell_completes_runs_baselines_and_sweeps(
     command("--db", str(tmp_path / "my.db"), "baseline", "set", "main", "latest")
     assert completion.stored_runs("") == ["latest", "main", made.id]
     assert completion.stored_runs("m") == ["main"]
+    assert completion.baselines("") == ["main"]
+    assert completion.verbs("ba") == ["backup", "baseline"]
     (tmp_path / "configs").mkdir()
     for name in ("a.yaml", "configs/b.yml", "configs/c.txt"):
         (tmp_path / name).write_text("", encoding="utf-8")
