@@ -102,10 +102,10 @@ def percent(ratio: float | None, decimals: int = 1) -> str:
 
 
 def change(factor: float) -> str:
-    """A factor as a change in percent: 1.412 -> `+41.2 %`, 0.9 -> `-10.0 %`, 6.2 -> `+520 %`, 104 -> `+10,300 %`."""
+    """A factor as a change, from twice on as a factor: 1.412 -> `+41.2 %`, 0.9 -> `-10.0 %`, 6.2 -> `6.20x`."""
     if math.isnan(factor):
         return "-"
-    return f"{factor - 1:+,.{1 if abs(factor - 1) < 0.9995 else 0}%}".replace("%", " %")
+    return ratio(factor) if factor >= 1.9995 else f"{factor - 1:+.1%}".replace("%", " %")
 
 
 def ratio(value: float) -> str:

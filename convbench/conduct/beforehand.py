@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from convbench.analysis.comparison import comparison
 from convbench.analysis.comparison.comparability import differences, refuse
+from convbench.errors import NotComparableError
 from convbench.model.case import Case
 from convbench.model.result import NO_FACTS, Result, Run, Status, StopReason
 
@@ -22,6 +23,15 @@ def refuse_base(base: Run, new: Run, cases: Sequence[Case], *, across_environmen
     pairs = [(before[case], _to_come(case)) for case in cases if case in before]
     if not across_environments:
         refuse(base, new, differences(base, new, pairs))
+
+
+def refuse_processor(base: Run, cpu: str) -> None:
+    """Raise NotComparableError where the base ran on another processor than `cpu`: no worker is needed to know it."""
+    if base.environment.cpu != cpu:
+        raise NotComparableError(
+            f"{base.id} is not comparable with a run here: processor {base.environment.cpu} -> {cpu}",
+            hint="--across-environments compares them anyway",
+        )
 
 
 def _to_come(case: Case) -> Result:

@@ -11,6 +11,8 @@ from convbench.sweep.document import Node, plain
 _NUMBER = r"[-+]?(?:0|[1-9][0-9]*)"
 _NUMBERS = rf"{_NUMBER}(?:\s*[,xX\N{{MULTIPLICATION SIGN}}]\s*{_NUMBER})+,?"
 _SIZE = re.compile(rf"\(\s*{_NUMBERS}\s*\)|\[\s*{_NUMBERS}\s*\]|{_NUMBERS}")
+#: Pairs in parentheses, one pair for each dimension, as some programs write pads.
+_PAIRS = re.compile(rf"[(\[]\s*(?:[(\[]\s*{_NUMBERS}\s*[)\]]\s*,?\s*)+[)\]]")
 _LONGEST_SIZE = 100
 
 #: The hint at a list of another number of numbers.
@@ -27,7 +29,11 @@ ONE_SIDED = (
 def listed(node: Node) -> Node:
     """A size written as text as a list of numbers; another value unchanged."""
     text = node.written or node.value
-    if not isinstance(text, str) or len(text) > _LONGEST_SIZE or not _SIZE.fullmatch(text.strip()):
+    if (
+        not isinstance(text, str)
+        or len(text) > _LONGEST_SIZE
+        or not (_SIZE.fullmatch(text.strip()) or _PAIRS.fullmatch(text.strip()))
+    ):
         return node
     sides = [Node(line=node.line, value=plain(number)) for number in re.findall(_NUMBER, text)]
     return replace(node, value=[*sides])

@@ -16,11 +16,12 @@ from convbench.analysis.comparison.comparison import compare
 from convbench.conduct import run as runner
 from convbench.conduct.beforehand import refuse_base
 from convbench.conduct.listening import Listener
-from convbench.errors import NotComparableError
+from convbench.errors import NotComparableError, RequestError
 from convbench.model.case import Case
 from convbench.model.result import Run
 from convbench.store import Store
 from convbench.sweep.parse import parse as parse_sweep
+from convbench.worker import host
 
 SWEEP = parse_sweep("axes: {in_channels: 1, out_channels: [1, 2], kernel_size: 1, input_size: 4}\n", "made up")
 PLAN = sweeps.cases(SWEEP)
@@ -73,6 +74,14 @@ def test_nothing_is_measured_or_stored(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     engine = FakeEngine(Script())
     monkeypatch.setattr("convbench.engine.local.LocalEngine", lambda **rest: engine)
+    here = host.facts() | {"cpu": synthetic.empty_run().environment.cpu}
+    monkeypatch.setattr("convbench.worker.host.facts", lambda: here)
+    with pytest.raises(NotComparableError, match="not comparable with a run here: processor another processor -> "):
+        measure.run_planned(SWEEP, PLAN, db="my.db", base=REFUSED[0][0])
+    (tmp_path / "file").touch()
+    with pytest.raises(RequestError, match=r"cannot write file/my\.db"):
+        measure.run_planned(SWEEP, PLAN, db="file/my.db")
+    assert engine.workers == 0, "no worker was needed to know that"
     refused = elsewhere(torch="1.0")
     with pytest.raises(NotComparableError, match="are not comparable: torch"):
         measure.run_planned(SWEEP, PLAN, db="my.db", base=refused)

@@ -83,7 +83,7 @@ def test_more_than_a_dozen_cases_wait_behind_a_click() -> None:
     assert (len(rows(before)), len(rows(behind))) == (12, 8)
     assert behind.rstrip().endswith("</details>")
     changes = [row[1] for row in rows(text)]
-    assert changes[0] == "+100 %" and changes[1:] == [f"+{100 - i}.0 %" for i in range(1, 20)]
+    assert changes[0] == "2.00x" and changes[1:] == [f"+{100 - i}.0 %" for i in range(1, 20)]
 
 
 def test_what_does_not_fit_is_left_out_by_whole_rows_and_counted() -> None:
@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_left_out_by_whole_rows_and_counted() -> None:
     assert MOST - 1000 < len(text) <= MOST
     shown = rows(text)
     assert {len(row) for row in shown} == {6}
-    assert shown[0][1] == "+110 %"
+    assert shown[0][1] == "2.10x"
     assert text.splitlines()[-1] == f"{1000 - len(shown)} cases are left out here; the log has all."
 
 

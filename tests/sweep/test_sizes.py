@@ -119,7 +119,9 @@ def test_parentheses_are_read_between_braces_and_brackets_too() -> None:
     assert "f.yaml:1: axes.kernel_size[0]: expected an integer of at least 1, got '(3'" in wrong
 
 
-@pytest.mark.parametrize("written", ["[1, 2, 1, 2]", "1,2,1,2", "1x2x1x2", "(1, 2, 1, 2)", "[[1, 2], [1, 2]]"])
+@pytest.mark.parametrize(
+    "written", ["[1, 2, 1, 2]", "1,2,1,2", "1x2x1x2", "(1, 2, 1, 2)", "[[1, 2], [1, 2]]", "((1,2),(1,2))"]
+)
 def test_four_numbers_of_padding_have_an_answer_of_their_own(written: str) -> None:
     with pytest.raises(RequestError) as caught:
         of_option("padding", written)

@@ -36,11 +36,11 @@ export function formatSeconds(value, significant = 3) {
   return `${formatNumber(value / unit, significant, 0)} ${name}`;
 }
 
-/** A factor as a change: `+41.2 %`, `-10.0 %`, `+520 %`, `+10,300 %`. */
+/** A factor as a change: `+41.2 %`, `-10.0 %`, and from twice on as a factor: `6.20x`. */
 export function formatChange(factor) {
   if (factor === null || factor === undefined) return "-";
-  const text = formatNumber((factor - 1) * 100, null, Math.abs(factor - 1) < 0.9995 ? 1 : 0);
-  return `${factor >= 1 ? "+" : ""}${text} %`;
+  if (factor >= 1.9995) return `${formatNumber(factor, 3, 0)}x`;
+  return `${factor >= 1 ? "+" : ""}${formatNumber((factor - 1) * 100, null, 1)} %`;
 }
 
 const PREFIXES = [
