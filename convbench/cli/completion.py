@@ -1,4 +1,4 @@
-"""What a shell completes: verbs, runs, baselines and sweeps. It never fails, as an error would fill the prompt."""
+"""What a shell completes: names of runs, baselines and sweeps. It never fails, as an error would fill the prompt."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ MOST_RUNS = 50
 
 def stored_runs(incomplete: str) -> list[str]:
     """`latest`, the baselines and the newest runs of the database that begin so."""
-    return _begun(incomplete, _stored(lambda store: ["latest", *_baselines(store), *_runs(store)], ["latest"]))
+    return begun(incomplete, _stored(lambda store: ["latest", *_baselines(store), *_runs(store)], ["latest"]))
 
 
 def baselines(incomplete: str) -> list[str]:
     """The baselines of the database that begin so."""
-    return _begun(incomplete, _stored(_baselines, []))
+    return begun(incomplete, _stored(_baselines, []))
 
 
 def campaigns(incomplete: str) -> list[str]:
     """The names of sweeps with stored runs and the ids of campaigns that begin so."""
-    return _begun(
+    return begun(
         incomplete,
         _stored(lambda store: [*_campaigns(store), *dict.fromkeys(run.name for run in store.machine_runs())], []),
     )
@@ -36,15 +36,7 @@ def campaigns(incomplete: str) -> list[str]:
 
 def stored_campaigns(incomplete: str) -> list[str]:
     """`latest`, and the newest campaigns of the database whose ids begin so."""
-    return _begun(incomplete, _stored(lambda store: ["latest", *_campaigns(store)], ["latest"]))
-
-
-def verbs(incomplete: str) -> list[str]:
-    """The verbs that begin so."""
-    from convbench.cli.options import app
-
-    names = [*(one.name for one in app.registered_commands), *(one.name for one in app.registered_groups)]
-    return _begun(incomplete, sorted(filter(None, names)))
+    return begun(incomplete, _stored(lambda store: ["latest", *_campaigns(store)], ["latest"]))
 
 
 def sweeps(incomplete: str) -> list[str]:
@@ -93,5 +85,6 @@ def _campaigns(store: Store) -> list[str]:
     return [campaign.id for campaign in store.campaigns()[:MOST_RUNS]]
 
 
-def _begun(incomplete: str, names: list[str]) -> list[str]:
+def begun(incomplete: str, names: list[str]) -> list[str]:
+    """The names that begin so."""
     return [name for name in names if name.startswith(incomplete)]

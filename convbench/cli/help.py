@@ -6,8 +6,14 @@ from typing import Annotated
 
 import typer
 
-from convbench.cli.completion import verbs
+from convbench.cli.completion import begun
 from convbench.cli.options import app
+
+
+def verbs(incomplete: str) -> list[str]:
+    """The verbs that begin so."""
+    names = [*(one.name for one in app.registered_commands), *(one.name for one in app.registered_groups)]
+    return begun(incomplete, sorted(filter(None, names)))
 
 
 def help_(

@@ -26,6 +26,7 @@ from convbench.actions import measure, pages, read
 from convbench.analysis.findings import findings
 from convbench.analysis.findings.evidence import Evidence
 from convbench.cli import completion, entry, exits
+from convbench.cli.help import verbs
 from convbench.cli.options import app
 from convbench.cli.run import interrupts_deferred
 from convbench.conduct.listening import Begun, Listener
@@ -179,7 +180,7 @@ def test_a_shell_completes_runs_baselines_and_sweeps(
     assert completion.stored_runs("") == ["latest", "main", made.id]
     assert completion.stored_runs("m") == ["main"]
     assert completion.baselines("") == ["main"]
-    assert completion.verbs("ba") == ["backup", "baseline"]
+    assert verbs("ba") == ["backup", "baseline"]
     (tmp_path / "configs").mkdir()
     for name in ("a.yaml", "configs/b.yml", "configs/c.txt"):
         (tmp_path / name).write_text("", encoding="utf-8")
