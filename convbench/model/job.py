@@ -1,9 +1,17 @@
-"""Jobs of the service: a sweep that is to be measured, its states, and what happened to it. Frozen data."""
+"""Jobs of the service: what is to be measured, its states, and what happened to it. Frozen data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+
+
+class JobKind(StrEnum):
+    """What a job does. Its result is a run, a campaign, or the answer of a bisection."""
+
+    SWEEP = "sweep"  # measures a sweep on one host
+    CAMPAIGN = "campaign"  # measures a sweep on the hosts of a cluster
+    BISECTION = "bisection"  # finds the commit since which cases of a sweep take another time
 
 
 class JobState(StrEnum):
@@ -31,6 +39,9 @@ class Job:
     higher `priority` come first. `tries` and `page_tries` count failures. `cancelling` is whether somebody has asked
     to cancel it while it runs. `reason` says why it failed, or why its page did. `schedule_id` is the schedule that it
     belongs to, and `due_at` the time for which it was due there.
+
+    `task` is JSON: what a job of another kind than a sweep is asked besides its sweep. `answer` is JSON: what a
+    bisection has decided so far, and found. `campaign_id` is the campaign that the job measures.
     """
 
     id: str
@@ -55,6 +66,10 @@ class Job:
     reason: str | None = None
     schedule_id: str | None = None
     due_at: str | None = None
+    kind: JobKind = JobKind.SWEEP
+    task: str | None = None
+    answer: str | None = None
+    campaign_id: str | None = None
 
     @property
     def is_over(self) -> bool:
