@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,7 +73,8 @@ def bisect(
     commits = [good, *git_commits.between(project.folder, good, bad)]
     least = side_by_side.THRESHOLD if threshold is None else threshold
     asked = json.dumps([sweep.source, [case.id for case in plan.cases], good, bad, str(project), least, pairs])
-    decided = _Kept(kept, hashlib.sha256(asked.encode()).hexdigest()[:16])
+    digest = hashlib.sha256(asked.encode()).hexdigest()[:16]
+    decided = _Kept(kept, Decided(of=digest, commits=len(commits) - 1))
     with git_commits.trees(git_commits.top_of(project.folder)) as trees:
         judge = _Judge(sweep, plan, project, trees, decided, listener or Listener(), told)
         found = bisection.search(
@@ -191,8 +193,8 @@ class _Judge:
             self._refused[commit] = f"it has no folder {self._folders()[0]}"
         if commit in self._refused:
             raise _CannotError(commit, self._refused[commit])
-        python = {} if self._project.python is None else {"python": str(top / self._project.python)}
-        return Setup(path=path, variables=self._variables(), **python)
+        python = sys.executable if self._project.python is None else str(top / self._project.python)
+        return Setup(python=python, path=path, variables=self._variables())
 
     def _folders(self) -> list[Path]:
         """The folders in the checkout that modules are imported from: the project's, and those of PYTHONPATH."""
@@ -226,13 +228,13 @@ def clearest(judgments: Sequence[Judgment]) -> Judgment:
 
 
 class _Kept:
-    """What is decided, in a file where there is one; `of` tells one bisection from another."""
+    """What is decided, in a file where there is one, which goes on from what is there."""
 
-    def __init__(self, path: Path | None, of: str) -> None:
-        self._path, self._decided = path, Decided(of=of)
+    def __init__(self, path: Path | None, decided: Decided) -> None:
+        self._path, self._decided = path, decided
         if path is not None and path.exists() and path.stat().st_size:
             found = read_decided(read_text(path))
-            if found.of != of:
+            if found.of != decided.of:
                 raise RequestError(
                     f"{path} is of another bisection", hint="name another file, or delete this one and begin again"
                 )

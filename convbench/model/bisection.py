@@ -65,8 +65,12 @@ class Bisection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """What is kept of a bisection while it runs, and afterwards. `of` is a digest of what was asked."""
+    """What is kept of a bisection of `commits` commits, while it runs and afterwards.
+
+    `of` is a digest of what was asked.
+    """
 
     of: str
+    commits: int
     steps: tuple[Step, ...] = ()
     answer: Bisection | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from convbench.model.campaign import How
+
 
 class JobKind(StrEnum):
     """What a job does. Its result is a run, a campaign, or the answer of a bisection."""
@@ -75,6 +77,31 @@ class Job:
     def is_over(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in ENDED or (self.state is JobState.MEASURED and self.page_tries >= MOST_TRIES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetTask:
+    """What a job asks of the hosts of a cluster: how they divide the sweep, and the labels that each must have."""
+
+    how: How = How.EACH
+    where: tuple[tuple[str, str], ...] = ()
+    every_host: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BisectionTask:
+    """What a job asks of a bisection: two commits of a checkout that the service knows by its name.
+
+    `base_run_id` and `new_run_id` are the runs that differ; they were measured at `good` and at `bad`. `case_ids` are
+    the cases that may decide.
+    """
+
+    checkout: str
+    good: str
+    bad: str
+    base_run_id: str
+    new_run_id: str
+    case_ids: tuple[str, ...]
 
 
 class EventKind(StrEnum):

@@ -152,12 +152,15 @@ class Jobs:
         reason: str | None = None,
         code: int | None = None,
         verdict: JobVerdict | None = None,
+        not_before: str | None = None,
     ) -> bool:
         """Change a job that this owner runs from RUNNING to another state; False where it is not so any more.
 
-        The verdict on its run is stored with it, and the baseline that its run becomes.
+        A job that is queued again waits until `not_before`. The verdict on its run is stored with it, and the baseline
+        that its run becomes.
         """
-        values = {"reason": reason, "exit_code": code, **_writer("owner", None), **_writer("child", None)}
+        values: dict[str, object] = {"reason": reason, "exit_code": code, "not_before": not_before}
+        values |= {**_writer("owner", None), **_writer("child", None)}
         with self._store.writing() as connection:
             row = _found(connection, job_id)
             over = {"ended_at": now} if to in ENDED else {}
