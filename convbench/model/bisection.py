@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,7 +22,7 @@ class Step:
     `case_id` is the case that decided, `low` to `high` the interval of its ratio, and `pairs` the pairs of processes
     that were measured. `threshold` is the smallest change that counts, a ratio minus 1. `moved` is the direction of
     the change: 1 slower, -1 faster, 0 none, and None where it was not decided. `refused` says why `new` cannot be
-    measured.
+    measured; then the ratio and its interval are 0.
     """
 
     base: str
@@ -31,9 +30,9 @@ class Step:
     threshold: float
     moved: int | None = None
     case_id: str = ""
-    ratio: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
+    ratio: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
     pairs: int = 0
     refused: str | None = None
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
@@ -73,6 +72,7 @@ class CaptureRequest(Given):
         default_factory=list, max_length=50, description="Arguments of what builds it: `depth=50`."
     )
     train: bool = Field(default=False, description="Run a training step.")
+    autocast: Literal["bfloat16", "float16"] | None = None
     channels_last: bool = False
     budget: float = Field(
         default=BUDGET_S, ge=BUDGETS_S[0], le=BUDGETS_S[1], description="Seconds that its run may take."
@@ -85,6 +85,7 @@ class CaptureRequest(Given):
             inputs=self.input,
             arguments=self.arguments,
             train=self.train,
+            autocast=self.autocast,
             channels_last=self.channels_last,
         )
 
@@ -118,7 +119,7 @@ class BisectionRequest(Given):
         default=None,
         min_length=1,
         max_length=MOST_CASES,
-        description="The ids of cases that may decide; without them, those that changed most between both runs.",
+        description="The ids of cases that may decide; without them, those that moved most between both runs.",
     )
     checkout: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
         default=None, description="A checkout of the service; without it, the first one that has both commits."
@@ -174,7 +175,7 @@ class StepAnswer(BaseModel):
     def of(cls, step: Step) -> Self:
         """The answer for a comparison."""
         plain = {name: getattr(step, name) for name in cls.model_fields}
-        numbers = {name: plain[name] if math.isfinite(plain[name]) else None for name in ("ratio", "low", "high")}
+        numbers = {name: plain[name] or None for name in ("ratio", "low", "high")}
         return cls(**plain | numbers)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from convbench.actions.bisecting import read_decided
 from convbench.actions.jobs import FILE, task_of
-from convbench.errors import ExitCode, RequestError
+from convbench.errors import ExitCode, RequestError, StoreError
 from convbench.model.job import BisectionTask, EventKind, Job
 from convbench.store.store import Store
 from convbench.store.writer import Writer
@@ -64,7 +64,7 @@ class Bisecting(Child):
 
     def _look(self) -> None:
         """Store what is decided, once it is more than before."""
-        with suppress(RequestError, OSError):  # the database may be away, and is written at the next look
+        with suppress(StoreError, OSError):  # the database may be away, and is written at the next look
             text = self._steps.read_text(encoding="utf-8") if self._steps else ""
             if not text or text == self._answer:
                 return
@@ -74,5 +74,5 @@ class Bisecting(Child):
             done = len(decided.steps)
             most = max(done, math.ceil(math.log2(decided.commits + 1)) + 2)
             is_over = decided.answer is not None
-            said = f"{done} comparison{'' if done == 1 else 's'}" + ("" if is_over else f" of {most} or so")
+            said = f"{done} comparison{'' if done == 1 else 's'}" + ("" if is_over else f" of about {most}")
             self._note([(EventKind.PROGRESS, {"share": 1.0 if is_over else done / most, "text": said})])

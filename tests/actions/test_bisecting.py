@@ -151,7 +151,7 @@ def test_the_commit_is_found_and_the_checkout_stays_as_it_is(repository: Reposit
 
 
 def test_what_is_decided_is_not_measured_again(repository: Repository, measured: Measured, tmp_path: Path) -> None:
-    factors(repository, *["1.0"] * 6, *["1.3"] * 3)
+    factors(repository, *["1.0"] * 4, "crashes", "1.0", *["1.3"] * 3)
     kept = tmp_path / "steps.json"
     told: list[Step] = []
 

@@ -19,7 +19,7 @@ from convbench.web.state import Service, TheService
 
 router = APIRouter(tags=["jobs"])
 
-#: The cases that may decide where a request names none: those that changed most.
+#: The cases that may decide where a request names none: those that moved most.
 USUAL_CASES = 5
 #: The verdicts of cases that changed.
 _CHANGED = ("regressed", "improved")
@@ -40,7 +40,7 @@ def find(
     """
     base_id, new_id = service.store.run_id(body.base), service.store.run_id(body.new)
     checkouts = dict(service.settings.checkouts) if service.settings.trust_modules else {}
-    cases = body.cases or _changed(service, base_id, new_id)
+    cases = body.cases or _moved(service, base_id, new_id)
     task = bisection_jobs.asked(service.store, checkouts, base_id, new_id, cases, checkout=body.checkout)
     text = service.store.sweep_of(new_id)
     job, is_new = verbs.submit(
@@ -56,11 +56,15 @@ def find(
     return submitted(service, request, response, job, is_new=is_new)
 
 
-def _changed(service: Service, base_id: str, new_id: str) -> Sequence[str]:
-    """The ids of the cases that changed most between two runs; RequestError where none did."""
+def _moved(service: Service, base_id: str, new_id: str) -> Sequence[str]:
+    """The ids of the cases that moved most between two runs: first those that changed beyond noise.
+
+    The search begins with both commits side by side, so a case that only seems to have moved costs one comparison.
+    """
     found = service.pages.compared(base_id, new_id, across=True)
-    changed = [one for one in found.judgments if one.verdict in _CHANGED and one.ratio]
-    changed.sort(key=lambda one: -abs(math.log(one.ratio or 1.0)))
-    if not changed:
-        raise RequestError("no case changed between both runs", hint="name those to look at in `cases`")
-    return [one.case_id for one in changed[:USUAL_CASES]]
+    moved = [
+        (one.verdict not in _CHANGED, -abs(math.log(one.ratio)), one.case_id) for one in found.judgments if one.ratio
+    ]
+    if not moved:
+        raise RequestError("both runs have no case in common that was timed")
+    return [case_id for _, _, case_id in sorted(moved)[:USUAL_CASES]]
