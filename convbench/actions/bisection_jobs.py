@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from convbench import units
@@ -22,24 +22,23 @@ def asked(
     checkouts: Mapping[str, Path],
     base_id: str,
     new_id: str,
-    case_ids: Sequence[str],
+    case_ids: Callable[[], Sequence[str]],
     *,
     checkout: str | None = None,
 ) -> BisectionTask:
     """What a job asks that finds the commit between two stored runs, since which the cases take another time.
 
-    `checkouts` are folders by name; without `checkout`, the first one that has both commits is used. Raises
-    RequestError where no commit lies between both, and for cases that the new run does not have.
+    `checkouts` are folders by name; without `checkout`, the first one that has both commits is used. `case_ids` is
+    called where a commit lies between both. Raises RequestError where none does, and for cases that the new run lacks.
     """
-    _check_cases(store, new_id, case_ids)
     good, bad = (_commit(listing.one(store, run_id)) for run_id in (base_id, new_id))
     if good == bad:
         raise RequestError(f"both runs are of commit {good[:10]}, so no commit lies between them")
     name, folder = _holder(checkouts, checkout, good, bad)
     git_commits.between(folder, good, bad)
-    return BisectionTask(
-        checkout=name, good=good, bad=bad, base_run_id=base_id, new_run_id=new_id, case_ids=tuple(case_ids)
-    )
+    cases = tuple(case_ids())
+    _check_cases(store, new_id, cases)
+    return BisectionTask(checkout=name, good=good, bad=bad, base_run_id=base_id, new_run_id=new_id, case_ids=cases)
 
 
 def may_be_found(base: ListedRun, new: ListedRun) -> bool:

@@ -104,6 +104,8 @@ def _kind_of(body: Any) -> str:
     return "model" if isinstance(body, ModelJobRequest) or (isinstance(body, dict) and "model" in body) else "sweep"
 
 
+#: The kinds of a submission, by the entry that each must have.
+KINDS = ("sweep", "model")
 #: A submission: a sweep, or a model.
 AnyJobRequest = Annotated[
     Annotated[JobRequest, Tag("sweep")] | Annotated[ModelJobRequest, Tag("model")], Discriminator(_kind_of)

@@ -100,7 +100,7 @@ def test_the_first_minute_from_an_empty_folder_to_a_comparison(browser: Browser,
         page.wait_for_url("**/compare?*")
         page.frame_locator("iframe.report").locator("h1").first.wait_for()
         checked(page, "compare")
-        for path in ("jobs", "layers", "changes", "machines", "tokens", "sign-in", "runs/none"):
+        for path in ("jobs", "campaigns", "layers", "changes", "machines", "tokens", "sign-in", "runs/none"):
             opened = browser.new_page()  # where a status of 404 is no complaint of the page
             opened.goto(f"{address}/{path}")
             until(opened, "() => document.documentElement.dataset.ready")

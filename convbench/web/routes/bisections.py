@@ -40,13 +40,19 @@ def find(
     """
     base_id, new_id = service.store.run_id(body.base), service.store.run_id(body.new)
     checkouts = dict(service.settings.checkouts) if service.settings.trust_modules else {}
-    cases = body.cases or _moved(service, base_id, new_id)
-    task = bisection_jobs.asked(service.store, checkouts, base_id, new_id, cases, checkout=body.checkout)
+    task = bisection_jobs.asked(
+        service.store,
+        checkouts,
+        base_id,
+        new_id,
+        lambda: body.cases or _moved(service, base_id, new_id),
+        checkout=body.checkout,
+    )
     text = service.store.sweep_of(new_id)
     job, is_new = verbs.submit(
         service.store,
         text,
-        replace(service.trusted(text), cases=len(cases)),
+        replace(service.trusted(text), cases=len(task.case_ids)),
         by=sender.name,
         host=service.host,
         priority=body.priority,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from convbench.actions.bisection_jobs import may_be_found
 from convbench.errors import RunNotFoundError
+from convbench.model.token import Scope
 from convbench.store import listing
 from convbench.store.listing import ListedRun
 from convbench.store.store import Store
@@ -39,5 +40,6 @@ class Finding:
 
 def finding(service: Service, reader: Who) -> Finding:
     """What a page for this reader offers."""
-    may = bool({"submit", "admin"} & set(reader.scopes))
-    return Finding(store=service.store, is_offered=may and bool(service.settings.checkouts))
+    return Finding(
+        store=service.store, is_offered=bool(service.settings.checkouts) and reader.may(Scope.SUBMIT)
+    )
