@@ -56,13 +56,13 @@ def bisect(
     pairs: int | None = None,
     kept: Path | None = None,
     listener: Listener | None = None,
-    told: Callable[[Step], None] = lambda step: None,
+    after_step: Callable[[Step], None] = lambda step: None,
 ) -> Bisection:
     """The commit after `good`, up to `bad`, since which a case of the sweep takes another time.
 
     The cases are those with the ids, or all. The one whose change is clearest decides. `threshold` is the smallest
-    change that counts, a ratio minus 1. `kept` is a file for what is decided: a bisection goes on from there. `told` is
-    called after each comparison. Raises RequestError where git lacks a commit, or one of both cannot be measured.
+    change that counts, a ratio minus 1. `kept` is a file for what is decided: a bisection goes on from there. `after_step`
+    is called after each comparison. Raises RequestError where git lacks a commit, or one of both cannot be measured.
     """
     from convbench.analysis.comparison import bisection, side_by_side
     from convbench.conduct.listening import Listener
@@ -76,7 +76,7 @@ def bisect(
     digest = hashlib.sha256(asked.encode()).hexdigest()[:16]
     decided = _Kept(kept, Decided(of=digest, commits=len(commits) - 1))
     with git_commits.trees(git_commits.top_of(project.folder)) as trees:
-        judge = _Judge(sweep, plan, project, trees, decided, listener or Listener(), told)
+        judge = _Judge(sweep, plan, project, trees, decided, listener or Listener(), after_step)
         found = bisection.search(
             commits, judge, threshold=least, pairs=side_by_side.CONFIRMATION if pairs is None else pairs
         )
@@ -122,10 +122,10 @@ class _Judge:
         trees: Trees,
         decided: _Kept,
         listener: Listener,
-        told: Callable[[Step], None],
+        after_step: Callable[[Step], None],
     ) -> None:
         self._sweep, self._plan, self._project, self._trees = sweep, plan, project, trees
-        self._decided, self._listener, self._told = decided, listener, told
+        self._decided, self._listener, self._after_step = decided, listener, after_step
         self._inside = git_commits.top_of(project.folder)
         self._refused: dict[str, str] = {}
 
@@ -139,7 +139,7 @@ class _Judge:
         if step.case_id:
             own = tuple(case for case in self._plan.cases if case.id == step.case_id)
             self._plan = replace(self._plan, cases=own)
-        self._told(step)
+        self._after_step(step)
         return step
 
     def _compared(self, question: Question) -> Step:

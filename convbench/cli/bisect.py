@@ -55,7 +55,8 @@ def bisect(
 
     Measures commits of a checkout side by side, as ab does: first BAD with GOOD, then the middle of what is left. The
     case with the clearest change decides. Each commit gets a worktree in a temporary folder. A commit that cannot be
-    built or imported is left out. Exits with 3 where a commit cannot be measured, with 5 where BAD is not decided.
+    built or imported is left out. Exits with 2 where GOOD or BAD cannot be measured, with 5 where noise hides the
+    difference.
     """
     from convbench import sweep as sweeps
     from convbench.actions import bisecting
@@ -83,7 +84,7 @@ def bisect(
                 pairs=pairs,
                 kept=steps,
                 listener=shown.listener(),
-                told=lambda step: say(step_text(step)),
+                after_step=lambda step: say(step_text(step)),
             )
         except KeyboardInterrupt:
             shown.close()

@@ -161,7 +161,7 @@ def test_what_is_decided_is_not_measured_again(repository: Repository, measured:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        found_in(repository, kept=kept, told=stops)
+        found_in(repository, kept=kept, after_step=stops)
     assert read_decided(kept.read_text()).steps == tuple(told)
     whole = found_in(repository, kept=kept)
     assert whole.steps[:3] == tuple(told) and len(measured.asked) == len(whole.steps)

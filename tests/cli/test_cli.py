@@ -57,6 +57,7 @@ VERBS = (
     "compare",
     "campaign",
     "ab",
+    "bisect",
     "explain",
     "repro",
     "check",

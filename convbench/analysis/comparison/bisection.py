@@ -77,7 +77,7 @@ def half_of(whole: Step) -> float:
 
 
 def pairs_for(whole: Step, *, most: int) -> int:
-    """The confirming pairs whose interval tells half of this change from none.
+    """The confirming pairs whose interval separates half of this change from none.
 
     An interval narrows with the square root of the pairs. Pairs are FEWEST_PAIRS to `most`.
     """

@@ -50,7 +50,7 @@ def _among(found: Bisection) -> list[str]:
     last = found.last
     return [
         f"found: commit {last.new[:_HASH]} is {_size(last)} than {last.base[:_HASH]}; it is one of"
-        f" {units.plural(len(found.first), 'commit')}, and those between cannot be told apart:",
+        f" {units.plural(len(found.first), 'commit')}, and those between cannot be measured:",
         *(f"  {commit_text(one)}" for one in found.first),
     ]
 

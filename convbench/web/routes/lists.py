@@ -76,7 +76,7 @@ def _run(run: ListedRun) -> Mapping[str, Cell]:
 
 
 def _job(job: Job) -> Mapping[str, Cell]:
-    return {name: getattr(job, name) for name in _JOB} | {"state": job.state.value}
+    return {name: getattr(job, name) for name in _JOB} | {"state": job.state.value, "kind": job.kind.value}
 
 
 def _file(

@@ -40,6 +40,4 @@ class Finding:
 
 def finding(service: Service, reader: Who) -> Finding:
     """What a page for this reader offers."""
-    return Finding(
-        store=service.store, is_offered=bool(service.settings.checkouts) and reader.may(Scope.SUBMIT)
-    )
+    return Finding(store=service.store, is_offered=bool(service.settings.checkouts) and reader.may(Scope.SUBMIT))
