@@ -61,8 +61,9 @@ def bisect(
     """The commit after `good`, up to `bad`, since which a case of the sweep takes another time.
 
     The cases are those with the ids, or all. The one whose change is clearest decides. `threshold` is the smallest
-    change that counts, a ratio minus 1. `kept` is a file for what is decided: a bisection goes on from there. `after_step`
-    is called after each comparison. Raises RequestError where git lacks a commit, or one of both cannot be measured.
+    change that counts, a ratio minus 1. `kept` is a file for what is decided: a bisection goes on from there.
+    `after_step` is called after each comparison. Raises RequestError where git lacks a commit, or one of both cannot be
+    measured.
     """
     from convbench.analysis.comparison import bisection, side_by_side
     from convbench.conduct.listening import Listener

@@ -35,6 +35,7 @@ def asked(
     if good == bad:
         raise RequestError(f"both runs are of commit {good[:10]}, so no commit lies between them")
     name, folder = _holder(checkouts, checkout, good, bad)
+    good, bad = (git_commits.commit_of(folder, commit) for commit in (good, bad))
     git_commits.between(folder, good, bad)
     cases = tuple(case_ids())
     _check_cases(store, new_id, cases)

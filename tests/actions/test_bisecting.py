@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from commands import Command
 from repository import git
 
 from convbench.actions import measure
@@ -252,6 +254,22 @@ def test_a_folder_of_pythonpath_in_the_checkout_is_that_of_the_commit(
         assert [Path(path).name for path in setup.path] == ["src", setup.path[1].rpartition("/")[2]]
         assert len(setup.path) == 2 and not any(path.startswith(str(repository.folder)) for path in setup.path)
         assert dict(setup.variables) == {"PYTHONPATH": "/elsewhere"}
+
+
+def test_the_verb_prints_the_answer(repository: Repository, measured: Measured, command: Command) -> None:
+    factors(repository, "1.0", "1.2", "1.2")
+    Path("sweep.yaml").write_text(SWEEP.source)
+    options = ("sweep.yaml", "--checkout", str(repository.project.folder), "--case", CASES[1].id)
+    said = command("bisect", repository.commits[0], repository.commits[-1], *options)
+    assert said.code == 0 and said.out.startswith(
+        f"found: commit {repository.commits[1][:10]} (t: factor 1.2) is 20.0 %"
+    )
+    assert said.err.count("comparing commit") == 2 and "+20.0 % (+18.8 % to +21.2 %)" in said.err
+    found = json.loads(command("bisect", *repository.commits[::2], *options, "--json").out)
+    assert (found["outcome"], found["first"][0]["id"]) == ("found", repository.commits[1])
+    wrong = command("bisect", "main", "main", *options, "--threshold", "2")
+    assert wrong.code == 2 and "--threshold 2: expected a ratio" in wrong.err
+    assert "quotation" in command("bisect", "main", "main", *options, "--build", "make '").err
 
 
 def test_texts_say_what_was_decided() -> None:
