@@ -62,7 +62,7 @@ class Bisecting(Child):
             code = self._run((*COMMAND, task.good, task.bad, str(config), *options))
             return Ended(code=code, run_id=None, why_not=None if code in _ANSWERED else self._why_not(code))
 
-    def _look(self) -> None:
+    def _look(self, *, again: bool = False) -> None:
         """Store what is decided, once it is more than before."""
         with suppress(StoreError, OSError):  # the database may be away, and is written at the next look
             text = self._steps.read_text(encoding="utf-8") if self._steps else ""

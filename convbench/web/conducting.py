@@ -82,7 +82,7 @@ class Conducting(Child):
             with suppress(RequestError):
                 self._jobs.note_campaign(self._job.id, self._campaign_id)
 
-    def _look(self) -> None:
+    def _look(self, *, again: bool = False) -> None:
         """Note how many shards have finished, and where the others are."""
         with suppress(RequestError):
             found = self._campaign()
