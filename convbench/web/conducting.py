@@ -57,7 +57,8 @@ class Conducting(Child):
             path.write_text(self._job.sweep, encoding="utf-8")
             what = ("resume", self._campaign_id) if self._campaign_id else ("run", str(path), *self._options())
             insecure = ("--insecure",) if self._insecure else ()
-            code = self._run((*COMMAND, *what, "--address", self._address, *insecure))
+            # The address may hold a password, and others can read a command line.
+            code = self._run((*COMMAND, *what, *insecure), CONVBENCH_FLEET=self._address)
         found = self._campaign()
         if found is not None and found.state is CampaignState.FINISHED:
             return Ended(code=code, run_id=None, why_not=None)

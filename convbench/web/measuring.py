@@ -85,15 +85,15 @@ class Child:
         """Do the job; raises RequestError where that cannot begin."""
         raise NotImplementedError
 
-    def _run(self, command: Sequence[str]) -> int:
-        """Run the command until it ends, or is interrupted; returns its exit code."""
+    def _run(self, command: Sequence[str], **variables: str) -> int:
+        """Run the command, with these variables, until it ends or is interrupted; returns its exit code."""
         try:
             child = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=_variables(self._db),
+                env=_variables(self._db) | variables,
                 start_new_session=True,  # Ctrl-C is for the service, which interrupts this process itself
             )
         except OSError as error:

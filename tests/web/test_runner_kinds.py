@@ -181,11 +181,13 @@ def campaign(store: Store, state: CampaignState, *shards: ShardState) -> Campaig
 
 def test_a_campaign_is_the_result_of_its_job(store: Store, script: Callable[[str], None]) -> None:
     found = campaign(store, CampaignState.FINISHED, ShardState.FINISHED, ShardState.FINISHED)
-    script(f"print(*sys.argv[1:2], *sys.argv[3:])\nprint('campaign {found.id}: mine, each', flush=True)")
+    script(
+        f"print(*sys.argv[1:2], *sys.argv[3:], os.environ['CONVBENCH_FLEET'])\nprint('campaign {found.id}: mine, each', flush=True)"
+    )
     task = FleetTask(where=(("rack", "2"),), every_host=True)
     with running(store, insecure_ray=True):
         job = until(submitted(store, task), store, JobState.REPORTED)
-    options = "--each --where rack=2 --all-hosts --address ray://127.0.0.1:10001 --insecure"
+    options = "--each --where rack=2 --all-hosts --insecure ray://127.0.0.1:10001"
     assert log(store, job)[0] == f"run {options}"
     assert (job.campaign_id, job.exit_code, job.tries) == (found.id, 0, 0)
     assert progress(store, job)[-1] == "2 of 2 shards finished"
