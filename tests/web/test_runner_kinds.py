@@ -182,7 +182,8 @@ def campaign(store: Store, state: CampaignState, *shards: ShardState) -> Campaig
 def test_a_campaign_is_the_result_of_its_job(store: Store, script: Callable[[str], None]) -> None:
     found = campaign(store, CampaignState.FINISHED, ShardState.FINISHED, ShardState.FINISHED)
     script(
-        f"print(*sys.argv[1:2], *sys.argv[3:], os.environ['CONVBENCH_FLEET'])\nprint('campaign {found.id}: mine, each', flush=True)"
+        "print(*sys.argv[1:2], *sys.argv[3:], os.environ['CONVBENCH_FLEET'])\n"
+        f"print('campaign {found.id}: mine, each', flush=True)"
     )
     task = FleetTask(where=(("rack", "2"),), every_host=True)
     with running(store, insecure_ray=True):
