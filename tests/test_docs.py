@@ -31,6 +31,8 @@ from convbench.model.problem import Direction
 from convbench.report.text import summary
 from convbench.store import waiting
 from convbench.sweep import document, parse
+from convbench.web import measuring, runner
+from convbench.web.pages import CAPTURE_S
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -343,3 +345,12 @@ def test_the_page_on_campaigns_says_how_long_the_id_of_a_machine_key_is() -> Non
     assert f"The key's id is {words[campaign.ID_LENGTH]} hexadecimal digits." in " ".join(
         GUIDES["campaigns.md"].split()
     )
+
+
+def test_figures_of_the_search_for_a_commit() -> None:
+    fewest, usual = side_by_side.FEWEST_PAIRS, side_by_side.CONFIRMATION
+    assert f"A large change needs {fewest} pairs of processes, a small one {usual}. At the end" in FLAT
+    assert f"the commit is compared with the one before, by {usual} pairs." in FLAT
+    assert f"with a limit of {CAPTURE_S:.0f} s." in text_of("docs/decisions.md")
+    assert "copies into the row every two seconds" in text_of("docs/decisions.md") and measuring.LOOK_S == 2.0
+    assert "Its campaign goes on a minute later" in FLAT and runner.LOST_S == 60.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from datetime import UTC, datetime
 from convbench import units
 from convbench.errors import ConflictError, RequestError
 from convbench.model.case import Case
-from convbench.model.job import Job, JobState
+from convbench.model.job import BisectionTask, FleetTask, Job, JobKind, JobState
+from convbench.model.reading import reader
+from convbench.model.serial import parsed, to_json
 from convbench.model.settings import TABLE
 from convbench.store.identity import new_run_id
 from convbench.store.jobs import Jobs
@@ -26,6 +29,9 @@ MOST_CASES = 20_000
 SHOWN_CASES = 20
 #: The bounds of a job's priority; 0 is the usual one.
 PRIORITIES = (-100, 100)
+
+#: The device of a job that a cluster measures: its hosts lock their own devices, and one such job runs at a time.
+FLEET = "fleet"
 
 #: The class of torch that a case measures unless its sweep names another one.
 _TORCH_MODULE = TABLE["module"].default
@@ -104,23 +110,25 @@ def submit(
     host: str | None = None,
     against: str | None = None,
     priority: int = 0,
+    task: FleetTask | BisectionTask | None = None,
     idempotency_key: str | None = None,
 ) -> tuple[Job, bool]:
     """Store a job for a sweep's text, which `checked` and `refuse_code` have found right; returns it and True.
 
-    Where a job has this idempotency key already, returns that one and False; another sweep under the same key raises
-    ConflictError. Raises RunNotFoundError where the run or baseline `against` is not stored.
+    `task` is what it asks beyond a run on one host. Where a job has this idempotency key already, returns that one and
+    False; another sweep or task under the same key raises ConflictError. Raises RunNotFoundError where the run or
+    baseline `against` is not stored.
     """
     if against is not None:
         store.run_id(against)
     if not PRIORITIES[0] <= priority <= PRIORITIES[1]:
         raise RequestError(f"priority {priority}: expected {PRIORITIES[0]} to {PRIORITIES[1]}")
     made_at = datetime.now(UTC)
-    job = new_job(text, found, by=by, at=made_at, host=host, against=against, priority=priority)
+    job = new_job(text, found, by=by, at=made_at, host=host, against=against, priority=priority, task=task)
     stored, is_new = Jobs(store).add(job, idempotency_key=idempotency_key)
-    if not is_new and stored.sweep != text:
+    if not is_new and (stored.sweep, stored.task) != (text, job.task):
         raise ConflictError(
-            f"the idempotency key is that of job {stored.id}, whose sweep is another one",
+            f"the idempotency key is that of job {stored.id}, whose sweep or task is another one",
             hint="give each submission a key of its own",
         )
     return stored, is_new
@@ -137,15 +145,17 @@ def new_job(
     priority: int = 0,
     schedule_id: str | None = None,
     due_at: str | None = None,
+    task: FleetTask | BisectionTask | None = None,
 ) -> Job:
     """A queued job with an id of its own, which is not stored yet."""
+    kind = JobKind.SWEEP if task is None else _KINDS[type(task)]
     return Job(
         id=_new_id(),
         state=JobState.QUEUED,
         name=found.name,
         sweep=text,
         cases=found.cases,
-        devices=found.devices,
+        devices=(FLEET,) if kind is JobKind.CAMPAIGN else found.devices,
         host=host,
         against=against,
         priority=priority,
@@ -153,13 +163,31 @@ def new_job(
         submitted_by=by,
         schedule_id=schedule_id,
         due_at=due_at,
+        kind=kind,
+        task=None if task is None else json.dumps(to_json(task), allow_nan=False),
     )
+
+
+#: The kind of a job by what it asks.
+_KINDS = {FleetTask: JobKind.CAMPAIGN, BisectionTask: JobKind.BISECTION}
+
+
+def task_of(job: Job) -> FleetTask | BisectionTask | None:
+    """What a job asks beyond a run on one host; RequestError where it cannot be read."""
+    kind = next((kind for kind, of in _KINDS.items() if of is job.kind), None)
+    if kind is None or job.task is None:
+        return None
+    try:
+        made: FleetTask | BisectionTask = reader(kind)(parsed(job.task))
+    except ValueError as error:
+        raise RequestError(f"what job {job.id} asks cannot be read: {error}") from None
+    return made
 
 
 def again(
     store: Store, job_id: str, found: Checked, *, by: str, idempotency_key: str | None = None
 ) -> tuple[Job, bool]:
-    """Submit the sweep of a job once more, for the same machine and baseline; raises JobNotFoundError."""
+    """Submit what a job asked once more, for the same machine and baseline; raises JobNotFoundError."""
     job = Jobs(store).get(job_id)
     return submit(
         store,
@@ -169,6 +197,7 @@ def again(
         host=job.host,
         against=job.against,
         priority=job.priority,
+        task=task_of(job),
         idempotency_key=idempotency_key,
     )
 

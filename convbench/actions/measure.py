@@ -290,11 +290,7 @@ def ab(
     `threshold` is the smallest change to report, a ratio minus 1; `pairs` is the number of confirming pairs. Nothing is
     stored. Raises SweepError for mistakes in the file, RequestError where no case is left or a side cannot measure.
     """
-    from convbench.analysis.comparison import side_by_side
-    from convbench.conduct.ab import Side
-    from convbench.conduct.ab import ab as measured_side_by_side
     from convbench.conduct.listening import Listener
-    from convbench.engine.local import LocalEngine
 
     if threshold is not None and not 0 < threshold < 1:
         raise RequestError(f"threshold {threshold:g}: expected a ratio above 0 and under 1, for example 0.025 (2.5 %)")
@@ -306,6 +302,25 @@ def ab(
     _send_notes(sweep, plan, listener)
     if a == b:
         listener.message("note: sides A and B have the same setup, so no difference is expected")
+    return ab_planned(sweep, plan, a, b, threshold=threshold, pairs=pairs, listener=listener)
+
+
+def ab_planned(
+    sweep: sweeps.Sweep,
+    plan: sweeps.Plan,
+    a: Setup,
+    b: Setup,
+    *,
+    threshold: float | None,
+    pairs: int | None,
+    listener: Listener,
+) -> RunComparison:
+    """Measure the cases of a plan under two setups side by side. Otherwise as `ab`, which checks what is given."""
+    from convbench.analysis.comparison import side_by_side
+    from convbench.conduct.ab import Side
+    from convbench.conduct.ab import ab as measured_side_by_side
+    from convbench.engine.local import LocalEngine
+
     with (
         _processor(sweep, plan.cases, listener),
         closing(LocalEngine(a, secrets=sweep.secrets)) as first,

@@ -6,6 +6,7 @@ from convbench.cli import (
     ab,
     backup,
     baseline,
+    bisect,
     campaign,
     capture,
     check,
@@ -68,6 +69,7 @@ VERBS: Mapping[str, Mapping[Callable[..., None], str]] = {
         compare.compare: "convbench compare main latest",
         campaign.campaign: "convbench campaign resnet50 --price build-3=1.20",
         ab.ab: "convbench ab configs/sweep.yaml --b-python .venv-new/bin/python",
+        bisect.bisect: "convbench bisect v1.2 main configs/sweep.yaml --case wn6n4d2rsfjv",
     },
     "Serve": {
         serve.serve: "convbench serve --port 8321",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,12 +42,24 @@ def serve(
         str | None,
         typer.Option("--older", metavar="AGE", help="Delete only what began before this age: 36h, 90d or 8w."),
     ] = None,
+    checkout: Annotated[
+        list[str] | None,
+        typer.Option("--checkout", metavar="NAME=PATH", help="A folder in a checkout: find commits there, with ab."),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", metavar="ADDRESS", help="Measure jobs on the hosts of this cluster, as fleet run does."),
+    ] = None,
+    insecure_ray: Annotated[
+        bool, typer.Option("--insecure-ray", help="Use that cluster even if Ray asks for no token.")
+    ] = False,
     db: Database = None,
 ) -> None:
     """Serve the stored runs in a browser, and measure sweeps that are submitted there.
 
     It serves this machine alone unless --host says otherwise. Stop it with Ctrl-C: what it measures is kept, and goes
-    on when it comes back. With --keep or --older, it deletes old runs as `convbench prune` does.
+    on when it comes back. With --keep or --older, it deletes old runs as `convbench prune` does. With --ray, jobs may
+    use other hosts. With --checkout and --trust-modules, it finds the commit since which a layer is slower.
     Needs the extra `serve`.
     """
     from convbench.actions.remove import age
@@ -71,9 +86,50 @@ def serve(
             trust_modules=trust_modules,
             keep=keep,
             older=None if older is None else age(older),
+            checkouts=_checkouts(checkout or (), trust_modules=trust_modules),
+            ray=_checked_ray(ray, insecure=insecure_ray),
+            insecure_ray=insecure_ray,
         ),
         started=started,
     )
+
+
+def _checkouts(given: Sequence[str], *, trust_modules: bool) -> tuple[tuple[str, Path], ...]:
+    """The checkouts by name; RequestError for what is none, and where the service must not run their code."""
+    from convbench.engine.git_commits import top_of
+
+    if given and not trust_modules:
+        raise RequestError("--checkout runs code of the checkout", hint="give --trust-modules if that is right")
+    found: dict[str, Path] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path) or name in found:
+            raise RequestError(f"--checkout {text}: expected NAME=PATH, each name once", hint="--checkout layers=src")
+        if not Path(path).is_dir():
+            raise RequestError(f"--checkout {text}: no such folder")
+        top_of(Path(path))
+        found[name] = Path(path).resolve()
+    return tuple(found.items())
+
+
+def _checked_ray(address: str | None, *, insecure: bool) -> str | None:
+    """The address of the cluster; RequestError where Ray is not installed, or everybody may use the cluster."""
+    from convbench.fleet.ray import missing, refuse_open
+
+    if address is None:
+        if insecure:
+            raise RequestError("--insecure-ray is for a cluster", hint="name it with --ray")
+        return None
+    if importlib.util.find_spec("ray") is None:
+        raise missing()
+    try:
+        refuse_open(address, insecure=insecure)
+    except RequestError as error:
+        raise RequestError(
+            error.message,
+            hint="start Ray with RAY_AUTH_MODE=token on every host and set it here; --insecure-ray insists",
+        ) from None
+    return address
 
 
 def _checked_root(path: str) -> str:

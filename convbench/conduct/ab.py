@@ -35,6 +35,14 @@ Launcher = Callable[[Setup], Engine]
 Visits = Mapping[int, list[Visit]]
 
 
+class SideError(RequestError):
+    """One side cannot measure: `side` is its name, and `reason` the error without it."""
+
+    def __init__(self, side: str, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(f"side {side}: {reason}", hint=hint)
+        self.side, self.reason = side, reason
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
     """One environment: its name in messages, the setup of its workers and the engine that starts them.
@@ -69,7 +77,7 @@ def ab(
     """Measure the cases in both environments side by side, and compare the second with the first.
 
     A screen selects suspected cases, which are measured again in `pairs` pairs. Only the later pairs decide about them.
-    `threshold` is a ratio minus 1. Raises RequestError where a side's worker does not start, or a module of the user
+    `threshold` is a ratio minus 1. Raises SideError where a side's worker does not start, or a module of the user
     cannot be imported there.
     """
     with _conducted(sweep, cases, sides, listener, pairs=pairs) as both:
@@ -278,14 +286,14 @@ def _conducted(
 
 @contextmanager
 def _naming_side(side: Side) -> Iterator[None]:
-    """Turn an error into a RequestError that names this side."""
+    """Turn an error into a SideError."""
     try:
         yield
     except (WorkerError, RequestError) as error:
         hint = error.hint
         if isinstance(error, RequestError) and side.setup.path:
             hint = f"make it importable from {' or '.join(side.setup.path)}, or through PYTHONPATH"
-        raise RequestError(f"side {side.name}: {error.message}", hint=hint) from None
+        raise SideError(side.name, error.message, hint=hint) from None
 
 
 def _environment(

@@ -1,9 +1,19 @@
-"""Jobs of the service: a sweep that is to be measured, its states, and what happened to it. Frozen data."""
+"""Jobs of the service: what is to be measured, its states, and what happened to it. Frozen data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+
+from convbench.model.campaign import How
+
+
+class JobKind(StrEnum):
+    """What a job does. Its result is a run, a campaign, or the answer of a bisection."""
+
+    SWEEP = "sweep"  # measures a sweep on one host
+    CAMPAIGN = "campaign"  # measures a sweep on the hosts of a cluster
+    BISECTION = "bisection"  # finds the commit since which cases of a sweep take another time
 
 
 class JobState(StrEnum):
@@ -31,6 +41,9 @@ class Job:
     higher `priority` come first. `tries` and `page_tries` count failures. `cancelling` is whether somebody has asked
     to cancel it while it runs. `reason` says why it failed, or why its page did. `schedule_id` is the schedule that it
     belongs to, and `due_at` the time for which it was due there.
+
+    `task` is JSON: what a job of another kind than a sweep is asked besides its sweep. `answer` is JSON: what a
+    bisection has decided so far, and found. `campaign_id` is the campaign that the job measures.
     """
 
     id: str
@@ -55,11 +68,40 @@ class Job:
     reason: str | None = None
     schedule_id: str | None = None
     due_at: str | None = None
+    kind: JobKind = JobKind.SWEEP
+    task: str | None = None
+    answer: str | None = None
+    campaign_id: str | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in ENDED or (self.state is JobState.MEASURED and self.page_tries >= MOST_TRIES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetTask:
+    """What a job asks of the hosts of a cluster: how they divide the sweep, and the labels that each must have."""
+
+    how: How = How.EACH
+    where: tuple[tuple[str, str], ...] = ()
+    every_host: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BisectionTask:
+    """What a job asks of a bisection: two commits of a checkout that the service knows by its name.
+
+    `base_run_id` and `new_run_id` are the runs that differ; they were measured at `good` and at `bad`. `case_ids` are
+    the cases that may decide.
+    """
+
+    checkout: str
+    good: str
+    bad: str
+    base_run_id: str
+    new_run_id: str
+    case_ids: tuple[str, ...]
 
 
 class EventKind(StrEnum):

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, sel
 from sqlalchemy.exc import IntegrityError
 
 from convbench.errors import JobNotFoundError, StoreError
-from convbench.model.job import ENDED, MOST_TRIES, EventKind, Job, JobEvent, JobState
+from convbench.model.job import ENDED, MOST_TRIES, EventKind, Job, JobEvent, JobKind, JobState
 from convbench.model.schedule import JobVerdict
 from convbench.store import schema
 from convbench.store.runs import AnyRow
@@ -132,6 +132,16 @@ class Jobs:
         with self._store.writing() as connection:
             connection.execute(update(schema.jobs).where(_jobs.id == job_id).values(run_id=run_id))
 
+    def note_campaign(self, job_id: str, campaign_id: str) -> None:
+        """Store the id of the campaign that the job measures."""
+        with self._store.writing() as connection:
+            connection.execute(update(schema.jobs).where(_jobs.id == job_id).values(campaign_id=campaign_id))
+
+    def note_answer(self, job_id: str, answer: str) -> None:
+        """Store what a bisection has decided so far, as JSON; it goes on from there."""
+        with self._store.writing() as connection:
+            connection.execute(update(schema.jobs).where(_jobs.id == job_id).values(answer=answer))
+
     def end(
         self,
         job_id: str,
@@ -142,12 +152,15 @@ class Jobs:
         reason: str | None = None,
         code: int | None = None,
         verdict: JobVerdict | None = None,
+        not_before: str | None = None,
     ) -> bool:
         """Change a job that this owner runs from RUNNING to another state; False where it is not so any more.
 
-        The verdict on its run is stored with it, and the baseline that its run becomes.
+        A job that is queued again waits until `not_before`. The verdict on its run is stored with it, and the baseline
+        that its run becomes.
         """
-        values = {"reason": reason, "exit_code": code, **_writer("owner", None), **_writer("child", None)}
+        values: dict[str, object] = {"reason": reason, "exit_code": code, "not_before": not_before}
+        values |= {**_writer("owner", None), **_writer("child", None)}
         with self._store.writing() as connection:
             row = _found(connection, job_id)
             over = {"ended_at": now} if to in ENDED else {}
@@ -336,7 +349,7 @@ def _event_row(key: int, now: str, kind: EventKind, data: Mapping[str, object]) 
 
 def _row(job: Job) -> dict[str, object]:
     plain = {name: getattr(job, name) for name in _PLAIN}
-    return {**plain, "state": job.state.value, "devices": ",".join(job.devices)}
+    return {**plain, "state": job.state.value, "kind": job.kind.value, "devices": ",".join(job.devices)}
 
 
 def _job(row: AnyRow) -> Job:
@@ -345,13 +358,17 @@ def _job(row: AnyRow) -> Job:
         state = JobState(row.state)
     except ValueError:
         raise StoreError(f"job {row.id} is in the unknown state {str(row.state)[:60]!r}") from None
+    try:
+        kind = JobKind(row.kind)
+    except ValueError:
+        raise StoreError(f"job {row.id} is of the unknown kind {str(row.kind)[:60]!r}") from None
     plain = {name: getattr(row, name) for name in _PLAIN}
     plain["cancelling"] = bool(plain["cancelling"])
-    return Job(**plain, state=state, devices=tuple(filter(None, row.devices.split(","))))
+    return Job(**plain, state=state, kind=kind, devices=tuple(filter(None, row.devices.split(","))))
 
 
 #: The columns that are fields of a job, unchanged.
-_PLAIN = tuple(name for name in Job.__slots__ if name not in ("state", "devices"))
+_PLAIN = tuple(name for name in Job.__slots__ if name not in ("state", "kind", "devices"))
 
 
 def _writer(prefix: str, writer: Writer | None) -> dict[str, object]:

@@ -45,7 +45,7 @@ from convbench.model.result import CASE_FACTS
 from convbench.model.settings import MOST_INTEGER
 from convbench.model.values import Whole, visible
 
-VERSION = max(6, *(row.since for row in CASE_FACTS.values()))
+VERSION = max(7, *(row.since for row in CASE_FACTS.values()))
 
 
 class Words(TypeDecorator[str]):
@@ -271,7 +271,8 @@ shards = Table(
 SERVICE_SINCE = 6
 #: One row per job. `sweep` is the text of its sweep, `devices` their names with commas between. The owner is the
 #: service that runs it, and the child is the process that measures; both are null while there is none. A schedule's job
-#: has the time for which it was due, null where somebody asked for it; the schedule itself may be deleted.
+#: has the time for which it was due, null where somebody asked for it; the schedule itself may be deleted. Version 7
+#: added `kind`, and `task` and `answer`, which are JSON (model/job.py).
 jobs = Table(
     "jobs",
     metadata,
@@ -305,6 +306,10 @@ jobs = Table(
     Column("child_started", Double),
     Column("schedule_id", Words),
     Column("due_at", Words),
+    Column("kind", Words, nullable=False, server_default="sweep"),
+    Column("task", Words),
+    Column("answer", Words),
+    Column("campaign_id", Words),
     Index(None, "state"),
 )
 #: What happened to a job, in order. `key` is the id of a server-sent event; SQLite never uses one twice.

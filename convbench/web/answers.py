@@ -14,7 +14,6 @@ from convbench.actions.schedules import LONGEST_NAME as LONGEST_SCHEDULE
 from convbench.actions.schedules import LONGEST_REASON
 from convbench.actions.tokens import LONGEST_NAME, MOST_DAYS, NAME, USUAL_DAYS
 from convbench.errors import Mistake
-from convbench.model.job import Job, JobState
 from convbench.model.result import Baseline, Git, Roof, RoofKind, RunState
 from convbench.model.schedule import Acceptance, ChangedCase, JobVerdict, Schedule
 from convbench.model.token import Scope, Token, Write
@@ -55,64 +54,6 @@ class Problem(BaseModel):
     detail: str
     hint: str | None = None
     mistakes: list[MistakeAnswer] | None = None
-
-
-# ---- jobs
-
-
-class JobRequest(Given):
-    """A sweep that is to be measured."""
-
-    sweep: SweepText
-    host: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
-        default=None, description="The name of the host that must measure it; without it, any service may."
-    )
-    against: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
-        default=None, description="The run or baseline to compare with; suspected changes are confirmed."
-    )
-    priority: int = Field(default=0, ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher comes first.")
-
-
-class JobAnswer(BaseModel):
-    """A job. Times are ISO 8601 in UTC; `tries` counts failures."""
-
-    id: str
-    state: JobState
-    name: str
-    cases: int
-    devices: list[str]
-    host: str | None
-    against: str | None
-    priority: int
-    submitted_at: str
-    submitted_by: str
-    started_at: str | None
-    ended_at: str | None
-    tries: int
-    cancelling: bool
-    run_id: str | None
-    exit_code: int | None
-    reason: str | None
-    schedule_id: str | None
-    due_at: str | None
-
-    @classmethod
-    def of(cls, job: Job) -> Self:
-        """The answer for a job."""
-        return cls(**{name: getattr(job, name) for name in cls.model_fields if hasattr(job, name)})
-
-
-class WholeJob(JobAnswer):
-    """A job with the text of its sweep."""
-
-    sweep: str
-
-
-class JobList(BaseModel):
-    """Jobs, the newest first; `before` is where the next page begins, null on the last one."""
-
-    jobs: list[JobAnswer]
-    before: int | None
 
 
 # ---- schedules

@@ -16,6 +16,8 @@ from convbench.web.around import Around
 from convbench.web.keeping import Keeping
 from convbench.web.routes import (
     acceptances,
+    bisections,
+    campaigns,
     changes,
     jobs,
     lists,
@@ -66,6 +68,8 @@ def application(service: Service) -> FastAPI:
     app.state.service = service
     for router in (
         jobs.router,
+        bisections.router,
+        campaigns.router,
         schedules.router,
         acceptances.router,
         changes.router,

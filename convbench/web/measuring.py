@@ -1,4 +1,4 @@
-"""Measures one job by a subprocess of `convbench run`: its log, its progress, how it is cancelled, how it ended."""
+"""Does one job by a subprocess of convbench: its log, how it is cancelled, how it ended; a run with its progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,7 +49,8 @@ _MEASURED = (ExitCode.DONE, ExitCode.FAILED_OR_REGRESSED, ExitCode.NOT_MEASURED,
 class Ended:
     """How the measuring of a job ended. `why_not` is None where it was measured, else the reason.
 
-    `judged` is the verdict on its run; `refused` is why a schedule's run was compared with nothing.
+    `judged` is the verdict on its run; `refused` is why a schedule's run was compared with nothing. `is_lost` is
+    whether hosts or their cluster were lost, which is no failure of the job.
     """
 
     code: int
@@ -57,22 +58,23 @@ class Ended:
     why_not: str | None
     judged: Judged | None = None
     refused: str | None = None
+    is_lost: bool = False
 
 
-class Measuring:
-    """The measuring of one job. `measure` blocks until the subprocess has ended; `interrupt` may come from any thread.
+class Child:
+    """The doing of one job. `measure` blocks until the subprocess has ended; `interrupt` may come from any thread.
 
     `notify` is called with the job's id after each event that is stored.
     """
+
+    #: The verb, for messages.
+    verb = "run"
 
     def __init__(self, store: Store, job: Job, owner: Writer, *, db: str | None, notify: Callable[[str], None]) -> None:
         self._store, self._jobs = store, Jobs(store)
         self._job, self._owner, self._db, self._notify = job, owner, db, notify
         self._interrupted = threading.Event()
-        self._run_id: str | None = None
         self._lines = 0
-        self._arrived: set[int] = set()
-        self._shown: tuple[int, int] | None = None
         self._asked_at = 0.0
 
     def interrupt(self) -> None:
@@ -80,49 +82,31 @@ class Measuring:
         self._interrupted.set()
 
     def measure(self) -> Ended:
-        """Measure the job; raises RequestError where the subprocess cannot start, or its baseline is not stored.
+        """Do the job; raises RequestError where that cannot begin."""
+        raise NotImplementedError
 
-        A schedule's run is measured without a comparison where there is no baseline yet. So it is where both cannot be
-        compared, which is known before anything is measured.
-        """
+    def _run(self, command: Sequence[str], **variables: str) -> int:
+        """Run the command, with these variables, until it ends or is interrupted; returns its exit code."""
         try:
-            base_id = None if self._job.against is None else self._store.run_id(self._job.against)
-        except RunNotFoundError:
-            if self._job.schedule_id is None:
-                raise
-            return replace(self._measured(None), refused=f"there is no baseline {self._job.against}")
-        ended = self._measured(base_id)
-        if ended.code == ExitCode.NOT_COMPARABLE and self._job.schedule_id is not None:
-            return replace(self._measured(None), refused=f"run {base_id} cannot be compared; the log says why")
-        return ended
-
-    def _measured(self, base_id: str | None) -> Ended:
-        base = () if base_id is None else ("--against", base_id)
-        with tempfile.TemporaryDirectory(prefix="convbench-job-") as folder:
-            path = Path(folder) / FILE
-            path.write_text(self._job.sweep, encoding="utf-8")
-            judged = Path(folder) / "judged.json"
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=_variables(self._db) | variables,
+                start_new_session=True,  # Ctrl-C is for the service, which interrupts this process itself
+            )
+        except OSError as error:
+            raise RequestError(f"cannot start `convbench {self.verb}`: {error.strerror}") from error
+        lower_this_thread()  # what follows must not disturb what is measured, and the subprocess has started
+        with child:
             try:
-                child = subprocess.Popen(
-                    (*COMMAND, str(path), "--no-page", *base, *(("--judged", str(judged)) if base else ())),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    env=_variables(self._db),
-                    start_new_session=True,  # Ctrl-C is for the service, which interrupts this process itself
-                )
-            except OSError as error:
-                raise RequestError(f"cannot start `convbench run`: {error.strerror}") from error
-            lower_this_thread()  # what follows must not disturb what is measured, and the subprocess has started
-            with child:
-                try:
-                    ended = self._watch(child)
-                except BaseException:
-                    kill(child.pid)
-                    raise
-            return replace(ended, judged=read_judged(judged)) if ended.why_not is None else ended
+                return self._watch(child)
+            except BaseException:
+                kill(child.pid)
+                raise
 
-    def _watch(self, child: subprocess.Popen[bytes]) -> Ended:
+    def _watch(self, child: subprocess.Popen[bytes]) -> int:
         self._store_child(child.pid)
         assert child.stdout is not None
         lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -141,7 +125,7 @@ class Measuring:
         reader.join()
         code = child.wait()
         self._look(again=True)
-        return Ended(code=code, run_id=self._run_id, why_not=self._why_not(code))
+        return code
 
     def _store_child(self, pid: int) -> None:
         """Store which process measures, so that a service that comes after a crash of this one can end it."""
@@ -168,20 +152,83 @@ class Measuring:
 
     # ---- what is said of it
 
+    def _heard(self, text: str) -> None:
+        """A line of its output."""
+
+    def _look(self, *, again: bool = False) -> None:
+        """Note how far it is; nothing where the database is away. `again` is whether it has ended."""
+
     def _log(self, lines: list[str]) -> None:
         events: list[tuple[EventKind, Mapping[str, object]]] = []
         for text in lines:
-            begun = _BEGUN.match(text)
-            if begun and begun[1] != self._run_id:
-                self._run_id = begun[1]
-                with suppress(RequestError):
-                    self._jobs.note_run(self._job.id, self._run_id)
+            self._heard(text)
             if self._lines < MOST_LINES:
                 events.append((EventKind.LOG, {"line": line(text, most=LONGEST_TEXT)}))
             elif self._lines == MOST_LINES:
                 events.append((EventKind.LOG, {"line": f"the log has {MOST_LINES} lines at most; more are left out"}))
             self._lines += 1
         self._note(events)
+
+    def _note(self, events: list[tuple[EventKind, Mapping[str, object]]]) -> None:
+        if events:
+            with suppress(RequestError):  # a database that is away loses lines of the log, and nothing measured
+                self._jobs.note(self._job.id, now(), events)
+                self._notify(self._job.id)
+
+    def _why_not(self, code: int) -> str:
+        """Why it was not measured."""
+        if code == ExitCode.INTERRUPTED:
+            return "it was interrupted"
+        if code < 0:
+            return f"`convbench {self.verb}` was ended by signal {-code}"
+        return f"`convbench {self.verb}` ended with exit code {code}; the log says why"
+
+
+class Measuring(Child):
+    """The measuring of a sweep by `convbench run`."""
+
+    def __init__(self, store: Store, job: Job, owner: Writer, *, db: str | None, notify: Callable[[str], None]) -> None:
+        super().__init__(store, job, owner, db=db, notify=notify)
+        self._run_id: str | None = None
+        self._arrived: set[int] = set()
+        self._shown: tuple[int, int] | None = None
+
+    def measure(self) -> Ended:
+        """Measure the job; raises RequestError where the subprocess cannot start, or its baseline is not stored.
+
+        A schedule's run is measured without a comparison where there is no baseline yet. So it is where both cannot be
+        compared, which is known before anything is measured.
+        """
+        try:
+            base_id = None if self._job.against is None else self._store.run_id(self._job.against)
+        except RunNotFoundError:
+            if self._job.schedule_id is None:
+                raise
+            return replace(self._measured(None), refused=f"there is no baseline {self._job.against}")
+        ended = self._measured(base_id)
+        if ended.code == ExitCode.NOT_COMPARABLE and self._job.schedule_id is not None:
+            return replace(self._measured(None), refused=f"run {base_id} cannot be compared; the log says why")
+        return ended
+
+    def _measured(self, base_id: str | None) -> Ended:
+        base = () if base_id is None else ("--against", base_id)
+        with tempfile.TemporaryDirectory(prefix="convbench-job-") as folder:
+            path = Path(folder) / FILE
+            path.write_text(self._job.sweep, encoding="utf-8")
+            judged = Path(folder) / "judged.json"
+            code = self._run((*COMMAND, str(path), "--no-page", *base, *(("--judged", str(judged)) if base else ())))
+            if code not in _MEASURED:
+                return Ended(code=code, run_id=self._run_id, why_not=self._why_not(code))
+            if self._run_id is None:
+                return Ended(code=code, run_id=None, why_not="`convbench run` named no run")
+            return Ended(code=code, run_id=self._run_id, why_not=None, judged=read_judged(judged))
+
+    def _heard(self, text: str) -> None:
+        begun = _BEGUN.match(text)
+        if begun and begun[1] != self._run_id:
+            self._run_id = begun[1]
+            with suppress(RequestError):
+                self._jobs.note_run(self._job.id, self._run_id)
 
     def _look(self, *, again: bool = False) -> None:
         """Note how far the run is and which cases have arrived; nothing where the database is away.
@@ -213,23 +260,6 @@ class Measuring:
             done = {"cases": progress.cases, "seen": progress.seen}
             done |= {"visits": progress.visits, "planned": progress.planned}
             self._note([*events, (EventKind.PROGRESS, done)])
-
-    def _note(self, events: list[tuple[EventKind, Mapping[str, object]]]) -> None:
-        if events:
-            with suppress(RequestError):  # a database that is away loses lines of the log, and nothing measured
-                self._jobs.note(self._job.id, now(), events)
-                self._notify(self._job.id)
-
-    def _why_not(self, code: int) -> str | None:
-        if code in _MEASURED and self._run_id is not None:
-            return None
-        if code == ExitCode.INTERRUPTED:
-            return "it was interrupted"
-        if code < 0:
-            return f"`convbench run` was ended by signal {-code}"
-        if code in _MEASURED:
-            return "`convbench run` named no run"
-        return f"`convbench run` ended with exit code {code}; the log says why"
 
 
 def _variables(db: str | None) -> dict[str, str]:

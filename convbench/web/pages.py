@@ -31,10 +31,12 @@ from convbench.web.over_time import OverTime
 
 if TYPE_CHECKING:
     from convbench.analysis.comparison.judgment import RunComparison
+    from convbench.model.campaign import Campaign
     from convbench.report.lists import Cell
+    from convbench.workloads.request import Request
 
-#: Seconds that a page, and the check of a sweep, may take.
-PAGE_S, CHECK_S = 120.0, 20.0
+#: Seconds that a page, the check of a sweep, and the capture of a model may take.
+PAGE_S, CHECK_S, CAPTURE_S = 120.0, 20.0, 120.0
 #: Memory of the process that checks sweeps, bytes.
 CHECK_BYTES = 2**31
 #: Files that are kept, and bytes of them all.
@@ -49,7 +51,7 @@ class Pages:
         self._folder = tempfile.TemporaryDirectory(prefix="convbench-pages-", ignore_cleanup_errors=True)
         self._kept: OrderedDict[str, Path] = OrderedDict()
         self._lock = threading.Lock()
-        self._pages, self._checks = Helper(), Helper(most_bytes=CHECK_BYTES)
+        self._pages, self._checks, self._captures = Helper(), Helper(most_bytes=CHECK_BYTES), Helper()
         #: What moved over time, which the same process computes where it is quick.
         self.over_time = OverTime(store, db, self._pages)
 
@@ -92,6 +94,20 @@ class Pages:
         made = self._made("compared", (base_id, new_id), "across" if across else "")
         return CompareAnswer.model_validate_json(made)
 
+    def campaign(self, found: Campaign) -> tuple[bytes, str]:
+        """The page of a campaign as it is stored now, and a text that changes with it."""
+        run_ids = tuple(run_id for shard in found.shards for run_id in shard.run_ids)
+        version = f"{found.id} {found.finished_at} {run_ids}"
+        return self._made("campaign", run_ids, f"{found.id} {found.finished_at}"), version
+
+    def captured(self, request: Request, budget_s: float) -> str:
+        """The sweep that measures a model within a budget; the model is imported and run in a process of its own.
+
+        Raises RequestError where that fails, or takes too long.
+        """
+        text: str = self._captures.call(_captured, request, budget_s, timeout_s=CAPTURE_S)
+        return text
+
     def export(self, run_id: str, form: str) -> bytes:
         """The run in a format of `convbench export`."""
         return self._made("export", (run_id,), form)
@@ -106,12 +122,14 @@ class Pages:
         self._pages.rest()
         self.over_time.rest()
         self._checks.rest()
+        self._captures.rest()
 
     def close(self) -> None:
         """End the processes, and remove the files."""
         self._pages.close()
         self.over_time.close()
         self._checks.close()
+        self._captures.close()
         self._folder.cleanup()
 
     def _made(self, kind: str, run_ids: tuple[str, ...], form: str = "") -> bytes:
@@ -163,11 +181,23 @@ def _source_of_today(source: str) -> str:
     return without_secrets(source)[0]
 
 
+def _captured(request: Request, budget_s: float) -> str:
+    """The sweep of a model, in the process for it, which starts another one that imports torch."""
+    from convbench.actions.capturing import planned
+
+    return planned(request, budget_s=budget_s)[0].source
+
+
 def _make(path: str, kind: str, run_ids: tuple[str, ...], form: str, db: str | None) -> None:
     """Make one file, in the process for it. The ids are those of stored runs, so they name no file."""
     from convbench.store import Store
 
-    if kind in ("comparison", "compared"):
+    if kind == "campaign":
+        from convbench.actions.campaigns import campaign
+        from convbench.report.pages import campaign as campaign_page
+
+        content = campaign_page.render(campaign(form.split()[0], db=db), ()).encode()
+    elif kind in ("comparison", "compared"):
         from convbench.actions.compare import compare
 
         compared = compare(*run_ids, db=db, across_environments=bool(form))

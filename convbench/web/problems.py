@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from fastapi import Request
@@ -24,6 +25,7 @@ from convbench.errors import (
 )
 from convbench.units import without_credentials
 from convbench.web.answers import API, MistakeAnswer, Problem
+from convbench.web.answers_jobs import KINDS
 from convbench.web.helper import BusyError
 from convbench.web.logs import logger
 from convbench.web.views.frame import problem_page
@@ -90,11 +92,16 @@ def of_error(request: Request, error: Exception) -> Response:
 def of_invalid(request: Request, error: Exception) -> Response:
     """The answer to a request whose parameters or body are not as the API has them."""
     assert isinstance(error, RequestValidationError)
-    wrong = [
-        f"{'.'.join(map(str, one['loc']))}: {one['msg']}".encode("utf-8", "replace").decode() for one in error.errors()
-    ]
+    wrong = [f"{_place(one['loc'])}: {one['msg']}".encode("utf-8", "replace").decode() for one in error.errors()]
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     return answer(request, Problem(title=status.phrase, status=status, detail="; ".join(wrong[:10])))
+
+
+def _place(parts: Sequence[str | int]) -> str:
+    """Where a mistake is: `body.fleet.how`. A body of several kinds has its kind's name as well, which is left out."""
+    if len(parts) > 2 and parts[1] in KINDS:
+        parts = (parts[0], *parts[2:])
+    return ".".join(map(str, parts))
 
 
 def of_http(request: Request, error: Exception) -> Response:

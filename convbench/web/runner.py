@@ -15,16 +15,19 @@ from datetime import UTC, datetime, timedelta
 from convbench.actions import schedules
 from convbench.actions.jobs import Checked, now
 from convbench.errors import RequestError, RunNotFoundError, StoreError
-from convbench.model.job import EventKind, Job, JobState
+from convbench.model.job import EventKind, Job, JobKind, JobState
 from convbench.model.schedule import JobVerdict
 from convbench.store import listing, send_waiting
 from convbench.store.jobs import Jobs
 from convbench.store.store import Store
 from convbench.store.writer import Writer
+from convbench.web.bisecting import Bisecting
+from convbench.web.conducting import Conducting
 from convbench.web.feed import Feed
 from convbench.web.logs import logger
-from convbench.web.measuring import Ended, Measuring, end_orphan
+from convbench.web.measuring import Child, Ended, Measuring, end_orphan
 from convbench.web.pages import Pages
+from convbench.web.settings import Settings
 
 #: Seconds between two looks for jobs that another process submitted; the service's own ones are seen at once.
 LOOK_S = 10.0
@@ -32,11 +35,16 @@ LOOK_S = 10.0
 AWAY_S = 5.0
 #: Seconds before a failed job is tried again, times the number of its failures.
 AGAIN_S = 5.0
+#: A service without checkouts and without a cluster.
+_PLAIN = Settings()
+#: Seconds before a job goes on whose hosts were lost, and what is said of it meanwhile.
+LOST_S = 60.0
+LOST = "hosts or their cluster were lost; it goes on with them in a minute"
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    measuring: Measuring
+    measuring: Child
     thread: threading.Thread
 
 
@@ -50,10 +58,15 @@ class Runner:
         pages: Pages,
         *,
         db: str | None,
+        settings: Settings = _PLAIN,
         schedule_check: Callable[[str], Checked] | None = None,
     ) -> None:
-        """`schedule_check` says what the sweep of a schedule would measure; without it no schedule is due here."""
+        """`settings` name the checkouts and the cluster that jobs may use.
+
+        `schedule_check` says what the sweep of a schedule would measure; without it no schedule is due here.
+        """
         self._store, self._jobs, self._feed, self._pages, self._db = store, Jobs(store), feed, pages, db
+        self._settings = settings
         self._schedule_check = schedule_check
         self.owner = Writer.of_this_process()
         self._wake = threading.Event()
@@ -128,14 +141,35 @@ class Runner:
         return job
 
     def _begin(self, job: Job) -> None:
-        measuring = Measuring(self._store, job, self.owner, db=self._db, notify=self._feed.notify)
+        measuring = self._child(job)
         thread = threading.Thread(target=self._measure, args=(job, measuring), name=job.id, daemon=True)
         with self._lock:
             self._running[job.id] = _Running(measuring, thread)
         logger.info("a job begins", extra={"facts": {"job": job.id, "sweep": job.name}})
         thread.start()
 
-    def _measure(self, job: Job, measuring: Measuring) -> None:
+    def _child(self, job: Job) -> Child:
+        """What does a job of this kind."""
+        settings, notify = self._settings, self._feed.notify
+        match job.kind:
+            case JobKind.SWEEP:
+                return Measuring(self._store, job, self.owner, db=self._db, notify=notify)
+            case JobKind.CAMPAIGN:
+                return Conducting(
+                    self._store,
+                    job,
+                    self.owner,
+                    db=self._db,
+                    notify=notify,
+                    address=settings.ray,
+                    insecure=settings.insecure_ray,
+                )
+            case JobKind.BISECTION:
+                return Bisecting(
+                    self._store, job, self.owner, db=self._db, notify=notify, checkouts=dict(settings.checkouts)
+                )
+
+    def _measure(self, job: Job, measuring: Child) -> None:
         try:
             if self._stopping:
                 measuring.interrupt()
@@ -157,13 +191,18 @@ class Runner:
             self._wake.set()
 
     def _end(self, job: Job, code: int | None, why_not: str | None, ended: Ended | None) -> None:
-        if why_not is None and ended is not None:
+        if why_not is None and job.kind is not JobKind.SWEEP:  # what it found needs no page of a run
+            self._jobs.end(job.id, self.owner, JobState.REPORTED, now(), code=code)
+        elif why_not is None and ended is not None:
             verdict = self._verdict(job, ended)
             self._jobs.end(job.id, self.owner, JobState.MEASURED, now(), code=code, verdict=verdict)
         elif self._jobs.get(job.id).cancelling:
             self._jobs.end(job.id, self.owner, JobState.CANCELLED, now(), code=code)
         elif self._stopping:  # a service that stops is no failure of the job
             self._jobs.end(job.id, self.owner, JobState.QUEUED, now())
+        elif ended is not None and ended.is_lost:
+            again_at = _in(LOST_S)
+            self._jobs.end(job.id, self.owner, JobState.QUEUED, now(), reason=LOST, code=code, not_before=again_at)
         else:
             self._fail(job, why_not or "it was not measured", code)
 
@@ -195,10 +234,7 @@ class Runner:
             self._feed.notify(job.id)
 
     def _fail(self, job: Job, reason: str, code: int | None) -> None:
-        again_at = datetime.now(UTC) + timedelta(seconds=AGAIN_S * (job.tries + 1))
-        self._jobs.fail(
-            job.id, self.owner, now(), reason, again_at=again_at.isoformat(timespec="microseconds"), code=code
-        )
+        self._jobs.fail(job.id, self.owner, now(), reason, again_at=_in(AGAIN_S * (job.tries + 1)), code=code)
 
     def _until_stored(self, write: Callable[[], object]) -> None:
         """Store how a job ended, however long the database is away; not while the service stops."""
@@ -240,6 +276,11 @@ class Runner:
             else:
                 self._jobs.reported(job.id, now())
             self._feed.notify(job.id)
+
+
+def _in(seconds: float) -> str:
+    """The time in some seconds, as it is stored."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="microseconds")
 
 
 def _facts(error: RequestError) -> dict[str, object]:

@@ -43,7 +43,11 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
         feed, pages = Feed(), Pages(store, settings.db)
         stack.callback(pages.close)
         trusted = partial(pages.check_trusted, trust_modules=settings.trust_modules)
-        runner = Runner(store, feed, pages, db=settings.db, schedule_check=trusted) if settings.measures else None
+        runner = (
+            Runner(store, feed, pages, db=settings.db, settings=settings, schedule_check=trusted)
+            if settings.measures
+            else None
+        )
         service = Service(settings=settings, store=store, pages=pages, feed=feed, runner=runner)
         stack.callback(service.kept.close)
         if runner is not None:

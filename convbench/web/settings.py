@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 #: The host and port of a service unless its user says otherwise.
 HOST, PORT = "127.0.0.1", 8321
@@ -16,6 +17,8 @@ class Settings:
 
     `db` is the database as for other verbs. `root_path` is where a proxy serves it, `/bench`, and "" without one.
     `public_read` lets everybody read; `trust_modules` lets everybody with the scope `submit` run code here.
+    `checkouts` are folders in checkouts of git by name, whose commits bisections measure. `ray` is the address of a
+    cluster that jobs may use; with `insecure_ray` also of one that asks for no token.
     The service deletes the runs beyond the newest `keep` that began more than `older` ago; none where both are None.
     """
 
@@ -26,6 +29,9 @@ class Settings:
     public_read: bool = False
     trust_modules: bool = False
     measures: bool = True
+    checkouts: tuple[tuple[str, Path], ...] = ()
+    ray: str | None = None
+    insecure_ray: bool = False
     keep: int | None = None
     older: timedelta | None = None
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
 from convbench.actions.jobs import Checked
+from convbench.errors import RequestError
 from convbench.store.jobs import Jobs
 from convbench.store.schedules import Schedules
 from convbench.store.store import Store
 from convbench.store.tokens import Tokens
+from convbench.units import line
 from convbench.web.feed import Feed
 from convbench.web.kept import Kept
 from convbench.web.metrics import Metrics
 from convbench.web.pages import Pages
 from convbench.web.runner import Runner
 from convbench.web.settings import Settings
+
+if TYPE_CHECKING:
+    from convbench.workloads.request import Request as ModelRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +56,15 @@ class Service:
     def trusted(self, text: str) -> Checked:
         """What a sweep would measure; RequestError where this service must not measure it."""
         return self.pages.check_trusted(text, trust_modules=self.settings.trust_modules)
+
+    def captured(self, request: ModelRequest, budget_s: float) -> str:
+        """The sweep that measures a model; RequestError where this service must not import it, or it fails."""
+        if not self.settings.trust_modules:
+            raise RequestError(
+                f"the model {line(request.model, most=100)} is code, which this service does not run",
+                hint="start the service with --trust-modules if everybody with the scope `submit` may run code there",
+            )
+        return self.pages.captured(request, budget_s)
 
     @property
     def tokens(self) -> Tokens:

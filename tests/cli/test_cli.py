@@ -58,6 +58,7 @@ VERBS = (
     "compare",
     "campaign",
     "ab",
+    "bisect",
     "explain",
     "repro",
     "check",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 import sys
 from pathlib import Path
@@ -92,3 +93,28 @@ def test_a_run_without_pages_prints_its_id(command: Command, tmp_path: Path) -> 
         assert answer.out == f"{store.run_id('latest')}\n"
     assert sorted(path.name for path in tmp_path.rglob("*.html")) == []
     assert "give one or the other" in command("run", "sweep.yaml", "--no-page", "--open").err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--checkout", "mine=."), "--checkout runs code of the checkout"),
+        (("--trust-modules", "--checkout", "mine"), "expected NAME=PATH"),
+        (("--trust-modules", "--checkout", "mine=nowhere"), "no such folder"),
+        (("--trust-modules", "--checkout", "mine=."), "no checkout of git"),
+        (("--insecure-ray",), "--insecure-ray is for a cluster"),
+        (("--ray", "ray://user:secret@192.0.2.1:10001"), "ray://192.0.2.1:10001 is beyond this host"),
+    ],
+)
+def test_checkouts_and_clusters_that_must_not_be_used_are_refused(
+    command: Command, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    found = command("serve", "--port", "0", *options)
+    assert found.code == 2 and said in found.err and "secret" not in found.err
+
+
+def test_a_cluster_needs_the_extra(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    found = command("serve", "--port", "0", "--ray", "auto")
+    assert found.code == 2 and "pip install 'convbench[fleet]'" in found.err

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from postgres import Server
 
 from convbench.errors import JobNotFoundError, StoreError
-from convbench.model.job import MOST_TRIES, EventKind, Job, JobState
+from convbench.model.job import MOST_TRIES, EventKind, Job, JobKind, JobState
 from convbench.store import Store, Writer
 from convbench.store.jobs import Jobs
 
@@ -230,3 +234,26 @@ def test_an_ended_job_can_be_deleted_and_no_other(jobs: Jobs) -> None:
     assert jobs.list()[0] == []
     jobs.add(job(1))
     assert jobs.events("j1")[0].key > last, "no event's id comes twice"
+
+
+def test_a_job_of_an_older_schema_measures_a_sweep(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    shutil.copyfile(Path(__file__).parent.parent / "data" / "schema_v6.db", path)
+    old = [name for name in Job.__slots__ if name not in ("kind", "task", "answer", "campaign_id", "devices", "state")]
+    row = {name: getattr(job(), name) for name in old} | {"devices": "cpu", "state": "queued"}
+    with closing(sqlite3.connect(path)) as connection, connection:
+        marks = ", ".join(f":{name}" for name in row)
+        connection.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({marks})", row)
+    with Store.create(str(path)) as store:
+        assert Jobs(store).get("j0") == job()
+
+
+def test_what_a_job_asks_and_found_comes_back(jobs: Jobs) -> None:
+    asked = job(kind=JobKind.BISECTION, task='{"a": 1}')
+    jobs.add(asked)
+    jobs.note_answer("j0", '{"b": 2}')
+    jobs.note_campaign("j0", "c1")
+    assert jobs.get("j0") == replace(asked, answer='{"b": 2}', campaign_id="c1")
+    claimed(jobs)
+    assert jobs.end("j0", ME, JobState.QUEUED, NOW, reason="a host was lost", not_before=LATER)
+    assert claimed(jobs) is None and (found := claimed(jobs, now=LATER)) is not None and found.tries == 0

@@ -67,7 +67,12 @@ def test_a_sweep_becomes_a_job(served: tuple[TestClient, Service]) -> None:
     assert answer.status_code == HTTPStatus.CREATED
     job = answer.json()
     assert (job["state"], job["cases"], job["devices"], job["against"]) == ("queued", 1, ["cpu"], "main")
-    assert client.get(f"{V1}/jobs/{job['id']}").json() == {**job, "sweep": service.TINY}
+    assert client.get(f"{V1}/jobs/{job['id']}").json() == {
+        **job,
+        "sweep": service.TINY,
+        "fleet": None,
+        "bisection": None,
+    }
     assert client.get(f"{V1}/jobs").json()["jobs"][0] == job
     assert client.get(f"{V1}/jobs", params={"state": "failed"}).json() == {"jobs": [], "before": None}
     cancelled = client.post(f"{V1}/jobs/{job['id']}/cancel")

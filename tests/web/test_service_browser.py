@@ -18,6 +18,7 @@ import synthetic
 from accessibility import violations
 from browser import until
 from playwright.sync_api import Browser, Page
+from repository import git
 from service import started
 
 from convbench.actions import tokens
@@ -45,7 +46,7 @@ def page(browser: Browser) -> Iterator[Page]:
     yield opened
     context.close()
     # The browser itself says when an answer is a problem, and axe-core looks into frames that are closed to it.
-    usual = ("the server responded with a status of 422", "Failed to execute 'postMessage' on 'DOMWindow'")
+    usual = ("with a status of 422", "with a status of 400", "Failed to execute 'postMessage' on 'DOMWindow'")
     assert [text for text in said if not any(part in text for part in usual)] == []
 
 
@@ -74,6 +75,7 @@ def test_the_first_minute_from_an_empty_folder_to_a_comparison(browser: Browser,
         until(page, "() => document.querySelector('.said li')")
         assert "line 1" in page.locator(".said li").first.inner_text()
         checked(page, "measure")
+        assert not page.get_by_text("Begin with a model of yours").count(), "it runs no code of others"
         for number in (1, 2):
             if number == 2:
                 page.goto(f"{address}/measure")
@@ -100,7 +102,7 @@ def test_the_first_minute_from_an_empty_folder_to_a_comparison(browser: Browser,
         page.wait_for_url("**/compare?*")
         page.frame_locator("iframe.report").locator("h1").first.wait_for()
         checked(page, "compare")
-        for path in ("jobs", "layers", "changes", "machines", "tokens", "sign-in", "runs/none"):
+        for path in ("jobs", "campaigns", "layers", "changes", "machines", "tokens", "sign-in", "runs/none"):
             opened = browser.new_page()  # where a status of 404 is no complaint of the page
             opened.goto(f"{address}/{path}")
             until(opened, "() => document.documentElement.dataset.ready")
@@ -116,7 +118,8 @@ def test_what_got_slower_leads_to_the_layer_and_to_the_run(page: Page, tmp_path:
         first = synthetic.result(runs[number].results[0].case, made=made)
         runs[number] = replace(runs[number], results=(first, *runs[number].results[1:]))
     service.filled(tmp_path / "reports" / "convbench.db", *runs)
-    with started(tmp_path) as (address, _):
+    git(tmp_path, "init", "-q")
+    with started(tmp_path, "--trust-modules", "--checkout", "mine=.") as (address, _):
         page.goto(f"{address}/changes?since=2026-11-02")
         end = time.monotonic() + 60
         while not page.locator("table.changes").count():
@@ -128,7 +131,8 @@ def test_what_got_slower_leads_to_the_layer_and_to_the_run(page: Page, tmp_path:
         checked(page, "changes")
         slower.locator(".moved a").first.click()
         page.wait_for_url("**/layers/*")
-        page.locator(".moves li.slower").wait_for()
+        page.locator(".moves li.slower").get_by_role("button", name="Find the commit").click()
+        page.get_by_text("no checkout of this service has both commits 6666666666 and 7777777777").wait_for()
         checked(page, "layer")
         page.locator(".layer-line a").last.click()
         page.wait_for_url(f"**/runs/{runs[-1].id}")

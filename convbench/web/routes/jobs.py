@@ -12,10 +12,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from convbench.actions import jobs as verbs
-from convbench.errors import StoreError
+from convbench.errors import RequestError, StoreError
 from convbench.model.job import Job, JobState
 from convbench.web.access import Reader, Submitter
-from convbench.web.answers import JobAnswer, JobList, JobRequest, WholeJob
+from convbench.web.answers_jobs import AnyJobRequest, JobAnswer, JobList, JobRequest, WholeJob
 from convbench.web.helper import BusyError
 from convbench.web.kept import may_be_kept
 from convbench.web.problems import NothingMoreError
@@ -40,34 +40,51 @@ IdempotencyKey = Annotated[
 
 
 #: The answer to a submission whose key was used before.
-_BEFORE: dict[int | str, dict[str, Any]] = {200: {"model": JobAnswer, "description": "The job that has this key."}}
+BEFORE: dict[int | str, dict[str, Any]] = {200: {"model": JobAnswer, "description": "The job that has this key."}}
 
 
-@router.post("/jobs", status_code=HTTPStatus.CREATED, responses=_BEFORE)
+@router.post("/jobs", status_code=HTTPStatus.CREATED, responses=BEFORE)
 def submit(
     service: TheService,
     sender: Submitter,
     request: Request,
-    body: JobRequest,
+    body: AnyJobRequest,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> JobAnswer:
-    """Submit a sweep. 201 for a new job; 200 for the one that has this idempotency key already."""
-    found = service.trusted(body.sweep)
+    """Submit a sweep, or a model whose convolutions are captured as a sweep.
+
+    201 for a new job; 200 for the one that has this idempotency key already.
+    """
+    task = None if body.fleet is None else body.fleet.task()
+    if task is not None:
+        _refuse_fleet(service, body)
+    text = body.sweep if isinstance(body, JobRequest) else service.captured(body.request(), body.budget)
     job, is_new = verbs.submit(
         service.store,
-        body.sweep,
-        found,
+        text,
+        service.trusted(text),
         by=sender.name,
-        host=body.host,
+        host=body.host if task is None else service.host,
         against=body.against,
         priority=body.priority,
+        task=task,
         idempotency_key=idempotency_key,
     )
-    return _submitted(service, request, response, job, is_new=is_new)
+    return submitted(service, request, response, job, is_new=is_new)
 
 
-def _submitted(service: Service, request: Request, response: Response, job: Job, *, is_new: bool) -> JobAnswer:
+def _refuse_fleet(service: Service, body: AnyJobRequest) -> None:
+    """RequestError where the service has no cluster, and for what a campaign cannot have."""
+    if service.settings.ray is None:
+        raise RequestError("this service has no cluster", hint="start it with --ray ADDRESS")
+    for name in ("host", "against"):
+        if getattr(body, name) is not None:
+            raise RequestError(f"got `fleet` and `{name}`", hint="give one or the other")
+
+
+def submitted(service: Service, request: Request, response: Response, job: Job, *, is_new: bool) -> JobAnswer:
+    """The answer to a submission, and its status."""
     response.status_code = HTTPStatus.CREATED if is_new else HTTPStatus.OK
     request.state.target = job.id
     service.job_changed(job.id)
@@ -103,7 +120,7 @@ def cancel(service: TheService, sender: Submitter, job_id: JobId) -> JobAnswer:
     return JobAnswer.of(job)
 
 
-@router.post("/jobs/{job_id}/again", status_code=HTTPStatus.CREATED, responses=_BEFORE)
+@router.post("/jobs/{job_id}/again", status_code=HTTPStatus.CREATED, responses=BEFORE)
 def again(
     service: TheService,
     sender: Submitter,
@@ -115,7 +132,7 @@ def again(
     """Submit the sweep of a job once more."""
     found = service.trusted(service.jobs.get(job_id).sweep)
     job, is_new = verbs.again(service.store, job_id, found, by=sender.name, idempotency_key=idempotency_key)
-    return _submitted(service, request, response, job, is_new=is_new)
+    return submitted(service, request, response, job, is_new=is_new)
 
 
 def _after(

@@ -36,7 +36,7 @@ _RUN = ("id", "sweep", "state", "started_at", "finished_at", "host", "machine", 
 _RUN_COUNTS = ("measured", "failed", "imprecise")
 _JOB = (
     *("id", "name", "state", "cases", "host", "against", "priority", "submitted_at", "submitted_by", "started_at"),
-    *("ended_at", "tries", "run_id", "exit_code", "reason", "schedule_id", "due_at"),
+    *("ended_at", "tries", "run_id", "exit_code", "reason", "schedule_id", "due_at", "kind", "campaign_id"),
 )
 
 
@@ -76,7 +76,7 @@ def _run(run: ListedRun) -> Mapping[str, Cell]:
 
 
 def _job(job: Job) -> Mapping[str, Cell]:
-    return {name: getattr(job, name) for name in _JOB} | {"state": job.state.value}
+    return {name: getattr(job, name) for name in _JOB} | {"state": job.state.value, "kind": job.kind.value}
 
 
 def _file(

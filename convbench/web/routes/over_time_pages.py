@@ -25,6 +25,7 @@ from convbench.web.routes.over_time import (
 from convbench.web.state import TheService
 from convbench.web.views import frame
 from convbench.web.views import over_time as views
+from convbench.web.views.finding import finding
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -80,6 +81,7 @@ def layer(service: TheService, reader: Reader, request: Request, layer_id: Layer
         layer=history,
         series=views.layer(history),
         size=views.LAYER_SIZE,
+        may_find=finding(service, reader).between,
     )
     return HTMLResponse(page)
 
@@ -112,6 +114,7 @@ def changes(
         f"What changed since {when(since.isoformat()).partition(',')[0]}",
         since=since.isoformat(),
         parts=parts,
+        may_find=finding(service, reader).between,
         waiting=[_named(one) for one in found.waiting],
         short=[f"{_named(one)} (from {when(one.runs[-1].started_at)})" for one in found.short],
         failed=[f"{_named(one)}: {why}" for one, why in found.failed],

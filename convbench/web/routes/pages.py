@@ -19,15 +19,18 @@ from convbench.web.access import Reader, Who, who
 from convbench.web.kept import may_be_kept
 from convbench.web.over_time import NOISY_RUNS
 from convbench.web.problems import NotThereError
+from convbench.web.routes.campaigns import CampaignRef
 from convbench.web.routes.jobs import MOST_KEY, JobId
 from convbench.web.routes.runs import FORMATS, After, RunRef, TheFilters
 from convbench.web.routes.schedules import ScheduleId
 from convbench.web.state import TheService
+from convbench.web.views import campaigns as campaign_views
 from convbench.web.views import frame
 from convbench.web.views import jobs as job_views
 from convbench.web.views import over_time as over_time_views
 from convbench.web.views import runs as run_views
 from convbench.web.views import schedules as schedule_views
+from convbench.web.views.finding import finding
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -126,6 +129,7 @@ def compare(
         baselines=[baseline.name for baseline in service.store.baselines()],
         accepting=[one.name for one in service.store.baselines() if query and base != new and one.run_id == base],
         across_environments=across_environments,
+        can_find=bool(query) and base != new and finding(service, reader).between(base, new),
     )
 
 
@@ -156,8 +160,24 @@ def job(service: TheService, reader: Reader, request: Request, job_id: JobId) ->
         f"Job: {row.sweep}",
         job=row,
         sweep=found.sweep,
+        search=job_views.search(found),
+        fleet=job_views.fleet(found),
         meanings={state.value: text for state, text in job_views.MEANINGS.items()},
     )
+
+
+@router.get("/campaigns")
+def campaigns(service: TheService, reader: Reader, request: Request) -> str:
+    """Show the campaigns."""
+    rows = [campaign_views.row(one) for one in service.store.campaigns()]
+    return _page(request, reader, "service_campaigns.html.j2", "Campaigns", campaigns=rows)
+
+
+@router.get("/campaigns/{campaign}")
+def campaign(service: TheService, reader: Reader, request: Request, campaign: CampaignRef) -> str:
+    """Show a campaign: its shards, and its report."""
+    row = campaign_views.row(service.store.campaign(campaign))
+    return _page(request, reader, "service_campaign.html.j2", f"Campaign: {row.name}", campaign=row)
 
 
 @router.get("/measure")
@@ -169,7 +189,17 @@ def measure(
         raise NotThereError(f"no sweep {sweep!r} comes with convbench")
     shipped = {name: shipped_sweeps.text_of(name) for name in shipped_sweeps.NAMES}
     names = [baseline.name for baseline in service.store.baselines()]
-    return _page(request, reader, "service_measure.html.j2", "Measure", shipped=shipped, chosen=sweep, baselines=names)
+    return _page(
+        request,
+        reader,
+        "service_measure.html.j2",
+        "Measure",
+        shipped=shipped,
+        chosen=sweep,
+        baselines=names,
+        captures=service.settings.trust_modules,
+        has_fleet=service.settings.ray is not None,
+    )
 
 
 @router.get("/schedules")

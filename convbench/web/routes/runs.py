@@ -98,7 +98,7 @@ def get_run(service: TheService, reader: Reader, run: RunRef) -> WholeRun:
 def report(service: TheService, reader: Reader, request: Request, run: RunRef) -> Response:
     """Get the report of a run: one page that sends no requests, in an origin of its own."""
     run_id = service.store.run_id(run)
-    return _page(request, service.pages.report(run_id), f"{run_id} {service.store.ended_at(run_id)}")
+    return sandboxed(request, service.pages.report(run_id), f"{run_id} {service.store.ended_at(run_id)}")
 
 
 @router.get(
@@ -139,10 +139,10 @@ def comparison(
     base_id, new_id = service.store.run_id(base), service.store.run_id(new)
     made = service.pages.comparison(base_id, new_id, across=across_environments)
     ended = [service.store.ended_at(run_id) for run_id in (base_id, new_id)]
-    return _page(request, made, f"{base_id} {new_id} {ended} {across_environments}")
+    return sandboxed(request, made, f"{base_id} {new_id} {ended} {across_environments}")
 
 
-def _page(request: Request, content: bytes, version: str) -> Response:
+def sandboxed(request: Request, content: bytes, version: str) -> Response:
     """A page with users' texts and scripts. A browser that has this version of it gets no second copy."""
     tag = f'"{sha256(version.encode()).hexdigest()[:32]}"'
     headers = {"content-security-policy": SANDBOX, "etag": tag, "cache-control": "private, no-cache"}

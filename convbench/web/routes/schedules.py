@@ -17,12 +17,12 @@ from convbench.store import verdicts as stored_verdicts
 from convbench.web.access import Reader, Submitter
 from convbench.web.answers import (
     CronAnswer,
-    JobAnswer,
     ScheduleAnswer,
     ScheduleRequest,
     VerdictAnswer,
     WholeSchedule,
 )
+from convbench.web.answers_jobs import JobAnswer
 from convbench.web.state import TheService
 
 router = APIRouter(tags=["schedules"])

@@ -11,6 +11,7 @@ from convbench.errors import RequestError, SweepError
 from convbench.sweep import shipped_sweeps
 from convbench.web.access import Reader, Submitter
 from convbench.web.answers import CheckAnswer, ShippedSweep, SweepRequest
+from convbench.web.answers_jobs import CapturedAnswer, CaptureRequest
 from convbench.web.helper import BusyError, TooLongError
 from convbench.web.problems import NotThereError
 from convbench.web.state import TheService
@@ -51,3 +52,10 @@ def check(service: TheService, sender: Submitter, request: Request, body: SweepR
     except RequestError as error:
         refused = error.message
     return CheckAnswer.of(found, refused)
+
+
+@router.post("/sweeps/capture")
+def capture(service: TheService, sender: Submitter, request: Request, body: CaptureRequest) -> CapturedAnswer:
+    """Capture the convolutions of a model as a sweep, which is not submitted yet. The service imports the model."""
+    request.state.target = body.model[:100]
+    return CapturedAnswer(sweep=service.captured(body.request(), body.budget))

@@ -21,6 +21,7 @@ _WAYS = (
     ("/changes", "Changes"),
     ("/layers", "Layers"),
     ("/jobs", "Jobs"),
+    ("/campaigns", "Campaigns"),
     ("/measure", "Measure"),
     ("/schedules", "Schedules"),
     ("/machines", "Machines"),

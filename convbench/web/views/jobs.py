@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convbench import units
-from convbench.model.job import MOST_TRIES, Job, JobState
+from convbench.actions.bisecting import read_decided
+from convbench.actions.jobs import task_of
+from convbench.model.campaign import How
+from convbench.model.job import MOST_TRIES, BisectionTask, FleetTask, Job, JobKind, JobState
 from convbench.report.pages.rendering import when
+from convbench.report.text.bisection import answer_text, step_text
 
+#: Characters of a commit's hash.
+_COMMIT = 10
+#: What a job is, for readers.
+KINDS = {
+    JobKind.SWEEP: "a run on one host",
+    JobKind.CAMPAIGN: "a campaign on the hosts of a cluster",
+    JobKind.BISECTION: "the search for a commit",
+}
+#: How hosts divide a sweep, for readers.
+_HOW = {How.EACH: "each machine key measures all cases", How.SPLIT: "hosts of one machine key share the cases out"}
 #: What a state means, for readers.
 MEANINGS = {
     JobState.QUEUED: "It waits for its turn.",
     JobState.RUNNING: "It is being measured.",
     JobState.MEASURED: "All is measured and stored. Its report is being made.",
-    JobState.REPORTED: "It is measured, and its report is made.",
+    JobState.REPORTED: "It is measured, and what it found is there.",
     JobState.FAILED: "It failed.",
     JobState.CANCELLED: "Somebody cancelled it. What was measured is kept.",
 }
@@ -39,6 +54,45 @@ class JobRow:
     reason: str
     can_cancel: bool
     is_over: bool
+    kind: str
+    is_run: bool
+    campaign_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """The search for a commit on its job's page: between which commits and runs, each comparison, and the answer."""
+
+    between: str
+    base_run_id: str
+    new_run_id: str
+    steps: Sequence[str]
+    answer: Sequence[str]
+
+
+def search(job: Job) -> Search | None:
+    """What a job that finds a commit asks and has decided; None for another job."""
+    task = task_of(job)
+    if not isinstance(task, BisectionTask):
+        return None
+    decided = read_decided(job.answer) if job.answer else None
+    found = decided.answer if decided else None
+    return Search(
+        between=f"{task.good[:_COMMIT]} and {task.bad[:_COMMIT]} of the checkout {task.checkout}",
+        base_run_id=task.base_run_id,
+        new_run_id=task.new_run_id,
+        steps=[step_text(step) for step in decided.steps] if decided else [],
+        answer=answer_text(found).splitlines() if found else [],
+    )
+
+
+def fleet(job: Job) -> str:
+    """What a job asks of the hosts of a cluster, "" for another job."""
+    task = task_of(job)
+    if not isinstance(task, FleetTask):
+        return ""
+    labels = [f"{key}={value}" for key, value in task.where]
+    return ", ".join([_HOW[task.how], *(["all hosts"] if task.every_host else []), *labels])
 
 
 def row(job: Job) -> JobRow:
@@ -60,4 +114,7 @@ def row(job: Job) -> JobRow:
         reason=job.reason or "",
         can_cancel=job.state in (JobState.QUEUED, JobState.RUNNING) and not job.cancelling,
         is_over=job.is_over,
+        kind=KINDS[job.kind],
+        is_run=job.kind is JobKind.SWEEP,
+        campaign_id=job.campaign_id or "",
     )

@@ -30,6 +30,7 @@ function submitForm(form) {
   sending(form, async (values) => {
     const body = { sweep: values.get("sweep"), priority: Number(values.get("priority") ?? 0) };
     for (const name of ["against", "host"]) if (values.get(name)) body[name] = values.get(name);
+    if (values.get("how")) body.fleet = { how: values.get("how"), where: labelsOf(values.get("where")) };
     const job = await ask("POST", "/jobs", body, { "Idempotency-Key": key });
     location.assign(`${serviceRoot}/jobs/${job.id}`);
   });
@@ -41,6 +42,45 @@ function submitForm(form) {
     }
   });
   fillFromFile(form);
+}
+
+/** Labels of hosts by name: `rack=2 zone=a`. */
+function labelsOf(text) {
+  return Object.fromEntries(wordsOf(text).map((word) => [word.split("=")[0], word.split("=").slice(1).join("=")]));
+}
+
+function wordsOf(text) {
+  return (text ?? "").split(/\s+/).filter(Boolean);
+}
+
+/** The form that captures a model: its convolutions fill the field of the sweep. */
+function captureForm(form) {
+  sending(form, async (values, said) => {
+    said.textContent = "The model is being captured.";
+    const { sweep } = await ask("POST", "/sweeps/capture", {
+      model: values.get("model"),
+      input: wordsOf(values.get("input")),
+      arguments: wordsOf(values.get("arguments")),
+      budget: Number(values.get("budget")),
+      train: values.has("train"),
+      channels_last: values.has("channels_last"),
+    });
+    const target = document.querySelector("[data-form='submit']");
+    target.elements.sweep.value = sweep;
+    target.dispatchEvent(new Event("input"));
+    said.textContent = "Its convolutions are in the sweep below.";
+  });
+}
+
+/** The button that has the commit between two runs found. */
+function findForm(form) {
+  sending(form, async (values, said) => {
+    said.textContent = "The commits are looked up.";
+    const cases = values.getAll("case");
+    const body = { base: values.get("base"), new: values.get("new"), ...(cases.length ? { cases } : {}) };
+    const { id } = await ask("POST", "/bisections", body);
+    location.assign(`${serviceRoot}/jobs/${id}`);
+  });
 }
 
 /** Let a field for a file fill the field of the sweep. */
@@ -138,6 +178,8 @@ function sessionForm(form) {
 export function showForms() {
   const kinds = {
     submit: submitForm,
+    capture: captureForm,
+    find: findForm,
     schedule: scheduleForm,
     accept: acceptForm,
     token: tokenForm,

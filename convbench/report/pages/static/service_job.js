@@ -31,7 +31,7 @@ function follow(page, job) {
     state: (data) => showState(page, job, data),
     case: (data) => showCase(page, data),
     progress: (data) => showProgress(page, data),
-    log: ({ line }) => page.querySelector("#log").append(`${line}\n`),
+    log: ({ line }) => showLog(page, line),
   };
   for (const [kind, handler] of Object.entries(handlers)) {
     source.addEventListener(kind, (event) => handler(JSON.parse(event.data)));
@@ -55,12 +55,35 @@ async function showState(page, job, { state, reason }) {
   const [cancel, again] = ["cancel", "again"].map((act) => page.querySelector(`[data-act='${act}']`));
   if (cancel) cancel.hidden = !["queued", "running"].includes(state);
   if (again) again.hidden = !ended;
-  if (["reported", "measured"].includes(state) && !page.querySelector("#to-run")) {
-    const { run_id: run } = await ask("GET", `/jobs/${job}`);
-    if (run && !page.querySelector("#to-run")) {
-      const link = element("a", { class: "main", id: "to-run", href: `${serviceRoot}/runs/${run}` }, "Read the report");
-      page.querySelector("#ways").append(link);
+  if (["reported", "measured"].includes(state)) showFound(page, await ask("GET", `/jobs/${job}`));
+}
+
+/** Lead to the run or the campaign of a job that has been measured, or show the answer of a search for a commit. */
+function showFound(page, { run_id: run, campaign_id: campaign, bisection }) {
+  const ways = page.querySelector("#ways");
+  const lead = (id, path, text) => {
+    if (!page.querySelector(`#${id}`)) {
+      ways.append(element("a", { class: "main", id, href: `${serviceRoot}${path}` }, text));
     }
+  };
+  if (run) lead("to-run", `/runs/${run}`, "Read the report");
+  if (campaign) lead("to-campaign", `/campaigns/${campaign}`, "The campaign");
+  if (bisection?.text) showAnswer(page.querySelector("#answer"), bisection.text);
+}
+
+function showAnswer(place, text) {
+  place.replaceChildren(...text.split("\n").map((line) => element("p", {}, line)));
+  place.hidden = false;
+}
+
+/** A line of the log that says how a comparison of two commits ended. */
+const stepLine = /^commit [0-9a-f]+ with [0-9a-f]+: /;
+
+function showLog(page, line) {
+  page.querySelector("#log").append(`${line}\n`);
+  const steps = page.querySelector("#steps");
+  if (steps && stepLine.test(line) && ![...steps.children].some((step) => step.textContent === line)) {
+    steps.append(element("li", {}, line));
   }
 }
 
@@ -87,7 +110,12 @@ function showCase(page, { id, label, status, fastest_s: fastest }) {
     );
 }
 
-function showProgress(page, { cases, seen, visits, planned }) {
+function showProgress(page, { cases, seen, visits, planned, share, text }) {
+  if (text !== undefined) {
+    page.querySelector("#progress").value = share;
+    page.querySelector("#done").textContent = text;
+    return;
+  }
   page.querySelector("#progress").value = planned ? Math.min(1, visits / planned) : 0;
   page.querySelector("#done").textContent =
     `${formatCount(seen)} of ${formatCount(cases)} cases, ${formatCount(visits)} of ${formatCount(planned)} visits`;
