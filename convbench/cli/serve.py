@@ -39,6 +39,18 @@ def serve(
         str | None,
         typer.Option("--older", metavar="AGE", help="Delete only what began before this age: 36h, 90d or 8w."),
     ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option("--public-url", metavar="URL", help="Where readers reach it; links in notifications begin so."),
+    ] = None,
+    allow_webhook_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-webhook-host",
+            metavar="NAME",
+            help="Let notifications go to this host although its address is private; may be repeated.",
+        ),
+    ] = None,
     db: Database = None,
 ) -> None:
     """Serve the stored runs in a browser, and measure sweeps that are submitted there.
@@ -71,6 +83,8 @@ def serve(
             trust_modules=trust_modules,
             keep=keep,
             older=None if older is None else age(older),
+            public_url=_checked_url(public_url),
+            webhook_hosts=tuple(allow_webhook_host or ()),
         ),
         started=started,
     )
@@ -81,3 +95,10 @@ def _checked_root(path: str) -> str:
     if path and (not path.startswith("/") or any(character in path for character in "?#\"'<> ")):
         raise RequestError(f"--root-path {path}: expected a path like /bench")
     return path.rstrip("/")
+
+
+def _checked_url(url: str | None) -> str | None:
+    """The URL without a slash at its end; RequestError for one that is not of http or https."""
+    if url is not None and not (url.startswith(("http://", "https://")) and url.isprintable() and " " not in url):
+        raise RequestError(f"--public-url {url}: expected a URL like https://bench.example.org")
+    return None if url is None else url.rstrip("/")

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from convbench.errors import (
+    ChannelNotFoundError,
     ConflictError,
     ConvbenchError,
     DatabaseError,
@@ -55,6 +56,7 @@ _STATUSES: tuple[tuple[type[ConvbenchError], HTTPStatus], ...] = (
     (JobNotFoundError, HTTPStatus.NOT_FOUND),
     (ScheduleNotFoundError, HTTPStatus.NOT_FOUND),
     (TokenNotFoundError, HTTPStatus.NOT_FOUND),
+    (ChannelNotFoundError, HTTPStatus.NOT_FOUND),
     (NotThereError, HTTPStatus.NOT_FOUND),
     (SweepError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (NotComparableError, HTTPStatus.CONFLICT),

@@ -17,6 +17,8 @@ class Settings:
     `db` is the database as for other verbs. `root_path` is where a proxy serves it, `/bench`, and "" without one.
     `public_read` lets everybody read; `trust_modules` lets everybody with the scope `submit` run code here.
     The service deletes the runs beyond the newest `keep` that began more than `older` ago; none where both are None.
+    Links in notifications begin with `public_url`, where it is given. Messages may go to hosts in `webhook_hosts`
+    although their addresses are not public.
     """
 
     db: str | None = None
@@ -28,6 +30,8 @@ class Settings:
     measures: bool = True
     keep: int | None = None
     older: timedelta | None = None
+    public_url: str | None = None
+    webhook_hosts: tuple[str, ...] = ()
 
     @property
     def deletes(self) -> bool:

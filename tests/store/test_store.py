@@ -1444,7 +1444,7 @@ def make_known(path: Path) -> None:
 
 
 #: The layout of blocks in the databases of each schema version.
-LAYOUTS = {1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 6: 2}
+LAYOUTS = {1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 6: 2, 7: 2, 8: 2}
 
 
 def in_layout(visit: Visit, layout: int) -> Visit:
