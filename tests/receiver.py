@@ -42,7 +42,7 @@ def receiving(*answers: int, headers: dict[str, str] | None = None) -> Iterator[
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
             with lock:
                 receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 status = receiver.answers.pop(0) if receiver.answers else 200
@@ -52,7 +52,8 @@ def receiving(*answers: int, headers: dict[str, str] | None = None) -> Iterator[
             self.send_header("content-length", "0")
             self.end_headers()
 
-        do_GET = do_POST
+        def do_GET(self) -> None:
+            self.do_POST()
 
         def log_message(self, format: str, *args: object) -> None:
             pass

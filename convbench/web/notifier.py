@@ -132,5 +132,5 @@ class Notifier:
             else:
                 self._deliveries.failed(message, self.owner, now(), outcome.reason, is_final=outcome.is_final)
             self._ended.pop(0)
-            facts = {"message": message.id, "channel": message.channel.id, "arrived": outcome.arrived}
+            facts = {"delivery": message.id, "channel": message.channel.id, "arrived": outcome.arrived}
             logger.info("a message was tried", extra={"facts": facts | {"reason": outcome.reason or None}})

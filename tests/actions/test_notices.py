@@ -188,10 +188,12 @@ def test_a_schedule_that_cannot_be_queued_is_told_when_the_reason_changes(store:
     channel(store)
     of = schedule(store, cron="0 * * * *")
 
-    def refuse(text: str) -> Checked:
-        raise RequestError(reason)
+    reasons = iter(("no", "no", "still no", "no"))
 
-    for hour, reason in ((1, "no"), (2, "no"), (3, "still no"), (4, "no")):
+    def refuse(text: str) -> Checked:
+        raise RequestError(next(reasons))
+
+    for hour in range(1, 5):
         assert schedules.queue_due(store, AT + timedelta(hours=hour, minutes=1), refuse) == []
     messages = due(store)
     assert [name.rsplit("/", 1)[1][11:13] for name in subjects(messages)] == ["13", "15", "16"]
