@@ -22,7 +22,7 @@ from convbench.units import line
 #: Maximum number of characters of a channel's name and of its URL.
 LONGEST_NAME, LONGEST_URL = 100, 2000
 #: Notices that one message spells out, and changed cases of each.
-MOST_TOLD, MOST_CASES = 20, 5
+MOST_SHOWN, MOST_CASES = 20, 5
 #: Characters of a text that a message takes from elsewhere: a label, a name, a reason.
 _LONGEST_TEXT = 200
 #: Random bytes of a webhook's secret, and how it begins (Standard Webhooks, standardwebhooks.com).
@@ -61,7 +61,7 @@ def _new_secret() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Announcement:
     """A notice in words: a title, lines of text, and where a browser shows more."""
 
     kind: NoticeKind
@@ -83,7 +83,7 @@ class Message:
 
 def message(outgoing: Outgoing, address: str) -> Message:
     """The message of these notices. Links begin with `address`, where readers reach the service."""
-    shown = [told(notice, address.rstrip("/")) for notice in outgoing.notices[:MOST_TOLD]]
+    shown = [announcement(notice, address.rstrip("/")) for notice in outgoing.notices[:MOST_SHOWN]]
     left = len(outgoing.notices) - len(shown)
     title = (
         shown[0].title if len(outgoing.notices) == 1 else f"convbench: {units.plural(len(outgoing.notices), 'event')}"
@@ -100,16 +100,16 @@ def message(outgoing: Outgoing, address: str) -> Message:
     return Message(title=title, text=text, body=json.dumps(document, ensure_ascii=True).encode())
 
 
-def _json(one: Told) -> dict[str, object]:
+def _json(one: Announcement) -> dict[str, object]:
     facts = {"kind": one.kind.value, "at": one.at, "title": one.title, "link": one.link}
     return {**facts, "text": "\n".join(one.lines), "facts": dict(one.data)}
 
 
-def told(notice: Notice, address: str) -> Told:
+def announcement(notice: Notice, address: str) -> Announcement:
     """A notice in words."""
     data = json.loads(notice.data)
     title, lines, path = _WORDS[notice.kind](data)
-    return Told(
+    return Announcement(
         kind=notice.kind,
         at=notice.at,
         title=_short(title),

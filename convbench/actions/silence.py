@@ -1,4 +1,4 @@
-"""Tells which hosts went silent: they do not take the jobs of their schedules. And which ones are back."""
+"""Announces which hosts went silent, as they do not take the jobs of their schedules, and which ones are back."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def limit_of(job: OpenJob) -> timedelta:
     return min(max(2 * period, SHORTEST), LONGEST)
 
 
-def tell(store: Store, at: datetime) -> int:
-    """Tell the channels which hosts went silent, and which are back; returns the number of notices.
+def announce(store: Store, at: datetime) -> int:
+    """Announce to channels which hosts went silent, and which are back; returns the number of notices.
 
-    A host is told once for each job that it did not take, by whichever service looks first.
+    A silence is announced once for each job that it did not take, by whichever service looks first.
     """
-    told = 0
+    made = 0
     for job in silence.open_jobs(store):
         since = max(job.since, job.sign_at or "")
         if at - time_of(since) > limit_of(job):
             data = {"host": job.host, "job_id": job.job_id, "schedule": job.schedule, "since": since}
-            told += silence.tell_silence(store, _notice(at, silence.subject_of(job), data))
+            made += silence.announce_silence(store, _notice(at, silence.subject_of(job), data))
     for one in silence.silenced(store):
         if one.sign_at is not None and one.sign_at > one.at:
             data = {"host": one.host, "back_at": one.sign_at}
-            told += silence.tell_silence(store, _notice(at, f"back/{one.subject}", data), only_after=one.subject)
-    return told
+            made += silence.announce_silence(store, _notice(at, f"back/{one.subject}", data), only_after=one.subject)
+    return made
 
 
 def _notice(at: datetime, subject: str, data: dict[str, str]) -> Notice:

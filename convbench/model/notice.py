@@ -69,7 +69,7 @@ def _masked(url: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something to tell. `subject` is unique to the event, so it is told once; `data` is JSON, by kind."""
+    """Something to announce. `subject` is unique to the event, so it is announced once. `data` is JSON, by kind."""
 
     at: str
     kind: NoticeKind

@@ -18,7 +18,7 @@ from convbench.errors import JobNotFoundError, StoreError
 from convbench.model.job import ENDED, MOST_TRIES, EventKind, Job, JobEvent, JobState
 from convbench.model.schedule import JobVerdict
 from convbench.store import schema
-from convbench.store.notices import tell_failed_job
+from convbench.store.notices import announce_failed_job
 from convbench.store.runs import AnyRow
 from convbench.store.store import Store
 from convbench.store.verdicts import insert_verdict
@@ -171,7 +171,7 @@ class Jobs:
             values |= {"ended_at": now} if to is JobState.FAILED else {}
             changed = _change(connection, row.key, (JobState.RUNNING,), to, now, *_is_owner(owner), **values)
             if changed and to is JobState.FAILED:
-                tell_failed_job(connection, row, now, reason)
+                announce_failed_job(connection, row, now, reason)
             return to
 
     def reported(self, job_id: str, now: str) -> bool:

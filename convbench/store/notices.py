@@ -26,20 +26,20 @@ _CHANGED = ("regressed", "improved")
 _channels, _deliveries, _notices = schema.channels.c, schema.deliveries.c, schema.notices.c
 
 
-def tell(connection: Connection, notice: Notice, *, only_after: str | None = None) -> int:
+def announce(connection: Connection, notice: Notice, *, only_after: str | None = None) -> int:
     """Add a notice to a message of each channel that gets its kind; returns the number of channels.
 
-    A channel that was told this subject is left out. With `only_after`, so is one that was not told that subject.
+    A channel that has this subject already is left out. With `only_after`, so is one that does not have that subject.
     """
-    told = 0
+    added = 0
     for channel in connection.execute(select(schema.channels).order_by(_channels.key).with_for_update()).all():
-        if notice.kind.value not in channel.kinds.split(",") or _is_told(connection, channel, notice.subject):
+        if notice.kind.value not in channel.kinds.split(",") or _is_announced(connection, channel, notice.subject):
             continue
-        if only_after is not None and not _is_told(connection, channel, only_after):
+        if only_after is not None and not _is_announced(connection, channel, only_after):
             continue
         add(connection, channel.key, _open(connection, channel, notice.at), notice)
-        told += 1
-    return told
+        added += 1
+    return added
 
 
 def add(connection: Connection, channel_key: int, delivery_key: int, notice: Notice) -> None:
@@ -63,7 +63,7 @@ def new_delivery(connection: Connection, channel_key: int, made_at: str, due_at:
     return key, str(row["id"])
 
 
-def _is_told(connection: Connection, channel: AnyRow, subject: str) -> bool:
+def _is_announced(connection: Connection, channel: AnyRow, subject: str) -> bool:
     there = select(_notices.key).where(_notices.channel_key == channel.key, _notices.subject == subject)
     return connection.execute(there).first() is not None
 
@@ -80,11 +80,11 @@ def _open(connection: Connection, channel: AnyRow, at: str) -> int:
     return new_delivery(connection, channel.key, at, due.isoformat(timespec="microseconds"))[0]
 
 
-# ---- what is told
+# ---- what is announced
 
 
-def tell_verdict(connection: Connection, verdict: JobVerdict) -> None:
-    """Tell the confirmed changes of a schedule's run, if there are any."""
+def announce_verdict(connection: Connection, verdict: JobVerdict) -> None:
+    """Announce the confirmed changes of a schedule's run, if there are any."""
     if verdict.schedule_id is None or verdict.verdict not in _CHANGED:
         return
     counts = {kind: sum(one.verdict == kind for one in verdict.changes) for kind in _CHANGED}
@@ -97,24 +97,24 @@ def tell_verdict(connection: Connection, verdict: JobVerdict) -> None:
             for one in verdict.changes[:NAMED]
         ],
     }
-    tell(connection, _notice(verdict.at, NoticeKind.CHANGE, f"change/{verdict.job_id}", data))
+    announce(connection, _notice(verdict.at, NoticeKind.CHANGE, f"change/{verdict.job_id}", data))
 
 
-def tell_failed_job(connection: Connection, job: AnyRow, at: str, reason: str) -> None:
-    """Tell that a schedule's job failed; nothing of other jobs."""
+def announce_failed_job(connection: Connection, job: AnyRow, at: str, reason: str) -> None:
+    """Announce that a schedule's job failed; other jobs are left out."""
     if job.schedule_id is None:
         return
     data = {"job_id": job.id, "schedule_id": job.schedule_id, "sweep_name": job.name, "reason": reason}
-    tell(connection, _notice(at, NoticeKind.FAILURE, f"failure/{job.id}", data))
+    announce(connection, _notice(at, NoticeKind.FAILURE, f"failure/{job.id}", data))
 
 
-def tell_not_queued(connection: Connection, schedule: Schedule, reason: str) -> None:
-    """Tell that a schedule's time had no job, unless the time before had none for the same reason."""
+def announce_not_queued(connection: Connection, schedule: Schedule, reason: str) -> None:
+    """Announce that a schedule's time had no job, unless the time before had none for the same reason."""
     if schedule.reason == reason:
         return
     data = {"schedule_id": schedule.id, "schedule": schedule.name, "due_at": schedule.next_at, "reason": reason}
     subject = f"failure/{schedule.id}/{schedule.next_at}"
-    tell(connection, _notice(schedule.next_at, NoticeKind.FAILURE, subject, data))
+    announce(connection, _notice(schedule.next_at, NoticeKind.FAILURE, subject, data))
 
 
 def _notice(at: str, kind: NoticeKind, subject: str, data: Mapping[str, object | Sequence[object]]) -> Notice:

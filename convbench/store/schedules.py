@@ -14,7 +14,7 @@ from convbench.model.job import Job, JobState
 from convbench.model.schedule import Schedule
 from convbench.store import schema
 from convbench.store.jobs import insert_job
-from convbench.store.notices import tell_not_queued
+from convbench.store.notices import announce_not_queued
 from convbench.store.runs import AnyRow
 from convbench.store.store import Store
 
@@ -75,7 +75,7 @@ class Schedules:
             if job is not None:
                 insert_job(connection, job)
             elif reason is not None:
-                tell_not_queued(connection, schedule, reason)
+                announce_not_queued(connection, schedule, reason)
             changed = {"reason": reason} if job is None else {"last_job_id": job.id}
             connection.execute(update(schema.schedules).where(_schedules.id == schedule.id).values(changed))
             return job

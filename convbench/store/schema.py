@@ -460,7 +460,7 @@ deliveries = Table(
     Index(None, "state", "due_at"),
     Index(None, "channel_key", "state"),
 )
-#: What a message says, one row per event and channel. An event with the same `subject` is told to a channel once.
+#: What a message says, one row per event and channel. A channel gets each `subject` once.
 #: `data` is JSON; the text is made of it when it is sent.
 notices = Table(
     "notices",

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, or_, select
 from convbench.model.job import JobState
 from convbench.model.notice import Notice, NoticeKind
 from convbench.store import schema
-from convbench.store.notices import tell
+from convbench.store.notices import announce
 from convbench.store.store import Store
 
 _jobs, _events, _notices = schema.jobs.c, schema.job_events.c, schema.notices.c
@@ -35,7 +35,7 @@ class OpenJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silenced:
-    """A host of which a channel was told that it went silent, and the host's last sign of life since."""
+    """A host whose silence a channel knows of, and the host's last sign of life."""
 
     subject: str
     at: str
@@ -66,7 +66,7 @@ def open_jobs(store: Store) -> Sequence[OpenJob]:
 
 
 def silenced(store: Store) -> Sequence[Silenced]:
-    """The silences that a channel was told and whose end it was not told yet."""
+    """The silences that a channel knows of, and whose end it does not know yet."""
     with store.reading() as connection:
         rows = connection.execute(select(schema.notices).where(_notices.kind == NoticeKind.SILENCE.value)).all()
         ended = {
@@ -94,10 +94,10 @@ def host_of(subject: str) -> str:
     return subject.split("/", 2)[2]
 
 
-def tell_silence(store: Store, notice: Notice, *, only_after: str | None = None) -> int:
-    """Tell that a host went silent, or with `only_after` that this silence is over; returns the number of channels."""
+def announce_silence(store: Store, notice: Notice, *, only_after: str | None = None) -> int:
+    """Announce a silence, or with `only_after` the end of that one; returns the number of channels."""
     with store.writing() as connection:
-        return tell(connection, notice, only_after=only_after)
+        return announce(connection, notice, only_after=only_after)
 
 
 def _sign(connection: Connection, host: str) -> str | None:

@@ -13,7 +13,7 @@ from convbench.model.result import RunState
 from convbench.model.schedule import Acceptance, ChangedCase, JobVerdict
 from convbench.store import schema
 from convbench.store.identity import checked_baseline_name
-from convbench.store.notices import tell_verdict
+from convbench.store.notices import announce_verdict
 from convbench.store.runs import AnyRow
 from convbench.store.store import Store
 
@@ -34,7 +34,7 @@ def insert_verdict(connection: Connection, verdict: JobVerdict) -> None:
     row["changes"] = json.dumps([asdict(one) for one in verdict.changes[:MOST_CHANGES]], separators=(",", ":"))
     connection.execute(schema.verdicts.delete().where(_verdicts.job_id == verdict.job_id))
     connection.execute(insert(schema.verdicts), row)
-    tell_verdict(connection, verdict)
+    announce_verdict(connection, verdict)
     if verdict.becomes_baseline:
         key = connection.execute(select(_runs.key).where(_runs.id == verdict.run_id)).scalar()
         if key is not None:  # the run's results may wait on this disk; the next run becomes the baseline then

@@ -1,7 +1,7 @@
 """Sends a message to mail or chat by the package apprise, in a process beside the service that has a time limit.
 
-Of apprise's services those are allowed that bring a message to people: no programs of this machine, no plain POST, and
-no option that reads a file. Its URLs hold secrets, so no message repeats one.
+Of apprise's services those are allowed that bring a message to people. Programs of this machine and a plain POST are
+not, nor are options that read a file. Its URLs hold secrets, so no error repeats one.
 """
 
 from __future__ import annotations

@@ -82,11 +82,11 @@ class Notifier:
         return tries
 
     def watch(self, at: datetime) -> None:
-        """Tell who went silent; let messages of services that ended wait again; delete old ones."""
+        """Announce who went silent; let messages of services that ended wait again; delete old ones."""
         if self._deliveries.recover(now()):
             logger.info("messages of a service that had ended are sent again")
         if self._channels.list():
-            silence.tell(self._store, at)
+            silence.announce(self._store, at)
             self._deliveries.prune(now())
 
     def _loop(self) -> None:

@@ -208,9 +208,9 @@ def test_a_host_that_goes_silent_is_told_once_and_its_return_too(store: Store) -
     channel(store)
     of, jobs, owner = schedule(store), Jobs(store), replace(ME, host="here")
     job = queued(store, of)
-    assert silence.tell(store, AT + timedelta(hours=24)) == 0
+    assert silence.announce(store, AT + timedelta(hours=24)) == 0
     for hours in (25, 26, 48):
-        silence.tell(store, AT + timedelta(hours=hours))
+        silence.announce(store, AT + timedelta(hours=hours))
     [message] = due(store)
     said = notices.message(message, HERE)
     assert said.title == "here is silent" and f"/jobs/{job.id}" in said.text and "the schedule nightly" in said.text
@@ -218,12 +218,12 @@ def test_a_host_that_goes_silent_is_told_once_and_its_return_too(store: Store) -
     back = AT + timedelta(hours=50)
     assert jobs.claim(owner, text_of(back)) is not None
     for _ in range(2):
-        silence.tell(store, back + timedelta(hours=1))
+        silence.announce(store, back + timedelta(hours=1))
     [again] = due(store)
     assert (again.channel.name, notices.message(again, HERE).title) == ("team", "here is back")
-    assert silence.tell(store, back + timedelta(hours=23)) == 0, "a job is measured there"
+    assert silence.announce(store, back + timedelta(hours=23)) == 0, "a job is measured there"
     jobs.note(job.id, text_of(back + timedelta(hours=23)), [(EventKind.LOG, {"line": "x"})])
-    assert silence.tell(store, back + timedelta(hours=46)) == 0, "its last event is a sign of life"
+    assert silence.announce(store, back + timedelta(hours=46)) == 0, "its last event is a sign of life"
 
 
 @pytest.mark.parametrize(
@@ -232,8 +232,8 @@ def test_a_host_that_goes_silent_is_told_once_and_its_return_too(store: Store) -
 def test_a_host_may_be_silent_for_twice_the_time_between_two_jobs(store: Store, cron: str, hours: int) -> None:
     channel(store)
     queued(store, schedule(store, cron=cron))
-    assert silence.tell(store, AT + timedelta(hours=hours)) == 0
-    assert silence.tell(store, AT + timedelta(hours=hours, seconds=1)) == 1
+    assert silence.announce(store, AT + timedelta(hours=hours)) == 0
+    assert silence.announce(store, AT + timedelta(hours=hours, seconds=1)) == 1
 
 
 def test_a_host_whose_queue_is_long_is_not_silent(store: Store) -> None:
@@ -244,7 +244,7 @@ def test_a_host_whose_queue_is_long_is_not_silent(store: Store) -> None:
     queued(store, schedule(store, "second"))
     [running] = [one.job for one in jobs.running()]
     jobs.note(running.id, text_of(AT + timedelta(hours=30)), [(EventKind.LOG, {"line": "still here"})])
-    assert silence.tell(store, AT + timedelta(hours=31)) == 0
+    assert silence.announce(store, AT + timedelta(hours=31)) == 0
 
 
 # ---- what becomes of a message
@@ -334,7 +334,7 @@ def test_an_error_of_the_database_holds_no_row(store: Store) -> None:
 def test_a_verdict_and_what_is_told_of_it_are_stored_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     channel(store)
     of = schedule(store)
-    monkeypatch.setattr("convbench.store.verdicts.tell_verdict", lambda connection, verdict: 1 / 0)
+    monkeypatch.setattr("convbench.store.verdicts.announce_verdict", lambda connection, verdict: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         judged(store, of)
     [job] = Jobs(store).list()[0]

@@ -18,14 +18,17 @@ from service import serving
 from standardwebhooks import Webhook
 from starlette.testclient import TestClient
 
-from convbench.model.notice import CHOSEN_KINDS, DeliveryState
+from convbench.actions.silence import LONGEST, SHORTEST
+from convbench.model.notice import CHOSEN_KINDS, GATHER_S, PAUSES_S, DeliveryState
 from convbench.model.token import Scope
 from convbench.store import Store, Writer
 from convbench.store.deliveries import Deliveries
+from convbench.store.notices import NAMED
 from convbench.web.logs import _Lines
 from convbench.web.notifier import Notifier
 from convbench.web.settings import Settings
 from convbench.web.state import Service
+from convbench.web.webhook import TOTAL_S
 
 V1 = "/api/v1"
 AT = "2026-11-30T12:00:00.000000+00:00"
@@ -250,3 +253,15 @@ def test_the_page_shows_channels_and_escapes_their_names(served: tuple[TestClien
     assert channel["kinds"] == ["change"] and "confirmed changes</td>" in page
     assert [kind.value for kind in CHOSEN_KINDS] == ["change", "failure", "silence"]
     assert list(DeliveryState) == ["waiting", "sending", "sent", "failed"]
+
+
+def test_the_documentation_has_the_times_and_services_of_the_code() -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs" / "service.md").read_text(encoding="utf-8").split())
+    pauses = [f"{pause:.0f} s" if pause < 60 else f"{pause / 60:.0f} min" for pause in PAUSES_S[:3]]
+    pauses += [f"{pause / 3600:.0f} h" for pause in PAUSES_S[3:]]
+    assert f"tried again after {', '.join(pauses[:-1])} and {pauses[-1]}." in text
+    assert f"comes within {GATHER_S:.0f} seconds goes to a channel as one message" in text
+    assert f"A try takes {TOTAL_S:.0f} s at most" in text
+    hours = [limit.total_seconds() / 3600 for limit in (SHORTEST, LONGEST)]
+    assert f"not before {hours[0]:.0f} hour and not later than {hours[1]:.0f} hours" in text
+    assert f"with the {'five' if NAMED == 5 else NAMED} largest cases" in text
