@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from convbench.actions.schedules import next_times
+from convbench.actions.schedules import edition, next_times
 from convbench.errors import NotComparableError
 from convbench.report.pages.rendering import when
 from convbench.store import listing, verdicts
@@ -204,6 +204,7 @@ def schedule(service: TheService, reader: Reader, request: Request, schedule_id:
         "service_schedule.html.j2",
         f"Schedule: {found.name}",
         schedule=schedule_views.row(found, next_times(found, datetime.now(UTC))),
+        edition=edition(found),
         sweep=found.sweep,
         verdicts=[schedule_views.verdict_row(one) for one in verdicts.verdicts(service.store, schedule_id=found.id)],
         acceptances=[

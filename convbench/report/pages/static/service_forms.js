@@ -63,6 +63,16 @@ function scheduleForm(form) {
   });
 }
 
+/** The form that changes a schedule, if nobody else has changed it since the page was made. */
+function changeForm(form) {
+  fillFromFile(form);
+  showTimes(form);
+  sending(form, async (values) => {
+    await ask("PATCH", `/schedules/${form.dataset.scheduleId}`, scheduleOf(values));
+    location.reload();
+  });
+}
+
 /** The form that accepts a change: the new run becomes the baseline that the reader has compared it with. */
 function acceptForm(form) {
   sending(form, async (values) => {
@@ -140,6 +150,7 @@ export function showForms() {
   const kinds = {
     submit: submitForm,
     schedule: scheduleForm,
+    change: changeForm,
     accept: acceptForm,
     channel: (form) => sending(form, makeChannel),
     token: tokenForm,
