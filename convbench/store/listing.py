@@ -31,8 +31,8 @@ _runs, _listed, _verdicts = schema.runs.c, schema.listed_runs.c, schema.verdicts
 class Filters:
     """What a list of runs is limited to; None for no limit. `commit` is the beginning of one.
 
-    `verdict` is that of a job on the run. `text` has words that occur in the run's id, name, description, host, machine,
-    branch, commit or torch.
+    `verdict` is that of a job on the run. `text` has words that occur in the run's id, name, description, host,
+    machine, branch, commit or torch.
     """
 
     sweep: str | None = None

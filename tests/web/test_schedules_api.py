@@ -58,7 +58,9 @@ def reset(request: pytest.FixtureRequest) -> None:
             found.schedules.delete(one.id)
 
 
-def measured(made: Service, run: int, verdict: str, label: str = "3->4") -> str:
+def measured(
+    made: Service, run: int, verdict: str, label: str = "3->4", base_id: str | None = service.run_of(1).id
+) -> str:
     """A job against `main` whose run was confirmed to be so; returns its id."""
     found = made.trusted(service.TINY)
     job = verbs.new_job(service.TINY, found, by="ann", at=verbs.time_of(AT), against="main", priority=100)
@@ -71,7 +73,7 @@ def measured(made: Service, run: int, verdict: str, label: str = "3->4") -> str:
         made.store,
         replace(job, name=service.run_of(run).name),
         service.run_of(run).id,
-        base_id=service.run_of(1).id,
+        base_id=base_id,
         verdict=verdict,
         text=f"{verdict}: 1 of 12",
         changes=[changed],
@@ -240,6 +242,24 @@ def test_runs_are_filtered_by_the_verdict_on_them(tmp_path: Path) -> None:
         assert client.get(f"{V1}/runs", params={"verdict": "x' OR 1"}).json()["runs"] == []
         both = {"verdict": "regressed", "text": service.run_of(3).id}
         assert client.get(f"{V1}/runs", params=both).json()["runs"] == []
+
+
+def test_a_job_leads_to_a_comparison_with_another_run_alone(client: TestClient, made: Service) -> None:
+    second = service.run_of(2).id
+    job_id = measured(made, 2, "regressed")
+    made.jobs.note_run(job_id, second)
+    link = f'href="/compare?base={service.run_of(1).id}&amp;new={second}"'
+    made.store.set_baseline("main", second, set_at=AT)
+    assert link in client.get(f"/jobs/{job_id}").text, "with the run that was the baseline then"
+    first = measured(made, 1, verbs.BASELINE_SET, base_id=None)
+    made.jobs.note_run(first, service.run_of(1).id)
+    assert "/compare?" not in client.get(f"/jobs/{first}").text, "its run became the baseline"
+    [job] = [one for one in made.jobs.list()[0] if one.id == job_id]
+    other = replace(job, id=f"{job.id}x")
+    made.jobs.add(other)
+    assert "/compare?" not in client.get(f"/jobs/{other.id}").text, "main is its own run"
+    made.store.set_baseline("main", service.run_of(1).id, set_at=AT)
+    assert f'href="/compare?base=main&amp;new={second}"' in client.get(f"/jobs/{other.id}").text
 
 
 def test_a_badge_says_the_verdict_of_the_newest_run(tmp_path: Path) -> None:

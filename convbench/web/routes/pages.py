@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -11,7 +12,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from convbench.actions.schedules import edition, next_times
-from convbench.errors import NotComparableError
+from convbench.errors import NotComparableError, RunNotFoundError
+from convbench.model.job import Job
 from convbench.report.pages.rendering import when
 from convbench.store import listing, verdicts
 from convbench.sweep import shipped_sweeps
@@ -22,7 +24,7 @@ from convbench.web.problems import NotThereError
 from convbench.web.routes.jobs import MOST_KEY, JobId
 from convbench.web.routes.runs import FORMATS, After, RunRef, TheFilters
 from convbench.web.routes.schedules import ScheduleId
-from convbench.web.state import TheService
+from convbench.web.state import Service, TheService
 from convbench.web.views import frame
 from convbench.web.views import jobs as job_views
 from convbench.web.views import over_time as over_time_views
@@ -155,9 +157,22 @@ def job(service: TheService, reader: Reader, request: Request, job_id: JobId) ->
         "service_job.html.j2",
         f"Job: {row.sweep}",
         job=row,
+        base=_base_of(service, found),
         sweep=found.sweep,
         meanings={state.value: text for state, text in job_views.MEANINGS.items()},
     )
+
+
+def _base_of(service: Service, job: Job) -> str:
+    """What the run of a job is compared with; "" where it is the baseline itself, or there was none."""
+    if job.against is None or job.run_id is None:
+        return ""
+    for verdict in verdicts.verdicts(service.store, run_ids=[job.run_id]):
+        if verdict.job_id == job.id:
+            return verdict.base_id or ""
+    with suppress(RunNotFoundError):
+        return "" if service.store.run_id(job.against) == job.run_id else job.against
+    return ""
 
 
 @router.get("/measure")
