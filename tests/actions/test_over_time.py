@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import campaigns
 import nights
 import pytest
 import service
@@ -92,7 +93,8 @@ def test_noise_is_that_of_the_references_where_there_are_any_as_in_the_list_of_m
     first, *later = synthetic.referred(run).processes
     slower = synthetic.referred(run, dict.fromkeys(ReferenceKind, 1.5)).processes
     run = replace(run, processes=(first, *slower[1 : 1 + len(later)]))
-    db = str(service.filled(tmp_path / "runs.db", run))
+    db = str(tmp_path / "runs.db")
+    campaigns.stored([run], db)
     [machine] = machines(db=db)
     assert over_time.noise(run.id, db) == pytest.approx(machine.noise) == pytest.approx(0.5)
 
