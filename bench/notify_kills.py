@@ -1,9 +1,9 @@
 """Whether messages survive the end of a service: it is killed at random moments while they are under way.
 
-`python bench/notify_kills.py [KILLS]` starts `convbench serve` with a webhook on this machine, asks for 12 test
-messages and kills the service within a quarter of a second, again and again. It prints how many messages were made, how
-many arrived, and how many more than once with their id. It also prints what an idle service then takes in 20 s. It
-fails where a message was lost.
+`python bench/notify_kills.py [KILLS]` starts `convbench serve` with a webhook on this machine. Again and again it asks
+for 12 test messages and kills the service within a quarter of a second. It prints how many messages were made, how many
+arrived, and how many more than once with their id. It also prints what an idle service then takes in 20 s. It fails
+where a message was lost.
 """
 
 from __future__ import annotations
