@@ -90,8 +90,8 @@ def _outcome(status: int) -> Outcome:
 
 def _reason(error: Exception, *, has_ended: bool) -> str:
     """Why there is no answer, without anything that the other side has sent."""
-    if has_ended:
-        return f"it did not answer within {TOTAL_S:.0f} s"
+    if has_ended or isinstance(error, TimeoutError):
+        return "it did not answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not valid: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
