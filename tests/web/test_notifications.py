@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from receiver import Receiver, receiving, trusting
+from receiver import AUTHORITY, Receiver, receiving, trusting
 from service import serving
 from standardwebhooks import Webhook
 from starlette.testclient import TestClient
@@ -142,17 +143,39 @@ def test_what_became_of_a_message_is_stored_when_the_database_is_back(
         assert client.get(f"{V1}/deliveries").json()[0]["state"] == "sent" and len(receiver.got) == 1
 
 
+def sent_by_a_thread(client: TestClient, service_: Service) -> None:
+    """Start what sends, wait until the newest message is sent, and stop it."""
+    sender = notifier(service_.store)
+    sender.start()
+    end = datetime.now(UTC) + timedelta(seconds=60)
+    while client.get(f"{V1}/deliveries").json()[0]["state"] != "sent" and datetime.now(UTC) < end:
+        sender.wake()
+        time.sleep(0.02)
+    sender.stop()
+
+
 def test_the_thread_sends_and_ends(served: tuple[TestClient, Service]) -> None:
     client, service_ = served
     with receiving() as receiver:
         asked(client, made(client, receiver))
-        sender = notifier(service_.store)
-        sender.start()
-        end = datetime.now(UTC) + timedelta(seconds=60)
-        while client.get(f"{V1}/deliveries").json()[0]["state"] != "sent" and datetime.now(UTC) < end:
-            sender.wake()
-        sender.stop()
+        sent_by_a_thread(client, service_)
         assert len(receiver.got) == 1
+
+
+@pytest.mark.slow
+def test_a_chat_gets_its_message_from_a_process_beside_the_service(
+    served: tuple[TestClient, Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, service_ = served
+    AUTHORITY.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    with receiving() as receiver:
+        server = receiver.url.removeprefix("https://").partition("/")[0]
+        body = {"name": "chat", "service": "apprise", "url": f"gotifys://{server}/{'A' * 15}"}
+        asked(client, client.post(f"{V1}/channels", json=body).json())
+        sent_by_a_thread(client, service_)
+        [(_, said)] = receiver.got
+        assert json.loads(said)["title"] == "convbench: a test"
 
 
 def test_a_host_that_is_not_allowed_gets_nothing(served: tuple[TestClient, Service]) -> None:
