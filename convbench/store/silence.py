@@ -15,6 +15,8 @@ from convbench.store.store import Store
 
 _jobs, _events, _notices = schema.jobs.c, schema.job_events.c, schema.notices.c
 _OPEN = (JobState.QUEUED.value, JobState.RUNNING.value)
+#: The jobs of a host whose events are looked at, those that began last.
+_LOOKED_AT = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,8 @@ def announce_silence(store: Store, notice: Notice, *, only_after: str | None = N
 def _sign(connection: Connection, host: str) -> str | None:
     """The newest event of a job that a service of this host has begun."""
     here = or_(_jobs.host == host, _jobs.owner_host == host)
-    joined = schema.job_events.join(schema.jobs, _events.job_key == _jobs.key)
-    query = select(func.max(_events.at)).select_from(joined).where(here, _jobs.started_at.is_not(None))
+    begun = select(_jobs.key).where(here, _jobs.started_at.is_not(None)).order_by(_jobs.started_at.desc())
+    keys = connection.execute(begun.limit(_LOOKED_AT)).scalars().all()
+    query = select(func.max(_events.at)).where(_events.job_key.in_(keys))
     found: str | None = connection.execute(query).scalar()
     return found
