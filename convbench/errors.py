@@ -10,6 +10,7 @@ ConvbenchError                  70  A fault in convbench, where no subclass fits
 │   ├── ConflictError            2  The request contradicts what is stored.
 │   ├── JobNotFoundError         2  The service has no job with this id.
 │   ├── ScheduleNotFoundError    2  The service has no schedule with this id.
+│   ├── ChannelNotFoundError     2  The service has no channel or delivery with this id.
 │   └── TokenNotFoundError       2  The service has no token with this prefix.
 ├── NotComparableError           4  Two runs cannot be compared.
 └── WorkerError                     A worker did not answer a request; the case in it gets the status.
@@ -124,6 +125,10 @@ class JobNotFoundError(RequestError):
 
 class ScheduleNotFoundError(RequestError):
     """The service has no schedule with this id."""
+
+
+class ChannelNotFoundError(RequestError):
+    """The service has no channel, or no delivery to one, with this id."""
 
 
 class TokenNotFoundError(RequestError):

@@ -263,9 +263,18 @@ def _moved(step: Step) -> MovedLayer:
 
 
 def noise(run_id: str, db: str | None = None) -> float | None:
-    """The noise of a run: the median time of the probe over its fastest time, minus 1; None where no probe ran."""
-    from convbench.measure import estimate
+    """The noise of a run: how much longer its reference layers took than at their fastest, as the median minus 1.
 
+    Of a run without them, the same of the probe; None where no probe ran either.
+    """
+    from convbench.measure import estimate
+    from convbench.measure.references import disturbance
+    from convbench.store import Store
+
+    with Store.open(db) as store:
+        related = disturbance(store.processes([run_id]).get(run_id, ()))
+    if math.isfinite(related):
+        return related
     runs = _past([run_id], db)
     if not runs:
         raise RequestError(f"run {run_id} is stored no more")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
@@ -51,17 +51,10 @@ def make(store: Store, wanted: Wanted, found: Checked, *, by: str, at: datetime)
     """Store a schedule for a sweep that `checked` has found right.
 
     Raises RequestError for words, a zone, a name or a priority that cannot be, and where there are too many schedules.
+    Raises ConflictError where another one has its name.
     """
-    name = " ".join(wanted.name.split())
-    if not name or len(name) > LONGEST_NAME:
-        raise RequestError(f"a schedule's name has 1 to {LONGEST_NAME} characters")
-    checked_baseline_name(wanted.baseline)
-    if not PRIORITIES[0] <= wanted.priority <= PRIORITIES[1]:
-        raise RequestError(f"priority {wanted.priority}: expected {PRIORITIES[0]} to {PRIORITIES[1]}")
-    others = Schedules(store).list()
-    if any(other.name == name for other in others):
-        raise ConflictError(f"there is a schedule {name!r} already", hint="give it another name")
-    if len(others) >= MOST_SCHEDULES:
+    name = _checked_name(wanted)
+    if len(Schedules(store).list()) >= MOST_SCHEDULES:
         raise RequestError(f"there are {MOST_SCHEDULES} schedules", hint="delete some first")
     made = Schedule(
         id=f"s{new_job(wanted.sweep, found, by=by, at=at).id[1:]}",
@@ -79,6 +72,41 @@ def make(store: Store, wanted: Wanted, found: Checked, *, by: str, at: datetime)
     )
     Schedules(store).add(made)
     return made
+
+
+def _checked_name(wanted: Wanted) -> str:
+    """The name of a schedule on one line; RequestError for what no schedule can have."""
+    name = " ".join(wanted.name.split())
+    if not name or len(name) > LONGEST_NAME:
+        raise RequestError(f"a schedule's name has 1 to {LONGEST_NAME} characters")
+    checked_baseline_name(wanted.baseline)
+    if not PRIORITIES[0] <= wanted.priority <= PRIORITIES[1]:
+        raise RequestError(f"priority {wanted.priority}: expected {PRIORITIES[0]} to {PRIORITIES[1]}")
+    return name
+
+
+def wanted_of(schedule: Schedule) -> Wanted:
+    """What people can change of a schedule, as it is now."""
+    return Wanted(**{name: getattr(schedule, name) for name in Wanted.__slots__})
+
+
+def edition(schedule: Schedule) -> str:
+    """What is equal only for schedules of which everything is equal that people can change."""
+    return hashlib.sha256(repr(wanted_of(schedule)).encode()).hexdigest()[:16]
+
+
+def change(store: Store, seen: Schedule, wanted: Wanted, found: Checked | None, *, at: datetime) -> Schedule:
+    """Change a schedule that is as it was seen; what `checked` found of a new sweep is `found`, None for the old one.
+
+    Its next time is anew where cron's words or the zone change. Raises ConflictError where somebody else has changed
+    it meanwhile, and where another schedule has its name. Raises the errors of `make` too.
+    """
+    new = {**{name: getattr(wanted, name) for name in Wanted.__slots__}, "name": _checked_name(wanted)}
+    next_at = text_of(next_after(wanted.cron, wanted.zone, at))
+    if (wanted.cron, wanted.zone) == (seen.cron, seen.zone):
+        next_at = seen.next_at
+    changed = replace(seen, **new, next_at=next_at, sweep_name=seen.sweep_name if found is None else found.name)
+    return Schedules(store).change(seen, changed)
 
 
 def baseline_name(name: str) -> str:

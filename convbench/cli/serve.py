@@ -53,6 +53,18 @@ def serve(
     insecure_ray: Annotated[
         bool, typer.Option("--insecure-ray", help="Use that cluster even if Ray asks for no token.")
     ] = False,
+    public_url: Annotated[
+        str | None,
+        typer.Option("--public-url", metavar="URL", help="Where readers reach it; links in notifications begin so."),
+    ] = None,
+    allow_webhook_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-webhook-host",
+            metavar="NAME",
+            help="Let notifications go to this host although its address is private; may be repeated.",
+        ),
+    ] = None,
     db: Database = None,
 ) -> None:
     """Serve the stored runs in a browser, and measure sweeps that are submitted there.
@@ -89,6 +101,8 @@ def serve(
             checkouts=_checkouts(checkout or (), trust_modules=trust_modules),
             ray=_checked_ray(ray, insecure=insecure_ray),
             insecure_ray=insecure_ray,
+            public_url=_checked_url(public_url),
+            webhook_hosts=tuple(allow_webhook_host or ()),
         ),
         started=started,
     )
@@ -137,3 +151,10 @@ def _checked_root(path: str) -> str:
     if path and (not path.startswith("/") or any(character in path for character in "?#\"'<> ")):
         raise RequestError(f"--root-path {path}: expected a path like /bench")
     return path.rstrip("/")
+
+
+def _checked_url(url: str | None) -> str | None:
+    """The URL without a slash at its end; RequestError for one that is not of http or https."""
+    if url is not None and not (url.startswith(("http://", "https://")) and url.isprintable() and " " not in url):
+        raise RequestError(f"--public-url {url}: expected a URL like https://bench.example.org")
+    return None if url is None else url.rstrip("/")

@@ -1,4 +1,4 @@
-"""Deletes runs, but never one that a baseline names or a process is writing."""
+"""Deletes runs, but never one that a baseline names, a process is writing, or an open job needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from sqlalchemy import Connection, Engine, delete, select
 
-from convbench.errors import RequestError
+from convbench.errors import RequestError, RunNotFoundError
+from convbench.model.job import JobState
 from convbench.model.result import RunState
 from convbench.store import runs, schema
 from convbench.store.place import Place
@@ -25,11 +26,24 @@ def being_written(connection: Connection, version: int, place: Place) -> dict[st
     return found
 
 
+def needed_by_jobs(connection: Connection, version: int, place: Place) -> dict[str, str]:
+    """The runs that jobs measure or compare with which are queued or running, each with the reason why it stays."""
+    if version < schema.SERVICE_SINCE:
+        return {}
+    jobs, found = schema.jobs.c, {}
+    is_open = jobs.state.in_([JobState.QUEUED.value, JobState.RUNNING.value])
+    rows = connection.execute(select(jobs.id, jobs.run_id, jobs.against).where(is_open)).all()
+    for against, job_id in {row.against: row.id for row in rows if row.against is not None}.items():
+        with suppress(RunNotFoundError):  # there is no such baseline yet
+            found[runs.find(connection, against, version, place).id] = f"job {job_id} compares with it"
+    return found | {row.run_id: f"job {row.id} measures it" for row in rows if row.run_id is not None}
+
+
 def protected(connection: Connection, version: int, place: Place) -> dict[str, str]:
     """The runs that cannot be deleted, each with the reason: `it is the baseline main`."""
     baselines = runs.baselines(connection, version, place)
     named = {baseline.run_id: f"it is the baseline {baseline.name}" for baseline in baselines}
-    return being_written(connection, version, place) | named
+    return needed_by_jobs(connection, version, place) | being_written(connection, version, place) | named
 
 
 def delete_runs(connection: Connection, run_ids: Collection[str], version: int, place: Place) -> None:

@@ -18,6 +18,7 @@ from convbench.errors import JobNotFoundError, StoreError
 from convbench.model.job import ENDED, MOST_TRIES, EventKind, Job, JobEvent, JobKind, JobState
 from convbench.model.schedule import JobVerdict
 from convbench.store import schema
+from convbench.store.notices import announce_failed_job
 from convbench.store.runs import AnyRow
 from convbench.store.store import Store
 from convbench.store.verdicts import insert_verdict
@@ -181,7 +182,9 @@ class Jobs:
             values: dict[str, object] = {"tries": tries, "reason": reason, "exit_code": code, "not_before": again_at}
             values |= {**_writer("owner", None), **_writer("child", None)}
             values |= {"ended_at": now} if to is JobState.FAILED else {}
-            _change(connection, row.key, (JobState.RUNNING,), to, now, *_is_owner(owner), **values)
+            changed = _change(connection, row.key, (JobState.RUNNING,), to, now, *_is_owner(owner), **values)
+            if changed and to is JobState.FAILED:
+                announce_failed_job(connection, row, now, reason)
             return to
 
     def reported(self, job_id: str, now: str) -> bool:

@@ -24,14 +24,15 @@ from convbench.store.store import Store
 #: Runs whose rows are made in one transaction.
 _CHUNK = 100
 
-_runs, _listed = schema.runs.c, schema.listed_runs.c
+_runs, _listed, _verdicts = schema.runs.c, schema.listed_runs.c, schema.verdicts.c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
     """What a list of runs is limited to; None for no limit. `commit` is the beginning of one.
 
-    `text` has words that occur in the run's id, name, description, host, machine, branch, commit or torch.
+    `verdict` is that of a job on the run. `text` has words that occur in the run's id, name, description, host,
+    machine, branch, commit or torch.
     """
 
     sweep: str | None = None
@@ -41,6 +42,7 @@ class Filters:
     commit: str | None = None
     torch: str | None = None
     state: RunState | None = None
+    verdict: str | None = None
     text: str | None = None
 
 
@@ -192,7 +194,7 @@ def _roofs(connection: Connection, row: AnyRow, place: Place) -> Sequence[Roof]:
 
 
 def values(store: Store, *, most: int = 200) -> dict[str, list[str]]:
-    """The values that filters can have: the sweeps, machines, branches and versions of torch that occur."""
+    """The values that filters can have: the sweeps, machines, branches, versions of torch and verdicts that occur."""
     refresh(store)
     joined = schema.runs.join(schema.listed_runs, _runs.key == _listed.run_key)
     columns = {"sweep": _runs.name, "machine": _listed.machine, "branch": _runs.git_branch, "torch": _listed.torch}
@@ -201,6 +203,8 @@ def values(store: Store, *, most: int = 200) -> dict[str, list[str]]:
         for name, column in columns.items():
             some = select(column).select_from(joined).where(column.is_not(None)).distinct().order_by(column)
             found[name] = [value for value in connection.execute(some.limit(most)).scalars() if value]
+        named = select(_verdicts.verdict).distinct().order_by(_verdicts.verdict).limit(most)
+        found["verdict"] = list(connection.execute(named).scalars())
     return found
 
 
@@ -277,6 +281,8 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
         found.append(_runs.state == RunState.FINISHED.value)
     elif filters.state is not None:
         found.append(_runs.state != RunState.FINISHED.value)
+    if filters.verdict:
+        found.append(_runs.id.in_(select(_verdicts.run_id).where(_verdicts.verdict == filters.verdict)))
     words = (filters.text or "").lower().split()
     return [*found, *(_listed.search.contains(word, autoescape=True) for word in words)]
 

@@ -139,6 +139,7 @@ def _server(place: Place) -> Engine:
         engine = create_engine(
             place.url,
             pool_pre_ping=True,
+            hide_parameters=True,  # rows hold secrets of channels, and errors go to the log
             connect_args={name: value for name, value in settings.items() if name not in place.url.query},
         )
     except NoSuchModuleError:
@@ -204,7 +205,7 @@ def _sqlite(path: Path, parameters: str) -> Engine:
             raise
         return connection
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, hide_parameters=True)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -5,21 +5,26 @@ So of several services on one database one queues the job, and a service that is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from convbench.errors import ScheduleNotFoundError
+from convbench.errors import ConflictError, ScheduleNotFoundError, StoreError
 from convbench.model.job import Job, JobState
 from convbench.model.schedule import Schedule
 from convbench.store import schema
 from convbench.store.jobs import insert_job
+from convbench.store.notices import announce_not_queued
 from convbench.store.runs import AnyRow
 from convbench.store.store import Store
 
 _schedules, _jobs = schema.schedules.c, schema.jobs.c
 #: The states of a job that waits or is measured: a schedule's next one is not queued meanwhile.
 _OPEN = (JobState.QUEUED.value, JobState.RUNNING.value)
+#: What people can change of a schedule.
+_EDITED = ("name", "cron", "zone", "sweep", "host", "baseline", "priority")
 
 
 class Schedules:
@@ -29,9 +34,36 @@ class Schedules:
         self._store = store
 
     def add(self, schedule: Schedule) -> None:
-        """Store a new schedule."""
-        with self._store.writing() as connection:
-            connection.execute(insert(schema.schedules), {name: getattr(schedule, name) for name in Schedule.__slots__})
+        """Store a new schedule; ConflictError where another one has its name."""
+        row = {name: getattr(schedule, name) for name in Schedule.__slots__}
+        with self._named(schedule.name), self._store.writing() as connection:
+            connection.execute(insert(schema.schedules), row)
+
+    def change(self, seen: Schedule, changed: Schedule) -> Schedule:
+        """Change what people can change of a schedule, if that is as it was seen; returns it.
+
+        Raises ConflictError where it is not, and where another one has its name. Raises ScheduleNotFoundError.
+        """
+        same = [_schedules[name] == getattr(seen, name) for name in _EDITED]
+        values = {name: getattr(changed, name) for name in (*_EDITED, "sweep_name")}
+        if changed.next_at != seen.next_at:
+            values["next_at"] = changed.next_at
+        with self._named(changed.name), self._store.writing() as connection:
+            _found(connection, seen.id)
+            mine = update(schema.schedules).where(_schedules.id == seen.id, *same)
+            if not connection.execute(mine.values(values)).rowcount:
+                raise ConflictError(f"schedule {seen.name!r} was changed meanwhile", hint="look at it again first")
+            return _found(connection, seen.id)
+
+    @contextmanager
+    def _named(self, name: str) -> Iterator[None]:
+        """Convert the database's error for a name that another schedule has."""
+        try:
+            yield
+        except StoreError as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+            raise ConflictError(f"there is a schedule {name!r} already", hint="give it another name") from None
 
     def get(self, schedule_id: str) -> Schedule:
         """The schedule with this id; raises ScheduleNotFoundError."""
@@ -73,6 +105,8 @@ class Schedules:
                 job, reason = None, f"job {before} of the time before has not ended"
             if job is not None:
                 insert_job(connection, job)
+            elif reason is not None:
+                announce_not_queued(connection, schedule, reason)
             changed = {"reason": reason} if job is None else {"last_job_id": job.id}
             connection.execute(update(schema.schedules).where(_schedules.id == schedule.id).values(changed))
             return job

@@ -8,6 +8,8 @@ A change needs a new schema version, a migration, and a fixture database in test
 - 5: campaigns and their shards
 - 6: what the service keeps: jobs with their events, schedules, verdicts, acceptances, tokens, the list of writes, and
   the list of runs
+- 7: jobs of other kinds
+- 8: channels, their deliveries and notices; one name a schedule
 
 A fact of a case (model/result.py) with `since` defines a newer version, whose migration adds its column.
 """
@@ -45,7 +47,7 @@ from convbench.model.result import CASE_FACTS
 from convbench.model.settings import MOST_INTEGER
 from convbench.model.values import Whole, visible
 
-VERSION = max(7, *(row.since for row in CASE_FACTS.values()))
+VERSION = max(8, *(row.since for row in CASE_FACTS.values()))
 
 
 class Words(TypeDecorator[str]):
@@ -347,6 +349,7 @@ schedules = Table(
     Column("last_job_id", Words),
     Column("reason", Words),
     Index(None, "next_at"),
+    Index(None, "name", unique=True),
 )
 #: What a job's run became of its baseline, after suspected changes were measured again: one row per job at most.
 #: `changes` is JSON: the changed cases. The run and the baseline may be deleted, and the verdict stays.
@@ -421,4 +424,59 @@ listed_runs = Table(
     Column("search", Words, nullable=False),
     PrimaryKeyConstraint("run_key"),
     sqlite_with_rowid=False,
+)
+
+#: The first version whose databases have channels: the three tables below.
+CHANNELS_SINCE = 8
+#: Where notices go (model/notice.py). `url` and `secret` are stored as they are, since sending needs them; `kinds` has
+#: commas between.
+channels = Table(
+    "channels",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("id", Words, nullable=False, unique=True),
+    Column("name", Words, nullable=False, unique=True),
+    Column("service", Words, nullable=False),
+    Column("url", Words, nullable=False),
+    Column("secret", Words),
+    Column("kinds", Words, nullable=False),
+    Column("made_at", Words, nullable=False),
+    Column("made_by", Words, nullable=False),
+)
+#: One row per message to a channel. `id` stays over all tries. The owner is the service that sends it now, null while
+#: none does; a message is claimed and ended by one UPDATE each.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("id", Words, nullable=False, unique=True),
+    Column("channel_key", ForeignKey("channels.key", ondelete="CASCADE"), nullable=False),
+    Column("state", Words, nullable=False),
+    Column("made_at", Words, nullable=False),
+    Column("due_at", Words, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("ended_at", Words),
+    Column("reason", Words),
+    Column("claimed_at", Words),
+    Column("owner_host", Words),
+    Column("owner_boot", Words),
+    Column("owner_pid", Integer),
+    Column("owner_started", Double),
+    Index(None, "state", "due_at"),
+    Index(None, "channel_key", "state"),
+)
+#: What a message says, one row per event and channel. A channel gets each `subject` once.
+#: `data` is JSON; the text is made of it when it is sent.
+notices = Table(
+    "notices",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("channel_key", ForeignKey("channels.key", ondelete="CASCADE"), nullable=False),
+    Column("delivery_key", ForeignKey("deliveries.key", ondelete="CASCADE"), nullable=False),
+    Column("at", Words, nullable=False),
+    Column("kind", Words, nullable=False),
+    Column("subject", Words, nullable=False),
+    Column("data", Words, nullable=False),
+    UniqueConstraint("channel_key", "subject"),
+    Index(None, "delivery_key"),
 )

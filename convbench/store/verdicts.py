@@ -13,6 +13,7 @@ from convbench.model.result import RunState
 from convbench.model.schedule import Acceptance, ChangedCase, JobVerdict
 from convbench.store import schema
 from convbench.store.identity import checked_baseline_name
+from convbench.store.notices import announce_verdict
 from convbench.store.runs import AnyRow
 from convbench.store.store import Store
 
@@ -25,11 +26,15 @@ _COLUMNS = tuple(name for name in JobVerdict.__slots__ if name not in ("changes"
 
 
 def insert_verdict(connection: Connection, verdict: JobVerdict) -> None:
-    """Store the verdict on a job in a transaction that is open, and make its run the baseline where it becomes it."""
+    """Store the verdict on a job in a transaction that is open, and what channels get to know of it.
+
+    Its run is the baseline from then on where it becomes it.
+    """
     row: dict[str, object] = {name: getattr(verdict, name) for name in _COLUMNS}
     row["changes"] = json.dumps([asdict(one) for one in verdict.changes[:MOST_CHANGES]], separators=(",", ":"))
     connection.execute(schema.verdicts.delete().where(_verdicts.job_id == verdict.job_id))
     connection.execute(insert(schema.verdicts), row)
+    announce_verdict(connection, verdict)
     if verdict.becomes_baseline:
         key = connection.execute(select(_runs.key).where(_runs.id == verdict.run_id)).scalar()
         if key is not None:  # the run's results may wait on this disk; the next run becomes the baseline then

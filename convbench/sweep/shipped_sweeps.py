@@ -11,6 +11,11 @@ from convbench.model.nearest import did_you_mean
 NAMES = ("quick", "sweep", "notebook", "resnet50")
 
 
+def named(given: str) -> str:
+    """The text of the shipped sweep that `given` names; `given` itself where it names none, as a sweep's text does."""
+    return text_of(given.strip()) if given.strip() in NAMES else given
+
+
 def text_of(name: str) -> str:
     """The YAML text of the shipped sweep with this name; RequestError where there is none."""
     if name not in NAMES:

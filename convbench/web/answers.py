@@ -6,23 +6,32 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from convbench.actions.cron import LONGEST_CRON
 from convbench.actions.jobs import MOST_BYTES, PRIORITIES, Checked
 from convbench.actions.schedules import LONGEST_NAME as LONGEST_SCHEDULE
-from convbench.actions.schedules import LONGEST_REASON
+from convbench.actions.schedules import LONGEST_REASON, edition
 from convbench.actions.tokens import LONGEST_NAME, MOST_DAYS, NAME, USUAL_DAYS
 from convbench.errors import Mistake
 from convbench.model.result import Baseline, Git, Roof, RoofKind, RunState
 from convbench.model.schedule import Acceptance, ChangedCase, JobVerdict, Schedule
 from convbench.model.token import Scope, Token, Write
 from convbench.store.listing import ListedMachine, ListedRun
+from convbench.sweep.shipped_sweeps import named
 
 #: Where the API begins; below it answers are for programs.
 API = "/api/v1"
 
-SweepText = Annotated[str, Field(min_length=1, max_length=MOST_BYTES, description="The sweep's YAML text.")]
+SweepText = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MOST_BYTES,
+        description="The sweep's YAML text, or the name of one that comes with convbench.",
+    ),
+    AfterValidator(named),
+]
 
 
 class Given(BaseModel):
@@ -81,7 +90,8 @@ class ScheduleRequest(Given):
 class ScheduleAnswer(BaseModel):
     """A schedule. Times are ISO 8601 in UTC; `next_times` are the next five, none while it is paused.
 
-    `last_at` is the time for which it was due last; `reason` says why that time had no job.
+    `last_at` is the time for which it was due last; `reason` says why that time had no job. `edition` changes with what
+    people can change.
     """
 
     id: str
@@ -98,13 +108,14 @@ class ScheduleAnswer(BaseModel):
     last_at: str | None
     last_job_id: str | None
     reason: str | None
+    edition: str
     next_times: list[str]
 
     @classmethod
     def of(cls, schedule: Schedule, times: Sequence[datetime]) -> Self:
         """The answer for a schedule that is due at these times."""
         plain = {name: getattr(schedule, name) for name in cls.model_fields if hasattr(schedule, name)}
-        return cls(**plain, next_times=[time.isoformat() for time in times])
+        return cls(**plain, edition=edition(schedule), next_times=[time.isoformat() for time in times])
 
 
 class WholeSchedule(ScheduleAnswer):

@@ -167,9 +167,9 @@ class ChangesAnswer(BaseModel):
 
 
 class NoisePoint(BaseModel):
-    """A run's noise: the median time of the probe over its fastest time, minus 1.
+    """A run's noise: how much longer its reference layers took than at their fastest, as the median minus 1.
 
-    It is null where no probe ran, and where it is not computed yet.
+    Of a run without them it is the same of the probe. It is null where no probe ran either, or not computed yet.
     """
 
     run_id: str

@@ -19,6 +19,7 @@ from convbench.web.routes import (
     bisections,
     campaigns,
     changes,
+    channels,
     jobs,
     lists,
     operating,
@@ -79,12 +80,14 @@ def application(service: Service) -> FastAPI:
         over_time.router,
         sweeps.router,
         tokens.router,
+        channels.router,
     ):
         app.include_router(router, prefix=API)
     app.include_router(operating.router)
     app.include_router(changes.feed_router)
     app.include_router(pages.router)
     app.include_router(over_time_pages.router)
+    app.include_router(channels.page_router)
     app.add_middleware(Keeping, service=service)
     app.add_middleware(Around, service=service)  # around the other one, since it was added last
     for kind, handler in (

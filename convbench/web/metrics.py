@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.process_collector import ProcessCollector
 
 from convbench.model.job import JobState
+from convbench.model.notice import DeliveryState
 
 #: The upper bounds of the histogram of answer times, seconds.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -34,6 +35,9 @@ class Metrics:
             registry=self._registry,
         )
         self._jobs = Gauge("convbench_jobs", "Jobs by state.", ("state",), registry=self._registry)
+        self._deliveries = Gauge(
+            "convbench_deliveries", "Messages to channels by state.", ("state",), registry=self._registry
+        )
         self._streams = Gauge("convbench_event_streams", "Open streams of events.", registry=self._registry)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -41,9 +45,11 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
-    def text(self, *, jobs: Mapping[JobState, int], streams: int) -> bytes:
+    def text(self, *, jobs: Mapping[JobState, int], deliveries: Mapping[DeliveryState, int], streams: int) -> bytes:
         """All figures in Prometheus' text format."""
         for state, number in jobs.items():
             self._jobs.labels(state.value).set(number)
+        for kind, number in deliveries.items():
+            self._deliveries.labels(kind.value).set(number)
         self._streams.set(streams)
         return generate_latest(self._registry)

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from convbench.errors import (
+    ChannelNotFoundError,
     ConflictError,
     ConvbenchError,
     DatabaseError,
@@ -57,6 +58,7 @@ _STATUSES: tuple[tuple[type[ConvbenchError], HTTPStatus], ...] = (
     (JobNotFoundError, HTTPStatus.NOT_FOUND),
     (ScheduleNotFoundError, HTTPStatus.NOT_FOUND),
     (TokenNotFoundError, HTTPStatus.NOT_FOUND),
+    (ChannelNotFoundError, HTTPStatus.NOT_FOUND),
     (NotThereError, HTTPStatus.NOT_FOUND),
     (SweepError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (NotComparableError, HTTPStatus.CONFLICT),

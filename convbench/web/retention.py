@@ -1,4 +1,6 @@
-"""Deletes old runs while the service runs, as `convbench prune` does; never a baseline or a run that is written."""
+"""Deletes old runs while the service runs, as `convbench prune` does; never a baseline, a run that is written, or one
+that an open job needs.
+"""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from convbench.store.tokens import Tokens
 from convbench.web.app import application
 from convbench.web.feed import Feed
 from convbench.web.logs import log_to_standard_error, logger
+from convbench.web.notifier import Notifier
 from convbench.web.pages import Pages
 from convbench.web.priority import lower_this_thread
 from convbench.web.retention import Retention
@@ -48,11 +49,17 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
             if settings.measures
             else None
         )
-        service = Service(settings=settings, store=store, pages=pages, feed=feed, runner=runner)
+        host, port = listening.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{port}{settings.root_path}"
+        notifier = Notifier(store, settings, address=address)
+        service = Service(settings=settings, store=store, pages=pages, feed=feed, runner=runner, notifier=notifier)
         stack.callback(service.kept.close)
         if runner is not None:
             runner.start()
             stack.callback(runner.stop)
+        notifier.start()
+        stack.callback(notifier.stop)
         if settings.deletes:
             retention = Retention(store, settings)
             retention.start()
@@ -67,9 +74,7 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
             timeout_graceful_shutdown=STOP_S,
             timeout_keep_alive=30,
         )
-        host, port = listening.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        started(f"http://{shown}:{port}{settings.root_path}/")
+        started(f"{address}/")
         if copy is not None:
             logger.info("the tables were upgraded; a copy is kept", extra={"facts": {"copy": str(copy)}})
         logger.info("the service starts", extra={"facts": {"host": host, "port": port, "database": store.place}})

@@ -20,6 +20,8 @@ class Settings:
     `checkouts` are folders in checkouts of git by name, whose commits bisections measure. `ray` is the address of a
     cluster that jobs may use; with `insecure_ray` also of one that asks for no token.
     The service deletes the runs beyond the newest `keep` that began more than `older` ago; none where both are None.
+    Links in notifications begin with `public_url`, where it is given. Messages may go to hosts in `webhook_hosts`
+    although their addresses are not public.
     """
 
     db: str | None = None
@@ -34,6 +36,8 @@ class Settings:
     insecure_ray: bool = False
     keep: int | None = None
     older: timedelta | None = None
+    public_url: str | None = None
+    webhook_hosts: tuple[str, ...] = ()
 
     @property
     def deletes(self) -> bool:

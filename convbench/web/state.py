@@ -11,6 +11,8 @@ from fastapi import Depends, Request
 
 from convbench.actions.jobs import Checked
 from convbench.errors import RequestError
+from convbench.store.channels import Channels
+from convbench.store.deliveries import Deliveries
 from convbench.store.jobs import Jobs
 from convbench.store.schedules import Schedules
 from convbench.store.store import Store
@@ -19,6 +21,7 @@ from convbench.units import line
 from convbench.web.feed import Feed
 from convbench.web.kept import Kept
 from convbench.web.metrics import Metrics
+from convbench.web.notifier import Notifier
 from convbench.web.pages import Pages
 from convbench.web.runner import Runner
 from convbench.web.settings import Settings
@@ -29,13 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A running service. `runner` is None where it measures nothing itself."""
+    """A running service. `runner` is None where it measures nothing itself, `notifier` where it sends no messages."""
 
     settings: Settings
     store: Store
     pages: Pages
     feed: Feed
     runner: Runner | None
+    notifier: Notifier | None = None
     metrics: Metrics = field(default_factory=Metrics)
 
     @cached_property
@@ -52,6 +56,16 @@ class Service:
     def schedules(self) -> Schedules:
         """The schedules in its database."""
         return Schedules(self.store)
+
+    @property
+    def channels(self) -> Channels:
+        """The channels in its database."""
+        return Channels(self.store)
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """The messages in its database."""
+        return Deliveries(self.store)
 
     def trusted(self, text: str) -> Checked:
         """What a sweep would measure; RequestError where this service must not measure it."""
@@ -81,6 +95,11 @@ class Service:
         self.feed.notify(job_id)
         if self.runner is not None:
             self.runner.wake()
+
+    def message_due(self) -> None:
+        """Wake what sends messages: one is due now."""
+        if self.notifier is not None:
+            self.notifier.wake()
 
 
 async def _service(request: Request) -> Service:

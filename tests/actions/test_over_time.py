@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import campaigns
 import nights
 import pytest
 import service
@@ -12,6 +13,7 @@ import synthetic
 
 from convbench.actions import over_time
 from convbench.errors import RequestError, RunNotFoundError
+from convbench.model.references import ReferenceKind
 from convbench.model.result import Status
 
 #: Six nights at 1 ms, then six at 1.3 ms with another torch.
@@ -84,7 +86,20 @@ def test_a_sweep_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
         over_time.changes([run.id], db)
 
 
-def test_noise_is_that_of_the_index(tmp_path: Path) -> None:
+def test_noise_is_that_of_the_references_where_there_are_any_as_in_the_list_of_machines(tmp_path: Path) -> None:
+    from convbench.actions.machines import machines
+
+    run = service.run_of(1)
+    first, *later = synthetic.referred(run).processes
+    slower = synthetic.referred(run, dict.fromkeys(ReferenceKind, 1.5)).processes
+    run = replace(run, processes=(first, *slower[1 : 1 + len(later)]))
+    db = str(tmp_path / "runs.db")
+    campaigns.stored([run], db)
+    [machine] = machines(db=db)
+    assert over_time.noise(run.id, db) == pytest.approx(machine.noise) == pytest.approx(0.5)
+
+
+def test_noise_of_a_run_without_references_is_that_of_the_index(tmp_path: Path) -> None:
     from convbench.report.pages.index_cache import glance
 
     run = service.run_of(1)

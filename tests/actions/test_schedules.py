@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -339,3 +342,66 @@ def test_a_run_that_is_not_finished_cannot_be_accepted(tmp_path: Path) -> None:
         store.set_baseline("main", service.run_of(1).id, set_at=AT)
         with pytest.raises(ConflictError, match="not finished"):
             verbs.accept(store, "main", half.id, who="ann", reason="why", at=AT)
+
+
+# ---- changing a schedule
+
+
+def test_of_two_who_change_a_schedule_at_once_one_is_refused(store: Store) -> None:
+    seen = made(store, "2026-11-30T12:00")
+
+    def change(number: int) -> bool:
+        wanted = replace(verbs.wanted_of(seen), cron=f"{number} 4 * * *", priority=number)
+        try:
+            verbs.change(store, seen, wanted, None, at=time("2026-11-30T12:00"))
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        changed = list(threads.map(change, range(1, 9)))
+    assert sum(changed) == 1
+    kept = Schedules(store).get(seen.id)
+    assert kept.cron == f"{kept.priority} 4 * * *" and kept.next_at[:16] == f"2026-12-01T03:0{kept.priority}"
+    assert verbs.edition(kept) != verbs.edition(seen) == verbs.edition(replace(seen, next_at="", last_at="x"))
+
+
+def test_a_change_of_anything_but_the_words_leaves_the_next_time(store: Store) -> None:
+    seen = made(store, "2026-11-30T12:00")
+    wanted = replace(verbs.wanted_of(seen), name="other", sweep="axes: {}", host="there", baseline="main", priority=9)
+    changed = verbs.change(store, seen, wanted, replace(FOUND, name="new"), at=time("2027-01-01T12:00"))
+    assert changed == replace(
+        seen, name="other", sweep="axes: {}", sweep_name="new", host="there", baseline="main", priority=9
+    )
+    Schedules(store).delete(seen.id)
+    with pytest.raises(ScheduleNotFoundError):
+        verbs.change(store, changed, wanted, None, at=time("2027-01-01T12:00"))
+
+
+def test_names_of_schedules_that_are_made_at_once_are_their_own(store: Store) -> None:
+    def make(number: int) -> bool:
+        try:
+            made(store, "2026-11-30T12:00", priority=number)
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(make, range(8))) == 1
+    other = made(store, "2026-11-30T12:00", name="other")
+    with pytest.raises(ConflictError, match="there is a schedule 'nightly' already"):
+        wanted = replace(verbs.wanted_of(other), name="nightly")
+        verbs.change(store, other, wanted, None, at=time("2026-11-30T12:00"))
+
+
+def test_schedules_with_one_name_get_names_of_their_own_when_the_tables_are_upgraded(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    shutil.copyfile(Path(__file__).parents[1] / "data" / "schema_v6.db", path)
+    with closing(sqlite3.connect(path)) as old:
+        columns = [row[1] for row in old.execute("PRAGMA table_info(schedules)") if row[1] not in ("key", "id")]
+        copied = f"INSERT INTO schedules (id, {', '.join(columns)}) SELECT 'twin', {', '.join(columns)} FROM schedules"
+        old.execute(copied)
+        old.commit()
+    with Store.create(str(path)) as store:
+        names = [one.name for one in sorted(Schedules(store).list(), key=lambda one: one.id == "twin")]
+    assert names[1] == f"{names[0]} (twin)"

@@ -120,6 +120,7 @@ def test_what_filters_can_have_and_the_machines(store: Store) -> None:
         "machine": ["AMD EPYC 7B13, 2 cores", "Xeon 100%, 2 cores"],
         "branch": ["main"],
         "torch": ["2.13.0+cpu", "2.14.0"],
+        "verdict": [],
     }
     found = listing.machines(store)
     assert [(one.machine, one.runs, one.last_run_id[-4:]) for one in found] == [

@@ -62,7 +62,9 @@ def test_a_list_is_made_once_and_answered_alike(
     assert made_anew == [path]
     for other in others:
         assert (other.status_code, other.content, other.headers) == (200, first.content, first.headers)
-    assert f'route="{path}",status="200"}} 4.0' in made.metrics.text(jobs={}, streams=0).decode(), "all are counted"
+    assert f'route="{path}",status="200"}} 4.0' in made.metrics.text(jobs={}, deliveries={}, streams=0).decode(), (
+        "all are counted"
+    )
 
 
 def test_whatever_is_stored_is_in_the_next_answer(served: tuple[TestClient, Service, Path]) -> None:

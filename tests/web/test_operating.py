@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from configparser import ConfigParser
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import service
 from commands import Command
 from service import serving
 
+from convbench.actions.jobs import new_job, now, submit
 from convbench.store import Store
 from convbench.web.retention import WHO, Retention
 
@@ -35,6 +36,28 @@ def test_old_runs_are_deleted_and_never_a_baseline(tmp_path: Path, monkeypatch: 
             (WHO, "prune", runs[1].id),
             (WHO, "prune", runs[2].id),
         ]
+
+
+def test_a_run_stays_while_a_job_needs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = [service.run_of(number) for number in range(1, 7)]
+    service.filled(tmp_path / "runs.db", *runs)
+    with serving(tmp_path / "runs.db", keep=1) as (client, made):
+        found = made.trusted(service.TINY)
+        jobs = [
+            submit(made.store, service.TINY, found, by="ann", against=ref)[0]
+            for ref in (runs[0].id, runs[1].id[:-1], None)
+        ]
+        jobs += [new_job(service.TINY, found, by="ann", at=datetime.now(UTC), against="no-such-baseline")]
+        made.jobs.add(jobs[3])
+        made.jobs.note_run(jobs[2].id, runs[2].id)
+        retention = Retention(made.store, made.settings)
+        assert retention.prune() == 2
+        left = [one["id"] for one in client.get("/api/v1/runs").json()["runs"]]
+        assert left == [runs[5].id, runs[2].id, runs[1].id, runs[0].id]
+        for job in jobs:
+            made.jobs.cancel(job.id, now())
+        assert retention.prune() == 3
 
 
 def test_the_thread_deletes_at_once_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

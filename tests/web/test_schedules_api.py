@@ -58,7 +58,9 @@ def reset(request: pytest.FixtureRequest) -> None:
             found.schedules.delete(one.id)
 
 
-def measured(made: Service, run: int, verdict: str, label: str = "3->4") -> str:
+def measured(
+    made: Service, run: int, verdict: str, label: str = "3->4", base_id: str | None = service.run_of(1).id
+) -> str:
     """A job against `main` whose run was confirmed to be so; returns its id."""
     found = made.trusted(service.TINY)
     job = verbs.new_job(service.TINY, found, by="ann", at=verbs.time_of(AT), against="main", priority=100)
@@ -71,7 +73,7 @@ def measured(made: Service, run: int, verdict: str, label: str = "3->4") -> str:
         made.store,
         replace(job, name=service.run_of(run).name),
         service.run_of(run).id,
-        base_id=service.run_of(1).id,
+        base_id=base_id,
         verdict=verdict,
         text=f"{verdict}: 1 of 12",
         changes=[changed],
@@ -128,6 +130,42 @@ def test_a_schedule_that_cannot_be_is_a_problem(client: TestClient, change: dict
     assert client.get(f"{V1}/schedules").json() == []
 
 
+def test_a_schedule_is_changed_by_the_one_who_has_seen_it(client: TestClient) -> None:
+    found = client.post(f"{V1}/schedules", json=BODY).json()
+    path, page = f"{V1}/schedules/{found['id']}", client.get(f"/schedules/{found['id']}").text
+    assert f'name="expected" value="{found["edition"]}"' in page and 'data-form="change"' in page
+    seen = found["edition"]
+    changed = client.patch(path, json={"cron": "0 4 * * *", "zone": "UTC", "sweep": "quick", "expected": seen}).json()
+    assert (changed["cron"], changed["name"], changed["sweep_name"]) == ("0 4 * * *", "nightly", "quick")
+    assert changed["next_times"][0].endswith("T04:00:00+00:00") and changed["edition"] != seen
+    assert changed["sweep"].startswith("# ") or "axes:" in changed["sweep"]
+    late = client.patch(path, json={"cron": "0 5 * * *", "expected": seen})
+    assert late.status_code == 409 and "changed meanwhile" in late.json()["detail"]
+    same = client.patch(path, json={}).json()
+    assert same == changed
+    other = client.post(f"{V1}/schedules", json={**BODY, "name": "other", "sweep": "quick"}).json()
+    assert client.patch(f"{V1}/schedules/{other['id']}", json={"name": "nightly"}).status_code == 409
+    for wrong, status in (
+        ({"cron": "61 * * * *"}, 400),
+        ({"zone": "Mars"}, 400),
+        ({"baseline": "latest"}, 400),
+        ({"sweep": "axes: {in_channels: x}"}, 422),
+        ({"sweep": service.TINY.replace("threads: 1", "module: evil:Layer")}, 400),
+        ({"priority": 101}, 422),
+        ({"more": 1}, 422),
+    ):
+        assert client.patch(path, json=wrong).status_code == status, wrong
+    assert client.get(path).json() == changed
+    assert client.patch(f"{V1}/schedules/unknown", json={}).status_code == 404
+
+
+def test_a_sweep_that_comes_with_convbench_is_named(client: TestClient) -> None:
+    job = client.post(f"{V1}/jobs", json={"sweep": " quick\n"}).json()
+    assert client.get(f"{V1}/jobs/{job['id']}").json()["sweep"] == client.get(f"{V1}/sweeps/quick").json()["sweep"]
+    assert client.post(f"{V1}/jobs", json={"sweep": "quicker"}).status_code == 422
+    client.post(f"{V1}/jobs/{job['id']}/cancel")
+
+
 def test_crons_words_are_shown_as_times(client: TestClient) -> None:
     found = client.get(f"{V1}/cron", params={"cron": "30 2 * * *", "zone": "Europe/Berlin"}).json()
     assert len(found["times"]) == 5 and all(", 02:30 CE" in text for text in found["local"])
@@ -165,8 +203,9 @@ def test_only_who_may_submit_accepts_or_schedules(tmp_path: Path) -> None:
             codes = [
                 client.post(f"{V1}/acceptances", json=body, headers=headers).status_code,
                 client.post(f"{V1}/schedules", json={**BODY, "name": scope.value}, headers=headers).status_code,
+                client.patch(f"{V1}/schedules/x", json={}, headers=headers).status_code,
             ]
-            assert codes == ([201, 201] if allowed else [403, 403]), scope
+            assert codes == ([201, 201, 404] if allowed else [403, 403, 403]), scope
         assert {one.who for one in made.tokens.writes() if one.status == 201} == {"submit", "admin"}
 
 
@@ -182,6 +221,45 @@ def test_verdicts_are_on_the_pages_of_runs_and_in_the_api(client: TestClient, ma
     page = client.get(f"/runs/{second}").text
     assert "regressed, +25.0 % (+12.5 % to +50.0 %): &lt;b&gt;3-&gt;4" in page
     assert ">regressed</span>" in client.get("/runs").text
+
+
+def test_runs_are_filtered_by_the_verdict_on_them(tmp_path: Path) -> None:
+    path = service.filled(tmp_path / "runs.db", *(service.run_of(number) for number in (1, 2, 3)))
+    with serving(path) as (client, made):
+        made.store.set_baseline("main", service.run_of(1).id, set_at=AT)
+        assert 'name="verdict"' not in client.get("/runs").text
+        measured(made, 2, "regressed")
+        measured(made, 3, "unchanged")
+        for verdict, number in (("regressed", 2), ("unchanged", 3)):
+            query = {"verdict": verdict}
+            run_id = service.run_of(number).id
+            assert [one["id"] for one in client.get(f"{V1}/runs", params=query).json()["runs"]] == [run_id]
+            rows = DictReader(io.StringIO(client.get(f"{V1}/lists/runs.csv", params=query).text))
+            assert [row["id"] for row in rows] == [run_id]
+            page = client.get("/runs", params=query).text
+            assert f"<option selected>{verdict}</option>" in page and f'href="/runs/{run_id}"' in page
+            assert page.count("data-run=") == 1 and f"runs.csv?verdict={verdict}" in page
+        assert client.get(f"{V1}/runs", params={"verdict": "x' OR 1"}).json()["runs"] == []
+        both = {"verdict": "regressed", "text": service.run_of(3).id}
+        assert client.get(f"{V1}/runs", params=both).json()["runs"] == []
+
+
+def test_a_job_leads_to_a_comparison_with_another_run_alone(client: TestClient, made: Service) -> None:
+    second = service.run_of(2).id
+    job_id = measured(made, 2, "regressed")
+    made.jobs.note_run(job_id, second)
+    link = f'href="/compare?base={service.run_of(1).id}&amp;new={second}"'
+    made.store.set_baseline("main", second, set_at=AT)
+    assert link in client.get(f"/jobs/{job_id}").text, "with the run that was the baseline then"
+    first = measured(made, 1, verbs.BASELINE_SET, base_id=None)
+    made.jobs.note_run(first, service.run_of(1).id)
+    assert "/compare?" not in client.get(f"/jobs/{first}").text, "its run became the baseline"
+    [job] = [one for one in made.jobs.list()[0] if one.id == job_id]
+    other = replace(job, id=f"{job.id}x")
+    made.jobs.add(other)
+    assert "/compare?" not in client.get(f"/jobs/{other.id}").text, "main is its own run"
+    made.store.set_baseline("main", service.run_of(1).id, set_at=AT)
+    assert f'href="/compare?base=main&amp;new={second}"' in client.get(f"/jobs/{other.id}").text
 
 
 def test_a_badge_says_the_verdict_of_the_newest_run(tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ import synthetic
 from accessibility import violations
 from browser import until
 from playwright.sync_api import Browser, Page
+from receiver import AUTHORITY, receiving
 from repository import git
 from service import started
+from standardwebhooks import Webhook
 
 from convbench.actions import tokens
 from convbench.store import Store
@@ -200,6 +202,11 @@ def test_from_a_schedule_to_an_accepted_change(page: Page, tmp_path: Path) -> No
         page.get_by_role("button", name="Make the schedule").click()
         page.get_by_role("heading", name="Schedule: nightly").wait_for()
         here = page.url
+        page.get_by_text("Change it").click()
+        page.locator("input[name=cron]").fill("15 4 * * 1")
+        checked(page, "schedule-change")
+        page.get_by_role("button", name="Change the schedule").click()
+        page.get_by_text("15 4 * * 1, Europe/Berlin").wait_for()
         for _ in range(2):
             page.goto(here)
             page.get_by_role("button", name="Run now").click()
@@ -223,6 +230,32 @@ def test_from_a_schedule_to_an_accepted_change(page: Page, tmp_path: Path) -> No
         page.get_by_role("button", name="Delete").click()
         page.get_by_role("button", name="Delete").click()
         page.get_by_text("There is no schedule").wait_for()
+
+
+def test_a_channel_is_made_tested_and_deleted(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    AUTHORITY.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with receiving() as receiver, started(tmp_path, "--allow-webhook-host", "localhost") as (address, _):
+        page.goto(f"{address}/notifications")
+        checked(page, "notifications-empty")
+        page.locator("input[name=name]").fill("team")
+        page.locator("input[name=url]").fill(receiver.url)
+        page.get_by_label("silent machines").uncheck()
+        page.get_by_role("button", name="Make the channel").click()
+        secret = page.locator(".said code").inner_text()
+        page.goto(f"{address}/notifications")
+        assert secret not in page.content() and "s3cret" not in page.content()
+        page.get_by_role("button", name="Send a test message to team").click()
+        page.get_by_text("The message arrived.").wait_for()
+        [(headers, body)] = receiver.got
+        assert Webhook(secret).verify(body, headers)["type"] == "convbench.notices"
+        page.goto(f"{address}/notifications")
+        assert page.locator("td").filter(has_text="confirmed changes, failures of schedules").count() == 1
+        assert page.locator(".delivery-state").inner_text() == "sent"
+        checked(page, "notifications")
+        for _ in range(2):
+            page.get_by_role("button", name="Delete team").click()
+        page.get_by_text("There is no channel.").wait_for()
 
 
 def ask(address: str, path: str, body: object = None) -> dict[str, object]:

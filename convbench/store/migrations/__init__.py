@@ -15,7 +15,14 @@ from sqlalchemy import Column, Connection
 
 from convbench.model.result import CASE_FACTS
 from convbench.store import schema
-from convbench.store.migrations import v2_git_and_baselines, v3_samples, v5_campaigns, v6_service, v7_jobs
+from convbench.store.migrations import (
+    v2_git_and_baselines,
+    v3_samples,
+    v5_campaigns,
+    v6_service,
+    v7_jobs,
+    v8_channels,
+)
 
 #: The migration to each version from the one before, except for the columns of facts.
 STEPS: Mapping[int, Callable[[Operations], None]] = {
@@ -24,6 +31,7 @@ STEPS: Mapping[int, Callable[[Operations], None]] = {
     5: v5_campaigns.upgrade,
     6: v6_service.upgrade,
     7: v7_jobs.upgrade,
+    8: v8_channels.upgrade,
 }
 
 

@@ -36,5 +36,7 @@ def ready(service: TheService) -> PlainTextResponse:
 @router.get("/metrics")
 def metrics(service: TheService, reader: Reader) -> Response:
     """Get the figures of the service."""
-    text = service.metrics.text(jobs=service.jobs.counts(), streams=service.feed.streams)
+    text = service.metrics.text(
+        jobs=service.jobs.counts(), deliveries=service.deliveries.counts(), streams=service.feed.streams
+    )
     return Response(text, media_type=service.metrics.media_type)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -10,8 +11,9 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from convbench.actions.schedules import next_times
-from convbench.errors import NotComparableError
+from convbench.actions.schedules import edition, next_times
+from convbench.errors import NotComparableError, RunNotFoundError
+from convbench.model.job import Job
 from convbench.report.pages.rendering import when
 from convbench.store import listing, verdicts
 from convbench.sweep import shipped_sweeps
@@ -23,7 +25,7 @@ from convbench.web.routes.campaigns import CampaignRef
 from convbench.web.routes.jobs import MOST_KEY, JobId
 from convbench.web.routes.runs import FORMATS, After, RunRef, TheFilters
 from convbench.web.routes.schedules import ScheduleId
-from convbench.web.state import TheService
+from convbench.web.state import Service, TheService
 from convbench.web.views import campaigns as campaign_views
 from convbench.web.views import frame
 from convbench.web.views import jobs as job_views
@@ -159,6 +161,7 @@ def job(service: TheService, reader: Reader, request: Request, job_id: JobId) ->
         "service_job.html.j2",
         f"Job: {row.sweep}",
         job=row,
+        base=_base_of(service, found),
         sweep=found.sweep,
         search=job_views.search(found),
         fleet=job_views.fleet(found),
@@ -178,6 +181,18 @@ def campaign(service: TheService, reader: Reader, request: Request, campaign: Ca
     """Show a campaign: its shards, and its report."""
     row = campaign_views.row(service.store.campaign(campaign))
     return _page(request, reader, "service_campaign.html.j2", f"Campaign: {row.name}", campaign=row)
+
+
+def _base_of(service: Service, job: Job) -> str:
+    """What the run of a job is compared with; "" where it is the baseline itself, or there was none."""
+    if job.against is None or job.run_id is None:
+        return ""
+    for verdict in verdicts.verdicts(service.store, run_ids=[job.run_id]):
+        if verdict.job_id == job.id:
+            return verdict.base_id or ""
+    with suppress(RunNotFoundError):
+        return "" if service.store.run_id(job.against) == job.run_id else job.against
+    return ""
 
 
 @router.get("/measure")
@@ -234,6 +249,7 @@ def schedule(service: TheService, reader: Reader, request: Request, schedule_id:
         "service_schedule.html.j2",
         f"Schedule: {found.name}",
         schedule=schedule_views.row(found, next_times(found, datetime.now(UTC))),
+        edition=edition(found),
         sweep=found.sweep,
         verdicts=[schedule_views.verdict_row(one) for one in verdicts.verdicts(service.store, schedule_id=found.id)],
         acceptances=[

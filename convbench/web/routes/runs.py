@@ -48,6 +48,9 @@ async def filters(
     commit: Annotated[str | None, Query(max_length=64, description="The beginning of one.")] = None,
     torch: _Word = None,
     state: RunState | None = None,
+    verdict: Annotated[
+        str | None, Query(max_length=100, description="The verdict of a job on the run: `regressed`, `unchanged`.")
+    ] = None,
     text: Annotated[str | None, Query(max_length=300, description="Words of the id, name, machine, branch.")] = None,
 ) -> Filters:
     """The filters of a list in its URL; an empty one is none. Async, since it needs no other thread."""
@@ -59,6 +62,7 @@ async def filters(
         commit=commit or None,
         torch=torch or None,
         state=state,
+        verdict=verdict or None,
         text=text or None,
     )
 

@@ -1,7 +1,8 @@
-"""Schedules: make one, list them, pause one and let it go on, run it now, delete it; when cron's words are due."""
+"""Schedules: make one, list and change them, pause one, run it now, delete it; when cron's words are due."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import islice
@@ -11,7 +12,7 @@ from fastapi import APIRouter, Path, Query, Request
 
 from convbench.actions import schedules as verbs
 from convbench.actions.cron import LONGEST_CRON, SHOWN_TIMES, following, zone_of
-from convbench.errors import RequestError
+from convbench.errors import ConflictError, RequestError
 from convbench.model.schedule import Schedule
 from convbench.store import verdicts as stored_verdicts
 from convbench.web.access import Reader, Submitter
@@ -23,6 +24,7 @@ from convbench.web.answers import (
     WholeSchedule,
 )
 from convbench.web.answers_jobs import JobAnswer
+from convbench.web.answers_schedules import ScheduleChange
 from convbench.web.state import TheService
 
 router = APIRouter(tags=["schedules"])
@@ -59,6 +61,19 @@ def get_schedule(service: TheService, reader: Reader, schedule_id: ScheduleId) -
     """Get a schedule with the text of its sweep."""
     found = service.schedules.get(schedule_id)
     return WholeSchedule(**_answer(found).model_dump(), sweep=found.sweep)
+
+
+@router.patch("/schedules/{schedule_id}")
+def change(service: TheService, sender: Submitter, schedule_id: ScheduleId, body: ScheduleChange) -> WholeSchedule:
+    """Change a schedule. 409 where it is another edition than the one expected, or another one has the name."""
+    seen = service.schedules.get(schedule_id)
+    if body.expected is not None and body.expected != verbs.edition(seen):
+        raise ConflictError(f"schedule {seen.name!r} was changed meanwhile", hint="look at it again first")
+    given = body.model_dump(exclude={"expected"}, exclude_none=True)
+    found = service.trusted(body.sweep) if body.sweep not in (None, seen.sweep) else None
+    wanted = replace(verbs.wanted_of(seen), **given)
+    made = verbs.change(service.store, seen, wanted, found, at=datetime.now(UTC))
+    return WholeSchedule(**_answer(made).model_dump(), sweep=made.sweep)
 
 
 @router.post("/schedules/{schedule_id}/pause")

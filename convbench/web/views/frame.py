@@ -25,6 +25,7 @@ _WAYS = (
     ("/measure", "Measure"),
     ("/schedules", "Schedules"),
     ("/machines", "Machines"),
+    ("/notifications", "Notifications"),
     ("/tokens", "Tokens"),
 )
 

@@ -14,7 +14,7 @@ from convbench.store.listing import Filters, Listed, ListedMachine, ListedRun
 #: Characters of a commit in the table.
 _COMMIT = 10
 #: The filters of the list that have a field with choices: name in the URL, and label.
-_CHOICES = {"sweep": "Sweep", "machine": "Machine", "branch": "Branch", "torch": "torch"}
+_CHOICES = {"sweep": "Sweep", "machine": "Machine", "branch": "Branch", "torch": "torch", "verdict": "Verdict"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

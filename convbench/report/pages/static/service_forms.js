@@ -2,6 +2,7 @@
 
 import { copyButton, element } from "./dom.js";
 import { ask, serviceRoot, showProblem } from "./service_api.js";
+import { makeChannel } from "./service_channels.js";
 import { scheduleOf, showTimes } from "./service_schedules.js";
 
 /** Let a form send its values by `send`; what came of it is said in its own line. Twice at once it sends nothing. */
@@ -102,6 +103,16 @@ function scheduleForm(form) {
   });
 }
 
+/** The form that changes a schedule, if nobody else has changed it since the page was made. */
+function changeForm(form) {
+  fillFromFile(form);
+  showTimes(form);
+  sending(form, async (values) => {
+    await ask("PATCH", `/schedules/${form.dataset.scheduleId}`, scheduleOf(values));
+    location.reload();
+  });
+}
+
 /** The form that accepts a change: the new run becomes the baseline that the reader has compared it with. */
 function acceptForm(form) {
   sending(form, async (values) => {
@@ -181,7 +192,9 @@ export function showForms() {
     capture: captureForm,
     find: findForm,
     schedule: scheduleForm,
+    change: changeForm,
     accept: acceptForm,
+    channel: (form) => sending(form, makeChannel),
     token: tokenForm,
     session: sessionForm,
   };

@@ -2,6 +2,7 @@
 
 import { element } from "./dom.js";
 import { serviceRoot } from "./service_api.js";
+import { showChannels } from "./service_channels.js";
 import { showForms } from "./service_forms.js";
 import { showJob } from "./service_job.js";
 import { showSchedule } from "./service_schedules.js";
@@ -27,5 +28,6 @@ document.documentElement.classList.add("scripted");
 showForms();
 showJob();
 showSchedule();
+showChannels();
 for (const box of document.querySelectorAll("#run-table .tick")) box.addEventListener("change", () => tickRun(box));
 document.documentElement.dataset.ready = "true";

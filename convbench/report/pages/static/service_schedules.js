@@ -35,7 +35,7 @@ export function showTimes(form) {
 /** The body of a request for a schedule; empty fields are left out. */
 export function scheduleOf(values) {
   return Object.fromEntries(
-    ["name", "cron", "zone", "host", "baseline", "sweep"]
+    ["name", "cron", "zone", "host", "baseline", "sweep", "expected"]
       .map((name) => [name, values.get(name)])
       .filter(([, value]) => value),
   );
