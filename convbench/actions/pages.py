@@ -120,7 +120,7 @@ def write_index(
             elif summary.cases <= MOST_EXAMINED_CASES and (at_hand or (is_over and time.monotonic() < until)):
                 with suppress(StoreError):  # the page shows an unreadable run as not examined
                     seen[summary.id] = index_cache.glance(at_hand or store.load(summary.id))
-        judged = verdicts(store, shown, stored, kept_verdicts, most_cases=MOST_EXAMINED_CASES, seconds=examine_s)
+        judged = verdicts(store, shown, kept_verdicts, most_cases=MOST_EXAMINED_CASES, seconds=examine_s)
     names = [path.name for path in folder.glob("*.html")]
     files = index.reports((summary.id for summary in shown), names)
     entries = [

@@ -80,4 +80,5 @@ def _report(removal: Removal, *, dry_run: bool) -> None:
 
     for run_id, reason in removal.kept:
         say(f"run {run_id} stays: {reason}")
-    show(removal_text(removal.runs, [page.name for page in removal.pages], removal.page_bytes, dry_run=dry_run))
+    names = [page.name for page in removal.pages]
+    show(removal_text(removal.runs, names, removal.page_bytes, dry_run=dry_run, campaigns=removal.campaigns))

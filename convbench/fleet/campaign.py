@@ -238,6 +238,8 @@ class Caller:
             with_modules=self.work.with_modules,
         )
         moved = at.place != (shard.host, shard.device)
+        if not run_ids and shard.run_ids:
+            return order, f"its run {shard.run_ids[-1]} is not stored any more: all of its cases began afresh"
         if not run_ids:
             return order, f"host {shard.host} was lost, and it moved to {at} before it had begun" if moved else ""
         if not moved and at.boot == shard.boot:

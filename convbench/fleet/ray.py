@@ -11,6 +11,7 @@ import ipaddress
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -64,6 +65,19 @@ def missing() -> RequestError:
 
 
 # ---- which clusters may be used
+
+#: An address beside `auto` and `local`: a host and a port, of Ray's client or of its head.
+_ADDRESS = re.compile(r"(ray://)?([^\s/@]*@)?([^\s/@:\[\]]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")
+
+
+def refuse_unknown(address: str) -> None:
+    """Raise RequestError for what is no address of a cluster."""
+    if address in ("auto", "local") or _ADDRESS.fullmatch(address):
+        return
+    raise RequestError(
+        f"address {line(shown(address))!r}: expected ray://HOST:PORT, HOST:PORT, auto or local",
+        hint="Ray's client listens at port 10001, its head at port 6379",
+    )
 
 
 def refuse_open(address: str, *, insecure: bool) -> None:
@@ -148,6 +162,7 @@ class RayFleet:
 
         `modules` is the folder whose Python modules hosts need; Ray copies it to them.
         """
+        refuse_unknown(address)
         refuse_open(address, insecure=insecure)
         self._message = message
         self._ray = _connected(address, modules)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from convbench.errors import RunNotFoundError, StoreError, TakenOverError
 from convbench.model.campaign import Campaign, CampaignState, Shard
@@ -110,6 +110,40 @@ def finish(connection: Connection, key: int, state: CampaignState, finished_at: 
     """Store how a campaign ended, and that no process conducts it any more."""
     ended = {"state": state.value, "finished_at": finished_at, **writer_columns(None)}
     connection.execute(update(schema.campaigns).where(schema.campaigns.c.key == key).values(**ended))
+
+
+def conducted(connection: Connection, version: int, place: Place) -> dict[str, str]:
+    """The runs of campaigns whose process may be alive, each with the reason why it stays."""
+    found = {}
+    for row in _rows(connection, version):
+        with place.decoding(row.id):
+            if row.state == CampaignState.RUNNING.value and not is_free(row):
+                found |= dict.fromkeys(_run_ids(connection, row.key), f"campaign {row.id} is being measured")
+    return found
+
+
+def emptied(connection: Connection, run_ids: Collection[str], version: int, place: Place) -> list[str]:
+    """The ids of the campaigns that have no run any more without these runs, of which they have one at least."""
+    left = {run_id for (run_id,) in connection.execute(select(schema.runs.c.id))} - set(run_ids)
+    found = []
+    for row in _rows(connection, version):
+        with place.decoding(row.id):
+            its = _run_ids(connection, row.key)
+        if its & set(run_ids) and not its & left:
+            found.append(str(row.id))
+    return found
+
+
+def _run_ids(connection: Connection, key: int) -> set[str]:
+    """The ids of all runs of a campaign's shards, stored or not."""
+    columns = schema.shards.c
+    texts = connection.execute(select(columns.run_ids).where(columns.campaign_key == key)).scalars()
+    return {str(run_id) for text in texts for run_id in stored(text)}
+
+
+def delete_all(connection: Connection, ids: Collection[str]) -> None:
+    """Delete these campaigns; their shards follow by ON DELETE CASCADE."""
+    connection.execute(delete(schema.campaigns).where(schema.campaigns.c.id.in_(ids)))
 
 
 def find(connection: Connection, ref: str, version: int, place: Place) -> AnyRow:

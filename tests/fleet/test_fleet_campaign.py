@@ -417,6 +417,20 @@ def test_end_that_was_stored_before_the_caller_was_killed_is_not_measured_again(
     made.assert_whole()
 
 
+def test_shard_whose_run_was_deleted_begins_anew_and_says_so(conducted: Callable[..., Conducted]) -> None:
+    made = conducted(host("a"), host("x", OTHER_KEY))
+    made.fleet.at_step = {2: lambda: made.fleet.leave("a")}
+    (lost,) = (shard.run_ids[0] for shard in made.run().shards if shard.host == "a")
+    with Store.change(made.db) as store:
+        store.delete([lost])
+    made.fleet.join(host("a"))
+    made.fleet.forgets = {"a"}
+    shard = next(shard for shard in made.resume().shards if shard.host == "a")
+    assert (shard.state, len(shard.run_ids)) == (ShardState.FINISHED, 2)
+    assert f"its run {lost} is not stored any more" in (shard.note or "")
+    assert made.fleet.orders[-1][1].fresh
+
+
 def test_finished_campaign_is_not_resumed(conducted: Callable[..., Conducted]) -> None:
     made = conducted(host("a"))
     made.run()

@@ -102,7 +102,10 @@ def _notes(campaign: Campaign, runs: Mapping[str, Run]) -> Iterable[str]:
         yield f"the campaign is {campaign.state}: `convbench fleet status {campaign.id}` lists its shards"
     for shard, name in zip(campaign.shards, names, strict=True):
         where = f"{name} ({units.flat(shard.host)})" if shard.host else name
-        if not any(run_id in runs for run_id in shard.run_ids):
+        gone = [run_id for run_id in shard.run_ids if run_id not in runs]
+        if gone:
+            yield f"the shard of {where} lacks {', '.join(gone)}: deleted, or not sent by its host yet"
+        if not shard.run_ids:
             yield f"the shard of {where} has no run yet"
         elif shard.state is not ShardState.FINISHED:
             yield f"the shard of {where} {_STATES[shard.state]}"
