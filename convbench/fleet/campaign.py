@@ -250,6 +250,8 @@ class Caller:
         if not set(left) - set(self.campaign.controls):
             return None, f"{reason}; all of its cases were measured before"
         note = f"{reason}: {units.plural(len(left), 'unfinished case')} began afresh"
+        if moved and self.work.db is None:  # nobody asks that host for it again
+            note += f", and what {shard.host} had not sent is not used"
         return replace(order, case_ids=self._restricted((*self.campaign.controls, *left))), note
 
     def _restricted(self, case_ids: Sequence[str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathlib import Path
 from convbench.engine.client import read_host
 from convbench.engine.nvidia import every_device
 from convbench.fleet import messages
+from convbench.fleet.leftovers import remove_old
 from convbench.fleet.messages import Hello, Order
 from convbench.model.campaign import DeviceKind
 from convbench.store.writer import boot_id
@@ -142,6 +144,7 @@ class Runner:
         own = environment(order, os.environ, engine_environment())
         self._folder = folder(order, own)
         self._folder.mkdir(parents=True, exist_ok=True)
+        remove_old(self._folder.parent.parent, time.time())
         with self._changed:
             if self._is_stopped:
                 self._code = 130

@@ -15,6 +15,7 @@ from missing import linux
 
 from convbench.errors import RequestError
 from convbench.fleet import host, messages
+from convbench.fleet.leftovers import remove_old
 from convbench.fleet.messages import Order
 from convbench.fleet.ray import devices_of, has_token, is_here, refuse_open
 from convbench.model.campaign import DeviceKind
@@ -68,6 +69,25 @@ def test_shard_sees_its_device_alone_and_modules_that_came_with_it(
 def test_folder_of_a_shard_is_its_own_below_the_users_state() -> None:
     assert host.folder(ORDER, {"HOME": "/home/joe"}) == Path("/home/joe/.local/state/convbench/fleet/c1/0")
     assert host.folder(ORDER, {"XDG_STATE_HOME": "/state"}) == Path("/state/convbench/fleet/c1/0")
+
+
+@linux
+def test_what_campaigns_left_on_a_host_is_removed_after_a_time(tmp_path: Path) -> None:
+    now = 1e9
+    for name, days in (("c1", 31), ("c2", 29), ("c3", 31)):
+        file = tmp_path / name / "0" / "run.db"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        for path in (file, file.parent, tmp_path / name):
+            os.utime(path, (now, now - days * 86400))
+    os.utime(tmp_path / "c1" / "0" / "run.db", (now, now - 40 * 86400))
+    with subprocess.Popen([sys.executable, "-c", "input()"], cwd=tmp_path / "c3" / "0", stdin=subprocess.PIPE) as shard:
+        remove_old(tmp_path, now)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["c2", "c3"], "a shard still works in c3"
+        shard.communicate(b"\n")
+    remove_old(tmp_path, now)
+    assert [path.name for path in tmp_path.iterdir()] == ["c2"]
+    remove_old(tmp_path / "none", now)
 
 
 def test_host_says_what_it_is_with_its_devices_by_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
