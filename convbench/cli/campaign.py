@@ -11,7 +11,7 @@ import typer
 
 from convbench import units
 from convbench.cli.completion import campaigns
-from convbench.cli.options import Database, database_of, send_waiting_results
+from convbench.cli.options import Database, database_of, send_waiting_results, write_index
 from convbench.cli.output import say, show
 from convbench.cli.page import MOST_CASES, WithoutPage, check_page
 from convbench.cli.terminal import columns
@@ -65,6 +65,8 @@ def campaign(
         say(f"no page written for {units.plural(len(view.cases), 'case')}; request one with -o FILE")
         return
     path = reading.write_campaign(view, output, found=found)
+    if output is None:
+        write_index(None, database)
     show(line(str(path)))
     if opened and not webbrowser.open(path.resolve().as_uri()):
         say("could not open a browser")

@@ -114,31 +114,23 @@ def finish(connection: Connection, key: int, state: CampaignState, finished_at: 
 
 def conducted(connection: Connection, version: int, place: Place) -> dict[str, str]:
     """The runs of campaigns whose process may be alive, each with the reason why it stays."""
-    found = {}
-    for row in _rows(connection, version):
-        with place.decoding(row.id):
-            if row.state == CampaignState.RUNNING.value and not is_free(row):
-                found |= dict.fromkeys(_run_ids(connection, row.key), f"campaign {row.id} is being measured")
+    found: dict[str, str] = {}
+    for campaign in every(connection, version, place):
+        if campaign.state is CampaignState.RUNNING:
+            found |= dict.fromkeys(_run_ids(campaign), f"campaign {campaign.id} is being measured")
     return found
 
 
 def emptied(connection: Connection, run_ids: Collection[str], version: int, place: Place) -> list[str]:
     """The ids of the campaigns that have no run any more without these runs, of which they have one at least."""
     left = {run_id for (run_id,) in connection.execute(select(schema.runs.c.id))} - set(run_ids)
-    found = []
-    for row in _rows(connection, version):
-        with place.decoding(row.id):
-            its = _run_ids(connection, row.key)
-        if its & set(run_ids) and not its & left:
-            found.append(str(row.id))
-    return found
+    runs_of = {campaign.id: _run_ids(campaign) for campaign in every(connection, version, place)}
+    return [id for id, its in runs_of.items() if its & set(run_ids) and not its & left]
 
 
-def _run_ids(connection: Connection, key: int) -> set[str]:
+def _run_ids(campaign: Campaign) -> set[str]:
     """The ids of all runs of a campaign's shards, stored or not."""
-    columns = schema.shards.c
-    texts = connection.execute(select(columns.run_ids).where(columns.campaign_key == key)).scalars()
-    return {str(run_id) for text in texts for run_id in stored(text)}
+    return {run_id for shard in campaign.shards for run_id in shard.run_ids}
 
 
 def delete_all(connection: Connection, ids: Collection[str]) -> None:

@@ -50,7 +50,7 @@ def removal_text(
     dry_run: bool,
     campaigns: Sequence[str] = (),
 ) -> str:
-    """Deleted runs, campaigns and names of pages, one a line, then how many; `dry_run` where nothing was deleted yet."""
+    """Deleted runs, campaigns and pages, one a line, then how many; `dry_run` where nothing was deleted yet."""
     rows = [(run.id, minute(run.started_at), run.name) for run in runs]
     done = "would be deleted" if dry_run else "deleted"
     sized = f" of {units.size(page_bytes)}" if pages else ""
