@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convbench import sweep as sweeps
-from convbench import units
 from convbench.actions.campaigns import gathered
 from convbench.actions.measure import nothing_left, planned, with_plan
+from convbench.actions.slowness import slowdown
 from convbench.engine.git_state import checkout
 from convbench.errors import RequestError
 from convbench.fleet.campaign import PATIENCE_S, Caller, FleetListener, Work
@@ -65,11 +65,14 @@ def run(
     modules = _modules(plan.cases)
     with _engine(opened, address, insecure, modules, listener) as fleet, Store.create(db) as store:
         there = fleet.hosts()
-        slow = frozenset(name for name in {each.host for each in there} if slowdown(store, name))
+        stored = store.runs()
+        slow = frozenset(name for name in {each.host for each in there} if slowdown(stored, store, host=name))
         wanted = Wanted(how=how, where=tuple(where), device=kind, every_host=every_host, avoided=slow)
         at = chosen(there, wanted)
-        for host in sorted(slow & {each.host for each in at}):
-            listener.message(f"host {host} was slower in its last run than its own history allows")
+        used = {each.host for each in at}
+        for host in sorted(slow):
+            done = "" if host in used else ", and is passed over: --all-hosts takes it"
+            listener.message(f"host {host} was slower in its last run than its own history allows{done}")
         controls: tuple[str, ...] = ()
         if how is How.SPLIT:
             shards, controls = shared_out(plan.cases, _seconds(sweep, plan, store), at)
@@ -208,34 +211,7 @@ def _seconds(sweep: sweeps.Sweep, plan: sweeps.Plan, store: Store) -> dict[str, 
     return shares_s(plan.cases, sweep.measure)
 
 
-def slowdown(store: Store, host: str, run_id: str | None = None) -> tuple[float, int] | None:
-    """How many times as long as in the slowest earlier run the reference layers took on a host, and how many runs.
-
-    It is asked of the run, or of the host's newest finished one. None where its own history allows it.
-    """
-    from convbench.analysis.history import hosts
-
-    runs = [run for run in store.runs() if run.host == host and run.state is RunState.FINISHED]
-    asked = next((run for run in runs if run_id in (None, run.id)), None)
-    if asked is None:
-        return None
-    alike = [run for run in runs if (run.cpu, run.torch) == (asked.cpu, asked.torch)]
-    earlier = [run.id for run in alike if run.started_at < asked.started_at][: hosts.MOST_RUNS]
-    if len(earlier) < hosts.FEWEST_RUNS:
-        return None
-    known = store.processes([asked.id, *earlier])
-    found = hosts.slowdown(known.get(asked.id, ()), [known.get(each, ()) for each in earlier])
-    return None if found is None else (found, len(earlier))
-
-
 def _remark(store: Store, shard: Shard) -> str | None:
     """What to say of the host of a shard that has finished, where it was slower than its history allows."""
-    run = store.head(shard.run_ids[-1])[0]
-    found = slowdown(store, run.environment.hostname, run.id)
-    if found is None:
-        return None
-    ratio, runs = found
-    return (
-        f"reference layers took {ratio:.2f} times as long as in the slowest of the host's"
-        f" {units.plural(runs, 'earlier run')}: its times are beyond its own history"
-    )
+    found = slowdown(store.runs(), store, run_id=shard.run_ids[-1])
+    return None if found is None else str(found)

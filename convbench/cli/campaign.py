@@ -26,7 +26,8 @@ def campaign(
     campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN", help=_CAMPAIGN_HELP, autocompletion=campaigns)],
     price: Annotated[list[str] | None, typer.Option("--price", metavar="HOST=PRICE", help=_PRICE_HELP)] = None,
     all_hosts: Annotated[
-        bool, typer.Option("--all-hosts", help="Of a sweep's runs, show each host instead of one for each machine key.")
+        bool,
+        typer.Option("--all-hosts", help="Show the sweep's newest run of each host, not of each machine key."),
     ] = False,
     opened: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     output: Annotated[

@@ -110,6 +110,29 @@ def test_all_hosts_have_a_column_each(command: Command, tmp_path: Path, runs: li
     assert "on 4 machines" in said and "AMD EPYC 7B13 (epyc-1)" in said and "AMD EPYC 7B13 (epyc-2)" in said
 
 
+def test_all_hosts_are_those_of_the_sweep_and_not_of_its_newest_campaign(
+    command: Command, tmp_path: Path, runs: list[Run]
+) -> None:
+    id = _conduct(tmp_path, runs[2:])
+    assert "on 1 machine\n" in command("campaign", NAME, "--no-page").out
+    assert "on 3 machines" in command("campaign", NAME, "--no-page", "--all-hosts").out
+    said = command("campaign", id, "--all-hosts")
+    assert said.code == 2 and f"--all-hosts: campaign {id} has the hosts that it was measured on" in said.err
+
+
+def test_a_host_beyond_its_own_history_is_told(command: Command, tmp_path: Path) -> None:
+    made = []
+    for day, factor in enumerate((1.0, 1.0, 1.0, 1.5)):
+        begun = f"2026-11-2{day}T03:30:00+00:00"
+        run = campaigns.run(EPYC, synthetic.cases(2), id=f"2026112{day}-033000-days", started_at=begun)
+        made.append(synthetic.referred(run, dict.fromkeys(synthetic.ReferenceKind, factor)))
+    _store(tmp_path, made[:3])
+    assert "beyond its own history" not in command("campaign", NAME, "--no-page").out
+    _store(tmp_path, made[3:])
+    said = " ".join(command("campaign", NAME, "--no-page").out.split())
+    assert "epyc-1: reference layers took 1.50 times as long as in the slowest of the host's 3 earlier runs" in said
+
+
 def test_what_is_not_stored_is_an_error_with_a_hint(command: Command, tmp_path: Path, runs: list[Run]) -> None:
     said = command("campaign", "three-machine")
     assert said.code == 2 and "no run of a sweep called 'three-machine' is stored" in said.err

@@ -40,9 +40,10 @@ def newest(runs: Iterable[MachineRun], *, all_hosts: bool = False) -> tuple[Mach
     return tuple(found.values())
 
 
-def of_newest(runs: Sequence[Run]) -> Gathered:
+def of_newest(runs: Sequence[Run], notes: Sequence[str] = ()) -> Gathered:
     """The campaign of some runs of one sweep, the newest first, each of another machine or host."""
-    return Gathered(id=None, name=runs[0].name, runs=tuple((run, (run.environment.hostname,)) for run in runs))
+    hosts = tuple((run, (run.environment.hostname,)) for run in runs)
+    return Gathered(id=None, name=runs[0].name, runs=hosts, notes=tuple(notes))
 
 
 def of_campaign(campaign: Campaign, runs: Mapping[str, Run]) -> Gathered:
