@@ -34,10 +34,10 @@ Opened = Callable[..., Fleet]
 
 
 def run(
-    config: Path,
+    config: str | Path,
     *,
-    address: str,
-    how: How = How.EACH,
+    address: str = "auto",
+    how: str = How.EACH,
     every_host: bool = False,
     where: Sequence[tuple[str, str]] = (),
     devices: str | None = None,
@@ -50,14 +50,21 @@ def run(
 ) -> Campaign:
     """Measure the sweep in a file on the hosts of a cluster, and store it as a campaign; returns how it ended.
 
+    `address` is `ray://HOST:PORT`, `HOST:PORT`, `auto` (the cluster of this host) or `local` (start one here). `how`,
+    which is `each` or `split`, and `every_host` say which hosts measure what. `where` are labels that a host must have,
+    and `devices` is the kind of device, `cpu` or `cuda`. A shard whose host is lost waits `patience_s` seconds for it.
+    `insecure` uses a cluster beyond this host even where Ray asks for no token. `db` is a path or an SQLAlchemy URL.
+
     `begun` is called with the campaign before anything is measured. `opened` is another engine than Ray's. Raises
     SweepError for mistakes in the file, and RequestError where no host can measure it, or where the cluster is open to
     everybody. On KeyboardInterrupt it interrupts all shards, keeps what they measured, and raises again.
     """
     from convbench.store import Store, new_campaign_id
 
-    listener = listener or FleetListener()
-    sweep, plan = planned(config)
+    if how not in list(How):
+        raise RequestError(f"how {how!r}: expected {' or '.join(How)}")
+    listener, way = listener or FleetListener(), How(how)
+    sweep, plan = planned(Path(config))
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
     _refuse_secrets(sweep)
@@ -67,14 +74,14 @@ def run(
         there = fleet.hosts()
         stored = store.runs()
         slow = frozenset(name for name in {each.host for each in there} if slowdown(stored, store, host=name))
-        wanted = Wanted(how=how, where=tuple(where), device=kind, every_host=every_host, avoided=slow)
+        wanted = Wanted(how=way, where=tuple(where), device=kind, every_host=every_host, avoided=slow)
         at = chosen(there, wanted)
         used = {each.host for each in at}
         for host in sorted(slow):
             done = "" if host in used else ", and is passed over: --all-hosts takes it"
             listener.message(f"host {host} was slower in its last run than its own history allows{done}")
         controls: tuple[str, ...] = ()
-        if how is How.SPLIT:
+        if way is How.SPLIT:
             shards, controls = shared_out(plan.cases, _seconds(sweep, plan, store), at)
         else:
             shards = whole_sweep(at)
@@ -82,7 +89,7 @@ def run(
         campaign = Campaign(
             id=new_campaign_id(now),
             name=sweep.name,
-            how=how,
+            how=way,
             source=sweep.source,
             started_at=now.isoformat(),
             finished_at=None,
@@ -97,9 +104,9 @@ def run(
 
 
 def resume(
-    ref: str,
+    ref: str = "latest",
     *,
-    address: str,
+    address: str = "auto",
     patience_s: float = PATIENCE_S,
     insecure: bool = False,
     db: str | None = None,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fake_fleet import KEY, OTHER_KEY, FakeFleet, host
 
+import convbench
 from convbench.actions import fleets
 from convbench.errors import RequestError
 from convbench.fleet.campaign import MOST_DEATHS, FleetListener, ShardProgress
@@ -136,6 +137,20 @@ def test_each_machine_key_measures_the_whole_sweep_on_one_host(conducted: Callab
         assert {each.host for each in store.runs()} == {"a", "x"}
     assert sorted(made.fleet.forgotten) == ["a", "x"], "hosts keep nothing that the caller has"
     assert made.fleet.closed
+
+
+def test_python_has_the_same_verb(conducted: Callable[..., Conducted]) -> None:
+    made = conducted(host("a"), host("b"))
+    config = made.folder / "small.yaml"
+    config.write_text(SWEEP)
+    options = {"db": made.db, "opened": lambda address, **rest: made.fleet}
+    with pytest.raises(RequestError, match="how 'both': expected each or split"):
+        convbench.fleet_run(str(config), how="both", **options)
+    made.fleet.at_step = {2: lambda: made.fleet.leave("b")}
+    campaign = convbench.fleet_run(str(config), how="split", patience_s=0.0, **options)
+    assert (campaign.how, [shard.host for shard in campaign.shards]) == (How.SPLIT, ["a", "a"])
+    with pytest.raises(RequestError, match="is finished"):
+        convbench.fleet_resume(**options)
 
 
 def test_all_hosts_measure_where_asked(conducted: Callable[..., Conducted]) -> None:
