@@ -15,6 +15,7 @@ import pytest
 import synthetic
 from campaigns import ARM, EPYC, XEON
 from commands import Command
+from postgres import Server
 
 from convbench.actions import campaigns as reading
 from convbench.cli import completion
@@ -170,6 +171,23 @@ def test_a_name_means_the_campaign_of_its_newest_run(command: Command, tmp_path:
     assert "24 cases on 1 machine" in said and newer.id in said, (
         "a shard of a shared sweep is no run of the whole sweep"
     )
+
+
+@pytest.mark.postgres
+def test_hosts_that_wrote_to_one_server_are_a_campaign(command: Command, postgres: Server) -> None:
+    """The plain way: an ordinary run on each host with one `--db`, and the sweep's name anywhere."""
+    url = postgres.new_database()
+    made = [run for run, _ in campaigns.runs(12)]
+    campaigns.stored(made, url)
+    said = command("campaign", NAME, "--db", url)
+    assert said.code == 0 and f"{NAME}: 12 cases on 3 machines" in said.out
+    assert all(run.id in said.out and run.environment.hostname in said.out for run in made)
+    page = Path(said.out.splitlines()[-1]).read_text(encoding="utf-8")
+    listed = command("machines", "--db", url)
+    assert "Neoverse-V2" in listed.out
+    assert command("runs", "--delete", made[0].id, "--db", url).code == 0
+    assert "12 cases on 2 machines" in command("campaign", NAME, "--no-page", "--db", url).out
+    assert postgres.password not in page + said.out + said.err + listed.out
 
 
 def test_a_campaign_whose_runs_are_gone_says_so(tmp_path: Path, runs: list[Run]) -> None:

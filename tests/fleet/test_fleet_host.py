@@ -27,6 +27,7 @@ name: small
 axes: {in_channels: [1, 2], out_channels: 4, kernel_size: 1, input_size: 8, threads: 1}
 measure: {processes: 2, rounds: 2, max_time: 0.02}
 """
+TOKEN = "hush-token-of-ray"
 ORDER = Order(campaign="c1", position=0, source=SWEEP, path="small.yaml")
 
 
@@ -159,6 +160,7 @@ def shard_process(folder: Path, order: Order) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-m", host.SHARD],
         cwd=folder,
+        env=host.environment(order, {**os.environ, "RAY_AUTH_TOKEN": TOKEN}, None),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -175,6 +177,7 @@ def heard(process: subprocess.Popen[bytes], event: str | None = None) -> list[di
     assert process.stdout
     found = []
     for line in process.stdout:
+        assert TOKEN.encode() not in line
         found.append(json.loads(line))
         if found[-1]["event"] == event:
             break
@@ -211,6 +214,7 @@ def test_shard_ends_with_its_caller_keeps_what_it_has_and_goes_on_later(tmp_path
     assert [line["event"] for line in said[-2:]] == [messages.BEGUN, messages.ENDED]
     assert said[-1] == lines[-1], "an end that did not arrive is told again, and nothing is measured"
     assert [line["event"] for line in said].count(messages.VISITS) == 2
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
 
 
 def _processes_of(session: int) -> list[str]:
