@@ -196,17 +196,23 @@ class Runner:
                 self._folder.parent.rmdir()
 
     def _read_lines(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout
-        for data in process.stdout:
-            with self._changed:
-                self._lines.append(data.decode().rstrip("\n"))
-                self._changed.notify_all()
+        assert process.stdout and process.stdin
+        with process.stdout:
+            for data in process.stdout:
+                if not data.endswith(b"\n"):  # the shard was killed while it wrote: what it says is on its disk
+                    break
+                with self._changed:
+                    self._lines.append(data.decode().rstrip("\n"))
+                    self._changed.notify_all()
         code = process.wait()
+        with suppress(OSError):
+            process.stdin.close()
         with self._changed:
             self._code = code
             self._changed.notify_all()
 
     def _read_errors(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr
-        while chunk := os.read(process.stderr.fileno(), 1 << 16):
-            self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
+        with process.stderr:
+            while chunk := os.read(process.stderr.fileno(), 1 << 16):
+                self._tail = (self._tail + chunk)[-_TAIL_BYTES:]

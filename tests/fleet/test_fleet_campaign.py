@@ -210,6 +210,26 @@ def test_run_whose_end_did_not_arrive_is_told_again_and_not_measured(conducted: 
     made.assert_whole()
 
 
+@pytest.mark.parametrize("arrived", [0, 1, 2])
+def test_host_that_dies_while_it_sends_loses_nothing(conducted: Callable[..., Conducted], arrived: int) -> None:
+    """Of a process's lines, its visits and its facts, so many arrive; then the network is cut and the host is back."""
+    made = conducted(host("a"))
+
+    def cut() -> None:
+        (shard,) = made.fleet.shards.values()
+        made.fleet._advance(shard)
+        made.fleet.losing.append(Said(ticket=1, lines=tuple(shard.queue[:arrived])))
+        made.fleet.leave("a")
+
+    made.fleet.at_step = {2: cut, 4: lambda: made.fleet.join(host("a"))}
+    campaign = made.run()
+    assert (campaign.state, campaign.shards[0].note) == (CampaignState.FINISHED, None)
+    with Store.open(made.db) as store:
+        run = store.load(campaign.shards[0].run_ids[0])
+    assert [facts.process_index for facts in run.processes] == [0, 1]
+    made.assert_whole()
+
+
 def test_lost_host_that_comes_back_in_time_goes_on(conducted: Callable[..., Conducted]) -> None:
     made = conducted(host("a"), host("b"))
     made.fleet.at_step = {2: lambda: made.fleet.leave("a"), 5: lambda: made.fleet.join(host("a"))}

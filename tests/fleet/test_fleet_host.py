@@ -72,6 +72,22 @@ def test_folder_of_a_shard_is_its_own_below_the_users_state() -> None:
     assert host.folder(ORDER, {"XDG_STATE_HOME": "/state"}) == Path("/state/convbench/fleet/c1/0")
 
 
+def test_line_that_a_killed_shard_had_not_finished_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard = tmp_path / "cut_off.py"
+    shard.write_text('import os; os.write(1, b\'{1}\\n{2}\\n{"event": "vis\'); os.kill(os.getpid(), 9)')
+    monkeypatch.setattr(host, "SHARD", shard.stem)
+    monkeypatch.setattr(host, "environment", lambda *_: {"PYTHONPATH": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)})
+    runner = host.Runner()
+    runner.start(messages.order_text(ORDER))
+    said: list[str] = []
+    while (answer := json.loads(runner.lines(len(said), 10.0)))["code"] is None or answer["lines"]:
+        assert answer == json.loads(runner.lines(len(said), 0.0)), "an answer that was lost is given again"
+        said += answer["lines"]
+    assert (said, answer["code"]) == (["{1}", "{2}"], -9)
+    runner.forget()
+    assert not (tmp_path / "convbench" / "fleet" / "c1").exists()
+
+
 @linux
 def test_what_campaigns_left_on_a_host_is_removed_after_a_time(tmp_path: Path) -> None:
     now = 1e9
