@@ -411,9 +411,12 @@ def _connected(address: str, modules: Path | None) -> Any:
         raise RequestError(f"{shown(address)} needs the Python package {error.name!r}", hint=EXTRA) from None
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError, ray.exceptions.RayError) as error:
         said = str(error).strip().splitlines()
+        hint = "`ray start --head` starts one, `--address local` one for this host alone"
+        if address not in ("auto", "local"):  # Ray names no reason where the tokens differ
+            hint += "; a cluster with a token answers only who has the same one"
         raise RequestError(
             f"cannot use the cluster of Ray at {shown(address)}: {said[0][:300] if said else error.__class__.__name__}",
-            hint="`ray start --head` starts one, `--address local` one for this host alone",
+            hint=hint,
         ) from None
     finally:
         with suppress(ValueError):  # not in the main thread

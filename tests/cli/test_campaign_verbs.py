@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -359,6 +360,11 @@ def test_a_shared_sweep_reads_as_one_run(command: Command, tmp_path: Path) -> No
     assert {result["host"] for result in exported["results"]} == {"epyc-1", "epyc-2"}
     said = command("campaign", name)
     assert f'href="{NAME}-{name}-0.html"' in Path(said.out.splitlines()[-1]).read_text(encoding="utf-8")
+    page = html.unescape(Path(path).read_text(encoding="utf-8"))
+    assert "6 control cases: the hosts epyc-1, epyc-2 lie " in page and "within the cases' spread of " in page
+    assert command("runs", "--delete", made[1].id).code == 0
+    path = command("report", name).out.strip()
+    assert f"(epyc-2) lacks {made[1].id}: deleted, or not sent" in Path(path).read_text(encoding="utf-8")
     others = [campaigns.run(each, synthetic.cases(4)) for each in (XEON, ARM)]
     _store(tmp_path, others)
     several = _conduct(tmp_path, others, id="c20261128-033000-seve")
