@@ -384,14 +384,16 @@ def test_runs_are_judged_against_the_baseline_of_their_sweep_once(
 ) -> None:
     base, new = two_runs.runs(24, hostile=False, troubles=False)
     other = replace(numbered(5), started_at="2026-11-26T00:00:00+00:00")
-    for run in (base, new, other):
+    larger = replace(new.environment, cores=2 * new.environment.cores)
+    elsewhere = replace(new, id="20261126-070000-elsw", started_at="2026-11-26T07:00:00+00:00", environment=larger)
+    for run in (base, new, other, elsewhere):
         store(run, Path(database))
     texts = written(tmp_path, database)
     assert not {"regressed", "against main"} & set(texts), "there is no baseline"
     with Store.create(database) as opened_store:
         opened_store.set_baseline("main", base.id, set_at="2026-11-25T10:00:00+00:00")
     looks.clear()
-    assert written(tmp_path, database).count("against main") == 1, "not of itself, and not of another sweep"
+    assert written(tmp_path, database).count("against main") == 1, "not of itself, of another sweep or machine"
     assert "regressed" in written(tmp_path, database)
     assert looks == [base.id, new.id], "then it is kept"
     kept = json.loads((tmp_path / "index.json").read_text(encoding="utf-8"))
