@@ -411,6 +411,11 @@ def _connected(address: str, modules: Path | None) -> Any:
         raise RequestError(f"{shown(address)} needs the Python package {error.name!r}", hint=EXTRA) from None
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError, ray.exceptions.RayError) as error:
         said = str(error).strip().splitlines()
+        if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+            raise RequestError(
+                f"the current folder cannot be sent to hosts: {line(said[-1].partition('. ')[0], most=300)}",
+                hint="begin in the folder of your modules, or name what hosts do not need in a file .rayignore",
+            ) from None
         hint = "`ray start --head` starts one, `--address local` one for this host alone"
         if address not in ("auto", "local"):  # Ray names no reason where the tokens differ
             hint += "; a cluster with a token answers only who has the same one"

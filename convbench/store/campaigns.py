@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from convbench.errors import RunNotFoundError, StoreError, TakenOverError
-from convbench.model.campaign import Campaign, CampaignState, Shard
+from convbench.model.campaign import Campaign, CampaignState, Shard, ShardState
 from convbench.model.serial import campaign_from_json, stored
 from convbench.store import schema
 from convbench.store.place import Place
@@ -181,18 +181,20 @@ def _rows(connection: Connection, version: int) -> Sequence[AnyRow]:
 
 #: The columns of a campaign that are fields of it, unchanged; and those of a shard.
 _PLAIN = ("id", "name", "how", "source", "started_at", "finished_at")
-_PLAIN_OF_SHARD = ("position", "state", "host", "device", "boot", "note")
+_PLAIN_OF_SHARD = ("position", "host", "device", "boot", "note")
 
 
 def _campaign(row: AnyRow, shards: Sequence[AnyRow], place: Place) -> Campaign:
     with place.decoding(row.id):
+        gone = _is_gone(row)
         document: dict[str, Any] = {
             **{name: getattr(row, name) for name in _PLAIN},
-            "state": _state(row),
+            "state": CampaignState.INTERRUPTED.value if gone else row.state,
             "controls": stored(row.controls),
             "shards": [
                 {
                     **{name: getattr(shard, name) for name in _PLAIN_OF_SHARD},
+                    "state": ShardState.INTERRUPTED.value if gone and _is_running(shard) else shard.state,
                     **{name: stored(getattr(shard, name)) for name in ("machine", "run_ids", "case_ids")},
                 }
                 for shard in shards
@@ -201,7 +203,10 @@ def _campaign(row: AnyRow, shards: Sequence[AnyRow], place: Place) -> Campaign:
         return campaign_from_json(document)
 
 
-def _state(row: AnyRow) -> str:
-    """The state of a campaign; INTERRUPTED where its process was killed and could not store that."""
-    gone = row.state == CampaignState.RUNNING.value and is_free(row)
-    return CampaignState.INTERRUPTED.value if gone else str(row.state)
+def _is_gone(row: AnyRow) -> bool:
+    """Whether the process of a campaign was killed and could not store that: then it and its shards are interrupted."""
+    return row.state == CampaignState.RUNNING.value and is_free(row)
+
+
+def _is_running(shard: AnyRow) -> bool:
+    return bool(shard.state == ShardState.RUNNING.value)

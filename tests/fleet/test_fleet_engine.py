@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -192,6 +193,21 @@ def test_dead_actor_is_lost_with_what_became_of_it(fake: FakeRay) -> None:
     fleet.start(host_of("a", node="n1"), ORDER)
     fake.answers.append(RayError("killed"))
     assert fleet.events(0.0) == [Lost(ticket=1, reason="what runs it on host a ended (RayError)")]
+
+
+def test_folder_that_is_too_large_for_hosts_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class RuntimeEnvSetupError(RayError):
+        pass
+
+    def init(**_: object) -> None:
+        size = "Failed to upload working_dir: Package size (572.21MiB) exceeds the maximum size of 512.00MiB"
+        raise RuntimeEnvSetupError(f"Failed to set up runtime environment.\n{size}. To exclude large files, add them")
+
+    exceptions = SimpleNamespace(RayError=RayError, RuntimeEnvSetupError=RuntimeEnvSetupError)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, exceptions=exceptions))
+    with pytest.raises(RequestError, match=r"the current folder cannot be sent .*512\.00MiB$") as found:
+        RayFleet("local", modules=Path())
+    assert ".rayignore" in (found.value.hint or "")
 
 
 def test_device_of_another_campaign_is_not_started(fake: FakeRay) -> None:
