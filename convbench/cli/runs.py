@@ -31,8 +31,8 @@ def runs(
 ) -> None:
     """List the stored runs, newest first.
 
-    With --delete, delete the named runs instead. A baseline, a run that is being written, and a run of a campaign that is
-    being measured are never deleted. A campaign goes with its last run.
+    With --delete, delete the named runs instead. A baseline, a run that is being written, and a run of a campaign that
+    is being measured are never deleted. A campaign goes with its last run.
     """
     from convbench.actions import remove
     from convbench.report.text.runs import runs_text
@@ -65,9 +65,9 @@ def prune(
 ) -> None:
     """Delete old runs and their pages.
 
-    With both options, a run must be beyond the newest N and older than AGE. A baseline, a run that is being written, and
-    a run of a campaign that is being measured are never deleted. The pages are those in reports/ that end with the run's
-    id. Pages of ab have no run.
+    With both options, a run must be beyond the newest N and older than AGE. A baseline, a run that is being written,
+    and a run of a campaign that is being measured are never deleted. The pages are those in reports/ that end with the
+    run's id. Pages of ab have no run.
     """
     from convbench.actions import remove
 
