@@ -324,7 +324,7 @@ class RayFleet:
     def _reason(self, started: _Started, error: Exception) -> str:
         """What became of the actor, in a line."""
         self._asked_at = float("-inf")
-        with suppress(FleetLostError):  # what ended then is all the same
+        with suppress(FleetLostError):  # the actor has ended in any case
             if started.at.node not in {node["NodeID"] for node in self._nodes() if node["Alive"]}:
                 return f"host {started.at.host} left the cluster"
         return f"what runs it on host {started.at.host} ended ({error.__class__.__name__})"
