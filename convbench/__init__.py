@@ -16,10 +16,26 @@ from typing import TYPE_CHECKING
 from convbench.version import __version__
 
 if TYPE_CHECKING:
-    from convbench.api import ab, campaign, capture, compare, connect, history, load, machines, run, run_against
+    from convbench.api import (
+        ab,
+        campaign,
+        capture,
+        compare,
+        connect,
+        fleet_resume,
+        fleet_run,
+        history,
+        load,
+        machines,
+        run,
+        run_against,
+    )
     from convbench.engine.local import Setup
 
-_VERBS = ("ab", "campaign", "capture", "compare", "connect", "history", "load", "machines", "run", "run_against")
+_VERBS = (
+    *("ab", "campaign", "capture", "compare", "connect", "fleet_resume", "fleet_run"),
+    *("history", "load", "machines", "run", "run_against"),
+)
 __all__ = [
     "Setup",
     "__version__",
@@ -28,6 +44,8 @@ __all__ = [
     "capture",
     "compare",
     "connect",
+    "fleet_resume",
+    "fleet_run",
     "history",
     "load",
     "machines",

@@ -24,7 +24,7 @@ from convbench.cli.options import app
 from convbench.errors import ExitCode
 from convbench.fleet import shares
 from convbench.fleet.campaign import PATIENCE_S
-from convbench.fleet.ray import HEAD_S
+from convbench.fleet.ray import HEAD_S, LAST_WORDS_S
 from convbench.model import campaign, threshold
 from convbench.model.case import CASE_SETTINGS, SETTINGS
 from convbench.model.problem import Direction
@@ -217,7 +217,7 @@ def test_cases_of_a_shipped_sweep(path: str, about: str) -> None:
         f"silent for {waiting.TRY_S:.0f} s counts as away",
         f"at most {waiting.TRIES_SHARE:.0%} of a run".replace("%", " %"),
         f"waits for it for `--patience` seconds ({PATIENCE_S:.0f})",
-        f"the command ends after {HEAD_S:.0f} s",
+        f"the command waits {HEAD_S:.0f} s for it, hears shards for {LAST_WORDS_S:.0f} s more, and ends",
         f"controls: {shares.FEWEST_CONTROLS} cases, or {shares.CONTROLS_SHARE:.0%} of them".replace("%", " %"),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convbench import sweep as sweeps
-from convbench.errors import RunNotFoundError
+from convbench.errors import RequestError, RunNotFoundError
 from convbench.model.campaign import Campaign, How, MachineRun
 from convbench.model.nearest import did_you_mean
 from convbench.model.result import Run, RunState
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from convbench.store import Store
 
 from convbench.actions.pages import REPORTS
+from convbench.actions.slowness import slowdown
 
 #: The id of a campaign, or its beginning.
 _ID = re.compile(r"c\d{8}(?:-[\w-]*)?")
@@ -35,9 +36,9 @@ def campaign(
     """The campaign that `ref` names, with its machines side by side.
 
     `ref` is the id of a stored campaign or its beginning, the name of a sweep, or the sweep's file. A sweep's name
-    means the newest finished run of each machine key, with `all_hosts` of each host. Where the newest of these runs is
-    a stored campaign's, it means that campaign. `prices` are texts like `host=1.20`. Raises RunNotFoundError where
-    nothing is stored, and RequestError for a wrong price.
+    means the newest finished run of each machine key. Where the newest of these runs is a stored campaign's, it means
+    that campaign. With `all_hosts` it means the newest finished run of each host. `prices` are texts like `host=1.20`.
+    Raises RunNotFoundError where nothing is stored, and RequestError for a wrong price, and for `all_hosts` of an id.
     """
     from convbench.analysis.campaign.costs import parsed_prices
     from convbench.analysis.campaign.view import view
@@ -54,12 +55,16 @@ def gathered(store: Store, ref: str, *, all_hosts: bool = False, checks: bool = 
     from convbench.analysis.campaign.gathering import newest, of_campaign, of_newest
 
     if is_id(ref):
+        if all_hosts:
+            raise RequestError(
+                f"--all-hosts: campaign {ref} has the hosts that it was measured on", hint="name the sweep instead"
+            )
         return of_campaign(*_with_runs(store, store.campaign(ref), checks=checks))
     name = sweeps.load(Path(ref)).name if ref.endswith(_SWEEPS) else ref
     runs, campaigns = store.machine_runs(name=name), store.campaigns()
     owner = {run_id: one for one in reversed(campaigns) for shard in one.shards for run_id in shard.run_ids}
     finished = [run for run in runs if run.state is RunState.FINISHED]
-    if finished and finished[0].run_id in owner:
+    if finished and finished[0].run_id in owner and not all_hosts:
         return of_campaign(*_with_runs(store, owner[finished[0].run_id], checks=checks))
     own = next((one for one in campaigns if one.name == name), None)
     if own is not None and not finished:
@@ -68,7 +73,13 @@ def gathered(store: Store, ref: str, *, all_hosts: bool = False, checks: bool = 
     chosen = newest(whole, all_hosts=all_hosts)
     if not chosen:
         raise _not_found(store, name, runs)
-    return of_newest([store.load(run.run_id, checks=checks) for run in chosen])
+    summaries = store.runs()
+    notes = [
+        f"{run.host}: {slower}"
+        for run in chosen
+        if (slower := slowdown(summaries, store, run_id=run.run_id)) is not None
+    ]
+    return of_newest([store.load(run.run_id, checks=checks) for run in chosen], notes)
 
 
 def is_id(ref: str) -> bool:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convbench import sweep as sweeps
-from convbench import units
 from convbench.actions.campaigns import gathered
 from convbench.actions.measure import nothing_left, planned, with_plan
+from convbench.actions.slowness import slowdown
 from convbench.engine.git_state import checkout
 from convbench.errors import RequestError
 from convbench.fleet.campaign import PATIENCE_S, Caller, FleetListener, Work
@@ -34,10 +34,10 @@ Opened = Callable[..., Fleet]
 
 
 def run(
-    config: Path,
+    config: str | Path,
     *,
-    address: str,
-    how: How = How.EACH,
+    address: str = "auto",
+    how: str = How.EACH,
     every_host: bool = False,
     where: Sequence[tuple[str, str]] = (),
     devices: str | None = None,
@@ -50,14 +50,21 @@ def run(
 ) -> Campaign:
     """Measure the sweep in a file on the hosts of a cluster, and store it as a campaign; returns how it ended.
 
+    `address` is `ray://HOST:PORT`, `HOST:PORT`, `auto` (the cluster of this host) or `local` (start one here). `how`,
+    which is `each` or `split`, and `every_host` say which hosts measure what. `where` are labels that a host must have,
+    and `devices` is the kind of device, `cpu` or `cuda`. A shard whose host is lost waits `patience_s` seconds for it.
+    `insecure` uses a cluster beyond this host even where Ray asks for no token. `db` is a path or an SQLAlchemy URL.
+
     `begun` is called with the campaign before anything is measured. `opened` is another engine than Ray's. Raises
     SweepError for mistakes in the file, and RequestError where no host can measure it, or where the cluster is open to
     everybody. On KeyboardInterrupt it interrupts all shards, keeps what they measured, and raises again.
     """
     from convbench.store import Store, new_campaign_id
 
-    listener = listener or FleetListener()
-    sweep, plan = planned(config)
+    if how not in list(How):
+        raise RequestError(f"how {how!r}: expected {' or '.join(How)}")
+    listener, way = listener or FleetListener(), How(how)
+    sweep, plan = planned(Path(config))
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
     _refuse_secrets(sweep)
@@ -65,13 +72,16 @@ def run(
     modules = _modules(plan.cases)
     with _engine(opened, address, insecure, modules, listener) as fleet, Store.create(db) as store:
         there = fleet.hosts()
-        slow = frozenset(name for name in {each.host for each in there} if slowdown(store, name))
-        wanted = Wanted(how=how, where=tuple(where), device=kind, every_host=every_host, avoided=slow)
+        stored = store.runs()
+        slow = frozenset(name for name in {each.host for each in there} if slowdown(stored, store, host=name))
+        wanted = Wanted(how=way, where=tuple(where), device=kind, every_host=every_host, avoided=slow)
         at = chosen(there, wanted)
-        for host in sorted(slow & {each.host for each in at}):
-            listener.message(f"host {host} was slower in its last run than its own history allows")
+        used = {each.host for each in at}
+        for host in sorted(slow):
+            done = "" if host in used else ", and is passed over: --all-hosts takes it"
+            listener.message(f"host {host} was slower in its last run than its own history allows{done}")
         controls: tuple[str, ...] = ()
-        if how is How.SPLIT:
+        if way is How.SPLIT:
             shards, controls = shared_out(plan.cases, _seconds(sweep, plan, store), at)
         else:
             shards = whole_sweep(at)
@@ -79,7 +89,7 @@ def run(
         campaign = Campaign(
             id=new_campaign_id(now),
             name=sweep.name,
-            how=how,
+            how=way,
             source=sweep.source,
             started_at=now.isoformat(),
             finished_at=None,
@@ -94,9 +104,9 @@ def run(
 
 
 def resume(
-    ref: str,
+    ref: str = "latest",
     *,
-    address: str,
+    address: str = "auto",
     patience_s: float = PATIENCE_S,
     insecure: bool = False,
     db: str | None = None,
@@ -208,34 +218,7 @@ def _seconds(sweep: sweeps.Sweep, plan: sweeps.Plan, store: Store) -> dict[str, 
     return shares_s(plan.cases, sweep.measure)
 
 
-def slowdown(store: Store, host: str, run_id: str | None = None) -> tuple[float, int] | None:
-    """How many times as long as in the slowest earlier run the reference layers took on a host, and how many runs.
-
-    It is asked of the run, or of the host's newest finished one. None where its own history allows it.
-    """
-    from convbench.analysis.history import hosts
-
-    runs = [run for run in store.runs() if run.host == host and run.state is RunState.FINISHED]
-    asked = next((run for run in runs if run_id in (None, run.id)), None)
-    if asked is None:
-        return None
-    alike = [run for run in runs if (run.cpu, run.torch) == (asked.cpu, asked.torch)]
-    earlier = [run.id for run in alike if run.started_at < asked.started_at][: hosts.MOST_RUNS]
-    if len(earlier) < hosts.FEWEST_RUNS:
-        return None
-    known = store.processes([asked.id, *earlier])
-    found = hosts.slowdown(known.get(asked.id, ()), [known.get(each, ()) for each in earlier])
-    return None if found is None else (found, len(earlier))
-
-
 def _remark(store: Store, shard: Shard) -> str | None:
     """What to say of the host of a shard that has finished, where it was slower than its history allows."""
-    run = store.head(shard.run_ids[-1])[0]
-    found = slowdown(store, run.environment.hostname, run.id)
-    if found is None:
-        return None
-    ratio, runs = found
-    return (
-        f"reference layers took {ratio:.2f} times as long as in the slowest of the host's"
-        f" {units.plural(runs, 'earlier run')}: its times are beyond its own history"
-    )
+    found = slowdown(store.runs(), store, run_id=shard.run_ids[-1])
+    return None if found is None else str(found)

@@ -96,7 +96,7 @@ def write_index(
     """
     from convbench.actions.trending import sweeps_over_time
     from convbench.actions.verdicts import verdicts
-    from convbench.report.pages import index, index_cache
+    from convbench.report.pages import index, index_cache, index_campaigns
     from convbench.store import Store
     from convbench.version import __version__
 
@@ -105,7 +105,7 @@ def write_index(
     kept_verdicts = index_cache.kept_verdicts(text, __version__)
     seen: dict[str, index_cache.Glance] = {}
     with Store.open(db) as store:
-        stored = store.runs()
+        stored, campaigns = store.runs(), store.campaigns()
         over_time = sweeps_over_time(store, stored, kept_sweeps, thresholds=sweeps.thresholds, seconds=examine_s)
         until = time.monotonic() + examine_s
         shown = stored[: index.MOST_RUNS]
@@ -120,7 +120,7 @@ def write_index(
             elif summary.cases <= MOST_EXAMINED_CASES and (at_hand or (is_over and time.monotonic() < until)):
                 with suppress(StoreError):  # the page shows an unreadable run as not examined
                     seen[summary.id] = index_cache.glance(at_hand or store.load(summary.id))
-        judged = verdicts(store, shown, stored, kept_verdicts, most_cases=MOST_EXAMINED_CASES, seconds=examine_s)
+        judged = verdicts(store, shown, kept_verdicts, most_cases=MOST_EXAMINED_CASES, seconds=examine_s)
     names = [path.name for path in folder.glob("*.html")]
     files = index.reports((summary.id for summary in shown), names)
     entries = [
@@ -139,6 +139,7 @@ def write_index(
         version=__version__,
         sweeps=over_time,
         pages=index.compared((summary.id for summary in shown), names),
+        campaigns=index_campaigns.rows(campaigns, (summary.name for summary in stored), names),
     )
     write_bytes(path, html.encode())
     ended = {summary.id: summary.finished_at for summary in shown if summary.finished_at is not None}

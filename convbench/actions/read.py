@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,14 +72,20 @@ def run_of(ref: str, *, db: str | None, checks: bool = True) -> Run:
 
 
 def _of_campaign(store: Store, ref: str, *, checks: bool) -> Run:
-    """The only run of a campaign; RequestError where it has several machines."""
+    """The only run of a campaign; RequestError where it has several machines.
+
+    What the reader should know of the campaign stands below the run's description: how far its hosts lie apart, and
+    what shards lack.
+    """
     found = gathered(store, ref, checks=checks)
     if len(found.runs) != 1:
         raise RequestError(
             f"campaign {found} has {len(found.runs)} machines, and a run has one",
             hint=f"`convbench campaign {found}` shows them, with the id of each run",
         )
-    return found.runs[0][0]
+    run = found.runs[0][0]
+    said = [text for text in (run.description.strip().rstrip("."), *map(str, found.splits), *found.notes) if text]
+    return replace(run, description=" ".join(f"{text[0].upper()}{text[1:]}." for text in said))
 
 
 def samples(ref: str, *, db: str | None = None) -> tuple[Run, list[VisitSamples]]:

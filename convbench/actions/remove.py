@@ -20,12 +20,16 @@ _AGE = re.compile(r"([0-9]{1,4})([hdw])")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """Runs that were deleted, or would be, and their pages. `kept` are protected runs and the reasons."""
+    """Runs that were deleted, or would be, and their pages. `kept` are protected runs and the reasons.
+
+    `campaigns` are the ids of those that go with their last run.
+    """
 
     runs: tuple[RunSummary, ...]
     pages: tuple[Path, ...]
     page_bytes: int
     kept: tuple[tuple[str, str], ...]
+    campaigns: tuple[str, ...] = ()
 
 
 def age(text: str) -> timedelta:
@@ -108,15 +112,20 @@ def _remove(
     more: Sequence[Path] = (),
 ) -> Removal:
     """Delete runs, then their pages and `more`, then write the page of all runs again where there is one."""
-    pages = (*more, *sorted(path for run in runs for path in folder.glob(f"*-{run.id}.html") if path.is_file()))
+    ids = {run.id for run in runs}
+    with Store.open(db) as store:
+        campaigns = tuple(store.emptied(ids))
+    own = sorted(path for one in (*ids, *campaigns) for path in folder.glob(f"*-{one}.html") if path.is_file())
+    pages = (*more, *own)
     page_bytes = sum(page.stat().st_size for page in pages)
+    removal = Removal(runs=runs, pages=pages, page_bytes=page_bytes, kept=kept, campaigns=campaigns)
     if dry_run:
-        return Removal(runs=runs, pages=pages, page_bytes=page_bytes, kept=kept)
+        return removal
     if runs:
         with Store.change(db) as store:
-            store.delete({run.id for run in runs})
+            store.delete(ids)
     for page in pages:
         page.unlink(missing_ok=True)
     if runs and (folder / INDEX).exists():
         write_index(folder, db=db)
-    return Removal(runs=runs, pages=pages, page_bytes=page_bytes, kept=kept)
+    return removal

@@ -17,23 +17,23 @@ from convbench.store import Store
 def verdicts(
     store: Store,
     runs: Sequence[RunSummary],
-    stored: Sequence[RunSummary],
     kept: Mapping[str, Judged],
     *,
     most_cases: int,
     seconds: float,
 ) -> dict[str, Judged]:
-    """The verdicts of those of `runs` that are finished against their baselines among all `stored` runs, by run id.
+    """The verdicts of those of `runs` that are finished against their baselines among all stored runs, by run id.
 
     A verdict in `kept` is used again where the baseline is the same run. Others are computed until `seconds` are over,
     for runs of `most_cases` at most.
     """
     until = time.monotonic() + seconds
-    baselines, known = store.baselines(), {run.id: run for run in stored}
+    baselines = store.baselines()
+    stored = store.machine_runs() if baselines else []
     bases: dict[str, Run] = {}
     found = {}
     for run in runs:
-        base = baseline_of(run, baselines, known) if run.finished_at is not None else None
+        base = baseline_of(run.id, baselines, stored) if run.finished_at is not None else None
         if base is None:
             continue
         before = kept.get(run.id)

@@ -11,7 +11,7 @@ import typer
 
 from convbench import units
 from convbench.cli.completion import campaigns
-from convbench.cli.options import Database, database_of, send_waiting_results
+from convbench.cli.options import Database, database_of, send_waiting_results, write_index
 from convbench.cli.output import say, show
 from convbench.cli.page import MOST_CASES, WithoutPage, check_page
 from convbench.cli.terminal import columns
@@ -26,7 +26,8 @@ def campaign(
     campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN", help=_CAMPAIGN_HELP, autocompletion=campaigns)],
     price: Annotated[list[str] | None, typer.Option("--price", metavar="HOST=PRICE", help=_PRICE_HELP)] = None,
     all_hosts: Annotated[
-        bool, typer.Option("--all-hosts", help="Of a sweep's runs, show each host instead of one for each machine key.")
+        bool,
+        typer.Option("--all-hosts", help="Show the sweep's newest run of each host, not of each machine key."),
     ] = False,
     opened: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     output: Annotated[
@@ -65,6 +66,8 @@ def campaign(
         say(f"no page written for {units.plural(len(view.cases), 'case')}; request one with -o FILE")
         return
     path = reading.write_campaign(view, output, found=found)
+    if output is None:
+        write_index(None, database)
     show(line(str(path)))
     if opened and not webbrowser.open(path.resolve().as_uri()):
         say("could not open a browser")

@@ -169,15 +169,16 @@ def _conducted(conduct: Callable[[FleetListener, Callable[[Campaign], None]], Ca
         with sigterm_as_interrupt(), redirect_stdout(StringIO()):
             found = conduct(FleetListener(message=shown.message, progressed=shown.progressed), begun)
     except KeyboardInterrupt:
-        shown.close()
         if not ids:
             raise
+        found = None
+    finally:
+        shown.close()
+    if found is None:
         say(f"interrupted: results are kept; `convbench fleet resume {ids[0]}` goes on")
         show(ids[0])
         flush()
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    finally:
-        shown.close()
+        raise typer.Exit(ExitCode.INTERRUPTED)
     say(f"campaign {found.id}: {shards_of(found.shards)}; `convbench campaign {found.id}` shows its machines")
     if found.state is not CampaignState.FINISHED:
         say(f"not all was measured: `convbench fleet status {found.id}` says why, `convbench fleet resume` goes on")

@@ -71,7 +71,7 @@ def _options(
     _State.db = db
 
 
-def write_index(run: Run, db: str | None, findings: Sequence[str] | None = None) -> None:
+def write_index(run: Run | None, db: str | None, findings: Sequence[str] | None = None) -> None:
     """Write the page of all runs. The report exists already, so any error is printed and not raised."""
     from convbench.actions import pages
 

@@ -31,7 +31,8 @@ def runs(
 ) -> None:
     """List the stored runs, newest first.
 
-    With --delete, delete the named runs instead. A baseline and a run that is being written are never deleted.
+    With --delete, delete the named runs instead. A baseline, a run that is being written, and a run of a campaign that
+    is being measured are never deleted. A campaign goes with its last run.
     """
     from convbench.actions import remove
     from convbench.report.text.runs import runs_text
@@ -64,8 +65,9 @@ def prune(
 ) -> None:
     """Delete old runs and their pages.
 
-    With both options, a run must be beyond the newest N and older than AGE. A baseline and a run that is being written
-    are never deleted. The pages are those in reports/ that end with the run's id. Pages of ab have no run.
+    With both options, a run must be beyond the newest N and older than AGE. A baseline, a run that is being written,
+    and a run of a campaign that is being measured are never deleted. The pages are those in reports/ that end with the
+    run's id. Pages of ab have no run.
     """
     from convbench.actions import remove
 
@@ -80,4 +82,5 @@ def _report(removal: Removal, *, dry_run: bool) -> None:
 
     for run_id, reason in removal.kept:
         say(f"run {run_id} stays: {reason}")
-    show(removal_text(removal.runs, [page.name for page in removal.pages], removal.page_bytes, dry_run=dry_run))
+    names = [page.name for page in removal.pages]
+    show(removal_text(removal.runs, names, removal.page_bytes, dry_run=dry_run, campaigns=removal.campaigns))

@@ -238,6 +238,8 @@ class Caller:
             with_modules=self.work.with_modules,
         )
         moved = at.place != (shard.host, shard.device)
+        if not run_ids and shard.run_ids:
+            return order, f"its run {shard.run_ids[-1]} is not stored any more: all of its cases began afresh"
         if not run_ids:
             return order, f"host {shard.host} was lost, and it moved to {at} before it had begun" if moved else ""
         if not moved and at.boot == shard.boot:
@@ -248,6 +250,8 @@ class Caller:
         if not set(left) - set(self.campaign.controls):
             return None, f"{reason}; all of its cases were measured before"
         note = f"{reason}: {units.plural(len(left), 'unfinished case')} began afresh"
+        if moved and self.work.db is None:  # nobody asks that host for it again
+            note += f", and what {shard.host} had not sent is not used"
         return replace(order, case_ids=self._restricted((*self.campaign.controls, *left))), note
 
     def _restricted(self, case_ids: Sequence[str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathlib import Path
 from convbench.engine.client import read_host
 from convbench.engine.nvidia import every_device
 from convbench.fleet import messages
+from convbench.fleet.leftovers import remove_old
 from convbench.fleet.messages import Hello, Order
 from convbench.model.campaign import DeviceKind
 from convbench.store.writer import boot_id
@@ -142,6 +144,7 @@ class Runner:
         own = environment(order, os.environ, engine_environment())
         self._folder = folder(order, own)
         self._folder.mkdir(parents=True, exist_ok=True)
+        remove_old(self._folder.parent.parent, time.time())
         with self._changed:
             if self._is_stopped:
                 self._code = 130
@@ -193,17 +196,23 @@ class Runner:
                 self._folder.parent.rmdir()
 
     def _read_lines(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout
-        for data in process.stdout:
-            with self._changed:
-                self._lines.append(data.decode().rstrip("\n"))
-                self._changed.notify_all()
+        assert process.stdout and process.stdin
+        with process.stdout:
+            for data in process.stdout:
+                if not data.endswith(b"\n"):  # the shard was killed while it wrote: what it says is on its disk
+                    break
+                with self._changed:
+                    self._lines.append(data.decode().rstrip("\n"))
+                    self._changed.notify_all()
         code = process.wait()
+        with suppress(OSError):
+            process.stdin.close()
         with self._changed:
             self._code = code
             self._changed.notify_all()
 
     def _read_errors(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr
-        while chunk := os.read(process.stderr.fileno(), 1 << 16):
-            self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
+        with process.stderr:
+            while chunk := os.read(process.stderr.fileno(), 1 << 16):
+                self._tail = (self._tail + chunk)[-_TAIL_BYTES:]

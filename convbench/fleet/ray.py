@@ -11,6 +11,7 @@ import ipaddress
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -42,6 +43,8 @@ HOST_LABEL = "convbench-host"
 HELLO_S = 60.0
 #: How long Ray's head may be silent before it counts as lost, seconds. A head that starts again takes some seconds.
 HEAD_S = 30.0
+#: How long shards may still be heard after the head was lost, seconds. Ray ends this process after 60 s without a head.
+LAST_WORDS_S = 15.0
 #: How long the list of hosts is used before Ray is asked again, seconds.
 HOSTS_S = 2.0
 #: How long a host may wait for a line of its shard before it answers that there is none, seconds.
@@ -64,6 +67,19 @@ def missing() -> RequestError:
 
 
 # ---- which clusters may be used
+
+#: An address beside `auto` and `local`: a host and a port, of Ray's client or of its head.
+_ADDRESS = re.compile(r"(ray://)?([^\s/@]*@)?([^\s/@:\[\]]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")
+
+
+def refuse_unknown(address: str) -> None:
+    """Raise RequestError for what is no address of a cluster."""
+    if address in ("auto", "local") or _ADDRESS.fullmatch(address):
+        return
+    raise RequestError(
+        f"address {line(shown(address))!r}: expected ray://HOST:PORT, HOST:PORT, auto or local",
+        hint="Ray's client listens at port 10001, its head at port 6379",
+    )
 
 
 def refuse_open(address: str, *, insecure: bool) -> None:
@@ -148,6 +164,7 @@ class RayFleet:
 
         `modules` is the folder whose Python modules hosts need; Ray copies it to them.
         """
+        refuse_unknown(address)
         refuse_open(address, insecure=insecure)
         self._message = message
         self._ray = _connected(address, modules)
@@ -159,6 +176,7 @@ class RayFleet:
         self._asked_at = float("-inf")
         self._started: dict[int, _Started] = {}
         self._tickets = 0
+        self._lost_at: float | None = None
         try:
             self._refuse_open_hosts(address, insecure)
         except BaseException:
@@ -194,7 +212,14 @@ class RayFleet:
         return self._hosts
 
     def _nodes(self) -> list[dict[str, Any]]:
-        return _within(HEAD_S, self._ray.nodes)
+        """What Ray's head says of its nodes. A head that was lost is not asked again."""
+        if self._lost_at is not None:
+            raise _lost_head("")
+        try:
+            return _within(HEAD_S, self._ray.nodes)
+        except FleetLostError:
+            self._lost_at = time.monotonic()
+            raise
 
     def _hello(self, node_id: str) -> Any:
         task = self._ray.remote(on_host.hello)
@@ -259,7 +284,7 @@ class RayFleet:
             ready, _ = self._ray.wait(list(refs), num_returns=len(refs), timeout=0)
             if not ready:
                 ready, _ = self._ray.wait(list(refs), num_returns=1, timeout=timeout_s)
-        if not ready:
+        if not ready and (self._lost_at is None or time.monotonic() - self._lost_at > LAST_WORDS_S):
             self.hosts()  # raises where the head is gone, which `wait` does not show
         return [event for ref in ready for event in self._received(refs[ref])]
 
@@ -298,10 +323,10 @@ class RayFleet:
 
     def _reason(self, started: _Started, error: Exception) -> str:
         """What became of the actor, in a line."""
-        alive = {node["NodeID"] for node in self._nodes() if node["Alive"]}
         self._asked_at = float("-inf")
-        if started.at.node not in alive:
-            return f"host {started.at.host} left the cluster"
+        with suppress(FleetLostError):  # the actor has ended in any case
+            if started.at.node not in {node["NodeID"] for node in self._nodes() if node["Alive"]}:
+                return f"host {started.at.host} left the cluster"
         return f"what runs it on host {started.at.host} ended ({error.__class__.__name__})"
 
     def _say_pending(self) -> None:
@@ -317,30 +342,28 @@ class RayFleet:
         started = self._started.get(ticket)
         if started is None:
             return
-        if started.has_begun:
-            started.actor.stop.remote()
-        elif started.awaited is not None:
+        if started.has_begun or started.awaited is not None:
             # `start` runs before `stop` in the actor, or it never runs: then nothing is there to be stopped.
-            started.actor.stop.remote()
+            with _head():
+                started.actor.stop.remote()
 
     def release(self, ticket: int, *, forget: bool) -> None:
         """Let go of a shard's actor; with `forget` the host first removes the folder of the shard."""
         started = self._started.pop(ticket, None)
         if started is None:
             return
-        with suppress(self._ray.exceptions.RayError):
+        with suppress(self._ray.exceptions.RayError, ConnectionError):
             if forget:
                 self._ray.get(started.actor.forget.remote(), timeout=10.0)
-        with suppress(self._ray.exceptions.RayError, ValueError):
+        with suppress(self._ray.exceptions.RayError, ConnectionError, ValueError):
             self._ray.kill(started.actor)
 
     def close(self) -> None:
         """Stop what still runs and disconnect; a cluster that was started here ends."""
         for ticket in list(self._started):
-            with suppress(self._ray.exceptions.RayError):
+            with suppress(self._ray.exceptions.RayError, FleetLostError):
                 self.stop(ticket)
-            with suppress(self._ray.exceptions.RayError):
-                self.release(ticket, forget=False)
+            self.release(ticket, forget=False)
         self._ray.shutdown()
 
 
@@ -396,9 +419,17 @@ def _connected(address: str, modules: Path | None) -> Any:
         raise RequestError(f"{shown(address)} needs the Python package {error.name!r}", hint=EXTRA) from None
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError, ray.exceptions.RayError) as error:
         said = str(error).strip().splitlines()
+        if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+            raise RequestError(
+                f"the current folder cannot be sent to hosts: {line(said[-1].partition('. ')[0], most=300)}",
+                hint="begin in the folder of your modules, or name what hosts do not need in a file .rayignore",
+            ) from None
+        hint = "`ray start --head` starts one, `--address local` one for this host alone"
+        if address not in ("auto", "local"):  # Ray names no reason where the tokens differ
+            hint += "; a cluster with a token answers only who has the same one"
         raise RequestError(
             f"cannot use the cluster of Ray at {shown(address)}: {said[0][:300] if said else error.__class__.__name__}",
-            hint="`ray start --head` starts one, `--address local` one for this host alone",
+            hint=hint,
         ) from None
     finally:
         with suppress(ValueError):  # not in the main thread

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from convbench.errors import RunNotFoundError, StoreError, TakenOverError
-from convbench.model.campaign import Campaign, CampaignState, Shard
+from convbench.model.campaign import Campaign, CampaignState, Shard, ShardState
 from convbench.model.serial import campaign_from_json, stored
 from convbench.store import schema
 from convbench.store.place import Place
@@ -112,6 +112,32 @@ def finish(connection: Connection, key: int, state: CampaignState, finished_at: 
     connection.execute(update(schema.campaigns).where(schema.campaigns.c.key == key).values(**ended))
 
 
+def conducted(connection: Connection, version: int, place: Place) -> dict[str, str]:
+    """The runs of campaigns whose process may be alive, each with the reason why it stays."""
+    found: dict[str, str] = {}
+    for campaign in every(connection, version, place):
+        if campaign.state is CampaignState.RUNNING:
+            found |= dict.fromkeys(_run_ids(campaign), f"campaign {campaign.id} is being measured")
+    return found
+
+
+def emptied(connection: Connection, run_ids: Collection[str], version: int, place: Place) -> list[str]:
+    """The ids of the campaigns that have no run any more without these runs, of which they have one at least."""
+    left = {run_id for (run_id,) in connection.execute(select(schema.runs.c.id))} - set(run_ids)
+    runs_of = {campaign.id: _run_ids(campaign) for campaign in every(connection, version, place)}
+    return [id for id, its in runs_of.items() if its & set(run_ids) and not its & left]
+
+
+def _run_ids(campaign: Campaign) -> set[str]:
+    """The ids of all runs of a campaign's shards, stored or not."""
+    return {run_id for shard in campaign.shards for run_id in shard.run_ids}
+
+
+def delete_all(connection: Connection, ids: Collection[str]) -> None:
+    """Delete these campaigns; their shards follow by ON DELETE CASCADE."""
+    connection.execute(delete(schema.campaigns).where(schema.campaigns.c.id.in_(ids)))
+
+
 def find(connection: Connection, ref: str, version: int, place: Place) -> AnyRow:
     """The row of the campaign with this id, of which it may be the beginning; `latest` is the newest.
 
@@ -155,18 +181,20 @@ def _rows(connection: Connection, version: int) -> Sequence[AnyRow]:
 
 #: The columns of a campaign that are fields of it, unchanged; and those of a shard.
 _PLAIN = ("id", "name", "how", "source", "started_at", "finished_at")
-_PLAIN_OF_SHARD = ("position", "state", "host", "device", "boot", "note")
+_PLAIN_OF_SHARD = ("position", "host", "device", "boot", "note")
 
 
 def _campaign(row: AnyRow, shards: Sequence[AnyRow], place: Place) -> Campaign:
     with place.decoding(row.id):
+        gone = _is_gone(row)
         document: dict[str, Any] = {
             **{name: getattr(row, name) for name in _PLAIN},
-            "state": _state(row),
+            "state": CampaignState.INTERRUPTED.value if gone else row.state,
             "controls": stored(row.controls),
             "shards": [
                 {
                     **{name: getattr(shard, name) for name in _PLAIN_OF_SHARD},
+                    "state": ShardState.INTERRUPTED.value if gone and _is_running(shard) else shard.state,
                     **{name: stored(getattr(shard, name)) for name in ("machine", "run_ids", "case_ids")},
                 }
                 for shard in shards
@@ -175,7 +203,10 @@ def _campaign(row: AnyRow, shards: Sequence[AnyRow], place: Place) -> Campaign:
         return campaign_from_json(document)
 
 
-def _state(row: AnyRow) -> str:
-    """The state of a campaign; INTERRUPTED where its process was killed and could not store that."""
-    gone = row.state == CampaignState.RUNNING.value and is_free(row)
-    return CampaignState.INTERRUPTED.value if gone else str(row.state)
+def _is_gone(row: AnyRow) -> bool:
+    """Whether the process of a campaign was killed and could not store that: then it and its shards are interrupted."""
+    return row.state == CampaignState.RUNNING.value and is_free(row)
+
+
+def _is_running(shard: AnyRow) -> bool:
+    return bool(shard.state == ShardState.RUNNING.value)

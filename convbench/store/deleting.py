@@ -1,4 +1,4 @@
-"""Deletes runs, but never one that a baseline names, a process is writing, or an open job needs."""
+"""Deletes runs, but never one that has a baseline's name, or that a process, an open job or a campaign needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, delete, select
 from convbench.errors import RequestError, RunNotFoundError
 from convbench.model.job import JobState
 from convbench.model.result import RunState
-from convbench.store import runs, schema
+from convbench.store import campaigns, runs, schema
 from convbench.store.place import Place
 
 
@@ -43,11 +43,15 @@ def protected(connection: Connection, version: int, place: Place) -> dict[str, s
     """The runs that cannot be deleted, each with the reason: `it is the baseline main`."""
     baselines = runs.baselines(connection, version, place)
     named = {baseline.run_id: f"it is the baseline {baseline.name}" for baseline in baselines}
-    return needed_by_jobs(connection, version, place) | being_written(connection, version, place) | named
+    needed = needed_by_jobs(connection, version, place) | campaigns.conducted(connection, version, place)
+    return needed | being_written(connection, version, place) | named
 
 
 def delete_runs(connection: Connection, run_ids: Collection[str], version: int, place: Place) -> None:
-    """Delete these runs and all that was stored of them; RequestError where one is protected, and then none is."""
+    """Delete these runs and all that was stored of them, and campaigns that have no run any more.
+
+    RequestError where a run is protected, and then nothing is deleted.
+    """
     columns = schema.runs.c
     chosen = [key for key, run_id in connection.execute(select(columns.key, columns.id)) if run_id in run_ids]
     for key in chosen:  # on a server, nobody may name or resume the run meanwhile; SQLite has one writer anyway
@@ -56,6 +60,7 @@ def delete_runs(connection: Connection, run_ids: Collection[str], version: int, 
     for run_id in sorted(run_ids):
         if run_id in kept:
             raise RequestError(f"run {run_id} stays: {kept[run_id]}", hint="nothing was deleted")
+    campaigns.delete_all(connection, campaigns.emptied(connection, run_ids, version, place))
     for key in chosen:  # the other tables follow by ON DELETE CASCADE
         connection.execute(delete(schema.runs).where(columns.key == key))
 

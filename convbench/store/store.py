@@ -267,8 +267,16 @@ class Store:
         with self.reading() as connection:
             return deleting.protected(connection, self._version, self._place)
 
+    def emptied(self, run_ids: Collection[str]) -> list[str]:
+        """The ids of the campaigns that go with these runs, because they have no other."""
+        with self.reading() as connection:
+            return campaigns.emptied(connection, run_ids, self._version, self._place)
+
     def delete(self, run_ids: Collection[str]) -> None:
-        """Delete all these runs or none; RequestError where one is protected. An SQLite file becomes smaller."""
+        """Delete all these runs or none, and campaigns without another run. An SQLite file becomes smaller.
+
+        RequestError where a run is protected.
+        """
         with self.writing() as connection:
             deleting.delete_runs(connection, run_ids, self._version, self._place)
             busy = deleting.being_written(connection, self._version, self._place)

@@ -8,12 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import campaigns
 import pytest
 import synthetic
 from commands import Command, store
 
 from convbench.actions import remove
 from convbench.errors import RequestError
+from convbench.model.campaign import CampaignState
 from convbench.model.result import Run, RunState
 from convbench.store import Store, Writer
 
@@ -118,6 +120,33 @@ def test_pages_go_with_their_run_and_the_page_of_all_runs_follows(four: list[str
     assert left() == [first, *four[2:]]
     assert command("prune", "--keep", "0").code == 0
     assert (left(), sorted(path.name for path in reports.glob("*.html"))) == ([], ["index.html", "notes.html"])
+
+
+def test_a_campaign_lives_as_long_as_one_of_its_runs(tmp_path: Path, command: Command) -> None:
+    runs = [run for run, _ in campaigns.runs(2)]
+    made = campaigns.conducted(runs, state=CampaignState.RUNNING)
+    ids = [run.id for run in runs]
+    campaigns.stored(runs, Path(DB))
+    with Store.change(DB) as opened:
+        opened.begin_campaign(made, Writer.of_this_process())
+        with pytest.raises(RequestError, match=f"campaign {made.id} is being measured"):
+            remove.delete(ids[:1])
+        opened.finish_campaign(made.id, CampaignState.FINISHED, NOW.isoformat())
+    assert command("campaign", made.id).code == 0
+    (page,) = Path("reports").glob("campaign-*.html")
+    assert command("runs", "--delete", ids[0]).out.splitlines()[-1] == "deleted: 1 run, 0 pages"
+    said = command("campaign", made.id, "--no-page")
+    assert "2 cases on 2 machines" in said.out
+    assert f"lacks {ids[0]}: deleted, or not sent by its host yet" in " ".join(said.out.split())
+    for refs, dry in ((ids[1:], "--dry-run"), (ids[1:2], None), (ids[2:], None)):
+        assert page.exists()
+        said = command("runs", "--delete", *refs, *([dry] if dry else []))
+        assert (f"campaign {made.id}, which has no other run" in said.out) == (refs != ids[1:2])
+    assert said.out.splitlines()[-1].startswith("deleted: 1 run, 1 campaign, 1 page of ")
+    assert not page.exists()
+    with Store.open(DB) as opened:
+        assert opened.campaigns() == []
+    assert command("fleet", "status").out.startswith("no campaigns are stored yet")
 
 
 def test_the_file_becomes_smaller_unless_a_process_writes_it(four: list[str]) -> None:

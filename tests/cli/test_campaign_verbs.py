@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -15,6 +16,7 @@ import pytest
 import synthetic
 from campaigns import ARM, EPYC, XEON
 from commands import Command
+from postgres import Server
 
 from convbench.actions import campaigns as reading
 from convbench.cli import completion
@@ -110,6 +112,29 @@ def test_all_hosts_have_a_column_each(command: Command, tmp_path: Path, runs: li
     assert "on 4 machines" in said and "AMD EPYC 7B13 (epyc-1)" in said and "AMD EPYC 7B13 (epyc-2)" in said
 
 
+def test_all_hosts_are_those_of_the_sweep_and_not_of_its_newest_campaign(
+    command: Command, tmp_path: Path, runs: list[Run]
+) -> None:
+    id = _conduct(tmp_path, runs[2:])
+    assert "on 1 machine\n" in command("campaign", NAME, "--no-page").out
+    assert "on 3 machines" in command("campaign", NAME, "--no-page", "--all-hosts").out
+    said = command("campaign", id, "--all-hosts")
+    assert said.code == 2 and f"--all-hosts: campaign {id} has the hosts that it was measured on" in said.err
+
+
+def test_a_host_beyond_its_own_history_is_told(command: Command, tmp_path: Path) -> None:
+    made = []
+    for day, factor in enumerate((1.0, 1.0, 1.0, 1.5)):
+        begun = f"2026-11-2{day}T03:30:00+00:00"
+        run = campaigns.run(EPYC, synthetic.cases(2), id=f"2026112{day}-033000-days", started_at=begun)
+        made.append(synthetic.referred(run, dict.fromkeys(synthetic.ReferenceKind, factor)))
+    _store(tmp_path, made[:3])
+    assert "beyond its own history" not in command("campaign", NAME, "--no-page").out
+    _store(tmp_path, made[3:])
+    said = " ".join(command("campaign", NAME, "--no-page").out.split())
+    assert "epyc-1: reference layers took 1.50 times as long as in the slowest of the host's 3 earlier runs" in said
+
+
 def test_what_is_not_stored_is_an_error_with_a_hint(command: Command, tmp_path: Path, runs: list[Run]) -> None:
     said = command("campaign", "three-machine")
     assert said.code == 2 and "no run of a sweep called 'three-machine' is stored" in said.err
@@ -147,6 +172,22 @@ def test_a_name_means_the_campaign_of_its_newest_run(command: Command, tmp_path:
     assert "24 cases on 1 machine" in said and newer.id in said, (
         "a shard of a shared sweep is no run of the whole sweep"
     )
+
+
+@pytest.mark.postgres
+def test_hosts_that_wrote_to_one_server_are_a_campaign(command: Command, postgres: Server) -> None:
+    """The plain way: an ordinary run on each host with one `--db`, and the sweep's name anywhere."""
+    url = postgres.new_database()
+    made = [run for run, _ in campaigns.runs(12)]
+    campaigns.stored(made, url)
+    said = command("campaign", NAME, "--no-page", "--db", url)
+    assert said.code == 0 and f"{NAME}: 12 cases on 3 machines" in said.out
+    assert all(run.id in said.out and run.environment.hostname in said.out for run in made)
+    listed = command("machines", "--db", url)
+    assert "Neoverse-V2" in listed.out
+    assert command("runs", "--delete", made[0].id, "--db", url).code == 0
+    assert "12 cases on 2 machines" in command("campaign", NAME, "--no-page", "--db", url).out
+    assert postgres.password not in said.out + said.err + listed.out
 
 
 def test_a_campaign_whose_runs_are_gone_says_so(tmp_path: Path, runs: list[Run]) -> None:
@@ -319,6 +360,11 @@ def test_a_shared_sweep_reads_as_one_run(command: Command, tmp_path: Path) -> No
     assert {result["host"] for result in exported["results"]} == {"epyc-1", "epyc-2"}
     said = command("campaign", name)
     assert f'href="{NAME}-{name}-0.html"' in Path(said.out.splitlines()[-1]).read_text(encoding="utf-8")
+    page = html.unescape(Path(path).read_text(encoding="utf-8"))
+    assert "6 control cases: the hosts epyc-1, epyc-2 lie " in page and "within the cases' spread of " in page
+    assert command("runs", "--delete", made[1].id).code == 0
+    path = command("report", name).out.strip()
+    assert f"(epyc-2) lacks {made[1].id}: deleted, or not sent" in Path(path).read_text(encoding="utf-8")
     others = [campaigns.run(each, synthetic.cases(4)) for each in (XEON, ARM)]
     _store(tmp_path, others)
     several = _conduct(tmp_path, others, id="c20261128-033000-seve")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fake_fleet import KEY, OTHER_KEY, FakeFleet, host
 
+import convbench
 from convbench.actions import fleets
 from convbench.errors import RequestError
 from convbench.fleet.campaign import MOST_DEATHS, FleetListener, ShardProgress
@@ -138,6 +139,20 @@ def test_each_machine_key_measures_the_whole_sweep_on_one_host(conducted: Callab
     assert made.fleet.closed
 
 
+def test_python_has_the_same_verb(conducted: Callable[..., Conducted]) -> None:
+    made = conducted(host("a"), host("b"))
+    config = made.folder / "small.yaml"
+    config.write_text(SWEEP)
+    options = {"db": made.db, "opened": lambda address, **rest: made.fleet}
+    with pytest.raises(RequestError, match="how 'both': expected each or split"):
+        convbench.fleet_run(str(config), how="both", **options)
+    made.fleet.at_step = {2: lambda: made.fleet.leave("b")}
+    campaign = convbench.fleet_run(str(config), how="split", patience_s=0.0, **options)
+    assert (campaign.how, [shard.host for shard in campaign.shards]) == (How.SPLIT, ["a", "a"])
+    with pytest.raises(RequestError, match="is finished"):
+        convbench.fleet_resume(**options)
+
+
 def test_all_hosts_measure_where_asked(conducted: Callable[..., Conducted]) -> None:
     made = conducted(host("a"), host("b"), host("x", OTHER_KEY))
     assert [shard.host for shard in made.run(every_host=True).shards] == ["a", "b", "x"]
@@ -195,6 +210,26 @@ def test_run_whose_end_did_not_arrive_is_told_again_and_not_measured(conducted: 
     made.assert_whole()
 
 
+@pytest.mark.parametrize("arrived", [0, 1, 2])
+def test_host_that_dies_while_it_sends_loses_nothing(conducted: Callable[..., Conducted], arrived: int) -> None:
+    """Of a process's lines, its visits and its facts, so many arrive; then the network is cut and the host is back."""
+    made = conducted(host("a"))
+
+    def cut() -> None:
+        (shard,) = made.fleet.shards.values()
+        made.fleet._advance(shard)
+        made.fleet.losing.append(Said(ticket=1, lines=tuple(shard.queue[:arrived])))
+        made.fleet.leave("a")
+
+    made.fleet.at_step = {2: cut, 4: lambda: made.fleet.join(host("a"))}
+    campaign = made.run()
+    assert (campaign.state, campaign.shards[0].note) == (CampaignState.FINISHED, None)
+    with Store.open(made.db) as store:
+        run = store.load(campaign.shards[0].run_ids[0])
+    assert [facts.process_index for facts in run.processes] == [0, 1]
+    made.assert_whole()
+
+
 def test_lost_host_that_comes_back_in_time_goes_on(conducted: Callable[..., Conducted]) -> None:
     made = conducted(host("a"), host("b"))
     made.fleet.at_step = {2: lambda: made.fleet.leave("a"), 5: lambda: made.fleet.join(host("a"))}
@@ -227,7 +262,8 @@ def test_shard_moves_to_another_host_of_its_key_after_its_patience_and_says_so(
     campaign = made.run()
     shard = next(shard for shard in campaign.shards if shard.machine == KEY)
     assert (campaign.state, shard.host, len(shard.run_ids)) == (CampaignState.FINISHED, "b", 2)
-    assert shard.note == "host a was lost, and it moved to b: 10 unfinished cases began afresh"
+    moved = "host a was lost, and it moved to b: 10 unfinished cases began afresh"
+    assert shard.note == f"{moved}, and what a had not sent is not used"
     assert made.said(shard.note)
     assert next(order for name, order in made.fleet.orders if name == "b").fresh
     made.assert_whole(again=10)
@@ -252,7 +288,7 @@ def test_moved_shard_measures_what_was_not_measured_to_the_end_alone(conducted: 
     campaign = made.run()
     order = next(order for name, order in made.fleet.orders if name == "b")
     assert len(order.case_ids) == 6
-    assert campaign.shards[0].note == "host a was lost, and it moved to b: 6 unfinished cases began afresh"
+    assert (campaign.shards[0].note or "").startswith("host a was lost, and it moved to b: 6 unfinished cases began")
     made.assert_whole()
 
 
@@ -417,6 +453,20 @@ def test_end_that_was_stored_before_the_caller_was_killed_is_not_measured_again(
     made.assert_whole()
 
 
+def test_shard_whose_run_was_deleted_begins_anew_and_says_so(conducted: Callable[..., Conducted]) -> None:
+    made = conducted(host("a"), host("x", OTHER_KEY))
+    made.fleet.at_step = {2: lambda: made.fleet.leave("a")}
+    (lost,) = (shard.run_ids[0] for shard in made.run().shards if shard.host == "a")
+    with Store.change(made.db) as store:
+        store.delete([lost])
+    made.fleet.join(host("a"))
+    made.fleet.forgets = {"a"}
+    shard = next(shard for shard in made.resume().shards if shard.host == "a")
+    assert (shard.state, len(shard.run_ids)) == (ShardState.FINISHED, 2)
+    assert f"its run {lost} is not stored any more" in (shard.note or "")
+    assert made.fleet.orders[-1][1].fresh
+
+
 def test_finished_campaign_is_not_resumed(conducted: Callable[..., Conducted]) -> None:
     made = conducted(host("a"))
     made.run()
@@ -433,9 +483,12 @@ def test_host_beyond_its_own_history_is_told_and_then_passed_over(conducted: Cal
     note = "reference layers took 1.50 times as long as in the slowest of the host's 3 earlier runs"
     assert shard.note == f"{note}: its times are beyond its own history"
     made.fleet.join(host("b"))
+    slower = "host a was slower in its last run than its own history allows"
     assert [shard.host for shard in made.run().shards] == ["b"]
+    assert made.messages[-1] == f"{slower}, and is passed over: --all-hosts takes it"
+    made.messages.clear()
     assert sorted(shard.host or "" for shard in made.run(every_host=True).shards) == ["a", "b"]
-    assert made.said("host a was slower in its last run than its own history allows")
+    assert made.messages[0] == slower
 
 
 @pytest.mark.parametrize(

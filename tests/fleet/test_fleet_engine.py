@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -194,6 +195,21 @@ def test_dead_actor_is_lost_with_what_became_of_it(fake: FakeRay) -> None:
     assert fleet.events(0.0) == [Lost(ticket=1, reason="what runs it on host a ended (RayError)")]
 
 
+def test_folder_that_is_too_large_for_hosts_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class RuntimeEnvSetupError(RayError):
+        pass
+
+    def init(**_: object) -> None:
+        size = "Failed to upload working_dir: Package size (572.21MiB) exceeds the maximum size of 512.00MiB"
+        raise RuntimeEnvSetupError(f"Failed to set up runtime environment.\n{size}. To exclude large files, add them")
+
+    exceptions = SimpleNamespace(RayError=RayError, RuntimeEnvSetupError=RuntimeEnvSetupError)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, exceptions=exceptions))
+    with pytest.raises(RequestError, match=r"the current folder cannot be sent .*512\.00MiB$") as found:
+        RayFleet("local", modules=Path())
+    assert ".rayignore" in (found.value.hint or "")
+
+
 def test_device_of_another_campaign_is_not_started(fake: FakeRay) -> None:
     fake.name_is_taken = True
     assert RayFleet("auto").start(host_of("a"), ORDER) is None
@@ -210,6 +226,47 @@ def test_head_that_is_cut_off_ends_in_a_sentence(fake: FakeRay, monkeypatch: pyt
     fleet._asked_at = float("-inf")
     with pytest.raises(FleetLostError, match=r"no answer within 0\.05 s"):
         fleet.hosts()
+
+
+def test_shards_are_heard_for_a_while_without_a_head_which_is_asked_once(
+    fake: FakeRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray ends the process after 60 s without a head: it must not be waited for again and again."""
+    fleet = RayFleet("auto")
+    fleet.start(host_of("a", node="n1"), ORDER)
+    monkeypatch.setattr(ray, "HEAD_S", 0.05)
+    asked: list[float] = []
+    monkeypatch.setattr(fake, "nodes", lambda: asked.append(0.0) or ray.threading.Event().wait(5))
+    with pytest.raises(FleetLostError):
+        fleet.hosts()
+    fleet.stop(1)
+    assert fleet.events(0.0) == []
+    fake.answers.append(lines("the last", code=130))
+    assert fleet.events(0.0) == [Said(ticket=1, lines=("the last",)), Over(ticket=1, code=130)]
+    fleet.release(1, forget=False)
+    fleet.start(host_of("a", node="n1"), ORDER)
+    fake.answers.append(RayError("killed"))
+    assert fleet.events(0.0) == [Lost(ticket=2, reason="what runs it on host a ended (RayError)")]
+    fleet.start(host_of("a", node="n1"), ORDER)
+    monkeypatch.setattr(ray, "LAST_WORDS_S", -1.0)
+    with pytest.raises(FleetLostError):
+        fleet.events(0.0)
+    assert len(asked) == 1
+
+
+def test_client_that_is_cut_off_lets_go_without_another_error(fake: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = RayFleet("auto")
+    fleet.start(host_of("a"), ORDER)
+
+    def cut(*_: object) -> None:
+        raise ConnectionError("the channel is closed")
+
+    monkeypatch.setattr(fake, "_ref", cut)
+    monkeypatch.setattr(fake, "kill", cut)
+    with pytest.raises(FleetLostError, match="the channel is closed"):
+        fleet.stop(1)
+    fleet.close()
+    assert fleet.events(0.0) == []
 
 
 def test_work_of_ray_that_holds_the_processors_is_named_once(fake: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from missing import linux
 
 from convbench.errors import RequestError
 from convbench.fleet import host, messages
+from convbench.fleet.leftovers import remove_old
 from convbench.fleet.messages import Order
 from convbench.fleet.ray import devices_of, has_token, is_here, refuse_open
 from convbench.model.campaign import DeviceKind
@@ -26,6 +27,7 @@ name: small
 axes: {in_channels: [1, 2], out_channels: 4, kernel_size: 1, input_size: 8, threads: 1}
 measure: {processes: 2, rounds: 2, max_time: 0.02}
 """
+TOKEN = "hush-token-of-ray"
 ORDER = Order(campaign="c1", position=0, source=SWEEP, path="small.yaml")
 
 
@@ -68,6 +70,41 @@ def test_shard_sees_its_device_alone_and_modules_that_came_with_it(
 def test_folder_of_a_shard_is_its_own_below_the_users_state() -> None:
     assert host.folder(ORDER, {"HOME": "/home/joe"}) == Path("/home/joe/.local/state/convbench/fleet/c1/0")
     assert host.folder(ORDER, {"XDG_STATE_HOME": "/state"}) == Path("/state/convbench/fleet/c1/0")
+
+
+def test_line_that_a_killed_shard_had_not_finished_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard = tmp_path / "cut_off.py"
+    shard.write_text('import os; os.write(1, b\'{1}\\n{2}\\n{"event": "vis\'); os.kill(os.getpid(), 9)')
+    monkeypatch.setattr(host, "SHARD", shard.stem)
+    monkeypatch.setattr(host, "environment", lambda *_: {"PYTHONPATH": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)})
+    runner = host.Runner()
+    runner.start(messages.order_text(ORDER))
+    said: list[str] = []
+    while (answer := json.loads(runner.lines(len(said), 10.0)))["code"] is None or answer["lines"]:
+        assert answer == json.loads(runner.lines(len(said), 0.0)), "an answer that was lost is given again"
+        said += answer["lines"]
+    assert (said, answer["code"]) == (["{1}", "{2}"], -9)
+    runner.forget()
+    assert not (tmp_path / "convbench" / "fleet" / "c1").exists()
+
+
+@linux
+def test_what_campaigns_left_on_a_host_is_removed_after_a_time(tmp_path: Path) -> None:
+    now = 1e9
+    for name, days in (("c1", 31), ("c2", 29), ("c3", 31)):
+        file = tmp_path / name / "0" / "run.db"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        for path in (file, file.parent, tmp_path / name):
+            os.utime(path, (now, now - days * 86400))
+    os.utime(tmp_path / "c1" / "0" / "run.db", (now, now - 40 * 86400))
+    with subprocess.Popen([sys.executable, "-c", "input()"], cwd=tmp_path / "c3" / "0", stdin=subprocess.PIPE) as shard:
+        remove_old(tmp_path, now)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["c2", "c3"], "a shard still works in c3"
+        shard.communicate(b"\n")
+    remove_old(tmp_path, now)
+    assert [path.name for path in tmp_path.iterdir()] == ["c2"]
+    remove_old(tmp_path / "none", now)
 
 
 def test_host_says_what_it_is_with_its_devices_by_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +176,7 @@ def shard_process(folder: Path, order: Order) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-m", host.SHARD],
         cwd=folder,
+        env=host.environment(order, {**os.environ, "RAY_AUTH_TOKEN": TOKEN}, None),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -155,6 +193,7 @@ def heard(process: subprocess.Popen[bytes], event: str | None = None) -> list[di
     assert process.stdout
     found = []
     for line in process.stdout:
+        assert TOKEN.encode() not in line
         found.append(json.loads(line))
         if found[-1]["event"] == event:
             break
@@ -191,6 +230,7 @@ def test_shard_ends_with_its_caller_keeps_what_it_has_and_goes_on_later(tmp_path
     assert [line["event"] for line in said[-2:]] == [messages.BEGUN, messages.ENDED]
     assert said[-1] == lines[-1], "an end that did not arrive is told again, and nothing is measured"
     assert [line["event"] for line in said].count(messages.VISITS) == 2
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
 
 
 def _processes_of(session: int) -> list[str]:

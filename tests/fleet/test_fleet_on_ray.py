@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -44,6 +45,8 @@ name: plain
 axes: {in_channels: [1, 2], out_channels: [1, 2, 3, 4], kernel_size: 1, input_size: 8, threads: 1}
 measure: {processes: 2, rounds: 2, max_time: 0.02}
 """
+#: A token as Ray would ask for; nobody may see it, nor keep it.
+TOKEN = secrets.token_hex(32)
 #: How long anything may take before a test gives up, seconds.
 PATIENCE_S = 120.0
 
@@ -91,6 +94,7 @@ def hosts(state: Path) -> Iterator[Hosts]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("XDG_STATE_HOME", str(state))
         patched.setenv("RAY_AUTH_MODE", "disabled")
+        patched.setenv("RAY_AUTH_TOKEN", TOKEN)
         cluster = Cluster(initialize_head=False, connect=False)
         made = Hosts(cluster)
         try:
@@ -121,6 +125,7 @@ class Caller:
         """What it said, after it has ended with success."""
         out, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0, err
+        assert TOKEN not in out + err
         assert re.fullmatch(r"c\d{8}-\d{6}-\w{4}\n", out)
         return err
 
@@ -157,6 +162,8 @@ class Caller:
 def caller(hosts: Hosts, tmp_path: Path, state: Path) -> Iterator[Caller]:
     yield Caller(folder=tmp_path, address=hosts.address)
     assert shards_left(state) == [], "no process of a shard is left"
+    kept = [path for folder in (tmp_path, state) for path in folder.rglob("*") if path.is_file()]
+    assert [path for path in kept if TOKEN.encode() in path.read_bytes()] == [], "Ray's token is not stored"
 
 
 def shards_left(state: Path) -> list[str]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import campaigns
 import pytest
 import synthetic
 import two_runs
@@ -19,7 +20,7 @@ from convbench.analysis.history.history import history
 from convbench.analysis.history.history import trends as trends_of
 from convbench.model.result import Git, ProcessFacts, Roof, RoofKind, Run, RunState, RunSummary
 from convbench.model.threshold import Thresholds
-from convbench.report.pages import comparison, explain, index, index_cache, trends
+from convbench.report.pages import comparison, explain, index, index_cache, index_campaigns, trends
 from convbench.report.pages import run as report
 
 pytestmark = pytest.mark.browser
@@ -66,7 +67,10 @@ def _index() -> str:
         for place, (run, verdict) in enumerate(zip(runs, index_cache.VERDICTS * 2, strict=False))
     ]
     sweep = trends.SweepTrend(of=(), lines=(trends.line(trend),))
-    return index.render(entries, older=3, version="1", sweeps={"nightly": sweep})
+    shown = index_campaigns.rows(
+        [campaigns.conducted([run for run, _ in campaigns.runs(1)])], ["nightly"], ["campaign-nightly.html"]
+    )
+    return index.render(entries, older=3, version="1", sweeps={"nightly": sweep}, campaigns=shown)
 
 
 @pytest.fixture(scope="module")

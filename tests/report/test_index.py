@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import campaigns
 import pytest
 import synthetic
 import two_runs
@@ -21,6 +22,7 @@ from convbench import __version__
 from convbench.actions import pages
 from convbench.analysis.findings.findings import findings
 from convbench.errors import RequestError, StoreError
+from convbench.model.campaign import CampaignState, How, ShardState
 from convbench.model.result import Git, Run, RunState, RunSummary, Status
 from convbench.report.pages import index, index_cache, rendering
 from convbench.store import Store, Writer
@@ -82,6 +84,34 @@ def test_a_sweep_says_what_its_newest_run_found_and_no_sentence_twice() -> None:
     assert "what it is for" in read.texts
     unknown = Read(page(entry(None), entry(older, id="b")))
     assert "Something old." in unknown.texts, "the newest run that was looked into"
+
+
+def test_campaigns_are_listed_with_their_machines_and_pages(tmp_path: Path, database: str, looks: list[str]) -> None:
+    runs = [run for run, _ in campaigns.runs(2)]
+    campaigns.stored(runs, database)
+    made = campaigns.conducted(runs)
+    later = replace(made, id="c20261125-033000-k7q2", started_at="2026-11-25T03:30:00+00:00", how=How.SPLIT)
+    waiting = replace(later.shards[0], state=ShardState.WAITING)
+    later = replace(later, state=CampaignState.INTERRUPTED, shards=(waiting, later.shards[1]))
+    assert "Campaigns" not in written(tmp_path, database)
+    with Store.change(database) as opened_store:
+        for one in (made, later):
+            opened_store.begin_campaign(one, Writer.of_this_process())
+            opened_store.finish_campaign(one.id, one.state, one.started_at)
+    (tmp_path / "campaign-three-machines-c20261124-033000-k7q2.html").touch()
+    (tmp_path / "campaign-three-machines.html").touch()
+    texts = written(tmp_path, database)
+    assert [text for text in texts if text in (made.id, later.id, "newest runs")] == [later.id, made.id, "newest runs"]
+    for text in (
+        *("interrupted", "1 of 2 shards finished", "cases shared out", "3 shards", "each machine all cases"),
+        *("epyc-1; xeon-1; arm-1", "the newest run of each machine", "25 November 2026, 03:30 UTC"),
+    ):
+        assert text in texts
+    read = Read((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert [link for link in read.links if "campaign" in link] == [
+        "./campaign-three-machines-c20261124-033000-k7q2.html",
+        "./campaign-three-machines.html",
+    ]
 
 
 def test_what_went_wrong_is_counted() -> None:
@@ -354,14 +384,16 @@ def test_runs_are_judged_against_the_baseline_of_their_sweep_once(
 ) -> None:
     base, new = two_runs.runs(24, hostile=False, troubles=False)
     other = replace(numbered(5), started_at="2026-11-26T00:00:00+00:00")
-    for run in (base, new, other):
+    larger = replace(new.environment, cores=2 * new.environment.cores)
+    elsewhere = replace(new, id="20261126-070000-elsw", started_at="2026-11-26T07:00:00+00:00", environment=larger)
+    for run in (base, new, other, elsewhere):
         store(run, Path(database))
     texts = written(tmp_path, database)
     assert not {"regressed", "against main"} & set(texts), "there is no baseline"
     with Store.create(database) as opened_store:
         opened_store.set_baseline("main", base.id, set_at="2026-11-25T10:00:00+00:00")
     looks.clear()
-    assert written(tmp_path, database).count("against main") == 1, "not of itself, and not of another sweep"
+    assert written(tmp_path, database).count("against main") == 1, "not of itself, of another sweep or machine"
     assert "regressed" in written(tmp_path, database)
     assert looks == [base.id, new.id], "then it is kept"
     kept = json.loads((tmp_path / "index.json").read_text(encoding="utf-8"))

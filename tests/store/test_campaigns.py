@@ -104,8 +104,12 @@ def test_second_caller_is_refused_while_the_first_may_live(url: str, writer: Wri
 
 def test_killed_callers_campaign_is_interrupted_and_taken_over_once(url: str) -> None:
     with Store.create(url) as first, Store.create(url) as second:
+        running = dataclasses.replace(CAMPAIGN.shards[1], state=ShardState.RUNNING)
         first.begin_campaign(CAMPAIGN, GONE)
+        first.update_shard(CAMPAIGN.id, running)
         assert second.campaign().state is CampaignState.INTERRUPTED
+        assert [shard.state for shard in second.campaign().shards] == [ShardState.WAITING, ShardState.INTERRUPTED]
+        first.update_shard(CAMPAIGN.id, CAMPAIGN.shards[1])
         found = second.take_over_campaign(CAMPAIGN.id, ME)
         assert found == CAMPAIGN
         with pytest.raises(TakenOverError, match="was taken over by another process"):

@@ -40,9 +40,10 @@ def newest(runs: Iterable[MachineRun], *, all_hosts: bool = False) -> tuple[Mach
     return tuple(found.values())
 
 
-def of_newest(runs: Sequence[Run]) -> Gathered:
+def of_newest(runs: Sequence[Run], notes: Sequence[str] = ()) -> Gathered:
     """The campaign of some runs of one sweep, the newest first, each of another machine or host."""
-    return Gathered(id=None, name=runs[0].name, runs=tuple((run, (run.environment.hostname,)) for run in runs))
+    hosts = tuple((run, (run.environment.hostname,)) for run in runs)
+    return Gathered(id=None, name=runs[0].name, runs=hosts, notes=tuple(notes))
 
 
 def of_campaign(campaign: Campaign, runs: Mapping[str, Run]) -> Gathered:
@@ -102,7 +103,10 @@ def _notes(campaign: Campaign, runs: Mapping[str, Run]) -> Iterable[str]:
         yield f"the campaign is {campaign.state}: `convbench fleet status {campaign.id}` lists its shards"
     for shard, name in zip(campaign.shards, names, strict=True):
         where = f"{name} ({units.flat(shard.host)})" if shard.host else name
-        if not any(run_id in runs for run_id in shard.run_ids):
+        gone = [run_id for run_id in shard.run_ids if run_id not in runs]
+        if gone:
+            yield f"the shard of {where} lacks {', '.join(gone)}: deleted, or not sent by its host yet"
+        if not shard.run_ids:
             yield f"the shard of {where} has no run yet"
         elif shard.state is not ShardState.FINISHED:
             yield f"the shard of {where} {_STATES[shard.state]}"

@@ -6,7 +6,6 @@ It contains libraries, data and scripts, as the report on one run does (run.py).
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
@@ -27,7 +26,7 @@ from convbench.report.pages import figures
 from convbench.report.pages import run as run_page
 from convbench.report.pages.campaign_table import case_columns
 from convbench.report.pages.comparison_table import FilledColumn, column_into
-from convbench.report.pages.index import slug
+from convbench.report.pages.index_campaigns import page_name
 from convbench.report.pages.libraries import datatables, datatables_style, plotly
 from convbench.report.pages.payload import Payload
 from convbench.report.pages.plain import Row, Table
@@ -81,9 +80,7 @@ class OwnFindings:
 
 def file_name(view: CampaignView) -> str:
     """`campaign-<name>-<id>.html`, without an id for the newest runs of a sweep. It ends with no run's id."""
-    name = re.sub(r"[^a-z0-9]+", "-", view.name.lower()).strip("-")[:60].strip("-")
-    parts = ["campaign", name or "runs", *([slug(view.id)] if view.id else [])]
-    return f"{'-'.join(parts)}.html"
+    return page_name(view.name, view.id)
 
 
 def render(view: CampaignView, reports: Collection[str] = (), *, found: Sequence[CampaignFinding] | None = None) -> str:

@@ -16,6 +16,7 @@ from convbench import units
 from convbench.model.result import UNMEASURED, RunState, RunSummary, Status
 from convbench.report.pages import trends
 from convbench.report.pages.index_cache import Glance, Judged
+from convbench.report.pages.index_campaigns import CampaignRow
 from convbench.report.pages.policy import json_text, script_hash, style_policy
 from convbench.report.pages.rendering import ELLIPSIS, begun, when
 from convbench.report.pages.rendering import render as render_page
@@ -116,6 +117,7 @@ def render(
     version: str,
     sweeps: Mapping[str, trends.SweepTrend] | None = None,
     pages: Mapping[str, str] | None = None,
+    campaigns: Sequence[CampaignRow] = (),
 ) -> str:
     """The page as HTML text, encodable as UTF-8.
 
@@ -143,6 +145,8 @@ def render(
         size=(trends.WIDTH, trends.HEIGHT),
         choices=[choice for choice in choices if len(choice[2]) > 1],
         runs=runs,
+        campaigns=campaigns,
+        without_page=any(one.href is None for one in campaigns),
         without_report=any(run.href is None for run in runs),
         without_verdict=any(run.verdict is None for run in runs),
         older=units.plural(older, "older run") if older else "",

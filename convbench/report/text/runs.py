@@ -42,13 +42,23 @@ def runs_text(runs: Sequence[RunSummary], columns: int | None = None) -> str:
     return table([tuple(row[column] for column in kept) for row in rows], columns)
 
 
-def removal_text(runs: Sequence[RunSummary], pages: Sequence[str], page_bytes: int, *, dry_run: bool) -> str:
-    """Deleted runs and names of pages, one a line, then how many; `dry_run` where nothing was deleted yet."""
+def removal_text(
+    runs: Sequence[RunSummary],
+    pages: Sequence[str],
+    page_bytes: int,
+    *,
+    dry_run: bool,
+    campaigns: Sequence[str] = (),
+) -> str:
+    """Deleted runs, campaigns and pages, one a line, then how many; `dry_run` where nothing was deleted yet."""
     rows = [(run.id, minute(run.started_at), run.name) for run in runs]
     done = "would be deleted" if dry_run else "deleted"
     sized = f" of {units.size(page_bytes)}" if pages else ""
-    total = f"{done}: {units.plural(len(runs), 'run')}, {units.plural(len(pages), 'page')}{sized}"
-    return "\n".join([*([table(rows)] if rows else []), *map(units.line, pages), total])
+    counted = [units.plural(len(runs), "run")]
+    counted += [units.plural(len(campaigns), "campaign")] if campaigns else []
+    total = f"{done}: {', '.join(counted)}, {units.plural(len(pages), 'page')}{sized}"
+    emptied = [f"campaign {one}, which has no other run" for one in campaigns]
+    return "\n".join([*([table(rows)] if rows else []), *emptied, *map(units.line, pages), total])
 
 
 #: Columns that are left out where they are empty for all runs.

@@ -68,8 +68,7 @@ def _verdict(service: Service, sweep: str, machine: str | None) -> str:
     if confirmed:
         return confirmed[0].verdict
     baselines = service.store.baselines()
-    ids = {one.run_id for one in baselines}
-    base = baseline_of(run, baselines, {run_id: listing.one(service.store, run_id).summary for run_id in ids})
+    base = baseline_of(run.id, baselines, service.store.machine_runs(name=sweep)) if baselines else None
     if base is None:
         return "no baseline"
     try:
