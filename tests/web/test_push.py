@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import synthetic
-import uvicorn
 from commands import Command, visits_of
 from commands import store as store_run
 from postgres import Server
-from service import serving
+from service import listening, serving
 from starlette.testclient import TestClient
 
 from convbench.actions import push as pushing
@@ -31,21 +28,6 @@ from convbench.web.state import Service
 
 V1 = "/api/v1"
 THERE = pushing.Pushed(run_id="", state=RunState.FINISHED, cases=12, parts=0, sent=0, was_there=True)
-
-
-@contextmanager
-def listening(client: TestClient) -> Iterator[str]:
-    """The address at which the application of a client answers over HTTP."""
-    server = uvicorn.Server(uvicorn.Config(client.app, port=0, log_config=None, lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        while not server.started:
-            thread.join(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from pydantic import BeforeValidator
 
-from convbench.errors import RequestError
 from convbench.store import layers
 from convbench.store.layers import Layer
 from convbench.web.access import Reader
@@ -21,6 +22,7 @@ from convbench.web.answers_over_time import (
 )
 from convbench.web.helper import BusyError
 from convbench.web.over_time import Changes
+from convbench.web.problems import NotThereError
 from convbench.web.state import Service, TheService
 
 router = APIRouter(tags=["over time"])
@@ -31,14 +33,23 @@ LayerId = Annotated[str, Path(pattern=LAYER_ID, description="The id of a layer: 
 Words = Annotated[str, Query(max_length=300, description="Words of the label, or the layer's id.")]
 OfRun = Annotated[str, Query(max_length=200, description="A run that has the layer.")]
 AfterLayer = Annotated[str | None, Query(pattern=LAYER_ID, description="The last layer of the page before.")]
-Since = Annotated[date | None, Query(description="A day in UTC; without it, 30 days ago.")]
+
+
+def _day(text: object) -> object:
+    """The text of a day; ValueError for another one. Pydantic would take a number for seconds since 1970."""
+    if isinstance(text, str) and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError("expected a day such as 2026-11-01")
+    return text
+
+
+Since = Annotated[date | None, BeforeValidator(_day), Query(description="A day in UTC; without it, 30 days ago.")]
 Name = Annotated[str, Query(max_length=300)]
 #: Days that changes are looked for, where no day is given.
 USUAL_DAYS = 30
 
 
 def listed(service: Service, text: str, run: str, after: str | None, most: int) -> LayerList:
-    """A page of the layers that have all words. Raises RequestError where `after` is none of them."""
+    """A page of the layers that have all words. Raises NotThereError where `after` is none of them."""
     run_id = service.store.run_id(run) if run else None
     words = text.lower().split()
     found = [one for one in service.pages.over_time.layers(run_id) if _has(one, words)]
@@ -46,7 +57,7 @@ def listed(service: Service, text: str, run: str, after: str | None, most: int) 
     if after is not None:
         places = [place for place, one in enumerate(found) if one.case_id == after]
         if not places:
-            raise RequestError(f"{after!r} is no place in this list", hint="use the one of the page before")
+            raise NotThereError(f"{after!r} is no place in this list", hint="use the one of the page before")
         begin = places[0] + 1
     some = found[begin : begin + most]
     seen = layers.seen(service.store, [one.case_id for one in some])
