@@ -72,6 +72,9 @@ def test_a_server_receives_a_run_as_a_file_does(postgres: Server, tmp_path: Path
         assert push(address, run.id, tmp_path / "here.db") == replace(THERE, run_id=run.id)
         with Store.open(str(tmp_path / "here.db")) as here:
             assert made.store.load(run.id) == here.load(run.id)
+        half = replace(run, id="20261130-000000-half", state=RunState.INTERRUPTED)
+        store_run(half, tmp_path / "half.db")
+        assert [push(address, half.id, tmp_path / "half.db").sent for _ in range(2)] == [3, 0], "rows are equal"
 
 
 def test_an_unfinished_run_goes_on_and_only_what_changed_is_sent(
@@ -181,13 +184,13 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient
 
 
 def head_of(found: parts.Parts, **changes: object) -> dict[str, object]:
-    document = to_json(replace(found.head.run, processes=()), defaults=False)
+    document = to_json(replace(found.head().run, processes=()), defaults=False)
     assert isinstance(document, dict)
-    return {"run": {**document, **changes}, "digest": found.head.digest}
+    return {"run": {**document, **changes}, "digest": found.head().digest}
 
 
 def begin(client: TestClient, found: parts.Parts, **changes: object):  # type: ignore[no-untyped-def]  # httpx's answer
-    return client.put(f"{V1}/runs/{found.head.run.id}/upload", json=head_of(found, **changes))
+    return client.put(f"{V1}/runs/{found.head().run.id}/upload", json=head_of(found, **changes))
 
 
 def entries(found: parts.Parts, first: int, cases: int) -> list[dict[str, object]]:
@@ -221,9 +224,9 @@ def test_parts_that_are_wrong_are_refused_and_change_nothing(
     begun: tuple[TestClient, Service, parts.Parts],
 ) -> None:
     client, made, found = begun
-    path = f"{V1}/runs/{found.head.run.id}/upload"
+    path = f"{V1}/runs/{found.head().run.id}/upload"
     assert client.put(f"{path}/entries/0", json={"entries": entries(found, 0, 4)}).json()["cases"] == 4
-    before = made.store.load(found.head.run.id)
+    before = made.store.load(found.head().run.id)
     other = entries(found, 4, 1)[0]
     first, second = entries(found, 4, 2)
     wrong: list[tuple[str, list[dict[str, object]], int]] = [
@@ -244,8 +247,8 @@ def test_parts_that_are_wrong_are_refused_and_change_nothing(
         answer = client.put(f"{path}/entries/{at}", json={"entries": some})
         assert answer.status_code == status, (at, answer.text)
         assert answer.headers["content-type"] == "application/problem+json"
-    assert made.store.load(found.head.run.id) == before
-    ended = {"state": "finished", "finished_at": found.head.run.finished_at, "processes": [], "cases": 12}
+    assert made.store.load(found.head().run.id) == before
+    ended = {"state": "finished", "finished_at": found.head().run.finished_at, "processes": [], "cases": 12}
     assert client.post(f"{path}/end", json=ended).status_code == 409, "eight cases are missing"
     assert client.post(f"{path}/end", json={**ended, "cases": 4, "finished_at": None}).status_code == 400
     assert client.post(f"{path}/end", json={**ended, "cases": 4, "finished_at": "soon"}).status_code in (400, 422)
@@ -272,7 +275,7 @@ def test_bodies_may_be_gzip_and_are_limited(
     begun: tuple[TestClient, Service, parts.Parts], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, _, found = begun
-    path = f"{V1}/runs/{found.head.run.id}/upload"
+    path = f"{V1}/runs/{found.head().run.id}/upload"
     body = json.dumps(head_of(found)).encode()
 
     def sent(content: bytes, encoding: str) -> int:
