@@ -39,8 +39,8 @@ SOONEST_S, LATEST_S = 0.5, 7.0
 JOBS, RUNS, SCHEDULES = 0.8, 0.3, 1.5
 #: Cases of a pushed run, some of which are one part.
 CASES = 1200
-#: Seconds that the last service may take for what is left, per job.
-PATIENCE_S = 30.0
+#: Seconds that the last service may take for each job that is left.
+PATIENCE_S = 20.0
 #: The name of the host of jobs that nobody measures.
 ELSEWHERE = "elsewhere"
 
@@ -182,7 +182,7 @@ def _push(work: _Work, other: Path, runs: int) -> None:
 
 def _finish(work: _Work, clients: Sequence[threading.Thread]) -> None:
     """Wait until the last service has done everything."""
-    end = time.monotonic() + PATIENCE_S * (len(work.due) + 2)
+    end = time.monotonic() + PATIENCE_S * (len(work.jobs) + 5)
     for client in clients:
         client.join(max(0.0, end - time.monotonic()))
     with Store.open(work.db) as store:

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from convbench.errors import ConvbenchError, RequestError
+from convbench.errors import ConvbenchError, LaterError
 from convbench.web.priority import PAGES
 
 #: Seconds after which an idle process ends.
@@ -40,7 +40,7 @@ class Helper:
     def call(self, work: Callable[..., Any], *arguments: object, timeout_s: float) -> Any:
         """What `work` returns there; it must be a function of a module.
 
-        Raises the error of convbench that it raises. Raises RequestError where it takes longer than `timeout_s`
+        Raises the error of convbench that it raises. Raises LaterError where it takes longer than `timeout_s`
         seconds, waiting for earlier calls included, and where its process ended.
         """
         end = time.monotonic() + timeout_s
@@ -78,7 +78,7 @@ class Helper:
                 self._lock.release()
 
     def close(self) -> None:
-        """End the process now; a call under way raises RequestError."""
+        """End the process now; a call under way raises LaterError."""
         self._end()
 
     def _started(self) -> Connection:
@@ -101,11 +101,11 @@ class Helper:
         self._process = self._connection = None
 
 
-class BusyError(RequestError):
+class BusyError(LaterError):
     """Earlier calls took all the time of this one."""
 
 
-class TooLongError(RequestError):
+class TooLongError(LaterError):
     """The work took more time or memory than it may."""
 
 

@@ -7,6 +7,7 @@ running is ended and queued again when a service comes back; `convbench run` the
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from convbench.actions import schedules
 from convbench.actions.jobs import Checked, now
-from convbench.errors import RequestError, RunNotFoundError, StoreError
+from convbench.errors import LaterError, RequestError, RunNotFoundError, StoreError
 from convbench.model.job import EventKind, Job, JobState
 from convbench.model.schedule import JobVerdict
 from convbench.store import listing, send_waiting
@@ -32,6 +33,8 @@ LOOK_S = 10.0
 AWAY_S = 5.0
 #: Seconds before a failed job is tried again, times the number of its failures.
 AGAIN_S = 5.0
+#: How often the sweep of a schedule that is due is checked, where the check takes too long on a busy machine.
+MOST_CHECKS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Runner:
         """`schedule_check` says what the sweep of a schedule would measure; without it no schedule is due here."""
         self._store, self._jobs, self._feed, self._pages, self._db = store, Jobs(store), feed, pages, db
         self._schedule_check = schedule_check
+        self._late: Counter[str] = Counter()
         self.owner = Writer.of_this_process()
         self._wake = threading.Event()
         self._stopping = False
@@ -190,9 +194,24 @@ class Runner:
         """Queue the jobs of the schedules that are due, for whichever host they are."""
         if self._schedule_check is None:
             return
-        for job in schedules.queue_due(self._store, datetime.now(UTC), self._schedule_check):
+        for job in schedules.queue_due(self._store, datetime.now(UTC), self._checked):
             logger.info("a schedule is due", extra={"facts": {"job": job.id, "schedule": job.schedule_id}})
             self._feed.notify(job.id)
+
+    def _checked(self, text: str) -> Checked:
+        """What the sweep of a schedule would measure. A LaterError counts as the sweep's own after MOST_CHECKS."""
+        assert self._schedule_check is not None
+        try:
+            found = self._schedule_check(text)
+        except LaterError as error:
+            self._late[text] += 1
+            if self._late[text] < MOST_CHECKS:
+                logger.warning("the sweep of a schedule cannot be checked yet", extra={"facts": _facts(error)})
+                raise
+            del self._late[text]
+            raise RequestError(error.message, hint=error.hint) from error
+        self._late.pop(text, None)
+        return found
 
     def _fail(self, job: Job, reason: str, code: int | None) -> None:
         again_at = datetime.now(UTC) + timedelta(seconds=AGAIN_S * (job.tries + 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -28,6 +29,7 @@ from convbench.store.jobs import Jobs
 from convbench.store.schedules import Schedules
 from convbench.web import measuring, runner
 from convbench.web.feed import Feed
+from convbench.web.helper import TooLongError
 from convbench.web.pages import Pages
 from convbench.web.runner import Runner
 
@@ -310,6 +312,35 @@ def test_the_runner_queues_what_is_due(store: Store, script: Callable[[str], Non
             time.sleep(0.01)
         job = until(Jobs(store).get(job_id), store, JobState.REPORTED)
     assert job.due_at == made.next_at and job.submitted_by == "schedule due"
+
+
+@pytest.mark.parametrize(("slow", "states"), [(2, ["reported"]), (99, [])])
+def test_a_schedule_whose_check_takes_long_stays_due_for_a_while(
+    store: Store, script: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, slow: int, states: list[str]
+) -> None:
+    monkeypatch.setattr(runner, "LOOK_S", 0.02)
+    script(BEGUN)
+    checks = itertools.count(1)
+
+    def check(text: str) -> Checked:
+        if next(checks) <= slow:
+            raise TooLongError("it took longer than 20 s")
+        return FOUND
+
+    wanted = schedules.Wanted(
+        name="due", cron="0 0 1 1 *", zone="UTC", sweep=service.TINY, host=ME.host, baseline="due"
+    )
+    made = schedules.make(store, wanted, FOUND, by="ann", at=datetime.now(UTC) - timedelta(days=366))
+    with running(store, made=lambda run_id: b"", schedule_check=check):
+        end = time.monotonic() + 30
+        while Schedules(store).get(made.id).next_at == made.next_at:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        for job in Jobs(store).list()[0]:
+            until(job, store, JobState.REPORTED)
+    assert [job.state for job in Jobs(store).list()[0]] == states
+    assert next(checks) == 1 + min(slow + 1, runner.MOST_CHECKS)
+    assert (Schedules(store).get(made.id).reason is None) == bool(states)
 
 
 @pytest.mark.slow
