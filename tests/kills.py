@@ -34,7 +34,9 @@ from convbench.store.jobs import Jobs
 from convbench.store.schedules import Schedules
 
 #: The longest and the shortest time between the start of a service and its end, seconds: some never listen.
-SOONEST_S, LATEST_S = 0.5, 7.0
+SOONEST_S, LATEST_S = 0.5, 12.0
+#: Seconds between two submissions.
+PAUSE_S = 0.1
 #: Jobs that a client submits and runs that another one pushes, for each kill; schedules that become due.
 JOBS, RUNS, SCHEDULES = 0.8, 0.3, 1.5
 #: Cases of a pushed run, some of which are one part.
@@ -72,7 +74,7 @@ def killed(folder: Path, kills: int, seed: int) -> Found:
     work = _Work(address=f"http://127.0.0.1:{port}", db=str(folder / "runs.db"))
     _schedule(work, kills, chance)
     clients = [
-        threading.Thread(target=_submit, args=(work, max(1, int(JOBS * kills)), chance.random())),
+        threading.Thread(target=_submit, args=(work, max(1, int(JOBS * kills)))),
         threading.Thread(target=_push, args=(work, folder / "other.db", max(1, int(RUNS * kills)))),
     ]
     for client in clients:
@@ -85,7 +87,7 @@ def killed(folder: Path, kills: int, seed: int) -> Found:
             child.wait()
         last = _started(folder, port)
         try:
-            _finish(work, clients)
+            _finish(work, clients, PATIENCE_S * (JOBS * kills + 5))
         finally:
             last.send_signal(signal.SIGTERM)
             stopped = last.wait(60)
@@ -140,7 +142,7 @@ def _schedule(work: _Work, kills: int, chance: random.Random) -> None:
             Schedules(store).set_next(made.id, work.due[made.id], paused=False, last_at=None)
 
 
-def _submit(work: _Work, jobs: int, pause_s: float) -> None:
+def _submit(work: _Work, jobs: int) -> None:
     """Submit jobs, each until the service says its id twice: the second answer may be to a submission that was lost."""
     for number in range(jobs):
         key, sweep = f"job {number}", service.TINY.replace("name: tiny", f"name: tiny {number}")
@@ -150,7 +152,7 @@ def _submit(work: _Work, jobs: int, pause_s: float) -> None:
             with suppress(OSError, ValueError):
                 work.jobs[key].add(_sent(work.address, sweep, key))
                 answers += 1
-            time.sleep(pause_s)
+            time.sleep(PAUSE_S)
 
 
 def _sent(address: str, sweep: str, key: str) -> str:
@@ -180,9 +182,9 @@ def _push(work: _Work, other: Path, runs: int) -> None:
                     break
 
 
-def _finish(work: _Work, clients: Sequence[threading.Thread]) -> None:
+def _finish(work: _Work, clients: Sequence[threading.Thread], patience_s: float) -> None:
     """Wait until the last service has done everything."""
-    end = time.monotonic() + PATIENCE_S * (len(work.jobs) + 5)
+    end = time.monotonic() + patience_s
     for client in clients:
         client.join(max(0.0, end - time.monotonic()))
     with Store.open(work.db) as store:
