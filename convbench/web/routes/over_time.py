@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BeforeValidator
 
 from convbench.store import layers
@@ -21,6 +21,7 @@ from convbench.web.answers_over_time import (
     NoisePoint,
 )
 from convbench.web.helper import BusyError
+from convbench.web.kept import may_be_kept
 from convbench.web.over_time import Changes
 from convbench.web.problems import NotThereError
 from convbench.web.state import Service, TheService
@@ -90,12 +91,14 @@ def changed(service: Service, since: date, sweep: str, machine: str) -> Changes:
 def list_layers(
     service: TheService,
     reader: Reader,
+    request: Request,
     text: Words = "",
     run: OfRun = "",
     after: AfterLayer = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> LayerList:
     """List layers by their labels, or those of a run in the order of its sweep."""
+    may_be_kept(request)
     return listed(service, text, run, after, limit)
 
 
@@ -112,6 +115,7 @@ def layer_history(service: TheService, reader: Reader, layer_id: LayerId) -> Lay
 def list_changes(
     service: TheService,
     reader: Reader,
+    request: Request,
     since: Since = None,
     sweep: Name = "",
     machine: Name = "",
@@ -122,7 +126,9 @@ def list_changes(
     What is not computed yet is named in `waiting`, and is there a few seconds later.
     """
     day = since or usual_since()
-    return ChangesAnswer.of(day, changed(service, day, sweep, machine), limit)
+    found = changed(service, day, sweep, machine)
+    may_be_kept(request, if_true=since is not None and found.is_settled)
+    return ChangesAnswer.of(day, found, limit)
 
 
 @router.get("/machines/noise")
