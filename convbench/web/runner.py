@@ -17,9 +17,10 @@ from convbench.actions import schedules
 from convbench.actions.jobs import Checked, now
 from convbench.errors import LaterError, RequestError, RunNotFoundError, StoreError
 from convbench.model.job import EventKind, Job, JobState
+from convbench.model.result import RunState
 from convbench.model.schedule import JobVerdict
 from convbench.store import listing, send_waiting
-from convbench.store.jobs import Jobs
+from convbench.store.jobs import Jobs, Owned
 from convbench.store.store import Store
 from convbench.store.writer import Writer
 from convbench.web.feed import Feed
@@ -121,9 +122,26 @@ class Runner:
                 continue  # a service that lives, or one of another host, of which nothing is known
             if owned.child is not None:
                 end_orphan(owned.child)
+            if self._end_measured(owned):
+                continue
             if self._jobs.requeue(owned, now()):
                 logger.info("a job of a service that had ended is queued again", extra={"facts": {"job": owned.job.id}})
                 self._feed.notify(owned.job.id)
+
+    def _end_measured(self, owned: Owned) -> bool:
+        """End the job of a killed service whose run is finished; False where it must be measured.
+
+        That is so too where a baseline is named: what was confirmed is known to that service alone.
+        """
+        job = owned.job
+        if job.run_id is None or job.against is not None or owned.owner is None:
+            return False
+        try:
+            if listing.one(self._store, job.run_id).summary.state is not RunState.FINISHED:
+                return False
+        except RunNotFoundError:  # its results wait on this disk
+            return False
+        return self._jobs.end(job.id, owned.owner, JobState.MEASURED, now())
 
     def _claimed(self) -> Job | None:
         job = self._jobs.claim(self.owner, now())
