@@ -73,9 +73,10 @@ class Parts:
     def __init__(self, store: Store, run_id: str) -> None:
         self._store, self._run_id = store, run_id
         with store.reading() as connection:
-            self._key = connection.execute(select(schema.runs.c.key).where(schema.runs.c.id == run_id)).scalar()
-            if self._key is None:
+            key = connection.execute(select(schema.runs.c.key).where(schema.runs.c.id == run_id)).scalar()
+            if key is None:
                 raise RunNotFoundError(f"no run {run_id!r} is stored in {store.at}")
+            self._key: int = key
             counted = select(func.count()).where(schema.cases.c.run_key == self._key)
             self.cases: int = connection.execute(counted).scalar_one()
 

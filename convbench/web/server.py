@@ -16,6 +16,7 @@ from convbench.store import Store
 from convbench.store.backup import copy_before_upgrade
 from convbench.store.tokens import Tokens
 from convbench.web.app import application
+from convbench.web.connections import Connection, allow_many
 from convbench.web.feed import Feed
 from convbench.web.logs import log_to_standard_error, logger
 from convbench.web.pages import Pages
@@ -53,6 +54,7 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
             retention = Retention(store, settings)
             retention.start()
             stack.callback(retention.stop)
+        allow_many()
         lower_this_thread()  # after the runner: what it measures keeps its priority
         config = uvicorn.Config(
             application(service),
@@ -62,6 +64,7 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
             server_header=False,
             timeout_graceful_shutdown=STOP_S,
             timeout_keep_alive=30,
+            http=Connection,
         )
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
