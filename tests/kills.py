@@ -41,8 +41,8 @@ PAUSE_S = 0.1
 JOBS, RUNS, SCHEDULES = 0.8, 0.3, 1.5
 #: Cases of a pushed run, some of which are one part.
 CASES = 1200
-#: Seconds that the last service may take for each job that is left.
-PATIENCE_S = 20.0
+#: Seconds without any progress after which the last service is given up.
+PATIENCE_S = 120.0
 #: The name of the host of jobs that nobody measures.
 ELSEWHERE = "elsewhere"
 
@@ -87,7 +87,7 @@ def killed(folder: Path, kills: int, seed: int) -> Found:
             child.wait()
         last = _started(folder, port)
         try:
-            _finish(work, clients, PATIENCE_S * (JOBS * kills + 5))
+            _finish(work, clients)
         finally:
             last.send_signal(signal.SIGTERM)
             stopped = last.wait(60)
@@ -182,18 +182,19 @@ def _push(work: _Work, other: Path, runs: int) -> None:
                     break
 
 
-def _finish(work: _Work, clients: Sequence[threading.Thread], patience_s: float) -> None:
-    """Wait until the last service has done everything."""
-    end = time.monotonic() + patience_s
-    for client in clients:
-        client.join(max(0.0, end - time.monotonic()))
+def _finish(work: _Work, clients: Sequence[threading.Thread]) -> None:
+    """Wait until the last service has done everything, or makes no progress any more."""
+    before, end = None, 0.0
     with Store.open(work.db) as store:
-        while time.monotonic() < end:
-            waiting = [job for job in Jobs(store).queue() if job.host != ELSEWHERE]
-            if not waiting and not any(client.is_alive() for client in clients):
-                due = {one.due_at for one in Jobs(store).list(most=1000)[0]}
-                if due >= set(work.due.values()):
-                    return
+        while before is None or time.monotonic() < end:
+            jobs, _ = Jobs(store).list(most=1000)
+            now = ([(job.id, job.state) for job in jobs], len(work.jobs), len(work.pushed))
+            if now != before:
+                before, end = now, time.monotonic() + PATIENCE_S
+            has_all = {job.due_at for job in jobs} >= set(work.due.values())
+            is_done = all(job.is_over for job in jobs if job.host != ELSEWHERE)
+            if has_all and is_done and not any(client.is_alive() for client in clients):
+                return
             time.sleep(0.5)
 
 

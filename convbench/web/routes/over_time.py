@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BeforeValidator
 
+from convbench.actions.over_time import LayerHistory
 from convbench.store import layers
 from convbench.store.layers import Layer
 from convbench.web.access import Reader
@@ -22,7 +23,7 @@ from convbench.web.answers_over_time import (
 )
 from convbench.web.helper import BusyError
 from convbench.web.kept import may_be_kept
-from convbench.web.over_time import Changes
+from convbench.web.over_time import WAIT_S, Changes
 from convbench.web.problems import NotThereError
 from convbench.web.state import Service, TheService
 
@@ -80,11 +81,14 @@ def usual_since() -> date:
     return (datetime.now(UTC) - timedelta(days=USUAL_DAYS)).date()
 
 
-def changed(service: Service, since: date, sweep: str, machine: str) -> Changes:
-    """What changed since a day in a sweep and on a machine; "" stands for all of them."""
+def changed(service: Service, since: date, sweep: str, machine: str, *, wait_s: float = WAIT_S) -> Changes:
+    """What changed since a day in a sweep and on a machine, as far as it is computed within `wait_s` seconds.
+
+    "" stands for all of them.
+    """
     over_time = service.pages.over_time
     groups = [one for one in over_time.groups() if sweep in ("", one.sweep) and machine in ("", one.machine)]
-    return over_time.changes(since.isoformat(), groups)
+    return over_time.changes(since.isoformat(), groups, wait_s=wait_s)
 
 
 @router.get("/layers")
@@ -105,10 +109,15 @@ def list_layers(
 @router.get("/layers/{layer_id}/history")
 def layer_history(service: TheService, reader: Reader, layer_id: LayerId) -> LayerHistoryAnswer:
     """Get a layer over all runs that measured it, by machine, with its steps."""
+    return LayerHistoryAnswer.model_validate(history(service, layer_id))
+
+
+def history(service: Service, layer_id: str) -> LayerHistory:
+    """A layer over all runs; BusyError where it takes too long to read them."""
     found = service.pages.over_time.layer(layer_id)
     if found is None:
         raise BusyError("the runs of this layer are still being read", hint="try again in a minute")
-    return LayerHistoryAnswer.model_validate(found)
+    return found
 
 
 @router.get("/changes")

@@ -61,6 +61,7 @@ def layers(
         text=text,
         run=run,
         following=views.query(text=text, run=run, after=found.after) if found.after else "",
+        query=views.query(text=text, run=run),
     )
 
 
