@@ -46,7 +46,7 @@ from convbench.store.schedules import Schedules
 KILLS, SEED = 20, 1
 #: The shortest and the longest life of a service, seconds. It begins with the process for one service of three, which
 #: may never listen, and for the others when they listen.
-SOONEST_S, LATEST_S = 0.2, 8.0
+SOONEST_S, LATEST_S = 0.2, 16.0
 #: Seconds between two submissions.
 PAUSE_S = 0.1
 #: Jobs that a client submits and runs that another one pushes, for each kill; schedules that become due.
