@@ -7,6 +7,7 @@ ConvbenchError                  70  A fault in convbench, where no subclass fits
 │   │   ├── DatabaseError        2  The database refused a statement, or did not answer.
 │   │   └── TakenOverError       2  Another process has resumed the run.
 │   ├── RunNotFoundError         2  No stored run, baseline or case has this id or name.
+│   ├── LaterError               2  It cannot be done now; the same request may succeed later.
 │   ├── ConflictError            2  The request contradicts what is stored.
 │   ├── JobNotFoundError         2  The service has no job with this id.
 │   ├── ScheduleNotFoundError    2  The service has no schedule with this id.
@@ -109,6 +110,10 @@ class DatabaseError(StoreError):
 
 class TakenOverError(StoreError):
     """Another process has resumed the run that this one was writing."""
+
+
+class LaterError(RequestError):
+    """It cannot be done now; the same request may succeed later."""
 
 
 class RunNotFoundError(RequestError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 
 import processes
 import synthetic
+import uvicorn
 from commands import store as store_run
 from starlette.testclient import TestClient
 
@@ -58,6 +60,21 @@ def serving(
                 yield client, service
         finally:
             pages.close()
+
+
+@contextmanager
+def listening(client: TestClient) -> Iterator[str]:
+    """The address at which the application of a client answers over HTTP."""
+    server = uvicorn.Server(uvicorn.Config(client.app, port=0, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            thread.join(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def run_of(number: int, **changes: Any) -> Run:

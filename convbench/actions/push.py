@@ -81,13 +81,12 @@ def push(
     service = _Service(to, token)
     with Store.open(db) as store:
         parts = Parts(store, store.run_id(ref))
-        run = parts.head.run
+        known = parts.head()
+        run = known.run
         head = to_json(replace(run, processes=()), defaults=False)
-        begun = service.call("PUT", f"{run.id}/upload", {"run": head, "digest": parts.head.digest})
+        begun = service.call("PUT", f"{run.id}/upload", {"run": head, "digest": known.digest})
         if begun["state"] == RunState.FINISHED.value:
-            return Pushed(
-                run_id=run.id, state=RunState.FINISHED, cases=parts.head.cases, parts=0, sent=0, was_there=True
-            )
+            return Pushed(run_id=run.id, state=RunState.FINISHED, cases=parts.cases, parts=0, sent=0, was_there=True)
         every = list(parts.all())
         sent = 0
         for part in _lacking(service, run.id, every, int(begun["cases"])):
@@ -102,10 +101,10 @@ def push(
                 "state": run.state.value,
                 "finished_at": run.finished_at,
                 "processes": to_json(run.processes, defaults=False),
-                "cases": parts.head.cases,
+                "cases": parts.cases,
             },
         )
-    return Pushed(run_id=run.id, state=run.state, cases=parts.head.cases, parts=len(every), sent=sent)
+    return Pushed(run_id=run.id, state=run.state, cases=parts.cases, parts=len(every), sent=sent)
 
 
 def _lacking(service: _Service, run_id: str, parts: list[Part], cases: int) -> Iterator[Part]:

@@ -11,7 +11,7 @@ from itertools import islice
 
 from convbench.actions.cron import SHOWN_TIMES, following, next_after
 from convbench.actions.jobs import PRIORITIES, Checked, new_job
-from convbench.errors import ConflictError, RequestError, StoreError
+from convbench.errors import ConflictError, LaterError, RequestError, StoreError
 from convbench.model.job import Job
 from convbench.model.result import UNMEASURED, WRONG
 from convbench.model.schedule import Acceptance, ChangedCase, JobVerdict, Schedule
@@ -130,7 +130,7 @@ def queue_due(store: Store, at: datetime, check: Callable[[str], Checked]) -> Se
     """Queue the jobs of the schedules that are due, one each, however many times were missed; returns them.
 
     `check` says what a sweep would measure, and raises RequestError where this service must not measure it. The
-    schedule then says why, and is due again at its next time.
+    schedule then says why, and is due again at its next time. After a LaterError it stays due.
     """
     schedules, queued = Schedules(store), []
     for schedule in schedules.ahead(text_of(at + AHEAD)):
@@ -141,6 +141,8 @@ def queue_due(store: Store, at: datetime, check: Callable[[str], Checked]) -> Se
             job = _job(schedule, check(schedule.sweep), by=f"schedule {schedule.name}", at=at, due_at=schedule.next_at)
         except StoreError:
             raise
+        except LaterError:
+            continue
         except RequestError as error:
             reason = error.message
         job = schedules.claim(schedule, _next(schedule, at), job, reason=reason)

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
+from convbench.cli.interrupt import interrupted_with_parent
 from convbench.cli.options import app
 from convbench.cli.output import OutputError, flush, say
 from convbench.errors import ConvbenchError, ExitCode, SweepError
@@ -23,7 +24,12 @@ def main() -> NoReturn:
         if getattr(sys, name) is None:  # the parent process closed it
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
         getattr(sys, name).reconfigure(errors="backslashreplace")
-    sys.exit(exit_code_of(lambda: app(prog_name="convbench")))
+    sys.exit(exit_code_of(_command))
+
+
+def _command() -> None:
+    interrupted_with_parent()
+    app(prog_name="convbench")
 
 
 def _without_output(code: ExitCode) -> ExitCode:

@@ -99,9 +99,9 @@ class Jobs:
     def claim(self, owner: Writer, now: str) -> Job | None:
         """Make the next job for the owner's host the owner's and RUNNING; None where there is none.
 
-        Left out are jobs for other hosts, and those whose next try comes later. A job on a device that a running job of
-        this host has waits, whichever service runs that one. Of several services that ask at once, each gets another
-        job.
+        Left out are jobs for other hosts, and those whose next try comes later. A job waits for a running one of this
+        host that would disturb it, whichever service runs that one. Of several services that ask at once, each gets
+        another job.
         """
         wanted = [
             _jobs.state == JobState.QUEUED.value,
@@ -111,10 +111,10 @@ class Jobs:
         running = select(_jobs.devices).where(_jobs.state == JobState.RUNNING.value, _jobs.owner_host == owner.host)
         with self._store.writing() as connection:
             _one_at_a_time(connection, owner.host)
-            busy = {device for devices in connection.execute(running).scalars() for device in devices.split(",")}
+            busy = [_devices(devices) for devices in connection.execute(running).scalars()]
             query = select(schema.jobs).where(*wanted).order_by(*_ORDER).with_for_update(skip_locked=True)
             for row in connection.execute(query if busy else query.limit(1)):
-                if busy & set(row.devices.split(",")):
+                if any(_disturb(_devices(row.devices), other) for other in busy):
                     continue
                 values = {"started_at": row.started_at or now, **_writer("owner", owner), **_writer("child", None)}
                 if _change(connection, row.key, (JobState.QUEUED,), JobState.RUNNING, now, **values):
@@ -277,6 +277,17 @@ class Jobs:
             connection.execute(delete(schema.jobs).where(_jobs.key == row.key))
 
 
+def _devices(text: str) -> frozenset[str]:
+    """The devices of a job. torch takes the first one where a name has no number."""
+    names = filter(None, text.split(","))
+    return frozenset(one if ":" in one or one in _ALONE else f"{one}:0" for one in names)
+
+
+def _disturb(one: frozenset[str], other: frozenset[str]) -> bool:
+    """Whether two jobs on these devices disturb each other: unless they have different accelerators alone."""
+    return bool(one & other) or bool(one and other and _ALONE & (one | other))
+
+
 def insert_job(connection: Connection, job: Job, idempotency_key: str | None = None) -> None:
     """Store a new job in a transaction that is open."""
     row = _row(job) | {"idempotency_key": idempotency_key}
@@ -290,6 +301,9 @@ def _one_at_a_time(connection: Connection, host: str) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(_CLAIMING, zlib.crc32(host.encode()) - 2**31)))
 
 
+#: The processor launches the work of every other device, so beside a job on it both times would be wrong. The name
+#: "accelerator" may stand for any of them.
+_ALONE = frozenset({"cpu", "accelerator"})
 #: The first number of the advisory locks of claims on a PostgreSQL server: the letters "jobs".
 _CLAIMING = int.from_bytes(b"jobs", "big")
 #: The order in which jobs are measured: by priority, then as they were submitted.

@@ -81,15 +81,27 @@ def visits(connection: Connection, key: int, version: int) -> dict[str, list[Vis
 def visits_of(
     connection: Connection, key: int, version: int, ids: Sequence[str], *, first: int = 0, end: int | None = None
 ) -> dict[str, list[Visit]]:
-    """As `visits`, of the cases from position `first` to before `end`. `ids` are those of all cases, by position."""
+    """As `visits`, of the cases from position `first` to before `end`. `ids` are those of these cases, in order."""
     query = _visits_of(key, version, checks=True, samples=True)
     if end is not None:
         query = query.where(schema.visits.c.position >= first, schema.visits.c.position < end)
     rows = connection.execute(query).all()
-    check_visits(by_name(_VISIT_NAMES, rows), cases=len(ids))
-    made = [_visit(ids[row[0]], row) for row in rows]
+    check_visits(by_name(_VISIT_NAMES, rows), cases=first + len(ids))
+    made = [_visit(ids[row[0] - first], row) for row in rows]
     check_packed(made)
     return {case_id: list(some) for case_id, some in itertools.groupby(made, key=attrgetter("case_id"))}
+
+
+def visit_rows(connection: Connection, key: int, version: int, *, first: int, end: int) -> Sequence[tuple[Any, ...]]:
+    """The visits of the cases from position `first` to before `end`, unchecked: the position, then all columns.
+
+    Equal visits have equal rows in every database.
+    """
+    visits = schema.visits.c
+    names = [name for name in _VISIT_NAMES if name != "position"]
+    wanted = select(visits.position, *schema.columns(schema.visits, version, *names))
+    wanted = wanted.where(visits.run_key == key, visits.position >= first, visits.position < end)
+    return [tuple(row) for row in connection.execute(wanted.order_by(visits.position, visits.process_index))]
 
 
 def check_packed(visits: Sequence[Visit]) -> None:
@@ -233,20 +245,19 @@ def positions(connection: Connection, key: int) -> dict[str, int]:
     return {case_id: position for position, case_id in enumerate(ids)}
 
 
-def _check_positions(found: Sequence[object]) -> None:
-    if found != [*range(len(found))]:
-        raise ValueError(f"its {len(found)} cases are not at the positions from 0 to {len(found) - 1}")
+def _check_positions(found: Sequence[object], *, first: int = 0) -> None:
+    if found != [*range(first, first + len(found))]:
+        raise ValueError(f"its {len(found)} cases are not at the positions from {first} to {first + len(found) - 1}")
 
 
-def cases_of_run(connection: Connection, key: int) -> list[Case]:
-    """The cases of a run in the sweep's order."""
+def cases_of_run(connection: Connection, key: int, *, first: int = 0, end: int | None = None) -> list[Case]:
+    """The cases of a run in the sweep's order, from position `first` to before `end`."""
     columns = schema.cases.c
-    rows = connection.execute(
-        select(columns.problem, columns.settings, columns.position)
-        .where(columns.run_key == key)
-        .order_by(columns.position)
-    ).all()
-    _check_positions([position for _, _, position in rows])
+    wanted = select(columns.problem, columns.settings, columns.position).where(columns.run_key == key)
+    if end is not None:
+        wanted = wanted.where(columns.position >= first, columns.position < end)
+    rows = connection.execute(wanted.order_by(columns.position)).all()
+    _check_positions([position for _, _, position in rows], first=first)
     return _cases_of([(problem, settings) for problem, settings, _ in rows])
 
 

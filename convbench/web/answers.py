@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from convbench.actions.cron import LONGEST_CRON
 from convbench.actions.jobs import MOST_BYTES, PRIORITIES, Checked
@@ -32,6 +32,19 @@ SweepText = Annotated[
     ),
     AfterValidator(named),
 ]
+
+
+def _number(value: object) -> object:
+    """The value; ValueError for `true` and for a text, which pydantic would take as an integer."""
+    if isinstance(value, bool | str):
+        raise ValueError("expected an integer")
+    return value
+
+
+#: What makes an `int` of a body one that JSON Schema has too. It stands behind the bounds, which it would hide.
+Strictly = BeforeValidator(_number)
+Integer = Annotated[int, Strictly]
+Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher comes first."), Strictly]
 
 
 class Given(BaseModel):
@@ -84,7 +97,7 @@ class ScheduleRequest(Given):
         default=None,
         description="The baseline. Where there is none, the first run in which every case is right becomes it.",
     )
-    priority: int = Field(default=0, ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher comes first.")
+    priority: Priority = 0
 
 
 class ScheduleAnswer(BaseModel):
@@ -410,7 +423,7 @@ class TokenRequest(Given):
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=f"^{NAME}$")]
     scopes: list[Scope] = Field(min_length=1)
-    days: int = Field(default=USUAL_DAYS, ge=1, le=MOST_DAYS, description="Days until it expires.")
+    days: Integer = Field(default=USUAL_DAYS, ge=1, le=MOST_DAYS, description="Days until it expires.")
 
 
 class TokenAnswer(BaseModel):

@@ -9,12 +9,12 @@ from pydantic import BaseModel, Discriminator, Field, Tag
 
 from convbench.actions.bisecting import read_decided
 from convbench.actions.bisection_jobs import MOST_CASES
-from convbench.actions.jobs import PRIORITIES, task_of
+from convbench.actions.jobs import task_of
 from convbench.model.bisection import Outcome, Step
 from convbench.model.campaign import Campaign, CampaignState, How, Shard, ShardState
 from convbench.model.job import BisectionTask, FleetTask, Job, JobKind, JobState
 from convbench.report.text.bisection import answer_text
-from convbench.web.answers import Given, SweepText
+from convbench.web.answers import Given, Priority, SweepText
 from convbench.workloads.request import Request, request_of
 
 #: Maximum number of labels by which hosts are chosen, and characters of each part of one.
@@ -23,7 +23,6 @@ MOST_LABELS, LONGEST_LABEL = 10, 255
 BUDGET_S, BUDGETS_S = 150.0, (5.0, 36_000.0)
 
 _Label = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL)]
-_Priority = Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher comes first.")]
 _RunRef = Annotated[str, Field(min_length=1, max_length=200, description="The run, as in paths.")]
 
 
@@ -51,7 +50,7 @@ class _JobRequest(Given):
     against: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         default=None, description="The run or baseline to compare with; suspected changes are confirmed."
     )
-    priority: _Priority = 0
+    priority: Priority = 0
     fleet: FleetRequest | None = Field(default=None, description="Without it, one host measures it.")
 
 
@@ -126,7 +125,7 @@ class BisectionRequest(Given):
     checkout: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
         default=None, description="A checkout of the service; without it, the first one that has both commits."
     )
-    priority: _Priority = 0
+    priority: Priority = 0
 
 
 class JobAnswer(BaseModel):

@@ -23,7 +23,9 @@ class ScheduleChange(Given):
     sweep: SweepText | None = None
     host: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     baseline: Annotated[str, Field(min_length=1, max_length=100)] | None = None
-    priority: Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher comes first.")] | None = None
+    priority: (
+        Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher comes first."), Strictly] | None
+    ) = None
     expected: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
         default=None, description="The edition of the schedule that the person saw; 409 where it is another one by now."
     )

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from convbench.errors import ConvbenchError, RequestError
+from convbench.errors import ConvbenchError, LaterError
 from convbench.web.priority import PAGES
 
 #: Seconds after which an idle process ends.
@@ -32,15 +32,16 @@ class Helper:
 
     def __init__(self, *, most_bytes: int | None = None) -> None:
         self._most_bytes = most_bytes
-        self._lock = threading.Lock()
+        self._lock, self._ending = threading.Lock(), threading.Lock()
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None
         self._used_at = 0.0
+        self._is_closed = False
 
     def call(self, work: Callable[..., Any], *arguments: object, timeout_s: float) -> Any:
         """What `work` returns there; it must be a function of a module.
 
-        Raises the error of convbench that it raises. Raises RequestError where it takes longer than `timeout_s`
+        Raises the error of convbench that it raises. Raises LaterError where it takes longer than `timeout_s`
         seconds, waiting for earlier calls included, and where its process ended.
         """
         end = time.monotonic() + timeout_s
@@ -78,34 +79,46 @@ class Helper:
                 self._lock.release()
 
     def close(self) -> None:
-        """End the process now; a call under way raises RequestError."""
+        """End the process now, and start none again; a call under way raises LaterError."""
+        with self._ending:
+            self._is_closed = True
         self._end()
 
     def _started(self) -> Connection:
-        if self._process is None or self._connection is None or not self._process.is_alive():
+        with self._ending:
+            if self._process is not None and self._connection is not None and self._process.is_alive():
+                return self._connection
+        self._end()
+        connection, theirs = _SPAWN.Pipe()
+        process = _SPAWN.Process(target=_serve, args=(theirs, self._most_bytes), daemon=True)
+        process.start()
+        theirs.close()
+        with self._ending:
+            self._process, self._connection = process, connection
+            is_closed = self._is_closed
+        if is_closed:
             self._end()
-            self._connection, theirs = _SPAWN.Pipe()
-            self._process = _SPAWN.Process(target=_serve, args=(theirs, self._most_bytes), daemon=True)
-            self._process.start()
-            theirs.close()
-        return self._connection
+            raise BusyError("the service stops")
+        return connection
 
     def _end(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self._process.close()
-        if self._connection is not None:
+        with self._ending:  # `close` ends what a call of another thread waits for, and that thread comes here too
+            process, self._process = self._process, None
+            connection, self._connection = self._connection, None
+        if process is not None:
+            process.kill()
+            process.join()
+            process.close()
+        if connection is not None:
             with suppress(OSError):
-                self._connection.close()
-        self._process = self._connection = None
+                connection.close()
 
 
-class BusyError(RequestError):
+class BusyError(LaterError):
     """Earlier calls took all the time of this one."""
 
 
-class TooLongError(RequestError):
+class TooLongError(LaterError):
     """The work took more time or memory than it may."""
 
 

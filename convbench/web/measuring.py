@@ -265,7 +265,7 @@ class Measuring(Child):
 def _variables(db: str | None) -> dict[str, str]:
     """The variables of the subprocess. The database goes there, because others can read a command line."""
     given = {} if db is None else {"CONVBENCH_DB": db}
-    return {**os.environ, **given, "NO_COLOR": "1", "COLUMNS": "160"}
+    return {**os.environ, **given, "NO_COLOR": "1", "COLUMNS": "160", "CONVBENCH_PARENT": str(os.getpid())}
 
 
 def _read(output: IO[bytes], lines: queue.SimpleQueue[str | None]) -> None:

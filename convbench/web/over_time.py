@@ -64,6 +64,11 @@ class Changes:
     short: tuple[Group, ...]
     failed: tuple[tuple[Group, str], ...]
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether only the database says what is in it: everything is computed."""
+        return not self.waiting and not self.failed
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:

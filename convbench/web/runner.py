@@ -7,6 +7,7 @@ running is ended and queued again when a service comes back; `convbench run` the
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from datetime import UTC, datetime, timedelta
 
 from convbench.actions import schedules
 from convbench.actions.jobs import Checked, now
-from convbench.errors import RequestError, RunNotFoundError, StoreError
+from convbench.errors import LaterError, RequestError, RunNotFoundError, StoreError
 from convbench.model.job import EventKind, Job, JobKind, JobState
+from convbench.model.result import RunState
 from convbench.model.schedule import JobVerdict
 from convbench.store import listing, send_waiting
-from convbench.store.jobs import Jobs
+from convbench.store.jobs import Jobs, Owned
 from convbench.store.store import Store
 from convbench.store.writer import Writer
 from convbench.web.bisecting import Bisecting
@@ -40,6 +42,8 @@ _PLAIN = Settings()
 #: Seconds before a job goes on whose hosts were lost, and what is said of it meanwhile.
 LOST_S = 60.0
 LOST = "hosts or their cluster were lost; it goes on with them in a minute"
+#: How often the sweep of a schedule that is due is checked, where the check takes too long on a busy machine.
+MOST_CHECKS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Runner:
         self._store, self._jobs, self._feed, self._pages, self._db = store, Jobs(store), feed, pages, db
         self._settings = settings
         self._schedule_check = schedule_check
+        self._late: Counter[str] = Counter()
         self.owner = Writer.of_this_process()
         self._wake = threading.Event()
         self._stopping = False
@@ -130,9 +135,26 @@ class Runner:
                 continue  # a service that lives, or one of another host, of which nothing is known
             if owned.child is not None:
                 end_orphan(owned.child)
+            if self._end_measured(owned):
+                continue
             if self._jobs.requeue(owned, now()):
                 logger.info("a job of a service that had ended is queued again", extra={"facts": {"job": owned.job.id}})
                 self._feed.notify(owned.job.id)
+
+    def _end_measured(self, owned: Owned) -> bool:
+        """End the job of a killed service whose run is finished; False where it must be measured.
+
+        That is so too where a baseline is named: what was confirmed is known to that service alone.
+        """
+        job = owned.job
+        if job.run_id is None or job.against is not None or owned.owner is None:
+            return False
+        try:
+            if listing.one(self._store, job.run_id).summary.state is not RunState.FINISHED:
+                return False
+        except RunNotFoundError:  # its results wait on this disk
+            return False
+        return self._jobs.end(job.id, owned.owner, JobState.MEASURED, now())
 
     def _claimed(self) -> Job | None:
         job = self._jobs.claim(self.owner, now())
@@ -229,9 +251,24 @@ class Runner:
         """Queue the jobs of the schedules that are due, for whichever host they are."""
         if self._schedule_check is None:
             return
-        for job in schedules.queue_due(self._store, datetime.now(UTC), self._schedule_check):
+        for job in schedules.queue_due(self._store, datetime.now(UTC), self._checked):
             logger.info("a schedule is due", extra={"facts": {"job": job.id, "schedule": job.schedule_id}})
             self._feed.notify(job.id)
+
+    def _checked(self, text: str) -> Checked:
+        """What the sweep of a schedule would measure. A LaterError counts as the sweep's own after MOST_CHECKS."""
+        assert self._schedule_check is not None
+        try:
+            found = self._schedule_check(text)
+        except LaterError as error:
+            self._late[text] += 1
+            if self._late[text] < MOST_CHECKS:
+                logger.warning("the sweep of a schedule cannot be checked yet", extra={"facts": _facts(error)})
+                raise
+            del self._late[text]
+            raise RequestError(error.message, hint=error.hint) from error
+        self._late.pop(text, None)
+        return found
 
     def _fail(self, job: Job, reason: str, code: int | None) -> None:
         self._jobs.fail(job.id, self.owner, now(), reason, again_at=_in(AGAIN_S * (job.tries + 1)), code=code)

@@ -16,6 +16,7 @@ from convbench.store import Store
 from convbench.store.backup import copy_before_upgrade
 from convbench.store.tokens import Tokens
 from convbench.web.app import application
+from convbench.web.connections import Connection, allow_many
 from convbench.web.feed import Feed
 from convbench.web.logs import log_to_standard_error, logger
 from convbench.web.notifier import Notifier
@@ -64,6 +65,7 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
             retention = Retention(store, settings)
             retention.start()
             stack.callback(retention.stop)
+        allow_many()
         lower_this_thread()  # after the runner: what it measures keeps its priority
         config = uvicorn.Config(
             application(service),
@@ -73,6 +75,7 @@ def serve(settings: Settings, *, started: Callable[[str], None]) -> None:
             server_header=False,
             timeout_graceful_shutdown=STOP_S,
             timeout_keep_alive=30,
+            http=Connection,
         )
         started(f"{address}/")
         if copy is not None:

@@ -106,13 +106,21 @@ def test_the_queue_goes_by_priority_then_by_time_and_leaves_out_what_is_not_for_
         jobs.add(added)
     assert [each.id for each in jobs.queue()] == ["j2", "j4", "j1", "j0", "j3", "j5"]
     found = [claimed(jobs), claimed(jobs), claimed(jobs, OTHER)]
-    assert [each and each.id for each in found] == ["j1", "j5", None], "one job at a time on a device of a host"
-    assert [each.id for each in jobs.queue()][:2] == ["j1", "j5"], "the running ones first"
+    assert [each and each.id for each in found] == ["j1", None, None], "beside the processor nothing is measured"
+    assert [each.id for each in jobs.queue()][:2] == ["j1", "j2"], "the running one first"
     order = []
-    for now in (NOW, NOW, LATER):
+    for now in (NOW, NOW, NOW, LATER):
         jobs.end("j1" if not order else order[-1], ME, JobState.MEASURED, NOW)
         order.append(str((one := claimed(jobs, now=now)) and one.id))
-    assert order == ["j0", "j3", "j4"] and claimed(jobs, replace(ME, host="elsewhere")) == jobs.get("j2")
+    assert order == ["j0", "j3", "j5", "j4"] and claimed(jobs, replace(ME, host="elsewhere")) == jobs.get("j2")
+
+
+def test_different_accelerators_measure_at_once(jobs: Jobs) -> None:
+    for number, devices in enumerate([("cuda:0",), ("cuda",), ("accelerator",), ("cuda:1", "cpu"), ("cuda:1",)]):
+        jobs.add(job(number, devices=devices))
+    assert [(one := claimed(jobs)) and one.id for _ in range(3)] == ["j0", "j4", None]
+    jobs.end("j0", ME, JobState.MEASURED, NOW)
+    assert [(one := claimed(jobs)) and one.id for _ in range(2)] == ["j1", None]
 
 
 def test_many_claimants_get_each_job_once(jobs: Jobs) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
+from csv import DictReader
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import nights
+import pandas
 import pytest
 import service
 from service import serving
@@ -171,6 +174,35 @@ def test_a_layer_that_is_not_there(client: TestClient, path: str, status: int) -
         assert client.get(address).status_code == status
 
 
+def test_files_have_what_is_shown(client: TestClient) -> None:
+    found = client.get(f"{V1}/changes", params={"since": "2026-11-02"}).json()
+    rows = client.get(f"{V1}/lists/changes.json", params={"since": "2026-11-02"}).json()
+    assert sorted(row["ratio"] for row in rows) == sorted(one["ratio"] for one in found["slower"] + found["faster"])
+    assert [max(row["ratio"], 1 / row["ratio"]) for row in rows] == sorted(
+        (max(row["ratio"], 1 / row["ratio"]) for row in rows), reverse=True
+    )
+    [slower] = [row for row in rows if row["ratio"] > 1]
+    assert slower["differences"] == "; ".join(found["slower"][0]["differences"])
+    text = client.get(f"{V1}/lists/changes.csv", params={"since": "2026-11-02"})
+    assert text.headers["content-disposition"] == 'attachment; filename="changes.csv"'
+    assert [float(row["ratio"]) for row in DictReader(io.StringIO(text.text))] == [row["ratio"] for row in rows]
+    every = client.get(f"{V1}/layers").json()["layers"]
+    assert client.get(f"{V1}/lists/layers.json").json() == every
+    assert client.get(f"{V1}/lists/layers.json", params={"text": every[0]["case_id"]}).json() == every[:1]
+    layer = every[0]["case_id"]
+    [series] = client.get(f"{V1}/layers/{layer}/history").json()["series"]
+    points = client.get(f"{V1}/lists/layers/{layer}.json").json()
+    assert [point["time_s"] for point in points] == [point["time_s"] for point in series["points"]]
+    table = pandas.read_parquet(io.BytesIO(client.get(f"{V1}/lists/layers/{layer}.parquet").content))
+    assert list(table["run_id"]) == [point["run_id"] for point in points] and set(table["machine"]) == {
+        series["machine"]
+    }
+    assert client.get(f"{V1}/lists/layers/aaaaaaaaaaaa.csv").status_code == HTTPStatus.NOT_FOUND
+    for page in ("/changes?since=2026-11-02", f"/layers?text={layer}", f"/layers/{layer}"):
+        links = re.findall(r'href="(/api/v1/lists/[^"]+)"', client.get(page).text)
+        assert len(links) == 3 and all(client.get(link.replace("&amp;", "&")).status_code == 200 for link in links)
+
+
 def test_layers_are_found_by_words_of_their_labels_page_by_page(client: TestClient) -> None:
     every = client.get(f"{V1}/layers").json()
     labels = [one["label"] for one in every["layers"]]
@@ -181,7 +213,7 @@ def test_layers_are_found_by_words_of_their_labels_page_by_page(client: TestClie
     found = [one["label"] for one in [*some["layers"], *rest["layers"]]]
     assert found == [label for label in labels if "bfloat16" in label and "forward" in label]
     assert client.get(f"{V1}/layers", params={"text": "nothing"}).json() == {"layers": [], "after": None}
-    assert client.get(f"{V1}/layers", params={"after": "aaaaaaaaaaaa"}).status_code == HTTPStatus.BAD_REQUEST
+    assert client.get(f"{V1}/layers", params={"after": "aaaaaaaaaaaa"}).status_code == HTTPStatus.NOT_FOUND
     assert "More layers" not in client.get("/layers").text
 
 
@@ -232,8 +264,8 @@ def test_pages_of_many_runs_stay_small(served: tuple[TestClient, Service], monke
     [slower] = found.slower
     wide = replace(slower, sweep="s" * 5000, differences=tuple("d" * 500 for _ in range(50)))
     many = replace(found, slower=(wide,) * 300, faster=found.faster * 300)
-    monkeypatch.setattr(made.pages.over_time, "changes", lambda *_: many)
-    page = client.get("/changes", params={"since": "2026-11-01"}).text
+    monkeypatch.setattr(made.pages.over_time, "changes", lambda *_, **__: many)
+    page = client.get("/changes", params={"since": "2026-11-01", "sweep": ""}).text  # no kept page
     assert len(page) < MOST_PAGE and page.count("And 270 more smaller changes") == 2
     assert "and 42 more differences" in page
 

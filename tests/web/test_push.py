@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import synthetic
-import uvicorn
 from commands import Command, visits_of
 from commands import store as store_run
 from postgres import Server
-from service import serving
+from service import listening, serving
 from starlette.testclient import TestClient
 
 from convbench.actions import push as pushing
@@ -31,21 +28,6 @@ from convbench.web.state import Service
 
 V1 = "/api/v1"
 THERE = pushing.Pushed(run_id="", state=RunState.FINISHED, cases=12, parts=0, sent=0, was_there=True)
-
-
-@contextmanager
-def listening(client: TestClient) -> Iterator[str]:
-    """The address at which the application of a client answers over HTTP."""
-    server = uvicorn.Server(uvicorn.Config(client.app, port=0, log_config=None, lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        while not server.started:
-            thread.join(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture
@@ -90,6 +72,9 @@ def test_a_server_receives_a_run_as_a_file_does(postgres: Server, tmp_path: Path
         assert push(address, run.id, tmp_path / "here.db") == replace(THERE, run_id=run.id)
         with Store.open(str(tmp_path / "here.db")) as here:
             assert made.store.load(run.id) == here.load(run.id)
+        half = replace(run, id="20261130-000000-half", state=RunState.INTERRUPTED)
+        store_run(half, tmp_path / "half.db")
+        assert [push(address, half.id, tmp_path / "half.db").sent for _ in range(2)] == [3, 0], "rows are equal"
 
 
 def test_an_unfinished_run_goes_on_and_only_what_changed_is_sent(
@@ -199,13 +184,13 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient
 
 
 def head_of(found: parts.Parts, **changes: object) -> dict[str, object]:
-    document = to_json(replace(found.head.run, processes=()), defaults=False)
+    document = to_json(replace(found.head().run, processes=()), defaults=False)
     assert isinstance(document, dict)
-    return {"run": {**document, **changes}, "digest": found.head.digest}
+    return {"run": {**document, **changes}, "digest": found.head().digest}
 
 
 def begin(client: TestClient, found: parts.Parts, **changes: object):  # type: ignore[no-untyped-def]  # httpx's answer
-    return client.put(f"{V1}/runs/{found.head.run.id}/upload", json=head_of(found, **changes))
+    return client.put(f"{V1}/runs/{found.head().run.id}/upload", json=head_of(found, **changes))
 
 
 def entries(found: parts.Parts, first: int, cases: int) -> list[dict[str, object]]:
@@ -239,9 +224,9 @@ def test_parts_that_are_wrong_are_refused_and_change_nothing(
     begun: tuple[TestClient, Service, parts.Parts],
 ) -> None:
     client, made, found = begun
-    path = f"{V1}/runs/{found.head.run.id}/upload"
+    path = f"{V1}/runs/{found.head().run.id}/upload"
     assert client.put(f"{path}/entries/0", json={"entries": entries(found, 0, 4)}).json()["cases"] == 4
-    before = made.store.load(found.head.run.id)
+    before = made.store.load(found.head().run.id)
     other = entries(found, 4, 1)[0]
     first, second = entries(found, 4, 2)
     wrong: list[tuple[str, list[dict[str, object]], int]] = [
@@ -262,8 +247,8 @@ def test_parts_that_are_wrong_are_refused_and_change_nothing(
         answer = client.put(f"{path}/entries/{at}", json={"entries": some})
         assert answer.status_code == status, (at, answer.text)
         assert answer.headers["content-type"] == "application/problem+json"
-    assert made.store.load(found.head.run.id) == before
-    ended = {"state": "finished", "finished_at": found.head.run.finished_at, "processes": [], "cases": 12}
+    assert made.store.load(found.head().run.id) == before
+    ended = {"state": "finished", "finished_at": found.head().run.finished_at, "processes": [], "cases": 12}
     assert client.post(f"{path}/end", json=ended).status_code == 409, "eight cases are missing"
     assert client.post(f"{path}/end", json={**ended, "cases": 4, "finished_at": None}).status_code == 400
     assert client.post(f"{path}/end", json={**ended, "cases": 4, "finished_at": "soon"}).status_code in (400, 422)
@@ -290,7 +275,7 @@ def test_bodies_may_be_gzip_and_are_limited(
     begun: tuple[TestClient, Service, parts.Parts], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, _, found = begun
-    path = f"{V1}/runs/{found.head.run.id}/upload"
+    path = f"{V1}/runs/{found.head().run.id}/upload"
     body = json.dumps(head_of(found)).encode()
 
     def sent(content: bytes, encoding: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -23,11 +24,13 @@ from convbench.actions.jobs import Checked, submit
 from convbench.engine.device_locks import held
 from convbench.errors import RequestError
 from convbench.model.job import MOST_TRIES, EventKind, Job, JobState
+from convbench.model.result import RunState
 from convbench.store import Store, Writer, verdicts
 from convbench.store.jobs import Jobs
 from convbench.store.schedules import Schedules
 from convbench.web import measuring, runner
 from convbench.web.feed import Feed
+from convbench.web.helper import TooLongError
 from convbench.web.pages import Pages
 from convbench.web.runner import Runner
 
@@ -208,6 +211,52 @@ def test_what_a_killed_service_left_is_ended_and_queued_again(
     assert Jobs(store).get(other.id).state is JobState.RUNNING, "nothing is known of services on other hosts"
 
 
+@pytest.mark.parametrize(("against", "times"), [(None, 1), ("latest", 2)])
+def test_a_run_that_ended_with_its_service_is_not_measured_again(
+    store: Store, script: Callable[[str], None], against: str | None, times: int
+) -> None:
+    """Unless it is compared with a baseline: the killed service alone knew what was confirmed."""
+    gone = replace(Writer.of_this_process(), started=0.5)
+    job = submitted(store, against=against)
+    Jobs(store).claim(gone, "9999")
+    Jobs(store).note_run(job.id, RUN.id)
+    script(BEGUN)
+    with running(store, made=lambda run_id: b""):
+        until(job, store, JobState.REPORTED)
+    assert states(store, job).count("running") == times
+
+
+#: A parent that starts a command as the service does, and waits for it.
+PARENT = """\
+import os, subprocess, sys
+subprocess.call(sys.argv[1:], env={**os.environ, "CONVBENCH_PARENT": str(os.getpid())})
+"""
+
+
+@pytest.mark.slow
+def test_what_measures_is_interrupted_when_its_service_is_killed(tmp_path: Path) -> None:
+    """The real command, which stores what it has."""
+    many = service.TINY.replace("in_channels: 3", f"in_channels: {[*range(1, 300)]}")
+    (tmp_path / "sweep.yaml").write_text(many, encoding="utf-8")
+    command = (sys.executable, "-m", "convbench", "run", "sweep.yaml", "--no-page", "--db", "runs.db")
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, *command],
+        cwd=tmp_path,
+        env={**os.environ, "CONVBENCH_LOCKS": str(tmp_path / "locks")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert parent.stdout is not None
+    with parent, parent.stdout:
+        begun = next((text for text in parent.stdout if text.startswith("run 2")), None)
+        parent.kill()
+        said = parent.stdout.read()  # until the command has ended
+    assert begun and "interrupted: results are kept" in said
+    with Store.open(str(tmp_path / "runs.db")) as opened:
+        assert opened.load("latest").state is RunState.INTERRUPTED
+
+
 def test_one_job_at_a_time_measures_on_a_device(store: Store, script: Callable[[str], None], tmp_path: Path) -> None:
     script(f"{BEGUN}at = open({str(tmp_path / 'at')!r}, 'a')\nat.write('+')\ntime.sleep(0.3)\nat.write('-')")
     with running(store, made=lambda run_id: b""), running(store, made=lambda run_id: b""):  # two services on a database
@@ -310,6 +359,35 @@ def test_the_runner_queues_what_is_due(store: Store, script: Callable[[str], Non
             time.sleep(0.01)
         job = until(Jobs(store).get(job_id), store, JobState.REPORTED)
     assert job.due_at == made.next_at and job.submitted_by == "schedule due"
+
+
+@pytest.mark.parametrize(("slow", "states"), [(2, ["reported"]), (99, [])])
+def test_a_schedule_whose_check_takes_long_stays_due_for_a_while(
+    store: Store, script: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, slow: int, states: list[str]
+) -> None:
+    monkeypatch.setattr(runner, "LOOK_S", 0.02)
+    script(BEGUN)
+    checks = itertools.count(1)
+
+    def check(text: str) -> Checked:
+        if next(checks) <= slow:
+            raise TooLongError("it took longer than 20 s")
+        return FOUND
+
+    wanted = schedules.Wanted(
+        name="due", cron="0 0 1 1 *", zone="UTC", sweep=service.TINY, host=ME.host, baseline="due"
+    )
+    made = schedules.make(store, wanted, FOUND, by="ann", at=datetime.now(UTC) - timedelta(days=366))
+    with running(store, made=lambda run_id: b"", schedule_check=check):
+        end = time.monotonic() + 30
+        while Schedules(store).get(made.id).next_at == made.next_at:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        for job in Jobs(store).list()[0]:
+            until(job, store, JobState.REPORTED)
+    assert [job.state for job in Jobs(store).list()[0]] == states
+    assert next(checks) == 1 + min(slow + 1, runner.MOST_CHECKS)
+    assert (Schedules(store).get(made.id).reason is None) == bool(states)
 
 
 @pytest.mark.slow

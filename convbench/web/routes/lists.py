@@ -28,8 +28,9 @@ FORMATS = {
 Form = Literal["csv", "json", "parquet"]
 #: Maximum number of rows of a file.
 MOST_ROWS = 10_000
-_Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Rows at most, the newest ones.")]
-_KINDS: dict[int | str, dict[str, Any]] = {
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Rows at most, the newest ones.")]
+#: The kinds of a list in the description of the API.
+KINDS: dict[int | str, dict[str, Any]] = {
     200: {"content": {kind.partition(";")[0]: {} for kind in FORMATS.values()}, "description": "The list."}
 }
 _RUN = ("id", "sweep", "state", "started_at", "finished_at", "host", "machine", "torch", "commit", "branch", "cases")
@@ -40,8 +41,8 @@ _JOB = (
 )
 
 
-@router.get("/lists/runs.{form}", response_class=Response, responses=_KINDS)
-def runs(service: TheService, reader: Reader, form: Form, wanted: TheFilters, limit: _Limit = 1000) -> Response:
+@router.get("/lists/runs.{form}", response_class=Response, responses=KINDS)
+def runs(service: TheService, reader: Reader, form: Form, wanted: TheFilters, limit: Limit = 1000) -> Response:
     """Get the runs that the filters leave, the newest first, one row each."""
     found: list[ListedRun] = []
     after = None
@@ -51,20 +52,20 @@ def runs(service: TheService, reader: Reader, form: Form, wanted: TheFilters, li
         after = page.after
         if after is None:
             break
-    return _file(service, [_run(run) for run in found], (*_RUN, *_RUN_COUNTS), form, "runs")
+    return file(service, [_run(run) for run in found], (*_RUN, *_RUN_COUNTS), form, "runs")
 
 
-@router.get("/lists/jobs.{form}", response_class=Response, responses=_KINDS)
+@router.get("/lists/jobs.{form}", response_class=Response, responses=KINDS)
 def jobs(
     service: TheService,
     reader: Reader,
     form: Form,
     state: Annotated[list[JobState] | None, Query(description="Only jobs in these states.")] = None,
-    limit: _Limit = 1000,
+    limit: Limit = 1000,
 ) -> Response:
     """Get jobs, the newest first, one row each."""
     found, _ = service.jobs.list(states=state or (), most=limit)
-    return _file(service, [_job(job) for job in found], _JOB, form, "jobs")
+    return file(service, [_job(job) for job in found], _JOB, form, "jobs")
 
 
 def _run(run: ListedRun) -> Mapping[str, Cell]:
@@ -79,8 +80,9 @@ def _job(job: Job) -> Mapping[str, Cell]:
     return {name: getattr(job, name) for name in _JOB} | {"state": job.state.value, "kind": job.kind.value}
 
 
-def _file(
+def file(
     service: Service, rows: Sequence[Mapping[str, Cell]], columns: Sequence[str], form: Form, name: str
 ) -> Response:
+    """The answer with a list as a file of this name."""
     headers = {"content-disposition": f'attachment; filename="{name}.{form}"'}
     return Response(service.pages.listed(rows, columns, form), media_type=FORMATS[form], headers=headers)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BeforeValidator
 
-from convbench.errors import RequestError
+from convbench.actions.over_time import LayerHistory
 from convbench.store import layers
 from convbench.store.layers import Layer
 from convbench.web.access import Reader
@@ -20,7 +22,9 @@ from convbench.web.answers_over_time import (
     NoisePoint,
 )
 from convbench.web.helper import BusyError
-from convbench.web.over_time import Changes
+from convbench.web.kept import may_be_kept
+from convbench.web.over_time import WAIT_S, Changes
+from convbench.web.problems import NotThereError
 from convbench.web.state import Service, TheService
 
 router = APIRouter(tags=["over time"])
@@ -31,14 +35,23 @@ LayerId = Annotated[str, Path(pattern=LAYER_ID, description="The id of a layer: 
 Words = Annotated[str, Query(max_length=300, description="Words of the label, or the layer's id.")]
 OfRun = Annotated[str, Query(max_length=200, description="A run that has the layer.")]
 AfterLayer = Annotated[str | None, Query(pattern=LAYER_ID, description="The last layer of the page before.")]
-Since = Annotated[date | None, Query(description="A day in UTC; without it, 30 days ago.")]
+
+
+def _day(text: object) -> object:
+    """The text of a day; ValueError for another one. Pydantic would take a number for seconds since 1970."""
+    if isinstance(text, str) and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError("expected a day such as 2026-11-01")
+    return text
+
+
+Since = Annotated[date | None, BeforeValidator(_day), Query(description="A day in UTC; without it, 30 days ago.")]
 Name = Annotated[str, Query(max_length=300)]
 #: Days that changes are looked for, where no day is given.
 USUAL_DAYS = 30
 
 
 def listed(service: Service, text: str, run: str, after: str | None, most: int) -> LayerList:
-    """A page of the layers that have all words. Raises RequestError where `after` is none of them."""
+    """A page of the layers that have all words. Raises NotThereError where `after` is none of them."""
     run_id = service.store.run_id(run) if run else None
     words = text.lower().split()
     found = [one for one in service.pages.over_time.layers(run_id) if _has(one, words)]
@@ -46,7 +59,7 @@ def listed(service: Service, text: str, run: str, after: str | None, most: int) 
     if after is not None:
         places = [place for place, one in enumerate(found) if one.case_id == after]
         if not places:
-            raise RequestError(f"{after!r} is no place in this list", hint="use the one of the page before")
+            raise NotThereError(f"{after!r} is no place in this list", hint="use the one of the page before")
         begin = places[0] + 1
     some = found[begin : begin + most]
     seen = layers.seen(service.store, [one.case_id for one in some])
@@ -68,39 +81,50 @@ def usual_since() -> date:
     return (datetime.now(UTC) - timedelta(days=USUAL_DAYS)).date()
 
 
-def changed(service: Service, since: date, sweep: str, machine: str) -> Changes:
-    """What changed since a day in a sweep and on a machine; "" stands for all of them."""
+def changed(service: Service, since: date, sweep: str, machine: str, *, wait_s: float = WAIT_S) -> Changes:
+    """What changed since a day in a sweep and on a machine, as far as it is computed within `wait_s` seconds.
+
+    "" stands for all of them.
+    """
     over_time = service.pages.over_time
     groups = [one for one in over_time.groups() if sweep in ("", one.sweep) and machine in ("", one.machine)]
-    return over_time.changes(since.isoformat(), groups)
+    return over_time.changes(since.isoformat(), groups, wait_s=wait_s)
 
 
 @router.get("/layers")
 def list_layers(
     service: TheService,
     reader: Reader,
+    request: Request,
     text: Words = "",
     run: OfRun = "",
     after: AfterLayer = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> LayerList:
     """List layers by their labels, or those of a run in the order of its sweep."""
+    may_be_kept(request)
     return listed(service, text, run, after, limit)
 
 
 @router.get("/layers/{layer_id}/history")
 def layer_history(service: TheService, reader: Reader, layer_id: LayerId) -> LayerHistoryAnswer:
     """Get a layer over all runs that measured it, by machine, with its steps."""
+    return LayerHistoryAnswer.model_validate(history(service, layer_id))
+
+
+def history(service: Service, layer_id: str) -> LayerHistory:
+    """A layer over all runs; BusyError where it takes too long to read them."""
     found = service.pages.over_time.layer(layer_id)
     if found is None:
         raise BusyError("the runs of this layer are still being read", hint="try again in a minute")
-    return LayerHistoryAnswer.model_validate(found)
+    return found
 
 
 @router.get("/changes")
 def list_changes(
     service: TheService,
     reader: Reader,
+    request: Request,
     since: Since = None,
     sweep: Name = "",
     machine: Name = "",
@@ -111,7 +135,9 @@ def list_changes(
     What is not computed yet is named in `waiting`, and is there a few seconds later.
     """
     day = since or usual_since()
-    return ChangesAnswer.of(day, changed(service, day, sweep, machine), limit)
+    found = changed(service, day, sweep, machine)
+    may_be_kept(request, if_true=since is not None and found.is_settled)
+    return ChangesAnswer.of(day, found, limit)
 
 
 @router.get("/machines/noise")

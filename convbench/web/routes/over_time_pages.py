@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from convbench import units
 from convbench.report.pages.rendering import left_out, when
 from convbench.web.access import Reader, Who
+from convbench.web.kept import may_be_kept
 from convbench.web.over_time import WAIT_S, Group
 from convbench.web.routes.over_time import (
     AfterLayer,
@@ -49,6 +50,7 @@ def layers(
     after: AfterLayer = None,
 ) -> str:
     """Show the layers, by words of their labels."""
+    may_be_kept(request)
     found = listed(service, text, run, after, MOST_LAYERS)
     service.pages.over_time.prepare()
     return _page(
@@ -60,6 +62,7 @@ def layers(
         text=text,
         run=run,
         following=views.query(text=text, run=run, after=found.after) if found.after else "",
+        query=views.query(text=text, run=run),
     )
 
 
@@ -101,6 +104,7 @@ def changes(
         root = request.scope.get("root_path", "")
         return RedirectResponse(f"{root}/changes{query}", status_code=HTTPStatus.SEE_OTHER)
     found = changed(service, since, sweep, machine)
+    may_be_kept(request, if_true=found.is_settled)
     service.pages.over_time.prepare()
     groups = service.pages.over_time.groups()
     parts = [

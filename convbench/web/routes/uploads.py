@@ -14,7 +14,7 @@ from convbench.model.serial import case_from_json, process_facts_from_json, visi
 from convbench.store.parts import MOST_CASES, Entry, Part, Parts
 from convbench.store.receiving import Receiving
 from convbench.web.access import Reporter
-from convbench.web.answers import Given
+from convbench.web.answers import Given, Strictly
 from convbench.web.state import TheService
 
 router = APIRouter(tags=["uploads"])
@@ -26,7 +26,7 @@ MOST_OF_RUN, MOST_PROCESSES, MOST_PARTS = 1_000_000, 10_000, 20
 _RUN_ID = "^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$"
 RunId = Annotated[str, Path(pattern=_RUN_ID, max_length=100, description="The run's id.")]
 _Document = dict[str, Any]
-_Count = Annotated[int, Field(ge=0, le=MOST_OF_RUN)]
+_Count = Annotated[int, Field(ge=0, le=MOST_OF_RUN), Strictly]
 
 
 class HeadRequest(Given):
@@ -53,7 +53,7 @@ class PartRequest(Given):
     """A part of a run: the position of its first case, the number of its cases, and its fingerprint."""
 
     first: _Count
-    cases: Annotated[int, Field(ge=1, le=MOST_CASES)]
+    cases: Annotated[int, Field(ge=1, le=MOST_CASES), Strictly]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
