@@ -246,7 +246,8 @@ def _as_fast(evidence: Evidence, base: object, other: object, pairs: MatchedPair
 
     None for a module that crashed, hung or was wrong anywhere: what it computes elsewhere is no substitute.
     """
-    if lost_with(evidence, "module", other):
+    pairs = pairs.only(np.isfinite(pairs.noise))
+    if lost_with(evidence, "module", other) or not len(pairs):
         return None
     farthest = np.maximum(pairs.ratio, 1 / pairs.ratio) * (1 + pairs.noise)
     differs = pairs.faster(SMALLEST_EFFECT) | pairs.slower(SMALLEST_EFFECT)
