@@ -220,8 +220,8 @@ def test_a_network_has_bars_for_each_dtype_and_format(browser: Browser, tmp_path
         assert [sum(x) for x, _ in bars] == pytest.approx(sorted(sums), rel=1e-5), "the fastest first"
         assert all(sorted(y) == [0, 1, 2] for _, y in bars)
         legend = figure.locator(".legendtext").all_text_contents()
-        assert sorted(legend) == sorted(f"{dtype}, {layout}" for dtype, layout in ways)
-        page.select_option("select[name='network.way']", "bfloat16, channels_last")
+        assert sorted(legend) == sorted(f"{dtype} {layout}" for dtype, layout in ways)
+        page.select_option("select[name='network.way']", "bfloat16 channels_last")
         until(page, "document.querySelector('#picture-network .summary').textContent.includes('floors times counts')")
 
 

@@ -272,13 +272,13 @@ def test_the_roofline_has_every_case_and_the_roofs(browser: Browser, ranked: pd.
 
 def test_where_the_network_spends_its_time(browser: Browser, ranked: pd.DataFrame, file: Path) -> None:
     with _ready(browser, file) as (page, _):
-        _choose(page, "network", way="bfloat16, channels_last")
+        _choose(page, "network", way="bfloat16 channels_last")
         bars = [trace for trace in _traces(page, "network") if trace["type"] == "bar"]
         way = ranked[(ranked["dtype"] == "bfloat16") & (ranked["memory_format"] == "channels_last")]
         total = float((way["floor_s"] * way["count"]).sum())
         seconds = sum(sum(trace["x"]) for trace in bars)
         assert seconds == pytest.approx(total, rel=1e-5)
-        assert "(bfloat16, channels_last)" in page.locator("#picture-network .summary").inner_text()
+        assert "(bfloat16 channels_last)" in page.locator("#picture-network .summary").inner_text()
 
 
 def test_floors_beside_typical_times_and_blocks_in_the_order_of_time(

@@ -46,6 +46,7 @@ class Examined:
     rows: Rows
     table: pd.DataFrame
     evidence: Evidence
+    networks: tuple[list[Way], ...]
     answers: tuple[Answers, ...]
     findings: tuple[Finding, ...]
 
@@ -67,7 +68,14 @@ def examined(run: Run) -> Examined:
     known = evidence(run, table, rows)
     ways = networks(known)
     found = answers(known, ways)
-    return Examined(rows=rows, table=table, evidence=known, answers=found, findings=tuple(_found(known, ways, found)))
+    return Examined(
+        rows=rows,
+        table=table,
+        evidence=known,
+        networks=tuple(ways),
+        answers=found,
+        findings=tuple(_found(known, ways, found)),
+    )
 
 
 def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None = None) -> list[Finding]:

@@ -57,8 +57,12 @@ export function comparison(cases, row, other) {
   const [own, its] = [cases.value(cases.time, row), cases.value(cases.time, other)];
   if (row === other) return "this case";
   if (own === null || its === null) return cases.text("status", other);
+  const [waited] = [row, other].filter((each) => cases.waiting.has(each));
+  if (waited !== undefined)
+    return `not compared: threads of ${waited === row ? "this case" : "that case"} waited for cores`;
+  if (![row, other].every((each) => cases.isComparable(each))) return "one process cannot tell";
   const ratio = its / own;
-  const spread = Math.max(cases.value("spread", row) ?? 0.1, cases.value("spread", other) ?? 0.1);
+  const spread = Math.max(cases.value("spread", row) ?? 0, cases.value("spread", other) ?? 0);
   if (Math.abs(Math.log(ratio)) <= Math.log1p(spread)) return "equal within the spread";
   return ratio > 1 ? `${formatNumber(ratio, 3, 0)}x slower` : `${formatNumber(1 / ratio, 3, 0)}x faster`;
 }
@@ -268,7 +272,7 @@ export class CasePage extends CaseDialog {
   /** The nearest case that is faster per FLOP, and what differs. */
   faster(row) {
     const { cases } = this;
-    if (!cases.ranked.includes(row) || cases.ranked.length < 2) return [];
+    if (!cases.ranked.includes(row) || cases.ranked.length < 2 || !cases.isComparable(row)) return [];
     const found = nearestFaster(cases, row);
     const none = "No case of this run with the same direction and dtype is faster per FLOP.";
     if (!found) return [element("p", { id: "case-faster" }, none)];

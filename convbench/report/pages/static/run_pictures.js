@@ -158,7 +158,7 @@ export const RUN_PICTURES = {
     draw: ({ cases, rows, choice, look }) => rooflinePicture(cases, rows, choice, look),
   },
   network: {
-    applies: (cases) => cases.isNetwork && cases.ranked.length > 0,
+    applies: (cases) => ways(cases, cases.ranked).length > 0,
     controls: (cases) => {
       const options = ways(cases, cases.ranked).map(({ text }) => ({ value: text, text }));
       const each = { value: EACH_WAY, text: "all, side by side" };
