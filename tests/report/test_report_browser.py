@@ -229,9 +229,10 @@ def test_the_same_layer_twice(browser: Browser, ranked: pd.DataFrame, file: Path
         ratio = float(np.exp(np.median(np.log(both["backward"] / both["forward"]))))
         told = page.locator("#picture-sides .summary").inner_text()
         assert len(both) >= 8
-        assert f"backward takes {ratio:.2f}x as long as forward in the median of {len(both)} matched layers (" in told
+        assert told.startswith(f"backward over forward, of {len(both)} matched layers: longer in {len(both)} (")
+        assert f"({ratio:.3g}x in the median). The range is " in told, "as the findings and the picture of ratios say"
         _choose(page, "sides", axis="dtype", colour="kernel_size")
-        assert "bfloat16 takes" in page.locator("#picture-sides .summary").inner_text()
+        assert "bfloat16 over float32, of" in page.locator("#picture-sides .summary").inner_text()
 
 
 def test_few_pairs_have_a_range_and_no_median(browser: Browser) -> None:

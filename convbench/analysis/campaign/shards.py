@@ -157,7 +157,9 @@ def _control(results: Sequence[Result]) -> Control:
     blocks = table(results)
     times = equal_times(blocks).time_s
     figures = estimate(blocks)
-    spread = np.where(figures.processes < FEWEST_PROCESSES, np.fmax(figures.spread, FEW_PROCESSES_SPREAD), figures.spread)
+    spread = np.where(
+        figures.processes < FEWEST_PROCESSES, np.fmax(figures.spread, FEW_PROCESSES_SPREAD), figures.spread
+    )
     return Control(
         case=results[0].case,
         time_s=tuple(times.tolist()),

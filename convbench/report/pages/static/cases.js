@@ -1,6 +1,6 @@
 // The cases of the run, column by column, for pictures and tables. No drawing here.
 
-import { formatCell } from "./format.js";
+import { formatCell, formatNumber } from "./format.js";
 
 /** Payloads hold ratios to a floor as steps of their logarithm (convbench/report/pages/payload.py). */
 const RATIO_STEP = 1e-4;
@@ -226,6 +226,23 @@ export function geometricMean(numbers) {
 export function median(numbers) {
   const sorted = [...numbers].sort((a, b) => a - b);
   return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+}
+
+/** A median is given of this many ratios or more; the findings do the same (analysis/findings/sizes.py). */
+const MEDIAN_LEAST = 8;
+
+const writtenRatio = (ratio) => `${formatNumber(ratio, 3, 0)}x`;
+
+/** The range of some ratios: `1.20x to 3.10x`, or one number where both ends are written alike. */
+export function rangeOf(ratios) {
+  const [low, high] = [Math.min(...ratios), Math.max(...ratios)].map(writtenRatio);
+  return low === high ? low : `${low} to ${high}`;
+}
+
+/** The median of many different ratios, on a logarithmic scale as in the findings; null of few. */
+export function medianOf(ratios) {
+  const differ = rangeOf(ratios).includes(" to ");
+  return differ && ratios.length >= MEDIAN_LEAST ? writtenRatio(Math.exp(median(ratios.map(Math.log)))) : null;
 }
 
 /** At most so many of the items, evenly chosen, the first and the last among them. */

@@ -117,6 +117,7 @@ export const RUN_PICTURES = {
   },
   sides: {
     applies: (cases) => comparedAxes(cases).length > 0,
+    needs: "pairs",
     controls: (cases, chosen) => {
       const usual = cases.first.axis;
       const axis = cases.axis.get(chosen.axis ?? usual);
@@ -144,7 +145,7 @@ export const RUN_PICTURES = {
         },
       ];
     },
-    draw: ({ cases, rows, choice, look }) => sidesPicture(cases, rows, choice, look),
+    draw: ({ cases, rows, source, choice, look }) => sidesPicture(cases, rows, source, choice, look),
   },
   roofline: {
     applies: (cases) => cases.ranked.length > 0,
