@@ -372,5 +372,5 @@ def notes(evidence: Evidence) -> list[Finding]:
     if passed["tflops"].notna().any():
         best = passed.iloc[int(passed["tflops"].argmax())]
         rate = units.si(float(best["tflops"]) * 1e12, "FLOP/s")
-        note(f"the highest rate is {rate}: {line(best['label'])}", (str(best["case_id"]),))
+        note(f"the highest rate is {rate}: {line(best['label'])}", (str(best["case_id"]),), FindingKind.RATE)
     return found

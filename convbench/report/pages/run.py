@@ -67,12 +67,16 @@ _ENTRY = "main.js"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerTile:
-    """One answer at the head of the report. `mood` is good, warn, bad or plain; the text always says the same."""
+    """One answer at the head of the report. `mood` is good, warn, bad or plain; the text always says the same.
+
+    `more` is folded.
+    """
 
     title: str
     answer: str
     detail: str
     mood: str
+    more: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,10 +239,10 @@ def _noise(known: Rows, table: pd.DataFrame) -> AnswerTile:
     spreads = table["spread"].dropna()
     sentences = []
     if noise.probes:
-        sentences.append(
-            f"The probe, a fixed piece of work, took {probe_time(noise.ratio)}. "
-            f"{units.percent(noise.quiet, 0)} of the blocks ran while the machine was quiet."
-        )
+        sentences += [
+            f"The probe, a fixed piece of work, took {probe_time(noise.ratio)}.",
+            f"{units.percent(noise.quiet, 0)} of the blocks ran while the machine was quiet.",
+        ]
     if len(spreads):
         half, most = (units.apart(float(spreads.quantile(share))) for share in (0.5, 0.9))
         word = leading_word(table["device"])
@@ -253,7 +257,8 @@ def _noise(known: Rows, table: pd.DataFrame) -> AnswerTile:
     answer = answer.format(word=leading_word(table["device"]))
     if state is Trust.NOISY and spreads.empty:
         answer = "Noisy: one process is not enough"
-    return AnswerTile(title="Noise", answer=answer, detail=" ".join(sentences).replace(" %", "\u00a0%"), mood=mood)
+    detail, *more = (sentence.replace(" %", "\u00a0%") for sentence in sentences)
+    return AnswerTile(title="Noise", answer=answer, detail=detail, mood=mood, more=" ".join(more))
 
 
 def _extent(run: Run, table: pd.DataFrame, left_out: int) -> AnswerTile:
@@ -438,7 +443,7 @@ def _data(run: Run, seen: Examined, columns: tuple[TableColumn, ...], axes: tupl
 def first_contrast(seen: Examined) -> int:
     """The contrast that pictures show first: that of the first finding, those on settings of execution before others.
 
-    Where no finding compares anything, it is the one with the largest effect, of settings of execution if there are any.
+    Where no finding compares anything, it is the one with the largest effect, on a setting of execution if possible.
     """
     named = {(each.axis, each.base, each.other): number for number, each in enumerate(seen.contrasts)}
     equal_work = [number for number, each in enumerate(seen.contrasts) if each.measure is Measure.TIME]

@@ -148,7 +148,9 @@ export function blocksPicture(cases, blocks, row, look) {
     [...minima, ...medians].filter((value) => value > 0),
     (value) => formatSeconds(value, 3),
   );
-  layout.yaxis.range = [Math.log10(floor * 0.99), layout.yaxis.range[1]];
+  const [, high] = layout.yaxis.range;
+  const low = Math.log10(Math.min(floor, ...minima.filter((value) => value > 0)));
+  layout.yaxis.range = [low - Math.max(0.004, 0.05 * (high - low)), high]; // no dot is cut
   return { traces, layout };
 }
 
@@ -338,16 +340,18 @@ export class CasePage extends CaseDialog {
 
   numbers(row) {
     const { cases } = this;
-    const shown = cases.specs.filter(({ name }) => !ELSEWHERE.has(name) && cases.value(name, row) !== null);
+    const isShown = (name) => !ELSEWHERE.has(name) && (name !== "leads" || cases.lead === "time");
+    const shown = cases.specs.filter(({ name }) => isShown(name) && cases.value(name, row) !== null);
     return element(
       "dl",
       { class: "facts", id: "case-numbers" },
       shown.map(({ name, heading, unit, about }) =>
         element(
           "div",
-          { title: about, dataset: { name } },
+          { dataset: { name } },
           element("dt", {}, heading),
           element("dd", {}, `${cases.text(name, row)} ${unit}`.trim()),
+          about && about !== heading ? element("dd", { class: "about" }, about) : null,
         ),
       ),
     );
