@@ -374,10 +374,17 @@ def test_a_dtype_that_is_slow_for_a_few_layers_is_told_beside_its_effect() -> No
     def seconds(channels: int) -> tuple[float, float]:
         return (1e-3, 5e-3) if channels == 3 else (2e-3, 1e-3)
 
-    assert sorted(effects(*in_pairs(range(3, 9), seconds, dtype="bfloat16"))) == [
+    made = run(*in_pairs(range(3, 9), seconds, dtype="bfloat16"))
+    headline, *others = [each for each in findings(made) if each.axis == "dtype"]
+    assert (headline.kind, others) == (FindingKind.BEST, []), "one headline a setting"
+    assert [each.sentence for each in headline.details] == [
         "bfloat16 is faster than float32 in 5 of 6 matched cases (2.00x), slower in 1 (5.00x, at in_channels=3)",
         "bfloat16 takes 5.00x as long as float32 in 1 of 6 matched cases (at in_channels=3), with A",
     ]
+    slow = run(*in_pairs(range(3, 9), lambda c: (1e-3, 5e-3 if c < 5 else 1.01e-3), dtype="bfloat16"))
+    [effect] = [each for each in findings(slow) if each.axis == "dtype"]
+    assert effect.sentence.startswith("bfloat16 is 5.00x slower than float32 in 2 of 6")
+    assert [each.kind for each in effect.details] == [FindingKind.FALLBACK]
 
 
 def test_only_what_contradicts_a_finding_is_an_exception_to_it() -> None:

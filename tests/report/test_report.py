@@ -564,9 +564,7 @@ def test_large_spreads_are_ratios() -> None:
     known = Rows(run)
     noise = next(tile for tile in page.tiles_of(run, known, frame(run, rows=known)) if tile.title == "Noise")
     assert re.search(r"agree within \d{3}x, 90\s% of them within \d{3}x", noise.more)
-    assert noise.detail.endswith("at its fastest."), (
-        "one figure, the rest folded"
-    )
+    assert noise.detail.endswith("at its fastest."), "one figure, the rest folded"
 
 
 def test_how_the_machine_was_meanwhile_is_told_where_the_system_tells() -> None:

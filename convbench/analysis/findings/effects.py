@@ -89,8 +89,8 @@ def _faster_or_slower(evidence: Evidence, axis: str, base: object, other: object
         return [fallback]
     effect = _effect_of(evidence, axis, names, pairs, ("faster", "slower"))
     lost = lost_with(evidence, axis, other)
-    first, *below = [finding for finding in (effect, fallback) if finding] or [None]
-    return [replace(first, sentence=first.sentence + lost, details=tuple(below))] if first else []
+    found = [finding for finding in (effect, fallback) if finding]
+    return [replace(each, sentence=each.sentence + lost, details=tuple(found[1:])) for each in found[:1]]
 
 
 def lost_with(evidence: Evidence, axis: str, value: object) -> str:
