@@ -273,7 +273,7 @@ def test_too_few_processes_are_said_to_be_so(browser: Browser, tmp_path: Path) -
             figure.locator(".summary")
             .inner_text()
             .startswith(
-                "bfloat16 over float32, of 11 matched layers: too few processes to tell in 2, within noise or less "
+                "bfloat16 over float32, of 11 matched layers: too few processes to judge in 2, within noise or less "
                 "than 5 % apart in 9. As speed-up, the range is 0.98"
             )
         )
@@ -282,7 +282,7 @@ def test_too_few_processes_are_said_to_be_so(browser: Browser, tmp_path: Path) -
         cells = figure.locator("tbody tr").evaluate_all(
             "(all) => all.map((row) => [...row.cells].map((c) => c.textContent))"
         )
-        assert [cell[5] for cell in cells].count("too few processes to tell") == 2
+        assert [cell[5] for cell in cells].count("too few processes to judge") == 2
         assert [cell[4] for cell in cells].count("unknown from one process") == 1
         page.check("#only-shown")
         page.locator("#case-table_wrapper input[type=search], .dt-search input").first.fill("no such case")

@@ -32,7 +32,7 @@ class Contrast:
     `base_rows` and `other_rows` are rows of the run's frame. `ratio` is the time (or time per FLOP) of other over base.
     `noise` is how much of it may be noise, as a ratio minus 1. `verdict` is 1 where the other side is faster by more
     than noise, -1 where it is slower, else 0. `is_open` is true where the sides differ, but too few processes timed
-    both to tell more. `effect` is the median change of the time, as a logarithm without sign.
+    both to judge it. `effect` is the median change of the time, as a logarithm without sign.
     """
 
     axis: str

@@ -201,7 +201,7 @@ def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: MatchedPai
     """`float16 has no fast code here: it takes 36.0x as long as float32 in 10 of 12 matched cases, with Slow2d`.
 
     Where it is slow in few of them, the first half is left out: there is fast code, but not for these layers. The
-    effect of the setting has the median then, so the range alone is told.
+    effect of the setting has the median then, so this says the range alone.
     """
     slow = pairs.slower(FALLBACK_RATIO)
     is_general = slow.mean() > MOST

@@ -63,8 +63,8 @@ class NetworkView:
 class DrawnWay:
     """The cases of one network with one combination of settings, for the picture.
 
-    Entry i is the case in row `rows[i]` of the frame. It counts `often[i]` times, and belongs to layer `layers[i]`,
-    whose number is the same in every way and network that has a layer of that name.
+    Entry i is the case in row `rows[i]` of the frame. It counts `often[i]` times, and belongs to layer `layers[i]`. A
+    layer's number is the same in every way and network that has a layer of that name.
     """
 
     text: str

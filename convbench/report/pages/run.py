@@ -447,13 +447,13 @@ def first_contrast(seen: Examined) -> int:
     """
     named = {(each.axis, each.base, each.other): number for number, each in enumerate(seen.contrasts)}
     equal_work = [number for number, each in enumerate(seen.contrasts) if each.measure is Measure.TIME]
-    told = [
+    compared = [
         number
         for finding in with_details(seen.findings)
         if finding.axis and finding.values and (number := named.get((finding.axis, *finding.values))) is not None
     ]
-    if told:
-        return next((number for number in told if number in equal_work), told[0])
+    if compared:
+        return next((number for number in compared if number in equal_work), compared[0])
     return max(equal_work or range(len(seen.contrasts)), key=lambda number: seen.contrasts[number].effect, default=0)
 
 

@@ -60,7 +60,8 @@ export function comparison(cases, row, other) {
   const [waited] = [row, other].filter((each) => cases.waiting.has(each));
   if (waited !== undefined)
     return `not compared: threads of ${waited === row ? "this case" : "that case"} waited for cores`;
-  if (![row, other].every((each) => cases.isComparable(each))) return "one process cannot tell";
+  if (![row, other].every((each) => cases.isComparable(each)))
+    return "not judged: only one process measured one of them";
   const ratio = its / own;
   const spread = Math.max(cases.value("spread", row) ?? 0, cases.value("spread", other) ?? 0);
   if (Math.abs(Math.log(ratio)) <= Math.log1p(spread)) return "equal within the spread";

@@ -6,7 +6,7 @@ import { formatCell, formatNumber } from "./format.js";
 const RATIO_STEP = 1e-4;
 const NO_RATIO = 65535;
 
-/** One process may be slow as a whole, so it tells no difference (analysis/findings/pairs.py). */
+/** One process may be slow as a whole, so it shows no difference (analysis/findings/pairs.py). */
 const LEAST_PROCESSES = 2;
 
 /** All cases of the run; a row is a case's position in the sweep's order. */
@@ -166,7 +166,7 @@ export class Pairs {
 
   /**
    * The pairs of a contrast: {base, other, ratio, noise, verdict, isOpen}, `ratio` the time of other over base. `noise`
-   * is infinite where one process timed both. `isOpen` is true where too few processes did to tell more.
+   * is infinite where one process timed both. `isOpen` is true where too few processes did to judge more.
    */
   of({ start, pairs }) {
     return Array.from({ length: pairs }, (_, i) => {

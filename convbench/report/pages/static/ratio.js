@@ -27,7 +27,7 @@ const MEASURES = {
   "per FLOP": { heading: "speed-up per FLOP", above: "faster per FLOP", below: "slower per FLOP" },
   longer: { heading: "times as long", above: "longer", below: "shorter" },
 };
-const OPEN = "too few processes to tell";
+const OPEN = "too few processes to judge";
 
 const written = (ratio) => `${formatNumber(ratio, 3, 0)}x`;
 
@@ -60,7 +60,7 @@ export function ratioText(found, contrast) {
   return `${contrast.other} over ${contrast.base}, of ${layers}: ${parts.join(", ")}. ${size}.`;
 }
 
-/** `slower in 16 (2.87x in the median)`, `too few processes to tell in 7`: how many pairs have each verdict. */
+/** `slower in 16 (2.87x in the median)`, `too few processes to judge in 7`: how many pairs have each verdict. */
 export function verdictTexts(found, { measure }) {
   const { above, below } = MEASURES[measure];
   const judged = (verdict) => found.filter((pair) => pair.verdict === verdict);

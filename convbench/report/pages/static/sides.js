@@ -34,7 +34,7 @@ export function sizeText(ratios, first) {
 
 /**
  * What the pairs say: their verdicts where the run judged these two values, as the picture of ratios and the findings
- * tell them. Of two values that it did not judge against each other it is the size alone.
+ * have them. Of two values that it did not judge against each other it is the size alone.
  */
 function judgedText(cases, rows, judgedPairs, { axis, first, second }, pairs) {
   const isOf = (each) => each.axis === axis && [each.base, each.other].join() === [first, second].join();
