@@ -24,7 +24,7 @@ Mask = NDArray[np.bool_]
 #: The least noise of a case that fewer than `FEWEST_PROCESSES` measured. Floors of one process repeat within 0.4-6 % in
 #: 95 of 100 pairs of runs; this is a little more.
 FEW_PROCESSES_SPREAD = 0.10
-#: The fewest processes that show any noise: on a busy machine all blocks of one process took up to 78 times as long.
+#: The fewest processes that show any noise: on a busy machine the floor of one was 4.2 times that of another.
 LEAST_PROCESSES = 2
 
 #: Statuses whose times may be compared: a wrong layer is never ranked.
