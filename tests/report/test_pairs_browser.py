@@ -274,7 +274,7 @@ def test_too_few_processes_are_said_to_be_so(browser: Browser, tmp_path: Path) -
             .inner_text()
             .startswith(
                 "bfloat16 over float32, of 11 matched layers: too few processes to judge in 2, within noise or less "
-                "than 5 % apart in 9. As speed-up, the range is 0.98"
+                "than 5 % apart in 9. As speed-up, the range is 0.99"
             )
         )
         figure.locator("details.pairs summary").click()
