@@ -284,7 +284,3 @@ def test_too_few_processes_are_said_to_be_so(browser: Browser, tmp_path: Path) -
         )
         assert [cell[5] for cell in cells].count("too few processes to judge") == 2
         assert [cell[4] for cell in cells].count("unknown from one process") == 1
-        page.check("#only-shown")
-        page.locator("#case-table_wrapper input[type=search], .dt-search input").first.fill("no such case")
-        until(page, "document.querySelector('#picture-ratio .plot').classList.contains('empty')")
-        assert figure.locator("details.pairs").is_hidden() and not figure.locator(".plot svg").first.is_visible()
