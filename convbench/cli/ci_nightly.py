@@ -112,7 +112,7 @@ def _measure_tonight(config: Path, db: str | None, *, accept: bool, fail_on: str
 
     seen = examined(found.run)
     show(line(str(pages.write_report(found.run, seen=seen))))
-    write_index(found.run, db, seen.sentences)
+    write_index(found.run, db, seen.news)
     if found.compared is None:
         code = outcome.of_run(found.run, seen.sentences)
     else:

@@ -41,5 +41,5 @@ def report(
     seen = examined(loaded)
     path = pages.write_report(loaded, output, seen=seen)
     if output is None and not read.is_export(run):  # an export needs no database
-        write_index(loaded, database, seen.sentences)
+        write_index(loaded, database, seen.news)
     show(line(str(path)))

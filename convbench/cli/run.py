@@ -164,7 +164,7 @@ def run(
     if path and waiting_file(measured.id).exists():
         say("page of all runs not written: the database does not have this run yet")
     elif path:
-        write_index(measured.run, database, findings)
+        write_index(measured.run, database, seen.news)
     if interrupted:
         say(f"interrupted: results are kept; {wanted.command} resumes the run")
     if as_json:

@@ -39,6 +39,7 @@ from convbench.model.result import (
     Roof,
     RoofKind,
     Run,
+    RunState,
     Status,
     pack_blocks,
     unpack_blocks,
@@ -204,12 +205,24 @@ def test_nothing_within_the_spread_of_either_side_is_told() -> None:
     assert len(effects(timed(layer(), 1e-3), timed(layer(dtype="float16"), 1.15e-3))) == 1
 
 
-def test_one_process_proves_only_what_is_large() -> None:
-    def after_one_process(ratio: float) -> list[str]:
-        return effects(timed(layer(), 1e-3, processes=1), timed(layer(dtype="float16"), 1e-3 * ratio, processes=1))
+def test_one_process_proves_nothing_and_says_so() -> None:
+    """All blocks of a process may take several times as long."""
+    directions = [layer(c, direction=each) for c in (16, 32) for each in (Direction.FORWARD, Direction.BACKWARD)]
+    cases = [*directions, *(replace(case, dtype="bfloat16") for case in directions)]
+    sides = [timed(case, 78e-3 if case.dtype == "bfloat16" else case.problem.in_channels * 1e-4) for case in cases]
 
-    assert after_one_process(1.08) == []
-    assert len(after_one_process(1.2)) == 1
+    def told(processes: int, state: RunState = RunState.FINISHED) -> list[Finding]:
+        cut = [replace(result, blocks=blocks_of_processes(result, processes)) for result in sides]
+        return findings(replace(run(*cut), state=state))
+
+    compared = (FindingKind.EFFECT, FindingKind.FALLBACK, FindingKind.BEST, FindingKind.DIRECTION, FindingKind.WORK)
+    assert of_kind(told(1), *compared) == [] and len(of_kind(told(2), *compared)) == 2
+    said = "which may have been slow as a whole: findings that compare cases need two processes"
+    assert sentences(told(1), Weight.NOTE)[0] == f"only one process measured, {said}"
+    assert sentences(told(1, RunState.INTERRUPTED), Weight.NOTE)[0] == f"only one process measured so far, {said}"
+    assert not any(said in each for each in sentences(told(2), Weight.NOTE))
+    once = [replace(result, blocks=((LAYOUT, pack_blocks(synthetic.blocks_of(result)[:1])),)) for result in sides]
+    assert of_kind(findings(run(*once)), *compared) == [], "one block a side"
 
 
 def test_small_effects_are_not_told() -> None:
@@ -316,7 +329,6 @@ def test_noise_of_few_processes_is_at_least_what_the_probe_shows() -> None:
         return effects(*results)
 
     assert (told(1.7, 3), len(told(1.9, 3)), len(told(1.7, 4))) == ([], 1, 1)
-    assert (told(3.2, 1), len(told(3.3, 1))) == ([], 1), "1.8 times on either side"
 
 
 def test_few_layers_of_many_prove_nothing_in_few_processes() -> None:
@@ -362,10 +374,17 @@ def test_a_dtype_that_is_slow_for_a_few_layers_is_told_beside_its_effect() -> No
     def seconds(channels: int) -> tuple[float, float]:
         return (1e-3, 5e-3) if channels == 3 else (2e-3, 1e-3)
 
-    assert sorted(effects(*in_pairs(range(3, 9), seconds, dtype="bfloat16"))) == [
+    made = run(*in_pairs(range(3, 9), seconds, dtype="bfloat16"))
+    headline, *others = [each for each in findings(made) if each.axis == "dtype"]
+    assert (headline.kind, others) == (FindingKind.BEST, []), "one headline a setting"
+    assert [each.sentence for each in headline.details] == [
         "bfloat16 is faster than float32 in 5 of 6 matched cases (2.00x), slower in 1 (5.00x, at in_channels=3)",
         "bfloat16 takes 5.00x as long as float32 in 1 of 6 matched cases (at in_channels=3), with A",
     ]
+    slow = run(*in_pairs(range(3, 9), lambda c: (1e-3, 5e-3 if c < 5 else 1.01e-3), dtype="bfloat16"))
+    [effect] = [each for each in findings(slow) if each.axis == "dtype"]
+    assert effect.sentence.startswith("bfloat16 is 5.00x slower than float32 in 2 of 6")
+    assert [each.kind for each in effect.details] == [FindingKind.FALLBACK]
 
 
 def test_only_what_contradicts_a_finding_is_an_exception_to_it() -> None:
@@ -773,6 +792,18 @@ def test_layers_far_from_the_roof_are_told_with_what_ran() -> None:
     )
     [found] = of_kind(findings(replace(made, results=many)), FindingKind.ROOF)
     assert "can do, 3 of them with A and 2 with B; the lowest" in found.sentence
+    once = tuple(replace(each, blocks=blocks_of_processes(each, 1)) for each in made.results)
+    assert of_kind(findings(replace(made, results=once)), FindingKind.ROOF) == [], "one process may be slow as a whole"
+    cores = made.environment.cores
+    waited = tuple(
+        synthetic.with_facts(replace(each, case=replace(each.case, threads=cores)), threads=cores)
+        for each in made.results
+    )
+    roofs = tuple(replace(roof, threads=cores) for roof in roofs)
+    for ratio, many_roofs in ((0.6, 1), (3.0, 0)):
+        facts = (ProcessFacts(process_index=0, seconds=1.0, roofs=roofs, twin_ratio=ratio),)
+        found_roofs = of_kind(findings(replace(made, results=waited, processes=facts)), FindingKind.ROOF)
+        assert len(found_roofs) == many_roofs, "threads that waited for cores"
 
 
 def with_system(case: Case, *seconds: float, page_faults: float = 1800.0, probe: float = 1.0) -> Result:
@@ -820,13 +851,6 @@ def test_the_allocator_is_not_blamed_for_noise_nor_for_more_than_page_faults_can
 def test_a_sweep_over_allocators_tells_their_effect_alone() -> None:
     dear, other = with_system(layer(16), 1.5e-3, 1.6e-3, 1.7e-3), timed(layer(16, allocator=Allocator.SYSTEM), 1.005e-3)
     assert (len(allocator(dear)), allocator(dear, other)) == (1, [])
-
-
-def test_one_pass_whose_lowest_blocks_disagree_proves_nothing() -> None:
-    shaky = timed(layer(dtype="bfloat16"), 0.5e-3, processes=1)
-    once = [replace(b, minimum_s=b.minimum_s * (1 if b.round_index == 0 else 3)) for b in synthetic.blocks_of(shaky)]
-    assert effects(timed(layer(), 1e-3, processes=1), replace(shaky, blocks=((LAYOUT, pack_blocks(once)),))) == []
-    assert len(effects(timed(layer(), 1e-3, processes=1), shaky)) == 1
 
 
 def test_findings_are_ranked_by_size_and_by_how_many_cases_show_it() -> None:

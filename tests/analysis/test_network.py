@@ -158,13 +158,16 @@ def test_what_the_axes_give_twice_is_no_network() -> None:
 
 
 def test_a_time_that_noise_leaves_in_doubt_is_said_to_be_so() -> None:
-    one = synthetic.result(layer(8, "stem", count=2), made=synthetic.blocks(1e-3, processes=1, noise=0.0))
+    one = synthetic.result(layer(8, "stem", count=2), made=synthetic.blocks(1e-3, processes=2, noise=0.0))
     slow = [replace(b, compute_probe_s=324e-6 * (1.5 if b.round_index else 1.0)) for b in synthetic.blocks_of(one)]
     [found] = network(replace(one, blocks=((LAYOUT, pack_blocks(slow)),)))
     assert found.sentence.endswith("; noise leaves 50 % of this time in doubt")
     wild = [replace(b, compute_probe_s=324e-6 * (358 if b.round_index else 1.0)) for b in synthetic.blocks_of(one)]
     [found] = network(replace(one, blocks=((LAYOUT, pack_blocks(wild)),)))
     assert found.sentence.endswith("; noise leaves all of this time in doubt"), "no figure like 35,700 %"
+    alone = [block for block in synthetic.blocks_of(one) if block.process_index == 0]
+    [found] = network(replace(one, blocks=((LAYOUT, pack_blocks(alone)),)))
+    assert found.sentence.endswith("; one process does not show how much of this time is noise")
 
 
 def test_directions_are_told_together_and_alone() -> None:

@@ -144,7 +144,13 @@ def test_what_one_setting_for_all_gains() -> None:
 
 @pytest.mark.parametrize(
     ("last", "processes", "proof"),
-    [(4.1, 5, Proof.SMALL), (8.0, 5, Proof.SLOWER), (3.8, 1, Proof.NOISE), (1.0, 1, Proof.FASTER)],
+    [
+        (4.1, 5, Proof.SMALL),
+        (8.0, 5, Proof.SLOWER),
+        (3.8, 2, Proof.NOISE),
+        (1.0, 2, Proof.FASTER),
+        (1.0, 1, Proof.NOISE),
+    ],
 )
 def test_how_sure_a_gain_is(last: float, processes: int, proof: Proof) -> None:
     found = answered(*ways({"a.0": (4.0, last), "b.0": (4.0, last)}, processes=processes))

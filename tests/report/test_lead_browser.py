@@ -60,7 +60,7 @@ def test_a_report_of_a_device_ranks_and_draws_medians(browser: Browser, tmp_path
         assert _dots(traces) == pytest.approx([0.501e-3, 1.002e-3], rel=1e-3)
         assert "A dot is a case's median, and the line below it ends at its floor." in summary
         traces, summary = _picture(page, "noise")
-        assert summary.startswith("100 % of the blocks are within 3 % of their case's median.")
+        assert summary.startswith("A dot is a block against its case's median, ")
         assert all(0.99 < ratio < 1.01 for ratio in _dots(traces))
         assert "Time (median)" in page.locator("#picture-explore").inner_text()
         traces, summary = _picture(page, "ratio")

@@ -18,7 +18,7 @@ from convbench import sweep as sweeps
 from convbench.analysis.findings.contrasts import Contrast
 from convbench.analysis.findings.findings import Examined, examined, with_details
 from convbench.model.case import MemoryFormat
-from convbench.model.result import Run
+from convbench.model.result import Result, Run
 from convbench.report.pages import run as report
 
 pytestmark = pytest.mark.browser
@@ -81,11 +81,16 @@ def test_one_click_from_a_finding_to_the_pairs_that_prove_it(browser: Browser, s
         assert ratios == sorted(ratios, reverse=True)
         assert {cell[6] for cell in cells} == {"Slow2d", "Mkldnn jit:avx512_core"}
         summary = page.inner_text("#picture-ratio .summary")
-        assert f"bfloat16 over float32, of {pairs} matched layers: faster in {faster}, slower in {slower}" in summary
+        assert re.search(
+            f"bfloat16 over float32, of {pairs} matched layers: faster in {faster} .*, slower in {slower} ", summary
+        )
+        sides = drawn(page, "sides").locator(".summary").inner_text()
+        assert sides.partition(". The lines")[0] == summary.partition(". Hollow")[0], "one answer to one question"
+        assert not any(" bfloat16 " in f"{cell[0]} " for cell in cells), "the label of both sides"
         assert page.evaluate("document.querySelector('#picture-ratio h3') === document.activeElement")
         link = page.url.partition("#")[2]
         page.locator("#picture-ratio tbody a").first.click()
-        assert page.text_content("#case-title") == cells[0][0]
+        assert set(cells[0][0].split()) < set(page.text_content("#case-title").split())
     with ready(browser, file, view=link.partition("&case")[0]) as page:
         drawn(page, "ratio")
         page.wait_for_selector("#picture-ratio tbody tr")
@@ -220,8 +225,8 @@ def test_a_network_has_bars_for_each_dtype_and_format(browser: Browser, tmp_path
         assert [sum(x) for x, _ in bars] == pytest.approx(sorted(sums), rel=1e-5), "the fastest first"
         assert all(sorted(y) == [0, 1, 2] for _, y in bars)
         legend = figure.locator(".legendtext").all_text_contents()
-        assert sorted(legend) == sorted(f"{dtype}, {layout}" for dtype, layout in ways)
-        page.select_option("select[name='network.way']", "bfloat16, channels_last")
+        assert sorted(legend) == sorted(f"{dtype} {layout}" for dtype, layout in ways)
+        page.select_option("select[name='network.way']", "bfloat16 channels_last")
         until(page, "document.querySelector('#picture-network .summary').textContent.includes('floors times counts')")
 
 
@@ -247,3 +252,35 @@ def test_a_picture_is_saved_from_the_terminal(browser: Browser, tmp_path: Path) 
     ):
         done = saved(tmp_path, "latest", *arguments)
         assert done.returncode == 2 and message in done.stderr
+
+
+def test_too_few_processes_are_said_to_be_so(browser: Browser, tmp_path: Path) -> None:
+    def measured(channels: int, dtype: str, floor_s: float, processes: int) -> Result:
+        made = synthetic.blocks(floor_s, processes=processes, noise=0.0)
+        return synthetic.result(synthetic.layer(channels, dtype=dtype), made=made)
+
+    sides = {8: (1.0, 1), 9: (1.01, 2), **dict.fromkeys(range(10, 18), (1.0, 4)), 18: (0.5, 2)}
+    results = [
+        measured(channels, dtype, 1e-3 * (ratio if dtype == "bfloat16" else 1), processes)
+        for channels, (ratio, processes) in sides.items()
+        for dtype in ("float32", "bfloat16")
+    ]
+    with ready(browser, written(replace(synthetic.empty_run(), results=tuple(results)), tmp_path)) as page:
+        figure = drawn(page, "ratio")
+        page.select_option("select[name='ratio.axis']", "dtype")
+        until(page, "document.querySelector('#picture-ratio .summary').textContent.startsWith('bfloat16 over')")
+        assert (
+            figure.locator(".summary")
+            .inner_text()
+            .startswith(
+                "bfloat16 over float32, of 11 matched layers: too few processes to judge in 2, within noise or less "
+                "than 5 % apart in 9. As speed-up, the range is 0.99"
+            )
+        )
+        figure.locator("details.pairs summary").click()
+        page.wait_for_selector("#picture-ratio tbody tr")
+        cells = figure.locator("tbody tr").evaluate_all(
+            "(all) => all.map((row) => [...row.cells].map((c) => c.textContent))"
+        )
+        assert [cell[5] for cell in cells].count("too few processes to judge") == 2
+        assert [cell[4] for cell in cells].count("unknown from one process") == 1

@@ -453,8 +453,8 @@ def _axes(run: Run) -> dict[str, figures.PlotAxis]:
 
 
 def _numbers(run: Run) -> dict[str, figures.Numbers]:
-    table = frame(run)
-    return {told.axis: told for told in figures.numbers(table, figures.axes(table))}
+    seen = examined(run)
+    return {told.axis: told for told in figures.numbers(seen.evidence, figures.axes(seen.table))}
 
 
 def test_time_over_an_axis_forward_beside_backward() -> None:
@@ -476,6 +476,23 @@ def test_the_mean_rests_on_layers_measured_at_every_value() -> None:
     run = replace(synthetic.empty_run(), results=results)
     assert [times[1] for _, times in _numbers(run)["in_channels"].rows] == ["-", "-"]
     assert _axes(run)["in_channels"].scale is Scale.LINEAR
+
+
+def test_no_mean_has_threads_that_waited_for_cores_and_no_setting_of_equal_work_has_a_second_ratio() -> None:
+    made = synthetic.empty_run()
+    cores = made.environment.cores
+    layers = [synthetic.layer(c, threads=t) for t in (1, cores) for c in (8, 16)]
+    took = dict(zip(layers, (1e-3, 2e-3, 900e-3, 3e-3), strict=True))
+    results = [
+        synthetic.with_facts(synthetic.result(case, made=synthetic.blocks(s, noise=0.0)), threads=case.threads)
+        for case, s in took.items()
+    ]
+    facts = (ProcessFacts(process_index=0, seconds=1.0, twin_ratio=3.0),)
+    told = _numbers(replace(made, results=tuple(results), processes=facts))
+    assert set(told) == {"in_channels"} and re.search("1.99x|2.00x", told["in_channels"].summary)
+    quiet = _numbers(replace(made, results=tuple(results)))
+    assert quiet["threads"].summary == "Times forward (2 matched layers)."
+    assert next(times for _, times in quiet["threads"].rows) != ("-",)
 
 
 def test_wrong_layers_are_never_drawn() -> None:
@@ -546,7 +563,8 @@ def test_large_spreads_are_ratios() -> None:
     run = replace(made, results=results)
     known = Rows(run)
     noise = next(tile for tile in page.tiles_of(run, known, frame(run, rows=known)) if tile.title == "Noise")
-    assert re.search(r"agree within \d{3}x, 90\s% of them within \d{3}x", noise.detail)
+    assert re.search(r"agree within \d{3}x, 90\s% of them within \d{3}x", noise.more)
+    assert noise.detail.endswith("at its fastest."), "one figure, the rest folded"
 
 
 def test_how_the_machine_was_meanwhile_is_told_where_the_system_tells() -> None:

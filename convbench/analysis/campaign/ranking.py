@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convbench.analysis.findings.pairs import ONE_PROCESS_SPREAD
+from convbench.analysis.findings.pairs import FEW_PROCESSES_SPREAD
 from convbench.measure.alike import process_times
 from convbench.measure.estimate import Booleans, Floats, Integers, table
 from convbench.measure.significance import ratios
@@ -76,7 +76,7 @@ def ranking(
 
     `time_s` are the leading times (cases, machines), and `weights` say how much a second of each machine counts: 1, or
     its price. Times of a case repeat within `precision`. Only right results are ranked. With fewer than
-    `FEWEST_PROCESSES` the interval is `ONE_PROCESS_SPREAD` wider, because so few show too little of the noise.
+    `FEWEST_PROCESSES` the interval is `FEW_PROCESSES_SPREAD` wider, because so few show too little of the noise.
     """
     weight = np.asarray(weights, dtype=np.float64)
     cases = len(time_s)
@@ -90,7 +90,7 @@ def ranking(
         times = process_times(lowest, table(one if keep else None for one, keep in zip(side, kept, strict=True)))
         found = ratios(times, precision=precision)
         price = weight[machine] / np.where(best >= 0, weight[best], np.nan)
-        few = np.where(times.processes < FEWEST_PROCESSES, 1 + ONE_PROCESS_SPREAD, 1.0)
+        few = np.where(times.processes < FEWEST_PROCESSES, 1 + FEW_PROCESSES_SPREAD, 1.0)
         own = best == machine
         columns.append(
             [

@@ -15,7 +15,7 @@ from operator import attrgetter
 import numpy as np
 
 from convbench import units
-from convbench.analysis.findings.pairs import ONE_PROCESS_SPREAD
+from convbench.analysis.findings.pairs import FEW_PROCESSES_SPREAD
 from convbench.measure.alike import equal_times
 from convbench.measure.estimate import estimate, table
 from convbench.model.case import Case
@@ -157,7 +157,9 @@ def _control(results: Sequence[Result]) -> Control:
     blocks = table(results)
     times = equal_times(blocks).time_s
     figures = estimate(blocks)
-    spread = np.where(figures.processes < FEWEST_PROCESSES, np.fmax(figures.spread, ONE_PROCESS_SPREAD), figures.spread)
+    spread = np.where(
+        figures.processes < FEWEST_PROCESSES, np.fmax(figures.spread, FEW_PROCESSES_SPREAD), figures.spread
+    )
     return Control(
         case=results[0].case,
         time_s=tuple(times.tolist()),

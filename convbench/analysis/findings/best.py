@@ -17,7 +17,7 @@ import pandas as pd
 from convbench import units
 from convbench.analysis.findings.effects import SMALLEST_EFFECT
 from convbench.analysis.findings.evidence import Evidence
-from convbench.analysis.findings.finding import Finding, FindingKind, Weight
+from convbench.analysis.findings.finding import Finding, FindingKind, Weight, with_details
 from convbench.analysis.findings.layers import choice_text
 from convbench.analysis.findings.pairs import RANKED, Floats, Integers, Mask
 from convbench.analysis.findings.precision import precision
@@ -28,7 +28,7 @@ CHOICES = tuple(name for name, row in TABLE.items() if row.choice)
 
 
 #: Findings on two values of a setting that stand below the setting's headline.
-_BELOW = (FindingKind.EFFECT, FindingKind.THREADS, FindingKind.MODULE)
+_BELOW = (FindingKind.EFFECT, FindingKind.FALLBACK, FindingKind.THREADS, FindingKind.MODULE)
 
 
 def best(evidence: Evidence, effects: Sequence[Finding], said: Collection[str] = ()) -> list[Finding]:
@@ -44,9 +44,10 @@ def best(evidence: Evidence, effects: Sequence[Finding], said: Collection[str] =
         options = _options(evidence, (axis,)) if is_asked else None
         headline = _gain(evidence, axis, options) if options else None
         if headline:
-            below = tuple(effect for effect in rest if effect.axis == axis and effect.kind in _BELOW)
+            below = [effect for effect in rest if effect.axis == axis and effect.kind in _BELOW]
             rest = [effect for effect in rest if effect not in below]
-            headlines.append(replace(headline, details=below))
+            details = tuple(replace(each, details=()) for each in with_details(below))
+            headlines.append(replace(headline, details=details))
     return [*headlines, *rest]
 
 

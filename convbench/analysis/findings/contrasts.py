@@ -11,10 +11,10 @@ from enum import StrEnum
 
 import numpy as np
 
-from convbench.analysis.findings.effects import WORK, differing
+from convbench.analysis.findings.effects import SMALLEST_EFFECT, WORK, differing
 from convbench.analysis.findings.evidence import Evidence
 from convbench.analysis.findings.finding import Finding
-from convbench.analysis.findings.pairs import Floats, Integers, MatchedPairs
+from convbench.analysis.findings.pairs import Floats, Integers, Mask, MatchedPairs
 
 
 class Measure(StrEnum):
@@ -31,7 +31,8 @@ class Contrast:
 
     `base_rows` and `other_rows` are rows of the run's frame. `ratio` is the time (or time per FLOP) of other over base.
     `noise` is how much of it may be noise, as a ratio minus 1. `verdict` is 1 where the other side is faster by more
-    than noise, -1 where it is slower, else 0. `effect` is the median change of the time, as a logarithm without sign.
+    than noise, -1 where it is slower, else 0. `is_open` is true where the sides differ, but too few processes timed
+    both to judge it. `effect` is the median change of the time, as a logarithm without sign.
     """
 
     axis: str
@@ -43,6 +44,7 @@ class Contrast:
     ratio: Floats
     noise: Floats
     verdict: Integers
+    is_open: Mask
     effect: float
 
     def __len__(self) -> int:
@@ -69,6 +71,7 @@ def contrasts(evidence: Evidence, found: Iterable[Finding]) -> tuple[Contrast, .
 def _contrast(evidence: Evidence, axis: str, base: object, other: object, pairs: MatchedPairs) -> Contrast:
     rows, time = evidence.comparer.rows, evidence.pairs.table["time_s"].to_numpy(dtype=float)
     faster, slower, _ = differing(pairs)
+    apart = np.maximum(pairs.ratio, 1 / pairs.ratio) >= SMALLEST_EFFECT
     measure = Measure.LONGER if axis == "direction" else Measure.PER_FLOP if axis in WORK else Measure.TIME
     return Contrast(
         axis=axis,
@@ -80,5 +83,6 @@ def _contrast(evidence: Evidence, axis: str, base: object, other: object, pairs:
         ratio=pairs.ratio,
         noise=pairs.noise,
         verdict=faster.astype(np.int64) - slower,
+        is_open=~(faster | slower | pairs.alone) & (apart | np.isinf(pairs.noise)),
         effect=abs(float(np.median(np.log(time[pairs.other] / time[pairs.base])))),
     )

@@ -89,8 +89,8 @@ def _faster_or_slower(evidence: Evidence, axis: str, base: object, other: object
         return [fallback]
     effect = _effect_of(evidence, axis, names, pairs, ("faster", "slower"))
     lost = lost_with(evidence, axis, other)
-    found = [finding for finding in (fallback, effect) if finding]
-    return [replace(finding, sentence=finding.sentence + lost) for finding in found]
+    found = [finding for finding in (effect, fallback) if finding]
+    return [replace(each, sentence=each.sentence + lost, details=tuple(found[1:])) for each in found[:1]]
 
 
 def lost_with(evidence: Evidence, axis: str, value: object) -> str:
@@ -200,7 +200,8 @@ def _effect(
 def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: MatchedPairs) -> Finding | None:
     """`float16 has no fast code here: it takes 36.0x as long as float32 in 10 of 12 matched cases, with Slow2d`.
 
-    Where it is slow in few of them, the first half is left out: there is fast code, but not for these layers.
+    Where it is slow in few of them, the first half is left out: there is fast code, but not for these layers. The
+    effect of the setting has the median then, so this says the range alone.
     """
     slow = pairs.slower(FALLBACK_RATIO)
     is_general = slow.mean() > MOST
@@ -209,10 +210,12 @@ def _fallback(evidence: Evidence, axis: str, names: list[str], pairs: MatchedPai
         return None
     size, place = sizes(evidence, pairs, slow), evidence.place(axis, pairs, slow)
     slowly = "has no fast code here: it " if is_general else ""
+    has_median = size.has_median and is_general
+    largest = size.rest if has_median else size.rest[-1:]
     sentence = (
-        f"{names[0]} {slowly}takes {size.size} as long as {names[1]} in "
-        f"{'the median of ' if size.has_median else ''}{of_matched(int(slow.sum()), len(pairs))}"
-        f"{aside(_joined(place, *size.rest))}{_ran(evidence, pairs, slow)}"
+        f"{names[0]} {slowly}takes {size.size if has_median else size.range} as long as {names[1]} in "
+        f"{'the median of ' if has_median else ''}{of_matched(int(slow.sum()), len(pairs))}"
+        f"{aside(_joined(place, *largest))}{_ran(evidence, pairs, slow)}"
     )
     # Where it is slow for a few layers, the others contradict nothing and have a finding of their own.
     faster = pairs.faster(SMALLEST_EFFECT) & is_general
@@ -246,7 +249,8 @@ def _as_fast(evidence: Evidence, base: object, other: object, pairs: MatchedPair
 
     None for a module that crashed, hung or was wrong anywhere: what it computes elsewhere is no substitute.
     """
-    if lost_with(evidence, "module", other):
+    pairs = pairs.only(np.isfinite(pairs.noise))
+    if lost_with(evidence, "module", other) or not len(pairs):
         return None
     farthest = np.maximum(pairs.ratio, 1 / pairs.ratio) * (1 + pairs.noise)
     differs = pairs.faster(SMALLEST_EFFECT) | pairs.slower(SMALLEST_EFFECT)

@@ -25,6 +25,7 @@ from convbench.analysis.findings.pairs import (
     MatchedPairs,
     RoundTimes,
     matched,
+    unknown_of_one,
     with_least_noise,
 )
 from convbench.analysis.findings.written import Written
@@ -80,15 +81,16 @@ class Evidence:
     order: Integers  # the row of each case of `table` among `rows`
     ids: np.ndarray  # of the ranked cases
     places: Integers  # of the ranked cases in `table`
+    waiting: Mask  # the cases of `table` whose threads waited for cores: no comparison has them
     #: The pairs of each setting and base that were asked for before.
     known: dict[tuple[str, object, bool], list[tuple[object, MatchedPairs]]] = field(default_factory=dict)
 
     @cached_property
     def bound(self) -> Floats:
-        """How much of each case's time may be noise, as a ratio minus 1: see `with_least_noise`."""
+        """How much of each case's time may be noise, as a ratio minus 1: see `with_least_noise`, `unknown_of_one`."""
         spread, probe = (self.table[name].to_numpy(dtype=float) for name in ("spread", "noise"))
         processes = self.table["processes"].to_numpy(dtype=np.int64, na_value=0)
-        return with_least_noise(spread, processes, probe)
+        return unknown_of_one(with_least_noise(spread, processes, probe), processes)
 
     @cached_property
     def lead(self) -> str:
@@ -189,7 +191,8 @@ def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:
     work = table["flops"].to_numpy(dtype=float, na_value=math.inf)
     order = np.lexsort((table["case_id"].to_numpy(dtype=str), table["label"].to_numpy(dtype=str), work))
     ordered = table[list(dict.fromkeys((*_READ, *SETTINGS)))].iloc[order].reset_index(drop=True)
-    sound = np.flatnonzero(~_waiting(run, ordered))
+    waiting = _waiting(run, ordered)
+    sound = np.flatnonzero(~waiting)
     how = Written(run=run)
     pairs = matched(ordered.iloc[sound], how.as_written([rows.cases[place] for place in order[sound]]))
     comparer = Comparer(pairs=pairs, rounds=RoundTimes(rows.blocks), rows=order[sound[pairs.positions]])
@@ -203,6 +206,7 @@ def evidence(run: Run, table: pd.DataFrame, rows: Rows) -> Evidence:
         order=order,
         ids=pairs.table["case_id"].to_numpy(dtype=object),
         places=sound[pairs.positions],
+        waiting=waiting,
     )
 
 

@@ -55,6 +55,7 @@ class FindingKind(StrEnum):
     MODULE = "module"  # the user's own module against torch's
     WORK = "work"  # how the time per FLOP changes with a size
     RIGHT = "right"  # all results are right
+    RATE = "rate"  # the highest rate
     NOTE = "note"  # other facts
 
 

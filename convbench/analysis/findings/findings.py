@@ -33,6 +33,7 @@ __all__ = [
     "Weight",
     "examined",
     "findings",
+    "news",
     "noise_sentence",
     "trust",
     "with_details",
@@ -46,6 +47,7 @@ class Examined:
     rows: Rows
     table: pd.DataFrame
     evidence: Evidence
+    networks: tuple[list[Way], ...]
     answers: tuple[Answers, ...]
     findings: tuple[Finding, ...]
 
@@ -53,6 +55,11 @@ class Examined:
     def sentences(self) -> list[str]:
         """The findings' sentences, the most important first, each before those of its details."""
         return [finding.sentence for finding in with_details(self.findings)]
+
+    @property
+    def news(self) -> list[str]:
+        """The sentences for a list of many runs: see `news`."""
+        return news(self.findings)
 
     @cached_property
     def contrasts(self) -> tuple[Contrast, ...]:
@@ -67,7 +74,23 @@ def examined(run: Run) -> Examined:
     known = evidence(run, table, rows)
     ways = networks(known)
     found = answers(known, ways)
-    return Examined(rows=rows, table=table, evidence=known, answers=found, findings=tuple(_found(known, ways, found)))
+    return Examined(
+        rows=rows,
+        table=table,
+        evidence=known,
+        networks=tuple(ways),
+        answers=found,
+        findings=tuple(_found(known, ways, found)),
+    )
+
+
+#: Findings that every run has.
+_USUAL = (FindingKind.RIGHT, FindingKind.RATE)
+
+
+def news(found: Sequence[Finding]) -> list[str]:
+    """The sentences of the findings without their details, and without what every run says of itself."""
+    return [finding.sentence for finding in found if finding.kind not in _USUAL]
 
 
 def findings(run: Run, table: pd.DataFrame | None = None, *, rows: Rows | None = None) -> list[Finding]:

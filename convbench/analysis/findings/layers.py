@@ -84,6 +84,10 @@ class Layer:
         return self.seconds(counted) if counted.keys() <= self.time_s.keys() else math.nan
 
 
+#: The layers of one way by the key that names them.
+_Layers = dict[Hashable, Layer]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Way:
     """The layers of one network with one combination of settings, in the order of the table.
@@ -142,9 +146,11 @@ def networks(evidence: Evidence) -> list[list[Way]]:
 
 
 def setting_name(axis: str, value: object) -> str:
-    """A value in the name of a combination of settings: `bfloat16`, `threads=2`."""
+    """A value in the name of a combination of settings: `bfloat16`, `threads=2`, `padding=0`."""
     if axis in PROBLEM_SETTINGS:
-        return setting_text(axis, _value(value))
+        sides = set(value) if isinstance(value, tuple) and value else set()
+        # A sweep writes equal sides as one number.
+        return setting_text(axis, sides.pop() if len(sides) == 1 else _value(value))
     return choice_text(axis, _value(value))
 
 
@@ -163,12 +169,13 @@ def _ways(evidence: Evidence) -> list[Way]:
     crossed = evidence.written.crossed
     swept, own = _swept(evidence.rows.cases)
     axes = (*crossed, *swept)
-    ways: dict[tuple[object, ...], dict[Hashable, Layer]] = {}
+    ways: dict[tuple[object, ...], _Layers] = {}
     # Layers whose own entry names a crossed setting come last: they belong to every network that the others make.
     for keys, case, row in sorted(_rows(evidence, axes), key=lambda each: _ANY in each[0]):
         layer = case.problem, *(setting(case, axis) for axis in own)
         for key in [known for known in ways if _fits(known, keys)] if _ANY in keys else [keys]:
             _add(ways.setdefault(key, {}), layer, case, row)
+    ways = _different(ways, len(crossed))
     varied = [place for place, values in enumerate(zip(*ways, strict=True)) if len(set(values)) > 1]
     return [
         Way(
@@ -180,6 +187,19 @@ def _ways(evidence: Evidence) -> list[Way]:
         )
         for key, layers in ways.items()
     ]
+
+
+def _different(ways: dict[tuple[object, ...], _Layers], crossed: int) -> dict[tuple[object, ...], _Layers]:
+    """The ways of networks with different cases: `padding: [0, half]` is one network where all kernels are 1x1."""
+    cases: defaultdict[tuple[object, ...], set[tuple[object, ...]]] = defaultdict(set)
+    for key, layers in ways.items():
+        own = frozenset(case for layer in layers.values() for case in layer.ids.values())
+        cases[key[:crossed]].add((key[crossed:], own))
+    first: dict[frozenset[tuple[object, ...]], tuple[object, ...]] = {}
+    for network, own_cases in cases.items():
+        first.setdefault(frozenset(own_cases), network)
+    kept = set(first.values())
+    return {key: layers for key, layers in ways.items() if key[:crossed] in kept}
 
 
 def _swept(cases: Sequence[Case]) -> tuple[tuple[str, ...], tuple[str, ...]]:

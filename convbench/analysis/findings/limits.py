@@ -24,7 +24,7 @@ MOST_PER_FAULT_S = 1e-6
 
 def far_from_roof(evidence: Evidence) -> list[Finding]:
     """Layers that use little of what the machine can do, with the implementations that ran."""
-    passed = evidence.of_status(Status.PASSED)
+    passed = evidence.table[~evidence.waiting & (evidence.table["status"] == Status.PASSED.value).fillna(False)]
     known = passed[passed["efficiency"].notna()]
     is_far = known["efficiency"] * (1 + evidence.bound[known.index.to_numpy()]) < FAR_FROM_ROOF
     far = known[is_far].sort_values("efficiency", kind="stable")

@@ -146,9 +146,11 @@ def _percents(*shares: float) -> tuple[str, ...]:
 
 
 def _within(layers: Sequence[Layer], total: float) -> str:
-    """`; noise leaves 12 % of this time in doubt`, where that is much."""
+    """`; noise leaves 12 % of this time in doubt`, where that is much or unknown."""
     doubts = (layer.doubt.get(each, 0.0) * count for layer in layers for each, count in layer.whole.items())
     doubt = sum(doubts) / total
+    if math.isinf(doubt):
+        return "; one process does not show how much of this time is noise"
     much = "all" if doubt >= 1 else units.percent(doubt, 0)
     return f"; noise leaves {much} of this time in doubt" if doubt > MUCH_DOUBT else ""
 

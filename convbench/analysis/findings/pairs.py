@@ -21,9 +21,11 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-#: The spread assumed for a case that only one process measured. Floors of one process repeat within 0.4-6 % in 95 of
-#: 100 pairs of runs; this is a little more.
-ONE_PROCESS_SPREAD = 0.10
+#: The least noise of a case that fewer than `FEWEST_PROCESSES` measured. Floors of one process repeat within 0.4-6 % in
+#: 95 of 100 pairs of runs; this is a little more.
+FEW_PROCESSES_SPREAD = 0.10
+#: The fewest processes that show any noise: on a busy machine the floor of one was 4.2 times that of another.
+LEAST_PROCESSES = 2
 
 #: Statuses whose times may be compared: a wrong layer is never ranked.
 RANKED = "passed"
@@ -41,7 +43,7 @@ class MatchedPairs:
 
     `ratio` is the time (or time per FLOP) of other over base. `noise` is the largest spread of either side: that over
     all its processes, or that over the common rounds. Fewer than `FEWEST_PROCESSES` show too little of the spread. Then
-    `with_least_noise` applies. `processes` counts those that timed both sides.
+    `with_least_noise` applies. `processes` counts those that timed both sides; where it is one, the noise is infinite.
     """
 
     base: Integers
@@ -80,10 +82,15 @@ class MatchedPairs:
 def with_least_noise(spread: Floats, processes: Integers, probe: Floats) -> Floats:
     """The spread of processes, and more where fewer than `FEWEST_PROCESSES` show too little of it.
 
-    Then noise is at least `ONE_PROCESS_SPREAD`, and at least how much slower the `probe` was than at its fastest.
+    Then noise is at least `FEW_PROCESSES_SPREAD`, and at least how much slower the `probe` was than at its fastest.
     """
-    least = np.fmax(np.fmax(spread, ONE_PROCESS_SPREAD), probe - 1)
+    least = np.fmax(np.fmax(spread, FEW_PROCESSES_SPREAD), probe - 1)
     return np.where(processes < FEWEST_PROCESSES, least, spread)
+
+
+def unknown_of_one(noise: Floats, processes: Integers) -> Floats:
+    """The noise, infinite where fewer than `LEAST_PROCESSES` measured: nothing shows how slow one was as a whole."""
+    return np.where(processes < LEAST_PROCESSES, np.inf, noise)
 
 
 class RoundTimes:
@@ -106,8 +113,7 @@ class RoundTimes:
     def times(self, first: Integers, second: Integers) -> tuple[Floats, Floats, Floats, Integers]:
         """For pairs of cases, given as positions: each side's time, the larger spread of both, and the processes.
 
-        They are over the rounds that both have; NaN where a pair has none. Where one process has all these rounds, its
-        two lowest blocks replace two processes, or all of its blocks where the median leads.
+        They are over the rounds that both have; NaN where a pair has none.
         """
         found, processes = np.full((3, len(first)), np.nan), np.zeros(len(first), dtype=np.int64)
         if not self._leading.shape[1]:
@@ -128,12 +134,8 @@ class RoundTimes:
                     time[by_median] = median_along(blocks)
                 time[np.isinf(time)] = np.nan
                 processes[part] = np.isfinite(by_process).sum(axis=1)
-                spread = _range(by_process)
-                one = np.flatnonzero(processes[part] == 1)
-                if len(one):
-                    spread[one] = np.where(by_median[one], _range(side[one]), _two_lowest(side[one]))
                 found[row, part] = time
-                found[2, part] = np.fmax(found[2, part], spread)
+                found[2, part] = np.fmax(found[2, part], _range(by_process))
         return found[0], found[1], found[2], processes
 
     def _medians(self, blocks: Floats) -> Floats:
@@ -149,16 +151,6 @@ def _range(times: NDArray[np.floating[Any]]) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         spread: Floats = np.where(known, times, 0).max(axis=1).astype(np.float64) / low - 1
     return spread
-
-
-def _two_lowest(minima: NDArray[np.float32]) -> Floats:
-    """The second lowest block over the lowest, minus 1; 0 where there is one block."""
-    if minima.shape[1] < 2:
-        return np.zeros(len(minima))
-    lowest = np.partition(minima, 1, axis=1)[:, :2].astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        apart = lowest[:, 1] / lowest[:, 0] - 1
-    return np.where(np.isfinite(apart), apart, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,9 +232,8 @@ class Comparer:
                 flops = self.pairs.table["flops"].to_numpy(dtype=float, na_value=np.nan)
                 ratio *= flops[base] / flops[other]
             noise = np.fmax(common, np.fmax(spread[base], spread[other]))
-            # One process may have slowed either side alone; of several, the lowest time is that of a quieter one.
-            slower = np.where(processes < 2, probe[base] * probe[other], np.fmax(probe[base], probe[other]))
-            noise = with_least_noise(noise, processes, slower)
+            noise = with_least_noise(noise, processes, np.fmax(probe[base], probe[other]))
+            noise = unknown_of_one(noise, processes)
         # A case that is written in two ways is no pair with itself.
         known = np.isfinite(ratio) & (ratio > 0) & (self.rows[base] != self.rows[other])
         return MatchedPairs(base=base, other=other, ratio=ratio, noise=noise, processes=processes).only(known)

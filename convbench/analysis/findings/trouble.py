@@ -11,10 +11,11 @@ import pandas as pd
 from convbench import units
 from convbench.analysis.findings.evidence import Evidence
 from convbench.analysis.findings.finding import Finding, FindingKind, Weight, farthest, first, ids, line
+from convbench.analysis.findings.pairs import LEAST_PROCESSES
 from convbench.analysis.findings.sizes import Sizes
 from convbench.measure import schedule
 from convbench.model.case import Fp32Precision
-from convbench.model.result import WRONG, Status
+from convbench.model.result import WRONG, RunState, Status
 
 #: A machine is called noisy above this ratio of the probe's median to its floor. It was 1.06-1.27 in busy hours.
 NOISY_RATIO = 1.05
@@ -155,6 +156,7 @@ def noise(evidence: Evidence) -> list[Finding]:
         *noisy,
         *_disagreeing(evidence),
         *_weak_support(evidence),
+        *_one_process(evidence),
         *_noisier(evidence),
         *_apart(evidence),
         *_machine(evidence),
@@ -203,6 +205,19 @@ def _weak_support(evidence: Evidence) -> list[Finding]:
     )
     share = len(weak) / len(measured)
     return [_noise(1 + share, sentence, is_wide=share > MOST, cases=ids(weak))]
+
+
+def _one_process(evidence: Evidence) -> list[Finding]:
+    """Why a run of one process has no findings that compare cases."""
+    processes = evidence.table["processes"].max()
+    if len(evidence.pairs.table) < 2 or pd.isna(processes) or processes >= LEAST_PROCESSES:
+        return []
+    so_far = " so far" if evidence.run.state is not RunState.FINISHED else ""
+    sentence = (
+        f"only one process measured{so_far}, which may have been slow as a whole: findings that compare cases need two "
+        "processes"
+    )
+    return [_noise(1.0, sentence)]
 
 
 def _noisier(evidence: Evidence) -> list[Finding]:
@@ -357,5 +372,5 @@ def notes(evidence: Evidence) -> list[Finding]:
     if passed["tflops"].notna().any():
         best = passed.iloc[int(passed["tflops"].argmax())]
         rate = units.si(float(best["tflops"]) * 1e12, "FLOP/s")
-        note(f"the highest rate is {rate}: {line(best['label'])}", (str(best["case_id"]),))
+        note(f"the highest rate is {rate}: {line(best['label'])}", (str(best["case_id"]),), FindingKind.RATE)
     return found

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from convbench import units
 from convbench.analysis.findings.contrasts import Contrast
-from convbench.analysis.findings.evidence import number
+from convbench.analysis.findings.effects import WORK
+from convbench.analysis.findings.evidence import Evidence, number
 from convbench.analysis.findings.pairs import AsWritten, Matched, matched
 from convbench.analysis.table.roofs import ComputeRoof, highest
 from convbench.model.case import Case, canonical
@@ -120,25 +121,25 @@ def axes(
     return tuple(found)
 
 
-def numbers(
-    frame: pd.DataFrame, axes: Sequence[PlotAxis], words: Mapping[str, AsWritten] = _NO_WORDS
-) -> tuple[Numbers, ...]:
-    """A table of numbers for each setting where some layer was measured at every value."""
-    pairs = matched(frame, words)
-    return tuple(table for axis in axes if (table := _numbers(pairs, axis)) is not None)
+def numbers(evidence: Evidence, axes: Sequence[PlotAxis]) -> tuple[Numbers, ...]:
+    """A table of numbers for each setting where some layer was measured at every value.
+
+    They leave out what findings leave out: cases whose threads waited for cores.
+    """
+    return tuple(table for axis in axes if (table := _numbers(evidence, axis)) is not None)
 
 
-def _numbers(pairs: Matched, axis: PlotAxis) -> Numbers | None:
+def _numbers(evidence: Evidence, axis: PlotAxis) -> Numbers | None:
     if axis.scale is Scale.WORDS and len(axis.texts) > MOST_VALUES:
         return None
-    panels = tuple(_panels(pairs, axis))
+    panels = tuple(_panels(evidence.pairs, axis, axis.codes[evidence.comparer.rows]))
     if not any(panel.layers for panel in panels):
         return None
     rows = _thin(range(len(axis.texts)), MOST_ROWS)
     return Numbers(
         axis=axis.name,
         title=axis.title,
-        summary=_summary(axis.texts, panels),
+        summary=_summary(axis, panels),
         directions=tuple(panel.title for panel in panels),
         rows=tuple(
             (axis.texts[i], tuple(units.seconds(panel.middle[i]) if panel.middle else "-" for panel in panels))
@@ -156,13 +157,14 @@ class _Panel:
     layers: int
 
 
-def _panels(pairs: Matched, axis: PlotAxis) -> Iterator[_Panel]:
+def _panels(pairs: Matched, axis: PlotAxis, codes: NDArray[np.int32]) -> Iterator[_Panel]:
+    """The panels of all directions; `codes` are the values of the rows of `pairs` along the axis."""
     rest = [name for name in pairs.codes if name != axis.name]
     points = pd.DataFrame(
         {
             "group": pairs.codes.groupby(rest, sort=False).ngroup().to_numpy(),
             "panel": 0 if axis.name == "direction" else pairs.codes["direction"].to_numpy(),
-            "place": axis.codes[pairs.positions],
+            "place": codes,
             "time": pairs.table["time_s"].to_numpy(dtype=float),
         }
     ).drop_duplicates(["group", "place"])
@@ -179,15 +181,20 @@ def _panels(pairs: Matched, axis: PlotAxis) -> Iterator[_Panel]:
         )
 
 
-def _summary(texts: tuple[str, ...], panels: tuple[_Panel, ...]) -> str:
-    """`From 1x1 to 5x5 a layer takes 8.1x as long forward (24 matched layers), 6.4x as long backward (24).`."""
+def _summary(axis: PlotAxis, panels: tuple[_Panel, ...]) -> str:
+    """`From 1x1 to 5x5 a layer takes 8.1x as long forward (24 matched layers), 6.4x as long backward (24).`.
+
+    Findings say how much a setting gains that leaves the work as it is, from the median: no mean says it again.
+    """
     parts = []
     for panel in panels:
         if panel.layers:
-            ratio = units.ratio(panel.middle[-1] / panel.middle[0])
+            ratio = f"{units.ratio(panel.middle[-1] / panel.middle[0])} as long" if axis.name in WORK else "times"
             where = "" if panel.title == "all directions" else f" {panel.title}"
-            parts.append(f"{ratio} as long{where} ({units.plural(panel.layers, 'matched layer')})")
-    return f"From {texts[0]} to {texts[-1]} a layer takes {', '.join(parts)}, by the geometric mean."
+            parts.append(f"{ratio}{where} ({units.plural(panel.layers, 'matched layer')})")
+    if axis.name not in WORK:
+        return f"{begun(', '.join(parts))}."
+    return f"From {axis.texts[0]} to {axis.texts[-1]} a layer takes {', '.join(parts)}, by the geometric mean."
 
 
 def ranking_summary(frame: pd.DataFrame) -> str | None:

@@ -23,7 +23,7 @@ NOT_COMPARABLE = "not comparable"
 VERDICTS = ("regressed", "improved", "unchanged", "inconclusive", "not judged", NOT_COMPARABLE)
 
 #: The layout of the file beside the page. Files of other layouts are ignored.
-_LAYOUT = 3
+_LAYOUT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +65,11 @@ class Judged:
 
 
 def glance(run: Run, findings: Sequence[str] | None = None) -> Glance:
-    """A run in brief; `findings` are its sentences where the caller has them."""
+    """A run in brief; `findings` are its sentences, as `news` gives them, where the caller has them."""
     if findings is None:
-        from convbench.analysis.findings.findings import (
-            findings as found,  # loads pandas, which cached glances do not need
-        )
+        from convbench.analysis.findings import findings as found  # loads pandas, which cached glances do not need
 
-        findings = [finding.sentence for finding in found(run)]
+        findings = found.news(found.findings(run))
     blocks = estimate.table(run.results)
     noise = estimate.noise(blocks, [result.case.worker for result in run.results]).ratio - 1
     lines = run.description.strip().splitlines()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from convbench import units
 from convbench.analysis.findings.answering import change_verdict, mixture_text
@@ -53,6 +57,39 @@ class NetworkView:
     mixtures: tuple[str, ...]
     fixes: tuple[Table, ...]
     outliers: tuple[Outlier, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnWay:
+    """The cases of one network with one combination of settings, for the picture.
+
+    Entry i is the case in row `rows[i]` of the frame. It counts `often[i]` times, and belongs to layer `layers[i]`. A
+    layer's number is the same in every way and network that has a layer of that name.
+    """
+
+    text: str
+    rows: NDArray[np.int32]
+    layers: NDArray[np.int32]
+    often: NDArray[np.int32]
+
+
+def drawn_ways(seen: Examined) -> list[DrawnWay]:
+    """The ways of all networks of a run."""
+    row = {case.id: place for place, case in enumerate(seen.rows.cases)}
+    numbers: dict[tuple[str, int], int] = {}
+    return [_drawn(way, row, numbers) for ways in seen.networks for way in ways]
+
+
+def _drawn(way: Way, row: Mapping[str, int], numbers: dict[tuple[str, int], int]) -> DrawnWay:
+    entries, same = [], Counter[str]()
+    for layer in sorted(way.layers, key=lambda layer: layer.place):
+        number = numbers.setdefault((layer.name, same[layer.name]), len(numbers))
+        same[layer.name] += 1
+        entries += [(row[case], number, layer.whole.get(each, 0)) for each, case in layer.ids.items()]
+    rows, layers, often = (
+        np.array(column, dtype=np.int32) for column in zip(*(each for each in entries if each[2]), strict=True)
+    )
+    return DrawnWay(text=way.name, rows=rows, layers=layers, often=often)
 
 
 def network_views(seen: Examined) -> list[NetworkView]:

@@ -124,7 +124,10 @@ def blocks_into(payload: Payload, blocks: BlockTable, floors: NDArray[np.float64
 
 
 def pairs_into(payload: Payload, contrasts: Sequence[Contrast]) -> dict[str, object]:
-    """The pairs of all contrasts, one contrast after the other: rows of both cases, ratio, noise and verdict."""
+    """The pairs of all contrasts, one contrast after the other: rows of both cases, ratio, noise and verdict.
+
+    An infinite noise is `NO_RATIO`. `open` is 1 where too few processes timed both cases.
+    """
 
     def joined(parts: Iterable[NDArray[np.generic]]) -> NDArray[Any]:
         return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
@@ -136,6 +139,7 @@ def pairs_into(payload: Payload, contrasts: Sequence[Contrast]) -> dict[str, obj
         "ratio": payload.add(np.clip(np.round(ratio), -32767, 32767).astype(np.int16)),
         "noise": payload.add(_steps(joined(1 + each.noise for each in contrasts).astype(np.float64))),
         "verdict": payload.add(joined(each.verdict for each in contrasts).astype(np.int8)),
+        "open": payload.add(joined(each.is_open for each in contrasts).astype(np.int8)),
     }
 
 

@@ -28,7 +28,6 @@ from convbench.analysis.findings.findings import (
     trust,
     with_details,
 )
-from convbench.analysis.findings.layers import is_network
 from convbench.analysis.findings.trouble import probe_time
 from convbench.analysis.table.columns import Rows
 from convbench.model.lead import leading_word
@@ -37,7 +36,7 @@ from convbench.model.settings import PROBLEM_SETTINGS
 from convbench.report.glossary import meanings
 from convbench.report.pages import figures
 from convbench.report.pages.libraries import datatables, datatables_style, plotly
-from convbench.report.pages.network import network_views
+from convbench.report.pages.network import drawn_ways, network_views
 from convbench.report.pages.payload import Payload, blocks_into, cases_into, pairs_into
 from convbench.report.pages.policy import policy, script_hash
 from convbench.report.pages.rendering import begun, left_out, when
@@ -68,12 +67,16 @@ _ENTRY = "main.js"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerTile:
-    """One answer at the head of the report. `mood` is good, warn, bad or plain; the text always says the same."""
+    """One answer at the head of the report. `mood` is good, warn, bad or plain; the text always says the same.
+
+    `more` is folded.
+    """
 
     title: str
     answer: str
     detail: str
     mood: str
+    more: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,10 +140,10 @@ def render(run: Run, seen: Examined | None = None) -> str:
         troubles_count=units.plural(len(lost), "case"),
         troubles_left=left_out(len(lost), PLAIN_ROWS, "case"),
         lead=leading_word(table["device"]),
-        network=is_network(table),
+        network=bool(seen.networks),
         single=len(table) == 1,
         compared=bool(seen.contrasts),
-        numbers=figures.numbers(table, axes, words),
+        numbers=figures.numbers(seen.evidence, axes),
         ranking=figures.ranking_summary(table),
         columns=[column for column in columns if column.shown],
         rows=rows(table.iloc[by_weight(table)], columns, PLAIN_ROWS),
@@ -236,10 +239,10 @@ def _noise(known: Rows, table: pd.DataFrame) -> AnswerTile:
     spreads = table["spread"].dropna()
     sentences = []
     if noise.probes:
-        sentences.append(
-            f"The probe, a fixed piece of work, took {probe_time(noise.ratio)}. "
-            f"{units.percent(noise.quiet, 0)} of the blocks ran while the machine was quiet."
-        )
+        sentences += [
+            f"The probe, a fixed piece of work, took {probe_time(noise.ratio)}.",
+            f"{units.percent(noise.quiet, 0)} of the blocks ran while the machine was quiet.",
+        ]
     if len(spreads):
         half, most = (units.apart(float(spreads.quantile(share))) for share in (0.5, 0.9))
         word = leading_word(table["device"])
@@ -254,7 +257,8 @@ def _noise(known: Rows, table: pd.DataFrame) -> AnswerTile:
     answer = answer.format(word=leading_word(table["device"]))
     if state is Trust.NOISY and spreads.empty:
         answer = "Noisy: one process is not enough"
-    return AnswerTile(title="Noise", answer=answer, detail=" ".join(sentences).replace(" %", "\u00a0%"), mood=mood)
+    detail, *more = (sentence.replace(" %", "\u00a0%") for sentence in sentences)
+    return AnswerTile(title="Noise", answer=answer, detail=detail, mood=mood, more=" ".join(more))
 
 
 def _extent(run: Run, table: pd.DataFrame, left_out: int) -> AnswerTile:
@@ -416,10 +420,19 @@ def _data(run: Run, seen: Examined, columns: tuple[TableColumn, ...], axes: tupl
             for each in seen.contrasts
         ],
         "first": first_contrast(seen),
-        "network": is_network(table),
+        "ways": [
+            {
+                "text": way.text,
+                "rows": payload.add(way.rows),
+                "layers": payload.add(way.layers),
+                "often": payload.add(way.often),
+            }
+            for way in drawn_ways(seen)
+        ],
         "problem": PROBLEM_SETTINGS,
         "ceilings": [asdict(ceiling) for ceiling in figures.ceilings(run)],
         "roofs": payload.add(figures.roof_codes(run, known.cases)),
+        "waiting": payload.add(np.sort(seen.evidence.order[seen.evidence.waiting]).astype(np.int32)),
         "meanings": {name: meanings(name) for name in table["implementation"].dropna().unique()},
         "measure": measure_mapping(run.measure),
         "seed": run.seed,
@@ -428,13 +441,19 @@ def _data(run: Run, seen: Examined, columns: tuple[TableColumn, ...], axes: tupl
 
 
 def first_contrast(seen: Examined) -> int:
-    """The contrast that pictures show first: that of the first finding on a setting of execution, else the largest."""
+    """The contrast that pictures show first: that of the first finding, those on settings of execution before others.
+
+    Where no finding compares anything, it is the one with the largest effect, on a setting of execution if possible.
+    """
     named = {(each.axis, each.base, each.other): number for number, each in enumerate(seen.contrasts)}
     equal_work = [number for number, each in enumerate(seen.contrasts) if each.measure is Measure.TIME]
-    for finding in with_details(seen.findings):
-        number = named.get((finding.axis, *finding.values)) if finding.axis and finding.values else None
-        if number in equal_work:
-            return number
+    compared = [
+        number
+        for finding in with_details(seen.findings)
+        if finding.axis and finding.values and (number := named.get((finding.axis, *finding.values))) is not None
+    ]
+    if compared:
+        return next((number for number in compared if number in equal_work), compared[0])
     return max(equal_work or range(len(seen.contrasts)), key=lambda number: seen.contrasts[number].effect, default=0)
 
 

@@ -57,8 +57,13 @@ export function comparison(cases, row, other) {
   const [own, its] = [cases.value(cases.time, row), cases.value(cases.time, other)];
   if (row === other) return "this case";
   if (own === null || its === null) return cases.text("status", other);
+  const [waited] = [row, other].filter((each) => cases.waiting.has(each));
+  if (waited !== undefined)
+    return `not compared: threads of ${waited === row ? "this case" : "that case"} waited for cores`;
+  if (![row, other].every((each) => cases.isComparable(each)))
+    return "not judged: only one process measured one of them";
   const ratio = its / own;
-  const spread = Math.max(cases.value("spread", row) ?? 0.1, cases.value("spread", other) ?? 0.1);
+  const spread = Math.max(cases.value("spread", row) ?? 0, cases.value("spread", other) ?? 0);
   if (Math.abs(Math.log(ratio)) <= Math.log1p(spread)) return "equal within the spread";
   return ratio > 1 ? `${formatNumber(ratio, 3, 0)}x slower` : `${formatNumber(1 / ratio, 3, 0)}x faster`;
 }
@@ -144,7 +149,9 @@ export function blocksPicture(cases, blocks, row, look) {
     [...minima, ...medians].filter((value) => value > 0),
     (value) => formatSeconds(value, 3),
   );
-  layout.yaxis.range = [Math.log10(floor * 0.99), layout.yaxis.range[1]];
+  const [, high] = layout.yaxis.range;
+  const low = Math.log10(Math.min(floor, ...minima.filter((value) => value > 0)));
+  layout.yaxis.range = [low - Math.max(0.004, 0.05 * (high - low)), high]; // no dot is cut
   return { traces, layout };
 }
 
@@ -268,7 +275,7 @@ export class CasePage extends CaseDialog {
   /** The nearest case that is faster per FLOP, and what differs. */
   faster(row) {
     const { cases } = this;
-    if (!cases.ranked.includes(row) || cases.ranked.length < 2) return [];
+    if (!cases.ranked.includes(row) || cases.ranked.length < 2 || !cases.isComparable(row)) return [];
     const found = nearestFaster(cases, row);
     const none = "No case of this run with the same direction and dtype is faster per FLOP.";
     if (!found) return [element("p", { id: "case-faster" }, none)];
@@ -334,16 +341,18 @@ export class CasePage extends CaseDialog {
 
   numbers(row) {
     const { cases } = this;
-    const shown = cases.specs.filter(({ name }) => !ELSEWHERE.has(name) && cases.value(name, row) !== null);
+    const isShown = (name) => !ELSEWHERE.has(name) && (name !== "leads" || cases.lead === "time");
+    const shown = cases.specs.filter(({ name }) => isShown(name) && cases.value(name, row) !== null);
     return element(
       "dl",
       { class: "facts", id: "case-numbers" },
       shown.map(({ name, heading, unit, about }) =>
         element(
           "div",
-          { title: about, dataset: { name } },
+          { dataset: { name } },
           element("dt", {}, heading),
           element("dd", {}, `${cases.text(name, row)} ${unit}`.trim()),
+          about && about !== heading ? element("dd", { class: "about" }, about) : null,
         ),
       ),
     );

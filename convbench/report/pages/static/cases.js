@@ -1,10 +1,13 @@
 // The cases of the run, column by column, for pictures and tables. No drawing here.
 
-import { formatCell } from "./format.js";
+import { formatCell, formatNumber } from "./format.js";
 
 /** Payloads hold ratios to a floor as steps of their logarithm (convbench/report/pages/payload.py). */
 const RATIO_STEP = 1e-4;
 const NO_RATIO = 65535;
+
+/** One process may be slow as a whole, so it shows no difference (analysis/findings/pairs.py). */
+const LEAST_PROCESSES = 2;
 
 /** All cases of the run; a row is a case's position in the sweep's order. */
 export class Cases {
@@ -39,8 +42,15 @@ export class Cases {
       start += contrast.pairs;
     }
     this.first = this.contrasts[head.first] ?? null;
-    this.isNetwork = head.network;
+    /** Each network with each combination of settings: its cases, the layer of each, and how often each counts. */
+    this.ways = (head.ways ?? []).map(({ text, ...columns }) => {
+      const [rows, layers, often] = [columns.rows, columns.layers, columns.often].map((entry) => array(entry));
+      const parts = [...rows].map((row, i) => ({ row, layer: layers[i], often: often[i] }));
+      return { text: text || "as measured", parts };
+    });
     this.roofs = head.roofs ? array(head.roofs) : null;
+    /** Rows whose threads waited for cores: no comparison and no mean has them. */
+    this.waiting = new Set(head.waiting ? array(head.waiting) : []);
     this.grouped = new Map();
     this.rowOf = new Map();
     for (let row = 0; row < this.length; row += 1) this.rowOf.set(this.value("case_id", row), row);
@@ -128,6 +138,11 @@ export class Cases {
     return { groups, count };
   }
 
+  /** Whether the row's time may be compared: several processes measured it, and its threads did not wait for cores. */
+  isComparable(row) {
+    return this.value("processes", row) >= LEAST_PROCESSES && !this.waiting.has(row);
+  }
+
   /** The roof of compute that a row belongs to; null where none was measured for it. */
   roofOf(row) {
     const code = this.roofs?.[row] ?? -1;
@@ -149,13 +164,17 @@ export class Pairs {
     for (const [name, entry] of Object.entries(head)) this[name] = array(entry);
   }
 
-  /** The pairs of a contrast: {base, other, ratio, noise, verdict}, `ratio` the time of other over base. */
+  /**
+   * The pairs of a contrast: {base, other, ratio, noise, verdict, isOpen}, `ratio` the time of other over base. `noise`
+   * is infinite where one process timed both. `isOpen` is true where too few processes did to judge more.
+   */
   of({ start, pairs }) {
     return Array.from({ length: pairs }, (_, i) => {
       const at = start + i;
-      const noise = this.noise[at] === NO_RATIO ? 0 : Math.expm1(this.noise[at] * RATIO_STEP);
+      const noise = this.noise[at] === NO_RATIO ? Number.POSITIVE_INFINITY : Math.expm1(this.noise[at] * RATIO_STEP);
       const ratio = Math.exp(this.ratio[at] * PAIR_STEP);
-      return { base: this.base[at], other: this.other[at], ratio, noise, verdict: this.verdict[at] };
+      const judged = { verdict: this.verdict[at], isOpen: this.open[at] === 1 };
+      return { base: this.base[at], other: this.other[at], ratio, noise, ...judged };
     });
   }
 }
@@ -207,6 +226,23 @@ export function geometricMean(numbers) {
 export function median(numbers) {
   const sorted = [...numbers].sort((a, b) => a - b);
   return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+}
+
+/** A median is given of this many ratios or more; the findings do the same (analysis/findings/sizes.py). */
+const MEDIAN_LEAST = 8;
+
+const writtenRatio = (ratio) => `${formatNumber(ratio, 3, 0)}x`;
+
+/** The range of some ratios: `1.20x to 3.10x`, or one number where both ends are written alike. */
+export function rangeOf(ratios) {
+  const [low, high] = [Math.min(...ratios), Math.max(...ratios)].map(writtenRatio);
+  return low === high ? low : `${low} to ${high}`;
+}
+
+/** The median of many different ratios, on a logarithmic scale as in the findings; null of few. */
+export function medianOf(ratios) {
+  const differ = rangeOf(ratios).includes(" to ");
+  return differ && ratios.length >= MEDIAN_LEAST ? writtenRatio(Math.exp(median(ratios.map(Math.log)))) : null;
 }
 
 /** At most so many of the items, evenly chosen, the first and the last among them. */

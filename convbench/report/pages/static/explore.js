@@ -28,7 +28,7 @@ export const MOST_COLOURS = 12;
 /**
  * The series of the picture, one per panel and colour: {panel, colour, lines, mean, matched}. A line is the rows of one
  * layer, all else equal, in the order of x. `matched` counts the lines that have every value of the series. `mean` is
- * their geometric mean by position on the x axis, null where there is none.
+ * their geometric mean by position on the x axis, null where there is none. No mean has a row whose threads waited.
  */
 export function series(cases, rows, { x, y, colour, split }) {
   const [axis, colours, splits] = [x, colour, split].map((name) => cases.axis.get(name));
@@ -47,8 +47,9 @@ export function series(cases, rows, { x, y, colour, split }) {
   const sorted = [...found.values()].sort((a, b) => a.panel - b.panel || a.colour - b.colour);
   return sorted.map(({ panel, colour: code, lines }) => {
     const all = [...lines.values()].map((line) => [...line].sort(([a], [b]) => a - b));
-    const places = [...new Set(all.flatMap((line) => line.map(([at]) => at)))].sort((a, b) => a - b);
-    const matched = all.filter((line) => line.length === places.length);
+    const sound = all.map((line) => line.filter(([, row]) => !cases.waiting.has(row)));
+    const places = [...new Set(sound.flatMap((line) => line.map(([at]) => at)))].sort((a, b) => a - b);
+    const matched = sound.filter((line) => line.length === places.length);
     const mean =
       places.length > 1 && matched.length
         ? places.map((at, i) => [at, geometricMean(matched.map((line) => cases.value(y, line[i][1])))])
@@ -134,7 +135,18 @@ export function explorePicture(cases, rows, choice, look) {
   return {
     traces,
     layout,
-    summary: summaryOf({ axis, metric, colourAxis, splitAxis, found, drawn, total, shown, kept }),
+    summary: summaryOf({
+      axis,
+      metric,
+      colourAxis,
+      splitAxis,
+      found,
+      drawn,
+      total,
+      shown,
+      kept,
+      waiting: cases.waiting,
+    }),
   };
 }
 
@@ -171,7 +183,7 @@ function byHeight(lines, cases, y) {
     .map(({ line }) => line);
 }
 
-function summaryOf({ axis, metric, colourAxis, splitAxis, found, drawn, total, shown, kept }) {
+function summaryOf({ axis, metric, colourAxis, splitAxis, found, drawn, total, shown, kept, waiting }) {
   const parts = [`${metric.title} over ${axis.title.toLowerCase()}`];
   if (colourAxis) parts.push(`coloured by ${colourAxis.title.toLowerCase()}`);
   if (splitAxis) parts.push(`split by ${splitAxis.title.toLowerCase()}`);
@@ -180,6 +192,9 @@ function summaryOf({ axis, metric, colourAxis, splitAxis, found, drawn, total, s
     sentences.push(
       "A thin line is one layer, all else equal. A bold line is the geometric mean of the layers with all values.",
     );
+  }
+  if (found.some(({ lines }) => lines.some((line) => line.some(([, row]) => waiting.has(row))))) {
+    sentences.push("No mean has cases whose threads waited for cores.");
   }
   if (drawn < total)
     sentences.push(

@@ -8,7 +8,8 @@ import { escapePlotly, formatCount, formatNumber } from "./format.js";
 /**
  * The cells: {value, rows} by [y code][x code], null where there is no case. The value is a geometric mean. Where some
  * layers were measured in every cell that has cases, it is over these `matched` layers, so cells differ in the two
- * settings alone. Otherwise it is over all cases of the cell, and `matched` is 0.
+ * settings alone. Otherwise it is over all cases of the cell, and `matched` is 0. Rows whose threads waited for cores
+ * are left out.
  */
 export function cells(cases, rows, { x, y, metric }) {
   const [across, down] = [cases.axis.get(x), cases.axis.get(y)];
@@ -16,7 +17,7 @@ export function cells(cases, rows, { x, y, metric }) {
   const grid = down.texts.map(() => across.texts.map(() => null));
   const members = new Map();
   for (const row of rows) {
-    if (cases.value(metric, row) === null) continue;
+    if (cases.value(metric, row) === null || cases.waiting.has(row)) continue;
     const [j, i] = [down.codes[row], across.codes[row]];
     grid[j][i] ??= { value: 0, rows: [], matched: 0 };
     grid[j][i].rows.push(row);
@@ -89,7 +90,10 @@ export function heatPicture(cases, rows, choice, look) {
     ? `the geometric mean over the ${matched === 1 ? "layer" : `${formatCount(matched)} layers`} measured in every cell`
     : "the geometric mean over the cell's cases, which are not the same layers in each cell";
   const summary = `${metric.title} over ${across.title.toLowerCase()} and ${down.title.toLowerCase()}: ${over}. Bright is ${metric.name.endsWith("_s") ? "fast" : "high"}.`;
-  return { traces: [trace], layout, summary };
+  const waited = rows.some((row) => cases.waiting.has(row))
+    ? " Cases whose threads waited for cores are left out."
+    : "";
+  return { traces: [trace], layout, summary: summary + waited };
 }
 
 function describeCell(cell, metric, across, down, i, j) {

@@ -11,32 +11,30 @@ const MOST_WAYS_DRAWN = 8;
 /** The choice that shows a bar for each combination of settings. */
 export const EACH_WAY = "each";
 
-/** The settings beside the problem and the direction: their combinations are the ways to run the network. */
-function executionAxes(cases) {
-  return cases.axes.filter((axis) => !cases.problem.includes(axis.name) && axis.name !== "direction");
-}
-
-/** {text, rows} for each combination of settings beside the problem and the direction. */
+/**
+ * {text, parts} for each combination of settings of each network, with the parts that are among the rows. A network is
+ * one value of a setting that multiplies all layers, as one batch size: no picture adds up several (analysis/findings/
+ * layers.py). A part is {row, layer, often}.
+ */
 export function ways(cases, rows) {
-  const execution = executionAxes(cases);
-  const found = new Map();
-  for (const row of rows) {
-    const text = execution.map((axis) => cases.axisText(axis, row)).join(", ") || "as measured";
-    if (!found.has(text)) found.set(text, []);
-    found.get(text).push(row);
-  }
-  return [...found].map(([text, some]) => ({ text, rows: some }));
+  const shown = new Set(rows);
+  const some = cases.ways.map(({ text, parts }) => ({ text, parts: parts.filter(({ row }) => shown.has(row)) }));
+  return some.filter(({ parts }) => parts.length);
 }
 
-/** Layers by their share of the time, the largest first: {rows, seconds}. A layer has a row for each direction. */
-export function shares(cases, rows, across = []) {
-  const { groups } = cases.groups(["direction", ...across]);
+/** What a case takes in all its occurrences, seconds. */
+const secondsOf = (cases, { row, often }) => cases.value(cases.time, row) * often;
+
+const sum = (numbers) => numbers.reduce((all, number) => all + number, 0);
+
+/** Layers by their share of the time, the largest first: {layer, parts, seconds}. A layer has a part a direction. */
+export function shares(cases, parts) {
   const layers = new Map();
-  for (const row of rows) {
-    if (!layers.has(groups[row])) layers.set(groups[row], { group: groups[row], rows: [], seconds: 0 });
-    const layer = layers.get(groups[row]);
-    layer.rows.push(row);
-    layer.seconds += cases.value(cases.time, row) * cases.value("count", row);
+  for (const part of parts) {
+    if (!layers.has(part.layer)) layers.set(part.layer, { layer: part.layer, parts: [], seconds: 0 });
+    const layer = layers.get(part.layer);
+    layer.parts.push(part);
+    layer.seconds += secondsOf(cases, part);
   }
   return [...layers.values()].sort((a, b) => b.seconds - a.seconds);
 }
@@ -45,25 +43,26 @@ export function shares(cases, rows, across = []) {
 export function networkPicture(cases, rows, { way }, look) {
   if (way === EACH_WAY) return waysPicture(cases, rows, look);
   const layout = baseLayout(look);
-  const chosen = ways(cases, rows).find(({ text }) => text === way) ?? ways(cases, rows)[0];
+  const all = ways(cases, rows);
+  const chosen = all.find(({ text }) => text === way) ?? all[0];
   if (!chosen) return { traces: [], layout, summary: "No case passed." };
   const ink = paper(look.theme);
-  const layers = shares(cases, chosen.rows);
-  const total = layers.reduce((sum, { seconds }) => sum + seconds, 0);
+  const layers = shares(cases, chosen.parts);
+  const total = sum(layers.map(({ seconds }) => seconds));
   const bars = layers.slice(0, MOST_BARS);
   const direction = cases.axis.get("direction");
   const colours = coloursOf(look, direction);
-  const present = new Set(chosen.rows);
-  const whole = ways(cases, cases.rows()).find(({ text }) => text === chosen.text);
-  const lost = whole.rows.filter((row) => !present.has(row));
-  const missing = [...new Set(lost.map((row) => layerName(cases, row)))];
+  const present = new Set(chosen.parts.map(({ row }) => row));
+  const whole = cases.ways.find(({ text }) => text === chosen.text);
+  const lost = whole.parts.filter(({ row }) => !present.has(row));
+  const missing = [...new Set(lost.map(({ row }) => layerName(cases, row)))];
   const short = (row) => shortName(cases, row, look);
   const byDirection = new Map();
-  bars.forEach(({ rows: some }, place) => {
-    for (const row of some) {
-      const code = direction ? direction.codes[row] : 0;
+  bars.forEach(({ parts }, place) => {
+    for (const part of parts) {
+      const code = direction ? direction.codes[part.row] : 0;
       if (!byDirection.has(code)) byDirection.set(code, []);
-      byDirection.get(code).push([place, row]);
+      byDirection.get(code).push([place, part]);
     }
   });
   const traces = [...byDirection]
@@ -72,12 +71,12 @@ export function networkPicture(cases, rows, { way }, look) {
       type: "bar",
       orientation: "h",
       y: some.map(([place]) => place),
-      x: some.map(([, row]) => cases.value(cases.time, row) * cases.value("count", row)),
-      customdata: some.map(([, row]) => row),
-      text: some.map(([, row]) => {
-        const seconds = cases.value(cases.time, row) * cases.value("count", row);
+      x: some.map(([, part]) => secondsOf(cases, part)),
+      customdata: some.map(([, { row }]) => row),
+      text: some.map(([, part]) => {
+        const seconds = secondsOf(cases, part);
         const share = formatNumber((seconds / total) * 100, 2, 0);
-        return `${describeRow(cases, row)}<br>${formatCount(cases.value("count", row))} times: <b>${formatSeconds(seconds)}</b>, ${share} %`;
+        return `${describeRow(cases, part.row)}<br>${formatCount(part.often)} times: <b>${formatSeconds(seconds)}</b>, ${share} %`;
       }),
       textposition: "none",
       hovertemplate: "%{text}<extra></extra>",
@@ -93,7 +92,7 @@ export function networkPicture(cases, rows, { way }, look) {
   layerAxes(
     layout,
     ink,
-    bars.map(({ rows: [row] }) => short(row)),
+    bars.map(({ parts: [{ row }] }) => short(row)),
     { each: 28, high: bars[0].seconds },
   );
   layout.annotations = bars.map(({ seconds }, place) => ({
@@ -105,7 +104,7 @@ export function networkPicture(cases, rows, { way }, look) {
     font: { size: 11 },
   }));
   layout.margin.r = 52;
-  const rest = layers.slice(MOST_BARS).reduce((sum, { seconds }) => sum + seconds, 0);
+  const rest = sum(layers.slice(MOST_BARS).map(({ seconds }) => seconds));
   const more = rest
     ? ` The other ${formatCount(layers.length - bars.length)} layers take ${formatNumber((rest / total) * 100, 2, 0)} %.`
     : "";
@@ -113,7 +112,7 @@ export function networkPicture(cases, rows, { way }, look) {
     `${missing.length ? "The layers below" : "All layers"}, as often as they occur, take ${formatSeconds(total)}`,
     chosen.text === "as measured" ? "" : ` (${chosen.text})`,
     `: ${cases.lead}s times counts`,
-    direction ? `; ${each(cases, chosen.rows, direction)}` : "",
+    direction ? `; ${each(cases, chosen.parts, direction)}` : "",
     ".",
     missing.length ? ` Left out, because they did not pass or are not shown: ${missing.join(", ")}.` : "",
     more,
@@ -121,35 +120,33 @@ export function networkPicture(cases, rows, { way }, look) {
   return { traces, layout, summary };
 }
 
-/** A bar for each layer and each combination of settings, all directions together. */
+/** A bar for each layer, each combination of settings and each network, all directions together. */
 function waysPicture(cases, rows, look) {
   const layout = baseLayout(look);
   const ink = paper(look.theme);
-  const across = executionAxes(cases).map(({ name }) => name);
-  const layers = (some) => shares(cases, some, across);
-  const all = ways(cases, rows).map(({ text, rows: some }) => ({ text, layers: layers(some) }));
-  const total = (way) => way.layers.reduce((sum, { seconds }) => sum + seconds, 0);
+  const all = ways(cases, rows).map(({ text, parts }) => ({ text, layers: shares(cases, parts) }));
+  const total = (way) => sum(way.layers.map(({ seconds }) => seconds));
   const shown = all.sort((a, b) => total(a) - total(b)).slice(0, MOST_WAYS_DRAWN);
   if (!shown.length) return { traces: [], layout, summary: "No case passed." };
   const slowest = new Map();
   for (const { layers: some } of shown)
-    for (const { group, rows: own, seconds } of some)
-      if (!(slowest.get(group)?.seconds >= seconds)) slowest.set(group, { seconds, row: own[0] });
+    for (const { layer, parts, seconds } of some)
+      if (!(slowest.get(layer)?.seconds >= seconds)) slowest.set(layer, { seconds, row: parts[0].row });
   const most = Math.max(6, Math.min(MOST_BARS, Math.floor(MOST_BARS_IN_ALL / shown.length)));
   const bars = [...slowest].sort(([, a], [, b]) => b.seconds - a.seconds).slice(0, most);
-  const place = new Map(bars.map(([group], i) => [group, i]));
+  const place = new Map(bars.map(([layer], i) => [layer, i]));
   const colours = palette(look.theme, shown.length, false);
   const traces = shown.map(({ text, layers: some }, i) => {
-    const own = some.filter(({ group }) => place.has(group));
+    const own = some.filter(({ layer }) => place.has(layer));
     return {
       type: "bar",
       orientation: "h",
-      y: own.map(({ group }) => place.get(group)),
+      y: own.map(({ layer }) => place.get(layer)),
       x: own.map(({ seconds }) => seconds),
-      customdata: own.map(({ rows: [row] }) => row),
-      text: own.map(({ rows: [row], seconds }) => {
+      customdata: own.map(({ parts: [{ row }] }) => row),
+      text: own.map(({ parts: [{ row, often }], seconds }) => {
         const title = `<b>${escapePlotly(layerName(cases, row))}</b><br>${escapePlotly(text)}`;
-        return `${title}<br>${formatCount(cases.value("count", row))} times: <b>${formatSeconds(seconds)}</b>`;
+        return `${title}<br>${formatCount(often)} times: <b>${formatSeconds(seconds)}</b>`;
       }),
       textposition: "none",
       hovertemplate: "%{text}<extra></extra>",
@@ -207,10 +204,10 @@ function shortName(cases, row, look) {
 }
 
 /** `forward 96.3 ms, backward 213 ms`. */
-function each(cases, rows, direction) {
+function each(cases, parts, direction) {
   const sums = direction.texts.map((text, code) => {
-    const some = rows.filter((row) => direction.codes[row] === code);
-    return [text, some.reduce((sum, row) => sum + cases.value(cases.time, row) * cases.value("count", row), 0)];
+    const some = parts.filter(({ row }) => direction.codes[row] === code);
+    return [text, sum(some.map((part) => secondsOf(cases, part)))];
   });
   return sums.flatMap(([text, seconds]) => (seconds ? [`${text} ${formatSeconds(seconds)}`] : [])).join(", ");
 }

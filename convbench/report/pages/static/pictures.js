@@ -151,6 +151,7 @@ export class Pictures {
     layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: paper(look.theme).muted, activecolor: paper(look.theme).ink };
     for (const trace of traces) trace.showlegend ??= false; // legends name values, not traces
     plot.style.height = `${layout.height}px`;
+    plot.classList.toggle("empty", !traces.length); // its summary says why
     globalThis.Plotly.react(plot, traces, layout, saving());
     figure.querySelector(".summary").textContent = summary;
     plot.setAttribute("aria-label", `${summary} Arrow keys move from dot to dot, Enter opens the case.`);

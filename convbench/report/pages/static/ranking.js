@@ -137,11 +137,9 @@ export function noisePicture(cases, rows, blocks, look) {
     yref: "paper",
     line: { color: ink.grid, width: 1, dash: "dot" },
   }));
-  const quiet =
-    all.filter(([block, row]) => Math.abs(Math.log(ratio(block, row))) <= Math.log(1.03)).length / all.length;
   const dots =
     some.length < all.length ? ` ${formatCount(some.length)} of ${formatCount(all.length)} blocks are drawn.` : "";
-  const summary = `${formatNumber(quiet * 100, null, 0)} % of the blocks are within 3 % of their case's ${cases.lead}. A dotted line is the start of a process.${dots}`;
+  const summary = `A dot is a block against its case's ${cases.lead}, the line is the probe against its fastest time. A dotted line is the start of a process.${dots}`;
   return { traces, layout, summary };
 }
 

@@ -1,12 +1,11 @@
 // How much faster each layer is at one value of a setting than at another: the picture, and the table of its pairs.
 
-import { median, thinned } from "./cases.js";
+import { medianOf, rangeOf, thinned } from "./cases.js";
 import {
   baseLayout,
   besideOne,
   coloursOf,
   describeRow,
-  extent,
   legendTraces,
   logAxis,
   MOST_DOTS,
@@ -24,10 +23,11 @@ const WIDE = 0.5;
 
 /** What a contrast shows: the heading of its ratios, and words for what is above and below 1x. */
 const MEASURES = {
-  time: { heading: "speed-up", above: "faster", below: "slower", of: "" },
-  "per FLOP": { heading: "speed-up per FLOP", above: "faster per FLOP", below: "slower per FLOP", of: " per FLOP" },
-  longer: { heading: "times as long", above: "longer", below: "shorter", of: "" },
+  time: { heading: "speed-up", above: "faster", below: "slower" },
+  "per FLOP": { heading: "speed-up per FLOP", above: "faster per FLOP", below: "slower per FLOP" },
+  longer: { heading: "times as long", above: "longer", below: "shorter" },
 };
+const OPEN = "too few processes to judge";
 
 const written = (ratio) => `${formatNumber(ratio, 3, 0)}x`;
 
@@ -51,19 +51,33 @@ export function pairsOf(pairs, contrast, rows) {
 
 /** The pairs of a contrast in a sentence. */
 export function ratioText(found, contrast) {
-  const { above, below } = MEASURES[contrast.measure];
-  const [more, less] = [1, -1].map((verdict) => found.filter((pair) => pair.verdict === verdict).length);
-  const rest = found.length - more - less;
-  const parts = [];
-  if (more) parts.push(`${above} in ${formatCount(more)}`);
-  if (less) parts.push(`${below} in ${formatCount(less)}`);
-  if (rest) parts.push(`within noise or less than 5 % apart in ${formatCount(rest)}`);
-  const values = found.map(({ value }) => value);
-  const middle = Math.exp(median(values.map(Math.log)));
+  const parts = verdictTexts(found, contrast);
   const layers = `${formatCount(found.length)} matched ${found.length === 1 ? "layer" : "layers"}`;
-  const ends = [...new Set(extent(values).map(written))].join(" to ");
-  const size = found.length > 1 ? `the median is ${written(middle)}, the range ${ends}` : `it is ${ends}`;
-  return `${contrast.other} over ${contrast.base}, of ${layers}: ${parts.join(", ")}. As ${MEASURES[contrast.measure].heading}, ${size}.`;
+  const ends = rangeOf(found.map(({ value }) => value));
+  const is = found.length > 1 ? "the range is" : "it is";
+  const { heading } = MEASURES[contrast.measure];
+  const size = contrast.measure === "longer" ? `${begun(is)} ${ends} as long` : `As ${heading}, ${is} ${ends}`;
+  return `${contrast.other} over ${contrast.base}, of ${layers}: ${parts.join(", ")}. ${size}.`;
+}
+
+/** `slower in 16 (2.87x in the median)`, `too few processes to judge in 7`: how many pairs have each verdict. */
+export function verdictTexts(found, { measure }) {
+  const { above, below } = MEASURES[measure];
+  const judged = (verdict) => found.filter((pair) => pair.verdict === verdict);
+  const sides = [
+    [above, judged(1).map(({ value }) => value)],
+    [below, judged(-1).map(({ value }) => 1 / value)],
+  ];
+  const texts = sides.flatMap(([word, sizes]) => {
+    if (!sizes.length) return [];
+    const middle = medianOf(sizes);
+    return [`${word} in ${formatCount(sizes.length)} (${middle ? `${middle} in the median` : rangeOf(sizes)})`];
+  });
+  const open = found.filter(({ isOpen }) => isOpen).length;
+  const alike = judged(0).length - open;
+  if (open) texts.push(`${OPEN} in ${formatCount(open)}`);
+  if (alike) texts.push(`within noise or less than 5 % apart in ${formatCount(alike)}`);
+  return texts;
 }
 
 /** {traces, layout, summary, fold} of the picture; `fold` makes the table of pairs. */
@@ -117,7 +131,7 @@ export function speedupPicture(cases, rows, pairs, { axis, values, colour }, loo
   ];
   layout.annotations = besideOne(ink, measure.above, measure.below);
   const dots = some.length < last ? ` ${formatCount(some.length)} of them are drawn.` : "";
-  const summary = `${ratioText(found, contrast)} Hollow dots are within noise or less than 5 % apart.${dots}`;
+  const summary = `${ratioText(found, contrast)} Hollow dots are neither ${measure.above} nor ${measure.below}.${dots}`;
   return {
     traces,
     layout,
@@ -131,7 +145,8 @@ const begun = (text) => text[0].toUpperCase() + text.slice(1);
 /** The intervals of some pairs as one trace of lines, and their dots. */
 function drawnPairs(cases, contrast, some, color) {
   const lines = { x: [], y: [] };
-  for (const { rank, low, high } of some) {
+  for (const { rank, low, high, noise } of some) {
+    if (!Number.isFinite(noise)) continue; // one process does not show what noise leaves open
     lines.x.push(rank, rank, null);
     lines.y.push(low, high, null);
   }
@@ -156,14 +171,34 @@ function drawnPairs(cases, contrast, some, color) {
   ];
 }
 
-function describePair(cases, contrast, { base, other, value, low, high }) {
+/** `1.20x to 1.40x`: what noise leaves open. */
+const openText = ({ low, high, noise }) =>
+  Number.isFinite(noise) ? `${written(low)} to ${written(high)}` : "unknown from one process";
+
+function describePair(cases, contrast, pair) {
+  const { base, other, value } = pair;
   const { heading } = MEASURES[contrast.measure];
   const time = (row) => formatSeconds(cases.value(cases.time, row));
   return [
     describeRow(cases, other),
-    `<b>${written(value)}</b> ${heading} (${written(low)} to ${written(high)})`,
+    `<b>${written(value)}</b> ${heading} (${openText(pair)})`,
     escapePlotly(`${contrast.base} ${time(base)}, ${contrast.other} ${time(other)}`),
   ].join("<br>");
+}
+
+/** The words of both labels of a pair: its label without the compared setting. */
+export function commonLabel(cases, { base, other }) {
+  const [one, two] = [base, other].map((row) => cases.value("label", row).split(" "));
+  // longest[i][j] has the longest common words of one from i on and two from j on.
+  const longest = Array.from({ length: one.length + 1 }, () => Array(two.length + 1).fill([]));
+  for (let i = one.length - 1; i >= 0; i -= 1) {
+    for (let j = two.length - 1; j >= 0; j -= 1) {
+      const [without, or] = [longest[i + 1][j], longest[i][j + 1]];
+      const more = without.length >= or.length ? without : or;
+      longest[i][j] = one[i] === two[j] ? [one[i], ...longest[i + 1][j + 1]] : more;
+    }
+  }
+  return longest[0][0].join(" ") || cases.value("label", other);
 }
 
 /** The table of pairs, the largest ratio first. */
@@ -183,15 +218,15 @@ export function pairTable(cases, contrast, found) {
         element(
           "a",
           { href: `#case=${cases.value("case_id", pair.other)}`, dataset: { row: pair.other } },
-          cases.value("label", pair.other),
+          commonLabel(cases, pair),
         ),
       ),
       ...[pair.base, pair.other].map((each) =>
         element("td", { class: "number" }, formatSeconds(cases.value(cases.time, each))),
       ),
       element("td", { class: "number" }, written(pair.value)),
-      element("td", { class: "number" }, `${written(pair.low)} to ${written(pair.high)}`),
-      element("td", {}, words[pair.verdict]),
+      element("td", { class: "number" }, openText(pair)),
+      element("td", {}, pair.isOpen ? OPEN : words[pair.verdict]),
       element("td", {}, named(pair.base)),
       element("td", {}, named(pair.other)),
     );

@@ -117,6 +117,7 @@ export const RUN_PICTURES = {
   },
   sides: {
     applies: (cases) => comparedAxes(cases).length > 0,
+    needs: "pairs",
     controls: (cases, chosen) => {
       const usual = cases.first.axis;
       const axis = cases.axis.get(chosen.axis ?? usual);
@@ -144,7 +145,7 @@ export const RUN_PICTURES = {
         },
       ];
     },
-    draw: ({ cases, rows, choice, look }) => sidesPicture(cases, rows, choice, look),
+    draw: ({ cases, rows, source, choice, look }) => sidesPicture(cases, rows, source, choice, look),
   },
   roofline: {
     applies: (cases) => cases.ranked.length > 0,
@@ -158,7 +159,7 @@ export const RUN_PICTURES = {
     draw: ({ cases, rows, choice, look }) => rooflinePicture(cases, rows, choice, look),
   },
   network: {
-    applies: (cases) => cases.isNetwork && cases.ranked.length > 0,
+    applies: (cases) => ways(cases, cases.ranked).length > 0,
     controls: (cases) => {
       const options = ways(cases, cases.ranked).map(({ text }) => ({ value: text, text }));
       const each = { value: EACH_WAY, text: "all, side by side" };

@@ -1,10 +1,11 @@
 // Each layer at two values of a setting, for example forward and backward.
 
-import { median, thinned } from "./cases.js";
+import { medianOf, rangeOf, thinned } from "./cases.js";
 import { baseLayout, coloursOf, describeRow, extent, legendTraces, logAxis, MOST_DOTS, metricNamed } from "./charts.js";
 import { paper } from "./colours.js";
 import { MOST_COLOURS } from "./explore.js";
 import { escapePlotly, formatCount, formatNumber, formatSeconds } from "./format.js";
+import { pairsOf, ratioText } from "./ratio.js";
 
 /** Pairs of rows that differ in `axis` alone: [row with value `first`, row with value `second`]. */
 export function sidePairs(cases, rows, axis, first, second) {
@@ -22,24 +23,38 @@ export function sidePairs(cases, rows, axis, first, second) {
   return pairs;
 }
 
-/** A median is given of this many pairs or more; the findings do the same (analysis/findings/sizes.py). */
-const MEDIAN_LEAST = 8;
-
 /** `4.57x as long as forward in the median of 16 matched layers (4.01x to 5.68x)`; of few pairs the range alone. */
 export function sizeText(ratios, first) {
-  const written = (ratio) => `${formatNumber(ratio, 3, 0)}x`;
-  const ends = [...new Set([Math.min(...ratios), Math.max(...ratios)].map(written))].join(" to ");
   const layers = `${formatCount(ratios.length)} matched ${ratios.length === 1 ? "layer" : "layers"}`;
-  if (ratios.length < MEDIAN_LEAST) return `${ends} as long as ${first} in ${layers}`;
-  const middle = written(Math.exp(median(ratios.map(Math.log))));
-  return `${middle} as long as ${first} in the median of ${layers} (${ends})`;
+  const [middle, ends] = [medianOf(ratios), rangeOf(ratios)];
+  return middle
+    ? `${middle} as long as ${first} in the median of ${layers} (${ends})`
+    : `${ends} as long as ${first} in ${layers}`;
+}
+
+/**
+ * What the pairs say: their verdicts where the run judged these two values, as the picture of ratios and the findings
+ * have them. Of two values that it did not judge against each other it is the size alone.
+ */
+function judgedText(cases, rows, judgedPairs, { axis, first, second }, pairs) {
+  const isOf = (each) => each.axis === axis && [each.base, each.other].join() === [first, second].join();
+  const contrast = cases.contrasts.find(isOf);
+  const found = contrast ? pairsOf(judgedPairs, contrast, rows) : [];
+  if (found.length) return ratioText(found, contrast);
+  const time = (row) => cases.value(cases.time, row);
+  return `${second} takes ${sizeText(
+    pairs.map(([a, b]) => time(b) / time(a)),
+    first,
+  )}; the run did not judge these two values against each other.`;
 }
 
 /** {traces, layout, summary} of the picture. */
-export function sidesPicture(cases, rows, { axis, first, second, colour }, look) {
+export function sidesPicture(cases, rows, judgedPairs, choice, look) {
+  const { axis, first, second, colour } = choice;
   const setting = cases.axis.get(axis);
   const [one, other] = [first, second].map((text) => setting.texts.indexOf(text));
-  const pairs = sidePairs(cases, rows, axis, one, other);
+  const sound = rows.filter((row) => !cases.waiting.has(row));
+  const pairs = sidePairs(cases, sound, axis, one, other);
   const layout = baseLayout(look);
   layout.margin.l = 72; // the axis has a title
   if (!pairs.length) return { traces: [], layout, summary: "No two of these layers differ in that setting alone." };
@@ -90,13 +105,9 @@ export function sidesPicture(cases, rows, { axis, first, second, colour }, look)
     ...layout.yaxis.title,
     text: timeAt(second),
   };
-  const size = sizeText(
-    pairs.map(([a, b]) => time(b) / time(a)),
-    first,
-  );
-  const slower = pairs.filter(([a, b]) => time(b) > time(a)).length;
   const dots = some.length < pairs.length ? ` ${formatCount(some.length)} of them are drawn.` : "";
-  const summary = `${second} takes ${size}, longer in ${formatCount(slower)}. The lines are at 1x, 2x and 3x.${dots}`;
+  const said = judgedText(cases, rows, judgedPairs, choice, pairs);
+  const summary = `${said} The lines are at 1x, 2x and 3x.${dots}`;
   return { traces, layout, summary };
 }
 

@@ -22,15 +22,15 @@ function distanceOf(axes, one, other) {
  * It has the same direction and dtype. Of equally near ones it is the fastest. `differs` has a text for each setting.
  */
 export function nearestFaster(cases, row) {
-  if (!(cases.value("flops", row) > 0) || !cases.ranked.includes(row)) return null;
+  if (!(cases.value("flops", row) > 0) || !cases.ranked.includes(row) || !cases.isComparable(row)) return null;
   const [fixed, free] = [
     cases.axes.filter(({ name }) => SAME.has(name)),
     cases.axes.filter(({ name }) => !SAME.has(name)),
   ];
-  const spread = (each) => cases.value("spread", each) ?? 0.1;
+  const spread = (each) => cases.value("spread", each) ?? 0;
   let found = null;
   for (const other of cases.ranked) {
-    if (!fixed.every(({ codes }) => codes[other] === codes[row])) continue;
+    if (!cases.isComparable(other) || !fixed.every(({ codes }) => codes[other] === codes[row])) continue;
     const ratio = rateOf(cases, other) / rateOf(cases, row);
     if (!(ratio > 1 + Math.max(spread(row), spread(other)))) continue;
     const far = distanceOf(free, row, other);
