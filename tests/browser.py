@@ -81,16 +81,24 @@ class Opened:
 
 @contextmanager
 def opened(
-    browser: Browser, file: Path, *, width: int = 1440, scheme: str = "light", scripts: str = "on", view: str = ""
+    browser: Browser,
+    file: Path,
+    *,
+    width: int = 1440,
+    scheme: str = "light",
+    scripts: str = "on",
+    view: str = "",
+    draws: str = "all",
 ) -> Iterator[Opened]:
-    """The file opened from disk as a reader would, at a link's `view`. Pictures are drawn when they come into view."""
+    """The file opened from disk as a reader would, at a link's `view`; `draws="near"` leaves the rest to all_drawn."""
     context = browser.new_context(
         viewport={"width": width, "height": 900},
         color_scheme="dark" if scheme == "dark" else "light",
         java_script_enabled=scripts == "on",
     )
     seen = Opened(page=context.new_page())
-    seen.page.add_init_script(_BUSY)
+    if draws == "near":
+        seen.page.add_init_script(_BUSY)
     seen.page.on("console", lambda message: seen.console.append(f"{message.type}: {message.text}"))
     seen.page.on("pageerror", lambda error: seen.console.append(str(error)))
     seen.page.on("request", lambda request: seen.requests.append(request.url))
@@ -111,7 +119,7 @@ def until(page: Page, expression: str, argument: object = None) -> None:
 
 def all_drawn(page: Page) -> None:
     """Wait until every picture is drawn, those out of view too."""
-    page.evaluate("becomeIdle()")
+    page.evaluate("window.becomeIdle?.()")
     until(page, "[...document.querySelectorAll('[data-picture]:not([hidden])')].every((each) => each.dataset.drawn)")
 
 

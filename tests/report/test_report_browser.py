@@ -78,7 +78,7 @@ def _write(run: Run, folder: Path) -> Path:
 @contextmanager
 def _ready(browser: Browser, file: Path, view: str = "", **settings: object) -> Iterator[tuple[Page, Opened]]:
     """The page with its scripts done, at the view that a link names; at the end it has complained of nothing."""
-    with opened(browser, file, view=view, **settings) as seen:
+    with opened(browser, file, view=view, draws="near", **settings) as seen:
         seen.page.wait_for_selector("html[data-ready]")
         yield seen.page, seen
         assert seen.console == []
