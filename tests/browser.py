@@ -29,6 +29,17 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+#: A page draws what is out of view (`drawRest`) when the browser is idle. That takes most of its time, so a test asks
+#: for it.
+_BUSY = """{
+    const [waiting, idle] = [[], window.requestIdleCallback];
+    window.requestIdleCallback = (then, options) =>
+        new Error().stack.includes("drawRest") ? waiting.push(then) : idle(then, options);
+    window.becomeIdle = () => {
+        window.requestIdleCallback = idle;
+        waiting.splice(0).forEach((then) => idle(then));
+    };
+}"""
 REMEDY = "apt-get install chromium, or .venv/bin/playwright install chromium"
 
 
@@ -70,15 +81,24 @@ class Opened:
 
 @contextmanager
 def opened(
-    browser: Browser, file: Path, *, width: int = 1440, scheme: str = "light", scripts: str = "on", view: str = ""
+    browser: Browser,
+    file: Path,
+    *,
+    width: int = 1440,
+    scheme: str = "light",
+    scripts: str = "on",
+    view: str = "",
+    draws: str = "all",
 ) -> Iterator[Opened]:
-    """The file opened from disk as a reader would, at a link's `view`."""
+    """The file opened from disk as a reader would, at a link's `view`; `draws="near"` leaves the rest to all_drawn."""
     context = browser.new_context(
         viewport={"width": width, "height": 900},
         color_scheme="dark" if scheme == "dark" else "light",
         java_script_enabled=scripts == "on",
     )
     seen = Opened(page=context.new_page())
+    if draws == "near":
+        seen.page.add_init_script(_BUSY)
     seen.page.on("console", lambda message: seen.console.append(f"{message.type}: {message.text}"))
     seen.page.on("pageerror", lambda error: seen.console.append(str(error)))
     seen.page.on("request", lambda request: seen.requests.append(request.url))
@@ -95,6 +115,12 @@ def until(page: Page, expression: str, argument: object = None) -> None:
     while not page.evaluate(expression, argument):
         assert time.monotonic() < deadline, f"waited in vain for {expression}"
         page.wait_for_timeout(30)
+
+
+def all_drawn(page: Page) -> None:
+    """Wait until every picture is drawn, those out of view too."""
+    page.evaluate("window.becomeIdle?.()")
+    until(page, "[...document.querySelectorAll('[data-picture]:not([hidden])')].every((each) => each.dataset.drawn)")
 
 
 @contextmanager

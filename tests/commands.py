@@ -26,7 +26,9 @@ Command = Callable[..., Said]
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> Command:
+def command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], kept_forks: None
+) -> Command:
     """Runs the command in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CONVBENCH_DB", raising=False)

@@ -14,6 +14,7 @@ from accelerators import accelerator as accelerator
 from browser import browser as browser
 from commands import command as command
 from hypothesis import settings
+from kept_forks import kept_forks as kept_forks
 from postgres import running_server as running_server
 
 settings.register_profile("shared machine", deadline=None)

@@ -7,9 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from convbench.actions.cron import LONGEST_CRON
-from convbench.actions.jobs import PRIORITIES
 from convbench.actions.schedules import LONGEST_NAME
-from convbench.web.answers import Given, SweepText
+from convbench.web.answers import Given, Priority, SweepText
 
 
 class ScheduleChange(Given):
@@ -23,9 +22,7 @@ class ScheduleChange(Given):
     sweep: SweepText | None = None
     host: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     baseline: Annotated[str, Field(min_length=1, max_length=100)] | None = None
-    priority: (
-        Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher comes first."), Strictly] | None
-    ) = None
+    priority: Priority | None = None
     expected: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
         default=None, description="The edition of the schedule that the person saw; 409 where it is another one by now."
     )

@@ -1,7 +1,11 @@
-"""`convbench run` for real, as processes: resume, Ctrl-C, kill -9, wrong layers, the report and the exit code."""
+"""`convbench run` for real: resume, Ctrl-C, kill -9, wrong layers, the report and the exit code.
+
+What is killed or interrupted is a process of its own.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import sqlite3
@@ -11,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import Command, Said
 from processes import environment, start
 
 import convbench
@@ -20,7 +25,7 @@ from convbench.model.result import RunState, Status, StopReason, unpack_blocks
 SWEEP = """\
 name: "<script>alert(1)</script> resumable"
 axes:
-  in_channels: [2, 3, 4]
+  in_channels: [2, 3]
   out_channels: 4
   kernel_size: 3
   input_size: 16
@@ -30,42 +35,31 @@ measure: {processes: 5, rounds: 4, max_time: 0.2, precision: 0.0001, timeout: 20
 """
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "convbench", *arguments],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-
-
 @pytest.mark.slow
-def test_a_sweep_from_standard_input_ends_in_a_table_or_in_json(tmp_path: Path) -> None:
-    sweep = SWEEP.replace("processes: 5, rounds: 4", "processes: 1, rounds: 1").replace("[2, 3, 4]", "[2, 3]")
+def test_a_sweep_from_standard_input_ends_in_a_table_or_in_json(
+    command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = SWEEP.replace("processes: 5, rounds: 4", "processes: 1, rounds: 1")
 
-    def run(*options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "convbench", "run", "--fresh", *options, "-"]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=200, input=sweep
-        )
+    def run(*options: str) -> Said:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(sweep.encode())))
+        return command("run", "--fresh", *options, "-")
 
     told = run()
-    path = told.stdout.strip()
-    assert (tmp_path / path).is_file()
+    path = told.out.strip()
+    assert (folder / path).is_file()
     *_, every, heads, one, two, three, four = [
-        line for line in told.stderr.splitlines() if line and not line.startswith("- ")
+        line for line in told.err.splitlines() if line and not line.startswith("- ")
     ]
     assert every.startswith("every case: ")
     assert heads.split() == ["floor", "typical", "spread", "rate", "case"]
     table = (one, two, three, four)
     assert [sum(f"{channels} ->" in line for line in table) for channels in ("c2", "c3")] == [2, 2]
     quiet = run("--quiet", "--json")
-    stored = json.loads(quiet.stdout)
+    stored = json.loads(quiet.out)
     assert [result["status"] for result in stored["results"]] == ["passed"] * 4
-    [report] = quiet.stderr.splitlines()
-    assert report.endswith(f"{stored['id']}.html") and (tmp_path / report).is_file()
+    [report] = quiet.err.splitlines()
+    assert report.endswith(f"{stored['id']}.html") and (folder / report).is_file()
 
 
 def visits(folder: Path) -> int:
@@ -91,23 +85,24 @@ def wait_for_visits(folder: Path, at_least: int, process: subprocess.Popen[str])
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])  # where workers find `planted` and `misbehaving`
     (tmp_path / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
     return tmp_path
 
 
 @pytest.mark.slow
-def test_a_run_survives_kill_9_and_ctrl_c_and_ends_as_one(folder: Path) -> None:
+def test_a_run_survives_kill_9_and_ctrl_c_and_ends_as_one(folder: Path, command: Command) -> None:
     killed = start(folder, "run", "sweep.yaml")
-    wait_for_visits(folder, 6, killed)
+    wait_for_visits(folder, 4, killed)
     killed.kill()
     killed.communicate()
     after_kill = visits(folder)
-    assert 6 <= after_kill < 30
+    assert 4 <= after_kill < 20
 
     stopped = start(folder, "run", "sweep.yaml")
-    wait_for_visits(folder, after_kill + 6, stopped)
-    time.sleep(1.5)  # into the next process, or its start
+    wait_for_visits(folder, after_kill + 4, stopped)
+    time.sleep(0.5)  # into the next process, or its start
     stopped.send_signal(signal.SIGINT)
     out, err = stopped.communicate(timeout=60)
     assert stopped.returncode == 130, err
@@ -117,18 +112,18 @@ def test_a_run_survives_kill_9_and_ctrl_c_and_ends_as_one(folder: Path) -> None:
     assert (folder / out.strip()).is_file()
 
     kept = visits(folder)
-    refused = command(folder, "run", "sweep.yaml", "--against", "latest")
-    assert refused.returncode == 2
-    assert "cannot be compared with itself" in refused.stderr
+    refused = command("run", "sweep.yaml", "--against", "latest")
+    assert refused.code == 2
+    assert "cannot be compared with itself" in refused.err
     assert visits(folder) == kept, "and stays as it is"
 
-    done = command(folder, "run", "sweep.yaml")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == out, "the same run, the same report"
+    done = command("run", "sweep.yaml")
+    assert done.code == 0, done.err
+    assert done.out == out, "the same run, the same report"
     database = str(folder / "reports" / "convbench.db")
     run = convbench.load("latest", db=database).run
     assert run.state is RunState.FINISHED
-    assert len(run.results) == 6
+    assert len(run.results) == 4
     for result in run.results:
         assert result.status is Status.PASSED
         assert result.stop_reason in (StopReason.ROUNDS, StopReason.SETTLED)
@@ -137,19 +132,21 @@ def test_a_run_survives_kill_9_and_ctrl_c_and_ends_as_one(folder: Path) -> None:
         assert len(set(places)) == len(places), "none twice"
         assert {number for number, _ in places} == set(range(5)), "five processes"
     frame = convbench.load("latest", db=database).frame()
-    assert list(frame["blocks"]) == [20] * 6
+    assert list(frame["blocks"]) == [20] * 4
 
-    listed = command(folder, "runs").stdout.splitlines()
+    listed = command("runs").out.splitlines()
     assert len(listed) == 2
     assert "finished" in listed[1]
-    again = command(folder, "run", "sweep.yaml")
-    assert again.stdout != done.stdout, "a finished run is not resumed"
-    assert len(command(folder, "runs").stdout.splitlines()) == 3
+    again = start(folder, "run", "sweep.yaml")
+    wait_for_visits(folder, 21, again)
+    again.kill()
+    assert "resuming" not in again.communicate()[1], "a finished run is not resumed"
+    assert len(command("runs").out.splitlines()) == 3
 
 
 @pytest.mark.slow
-def test_a_kill_in_the_first_group_of_cases_keeps_the_blocks_taken_so_far(tmp_path: Path) -> None:
-    text = SWEEP.replace("max_time: 0.2", "max_time: 1").replace("[2, 3, 4]", "[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]")
+def test_a_kill_in_the_first_group_of_cases_keeps_the_blocks_taken_so_far(tmp_path: Path, command: Command) -> None:
+    text = SWEEP.replace("max_time: 0.2", "max_time: 1").replace("[2, 3]", "[2, 3, 4, 5, 6, 7]")
     (tmp_path / "sweep.yaml").write_text(text, encoding="utf-8")
     killed = start(tmp_path, "run", "sweep.yaml")
     wait_for_visits(tmp_path, 1, killed)
@@ -161,8 +158,8 @@ def test_a_kill_in_the_first_group_of_cases_keeps_the_blocks_taken_so_far(tmp_pa
     assert {row[:2] for row in found} == {(0, 0)}, "cut short in the first process"
     assert all(length > 0 for _, _, length in found)
 
-    shown = command(tmp_path, "export", "latest", "--format", "csv")
-    assert shown.returncode == 0, shown.stderr
+    shown = command("export", "latest", "--format", "csv")
+    assert shown.code == 0, shown.err
     resumed = start(tmp_path, "run", "sweep.yaml")
     end = time.monotonic() + 120
     while True:
@@ -181,7 +178,7 @@ def test_a_kill_in_the_first_group_of_cases_keeps_the_blocks_taken_so_far(tmp_pa
 
 
 @pytest.mark.slow
-def test_wrong_and_misbehaving_layers_in_one_sweep(folder: Path) -> None:
+def test_wrong_and_misbehaving_layers_in_one_sweep(folder: Path, command: Command) -> None:
     (folder / "sweep.yaml").write_text(
         """\
 name: trouble
@@ -197,10 +194,10 @@ measure: {processes: 1, rounds: 2, max_time: 0.02, timeout: 20}
 """,
         encoding="utf-8",
     )
-    done = command(folder, "run", "sweep.yaml", "--db", "own.db")
-    assert done.returncode == 1, done.stderr
-    page = (folder / done.stdout.strip()).read_text(encoding="utf-8")
-    exported = json.loads(command(folder, "export", "--db", "own.db", "--format", "json").stdout)
+    done = command("run", "sweep.yaml", "--db", "own.db")
+    assert done.code == 1, done.err
+    page = (folder / done.out.strip()).read_text(encoding="utf-8")
+    exported = json.loads(command("export", "--db", "own.db", "--format", "json").out)
     assert exported
     run = convbench.load(db=str(folder / "own.db")).run
     statuses = {result.case.given_label: result for result in run.results}
@@ -226,15 +223,15 @@ measure: {processes: 1, rounds: 2, max_time: 0.02, timeout: 20}
     assert "computed in less precision than requested" in page
     assert "SIGSEGV" in page
     assert not (folder / "reports" / "convbench.db").exists()
-    junit = command(folder, "export", "--db", "own.db", "--format", "junit").stdout
+    junit = command("export", "--db", "own.db", "--format", "junit").out
     assert 'failures="2"' in junit
     assert '<failure message="less precision than float32: ' in junit
-    listed = command(folder, "runs", "--db", "own.db").stdout.splitlines()
+    listed = command("runs", "--db", "own.db").out.splitlines()
     assert listed[0].split()[4:8] == ["cases", "wrong", "imprecise", "torch"]
 
 
 @pytest.mark.slow
-def test_imprecise_layers_decide_the_exit_code_where_they_are_counted(folder: Path) -> None:
+def test_imprecise_layers_decide_the_exit_code_where_they_are_counted(folder: Path, command: Command) -> None:
     (folder / "sweep.yaml").write_text(
         """\
 name: coarse
@@ -247,7 +244,7 @@ measure: {processes: 1, rounds: 1, max_time: 0.02, timeout: 20}
     codes = {}
     for words in ("imprecise", "failed,regression", None):
         options = [] if words is None else ["--fail-on", words]
-        codes[words] = command(folder, "run", "sweep.yaml", "--fresh", *options).returncode
+        codes[words] = command("run", "sweep.yaml", "--fresh", *options).code
     assert codes == {"imprecise": 1, "failed,regression": 0, None: 1}
 
 
@@ -269,13 +266,14 @@ def test_the_first_report_is_there_after_the_first_process(folder: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("kept_forks")
 def test_the_python_api_measures_and_returns_a_frame(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     (folder / "sweep.yaml").write_text(SWEEP.replace("processes: 5", "processes: 1"), encoding="utf-8")
     run = convbench.run("sweep.yaml", db="own.db")
     frame = run.frame()
-    assert len(frame) == 6
+    assert len(frame) == 4
     assert (frame["floor_s"] > 0).all()
     assert (frame["typical_s"] >= frame["floor_s"]).all()
-    assert list(frame["expected_output_shape"]) == list(frame["output_shape"]) == ["1x4x14x14"] * 6
+    assert list(frame["expected_output_shape"]) == list(frame["output_shape"]) == ["1x4x14x14"] * 4
     assert convbench.load(run.id[:-1], db="own.db").run == run.run

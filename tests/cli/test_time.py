@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from commands import Command
-from processes import environment
 from terminal import CONTROL, on_terminal
 
 import convbench
@@ -43,36 +40,26 @@ def test_what_cannot_be_measured_is_a_wrong_request(command: Command, arguments:
 
 
 @pytest.mark.slow
-def test_two_settings_end_in_a_table_and_in_which_is_faster(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "convbench", "time", *LAYER, *TYPES, "--padding", "0", "--padding", "9"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "\x1b" not in done.stdout + done.stderr, "no colours and no bar in a pipe"
-    every, heads, *lines = done.stdout.splitlines()
+def test_two_settings_end_in_a_table_and_in_which_is_faster(command: Command, tmp_path: Path) -> None:
+    done = command("time", *LAYER, *TYPES, "--padding", "0", "--padding", "9", "--direction", "forward")
+    assert done.code == 0, done.err
+    assert "\x1b" not in done.out + done.err, "no colours and no bar in a pipe"
+    every, heads, *lines = done.out.splitlines()
     assert every.startswith("every case: ") and "t1" in every.split()
     assert heads.split() == ["floor", "typical", "spread", "rate", "of", "roof", "check", "case", "implementation"]
-    rows, answers = lines[:8], [line for line in lines[8:] if "did not settle" not in line]
+    rows, answers = lines[:4], [line for line in lines[4:] if "did not settle" not in line]
     assert all(" passed " in row and "FLOP/s" in row and "%" in row for row in rows)
-    assert len(answers) == 8, "four pairs of dtypes, and four of paddings"
+    assert len(answers) == 4, "two pairs of dtypes, and two of paddings"
     assert all(re.search(r"\(\d\S* to \d\S*\)", answer) for answer in answers)
 
-    [told] = re.findall(r"`convbench report (\S+)`", done.stderr)
-    run = convbench.load(told, db=str(tmp_path / "reports" / "convbench.db")).run
+    [told] = re.findall(r"`convbench report (\S+)`", done.err)
+    run = convbench.load(told).run
     assert run.state is RunState.FINISHED
-    assert [result.status for result in run.results] == [Status.PASSED] * 8
+    assert [result.status for result in run.results] == [Status.PASSED] * 4
     assert of_run(run) is not None, "its sweep is stored as any other"
-    reported = subprocess.run(
-        [sys.executable, "-m", "convbench", "report", told],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
-    assert reported.returncode == 0, reported.stderr
-    assert (tmp_path / reported.stdout.strip()).is_file()
+    reported = command("report", told)
+    assert reported.code == 0, reported.err
+    assert (tmp_path / reported.out.strip()).is_file()
 
 
 @pytest.mark.slow

@@ -18,7 +18,9 @@ from processes import start
 
 import convbench
 from convbench.analysis.comparison import side_by_side
+from convbench.engine import local
 from convbench.engine.client import WorkerClient
+from convbench.engine.forks import ForkServer
 from convbench.engine.local import LocalEngine, Setup
 from convbench.engine.pool import WorkerPool
 from convbench.errors import RequestError
@@ -177,8 +179,9 @@ def test_modules_of_the_user_come_from_the_current_folder_or_from_those_named(
 
 
 def test_an_interpreter_that_cannot_measure_is_reported_with_its_side(
-    command: object, tmp_path: Path, bare: Path
+    command: object, tmp_path: Path, bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(local, "ForkServer", ForkServer)  # no process that other tests keep
     (tmp_path / "sweep.yaml").write_text(SWEEP.replace('["mine:Conv", torch.nn.Conv2d]', "torch.nn.Conv2d"), "utf-8")
     before = psutil.Process().children()  # a browser or a database of other tests
     words = tmp_path / "words"

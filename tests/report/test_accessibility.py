@@ -12,7 +12,7 @@ import pytest
 import synthetic
 import two_runs
 from accessibility import violations
-from browser import ready, until
+from browser import all_drawn, ready
 from nights import nights
 from playwright.sync_api import Browser, Page
 
@@ -93,8 +93,7 @@ def _shown(browser: Browser, folder: Path, name: str, **settings: object) -> Ite
     """A page with all its pictures drawn, or with a case open."""
     kind, _, case = name.partition(" ")
     with ready(browser, folder / f"{kind}.html", **settings) as page:
-        drawn = "[...document.querySelectorAll('[data-picture]:not([hidden])')].every((each) => each.dataset.drawn)"
-        until(page, drawn)
+        all_drawn(page)
         if case:
             page.locator("#case-table tbody tr:has-text('passed') a, #case-table tbody a").nth(2).click()
             page.wait_for_selector("#case-blocks[data-drawn]")

@@ -9,7 +9,7 @@ import campaigns
 import numpy as np
 import pytest
 from accessibility import violations
-from browser import cases_shown, opened, ready, until
+from browser import all_drawn, cases_shown, opened, ready, until
 from playwright.sync_api import Browser, Page
 
 from convbench.analysis.campaign.findings import CampaignKind, campaign_findings
@@ -47,8 +47,7 @@ def drawn(page: Page, name: str) -> list[dict[str, Any]]:
 def test_axe_finds_nothing(browser: Browser, file: Path, scheme: str) -> None:
     for width in (1440, 390) if scheme == "light" else (1440,):  # colours do not depend on the width
         with ready(browser, file, width=width, scheme=scheme) as page:
-            all_drawn = "[...document.querySelectorAll('[data-picture]')].every((each) => each.dataset.drawn)"
-            until(page, all_drawn)
+            all_drawn(page)
             assert violations(page) == []
             assert page.evaluate("document.documentElement.scrollWidth") == width
             page.locator("#case-table tbody a").nth(2).click()

@@ -6,7 +6,6 @@ import csv
 import io
 import itertools
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from browser import Opened, cases_shown, opened
+from browser import Opened, all_drawn, cases_shown, opened, until
 from browser_scripts import call
 from playwright.sync_api import Browser, Page
 
@@ -80,7 +79,7 @@ def _write(run: Run, folder: Path) -> Path:
 @contextmanager
 def _ready(browser: Browser, file: Path, view: str = "", **settings: object) -> Iterator[tuple[Page, Opened]]:
     """The page with its scripts done, at the view that a link names; at the end it has complained of nothing."""
-    with opened(browser, file, view=view, **settings) as seen:
+    with opened(browser, file, view=view, draws="near", **settings) as seen:
         seen.page.wait_for_selector("html[data-ready]")
         yield seen.page, seen
         assert seen.console == []
@@ -88,23 +87,10 @@ def _ready(browser: Browser, file: Path, view: str = "", **settings: object) -> 
         assert [url for url in seen.requests if url.partition("#")[0] != own and not url.startswith("blob:")] == []
 
 
-def _until(page: Page, expression: str, argument: object = None) -> None:
-    """Wait until the page says yes; the browser's own waiting would need `eval`, which the page's policy refuses."""
-    deadline = time.monotonic() + 30
-    while not page.evaluate(expression, argument):
-        assert time.monotonic() < deadline, f"waited in vain for {expression}"
-        page.wait_for_timeout(30)
-
-
-def _settled(page: Page) -> None:
-    """Wait until every picture is drawn."""
-    _until(page, "[...document.querySelectorAll('[data-picture]:not([hidden])')].every((each) => each.dataset.drawn)")
-
-
 def _traces(page: Page, picture: str) -> list[dict[str, Any]]:
     """The traces of a picture that carry rows, once it is drawn."""
     page.locator(f"#picture-{picture}").scroll_into_view_if_needed()
-    _until(page, f"document.querySelector('#picture-{picture}').dataset.drawn")
+    until(page, f"document.querySelector('#picture-{picture}').dataset.drawn")
     found: list[dict[str, Any]] = page.evaluate(
         f"document.querySelector('#picture-{picture} .plot').data.map((trace) => JSON.parse(JSON.stringify(trace)))"
     )
@@ -122,7 +108,7 @@ def _choose(page: Page, picture: str, **choice: str) -> None:
             continue
         select.select_option(value)
         drawn = "([id, before]) => ![undefined, before].includes(document.getElementById(id).dataset.drawn)"
-        _until(page, drawn, [f"picture-{picture}", before])
+        until(page, drawn, [f"picture-{picture}", before])
 
 
 def _column(page: Page, heading: str) -> list[str]:
@@ -150,7 +136,7 @@ def _row(table: pd.DataFrame, case_id: str) -> pd.Series:
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
 def test_pictures_are_drawn_and_nothing_is_fetched(browser: Browser, file: Path, scheme: str, width: int) -> None:
     with _ready(browser, file, width=width, scheme=scheme) as (page, _):
-        _settled(page)  # those out of view too, when the browser is idle
+        all_drawn(page)  # those out of view too, when the browser is idle
         assert page.locator("[data-picture]:not([hidden])").count() == len(PICTURES)
         for picture in PICTURES:
             assert page.locator(f"#picture-{picture} .plot svg").count() >= 1
@@ -301,7 +287,7 @@ def test_floors_beside_typical_times_and_blocks_in_the_order_of_time(
 
 def test_pictures_of_what_the_table_shows(browser: Browser, ranked: pd.DataFrame, file: Path) -> None:
     with _ready(browser, file) as (page, _):
-        _settled(page)
+        all_drawn(page)
         page.check("#only-shown")
         page.fill(".dt-search input", "channels_last")
         some = ranked[ranked["label"].str.contains("channels_last")]
@@ -315,6 +301,7 @@ def test_pointing_at_a_dot_tells_all_and_a_click_opens_its_case(browser: Browser
     hostile = replace(synthetic.cases(1)[0], given_label="<b onclick=x>bold</b> %{x} &lt;")
     run = replace(synthetic.empty_run(), results=(synthetic.result(hostile), synthetic.result(synthetic.cases(2)[1])))
     with _ready(browser, _write(run, tmp_path)) as (page, _):
+        all_drawn(page)  # what is drawn later moves the dots
         page.locator("#picture-ranking").scroll_into_view_if_needed()
         page.wait_for_selector("#picture-ranking[data-drawn] path.point")
         point = page.locator("#picture-ranking path.point").first.bounding_box()
@@ -407,7 +394,7 @@ def test_an_open_case_follows_the_window_and_the_theme(browser: Browser, ranked:
         page.wait_for_selector("#case-blocks[data-drawn=light]")
         page.set_viewport_size({"width": 600, "height": 900})
         drawing, dialog = (f"document.querySelector('{each}').clientWidth" for each in ("#case-blocks svg", "#case"))
-        _until(page, f"{drawing} <= {dialog}")
+        until(page, f"{drawing} <= {dialog}")
         page.emulate_media(color_scheme="dark")
         page.wait_for_selector("#case-blocks[data-drawn=dark]")
 
@@ -480,7 +467,7 @@ def test_a_link_that_means_nothing_shows_all(browser: Browser, file: Path, view:
     with _ready(browser, file, view=view) as (page, _):
         assert cases_shown(page) == CASES and not page.is_visible("dialog#case") and not page.is_visible("#chosen")
         assert "1 to 25" in page.inner_text(".dt-info")
-        _settled(page)
+        all_drawn(page)
 
 
 def test_a_link_with_a_filter_on_a_hidden_column(browser: Browser, table: pd.DataFrame, file: Path) -> None:
@@ -507,7 +494,7 @@ def test_places_and_going_back_keep_the_view(browser: Browser, table: pd.DataFra
         page.locator("#case-table tbody a").first.click()
         assert "case=" in page.url
         page.go_back()
-        _until(page, "!document.getElementById('case').open")
+        until(page, "!document.getElementById('case').open")
         assert page.input_value("select[name='explore.y']") == "tflops" and "explore.y=tflops" in page.url
         assert cases_shown(page) == int((table["dtype"] == "bfloat16").sum())
 
@@ -685,7 +672,7 @@ def test_a_case_is_explained_on_a_page_of_its_own(browser: Browser, ranked: pd.D
         page.get_by_role("link", name="Back to the report").click()
         assert page.is_visible("#answer") and not page.is_visible("#explain") and "explain=" not in page.url
         page.go_back()
-        _until(page, "document.body.classList.contains('explaining')")
+        until(page, "document.body.classList.contains('explaining')")
     with _ready(browser, file, view=link) as (page, _):
         assert page.inner_text(".cx-constructor").startswith("Conv2d(1, 1, kernel_size=4, padding='same')")
 
@@ -696,8 +683,8 @@ def test_the_explainer_opens_on_a_3x3_with_padding(browser: Browser, file: Path)
         assert page.inner_text(".cx-constructor") == "Conv2d(1, 1, kernel_size=3, padding=1) on 1 image of 1x5x5"
         assert page.inner_text(".cx-picture-result figcaption") == "result, 96 \u00d7 96"
         page.go_back()
-        _until(page, "!document.body.classList.contains('explaining')")
-        _settled(page)  # pictures that were hidden meanwhile are drawn
+        until(page, "!document.body.classList.contains('explaining')")
+        all_drawn(page)  # pictures that were hidden meanwhile are drawn
 
 
 # The page as a whole
@@ -705,7 +692,7 @@ def test_the_explainer_opens_on_a_3x3_with_padding(browser: Browser, file: Path)
 
 def test_themes(browser: Browser, file: Path) -> None:
     with _ready(browser, file) as (page, _):
-        _settled(page)
+        all_drawn(page)
         page.emulate_media(color_scheme="dark")
         page.wait_for_selector("html.dark")
         for picture in ("explore", "noise"):  # drawn anew when it comes into view
@@ -772,7 +759,7 @@ def test_the_page_is_whole_without_scripts(browser: Browser, run: Run, file: Pat
 
 def test_a_print_reads_as_paper(browser: Browser, file: Path, tmp_path: Path) -> None:
     with _ready(browser, file, scheme="dark") as (page, _):
-        _settled(page)
+        all_drawn(page)
         page.emulate_media(media="print")
         hidden = ".controls, #theme, .dt-search, .dt-buttons, button, #case-table-box .dt-paging"
         assert page.locator(hidden).locator("visible=true").count() == 0
@@ -787,7 +774,7 @@ def test_a_print_reads_as_paper(browser: Browser, file: Path, tmp_path: Path) ->
 
 def test_a_reader_without_a_mouse_or_eyes(browser: Browser, file: Path) -> None:
     with _ready(browser, file) as (page, _):
-        _settled(page)
+        all_drawn(page)
         nameless = page.evaluate(
             """() => {
                 const named = (each) => each.textContent.trim() || each.ariaLabel || each.title || each.placeholder
@@ -851,7 +838,7 @@ def _one_axis() -> Run:
 def test_uncommon_runs(browser: Browser, run: Run, pictures: set[str], tmp_path: Path) -> None:
     file = _write(run, tmp_path)
     with _ready(browser, file, width=390) as (page, _):
-        _settled(page)
+        all_drawn(page)
         drawn = page.locator("[data-picture]:not([hidden])").evaluate_all("all => all.map((f) => f.dataset.picture)")
         assert set(drawn) == pictures
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -868,7 +855,7 @@ def test_ten_thousand_cases(browser: Browser, tmp_path: Path) -> None:
         page.fill(".dt-search input", "bfloat16")
         page.wait_for_selector(".dt-info:has-text('filtered')")
         assert cases_shown(page) == int((table["dtype"] == "bfloat16").sum())
-        _settled(page)
+        all_drawn(page)
         last = table["case_id"].iloc[-1]
         page.evaluate(f"location.hash = 'case={last}'")
         page.wait_for_selector("dialog[open]")

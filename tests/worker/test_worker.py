@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import psutil
@@ -21,7 +21,7 @@ from missing import linux
 from convbench import sweep
 from convbench.conduct.processes import Hooks, Processes
 from convbench.engine.client import ReferenceTimes, Refusal, Timing, WorkerClient, spec
-from convbench.engine.local import LocalEngine, Setup
+from convbench.engine.local import LocalEngine, LocalTransport, Setup
 from convbench.engine.pool import WorkerPool
 from convbench.errors import RequestError, WorkerDiedError, WorkerStartError
 from convbench.model.case import DTYPES, Allocator, Case, MemoryFormat, WorkerSettings
@@ -37,7 +37,7 @@ PROBLEM = Problem(in_channels=4, out_channels=6, kernel_size=(3, 3), input_size=
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _modules_of_the_tests_can_be_imported() -> Iterator[None]:
+def _modules_of_the_tests_can_be_imported(kept_forks: None) -> Iterator[None]:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(HERE) + (os.pathsep + before if before else "")
     yield
@@ -52,6 +52,14 @@ def client() -> Iterator[WorkerClient]:
     pool = WorkerPool(LocalEngine())
     yield pool.client(WorkerSettings(threads=1))
     pool.close()
+
+
+def process_of(client: WorkerClient) -> psutil.Process:
+    """The process of a client's worker."""
+    transport = client._transport
+    assert isinstance(transport, LocalTransport)
+    client.describe(deadline_s=DEADLINE_S)  # from then on its id is known
+    return psutil.Process(transport.pid)
 
 
 def test_a_worker_says_what_it_is(client: WorkerClient) -> None:
@@ -88,11 +96,7 @@ def test_a_worker_takes_no_more_than_a_share_of_what_is_free_unless_told() -> No
     assert free is not None
     for memory_limit in (None, 3 * 2**30):
         pool, settings = WorkerPool(LocalEngine(memory_limit=memory_limit)), WorkerSettings(threads=1)
-        before = set(psutil.Process().children())
-        pool.client(settings)
-        (parent,) = set(psutil.Process().children()) - before
-        (worker,) = parent.children()
-        limit, _ = worker.rlimit(psutil.RLIMIT_DATA)
+        limit, _ = process_of(pool.client(settings)).rlimit(psutil.RLIMIT_DATA)
         pool.close()
         if memory_limit is None:
             assert free / 2 < limit < psutil.virtual_memory().total * MEMORY_SHARE
@@ -360,11 +364,10 @@ def test_the_probe_of_the_allocator_and_earlier_layers_leave_no_memory_behind() 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_while_it_waits_is_replaced() -> None:
     pool, settings = WorkerPool(LocalEngine()), WorkerSettings(threads=1)
-    before = set(psutil.Process().children())
     client = pool.client(settings)
-    (worker,) = set(psutil.Process().children()) - before
-    worker.kill()
-    worker.wait()
+    process_of(client).kill()
+    while client.is_alive():
+        time.sleep(0.01)
     other = pool.client(settings)
     assert other is not client
     assert other.prepare(1, Case(problem=PROBLEM), check=True, seed=1, deadline_s=DEADLINE_S).status is Status.PASSED
@@ -437,6 +440,17 @@ def layers_in_configs() -> tuple[list[Problem], set[str]]:
     return list(dict.fromkeys(case.problem for case in cases)), {case.dtype for case in cases}
 
 
+def least_of_each_kind(problems: list[Problem]) -> list[Problem]:
+    """Of the layers that differ in channels, images and sizes alone, the one with the fewest operations."""
+    least: dict[object, Problem] = {}
+    for problem in sorted(problems, key=lambda each: each.flops(Direction.FORWARD)):
+        one = replace(
+            problem, in_channels=problem.groups, out_channels=problem.groups, input_size=(64, 64), batch_size=1
+        )
+        least.setdefault(one, problem)
+    return list(least.values())
+
+
 def damages_memory(case: Case) -> bool:
     """oneDNN 3.12, of torch 2.13, writes beyond the end of a gradient of the weight on CPUs with AVX2 alone.
 
@@ -456,11 +470,14 @@ def damages_memory(case: Case) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", list(DTYPES))
 def test_every_layer_in_configs_is_right(dtype: str) -> None:
-    """Output and all gradients (train_step checks all), in both memory formats, or in either by turns where no sweep
-    names the dtype. One thread, as the sweeps say: threads that spin beside other tests cost minutes.
+    """Output and all gradients (train_step checks all), in both memory formats.
+
+    Where no sweep names the dtype, the least work of each kind of layer, in either format by turns. One thread, as the
+    sweeps say: threads that spin beside other tests cost minutes.
     """
     problems, shipped = layers_in_configs()
     assert shipped == {"float32", "bfloat16"}
+    problems = problems if dtype in shipped else least_of_each_kind(problems)
     formats = itertools.cycle([[form] for form in MemoryFormat] if dtype not in shipped else [list(MemoryFormat)])
     found = {}
     with contextlib.closing(WorkerPool(LocalEngine())) as pool:
@@ -471,5 +488,5 @@ def test_every_layer_in_configs_is_right(dtype: str) -> None:
                 if not case.refusal() and not damages_memory(case):
                     prepared = client.prepare(1, case, check=True, seed=1, deadline_s=DEADLINE_S)
                     found[case.label] = (prepared.status, prepared.reason)
-    assert len(found) > (100 if dtype in shipped else 50)
+    assert len(found) > (100 if dtype in shipped else 10)
     assert {label: why for label, why in found.items() if why != (Status.PASSED, None)} == {}
