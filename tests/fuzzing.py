@@ -34,10 +34,14 @@ SWEEPS = (service.TINY, "axes: {}", "axes: {in_channels: 3}", "cases: [", "name:
 _RIGHT = ("2xx", "3xx", "401", "403", "404", "409", "429", "5xx")
 _WRONG = ("400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "428", "429", "5xx")
 #: Operations that may refuse what their schema allows, and how. No JSON Schema says what is right in the text of a
-#: sweep, in cron's words and in the document of a run.
+#: sweep, in cron's words, in a channel's URL, in the name of a model and in the document of a run.
 REFUSING: Mapping[str, Sequence[str]] = {
     "POST /api/v1/jobs": ("400", "422"),
     "POST /api/v1/schedules": ("400", "422"),
+    "PATCH /api/v1/schedules/{schedule_id}": ("400", "422"),
+    "POST /api/v1/channels": ("400",),
+    "POST /api/v1/bisections": ("400",),
+    "POST /api/v1/sweeps/capture": ("400",),
     "PUT /api/v1/runs/{run_id}/upload": ("400",),
     "PUT /api/v1/runs/{run_id}/upload/entries/{first}": ("400",),
     "POST /api/v1/runs/{run_id}/upload/end": ("400",),

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from convbench import units
 from convbench.errors import ConflictError, RequestError
 from convbench.model.case import Case
-from convbench.model.job import BisectionTask, FleetTask, Job, JobKind, JobState
+from convbench.model.job import FLEET, BisectionTask, FleetTask, Job, JobKind, JobState
 from convbench.model.reading import reader
 from convbench.model.serial import parsed, to_json
 from convbench.model.settings import TABLE
@@ -29,9 +29,6 @@ MOST_CASES = 20_000
 SHOWN_CASES = 20
 #: The bounds of a job's priority; 0 is the usual one.
 PRIORITIES = (-100, 100)
-
-#: The device of a job that a cluster measures: its hosts lock their own devices, and one such job runs at a time.
-FLEET = "fleet"
 
 #: The class of torch that a case measures unless its sweep names another one.
 _TORCH_MODULE = TABLE["module"].default

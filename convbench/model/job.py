@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from convbench.model.campaign import How
 
+#: The device of a job that a cluster measures: its hosts lock their own devices, and one such job runs at a time.
+FLEET = "fleet"
+
 
 class JobKind(StrEnum):
     """What a job does. Its result is a run, a campaign, or the answer of a bisection."""

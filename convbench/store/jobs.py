@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, sel
 from sqlalchemy.exc import IntegrityError
 
 from convbench.errors import JobNotFoundError, StoreError
-from convbench.model.job import ENDED, MOST_TRIES, EventKind, Job, JobEvent, JobKind, JobState
+from convbench.model.job import ENDED, FLEET, MOST_TRIES, EventKind, Job, JobEvent, JobKind, JobState
 from convbench.model.schedule import JobVerdict
 from convbench.store import schema
 from convbench.store.notices import announce_failed_job
@@ -280,11 +280,16 @@ class Jobs:
 def _devices(text: str) -> frozenset[str]:
     """The devices of a job. torch takes the first one where a name has no number."""
     names = filter(None, text.split(","))
-    return frozenset(one if ":" in one or one in _ALONE else f"{one}:0" for one in names)
+    return frozenset(one if ":" in one or one in (*_ALONE, FLEET) else f"{one}:0" for one in names)
 
 
 def _disturb(one: frozenset[str], other: frozenset[str]) -> bool:
-    """Whether two jobs on these devices disturb each other: unless they have different accelerators alone."""
+    """Whether two jobs on these devices disturb each other: unless they have different accelerators alone.
+
+    A campaign is measured on the hosts of a cluster. Their devices have locks of their own.
+    """
+    if FLEET in one | other:
+        return FLEET in one & other
     return bool(one & other) or bool(one and other and _ALONE & (one | other))
 
 

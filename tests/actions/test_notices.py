@@ -32,7 +32,7 @@ from convbench.store.verdicts import insert_verdict
 
 FOUND = Checked(name="tiny", cases=1, rejections=0, devices=("cpu",), labels=())
 ME = Writer.of_this_process()
-GONE = replace(ME, pid=ME.pid + 1, started=ME.started + 1)
+GONE = replace(ME, started=ME.started + 1)
 ELSEWHERE = replace(ME, host="another host")
 AT = datetime(2026, 11, 30, 12, tzinfo=UTC)
 HERE = "https://bench.example.org"
@@ -152,7 +152,7 @@ def test_a_message_names_the_worst_cases_and_counts_the_others(store: Store) -> 
     assert said.title == "tiny: regressed against schedule/nightly"
     lines = said.text.splitlines()
     assert lines[0] == "regressed: 9 of 12 cases" and lines[-2] == "and 4 more changed cases"
-    assert lines[1] == "regressed, +100 % (+0.0 % to +100 %): layer 0 \\x1b[2J" and len(lines) == 8
+    assert lines[1] == "regressed, 2.00x (+0.0 % to 2.00x): layer 0 \\x1b[2J" and len(lines) == 8
     assert lines[-1] == f"{HERE}/compare?base=20261101-000000-aaaa&new=20261102-000000-bbbb"
     document = json.loads(said.body)
     assert (document["type"], document["timestamp"]) == ("convbench.notices", found.made_at)

@@ -145,7 +145,7 @@ def test_a_network_with_a_word_is_one_network() -> None:
     text = LAYERS.replace("batch_size: [1, 8]", "padding: [0, half]").replace("kernel_size: 3, ", "")
     text = text.replace("label: stem, ", "label: stem, kernel_size: 1, ").replace("head, ", "head, kernel_size: 3, ")
     assert swept(text, lambda case: 1e-3 * (1 + max(case.problem.padding))) == [
-        "with padding=0x0 the network spends 75 % of its time in head (3 times, 3.00 of 4.00 ms)",
+        "with padding=0 the network spends 75 % of its time in head (3 times, 3.00 of 4.00 ms)",
         "with padding=half the network spends 86 % of its time in head (3 times, 6.00 of 7.00 ms)",
     ]
 
