@@ -42,7 +42,7 @@ pytestmark = [
 #: Eight of the plainest layers: six controls, and one case for each of two hosts.
 SWEEP = """
 name: plain
-axes: {in_channels: [1, 2], out_channels: [1, 2, 3, 4], kernel_size: 1, input_size: 8, threads: 1}
+axes: {in_channels: [1, 2], out_channels: [1, 2, 3, 4], kernel_size: 1, input_size: 8, threads: 1, allocator: system}
 measure: {processes: 2, rounds: 2, max_time: 0.02}
 """
 #: A token as Ray would ask for; nobody may see it, nor keep it.

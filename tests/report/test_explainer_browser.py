@@ -457,8 +457,9 @@ REFUSED = {
 }
 
 
-@BOTH
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize(
+    ("name", "scheme", "width"), [*((name, "light", 1440) for name in REFUSED), ("both", "dark", 390)]
+)
 def test_what_torch_refuses(browser: Browser, tmp_path: Path, name: str, scheme: str, width: int) -> None:
     case = Case(problem=REFUSED[name])
     with shown(browser, tmp_path, case, width=width, scheme=scheme) as page:
