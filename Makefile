@@ -12,10 +12,10 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 SETUP := pyproject.toml constraints.txt Makefile
-# How many processes run the tests: one more than two cores, because many tests wait. Each file stays with one, since its
-# tests share workers, browsers and databases.
+# How many processes run the tests: more than there are cores, because many tests wait. Each file stays with one, since its tests
+# share workers, browsers and databases.
 # tests/conftest.py orders the files.
-PROCESSES ?= 4
+PROCESSES ?= 5
 SPREAD := --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test quick lint browser postgres vulkan compiler gpu clean

@@ -257,7 +257,7 @@ def test_killed_nodes_cost_what_was_in_flight_and_go_on_when_they_are_back(calle
 def test_killed_caller_ends_its_shards_and_is_resumed_as_is_one_that_was_interrupted(
     caller: Caller, hosts: Hosts, state: Path
 ) -> None:
-    caller.sweep = SWEEP.replace("processes: 2", "processes: 3")
+    caller.sweep = SWEEP.replace("processes: 2", "processes: 6")
     process = caller.start("run", "plain.yaml", "--where", "group=one")
     caller.wait(lambda: (run := caller.run_of("a")) is not None and blocks_of(run), process)
     refused = caller.start("resume")

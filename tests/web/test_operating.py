@@ -90,7 +90,8 @@ def test_a_backup_is_whole_while_others_write(command: Command, tmp_path: Path) 
     assert said.code == 0 and said.out.startswith(f"{tmp_path / 'copy.db'}: "), said.err
     with Store.open(str(tmp_path / "copy.db")) as copied, Store.open(str(source)) as original:
         for run in copied.runs():
-            assert len(copied.load(run.id).results) == run.cases
+            found = len(copied.load(run.id).results)
+            assert found in (0, run.cases), "all results of a run are written at once, after its beginning"
         assert copied.load(service.run_of(1).id) == original.load(service.run_of(1).id)
         assert copied.identity() == original.identity()
 
