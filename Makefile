@@ -15,7 +15,7 @@ SETUP := pyproject.toml constraints.txt Makefile
 # How many processes run the tests: more than there are cores, because many tests wait. Each file stays with one, since its tests
 # share workers, browsers and databases.
 # tests/conftest.py orders the files.
-PROCESSES ?= 5
+PROCESSES ?= 4
 SPREAD := --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test quick lint browser postgres vulkan compiler gpu clean

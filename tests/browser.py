@@ -111,7 +111,7 @@ def opened(
 
 def until(page: Page, expression: str, argument: object = None) -> None:
     """Wait until the page says yes; the browser's own waiting would need `eval`, which the page's policy refuses."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not page.evaluate(expression, argument):
         assert time.monotonic() < deadline, f"waited in vain for {expression}"
         page.wait_for_timeout(30)
