@@ -127,8 +127,8 @@ def _checkouts(given: Sequence[str], *, trust_modules: bool) -> tuple[tuple[str,
 
 
 def _checked_ray(address: str | None, *, insecure: bool) -> str | None:
-    """The address of the cluster; RequestError where Ray is not installed, or everybody may use the cluster."""
-    from convbench.fleet.ray import missing, refuse_open
+    """The address of the cluster; RequestError for none, without Ray, and where everybody may use the cluster."""
+    from convbench.fleet.ray import missing, refuse_open, refuse_unknown
 
     if address is None:
         if insecure:
@@ -136,6 +136,7 @@ def _checked_ray(address: str | None, *, insecure: bool) -> str | None:
         return None
     if importlib.util.find_spec("ray") is None:
         raise missing()
+    refuse_unknown(address)
     try:
         refuse_open(address, insecure=insecure)
     except RequestError as error:

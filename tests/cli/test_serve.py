@@ -104,6 +104,7 @@ def test_a_run_without_pages_prints_its_id(command: Command, tmp_path: Path) -> 
         (("--trust-modules", "--checkout", "mine=."), "no checkout of git"),
         (("--insecure-ray",), "--insecure-ray is for a cluster"),
         (("--ray", "ray://user:secret@192.0.2.1:10001"), "ray://192.0.2.1:10001 is beyond this host"),
+        (("--ray", "nonsense"), "expected ray://HOST:PORT, HOST:PORT, auto or local"),
     ],
 )
 def test_checkouts_and_clusters_that_must_not_be_used_are_refused(
