@@ -269,22 +269,22 @@ def noise(runs: Sequence[tuple[EndedRun, float | None]]) -> NoiseLine:
     if not known:
         return NoiseLine(picture=None, text="")
     values = [value for _, value in known]
-    text = f"{units.percent(values[-1])} in the last of {units.plural(len(values), 'run')}"
+    text = f"{units.apart(values[-1])} in the last of {units.plural(len(values), 'run')}"
     if len(values) == 1:
         return NoiseLine(picture=None, text=text)
     high = max(*values, _LEAST)
     places = _places([value / high for value in values], NOISE_SIZE)
     spots = [
-        Spot(x=x, y=y, title=_title(run.started_at, run.run_id, units.percent(value)), run_id=run.run_id)
+        Spot(x=x, y=y, title=_title(run.started_at, run.run_id, units.apart(value)), run_id=run.run_id)
         for (run, value), (x, y) in zip(known, places, strict=True)
     ]
-    text += f", {units.percent(min(values))} to {units.percent(max(values))}"
+    text += f", {units.apart(min(values))} to {units.apart(max(values))}"
     return NoiseLine(
         picture=Picture(
             points=" ".join(f"{x},{y}" for x, y in places),
             spots=spots,
             marks=(),
-            top=units.percent(high),
+            top=units.apart(high),
             bottom=units.percent(0.0),
         ),
         text=text,
