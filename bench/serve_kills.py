@@ -101,6 +101,7 @@ def killed(folder: Path, kills: int, seed: int) -> Found:
             child.wait()
         last = _started(folder, port)
         try:
+            _wait_for(last, port)  # before it listens, SIGTERM ends it as any program
             _finish(work, clients)
         finally:
             last.send_signal(signal.SIGTERM)
