@@ -186,7 +186,7 @@ def to_markdown(run: Run) -> bytes:
             escaped(case.label),
             escaped(str(reason)),
             *times.cells(rows, i),
-            units.percent(float(figures.spread[i])),
+            units.apart(float(figures.spread[i])),
             units.si(rates[i], "FLOP/s"),
             escaped(str(implementations[i] or "")),
         ]

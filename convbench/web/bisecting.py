@@ -62,6 +62,9 @@ class Bisecting(Child):
             code = self._run((*COMMAND, task.good, task.bad, str(config), *options))
             return Ended(code=code, run_id=None, why_not=None if code in _ANSWERED else self._why_not(code))
 
+    def _heard(self, text: str) -> None:
+        """Its progress is in the file of its steps, not in its output."""
+
     def _look(self, *, again: bool = False) -> None:
         """Store what is decided, once it is more than before."""
         with suppress(StoreError, OSError):  # the database may be away, and is written at the next look

@@ -18,7 +18,7 @@ class Connection(H11Protocol):
     _timer: asyncio.TimerHandle | None = None
     _seen: RequestResponseCycle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
         """Begin to watch."""
         super().connection_made(transport)
         self._timer = self.loop.call_later(HEAD_S, self._look)

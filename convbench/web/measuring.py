@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -61,7 +62,7 @@ class Ended:
     is_lost: bool = False
 
 
-class Child:
+class Child(ABC):
     """The doing of one job. `measure` blocks until the subprocess has ended; `interrupt` may come from any thread.
 
     `notify` is called with the job's id after each event that is stored.
@@ -81,9 +82,9 @@ class Child:
         """Have the subprocess store what it measured, and end."""
         self._interrupted.set()
 
+    @abstractmethod
     def measure(self) -> Ended:
         """Do the job; raises RequestError where that cannot begin."""
-        raise NotImplementedError
 
     def _run(self, command: Sequence[str], **variables: str) -> int:
         """Run the command, with these variables, until it ends or is interrupted; returns its exit code."""
@@ -152,9 +153,11 @@ class Child:
 
     # ---- what is said of it
 
+    @abstractmethod
     def _heard(self, text: str) -> None:
         """A line of its output."""
 
+    @abstractmethod
     def _look(self, *, again: bool = False) -> None:
         """Note how far it is; nothing where the database is away. `again` is whether it has ended."""
 
