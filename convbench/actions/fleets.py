@@ -45,6 +45,7 @@ def run(
     insecure: bool = False,
     db: str | None = None,
     listener: FleetListener | None = None,
+    beginning: Callable[[str], None] = lambda campaign_id: None,
     begun: Callable[[Campaign], None] = lambda campaign: None,
     opened: Opened | None = None,
 ) -> Campaign:
@@ -55,9 +56,10 @@ def run(
     and `devices` is the kind of device, `cpu` or `cuda`. A shard whose host is lost waits `patience_s` seconds for it.
     `insecure` uses a cluster beyond this host even where Ray asks for no token. `db` is a path or an SQLAlchemy URL.
 
-    `begun` is called with the campaign before anything is measured. `opened` is another engine than Ray's. Raises
-    SweepError for mistakes in the file, and RequestError where no host can measure it, or where the cluster is open to
-    everybody. On KeyboardInterrupt it interrupts all shards, keeps what they measured, and raises again.
+    `beginning` is called with the campaign's id before it is stored, and `begun` with the campaign before anything is
+    measured. `opened` is another engine than Ray's. Raises SweepError for mistakes in the file, and RequestError where
+    no host can measure it, or where the cluster is open to everybody. On KeyboardInterrupt it interrupts all shards,
+    keeps what they measured, and raises again.
     """
     from convbench.store import Store, new_campaign_id
 
@@ -98,6 +100,7 @@ def run(
             shards=shards,
         )
         home = _home(store, campaign, plan)
+        beginning(campaign.id)
         home.begin(campaign)
         begun(campaign)
         return _conducted(campaign, sweep, home, fleet, modules, patience_s, db, listener)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from convbench import units
+from convbench.actions.job_folder import FILE
 from convbench.errors import ConflictError, RequestError
 from convbench.model.case import Case
 from convbench.model.job import FLEET, BisectionTask, FleetTask, Job, JobKind, JobState
@@ -20,8 +21,6 @@ from convbench.store.jobs import Jobs
 from convbench.store.store import Store
 from convbench.sweep.parse import parse
 
-#: The name of the file that mistakes in a submitted text name, and of a sweep that has no name.
-FILE = "sweep.yaml"
 #: Maximum size of a submitted sweep, bytes, and of its cases. The reports of more cases take too long for a browser.
 MOST_BYTES = 2**20
 MOST_CASES = 20_000

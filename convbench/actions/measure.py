@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convbench import sweep as sweeps
-from convbench.errors import RequestError, StoreError
+from convbench.errors import RequestError, RunNotFoundError, StoreError
 from convbench.model.result import Git, Run, RunState
 
 if TYPE_CHECKING:
@@ -146,6 +146,15 @@ def measured(run_id: str, *, db: str | None = None) -> MeasuredRun:
 
     waiting = waiting_file(run_id)
     return load(run_id, db=str(waiting) if waiting.exists() else db)
+
+
+def finished(run_id: str | None, *, db: str | None = None) -> MeasuredRun | None:
+    """The run with this id where it is stored and finished, else None."""
+    try:
+        found = None if run_id is None else measured(run_id, db=db)
+    except RunNotFoundError:
+        return None
+    return found if found is not None and found.run.state is RunState.FINISHED else None
 
 
 def planned(path: Path) -> tuple[sweeps.Sweep, sweeps.Plan]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -68,6 +69,9 @@ def run(
     ] = None,
     patience: Patience = 600.0,
     insecure: Insecure = False,
+    job: Annotated[
+        Path | None, typer.Option("--job", hidden=True)
+    ] = None,  # the folder of a job of the service (actions/job_folder.py)
     db: Database = None,
 ) -> None:
     """Measure a sweep on the hosts of a Ray cluster, and store it as a campaign.
@@ -76,6 +80,7 @@ def run(
     to the server of --db. Ctrl-C interrupts all hosts and keeps what was measured. Prints the campaign's id.
     """
     from convbench.actions import fleets
+    from convbench.actions.job_folder import JobFolder
     from convbench.model.campaign import How
 
     if each and split:
@@ -94,6 +99,7 @@ def run(
             db=database_of(db),
             listener=listener,
             begun=begun,
+            beginning=JobFolder(job).write_begun if job else lambda campaign_id: None,
         )
     )
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from convbench import units
@@ -56,14 +57,13 @@ class RunProgress:
         self._task: TaskID | None = None
         self._terminal = sys.stderr.isatty()
 
-    def listener(self, *, process_finished: Listener | None = None) -> Listener:
-        """Hooks that show progress. The hook of `process_finished` is called as well."""
-        after = process_finished.process_finished if process_finished else (lambda run_id, process_index: None)
+    def listener(self, given: Listener | None = None) -> Listener:
+        """Hooks that show progress, beside those of `given` that do not."""
         every_s = READ_S if self._below and self._terminal else STORE_EVERY_S
-        return Listener(
+        return replace(
+            given or Listener(),
             begun=self.begun,
             progressed=self.progressed,
-            process_finished=after,
             message=self._say,
             waiting=self._waiting,
             store_every_s=every_s,

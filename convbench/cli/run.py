@@ -84,9 +84,9 @@ def run(
     summary: SummaryFile = None,
     junit: JunitFile = None,
     fail_on: FailOnList = None,
-    judged: Annotated[
-        Path | None, typer.Option("--judged", hidden=True)
-    ] = None,  # by it the service learns the verdict
+    job: Annotated[
+        Path | None, typer.Option("--job", hidden=True)
+    ] = None,  # the folder of a job of the service (actions/job_folder.py)
     db: Database = None,
 ) -> None:
     """Measure a sweep and write its report. CONFIG - reads the sweep from standard input.
@@ -100,7 +100,7 @@ def run(
     """
     from convbench.actions import compare as comparing
     from convbench.actions import measure, pages, read
-    from convbench.actions.judged import write_judged
+    from convbench.actions.job_folder import JobFolder
     from convbench.cli.progress import RunProgress
     from convbench.conduct.listening import Listener
 
@@ -120,6 +120,7 @@ def run(
     if not no_page:
         pages.check_writable()
     database = database_of(db)
+    folder = None if job is None else JobFolder(job)
     shown = RunProgress(quiet=quiet, waits=not no_wait)
 
     def report_so_far(run_id: str, process_index: int) -> None:
@@ -138,15 +139,24 @@ def run(
     base = None if against is None else comparing.baseline(against, db=database)
     with sigterm_as_interrupt():
         sweep, plan = wanted.planned()
+        done = None if folder is None else measure.finished(folder.begun(), db=database)
         measured, interrupted = shown.measured(
-            lambda: measure.run_planned(
-                sweep,
-                plan,
-                db=database,
-                fresh=fresh,
-                listener=shown.listener(process_finished=Listener(process_finished=report_so_far)),
-                base=base,
-                across_environments=across_environments,
+            lambda: (
+                done
+                or measure.run_planned(
+                    sweep,
+                    plan,
+                    db=database,
+                    fresh=fresh,
+                    listener=shown.listener(
+                        Listener(
+                            beginning=folder.write_begun if folder else lambda run_id: None,
+                            process_finished=report_so_far,
+                        )
+                    ),
+                    base=base,
+                    across_environments=across_environments,
+                )
             ),
             database,
         )
@@ -181,8 +191,8 @@ def run(
     command = f"convbench compare {against if against and read.is_export(against) else base.id} {measured.id}"
     found = _confirmed(sweep, base, measured.run, across_environments, command)
     code = outcome.of_comparison(found.comparison)
-    if judged is not None:
-        write_judged(judged, found.comparison)
+    if folder is not None:
+        folder.write_judged(found.comparison)
     write_page(found, None, no_page=no_page)
     raise typer.Exit(code)
 

@@ -122,7 +122,9 @@ def _measure(
     """Run all processes and store their visits."""
     block_s = schedule.reference_seconds(len(plan.cases), sweep.measure)
     known = records(store.processes_with_references(environment, block_s))
-    begun, history, started = _begin(sweep, plan, store, environment, fresh=fresh, check=check)
+    begun, history, started = _begin(
+        sweep, plan, store, environment, fresh=fresh, check=check, beginning=listener.beginning
+    )
     state = RunState.INTERRUPTED
     ago_s = (datetime.now(UTC) - started).total_seconds()
     zero = time.monotonic() - max(0.0, ago_s)  # 0 if the clock was set back: no block starts before its run
@@ -166,6 +168,7 @@ def _begin(
     *,
     fresh: bool,
     check: Callable[[Run], None],
+    beginning: Callable[[str], None],
 ) -> tuple[Begun, Sequence[Visit], datetime]:
     """A new run in the store, or a resumed one with its visits; and the time when it started."""
     what = digest(plan.cases, sweep.measure, seed=sweep.seed, name=sweep.name, description=sweep.description)
@@ -193,6 +196,7 @@ def _begin(
         git=git,
     )
     check(record)
+    beginning(record.id)
     if found is not None:
         started = datetime.fromisoformat(store.take_over(found, writer))
         history = [visit for visits in store.visits(found).values() for visit in visits]

@@ -128,15 +128,11 @@ class Jobs:
             if not connection.execute(update(schema.jobs).where(*where).values(**_writer("child", child))).rowcount:
                 raise StoreError(f"job {job_id} is no longer run by this service")
 
-    def note_run(self, job_id: str, run_id: str) -> None:
-        """Store the id of the run that the job measures."""
+    def note_begun(self, job: Job, id_: str) -> None:
+        """Store the id of the run or campaign that the job measures."""
+        column = _jobs.campaign_id if job.kind is JobKind.CAMPAIGN else _jobs.run_id
         with self._store.writing() as connection:
-            connection.execute(update(schema.jobs).where(_jobs.id == job_id).values(run_id=run_id))
-
-    def note_campaign(self, job_id: str, campaign_id: str) -> None:
-        """Store the id of the campaign that the job measures."""
-        with self._store.writing() as connection:
-            connection.execute(update(schema.jobs).where(_jobs.id == job_id).values(campaign_id=campaign_id))
+            connection.execute(update(schema.jobs).where(_jobs.id == job.id).values({column: id_}))
 
     def note_answer(self, job_id: str, answer: str) -> None:
         """Store what a bisection has decided so far, as JSON; it goes on from there."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from convbench.actions.bisecting import read_decided
-from convbench.actions.jobs import FILE, task_of
+from convbench.actions.jobs import task_of
 from convbench.errors import ExitCode, RequestError, StoreError
 from convbench.model.job import BisectionTask, EventKind, Job
+from convbench.store.files import write_bytes
 from convbench.store.store import Store
 from convbench.store.writer import Writer
 from convbench.web.measuring import Child, Ended
@@ -40,7 +40,6 @@ class Bisecting(Child):
     ) -> None:
         super().__init__(store, job, owner, db=db, notify=notify)
         self._checkouts = checkouts
-        self._steps: Path | None = None
         self._answer = job.answer
 
     def measure(self) -> Ended:
@@ -53,22 +52,18 @@ class Bisecting(Child):
         checkout = self._checkouts.get(task.checkout)
         if checkout is None:
             raise RequestError(f"this service has no checkout {task.checkout!r}", hint="name it with --checkout")
-        with tempfile.TemporaryDirectory(prefix="convbench-job-") as folder:
-            config, self._steps = Path(folder) / FILE, Path(folder) / "steps.json"
-            config.write_text(self._job.sweep, encoding="utf-8")
-            self._steps.write_text(self._answer or "", encoding="utf-8")
-            cases = [word for case_id in task.case_ids for word in ("--case", case_id)]
-            options = ("--checkout", str(checkout), "--steps", str(self._steps), *cases)
-            code = self._run((*COMMAND, task.good, task.bad, str(config), *options))
-            return Ended(code=code, run_id=None, why_not=None if code in _ANSWERED else self._why_not(code))
-
-    def _heard(self, text: str) -> None:
-        """Its progress is in the file of its steps, not in its output."""
+        config, steps = self.folder.write_sweep(self._job.sweep), self.folder.steps
+        if not steps.exists():  # what a service that was killed has not stored yet is in the file
+            write_bytes(steps, (self._answer or "").encode())
+        cases = [word for case_id in task.case_ids for word in ("--case", case_id)]
+        options = ("--checkout", str(checkout), "--steps", str(steps), *cases)
+        code = self._run((*COMMAND, task.good, task.bad, str(config), *options))
+        return Ended(code=code, run_id=None, why_not=None if code in _ANSWERED else self._why_not(code))
 
     def _look(self, *, again: bool = False) -> None:
         """Store what is decided, once it is more than before."""
         with suppress(StoreError, OSError):  # the database may be away, and is written at the next look
-            text = self._steps.read_text(encoding="utf-8") if self._steps else ""
+            text = self.folder.steps.read_text(encoding="utf-8")
             if not text or text == self._answer:
                 return
             decided = read_decided(text)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from convbench import units
-from convbench.actions.jobs import FILE, task_of
-from convbench.errors import ExitCode, RequestError
+from convbench.actions.jobs import task_of
+from convbench.errors import ExitCode, RequestError, RunNotFoundError
 from convbench.model.campaign import Campaign, CampaignState, ShardState
 from convbench.model.job import EventKind, FleetTask, Job
 from convbench.store.store import Store
@@ -20,8 +17,6 @@ from convbench.web.measuring import Child, Ended
 
 #: The command of fleets; `run` or `resume` follows.
 COMMAND = (sys.executable, "-m", "convbench", "fleet")
-#: The line by which a campaign says its id when it begins or goes on (report/text/fleets.py).
-_BEGUN = re.compile(r"campaign (c\d{8}-\d{6}-\w+): ")
 
 
 class Conducting(Child):
@@ -42,7 +37,6 @@ class Conducting(Child):
     ) -> None:
         super().__init__(store, job, owner, db=db, notify=notify)
         self._address, self._insecure = address, insecure
-        self._campaign_id = job.campaign_id
         self._shown: tuple[str, ...] = ()
 
     def measure(self) -> Ended:
@@ -52,14 +46,17 @@ class Conducting(Child):
         """
         if self._address is None:
             raise RequestError("this service has no cluster", hint="start it with --ray ADDRESS")
-        with tempfile.TemporaryDirectory(prefix="convbench-job-") as folder:
-            path = Path(folder) / FILE
-            path.write_text(self._job.sweep, encoding="utf-8")
-            what = ("resume", self._campaign_id) if self._campaign_id else ("run", str(path), *self._options())
+        self._note_begun()  # by a subprocess of a service that was killed
+        code = int(ExitCode.DONE)
+        found = self._campaign()
+        if found is None or found.state is not CampaignState.FINISHED:
+            path = self.folder.write_sweep(self._job.sweep)
+            new = ("run", str(path), "--job", str(self.folder.path), *self._options())
+            what = ("resume", found.id) if found else new
             insecure = ("--insecure",) if self._insecure else ()
             # The address may hold a password, and others can read a command line.
             code = self._run((*COMMAND, *what, *insecure), CONVBENCH_FLEET=self._address)
-        found = self._campaign()
+            found = self._campaign()
         if found is not None and found.state is CampaignState.FINISHED:
             return Ended(code=code, run_id=None, why_not=None)
         failed = found is not None and any(shard.state is ShardState.FAILED for shard in found.shards)
@@ -74,14 +71,10 @@ class Conducting(Child):
 
     def _campaign(self) -> Campaign | None:
         """The campaign as it is stored; None where it has not begun."""
-        return None if self._campaign_id is None else self._store.campaign(self._campaign_id)
-
-    def _heard(self, text: str) -> None:
-        begun = _BEGUN.match(text)
-        if begun and self._campaign_id is None:
-            self._campaign_id = begun[1]
-            with suppress(RequestError):
-                self._jobs.note_campaign(self._job.id, self._campaign_id)
+        try:
+            return None if self._begun is None else self._store.campaign(self._begun)
+        except RunNotFoundError:  # the service was killed before it was stored
+            return None
 
     def _look(self, *, again: bool = False) -> None:
         """Note how many shards have finished, and where the others are."""

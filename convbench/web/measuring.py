@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 import queue
-import re
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import IO
 
-from convbench.actions.jobs import FILE, now
-from convbench.actions.judged import Judged, read_judged
+from convbench.actions.job_folder import JobFolder, Judged
+from convbench.actions.jobs import now
 from convbench.errors import ExitCode, RequestError, RunNotFoundError, StoreError
 from convbench.model.job import EventKind, Job
 from convbench.store.jobs import Jobs
@@ -40,8 +37,6 @@ MOST_LINES, MOST_ARRIVED = 5000, 1000
 
 #: The command that measures a sweep; its file follows.
 COMMAND = (sys.executable, "-m", "convbench", "run")
-#: The line by which a run says its id when it begins or goes on (cli/progress.py).
-_BEGUN = re.compile(r"(?:resuming )?run (\d{8}-\d{6}-\w+): ")
 #: The exit codes after which the run is stored with all that could be measured.
 _MEASURED = (ExitCode.DONE, ExitCode.FAILED_OR_REGRESSED, ExitCode.NOT_MEASURED, ExitCode.TOO_NOISY)
 
@@ -74,6 +69,9 @@ class Child(ABC):
     def __init__(self, store: Store, job: Job, owner: Writer, *, db: str | None, notify: Callable[[str], None]) -> None:
         self._store, self._jobs = store, Jobs(store)
         self._job, self._owner, self._db, self._notify = job, owner, db, notify
+        self._begun = self._noted = job.run_id or job.campaign_id
+        #: What the subprocess is told and tells. The runner removes it once the job's end is stored.
+        self.folder = JobFolder.of(job.id)
         self._interrupted = threading.Event()
         self._lines = 0
         self._asked_at = 0.0
@@ -118,6 +116,7 @@ class Child(ABC):
         while is_open:
             some, is_open = _taken(lines)
             self._log(some)
+            self._note_begun()
             if self._interrupted.is_set() or self._is_cancelled():
                 asked = self._press(child, asked)
             if time.monotonic() - looked >= LOOK_S:
@@ -125,6 +124,7 @@ class Child(ABC):
                 looked = time.monotonic()
         reader.join()
         code = child.wait()
+        self._note_begun()
         self._look(again=True)
         return code
 
@@ -153,9 +153,14 @@ class Child(ABC):
 
     # ---- what is said of it
 
-    @abstractmethod
-    def _heard(self, text: str) -> None:
-        """A line of its output."""
+    def _note_begun(self) -> None:
+        """Store the id of the run or campaign that it began, if there is a new one."""
+        with suppress(RequestError):  # the database may be away, and is written at the next turn
+            begun = self.folder.begun()
+            if begun is not None and begun != self._noted:
+                self._begun = begun
+                self._jobs.note_begun(self._job, begun)
+                self._noted = begun
 
     @abstractmethod
     def _look(self, *, again: bool = False) -> None:
@@ -164,7 +169,6 @@ class Child(ABC):
     def _log(self, lines: list[str]) -> None:
         events: list[tuple[EventKind, Mapping[str, object]]] = []
         for text in lines:
-            self._heard(text)
             if self._lines < MOST_LINES:
                 events.append((EventKind.LOG, {"line": line(text, most=LONGEST_TEXT)}))
             elif self._lines == MOST_LINES:
@@ -192,7 +196,6 @@ class Measuring(Child):
 
     def __init__(self, store: Store, job: Job, owner: Writer, *, db: str | None, notify: Callable[[str], None]) -> None:
         super().__init__(store, job, owner, db=db, notify=notify)
-        self._run_id: str | None = None
         self._arrived: set[int] = set()
         self._shown: tuple[int, int] | None = None
 
@@ -215,38 +218,30 @@ class Measuring(Child):
 
     def _measured(self, base_id: str | None) -> Ended:
         base = () if base_id is None else ("--against", base_id)
-        with tempfile.TemporaryDirectory(prefix="convbench-job-") as folder:
-            path = Path(folder) / FILE
-            path.write_text(self._job.sweep, encoding="utf-8")
-            judged = Path(folder) / "judged.json"
-            code = self._run((*COMMAND, str(path), "--no-page", *base, *(("--judged", str(judged)) if base else ())))
-            if code not in _MEASURED:
-                return Ended(code=code, run_id=self._run_id, why_not=self._why_not(code))
-            if self._run_id is None:
-                return Ended(code=code, run_id=None, why_not="`convbench run` named no run")
-            return Ended(code=code, run_id=self._run_id, why_not=None, judged=read_judged(judged))
-
-    def _heard(self, text: str) -> None:
-        begun = _BEGUN.match(text)
-        if begun and begun[1] != self._run_id:
-            self._run_id = begun[1]
-            with suppress(RequestError):
-                self._jobs.note_run(self._job.id, self._run_id)
+        path = self.folder.write_sweep(self._job.sweep)
+        if self._begun is not None and self.folder.begun() is None:
+            self.folder.write_begun(self._begun)  # a run that is finished is not measured again
+        code = self._run((*COMMAND, str(path), "--no-page", "--job", str(self.folder.path), *base))
+        if code not in _MEASURED:
+            return Ended(code=code, run_id=self._begun, why_not=self._why_not(code))
+        if self._begun is None:
+            return Ended(code=code, run_id=None, why_not="`convbench run` named no run")
+        return Ended(code=code, run_id=self._begun, why_not=None, judged=self.folder.judged() if base else None)
 
     def _look(self, *, again: bool = False) -> None:
         """Note how far the run is and which cases have arrived; nothing where the database is away.
 
         With `again` the cases that arrived before are noted once more, with the fastest sample of all processes.
         """
-        if self._run_id is None:
+        if self._begun is None:
             return
         with suppress(StoreError):
-            progress = progress_of(self._store, self._run_id)
+            progress = progress_of(self._store, self._begun)
             if progress is None or (not again and (progress.seen, progress.visits) == self._shown):
                 return
             self._shown = (progress.seen, progress.visits)
             known: set[int] = set() if again else self._arrived
-            new = arrived(self._store, self._run_id, known, most=MOST_ARRIVED - len(known))
+            new = arrived(self._store, self._begun, known, most=MOST_ARRIVED - len(known))
             self._arrived.update(case.position for case in new)
             events: list[tuple[EventKind, Mapping[str, object]]] = [
                 (

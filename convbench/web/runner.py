@@ -10,17 +10,16 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from convbench.actions import schedules
+from convbench.actions import job_folder, schedules
+from convbench.actions.job_folder import JobFolder
 from convbench.actions.jobs import Checked, now
-from convbench.errors import LaterError, RequestError, RunNotFoundError, StoreError
+from convbench.errors import JobNotFoundError, LaterError, RequestError, RunNotFoundError, StoreError
 from convbench.model.job import EventKind, Job, JobKind, JobState
-from convbench.model.result import RunState
 from convbench.model.schedule import JobVerdict
 from convbench.store import listing, send_waiting
-from convbench.store.jobs import Jobs, Owned
+from convbench.store.jobs import Jobs
 from convbench.store.store import Store
 from convbench.store.writer import Writer
 from convbench.web.bisecting import Bisecting
@@ -44,12 +43,6 @@ LOST_S = 60.0
 LOST = "hosts or their cluster were lost; it goes on with them in a minute"
 #: How often the sweep of a schedule that is due is checked, where the check takes too long on a busy machine.
 MOST_CHECKS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    measuring: Child
-    thread: threading.Thread
 
 
 class Runner:
@@ -77,7 +70,8 @@ class Runner:
         self._wake = threading.Event()
         self._stopping = False
         self._lock = threading.Lock()
-        self._running: dict[str, _Running] = {}
+        #: The threads of what is measured. The next try of a job may begin before the thread of this one has ended.
+        self._running: dict[Child, threading.Thread] = {}
         self._thread = threading.Thread(target=self._loop, name="runner", daemon=True)
 
     def start(self) -> None:
@@ -92,13 +86,17 @@ class Runner:
         """Interrupt what is measured, and return when it is stored. The jobs go on when a service comes back."""
         self._stopping = True
         self._wake.set()
+        self._interrupt()
+        self._thread.join()  # it may have begun a job meanwhile
+        for thread in self._interrupt():
+            thread.join()
+
+    def _interrupt(self) -> list[threading.Thread]:
         with self._lock:
-            running = list(self._running.values())
-        for one in running:
-            one.measuring.interrupt()
-        for one in running:
-            one.thread.join()
-        self._thread.join()
+            running = dict(self._running)
+        for measuring in running:
+            measuring.interrupt()
+        return list(running.values())
 
     @property
     def is_alive(self) -> bool:
@@ -135,26 +133,17 @@ class Runner:
                 continue  # a service that lives, or one of another host, of which nothing is known
             if owned.child is not None:
                 end_orphan(owned.child)
-            if self._end_measured(owned):
-                continue
             if self._jobs.requeue(owned, now()):
                 logger.info("a job of a service that had ended is queued again", extra={"facts": {"job": owned.job.id}})
                 self._feed.notify(owned.job.id)
+        for job_id, folder in job_folder.left():
+            self._remove(job_id, folder)
 
-    def _end_measured(self, owned: Owned) -> bool:
-        """End the job of a killed service whose run is finished; False where it must be measured.
-
-        That is so too where a baseline is named: what was confirmed is known to that service alone.
-        """
-        job = owned.job
-        if job.run_id is None or job.against is not None or owned.owner is None:
-            return False
-        try:
-            if listing.one(self._store, job.run_id).summary.state is not RunState.FINISHED:
-                return False
-        except RunNotFoundError:  # its results wait on this disk
-            return False
-        return self._jobs.end(job.id, owned.owner, JobState.MEASURED, now())
+    def _remove(self, job_id: str, folder: JobFolder) -> None:
+        """Remove the folder of a job that is measured or has ended; one of another database stays."""
+        with suppress(JobNotFoundError):
+            if self._jobs.get(job_id).state not in (JobState.QUEUED, JobState.RUNNING):
+                folder.remove()
 
     def _claimed(self) -> Job | None:
         job = self._jobs.claim(self.owner, now())
@@ -166,7 +155,7 @@ class Runner:
         measuring = self._child(job)
         thread = threading.Thread(target=self._measure, args=(job, measuring), name=job.id, daemon=True)
         with self._lock:
-            self._running[job.id] = _Running(measuring, thread)
+            self._running[measuring] = thread
         logger.info("a job begins", extra={"facts": {"job": job.id, "sweep": job.name}})
         thread.start()
 
@@ -202,13 +191,14 @@ class Runner:
             except RequestError as error:
                 code, why_not = None, error.message
             self._until_stored(lambda: self._end(job, code, why_not, ended))
+            self._until_stored(lambda: self._remove(job.id, measuring.folder))
             logger.info("a job ended", extra={"facts": {"job": job.id, "code": code, "reason": why_not}})
         except Exception:
             logger.exception("a fault while a job was measured")
             self._until_stored(lambda: self._fail(job, "a fault of the service; its log says more", None))
         finally:
             with self._lock:
-                del self._running[job.id]
+                del self._running[measuring]
             self._feed.notify(job.id)
             self._wake.set()
 
@@ -216,6 +206,8 @@ class Runner:
         if why_not is None and job.kind is not JobKind.SWEEP:  # what it found needs no page of a run
             self._jobs.end(job.id, self.owner, JobState.REPORTED, now(), code=code)
         elif why_not is None and ended is not None:
+            if ended.run_id is not None:
+                self._jobs.note_begun(job, ended.run_id)
             verdict = self._verdict(job, ended)
             self._jobs.end(job.id, self.owner, JobState.MEASURED, now(), code=code, verdict=verdict)
         elif self._jobs.get(job.id).cancelling:

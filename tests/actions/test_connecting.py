@@ -81,7 +81,7 @@ def test_a_job_is_submitted_and_waited_for(
     def measure() -> None:
         claimed = jobs.claim(me, now())
         assert claimed is not None
-        jobs.note_run(claimed.id, service.run_of(2).id)
+        jobs.note_begun(claimed, service.run_of(2).id)
         jobs.end(claimed.id, me, JobState.MEASURED, now(), code=1)
 
     timer = threading.Timer(0.1, measure)

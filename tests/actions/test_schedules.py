@@ -19,8 +19,8 @@ import service
 from postgres import Server
 
 from convbench.actions import schedules as verbs
+from convbench.actions.job_folder import JobFolder, Judged
 from convbench.actions.jobs import Checked
-from convbench.actions.judged import Judged, read_judged, write_judged
 from convbench.actions.schedules import Wanted
 from convbench.errors import ConflictError, RequestError, RunNotFoundError, ScheduleNotFoundError
 from convbench.model.job import Job, JobState
@@ -296,16 +296,16 @@ def test_a_job_that_compares_with_nothing_has_no_verdict(runs: Store) -> None:
 def test_the_verdict_travels_in_a_file(tmp_path: Path) -> None:
     from convbench.analysis.comparison import comparison
 
-    path = tmp_path / "judged.json"
-    assert read_judged(path) is None
+    folder = JobFolder(tmp_path / "job")
+    assert folder.judged() is None
     base = service.run_of(1)
     slower = replace(service.run_of(1), id=service.run_of(2).id, results=base.results)
-    write_judged(path, comparison.compare(base, slower, {}))
-    found = read_judged(path)
+    folder.write_judged(comparison.compare(base, slower, {}))
+    found = folder.judged()
     assert found is not None and (found.base_id, found.verdict, found.changes) == (base.id, "unchanged", ())
-    path.write_text("[]", encoding="utf-8")
+    (folder.path / "judged.json").write_text("[]", encoding="utf-8")
     with pytest.raises(RequestError, match="cannot be read"):
-        read_judged(path)
+        folder.judged()
 
 
 def test_who_accepts_moves_the_baseline_and_says_why(runs: Store) -> None:

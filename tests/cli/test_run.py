@@ -19,6 +19,7 @@ from commands import Command, Said
 from processes import environment, start
 
 import convbench
+from convbench.actions.job_folder import JobFolder
 from convbench.model.result import RunState, Status, StopReason, unpack_blocks
 
 #: Processes enough to be in the middle of things for some seconds, blocks short enough to be done soon.
@@ -93,7 +94,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 def test_a_run_survives_kill_9_and_ctrl_c_and_ends_as_one(folder: Path, command: Command) -> None:
-    killed = start(folder, "run", "sweep.yaml")
+    killed = start(folder, "run", "sweep.yaml", "--job", "job")
     wait_for_visits(folder, 4, killed)
     killed.kill()
     killed.communicate()
@@ -123,6 +124,9 @@ def test_a_run_survives_kill_9_and_ctrl_c_and_ends_as_one(folder: Path, command:
     database = str(folder / "reports" / "convbench.db")
     run = convbench.load("latest", db=database).run
     assert run.state is RunState.FINISHED
+    assert JobFolder(folder / "job").begun() == run.id, "it was written before anything was stored"
+    again = command("run", "sweep.yaml", "--no-page", "--job", str(folder / "job"))
+    assert (again.code, again.out.strip()) == (0, run.id), "the run of a job is not measured again"
     assert len(run.results) == 4
     for result in run.results:
         assert result.status is Status.PASSED

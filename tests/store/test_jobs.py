@@ -173,7 +173,7 @@ def test_who_runs_a_job_and_what_measures_it_are_known(jobs: Jobs) -> None:
     jobs.add(job())
     claimed(jobs)
     jobs.note_child("j0", ME, replace(OTHER, host=ME.host, boot=ME.boot))
-    jobs.note_run("j0", "20261130-120000-ab12")
+    jobs.note_begun(job(), "20261130-120000-ab12")
     [owned] = jobs.running()
     assert (owned.owner, owned.child and owned.child.pid, owned.job.run_id) == (ME, OTHER.pid, "20261130-120000-ab12")
 
@@ -193,7 +193,7 @@ def test_measuring_and_the_making_of_a_page_are_apart(jobs: Jobs) -> None:
     for number in range(2):
         jobs.add(job(number))
         claimed(jobs)
-        jobs.note_run(f"j{number}", f"run {number}")
+        jobs.note_begun(job(number), f"run {number}")
         jobs.end(f"j{number}", ME, JobState.MEASURED, NOW, code=0)
     assert [each.id for each in jobs.without_page()] == ["j0", "j1"]
     assert jobs.reported("j0", LATER)
@@ -257,10 +257,10 @@ def test_a_job_of_an_older_schema_measures_a_sweep(tmp_path: Path) -> None:
 
 
 def test_what_a_job_asks_and_found_comes_back(jobs: Jobs) -> None:
-    asked = job(kind=JobKind.BISECTION, task='{"a": 1}')
+    asked = job(kind=JobKind.CAMPAIGN, task='{"a": 1}')
     jobs.add(asked)
     jobs.note_answer("j0", '{"b": 2}')
-    jobs.note_campaign("j0", "c1")
+    jobs.note_begun(asked, "c1")
     assert jobs.get("j0") == replace(asked, answer='{"b": 2}', campaign_id="c1")
     claimed(jobs)
     assert jobs.end("j0", ME, JobState.QUEUED, NOW, reason="a host was lost", not_before=LATER)

@@ -50,7 +50,7 @@ def test_a_run_stays_while_a_job_needs_it(tmp_path: Path, monkeypatch: pytest.Mo
         ]
         jobs += [new_job(service.TINY, found, by="ann", at=datetime.now(UTC), against="no-such-baseline")]
         made.jobs.add(jobs[3])
-        made.jobs.note_run(jobs[2].id, runs[2].id)
+        made.jobs.note_begun(jobs[2], runs[2].id)
         retention = Retention(made.store, made.settings)
         assert retention.prune() == 2
         left = [one["id"] for one in client.get("/api/v1/runs").json()["runs"]]

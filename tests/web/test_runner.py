@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 import service
 
-from convbench.actions import schedules
+from convbench.actions import job_folder, schedules
+from convbench.actions.job_folder import JobFolder
 from convbench.actions.jobs import Checked, submit
 from convbench.engine.device_locks import held
 from convbench.errors import RequestError
@@ -38,7 +39,11 @@ RUN = service.run_of(1)
 ME = Writer.of_this_process()
 FOUND = Checked(name="quick", cases=1, rejections=0, devices=("cpu",), labels=())
 #: What a script says when its run begins, and how it waits for Ctrl-C as `convbench run` does.
-BEGUN = f"print('run {RUN.id}: 12 cases', file=sys.stderr, flush=True)\n"
+BEGUN = f"""
+folder = sys.argv[sys.argv.index('--job') + 1]
+open(folder + '/begun', 'w').write('{RUN.id}')
+print('run {RUN.id}: 12 cases', file=sys.stderr, flush=True)
+"""
 WAITS = "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('kept'); sys.exit(130)\n"
 
 
@@ -128,7 +133,9 @@ def test_what_was_measured_is_reported_whatever_its_results_are(
     assert (job.run_id, job.exit_code, made) == (RUN.id, code, [RUN.id])
     assert states(store, job) == ["queued", "running", "measured", "reported"]
     assert log(store, job)[1:5] == [*service.TINY.splitlines(), ""]
-    assert log(store, job)[-1].startswith(f"--no-page --against {RUN.id} --judged ")
+    folder = JobFolder.of(job.id).path
+    assert log(store, job)[-1] == f"--no-page --job {folder} --against {RUN.id}"
+    assert not folder.exists(), "it is removed with its folder"
     assert {json.loads(one.data)["label"] for one in Jobs(store).events(job.id) if one.kind is EventKind.CASE} == {
         result.case.label for result in RUN.results
     }
@@ -211,19 +218,32 @@ def test_what_a_killed_service_left_is_ended_and_queued_again(
     assert Jobs(store).get(other.id).state is JobState.RUNNING, "nothing is known of services on other hosts"
 
 
-@pytest.mark.parametrize(("against", "times"), [(None, 1), ("latest", 2)])
-def test_a_run_that_ended_with_its_service_is_not_measured_again(
-    store: Store, script: Callable[[str], None], against: str | None, times: int
-) -> None:
-    """Unless it is compared with a baseline: the killed service alone knew what was confirmed."""
+@pytest.mark.parametrize("known", ["the database", "the folder alone"])
+def test_the_next_service_says_which_run_the_job_began(store: Store, script: Callable[[str], None], known: str) -> None:
+    """`convbench run` then goes on with it, or does not measure it again where it is finished."""
     gone = replace(Writer.of_this_process(), started=0.5)
-    job = submitted(store, against=against)
+    job = submitted(store)
     Jobs(store).claim(gone, "9999")
-    Jobs(store).note_run(job.id, RUN.id)
+    if known == "the database":
+        Jobs(store).note_begun(job, RUN.id)
+    else:
+        JobFolder.of(job.id).write_begun(RUN.id)
+    script("print(open(sys.argv[sys.argv.index('--job') + 1] + '/begun').read())")
+    with running(store, made=lambda run_id: b""):
+        ended = until(job, store, JobState.REPORTED)
+    assert log(store, job)[-1] == RUN.id == ended.run_id
+    assert not JobFolder.of(job.id).path.exists()
+
+
+def test_folders_of_jobs_that_are_over_are_removed_and_others_stay(store: Store, script: Callable[[str], None]) -> None:
+    over = submitted(store)
+    Jobs(store).cancel(over.id, "2026-11-30")
+    for job_id in (over.id, "j-of-another-database"):
+        JobFolder.of(job_id).write_begun("20261101-000100-0001")
     script(BEGUN)
     with running(store, made=lambda run_id: b""):
-        until(job, store, JobState.REPORTED)
-    assert states(store, job).count("running") == times
+        until(submitted(store), store, JobState.REPORTED)
+    assert [name for name, _ in job_folder.left()] == ["j-of-another-database"]
 
 
 #: A parent that starts a command as the service does, and waits for it.
@@ -294,10 +314,10 @@ def test_a_baseline_that_is_gone_is_a_failure_with_its_reason(store: Store, scri
 
 JUDGES = """\
 import json
-if '--judged' in sys.argv:
+if '--against' in sys.argv:
     change = {'case_id': 'c', 'label': 'x', 'verdict': 'regressed', 'ratio': 1.2, 'low': 1.1, 'high': 1.3}
     found = {'base_id': sys.argv[sys.argv.index('--against') + 1], 'verdict': 'regressed', 'text': 'worse'}
-    open(sys.argv[sys.argv.index('--judged') + 1], 'w').write(json.dumps({**found, 'changes': [change]}))
+    open(folder + '/judged.json', 'w').write(json.dumps({**found, 'changes': [change]}))
 """
 
 
@@ -317,7 +337,7 @@ def test_the_first_run_of_a_schedule_is_compared_with_nothing_and_becomes_its_ba
     script(f"{BEGUN}{JUDGES}print(*sys.argv[2:])")
     with running(store, made=lambda run_id: b""):
         job = until(scheduled(store, "new"), store, JobState.REPORTED)
-    assert log(store, job)[-1] == "--no-page"
+    assert log(store, job)[-1].endswith(f"--job {JobFolder.of(job.id).path}"), "without a baseline"
     assert [(one.name, one.run_id) for one in store.baselines()] == [("new", RUN.id)]
     [verdict] = verdicts.verdicts(store, schedule_id=job.schedule_id)
     assert verdict.verdict == schedules.BASELINE_SET and verdict.text.startswith("there is no baseline new: run ")

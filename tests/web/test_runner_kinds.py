@@ -16,6 +16,7 @@ import campaigns
 import pytest
 import service
 
+from convbench.actions.job_folder import JobFolder
 from convbench.actions.jobs import Checked, submit
 from convbench.model.bisection import Bisection, Decided, Outcome, Step
 from convbench.model.campaign import Campaign, CampaignState, ShardState
@@ -169,6 +170,14 @@ def test_a_search_is_interrupted_when_it_is_cancelled(store: Store, script: Call
 # ---- a cluster
 
 
+def begins(found: Campaign) -> str:
+    """What a script does to begin this campaign."""
+    return f"""
+if '--job' in sys.argv:
+    open(sys.argv[sys.argv.index('--job') + 1] + '/begun', 'w').write('{found.id}')
+"""
+
+
 def campaign(store: Store, state: CampaignState, *shards: ShardState) -> Campaign:
     """A stored campaign of two hosts whose shards are in these states."""
     made = [run for run, _ in campaigns.runs(2)][: len(shards)]
@@ -181,10 +190,7 @@ def campaign(store: Store, state: CampaignState, *shards: ShardState) -> Campaig
 
 def test_a_campaign_is_the_result_of_its_job(store: Store, script: Callable[[str], None]) -> None:
     found = campaign(store, CampaignState.FINISHED, ShardState.FINISHED, ShardState.FINISHED)
-    script(
-        "print(*sys.argv[1:2], *sys.argv[3:], os.environ['CONVBENCH_FLEET'])\n"
-        f"print('campaign {found.id}: mine, each', flush=True)"
-    )
+    script(f"print(sys.argv[1], *sys.argv[5:], os.environ['CONVBENCH_FLEET'])\n{begins(found)}")
     task = FleetTask(where=(("rack", "2"),), every_host=True)
     with running(store, insecure_ray=True):
         job = until(submitted(store, task), store, JobState.REPORTED)
@@ -194,15 +200,24 @@ def test_a_campaign_is_the_result_of_its_job(store: Store, script: Callable[[str
     assert progress(store, job)[-1] == "2 of 2 shards finished"
 
 
+def test_a_campaign_that_ended_with_its_service_is_not_measured_again(
+    store: Store, script: Callable[[str], None]
+) -> None:
+    found = campaign(store, CampaignState.FINISHED, ShardState.FINISHED, ShardState.FINISHED)
+    job = submitted(store, FleetTask())
+    Jobs(store).claim(GONE, "9999")
+    JobFolder.of(job.id).write_begun(found.id)
+    script("sys.exit(2)")
+    with running(store):
+        ended = until(job, store, JobState.REPORTED)
+    assert (ended.campaign_id, ended.tries, log(store, job)) == (found.id, 0, [])
+
+
 def test_a_lost_host_is_no_failure_and_its_campaign_goes_on(
     store: Store, script: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = campaign(store, CampaignState.INTERRUPTED, ShardState.FINISHED, ShardState.INTERRUPTED)
-    script(f"""
-        print(*sys.argv[1:3], flush=True)
-        print('campaign {found.id}: mine, each', flush=True)
-        sys.exit(3)
-    """)
+    script(f"print(*sys.argv[1:3], flush=True)\n{begins(found)}sys.exit(3)")
     with running(store):
         job = submitted(store, FleetTask())
         end = time.monotonic() + 30
@@ -218,7 +233,7 @@ def test_a_lost_host_is_no_failure_and_its_campaign_goes_on(
 
 def test_a_shard_that_cannot_be_measured_is_a_failure(store: Store, script: Callable[[str], None]) -> None:
     found = campaign(store, CampaignState.INTERRUPTED, ShardState.FINISHED, ShardState.FAILED)
-    script(f"print('campaign {found.id}: mine, each', flush=True)\nsys.exit(3)")
+    script(f"{begins(found)}sys.exit(3)")
     with running(store):
         job = until(submitted(store, FleetTask()), store, JobState.FAILED)
     assert (job.tries, job.campaign_id) == (MOST_TRIES, found.id)

@@ -247,12 +247,12 @@ def test_runs_are_filtered_by_the_verdict_on_them(tmp_path: Path) -> None:
 def test_a_job_leads_to_a_comparison_with_another_run_alone(client: TestClient, made: Service) -> None:
     second = service.run_of(2).id
     job_id = measured(made, 2, "regressed")
-    made.jobs.note_run(job_id, second)
+    made.jobs.note_begun(made.jobs.get(job_id), second)
     link = f'href="/compare?base={service.run_of(1).id}&amp;new={second}"'
     made.store.set_baseline("main", second, set_at=AT)
     assert link in client.get(f"/jobs/{job_id}").text, "with the run that was the baseline then"
     first = measured(made, 1, verbs.BASELINE_SET, base_id=None)
-    made.jobs.note_run(first, service.run_of(1).id)
+    made.jobs.note_begun(made.jobs.get(first), service.run_of(1).id)
     assert "/compare?" not in client.get(f"/jobs/{first}").text, "its run became the baseline"
     [job] = [one for one in made.jobs.list()[0] if one.id == job_id]
     other = replace(job, id=f"{job.id}x")
