@@ -9,14 +9,15 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from missing import give_up
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 #: Nothing that the browser does of its own accord may look like a request of the page.
@@ -29,6 +30,9 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+#: How long the browser waits for a page, an element or an event before a test fails, in milliseconds: on a busy machine
+#: playwright's own 30 s are too few.
+PATIENCE_MS = 90_000
 #: A page draws what is out of view (`drawRest`) when the browser is idle. That takes most of its time, so a test asks
 #: for it.
 _BUSY = """{
@@ -40,6 +44,7 @@ _BUSY = """{
         waiting.splice(0).forEach((then) => idle(then));
     };
 }"""
+Waiting = TypeVar("Waiting", BrowserContext, Page)
 REMEDY = "apt-get install chromium, or .venv/bin/playwright install chromium"
 
 
@@ -56,8 +61,21 @@ def started() -> Iterator[Browser]:
             running = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
         except Error as error:
             raise NoBrowserError(f"no browser could be started ({str(error).splitlines()[0]})") from None
+        for name in ("new_context", "new_page"):
+            setattr(running, name, _patient(getattr(running, name)))
         yield running
         running.close()
+
+
+def _patient(make: Callable[..., Waiting]) -> Callable[..., Waiting]:
+    """What makes a context or a page, so that it waits PATIENCE_MS for whatever a test waits for."""
+
+    def made(**settings: Any) -> Waiting:
+        waiting = make(**settings)
+        waiting.set_default_timeout(PATIENCE_MS)  # of navigations too
+        return waiting
+
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -88,9 +106,9 @@ def opened(
     scheme: str = "light",
     scripts: str = "on",
     view: str = "",
-    draws: str = "all",
+    draws: str = "near",
 ) -> Iterator[Opened]:
-    """The file opened from disk as a reader would, at a link's `view`; `draws="near"` leaves the rest to all_drawn."""
+    """The file opened from disk as a reader would, at a link's `view`; what is out of view is left to all_drawn."""
     context = browser.new_context(
         viewport={"width": width, "height": 900},
         color_scheme="dark" if scheme == "dark" else "light",
@@ -111,7 +129,7 @@ def opened(
 
 def until(page: Page, expression: str, argument: object = None) -> None:
     """Wait until the page says yes; the browser's own waiting would need `eval`, which the page's policy refuses."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_MS / 1000
     while not page.evaluate(expression, argument):
         assert time.monotonic() < deadline, f"waited in vain for {expression}"
         page.wait_for_timeout(30)

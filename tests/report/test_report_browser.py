@@ -79,7 +79,7 @@ def _write(run: Run, folder: Path) -> Path:
 @contextmanager
 def _ready(browser: Browser, file: Path, view: str = "", **settings: object) -> Iterator[tuple[Page, Opened]]:
     """The page with its scripts done, at the view that a link names; at the end it has complained of nothing."""
-    with opened(browser, file, view=view, draws="near", **settings) as seen:
+    with opened(browser, file, view=view, **settings) as seen:
         seen.page.wait_for_selector("html[data-ready]")
         yield seen.page, seen
         assert seen.console == []
@@ -287,7 +287,7 @@ def test_floors_beside_typical_times_and_blocks_in_the_order_of_time(
 
 def test_pictures_of_what_the_table_shows(browser: Browser, ranked: pd.DataFrame, file: Path) -> None:
     with _ready(browser, file) as (page, _):
-        all_drawn(page)
+        _traces(page, "ranking")
         page.check("#only-shown")
         page.fill(".dt-search input", "channels_last")
         some = ranked[ranked["label"].str.contains("channels_last")]
@@ -467,7 +467,7 @@ def test_a_link_that_means_nothing_shows_all(browser: Browser, file: Path, view:
     with _ready(browser, file, view=view) as (page, _):
         assert cases_shown(page) == CASES and not page.is_visible("dialog#case") and not page.is_visible("#chosen")
         assert "1 to 25" in page.inner_text(".dt-info")
-        all_drawn(page)
+        assert _traces(page, "explore") and _traces(page, "heat")
 
 
 def test_a_link_with_a_filter_on_a_hidden_column(browser: Browser, table: pd.DataFrame, file: Path) -> None:
@@ -692,7 +692,8 @@ def test_the_explainer_opens_on_a_3x3_with_padding(browser: Browser, file: Path)
 
 def test_themes(browser: Browser, file: Path) -> None:
     with _ready(browser, file) as (page, _):
-        all_drawn(page)
+        _traces(page, "explore")
+        _traces(page, "noise")
         page.emulate_media(color_scheme="dark")
         page.wait_for_selector("html.dark")
         for picture in ("explore", "noise"):  # drawn anew when it comes into view
