@@ -177,6 +177,16 @@ def _send_notes(sweep: sweeps.Sweep, plan: sweeps.Plan, listener: Listener) -> N
         listener.message(f"note: {note}")
 
 
+def threads_notes(plan: sweeps.Plan) -> list[str]:
+    """What a run here would say of threads that are left to torch, where that is known without torch."""
+    from convbench.conduct.doctor import threads_note
+    from convbench.worker import host
+
+    threads = host.default_threads()
+    note = None if threads is None else threads_note(plan.cases, threads, host.cores())
+    return [note] if note else []
+
+
 def nothing_left(path: str, plan: sweeps.Plan) -> RequestError:
     """The error for a sweep without cases."""
     reasons = [f"{rejection.label}: {rejection.reason}" for rejection in plan.rejections[:3]]
