@@ -76,24 +76,35 @@ def run_planned(
     if not plan.cases:
         raise nothing_left(sweep.path, plan)
     listener = listener or Listener()
-    _refuse_before_waiting(db, None if across_environments else base)
-    with _processor(sweep, plan.cases, listener), closing(LocalEngine(secrets=sweep.secrets)) as engine:
+    refuse = partial(_refuse_early, db, None if across_environments else base)
+
+    def waiting(line: str) -> None:
+        refuse()  # before the user has waited for it
+        listener.waiting(line)
+
+    with (
+        _processor(sweep, plan.cases, replace(listener, waiting=waiting)),
+        closing(LocalEngine(secrets=sweep.secrets)) as engine,
+    ):
         engine.warm_up(plainest(plan.cases))  # it imports torch while this process imports the database's modules
+        listener.starting()
+        refuse()
         return _run(sweep, plan, engine, db, fresh, listener, base, across_environments, opened_record)
 
 
-def _refuse_before_waiting(db: str | None, base: Run | None) -> None:
+def _refuse_early(db: str | None, base: Run | None) -> None:
     """Raise the errors that need no worker: a database that cannot be made, a base of another processor."""
-    from convbench.conduct.beforehand import refuse_processor
-    from convbench.engine.client import read_host
     from convbench.store.files import check_writable
     from convbench.store.place import DEFAULT, Place
-    from convbench.worker import host
 
     path = Place.of(db or DEFAULT).path
     if path is not None and not path.exists():
         check_writable(path)
     if base is not None:
+        from convbench.conduct.beforehand import refuse_processor
+        from convbench.engine.client import read_host
+        from convbench.worker import host
+
         refuse_processor(base, read_host(host.facts()).cpu)
 
 
@@ -175,6 +186,16 @@ def with_plan(sweep: sweeps.Sweep) -> tuple[sweeps.Sweep, sweeps.Plan]:
 def _send_notes(sweep: sweeps.Sweep, plan: sweeps.Plan, listener: Listener) -> None:
     for note in sweeps.notes(sweep, plan):
         listener.message(f"note: {note}")
+
+
+def threads_notes(plan: sweeps.Plan) -> list[str]:
+    """What a run here would say of threads that are left to torch, where that is known without torch."""
+    from convbench.conduct.doctor import threads_note
+    from convbench.worker import host
+
+    threads = host.default_threads()
+    note = None if threads is None else threads_note(plan.cases, threads, host.cores())
+    return [note] if note else []
 
 
 def nothing_left(path: str, plan: sweeps.Plan) -> RequestError:

@@ -97,7 +97,7 @@ def write_index(
     from convbench.actions.trending import sweeps_over_time
     from convbench.actions.verdicts import verdicts
     from convbench.report.pages import index, index_cache, index_campaigns
-    from convbench.store import Store
+    from convbench.store import Store, in_common
     from convbench.version import __version__
 
     text = _kept_text(folder / KEPT)
@@ -121,6 +121,7 @@ def write_index(
                 with suppress(StoreError):  # the page shows an unreadable run as not examined
                     seen[summary.id] = index_cache.glance(at_hand or store.load(summary.id))
         judged = verdicts(store, shown, kept_verdicts, most_cases=MOST_EXAMINED_CASES, seconds=examine_s)
+        kinds = in_common.kinds(store, [summary.id for summary in shown])
     names = [path.name for path in folder.glob("*.html")]
     files = index.reports((summary.id for summary in shown), names)
     entries = [
@@ -129,6 +130,7 @@ def write_index(
             glance=seen.get(summary.id),
             report=files.get(summary.id),
             judged=judged.get(summary.id),
+            kind=kinds.of.get(summary.id),
         )
         for summary in shown
     ]
@@ -139,6 +141,7 @@ def write_index(
         version=__version__,
         sweeps=over_time,
         pages=index.compared((summary.id for summary in shown), names),
+        apart=kinds.apart,
         campaigns=index_campaigns.rows(campaigns, (summary.name for summary in stored), names),
     )
     write_bytes(path, html.encode())

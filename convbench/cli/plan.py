@@ -45,7 +45,7 @@ def plan(
         most=None if all_cases else 40,
         workers=measure.workers_at_once(planned),
         forecast_s=measure.forecast_s(planned, sweep, db=database_of(db)),
-        notes=sweeps.notes(sweep, planned),
+        notes=[*sweeps.notes(sweep, planned), *measure.threads_notes(planned)],
     )
     show(folded(text, columns(sys.stdout), indent=INDENT))
     raise typer.Exit(ExitCode.DONE if planned.cases else ExitCode.WRONG_REQUEST)

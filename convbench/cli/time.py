@@ -56,6 +56,7 @@ def time(
     """
     from convbench.actions import measure, timing
     from convbench.cli.progress import RunProgress
+    from convbench.conduct.listening import Listener
 
     if model is not None and (in_ is not None or out is not None):
         raise RequestError("got channels and --model", hint="give one or the other")
@@ -83,12 +84,12 @@ def time(
     def so_far(run_id: str) -> str:
         return painted(_text(measure.measured(run_id, db=database).run, sweep, plan, sys.stderr), sys.stderr)
 
-    # What writes the table is imported while the workers import torch.
-    Thread(target=_load, daemon=True).start()
     shown = RunProgress(below=so_far)
+    # What writes the table is imported while the workers import torch.
+    listener = shown.listener(Listener(starting=Thread(target=_load, daemon=True).start))
     with sigterm_as_interrupt():
         measured, interrupted = shown.measured(
-            lambda: measure.run_planned(sweep, plan, db=database, fresh=fresh, listener=shown.listener()), database
+            lambda: measure.run_planned(sweep, plan, db=database, fresh=fresh, listener=listener), database
         )
     show(_text(measured.run, sweep, plan, sys.stdout))
     flush()

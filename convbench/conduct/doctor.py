@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convbench import units
@@ -12,7 +13,7 @@ from convbench.engine import nvidia
 from convbench.engine.client import Description, Devices
 from convbench.engine.machine import Host
 from convbench.engine.pool import Engine, WorkerPool
-from convbench.model.case import WorkerSettings
+from convbench.model.case import Case, WorkerSettings
 from convbench.model.result import DeviceState
 
 #: How long probes run, seconds.
@@ -127,6 +128,15 @@ def threads_remark(default: int, cores: int) -> Remark:
             fix="in the sweep: threads: 1" + (f", or at most {cores - 1}" if cores > 2 else ""),
         )
     return Remark(topic="threads", good=True, text=text)
+
+
+def threads_note(cases: Sequence[Case], threads: int, cores: int) -> str | None:
+    """What to know where cases leave the number of threads to torch, which takes `threads`; None where that is well."""
+    undecided = sum(case.threads is None for case in cases)
+    remark = threads_remark(threads, cores)
+    if not undecided or remark.good:
+        return None
+    return f"threads is null for {units.plural(undecided, 'case')}: {remark.text}; {remark.fix}"
 
 
 def _allocator(*, keeps_memory: bool) -> Remark:

@@ -24,6 +24,7 @@ class Begun:
 class Listener:
     """Callbacks of the runner, always called between blocks; `message` receives lines for the user.
 
+    `starting` is called when the first worker begins to import torch, which leaves time to import something else.
     `beginning` receives the id of a run before it is begun or resumed in the database, and `begun` the run after it.
 
     `waiting` receives a line before the runner waits for another run on this host, and may raise to refuse that.
@@ -31,6 +32,7 @@ class Listener:
     A listener that reads what is stored while it is measured may have it stored more often, by `store_every_s`.
     """
 
+    starting: Callable[[], None] = lambda: None
     beginning: Callable[[str], None] = lambda run_id: None
     begun: Callable[[Begun], None] = lambda begun: None
     progressed: Callable[[Progress], None] = lambda progress: None

@@ -10,13 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from convbench import units
 from convbench.conduct.budget import Budget
 from convbench.conduct.described import Capacity, devices_of, environment_of, plainest
-from convbench.conduct.doctor import threads_remark
+from convbench.conduct.doctor import threads_note
 from convbench.conduct.listening import Begun, Listener
 from convbench.conduct.processes import Hooks, Processes
-from convbench.engine.client import Description
 from convbench.engine.device_locks import held
 from convbench.engine.git_state import checkout
 from convbench.engine.nvidia import Nvidia, opened
@@ -24,7 +22,6 @@ from convbench.engine.pool import Engine, WorkerPool
 from convbench.errors import RequestError
 from convbench.measure import schedule
 from convbench.measure.references import records
-from convbench.model.case import WorkerSettings
 from convbench.model.result import Environment, Run, RunState, Visit
 from convbench.store import OpenedRecord, Record, Writer, digest, new_run_id, record
 from convbench.sweep import Plan, Sweep
@@ -60,7 +57,10 @@ def run(
         description = pool.description(settings)
         capacity = Capacity.of(description)
         pool.start(workers[: capacity.most_workers])
-        _warn_of_threads(plan, settings, description, listener)
+        cores = description.host.cores
+        note = threads_note(plan.cases, description.threads if settings.threads is None else cores, cores)
+        if note:
+            listener.message(f"note: {note}")
         pool.find_modules(workers, deadline_s=sweep.measure.timeout)
         devices = devices_of(pool, plan.cases, deadline_s=sweep.measure.timeout)
         environment = environment_of(
@@ -93,16 +93,6 @@ def run(
         pool.close()
         if nvidia:
             nvidia.close()
-
-
-def _warn_of_threads(plan: Plan, first: WorkerSettings, description: Description, listener: Listener) -> None:
-    """Send a note where cases leave the number of threads to torch and that is too many for a shared machine."""
-    undecided = sum(case.threads is None for case in plan.cases)
-    cores = description.host.cores
-    remark = threads_remark(description.threads if first.threads is None else cores, cores)
-    if undecided and not remark.good:
-        which = f"threads is null for {units.plural(undecided, 'case')}"
-        listener.message(f"note: {which}: {remark.text}; {remark.fix}")
 
 
 def _measure(

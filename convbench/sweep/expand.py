@@ -14,7 +14,7 @@ from convbench.model.following import resolved
 from convbench.model.lookup import Lookup
 from convbench.model.problem import Problem
 from convbench.model.result import Rejection
-from convbench.model.settings import CASE_SETTINGS, OF_CASE, PROBLEM_SETTINGS, TABLE
+from convbench.model.settings import CASE_SETTINGS, OF_CASE, PROBLEM_SETTINGS, TABLE, InputFormat
 from convbench.sweep.parse import Listed, Sweep, Value, Values
 
 #: Stands between the labels of equal entries of `cases`.
@@ -46,7 +46,7 @@ def cases(sweep: Sweep) -> Plan:
     points = excluded = merged = 0
     exclusions = _Exclusions(sweep.exclude)
     problems: dict[Problem, tuple[int, str | None]] = {}  # its number, and torch's reason to refuse it
-    combinations: dict[tuple[Value, ...], int] = {}  # of settings: its number
+    combinations: dict[tuple[Value, ...], int] = {}  # of what settings mean: its number
     found: dict[tuple[int, int], Case] = {}  # by both numbers
     again: dict[tuple[int, int], list[Listed]] = {}  # of those in `found` that occur again: their entries of `cases`
     reasons: dict[tuple[int, int], str] = {}  # of those in `found` that torch would refuse
@@ -54,7 +54,7 @@ def cases(sweep: Sweep) -> Plan:
         here: set[tuple[int, int]] = set()  # the axes may give one layer twice, which is then one layer
         axes = _axes_left(sweep, entry)
         settings: list[_Numbered] = [
-            (combinations.setdefault(tuple(chosen[name] for name in CASE_SETTINGS), len(combinations)), chosen)
+            (combinations.setdefault(_meaning(chosen), len(combinations)), chosen)
             for chosen in _product(axes, CASE_SETTINGS)
         ]
         left: dict[tuple[int, ...], list[_Numbered]] = {}  # after the exclusions whose problem part matches
@@ -160,6 +160,20 @@ def _axes_left(sweep: Sweep, entry: Listed) -> dict[str, tuple[Value, ...]]:
     axes = {axis.name: axis.values for axis in sweep.axes} | {name: (value,) for name, value in entry.given}
     defaults = _DEFAULTS | {"allocator": sweep.allocator}
     return axes | {name: (value,) for name, value in defaults.items() if name not in axes}
+
+
+def _meaning(settings: _Settings) -> tuple[Value, ...]:
+    """The execution settings, equal where they mean the same: an input in the memory format has the format `same`.
+
+    Cases keep the format as the sweep writes it, because stored cases have ids with it.
+    """
+    values = [settings[name] for name in CASE_SETTINGS]
+    if settings["input_format"] == settings["memory_format"]:
+        values[_INPUT_FORMAT] = InputFormat.SAME
+    return tuple(values)
+
+
+_INPUT_FORMAT = CASE_SETTINGS.index("input_format")
 
 
 def _product(axes: dict[str, tuple[Value, ...]], among: Collection[str]) -> Iterator[_Settings]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from operator import attrgetter
@@ -11,10 +12,17 @@ import yaml
 
 from convbench.errors import Mistake, RequestError, SweepError
 from convbench.model.case import Case, canonical
-from convbench.model.settings import REQUIRED, TABLE
+from convbench.model.settings import REQUIRED, SETTINGS, TABLE
+from convbench.sweep import sizes
 from convbench.sweep.document import Mistakes, Node, compose
 from convbench.sweep.expand import case_at
 from convbench.sweep.parse import KINDS, LONGEST_NAME, Sweep, Value, parse, read_value
+
+#: The hints at a list of values, where an option may be repeated and where not.
+REPEAT = "for several values, repeat the option"
+ONE_VALUE = "the option takes one value"
+#: `out_channels: in_channels`, as hints at sweeps write settings.
+_IN_SWEEP = re.compile(rf"\b({'|'.join(SETTINGS)}): ")
 
 
 def case_of(options: Mapping[str, str]) -> Case:
@@ -23,7 +31,7 @@ def case_of(options: Mapping[str, str]) -> Case:
     Raises RequestError with all mistakes: `--kernel-size: expected an integer of at least 1, got 'three'`. A case that
     torch would refuse is no mistake here; see Case.refusal.
     """
-    read = _read({name: [text] for name, text in options.items()})
+    read = _read({name: [text] for name, text in options.items()}, several=ONE_VALUE)
     return case_at({name: values[0] for name, (_, values) in read.items()})
 
 
@@ -48,9 +56,12 @@ def values_of(options: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
 
 
 def _read(
-    options: Mapping[str, Sequence[str]], required: Collection[str] = REQUIRED
+    options: Mapping[str, Sequence[str]], required: Collection[str] = REQUIRED, several: str = REPEAT
 ) -> dict[str, tuple[list[Node], list[Value]]]:
-    """The values of each setting, as YAML's nodes and as read; raises RequestError with all mistakes."""
+    """The values of each setting, as YAML's nodes and as read; raises RequestError with all mistakes.
+
+    `several` is the hint at a list of values.
+    """
     read: dict[str, tuple[list[Node], list[Value]]] = {}
     found: list[Mistake] = []
     for name, texts in options.items():
@@ -63,8 +74,14 @@ def _read(
     lacking = [_option(name) for name in required if name not in options]
     wrong += [f"missing {', '.join(lacking)}"] if lacking else []
     if wrong:
-        raise RequestError(wrong, hint=next(filter(None, map(attrgetter("hint"), found)), None))
+        hint = next(filter(None, map(attrgetter("hint"), found)), None)
+        raise RequestError(wrong, hint=several if hint == sizes.LISTS else _with_options(hint))
     return read
+
+
+def _with_options(hint: str | None) -> str | None:
+    """A hint in the words of the command line: `--out-channels in_channels`."""
+    return hint and _IN_SWEEP.sub(lambda match: f"{_option(match[1])} ", hint)
 
 
 def _plain(node: Node) -> Any:

@@ -66,6 +66,23 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def default_threads() -> int | None:
+    """The number of threads that torch takes by default; None where only torch knows it.
+
+    It takes what OMP_NUM_THREADS says. Without that, it takes a thread for each core that this process may use, where
+    no two of them share the units of one core.
+    """
+    said = os.environ.get("OMP_NUM_THREADS")
+    if said is not None or "MKL_NUM_THREADS" in os.environ:
+        return int(said) if said is not None and said.isdecimal() and int(said) > 0 else None
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    names = ("physical_package_id", "core_id")
+    usable = os.sched_getaffinity(0)
+    units = {tuple(_read(CPU / f"cpu{number}/topology/{name}") for name in names) for number in usable}
+    return len(usable) if len(units) == len(usable) else None
+
+
 def cache_sizes() -> dict[int, int]:
     """Bytes of the first core's caches by level; where a level has two caches, the data cache."""
     found: dict[int, int] = {}

@@ -19,6 +19,7 @@ import pytest
 import synthetic
 import typer
 from commands import Command, Said, store
+from fake_engine import FakeEngine, Script
 from golden_files import GOLDEN, golden
 from typer.main import get_command
 
@@ -29,6 +30,7 @@ from convbench.cli import completion, entry, exits
 from convbench.cli.help import verbs
 from convbench.cli.options import app
 from convbench.cli.run import interrupts_deferred
+from convbench.conduct import run as runner
 from convbench.conduct.listening import Begun, Listener
 from convbench.errors import RequestError
 from convbench.model.case import CASE_SETTINGS, TORCH_MODULE, Case
@@ -37,6 +39,7 @@ from convbench.model.result import Git, Rejection, Run, Status
 from convbench.model.settings import TABLE
 from convbench.report.export import export
 from convbench.store import Store
+from convbench.worker import host
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 VERBS = (
@@ -207,6 +210,25 @@ def test_plan_shows_cases_rejections_and_cost(command: Command, sweep: Path) -> 
     assert "padding 'same' is not defined for a stride other than 1" in said.out
     assert "at an assumed 20.0 GFLOP/s for each thread" in said.out
     assert not list(Path().glob("reports*")), "plan writes nothing"
+
+
+def test_plan_warns_of_threads_as_a_run_does(
+    command: Command, sweep: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    heard: list[str] = []
+    runner.run(
+        *measure.planned(sweep),
+        engine=FakeEngine(Script(host={"cores": 2})),
+        db=str(tmp_path / "t.db"),
+        listener=runner.Listener(message=heard.append),
+    )
+    assert heard[0].startswith("note: threads is null for 4 cases: torch would use 2 threads on 2 cores")
+    monkeypatch.setattr(host, "cores", lambda: 2)
+    for threads, notes in ((2, heard[:1]), (1, []), (None, [])):
+        monkeypatch.setattr(host, "default_threads", lambda threads=threads: threads)
+        said = command("plan", "sweep.yaml").out
+        assert [line for line in said.splitlines() if line.startswith("note: ")] == notes
 
 
 def test_plan_prints_forty_cases_and_all_on_demand(command: Command, sweep: Path) -> None:

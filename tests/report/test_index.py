@@ -507,7 +507,9 @@ def test_two_ticks_lead_to_a_comparison_and_filters_to_some_runs(browser: Browse
     ]
     there = {f"{ids[3]} {ids[1]}": "./compare-x.html"}
     path = tmp_path / "index.html"
-    path.write_text(index.render(runs, older=0, version="1", pages=there), encoding="utf-8")
+    kinds: tuple[int | None, ...] = (2, 0, 2, None)
+    runs = [replace(run, kind=kind) for run, kind in zip(runs, kinds, strict=True)]
+    path.write_text(index.render(runs, older=0, version="1", pages=there, apart=[(0, 2)]), encoding="utf-8")
     with ready(browser, path) as shown:
         ticks, told = shown.locator(".tick"), shown.locator("#compared")
         ticks.nth(2).check()
@@ -521,6 +523,8 @@ def test_two_ticks_lead_to_a_comparison_and_filters_to_some_runs(browser: Browse
         assert [ticks.nth(at).is_checked() for at in range(4)] == [True, False, False, True]
         ticks.nth(1).check()
         assert told.locator("a").get_attribute("href") == "./compare-x.html" and told.locator("code").count() == 0
+        ticks.nth(0).check()
+        assert told.inner_text() == f"{ids[1]} and {ids[0]} have no case in common, so they cannot be compared."
         ticks.nth(1).uncheck()
         assert told.count() == 0
         seen = shown.locator("#run-table tbody tr:visible")

@@ -297,6 +297,26 @@ def test_pictures_of_what_the_table_shows(browser: Browser, ranked: pd.DataFrame
         assert sorted(dots["customdata"]) == sorted(some.index)
 
 
+def test_a_search_that_finds_nothing_leaves_no_dot_and_another_draws_them_again(browser: Browser, file: Path) -> None:
+    def each(what: str) -> str:
+        return f"[...document.querySelectorAll('[data-picture]:not([hidden])')].map((figure) => {what})"
+
+    said = each("figure.querySelector('.summary').textContent")
+    with _ready(browser, file) as (page, _):
+        all_drawn(page)
+        before = page.evaluate(said)
+        page.check("#only-shown")
+        page.fill(".dt-search input", "no such word")
+        idle = "window.becomeIdle?.(), "
+        until(page, idle + each("figure.querySelector('.plot.empty')") + ".every(Boolean)")
+        assert page.locator("[data-picture] .main-svg").count() == 0
+        page.fill(".dt-search input", "")
+        until(page, f"(before) => {{ {idle}0; return {said}.every((text, i) => text === before[i]); }}", before)
+        page.locator("#picture-ratio").scroll_into_view_if_needed()
+        page.locator("#picture-ratio .scatterlayer .point").first.click(force=True)
+        assert page.locator("#case[open]").count() == 1
+
+
 def test_pointing_at_a_dot_tells_all_and_a_click_opens_its_case(browser: Browser, tmp_path: Path) -> None:
     hostile = replace(synthetic.cases(1)[0], given_label="<b onclick=x>bold</b> %{x} &lt;")
     run = replace(synthetic.empty_run(), results=(synthetic.result(hostile), synthetic.result(synthetic.cases(2)[1])))

@@ -14,7 +14,7 @@ from commands import visits_of
 from postgres import Server
 
 from convbench.model.result import Run, RunState
-from convbench.store import Store, Writer, layers
+from convbench.store import Store, Writer, in_common, layers
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -104,3 +104,26 @@ def test_the_state_of_a_layer_changes_with_its_runs(store: Store) -> None:
     assert third[-1] is False and third not in (first, writing)
     store.delete([service.run_of(3).id])
     assert layers.state(store, case_id) == first
+
+
+def test_runs_are_apart_without_a_common_case_or_label(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, some in ((1, slice(0, 4)), (2, slice(3, 8)), (3, slice(8, 10))):
+        put(store, run_of(number, some))
+    labelled = run_of(4, slice(10, 12))
+    cases = [replace(result.case, labels=("stem", "head"), given_label="stem + head") for result in labelled.results]
+    named = [replace(result, case=case) for result, case in zip(labelled.results, cases, strict=True)]
+    put(store, replace(labelled, results=tuple(named)))
+    other = run_of(5, slice(4, 5))
+    shown = replace(other.results[0], case=replace(other.results[0].case, given_label="head + tail"))
+    put(store, replace(other, results=(shown,)))
+    ids = [service.run_of(number).id for number in range(1, 6)]
+    found = in_common.kinds(store, ids)
+    assert [*found.of] and {*found.of} == {*ids}
+    apart = {frozenset(pair) for pair in found.apart}
+    numbers = [found.of[run_id] for run_id in ids]
+    common = {(0, 1), (1, 4), (3, 4)}  # a case of the first two, a case of the second and the last, and the label head
+    for one, other_ in itertools.combinations(range(5), 2):
+        assert (frozenset((numbers[one], numbers[other_])) in apart) == ((one, other_) not in common)
+    monkeypatch.setattr(in_common, "MOST_CASES", 3)
+    assert {*in_common.kinds(store, ids).of} == {*ids[3:]}, "the newest that fit"
+    assert in_common.kinds(store, []).of == {}

@@ -26,6 +26,7 @@ from convbench.model.case import (
     Allocator,
     Cache,
     Case,
+    InputFormat,
     MemoryFormat,
     setting,
 )
@@ -356,6 +357,21 @@ def test_what_the_axes_give_twice_is_one_layer_and_what_cases_list_twice_is_two(
     assert [c.count for c in plan(axes).cases] == [1, 1, 1]
     twice = plan(axes + "cases: [{label: a, count: 3}, {label: b}, {label: a}]").cases
     assert [(c.count, c.given_label) for c in twice] == [(5, "a + b")] * 3
+
+
+def test_an_input_in_the_memory_format_is_measured_once() -> None:
+    axes = "axes: {in_channels: 4, out_channels: 8, input_size: 16, kernel_size: 3, "
+    both = plan(axes + "memory_format: [contiguous, channels_last], input_format: [same, contiguous, strided]}")
+    assert both.merged == 1
+    assert [(c.memory_format, c.input_format) for c in both.cases] == [
+        ("contiguous", "same"),
+        ("contiguous", "strided"),
+        ("channels_last", "same"),
+        ("channels_last", "contiguous"),
+        ("channels_last", "strided"),
+    ]
+    one = plan(axes + "}\ncases: [{input_format: contiguous, label: a}, {label: b}]")
+    assert [(c.given_label, c.count, c.input_format) for c in one.cases] == [("a + b", 2, "contiguous")]
 
 
 def test_labels_of_equal_layers_are_kept_and_no_part_of_an_id() -> None:
@@ -909,10 +925,17 @@ def sweep_texts(draw: st.DrawFn) -> str:
     return yaml.safe_dump(document, sort_keys=False)
 
 
+def meaning(case: Case) -> Case:
+    """The case with the input format `same` where the input has the memory format."""
+    alike = case.input_format == case.memory_format
+    return replace(case, input_format=InputFormat.SAME) if alike else case
+
+
 def planned_point_by_point(sweep: Sweep) -> Plan:
     """The plan by its definition: every point is held against every entry of `exclude`, and against all cases."""
     points = excluded = merged = 0
     found: dict[Case, Case] = {}
+    same: dict[Case, Case] = {}  # of what a case means: the first such case
     idle = set(range(len(sweep.exclude)))
     for entry in sweep.listed:
         here: set[Case] = set()
@@ -939,7 +962,7 @@ def planned_point_by_point(sweep: Sweep) -> Plan:
             idle -= {number for number, matches in enumerate(matching) if matches}
             if any(matching):
                 excluded += 1
-            elif case in found:
+            elif (case := same.setdefault(meaning(case), case)) in found:
                 merged += 1
                 first = found[case]
                 if case not in here:
@@ -1287,6 +1310,24 @@ def test_wrong_options_are_reported_at_once() -> None:
             dict.fromkeys(("in_channels", "out_channels", "kernel_size", "input_size"), "3") | {"env": "{A: 1, B: [1]}"}
         )
     assert caught.value.hint == "put it in quotes"
+
+
+def test_hints_at_options_are_in_the_words_of_the_command_line() -> None:
+    options = {"in_channels": "3", "out_channels": "8", "kernel_size": "3", "input_size": "24"}
+    for wrong, once, repeated in (
+        ({"kernel_size": "[1, 3, 5]"}, "the option takes one value", "for several values, repeat the option"),
+        ({"groups": "[1, 2]"}, "the option takes one value", "for several values, repeat the option"),
+        ({"groups": "stride"}, *["one setting alone can be tied to another: --out-channels in_channels"] * 2),
+    ):
+        with pytest.raises(RequestError) as caught:
+            sweeps.case_of(options | wrong)
+        assert caught.value.hint == once
+        with pytest.raises(RequestError) as caught:
+            sweeps.sweep_of({name: [text] for name, text in (options | wrong).items()}, {})
+        assert caught.value.hint == repeated
+    with pytest.raises(RequestError) as caught:
+        sweeps.case_of(options | {"padding": "[0, 1, 0, 1]"})
+    assert "--module package.module:Class, with --module-output-size [height, width]" in str(caught.value.hint)
 
 
 # What we ship

@@ -119,6 +119,48 @@ def test_free_memory_is_what_the_control_group_leaves(
     assert host.memory_available() == free * 1024
 
 
+@linux
+@pytest.mark.parametrize(
+    ("cores", "variables", "threads"),
+    [
+        ([(0, 0), (0, 1)], {}, 2),
+        ([(0, 0), (0, 0)], {}, None),  # two threads of one core
+        ([(0, 0), (1, 0)], {}, 2),
+        ([(0, 0)], {}, 1),
+        ([(0, 0), (0, 1)], {"OMP_NUM_THREADS": "1"}, 1),
+        ([(0, 0), (0, 1)], {"OMP_NUM_THREADS": "4,2"}, None),
+        ([(0, 0), (0, 1)], {"MKL_NUM_THREADS": "1"}, None),
+        ([], {}, None),
+    ],
+)
+def test_torchs_number_of_threads_is_known_where_no_two_share_a_core(
+    write: Write,
+    monkeypatch: pytest.MonkeyPatch,
+    cores: list[tuple[int, int]],
+    variables: dict[str, str],
+    threads: int | None,
+) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(len(cores) or 8)))
+    for number, (package, core) in enumerate(cores):
+        write(f"CPU/cpu{number}/topology/physical_package_id", f"{package}\n")
+        write(f"CPU/cpu{number}/topology/core_id", f"{core}\n")
+    assert host.default_threads() == threads
+
+
+def test_torch_takes_as_many_threads_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    for said in (None, "1"):
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if said is not None:
+            monkeypatch.setenv("OMP_NUM_THREADS", said)
+        asked = [sys.executable, "-c", "import torch; print(torch.get_num_threads())"]
+        taken = int(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+        assert host.default_threads() in (None, taken)
+
+
 def test_caches_are_told_by_their_level(write: Write) -> None:
     caches = ((1, "32K"), (1, "64K"), (2, "1024K"), (3, "32M"), (4, "much"))
     for index, (level, size) in enumerate(caches):

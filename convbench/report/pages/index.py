@@ -34,12 +34,16 @@ _OF_TWO_RUNS = re.compile(r"compare-\d{8}(t|-)\d{6}-\w+-\d{8}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEntry:
-    """One run on the page. `glance` and `judged` are None if unknown, `report` if there is no such file."""
+    """One run on the page. `glance` and `judged` are None if unknown, `report` if there is no such file.
+
+    `kind` numbers what the run measured, None where that is unknown.
+    """
 
     run: RunSummary
     glance: Glance | None
     report: str | None
     judged: Judged | None = None
+    kind: int | None = None
 
 
 def reports(run_ids: Iterable[str], file_names: Iterable[str]) -> dict[str, str]:
@@ -108,6 +112,7 @@ class RunView:
     counts: list[tuple[str, str]]
     verdict: tuple[str, str, str, str | None] | None
     noise: str
+    kind: str
 
 
 def render(
@@ -117,11 +122,13 @@ def render(
     version: str,
     sweeps: Mapping[str, trends.SweepTrend] | None = None,
     pages: Mapping[str, str] | None = None,
+    apart: Iterable[tuple[int, int]] = (),
     campaigns: Sequence[CampaignRow] = (),
 ) -> str:
     """The page as HTML text, encodable as UTF-8.
 
     `older` counts the stored runs that are not among the entries. `pages` are links to comparisons, as of `compared`.
+    `apart` are the pairs of kinds without a case in common, the lower number first.
     """
     pages = pages or {}
     style, script = "".join(static(name) for name in _STYLES), Markup(joined(_ENTRY))
@@ -139,6 +146,7 @@ def render(
         style=Markup(style),
         script=script,
         pages=json_text(pages),
+        apart=json_text([f"{one} {other}" for one, other in apart]),
         version=version,
         summary=_summary(entries, older),
         sweeps=_sweeps(entries, sweeps or {}),
@@ -202,6 +210,7 @@ def _shown(entry: RunEntry, pages: Mapping[str, str]) -> RunView:
         counts=_counts(run),
         verdict=verdict,
         noise=units.percent(seen.noise) if seen and seen.noise is not None else "",
+        kind="" if entry.kind is None else str(entry.kind),
     )
 
 

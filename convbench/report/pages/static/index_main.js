@@ -8,6 +8,8 @@ const form = document.querySelector(".filters");
 const rows = [...document.querySelectorAll("#run-table tbody tr")]; // the newest run first
 /** Links to pages of comparisons, by `<base id> <new id>`. */
 const pages = JSON.parse(document.getElementById("pages").textContent);
+/** Kinds of runs without a case in common, `<lower> <higher>`. */
+const apart = new Set(JSON.parse(document.getElementById("apart").textContent));
 let ticked = [];
 
 /** Show the rows that have the chosen values and the searched words; the link keeps both. */
@@ -26,10 +28,14 @@ function filter() {
     left < rows.length ? `${formatCount(left)} of ${formatCount(rows.length)} runs` : "";
 }
 
-/** The page of a comparison where it is there, else the command that writes it. */
-function comparison(base, other) {
+/** The page of a comparison where it is there, else the command that writes it, or why there can be none. */
+function comparison(older, newer) {
+  const [base, other] = [older.dataset.run, newer.dataset.run];
   const page = pages[`${base} ${other}`];
   if (page) return ["Their comparison: ", element("a", { href: page }, `${base} and ${other}`)];
+  const kinds = [older, newer].map((row) => Number(row.dataset.kind)).sort((a, b) => a - b);
+  if (older.dataset.kind && newer.dataset.kind && apart.has(kinds.join(" ")))
+    return [`${base} and ${other} have no case in common, so they cannot be compared.`];
   const command = `convbench compare ${base} ${other}`;
   return [element("code", {}, command), " ", copyButton(() => command), " writes the page of their comparison."];
 }
@@ -40,7 +46,7 @@ function tick(box) {
   if (ticked.length > 2) ticked.shift().checked = false;
   document.getElementById("compared")?.remove();
   if (ticked.length < 2) return;
-  const [newer, older] = rows.filter((row) => ticked.some((each) => row.contains(each))).map((row) => row.dataset.run);
+  const [newer, older] = rows.filter((row) => ticked.some((each) => row.contains(each)));
   const text = element("div", { role: "status" });
   const cell = element("td", { colspan: "10" }, text);
   box.closest("tr").after(element("tr", { id: "compared" }, cell));

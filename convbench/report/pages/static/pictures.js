@@ -152,7 +152,8 @@ export class Pictures {
     for (const trace of traces) trace.showlegend ??= false; // legends name values, not traces
     plot.style.height = `${layout.height}px`;
     plot.classList.toggle("empty", !traces.length); // its summary says why
-    globalThis.Plotly.react(plot, traces, layout, saving());
+    if (traces.length) globalThis.Plotly.react(plot, traces, layout, saving());
+    else forget(plot); // without traces its axes have no range, which plotly refuses
     figure.querySelector(".summary").textContent = summary;
     plot.setAttribute("aria-label", `${summary} Arrow keys move from dot to dot, Enter opens the case.`);
     plot.image = (format) => globalThis.Plotly.toImage(asSaved(plot), { format, ...SAVED });
@@ -166,14 +167,15 @@ export class Pictures {
     }
     figure.dataset.drawn = wanted;
     figure.dataset.theme = look.theme;
-    if (!plot.dataset.listening) {
+    if (traces.length && !plot.dataset.listening) {
       plot.dataset.listening = "true";
       plot.on("plotly_click", ({ points: [point] }) => {
         plot.focus({ preventScroll: true }); // the reader returns to it
         this.clicked(point.customdata);
       });
-      walkByKeyboard(figure, plot, (carried) => this.clicked(carried));
     }
+    if (!plot.hasAttribute("tabindex")) walkByKeyboard(figure, plot, (carried) => this.clicked(carried));
+    plot.tabIndex = traces.length ? 0 : -1;
   }
 
   /** A dot's custom data is its row; a cell's of the heat map are its rows. */
@@ -206,6 +208,12 @@ export class Pictures {
     );
     if (focused) box.querySelector(`select[name="${focused}"]`)?.focus();
   }
+}
+
+/** Remove a drawing with its dots and what listens to them. */
+function forget(plot) {
+  globalThis.Plotly.purge(plot);
+  delete plot.dataset.listening;
 }
 
 /** Fill an open fold with the content of the latest drawing. */
@@ -254,11 +262,10 @@ function asSaved({ data, layout }) {
 function walkByKeyboard(figure, plot, open) {
   const said = figure.querySelector(".said");
   let at = -1;
-  plot.tabIndex = 0;
   plot.setAttribute("role", "application");
   plot.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    const dots = plot.data.flatMap(({ customdata, type }, curveNumber) =>
+    const dots = (plot.data ?? []).flatMap(({ customdata, type }, curveNumber) =>
       type === "heatmap"
         ? []
         : (customdata ?? []).flatMap((row, pointNumber) => (row === null ? [] : [{ curveNumber, pointNumber }])),

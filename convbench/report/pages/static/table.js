@@ -213,13 +213,13 @@ export async function showTable(cases, name, changed) {
       emptyTable: "No cases.",
     },
   });
-  let last = [];
   const rows = () =>
     table
       .rows({ search: "applied" })
       .data()
       .toArray()
       .sort((a, b) => a - b);
+  let last = rows();
   const notify = () => {
     const found = rows();
     const same = found.length === last.length && found.every((row, i) => row === last[i]);
