@@ -190,6 +190,7 @@ class Runner:
                 code, why_not = ended.code, ended.why_not
             except RequestError as error:
                 code, why_not = None, error.message
+            self._until_stored(measuring.store_events)  # its log says why it failed
             self._until_stored(lambda: self._end(job, code, why_not, ended))
             self._until_stored(lambda: self._remove(job.id, measuring.folder))
             logger.info("a job ended", extra={"facts": {"job": job.id, "code": code, "reason": why_not}})
