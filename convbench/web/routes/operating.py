@@ -21,7 +21,7 @@ def alive() -> PlainTextResponse:
 
 @router.get("/readyz")
 def ready(service: TheService) -> PlainTextResponse:
-    """Say whether the service can work: its database answers, its disks have room, its runner lives, it does not stop."""
+    """Say whether the service can work: its database and disks can be used, its runner lives, it does not stop."""
     wrong = list(obstacles(service.store.at))
     try:
         service.jobs.counts()
