@@ -176,9 +176,7 @@ class Runner:
                     insecure=settings.insecure_ray,
                 )
             case JobKind.BISECTION:
-                return Bisecting(
-                    self._store, job, self.owner, db=self._db, notify=notify, checkouts=dict(settings.checkouts)
-                )
+                return Bisecting(self._store, job, self.owner, db=self._db, notify=notify, settings=settings)
 
     def _measure(self, job: Job, measuring: Child) -> None:
         try:

@@ -265,7 +265,7 @@ def test_a_channel_is_made_tested_changed_and_deleted(
         page.get_by_text("Change night watch").click()
         form = page.get_by_role("form", name="Change night watch")
         assert not form.get_by_label("failures of schedules").is_checked()
-        form.get_by_label("Another URL").fill("http://example.org/")
+        form.get_by_label("New URL").fill("http://example.org/")
         form.get_by_role("button", name="Change the channel").click()
         form.get_by_text("begins with https://").wait_for()
         for _ in range(2):
