@@ -36,12 +36,9 @@ def make(
 
     Raises RequestError for a name that cannot be, and ConflictError for one that another channel has.
     """
-    plain = line(" ".join(name.split()))
-    if not plain or len(plain) > LONGEST_NAME:
-        raise RequestError(f"a channel's name has 1 to {LONGEST_NAME} characters")
     made = Channel(
         id=f"c{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(6)}",
-        name=plain,
+        name=_checked_name(name),
         service=service,
         url=url,
         secret=_new_secret() if service is ChannelService.WEBHOOK else None,
@@ -51,6 +48,33 @@ def make(
     )
     Channels(store).add(made)
     return made
+
+
+def change(
+    store: Store,
+    channel_id: str,
+    *,
+    name: str | None = None,
+    url: str | None = None,
+    kinds: Collection[NoticeKind] | None = None,
+) -> Channel:
+    """Change what is given of a channel; its URL is checked, and its secret stays. What waits goes to the new URL.
+
+    Raises ChannelNotFoundError, RequestError for a name that cannot be, and ConflictError for that of another channel.
+    """
+    return Channels(store).change(
+        channel_id,
+        name=None if name is None else _checked_name(name),
+        url=url,
+        kinds=None if kinds is None else frozenset(kinds),
+    )
+
+
+def _checked_name(name: str) -> str:
+    plain = line(" ".join(name.split()))
+    if not plain or len(plain) > LONGEST_NAME:
+        raise RequestError(f"a channel's name has 1 to {LONGEST_NAME} characters")
+    return plain
 
 
 def _new_secret() -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convbench.cli.interrupt import sigterm_as_interrupt
-from convbench.cli.options import Config
+from convbench.cli.options import Config, split_command
 from convbench.cli.output import flush, say, show
 from convbench.errors import ExitCode, RequestError
 from convbench.store.files import check_writable
@@ -70,7 +69,7 @@ def bisect(
         raise RequestError(f"--checkout {checkout}: no such folder")
     if steps is not None:
         check_writable(steps)
-    project = bisecting.Project(folder=checkout.resolve(), build=_words(build), python=python)
+    project = bisecting.Project(folder=checkout.resolve(), build=split_command(build or ""), python=python)
     shown = RunProgress()
     with sigterm_as_interrupt():
         try:
@@ -95,14 +94,6 @@ def bisect(
     show(json.dumps(to_json(found), indent=2) if as_json else answer_text(found))
     flush()
     raise typer.Exit(_code(found))
-
-
-def _words(command: str | None) -> tuple[str, ...]:
-    """The words of a command; RequestError where quotes do not match."""
-    try:
-        return tuple(shlex.split(command or ""))
-    except ValueError as error:
-        raise RequestError(f"--build {command}: {error}") from None
 
 
 def _code(found: Bisection) -> ExitCode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ import typer
 from convbench.cli.completion import stored_runs, sweeps
 from convbench.cli.output import say, show
 from convbench.cli.verbs import Verbs
+from convbench.errors import RequestError
 from convbench.units import LONGEST_TEXT, line
 
 if TYPE_CHECKING:
@@ -69,6 +71,14 @@ def _options(
     ] = False,
 ) -> None:
     _State.db = db
+
+
+def split_command(command: str) -> tuple[str, ...]:
+    """The words of what --build gives; RequestError where quotes do not match."""
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as error:
+        raise RequestError(f"--build {command}: {error}") from None
 
 
 def write_index(run: Run | None, db: str | None, findings: Sequence[str] | None = None) -> None:

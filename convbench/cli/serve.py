@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from convbench.cli.options import Database, database_of
+from convbench.cli.options import Database, database_of, split_command
 from convbench.cli.output import flush, show
 from convbench.errors import RequestError
 
@@ -46,6 +46,14 @@ def serve(
         list[str] | None,
         typer.Option("--checkout", metavar="NAME=PATH", help="A folder in a checkout: find commits there, with ab."),
     ] = None,
+    build: Annotated[
+        list[str] | None,
+        typer.Option("--build", metavar="NAME=COMMAND", help="Run this in each commit of that checkout first."),
+    ] = None,
+    python: Annotated[
+        list[str] | None,
+        typer.Option("--python", metavar="NAME=PATH", help="The interpreter that --build makes: mine=env/bin/python."),
+    ] = None,
     ray: Annotated[
         str | None,
         typer.Option("--ray", metavar="ADDRESS", help="Measure jobs on the hosts of this cluster, as fleet run does."),
@@ -76,6 +84,10 @@ def serve(
     """
     from convbench.actions.remove import age
 
+    checkouts = _checkouts(checkout or (), trust_modules=trust_modules)
+    builds = _of_checkouts("--build", build or (), dict(checkouts))
+    for text in dict(builds).values():
+        split_command(text)
     try:
         settings = importlib.import_module(f"{_SERVICE}.settings")
         server = importlib.import_module(f"{_SERVICE}.server")
@@ -98,7 +110,9 @@ def serve(
             trust_modules=trust_modules,
             keep=keep,
             older=None if older is None else age(older),
-            checkouts=_checkouts(checkout or (), trust_modules=trust_modules),
+            checkouts=checkouts,
+            builds=builds,
+            pythons=_of_checkouts("--python", python or (), dict(checkouts)),
             ray=_checked_ray(ray, insecure=insecure_ray),
             insecure_ray=insecure_ray,
             public_url=_checked_url(public_url),
@@ -123,6 +137,19 @@ def _checkouts(given: Sequence[str], *, trust_modules: bool) -> tuple[tuple[str,
             raise RequestError(f"--checkout {text}: no such folder")
         top_of(Path(path))
         found[name] = Path(path).resolve()
+    return tuple(found.items())
+
+
+def _of_checkouts(option: str, given: Sequence[str], checkouts: Mapping[str, Path]) -> tuple[tuple[str, str], ...]:
+    """What an option says of each checkout by name; RequestError for another name, and for one that is given twice."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in checkouts or not value.strip() or name in found:
+            raise RequestError(
+                f"{option} {text}: expected the name of a --checkout, `=` and what is for it, each name once"
+            )
+        found[name] = value
     return tuple(found.items())
 
 

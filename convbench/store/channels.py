@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from convbench.errors import ChannelNotFoundError, ConflictError, RequestError, StoreError
@@ -30,17 +31,26 @@ class Channels:
     def add(self, channel: Channel) -> None:
         """Store a new channel. ConflictError where another one has its name; RequestError where there are too many."""
         row = {name: getattr(channel, name) for name in Channel.__slots__}
-        row |= {"service": channel.service.value, "kinds": ",".join(sorted(channel.kinds))}
-        try:
-            with self._store.writing() as connection:
-                if connection.execute(select(func.count()).select_from(schema.channels)).scalar_one() >= MOST_CHANNELS:
-                    raise RequestError(f"there are {MOST_CHANNELS} channels", hint="delete some first")
-                connection.execute(insert(schema.channels), row)
-        except StoreError as error:
-            if not isinstance(error.__cause__, IntegrityError):
-                raise
-            # The database's error has the row in its text, and with it the URL.
-            raise ConflictError(f"there is a channel {channel.name!r} already", hint="give it another name") from None
+        row |= {"service": channel.service.value, "kinds": _kinds_text(channel.kinds)}
+        with _naming(channel.name), self._store.writing() as connection:
+            if connection.execute(select(func.count()).select_from(schema.channels)).scalar_one() >= MOST_CHANNELS:
+                raise RequestError(f"there are {MOST_CHANNELS} channels", hint="delete some first")
+            connection.execute(insert(schema.channels), row)
+
+    def change(
+        self, channel_id: str, *, name: str | None, url: str | None, kinds: Collection[NoticeKind] | None
+    ) -> Channel:
+        """Change what is not None of a channel.
+
+        Raises ChannelNotFoundError, and ConflictError where another channel has the name.
+        """
+        given = {"name": name, "url": url, "kinds": None if kinds is None else _kinds_text(kinds)}
+        values = {column: value for column, value in given.items() if value is not None}
+        with _naming(name), self._store.writing() as connection:
+            key = found(connection, channel_id).key
+            if values:
+                connection.execute(update(schema.channels).where(_channels.key == key).values(values))
+            return channel_of(found(connection, channel_id))
 
     def list(self) -> Sequence[Channel]:
         """All channels, by name."""
@@ -67,6 +77,21 @@ class Channels:
             key, delivery_id = notices.new_delivery(connection, channel.key, at, at)
             notices.add(connection, channel.key, key, notice)
         return delivery_id
+
+
+@contextmanager
+def _naming(name: str | None) -> Iterator[None]:
+    """Convert the database's error for a name that another channel has; its text holds the row, and so the URL."""
+    try:
+        yield
+    except StoreError as error:
+        if not isinstance(error.__cause__, IntegrityError):
+            raise
+        raise ConflictError(f"there is a channel {name!r} already", hint="give it another name") from None
+
+
+def _kinds_text(kinds: Collection[NoticeKind]) -> str:
+    return ",".join(sorted(kinds))
 
 
 def found(connection: Connection, channel_id: str) -> AnyRow:

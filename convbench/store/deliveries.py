@@ -5,7 +5,7 @@ A service that is killed leaves its message claimed. It is sent again with the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,9 +35,14 @@ class Deliveries:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def claim(self, owner: Writer, now: str) -> Outgoing | None:
-        """Make the message that is due longest the owner's and SENDING; None where none is due."""
-        due = (_deliveries.state == _WAITING, _deliveries.due_at <= now)
+    def claim(self, owner: Writer, now: str, *, busy: Collection[str] = ()) -> Outgoing | None:
+        """Make the message that is due longest the owner's and SENDING; None where none is due.
+
+        `busy` are the ids of channels whose messages wait.
+        """
+        due = [_deliveries.state == _WAITING, _deliveries.due_at <= now]
+        if busy:
+            due.append(_deliveries.channel_key.not_in(select(_channels.key).where(_channels.id.in_(busy))))
         query = select(schema.deliveries).where(*due).order_by(_deliveries.due_at, _deliveries.key).limit(1)
         with self._store.reading() as connection:  # without a lock: nothing is due nearly always
             if connection.execute(query).first() is None:

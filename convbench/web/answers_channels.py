@@ -10,25 +10,36 @@ from convbench.actions.notices import LONGEST_NAME, LONGEST_URL
 from convbench.model.notice import CHOSEN_KINDS, Channel, ChannelService, Delivery, DeliveryState, NoticeKind
 from convbench.web.answers import Given
 
+_Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+_Url = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=LONGEST_URL,
+        description="Of a webhook, an https URL; of mail and chat, a URL of apprise. It is not shown again.",
+    ),
+]
+_Kinds = Annotated[
+    list[NoticeKind],
+    Field(min_length=1, description="Confirmed changes, failures of schedules, machines that went silent."),
+]
+
 
 class ChannelRequest(Given):
     """Where notifications are to go."""
 
-    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+    name: _Name
     service: ChannelService = ChannelService.WEBHOOK
-    url: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=LONGEST_URL,
-            description="Of a webhook, an https URL; of mail and chat, a URL of apprise. It is not shown again.",
-        ),
-    ]
-    kinds: list[NoticeKind] = Field(
-        default=list(CHOSEN_KINDS),
-        min_length=1,
-        description="Confirmed changes, failures of schedules, machines that went silent.",
-    )
+    url: _Url
+    kinds: _Kinds = Field(default=list(CHOSEN_KINDS))
+
+
+class ChannelChange(Given):
+    """What is to be different of a channel; what is left out stays as it is. A webhook stays one, with its secret."""
+
+    name: _Name | None = None
+    url: _Url | None = None
+    kinds: _Kinds | None = None
 
 
 class ChannelAnswer(BaseModel):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 from convbench.actions.bisecting import read_decided
 from convbench.actions.jobs import task_of
@@ -16,6 +15,7 @@ from convbench.store.files import write_bytes
 from convbench.store.store import Store
 from convbench.store.writer import Writer
 from convbench.web.measuring import Child, Ended
+from convbench.web.settings import Settings
 
 #: The command that finds a commit; both commits and the file of the sweep follow.
 COMMAND = (sys.executable, "-m", "convbench", "bisect")
@@ -24,7 +24,7 @@ _ANSWERED = (ExitCode.DONE, ExitCode.TOO_NOISY)
 
 
 class Bisecting(Child):
-    """The finding of a commit in one of the service's checkouts, which are folders by name."""
+    """The finding of a commit in one of the service's checkouts. What builds one is in the settings, never in a job."""
 
     verb = "bisect"
 
@@ -36,10 +36,10 @@ class Bisecting(Child):
         *,
         db: str | None,
         notify: Callable[[str], None],
-        checkouts: Mapping[str, Path],
+        settings: Settings,
     ) -> None:
         super().__init__(store, job, owner, db=db, notify=notify)
-        self._checkouts = checkouts
+        self._settings = settings
         self._answer = job.answer
 
     def measure(self) -> Ended:
@@ -49,16 +49,22 @@ class Bisecting(Child):
         """
         task = task_of(self._job)
         assert isinstance(task, BisectionTask)
-        checkout = self._checkouts.get(task.checkout)
+        checkout = dict(self._settings.checkouts).get(task.checkout)
         if checkout is None:
             raise RequestError(f"this service has no checkout {task.checkout!r}", hint="name it with --checkout")
         config, steps = self.folder.write_sweep(self._job.sweep), self.folder.steps
         if not steps.exists():  # what a service that was killed has not stored yet is in the file
             write_bytes(steps, (self._answer or "").encode())
         cases = [word for case_id in task.case_ids for word in ("--case", case_id)]
-        options = ("--checkout", str(checkout), "--steps", str(steps), *cases)
+        options = ("--checkout", str(checkout), "--steps", str(steps), *self._building(task.checkout), *cases)
         code = self._run((*COMMAND, task.good, task.bad, str(config), *options))
         return Ended(code=code, run_id=None, why_not=None if code in _ANSWERED else self._why_not(code))
+
+    def _building(self, name: str) -> Iterator[str]:
+        """The options that have each commit of a checkout built."""
+        for option, given in (("--build", self._settings.builds), ("--python", self._settings.pythons)):
+            if name in dict(given):
+                yield f"{option}={dict(given)[name]}"  # in one word: a value may begin with a dash
 
     def _look(self, *, again: bool = False) -> None:
         """Store what is decided, once it is more than before."""

@@ -74,6 +74,7 @@ class Child(ABC):
         self.folder = JobFolder.of(job.id)
         self._interrupted = threading.Event()
         self._lines = 0
+        self._unstored: list[tuple[EventKind, Mapping[str, object]]] = []
         self._asked_at = 0.0
 
     def interrupt(self) -> None:
@@ -178,9 +179,16 @@ class Child(ABC):
 
     def _note(self, events: list[tuple[EventKind, Mapping[str, object]]]) -> None:
         if events:
-            with suppress(RequestError):  # a database that is away loses lines of the log, and nothing measured
-                self._jobs.note(self._job.id, now(), events)
-                self._notify(self._job.id)
+            self._unstored += events
+            with suppress(RequestError):  # the database may be away, or its disk full: they wait for the next ones
+                self.store_events()
+
+    def store_events(self) -> None:
+        """Store what could not be stored when it was said; raises StoreError where the database is still away."""
+        if self._unstored:
+            self._jobs.note(self._job.id, now(), self._unstored)
+            self._unstored = []
+            self._notify(self._job.id)
 
     def _why_not(self, code: int) -> str:
         """Why it was not measured."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convbench.actions.jobs import MOST_BYTES, Checked, checked, refuse_code
-from convbench.errors import ConvbenchError, RequestError
+from convbench.errors import ConvbenchError, LaterError, RequestError
 from convbench.model.reading import Json
 from convbench.model.result import Run
 from convbench.model.serial import run_from_json
@@ -28,6 +27,7 @@ from convbench.version import __version__
 from convbench.web.answers import CompareAnswer, JudgmentAnswer
 from convbench.web.helper import Helper
 from convbench.web.over_time import OverTime
+from convbench.web.room import folder_for_pages
 
 if TYPE_CHECKING:
     from convbench.analysis.comparison.judgment import RunComparison
@@ -43,12 +43,16 @@ CHECK_BYTES = 2**31
 MOST_FILES, MOST_KEPT_BYTES = 200, 500 * 2**20
 
 
+class NoRoomError(LaterError):
+    """What was made cannot be kept in the folder for temporary files."""
+
+
 class Pages:
     """What is made of stored runs. All methods raise RequestError where it cannot be made."""
 
     def __init__(self, store: Store, db: str | None) -> None:
         self._store, self._db = store, db
-        self._folder = tempfile.TemporaryDirectory(prefix="convbench-pages-", ignore_cleanup_errors=True)
+        self._folder = folder_for_pages()
         self._kept: OrderedDict[str, Path] = OrderedDict()
         self._lock = threading.Lock()
         self._pages, self._checks, self._captures = Helper(), Helper(most_bytes=CHECK_BYTES), Helper()
@@ -220,7 +224,13 @@ def _make(path: str, kind: str, run_ids: tuple[str, ...], form: str, db: str | N
             content = export(run, form)
         else:
             raise ConvbenchError(f"nothing called {kind} is made")
-    write_bytes(Path(path), content)
+    try:
+        write_bytes(Path(path), content)
+    except RequestError as error:
+        reason = error.message.rpartition(": ")[2]  # the path is of no use to a reader
+        raise NoRoomError(
+            f"the service cannot keep what it made: {reason}", hint="its folder for temporary files needs room"
+        ) from None
 
 
 def _answer(compared: RunComparison) -> CompareAnswer:

@@ -29,6 +29,7 @@ from convbench.web.answers import API, MistakeAnswer, Problem
 from convbench.web.answers_jobs import KINDS
 from convbench.web.helper import BusyError
 from convbench.web.logs import logger
+from convbench.web.pages import NoRoomError
 from convbench.web.views.frame import problem_page
 
 MEDIA_TYPE = "application/problem+json"
@@ -65,6 +66,7 @@ _STATUSES: tuple[tuple[type[ConvbenchError], HTTPStatus], ...] = (
     (ConflictError, HTTPStatus.CONFLICT),
     (DatabaseError, HTTPStatus.SERVICE_UNAVAILABLE),
     (BusyError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (NoRoomError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 
 

@@ -176,9 +176,7 @@ class Runner:
                     insecure=settings.insecure_ray,
                 )
             case JobKind.BISECTION:
-                return Bisecting(
-                    self._store, job, self.owner, db=self._db, notify=notify, checkouts=dict(settings.checkouts)
-                )
+                return Bisecting(self._store, job, self.owner, db=self._db, notify=notify, settings=settings)
 
     def _measure(self, job: Job, measuring: Child) -> None:
         try:
@@ -190,6 +188,7 @@ class Runner:
                 code, why_not = ended.code, ended.why_not
             except RequestError as error:
                 code, why_not = None, error.message
+            self._until_stored(measuring.store_events)  # its log says why it failed
             self._until_stored(lambda: self._end(job, code, why_not, ended))
             self._until_stored(lambda: self._remove(job.id, measuring.folder))
             logger.info("a job ended", extra={"facts": {"job": job.id, "code": code, "reason": why_not}})

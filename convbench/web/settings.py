@@ -17,8 +17,9 @@ class Settings:
 
     `db` is the database as for other verbs. `root_path` is where a proxy serves it, `/bench`, and "" without one.
     `public_read` lets everybody read; `trust_modules` lets everybody with the scope `submit` run code here.
-    `checkouts` are folders in checkouts of git by name, whose commits bisections measure. `ray` is the address of a
-    cluster that jobs may use; with `insecure_ray` also of one that asks for no token.
+    `checkouts` are folders in checkouts of git by name, whose commits bisections measure. By the same names, `builds`
+    are commands that run in each commit's files first, and `pythons` interpreters that these make.
+    `ray` is the address of a cluster that jobs may use; with `insecure_ray` also of one that asks for no token.
     The service deletes the runs beyond the newest `keep` that began more than `older` ago; none where both are None.
     Links in notifications begin with `public_url`, where it is given. Messages may go to hosts in `webhook_hosts`
     although their addresses are not public.
@@ -32,6 +33,8 @@ class Settings:
     trust_modules: bool = False
     measures: bool = True
     checkouts: tuple[tuple[str, Path], ...] = ()
+    builds: tuple[tuple[str, str], ...] = ()
+    pythons: tuple[tuple[str, str], ...] = ()
     ray: str | None = None
     insecure_ray: bool = False
     keep: int | None = None

@@ -102,6 +102,8 @@ def test_a_run_without_pages_prints_its_id(command: Command, tmp_path: Path) -> 
         (("--trust-modules", "--checkout", "mine"), "expected NAME=PATH"),
         (("--trust-modules", "--checkout", "mine=nowhere"), "no such folder"),
         (("--trust-modules", "--checkout", "mine=."), "no checkout of git"),
+        (("--build", "mine=make"), "--build mine=make: expected the name of a --checkout"),
+        (("--python", "=env/bin/python"), "--python =env/bin/python: expected the name of a --checkout"),
         (("--insecure-ray",), "--insecure-ray is for a cluster"),
         (("--ray", "ray://user:secret@192.0.2.1:10001"), "ray://192.0.2.1:10001 is beyond this host"),
         (("--ray", "nonsense"), "expected ray://HOST:PORT, HOST:PORT, auto or local"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from receiver import AUTHORITY, Receiver, receiving, trusting
+from receiver import AUTHORITY, Receiver, receiving, talking, trusting
 from service import serving
 from standardwebhooks import Webhook
 from starlette.testclient import TestClient
@@ -61,13 +62,24 @@ def notifier(store: Store, **settings: Any) -> Notifier:
     return Notifier(store, Settings(webhook_hosts=HOSTS, **settings), context=trusting())
 
 
+def sent(sender: Notifier) -> int:
+    """The number of tries until nothing is left to send."""
+    tries = 0
+    while True:
+        begun = sender.begin_due(LAST)
+        if not begun:
+            return tries
+        tries += begun
+        sender.wait()
+
+
 def test_a_message_is_sent_until_it_arrives_with_one_id(served: tuple[TestClient, Service]) -> None:
     client, service_ = served
     with receiving(500, 500) as receiver:
         channel = made(client, receiver)
         message = asked(client, channel)
         sender = notifier(service_.store, public_url="https://bench.example.org/x")
-        assert sender.send_due(LAST) == 3 and sender.send_due(LAST) == 0
+        assert sent(sender) == 3 and sent(sender) == 0
     assert [headers["webhook-id"] for headers, _ in receiver.got] == [message] * 3
     for headers, body in receiver.got:
         said = Webhook(channel["secret"]).verify(body, headers)
@@ -83,18 +95,39 @@ def test_a_message_that_never_arrives_is_given_up_shown_and_sent_again(served: t
     with receiving(*[503] * 6) as receiver:
         message = asked(client, made(client, receiver))
         sender = notifier(service_.store)
-        assert sender.send_due(LAST) == 6
+        assert sent(sender) == 6
         page = client.get("/notifications").text
         assert "given up" in page and "it answered 503" in page and "6 of 6" in page
         assert client.post(f"{V1}/deliveries/{message}/again").json()["state"] == "waiting"
         assert client.post(f"{V1}/deliveries/{message}/again").status_code == 409
-        assert sender.send_due(LAST) == 1
+        assert sent(sender) == 1
         assert len(receiver.got) == 7 and {headers["webhook-id"] for headers, _ in receiver.got} == {message}
     with receiving(410) as receiver:
         gone = asked(client, made(client, receiver, "gone"))
-        assert sender.send_due(LAST) == 1
+        assert sent(sender) == 1
         found = client.get(f"{V1}/deliveries").json()[0]
         assert (found["id"], found["state"], found["tries"]) == (gone, "failed", 1), "nobody is there for ever"
+
+
+def test_a_slow_receiver_delays_no_other_channel(served: tuple[TestClient, Service]) -> None:
+    client, service_ = served
+    answered = threading.Event()
+    with talking(lambda connection: answered.wait(60) and None) as port, receiving() as receiver:
+        slow = {"name": "slow", "url": f"https://localhost:{port}/"}
+        asked(client, client.post(f"{V1}/channels", json=slow).json())
+        asked(client, client.get(f"{V1}/channels").json()[0])
+        channel = made(client, receiver)
+        ids = [asked(client, channel) for _ in range(3)]
+        sender = notifier(service_.store)
+        try:
+            while len(receiver.got) < len(ids):
+                sender.begin_due(LAST)
+            assert [headers["webhook-id"] for headers, _ in receiver.got] == ids, "one after another"
+            states = [one["state"] for one in client.get(f"{V1}/deliveries").json() if one["channel"] == "slow"]
+            assert states == ["waiting", "sending"], "a channel gets one message at a time"
+        finally:
+            answered.set()
+            sender.wait()
 
 
 def test_two_services_send_each_message_once(served: tuple[TestClient, Service], tmp_path: Path) -> None:
@@ -105,7 +138,7 @@ def test_two_services_send_each_message_once(served: tuple[TestClient, Service],
         one, other = notifier(service_.store), notifier(second)
         other.owner = replace(other.owner, pid=1)
         with ThreadPoolExecutor(2) as threads:
-            tries = list(threads.map(lambda each: each.send_due(LAST), (one, other)))
+            tries = list(threads.map(lambda each: sent(each), (one, other)))
         assert sum(tries) == 12
         assert Counter(headers["webhook-id"] for headers, _ in receiver.got) == Counter(ids)
 
@@ -117,9 +150,9 @@ def test_a_message_of_a_killed_service_is_sent_by_the_next_one(served: tuple[Tes
         me = Writer.of_this_process()
         assert Deliveries(service_.store).claim(replace(me, pid=me.pid + 1, started=1.0), LAST) is not None
         sender = notifier(service_.store)
-        assert sender.send_due(LAST) == 0
+        assert sent(sender) == 0
         sender.watch(datetime.now(UTC))
-        assert sender.send_due(LAST) == 1
+        assert sent(sender) == 1
         assert [headers["webhook-id"] for headers, _ in receiver.got] == [message]
 
 
@@ -138,8 +171,8 @@ def test_what_became_of_a_message_is_stored_when_the_database_is_back(
 
         with monkeypatch.context() as patched, pytest.raises(DatabaseError):
             patched.setattr(Deliveries, "sent", away)
-            sender.send_due(LAST)
-        assert sender.send_due(LAST) == 0
+            sent(sender)
+        assert sent(sender) == 0
         assert client.get(f"{V1}/deliveries").json()[0]["state"] == "sent" and len(receiver.got) == 1
 
 
@@ -183,7 +216,7 @@ def test_a_host_that_is_not_allowed_gets_nothing(served: tuple[TestClient, Servi
     with receiving() as receiver:
         asked(client, made(client, receiver))
         sender = Notifier(service_.store, Settings(), context=trusting())
-        assert sender.send_due(LAST) == 6 and receiver.got == []
+        assert sent(sender) == 6 and receiver.got == []
     found = client.get(f"{V1}/deliveries").json()[0]
     assert found["state"] == "failed" and "which is not public" in found["reason"]
 
@@ -216,6 +249,45 @@ def test_a_channel_that_cannot_be_is_a_problem(served: tuple[TestClient, Service
         assert "s3cret" not in answer.text and client.get(f"{V1}/channels").json() == []
 
 
+def test_a_channel_is_changed_and_what_waits_goes_to_its_new_url(
+    served: tuple[TestClient, Service], caplog: pytest.LogCaptureFixture
+) -> None:
+    client, service_ = served
+    caplog.set_level(logging.DEBUG)
+    with receiving() as before, receiving() as after:
+        channel, other = made(client, before), made(client, before, "other")
+        message = asked(client, channel)
+        path = f"{V1}/channels/{channel['id']}"
+        for body, status in (
+            ({"name": other["name"]}, 409),
+            ({"name": " "}, 400),
+            ({"kinds": []}, 422),
+            ({"kinds": ["test"]}, 400),
+            ({"url": "http://example.org/s3cret"}, 400),
+            ({"url": "slack://s3cret/b/c"}, 400),
+            ({"url": "https://127.0.0.1/s3cret"}, 400),
+            ({"service": "apprise"}, 422),
+        ):
+            answer = client.patch(path, json=body)
+            assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), body
+            assert "s3cret" not in answer.text
+        known = {name: value for name, value in channel.items() if name != "secret"}
+        assert client.get(f"{V1}/channels").json()[1] == client.patch(path, json={}).json() == known
+        assert client.patch(f"{V1}/channels/c0", json={}).status_code == 404
+        changed = client.patch(path, json={"url": after.url, "name": "all", "kinds": ["silence", "failure"]}).json()
+        assert changed == known | {
+            "name": "all",
+            "kinds": ["failure", "silence"],
+            "url": f"{after.url.split('/hook')[0]}/...",
+        }
+        assert sent(notifier(service_.store)) == 1
+        assert before.got == [] and after.got[0][0]["webhook-id"] == message
+        headers, body = after.got[0]
+        assert Webhook(channel["secret"]).verify(body, headers)
+    assert "s3cret" not in client.get(f"{V1}/writes").text + "\n".join(_Lines().format(one) for one in caplog.records)
+    assert client.get(f"{V1}/writes").json()[0]["target"] == f"{channel['id']}, all"
+
+
 def test_secrets_are_shown_once_and_never_again(
     served: tuple[TestClient, Service], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -230,7 +302,7 @@ def test_secrets_are_shown_once_and_never_again(
         assert webhook["secret"].startswith("whsec_") and chat["secret"] is None
         assert client.post(f"{V1}/channels", json={"name": "team", "url": receiver.url}).status_code == 409
         asked(client, webhook)
-        notifier(service_.store).send_due(LAST)
+        sent(notifier(service_.store))
         shown = [
             client.get(path).text
             for path in (f"{V1}/channels", f"{V1}/deliveries", f"{V1}/writes", "/notifications", "/tokens", "/metrics")
@@ -257,10 +329,11 @@ def test_only_an_administrator_sees_or_makes_channels(tmp_path: Path) -> None:
                 client.get(f"{V1}/channels", headers=headers).status_code,
                 client.get(f"{V1}/deliveries", headers=headers).status_code,
                 client.post(f"{V1}/channels/x/test", headers=headers).status_code,
+                client.patch(f"{V1}/channels/x", json={}, headers=headers).status_code,
                 client.delete(f"{V1}/channels/x", headers=headers).status_code,
                 client.post(f"{V1}/deliveries/x/again", headers=headers).status_code,
             ]
-            assert codes == ([201, 200, 200, 404, 404, 404] if scope is Scope.ADMIN else [403] * 6), scope
+            assert codes == ([201, 200, 200, 404, 404, 404, 404] if scope is Scope.ADMIN else [403] * 7), scope
         assert client.get(f"{V1}/channels").status_code == 401
         page = client.get("/notifications").text
         assert "example.org" not in page and "scope <code>admin</code>" in page

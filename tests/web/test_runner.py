@@ -23,7 +23,7 @@ from convbench.actions import job_folder, schedules
 from convbench.actions.job_folder import JobFolder
 from convbench.actions.jobs import Checked, submit
 from convbench.engine.device_locks import held
-from convbench.errors import RequestError
+from convbench.errors import DatabaseError, RequestError
 from convbench.model.job import MOST_TRIES, EventKind, Job, JobState
 from convbench.model.result import RunState
 from convbench.store import Store, Writer, verdicts
@@ -233,6 +233,24 @@ def test_the_next_service_says_which_run_the_job_began(store: Store, script: Cal
         ended = until(job, store, JobState.REPORTED)
     assert log(store, job)[-1] == RUN.id == ended.run_id
     assert not JobFolder.of(job.id).path.exists()
+
+
+def test_the_log_of_a_job_is_stored_when_the_database_takes_it_again(
+    store: Store, script: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk may be full while a job fails, and the log says why it failed."""
+    note, refused = Jobs.note, itertools.count()
+
+    def full(self: Jobs, *arguments: Any) -> None:
+        if next(refused) < 3:
+            raise DatabaseError("the disk is full")
+        note(self, *arguments)
+
+    monkeypatch.setattr(Jobs, "note", full)
+    script("print('one', flush=True); time.sleep(0.2); print('why', flush=True); sys.exit(2)")
+    with running(store):
+        job = until(submitted(store), store, JobState.FAILED)
+    assert log(store, job) == ["one", "why"] * MOST_TRIES
 
 
 def test_folders_of_jobs_that_are_over_are_removed_and_others_stay(store: Store, script: Callable[[str], None]) -> None:

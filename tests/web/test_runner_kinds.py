@@ -132,6 +132,16 @@ def test_a_search_keeps_what_it_decides_and_its_answer(store: Store, script: Cal
     assert progress(store, job) == ["1 comparison of about 4", "1 comparison"]
 
 
+def test_a_commit_is_built_as_the_service_was_told_for_its_checkout(
+    store: Store, script: Callable[[str], None]
+) -> None:
+    script("print(*sys.argv[sys.argv.index('--steps') + 2:], sep='|')")
+    builds = {"builds": (("layers", "-x 'a b'"), ("other", "rm")), "pythons": (("layers", "env/bin/python"),)}
+    with running(store, **builds):
+        job = until(submitted(store, SEARCH), store, JobState.REPORTED)
+    assert log(store, job) == ["--build=-x 'a b'|--python=env/bin/python|--case|c1|--case|c2"]
+
+
 def test_a_search_whose_service_was_killed_goes_on_from_what_is_decided(
     store: Store, script: Callable[[str], None]
 ) -> None:

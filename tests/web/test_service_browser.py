@@ -239,7 +239,9 @@ def test_a_token_is_pasted_once_and_a_hostile_label_cannot_use_it(browser: Brows
         context.close()
 
 
-def test_a_channel_is_made_tested_and_deleted(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_channel_is_made_tested_changed_and_deleted(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     AUTHORITY.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     with receiving() as receiver, started(tmp_path, "--allow-webhook-host", "localhost") as (address, _):
@@ -259,9 +261,20 @@ def test_a_channel_is_made_tested_and_deleted(page: Page, tmp_path: Path, monkey
         page.goto(f"{address}/notifications")
         assert page.locator("td").filter(has_text="confirmed changes, failures of schedules").count() == 1
         assert page.locator(".delivery-state").inner_text() == "sent"
+        page.get_by_text("Change team").click()
         checked(page, "notifications")
+        form = page.get_by_role("form", name="Change team")
+        form.get_by_label("Name").fill("night watch")
+        form.get_by_label("failures of schedules").uncheck()
+        form.get_by_role("button", name="Change the channel").click()
+        page.get_by_text("Change night watch").click()
+        form = page.get_by_role("form", name="Change night watch")
+        assert not form.get_by_label("failures of schedules").is_checked()
+        form.get_by_label("New URL").fill("http://example.org/")
+        form.get_by_role("button", name="Change the channel").click()
+        form.get_by_text("begins with https://").wait_for()
         for _ in range(2):
-            page.get_by_role("button", name="Delete team").click()
+            page.get_by_role("button", name="Delete night watch").click()
         page.get_by_text("There is no channel.").wait_for()
 
 

@@ -1,7 +1,8 @@
-"""Channels of notifications: make one, list them, test one, delete it; their messages; and the page of both."""
+"""Channels of notifications: make one, list them, change, test or delete one; their messages; the page of both."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -15,7 +16,14 @@ from convbench.errors import RequestError
 from convbench.model.notice import CHOSEN_KINDS, ChannelService, NoticeKind
 from convbench.web import addresses, chat
 from convbench.web.access import Admin, Reader
-from convbench.web.answers_channels import ChannelAnswer, ChannelRequest, DeliveryAnswer, MadeMessage, NewChannel
+from convbench.web.answers_channels import (
+    ChannelAnswer,
+    ChannelChange,
+    ChannelRequest,
+    DeliveryAnswer,
+    MadeMessage,
+    NewChannel,
+)
 from convbench.web.routes.jobs import MOST_KEY
 from convbench.web.state import Service, TheService
 from convbench.web.views import channels as views
@@ -36,7 +44,7 @@ def list_channels(service: TheService, admin: Admin) -> list[ChannelAnswer]:
 @router.post("/channels", status_code=HTTPStatus.CREATED)
 def make(service: TheService, admin: Admin, request: Request, body: ChannelRequest) -> NewChannel:
     """Make a channel. The answer has the secret that signs its messages, which is shown this once."""
-    _check(service, body)
+    _check(service, body.service, body.url, body.kinds)
     made = notices.make(
         service.store, body.name, body.service, body.url, body.kinds, by=admin.name, at=datetime.now(UTC)
     )
@@ -44,13 +52,26 @@ def make(service: TheService, admin: Admin, request: Request, body: ChannelReque
     return NewChannel(**ChannelAnswer.of(made).model_dump(), secret=made.secret)
 
 
-def _check(service: Service, body: ChannelRequest) -> None:
-    if NoticeKind.TEST in body.kinds:
+def _check(service: Service, kind: ChannelService, url: str | None, kinds: Collection[NoticeKind] | None) -> None:
+    if kinds is not None and NoticeKind.TEST in kinds:
         raise RequestError("a test is no kind to choose", hint="every channel can be tested")
-    if body.service is ChannelService.WEBHOOK:
-        addresses.check_literal(addresses.target(body.url).host, service.settings.webhook_hosts)
+    if url is None:
+        return
+    if kind is ChannelService.WEBHOOK:
+        addresses.check_literal(addresses.target(url).host, service.settings.webhook_hosts)
     else:
-        chat.check(body.url)
+        chat.check(url)
+
+
+@router.patch("/channels/{channel_id}")
+def change(
+    service: TheService, admin: Admin, request: Request, channel_id: ChannelId, body: ChannelChange
+) -> ChannelAnswer:
+    """Change a channel. Messages that wait go to its new URL. 409 where another channel has the name."""
+    _check(service, service.channels.get(channel_id).service, body.url, body.kinds)
+    found = notices.change(service.store, channel_id, name=body.name, url=body.url, kinds=body.kinds)
+    request.state.target = f"{found.id}, {found.name}"
+    return ChannelAnswer.of(found)
 
 
 @router.delete("/channels/{channel_id}", status_code=HTTPStatus.NO_CONTENT)

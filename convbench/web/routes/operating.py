@@ -7,6 +7,7 @@ from fastapi.responses import PlainTextResponse
 
 from convbench.errors import StoreError
 from convbench.web.access import Reader
+from convbench.web.room import obstacles
 from convbench.web.state import TheService
 
 router = APIRouter(include_in_schema=False)
@@ -20,8 +21,8 @@ def alive() -> PlainTextResponse:
 
 @router.get("/readyz")
 def ready(service: TheService) -> PlainTextResponse:
-    """Say whether the service can work: its database answers, its runner lives, and it does not stop."""
-    wrong = []
+    """Say whether the service can work: its database and disks can be used, its runner lives, it does not stop."""
+    wrong = list(obstacles(service.store.at))
     try:
         service.jobs.counts()
     except StoreError:

@@ -26,6 +26,7 @@ class ChannelRow:
     service: str
     url: str
     kinds: str
+    chosen: frozenset[str]
     made: str
 
 
@@ -36,6 +37,7 @@ def channel_row(one: Channel) -> ChannelRow:
         name=one.name,
         service=_SERVICES[one.service],
         url=one.shown_url,
+        chosen=frozenset(kind.value for kind in one.kinds),
         kinds=", ".join(text for kind, text in KINDS.items() if kind in one.kinds),
         made=f"{when(one.made_at)} by {one.made_by}",
     )

@@ -1,4 +1,4 @@
-// Notifications: the form that makes a channel, and the buttons of channels and of their messages.
+// Notifications: the forms that make and change a channel, and the buttons of channels and of their messages.
 
 import { copyButton, element } from "./dom.js";
 import { ask, showProblem } from "./service_api.js";
@@ -22,6 +22,14 @@ export async function makeChannel(values, said) {
     " ",
     copyButton(() => secret),
   );
+}
+
+/** Change a channel. Without another URL, the messages go where they went. */
+export async function changeChannel(form, values) {
+  const body = { name: values.get("name"), kinds: values.getAll("kind") };
+  if (values.get("url")) body.url = values.get("url");
+  await ask("PATCH", `/channels/${form.dataset.channelId}`, body);
+  location.reload();
 }
 
 async function act(button, row) {

@@ -2,7 +2,7 @@
 
 import { copyButton, element } from "./dom.js";
 import { ask, serviceRoot, showProblem } from "./service_api.js";
-import { makeChannel } from "./service_channels.js";
+import { changeChannel, makeChannel } from "./service_channels.js";
 import { scheduleOf, showTimes } from "./service_schedules.js";
 
 /** Let a form send its values by `send`; what came of it is said in its own line. Twice at once it sends nothing. */
@@ -195,6 +195,7 @@ export function showForms() {
     change: changeForm,
     accept: acceptForm,
     channel: (form) => sending(form, makeChannel),
+    changeChannel: (form) => sending(form, (values) => changeChannel(form, values)),
     token: tokenForm,
     session: sessionForm,
   };
